@@ -1,0 +1,97 @@
+# `make` alone prints the targets. Everything runs from .venv, which `make setup` fills from the lock.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Leave PYTHON empty to take the first Python on the path that is new enough.
+PYTHON ?=
+HIGGS ?=
+PORT ?=
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+
+.PHONY: help setup run test check lint ruff format-check types imports interop heavy format bench lock clean
+
+help: ## Print the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: $(STAMP) ## Make .venv and install the locked packages (instant once done)
+
+# A pinned interpreter that has gone, or is too old, means a new .venv; else the old one is brought up to date.
+$(STAMP): requirements.lock pyproject.toml
+	@fits='import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))'; \
+	if ! $(BIN)/python -c "$$fits" 2>/dev/null; then \
+	  found=; \
+	  for python in $(or $(PYTHON),python3.11 python3 python3.14 python3.13 python3.12); do \
+	    if "$$python" -c "$$fits" 2>/dev/null; then found=$$python; break; fi; \
+	  done; \
+	  if [ -z "$$found" ]; then \
+	    echo "Python 3.11 or newer with its venv module is needed, but none was found." >&2; \
+	    echo "$(or $(PYTHON),python3) is: $$($(or $(PYTHON),python3) --version 2>&1 || true)" >&2; \
+	    echo "Install one (Debian: apt-get install python3 python3-venv), or name it: make setup PYTHON=/path/to/python3.11" >&2; \
+	    exit 1; \
+	  fi; \
+	  "$$found" -m venv --clear .venv; \
+	fi
+	@echo "Installing the locked packages into .venv; the first time takes about a minute ..."
+	@quietly() { "$$@" >.venv/install.log 2>&1 || { tail -n 40 .venv/install.log >&2; exit 1; }; }; \
+	quietly $(PIP) install --require-hashes --no-deps -r requirements.lock; \
+	quietly $(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: setup ## Run a sandbox to try things in; PORT=8080 and HIGGS=file are optional
+	@$(BIN)/openengagement sandbox $(if $(PORT),--port $(PORT)) $(if $(HIGGS),--higgs $(HIGGS))
+
+test: setup ## Run the quick tests
+	@$(BIN)/python -m pytest -q -m "not heavy"
+
+check: lint test heavy ## Run everything that CI runs
+
+lint: ruff format-check types imports ## Run the linters, the type checker and the import rules
+
+ruff: setup
+	@$(BIN)/ruff check --quiet .
+
+format-check: setup
+	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted; run: make format" >&2; $(BIN)/ruff format --check . >&2; }
+
+types: setup
+	@$(BIN)/mypy --no-error-summary
+
+imports: setup
+	@$(BIN)/lint-imports
+
+format: setup ## Format the code and apply the safe fixes
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --fix --quiet .
+
+# The client libraries of other languages that the interop tests call.
+interop: setup
+	@if [ -f tests/interop/package.json ]; then cd tests/interop && npm ci --no-audit --no-fund --loglevel=error; fi
+
+# No heavy test at all (pytest's exit code 5) is a failure as soon as one is written.
+heavy: interop
+	@status=0; $(BIN)/python -m pytest -q -m heavy || status=$$?; \
+	if [ $$status -eq 5 ] && ! grep -rqsE 'mark\.heavy' --include='*.py' tests; then \
+	  echo "There are no heavy tests yet."; status=0; \
+	fi; \
+	exit $$status
+
+bench: setup ## Run the benchmarks
+	@$(BIN)/python benchmarks/run.py
+
+# uv must not hear of this machine's own package sources.
+lock: setup ## Pin the newest allowed packages, with hashes, in requirements.lock
+	@env -u UV_INDEX -u UV_INDEX_URL -u UV_DEFAULT_INDEX -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS \
+	  $(BIN)/uv pip compile --no-config --universal --python-version 3.11 --all-extras --upgrade \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command "make lock" --quiet --output-file requirements.lock pyproject.toml
+
+clean: ## Remove .venv, caches and everything built
+	@rm -rf .venv build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \
+	  .mypy_cache .pytest_cache .ruff_cache tests/interop/node_modules
+	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,223 @@
+"""The house's budgets, as tests.
+
+A budget that must be broken is broken by name, in one of the tables below, with the reason; an entry
+that is no longer needed fails too, so the tables only hold what is true.
+"""
+
+import ast
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SRC = ROOT / "src"
+MODULES = sorted((SRC / "openengagement").rglob("*.py"))
+
+FILE_LINES = 400
+FUNCTION_LINES = 50
+FUNCTION_LINES_EVER = 70
+PARAMETERS = 5
+POSITIONAL_PARAMETERS = 2
+FIRST_PARTY_IMPORTS = 8
+
+# Keys below are "module:function", as in "openengagement.api.middleware:Limit.__call__".
+
+# Longer than 50 lines, never longer than 70.
+LONG_FUNCTIONS: dict[str, str] = {}
+
+# More than five parameters, or more than two that may be given by position.
+MANY_PARAMETERS: dict[str, str] = {}
+
+# May catch Exception, BaseException or everything.
+BROAD_EXCEPTS: dict[str, str] = {}
+
+# More first-party imports than eight.
+MANY_IMPORTS: dict[str, str] = {
+    "openengagement.server": "the composition root wires everything",
+}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+# Signatures that others fixed: an ASGI application's, and those of command-line commands, whose
+# parameters are their options.
+ASGI = ["scope", "receive", "send"]
+COMMAND_DECORATORS = {"callback", "command"}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(SRC).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def functions_in(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, Function, bool]]:
+    """Every function with its dotted name, and whether it is a method."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, Function):
+            yield f"{prefix}{child.name}", child, isinstance(node, ast.ClassDef)
+            yield from functions_in(child, f"{prefix}{child.name}.")
+        elif isinstance(child, ast.ClassDef):
+            yield from functions_in(child, f"{prefix}{child.name}.")
+        else:
+            yield from functions_in(child, prefix)
+
+
+def all_functions() -> Iterator[tuple[str, Function, bool]]:
+    for path in MODULES:
+        for name, node, is_method in functions_in(ast.parse(path.read_bytes())):
+            yield f"{name_of(path)}:{name}", node, is_method
+
+
+def length(node: Function) -> int:
+    """The function's lines from `def` to its end, its docstring apart."""
+    assert node.end_lineno is not None
+    lines = node.end_lineno - node.lineno + 1
+    if ast.get_docstring(node, clean=False) is not None:
+        docstring = node.body[0]
+        assert docstring.end_lineno is not None
+        lines -= docstring.end_lineno - docstring.lineno + 1
+    return lines
+
+
+def decorator_names(node: Function) -> set[str]:
+    calls = (d.func if isinstance(d, ast.Call) else d for d in node.decorator_list)
+    return {c.attr if isinstance(c, ast.Attribute) else getattr(c, "id", "") for c in calls}
+
+
+def has_too_many_parameters(node: Function, *, is_method: bool) -> bool:
+    decorators = decorator_names(node)
+    if decorators & COMMAND_DECORATORS:
+        return False
+    positional = [a.arg for a in (*node.args.posonlyargs, *node.args.args)]
+    if is_method and "staticmethod" not in decorators:
+        positional = positional[1:]
+    if positional == ASGI or (node.name.startswith("__") and node.name != "__init__"):
+        return False
+    count = len(positional) + len(node.args.kwonlyargs)
+    return count > PARAMETERS or len(positional) > POSITIONAL_PARAMETERS
+
+
+def is_broad(handler: ast.ExceptHandler) -> bool:
+    caught = handler.type
+    names = caught.elts if isinstance(caught, ast.Tuple) else [caught]
+    return any(
+        name is None or (isinstance(name, ast.Name) and name.id in {"Exception", "BaseException"})
+        for name in names
+    )
+
+
+def first_party_imports(tree: ast.AST) -> set[str]:
+    """The modules of ours that a module names, whichever way it writes it."""
+    known = {name_of(path) for path in MODULES}
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            inner = (f"{node.module}.{alias.name}" for alias in node.names)
+            found |= {name if name in known else node.module for name in inner}
+    return found & known
+
+
+def assert_only_named(offenders: set[str], named: dict[str, str], what: str) -> None:
+    unnamed, stale = sorted(offenders - set(named)), sorted(set(named) - offenders)
+    assert not unnamed, f"{what}: {unnamed}"
+    assert not stale, f"named as an exception, but within the budget now: {stale}"
+
+
+def test_files_are_short():
+    """No module of the package is longer than the budget."""
+    sizes = {name_of(path): len(path.read_bytes().splitlines()) for path in MODULES}
+    assert sizes, "there is nothing to check"
+    assert {name: size for name, size in sizes.items() if size > FILE_LINES} == {}
+
+
+def test_functions_are_short():
+    """A function keeps to the budget; a named exception keeps to the hard stop."""
+    sizes = {name: length(node) for name, node, _ in all_functions()}
+    assert {name: size for name, size in sizes.items() if size > FUNCTION_LINES_EVER} == {}
+    long = {name for name, size in sizes.items() if size > FUNCTION_LINES}
+    assert_only_named(long, LONG_FUNCTIONS, f"longer than {FUNCTION_LINES} lines")
+
+
+def test_parameters_are_few():
+    """At most five parameters besides self, and from the third on by keyword only."""
+    many = {
+        name
+        for name, node, is_method in all_functions()
+        if has_too_many_parameters(node, is_method=is_method)
+    }
+    what = f"more than {PARAMETERS} parameters, or the third can be given by position"
+    assert_only_named(many, MANY_PARAMETERS, what)
+
+
+def test_modules_import_few_of_ours():
+    """A module leans on few siblings; only the composition root may know everyone."""
+    counts = {name_of(p): len(first_party_imports(ast.parse(p.read_bytes()))) for p in MODULES}
+    many = {name for name, count in counts.items() if count > FIRST_PARTY_IMPORTS}
+    # The server's entry is about its role, so it stays when the server happens to import little.
+    assert_only_named(
+        many | set(MANY_IMPORTS), MANY_IMPORTS, f"more than {FIRST_PARTY_IMPORTS} imports of ours"
+    )
+
+
+def test_every_init_is_empty():
+    """A name lives in one module; packages re-export nothing."""
+    inits = [path for path in MODULES if path.name == "__init__.py"]
+    assert [name_of(path) for path in inits if path.read_bytes().strip()] == []
+
+
+def test_every_folder_of_modules_is_a_package():
+    """A folder without __init__.py is invisible to the import rules, so there is none but revisions."""
+    folders = {path.parent for path in MODULES if path.parent.name != "versions"}
+    assert [str(f.relative_to(SRC)) for f in folders if not (f / "__init__.py").exists()] == []
+
+
+def test_broad_excepts_are_named():
+    """Catching everything hides broken invariants, so each place that does is known."""
+    broad: set[str] = set()
+    for path in MODULES:
+        tree = ast.parse(path.read_bytes())
+        spans = [(node.lineno, node.end_lineno or 0, n) for n, node, _ in functions_in(tree)]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ExceptHandler) and is_broad(node):
+                around = [n for first, last, n in spans if first <= node.lineno <= last]
+                broad.add(f"{name_of(path)}:{around[-1] if around else '<module>'}")
+    assert_only_named(broad, BROAD_EXCEPTS, "catches everything")
+
+
+# Written in pieces, so that this file does not name them itself.
+MACHINE_FOLDERS = "|".join(("wo" + "rk", "ro" + "ot", "op" + "t", "tmp/" + "lab"))
+MACHINE_PATH = re.compile(rf"(?<![\w.~$}}\-])/(?:{MACHINE_FOLDERS})(?![\w\-])".encode())
+REGISTRIES = ("pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org", "npmmirror" + ".com")
+REGISTRY_HOST = re.compile("|".join(map(re.escape, REGISTRIES)).encode())
+NOT_OURS = {"__pycache__", "build", "data", "dist", "htmlcov", "node_modules", "var"}
+
+
+def repository_files() -> Iterator[Path]:
+    """Every file but caches, installed packages and local data (see .gitignore)."""
+    for folder, folders, files in os.walk(ROOT):
+        hidden = {f for f in folders if f.startswith(".") and f not in {".ci", ".github"}}
+        folders[:] = sorted(set(folders) - hidden - NOT_OURS)
+        for file in files:
+            if not file.startswith((".coverage", ".env")) and file != ".git":
+                yield Path(folder, file)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "what"),
+    [
+        pytest.param(MACHINE_PATH, "a folder of one machine", id="machine path"),
+        pytest.param(REGISTRY_HOST, "a package registry", id="registry host"),
+    ],
+)
+def test_no_file_names(pattern, what):
+    """What is committed works on any machine, with whatever package source it is set up for."""
+    naming = []
+    for path in repository_files():
+        found = pattern.search(path.read_bytes())
+        if found is not None:
+            naming.append(f"{path.relative_to(ROOT)}: {found[0].decode()}")
+    assert not naming, f"names {what}: {naming}"
