@@ -1,7 +1,7 @@
 """The house's budgets, as tests.
 
-A budget that must be broken is broken by name, in one of the tables below, with the reason; an entry
-that is no longer needed fails too, so the tables only hold what is true.
+A budget that must be broken is broken by name, in one of the tables below, with the reason; an
+entry that is no longer needed fails too, so the tables only hold what is true.
 """
 
 import ast
@@ -170,7 +170,7 @@ def test_every_init_is_empty():
 
 
 def test_every_folder_of_modules_is_a_package():
-    """A folder without __init__.py is invisible to the import rules, so there is none but revisions."""
+    """The import rules do not see a folder without __init__.py; only revisions may live in one."""
     folders = {path.parent for path in MODULES if path.parent.name != "versions"}
     assert [str(f.relative_to(SRC)) for f in folders if not (f / "__init__.py").exists()] == []
 
@@ -193,16 +193,18 @@ MACHINE_FOLDERS = "|".join(("wo" + "rk", "ro" + "ot", "op" + "t", "tmp/" + "lab"
 MACHINE_PATH = re.compile(rf"(?<![\w.~$}}\-])/(?:{MACHINE_FOLDERS})(?![\w\-])".encode())
 REGISTRIES = ("pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org", "npmmirror" + ".com")
 REGISTRY_HOST = re.compile("|".join(map(re.escape, REGISTRIES)).encode())
-NOT_OURS = {"__pycache__", "build", "data", "dist", "htmlcov", "node_modules", "var"}
+NOT_OURS = {"__pycache__", "node_modules"}
+NOT_OURS_ON_TOP = {"build", "data", "dist", "htmlcov", "var"}
 
 
 def repository_files() -> Iterator[Path]:
     """Every file but caches, installed packages and local data (see .gitignore)."""
     for folder, folders, files in os.walk(ROOT):
         hidden = {f for f in folders if f.startswith(".") and f not in {".ci", ".github"}}
-        folders[:] = sorted(set(folders) - hidden - NOT_OURS)
+        skipped = NOT_OURS | NOT_OURS_ON_TOP if folder == str(ROOT) else NOT_OURS
+        folders[:] = sorted(set(folders) - hidden - skipped)
         for file in files:
-            if not file.startswith((".coverage", ".env")) and file != ".git":
+            if file not in {".env", ".git"} and not file.startswith(".coverage"):
                 yield Path(folder, file)
 
 
