@@ -20,6 +20,7 @@ help: ## Print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## Make .venv and install the locked packages (instant once done)
+	@:
 
 # A pinned interpreter that has gone, or is too old, means a new .venv; else the old one is brought up to date.
 $(STAMP): requirements.lock pyproject.toml
