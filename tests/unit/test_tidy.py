@@ -31,7 +31,7 @@ LONG_FUNCTIONS: dict[str, str] = {}
 # More than five parameters, or more than two that may be given by position.
 MANY_PARAMETERS: dict[str, str] = {}
 
-# May catch Exception, BaseException or everything.
+# May catch Exception, BaseException or everything without raising it again.
 BROAD_EXCEPTS: dict[str, str] = {}
 
 # More first-party imports than eight.
@@ -100,6 +100,10 @@ def has_too_many_parameters(node: Function, *, is_method: bool) -> bool:
 
 
 def is_broad(handler: ast.ExceptHandler) -> bool:
+    """Whether it catches everything and keeps it; to undo and raise on hides nothing."""
+    last = handler.body[-1]
+    if isinstance(last, ast.Raise) and last.exc is None:
+        return False
     caught = handler.type
     names = caught.elts if isinstance(caught, ast.Tuple) else [caught]
     return any(
