@@ -1,0 +1,64 @@
+"""Where an answer differs from the model's, said in one line."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from oracle import wire
+from oracle.model import Answer
+
+
+def find_difference(expected: Answer, status: int, body: Any) -> str | None:
+    """Name the first difference between the model's answer and one received."""
+    if status != expected.status:
+        return f"status {status}, expected {expected.status}: {str(body)[:300]}"
+    if not isinstance(body, dict):
+        return f"body is no object: {str(body)[:300]}"
+    if set(body) != set(expected.body):
+        return f"keys {sorted(body)}, expected {sorted(expected.body)}"
+    for key, value in expected.body.items():
+        if key == "errors":
+            difference = find_text_difference(value, body[key])
+        elif key in expected.groupings:
+            difference = find_tree_difference(value, body[key], expected.groupings[key], key)
+        else:
+            difference = None if body[key] == value else f"{key}: {body[key]!r}, expected {value!r}"
+        if difference is not None:
+            return difference
+    return None
+
+
+def find_text_difference(expected: list[Any] | None, texts: Any) -> str | None:
+    """Compare error texts; where the contract fixes none, they only have to be there."""
+    if not isinstance(texts, list) or not texts or not all(isinstance(t, str) and t for t in texts):
+        return f"errors are no list of texts: {texts!r}"
+    if expected is None:
+        return None
+    if len(texts) != len(expected):
+        return f"errors {texts!r}, expected {expected!r}"
+    for text, wanted in zip(texts, expected, strict=True):
+        same = wanted.fullmatch(text) if isinstance(wanted, re.Pattern) else wanted == text
+        if not same:
+            return f"error {text!r}, expected {wanted!r}"
+    return None
+
+
+def find_tree_difference(expected: Any, tree: Any, group_by: list[str], where: str) -> str | None:
+    """Compare one grouping, level by level; days and hours must also stand in order."""
+    if not group_by:
+        same = type(tree) is type(expected) and tree == expected
+        return None if same else f"{where}: {tree!r}, expected {expected!r}"
+    if not isinstance(tree, dict):
+        return f"{where}: {tree!r} is no object"
+    keys, wanted = list(tree), list(expected)
+    if sorted(keys) != sorted(wanted):
+        missing, extra = sorted(set(wanted) - set(keys)), sorted(set(keys) - set(wanted))
+        return f"{where}: keys missing {missing[:5]}, keys too many {extra[:5]}"
+    if group_by[0] in wire.TIME_DIMENSIONS and keys != wanted:
+        return f"{where}: keys in the order {keys[:30]}"
+    for key in wanted:
+        difference = find_tree_difference(expected[key], tree[key], group_by[1:], f"{where}/{key}")
+        if difference is not None:
+            return difference
+    return None

@@ -1,0 +1,276 @@
+"""Seeded random worlds: who posts, what they post, what happens to it, and how the news arrives.
+
+A world never looks at a clock: it is built around the `now` it is given, with every age and window
+edge either met exactly on an hour or kept away from by more than a test can take.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from oracle import wire
+from oracle.bodies import ENCODINGS, FORMATS, Record, compress, write_body
+from oracle.faults import FAULTS, FAULTS_OF_FORMAT
+from oracle.model import Event, Model, Tweet
+
+OWNER_IDS = (9001, 9002, 9003)
+PROTECTED_OWNER_ID = 9004
+OWNERS = {**dict.fromkeys(OWNER_IDS, False), PROTECTED_OWNER_ID: True}
+TWEETS_A_SEED = 4096
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a batch: as written, and as meant (None: it must be refused)."""
+
+    record: Record
+    event: Event | None
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch as it goes over the wire, and how often it is sent."""
+
+    key: str | None
+    lines: list[Line]
+    form: str
+    encoding: str | None
+    atomic: bool
+    times_sent: int
+    body: bytes = field(repr=False)
+
+
+@dataclass
+class Phase:
+    """What is registered, sent and deleted before a round of questions."""
+
+    accounts: list[tuple[int, bool]] = field(default_factory=list)
+    tweets: list[tuple[int, Tweet, bool]] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
+    late_tweets: list[tuple[int, Tweet, bool]] = field(default_factory=list)
+    deletions: list[int] = field(default_factory=list)
+
+
+@dataclass
+class World:
+    """Two phases of one world; `tweets` is everything ever posted, registered or not."""
+
+    seed: int
+    now: datetime
+    tweets: dict[int, tuple[Tweet, bool]] = field(default_factory=dict)
+    unknown_ids: list[int] = field(default_factory=list)
+    phases: list[Phase] = field(default_factory=list)
+
+
+def make_world(seed: int, now: datetime, *, events: int = 2500, batch_max: int = 300) -> World:
+    """Build one world; the same seed and time give the same world."""
+    return WorldMaker(seed, now, events, batch_max).make()
+
+
+def feed(model: Model, phase: Phase) -> None:
+    """Tell the model what a phase tells the server, repeats included."""
+    for account_id, protected in phase.accounts:
+        model.put_account(account_id, protected=protected)
+    for tweet_id, tweet, _ in (*phase.tweets, *phase.late_tweets):
+        model.put_tweet(tweet_id, replace(tweet))
+    for batch in phase.batches:
+        for _ in range(batch.times_sent):
+            model.apply_batch(batch.key, [line.event for line in batch.lines], atomic=batch.atomic)
+    for tweet_id in phase.deletions:
+        model.delete_tweet(tweet_id)
+
+
+def new_model() -> Model:
+    """Start a model with the owners every world shares."""
+    model = Model()
+    for account_id, protected in OWNERS.items():
+        model.put_account(account_id, protected=protected)
+    return model
+
+
+class WorldMaker:
+    """Makes one world, step by step, from one random source."""
+
+    def __init__(self, seed: int, now: datetime, events: int, batch_max: int) -> None:
+        self.rng = random.Random(seed)
+        self.seed, self.now = seed, now
+        self.events, self.batch_max = events, batch_max
+        self.world = World(seed, now)
+        self.other_ids = [100_000 + seed * 100 + n for n in range(4)]
+        self.never_registered_id = 100_000 + seed * 100 + 99
+        self.ids_made = 0
+        self.keys_made = 0
+
+    def make(self) -> World:
+        """Make the accounts and Tweets, then the phases."""
+        rng = self.rng
+        for _ in range(36):
+            self.post(rng.choice(OWNER_IDS))
+        for _ in range(3):
+            self.post(PROTECTED_OWNER_ID)
+        for account_id in (*self.other_ids, *self.other_ids, self.never_registered_id):
+            self.post(account_id)
+        self.share_videos()
+        self.world.unknown_ids = [self.next_id(self.now - wire.DAY) for _ in range(6)]
+        flags = {account_id: rng.random() < 0.4 for account_id in self.other_ids}
+        lines = list(self.lines())
+        rng.shuffle(lines)
+        half = len(lines) * 2 // 3
+        ids = list(self.world.tweets)
+        rng.shuffle(ids)
+        first_ids, second_ids = ids[: len(ids) - 5], ids[len(ids) - 5 :]
+        first = self.phase(first_ids, lines[:half])
+        first.accounts = list(flags.items())
+        second = self.phase(second_ids, lines[half:])
+        turned = rng.choice(self.other_ids)
+        second.accounts = [(turned, not flags[turned])]
+        second.deletions = rng.sample(first_ids, 3)
+        self.world.phases = [first, second]
+        return self.world
+
+    def phase(self, ids: list[int], lines: list[Line]) -> Phase:
+        """Register most Tweets before their events and some after."""
+        rows = [(tweet_id, *self.world.tweets[tweet_id]) for tweet_id in ids]
+        late = len(rows) // 5
+        return Phase(tweets=rows[late:], late_tweets=rows[:late], batches=list(self.batches(lines)))
+
+    # Tweets.
+
+    def next_id(self, created_at: datetime) -> int:
+        """Make a snowflake id, distinct for every seed."""
+        self.ids_made += 1
+        since_1970_ms = int(
+            (created_at - datetime.fromtimestamp(0, UTC)) / timedelta(milliseconds=1)
+        )
+        low_bits = (self.seed % 1024) * TWEETS_A_SEED + self.ids_made
+        return (since_1970_ms - wire.SNOWFLAKE_EPOCH_MS << 22) + low_bits
+
+    def post(self, author_id: int) -> None:
+        """Post one Tweet, its time given or left to its id."""
+        rng = self.rng
+        days = rng.choice(
+            (0.2, 1, 3, 9, 20, 27, 40, 70, 89.9, 90.1, 120, 400, 1799.9, 1800.1, 2500)
+        )
+        created_at = (self.now - days * wire.DAY).replace(microsecond=0)
+        if rng.random() < 0.5:
+            tweet_id = self.next_id(created_at)
+            created_at, given = wire.snowflake_time(tweet_id), False
+        else:
+            self.ids_made += 1
+            early_id = 1_000_000 + self.seed * TWEETS_A_SEED + self.ids_made
+            tweet_id, given = rng.choice((early_id, self.next_id(self.now - 5 * wire.DAY))), True
+        self.world.tweets[tweet_id] = (
+            Tweet(author_id, created_at, deleted=rng.random() < 0.05),
+            given,
+        )
+
+    def share_videos(self) -> None:
+        """Let some Tweets carry a video, most of them the same few."""
+        for tweet, _ in self.world.tweets.values():
+            if self.rng.random() < 0.5:
+                tweet.video_id = str(7_000_000 + self.seed * 100 + self.rng.randrange(6))
+
+    # Events.
+
+    def lines(self) -> Iterator[Line]:
+        """Make events, a few Tweets taking most of them, and bad lines in between."""
+        ids = list(self.world.tweets)
+        self.rng.shuffle(ids)
+        weights = [1 / (rank + 1) for rank in range(len(ids))]
+        for tweet_id in self.rng.choices(ids, weights, k=self.events):
+            yield self.good_line(self.event(tweet_id))
+        for _ in range(self.events // 25):
+            yield self.bad_line(self.rng.choice(ids))
+
+    def event(self, tweet_id: int) -> Event:
+        """Make one thing that happened."""
+        rng = self.rng
+        kind = rng.choice(
+            (*wire.EVENT_TYPES, *wire.TOTALS_TYPES[2:], "impressions", "impressions", "video_views")
+        )
+        count = rng.choice((1, 1, 1, 1, 2, 7, 1000, -1, -1, -3))
+        return Event(tweet_id, kind, self.moment(), count, promoted=rng.random() < 0.25)
+
+    def moment(self) -> datetime:
+        """Choose a time: recent most likely, often on an edge of an hour, a day or a window."""
+        rng, now = self.rng, self.now
+        edges = (
+            wire.floor_hour(now - 28 * wire.HOUR),
+            wire.ceil_hour(now) - wire.FOUR_WEEKS,
+            wire.floor_hour(now),
+            now.replace(hour=0, minute=0, second=0, microsecond=0),
+        )
+        near = timedelta(seconds=rng.choice((-3600, -1, 0, 0, 1, 1800)))
+        choice = rng.random()
+        if choice < 0.15:
+            return min(rng.choice(edges) + near, now.replace(microsecond=0))
+        reach = rng.choice((20 * wire.HOUR, 30 * wire.HOUR, 28 * wire.DAY, 60 * wire.DAY))
+        if choice > 0.97:
+            reach = 2000 * wire.DAY
+        at = now - reach * min(rng.expovariate(2.5), 1.0)
+        return at.replace(microsecond=rng.choice((0, 0, 1, 999_000)))
+
+    def good_line(self, event: Event) -> Line:
+        """Write an event down in one of the ways it may be written."""
+        rng = self.rng
+        text = wire.show_time(event.at)
+        if event.at.microsecond:
+            text = text[:-1] + f".{event.at.microsecond:06}Z"
+        elif rng.random() < 0.1:
+            text = (event.at + 5.5 * wire.HOUR).strftime("%Y-%m-%dT%H:%M:%S+05:30")
+        record: dict[str, Any] = {"tweet_id": str(event.tweet_id), "type": event.type, "at": text}
+        if rng.random() < 0.1:
+            record["tweet_id"] = event.tweet_id
+        if event.count != 1 or rng.random() < 0.5:
+            record["count"] = event.count
+        if event.promoted or rng.random() < 0.5:
+            record["promoted"] = event.promoted
+        return Line(record, event)
+
+    def bad_line(self, tweet_id: int) -> Line:
+        """Spoil a good line in one way."""
+        good = self.good_line(self.event(tweet_id)).record
+        assert isinstance(good, dict)
+        fault = self.rng.choice(list(FAULTS))
+        return Line(FAULTS[fault](self.rng, good, self.now), None, fault)
+
+    # Batches.
+
+    def batches(self, lines: list[Line]) -> Iterator[Batch]:
+        """Cut lines into batches, each in a format that can say all of it."""
+        rng = self.rng
+        rest = lines
+        while rest:
+            size = min(rng.choice((1, 5, 40, self.batch_max, self.batch_max)), len(rest))
+            form = rng.choice(FORMATS)
+            chosen: list[Line] = []
+            kept: list[Line] = []
+            for line in rest:
+                fits = not line.fault or line.fault in FAULTS_OF_FORMAT[form]
+                (chosen if fits and len(chosen) < size else kept).append(line)
+            rest = kept
+            if any(line.event for line in chosen):
+                yield self.batch(chosen, form)
+            elif not any(line.event for line in rest):
+                return
+
+    def batch(self, lines: list[Line], form: str) -> Batch:
+        """Wrap lines up, sometimes to be sent again under the same key."""
+        rng = self.rng
+        self.keys_made += 1
+        encoding = rng.choice(ENCODINGS)
+        key = None if rng.random() < 0.15 else f"batch-{self.seed}-{self.keys_made}"
+        return Batch(
+            key=key,
+            lines=lines,
+            form=form,
+            encoding=encoding,
+            atomic=rng.random() < 0.15,
+            times_sent=1 if key is None else rng.choice((1, 1, 2, 3)),
+            body=compress(write_body(rng, [line.record for line in lines], form), encoding),
+        )

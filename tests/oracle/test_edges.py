@@ -1,0 +1,128 @@
+"""What random worlds leave out: early events, reads while writes run, routes and methods."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import pytest
+import requests
+
+from oracle import wire
+from oracle.asking import Ask
+from oracle.generator import OWNER_IDS
+from oracle.server import Server
+
+OWNER_ID = OWNER_IDS[0]
+TWEET_IDS = count(500_000_001)
+
+
+@pytest.fixture
+def tweet_id(server: Server) -> str:
+    """Register one Tweet of its own for a test."""
+    fresh = str(next(TWEET_IDS))
+    created_at = wire.show_time(datetime.now(UTC) - wire.DAY)
+    record = {"id": fresh, "author_id": str(OWNER_ID), "created_at": created_at}
+    answer = server.send("tweets", json.dumps([record]).encode(), "json")
+    assert answer.json()["accepted"] == 1
+    return fresh
+
+
+def send_event(server: Server, tweet_id: str, at: datetime, number: int = 1) -> dict[str, Any]:
+    """Send one event and hand the answer back."""
+    event = {"tweet_id": tweet_id, "type": "favorites", "at": wire.show_time(at), "count": number}
+    answer = server.send("events", json.dumps([event]).encode(), "json")
+    assert answer.status_code == requests.codes.ok, answer.text
+    said: dict[str, Any] = answer.json()
+    return said
+
+
+def read_count(server: Server, endpoint: str, tweet_id: str) -> int:
+    """Read the Tweet's favorites as its owner, from two groupings that must agree."""
+    timed = [wire.ON_DAY, wire.AT_HOUR] if endpoint != "totals" else [wire.TYPE]
+    body = {
+        "tweet_ids": [tweet_id],
+        "engagement_types": ["favorites"],
+        "groupings": {"one": {"group_by": [wire.TWEET]}, "parts": {"group_by": timed}},
+    }
+    answer = server.ask(Ask(endpoint, "user", OWNER_ID, body, json.dumps(body).encode()))
+    assert answer.status_code == requests.codes.ok, answer.text
+    said = answer.json()
+    whole = int(said["one"][tweet_id])
+    assert whole == sum(leaves(said["parts"]))
+    return whole
+
+
+def leaves(tree: Any) -> Iterator[int]:
+    """Go over the counts of a grouping."""
+    if isinstance(tree, dict):
+        for inner in tree.values():
+            yield from leaves(inner)
+    else:
+        yield int(tree)
+
+
+def test_event_later_in_this_hour_counts_everywhere(server: Server, tweet_id: str) -> None:
+    """A clock that runs a little ahead loses nothing: the bucket is the hour's."""
+    ahead = wire.floor_hour(datetime.now(UTC)) + timedelta(minutes=59, seconds=59)
+    assert send_event(server, tweet_id, ahead, 3)["accepted"] == 1
+    assert [read_count(server, endpoint, tweet_id) for endpoint in wire.ENDPOINTS] == [3, 3, 3]
+
+
+def test_event_some_hours_ahead_is_not_counted_yet(server: Server, tweet_id: str) -> None:
+    """Totals are all time up to now: what lies in a later hour waits, on every endpoint."""
+    assert send_event(server, tweet_id, datetime.now(UTC) + timedelta(hours=5))["accepted"] == 1
+    assert [read_count(server, endpoint, tweet_id) for endpoint in wire.ENDPOINTS] == [0, 0, 0]
+
+
+def test_event_more_than_a_day_ahead_is_refused(server: Server, tweet_id: str) -> None:
+    """What lies further ahead is handed back."""
+    said = send_event(server, tweet_id, datetime.now(UTC) + timedelta(hours=25))
+    assert (said["accepted"], said["rejected"]) == (0, 1)
+
+
+def test_totals_and_hours_agree_while_writes_run(server: Server, tweet_id: str) -> None:
+    """With counts that only grow, the hours read between two totals lie between them."""
+    until = time.monotonic() + 1.5
+    base = datetime.now(UTC) - timedelta(hours=20)
+
+    def keep_sending(sender: int) -> int:
+        sent = 0
+        while time.monotonic() < until:
+            sent += send_event(server, tweet_id, base + (sent + sender) % 20 * wire.HOUR)[
+                "accepted"
+            ]
+        return sent
+
+    with ThreadPoolExecutor(2) as pool:
+        senders = [pool.submit(keep_sending, sender) for sender in range(2)]
+        while time.monotonic() < until:
+            first = read_count(server, "totals", tweet_id)
+            for endpoint in ("28hr", "historical"):
+                hours = read_count(server, endpoint, tweet_id)
+                second = read_count(server, "totals", tweet_id)
+                assert first <= hours <= second
+                first = second
+        sent = sum(sender.result() for sender in senders)
+    assert sent > 0
+    assert [read_count(server, endpoint, tweet_id) for endpoint in wire.ENDPOINTS] == [sent] * 3
+
+
+def test_unknown_route_is_404_without_a_body(server: Server) -> None:
+    """The route is judged before the credentials."""
+    answer = requests.post(server.url + "/insights/engagement/nothing", timeout=10)
+    assert (answer.status_code, answer.content) == (404, b"")
+
+
+@pytest.mark.parametrize("endpoint", wire.ENDPOINTS)
+def test_other_methods_are_405(server: Server, endpoint: str) -> None:
+    """The method is judged before the credentials, and the right one is named."""
+    path = f"/insights/engagement/{endpoint}"
+    answer = requests.get(server.url + path, timeout=10)
+    assert (answer.status_code, answer.text) == (405, f"GET is not allowed on path {path}")
+    assert "POST" in answer.headers["Allow"]
