@@ -1,0 +1,34 @@
+"""What the sandbox serves: accounts, their Tweets and the events on them, in columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+ACCOUNTS_SCHEMA = pl.Schema({"id": pl.Int64, "screen_name": pl.String, "protected": pl.Boolean})
+TWEETS_SCHEMA = pl.Schema(
+    {"id": pl.Int64, "author_id": pl.Int64, "created_at": pl.Int64, "video_id": pl.Int64}
+)
+EVENTS_SCHEMA = pl.Schema(
+    {
+        "tweet_id": pl.Int64,
+        "type": pl.String,
+        "at": pl.Int64,
+        "count": pl.Int64,
+        "promoted": pl.Boolean,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Three frames that belong together; ids match across them, times are Unix seconds.
+
+    `accounts` follows ACCOUNTS_SCHEMA, `tweets` TWEETS_SCHEMA (`video_id` may be null) and
+    `events` EVENTS_SCHEMA; `type` is an event type of the platform API, `count` at least 1.
+    """
+
+    accounts: pl.DataFrame
+    tweets: pl.DataFrame
+    events: pl.DataFrame

@@ -1,0 +1,337 @@
+"""Simulated engagement: the same on every run, within its bounds, and never where it may not be."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from openengagement.sandbox import simulate
+from openengagement.sandbox.dataset import (
+    ACCOUNTS_SCHEMA,
+    EVENTS_SCHEMA,
+    TWEETS_SCHEMA,
+    Dataset,
+)
+from openengagement.sandbox.higgs import higgs_dataset, read_higgs
+from openengagement.sandbox.simulate import simulate_around, simulate_week
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+REAL_FILE = REPOSITORY.parent / "shared" / "data" / "higgs-activity_time.txt.gz"
+HOUR_S = 3600
+ENDS_AT_S = 1_790_000_123
+REAL_TYPES = {"retweets", "replies", "other_engagements"}
+EXTRA_TYPES = {
+    "impressions",
+    "favorites",
+    "url_clicks",
+    "hashtag_clicks",
+    "detail_expands",
+    "permalink_clicks",
+    "user_profile_clicks",
+    "user_follows",
+    "media_views",
+    "media_engagements",
+    "video_views",
+    "quote_tweets",
+    "app_opens",
+    "app_install_attempts",
+    "email_tweet",
+}
+VIEWS = {"impressions", "media_views", "video_views"}
+
+
+def dataset_of(tweets, events):
+    """Make a dataset from (id, created_at, video_id) and (tweet_id, type, at, count)."""
+    return Dataset(
+        accounts=pl.DataFrame([(1, "one", False)], schema=ACCOUNTS_SCHEMA, orient="row"),
+        tweets=pl.DataFrame(
+            [(tweet, 1, created, video) for tweet, created, video in tweets],
+            schema=TWEETS_SCHEMA,
+            orient="row",
+        ),
+        events=pl.DataFrame(
+            [(*event, False) for event in events], schema=EVENTS_SCHEMA, orient="row"
+        ),
+    )
+
+
+def totals(events, *, promoted=False):
+    """Sum the counts of each type."""
+    kept = events.filter(pl.col("promoted") == promoted)
+    return dict(kept.group_by("type").agg(pl.col("count").sum()).iter_rows())
+
+
+def assert_believable(events):
+    """Hold the bounds between which totals of many Tweets may lie."""
+    found = totals(events)
+    assert set(found) == REAL_TYPES | EXTRA_TYPES
+    engagements = sum(count for name, count in found.items() if name not in VIEWS)
+    assert 0.02 < engagements / found["impressions"] < 0.06
+    assert 2 < found["favorites"] / found["retweets"] < 4
+    assert 0.02 < found["quote_tweets"] / found["retweets"] < 0.5
+    assert found["video_views"] < found["media_views"] < found["impressions"]
+    assert found["user_follows"] < found["user_profile_clicks"] < found["detail_expands"]
+    assert 0 < found["email_tweet"] < found["impressions"] / 10_000
+    assert 0 < totals(events, promoted=True)["impressions"] < 0.02 * found["impressions"]
+    assert set(totals(events, promoted=True)) == {"impressions"}
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Three Tweets: one with two busy hours, one posted late in its hour, one nobody answered."""
+    return dataset_of(
+        tweets=[(10, 36_000, None), (20, 46_700, 77), (30, 40_000, None)],
+        events=[
+            (10, "retweets", 36_000, 40),
+            (10, "replies", 80_000, 5),
+            (20, "retweets", 46_790, 900),
+            (20, "other_engagements", 86_400, 1),
+        ],
+    )
+
+
+def test_the_same_seed_gives_the_same_rows(small):
+    assert_frame_equal(simulate_around(small, 3), simulate_around(small, 3))
+    assert not simulate_around(small, 3).equals(simulate_around(small, 4))
+
+
+def test_only_extra_events_are_returned(small):
+    extra = simulate_around(small, 3)
+
+    assert extra.schema == EVENTS_SCHEMA
+    assert set(extra["type"].unique()) <= EXTRA_TYPES
+    assert extra["count"].min() >= 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nothing_happens_before_the_tweet_or_after_the_last_real_event(small, seed):
+    extra = simulate_around(small, seed).join(small.tweets, left_on="tweet_id", right_on="id")
+
+    assert extra.filter(pl.col("at") < pl.col("created_at")).is_empty()
+    assert extra["at"].max() <= 86_400
+
+
+def test_rows_are_totals_of_a_tweet_an_hour_and_a_type(small):
+    extra = simulate_around(small, 3)
+    key = ["tweet_id", "type", pl.col("at") // HOUR_S, "promoted"]
+
+    assert extra.group_by(key).len()["len"].max() == 1
+
+
+def test_every_real_hour_and_the_first_ones_have_impressions(small):
+    extra = simulate_around(small, 3).filter(pl.col("type") == "impressions")
+    hours = {
+        tweet: set(extra.filter(pl.col("tweet_id") == tweet)["at"] // HOUR_S) for tweet in (10, 20)
+    }
+
+    # 45 interactions: 2 * sqrt(45) = 13.4 hours of attention from hour 10 on, and the late hour 22.
+    assert hours[10] == {*range(10, 24)}
+    # 901 interactions reach past the last event, which falls on the first second of hour 24.
+    assert hours[20] == {*range(12, 25)}
+
+
+def test_a_tweet_without_interactions_gets_nothing(small):
+    assert 30 not in simulate_around(small, 3)["tweet_id"].unique()
+
+
+def test_nobody_interacts_with_what_they_were_not_shown():
+    ids = range(1, 3001)
+    quiet = dataset_of(
+        tweets=[(tweet, 0, tweet) for tweet in ids],
+        events=[(tweet, "retweets", 0, 1) for tweet in ids] + [(1, "replies", 9 * HOUR_S, 1)],
+    )
+    hourly = (
+        pl.concat([quiet.events, simulate_around(quiet, 3)])
+        .filter(~pl.col("promoted"))
+        .with_columns(pl.col("at") // HOUR_S)
+        .pivot("type", index=["tweet_id", "at"], values="count", aggregate_function="sum")
+        .fill_null(0)
+    )
+
+    assert hourly.height > 5000
+    for name in (REAL_TYPES | EXTRA_TYPES) & set(hourly.columns):
+        assert (hourly[name] <= hourly["impressions"]).all(), name
+    for ratio in simulate.RATIOS:
+        assert (hourly[ratio.type] <= hourly[ratio.of]).all(), ratio.type
+
+
+def test_video_views_go_to_the_tweets_that_name_a_video(small):
+    extra = simulate_around(small, 3)
+
+    assert extra.filter(pl.col("type") == "video_views")["tweet_id"].unique().to_list() == [20]
+
+
+def test_where_no_tweet_names_a_video_a_share_of_them_has_one():
+    many = dataset_of(
+        tweets=[(tweet, 0, None) for tweet in range(1, 1001)],
+        events=[(tweet, "retweets", 100, 100) for tweet in range(1, 1001)],
+    )
+    seen = simulate_around(many, 3).filter(pl.col("type") == "video_views")["tweet_id"]
+
+    assert 60 < seen.n_unique() < 140
+
+
+@pytest.mark.parametrize("part", ["tweets", "events"])
+def test_nothing_comes_of_nothing(small, part):
+    parts = {"accounts": small.accounts, "tweets": small.tweets, "events": small.events}
+    parts[part] = parts[part].clear()
+
+    extra = simulate_around(Dataset(**parts), 3)
+
+    assert extra.is_empty()
+    assert extra.schema == EVENTS_SCHEMA
+
+
+def test_events_of_unknown_tweets_are_left_alone(small):
+    stray = pl.DataFrame([(99, "retweets", 40_000, 50, False)], schema=EVENTS_SCHEMA, orient="row")
+    events = pl.concat([small.events, stray])
+    wider = Dataset(accounts=small.accounts, tweets=small.tweets, events=events)
+
+    assert_frame_equal(simulate_around(wider, 3), simulate_around(small, 3))
+
+
+@pytest.mark.skipif(
+    not REAL_FILE.is_file(), reason="higgs-activity_time.txt.gz does not lie beside the checkout"
+)
+def test_around_the_real_file_the_ratios_are_believable():
+    real = higgs_dataset(read_higgs(REAL_FILE), ends_at_s=ENDS_AT_S)
+    extra = simulate_around(real, 1)
+
+    assert_believable(pl.concat([real.events, extra]))
+    assert extra.height < 1_500_000
+    assert extra["at"].max() <= real.events["at"].max()
+    with_created = extra.join(real.tweets, left_on="tweet_id", right_on="id")
+    assert with_created.height == extra.height
+    assert (with_created["at"] >= with_created["created_at"]).all()
+
+
+@pytest.fixture(scope="module")
+def week():
+    return simulate_week(ENDS_AT_S, 7)
+
+
+def test_the_same_seed_gives_the_same_week(week):
+    again = simulate_week(ENDS_AT_S, 7)
+
+    assert_frame_equal(again.accounts, week.accounts)
+    assert_frame_equal(again.tweets, week.tweets)
+    assert_frame_equal(again.events, week.events)
+    assert not simulate_week(ENDS_AT_S, 8).tweets.equals(week.tweets)
+
+
+def test_accounts_do_not_depend_on_when_the_week_ends(week):
+    assert_frame_equal(simulate_week(ENDS_AT_S + 99_999, 7).accounts, week.accounts)
+
+
+def test_a_week_is_whole(week):
+    assert week.accounts.schema == ACCOUNTS_SCHEMA
+    assert week.tweets.schema == TWEETS_SCHEMA
+    assert week.events.schema == EVENTS_SCHEMA
+    assert week.accounts.height == simulate.ACCOUNT_COUNT == week.accounts["id"].n_unique()
+    assert week.accounts["screen_name"].n_unique() == week.accounts.height
+    assert week.tweets.height == simulate.TWEET_COUNT == week.tweets["id"].n_unique()
+    assert set(week.tweets["author_id"]) <= set(week.accounts["id"])
+    assert set(week.events["tweet_id"]) <= set(week.tweets["id"])
+    assert week.events.null_count().sum_horizontal().item() == 0
+    assert week.events["count"].min() >= 1
+
+
+def test_tweet_ids_hold_their_time(week):
+    ids = week.tweets["id"].to_numpy()
+
+    assert (np.diff(ids) > 0).all()
+    assert (((ids >> 22) + 1288834974657) // 1000 == week.tweets["created_at"].to_numpy()).all()
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_everything_happens_within_the_week_and_after_its_tweet(seed):
+    week = simulate_week(ENDS_AT_S, seed)
+    start_s = ENDS_AT_S - 168 * HOUR_S
+
+    assert start_s <= week.tweets["created_at"].min()
+    assert week.tweets["created_at"].max() <= ENDS_AT_S
+    assert week.events["at"].max() <= ENDS_AT_S
+    joined = week.events.join(week.tweets, left_on="tweet_id", right_on="id")
+    assert (joined["at"] >= joined["created_at"]).all()
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_a_week_is_of_the_promised_size_and_believable(seed):
+    week = simulate_week(ENDS_AT_S, seed)
+
+    assert week.events.height < 800_000
+    interactions = sum(n for name, n in totals(week.events).items() if name in REAL_TYPES)
+    assert 400_000 < interactions < 600_000
+    assert_believable(week.events)
+
+
+def test_a_few_tweets_draw_much_of_the_weeks_interactions(week):
+    real = week.events.filter(pl.col("type").is_in(list(REAL_TYPES)))
+    sizes = real.group_by("tweet_id").agg(pl.col("count").sum())["count"].sort(descending=True)
+
+    # In the real file the busiest hundredth of the targets with 12 or more draws 33%; median 24.
+    assert 0.28 < sizes.head(58).sum() / sizes.sum() < 0.4
+    assert 20 < sizes.median() < 30
+
+
+def test_interactions_fade_with_the_hours(week):
+    real = week.events.filter(pl.col("type").is_in(list(REAL_TYPES)))
+    joined = real.join(week.tweets, left_on="tweet_id", right_on="id")
+    age = (joined["at"] - joined["created_at"]) // HOUR_S
+    by_age = np.bincount(age.to_numpy(), weights=joined["count"].to_numpy())
+
+    assert by_age[0] > 1.5 * by_age[1] > 1.5 * by_age[2] > 1.5 * by_age[6] > 3 * by_age[24]
+
+
+def test_the_demo_author_has_something_to_show(week):
+    author = week.accounts.row(0, named=True)
+    tweets = week.tweets.filter(pl.col("author_id") == author["id"])
+    ago_hours = (ENDS_AT_S - tweets["created_at"]) / HOUR_S
+
+    assert (author["screen_name"], author["protected"]) == ("demo_author", False)
+    assert tweets.height == 25
+    assert (ago_hours < 28).sum() == 6
+    assert ago_hours.min() > 1
+    assert ago_hours.max() > 160
+    assert tweets["video_id"].drop_nulls().n_unique() == 6
+    whole_week = totals(week.events)["impressions"] / week.tweets.height
+    own = week.events.filter(pl.col("tweet_id").is_in(tweets["id"].to_list()))
+    assert totals(own)["impressions"] / 25 > 1.5 * whole_week
+    shown = own.filter(pl.col("type") == "impressions")["tweet_id"]
+    assert shown.n_unique() == 25
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_two_authors_share_one_video(seed):
+    week = simulate_week(ENDS_AT_S, seed)
+    videos = week.tweets.drop_nulls("video_id").group_by("video_id").agg("author_id")
+    shared = videos.filter(pl.col("author_id").list.len() > 1)
+
+    assert shared.height == 1
+    names = week.accounts.filter(pl.col("id").is_in(shared["author_id"][0].to_list()))
+    assert names["screen_name"].to_list() == ["demo_author", "other_author"]
+
+
+def test_one_account_is_protected_and_has_tweets(week):
+    protected = week.accounts.filter("protected")
+
+    assert protected["screen_name"].to_list() == ["protected_author"]
+    own = week.tweets.filter(pl.col("author_id") == protected["id"][0])
+    assert own.height == simulate.PROTECTED_TWEETS
+
+
+def test_a_week_before_tweet_ids_held_time_is_refused():
+    with pytest.raises(ValueError, match="November 2010"):
+        simulate_week(1_288_900_000, 1)
+
+
+def test_each_ratio_stands_below_the_one_it_builds_on():
+    seen = {"impressions"}
+    for ratio in simulate.RATIOS:
+        assert ratio.of in seen
+        assert ratio.needs is None or ratio.needs in simulate.TRAIT_SHARES
+        assert ratio.reason
+        seen.add(ratio.type)
+    assert seen == EXTRA_TYPES
