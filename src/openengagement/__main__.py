@@ -1,0 +1,6 @@
+"""`python -m openengagement`."""
+
+from openengagement.cli.main import main
+
+if __name__ == "__main__":
+    main()

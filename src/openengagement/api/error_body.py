@@ -1,0 +1,79 @@
+"""How a refusal looks on the wire: strings on the data API, objects with codes on the OAuth calls.
+
+Contract 3.4 and 4.8. The same `ApiError` answers on both; here it gets its shape.
+"""
+
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+from openengagement.api.http import Reply
+from openengagement.errors import (
+    AccessTokenNotFound,
+    ApiError,
+    AuthenticationError,
+    BodyTooLarge,
+    MethodNotAllowed,
+    NotFound,
+    RateLimited,
+    SslRequired,
+    TimestampOutOfBounds,
+    UnknownAuthorization,
+    UnverifiedClient,
+)
+
+JSON: Final = "application/json;charset=utf-8"
+
+
+class Family(Enum):
+    """Which of the two shapes a route's refusals take."""
+
+    DATA = "data"
+    OAUTH = "oauth"
+    PLATFORM = "platform"
+
+
+# Contract 4.8: refusal -> (HTTP status, code, message); the first class that fits counts.
+_OAUTH_CODES: Final[tuple[tuple[type[ApiError], int, int, str], ...]] = (
+    (UnverifiedClient, 403, 99, "Unable to verify your credentials"),
+    (UnknownAuthorization, 400, 215, "Bad Authentication data."),
+    (TimestampOutOfBounds, 401, 135, "Timestamp out of bounds."),
+    (AccessTokenNotFound, 401, 89, "Invalid or expired token."),
+    (AuthenticationError, 401, 32, "Could not authenticate you."),
+    (SslRequired, 403, 92, "SSL is required"),
+    (NotFound, 404, 34, "Sorry, that page does not exist"),
+    (RateLimited, 429, 88, "Rate limit exceeded"),
+)
+
+
+def render_error(error: ApiError, family: Family, *, method: str, path: str) -> Reply:
+    """The answer to a refused request."""
+    headers = {"x-error-code": error.code, **error.headers}
+    if isinstance(error, MethodNotAllowed) and family is not Family.OAUTH:
+        # Finatra answers a wrong method in plain text, and an unknown path with nothing at all.
+        headers["content-type"] = "text/plain;charset=utf-8"
+        text = f"{method} is not allowed on path {path}"
+        return Reply(error.status, text.encode(), headers)
+    if isinstance(error, NotFound) and family is Family.DATA and not error.texts:
+        return Reply(error.status, b"", headers)
+    headers["content-type"] = JSON
+    if family is Family.OAUTH and not isinstance(error, BodyTooLarge):
+        return _render_oauth(error, headers)
+    body = {"errors": list(error.texts), **{name: list(ids) for name, ids in error.arrays.items()}}
+    return Reply(error.status, msgspec.json.encode(body), headers)
+
+
+def _render_oauth(error: ApiError, headers: dict[str, str]) -> Reply:
+    for kind, status, code, message in _OAUTH_CODES:
+        if isinstance(error, kind):
+            break
+    else:
+        status, code, message = error.status, 131, "; ".join(error.texts) or "Internal error"
+    entry: dict[str, str | int] = {"code": code, "message": message}
+    if isinstance(error, UnverifiedClient):
+        entry["label"] = "authenticity_token_error"
+    elif status == 401:  # noqa: PLR2004
+        realm = f'OAuth realm="https://api.twitter.com", api_error_code={code}'
+        headers["www-authenticate"] = realm
+    return Reply(status, msgspec.json.encode({"errors": [entry]}), headers)

@@ -1,0 +1,179 @@
+"""HTTP at the edge: bodies in with their caps, replies out with their encoding."""
+
+import zlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any, Final
+from urllib.parse import quote
+
+from openengagement.auth.message import Message
+from openengagement.errors import BodyTooLarge, HeadersTooLarge
+from openengagement.settings import Network, Settings
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+# Reads a request's body, still encoded, up to a limit of bytes.
+ReadBody = Callable[[int], Awaitable[bytes]]
+
+GZIP_WBITS: Final = 31  # zlib's window bits for the gzip format
+# Level 1: answers are repetitive, so it already shrinks them tenfold, at a third of level 6's time.
+GZIP_LEVEL: Final = 1
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its body was whole; there is nobody to answer."""
+
+
+@dataclass(slots=True)
+class Reply:
+    """An answer before encoding: status, body, headers (lower-case names)."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The head of a request."""
+
+    method: str
+    path: str
+    query: str
+    headers: tuple[tuple[bytes, bytes], ...]
+    scheme: str
+    host: str
+    secure: bool
+
+    def header(self, name: bytes) -> str:
+        """The last header of this name (lower case), empty when there is none."""
+        found = [value for key, value in self.headers if key == name]
+        return found[-1].decode("latin-1") if found else ""
+
+    def message(self, body: bytes) -> Message:
+        """The request as authentication sees it."""
+        return Message(
+            method=self.method,
+            scheme=self.scheme,
+            host=self.host,
+            path=self.path,
+            query=self.query,
+            authorization=tuple(
+                value.decode("latin-1") for key, value in self.headers if key == b"authorization"
+            ),
+            content_type=self.header(b"content-type"),
+            body=body,
+            secure=self.secure,
+        )
+
+
+def read_head(scope: Scope, settings: Settings) -> Request:
+    """The request's head, with scheme and host as the client saw them.
+
+    `X-Forwarded-*` count only from a trusted proxy. `secure` is what plain HTTP is judged by: TLS
+    as far as we can tell, or a client on this machine.
+    """
+    headers = tuple(scope["headers"])
+    seen = {key: value.decode("latin-1") for key, value in headers}
+    client = scope.get("client") or ("", 0)
+    scheme, host, peer = scope["scheme"], seen.get(b"host", ""), client[0]
+    if settings.trusted_proxies and _is_in(peer, settings.proxies):
+        scheme = _last(seen.get(b"x-forwarded-proto"), scheme)
+        host = _last(seen.get(b"x-forwarded-host"), host)
+        peer = _last(seen.get(b"x-forwarded-for"), peer)
+    raw_path = scope.get("raw_path") or quote(scope["path"], safe="/:@!$&'()*+,;=~-._").encode()
+    return Request(
+        method=scope["method"],
+        path=raw_path.partition(b"?")[0].decode("latin-1"),
+        query=scope["query_string"].decode("latin-1"),
+        headers=headers,
+        scheme=scheme,
+        host=host,
+        secure=scheme == "https" or _is_loopback(peer),
+    )
+
+
+def _last(value: str | None, default: str) -> str:
+    """What the nearest proxy, the one we trust, added to a list that a client may have begun."""
+    return value.rpartition(",")[2].strip() if value else default
+
+
+def _is_in(peer: str, networks: tuple[Network, ...]) -> bool:
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return False
+    return any(address in network for network in networks)
+
+
+def _is_loopback(peer: str) -> bool:
+    if peer == "127.0.0.1":  # by far the commonest, and parsing an address takes a while
+        return True
+    try:
+        return ip_address(peer).is_loopback
+    except ValueError:
+        return False
+
+
+def check_headers(headers: tuple[tuple[bytes, bytes], ...], limit: int) -> None:
+    """Refuse headers that together are larger than the limit, names included.
+
+    Raises:
+        HeadersTooLarge
+    """
+    if sum(len(name) + len(value) for name, value in headers) > limit:
+        raise HeadersTooLarge(f"headers: together they are larger than {limit} bytes")
+
+
+async def read_body(request: Request, receive: Receive, limit: int) -> bytes:
+    """The body as sent, still encoded.
+
+    Raises:
+        BodyTooLarge: more than `limit` bytes, refused before the rest is read.
+        ClientGone
+    """
+    declared = request.header(b"content-length")
+    if declared.isdecimal() and int(declared) > limit:
+        raise BodyTooLarge(f"body: is larger than {limit} bytes")
+    message = await receive()
+    if not message.get("more_body") and message["type"] == "http.request":
+        body: bytes = message.get("body", b"")
+        if len(body) > limit:
+            raise BodyTooLarge(f"body: is larger than {limit} bytes")
+        return body
+    parts = bytearray()
+    while True:
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        parts += message.get("body", b"")
+        if len(parts) > limit:
+            raise BodyTooLarge(f"body: is larger than {limit} bytes")
+        if not message.get("more_body"):
+            return bytes(parts)
+        message = await receive()
+
+
+def accepts_gzip(request: Request) -> bool:
+    """Whether the client takes gzip (contract 1.4): named, or by `*`, and not with `q=0`."""
+    text = request.header(b"accept-encoding")
+    if text == "gzip":
+        return True
+    weights = {
+        name.strip().lower(): parameters.replace(" ", "").lower()
+        for name, _, parameters in (part.partition(";") for part in text.split(","))
+    }
+    weight = weights.get("gzip", weights.get("x-gzip", weights.get("*", "q=0")))
+    return not _is_zero(weight)
+
+
+def _is_zero(parameters: str) -> bool:
+    _, found, value = parameters.partition("q=")
+    return bool(found) and value.strip("0.") == ""
+
+
+def encode_gzip(body: bytes) -> bytes:
+    """A body in gzip, without a time stamp, so that equal bodies stay equal."""
+    deflate = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_WBITS)
+    return deflate.compress(body) + deflate.flush()

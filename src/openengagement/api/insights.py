@@ -1,0 +1,78 @@
+"""The three endpoints of the data API: `POST /insights/engagement/{totals,28hr,historical}`.
+
+What is cheap runs on the event loop. Handing a request to a thread and back costs as much as a small
+answer takes altogether (docs/decisions/0002), so only answers above `inline_cells_max` counters go.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Executor
+
+from openengagement.api.error_body import JSON
+from openengagement.api.http import ReadBody, Reply, Request
+from openengagement.auth.authenticate import Authenticator
+from openengagement.engagement.types import Endpoint
+from openengagement.errors import ApiError, RateLimited
+from openengagement.ingest.compression import decompress
+from openengagement.query import Query
+from openengagement.registry.limits import RateWindow
+from openengagement.settings import Settings
+
+
+class Insights:
+    """Handlers of the three endpoints."""
+
+    def __init__(
+        self, authenticator: Authenticator, query: Query, *, settings: Settings, pool: Executor
+    ) -> None:
+        self._authenticator = authenticator
+        self._query = query
+        self._inline_cells_max = settings.inline_cells_max
+        self._body_max_bytes = settings.body_max_bytes
+        self._pool = pool
+        self._default_limit = settings.rate_limit_per_minute
+
+    async def answer(self, request: Request, read_body: ReadBody, endpoint: Endpoint) -> Reply:
+        """Authenticate, count, answer.
+
+        Raises:
+            ApiError: with the rate-limit headers that every answer carries.
+        """
+        headers = self.default_headers()
+        try:
+            encoded = await read_body(self._body_max_bytes)
+            encoding = request.header(b"content-encoding")
+            message = request.message(decompress(encoded, encoding, self._body_max_bytes))
+            caller = self._authenticator.authenticate(message)
+            windows = self._authenticator.admit(caller)
+            headers = rate_headers(windows)
+            if any(window.exceeded for window in windows):
+                raise RateLimited
+            plan = self._query.prepare(endpoint, message.body, caller.user_id)
+        except ApiError as error:
+            error.headers = {**headers, **error.headers}
+            raise
+        if plan.request.cells <= self._inline_cells_max:
+            body = self._query.answer(plan)
+        else:
+            loop = asyncio.get_running_loop()
+            body = await loop.run_in_executor(self._pool, self._query.answer, plan)
+        return Reply(200, body, {"content-type": JSON, **headers})
+
+    def default_headers(self) -> dict[str, str]:
+        """The six headers where no app is known: nothing of the default limit is used up."""
+        return rate_headers([RateWindow(self._default_limit, 0, 0)])
+
+
+def rate_headers(windows: Sequence[RateWindow]) -> dict[str, str]:
+    """All six headers, always: a real client reads a missing `-remaining` as "limited" (3.5).
+
+    `windows` holds the minute's window and, where one is enforced, the second's; otherwise the
+    per-second headers carry the minute's figures (contract 0).
+    """
+    headers = {}
+    for name, window in (("minute", windows[0]), ("second", windows[-1])):
+        headers[f"x-per-{name}-limit"] = str(window.limit)
+        headers[f"x-per-{name}-remaining"] = str(window.remaining)
+        headers[f"x-per-{name}-reset"] = str(window.reset_s)
+    return headers

@@ -1,0 +1,130 @@
+"""Who is asking: from a request to a `Caller`, and from a `Caller` to leave to go on (contract 3.4).
+
+Nothing is written before the signature was found good: a stranger fills neither the nonces nor a
+rate window.
+"""
+
+from dataclasses import dataclass
+
+from openengagement.auth.lookup import CredentialLookup
+from openengagement.auth.message import Message
+from openengagement.auth.oauth1 import Signed, has_oauth_parameters, verify_request
+from openengagement.auth.oauth2 import scheme_and_rest
+from openengagement.clock import Clock
+from openengagement.errors import (
+    AppNotEnabled,
+    BearerTokenNotFound,
+    MalformedAuthorization,
+    NonceUsed,
+    PlatformKeyNotFound,
+    UnknownAuthorization,
+)
+from openengagement.registry.limits import Limits, Nonce, RateWindow
+from openengagement.registry.registry import App
+from openengagement.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An app, and the user whose access token it showed, or None for an app alone.
+
+    `nonce` is still to be remembered; None under a bearer token.
+    """
+
+    app: App
+    user_id: int | None
+    nonce: Nonce | None
+
+
+class Authenticator:
+    """Verifies requests against the registry, and counts them."""
+
+    def __init__(
+        self, lookup: CredentialLookup, limits: Limits, *, settings: Settings, clock: Clock
+    ) -> None:
+        self._lookup = lookup
+        self._limits = limits
+        self._settings = settings
+        self._clock = clock
+
+    def authenticate(self, message: Message) -> Caller:
+        """Verify a data API request: a bearer token or an OAuth 1.0a signature.
+
+        Raises:
+            AuthenticationError: one of its leaves says which check failed.
+        """
+        if len(message.authorization) > 1:
+            raise MalformedAuthorization("the Authorization header is given twice")
+        scheme, rest = scheme_and_rest(message)
+        if scheme == "bearer":
+            return self._by_bearer(message, rest)
+        if scheme == "oauth" or (not scheme and has_oauth_parameters(message)):
+            signed = self.verify_signed(message, json_body=True)
+            user_id = signed.user.token.account_id if signed.user else None
+            return Caller(signed.consumer.app, user_id, signed.nonce)
+        raise UnknownAuthorization
+
+    def _by_bearer(self, message: Message, token: str) -> Caller:
+        if has_oauth_parameters(message):
+            raise MalformedAuthorization("a bearer token and oauth parameters are given at once")
+        app = self._lookup.bearer(token)
+        if app is None:
+            raise BearerTokenNotFound
+        return Caller(app, None, None)
+
+    def verify_signed(self, message: Message, *, json_body: bool) -> Signed:
+        """Verify an OAuth 1.0a signature; its nonce is not remembered yet."""
+        return verify_request(
+            message,
+            self._lookup,
+            now_s=self._clock.now_s(),
+            window_s=self._settings.timestamp_window_s,
+            json_body=json_body,
+        )
+
+    def admit(self, caller: Caller) -> list[RateWindow]:
+        """Refuse a replay and an app that is not enabled, then count the request.
+
+        Returns the app's rate windows as this request leaves them, the minute's first; whether one
+        is exceeded is for the caller of this method to act on.
+
+        Raises:
+            NonceUsed, AppNotEnabled
+        """
+        app, now_s = caller.app, self._clock.now_s()
+        nonce = caller.nonce if self._settings.replay_protection == "strict" else None
+        if not app.enabled:
+            if nonce and not self._limits.remember(nonce):
+                raise NonceUsed
+            raise AppNotEnabled
+        per_minute = app.per_minute or self._settings.rate_limit_per_minute
+        limits = {60: per_minute}
+        if self._settings.rate_limit_per_second:
+            limits[1] = self._settings.rate_limit_per_second
+        if nonce is None:
+            return self._limits.count(app.id, limits, now_s)
+        windows = self._limits.admit(nonce, app.id, limits, now_s)
+        if windows is None:
+            raise NonceUsed
+        return windows
+
+    def remember(self, signed: Signed) -> None:
+        """Refuse the replay of a signed OAuth call.
+
+        Raises:
+            NonceUsed
+        """
+        if self._settings.replay_protection != "off" and not self._limits.remember(signed.nonce):
+            raise NonceUsed
+
+    def require_platform_key(self, message: Message) -> None:
+        """Refuse a platform call without a platform key.
+
+        Raises:
+            UnknownAuthorization, PlatformKeyNotFound
+        """
+        scheme, rest = scheme_and_rest(message)
+        if scheme != "bearer":
+            raise UnknownAuthorization("send the platform key as Authorization: Bearer KEY")
+        if not self._lookup.platform_key(rest):
+            raise PlatformKeyNotFound

@@ -1,0 +1,26 @@
+"""An HTTP request as authentication sees it, whatever server it came through."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A request as the client sent it: scheme and host are those the client saw.
+
+    `path` and `query` are raw, still percent-encoded. `authorization` holds every Authorization
+    header there was. `secure` is true under TLS, and for a client on this machine.
+    """
+
+    method: str
+    scheme: str
+    host: str
+    path: str
+    query: str
+    authorization: tuple[str, ...]
+    content_type: str
+    body: bytes
+    secure: bool
+
+    @property
+    def is_form(self) -> bool:
+        return self.content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"

@@ -1,0 +1,163 @@
+"""Accounts, apps, tokens and platform keys, from the operator's shell."""
+
+import re
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from openengagement.auth.credentials import (
+    issue_access_token,
+    issue_app,
+    issue_bearer,
+    issue_platform_key,
+)
+from openengagement.cli.common import CLOCK, Json, fail, find_app, now_s, opened, show
+from openengagement.engagement.types import ID_MAX, snowflake
+from openengagement.ingest.rows import NAME_PATTERN
+from openengagement.registry.registry import Account, NameTaken
+
+account = typer.Typer(help="The platform's users.", no_args_is_help=True)
+app = typer.Typer(help="Developers' applications.", no_args_is_help=True)
+token = typer.Typer(help="Access tokens and bearer tokens.", no_args_is_help=True)
+platform_key = typer.Typer(help="The platform's own keys for sending events.", no_args_is_help=True)
+
+SHOWN_ONCE = "Keep it now: it is stored only as a hash and cannot be shown again."
+
+
+class Role(StrEnum):
+    """What an account may do."""
+
+    member = "member"
+    manager = "manager"
+
+
+AppId = Annotated[int, typer.Argument(metavar="APP_ID", min=1, max=ID_MAX)]
+
+
+@account.command("add")
+def add_account(
+    context: typer.Context,
+    screen_name: Annotated[str, typer.Argument(metavar="SCREEN_NAME")],
+    account_id: Annotated[
+        int | None, typer.Option("--id", min=1, max=ID_MAX, help="Its id; made up when left out.")
+    ] = None,
+    protected: Annotated[bool, typer.Option("--protected", help="Its Tweets are never served.")] = False,
+    role: Annotated[Role, typer.Option(help="A manager enables apps.")] = Role.member,
+    json: Json = False,
+) -> None:
+    """Register an account."""
+    if not re.fullmatch(NAME_PATTERN, screen_name):
+        fail(f"{screen_name!r} is not 1 to 64 letters, digits, dots, hyphens or underscores")
+    chosen = account_id or snowflake(CLOCK.now_s())
+    with opened(context) as parts:
+        try:
+            new = Account(chosen, screen_name, protected, role.value)
+            parts.registry.add_account(new, now_s=now_s())
+        except NameTaken:
+            fail(f"the screen name {screen_name} or the id {chosen} is already registered")
+    fields = {
+        "id": str(chosen),
+        "screen_name": screen_name,
+        "protected": protected,
+        "role": role.value,
+    }
+    show(fields, as_json=json)
+
+
+@app.command("add")
+def add_app(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    owner: Annotated[str, typer.Option(metavar="SCREEN_NAME", help="The account that owns it.")],
+    callback: Annotated[
+        list[str] | None, typer.Option(metavar="URL", help="A callback URL; up to 10.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Register an app. It may not use the API until `app enable`."""
+    urls = callback or []
+    if not name.strip() or len(name) > 128:  # noqa: PLR2004
+        fail("the name of an app is 1 to 128 characters")
+    if len(urls) > 10:  # noqa: PLR2004
+        fail("an app has at most 10 callback URLs")
+    with opened(context) as parts:
+        owning = parts.registry.find_account(owner)
+        if owning is None:
+            fail(f"there is no account {owner}; add it with: openengagement account add {owner}")
+        made = issue_app(
+            parts.registry,
+            parts.keyring,
+            name=name,
+            owner_id=owning.id,
+            callbacks=urls,
+            now_s=now_s(),
+        )
+    fields = {
+        "app_id": str(made.app_id),
+        "consumer_key": made.consumer_key,
+        "consumer_secret": made.consumer_secret,
+    }
+    note = f"Enable it for the Engagement API with: openengagement app enable {made.app_id}"
+    show(fields, as_json=json, notes=(note,))
+
+
+@app.command("enable")
+def enable_app(
+    context: typer.Context,
+    app_id: AppId,
+    per_minute: Annotated[
+        int | None,
+        typer.Option("--per-minute", min=1, max=10_000_000, help="Requests a minute it may make."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Let an App ID use the Engagement API, at once, on every worker."""
+    _set_enabled(context, app_id, enabled=True, per_minute=per_minute, as_json=json)
+
+
+@app.command("disable")
+def disable_app(context: typer.Context, app_id: AppId, json: Json = False) -> None:
+    """Stop an App ID from using the Engagement API, at once, on every worker."""
+    _set_enabled(context, app_id, enabled=False, per_minute=None, as_json=json)
+
+
+def _set_enabled(
+    context: typer.Context, app_id: int, *, enabled: bool, per_minute: int | None, as_json: bool
+) -> None:
+    with opened(context) as parts:
+        find_app(parts, app_id)
+        parts.registry.set_enabled(app_id, enabled=enabled, per_minute=per_minute)
+        limit = find_app(parts, app_id).per_minute
+    show({"app_id": str(app_id), "enabled": enabled, "per_minute": limit}, as_json=as_json)
+
+
+@token.command("issue")
+def issue_token(context: typer.Context, app_id: AppId, json: Json = False) -> None:
+    """The access token and secret of the app's owner; the same pair each time."""
+    with opened(context) as parts:
+        owner_id = find_app(parts, app_id).owner_id
+        access_token, secret = issue_access_token(
+            parts.registry, parts.keyring, app_id=app_id, account_id=owner_id, now_s=now_s()
+        )
+    show({"access_token": access_token, "access_token_secret": secret}, as_json=json)
+
+
+@token.command("bearer")
+def bearer_token(context: typer.Context, app_id: AppId, json: Json = False) -> None:
+    """The app's bearer token; the same one until it is invalidated."""
+    with opened(context) as parts:
+        bearer = issue_bearer(parts.registry, parts.keyring, find_app(parts, app_id))
+    show({"access_token": bearer}, as_json=json)
+
+
+@platform_key.command("issue")
+def issue_key(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the key is for.")],
+    json: Json = False,
+) -> None:
+    """A key for sending events and registering accounts and Tweets."""
+    with opened(context) as parts:
+        key = issue_platform_key(parts.registry, name=name, now_s=now_s())
+    show({"platform_key": key}, as_json=json, notes=(SHOWN_ONCE,))

@@ -1,0 +1,103 @@
+"""`openengagement load`: files into a data folder, with a bar that tells rate and time left."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import zstandard
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from openengagement.cli.common import CLOCK, Json, fail, opened, read_settings, show
+from openengagement.errors import ApiError
+from openengagement.ingest.loader import IN_FLIGHT_MAX, KINDS, Loaded, Loader
+from openengagement.ingest.writer import BatchWriter
+from openengagement.server import Parts
+from openengagement.telemetry import log_failure
+
+
+class What(StrEnum):
+    """What the lines of a file are."""
+
+    accounts = "accounts"
+    tweets = "tweets"
+    events = "events"
+
+
+def load(
+    context: typer.Context,
+    what: Annotated[What, typer.Argument(help="What the files hold.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False)],
+    json: Json = False,
+) -> None:
+    """Load files: .ndjson .jsonl .json .csv .parquet .arrow, also with .gz or .zst.
+
+    What a line gets wrong is told in FILE.rejected.ndjson. Loading the same file again counts
+    nothing twice, so a load that was cut short is simply run again.
+    """
+    total = Loaded()
+    with opened(context) as parts:
+        writer = BatchWriter(
+            parts.store,
+            queue_max=IN_FLIGHT_MAX + 1,
+            on_failure=lambda error: log_failure("commit_failed", error),
+        )
+        try:
+            for path in files:
+                _add(total, _load_file(parts, writer, what, path))
+        finally:
+            writer.close()
+    fields = {"accepted": total.accepted, "rejected": total.rejected}
+    show(fields, as_json=json, notes=_notes(total))
+
+
+def _load_file(parts: Parts, writer: BatchWriter, what: What, path: Path) -> Loaded:
+    loader = Loader(
+        KINDS[what.value],
+        stores=(parts.store, parts.registry, writer),
+        clock=CLOCK,
+        future_max_s=read_settings().event_future_max_s,
+    )
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%  {task.fields[lines]:,} lines  {task.fields[rate]:,}/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(path.name, total=path.stat().st_size, lines=0, rate=0)
+
+        def on_progress(read_bytes: int, lines: int) -> None:
+            elapsed = progress.tasks[0].elapsed or 0
+            rate = int(lines / elapsed) if elapsed else 0
+            progress.update(task, completed=read_bytes, lines=lines, rate=rate)
+
+        try:
+            return loader.load(path, on_progress)
+        except (ApiError, OSError, EOFError, zstandard.ZstdError) as error:
+            fail(f"{path}: {error}; what was read before counts, and may be loaded again safely")
+
+
+def _add(total: Loaded, loaded: Loaded) -> None:
+    total.accepted += loaded.accepted
+    total.rejected += loaded.rejected
+    total.repeated += loaded.repeated
+    total.unknown_authors += loaded.unknown_authors
+    for reason, count in loaded.reasons.items():
+        total.reasons[reason] = total.reasons.get(reason, 0) + count
+
+
+def _notes(total: Loaded) -> tuple[str, ...]:
+    notes = []
+    if total.repeated:
+        notes.append(f"{total.repeated:,} of the accepted lines had been loaded before; counted once.")
+    if total.rejected:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(total.reasons.items()))
+        notes.append(f"Rejected lines are in FILE.rejected.ndjson: {reasons}.")
+    if total.unknown_authors:
+        notes.append(
+            f"{total.unknown_authors:,} authors are not registered; their Tweets stay unavailable "
+            "until `load accounts` registers them."
+        )
+    return tuple(notes)

@@ -1,0 +1,40 @@
+"""The command line: `openengagement [--data DIR] COMMAND`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from openengagement.cli import admin
+from openengagement.cli.load import load
+from openengagement.cli.sandbox import sandbox
+from openengagement.cli.serve import serve
+from openengagement.settings import DATA_VARIABLE
+
+main = typer.Typer(
+    name="openengagement",
+    help="A self-hosted engagement-metrics service on the wire of Twitter's Engagement API.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@main.callback()
+def choose_folder(
+    context: typer.Context,
+    data: Annotated[
+        Path,
+        typer.Option("--data", envvar=DATA_VARIABLE, file_okay=False, help="The data folder."),
+    ] = Path("data"),
+) -> None:
+    """A self-hosted engagement-metrics service on the wire of Twitter's Engagement API."""
+    context.obj = data
+
+
+main.command("serve")(serve)
+main.command("sandbox")(sandbox)
+main.command("load")(load)
+main.add_typer(admin.account, name="account")
+main.add_typer(admin.app, name="app")
+main.add_typer(admin.token, name="token")
+main.add_typer(admin.platform_key, name="platform-key")

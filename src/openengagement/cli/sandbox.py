@@ -1,0 +1,153 @@
+"""`openengagement sandbox`: a server with a week of engagement and keys that work at once."""
+
+import os
+import shlex
+import socket
+import sys
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from openengagement.cli.common import CLOCK, fail, read_settings
+from openengagement.cli.serve import DEFAULT_PORT, Port, run_server
+from openengagement.sandbox.seed import Demo, build_sandbox
+
+HOST: Final = "127.0.0.1"
+_SAMPLES: Final = Path("examples/sample_code")
+
+
+def sandbox(
+    context: typer.Context,
+    port: Port = DEFAULT_PORT,
+    higgs: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Serve the real week of examples/higgs from this file, moved in time to end now.",
+        ),
+    ] = None,
+    simulated: Annotated[
+        bool,
+        typer.Option(help="Add simulated impressions, clicks, likes and views to the real week."),
+    ] = True,
+) -> None:
+    """Serve a sandbox on this machine: simulated or real engagement, demo keys, commands to paste."""
+    if higgs is None and not simulated:
+        fail("--no-simulated needs --higgs FILE; without a file everything is simulated")
+    _refuse_taken_port(port)
+    folder: Path = context.obj / "sandbox"
+    started = time.monotonic()
+    typer.echo("Building a week of engagement that ends now ...", err=True)
+    # In a process of its own, so that the server does not keep the memory the building took.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as builder:
+        work = builder.submit(
+            build_sandbox, folder, read_settings(), CLOCK, higgs=higgs, simulated=simulated
+        )
+        try:
+            demo = work.result()
+        except (OSError, ValueError) as error:
+            fail(str(error))
+    environment = _write_environment(folder / "credentials.env", demo, port)
+
+    def announce() -> None:
+        _wait_for(port)
+        typer.echo(_describe(demo, port, environment, higgs=higgs))
+        typer.echo(f"Ready after {time.monotonic() - started:.1f} s. Stop with Ctrl-C.")
+
+    run_server(
+        folder,
+        host=HOST,
+        port=port,
+        on_startup=threading.Thread(target=announce, daemon=True).start,
+    )
+
+
+def _refuse_taken_port(port: int) -> None:
+    with socket.socket() as probe:
+        if probe.connect_ex((HOST, port)) == 0:
+            fail(f"port {port} is in use; choose another with --port (make run PORT=8081)")
+
+
+def _wait_for(port: int) -> None:
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex((HOST, port)) == 0:
+                return
+        time.sleep(0.05)
+
+
+def _write_environment(path: Path, demo: Demo, port: int) -> Path:
+    """The sample code's `.env` for this sandbox."""
+    lines = {
+        "ENGAGEMENT_API_URL": f"http://{HOST}:{port}",
+        "CONSUMER_KEY": demo.consumer_key,
+        "CONSUMER_SECRET": demo.consumer_secret,
+        "ACCESS_TOKEN": demo.access_token,
+        "ACCESS_TOKEN_SECRET": demo.access_token_secret,
+        "BEARER_TOKEN": demo.bearer_token,
+    }
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.writelines(f"{name}={value}\n" for name, value in lines.items())
+    return path
+
+
+def _describe(demo: Demo, port: int, environment: Path, *, higgs: Path | None) -> str:
+    body = (
+        f'{{"tweet_ids":["{demo.other_tweet_id}"],'
+        '"engagement_types":["favorites","retweets","replies"],'
+        '"groupings":{"by tweet":{"group_by":["tweet.id","engagement.type"]}}}'
+    )
+    python = shlex.quote(_short(Path(sys.executable)))
+    ids = " ".join(map(str, demo.tweet_ids[:2]))
+    sample = f"{python} {_SAMPLES}/{{}}.py --env {shlex.quote(_short(environment))} {ids}"
+    return f"""
+Open Engagement sandbox on http://{HOST}:{port}
+{_label(demo, higgs)}
+
+  owner                @{demo.screen_name}
+  App ID               {demo.app_id} (enabled)
+  consumer key         {demo.consumer_key}
+  consumer secret      {demo.consumer_secret}
+  access token         {demo.access_token}
+  access token secret  {demo.access_token_secret}
+  bearer token         {demo.bearer_token}
+  as a .env file       {_short(environment)}
+
+Public totals of anyone's Tweet, with the bearer token:
+
+  curl --compressed http://{HOST}:{port}/insights/engagement/totals \\
+    -H 'Authorization: Bearer {demo.bearer_token}' \\
+    -H 'Content-Type: application/json' \\
+    -d '{body}'
+
+The owner's last 28 hours, and four weeks, signed with OAuth 1.0a (from a checkout):
+
+  {sample.format("get_28hr")}
+  {sample.format("get_historical")}
+"""
+
+
+def _label(demo: Demo, higgs: Path | None) -> str:
+    if higgs is None:
+        return f"SIMULATED data: {demo.tweets:,} Tweets, {demo.events:,} event rows, none of them real."
+    real = demo.events - demo.simulated
+    label = f"Real data: {real:,} interactions of July 2012 with {demo.tweets:,} Tweets, moved to end now."
+    if not demo.simulated:
+        return f"{label} Nothing simulated."
+    return (
+        f"{label}\nSIMULATED beside it: {demo.simulated:,} event rows of impressions, clicks, likes "
+        "and views; --no-simulated leaves them out."
+    )
+
+
+def _short(path: Path) -> str:
+    """A path as it is typed here. Links stay as they are: a virtual environment's Python is one."""
+    path = Path(os.path.abspath(path))  # noqa: PTH100
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,111 @@
+"""Counters -> the nested JSON of a grouping (contract 1.2, 2.3).
+
+The counters of an answer form a dense cube: Tweet x type x day x hour of day. A grouping sums away
+the dimensions it does not name and turns the rest into its nesting order. What is left to do is text:
+the shape of the JSON is known before any number is, so it is built once as a template, sharing every
+part that repeats, and all numbers are poured in by one formatting call. That is an order of magnitude
+quicker than building dictionaries of strings, and the largest answer has 285,600 counts a grouping.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from openengagement.engagement.types import DAY_S, HOUR_S, Dimension
+from openengagement.engagement.window import Window
+
+HOURS_A_DAY: Final = DAY_S // HOUR_S
+# The axes of the cube, in order.
+_AXES: Final = (Dimension.TWEET, Dimension.TYPE, Dimension.DAY, Dimension.HOUR)
+
+Counts = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Cube:
+    """Counters of one answer: `counts[tweet, type, day, hour]`, the keys of each axis, and which
+    (day, hour) pairs lie inside the window. Outside a window (`/totals`) day and hour have length 1.
+    """
+
+    counts: Counts
+    keys: Mapping[Dimension, Sequence[str]]
+    inside: Mask
+
+
+def build_cube(
+    counts: Counts, tweet_ids: Sequence[str], types: Sequence[str], window: Window | None
+) -> Cube:
+    """Lay `counts[tweet, type, hour of the window]` out by day and hour of day."""
+    if window is None:
+        keys = {Dimension.TWEET: tweet_ids, Dimension.TYPE: types}
+        return Cube(counts[:, :, :, np.newaxis], keys, np.ones((1, 1), dtype=np.bool_))
+    first_day, offset = divmod(window.start_hour, HOURS_A_DAY)
+    days = -(-window.end_hour // HOURS_A_DAY) - first_day
+    inside = np.zeros(days * HOURS_A_DAY, dtype=np.bool_)
+    inside[offset : offset + window.hours] = True
+    grid = np.zeros((len(tweet_ids), len(types), days * HOURS_A_DAY), dtype=np.int64)
+    grid[:, :, offset : offset + window.hours] = counts
+    day_keys = [
+        datetime.fromtimestamp((first_day + day) * DAY_S, UTC).strftime("%Y-%m-%d")
+        for day in range(days)
+    ]
+    keys = {
+        Dimension.TWEET: tweet_ids,
+        Dimension.TYPE: types,
+        Dimension.DAY: day_keys,
+        Dimension.HOUR: [f"{hour:02}" for hour in range(HOURS_A_DAY)],
+    }
+    shape = (days, HOURS_A_DAY)
+    return Cube(grid.reshape(len(tweet_ids), len(types), *shape), keys, inside.reshape(shape))
+
+
+def fold_grouping(group_by: tuple[Dimension, ...], cube: Cube) -> str:
+    """The JSON object of one grouping: nested as `group_by` says, counts as strings."""
+    omitted = tuple(axis for axis, name in enumerate(_AXES) if name not in group_by)
+    counts = cube.counts.sum(axis=omitted, keepdims=True)
+    inside: Mask = np.any(cube.inside, axis=tuple(axis - 2 for axis in omitted if axis >= 2), keepdims=True)
+    order = [*(_AXES.index(name) for name in group_by), *omitted]
+    mask = np.broadcast_to(inside, counts.shape)
+    values = counts.transpose(order)[mask.transpose(order)]
+    template = _Template(cube.keys).render(group_by, inside)
+    return template % tuple(values.tolist())
+
+
+class _Template:
+    """The text of a grouping with `%d` in place of each number."""
+
+    def __init__(self, keys: Mapping[Dimension, Sequence[str]]) -> None:
+        self._keys = {
+            name: [quote(key).replace("%", "%%") for key in each] for name, each in keys.items()
+        }
+        self._seen: dict[tuple[int, bytes], str] = {}
+
+    def render(self, group_by: tuple[Dimension, ...], inside: Mask) -> str:
+        if not group_by:
+            return '"%d"'
+        # Days with the same hours in the window share one inner text, as do all Tweets and types.
+        seen = (len(group_by), inside.tobytes())
+        if seen not in self._seen:
+            self._seen[seen] = self._render(group_by[0], group_by[1:], inside)
+        return self._seen[seen]
+
+    def _render(self, name: Dimension, rest: tuple[Dimension, ...], inside: Mask) -> str:
+        keys = self._keys[name]
+        if name is Dimension.DAY:
+            parts = {key: inside[at : at + 1] for at, key in enumerate(keys) if inside[at].any()}
+        elif name is Dimension.HOUR:
+            parts = {key: inside[:, at : at + 1] for at, key in enumerate(keys) if inside[:, at].any()}
+        else:
+            parts = dict.fromkeys(keys, inside)
+        return "{" + ",".join(f"{key}:{self.render(rest, part)}" for key, part in parts.items()) + "}"
+
+
+def quote(text: str) -> str:
+    """A string as JSON."""
+    return msgspec.json.encode(text).decode()

@@ -1,0 +1,168 @@
+"""The body of a request, from untrusted bytes to a frozen request with every limit checked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from openengagement.engagement.access import ACCESS
+from openengagement.engagement.types import ALIASES, Dimension, Endpoint, parse_id
+from openengagement.engagement.window import Window, parse_window
+from openengagement.errors import InvalidField, MalformedBody, UnsupportedGroupBys, UnsupportedTypes
+
+TWEET_IDS_MAX: Final = {Endpoint.TOTALS: 250, Endpoint.LAST_28_HOURS: 25, Endpoint.HISTORICAL: 25}
+RESERVED_NAMES: Final = frozenset(
+    {
+        "start",
+        "end",
+        "errors",
+        "unavailable_tweet_ids",
+        "unsupported_for_impressions_engagements_tweet_ids",
+        "unsupported_for_video_views_tweet_ids",
+    }
+)
+_FOUR_ITEM_ORDERS: Final = (
+    (Dimension.TWEET, Dimension.TYPE, Dimension.DAY, Dimension.HOUR),
+    (Dimension.TYPE, Dimension.TWEET, Dimension.DAY, Dimension.HOUR),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class InsightsRequest:
+    """What is asked, checked: ids without repeats in the order asked, types as asked -> counted."""
+
+    endpoint: Endpoint
+    tweet_ids: tuple[int, ...]
+    types: Mapping[str, str]
+    groupings: Mapping[str, tuple[Dimension, ...]]
+    window: Window | None
+
+    @property
+    def cells(self) -> int:
+        """How many counters the answer is made of."""
+        hours = 1 if self.window is None else self.window.hours
+        return len(self.tweet_ids) * len(self.types) * hours
+
+
+class _Grouping(msgspec.Struct):
+    group_by: list[str]
+
+
+class _Body(msgspec.Struct):
+    tweet_ids: list[str | int] | None = None
+    engagement_types: list[str] | None = None
+    groupings: dict[str, _Grouping] | None = None
+    start: str | None = None
+    end: str | None = None
+
+
+class _UntimedBody(msgspec.Struct):
+    """As `_Body`; `start` and `end` are ignored, whatever they are, where no window is given."""
+
+    tweet_ids: list[str | int] | None = None
+    engagement_types: list[str] | None = None
+    groupings: dict[str, _Grouping] | None = None
+
+
+_DECODERS: Final[dict[Endpoint, msgspec.json.Decoder[_Body | _UntimedBody]]] = {
+    Endpoint.TOTALS: msgspec.json.Decoder(_UntimedBody),
+    Endpoint.LAST_28_HOURS: msgspec.json.Decoder(_UntimedBody),
+    Endpoint.HISTORICAL: msgspec.json.Decoder(_Body),
+}
+
+
+def parse_request(
+    endpoint: Endpoint, body: bytes, *, now_s: float, floor_s: int, groupings_max: int
+) -> InsightsRequest:
+    """Parse a request body (contract 1.1 to 1.3).
+
+    Raises:
+        MalformedBody: not JSON, or JSON of another shape.
+        InvalidField, UnsupportedTypes, UnsupportedGroupBys: a field that breaks a rule.
+    """
+    raw = _decode(endpoint, body)
+    fields = (raw.tweet_ids, raw.engagement_types, raw.groupings)
+    names = ("tweet_ids", "engagement_types", "groupings")
+    if missing := [name for name, value in zip(names, fields, strict=True) if value is None]:
+        raise InvalidField(*(f"{name}: field is required" for name in missing))
+    tweet_ids = _parse_tweet_ids(raw.tweet_ids or [], TWEET_IDS_MAX[endpoint])
+    types = _parse_types(endpoint, raw.engagement_types or [])
+    groupings = _parse_groupings(endpoint, raw.groupings or {}, groupings_max)
+    start, end = (raw.start, raw.end) if isinstance(raw, _Body) else (None, None)
+    window = parse_window(endpoint, start, end, now_s=now_s, floor_s=floor_s)
+    return InsightsRequest(endpoint, tweet_ids, types, groupings, window)
+
+
+def _decode(endpoint: Endpoint, body: bytes) -> _Body | _UntimedBody:
+    try:
+        return _DECODERS[endpoint].decode(body)
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).partition(" - at `$")
+        raise MalformedBody(f"{place.strip('`.') or 'body'}: {reason}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedBody(f"The request body is not valid JSON: {error}") from None
+    except (RecursionError, ValueError, OverflowError):
+        raise MalformedBody("The request body nests too deep or holds too long a number") from None
+
+
+def _parse_tweet_ids(values: Sequence[str | int], limit: int) -> tuple[int, ...]:
+    if not values:
+        raise InvalidField("tweet_ids: must hold at least one Tweet ID")
+    if len(values) > limit:
+        raise InvalidField(f"tweet_ids: holds {len(values)} Tweet IDs, at most {limit} are allowed")
+    ids: dict[int, None] = {}
+    for value in values:
+        try:
+            ids[parse_id(value)] = None
+        except ValueError as error:
+            raise InvalidField(f"tweet_ids: {str(value)[:40]!r} {error}") from None
+    return tuple(ids)
+
+
+def _parse_types(endpoint: Endpoint, names: Sequence[str]) -> dict[str, str]:
+    if not names:
+        raise InvalidField("engagement_types: must hold at least one engagement type")
+    types = {name: ALIASES.get(name, name) for name in names}
+    served = ACCESS[endpoint]
+    if unknown := [name for name, counted in types.items() if counted not in served]:
+        raise UnsupportedTypes([name[:40] for name in unknown[:20]])
+    return types
+
+
+def _parse_groupings(
+    endpoint: Endpoint, groupings: Mapping[str, _Grouping], groupings_max: int
+) -> dict[str, tuple[Dimension, ...]]:
+    if not groupings:
+        raise InvalidField("groupings: must hold at least one grouping")
+    if len(groupings) > groupings_max:
+        raise InvalidField(
+            f"groupings: holds {len(groupings)} groupings, at most {groupings_max} are allowed"
+        )
+    parsed = {
+        name: _parse_group_by(endpoint, name, grouping.group_by)
+        for name, grouping in groupings.items()
+    }
+    if sum(len(group_by) == len(Dimension) for group_by in parsed.values()) > 1:
+        raise InvalidField("groupings: at most one grouping may have four group_by values")
+    return parsed
+
+
+def _parse_group_by(endpoint: Endpoint, name: str, values: Sequence[str]) -> tuple[Dimension, ...]:
+    if name in RESERVED_NAMES:
+        raise InvalidField(f"groupings: {name!r} is a name the answer itself uses")
+    label = f"groupings.{name[:80]}.group_by"
+    if not values:
+        raise InvalidField(f"{label}: must hold at least one value")
+    served = tuple(Dimension) if endpoint.timed else (Dimension.TWEET, Dimension.TYPE)
+    # Getting started once writes "Tweet.id" (contract 1.5).
+    lowered = [value.lower() for value in values]
+    if unknown := [value for value in lowered if value not in served]:
+        raise UnsupportedGroupBys([value[:40] for value in unknown[:20]])
+    group_by = tuple(Dimension(value) for value in lowered)
+    if len(set(group_by)) < len(group_by):
+        raise InvalidField(f"{label}: holds a value twice")
+    if len(group_by) == len(Dimension) and group_by not in _FOUR_ITEM_ORDERS:
+        allowed = " or ".join(f"[{', '.join(order)}]" for order in _FOUR_ITEM_ORDERS)
+        raise InvalidField(f"{label}: four values are only allowed in the order {allowed}")
+    return group_by

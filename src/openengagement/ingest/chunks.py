@@ -1,0 +1,114 @@
+"""Files -> chunks that are batches of their own.
+
+A chunk ends at a line's end, and its edges depend on the file alone, never on a setting: so a load
+that was cut short and is run again meets the same chunks, and those that were counted are known.
+"""
+
+import gzip
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final, cast
+
+import polars as pl
+import zstandard
+
+from openengagement.errors import UnsupportedBody
+from openengagement.ingest.formats import Format
+
+CHUNK_BYTES: Final = 16 * 2**20
+CHUNK_ROWS: Final = 250_000  # of formats without lines
+_SUFFIXES: Final = {
+    ".ndjson": Format.NDJSON,
+    ".jsonl": Format.NDJSON,
+    ".json": Format.JSON,
+    ".csv": Format.CSV,
+    ".parquet": Format.PARQUET,
+    ".arrow": Format.ARROW,
+    ".arrows": Format.ARROW,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Part of a file: a body of its own, how many lines stand before it, and how far it reaches."""
+
+    body: bytes
+    form: Format
+    lines_before: int
+    read_bytes: int  # of the file as it lies on the disk, for a progress bar
+
+    def key(self) -> bytes:
+        """What it is known by once it was counted: its place and its content."""
+        digest = hashlib.blake2b(self.body, digest_size=16)
+        return b"file:" + digest.digest() + self.lines_before.to_bytes(8, "big")
+
+
+def read_chunks(path: Path) -> Iterator[Chunk]:
+    """Cut a file into chunks. `.gz` and `.zst` are unpacked on the way.
+
+    Raises:
+        UnsupportedBody: the name does not end like a format we read.
+        OSError, EOFError, zstandard.ZstdError: the file cannot be read, or is cut short.
+    """
+    name = path.name.removesuffix(".gz").removesuffix(".zst")
+    form = _SUFFIXES.get(Path(name).suffix.lower())
+    if form is None:
+        allowed = " ".join(_SUFFIXES)
+        raise UnsupportedBody(f"{path}: the name must end in one of {allowed} (.gz or .zst may follow)")
+    with path.open("rb") as raw, _unpacked(path, raw) as file:
+        if form in {Format.NDJSON, Format.CSV}:
+            yield from _cut_lines(file, form, raw.tell)
+        else:
+            body = file.read()
+            yield from _cut_rows(body, form, raw.tell())
+
+
+@contextmanager
+def _unpacked(path: Path, raw: IO[bytes]) -> Iterator[IO[bytes]]:
+    if path.suffix == ".gz":
+        with gzip.GzipFile(fileobj=raw) as file:
+            yield cast("IO[bytes]", file)
+    elif path.suffix == ".zst":
+        reader = zstandard.ZstdDecompressor(max_window_size=2**27).stream_reader(
+            raw, read_across_frames=True, closefd=False
+        )
+        yield cast("IO[bytes]", reader)
+    else:
+        yield raw
+
+
+def _cut_lines(file: IO[bytes], form: Format, tell: Callable[[], int]) -> Iterator[Chunk]:
+    header = b""
+    lines_before = 0
+    rest = b""
+    while block := file.read(CHUNK_BYTES):
+        block = rest + block
+        end = block.rfind(b"\n") + 1
+        body, rest = block[:end], block[end:]
+        if not body:
+            continue
+        yield Chunk(header + body, form, lines_before, tell())
+        lines_before += body.count(b"\n")
+        if form is Format.CSV and not header:
+            # Every later chunk repeats the header, which then is not a line of its own.
+            header = body[: body.find(b"\n") + 1]
+            lines_before -= 1
+    if rest.strip():
+        yield Chunk(header + rest, form, lines_before, tell())
+
+
+def _cut_rows(body: bytes, form: Format, read_bytes: int) -> Iterator[Chunk]:
+    if form is not Format.PARQUET:
+        yield Chunk(body, form, 0, read_bytes)
+        return
+    height = pl.scan_parquet(io.BytesIO(body)).select(pl.len()).collect().item()
+    for start in range(0, height, CHUNK_ROWS):
+        rows = pl.scan_parquet(io.BytesIO(body)).slice(start, CHUNK_ROWS).collect()
+        part = io.BytesIO()
+        rows.write_ipc_stream(part)
+        done = read_bytes * min(height, start + CHUNK_ROWS) // height
+        yield Chunk(part.getvalue(), Format.ARROW, start, done)

@@ -1,0 +1,104 @@
+"""A batch from bytes to typed columns, with what was refused and why."""
+
+import hashlib
+from dataclasses import dataclass
+
+import msgspec
+import polars as pl
+
+from openengagement.engagement.rollup import fold_events
+from openengagement.errors import RequestError
+from openengagement.ingest.formats import Format, parse_body
+from openengagement.ingest.rows import DropReason, Kind, judge
+from openengagement.stores.contract import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """A batch after judgement: good rows, typed; refused ones (line, reason, detail) by line."""
+
+    rows: pl.DataFrame
+    rejected: pl.DataFrame
+
+
+class Rejection(msgspec.Struct, frozen=True):
+    """A refused line as an answer shows it."""
+
+    line: int
+    reason: str
+    detail: str
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a batch, as the platform is told.
+
+    `unknown_authors` is told for Tweets only: how many of their authors are not registered yet, so
+    that these Tweets stay unavailable for now.
+    """
+
+    accepted: int
+    rejected: int
+    rejections: list[Rejection]
+    reasons: dict[str, int]
+    duplicate: bool = False
+    unknown_authors: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class BatchRefused(RequestError):
+    """An atomic batch with bad lines: nothing of it counted."""
+
+    code = "batch_refused"
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(f"{outcome.rejected} line(s) are not acceptable; nothing was counted")
+        self.outcome = outcome
+
+
+def read_batch(body: bytes, form: Format, kind: Kind, *, lines_max: int, latest_s: float) -> Intake:
+    """Parse and judge a batch. `latest_s` is the latest time that does not lie in the future.
+
+    Raises:
+        MalformedBody, BodyTooLarge: the batch as a whole cannot be taken.
+    """
+    parsed = parse_body(body, form, kind.fields, lines_max=lines_max)
+    rows, rejected = judge(parsed.rows, kind, latest_s=latest_s)
+    if parsed.malformed:
+        malformed = pl.DataFrame(
+            {
+                "line": list(parsed.malformed),
+                "reason": DropReason.MALFORMED.value,
+                "detail": list(parsed.malformed.values()),
+            },
+            schema_overrides={"line": rejected.schema["line"]},
+        )
+        rejected = pl.concat([rejected, malformed]).sort("line")
+    return Intake(rows, rejected)
+
+
+def describe(intake: Intake, *, listed_max: int) -> Outcome:
+    """The outcome of a batch: every refused line counted by reason, the first ones spelled out."""
+    counted = intake.rejected.group_by("reason").len().sort("reason").rows()
+    first = intake.rejected.head(listed_max).rows()
+    return Outcome(
+        accepted=intake.rows.height,
+        rejected=intake.rejected.height,
+        rejections=[Rejection(*row) for row in first],
+        reasons=dict(counted),
+    )
+
+
+def make_batch(intake: Intake, outcome: Outcome, *, body: bytes, key: bytes | None) -> Batch:
+    """The deltas of an event batch, ready for a store. `body` tells a repeat from another batch."""
+    return Batch(
+        deltas=fold_events(intake.rows),
+        key=key,
+        digest=hashlib.blake2b(body, digest_size=16).digest(),
+        outcome=msgspec.json.encode(outcome),
+    )
+
+
+def repeat_of(outcome: bytes) -> Outcome:
+    """What a repeat is answered with: the first sending's outcome, marked."""
+    first = msgspec.json.decode(outcome, type=Outcome)
+    return msgspec.structs.replace(first, duplicate=True)
+

@@ -1,0 +1,142 @@
+"""Loading files, on the data folder itself, beside whatever servers run on it.
+
+Chunks of events are parsed while the chunk before is being committed. What is refused is handed back
+in `FILE.rejected.ndjson`: the line's number, the reason, and the line as it was.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Final
+
+import msgspec
+import polars as pl
+
+from openengagement.clock import Clock
+from openengagement.ingest.chunks import Chunk, read_chunks
+from openengagement.ingest.formats import Format
+from openengagement.ingest.intake import Intake, describe, make_batch, read_batch
+from openengagement.ingest.register import register_accounts, register_tweets
+from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS, Kind
+from openengagement.ingest.writer import BatchWriter
+from openengagement.registry.registry import Registry
+from openengagement.stores.contract import Applied, CounterStore
+
+KINDS: Final = {kind.name: kind for kind in (ACCOUNTS, TWEETS, EVENTS)}
+IN_FLIGHT_MAX: Final = 2
+_LINES_MAX: Final = 2**31  # a chunk is bounded by its bytes
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What became of a file's lines. `repeated` were accepted by an earlier load of the same file."""
+
+    accepted: int = 0
+    rejected: int = 0
+    repeated: int = 0
+    unknown_authors: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+
+
+class Loader:
+    """Loads files of one kind. `future_max_s` is how far ahead of now a time may lie."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        *,
+        stores: tuple[CounterStore, Registry, BatchWriter],
+        clock: Clock,
+        future_max_s: int,
+    ) -> None:
+        self._kind = kind
+        self._store, self._registry, self._writer = stores
+        self._clock = clock
+        self._future_max_s = future_max_s
+
+    def load(self, path: Path, on_progress: Callable[[int, int], None]) -> Loaded:
+        """Load a file; every line is durable, or in the file of rejected ones, when this returns.
+
+        `on_progress` is told the bytes read so far and the lines taken so far.
+
+        Raises:
+            ApiError: the file as a whole cannot be read; chunks before it are counted.
+        """
+        loaded = Loaded()
+        waiting: deque[tuple[int, Future[Applied]]] = deque()
+        aside = path.with_name(f"{path.name}.rejected.ndjson")
+        with _RejectedFile(aside) as rejected:
+            for chunk in read_chunks(path):
+                intake = self._judge(chunk)
+                intake, repeat = self._apply(intake, chunk, loaded)
+                rejected.write(intake.rejected, chunk)
+                loaded.accepted += intake.rows.height
+                loaded.rejected += intake.rejected.height
+                for reason, count in describe(intake, listed_max=0).reasons.items():
+                    loaded.reasons[reason] = loaded.reasons.get(reason, 0) + count
+                if repeat is not None:
+                    waiting.append((intake.rows.height, repeat))
+                _settle(waiting, loaded, leave=IN_FLIGHT_MAX)
+                on_progress(chunk.read_bytes, loaded.accepted + loaded.rejected)
+            _settle(waiting, loaded, leave=0)
+        return loaded
+
+    def _judge(self, chunk: Chunk) -> Intake:
+        return read_batch(
+            chunk.body,
+            chunk.form,
+            self._kind,
+            lines_max=_LINES_MAX,
+            latest_s=self._clock.now_s() + self._future_max_s,
+        )
+
+    def _apply(
+        self, intake: Intake, chunk: Chunk, loaded: Loaded
+    ) -> tuple[Intake, Future[Applied] | None]:
+        if self._kind is ACCOUNTS:
+            now_s = int(self._clock.now_s())
+            return register_accounts(intake, self._registry, now_s=now_s), None
+        if self._kind is TWEETS:
+            loaded.unknown_authors += register_tweets(intake, self._store, self._registry)
+            return intake, None
+        outcome = describe(intake, listed_max=0)
+        batch = make_batch(intake, outcome, body=chunk.body, key=chunk.key())
+        return intake, self._writer.submit(batch)
+
+
+def _settle(waiting: deque[tuple[int, Future[Applied]]], loaded: Loaded, *, leave: int) -> None:
+    while len(waiting) > leave:
+        rows, future = waiting.popleft()
+        if future.result().duplicate:
+            loaded.repeated += rows
+
+
+class _RejectedFile:
+    """The file that refused lines go to; there is none when no line was refused."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[bytes] | None = None
+        path.unlink(missing_ok=True)
+
+    def __enter__(self) -> "_RejectedFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def write(self, rejected: pl.DataFrame, chunk: Chunk) -> None:
+        if rejected.is_empty():
+            return
+        if self._file is None:
+            self._file = self._path.open("wb")
+        texts = chunk.body.split(b"\n") if chunk.form in {Format.NDJSON, Format.CSV} else []
+        for line, reason, detail in rejected.iter_rows():
+            entry = {"line": line + chunk.lines_before, "reason": reason, "detail": detail}
+            if texts:
+                entry["row"] = texts[line - 1].decode("utf-8", "replace").rstrip("\r")
+            self._file.write(msgspec.json.encode(entry) + b"\n")
+        self._file.flush()

@@ -1,0 +1,89 @@
+"""The writer: batches that wait together are committed together.
+
+A commit costs a sync to the disk however much it holds. While one is under way the next batches
+gather in a queue, and the following commit takes them all, so that many producers share each sync.
+The queue has a length; a batch that finds it full is refused at once and may come again.
+"""
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Final
+
+from openengagement.errors import KeyReused, Unavailable
+from openengagement.stores.contract import Applied, Batch, CounterStore, KeyConflict
+
+_Waiting = tuple[Batch, "Future[Applied]"]
+ROWS_MAX: Final = 2_000_000  # deltas in one commit, so that memory and the commit's time stay bounded
+
+
+class BatchWriter:
+    """One thread that applies batches to a store. `on_failure` is told of a failed commit."""
+
+    def __init__(
+        self, store: CounterStore, *, queue_max: int, on_failure: Callable[[BaseException], None]
+    ) -> None:
+        self._store = store
+        self._queue: queue.Queue[_Waiting | None] = queue.Queue(queue_max)
+        self._on_failure = on_failure
+        self._thread = threading.Thread(target=self._run, name="batch-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, batch: Batch) -> "Future[Applied]":
+        """Have a batch applied; the future is done once it is durable, or fails with the reason.
+
+        Raises:
+            Unavailable: the queue is full.
+        """
+        future: Future[Applied] = Future()
+        try:
+            self._queue.put_nowait((batch, future))
+        except queue.Full:
+            raise Unavailable("too many batches are waiting; send this one again later") from None
+        return future
+
+    def close(self) -> None:
+        """Apply what waits, then stop."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        last = False
+        while not last:
+            waiting, last = self._gather()
+            if waiting:
+                self._apply(waiting)
+
+    def _gather(self) -> tuple[list[_Waiting], bool]:
+        """Wait for a batch and take with it what else is there; True with the last ones."""
+        waiting: list[_Waiting] = []
+        rows = 0
+        while rows < ROWS_MAX:
+            try:
+                entry = self._queue.get(block=not waiting)
+            except queue.Empty:
+                break
+            if entry is None:
+                return waiting, True
+            waiting.append(entry)
+            rows += entry[0].deltas.height
+        return waiting, False
+
+    def _apply(self, waiting: list[_Waiting]) -> None:
+        try:
+            answers = self._store.apply_batches([batch for batch, _ in waiting])
+        except Exception as error:  # noqa: BLE001 - the producers must hear of it, whatever it was
+            if len(waiting) > 1:  # nothing was applied: let each stand alone, so only one fails
+                for entry in waiting:
+                    self._apply([entry])
+                return
+            self._on_failure(error)
+            refusal = Unavailable("the batch could not be stored; nothing of it was counted")
+            waiting[0][1].set_exception(refusal)
+            return
+        for (_, future), answer in zip(waiting, answers, strict=True):
+            if isinstance(answer, KeyConflict):
+                future.set_exception(KeyReused())
+            else:
+                future.set_result(answer)

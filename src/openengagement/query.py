@@ -1,0 +1,125 @@
+"""One read: parse -> Tweets -> decide -> counters -> fold. Two trips to the store, whatever is asked.
+
+The work comes in two halves so that the server can place them: `prepare` is small and bounded,
+`answer` grows with the number of counters asked for.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from openengagement.clock import Clock
+from openengagement.engagement.access import Decision, Policy, decide_access
+from openengagement.engagement.grouping import Counts, build_cube, fold_grouping, quote
+from openengagement.engagement.request import InsightsRequest, parse_request
+from openengagement.engagement.types import Endpoint, Tweet
+from openengagement.settings import Settings
+from openengagement.stores.contract import CounterStore
+
+# Of the registered ones among these accounts: whether each is protected.
+ReadProtected = Callable[[Sequence[int]], dict[int, bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A request that may be answered: nothing private was read to get here."""
+
+    request: InsightsRequest
+    decision: Decision
+
+
+class Query:
+    """Answers the three endpoints from a store."""
+
+    def __init__(
+        self, store: CounterStore, read_protected: ReadProtected, *, settings: Settings, clock: Clock
+    ) -> None:
+        self._store = store
+        self._read_protected = read_protected
+        self._settings = settings
+        self._clock = clock
+        self._policy = Policy(settings.forbidden_text, settings.partial_ownership)
+        self._floor_s = settings.historical_floor_s
+
+    def prepare(self, endpoint: Endpoint, body: bytes, user_id: int | None) -> Plan:
+        """Parse and decide. `user_id` is the access token's owner, None for an app alone.
+
+        Raises:
+            RequestError, AccessError: one of their leaves.
+        """
+        now_s = self._clock.now_s()
+        request = parse_request(
+            endpoint,
+            body,
+            now_s=now_s,
+            floor_s=self._floor_s,
+            groupings_max=self._settings.groupings_max,
+        )
+        decision = decide_access(
+            endpoint,
+            request.types,
+            self._read_available(request.tweet_ids),
+            user_id=user_id,
+            now_s=now_s,
+            policy=self._policy,
+        )
+        return Plan(request, decision)
+
+    def _read_available(self, tweet_ids: Sequence[int]) -> dict[int, Tweet | None]:
+        """Each Tweet in the order asked, None unless it may be shown.
+
+        A Tweet whose author is not registered yet is not shown: it may be a protected one's.
+        """
+        tweets = self._store.read_tweets(tweet_ids)
+        protected = self._read_protected([*{tweet.author_id for tweet in tweets.values()}])
+        return {
+            tweet_id: tweet
+            if (tweet := tweets.get(tweet_id))
+            and not tweet.deleted
+            and protected.get(tweet.author_id) is False
+            else None
+            for tweet_id in tweet_ids
+        }
+
+    def answer(self, plan: Plan) -> bytes:
+        """Read the counters and fold them into the body of the answer (contract 3.1)."""
+        request, decision = plan.request, plan.decision
+        cube = build_cube(
+            self._read_counts(plan),
+            [str(tweet_id) for tweet_id in decision.tweet_ids],
+            list(request.types),
+            request.window,
+        )
+        window = request.window
+        members = [("start", window.start), ("end", window.end)] if window else []
+        parts = [f"{quote(name)}:{quote(text)}" for name, text in members]
+        arrays = dict(decision.arrays)
+        if self._settings.always_list_unavailable:
+            arrays.setdefault("unavailable_tweet_ids", ())
+        if decision.errors:
+            arrays["errors"] = decision.errors
+        parts += [f"{quote(name)}:[{','.join(map(quote, texts))}]" for name, texts in arrays.items()]
+        parts += [
+            f"{quote(name)}:{fold_grouping(group_by, cube)}"
+            for name, group_by in request.groupings.items()
+        ]
+        return f"{{{','.join(parts)}}}".encode()
+
+    def _read_counts(self, plan: Plan) -> Counts:
+        """`[tweet, type, hour]` for the types as asked, zero where a Tweet is too old for one."""
+        request, tweet_ids = plan.request, plan.decision.tweet_ids
+        counted = list(dict.fromkeys(request.types.values()))
+        window = request.window
+        if window is None:
+            counts = self._store.read_totals(tweet_ids, counted)[:, :, np.newaxis]
+        else:
+            counts = self._store.read_buckets(
+                tweet_ids, counted, start_hour=window.start_hour, end_hour=window.end_hour
+            )
+        for name, old in plan.decision.zeroed.items():
+            rows = [at for at, tweet_id in enumerate(tweet_ids) if tweet_id in old]
+            counts[rows, counted.index(name)] = 0
+        if len(counted) == len(request.types):
+            return counts
+        return counts[:, [counted.index(name) for name in request.types.values()]]

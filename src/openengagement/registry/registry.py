@@ -1,0 +1,323 @@
+"""Accounts, apps and their credentials: the small data, in a relational database.
+
+Secrets pass through here only encrypted or hashed; `auth.credentials` makes and reads them.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+
+from openengagement.registry.migrate import migrate
+from openengagement.registry.schema import (
+    ACCESS_TOKENS,
+    ACCOUNTS,
+    APPS,
+    CALLBACKS,
+    PLATFORM_KEYS,
+)
+
+Row = TypeVar("Row")
+
+FIRST_APP_ID: Final = 10_000_001
+_LOOKUP_SIZE: Final = 500  # values in one IN list
+
+
+class NameTaken(Exception):
+    """The screen name belongs to another account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user of the platform. `role` is `member` or `manager`."""
+
+    id: int
+    screen_name: str
+    protected: bool
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """A developer's application. `per_minute` None means the default limit."""
+
+    id: int
+    name: str
+    owner_id: int
+    consumer_key: str
+    consumer_secret: bytes  # encrypted
+    enabled: bool
+    per_minute: int | None
+    bearer_generation: int
+    bearer_hash: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """An access token that an account gave an app."""
+
+    token: str
+    app_id: int
+    account_id: int
+    secret: bytes  # encrypted
+
+
+class Registry:
+    """The registry in the SQLite file `path`, made or migrated when opened."""
+
+    def __init__(self, path: Path) -> None:
+        self._engine = sa.create_engine(f"sqlite:///{path}")
+        sa.event.listen(self._engine, "connect", _prepare)
+        sa.event.listen(self._engine, "begin", _begin)
+        self._read = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        migrate(self._engine)
+        # A connection that never writes, so that it sees every commit, our own included.
+        self._watch = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._watch_lock = threading.Lock()
+
+    def version(self) -> int:
+        """A number that changes with every commit of any process; what caches ask."""
+        with self._watch_lock:
+            version: int = self._watch.execute("PRAGMA data_version").fetchone()[0]
+            return version
+
+    def close(self) -> None:
+        self._watch.close()
+        self._engine.dispose()
+
+    # Accounts
+
+    def add_account(self, account: Account, *, now_s: int) -> None:
+        """Register one account.
+
+        Raises:
+            NameTaken: the screen name or the id is in use.
+        """
+        row = _account_row(account.id, account.screen_name, account.protected)
+        row |= {"role": account.role, "created_at_s": now_s}
+        try:
+            with self._engine.begin() as db:
+                db.execute(ACCOUNTS.insert().values(row))
+        except sa.exc.IntegrityError:
+            raise NameTaken(account.screen_name) from None
+
+    def apply_accounts(
+        self, rows: Sequence[tuple[int, str, bool]], *, now_s: int
+    ) -> dict[int, int]:
+        """Register or replace accounts: (id, screen name, protected), in order.
+
+        A row whose screen name belongs to another account, in the registry or earlier among these
+        rows, is left out. Returns those: index of the row -> id of the account that has the name.
+        """
+        with self._engine.begin() as db:
+            names = _current_names(db, rows)
+            taken = _find_taken(rows, names)
+            good = {row[0]: row for at, row in enumerate(rows) if at not in taken}
+            known = [_account_row(*row) for row in good.values() if row[0] in names]
+            fresh = [
+                {**_account_row(*row), "role": "member", "created_at_s": now_s}
+                for row in good.values()
+                if row[0] not in names
+            ]
+            if known:
+                changed: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in known[0]}
+                update = ACCOUNTS.update().where(ACCOUNTS.c.id == sa.bindparam("new_id"))
+                values = [{f"new_{name}": row[name] for name in row} for row in known]
+                db.execute(update.values(changed), values)
+            if fresh:
+                db.execute(ACCOUNTS.insert(), fresh)
+        return taken
+
+    def find_account(self, screen_name: str) -> Account | None:
+        found = ACCOUNTS.c.screen_name_key == screen_name.casefold()
+        return self._one(_SELECT_ACCOUNT.where(found), Account)
+
+    def read_account(self, account_id: int) -> Account | None:
+        return self._one(_SELECT_ACCOUNT.where(ACCOUNTS.c.id == account_id), Account)
+
+    def read_protected(self, account_ids: Sequence[int]) -> dict[int, bool]:
+        """Of the registered ones among these accounts: whether each is protected."""
+        found: dict[int, bool] = {}
+        with self._read.connect() as db:
+            for some in _slices(account_ids):
+                query = sa.select(ACCOUNTS.c.id, ACCOUNTS.c.protected)
+                found.update(db.execute(query.where(ACCOUNTS.c.id.in_(some))).tuples().all())
+        return found
+
+    # Apps
+
+    def add_app(
+        self,
+        *,
+        name: str,
+        owner_id: int,
+        credentials: tuple[str, bytes],
+        callbacks: Sequence[str],
+        now_s: int,
+    ) -> int:
+        """Register an app, not enabled; `credentials` are the key and the encrypted secret.
+        Returns its App ID.
+        """
+        with self._engine.begin() as db:
+            newest = db.scalar(sa.select(sa.func.max(APPS.c.id)))
+            app_id: int = FIRST_APP_ID if newest is None else newest + 1
+            row = {
+                "id": app_id,
+                "name": name,
+                "owner_id": owner_id,
+                "consumer_key": credentials[0],
+                "consumer_secret": credentials[1],
+                "enabled": False,
+                "bearer_generation": 0,
+                "created_at_s": now_s,
+            }
+            db.execute(APPS.insert().values(row))
+            urls = [
+                {"app_id": app_id, "position": position, "url": url}
+                for position, url in enumerate(callbacks)
+            ]
+            if urls:
+                db.execute(CALLBACKS.insert(), urls)
+            return app_id
+
+    def read_app(self, app_id: int) -> App | None:
+        return self._one(_SELECT_APP.where(APPS.c.id == app_id), App)
+
+    def find_app(self, consumer_key: str) -> App | None:
+        return self._one(_SELECT_APP.where(APPS.c.consumer_key == consumer_key), App)
+
+    def find_app_by_name(self, name: str, *, owner_id: int) -> App | None:
+        named = (APPS.c.name == name) & (APPS.c.owner_id == owner_id)
+        return self._one(_SELECT_APP.where(named).order_by(APPS.c.id), App)
+
+    def find_app_by_bearer(self, bearer_hash: bytes) -> App | None:
+        return self._one(_SELECT_APP.where(APPS.c.bearer_hash == bearer_hash), App)
+
+    def set_enabled(self, app_id: int, *, enabled: bool, per_minute: int | None) -> bool:
+        """Enable or disable an App ID; a `per_minute` of None leaves the limit as it is."""
+        values: dict[str, Any] = {"enabled": enabled}
+        if per_minute is not None:
+            values["per_minute"] = per_minute
+        with self._engine.begin() as db:
+            done = db.execute(APPS.update().where(APPS.c.id == app_id).values(values))
+            return done.rowcount > 0
+
+    def set_bearer(self, app: App, *, generation: int, bearer_hash: bytes | None) -> bool:
+        """Replace the app's bearer token; False when someone else did so since `app` was read."""
+        unchanged = (APPS.c.id == app.id) & (APPS.c.bearer_generation == app.bearer_generation)
+        values = {"bearer_generation": generation, "bearer_hash": bearer_hash}
+        with self._engine.begin() as db:
+            return db.execute(APPS.update().where(unchanged).values(values)).rowcount > 0
+
+    # Access tokens and platform keys
+
+    def find_access_token(self, token: str) -> AccessToken | None:
+        return self._one(_SELECT_TOKEN.where(ACCESS_TOKENS.c.token == token), AccessToken)
+
+    def read_access_token(self, *, app_id: int, account_id: int) -> AccessToken | None:
+        """The live token that this account gave this app."""
+        of_app = (ACCESS_TOKENS.c.app_id == app_id) & (ACCESS_TOKENS.c.account_id == account_id)
+        return self._one(_SELECT_TOKEN.where(of_app), AccessToken)
+
+    def add_access_token(self, token: AccessToken, *, now_s: int) -> None:
+        row = {
+            "token": token.token,
+            "app_id": token.app_id,
+            "account_id": token.account_id,
+            "secret": token.secret,
+            "created_at_s": now_s,
+        }
+        with self._engine.begin() as db:
+            db.execute(ACCESS_TOKENS.insert().values(row))
+
+    def add_platform_key(self, *, name: str, key_hash: bytes, now_s: int) -> None:
+        row = {"key_hash": key_hash, "name": name, "created_at_s": now_s}
+        with self._engine.begin() as db:
+            db.execute(PLATFORM_KEYS.insert().values(row))
+
+    def has_platform_key(self, key_hash: bytes) -> bool:
+        query = sa.select(PLATFORM_KEYS.c.key_hash).where(PLATFORM_KEYS.c.key_hash == key_hash)
+        with self._read.connect() as db:
+            return db.scalar(query) is not None
+
+    def _one(self, query: sa.Select[Any], kind: Callable[..., Row]) -> Row | None:
+        with self._read.connect() as db:
+            row = db.execute(query).first()
+        return None if row is None else kind(*row)
+
+
+def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: sa.Connection) -> None:
+    # A transaction that turned writer half-way could fail on another's commit; ours all write.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _account_row(account_id: int, screen_name: str, protected: bool) -> dict[str, Any]:  # noqa: FBT001
+    return {
+        "id": account_id,
+        "screen_name": screen_name,
+        "screen_name_key": screen_name.casefold(),
+        "protected": protected,
+    }
+
+
+def _slices(values: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    for start in range(0, len(values), _LOOKUP_SIZE):
+        yield values[start : start + _LOOKUP_SIZE]
+
+
+def _current_names(db: sa.Connection, rows: Sequence[tuple[int, str, bool]]) -> dict[int, str]:
+    """Of all accounts that these rows name by id or by screen name: id -> its name's key."""
+    query = sa.select(ACCOUNTS.c.id, ACCOUNTS.c.screen_name_key)
+    names: dict[int, str] = {}
+    for ids in _slices([row[0] for row in rows]):
+        names.update(db.execute(query.where(ACCOUNTS.c.id.in_(ids))).tuples().all())
+    for keys in _slices([row[1].casefold() for row in rows]):
+        found = query.where(ACCOUNTS.c.screen_name_key.in_(keys))
+        names.update(db.execute(found).tuples().all())
+    return names
+
+
+def _find_taken(rows: Sequence[tuple[int, str, bool]], names: dict[int, str]) -> dict[int, int]:
+    """Rows whose name is another account's when their turn comes: index -> who has the name."""
+    names = dict(names)
+    owners = {key: account_id for account_id, key in names.items()}
+    taken: dict[int, int] = {}
+    for at, (account_id, screen_name, _) in enumerate(rows):
+        key = screen_name.casefold()
+        owner = owners.get(key, account_id)
+        if owner != account_id:
+            taken[at] = owner
+            continue
+        owners.pop(names.get(account_id, key), None)
+        owners[key] = account_id
+        names[account_id] = key
+    return taken
+
+
+_SELECT_ACCOUNT: Final = sa.select(
+    ACCOUNTS.c.id, ACCOUNTS.c.screen_name, ACCOUNTS.c.protected, ACCOUNTS.c.role
+)
+_SELECT_APP: Final = sa.select(
+    APPS.c.id,
+    APPS.c.name,
+    APPS.c.owner_id,
+    APPS.c.consumer_key,
+    APPS.c.consumer_secret,
+    APPS.c.enabled,
+    APPS.c.per_minute,
+    APPS.c.bearer_generation,
+    APPS.c.bearer_hash,
+)
+_SELECT_TOKEN: Final = sa.select(
+    ACCESS_TOKENS.c.token, ACCESS_TOKENS.c.app_id, ACCESS_TOKENS.c.account_id, ACCESS_TOKENS.c.secret
+)

@@ -1,0 +1,155 @@
+"""A sandbox's data folder: a week of engagement that ends now, and credentials that work at once.
+
+Credentials last from start to start, so that a developer's `.env` keeps working; the engagement is
+built anew each time, because it ends now.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from openengagement.auth.credentials import (
+    issue_access_token,
+    issue_app,
+    issue_bearer,
+)
+from openengagement.clock import Clock
+from openengagement.engagement.rollup import EVENT_SCHEMA, EVENT_TYPE, fold_events
+from openengagement.engagement.types import HOUR_S
+from openengagement.registry.registry import App
+from openengagement.sandbox.dataset import Dataset
+from openengagement.sandbox.higgs import higgs_dataset, read_higgs
+from openengagement.sandbox.simulate import simulate_around, simulate_week
+from openengagement.server import Parts, open_parts
+from openengagement.settings import Settings
+from openengagement.stores.contract import Batch
+
+SEED: Final = 2012
+APP_NAME: Final = "Sandbox demo"
+DEMO_TWEETS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What a sandbox prints: everything a client needs. Tweets of the owner, and of someone else."""
+
+    screen_name: str
+    app_id: int
+    consumer_key: str
+    consumer_secret: str
+    access_token: str
+    access_token_secret: str
+    bearer_token: str
+    tweet_ids: list[int]
+    other_tweet_id: int
+    events: int
+    simulated: int
+    tweets: int
+
+
+def build_sandbox(
+    data: Path, settings: Settings, clock: Clock, *, higgs: Path | None, simulated: bool
+) -> Demo:
+    """Fill a sandbox's folder.
+
+    Raises:
+        OSError, ValueError: the Higgs file cannot be read.
+    """
+    ends_at_s = int(clock.now_s())
+    if higgs is None:
+        dataset = simulate_week(ends_at_s, SEED)
+        extra = dataset.events.clear()
+    else:
+        dataset = higgs_dataset(read_higgs(higgs), ends_at_s=ends_at_s)
+        extra = simulate_around(dataset, SEED) if simulated else dataset.events.clear()
+    for old in data.glob("counters.*"):
+        old.unlink()
+    parts = open_parts(data, settings, clock)
+    try:
+        _register(parts, dataset, ends_at_s)
+        deltas = fold_events(_as_events(pl.concat([dataset.events, extra])))
+        parts.store.apply_batches([Batch(deltas, key=None, digest=b"", outcome=b"")])
+        return _describe(parts, dataset, extra.height, ends_at_s)
+    finally:
+        parts.close()
+
+
+def _register(parts: Parts, dataset: Dataset, now_s: int) -> None:
+    parts.registry.apply_accounts(dataset.accounts.rows(), now_s=now_s)
+    parts.store.apply_tweets(dataset.tweets.with_columns(deleted=False))
+
+
+def _as_events(events: pl.DataFrame) -> pl.DataFrame:
+    return events.select(
+        "tweet_id",
+        pl.col("type").cast(EVENT_TYPE),
+        pl.col("at").floordiv(HOUR_S).cast(pl.Int32).alias("hour"),
+        "count",
+        "promoted",
+    ).cast(EVENT_SCHEMA)
+
+
+def _describe(parts: Parts, dataset: Dataset, extra: int, now_s: int) -> Demo:
+    screen_name, owner_id = _demo_author(dataset)
+    registry, keyring = parts.registry, parts.keyring
+    app, consumer_secret = _demo_app(parts, owner_id, now_s)
+    token, token_secret = issue_access_token(
+        registry, keyring, app_id=app.id, account_id=owner_id, now_s=now_s
+    )
+    mine = dataset.tweets.filter(pl.col("author_id") == owner_id).sort("created_at", descending=True)
+    others = dataset.tweets.filter(pl.col("author_id") != owner_id)
+    public = others.join(
+        dataset.accounts.filter(~pl.col("protected")), left_on="author_id", right_on="id", how="semi"
+    )
+    busiest = _busiest(dataset.events, public.get_column("id"))
+    return Demo(
+        screen_name=screen_name,
+        app_id=app.id,
+        consumer_key=app.consumer_key,
+        consumer_secret=consumer_secret,
+        access_token=token,
+        access_token_secret=token_secret,
+        bearer_token=issue_bearer(registry, keyring, app),
+        tweet_ids=mine.get_column("id").head(DEMO_TWEETS).to_list(),
+        other_tweet_id=busiest,
+        events=dataset.events.height + extra,
+        simulated=extra,
+        tweets=dataset.tweets.height,
+    )
+
+
+def _demo_author(dataset: Dataset) -> tuple[str, int]:
+    """The author made for it, or else the one whose Tweet drew the most."""
+    made = dataset.accounts.filter(pl.col("screen_name") == "demo_author")
+    if made.is_empty():
+        top = _busiest(dataset.events, dataset.tweets.get_column("id"))
+        author = dataset.tweets.filter(pl.col("id") == top).get_column("author_id")
+        made = dataset.accounts.filter(pl.col("id") == author.item())
+    return made.get_column("screen_name").item(), made.get_column("id").item()
+
+
+def _busiest(events: pl.DataFrame, tweet_ids: pl.Series) -> int:
+    among = events.filter(pl.col("tweet_id").is_in(tweet_ids.implode()))
+    sums = among.group_by("tweet_id").agg(pl.col("count").sum())
+    top: int = sums.sort("count", "tweet_id", descending=True).get_column("tweet_id")[0]
+    return top
+
+
+def _demo_app(parts: Parts, owner_id: int, now_s: int) -> tuple[App, str]:
+    app = parts.registry.find_app_by_name(APP_NAME, owner_id=owner_id)
+    if app is None:
+        made = issue_app(
+            parts.registry,
+            parts.keyring,
+            name=APP_NAME,
+            owner_id=owner_id,
+            callbacks=["http://127.0.0.1:8081/callback"],
+            now_s=now_s,
+        )
+        parts.registry.set_enabled(made.app_id, enabled=True, per_minute=None)
+        app = parts.registry.read_app(made.app_id)
+    if app is None:
+        raise RuntimeError("the demo app vanished while it was made")
+    return app, parts.keyring.decrypt(app.consumer_secret)

@@ -1,0 +1,141 @@
+"""Composition root: settings -> stores, credentials, limits, ASGI application. The one place that wires."""
+
+import asyncio
+import contextlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from openengagement.api.insights import Insights
+from openengagement.api.oauth import OAuthCalls
+from openengagement.api.platform import Platform
+from openengagement.api.routes import Api, build_routes
+from openengagement.auth.authenticate import Authenticator
+from openengagement.auth.credentials import Keyring, open_keyring
+from openengagement.auth.lookup import CredentialLookup
+from openengagement.clock import Clock, SystemClock
+from openengagement.ingest.writer import BatchWriter
+from openengagement.query import Query
+from openengagement.registry.limits import Limits
+from openengagement.registry.registry import Registry
+from openengagement.settings import DATA_VARIABLE, Settings, load_settings
+from openengagement.stores.contract import CounterStore
+from openengagement.stores.sqlite import SqliteStore
+from openengagement.telemetry import log_failure
+
+_TIDY_EVERY_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a data folder holds, opened: shared by the server and the command line."""
+
+    registry: Registry
+    store: CounterStore
+    keyring: Keyring
+
+    def close(self) -> None:
+        """Close the databases."""
+        self.store.close()
+        self.registry.close()
+
+
+def open_parts(data: Path, settings: Settings, clock: Clock) -> Parts:
+    """Open a data folder, making what is not there yet.
+
+    Raises:
+        OSError: the folder cannot be used.
+        KeyFileError: the key file cannot.
+    """
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Parts(
+        registry=Registry(data / "registry.sqlite3"),
+        store=SqliteStore(
+            data / "counters.sqlite3",
+            clock=clock,
+            idempotency_keep_days=settings.idempotency_keep_days,
+        ),
+        keyring=open_keyring(data / "server.key"),
+    )
+
+
+def build_api(data: Path, settings: Settings, clock: Clock) -> Api:
+    """The whole server on a data folder, as an ASGI application."""
+    parts = open_parts(data, settings, clock)
+    limits = Limits(data / "limits.sqlite3")
+    pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="work")
+    lookup = CredentialLookup(parts.registry, parts.keyring)
+    authenticator = Authenticator(lookup, limits, settings=settings, clock=clock)
+    writer = BatchWriter(
+        parts.store,
+        queue_max=settings.batches_in_flight_max,
+        on_failure=lambda error: log_failure("commit_failed", error),
+    )
+    query = Query(parts.store, lookup.protected, settings=settings, clock=clock)
+    insights = Insights(authenticator, query, settings=settings, pool=pool)
+    oauth = OAuthCalls(
+        authenticator,
+        lookup,
+        registry=parts.registry,
+        keyring=parts.keyring,
+        settings=settings,
+        pool=pool,
+    )
+    platform = Platform(
+        authenticator,
+        stores=(parts.store, parts.registry, writer),
+        settings=settings,
+        clock=clock,
+        pool=pool,
+    )
+    keeper = _Housekeeper(limits, settings, clock)
+
+    async def stop() -> None:
+        await keeper.stop()
+        pool.shutdown()
+        writer.close()
+        limits.close()
+        parts.close()
+
+    return Api(
+        build_routes(insights, oauth, platform),
+        settings=settings,
+        pool=pool,
+        default_headers=insights.default_headers(),
+        lifespan=(keeper.start, stop),
+    )
+
+
+class _Housekeeper:
+    """Keeps the nonces and their log small, in a thread of its own, while the server runs."""
+
+    def __init__(self, limits: Limits, settings: Settings, clock: Clock) -> None:
+        self._limits = limits
+        self._keep_s = settings.timestamp_window_s
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(_TIDY_EVERY_S)
+            oldest = int(self._clock.now_s()) - self._keep_s - 1
+            try:
+                await asyncio.to_thread(self._limits.tidy, oldest_timestamp=oldest)
+            except Exception as error:  # noqa: BLE001 - it is tried again in a moment
+                log_failure("tidy_failed", error)
+
+
+def create_app() -> Api:
+    """What a worker process serves: the folder and settings that its environment names."""
+    return build_api(Path(os.environ[DATA_VARIABLE]), load_settings(os.environ), SystemClock())

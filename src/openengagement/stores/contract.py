@@ -1,0 +1,72 @@
+"""What a store of Tweets and counters promises, whatever it is built on.
+
+* `apply_batches` is idempotent (a key is applied once, ever), atomic (a batch wholly or not at all)
+  and durable (when it returns, the batch survives `kill -9` and power loss).
+* A total equals the sum of its hours in whatever a reader sees, also while writes run.
+* What was applied before a read began is in what that read returns.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from openengagement.engagement.types import Tweet
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Deltas to apply under an idempotency key.
+
+    `deltas` is as `engagement.rollup.fold_events` returns it. `key` is None for a batch that must
+    count each time it is sent. `digest` tells a repeat from another batch under the same key, and
+    `outcome` is what a repeat is answered with: opaque bytes of the caller's.
+    """
+
+    deltas: pl.DataFrame
+    key: bytes | None
+    digest: bytes
+    outcome: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of a batch: applied now, or a repeat; `outcome` is the first sending's."""
+
+    duplicate: bool
+    outcome: bytes
+
+
+class KeyConflict(Exception):
+    """A key came back with another digest; nothing of that batch was applied."""
+
+
+class CounterStore(Protocol):
+    """A store; every method may be called from any thread and from several processes."""
+
+    def apply_batches(self, batches: Sequence[Batch]) -> list[Applied | KeyConflict]:
+        """Apply several batches in one durable commit; answers come in the same order."""
+
+    def apply_tweets(self, tweets: pl.DataFrame) -> None:
+        """Register or replace Tweets: id, author_id, created_at (Unix s), video_id or null, deleted."""
+
+    def delete_tweet(self, tweet_id: int) -> bool:
+        """Mark a Tweet as deleted; False when it is not registered."""
+
+    def read_tweets(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
+        """The registered ones among these Tweets."""
+
+    def read_totals(self, tweet_ids: Sequence[int], types: Sequence[str]) -> npt.NDArray[np.int64]:
+        """All-time counts, `[tweet, type]`, in the given order. `video_views` of a Tweet with a
+        video is that of all Tweets with the same video (contract 2.2)."""
+
+    def read_buckets(
+        self, tweet_ids: Sequence[int], types: Sequence[str], *, start_hour: int, end_hour: int
+    ) -> npt.NDArray[np.int64]:
+        """Counts by hour bucket, `[tweet, type, hour]`, over `start_hour` <= hour < `end_hour`."""
+
+    def close(self) -> None:
+        """Release every connection."""

@@ -1,0 +1,254 @@
+"""Tweets and counters in one SQLite file: the embedded default.
+
+Layout: one row per (Tweet, hour) and one per Tweet, each with a column per engagement type. A row
+holds what a batch usually changes together, so a batch costs few upserts and an answer few rows.
+
+Writers, in every thread and process, take turns by a lock on a file of its own beside the database:
+a waiter sleeps in the kernel until its turn, where SQLite's own busy handler would poll and starve.
+Checkpoints run inside that turn too, so a write and a checkpoint never meet. Readers take no lock:
+the write-ahead log gives each of them a snapshot.
+"""
+
+import fcntl
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from openengagement.clock import Clock
+from openengagement.engagement.rollup import sum_deltas
+from openengagement.engagement.types import DAY_S, TYPE_NAMES, Tweet
+from openengagement.stores.contract import Applied, Batch, KeyConflict
+
+SCHEMA_VERSION: Final = 1
+# Pages the log may reach before a commit folds it back into the database: 64 MiB.
+_CHECKPOINT_PAGES: Final = 16_384
+_COUNTS: Final = ", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in TYPE_NAMES)
+# STRICT turns a sum past 63 bits, which SQLite would make a float, into an error.
+_SCHEMA: Final = f"""
+CREATE TABLE tweets (
+    tweet_id INTEGER PRIMARY KEY, author_id INTEGER NOT NULL, created_at_s INTEGER NOT NULL,
+    video_id INTEGER, deleted INTEGER NOT NULL
+) STRICT;
+CREATE INDEX tweets_by_video ON tweets (video_id) WHERE video_id IS NOT NULL;
+CREATE TABLE totals (tweet_id INTEGER PRIMARY KEY, {_COUNTS}) STRICT;
+CREATE TABLE hours (
+    tweet_id INTEGER NOT NULL, hour INTEGER NOT NULL, {_COUNTS}, PRIMARY KEY (tweet_id, hour)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE videos (video_id INTEGER PRIMARY KEY, video_views INTEGER NOT NULL) STRICT;
+CREATE TABLE batches (
+    key BLOB PRIMARY KEY, digest BLOB NOT NULL, outcome BLOB NOT NULL, applied_at_s INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX batches_by_age ON batches (applied_at_s);
+"""
+_TOTALS: Final = (
+    "SELECT totals.tweet_id, {columns} FROM json_each(?) CROSS JOIN totals ON tweet_id = value"
+)
+# A Tweet without events of its own still shows its video's views, so nothing may drop its row.
+_TOTALS_WITH_VIDEO: Final = (
+    "SELECT value, {columns} FROM json_each(?) LEFT JOIN totals ON totals.tweet_id = value "
+    "LEFT JOIN tweets ON tweets.tweet_id = value LEFT JOIN videos ON videos.video_id = tweets.video_id"
+)
+_SHARED_VIEWS: Final = "coalesce(videos.video_views, totals.video_views)"
+
+
+class SqliteStore:
+    """A `stores.contract.CounterStore` in the file `path`. See there for what each method promises."""
+
+    def __init__(self, path: Path, *, clock: Clock, idempotency_keep_days: int) -> None:
+        self._path = path
+        self._clock = clock
+        self._keep_s = idempotency_keep_days * DAY_S
+        self._local = threading.local()
+        self._open: list[sqlite3.Connection] = []
+        self._open_lock = threading.Lock()
+        self._turn = threading.Lock()
+        self._turn_file = path.with_suffix(".lock").open("wb")
+        with self._writing() as db:
+            if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+                for statement in _SCHEMA.split(";\n"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def apply_batches(self, batches: Sequence[Batch]) -> list[Applied | KeyConflict]:
+        answers: list[Applied | KeyConflict] = []
+        fresh: list[pl.DataFrame] = []
+        with self._writing() as db:
+            now_s = int(self._clock.now_s())
+            db.execute("DELETE FROM batches WHERE applied_at_s < ?", (now_s - self._keep_s,))
+            for batch in batches:
+                answer = self._claim(db, batch, now_s)
+                answers.append(answer)
+                if isinstance(answer, Applied) and not answer.duplicate:
+                    fresh.append(batch.deltas)
+            if len(fresh) > 1:
+                frames = [frame.lazy() for frame in fresh]
+                fresh = [sum_deltas(pl.concat(frames, how="diagonal").fill_null(0))]
+            for deltas in fresh:
+                _add_deltas(db, deltas)
+        return answers
+
+    @staticmethod
+    def _claim(db: sqlite3.Connection, batch: Batch, now_s: int) -> Applied | KeyConflict:
+        if batch.key is None:
+            return Applied(duplicate=False, outcome=batch.outcome)
+        known = db.execute(
+            "SELECT digest, outcome FROM batches WHERE key = ?", (batch.key,)
+        ).fetchone()
+        if known is None:
+            row = (batch.key, batch.digest, batch.outcome, now_s)
+            db.execute("INSERT INTO batches VALUES (?, ?, ?, ?)", row)
+            return Applied(duplicate=False, outcome=batch.outcome)
+        digest, outcome = known
+        return Applied(duplicate=True, outcome=outcome) if digest == batch.digest else KeyConflict()
+
+    def apply_tweets(self, tweets: pl.DataFrame) -> None:
+        latest = tweets.unique("id", keep="last", maintain_order=True)
+        rows = latest.select("id", "author_id", "created_at", "video_id", "deleted").rows()
+        with self._writing() as db:
+            for row in rows:
+                _move_video(db, tweet_id=row[0], video_id=row[3])
+            db.executemany("INSERT OR REPLACE INTO tweets VALUES (?, ?, ?, ?, ?)", rows)
+
+    def delete_tweet(self, tweet_id: int) -> bool:
+        with self._writing() as db:
+            done = db.execute("UPDATE tweets SET deleted = 1 WHERE tweet_id = ?", (tweet_id,))
+            return done.rowcount > 0
+
+    def read_tweets(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
+        rows = self._reader().execute(
+            "SELECT tweet_id, author_id, created_at_s, deleted FROM tweets "
+            "WHERE tweet_id IN (SELECT value FROM json_each(?))",
+            (json.dumps(tweet_ids),),
+        )
+        return {row[0]: Tweet(row[0], row[1], row[2], bool(row[3])) for row in rows}
+
+    def read_totals(self, tweet_ids: Sequence[int], types: Sequence[str]) -> npt.NDArray[np.int64]:
+        counts = np.zeros((len(tweet_ids), len(types)), dtype=np.int64)
+        place = {tweet_id: at for at, tweet_id in enumerate(tweet_ids)}
+        statement = _TOTALS_WITH_VIDEO if "video_views" in types else _TOTALS
+        columns = ", ".join(
+            _SHARED_VIEWS if name == "video_views" else f"totals.{_column(name)}" for name in types
+        )
+        # One statement, so one snapshot: Tweets that share a video agree on its views.
+        rows = self._reader().execute(
+            statement.format(columns=columns), (json.dumps(tweet_ids),)
+        )
+        for tweet_id, *row in rows:
+            counts[place[tweet_id]] = [count or 0 for count in row]
+        return counts
+
+    def read_buckets(
+        self, tweet_ids: Sequence[int], types: Sequence[str], *, start_hour: int, end_hour: int
+    ) -> npt.NDArray[np.int64]:
+        counts = np.zeros((len(tweet_ids), end_hour - start_hour, len(types)), dtype=np.int64)
+        rows = self._reader().execute(
+            f"SELECT tweet_id, hour, {', '.join(map(_column, types))} FROM hours "  # noqa: S608
+            "WHERE tweet_id IN (SELECT value FROM json_each(?)) AND hour >= ? AND hour < ?",
+            (json.dumps(tweet_ids), start_hour, end_hour),
+        ).fetchall()
+        if rows:
+            table = np.array(rows, dtype=np.int64)
+            place = {tweet_id: at for at, tweet_id in enumerate(tweet_ids)}
+            tweet_at = np.array([place[row[0]] for row in rows])
+            counts[tweet_at, table[:, 1] - start_hour] = table[:, 2:]
+        return counts.transpose(0, 2, 1)
+
+    def close(self) -> None:
+        with self._open_lock:
+            for connection in self._open:
+                connection.close()
+            self._open.clear()
+        self._turn_file.close()
+
+    def _reader(self) -> sqlite3.Connection:
+        """This thread's connection."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            # Used by one thread only, but closed by whoever closes the store.
+            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            connection.execute("PRAGMA journal_mode = WAL")
+            # FULL syncs the log at each commit: an acknowledged batch survives power loss.
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+            self._local.connection = connection
+            with self._open_lock:
+                self._open.append(connection)
+        return connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One turn as the only writer: a transaction that commits, or leaves no trace."""
+        with self._turn:
+            fcntl.flock(self._turn_file, fcntl.LOCK_EX)
+            try:
+                db = self._reader()
+                db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield db
+                    db.execute("COMMIT")
+                except BaseException:
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
+                    raise
+            finally:
+                fcntl.flock(self._turn_file, fcntl.LOCK_UN)
+
+
+def _column(name: str) -> str:
+    """A column's name, which must be one of ours: it becomes part of a statement."""
+    if name not in TYPE_NAMES:
+        raise ValueError(name)
+    return name
+
+
+def _add_deltas(db: sqlite3.Connection, deltas: pl.DataFrame) -> None:
+    names = [name for name in TYPE_NAMES if name in deltas.columns]
+    if not names or deltas.is_empty():
+        return
+    totals = deltas.group_by("tweet_id").agg(pl.col(names).sum()).sort("tweet_id")
+    db.executemany(_upsert("hours", ["tweet_id", "hour"], names), deltas.iter_rows())
+    db.executemany(_upsert("totals", ["tweet_id"], names), totals.iter_rows())
+    if "video_views" in names:
+        views = totals.filter(pl.col("video_views") != 0).select("video_views", "tweet_id")
+        db.executemany(
+            "UPDATE videos SET video_views = video_views + ? "
+            "WHERE video_id = (SELECT video_id FROM tweets WHERE tweet_id = ?)",
+            views.iter_rows(),
+        )
+
+
+def _upsert(table: str, keys: list[str], names: list[str]) -> str:
+    columns = [*keys, *map(_column, names)]
+    adds = ", ".join(f"{name} = {name} + excluded.{name}" for name in names)
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "  # noqa: S608
+        f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {adds}"
+    )
+
+
+def _move_video(db: sqlite3.Connection, *, tweet_id: int, video_id: int | None) -> None:
+    """Take a Tweet's views from the video it carried to the one it carries now."""
+    carried = db.execute("SELECT video_id FROM tweets WHERE tweet_id = ?", (tweet_id,)).fetchone()
+    before = carried[0] if carried else None
+    if before == video_id:
+        return
+    counted = db.execute(
+        "SELECT video_views FROM totals WHERE tweet_id = ?", (tweet_id,)
+    ).fetchone()
+    views = counted[0] if counted else 0
+    add = (
+        "INSERT INTO videos VALUES (?, ?) "
+        "ON CONFLICT (video_id) DO UPDATE SET video_views = video_views + excluded.video_views"
+    )
+    if before is not None:
+        db.execute(add, (before, -views))
+    if video_id is not None:
+        db.execute(add, (video_id, views))
