@@ -4,7 +4,6 @@ import os
 import shlex
 import socket
 import sys
-import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -53,19 +52,11 @@ def sandbox(
             demo = work.result()
         except (OSError, ValueError) as error:
             fail(str(error))
-    environment = _write_environment(folder / "credentials.env", demo, port)
-
-    def announce() -> None:
-        _wait_for(port)
-        typer.echo(_describe(demo, port, environment, higgs=higgs))
-        typer.echo(f"Ready after {time.monotonic() - started:.1f} s. Stop with Ctrl-C.")
-
-    run_server(
-        folder,
-        host=HOST,
-        port=port,
-        on_startup=threading.Thread(target=announce, daemon=True).start,
-    )
+    environment = _write_private(folder / "credentials.env", _environment(demo, port))
+    text = _describe(demo, port, environment, higgs=higgs)
+    ready = f"Ready after {time.monotonic() - started:.1f} s. Stop with Ctrl-C."
+    announcement = _write_private(folder / "announcement.txt", f"{text}\n{ready}")
+    run_server(folder, host=HOST, port=port, announce=announcement)
 
 
 def _refuse_taken_port(port: int) -> None:
@@ -74,15 +65,15 @@ def _refuse_taken_port(port: int) -> None:
             fail(f"port {port} is in use; choose another with --port (make run PORT=8081)")
 
 
-def _wait_for(port: int) -> None:
-    while True:
-        with socket.socket() as probe:
-            if probe.connect_ex((HOST, port)) == 0:
-                return
-        time.sleep(0.05)
+def _write_private(path: Path, text: str) -> Path:
+    """Write a file that only its owner may read."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    return path
 
 
-def _write_environment(path: Path, demo: Demo, port: int) -> Path:
+def _environment(demo: Demo, port: int) -> str:
     """The sample code's `.env` for this sandbox."""
     lines = {
         "ENGAGEMENT_API_URL": f"http://{HOST}:{port}",
@@ -92,10 +83,7 @@ def _write_environment(path: Path, demo: Demo, port: int) -> Path:
         "ACCESS_TOKEN_SECRET": demo.access_token_secret,
         "BEARER_TOKEN": demo.bearer_token,
     }
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.writelines(f"{name}={value}\n" for name, value in lines.items())
-    return path
+    return "".join(f"{name}={value}\n" for name, value in lines.items())
 
 
 def _describe(demo: Demo, port: int, environment: Path, *, higgs: Path | None) -> str:

@@ -1,15 +1,13 @@
 """Starting the server: Granian with one or more worker processes on one data folder."""
 
 import os
-from collections.abc import Callable
+import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
-from granian import Granian
-from granian.constants import Interfaces
 
-from openengagement.cli.common import fail, opened, read_settings
+from openengagement.cli.common import fail, opened
 from openengagement.settings import DATA_VARIABLE
 
 DEFAULT_PORT: Final = 8080
@@ -35,7 +33,8 @@ def serve(
         pass  # made and migrated once, before workers start side by side
     scheme = "https" if tls_cert else "http"
     typer.echo(f"openengagement serves {context.obj} on {scheme}://{host}:{port}", err=True)
-    run_server(context.obj, host=host, port=port, workers=workers, tls=(tls_cert, tls_key))
+    tls = (tls_cert.resolve(), tls_key.resolve()) if tls_cert and tls_key else None
+    run_server(context.obj, host=host, port=port, workers=workers, tls=tls)
 
 
 def run_server(
@@ -44,26 +43,15 @@ def run_server(
     host: str,
     port: int,
     workers: int = 1,
-    tls: tuple[Path | None, Path | None] = (None, None),
-    on_startup: Callable[[], None] | None = None,
-) -> None:
-    """Run worker processes until a signal; they find the folder in the environment."""
-    read_settings()
+    tls: tuple[Path, Path] | None = None,
+    announce: Path | None = None,
+) -> NoReturn:
+    """Become the server (`cli.launch`): same process, fresh memory."""
     os.environ[DATA_VARIABLE] = str(data.resolve())
-    server = Granian(
-        "openengagement.server:create_app",
-        factory=True,
-        address=host,
-        port=port,
-        interface=Interfaces.ASGI,
-        workers=workers,
-        websockets=False,
-        log_access=False,
-        log_enabled=False,
-        ssl_cert=tls[0],
-        ssl_key=tls[1],
-        respawn_failed_workers=True,
-    )
-    if on_startup is not None:
-        server.on_startup(on_startup)
-    server.serve()
+    options = {"--host": host, "--port": port, "--workers": workers, "--announce": announce}
+    if tls is not None:
+        options |= {"--tls-cert": tls[0], "--tls-key": tls[1]}
+    given = [str(part) for pair in options.items() if pair[1] is not None for part in pair]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "openengagement.cli.launch", *given])  # noqa: S606

@@ -1,0 +1,58 @@
+"""The process that keeps a server's workers: as little as can be in its memory.
+
+`serve` and `sandbox` replace themselves by this module once a folder is ready, so that what they
+loaded to get it ready does not stay resident. It imports Granian and nothing of ours.
+"""
+
+import argparse
+import socket
+import threading
+import time
+from pathlib import Path
+
+from granian import Granian
+from granian.constants import Interfaces
+
+POLL_S = 0.05
+
+
+def main() -> None:
+    """Run worker processes until a signal; they find folder and settings in the environment."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--host", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--workers", type=int, required=True)
+    parser.add_argument("--tls-cert", type=Path)
+    parser.add_argument("--tls-key", type=Path)
+    parser.add_argument("--announce", type=Path, help="a text to print once the port answers")
+    options = parser.parse_args()
+    server = Granian(
+        "openengagement.server:create_app",
+        factory=True,
+        address=options.host,
+        port=options.port,
+        interface=Interfaces.ASGI,
+        workers=options.workers,
+        websockets=False,
+        log_enabled=False,
+        ssl_cert=options.tls_cert,
+        ssl_key=options.tls_key,
+        respawn_failed_workers=True,
+    )
+    if options.announce is not None:
+        arguments = (options.host, options.port, options.announce)
+        server.on_startup(threading.Thread(target=_announce, args=arguments, daemon=True).start)
+    server.serve()
+
+
+def _announce(host: str, port: int, text: Path) -> None:
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex((host, port)) == 0:
+                break
+        time.sleep(POLL_S)
+    print(text.read_text(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
