@@ -72,6 +72,8 @@ class RequestError(ApiError):
 
 
 class MalformedBody(RequestError):
+    """The body cannot be read: not JSON, or JSON of another shape."""
+
     code = "malformed_body"
 
 
@@ -82,6 +84,8 @@ class InvalidField(RequestError):
 
 
 class UnsupportedTypes(RequestError):
+    """Engagement types that the endpoint does not serve, or nobody does."""
+
     code = "unsupported_engagement_types"
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -92,6 +96,8 @@ class UnsupportedTypes(RequestError):
 
 
 class UnsupportedGroupBys(RequestError):
+    """Dimensions that the endpoint does not serve, or nobody does."""
+
     code = "unsupported_group_bys"
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -102,6 +108,8 @@ class UnsupportedGroupBys(RequestError):
 
 
 class TweetsUnavailable(RequestError):
+    """Not one of the Tweets may be shown: unknown, deleted, or protected."""
+
     code = "tweets_unavailable"
 
     def __init__(self, tweet_ids: Sequence[str]) -> None:
@@ -112,10 +120,14 @@ class TweetsUnavailable(RequestError):
 
 
 class TweetsTooOld(RequestError):
+    """All that was asked for is older than its type allows."""
+
     code = "tweets_too_old"
 
 
 class GzipRequired(RequestError):
+    """Upstream's demand, on request (`require_gzip`); this answer itself goes out plain."""
+
     status = 406
     code = "gzip_required"
 
@@ -127,6 +139,8 @@ class GzipRequired(RequestError):
 
 
 class BodyTooLarge(RequestError):
+    """More bytes or lines than the settings allow."""
+
     status = 413
     code = "body_too_large"
 
@@ -139,16 +153,20 @@ class UnsupportedBody(RequestError):
 
 
 class KeyReused(RequestError):
+    """An Idempotency-Key came back with a different batch."""
+
     status = 422
     code = "idempotency_key_reused"
 
     def __init__(self) -> None:
         super().__init__(
-            "Idempotency-Key: was already used with a different body; send a new key with a new batch"
+            "Idempotency-Key: was used with a different body; send a new key with a new batch"
         )
 
 
 class HeadersTooLarge(RequestError):
+    """More header bytes than the settings allow."""
+
     status = 431
     code = "headers_too_large"
 
@@ -166,56 +184,76 @@ class AuthenticationError(ApiError):
 
 
 class UnknownAuthorization(AuthenticationError):
+    """No credentials, or a scheme that this route does not know."""
+
     code = "unknown_authorization_type"
 
 
 class MalformedAuthorization(AuthenticationError):
+    """Credentials that cannot be read; the detail says what is wrong with them."""
+
     code = "malformed_authorization"
     reason = "Malformed authorization"
 
 
 class UnsupportedSignature(AuthenticationError):
+    """A signature method other than HMAC-SHA1."""
+
     code = "unsupported_signature_method"
     reason = "Signature method not supported; use HMAC-SHA1"
 
 
 class ConsumerKeyNotFound(AuthenticationError):
+    """No app has this consumer key."""
+
     code = "consumer_key_not_found"
     reason = "Consumer key not found"
 
 
 class AccessTokenNotFound(AuthenticationError):
+    """The app holds no such access token."""
+
     code = "access_token_not_found"
     reason = "Access token not found"
 
 
 class BearerTokenNotFound(AuthenticationError):
+    """No app has this bearer token now."""
+
     code = "bearer_token_not_found"
     reason = "Bearer token not found"
 
 
 class PlatformKeyNotFound(AuthenticationError):
+    """The platform has issued no such key."""
+
     code = "platform_key_not_found"
     reason = "Platform key not found"
 
 
 class TimestampOutOfBounds(AuthenticationError):
+    """The request was signed too long ago, or too far ahead."""
+
     code = "timestamp_out_of_bounds"
     reason = "Timestamp out of bounds"
 
 
 class InvalidSignature(AuthenticationError):
+    """The signature is not this request's under these secrets."""
+
     code = "invalid_signature"
     reason = "Invalid signature"
 
 
 class NonceUsed(AuthenticationError):
+    """A request that was served before, sent again."""
+
     code = "nonce_used"
     reason = "Nonce already used"
 
 
 class UnverifiedClient(AuthenticationError):
-    """An app's key and secret, or its bearer token, do not check out on `/oauth2/*` (contract 4.7)."""
+    """An app's key and secret, or its bearer token, do not check out (contract 4.7)."""
 
     status = 403
     code = "unverified_client"
@@ -230,6 +268,8 @@ class AccessError(ApiError):
 
 
 class SslRequired(AccessError):
+    """Plain HTTP from another machine."""
+
     code = "ssl_required"
 
     def __init__(self) -> None:
@@ -237,6 +277,8 @@ class SslRequired(AccessError):
 
 
 class AppNotEnabled(AccessError):
+    """The platform's manager has not enabled this App ID."""
+
     code = "app_not_enabled"
 
     def __init__(self) -> None:
@@ -244,10 +286,14 @@ class AppNotEnabled(AccessError):
 
 
 class ForbiddenTweets(AccessError):
+    """Tweets that are not the access token's user's."""
+
     code = "forbidden_tweets"
 
 
 class ForbiddenMetrics(AccessError):
+    """Metrics that an app alone may not read."""
+
     code = "forbidden_metrics"
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -255,16 +301,22 @@ class ForbiddenMetrics(AccessError):
 
 
 class NotFound(ApiError):
+    """No such path, or no such thing."""
+
     status = 404
     code = "not_found"
 
 
 class MethodNotAllowed(ApiError):
+    """The path is there, but not for this method."""
+
     status = 405
     code = "method_not_allowed"
 
 
 class RateLimited(ApiError):
+    """The app has used up its window."""
+
     status = 429
     code = "rate_limited"
 

@@ -1,4 +1,4 @@
-"""One read: parse -> Tweets -> decide -> counters -> fold. Two trips to the store, whatever is asked.
+"""One read: parse -> Tweets -> decide -> counters -> fold; two trips to the store in all.
 
 The work comes in two halves so that the server can place them: `prepare` is small and bounded,
 `answer` grows with the number of counters asked for.
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openengagement.clock import Clock
 from openengagement.engagement.access import Decision, Policy, decide_access
 from openengagement.engagement.grouping import Counts, build_cube, fold_grouping, quote
 from openengagement.engagement.request import InsightsRequest, parse_request
@@ -33,22 +32,27 @@ class Query:
     """Answers the three endpoints from a store."""
 
     def __init__(
-        self, store: CounterStore, read_protected: ReadProtected, *, settings: Settings, clock: Clock
+        self,
+        store: CounterStore,
+        read_protected: ReadProtected,
+        *,
+        settings: Settings,
+        now_s: Callable[[], float],
     ) -> None:
         self._store = store
         self._read_protected = read_protected
         self._settings = settings
-        self._clock = clock
+        self._now_s = now_s
         self._policy = Policy(settings.forbidden_text, settings.partial_ownership)
         self._floor_s = settings.historical_floor_s
 
-    def prepare(self, endpoint: Endpoint, body: bytes, user_id: int | None) -> Plan:
+    def prepare(self, endpoint: Endpoint, body: bytes, *, user_id: int | None) -> Plan:
         """Parse and decide. `user_id` is the access token's owner, None for an app alone.
 
         Raises:
             RequestError, AccessError: one of their leaves.
         """
-        now_s = self._clock.now_s()
+        now_s = self._now_s()
         request = parse_request(
             endpoint,
             body,
@@ -57,9 +61,8 @@ class Query:
             groupings_max=self._settings.groupings_max,
         )
         decision = decide_access(
-            endpoint,
             request.types,
-            self._read_available(request.tweet_ids),
+            tweets=self._read_available(request.tweet_ids),
             user_id=user_id,
             now_s=now_s,
             policy=self._policy,
@@ -88,8 +91,8 @@ class Query:
         cube = build_cube(
             self._read_counts(plan),
             [str(tweet_id) for tweet_id in decision.tweet_ids],
-            list(request.types),
-            request.window,
+            types=list(request.types),
+            window=request.window,
         )
         window = request.window
         members = [("start", window.start), ("end", window.end)] if window else []
@@ -99,7 +102,9 @@ class Query:
             arrays.setdefault("unavailable_tweet_ids", ())
         if decision.errors:
             arrays["errors"] = decision.errors
-        parts += [f"{quote(name)}:[{','.join(map(quote, texts))}]" for name, texts in arrays.items()]
+        parts += [
+            f"{quote(name)}:[{','.join(map(quote, texts))}]" for name, texts in arrays.items()
+        ]
         parts += [
             f"{quote(name)}:{fold_grouping(group_by, cube)}"
             for name, group_by in request.groupings.items()
@@ -109,7 +114,8 @@ class Query:
     def _read_counts(self, plan: Plan) -> Counts:
         """`[tweet, type, hour]` for the types as asked, zero where a Tweet is too old for one."""
         request, tweet_ids = plan.request, plan.decision.tweet_ids
-        counted = list(dict.fromkeys(request.types.values()))
+        asked = [rule.counted for rule in request.types.values()]
+        counted = list(dict.fromkeys(asked))
         window = request.window
         if window is None:
             counts = self._store.read_totals(tweet_ids, counted)[:, :, np.newaxis]
@@ -120,6 +126,6 @@ class Query:
         for name, old in plan.decision.zeroed.items():
             rows = [at for at, tweet_id in enumerate(tweet_ids) if tweet_id in old]
             counts[rows, counted.index(name)] = 0
-        if len(counted) == len(request.types):
+        if len(counted) == len(asked):
             return counts
-        return counts[:, [counted.index(name) for name in request.types.values()]]
+        return counts[:, [counted.index(name) for name in asked]]

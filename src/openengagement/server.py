@@ -1,4 +1,4 @@
-"""Composition root: settings -> stores, credentials, limits, ASGI application. The one place that wires."""
+"""Composition root: settings -> stores, credentials, limits, ASGI app. The one place that wires."""
 
 import asyncio
 import contextlib
@@ -13,9 +13,12 @@ from openengagement.api.oauth import OAuthCalls
 from openengagement.api.platform import Platform
 from openengagement.api.routes import Api, build_routes
 from openengagement.auth.authenticate import Authenticator
+from openengagement.auth.bearer import BearerTokens
 from openengagement.auth.credentials import Keyring, open_keyring
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.clock import Clock, SystemClock
+from openengagement.ingest.register import Registrar
+from openengagement.ingest.upload import Uploads
 from openengagement.ingest.writer import BatchWriter
 from openengagement.query import Query
 from openengagement.registry.limits import Limits
@@ -42,7 +45,7 @@ class Parts:
         self.registry.close()
 
 
-def open_parts(data: Path, settings: Settings, clock: Clock) -> Parts:
+def open_parts(data: Path, settings: Settings, *, clock: Clock) -> Parts:
     """Open a data folder, making what is not there yet.
 
     Raises:
@@ -61,46 +64,43 @@ def open_parts(data: Path, settings: Settings, clock: Clock) -> Parts:
     )
 
 
-def build_api(data: Path, settings: Settings, clock: Clock) -> Api:
+def build_api(data: Path, settings: Settings, *, clock: Clock) -> Api:
     """The whole server on a data folder, as an ASGI application."""
-    parts = open_parts(data, settings, clock)
+    parts = open_parts(data, settings, clock=clock)
     limits = Limits(data / "limits.sqlite3")
     pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="work")
     lookup = CredentialLookup(parts.registry, parts.keyring)
-    authenticator = Authenticator(lookup, limits, settings=settings, clock=clock)
+    authenticator = Authenticator(lookup, limits, settings=settings, now_s=clock.now_s)
     writer = BatchWriter(
         parts.store,
         queue_max=settings.batches_in_flight_max,
         on_failure=lambda error: log_failure("commit_failed", error),
     )
-    query = Query(parts.store, lookup.protected, settings=settings, clock=clock)
+    registrar = Registrar(parts.registry, parts.store)
+    query = Query(parts.store, lookup.protected, settings=settings, now_s=clock.now_s)
     insights = Insights(authenticator, query, settings=settings, pool=pool)
-    oauth = OAuthCalls(
-        authenticator,
-        lookup,
-        registry=parts.registry,
-        keyring=parts.keyring,
-        settings=settings,
-        pool=pool,
-    )
+    bearers = BearerTokens(authenticator, lookup, registry=parts.registry, keyring=parts.keyring)
     platform = Platform(
         authenticator,
-        stores=(parts.store, parts.registry, writer),
-        settings=settings,
-        clock=clock,
-        pool=pool,
+        Uploads(registrar, writer, settings=settings, now_s=clock.now_s),
+        delete_tweet=parts.store.delete_tweet,
+        in_flight_max=settings.batches_in_flight_max,
+        bytes_max=settings.batch_max_bytes,
     )
-    keeper = _Housekeeper(limits, settings, clock)
+    keeper = _Housekeeper(limits, settings, clock=clock)
 
     async def stop() -> None:
         await keeper.stop()
+        platform.close()
         pool.shutdown()
         writer.close()
         limits.close()
         parts.close()
 
     return Api(
-        build_routes(insights, oauth, platform),
+        build_routes(
+            insights, OAuthCalls(bearers, settings=settings, pool=pool), platform=platform
+        ),
         settings=settings,
         pool=pool,
         default_headers=insights.default_headers(),
@@ -111,7 +111,7 @@ def build_api(data: Path, settings: Settings, clock: Clock) -> Api:
 class _Housekeeper:
     """Keeps the nonces and their log small, in a thread of its own, while the server runs."""
 
-    def __init__(self, limits: Limits, settings: Settings, clock: Clock) -> None:
+    def __init__(self, limits: Limits, settings: Settings, *, clock: Clock) -> None:
         self._limits = limits
         self._keep_s = settings.timestamp_window_s
         self._clock = clock
@@ -132,10 +132,12 @@ class _Housekeeper:
             oldest = int(self._clock.now_s()) - self._keep_s - 1
             try:
                 await asyncio.to_thread(self._limits.tidy, oldest_timestamp=oldest)
-            except Exception as error:  # noqa: BLE001 - it is tried again in a moment
+            except Exception as error:
                 log_failure("tidy_failed", error)
 
 
 def create_app() -> Api:
     """What a worker process serves: the folder and settings that its environment names."""
-    return build_api(Path(os.environ[DATA_VARIABLE]), load_settings(os.environ), SystemClock())
+    return build_api(
+        Path(os.environ[DATA_VARIABLE]), load_settings(os.environ), clock=SystemClock()
+    )

@@ -1,8 +1,8 @@
 """One table of everything that can be set: name, default, unit or choices, limit, help.
 
-A setting NAME is read from the environment variable ``OPENENGAGEMENT_NAME`` (upper case). An unknown
-variable with that prefix, or a value that does not fit, stops the start with a message that says
-what to change. `docs/settings.md` is generated from this table and a test keeps the two alike.
+A setting NAME is read from the environment variable ``OPENENGAGEMENT_NAME`` (upper case). An
+unknown variable with that prefix, or a value that does not fit, stops the start with a message that
+says what to change. `docs/settings.md` is generated from this table and a test keeps the two alike.
 """
 
 import dataclasses
@@ -22,16 +22,16 @@ class SettingsError(ValueError):
     """A setting that cannot be used; the text names it and says what fits."""
 
 
-def _number(default: int, text: str, *, unit: str, low: int, high: int) -> Any:
+def _number(default: int, text: str, *, unit: str, low: int, high: int) -> Any:  # noqa: ANN401
     meta = {"help": text, "unit": unit, "low": low, "high": high}
     return dataclasses.field(default=default, metadata=meta)
 
 
-def _switch(text: str) -> Any:
+def _switch(text: str) -> Any:  # noqa: ANN401
     return dataclasses.field(default=False, metadata={"help": text, "unit": "true or false"})
 
 
-def _choice(default: str, text: str, *choices: str) -> Any:
+def _choice(default: str, text: str, *choices: str) -> Any:  # noqa: ANN401 - a field's type is its annotation's
     meta = {"help": text, "unit": ", ".join(choices), "choices": choices}
     return dataclasses.field(default=default, metadata=meta)
 
@@ -91,7 +91,9 @@ class Settings:
         low=0,
         high=1_000_000,
     )
-    threads: int = _number(8, "Threads of a worker for work off the event loop.", unit="threads", low=1, high=64)
+    threads: int = _number(
+        8, "Threads of a worker for work off the event loop.", unit="threads", low=1, high=64
+    )
 
     # Authentication
     replay_protection: str = _choice(
@@ -102,7 +104,11 @@ class Settings:
         "off",
     )
     timestamp_window_s: int = _number(
-        300, "How far oauth_timestamp may lie from now, either way.", unit="seconds", low=10, high=3600
+        300,
+        "How far oauth_timestamp may lie from now, either way.",
+        unit="seconds",
+        low=10,
+        high=3600,
     )
     allow_plain_http: bool = _switch("Take plain HTTP from peers other than this machine.")
     trusted_proxies: str = dataclasses.field(
@@ -119,7 +125,11 @@ class Settings:
         67_108_864, "Largest platform batch as sent.", unit="bytes", low=1024, high=1_073_741_824
     )
     batch_max_decompressed_bytes: int = _number(
-        268_435_456, "Largest platform batch once decompressed.", unit="bytes", low=1024, high=2_147_483_647
+        268_435_456,
+        "Largest platform batch once decompressed.",
+        unit="bytes",
+        low=1024,
+        high=2_147_483_647,
     )
     batch_max_lines: int = _number(
         1_000_000, "Lines in one platform batch.", unit="lines", low=1, high=10_000_000
@@ -181,11 +191,11 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             continue
         if name not in fields:
             raise SettingsError(f"{name} is not a setting; docs/settings.md lists those there are")
-        given[fields[name].name] = _parse_value(name, text, fields[name])
+        given[fields[name].name] = _parse_value(name, text, field=fields[name])
     return Settings(**given)
 
 
-def _parse_value(name: str, text: str, field: "dataclasses.Field[Any]") -> int | bool | str:
+def _parse_value(name: str, text: str, *, field: "dataclasses.Field[Any]") -> int | bool | str:
     if field.type is bool:
         if text.lower() not in {"true", "false"}:
             raise SettingsError(f"{name}: write true or false, not {text!r}")
@@ -203,7 +213,10 @@ def _parse_value(name: str, text: str, field: "dataclasses.Field[Any]") -> int |
 
 def render_settings() -> str:
     """The table as Markdown, the body of `docs/settings.md`."""
-    rows = ["| variable | default | unit or choices | limits | what it sets |", "|---|---|---|---|---|"]
+    rows = [
+        "| variable | default | unit or choices | limits | what it sets |",
+        "|---|---|---|---|---|",
+    ]
     for field in dataclasses.fields(Settings):
         meta = field.metadata
         limits = f"{meta['low']:,} to {meta['high']:,}" if "low" in meta else ""

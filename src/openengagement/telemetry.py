@@ -9,14 +9,16 @@ import sys
 import traceback
 
 
-def log_event(event: str, **fields: str | int | float | None) -> None:
+def log_event(event: str, **fields: str | float | None) -> None:
     """Write one log line. `fields` must be facts about the server, never request content."""
     sys.stderr.write(json.dumps({"event": event, **fields}) + "\n")
     sys.stderr.flush()
 
 
-def log_failure(event: str, error: BaseException, **fields: str | int | float | None) -> None:
+def log_failure(event: str, error: BaseException, **fields: str | float | None) -> None:
     """Write one log line about an exception: its type and its frames as `file:line function`."""
     frames = traceback.extract_tb(error.__traceback__)
-    places = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in frames]
+    places = [
+        f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in frames
+    ]
     log_event(event, error=type(error).__name__, at=" < ".join(reversed(places)), **fields)

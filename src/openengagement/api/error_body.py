@@ -65,11 +65,10 @@ def render_error(error: ApiError, family: Family, *, method: str, path: str) -> 
 
 
 def _render_oauth(error: ApiError, headers: dict[str, str]) -> Reply:
-    for kind, status, code, message in _OAUTH_CODES:
-        if isinstance(error, kind):
-            break
-    else:
-        status, code, message = error.status, 131, "; ".join(error.texts) or "Internal error"
+    fallback = (error.status, 131, "; ".join(error.texts) or "Internal error")
+    status, code, message = next(
+        (row[1:] for row in _OAUTH_CODES if isinstance(error, row[0])), fallback
+    )
     entry: dict[str, str | int] = {"code": code, "message": message}
     if isinstance(error, UnverifiedClient):
         entry["label"] = "authenticity_token_error"

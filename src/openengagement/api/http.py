@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from openengagement.auth.message import Message
 from openengagement.errors import BodyTooLarge, HeadersTooLarge
+from openengagement.ingest.compression import decompress
 from openengagement.settings import Network, Settings
 
 Scope = dict[str, Any]
@@ -127,7 +128,7 @@ def check_headers(headers: tuple[tuple[bytes, bytes], ...], limit: int) -> None:
         raise HeadersTooLarge(f"headers: together they are larger than {limit} bytes")
 
 
-async def read_body(request: Request, receive: Receive, limit: int) -> bytes:
+async def read_body(request: Request, receive: Receive, *, limit: int) -> bytes:
     """The body as sent, still encoded.
 
     Raises:
@@ -153,6 +154,16 @@ async def read_body(request: Request, receive: Receive, limit: int) -> bytes:
         if not message.get("more_body"):
             return bytes(parts)
         message = await receive()
+
+
+async def read_message(request: Request, read: ReadBody, *, limit: int) -> Message:
+    """A whole request, its body decoded, as authentication sees it.
+
+    Raises:
+        BodyTooLarge, UnsupportedBody, RequestError, ClientGone
+    """
+    encoded = await read(limit)
+    return request.message(decompress(encoded, request.header(b"content-encoding"), limit=limit))
 
 
 def accepts_gzip(request: Request) -> bool:

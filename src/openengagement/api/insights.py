@@ -1,7 +1,8 @@
 """The three endpoints of the data API: `POST /insights/engagement/{totals,28hr,historical}`.
 
-What is cheap runs on the event loop. Handing a request to a thread and back costs as much as a small
-answer takes altogether (docs/decisions/0002), so only answers above `inline_cells_max` counters go.
+What is cheap runs on the event loop. Handing a request to a thread and back costs as much as a
+small answer takes altogether (docs/decisions/0002), so only answers above `inline_cells_max`
+counters go.
 """
 
 import asyncio
@@ -9,11 +10,10 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 
 from openengagement.api.error_body import JSON
-from openengagement.api.http import ReadBody, Reply, Request
+from openengagement.api.http import ReadBody, Reply, Request, read_message
 from openengagement.auth.authenticate import Authenticator
 from openengagement.engagement.types import Endpoint
 from openengagement.errors import ApiError, RateLimited
-from openengagement.ingest.compression import decompress
 from openengagement.query import Query
 from openengagement.registry.limits import RateWindow
 from openengagement.settings import Settings
@@ -32,7 +32,19 @@ class Insights:
         self._pool = pool
         self._default_limit = settings.rate_limit_per_minute
 
-    async def answer(self, request: Request, read_body: ReadBody, endpoint: Endpoint) -> Reply:
+    async def totals(self, request: Request, read_body: ReadBody) -> Reply:
+        """`POST /insights/engagement/totals`."""
+        return await self._answer(request, read_body, endpoint=Endpoint.TOTALS)
+
+    async def last_28_hours(self, request: Request, read_body: ReadBody) -> Reply:
+        """`POST /insights/engagement/28hr`."""
+        return await self._answer(request, read_body, endpoint=Endpoint.LAST_28_HOURS)
+
+    async def historical(self, request: Request, read_body: ReadBody) -> Reply:
+        """`POST /insights/engagement/historical`."""
+        return await self._answer(request, read_body, endpoint=Endpoint.HISTORICAL)
+
+    async def _answer(self, request: Request, read_body: ReadBody, *, endpoint: Endpoint) -> Reply:
         """Authenticate, count, answer.
 
         Raises:
@@ -40,15 +52,13 @@ class Insights:
         """
         headers = self.default_headers()
         try:
-            encoded = await read_body(self._body_max_bytes)
-            encoding = request.header(b"content-encoding")
-            message = request.message(decompress(encoded, encoding, self._body_max_bytes))
+            message = await read_message(request, read_body, limit=self._body_max_bytes)
             caller = self._authenticator.authenticate(message)
             windows = self._authenticator.admit(caller)
             headers = rate_headers(windows)
             if any(window.exceeded for window in windows):
                 raise RateLimited
-            plan = self._query.prepare(endpoint, message.body, caller.user_id)
+            plan = self._query.prepare(endpoint, message.body, user_id=caller.user_id)
         except ApiError as error:
             error.headers = {**headers, **error.headers}
             raise

@@ -8,7 +8,8 @@ Deliberate quirks of the frozen wire (contract section in parentheses):
 * Six rate-limit headers on every data API answer, whoever asks and however it ends (3.5).
 * The OAuth calls refuse in objects with numeric codes, the data API in strings (3.4, 4.8).
 * Bodies are read as JSON whatever their content type says, because samples leave it out (1.4).
-* `/28hr` may hold 29 hours, and a `/historical` end that was not given is echoed unrounded (8.9, 8.10).
+* `/28hr` may hold 29 hours, and a `/historical` end that was not given is echoed unrounded (8.9,
+  8.10).
 * Hour without day is hour of day (8.3). A deleted Tweet's video views still count for its video.
 """
 
@@ -17,7 +18,6 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from openengagement.api.error_body import Family, render_error
@@ -38,7 +38,6 @@ from openengagement.api.http import (
 from openengagement.api.insights import Insights
 from openengagement.api.oauth import OAuthCalls
 from openengagement.api.platform import Platform
-from openengagement.engagement.types import Endpoint
 from openengagement.errors import (
     ApiError,
     GzipRequired,
@@ -87,19 +86,13 @@ class Routes:
         raise NotFound
 
 
-def build_routes(insights: Insights, oauth: OAuthCalls, platform: Platform) -> Routes:
+def build_routes(insights: Insights, oauth: OAuthCalls, *, platform: Platform) -> Routes:
     """The table."""
     return Routes(
         table={
-            ("POST", "/insights/engagement/totals"): partial(
-                insights.answer, endpoint=Endpoint.TOTALS
-            ),
-            ("POST", "/insights/engagement/28hr"): partial(
-                insights.answer, endpoint=Endpoint.LAST_28_HOURS
-            ),
-            ("POST", "/insights/engagement/historical"): partial(
-                insights.answer, endpoint=Endpoint.HISTORICAL
-            ),
+            ("POST", "/insights/engagement/totals"): insights.totals,
+            ("POST", "/insights/engagement/28hr"): insights.last_28_hours,
+            ("POST", "/insights/engagement/historical"): insights.historical,
             ("POST", "/oauth2/token"): oauth.token,
             ("POST", "/oauth2/invalidate_token"): oauth.invalidate_token,
             ("POST", "/platform/v1/events"): platform.events,
@@ -153,30 +146,30 @@ class Api:
         request = read_head(scope, self._settings)
         family = _family(request.path)
         try:
-            reply = await self._answer(request, family, receive)
+            reply = await self._answer(request, family, receive=receive)
         except ApiError as error:
             reply = render_error(error, family, method=request.method, path=request.path)
         except ClientGone:
             return
-        except Exception as error:  # noqa: BLE001 - the edge: no traceback ever reaches a client
+        except Exception as error:
             log_failure("request_failed", error, request_id=request_id, path=request.path[:200])
             reply = render_error(InternalError(), family, method=request.method, path=request.path)
         reply.headers["x-request-id"] = request_id
         if family is Family.DATA:
             for name, value in self._default_headers.items():
                 reply.headers.setdefault(name, value)
-        await self._send(request, reply, send)
+        await self._send(request, reply, send=send)
 
-    async def _answer(self, request: Request, family: Family, receive: Receive) -> Reply:
+    async def _answer(self, request: Request, family: Family, *, receive: Receive) -> Reply:
         check_headers(request.headers, self._settings.header_max_bytes)
         handler = self._routes.find(request.method, request.path)
         if not (request.secure or self._settings.allow_plain_http):
             raise SslRequired
         if family is Family.DATA and self._settings.gzip_required and not accepts_gzip(request):
             raise GzipRequired
-        return await handler(request, lambda limit: read_body(request, receive, limit))
+        return await handler(request, lambda limit: read_body(request, receive, limit=limit))
 
-    async def _send(self, request: Request, reply: Reply, send: Send) -> None:
+    async def _send(self, request: Request, reply: Reply, *, send: Send) -> None:
         body = reply.body
         if reply.status != 204 and accepts_gzip(request):  # noqa: PLR2004
             if len(body) > _GZIP_INLINE_MAX:

@@ -1,18 +1,19 @@
-"""Who is asking: from a request to a `Caller`, and from a `Caller` to leave to go on (contract 3.4).
+"""Who is asking: from a request to a `Caller`, and from it to leave to go on (contract 3.4).
 
 Nothing is written before the signature was found good: a stranger fills neither the nonces nor a
 rate window.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.auth.message import Message
 from openengagement.auth.oauth1 import Signed, has_oauth_parameters, verify_request
-from openengagement.auth.oauth2 import scheme_and_rest
-from openengagement.clock import Clock
+from openengagement.auth.oauth2 import scheme_and_rest, verify_basic
 from openengagement.errors import (
     AppNotEnabled,
+    AuthenticationError,
     BearerTokenNotFound,
     MalformedAuthorization,
     NonceUsed,
@@ -40,12 +41,17 @@ class Authenticator:
     """Verifies requests against the registry, and counts them."""
 
     def __init__(
-        self, lookup: CredentialLookup, limits: Limits, *, settings: Settings, clock: Clock
+        self,
+        lookup: CredentialLookup,
+        limits: Limits,
+        *,
+        settings: Settings,
+        now_s: Callable[[], float],
     ) -> None:
         self._lookup = lookup
         self._limits = limits
         self._settings = settings
-        self._clock = clock
+        self._now_s = now_s
 
     def authenticate(self, message: Message) -> Caller:
         """Verify a data API request: a bearer token or an OAuth 1.0a signature.
@@ -77,7 +83,7 @@ class Authenticator:
         return verify_request(
             message,
             self._lookup,
-            now_s=self._clock.now_s(),
+            now_s=self._now_s(),
             window_s=self._settings.timestamp_window_s,
             json_body=json_body,
         )
@@ -91,7 +97,7 @@ class Authenticator:
         Raises:
             NonceUsed, AppNotEnabled
         """
-        app, now_s = caller.app, self._clock.now_s()
+        app, now_s = caller.app, self._now_s()
         nonce = caller.nonce if self._settings.replay_protection == "strict" else None
         if not app.enabled:
             if nonce and not self._limits.remember(nonce):
@@ -102,20 +108,31 @@ class Authenticator:
         if self._settings.rate_limit_per_second:
             limits[1] = self._settings.rate_limit_per_second
         if nonce is None:
-            return self._limits.count(app.id, limits, now_s)
-        windows = self._limits.admit(nonce, app.id, limits, now_s)
+            return self._limits.count(app.id, limits, now_s=now_s)
+        windows = self._limits.admit(nonce, app.id, limits=limits, now_s=now_s)
         if windows is None:
             raise NonceUsed
         return windows
 
-    def remember(self, signed: Signed) -> None:
-        """Refuse the replay of a signed OAuth call.
+    def verify_basic(self, message: Message) -> App | None:
+        """The app whose key and secret the request shows, or None."""
+        return verify_basic(message, self._lookup)
 
-        Raises:
-            NonceUsed
-        """
+    def verify_owner(self, message: Message) -> App | None:
+        """The app whose owner signed an OAuth call, which then may not be repeated; or None."""
+        scheme, _ = scheme_and_rest(message)
+        if scheme != "oauth" and (scheme or not has_oauth_parameters(message)):
+            return None
+        try:
+            signed = self.verify_signed(message, json_body=False)
+        except AuthenticationError:
+            return None
+        app = signed.consumer.app
+        if signed.user is None or signed.user.token.account_id != app.owner_id:
+            return None
         if self._settings.replay_protection != "off" and not self._limits.remember(signed.nonce):
-            raise NonceUsed
+            return None
+        return app
 
     def require_platform_key(self, message: Message) -> None:
         """Refuse a platform call without a platform key.

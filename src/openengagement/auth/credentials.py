@@ -1,10 +1,10 @@
 """How credentials are made, kept and read: the one place that draws random secrets.
 
-At rest (design, "Chosen parts"): consumer and token secrets are needed in the clear to check an HMAC,
-so they are encrypted (Fernet: AES-CBC and HMAC-SHA256) under keys of a file that is not part of the
-database. Bearer tokens and platform keys are stored as SHA-256 of at least 256 random bits, which no
-guessing reverses. A bearer token must come back unchanged until it is invalidated, so it is derived
-from the server's key, the App ID and a generation number.
+At rest: consumer and token secrets are needed in the clear to check an HMAC, so they are (Fernet:
+AES-CBC and HMAC-SHA256) under keys of a file that is not part of the database. Bearer tokens and
+platform keys are stored as SHA-256 of at least 256 random bits, which no guessing reverses. A
+bearer token must come back unchanged until it is invalidated, so it is derived from the server's
+key, the App ID and a generation number.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from typing import Final
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from openengagement.registry.registry import AccessToken, App, Registry
+from openengagement.registry.registry import AccessToken, App, AppForm, Registry
 
 _ALPHABET: Final = string.ascii_letters + string.digits
 KEY_FILE_MODE: Final = 0o600
@@ -58,7 +58,9 @@ class Keyring:
         try:
             return self._fernet.decrypt(stored).decode()
         except InvalidToken:
-            raise KeyFileError("a stored secret does not open with the keys of this server") from None
+            raise KeyFileError(
+                "a stored secret does not open with the keys of this server"
+            ) from None
 
     def derive_bearers(self, app: App) -> list[str]:
         """The app's bearer token of its present generation, under each key, newest key first."""
@@ -113,24 +115,10 @@ class NewApp:
     consumer_secret: str
 
 
-def issue_app(
-    registry: Registry,
-    keyring: Keyring,
-    *,
-    name: str,
-    owner_id: int,
-    callbacks: Sequence[str],
-    now_s: int,
-) -> NewApp:
+def issue_app(registry: Registry, keyring: Keyring, *, form: AppForm, now_s: int) -> NewApp:
     """Register an app with a fresh API key and secret."""
     key, secret = _draw(25), _draw(50)
-    app_id = registry.add_app(
-        name=name,
-        owner_id=owner_id,
-        credentials=(key, keyring.encrypt(secret)),
-        callbacks=callbacks,
-        now_s=now_s,
-    )
+    app_id = registry.add_app(form, credentials=(key, keyring.encrypt(secret)), now_s=now_s)
     return NewApp(app_id, key, secret)
 
 
@@ -147,7 +135,7 @@ def issue_access_token(
     return token, secret
 
 
-def issue_bearer(registry: Registry, keyring: Keyring, app: App) -> str:
+def issue_bearer(registry: Registry, keyring: Keyring, *, app: App) -> str:
     """The app's bearer token: the live one, or the first of its present generation."""
     derived = keyring.derive_bearers(app)
     for token in derived:

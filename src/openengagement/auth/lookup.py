@@ -43,7 +43,7 @@ class CredentialLookup:
                 return None
             return Consumer(app, self._keyring.decrypt(app.consumer_secret))
 
-        return self._find("consumer", consumer_key, load)
+        return self._find("consumer", consumer_key, load=load)
 
     def user_token(self, token: str) -> UserToken | None:
         def load() -> UserToken | None:
@@ -52,15 +52,17 @@ class CredentialLookup:
                 return None
             return UserToken(found, self._keyring.decrypt(found.secret))
 
-        return self._find("token", token, load)
+        return self._find("token", token, load=load)
 
     def bearer(self, token: str) -> App | None:
         digest = hash_token(token)
-        return self._find("bearer", token, lambda: self._registry.find_app_by_bearer(digest))
+        return self._find("bearer", token, load=lambda: self._registry.find_app_by_bearer(digest))
 
     def platform_key(self, key: str) -> bool:
         digest = hash_token(key)
-        known = self._find("platform", key, lambda: self._registry.has_platform_key(digest) or None)
+        known = self._find(
+            "platform", key, load=lambda: self._registry.has_platform_key(digest) or None
+        )
         return known is not None
 
     def protected(self, account_ids: Sequence[int]) -> dict[int, bool]:
@@ -73,7 +75,7 @@ class CredentialLookup:
         known = {each: entries["account", each] for each in account_ids}
         return {each: flag for each, flag in known.items() if flag is not None}
 
-    def _find(self, kind: str, name: str, load: Callable[[], Found | None]) -> Found | None:
+    def _find(self, kind: str, name: str, *, load: Callable[[], Found | None]) -> Found | None:
         if len(name) > TOKEN_LENGTH_MAX:
             return None
         entries = self._cache.entries()

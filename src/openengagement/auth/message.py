@@ -23,4 +23,7 @@ class Message:
 
     @property
     def is_form(self) -> bool:
-        return self.content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
+        return (
+            self.content_type.partition(";")[0].strip().lower()
+            == "application/x-www-form-urlencoded"
+        )

@@ -41,7 +41,7 @@ _REQUIRED: Final = (
     "oauth_signature",
 )
 _TIMESTAMP_LENGTH_MAX: Final = 12
-_NOBODYS_SECRET: Final = "no consumer or token has this secret"  # noqa: S105
+_NOBODYS_SECRET: Final = "no consumer or token has this secret"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def verify_request(
     user = lookup.user_token(token) if token else None
     if user and consumer and user.token.app_id != consumer.app.id:
         user = None
-    good = _signature_is_good(message, claim, consumer, user, json_body=json_body)
+    good = _signature_is_good(message, claim, consumer=consumer, user=user, json_body=json_body)
     if consumer is None:
         raise ConsumerKeyNotFound
     if token and user is None:
@@ -159,12 +159,12 @@ def _parse_timestamp(text: str) -> int:
 def _signature_is_good(
     message: Message,
     claim: _Claim,
+    *,
     consumer: Consumer | None,
     user: UserToken | None,
-    *,
     json_body: bool,
 ) -> bool:
-    url = base_url(message.scheme, message.host, message.path)
+    url = base_url(message.scheme, message.host, path=message.path)
     consumer_secret = consumer.secret if consumer else _NOBODYS_SECRET
     token_secret = user.secret if user else ""
     if claim.fields.get("oauth_token") and user is None:
@@ -175,7 +175,12 @@ def _signature_is_good(
     given = claim.fields["oauth_signature"]
     verdicts = [
         signatures_match(
-            sign(base_string(message.method, url, reading), consumer_secret, token_secret), given
+            sign(
+                base_string(message.method, url, parameters=reading),
+                consumer_secret,
+                token_secret=token_secret,
+            ),
+            given,
         )
         for reading in readings
     ]

@@ -12,8 +12,9 @@ from openengagement.registry.registry import App
 
 
 def scheme_and_rest(message: Message) -> tuple[str, str]:
-    """The scheme, lower case, and the rest of the Authorization header; empty when there is none,
-    or when there is more than one: which of two counts is a guess nobody should make.
+    """The scheme, lower case, and the rest of the Authorization header.
+
+    Empty when there is none, or more than one: which of two counts nobody should have to guess.
     """
     if len(message.authorization) != 1:
         return "", ""

@@ -46,7 +46,10 @@ def parse_form(text: str) -> Parameters:
     if not text:
         return []
     pairs = (part.partition("=") for part in text.split("&") if part)
-    return [(decode(name.replace("+", " ")), decode(value.replace("+", " "))) for name, _, value in pairs]
+    return [
+        (decode(name.replace("+", " ")), decode(value.replace("+", " ")))
+        for name, _, value in pairs
+    ]
 
 
 def parse_header(text: str) -> Parameters:
@@ -65,13 +68,13 @@ def parse_header(text: str) -> Parameters:
     return parameters
 
 
-def base_url(scheme: str, host: str, path: str) -> str:
+def base_url(scheme: str, host: str, *, path: str) -> str:
     """The base string URI (RFC 5849, 3.4.1.2): lower case, no default port, path as sent."""
     scheme, host = scheme.lower(), host.lower()
     return f"{scheme}://{host.removesuffix(_DEFAULT_PORTS.get(scheme, ' '))}{path or '/'}"
 
 
-def base_string(method: str, url: str, parameters: Iterable[tuple[str, str]]) -> str:
+def base_string(method: str, url: str, *, parameters: Iterable[tuple[str, str]]) -> str:
     """The text that is signed (RFC 5849, 3.4.1.1).
 
     `parameters` are all but `oauth_signature` and `realm`: unknown `oauth_*` ones count too, since
@@ -82,7 +85,7 @@ def base_string(method: str, url: str, parameters: Iterable[tuple[str, str]]) ->
     return f"{method.upper()}&{encode(url)}&{encode(joined)}"
 
 
-def sign(base: str, consumer_secret: str, token_secret: str = "") -> str:
+def sign(base: str, consumer_secret: str, *, token_secret: str = "") -> str:
     """The HMAC-SHA1 signature in base 64 (RFC 5849, 3.4.2)."""
     key = f"{encode(consumer_secret)}&{encode(token_secret)}"
     return b64encode(hmac.digest(key.encode(), base.encode(), "sha1")).decode()

@@ -15,7 +15,7 @@ from openengagement.auth.credentials import (
 from openengagement.cli.common import CLOCK, Json, fail, find_app, now_s, opened, show
 from openengagement.engagement.types import ID_MAX, snowflake
 from openengagement.ingest.rows import NAME_PATTERN
-from openengagement.registry.registry import Account, NameTaken
+from openengagement.registry.registry import Account, AppForm, NameTaken
 
 account = typer.Typer(help="The platform's users.", no_args_is_help=True)
 app = typer.Typer(help="Developers' applications.", no_args_is_help=True)
@@ -42,7 +42,9 @@ def add_account(
     account_id: Annotated[
         int | None, typer.Option("--id", min=1, max=ID_MAX, help="Its id; made up when left out.")
     ] = None,
-    protected: Annotated[bool, typer.Option("--protected", help="Its Tweets are never served.")] = False,
+    protected: Annotated[
+        bool, typer.Option("--protected", help="Its Tweets are never served.")
+    ] = False,
     role: Annotated[Role, typer.Option(help="A manager enables apps.")] = Role.member,
     json: Json = False,
 ) -> None:
@@ -85,14 +87,8 @@ def add_app(
         owning = parts.registry.find_account(owner)
         if owning is None:
             fail(f"there is no account {owner}; add it with: openengagement account add {owner}")
-        made = issue_app(
-            parts.registry,
-            parts.keyring,
-            name=name,
-            owner_id=owning.id,
-            callbacks=urls,
-            now_s=now_s(),
-        )
+        form = AppForm(name, owning.id, urls)
+        made = issue_app(parts.registry, parts.keyring, form=form, now_s=now_s())
     fields = {
         "app_id": str(made.app_id),
         "consumer_key": made.consumer_key,
@@ -147,7 +143,7 @@ def issue_token(context: typer.Context, app_id: AppId, json: Json = False) -> No
 def bearer_token(context: typer.Context, app_id: AppId, json: Json = False) -> None:
     """The app's bearer token; the same one until it is invalidated."""
     with opened(context) as parts:
-        bearer = issue_bearer(parts.registry, parts.keyring, find_app(parts, app_id))
+        bearer = issue_bearer(parts.registry, parts.keyring, app=find_app(parts, app_id))
     show({"access_token": bearer}, as_json=json)
 
 

@@ -39,7 +39,7 @@ def opened(context: typer.Context) -> Iterator[Parts]:
     """The data folder that the command works on, opened."""
     data: Path = context.obj
     try:
-        parts = open_parts(data, read_settings(), CLOCK)
+        parts = open_parts(data, read_settings(), clock=CLOCK)
     except (OSError, KeyFileError) as error:
         fail(f"{data}: {error}")
     try:
@@ -49,6 +49,7 @@ def opened(context: typer.Context) -> Iterator[Parts]:
 
 
 def now_s() -> int:
+    """Now, in whole Unix seconds."""
     return int(CLOCK.now_s())
 
 

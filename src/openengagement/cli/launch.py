@@ -40,15 +40,15 @@ def main() -> None:
         respawn_failed_workers=True,
     )
     if options.announce is not None:
-        arguments = (options.host, options.port, options.announce)
+        arguments = ((options.host, options.port), options.announce)
         server.on_startup(threading.Thread(target=_announce, args=arguments, daemon=True).start)
     server.serve()
 
 
-def _announce(host: str, port: int, text: Path) -> None:
+def _announce(address: tuple[str, int], text: Path) -> None:
     while True:
         with socket.socket() as probe:
-            if probe.connect_ex((host, port)) == 0:
+            if probe.connect_ex(address) == 0:
                 break
         time.sleep(POLL_S)
     print(text.read_text(), flush=True)

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from openengagement.cli.common import CLOCK, Json, fail, opened, read_settings, show
 from openengagement.errors import ApiError
 from openengagement.ingest.loader import IN_FLIGHT_MAX, KINDS, Loaded, Loader
+from openengagement.ingest.register import Registrar
 from openengagement.ingest.writer import BatchWriter
 from openengagement.server import Parts
 from openengagement.telemetry import log_failure
@@ -45,24 +46,27 @@ def load(
         )
         try:
             for path in files:
-                _add(total, _load_file(parts, writer, what, path))
+                _add(total, _load_file(parts, writer, what=what, path=path))
         finally:
             writer.close()
     fields = {"accepted": total.accepted, "rejected": total.rejected}
     show(fields, as_json=json, notes=_notes(total))
 
 
-def _load_file(parts: Parts, writer: BatchWriter, what: What, path: Path) -> Loaded:
+def _load_file(parts: Parts, writer: BatchWriter, *, what: What, path: Path) -> Loaded:
     loader = Loader(
         KINDS[what.value],
-        stores=(parts.store, parts.registry, writer),
-        clock=CLOCK,
+        registrar=Registrar(parts.registry, parts.store),
+        writer=writer,
+        now_s=CLOCK.now_s,
         future_max_s=read_settings().event_future_max_s,
     )
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%  {task.fields[lines]:,} lines  {task.fields[rate]:,}/s"),
+        TextColumn(
+            "{task.percentage:>3.0f}%  {task.fields[lines]:,} lines  {task.fields[rate]:,}/s"
+        ),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
@@ -91,9 +95,13 @@ def _add(total: Loaded, loaded: Loaded) -> None:
 def _notes(total: Loaded) -> tuple[str, ...]:
     notes = []
     if total.repeated:
-        notes.append(f"{total.repeated:,} of the accepted lines had been loaded before; counted once.")
+        notes.append(
+            f"{total.repeated:,} of the accepted lines had been loaded before; counted once."
+        )
     if total.rejected:
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(total.reasons.items()))
+        reasons = ", ".join(
+            f"{reason} {count:,}" for reason, count in sorted(total.reasons.items())
+        )
         notes.append(f"Rejected lines are in FILE.rejected.ndjson: {reasons}.")
     if total.unknown_authors:
         notes.append(

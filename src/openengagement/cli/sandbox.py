@@ -36,7 +36,7 @@ def sandbox(
         typer.Option(help="Add simulated impressions, clicks, likes and views to the real week."),
     ] = True,
 ) -> None:
-    """Serve a sandbox on this machine: simulated or real engagement, demo keys, commands to paste."""
+    """Serve a sandbox: a week of engagement, demo keys, and commands to paste."""
     if higgs is None and not simulated:
         fail("--no-simulated needs --higgs FILE; without a file everything is simulated")
     _refuse_taken_port(port)
@@ -46,17 +46,17 @@ def sandbox(
     # In a process of its own, so that the server does not keep the memory the building took.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as builder:
         work = builder.submit(
-            build_sandbox, folder, read_settings(), CLOCK, higgs=higgs, simulated=simulated
+            build_sandbox, folder, read_settings(), clock=CLOCK, higgs=higgs, simulated=simulated
         )
         try:
             demo = work.result()
         except (OSError, ValueError) as error:
             fail(str(error))
     environment = _write_private(folder / "credentials.env", _environment(demo, port))
-    text = _describe(demo, port, environment, higgs=higgs)
+    text = _describe(demo, port, environment=environment, higgs=higgs)
     ready = f"Ready after {time.monotonic() - started:.1f} s. Stop with Ctrl-C."
     announcement = _write_private(folder / "announcement.txt", f"{text}\n{ready}")
-    run_server(folder, host=HOST, port=port, announce=announcement)
+    run_server(folder, (HOST, port), announce=announcement)
 
 
 def _refuse_taken_port(port: int) -> None:
@@ -86,7 +86,7 @@ def _environment(demo: Demo, port: int) -> str:
     return "".join(f"{name}={value}\n" for name, value in lines.items())
 
 
-def _describe(demo: Demo, port: int, environment: Path, *, higgs: Path | None) -> str:
+def _describe(demo: Demo, port: int, *, environment: Path, higgs: Path | None) -> str:
     body = (
         f'{{"tweet_ids":["{demo.other_tweet_id}"],'
         '"engagement_types":["favorites","retweets","replies"],'
@@ -124,14 +124,16 @@ The owner's last 28 hours, and four weeks, signed with OAuth 1.0a (from a checko
 
 def _label(demo: Demo, higgs: Path | None) -> str:
     if higgs is None:
-        return f"SIMULATED data: {demo.tweets:,} Tweets, {demo.events:,} event rows, none of them real."
+        return f"SIMULATED: {demo.tweets:,} Tweets, {demo.events:,} event rows, none of them real."
     real = demo.events - demo.simulated
-    label = f"Real data: {real:,} interactions of July 2012 with {demo.tweets:,} Tweets, moved to end now."
+    label = (
+        f"Real: {real:,} interactions of July 2012 with {demo.tweets:,} Tweets, moved to end now."
+    )
     if not demo.simulated:
         return f"{label} Nothing simulated."
     return (
-        f"{label}\nSIMULATED beside it: {demo.simulated:,} event rows of impressions, clicks, likes "
-        "and views; --no-simulated leaves them out."
+        f"{label}\nSIMULATED beside it: {demo.simulated:,} event rows of impressions, clicks, "
+        "likes and views; --no-simulated leaves them out."
     )
 
 

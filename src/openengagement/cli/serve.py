@@ -34,23 +34,27 @@ def serve(
     scheme = "https" if tls_cert else "http"
     typer.echo(f"openengagement serves {context.obj} on {scheme}://{host}:{port}", err=True)
     tls = (tls_cert.resolve(), tls_key.resolve()) if tls_cert and tls_key else None
-    run_server(context.obj, host=host, port=port, workers=workers, tls=tls)
+    run_server(context.obj, (host, port), workers=workers, tls=tls)
 
 
 def run_server(
     data: Path,
+    address: tuple[str, int],
     *,
-    host: str,
-    port: int,
     workers: int = 1,
     tls: tuple[Path, Path] | None = None,
     announce: Path | None = None,
 ) -> NoReturn:
-    """Become the server (`cli.launch`): same process, fresh memory."""
+    """Become the server (`cli.launch`) on (host, port): same process, fresh memory."""
     os.environ[DATA_VARIABLE] = str(data.resolve())
-    options = {"--host": host, "--port": port, "--workers": workers, "--announce": announce}
-    if tls is not None:
-        options |= {"--tls-cert": tls[0], "--tls-key": tls[1]}
+    options = {
+        "--host": address[0],
+        "--port": address[1],
+        "--workers": workers,
+        "--tls-cert": tls and tls[0],
+        "--tls-key": tls and tls[1],
+        "--announce": announce,
+    }
     given = [str(part) for pair in options.items() if pair[1] is not None for part in pair]
     sys.stdout.flush()
     sys.stderr.flush()

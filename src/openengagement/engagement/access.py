@@ -1,13 +1,13 @@
 """Who may read what: one table, and the decision made from it (contract 2.1, 3.2, 4.3)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from openengagement.engagement.types import (
     DAY_S,
-    ENGAGEMENT_TYPES,
+    TYPE_NAMES,
     Endpoint,
     Tweet,
     format_time,
@@ -24,33 +24,41 @@ class Context(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What one engagement type asks on one endpoint. A Tweet older than `age_days` has no count."""
+    """What one engagement type asks on one endpoint, and which type it counts.
 
+    A Tweet older than `age_days` has no count.
+    """
+
+    counted: str
     context: Context
     age_days: int | None = None
 
 
+def _rules(*types: str, context: Context, age_days: int | None = None) -> dict[str, Rule]:
+    return {name: Rule(name, context, age_days) for name in types}
+
+
+_VIDEO_AGE_DAYS: Final = 1800
 _TIMED: Final = {
-    each.name: Rule(Context.USER) for each in ENGAGEMENT_TYPES if each.name != "quote_tweets"
+    **_rules(*(name for name in TYPE_NAMES if name != "quote_tweets"), context=Context.USER),
+    **_rules("video_views", context=Context.USER, age_days=_VIDEO_AGE_DAYS),
+    # The old name (before October 2017) that clients still send, answered under that name.
+    "media_clicks": Rule("media_engagements", Context.USER),
 }
 # THE table. A type that is not listed is not served by that endpoint.
 ACCESS: Final[Mapping[Endpoint, Mapping[str, Rule]]] = {
     Endpoint.TOTALS: {
-        "impressions": Rule(Context.USER, age_days=90),
-        "engagements": Rule(Context.USER, age_days=90),
-        "favorites": Rule(Context.APP_ONLY),
-        "retweets": Rule(Context.APP_ONLY),
-        "replies": Rule(Context.APP_ONLY),
-        "quote_tweets": Rule(Context.APP_ONLY),
-        "video_views": Rule(Context.APP_ONLY, age_days=1800),
+        **_rules("impressions", "engagements", context=Context.USER, age_days=90),
+        **_rules("favorites", "retweets", "replies", "quote_tweets", context=Context.APP_ONLY),
+        **_rules("video_views", context=Context.APP_ONLY, age_days=_VIDEO_AGE_DAYS),
     },
-    Endpoint.LAST_28_HOURS: {**_TIMED, "video_views": Rule(Context.USER, age_days=1800)},
-    Endpoint.HISTORICAL: {**_TIMED, "video_views": Rule(Context.USER, age_days=1800)},
+    Endpoint.LAST_28_HOURS: _TIMED,
+    Endpoint.HISTORICAL: _TIMED,
 }
 
-_AGE_ARRAYS: Final = {
+_AGE_ARRAYS: Final[Mapping[int | None, str]] = {
     90: "unsupported_for_impressions_engagements_tweet_ids",
-    1800: "unsupported_for_video_views_tweet_ids",
+    _VIDEO_AGE_DAYS: "unsupported_for_video_views_tweet_ids",
 }
 
 
@@ -73,8 +81,7 @@ class Policy:
 
 
 def decide_access(
-    endpoint: Endpoint,
-    types: Mapping[str, str],
+    types: Mapping[str, Rule],
     tweets: Mapping[int, Tweet | None],
     *,
     user_id: int | None,
@@ -83,8 +90,8 @@ def decide_access(
 ) -> Decision:
     """Decide a whole request before any counter is read.
 
-    `types` maps names asked to names counted; `tweets` holds, in the order asked, each Tweet that
-    may be shown at all, None for the rest (unknown, deleted, protected); `user_id` is the owner of
+    `types` holds the rule of each type asked for; `tweets`, in the order asked, each Tweet that may
+    be shown at all and None for the rest (unknown, deleted, protected); `user_id` is the owner of
     the access token, None for an app alone. The order of refusals is contract 3.4's.
 
     Raises:
@@ -97,45 +104,40 @@ def decide_access(
     foreign = [] if user_id is None else [each for each in served if each.author_id != user_id]
     if foreign and (not policy.partial_ownership or len(foreign) == len(served)):
         raise ForbiddenTweets(*_forbidden_texts(foreign, policy.forbidden_text))
-    served = [tweet for tweet in served if tweet not in foreign]
-    if user_id is None:
-        _require_app_only(endpoint, types)
+    served = [tweet for tweet in served if user_id in {None, tweet.author_id}]
+    private = [name for name, rule in types.items() if rule.context is Context.USER]
+    if user_id is None and private:
+        raise ForbiddenMetrics(private)
     arrays = {"unavailable_tweet_ids": unavailable} if unavailable else {}
-    zeroed = _too_old(endpoint, types, served, now_s)
-    for counted, ids in zeroed.items():
-        name = _AGE_ARRAYS[ACCESS[endpoint][counted].age_days or 0]
-        arrays[name] = tuple(str(each.tweet_id) for each in served if each.tweet_id in ids)
+    zeroed = _too_old(types.values(), served, now_s=now_s)
+    for rule in types.values():
+        if old := zeroed.get(rule.counted):
+            ids = tuple(str(each.tweet_id) for each in served if each.tweet_id in old)
+            arrays[_AGE_ARRAYS[rule.age_days]] = ids
     errors = _age_errors(zeroed, now_s)
-    if errors and all(len(zeroed.get(name, ())) == len(served) for name in types.values()):
+    if errors and all(len(zeroed.get(rule.counted, ())) == len(served) for rule in types.values()):
         raise TweetsTooOld(*errors, arrays=arrays)
     if foreign:
         errors = (*_forbidden_texts(foreign, policy.forbidden_text), *errors)
     return Decision(tuple(tweet.tweet_id for tweet in served), zeroed, arrays, errors)
 
 
-def _require_app_only(endpoint: Endpoint, types: Mapping[str, str]) -> None:
-    rules = ACCESS[endpoint]
-    private = [name for name, counted in types.items() if rules[counted].context is Context.USER]
-    if private:
-        raise ForbiddenMetrics(private)
-
-
 def _too_old(
-    endpoint: Endpoint, types: Mapping[str, str], tweets: Sequence[Tweet], now_s: float
+    rules: Iterable[Rule], tweets: Sequence[Tweet], *, now_s: float
 ) -> dict[str, frozenset[int]]:
+    """For each counted type with an age limit: the Tweets past it, where there are any."""
     zeroed = {}
-    for counted in types.values():
-        age_days = ACCESS[endpoint][counted].age_days
-        if age_days is not None:
-            oldest_s = now_s - age_days * DAY_S
+    for rule in rules:
+        if rule.age_days is not None:
+            oldest_s = now_s - rule.age_days * DAY_S
             old = frozenset(each.tweet_id for each in tweets if each.created_at_s < oldest_s)
             if old:
-                zeroed[counted] = old
+                zeroed[rule.counted] = old
     return zeroed
 
 
 def _age_errors(zeroed: Mapping[str, frozenset[int]], now_s: float) -> tuple[str, ...]:
-    """The 90-day message; the 1800-day rule for videos is told by its array alone (contract 3.2)."""
+    """The 90-day message; the rule for old videos is told by its array alone (contract 3.2)."""
     if not zeroed.keys() & {"impressions", "engagements"}:
         return ()
     oldest = format_time(now_s - 90 * DAY_S)

@@ -1,10 +1,11 @@
 """Counters -> the nested JSON of a grouping (contract 1.2, 2.3).
 
 The counters of an answer form a dense cube: Tweet x type x day x hour of day. A grouping sums away
-the dimensions it does not name and turns the rest into its nesting order. What is left to do is text:
-the shape of the JSON is known before any number is, so it is built once as a template, sharing every
-part that repeats, and all numbers are poured in by one formatting call. That is an order of magnitude
-quicker than building dictionaries of strings, and the largest answer has 285,600 counts a grouping.
+the dimensions it does not name and turns the rest into its nesting order. What is left to do is
+text: the shape of the JSON is known before any number is, so it is built once as a template,
+sharing every part that repeats, and all numbers are poured in by one formatting call. That is an
+order of magnitude quicker than building dictionaries of strings, and the largest answer has 285,600
+counts a grouping.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from openengagement.engagement.window import Window
 HOURS_A_DAY: Final = DAY_S // HOUR_S
 # The axes of the cube, in order.
 _AXES: Final = (Dimension.TWEET, Dimension.TYPE, Dimension.DAY, Dimension.HOUR)
+_DAY_AXIS: Final = _AXES.index(Dimension.DAY)
 
 Counts = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -29,8 +31,10 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Cube:
-    """Counters of one answer: `counts[tweet, type, day, hour]`, the keys of each axis, and which
-    (day, hour) pairs lie inside the window. Outside a window (`/totals`) day and hour have length 1.
+    """Counters of one answer: `counts[tweet, type, day, hour]`, and the keys of each axis.
+
+    `inside[day, hour]` tells which hours lie inside the window. Where there is none (`/totals`)
+    both axes have length 1.
     """
 
     counts: Counts
@@ -39,7 +43,7 @@ class Cube:
 
 
 def build_cube(
-    counts: Counts, tweet_ids: Sequence[str], types: Sequence[str], window: Window | None
+    counts: Counts, tweet_ids: Sequence[str], *, types: Sequence[str], window: Window | None
 ) -> Cube:
     """Lay `counts[tweet, type, hour of the window]` out by day and hour of day."""
     if window is None:
@@ -69,7 +73,8 @@ def fold_grouping(group_by: tuple[Dimension, ...], cube: Cube) -> str:
     """The JSON object of one grouping: nested as `group_by` says, counts as strings."""
     omitted = tuple(axis for axis, name in enumerate(_AXES) if name not in group_by)
     counts = cube.counts.sum(axis=omitted, keepdims=True)
-    inside: Mask = np.any(cube.inside, axis=tuple(axis - 2 for axis in omitted if axis >= 2), keepdims=True)
+    omitted_times = tuple(axis - _DAY_AXIS for axis in omitted if axis >= _DAY_AXIS)
+    inside: Mask = np.any(cube.inside, axis=omitted_times, keepdims=True)
     order = [*(_AXES.index(name) for name in group_by), *omitted]
     mask = np.broadcast_to(inside, counts.shape)
     values = counts.transpose(order)[mask.transpose(order)]
@@ -92,18 +97,22 @@ class _Template:
         # Days with the same hours in the window share one inner text, as do all Tweets and types.
         seen = (len(group_by), inside.tobytes())
         if seen not in self._seen:
-            self._seen[seen] = self._render(group_by[0], group_by[1:], inside)
+            self._seen[seen] = self._render(group_by[0], group_by[1:], inside=inside)
         return self._seen[seen]
 
-    def _render(self, name: Dimension, rest: tuple[Dimension, ...], inside: Mask) -> str:
+    def _render(self, name: Dimension, rest: tuple[Dimension, ...], *, inside: Mask) -> str:
         keys = self._keys[name]
         if name is Dimension.DAY:
             parts = {key: inside[at : at + 1] for at, key in enumerate(keys) if inside[at].any()}
         elif name is Dimension.HOUR:
-            parts = {key: inside[:, at : at + 1] for at, key in enumerate(keys) if inside[:, at].any()}
+            parts = {
+                key: inside[:, at : at + 1] for at, key in enumerate(keys) if inside[:, at].any()
+            }
         else:
             parts = dict.fromkeys(keys, inside)
-        return "{" + ",".join(f"{key}:{self.render(rest, part)}" for key, part in parts.items()) + "}"
+        return (
+            "{" + ",".join(f"{key}:{self.render(rest, part)}" for key, part in parts.items()) + "}"
+        )
 
 
 def quote(text: str) -> str:

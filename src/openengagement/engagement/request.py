@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from openengagement.engagement.access import ACCESS
-from openengagement.engagement.types import ALIASES, Dimension, Endpoint, parse_id
+from openengagement.engagement.access import ACCESS, Rule
+from openengagement.engagement.types import Dimension, Endpoint, parse_id
 from openengagement.engagement.window import Window, parse_window
 from openengagement.errors import InvalidField, MalformedBody, UnsupportedGroupBys, UnsupportedTypes
 
@@ -30,11 +30,11 @@ _FOUR_ITEM_ORDERS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class InsightsRequest:
-    """What is asked, checked: ids without repeats in the order asked, types as asked -> counted."""
+    """What is asked, checked: ids without repeats in the order asked, and the rule of each type."""
 
     endpoint: Endpoint
     tweet_ids: tuple[int, ...]
-    types: Mapping[str, str]
+    types: Mapping[str, Rule]
     groupings: Mapping[str, tuple[Dimension, ...]]
     window: Window | None
 
@@ -88,9 +88,9 @@ def parse_request(
         raise InvalidField(*(f"{name}: field is required" for name in missing))
     tweet_ids = _parse_tweet_ids(raw.tweet_ids or [], TWEET_IDS_MAX[endpoint])
     types = _parse_types(endpoint, raw.engagement_types or [])
-    groupings = _parse_groupings(endpoint, raw.groupings or {}, groupings_max)
+    groupings = _parse_groupings(endpoint, raw.groupings or {}, groupings_max=groupings_max)
     start, end = (raw.start, raw.end) if isinstance(raw, _Body) else (None, None)
-    window = parse_window(endpoint, start, end, now_s=now_s, floor_s=floor_s)
+    window = parse_window(endpoint, start, end=end, now_s=now_s, floor_s=floor_s)
     return InsightsRequest(endpoint, tweet_ids, types, groupings, window)
 
 
@@ -120,18 +120,17 @@ def _parse_tweet_ids(values: Sequence[str | int], limit: int) -> tuple[int, ...]
     return tuple(ids)
 
 
-def _parse_types(endpoint: Endpoint, names: Sequence[str]) -> dict[str, str]:
+def _parse_types(endpoint: Endpoint, names: Sequence[str]) -> dict[str, Rule]:
     if not names:
         raise InvalidField("engagement_types: must hold at least one engagement type")
-    types = {name: ALIASES.get(name, name) for name in names}
     served = ACCESS[endpoint]
-    if unknown := [name for name, counted in types.items() if counted not in served]:
+    if unknown := [name for name in dict.fromkeys(names) if name not in served]:
         raise UnsupportedTypes([name[:40] for name in unknown[:20]])
-    return types
+    return {name: served[name] for name in names}
 
 
 def _parse_groupings(
-    endpoint: Endpoint, groupings: Mapping[str, _Grouping], groupings_max: int
+    endpoint: Endpoint, groupings: Mapping[str, _Grouping], *, groupings_max: int
 ) -> dict[str, tuple[Dimension, ...]]:
     if not groupings:
         raise InvalidField("groupings: must hold at least one grouping")
@@ -140,7 +139,7 @@ def _parse_groupings(
             f"groupings: holds {len(groupings)} groupings, at most {groupings_max} are allowed"
         )
     parsed = {
-        name: _parse_group_by(endpoint, name, grouping.group_by)
+        name: _parse_group_by(endpoint, name, values=grouping.group_by)
         for name, grouping in groupings.items()
     }
     if sum(len(group_by) == len(Dimension) for group_by in parsed.values()) > 1:
@@ -148,7 +147,9 @@ def _parse_groupings(
     return parsed
 
 
-def _parse_group_by(endpoint: Endpoint, name: str, values: Sequence[str]) -> tuple[Dimension, ...]:
+def _parse_group_by(
+    endpoint: Endpoint, name: str, *, values: Sequence[str]
+) -> tuple[Dimension, ...]:
     if name in RESERVED_NAMES:
         raise InvalidField(f"groupings: {name!r} is a name the answer itself uses")
     label = f"groupings.{name[:80]}.group_by"

@@ -46,11 +46,7 @@ def fold_events(events: pl.DataFrame) -> pl.DataFrame:
         interaction = ~pl.col("type").is_in(_NOT_ROLLED_UP) & (count > 0)
         columns["engagements"] = pl.when(interaction).then(count).otherwise(0)
     names = [name for name in TYPE_NAMES if name in columns]
-    return sum_deltas(
-        events.lazy()
-        .with_columns(**columns)
-        .select("tweet_id", "hour", *names)
-    )
+    return sum_deltas(events.lazy().with_columns(**columns).select("tweet_id", "hour", *names))
 
 
 def sum_deltas(deltas: pl.LazyFrame) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Endpoints, engagement types, ids, times and hour buckets: the words everything else is said in."""
+"""Endpoints, engagement types, ids, times, hour buckets: the words all else is said in."""
 
 import re
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from typing import Final
 HOUR_S: Final = 3600
 DAY_S: Final = 86_400
 ID_MAX: Final = 2**63 - 1
+_ID_DIGITS_MAX: Final = len(str(ID_MAX))
 # First millisecond of the ids that carry their time of creation (Twitter's snowflake epoch).
 SNOWFLAKE_EPOCH_MS: Final = 1_288_834_974_657
 
@@ -71,9 +72,6 @@ BY_NAME: Final = {each.name: each for each in ENGAGEMENT_TYPES}
 OTHER_ENGAGEMENTS: Final = "other_engagements"
 EVENT_TYPES: Final = (*(name for name in TYPE_NAMES if name != "engagements"), OTHER_ENGAGEMENTS)
 
-# Old name (before October 2017) that clients still send; answered under the name asked for.
-ALIASES: Final = {"media_clicks": "media_engagements"}
-
 
 @dataclass(frozen=True, slots=True)
 class Tweet:
@@ -92,7 +90,7 @@ def parse_id(value: str | int) -> int:
         ValueError: anything else.
     """
     if isinstance(value, str):
-        if not (value.isascii() and value.isdecimal() and len(value) <= 19):
+        if not (value.isascii() and value.isdecimal() and len(value) <= _ID_DIGITS_MAX):
             raise ValueError("is not a decimal number of at most 63 bits")
         value = int(value)
     if not 0 < value <= ID_MAX:
@@ -116,8 +114,9 @@ _TIME = re.compile(
 
 
 def parse_time(text: str) -> float:
-    """Unix seconds from a wire time (contract 1.3): `2015-07-01T12:24:00Z`, fractions and
-    offsets allowed, or a bare date meaning its midnight UTC.
+    """Unix seconds from a wire time (contract 1.3).
+
+    `2015-07-01T12:24:00Z`, fractions and offsets allowed, or a bare date meaning its midnight UTC.
 
     Raises:
         ValueError: any other form, or a time that does not exist.

@@ -34,7 +34,7 @@ class Window:
 
 
 def parse_window(
-    endpoint: Endpoint, start: str | None, end: str | None, *, now_s: float, floor_s: int
+    endpoint: Endpoint, start: str | None, *, end: str | None, now_s: float, floor_s: int
 ) -> Window | None:
     """The window of a request; None on `/totals`, which has none.
 
@@ -53,7 +53,9 @@ def parse_window(
     return _historical(start_s, end_s, now_s=now_s, floor_s=floor_s)
 
 
-def _historical(start_s: float | None, end_s: float | None, *, now_s: float, floor_s: int) -> Window:
+def _historical(
+    start_s: float | None, end_s: float | None, *, now_s: float, floor_s: int
+) -> Window:
     latest_s = max(ceil_hour(now_s) * HOUR_S, now_s + CLOCK_SKEW_S)
     if end_s is not None and end_s > latest_s:
         raise InvalidField("end: lies in the future")

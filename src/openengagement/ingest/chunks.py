@@ -41,6 +41,11 @@ class Chunk:
     lines_before: int
     read_bytes: int  # of the file as it lies on the disk, for a progress bar
 
+    @property
+    def has_lines(self) -> bool:
+        """Whether its lines are rows as they stand."""
+        return self.form in {Format.NDJSON, Format.CSV}
+
     def key(self) -> bytes:
         """What it is known by once it was counted: its place and its content."""
         digest = hashlib.blake2b(self.body, digest_size=16)
@@ -58,13 +63,15 @@ def read_chunks(path: Path) -> Iterator[Chunk]:
     form = _SUFFIXES.get(Path(name).suffix.lower())
     if form is None:
         allowed = " ".join(_SUFFIXES)
-        raise UnsupportedBody(f"{path}: the name must end in one of {allowed} (.gz or .zst may follow)")
+        raise UnsupportedBody(
+            f"{path}: the name must end in one of {allowed} (.gz or .zst may follow)"
+        )
     with path.open("rb") as raw, _unpacked(path, raw) as file:
         if form in {Format.NDJSON, Format.CSV}:
-            yield from _cut_lines(file, form, raw.tell)
+            yield from _cut_lines(file, form, tell=raw.tell)
         else:
             body = file.read()
-            yield from _cut_rows(body, form, raw.tell())
+            yield from _cut_rows(body, form, read_bytes=raw.tell())
 
 
 @contextmanager
@@ -81,7 +88,7 @@ def _unpacked(path: Path, raw: IO[bytes]) -> Iterator[IO[bytes]]:
         yield raw
 
 
-def _cut_lines(file: IO[bytes], form: Format, tell: Callable[[], int]) -> Iterator[Chunk]:
+def _cut_lines(file: IO[bytes], form: Format, *, tell: Callable[[], int]) -> Iterator[Chunk]:
     header = b""
     lines_before = 0
     rest = b""
@@ -101,7 +108,7 @@ def _cut_lines(file: IO[bytes], form: Format, tell: Callable[[], int]) -> Iterat
         yield Chunk(header + rest, form, lines_before, tell())
 
 
-def _cut_rows(body: bytes, form: Format, read_bytes: int) -> Iterator[Chunk]:
+def _cut_rows(body: bytes, form: Format, *, read_bytes: int) -> Iterator[Chunk]:
     if form is not Format.PARQUET:
         yield Chunk(body, form, 0, read_bytes)
         return

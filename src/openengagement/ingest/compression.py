@@ -15,7 +15,27 @@ _ZSTD_WINDOW_MAX: Final = 2**27
 _ZSTD_PIECE: Final = 1024
 
 
-def decompress(body: bytes, encoding: str, limit: int) -> bytes:
+class _Decoded:
+    """What was decoded so far, which never grows past its limit by more than one piece."""
+
+    def __init__(self, limit: int) -> None:
+        self._data = bytearray()
+        self._limit = limit
+
+    @property
+    def room(self) -> int:
+        return self._limit - len(self._data)
+
+    def add(self, piece: bytes) -> None:
+        if len(piece) > self.room:
+            raise BodyTooLarge(f"body: is larger than {self._limit} bytes once decompressed")
+        self._data += piece
+
+    def whole(self) -> bytes:
+        return bytes(self._data)
+
+
+def decompress(body: bytes, encoding: str, *, limit: int) -> bytes:
     """Undo a content encoding: gzip, zstd or none. Several members or frames in a row are joined.
 
     Raises:
@@ -28,42 +48,35 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
         return body
     if encoding not in _MEMBERS:
         raise UnsupportedBody("Content-Encoding: use gzip, zstd or none")
-    decoded = bytearray()
+    decoded = _Decoded(limit)
     while body:
         try:
-            body = _MEMBERS[encoding](body, decoded, limit)
+            body = _MEMBERS[encoding](body, decoded)
         except (zlib.error, zstandard.ZstdError):
             raise RequestError(f"body: is not the {encoding} that Content-Encoding says") from None
-    return bytes(decoded)
+    return decoded.whole()
 
 
-def _gzip_member(body: bytes, decoded: bytearray, limit: int) -> bytes:
-    """Decode one member onto `decoded`; returns what follows it."""
+def _gzip_member(body: bytes, decoded: _Decoded) -> bytes:
+    """Decode one member; returns what follows it."""
     inflate = zlib.decompressobj(_GZIP_WBITS)
-    decoded += inflate.decompress(body, limit + 1 - len(decoded))
-    _check(decoded, limit)
+    decoded.add(inflate.decompress(body, decoded.room + 1))
     return _rest(ended=inflate.eof, rest=inflate.unused_data)
 
 
-def _zstd_frame(body: bytes, decoded: bytearray, limit: int) -> bytes:
+def _zstd_frame(body: bytes, decoded: _Decoded) -> bytes:
     inflate = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_MAX).decompressobj()
     at = 0
     while at < len(body) and not inflate.eof:
-        decoded += inflate.decompress(body[at : at + _ZSTD_PIECE])
-        _check(decoded, limit)
+        decoded.add(inflate.decompress(body[at : at + _ZSTD_PIECE]))
         at += _ZSTD_PIECE
     return _rest(ended=inflate.eof, rest=inflate.unused_data + body[at:])
 
 
-_MEMBERS: Final[dict[str, Callable[[bytes, bytearray, int], bytes]]] = {
+_MEMBERS: Final[dict[str, Callable[[bytes, _Decoded], bytes]]] = {
     "gzip": _gzip_member,
     "zstd": _zstd_frame,
 }
-
-
-def _check(decoded: bytearray, limit: int) -> None:
-    if len(decoded) > limit:
-        raise BodyTooLarge(f"body: is larger than {limit} bytes once decompressed")
 
 
 def _rest(*, ended: bool, rest: bytes) -> bytes:

@@ -1,8 +1,8 @@
 """Body formats: bytes -> one frame of text columns, plus the lines that are no row at all.
 
 Every format ends in the same shape, a column of text per field, so that one set of rules (`rows`)
-judges them all. The fast path parses a whole body in columns. Only a body that it cannot parse takes
-the slow one, which halves the body until the lines at fault are alone and sets them aside.
+judges them all. The fast path parses a whole body in columns. Only a body that it cannot parse
+takes the slow one, which halves the body until the lines at fault are alone and sets them aside.
 """
 
 import csv
@@ -75,7 +75,7 @@ def detect_format(content_type: str, body: bytes) -> Format:
     raise UnsupportedBody(f"Content-Type: send one of {allowed}")
 
 
-def parse_body(body: bytes, form: Format, fields: Sequence[str], *, lines_max: int) -> Parsed:
+def parse_body(body: bytes, form: Format, *, fields: Sequence[str], lines_max: int) -> Parsed:
     """Parse a body into text columns.
 
     Raises:
@@ -158,8 +158,9 @@ def _parse_csv(body: bytes, fields: Sequence[str], *, lines_max: int) -> Parsed:
         frame = pl.read_csv(io.BytesIO(body), infer_schema=False)
     except pl.exceptions.PolarsError:
         return _parse_csv_lines(body, fields)
-    # Line 1 is the header.
-    return Parsed(_as_text(frame, fields).with_row_index("line", offset=2), {})
+    # An empty value is none, quoted or not: exporters that quote everything mean nothing by it.
+    texts = _as_text(frame, fields).with_columns(pl.all().replace("", None))
+    return Parsed(texts.with_row_index("line", offset=2), {})  # line 1 is the header
 
 
 def _parse_csv_lines(body: bytes, fields: Sequence[str]) -> Parsed:

@@ -7,7 +7,6 @@ import msgspec
 import polars as pl
 
 from openengagement.engagement.rollup import fold_events
-from openengagement.errors import RequestError
 from openengagement.ingest.formats import Format, parse_body
 from openengagement.ingest.rows import DropReason, Kind, judge
 from openengagement.stores.contract import Batch
@@ -44,23 +43,13 @@ class Outcome(msgspec.Struct, frozen=True):
     unknown_authors: int | msgspec.UnsetType = msgspec.UNSET
 
 
-class BatchRefused(RequestError):
-    """An atomic batch with bad lines: nothing of it counted."""
-
-    code = "batch_refused"
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(f"{outcome.rejected} line(s) are not acceptable; nothing was counted")
-        self.outcome = outcome
-
-
-def read_batch(body: bytes, form: Format, kind: Kind, *, lines_max: int, latest_s: float) -> Intake:
+def read_batch(body: bytes, form: Format, *, kind: Kind, lines_max: int, latest_s: float) -> Intake:
     """Parse and judge a batch. `latest_s` is the latest time that does not lie in the future.
 
     Raises:
         MalformedBody, BodyTooLarge: the batch as a whole cannot be taken.
     """
-    parsed = parse_body(body, form, kind.fields, lines_max=lines_max)
+    parsed = parse_body(body, form, fields=kind.fields, lines_max=lines_max)
     rows, rejected = judge(parsed.rows, kind, latest_s=latest_s)
     if parsed.malformed:
         malformed = pl.DataFrame(
@@ -101,4 +90,3 @@ def repeat_of(outcome: bytes) -> Outcome:
     """What a repeat is answered with: the first sending's outcome, marked."""
     first = msgspec.json.decode(outcome, type=Outcome)
     return msgspec.structs.replace(first, duplicate=True)
-

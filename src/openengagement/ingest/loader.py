@@ -1,7 +1,7 @@
 """Loading files, on the data folder itself, beside whatever servers run on it.
 
-Chunks of events are parsed while the chunk before is being committed. What is refused is handed back
-in `FILE.rejected.ndjson`: the line's number, the reason, and the line as it was.
+Chunks of events are parsed while the chunk before is being committed. What is refused is handed
+back in `FILE.rejected.ndjson`: the line's number, the reason, and the line as it was.
 """
 
 from collections import deque
@@ -9,20 +9,17 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Self
 
 import msgspec
 import polars as pl
 
-from openengagement.clock import Clock
 from openengagement.ingest.chunks import Chunk, read_chunks
-from openengagement.ingest.formats import Format
 from openengagement.ingest.intake import Intake, describe, make_batch, read_batch
-from openengagement.ingest.register import register_accounts, register_tweets
+from openengagement.ingest.register import Registrar
 from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS, Kind
 from openengagement.ingest.writer import BatchWriter
-from openengagement.registry.registry import Registry
-from openengagement.stores.contract import Applied, CounterStore
+from openengagement.stores.contract import Applied
 
 KINDS: Final = {kind.name: kind for kind in (ACCOUNTS, TWEETS, EVENTS)}
 IN_FLIGHT_MAX: Final = 2
@@ -31,7 +28,7 @@ _LINES_MAX: Final = 2**31  # a chunk is bounded by its bytes
 
 @dataclass(slots=True)
 class Loaded:
-    """What became of a file's lines. `repeated` were accepted by an earlier load of the same file."""
+    """What became of a file's lines. `repeated` ones were accepted by an earlier load of it."""
 
     accepted: int = 0
     rejected: int = 0
@@ -47,13 +44,15 @@ class Loader:
         self,
         kind: Kind,
         *,
-        stores: tuple[CounterStore, Registry, BatchWriter],
-        clock: Clock,
+        registrar: Registrar,
+        writer: BatchWriter,
+        now_s: Callable[[], float],
         future_max_s: int,
     ) -> None:
         self._kind = kind
-        self._store, self._registry, self._writer = stores
-        self._clock = clock
+        self._registrar = registrar
+        self._writer = writer
+        self._now_s = now_s
         self._future_max_s = future_max_s
 
     def load(self, path: Path, on_progress: Callable[[int, int], None]) -> Loaded:
@@ -70,7 +69,7 @@ class Loader:
         with _RejectedFile(aside) as rejected:
             for chunk in read_chunks(path):
                 intake = self._judge(chunk)
-                intake, repeat = self._apply(intake, chunk, loaded)
+                intake, repeat = self._apply(intake, chunk, loaded=loaded)
                 rejected.write(intake.rejected, chunk)
                 loaded.accepted += intake.rows.height
                 loaded.rejected += intake.rejected.height
@@ -87,19 +86,18 @@ class Loader:
         return read_batch(
             chunk.body,
             chunk.form,
-            self._kind,
+            kind=self._kind,
             lines_max=_LINES_MAX,
-            latest_s=self._clock.now_s() + self._future_max_s,
+            latest_s=self._now_s() + self._future_max_s,
         )
 
     def _apply(
-        self, intake: Intake, chunk: Chunk, loaded: Loaded
+        self, intake: Intake, chunk: Chunk, *, loaded: Loaded
     ) -> tuple[Intake, Future[Applied] | None]:
         if self._kind is ACCOUNTS:
-            now_s = int(self._clock.now_s())
-            return register_accounts(intake, self._registry, now_s=now_s), None
+            return self._registrar.register_accounts(intake, now_s=self._now_s()), None
         if self._kind is TWEETS:
-            loaded.unknown_authors += register_tweets(intake, self._store, self._registry)
+            loaded.unknown_authors += self._registrar.register_tweets(intake)
             return intake, None
         outcome = describe(intake, listed_max=0)
         batch = make_batch(intake, outcome, body=chunk.body, key=chunk.key())
@@ -121,7 +119,7 @@ class _RejectedFile:
         self._file: IO[bytes] | None = None
         path.unlink(missing_ok=True)
 
-    def __enter__(self) -> "_RejectedFile":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -133,7 +131,7 @@ class _RejectedFile:
             return
         if self._file is None:
             self._file = self._path.open("wb")
-        texts = chunk.body.split(b"\n") if chunk.form in {Format.NDJSON, Format.CSV} else []
+        texts = chunk.body.split(b"\n") if chunk.has_lines else []
         for line, reason, detail in rejected.iter_rows():
             entry = {"line": line + chunk.lines_before, "reason": reason, "detail": detail}
             if texts:

@@ -1,4 +1,4 @@
-"""Registering Tweets and accounts: judged rows into the store and the registry."""
+"""Registering accounts and Tweets: judged rows into the registry and the store."""
 
 import polars as pl
 
@@ -8,27 +8,30 @@ from openengagement.registry.registry import Registry
 from openengagement.stores.contract import CounterStore
 
 
-def register_accounts(intake: Intake, registry: Registry, *, now_s: int) -> Intake:
-    """Upsert accounts; rows whose screen name is another account's come back refused as well."""
-    rows = intake.rows.select("id", "screen_name", "protected").rows()
-    taken = registry.apply_accounts(rows, now_s=now_s)
-    if not taken:
-        return intake
-    refused = intake.rows[list(taken)].select(
-        "line",
-        reason=pl.lit(DropReason.NAME_TAKEN.value),
-        detail=pl.format(
-            "screen_name {} belongs to account {}",
-            "screen_name",
-            pl.Series([str(owner) for owner in taken.values()]),
-        ),
-    )
-    good = intake.rows.filter(~pl.col("line").is_in(refused.get_column("line").implode()))
-    return Intake(good, pl.concat([intake.rejected, refused]).sort("line"))
+class Registrar:
+    """Upserts accounts and Tweets."""
 
+    def __init__(self, registry: Registry, store: CounterStore) -> None:
+        self._registry = registry
+        self._store = store
 
-def register_tweets(intake: Intake, store: CounterStore, registry: Registry) -> int:
-    """Upsert Tweets; returns how many of their authors are not registered yet."""
-    store.apply_tweets(intake.rows)
-    authors = intake.rows.get_column("author_id").unique().to_list()
-    return len(authors) - len(registry.read_protected(authors))
+    def register_accounts(self, intake: Intake, *, now_s: float) -> Intake:
+        """Upsert accounts; rows whose screen name is another account's come back refused."""
+        rows = intake.rows.select("id", "screen_name", "protected").rows()
+        taken = self._registry.apply_accounts(rows, now_s=int(now_s))
+        if not taken:
+            return intake
+        owners = pl.Series("owner", [str(owner) for owner in taken.values()])
+        refused = intake.rows[list(taken)].select(
+            "line",
+            reason=pl.lit(DropReason.NAME_TAKEN.value),
+            detail=pl.format("screen_name {} belongs to account {}", "screen_name", owners),
+        )
+        good = intake.rows.filter(~pl.col("line").is_in(refused.get_column("line").implode()))
+        return Intake(good, pl.concat([intake.rejected, refused]).sort("line"))
+
+    def register_tweets(self, intake: Intake) -> int:
+        """Upsert Tweets; returns how many of their authors are not registered yet."""
+        self._store.apply_tweets(intake.rows)
+        authors = intake.rows.get_column("author_id").unique().to_list()
+        return len(authors) - len(self._registry.read_protected(authors))

@@ -48,7 +48,7 @@ class Kind:
     """A kind of row: its fields, and how a frame of their texts becomes typed and judged.
 
     `derive` adds typed columns; `rules` judge text and typed columns together; `typed` names, for
-    each column of the result, the expression it comes from.
+    each column of the result, the expression it comes from, and `nullable` those that may be empty.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Kind:
     derive: Callable[[pl.DataFrame], pl.DataFrame]
     rules: Callable[[float], Sequence[Rule]]  # given the latest time that is not in the future
     typed: dict[str, pl.Expr]
+    nullable: frozenset[str] = frozenset()
 
 
 def judge(frame: pl.DataFrame, kind: Kind, *, latest_s: float) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -64,18 +65,31 @@ def judge(frame: pl.DataFrame, kind: Kind, *, latest_s: float) -> tuple[pl.DataF
     `frame` has a column `line` and one text column per field of the kind.
     """
     derived = kind.derive(frame)
-    rules = kind.rules(latest_s)
-    bad = derived.select(pl.any_horizontal(rule.broken for rule in rules).fill_null(value=True))
-    mask = bad.to_series()
-    if not mask.any():
-        return derived.select("line", **kind.typed), no_rejections()
+    # A rule about a field that is not there has nothing to say: null means not broken.
+    rules = [
+        Rule(rule.reason, rule.broken.fill_null(value=False), rule.detail)
+        for rule in kind.rules(latest_s)
+    ]
+    bad = derived.select(pl.any_horizontal(rule.broken for rule in rules)).to_series()
+    good = derived.filter(~bad) if bad.any() else derived
+    typed = good.select("line", **kind.typed)
+    _check_complete(typed, kind)
+    if not bad.any():
+        return typed, no_rejections()
     reason = pl.coalesce(pl.when(rule.broken).then(pl.lit(rule.reason.value)) for rule in rules)
     detail = pl.coalesce(pl.when(rule.broken).then(rule.detail) for rule in rules)
-    rejected = derived.filter(mask).select("line", reason=reason, detail=detail)
-    return derived.filter(~mask).select("line", **kind.typed), rejected
+    return typed, derived.filter(bad).select("line", reason=reason, detail=detail)
+
+
+def _check_complete(typed: pl.DataFrame, kind: Kind) -> None:
+    """Our own rules must have caught every value that is missing; a gap here is our fault."""
+    missing = {name for name in typed.columns if typed.get_column(name).null_count()}
+    if missing - kind.nullable:
+        raise RuntimeError(f"the rules for {kind.name} let nulls through: {sorted(missing)}")
 
 
 def no_rejections() -> pl.DataFrame:
+    """Refused rows, none of them."""
     return pl.DataFrame(schema={"line": pl.Int64, "reason": pl.String, "detail": pl.String})
 
 
@@ -101,9 +115,9 @@ def _parse_ids(frame: pl.DataFrame, **columns: str) -> pl.DataFrame:
         name: pl.col(column).str.to_integer(strict=False, dtype=pl.Int64)
         for name, column in columns.items()
     }
-    return frame.with_columns(**{
-        name: pl.when(number > 0).then(number) for name, number in parsed.items()
-    })
+    return frame.with_columns(
+        **{name: pl.when(number > 0).then(number) for name, number in parsed.items()}
+    )
 
 
 def _parse_times(frame: pl.DataFrame, column: str) -> pl.DataFrame:
@@ -113,8 +127,10 @@ def _parse_times(frame: pl.DataFrame, column: str) -> pl.DataFrame:
     parsed = frame.with_columns(plain.dt.epoch("s").alias(name))
     unread = pl.col(name).is_null() & pl.col(column).is_not_null()
     if parsed.select(unread.any()).item():
-        zoned = pl.col(column).str.replace(r"[Zz]$", "+00:00").str.to_datetime(
-            "%Y-%m-%dT%H:%M:%S%.f%:z", strict=False, time_unit="us"
+        zoned = (
+            pl.col(column)
+            .str.replace(r"[Zz]$", "+00:00")
+            .str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", strict=False, time_unit="us")
         )
         parsed = parsed.with_columns(pl.coalesce(name, zoned.dt.epoch("s")).alias(name))
     return parsed
@@ -227,6 +243,7 @@ TWEETS: Final = Kind(
         "video_id": pl.col("video"),
         "deleted": pl.col("deleted_flag"),
     },
+    nullable=frozenset({"video_id"}),
 )
 
 

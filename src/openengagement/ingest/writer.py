@@ -15,7 +15,9 @@ from openengagement.errors import KeyReused, Unavailable
 from openengagement.stores.contract import Applied, Batch, CounterStore, KeyConflict
 
 _Waiting = tuple[Batch, "Future[Applied]"]
-ROWS_MAX: Final = 2_000_000  # deltas in one commit, so that memory and the commit's time stay bounded
+ROWS_MAX: Final = (
+    2_000_000  # deltas in one commit, so that memory and the commit's time stay bounded
+)
 
 
 class BatchWriter:
@@ -73,7 +75,7 @@ class BatchWriter:
     def _apply(self, waiting: list[_Waiting]) -> None:
         try:
             answers = self._store.apply_batches([batch for batch, _ in waiting])
-        except Exception as error:  # noqa: BLE001 - the producers must hear of it, whatever it was
+        except Exception as error:
             if len(waiting) > 1:  # nothing was applied: let each stand alone, so only one fails
                 for entry in waiting:
                     self._apply([entry])

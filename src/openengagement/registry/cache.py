@@ -1,8 +1,8 @@
 """A small cache that never serves what a commit has changed.
 
-Before each look-up it asks the registry's version, which every commit of every process moves on, and
-forgets everything when it moved. So disabling an app or revoking a token holds for the very next
-request on every worker, at the price of one question that costs a microsecond or two.
+Before each look-up it asks the registry's version, which every commit of every process moves on,
+and forgets everything when it moved. So disabling an app or revoking a token holds for the very
+next request on every worker, at the price of one question that costs a microsecond or two.
 """
 
 from collections.abc import Callable, Hashable
@@ -20,8 +20,10 @@ class VersionedCache:
         self._entries: dict[Hashable, Any] = {}
 
     def entries(self) -> dict[Hashable, Any]:
-        """The entries that still hold. Add to them only what is read from the registry hereafter:
-        the version was read first, so an entry is never older than its dictionary says.
+        """The entries that still hold.
+
+        Add to them only what is read from the registry hereafter: the version was read first, so an
+        entry is never older than its dictionary says.
         """
         seen = self._version()
         if seen != self._seen or len(self._entries) > ENTRIES_MAX:

@@ -74,19 +74,25 @@ class Limits:
         with self._writing() as db:
             return _insert(db, nonce)
 
-    def count(self, app_id: int, limits: dict[int, int], now_s: float) -> list[RateWindow]:
+    def count(self, app_id: int, limits: dict[int, int], *, now_s: float) -> list[RateWindow]:
         """Count one request of an app in each of its windows: `limits` maps seconds -> requests."""
         with self._writing() as db:
-            return [_count(db, app_id, length_s, limit, now_s) for length_s, limit in limits.items()]
+            return [
+                _count(db, app_id, length_s=length_s, limit=limit, now_s=now_s)
+                for length_s, limit in limits.items()
+            ]
 
     def admit(
-        self, nonce: Nonce, app_id: int, limits: dict[int, int], now_s: float
+        self, nonce: Nonce, app_id: int, *, limits: dict[int, int], now_s: float
     ) -> list[RateWindow] | None:
-        """`remember` and `count` in one transaction; None, and nothing counted, for a used nonce."""
+        """`remember` and `count` in one transaction; None, nothing counted, for a used nonce."""
         with self._writing() as db:
             if not _insert(db, nonce):
                 return None
-            return [_count(db, app_id, length_s, limit, now_s) for length_s, limit in limits.items()]
+            return [
+                _count(db, app_id, length_s=length_s, limit=limit, now_s=now_s)
+                for length_s, limit in limits.items()
+            ]
 
     def tidy(self, *, oldest_timestamp: int) -> None:
         """Forget nonces that their timestamp alone refuses by now, and fold the log back."""
@@ -133,7 +139,7 @@ def _insert(db: sqlite3.Connection, nonce: Nonce) -> bool:
 
 
 def _count(
-    db: sqlite3.Connection, app_id: int, length_s: int, limit: int, now_s: float
+    db: sqlite3.Connection, app_id: int, *, length_s: int, limit: int, now_s: float
 ) -> RateWindow:
     window = int(now_s // length_s)
     used: int = db.execute(_COUNT, (app_id, length_s, window)).fetchone()[0]

@@ -42,6 +42,15 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class AppForm:
+    """What a developer says of a new app."""
+
+    name: str
+    owner_id: int
+    callbacks: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class App:
     """A developer's application. `per_minute` None means the default limit."""
 
@@ -97,7 +106,7 @@ class Registry:
         Raises:
             NameTaken: the screen name or the id is in use.
         """
-        row = _account_row(account.id, account.screen_name, account.protected)
+        row = _account_row(account.id, account.screen_name, protected=account.protected)
         row |= {"role": account.role, "created_at_s": now_s}
         try:
             with self._engine.begin() as db:
@@ -117,9 +126,17 @@ class Registry:
             names = _current_names(db, rows)
             taken = _find_taken(rows, names)
             good = {row[0]: row for at, row in enumerate(rows) if at not in taken}
-            known = [_account_row(*row) for row in good.values() if row[0] in names]
+            known = [
+                _account_row(row[0], row[1], protected=row[2])
+                for row in good.values()
+                if row[0] in names
+            ]
             fresh = [
-                {**_account_row(*row), "role": "member", "created_at_s": now_s}
+                {
+                    **_account_row(row[0], row[1], protected=row[2]),
+                    "role": "member",
+                    "created_at_s": now_s,
+                }
                 for row in good.values()
                 if row[0] not in names
             ]
@@ -145,30 +162,24 @@ class Registry:
         with self._read.connect() as db:
             for some in _slices(account_ids):
                 query = sa.select(ACCOUNTS.c.id, ACCOUNTS.c.protected)
-                found.update(db.execute(query.where(ACCOUNTS.c.id.in_(some))).tuples().all())
+                rows = db.execute(query.where(ACCOUNTS.c.id.in_(some)))
+                found.update((row[0], row[1]) for row in rows)
         return found
 
     # Apps
 
-    def add_app(
-        self,
-        *,
-        name: str,
-        owner_id: int,
-        credentials: tuple[str, bytes],
-        callbacks: Sequence[str],
-        now_s: int,
-    ) -> int:
-        """Register an app, not enabled; `credentials` are the key and the encrypted secret.
-        Returns its App ID.
+    def add_app(self, form: AppForm, *, credentials: tuple[str, bytes], now_s: int) -> int:
+        """Register an app, not enabled, and return its App ID.
+
+        `credentials` are the consumer key and the encrypted consumer secret.
         """
         with self._engine.begin() as db:
             newest = db.scalar(sa.select(sa.func.max(APPS.c.id)))
             app_id: int = FIRST_APP_ID if newest is None else newest + 1
             row = {
                 "id": app_id,
-                "name": name,
-                "owner_id": owner_id,
+                "name": form.name,
+                "owner_id": form.owner_id,
                 "consumer_key": credentials[0],
                 "consumer_secret": credentials[1],
                 "enabled": False,
@@ -178,7 +189,7 @@ class Registry:
             db.execute(APPS.insert().values(row))
             urls = [
                 {"app_id": app_id, "position": position, "url": url}
-                for position, url in enumerate(callbacks)
+                for position, url in enumerate(form.callbacks)
             ]
             if urls:
                 db.execute(CALLBACKS.insert(), urls)
@@ -261,7 +272,7 @@ def _begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _account_row(account_id: int, screen_name: str, protected: bool) -> dict[str, Any]:  # noqa: FBT001
+def _account_row(account_id: int, screen_name: str, *, protected: bool) -> dict[str, Any]:
     return {
         "id": account_id,
         "screen_name": screen_name,
@@ -280,10 +291,11 @@ def _current_names(db: sa.Connection, rows: Sequence[tuple[int, str, bool]]) -> 
     query = sa.select(ACCOUNTS.c.id, ACCOUNTS.c.screen_name_key)
     names: dict[int, str] = {}
     for ids in _slices([row[0] for row in rows]):
-        names.update(db.execute(query.where(ACCOUNTS.c.id.in_(ids))).tuples().all())
+        rows_by_id = db.execute(query.where(ACCOUNTS.c.id.in_(ids)))
+        names.update((row[0], row[1]) for row in rows_by_id)
     for keys in _slices([row[1].casefold() for row in rows]):
-        found = query.where(ACCOUNTS.c.screen_name_key.in_(keys))
-        names.update(db.execute(found).tuples().all())
+        rows_by_name = db.execute(query.where(ACCOUNTS.c.screen_name_key.in_(keys)))
+        names.update((row[0], row[1]) for row in rows_by_name)
     return names
 
 
@@ -319,5 +331,8 @@ _SELECT_APP: Final = sa.select(
     APPS.c.bearer_hash,
 )
 _SELECT_TOKEN: Final = sa.select(
-    ACCESS_TOKENS.c.token, ACCESS_TOKENS.c.app_id, ACCESS_TOKENS.c.account_id, ACCESS_TOKENS.c.secret
+    ACCESS_TOKENS.c.token,
+    ACCESS_TOKENS.c.app_id,
+    ACCESS_TOKENS.c.account_id,
+    ACCESS_TOKENS.c.secret,
 )

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from openengagement.engagement.rollup import EVENT_TYPE, fold_events
+from openengagement.engagement.types import HOUR_S
+
 ACCOUNTS_SCHEMA = pl.Schema({"id": pl.Int64, "screen_name": pl.String, "protected": pl.Boolean})
 TWEETS_SCHEMA = pl.Schema(
     {"id": pl.Int64, "author_id": pl.Int64, "created_at": pl.Int64, "video_id": pl.Int64}
@@ -32,3 +35,15 @@ class Dataset:
     accounts: pl.DataFrame
     tweets: pl.DataFrame
     events: pl.DataFrame
+
+
+def fold_dataset(events: pl.DataFrame) -> pl.DataFrame:
+    """The deltas of a dataset's events."""
+    columns = events.select(
+        "tweet_id",
+        pl.col("type").cast(EVENT_TYPE),
+        pl.col("at").floordiv(HOUR_S).cast(pl.Int32).alias("hour"),
+        "count",
+        "promoted",
+    )
+    return fold_events(columns)

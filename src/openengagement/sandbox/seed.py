@@ -16,24 +16,20 @@ from openengagement.auth.credentials import (
     issue_bearer,
 )
 from openengagement.clock import Clock
-from openengagement.engagement.rollup import EVENT_SCHEMA, EVENT_TYPE, fold_events
-from openengagement.engagement.types import HOUR_S
-from openengagement.registry.registry import App
-from openengagement.sandbox.dataset import Dataset
-from openengagement.sandbox.higgs import higgs_dataset, read_higgs
-from openengagement.sandbox.simulate import simulate_around, simulate_week
+from openengagement.registry.registry import App, AppForm
+from openengagement.sandbox.dataset import Dataset, fold_dataset
+from openengagement.sandbox.week import make_week
 from openengagement.server import Parts, open_parts
 from openengagement.settings import Settings
 from openengagement.stores.contract import Batch
 
-SEED: Final = 2012
 APP_NAME: Final = "Sandbox demo"
 DEMO_TWEETS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What a sandbox prints: everything a client needs. Tweets of the owner, and of someone else."""
+    """What a sandbox prints: all a client needs, with Tweets of the owner and of someone else."""
 
     screen_name: str
     app_id: int
@@ -50,58 +46,48 @@ class Demo:
 
 
 def build_sandbox(
-    data: Path, settings: Settings, clock: Clock, *, higgs: Path | None, simulated: bool
+    data: Path, settings: Settings, *, clock: Clock, higgs: Path | None, simulated: bool
 ) -> Demo:
     """Fill a sandbox's folder.
 
     Raises:
         OSError, ValueError: the Higgs file cannot be read.
     """
-    ends_at_s = int(clock.now_s())
-    if higgs is None:
-        dataset = simulate_week(ends_at_s, SEED)
-        extra = dataset.events.clear()
-    else:
-        dataset = higgs_dataset(read_higgs(higgs), ends_at_s=ends_at_s)
-        extra = simulate_around(dataset, SEED) if simulated else dataset.events.clear()
+    now_s = int(clock.now_s())
+    dataset, extra = make_week(higgs, simulated=simulated, ends_at_s=now_s)
     for old in data.glob("counters.*"):
         old.unlink()
-    parts = open_parts(data, settings, clock)
+    parts = open_parts(data, settings, clock=clock)
     try:
-        _register(parts, dataset, ends_at_s)
-        deltas = fold_events(_as_events(pl.concat([dataset.events, extra])))
+        _register(parts, dataset, now_s=now_s)
+        deltas = fold_dataset(pl.concat([dataset.events, extra]))
         parts.store.apply_batches([Batch(deltas, key=None, digest=b"", outcome=b"")])
-        return _describe(parts, dataset, extra.height, ends_at_s)
+        return _describe(parts, dataset, extra=extra.height, now_s=now_s)
     finally:
         parts.close()
 
 
-def _register(parts: Parts, dataset: Dataset, now_s: int) -> None:
+def _register(parts: Parts, dataset: Dataset, *, now_s: int) -> None:
     parts.registry.apply_accounts(dataset.accounts.rows(), now_s=now_s)
     parts.store.apply_tweets(dataset.tweets.with_columns(deleted=False))
 
 
-def _as_events(events: pl.DataFrame) -> pl.DataFrame:
-    return events.select(
-        "tweet_id",
-        pl.col("type").cast(EVENT_TYPE),
-        pl.col("at").floordiv(HOUR_S).cast(pl.Int32).alias("hour"),
-        "count",
-        "promoted",
-    ).cast(EVENT_SCHEMA)
-
-
-def _describe(parts: Parts, dataset: Dataset, extra: int, now_s: int) -> Demo:
+def _describe(parts: Parts, dataset: Dataset, *, extra: int, now_s: int) -> Demo:
     screen_name, owner_id = _demo_author(dataset)
     registry, keyring = parts.registry, parts.keyring
-    app, consumer_secret = _demo_app(parts, owner_id, now_s)
+    app, consumer_secret = _demo_app(parts, owner_id, now_s=now_s)
     token, token_secret = issue_access_token(
         registry, keyring, app_id=app.id, account_id=owner_id, now_s=now_s
     )
-    mine = dataset.tweets.filter(pl.col("author_id") == owner_id).sort("created_at", descending=True)
+    mine = dataset.tweets.filter(pl.col("author_id") == owner_id).sort(
+        "created_at", descending=True
+    )
     others = dataset.tweets.filter(pl.col("author_id") != owner_id)
     public = others.join(
-        dataset.accounts.filter(~pl.col("protected")), left_on="author_id", right_on="id", how="semi"
+        dataset.accounts.filter(~pl.col("protected")),
+        left_on="author_id",
+        right_on="id",
+        how="semi",
     )
     busiest = _busiest(dataset.events, public.get_column("id"))
     return Demo(
@@ -111,7 +97,7 @@ def _describe(parts: Parts, dataset: Dataset, extra: int, now_s: int) -> Demo:
         consumer_secret=consumer_secret,
         access_token=token,
         access_token_secret=token_secret,
-        bearer_token=issue_bearer(registry, keyring, app),
+        bearer_token=issue_bearer(registry, keyring, app=app),
         tweet_ids=mine.get_column("id").head(DEMO_TWEETS).to_list(),
         other_tweet_id=busiest,
         events=dataset.events.height + extra,
@@ -137,17 +123,11 @@ def _busiest(events: pl.DataFrame, tweet_ids: pl.Series) -> int:
     return top
 
 
-def _demo_app(parts: Parts, owner_id: int, now_s: int) -> tuple[App, str]:
+def _demo_app(parts: Parts, owner_id: int, *, now_s: int) -> tuple[App, str]:
     app = parts.registry.find_app_by_name(APP_NAME, owner_id=owner_id)
     if app is None:
-        made = issue_app(
-            parts.registry,
-            parts.keyring,
-            name=APP_NAME,
-            owner_id=owner_id,
-            callbacks=["http://127.0.0.1:8081/callback"],
-            now_s=now_s,
-        )
+        form = AppForm(APP_NAME, owner_id, ["http://127.0.0.1:8081/callback"])
+        made = issue_app(parts.registry, parts.keyring, form=form, now_s=now_s)
         parts.registry.set_enabled(made.app_id, enabled=True, per_minute=None)
         app = parts.registry.read_app(made.app_id)
     if app is None:

@@ -51,7 +51,7 @@ class CounterStore(Protocol):
         """Apply several batches in one durable commit; answers come in the same order."""
 
     def apply_tweets(self, tweets: pl.DataFrame) -> None:
-        """Register or replace Tweets: id, author_id, created_at (Unix s), video_id or null, deleted."""
+        """Register or replace Tweets: id, author_id, created_at (Unix s), video_id, deleted."""
 
     def delete_tweet(self, tweet_id: int) -> bool:
         """Mark a Tweet as deleted; False when it is not registered."""
@@ -60,8 +60,10 @@ class CounterStore(Protocol):
         """The registered ones among these Tweets."""
 
     def read_totals(self, tweet_ids: Sequence[int], types: Sequence[str]) -> npt.NDArray[np.int64]:
-        """All-time counts, `[tweet, type]`, in the given order. `video_views` of a Tweet with a
-        video is that of all Tweets with the same video (contract 2.2)."""
+        """All-time counts, `[tweet, type]`, in the given order.
+
+        `video_views` of a Tweet with a video is that of all Tweets with it (contract 2.2).
+        """
 
     def read_buckets(
         self, tweet_ids: Sequence[int], types: Sequence[str], *, start_hour: int, end_hour: int

@@ -54,13 +54,14 @@ _TOTALS: Final = (
 # A Tweet without events of its own still shows its video's views, so nothing may drop its row.
 _TOTALS_WITH_VIDEO: Final = (
     "SELECT value, {columns} FROM json_each(?) LEFT JOIN totals ON totals.tweet_id = value "
-    "LEFT JOIN tweets ON tweets.tweet_id = value LEFT JOIN videos ON videos.video_id = tweets.video_id"
+    "LEFT JOIN tweets ON tweets.tweet_id = value "
+    "LEFT JOIN videos ON videos.video_id = tweets.video_id"
 )
 _SHARED_VIEWS: Final = "coalesce(videos.video_views, totals.video_views)"
 
 
 class SqliteStore:
-    """A `stores.contract.CounterStore` in the file `path`. See there for what each method promises."""
+    """A `stores.contract.CounterStore` in the file `path`; see there for what it promises."""
 
     def __init__(self, path: Path, *, clock: Clock, idempotency_keep_days: int) -> None:
         self._path = path
@@ -84,7 +85,7 @@ class SqliteStore:
             now_s = int(self._clock.now_s())
             db.execute("DELETE FROM batches WHERE applied_at_s < ?", (now_s - self._keep_s,))
             for batch in batches:
-                answer = self._claim(db, batch, now_s)
+                answer = self._claim(db, batch, now_s=now_s)
                 answers.append(answer)
                 if isinstance(answer, Applied) and not answer.duplicate:
                     fresh.append(batch.deltas)
@@ -96,7 +97,7 @@ class SqliteStore:
         return answers
 
     @staticmethod
-    def _claim(db: sqlite3.Connection, batch: Batch, now_s: int) -> Applied | KeyConflict:
+    def _claim(db: sqlite3.Connection, batch: Batch, *, now_s: int) -> Applied | KeyConflict:
         if batch.key is None:
             return Applied(duplicate=False, outcome=batch.outcome)
         known = db.execute(
@@ -138,9 +139,7 @@ class SqliteStore:
             _SHARED_VIEWS if name == "video_views" else f"totals.{_column(name)}" for name in types
         )
         # One statement, so one snapshot: Tweets that share a video agree on its views.
-        rows = self._reader().execute(
-            statement.format(columns=columns), (json.dumps(tweet_ids),)
-        )
+        rows = self._reader().execute(statement.format(columns=columns), (json.dumps(tweet_ids),))
         for tweet_id, *row in rows:
             counts[place[tweet_id]] = [count or 0 for count in row]
         return counts
@@ -149,11 +148,15 @@ class SqliteStore:
         self, tweet_ids: Sequence[int], types: Sequence[str], *, start_hour: int, end_hour: int
     ) -> npt.NDArray[np.int64]:
         counts = np.zeros((len(tweet_ids), end_hour - start_hour, len(types)), dtype=np.int64)
-        rows = self._reader().execute(
-            f"SELECT tweet_id, hour, {', '.join(map(_column, types))} FROM hours "  # noqa: S608
-            "WHERE tweet_id IN (SELECT value FROM json_each(?)) AND hour >= ? AND hour < ?",
-            (json.dumps(tweet_ids), start_hour, end_hour),
-        ).fetchall()
+        rows = (
+            self._reader()
+            .execute(
+                f"SELECT tweet_id, hour, {', '.join(map(_column, types))} FROM hours "  # noqa: S608
+                "WHERE tweet_id IN (SELECT value FROM json_each(?)) AND hour >= ? AND hour < ?",
+                (json.dumps(tweet_ids), start_hour, end_hour),
+            )
+            .fetchall()
+        )
         if rows:
             table = np.array(rows, dtype=np.int64)
             place = {tweet_id: at for at, tweet_id in enumerate(tweet_ids)}
@@ -214,8 +217,8 @@ def _add_deltas(db: sqlite3.Connection, deltas: pl.DataFrame) -> None:
     if not names or deltas.is_empty():
         return
     totals = deltas.group_by("tweet_id").agg(pl.col(names).sum()).sort("tweet_id")
-    db.executemany(_upsert("hours", ["tweet_id", "hour"], names), deltas.iter_rows())
-    db.executemany(_upsert("totals", ["tweet_id"], names), totals.iter_rows())
+    db.executemany(_upsert("hours", ["tweet_id", "hour"], names=names), deltas.iter_rows())
+    db.executemany(_upsert("totals", ["tweet_id"], names=names), totals.iter_rows())
     if "video_views" in names:
         views = totals.filter(pl.col("video_views") != 0).select("video_views", "tweet_id")
         db.executemany(
@@ -225,7 +228,7 @@ def _add_deltas(db: sqlite3.Connection, deltas: pl.DataFrame) -> None:
         )
 
 
-def _upsert(table: str, keys: list[str], names: list[str]) -> str:
+def _upsert(table: str, keys: list[str], *, names: list[str]) -> str:
     columns = [*keys, *map(_column, names)]
     adds = ", ".join(f"{name} = {name} + excluded.{name}" for name in names)
     return (

@@ -1,0 +1,67 @@
+"""An app's bearer token: fetched with its key and secret, killed when it says so (contract 4.7)."""
+
+from openengagement.auth.authenticate import Authenticator
+from openengagement.auth.credentials import Keyring, hash_token, issue_bearer, revoke_bearer
+from openengagement.auth.lookup import CredentialLookup
+from openengagement.auth.message import Message
+from openengagement.auth.signature import MalformedParameters, parse_form
+from openengagement.errors import UnverifiedClient
+from openengagement.registry.registry import Registry
+
+
+class BearerTokens:
+    """Issues and invalidates bearer tokens. Both may write to the registry."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        lookup: CredentialLookup,
+        *,
+        registry: Registry,
+        keyring: Keyring,
+    ) -> None:
+        self._authenticator = authenticator
+        self._lookup = lookup
+        self._registry = registry
+        self._keyring = keyring
+
+    def issue(self, message: Message) -> str:
+        """The app's bearer token, the same one until it is invalidated.
+
+        Raises:
+            UnverifiedClient: wrong credentials, or another grant type.
+        """
+        app = self._authenticator.verify_basic(message)
+        if app is None or _form_fields(message).get("grant_type") != "client_credentials":
+            raise UnverifiedClient
+        return issue_bearer(self._registry, self._keyring, app=app)
+
+    def invalidate(self, message: Message) -> str:
+        """Kill a bearer token of the app that asks, and name it.
+
+        The app shows its key and secret (the guide), or its owner signs (the reference).
+
+        Raises:
+            UnverifiedClient: the app is not who it says, or the token is not its own.
+        """
+        app = self._authenticator.verify_basic(message)
+        if app is None:
+            app = self._authenticator.verify_owner(message)
+        token = _form_fields(message).get("access_token", "")
+        holder = self._lookup.bearer(token)
+        if app is None or holder is None or holder.id != app.id:
+            raise UnverifiedClient
+        if holder.bearer_hash == hash_token(token):
+            revoke_bearer(self._registry, holder)
+        return token
+
+
+def _form_fields(message: Message) -> dict[str, str]:
+    """Query and form together; a field given twice counts as not given."""
+    try:
+        body = message.body.decode() if message.is_form else ""
+        pairs = parse_form(message.query) + parse_form(body)
+    except (MalformedParameters, UnicodeDecodeError):
+        return {}
+    names = [name for name, _ in pairs]
+    return {name: value for name, value in pairs if names.count(name) == 1}

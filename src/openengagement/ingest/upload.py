@@ -1,0 +1,92 @@
+"""A batch that a platform uploads: decode, judge, apply, and say what became of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from openengagement.errors import RequestError
+from openengagement.ingest.compression import decompress
+from openengagement.ingest.formats import detect_format
+from openengagement.ingest.intake import (
+    Intake,
+    Outcome,
+    describe,
+    make_batch,
+    read_batch,
+    repeat_of,
+)
+from openengagement.ingest.register import Registrar
+from openengagement.ingest.rows import ACCOUNTS, TWEETS, Kind
+from openengagement.ingest.writer import BatchWriter
+from openengagement.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A batch as it came, with what its headers and query say of it."""
+
+    kind: Kind
+    body: bytes
+    encoding: str
+    content_type: str
+    key: bytes | None
+    atomic: bool
+
+
+class BatchRefused(RequestError):
+    """An atomic batch with bad lines: nothing of it counted."""
+
+    code = "batch_refused"
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(f"{outcome.rejected} line(s) are not acceptable; nothing was counted")
+        self.outcome = outcome
+
+
+class Uploads:
+    """Takes uploads one at a time per thread; returns when a batch is durable."""
+
+    def __init__(
+        self,
+        registrar: Registrar,
+        writer: BatchWriter,
+        *,
+        settings: Settings,
+        now_s: Callable[[], float],
+    ) -> None:
+        self._registrar = registrar
+        self._writer = writer
+        self._settings = settings
+        self._now_s = now_s
+
+    def take(self, upload: Upload) -> Outcome:
+        """Apply a batch.
+
+        Raises:
+            RequestError: the batch as a whole cannot be taken; nothing of it counted.
+            Unavailable: it could not be stored; nothing of it counted.
+        """
+        settings = self._settings
+        body = decompress(upload.body, upload.encoding, limit=settings.batch_max_decompressed_bytes)
+        intake = read_batch(
+            body,
+            detect_format(upload.content_type, body),
+            kind=upload.kind,
+            lines_max=settings.batch_max_lines,
+            latest_s=self._now_s() + settings.event_future_max_s,
+        )
+        if upload.atomic and intake.rejected.height:
+            raise BatchRefused(self._describe(Intake(intake.rows.clear(), intake.rejected)))
+        if upload.kind is ACCOUNTS:
+            return self._describe(self._registrar.register_accounts(intake, now_s=self._now_s()))
+        if upload.kind is TWEETS:
+            unknown = self._registrar.register_tweets(intake)
+            return msgspec.structs.replace(self._describe(intake), unknown_authors=unknown)
+        outcome = self._describe(intake)
+        batch = make_batch(intake, outcome, body=body, key=upload.key)
+        applied = self._writer.submit(batch).result()
+        return repeat_of(applied.outcome) if applied.duplicate else outcome
+
+    def _describe(self, intake: Intake) -> Outcome:
+        return describe(intake, listed_max=self._settings.rejections_listed_max)
