@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import Interfaces, SSLProtocols
 
 POLL_S = 0.05
 
@@ -37,6 +37,7 @@ def main() -> None:
         log_enabled=False,
         ssl_cert=options.tls_cert,
         ssl_key=options.tls_key,
+        ssl_protocol_min=SSLProtocols.tls12,  # clients of the original still speak it
         respawn_failed_workers=True,
     )
     if options.announce is not None:
