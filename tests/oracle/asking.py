@@ -86,7 +86,7 @@ class Asker:
         limit = min(wire.IDS_MAX[ask.endpoint], self.ids_max)
         own = self.owned[ask.owner_id]
         pool = own if ask.auth == "user" else list(self.world.tweets)
-        chosen = rng.sample(pool, min(rng.choice((1, 2, 5, 20)), len(pool)))
+        chosen = rng.sample(pool, min(rng.choice((1, 2, 5, 20, limit)), len(pool)))
         if rng.random() < 0.25 and ask.auth == "user":
             chosen += rng.sample(self.world.unknown_ids, 2)
         if rng.random() < 0.03:

@@ -19,6 +19,8 @@ def make_ask(asker: Asker) -> Ask:
     ask = asker.legal_ask()
     for _ in range(faults):
         asker.rng.choice(BREAKERS)(asker, ask)
+    if ask.auth != "bearer" and "form" in ask.headers["Content-Type"]:
+        ask.headers["Content-Type"] = "application/json"  # a signer would take the body for a form
     ask.raw = ask.raw or json.dumps(ask.body).encode()
     return ask
 

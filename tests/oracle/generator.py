@@ -17,8 +17,8 @@ from oracle.bodies import ENCODINGS, FORMATS, Record, compress, write_body
 from oracle.faults import FAULTS, FAULTS_OF_FORMAT
 from oracle.model import Event, Model, Tweet
 
-OWNER_IDS = (9001, 9002, 9003)
-PROTECTED_OWNER_ID = 9004
+OWNER_IDS = (9001, 9002)
+PROTECTED_OWNER_ID = 9003
 OWNERS = {**dict.fromkeys(OWNER_IDS, False), PROTECTED_OWNER_ID: True}
 TWEETS_A_SEED = 4096
 
@@ -42,7 +42,8 @@ class Batch:
     encoding: str | None
     atomic: bool
     times_sent: int
-    body: bytes = field(repr=False)
+    sent_before: bool = False
+    body: bytes = field(default=b"", repr=False)
 
 
 @dataclass
@@ -67,9 +68,18 @@ class World:
     phases: list[Phase] = field(default_factory=list)
 
 
-def make_world(seed: int, now: datetime, *, events: int = 2500, batch_max: int = 300) -> World:
+@dataclass(frozen=True)
+class Size:
+    """How large a world is."""
+
+    tweets: int = 36
+    events: int = 1200
+    batch_max: int = 200
+
+
+def make_world(seed: int, now: datetime, size: Size) -> World:
     """Build one world; the same seed and time give the same world."""
-    return WorldMaker(seed, now, events, batch_max).make()
+    return WorldMaker(seed, now, size).make()
 
 
 def feed(model: Model, phase: Phase) -> None:
@@ -96,10 +106,9 @@ def new_model() -> Model:
 class WorldMaker:
     """Makes one world, step by step, from one random source."""
 
-    def __init__(self, seed: int, now: datetime, events: int, batch_max: int) -> None:
+    def __init__(self, seed: int, now: datetime, size: Size) -> None:
         self.rng = random.Random(seed)
-        self.seed, self.now = seed, now
-        self.events, self.batch_max = events, batch_max
+        self.seed, self.now, self.size = seed, now, size
         self.world = World(seed, now)
         self.other_ids = [100_000 + seed * 100 + n for n in range(4)]
         self.never_registered_id = 100_000 + seed * 100 + 99
@@ -109,7 +118,7 @@ class WorldMaker:
     def make(self) -> World:
         """Make the accounts and Tweets, then the phases."""
         rng = self.rng
-        for _ in range(36):
+        for _ in range(self.size.tweets):
             self.post(rng.choice(OWNER_IDS))
         for _ in range(3):
             self.post(PROTECTED_OWNER_ID)
@@ -129,6 +138,8 @@ class WorldMaker:
         second = self.phase(second_ids, lines[half:])
         turned = rng.choice(self.other_ids)
         second.accounts = [(turned, not flags[turned])]
+        again = [batch for batch in first.batches if batch.key is not None]
+        second.batches += [replace(batch, sent_before=True) for batch in again[::4]]
         second.deletions = rng.sample(first_ids, 3)
         self.world.phases = [first, second]
         return self.world
@@ -182,9 +193,9 @@ class WorldMaker:
         ids = list(self.world.tweets)
         self.rng.shuffle(ids)
         weights = [1 / (rank + 1) for rank in range(len(ids))]
-        for tweet_id in self.rng.choices(ids, weights, k=self.events):
+        for tweet_id in self.rng.choices(ids, weights, k=self.size.events):
             yield self.good_line(self.event(tweet_id))
-        for _ in range(self.events // 25):
+        for _ in range(self.size.events // 25):
             yield self.bad_line(self.rng.choice(ids))
 
     def event(self, tweet_id: int) -> Event:
@@ -246,7 +257,7 @@ class WorldMaker:
         rng = self.rng
         rest = lines
         while rest:
-            size = min(rng.choice((1, 5, 40, self.batch_max, self.batch_max)), len(rest))
+            size = min(rng.choice((1, 5, 40, self.size.batch_max, self.size.batch_max)), len(rest))
             form = rng.choice(FORMATS)
             chosen: list[Line] = []
             kept: list[Line] = []

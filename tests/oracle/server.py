@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +20,6 @@ from typing import Any, Self
 import requests
 from requests_oauthlib import OAuth1
 
-from oracle import wire
 from oracle.asking import Ask
 from oracle.bodies import CONTENT_TYPES
 from oracle.generator import OWNER_IDS, OWNERS, PROTECTED_OWNER_ID, Batch
@@ -60,20 +60,32 @@ class Server:
 
     def __enter__(self) -> Self:
         """Start, wait for the first answer, and make accounts and apps."""
-        data = Path(self.folder.name, "data")
-        command = [str(EXECUTABLE), "--data", str(data), "serve", "--port", str(self.port)]
-        if self.workers != 1:
-            command += ["--workers", str(self.workers)]
         self.platform_key = self.run("platform-key", "issue", "oracle")["platform_key"]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=self.environment())
         try:
-            self.wait_until_it_answers()
+            self.start()
             self.make_apps()
         except BaseException:
             self.stop()
             raise
         return self
+
+    def start(self) -> None:
+        """Start serving, and wait until it does."""
+        command = [*self.command(), "serve", "--port", str(self.port)]
+        if self.workers != 1:
+            command += ["--workers", str(self.workers)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=self.environment(), start_new_session=True
+            )
+        self.wait_until_it_answers()
+
+    def kill_and_start_again(self) -> None:
+        """Kill the server with all its workers, and start it on the same data."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.start()
 
     def __exit__(
         self,
@@ -100,18 +112,17 @@ class Server:
     # The command line.
 
     def environment(self) -> dict[str, str]:
-        """Pass the environment on without settings of the server."""
-        return {name: v for name, v in os.environ.items() if not name.startswith("OPENENGAGEMENT_")}
+        """Pass the environment on, without settings of the server and free to keep bytecode."""
+        kept_back = ("OPENENGAGEMENT_", "PYTHONDONTWRITEBYTECODE")
+        return {name: v for name, v in os.environ.items() if not name.startswith(kept_back)}
+
+    def command(self) -> list[str]:
+        """Begin every command with the executable and the data folder."""
+        return [str(EXECUTABLE), "--data", str(Path(self.folder.name, "data"))]
 
     def run(self, *arguments: str) -> dict[str, str]:
         """Run one command on the data folder and read the object it prints."""
-        command = [
-            str(EXECUTABLE),
-            "--data",
-            str(Path(self.folder.name, "data")),
-            *arguments,
-            "--json",
-        ]
+        command = [*self.command(), *arguments, "--json"]
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, env=self.environment()
         )
@@ -265,8 +276,3 @@ class Server:
         elif ask.auth == "wrong secret":
             token_secret += "x"
         return OAuth1(key, secret, token, token_secret)
-
-
-def missing_headers(answer: requests.Response) -> list[str]:
-    """Name the rate-limit headers a response lacks."""
-    return [name for name in wire.RATE_HEADERS if name not in answer.headers]

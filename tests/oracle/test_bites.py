@@ -18,7 +18,7 @@ from oracle import wire
 from oracle.asking import Ask, Asker
 from oracle.breaking import make_ask
 from oracle.compare import find_difference
-from oracle.generator import OWNERS, World, feed, make_world
+from oracle.generator import OWNERS, Size, World, feed, make_world
 from oracle.model import Answer, Caller, Event, Model, Question, Window
 
 NOW = datetime(2026, 3, 10, 14, 25, 36, 700_000, tzinfo=UTC)
@@ -293,7 +293,7 @@ BUGS = Model.__subclasses__()
 @cache
 def worlds() -> list[World]:
     """Make the worlds every bug is looked for in."""
-    return [make_world(seed, NOW, events=1500, batch_max=150) for seed in (1, 2)]
+    return [make_world(seed, NOW, Size(events=1500, batch_max=150)) for seed in (1, 2)]
 
 
 @cache

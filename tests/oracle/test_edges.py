@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -26,11 +28,17 @@ TWEET_IDS = count(500_000_001)
 def tweet_id(server: Server) -> str:
     """Register one Tweet of its own for a test."""
     fresh = str(next(TWEET_IDS))
-    created_at = wire.show_time(datetime.now(UTC) - wire.DAY)
-    record = {"id": fresh, "author_id": str(OWNER_ID), "created_at": created_at}
-    answer = server.send("tweets", json.dumps([record]).encode(), "json")
-    assert answer.json()["accepted"] == 1
+    register_tweets(server, [fresh])
     return fresh
+
+
+def register_tweets(server: Server, tweet_ids: list[str]) -> None:
+    """Register Tweets of one owner."""
+    created_at = wire.show_time(datetime.now(UTC) - 2 * wire.DAY)
+    fixed = {"author_id": str(OWNER_ID), "created_at": created_at}
+    records = [{"id": tweet_id, **fixed} for tweet_id in tweet_ids]
+    answer = server.send("tweets", json.dumps(records).encode(), "json")
+    assert answer.json()["accepted"] == len(tweet_ids)
 
 
 def send_event(server: Server, tweet_id: str, at: datetime, number: int = 1) -> dict[str, Any]:
@@ -67,16 +75,17 @@ def leaves(tree: Any) -> Iterator[int]:
         yield int(tree)
 
 
-def test_event_later_in_this_hour_counts_everywhere(server: Server, tweet_id: str) -> None:
-    """A clock that runs a little ahead loses nothing: the bucket is the hour's."""
-    ahead = wire.floor_hour(datetime.now(UTC)) + timedelta(minutes=59, seconds=59)
+def test_event_of_a_fast_clock_is_taken(server: Server, tweet_id: str) -> None:
+    """A clock that runs a little ahead loses nothing, and its events count within their hour."""
+    now = datetime.now(UTC)
+    ahead = min(now + timedelta(minutes=1), wire.ceil_hour(now) - timedelta(seconds=1))
     assert send_event(server, tweet_id, ahead, 3)["accepted"] == 1
     assert [read_count(server, endpoint, tweet_id) for endpoint in wire.ENDPOINTS] == [3, 3, 3]
 
 
 def test_event_some_hours_ahead_is_not_counted_yet(server: Server, tweet_id: str) -> None:
-    """Totals are all time up to now: what lies in a later hour waits, on every endpoint."""
-    assert send_event(server, tweet_id, datetime.now(UTC) + timedelta(hours=5))["accepted"] == 1
+    """Totals are all time up to now: what lies ahead is refused, or waits on every endpoint."""
+    send_event(server, tweet_id, datetime.now(UTC) + timedelta(hours=5))
     assert [read_count(server, endpoint, tweet_id) for endpoint in wire.ENDPOINTS] == [0, 0, 0]
 
 
@@ -126,3 +135,42 @@ def test_other_methods_are_405(server: Server, endpoint: str) -> None:
     answer = requests.get(server.url + path, timeout=10)
     assert (answer.status_code, answer.text) == (405, f"GET is not allowed on path {path}")
     assert "POST" in answer.headers["Allow"]
+
+
+def test_batches_sent_at_once_keep_their_types(server: Server) -> None:
+    """Batches that meet in the server do not get into each other's way."""
+    rng = random.Random(7)
+    types = [name for name in wire.TIMED_TYPES if name != "engagements"]
+    tweet_ids = [str(next(TWEET_IDS)) for _ in range(60)]
+    at = wire.show_time(datetime.now(UTC) - wire.DAY)
+    register_tweets(server, tweet_ids)
+    sent = {
+        tweet_id: Counter({kind: rng.randint(1, 9) for kind in rng.sample(types, 5)})
+        for tweet_id in tweet_ids
+    }
+    bodies = [
+        json.dumps(
+            [
+                {"tweet_id": tweet_id, "type": kind, "at": at, "count": number}
+                for kind, number in counts.items()
+                for _ in range(20)
+            ]
+        ).encode()
+        for tweet_id, counts in sent.items()
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda body: server.send("events", body, "json"), bodies))
+    assert {answer.json()["accepted"] for answer in answers} == {100}
+    wrong = {}
+    for some in (tweet_ids[:20], tweet_ids[20:40], tweet_ids[40:]):
+        body = {
+            "tweet_ids": some,
+            "engagement_types": types,
+            "groupings": {"g": {"group_by": [wire.TWEET, wire.TYPE]}},
+        }
+        answer = server.ask(Ask("28hr", "user", OWNER_ID, body, json.dumps(body).encode()))
+        for tweet_id, counts in answer.json()["g"].items():
+            found = {kind: int(number) for kind, number in counts.items() if number != "0"}
+            if found != {kind: 20 * number for kind, number in sent[tweet_id].items()}:
+                wrong[tweet_id] = (sent[tweet_id], found)
+    assert not wrong, f"{len(wrong)} of {len(sent)}: {dict(list(wrong.items())[:2])}"
