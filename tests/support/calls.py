@@ -1,0 +1,163 @@
+"""A client of the wire for tests: what was sent as whom, and the answer with its bytes untouched."""
+
+import gzip
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import requests
+from requests.auth import AuthBase
+from requests.structures import CaseInsensitiveDict
+from requests_oauthlib import OAuth1
+from urllib3.util import SKIP_HEADER
+
+from support.world import App
+
+TIMEOUT_S = 20
+
+RATE_HEADERS = tuple(
+    f"x-per-{unit}-{what}"
+    for unit in ("minute", "second")
+    for what in ("limit", "remaining", "reset")
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response; `raw` is the body as it came over the wire."""
+
+    status: int
+    headers: Mapping[str, str]
+    raw: bytes
+
+    @cached_property
+    def body(self) -> bytes:
+        return gzip.decompress(self.raw) if self.is_gzip else self.raw
+
+    @property
+    def is_gzip(self) -> bool:
+        return self.headers.get("content-encoding") == "gzip"
+
+    @property
+    def code(self) -> str:
+        """The stable name of a refusal."""
+        return self.headers.get("x-error-code", "")
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def __repr__(self) -> str:
+        return f"<{self.status} {self.code} {self.body[:300]!r}>"
+
+
+class Bearer(AuthBase):
+    """An app alone, by its bearer token."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self.token}"
+        return request
+
+
+def sign_as_user(app: App, **options: Any) -> OAuth1:
+    """OAuth 1.0a with the access token of the app's owner."""
+    return OAuth1(
+        app.consumer_key,
+        app.consumer_secret,
+        app.access_token,
+        app.access_token_secret,
+        **options,
+    )
+
+
+def sign_as_app(app: App, **options: Any) -> OAuth1:
+    """OAuth 1.0a with the consumer's key and secret only (two legs)."""
+    return OAuth1(app.consumer_key, app.consumer_secret, **options)
+
+
+class Client:
+    """Sends requests to one server. Accepts gzip unless a request's headers say otherwise."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.session.headers.clear()
+
+    def close(self) -> None:
+        self.session.close()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        headers: Mapping[str, str | None] | None = None,
+        auth: AuthBase | None = None,
+    ) -> Answer:
+        """Send one request; a body that is neither bytes nor text is sent as JSON.
+
+        A header of None is not sent at all.
+        """
+        given = CaseInsensitiveDict({"Accept-Encoding": "gzip"})
+        if body is not None and not isinstance(body, str | bytes):
+            body = json.dumps(body)
+            given["Content-Type"] = "application/json"
+        given.update(headers or {})
+        if given["Accept-Encoding"] is None:
+            given["Accept-Encoding"] = SKIP_HEADER  # or a header is made up below us
+        if isinstance(body, str):
+            body = body.encode()
+        with self.session.request(
+            method,
+            self.url + path,
+            data=body,
+            headers=given,
+            auth=auth,
+            timeout=TIMEOUT_S,
+            stream=True,
+            allow_redirects=False,
+        ) as response:
+            raw = response.raw.read(decode_content=False)
+            return Answer(response.status_code, response.headers, raw)
+
+    def ask(
+        self,
+        endpoint: str,
+        body: Any,
+        auth: AuthBase | None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Ask one of the three endpoints."""
+        return self.send(
+            "POST", f"/insights/engagement/{endpoint}", body=body, headers=headers, auth=auth
+        )
+
+    def platform(
+        self,
+        method: str,
+        path: str,
+        key: str,
+        *,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Call the platform API under a platform key; `path` is what follows `/platform/v1/`."""
+        return self.send(
+            method, f"/platform/v1/{path}", body=body, headers=headers, auth=Bearer(key)
+        )
+
+
+def question(*tweet_ids: str, types: tuple[str, ...] = ("favorites",), **fields: Any) -> Any:
+    """A plain question about these Tweets: one grouping, by Tweet and type."""
+    return {
+        "tweet_ids": list(tweet_ids),
+        "engagement_types": list(types),
+        "groupings": {"g": {"group_by": ["tweet.id", "engagement.type"]}},
+        **fields,
+    }

@@ -1,0 +1,51 @@
+"""The command line on a data folder, as a process of its own or, for speed, in this one."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
+
+from openengagement.cli.main import main
+
+EXECUTABLE = Path(sys.executable).with_name("openengagement")
+ENDS_IN_S = 60
+
+
+def server_environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This environment with these settings of the server and no others, free to keep bytecode."""
+    kept_back = ("OPENENGAGEMENT_", "PYTHONDONTWRITEBYTECODE")
+    environment = {name: v for name, v in os.environ.items() if not name.startswith(kept_back)}
+    return environment | {
+        f"OPENENGAGEMENT_{name.upper()}": value for name, value in (settings or {}).items()
+    }
+
+
+def run_command(data: Path, *arguments: str) -> dict[str, Any]:
+    """Run `openengagement` as an operator does; returns the one object that `--json` prints."""
+    command = [str(EXECUTABLE), "--data", str(data), *arguments, "--json"]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=server_environment(),
+        timeout=ENDS_IN_S,
+    )
+    assert done.returncode == 0, f"{arguments}: {done.returncode}: {done.stderr or done.stdout}"
+    printed: dict[str, Any] = json.loads(done.stdout)
+    return printed
+
+
+def call_command(data: Path, *arguments: str) -> dict[str, Any]:
+    """The same command without the second or two that a process of its own takes to start."""
+    done = CliRunner().invoke(main, ["--data", str(data), *arguments, "--json"])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, f"{arguments}: {done.exit_code}: {done.output}"
+    printed: dict[str, Any] = json.loads(done.stdout)
+    return printed

@@ -1,0 +1,138 @@
+"""The real server as a process of its own, on a copy of a seeded data folder."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import requests
+
+from support.calls import Bearer, Client
+from support.cli import EXECUTABLE, run_command, server_environment
+from support.world import App, World
+
+HOST = "127.0.0.1"
+STARTS_IN_S = 60
+STOPS_IN_S = 20
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        return int(taken.getsockname()[1])
+
+
+class Server:
+    """One server: `with Server(world) as server: server.client.ask(...)`.
+
+    `settings` are given by their names in the settings table. `secrets` holds what must never be
+    logged: the world's, and whatever a test adds.
+    """
+
+    def __init__(
+        self, world: World, *, workers: int = 1, settings: Mapping[str, str] | None = None
+    ) -> None:
+        self.world = world
+        self.workers = workers
+        self.settings = dict(settings or {})
+        self.port = free_port()
+        self.url = f"http://{HOST}:{self.port}"
+        self.client = Client(self.url)
+        self.secrets = list(world.secrets)
+        self._folder = tempfile.TemporaryDirectory(prefix="openengagement-test-")
+        self.data = Path(self._folder.name, "data")
+        self._log = Path(self._folder.name, "server.log")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._bearers: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        shutil.copytree(self.world.folder, self.data)
+        try:
+            self.start()
+        except BaseException:
+            self._clean_up()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.stop()
+        finally:
+            self._clean_up()
+
+    def start(self) -> None:
+        """Start the process and wait until it answers."""
+        command = [str(EXECUTABLE), "--data", str(self.data), "serve", "--port", str(self.port)]
+        if self.workers != 1:
+            command += ["--workers", str(self.workers)]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=server_environment(self.settings)
+            )
+        give_up = time.monotonic() + STARTS_IN_S
+        while time.monotonic() < give_up and self._process.poll() is None:
+            try:
+                if self.is_healthy():
+                    return
+            except requests.ConnectionError:
+                time.sleep(0.05)
+        raise RuntimeError(f"the server does not answer: {self.log()[-2000:]}")
+
+    def stop(self) -> None:
+        """Ask the process to stop, and see that it does, in time and without complaint."""
+        self.client.close()
+        process = self._process
+        assert process is not None
+        assert process.poll() is None, f"the server ended by itself: {self.log()[-2000:]}"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(STOPS_IN_S) == 0, self.log()[-2000:]
+        with socket.socket() as probe:
+            assert probe.connect_ex((HOST, self.port)) != 0, "a worker outlived its server"
+
+    def _clean_up(self) -> None:
+        self.client.close()
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        self._folder.cleanup()
+
+    def log(self) -> str:
+        """What the server wrote so far."""
+        return self._log.read_text(errors="replace")
+
+    def is_healthy(self) -> bool:
+        """Whether `/health` says so, over a connection of its own."""
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.get(f"{self.url}/health", timeout=STARTS_IN_S).status_code == 200
+
+    def command(self, *arguments: str) -> dict[str, Any]:
+        """Run a command of the operator on this server's folder while it runs."""
+        return run_command(self.data, *arguments)
+
+    def bearer(self, app: App) -> Bearer:
+        """An app alone, by the bearer token it fetches the first time."""
+        if app.app_id not in self._bearers:
+            answer = self.client.send(
+                "POST",
+                "/oauth2/token",
+                body="grant_type=client_credentials",
+                headers={"Content-Type": "application/x-www-form-urlencoded"},
+                auth=requests.auth.HTTPBasicAuth(app.consumer_key, app.consumer_secret),
+            )
+            assert answer.status == 200, answer
+            self._bearers[app.app_id] = answer.json()["access_token"]
+            self.secrets.append(self._bearers[app.app_id])
+        return Bearer(self._bearers[app.app_id])

@@ -1,0 +1,80 @@
+"""Every order of every set of dimensions (contract 1.2), each checked against one fixed cube."""
+
+from itertools import permutations
+
+import pytest
+
+from support.calls import question, sign_as_user
+
+TWEET, TYPE, DAY, HOUR = "tweet.id", "engagement.type", "engagement.day", "engagement.hour"
+DIMENSIONS = (TWEET, TYPE, DAY, HOUR)
+FOUR = ((TWEET, TYPE, DAY, HOUR), (TYPE, TWEET, DAY, HOUR))
+WINDOW = {"start": "2024-05-01T13:00:00Z", "end": "2024-05-02T14:00:00Z"}
+TWEETS, TYPES = ("111", "112"), ("impressions", "url_clicks", "replies")
+# (Tweet, type, day, hour) -> count; every other cell of the window is zero.
+CELLS = {
+    ("111", "impressions", "2024-05-01", "13"): 20,
+    ("111", "impressions", "2024-05-02", "13"): 17,
+    ("111", "url_clicks", "2024-05-01", "13"): 10,
+    ("111", "replies", "2024-05-02", "00"): 1,
+    ("112", "impressions", "2024-05-01", "13"): 10,
+}
+HOURS = [
+    *(("2024-05-01", f"{hour:02}") for hour in range(13, 24)),
+    *(("2024-05-02", f"{hour:02}") for hour in range(14)),
+]
+ORDERS = [
+    order
+    for size in range(1, 5)
+    for order in permutations(DIMENSIONS, size)
+    if size < 4 or order in FOUR
+]
+REFUSED = [order for order in permutations(DIMENSIONS) if order not in FOUR]
+
+
+def nested(order):
+    """The grouping, worked out cell by cell."""
+    sums = {}
+    for tweet in TWEETS:
+        for name in TYPES:
+            for day, hour in HOURS:
+                cell = dict(zip(DIMENSIONS, (tweet, name, day, hour), strict=True))
+                key = tuple(cell[each] for each in order)
+                sums[key] = sums.get(key, 0) + CELLS.get((tweet, name, day, hour), 0)
+    result = {}
+    for key, count in sums.items():
+        level = result
+        for each in key[:-1]:
+            level = level.setdefault(each, {})
+        level[key[-1]] = str(count)
+    return result
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=" ".join)
+def test_order(server, order):
+    body = question(*TWEETS, types=TYPES, groupings={"g": {"group_by": order}}, **WINDOW)
+    answer = server.client.ask("historical", body, sign_as_user(server.world.main))
+    assert answer.json() == {**WINDOW, "g": nested(order)}
+
+
+@pytest.mark.parametrize("order", REFUSED, ids=" ".join)
+def test_four_values_in_another_order_are_refused(server, order):
+    body = question(*TWEETS, types=TYPES, groupings={"g": {"group_by": order}}, **WINDOW)
+    answer = server.client.ask("historical", body, sign_as_user(server.world.main))
+    assert (answer.status, answer.code) == (400, "invalid_field"), answer
+
+
+@pytest.mark.parametrize(
+    "order", [order for order in ORDERS if not {DAY, HOUR}.isdisjoint(order)], ids=" ".join
+)
+def test_a_time_dimension_on_totals_is_refused_by_name(server, order):
+    body = question(*TWEETS, types=("impressions",), groupings={"g": {"group_by": order}})
+    answer = server.client.ask("totals", body, sign_as_user(server.world.main))
+    named = ", ".join(each for each in order if each in {DAY, HOUR})
+    assert answer.status == 400
+    assert answer.json() == {
+        "errors": [
+            "One or more of the groupBys you have specified are not supported: "
+            f"({named}). Please adjust your request and try again."
+        ]
+    }
