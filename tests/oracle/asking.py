@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from oracle import wire
-from oracle.generator import OWNER_IDS, PROTECTED_OWNER_ID, World
+from oracle.generator import OWNER_IDS, World
 from oracle.model import Caller
 
 UNAUTHENTICATED = "Your account could not be authenticated. Reason: "
@@ -65,7 +65,7 @@ class Asker:
         rng = self.rng
         endpoint = rng.choice(wire.ENDPOINTS)
         app_only = endpoint == "totals" and rng.random() < 0.4
-        owner_id = rng.choice((*OWNER_IDS, *OWNER_IDS, *OWNER_IDS, PROTECTED_OWNER_ID))
+        owner_id = rng.choice(OWNER_IDS)
         ask = Ask(endpoint, rng.choice(APP_ONLY) if app_only else "user", owner_id, {})
         ask.body = {
             "tweet_ids": self.ids(ask),

@@ -18,8 +18,7 @@ from oracle.faults import FAULTS, FAULTS_OF_FORMAT
 from oracle.model import Event, Model, Tweet
 
 OWNER_IDS = (9001, 9002)
-PROTECTED_OWNER_ID = 9003
-OWNERS = {**dict.fromkeys(OWNER_IDS, False), PROTECTED_OWNER_ID: True}
+SOMETIMES_PROTECTED_ID = 9002
 TWEETS_A_SEED = 4096
 
 
@@ -95,11 +94,11 @@ def feed(model: Model, phase: Phase) -> None:
         model.delete_tweet(tweet_id)
 
 
-def new_model() -> Model:
-    """Start a model with the owners every world shares."""
-    model = Model()
-    for account_id, protected in OWNERS.items():
-        model.put_account(account_id, protected=protected)
+def new_model(kind: type[Model] = Model) -> Model:
+    """Start a model, or a bugged one, with the owners every world shares."""
+    model = kind()
+    for account_id in OWNER_IDS:
+        model.put_account(account_id, protected=False)
     return model
 
 
@@ -120,8 +119,6 @@ class WorldMaker:
         rng = self.rng
         for _ in range(self.size.tweets):
             self.post(rng.choice(OWNER_IDS))
-        for _ in range(3):
-            self.post(PROTECTED_OWNER_ID)
         for account_id in (*self.other_ids, *self.other_ids, self.never_registered_id):
             self.post(account_id)
         self.share_videos()
@@ -134,10 +131,13 @@ class WorldMaker:
         rng.shuffle(ids)
         first_ids, second_ids = ids[: len(ids) - 5], ids[len(ids) - 5 :]
         first = self.phase(first_ids, lines[:half])
-        first.accounts = list(flags.items())
+        first.accounts = [*flags.items(), (SOMETIMES_PROTECTED_ID, False)]
         second = self.phase(second_ids, lines[half:])
         turned = rng.choice(self.other_ids)
-        second.accounts = [(turned, not flags[turned])]
+        second.accounts = [
+            (turned, not flags[turned]),
+            (SOMETIMES_PROTECTED_ID, self.seed % 2 == 1),
+        ]
         again = [batch for batch in first.batches if batch.key is not None]
         second.batches += [replace(batch, sent_before=True) for batch in again[::4]]
         second.deletions = rng.sample(first_ids, 3)

@@ -22,7 +22,7 @@ from requests_oauthlib import OAuth1
 
 from oracle.asking import Ask
 from oracle.bodies import CONTENT_TYPES
-from oracle.generator import OWNER_IDS, OWNERS, PROTECTED_OWNER_ID, Batch
+from oracle.generator import OWNER_IDS, Batch
 
 EXECUTABLE = Path(sys.executable).with_name("openengagement")
 STARTS_IN_S = 30
@@ -134,22 +134,14 @@ class Server:
         return printed
 
     def make_apps(self) -> None:
-        """Register the owners, one of them by command, and make their apps two at a time."""
-        self.run(
-            "account",
-            "add",
-            screen_name(PROTECTED_OWNER_ID),
-            "--id",
-            str(PROTECTED_OWNER_ID),
-            "--protected",
-        )
+        """Register the owners and make their apps, two at a time."""
         owners = [{"id": str(one), "screen_name": screen_name(one)} for one in OWNER_IDS]
         answer = self.send("accounts", json.dumps(owners).encode(), "json")
         if answer.json()["accepted"] != len(owners):
             raise RuntimeError(f"accounts: {answer.text}")
         with ThreadPoolExecutor(2) as pool:
             disabled = pool.submit(self.make_disabled_app)
-            self.apps = dict(zip(OWNERS, pool.map(self.make_app, OWNERS), strict=True))
+            self.apps = dict(zip(OWNER_IDS, pool.map(self.make_app, OWNER_IDS), strict=True))
             self.disabled = disabled.result()
 
     def make_app(self, owner_id: int) -> dict[str, str]:

@@ -18,7 +18,7 @@ from oracle import wire
 from oracle.asking import Ask, Asker
 from oracle.breaking import make_ask
 from oracle.compare import find_difference
-from oracle.generator import OWNERS, Size, World, feed, make_world
+from oracle.generator import Size, World, feed, make_world, new_model
 from oracle.model import Answer, Caller, Event, Model, Question, Window
 
 NOW = datetime(2026, 3, 10, 14, 25, 36, 700_000, tzinfo=UTC)
@@ -305,9 +305,7 @@ def asks(number: int) -> list[Ask]:
 
 def fed(kind: type[Model], world: World) -> Model:
     """Tell a model everything that happens in a world."""
-    model = kind()
-    for account_id, protected in OWNERS.items():
-        model.put_account(account_id, protected=protected)
+    model = new_model(kind)
     for phase in world.phases:
         feed(model, phase)
     return model
