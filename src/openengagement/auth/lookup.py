@@ -1,15 +1,14 @@
 """Credentials by what a request shows of them, decrypted once and remembered while they hold."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from openengagement.auth.credentials import Keyring, hash_token
-from openengagement.registry.cache import VersionedCache
+from openengagement.registry.cache import Entries, VersionedCache
 from openengagement.registry.registry import AccessToken, App, Registry
 
 Found = TypeVar("Found")
-TOKEN_LENGTH_MAX: Final = 256  # no credential of ours is longer, so longer ones are not looked up
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,34 +35,34 @@ class CredentialLookup:
         self._keyring = keyring
         self._cache = VersionedCache(registry.version)
 
+    def signing_pair(
+        self, consumer_key: str, token: str
+    ) -> tuple[Consumer | None, UserToken | None]:
+        """What a signature is made with. No token, or one of another app, is no user token."""
+        entries = self._cache.entries()
+        consumer = self._consumer(consumer_key, entries)
+        user = self._user_token(token, entries) if token else None
+        if user and consumer and user.token.app_id != consumer.app.id:
+            user = None
+        return consumer, user
+
     def consumer(self, consumer_key: str) -> Consumer | None:
-        def load() -> Consumer | None:
-            app = self._registry.find_app(consumer_key)
-            if app is None:
-                return None
-            return Consumer(app, self._keyring.decrypt(app.consumer_secret))
-
-        return self._find("consumer", consumer_key, load=load)
-
-    def user_token(self, token: str) -> UserToken | None:
-        def load() -> UserToken | None:
-            found = self._registry.find_access_token(token)
-            if found is None:
-                return None
-            return UserToken(found, self._keyring.decrypt(found.secret))
-
-        return self._find("token", token, load=load)
+        """An app by its consumer key."""
+        return self._consumer(consumer_key, self._cache.entries())
 
     def bearer(self, token: str) -> App | None:
+        """The app whose live bearer token this is."""
         digest = hash_token(token)
-        return self._find("bearer", token, load=lambda: self._registry.find_app_by_bearer(digest))
+        entries = self._cache.entries()
+        load = self._registry.find_app_by_bearer
+        return _find(entries, ("bearer", digest), load=lambda: load(digest))
 
     def platform_key(self, key: str) -> bool:
+        """Whether the platform has issued this key."""
         digest = hash_token(key)
-        known = self._find(
-            "platform", key, load=lambda: self._registry.has_platform_key(digest) or None
-        )
-        return known is not None
+        load = self._registry.has_platform_key
+        entries = self._cache.entries()
+        return bool(_find(entries, ("platform", digest), load=lambda: load(digest) or None))
 
     def protected(self, account_ids: Sequence[int]) -> dict[int, bool]:
         """Of the registered ones among these accounts: whether each is protected."""
@@ -75,13 +74,29 @@ class CredentialLookup:
         known = {each: entries["account", each] for each in account_ids}
         return {each: flag for each, flag in known.items() if flag is not None}
 
-    def _find(self, kind: str, name: str, *, load: Callable[[], Found | None]) -> Found | None:
-        if len(name) > TOKEN_LENGTH_MAX:
-            return None
-        entries = self._cache.entries()
-        found: Found | None = entries.get((kind, name))
-        if found is None:
-            found = load()
-            if found is not None:  # strangers' guesses do not fill the cache
-                entries[kind, name] = found
-        return found
+    def _consumer(self, consumer_key: str, entries: Entries) -> Consumer | None:
+        def load() -> Consumer | None:
+            app = self._registry.find_app(consumer_key)
+            if app is None:
+                return None
+            return Consumer(app, self._keyring.decrypt(app.consumer_secret))
+
+        return _find(entries, ("consumer", consumer_key), load=load)
+
+    def _user_token(self, token: str, entries: Entries) -> UserToken | None:
+        def load() -> UserToken | None:
+            found = self._registry.find_access_token(token)
+            if found is None:
+                return None
+            return UserToken(found, self._keyring.decrypt(found.secret))
+
+        return _find(entries, ("token", token), load=load)
+
+
+def _find(entries: Entries, key: Hashable, *, load: Callable[[], Found | None]) -> Found | None:
+    found: Found | None = entries.get(key)
+    if found is None:
+        found = load()
+        if found is not None:  # strangers' guesses do not fill the cache
+            entries[key] = found
+    return found

@@ -84,11 +84,8 @@ def verify_request(
     claim = _parse_claim(message, json_body=json_body)
     fields = claim.fields
     timestamp = _parse_timestamp(fields["oauth_timestamp"])
-    consumer = lookup.consumer(fields["oauth_consumer_key"])
     token = fields.get("oauth_token", "")
-    user = lookup.user_token(token) if token else None
-    if user and consumer and user.token.app_id != consumer.app.id:
-        user = None
+    consumer, user = lookup.signing_pair(fields["oauth_consumer_key"], token)
     good = _signature_is_good(message, claim, consumer=consumer, user=user, json_body=json_body)
     if consumer is None:
         raise ConsumerKeyNotFound

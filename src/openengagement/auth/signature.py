@@ -21,6 +21,8 @@ class MalformedParameters(ValueError):
 
 def encode(text: str) -> str:
     """Percent-encode as RFC 5849 section 3.6: everything but letters, digits and `-._~`."""
+    if text.isalnum() and text.isascii():  # most of what is signed needs nothing
+        return text
     return quote(text, safe="-._~")
 
 
@@ -80,9 +82,12 @@ def base_string(method: str, url: str, *, parameters: Iterable[tuple[str, str]])
     `parameters` are all but `oauth_signature` and `realm`: unknown `oauth_*` ones count too, since
     clients sign what they send (`oauth_body_hash`, contract 4.1).
     """
-    encoded = sorted((encode(name), encode(value)) for name, value in parameters)
-    joined = "&".join(f"{name}={value}" for name, value in encoded)
-    return f"{method.upper()}&{encode(url)}&{encode(joined)}"
+    encoded = sorted([(encode(name), encode(value)) for name, value in parameters])
+    # Encoding the joined text once more changes only its separators and percent signs.
+    joined = "%26".join(
+        [f"{name.replace('%', '%25')}%3D{value.replace('%', '%25')}" for name, value in encoded]
+    )
+    return f"{method.upper()}&{encode(url)}&{joined}"
 
 
 def sign(base: str, consumer_secret: str, *, token_secret: str = "") -> str:

@@ -76,10 +76,11 @@ def fold_grouping(group_by: tuple[Dimension, ...], cube: Cube) -> str:
     omitted_times = tuple(axis - _DAY_AXIS for axis in omitted if axis >= _DAY_AXIS)
     inside: Mask = np.any(cube.inside, axis=omitted_times, keepdims=True)
     order = [*(_AXES.index(name) for name in group_by), *omitted]
-    mask = np.broadcast_to(inside, counts.shape)
-    values = counts.transpose(order)[mask.transpose(order)]
+    values = counts.transpose(order)
+    if not inside.all():
+        values = values[np.broadcast_to(inside, counts.shape).transpose(order)]
     template = _Template(cube.keys).render(group_by, inside)
-    return template % tuple(values.tolist())
+    return template % tuple(values.ravel().tolist())
 
 
 class _Template:

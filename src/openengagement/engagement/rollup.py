@@ -11,12 +11,11 @@ import polars as pl
 
 from openengagement.engagement.types import BY_NAME, EVENT_TYPES, OTHER_ENGAGEMENTS, TYPE_NAMES
 
-EVENT_TYPE: Final = pl.Enum(EVENT_TYPES)
 # One row an event, checked: what `ingest.intake` produces and `fold_events` takes.
 EVENT_SCHEMA: Final = pl.Schema(
     [
         ("tweet_id", pl.Int64()),
-        ("type", EVENT_TYPE),
+        ("type", pl.String()),
         ("hour", pl.Int32()),
         ("count", pl.Int64()),
         ("promoted", pl.Boolean()),

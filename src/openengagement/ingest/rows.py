@@ -12,7 +12,6 @@ from typing import Final
 
 import polars as pl
 
-from openengagement.engagement.rollup import EVENT_TYPE
 from openengagement.engagement.types import EVENT_TYPES, HOUR_S, ID_MAX, SNOWFLAKE_EPOCH_MS
 
 COUNT_MAX: Final = 1_000_000_000
@@ -170,7 +169,6 @@ def _derive_events(frame: pl.DataFrame) -> pl.DataFrame:
     number = pl.col("count").str.to_integer(strict=False, dtype=pl.Int64)
     return frame.with_columns(
         n=pl.when(pl.col("count").is_null()).then(1).otherwise(number),
-        kind=pl.col("type").cast(EVENT_TYPE, strict=False),
     )
 
 
@@ -182,7 +180,7 @@ def _event_rules(latest_s: float) -> list[Rule]:
         _bad_id("tweet_id", "id"),
         Rule(
             DropReason.UNKNOWN_TYPE,
-            pl.col("kind").is_null(),
+            ~pl.col("type").is_in(EVENT_TYPES),
             pl.when(pl.col("type") == "engagements")
             .then(pl.lit("type engagements is derived from the others; send those"))
             .otherwise(_says("type", f"is not one of {known}")),
@@ -204,7 +202,7 @@ EVENTS: Final = Kind(
     rules=_event_rules,
     typed={
         "tweet_id": pl.col("id"),
-        "type": pl.col("kind"),
+        "type": pl.col("type"),
         "hour": pl.col("at_s").floordiv(HOUR_S).cast(pl.Int32),
         "count": pl.col("n").cast(pl.Int64),
         "promoted": pl.col("promoted_flag"),

@@ -8,6 +8,7 @@ next request on every worker, at the price of one question that costs a microsec
 from collections.abc import Callable, Hashable
 from typing import Any, Final
 
+Entries = dict[Hashable, Any]
 ENTRIES_MAX: Final = 20_000
 
 
@@ -17,9 +18,9 @@ class VersionedCache:
     def __init__(self, version: Callable[[], int]) -> None:
         self._version = version
         self._seen = version()
-        self._entries: dict[Hashable, Any] = {}
+        self._entries: Entries = {}
 
-    def entries(self) -> dict[Hashable, Any]:
+    def entries(self) -> Entries:
         """The entries that still hold.
 
         Add to them only what is read from the registry hereafter: the version was read first, so an

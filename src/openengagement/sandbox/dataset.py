@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from openengagement.engagement.rollup import EVENT_TYPE, fold_events
+from openengagement.engagement.rollup import fold_events
 from openengagement.engagement.types import HOUR_S
 
 ACCOUNTS_SCHEMA = pl.Schema({"id": pl.Int64, "screen_name": pl.String, "protected": pl.Boolean})
@@ -41,7 +41,7 @@ def fold_dataset(events: pl.DataFrame) -> pl.DataFrame:
     """The deltas of a dataset's events."""
     columns = events.select(
         "tweet_id",
-        pl.col("type").cast(EVENT_TYPE),
+        "type",
         pl.col("at").floordiv(HOUR_S).cast(pl.Int32).alias("hour"),
         "count",
         "promoted",

@@ -10,7 +10,6 @@ the write-ahead log gives each of them a snapshot.
 """
 
 import fcntl
-import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -127,7 +127,7 @@ class SqliteStore:
         rows = self._reader().execute(
             "SELECT tweet_id, author_id, created_at_s, deleted FROM tweets "
             "WHERE tweet_id IN (SELECT value FROM json_each(?))",
-            (json.dumps(tweet_ids),),
+            (_json(tweet_ids),),
         )
         return {row[0]: Tweet(row[0], row[1], row[2], bool(row[3])) for row in rows}
 
@@ -139,7 +139,7 @@ class SqliteStore:
             _SHARED_VIEWS if name == "video_views" else f"totals.{_column(name)}" for name in types
         )
         # One statement, so one snapshot: Tweets that share a video agree on its views.
-        rows = self._reader().execute(statement.format(columns=columns), (json.dumps(tweet_ids),))
+        rows = self._reader().execute(statement.format(columns=columns), (_json(tweet_ids),))
         for tweet_id, *row in rows:
             counts[place[tweet_id]] = [count or 0 for count in row]
         return counts
@@ -153,7 +153,7 @@ class SqliteStore:
             .execute(
                 f"SELECT tweet_id, hour, {', '.join(map(_column, types))} FROM hours "  # noqa: S608
                 "WHERE tweet_id IN (SELECT value FROM json_each(?)) AND hour >= ? AND hour < ?",
-                (json.dumps(tweet_ids), start_hour, end_hour),
+                (_json(tweet_ids), start_hour, end_hour),
             )
             .fetchall()
         )
@@ -205,6 +205,11 @@ class SqliteStore:
                 fcntl.flock(self._turn_file, fcntl.LOCK_UN)
 
 
+def _json(tweet_ids: Sequence[int]) -> str:
+    """Ids as one parameter of a statement, for `json_each`."""
+    return msgspec.json.encode(tweet_ids).decode()
+
+
 def _column(name: str) -> str:
     """A column's name, which must be one of ours: it becomes part of a statement."""
     if name not in TYPE_NAMES:
@@ -216,6 +221,8 @@ def _add_deltas(db: sqlite3.Connection, deltas: pl.DataFrame) -> None:
     names = [name for name in TYPE_NAMES if name in deltas.columns]
     if not names or deltas.is_empty():
         return
+    # Batches of one commit may bring their columns in any order; the statements have one.
+    deltas = deltas.select("tweet_id", "hour", *names)
     totals = deltas.group_by("tweet_id").agg(pl.col(names).sum()).sort("tweet_id")
     db.executemany(_upsert("hours", ["tweet_id", "hour"], names=names), deltas.iter_rows())
     db.executemany(_upsert("totals", ["tweet_id"], names=names), totals.iter_rows())
