@@ -1,0 +1,67 @@
+"""Reading batches in every format, the short way."""
+
+import csv
+import io
+import json
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from openengagement.ingest.formats import Format
+from openengagement.ingest.intake import read_batch
+from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS
+
+LATEST_S = datetime(2026, 11, 22, 10, 15, tzinfo=UTC).timestamp()
+KINDS = {kind.name: kind for kind in (EVENTS, TWEETS, ACCOUNTS)}
+
+
+@pytest.fixture(scope="session")
+def read():
+    """Judge a body as it stands: returns the intake."""
+
+    def judged(body, form="ndjson", *, kind="events", lines_max=1_000_000):
+        return read_batch(
+            body.encode() if isinstance(body, str) else body,
+            Format[form.upper()],
+            kind=KINDS[kind],
+            lines_max=lines_max,
+            latest_s=LATEST_S,
+        )
+
+    return judged
+
+
+@pytest.fixture(scope="session")
+def event():
+    """A good event, with what a test changes; a value of `...` leaves the field out."""
+
+    def made(**changes):
+        whole = {"tweet_id": "5", "type": "favorites", "at": "2026-01-01T00:30:00Z", **changes}
+        return {name: value for name, value in whole.items() if value is not ...}
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def write():
+    """Write records (flat dictionaries) in a format."""
+
+    def to_bytes(records, form):
+        if form == "ndjson":
+            return "".join(json.dumps(record) + "\n" for record in records).encode()
+        if form == "json":
+            return json.dumps(records).encode()
+        names = list(dict.fromkeys(name for record in records for name in record))
+        if form == "csv":
+            text = io.StringIO()
+            rows = csv.DictWriter(text, names, lineterminator="\n")
+            rows.writeheader()
+            rows.writerows(records)
+            return text.getvalue().encode()
+        frame = pl.DataFrame({name: [r.get(name) for r in records] for name in names})
+        target = io.BytesIO()
+        frame.write_parquet(target) if form == "parquet" else frame.write_ipc_stream(target)
+        return target.getvalue()
+
+    return to_bytes

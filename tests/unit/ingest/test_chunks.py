@@ -1,0 +1,251 @@
+"""Files cut into chunks: whole lines, the same edges every time, numbers that count through."""
+
+import csv
+import gzip
+import json
+
+import polars as pl
+import pytest
+import zstandard
+
+from openengagement.errors import UnsupportedBody
+from openengagement.ingest import chunks
+from openengagement.ingest.chunks import read_chunks
+from openengagement.ingest.formats import Format
+from openengagement.ingest.intake import read_batch
+from openengagement.ingest.rows import EVENTS
+
+PACK = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
+
+
+@pytest.fixture(params=[7, 300, 10**6], ids="{}B".format)
+def chunk_bytes(request, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", request.param)
+    return request.param
+
+
+@pytest.fixture
+def store(tmp_path):
+    def to_file(name, data):
+        path = tmp_path / name
+        path.write_bytes(data)
+        return path
+
+    return to_file
+
+
+def ids_of(path):
+    """The file's id column by line number, as a load sees it, and the lines that were refused."""
+    seen, refused = {}, {}
+    for chunk in read_chunks(path):
+        intake = read_batch(
+            chunk.body, chunk.form, kind=EVENTS, lines_max=10**9, latest_s=1_795_342_500
+        )
+        for line, tweet_id in intake.rows.select("line", "tweet_id").rows():
+            assert line + chunk.lines_before not in seen
+            seen[line + chunk.lines_before] = tweet_id
+        for line, reason in intake.rejected.select("line", "reason").rows():
+            assert line + chunk.lines_before not in refused
+            refused[line + chunk.lines_before] = reason
+    return seen, refused
+
+
+def ndjson_lines(count, *, bad=()):
+    for at in range(1, count + 1):
+        row = {"tweet_id": str(at), "type": "replies", "at": "2026-01-01T00:00:00Z"}
+        yield "{oops" if at in bad else json.dumps(row)
+
+
+def csv_lines(count, *, bad=()):
+    yield "at,note,tweet_id,type"
+    for at in range(1, count + 1):
+        yield f'2026-01-01T00:00:00Z,"n, {at}",{0 if at in bad else at},replies'
+
+
+@pytest.mark.parametrize("suffix", PACK)
+@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
+@pytest.mark.parametrize("end", [True, False], ids=["newline", "no last newline"])
+def test_ndjson(store, chunk_bytes, suffix, newline, end):
+    text = newline.join(ndjson_lines(40, bad={1, 17, 40})) + (newline if end else "")
+    path = store("e.ndjson" + suffix, PACK[suffix](text.encode()))
+
+    seen, refused = ids_of(path)
+
+    assert refused == dict.fromkeys((1, 17, 40), "malformed")
+    assert seen == {at: at for at in range(1, 41) if at not in refused}
+
+
+@pytest.mark.parametrize("suffix", PACK)
+@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
+@pytest.mark.parametrize("end", [True, False], ids=["newline", "no last newline"])
+def test_csv_repeats_its_header(store, chunk_bytes, suffix, newline, end):
+    """Line 1 of the file is the header, so the first event stands on line 2."""
+    text = newline.join(csv_lines(40, bad={1, 17, 40})) + (newline if end else "")
+    path = store("e.csv" + suffix, PACK[suffix](text.encode()))
+
+    seen, refused = ids_of(path)
+
+    assert refused == dict.fromkeys((2, 18, 41), "invalid_id")
+    assert seen == {at + 1: at for at in range(1, 41) if at + 1 not in refused}
+
+
+def test_blank_lines_count_as_lines(store, chunk_bytes):
+    text = "\n\n" + "\n\n".join(ndjson_lines(20)) + "\n\n\n"
+
+    seen, refused = ids_of(store("e.jsonl", text.encode()))
+
+    assert (seen, refused) == ({2 * at + 1: at for at in range(1, 21)}, {})
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+def test_cells_that_span_lines(tmp_path, monkeypatch, quoting):
+    """A chunk must not end inside a quoted cell: both halves would be broken records."""
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 100)
+    path = tmp_path / "e.csv"
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file, quoting=quoting, lineterminator="\n")
+        rows.writerow(["note", "tweet_id", "type", "at"])
+        for at in range(1, 41):
+            rows.writerow([f"one\ntwo\n{at}", at, "replies", "2026-01-01T00:00:00Z"])
+
+    seen, refused = ids_of(path)
+
+    assert refused == {}
+    assert sorted(seen.values()) == list(range(1, 41))
+
+
+@pytest.mark.parametrize("name", ["e.ndjson", "e.csv", "e.ndjson.gz", "e.csv.zst"])
+def test_edges_are_the_same_every_time(store, monkeypatch, name):
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 1000)
+    lines = csv_lines(500) if "csv" in name else ndjson_lines(500)
+    suffix = name.removeprefix("e.ndjson").removeprefix("e.csv")
+    path = store(name, PACK[suffix]("\n".join(lines).encode()))
+
+    first, second = (
+        [(chunk.key(), chunk.lines_before) for chunk in read_chunks(path)] for _ in range(2)
+    )
+
+    assert first == second
+    assert len({key for key, _ in first}) == len(first) > 10
+
+
+def test_the_same_lines_packed_or_not_have_the_same_keys(store, monkeypatch):
+    """So a file that was loaded plain and comes again as .gz counts once."""
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 500)
+    data = "\n".join(ndjson_lines(100)).encode()
+    keys = [
+        [chunk.key() for chunk in read_chunks(store("e.ndjson" + suffix, pack(data)))]
+        for suffix, pack in PACK.items()
+    ]
+
+    assert keys[0] == keys[1] == keys[2]
+
+
+def test_equal_chunks_of_one_file_are_told_apart(store, monkeypatch):
+    """A file may hold the same lines again and again: each of them counts."""
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 50)
+    line = next(ndjson_lines(1)) + "\n"
+    path = store("e.ndjson", (line * 30).encode())
+
+    keys = [chunk.key() for chunk in read_chunks(path)]
+
+    assert len(set(keys)) == len(keys) > 10
+    assert len(ids_of(path)[0]) == 30
+
+
+def test_a_line_longer_than_a_chunk(store, chunk_bytes):
+    text = "".join(
+        json.dumps(json.loads(line) | {"note": "x" * 5000}) + "\n" for line in ndjson_lines(5)
+    )
+
+    assert len(ids_of(store("e.ndjson", text.encode()))[0]) == 5
+
+
+@pytest.mark.parametrize("data", [b"", b"\n", b"\n\n  \n"])
+@pytest.mark.parametrize("name", ["e.ndjson", "e.jsonl"])
+def test_nothing(store, chunk_bytes, name, data):
+    assert ids_of(store(name, data)) == ({}, {})
+
+
+def test_a_csv_header_alone(store, chunk_bytes):
+    assert ids_of(store("e.csv", b"tweet_id,type,at\n")) == ({}, {})
+
+
+@pytest.mark.parametrize("size", [1, 7, 40, 100])
+def test_parquet_in_slices(tmp_path, monkeypatch, size):
+    monkeypatch.setattr(chunks, "CHUNK_ROWS", size)
+    path = tmp_path / "e.parquet"
+    pl.DataFrame(
+        {
+            "tweet_id": [0 if at == 17 else at for at in range(1, 41)],
+            "type": "replies",
+            "at": "2026-01-01T00:00:00Z",
+        }
+    ).write_parquet(path)
+
+    seen, refused = ids_of(path)
+
+    assert refused == {17: "invalid_id"}
+    assert seen == {at: at for at in range(1, 41) if at != 17}
+    keys = [[chunk.key() for chunk in read_chunks(path)] for _ in range(2)]
+    assert keys[0] == keys[1]
+    assert len(set(keys[0])) == len(keys[0])
+
+
+def test_progress_reaches_the_files_size(store, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 300)
+    for suffix, pack in PACK.items():
+        path = store("e.ndjson" + suffix, pack("\n".join(ndjson_lines(200)).encode()))
+        read = [chunk.read_bytes for chunk in read_chunks(path)]
+        assert read == sorted(read)
+        assert read[-1] == path.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("a.ndjson", "NDJSON"),
+        ("a.jsonl", "NDJSON"),
+        ("a.b.JSONL", "NDJSON"),
+        ("a.csv.gz", "CSV"),
+        ("a.json.zst", "JSON"),
+    ],
+)
+def test_the_format_is_in_the_name(store, name, form):
+    data = {"NDJSON": b"{}", "CSV": b"a\n1\n", "JSON": b"[{}]"}[form]
+    path = store(name, PACK["." + name.rpartition(".")[2]](data) if form != "NDJSON" else data)
+
+    assert [chunk.form for chunk in read_chunks(path)] == [Format[form]]
+
+
+@pytest.mark.parametrize("name", ["events", "events.txt", "events.gz", "events.xls", ".ndjson"])
+def test_other_names(store, name):
+    with pytest.raises(UnsupportedBody, match=r"\.ndjson"):
+        list(read_chunks(store(name, b"{}")))
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+@pytest.mark.parametrize("keep", [0.5, 0.9, -1])
+def test_packed_data_cut_short_is_an_error(store, suffix, keep):
+    """What is missing must not be taken for the end: the operator would believe all was loaded."""
+    whole = PACK[suffix]("\n".join(ndjson_lines(5000)).encode())
+    cut = whole[:keep] if isinstance(keep, int) else whole[: int(len(whole) * keep)]
+
+    with pytest.raises((EOFError, OSError, zstandard.ZstdError)):
+        list(read_chunks(store("e.ndjson" + suffix, cut)))
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_several_members(store, suffix):
+    """What `cat a.gz b.gz` makes."""
+    lines = [line + "\n" for line in ndjson_lines(30)]
+    parts = ["".join(lines[:10]), "".join(lines[10:11]), "".join(lines[11:])]
+    path = store("e.ndjson" + suffix, b"".join(PACK[suffix](part.encode()) for part in parts))
+
+    assert ids_of(path) == ({at: at for at in range(1, 31)}, {})
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_packed_data_that_is_none(store, suffix):
+    with pytest.raises((OSError, zstandard.ZstdError)):
+        list(read_chunks(store("e.ndjson" + suffix, b"hello, this is no packed data at all")))

@@ -1,0 +1,283 @@
+"""The vectorised judgement of NDJSON against a slow, obvious one, line by line."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from openengagement.errors import BodyTooLarge, MalformedBody
+
+TYPES = {
+    "impressions",
+    "favorites",
+    "retweets",
+    "replies",
+    "quote_tweets",
+    "video_views",
+    "media_views",
+    "media_engagements",
+    "url_clicks",
+    "hashtag_clicks",
+    "detail_expands",
+    "permalink_clicks",
+    "app_install_attempts",
+    "app_opens",
+    "email_tweet",
+    "user_follows",
+    "user_profile_clicks",
+    "other_engagements",
+}
+NOW = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TIME = re.compile(
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d):(\d\d)(?:\.\d+)?(?:[Zz]|([+-])(\d\d):?(\d\d))", re.ASCII
+)
+WHOLE = re.compile(r"[+-]?[0-9]+", re.ASCII)
+
+
+# The reference
+
+
+def judge_line(line):
+    """None for a line that is none, a reason, or the typed row."""
+    try:
+        text = line.decode().strip(" \t\r\n")
+    except UnicodeDecodeError:
+        return "malformed"
+    if not text:
+        return None
+    try:
+        value = json.loads(text, parse_constant=refuse_constant)
+    except ValueError:
+        return "malformed"
+    return judge_value(value) if isinstance(value, dict) else "malformed"
+
+
+def refuse_constant(name):
+    raise ValueError(name)
+
+
+def judge_value(event):
+    if any(event.get(name) is None for name in ("tweet_id", "type", "at")):
+        return "missing_field"
+    tweet_id = whole_number(event["tweet_id"])
+    if tweet_id is None or not 0 < tweet_id < 2**63:
+        return "invalid_id"
+    if not isinstance(event["type"], str) or event["type"] not in TYPES:
+        return "unknown_type"
+    at_s = unix_seconds(event["at"])
+    if at_s is None or at_s < 0:
+        return "invalid_time"
+    if at_s > NOW.timestamp():
+        return "in_future"
+    count = 1 if event.get("count") is None else whole_number(event["count"])
+    if count is None or not -(10**9) <= count <= 10**9:
+        return "invalid_count"
+    promoted = event.get("promoted")
+    if promoted not in (None, "true", "True", "false", "False") and type(promoted) is not bool:
+        return "invalid_flag"
+    flag = promoted is True or promoted in ("true", "True")
+    return (tweet_id, event["type"], at_s // 3600, count, flag)
+
+
+def whole_number(value):
+    """A JSON number without a fraction, however it is written, or the digits of one in a string."""
+    if isinstance(value, str):
+        return int(value) if WHOLE.fullmatch(value) else None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return value if type(value) is int else None
+
+
+def unix_seconds(value):
+    match = TIME.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        return None
+    minute, second, sign, hours, minutes = match.groups()
+    try:
+        whole = datetime.fromisoformat(f"{minute}:00+00:00") - EPOCH
+    except ValueError:
+        return None
+    if int(second) > 60 or (sign and (int(hours) > 23 or int(minutes) > 59)):
+        return None
+    offset = timedelta(hours=int(hours), minutes=int(minutes)) if sign else timedelta()
+    return int((whole - (offset if sign == "+" else -offset)).total_seconds()) + int(second)
+
+
+# What is sent
+
+numbers = st.one_of(
+    st.integers(-(2**65), 2**65),
+    st.integers(-3, 3),
+    st.sampled_from([10**9, 10**9 + 1, 2**63 - 1, 2**63, -(10**9), -(10**9) - 1]),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from([1.0, 2.5, 1e3, -0.0, 1e15, 1e18]),
+)
+texts = st.text(st.characters(codec="utf-8"), max_size=12)
+anything = st.one_of(
+    st.none(),
+    st.booleans(),
+    numbers,
+    texts,
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(texts, st.integers(), max_size=2),
+)
+ids = st.one_of(
+    st.integers(1, 2**63 - 1),
+    st.integers(1, 2**63 - 1).map(str),
+    st.sampled_from(["0", "007", "-1", str(2**63), "5.0", "1e3", "", " 5", "x"]),
+)
+moments = st.datetimes(
+    datetime(1960, 1, 1),  # noqa: DTZ001
+    datetime(2030, 1, 1),  # noqa: DTZ001
+)
+zones = st.sampled_from(["Z", "Z", "Z", "z", "", "+02:00", "-05:30", "+0200", "+24:00", "UTC"])
+fractions = st.sampled_from(["", "", "", ".5", ".000001", ".123456789", ".", ",5"])
+times = st.one_of(
+    st.builds(lambda at, f, z: at.strftime("%Y-%m-%dT%H:%M:%S") + f + z, moments, fractions, zones),
+    st.sampled_from(
+        [
+            "2016-12-31T23:59:60Z",
+            "2026-11-22T10:15:00Z",
+            "2026-11-22T10:15:01Z",
+            "2026-02-29T00:00:00Z",
+            "9999-12-31T23:59:59Z",
+            "0001-01-01T00:00:00Z",
+            "2026-01-01",
+            "2026-01-01T00:00:00",
+        ]
+    ),
+)
+counts = st.one_of(numbers, numbers.map(str), st.sampled_from(["+5", "-0", "1.0", "1e3", ""]))
+flags = st.one_of(st.booleans(), st.sampled_from(["true", "false", "True", "TRUE", "", 0, 1]))
+good = st.fixed_dictionaries(
+    {
+        "tweet_id": st.integers(1, 2**63 - 1).map(str),
+        "type": st.sampled_from(sorted(TYPES)),
+        "at": st.just("2026-01-01T00:30:00Z"),
+    },
+    optional={"count": st.integers(-5, 5), "promoted": st.booleans()},
+)
+odd = st.fixed_dictionaries(
+    {},
+    optional={
+        "tweet_id": ids | anything,
+        "type": st.sampled_from([*sorted(TYPES), "engagements", "x"]) | anything,
+        "at": times | anything,
+        "count": counts | anything,
+        "promoted": flags | anything,
+        "note": anything,
+    },
+)
+mixed = st.builds(lambda whole, part: {**whole, **part}, good, odd)
+objects = st.one_of(good, mixed, odd).map(lambda event: json.dumps(event).encode())
+ascii_or_not = st.one_of(
+    objects,
+    st.builds(lambda event: json.dumps(event, ensure_ascii=False).encode(), mixed),
+)
+
+
+@st.composite
+def damaged(draw):
+    """An object with a few of its bytes dropped, doubled or changed, but still one line."""
+    line = bytearray(draw(objects))
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, len(line) - 1)) if line else 0
+        change = draw(st.sampled_from(["drop", "double", "change", "insert"]))
+        byte = draw(st.sampled_from(b'{}[]",:\\0159eE.+-tfn u\x00\x1f\x7f\xc3\xff'))
+        if change == "drop":
+            del line[at : at + 1]
+        elif change == "double":
+            line[at:at] = line[at : at + 1]
+        elif change == "insert":
+            line.insert(at, byte)
+        elif line:
+            line[at] = byte
+    return bytes(line)
+
+
+others = st.one_of(
+    st.sampled_from(
+        [b"", b" ", b"\t", b"null", b"5", b'"x"', b"[]", b"{}", b"{", b"true", b"[{}]"]
+    ),
+    st.binary(max_size=8).map(lambda data: data.replace(b"\n", b"")),
+    st.builds(lambda pad, line: pad + line + pad, st.sampled_from([b" ", b"\t", b""]), objects),
+)
+lines = st.one_of(ascii_or_not, ascii_or_not, damaged(), others)
+bodies = st.lists(lines, max_size=10)
+newlines = st.sampled_from([b"\n", b"\n", b"\r\n"])
+
+
+def is_left_open(line):
+    """Whether JSON itself does not say what a line means, or only a parser's own bounds do.
+
+    A name given twice, half a surrogate pair, and numbers longer than any parser of ours reads.
+    """
+    names = re.findall(rb'"(?:tweet_id|type|at|count|promoted|note)"\s*:', line)
+    twice = len(names) != len(set(names))
+    return twice or b"\\u" in line.lower() or re.search(rb"[0-9]{19}|[eE][+-]?[0-9]{3}", line)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@given(bodies, newlines, st.booleans())
+@example([b"null", b"{}"], b"\n", False)
+@example([b'{"tweet_id":"1"}', b""], b"\r\n", False)
+def test_the_columns_judge_like_the_lines(read, body, newline, ends):
+    body = [line for line in body if not is_left_open(line)]
+    expected = list(map(judge_line, body))
+
+    intake = read(newline.join(body) + (newline if ends else b""))
+
+    seen = {line: tuple(row) for line, *row in intake.rows.rows()}
+    seen |= dict(intake.rejected.select("line", "reason").rows())
+    assert seen == {
+        at: verdict for at, verdict in enumerate(expected, start=1) if verdict is not None
+    }
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@given(bodies, newlines)
+def test_a_body_takes_what_its_lines_take_alone(read, body, newline):
+    """Nothing is left open here: whatever a line means, it means it in any company."""
+    alone = {}
+    for at, line in enumerate(body, start=1):
+        one = read(line)
+        assert one.rows.height + one.rejected.height <= 1
+        for _, *verdict in one.rows.rows() + one.rejected.rows():
+            alone[at] = tuple(verdict)
+
+    together = read(newline.join(body))
+
+    seen = {line: tuple(row) for line, *row in together.rows.rows()}
+    seen |= {line: tuple(rest) for line, *rest in together.rejected.rows()}
+    assert seen == alone
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.binary(max_size=200), st.sampled_from(["ndjson", "json", "csv", "parquet", "arrow"]))
+def test_any_bytes_are_taken_or_refused(read, body, form):
+    """Nothing but an error with a reason comes out, whatever goes in."""
+    try:
+        intake = read(body, form)
+    except (MalformedBody, BodyTooLarge):
+        return
+    assert intake.rejected.null_count().sum_horizontal().item() == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "verdict"),
+    [
+        (b"", None),
+        (b"{", "malformed"),
+        (b'{"tweet_id":"5","type":"likes","at":"x"}', "unknown_type"),
+        (
+            b'{"tweet_id":5,"type":"replies","at":"2026-01-01T02:30:00+02:00","count":-2}',
+            (5, "replies", 490_896, -2, False),
+        ),
+    ],
+)
+def test_the_reference_itself(line, verdict):
+    assert judge_line(line) == verdict

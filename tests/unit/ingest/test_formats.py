@@ -1,0 +1,248 @@
+"""NDJSON and JSON bodies: which lines are rows, which are not, and what they are numbered."""
+
+import json
+
+import pytest
+
+from openengagement.errors import BodyTooLarge, MalformedBody, UnsupportedBody
+from openengagement.ingest.formats import Format, detect_format
+
+GOOD = '{"tweet_id":"5","type":"favorites","at":"2026-01-01T00:30:00Z"}'
+ZERO_ID = GOOD.replace('"5"', '"0"')
+DEEP = 10_000
+
+
+def lines_of(intake):
+    """Good lines, and bad ones with their reason."""
+    return (
+        intake.rows.get_column("line").to_list(),
+        intake.rejected.select("line", "reason").rows(),
+    )
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
+@pytest.mark.parametrize("end", ["", "newline", "blank lines"])
+def test_lines_are_numbered_as_they_stand(read, newline, end):
+    lines = [GOOD, "", ZERO_ID, "  ", GOOD, "{", "\t", GOOD]
+    tail = {"": "", "newline": newline, "blank lines": newline * 3}[end]
+
+    intake = read(newline.join(lines) + tail)
+
+    assert lines_of(intake) == ([1, 5, 8], [(3, "invalid_id"), (6, "malformed")])
+
+
+@pytest.mark.parametrize("body", ["", "\n", "\n\n\n", " ", "\r\n", "\t\n "])
+def test_nothing_is_a_batch_of_nothing(read, body):
+    assert lines_of(read(body)) == ([], [])
+
+
+MALFORMED = {
+    "cut short": GOOD[:-1],
+    "cut in a string": GOOD[:-3],
+    "two on a line": GOOD + GOOD,
+    "two on a line with a space": f"{GOOD} {GOOD}",
+    "trailing comma": GOOD + ",",
+    "comma inside": GOOD[:-1] + ",}",
+    "comment": GOOD + "//",
+    "single quotes": GOOD.replace('"', "'"),
+    "bare words": "tweet_id: 5",
+    "an array": f"[{GOOD}]",
+    "null": "null",
+    "true": "true",
+    "a number": "5",
+    "a string": '"5"',
+    "NaN": GOOD[:-1] + ',"x":NaN}',
+    "leading zero": GOOD[:-1] + ',"count":05}',
+    "plus sign": GOOD[:-1] + ',"count":+5}',
+    "a number of 10,000 digits": GOOD[:-1] + ',"count":' + "1" * 10_000 + "}",
+    "an exponent past all floats": GOOD[:-1] + ',"x":1e999}',
+    "a raw tab in a string": GOOD[:-1] + ',"x":"a\tb"}',
+    "a bad escape": GOOD[:-1] + ',"x":"\\q"}',
+    "half a unicode escape": GOOD[:-1] + ',"x":"\\u12"}',
+    "NUL": "\0",
+    "NUL after it": GOOD + "\0",
+    "NUL in a string": GOOD[:-1] + ',"x":"\0"}',
+    "a byte order mark": "\ufeff" + GOOD,
+    "deep arrays": GOOD[:-1] + ',"x":' + "[" * DEEP + "]" * DEEP + "}",
+    "deep objects": GOOD[:-1] + ',"x":' + '{"a":' * DEEP + "1" + "}" * DEEP + "}",
+    "deep and never closed": '{"x":' + "[" * DEEP + "}",
+    "deep in a field": '{"tweet_id":' + "[" * DEEP + "]" * DEEP + "}",
+}
+
+
+@pytest.mark.parametrize("text", MALFORMED.values(), ids=MALFORMED)
+def test_lines_that_are_no_object(read, text):
+    """Alone, and among others, which all keep their verdicts."""
+    assert lines_of(read(text)) == ([], [(1, "malformed")])
+    among = lines_of(read(f"{GOOD}\n{text}\n{ZERO_ID}\n{text}\n{GOOD}\n"))
+    assert among == ([1, 5], [(2, "malformed"), (3, "invalid_id"), (4, "malformed")])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\x80", b"\xf5\x80\x80\x80"],
+    ids=["no such byte", "cut short", "surrogate", "overlong", "past unicode"],
+)
+def test_a_line_that_is_not_utf_8(read, data):
+    bad = GOOD[:-1].encode() + b',"x":"' + data + b'"}'
+    body = b"\n".join([GOOD.encode(), bad, GOOD.encode()])
+
+    assert lines_of(read(body)) == ([1, 3], [(2, "malformed")])
+    assert lines_of(read(bad)) == ([], [(1, "malformed")])
+
+
+def test_a_million_brackets(read):
+    body = '{"x":' + "[" * 1_000_000 + "}"
+
+    assert lines_of(read(body)) == ([], [(1, "malformed")])
+
+
+@pytest.mark.parametrize("escape", ["\\ud800", "\\udc00\\ud800", "a\\udfff"])
+def test_half_of_a_surrogate_pair(read, escape):
+    """No text, so no type and no name; in a field that we do not read it harms nobody."""
+    typed = GOOD.replace("favorites", f"favorites{escape}")
+    beside = GOOD[:-1] + f',"note":"{escape}"}}'
+    intake = read(f"{typed}\n{GOOD}\n")
+    assert intake.rows.get_column("line").to_list() == [2]
+    assert intake.rejected.get_column("line").to_list() == [1]
+
+    assert read(f"{beside}\n{GOOD}\n").rejected.get_column("line").to_list() in ([], [1])
+
+
+@pytest.mark.parametrize("form", ["ndjson", "json"])
+def test_a_field_named_twice(read, form):
+    """JSON leaves open which one holds: here the first, alone or beside a broken line."""
+    twice = GOOD[:-1] + ',"tweet_id":"6"}'
+    body = f"[{twice}]" if form == "json" else twice
+
+    assert read(body, form).rows.get_column("tweet_id").to_list() == [5]
+    if form == "ndjson":
+        assert read(f"{twice}\n{{").rows.get_column("tweet_id").to_list() == [5]
+
+
+def test_unknown_fields_do_not_matter(read):
+    extra = '{"line":"x","TWEET_ID":"9","nested":{"a":[1,{"b":null}]},"list":[[]],' + GOOD[1:]
+
+    assert lines_of(read(f"{extra}\n{GOOD}")) == ([1, 2], [])
+
+
+@pytest.mark.parametrize("count", [9, 10, 11])
+@pytest.mark.parametrize("end", ["", "\n"], ids=["no last newline", "newline"])
+def test_lines_are_capped(read, count, end):
+    body = "\n".join([GOOD] * count) + end
+    if count <= 10:
+        assert read(body, lines_max=10).rows.height == count
+    else:
+        with pytest.raises(BodyTooLarge, match="10 lines"):
+            read(body, lines_max=10)
+
+
+@pytest.mark.parametrize("count", [10, 11])
+def test_elements_of_an_array_are_capped(read, count):
+    body = "[" + ",".join([GOOD] * count) + "]"
+    if count <= 10:
+        assert read(body, "json", lines_max=10).rows.height == count
+    else:
+        with pytest.raises(BodyTooLarge, match="10 lines"):
+            read(body, "json", lines_max=10)
+
+
+@pytest.mark.parametrize("indent", [None, 0, 2, "\t"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_elements_of_an_array_are_its_lines(read, indent, newline):
+    values = [json.loads(GOOD), json.loads(ZERO_ID), 5, json.loads(GOOD), None, [], "x", {}]
+    body = json.dumps(values, indent=indent).replace("\n", newline)
+
+    assert lines_of(read(body, "json")) == (
+        [1, 4],
+        [
+            (2, "invalid_id"),
+            (3, "malformed"),
+            (5, "malformed"),
+            (6, "malformed"),
+            (7, "malformed"),
+            (8, "missing_field"),
+        ],
+    )
+
+
+@pytest.mark.parametrize("body", ["[]", "[ ]", " [\n]\n "])
+def test_an_empty_array(read, body):
+    assert lines_of(read(body, "json")) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        " ",
+        "{}",
+        "null",
+        "5",
+        "[",
+        "]",
+        f"[{GOOD}",
+        f"[{GOOD},]",
+        f"[{GOOD}] x",
+        f"[{GOOD}{GOOD}]",
+        "[{]",
+        "[\0]",
+        "[" * DEEP + "]" * DEEP,
+        "[" * 1_000_000,
+        "[" + '{"a":' * DEEP + "1" + "}" * DEEP + "]",
+        "[\n" + "[" * DEEP + "]" * DEEP + "\n]",
+        "[" + "1" * 100_000,
+    ],
+)
+def test_bodies_that_are_no_array(read, body):
+    with pytest.raises(MalformedBody):
+        read(body, "json")
+
+
+def test_an_array_that_is_not_utf_8(read):
+    """Its strings are judged where they are read: that element alone, or the whole body."""
+    body = b'[{"type":"\xff"},' + GOOD.encode() + b"]"
+    try:
+        intake = read(body, "json")
+    except MalformedBody:
+        return
+    assert lines_of(intake) == ([2], [(1, "malformed")])
+
+
+def test_a_broken_body_says_little_of_its_values(read):
+    """What a parser quotes can be anything: the text stays short."""
+    with pytest.raises(MalformedBody) as refused:
+        read('["' + "x" * 100_000, "json")
+    assert len(str(refused.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "form"),
+    [
+        ("application/x-ndjson", b"[", "NDJSON"),
+        ("application/x-ndjson; charset=utf-8", b"x", "NDJSON"),
+        ("Application/X-NDJSON", b"x", "NDJSON"),
+        ("application/jsonl", b"", "NDJSON"),
+        ("application/json", b"[]", "JSON"),
+        ("application/json", b" \n[]", "JSON"),
+        ("application/json", b' \n{"a":1}\n', "NDJSON"),
+        ("text/csv", b"{", "CSV"),
+        ("text/csv;header=present", b"", "CSV"),
+        ("application/vnd.apache.parquet", b"", "PARQUET"),
+        ("application/vnd.apache.arrow.stream", b"", "ARROW"),
+        ("application/vnd.apache.arrow.file", b"", "ARROW"),
+        ("", b"PAR1...", "PARQUET"),
+        ("application/x-www-form-urlencoded", b"[1]", "JSON"),
+        ("application/octet-stream", b"ARROW1..", "ARROW"),
+        ("text/plain", b"\xff\xff\xff\xff..", "ARROW"),
+        ("text/plain", b'\r\n {"a"', "NDJSON"),
+    ],
+)
+def test_the_format_is_named_or_seen(content_type, body, form):
+    assert detect_format(content_type, body) is Format[form]
+
+
+@pytest.mark.parametrize("body", [b"", b"tweet_id,type", b"hello", b"\x00"])
+def test_an_unknown_format_is_told_what_there_is(body):
+    with pytest.raises(UnsupportedBody, match=r"text/csv.*parquet"):
+        detect_format("text/plain", body)

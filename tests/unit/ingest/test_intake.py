@@ -1,0 +1,84 @@
+"""What a producer is told of a batch, and what goes to the store."""
+
+import msgspec
+import pytest
+
+from openengagement.ingest.intake import describe, make_batch, repeat_of
+
+GOOD = '{"tweet_id":"5","type":"favorites","at":"2026-01-01T00:30:00Z"}'
+BAD = {
+    "invalid_id": GOOD.replace('"5"', '"x"'),
+    "malformed": "{",
+    "unknown_type": GOOD.replace("favorites", "likes"),
+}
+
+
+def test_all_are_counted_and_the_first_spelled_out(read):
+    """Whatever set a line aside, the parser or a rule, they come in the order of lines."""
+    order = ["unknown_type", "malformed", "invalid_id"] * 50
+    body = "\n".join(BAD[reason] for reason in order) + "\n" + GOOD
+
+    outcome = describe(read(body), listed_max=100)
+
+    assert (outcome.accepted, outcome.rejected) == (1, 150)
+    assert outcome.reasons == dict.fromkeys(sorted(BAD), 50)
+    told = [(each.line, each.reason) for each in outcome.rejections]
+    assert told == [(at + 1, order[at]) for at in range(100)]
+    assert all(each.detail for each in outcome.rejections)
+
+
+@pytest.mark.parametrize("listed_max", [0, 1, 10_000])
+def test_how_many_are_spelled_out(read, listed_max):
+    outcome = describe(read("{\n" * 20), listed_max=listed_max)
+
+    assert outcome.rejected == 20
+    assert len(outcome.rejections) == min(20, listed_max)
+
+
+def test_a_clean_batch(read):
+    outcome = describe(read(GOOD), listed_max=100)
+
+    assert msgspec.to_builtins(outcome) == {
+        "accepted": 1,
+        "rejected": 0,
+        "rejections": [],
+        "reasons": {},
+        "duplicate": False,
+    }
+
+
+def test_a_repeat_is_told_what_the_first_was_told(read):
+    intake = read(f"{GOOD}\n{{\n")
+    outcome = describe(intake, listed_max=100)
+    batch = make_batch(intake, outcome, body=b"body", key=b"key")
+
+    again = repeat_of(batch.outcome)
+
+    assert again == msgspec.structs.replace(outcome, duplicate=True)
+    assert batch.key == b"key"
+
+
+def test_the_digest_is_of_the_body(read):
+    intake = read(GOOD)
+    outcome = describe(intake, listed_max=100)
+    digests = [
+        make_batch(intake, outcome, body=body, key=None).digest for body in (b"a", b"b", b"a")
+    ]
+
+    assert digests[0] == digests[2] != digests[1]
+
+
+def test_only_good_rows_reach_the_store(read):
+    intake = read("\n".join([GOOD, *BAD.values(), GOOD]))
+
+    deltas = make_batch(intake, describe(intake, listed_max=0), body=b"", key=None).deltas
+
+    assert deltas.to_dicts() == [{"tweet_id": 5, "hour": 490_896, "engagements": 2, "favorites": 2}]
+
+
+def test_a_batch_of_nothing_good(read):
+    intake = read("{\n{\n")
+
+    batch = make_batch(intake, describe(intake, listed_max=0), body=b"", key=b"k")
+
+    assert batch.deltas.height == 0

@@ -1,0 +1,337 @@
+"""Loading files into a store: what counts, what is handed back, and what a second load does."""
+
+import gzip
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import polars as pl
+import pytest
+
+from openengagement.errors import ApiError, MalformedBody
+from openengagement.ingest import chunks
+from openengagement.ingest.loader import IN_FLIGHT_MAX, KINDS, Loader
+from openengagement.ingest.register import Registrar
+from openengagement.ingest.writer import BatchWriter
+from openengagement.registry.registry import Registry
+from openengagement.stores.sqlite import SqliteStore
+
+NOW_S = 1_795_342_500.0  # 2026-11-22T10:15:00Z
+HOUR = 490_896  # of 2026-01-01T00:00:00Z
+
+
+class Clock:
+    def __init__(self, at_s):
+        self.at_s = at_s
+
+    def now_s(self):
+        return self.at_s
+
+
+class Folder:
+    """A data folder with what a load needs."""
+
+    def __init__(self, path):
+        self.clock = Clock(NOW_S)
+        self.registry = Registry(path / "registry.sqlite3")
+        self.store = SqliteStore(
+            path / "counters.sqlite3", clock=self.clock, idempotency_keep_days=90
+        )
+        self.failures = []
+        self.writer = BatchWriter(
+            self.store, queue_max=IN_FLIGHT_MAX + 1, on_failure=self.failures.append
+        )
+
+    def load(self, path, kind="events", on_progress=lambda _read, _lines: None):
+        loader = Loader(
+            KINDS[kind],
+            registrar=Registrar(self.registry, self.store),
+            writer=self.writer,
+            now_s=self.clock.now_s,
+            future_max_s=300,
+        )
+        return loader.load(path, on_progress)
+
+    def totals(self, ids, name="replies"):
+        return self.store.read_totals(list(ids), [name])[:, 0].tolist()
+
+    def close(self):
+        self.writer.close()
+        self.store.close()
+        self.registry.close()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = Folder(tmp_path)
+    yield made
+    made.close()
+    assert made.failures == []
+
+
+def line(tweet_id, **changes):
+    whole = {"tweet_id": str(tweet_id), "type": "replies", "at": "2026-01-01T00:00:00Z", **changes}
+    return json.dumps(whole) + "\n"
+
+
+def rejected_lines(path):
+    aside = path.with_name(path.name + ".rejected.ndjson")
+    if not aside.exists():
+        return None
+    return [json.loads(text) for text in aside.read_text().splitlines()]
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 400)
+
+
+def test_events_count(folder, tmp_path, small_chunks):
+    path = tmp_path / "e.ndjson"
+    path.write_text("".join(line(at % 7 + 1, count=at) for at in range(100)))
+
+    loaded = folder.load(path)
+
+    assert (loaded.accepted, loaded.rejected, loaded.repeated) == (100, 0, 0)
+    sums = np.bincount(np.arange(100) % 7, weights=np.arange(100)).astype(int)
+    assert folder.totals(range(1, 8)) == sums.tolist()
+    assert rejected_lines(path) is None
+
+
+def test_a_second_load_counts_nothing(folder, tmp_path, small_chunks):
+    path = tmp_path / "e.ndjson"
+    path.write_text("".join(line(1) for _ in range(50)) + "{\n")
+
+    first, second = folder.load(path), folder.load(path)
+
+    assert (first.accepted, first.repeated) == (50, 0)
+    assert (second.accepted, second.repeated, second.rejected) == (50, 50, 1)
+    assert folder.totals([1]) == [50]
+
+
+def test_refused_lines_are_handed_back(folder, tmp_path, small_chunks):
+    bad = {
+        3: "{broken",
+        20: line("x").strip(),
+        21: line(1, type="likes").strip(),
+        40: line(1, at=None).strip(),
+    }
+    path = tmp_path / "e.ndjson"
+    path.write_text("".join(bad.get(at, line(1).strip()) + "\n" for at in range(1, 41)))
+
+    loaded = folder.load(path)
+
+    back = rejected_lines(path)
+    assert {entry["line"]: entry["row"] for entry in back} == bad
+    assert [entry["reason"] for entry in back] == [
+        "malformed",
+        "invalid_id",
+        "unknown_type",
+        "missing_field",
+    ]
+    assert all(entry["detail"] for entry in back)
+    assert (loaded.accepted, loaded.rejected) == (36, 4)
+    assert loaded.reasons == {
+        "malformed": 1,
+        "invalid_id": 1,
+        "unknown_type": 1,
+        "missing_field": 1,
+    }
+    assert folder.totals([1]) == [36]
+
+
+def test_refused_lines_of_csv_are_handed_back(folder, tmp_path, small_chunks):
+    good = "1,replies,2026-01-01T00:00:00Z"
+    lines = ["tweet_id,type,at", *[good] * 50]
+    lines[5], lines[33], lines[50] = "1,likes,x", "a,b,c,d", "0,replies,2026-01-01T00:00:00Z"
+    path = tmp_path / "e.csv"
+    path.write_bytes("\r\n".join(lines).encode())
+
+    folder.load(path)
+
+    back = rejected_lines(path)
+    assert [(entry["line"], entry["row"]) for entry in back] == [
+        (6, "1,likes,x"),
+        (34, "a,b,c,d"),
+        (51, "0,replies,2026-01-01T00:00:00Z"),
+    ]
+
+
+@pytest.mark.parametrize("form", ["json", "parquet", "arrow"])
+def test_refused_rows_of_other_formats_are_numbered(folder, tmp_path, monkeypatch, form):
+    monkeypatch.setattr(chunks, "CHUNK_ROWS", 4)
+    rows = [json.loads(line(0 if at in {3, 9} else at)) for at in range(1, 11)]
+    path = tmp_path / f"e.{form}"
+    if form == "json":
+        path.write_text(json.dumps(rows, indent=1))
+    elif form == "parquet":
+        pl.DataFrame(rows).write_parquet(path)
+    else:
+        pl.DataFrame(rows).write_ipc_stream(path)
+
+    loaded = folder.load(path)
+
+    assert [entry["line"] for entry in rejected_lines(path)] == [3, 9]
+    assert (loaded.accepted, loaded.rejected) == (8, 2)
+
+
+def test_lines_that_are_no_text_are_handed_back_readable(folder, tmp_path):
+    path = tmp_path / "e.ndjson"
+    path.write_bytes(b'{"tweet_id":"\xff\xfe"}\n' + line(1).encode())
+
+    folder.load(path)
+
+    assert rejected_lines(path)[0]["row"] == '{"tweet_id":"��"}'
+
+
+def test_a_clean_second_load_removes_the_old_list(folder, tmp_path):
+    path = tmp_path / "e.ndjson"
+    path.write_text("{\n")
+    folder.load(path)
+    assert rejected_lines(path)
+    path.write_text(line(1))
+    folder.load(path)
+
+    assert rejected_lines(path) is None
+
+
+def test_what_was_refused_for_its_time_counts_once_it_is_due(folder, tmp_path):
+    """A line that lay in the future at the first load must not be told accepted and not count."""
+    path = tmp_path / "e.ndjson"
+    path.write_text(line(1) + line(1, at="2026-11-22T12:00:00Z"))
+    first = folder.load(path)
+    assert (first.accepted, first.rejected) == (1, 1)
+
+    folder.clock.at_s += 86_400
+    second = folder.load(path)
+
+    counted = folder.totals([1])[0]
+    assert (second.accepted, counted) in {(2, 2), (1, 1)}, (
+        f"{second.accepted} lines were called accepted, {counted} count"
+    )
+
+
+def test_progress_is_told(folder, tmp_path, small_chunks):
+    path = tmp_path / "e.ndjson"
+    path.write_text("".join(line(1) for _ in range(100)) + "{\n")
+    told = []
+
+    folder.load(path, on_progress=lambda read, lines: told.append((read, lines)))
+
+    assert told == sorted(told)
+    assert told[-1] == (path.stat().st_size, 101)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("e.json", b"{"), ("e.parquet", b"hello"), ("e.arrow", b""), ("e.json", b"")],
+)
+def test_a_file_that_cannot_be_read(folder, tmp_path, name, data):
+    path = tmp_path / name
+    path.write_bytes(data)
+
+    with pytest.raises(MalformedBody):
+        folder.load(path)
+
+
+def test_an_unknown_name(folder, tmp_path):
+    path = tmp_path / "e.txt"
+    path.write_text(line(1))
+
+    with pytest.raises(ApiError, match=r"\.ndjson"):
+        folder.load(path)
+
+
+def test_the_good_chunks_before_a_broken_end_count_once(folder, tmp_path, small_chunks):
+    """A packed file that is cut short: what was read counts, and again with the whole file once."""
+    whole = gzip.compress(
+        "".join(line(at % 3 + 1, note=f"{at * 7919 % 104_729:x}") for at in range(600)).encode()
+    )
+    path = tmp_path / "e.ndjson.gz"
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises((EOFError, OSError)):
+        folder.load(path)
+    path.write_bytes(whole)
+    loaded = folder.load(path)
+
+    assert loaded.accepted == 600
+    assert loaded.repeated > 0
+    assert sum(folder.totals([1, 2, 3])) == 600
+
+
+def test_two_loads_of_one_file_at_once(tmp_path, small_chunks):
+    """In one process or two: each chunk counts once."""
+    folders = [Folder(tmp_path), Folder(tmp_path)]
+    path = tmp_path / "e.ndjson"
+    path.write_text("".join(line(1) for _ in range(300)))
+    barrier = threading.Barrier(2)
+
+    def load(folder):
+        barrier.wait()
+        return folder.load(path)
+
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            loaded = list(pool.map(load, folders))
+        assert [each.accepted for each in loaded] == [300, 300]
+        assert sum(each.repeated for each in loaded) == 300
+        assert folders[0].totals([1]) == [300]
+    finally:
+        for folder in folders:
+            folder.close()
+
+
+# Accounts and Tweets
+
+
+def test_accounts(folder, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "id,screen_name,protected\n1,ana,false\n2,Ben,true\n3,ANA,false\n4,no good,false\n1,ann,\n"
+    )
+
+    loaded = folder.load(path, "accounts")
+
+    assert (loaded.accepted, loaded.rejected) == (3, 2)
+    assert loaded.reasons == {"name_taken": 1, "invalid_name": 1}
+    assert [entry["line"] for entry in rejected_lines(path)] == [4, 5]
+    assert "account 1" in rejected_lines(path)[0]["detail"]
+    assert folder.registry.find_account("ann").id == 1
+    assert folder.registry.find_account("BEN").protected
+    assert folder.registry.read_account(3) is None
+
+
+def test_tweets(folder, tmp_path):
+    (tmp_path / "a.ndjson").write_text('{"id":1,"screen_name":"ana"}\n')
+    folder.load(tmp_path / "a.ndjson", "accounts")
+    path = tmp_path / "t.ndjson"
+    path.write_text(
+        '{"id":"10","author_id":"1","created_at":"2026-01-01T00:00:00Z","video_id":"7"}\n'
+        '{"id":"11","author_id":"2","created_at":"2026-01-01T00:00:00Z"}\n'
+        '{"id":"12","author_id":"2"}\n'
+        '{"id":"13"}\n'
+        '{"id":"10","author_id":"1","created_at":"2026-01-02T00:00:00Z","deleted":true}\n'
+    )
+
+    loaded = folder.load(path, "tweets")
+
+    assert (loaded.accepted, loaded.rejected, loaded.unknown_authors) == (4, 1, 1)
+    tweets = folder.store.read_tweets([10, 11, 12, 13])
+    assert set(tweets) == {10, 11, 12}
+    assert (tweets[10].created_at_s, tweets[10].deleted) == (1_767_312_000, True)
+    assert tweets[12].created_at_s == 1_288_834_974
+
+
+@pytest.mark.parametrize("kind", ["accounts", "tweets"])
+def test_upserts_again_change_nothing(folder, tmp_path, kind, small_chunks):
+    path = tmp_path / "rows.ndjson"
+    names = {"accounts": "screen_name", "tweets": "author_id"}
+    path.write_text(
+        "".join(json.dumps({"id": at, names[kind]: str(at)}) + "\n" for at in range(1, 60))
+    )
+
+    first, second = folder.load(path, kind), folder.load(path, kind)
+
+    assert first.accepted == second.accepted == 59
+    assert first.rejected == second.rejected == 0

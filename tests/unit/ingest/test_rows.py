@@ -1,0 +1,449 @@
+"""What makes a row acceptable, and the reason for each refusal, rule by rule."""
+
+import json
+
+import pytest
+
+from openengagement.engagement.types import EVENT_TYPES
+from openengagement.ingest.rows import DropReason
+
+ID_MAX = 2**63 - 1
+HOUR = 490_896  # of 2026-01-01T00:30:00Z, since 1970
+
+
+@pytest.fixture
+def judge_event(read, event):
+    """One event as NDJSON: its typed row without the line number, or the reason it was refused."""
+
+    def outcome(**changes):
+        intake = read(json.dumps(event(**changes)))
+        assert intake.rows.height + intake.rejected.height == 1
+        if intake.rows.height:
+            return intake.rows.row(0)[1:]
+        line, reason, detail = intake.rejected.row(0)
+        assert line == 1
+        assert detail
+        return reason
+
+    return outcome
+
+
+def test_a_good_event_is_typed(judge_event):
+    assert judge_event() == (5, "favorites", HOUR, 1, False)
+
+
+@pytest.mark.parametrize("name", EVENT_TYPES)
+def test_every_type(judge_event, name):
+    assert judge_event(type=name)[1] == name
+
+
+@pytest.mark.parametrize(
+    "name", ["engagements", "media_clicks", "Favorites", " favorites", "favorites ", "", "like", 5]
+)
+def test_types_refused(judge_event, name):
+    assert judge_event(type=name) == "unknown_type"
+
+
+def test_the_derived_type_is_told_apart(read, event):
+    detail = read(json.dumps(event(type="engagements"))).rejected.row(0)[2]
+
+    assert "derived" in detail
+
+
+@pytest.mark.parametrize("field", ["tweet_id", "type", "at"])
+@pytest.mark.parametrize("value", [None, ...], ids=["null", "absent"])
+def test_fields_that_must_be_there(judge_event, field, value):
+    assert judge_event(**{field: value}) == "missing_field"
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (1, 1),
+        ("1", 1),
+        (ID_MAX, ID_MAX),
+        (str(ID_MAX), ID_MAX),
+        ("007", 7),
+        ("0000000000000000000000000007", 7),
+    ],
+)
+def test_ids(judge_event, value, number):
+    assert judge_event(tweet_id=value)[0] == number
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        0,
+        "0",
+        "000",
+        -1,
+        "-1",
+        2**63,
+        str(2**63),
+        2**64,
+        str(2**64 + 5),
+        10**30,
+        "9" * 60,
+        5.5,
+        "5.0",
+        "1e3",
+        "0x5",
+        "1_0",
+        "٣",
+        "",
+        " 5",
+        "5 ",
+        "abc",
+        True,
+        [5],
+        {"id": 5},
+        "5\x00",
+    ],
+)
+def test_ids_refused(judge_event, value):
+    assert judge_event(tweet_id=value) == "invalid_id"
+
+
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [
+        (..., 1),
+        (None, 1),
+        (0, 0),
+        (1, 1),
+        (-1, -1),
+        ("-1", -1),
+        ("12", 12),
+        ("+5", 5),
+        ("007", 7),
+        (1.0, 1),
+        (1e3, 1000),
+        (10**9, 10**9),
+        (-(10**9), -(10**9)),
+    ],
+)
+def test_counts(judge_event, value, count):
+    assert judge_event(count=value)[3] == count
+
+
+@pytest.mark.parametrize("text", ["1e3", "1E3", "1000.0", "10.00e2"])
+def test_a_count_is_the_number_however_json_writes_it(read, event, text):
+    body = json.dumps(event(count="?")).replace('"?"', text)
+
+    assert read(body).rows.get_column("count").to_list() == [1000]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        10**9 + 1,
+        -(10**9) - 1,
+        2**63,
+        -(2**63),
+        -(2**64),
+        10**30,
+        1.5,
+        -0.5,
+        1e10,
+        "1.0",
+        "1.5",
+        "1e3",
+        "",
+        " 1",
+        "1 ",
+        "--1",
+        "one",
+        True,
+        [1],
+        {"n": 1},
+    ],
+)
+def test_counts_refused(judge_event, value):
+    assert judge_event(count=value) == "invalid_count"
+
+
+@pytest.mark.parametrize(
+    ("value", "hour"),
+    [
+        ("2026-01-01T00:00:00Z", HOUR),
+        ("2026-01-01T00:59:59Z", HOUR),
+        ("2026-01-01T01:00:00Z", HOUR + 1),
+        ("2026-01-01T00:00:00z", HOUR),
+        ("2026-01-01T00:59:59.999999999Z", HOUR),
+        ("2026-01-01T00:59:59.9999999999999Z", HOUR),
+        ("2026-01-01T00:00:00.0Z", HOUR),
+        ("2026-01-01T00:00:00+00:00", HOUR),
+        ("2026-01-01T00:00:00-00:00", HOUR),
+        ("2026-01-01T02:00:00+02:00", HOUR),
+        ("2025-12-31T19:00:00-05:00", HOUR),
+        ("2026-01-01T05:30:00.25+05:30", HOUR),
+        ("2026-01-01T00:00:00+0200", HOUR - 2),
+        ("2025-12-31T23:59:59.5-00:01", HOUR),
+        ("2026-01-01T23:59:00+23:59", HOUR),
+        ("2024-02-29T12:00:00Z", 474_780),
+        ("1970-01-01T00:00:00Z", 0),
+        ("1970-01-01T00:00:00+00:00", 0),
+        ("2026-11-22T10:15:00Z", 498_706),
+        ("2026-11-22T12:15:00+02:00", 498_706),
+        # A leap second has the same Unix time as the second after it.
+        ("2016-12-31T23:59:60Z", 412_008),
+    ],
+)
+def test_times(judge_event, value, hour):
+    assert judge_event(at=value)[2] == hour
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "2026-01-01",
+        "2026-01-01T00:00:00",
+        "2026-01-01T00:00:00.5",
+        "2026-01-01 00:00:00",
+        "2026-01-01T00:00Z",
+        "2026-01-01T24:00:00Z",
+        "2026-01-01T00:60:00Z",
+        "2026-01-01T00:00:61Z",
+        "2026-02-29T00:00:00Z",
+        "2026-13-01T00:00:00Z",
+        "2026-00-01T00:00:00Z",
+        "2026-01-01T00:00:00+24:00",
+        "2026-01-01T00:00:00+00:60",
+        "2026-01-01T00:00:00+2",
+        "2026-01-01T00:00:00ZZ",
+        "2026-01-01T00:00:00Z ",
+        "2026-01-01T00:00:00UTC",
+        "2026-01-01T00:00:00,5Z",
+        "2026-01-01T00:00:00.Z",
+        "0001-01-01T00:00:00Z",
+        "0000-01-01T00:00:00Z",
+        "-2026-01-01T00:00:00Z",
+        "02026-01-01T00:00:00Z",
+        "1969-12-31T23:59:59Z",
+        "1969-12-31T23:59:59.5Z",
+        "1970-01-01T00:00:00+00:01",
+        "٢٠٢٦-01-01T00:00:00Z",
+        1767225600,
+        1767225600.5,
+        True,
+        ["2026-01-01T00:00:00Z"],
+    ],
+)
+def test_times_that_do_not_exist(judge_event, value):
+    assert judge_event(at=value) == "invalid_time"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2026-1-2T3:4:5Z",
+        "2026- 1-02T03:04:05Z",
+        " 2026-01-01T00:00:00Z",
+        "+2026-01-01T00:00:00Z",
+        "+12026-01-01T00:00:00Z",
+        "2026-01-01T00:00:00\N{MINUS SIGN}02:00",
+        "2026-01-01T00:00:00 Z",
+        "2026-01-01T00:00:00 +02:00",
+        "2026-01-01T00:00:00.5 +02:00",
+    ],
+)
+def test_times_refused(judge_event, value):
+    """What a lenient parser would read, but RFC 3339 does not know."""
+    assert judge_event(at=value) == "invalid_time"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["2026-11-22T10:15:01Z", "2026-11-22T10:16:00+00:00", "9999-12-31T23:59:59Z"],
+)
+def test_times_in_the_future(judge_event, value):
+    assert judge_event(at=value) == "in_future"
+
+
+@pytest.mark.parametrize(
+    ("value", "promoted"),
+    [
+        (..., False),
+        (None, False),
+        (True, True),
+        (False, False),
+        ("true", True),
+        ("false", False),
+        ("True", True),
+        ("False", False),
+    ],
+)
+def test_flags(judge_event, value, promoted):
+    assert judge_event(promoted=value)[4] is promoted
+
+
+@pytest.mark.parametrize("value", ["", "TRUE", "yes", "1", "0", 0, 1, 1.0, [True], " true"])
+def test_flags_refused(judge_event, value):
+    assert judge_event(promoted=value) == "invalid_flag"
+
+
+def test_the_first_fault_names_the_reason(judge_event):
+    faults = {"tweet_id": 0, "type": "x", "at": "x", "count": "x", "promoted": "x"}
+    good = {"tweet_id": 1, "type": "replies", "at": "2026-01-01T00:00:00Z", "count": 1}
+
+    seen = []
+    for field in faults:
+        seen.append(judge_event(**faults))
+        faults[field] = good.get(field, True)
+
+    assert seen == [
+        "invalid_id",
+        "unknown_type",
+        "invalid_time",
+        "invalid_count",
+        "invalid_flag",
+    ]
+
+
+def test_details_are_short(read, event):
+    body = json.dumps(event(tweet_id="x" * 100_000))
+
+    assert len(read(body).rejected.row(0)[2]) < 200
+
+
+# Tweets
+
+
+def tweet(**changes):
+    whole = {"id": "5", "author_id": "7", "created_at": "2026-01-01T00:00:00Z", **changes}
+    return json.dumps({name: value for name, value in whole.items() if value is not ...})
+
+
+@pytest.mark.parametrize("value", [None, ...], ids=["null", "absent"])
+def test_a_tweet_needs_no_time(read, value):
+    """A snowflake id tells when its Tweet was made."""
+    intake = read(tweet(id="1592567350000000000", created_at=value), kind="tweets")
+
+    assert intake.rejected.height == 0
+    assert intake.rows.rows() == [(1, 1592567350000000000, 7, 1668532619, None, False)]
+
+
+def test_a_tweet_with_an_old_id_and_no_time(read):
+    """An id below the snowflakes says nothing of its time, so it gets the earliest they have."""
+    intake = read(tweet(id="20", created_at=...), kind="tweets")
+
+    assert intake.rows.get_column("created_at").to_list() == [1288834974]
+
+
+def test_a_tweet_with_everything(read):
+    body = tweet(video_id=str(ID_MAX), deleted=True, created_at="2026-01-01T01:00:00.9+01:00")
+    intake = read(body, kind="tweets")
+
+    assert intake.rows.rows() == [(1, 5, 7, 1767225600, ID_MAX, True)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"id": ...}, "missing_field"),
+        ({"author_id": None}, "missing_field"),
+        ({"id": "0"}, "invalid_id"),
+        ({"id": str(2**63)}, "invalid_id"),
+        ({"author_id": "-4"}, "invalid_id"),
+        ({"author_id": 1.5}, "invalid_id"),
+        ({"video_id": "0"}, "invalid_id"),
+        ({"video_id": "v"}, "invalid_id"),
+        ({"created_at": "yesterday"}, "invalid_time"),
+        ({"created_at": "2026-01-01"}, "invalid_time"),
+        ({"created_at": "1969-12-31T23:59:59Z"}, "invalid_time"),
+        ({"created_at": "2026-11-22T10:15:01Z"}, "in_future"),
+        ({"deleted": "no"}, "invalid_flag"),
+    ],
+)
+def test_tweets_refused(read, changes, reason):
+    intake = read(tweet(**changes), kind="tweets")
+
+    assert intake.rejected.get_column("reason").to_list() == [reason]
+    assert intake.rows.height == 0
+
+
+# Accounts
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "x" * 64, "demo_author", "Ana.B-2", "Zoë", "数学", "ЮЛИЯ", "0", "-", "."]
+)
+def test_screen_names(read, name):
+    intake = read(json.dumps({"id": 1, "screen_name": name}), kind="accounts")
+
+    assert intake.rows.rows() == [(1, 1, name, False)]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "x" * 65, "a b", "a\n", "<b>", "a/b", "@ana", "a'b", "a\x00", "a&b", "a\u200db"]
+)
+def test_screen_names_refused(read, name):
+    intake = read(json.dumps({"id": 1, "screen_name": name}), kind="accounts")
+
+    assert intake.rejected.get_column("reason").to_list() == ["invalid_name"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"id": None}, "missing_field"),
+        ({"screen_name": None}, "missing_field"),
+        ({"id": "zero"}, "invalid_id"),
+        ({"protected": "maybe"}, "invalid_flag"),
+    ],
+)
+def test_accounts_refused(read, changes, reason):
+    record = {"id": 1, "screen_name": "ana", "protected": True} | changes
+    intake = read(json.dumps(record), kind="accounts")
+
+    assert intake.rejected.get_column("reason").to_list() == [reason]
+
+
+# Every reason, in every format
+
+BAD = {
+    "missing_field": {"tweet_id": None},
+    "invalid_id": {"tweet_id": "-3"},
+    "unknown_type": {"type": "likes"},
+    "invalid_time": {"at": "now"},
+    "in_future": {"at": "2027-01-01T00:00:00Z"},
+    "invalid_count": {"count": "2.5"},
+    "invalid_flag": {"promoted": "perhaps"},
+}
+
+
+@pytest.mark.parametrize("form", ["ndjson", "json", "csv", "parquet", "arrow"])
+def test_every_reason_in_every_format_with_its_line(read, write, event, form):
+    """Good and bad lines in turn: each bad one is named by its line and its reason."""
+    good = event(count=None, promoted=None)
+    records = [row for change in BAD.values() for row in (good, good | change)]
+    offset = 1 if form == "csv" else 0  # its header is line 1
+
+    intake = read(write(records, form), form)
+
+    lines = [at * 2 + offset for at in range(1, len(BAD) + 1)]
+    assert intake.rejected.select("line", "reason").rows() == list(zip(lines, BAD, strict=True))
+    assert intake.rows.get_column("line").to_list() == [line - 1 for line in lines]
+    assert intake.rows.get_column("count").to_list() == [1] * len(BAD)
+
+
+@pytest.mark.parametrize("form", ["ndjson", "json", "csv", "parquet", "arrow"])
+def test_the_same_rows_from_every_format(read, write, event, form):
+    records = [
+        event(tweet_id=str(at + 1), type=name, count=at - 5, promoted=at % 2 == 0)
+        for at, name in enumerate(EVENT_TYPES)
+    ]
+
+    intake = read(write(records, form), form)
+
+    assert intake.rejected.height == 0
+    expected = [(at + 1, name, HOUR, at - 5, at % 2 == 0) for at, name in enumerate(EVENT_TYPES)]
+    assert intake.rows.drop("line").rows() == expected
+
+
+def test_the_tables_above_know_every_reason():
+    elsewhere = {"malformed", "invalid_name", "name_taken"}
+
+    assert {reason.value for reason in DropReason} == set(BAD) | elsewhere

@@ -1,0 +1,225 @@
+"""The writer: batches that wait are committed together, and each hears of its own fate."""
+
+import threading
+import time
+
+import polars as pl
+import pytest
+
+from openengagement.errors import KeyReused, Unavailable
+from openengagement.ingest import writer as writer_module
+from openengagement.ingest.writer import BatchWriter
+from openengagement.stores.contract import Applied, Batch, KeyConflict
+
+SOON_S = 10
+
+
+class FakeStore:
+    """Remembers each commit; waits at the gate before one; fails on batches with a bad key."""
+
+    def __init__(self):
+        self.commits = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+
+    def apply_batches(self, batches):
+        self.entered.set()
+        assert self.gate.wait(SOON_S)
+        keys = [batch.key for batch in batches]
+        if any(key.startswith(b"bad") for key in keys):
+            raise OSError("the disk is full")
+        self.commits.append(keys)
+        return [
+            KeyConflict() if key.startswith(b"conflict") else Applied(False, batch.outcome)
+            for key, batch in zip(keys, batches, strict=True)
+        ]
+
+    def hold(self):
+        self.gate.clear()
+        self.entered.clear()
+
+
+def batch(key, rows=1):
+    return Batch(pl.DataFrame({"tweet_id": range(rows)}), key.encode(), b"digest", b"outcome")
+
+
+@pytest.fixture
+def store():
+    return FakeStore()
+
+
+@pytest.fixture
+def failures():
+    return []
+
+
+@pytest.fixture
+def start(store, failures):
+    """Make writers; those that a test does not close are closed after it."""
+    made = []
+
+    def new(queue_max=8):
+        made.append(BatchWriter(store, queue_max=queue_max, on_failure=failures.append))
+        return made[-1]
+
+    yield new
+    store.gate.set()
+    for writer in made:
+        closer = threading.Thread(target=writer.close, daemon=True)
+        closer.start()
+        closer.join(SOON_S)
+
+
+def occupy(writer, store):
+    """Have the writer stand at the gate with one batch in hand."""
+    store.hold()
+    first = writer.submit(batch("first"))
+    assert store.entered.wait(SOON_S)
+    return first
+
+
+def test_a_batch_is_applied(start, store):
+    applied = start().submit(batch("a")).result(SOON_S)
+
+    assert applied == Applied(duplicate=False, outcome=b"outcome")
+    assert store.commits == [[b"a"]]
+
+
+def test_what_waits_is_committed_together(start, store):
+    writer = start()
+    first = occupy(writer, store)
+    waiting = [writer.submit(batch(name)) for name in "abc"]
+    assert not first.done()
+    store.gate.set()
+
+    assert all(future.result(SOON_S) for future in [first, *waiting])
+    assert store.commits == [[b"first"], [b"a", b"b", b"c"]]
+
+
+def test_a_commit_is_bounded(start, store, monkeypatch):
+    """Of what waits, a commit takes no more once it holds enough; the order stays."""
+    monkeypatch.setattr(writer_module, "ROWS_MAX", 10)
+    writer = start()
+    first = occupy(writer, store)
+    waiting = [writer.submit(batch(name, rows=4)) for name in "abcdefg"]
+    store.gate.set()
+    for future in [first, *waiting]:
+        future.result(SOON_S)
+
+    assert store.commits == [[b"first"], [b"a", b"b", b"c"], [b"d", b"e", b"f"], [b"g"]]
+
+
+def test_a_bad_batch_fails_alone(start, store, failures):
+    writer = start()
+    first = occupy(writer, store)
+    futures = {name: writer.submit(batch(name)) for name in ("a", "bad", "b", "bad 2", "c")}
+    store.gate.set()
+
+    for name in ("a", "b", "c"):
+        assert futures[name].result(SOON_S) == Applied(duplicate=False, outcome=b"outcome")
+    for name in ("bad", "bad 2"):
+        with pytest.raises(Unavailable, match="nothing of it was counted"):
+            futures[name].result(SOON_S)
+    assert first.result(SOON_S)
+    assert [type(error) for error in failures] == [OSError, OSError]
+    assert sorted(key for commit in store.commits for key in commit) == [b"a", b"b", b"c", b"first"]
+
+
+def test_the_cause_of_a_failure_stays_inside(start):
+    """What the producer hears names no file, statement or value."""
+    future = start().submit(batch("bad"))
+
+    with pytest.raises(Unavailable) as refused:
+        future.result(SOON_S)
+    assert "disk" not in str(refused.value)
+
+
+def test_a_reused_key_is_told_apart(start):
+    writer = start()
+    conflict, good = writer.submit(batch("conflict")), writer.submit(batch("a"))
+
+    with pytest.raises(KeyReused):
+        conflict.result(SOON_S)
+    assert good.result(SOON_S)
+
+
+def test_a_full_queue_refuses_at_once(start, store):
+    writer = start(queue_max=2)
+    first = occupy(writer, store)
+    waiting = [writer.submit(batch(name)) for name in "ab"]
+
+    started = time.monotonic()
+    with pytest.raises(Unavailable, match="again later") as refused:
+        writer.submit(batch("c"))
+    assert time.monotonic() - started < 1
+    assert refused.value.headers["retry-after"]
+
+    store.gate.set()
+    for future in [first, *waiting]:
+        future.result(SOON_S)
+    assert writer.submit(batch("c")).result(SOON_S)
+    assert store.commits[-1] == [b"c"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_close_applies_what_waits(start, store, count):
+    writer = start()
+    first = occupy(writer, store)
+    waiting = [writer.submit(batch(f"{at}")) for at in range(count)]
+    closer = threading.Thread(target=writer.close)
+    closer.start()
+    store.gate.set()
+    closer.join(SOON_S)
+
+    assert not closer.is_alive()
+    assert all(future.done() and future.result() for future in [first, *waiting])
+
+
+def test_a_producer_that_gave_up_stops_nobody(start, store):
+    """A request that was cancelled cancels its future; the batch may count, the writer goes on."""
+    writer = start()
+    first = occupy(writer, store)
+    given_up = writer.submit(batch("given up"))
+    given_up.cancel()
+    beside = writer.submit(batch("beside"))
+    store.gate.set()
+
+    assert first.result(SOON_S)
+    assert beside.result(SOON_S)
+    assert writer.submit(batch("later")).result(SOON_S)
+
+
+def test_nothing_waits_for_ever_after_close(start):
+    """Whoever comes too late is told, not left hanging."""
+    writer = start()
+    writer.close()
+
+    with pytest.raises(Unavailable):
+        writer.submit(batch("late")).result(2)
+
+
+def test_many_producers(start, store):
+    writer = start(queue_max=1000)
+    futures = []
+    lock = threading.Lock()
+
+    def produce(name):
+        for at in range(50):
+            future = writer.submit(batch(f"{name} {at}"))
+            with lock:
+                futures.append(future)
+
+    threads = [threading.Thread(target=produce, args=(name,)) for name in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SOON_S)
+    for future in futures:
+        assert future.result(SOON_S)
+
+    keys = [key for commit in store.commits for key in commit]
+    assert len(keys) == len(set(keys)) == 400
+    for name in range(8):
+        mine = [key for key in keys if key.startswith(f"{name} ".encode())]
+        assert mine == [f"{name} {at}".encode() for at in range(50)]
