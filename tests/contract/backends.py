@@ -1,0 +1,37 @@
+"""The stores that the suite is run against, each as something that opens it, here or elsewhere.
+
+A new store needs one class here and a name in BACKENDS.
+"""
+
+from pathlib import Path
+
+from openengagement.stores.sqlite import SqliteStore
+
+KEEP_DAYS = 90
+
+
+class ChosenClock:
+    """Tells the time it was set to."""
+
+    def __init__(self, at_s=1_767_225_600.0):
+        self.at_s = at_s
+
+    def now_s(self):
+        return self.at_s
+
+
+class Sqlite:
+    """The embedded store: a file in a folder."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+
+    def open(self, clock=None):
+        return SqliteStore(
+            self.folder / "counters.sqlite3",
+            clock=clock or ChosenClock(),
+            idempotency_keep_days=KEEP_DAYS,
+        )
+
+
+BACKENDS = {"sqlite": Sqlite}

@@ -1,0 +1,78 @@
+"""The store under test, in every kind there is, and other processes on it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# Pytest's importlib mode leaves the path alone; this makes `import contract` work for any runner.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from contract.backends import BACKENDS, ChosenClock
+
+WORKER = Path(__file__).with_name("worker.py")
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request, tmp_path):
+    made = BACKENDS[request.param](tmp_path)
+    made.name = request.param
+    return made
+
+
+@pytest.fixture
+def clock():
+    return ChosenClock()
+
+
+@pytest.fixture
+def store(backend, clock):
+    opened = backend.open(clock)
+    yield opened
+    opened.close()
+
+
+class Worker:
+    """A process of its own on the same store."""
+
+    def __init__(self, backend):
+        self.process = subprocess.Popen(
+            [sys.executable, str(WORKER), backend.name, str(backend.folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.answer() == "ready"
+
+    def send(self, *command):
+        self.process.stdin.write(json.dumps(command) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        assert line, f"the worker ended: {self.process.wait()}"
+        return json.loads(line)
+
+    def ask(self, *command):
+        self.send(*command)
+        return self.answer()
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        assert self.process.wait(20) in {0, 9}
+
+
+@pytest.fixture
+def start_worker(backend):
+    workers = []
+
+    def start():
+        workers.append(Worker(backend))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.close()

@@ -1,0 +1,114 @@
+"""Several processes on one store: what one applied, all see at once, and nothing counts twice."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from contract.deltas import make_batch, make_tweets
+
+ROW = [[5, 10, {"replies": 1}]]
+
+
+def test_another_process_sees_it_at_once(store, start_worker):
+    worker = start_worker()
+    for at in range(1, 30):
+        store.apply_batches([make_batch([(5, 10, {"replies": 1})])])
+        assert worker.ask("totals", [5], ["replies"]) == [[at]]
+
+
+def test_what_another_process_applied_is_seen_at_once(store, start_worker):
+    worker = start_worker()
+    for at in range(1, 30):
+        assert worker.ask("apply", None, ROW) is False
+        assert store.read_totals([5], ["replies"]).tolist() == [[at]]
+
+
+def test_a_handle_opened_later_sees_everything(backend, store):
+    store.apply_tweets(make_tweets((5, 7, 1000, None, False)))
+    store.apply_batches([make_batch([(5, 10, {"replies": 3})], key=b"k")])
+
+    again = backend.open()
+    try:
+        assert again.read_totals([5], ["replies"]).tolist() == [[3]]
+        assert set(again.read_tweets([5])) == {5}
+        (answer,) = again.apply_batches([make_batch([(5, 10, {"replies": 3})], key=b"k")])
+        assert answer.duplicate
+    finally:
+        again.close()
+
+
+def test_keys_hold_across_processes(store, start_worker):
+    worker = start_worker()
+
+    assert worker.ask("apply", "k", ROW) is False
+    (answer,) = store.apply_batches([make_batch([(5, 10, {"replies": 1})], key=b"k")])
+    assert answer.duplicate
+    assert worker.ask("apply", "k", ROW) is True
+    assert store.read_totals([5], ["replies"]).tolist() == [[1]]
+
+
+def test_what_was_applied_outlives_its_process(store, start_worker):
+    worker = start_worker()
+    worker.ask("apply", "k", ROW)
+    worker.send("die")
+    assert worker.process.wait(20) == 9
+
+    assert store.read_totals([5], ["replies"]).tolist() == [[1]]
+    (answer,) = store.apply_batches([make_batch([(5, 10, {"replies": 1})], key=b"k")])
+    assert answer.duplicate
+
+
+def test_processes_apply_while_others_read(store, start_worker):
+    """Each of three processes sends its own batches and the same shared ones; we watch.
+
+    A batch adds as much to one Tweet as to the other, in different hours, so half a batch, or a
+    total apart from its hours, would be seen.
+    """
+    times, rows = 40, [[1, 3, {"replies": 2}], [2, 4, {"replies": 1}], [2, 5, {"replies": 1}]]
+    workers = [start_worker() for _ in range(3)]
+    for at, worker in enumerate(workers):
+        worker.send("count", times, f"worker {at}", rows)
+
+    seen, last = set(), 0
+    most = 2 * times * 4
+    while last < most:
+        low = store.read_totals([1, 2], ["replies"])[:, 0].tolist()
+        buckets = store.read_buckets([1, 2], ["replies"], start_hour=0, end_hour=10)
+        between = buckets.sum(axis=(1, 2)).tolist()
+        high = store.read_totals([1, 2], ["replies"])[:, 0].tolist()
+        for pair in (low, between, high):
+            assert pair[0] == pair[1], "half a batch"
+        assert last <= low[0] <= between[0] <= high[0] <= most
+        last = high[0]
+        seen.add(last)
+
+    assert sum(worker.answer() for worker in workers) == times * 4
+    assert store.read_totals([1, 2], ["replies"]).tolist() == [[most], [most]]
+    assert len(seen) > 10, "there was nothing to watch"
+
+
+def test_processes_that_open_it_first_at_the_same_time(backend, start_worker):
+    """No `store` fixture: the three of them make it."""
+    with ThreadPoolExecutor(3) as pool:
+        workers = list(pool.map(lambda _: start_worker(), range(3)))
+    for at, worker in enumerate(workers):
+        assert worker.ask("apply", f"{at}", ROW) is False
+
+    assert workers[0].ask("totals", [5], ["replies"]) == [[3]]
+
+
+@pytest.mark.parametrize("deaths", [2])
+def test_a_process_that_dies_between_batches_blocks_nobody(store, start_worker, deaths):
+    for at in range(deaths):
+        worker = start_worker()
+        worker.ask("apply", f"{at}", ROW)
+        worker.send("count", 1000, f"{at}", ROW)
+        worker.process.kill()
+        worker.process.wait(20)
+        worker.process.returncode = 9
+        store.apply_batches([make_batch([(6, 1, {"replies": 1})])])
+
+    assert store.read_totals([6], ["replies"]).tolist() == [[deaths]]
+    total = int(store.read_totals([5], ["replies"])[0, 0])
+    buckets = store.read_buckets([5], ["replies"], start_hour=0, end_hour=20)
+    assert buckets.sum() == total >= deaths
