@@ -25,7 +25,7 @@ from oracle.bodies import CONTENT_TYPES
 from oracle.generator import OWNER_IDS, Batch
 
 EXECUTABLE = Path(sys.executable).with_name("openengagement")
-STARTS_IN_S = 30
+STARTS_IN_S = 60
 ANSWERS_IN_S = 60
 PER_MINUTE = "10000000"
 
@@ -137,7 +137,7 @@ class Server:
         """Register the owners and make their apps, two at a time."""
         owners = [{"id": str(one), "screen_name": screen_name(one)} for one in OWNER_IDS]
         answer = self.send("accounts", json.dumps(owners).encode(), "json")
-        if answer.json()["accepted"] != len(owners):
+        if not answer.ok or answer.json()["accepted"] != len(owners):
             raise RuntimeError(f"accounts: {answer.text}")
         with ThreadPoolExecutor(2) as pool:
             disabled = pool.submit(self.make_disabled_app)

@@ -298,7 +298,7 @@ def worlds() -> list[World]:
 
 @cache
 def asks(number: int) -> list[Ask]:
-    """Ask a world random questions, small enough for three dozen models."""
+    """Ask a world random questions, small enough for thirty models."""
     asker = Asker(worlds()[number], number, ids_max=40, cells_max=1500)
     return [make_ask(asker) for _ in range(ASKS)]
 
