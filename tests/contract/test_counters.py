@@ -397,7 +397,7 @@ def test_threads_apply_and_read_at_once(store):
 
     def write(name):
         rows = [(1, name, {"replies": 1}), (2, 9 - name, {"replies": 1})]
-        for at in range(25):
+        for at in range(15):
             apply(
                 store, make_batch(rows, key=b"%d %d" % (name, at)), make_batch(rows, key=b"%d" % at)
             )

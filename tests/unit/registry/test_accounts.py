@@ -1,0 +1,148 @@
+"""Accounts: unique ids and names, and upserts that rename, take over and swap."""
+
+import random
+
+import pytest
+
+from openengagement.registry.registry import Account, NameTaken
+
+NOW_S = 1_795_342_500
+
+
+def names(registry, *ids):
+    found = {at: registry.read_account(at) for at in ids}
+    return {at: account.screen_name if account else None for at, account in found.items()}
+
+
+def apply(registry, *rows):
+    return registry.apply_accounts([(*row, False)[:3] for row in rows], now_s=NOW_S)
+
+
+def test_an_account_is_found_by_name_and_id(registry, ana):
+    assert registry.read_account(1) == registry.find_account("ana") == ana
+    assert registry.find_account("ANA") == ana
+    assert registry.find_account("bea") is None
+    assert registry.read_account(2) is None
+
+
+@pytest.mark.parametrize(
+    "account",
+    [
+        Account(1, "bea", protected=False, role="member"),
+        Account(2, "ana", protected=False, role="member"),
+        Account(2, "ANA", protected=True, role="manager"),
+    ],
+    ids=["id", "name", "name in other letters"],
+)
+def test_names_and_ids_are_unique(registry, ana, account):
+    with pytest.raises(NameTaken):
+        registry.add_account(account, now_s=NOW_S)
+
+    assert names(registry, 1, 2) == {1: "ana", 2: None}
+
+
+@pytest.mark.parametrize(("first", "second"), [("Straße", "STRASSE"), ("ΣΊΣΥΦΟΣ", "σίσυφος")])
+def test_letters_fold_beyond_ascii(registry, first, second):
+    registry.add_account(Account(1, first, protected=False, role="member"), now_s=NOW_S)
+
+    assert registry.find_account(second).id == 1
+    assert apply(registry, (2, second)) == {0: 1}
+
+
+def test_upserts(registry, ana):
+    taken = registry.apply_accounts([(1, "ana", True), (2, "bea", False)], now_s=NOW_S)
+
+    assert taken == {}
+    assert registry.read_account(1) == Account(1, "ana", protected=True, role="member")
+    assert registry.read_account(2) == Account(2, "bea", protected=False, role="member")
+
+
+def test_an_upsert_keeps_the_role(registry):
+    registry.add_account(Account(1, "boss", protected=False, role="manager"), now_s=NOW_S)
+    apply(registry, (1, "chief"))
+
+    assert registry.read_account(1) == Account(1, "chief", protected=False, role="manager")
+
+
+def test_nothing(registry):
+    assert apply(registry) == {}
+
+
+CASES = {
+    "rename": ([(1, "ann")], {}, {1: "ann", 2: "bea"}),
+    "other letters": ([(1, "ANA")], {}, {1: "ANA", 2: "bea"}),
+    "taken": ([(1, "bea")], {0: 2}, {1: "ana", 2: "bea"}),
+    "taken by a new one": ([(3, "Ana")], {0: 1}, {1: "ana", 2: "bea", 3: None}),
+    "taken earlier": ([(3, "new"), (4, "NEW")], {1: 3}, {3: "new", 4: None}),
+    "a name that was freed": ([(1, "ann"), (3, "ana")], {}, {1: "ann", 3: "ana"}),
+    "freed too late": ([(3, "ana"), (1, "ann")], {0: 1}, {1: "ann", 3: None}),
+    "a chain": ([(1, "ann"), (2, "ana"), (3, "bea")], {}, {1: "ann", 2: "ana", 3: "bea"}),
+    "a straight swap": ([(1, "bea"), (2, "ana")], {0: 2, 1: 1}, {1: "ana", 2: "bea"}),
+    "a swap by a third name": (
+        [(1, "tmp"), (2, "ana"), (1, "bea")],
+        {},
+        {1: "bea", 2: "ana"},
+    ),
+    "a ring of three": (
+        [(3, "cleo"), (1, "tmp"), (3, "ana"), (2, "cleo"), (1, "bea")],
+        {},
+        {1: "bea", 2: "cleo", 3: "ana"},
+    ),
+    "twice the same": ([(3, "new"), (3, "new")], {}, {3: "new"}),
+    "there and back": ([(1, "ann"), (1, "ana")], {}, {1: "ana", 2: "bea"}),
+    "renamed away and taken": ([(1, "ann"), (3, "ana"), (1, "ana")], {2: 3}, {1: "ann", 3: "ana"}),
+    "a new one gives way": ([(3, "x"), (3, "y"), (1, "x")], {}, {1: "x", 2: "bea", 3: "y"}),
+    "new ones swap": ([(3, "x"), (4, "y"), (3, "z"), (4, "x"), (3, "y")], {}, {3: "y", 4: "x"}),
+    "an old and a new one swap": (
+        [(3, "x"), (1, "t"), (3, "ana"), (1, "x")],
+        {},
+        {1: "x", 3: "ana"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("rows", "taken", "after"), CASES.values(), ids=CASES)
+def test_names_change_hands_in_the_order_of_rows(registry, rows, taken, after):
+    apply(registry, (1, "ana"), (2, "bea"))
+
+    assert apply(registry, *rows) == taken
+    assert names(registry, *after) == after
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_like_one_row_at_a_time(registry, seed):
+    """Whatever the rows are, together they do what they do one by one."""
+    chance = random.Random(seed)
+    owner_of, name_of = {}, {}
+    for _ in range(12):
+        rows = [(chance.randint(1, 6), chance.choice("abcdefgABC")) for _ in range(8)]
+        expected = {}
+        for at, (account_id, name) in enumerate(rows):
+            owner = owner_of.get(name.lower(), account_id)
+            if owner != account_id:
+                expected[at] = owner
+                continue
+            owner_of.pop(name_of.get(account_id, name).lower(), None)
+            owner_of[name.lower()], name_of[account_id] = account_id, name
+
+        assert apply(registry, *rows) == expected, rows
+        assert names(registry, *name_of) == name_of
+
+
+def test_very_many(registry):
+    """More than fit into one statement's parameters."""
+    count = 3000
+    apply(registry, *((at, f"u{at}") for at in range(1, count + 1)))
+    rows = [(at, f"n{at}") for at in range(1, count + 1)] + [(count + 1, "N5")]
+
+    assert apply(registry, *rows) == {count: 5}
+    protected = registry.read_protected(range(1, count + 10))
+    assert len(protected) == count
+    assert names(registry, 1, count) == {1: "n1", count: f"n{count}"}
+
+
+def test_who_is_protected(registry):
+    registry.apply_accounts([(1, "a", True), (2, "b", False)], now_s=NOW_S)
+
+    assert registry.read_protected([3, 2, 1]) == {1: True, 2: False}
+    assert registry.read_protected([]) == {}

@@ -1,0 +1,124 @@
+"""The cache: what a commit of any process changed is seen by the very next look-up."""
+
+import subprocess
+import sys
+
+import pytest
+
+from openengagement.auth.credentials import hash_token, open_keyring
+from openengagement.auth.lookup import CredentialLookup
+from openengagement.registry import cache
+from openengagement.registry.cache import VersionedCache
+from openengagement.registry.registry import Account, AppForm, Registry
+
+NOW_S = 1_795_342_500
+
+
+@pytest.fixture
+def app_id(registry, ana):
+    form = AppForm(name="app", owner_id=ana.id, callbacks=[])
+    return registry.add_app(form, credentials=("key", b""), now_s=NOW_S)
+
+
+@pytest.fixture
+def other(tmp_path, registry):
+    """Another process's view, as far as SQLite can tell."""
+    opened = Registry(tmp_path / "registry.sqlite3")
+    yield opened
+    opened.close()
+
+
+def changes(registry, other, app_id):
+    yield lambda: registry.set_enabled(app_id, enabled=True, per_minute=None)
+    yield lambda: other.set_enabled(app_id, enabled=False, per_minute=None)
+    yield lambda: registry.apply_accounts([(1, "ana", True)], now_s=NOW_S)
+    yield lambda: other.apply_accounts([(9, "new", False)], now_s=NOW_S)
+    yield lambda: other.add_platform_key(name="x", key_hash=b"1", now_s=NOW_S)
+    yield lambda: registry.add_account(Account(8, "x", protected=False, role="member"), now_s=0)
+
+
+def test_the_version_moves_on_with_every_commit(registry, other, app_id):
+    for change in changes(registry, other, app_id):
+        for view in (registry, other):
+            assert view.version() == view.version()
+        before = registry.version(), other.version()
+        change()
+        after = registry.version(), other.version()
+        assert before[0] != after[0]
+        assert before[1] != after[1]
+
+
+def test_reading_does_not_move_it(registry, other, app_id):
+    before = registry.version()
+    for view in (registry, other):
+        view.read_app(app_id)
+        view.read_protected([1, 2])
+        view.find_account("ana")
+
+    assert registry.version() == before
+
+
+def test_a_commit_of_another_process_moves_it(tmp_path, registry, app_id):
+    before = registry.version()
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from openengagement.registry.registry import Registry\n"
+        "r = Registry(Path(sys.argv[1]))\n"
+        "r.set_enabled(int(sys.argv[2]), enabled=True, per_minute=3); r.close()\n"
+    )
+    path = str(tmp_path / "registry.sqlite3")
+    subprocess.run([sys.executable, "-c", code, path, str(app_id)], check=True)
+
+    assert registry.version() != before
+    assert registry.read_app(app_id).per_minute == 3
+
+
+def test_the_very_next_look_up_sees_it(tmp_path, registry, other, app_id):
+    """Disabling, a new limit, protection, a revoked token: by us or by another process."""
+    lookup = CredentialLookup(registry, open_keyring(tmp_path / "server.key"))
+    views = [registry, other]
+    for at in range(20):
+        view = views[at % 2]
+        view.set_enabled(app_id, enabled=at % 3 == 0, per_minute=at + 1)
+        view.apply_accounts([(1, "ana", at % 5 == 0)], now_s=NOW_S)
+        token = f"token {at}"
+        view.set_bearer(view.read_app(app_id), generation=at, bearer_hash=hash_token(token))
+
+        app = lookup.bearer(token)
+        assert (app.enabled, app.per_minute) == (at % 3 == 0, at + 1)
+        assert lookup.bearer(f"token {at - 1}") is None
+        assert lookup.protected([1, 2]) == {1: at % 5 == 0}
+
+
+def test_a_key_that_was_unknown_is_known_once_it_is_issued(tmp_path, registry, other):
+    lookup = CredentialLookup(registry, open_keyring(tmp_path / "server.key"))
+    assert not lookup.platform_key("k")
+    other.add_platform_key(name="x", key_hash=hash_token("k"), now_s=NOW_S)
+
+    assert lookup.platform_key("k")
+
+
+def test_an_account_that_was_unknown_is_known_once_it_is_registered(tmp_path, registry, other):
+    lookup = CredentialLookup(registry, open_keyring(tmp_path / "server.key"))
+    assert lookup.protected([7]) == {}
+    other.apply_accounts([(7, "gus", True)], now_s=NOW_S)
+
+    assert lookup.protected([7]) == {7: True}
+
+
+def test_entries_hold_while_the_version_stands(monkeypatch):
+    monkeypatch.setattr(cache, "ENTRIES_MAX", 3)
+    version = 1
+    kept = VersionedCache(lambda: version)
+    entries = kept.entries()
+    entries["a"] = 1
+    assert kept.entries() is entries
+
+    version = 2
+    fresh = kept.entries()
+    assert fresh == {}
+    entries["late"] = 1
+    assert kept.entries() == {}, "a thread that was late fills what nobody reads"
+
+    fresh.update(dict.fromkeys(range(4)))
+    assert kept.entries() == {}, "it does not grow without end"

@@ -1,0 +1,187 @@
+"""Nonces and rate windows: a nonce is good once among all, and no request is left uncounted."""
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from openengagement.registry.limits import Limits, Nonce, RateWindow
+
+T = 1_795_342_500
+MINUTE, SECOND = 60, 1
+
+
+@pytest.fixture
+def limits(tmp_path):
+    opened = Limits(tmp_path / "limits.sqlite3")
+    yield opened
+    opened.close()
+
+
+def nonce(text="n", at=T):
+    return Nonce(at, text.encode())
+
+
+def test_a_nonce_is_good_once(limits):
+    assert limits.remember(nonce())
+    assert not limits.remember(nonce())
+
+
+def test_another_time_or_another_digest_is_another_nonce(limits):
+    assert all(limits.remember(one) for one in (nonce(), nonce(at=T + 1), nonce("m")))
+
+
+def test_a_request_counts_in_each_window(limits):
+    windows = limits.count(5, {MINUTE: 10, SECOND: 2}, now_s=T + 0.5)
+
+    assert windows == [RateWindow(10, 1, T + 60), RateWindow(2, 1, T + 1)]
+    again = limits.count(5, {MINUTE: 10, SECOND: 2}, now_s=T + 0.9)
+    assert [(window.used, window.remaining) for window in again] == [(2, 8), (2, 0)]
+    assert not any(window.exceeded for window in again)
+
+
+def test_past_the_limit(limits):
+    for used in range(1, 6):
+        (window,) = limits.count(5, {MINUTE: 3}, now_s=T)
+        assert (window.used, window.remaining, window.exceeded) == (
+            used,
+            max(0, 3 - used),
+            used > 3,
+        )
+
+
+def test_windows_roll_over_on_the_clock(limits):
+    start = T // 60 * 60
+    used = []
+    for now_s in (start, start + 59.999, start + 60, start + 60.5, start + 119.9, start + 600):
+        (window,) = limits.count(5, {MINUTE: 9}, now_s=now_s)
+        used.append(window.used)
+        assert window.reset_s == (now_s // 60 + 1) * 60
+
+    assert used == [1, 2, 1, 2, 3, 1]
+
+
+def test_windows_of_different_lengths_roll_over_apart(limits):
+    both = {MINUTE: 9, SECOND: 9}
+    used = [
+        [window.used for window in limits.count(5, both, now_s=T + at)] for at in (0, 0.5, 1, 60)
+    ]
+
+    assert used == [[1, 1], [2, 2], [3, 1], [1, 1]]
+
+
+def test_apps_are_counted_apart(limits):
+    for _ in range(3):
+        limits.count(5, {MINUTE: 9}, now_s=T)
+
+    assert limits.count(6, {MINUTE: 9}, now_s=T)[0].used == 1
+
+
+def test_a_new_limit_holds_at_once(limits):
+    limits.count(5, {MINUTE: 9}, now_s=T)
+    (window,) = limits.count(5, {MINUTE: 1}, now_s=T)
+
+    assert (window.limit, window.used, window.exceeded) == (1, 2, True)
+
+
+def test_admitting_remembers_and_counts(limits):
+    assert limits.admit(nonce(), 5, limits={MINUTE: 9}, now_s=T)[0].used == 1
+    assert not limits.remember(nonce())
+    assert limits.count(5, {MINUTE: 9}, now_s=T)[0].used == 2
+
+
+def test_a_replay_counts_nothing(limits):
+    limits.admit(nonce(), 5, limits={MINUTE: 9}, now_s=T)
+    for _ in range(5):
+        assert limits.admit(nonce(), 5, limits={MINUTE: 9}, now_s=T) is None
+
+    assert limits.count(5, {MINUTE: 9}, now_s=T)[0].used == 2
+
+
+def test_a_fault_in_the_middle_leaves_nothing(limits):
+    with pytest.raises(ZeroDivisionError):
+        limits.admit(nonce(), 5, limits={MINUTE: 9, 0: 9}, now_s=T)
+
+    assert limits.admit(nonce(), 5, limits={MINUTE: 9}, now_s=T)[0].used == 1
+
+
+def test_tidying_forgets_what_is_too_old(limits):
+    for at in range(10):
+        limits.remember(nonce(at=T + at))
+    limits.count(5, {MINUTE: 9}, now_s=T)
+    limits.tidy(oldest_timestamp=T + 4)
+
+    assert [at for at in range(10) if limits.remember(nonce(at=T + at))] == [0, 1, 2, 3]
+    assert limits.count(5, {MINUTE: 9}, now_s=T)[0].used == 2
+
+
+def test_tidying_while_others_write(limits):
+    """Nothing that still counts is forgotten, and nobody is refused."""
+    with ThreadPoolExecutor(4) as pool:
+        tidied = [pool.submit(limits.tidy, oldest_timestamp=T) for _ in range(20)]
+        first = list(pool.map(lambda at: limits.remember(nonce(str(at))), range(200)))
+        for each in tidied:
+            each.result()
+
+    assert all(first)
+    assert not any(limits.remember(nonce(str(at))) for at in range(200))
+
+
+def test_the_log_stays_small(tmp_path, limits):
+    for turn in range(5):
+        for at in range(400):
+            limits.remember(nonce(f"{turn} {at}", at=T + turn))
+        limits.tidy(oldest_timestamp=T + turn)
+
+    assert (tmp_path / "limits.sqlite3-wal").stat().st_size < 3_000_000
+
+
+def test_a_replay_is_refused_among_threads(limits):
+    def admit(at):
+        return limits.admit(nonce(str(at % 25)), 5, limits={MINUTE: 1000}, now_s=T)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(admit, range(200)))
+
+    admitted = [answer[0].used for answer in answers if answer is not None]
+    assert sorted(admitted) == list(range(1, 26))
+
+
+ADMIT = """
+import json, sys
+from pathlib import Path
+sys.stdin.readline()
+from openengagement.registry.limits import Limits, Nonce
+limits = Limits(Path(sys.argv[1]))
+answers = [
+    limits.admit(Nonce(1795342500, b"%d" % at), 5, limits={60: 1000}, now_s=1795342500)
+    for at in range(150)
+]
+print(json.dumps([answer[0].used for answer in answers if answer]))
+limits.close()
+"""
+
+
+def test_a_replay_is_refused_among_processes(tmp_path):
+    """They make the file together, too: workers start side by side."""
+    path = tmp_path / "limits.sqlite3"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", ADMIT, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(6)
+    ]
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    ends = [process.communicate(timeout=60) for process in processes]
+
+    assert [process.returncode for process in processes] == [0] * 6, [end[1] for end in ends]
+    admitted = [used for end in ends for used in json.loads(end[0])]
+    assert sorted(admitted) == list(range(1, 151))

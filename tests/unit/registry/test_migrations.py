@@ -1,0 +1,119 @@
+"""The migrations build what the schema says, and the newest of them is the one we ask for."""
+
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from openengagement.registry.migrate import HEAD, migrate
+from openengagement.registry.registry import Registry
+from openengagement.registry.schema import METADATA
+
+
+@pytest.fixture
+def engine(tmp_path):
+    made = sa.create_engine(f"sqlite:///{tmp_path / 'registry.sqlite3'}")
+    yield made
+    made.dispose()
+
+
+def test_head_is_the_newest_revision():
+    config = Config()
+    config.set_main_option("script_location", "openengagement.registry:migrations")
+    scripts = ScriptDirectory.from_config(config)
+
+    assert scripts.get_heads() == [HEAD]
+    assert [script.down_revision for script in scripts.walk_revisions()][-1] is None
+
+
+def test_the_migrations_build_the_schema(engine):
+    migrate(engine)
+
+    with engine.connect() as connection:
+        options = {"compare_type": True, "compare_server_default": True}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, METADATA) == []
+        assert context.get_current_revision() == HEAD
+
+
+def test_constraints_too(engine, tmp_path):
+    """What the comparison above does not look at: every constraint, as SQLite keeps it."""
+    migrate(engine)
+    plain = sa.create_engine(f"sqlite:///{tmp_path / 'plain.sqlite3'}")
+    METADATA.create_all(plain)
+
+    def shape(made):
+        inspector = sa.inspect(made)
+        return {
+            table: (
+                [(c["name"], str(c["type"]), c["nullable"]) for c in inspector.get_columns(table)],
+                inspector.get_pk_constraint(table)["constrained_columns"],
+                sorted(tuple(u["column_names"]) for u in inspector.get_unique_constraints(table)),
+                sorted(
+                    (tuple(f["constrained_columns"]), f["referred_table"])
+                    for f in inspector.get_foreign_keys(table)
+                ),
+            )
+            for table in inspector.get_table_names()
+            if table != "alembic_version"
+        }
+
+    assert shape(engine) == shape(plain)
+    plain.dispose()
+
+
+def test_migrating_again_changes_nothing(engine):
+    migrate(engine)
+    migrate(engine)
+
+    with engine.connect() as connection:
+        revisions = connection.execute(sa.text("SELECT version_num FROM alembic_version"))
+        assert revisions.all() == [(HEAD,)]
+
+
+def test_what_is_there_stays(tmp_path, engine):
+    migrate(engine)
+    with engine.begin() as connection:
+        row = "1, 'ana', 'ana', 0, 'member', 0"
+        connection.execute(sa.text(f"INSERT INTO accounts VALUES ({row})"))
+
+    registry = Registry(tmp_path / "registry.sqlite3")
+    try:
+        assert registry.find_account("ana").id == 1
+    finally:
+        registry.close()
+
+
+def test_many_first_starts_at_once(tmp_path):
+    """Several commands and servers may meet an empty folder in the same moment."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from openengagement.registry.registry import Registry\n"
+        "sys.stdin.readline(); r = Registry(Path(sys.argv[1]))\n"
+        "r.add_platform_key(name='x', key_hash=sys.argv[2].encode(), now_s=0); r.close()\n"
+    )
+    path = tmp_path / "registry.sqlite3"
+    starts = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(path), str(at)],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for at in range(5)
+    ]
+    for start in starts:
+        start.stdin.write("go\n")
+        start.stdin.flush()
+    errors = [start.communicate(timeout=60)[1] for start in starts]
+
+    assert [start.returncode for start in starts] == [0] * len(starts), errors
+    with sqlite3.connect(path) as db:
+        assert db.execute("SELECT count(*) FROM platform_keys").fetchone() == (len(starts),)
+    db.close()
