@@ -1,0 +1,236 @@
+"""How each refusal looks in each family of routes (contract 3.4, 4.7, 4.8)."""
+
+import json
+
+import pytest
+
+from openengagement import errors
+from openengagement.api.error_body import Family, render_error
+
+DATA, OAUTH, PLATFORM = Family.DATA, Family.OAUTH, Family.PLATFORM
+SAMPLES = [
+    errors.MalformedBody("body: Expected `object`, got `array`"),
+    errors.InvalidField("tweet_ids: field is required", "groupings: field is required"),
+    errors.UnsupportedTypes(["likes"]),
+    errors.UnsupportedGroupBys(["engagement.hour"]),
+    errors.TweetsUnavailable(("3", "4")),
+    errors.TweetsTooOld("too old", arrays={"unsupported_for_video_views_tweet_ids": ("5",)}),
+    errors.GzipRequired(),
+    errors.BodyTooLarge("body: is larger than 5 bytes"),
+    errors.UnsupportedBody("Content-Encoding: use gzip, zstd or none"),
+    errors.KeyReused(),
+    errors.HeadersTooLarge("headers: together they are larger than 5 bytes"),
+    errors.RequestError("body: its compressed data is cut short"),
+    errors.UnknownAuthorization(),
+    errors.MalformedAuthorization("oauth_nonce is missing"),
+    errors.UnsupportedSignature(),
+    errors.ConsumerKeyNotFound(),
+    errors.AccessTokenNotFound(),
+    errors.BearerTokenNotFound(),
+    errors.PlatformKeyNotFound(),
+    errors.TimestampOutOfBounds(),
+    errors.InvalidSignature(),
+    errors.NonceUsed(),
+    errors.UnverifiedClient(),
+    errors.SslRequired(),
+    errors.AppNotEnabled(),
+    errors.ForbiddenTweets("Forbidden to access tweets: 1", "and more"),
+    errors.ForbiddenMetrics(["impressions"]),
+    errors.NotFound(),
+    errors.NotFound("tweet: is not registered"),
+    errors.MethodNotAllowed("Method not allowed", headers={"allow": "POST"}),
+    errors.RateLimited(),
+    errors.InternalError(),
+    errors.Unavailable("busy; try again", retry_after_s=3),
+]
+NOT_STRINGS = (errors.NotFound, errors.MethodNotAllowed)
+
+
+def name_of(value):
+    if isinstance(value, errors.ApiError):
+        return type(value).__name__ + ("" if value.texts else " without text")
+    return value.name if isinstance(value, Family) else None
+
+
+def render(error, family, *, method="POST", path="/insights/engagement/totals"):
+    return render_error(error, family, method=method, path=path)
+
+
+def oauth(error):
+    """Status, the one entry, headers."""
+    reply = render(error, OAUTH, path="/oauth2/token")
+    body = json.loads(reply.body)
+    assert list(body) == ["errors"]
+    (entry,) = body["errors"]
+    return reply.status, entry, reply.headers
+
+
+def test_there_is_a_sample_of_every_leaf():
+    parents = {
+        parent
+        for each in vars(errors).values()
+        if isinstance(each, type)
+        for parent in each.__bases__
+    }
+    leaves = {
+        each
+        for each in vars(errors).values()
+        if isinstance(each, type) and issubclass(each, errors.ApiError) and each not in parents
+    }
+    assert {cls.__name__ for cls in leaves} - {type(each).__name__ for each in SAMPLES} == set()
+
+
+# --- every refusal, every family -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", SAMPLES, ids=name_of)
+def test_every_refusal_carries_its_stable_name_and_its_own_headers(error):
+    for family in Family:
+        reply = render(error, family)
+        assert reply.headers["x-error-code"] == error.code
+        assert reply.headers.items() >= dict(error.headers).items()
+        assert all(name == name.lower() for name in reply.headers)
+
+
+@pytest.mark.parametrize("error", SAMPLES, ids=name_of)
+def test_outside_oauth_the_status_is_the_refusals_own_and_nothing_asks_for_a_login(error):
+    for family in (DATA, PLATFORM):
+        assert render(error, family).status == error.status
+        assert "www-authenticate" not in render(error, family).headers
+
+
+@pytest.mark.parametrize(
+    "error", [each for each in SAMPLES if not isinstance(each, NOT_STRINGS)], ids=name_of
+)
+def test_outside_oauth_errors_are_strings_with_the_id_arrays_beside_them(error):
+    arrays = {name: list(ids) for name, ids in error.arrays.items()}
+    for family in (DATA, PLATFORM):
+        reply = render(error, family)
+        assert reply.headers["content-type"].startswith("application/json")
+        assert json.loads(reply.body) == {"errors": list(error.texts), **arrays}
+        assert next(iter(json.loads(reply.body))) == "errors"
+
+
+@pytest.mark.parametrize("error", SAMPLES, ids=name_of)
+def test_on_oauth_calls_every_refusal_is_one_object_with_code_and_message(error):
+    status, entry, headers = oauth(error)
+    assert 400 <= status < 600
+    assert isinstance(entry["code"], int)
+    assert entry["message"]
+    assert headers["content-type"].startswith("application/json")
+    if status == 401:
+        assert headers["www-authenticate"] == (
+            f'OAuth realm="https://api.twitter.com", api_error_code={entry["code"]}'
+        )
+    else:
+        assert "www-authenticate" not in headers
+
+
+@pytest.mark.parametrize("error", SAMPLES, ids=name_of)
+def test_rendering_a_refusal_leaves_it_as_it_was(error):
+    before = (error.texts, dict(error.arrays), dict(error.headers))
+    for family in Family:
+        render(error, family)
+    assert (error.texts, dict(error.arrays), dict(error.headers)) == before
+
+
+# --- the codes of contract 4.8 -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "message"),
+    [
+        (errors.ConsumerKeyNotFound(), 401, 32, "Could not authenticate you."),
+        (errors.InvalidSignature(), 401, 32, "Could not authenticate you."),
+        (errors.UnsupportedSignature(), 401, 32, "Could not authenticate you."),
+        (errors.NonceUsed(), 401, 32, "Could not authenticate you."),
+        (errors.MalformedAuthorization("x"), 401, 32, "Could not authenticate you."),
+        (errors.NotFound(), 404, 34, "Sorry, that page does not exist"),
+        (errors.RateLimited(), 429, 88, "Rate limit exceeded"),
+        (errors.AccessTokenNotFound(), 401, 89, "Invalid or expired token."),
+        (errors.BearerTokenNotFound(), 401, 89, "Invalid or expired token."),
+        (errors.SslRequired(), 403, 92, "SSL is required"),
+        (errors.UnverifiedClient(), 403, 99, "Unable to verify your credentials"),
+        (errors.TimestampOutOfBounds(), 401, 135, "Timestamp out of bounds."),
+        (errors.UnknownAuthorization(), 400, 215, "Bad Authentication data."),
+    ],
+    ids=name_of,
+)
+def test_on_oauth_calls_a_refusal_has_its_code(error, status, code, message):
+    got, entry, _ = oauth(error)
+    assert (got, entry["code"], entry["message"]) == (status, code, message)
+
+
+def test_bad_app_credentials_carry_their_label():
+    _, entry, _ = oauth(errors.UnverifiedClient())
+    assert entry == {
+        "code": 99,
+        "label": "authenticity_token_error",
+        "message": "Unable to verify your credentials",
+    }  # fmt: skip
+
+
+def test_on_oauth_calls_an_authentication_error_does_not_say_which_check_failed():
+    for error in SAMPLES:
+        if isinstance(error, errors.AuthenticationError):
+            assert "Reason" not in oauth(error)[1]["message"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (errors.InternalError(), 500),
+        (errors.Unavailable("busy"), 503),
+        (errors.MethodNotAllowed("Method not allowed"), 405),
+        (errors.RequestError("body: its compressed data is cut short"), 400),
+        (errors.BodyTooLarge("body: is larger than 5 bytes"), 413),
+        (errors.UnsupportedBody("Content-Encoding: use gzip"), 415),
+    ],
+    ids=name_of,
+)
+def test_on_oauth_calls_other_refusals_keep_status_and_text(error, status):
+    got, entry, _ = oauth(error)
+    assert (got, entry["message"]) == (status, error.texts[0])
+
+
+# --- the two that are no JSON --------------------------------------------------------------------
+
+
+def test_an_unknown_path_of_the_data_api_is_a_404_with_an_empty_body():
+    reply = render(errors.NotFound(), DATA)
+    assert (reply.status, reply.body) == (404, b"")
+    assert "content-type" not in reply.headers
+
+
+def test_an_unknown_path_of_the_platform_api_says_so():
+    reply = render(errors.NotFound(), PLATFORM, path="/platform/v1/nothing")
+    assert reply.status == 404
+    assert json.loads(reply.body)["errors"]
+
+
+def test_a_404_with_a_reason_tells_it():
+    reply = render(errors.NotFound("tweet: is not registered"), PLATFORM)
+    assert json.loads(reply.body) == {"errors": ["tweet: is not registered"]}
+
+
+@pytest.mark.parametrize("family", [DATA, PLATFORM])
+def test_a_wrong_method_is_told_in_plain_text_with_what_is_allowed(family):
+    error = errors.MethodNotAllowed("Method not allowed", headers={"allow": "POST, PUT"})
+    reply = render(error, family, method="GET", path="/insights/engagement/28hr")
+    assert (reply.status, reply.body) == (
+        405,
+        b"GET is not allowed on path /insights/engagement/28hr",
+    )
+    assert reply.headers["allow"] == "POST, PUT"
+    assert reply.headers["content-type"].startswith("text/plain")
+
+
+def test_headers_of_a_refusal_reach_the_answer():
+    assert (
+        render(errors.Unavailable("busy", retry_after_s=3), PLATFORM).headers["retry-after"] == "3"
+    )
+
+
+def test_texts_are_json_whatever_they_hold():
+    text = 'a "quoted" %s \\ é☃𝄞 \n\u2028'
+    assert json.loads(render(errors.InvalidField(text), DATA).body) == {"errors": [text]}

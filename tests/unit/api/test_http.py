@@ -1,0 +1,410 @@
+"""Heads and bodies in, encodings out (contract 0, 1.4, 4.1)."""
+
+import asyncio
+import gzip
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openengagement.api.http import (
+    ClientGone,
+    Request,
+    accepts_gzip,
+    check_headers,
+    encode_gzip,
+    read_body,
+    read_head,
+    read_message,
+)
+from openengagement.errors import BodyTooLarge, HeadersTooLarge, RequestError, UnsupportedBody
+from openengagement.settings import Settings
+
+# A busy machine may take its time.
+QUICK = settings(deadline=None, max_examples=60)
+
+
+def request_with(*headers):
+    """A request with headers, each `name: value`."""
+    pairs = tuple(
+        tuple(part.strip(" ").encode("latin-1") for part in h.split(":", 1)) for h in headers
+    )
+    return Request("POST", "/", "", pairs, "https", "host", secure=True)
+
+
+def head(*headers, peer="203.0.113.9", scheme="http", proxies="", **scope):
+    pairs = [tuple(part.strip().encode() for part in h.split(":", 1)) for h in headers]
+    base = {
+        "type": "http", "method": "POST", "path": "/a", "raw_path": b"/a", "query_string": b"",
+        "scheme": scheme, "headers": pairs, "client": (peer, 5000) if peer is not None else None,
+    }  # fmt: skip
+    return read_head({**base, **scope}, Settings(trusted_proxies=proxies))
+
+
+# --- Accept-Encoding -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "gzip",
+        "GZIP",
+        "Gzip",
+        "gzip, deflate",
+        "gzip,deflate,br",
+        "deflate, gzip",
+        "br;q=1.0, gzip;q=0.8, *;q=0.1",
+        "gzip;q=1.0,deflate;q=0.6,identity;q=0.3",  # Ruby's Net::HTTP
+        "gzip;q=0.001",
+        "gzip;q=1",
+        "gzip ; q=0.5",
+        "gzip;Q=0.5",
+        "identity;q=0, gzip",
+        "*;q=0, gzip",
+        "*",
+        "*;q=0.5",
+        "identity, *",
+        "x-gzip",
+        "X-GZip;q=0.5",
+        " gzip ",
+        "gzip,",
+        ",,gzip",
+        "gzip;level=9",
+    ],
+)
+def test_gzip_is_accepted(value):
+    assert accepts_gzip(request_with(f"accept-encoding: {value}"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        " ",
+        ",",
+        "identity",
+        "deflate, br",
+        "gzipped",
+        "notgzip",
+        "gzip;q=0",
+        "gzip;q=0.0",
+        "gzip;q=0.000",
+        "gzip; q=0",
+        "gzip;Q=0",
+        "gzip ; q = 0",
+        "gzip;\tq=0",
+        "gzip;q=0\t",
+        "gzip;q=0;x=1",
+        "gzip;x=1;q=0",
+        "GZIP;q=0, deflate",
+        "gzip;q=0, *",
+        "gzip;q=0, *;q=1",
+        "*;q=0",
+        "deflate, *;q=0",
+        "x-gzip;q=0",
+    ],
+)
+def test_gzip_is_not_accepted(value):
+    assert not accepts_gzip(request_with(f"accept-encoding: {value}"))
+
+
+def test_without_the_header_gzip_is_not_accepted():
+    assert not accepts_gzip(request_with("host: x"))
+
+
+@pytest.mark.parametrize(
+    ("values", "accepted"),
+    [(("gzip", "deflate"), True), (("deflate", "gzip"), True), (("br", "deflate"), False),
+     (("*", "gzip;q=0"), False)],
+)  # fmt: skip
+def test_several_lines_are_one_list(values, accepted):
+    request = request_with(*(f"accept-encoding: {value}" for value in values))
+    assert accepts_gzip(request) is accepted
+
+
+@QUICK
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=30))
+def test_any_header_gets_an_answer(value):
+    assert accepts_gzip(request_with(f"accept-encoding: {value}")) in {True, False}
+
+
+# --- gzip ----------------------------------------------------------------------------------------
+
+
+@QUICK
+@given(st.binary(max_size=2000))
+def test_what_is_encoded_decodes(body):
+    assert gzip.decompress(encode_gzip(body)) == body
+
+
+def test_the_empty_body_is_gzip_too():
+    assert encode_gzip(b"")[:2] == b"\x1f\x8b"
+    assert gzip.decompress(encode_gzip(b"")) == b""
+
+
+def test_equal_bodies_are_encoded_alike_and_without_a_time():
+    assert encode_gzip(b"x" * 99) == encode_gzip(b"x" * 99)
+    assert encode_gzip(b"x")[4:8] == bytes(4)
+
+
+# --- scheme, host and peer -----------------------------------------------------------------------
+
+FORWARDED = (
+    "x-forwarded-proto: https",
+    "x-forwarded-host: api.example",
+    "x-forwarded-for: 198.51.100.4",
+)
+
+
+@pytest.mark.parametrize(
+    ("peer", "proxies"),
+    [
+        ("10.0.0.7", "10.0.0.7"),
+        ("10.0.0.7", "10.0.0.0/8"),
+        ("10.0.0.7", "192.168.0.0/16, 10.0.0.0/8"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("fd00::7", "fd00::/8"),
+        ("::1", "::1"),
+        ("::ffff:10.0.0.7", "10.0.0.0/8"),
+        ("::ffff:a00:7", "10.0.0.7"),
+    ],
+)
+def test_a_trusted_proxy_tells_what_the_client_saw(peer, proxies):
+    got = head("host: internal:8080", *FORWARDED, peer=peer, proxies=proxies)
+    assert (got.scheme, got.host, got.secure) == ("https", "api.example", True)
+
+
+@pytest.mark.parametrize(
+    ("peer", "proxies"),
+    [
+        ("10.0.0.7", ""),
+        ("10.0.0.8", "10.0.0.7"),
+        ("11.0.0.1", "10.0.0.0/8"),
+        ("10.0.0.7", "fd00::/8"),
+        ("fd00::7", "10.0.0.0/8"),
+        ("::a00:7", "10.0.0.7"),
+        ("", "0.0.0.0/0"),
+        ("unix:", "0.0.0.0/0,::/0"),
+        (None, "0.0.0.0/0,::/0"),
+    ],
+)
+def test_forwarded_headers_of_anyone_else_are_ignored(peer, proxies):
+    got = head("host: real.example", *FORWARDED, peer=peer, proxies=proxies)
+    assert (got.scheme, got.host, got.secure) == ("http", "real.example", False)
+
+
+def test_a_stranger_cannot_pass_for_this_machine():
+    got = head("host: x", "x-forwarded-for: 127.0.0.1", peer="203.0.113.9", proxies="10.0.0.0/8")
+    assert not got.secure
+
+
+def test_behind_a_proxy_on_this_machine_a_client_from_afar_is_not_secure():
+    got = head(
+        "host: x", "x-forwarded-proto: http", "x-forwarded-for: 198.51.100.4",
+        peer="127.0.0.1", proxies="127.0.0.1",
+    )  # fmt: skip
+    assert (got.scheme, got.secure) == ("http", False)
+
+
+def test_of_a_list_only_what_the_nearest_proxy_added_counts():
+    got = head(
+        "host: internal",
+        "x-forwarded-proto: https, http",
+        "x-forwarded-host: evil.example, api.example",
+        "x-forwarded-for: 127.0.0.1, 198.51.100.4",
+        peer="10.0.0.7",
+        proxies="10.0.0.7",
+    )
+    assert (got.scheme, got.host, got.secure) == ("http", "api.example", False)
+
+
+def test_a_trusted_proxy_that_forwards_nothing_changes_nothing():
+    got = head("host: real.example", peer="10.0.0.7", proxies="10.0.0.7", scheme="https")
+    assert (got.scheme, got.host, got.secure) == ("https", "real.example", True)
+
+
+def test_a_forwarded_scheme_is_read_in_any_case():
+    got = head("host: x", "x-forwarded-proto: HTTPS", peer="10.0.0.7", proxies="10.0.0.7")
+    assert (got.scheme, got.secure) == ("https", True)
+
+
+@pytest.mark.parametrize(
+    "peer",
+    ["127.0.0.1", "127.0.0.2", "127.255.255.255", "::1", "0:0:0:0:0:0:0:1", "::ffff:127.0.0.1",
+     "::ffff:7f00:1"],
+)  # fmt: skip
+def test_a_client_on_this_machine_is_secure(peer):
+    assert head("host: x", peer=peer).secure
+
+
+@pytest.mark.parametrize(
+    "peer",
+    ["203.0.113.9", "128.0.0.1", "10.0.0.1", "0.0.0.0", "::", "fe80::1", "::2", "::127.0.0.1",
+     "::ffff:10.0.0.1", "2001:db8::1", "localhost", "127.1", "", "unix:", None],
+)  # fmt: skip
+def test_any_other_client_is_not_secure_over_plain_http(peer):
+    assert not head("host: x", peer=peer).secure
+    assert head("host: x", peer=peer, scheme="https").secure
+
+
+def test_the_head_keeps_path_and_query_as_they_were_sent():
+    got = head(raw_path=b"/a%20b/%E2%98%83", path="/a b/☃", query_string=b"x=%41+1&y")
+    assert (got.method, got.path, got.query) == ("POST", "/a%20b/%E2%98%83", "x=%41+1&y")
+
+
+def test_a_raw_path_with_a_query_loses_it():
+    assert head(raw_path=b"/a?x=1", query_string=b"x=1").path == "/a"
+
+
+@pytest.mark.parametrize("raw_path", [None, b""])
+def test_without_a_raw_path_the_decoded_one_is_encoded_again(raw_path):
+    assert head(raw_path=raw_path, path="/a b/☃~-._").path == "/a%20b/%E2%98%83~-._"
+
+
+def test_of_a_repeated_header_the_last_counts():
+    got = head("x-a: 1", "x-a: 2", "x-b: 3")
+    assert (got.header(b"x-a"), got.header(b"x-b"), got.header(b"x-c")) == ("2", "3", "")
+
+
+def test_authentication_sees_every_authorization_header():
+    got = head("authorization: OAuth a", "content-type: text/plain", "authorization: Bearer b")
+    message = got.message(b"body")
+    assert message.authorization == ("OAuth a", "Bearer b")
+    assert (message.body, message.content_type, message.path) == (b"body", "text/plain", "/a")
+    assert (message.scheme, message.secure) == ("http", False)
+
+
+# --- header cap ----------------------------------------------------------------------------------
+
+
+def test_headers_up_to_the_limit_are_taken_and_one_byte_more_is_not():
+    headers = ((b"host", b"x" * 50), (b"a", b"b" * 45))
+    check_headers(headers, 100)
+    with pytest.raises(HeadersTooLarge) as caught:
+        check_headers(headers, 99)
+    assert caught.value.status == 431
+    assert "99" in caught.value.texts[0]
+
+
+def test_many_small_headers_count_together_names_included():
+    headers = ((b"x", b""),) * 101
+    check_headers(headers, 101)
+    with pytest.raises(HeadersTooLarge):
+        check_headers(headers, 100)
+
+
+# --- bodies --------------------------------------------------------------------------------------
+
+
+class Sent:
+    """An ASGI `receive` with what the client sends; counts how often it is asked."""
+
+    def __init__(self, *parts, gone=False):
+        last = len(parts) - 1
+        self.messages = [
+            {"type": "http.request", "body": part, "more_body": gone or at < last}
+            for at, part in enumerate(parts)
+        ]
+        if gone:
+            self.messages.append({"type": "http.disconnect"})
+        self.asked = 0
+
+    async def __call__(self):
+        self.asked += 1
+        return self.messages.pop(0)
+
+
+def body_of(receive, *headers, limit=10):
+    return asyncio.run(read_body(request_with(*headers), receive, limit=limit))
+
+
+@pytest.mark.parametrize(
+    "parts", [[b""], [b"0123456789"], [b"01234", b"56789"], [b"", b"0", b"", b"1"]]
+)
+def test_a_body_is_read_whole_up_to_the_limit(parts):
+    assert body_of(Sent(*parts)) == b"".join(parts)
+
+
+def test_a_message_may_leave_out_its_body_and_whether_more_comes():
+    async def receive():
+        return {"type": "http.request"}
+
+    assert body_of(receive) == b""
+
+
+@pytest.mark.parametrize("parts", [[b"0123456789a"], [b"01234", b"56789a"], [b"0" * 11, b""]])
+def test_a_body_past_the_limit_is_refused(parts):
+    with pytest.raises(BodyTooLarge) as caught:
+        body_of(Sent(*parts))
+    assert caught.value.status == 413
+    assert "10" in caught.value.texts[0]
+
+
+def test_the_rest_of_a_body_past_the_limit_is_not_read():
+    receive = Sent(*[b"0123456789"] * 100)
+    with pytest.raises(BodyTooLarge):
+        body_of(receive)
+    assert receive.asked == 2
+
+
+@pytest.mark.parametrize("length", ["11", "99999999999999999999", "9" * 5000])
+def test_a_declared_length_past_the_limit_is_refused_before_anything_is_read(length):
+    receive = Sent(b"")
+    with pytest.raises(BodyTooLarge):
+        body_of(receive, f"content-length: {length}")
+    assert receive.asked == 0
+
+
+@pytest.mark.parametrize("length", ["10", "5", "0", "", "-1", "abc", "²"])
+def test_a_declared_length_within_the_limit_or_unreadable_is_not_believed(length):
+    assert body_of(Sent(b"0123456789"), f"content-length: {length}") == b"0123456789"
+    with pytest.raises(BodyTooLarge):
+        body_of(Sent(b"0123456789a"), f"content-length: {length}")
+
+
+@pytest.mark.parametrize("parts", [[], [b"0"], [b"0", b"1"]])
+def test_a_client_that_left_gets_no_answer(parts):
+    with pytest.raises(ClientGone):
+        body_of(Sent(*parts, gone=True))
+
+
+# --- whole messages ------------------------------------------------------------------------------
+
+
+def message_of(body, encoding="", *, limit=1000):
+    async def read(most):
+        assert most == limit
+        return body
+
+    request = request_with(f"content-encoding: {encoding}", "content-type: text/plain")
+    return asyncio.run(read_message(request, read, limit=limit))
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip", " gzip "])
+def test_a_compressed_body_is_undone(encoding):
+    assert message_of(gzip.compress(b"hello"), encoding).body == b"hello"
+
+
+@pytest.mark.parametrize("encoding", ["", "identity"])
+def test_a_plain_body_stays(encoding):
+    assert message_of(b"hello", encoding).body == b"hello"
+
+
+def test_a_body_may_grow_to_the_limit_and_no_further():
+    assert len(message_of(gzip.compress(bytes(1000)), "gzip").body) == 1000
+    with pytest.raises(BodyTooLarge):
+        message_of(gzip.compress(bytes(1001)), "gzip")
+
+
+@pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip", "compress"])
+def test_another_encoding_is_refused(encoding):
+    with pytest.raises(UnsupportedBody):
+        message_of(b"x", encoding)
+
+
+@pytest.mark.parametrize("body", [b"hello", gzip.compress(b"hello")[:-3], zlib.compress(b"hello")])
+def test_what_is_not_the_encoding_it_says_is_refused(body):
+    with pytest.raises(RequestError) as caught:
+        message_of(body, "gzip")
+    assert caught.value.status == 400

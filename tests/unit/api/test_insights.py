@@ -1,0 +1,210 @@
+"""The three endpoints' handlers around a made-up caller: order, headers, threads (3.4, 3.5)."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+
+from openengagement.api.http import Request
+from openengagement.api.insights import Insights, rate_headers
+from openengagement.engagement.types import Endpoint
+from openengagement.errors import (
+    ApiError,
+    BodyTooLarge,
+    InvalidField,
+    InvalidSignature,
+    NonceUsed,
+    RateLimited,
+)
+from openengagement.registry.limits import RateWindow
+from openengagement.settings import Settings
+
+SIX = [
+    "x-per-minute-limit", "x-per-minute-remaining", "x-per-minute-reset",
+    "x-per-second-limit", "x-per-second-remaining", "x-per-second-reset",
+]  # fmt: skip
+REQUEST = Request("POST", "/", "", (), "https", "host", secure=True)
+FRESH, MINUTE, SECOND = (
+    RateWindow(6000, 0, 0),
+    RateWindow(60, 3, 1_800_000_060),
+    RateWindow(2, 1, 1_800_000_001),
+)
+
+
+class World:
+    """An authenticator and a query in one, that do as told and note what happens."""
+
+    def __init__(self):
+        self.windows = [MINUTE]
+        self.cells = 1
+        self.fails = {}
+        self.steps = []
+
+    def _step(self, name, *facts):
+        self.steps.append((name, *facts))
+        if name in self.fails:
+            raise self.fails[name]
+
+    def authenticate(self, message):
+        self._step("authenticate", message.body)
+        return SimpleNamespace(user_id=7)
+
+    def admit(self, caller):
+        self._step("admit", caller.user_id)
+        return self.windows
+
+    def prepare(self, endpoint, body, *, user_id):
+        self._step("prepare", endpoint, body, user_id)
+        return SimpleNamespace(request=SimpleNamespace(cells=self.cells))
+
+    def answer(self, plan):
+        self._step("answer", threading.current_thread() is threading.main_thread())
+        return b'{"all":{}}'
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+@pytest.fixture
+def call(world):
+    """Call an endpoint's handler with a body."""
+
+    def made(endpoint="totals", body=b"{}", **settings):
+        async def read_body(limit):
+            assert limit == Settings(**settings).body_max_bytes
+            if "read" in world.fails:
+                raise world.fails["read"]
+            return body
+
+        with ThreadPoolExecutor(1) as pool:
+            insights = Insights(world, world, settings=Settings(**settings), pool=pool)
+            return asyncio.run(getattr(insights, endpoint)(REQUEST, read_body))
+
+    return made
+
+
+def refused(call, **kwargs):
+    with pytest.raises(ApiError) as caught:
+        call(**kwargs)
+    return caught.value
+
+
+# --- rate-limit headers --------------------------------------------------------------------------
+
+
+def test_without_a_limit_a_second_the_minutes_figures_stand_in_all_six():
+    assert rate_headers([MINUTE]) == {
+        "x-per-minute-limit": "60", "x-per-minute-remaining": "57",
+        "x-per-minute-reset": "1800000060", "x-per-second-limit": "60",
+        "x-per-second-remaining": "57", "x-per-second-reset": "1800000060",
+    }  # fmt: skip
+
+
+def test_with_a_limit_a_second_each_has_its_own():
+    assert rate_headers([MINUTE, SECOND]) == {
+        "x-per-minute-limit": "60", "x-per-minute-remaining": "57",
+        "x-per-minute-reset": "1800000060", "x-per-second-limit": "2",
+        "x-per-second-remaining": "1", "x-per-second-reset": "1800000001",
+    }  # fmt: skip
+
+
+def test_remaining_never_falls_below_zero():
+    assert rate_headers([RateWindow(5, 9, 60)])["x-per-minute-remaining"] == "0"
+
+
+# --- answers -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("handler", "endpoint"),
+    [
+        ("totals", Endpoint.TOTALS),
+        ("last_28_hours", Endpoint.LAST_28_HOURS),
+        ("historical", Endpoint.HISTORICAL),
+    ],
+)
+def test_each_handler_asks_for_its_endpoint_as_the_caller(call, world, handler, endpoint):
+    reply = call(handler, b'{"x":1}')
+    assert (reply.status, reply.body) == (200, b'{"all":{}}')
+    assert world.steps[2] == ("prepare", endpoint, b'{"x":1}', 7)
+
+
+def test_an_answer_is_json_and_carries_the_six_headers(call):
+    reply = call()
+    assert reply.headers["content-type"].startswith("application/json")
+    assert reply.headers.items() >= rate_headers([MINUTE]).items()
+
+
+def test_small_answers_are_made_on_the_spot_and_large_ones_in_a_thread(call, world):
+    for cells, on_the_spot in {8: True, 9: False}.items():
+        world.cells = cells
+        call(inline_cells_max=8)
+        assert world.steps[-1] == ("answer", on_the_spot)
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+def test_before_the_app_is_known_the_headers_say_nothing_is_used_up(call, world):
+    world.fails = {"authenticate": InvalidSignature()}
+    error = refused(call)
+    assert isinstance(error, InvalidSignature)
+    assert dict(error.headers) == rate_headers([FRESH])
+    assert int(error.headers["x-per-minute-remaining"]) > 0
+
+
+@pytest.mark.parametrize("step", ["read", "authenticate", "admit", "prepare"])
+def test_every_refusal_carries_the_six_headers(call, world, step):
+    world.fails = {step: InvalidField("x: y")}
+    error = refused(call)
+    assert isinstance(error, InvalidField)
+    assert sorted(error.headers) == sorted(SIX)
+
+
+def test_a_refusal_after_the_app_is_known_carries_its_figures(call, world):
+    world.fails = {"prepare": InvalidField("x: y")}
+    assert dict(refused(call).headers) == rate_headers([MINUTE])
+
+
+def test_a_refusal_keeps_its_own_headers(call, world):
+    world.fails = {"prepare": ApiError("x", headers={"retry-after": "3"})}
+    assert refused(call).headers["retry-after"] == "3"
+
+
+def test_a_body_past_the_limit_is_refused_before_anyone_is_asked(call, world):
+    world.fails = {"read": BodyTooLarge("body: is larger than 1024 bytes")}
+    assert isinstance(refused(call, body_max_bytes=1024), BodyTooLarge)
+    assert world.steps == []
+
+
+def test_credentials_come_before_the_body_is_looked_at(call, world):
+    world.fails = {"admit": NonceUsed(), "prepare": InvalidField("x: y")}
+    assert isinstance(refused(call, body=b"rubbish"), NonceUsed)
+    assert [step for step, *_ in world.steps] == ["authenticate", "admit"]
+
+
+@pytest.mark.parametrize(
+    "windows",
+    [
+        [RateWindow(60, 61, 1_800_000_060)],
+        [RateWindow(60, 61, 1_800_000_060), SECOND],
+        [MINUTE, RateWindow(2, 3, 1_800_000_001)],
+    ],
+)
+def test_an_app_past_a_limit_is_refused_before_its_body_is_looked_at(call, world, windows):
+    world.windows = windows
+    world.fails = {"prepare": InvalidField("x: y")}
+    error = refused(call)
+    assert isinstance(error, RateLimited)
+    assert dict(error.headers) == rate_headers(windows)
+    assert "0" in {error.headers["x-per-minute-remaining"], error.headers["x-per-second-remaining"]}
+
+
+def test_the_last_request_of_a_window_is_served(call, world):
+    world.windows = [RateWindow(60, 60, 1_800_000_060)]
+    reply = call()
+    assert (reply.status, reply.headers["x-per-minute-remaining"]) == (200, "0")

@@ -1,0 +1,201 @@
+"""Events -> deltas, against a plain loop over the rules of the design."""
+
+from collections import Counter
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from openengagement.engagement.rollup import EVENT_SCHEMA, fold_events, sum_deltas
+
+# A busy machine may take its time.
+QUICK = settings(deadline=None, max_examples=30)
+
+# By hand: what counts itself only, and what also counts as an engagement.
+NOT_ENGAGEMENTS = ["impressions", "video_views", "media_views"]
+ENGAGEMENTS = [
+    "favorites", "retweets", "replies", "quote_tweets", "media_engagements", "url_clicks",
+    "hashtag_clicks", "detail_expands", "permalink_clicks", "app_install_attempts", "app_opens",
+    "email_tweet", "user_follows", "user_profile_clicks",
+]  # fmt: skip
+EVERY_TYPE = [*NOT_ENGAGEMENTS, *ENGAGEMENTS, "other_engagements"]
+COLUMNS = [
+    "impressions", "engagements", "favorites", "retweets", "replies", "quote_tweets",
+    "video_views", "media_views", "media_engagements", "url_clicks", "hashtag_clicks",
+    "detail_expands", "permalink_clicks", "app_install_attempts", "app_opens", "email_tweet",
+    "user_follows", "user_profile_clicks",
+]  # fmt: skip
+
+
+def fold(*events):
+    """Deltas of events (tweet_id, type, hour, count, promoted), as (tweet, hour) -> {type: n}."""
+    frame = fold_events(pl.DataFrame(list(events), schema=EVENT_SCHEMA, orient="row"))
+    assert_well_formed(frame)
+    return {
+        (row.pop("tweet_id"), row.pop("hour")): {name: n for name, n in row.items() if n}
+        for row in frame.to_dicts()
+    }
+
+
+def assert_well_formed(frame):
+    """One row a counter, sorted, columns in the order of the stores, nothing null or idle."""
+    assert frame.columns[:2] == ["tweet_id", "hour"]
+    assert frame.columns[2:] == [name for name in COLUMNS if name in frame.columns]
+    assert frame.schema["tweet_id"] == pl.Int64
+    assert frame.schema["hour"] == pl.Int32
+    assert {frame.schema[name] for name in frame.columns[2:]} <= {pl.Int64()}
+    assert sum(frame.null_count().row(0)) == 0
+    keys = frame.select("tweet_id", "hour").rows()
+    assert keys == sorted(set(keys))
+    assert all(any(row[2:]) for row in frame.rows())
+
+
+def slowly_folded(events):
+    deltas = Counter()
+    for tweet, name, hour, count, promoted in events:
+        if name != "other_engagements" and not (name == "impressions" and promoted):
+            deltas[tweet, hour, name] += count
+        if name not in NOT_ENGAGEMENTS and count > 0:
+            deltas[tweet, hour, "engagements"] += count
+    tree = {}
+    for (tweet, hour, name), count in deltas.items():
+        if count:
+            tree.setdefault((tweet, hour), {})[name] = count
+    return tree
+
+
+@pytest.mark.parametrize("promoted", [False, True])
+@pytest.mark.parametrize("name", ENGAGEMENTS)
+def test_an_interaction_counts_itself_and_as_an_engagement(name, promoted):
+    assert fold((20, name, 5, 3, promoted)) == {(20, 5): {name: 3, "engagements": 3}}
+
+
+@pytest.mark.parametrize("name", NOT_ENGAGEMENTS)
+def test_impressions_and_views_are_no_engagements(name):
+    assert fold((20, name, 5, 3, False)) == {(20, 5): {name: 3}}
+
+
+@pytest.mark.parametrize("name", ["video_views", "media_views"])
+def test_promoted_views_count(name):
+    assert fold((20, name, 5, 3, True)) == {(20, 5): {name: 3}}
+
+
+@pytest.mark.parametrize("count", [3, -3])
+def test_promoted_impressions_count_nowhere(count):
+    assert fold((20, "impressions", 5, count, True)) == {}
+    got = fold((20, "impressions", 5, 7, False), (20, "impressions", 5, count, True))
+    assert got == {(20, 5): {"impressions": 7}}
+
+
+@pytest.mark.parametrize("promoted", [False, True])
+def test_other_engagements_have_no_metric_of_their_own(promoted):
+    assert fold((20, "other_engagements", 5, 4, promoted)) == {(20, 5): {"engagements": 4}}
+
+
+@pytest.mark.parametrize("name", ENGAGEMENTS)
+def test_an_undo_takes_nothing_back_from_engagements(name):
+    assert fold((20, name, 5, -2, False)) == {(20, 5): {name: -2}}
+    assert fold((20, name, 5, 2, False), (20, name, 5, -2, False)) == {(20, 5): {"engagements": 2}}
+
+
+@pytest.mark.parametrize("name", NOT_ENGAGEMENTS)
+def test_an_undone_view_counts_down(name):
+    assert fold((20, name, 5, -2, False)) == {(20, 5): {name: -2}}
+
+
+def test_an_undone_other_engagement_changes_nothing():
+    assert fold((20, "other_engagements", 5, -2, False)) == {}
+
+
+@pytest.mark.parametrize("name", EVERY_TYPE)
+def test_a_count_of_zero_changes_nothing(name):
+    assert fold((20, name, 5, 0, False)) == {}
+
+
+def test_counts_of_one_tweet_and_hour_are_added_up():
+    got = fold(
+        (20, "favorites", 5, 1, False),
+        (20, "favorites", 5, 2, True),
+        (20, "url_clicks", 5, 4, False),
+        (20, "impressions", 5, 8, False),
+    )
+    assert got == {(20, 5): {"favorites": 3, "url_clicks": 4, "impressions": 8, "engagements": 7}}
+
+
+def test_tweets_and_hours_stay_apart():
+    got = fold(
+        (21, "favorites", 5, 1, False),
+        (20, "favorites", 6, 2, False),
+        (20, "favorites", 5, 4, False),
+    )
+    assert {key: each["favorites"] for key, each in got.items()} == {
+        (20, 5): 4, (20, 6): 2, (21, 5): 1
+    }  # fmt: skip
+
+
+def test_the_largest_ids_and_counts_keep_every_digit():
+    count = 2**62 - 1
+    got = fold((2**63 - 1, "favorites", 2**31 - 1, count, False))
+    assert got == {(2**63 - 1, 2**31 - 1): {"favorites": count, "engagements": count}}
+
+
+def test_an_empty_batch_has_no_deltas():
+    assert fold() == {}
+
+
+def test_only_types_that_occur_have_a_column():
+    frame = fold_events(
+        pl.DataFrame([(1, "url_clicks", 2, 3, False)], schema=EVENT_SCHEMA, orient="row")
+    )
+    assert frame.columns == ["tweet_id", "hour", "engagements", "url_clicks"]
+
+
+def test_every_type_at_once():
+    got = fold(*((20, name, 5, at, False) for at, name in enumerate(EVERY_TYPE, 1)))
+    expected = {name: at for at, name in enumerate(EVERY_TYPE, 1) if name != "other_engagements"}
+    expected["engagements"] = sum(range(4, len(EVERY_TYPE) + 1))
+    assert got == {(20, 5): expected}
+
+
+_EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from([1, 2, 2**63 - 1]),
+        st.sampled_from(EVERY_TYPE),
+        st.integers(-1, 1) | st.just(490_000),
+        st.integers(-3, 3) | st.integers(-(2**40), 2**40),
+        st.booleans(),
+    ),
+    max_size=30,
+)
+
+
+@QUICK
+@given(_EVENTS)
+def test_any_batch_folds_as_the_plain_loop_does(events):
+    assert fold(*events) == slowly_folded(events)
+
+
+@QUICK
+@given(_EVENTS, st.integers(0, 30))
+def test_a_batch_cut_in_two_adds_up_to_the_same(events, at):
+    parts = [
+        fold_events(pl.DataFrame(part, schema=EVENT_SCHEMA, orient="row"))
+        for part in (events[:at], events[at:])
+    ]
+    together = sum_deltas(pl.concat(parts, how="diagonal").fill_null(0).lazy())
+    whole = fold_events(pl.DataFrame(events, schema=EVENT_SCHEMA, orient="row"))
+    assert_frame_equal(whole, together, check_column_order=False)
+
+
+def test_deltas_that_cancel_out_are_left_out():
+    deltas = pl.DataFrame(
+        {"tweet_id": [2, 1, 1], "hour": [0, 9, 9], "favorites": [1, 5, -5], "replies": [0, 2, -2]}
+    )
+    assert sum_deltas(deltas.lazy()).rows() == [(2, 0, 1, 0)]
+
+
+def test_an_order_of_events_does_not_matter():
+    events = [(20, "favorites", 5, -1, False), (20, "favorites", 5, 1, False)]
+    assert fold(*events) == fold(*reversed(events))

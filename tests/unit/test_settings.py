@@ -1,0 +1,270 @@
+"""The table of settings: what it takes, what it refuses, and that the docs say the same."""
+
+import dataclasses
+from datetime import UTC, datetime
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from openengagement.settings import Settings, SettingsError, load_settings, render_settings
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
+REGENERATE = (
+    "docs/settings.md does not hold the table of settings.py as it is. Put the output of\n\n"
+    '    .venv/bin/python -c "from openengagement.settings import render_settings; '
+    "print(render_settings(), end='')\"\n\nin place of the table there."
+)
+FIELDS = dataclasses.fields(Settings)
+NUMBERS = [field for field in FIELDS if field.type is int]
+SWITCHES = [field for field in FIELDS if field.type is bool]
+CHOICES = [field for field in FIELDS if "choices" in field.metadata]
+
+
+def variable(field):
+    return f"OPENENGAGEMENT_{field.name.upper()}"
+
+
+def load(**values):
+    return load_settings({f"OPENENGAGEMENT_{name.upper()}": text for name, text in values.items()})
+
+
+def refused(environ):
+    with pytest.raises(SettingsError) as caught:
+        load_settings(environ)
+    return str(caught.value)
+
+
+def by_name(field):
+    return field.name
+
+
+# --- defaults ------------------------------------------------------------------------------------
+
+
+def test_an_empty_environment_gives_the_defaults():
+    assert load_settings({}) == Settings()
+
+
+def test_the_defaults_are_those_of_the_contract():
+    """Section 0 of the contract, by hand."""
+    settings = Settings()
+    assert settings.gzip_required is False
+    assert settings.replay_protection == "strict"
+    assert settings.timestamp_window_s == 300
+    assert settings.forbidden_text == "tweets"
+    assert settings.partial_ownership is False
+    assert settings.groupings_max == 3
+    assert settings.historical_floor_s == datetime(2014, 9, 1, tzinfo=UTC).timestamp()
+    assert settings.always_list_unavailable is False
+    assert settings.allow_plain_http is False
+    assert settings.faithful is False
+    assert settings.rate_limit_per_minute == 6000
+    assert settings.rate_limit_per_second == 0
+    assert settings.proxies == ()
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=by_name)
+def test_every_setting_says_what_it_is(field):
+    assert field.metadata["help"].endswith(".")
+    assert field.metadata["unit"]
+
+
+@pytest.mark.parametrize("field", NUMBERS, ids=by_name)
+def test_the_default_of_a_number_lies_within_its_limits(field):
+    assert field.metadata["low"] <= field.default <= field.metadata["high"]
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().groupings_max = 5
+
+
+# --- numbers -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", NUMBERS, ids=by_name)
+def test_a_number_is_taken_up_to_its_limits(field):
+    for limit in (field.metadata["low"], field.metadata["high"]):
+        assert getattr(load(**{field.name: str(limit)}), field.name) == limit
+
+
+@pytest.mark.parametrize("field", NUMBERS, ids=by_name)
+def test_a_number_past_its_limits_is_refused(field):
+    low, high = field.metadata["low"], field.metadata["high"]
+    for past in (low - 1, high + 1):
+        text = refused({variable(field): str(past)})
+        assert text.startswith(f"{variable(field)}: ")
+        assert str(low) in text
+        assert str(high) in text
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "abc", "-1", "+5", "1.0", "1e3", "1_0", " 5", "5\n", "５", "²", "9" * 19, "9" * 5000],  # noqa: RUF001
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["groupings_max", "rate_limit_per_second"])
+def test_what_is_no_whole_number_is_refused(name, value):
+    text = refused({f"OPENENGAGEMENT_{name.upper()}": value})
+    assert "whole number" in text
+
+
+@pytest.mark.parametrize("value", ["0" * 20 + "99999999999", "0" * 5000, "0" * 5000 + "9"])
+@pytest.mark.parametrize("name", ["groupings_max", "rate_limit_per_second"])
+def test_leading_zeros_hide_no_size(name, value):
+    assert "whole number" in refused({f"OPENENGAGEMENT_{name.upper()}": value})
+
+
+# --- switches, choices ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", SWITCHES, ids=by_name)
+def test_a_switch_takes_true_and_false_in_any_case(field):
+    for text, value in {"true": True, "True": True, "FALSE": False, "false": False}.items():
+        assert getattr(load(**{field.name: text}), field.name) is value
+
+
+@pytest.mark.parametrize("field", SWITCHES, ids=by_name)
+@pytest.mark.parametrize("value", ["", "1", "0", "yes", "on", " true", "true\n"])
+def test_a_switch_takes_nothing_else(field, value):
+    text = refused({variable(field): value})
+    assert text.startswith(f"{variable(field)}: write true or false")
+
+
+@pytest.mark.parametrize("field", CHOICES, ids=by_name)
+def test_a_choice_takes_what_it_lists(field):
+    for choice in field.metadata["choices"]:
+        assert getattr(load(**{field.name: choice}), field.name) == choice
+
+
+@pytest.mark.parametrize("field", CHOICES, ids=by_name)
+@pytest.mark.parametrize("value", ["", "none", "Strict", "tweets ", "tweets,authors"])
+def test_a_choice_takes_nothing_else(field, value):
+    text = refused({variable(field): value})
+    assert text.startswith(f"{variable(field)}: ")
+    assert all(choice in text for choice in field.metadata["choices"])
+
+
+def test_the_choices_are_those_of_the_contract():
+    assert {field.name: set(field.metadata["choices"]) for field in CHOICES} == {
+        "forbidden_text": {"tweets", "authors"},
+        "replay_protection": {"strict", "oauth", "off"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "required"),
+    [({}, False), ({"require_gzip": "true"}, True), ({"faithful": "true"}, True),
+     ({"faithful": "true", "require_gzip": "false"}, True)],
+)  # fmt: skip
+def test_faithful_demands_gzip_too(given, required):
+    assert load(**given).gzip_required is required
+
+
+# --- texts ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1970-01-01", 0), ("2016-02-29", 1_456_704_000), ("2014-09-01", 1_409_529_600)],
+)
+def test_the_oldest_start_is_a_date(text, seconds):
+    assert load(historical_floor=text).historical_floor_s == seconds
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "never", "2014", "2014-13-01", "2015-02-29", "2014-09-01T00:00:00Z", "01.09.2014"],
+)  # fmt: skip
+def test_an_oldest_start_that_is_no_date_is_refused(value):
+    text = refused({"OPENENGAGEMENT_HISTORICAL_FLOOR": value})
+    assert text == "OPENENGAGEMENT_HISTORICAL_FLOOR: write a date as YYYY-MM-DD"
+
+
+@pytest.mark.parametrize(
+    ("text", "networks"),
+    [
+        ("", []),
+        (" , ", []),
+        ("10.0.0.7", ["10.0.0.7/32"]),
+        ("10.0.0.0/8, 192.168.1.0/24", ["10.0.0.0/8", "192.168.1.0/24"]),
+        ("::1,fd00::/8,", ["::1/128", "fd00::/8"]),
+    ],
+)
+def test_trusted_proxies_are_addresses_and_networks(text, networks):
+    assert load(trusted_proxies=text).proxies == tuple(map(ip_network, networks))
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["proxy.example", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/8 192.168.0.0/16", "*", "10.0.0.1:80"],
+)
+def test_what_is_no_network_is_refused_by_name(value):
+    assert refused({"OPENENGAGEMENT_TRUSTED_PROXIES": value}).startswith(
+        "OPENENGAGEMENT_TRUSTED_PROXIES: "
+    )
+
+
+def test_texts_are_checked_when_settings_are_made_in_code_too():
+    with pytest.raises(SettingsError):
+        Settings(trusted_proxies="nonsense")
+    with pytest.raises(SettingsError):
+        Settings(historical_floor="nonsense")
+
+
+# --- names ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "OPENENGAGEMENT_",
+        "OPENENGAGEMENT_GROUPING_MAX",
+        "OPENENGAGEMENT_groupings_max",
+        "OPENENGAGEMENT_DATA_DIR",
+    ],
+)
+def test_an_unknown_variable_is_refused_by_name(name):
+    text = refused({name: "3"})
+    assert name in text
+    assert "docs/settings.md" in text
+
+
+@pytest.mark.parametrize(
+    "name", ["PATH", "GROUPINGS_MAX", "openengagement_groupings_max", "OPENENGAGEMENTX"]
+)
+def test_variables_of_others_are_left_alone(name):
+    assert load_settings({name: "whatever"}) == Settings()
+
+
+def test_the_data_folder_is_no_setting():
+    assert load_settings({"OPENENGAGEMENT_DATA": "/var/lib/somewhere"}) == Settings()
+
+
+def test_settings_do_not_disturb_each_other():
+    got = load(groupings_max="10", faithful="true", forbidden_text="authors")
+    assert got == Settings(groupings_max=10, faithful=True, forbidden_text="authors")
+
+
+# --- docs ----------------------------------------------------------------------------------------
+
+
+def test_the_rendered_table_has_a_row_for_every_setting():
+    head, line, *rows = render_settings().splitlines()
+    assert head == "| variable | default | unit or choices | limits | what it sets |"
+    assert set(line) == {"|", "-"}
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert [row[0] for row in cells] == [f"`{variable(field)}`" for field in FIELDS]
+    for row, field in zip(cells, FIELDS, strict=True):
+        default = str(field.default).lower() if field.type is bool else str(field.default)
+        assert row[1] == (default or "none")
+        assert row[2] == field.metadata["unit"]
+        if field.type is int:
+            assert row[3] == f"{field.metadata['low']:,} to {field.metadata['high']:,}"
+        assert row[4] == field.metadata["help"]
+
+
+def test_the_docs_hold_the_table():
+    if not DOCS.exists():
+        pytest.skip("docs/settings.md is not written yet")
+    assert render_settings() in DOCS.read_text(encoding="utf-8"), REGENERATE

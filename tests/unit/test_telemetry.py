@@ -1,0 +1,113 @@
+"""Logs: one JSON object a line on standard error, and no exception's message in it."""
+
+import json
+import traceback
+
+import pytest
+
+from openengagement.telemetry import log_event, log_failure
+
+SECRET = "kAcSOqF21Fu85e7zjz7ZN2U4ZRhfV3WpwPAoE3Z7kBw"
+
+
+def fail(error):
+    """The error as it is after it passed some functions of ours."""
+
+    def inner(secret_argument):
+        raise error
+
+    def outer():
+        inner(SECRET)
+
+    try:
+        outer()
+    except type(error) as caught:
+        return caught
+
+
+class TellTaleError(Exception):
+    def __str__(self):
+        return SECRET
+
+    __repr__ = __str__
+
+
+def with_note():
+    error = ValueError("x")
+    error.add_note(SECRET)
+    return error
+
+
+def with_cause():
+    error = ValueError("x")
+    error.__cause__ = RuntimeError(SECRET)
+    error.__context__ = RuntimeError(SECRET)
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError(SECRET),
+        ValueError("x", {"authorization": SECRET}),
+        KeyError(SECRET),
+        OSError(2, SECRET, SECRET),
+        UnicodeDecodeError("utf-8", SECRET.encode(), 0, 1, SECRET),
+        TellTaleError(),
+        with_note(),
+        with_cause(),
+        ExceptionGroup(SECRET, [ValueError(SECRET)]),
+        SystemExit(SECRET),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_exceptions_message_is_never_logged(error, capsys):
+    log_failure("request_failed", fail(error), request_id="1f")
+    out, err = capsys.readouterr()
+    assert SECRET not in err
+    assert out == ""
+    line = json.loads(err)
+    assert line["event"] == "request_failed"
+    assert line["error"] == type(error).__name__
+    assert line["request_id"] == "1f"
+
+
+def test_a_failure_names_the_places_it_passed_innermost_first(capsys):
+    log_failure("request_failed", fail(ValueError("x")))
+    places = json.loads(capsys.readouterr().err)["at"].split(" < ")
+    assert [place.split(" ")[1] for place in places] == ["inner", "outer", "fail"]
+    assert all(place.startswith("test_telemetry.py:") for place in places)
+
+
+def test_a_place_is_no_path_and_no_line_of_code(capsys):
+    error = fail(ValueError("x"))
+    log_failure("request_failed", error)
+    err = capsys.readouterr().err
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    assert "/" not in json.loads(err)["at"]
+    assert frame.line not in err
+
+
+def test_a_failure_that_was_never_raised_is_logged_too(capsys):
+    log_failure("request_failed", ValueError(SECRET))
+    assert json.loads(capsys.readouterr().err) == {
+        "event": "request_failed", "error": "ValueError", "at": ""
+    }  # fmt: skip
+
+
+def test_an_event_is_one_line_of_json(capsys):
+    log_event("started", port=8080, load_s=0.5, host=None, name='a "b"\nc\u2028d')
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.endswith("\n")
+    assert len(err.splitlines()) == 1
+    assert json.loads(err) == {
+        "event": "started", "port": 8080, "load_s": 0.5, "host": None, "name": 'a "b"\nc\u2028d'
+    }  # fmt: skip
+
+
+def test_events_come_one_a_line_in_order(capsys):
+    for name in ("first", "second"):
+        log_event(name)
+    lines = capsys.readouterr().err.splitlines()
+    assert [json.loads(line)["event"] for line in lines] == ["first", "second"]
