@@ -15,6 +15,8 @@ from typing import Any, Final
 ENV_PREFIX: Final = "OPENENGAGEMENT_"
 DATA_VARIABLE: Final = "OPENENGAGEMENT_DATA"  # the data folder: the command line's, not a setting
 
+_DIGITS_MAX: Final = 12
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -202,13 +204,17 @@ def _parse_value(name: str, text: str, *, field: "dataclasses.Field[Any]") -> in
         return text.lower() == "true"
     if field.type is int:
         low, high = field.metadata["low"], field.metadata["high"]
-        if not text.isascii() or not text.isdecimal() or not low <= int(text[:20]) <= high:
+        if not _is_number(text) or not low <= int(text) <= high:
             raise SettingsError(f"{name}: write a whole number from {low} to {high}, not {text!r}")
         return int(text)
     choices = field.metadata.get("choices")
     if choices and text not in choices:
         raise SettingsError(f"{name}: write one of {', '.join(choices)}, not {text!r}")
     return text
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX
 
 
 def render_settings() -> str:

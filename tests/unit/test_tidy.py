@@ -39,6 +39,7 @@ MANY_PARAMETERS: dict[str, str] = {
 BROAD_EXCEPTS: dict[str, str] = {
     "openengagement.api.routes:Api._serve": "the edge: no traceback reaches a client",
     "openengagement.ingest.writer:BatchWriter._apply": "producers must hear of any failed commit",
+    "openengagement.ingest.columnar:main": "a decoder's panic is no Exception; the parent is told",
     "openengagement.server:_Housekeeper._run": "it is logged, and tried again in a moment",
 }
 

@@ -13,7 +13,7 @@ from openengagement.errors import (
     AccessTokenNotFound,
     ApiError,
     AuthenticationError,
-    BodyTooLarge,
+    BearerTokenNotFound,
     MethodNotAllowed,
     NotFound,
     RateLimited,
@@ -40,6 +40,7 @@ _OAUTH_CODES: Final[tuple[tuple[type[ApiError], int, int, str], ...]] = (
     (UnknownAuthorization, 400, 215, "Bad Authentication data."),
     (TimestampOutOfBounds, 401, 135, "Timestamp out of bounds."),
     (AccessTokenNotFound, 401, 89, "Invalid or expired token."),
+    (BearerTokenNotFound, 401, 89, "Invalid or expired token."),
     (AuthenticationError, 401, 32, "Could not authenticate you."),
     (SslRequired, 403, 92, "SSL is required"),
     (NotFound, 404, 34, "Sorry, that page does not exist"),
@@ -58,9 +59,10 @@ def render_error(error: ApiError, family: Family, *, method: str, path: str) -> 
     if isinstance(error, NotFound) and family is Family.DATA and not error.texts:
         return Reply(error.status, b"", headers)
     headers["content-type"] = JSON
-    if family is Family.OAUTH and not isinstance(error, BodyTooLarge):
+    if family is Family.OAUTH:
         return _render_oauth(error, headers)
-    body = {"errors": list(error.texts), **{name: list(ids) for name, ids in error.arrays.items()}}
+    texts = error.texts or ("Sorry, that page does not exist",)
+    body = {"errors": list(texts), **{name: list(ids) for name, ids in error.arrays.items()}}
     return Reply(error.status, msgspec.json.encode(body), headers)
 
 

@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -18,6 +18,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 # Reads a request's body, still encoded, up to a limit of bytes.
 ReadBody = Callable[[int], Awaitable[bytes]]
 
+_LENGTH_DIGITS_MAX: Final = 18
 GZIP_WBITS: Final = 31  # zlib's window bits for the gzip format
 # Level 1: answers are repetitive, so it already shrinks them tenfold, at a third of level 6's time.
 GZIP_LEVEL: Final = 1
@@ -81,7 +82,7 @@ def read_head(scope: Scope, settings: Settings) -> Request:
     client = scope.get("client") or ("", 0)
     scheme, host, peer = scope["scheme"], seen.get(b"host", ""), client[0]
     if settings.trusted_proxies and _is_in(peer, settings.proxies):
-        scheme = _last(seen.get(b"x-forwarded-proto"), scheme)
+        scheme = _last(seen.get(b"x-forwarded-proto"), scheme).lower()
         host = _last(seen.get(b"x-forwarded-host"), host)
         peer = _last(seen.get(b"x-forwarded-for"), peer)
     raw_path = scope.get("raw_path") or quote(scope["path"], safe="/:@!$&'()*+,;=~-._").encode()
@@ -101,21 +102,25 @@ def _last(value: str | None, default: str) -> str:
     return value.rpartition(",")[2].strip() if value else default
 
 
-def _is_in(peer: str, networks: tuple[Network, ...]) -> bool:
+def _address(peer: str) -> IPv4Address | IPv6Address | None:
+    """A peer's address; one of IPv4 that came through an IPv6 socket as what it is."""
     try:
         address = ip_address(peer)
     except ValueError:
-        return False
-    return any(address in network for network in networks)
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _is_in(peer: str, networks: tuple[Network, ...]) -> bool:
+    address = _address(peer)
+    return address is not None and any(address in network for network in networks)
 
 
 def _is_loopback(peer: str) -> bool:
     if peer == "127.0.0.1":  # by far the commonest, and parsing an address takes a while
         return True
-    try:
-        return ip_address(peer).is_loopback
-    except ValueError:
-        return False
+    address = _address(peer)
+    return address is not None and address.is_loopback
 
 
 def check_headers(headers: tuple[tuple[bytes, bytes], ...], limit: int) -> None:
@@ -136,7 +141,7 @@ async def read_body(request: Request, receive: Receive, *, limit: int) -> bytes:
         ClientGone
     """
     declared = request.header(b"content-length")
-    if declared.isdecimal() and int(declared) > limit:
+    if declared.isdecimal() and (len(declared) > _LENGTH_DIGITS_MAX or int(declared) > limit):
         raise BodyTooLarge(f"body: is larger than {limit} bytes")
     message = await receive()
     if not message.get("more_body") and message["type"] == "http.request":
@@ -168,20 +173,23 @@ async def read_message(request: Request, read: ReadBody, *, limit: int) -> Messa
 
 def accepts_gzip(request: Request) -> bool:
     """Whether the client takes gzip (contract 1.4): named, or by `*`, and not with `q=0`."""
-    text = request.header(b"accept-encoding")
-    if text == "gzip":
+    text = b",".join([value for key, value in request.headers if key == b"accept-encoding"])
+    if text == b"gzip":
         return True
     weights = {
-        name.strip().lower(): parameters.replace(" ", "").lower()
-        for name, _, parameters in (part.partition(";") for part in text.split(","))
+        name.strip().lower(): _weight(parameters)
+        for name, _, parameters in (
+            part.partition(";") for part in text.decode("latin-1").split(",")
+        )
     }
-    weight = weights.get("gzip", weights.get("x-gzip", weights.get("*", "q=0")))
-    return not _is_zero(weight)
+    weight = weights.get("gzip", weights.get("x-gzip", weights.get("*", "0")))
+    return weight.strip("0.") != ""
 
 
-def _is_zero(parameters: str) -> bool:
-    _, found, value = parameters.partition("q=")
-    return bool(found) and value.strip("0.") == ""
+def _weight(parameters: str) -> str:
+    """The `q` among a coding's parameters; 1 when there is none."""
+    pairs = (parameter.partition("=") for parameter in parameters.lower().split(";"))
+    return next((value.strip() for name, _, value in pairs if name.strip() == "q"), "1")
 
 
 def encode_gzip(body: bytes) -> bytes:

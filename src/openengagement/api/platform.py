@@ -91,9 +91,9 @@ class Platform:
             outcome = await loop.run_in_executor(self._pool, self._uploads.take, upload)
         except BatchRefused as refused:
             # Refused, but with the lines handed back like those of any other batch.
-            body = {"errors": refused.texts, **msgspec.to_builtins(refused.outcome)}
-            headers = {"content-type": JSON, "x-error-code": refused.code}
-            return Reply(refused.status, msgspec.json.encode(body), headers)
+            body = {"errors": [str(refused)], **msgspec.to_builtins(refused.outcome)}
+            headers = {"content-type": JSON, "x-error-code": "batch_refused"}
+            return Reply(400, msgspec.json.encode(body), headers)
         finally:
             self._in_flight -= 1
         return Reply(200, msgspec.json.encode(outcome), {"content-type": JSON})

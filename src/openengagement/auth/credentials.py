@@ -126,13 +126,14 @@ def issue_access_token(
     registry: Registry, keyring: Keyring, *, app_id: int, account_id: int, now_s: int
 ) -> tuple[str, str]:
     """The access token and secret of an account for an app: the live pair, or a fresh one."""
-    live = registry.read_access_token(app_id=app_id, account_id=account_id)
-    if live is not None:
-        return live.token, keyring.decrypt(live.secret)
     token, secret = f"{account_id}-{_draw(40)}", _draw(45)
-    stored = AccessToken(token, app_id, account_id, keyring.encrypt(secret))
-    registry.add_access_token(stored, now_s=now_s)
-    return token, secret
+    fresh = AccessToken(token, app_id, account_id, keyring.encrypt(secret))
+    live = registry.read_access_token(app_id=app_id, account_id=account_id)
+    while live is None:
+        if registry.add_access_token(fresh, now_s=now_s):
+            return token, secret
+        live = registry.read_access_token(app_id=app_id, account_id=account_id)
+    return live.token, keyring.decrypt(live.secret)
 
 
 def issue_bearer(registry: Registry, keyring: Keyring, *, app: App) -> str:

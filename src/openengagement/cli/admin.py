@@ -1,6 +1,5 @@
 """Accounts, apps, tokens and platform keys, from the operator's shell."""
 
-import re
 from enum import StrEnum
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from openengagement.auth.credentials import (
 )
 from openengagement.cli.common import CLOCK, Json, fail, find_app, now_s, opened, show
 from openengagement.engagement.types import ID_MAX, snowflake
-from openengagement.ingest.rows import NAME_PATTERN
+from openengagement.ingest.rows import is_screen_name
 from openengagement.registry.registry import Account, AppForm, NameTaken
 
 account = typer.Typer(help="The platform's users.", no_args_is_help=True)
@@ -49,7 +48,7 @@ def add_account(
     json: Json = False,
 ) -> None:
     """Register an account."""
-    if not re.fullmatch(NAME_PATTERN, screen_name):
+    if not is_screen_name(screen_name):
         fail(f"{screen_name!r} is not 1 to 64 letters, digits, dots, hyphens or underscores")
     chosen = account_id or snowflake(CLOCK.now_s())
     with opened(context) as parts:

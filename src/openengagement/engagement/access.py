@@ -114,11 +114,10 @@ def decide_access(
         if old := zeroed.get(rule.counted):
             ids = tuple(str(each.tweet_id) for each in served if each.tweet_id in old)
             arrays[_AGE_ARRAYS[rule.age_days]] = ids
-    errors = _age_errors(zeroed, now_s)
-    if errors and all(len(zeroed.get(rule.counted, ())) == len(served) for rule in types.values()):
+    too_old = _age_errors(zeroed, now_s)
+    errors = (*(_forbidden_texts(foreign, policy.forbidden_text) if foreign else ()), *too_old)
+    if too_old and all(len(zeroed.get(rule.counted, ())) == len(served) for rule in types.values()):
         raise TweetsTooOld(*errors, arrays=arrays)
-    if foreign:
-        errors = (*_forbidden_texts(foreign, policy.forbidden_text), *errors)
     return Decision(tuple(tweet.tweet_id for tweet in served), zeroed, arrays, errors)
 
 

@@ -108,7 +108,8 @@ def ceil_hour(time_s: float) -> int:
     return int(-(-time_s // HOUR_S))
 
 
-_TIME = re.compile(
+_FRACTION_MIN: Final = 1e-6
+_TIME: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:T(\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:?\d\d))?", re.ASCII
 )
 
@@ -130,7 +131,10 @@ def parse_time(text: str) -> float:
         whole = int(moment.astimezone(UTC).timestamp())
     except (ValueError, OverflowError):
         raise ValueError("is not a time that exists") from None
-    return whole + float(fraction or 0)
+    if not fraction or not int(fraction[1:]):
+        return whole
+    # As fine as a float holds beside today's seconds; never so fine that rounding eats it.
+    return whole + min(max(float(fraction), _FRACTION_MIN), 1 - _FRACTION_MIN)
 
 
 def format_time(time_s: float) -> str:

@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import IO, Any, Final, cast
 
 import polars as pl
 import zstandard
 
-from openengagement.errors import UnsupportedBody
+from openengagement.errors import MalformedBody, UnsupportedBody
 from openengagement.ingest.formats import Format
 
 CHUNK_BYTES: Final = 16 * 2**20
+_ZSTD_PIECE: Final = 65_536
 CHUNK_ROWS: Final = 250_000  # of formats without lines
 _SUFFIXES: Final = {
     ".ndjson": Format.NDJSON,
@@ -80,12 +81,41 @@ def _unpacked(path: Path, raw: IO[bytes]) -> Iterator[IO[bytes]]:
         with gzip.GzipFile(fileobj=raw) as file:
             yield cast("IO[bytes]", file)
     elif path.suffix == ".zst":
-        reader = zstandard.ZstdDecompressor(max_window_size=2**27).stream_reader(
-            raw, read_across_frames=True, closefd=False
-        )
-        yield cast("IO[bytes]", reader)
+        yield cast("IO[bytes]", io.BufferedReader(_ZstdFile(raw)))
     else:
         yield raw
+
+
+class _ZstdFile(io.RawIOBase):
+    """What a zstd file holds. Unlike the library's reader it tells when a frame is cut short."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+        self._frame = _zstd_frame()
+        self._fresh = True  # the frame has been fed nothing yet
+        self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
+        while not self._ready:
+            packed = self._frame.unused_data or self._raw.read(_ZSTD_PIECE)
+            if not packed:
+                if self._fresh or self._frame.eof:
+                    return 0
+                raise EOFError("the zstd data ends before its end")
+            if self._frame.eof:
+                self._frame = _zstd_frame()
+            self._fresh = False
+            self._ready = self._frame.decompress(packed)
+        size = min(len(buffer), len(self._ready))
+        buffer[:size], self._ready = self._ready[:size], self._ready[size:]
+        return size
+
+
+def _zstd_frame() -> Any:  # noqa: ANN401 - the library names no type for it
+    return zstandard.ZstdDecompressor(max_window_size=2**27).decompressobj()
 
 
 def _cut_lines(file: IO[bytes], form: Format, *, tell: Callable[[], int]) -> Iterator[Chunk]:
@@ -94,7 +124,7 @@ def _cut_lines(file: IO[bytes], form: Format, *, tell: Callable[[], int]) -> Ite
     rest = b""
     while block := file.read(CHUNK_BYTES):
         block = rest + block
-        end = block.rfind(b"\n") + 1
+        end = _last_row_end(block) if form is Format.CSV else block.rfind(b"\n") + 1
         body, rest = block[:end], block[end:]
         if not body:
             continue
@@ -108,14 +138,28 @@ def _cut_lines(file: IO[bytes], form: Format, *, tell: Callable[[], int]) -> Ite
         yield Chunk(header + rest, form, lines_before, tell())
 
 
+def _last_row_end(block: bytes) -> int:
+    """Where the last whole row of a CSV block ends: at a line's end outside of quotes."""
+    end = block.rfind(b"\n") + 1
+    quotes = block.count(b'"', 0, end)
+    while quotes % 2:
+        before = block.rfind(b"\n", 0, end - 1) + 1
+        quotes -= block.count(b'"', before, end)
+        end = before
+    return end
+
+
 def _cut_rows(body: bytes, form: Format, *, read_bytes: int) -> Iterator[Chunk]:
     if form is not Format.PARQUET:
         yield Chunk(body, form, 0, read_bytes)
         return
-    height = pl.scan_parquet(io.BytesIO(body)).select(pl.len()).collect().item()
-    for start in range(0, height, CHUNK_ROWS):
-        rows = pl.scan_parquet(io.BytesIO(body)).slice(start, CHUNK_ROWS).collect()
-        part = io.BytesIO()
-        rows.write_ipc_stream(part)
-        done = read_bytes * min(height, start + CHUNK_ROWS) // height
-        yield Chunk(part.getvalue(), Format.ARROW, start, done)
+    try:
+        height = pl.scan_parquet(io.BytesIO(body)).select(pl.len()).collect().item()
+        for start in range(0, height, CHUNK_ROWS):
+            rows = pl.scan_parquet(io.BytesIO(body)).slice(start, CHUNK_ROWS).collect()
+            part = io.BytesIO()
+            rows.write_ipc_stream(part)
+            done = read_bytes * min(height, start + CHUNK_ROWS) // height
+            yield Chunk(part.getvalue(), Format.ARROW, start, done)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
+        raise MalformedBody("is damaged, or no Parquet") from None

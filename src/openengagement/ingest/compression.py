@@ -1,4 +1,4 @@
-"""Undoing `Content-Encoding` without ever growing past a limit."""
+"""Undoing `Content-Encoding` without ever growing past a limit, or working long for little."""
 
 import zlib
 from collections.abc import Callable
@@ -10,29 +10,39 @@ from openengagement.errors import BodyTooLarge, RequestError, UnsupportedBody
 
 _GZIP_WBITS: Final = 31
 _ZSTD_WINDOW_MAX: Final = 2**27
-# zstandard cannot be told where to stop, so it is fed little: a block of 4 bytes can stand for
-# 128 KiB, and this much input for 32 MiB at the very most.
-_ZSTD_PIECE: Final = 1024
+# Members of gzip (bgzip makes one for 64 KiB) or frames of zstd in one body. Each costs a decoder.
+_MEMBERS_MAX: Final = 10_000
 
 
-class _Decoded:
-    """What was decoded so far, which never grows past its limit by more than one piece."""
+class _Gzip:
+    """A gzip member."""
 
-    def __init__(self, limit: int) -> None:
-        self._data = bytearray()
-        self._limit = limit
+    piece: Final = 16_384
 
-    @property
-    def room(self) -> int:
-        return self._limit - len(self._data)
+    def __init__(self) -> None:
+        self.inflate = zlib.decompressobj(_GZIP_WBITS)
 
-    def add(self, piece: bytes) -> None:
-        if len(piece) > self.room:
-            raise BodyTooLarge(f"body: is larger than {self._limit} bytes once decompressed")
-        self._data += piece
+    def decode(self, piece: bytes, room: int) -> bytes:
+        return self.inflate.decompress(piece, room + 1)
 
-    def whole(self) -> bytes:
-        return bytes(self._data)
+
+class _Zstd:
+    """A zstd frame.
+
+    zstandard cannot be told where to stop, so it is fed little: a block of 4 bytes can stand for
+    128 KiB, and this much input for 16 MiB at the very most.
+    """
+
+    piece: Final = 512
+
+    def __init__(self) -> None:
+        self.inflate = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_MAX).decompressobj()
+
+    def decode(self, piece: bytes, _room: int) -> bytes:
+        return self.inflate.decompress(piece)
+
+
+_MEMBERS: Final[dict[str, Callable[[], _Gzip | _Zstd]]] = {"gzip": _Gzip, "zstd": _Zstd}
 
 
 def decompress(body: bytes, encoding: str, *, limit: int) -> bytes:
@@ -48,38 +58,29 @@ def decompress(body: bytes, encoding: str, *, limit: int) -> bytes:
         return body
     if encoding not in _MEMBERS:
         raise UnsupportedBody("Content-Encoding: use gzip, zstd or none")
-    decoded = _Decoded(limit)
-    while body:
+    decoded = bytearray()
+    rest = memoryview(body)
+    for _ in range(_MEMBERS_MAX):
+        if not rest:
+            return bytes(decoded)
         try:
-            body = _MEMBERS[encoding](body, decoded)
+            rest = rest[_decode_member(_MEMBERS[encoding](), rest, decoded=decoded, limit=limit) :]
         except (zlib.error, zstandard.ZstdError):
             raise RequestError(f"body: is not the {encoding} that Content-Encoding says") from None
-    return decoded.whole()
+    raise RequestError(f"body: is made of more than {_MEMBERS_MAX} {encoding} members")
 
 
-def _gzip_member(body: bytes, decoded: _Decoded) -> bytes:
-    """Decode one member; returns what follows it."""
-    inflate = zlib.decompressobj(_GZIP_WBITS)
-    decoded.add(inflate.decompress(body, decoded.room + 1))
-    return _rest(ended=inflate.eof, rest=inflate.unused_data)
-
-
-def _zstd_frame(body: bytes, decoded: _Decoded) -> bytes:
-    inflate = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_MAX).decompressobj()
+def _decode_member(
+    member: _Gzip | _Zstd, body: memoryview, *, decoded: bytearray, limit: int
+) -> int:
+    """Decode the first member of `body` onto `decoded`; returns its length."""
     at = 0
-    while at < len(body) and not inflate.eof:
-        decoded.add(inflate.decompress(body[at : at + _ZSTD_PIECE]))
-        at += _ZSTD_PIECE
-    return _rest(ended=inflate.eof, rest=inflate.unused_data + body[at:])
-
-
-_MEMBERS: Final[dict[str, Callable[[bytes, _Decoded], bytes]]] = {
-    "gzip": _gzip_member,
-    "zstd": _zstd_frame,
-}
-
-
-def _rest(*, ended: bool, rest: bytes) -> bytes:
-    if not ended:
-        raise RequestError("body: its compressed data is cut short")
-    return rest
+    while not member.inflate.eof:
+        piece = body[at : at + member.piece]
+        if not piece:
+            raise RequestError("body: its compressed data is cut short")
+        decoded += member.decode(bytes(piece), limit - len(decoded))
+        if len(decoded) > limit:
+            raise BodyTooLarge(f"body: is larger than {limit} bytes once decompressed")
+        at += len(piece)
+    return at - len(member.inflate.unused_data)

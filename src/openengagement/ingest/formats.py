@@ -5,7 +5,6 @@ judges them all. The fast path parses a whole body in columns. Only a body that 
 takes the slow one, which halves the body until the lines at fault are alone and sets them aside.
 """
 
-import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ import msgspec
 import polars as pl
 
 from openengagement.errors import BodyTooLarge, MalformedBody, UnsupportedBody
+from openengagement.ingest.columnar import COLUMNAR
+from openengagement.ingest.csv_rows import parse_csv
 
 
 class Format(StrEnum):
@@ -37,11 +38,10 @@ _MEDIA_TYPES: Final = {
     "application/x-parquet": Format.PARQUET,
     "application/vnd.apache.arrow.file": Format.ARROW,
 }
-_ARROW_FILE: Final = b"ARROW1"
 # How bodies begin whose media type says nothing, such as the one curl puts by itself.
 _BEGINNINGS: Final = (
     (b"PAR1", Format.PARQUET),
-    (_ARROW_FILE, Format.ARROW),
+    (b"ARROW1", Format.ARROW),
     (b"\xff\xff\xff\xff", Format.ARROW),
     (b"[", Format.JSON),
     (b"{", Format.NDJSON),
@@ -82,23 +82,25 @@ def parse_body(body: bytes, form: Format, *, fields: Sequence[str], lines_max: i
         MalformedBody: the body as a whole cannot be read.
         BodyTooLarge: more than `lines_max` lines.
     """
-    if form is Format.NDJSON:
-        return _parse_ndjson(body, fields, lines_max=lines_max)
+    if form in {Format.PARQUET, Format.ARROW}:
+        rows = COLUMNAR.read(body, fields, rows_max=lines_max, name=form.name.capitalize())
+        return Parsed(rows.with_row_index("line", offset=1), {})
     if form is Format.JSON:
-        return _parse_json(body, fields, lines_max=lines_max)
+        body = _array_to_lines(body)
+    lines = body.count(b"\n") + (not body.endswith(b"\n")) - (form is Format.CSV)
+    if lines > lines_max:
+        raise BodyTooLarge(f"body: holds more than {lines_max} lines; send smaller batches")
     if form is Format.CSV:
-        return _parse_csv(body, fields, lines_max=lines_max)
-    frame = _read_columnar(body, form, lines_max=lines_max)
-    return Parsed(_as_text(frame, fields).with_row_index("line", offset=1), {})
+        return Parsed(*parse_csv(body, fields))
+    return _parse_ndjson(body, fields, lines=lines)
 
 
-def _parse_ndjson(body: bytes, fields: Sequence[str], *, lines_max: int) -> Parsed:
-    _check_lines(body.count(b"\n"), lines_max)
+def _parse_ndjson(body: bytes, fields: Sequence[str], *, lines: int) -> Parsed:
     try:
         rows = _read_ndjson(body, fields)
     except pl.exceptions.PolarsError:
         return _parse_ndjson_lines(body.split(b"\n"), fields)
-    if rows.height == body.count(b"\n") + (not body.endswith(b"\n")):
+    if rows.height == lines:
         return Parsed(rows.with_row_index("line", offset=1), {})
     return _parse_ndjson_lines(body.split(b"\n"), fields)  # blank lines: count them
 
@@ -136,94 +138,14 @@ def _parse_ndjson_lines(lines: Sequence[bytes], fields: Sequence[str]) -> Parsed
     return Parsed(pl.concat([pl.DataFrame(schema=schema), *frames]), malformed)
 
 
-def _parse_json(body: bytes, fields: Sequence[str], *, lines_max: int) -> Parsed:
+def _array_to_lines(body: bytes) -> bytes:
+    """A JSON array as NDJSON, an element a line."""
     try:
         values = msgspec.json.decode(body, type=list[msgspec.Raw])
-        _check_lines(len(values), lines_max)
-        lines = [_one_line(bytes(value)) for value in values]
+        return b"\n".join(_one_line(bytes(value)) for value in values)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise MalformedBody(f"body: is not a JSON array: {error}") from None
-    return _parse_ndjson(b"\n".join(lines), fields, lines_max=lines_max)
 
 
 def _one_line(value: bytes) -> bytes:
     return msgspec.json.format(value, indent=-1) if b"\n" in value or b"\r" in value else value
-
-
-def _parse_csv(body: bytes, fields: Sequence[str], *, lines_max: int) -> Parsed:
-    _check_lines(body.count(b"\n"), lines_max + 1)
-    if not body.strip():
-        raise MalformedBody("body: is empty; CSV begins with a line that names its columns")
-    try:
-        frame = pl.read_csv(io.BytesIO(body), infer_schema=False)
-    except pl.exceptions.PolarsError:
-        return _parse_csv_lines(body, fields)
-    # An empty value is none, quoted or not: exporters that quote everything mean nothing by it.
-    texts = _as_text(frame, fields).with_columns(pl.all().replace("", None))
-    return Parsed(texts.with_row_index("line", offset=2), {})  # line 1 is the header
-
-
-def _parse_csv_lines(body: bytes, fields: Sequence[str]) -> Parsed:
-    try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        raise MalformedBody("body: is not UTF-8") from None
-    reader = csv.reader(io.StringIO(text, newline=""))
-    malformed: dict[int, str] = {}
-    rows: list[list[str | None]] = []
-    try:
-        header = next(reader)
-        for record in reader:
-            if len(record) > len(header):
-                malformed[reader.line_num] = f"has {len(record)} values under {len(header)} columns"
-            elif record:
-                padded = record + [""] * (len(header) - len(record))
-                rows.append([str(reader.line_num), *(value or None for value in padded)])
-    except csv.Error as error:
-        raise MalformedBody(f"body: is not CSV: line {reader.line_num}: {error}") from None
-    names = ["line", *header]
-    if len(set(names)) < len(names):
-        raise MalformedBody("body: CSV names a column twice")
-    frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
-    lines = frame.get_column("line").cast(pl.UInt32)
-    return Parsed(_as_text(frame, fields).insert_column(0, lines), malformed)
-
-
-def _read_columnar(body: bytes, form: Format, *, lines_max: int) -> pl.DataFrame:
-    try:
-        if form is Format.PARQUET:
-            # A few bytes of Parquet can stand for any number of rows: ask before reading them.
-            height = pl.scan_parquet(io.BytesIO(body)).select(pl.len()).collect().item()
-            _check_lines(height, lines_max)
-            frame = pl.read_parquet(io.BytesIO(body))
-        elif body.startswith(_ARROW_FILE):
-            frame = pl.read_ipc(io.BytesIO(body))
-        else:
-            frame = pl.read_ipc_stream(io.BytesIO(body))
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError):
-        raise MalformedBody(f"body: is not {form.name.capitalize()} that can be read") from None
-    _check_lines(frame.height, lines_max)
-    return frame
-
-
-def _as_text(frame: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:
-    """The fields as text columns, null where a frame has none; times in RFC 3339."""
-    columns: dict[str, pl.Expr] = {}
-    for name in fields:
-        dtype = frame.schema.get(name)
-        if dtype is None:
-            columns[name] = pl.lit(None, dtype=pl.String)
-        elif isinstance(dtype, pl.Datetime):
-            # Without a zone the format's own rule holds: UTC.
-            time = pl.col(name).dt.convert_time_zone("UTC") if dtype.time_zone else pl.col(name)
-            columns[name] = time.dt.strftime("%Y-%m-%dT%H:%M:%SZ")
-        elif dtype.is_nested() or dtype == pl.Binary:
-            raise MalformedBody(f"body: column {name} holds {dtype}, not single values")
-        else:
-            columns[name] = pl.col(name).cast(pl.String, strict=False)
-    return frame.select(**columns)
-
-
-def _check_lines(lines: int, lines_max: int) -> None:
-    if lines > lines_max:
-        raise BodyTooLarge(f"body: holds more than {lines_max} lines; send smaller batches")

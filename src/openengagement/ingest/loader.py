@@ -15,9 +15,16 @@ import msgspec
 import polars as pl
 
 from openengagement.ingest.chunks import Chunk, read_chunks
-from openengagement.ingest.intake import Intake, describe, make_batch, read_batch
+from openengagement.ingest.intake import (
+    Intake,
+    Outcome,
+    describe,
+    make_batch,
+    read_batch,
+    repeat_of,
+)
 from openengagement.ingest.register import Registrar
-from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS, Kind
+from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS, DropReason, Kind
 from openengagement.ingest.writer import BatchWriter
 from openengagement.stores.contract import Applied
 
@@ -35,6 +42,15 @@ class Loaded:
     repeated: int = 0
     unknown_authors: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A chunk as it was judged, and what the store will say of it (events only)."""
+
+    chunk: Chunk
+    intake: Intake
+    applied: Future[Applied] | None
 
 
 class Loader:
@@ -64,51 +80,67 @@ class Loader:
             ApiError: the file as a whole cannot be read; chunks before it are counted.
         """
         loaded = Loaded()
-        waiting: deque[tuple[int, Future[Applied]]] = deque()
-        aside = path.with_name(f"{path.name}.rejected.ndjson")
-        with _RejectedFile(aside) as rejected:
+        waiting: deque[_Taken] = deque()
+        with _RejectedFile(path.with_name(f"{path.name}.rejected.ndjson")) as rejected:
             for chunk in read_chunks(path):
-                intake = self._judge(chunk)
-                intake, repeat = self._apply(intake, chunk, loaded=loaded)
-                rejected.write(intake.rejected, chunk)
-                loaded.accepted += intake.rows.height
-                loaded.rejected += intake.rejected.height
-                for reason, count in describe(intake, listed_max=0).reasons.items():
-                    loaded.reasons[reason] = loaded.reasons.get(reason, 0) + count
-                if repeat is not None:
-                    waiting.append((intake.rows.height, repeat))
-                _settle(waiting, loaded, leave=IN_FLIGHT_MAX)
+                waiting.append(self._take(chunk, loaded))
+                while len(waiting) > IN_FLIGHT_MAX:
+                    _settle(waiting.popleft(), loaded, rejected=rejected)
                 on_progress(chunk.read_bytes, loaded.accepted + loaded.rejected)
-            _settle(waiting, loaded, leave=0)
+            for taken in waiting:
+                _settle(taken, loaded, rejected=rejected)
+            on_progress(path.stat().st_size, loaded.accepted + loaded.rejected)
         return loaded
 
-    def _judge(self, chunk: Chunk) -> Intake:
-        return read_batch(
+    def _take(self, chunk: Chunk, loaded: Loaded) -> _Taken:
+        intake = read_batch(
             chunk.body,
             chunk.form,
             kind=self._kind,
             lines_max=_LINES_MAX,
             latest_s=self._now_s() + self._future_max_s,
         )
-
-    def _apply(
-        self, intake: Intake, chunk: Chunk, *, loaded: Loaded
-    ) -> tuple[Intake, Future[Applied] | None]:
         if self._kind is ACCOUNTS:
-            return self._registrar.register_accounts(intake, now_s=self._now_s()), None
+            intake = self._registrar.register_accounts(intake, now_s=self._now_s())
+            return _Taken(chunk, intake, None)
         if self._kind is TWEETS:
             loaded.unknown_authors += self._registrar.register_tweets(intake)
-            return intake, None
-        outcome = describe(intake, listed_max=0)
+            return _Taken(chunk, intake, None)
+        # The only verdict that time changes: a repeat of this chunk must know what it left out.
+        early = Intake(
+            intake.rows, intake.rejected.filter(pl.col("reason") == DropReason.IN_FUTURE)
+        )
+        outcome = describe(early, listed_max=early.rejected.height)
         batch = make_batch(intake, outcome, body=chunk.body, key=chunk.key())
-        return intake, self._writer.submit(batch)
+        return _Taken(chunk, intake, self._writer.submit(batch))
 
 
-def _settle(waiting: deque[tuple[int, Future[Applied]]], loaded: Loaded, *, leave: int) -> None:
-    while len(waiting) > leave:
-        rows, future = waiting.popleft()
-        if future.result().duplicate:
-            loaded.repeated += rows
+def _settle(taken: _Taken, loaded: Loaded, *, rejected: "_RejectedFile") -> None:
+    """Wait until a chunk is durable, then count its lines and hand back what was refused."""
+    intake = taken.intake
+    if taken.applied is not None and (applied := taken.applied.result()).duplicate:
+        intake = _as_first_judged(intake, repeat_of(applied.outcome))
+        loaded.repeated += intake.rows.height
+    rejected.write(intake.rejected, taken.chunk)
+    loaded.accepted += intake.rows.height
+    loaded.rejected += intake.rejected.height
+    for reason, count in describe(intake, listed_max=0).reasons.items():
+        loaded.reasons[reason] = loaded.reasons.get(reason, 0) + count
+
+
+def _as_first_judged(intake: Intake, first: Outcome) -> Intake:
+    """A repeated chunk: lines that were ahead of their time when it was counted are still out."""
+    known = set(intake.rejected.get_column("line"))
+    early = [each for each in first.rejections if each.line not in known]
+    if not early:
+        return intake
+    rows = [(each.line, each.reason, each.detail) for each in early]
+    again = pl.DataFrame(rows, schema=intake.rejected.schema, orient="row")
+    lines = again.get_column("line").implode()
+    return Intake(
+        intake.rows.filter(~pl.col("line").is_in(lines)),
+        pl.concat([intake.rejected, again]).sort("line"),
+    )
 
 
 class _RejectedFile:

@@ -15,6 +15,11 @@ import polars as pl
 from openengagement.engagement.types import EVENT_TYPES, HOUR_S, ID_MAX, SNOWFLAKE_EPOCH_MS
 
 COUNT_MAX: Final = 1_000_000_000
+_PLAIN_TIME: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"
+_ZONED_TIME: Final = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
+    r"([Zz]|[+-][0-9]{2}:?[0-9]{2})$"
+)
 _BARE_COLUMN: Final = "(nothing)"
 
 
@@ -89,7 +94,7 @@ def _check_complete(typed: pl.DataFrame, kind: Kind) -> None:
 
 def no_rejections() -> pl.DataFrame:
     """Refused rows, none of them."""
-    return pl.DataFrame(schema={"line": pl.Int64, "reason": pl.String, "detail": pl.String})
+    return pl.DataFrame(schema={"line": pl.UInt32, "reason": pl.String, "detail": pl.String})
 
 
 def _shown(column: str) -> pl.Expr:
@@ -123,7 +128,9 @@ def _parse_times(frame: pl.DataFrame, column: str) -> pl.DataFrame:
     """Add `<column>_s`: Unix seconds, null where the text is no RFC 3339 time."""
     name = f"{column}_s"
     plain = pl.col(column).str.to_datetime("%Y-%m-%dT%H:%M:%SZ", strict=False, time_unit="us")
-    parsed = frame.with_columns(plain.dt.epoch("s").alias(name))
+    # The parser itself is lenient: it takes signs, spaces and single digits.
+    wanted = pl.col(column).str.contains(_PLAIN_TIME)
+    parsed = frame.with_columns(pl.when(wanted).then(plain.dt.epoch("s")).alias(name))
     unread = pl.col(name).is_null() & pl.col(column).is_not_null()
     if parsed.select(unread.any()).item():
         zoned = (
@@ -131,7 +138,8 @@ def _parse_times(frame: pl.DataFrame, column: str) -> pl.DataFrame:
             .str.replace(r"[Zz]$", "+00:00")
             .str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", strict=False, time_unit="us")
         )
-        parsed = parsed.with_columns(pl.coalesce(name, zoned.dt.epoch("s")).alias(name))
+        zoned_s = pl.when(pl.col(column).str.contains(_ZONED_TIME)).then(zoned.dt.epoch("s"))
+        parsed = parsed.with_columns(pl.coalesce(name, zoned_s).alias(name))
     return parsed
 
 
@@ -249,7 +257,13 @@ def _derive_accounts(frame: pl.DataFrame) -> pl.DataFrame:
     return _parse_ids(_parse_flag(frame, "protected"), account="id")
 
 
-NAME_PATTERN: Final = r"^[\w.\-]{1,64}$"  # Unicode letters and digits; nothing a page must escape
+# Letters and digits of any script, with their marks; nothing invisible, nothing a page must escape.
+_NAME_PATTERN: Final = r"^[\p{Alphabetic}\p{M}\p{Nd}_.\-]{1,64}$"
+
+
+def is_screen_name(text: str) -> bool:
+    """Whether an account may be called so."""
+    return bool(pl.Series([text]).str.contains(_NAME_PATTERN).item())
 
 
 def _account_rules(_latest_s: float) -> list[Rule]:
@@ -258,7 +272,7 @@ def _account_rules(_latest_s: float) -> list[Rule]:
         _bad_id("id", "account"),
         Rule(
             DropReason.INVALID_NAME,
-            ~pl.col("screen_name").str.contains(NAME_PATTERN),
+            ~pl.col("screen_name").str.contains(_NAME_PATTERN),
             _says("screen_name", "is not 1 to 64 letters, digits, dots, hyphens or underscores"),
         ),
         _bad_flag("protected"),

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import msgspec
 
-from openengagement.errors import RequestError
 from openengagement.ingest.compression import decompress
 from openengagement.ingest.formats import detect_format
 from openengagement.ingest.intake import (
@@ -34,10 +33,8 @@ class Upload:
     atomic: bool
 
 
-class BatchRefused(RequestError):
-    """An atomic batch with bad lines: nothing of it counted."""
-
-    code = "batch_refused"
+class BatchRefused(Exception):
+    """An atomic batch with bad lines: nothing of it counted, and its lines are handed back."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(f"{outcome.rejected} line(s) are not acceptable; nothing was counted")
@@ -65,6 +62,7 @@ class Uploads:
 
         Raises:
             RequestError: the batch as a whole cannot be taken; nothing of it counted.
+            BatchRefused: it is atomic and has bad lines.
             Unavailable: it could not be stored; nothing of it counted.
         """
         settings = self._settings

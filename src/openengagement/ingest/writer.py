@@ -29,6 +29,7 @@ class BatchWriter:
         self._store = store
         self._queue: queue.Queue[_Waiting | None] = queue.Queue(queue_max)
         self._on_failure = on_failure
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="batch-writer", daemon=True)
         self._thread.start()
 
@@ -39,6 +40,8 @@ class BatchWriter:
             Unavailable: the queue is full.
         """
         future: Future[Applied] = Future()
+        if self._closed:
+            raise Unavailable("the server is stopping; send this batch again later")
         try:
             self._queue.put_nowait((batch, future))
         except queue.Full:
@@ -46,7 +49,8 @@ class BatchWriter:
         return future
 
     def close(self) -> None:
-        """Apply what waits, then stop."""
+        """Apply what waits, then stop. Call it when nobody submits any more."""
+        self._closed = True
         self._queue.put(None)
         self._thread.join()
 
@@ -68,8 +72,10 @@ class BatchWriter:
                 break
             if entry is None:
                 return waiting, True
-            waiting.append(entry)
-            rows += entry[0].deltas.height
+            batch, future = entry
+            if future.set_running_or_notify_cancel():
+                waiting.append(entry)
+                rows += batch.deltas.height
         return waiting, False
 
     def _apply(self, waiting: list[_Waiting]) -> None:

@@ -140,11 +140,7 @@ class Registry:
                 for row in good.values()
                 if row[0] not in names
             ]
-            if known:
-                changed: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in known[0]}
-                update = ACCOUNTS.update().where(ACCOUNTS.c.id == sa.bindparam("new_id"))
-                values = [{f"new_{name}": row[name] for name in row} for row in known]
-                db.execute(update.values(changed), values)
+            _update_accounts(db, known, names=names)
             if fresh:
                 db.execute(ACCOUNTS.insert(), fresh)
         return taken
@@ -234,7 +230,8 @@ class Registry:
         of_app = (ACCESS_TOKENS.c.app_id == app_id) & (ACCESS_TOKENS.c.account_id == account_id)
         return self._one(_SELECT_TOKEN.where(of_app), AccessToken)
 
-    def add_access_token(self, token: AccessToken, *, now_s: int) -> None:
+    def add_access_token(self, token: AccessToken, *, now_s: int) -> bool:
+        """Keep a new access token; False when the account has given the app one already."""
         row = {
             "token": token.token,
             "app_id": token.app_id,
@@ -242,8 +239,12 @@ class Registry:
             "secret": token.secret,
             "created_at_s": now_s,
         }
-        with self._engine.begin() as db:
-            db.execute(ACCESS_TOKENS.insert().values(row))
+        try:
+            with self._engine.begin() as db:
+                db.execute(ACCESS_TOKENS.insert().values(row))
+        except sa.exc.IntegrityError:
+            return False
+        return True
 
     def add_platform_key(self, *, name: str, key_hash: bytes, now_s: int) -> None:
         row = {"key_hash": key_hash, "name": name, "created_at_s": now_s}
@@ -297,6 +298,22 @@ def _current_names(db: sa.Connection, rows: Sequence[tuple[int, str, bool]]) -> 
         rows_by_name = db.execute(query.where(ACCOUNTS.c.screen_name_key.in_(keys)))
         names.update((row[0], row[1]) for row in rows_by_name)
     return names
+
+
+def _update_accounts(
+    db: sa.Connection, rows: Sequence[dict[str, Any]], *, names: dict[int, str]
+) -> None:
+    """Bring known accounts to what these rows say; `names` holds their names' keys as they are."""
+    renamed = [row for row in rows if row["screen_name_key"] != names[row["id"]]]
+    if renamed:
+        # Names may change hands in a ring, so all that move are let go before any is taken.
+        let_go = ACCOUNTS.update().where(ACCOUNTS.c.id == sa.bindparam("new_id"))
+        aside = [{"new_id": row["id"], "aside": f" {row['id']}"} for row in renamed]
+        db.execute(let_go.values(screen_name_key=sa.bindparam("aside")), aside)
+    if rows:
+        changed: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in rows[0]}
+        update = ACCOUNTS.update().where(ACCOUNTS.c.id == sa.bindparam("new_id")).values(changed)
+        db.execute(update, [{f"new_{name}": row[name] for name in row} for row in rows])
 
 
 def _find_taken(rows: Sequence[tuple[int, str, bool]], names: dict[int, str]) -> dict[int, int]:
