@@ -1,0 +1,141 @@
+"""A real server that is killed without warning, all of its processes at once, and started again."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import requests
+from requests_oauthlib import OAuth1
+
+from support.cli import EXECUTABLE, call_command, server_environment
+from support.server import HOST, free_port
+
+STARTS_IN_S = 90
+OWNER_ID = 1
+PER_MINUTE = "10000000"
+FORMS = {"ndjson": "application/x-ndjson", "json": "application/json"}
+
+
+def open_session():
+    """A session that knows nothing of this machine's proxies."""
+    session = requests.Session()
+    session.trust_env = False
+    return session
+
+
+class Crashing:
+    """A server of two workers in a session of its own, so that one signal reaches all of it."""
+
+    def __init__(self, data, *, workers=2):
+        self.data = data
+        self.workers = workers
+        self.port = free_port()
+        self.url = f"http://{HOST}:{self.port}"
+        self.process = None
+        self.app = None
+        self.platform_key = self.command("platform-key", "issue", "faults")["platform_key"]
+        self._log = data.parent / "server.log"
+
+    def command(self, *arguments):
+        """A command of the operator on the folder, in this process."""
+        return call_command(self.data, *arguments)
+
+    def make_app(self):
+        """An account that owns every Tweet of the test, and its app, enabled."""
+        self.command("account", "add", "owner", "--id", str(OWNER_ID))
+        self.app = self.command("app", "add", "faults", "--owner", "owner")
+        self.command("app", "enable", self.app["app_id"], "--per-minute", PER_MINUTE)
+        self.app |= self.command("token", "issue", self.app["app_id"])
+
+    def start(self):
+        """Start it and wait until it answers."""
+        command = [EXECUTABLE, "--data", self.data, "serve", "--port", str(self.port)]
+        command += ["--workers", str(self.workers)]
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=server_environment(), start_new_session=True
+            )
+        give_up = time.monotonic() + STARTS_IN_S
+        while time.monotonic() < give_up and self.process.poll() is None:
+            try:
+                if requests.get(f"{self.url}/health", timeout=5).status_code == 200:
+                    return
+            except requests.RequestException:
+                time.sleep(0.02)
+        raise AssertionError(f"the server does not answer: {self.log()[-2000:]}")
+
+    def kill(self):
+        """The power goes: nobody gets to say a word."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def end(self):
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+
+    def log(self):
+        return self._log.read_text(errors="replace")
+
+    def send(self, session, what, body, *, form="ndjson", key=None):
+        """One batch to the platform's side; the answer, or None where there was none."""
+        headers = {"Authorization": f"Bearer {self.platform_key}", "Content-Type": FORMS[form]}
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        try:
+            return session.post(
+                f"{self.url}/platform/v1/{what}", data=body, headers=headers, timeout=30
+            )
+        except requests.RequestException:
+            return None
+
+    def ask(self, endpoint, body):
+        """A question as the owner, which must be answered."""
+        app = self.app
+        with open_session() as session:
+            answer = session.post(
+                f"{self.url}/insights/engagement/{endpoint}",
+                json=body,
+                auth=OAuth1(
+                    app["consumer_key"],
+                    app["consumer_secret"],
+                    app["access_token"],
+                    app["access_token_secret"],
+                ),
+                timeout=60,
+            )
+        assert answer.status_code == 200, f"{answer.status_code} {answer.text[:500]}"
+        return answer.json()
+
+
+class Producers:
+    """Threads that each call `produce(name, at)` for ever, until they are told to stop."""
+
+    def __init__(self, count, produce):
+        self.stopping = threading.Event()
+        self.errors = []
+        self._threads = [
+            threading.Thread(target=self._run, args=(name, produce)) for name in range(count)
+        ]
+
+    def _run(self, name, produce):
+        at = 0
+        while not self.stopping.is_set():
+            try:
+                produce(name, at)
+            except Exception as error:
+                self.errors.append(error)
+                return
+            at += 1
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping.set()
+        for thread in self._threads:
+            thread.join()
+        assert self.errors == []

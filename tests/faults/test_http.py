@@ -1,0 +1,192 @@
+"""SIGKILL in the middle of loading over HTTP: what was acknowledged counts once, wholly."""
+
+import os
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from faults.counting import Batch, Span, check_counts, read_hours, write_tweets
+from faults.crashing import Producers, open_session
+
+PRODUCERS = 4
+HOT = 1  # the Tweet that every batch of the retrying producers touches
+FIRST_OWN = 10
+OWN_TWEETS = 40_000
+
+
+class Stream:
+    """Makes batches, each with Tweets of its own, and keeps what was sent."""
+
+    def __init__(self, seed):
+        self.span = Span()
+        self.sent = {}  # key -> batch
+        self.acknowledged = set()
+        self._next = FIRST_OWN
+        self._lock = threading.Lock()
+        self._chance = random.Random(seed)
+
+    def make(self, *, own, hot=False):
+        with self._lock:
+            number = len(self.sent)
+            first, self._next = self._next, self._next + own
+            assert self._next < OWN_TWEETS
+            ids = [*range(first, first + own), *([HOT] if hot else [])]
+            # Most batches are small, so that many are under way; some make a commit last.
+            lines = 1500 if number % 10 == 9 else self._chance.randint(4, 40)
+            batch = Batch(self.span, f"batch {number}", ids, lines=lines, seed=number)
+            self.sent[batch.key] = batch
+            return batch
+
+
+def check_answer(answer, batch):
+    """Taken and told so: True; refused for now: False."""
+    if answer is None or answer.status_code == 503:
+        return False
+    assert answer.status_code == 200, f"{answer.status_code} {answer.text[:300]}"
+    told = answer.json()
+    assert (told["accepted"], told["rejected"]) == (batch.lines, 0)
+    return True
+
+
+def prepare(crashing, tmp_path):
+    crashing.make_app()
+    crashing.command("load", "tweets", str(write_tweets(tmp_path / "tweets.csv", OWN_TWEETS)))
+
+
+def live_and_die(crashing, chance, *, longest_s=1.2):
+    """One life of the server, and a short death while its producers go on."""
+    crashing.start()
+    time.sleep(chance.uniform(0.1, longest_s))
+    crashing.kill()
+    time.sleep(chance.uniform(0, 0.1))
+
+
+def kill_while_producers_retry(crashing, tmp_path, *, rounds, seed):
+    prepare(crashing, tmp_path)
+    chance, stream = random.Random(seed), Stream(seed)
+    sessions = [open_session() for _ in range(PRODUCERS)]
+
+    def produce(name, _at):
+        batch = stream.make(own=1, hot=True)
+        while True:
+            answer = crashing.send(sessions[name], "events", batch.body, key=batch.key)
+            if check_answer(answer, batch):
+                break
+            time.sleep(0.02)
+        stream.acknowledged.add(batch.key)
+        if chance.random() < 0.1:  # and now and then once more, for good measure
+            answer = crashing.send(sessions[name], "events", batch.body, key=batch.key)
+            assert answer is None or answer.status_code == 503 or answer.json()["duplicate"]
+
+    with Producers(PRODUCERS, produce) as producers:
+        for _ in range(rounds):
+            live_and_die(crashing, chance)
+            assert producers.errors == []
+        crashing.start()
+        producers.stopping.set()
+    for session in sessions:
+        session.close()
+
+    assert stream.acknowledged == set(stream.sent)
+    assert len(stream.sent) > 5 * rounds, "the producers did not get to work"
+    check_counts(crashing, stream.sent.values(), stream.span)
+
+
+def kill_while_producers_never_retry(crashing, tmp_path, *, rounds, seed):
+    prepare(crashing, tmp_path)
+    chance, stream = random.Random(seed), Stream(seed)
+    sessions = [open_session() for _ in range(PRODUCERS)]
+    up = threading.Event()
+
+    def produce(name, _at):
+        if not up.wait(0.1):
+            return
+        batch = stream.make(own=2)
+        key = batch.key if chance.random() < 0.5 else None  # neither way may it count by halves
+        answer = crashing.send(sessions[name], "events", batch.body, key=key)
+        if check_answer(answer, batch):
+            stream.acknowledged.add(batch.key)
+        elif answer is None:
+            up.clear()
+
+    with Producers(PRODUCERS, produce) as producers:
+        for _ in range(rounds):
+            crashing.start()
+            up.set()
+            time.sleep(chance.uniform(0.2, 1.5))
+            crashing.kill()
+            up.clear()
+            assert producers.errors == []
+    for session in sessions:
+        session.close()
+    crashing.start()
+
+    unknown = [batch for key, batch in stream.sent.items() if key not in stream.acknowledged]
+    counted = [batch for key, batch in stream.sent.items() if key in stream.acknowledged]
+    assert len(counted) > rounds, "the producers did not get to work"
+    for batch in unknown:
+        found = read_hours(crashing, batch.tweet_ids, stream.span)
+        if found:
+            counted.append(batch)  # wholly then, which is what is checked below
+    every = sorted(one for batch in stream.sent.values() for one in batch.tweet_ids)
+    check_counts(crashing, counted, stream.span, tweet_ids=every)
+    print(f"{len(stream.sent)} batches, {len(unknown)} never answered")
+
+
+def test_a_few_kills_while_producers_retry(crashing, tmp_path):
+    kill_while_producers_retry(crashing, tmp_path, rounds=2, seed=1)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("seed", [2, 3])
+def test_many_kills_while_producers_retry(crashing, tmp_path, seed):
+    kill_while_producers_retry(crashing, tmp_path, rounds=15, seed=seed)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("seed", [4, 5])
+def test_many_kills_while_producers_never_retry(crashing, tmp_path, seed):
+    kill_while_producers_never_retry(crashing, tmp_path, rounds=15, seed=seed)
+
+
+@pytest.mark.heavy
+def test_one_worker_killed_at_a_time(crashing, tmp_path):
+    """The server brings its workers back by itself; producers see a few broken connections."""
+    prepare(crashing, tmp_path)
+    chance, stream = random.Random(6), Stream(6)
+    sessions = [open_session() for _ in range(PRODUCERS)]
+
+    def produce(name, _at):
+        batch = stream.make(own=1, hot=True)
+        while not check_answer(
+            crashing.send(sessions[name], "events", batch.body, key=batch.key), batch
+        ):
+            time.sleep(0.05)
+
+    crashing.start()
+    with Producers(PRODUCERS, produce):
+        for _ in range(12):
+            time.sleep(chance.uniform(0.5, 1.5))
+            workers = children_of(crashing.process.pid)
+            assert workers, "no worker is running"
+            os.kill(chance.choice(workers), signal.SIGKILL)
+    for session in sessions:
+        session.close()
+
+    assert crashing.process.poll() is None
+    check_counts(crashing, stream.sent.values(), stream.span)
+
+
+def children_of(pid):
+    """The process ids of a server's live workers."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    children = [child for task in tasks for child in task.read_text().split()]
+    return [
+        int(child)
+        for child in children
+        if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]

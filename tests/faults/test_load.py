@@ -1,0 +1,146 @@
+"""`openengagement load` killed at any moment and run again: every line counts once."""
+
+import gzip
+import random
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from faults.counting import Batch, Span, check_counts, write_tweets
+from faults.crashing import Producers, open_session
+from support.cli import EXECUTABLE, server_environment
+
+TWEETS = 60
+
+
+def start_load(data, *arguments):
+    command = [EXECUTABLE, "--data", data, "load", *arguments, "--json"]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=server_environment(),
+        start_new_session=True,
+    )
+
+
+class Lines:
+    """A file of events, with what it adds up to in the shape of a batch."""
+
+    def __init__(self, span, path, *, lines, first=1, seed=0):
+        chance = random.Random(seed)
+        body = Batch(span, "file", list(range(first, first + TWEETS)), lines=5000, seed=seed)
+        rows = body.body.splitlines(keepends=True)
+        times = -(-lines // len(rows))
+        self.tweet_ids = body.tweet_ids
+        self.counts = {key: count * times for key, count in body.counts.items()}
+        self.lines = times * len(rows)
+        pack = gzip.open if path.suffix == ".gz" else open
+        with pack(path, "wb") as file:
+            for _ in range(times):
+                chance.shuffle(rows)
+                file.write(b"".join(rows))
+        self.path = path
+
+
+def kill_until_it_ends(data, path, *, kills, seed):
+    """Runs of a load, each killed at a random moment of it, and a last one that is left alone."""
+    chance = random.Random(seed)
+    for _ in range(kills):
+        run = start_load(data, "events", str(path))
+        try:
+            run.wait(chance.uniform(0.5, 5))
+        except subprocess.TimeoutExpired:
+            run.send_signal(signal.SIGKILL)
+        run.communicate()
+    run = start_load(data, "events", str(path))
+    out, err = run.communicate(timeout=300)
+    assert run.returncode == 0, err.decode()[-1000:]
+    return out
+
+
+def prepare(crashing, tmp_path):
+    crashing.make_app()
+    crashing.command("load", "tweets", str(write_tweets(tmp_path / "tweets.csv", 40_000)))
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", ["events.ndjson", "events.ndjson.gz"])
+def test_a_load_that_is_killed_many_times(crashing, tmp_path, name):
+    prepare(crashing, tmp_path)
+    span = Span()
+    lines = Lines(span, tmp_path / name, lines=1_200_000)
+
+    out = kill_until_it_ends(crashing.data, lines.path, kills=8, seed=1)
+
+    assert f'"accepted":{lines.lines}'.encode() in out
+    crashing.start()
+    check_counts(crashing, [lines], span)
+
+
+@pytest.mark.heavy
+def test_a_load_that_is_killed_while_the_server_is_killed_too(crashing, tmp_path):
+    prepare(crashing, tmp_path)
+    span, chance = Span(), random.Random(3)
+    lines = Lines(span, tmp_path / "events.ndjson", lines=600_000)
+    done = threading.Event()
+
+    def load():
+        try:
+            kill_until_it_ends(crashing.data, lines.path, kills=5, seed=2)
+        finally:
+            done.set()
+
+    loading = threading.Thread(target=load)
+    loading.start()
+    while not done.is_set():
+        crashing.start()
+        time.sleep(chance.uniform(0.1, 1.5))
+        crashing.kill()
+    loading.join()
+
+    crashing.start()
+    check_counts(crashing, [lines], span)
+
+
+@pytest.mark.heavy
+def test_two_loads_and_producers_at_once(crashing, tmp_path):
+    """One file by both loads, one by each of them, and HTTP besides, on the same Tweets."""
+    prepare(crashing, tmp_path)
+    span = Span()
+    files = [
+        Lines(span, tmp_path / f"events{at}.ndjson", lines=300_000, seed=at) for at in range(3)
+    ]
+    sent, lock = [], threading.Lock()
+    sessions = [open_session() for _ in range(3)]
+    crashing.start()
+
+    def produce(name, at):
+        batch = Batch(span, f"{name} {at}", [1, 2, 100 + name], lines=30, seed=at)
+        while True:
+            answer = crashing.send(sessions[name], "events", batch.body, key=batch.key)
+            if answer is not None and answer.status_code == 200:
+                break
+            assert answer is None or answer.status_code == 503, answer.text[:300]
+            time.sleep(0.02)
+        with lock:
+            sent.append(batch)
+
+    with Producers(3, produce):
+        paths = [str(lines.path) for lines in files]
+        loads = [
+            start_load(crashing.data, "events", *some)
+            for some in ([paths[0], paths[1]], [paths[0], paths[2]])
+        ]
+        for load in loads:
+            out, err = load.communicate(timeout=300)
+            assert load.returncode == 0, err.decode()[-1000:]
+            assert f'"accepted":{2 * files[0].lines}'.encode() in out
+    for session in sessions:
+        session.close()
+
+    assert len(sent) > 10
+    check_counts(crashing, [*files, *sent], span)

@@ -1,0 +1,120 @@
+"""SIGKILL while accounts and Tweets are registered: nothing is by halves, and it opens again."""
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+
+import pytest
+
+from faults.crashing import Producers, open_session
+from openengagement.clock import SystemClock
+from openengagement.registry.registry import Registry
+from openengagement.stores.sqlite import SqliteStore
+from support.cli import EXECUTABLE, call_command, server_environment
+
+SIZE = 300
+ALWAYS = {"tweets": {"author_id": "1", "created_at": "2026-01-01T00:00:00Z"}, "accounts": {}}
+
+
+def row_of(what, number):
+    named = {"screen_name": f"user{number}"} if what == "accounts" else {}
+    return {"id": str(number), **ALWAYS[what], **named}
+
+
+def register_and_kill(crashing, *, rounds, seed):
+    """Producers register ranges of ids; returns which ranges were sent and which acknowledged."""
+    chance = random.Random(seed)
+    sent = {"accounts": [], "tweets": []}
+    acknowledged = {"accounts": set(), "tweets": set()}
+    lock = threading.Lock()
+    sessions = [open_session() for _ in range(4)]
+    up = threading.Event()
+
+    def produce(name, _at):
+        if not up.wait(0.1):
+            return
+        what = ("accounts", "tweets")[name % 2]
+        with lock:
+            first = 1000 + len(sent[what]) * SIZE
+            sent[what].append(first)
+        rows = [row_of(what, first + at) for at in range(SIZE)]
+        body = json.dumps(rows).encode()
+        answer = crashing.send(sessions[name], what, body, form="json")
+        if answer is None:
+            up.clear()
+        elif answer.status_code == 200:
+            assert answer.json()["accepted"] == SIZE
+            acknowledged[what].add(first)
+        else:
+            assert answer.status_code == 503, answer.text[:300]
+
+    with Producers(4, produce) as producers:
+        for _ in range(rounds):
+            crashing.start()
+            up.set()
+            time.sleep(chance.uniform(0.1, 1.2))
+            crashing.kill()
+            up.clear()
+            assert producers.errors == []
+    for session in sessions:
+        session.close()
+    return sent, acknowledged
+
+
+def check(crashing, sent, acknowledged):
+    """Every acknowledged range is there; every other one wholly, or not at all."""
+    for name in ("registry.sqlite3", "counters.sqlite3", "limits.sqlite3"):
+        db = sqlite3.connect(crashing.data / name)
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)], name
+        db.close()
+    registry = Registry(crashing.data / "registry.sqlite3")
+    store = SqliteStore(
+        crashing.data / "counters.sqlite3", clock=SystemClock(), idempotency_keep_days=90
+    )
+    readers = {"accounts": registry.read_protected, "tweets": store.read_tweets}
+    try:
+        for what, read in readers.items():
+            assert acknowledged[what], f"no {what} were registered at all"
+            for first in sent[what]:
+                found = len(read(list(range(first, first + SIZE))))
+                allowed = {SIZE} if first in acknowledged[what] else {0, SIZE}
+                assert found in allowed, f"{what} from {first}: {found} of {SIZE}"
+    finally:
+        store.close()
+        registry.close()
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_while_registering(crashing, seed):
+    sent, acknowledged = register_and_kill(crashing, rounds=10, seed=seed)
+
+    check(crashing, sent, acknowledged)
+    crashing.start()
+    assert crashing.command("platform-key", "issue", "after")["platform_key"]
+
+
+@pytest.mark.heavy
+def test_killed_on_its_very_first_start(tmp_path):
+    """However far it got in making its folder, the next start makes the rest."""
+    chance = random.Random(5)
+    for at in range(12):
+        data = tmp_path / f"data{at}"
+        command = [EXECUTABLE, "--data", data, "platform-key", "issue", "x"]
+        run = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=server_environment(),
+            start_new_session=True,
+        )
+        time.sleep(chance.uniform(0.2, 2))
+        if run.poll() is None:
+            os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        assert call_command(data, "platform-key", "issue", "y")["platform_key"]
