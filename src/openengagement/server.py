@@ -78,7 +78,7 @@ def build_api(data: Path, settings: Settings, *, clock: Clock) -> Api:
     )
     registrar = Registrar(parts.registry, parts.store)
     query = Query(parts.store, lookup.protected, settings=settings, now_s=clock.now_s)
-    insights = Insights(authenticator, query, settings=settings, pool=pool)
+    insights = Insights(authenticator, query, settings=settings, now_s=clock.now_s, pool=pool)
     bearers = BearerTokens(authenticator, lookup, registry=parts.registry, keyring=parts.keyring)
     platform = Platform(
         authenticator,
@@ -103,7 +103,7 @@ def build_api(data: Path, settings: Settings, *, clock: Clock) -> Api:
         ),
         settings=settings,
         pool=pool,
-        default_headers=insights.default_headers(),
+        default_headers=insights.default_headers,
         lifespan=(keeper.start, stop),
     )
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from openengagement.auth.message import Message
-from openengagement.errors import BodyTooLarge, HeadersTooLarge
+from openengagement.errors import BodyTooLarge, HeadersTooLarge, MalformedBody
 from openengagement.ingest.compression import decompress
 from openengagement.settings import Network, Settings
 
@@ -22,10 +22,9 @@ _LENGTH_DIGITS_MAX: Final = 18
 GZIP_WBITS: Final = 31  # zlib's window bits for the gzip format
 # Level 1: answers are repetitive, so it already shrinks them tenfold, at a third of level 6's time.
 GZIP_LEVEL: Final = 1
-
-
-class ClientGone(Exception):
-    """The client closed the connection before its body was whole; there is nobody to answer."""
+# A small body needs no 256 KiB of tables: a window of 4 KiB, and as much less memory to clear.
+_SMALL_BODY: Final = 4096
+_SMALL_WINDOW: Final = (28, 6)
 
 
 @dataclass(slots=True)
@@ -138,7 +137,7 @@ async def read_body(request: Request, receive: Receive, *, limit: int) -> bytes:
 
     Raises:
         BodyTooLarge: more than `limit` bytes, refused before the rest is read.
-        ClientGone
+        MalformedBody: the connection ended before the body did.
     """
     declared = request.header(b"content-length")
     if declared.isdecimal() and (len(declared) > _LENGTH_DIGITS_MAX or int(declared) > limit):
@@ -152,7 +151,8 @@ async def read_body(request: Request, receive: Receive, *, limit: int) -> bytes:
     parts = bytearray()
     while True:
         if message["type"] == "http.disconnect":
-            raise ClientGone
+            # Gone, or out of step with its own chunks: one that still listens is told.
+            raise MalformedBody("body: ended before it was whole")
         parts += message.get("body", b"")
         if len(parts) > limit:
             raise BodyTooLarge(f"body: is larger than {limit} bytes")
@@ -165,7 +165,7 @@ async def read_message(request: Request, read: ReadBody, *, limit: int) -> Messa
     """A whole request, its body decoded, as authentication sees it.
 
     Raises:
-        BodyTooLarge, UnsupportedBody, RequestError, ClientGone
+        BodyTooLarge, UnsupportedBody, RequestError
     """
     encoded = await read(limit)
     return request.message(decompress(encoded, request.header(b"content-encoding"), limit=limit))
@@ -194,5 +194,8 @@ def _weight(parameters: str) -> str:
 
 def encode_gzip(body: bytes) -> bytes:
     """A body in gzip, without a time stamp, so that equal bodies stay equal."""
-    deflate = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_WBITS)
+    if len(body) < _SMALL_BODY:
+        deflate = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, *_SMALL_WINDOW)
+    else:
+        deflate = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_WBITS)
     return deflate.compress(body) + deflate.flush()

@@ -6,7 +6,7 @@ counters go.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
 from openengagement.api.error_body import JSON
@@ -15,7 +15,7 @@ from openengagement.auth.authenticate import Authenticator
 from openengagement.engagement.types import Endpoint
 from openengagement.errors import ApiError, RateLimited
 from openengagement.query import Query
-from openengagement.registry.limits import RateWindow
+from openengagement.registry.limits import MINUTE_S, RateWindow
 from openengagement.settings import Settings
 
 
@@ -23,12 +23,19 @@ class Insights:
     """Handlers of the three endpoints."""
 
     def __init__(
-        self, authenticator: Authenticator, query: Query, *, settings: Settings, pool: Executor
+        self,
+        authenticator: Authenticator,
+        query: Query,
+        *,
+        settings: Settings,
+        now_s: Callable[[], float],
+        pool: Executor,
     ) -> None:
         self._authenticator = authenticator
         self._query = query
         self._inline_cells_max = settings.inline_cells_max
         self._body_max_bytes = settings.body_max_bytes
+        self._now_s = now_s
         self._pool = pool
         self._default_limit = settings.rate_limit_per_minute
 
@@ -50,28 +57,29 @@ class Insights:
         Raises:
             ApiError: with the rate-limit headers that every answer carries.
         """
-        headers = self.default_headers()
+        windows: Sequence[RateWindow] = ()
         try:
             message = await read_message(request, read_body, limit=self._body_max_bytes)
             caller = self._authenticator.authenticate(message)
             windows = self._authenticator.admit(caller)
-            headers = rate_headers(windows)
             if any(window.exceeded for window in windows):
                 raise RateLimited
             plan = self._query.prepare(endpoint, message.body, user_id=caller.user_id)
         except ApiError as error:
-            error.headers = {**headers, **error.headers}
+            if windows:
+                error.headers = {**rate_headers(windows), **error.headers}
             raise
         if plan.request.cells <= self._inline_cells_max:
             body = self._query.answer(plan)
         else:
             loop = asyncio.get_running_loop()
             body = await loop.run_in_executor(self._pool, self._query.answer, plan)
-        return Reply(200, body, {"content-type": JSON, **headers})
+        return Reply(200, body, {"content-type": JSON, **rate_headers(windows)})
 
     def default_headers(self) -> dict[str, str]:
         """The six headers where no app is known: nothing of the default limit is used up."""
-        return rate_headers([RateWindow(self._default_limit, 0, 0)])
+        reset_s = (int(self._now_s() // MINUTE_S) + 1) * MINUTE_S
+        return rate_headers([RateWindow(self._default_limit, 0, reset_s)])
 
 
 def rate_headers(windows: Sequence[RateWindow]) -> dict[str, str]:

@@ -22,7 +22,6 @@ from typing import Final
 
 from openengagement.api.error_body import Family, render_error
 from openengagement.api.http import (
-    ClientGone,
     ReadBody,
     Receive,
     Reply,
@@ -117,7 +116,7 @@ class Api:
         *,
         settings: Settings,
         pool: Executor,
-        default_headers: Mapping[str, str],
+        default_headers: Callable[[], Mapping[str, str]],
         lifespan: tuple[Lifespan, Lifespan],
     ) -> None:
         self._routes = routes
@@ -149,15 +148,12 @@ class Api:
             reply = await self._answer(request, family, receive=receive)
         except ApiError as error:
             reply = render_error(error, family, method=request.method, path=request.path)
-        except ClientGone:
-            return
         except Exception as error:
             log_failure("request_failed", error, request_id=request_id, path=request.path[:200])
             reply = render_error(InternalError(), family, method=request.method, path=request.path)
         reply.headers["x-request-id"] = request_id
-        if family is Family.DATA:
-            for name, value in self._default_headers.items():
-                reply.headers.setdefault(name, value)
+        if family is Family.DATA and "x-per-minute-limit" not in reply.headers:
+            reply.headers.update(self._default_headers())
         await self._send(request, reply, send=send)
 
     async def _answer(self, request: Request, family: Family, *, receive: Receive) -> Reply:

@@ -20,7 +20,7 @@ from openengagement.errors import (
     PlatformKeyNotFound,
     UnknownAuthorization,
 )
-from openengagement.registry.limits import Limits, Nonce, RateWindow
+from openengagement.registry.limits import MINUTE_S, Limits, Nonce, RateWindow
 from openengagement.registry.registry import App
 from openengagement.settings import Settings
 
@@ -104,7 +104,7 @@ class Authenticator:
                 raise NonceUsed
             raise AppNotEnabled
         per_minute = app.per_minute or self._settings.rate_limit_per_minute
-        limits = {60: per_minute}
+        limits = {MINUTE_S: per_minute}
         if self._settings.rate_limit_per_second:
             limits[1] = self._settings.rate_limit_per_second
         if nonce is None:

@@ -1,5 +1,7 @@
 """An app's bearer token: fetched with its key and secret, killed when it says so (contract 4.7)."""
 
+from collections import Counter
+
 from openengagement.auth.authenticate import Authenticator
 from openengagement.auth.credentials import Keyring, hash_token, issue_bearer, revoke_bearer
 from openengagement.auth.lookup import CredentialLookup
@@ -47,9 +49,11 @@ class BearerTokens:
         app = self._authenticator.verify_basic(message)
         if app is None:
             app = self._authenticator.verify_owner(message)
+        if app is None:
+            raise UnverifiedClient
         token = _form_fields(message).get("access_token", "")
         holder = self._lookup.bearer(token)
-        if app is None or holder is None or holder.id != app.id:
+        if holder is None or holder.id != app.id:
             raise UnverifiedClient
         if holder.bearer_hash == hash_token(token):
             revoke_bearer(self._registry, holder)
@@ -63,5 +67,5 @@ def _form_fields(message: Message) -> dict[str, str]:
         pairs = parse_form(message.query) + parse_form(body)
     except (MalformedParameters, UnicodeDecodeError):
         return {}
-    names = [name for name, _ in pairs]
-    return {name: value for name, value in pairs if names.count(name) == 1}
+    times = Counter(name for name, _ in pairs)
+    return {name: value for name, value in pairs if times[name] == 1}

@@ -106,16 +106,22 @@ def _parse_claim(message: Message, *, json_body: bool) -> _Claim:
     except MalformedParameters as error:
         raise MalformedAuthorization(str(error)) from None
     every = [*header, *query, *form]
-    names = Counter(name for name, _ in every if name.startswith("oauth_"))
-    if repeated := [name for name, times in names.items() if times > 1]:
-        raise MalformedAuthorization(f"{repeated[0][:40]} is given twice")
-    fields = {name: value for name, value in every if name.startswith("oauth_")}
-    places = sum(any(name in _REQUIRED for name, _ in part) for part in (header, query, form))
-    if places > 1:
+    protocol = [pair for pair in every if pair[0].startswith("oauth_")]
+    fields = dict(protocol)
+    if len(fields) < len(protocol):
+        names = Counter(name for name, _ in protocol)
+        raise MalformedAuthorization(f"{names.most_common(1)[0][0][:40]} is given twice")
+    placements = [part for part in (header, query, form) if part]
+    if len(placements) > 1 and sum(map(_signs, placements)) > 1:
         raise MalformedAuthorization("oauth parameters are given in more than one place")
     _check_fields(fields)
     signed = [pair for pair in (*header, *query) if pair[0] != "oauth_signature"]
     return _Claim(fields, signed, [pair for pair in form if pair[0] != "oauth_signature"])
+
+
+def _signs(parameters: Parameters) -> bool:
+    """Whether any of what a signature needs stands here."""
+    return any(name in _REQUIRED for name, _ in parameters)
 
 
 def _parse_authorization(message: Message) -> Parameters:

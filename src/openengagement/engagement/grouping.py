@@ -28,6 +28,8 @@ _DAY_AXIS: Final = _AXES.index(Dimension.DAY)
 Counts = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
+_NO_WINDOW: Final[Mask] = np.ones((1, 1), dtype=np.bool_)
+
 
 @dataclass(frozen=True, slots=True)
 class Cube:
@@ -48,7 +50,7 @@ def build_cube(
     """Lay `counts[tweet, type, hour of the window]` out by day and hour of day."""
     if window is None:
         keys = {Dimension.TWEET: tweet_ids, Dimension.TYPE: types}
-        return Cube(counts[:, :, :, np.newaxis], keys, np.ones((1, 1), dtype=np.bool_))
+        return Cube(counts[:, :, :, np.newaxis], keys, _NO_WINDOW)
     first_day, offset = divmod(window.start_hour, HOURS_A_DAY)
     days = -(-window.end_hour // HOURS_A_DAY) - first_day
     inside = np.zeros(days * HOURS_A_DAY, dtype=np.bool_)
@@ -72,9 +74,11 @@ def build_cube(
 def fold_grouping(group_by: tuple[Dimension, ...], cube: Cube) -> str:
     """The JSON object of one grouping: nested as `group_by` says, counts as strings."""
     omitted = tuple(axis for axis, name in enumerate(_AXES) if name not in group_by)
-    counts = cube.counts.sum(axis=omitted, keepdims=True)
-    omitted_times = tuple(axis - _DAY_AXIS for axis in omitted if axis >= _DAY_AXIS)
-    inside: Mask = np.any(cube.inside, axis=omitted_times, keepdims=True)
+    counts, inside = cube.counts, cube.inside
+    if any(counts.shape[axis] > 1 for axis in omitted):
+        counts = counts.sum(axis=omitted, keepdims=True)
+        omitted_times = tuple(axis - _DAY_AXIS for axis in omitted if axis >= _DAY_AXIS)
+        inside = np.any(inside, axis=omitted_times, keepdims=True)
     order = [*(_AXES.index(name) for name in group_by), *omitted]
     values = counts.transpose(order)
     if not inside.all():
@@ -87,9 +91,7 @@ class _Template:
     """The text of a grouping with `%d` in place of each number."""
 
     def __init__(self, keys: Mapping[Dimension, Sequence[str]]) -> None:
-        self._keys = {
-            name: [quote(key).replace("%", "%%") for key in each] for name, each in keys.items()
-        }
+        self._keys = keys  # ids, names of types, days and hours: nothing that JSON would escape
         self._seen: dict[tuple[int, bytes], str] = {}
 
     def render(self, group_by: tuple[Dimension, ...], inside: Mask) -> str:
@@ -104,16 +106,14 @@ class _Template:
     def _render(self, name: Dimension, rest: tuple[Dimension, ...], *, inside: Mask) -> str:
         keys = self._keys[name]
         if name is Dimension.DAY:
-            parts = {key: inside[at : at + 1] for at, key in enumerate(keys) if inside[at].any()}
+            slices = [(key, inside[at : at + 1]) for at, key in enumerate(keys)]
         elif name is Dimension.HOUR:
-            parts = {
-                key: inside[:, at : at + 1] for at, key in enumerate(keys) if inside[:, at].any()
-            }
+            slices = [(key, inside[:, at : at + 1]) for at, key in enumerate(keys)]
         else:
-            parts = dict.fromkeys(keys, inside)
-        return (
-            "{" + ",".join(f"{key}:{self.render(rest, part)}" for key, part in parts.items()) + "}"
-        )
+            inner = self.render(rest, inside)
+            return "{" + ",".join([f'"{key}":{inner}' for key in keys]) + "}"
+        parts = [f'"{key}":{self.render(rest, part)}' for key, part in slices if part.any()]
+        return "{" + ",".join(parts) + "}"
 
 
 def quote(text: str) -> str:

@@ -96,6 +96,8 @@ def parse_request(
 
 def _decode(endpoint: Endpoint, body: bytes) -> _Body | _UntimedBody:
     try:
+        if not body.isascii():
+            body.decode()  # the decoder passes over fields it does not know, whatever they hold
         return _DECODERS[endpoint].decode(body)
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$")

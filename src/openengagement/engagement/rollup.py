@@ -5,6 +5,7 @@ Columns in, columns out. The rules: a promoted impression does not count (impres
 negative count undoes its own metric and takes nothing back from `engagements`.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
@@ -48,12 +49,18 @@ def fold_events(events: pl.DataFrame) -> pl.DataFrame:
     return sum_deltas(events.lazy().with_columns(**columns).select("tweet_id", "hour", *names))
 
 
-def sum_deltas(deltas: pl.LazyFrame) -> pl.DataFrame:
-    """Add up deltas of the same counter, and leave out rows that change nothing.
+def sum_deltas(deltas: pl.LazyFrame, keys: Sequence[str] = ("tweet_id", "hour")) -> pl.DataFrame:
+    """Add up deltas of the same `keys`, and leave out rows that change nothing.
 
-    Sorted by Tweet and hour, so that a store with a tree touches each page once.
+    Sorted by the keys, so that a store with a tree touches each page once.
+
+    Raises:
+        polars.exceptions.InvalidOperationError: a sum needs more than 63 bits.
     """
-    keys = ("tweet_id", "hour")
-    summed = deltas.group_by(keys).agg(pl.all().sum())
+    summed = (
+        deltas.group_by(keys)
+        .agg(pl.all().cast(pl.Int128).sum())
+        .with_columns(pl.exclude(keys).cast(pl.Int64))
+    )
     changes = pl.any_horizontal(pl.exclude(keys) != 0)
     return summed.filter(changes).sort(keys).collect()

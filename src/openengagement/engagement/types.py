@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 HOUR_S: Final = 3600
 DAY_S: Final = 86_400
@@ -73,8 +73,7 @@ OTHER_ENGAGEMENTS: Final = "other_engagements"
 EVENT_TYPES: Final = (*(name for name in TYPE_NAMES if name != "engagements"), OTHER_ENGAGEMENTS)
 
 
-@dataclass(frozen=True, slots=True)
-class Tweet:
+class Tweet(NamedTuple):
     """A registered Tweet as the stores know it. `created_at_s` is Unix seconds."""
 
     tweet_id: int

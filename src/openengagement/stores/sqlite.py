@@ -14,6 +14,8 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +32,8 @@ from openengagement.stores.contract import Applied, Batch, KeyConflict
 SCHEMA_VERSION: Final = 1
 # Pages the log may reach before a commit folds it back into the database: 64 MiB.
 _CHECKPOINT_PAGES: Final = 16_384
+# How much of the file is read in place: shared by all readers, where a cache would be one's own.
+_MMAP_BYTES: Final = 2**28
 _COUNTS: Final = ", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in TYPE_NAMES)
 # STRICT turns a sum past 63 bits, which SQLite would make a float, into an error.
 _SCHEMA: Final = f"""
@@ -48,16 +52,6 @@ CREATE TABLE batches (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX batches_by_age ON batches (applied_at_s);
 """
-_TOTALS: Final = (
-    "SELECT totals.tweet_id, {columns} FROM json_each(?) CROSS JOIN totals ON tweet_id = value"
-)
-# A Tweet without events of its own still shows its video's views, so nothing may drop its row.
-_TOTALS_WITH_VIDEO: Final = (
-    "SELECT value, {columns} FROM json_each(?) LEFT JOIN totals ON totals.tweet_id = value "
-    "LEFT JOIN tweets ON tweets.tweet_id = value "
-    "LEFT JOIN videos ON videos.video_id = tweets.video_id"
-)
-_SHARED_VIEWS: Final = "coalesce(videos.video_views, totals.video_views)"
 
 
 class SqliteStore:
@@ -132,17 +126,9 @@ class SqliteStore:
         return {row[0]: Tweet(row[0], row[1], row[2], bool(row[3])) for row in rows}
 
     def read_totals(self, tweet_ids: Sequence[int], types: Sequence[str]) -> npt.NDArray[np.int64]:
-        counts = np.zeros((len(tweet_ids), len(types)), dtype=np.int64)
-        place = {tweet_id: at for at, tweet_id in enumerate(tweet_ids)}
-        statement = _TOTALS_WITH_VIDEO if "video_views" in types else _TOTALS
-        columns = ", ".join(
-            _SHARED_VIEWS if name == "video_views" else f"totals.{_column(name)}" for name in types
-        )
-        # One statement, so one snapshot: Tweets that share a video agree on its views.
-        rows = self._reader().execute(statement.format(columns=columns), (_json(tweet_ids),))
-        for tweet_id, *row in rows:
-            counts[place[tweet_id]] = [count or 0 for count in row]
-        return counts
+        rows = self._reader().execute(_totals_statement(tuple(types)), (_json(tweet_ids),))
+        numbers = np.fromiter(chain.from_iterable(rows), np.int64, len(tweet_ids) * len(types))
+        return numbers.reshape(len(tweet_ids), len(types))
 
     def read_buckets(
         self, tweet_ids: Sequence[int], types: Sequence[str], *, start_hour: int, end_hour: int
@@ -180,6 +166,7 @@ class SqliteStore:
             connection.execute("PRAGMA journal_mode = WAL")
             # FULL syncs the log at each commit: an acknowledged batch survives power loss.
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
             connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             self._local.connection = connection
             with self._open_lock:
@@ -210,6 +197,24 @@ def _json(tweet_ids: Sequence[int]) -> str:
     return msgspec.json.encode(tweet_ids).decode()
 
 
+@lru_cache(1024)
+def _totals_statement(types: tuple[str, ...]) -> str:
+    """Totals of the Tweets of `json_each(?)`, a row each, in their order.
+
+    One statement, so one snapshot: Tweets that share a video agree on its views. A Tweet without
+    events of its own still shows its video's, so nothing may drop its row.
+    """
+    columns = [f"coalesce(totals.{_column(name)}, 0)" for name in types]
+    joins = "LEFT JOIN totals ON totals.tweet_id = value"
+    if "video_views" in types:
+        columns[types.index("video_views")] = "coalesce(videos.video_views, totals.video_views, 0)"
+        joins += (
+            " LEFT JOIN tweets ON tweets.tweet_id = value"
+            " LEFT JOIN videos ON videos.video_id = tweets.video_id"
+        )
+    return f"SELECT {', '.join(columns)} FROM json_each(?) {joins} ORDER BY key"  # noqa: S608
+
+
 def _column(name: str) -> str:
     """A column's name, which must be one of ours: it becomes part of a statement."""
     if name not in TYPE_NAMES:
@@ -223,7 +228,7 @@ def _add_deltas(db: sqlite3.Connection, deltas: pl.DataFrame) -> None:
         return
     # Batches of one commit may bring their columns in any order; the statements have one.
     deltas = deltas.select("tweet_id", "hour", *names)
-    totals = deltas.group_by("tweet_id").agg(pl.col(names).sum()).sort("tweet_id")
+    totals = sum_deltas(deltas.lazy().drop("hour"), keys=["tweet_id"])
     db.executemany(_upsert("hours", ["tweet_id", "hour"], names=names), deltas.iter_rows())
     db.executemany(_upsert("totals", ["tweet_id"], names=names), totals.iter_rows())
     if "video_views" in names:
