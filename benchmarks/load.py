@@ -1,0 +1,117 @@
+"""The load generator: requests made beforehand, N connections kept alive, each answer checked.
+
+Plain Python on epoll. Every connection has one request under way; the next leaves as soon as the
+answer is whole. It runs in this process, on a core of its own where there are two.
+"""
+
+import gc
+import os
+import re
+import select
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+HOST = "127.0.0.1"
+READ_BYTES = 1 << 20
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Driven:
+    """One run of the generator. `cpu_s` is the generator's own."""
+
+    requests: int
+    wall_s: float
+    cpu_s: float
+    latencies_s: list[float]
+    last_answer: bytes
+
+    @property
+    def rate(self) -> float:
+        return self.requests / self.wall_s
+
+    def percentile_ms(self, share: float) -> float:
+        ordered = sorted(self.latencies_s)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000
+
+
+@dataclass(slots=True)
+class _Connection:
+    sock: socket.socket
+    sent_at: float = 0.0
+    got: bytes = b""
+    wanted: int = 0  # bytes of the whole answer, 0 until its head is there
+
+
+def drive(port: int, requests: Sequence[bytes], *, connections: int, core: int) -> Driven:
+    """Send every request once and wait for every answer.
+
+    Raises:
+        RuntimeError: an answer is not a 200.
+    """
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    gc.collect()
+    gc.disable()
+    try:
+        return _drive(port, requests, min(connections, len(requests)))
+    finally:
+        gc.enable()
+        os.sched_setaffinity(0, allowed)
+
+
+def _drive(port: int, requests: Sequence[bytes], connections: int) -> Driven:
+    poll = select.epoll()
+    at: dict[int, _Connection] = {}
+    for _ in range(connections):
+        sock = socket.create_connection((HOST, port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        poll.register(sock.fileno(), select.EPOLLIN)
+        at[sock.fileno()] = _Connection(sock)
+    waiting = iter(requests)
+    latencies: list[float] = []
+    clock = time.perf_counter
+    answer = b""
+    began, cpu_began = clock(), time.process_time()
+    for connection in at.values():
+        connection.sent_at = clock()
+        connection.sock.sendall(next(waiting))
+    under_way = connections
+    while under_way:
+        for descriptor, _ in poll.poll():
+            connection = at[descriptor]
+            if not _read(connection):
+                continue
+            now = clock()
+            latencies.append(now - connection.sent_at)
+            answer, connection.got, connection.wanted = connection.got, b"", 0
+            request = next(waiting, None)
+            if request is None:
+                under_way -= 1
+                continue
+            connection.sent_at = now
+            connection.sock.sendall(request)
+    wall_s, cpu_s = clock() - began, time.process_time() - cpu_began
+    for connection in at.values():
+        connection.sock.close()
+    poll.close()
+    return Driven(len(requests), wall_s, cpu_s, latencies, answer)
+
+
+def _read(connection: _Connection) -> bool:
+    """Read what is there; True once the answer is whole, and a 200."""
+    data = connection.sock.recv(READ_BYTES)
+    if not data:
+        raise RuntimeError("the server closed a connection")
+    connection.got = connection.got + data if connection.got else data
+    if not connection.wanted:
+        head = connection.got.find(b"\r\n\r\n")
+        if head < 0:
+            return False
+        length = _LENGTH.search(connection.got, 0, head)
+        if length is None or not connection.got.startswith(b"HTTP/1.1 200 "):
+            raise RuntimeError(f"an answer is not a 200: {connection.got[:500]!r}")
+        connection.wanted = head + 4 + int(length[1])
+    return len(connection.got) == connection.wanted

@@ -1,0 +1,120 @@
+"""Events a second from an NDJSON file to durable counters, by the command line and over HTTP."""
+
+import http.client
+import sqlite3
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import polars as pl
+import product
+from measure import Spread, cpu_s
+
+from openengagement.sandbox.simulate import simulate_week
+
+ROOT = product.HERE.parent
+HIGGS = ROOT.parent / "shared" / "data" / "higgs-activity_time.txt.gz"
+BATCH_LINES = 50_000
+SENDERS = 2
+
+
+def make_events(folder: Path) -> tuple[Path, str]:
+    """The file of events, and what it is: the real week where it lies beside the checkout."""
+    now = datetime.now(UTC)
+    if HIGGS.exists():
+        command = [sys.executable, str(ROOT / "examples" / "higgs" / "convert.py")]
+        moved = ["--ends-at", now.strftime("%Y-%m-%dT%H:00:00Z")]
+        subprocess.run(
+            [*command, str(HIGGS), str(folder), *moved], check=True, stdout=subprocess.DEVNULL
+        )
+        return folder / "events.ndjson", "the real Higgs week, moved to end now"
+    events = simulate_week(int(now.timestamp()), 2012).events
+    path = folder / "events.ndjson"
+    time_text = pl.from_epoch("at").dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    events.with_columns(pl.col("tweet_id").cast(pl.String), at=time_text).write_ndjson(path)
+    return path, "a simulated week"
+
+
+def from_file(folder: Path, events: Path, rounds: int) -> dict[str, Spread]:
+    """`openengagement load events FILE` into a fresh folder: the whole, and its start alone."""
+    lines = count_lines(events)
+    one = folder / "one.ndjson"
+    with events.open("rb") as file:
+        one.write_bytes(file.readline())
+    whole, start, cpu = [], [], []
+    for at in range(rounds):
+        data = folder / f"start-{at}"
+        begun = product.run(data, "load", "events", str(one))
+        start.append(begun.wall_s)
+        data = folder / f"file-{at}"
+        loaded = product.run(data, "load", "events", str(events))
+        if loaded.answer["accepted"] != lines:
+            raise RuntimeError(f"{loaded.answer} of {lines} lines")
+        check_counted(data, events)
+        whole.append(loaded.wall_s)
+        cpu.append(loaded.cpu_s)
+    pairs = list(zip(whole, start, strict=True))
+    return {
+        "rate": Spread.of([lines / each for each in whole]),
+        "rate_without_start": Spread.of([lines / (each - begun) for each, begun in pairs]),
+        "start_s": Spread.of(start),
+        "cpu_us": Spread.of([each / lines * 1e6 for each in cpu]),
+        "lines": Spread.of([float(lines)]),
+    }
+
+
+def over_http(folder: Path, events: Path, rounds: int) -> dict[str, Spread]:
+    """The same lines in batches to a server with one worker, by two senders at once."""
+    lines = events.read_bytes().splitlines(keepends=True)
+    batches = [
+        b"".join(lines[start : start + BATCH_LINES]) for start in range(0, len(lines), BATCH_LINES)
+    ]
+    rates, cpu = [], []
+    for at in range(rounds):
+        data = folder / f"http-{at}"
+        key = product.run(data, "platform-key", "issue", "bench").answer["platform_key"]
+        with product.serving(data) as server, ThreadPoolExecutor(SENDERS) as senders:
+            before, began = cpu_s(server.pid), time.perf_counter()
+            accepted = sum(senders.map(partial(send, server.port, key), batches))
+            took_s = time.perf_counter() - began
+            cpu.append((cpu_s(server.pid) - before) / len(lines) * 1e6)
+        if accepted != len(lines):
+            raise RuntimeError(f"{accepted} of {len(lines)} lines")
+        check_counted(data, events)
+        rates.append(len(lines) / took_s)
+    return {
+        "rate": Spread.of(rates),
+        "cpu_us": Spread.of(cpu),
+        "batch_lines": Spread.of([float(BATCH_LINES)]),
+    }
+
+
+def send(port: int, key: str, batch: bytes) -> int:
+    """Send one batch; how many of its lines were accepted."""
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/x-ndjson"}
+    with closing(http.client.HTTPConnection(product.HOST, port)) as connection:
+        connection.request("POST", "/platform/v1/events", batch, headers)
+        answer = connection.getresponse().read()
+    return msgspec.json.decode(answer)["accepted"]
+
+
+def count_lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n")
+
+
+def check_counted(data: Path, events: Path) -> None:
+    """The store holds exactly what a plain count over the file says."""
+    frame = pl.read_ndjson(events).filter(pl.col("type").is_in(["retweets", "replies"]))
+    counted = frame.group_by("type").agg(pl.col("count").sum())
+    with closing(sqlite3.connect(data / "counters.sqlite3")) as db:
+        for name, count in counted.iter_rows():
+            for table in ("totals", "hours"):
+                stored = db.execute(f"SELECT sum({name}) FROM {table}").fetchone()[0]
+                if stored != count:
+                    raise RuntimeError(f"{table}.{name}: {stored}, not {count}")

@@ -1,0 +1,191 @@
+"""The results as JSON, and as a table for the terminal and for docs/benchmarks/README.md."""
+
+import os
+import platform
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from measure import Spread
+
+BEGIN = "<!-- written by `make bench`: begin -->"
+END = "<!-- written by `make bench`: end -->"
+PACKAGES = ("granian", "uvloop", "polars", "numpy", "msgspec", "cryptography")
+Figures = Mapping[str, Spread]
+Results = Mapping[str, Figures]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: what, the figure as text, and the target where there is one."""
+
+    what: str
+    figure: str
+    target: str = ""
+    met: bool | None = None
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were taken on; nothing that names the machine."""
+    memory_kib = int(Path("/proc/meminfo").read_text().split()[1])
+    models = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return {
+        "cpu": models[0] if models else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory_kib / 2**20, 1),
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        **{name: version(name) for name in PACKAGES},
+    }
+
+
+def rows(results: Results) -> Iterator[Row]:
+    """The table, in order, of what was measured."""
+    for name, make in _SECTIONS.items():
+        if name in results:
+            yield from make(results)
+
+
+def _loading(results: Results) -> Iterator[Row]:
+    file = results["load_file"]
+    whole, apart = file["rate"], file["rate_without_start"]
+    yield _at_least("load events FILE, events/s, whole process", whole, 250_000)
+    yield Row("the same without its start-up, events/s", apart.show())
+    yield Row("the same, CPU µs an event", file["cpu_us"].show(".2f"))
+
+
+def _loading_http(results: Results) -> Iterator[Row]:
+    sent = results["load_http"]
+    lines = f"{sent['batch_lines'].median:,.0f}"
+    yield Row(f"POST /platform/v1/events, {lines} lines a batch, events/s", sent["rate"].show())
+    yield Row("the same, CPU µs an event", sent["cpu_us"].show(".2f"))
+
+
+def _one_tweet(results: Results) -> Iterator[Row]:
+    for name, text in (
+        ("bare", "bare ASGI handler"),
+        ("oauth1", "/totals, 1 Tweet, OAuth 1.0a, gzip"),
+        ("bearer", "/totals, 1 Tweet, bearer, gzip"),
+    ):
+        figures = results[name]
+        yield Row(f"{text}: requests/s", figures["rate"].show())
+        yield Row(f"{text}: CPU µs a request", figures["cpu_us"].show())
+    signed, bearer = results["oauth1"], results["bearer"]
+    yield _at_least("OAuth 1.0a: rate, of the bare handler's", signed["rate_ratio"], 0.25, ".3f")
+    yield Row("OAuth 1.0a: bare CPU / CPU", signed["cpu_ratio"].show(".3f"))
+    yield Row("bearer: rate, of the bare handler's", bearer["rate_ratio"].show(".3f"))
+    ceiling = results["bare"]["generator_ceiling"]
+    share = results["bare"]["generator_share"]
+    yield Row("load generator's own ceiling, requests/s", ceiling.show())
+    yield Row("load generator's use of its core under the bare handler", share.show(".0%"))
+
+
+def _many_tweets(results: Results) -> Iterator[Row]:
+    whole = results["whole"]
+    text = "/totals, 250 Tweets x 7 types, OAuth 1.0a, gzip"
+    yield Row(f"{text}: requests/s", whole["rate"].show())
+    yield Row(f"{text}: CPU µs a request", whole["cpu_us"].show())
+    yield Row(
+        "the store's read of those totals alone, CPU µs", results["read_totals"]["cpu_us"].show()
+    )
+    yield Row("the store's read of those Tweets, CPU µs", results["read_tweets"]["cpu_us"].show())
+    yield _at_most("whole request / read of the totals, CPU", whole["cpu_ratio"], 4, ".2f")
+
+
+def _timed(results: Results) -> Iterator[Row]:
+    for name, text in (
+        ("28hr", "/28hr, 25 Tweets x 17 types, hourly"),
+        ("historical", "/historical, 25 x 17 x 672 hours, three groupings"),
+    ):
+        figures = results[name]
+        milliseconds = Spread(*(each / 1000 for each in _numbers(figures["cpu_us"])), 0)
+        yield Row(f"{text}: CPU ms a request", milliseconds.show(",.1f"))
+        yield Row(f"{text}: requests/s", figures["rate"].show(",.1f"))
+
+
+def _numbers(spread: Spread) -> tuple[float, float, float]:
+    return spread.median, spread.low, spread.high
+
+
+def _rest(results: Results) -> Iterator[Row]:
+    for name, text in (("server", "serve, one worker"), ("sandbox", "sandbox")):
+        figures = results[f"{name}_at_rest"]
+        yield _at_most(f"{text}: resident at rest, PSS MiB", figures["pss_mib"], 200)
+        yield Row(f"{text}: the same, RSS MiB (shared pages twice)", figures["rss_mib"].show())
+        yield Row(f"{text}: ready after, s", figures["ready_s"].show(".2f"))
+
+
+def _verifying(results: Results) -> Iterator[Row]:
+    figures = results["verify"]
+    yield _at_most("verifying a signed request, in process, CPU µs", figures["cpu_us"], 150)
+    yield Row("of it the nonce and rate window, committed", figures["admit_us"].show())
+
+
+# A section is there when its first figure was measured.
+_SECTIONS = {
+    "load_file": _loading,
+    "load_http": _loading_http,
+    "bare": _one_tweet,
+    "whole": _many_tweets,
+    "28hr": _timed,
+    "server_at_rest": _rest,
+    "verify": _verifying,
+}
+
+
+def _at_least(what: str, spread: Spread, target: float, form: str = ",.0f") -> Row:
+    return Row(what, spread.show(form), f"at least {target:,}", spread.median >= target)
+
+
+def _at_most(what: str, spread: Spread, target: float, form: str = ",.0f") -> Row:
+    return Row(what, spread.show(form), f"at most {target:,}", spread.median <= target)
+
+
+def table(results: Results) -> str:
+    """Markdown."""
+    lines = ["| what | median (lowest to highest) | asked | met |", "|---|---|---|---|"]
+    words = {True: "yes", False: "**no**", None: ""}
+    lines += [
+        f"| {row.what} | {row.figure} | {row.target} | {words[row.met]} |" for row in rows(results)
+    ]
+    return "\n".join(lines)
+
+
+def generated(about: Mapping[str, Any], results: Results) -> str:
+    """What stands between the markers."""
+    host = about["machine"]
+    parts = ", ".join(f"{name} {host[name]}" for name in ("python", "sqlite", *PACKAGES))
+    taken = (
+        f"Taken {about['taken']} at commit {about['commit']} on {host['cores']} cores of "
+        f"{host['cpu']}, {host['memory_gib']} GiB, {host['system']}; {parts}."
+    )
+    noise = (
+        f"Load average before: {about['load_before']}, after: {about['load_after']}; stolen by "
+        f"the hypervisor: {about['stolen']}. Events loaded: {about['events']}."
+    )
+    return f"{taken}\n{noise}\n\n{table(results)}"
+
+
+def write(folder: Path, about: Mapping[str, Any], results: Results) -> None:
+    """Write results.json and the generated part of README.md, leaving the prose around it."""
+    figures = {
+        name: {key: asdict(spread) for key, spread in each.items()}
+        for name, each in results.items()
+    }
+    encoded = msgspec.json.format(msgspec.json.encode({**about, "figures": figures}), indent=2)
+    (folder / "results.json").write_bytes(encoded + b"\n")
+    page = folder / "README.md"
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise RuntimeError(f"{page.name} has lost its markers")
+    page.write_text(f"{before}{BEGIN}\n{generated(about, results)}\n{END}{after}")

@@ -1,0 +1,38 @@
+"""Memory of a server that nobody asks anything, and how long it takes to be ready."""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import product
+from loading import HIGGS
+from measure import Spread, memory_mib
+from product import Server
+from world import World
+
+SETTLE_S = 6.0  # long enough for one round of the server's housekeeping
+
+
+def server_at_rest(world: World, rounds: int) -> dict[str, Spread]:
+    return _rest(lambda _: product.serving(world.data), rounds)
+
+
+def sandbox_at_rest(folder: Path, rounds: int) -> dict[str, Spread]:
+    """A sandbox as `make run` starts it, on the real week where there is one."""
+    options = ["--higgs", str(HIGGS)] if HIGGS.exists() else []
+    return _rest(lambda at: product.sandbox(folder / f"sandbox-{at}", *options), rounds)
+
+
+def _rest(start: Callable[[int], AbstractContextManager[Server]], rounds: int) -> dict[str, Spread]:
+    """Start it a few times; look at its memory once, after a rest."""
+    ready = []
+    memory: dict[str, float] = {}
+    for at in range(rounds):
+        with start(at) as server:
+            ready.append(server.ready_s)
+            if at == rounds - 1:
+                time.sleep(SETTLE_S)
+                memory = memory_mib(server.pid)
+    figures = {f"{name}_mib": Spread.of([value]) for name, value in memory.items()}
+    return {"ready_s": Spread.of(ready), **figures}

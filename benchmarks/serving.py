@@ -1,0 +1,233 @@
+"""Rate and CPU of the data API, beside a bare handler and beside the store alone."""
+
+import gzip
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import msgspec
+import product
+import signing
+from load import Driven, drive
+from measure import Spread, cores, cpu_s
+from product import Server
+from world import World
+
+from openengagement.clock import SystemClock
+from openengagement.engagement.access import ACCESS
+from openengagement.engagement.types import Endpoint, format_time
+from openengagement.stores.sqlite import SqliteStore
+
+CONNECTIONS = 16
+SAMPLE_S = 1.5  # how long one run should take
+WARM_UP = 400
+SLOW_CONNECTIONS = 4
+PRIVATE = ["impressions", "engagements", "favorites"]
+PUBLIC = ["favorites", "retweets", "replies"]
+TOTALS_TYPES = list(ACCESS[Endpoint.TOTALS])
+TIMED_TYPES = list(ACCESS[Endpoint.HISTORICAL])
+BY_TWEET = {"by tweet": ["tweet.id", "engagement.type"]}
+HOURLY = {"hourly": ["tweet.id", "engagement.type", "engagement.day", "engagement.hour"]}
+THREE = {
+    **HOURLY,
+    "by day": ["engagement.type", "engagement.day"],
+    "by hour": ["tweet.id", "engagement.hour"],
+}
+
+
+@dataclass(slots=True)
+class Case:
+    """One kind of request, and the runs it had."""
+
+    name: str
+    server: Server
+    make: Callable[[int], list[bytes]]  # so many requests, signed now
+    connections: int = CONNECTIONS
+    amount: int = 0
+    runs: list[Driven] = field(default_factory=list)
+    cpu_us: list[float] = field(default_factory=list)
+
+    def warm_up(self, core: int) -> None:
+        """Warm everything, and find out how many requests a run takes."""
+        first = max(20, WARM_UP * self.connections // CONNECTIONS)
+        driven = drive(self.server.port, self.make(first), connections=self.connections, core=core)
+        self.amount = max(10, int(driven.rate * SAMPLE_S))
+
+    def run(self, core: int) -> None:
+        requests = self.make(self.amount)
+        before = cpu_s(self.server.pid)
+        driven = drive(self.server.port, requests, connections=self.connections, core=core)
+        used_s = cpu_s(self.server.pid) - before
+        self.runs.append(driven)
+        self.cpu_us.append(used_s / driven.requests * 1e6)
+
+    def figures(self) -> dict[str, Spread]:
+        """Requests/s, CPU of the whole server a request, latency, and the generator's part."""
+        runs = self.runs
+        return {
+            "rate": Spread.of([each.rate for each in runs]),
+            "cpu_us": Spread.of(self.cpu_us),
+            "p50_ms": Spread.of([each.percentile_ms(0.5) for each in runs]),
+            "p99_ms": Spread.of([each.percentile_ms(0.99) for each in runs]),
+            "generator_share": Spread.of([each.cpu_s / each.wall_s for each in runs]),
+            "generator_ceiling": Spread.of([each.requests / each.cpu_s for each in runs]),
+            "answer_bytes": Spread.of([float(len(each.last_answer)) for each in runs]),
+        }
+
+
+def alternate(cases: Sequence[Case], rounds: int) -> None:
+    """Run the cases in turn, so that what disturbs the machine disturbs them alike."""
+    core = cores()[1]
+    for case in cases:
+        case.warm_up(core)
+    for _ in range(rounds):
+        for case in cases:
+            case.run(core)
+
+
+class Asker:
+    """Makes requests for random Tweets of the owner."""
+
+    def __init__(self, world: World, port: int) -> None:
+        self._world = world
+        self._port = port
+        self._random = random.Random(7)
+
+    def tweets(self, number: int) -> list[int]:
+        return self._random.sample(self._world.tweet_ids, number)
+
+    def requests(
+        self, endpoint: Endpoint, bodies: Sequence[bytes], *, bearer: bool = False
+    ) -> list[bytes]:
+        path = f"/insights/engagement/{endpoint}"
+        return signing.requests(self._world.keys, self._port, path, bodies=bodies, bearer=bearer)
+
+    def bodies(
+        self, amount: int, *, tweets: int, types: Sequence[str], groupings: dict[str, list[str]]
+    ) -> list[bytes]:
+        """That many bodies, each for Tweets drawn anew."""
+        return [body(self.tweets(tweets), types, groupings) for _ in range(amount)]
+
+
+def body(
+    tweet_ids: Sequence[int], types: Sequence[str], groupings: dict[str, list[str]], **more: str
+) -> bytes:
+    """A request's JSON."""
+    return msgspec.json.encode(
+        {
+            "tweet_ids": list(map(str, tweet_ids)),
+            "engagement_types": types,
+            "groupings": {name: {"group_by": group_by} for name, group_by in groupings.items()},
+            **more,
+        }
+    )
+
+
+def one_tweet(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
+    """`/totals` with one Tweet, OAuth 1.0a and bearer, beside the bare handler."""
+    with ExitStack() as stack:
+        core = cores()[0]
+        server = stack.enter_context(product.serving(world.data, core=core))
+        plain = stack.enter_context(product.bare(core=core))
+        ours, theirs = Asker(world, server.port), Asker(world, plain.port)
+
+        def make(asker: Asker, types: list[str], *, bearer: bool = False) -> Callable[..., list]:
+            return lambda amount: asker.requests(
+                Endpoint.TOTALS,
+                asker.bodies(amount, tweets=1, types=types, groupings=BY_TWEET),
+                bearer=bearer,
+            )
+
+        cases = [
+            Case("bare", plain, make(theirs, PRIVATE)),
+            Case("oauth1", server, make(ours, PRIVATE)),
+            Case("bearer", server, make(ours, PUBLIC, bearer=True)),
+        ]
+        alternate(cases, rounds)
+    figures = {case.name: case.figures() for case in cases}
+    bare = cases[0]
+    for case in cases[1:]:
+        _check_gzip(case.runs[-1].last_answer)
+        pairs = zip(case.runs, bare.runs, strict=True)
+        figures[case.name]["rate_ratio"] = Spread.of([a.rate / b.rate for a, b in pairs])
+        cpu_pairs = zip(bare.cpu_us, case.cpu_us, strict=True)
+        figures[case.name]["cpu_ratio"] = Spread.of([a / b for a, b in cpu_pairs])
+    return figures
+
+
+def many_tweets(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
+    """`/totals` with 250 Tweets and 7 types, beside the store's read of the same Tweets alone."""
+    asked: list[list[int]] = []
+    with product.serving(world.data, core=cores()[0]) as server:
+        asker = Asker(world, server.port)
+
+        def make(amount: int) -> list[bytes]:
+            asked[:] = [asker.tweets(250) for _ in range(amount)]
+            bodies = [body(each, TOTALS_TYPES, BY_TWEET) for each in asked]
+            return asker.requests(Endpoint.TOTALS, bodies)
+
+        case = Case("whole", server, make)
+        alternate([case], 0)
+        store = SqliteStore(
+            world.data / "counters.sqlite3", clock=SystemClock(), idempotency_keep_days=90
+        )
+        reads: dict[str, list[float]] = {"read_totals": [], "read_tweets": []}
+        for _ in range(rounds):
+            case.run(cores()[1])
+            reads["read_totals"].append(
+                read_us(lambda ids: store.read_totals(ids, TOTALS_TYPES), asked)
+            )
+            reads["read_tweets"].append(read_us(store.read_tweets, asked))
+        store.close()
+    _check_gzip(case.runs[-1].last_answer)
+    figures = {"whole": case.figures()}
+    for name, values in reads.items():
+        figures[name] = {"cpu_us": Spread.of(values)}
+    pairs = zip(case.cpu_us, reads["read_totals"], strict=True)
+    figures["whole"]["cpu_ratio"] = Spread.of([a / b for a, b in pairs])
+    return figures
+
+
+def read_us(read: Callable[[list[int]], object], asked: Sequence[list[int]]) -> float:
+    """CPU of one read, in microseconds, on the server's core."""
+    read(asked[0])
+    began = time.process_time()
+    for tweet_ids in asked:
+        read(tweet_ids)
+    return (time.process_time() - began) / len(asked) * 1e6
+
+
+def timed(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
+    """`/28hr` and `/historical` at their largest."""
+    now_s = int(time.time())
+    window = {"start": format_time(now_s - 28 * 86_400), "end": format_time(now_s)}
+    with product.serving(world.data, core=cores()[0]) as server:
+        asker = Asker(world, server.port)
+
+        def make(
+            endpoint: Endpoint, groupings: dict[str, list[str]], **more: str
+        ) -> Callable[[int], list[bytes]]:
+            return lambda amount: asker.requests(
+                endpoint,
+                [body(asker.tweets(25), TIMED_TYPES, groupings, **more) for _ in range(amount)],
+            )
+
+        cases = [
+            Case("28hr", server, make(Endpoint.LAST_28_HOURS, HOURLY), SLOW_CONNECTIONS),
+            Case(
+                "historical", server, make(Endpoint.HISTORICAL, THREE, **window), SLOW_CONNECTIONS
+            ),
+        ]
+        alternate(cases, rounds)
+    for case in cases:
+        _check_gzip(case.runs[-1].last_answer)
+    return {case.name: case.figures() for case in cases}
+
+
+def _check_gzip(answer: bytes) -> None:
+    head, _, packed = answer.partition(b"\r\n\r\n")
+    if b"content-encoding: gzip" not in head.lower():
+        raise RuntimeError("an answer is not gzip")
+    msgspec.json.decode(gzip.decompress(packed))
