@@ -1,4 +1,4 @@
-"""A client of the wire for tests: what was sent as whom, and the answer with its bytes untouched."""
+"""A client of the wire for tests: what is sent as whom, and the answer with its bytes untouched."""
 
 import gzip
 import json

@@ -14,7 +14,7 @@ from typing import Any, Self
 import requests
 
 from support.calls import Bearer, Client
-from support.cli import EXECUTABLE, run_command, server_environment
+from support.cli import EXECUTABLE, call_command, server_environment
 from support.world import App, World
 
 HOST = "127.0.0.1"
@@ -120,7 +120,7 @@ class Server:
 
     def command(self, *arguments: str) -> dict[str, Any]:
         """Run a command of the operator on this server's folder while it runs."""
-        return run_command(self.data, *arguments)
+        return call_command(self.data, *arguments)
 
     def bearer(self, app: App) -> Bearer:
         """An app alone, by the bearer token it fetches the first time."""

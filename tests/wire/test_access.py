@@ -1,4 +1,4 @@
-"""Contract 4.3 and 2.1, exhaustively: every type, on every endpoint, under every kind of credential."""
+"""Contract 4.3 and 2.1, exhaustively: every type, every endpoint, every kind of credential."""
 
 import pytest
 
@@ -36,8 +36,10 @@ def expected(endpoint, name, who):
         return 401, ["Your account could not be authenticated. Reason: Unknown Authorization Type"]
     if name not in SERVED[endpoint]:
         return 400, [
-            "One or more of the engagement types you have specified are not supported: "
-            f"({name}). Please adjust your request and try again."
+            (
+                "One or more of the engagement types you have specified are not supported: "
+                f"({name}). Please adjust your request and try again."
+            )
         ]
     if who == "another user":
         return 403, ["Forbidden to access tweets: 111"]

@@ -74,7 +74,9 @@ def test_a_time_dimension_on_totals_is_refused_by_name(server, order):
     assert answer.status == 400
     assert answer.json() == {
         "errors": [
-            "One or more of the groupBys you have specified are not supported: "
-            f"({named}). Please adjust your request and try again."
+            (
+                "One or more of the groupBys you have specified are not supported: "
+                f"({named}). Please adjust your request and try again."
+            )
         ]
     }

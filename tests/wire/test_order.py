@@ -1,7 +1,7 @@
 """Order of checks (contract 3.4): of two faults in one request the earlier one is reported.
 
-Each fault is something done to a good request; every pair that can stand in one request is tried, and
-the order is the contract's, compared with the one that `errors.PRECEDENCE` promises.
+Each fault is something done to a good request; every pair that can stand in one request is tried.
+The order is the contract's, compared with the one that `errors.PRECEDENCE` promises.
 """
 
 import json

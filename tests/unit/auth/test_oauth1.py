@@ -1,0 +1,249 @@
+"""Verifying a signed request against made-up credentials; requests are signed by oauthlib."""
+
+import time
+from dataclasses import replace
+
+import pytest
+from oauthlib.oauth1 import SIGNATURE_TYPE_BODY, SIGNATURE_TYPE_QUERY, Client
+
+from openengagement.auth import oauth1
+from openengagement.auth.lookup import Consumer, UserToken
+from openengagement.auth.message import Message
+from openengagement.auth.oauth1 import verify_request
+from openengagement.errors import (
+    AccessTokenNotFound,
+    ConsumerKeyNotFound,
+    InvalidSignature,
+    MalformedAuthorization,
+    TimestampOutOfBounds,
+    UnsupportedSignature,
+)
+from openengagement.registry.registry import AccessToken, App
+
+NOW_S = 1_795_342_500
+PATH = "/insights/engagement/totals"
+URL = f"https://data-api.example{PATH}"
+FORM = "application/x-www-form-urlencoded"
+
+
+def make_app(app_id, key):
+    return App(
+        id=app_id,
+        name="app",
+        owner_id=1,
+        consumer_key=key,
+        consumer_secret=b"encrypted",
+        enabled=True,
+        per_minute=None,
+        bearer_generation=0,
+        bearer_hash=None,
+    )
+
+
+class FakeLookup:
+    """Two apps, each with one token of its owner."""
+
+    def __init__(self):
+        self.consumers = {
+            "ours": Consumer(make_app(1, "ours"), "our secret"),
+            "theirs": Consumer(make_app(2, "theirs"), "their secret"),
+        }
+        self.tokens = {
+            "our token": UserToken(AccessToken("our token", 1, 11, b""), "our token's secret"),
+            "their token": UserToken(
+                AccessToken("their token", 2, 22, b""), "their token's secret"
+            ),
+        }
+
+    def signing_pair(self, consumer_key, token):
+        consumer, user = self.consumers.get(consumer_key), self.tokens.get(token)
+        if user and consumer and user.token.app_id != consumer.app.id:
+            user = None
+        return consumer, user
+
+
+def client(**changes):
+    fields = {
+        "client_key": "ours",
+        "client_secret": "our secret",
+        "resource_owner_key": "our token",
+        "resource_owner_secret": "our token's secret",
+        "timestamp": str(NOW_S),
+    }
+    return Client(**(fields | changes))
+
+
+def message(signed, *, method="POST"):
+    """What oauthlib made of a request, as the server sees it."""
+    uri, headers, body = signed
+    address, _, query = uri.partition("?")
+    scheme, _, rest = address.partition("://")
+    host, _, path = rest.partition("/")
+    return Message(
+        method=method,
+        scheme=scheme,
+        host=host,
+        path=f"/{path}",
+        query=query,
+        authorization=(headers["Authorization"],) if "Authorization" in headers else (),
+        content_type=headers.get("Content-Type", "application/json"),
+        body=(body or "").encode(),
+        secure=True,
+    )
+
+
+def verify(request, *, now_s=NOW_S, json_body=True):
+    return verify_request(request, FakeLookup(), now_s=now_s, window_s=300, json_body=json_body)
+
+
+def test_a_users_request():
+    signed = verify(message(client().sign(URL, "POST")))
+    assert (signed.consumer.app.id, signed.user.token.account_id) == (1, 11)
+
+
+@pytest.mark.parametrize("token", [None, ""])
+def test_an_app_alone(token):
+    alone = client(resource_owner_key=token, resource_owner_secret=None)
+    signed = verify(message(alone.sign(URL, "POST")))
+    assert (signed.consumer.app.id, signed.user) == (1, None)
+
+
+def test_in_the_query():
+    placed = client(signature_type=SIGNATURE_TYPE_QUERY)
+    assert verify(message(placed.sign(f"{URL}?a=1", "POST"))).user
+
+
+def test_in_the_form():
+    placed = client(signature_type=SIGNATURE_TYPE_BODY)
+    request = message(placed.sign(URL, "POST", body="a=1", headers={"Content-Type": FORM}))
+    assert verify(request, json_body=False).user
+
+
+def test_a_signed_form():
+    request = message(client().sign(URL, "POST", body="a=1&b=+", headers={"Content-Type": FORM}))
+    assert verify(request, json_body=False).user
+    with pytest.raises(InvalidSignature):
+        verify(replace(request, body=b"a=2&b=+"), json_body=False)
+
+
+def test_a_form_must_be_signed_where_forms_are_read():
+    """Leaving a body out of the signature is for JSON alone."""
+    request = replace(message(client().sign(URL, "POST")), content_type=FORM, body=b"a=1")
+    assert verify(request, json_body=True).user
+    with pytest.raises(InvalidSignature):
+        verify(request, json_body=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "refusal"),
+    [
+        ({"client_key": "nobodys"}, ConsumerKeyNotFound),
+        ({"resource_owner_key": "nobodys"}, AccessTokenNotFound),
+        (
+            {"resource_owner_key": "their token", "resource_owner_secret": "their token's secret"},
+            AccessTokenNotFound,
+        ),
+        ({"client_key": "theirs", "client_secret": "their secret"}, AccessTokenNotFound),
+        ({"client_secret": "another secret"}, InvalidSignature),
+        ({"resource_owner_secret": "another secret"}, InvalidSignature),
+        ({"resource_owner_secret": ""}, InvalidSignature),
+        ({"timestamp": str(NOW_S - 301)}, TimestampOutOfBounds),
+        ({"timestamp": str(NOW_S + 301)}, TimestampOutOfBounds),
+        ({"timestamp": "soon"}, MalformedAuthorization),
+        ({"timestamp": "9" * 13}, MalformedAuthorization),
+        ({"signature_method": "HMAC-SHA256"}, UnsupportedSignature),
+        ({"signature_method": "PLAINTEXT"}, UnsupportedSignature),
+    ],
+)
+def test_refused(changes, refusal):
+    with pytest.raises(refusal):
+        verify(message(client(**changes).sign(URL, "POST")))
+
+
+@pytest.mark.parametrize("away_s", [-300, 300])
+def test_the_edge_of_the_window(away_s):
+    assert verify(message(client().sign(URL, "POST")), now_s=NOW_S + away_s)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"method": "GET"},
+        {"scheme": "http"},
+        {"host": "elsewhere.example"},
+        {"host": "data-api.example:8443"},
+        {"path": "/insights/engagement/28hr"},
+        {"query": "a=1"},
+    ],
+)
+def test_anything_else_than_was_signed(changes):
+    with pytest.raises(InvalidSignature):
+        verify(replace(message(client().sign(URL, "POST")), **changes))
+
+
+def test_unknown_names_are_judged_before_anything_else_is_told():
+    """Who guesses a key learns that it is unknown, never whether the rest would have been good."""
+    for changes in ({"timestamp": "1"}, {"client_secret": "x"}, {"resource_owner_key": "nobodys"}):
+        with pytest.raises(ConsumerKeyNotFound):
+            verify(message(client(client_key="nobodys", **changes).sign(URL, "POST")))
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"client_key": "nobodys"}, {"resource_owner_key": "nobodys"}]
+)
+def test_the_signature_is_computed_whoever_asks(monkeypatch, changes):
+    calls = []
+    real = oauth1.sign
+    monkeypatch.setattr(oauth1, "sign", lambda *a, **k: calls.append(1) or real(*a, **k))
+    try:
+        verify(message(client(**changes).sign(URL, "POST")))
+    except (ConsumerKeyNotFound, AccessTokenNotFound):
+        assert changes
+    assert len(calls) == 1
+
+
+def test_no_known_secret_opens_an_unknown_name():
+    """An unknown key or token is not computed with an empty secret, which anyone can sign with."""
+    for changes in (
+        {"client_key": "nobodys", "client_secret": ""},
+        {"resource_owner_key": "nobodys", "resource_owner_secret": ""},
+    ):
+        with pytest.raises((ConsumerKeyNotFound, AccessTokenNotFound)):
+            verify(message(client(**changes).sign(URL, "POST")))
+
+
+def test_nonces_differ_by_consumer_token_nonce_and_timestamp():
+    def nonce(**changes):
+        return verify(message(client(**({"nonce": "n"} | changes)).sign(URL, "POST"))).nonce
+
+    alone = {"resource_owner_key": None, "resource_owner_secret": None}
+    found = [
+        nonce(),
+        nonce(nonce="m"),
+        nonce(timestamp=str(NOW_S + 1)),
+        nonce(**alone),
+        nonce(**alone, client_key="theirs", client_secret="their secret"),
+    ]
+    assert len(set(found)) == len(found)
+    assert nonce() == found[0]
+    assert nonce(resource_owner_key="", resource_owner_secret=None) == found[3]
+
+
+def test_nonce_and_token_do_not_run_into_each_other():
+    """What separates the parts of the digest cannot be part of them."""
+
+    def digest(**changes):
+        alone = {"resource_owner_key": None, "resource_owner_secret": None}
+        return verify(message(client(**alone, **changes).sign(URL, "POST"))).nonce.digest
+
+    assert digest(nonce="1:a") != digest(nonce="a")
+    assert digest(nonce="a:0:") != digest(nonce="a:")
+
+
+def test_time_to_refuse_does_not_grow_with_what_is_sent():
+    header = "OAuth " + ",".join(f'oauth_x{n}="1"' for n in range(3000))
+    request = replace(message(client().sign(URL, "POST")), authorization=(header,))
+    began = time.monotonic()
+    with pytest.raises(MalformedAuthorization):
+        verify(request)
+    assert time.monotonic() - began < 1

@@ -1,0 +1,708 @@
+"""Requests that nobody sends in good faith.
+
+Each must be refused with a 4xx and a reason, within two seconds, without a traceback; and whatever
+was sent, the server must go on serving others. At the end its log holds no secret, no traceback.
+"""
+
+import gzip
+import json
+import re
+import socket
+import threading
+import time
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+import zstandard
+
+from support.calls import Bearer, question, sign_as_user
+from support.server import HOST, Server
+from support.signing import signed_header
+from support.sockets import exchange, parse_answers, read_all, request_bytes, send_all, talk
+
+PATH = "/insights/engagement/totals"
+QUICK_S = 2.0
+DEEP = 10_000
+MEGABYTE = 1 << 20
+GOOD = json.dumps(question("111")).encode()
+TRACES = re.compile(rb"Traceback|File \"|\.py\b|Error:|Exception", re.IGNORECASE)
+
+
+@pytest.fixture(scope="module")
+def server(world):
+    """A server of this module's own, whose log is read when everything was thrown at it."""
+    with Server(world) as running:
+        yield running
+        log = running.log()
+        assert "Traceback" not in log
+        assert '"event": "request_failed"' not in log
+        for secret in running.secrets:
+            assert secret not in log
+
+
+@pytest.fixture(autouse=True)
+def still_serves(server):
+    """After every request the server answers others, and quickly."""
+    yield
+    began = time.monotonic()
+    assert server.is_healthy()
+    answer = server.client.ask("totals", question("111"), server.bearer(server.world.main))
+    assert answer.status == 200, answer
+    assert time.monotonic() - began < QUICK_S
+
+
+@pytest.fixture
+def ask(server):
+    """Ask as the owner, by bytes."""
+
+    def send(body, *, endpoint="totals", headers=None, auth=None):
+        began = time.monotonic()
+        answer = server.client.ask(
+            endpoint,
+            body,
+            auth or sign_as_user(server.world.main),
+            {"Content-Type": "application/json", **(headers or {})},
+        )
+        assert time.monotonic() - began < QUICK_S
+        assert not TRACES.search(answer.body), answer
+        return answer
+
+    return send
+
+
+def assert_refused(answer, *statuses):
+    """A 4xx with its name in a header and its reason in a text."""
+    assert answer.status in (statuses or (400,)), answer
+    assert answer.code
+    errors = answer.json()["errors"]
+    assert errors
+    assert all(isinstance(text, str) and 0 < len(text) < 2000 for text in errors)
+
+
+def with_field(name, raw, **more):
+    """A good body with one field written by hand."""
+    fields = {key: json.dumps(value) for key, value in {**question("111"), **more}.items()}
+    fields[name] = raw
+    return ("{" + ",".join(f'"{key}":{value}' for key, value in fields.items()) + "}").encode()
+
+
+ARRAYS = "[" * DEEP + "]" * DEEP
+OBJECTS = '{"a":' * DEEP + "1" + "}" * DEEP
+DIGITS = "9" * 10_000
+BODIES = {
+    "arrays 10,000 deep": ARRAYS.encode(),
+    "objects 10,000 deep": OBJECTS.encode(),
+    "arrays 10,000 deep, never closed": b"[" * DEEP,
+    "objects 10,000 deep, never closed": b'{"a":' * DEEP,
+    **{
+        f"{what} in {field}": with_field(field, raw)
+        for field in ("tweet_ids", "engagement_types", "groupings", "something_else")
+        for what, raw in {
+            "arrays 10,000 deep": ARRAYS,
+            "objects 10,000 deep": OBJECTS,
+        }.items()
+    },
+    "arrays 10,000 deep in a grouping": with_field("groupings", f'{{"g":{ARRAYS}}}'),
+    "arrays 10,000 deep in group_by": with_field("groupings", f'{{"g":{{"group_by":{ARRAYS}}}}}'),
+    "a number of 10,000 digits": DIGITS.encode(),
+    "a Tweet ID of 10,000 digits": with_field("tweet_ids", f"[{DIGITS}]"),
+    "a negative Tweet ID of 10,000 digits": with_field("tweet_ids", f"[-{DIGITS}]"),
+    "a Tweet ID text of 10,000 digits": with_field("tweet_ids", f'["{DIGITS}"]'),
+    "a fraction of 10,000 digits": with_field("tweet_ids", f"[0.{DIGITS}]"),
+    "an exponent of 10,000 digits": with_field("tweet_ids", f"[1e{DIGITS}]"),
+    "a type of 10,000 digits": with_field("engagement_types", f"[{DIGITS}]"),
+    "groupings of 10,000 digits": with_field("groupings", DIGITS),
+    "group_by of 10,000 digits": with_field("groupings", f'{{"g":{{"group_by":[{DIGITS}]}}}}'),
+    "bytes that are not UTF-8": b"\xff\xfe\x80",
+    "an ID that is not UTF-8": b'{"tweet_ids":["\xff"],"engagement_types":["x"],"groupings":{}}',
+    "a type that is not UTF-8": GOOD.replace(b'"favorites"', b'"\xc3\x28"'),
+    "a grouping whose name is not UTF-8": GOOD.replace(b'"g"', b'"\xed\xa0\x80"'),
+    "an ignored value that is not UTF-8": GOOD.replace(
+        b'{"tweet_ids"', b'{"more":"\xc3\x28","tweet_ids"'
+    ),
+    "a field whose name is not UTF-8": GOOD.replace(b'{"tweet_ids"', b'{"\xff":1,"tweet_ids"'),
+    "half a surrogate pair as a name": GOOD.replace(b'"g"', b'"\\ud800"'),
+    "UTF-16": GOOD.decode().encode("utf-16"),
+    "a byte order mark": b"\xef\xbb\xbf" + GOOD,
+    "NUL bytes": b"\x00" * 100,
+    "a NUL byte after the object": GOOD + b"\x00",
+    "a NUL byte in an ID": GOOD.replace(b'"111"', b'"1\x0011"'),
+    "an escaped NUL in an ID": GOOD.replace(b'"111"', b'"111\\u0000"'),
+    "an escaped NUL in a type": GOOD.replace(b'"favorites"', b'"favorites\\u0000"'),
+    "a type of a megabyte": with_field("engagement_types", json.dumps(["x" * 1_000_000])),
+    "an ID of a megabyte": with_field("tweet_ids", json.dumps(["x" * 1_000_000])),
+    "100,000 types": with_field("engagement_types", json.dumps(["x"] * 100_000)),
+    "200,000 IDs": with_field("tweet_ids", json.dumps([1] * 200_000)),
+    "50,000 groupings": with_field("groupings", json.dumps({str(n): {} for n in range(50_000)})),
+    "50,000 dimensions": with_field(
+        "groupings", json.dumps({"g": {"group_by": ["tweet.id"] * 50_000}})
+    ),
+    "not a number": with_field("tweet_ids", "[NaN]"),
+    "infinity": with_field("tweet_ids", "[Infinity]"),
+    "a comment": b"/* */" + GOOD,
+    "XML": b"<?xml version='1.0'?><!DOCTYPE x [<!ENTITY e SYSTEM 'file:///etc/passwd'>]><x>&e;</x>",
+    "a pickle": b"\x80\x04\x95\x1a\x00\x00\x00",
+}
+
+
+@pytest.mark.parametrize("what", BODIES)
+def test_body(ask, what):
+    assert_refused(ask(BODIES[what]))
+
+
+@pytest.mark.parametrize("endpoint", ["28hr", "historical"])
+@pytest.mark.parametrize("what", ["arrays 10,000 deep", "a Tweet ID of 10,000 digits", "NUL bytes"])
+def test_body_elsewhere(ask, endpoint, what):
+    assert_refused(ask(BODIES[what], endpoint=endpoint))
+
+
+@pytest.mark.parametrize("raw", [DIGITS, f'"{DIGITS}"', ARRAYS, '"\\u0000"', '"2024-05-01\\u0000"'])
+def test_a_date(ask, raw):
+    assert_refused(ask(with_field("start", raw), endpoint="historical"))
+
+
+def test_a_name_with_an_escaped_nul_comes_back_as_it_was(ask):
+    body = question("111", groupings={"a\x00b": {"group_by": ["tweet.id"]}})
+    assert ask(json.dumps(body).encode()).json() == {"a\x00b": {"111": "4"}}
+
+
+def test_fields_twice(ask):
+    """Which of two counts is not promised; that it is one of them is."""
+    body = GOOD.replace(b'{"tweet_ids"', b'{"tweet_ids": ["211"], "tweet_ids"')
+    assert ask(body).json() in (
+        {"g": {"111": {"favorites": "4"}}},
+        {"errors": ["Forbidden to access tweets: 211"]},
+    )
+
+
+def test_a_body_over_the_cap(ask):
+    assert_refused(ask(GOOD + b" " * MEGABYTE), 413)
+
+
+def test_a_body_at_the_cap(ask):
+    assert ask(GOOD + b" " * (MEGABYTE - len(GOOD))).status == 200
+
+
+def bearer_headers(server, *more):
+    bearer = server.bearer(server.world.main).token
+    return [("Authorization", f"Bearer {bearer}"), ("Content-Type", "application/json"), *more]
+
+
+def test_a_body_that_declares_too_much_is_refused_before_it_is_sent(server):
+    headers = bearer_headers(server, ("Content-Length", str(10**15)))
+    began = time.monotonic()
+    answer = exchange(server.port, request_bytes("POST", PATH, headers))
+    assert answer.status == 413
+    assert time.monotonic() - began < QUICK_S
+
+
+def test_a_chunked_body_over_the_cap(server):
+    headers = bearer_headers(server, ("Transfer-Encoding", "chunked"))
+    chunk = b"10000\r\n" + b" " * 65_536 + b"\r\n"
+    began = time.monotonic()
+    with socket.create_connection((HOST, server.port), timeout=10) as connection:
+        sender = threading.Thread(
+            target=send_all,
+            args=(connection, [request_bytes("POST", PATH, headers), *[chunk] * 4096]),
+        )
+        sender.start()
+        received = read_all(connection)
+        sender.join()
+    assert parse_answers(received)[0].status == 413
+    assert time.monotonic() - began < QUICK_S
+
+
+def test_a_chunked_body_at_rest_is_taken(server):
+    headers = bearer_headers(server, ("Transfer-Encoding", "chunked"))
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (GOOD[:5], GOOD[5:]))
+    [answer] = parse_answers(
+        talk(server.port, request_bytes("POST", PATH, headers), chunks, b"0\r\n\r\n")
+    )
+    assert answer.status == 200
+
+
+# Compression.
+
+
+def test_a_compressed_body_is_taken(ask):
+    assert ask(gzip.compress(GOOD), headers={"Content-Encoding": "gzip"}).status == 200
+    two = gzip.compress(GOOD[:20]) + gzip.compress(GOOD[20:])
+    assert ask(two, headers={"Content-Encoding": "x-gzip"}).status == 200
+
+
+def gzip_bomb(size):
+    deflate = zlib.compressobj(9, zlib.DEFLATED, 31)
+    zeros = b" " * MEGABYTE
+    return b"".join(deflate.compress(zeros) for _ in range(size // MEGABYTE)) + deflate.flush()
+
+
+COMPRESSED = {
+    "a gzip bomb of 500 MB": ("gzip", gzip_bomb(500 * MEGABYTE), 413),
+    "a gzip bomb behind a good member": (
+        "gzip",
+        gzip.compress(GOOD) + gzip_bomb(64 * MEGABYTE),
+        413,
+    ),
+    "gzip cut short": ("gzip", gzip.compress(GOOD)[:-9], 400),
+    "gzip without its checksum": ("gzip", gzip.compress(GOOD)[:-8], 400),
+    "gzip of nothing but its head": ("gzip", gzip.compress(GOOD)[:10], 400),
+    "gzip with a wrong checksum": ("gzip", gzip.compress(GOOD)[:-8] + b"\0" * 8, 400),
+    "gzip with something after it": ("gzip", gzip.compress(GOOD) + b"more", 400),
+    "plain JSON called gzip": ("gzip", GOOD, 400),
+    "a compressed bomb, compressed": ("gzip", gzip.compress(gzip_bomb(64 * MEGABYTE)), 400),
+    "gzip twice": ("gzip, gzip", gzip.compress(gzip.compress(GOOD)), 415),
+    "deflate": ("deflate", zlib.compress(GOOD), 415),
+    "brotli": ("br", b"x", 415),
+    "an encoding nobody knows": ("rot13", GOOD, 415),
+    "50,000 empty gzip members": ("gzip", gzip.compress(b"") * 50_000, 400),
+    "a zstd bomb": ("zstd", zstandard.compress(b" " * (300 * MEGABYTE)), 413),
+    "zstd cut short": ("zstd", zstandard.compress(GOOD)[:-3], 400),
+    "zstd that is none": ("zstd", GOOD, 400),
+    "100,000 empty zstd frames": ("zstd", zstandard.compress(b"") * 100_000, 400),
+    "100,000 skippable zstd frames": ("zstd", b"\x50\x2a\x4d\x18\x00\x00\x00\x00" * 100_000, 400),
+}
+
+
+@pytest.mark.parametrize("what", COMPRESSED)
+def test_compressed(ask, what):
+    encoding, body, status = COMPRESSED[what]
+    answer = ask(body, headers={"Content-Encoding": encoding})
+    assert_refused(answer, *((status,) if status != 400 else (400, 413)))
+
+
+# Heads.
+
+
+def strange_head(server, request):
+    """Send a head that may not even be HTTP: an answer, if one comes, is a 4xx, and it is quick."""
+    began = time.monotonic()
+    received = talk(server.port, request)
+    assert time.monotonic() - began < QUICK_S
+    assert not TRACES.search(received), received[:500]
+    answers = parse_answers(received)
+    assert all(400 <= answer.status < 500 for answer in answers), answers
+    return answers
+
+
+HEADERS = {
+    "64 KiB in one header": [("X-Padding", "x" * 65_536)],
+    "64 KiB of Authorization": [("Authorization", "Bearer " + "x" * 65_536)],
+    "64 KiB of OAuth": [("Authorization", 'OAuth oauth_nonce="' + "x" * 65_536 + '"')],
+    "64 KiB in a name": [("X" * 65_536, "1")],
+    "64 KiB in many headers": [(f"X-{n}", "x" * 650) for n in range(99)],
+    "5,000 headers": [(f"X-{n}", "1") for n in range(5000)],
+    "a megabyte": [("X-Padding", "x" * MEGABYTE)],
+}
+
+
+@pytest.mark.parametrize("what", HEADERS)
+def test_headers_too_large(server, what):
+    [answer] = strange_head(server, request_bytes("POST", PATH, HEADERS[what], GOOD))
+    assert answer.status == 431
+
+
+def test_headers_below_the_limit(server):
+    headers = bearer_headers(server, ("X-Padding", "x" * 30_000))
+    assert exchange(server.port, request_bytes("POST", PATH, headers, GOOD)).status == 200
+
+
+ODD_HEADERS = {
+    "a NUL in a value": ("X-Odd", "a\0b"),
+    "a NUL in Authorization": ("Authorization", "Bearer a\0b"),
+    "a lone carriage return": ("X-Odd", "a\rX-Injected: 1"),
+    "a NUL in a name": ("X-\0Odd", "1"),
+    "a space in a name": ("X Odd", "1"),
+    "a space before the colon": ("X-Odd ", "1"),
+    "a length that is negative": ("Content-Length", "-1"),
+    "a length that is no number": ("Content-Length", "ten"),
+    "a length of 10,000 digits": ("Content-Length", DIGITS),
+    "an unknown transfer coding": ("Transfer-Encoding", "gzip"),
+}
+
+
+@pytest.mark.parametrize("what", ODD_HEADERS)
+def test_odd_header(server, what):
+    strange_head(server, request_bytes("POST", PATH, [ODD_HEADERS[what]]))
+
+
+INJECTED = ["\r\nX-Injected: 1", "\nX-Injected: 1", "%0d%0aX-Injected:%201", "\x85X-Injected: 1"]
+
+
+@pytest.mark.parametrize("text", INJECTED)
+@pytest.mark.parametrize("where", ["path", "host", "authorization", "x-request-id"])
+def test_nothing_is_injected_into_an_answer(server, text, where):
+    path = f"/insights/{text}" if where == "path" else PATH
+    headers = [(where, f"x{text}")] if where not in {"path", "host"} else []
+    host = f"x{text}" if where == "host" else "localhost"
+    request = request_bytes("POST", path, headers, host=host).replace(b"\r\n\r\n\r\n", b"\r\n\r\n")
+    for answer in strange_head(server, request):
+        assert "x-injected" not in answer.headers
+
+
+def encoded_latin(text):
+    return text.encode("utf-8").decode("latin-1")
+
+
+TARGETS = [
+    "/insights/engagement/%",
+    "/insights/engagement/%zz",
+    "/insights/engagement/%00",
+    "/insights/engagement/totals%00",
+    "/insights/engagement/totals%0d%0a",
+    "/insights/engagement/%c3%28",
+    "/insights/engagement/..%2f..%2fetc%2fpasswd",
+    "/insights/engagement/../../../../etc/passwd",
+    "//insights/engagement/totals",
+    "/insights//engagement/totals",
+    "/insights/engagement/totals;a=b",
+    "/insights/engagement/" + "x" * 20_000,
+    "/platform/v1/tweets/%00",
+    "/platform/v1/tweets/" + "9" * 10_000,
+    "/" + "%2e%2e/" * 1000,
+    encoded_latin("/insights/engagement/é"),
+    "*",
+    "",
+    "insights/engagement/totals",
+    "/insights/engagement/totals#fragment",
+    "/insights/engagement/to\0tals",
+    "/insights/engagement/to tals",
+    "http://[::1/insights",
+    "http://elsewhere.example/insights/engagement/totals",
+    "\\insights\\engagement\\totals",
+    f"{PATH}?" + "a=1&" * 5000,
+    f"{PATH}?oauth_signature=%zz",
+    f"{PATH}?oauth_signature=",
+    f"{PATH}?" + "oauth_nonce=1&" * 2000 + "oauth_signature=x",
+    f"{PATH}?%00=%00",
+]
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: repr(target[:40]))
+@pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+def test_target(server, method, target):
+    strange_head(server, request_bytes(method, target, [("Accept-Encoding", "gzip")]))
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["OPTIONS", "HEAD", "TRACE", "CONNECT", "PATCH", "PRI", "post", "X" * 5000, "GÉT", "\0"],
+)
+def test_method(server, method):
+    strange_head(server, request_bytes(method, PATH))
+
+
+HOSTS = [
+    None,
+    "",
+    " ",
+    "localhost:99999999",
+    "localhost:",
+    ":80",
+    "[::1",
+    "[::1]:80",
+    "a b",
+    "user:secret@localhost",
+    "localhost/insights",
+    "localhost?x",
+    "é.example",
+    "%00",
+    "..",
+    "x" * 20_000,
+    "localhost\tlocalhost",
+    "-",
+    "1.2.3.4.5.6",
+    "localhost, elsewhere.example",
+]
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda host: repr(host and host[:30]))
+def test_host_with_a_signature_for_another(server, host):
+    """Whatever the Host header says, a signature for another one is not good."""
+    header = signed_header("POST", "http://other.example" + PATH, server.world.main)
+    strange_head(server, request_bytes("POST", PATH, [("Authorization", header)], GOOD, host=host))
+
+
+def test_two_hosts(server):
+    header = signed_header("POST", f"http://first.example{PATH}", server.world.main)
+    headers = [("Host", "second.example"), ("Authorization", header)]
+    strange_head(server, request_bytes("POST", PATH, headers, GOOD, host="first.example"))
+
+
+# Framing.
+
+
+def test_http_1_0(server):
+    headers = "".join(f"{name}: {value}\r\n" for name, value in bearer_headers(server))
+    request = (
+        f"POST {PATH} HTTP/1.0\r\n{headers}Content-Length: {len(GOOD)}\r\n\r\n".encode() + GOOD
+    )
+    answer = exchange(server.port, request)
+    assert answer.status == 200
+    assert json.loads(answer.body) == {"g": {"111": {"favorites": "4"}}}
+
+
+def test_http_1_0_signed_without_a_host(server):
+    """There is no host to sign for; it is refused and not guessed."""
+    header = signed_header("POST", server.url + PATH, server.world.main)
+    request = (
+        f"POST {PATH} HTTP/1.0\r\nAuthorization: {header}\r\nContent-Length: {len(GOOD)}\r\n\r\n"
+    ).encode() + GOOD
+    answer = exchange(server.port, request)
+    assert answer.status == 401
+
+
+@pytest.mark.parametrize(
+    "first_line",
+    [
+        f"POST {PATH}",
+        f"POST {PATH} HTTP/9.9",
+        f"POST {PATH} HTTP/1.1 x",
+        "x",
+        "",
+        "GET /",
+        "\0\0\0\0",
+    ],
+)
+def test_first_line(server, first_line):
+    strange_head(server, f"{first_line}\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+
+
+def test_tls_on_a_plain_port(server):
+    strange_head(server, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 500)
+
+
+def test_http_2_preface(server):
+    """Either refused or spoken; never a traceback, never a hang."""
+    with socket.create_connection((HOST, server.port), timeout=1) as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 100)
+        try:
+            received = read_all(connection)
+        except TimeoutError:
+            received = b""
+    assert not TRACES.search(received)
+
+
+def test_pipelined_requests_are_answered_in_order(server):
+    bearer = bearer_headers(server)[0]
+    one = request_bytes("POST", PATH, [bearer], GOOD).replace(b"Connection: close\r\n", b"")
+    other = request_bytes("GET", PATH).replace(b"Connection: close\r\n", b"")
+    last = request_bytes("POST", PATH, [bearer], GOOD)
+    answers = parse_answers(talk(server.port, one + other + last))
+    assert [answer.status for answer in answers] == [200, 405, 200]
+
+
+def test_a_client_that_waits_for_100_continue(server):
+    headers = bearer_headers(server, ("Expect", "100-continue"))
+    request = request_bytes("POST", PATH, headers, GOOD)
+    head = request[: -len(GOOD)]
+    with socket.create_connection((HOST, server.port), timeout=5) as connection:
+        connection.sendall(head)
+        received = connection.recv(4096)
+        assert received.startswith(b"HTTP/1.1 100")
+        connection.sendall(GOOD)
+        rest = received.partition(b"\r\n\r\n")[2] + read_all(connection)
+    [answer] = parse_answers(rest)
+    assert answer.status == 200
+
+
+def test_a_refusal_instead_of_100_continue(server):
+    headers = bearer_headers(
+        server, ("Expect", "100-continue"), ("Content-Length", str(5 * MEGABYTE))
+    )
+    with socket.create_connection((HOST, server.port), timeout=5) as connection:
+        connection.sendall(request_bytes("POST", PATH, headers))
+        received = read_all(connection)
+    assert parse_answers(received)[-1].status == 413
+
+
+SMUGGLED = request_bytes("GET", "/health")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("Content-Length", "4"), ("Transfer-Encoding", "chunked")],
+        [("Transfer-Encoding", "chunked"), ("Content-Length", "4")],
+        [("Content-Length", "4"), ("Content-Length", "200")],
+        [("Transfer-Encoding", "chunked"), ("Transfer-Encoding", "identity")],
+        [("Transfer-Encoding", "identity, chunked")],
+        [("Transfer-Encoding", "\x0bchunked"), ("Content-Length", "4")],
+    ],
+    ids=str,
+)
+def test_smuggling(server, headers):
+    """Two readings of where a body ends: no answer to the smuggled request may come."""
+    request = request_bytes("POST", PATH, headers).replace(b"Connection: close\r\n", b"")
+    received = talk(server.port, request + b"0\r\n\r\n" + SMUGGLED)
+    assert received.count(b'{"status":"ok"}') <= 1
+    statuses = [answer.status for answer in parse_answers(received)]
+    assert statuses[0] >= 400
+    assert not TRACES.search(received)
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        b"zz\r\nabc\r\n0\r\n\r\n",
+        b"-1\r\n\r\n",
+        b"ffffffffffffffffff\r\n",
+        b"5;" + b"x" * 70_000 + b"\r\n",
+    ],
+    ids=["no number", "negative", "too large", "an endless extension"],
+)
+def test_broken_chunks(server, chunks):
+    headers = bearer_headers(server, ("Transfer-Encoding", "chunked"))
+    began = time.monotonic()
+    received = talk(server.port, request_bytes("POST", PATH, headers) + chunks)
+    assert time.monotonic() - began < QUICK_S
+    assert all(400 <= answer.status < 500 for answer in parse_answers(received))
+
+
+# Clients that go away, or take their time.
+
+
+@pytest.mark.parametrize("path", [PATH, "/platform/v1/events", "/oauth2/token"])
+@pytest.mark.parametrize("sent", [0, 1, 50])
+def test_a_client_that_hangs_up_half_way(server, path, sent):
+    key = (
+        server.world.platform_key if "platform" in path else server.bearer(server.world.main).token
+    )
+    headers = [("Authorization", f"Bearer {key}"), ("Content-Length", "1000")]
+    talk(server.port, request_bytes("POST", path, headers), b"x" * sent, hang_up=True)
+
+
+def test_hangups_do_not_use_up_what_is_limited(server):
+    """More than there are threads or batches in flight."""
+    key = server.world.platform_key
+    headers = [("Authorization", f"Bearer {key}"), ("Content-Length", "1000")]
+    for _ in range(30):
+        talk(server.port, request_bytes("POST", "/platform/v1/events", headers), b"{", hang_up=True)
+    time.sleep(0.1)
+    body = b'{"tweet_id":"116","type":"favorites","at":"2099-01-01T00:00:00Z"}'
+    answer = server.client.platform("POST", "events", key, body=body)
+    assert answer.status == 200, answer
+
+
+def test_slow_clients_hold_nobody_up(server):
+    headers = bearer_headers(server, ("Content-Length", "1000"))
+    slow = [socket.create_connection((HOST, server.port)) for _ in range(50)]
+    try:
+        for connection in slow:
+            connection.sendall(request_bytes("POST", PATH, headers) + b"x")
+        began = time.monotonic()
+        answer = server.client.ask("totals", question("111"), server.bearer(server.world.main))
+        assert answer.status == 200
+        assert time.monotonic() - began < QUICK_S
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+def test_slow_uploads_do_not_shut_the_platform_out(server):
+    """Uploads that never end must not keep an honest batch away for good."""
+    key = server.world.platform_key
+    headers = [("Authorization", f"Bearer {key}"), ("Content-Length", "1000")]
+    slow = [socket.create_connection((HOST, server.port)) for _ in range(20)]
+    try:
+        for connection in slow:
+            connection.sendall(request_bytes("POST", "/platform/v1/events", headers) + b"x")
+        time.sleep(0.1)
+        answer = server.client.platform("POST", "events", key, body=b"{}")
+        assert answer.status in {200, 503}, answer
+        if answer.status == 503:
+            assert answer.headers["retry-after"]
+    finally:
+        for connection in slow:
+            connection.close()
+    deadline = time.monotonic() + QUICK_S
+    while server.client.platform("POST", "events", key, body=b"{}").status == 503:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_storm_of_bad_requests_beside_good_ones(server):
+    bearer = server.bearer(server.world.main)
+
+    def bad(number):
+        body = list(BODIES.values())[number % len(BODIES)]
+        return requests.post(
+            server.url + PATH, data=body, auth=Bearer("AAAA-none"), timeout=10
+        ).status_code
+
+    def good(_number):
+        return requests.post(server.url + PATH, data=GOOD, auth=bearer, timeout=10).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        bads, goods = pool.map(bad, range(150)), pool.map(good, range(50))
+        assert set(bads) <= {401, 413}
+        assert set(goods) == {200}
+
+
+# Credentials.
+
+
+def test_two_authorization_headers(server):
+    bearer = bearer_headers(server)[0]
+    signed = ("Authorization", signed_header("POST", f"http://localhost{PATH}", server.world.main))
+    for pair in ([bearer, bearer], [bearer, signed], [signed, bearer], [signed, signed]):
+        [answer] = strange_head(server, request_bytes("POST", PATH, pair, GOOD))
+        assert answer.status == 401
+        assert answer.headers["x-error-code"] == "malformed_authorization"
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        " ",
+        "é",
+        "AAAA AAAA",
+        "x" * 20_000,
+        "' OR 1=1 --",
+        "../../etc/passwd",
+        "%00",
+        "\x7f",
+        "\xff",
+    ],
+    ids=lambda token: repr(token[:20]),
+)
+def test_bearer_tokens(server, token):
+    headers = [("Authorization", f"Bearer {encoded_latin(token)}")]
+    for answer in strange_head(server, request_bytes("POST", PATH, headers, GOOD)):
+        assert answer.status in {400, 401}
+
+
+@pytest.mark.parametrize(
+    "basic", ["", "=", "AAAA", "w6k6w6k=", "/////w==", "Og==", "x" * 20_000, "OjpvOg=="]
+)
+def test_basic_credentials(server, basic):
+    headers = [
+        ("Authorization", f"Basic {basic}"),
+        ("Content-Type", "application/x-www-form-urlencoded"),
+    ]
+    request = request_bytes("POST", "/oauth2/token", headers, b"grant_type=client_credentials")
+    [answer] = strange_head(server, request)
+    assert answer.status == 403
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"\xff", b"grant_type=%ff", b"grant_type=%zz", b"&" * 100_000, b"a=b&" * 100_000, b"%", b"\0"],
+    ids=lambda body: repr(body[:20]),
+)
+@pytest.mark.parametrize("path", ["/oauth2/token", "/oauth2/invalidate_token"])
+def test_forms(server, path, body):
+    main = server.world.main
+    began = time.monotonic()
+    answer = server.client.send(
+        "POST",
+        path,
+        body=body,
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+        auth=requests.auth.HTTPBasicAuth(main.consumer_key, main.consumer_secret),
+    )
+    assert time.monotonic() - began < QUICK_S
+    assert answer.status == 403
+    assert answer.json()["errors"][0]["code"] == 99

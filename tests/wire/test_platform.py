@@ -1,0 +1,533 @@
+"""The platform's side (issue's point 6): formats, rejections, idempotency, deletion, caps."""
+
+import gzip
+import io
+import json
+import time
+
+import polars as pl
+import pytest
+import zstandard
+
+from support.calls import Bearer, question, sign_as_user
+from support.server import Server
+
+REASONS_SHOWN = 100
+AT = "2024-06-01T10:15:00Z"
+HEADER = {"ndjson": "application/x-ndjson", "json": "application/json", "csv": "text/csv"}
+
+
+@pytest.fixture(scope="module")
+def server(world):
+    """A server of this module's own, with caps small enough to reach."""
+    settings = {
+        "batch_max_bytes": "200000",
+        "batch_max_decompressed_bytes": "400000",
+        "batch_max_lines": "2000",
+    }
+    with Server(world, settings=settings) as running:
+        yield running
+
+
+@pytest.fixture
+def send(server):
+    def post(what, body, form="ndjson", *, query="", key=None, **headers):
+        given = {"Content-Type": HEADER.get(form, form)}
+        given |= {name.replace("_", "-"): value for name, value in headers.items()}
+        return server.client.platform(
+            "POST", f"{what}{query}", key or server.world.platform_key, body=body, headers=given
+        )
+
+    return post
+
+
+@pytest.fixture
+def favorites(server):
+    """Of one of bob's Tweets, which every test uses for itself alone."""
+
+    def count(tweet_id):
+        answer = server.client.ask("totals", question(tweet_id), server.bearer(server.world.main))
+        assert answer.status == 200, answer
+        return int(answer.json()["g"][tweet_id]["favorites"])
+
+    return count
+
+
+@pytest.fixture
+def tweet(send):
+    """A fresh Tweet of bob's."""
+    tweet_id = str(time.time_ns() // 1000)
+    row = {"id": tweet_id, "author_id": "202", "created_at": "2026-01-01T00:00:00Z"}
+    assert send("tweets", json.dumps(row)).json()["accepted"] == 1
+    return tweet_id
+
+
+def event(tweet_id, **fields):
+    return {"tweet_id": tweet_id, "type": "favorites", "at": AT, **fields}
+
+
+def lines(*rows):
+    return "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
+
+
+def outcome(accepted, rejected=0, *, duplicate=False):
+    return {
+        "accepted": accepted,
+        "rejected": rejected,
+        "rejections": [],
+        "reasons": {},
+        "duplicate": duplicate,
+    }
+
+
+# Who may.
+
+
+@pytest.mark.parametrize(
+    ("authorization", "code"),
+    [
+        (None, "unknown_authorization_type"),
+        ("Bearer", "platform_key_not_found"),
+        ("Bearer oepk_wrong", "platform_key_not_found"),
+        ("Bearer " + "x" * 5000, "platform_key_not_found"),
+        ("Basic dTpw", "unknown_authorization_type"),
+        ("oepk_x", "unknown_authorization_type"),
+    ],
+)
+@pytest.mark.parametrize("call", ["events", "tweets", "accounts", "tweets/111"])
+def test_wrong_keys(server, call, authorization, code):
+    method = "DELETE" if "/" in call else "POST"
+    headers = {} if authorization is None else {"Authorization": authorization}
+    answer = server.client.send(method, f"/platform/v1/{call}", body=b"{}", headers=headers)
+    assert (answer.status, answer.code) == (401, code)
+    assert answer.json()["errors"]
+
+
+def test_an_apps_bearer_token_is_no_platform_key(server, send):
+    bearer = server.bearer(server.world.main).token
+    assert send("events", lines(event("111")), key=bearer).status == 401
+
+
+def test_a_platform_key_reads_nothing(server):
+    answer = server.client.ask("totals", question("111"), Bearer(server.world.platform_key))
+    assert (answer.status, answer.code) == (401, "bearer_token_not_found")
+
+
+def test_the_key_is_judged_before_the_body(server):
+    answer = server.client.platform("POST", "events", "wrong", body=b"x" * 250_000)
+    assert answer.status == 401
+
+
+# Formats.
+
+ROWS = [
+    {"type": "favorites", "count": 2, "promoted": False},
+    {"type": "impressions", "count": 5, "promoted": True},
+    {"type": "impressions", "count": 7, "promoted": False},
+    {"type": "url_clicks", "count": 1, "promoted": True},
+]
+
+
+def frame(tweet_id):
+    return pl.DataFrame([event(tweet_id, **row) for row in ROWS])
+
+
+def written(method, *arguments):
+    target = io.BytesIO()
+    method(target, *arguments)
+    return target.getvalue()
+
+
+FORMATS = {
+    "ndjson": lambda f: ("application/x-ndjson", f.write_ndjson().encode()),
+    "ndjson by another name": lambda f: ("application/jsonl", f.write_ndjson().encode()),
+    "json array": lambda f: ("application/json", f.write_json().encode()),
+    "json array with charset": lambda f: (
+        "application/json; charset=utf-8",
+        f.write_json().encode(),
+    ),
+    "json array over lines": lambda f: (
+        "application/json",
+        json.dumps(json.loads(f.write_json()), indent=2).encode(),
+    ),
+    "csv": lambda f: ("text/csv", f.write_csv().encode()),
+    "csv in another order": lambda f: (
+        "text/csv",
+        f.select(reversed(f.columns)).write_csv().encode(),
+    ),
+    "csv with carriage returns": lambda f: (
+        "text/csv",
+        f.write_csv(line_terminator="\r\n").encode(),
+    ),
+    "parquet": lambda f: ("application/vnd.apache.parquet", written(f.write_parquet)),
+    "arrow stream": lambda f: ("application/vnd.apache.arrow.stream", written(f.write_ipc_stream)),
+    "parquet with numbers and times": lambda f: (
+        "application/vnd.apache.parquet",
+        written(
+            f.with_columns(
+                pl.col("tweet_id").cast(pl.Int64), pl.col("at").str.to_datetime(time_zone="UTC")
+            ).write_parquet
+        ),
+    ),
+    "arrow stream, nothing named": lambda f: ("", written(f.write_ipc_stream)),
+    "ndjson, nothing named": lambda f: ("", f.write_ndjson().encode()),
+    "json array as curl sends it": lambda f: (
+        "application/x-www-form-urlencoded",
+        f.write_json().encode(),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("encoding", ["", "gzip", "zstd"])
+def test_format(send, server, favorites, tweet, name, encoding):
+    form, body = FORMATS[name](frame(tweet))
+    pack = {"": bytes, "gzip": gzip.compress, "zstd": zstandard.compress}[encoding]
+    headers = {"Content_Encoding": encoding} if encoding else {}
+    answer = send("events", pack(body), form, **headers)
+    assert answer.status == 200, answer
+    assert answer.json() == outcome(4)
+    assert answer.is_gzip
+    found = server.client.ask(
+        "totals",
+        question(tweet, types=("impressions", "engagements", "favorites")),
+        sign_as_user(server.world.bobs),
+    ).json()
+    if found.keys() == {"g"}:  # under 90 days old, or the message stands beside
+        assert found["g"][tweet] == {"impressions": "7", "engagements": "3", "favorites": "2"}
+    assert favorites(tweet) == 2
+
+
+@pytest.mark.parametrize(
+    "form", ["application/xml", "text/html", "image/png", "multipart/form-data; boundary=x", "x"]
+)
+def test_content_types_nobody_reads(send, form):
+    answer = send("events", b"<x/>", form)
+    assert (answer.status, answer.code) == (415, "unsupported_body")
+
+
+@pytest.mark.parametrize(
+    "form", ["application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"]
+)
+@pytest.mark.parametrize(
+    "body", [b"", b"nonsense", b"PAR1PAR1", b"ARROW1\0\0", b"\xff\xff\xff\xff\x10"]
+)
+def test_columnar_bodies_that_are_none(send, form, body):
+    answer = send("events", body, form)
+    assert (answer.status, answer.code) == (400, "malformed_body"), answer
+
+
+def test_columnar_bodies_cut_short(send, tweet, favorites):
+    for name in ("parquet", "arrow stream"):
+        form, body = FORMATS[name](frame(tweet))
+        for keep in (len(body) // 3, len(body) * 2 // 3):
+            assert send("events", body[:keep], form).status == 400
+    assert favorites(tweet) == 0
+
+
+@pytest.mark.parametrize(
+    "body", ["{}", '"x"', "[1,", "nonsense", "null", "[" * 10_000, "\xff", '{"a":' * 10_000]
+)
+def test_bodies_that_are_no_json_array(send, body):
+    answer = send("events", body.encode("latin-1"), "json")
+    assert answer.status in {200, 400}
+    found = answer.json()
+    if answer.status == 200:  # an object is a batch of one line
+        assert (found["accepted"], found["rejected"]) == (0, 1)
+
+
+def test_an_empty_batch(send):
+    assert send("events", b"").json() == outcome(0)
+    assert send("events", b"[]", "json").json() == outcome(0)
+    assert send("events", b"\n\n\n").json() == outcome(0)
+
+
+# Rejections.
+
+BAD = {
+    "malformed": ["{", "[1]", "nonsense", '"x"', '{"tweet_id":}'],
+    "missing_field": [
+        {"type": "favorites", "at": AT},
+        {"tweet_id": "1", "at": AT},
+        {"tweet_id": "1", "type": "favorites"},
+        {"tweet_id": None, "type": "favorites", "at": AT},
+    ],
+    "invalid_id": [event("abc"), event("-1"), event("0"), event("9" * 19), event(1.5), event("")],
+    "unknown_type": [event("1", type="likes"), event("1", type="engagements"), event("1", type=7)],
+    "invalid_time": [
+        event("1", at="yesterday"),
+        event("1", at="2024-02-30T00:00:00Z"),
+        event("1", at="2024-06-01T10:15:00"),
+        event("1", at="1969-12-31T23:59:59Z"),
+        event("1", at=""),
+    ],
+    "in_future": [event("1", at="2199-01-01T00:00:00Z")],
+    "invalid_count": [event("1", count="x"), event("1", count=1.5), event("1", count=10**15)],
+    "invalid_flag": [event("1", promoted="maybe"), event("1", promoted=2)],
+}
+
+
+@pytest.mark.parametrize(
+    ("reason", "row"), [(reason, row) for reason, rows in BAD.items() for row in rows]
+)
+def test_a_bad_line_among_good_ones(send, favorites, tweet, reason, row):
+    answer = send("events", lines(event(tweet), row, event(tweet)))
+    assert answer.status == 200, answer
+    found = answer.json()
+    assert (found["accepted"], found["rejected"], found["duplicate"]) == (2, 1, False)
+    [rejection] = found["rejections"]
+    assert (rejection["line"], rejection["reason"]) == (2, reason)
+    assert rejection["detail"]
+    assert found["reasons"] == {reason: 1}
+    assert favorites(tweet) == 2
+
+
+def test_rejections_are_listed_up_to_a_hundred_and_all_counted(send, tweet, favorites):
+    rows = [event(tweet, type="likes"), event(tweet, at="never"), event(tweet)] * 100
+    found = send("events", lines(*rows)).json()
+    assert (found["accepted"], found["rejected"]) == (100, 200)
+    assert len(found["rejections"]) == REASONS_SHOWN
+    assert [each["line"] for each in found["rejections"][:4]] == [1, 2, 4, 5]
+    assert found["reasons"] == {"invalid_time": 100, "unknown_type": 100}
+    assert favorites(tweet) == 100
+
+
+def test_lines_are_numbered_as_an_editor_does(send, tweet):
+    body = "\n" + lines(event(tweet)) + "\n\r\n" + lines("{bad}") + lines(event(tweet))
+    found = send("events", body).json()
+    assert (found["accepted"], [each["line"] for each in found["rejections"]]) == (2, [5])
+
+
+def test_csv_rejections_name_lines_after_the_header(send, tweet):
+    body = f"tweet_id,type,at\n{tweet},favorites,{AT}\n{tweet},likes,{AT}\n"
+    found = send("events", body, "csv").json()
+    assert (found["accepted"], [each["line"] for each in found["rejections"]]) == (1, [3])
+
+
+def test_a_detail_does_not_repeat_a_megabyte(send):
+    found = send("events", lines(event("1", type="x" * 50_000))).json()
+    assert len(found["rejections"][0]["detail"]) < 1000
+
+
+def test_atomic(send, favorites, tweet):
+    bad = lines(event(tweet), event(tweet, type="likes"))
+    answer = send("events", bad, query="?atomic=true")
+    assert answer.status == 400
+    found = answer.json()
+    assert found["errors"]
+    assert (found["accepted"], found["rejected"]) == (0, 1)
+    assert found["rejections"][0]["line"] == 2
+    assert favorites(tweet) == 0
+    assert send("events", lines(event(tweet)), query="?atomic=true").json() == outcome(1)
+    assert send("events", bad, query="?atomic=false").json()["accepted"] == 1
+    assert favorites(tweet) == 2
+
+
+@pytest.mark.parametrize("query", ["?atomic=yes", "?atomic=", "?atomic=%zz"])
+def test_atomic_is_true_or_false(send, query):
+    answer = send("events", lines(event("1")), query=query)
+    assert (answer.status, answer.code) == (400, "invalid_field")
+
+
+# Idempotency.
+
+
+def test_a_batch_sent_again_counts_once(send, favorites, tweet):
+    body = lines(event(tweet), event(tweet, type="likes"))
+    first = send("events", body, Idempotency_Key=f"k {tweet}")
+    again = send("events", body, Idempotency_Key=f"k {tweet}")
+    assert first.status == again.status == 200
+    assert first.json()["duplicate"] is False
+    assert again.json() == {**first.json(), "duplicate": True}
+    assert favorites(tweet) == 1
+
+
+def test_the_same_batch_under_another_key_or_none_counts_again(send, favorites, tweet):
+    body = lines(event(tweet))
+    for headers in ({"Idempotency_Key": f"a{tweet}"}, {"Idempotency_Key": f"b{tweet}"}, {}, {}):
+        assert send("events", body, **headers).json() == outcome(1)
+    assert favorites(tweet) == 4
+
+
+def test_a_key_with_another_body_is_refused(send, favorites, tweet):
+    key = f"reused {tweet}"
+    assert send("events", lines(event(tweet)), Idempotency_Key=key).status == 200
+    answer = send("events", lines(event(tweet, count=2)), Idempotency_Key=key)
+    assert (answer.status, answer.code) == (422, "idempotency_key_reused")
+    assert favorites(tweet) == 1
+
+
+def test_keys_have_a_length(send, favorites, tweet):
+    body = lines(event(tweet))
+    assert send("events", body, Idempotency_Key="k" * 256).code == "invalid_field"
+    assert send("events", body, Idempotency_Key=f"{tweet:k<255}").status == 200
+    assert favorites(tweet) == 1
+
+
+def test_a_refused_batch_does_not_use_its_key_up(send, favorites, tweet):
+    key = f"atomic {tweet}"
+    bad = lines(event(tweet), "{")
+    assert send("events", bad, query="?atomic=true", Idempotency_Key=key).status == 400
+    assert send("events", lines(event(tweet)), Idempotency_Key=key).json() == outcome(1)
+    assert favorites(tweet) == 1
+
+
+def test_compressed_or_not_it_is_the_same_batch(send, favorites, tweet):
+    body, key = lines(event(tweet)).encode(), f"packed {tweet}"
+    assert send("events", body, Idempotency_Key=key).json()["duplicate"] is False
+    packed = send("events", gzip.compress(body), Content_Encoding="gzip", Idempotency_Key=key)
+    assert packed.json()["duplicate"] is True
+    assert favorites(tweet) == 1
+
+
+# Tweets and accounts.
+
+
+def test_deleting_a_tweet(server, send, tweet):
+    ask = server.client.ask
+    bearer = server.bearer(server.world.main)
+    send("events", lines(event(tweet)))
+    assert ask("totals", question(tweet), bearer).status == 200
+    answer = server.client.platform("DELETE", f"tweets/{tweet}", server.world.platform_key)
+    assert (answer.status, answer.raw) == (204, b"")
+    answer = ask("totals", question(tweet), bearer)
+    assert answer.json() == {
+        "errors": ["1 Tweet ID(s) are unavailable"],
+        "unavailable_tweet_ids": [tweet],
+    }
+
+
+@pytest.mark.parametrize(
+    ("tweet_id", "status"),
+    [
+        ("5550001", 404),
+        ("abc", 400),
+        ("-1", 400),
+        ("0", 400),
+        ("", 400),
+        ("9" * 30, 400),
+        ("1/2", 400),
+    ],
+)
+def test_deleting_what_is_not_there(server, tweet_id, status):
+    answer = server.client.platform("DELETE", f"tweets/{tweet_id}", server.world.platform_key)
+    assert answer.status == status, answer
+    assert answer.json()["errors"]
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST", "PATCH"])
+def test_other_methods_on_a_tweet(server, method):
+    answer = server.client.platform(method, "tweets/111", server.world.platform_key)
+    assert (answer.status, answer.headers["allow"]) == (405, "DELETE")
+
+
+def test_tweets_are_replaced(server, send, tweet):
+    """Registered again it may have another author, and a deleted one comes back."""
+    bearer = server.bearer(server.world.main)
+    for author, deleted, status in (("404", False, 200), ("404", True, 400), ("202", False, 200)):
+        row = {"id": tweet, "author_id": author, "deleted": deleted}
+        answer = send("tweets", lines(row))
+        assert answer.json() == {**outcome(1), "unknown_authors": 0}
+        assert server.client.ask("totals", question(tweet), bearer).status == status
+    answer = server.client.ask("totals", question(tweet), sign_as_user(server.world.bobs))
+    assert answer.status == 200
+
+
+def test_a_tweet_of_nobody_registered_is_told_and_unavailable(server, send):
+    row = {"id": "666001", "author_id": "666", "created_at": "2026-01-01T00:00:00Z"}
+    answer = send("tweets", lines(row))
+    assert answer.json() == {**outcome(1), "unknown_authors": 1}
+    bearer = server.bearer(server.world.main)
+    assert server.client.ask("totals", question("666001"), bearer).status == 400
+    account = {"id": "666", "screen_name": "late"}
+    assert send("accounts", lines(account)).json() == outcome(1)
+    assert server.client.ask("totals", question("666001"), bearer).status == 200
+
+
+def test_bad_tweets_and_accounts(send):
+    tweets = [
+        {"id": "1"},
+        {"id": "x", "author_id": "1"},
+        {"id": "1", "author_id": "1", "created_at": "never"},
+        {"id": "1", "author_id": "1", "video_id": "x"},
+        {"id": "1", "author_id": "1", "deleted": "x"},
+    ]
+    found = send("tweets", lines(*tweets)).json()
+    assert [each["reason"] for each in found["rejections"]] == [
+        *("missing_field", "invalid_id", "invalid_time", "invalid_id", "invalid_flag"),
+    ]
+    accounts = [
+        {"id": "7"},
+        {"id": "7", "screen_name": "a b"},
+        {"id": "7", "screen_name": "<script>"},
+        {"id": "7", "screen_name": "x" * 65},
+        {"id": "7", "screen_name": "BOB"},
+        {"id": "7", "screen_name": "fine", "protected": "x"},
+    ]
+    found = send("accounts", lines(*accounts)).json()
+    assert [each["reason"] for each in found["rejections"]] == [
+        *("missing_field", "invalid_name", "invalid_name", "invalid_name", "name_taken"),
+        "invalid_flag",
+    ]
+    assert found["accepted"] == 0
+
+
+# Caps.
+
+
+def test_a_batch_over_the_cap_of_bytes(send):
+    answer = send("events", b" " * 200_001)
+    assert (answer.status, answer.code) == (413, "body_too_large")
+
+
+def test_a_batch_over_the_cap_of_lines(send, favorites, tweet):
+    assert send("events", lines(*[event(tweet)] * 1000)).json() == outcome(1000)
+    rows = [{"tweet_id": tweet, "type": "favorites", "at": AT}] * 2001
+    packed = gzip.compress(lines(*rows).encode())
+    answer = send("events", packed, Content_Encoding="gzip")
+    assert answer.status == 413
+    answer = send(
+        "events", gzip.compress(json.dumps(rows).encode()), "json", Content_Encoding="gzip"
+    )
+    assert answer.status == 413
+    assert favorites(tweet) == 1000
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow stream"])
+def test_a_columnar_batch_over_the_cap_of_lines(send, tweet, form):
+    rows = pl.DataFrame([event(tweet)] * 2001)
+    media_type, body = FORMATS[form](rows)
+    answer = send("events", body, media_type)
+    assert answer.status == 413
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("gzip", gzip.compress), ("zstd", zstandard.compress)]
+)
+def test_a_bomb(send, encoding, pack):
+    bomb = pack(b" " * 50_000_000)
+    began = time.monotonic()
+    answer = send("events", bomb, Content_Encoding=encoding)
+    assert answer.status == 413
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("encoding", "member"),
+    [("gzip", gzip.compress(b"")), ("zstd", zstandard.compress(b""))],
+    ids=["gzip", "zstd"],
+)
+def test_a_body_of_empty_members(world, encoding, member):
+    """At the cap of bytes as shipped, scaled down by sixteen."""
+    with Server(world) as server:
+        began = time.monotonic()
+        answer = server.client.platform(
+            "POST",
+            "events",
+            world.platform_key,
+            body=member * (4_000_000 // len(member)),
+            headers={"Content-Encoding": encoding, "Content-Type": "application/x-ndjson"},
+        )
+        took_s = time.monotonic() - began
+        assert answer.status in {200, 400, 413}
+        assert took_s < 2

@@ -1,0 +1,117 @@
+"""Plain HTTP and trusted proxies (contract 0, 4.1): who may speak without TLS, for which address.
+
+A client on this machine counts as secure; one from elsewhere is played by a proxy's headers.
+"""
+
+import json
+
+import pytest
+
+from support.calls import question
+from support.signing import signed_header
+
+PATH = "/insights/engagement/totals"
+BODY = json.dumps(question("111"))
+AWAY = {"X-Forwarded-For": "203.0.113.9"}
+PROXIES = {"trusted_proxies": "127.0.0.1/32"}
+# The same server as the one that test_order.py judges, for one start less.
+STRICT = PROXIES | {"require_gzip": "true", "body_max_bytes": "4096", "header_max_bytes": "8192"}
+
+
+@pytest.fixture
+def ask(servers):
+    def send(settings, headers, *, signed_for=None, path=PATH):
+        server = servers(**settings)
+        signed = signed_header("POST", signed_for or server.url + PATH, server.world.main)
+        all_headers = {"Content-Type": "application/json", "Authorization": signed, **headers}
+        return server.client.send("POST", path, body=BODY, headers=all_headers)
+
+    return send
+
+
+def test_from_this_machine(ask):
+    assert ask(STRICT, {}).status == 200
+
+
+def test_from_elsewhere_over_plain_http(ask):
+    answer = ask(STRICT, AWAY)
+    assert (answer.status, answer.code) == (403, "ssl_required")
+    assert answer.json() == {"errors": ["SSL is required"]}
+
+
+def test_from_elsewhere_over_plain_http_on_an_oauth_call(ask):
+    answer = ask(STRICT, AWAY, path="/oauth2/token")
+    assert answer.status == 403
+    assert answer.json() == {"errors": [{"code": 92, "message": "SSL is required"}]}
+
+
+def test_from_elsewhere_over_plain_http_on_the_platforms_side(ask):
+    answer = ask(STRICT, AWAY, path="/platform/v1/events")
+    assert (answer.status, answer.code) == (403, "ssl_required")
+
+
+def test_the_proxy_had_tls(ask):
+    forwarded = {
+        **AWAY,
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "data-api.example",
+    }
+    answer = ask(STRICT, forwarded, signed_for=f"https://data-api.example{PATH}")
+    assert answer.status == 200, answer
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "signed_for"),
+    [
+        ({"X-Forwarded-Proto": "HTTPS", "X-Forwarded-Host": "API.example"}, "https://api.example"),
+        ({"X-Forwarded-Proto": "https", "X-Forwarded-Host": "a.b:443"}, "https://a.b"),
+        ({"X-Forwarded-Proto": "https", "X-Forwarded-Host": "a.b:8443"}, "https://a.b:8443"),
+        ({"X-Forwarded-Proto": "https", "Host": "a.b"}, "https://a.b"),
+        ({"X-Forwarded-Proto": "http, https", "X-Forwarded-Host": "x.y, a.b"}, "https://a.b"),
+    ],
+    ids=str,
+)
+def test_addresses_that_proxies_tell(ask, forwarded, signed_for):
+    answer = ask(STRICT, {**AWAY, **forwarded}, signed_for=signed_for + PATH)
+    assert answer.status == 200, answer
+
+
+def test_what_a_client_claims_itself_does_not_count(ask):
+    """The proxy adds to the end of a list that a client may have begun."""
+    claimed = {"X-Forwarded-For": "127.0.0.1, 203.0.113.9"}
+    assert ask(STRICT, claimed).code == "ssl_required"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "127.8.9.1"])
+def test_a_forwarded_client_of_this_machine(ask, address):
+    assert ask(STRICT, {"X-Forwarded-For": address}).status == 200
+
+
+@pytest.mark.parametrize(
+    "address", ["nonsense", "unknown", "203.0.113.9:1234", "0.0.0.0", "10.0.0.1"]
+)
+def test_other_forwarded_clients(ask, address):
+    assert ask(STRICT, {"X-Forwarded-For": address}).code == "ssl_required"
+
+
+@pytest.mark.parametrize("proto", ["gopher", "https; secure", "httpss", ""])
+def test_odd_protocols_are_not_tls(ask, proto):
+    answer = ask(STRICT, {**AWAY, "X-Forwarded-Proto": proto})
+    assert answer.code == "ssl_required"
+
+
+def test_without_a_trusted_proxy_nothing_forwarded_counts(ask):
+    for forwarded in (AWAY, {"X-Forwarded-Proto": "https"}, {"X-Forwarded-Host": "a.b"}):
+        assert ask({}, forwarded).status == 200
+
+
+def test_allow_plain_http(ask):
+    settings = PROXIES | {"allow_plain_http": "true", "faithful": "true"}
+    assert ask(settings, AWAY).status == 200
+
+
+def test_faithful_turns_on_require_gzip(ask):
+    settings = PROXIES | {"allow_plain_http": "true", "faithful": "true"}
+    answer = ask(settings, {**AWAY, "Accept-Encoding": "identity"})
+    assert (answer.status, answer.code) == (406, "gzip_required")
+    assert not answer.is_gzip
