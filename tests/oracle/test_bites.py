@@ -22,7 +22,7 @@ from oracle.generator import Size, World, feed, make_world, new_model
 from oracle.model import Answer, Caller, Event, Model, Question, Window
 
 NOW = datetime(2026, 3, 10, 14, 25, 36, 700_000, tzinfo=UTC)
-ASKS = 250
+ASKS = 150
 
 
 class EndsAnHourEarly(Model):

@@ -156,7 +156,7 @@ def report(wrong: list[str]) -> str:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_server_agrees_with_model(server: Server, seed: int) -> None:
     """Every answer over HTTP is the model's, in two small worlds."""
-    wrong = find_all_wrong(server, seed, Size(), asks=100)
+    wrong = find_all_wrong(server, seed, Size(), asks=60)
     assert not wrong, report(wrong)
 
 
