@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -138,6 +139,9 @@ class _Housekeeper:
 
 def create_app() -> Api:
     """What a worker process serves: the folder and settings that its environment names."""
-    return build_api(
-        Path(os.environ[DATA_VARIABLE]), load_settings(os.environ), clock=SystemClock()
-    )
+    settings = load_settings(os.environ)
+    api = build_api(Path(os.environ[DATA_VARIABLE]), settings, clock=SystemClock())
+    # What is here now stays: looking through it for garbage again and again would only cost.
+    gc.collect()
+    gc.freeze()
+    return api

@@ -12,6 +12,7 @@ import hmac
 import os
 import secrets
 import string
+import tempfile
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +24,6 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from openengagement.registry.registry import AccessToken, App, AppForm, Registry
 
 _ALPHABET: Final = string.ascii_letters + string.digits
-KEY_FILE_MODE: Final = 0o600
 
 
 class KeyFileError(Exception):
@@ -92,8 +92,8 @@ def open_keyring(path: Path) -> Keyring:
 
 def _write_key_file(path: Path) -> None:
     # Written aside and linked into place: of two first starts at once, one key wins for both.
-    aside = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, KEY_FILE_MODE)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
+    aside = Path(name)
     with os.fdopen(descriptor, "wb") as file:
         file.write(Fernet.generate_key() + b"\n")
         file.flush()
