@@ -1,0 +1,70 @@
+"""Running commands, in this process for speed, and a server on the folder they work on."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+# Pytest's importlib mode leaves the path alone; this makes `import faults` work for any runner.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from faults.crashing import Crashing
+from openengagement.cli.main import main
+
+
+@dataclass
+class Ended:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self):
+        """The one object on standard output, which must hold nothing else."""
+        assert self.code == 0, self.err
+        assert self.out.endswith("\n")
+        assert self.out.count("\n") == 1
+        printed = json.loads(self.out)
+        assert isinstance(printed, dict)
+        return printed
+
+
+@pytest.fixture
+def data(tmp_path):
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def run(data, monkeypatch):
+    """Run a command on the test's folder: `run("app", "add", ...)`."""
+    monkeypatch.delenv("OPENENGAGEMENT_DATA", raising=False)
+
+    def command(*arguments, folder=data):
+        arguments = ["--data", str(folder), *map(str, arguments)]
+        done = CliRunner().invoke(main, arguments)
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return Ended(done.exit_code, done.stdout, done.stderr)
+
+    return command
+
+
+@pytest.fixture
+def owned_app(run):
+    """An account and its app; returns the App ID."""
+    assert run("account", "add", "ana", "--id", "7").code == 0
+    return run("app", "add", "Dash", "--owner", "ana", "--json").json()["app_id"]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    """A server of two workers, with an account, an enabled app, its tokens and a platform key."""
+    server = Crashing(tmp_path_factory.mktemp("running") / "data")
+    server.make_app()
+    server.start()
+    yield server
+    server.end()

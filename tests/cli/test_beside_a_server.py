@@ -1,0 +1,166 @@
+"""Commands on the folder of a running server of two workers: the very next answer knows."""
+
+import json
+import os
+import subprocess
+
+import pytest
+import requests
+
+from faults.crashing import open_session
+from support.cli import EXECUTABLE, run_command, server_environment
+
+ASKED = 12  # requests on fresh connections, so that both workers are asked
+
+
+@pytest.fixture(scope="module")
+def bearer(running):
+    return running.command("token", "bearer", running.app["app_id"])["access_token"]
+
+
+@pytest.fixture
+def ask(running, bearer):
+    """Public totals of one Tweet, over a connection of its own each time."""
+
+    def asked(tweet_id, token=bearer):
+        with open_session() as session:
+            return session.post(
+                f"{running.url}/insights/engagement/totals",
+                json={
+                    "tweet_ids": [str(tweet_id)],
+                    "engagement_types": ["replies"],
+                    "groupings": {"all": {"group_by": ["tweet.id", "engagement.type"]}},
+                },
+                headers={"Authorization": f"Bearer {token}"},
+                timeout=20,
+            )
+
+    return asked
+
+
+@pytest.fixture
+def load(running, tmp_path):
+    def loaded(kind, *rows, name="rows.ndjson"):
+        path = tmp_path / name
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return running.command("load", kind, str(path))
+
+    return loaded
+
+
+def event(tweet_id, count):
+    at = "2026-01-01T00:00:00Z"
+    return {"tweet_id": str(tweet_id), "type": "replies", "at": at, "count": count}
+
+
+def test_what_was_loaded_is_in_the_next_answer(ask, load):
+    load("tweets", {"id": "100", "author_id": "1"})
+    total = 0
+    for at in range(1, ASKED):
+        load("events", event(100, at), name=f"{at}.ndjson")
+        total += at
+        answers = {ask(100).json()["all"]["100"]["replies"] for _ in range(3)}
+        assert answers == {str(total)}
+
+
+def test_a_tweet_is_served_once_it_is_registered(ask, load):
+    load("events", event(200, 5))
+    for _ in range(ASKED):
+        assert ask(200).status_code == 400
+    load("tweets", {"id": "200", "author_id": "1"})
+    for _ in range(ASKED):
+        assert ask(200).json() == {"all": {"200": {"replies": "5"}}}
+    load("tweets", {"id": "200", "author_id": "1", "deleted": True})
+    for _ in range(ASKED):
+        assert ask(200).json()["unavailable_tweet_ids"] == ["200"]
+
+
+def test_an_author_becomes_protected(ask, load):
+    load("accounts", {"id": "50", "screen_name": "fifty"})
+    load("tweets", {"id": "300", "author_id": "50"})
+    for protected in (True, False, True):
+        load("accounts", {"id": "50", "screen_name": "fifty", "protected": protected})
+        codes = {ask(300).status_code for _ in range(ASKED)}
+        assert codes == ({400} if protected else {200})
+
+
+def test_enabling_and_disabling_hold_at_once(running, ask, load, bearer):
+    load("tweets", {"id": "400", "author_id": "1"})
+    app_id = running.app["app_id"]
+    for turn in range(6):
+        enabled = turn % 2 == 1
+        running.command("app", "enable" if enabled else "disable", app_id)
+        answers = [ask(400) for _ in range(ASKED)]
+        assert {answer.status_code for answer in answers} == ({200} if enabled else {403})
+        if not enabled:
+            assert answers[0].json() == {"errors": ["Your application ID is not authorized."]}
+
+
+def test_a_new_limit_holds_at_once(running, ask, load):
+    load("tweets", {"id": "500", "author_id": "1"})
+    app_id = running.app["app_id"]
+    try:
+        running.command("app", "enable", app_id, "--per-minute", "1")
+        assert {ask(500).status_code for _ in range(ASKED)} <= {200, 429}
+        assert ask(500).headers["x-per-minute-limit"] == "1"
+        running.command("app", "enable", app_id, "--per-minute", "5000")
+        answers = [ask(500) for _ in range(ASKED)]
+        assert {answer.status_code for answer in answers} == {200}
+        assert answers[0].headers["x-per-minute-limit"] == "5000"
+    finally:
+        running.command("app", "enable", app_id, "--per-minute", "10000000")
+
+
+def test_a_new_apps_bearer_token_works_at_once(running, ask, load):
+    load("tweets", {"id": "600", "author_id": "1"})
+    app = running.command("app", "add", "new", "--owner", "owner")
+    token = running.command("token", "bearer", app["app_id"])["access_token"]
+    assert {ask(600, token).status_code for _ in range(ASKED)} == {403}
+    running.command("app", "enable", app["app_id"])
+    assert {ask(600, token).status_code for _ in range(ASKED)} == {200}
+
+
+def test_a_new_platform_key_works_at_once(running):
+    key = running.command("platform-key", "issue", "another")["platform_key"]
+    for _ in range(ASKED):
+        answer = requests.post(
+            f"{running.url}/platform/v1/events",
+            data=b"",
+            headers={
+                "Authorization": f"Bearer {key}",
+                "Content-Type": "application/x-ndjson",
+                "Connection": "close",
+            },
+            timeout=20,
+        )
+        assert answer.status_code == 200, answer.text
+
+
+def test_a_command_as_a_process_beside_it(running, ask, tmp_path):
+    path = tmp_path / "rows.ndjson"
+    path.write_text(json.dumps({"id": "700", "author_id": "1"}) + "\n")
+    assert run_command(running.data, "load", "tweets", str(path)) == {"accepted": 1, "rejected": 0}
+    path.write_text(json.dumps(event(700, 9)) + "\n")
+    assert run_command(running.data, "load", "events", str(path)) == {"accepted": 1, "rejected": 0}
+
+    assert ask(700).json() == {"all": {"700": {"replies": "9"}}}
+
+
+def test_a_second_server_on_the_port_is_told(running):
+    """Not two servers that share a port by chance, each with its own folder."""
+    other = running.data.parent / "other"
+    started = subprocess.Popen(
+        [EXECUTABLE, "--data", other, "serve", "--port", str(running.port)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=server_environment(),
+        start_new_session=True,
+    )
+    try:
+        _, err = started.communicate(timeout=20)
+    except subprocess.TimeoutExpired:
+        os.killpg(started.pid, 9)
+        started.communicate()
+        pytest.fail("it serves another folder on the same port")
+    assert started.returncode != 0
+    assert b"Traceback" not in err

@@ -1,0 +1,350 @@
+"""Every command: what it prints with `--json` and without, and what it changes."""
+
+import json
+import subprocess
+
+import pytest
+
+from support.cli import EXECUTABLE, server_environment
+
+KEYS = {
+    "account add": {"id", "screen_name", "protected", "role"},
+    "app add": {"app_id", "consumer_key", "consumer_secret"},
+    "app enable": {"app_id", "enabled", "per_minute"},
+    "app disable": {"app_id", "enabled", "per_minute"},
+    "token issue": {"access_token", "access_token_secret"},
+    "token bearer": {"access_token"},
+    "platform-key issue": {"platform_key"},
+    "load accounts": {"accepted", "rejected"},
+    "load tweets": {"accepted", "rejected"},
+    "load events": {"accepted", "rejected"},
+}
+
+
+@pytest.fixture
+def arguments(owned_app, tmp_path):
+    """What each command needs after its name."""
+    files = {
+        "accounts": '{"id":"1","screen_name":"bea"}\n',
+        "tweets": '{"id":"1","author_id":"7"}\n',
+        "events": '{"tweet_id":"1","type":"replies","at":"2026-01-01T00:00:00Z"}\n',
+    }
+    for kind, text in files.items():
+        (tmp_path / f"{kind}.ndjson").write_text(text)
+    return {
+        "account add": ["bob"],
+        "app add": ["Dash 2", "--owner", "ana"],
+        "platform-key issue": ["feed"],
+        **{f"load {kind}": [str(tmp_path / f"{kind}.ndjson")] for kind in files},
+        **{f"app {verb}": [owned_app] for verb in ("enable", "disable")},
+        **{f"token {verb}": [owned_app] for verb in ("issue", "bearer")},
+    }
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_json(run, arguments, name):
+    printed = run(*name.split(), *arguments[name], "--json").json()
+
+    assert set(printed) == KEYS[name]
+    for key, value in printed.items():
+        if key in {"accepted", "rejected"}:
+            assert isinstance(value, int)
+        elif key not in {"protected", "enabled", "per_minute"}:
+            assert isinstance(value, str), f"{key}: {value!r}"
+            assert value
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_for_people(run, arguments, name):
+    """A line for each of the same fields, and no JSON."""
+    done = run(*name.split(), *arguments[name])
+
+    assert done.code == 0
+    shown = dict(line.split(maxsplit=1) for line in done.out.splitlines())
+    assert set(shown) == KEYS[name]
+    assert "{" not in done.out
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_json_may_come_first_too(run, arguments, name):
+    assert set(run(*name.split(), "--json", *arguments[name]).json()) == KEYS[name]
+
+
+def test_as_a_process_of_its_own(tmp_path):
+    """The command as it is installed, with the folder in its own option or in the environment."""
+    data = tmp_path / "data"
+
+    def command(*arguments, **more):
+        return subprocess.run(
+            [EXECUTABLE, *arguments, "--json"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=server_environment() | more,
+        )
+
+    first = command("--data", data, "account", "add", "ana", "--id", "7")
+    second = command("app", "add", "Dash", "--owner", "ana", OPENENGAGEMENT_DATA=str(data))
+
+    assert (first.returncode, first.stderr) == (0, "")
+    assert json.loads(first.stdout)["id"] == "7"
+    assert (second.returncode, second.stderr) == (0, "")
+    assert set(json.loads(second.stdout)) == KEYS["app add"]
+    assert data.stat().st_mode & 0o777 == 0o700
+    assert (data / "server.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_module_is_the_command_too(tmp_path):
+    done = subprocess.run(
+        [EXECUTABLE.with_name("python"), "-m", "openengagement", "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=server_environment(),
+        cwd=tmp_path,
+    )
+
+    assert done.returncode == 0
+    for name in ("serve", "sandbox", "account", "app", "token", "platform-key", "load"):
+        assert name in done.stdout
+    assert not list(tmp_path.iterdir()), "help makes no folder"
+
+
+# Accounts
+
+
+def test_an_account(run):
+    printed = run("account", "add", "Ana.B-2_ü", "--id", 2**63 - 1, "--protected", "--json").json()
+
+    assert printed == {
+        "id": str(2**63 - 1),
+        "screen_name": "Ana.B-2_ü",
+        "protected": True,
+        "role": "member",
+    }
+
+
+def test_a_manager(run):
+    assert run("account", "add", "boss", "--role", "manager", "--json").json()["role"] == "manager"
+
+
+def test_ids_are_made_up(run):
+    ids = [run("account", "add", name, "--json").json()["id"] for name in ("a", "b", "c")]
+
+    assert len(set(ids)) == 3
+    assert all(0 < int(one) < 2**63 for one in ids)
+
+
+# Apps and tokens
+
+
+def test_an_app(run, owned_app):
+    callbacks = [part for at in range(10) for part in ("--callback", f"http://127.0.0.1:{at}/")]
+    first = run("app", "add", "Dash", "--owner", "ANA", *callbacks, "--json").json()
+    second = run("app", "add", "Dash", "--owner", "ana", "--json").json()
+
+    assert int(owned_app) < int(first["app_id"]) < int(second["app_id"])
+    assert first["consumer_key"] != second["consumer_key"]
+
+
+def test_enabling(run, owned_app):
+    enabled = run("app", "enable", owned_app, "--per-minute", 12, "--json").json()
+    assert enabled == {"app_id": owned_app, "enabled": True, "per_minute": 12}
+    disabled = run("app", "disable", owned_app, "--json").json()
+    assert disabled == {"app_id": owned_app, "enabled": False, "per_minute": 12}
+    again = run("app", "enable", owned_app, "--json").json()
+    assert again == {"app_id": owned_app, "enabled": True, "per_minute": 12}
+
+
+def test_tokens_last(run, owned_app):
+    issued = [run("token", "issue", owned_app, "--json").json() for _ in range(2)]
+    bearers = [run("token", "bearer", owned_app, "--json").json() for _ in range(2)]
+
+    assert issued[0] == issued[1]
+    assert issued[0]["access_token"].startswith("7-"), "of the app's owner"
+    assert bearers[0] == bearers[1]
+
+
+def test_platform_keys_do_not(run):
+    keys = {run("platform-key", "issue", "feed", "--json").json()["platform_key"] for _ in "abc"}
+
+    assert len(keys) == 3
+
+
+# Errors
+
+
+@pytest.fixture
+def refuses(run, data):
+    """A command that ends with an error: a text that says what is wrong, and nothing else."""
+
+    def refused(*arguments, says, code=1, folder=data):
+        for more in ([], ["--json"]):
+            done = run(*arguments, *more, folder=folder)
+            assert done.code == code, done.err
+            assert done.out == ""
+            assert "Traceback" not in done.err
+            unfolded = " ".join(done.err.replace("│", " ").split())
+            assert says in unfolded, unfolded
+        return unfolded
+
+    return refused
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x" * 65, "a/b", "<a>", "@ana", "a\n", "a\0b"])
+def test_names_refused(refuses, name):
+    refuses("account", "add", name, says="is not 1 to 64 letters")
+
+
+@pytest.mark.parametrize("name", ["[/b]", "[red]", "[link=x]a[/link]", "\\[a]"])
+def test_names_that_look_like_markup_are_shown_as_they_are(refuses, name):
+    assert repr(name) in refuses("account", "add", name, says="is not 1 to 64 letters")
+
+
+@pytest.mark.parametrize("name", ["[/b]", "[bold]x"])
+def test_owners_that_look_like_markup(refuses, name):
+    refuses("app", "add", "Dash", "--owner", name, says=f"there is no account {name}")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["ana"], ["ANA"], ["bob", "--id", "7"]], ids=["name", "letters", "id"]
+)
+def test_accounts_that_are_there(refuses, owned_app, arguments):
+    refuses("account", "add", *arguments, says="already registered")
+
+
+@pytest.mark.parametrize("number", ["0", "-1", str(2**63), "x", "1.5"])
+def test_account_ids_refused(refuses, number):
+    refuses("account", "add", "bob", "--id", number, says="--id", code=2)
+
+
+def test_roles_refused(refuses):
+    refuses("account", "add", "bob", "--role", "king", says="--role", code=2)
+
+
+def test_an_app_without_owner(refuses):
+    refuses("app", "add", "Dash", says="--owner", code=2)
+    refuses("app", "add", "Dash", "--owner", "nobody", says="openengagement account add nobody")
+
+
+@pytest.mark.parametrize(("name", "says"), [("", "name"), ("  ", "name"), ("x" * 129, "128")])
+def test_app_names_refused(refuses, owned_app, name, says):
+    refuses("app", "add", name, "--owner", "ana", says=says)
+
+
+def test_too_many_callbacks(refuses, owned_app):
+    many = [part for at in range(11) for part in ("--callback", f"http://127.0.0.1:{at}/")]
+    refuses("app", "add", "Dash", "--owner", "ana", *many, says="at most 10")
+
+
+@pytest.mark.parametrize(
+    "command", [["app", "enable"], ["app", "disable"], ["token", "issue"], ["token", "bearer"]]
+)
+def test_unknown_apps(refuses, command):
+    refuses(*command, 99, says="there is no app with App ID 99")
+    for number in ("0", str(2**63), "x"):
+        refuses(*command, number, says="APP_ID", code=2)
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "10000001", "x"])
+def test_limits_refused(refuses, owned_app, limit):
+    refuses("app", "enable", owned_app, "--per-minute", limit, says="--per-minute", code=2)
+
+
+@pytest.mark.parametrize("command", [["nonsense"], ["app", "nonsense"], ["load"], ["token"]])
+def test_unknown_commands(run, command):
+    done = run(*command, "--json")
+
+    assert done.code == 2
+    assert "Traceback" not in done.err
+
+
+def test_serve_and_sandbox_say_what_does_not_fit(run, tmp_path):
+    certificate = tmp_path / "cert.pem"
+    certificate.write_text("x")
+    for arguments, says in (
+        (["serve", "--tls-cert", certificate], "together"),
+        (["sandbox", "--no-simulated"], "--higgs"),
+    ):
+        done = run(*arguments)
+        assert done.code == 1
+        assert says in done.err
+        assert "Traceback" not in done.err
+
+
+def test_a_folder_that_cannot_be_one(refuses, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("x")
+    refuses("platform-key", "issue", "x", says="--data", code=2, folder=file)
+    refuses("platform-key", "issue", "x", says=str(file.name), folder=file / "data")
+
+
+@pytest.mark.parametrize("name", ["registry.sqlite3", "counters.sqlite3"])
+def test_databases_that_are_none(refuses, run, data, name):
+    """A damaged folder is told about, by name, without a traceback."""
+    run("platform-key", "issue", "x")
+    for part in data.glob(f"{name}*"):
+        part.unlink()
+    (data / name).write_bytes(b"this is no database, whatever its name says" * 100)
+
+    refuses("platform-key", "issue", "x", says=str(data.name))
+
+
+def test_key_files_that_cannot_be_used(refuses, run, data):
+    run("platform-key", "issue", "x")
+    key = data / "server.key"
+    key.chmod(0o644)
+    refuses("platform-key", "issue", "x", says="chmod 600")
+    key.chmod(0o600)
+    key.write_text("x\n")
+    refuses("platform-key", "issue", "x", says="is not a key file")
+
+
+def test_another_folders_key(refuses, run, data, owned_app):
+    """Secrets that this key does not open: told, not shown as a broken program."""
+    run("token", "issue", owned_app)
+    (data / "server.key").unlink()
+
+    refuses("token", "issue", owned_app, says="does not open")
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("OPENENGAGEMENT_NO_SUCH_THING", "1", "OPENENGAGEMENT_NO_SUCH_THING is not a setting"),
+        ("OPENENGAGEMENT_", "1", "is not a setting"),
+        ("OPENENGAGEMENT_rate_limit_per_minute", "1", "is not a setting"),
+        ("OPENENGAGEMENT_THREADS", "0", "OPENENGAGEMENT_THREADS: write a whole number from 1"),
+        ("OPENENGAGEMENT_THREADS", "", "OPENENGAGEMENT_THREADS"),
+        ("OPENENGAGEMENT_REPLAY_PROTECTION", "lax", "strict, oauth, off"),
+        ("OPENENGAGEMENT_REQUIRE_GZIP", "yes", "true or false"),
+        ("OPENENGAGEMENT_TRUSTED_PROXIES", "here", "OPENENGAGEMENT_TRUSTED_PROXIES"),
+        ("OPENENGAGEMENT_HISTORICAL_FLOOR", "2014", "YYYY-MM-DD"),
+    ],
+)
+@pytest.mark.parametrize("command", [["platform-key", "issue", "x"], ["account", "add", "x"]])
+def test_settings_that_do_not_fit_stop_every_command(
+    refuses, monkeypatch, data, command, name, value, says
+):
+    monkeypatch.setenv(name, value)
+    refuses(*command, says=says)
+
+
+@pytest.mark.parametrize("command", [["serve", "--port", "1"], ["sandbox", "--port", "1"]])
+def test_settings_that_do_not_fit_stop_the_server(tmp_path, command):
+    done = subprocess.run(
+        [EXECUTABLE, "--data", tmp_path / "data", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=server_environment({"no_such_thing": "1"}),
+        timeout=60,
+    )
+
+    assert done.returncode == 1
+    assert "OPENENGAGEMENT_NO_SUCH_THING is not a setting" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""

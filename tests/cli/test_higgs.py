@@ -1,0 +1,277 @@
+"""The sandbox on the real week: every number it serves equals a plain count over the file."""
+
+import csv
+import gzip
+import os
+import random
+import subprocess
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import requests
+from requests_oauthlib import OAuth1
+
+from faults.crashing import open_session
+from support.cli import EXECUTABLE, call_command, server_environment
+from support.server import HOST, free_port
+
+REAL_FILE = Path(__file__).resolve().parents[3] / "shared" / "data" / "higgs-activity_time.txt.gz"
+STARTS_IN_S = 30
+TYPE_OF = {"RT": "retweets", "RE": "replies", "MT": "other_engagements"}
+HOUR_S = 3600
+OWNERS = 8  # whose private numbers are compared, hour by hour
+
+pytestmark = pytest.mark.skipif(
+    not REAL_FILE.is_file(), reason="higgs-activity_time.txt.gz does not lie beside the checkout"
+)
+
+
+class Week:
+    """The file, counted plainly."""
+
+    def __init__(self):
+        self.totals = Counter()  # (Tweet, type)
+        self.hours = Counter()  # (Tweet, type, hour since 1970)
+        self.last_s = 0
+        with gzip.open(REAL_FILE, "rt", newline="") as file:
+            for _, target, at, kind in csv.reader(file, delimiter=" "):
+                key = (target, TYPE_OF[kind])
+                self.totals[key] += 1
+                self.hours[(*key, int(at) // HOUR_S)] += 1
+                self.last_s = max(self.last_s, int(at))
+        self.tweet_ids = list(dict.fromkeys(tweet_id for tweet_id, _ in self.totals))
+
+    def engagements(self, tweet_id):
+        return sum(self.totals[tweet_id, name] for name in TYPE_OF.values())
+
+    def engagements_by_hour(self, tweet_id):
+        found = Counter()
+        for (target, _, hour), count in self.hours.items():
+            if target == tweet_id:
+                found[hour] += count
+        return found
+
+    def by_hour(self, tweet_id, name):
+        return Counter(
+            {
+                hour: count
+                for (target, kind, hour), count in self.hours.items()
+                if (target, kind) == (tweet_id, name)
+            }
+        )
+
+
+class Sandbox:
+    """The sandbox as a process of its own; `shifts` are the hours it may have moved the week by."""
+
+    def __init__(self, folder, week):
+        self.folder = folder / "sandbox"
+        self.url = f"http://{HOST}:{free_port()}"
+        command = [EXECUTABLE, "--data", folder, "sandbox", "--higgs", REAL_FILE]
+        command += ["--no-simulated", "--port", self.url.rpartition(":")[2]]
+        self.log = folder / "sandbox.log"
+        began_s, began = time.time(), time.monotonic()
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=server_environment(), start_new_session=True
+            )
+        self.wait(began + 3 * STARTS_IN_S)
+        self.took_s = time.monotonic() - began
+        self.shifts = {(int(at) - week.last_s) // HOUR_S for at in (began_s, time.time())}
+        lines = (self.folder / "credentials.env").read_text().splitlines()
+        self.demo = dict(line.split("=", 1) for line in lines)
+        self.session = open_session()
+
+    def wait(self, give_up):
+        while time.monotonic() < give_up and self.process.poll() is None:
+            try:
+                if requests.get(f"{self.url}/health", timeout=5).status_code == 200:
+                    return
+            except requests.RequestException:
+                time.sleep(0.05)
+        raise AssertionError(f"the sandbox does not answer: {self.log.read_text()[-2000:]}")
+
+    def close(self):
+        self.session.close()
+        os.killpg(self.process.pid, 15)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, 9)
+            self.process.wait()
+
+    def ask(self, endpoint, ids, types, group_by, *, auth=None, **more):
+        headers = {} if auth else {"Authorization": f"Bearer {self.demo['BEARER_TOKEN']}"}
+        answer = self.session.post(
+            f"{self.url}/insights/engagement/{endpoint}",
+            json={
+                "tweet_ids": ids,
+                "engagement_types": types,
+                "groupings": {"all": {"group_by": group_by}},
+                **more,
+            },
+            headers=headers,
+            auth=auth,
+            timeout=60,
+        )
+        assert answer.status_code == 200, answer.text[:500]
+        return answer.json()
+
+    def owner_of(self, tweet_id):
+        """The signer of a Tweet's own author: a new app of that account."""
+        app = call_command(self.folder, "app", "add", "check", "--owner", f"user_{tweet_id}")
+        call_command(self.folder, "app", "enable", app["app_id"])
+        token = call_command(self.folder, "token", "issue", app["app_id"])
+        return OAuth1(
+            app["consumer_key"],
+            app["consumer_secret"],
+            token["access_token"],
+            token["access_token_secret"],
+        )
+
+
+@pytest.fixture(scope="module")
+def week():
+    return Week()
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory, week):
+    made = Sandbox(tmp_path_factory.mktemp("higgs"), week)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def chosen(week):
+    """The busiest Tweets, and some of the others."""
+    busiest = sorted(week.tweet_ids, key=week.engagements, reverse=True)
+    return [*busiest[: OWNERS // 2], *random.Random(1).sample(busiest[OWNERS:], OWNERS // 2)]
+
+
+def hours_of(by_day):
+    """`{hour since 1970: count}` without zeros, from days and hours as an answer nests them."""
+    found = Counter()
+    for day, by_hour in by_day.items():
+        midnight = datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
+        for hour, count in by_hour.items():
+            found[int(midnight) // HOUR_S + int(hour)] = int(count)
+    return +found
+
+
+def test_it_is_ready_in_time(sandbox):
+    assert sandbox.took_s < STARTS_IN_S
+    assert "Nothing simulated" in sandbox.log.read_text()
+
+
+def test_the_totals_of_every_tweet(sandbox, week):
+    assert len(week.tweet_ids) > 50_000
+    found = Counter()
+    for start in range(0, len(week.tweet_ids), 250):
+        ids = week.tweet_ids[start : start + 250]
+        types = ["retweets", "replies", "favorites", "quote_tweets", "video_views"]
+        answer = sandbox.ask("totals", ids, types, ["tweet.id", "engagement.type"])
+        assert set(answer) == {"all"}
+        for tweet_id, counts in answer["all"].items():
+            found.update({(tweet_id, name): int(count) for name, count in counts.items()})
+
+    public = {key: n for key, n in week.totals.items() if key[1] != "other_engagements"}
+    assert dict(+found) == public
+
+
+def test_the_grand_total(sandbox, week):
+    busiest = sorted(week.tweet_ids, key=week.engagements, reverse=True)[:250]
+    answer = sandbox.ask("totals", busiest, ["retweets", "replies"], ["engagement.type"])
+
+    expected = {
+        name: str(sum(week.totals[one, name] for one in busiest))
+        for name in ("retweets", "replies")
+    }
+    assert answer == {"all": expected}
+
+
+def test_other_engagements_are_inside_engagements(sandbox, week, chosen):
+    assert any(week.totals[one, "other_engagements"] for one in chosen)
+    for tweet_id in chosen:
+        types = ["engagements", "impressions", "retweets", "replies"]
+        answer = sandbox.ask(
+            "totals",
+            [tweet_id],
+            types,
+            ["tweet.id", "engagement.type"],
+            auth=sandbox.owner_of(tweet_id),
+        )
+        assert answer["all"][tweet_id] == {
+            "engagements": str(week.engagements(tweet_id)),
+            "impressions": "0",
+            "retweets": str(week.totals[tweet_id, "retweets"]),
+            "replies": str(week.totals[tweet_id, "replies"]),
+        }
+
+
+def test_every_hour_of_the_week(sandbox, week, chosen):
+    four = ["tweet.id", "engagement.type", "engagement.day", "engagement.hour"]
+    types = ["engagements", "retweets", "replies", "favorites"]
+    for tweet_id in chosen:
+        answer = sandbox.ask("historical", [tweet_id], types, four, auth=sandbox.owner_of(tweet_id))
+        found = {name: hours_of(days) for name, days in answer["all"][tweet_id].items()}
+        assert any(found == expected_hours(week, tweet_id, shift) for shift in sandbox.shifts)
+
+
+def expected_hours(week, tweet_id, shift):
+    plain = {
+        "engagements": week.engagements_by_hour(tweet_id),
+        "retweets": week.by_hour(tweet_id, "retweets"),
+        "replies": week.by_hour(tweet_id, "replies"),
+        "favorites": Counter(),
+    }
+    return {
+        name: Counter({hour + shift: count for hour, count in counts.items()})
+        for name, counts in plain.items()
+    }
+
+
+def test_the_last_28_hours(sandbox, week):
+    """The busiest Tweet of the file's last day, by its own author."""
+    last = Counter()
+    for (tweet_id, _, hour), count in week.hours.items():
+        if hour > week.last_s // HOUR_S - 24:
+            last[tweet_id] += count
+    tweet_id = last.most_common(1)[0][0]
+    answer = sandbox.ask(
+        "28hr",
+        [tweet_id],
+        ["engagements"],
+        ["engagement.day", "engagement.hour"],
+        auth=sandbox.owner_of(tweet_id),
+    )
+    start, end = (
+        int(datetime.fromisoformat(answer[name]).timestamp()) // HOUR_S for name in ("start", "end")
+    )
+
+    found = hours_of(answer["all"])
+    assert found
+    for shift in sandbox.shifts:
+        moved = {h + shift: n for h, n in week.engagements_by_hour(tweet_id).items()}
+        if found == {hour: count for hour, count in moved.items() if start <= hour < end}:
+            return
+    pytest.fail(f"the hours differ: {found}")
+
+
+def test_the_demo_owners_last_28_hours(sandbox):
+    """What the sandbox prints to paste has something to show."""
+    demo = sandbox.demo
+    auth = OAuth1(
+        demo["CONSUMER_KEY"],
+        demo["CONSUMER_SECRET"],
+        demo["ACCESS_TOKEN"],
+        demo["ACCESS_TOKEN_SECRET"],
+    )
+    text = sandbox.log.read_text()
+    tweet_id = next(line.split()[-1] for line in text.splitlines() if "get_28hr" in line)
+    answer = sandbox.ask("28hr", [tweet_id], ["engagements"], ["engagement.type"], auth=auth)
+
+    assert int(answer["all"]["engagements"]) > 0

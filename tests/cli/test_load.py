@@ -1,0 +1,210 @@
+"""`openengagement load`: every kind in every format, what is handed back, and errors."""
+
+import gzip
+import io
+import json
+
+import polars as pl
+import pytest
+import zstandard
+
+from openengagement.clock import SystemClock
+from openengagement.registry.registry import Registry
+from openengagement.stores.sqlite import SqliteStore
+
+ROWS = {
+    "accounts": [
+        {"id": 1, "screen_name": "ana", "protected": False},
+        {"id": 2, "screen_name": "bea", "protected": True},
+        {"id": 3, "screen_name": "no good", "protected": False},
+        {"id": 4, "screen_name": "ANA", "protected": False},
+    ],
+    "tweets": [
+        {"id": 10, "author_id": 1, "created_at": "2026-01-01T00:00:00Z", "video_id": 5},
+        {"id": 0, "author_id": 1, "created_at": None, "video_id": None},
+        {"id": 11, "author_id": 9, "created_at": None, "video_id": None},
+        {"id": 12, "author_id": 1, "created_at": "today", "video_id": 5},
+    ],
+    "events": [
+        {"tweet_id": 10, "type": "replies", "at": "2026-01-01T00:00:00Z", "count": 3},
+        {"tweet_id": 10, "type": "likes", "at": "2026-01-01T00:00:00Z", "count": 3},
+        {"tweet_id": 10, "type": "video_views", "at": "2026-01-01T01:00:00Z", "count": None},
+        {"tweet_id": 10, "type": "replies", "at": None, "count": 3},
+    ],
+}
+REFUSED = {"accounts": [3, 4], "tweets": [2, 4], "events": [2, 4]}
+
+
+def write_rows(path, rows):
+    frame = pl.DataFrame(rows)
+    name, _, packing = path.name.partition(".")[2].partition(".")
+    target = io.BytesIO()
+    if name == "parquet":
+        frame.write_parquet(target)
+    elif name in {"arrow", "arrows"}:
+        frame.write_ipc_stream(target)
+    elif name == "csv":
+        frame.write_csv(target)
+    elif name == "json":
+        target.write(json.dumps(rows, indent=1).encode())
+    else:
+        target.writelines(json.dumps(row).encode() + b"\n" for row in rows)
+    pack = {"": bytes, "gz": gzip.compress, "zst": zstandard.compress}[packing]
+    path.write_bytes(pack(target.getvalue()))
+    return path
+
+
+class Folder:
+    """A look into a data folder beside the commands."""
+
+    def __init__(self, data):
+        self.registry = Registry(data / "registry.sqlite3")
+        self.store = SqliteStore(
+            data / "counters.sqlite3", clock=SystemClock(), idempotency_keep_days=90
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.store.close()
+        self.registry.close()
+
+
+def check_loaded(data, kind):
+    with Folder(data) as folder:
+        if kind == "accounts":
+            assert folder.registry.read_protected([1, 2, 3, 4]) == {1: False, 2: True}
+        elif kind == "tweets":
+            tweets = folder.store.read_tweets([10, 11, 12])
+            assert {one: tweet.author_id for one, tweet in tweets.items()} == {10: 1, 11: 9}
+            assert tweets[10].created_at_s == 1_767_225_600
+        else:
+            counts = folder.store.read_totals([10], ["replies", "video_views", "engagements"])
+            assert counts.tolist() == [[3, 1, 3]]
+
+
+@pytest.mark.parametrize("kind", ROWS)
+@pytest.mark.parametrize(
+    "suffix",
+    ["ndjson", "jsonl", "json", "csv", "parquet", "arrow", "ndjson.gz", "csv.zst", "json.gz"],
+)
+def test_every_kind_in_every_format(run, data, tmp_path, kind, suffix):
+    path = write_rows(tmp_path / f"rows.{suffix}", ROWS[kind])
+
+    printed = run("load", kind, path, "--json").json()
+
+    assert printed == {"accepted": 2, "rejected": 2}
+    check_loaded(data, kind)
+    aside = path.with_name(path.name + ".rejected.ndjson")
+    entries = [json.loads(line) for line in aside.read_text().splitlines()]
+    offset = suffix.startswith("csv")
+    assert [entry["line"] - offset for entry in entries] == REFUSED[kind]
+    for entry in entries:
+        assert entry["reason"]
+        assert entry["detail"]
+        if "json" in suffix.split(".")[0] and suffix.split(".")[0] != "json":
+            assert json.loads(entry["row"]) == ROWS[kind][entry["line"] - 1]
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_twice_is_once(run, data, tmp_path, kind):
+    path = write_rows(tmp_path / "rows.ndjson", ROWS[kind])
+
+    printed = [run("load", kind, path, "--json").json() for _ in range(3)]
+
+    assert printed == [{"accepted": 2, "rejected": 2}] * 3
+    check_loaded(data, kind)
+
+
+def test_several_files(run, data, tmp_path):
+    paths = [
+        write_rows(tmp_path / f"rows{at}.{suffix}", [{**ROWS["events"][0], "count": 10**at}])
+        for at, suffix in enumerate(["ndjson", "csv", "json", "parquet"])
+    ]
+
+    assert run("load", "events", *paths, "--json").json() == {"accepted": 4, "rejected": 0}
+    assert not list(tmp_path.glob("*.rejected.ndjson"))
+    with Folder(data) as folder:
+        assert folder.store.read_totals([10], ["replies"]).tolist() == [[1111]]
+
+
+def test_people_are_told_more(run, tmp_path):
+    path = write_rows(tmp_path / "rows.ndjson", ROWS["events"])
+    first, second = run("load", "events", path), run("load", "events", path)
+
+    assert "missing_field 1, unknown_type 1" in " ".join(first.err.split())
+    assert "rejected.ndjson" in first.err
+    assert "2 of the accepted lines had been loaded before" in second.err
+    tweets = run("load", "tweets", write_rows(tmp_path / "tweets.ndjson", ROWS["tweets"]))
+    assert "2 authors are not registered" in tweets.err
+
+
+def test_a_file_without_refusals_leaves_none_aside(run, tmp_path):
+    path = write_rows(tmp_path / "rows.ndjson", ROWS["events"])
+    run("load", "events", path)
+    aside = tmp_path / "rows.ndjson.rejected.ndjson"
+    assert aside.exists()
+    write_rows(path, ROWS["events"][:1])
+    run("load", "events", path)
+
+    assert not aside.exists()
+
+
+def test_nothing(run, tmp_path):
+    path = tmp_path / "rows.ndjson"
+    path.write_text("")
+
+    assert run("load", "events", path, "--json").json() == {"accepted": 0, "rejected": 0}
+
+
+BROKEN = {
+    "rows.txt": b"x",
+    "rows": b"x",
+    "cut.json": b'[{"tweet_id":',
+    "object.json": b"5",
+    "rows.parquet": b"PAR1 this is no Parquet PAR1",
+    "empty.parquet": b"",
+    "rows.arrow": b"this is no Arrow",
+    "cut.ndjson.gz": gzip.compress(b'{"tweet_id":"1"}\n' * 50_000)[:-20],
+    "cut.ndjson.zst": zstandard.compress(bytes(range(256)) * 5000)[:-5],
+    "none.ndjson.gz": b"this is no gzip",
+    "none.ndjson.zst": b"this is no zstd",
+    "cut.parquet.gz": gzip.compress(b"PAR1")[:-3],
+    "[b].json": b"x",
+    "[red].txt": b"x",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_files_that_cannot_be_read(run, tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(BROKEN[name])
+
+    done = run("load", "events", path, "--json")
+
+    assert done.code == 1
+    assert done.out == ""
+    assert "Traceback" not in done.err
+    assert name in done.err.replace("\n", "")
+
+
+def test_good_files_before_a_broken_one_count(run, data, tmp_path):
+    good = write_rows(tmp_path / "good.ndjson", ROWS["events"])
+    broken = tmp_path / "broken.json"
+    broken.write_bytes(b"[")
+
+    assert run("load", "events", good, broken, "--json").code == 1
+    check_loaded(data, "events")
+
+
+@pytest.mark.parametrize("arguments", [["events"], ["events", "missing.ndjson"], ["likes", "."]])
+def test_arguments_that_do_not_fit(run, arguments):
+    done = run("load", *arguments, "--json")
+
+    assert (done.code, done.out) == (2, "")
+    assert "Traceback" not in done.err
+
+
+def test_a_folder_is_no_file(run, tmp_path):
+    assert run("load", "events", tmp_path, "--json").code == 2
