@@ -5,6 +5,7 @@ import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import requests
 from requests_oauthlib import OAuth1
@@ -74,6 +75,16 @@ class Crashing:
     def end(self):
         if self.process is not None and self.process.poll() is None:
             self.kill()
+
+    def workers_running(self):
+        """The process ids of its workers."""
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        children = [child for task in tasks for child in task.read_text().split()]
+        return [
+            int(child)
+            for child in children
+            if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes()
+        ]
 
     def log(self):
         return self._log.read_text(errors="replace")

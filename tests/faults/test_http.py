@@ -5,7 +5,6 @@ import random
 import signal
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -171,7 +170,7 @@ def test_one_worker_killed_at_a_time(crashing, tmp_path):
     with Producers(PRODUCERS, produce):
         for _ in range(12):
             time.sleep(chance.uniform(0.5, 1.5))
-            workers = children_of(crashing.process.pid)
+            workers = crashing.workers_running()
             assert workers, "no worker is running"
             os.kill(chance.choice(workers), signal.SIGKILL)
     for session in sessions:
@@ -179,14 +178,3 @@ def test_one_worker_killed_at_a_time(crashing, tmp_path):
 
     assert crashing.process.poll() is None
     check_counts(crashing, stream.sent.values(), stream.span)
-
-
-def children_of(pid):
-    """The process ids of a server's live workers."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    children = [child for task in tasks for child in task.read_text().split()]
-    return [
-        int(child)
-        for child in children
-        if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes()
-    ]

@@ -1,0 +1,36 @@
+"""The process that keeps the workers dies alone: they must not go on without it."""
+
+import os
+import signal
+import time
+
+import pytest
+
+ENDS_IN_S = 20
+
+
+def is_running(pid):
+    """Whether a process is there and no zombie."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.heavy
+def test_workers_end_with_their_server(crashing):
+    """Or the next server shares its port with them, and they hold old settings for ever."""
+    crashing.start()
+    workers = crashing.workers_running()
+    assert len(workers) == 2
+    crashing.process.kill()
+    crashing.process.wait()
+    try:
+        give_up = time.monotonic() + ENDS_IN_S
+        while any(map(is_running, workers)) and time.monotonic() < give_up:
+            time.sleep(0.2)
+        assert not any(map(is_running, workers)), "a worker outlives its server"
+    finally:
+        for worker in filter(is_running, workers):
+            os.kill(worker, signal.SIGKILL)
