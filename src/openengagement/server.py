@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import gc
 import os
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,7 @@ from openengagement.stores.sqlite import SqliteStore
 from openengagement.telemetry import log_failure
 
 _TIDY_EVERY_S: Final = 5.0
+_ORPHAN_CHECK_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +57,18 @@ def open_parts(data: Path, settings: Settings, *, clock: Clock) -> Parts:
         KeyFileError: the key file cannot.
     """
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Parts(
-        registry=Registry(data / "registry.sqlite3"),
-        store=SqliteStore(
+    keyring = open_keyring(data / "server.key")
+    registry = Registry(data / "registry.sqlite3")
+    try:
+        store = SqliteStore(
             data / "counters.sqlite3",
             clock=clock,
             idempotency_keep_days=settings.idempotency_keep_days,
-        ),
-        keyring=open_keyring(data / "server.key"),
-    )
+        )
+    except BaseException:
+        registry.close()
+        raise
+    return Parts(registry, store, keyring)
 
 
 def build_api(data: Path, settings: Settings, *, clock: Clock) -> Api:
@@ -139,9 +145,21 @@ class _Housekeeper:
 
 def create_app() -> Api:
     """What a worker process serves: the folder and settings that its environment names."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     settings = load_settings(os.environ)
     api = build_api(Path(os.environ[DATA_VARIABLE]), settings, clock=SystemClock())
     # What is here now stays: looking through it for garbage again and again would only cost.
     gc.collect()
     gc.freeze()
     return api
+
+
+def _end_with(parent: int) -> None:
+    """End this worker when the process that keeps it is gone, be it by `kill -9`.
+
+    Otherwise it would go on listening, and the next server on this port would share it with an
+    older one. What was acknowledged is durable, so there is nothing to tidy up.
+    """
+    while os.getppid() == parent:
+        time.sleep(_ORPHAN_CHECK_S)
+    os._exit(1)

@@ -1,14 +1,15 @@
 """What every command shares: the data folder, `--json`, and how an error reaches the operator."""
 
 import os
+import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import msgspec
 import typer
-from rich.console import Console
+from sqlalchemy.exc import DBAPIError
 
 from openengagement.auth.credentials import KeyFileError
 from openengagement.clock import Clock, SystemClock
@@ -22,7 +23,8 @@ CLOCK: Clock = SystemClock()
 
 def fail(text: str) -> NoReturn:
     """End the command with an error that says what to change."""
-    Console(stderr=True, highlight=False).print(f"[red]error:[/red] {text}", soft_wrap=True)
+    typer.secho("error: ", fg=typer.colors.RED, nl=False, err=True)
+    typer.echo(text, err=True)
     raise typer.Exit(1)
 
 
@@ -38,14 +40,16 @@ def read_settings() -> Settings:
 def opened(context: typer.Context) -> Iterator[Parts]:
     """The data folder that the command works on, opened."""
     data: Path = context.obj
+    settings = read_settings()
     try:
-        parts = open_parts(data, read_settings(), clock=CLOCK)
+        with closing(open_parts(data, settings, clock=CLOCK)) as parts:
+            yield parts
     except (OSError, KeyFileError) as error:
         fail(f"{data}: {error}")
-    try:
-        yield parts
-    finally:
-        parts.close()
+    except DBAPIError as error:
+        fail(f"{data}: the registry cannot be used: {error.orig}")
+    except sqlite3.Error as error:
+        fail(f"{data}: the counters cannot be used: {error}")
 
 
 def now_s() -> int:
@@ -70,4 +74,4 @@ def show(fields: Mapping[str, Any], *, as_json: bool, notes: tuple[str, ...] = (
     for name, value in fields.items():
         typer.echo(f"{name.ljust(width)}  {value}")
     for note in notes:
-        Console(stderr=True, highlight=False).print(f"[dim]{note}[/dim]", soft_wrap=True)
+        typer.secho(note, dim=True, err=True)

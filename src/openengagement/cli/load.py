@@ -62,7 +62,7 @@ def _load_file(parts: Parts, writer: BatchWriter, *, what: What, path: Path) -> 
         future_max_s=read_settings().event_future_max_s,
     )
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn(
             "{task.percentage:>3.0f}%  {task.fields[lines]:,} lines  {task.fields[rate]:,}/s"

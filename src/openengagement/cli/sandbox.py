@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import socket
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -13,7 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from openengagement.cli.common import CLOCK, fail, read_settings
-from openengagement.cli.serve import DEFAULT_PORT, Port, run_server
+from openengagement.cli.serve import DEFAULT_PORT, Port, refuse_taken, run_server
 from openengagement.sandbox.seed import Demo, build_sandbox
 
 HOST: Final = "127.0.0.1"
@@ -39,7 +38,7 @@ def sandbox(
     """Serve a sandbox: a week of engagement, demo keys, and commands to paste."""
     if higgs is None and not simulated:
         fail("--no-simulated needs --higgs FILE; without a file everything is simulated")
-    _refuse_taken_port(port)
+    refuse_taken(HOST, port)
     folder: Path = context.obj / "sandbox"
     started = time.monotonic()
     typer.echo("Building a week of engagement that ends now ...", err=True)
@@ -57,12 +56,6 @@ def sandbox(
     ready = f"Ready after {time.monotonic() - started:.1f} s. Stop with Ctrl-C."
     announcement = _write_private(folder / "announcement.txt", f"{text}\n{ready}")
     run_server(folder, (HOST, port), announce=announcement)
-
-
-def _refuse_taken_port(port: int) -> None:
-    with socket.socket() as probe:
-        if probe.connect_ex((HOST, port)) == 0:
-            fail(f"port {port} is in use; choose another with --port (make run PORT=8081)")
 
 
 def _write_private(path: Path, text: str) -> Path:

@@ -1,6 +1,7 @@
 """Starting the server: Granian with one or more worker processes on one data folder."""
 
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
@@ -29,12 +30,30 @@ def serve(
     """Serve the API until it is told to stop."""
     if (tls_cert is None) != (tls_key is None):
         fail("give --tls-cert and --tls-key together")
+    refuse_taken(host, port)
     with opened(context):
         pass  # made and migrated once, before workers start side by side
     scheme = "https" if tls_cert else "http"
     typer.echo(f"openengagement serves {context.obj} on {scheme}://{host}:{port}", err=True)
     tls = (tls_cert.resolve(), tls_key.resolve()) if tls_cert and tls_key else None
     run_server(context.obj, (host, port), workers=workers, tls=tls)
+
+
+def refuse_taken(host: str, port: int) -> None:
+    """End the command when the port is in use.
+
+    The workers share theirs (SO_REUSEPORT), so a second server would quietly take part of the
+    first one's requests. A socket that does not share finds out.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        fail(f"cannot listen on {host} port {port}: {error.strerror}; choose another with --port")
 
 
 def run_server(

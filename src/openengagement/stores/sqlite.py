@@ -66,6 +66,13 @@ class SqliteStore:
         self._open_lock = threading.Lock()
         self._turn = threading.Lock()
         self._turn_file = path.with_suffix(".lock").open("wb")
+        try:
+            self._make_tables()
+        except BaseException:
+            self.close()
+            raise
+
+    def _make_tables(self) -> None:
         with self._writing() as db:
             if db.execute("PRAGMA user_version").fetchone()[0] == 0:
                 for statement in _SCHEMA.split(";\n"):
@@ -163,14 +170,14 @@ class SqliteStore:
         if connection is None:
             # Used by one thread only, but closed by whoever closes the store.
             connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            with self._open_lock:
+                self._open.append(connection)
             connection.execute("PRAGMA journal_mode = WAL")
             # FULL syncs the log at each commit: an acknowledged batch survives power loss.
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
             connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             self._local.connection = connection
-            with self._open_lock:
-                self._open.append(connection)
         return connection
 
     @contextmanager
