@@ -38,8 +38,10 @@ def server(world):
         log = running.log()
         assert "Traceback" not in log
         assert '"event": "request_failed"' not in log
+        files = [path.read_bytes() for path in running.data.rglob("*") if path.is_file()]
         for secret in running.secrets:
             assert secret not in log
+            assert not any(secret.encode() in content for content in files)
 
 
 @pytest.fixture(autouse=True)

@@ -517,17 +517,15 @@ def test_a_bomb(send, encoding, pack):
     [("gzip", gzip.compress(b"")), ("zstd", zstandard.compress(b""))],
     ids=["gzip", "zstd"],
 )
-def test_a_body_of_empty_members(world, encoding, member):
-    """At the cap of bytes as shipped, scaled down by sixteen."""
-    with Server(world) as server:
-        began = time.monotonic()
-        answer = server.client.platform(
-            "POST",
-            "events",
-            world.platform_key,
-            body=member * (4_000_000 // len(member)),
-            headers={"Content-Encoding": encoding, "Content-Type": "application/x-ndjson"},
-        )
-        took_s = time.monotonic() - began
-        assert answer.status in {200, 400, 413}
-        assert took_s < 2
+def test_a_body_of_empty_members(servers, world, encoding, member):
+    """A sixteenth of the cap of bytes as shipped."""
+    began = time.monotonic()
+    answer = servers().client.platform(
+        "POST",
+        "events",
+        world.platform_key,
+        body=member * (4_000_000 // len(member)),
+        headers={"Content-Encoding": encoding, "Content-Type": "application/x-ndjson"},
+    )
+    assert answer.status in {200, 400, 413}
+    assert time.monotonic() - began < 2

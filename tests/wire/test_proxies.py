@@ -14,8 +14,14 @@ PATH = "/insights/engagement/totals"
 BODY = json.dumps(question("111"))
 AWAY = {"X-Forwarded-For": "203.0.113.9"}
 PROXIES = {"trusted_proxies": "127.0.0.1/32"}
-# The same server as the one that test_order.py judges, for one start less.
+# The same servers as those of test_order.py and of goldens/partial_ownership.json: two starts less.
 STRICT = PROXIES | {"require_gzip": "true", "body_max_bytes": "4096", "header_max_bytes": "8192"}
+OPEN = PROXIES | {
+    "allow_plain_http": "true",
+    "faithful": "true",
+    "partial_ownership": "true",
+    "replay_protection": "off",
+}
 
 
 @pytest.fixture
@@ -106,12 +112,10 @@ def test_without_a_trusted_proxy_nothing_forwarded_counts(ask):
 
 
 def test_allow_plain_http(ask):
-    settings = PROXIES | {"allow_plain_http": "true", "faithful": "true"}
-    assert ask(settings, AWAY).status == 200
+    assert ask(OPEN, AWAY).status == 200
 
 
 def test_faithful_turns_on_require_gzip(ask):
-    settings = PROXIES | {"allow_plain_http": "true", "faithful": "true"}
-    answer = ask(settings, {**AWAY, "Accept-Encoding": "identity"})
+    answer = ask(OPEN, {**AWAY, "Accept-Encoding": "identity"})
     assert (answer.status, answer.code) == (406, "gzip_required")
     assert not answer.is_gzip

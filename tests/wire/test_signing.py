@@ -483,7 +483,8 @@ def test_a_bad_signature_does_not_use_a_nonce_up(ask, sign, main, url):
     [
         {"forbidden_text": "authors", "always_list_unavailable": "true", "groupings_max": "10"}
         | {"replay_protection": "oauth"},
-        {"partial_ownership": "true", "replay_protection": "off"},
+        {"partial_ownership": "true", "replay_protection": "off", "faithful": "true"}
+        | {"trusted_proxies": "127.0.0.1/32", "allow_plain_http": "true"},
     ],
     ids=lambda settings: settings["replay_protection"],
 )
