@@ -121,10 +121,14 @@ class Crashing:
 
 
 class Producers:
-    """Threads that each call `produce(name, at)` for ever, until they are told to stop."""
+    """Threads that each call `produce(name, at)` for ever, until they are told to stop.
+
+    What `produce` waits for may never come once the test has failed: `patience` ends that.
+    """
 
     def __init__(self, count, produce):
         self.stopping = threading.Event()
+        self.failed = False
         self.errors = []
         self._threads = [
             threading.Thread(target=self._run, args=(name, produce)) for name in range(count)
@@ -145,8 +149,15 @@ class Producers:
             thread.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
+        self.failed = kind is not None
         self.stopping.set()
         for thread in self._threads:
             thread.join()
-        assert self.errors == []
+        assert self.failed or self.errors == []
+
+    def patience(self):
+        """Between two tries of a producer: a short sleep, or the end if the test has failed."""
+        if self.failed:
+            raise RuntimeError("the test has failed")
+        time.sleep(0.02)

@@ -75,13 +75,13 @@ def kill_while_producers_retry(crashing, tmp_path, *, rounds, seed):
             answer = crashing.send(sessions[name], "events", batch.body, key=batch.key)
             if check_answer(answer, batch):
                 break
-            time.sleep(0.02)
+            producers.patience()
         stream.acknowledged.add(batch.key)
         if chance.random() < 0.1:  # and now and then once more, for good measure
             answer = crashing.send(sessions[name], "events", batch.body, key=batch.key)
             assert answer is None or answer.status_code == 503 or answer.json()["duplicate"]
 
-    with Producers(PRODUCERS, produce) as producers:
+    with (producers := Producers(PRODUCERS, produce)):
         for _ in range(rounds):
             live_and_die(crashing, chance)
             assert producers.errors == []
@@ -164,12 +164,12 @@ def test_one_worker_killed_at_a_time(crashing, tmp_path):
         while not check_answer(
             crashing.send(sessions[name], "events", batch.body, key=batch.key), batch
         ):
-            time.sleep(0.05)
+            producers.patience()
 
     crashing.start()
-    with Producers(PRODUCERS, produce):
-        for _ in range(12):
-            time.sleep(chance.uniform(0.5, 1.5))
+    with (producers := Producers(PRODUCERS, produce)):
+        for _ in range(5):
+            time.sleep(chance.uniform(5.6, 6.5))  # deaths in quicker succession end the server
             workers = crashing.workers_running()
             assert workers, "no worker is running"
             os.kill(chance.choice(workers), signal.SIGKILL)

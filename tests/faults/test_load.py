@@ -125,11 +125,11 @@ def test_two_loads_and_producers_at_once(crashing, tmp_path):
             if answer is not None and answer.status_code == 200:
                 break
             assert answer is None or answer.status_code == 503, answer.text[:300]
-            time.sleep(0.02)
+            producers.patience()
         with lock:
             sent.append(batch)
 
-    with Producers(3, produce):
+    with (producers := Producers(3, produce)):
         paths = [str(lines.path) for lines in files]
         loads = [
             start_load(crashing.data, "events", *some)

@@ -1,0 +1,141 @@
+"""What is SQLite's own: durable settings, a log that stays small, and who waits for whom."""
+
+import sqlite3
+import threading
+import time
+
+import polars as pl
+import pytest
+
+from openengagement.stores import sqlite as module
+from openengagement.stores.contract import Batch
+from openengagement.stores.sqlite import SCHEMA_VERSION, SqliteStore
+
+
+class Clock:
+    def now_s(self):
+        return 1_795_342_500.0
+
+
+@pytest.fixture
+def store(tmp_path):
+    opened = SqliteStore(tmp_path / "counters.sqlite3", clock=Clock(), idempotency_keep_days=90)
+    yield opened
+    opened.close()
+
+
+def batch(rows=1, *, key=None, first=1):
+    ids = range(first, first + rows)
+    deltas = pl.DataFrame(
+        {"tweet_id": ids, "hour": [10] * rows, "replies": [1] * rows},
+        schema={"tweet_id": pl.Int64, "hour": pl.Int32, "replies": pl.Int64},
+    )
+    return Batch(deltas, key, b"digest", b"outcome")
+
+
+def test_every_connection_syncs_each_commit(store):
+    """Write-ahead log and `synchronous = FULL`: an acknowledged batch survives power loss."""
+    seen = []
+
+    def look():
+        db = store._reader()
+        seen.append(
+            (
+                db.execute("PRAGMA journal_mode").fetchone()[0],
+                db.execute("PRAGMA synchronous").fetchone()[0],
+            )
+        )
+
+    threads = [threading.Thread(target=look) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    look()
+
+    assert seen == [("wal", 2)] * 4
+
+
+def test_the_schema_has_its_version(tmp_path, store):
+    db = sqlite3.connect(tmp_path / "counters.sqlite3")
+    assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+    db.close()
+
+
+def test_opening_again_makes_nothing_anew(tmp_path, store):
+    store.apply_batches([batch(3)])
+    again = SqliteStore(tmp_path / "counters.sqlite3", clock=Clock(), idempotency_keep_days=90)
+    try:
+        assert again.read_totals([1, 2, 3], ["replies"]).sum() == 3
+    finally:
+        again.close()
+
+
+def test_the_log_is_folded_back(tmp_path, monkeypatch):
+    """However much is written, the log stays near the size at which it is folded back."""
+    monkeypatch.setattr(module, "_CHECKPOINT_PAGES", 200)
+    store = SqliteStore(tmp_path / "counters.sqlite3", clock=Clock(), idempotency_keep_days=90)
+    try:
+        for at in range(60):
+            store.apply_batches([batch(300, first=at * 300 + 1)])
+        assert (tmp_path / "counters.sqlite3-wal").stat().st_size < 4 * 200 * 4096
+        assert (tmp_path / "counters.sqlite3").stat().st_size > 200 * 4096
+    finally:
+        store.close()
+
+
+def test_a_reader_waits_for_no_writer(store):
+    """While a transaction is open, others read what was committed before it."""
+    store.apply_batches([batch()])
+    inside, leave = threading.Event(), threading.Event()
+
+    def write():
+        with store._writing() as db:
+            db.execute("UPDATE totals SET replies = 99")
+            inside.set()
+            leave.wait(10)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert inside.wait(10)
+    began = time.monotonic()
+    seen = store.read_totals([1], ["replies"])[0, 0]
+    took_s = time.monotonic() - began
+    leave.set()
+    writer.join()
+
+    assert seen == 1
+    assert took_s < 2
+
+
+def test_a_fault_in_a_turn_undoes_it_and_passes_the_turn_on(store):
+    def fail():
+        with store._writing() as db:
+            db.execute("INSERT INTO totals (tweet_id, replies) VALUES (5, 5)")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert store.read_totals([5], ["replies"])[0, 0] == 0
+    store.apply_batches([batch(first=5)])
+    assert store.read_totals([5], ["replies"])[0, 0] == 1
+
+
+def test_every_counter_column_refuses_what_is_no_integer(store):
+    db = store._reader()
+    for table in ("totals", "hours", "videos"):
+        columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+        for column in columns:
+            marks = ", ".join("?" * len(columns))
+            values = [1.5 if name == column else 1 for name in columns]
+            with pytest.raises(sqlite3.IntegrityError):
+                db.execute(f"INSERT INTO {table} VALUES ({marks})", values)
+
+
+def test_the_file_is_sound_after_a_busy_life(tmp_path, store):
+    for at in range(30):
+        store.apply_batches([batch(50, key=b"%d" % at), batch(50, key=b"%d" % (at // 2), first=20)])
+        store.delete_tweet(at)
+    db = sqlite3.connect(tmp_path / "counters.sqlite3")
+    assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    db.close()
