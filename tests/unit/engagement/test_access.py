@@ -11,7 +11,7 @@ from openengagement.engagement.types import Endpoint, Tweet, format_time
 from openengagement.errors import ForbiddenMetrics, ForbiddenTweets, TweetsTooOld, TweetsUnavailable
 
 # A busy machine may take its time.
-QUICK = settings(deadline=None, max_examples=60)
+QUICK = settings(deadline=None, max_examples=40)
 
 DAY_S = 86_400
 NOW_S = 1_800_000_000

@@ -19,7 +19,7 @@ from openengagement.errors import (
 )
 
 # A busy machine may take its time.
-QUICK = settings(deadline=None, max_examples=60)
+QUICK = settings(deadline=None, max_examples=40)
 
 TOTALS, LAST, HISTORICAL = Endpoint.TOTALS, Endpoint.LAST_28_HOURS, Endpoint.HISTORICAL
 TWEET, TYPE, DAY, HOUR = "tweet.id", "engagement.type", "engagement.day", "engagement.hour"

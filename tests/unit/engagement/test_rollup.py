@@ -141,6 +141,19 @@ def test_the_largest_ids_and_counts_keep_every_digit():
     assert got == {(2**63 - 1, 2**31 - 1): {"favorites": count, "engagements": count}}
 
 
+@pytest.mark.parametrize("count", [2**62, -(2**62) - 1])
+def test_a_sum_past_63_bits_is_never_wrapped(count):
+    events = [(20, "impressions", 5, count, False)] * 2
+    with pytest.raises(pl.exceptions.InvalidOperationError):
+        fold(*events)
+
+
+def test_a_sum_may_pass_63_bits_on_its_way():
+    counts = (2**62, 2**62, -(2**62))
+    got = fold(*((20, "impressions", 5, count, False) for count in counts))
+    assert got == {(20, 5): {"impressions": 2**62}}
+
+
 def test_an_empty_batch_has_no_deltas():
     assert fold() == {}
 

@@ -21,7 +21,7 @@ from openengagement.engagement.types import (
 )
 
 # A busy machine may take its time.
-QUICK = settings(deadline=None, max_examples=60)
+QUICK = settings(deadline=None, max_examples=40)
 
 # Contract 2.1, copied by hand.
 NAMES = {

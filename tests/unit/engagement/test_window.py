@@ -11,7 +11,7 @@ from openengagement.engagement.window import parse_window
 from openengagement.errors import InvalidField
 
 # A busy machine may take its time.
-QUICK = settings(deadline=None, max_examples=60)
+QUICK = settings(deadline=None, max_examples=40)
 
 HOUR = timedelta(hours=1)
 FOUR_WEEKS = timedelta(days=28)

@@ -1,0 +1,169 @@
+"""The edge around made-up handlers: which check comes first, and what every answer carries."""
+
+import asyncio
+import gzip
+import json
+
+import pytest
+
+from openengagement.api.http import Reply
+from openengagement.api.routes import Api, Routes
+from openengagement.errors import InvalidField, RateLimited
+from openengagement.settings import Settings
+
+SIX = {
+    "x-per-minute-limit": "60", "x-per-minute-remaining": "60", "x-per-minute-reset": "120",
+    "x-per-second-limit": "60", "x-per-second-remaining": "60", "x-per-second-reset": "120",
+}  # fmt: skip
+TOTALS, TOKEN, EVENTS = "/insights/engagement/totals", "/oauth2/token", "/platform/v1/events"
+SECRET = "kAcSOqF21Fu85e7zjz7ZN2U4ZRhfV3WpwPAoE3Z7kBw"
+
+
+class Answer:
+    """An answer as a client gets it, its body unpacked."""
+
+    def __init__(self, start, body):
+        self.status = start["status"]
+        self.headers = {name.decode(): value.decode() for name, value in start["headers"]}
+        assert len(start["headers"]) == len(self.headers)
+        assert self.headers["content-length"] == str(len(body["body"]))
+        packed = self.headers.get("content-encoding") == "gzip"
+        self.body = gzip.decompress(body["body"]) if packed else body["body"]
+
+
+def call(path=TOTALS, method="POST", *, accept="gzip", peer="127.0.0.1", does=None, **settings):
+    """Ask an API whose handlers echo the body, or do as told."""
+
+    async def handler(request, read_body):
+        if isinstance(does, Exception):
+            raise does
+        return does or Reply(200, await read_body(1000), {"content-type": "text/plain"})
+
+    async def delete_tweet(request, tweet_id):
+        return Reply(200, tweet_id.encode())
+
+    async def receive():
+        return {"type": "http.request", "body": b"hello", "more_body": False}
+
+    async def nothing():
+        pass
+
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    routes = Routes({("POST", each): handler for each in (TOTALS, TOKEN, EVENTS)}, delete_tweet)
+    api = Api(
+        routes,
+        settings=Settings(**settings),
+        pool=None,
+        default_headers=lambda: dict(SIX),
+        lifespan=(nothing, nothing),
+    )
+    headers = [(b"host", b"h")] + ([(b"accept-encoding", accept.encode())] if accept else [])
+    scope = {
+        "type": "http", "method": method, "path": path, "raw_path": path.encode(), "scheme": "http",
+        "query_string": b"", "headers": headers, "client": (peer, 5000),
+    }  # fmt: skip
+    asyncio.run(api(scope, receive, send))
+    return Answer(*sent)
+
+
+FAULTS = {
+    "served": {},
+    "refused": {"does": InvalidField("x: y")},
+    "broken": {"does": RuntimeError(SECRET)},
+    "unknown path": {"path": "/insights/engagement/nothing"},
+    "wrong method": {"method": "GET"},
+    "no TLS": {"peer": "203.0.113.9"},
+    "no gzip": {"accept": "", "require_gzip": True},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_every_answer_of_the_data_api_carries_the_six_headers_and_a_request_id(fault):
+    answer = call(**fault)
+    assert answer.headers.items() >= SIX.items()
+    assert len(answer.headers["x-request-id"]) == 16
+
+
+@pytest.mark.parametrize("path", [TOKEN, EVENTS, "/nothing"])
+def test_other_answers_carry_none_of_the_six(path):
+    assert not call(path).headers.keys() & SIX.keys()
+
+
+def test_the_figures_of_an_app_stay():
+    figures = dict.fromkeys(SIX, "7")
+    assert call(does=Reply(200, b"", dict(figures))).headers.items() >= figures.items()
+    error = RateLimited()
+    error.headers = figures
+    assert call(does=error).headers.items() >= figures.items()
+
+
+@pytest.mark.parametrize("fault", [f for name, f in FAULTS.items() if name != "no gzip"])
+@pytest.mark.parametrize("path", [TOTALS, TOKEN, EVENTS])
+def test_every_body_is_gzip_for_a_client_that_accepts_it_and_plain_otherwise(path, fault):
+    fault = {"path": path, **fault}
+    packed, plain = call(**fault), call(**fault, accept="")
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert packed.body == plain.body
+    assert packed.headers["vary"] == plain.headers["vary"] == "accept-encoding"
+
+
+def test_a_request_without_gzip_is_refused_in_plain_where_it_is_required():
+    for setting in ("require_gzip", "faithful"):
+        answer = call(accept="identity", **{setting: True})
+        assert answer.status == 406
+        assert "content-encoding" not in answer.headers
+        assert "requires gzip compression" in json.loads(answer.body)["errors"][0]
+        assert call(TOKEN, accept="identity", **{setting: True}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        ({}, 200),
+        ({"accept": "", "require_gzip": True}, 406),
+        ({"accept": "", "require_gzip": True, "peer": "203.0.113.9"}, 403),
+        ({"accept": "", "require_gzip": True, "peer": "203.0.113.9", "method": "GET"}, 405),
+        ({"accept": "", "require_gzip": True, "peer": "203.0.113.9", "path": "/insights/x"}, 404),
+        ({"path": "/insights/x", "accept": f"gzip,{'x' * 5000}", "header_max_bytes": 4096}, 431),
+    ],
+)
+def test_of_several_faults_the_earlier_check_is_reported(fault, status):
+    assert call(**fault, does=None if status == 200 else InvalidField("x: y")).status == status
+
+
+def test_plain_http_from_afar_is_refused_unless_allowed():
+    assert json.loads(call(peer="203.0.113.9").body) == {"errors": ["SSL is required"]}
+    assert json.loads(call(TOKEN, peer="203.0.113.9").body)["errors"][0]["code"] == 92
+    assert call(peer="203.0.113.9", allow_plain_http=True).status == 200
+
+
+def test_what_breaks_is_an_internal_error_whose_cause_is_only_in_the_log(capsys):
+    answer = call(does=RuntimeError(SECRET))
+    assert (answer.status, answer.body) == (500, b'{"errors":["internal server error"]}')
+    err = capsys.readouterr().err
+    assert SECRET not in err
+    assert json.loads(err)["request_id"] == answer.headers["x-request-id"]
+
+
+def test_an_unknown_path_is_told_as_its_family_tells_it():
+    assert (call("/insights/x").status, call("/insights/x").body) == (404, b"")
+    assert json.loads(call("/platform/x").body)["errors"]
+    assert json.loads(call("/1.1/x").body)["errors"][0]["code"] == 34
+    assert call("/insights/engagement/totals/").status == 404
+
+
+def test_a_wrong_method_names_the_right_one():
+    answer = call(method="GET")
+    assert (answer.status, answer.headers["allow"]) == (405, "POST")
+    assert answer.body == b"GET is not allowed on path /insights/engagement/totals"
+
+
+def test_deleting_a_tweet_takes_the_end_of_its_path():
+    assert call("/platform/v1/tweets/20", "DELETE").body == b"20"
+    answer = call("/platform/v1/tweets/20", "POST")
+    assert (answer.status, answer.headers["allow"]) == (405, "DELETE")
