@@ -55,6 +55,9 @@ def memory_mib(pid: int) -> dict[str, float]:
     """Resident memory of a tree: RSS counts shared pages in each process, PSS once."""
     sums = {"Rss": 0, "Pss": 0}
     for each in tree(pid):
+        fields = _stat(each)
+        if fields is None or fields[0] == "Z":
+            continue  # ended; it has no memory any more
         for line in (PROC / str(each) / "smaps_rollup").read_text().splitlines():
             name, _, rest = line.partition(":")
             if name in sums:

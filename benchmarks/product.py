@@ -1,10 +1,13 @@
 """The product from outside: its command line, its server, and a bare handler beside it."""
 
+import contextlib
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from measure import tree
 
 HERE = Path(__file__).resolve().parent
 HOST = "127.0.0.1"
 COMMAND = [sys.executable, "-m", "openengagement"]
 STARTS_IN_S = 60.0
+STOPS_IN_S = 20.0
 POLL_S = 0.005
 
 
@@ -107,25 +112,36 @@ def bare(*, core: int | None = None) -> Iterator[Server]:
 @contextmanager
 def _started(command: Sequence[str], port: int, *, core: int | None = None) -> Iterator[Server]:
     began = time.perf_counter()
-    with _pinned(core):  # what is started inherits it
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=environment(PYTHONPATH=_python_path()),
-        )
+    with tempfile.TemporaryFile() as told:
+        with _pinned(core):  # what is started inherits it
+            process = subprocess.Popen(
+                command,
+                stdout=subprocess.DEVNULL,
+                stderr=told,
+                env=environment(PYTHONPATH=_python_path()),
+            )
+        try:
+            if not _answers(port, lambda: process.poll() is None):
+                told.seek(0)
+                text = told.read().decode(errors="replace")[-2000:]
+                raise RuntimeError(f"the server does not answer: {text}")
+            yield Server(process.pid, port, time.perf_counter() - began)
+        finally:
+            _stop(process)
+            _reaped_cpu_s()
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Gently first, since a killed server could leave its workers behind."""
+    started = tree(process.pid)
+    process.terminate()
     try:
-        _wait(port, lambda: process.poll() is None)
-        yield Server(process.pid, port, time.perf_counter() - began)
-    except BaseException:
-        process.kill()
-        told = process.communicate()[1]
-        sys.stderr.write(told.decode(errors="replace")[-2000:])
-        raise
-    finally:
-        process.terminate()
-        process.communicate()
-        _reaped_cpu_s()
+        process.wait(STOPS_IN_S)
+    except subprocess.TimeoutExpired:
+        for pid in started:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
 
 
 @contextmanager
@@ -143,17 +159,17 @@ def _python_path() -> str:
     return os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH", ""), str(HERE)]))
 
 
-def _wait(port: int, alive: Callable[[], bool]) -> None:
-    """Until the first answer comes."""
+def _answers(port: int, alive: Callable[[], bool]) -> bool:
+    """Wait for the first answer."""
     give_up = time.perf_counter() + STARTS_IN_S
     while time.perf_counter() < give_up and alive():
         connection = http.client.HTTPConnection(HOST, port, timeout=STARTS_IN_S)
         try:
             connection.request("GET", "/health")
             if connection.getresponse().status == http.client.OK:
-                return
+                return True
         except OSError:
             time.sleep(POLL_S)
         finally:
             connection.close()
-    raise RuntimeError("the server does not answer")
+    return False
