@@ -119,7 +119,11 @@ class Authenticator:
         return verify_basic(message, self._lookup)
 
     def verify_owner(self, message: Message) -> App | None:
-        """The app whose owner signed an OAuth call, which then may not be repeated; or None."""
+        """The app whose owner signed an OAuth call, which then may not be repeated; or None.
+
+        Raises:
+            NonceUsed
+        """
         scheme, _ = scheme_and_rest(message)
         if scheme != "oauth" and (scheme or not has_oauth_parameters(message)):
             return None
@@ -131,7 +135,7 @@ class Authenticator:
         if signed.user is None or signed.user.token.account_id != app.owner_id:
             return None
         if self._settings.replay_protection != "off" and not self._limits.remember(signed.nonce):
-            return None
+            raise NonceUsed
         return app
 
     def require_platform_key(self, message: Message) -> None:

@@ -45,6 +45,7 @@ class BearerTokens:
 
         Raises:
             UnverifiedClient: the app is not who it says, or the token is not its own.
+            NonceUsed: the owner's call was made before.
         """
         app = self._authenticator.verify_basic(message)
         if app is None:
