@@ -54,6 +54,26 @@ def test_blank_lines_are_no_rows(judge_csv, newline):
     assert judge_csv(body) == ([(3, *ROW)], [(6, "invalid_id")])
 
 
+@pytest.mark.parametrize("before", ["\n", "\r\n", "\n\n", " \n"])
+def test_the_first_line_names_the_columns(read, before):
+    """A blank line before them counts as a line, or the body is refused; nothing is misnumbered."""
+    try:
+        intake = read(f"{before}{HEADER}\n{ZERO_ID}\n", "csv")
+    except MalformedBody:
+        return
+    lines = intake.rejected.select("line", "reason").rows()
+    assert lines == [(2 + before.count("\n"), "invalid_id")]
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_lone_carriage_return_is_no_end_of_a_line(judge_csv, at):
+    cells = GOOD.split(",")
+    cells[at] = cells[at][:2] + "\r" + cells[at][2:]
+    reason = {1: "unknown_type", 2: "invalid_time"}[at]
+
+    assert judge_csv(f"{HEADER}\n{','.join(cells)}\n{GOOD}\n") == ([(3, *ROW)], [(2, reason)])
+
+
 @pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
 def test_everything_quoted(judge_csv, newline):
     lines = [HEADER, GOOD]

@@ -1,5 +1,7 @@
 """The vectorised judgement of NDJSON against a slow, obvious one, line by line."""
 
+import csv
+import io
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -254,6 +256,55 @@ def test_a_body_takes_what_its_lines_take_alone(read, body, newline):
     seen = {line: tuple(row) for line, *row in together.rows.rows()}
     seen |= {line: tuple(rest) for line, *rest in together.rejected.rows()}
     assert seen == alone
+
+
+cells = st.one_of(
+    st.sampled_from(["", "", "x", " ", "-1", "true", "NaN", "5.0", "\ufeff", "'", '"', "é", "a,b"]),
+    ids.map(str),
+    st.sampled_from(sorted(TYPES)),
+    times,
+    st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_size=6),
+)
+records = st.builds(
+    lambda whole, changes: {**whole, **changes},
+    good.map(lambda event: {name: str(value).lower() for name, value in event.items()}),
+    st.dictionaries(
+        st.sampled_from(["tweet_id", "type", "at", "count", "promoted", "note"]), cells, max_size=2
+    ),
+)
+csv_lines = st.one_of(records, records, records, st.just("blank"), st.just("ragged"))
+columns = st.permutations(["tweet_id", "type", "at", "count", "promoted", "note"])
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(csv_lines, max_size=8),
+    columns,
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    st.sampled_from(["\n", "\r\n"]),
+    st.booleans(),
+)
+def test_csv_judges_like_the_same_cells_elsewhere(read, lines, names, quoting, newline, marked):
+    """Quoted or not, in any order of columns, among blank and ragged lines, with a mark or not."""
+    text = io.StringIO()
+    writer = csv.writer(text, quoting=quoting, lineterminator=newline)
+    writer.writerow(names)
+    expected = {}
+    for at, line in enumerate(lines, start=2):
+        if line == "blank":
+            text.write(newline)
+        elif line == "ragged":
+            writer.writerow(["x"] * (len(names) + 2))
+            expected[at] = "malformed"
+        else:
+            writer.writerow([line.get(name, "") for name in names])
+            expected[at] = judge_value({name: value or None for name, value in line.items()})
+
+    intake = read("\ufeff" * marked + text.getvalue(), "csv")
+
+    seen = {line: tuple(row) for line, *row in intake.rows.rows()}
+    seen |= dict(intake.rejected.select("line", "reason").rows())
+    assert seen == expected
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
