@@ -46,7 +46,7 @@ class InsightsRequest:
 
 
 class _Grouping(msgspec.Struct):
-    group_by: list[str]
+    group_by: list[str] | None = None
 
 
 class _Body(msgspec.Struct):
@@ -150,11 +150,13 @@ def _parse_groupings(
 
 
 def _parse_group_by(
-    endpoint: Endpoint, name: str, *, values: Sequence[str]
+    endpoint: Endpoint, name: str, *, values: Sequence[str] | None
 ) -> tuple[Dimension, ...]:
     if name in RESERVED_NAMES:
         raise InvalidField(f"groupings: {name!r} is a name the answer itself uses")
     label = f"groupings.{name[:80]}.group_by"
+    if values is None:
+        raise InvalidField(f"{label}: field is required")
     if not values:
         raise InvalidField(f"{label}: must hold at least one value")
     served = tuple(Dimension) if endpoint.timed else (Dimension.TWEET, Dimension.TYPE)

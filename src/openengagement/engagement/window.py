@@ -56,7 +56,7 @@ def parse_window(
 def _historical(
     start_s: float | None, end_s: float | None, *, now_s: float, floor_s: int
 ) -> Window:
-    latest_s = max(ceil_hour(now_s) * HOUR_S, now_s + CLOCK_SKEW_S)
+    latest_s = ceil_hour(now_s + CLOCK_SKEW_S) * HOUR_S
     if end_s is not None and end_s > latest_s:
         raise InvalidField("end: lies in the future")
     until_s = now_s if end_s is None else end_s
@@ -64,7 +64,9 @@ def _historical(
         # Four weeks back: from the hour about to end when nothing was given (a captured answer
         # shows it), otherwise from the end that was.
         base_s = ceil_hour(now_s) * HOUR_S if end_s is None else end_s
-        start_s = max(base_s - WINDOW_MAX_S, floor_s)
+        start_s = base_s - WINDOW_MAX_S
+        if end_s is None:
+            start_s = max(start_s, floor_s)
     elif until_s - start_s > WINDOW_MAX_S:
         raise InvalidField("start: lies more than 4 weeks (28 days) before end")
     if start_s >= until_s:

@@ -243,9 +243,6 @@ def test_field_names_are_compared_exactly():
         ("groupings", {"all": [TWEET]}),
         ("groupings", {"all": None}),
         ("groupings", {"all": TWEET}),
-        ("groupings", {"all": {}}),
-        ("groupings", {"all": {"group-by": [TWEET]}}),
-        ("groupings", {"all": {"group_by": None}}),
         ("groupings", {"all": {"group_by": TWEET}}),
         ("groupings", {"all": {"group_by": {TWEET: 1}}}),
         ("groupings", {"all": {"group_by": [1]}}),
@@ -257,6 +254,13 @@ def test_a_field_of_another_shape_is_refused_under_its_name(name, value):
     for endpoint in Endpoint:
         (text,) = refused(MalformedBody, whole(**{name: value}), endpoint)
         assert text.startswith(name)
+
+
+@pytest.mark.parametrize("grouping", [{}, {"group-by": [TWEET]}, {"group_by": None}])
+def test_a_grouping_without_dimensions_is_a_missing_field(grouping):
+    for endpoint in Endpoint:
+        (text,) = refused(InvalidField, whole(groupings={"all": grouping}), endpoint)
+        assert text == "groupings.all.group_by: field is required"
 
 
 @pytest.mark.parametrize("name", ["start", "end"])
