@@ -223,7 +223,7 @@ def is_left_open(line):
     return twice or b"\\u" in line.lower() or re.search(rb"[0-9]{19}|[eE][+-]?[0-9]{3}", line)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(bodies, newlines, st.booleans())
 @example([b"null", b"{}"], b"\n", False)
 @example([b'{"tweet_id":"1"}', b""], b"\r\n", False)
@@ -240,7 +240,7 @@ def test_the_columns_judge_like_the_lines(read, body, newline, ends):
     }
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(bodies, newlines)
 def test_a_body_takes_what_its_lines_take_alone(read, body, newline):
     """Nothing is left open here: whatever a line means, it means it in any company."""
@@ -276,7 +276,7 @@ csv_lines = st.one_of(records, records, records, st.just("blank"), st.just("ragg
 columns = st.permutations(["tweet_id", "type", "at", "count", "promoted", "note"])
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(csv_lines, max_size=8),
     columns,
