@@ -19,7 +19,7 @@ from support.cli import EXECUTABLE, call_command, server_environment
 from support.server import HOST, free_port
 
 REAL_FILE = Path(__file__).resolve().parents[3] / "shared" / "data" / "higgs-activity_time.txt.gz"
-STARTS_IN_S = 30
+STARTS_IN_S = 30  # generous on a busy machine: it only ends a wait that would never end
 TYPE_OF = {"RT": "retweets", "RE": "replies", "MT": "other_engagements"}
 HOUR_S = 3600
 OWNERS = 8  # whose private numbers are compared, hour by hour
@@ -78,8 +78,7 @@ class Sandbox:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=server_environment(), start_new_session=True
             )
-        self.wait(began + 3 * STARTS_IN_S)
-        self.took_s = time.monotonic() - began
+        self.wait(began + 6 * STARTS_IN_S)
         self.shifts = {(int(at) - week.last_s) // HOUR_S for at in (began_s, time.time())}
         lines = (self.folder / "credentials.env").read_text().splitlines()
         self.demo = dict(line.split("=", 1) for line in lines)
