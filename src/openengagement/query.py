@@ -5,8 +5,8 @@ The work comes in two halves so that the server can place them: `prepare` is sma
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from openengagement.engagement.access import Decision, Policy, decide_access
@@ -20,8 +20,7 @@ from openengagement.stores.contract import CounterStore
 ReadProtected = Callable[[Sequence[int]], dict[int, bool]]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """A request that may be answered: nothing private was read to get here."""
 
     request: InsightsRequest

@@ -7,6 +7,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
 from urllib.parse import quote
 
+import msgspec
+
 from openengagement.auth.message import Message
 from openengagement.errors import BodyTooLarge, HeadersTooLarge, MalformedBody
 from openengagement.ingest.compression import decompress
@@ -36,8 +38,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """The head of a request."""
 
     method: str

@@ -5,7 +5,8 @@ rate window.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.auth.message import Message
@@ -25,8 +26,7 @@ from openengagement.registry.registry import App
 from openengagement.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """An app, and the user whose access token it showed, or None for an app alone.
 
     `nonce` is still to be remembered; None under a bearer token.

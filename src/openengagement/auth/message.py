@@ -1,10 +1,9 @@
 """An HTTP request as authentication sees it, whatever server it came through."""
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """A request as the client sent it: scheme and host are those the client saw.
 
     `path` and `query` are raw, still percent-encoded. `authorization` holds every Authorization

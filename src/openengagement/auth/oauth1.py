@@ -7,8 +7,9 @@ time an answer takes says nothing about which keys exist.
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from openengagement.auth.lookup import Consumer, CredentialLookup, UserToken
 from openengagement.auth.message import Message
@@ -44,8 +45,7 @@ _TIMESTAMP_LENGTH_MAX: Final = 12
 _NOBODYS_SECRET: Final = "no consumer or token has this secret"
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(msgspec.Struct, frozen=True):
     """A request whose signature was found good. `user` is None for an app alone (two legs)."""
 
     consumer: Consumer
@@ -53,8 +53,7 @@ class Signed:
     nonce: Nonce
 
 
-@dataclass(frozen=True, slots=True)
-class _Claim:
+class _Claim(msgspec.Struct, frozen=True):
     """What a request claims, before anything of it is verified."""
 
     fields: dict[str, str]

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+import msgspec
+
 from openengagement.engagement.types import (
     DAY_S,
     TYPE_NAMES,
@@ -62,8 +64,7 @@ _AGE_ARRAYS: Final[Mapping[int | None, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """What may be read: the Tweets in the order asked, cells that stay zero, and what to report."""
 
     tweet_ids: tuple[int, ...]

@@ -9,7 +9,6 @@ counts a grouping.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -31,8 +30,7 @@ Mask = npt.NDArray[np.bool_]
 _NO_WINDOW: Final[Mask] = np.ones((1, 1), dtype=np.bool_)
 
 
-@dataclass(frozen=True, slots=True)
-class Cube:
+class Cube(msgspec.Struct, frozen=True):
     """Counters of one answer: `counts[tweet, type, day, hour]`, and the keys of each axis.
 
     `inside[day, hour]` tells which hours lie inside the window. Where there is none (`/totals`)
@@ -81,7 +79,7 @@ def fold_grouping(group_by: tuple[Dimension, ...], cube: Cube) -> str:
         inside = np.any(inside, axis=omitted_times, keepdims=True)
     order = [*(_AXES.index(name) for name in group_by), *omitted]
     values = counts.transpose(order)
-    if not inside.all():
+    if inside.size > 1 and not inside.all():
         values = values[np.broadcast_to(inside, counts.shape).transpose(order)]
     template = _Template(cube.keys).render(group_by, inside)
     return template % tuple(values.ravel().tolist())

@@ -1,7 +1,6 @@
 """The body of a request, from untrusted bytes to a frozen request with every limit checked."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -28,8 +27,7 @@ _FOUR_ITEM_ORDERS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class InsightsRequest:
+class InsightsRequest(msgspec.Struct, frozen=True):
     """What is asked, checked: ids without repeats in the order asked, and the rule of each type."""
 
     endpoint: Endpoint

@@ -12,6 +12,7 @@ import polars as pl
 
 from openengagement.engagement.types import BY_NAME, EVENT_TYPES, OTHER_ENGAGEMENTS, TYPE_NAMES
 
+COUNTER_MAX: Final = 2**63 - 1
 # One row an event, checked: what `ingest.intake` produces and `fold_events` takes.
 EVENT_SCHEMA: Final = pl.Schema(
     [
@@ -52,15 +53,26 @@ def fold_events(events: pl.DataFrame) -> pl.DataFrame:
 def sum_deltas(deltas: pl.LazyFrame, keys: Sequence[str] = ("tweet_id", "hour")) -> pl.DataFrame:
     """Add up deltas of the same `keys`, and leave out rows that change nothing.
 
-    Sorted by the keys, so that a store with a tree touches each page once.
-
-    Raises:
-        polars.exceptions.InvalidOperationError: a sum needs more than 63 bits.
+    Sorted by the keys, so that a store with a tree touches each page once. Every sum must fit 63
+    bits: `fits` tells for deltas of unknown origin.
     """
-    summed = (
-        deltas.group_by(keys)
-        .agg(pl.all().cast(pl.Int128).sum())
-        .with_columns(pl.exclude(keys).cast(pl.Int64))
-    )
+    summed = deltas.group_by(keys).agg(pl.all().sum())
     changes = pl.any_horizontal(pl.exclude(keys) != 0)
     return summed.filter(changes).sort(keys).collect()
+
+
+def fits(deltas: Sequence[pl.DataFrame]) -> bool:
+    """Whether no sum over these deltas can need more than 63 bits, whichever rows meet."""
+    rows = sum(frame.height for frame in deltas)
+    peak = max((_peak(frame) for frame in deltas), default=0)
+    return peak * rows <= COUNTER_MAX
+
+
+def _peak(deltas: pl.DataFrame) -> int:
+    """The largest count in either direction."""
+    counts = deltas.select(pl.exclude("tweet_id", "hour"))
+    if counts.is_empty():
+        return 0
+    highest: tuple[int, ...] = counts.max().row(0)
+    lowest: tuple[int, ...] = counts.min().row(0)
+    return max(*highest, *(-low for low in lowest), 0)

@@ -49,8 +49,8 @@ class Chunk:
 
     def key(self) -> bytes:
         """What it is known by once it was counted: its place and its content."""
-        digest = hashlib.blake2b(self.body, digest_size=16)
-        return b"file:" + digest.digest() + self.lines_before.to_bytes(8, "big")
+        digest = hashlib.sha256(self.body).digest()
+        return b"file:" + digest + self.lines_before.to_bytes(8, "big")
 
 
 def read_chunks(path: Path) -> Iterator[Chunk]:

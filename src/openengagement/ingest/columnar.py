@@ -5,6 +5,7 @@ abort takes the whole process with it. So a child decodes, within a limit of mem
 with a clean Arrow stream of text; when it dies the file is refused, and the next gets a new child.
 """
 
+import atexit
 import io
 import resource
 import subprocess
@@ -92,8 +93,9 @@ class ColumnarReader:
         self._child = None
 
 
-# One child a process; it ends with the process, whose end closes its input.
+# One child a process, and it ends with it.
 COLUMNAR: Final = ColumnarReader()
+atexit.register(COLUMNAR.close)
 
 
 def _write(pipe: IO[bytes], part: bytes) -> None:

@@ -14,6 +14,7 @@ import polars as pl
 from openengagement.errors import MalformedBody
 
 _BOM = b"\xef\xbb\xbf"
+_LONE_RETURN = "\N{SYMBOL FOR CARRIAGE RETURN}"
 _CELL_MAX = 2**30
 
 
@@ -42,6 +43,8 @@ def _read_header(body: bytes, fields: Sequence[str]) -> list[str]:
         raise MalformedBody("body: is empty; CSV begins with a line that names its columns")
     try:
         header = next(csv.reader([body.partition(b"\n")[0].decode()]), [])
+        if not any(name.strip() for name in header):
+            raise MalformedBody("body: the first line is blank; it must name the columns")
     except (csv.Error, UnicodeDecodeError):
         raise MalformedBody("body: the line that names the columns cannot be read") from None
     if twice := [name for name in fields if header.count(name) > 1]:
@@ -81,7 +84,10 @@ def _parse_rows(
 def _records(body: bytes) -> Iterator[tuple[int, list[str]]]:
     """Each record after the header that is not a blank line, with the line it begins on."""
     csv.field_size_limit(_CELL_MAX)
-    reader = csv.reader(io.StringIO(body.decode(errors="surrogateescape"), newline=""))
+    text = body.decode(errors="surrogateescape").replace("\r\n", "\n")
+    # A carriage return by itself ends no line; the reader would have it that it does.
+    text = text.replace("\r", _LONE_RETURN)
+    reader = csv.reader(io.StringIO(text, newline=""))
     next(reader, None)
     line = reader.line_num + 1
     try:

@@ -81,7 +81,7 @@ def make_batch(intake: Intake, outcome: Outcome, *, body: bytes, key: bytes | No
     return Batch(
         deltas=fold_events(intake.rows),
         key=key,
-        digest=hashlib.blake2b(body, digest_size=16).digest(),
+        digest=hashlib.sha256(body).digest(),
         outcome=msgspec.json.encode(outcome),
     )
 

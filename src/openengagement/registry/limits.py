@@ -11,9 +11,10 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 MINUTE_S: Final = 60
 _SCHEMA: Final = """
@@ -38,16 +39,14 @@ DELETE FROM nonces WHERE (timestamp, digest) IN (
 _SLICE: Final = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Nonce:
+class Nonce(msgspec.Struct, frozen=True):
     """A nonce to remember: the request's timestamp and a digest of (consumer, token, nonce)."""
 
     timestamp: int
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class RateWindow:
+class RateWindow(msgspec.Struct, frozen=True):
     """One rate limit as it stands after a request. `reset_s` is Unix seconds."""
 
     limit: int

@@ -25,7 +25,7 @@ import numpy.typing as npt
 import polars as pl
 
 from openengagement.clock import Clock
-from openengagement.engagement.rollup import sum_deltas
+from openengagement.engagement.rollup import fits, sum_deltas
 from openengagement.engagement.types import DAY_S, TYPE_NAMES, Tweet
 from openengagement.stores.contract import Applied, Batch, KeyConflict
 
@@ -90,6 +90,8 @@ class SqliteStore:
                 answers.append(answer)
                 if isinstance(answer, Applied) and not answer.duplicate:
                     fresh.append(batch.deltas)
+            if not fits(fresh):
+                raise OverflowError("the deltas of this commit may add up to more than 63 bits")
             if len(fresh) > 1:
                 frames = [frame.lazy() for frame in fresh]
                 fresh = [sum_deltas(pl.concat(frames, how="diagonal").fill_null(0))]

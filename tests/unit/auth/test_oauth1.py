@@ -1,9 +1,9 @@
 """Verifying a signed request against made-up credentials; requests are signed by oauthlib."""
 
 import time
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from oauthlib.oauth1 import SIGNATURE_TYPE_BODY, SIGNATURE_TYPE_QUERY, Client
 
 from openengagement.auth import oauth1
