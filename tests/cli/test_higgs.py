@@ -6,7 +6,7 @@ import os
 import random
 import subprocess
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,34 +34,24 @@ class Week:
 
     def __init__(self):
         self.totals = Counter()  # (Tweet, type)
-        self.hours = Counter()  # (Tweet, type, hour since 1970)
+        self.hours = defaultdict(lambda: defaultdict(Counter))  # Tweet -> type -> hour since 1970
         self.last_s = 0
         with gzip.open(REAL_FILE, "rt", newline="") as file:
             for _, target, at, kind in csv.reader(file, delimiter=" "):
-                key = (target, TYPE_OF[kind])
-                self.totals[key] += 1
-                self.hours[(*key, int(at) // HOUR_S)] += 1
+                name = TYPE_OF[kind]
+                self.totals[target, name] += 1
+                self.hours[target][name][int(at) // HOUR_S] += 1
                 self.last_s = max(self.last_s, int(at))
-        self.tweet_ids = list(dict.fromkeys(tweet_id for tweet_id, _ in self.totals))
+        self.tweet_ids = list(self.hours)
 
     def engagements(self, tweet_id):
         return sum(self.totals[tweet_id, name] for name in TYPE_OF.values())
 
     def engagements_by_hour(self, tweet_id):
-        found = Counter()
-        for (target, _, hour), count in self.hours.items():
-            if target == tweet_id:
-                found[hour] += count
-        return found
+        return sum(self.hours[tweet_id].values(), Counter())
 
     def by_hour(self, tweet_id, name):
-        return Counter(
-            {
-                hour: count
-                for (target, kind, hour), count in self.hours.items()
-                if (target, kind) == (tweet_id, name)
-            }
-        )
+        return self.hours[tweet_id].get(name, Counter())
 
 
 class Sandbox:
@@ -234,10 +224,11 @@ def expected_hours(week, tweet_id, shift):
 
 def test_the_last_28_hours(sandbox, week):
     """The busiest Tweet of the file's last day, by its own author."""
+    day_began = week.last_s // HOUR_S - 24
     last = Counter()
-    for (tweet_id, _, hour), count in week.hours.items():
-        if hour > week.last_s // HOUR_S - 24:
-            last[tweet_id] += count
+    for tweet_id in week.tweet_ids:
+        counts = week.engagements_by_hour(tweet_id)
+        last[tweet_id] = sum(count for hour, count in counts.items() if hour > day_began)
     tweet_id = last.most_common(1)[0][0]
     answer = sandbox.ask(
         "28hr",
