@@ -40,7 +40,7 @@ $(STAMP): requirements.lock pyproject.toml
 	fi
 	@echo "Installing the locked packages into .venv; the first time takes about a minute ..."
 	@quietly() { "$$@" >.venv/install.log 2>&1 || { tail -n 40 .venv/install.log >&2; exit 1; }; }; \
-	quietly $(PIP) install --no-compile --require-hashes --no-deps -r requirements.lock; \
+	quietly $(PIP) install --require-hashes --no-deps -r requirements.lock; \
 	quietly $(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 

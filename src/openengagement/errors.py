@@ -10,6 +10,7 @@ The tree (status, stable name sent as ``x-error-code``)::
     │   ├── UnsupportedGroupBys       unsupported_group_bys
     │   ├── TweetsUnavailable         tweets_unavailable
     │   ├── TweetsTooOld              tweets_too_old
+    │   ├── BatchRefused              batch_refused
     │   ├── GzipRequired         406  gzip_required
     │   ├── BodyTooLarge         413  body_too_large
     │   ├── UnsupportedBody      415  unsupported_body
@@ -48,6 +49,8 @@ from typing import ClassVar
 
 class ApiError(Exception):
     """A refusal: its HTTP status, stable name, wire texts, ID arrays and extra headers."""
+
+    details: Mapping[str, object] = {}  # more of the body, where a refusal hands something back
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
@@ -123,6 +126,16 @@ class TweetsTooOld(RequestError):
     """All that was asked for is older than its type allows."""
 
     code = "tweets_too_old"
+
+
+class BatchRefused(RequestError):
+    """An atomic batch with bad lines: nothing of it counted, and its lines are handed back."""
+
+    code = "batch_refused"
+
+    def __init__(self, rejected: int, *, details: Mapping[str, object]) -> None:
+        super().__init__(f"{rejected} line(s) are not acceptable; nothing was counted")
+        self.details = details
 
 
 class GzipRequired(RequestError):
@@ -341,7 +354,9 @@ class Unavailable(ApiError):
         super().__init__(text, headers={"retry-after": str(retry_after_s)})
 
 
-# Contract 3.4, "order of checks": of two faults in one request the earlier one is reported.
+# Contract 3.4, "order of checks": of two faults in one request the earlier one is reported. What is
+# wrong with fields (InvalidField and the two after it) shares a rank: there the order of the fields
+# decides, tweet_ids, engagement_types, groupings, start, end.
 PRECEDENCE: tuple[type[ApiError], ...] = (
     HeadersTooLarge,
     NotFound,

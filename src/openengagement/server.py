@@ -106,7 +106,10 @@ def build_api(data: Path, settings: Settings, *, clock: Clock) -> Api:
 
     return Api(
         build_routes(
-            insights, OAuthCalls(bearers, settings=settings, pool=pool), platform=platform
+            insights,
+            OAuthCalls(bearers, settings=settings, pool=pool),
+            platform=platform,
+            is_healthy=lambda: writer.alive,
         ),
         settings=settings,
         pool=pool,

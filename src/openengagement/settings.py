@@ -40,7 +40,7 @@ def _choice(default: str, text: str, *choices: str) -> Any:  # noqa: ANN401 - a 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Every setting with its default. Section numbers refer to the wire contract."""
+    """Every setting with its default."""
 
     # The data API
     rate_limit_per_minute: int = _number(

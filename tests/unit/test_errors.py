@@ -179,7 +179,14 @@ WIRE_ORDER = [
     {"ForbiddenMetrics", "TweetsTooOld"},
 ]
 # What the data API does not refuse with: other surfaces, and what is nobody's fault.
-ELSEWHERE = {"KeyReused", "PlatformKeyNotFound", "UnverifiedClient", "InternalError", "Unavailable"}
+ELSEWHERE = {
+    "BatchRefused",
+    "KeyReused",
+    "PlatformKeyNotFound",
+    "UnverifiedClient",
+    "InternalError",
+    "Unavailable",
+}
 
 
 def test_the_order_is_that_of_the_contract():

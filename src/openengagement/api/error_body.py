@@ -62,7 +62,11 @@ def render_error(error: ApiError, family: Family, *, method: str, path: str) -> 
     if family is Family.OAUTH:
         return _render_oauth(error, headers)
     texts = error.texts or ("Sorry, that page does not exist",)
-    body = {"errors": list(texts), **{name: list(ids) for name, ids in error.arrays.items()}}
+    body = {
+        "errors": list(texts),
+        **{name: list(ids) for name, ids in error.arrays.items()},
+        **error.details,
+    }
     return Reply(error.status, msgspec.json.encode(body), headers)
 
 

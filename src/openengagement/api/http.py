@@ -67,7 +67,6 @@ class Request(msgspec.Struct, frozen=True):
             ),
             content_type=self.header(b"content-type"),
             body=body,
-            secure=self.secure,
         )
 
 

@@ -19,7 +19,7 @@ from openengagement.auth.signature import MalformedParameters, parse_form
 from openengagement.engagement.types import parse_id
 from openengagement.errors import InvalidField, NotFound, Unavailable
 from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS, Kind
-from openengagement.ingest.upload import BatchRefused, Upload, Uploads
+from openengagement.ingest.upload import Upload, Uploads
 
 KEY_LENGTH_MAX: Final = 255
 
@@ -89,11 +89,6 @@ class Platform:
             )
             loop = asyncio.get_running_loop()
             outcome = await loop.run_in_executor(self._pool, self._uploads.take, upload)
-        except BatchRefused as refused:
-            # Refused, but with the lines handed back like those of any other batch.
-            body = {"errors": [str(refused)], **msgspec.to_builtins(refused.outcome)}
-            headers = {"content-type": JSON, "x-error-code": "batch_refused"}
-            return Reply(400, msgspec.json.encode(body), headers)
         finally:
             self._in_flight -= 1
         return Reply(200, msgspec.json.encode(outcome), {"content-type": JSON})

@@ -2,8 +2,8 @@
 
 Deliberate quirks of the frozen wire (contract section in parentheses):
 
-* Every answer to a client that accepts gzip is gzip, errors and empty bodies too; clients unpack
-  before they look at the status (1.4). The 406 alone goes out plain.
+* Every answer with a body to a client that accepts gzip is gzip, errors and empty ones too; clients
+  unpack before they look at the status (1.4). A client that gets the 406 does not accept it.
 * A wrong path on the data API is a 404 without a body, a wrong method a 405 in plain text (3.4).
 * Six rate-limit headers on every data API answer, whoever asks and however it ends (3.5).
 * The OAuth calls refuse in objects with numeric codes, the data API in strings (3.4, 4.8).
@@ -20,7 +20,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final
 
-from openengagement.api.error_body import Family, render_error
+from openengagement.api.error_body import JSON, Family, render_error
 from openengagement.api.http import (
     ReadBody,
     Receive,
@@ -44,6 +44,7 @@ from openengagement.errors import (
     MethodNotAllowed,
     NotFound,
     SslRequired,
+    Unavailable,
 )
 from openengagement.settings import Settings
 from openengagement.telemetry import log_failure
@@ -85,7 +86,13 @@ class Routes:
         raise NotFound
 
 
-def build_routes(insights: Insights, oauth: OAuthCalls, *, platform: Platform) -> Routes:
+def build_routes(
+    insights: Insights,
+    oauth: OAuthCalls,
+    *,
+    platform: Platform,
+    is_healthy: Callable[[], bool],
+) -> Routes:
     """The table."""
     return Routes(
         table={
@@ -97,14 +104,19 @@ def build_routes(insights: Insights, oauth: OAuthCalls, *, platform: Platform) -
             ("POST", "/platform/v1/events"): platform.events,
             ("POST", "/platform/v1/tweets"): platform.tweets,
             ("POST", "/platform/v1/accounts"): platform.accounts,
-            ("GET", "/health"): _health,
+            ("GET", "/health"): _health(is_healthy),
         },
         delete_tweet=platform.delete_tweet,
     )
 
 
-async def _health(_request: Request, _read_body: ReadBody) -> Reply:
-    return Reply(200, b'{"status":"ok"}', {"content-type": "application/json"})
+def _health(is_healthy: Callable[[], bool]) -> Handler:
+    async def answer(_request: Request, _read_body: ReadBody) -> Reply:
+        if not is_healthy():
+            raise Unavailable("batches are no longer applied; restart the server")
+        return Reply(200, b'{"status":"ok"}', {"content-type": JSON})
+
+    return answer
 
 
 class Api:

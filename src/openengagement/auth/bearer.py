@@ -3,7 +3,7 @@
 from collections import Counter
 
 from openengagement.auth.authenticate import Authenticator
-from openengagement.auth.credentials import Keyring, hash_token, issue_bearer, revoke_bearer
+from openengagement.auth.credentials import Keyring, issue_bearer, revoke_bearer
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.auth.message import Message
 from openengagement.auth.signature import MalformedParameters, parse_form
@@ -56,8 +56,7 @@ class BearerTokens:
         holder = self._lookup.bearer(token)
         if holder is None or holder.id != app.id:
             raise UnverifiedClient
-        if holder.bearer_hash == hash_token(token):
-            revoke_bearer(self._registry, holder)
+        revoke_bearer(self._registry, holder)
         return token
 
 

@@ -142,9 +142,14 @@ def issue_bearer(registry: Registry, keyring: Keyring, *, app: App) -> str:
     for token in derived:
         if app.bearer_hash is not None and hmac.compare_digest(hash_token(token), app.bearer_hash):
             return token
-    # When another process was quicker it stored the very same token: it is derived, not drawn.
-    registry.set_bearer(app, generation=app.bearer_generation, bearer_hash=hash_token(derived[0]))
-    return derived[0]
+    # A process that is quicker stores the very same token: it is derived, not drawn.
+    fresh = hash_token(derived[0])
+    if registry.set_bearer(app, generation=app.bearer_generation, bearer_hash=fresh):
+        return derived[0]
+    newer = registry.read_app(app.id)
+    if newer is None:
+        raise LookupError(app.id)
+    return issue_bearer(registry, keyring, app=newer)
 
 
 def revoke_bearer(registry: Registry, app: App) -> None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from openengagement.auth.credentials import Keyring, hash_token
 from openengagement.registry.cache import Entries, VersionedCache
 from openengagement.registry.registry import AccessToken, App, Registry
 
 Found = TypeVar("Found")
+MISSES_MAX: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,12 @@ class CredentialLookup:
 
 
 def _find(entries: Entries, key: Hashable, *, load: Callable[[], Found | None]) -> Found | None:
-    found: Found | None = entries.get(key)
-    if found is None:
-        found = load()
-        if found is not None:  # strangers' guesses do not fill the cache
-            entries[key] = found
+    if key in entries:
+        known: Found | None = entries[key]
+        return known
+    found = load()
+    # Some guesses of strangers are remembered as well, so that repeating one is cheap; not so many
+    # that they crowd out what is real.
+    if found is not None or len(entries) < MISSES_MAX:
+        entries[key] = found
     return found

@@ -7,7 +7,7 @@ class Message(msgspec.Struct, frozen=True):
     """A request as the client sent it: scheme and host are those the client saw.
 
     `path` and `query` are raw, still percent-encoded. `authorization` holds every Authorization
-    header there was. `secure` is true under TLS, and for a client on this machine.
+    header there was.
     """
 
     method: str
@@ -18,7 +18,6 @@ class Message(msgspec.Struct, frozen=True):
     authorization: tuple[str, ...]
     content_type: str
     body: bytes
-    secure: bool
 
     @property
     def is_form(self) -> bool:

@@ -31,6 +31,10 @@ class Role(StrEnum):
     manager = "manager"
 
 
+PerMinute = Annotated[
+    int | None,
+    typer.Option("--per-minute", min=1, max=10_000_000, help="Requests a minute it may make."),
+]
 AppId = Annotated[int, typer.Argument(metavar="APP_ID", min=1, max=ID_MAX)]
 
 
@@ -56,7 +60,8 @@ def add_account(
             new = Account(chosen, screen_name, protected, role.value)
             parts.registry.add_account(new, now_s=now_s())
         except NameTaken:
-            fail(f"the screen name {screen_name} or the id {chosen} is already registered")
+            also = f" or the id {account_id}" if account_id else ""
+            fail(f"the screen name {screen_name}{also} is already registered")
     fields = {
         "id": str(chosen),
         "screen_name": screen_name,
@@ -99,22 +104,18 @@ def add_app(
 
 @app.command("enable")
 def enable_app(
-    context: typer.Context,
-    app_id: AppId,
-    per_minute: Annotated[
-        int | None,
-        typer.Option("--per-minute", min=1, max=10_000_000, help="Requests a minute it may make."),
-    ] = None,
-    json: Json = False,
+    context: typer.Context, app_id: AppId, per_minute: PerMinute = None, json: Json = False
 ) -> None:
     """Let an App ID use the Engagement API, at once, on every worker."""
     _set_enabled(context, app_id, enabled=True, per_minute=per_minute, as_json=json)
 
 
 @app.command("disable")
-def disable_app(context: typer.Context, app_id: AppId, json: Json = False) -> None:
+def disable_app(
+    context: typer.Context, app_id: AppId, per_minute: PerMinute = None, json: Json = False
+) -> None:
     """Stop an App ID from using the Engagement API, at once, on every worker."""
-    _set_enabled(context, app_id, enabled=False, per_minute=None, as_json=json)
+    _set_enabled(context, app_id, enabled=False, per_minute=per_minute, as_json=json)
 
 
 def _set_enabled(

@@ -18,6 +18,7 @@ from openengagement.server import Parts, open_parts
 from openengagement.settings import Settings, SettingsError, load_settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+_SHOWN: dict[Any, str] = {True: "yes", False: "no", None: "default"}
 CLOCK: Clock = SystemClock()
 
 
@@ -72,6 +73,6 @@ def show(fields: Mapping[str, Any], *, as_json: bool, notes: tuple[str, ...] = (
         return
     width = max(map(len, fields))
     for name, value in fields.items():
-        typer.echo(f"{name.ljust(width)}  {value}")
+        typer.echo(f"{name.ljust(width)}  {_SHOWN.get(value, value)}")
     for note in notes:
         typer.secho(note, dim=True, err=True)

@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--tls-cert", type=Path)
     parser.add_argument("--tls-key", type=Path)
     parser.add_argument("--announce", type=Path, help="a text to print once the port answers")
+    parser.add_argument("--since", type=float, help="when, on the monotonic clock, it all began")
     options = parser.parse_args()
     server = Granian(
         "openengagement.server:create_app",
@@ -41,18 +42,21 @@ def main() -> None:
         respawn_failed_workers=True,
     )
     if options.announce is not None:
-        arguments = ((options.host, options.port), options.announce)
+        arguments = ((options.host, options.port), options)
         server.on_startup(threading.Thread(target=_announce, args=arguments, daemon=True).start)
     server.serve()
 
 
-def _announce(address: tuple[str, int], text: Path) -> None:
+def _announce(address: tuple[str, int], options: argparse.Namespace) -> None:
     while True:
         with socket.socket() as probe:
             if probe.connect_ex(address) == 0:
                 break
         time.sleep(POLL_S)
-    print(text.read_text(), flush=True)
+    print(options.announce.read_text(), flush=True)
+    if options.since is not None:
+        seconds = time.monotonic() - options.since
+        print(f"Ready after {seconds:.1f} s. Stop with Ctrl-C.", flush=True)
 
 
 if __name__ == "__main__":

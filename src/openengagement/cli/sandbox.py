@@ -1,5 +1,7 @@
 """`openengagement sandbox`: a server with a week of engagement and keys that work at once."""
 
+import dataclasses
+import fcntl
 import os
 import shlex
 import sys
@@ -9,9 +11,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Final
 
+import msgspec
 import typer
 
-from openengagement.cli.common import CLOCK, fail, read_settings
+from openengagement.cli.common import CLOCK, Json, fail, read_settings
 from openengagement.cli.serve import DEFAULT_PORT, Port, refuse_taken, run_server
 from openengagement.sandbox.seed import Demo, build_sandbox
 
@@ -34,13 +37,15 @@ def sandbox(
         bool,
         typer.Option(help="Add simulated impressions, clicks, likes and views to the real week."),
     ] = True,
+    json: Json = False,
 ) -> None:
     """Serve a sandbox: a week of engagement, demo keys, and commands to paste."""
     if higgs is None and not simulated:
         fail("--no-simulated needs --higgs FILE; without a file everything is simulated")
     refuse_taken(HOST, port)
     folder: Path = context.obj / "sandbox"
-    started = time.monotonic()
+    since = time.monotonic()
+    _claim(folder)
     typer.echo("Building a week of engagement that ends now ...", err=True)
     # In a process of its own, so that the server does not keep the memory the building took.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as builder:
@@ -52,10 +57,33 @@ def sandbox(
         except (OSError, ValueError) as error:
             fail(str(error))
     environment = _write_private(folder / "credentials.env", _environment(demo, port))
-    text = _describe(demo, port, environment=environment, higgs=higgs)
-    ready = f"Ready after {time.monotonic() - started:.1f} s. Stop with Ctrl-C."
-    announcement = _write_private(folder / "announcement.txt", f"{text}\n{ready}")
-    run_server(folder, (HOST, port), announce=announcement)
+    text = (
+        _as_json(demo, port)
+        if json
+        else _describe(demo, port, environment=environment, higgs=higgs)
+    )
+    announcement = _write_private(folder / "announcement.txt", text)
+    run_server(folder, (HOST, port), announce=(announcement, None if json else since))
+
+
+def _claim(folder: Path) -> None:
+    """Keep the folder for this sandbox: it is built anew at each start, under nobody's feet.
+
+    The lock stays with the process when it becomes the server, and goes when that ends.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(folder / "sandbox.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fail(f"a sandbox is running on {folder}; stop it, or give another folder with --data")
+    os.set_inheritable(descriptor, True)
+
+
+def _as_json(demo: Demo, port: int) -> str:
+    fields = {"url": f"http://{HOST}:{port}", **dataclasses.asdict(demo)}
+    ids = {"app_id": str(demo.app_id), "tweet_ids": [str(each) for each in demo.tweet_ids]}
+    return msgspec.json.encode(fields | ids | {"other_tweet_id": str(demo.other_tweet_id)}).decode()
 
 
 def _write_private(path: Path, text: str) -> Path:

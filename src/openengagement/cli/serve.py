@@ -8,7 +8,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from openengagement.cli.common import fail, opened
+from openengagement.cli.common import Json, fail, opened, show
 from openengagement.settings import DATA_VARIABLE
 
 DEFAULT_PORT: Final = 8080
@@ -26,6 +26,7 @@ def serve(
     tls_key: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Its private key, PEM.")
     ] = None,
+    json: Json = False,
 ) -> None:
     """Serve the API until it is told to stop."""
     if (tls_cert is None) != (tls_key is None):
@@ -34,7 +35,11 @@ def serve(
     with opened(context):
         pass  # made and migrated once, before workers start side by side
     scheme = "https" if tls_cert else "http"
-    typer.echo(f"openengagement serves {context.obj} on {scheme}://{host}:{port}", err=True)
+    url = f"{scheme}://{host}:{port}"
+    if json:
+        show({"url": url, "workers": workers, "data": str(context.obj)}, as_json=True)
+    else:
+        typer.echo(f"openengagement begins to serve {context.obj} on {url}", err=True)
     tls = (tls_cert.resolve(), tls_key.resolve()) if tls_cert and tls_key else None
     run_server(context.obj, (host, port), workers=workers, tls=tls)
 
@@ -62,9 +67,12 @@ def run_server(
     *,
     workers: int = 1,
     tls: tuple[Path, Path] | None = None,
-    announce: Path | None = None,
+    announce: tuple[Path | None, float | None] = (None, None),
 ) -> NoReturn:
-    """Become the server (`cli.launch`) on (host, port): same process, fresh memory."""
+    """Become the server (`cli.launch`) on (host, port): same process, fresh memory.
+
+    `announce` is a text to print once it answers, and when, on the monotonic clock, it all began.
+    """
     os.environ[DATA_VARIABLE] = str(data.resolve())
     options = {
         "--host": address[0],
@@ -72,7 +80,8 @@ def run_server(
         "--workers": workers,
         "--tls-cert": tls and tls[0],
         "--tls-key": tls and tls[1],
-        "--announce": announce,
+        "--announce": announce[0],
+        "--since": announce[1],
     }
     given = [str(part) for pair in options.items() if pair[1] is not None for part in pair]
     sys.stdout.flush()

@@ -6,7 +6,7 @@ from typing import Final
 
 import zstandard
 
-from openengagement.errors import BodyTooLarge, RequestError, UnsupportedBody
+from openengagement.errors import BodyTooLarge, MalformedBody, UnsupportedBody
 
 _GZIP_WBITS: Final = 31
 _ZSTD_WINDOW_MAX: Final = 2**27
@@ -51,7 +51,7 @@ def decompress(body: bytes, encoding: str, *, limit: int) -> bytes:
     Raises:
         UnsupportedBody: another encoding.
         BodyTooLarge: it would grow past `limit` bytes.
-        RequestError: it is not what the encoding says, or is cut short.
+        MalformedBody: it is not what the encoding says, or is cut short.
     """
     encoding = encoding.strip().lower().removeprefix("x-")
     if encoding in {"", "identity"}:
@@ -66,8 +66,8 @@ def decompress(body: bytes, encoding: str, *, limit: int) -> bytes:
         try:
             rest = rest[_decode_member(_MEMBERS[encoding](), rest, decoded=decoded, limit=limit) :]
         except (zlib.error, zstandard.ZstdError):
-            raise RequestError(f"body: is not the {encoding} that Content-Encoding says") from None
-    raise RequestError(f"body: is made of more than {_MEMBERS_MAX} {encoding} members")
+            raise MalformedBody(f"body: is not the {encoding} that Content-Encoding says") from None
+    raise MalformedBody(f"body: is made of more than {_MEMBERS_MAX} {encoding} members")
 
 
 def _decode_member(
@@ -78,7 +78,7 @@ def _decode_member(
     while not member.inflate.eof:
         piece = body[at : at + member.piece]
         if not piece:
-            raise RequestError("body: its compressed data is cut short")
+            raise MalformedBody("body: its compressed data is cut short")
         decoded += member.decode(bytes(piece), limit - len(decoded))
         if len(decoded) > limit:
             raise BodyTooLarge(f"body: is larger than {limit} bytes once decompressed")

@@ -76,12 +76,15 @@ def describe(intake: Intake, *, listed_max: int) -> Outcome:
     )
 
 
-def make_batch(intake: Intake, outcome: Outcome, *, body: bytes, key: bytes | None) -> Batch:
+def make_batch(
+    intake: Intake, outcome: Outcome, *, body: bytes, key: bytes | None, expires: bool = True
+) -> Batch:
     """The deltas of an event batch, ready for a store. `body` tells a repeat from another batch."""
     return Batch(
         deltas=fold_events(intake.rows),
         key=key,
         digest=hashlib.sha256(body).digest(),
+        expires=expires,
         outcome=msgspec.json.encode(outcome),
     )
 

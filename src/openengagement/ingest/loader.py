@@ -111,7 +111,7 @@ class Loader:
             intake.rows, intake.rejected.filter(pl.col("reason") == DropReason.IN_FUTURE)
         )
         outcome = describe(early, listed_max=early.rejected.height)
-        batch = make_batch(intake, outcome, body=chunk.body, key=chunk.key())
+        batch = make_batch(intake, outcome, body=chunk.body, key=chunk.key(), expires=False)
         return _Taken(chunk, intake, self._writer.submit(batch))
 
 

@@ -15,10 +15,13 @@ class Registrar:
         self._registry = registry
         self._store = store
 
-    def register_accounts(self, intake: Intake, *, now_s: float) -> Intake:
-        """Upsert accounts; rows whose screen name is another account's come back refused."""
+    def register_accounts(self, intake: Intake, *, now_s: float, atomic: bool = False) -> Intake:
+        """Upsert accounts; rows whose screen name is another account's come back refused.
+
+        With `atomic` nothing is registered when one is.
+        """
         rows = intake.rows.select("id", "screen_name", "protected").rows()
-        taken = self._registry.apply_accounts(rows, now_s=int(now_s))
+        taken = self._registry.apply_accounts(rows, now_s=int(now_s), atomic=atomic)
         if not taken:
             return intake
         owners = pl.Series("owner", [str(owner) for owner in taken.values()])

@@ -24,7 +24,7 @@ _BARE_COLUMN: Final = "(nothing)"
 
 
 class DropReason(StrEnum):
-    """Why a line was refused. A closed set: it labels metrics and is part of the answer."""
+    """Why a line was refused. A closed set: it is part of the answer."""
 
     MALFORMED = "malformed"
     MISSING_FIELD = "missing_field"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from openengagement.errors import BatchRefused
 from openengagement.ingest.compression import decompress
 from openengagement.ingest.formats import detect_format
 from openengagement.ingest.intake import (
@@ -31,14 +32,6 @@ class Upload:
     content_type: str
     key: bytes | None
     atomic: bool
-
-
-class BatchRefused(Exception):
-    """An atomic batch with bad lines: nothing of it counted, and its lines are handed back."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(f"{outcome.rejected} line(s) are not acceptable; nothing was counted")
-        self.outcome = outcome
 
 
 class Uploads:
@@ -74,10 +67,13 @@ class Uploads:
             lines_max=settings.batch_max_lines,
             latest_s=self._now_s() + settings.event_future_max_s,
         )
-        if upload.atomic and intake.rejected.height:
-            raise BatchRefused(self._describe(Intake(intake.rows.clear(), intake.rejected)))
+        self._refuse_partial(upload, intake)
         if upload.kind is ACCOUNTS:
-            return self._describe(self._registrar.register_accounts(intake, now_s=self._now_s()))
+            intake = self._registrar.register_accounts(
+                intake, now_s=self._now_s(), atomic=upload.atomic
+            )
+            self._refuse_partial(upload, intake)
+            return self._describe(intake)
         if upload.kind is TWEETS:
             unknown = self._registrar.register_tweets(intake)
             return msgspec.structs.replace(self._describe(intake), unknown_authors=unknown)
@@ -85,6 +81,11 @@ class Uploads:
         batch = make_batch(intake, outcome, body=body, key=upload.key)
         applied = self._writer.submit(batch).result()
         return repeat_of(applied.outcome) if applied.duplicate else outcome
+
+    def _refuse_partial(self, upload: Upload, intake: Intake) -> None:
+        if upload.atomic and intake.rejected.height:
+            outcome = self._describe(Intake(intake.rows.clear(), intake.rejected))
+            raise BatchRefused(outcome.rejected, details=msgspec.to_builtins(outcome))
 
     def _describe(self, intake: Intake) -> Outcome:
         return describe(intake, listed_max=self._settings.rejections_listed_max)

@@ -115,16 +115,19 @@ class Registry:
             raise NameTaken(account.screen_name) from None
 
     def apply_accounts(
-        self, rows: Sequence[tuple[int, str, bool]], *, now_s: int
+        self, rows: Sequence[tuple[int, str, bool]], *, now_s: int, atomic: bool = False
     ) -> dict[int, int]:
         """Register or replace accounts: (id, screen name, protected), in order.
 
         A row whose screen name belongs to another account, in the registry or earlier among these
         rows, is left out. Returns those: index of the row -> id of the account that has the name.
+        With `atomic` one such row leaves out all.
         """
         with self._engine.begin() as db:
             names = _current_names(db, rows)
             taken = _find_taken(rows, names)
+            if taken and atomic:
+                return taken
             good = {row[0]: row for at, row in enumerate(rows) if at not in taken}
             known = [
                 _account_row(row[0], row[1], protected=row[2])

@@ -1,7 +1,5 @@
 """What the sandbox serves: accounts, their Tweets and the events on them, in columns."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import polars as pl

@@ -6,8 +6,6 @@ a line, `actor target unix_seconds kind`, separated by single spaces, where kind
 mentioned, so every target account stands for one Tweet of its own.
 """
 
-from __future__ import annotations
-
 import gzip
 import re
 import zlib
@@ -16,9 +14,8 @@ from typing import Final
 
 import polars as pl
 
+from openengagement.engagement.types import HOUR_S
 from openengagement.sandbox.dataset import ACCOUNTS_SCHEMA, EVENTS_SCHEMA, TWEETS_SCHEMA, Dataset
-
-HOUR_S: Final = 3600
 
 # A mention is an interaction without a metric of its own on the wire.
 TYPE_OF_KIND: Final = {"RT": "retweets", "RE": "replies", "MT": "other_engagements"}

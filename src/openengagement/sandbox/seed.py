@@ -24,7 +24,8 @@ from openengagement.settings import Settings
 from openengagement.stores.contract import Batch
 
 APP_NAME: Final = "Sandbox demo"
-DEMO_TWEETS: Final = 5
+SHOWN_TWEETS: Final = 5
+LATELY_S: Final = 28 * 3600  # what `/28hr` shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,8 @@ def _describe(parts: Parts, dataset: Dataset, *, extra: int, now_s: int) -> Demo
     token, token_secret = issue_access_token(
         registry, keyring, app_id=app.id, account_id=owner_id, now_s=now_s
     )
-    mine = dataset.tweets.filter(pl.col("author_id") == owner_id).sort(
-        "created_at", descending=True
-    )
+    mine = dataset.tweets.filter(pl.col("author_id") == owner_id)
+    lately = dataset.events.filter(pl.col("at") >= now_s - LATELY_S)
     others = dataset.tweets.filter(pl.col("author_id") != owner_id)
     public = others.join(
         dataset.accounts.filter(~pl.col("protected")),
@@ -89,7 +89,7 @@ def _describe(parts: Parts, dataset: Dataset, *, extra: int, now_s: int) -> Demo
         right_on="id",
         how="semi",
     )
-    busiest = _busiest(dataset.events, public.get_column("id"))
+    busiest = _busiest(dataset.events, public.get_column("id"), most=1)
     return Demo(
         screen_name=screen_name,
         app_id=app.id,
@@ -98,8 +98,8 @@ def _describe(parts: Parts, dataset: Dataset, *, extra: int, now_s: int) -> Demo
         access_token=token,
         access_token_secret=token_secret,
         bearer_token=issue_bearer(registry, keyring, app=app),
-        tweet_ids=mine.get_column("id").head(DEMO_TWEETS).to_list(),
-        other_tweet_id=busiest,
+        tweet_ids=_busiest(lately, mine.get_column("id"), most=SHOWN_TWEETS),
+        other_tweet_id=busiest[0],
         events=dataset.events.height + extra,
         simulated=extra,
         tweets=dataset.tweets.height,
@@ -110,17 +110,18 @@ def _demo_author(dataset: Dataset) -> tuple[str, int]:
     """The author made for it, or else the one whose Tweet drew the most."""
     made = dataset.accounts.filter(pl.col("screen_name") == "demo_author")
     if made.is_empty():
-        top = _busiest(dataset.events, dataset.tweets.get_column("id"))
+        top = _busiest(dataset.events, dataset.tweets.get_column("id"), most=1)[0]
         author = dataset.tweets.filter(pl.col("id") == top).get_column("author_id")
         made = dataset.accounts.filter(pl.col("id") == author.item())
     return made.get_column("screen_name").item(), made.get_column("id").item()
 
 
-def _busiest(events: pl.DataFrame, tweet_ids: pl.Series) -> int:
+def _busiest(events: pl.DataFrame, tweet_ids: pl.Series, *, most: int) -> list[int]:
+    """Those of these Tweets that these events are mostly on, the busiest first."""
     among = events.filter(pl.col("tweet_id").is_in(tweet_ids.implode()))
     sums = among.group_by("tweet_id").agg(pl.col("count").sum())
-    top: int = sums.sort("count", "tweet_id", descending=True).get_column("tweet_id")[0]
-    return top
+    busiest = sums.sort("count", "tweet_id", descending=True).head(most)
+    return busiest.get_column("tweet_id").to_list()
 
 
 def _demo_app(parts: Parts, owner_id: int, *, now_s: int) -> tuple[App, str]:

@@ -8,8 +8,6 @@ The fitted constants come from `examples/higgs/fit.py`, run on the SNAP "Higgs T
 reason.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from openengagement.engagement.types import HOUR_S
 from openengagement.sandbox.dataset import ACCOUNTS_SCHEMA, EVENTS_SCHEMA, TWEETS_SCHEMA, Dataset
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-HOUR_S: Final = 3600
 DAY_HOURS: Final = 24
 WEEK_HOURS: Final = 168
 SNOWFLAKE_EPOCH_MS: Final = 1288834974657

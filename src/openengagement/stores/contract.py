@@ -1,7 +1,7 @@
 """What a store of Tweets and counters promises, whatever it is built on.
 
-* `apply_batches` is idempotent (a key is applied once, ever), atomic (a batch wholly or not at all)
-  and durable (when it returns, the batch survives `kill -9` and power loss).
+* `apply_batches` is idempotent (a key is applied once, for as long as it is kept), atomic (a batch
+  wholly or not at all) and durable (when it returns, the batch survives `kill -9` and power loss).
 * A total equals the sum of its hours in whatever a reader sees, also while writes run.
 * What was applied before a read began is in what that read returns.
 """
@@ -30,6 +30,7 @@ class Batch:
     key: bytes | None
     digest: bytes
     outcome: bytes
+    expires: bool = True  # whether the key may be forgotten after `idempotency_keep_days`
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from openengagement.engagement.types import DAY_S, TYPE_NAMES, Tweet
 from openengagement.stores.contract import Applied, Batch, KeyConflict
 
 SCHEMA_VERSION: Final = 1
+_NEVER: Final = 2**62  # "applied" so late that the key does not grow old
 # Pages the log may reach before a commit folds it back into the database: 64 MiB.
 _CHECKPOINT_PAGES: Final = 16_384
 # How much of the file is read in place: shared by all readers, where a cache would be one's own.
@@ -74,7 +75,10 @@ class SqliteStore:
 
     def _make_tables(self) -> None:
         with self._writing() as db:
-            if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version not in {0, SCHEMA_VERSION}:
+                raise sqlite3.DatabaseError(f"made by another version of the server ({version})")
+            if version == 0:
                 for statement in _SCHEMA.split(";\n"):
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -107,7 +111,7 @@ class SqliteStore:
             "SELECT digest, outcome FROM batches WHERE key = ?", (batch.key,)
         ).fetchone()
         if known is None:
-            row = (batch.key, batch.digest, batch.outcome, now_s)
+            row = (batch.key, batch.digest, batch.outcome, now_s if batch.expires else _NEVER)
             db.execute("INSERT INTO batches VALUES (?, ?, ?, ?)", row)
             return Applied(duplicate=False, outcome=batch.outcome)
         digest, outcome = known
@@ -127,7 +131,7 @@ class SqliteStore:
             return done.rowcount > 0
 
     def read_tweets(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
-        rows = self._reader().execute(
+        rows = self._connection().execute(
             "SELECT tweet_id, author_id, created_at_s, deleted FROM tweets "
             "WHERE tweet_id IN (SELECT value FROM json_each(?))",
             (_json(tweet_ids),),
@@ -135,7 +139,7 @@ class SqliteStore:
         return {row[0]: Tweet(row[0], row[1], row[2], bool(row[3])) for row in rows}
 
     def read_totals(self, tweet_ids: Sequence[int], types: Sequence[str]) -> npt.NDArray[np.int64]:
-        rows = self._reader().execute(_totals_statement(tuple(types)), (_json(tweet_ids),))
+        rows = self._connection().execute(_totals_statement(tuple(types)), (_json(tweet_ids),))
         numbers = np.fromiter(chain.from_iterable(rows), np.int64, len(tweet_ids) * len(types))
         return numbers.reshape(len(tweet_ids), len(types))
 
@@ -144,7 +148,7 @@ class SqliteStore:
     ) -> npt.NDArray[np.int64]:
         counts = np.zeros((len(tweet_ids), end_hour - start_hour, len(types)), dtype=np.int64)
         rows = (
-            self._reader()
+            self._connection()
             .execute(
                 f"SELECT tweet_id, hour, {', '.join(map(_column, types))} FROM hours "  # noqa: S608
                 "WHERE tweet_id IN (SELECT value FROM json_each(?)) AND hour >= ? AND hour < ?",
@@ -166,7 +170,7 @@ class SqliteStore:
             self._open.clear()
         self._turn_file.close()
 
-    def _reader(self) -> sqlite3.Connection:
+    def _connection(self) -> sqlite3.Connection:
         """This thread's connection."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
@@ -188,7 +192,7 @@ class SqliteStore:
         with self._turn:
             fcntl.flock(self._turn_file, fcntl.LOCK_EX)
             try:
-                db = self._reader()
+                db = self._connection()
                 db.execute("BEGIN IMMEDIATE")
                 try:
                     yield db

@@ -18,6 +18,7 @@ SAMPLES = [
     errors.GzipRequired(),
     errors.BodyTooLarge("body: is larger than 5 bytes"),
     errors.UnsupportedBody("Content-Encoding: use gzip, zstd or none"),
+    errors.BatchRefused(2, details={"accepted": 0, "rejected": 2}),
     errors.KeyReused(),
     errors.HeadersTooLarge("headers: together they are larger than 5 bytes"),
     errors.RequestError("body: its compressed data is cut short"),
@@ -107,7 +108,11 @@ def test_outside_oauth_errors_are_strings_with_the_id_arrays_beside_them(error):
     for family in (DATA, PLATFORM):
         reply = render(error, family)
         assert reply.headers["content-type"].startswith("application/json")
-        assert json.loads(reply.body) == {"errors": list(error.texts), **arrays}
+        assert json.loads(reply.body) == {
+            "errors": list(error.texts),
+            **arrays,
+            **error.details,
+        }
         assert next(iter(json.loads(reply.body))) == "errors"
 
 

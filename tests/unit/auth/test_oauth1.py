@@ -88,7 +88,6 @@ def message(signed, *, method="POST"):
         authorization=(headers["Authorization"],) if "Authorization" in headers else (),
         content_type=headers.get("Content-Type", "application/json"),
         body=(body or "").encode(),
-        secure=True,
     )
 
 

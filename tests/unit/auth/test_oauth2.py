@@ -36,7 +36,6 @@ def message(*authorization):
         authorization=authorization,
         content_type="application/x-www-form-urlencoded",
         body=b"",
-        secure=True,
     )
 
 

@@ -65,7 +65,9 @@ def refuse_constant(name):
 def judge_value(event):
     if any(event.get(name) is None for name in ("tweet_id", "type", "at")):
         return "missing_field"
-    tweet_id = whole_number(event["tweet_id"])
+    # A fraction or an exponent in an id has been through a float, which rounds large ones.
+    rounded = isinstance(event["tweet_id"], float)
+    tweet_id = None if rounded else whole_number(event["tweet_id"])
     if tweet_id is None or not 0 < tweet_id < 2**63:
         return "invalid_id"
     if not isinstance(event["type"], str) or event["type"] not in TYPES:

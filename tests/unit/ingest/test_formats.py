@@ -246,3 +246,12 @@ def test_the_format_is_named_or_seen(content_type, body, form):
 def test_an_unknown_format_is_told_what_there_is(body):
     with pytest.raises(UnsupportedBody, match=r"text/csv.*parquet"):
         detect_format("text/plain", body)
+
+
+@pytest.mark.parametrize("form", ["ndjson", "json"])
+@pytest.mark.parametrize("number", ["12345678901234567.0", "1.0", "1e3", "1E+3", "5.5"])
+def test_an_id_that_went_through_a_float_is_refused(read, form, number):
+    """It may have been rounded on its way, and would then credit another Tweet."""
+    line = GOOD.replace('"5"', number)
+    body = f"[{GOOD}, {line}]" if form == "json" else f"{GOOD}\n{line}\n"
+    assert lines_of(read(body, form)) == ([1], [(2, "invalid_id")])
