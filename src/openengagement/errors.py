@@ -12,6 +12,7 @@ The tree (status, stable name sent as ``x-error-code``)::
     │   ├── TweetsTooOld              tweets_too_old
     │   ├── BatchRefused              batch_refused
     │   ├── GzipRequired         406  gzip_required
+    │   ├── BodyTooSlow          408  body_too_slow
     │   ├── BodyTooLarge         413  body_too_large
     │   ├── UnsupportedBody      415  unsupported_body
     │   ├── KeyReused            422  idempotency_key_reused
@@ -149,6 +150,13 @@ class GzipRequired(RequestError):
             "This request requires gzip compression. Retry the request after setting "
             "'Accept-Encoding' header in the request to 'gzip'."
         )
+
+
+class BodyTooSlow(RequestError):
+    """The body did not come within the time that the settings allow."""
+
+    status = 408
+    code = "body_too_slow"
 
 
 class BodyTooLarge(RequestError):
@@ -363,6 +371,7 @@ PRECEDENCE: tuple[type[ApiError], ...] = (
     MethodNotAllowed,
     SslRequired,
     GzipRequired,
+    BodyTooSlow,
     BodyTooLarge,
     UnsupportedBody,
     AuthenticationError,

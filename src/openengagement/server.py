@@ -149,6 +149,7 @@ class _Housekeeper:
 def create_app() -> Api:
     """What a worker process serves: the folder and settings that its environment names."""
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    os.umask(0o077)  # whatever the server writes is for its user alone
     settings = load_settings(os.environ)
     api = build_api(Path(os.environ[DATA_VARIABLE]), settings, clock=SystemClock())
     # What is here now stays: looking through it for garbage again and again would only cost.

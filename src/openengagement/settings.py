@@ -84,7 +84,14 @@ class Settings:
         high=67_108_864,
     )
     header_max_bytes: int = _number(
-        32_768, "All headers of a request together.", unit="bytes", low=4096, high=262_144
+        32_768,
+        "Path, query and headers of a request together.",
+        unit="bytes",
+        low=4096,
+        high=262_144,
+    )
+    body_timeout_s: int = _number(
+        60, "How long a request's body may take to come in.", unit="seconds", low=1, high=3600
     )
     inline_cells_max: int = _number(
         8192,

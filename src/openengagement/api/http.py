@@ -1,5 +1,6 @@
 """HTTP at the edge: bodies in with their caps, replies out with their encoding."""
 
+import asyncio
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from openengagement.auth.message import Message
-from openengagement.errors import BodyTooLarge, HeadersTooLarge, MalformedBody
+from openengagement.errors import BodyTooLarge, BodyTooSlow, HeadersTooLarge, MalformedBody
 from openengagement.ingest.compression import decompress
 from openengagement.settings import Network, Settings
 
@@ -122,43 +123,48 @@ def _is_loopback(peer: str) -> bool:
     return address is not None and address.is_loopback
 
 
-def check_headers(headers: tuple[tuple[bytes, bytes], ...], limit: int) -> None:
-    """Refuse headers that together are larger than the limit, names included.
+def check_head(request: Request, limit: int) -> None:
+    """Refuse a head that is larger than the limit: path, query and headers, names included.
 
     Raises:
         HeadersTooLarge
     """
-    if sum(len(name) + len(value) for name, value in headers) > limit:
-        raise HeadersTooLarge(f"headers: together they are larger than {limit} bytes")
+    size = len(request.path) + len(request.query)
+    if size + sum([len(name) + len(value) for name, value in request.headers]) > limit:
+        raise HeadersTooLarge(f"headers: with path and query they are larger than {limit} bytes")
 
 
-async def read_body(request: Request, receive: Receive, *, limit: int) -> bytes:
+async def read_body(request: Request, receive: Receive, *, limit: int, timeout_s: float) -> bytes:
     """The body as sent, still encoded.
 
     Raises:
         BodyTooLarge: more than `limit` bytes, refused before the rest is read.
+        BodyTooSlow: it was not whole within `timeout_s`.
         MalformedBody: the connection ended before the body did.
     """
     declared = request.header(b"content-length")
     if declared.isdecimal() and (len(declared) > _LENGTH_DIGITS_MAX or int(declared) > limit):
         raise BodyTooLarge(f"body: is larger than {limit} bytes")
-    message = await receive()
-    if not message.get("more_body") and message["type"] == "http.request":
-        body: bytes = message.get("body", b"")
-        if len(body) > limit:
-            raise BodyTooLarge(f"body: is larger than {limit} bytes")
-        return body
-    parts = bytearray()
-    while True:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await _receive_all(receive, limit)
+    except TimeoutError:
+        raise BodyTooSlow(f"body: was not whole within {timeout_s} s") from None
+
+
+async def _receive_all(receive: Receive, limit: int) -> bytes:
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
         if message["type"] == "http.disconnect":
             # Gone, or out of step with its own chunks: one that still listens is told.
             raise MalformedBody("body: ended before it was whole")
-        parts += message.get("body", b"")
-        if len(parts) > limit:
+        body += message.get("body", b"")
+        if len(body) > limit:
             raise BodyTooLarge(f"body: is larger than {limit} bytes")
-        if not message.get("more_body"):
-            return bytes(parts)
-        message = await receive()
+        more = message.get("more_body", False)
+    return bytes(body)
 
 
 async def read_message(request: Request, read: ReadBody, *, limit: int) -> Message:

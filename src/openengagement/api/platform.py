@@ -73,8 +73,8 @@ class Platform:
         self._pool.shutdown()
 
     async def _take(self, request: Request, read_body: ReadBody, *, kind: Kind) -> Reply:
-        self._authenticator.require_platform_key(request.message(b""))
-        key, atomic = _parse_key(request), _parse_atomic(request)
+        producer = self._authenticator.require_platform_key(request.message(b""))
+        key, atomic = _parse_key(request, producer), _parse_atomic(request)
         if self._in_flight >= self._in_flight_max:
             raise Unavailable("too many batches are under way; send this one again later")
         self._in_flight += 1
@@ -94,18 +94,23 @@ class Platform:
         return Reply(200, msgspec.json.encode(outcome), {"content-type": JSON})
 
 
-def _parse_key(request: Request) -> bytes | None:
-    key = request.header(b"idempotency-key")
-    if len(key) > KEY_LENGTH_MAX:
+def _parse_key(request: Request, producer: bytes) -> bytes | None:
+    """The batch's key. Each platform key has a name space of its own."""
+    keys = [value for name, value in request.headers if name == b"idempotency-key"]
+    if len(keys) > 1:
+        raise InvalidField("Idempotency-Key: is given twice")
+    if not keys or not keys[0]:
+        return None
+    if len(keys[0]) > KEY_LENGTH_MAX:
         raise InvalidField(f"Idempotency-Key: is longer than {KEY_LENGTH_MAX} characters")
-    return b"key:" + key.encode("latin-1") if key else None
+    return b"key:" + producer + keys[0]
 
 
 def _parse_atomic(request: Request) -> bool:
     try:
-        value = dict(parse_form(request.query)).get("atomic", "false")
+        parameters = parse_form(request.query)
     except MalformedParameters as error:
         raise InvalidField(f"query: {error}") from None
-    if value not in {"true", "false"}:
-        raise InvalidField("atomic: write true or false")
-    return value == "true"
+    if parameters not in ([], [("atomic", "true")], [("atomic", "false")]):
+        raise InvalidField("query: the only parameter is atomic, once, true or false")
+    return parameters == [("atomic", "true")]

@@ -29,7 +29,7 @@ from openengagement.api.http import (
     Scope,
     Send,
     accepts_gzip,
-    check_headers,
+    check_head,
     encode_gzip,
     read_body,
     read_head,
@@ -169,13 +169,17 @@ class Api:
         await self._send(request, reply, send=send)
 
     async def _answer(self, request: Request, family: Family, *, receive: Receive) -> Reply:
-        check_headers(request.headers, self._settings.header_max_bytes)
+        check_head(request, self._settings.header_max_bytes)
         handler = self._routes.find(request.method, request.path)
         if not (request.secure or self._settings.allow_plain_http):
             raise SslRequired
         if family is Family.DATA and self._settings.gzip_required and not accepts_gzip(request):
             raise GzipRequired
-        return await handler(request, lambda limit: read_body(request, receive, limit=limit))
+        timeout_s = self._settings.body_timeout_s
+        return await handler(
+            request,
+            lambda limit: read_body(request, receive, limit=limit, timeout_s=timeout_s),
+        )
 
     async def _send(self, request: Request, reply: Reply, *, send: Send) -> None:
         body = reply.body

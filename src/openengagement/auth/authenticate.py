@@ -138,8 +138,8 @@ class Authenticator:
             raise NonceUsed
         return app
 
-    def require_platform_key(self, message: Message) -> None:
-        """Refuse a platform call without a platform key.
+    def require_platform_key(self, message: Message) -> bytes:
+        """Refuse a platform call without a platform key; returns what is stored of the key.
 
         Raises:
             UnknownAuthorization, PlatformKeyNotFound
@@ -147,5 +147,7 @@ class Authenticator:
         scheme, rest = scheme_and_rest(message)
         if scheme != "bearer":
             raise UnknownAuthorization("send the platform key as Authorization: Bearer KEY")
-        if not self._lookup.platform_key(rest):
+        stored = self._lookup.platform_key(rest)
+        if stored is None:
             raise PlatformKeyNotFound
+        return stored

@@ -58,12 +58,12 @@ class CredentialLookup:
         load = self._registry.find_app_by_bearer
         return _find(entries, ("bearer", digest), load=lambda: load(digest))
 
-    def platform_key(self, key: str) -> bool:
-        """Whether the platform has issued this key."""
+    def platform_key(self, key: str) -> bytes | None:
+        """What is stored of a platform key, None when no such key was issued."""
         digest = hash_token(key)
-        load = self._registry.has_platform_key
+        known = self._registry.has_platform_key
         entries = self._cache.entries()
-        return bool(_find(entries, ("platform", digest), load=lambda: load(digest) or None))
+        return _find(entries, ("platform", digest), load=lambda: digest if known(digest) else None)
 
     def protected(self, account_ids: Sequence[int]) -> dict[int, bool]:
         """Of the registered ones among these accounts: whether each is protected."""

@@ -14,6 +14,8 @@ from urllib.parse import quote, unquote_to_bytes
 SIGNATURE_METHOD: Final = "HMAC-SHA1"
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 
+_FORM_LENGTH_MAX: Final = 65_536
+_PARAMETERS_MAX: Final = 1_000
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9\-._~]").search
 
 Parameters = list[tuple[str, str]]
@@ -47,9 +49,18 @@ def decode(text: str) -> str:
 
 
 def parse_form(text: str) -> Parameters:
-    """Parse a query string or a form body (RFC 5849, 3.4.1.3.1): here a `+` is a space."""
+    """Parse a query string or a form body (RFC 5849, 3.4.1.3.1): here a `+` is a space.
+
+    Raises:
+        MalformedParameters: a broken escape, or too much of it.
+    """
     if not text:
         return []
+    # Each parameter is decoded, encoded and sorted, and whoever sends them need not be known yet.
+    if len(text) > _FORM_LENGTH_MAX or text.count("&") >= _PARAMETERS_MAX:
+        raise MalformedParameters(
+            f"there are more than {_PARAMETERS_MAX} parameters or {_FORM_LENGTH_MAX} characters"
+        )
     pairs = (part.partition("=") for part in text.split("&") if part)
     return [
         (decode(name.replace("+", " ")), decode(value.replace("+", " ")))

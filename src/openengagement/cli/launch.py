@@ -11,9 +11,13 @@ import time
 from pathlib import Path
 
 from granian import Granian
-from granian.constants import Interfaces, SSLProtocols
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
+from granian.http import HTTP1Settings
 
 POLL_S = 0.05
+HEAD_TIMEOUT_MS = 15_000  # how long a request's head may take, and a connection may idle
+STOP_TIMEOUT_S = 15
+CONNECTIONS_MAX = 4096  # a worker's, at once
 
 
 def main() -> None:
@@ -40,6 +44,12 @@ def main() -> None:
         ssl_key=options.tls_key,
         ssl_protocol_min=SSLProtocols.tls12,  # clients of the original still speak it
         respawn_failed_workers=True,
+        # Left alone, a worker that misses its signal while starting is waited for without end.
+        workers_kill_timeout=STOP_TIMEOUT_S,
+        # HTTP/1.1 alone, because only then a connection that says nothing is closed.
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_TIMEOUT_MS),
+        backpressure=CONNECTIONS_MAX,
     )
     if options.announce is not None:
         arguments = ((options.host, options.port), options)

@@ -1,5 +1,6 @@
 """The command line: `openengagement [--data DIR] COMMAND`."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,7 @@ def choose_folder(
     ] = Path("data"),
 ) -> None:
     """A self-hosted engagement-metrics service on the wire of Twitter's Engagement API."""
+    os.umask(0o077)  # whatever a command writes is for this user alone
     context.obj = data
 
 

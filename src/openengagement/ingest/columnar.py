@@ -19,6 +19,7 @@ import polars as pl
 from openengagement.errors import BodyTooLarge, MalformedBody
 
 MEMORY_MAX: Final = 4 * 2**30  # address space of the child
+ANSWER_MAX: Final = 2**28  # text that a body may hold
 _ARROW_FILE: Final = b"ARROW1"
 _PARQUET: Final = b"PAR1"
 _SIZE_BYTES: Final = 8
@@ -48,7 +49,9 @@ class ColumnarReader:
         with self._turn:
             status, answer = self._ask(head, body)
         if status == _TOO_LONG:
-            raise BodyTooLarge(f"body: holds more than {rows_max} lines; send smaller batches")
+            raise BodyTooLarge(
+                f"body: holds more than {rows_max} lines, or too much text; send smaller batches"
+            )
         if status != _DONE:
             text = f"body: is no {name} that can be read; it is damaged, or far too large"
             raise MalformedBody(answer.decode() or text)
@@ -152,6 +155,14 @@ def _as_text(frame: pl.DataFrame, name: str) -> pl.Expr:
     return column.cast(pl.String, strict=False)
 
 
+def _answer(body: bytes, fields: Sequence[str], *, rows_max: int) -> tuple[bytes, bytes]:
+    buffer = io.BytesIO()
+    decode(body, fields, rows_max=rows_max).write_ipc_stream(buffer)
+    if buffer.tell() > ANSWER_MAX:
+        return _TOO_LONG, b""
+    return _DONE, buffer.getvalue()
+
+
 def main() -> None:
     """The child: answer requests on standard input until it is closed."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX, MEMORY_MAX))
@@ -162,17 +173,14 @@ def main() -> None:
             body = _read(source)
         except EOFError:
             return
-        status, answer = _DONE, b""
         try:
-            buffer = io.BytesIO()
-            decode(body, fields.split(","), rows_max=int(rows_max)).write_ipc_stream(buffer)
-            answer = buffer.getvalue()
+            status, answer = _answer(body, fields.split(","), rows_max=int(rows_max))
         except BodyTooLarge:
-            status = _TOO_LONG
+            status, answer = _TOO_LONG, b""
         except MalformedBody as error:
             status, answer = _UNREADABLE, error.texts[0].encode()
         except BaseException:
-            status = _UNREADABLE
+            status, answer = _UNREADABLE, b""
         _write(sink, status)
         _write(sink, answer)
 

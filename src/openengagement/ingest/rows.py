@@ -115,13 +115,12 @@ def _missing(*columns: str) -> list[Rule]:
 
 def _parse_ids(frame: pl.DataFrame, **columns: str) -> pl.DataFrame:
     """Add integer columns (name -> text column), null where the text is no positive 63-bit id."""
-    parsed = {
-        name: pl.col(column).str.to_integer(strict=False, dtype=pl.Int64)
-        for name, column in columns.items()
-    }
-    return frame.with_columns(
-        **{name: pl.when(number > 0).then(number) for name, number in parsed.items()}
-    )
+    parsed = {}
+    for name, column in columns.items():
+        number = pl.col(column).str.to_integer(strict=False, dtype=pl.Int64)
+        signed = pl.col(column).str.starts_with("+")
+        parsed[name] = pl.when((number > 0) & ~signed).then(number)
+    return frame.with_columns(**parsed)
 
 
 def _parse_times(frame: pl.DataFrame, column: str) -> pl.DataFrame:

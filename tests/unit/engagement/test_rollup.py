@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from openengagement.engagement.rollup import EVENT_SCHEMA, fold_events, sum_deltas
+from openengagement.engagement.rollup import EVENT_SCHEMA, fits, fold_events, sum_deltas
 
 # A busy machine may take its time.
 QUICK = settings(deadline=None, max_examples=30)
@@ -141,17 +141,25 @@ def test_the_largest_ids_and_counts_keep_every_digit():
     assert got == {(2**63 - 1, 2**31 - 1): {"favorites": count, "engagements": count}}
 
 
+def deltas(*counts):
+    return pl.DataFrame({"tweet_id": [20] * len(counts), "hour": 5, "impressions": counts})
+
+
 @pytest.mark.parametrize("count", [2**62, -(2**62) - 1])
-def test_a_sum_past_63_bits_is_never_wrapped(count):
-    events = [(20, "impressions", 5, count, False)] * 2
-    with pytest.raises(pl.exceptions.InvalidOperationError):
-        fold(*events)
+def test_sums_that_might_pass_63_bits_are_noticed_before_they_are_made(count):
+    assert not fits([deltas(count, count)])
+    assert not fits([deltas(count), deltas(count)])
 
 
-def test_a_sum_may_pass_63_bits_on_its_way():
-    counts = (2**62, 2**62, -(2**62))
-    got = fold(*((20, "impressions", 5, count, False) for count in counts))
-    assert got == {(20, 5): {"impressions": 2**62}}
+@pytest.mark.parametrize("count", [2**62 - 1, -(2**62) + 1, 0])
+def test_sums_of_what_fits_are_fine(count):
+    assert fits([deltas(count, count)])
+    assert fits([deltas(count), deltas(count)])
+
+
+def test_no_deltas_fit():
+    assert fits([])
+    assert fits([fold_events(pl.DataFrame(schema=EVENT_SCHEMA))])
 
 
 def test_an_empty_batch_has_no_deltas():

@@ -38,7 +38,7 @@ def test_every_connection_syncs_each_commit(store):
     seen = []
 
     def look():
-        db = store._reader()
+        db = store._connection()
         seen.append(
             (
                 db.execute("PRAGMA journal_mode").fetchone()[0],
@@ -122,7 +122,7 @@ def test_a_fault_in_a_turn_undoes_it_and_passes_the_turn_on(store):
 
 
 def test_every_counter_column_refuses_what_is_no_integer(store):
-    db = store._reader()
+    db = store._connection()
     for table in ("totals", "hours", "videos"):
         columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
         for column in columns:
