@@ -10,6 +10,7 @@ import pytest
 import zstandard
 
 from support.calls import Bearer, question, sign_as_user
+from support.cli import run_command
 from support.server import Server
 
 REASONS_SHOWN = 100
@@ -323,7 +324,35 @@ def test_atomic(send, favorites, tweet):
     assert favorites(tweet) == 2
 
 
-@pytest.mark.parametrize("query", ["?atomic=yes", "?atomic=", "?atomic=%zz"])
+def test_atomic_accounts_with_a_name_that_is_taken(send):
+    """Whose name it is shows only against the registry, and holds for the whole batch as well."""
+    first = str(time.time_ns() // 1000)
+    second, third = str(int(first) + 1), str(int(first) + 2)
+    assert send("accounts", lines({"id": first, "screen_name": f"a{first}"})).json() == outcome(1)
+    batch = lines(
+        {"id": second, "screen_name": f"a{second}"}, {"id": third, "screen_name": f"A{first}"}
+    )
+    answer = send("accounts", batch, query="?atomic=true")
+    assert (answer.status, answer.code) == (400, "batch_refused")
+    assert answer.json()["accepted"] == 0
+    assert [each["reason"] for each in answer.json()["rejections"]] == ["name_taken"]
+    # Its name is still free, so the good row was not registered either.
+    again = lines({"id": third, "screen_name": f"a{second}"})
+    assert send("accounts", again, query="?atomic=true").json() == outcome(1)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?atomic=yes",
+        "?atomic=",
+        "?atomic=%zz",
+        "?atomic=true&atomic=false",
+        "?atomic=true&atomic=true",
+        "?Atomic=true",
+        "?atomic=true&x=1",
+    ],
+)
 def test_atomic_is_true_or_false(send, query):
     answer = send("events", lines(event("1")), query=query)
     assert (answer.status, answer.code) == (400, "invalid_field")
@@ -355,6 +384,16 @@ def test_a_key_with_another_body_is_refused(send, favorites, tweet):
     answer = send("events", lines(event(tweet, count=2)), Idempotency_Key=key)
     assert (answer.status, answer.code) == (422, "idempotency_key_reused")
     assert favorites(tweet) == 1
+
+
+def test_each_platform_key_has_keys_of_its_own(server, send, favorites, tweet):
+    """Two producers that both begin with "1" must not take each other's batches for repeats."""
+    other = run_command(server.data, "platform-key", "issue", "other")["platform_key"]
+    body, key = lines(event(tweet)), f"shared {tweet}"
+    assert send("events", body, Idempotency_Key=key).json() == outcome(1)
+    assert send("events", body, key=other, Idempotency_Key=key).json() == outcome(1)
+    assert send("events", body, key=other, Idempotency_Key=key).json()["duplicate"]
+    assert favorites(tweet) == 2
 
 
 def test_keys_have_a_length(send, favorites, tweet):
@@ -509,7 +548,7 @@ def test_a_bomb(send, encoding, pack):
     began = time.monotonic()
     answer = send("events", bomb, Content_Encoding=encoding)
     assert answer.status == 413
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20  # a hang, not a figure
 
 
 @pytest.mark.parametrize(
@@ -528,4 +567,4 @@ def test_a_body_of_empty_members(servers, world, encoding, member):
         headers={"Content-Encoding": encoding, "Content-Type": "application/x-ndjson"},
     )
     assert answer.status in {200, 400, 413}
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20  # a hang, not a figure

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from openengagement.api.http import (
     Request,
     accepts_gzip,
-    check_headers,
+    check_head,
     encode_gzip,
     read_body,
     read_head,
@@ -19,6 +19,7 @@ from openengagement.api.http import (
 )
 from openengagement.errors import (
     BodyTooLarge,
+    BodyTooSlow,
     HeadersTooLarge,
     MalformedBody,
     RequestError,
@@ -289,20 +290,24 @@ def test_authentication_sees_every_authorization_header():
 # --- header cap ----------------------------------------------------------------------------------
 
 
-def test_headers_up_to_the_limit_are_taken_and_one_byte_more_is_not():
-    headers = ((b"host", b"x" * 50), (b"a", b"b" * 45))
-    check_headers(headers, 100)
+def with_head(*pairs, path="/", query=""):
+    return Request("POST", path, query, pairs, "https", "host", secure=True)
+
+
+def test_a_head_up_to_the_limit_is_taken_and_one_byte_more_is_not():
+    request = with_head((b"host", b"x" * 50), (b"a", b"b" * 42), path="/p", query="q")
+    check_head(request, 100)
     with pytest.raises(HeadersTooLarge) as caught:
-        check_headers(headers, 99)
+        check_head(request, 99)
     assert caught.value.status == 431
     assert "99" in caught.value.texts[0]
 
 
 def test_many_small_headers_count_together_names_included():
-    headers = ((b"x", b""),) * 101
-    check_headers(headers, 101)
+    request = with_head(*((b"x", b""),) * 101, path="")
+    check_head(request, 101)
     with pytest.raises(HeadersTooLarge):
-        check_headers(headers, 100)
+        check_head(request, 100)
 
 
 # --- bodies --------------------------------------------------------------------------------------
@@ -327,7 +332,7 @@ class Sent:
 
 
 def body_of(receive, *headers, limit=10):
-    return asyncio.run(read_body(request_with(*headers), receive, limit=limit))
+    return asyncio.run(read_body(request_with(*headers), receive, limit=limit, timeout_s=5))
 
 
 @pytest.mark.parametrize(
@@ -419,3 +424,15 @@ def test_what_is_not_the_encoding_it_says_is_refused(body):
     with pytest.raises(RequestError) as caught:
         message_of(body, "gzip")
     assert caught.value.status == 400
+
+
+def test_a_body_that_does_not_come_is_not_waited_for():
+    """Otherwise a client that falls silent would hold its place for ever."""
+
+    async def silent():
+        await asyncio.Event().wait()
+
+    request = with_head((b"content-length", b"1000"))
+    with pytest.raises(BodyTooSlow) as caught:
+        asyncio.run(read_body(request, silent, limit=1000, timeout_s=0.01))
+    assert caught.value.status == 408

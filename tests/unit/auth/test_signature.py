@@ -408,3 +408,14 @@ def test_collected_parameters_equal_oauthlibs(query, form, header):
     )
     ours = [*parse_header(inner), *parse_form(joined(query)), *parse_form(joined(form))]
     assert sorted(ours) == sorted(theirs)
+
+
+@pytest.mark.parametrize("text", ["&".join(["a"] * 1001), "a=" + "%00" * 22_000, "&" * 1000])
+def test_a_form_may_not_cost_much(text):
+    """Whoever sends it need not be known yet, so what it costs to read is bounded."""
+    with pytest.raises(MalformedParameters, match="more than"):
+        parse_form(text)
+
+
+def test_a_form_of_the_largest_size_is_read():
+    assert len(parse_form("&".join(["a=b"] * 1000))) == 1000

@@ -183,7 +183,7 @@ def test_very_many_empty_members_take_little_time(encoding):
     started = time.process_time()
     with pytest.raises(RequestError, match="members"):
         decompress(body, encoding, limit=MIB)
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 20
 
 
 def test_as_many_members_as_a_block_packer_makes_are_fine(encoding):
