@@ -77,8 +77,10 @@ class Sandbox:
     def wait(self, give_up):
         while time.monotonic() < give_up and self.process.poll() is None:
             try:
-                if requests.get(f"{self.url}/health", timeout=5).status_code == 200:
+                up = requests.get(f"{self.url}/health", timeout=5).status_code == 200
+                if up and "Ready after" in self.log.read_text():
                     return
+                time.sleep(0.05)
             except requests.RequestException:
                 time.sleep(0.05)
         raise AssertionError(f"the sandbox does not answer: {self.log.read_text()[-2000:]}")

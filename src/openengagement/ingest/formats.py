@@ -49,6 +49,7 @@ _BEGINNINGS: Final = (
 )
 
 
+_JSON_SPACE: Final = b" \t\r\n"  # Python's own idea of white space is wider
 _ANY_JSON: Final = msgspec.json.Decoder(msgspec.Raw)
 # An id written as a fraction or with an exponent.
 _FRACTIONAL_ID: Final = r'(id"\s*:\s*)(-?[0-9]+(?:\.[0-9]+(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+))'
@@ -112,7 +113,7 @@ def _parse_ndjson(body: bytes, fields: Sequence[str], *, lines: int) -> Parsed:
 
 
 def _read_ndjson(body: bytes, fields: Sequence[str]) -> pl.DataFrame:
-    if not body.strip():
+    if not body.strip(_JSON_SPACE):
         return pl.DataFrame(schema=dict.fromkeys(fields, pl.String))
     schema = dict.fromkeys(fields, pl.String)
     rows = pl.read_ndjson(io.BytesIO(body), schema=schema)
@@ -127,7 +128,7 @@ def _parse_ndjson_lines(lines: Sequence[bytes], fields: Sequence[str]) -> Parsed
     malformed: dict[int, str] = {}
     kept: list[tuple[int, bytes]] = []
     for number, line in enumerate(lines, start=1):
-        text = line.strip()
+        text = line.strip(_JSON_SPACE)
         if text and (fault := _find_fault(text)):
             malformed[number] = fault
         elif text:
