@@ -2,9 +2,15 @@
 
 import os
 
+import hypothesis
 import pytest
 
 MUST_NOT_SKIP = os.environ.get("TESTS_MUST_NOT_SKIP") == "1"
+
+# What CI says of a commit must not depend on luck; everybody's own runs look for new examples.
+hypothesis.settings.register_profile("same", derandomize=True)
+if MUST_NOT_SKIP:
+    hypothesis.settings.load_profile("same")
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
