@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import multiprocessing
 import os
 import threading
 import time
@@ -148,7 +149,9 @@ class _Housekeeper:
 
 def create_app() -> Api:
     """What a worker process serves: the folder and settings that its environment names."""
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    # Its pid as it was when this worker was made: it may be gone by now.
+    if (parent := multiprocessing.parent_process()) is not None and parent.pid is not None:
+        threading.Thread(target=_end_with, args=(parent.pid,), daemon=True).start()
     os.umask(0o077)  # whatever the server writes is for its user alone
     settings = load_settings(os.environ)
     api = build_api(Path(os.environ[DATA_VARIABLE]), settings, clock=SystemClock())
