@@ -41,9 +41,9 @@ def run_command(data: Path, *arguments: str) -> dict[str, Any]:
     return printed
 
 
-def call_command(data: Path, *arguments: str) -> dict[str, Any]:
+def call_command(data: Path, *arguments: str, stdin: str | None = None) -> dict[str, Any]:
     """The same command without the second or two that a process of its own takes to start."""
-    done = CliRunner().invoke(main, ["--data", str(data), *arguments, "--json"])
+    done = CliRunner().invoke(main, ["--data", str(data), *arguments, "--json"], input=stdin)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     assert done.exit_code == 0, f"{arguments}: {done.exit_code}: {done.output}"

@@ -118,9 +118,9 @@ class Server:
             session.trust_env = False
             return session.get(f"{self.url}/health", timeout=STARTS_IN_S).status_code == 200
 
-    def command(self, *arguments: str) -> dict[str, Any]:
+    def command(self, *arguments: str, stdin: str | None = None) -> dict[str, Any]:
         """Run a command of the operator on this server's folder while it runs."""
-        return call_command(self.data, *arguments)
+        return call_command(self.data, *arguments, stdin=stdin)
 
     def bearer(self, app: App) -> Bearer:
         """An app alone, by the bearer token it fetches the first time."""

@@ -1,0 +1,328 @@
+"""A person at a browser, over plain HTTP: opens pages, fills in their forms, presses their buttons.
+
+It knows nothing of a page but what the page holds. What a browser adds to a form by itself (Origin,
+Sec-Fetch-*) and what it enforces (a form may only lead where the page's policy lets it) is here
+too, so that a page which works for this person works in a browser.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from types import TracebackType
+from typing import Self
+from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
+
+import httpx
+
+TIMEOUT_S = 20
+HOPS_MAX = 10
+REDIRECTS = (301, 302, 303)
+_VOID = {"br", "hr", "img", "input", "link", "meta", "source", "wbr"}
+_NEVER_SENT = {"button", "file", "image", "reset", "submit"}
+
+Pairs = list[tuple[str, str]]
+
+
+@dataclass
+class Form:
+    """A form of a page: what it sends by itself, and the buttons that may send it."""
+
+    action: str
+    method: str
+    fields: Pairs = field(default_factory=list)
+    buttons: Pairs = field(default_factory=list)
+
+    @property
+    def names(self) -> set[str]:
+        return {name for name, _ in [*self.fields, *self.buttons]}
+
+    def can_send(self, name: str, value: str) -> bool:
+        """Whether some button or field of the form sends exactly this."""
+        return (name, value) in [*self.fields, *self.buttons]
+
+    def filled(self, **values: str) -> Pairs:
+        """What is sent once these fields are filled in, or the buttons of these names pressed."""
+        sent = [(name, values.pop(name, value)) for name, value in self.fields]
+        for pressed in values.items():
+            assert pressed in self.buttons, f"the form has no {pressed}: {self}"
+            sent.append(pressed)
+        return sent
+
+
+class _Reader(HTMLParser):
+    """Collects forms, and the text and the address of every element that has an id."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forms: list[Form] = []
+        self.texts: dict[str, str] = {}
+        self.links: dict[str, str] = {}
+        self._open: list[tuple[str, str | None]] = []
+        self._form: Form | None = None
+        self._select: str | None = None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag not in _VOID:
+            self._open.append((tag, given.get("id")))
+        if "id" in given:
+            assert given["id"] not in self.texts, f"two elements have the id {given['id']!r}"
+            self.texts[given["id"]] = ""
+            if "href" in given:
+                self.links[given["id"]] = given["href"]
+        if tag == "form":
+            self._form = Form(given.get("action", ""), given.get("method", "get").upper())
+            self.forms.append(self._form)
+        elif self._form is not None and "disabled" not in given:
+            self._read_control(self._form, tag, given)
+
+    def _read_control(self, form: Form, tag: str, given: Mapping[str, str]) -> None:
+        name, kind = given.get("name"), given.get("type", "")
+        if tag == "select":
+            self._select = name
+        elif tag == "option" and self._select and "selected" in given:
+            form.fields.append((self._select, given.get("value", "")))
+        elif name is None:
+            return
+        elif (tag == "button" and kind in {"", "submit"}) or (tag, kind) == ("input", "submit"):
+            form.buttons.append((name, given.get("value", "")))
+        elif tag == "input" and kind in {"checkbox", "radio"}:
+            if "checked" in given:
+                form.fields.append((name, given.get("value", "on")))
+        elif tag == "input" and kind not in _NEVER_SENT:
+            form.fields.append((name, given.get("value", "")))
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open:
+            opened, _ = self._open.pop()
+            if opened == tag:
+                break
+        if tag == "form":
+            self._form = None
+        elif tag == "select":
+            self._select = None
+
+    def handle_data(self, data: str) -> None:
+        for _, id_ in self._open:
+            if id_ is not None:
+                self.texts[id_] += data
+
+
+@dataclass(frozen=True)
+class Page:
+    """Where the person stands: the last answer, and `left_for` when it sent them elsewhere."""
+
+    response: httpx.Response
+    forms: list[Form]
+    texts: Mapping[str, str]
+    links: Mapping[str, str]
+    left_for: str | None = None
+
+    @property
+    def url(self) -> str:
+        return str(self.response.url)
+
+    @property
+    def status(self) -> int:
+        return self.response.status_code
+
+    @property
+    def html(self) -> str:
+        return self.response.text
+
+    def form_with(self, *names: str, action: str | None = None) -> Form:
+        """The one form that has fields or buttons of all these names."""
+        found = [
+            form
+            for form in self.forms
+            if form.names.issuperset(names) and action in {None, urlsplit(form.action).path}
+        ]
+        assert len(found) == 1, f"{len(found)} forms with {names} on {self}"
+        return found[0]
+
+    def form_sending(self, name: str, value: str) -> Form:
+        """The one form that can send exactly this."""
+        found = [form for form in self.forms if form.can_send(name, value)]
+        assert len(found) == 1, f"{len(found)} forms send {name}={value} on {self}"
+        return found[0]
+
+    def text(self, id_: str) -> str:
+        """What the element with this id says."""
+        assert id_ in self.texts, f"nothing has the id {id_!r} on {self}"
+        return " ".join(self.texts[id_].split())
+
+    def __repr__(self) -> str:
+        return f"<{self.status} {self.url} {' '.join(self.html.split())[:600]!r}>"
+
+
+class Person:
+    """One person with one browser, cookies kept: `with Person(server.url, "ann", "..") as ann:`."""
+
+    def __init__(self, origin: str, screen_name: str = "", password: str = "") -> None:
+        self.origin = origin_of(origin)
+        self.screen_name = screen_name
+        self.password = password
+        self.http = httpx.Client(
+            timeout=TIMEOUT_S,
+            trust_env=False,
+            headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.http.close()
+
+    # What a browser does.
+
+    def open(self, url: str) -> Page:
+        """Open an address, or a path of the server; redirects are followed while they stay there.
+
+        Cookies are kept, and nothing is judged: the caller looks at the status.
+        """
+        return self._follow(self.http.get(urljoin(f"{self.origin}/", url)))
+
+    def submit(self, page: Page, form: Form, **values: str) -> Page:
+        """Fill in fields, press the button that is named, and see what comes."""
+        return self._send(page, form, form.filled(**values))
+
+    def _send(self, page: Page, form: Form, sent: Pairs) -> Page:
+        target = urljoin(page.url, form.action or page.url)
+        may_lead_to(page, target)
+        if form.method == "GET":
+            return self.open(f"{target.partition('?')[0]}?{urlencode(sent)}")
+        assert form.method == "POST", form
+        hides = page.response.headers.get("referrer-policy") == "no-referrer"
+        answer = self.http.post(
+            target,
+            content=urlencode(sent),
+            headers={
+                "Content-Type": "application/x-www-form-urlencoded",
+                "Origin": "null" if hides else origin_of(page.url),
+                "Sec-Fetch-Site": "same-origin",
+                "Sec-Fetch-Mode": "navigate",
+                "Sec-Fetch-Dest": "document",
+            },
+        )
+        return self._follow(answer, sent_from=page)
+
+    def _follow(self, answer: httpx.Response, *, sent_from: Page | None = None) -> Page:
+        for _ in range(HOPS_MAX):
+            if answer.status_code not in REDIRECTS:
+                return read_page(answer)
+            # Joined by text, not by a URL library: a callback must arrive as it was registered.
+            target = urljoin(str(answer.url), answer.headers["location"])
+            if sent_from is not None:
+                may_lead_to(sent_from, target)
+            if origin_of(target) != self.origin:
+                return read_page(answer, left_for=target)
+            answer = self.http.get(target)
+        raise AssertionError(f"redirected for ever, at last from {answer.url}")
+
+    # What a person wants.
+
+    def sign_in(self, page: Page | None = None) -> Page:
+        """Sign in on this page, or on /sign-in; returns where that led."""
+        page = page or self.open("/sign-in")
+        assert page.status == 200, page
+        form = page.form_with("screen_name", "password")
+        return self.submit(page, form, screen_name=self.screen_name, password=self.password)
+
+    def sign_out(self) -> Page:
+        """Press Sign out, which every page has for who is signed in."""
+        page = self.open("/settings/apps")
+        return self.submit(page, page.form_with(action="/sign-out"))
+
+    def consent_page(self, url: str) -> Page:
+        """Follow an app's link to where it asks, signing in on the way when that is asked."""
+        page = self.open(url)
+        if page.left_for is None and any("password" in form.names for form in page.forms):
+            page = self.sign_in(page)
+        return page
+
+    def decide(self, url: str, decision: str) -> Page:
+        """Follow an app's link and answer what it asks: "authorize" or "cancel"."""
+        page = self.consent_page(url)
+        assert (page.status, page.left_for) == (200, None), page
+        form = page.form_sending("decision", decision)
+        return self._press(page, form, decision)
+
+    def _press(self, page: Page, form: Form, decision: str) -> Page:
+        if ("decision", decision) in form.buttons:
+            return self.submit(page, form, decision=decision)
+        return self.submit(page, form)
+
+    def authorize(self, url: str) -> str:
+        """Let the app in; returns the callback address that the browser is sent to."""
+        page = self.decide(url, "authorize")
+        assert page.status == 302, page
+        assert page.left_for is not None, page
+        return page.left_for
+
+    def authorize_pin(self, url: str) -> str:
+        """Let the app in; returns the PIN that the page shows."""
+        page = self.decide(url, "authorize")
+        assert page.status == 200, page
+        return page.text("pin")
+
+    def cancel(self, url: str) -> str | None:
+        """Keep the app out; returns the link back to it, None when there is no way back."""
+        page = self.decide(url, "cancel")
+        assert (page.status, page.left_for) == (200, None), page
+        return page.links.get("denied-link")
+
+    def revoke(self, app_id: str) -> Page:
+        """Take an app's access away, on the page of apps."""
+        page = self.open("/settings/apps")
+        return self.submit(page, page.form_sending("app_id", app_id))
+
+
+def read_page(answer: httpx.Response, *, left_for: str | None = None) -> Page:
+    """Read a response as HTML, if it is."""
+    reader = _Reader()
+    if answer.headers.get("content-type", "").startswith("text/html"):
+        reader.feed(answer.text)
+        reader.close()
+    return Page(answer, reader.forms, reader.texts, reader.links, left_for)
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port; of an app's own scheme, the scheme."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else f"{parts.scheme}:"
+
+
+def may_lead_to(page: Page, target: str) -> None:
+    """See that the page's policy lets its form lead there, as a browser sees to it.
+
+    A browser asks this of the form's own address and of every redirect after it; a refusal shows
+    as a button that does nothing.
+    """
+    sources = _form_sources(page.response.headers.get("content-security-policy", ""))
+    if sources is None:
+        return
+    scheme = f"{urlsplit(target).scheme}:"
+    own = origin_of(target) == origin_of(page.url) and "'self'" in sources
+    allowed = own or origin_of(target) in sources or scheme in sources
+    assert allowed, f"form-action {sources} on {page.url} keeps a browser from {target}"
+
+
+def _form_sources(policy: str) -> set[str] | None:
+    directives: Iterable[list[str]] = (each.split() for each in policy.split(";"))
+    for words in directives:
+        if words and words[0].lower() == "form-action":
+            return set(words[1:])
+    return None
+
+
+def query_of(url: str) -> dict[str, str]:
+    """The parameters of an address, each of which must be there once."""
+    parsed = parse_qs(urlsplit(url).query, keep_blank_values=True, strict_parsing=True)
+    assert all(len(values) == 1 for values in parsed.values()), url
+    return {name: values[0] for name, values in parsed.items()}
