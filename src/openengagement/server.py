@@ -75,7 +75,7 @@ def open_parts(data: Path, settings: Settings, *, clock: Clock) -> Parts:
 def build_api(data: Path, settings: Settings, *, clock: Clock) -> Api:
     """The whole server on a data folder, as an ASGI application."""
     parts = open_parts(data, settings, clock=clock)
-    limits = Limits(data / "limits.sqlite3")
+    limits = Limits(data)
     pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="work")
     lookup = CredentialLookup(parts.registry, parts.keyring)
     authenticator = Authenticator(lookup, limits, settings=settings, now_s=clock.now_s)
@@ -120,7 +120,7 @@ def build_api(data: Path, settings: Settings, *, clock: Clock) -> Api:
 
 
 class _Housekeeper:
-    """Keeps the nonces and their log small, in a thread of its own, while the server runs."""
+    """Keeps the nonces few, in a thread of its own, while the server runs."""
 
     def __init__(self, limits: Limits, settings: Settings, *, clock: Clock) -> None:
         self._limits = limits

@@ -68,7 +68,7 @@ def register_and_kill(crashing, *, rounds, seed):
 
 def check(crashing, sent, acknowledged):
     """Every acknowledged range is there; every other one wholly, or not at all."""
-    for name in ("registry.sqlite3", "counters.sqlite3", "limits.sqlite3"):
+    for name in ("registry.sqlite3", "counters.sqlite3"):
         db = sqlite3.connect(crashing.data / name)
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)], name
         db.close()

@@ -107,9 +107,10 @@ class Authenticator:
         limits = {MINUTE_S: per_minute}
         if self._settings.rate_limit_per_second:
             limits[1] = self._settings.rate_limit_per_second
+        subject = b"app %d" % app.id
         if nonce is None:
-            return self._limits.count(app.id, limits, now_s=now_s)
-        windows = self._limits.admit(nonce, app.id, limits=limits, now_s=now_s)
+            return self._limits.count(subject, limits, now_s=now_s)
+        windows = self._limits.admit(nonce, subject, limits=limits, now_s=now_s)
         if windows is None:
             raise NonceUsed
         return windows

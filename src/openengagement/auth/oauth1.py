@@ -191,8 +191,10 @@ def _signature_is_good(
 
 
 def _nonce(fields: dict[str, str], timestamp: int) -> Nonce:
-    parts = (fields["oauth_consumer_key"], fields.get("oauth_token", ""), fields["oauth_nonce"])
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        digest.update(f"{len(part)}:{part}".encode())
-    return Nonce(timestamp, digest.digest())
+    key, token, nonce = (
+        fields["oauth_consumer_key"],
+        fields.get("oauth_token", ""),
+        fields["oauth_nonce"],
+    )
+    text = f"{len(key)}:{len(token)}:{key}{token}{nonce}"
+    return Nonce(timestamp, hashlib.blake2b(text.encode(), digest_size=16).digest())

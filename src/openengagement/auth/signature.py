@@ -8,6 +8,7 @@ import re
 from base64 import b64encode
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import chain
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
@@ -17,6 +18,9 @@ _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 _FORM_LENGTH_MAX: Final = 65_536
 _PARAMETERS_MAX: Final = 1_000
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9\-._~]").search
+_BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})").search
+# name="value" up to a comma or the end, or nothing at all up to there; or the rest, to be refused.
+_HEADER_PART: Final = re.compile(r'\s*(?:([^\s=,]+)\s*=\s*"([^"]*)"\s*)?(?:,|\Z)|(.+)', re.DOTALL)
 
 Parameters = list[tuple[str, str]]
 
@@ -27,8 +31,7 @@ class MalformedParameters(ValueError):
 
 def encode(text: str) -> str:
     """Percent-encode as RFC 5849 section 3.6: everything but letters, digits and `-._~`."""
-    # Most of what is signed needs nothing, and to see that is much quicker than to do nothing.
-    return quote(text, safe="-._~") if _UNSAFE(text) else text
+    return quote(text, safe="-._~")
 
 
 def decode(text: str) -> str:
@@ -39,8 +42,7 @@ def decode(text: str) -> str:
     """
     if "%" not in text:
         return text
-    parts = text.split("%")
-    if any(len(part) < 2 or not _is_hex(part[:2]) for part in parts[1:]):  # noqa: PLR2004
+    if _BROKEN_ESCAPE(text):
         raise MalformedParameters("a % is not followed by two hexadecimal digits")
     try:
         return unquote_to_bytes(text).decode()
@@ -74,14 +76,10 @@ def parse_header(text: str) -> Parameters:
     Raises:
         MalformedParameters: not a list of `name="value"`.
     """
-    parameters: Parameters = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, value = part.partition("=")
-        value = value.strip()
-        if not equals or len(value) < 2 or value[0] != '"' or value[-1] != '"':  # noqa: PLR2004
-            raise MalformedParameters('the header is not a list of name="value"')
-        parameters.append((decode(name.strip()), decode(value[1:-1])))
-    return parameters
+    found = _HEADER_PART.findall(text)
+    if any(rest for _, _, rest in found):
+        raise MalformedParameters('the header is not a list of name="value"')
+    return [(decode(name), decode(value)) for name, value, _ in found if name]
 
 
 def base_url(scheme: str, host: str, *, path: str) -> str:
@@ -96,8 +94,10 @@ def base_string(method: str, url: str, *, parameters: Iterable[tuple[str, str]])
     `parameters` are all but `oauth_signature` and `realm`: unknown `oauth_*` ones count too, since
     clients sign what they send (`oauth_body_hash`, contract 4.1).
     """
-    encoded = sorted([(encode(name), encode(value)) for name, value in parameters])
-    joined = "&".join([f"{name}={value}" for name, value in encoded])
+    pairs = list(parameters)
+    if _UNSAFE("".join(chain.from_iterable(pairs))):  # most of what is signed needs no encoding
+        pairs = [(encode(name), encode(value)) for name, value in pairs]
+    joined = "&".join([f"{name}={value}" for name, value in sorted(pairs)])
     # What is joined is encoded already, so encoding it as a whole changes these three alone.
     joined = joined.replace("%", "%25").replace("=", "%3D").replace("&", "%26")
     return f"{method.upper()}&{_encode_url(url)}&{joined}"
@@ -110,14 +110,18 @@ def _encode_url(url: str) -> str:
 
 def sign(base: str, consumer_secret: str, *, token_secret: str = "") -> str:
     """The HMAC-SHA1 signature in base 64 (RFC 5849, 3.4.2)."""
+    keyed = _keyed(consumer_secret, token_secret).copy()
+    keyed.update(base.encode())
+    return b64encode(keyed.digest()).decode()
+
+
+@lru_cache(1024)
+def _keyed(consumer_secret: str, token_secret: str) -> hmac.HMAC:
+    """The hash with the key already in it, which is half of the work."""
     key = f"{encode(consumer_secret)}&{encode(token_secret)}"
-    return b64encode(hmac.digest(key.encode(), base.encode(), "sha1")).decode()
+    return hmac.new(key.encode(), digestmod="sha1")
 
 
 def signatures_match(expected: str, given: str) -> bool:
     """Compare in a time that tells nothing about where they differ."""
     return hmac.compare_digest(expected.encode(), given.encode())
-
-
-def _is_hex(text: str) -> bool:
-    return all(character in "0123456789abcdefABCDEF" for character in text)

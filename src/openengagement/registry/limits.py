@@ -1,42 +1,26 @@
 """Used nonces and rate windows: what must hold across workers but need not outlive a power cut.
 
-They are written on every request, so they live in a file of their own, apart from what is durable,
-and by the plain driver. One short transaction a request does both. `synchronous = NORMAL` keeps the
-file whole without a sync per commit. Housekeeping (expired nonces, the log's checkpoint) is `tidy`,
-called off the request's path, because a checkpoint can wait for the disk.
+They are written on every request, so they live in a file of their own (LMDB: a transaction of two
+keys takes a few microseconds, and its lock is in memory that all workers share). It is never synced
+to the disk: what a worker wrote is the kernel's, and stays when the worker is killed. What a crash
+of the whole machine leaves of it cannot be relied on, so a new boot begins a new file.
+
+Every key leads with a time (8 bytes, big-endian), so that `tidy` forgets from the oldest on.
 """
 
-import fcntl
-import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import lmdb
 import msgspec
 
 MINUTE_S: Final = 60
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS nonces (
-    timestamp INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (timestamp, digest)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS rates (
-    app_id INTEGER NOT NULL, length_s INTEGER NOT NULL, window INTEGER NOT NULL,
-    used INTEGER NOT NULL, PRIMARY KEY (app_id, length_s)
-) STRICT, WITHOUT ROWID
-"""
-_COUNT: Final = """
-INSERT INTO rates VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET
-    used = CASE window WHEN excluded.window THEN used + 1 ELSE 1 END, window = excluded.window
-RETURNING used
-"""
-_FORGET: Final = """
-DELETE FROM nonces WHERE (timestamp, digest) IN (
-    SELECT timestamp, digest FROM nonces WHERE timestamp < ? LIMIT ?
-)
-"""
 _SLICE: Final = 500
+_TIME_BYTES: Final = 8
+# Room for some ten million nonces; the file itself is only as large as what it holds.
+_MAP_BYTES: Final = 1 << 30
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Nonce(msgspec.Struct, frozen=True):
@@ -63,96 +47,73 @@ class RateWindow(msgspec.Struct, frozen=True):
 
 
 class Limits:
-    """Nonces and rate windows in the SQLite file `path`."""
+    """Nonces and rate windows in a file of the folder `folder`."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._turn = threading.Lock()
-        self._turn_file = path.with_suffix(".lock").open("wb")
-        self._db = self._connect()
-        with self._writing() as db:
-            for statement in _SCHEMA.split(";\n"):
-                db.execute(statement)
+    def __init__(self, folder: Path) -> None:
+        boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else "unknown"
+        path = folder / f"limits-{boot}.lmdb"
+        for old in folder.glob("limits-*.lmdb*"):
+            if not old.name.startswith(path.name):
+                old.unlink(missing_ok=True)
+        self._db = lmdb.open(str(path), map_size=_MAP_BYTES, subdir=False, mode=0o600, sync=False)
 
     def remember(self, nonce: Nonce) -> bool:
         """Remember a nonce whose signature was found good; False when it was used before."""
-        with self._writing() as db:
+        with self._db.begin(write=True) as db:
             return _insert(db, nonce)
 
-    def count(self, app_id: int, limits: dict[int, int], *, now_s: float) -> list[RateWindow]:
-        """Count one request of an app in each of its windows: `limits` maps seconds -> requests."""
-        with self._writing() as db:
+    def count(self, subject: bytes, limits: Mapping[int, int], *, now_s: float) -> list[RateWindow]:
+        """Count one more of a subject in each window: `limits` maps seconds -> how many."""
+        with self._db.begin(write=True) as db:
             return [
-                _count(db, app_id, length_s=length_s, limit=limit, now_s=now_s)
+                _count(db, subject, length_s=length_s, limit=limit, now_s=now_s)
                 for length_s, limit in limits.items()
             ]
 
     def admit(
-        self, nonce: Nonce, app_id: int, *, limits: dict[int, int], now_s: float
+        self, nonce: Nonce, subject: bytes, *, limits: Mapping[int, int], now_s: float
     ) -> list[RateWindow] | None:
         """`remember` and `count` in one transaction; None, nothing counted, for a used nonce."""
-        with self._writing() as db:
+        with self._db.begin(write=True) as db:
             if not _insert(db, nonce):
                 return None
             return [
-                _count(db, app_id, length_s=length_s, limit=limit, now_s=now_s)
+                _count(db, subject, length_s=length_s, limit=limit, now_s=now_s)
                 for length_s, limit in limits.items()
             ]
 
     def tidy(self, *, oldest_timestamp: int) -> None:
-        """Forget nonces that their timestamp alone refuses by now, and fold the log back.
+        """Forget nonces that their timestamp alone refuses by now, and windows as old.
 
         In slices, because a request waits for its turn behind each.
         """
+        oldest = _time(oldest_timestamp)
         forgotten = _SLICE
         while forgotten == _SLICE:
-            with self._writing() as db:
-                forgotten = db.execute(_FORGET, (oldest_timestamp, _SLICE)).rowcount
-        other = self._connect()
-        try:
-            other.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        finally:
-            other.close()
+            forgotten = 0
+            with self._db.begin(write=True) as db, db.cursor() as cursor:
+                more = cursor.first()
+                while more and forgotten < _SLICE and cursor.key()[:_TIME_BYTES] < oldest:
+                    more = cursor.delete()  # moves on to the next
+                    forgotten += 1
 
     def close(self) -> None:
         self._db.close()
-        self._turn_file.close()
-
-    def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        # A commit changes two rows and logs the pages they are on: small pages, small log.
-        db.execute("PRAGMA page_size = 1024")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        db.execute("PRAGMA wal_autocheckpoint = 0")
-        return db
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        # As in stores.sqlite: a file lock wakes the next writer at once, a busy handler polls.
-        with self._turn:
-            fcntl.flock(self._turn_file, fcntl.LOCK_EX)
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._db
-                    self._db.execute("COMMIT")
-                except BaseException:
-                    if self._db.in_transaction:
-                        self._db.execute("ROLLBACK")
-                    raise
-            finally:
-                fcntl.flock(self._turn_file, fcntl.LOCK_UN)
 
 
-def _insert(db: sqlite3.Connection, nonce: Nonce) -> bool:
-    done = db.execute("INSERT OR IGNORE INTO nonces VALUES (?, ?)", (nonce.timestamp, nonce.digest))
-    return done.rowcount > 0
+def _time(seconds: int) -> bytes:
+    return seconds.to_bytes(_TIME_BYTES)
+
+
+def _insert(db: lmdb.Transaction, nonce: Nonce) -> bool:
+    return db.put(_time(nonce.timestamp) + b"n" + nonce.digest, b"", overwrite=False)
 
 
 def _count(
-    db: sqlite3.Connection, app_id: int, *, length_s: int, limit: int, now_s: float
+    db: lmdb.Transaction, subject: bytes, *, length_s: int, limit: int, now_s: float
 ) -> RateWindow:
-    window = int(now_s // length_s)
-    used: int = db.execute(_COUNT, (app_id, length_s, window)).fetchone()[0]
-    return RateWindow(limit, used, (window + 1) * length_s)
+    reset_s = (int(now_s // length_s) + 1) * length_s
+    key = _time(reset_s) + b"w" + length_s.to_bytes(4) + subject
+    used = int.from_bytes(db.get(key, b"")) + 1
+    db.put(key, used.to_bytes(_TIME_BYTES))
+    return RateWindow(limit, used, reset_s)

@@ -131,11 +131,7 @@ class SqliteStore:
             return done.rowcount > 0
 
     def read_tweets(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
-        rows = self._connection().execute(
-            "SELECT tweet_id, author_id, created_at_s, deleted FROM tweets "
-            "WHERE tweet_id IN (SELECT value FROM json_each(?))",
-            (_json(tweet_ids),),
-        )
+        rows = self._connection().execute(_tweets_statement(len(tweet_ids)), tweet_ids)
         return {row[0]: Tweet(row[0], row[1], row[2], bool(row[3])) for row in rows}
 
     def read_totals(self, tweet_ids: Sequence[int], types: Sequence[str]) -> npt.NDArray[np.int64]:
@@ -208,6 +204,15 @@ class SqliteStore:
 def _json(tweet_ids: Sequence[int]) -> str:
     """Ids as one parameter of a statement, for `json_each`."""
     return msgspec.json.encode(tweet_ids).decode()
+
+
+@lru_cache(1024)
+def _tweets_statement(number: int) -> str:
+    """So many Tweets by id: a placeholder each is quicker than `json_each` where order is free."""
+    return (
+        "SELECT tweet_id, author_id, created_at_s, deleted FROM tweets "  # noqa: S608
+        f"WHERE tweet_id IN ({', '.join('?' * number)})"
+    )
 
 
 @lru_cache(1024)

@@ -288,6 +288,9 @@ def test_forms(text, pairs):
         ('a="="', [("a", "=")]),
         ('a=""', [("a", "")]),
         ('a="1", a="2"', [("a", "1"), ("a", "2")]),
+        ('realm="one, two", a="1"', [("realm", "one, two"), ("a", "1")]),
+        (" " * 30_000 + 'a="1"', [("a", "1")]),
+        ("," * 30_000, []),
     ],
 )
 def test_headers(text, pairs):
@@ -295,7 +298,25 @@ def test_headers(text, pairs):
 
 
 @pytest.mark.parametrize(
-    "text", ["a", "a=1", 'a="', 'a="1', 'a=1"', 'a="%zz"', "a='1'", '"a"="1" x']
+    "text",
+    [
+        "a",
+        "a=1",
+        'a="',
+        'a="1',
+        'a=1"',
+        'a="%zz"',
+        'a="%4"',
+        "a='1'",
+        '"a"="1" x',
+        'a="1" b="2"',
+        'a="1"b="2"',
+        'a b="1"',
+        'a="1", b',
+        "a" + " " * 30_000,
+        " " * 30_000 + "a",
+        "a=" * 15_000,
+    ],
 )
 def test_headers_that_cannot_be_read(text):
     with pytest.raises(MalformedParameters):
