@@ -1,0 +1,214 @@
+"""A certificate authority of a sandbox's own, and the certificate it gave the sandbox's HTTPS.
+
+Clients trust the authority while they talk to a sandbox, so it is made to be worth little to a
+thief: it may sign for the given hosts and no other name or address, for servers only, and for no
+further authority (RFC 5280, 4.2.1.9, 4.2.1.10 and 4.2.1.12).
+
+The authority lasts from start to start, so that who trusts it once need not do so again. What is
+missing, damaged, for other hosts or about to end is made anew.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+AUTHORITY_LASTS: Final = timedelta(days=3650)
+LEAF_LASTS: Final = timedelta(days=397)  # some clients take no more than 398
+RENEWED_BEFORE: Final = timedelta(days=30)
+_BACKDATED: Final = timedelta(hours=1)  # a client's clock may be a little behind ours
+_ANY_ADDRESS: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+
+
+class AuthorityError(Exception):
+    """The authority's files cannot be used; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """The files of an authority (PEM): what clients trust, and what the server shows them."""
+
+    authority: Path
+    leaf: Path
+    leaf_key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+
+def open_certificates(folder: Path, hosts: Sequence[str], *, now: datetime) -> Certificates:
+    """The authority in a folder and its certificate for these hosts, making what is not there yet.
+
+    Raises:
+        OSError: the folder cannot be used.
+        AuthorityError: others may read a key in it.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    authority = _read(folder, "ca")
+    if authority is None or not _is_authority_for(authority.certificate, hosts, now=now):
+        authority = _make_authority(hosts, now=now)
+        _write(folder, "ca", pair=authority)
+    leaf = _read(folder, "leaf")
+    if leaf is None or not _is_leaf_for(leaf.certificate, hosts, authority=authority, now=now):
+        _write(folder, "leaf", pair=_make_leaf(hosts, authority, now=now))
+    return Certificates(folder / "ca.pem", folder / "leaf.pem", folder / "leaf.key")
+
+
+def _is_authority_for(
+    certificate: x509.Certificate, hosts: Sequence[str], *, now: datetime
+) -> bool:
+    try:
+        limits = certificate.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return False
+    return limits == _constraints(hosts) and _is_current(certificate, now)
+
+
+def _is_leaf_for(
+    certificate: x509.Certificate, hosts: Sequence[str], *, authority: _Pair, now: datetime
+) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority.certificate)
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (InvalidSignature, TypeError, ValueError, x509.ExtensionNotFound):
+        return False
+    return names == _alternative_names(hosts) and _is_current(certificate, now)
+
+
+def _is_current(certificate: x509.Certificate, now: datetime) -> bool:
+    return (
+        certificate.not_valid_before_utc <= now
+        and certificate.not_valid_after_utc - now >= RENEWED_BEFORE
+    )
+
+
+def _make_authority(hosts: Sequence[str], *, now: datetime) -> _Pair:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = _name("Open Engagement sandbox authority")
+    begins = now - _BACKDATED
+    builder = (
+        _begin(key, issuer=name, subject=name)
+        .not_valid_before(begins)
+        .not_valid_after(begins + AUTHORITY_LASTS)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(key_cert_sign=True), critical=True)
+        .add_extension(_constraints(hosts), critical=True)
+        .add_extension(_identified_by(key), critical=False)
+    )
+    return _Pair(builder.sign(key, SHA256()), key)
+
+
+def _make_leaf(hosts: Sequence[str], authority: _Pair, *, now: datetime) -> _Pair:
+    key = ec.generate_private_key(ec.SECP256R1())
+    issuer = authority.certificate
+    begins = now - _BACKDATED
+    builder = (
+        _begin(key, issuer=issuer.subject, subject=_name("Open Engagement sandbox"))
+        .not_valid_before(max(begins, issuer.not_valid_before_utc))
+        .not_valid_after(min(begins + LEAF_LASTS, issuer.not_valid_after_utc))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(digital_signature=True), critical=True)
+        .add_extension(_alternative_names(hosts), critical=False)
+        .add_extension(_identified_by(authority.key), critical=False)
+    )
+    return _Pair(builder.sign(authority.key, SHA256()), key)
+
+
+def _begin(
+    key: ec.EllipticCurvePrivateKey, *, issuer: x509.Name, subject: x509.Name
+) -> x509.CertificateBuilder:
+    """What both certificates have alike."""
+    return (
+        x509.CertificateBuilder()
+        .issuer_name(issuer)
+        .subject_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    )
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _alternative_names(hosts: Sequence[str]) -> x509.SubjectAlternativeName:
+    return x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
+
+
+def _constraints(hosts: Sequence[str]) -> x509.NameConstraints:
+    """These hosts, and no address: a kind of name that is not spoken of would be free to sign."""
+    return x509.NameConstraints(
+        permitted_subtrees=[x509.DNSName(host) for host in hosts],
+        excluded_subtrees=[x509.IPAddress(network) for network in _ANY_ADDRESS],
+    )
+
+
+def _identified_by(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+
+
+def _key_usage(*, digital_signature: bool = False, key_cert_sign: bool = False) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        key_cert_sign=key_cert_sign,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _read(folder: Path, name: str) -> _Pair | None:
+    """A certificate with its key, or None when they are not there, damaged or not a pair."""
+    path = folder / f"{name}.key"
+    try:
+        if path.stat().st_mode & 0o077:
+            raise AuthorityError(
+                f"{path}: others may read it; run chmod 600 on it, or remove it for a new one"
+            )
+        key = load_pem_private_key(path.read_bytes(), None)
+        certificate = x509.load_pem_x509_certificate((folder / f"{name}.pem").read_bytes())
+    except (FileNotFoundError, TypeError, ValueError):
+        return None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        return None
+    return _Pair(certificate, key) if key.public_key() == certificate.public_key() else None
+
+
+def _write(folder: Path, name: str, *, pair: _Pair) -> None:
+    key = pair.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    _replace(folder / f"{name}.key", key)
+    _replace(folder / f"{name}.pem", pair.certificate.public_bytes(Encoding.PEM))
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Put a file, mode 0600, in place at once: it is never half written, nor readable by others."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    new.replace(path)
