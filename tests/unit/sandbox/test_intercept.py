@@ -1,0 +1,410 @@
+"""The intercepting proxy: four hosts on one port, and nothing else of the world."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openengagement.sandbox.intercept import HOSTS, InterceptProxy, ProxyLimits, judge_head
+
+QUICK = ProxyLimits(head_s=0.5, idle_s=0.5, connections=4)
+CONNECT = b"CONNECT api.twitter.com:443 HTTP/1.1\r\nHost: api.twitter.com:443\r\n\r\n"
+JOINED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+WAITS_S = 10
+
+
+class Running:
+    """A proxy before something that sends back what it gets, in a loop and thread of their own."""
+
+    def __init__(self, limits, *, sandbox=True):
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self.failures = []
+        self._loop.set_exception_handler(lambda _, context: self.failures.append(context))
+        self.served = 0
+        self._servers = [self.call(asyncio.start_server(self._echo, "127.0.0.1", 0))]
+        upstream = self._servers[0].sockets[0].getsockname()[1]
+        if not sandbox:
+            self._servers.pop().close()
+        self.proxy = InterceptProxy(upstream, limits)
+        self._servers.append(self.call(self.proxy.listen(0)))
+        self.address = self._servers[-1].sockets[0].getsockname()
+
+    def call(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(WAITS_S)
+
+    async def _echo(self, reader, writer):
+        self.served += 1
+        with contextlib.suppress(OSError):
+            while part := await reader.read(65_536):
+                writer.write(part)
+                await writer.drain()
+            writer.write(b"<end>")
+        writer.close()
+
+    def close(self):
+        for server in self._servers:
+            self._loop.call_soon_threadsafe(server.close)
+        self.call(self.proxy.close())
+        self.call(asyncio.sleep(0.05))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        assert self.failures == []
+
+    def connect(self):
+        return socket.create_connection(self.address, timeout=WAITS_S)
+
+    def ask(self, *pieces):
+        """Send pieces, and read all until the proxy ends it."""
+        with self.connect() as connection:
+            for piece in pieces:
+                connection.sendall(piece)
+                time.sleep(0.01)
+            return read_all(connection)
+
+
+def read_all(connection):
+    received = bytearray()
+    while part := connection.recv(65_536):
+        received += part
+    return bytes(received)
+
+
+def read(connection, length):
+    received = bytearray()
+    while len(received) < length:
+        part = connection.recv(length - len(received))
+        assert part, received
+        received += part
+    return bytes(received)
+
+
+@pytest.fixture
+def start():
+    running = []
+
+    def make(limits=QUICK, **options):
+        running.append(Running(limits, **options))
+        return running[-1]
+
+    yield make
+    for one in running:
+        one.close()
+
+
+@pytest.fixture
+def proxy(start):
+    return start()
+
+
+def head(line, *fields):
+    return b"\r\n".join([line.encode("latin-1"), *(one.encode("latin-1") for one in fields)])
+
+
+# What may pass, by its head alone.
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_four_hosts(host, version):
+    assert judge_head(head(f"CONNECT {host}:443 HTTP/{version}")) == ""
+    fields = [
+        f"Host: {host}:443",
+        "User-Agent: curl/8",
+        "Proxy-Connection: Keep-Alive",
+        "X:",
+        "Y:é",
+    ]
+    assert judge_head(head(f"CONNECT {host}:443 HTTP/{version}", *fields)) == ""
+
+
+@pytest.mark.parametrize("target", ["API.TWITTER.COM:443", "Data-Api.X.com:443"])
+def test_names_have_no_case(target):
+    assert judge_head(head(f"CONNECT {target} HTTP/1.1")) == ""
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "example.com:443",
+        "twitter.com:443",
+        "upload.twitter.com:443",
+        "x.api.twitter.com:443",
+        "api.twitter.com.example.com:443",
+        "api.twitter.com.:443",
+        "api.twitter.com:80",
+        "api.twitter.com:8443",
+        "api.twitter.com:0443",
+        "api.twitter.com:443:443",
+        "api.twitter.com:",
+        "api.twitter.com",
+        "api.twitter.com:65979",
+        "user@api.twitter.com:443",
+        "api.twitter.com:443@example.com:443",
+        "api.twitter.com:443/",
+        "api.twitter.com:443#example.com:443",
+        "api.twitter.com%00.example.com:443",
+        "https://api.twitter.com:443",
+        "127.0.0.1:443",
+        "127.1:443",
+        "0.0.0.0:443",
+        "2130706433:443",
+        "[::1]:443",
+        "[::ffff:127.0.0.1]:443",
+        "169.254.169.254:443",
+        "localhost:443",
+        "localhost:22",
+        "*",
+        "/",
+    ],
+)
+def test_other_targets(target):
+    assert judge_head(head(f"CONNECT {target} HTTP/1.1")).startswith("403 ")
+    # The field does not count: it is the target that is joined.
+    assert judge_head(head(f"CONNECT {target} HTTP/1.1", "Host: api.x.com:443")).startswith("403 ")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "connect", "Connect"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "http://api.twitter.com/",
+        "http://example.com/",
+        "https://api.twitter.com/",
+        "/",
+        "*",
+        "api.twitter.com:443",
+    ],
+)
+def test_other_methods(method, target):
+    assert judge_head(head(f"{method} {target} HTTP/1.1")).startswith("403 ")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "CONNECT",
+        "CONNECT api.x.com:443",
+        "CONNECT api.x.com:443 HTTP/2.0",
+        "CONNECT api.x.com:443 HTTP/0.9",
+        "CONNECT api.x.com:443 http/1.1",
+        "CONNECT  api.x.com:443 HTTP/1.1",
+        "CONNECT api.x.com:443  HTTP/1.1",
+        " CONNECT api.x.com:443 HTTP/1.1",
+        "CONNECT api.x.com:443 HTTP/1.1 ",
+        "CONNECT\tapi.x.com:443\tHTTP/1.1",
+        "CONNECT api.x.com:443 HTTP/1.1\rX: y",
+        "CONNECT api.x.com:443 HTTP/1.1\nX: y",
+        "CONNECT api.x.com:443\0 HTTP/1.1",
+        "CONNECT apí.x.com:443 HTTP/1.1",
+        "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+)
+def test_request_lines_that_are_none(line):
+    assert judge_head(head(line)).startswith("400 ")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "Host",
+        ": x",
+        "Ho st: x",
+        "Host : x",
+        " folded",
+        "\tfolded",
+        "X: a\nY: b",
+        "X: a\rb",
+        "X: \0",
+    ],
+)
+def test_fields_that_are_none(line):
+    assert judge_head(head("CONNECT api.x.com:443 HTTP/1.1", line)).startswith("400 ")
+
+
+@given(
+    st.binary(max_size=200)
+    | st.from_regex(rb"CONNECT [a-z.\-]{1,30}:\d{1,4} HTTP/1\.1", fullmatch=True)
+)
+def test_whatever_else_is_refused(text):
+    target = text.split(b" ")[1].lower() if text.startswith(b"CONNECT ") else b""
+    if target not in {f"{host}:443".encode() for host in HOSTS}:
+        assert judge_head(text)[:3] in {"400", "403"}
+
+
+# Over the wire.
+
+
+def test_it_listens_on_loopback_only(proxy):
+    assert proxy.address[0] == "127.0.0.1"
+
+
+def test_bytes_pass_both_ways(proxy):
+    with proxy.connect() as connection:
+        connection.sendall(CONNECT)
+        assert read(connection, len(JOINED)) == JOINED
+        for part in (b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n", bytes(range(256))):
+            connection.sendall(part)
+            assert read(connection, len(part)) == part
+
+
+def test_the_head_in_pieces_and_what_follows_it_at_once(proxy):
+    pieces = [CONNECT[at : at + 7] for at in range(0, len(CONNECT), 7)]
+    with proxy.connect() as connection:
+        for piece in pieces[:-1]:
+            connection.sendall(piece)
+            time.sleep(0.01)
+        connection.sendall(pieces[-1] + b"hello")
+        assert read(connection, len(JOINED) + 5) == JOINED + b"hello"
+
+
+def test_who_is_done_asking_is_still_answered(proxy):
+    with proxy.connect() as connection:
+        connection.sendall(CONNECT + b"last words")
+        connection.shutdown(socket.SHUT_WR)
+        assert read_all(connection) == JOINED + b"last words<end>"
+
+
+def test_much_passes(proxy):
+    sent = bytes(range(256)) * 40_000
+    with proxy.connect() as connection:
+        connection.sendall(CONNECT)
+        assert read(connection, len(JOINED)) == JOINED
+        sending = threading.Thread(target=connection.sendall, args=(sent,))
+        sending.start()
+        assert read(connection, len(sent)) == sent
+        sending.join()
+
+
+@pytest.mark.parametrize(
+    ("request_head", "status"),
+    [
+        (b"CONNECT example.com:443 HTTP/1.1\r\n\r\n", b"403"),
+        (b"GET http://api.twitter.com/ HTTP/1.1\r\nHost: api.twitter.com\r\n\r\n", b"403"),
+        (b"GET http://localhost:8080/\r\nSet-Cookie:\tx=y HTTP/1.1\r\n\r\n", b"400"),
+        (b"\r\n\r\n", b"400"),
+        (b"CONNECT api.x.com:443 HTTP/1.1\nHost: x\n\r\n\r\n", b"400"),
+        (b"CONNECT canary.example:443 HTTP/1.1\r\nCanary: <canary>\r\n\r\n", b"403"),
+    ],
+)
+def test_refusals(proxy, request_head, status):
+    """One line that says why, closed at once, nothing repeated, and the sandbox not asked."""
+    answer = proxy.ask(request_head)
+    first, _, rest = answer.partition(b"\r\n")
+    fields, _, body = rest.partition(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 " + status + b" ")
+    assert body.count(b"\n") == 1
+    assert f"Content-Length: {len(body)}".encode() in fields.split(b"\r\n")
+    assert b"Connection: close" in fields.split(b"\r\n")
+    assert body.rstrip(b".\n") == first[len(b"HTTP/1.1 403 ") :]
+    for canary in (b"canary", b"Set-Cookie", b"example.com", b"localhost"):
+        assert canary not in answer
+    assert proxy.served == 0
+
+
+def test_a_slow_head(proxy):
+    began = time.monotonic()
+    with proxy.connect() as connection:
+        with contextlib.suppress(OSError):
+            for at in range(len(CONNECT) - 1):
+                connection.sendall(CONNECT[at : at + 1])
+                time.sleep(0.03)
+        assert read_all(connection).startswith(b"HTTP/1.1 408 ")
+    assert time.monotonic() - began < WAITS_S
+
+
+def test_a_client_that_says_nothing(proxy):
+    assert proxy.ask().startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_client_that_ends_before_its_head_does(proxy):
+    with proxy.connect() as connection:
+        connection.sendall(CONNECT[:-2])
+        connection.shutdown(socket.SHUT_WR)
+        assert read_all(connection).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("length", [8193, 65_536, 1_000_000])
+def test_a_large_head(proxy, length):
+    """Its answer arrives although the rest of the head was on its way."""
+    padded = CONNECT[:-2] + b"X: " + b"x" * length + b"\r\n\r\n"
+    assert proxy.ask(padded).startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_head_without_end(proxy):
+    with proxy.connect() as connection:
+        with contextlib.suppress(OSError):
+            for _ in range(200):
+                connection.sendall(b"x" * 65_536)
+        with contextlib.suppress(OSError):
+            assert read_all(connection)[:13] in {b"HTTP/1.1 431 ", b""}
+
+
+def test_as_many_connections_as_it_may(proxy):
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(proxy.connect()) for _ in range(QUICK.connections)]
+        for connection in held:
+            connection.sendall(CONNECT)
+            assert read(connection, len(JOINED)) == JOINED
+        assert proxy.ask(CONNECT).startswith(b"HTTP/1.1 503 ")
+        assert proxy.served == QUICK.connections
+        held.pop().close()
+        give_up = time.monotonic() + WAITS_S
+        while proxy.ask(b"\r\n\r\n").startswith(b"HTTP/1.1 503 "):
+            assert time.monotonic() < give_up
+
+
+def test_far_more_connections_than_it_may(proxy):
+    """They are cut, so that they cannot use up what the proxy itself needs."""
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(proxy.connect()) for _ in range(2 * QUICK.connections)]
+        with proxy.connect() as connection:
+            assert read_all(connection) == b""
+        assert read_all(held[-1]).startswith(b"HTTP/1.1 503 ")
+
+
+def test_a_tunnel_in_which_nothing_moves(proxy):
+    with proxy.connect() as connection:
+        connection.sendall(CONNECT)
+        for _ in range(4):  # what moves is kept, for longer than silence would be
+            time.sleep(0.3)
+            connection.sendall(b"x")
+        assert read_all(connection) == JOINED + b"xxxx"
+
+
+def test_a_sandbox_that_is_gone(start):
+    assert start(sandbox=False).ask(CONNECT).startswith(b"HTTP/1.1 502 ")
+
+
+def test_closing_cuts_what_is_there(start):
+    proxy = start(ProxyLimits())
+    with proxy.connect() as joined, proxy.connect() as silent:
+        joined.sendall(CONNECT)
+        assert read(joined, len(JOINED)) == JOINED
+        proxy.call(proxy.proxy.close())
+        for connection in (joined, silent):
+            with contextlib.suppress(ConnectionResetError):
+                assert read_all(connection) == b""
+
+
+def test_clients_that_vanish(start):
+    """Nothing is written about them, and nothing of them stays."""
+    proxy = start(ProxyLimits())
+    for sent in (b"", CONNECT[:9], CONNECT, CONNECT + b"x" * 100_000):
+        connection = proxy.connect()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        connection.sendall(sent)
+        connection.close()
+    give_up = time.monotonic() + WAITS_S
+    while proxy.proxy._tasks or proxy.proxy._writers:
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
