@@ -1,20 +1,21 @@
 """The process that keeps a server's workers: as little as can be in its memory.
 
 `serve` and `sandbox` replace themselves by this module once a folder is ready, so that what they
-loaded to get it ready does not stay resident. It imports Granian and nothing of ours.
+loaded to get it ready does not stay resident. It imports Granian and next to nothing of ours.
 """
 
 import argparse
-import socket
+import os
+import sys
 import threading
-import time
 from pathlib import Path
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 
-POLL_S = 0.05
+from openengagement.cli.ready import announce
+
 HEAD_TIMEOUT_MS = 15_000  # how long a request's head may take, and a connection may idle
 STOP_TIMEOUT_S = 15
 CONNECTIONS_MAX = 4096  # a worker's, at once
@@ -30,7 +31,10 @@ def main() -> None:
     parser.add_argument("--tls-key", type=Path)
     parser.add_argument("--announce", type=Path, help="a text to print once the port answers")
     parser.add_argument("--since", type=float, help="when, on the monotonic clock, it all began")
+    parser.add_argument("--end-with-input", action="store_true", help="end when stdin does")
     options = parser.parse_args()
+    if options.end_with_input:
+        threading.Thread(target=_end_with_input, daemon=True).start()
     server = Granian(
         "openengagement.server:create_app",
         factory=True,
@@ -52,21 +56,24 @@ def main() -> None:
         backpressure=CONNECTIONS_MAX,
     )
     if options.announce is not None:
-        arguments = ((options.host, options.port), options)
-        server.on_startup(threading.Thread(target=_announce, args=arguments, daemon=True).start)
+        telling = threading.Thread(
+            target=announce,
+            args=([(options.host, options.port)], options.announce),
+            kwargs={"since": options.since},
+            daemon=True,
+        )
+        server.on_startup(telling.start)
     server.serve()
 
 
-def _announce(address: tuple[str, int], options: argparse.Namespace) -> None:
-    while True:
-        with socket.socket() as probe:
-            if probe.connect_ex(address) == 0:
-                break
-        time.sleep(POLL_S)
-    print(options.announce.read_text(), flush=True)
-    if options.since is not None:
-        seconds = time.monotonic() - options.since
-        print(f"Ready after {seconds:.1f} s. Stop with Ctrl-C.", flush=True)
+def _end_with_input() -> None:
+    """End at once when whoever holds the other end of our input is gone, be it by `kill -9`.
+
+    The workers see that we are gone and end too.
+    """
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os._exit(1)
 
 
 if __name__ == "__main__":

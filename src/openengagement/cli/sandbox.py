@@ -15,10 +15,21 @@ import msgspec
 import typer
 
 from openengagement.cli.common import CLOCK, Json, fail, read_settings
+from openengagement.cli.files import short, write_private
+from openengagement.cli.interception import (
+    DEFAULT_HTTPS_PORT,
+    DEFAULT_PROXY_PORT,
+    HttpsPort,
+    Intercept,
+    Interception,
+    Ports,
+    ProxyPort,
+    set_up_interception,
+)
 from openengagement.cli.serve import DEFAULT_PORT, Port, refuse_taken, run_server
+from openengagement.sandbox.intercept import LOOPBACK as HOST
 from openengagement.sandbox.seed import Demo, build_sandbox
 
-HOST: Final = "127.0.0.1"
 _SAMPLES: Final = Path("examples/sample_code")
 
 
@@ -37,15 +48,38 @@ def sandbox(
         bool,
         typer.Option(help="Add simulated impressions, clicks, likes and views to the real week."),
     ] = True,
+    intercept: Intercept = False,
+    intercept_port: ProxyPort = DEFAULT_PROXY_PORT,
+    https_port: HttpsPort = DEFAULT_HTTPS_PORT,
     json: Json = False,
 ) -> None:
     """Serve a sandbox: a week of engagement, demo keys, and commands to paste."""
     if higgs is None and not simulated:
         fail("--no-simulated needs --higgs FILE; without a file everything is simulated")
-    refuse_taken(HOST, port)
+    ports = Ports(plain=port, https=https_port, proxy=intercept_port) if intercept else None
+    if ports is None:
+        refuse_taken(HOST, port)
+    else:
+        ports.refuse_taken()
     folder: Path = context.obj / "sandbox"
     since = time.monotonic()
     _claim(folder)
+    interception = None if ports is None else set_up_interception(folder, ports)
+    demo = _build(folder, higgs, simulated=simulated)
+    environment = write_private(folder / "credentials.env", _environment(demo, port))
+    if json:
+        text = _as_json(demo, port, interception=interception)
+    else:
+        text = _describe(demo, port, environment=environment, higgs=higgs)
+        text += interception.describe() if interception else ""
+    announcement = write_private(folder / "announcement.txt", text)
+    told = None if json else since
+    if interception is not None:
+        interception.serve(folder, announcement, since=told)
+    run_server(folder, (HOST, port), announce=(announcement, told))
+
+
+def _build(folder: Path, higgs: Path | None, *, simulated: bool) -> Demo:
     typer.echo("Building a week of engagement that ends now ...", err=True)
     # In a process of its own, so that the server does not keep the memory the building took.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as builder:
@@ -53,17 +87,9 @@ def sandbox(
             build_sandbox, folder, read_settings(), clock=CLOCK, higgs=higgs, simulated=simulated
         )
         try:
-            demo = work.result()
+            return work.result()
         except (OSError, ValueError) as error:
             fail(str(error))
-    environment = _write_private(folder / "credentials.env", _environment(demo, port))
-    text = (
-        _as_json(demo, port)
-        if json
-        else _describe(demo, port, environment=environment, higgs=higgs)
-    )
-    announcement = _write_private(folder / "announcement.txt", text)
-    run_server(folder, (HOST, port), announce=(announcement, None if json else since))
 
 
 def _claim(folder: Path) -> None:
@@ -80,18 +106,16 @@ def _claim(folder: Path) -> None:
     os.set_inheritable(descriptor, True)
 
 
-def _as_json(demo: Demo, port: int) -> str:
+def _as_json(demo: Demo, port: int, *, interception: Interception | None) -> str:
     fields = {"url": f"http://{HOST}:{port}", **dataclasses.asdict(demo)}
-    ids = {"app_id": str(demo.app_id), "tweet_ids": [str(each) for each in demo.tweet_ids]}
-    return msgspec.json.encode(fields | ids | {"other_tweet_id": str(demo.other_tweet_id)}).decode()
-
-
-def _write_private(path: Path, text: str) -> Path:
-    """Write a file that only its owner may read."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    return path
+    fields |= {
+        "app_id": str(demo.app_id),
+        "tweet_ids": [str(each) for each in demo.tweet_ids],
+        "other_tweet_id": str(demo.other_tweet_id),
+    }
+    if interception is not None:
+        fields["intercept"] = interception.fields()
+    return msgspec.json.encode(fields).decode()
 
 
 def _environment(demo: Demo, port: int) -> str:
@@ -113,9 +137,9 @@ def _describe(demo: Demo, port: int, *, environment: Path, higgs: Path | None) -
         '"engagement_types":["favorites","retweets","replies"],'
         '"groupings":{"by tweet":{"group_by":["tweet.id","engagement.type"]}}}'
     )
-    python = shlex.quote(_short(Path(sys.executable)))
+    python = shlex.quote(short(Path(sys.executable)))
     ids = " ".join(map(str, demo.tweet_ids[:2]))
-    sample = f"{python} {_SAMPLES}/{{}}.py --env {shlex.quote(_short(environment))} {ids}"
+    sample = f"{python} {_SAMPLES}/{{}}.py --env {shlex.quote(short(environment))} {ids}"
     return f"""
 Open Engagement sandbox on http://{HOST}:{port}
 {_label(demo, higgs)}
@@ -127,7 +151,7 @@ Open Engagement sandbox on http://{HOST}:{port}
   access token         {demo.access_token}
   access token secret  {demo.access_token_secret}
   bearer token         {demo.bearer_token}
-  as a .env file       {_short(environment)}
+  as a .env file       {short(environment)}
 
 Public totals of anyone's Tweet, with the bearer token:
 
@@ -156,9 +180,3 @@ def _label(demo: Demo, higgs: Path | None) -> str:
         f"{label}\nSIMULATED beside it: {demo.simulated:,} event rows of impressions, clicks, "
         "likes and views; --no-simulated leaves them out."
     )
-
-
-def _short(path: Path) -> str:
-    """A path as it is typed here. Links stay as they are: a virtual environment's Python is one."""
-    path = Path(os.path.abspath(path))  # noqa: PTH100
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
@@ -44,8 +45,8 @@ def serve(
     run_server(context.obj, (host, port), workers=workers, tls=tls)
 
 
-def refuse_taken(host: str, port: int) -> None:
-    """End the command when the port is in use.
+def refuse_taken(host: str, port: int, *, option: str = "--port") -> None:
+    """End the command when the port, which that option chooses, is in use.
 
     The workers share theirs (SO_REUSEPORT), so a second server would quietly take part of the
     first one's requests. A socket that does not share finds out.
@@ -58,7 +59,7 @@ def refuse_taken(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
-        fail(f"cannot listen on {host} port {port}: {error.strerror}; choose another with --port")
+        fail(f"cannot listen on {host} port {port}: {error.strerror}; choose another with {option}")
 
 
 def run_server(
@@ -73,7 +74,6 @@ def run_server(
 
     `announce` is a text to print once it answers, and when, on the monotonic clock, it all began.
     """
-    os.environ[DATA_VARIABLE] = str(data.resolve())
     options = {
         "--host": address[0],
         "--port": address[1],
@@ -83,7 +83,14 @@ def run_server(
         "--announce": announce[0],
         "--since": announce[1],
     }
+    become("launch", data, options=options)
+
+
+def become(module: str, data: Path, *, options: Mapping[str, object]) -> NoReturn:
+    """Go on as a module of `cli`, on this data folder; an option of None is not given."""
+    os.environ[DATA_VARIABLE] = str(data.resolve())
     given = [str(part) for pair in options.items() if pair[1] is not None for part in pair]
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "openengagement.cli.launch", *given])  # noqa: S606
+    command = [sys.executable, "-m", f"openengagement.cli.{module}", *given]
+    os.execv(sys.executable, command)  # noqa: S606
