@@ -1,0 +1,419 @@
+"""The pages' templates, rendered with the least and with the worst that they may be given."""
+
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import jinja2
+import pytest
+
+import openengagement
+
+PORTAL = Path(openengagement.__file__).parent / "portal"
+SCRIPT = '"><script>alert(1)</script>'
+LONG = "W" * 128
+RIGHT_TO_LEFT = "\u202eتطبيق القياسات"
+EMOJI = "\U0001f468\u200d\U0001f680"
+HOSTILE_NAMES = [SCRIPT, LONG, RIGHT_TO_LEFT, EMOJI, "{{ 7 * 7 }}", "&lt;b&gt;", "\u0301" * 64, " "]
+VOID = {"circle", "input", "link", "meta", "path"}
+
+
+class Page(HTMLParser):
+    """A rendered page: its elements as (tag, attributes), and the text of those with an id."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.html = html
+        self.elements = []
+        self.open = []
+        self.text_of = {}
+        self.feed(html)
+        self.close()
+        assert self.open == [], "every element is closed"
+
+    def handle_starttag(self, tag, attrs):
+        names = [name for name, _ in attrs]
+        assert len(names) == len(set(names)), f"an attribute twice on <{tag}>: {names}"
+        attributes = {name: value or "" for name, value in attrs}
+        self.elements.append((tag, attributes))
+        if tag not in VOID:
+            self.open.append((tag, attributes.get("id")))
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        opened, _ = self.open.pop()
+        assert opened == tag, f"</{tag}> closes <{opened}>"
+
+    def handle_data(self, data):
+        for _, element_id in self.open:
+            if element_id:
+                self.text_of[element_id] = self.text_of.get(element_id, "") + data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def with_id(self, element_id):
+        found = [(tag, a) for tag, a in self.elements if a.get("id") == element_id]
+        assert len(found) == 1, f"{len(found)} elements with the id {element_id}"
+        return found[0]
+
+    def form(self, action):
+        """The named controls of the first form that posts there."""
+        tags = [(tag, a) for tag, a in self.elements if tag in {"form", "input", "button"}]
+        starts = [i for i, (tag, a) in enumerate(tags) if a.get("action") == action]
+        assert starts, f"no form posts to {action}"
+        assert tags[starts[0]][1]["method"] == "post"
+        controls = []
+        for tag, attributes in tags[starts[0] + 1 :]:
+            if tag == "form":
+                break
+            if "name" in attributes:
+                controls.append((attributes["name"], attributes.get("value", "")))
+        return controls
+
+
+ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(PORTAL / "templates"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+)
+
+
+def asset(name):
+    assert (PORTAL / "static" / name).is_file(), f"no static file {name}"
+    return f"/static/{name}"
+
+
+BASE = {
+    "title": "A page",
+    "viewer": None,
+    "csrf_token": "csrf",
+    "asset": asset,
+    "platform_name": "Open Engagement",
+}
+WHEN = datetime(2026, 11, 2, 9, 5, 59, tzinfo=UTC)
+
+
+def app_named(name, **more):
+    return {"name": name, "website": None, "owner": "o", "description": None} | more
+
+
+def held_app(name, **more):
+    held = {"app_id": "10000001", "access": "read", "authorised_at": WHEN, "last_used_at": None}
+    return app_named(name) | held | more
+
+
+def session(**more):
+    times = {"signed_in_at": WHEN, "last_seen_at": WHEN}
+    return {"session_id": "s1", "current": False, "browser": "Firefox on Linux"} | times | more
+
+
+ALICE = {"screen_name": "alice"}
+SIGN_IN = {
+    "error": None,
+    "screen_name": "",
+    "return_to": "/settings/apps",
+    "app": None,
+    "oidc": False,
+    "oidc_name": "",
+    "password_sign_in": True,
+}
+CONSENT = {
+    "app": app_named("Birdseye"),
+    "viewer": ALICE,
+    "oauth_token": "request-token",
+    "can": [],
+    "cannot": [],
+    "returns_to": None,
+}
+MINIMAL = {
+    "sign_in.html": SIGN_IN,
+    "consent.html": CONSENT,
+    "pin.html": {"app": app_named("Birdseye"), "pin": "0481923"},
+    "denied.html": {"app": app_named("Birdseye"), "link": None},
+    "apps.html": {"viewer": ALICE, "apps": [], "sessions": [], "notice": None},
+    "error.html": {"status": 403, "heading": "This link no longer works", "text": "Start again."},
+}
+
+
+def hostile(text):
+    """Every page, with the same words wherever somebody else chooses them."""
+    viewer = {"screen_name": text}
+    web = f"https://{text}"
+    app = app_named(text, website=web, owner=text, description=text)
+    held = held_app(text, website=f"javascript:{text}", owner=text, access=text, last_used_at=WHEN)
+    return {
+        "sign_in.html": {
+            "viewer": viewer,
+            "error": text,
+            "screen_name": text,
+            "return_to": text,
+            "app": app,
+            "oidc": True,
+            "oidc_name": text,
+            "password_sign_in": True,
+        },
+        "consent.html": {
+            "app": app,
+            "viewer": viewer,
+            "oauth_token": text,
+            "can": [text],
+            "cannot": [text],
+            "returns_to": text,
+        },
+        "pin.html": {"app": app, "pin": text, "viewer": viewer},
+        "denied.html": {"app": app, "link": web, "viewer": viewer},
+        "apps.html": {
+            "viewer": viewer,
+            "apps": [held, held_app(text, website=web)],
+            "sessions": [session(browser=text), session(session_id=text, current=True)],
+            "notice": text,
+        },
+        "error.html": {"status": 400, "heading": text, "text": text, "viewer": viewer},
+    }
+
+
+def render(template, **context):
+    return Page(ENVIRONMENT.get_template(template).render(BASE | MINIMAL[template] | context))
+
+
+def every_page():
+    yield from ((name, "minimal", context) for name, context in MINIMAL.items())
+    for text in HOSTILE_NAMES:
+        worst = {"title": text, "platform_name": text, "csrf_token": text}
+        yield from ((name, ascii(text)[:12], c | worst) for name, c in hostile(text).items())
+
+
+@pytest.fixture(
+    params=[pytest.param((name, c), id=f"{name}-{kind}") for name, kind, c in every_page()]
+)
+def page(request):
+    template, context = request.param
+    return render(template, **context)
+
+
+def test_every_template_is_tested():
+    """A new page cannot escape the checks below."""
+    pages = {path.name for path in (PORTAL / "templates").glob("*.html")}
+    shared = {"base.html", "_macros.html"}
+    # Pages of other parts of the portal, if there are any, have tests of their own.
+    assert pages & (set(MINIMAL) | shared) == set(MINIMAL) | shared
+
+
+def test_nothing_inline_and_nothing_foreign(page):
+    """The content security policy would refuse it, or worse, would not."""
+    tags = {tag for tag, _ in page.elements}
+    assert not tags & {"script", "style", "iframe", "object", "embed", "base", "img"}
+    assert "b" not in tags, "an entity in a name was decoded into markup"
+    for tag, attributes in page.elements:
+        inline = {n for n in attributes if n == "style" or n.startswith("on")}
+        assert not inline, f"<{tag}> has {inline}"
+        loaded = attributes.get("src") or (attributes.get("href") if tag == "link" else None)
+        assert loaded is None or loaded.startswith("/static/")
+        assert not attributes.get("href", "").startswith("javascript:")
+        assert attributes.get("target") is None or "noopener" in attributes["rel"]
+    assert "<script>" not in page.html
+    assert "49" not in page.text_of["main"]
+
+
+def test_every_page_has_its_bones(page):
+    """Language, one title, one heading, one main part, and a way to skip to it."""
+    assert page.all("html") == [{"lang": "en"}]
+    assert len(page.all("title")) == len(page.all("h1")) == len(page.all("main")) == 1
+    assert page.all("a")[0]["href"] == "#main"
+    assert page.with_id("main")[0] == "main"
+    headings = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
+    assert headings[0] == 1
+    assert all(deeper <= before + 1 for before, deeper in pairwise(headings))
+
+
+def test_every_reference_leads_somewhere(page):
+    """Labels, descriptions and landmarks name elements that exist, and ids are unique."""
+    ids = [a["id"] for _, a in page.elements if "id" in a]
+    assert len(ids) == len(set(ids))
+    for _, attributes in page.elements:
+        for name in ("for", "aria-describedby", "aria-labelledby"):
+            assert set(attributes.get(name, "").split()) <= set(ids)
+
+
+def test_every_input_is_labelled(page):
+    labelled = {label["for"] for label in page.all("label")}
+    for field in page.all("input"):
+        assert field.get("type") == "hidden" or field["id"] in labelled
+
+
+def test_every_form_posts_with_the_csrf_token(page):
+    forms = page.all("form")
+    tokens = [i for i in page.all("input") if i.get("name") == "csrf_token"]
+    assert all(form["method"] == "post" for form in forms)
+    assert len(tokens) == len(forms)
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_hostile_words_come_through_as_they_are(name):
+    """They are shown, not run and not mangled: what a form sends back is what came in."""
+    page = render("consent.html", **hostile(name)["consent.html"])
+    assert dict(page.form("/oauth/authorize"))["oauth_token"] == name
+    page = render("sign_in.html", **hostile(name)["sign_in.html"])
+    assert dict(page.form("/sign-in"))["return_to"] == name
+    assert page.with_id("screen_name")[1]["value"] == name
+
+
+def test_a_name_is_kept_apart_from_our_words():
+    page = render("consent.html", app=app_named(RIGHT_TO_LEFT))
+    assert f'<bdi class="name" translate="no">{RIGHT_TO_LEFT}</bdi>' in page.html
+
+
+def test_sign_in_fields():
+    page = render("sign_in.html", return_to="/oauth/authorize?oauth_token=t&force_login=true")
+    assert page.form("/sign-in") == [
+        ("csrf_token", "csrf"),
+        ("return_to", "/oauth/authorize?oauth_token=t&force_login=true"),
+        ("screen_name", ""),
+        ("password", ""),
+    ]
+    screen_name, password = page.with_id("screen_name")[1], page.with_id("password")[1]
+    assert screen_name["autocomplete"] == "username"
+    assert password["autocomplete"] == "current-password"
+    assert password["type"] == "password"
+    assert "autofocus" in screen_name
+    assert "autofocus" not in password
+
+
+def test_sign_in_with_a_screen_name_asks_for_the_password():
+    page = render("sign_in.html", screen_name="alice")
+    assert page.with_id("screen_name")[1]["value"] == "alice"
+    assert "autofocus" not in page.with_id("screen_name")[1]
+    assert "autofocus" in page.with_id("password")[1]
+
+
+def test_sign_in_error_is_announced():
+    page = render("sign_in.html", error="That did not work.")
+    assert page.with_id("sign-in-error")[1]["role"] == "alert"
+    for field in ("screen_name", "password"):
+        attributes = page.with_id(field)[1]
+        assert attributes["aria-describedby"] == "sign-in-error"
+        assert attributes["aria-invalid"] == "true"
+    assert "<title>Error: A page" in page.html
+
+
+@pytest.mark.parametrize("password_sign_in", [True, False])
+def test_sign_in_with_a_provider(password_sign_in):
+    context = {"oidc": True, "oidc_name": "Example", "password_sign_in": password_sign_in}
+    page = render("sign_in.html", **context)
+    expected = [("csrf_token", "csrf"), ("return_to", "/settings/apps")]
+    assert page.form("/sign-in/oidc") == expected
+    assert ("/sign-in" in [form["action"] for form in page.all("form")]) is password_sign_in
+    primary = [b for b in page.all("button") if "primary" in b["class"].split()]
+    assert len(primary) == 1
+
+
+def test_no_way_to_sign_in_is_told():
+    page = render("sign_in.html", password_sign_in=False)
+    assert page.all("form") == []
+    assert "Nobody can sign in here yet" in page.html
+
+
+def test_sign_in_tells_which_app_is_waiting():
+    page = render("sign_in.html", app=app_named("Birdseye", website="https://birdseye.example/a"))
+    assert "Birdseye" in page.text_of["main"]
+    assert "birdseye.example/a" in page.text_of["main"]
+
+
+def test_consent_fields():
+    page = render("consent.html")
+    assert page.form("/oauth/authorize") == [
+        ("csrf_token", "csrf"),
+        ("oauth_token", "request-token"),
+        ("decision", "authorize"),
+        ("decision", "cancel"),
+    ]
+    assert not any("autofocus" in a for _, a in page.elements), "Enter must not consent"
+    classes = {b["value"]: b["class"].split() for b in page.all("button") if "value" in b}
+    assert "primary" in classes["authorize"]
+    assert "primary" not in classes["cancel"]
+
+
+def test_consent_tells_everything():
+    app = app_named("Birdseye", website="http://birdseye.example", owner="hq", description="Nice.")
+    page = render(
+        "consent.html", app=app, can=["Count"], cannot=["Post"], returns_to="callback.example"
+    )
+    text = page.text_of["main"]
+    words = ["Birdseye", "http://birdseye.example", "@hq", "Nice.", "@alice", "Count", "Post"]
+    assert [w for w in [*words, "callback.example"] if w not in text] == []
+
+
+def test_consent_lets_somebody_else_sign_in():
+    page = render("consent.html", oauth_token="a&b=c/d")
+    links = [a["href"] for a in page.all("a")]
+    assert "/oauth/authorize?oauth_token=a%26b%3Dc/d&force_login=true" in links
+
+
+def test_consent_announces_a_pin_when_nothing_is_returned_to():
+    assert "PIN" in render("consent.html").text_of["next"]
+    assert "PIN" not in render("consent.html", returns_to="x.example").text_of["next"]
+
+
+def test_pin_holds_the_digits_alone():
+    page = render("pin.html")
+    assert page.text_of["pin"] == "0481923"
+
+
+def test_denied_leads_back():
+    link = "https://birdseye.example/cb?x=1&denied=t"
+    tag, attributes = render("denied.html", link=link).with_id("denied-link")
+    assert (tag, attributes["href"]) == ("a", link)
+    assert "denied-link" not in render("denied.html").html
+
+
+def test_apps_can_be_revoked():
+    page = render("apps.html", apps=[held_app("Birdseye", last_used_at=WHEN)])
+    expected = [("csrf_token", "csrf"), ("app_id", "10000001")]
+    assert page.form("/settings/apps/revoke") == expected
+    assert "Read only" in page.html
+    assert '<time datetime="2026-11-02T09:05:59Z">2 Nov 2026, 09:05 UTC</time>' in page.html
+    assert len(page.all("time")) == 2
+
+
+def test_sessions_can_be_ended_but_for_this_one():
+    page = render("apps.html", sessions=[session(current=True), session(session_id="s2")])
+    expected = [("csrf_token", "csrf"), ("session_id", "s2")]
+    assert page.form("/settings/sessions/revoke") == expected
+    ends = [f for f in page.all("form") if f["action"] == "/settings/sessions/revoke"]
+    assert len(ends) == 1
+    assert page.html.count("This session") == 1
+
+
+def test_no_apps_tells_what_to_do():
+    page = render("apps.html", notice="Birdseye was revoked.")
+    assert "start in the app itself" in page.text_of["main"]
+    assert page.with_id("notice")[1]["role"] == "status"
+
+
+def test_signed_in_people_can_sign_out_everywhere():
+    for template in MINIMAL:
+        page = render(template, viewer=ALICE)
+        assert page.form("/sign-out") == [("csrf_token", "csrf")]
+        assert "@alice" in page.html
+
+
+@pytest.mark.parametrize(
+    ("website", "is_link"),
+    [
+        ("https://a.example", True),
+        ("http://a.example", True),
+        ("javascript:alert(1)", False),
+        ("data:text/html,x", False),
+        ("//a.example", False),
+        (" https://a.example", False),
+    ],
+)
+def test_only_web_addresses_are_linked(website, is_link):
+    page = render("consent.html", app=app_named("Birdseye", website=website))
+    assert (website in [a["href"] for a in page.all("a")]) is is_link
