@@ -1,0 +1,484 @@
+"""`sandbox --intercept`: unmodified clients reach it by environment alone, and nothing else.
+
+The clients' hosts stand in tests/interop/intercepted.*, as they do in real ones.
+"""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+from oauthlib.oauth1 import Client
+from requests_oauthlib import OAuth1
+
+from faults.crashing import open_session
+from openengagement.sandbox.intercept import HOSTS
+from support.cli import EXECUTABLE, server_environment
+from support.server import HOST, free_port
+
+STARTS_IN_S = 90
+ENDS_IN_S = 20
+LISTEN = "0A"  # the state, in the kernel's tables
+CLIENTS = Path(__file__).parents[1] / "interop"
+DATA_API = "https://data-api.twitter.com/insights/engagement/totals"
+ONLY_THESE = f"This proxy answers CONNECT to port 443 of {', '.join(HOSTS)} only"
+CURL, NODE, RUBY = (shutil.which(name) for name in ("curl", "node", "ruby"))
+HAS_RUBY_OAUTH = (
+    RUBY is not None and subprocess.run([RUBY, "-roauth", "-e", ""], check=False).returncode == 0
+)
+VARIABLES = {
+    "HTTPS_PROXY",
+    "https_proxy",
+    "http_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "CURL_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "NODE_USE_ENV_PROXY",
+}
+
+
+def running():
+    """Of each process that is no zombie: id, parent and session."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if fields[0] != "Z":
+            yield int(path.parent.name), int(fields[1]), int(fields[3])
+
+
+class Sandbox:
+    """An intercepting sandbox as a process of its own, in a session of its own."""
+
+    def __init__(self, folder):
+        self.folder = folder / "sandbox"
+        self.ports = {name: free_port() for name in ("port", "intercept-port", "https-port")}
+        self.url = f"http://{HOST}:{self.ports['port']}"
+        self.command = [EXECUTABLE, "--data", folder, "sandbox", "--intercept"]
+        for name, port in self.ports.items():
+            self.command += [f"--{name}", str(port)]
+        self.log = folder / "sandbox.log"
+        self.process = None
+        folder.mkdir(exist_ok=True)
+
+    def start(self, *options, until):
+        """Start it, and wait until it says that it is ready."""
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*self.command, *options],
+                stdout=log,
+                stderr=log,
+                env=server_environment(),
+                start_new_session=True,
+            )
+        give_up = time.monotonic() + STARTS_IN_S
+        while until not in self.log.read_text():
+            assert self.process.poll() is None, self.log.read_text()[-2000:]
+            assert time.monotonic() < give_up, self.log.read_text()[-2000:]
+            time.sleep(0.05)
+
+    def start_with_json(self):
+        self.start("--json", until="}}\n")
+        return json.loads(self.log.read_text().splitlines()[-1])
+
+    def processes(self):
+        """The ids of all that run of it."""
+        return {pid for pid, _, session in running() if session == self.process.pid}
+
+    def servers(self):
+        """The ids of the two that `cli.keep` started."""
+        return {pid for pid, parent, _ in running() if parent == self.process.pid}
+
+    def end(self, number=signal.SIGTERM):
+        """Signal the one process that was started; its exit code, once all have ended."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self):
+        code = self.process.wait(ENDS_IN_S)
+        give_up = time.monotonic() + ENDS_IN_S
+        try:
+            while left := (self.processes() or self.listening()):
+                assert time.monotonic() < give_up, f"left behind: {left}"
+                time.sleep(0.05)
+        finally:
+            for pid in self.processes():
+                os.kill(pid, signal.SIGKILL)
+        return code
+
+    def listening(self):
+        """The addresses of its ports that somebody listens on, as the kernel writes them."""
+        wanted = {f"{port:04X}" for port in self.ports.values()}
+        lines = [
+            line.split()
+            for table in ("tcp", "tcp6")
+            for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+        ]
+        listed = {fields[1] for fields in lines if fields[3] == LISTEN}
+        return {address for address in listed if address.rpartition(":")[2] in wanted}
+
+
+@contextmanager
+def sandbox_in(folder):
+    one = Sandbox(folder)
+    try:
+        yield one
+    finally:
+        if one.process is not None:
+            one.end()
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory):
+    """One for all the tests that leave it as it is; `printed` is what it printed with `--json`."""
+    with sandbox_in(tmp_path_factory.mktemp("intercept") / "a b") as one:
+        one.printed = one.start_with_json()
+        yield one
+
+
+@pytest.fixture
+def demo(sandbox):
+    return sandbox.printed
+
+
+@pytest.fixture
+def question(demo):
+    """A question of the demo author about a Tweet of theirs."""
+    return {
+        "tweet_ids": demo["tweet_ids"][:1],
+        "engagement_types": ["favorites", "impressions"],
+        "groupings": {"g": {"group_by": ["tweet.id", "engagement.type"]}},
+    }
+
+
+@pytest.fixture
+def figures(sandbox, demo, question):
+    """What plain HTTP answers."""
+    keys = ("consumer_key", "consumer_secret", "access_token", "access_token_secret")
+    with open_session() as session:
+        answer = session.post(
+            f"{sandbox.url}/insights/engagement/totals",
+            json=question,
+            auth=OAuth1(*(demo[key] for key in keys)),
+            timeout=20,
+        )
+    assert answer.status_code == 200, answer.text
+    assert int(answer.json()["g"][demo["tweet_ids"][0]]["impressions"]) > 0
+    return answer.json()
+
+
+@pytest.fixture
+def run_client(sandbox, demo, question):
+    """Run an unmodified client in a shell that sourced the file; what it prints, read as JSON."""
+    credentials = {
+        name.upper(): demo[name]
+        for name in ("consumer_key", "consumer_secret", "access_token", "access_token_secret")
+    }
+
+    def run(*command, text=None):
+        file = shlex.quote(demo["intercept"]["environment_file"])
+        done = subprocess.run(
+            ["/bin/sh", "-c", f". {file} && {shlex.join(map(str, command))}"],
+            input=json.dumps(question) if text is None else text,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=server_environment() | credentials,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture
+def intercepted(demo):
+    """A session that goes through the proxy and trusts the sandbox's authority alone."""
+    with open_session() as session:
+        session.proxies = {"https": demo["intercept"]["proxy"]}
+        session.verify = demo["intercept"]["certificate_authority"]
+        yield session
+
+
+# Clients that know nothing of the sandbox.
+
+
+def test_clients_in_python(run_client, demo, figures):
+    found = run_client(sys.executable, CLIENTS / "intercepted.py")
+
+    assert found["signed"] == dict.fromkeys(HOSTS, figures)
+    assert found["bearer"] == f"Bearer {demo['bearer_token']}"
+    tweet_id = demo["tweet_ids"][0]
+    favorites = {"g": {tweet_id: {"favorites": figures["g"][tweet_id]["favorites"]}}}
+    assert found["httpx"] == [200, "HTTP/1.1", favorites]
+    elsewhere = found["elsewhere"]
+    assert elsewhere.pop("http://api.twitter.com/") == 403
+    for error in elsewhere.values():
+        assert f"Tunnel connection failed: 403 {ONLY_THESE}" in error
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(CURL is None, reason="curl is not installed")
+def test_curl(run_client, demo, figures):
+    bearer = f"Authorization: Bearer {demo['bearer_token']}"
+    question = {
+        "tweet_ids": demo["tweet_ids"][:1],
+        "engagement_types": ["favorites"],
+        "groupings": {"g": {"group_by": ["tweet.id"]}},
+    }
+    command = [CURL, "-sS", "--compressed", "--http2", "--data", "@-", "-H", bearer, DATA_API]
+    found = run_client(*command, text=json.dumps(question))
+    tweet_id = demo["tweet_ids"][0]
+    assert found == {"g": {tweet_id: figures["g"][tweet_id]["favorites"]}}
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(NODE is None, reason="node is not installed")
+@pytest.mark.skipif(
+    not (CLIENTS / "node_modules" / "oauth-1.0a").is_dir(),
+    reason="oauth-1.0a is not installed; run `make interop`",
+)
+def test_node(run_client, figures):
+    found = run_client(NODE, CLIENTS / "intercepted.mjs")
+    assert (found["status"], found["body"]) == (200, figures)
+    assert found["refused"] != "reached"
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(not HAS_RUBY_OAUTH, reason="ruby's oauth is not installed (Debian: ruby-oauth)")
+def test_ruby(run_client, figures):
+    found = run_client(RUBY, CLIENTS / "intercepted.rb")
+    assert (found["status"], found["body"]) == (200, figures)
+    assert ONLY_THESE in found["refused"]
+
+
+# What it prints and writes.
+
+
+def test_json(sandbox, demo):
+    found = demo["intercept"]
+    proxy = f"http://{HOST}:{sandbox.ports['intercept-port']}"
+    assert demo["url"] == sandbox.url
+    assert (found["proxy"], found["hosts"]) == (proxy, list(HOSTS))
+    assert set(found["environment"]) == VARIABLES
+    assert found["environment"]["HTTPS_PROXY"] == proxy
+    authority = sandbox.folder.resolve() / "authority" / "ca.pem"
+    assert found["environment"]["REQUESTS_CA_BUNDLE"] == str(authority)
+    assert found["certificate_authority"] == str(authority)
+
+
+def test_the_file_to_source_sets_the_same(demo):
+    file = Path(demo["intercept"]["environment_file"])
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert " " in str(file), "or nothing is shown about quoting"
+    done = subprocess.run(
+        ["/bin/sh", "-euc", f". {shlex.quote(str(file))} && exec env -0"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": os.environ["PATH"], "https_proxy": "http://proxy.example:1"},
+    )
+    found = dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
+    expected = demo["intercept"]["environment"]
+    assert {name: found[name] for name in VARIABLES} == expected
+
+
+def test_keys_are_private(sandbox):
+    modes = {path.name: path.stat().st_mode & 0o777 for path in sandbox.folder.glob("authority/*")}
+    assert modes == dict.fromkeys(("ca.pem", "ca.key", "leaf.pem", "leaf.key"), 0o600)
+
+
+# What is signed, and what is encrypted.
+
+
+@pytest.mark.parametrize(("scheme", "status"), [("https", 200), ("http", 401)])
+def test_the_signature_is_checked_for_https(intercepted, demo, question, scheme, status):
+    client = Client(
+        demo["consumer_key"],
+        client_secret=demo["consumer_secret"],
+        resource_owner_key=demo["access_token"],
+        resource_owner_secret=demo["access_token_secret"],
+    )
+    _, headers, _ = client.sign(DATA_API.replace("https", scheme), "POST")
+    answer = intercepted.post(DATA_API, json=question, headers=headers, timeout=20)
+    assert answer.status_code == status
+    if status == 401:
+        assert answer.headers["x-error-code"] == "invalid_signature"
+
+
+def test_a_certificate_that_is_not_trusted(intercepted):
+    intercepted.verify = True
+    with pytest.raises(requests.exceptions.SSLError):
+        intercepted.get("https://api.twitter.com/health", timeout=20)
+
+
+def shake_hands(sandbox, host="api.x.com", **options):
+    """TLS through the proxy, strict; the protocol agreed on, and the version."""
+    trusting = ssl.create_default_context(
+        cafile=sandbox.printed["intercept"]["certificate_authority"]
+    )
+    trusting.verify_flags |= ssl.VERIFY_X509_STRICT
+    for name, value in options.items():
+        if name == "alpn":
+            trusting.set_alpn_protocols(value)
+        else:
+            setattr(trusting, name, value)
+    with socket.create_connection((HOST, sandbox.ports["intercept-port"]), timeout=20) as plain:
+        plain.sendall(f"CONNECT {host}:443 HTTP/1.1\r\n\r\n".encode())
+        assert plain.recv(100).startswith(b"HTTP/1.1 200 ")
+        with trusting.wrap_socket(plain, server_hostname=host) as tls:
+            return tls.selected_alpn_protocol(), tls.version()
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_strict_clients_take_the_certificate(sandbox, host):
+    assert shake_hands(sandbox, host) == (None, "TLSv1.3")
+
+
+def test_http_1_1_alone(sandbox):
+    assert shake_hands(sandbox, alpn=["h2", "http/1.1"])[0] == "http/1.1"
+    with pytest.raises(ssl.SSLError, match=r"(?i)alert no application protocol"):
+        shake_hands(sandbox, alpn=["h2"])
+
+
+def test_tls_1_2_and_nothing_older(sandbox):
+    assert shake_hands(sandbox, maximum_version=ssl.TLSVersion.TLSv1_2)[1] == "TLSv1.2"
+
+
+# Who can reach it.
+
+
+def test_it_listens_on_loopback_only(sandbox):
+    assert sandbox.listening() == {f"0100007F:{port:04X}" for port in sandbox.ports.values()}
+
+
+@pytest.mark.parametrize(
+    "request_head",
+    [
+        b"CONNECT example.com:443 HTTP/1.1\r\n\r\n",
+        b"CONNECT 127.0.0.1:443 HTTP/1.1\r\n\r\n",
+        b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n\r\n",
+        b"CONNECT localhost:%d HTTP/1.1\r\n\r\n",
+        b"CONNECT api.twitter.com:%d HTTP/1.1\r\n\r\n",
+        b"GET http://127.0.0.1:%d/health HTTP/1.1\r\nHost: api.twitter.com\r\n\r\n",
+        b"GET http://api.twitter.com/health HTTP/1.1\r\nHost: api.twitter.com\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: api.twitter.com\r\n\r\n",
+    ],
+)
+def test_nothing_else_is_reached(sandbox, request_head):
+    """Not even the sandbox's own plain port."""
+    if b"%d" in request_head:
+        request_head %= sandbox.ports["port"]
+    with socket.create_connection((HOST, sandbox.ports["intercept-port"]), timeout=20) as plain:
+        plain.sendall(request_head)
+        answer = b"".join(iter(lambda: plain.recv(4096), b""))
+    assert answer.startswith(f"HTTP/1.1 403 {ONLY_THESE}\r\n".encode())
+    assert answer.endswith(f"\r\n\r\n{ONLY_THESE}.\n".encode())
+
+
+# Starting and ending.
+
+
+@pytest.mark.parametrize("option", ["--port", "--https-port", "--intercept-port"])
+def test_ports_that_are_taken(run, option):
+    ports = {name: free_port() for name in ("--port", "--https-port", "--intercept-port")}
+    with socket.create_server((HOST, 0)) as taken:
+        ports[option] = taken.getsockname()[1]
+        given = [str(part) for pair in ports.items() for part in pair]
+        done = run("sandbox", "--intercept", *given)
+    assert done.code == 1
+    assert f"port {ports[option]}: Address already in use; choose another with {option}" in done.err
+
+
+def test_ports_that_are_the_same(run):
+    port = free_port()
+    done = run("sandbox", "--intercept", "--port", port, "--https-port", port)
+    assert done.code == 1
+    assert "must differ" in done.err
+
+
+def test_a_key_that_others_may_read(tmp_path):
+    key = tmp_path / "sandbox" / "authority" / "ca.key"
+    key.parent.mkdir(parents=True)
+    key.touch(0o644)
+    key.chmod(0o644)
+    one = Sandbox(tmp_path)
+    done = subprocess.run(
+        one.command, capture_output=True, text=True, check=False, env=server_environment()
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{key}: others may read it; run chmod 600" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A folder that sandboxes are started on one after the other, and its authority's file."""
+    with sandbox_in(tmp_path_factory.mktemp("kept")) as one:
+        yield one, {}
+
+
+def end_by_signal(one):
+    with socket.create_connection((HOST, one.ports["intercept-port"])) as joined:
+        joined.sendall(b"CONNECT api.x.com:443 HTTP/1.1\r\n\r\n")
+        assert joined.recv(100).startswith(b"HTTP/1.1 200 ")
+        return one.end()
+
+
+def end_by_ctrl_c(one):
+    os.killpg(one.process.pid, signal.SIGINT)  # a terminal tells all of them
+    return one.wait()
+
+
+def end_by_kill(one):
+    return one.end(signal.SIGKILL)
+
+
+def end_by_losing_a_server(one):
+    os.kill(max(one.servers()), signal.SIGKILL)
+    return one.wait()
+
+
+ENDS = {
+    end_by_signal: 0,
+    end_by_ctrl_c: 0,
+    end_by_kill: -signal.SIGKILL,
+    end_by_losing_a_server: 1,
+}
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("end", ENDS)
+def test_from_start_to_start(kept, end):
+    """However it ends, nothing stays but the authority."""
+    one, authorities = kept
+    one.start(until="Ready after")
+    printed = one.log.read_text()
+    assert f". {shlex.quote(f'{one.folder}/intercept.env')} && python your_client.py" in printed
+    for name in VARIABLES:
+        assert f"\n  {name} " in printed
+    assert len(one.servers()) == 2
+    assert len(one.processes()) >= 5
+
+    assert end(one) == ENDS[end]
+
+    assert ("ended by itself" in one.log.read_text()) == (end is end_by_losing_a_server)
+    for name in ("ca.pem", "leaf.pem"):
+        content = (one.folder / "authority" / name).read_bytes()
+        assert authorities.setdefault(name, content) == content
