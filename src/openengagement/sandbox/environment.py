@@ -25,7 +25,7 @@ def client_environment(proxy: str, authority: Path) -> dict[str, str]:
         "NO_PROXY": _THIS_MACHINE,
         "no_proxy": _THIS_MACHINE,
         "REQUESTS_CA_BUNDLE": certificate,  # Python's requests
-        "SSL_CERT_FILE": certificate,  # Ruby, Python's ssl and httpx, Go
+        "SSL_CERT_FILE": certificate,  # Ruby, Python's ssl and httpx
         "CURL_CA_BUNDLE": certificate,  # curl
         "NODE_EXTRA_CA_CERTS": certificate,  # Node
         "NODE_USE_ENV_PROXY": "1",  # Node from 24 on; before it, a client brings a proxy agent
