@@ -89,9 +89,18 @@ class InterceptProxy:
         except OSError:
             pass  # one side went away, or fell silent: there is nobody to tell
         finally:
-            writer.close()
+            await self._hang_up(writer)
             self._writers.discard(writer)
             self._tasks.discard(task)
+
+    async def _hang_up(self, writer: asyncio.StreamWriter) -> None:
+        """Close once what was written has gone out, or when nobody takes it."""
+        writer.close()
+        try:
+            async with asyncio.timeout(self.limits.idle_s):
+                await writer.wait_closed()
+        except OSError:
+            writer.transport.abort()
 
     async def _read_head(self, reader: asyncio.StreamReader) -> str:
         """The refusal of what a client asks, empty when it may have it."""
@@ -118,7 +127,7 @@ class InterceptProxy:
             client[1].write(_JOINED)
             await self._splice(client, sandbox)
         finally:
-            sandbox[1].close()
+            sandbox[1].transport.abort()  # it has ended, or has nobody left to answer
             self._writers.discard(sandbox[1])
         return ""
 

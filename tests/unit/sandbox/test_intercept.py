@@ -381,6 +381,26 @@ def test_a_tunnel_in_which_nothing_moves(proxy):
         assert read_all(connection) == JOINED + b"xxxx"
 
 
+def test_a_client_that_takes_nothing(proxy):
+    """It is let go, with what it was to be sent."""
+    with proxy.connect() as connection:
+        connection.setblocking(False)
+        connection.sendall(CONNECT)
+        time.sleep(0.1)
+        sent = 0
+        give_up = time.monotonic() + WAITS_S
+        with contextlib.suppress(ConnectionError):
+            while proxy.proxy._tasks:
+                assert time.monotonic() < give_up
+                with contextlib.suppress(BlockingIOError):
+                    sent += connection.send(b"x" * 65_536)
+                time.sleep(0.001)
+        assert sent > 1_000_000
+    while proxy.proxy._tasks or proxy.proxy._writers:
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
 def test_a_sandbox_that_is_gone(start):
     assert start(sandbox=False).ask(CONNECT).startswith(b"HTTP/1.1 502 ")
 
