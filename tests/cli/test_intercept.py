@@ -15,6 +15,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -23,11 +24,13 @@ from requests_oauthlib import OAuth1
 
 from faults.crashing import open_session
 from openengagement.sandbox.intercept import HOSTS
-from support.cli import EXECUTABLE, server_environment
+from support.cli import EXECUTABLE, call_command, server_environment
+from support.person import Person
 from support.server import HOST, free_port
 
 STARTS_IN_S = 90
 ENDS_IN_S = 20
+PASSWORD = "nine lighthouses and a paper boat"
 LISTEN = "0A"  # the state, in the kernel's tables
 CLIENTS = Path(__file__).parents[1] / "interop"
 DATA_API = "https://data-api.twitter.com/insights/engagement/totals"
@@ -266,6 +269,31 @@ def test_ruby(run_client, figures):
     found = run_client(RUBY, CLIENTS / "intercepted.rb")
     assert (found["status"], found["body"]) == (200, figures)
     assert ONLY_THESE in found["refused"]
+
+
+def test_a_pin_for_tweepy(sandbox, demo):
+    """The whole flow: the client at its own addresses, the person at the plain ones."""
+    call_command(sandbox.folder, "account", "add", "visitor")
+    call_command(sandbox.folder, "account", "password", "visitor", "--stdin", stdin=PASSWORD)
+    app = call_command(sandbox.folder, "app", "add", "Desk", "--owner", demo["screen_name"])
+    keys = {name.upper(): app[name] for name in ("consumer_key", "consumer_secret")}
+    tweepy = subprocess.Popen(
+        [sys.executable, CLIENTS / "intercepted_pin.py"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=server_environment() | demo["intercept"]["environment"] | keys,
+    )
+    with Person(sandbox.url, "visitor", PASSWORD) as visitor, tweepy:
+        began = urlsplit(tweepy.stdout.readline().strip())
+        assert f"{began.scheme}://{began.netloc}{began.path}" == (
+            "https://api.twitter.com/oauth/authorize"
+        )
+        pin = visitor.authorize_pin(f"{began.path}?{began.query}")
+        out, err = tweepy.communicate(f"{pin}\n", timeout=60)
+    assert tweepy.returncode == 0, err
+    assert json.loads(out)["screen_name"] == "visitor"
 
 
 # What it prints and writes.
