@@ -28,10 +28,17 @@ The tree (status, stable name sent as ``x-error-code``)::
     │   ├── TimestampOutOfBounds      timestamp_out_of_bounds
     │   ├── InvalidSignature          invalid_signature
     │   ├── NonceUsed                 nonce_used
+    │   ├── RequestTokenMissing       request_token_missing
+    │   ├── RequestTokenNotFound      request_token_not_found
+    │   ├── InvalidVerifier           invalid_verifier
+    │   ├── AppSuspended              app_suspended
+    │   ├── DesktopAppsOnlyPin        desktop_apps_only_pin
     │   └── UnverifiedClient     403  unverified_client
     ├── AccessError 403
     │   ├── SslRequired               ssl_required
     │   ├── AppNotEnabled             app_not_enabled
+    │   ├── CallbackNotApproved       callback_not_approved
+    │   ├── UserContextRequired       user_context_required
     │   ├── ForbiddenTweets           forbidden_tweets
     │   └── ForbiddenMetrics          forbidden_metrics
     ├── NotFound 404                  not_found
@@ -273,6 +280,41 @@ class NonceUsed(AuthenticationError):
     reason = "Nonce already used"
 
 
+class RequestTokenMissing(AuthenticationError):
+    """The third leg without a request token (contract 4.6)."""
+
+    code = "request_token_missing"
+    reason = "Request token missing"
+
+
+class RequestTokenNotFound(AuthenticationError):
+    """A request token that is unknown, expired, used up, or another app's (contract 4.6)."""
+
+    code = "request_token_not_found"
+    reason = "Request token not found"
+
+
+class InvalidVerifier(AuthenticationError):
+    """Not the verifier or PIN that the person was given (contract 4.6)."""
+
+    code = "invalid_verifier"
+    reason = "Invalid oauth_verifier parameter"
+
+
+class AppSuspended(AuthenticationError):
+    """The platform's manager has suspended this App ID."""
+
+    code = "app_suspended"
+    reason = "Invalid / suspended application"
+
+
+class DesktopAppsOnlyPin(AuthenticationError):
+    """An app without callback URLs asked for one."""
+
+    code = "desktop_apps_only_pin"
+    reason = "Desktop applications only support the oauth_callback value 'oob'"
+
+
 class UnverifiedClient(AuthenticationError):
     """An app's key and secret, or its bearer token, do not check out (contract 4.7)."""
 
@@ -304,6 +346,24 @@ class AppNotEnabled(AccessError):
 
     def __init__(self) -> None:
         super().__init__("Your application ID is not authorized.")
+
+
+class CallbackNotApproved(AccessError):
+    """A callback URL that is not, letter for letter, one of the app's."""
+
+    code = "callback_not_approved"
+
+    def __init__(self) -> None:
+        super().__init__("Callback URL not approved for this client application")
+
+
+class UserContextRequired(AccessError):
+    """An app alone asked for what only an access token may."""
+
+    code = "user_context_required"
+
+    def __init__(self) -> None:
+        super().__init__("Your credentials do not allow access to this resource")
 
 
 class ForbiddenTweets(AccessError):

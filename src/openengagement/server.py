@@ -12,18 +12,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from openengagement.api.asgi import Api
 from openengagement.api.insights import Insights
 from openengagement.api.oauth import OAuthCalls
 from openengagement.api.platform import Platform
-from openengagement.api.routes import Api, build_routes
+from openengagement.api.routes import Calls, build_routes
+from openengagement.api.three_legs import ThreeLegCalls
 from openengagement.auth.authenticate import Authenticator
 from openengagement.auth.bearer import BearerTokens
+from openengagement.auth.calls import CallVerifier
 from openengagement.auth.credentials import Keyring, open_keyring
+from openengagement.auth.identity import Identities
+from openengagement.auth.last_used import LastUsed
 from openengagement.auth.lookup import CredentialLookup
+from openengagement.auth.passwords import Passwords
+from openengagement.auth.three_legs import ThreeLegs
 from openengagement.clock import Clock, SystemClock
 from openengagement.ingest.register import Registrar
 from openengagement.ingest.upload import Uploads
 from openengagement.ingest.writer import BatchWriter
+from openengagement.portal.apps import Apps
+from openengagement.portal.consent import Consent
+from openengagement.portal.desk import Desk
+from openengagement.portal.pages import PREFIXES, Pages, Rooms
+from openengagement.portal.rendering import Renderer
+from openengagement.portal.sign_in import SignIn
+from openengagement.portal.visits import Visits
 from openengagement.query import Query
 from openengagement.registry.limits import Limits
 from openengagement.registry.registry import Registry
@@ -72,58 +86,128 @@ def open_parts(data: Path, settings: Settings, *, clock: Clock) -> Parts:
     return Parts(registry, store, keyring)
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What calls and pages are both made of."""
+
+    parts: Parts
+    settings: Settings
+    clock: Clock
+    limits: Limits
+    lookup: CredentialLookup
+    verifier: CallVerifier
+    legs: ThreeLegs
+    pool: ThreadPoolExecutor
+
+
 def build_api(data: Path, settings: Settings, *, clock: Clock) -> Api:
     """The whole server on a data folder, as an ASGI application."""
     parts = open_parts(data, settings, clock=clock)
     limits = Limits(data)
     pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="work")
-    lookup = CredentialLookup(parts.registry, parts.keyring)
-    authenticator = Authenticator(lookup, limits, settings=settings, now_s=clock.now_s)
+    slow_pool = ThreadPoolExecutor(settings.sign_in_threads, thread_name_prefix="password")
+    shared = _share(parts, settings, clock=clock, limits=limits, pool=pool)
+    last_used = shared.lookup.last_used
     writer = BatchWriter(
         parts.store,
         queue_max=settings.batches_in_flight_max,
         on_failure=lambda error: log_failure("commit_failed", error),
     )
-    registrar = Registrar(parts.registry, parts.store)
-    query = Query(parts.store, lookup.protected, settings=settings, now_s=clock.now_s)
-    insights = Insights(authenticator, query, settings=settings, now_s=clock.now_s, pool=pool)
-    bearers = BearerTokens(authenticator, lookup, registry=parts.registry, keyring=parts.keyring)
-    platform = Platform(
-        authenticator,
-        Uploads(registrar, writer, settings=settings, now_s=clock.now_s),
-        delete_tweet=parts.store.delete_tweet,
-        in_flight_max=settings.batches_in_flight_max,
-        bytes_max=settings.batch_max_bytes,
-    )
-    keeper = _Housekeeper(limits, settings, clock=clock)
+    calls = _build_calls(shared, writer)
+    keeper = _Housekeeper(limits, last_used, settings=settings, clock=clock)
 
     async def stop() -> None:
         await keeper.stop()
-        platform.close()
+        calls.platform.close()
+        slow_pool.shutdown(cancel_futures=True)
         pool.shutdown()
         writer.close()
+        last_used.flush()
         limits.close()
         parts.close()
 
     return Api(
         build_routes(
-            insights,
-            OAuthCalls(bearers, settings=settings, pool=pool),
-            platform=platform,
+            calls,
+            _build_pages(shared, slow_pool),
+            page_prefixes=PREFIXES,
             is_healthy=lambda: writer.alive,
         ),
         settings=settings,
         pool=pool,
-        default_headers=insights.default_headers,
+        default_headers=calls.insights.default_headers,
         lifespan=(keeper.start, stop),
     )
 
 
-class _Housekeeper:
-    """Keeps the nonces few, in a thread of its own, while the server runs."""
+def _share(
+    parts: Parts, settings: Settings, *, clock: Clock, limits: Limits, pool: ThreadPoolExecutor
+) -> _Shared:
+    lookup = CredentialLookup(parts.registry, parts.keyring)
+    verifier = CallVerifier(lookup, limits, settings=settings, now_s=clock.now_s)
+    return _Shared(
+        parts,
+        settings,
+        clock,
+        limits,
+        lookup,
+        verifier,
+        ThreeLegs(verifier, parts.registry, keyring=parts.keyring, now_s=clock.now_s),
+        pool,
+    )
 
-    def __init__(self, limits: Limits, settings: Settings, *, clock: Clock) -> None:
+
+def _build_calls(shared: _Shared, writer: BatchWriter) -> Calls:
+    """What machines call."""
+    parts, settings, now_s = shared.parts, shared.settings, shared.clock.now_s
+    registry, lookup, verifier = parts.registry, shared.lookup, shared.verifier
+    limits, pool = shared.limits, shared.pool
+    authenticator = Authenticator(lookup, limits, settings=settings, now_s=now_s)
+    query = Query(parts.store, lookup.protected, settings=settings, now_s=now_s)
+    bearers = BearerTokens(verifier, lookup, registry=registry, keyring=parts.keyring)
+    identities = Identities(verifier, registry, lookup=lookup, limits=limits, now_s=now_s)
+    registrar = Registrar(registry, parts.store)
+    return Calls(
+        insights=Insights(authenticator, query, settings=settings, now_s=now_s, pool=pool),
+        bearers=OAuthCalls(bearers, settings=settings, pool=pool),
+        legs=ThreeLegCalls(shared.legs, identities, settings=settings, pool=pool),
+        platform=Platform(
+            authenticator,
+            Uploads(registrar, writer, settings=settings, now_s=now_s),
+            delete_tweet=parts.store.delete_tweet,
+            in_flight_max=settings.batches_in_flight_max,
+            bytes_max=settings.batch_max_bytes,
+        ),
+    )
+
+
+def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
+    """What people look at."""
+    registry, now_s = shared.parts.registry, shared.clock.now_s
+    visits = Visits(
+        registry.sessions,
+        shared.parts.keyring,
+        days=shared.settings.session_days,
+        now_s=now_s,
+    )
+    desk = Desk(Renderer(shared.settings.platform_name), visits)
+    passwords = Passwords(registry, shared.limits, now_s=now_s)
+    rooms = Rooms(
+        consent=Consent(desk, visits, legs=shared.legs),
+        sign_in=SignIn(desk, visits, passwords=passwords, legs=shared.legs),
+        apps=Apps(desk, visits, registry=registry),
+    )
+    return Pages(desk, visits, rooms=rooms, pool=shared.pool, slow_pool=slow_pool)
+
+
+class _Housekeeper:
+    """Keeps the nonces few and writes down what tokens were used, off the event loop."""
+
+    def __init__(
+        self, limits: Limits, last_used: LastUsed, *, settings: Settings, clock: Clock
+    ) -> None:
         self._limits = limits
+        self._last_used = last_used
         self._keep_s = settings.timestamp_window_s
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
@@ -143,6 +227,7 @@ class _Housekeeper:
             oldest = int(self._clock.now_s()) - self._keep_s - 1
             try:
                 await asyncio.to_thread(self._limits.tidy, oldest_timestamp=oldest)
+                await asyncio.to_thread(self._last_used.flush)
             except Exception as error:
                 log_failure("tidy_failed", error)
 

@@ -129,6 +129,22 @@ class Settings:
         },
     )
 
+    # Pages
+    platform_name: str = dataclasses.field(
+        default="Open Engagement",
+        metadata={"help": "What the pages call the platform.", "unit": "text"},
+    )
+    session_days: int = _number(
+        14, "How long a sign-in to the pages lasts.", unit="days", low=1, high=365
+    )
+    sign_in_threads: int = _number(
+        2,
+        "Passwords checked at once by a worker; each takes 64 MiB and a few cores for a moment.",
+        unit="threads",
+        low=1,
+        high=64,
+    )
+
     # Sending events
     batch_max_bytes: int = _number(
         67_108_864, "Largest platform batch as sent.", unit="bytes", low=1024, high=1_073_741_824

@@ -181,9 +181,11 @@ WIRE_ORDER = [
 # What the data API does not refuse with: other surfaces, and what is nobody's fault.
 ELSEWHERE = {
     "BatchRefused",
+    "CallbackNotApproved",
     "KeyReused",
     "PlatformKeyNotFound",
     "UnverifiedClient",
+    "UserContextRequired",
     "InternalError",
     "Unavailable",
 }

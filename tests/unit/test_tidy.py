@@ -37,13 +37,14 @@ MANY_PARAMETERS: dict[str, str] = {
 
 # May catch Exception, BaseException or everything without raising it again.
 BROAD_EXCEPTS: dict[str, str] = {
-    "openengagement.api.routes:Api._serve": "the edge: no traceback reaches a client",
+    "openengagement.api.asgi:Api._serve": "the edge: no traceback reaches a client",
     "openengagement.ingest.writer:BatchWriter._apply": "producers must hear of any failed commit",
     "openengagement.ingest.columnar:main": "a decoder's panic is no Exception; the parent is told",
     "openengagement.server:_Housekeeper._run": "it is logged, and tried again in a moment",
 }
 
 # More first-party imports than eight.
+LONG_FILES: dict[str, str] = {"openengagement.errors": "one tree of small classes"}
 MANY_IMPORTS: dict[str, str] = {
     "openengagement.server": "the composition root wires everything",
 }
@@ -144,7 +145,8 @@ def test_files_are_short():
     """No module of the package is longer than the budget."""
     sizes = {name_of(path): len(path.read_bytes().splitlines()) for path in MODULES}
     assert sizes, "there is nothing to check"
-    assert {name: size for name, size in sizes.items() if size > FILE_LINES} == {}
+    long = {name for name, size in sizes.items() if size > FILE_LINES}
+    assert_only_named(long, LONG_FILES, f"more than {FILE_LINES} lines")
 
 
 def test_functions_are_short():

@@ -3,6 +3,7 @@
 Contract 3.4 and 4.8. The same `ApiError` answers on both; here it gets its shape.
 """
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
@@ -12,18 +13,26 @@ from openengagement.api.http import Reply
 from openengagement.errors import (
     AccessTokenNotFound,
     ApiError,
+    AppSuspended,
     AuthenticationError,
     BearerTokenNotFound,
+    CallbackNotApproved,
+    DesktopAppsOnlyPin,
+    InvalidVerifier,
     MethodNotAllowed,
     NotFound,
     RateLimited,
+    RequestTokenMissing,
+    RequestTokenNotFound,
     SslRequired,
     TimestampOutOfBounds,
     UnknownAuthorization,
     UnverifiedClient,
+    UserContextRequired,
 )
 
 JSON: Final = "application/json;charset=utf-8"
+HTML: Final = "text/html;charset=utf-8"
 
 
 class Family(Enum):
@@ -36,6 +45,23 @@ class Family(Enum):
 
 # Contract 4.8: refusal -> (HTTP status, code, message); the first class that fits counts.
 _OAUTH_CODES: Final[tuple[tuple[type[ApiError], int, int, str], ...]] = (
+    (AppSuspended, 401, 416, "Invalid / suspended application"),
+    (
+        DesktopAppsOnlyPin,
+        401,
+        417,
+        "Desktop applications only support the oauth_callback value 'oob'",
+    ),
+    (
+        CallbackNotApproved,
+        403,
+        415,
+        (
+            "Callback URL not approved for this client application. "
+            "Approved callback URLs can be adjusted in your application settings"
+        ),
+    ),
+    (UserContextRequired, 403, 220, "Your credentials do not allow access to this resource"),
     (UnverifiedClient, 403, 99, "Unable to verify your credentials"),
     (UnknownAuthorization, 400, 215, "Bad Authentication data."),
     (TimestampOutOfBounds, 401, 135, "Timestamp out of bounds."),
@@ -46,6 +72,13 @@ _OAUTH_CODES: Final[tuple[tuple[type[ApiError], int, int, str], ...]] = (
     (NotFound, 404, 34, "Sorry, that page does not exist"),
     (RateLimited, 429, 88, "Rate limit exceeded"),
 )
+# Contract 4.6: the third leg answers these in plain text, whatever its content type says.
+_PLAIN: Final[Mapping[type[ApiError], str]] = {
+    InvalidVerifier: "Error processing your OAuth request: Invalid oauth_verifier parameter",
+    RequestTokenMissing: "Request token missing",
+    RequestTokenNotFound: "Invalid request token.",
+}
+_REALM: Final = 'OAuth realm="https://api.twitter.com"'
 
 
 def render_error(error: ApiError, family: Family, *, method: str, path: str) -> Reply:
@@ -58,6 +91,10 @@ def render_error(error: ApiError, family: Family, *, method: str, path: str) -> 
         return Reply(error.status, text.encode(), headers)
     if isinstance(error, NotFound) and family is Family.DATA and not error.texts:
         return Reply(error.status, b"", headers)
+    plain = _PLAIN.get(type(error))
+    if plain and family is Family.OAUTH:
+        headers |= {"content-type": HTML, "www-authenticate": _REALM}
+        return Reply(error.status, plain.encode(), headers)
     headers["content-type"] = JSON
     if family is Family.OAUTH:
         return _render_oauth(error, headers)
@@ -79,6 +116,5 @@ def _render_oauth(error: ApiError, headers: dict[str, str]) -> Reply:
     if isinstance(error, UnverifiedClient):
         entry["label"] = "authenticity_token_error"
     elif status == 401:  # noqa: PLR2004
-        realm = f'OAuth realm="https://api.twitter.com", api_error_code={code}'
-        headers["www-authenticate"] = realm
+        headers["www-authenticate"] = f"{_REALM}, api_error_code={code}"
     return Reply(status, msgspec.json.encode({"errors": [entry]}), headers)

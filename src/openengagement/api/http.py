@@ -3,7 +3,7 @@
 import asyncio
 import struct
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
@@ -16,9 +16,9 @@ from openengagement.errors import BodyTooLarge, BodyTooSlow, HeadersTooLarge, Ma
 from openengagement.ingest.compression import decompress
 from openengagement.settings import Network, Settings
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 # Reads a request's body, still encoded, up to a limit of bytes.
 ReadBody = Callable[[int], Awaitable[bytes]]
 
@@ -52,6 +52,7 @@ class Request(msgspec.Struct, frozen=True):
     headers: tuple[tuple[bytes, bytes], ...]
     scheme: str
     host: str
+    peer: str  # the client's address
     secure: bool
 
     def header(self, name: bytes) -> str:
@@ -97,6 +98,7 @@ def read_head(scope: Scope, settings: Settings) -> Request:
         headers=headers,
         scheme=scheme,
         host=host,
+        peer=peer,
         secure=scheme == "https" or _is_loopback(peer),
     )
 

@@ -1,4 +1,4 @@
-"""Who is asking: from a request to a `Caller`, and from it to leave to go on (contract 3.4).
+"""Who asks the data API: from a request to a `Caller`, and on to leave to go on (contract 3.4).
 
 Nothing is written before the signature was found good: a stranger fills neither the nonces nor a
 rate window.
@@ -8,13 +8,12 @@ from collections.abc import Callable
 
 import msgspec
 
-from openengagement.auth.lookup import CredentialLookup
+from openengagement.auth.lookup import CredentialLookup, UserToken
 from openengagement.auth.message import Message
-from openengagement.auth.oauth1 import Signed, has_oauth_parameters, verify_request
-from openengagement.auth.oauth2 import scheme_and_rest, verify_basic
+from openengagement.auth.oauth1 import has_oauth_parameters, verify_request
+from openengagement.auth.oauth2 import scheme_and_rest
 from openengagement.errors import (
     AppNotEnabled,
-    AuthenticationError,
     BearerTokenNotFound,
     MalformedAuthorization,
     NonceUsed,
@@ -33,8 +32,12 @@ class Caller(msgspec.Struct, frozen=True):
     """
 
     app: App
-    user_id: int | None
+    user: UserToken | None
     nonce: Nonce | None
+
+    @property
+    def user_id(self) -> int | None:
+        return self.user.token.account_id if self.user else None
 
 
 class Authenticator:
@@ -65,9 +68,14 @@ class Authenticator:
         if scheme == "bearer":
             return self._by_bearer(message, rest)
         if scheme == "oauth" or (not scheme and has_oauth_parameters(message)):
-            signed = self.verify_signed(message, json_body=True)
-            user_id = signed.user.token.account_id if signed.user else None
-            return Caller(signed.consumer.app, user_id, signed.nonce)
+            signed = verify_request(
+                message,
+                self._lookup,
+                now_s=self._now_s(),
+                window_s=self._settings.timestamp_window_s,
+                json_body=True,
+            )
+            return Caller(signed.consumer.app, signed.user, signed.nonce)
         raise UnknownAuthorization
 
     def _by_bearer(self, message: Message, token: str) -> Caller:
@@ -77,16 +85,6 @@ class Authenticator:
         if app is None:
             raise BearerTokenNotFound
         return Caller(app, None, None)
-
-    def verify_signed(self, message: Message, *, json_body: bool) -> Signed:
-        """Verify an OAuth 1.0a signature; its nonce is not remembered yet."""
-        return verify_request(
-            message,
-            self._lookup,
-            now_s=self._now_s(),
-            window_s=self._settings.timestamp_window_s,
-            json_body=json_body,
-        )
 
     def admit(self, caller: Caller) -> list[RateWindow]:
         """Refuse a replay and an app that is not enabled, then count the request.
@@ -99,7 +97,7 @@ class Authenticator:
         """
         app, now_s = caller.app, self._now_s()
         nonce = caller.nonce if self._settings.replay_protection == "strict" else None
-        if not app.enabled:
+        if not app.enabled or app.suspended:
             if nonce and not self._limits.remember(nonce):
                 raise NonceUsed
             raise AppNotEnabled
@@ -113,31 +111,9 @@ class Authenticator:
         windows = self._limits.admit(nonce, subject, limits=limits, now_s=now_s)
         if windows is None:
             raise NonceUsed
+        if caller.user:
+            self._lookup.last_used.note(caller.user.token.token, now_s=now_s)
         return windows
-
-    def verify_basic(self, message: Message) -> App | None:
-        """The app whose key and secret the request shows, or None."""
-        return verify_basic(message, self._lookup)
-
-    def verify_owner(self, message: Message) -> App | None:
-        """The app whose owner signed an OAuth call, which then may not be repeated; or None.
-
-        Raises:
-            NonceUsed
-        """
-        scheme, _ = scheme_and_rest(message)
-        if scheme != "oauth" and (scheme or not has_oauth_parameters(message)):
-            return None
-        try:
-            signed = self.verify_signed(message, json_body=False)
-        except AuthenticationError:
-            return None
-        app = signed.consumer.app
-        if signed.user is None or signed.user.token.account_id != app.owner_id:
-            return None
-        if self._settings.replay_protection != "off" and not self._limits.remember(signed.nonce):
-            raise NonceUsed
-        return app
 
     def require_platform_key(self, message: Message) -> bytes:
         """Refuse a platform call without a platform key; returns what is stored of the key.

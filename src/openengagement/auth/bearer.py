@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from openengagement.auth.authenticate import Authenticator
+from openengagement.auth.calls import CallVerifier
 from openengagement.auth.credentials import Keyring, issue_bearer, revoke_bearer
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.auth.message import Message
@@ -16,13 +16,13 @@ class BearerTokens:
 
     def __init__(
         self,
-        authenticator: Authenticator,
+        verifier: CallVerifier,
         lookup: CredentialLookup,
         *,
         registry: Registry,
         keyring: Keyring,
     ) -> None:
-        self._authenticator = authenticator
+        self._verifier = verifier
         self._lookup = lookup
         self._registry = registry
         self._keyring = keyring
@@ -33,7 +33,7 @@ class BearerTokens:
         Raises:
             UnverifiedClient: wrong credentials, or another grant type.
         """
-        app = self._authenticator.verify_basic(message)
+        app = self._verifier.verify_basic(message)
         if app is None or _form_fields(message).get("grant_type") != "client_credentials":
             raise UnverifiedClient
         return issue_bearer(self._registry, self._keyring, app=app)
@@ -47,9 +47,9 @@ class BearerTokens:
             UnverifiedClient: the app is not who it says, or the token is not its own.
             NonceUsed: the owner's call was made before.
         """
-        app = self._authenticator.verify_basic(message)
+        app = self._verifier.verify_basic(message)
         if app is None:
-            app = self._authenticator.verify_owner(message)
+            app = self._verifier.verify_owner(message)
         if app is None:
             raise UnverifiedClient
         token = _form_fields(message).get("access_token", "")

@@ -15,13 +15,14 @@ import string
 import tempfile
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from openengagement.registry.registry import AccessToken, App, AppForm, Registry
+from openengagement.registry.grants import AccessToken, RequestToken
+from openengagement.registry.registry import App, AppForm, Registry
 
 _ALPHABET: Final = string.ascii_letters + string.digits
 
@@ -61,6 +62,15 @@ class Keyring:
             raise KeyFileError(
                 "a stored secret does not open with the keys of this server"
             ) from None
+
+    def tags(self, purpose: str, subject: str) -> list[str]:
+        """Proofs that this server once said `subject` for `purpose`, under each key, newest first.
+
+        URL-safe text; compare with `hmac.compare_digest`.
+        """
+        text = f"{purpose}:{subject}".encode()
+        digests = [hmac.digest(key, text, "sha256") for key in self._keys]
+        return [urlsafe_b64encode(digest).decode().rstrip("=") for digest in digests]
 
     def derive_bearers(self, app: App) -> list[str]:
         """The app's bearer token of its present generation, under each key, newest key first."""
@@ -122,18 +132,57 @@ def issue_app(registry: Registry, keyring: Keyring, *, form: AppForm, now_s: int
     return NewApp(app_id, key, secret)
 
 
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What an access token is issued for: an app, the account that gives it, and how much."""
+
+    app_id: int
+    account_id: int
+    access_level: str = "read"
+
+
 def issue_access_token(
-    registry: Registry, keyring: Keyring, *, app_id: int, account_id: int, now_s: int
+    registry: Registry, keyring: Keyring, *, granted: Granted, now_s: int
 ) -> tuple[str, str]:
-    """The access token and secret of an account for an app: the live pair, or a fresh one."""
+    """The access token and secret of an account for an app: the live pair, or a fresh one.
+
+    A live pair stays as it is, its access level too, until it is revoked (contract 4.6, 5).
+    """
+    app_id, account_id = granted.app_id, granted.account_id
     token, secret = f"{account_id}-{_draw(40)}", _draw(45)
-    fresh = AccessToken(token, app_id, account_id, keyring.encrypt(secret))
-    live = registry.read_access_token(app_id=app_id, account_id=account_id)
+    encrypted = keyring.encrypt(secret)
+    fresh = AccessToken(token, app_id, account_id, encrypted, granted.access_level)
+    live = registry.grants.read_access_token(app_id=app_id, account_id=account_id)
     while live is None:
-        if registry.add_access_token(fresh, now_s=now_s):
+        if registry.grants.add_access_token(fresh, now_s=now_s):
             return token, secret
-        live = registry.read_access_token(app_id=app_id, account_id=account_id)
+        live = registry.grants.read_access_token(app_id=app_id, account_id=account_id)
     return live.token, keyring.decrypt(live.secret)
+
+
+def issue_request_token(
+    registry: Registry, keyring: Keyring, *, asked: RequestToken, forget_before_s: int
+) -> tuple[str, str]:
+    """A fresh request token and secret; `asked` is what it shall be for, without either."""
+    token, secret = _draw(27), _draw(32)
+    made = replace(asked, token=token, secret=keyring.encrypt(secret))
+    registry.grants.add_request_token(made, forget_before_s=forget_before_s)
+    return token, secret
+
+
+def draw_verifier(*, pin: bool) -> str:
+    """A verifier for a callback, or seven digits for a person to carry."""
+    return f"{secrets.randbelow(10**7):07}" if pin else _draw(32)
+
+
+def draw_session() -> tuple[str, str]:
+    """A session's secret, for the browser's cookie, and the id that names it in public."""
+    return _draw(43), _draw(16)
+
+
+def draw_cookie() -> str:
+    """A secret for a cookie of somebody who is not signed in."""
+    return _draw(43)
 
 
 def issue_bearer(registry: Registry, keyring: Keyring, *, app: App) -> str:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from openengagement.auth.credentials import Keyring, hash_token
+from openengagement.auth.last_used import LastUsed
 from openengagement.registry.cache import Entries, VersionedCache
-from openengagement.registry.registry import AccessToken, App, Registry
+from openengagement.registry.grants import AccessToken
+from openengagement.registry.registry import App, Registry
 
 Found = TypeVar("Found")
 MISSES_MAX: Final = 5_000
@@ -35,6 +37,7 @@ class CredentialLookup:
         self._registry = registry
         self._keyring = keyring
         self._cache = VersionedCache(registry.version)
+        self.last_used = LastUsed(registry.grants)
 
     def signing_pair(
         self, consumer_key: str, token: str
@@ -86,7 +89,7 @@ class CredentialLookup:
 
     def _user_token(self, token: str, entries: Entries) -> UserToken | None:
         def load() -> UserToken | None:
-            found = self._registry.find_access_token(token)
+            found = self._registry.grants.find_access_token(token)
             if found is None:
                 return None
             return UserToken(found, self._keyring.decrypt(found.secret))

@@ -8,6 +8,7 @@ secrets.
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -43,23 +44,38 @@ _REQUIRED: Final = (
     "oauth_signature",
 )
 _TIMESTAMP_LENGTH_MAX: Final = 12
-_NOBODYS_SECRET: Final = "no consumer or token has this secret"
+NOBODYS_SECRET: Final = "no consumer or token has this secret"
 
 
 class Signed(msgspec.Struct, frozen=True):
-    """A request whose signature was found good. `user` is None for an app alone (two legs)."""
+    """A request whose signature was found good. `user` is None for an app alone (two legs).
+
+    `parameters` holds what was signed, each name once: a repeated one counts as not given.
+    """
 
     consumer: Consumer
     user: UserToken | None
     nonce: Nonce
+    parameters: Parameters
+
+    def parameter(self, name: str) -> str | None:
+        """One of the signed parameters, None unless it is there once."""
+        return single(self.parameters, name)
 
 
-class _Claim(msgspec.Struct, frozen=True):
+class Claim(msgspec.Struct, frozen=True):
     """What a request claims, before anything of it is verified."""
 
-    fields: dict[str, str]
+    fields: dict[str, str]  # the protocol's own, oauth_*
     signed: Parameters  # from header and query
     form: Parameters
+    timestamp: int
+
+
+def single(parameters: Parameters, name: str) -> str | None:
+    """A parameter's value, None unless it is there once."""
+    found = [value for key, value in parameters if key == name]
+    return found[0] if len(found) == 1 else None
 
 
 def has_oauth_parameters(message: Message) -> bool:
@@ -81,24 +97,43 @@ def verify_request(
         MalformedAuthorization, UnsupportedSignature, ConsumerKeyNotFound, AccessTokenNotFound,
         TimestampOutOfBounds, InvalidSignature
     """
-    claim = _parse_claim(message, json_body=json_body)
-    fields = claim.fields
-    timestamp = _parse_timestamp(fields["oauth_timestamp"])
-    token = fields.get("oauth_token", "")
-    consumer, user = lookup.signing_pair(fields["oauth_consumer_key"], token)
-    good = _signature_is_good(message, claim, consumer=consumer, user=user, json_body=json_body)
+    claim = parse_claim(message, json_body=json_body)
+    token = claim.fields.get("oauth_token", "")
+    consumer, user = lookup.signing_pair(claim.fields["oauth_consumer_key"], token)
+    token_secret = user.secret if user else NOBODYS_SECRET if token else ""
+    good = is_signed_by(
+        message,
+        claim,
+        consumer=consumer,
+        token_secrets=[token_secret],
+        json_body=json_body,
+    )
     if consumer is None:
         raise ConsumerKeyNotFound
     if token and user is None:
         raise AccessTokenNotFound
-    if abs(now_s - timestamp) > window_s:
+    check_signed(claim, good=good, now_s=now_s, window_s=window_s)
+    return Signed(consumer, user, read_nonce(claim), claim.signed + claim.form)
+
+
+def check_signed(claim: Claim, *, good: bool, now_s: float, window_s: int) -> None:
+    """Refuse what was signed at another time, or not by whom it says.
+
+    Raises:
+        TimestampOutOfBounds, InvalidSignature
+    """
+    if abs(now_s - claim.timestamp) > window_s:
         raise TimestampOutOfBounds
     if not good:
         raise InvalidSignature
-    return Signed(consumer, user, _nonce(fields, timestamp))
 
 
-def _parse_claim(message: Message, *, json_body: bool) -> _Claim:
+def parse_claim(message: Message, *, json_body: bool) -> Claim:
+    """Read the protocol parameters from header, query and form.
+
+    Raises:
+        MalformedAuthorization, UnsupportedSignature
+    """
     try:
         header = [pair for pair in _parse_authorization(message) if pair[0] != "realm"]
         query = parse_form(message.query)
@@ -116,7 +151,8 @@ def _parse_claim(message: Message, *, json_body: bool) -> _Claim:
         raise MalformedAuthorization("oauth parameters are given in more than one place")
     _check_fields(fields)
     signed = [pair for pair in (*header, *query) if pair[0] != "oauth_signature"]
-    return _Claim(fields, signed, [pair for pair in form if pair[0] != "oauth_signature"])
+    form = [pair for pair in form if pair[0] != "oauth_signature"]
+    return Claim(fields, signed, form, _parse_timestamp(fields["oauth_timestamp"]))
 
 
 def _signs(parameters: Parameters) -> bool:
@@ -159,42 +195,39 @@ def _parse_timestamp(text: str) -> int:
     return int(text)
 
 
-def _signature_is_good(
+def is_signed_by(
     message: Message,
-    claim: _Claim,
+    claim: Claim,
     *,
     consumer: Consumer | None,
-    user: UserToken | None,
+    token_secrets: Sequence[str],
     json_body: bool,
 ) -> bool:
+    """Whether the signature is the consumer's with one of these token secrets.
+
+    All are tried, whoever it is and however early one fits: the time tells nothing.
+    """
     url = base_url(message.scheme, message.host, path=message.path)
-    consumer_secret = consumer.secret if consumer else _NOBODYS_SECRET
-    token_secret = user.secret if user else ""
-    if claim.fields.get("oauth_token") and user is None:
-        token_secret = _NOBODYS_SECRET
+    consumer_secret = consumer.secret if consumer else NOBODYS_SECRET
     readings = [claim.signed + claim.form]
     if json_body and claim.form:
         readings.insert(0, claim.signed)
     given = claim.fields["oauth_signature"]
+    bases = [base_string(message.method, url, parameters=reading) for reading in readings]
     verdicts = [
-        signatures_match(
-            sign(
-                base_string(message.method, url, parameters=reading),
-                consumer_secret,
-                token_secret=token_secret,
-            ),
-            given,
-        )
-        for reading in readings
+        signatures_match(sign(base, consumer_secret, token_secret=token_secret), given)
+        for base in bases
+        for token_secret in token_secrets
     ]
     return any(verdicts)
 
 
-def _nonce(fields: dict[str, str], timestamp: int) -> Nonce:
+def read_nonce(claim: Claim) -> Nonce:
+    """What is remembered of a request, so that it is served once."""
     key, token, nonce = (
-        fields["oauth_consumer_key"],
-        fields.get("oauth_token", ""),
-        fields["oauth_nonce"],
+        claim.fields["oauth_consumer_key"],
+        claim.fields.get("oauth_token", ""),
+        claim.fields["oauth_nonce"],
     )
     text = f"{len(key)}:{len(token)}:{key}{token}{nonce}"
-    return Nonce(timestamp, hashlib.blake2b(text.encode(), digest_size=16).digest())
+    return Nonce(claim.timestamp, hashlib.blake2b(text.encode(), digest_size=16).digest())

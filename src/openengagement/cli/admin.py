@@ -1,17 +1,20 @@
 """Accounts, apps, tokens and platform keys, from the operator's shell."""
 
+import sys
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from openengagement.auth.app_form import UnfitApp, check_app_form
 from openengagement.auth.credentials import (
+    Granted,
     issue_access_token,
     issue_app,
     issue_bearer,
     issue_platform_key,
 )
-from openengagement.cli.common import CLOCK, Json, fail, find_app, now_s, opened, show
+from openengagement.cli.common import CLOCK, Json, fail, find_account, find_app, now_s, opened, show
 from openengagement.engagement.types import ID_MAX, snowflake
 from openengagement.ingest.rows import is_screen_name
 from openengagement.registry.registry import Account, AppForm, NameTaken
@@ -22,6 +25,14 @@ token = typer.Typer(help="Access tokens and bearer tokens.", no_args_is_help=Tru
 platform_key = typer.Typer(help="The platform's own keys for sending events.", no_args_is_help=True)
 
 SHOWN_ONCE = "Keep it now: it is stored only as a hash and cannot be shown again."
+
+
+class Access(StrEnum):
+    """What an app's access tokens may do."""
+
+    read = "read"
+    read_write = "read-write"
+    read_write_directmessages = "read-write-directmessages"
 
 
 class Role(StrEnum):
@@ -71,6 +82,33 @@ def add_account(
     show(fields, as_json=json)
 
 
+@account.command("password")
+def set_password(
+    context: typer.Context,
+    screen_name: Annotated[str, typer.Argument(metavar="SCREEN_NAME")],
+    stdin: Annotated[
+        bool, typer.Option("--stdin", help="Read it from standard input instead of asking.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Set the password an account signs in with; a changed one ends its sessions and tokens."""
+    from openengagement.auth.passwords import UnfitPassword, hash_password
+
+    with opened(context) as parts:
+        known = find_account(parts, screen_name)
+        if stdin:
+            password = sys.stdin.readline().rstrip("\r\n")
+        else:
+            password = typer.prompt("New password", hide_input=True, confirmation_prompt=True)
+        try:
+            hashed = hash_password(password)
+        except UnfitPassword as error:
+            fail(str(error))
+        revoked = parts.registry.sessions.set_password(known.id, password_hash=hashed)
+    fields = {"screen_name": known.screen_name, "access_tokens_revoked": revoked}
+    show(fields, as_json=json)
+
+
 @app.command("add")
 def add_app(
     context: typer.Context,
@@ -79,19 +117,34 @@ def add_app(
     callback: Annotated[
         list[str] | None, typer.Option(metavar="URL", help="A callback URL; up to 10.")
     ] = None,
+    website: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where people read about it.")
+    ] = None,
+    description: Annotated[
+        str | None, typer.Option(help="What it does, in a sentence, for who consents.")
+    ] = None,
+    access: Annotated[Access, typer.Option(help="What its tokens may do.")] = Access.read,
+    sign_in: Annotated[
+        bool,
+        typer.Option("--sign-in", help="oauth/authenticate passes who authorized it before."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Register an app. It may not use the API until `app enable`."""
-    urls = callback or []
-    if not name.strip() or len(name) > 128:  # noqa: PLR2004
-        fail("the name of an app is 1 to 128 characters")
-    if len(urls) > 10:  # noqa: PLR2004
-        fail("an app has at most 10 callback URLs")
     with opened(context) as parts:
-        owning = parts.registry.find_account(owner)
-        if owning is None:
-            fail(f"there is no account {owner}; add it with: openengagement account add {owner}")
-        form = AppForm(name, owning.id, urls)
+        form = AppForm(
+            name=name,
+            owner_id=find_account(parts, owner).id,
+            callbacks=callback or [],
+            website=website,
+            description=description,
+            access_level=access.value,
+            sign_in=sign_in,
+        )
+        try:
+            check_app_form(form)
+        except UnfitApp as error:
+            fail(str(error))
         made = issue_app(parts.registry, parts.keyring, form=form, now_s=now_s())
     fields = {
         "app_id": str(made.app_id),
@@ -132,9 +185,10 @@ def _set_enabled(
 def issue_token(context: typer.Context, app_id: AppId, json: Json = False) -> None:
     """The access token and secret of the app's owner; the same pair each time."""
     with opened(context) as parts:
-        owner_id = find_app(parts, app_id).owner_id
+        owned = find_app(parts, app_id)
+        granted = Granted(app_id, owned.owner_id, owned.access_level)
         access_token, secret = issue_access_token(
-            parts.registry, parts.keyring, app_id=app_id, account_id=owner_id, now_s=now_s()
+            parts.registry, parts.keyring, granted=granted, now_s=now_s()
         )
     show({"access_token": access_token, "access_token_secret": secret}, as_json=json)
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from openengagement.auth.credentials import KeyFileError
 from openengagement.clock import Clock, SystemClock
-from openengagement.registry.registry import App
+from openengagement.registry.registry import Account, App
 from openengagement.server import Parts, open_parts
 from openengagement.settings import Settings, SettingsError, load_settings
 
@@ -66,6 +66,17 @@ def find_app(parts: Parts, app_id: int) -> App:
     return app
 
 
+def find_account(parts: Parts, screen_name: str) -> Account:
+    """An account by its screen name, or the end of the command."""
+    account = parts.registry.find_account(screen_name)
+    if account is None:
+        fail(
+            f"there is no account {screen_name}; "
+            f"add it with: openengagement account add {screen_name}"
+        )
+    return account
+
+
 def show(fields: Mapping[str, Any], *, as_json: bool, notes: tuple[str, ...] = ()) -> None:
     """Print a result: one JSON object, or a line a field and notes for a person."""
     if as_json:
@@ -73,6 +84,7 @@ def show(fields: Mapping[str, Any], *, as_json: bool, notes: tuple[str, ...] = (
         return
     width = max(map(len, fields))
     for name, value in fields.items():
-        typer.echo(f"{name.ljust(width)}  {_SHOWN.get(value, value)}")
+        shown = _SHOWN[value] if value is None or isinstance(value, bool) else value
+        typer.echo(f"{name.ljust(width)}  {shown}")
     for note in notes:
         typer.secho(note, dim=True, err=True)

@@ -70,6 +70,13 @@ class Limits:
                 for length_s, limit in limits.items()
             ]
 
+    def give_back(self, subject: bytes, length_s: int, *, now_s: float) -> None:
+        """Undo one `count` of a subject in the present window."""
+        key = _window_key(subject, length_s=length_s, now_s=now_s)[0]
+        with self._db.begin(write=True) as db:
+            used = int.from_bytes(db.get(key, b""))
+            db.put(key, max(0, used - 1).to_bytes(_TIME_BYTES))
+
     def admit(
         self, nonce: Nonce, subject: bytes, *, limits: Mapping[int, int], now_s: float
     ) -> list[RateWindow] | None:
@@ -112,8 +119,13 @@ def _insert(db: lmdb.Transaction, nonce: Nonce) -> bool:
 def _count(
     db: lmdb.Transaction, subject: bytes, *, length_s: int, limit: int, now_s: float
 ) -> RateWindow:
-    reset_s = (int(now_s // length_s) + 1) * length_s
-    key = _time(reset_s) + b"w" + length_s.to_bytes(4) + subject
+    key, reset_s = _window_key(subject, length_s=length_s, now_s=now_s)
     used = int.from_bytes(db.get(key, b"")) + 1
     db.put(key, used.to_bytes(_TIME_BYTES))
     return RateWindow(limit, used, reset_s)
+
+
+def _window_key(subject: bytes, *, length_s: int, now_s: float) -> tuple[bytes, int]:
+    """The key of a subject's present window, and when it ends."""
+    reset_s = (int(now_s // length_s) + 1) * length_s
+    return _time(reset_s) + b"w" + length_s.to_bytes(4) + subject, reset_s

@@ -12,14 +12,15 @@ from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
+from openengagement.registry.grants import Grants
 from openengagement.registry.migrate import migrate
 from openengagement.registry.schema import (
-    ACCESS_TOKENS,
     ACCOUNTS,
     APPS,
     CALLBACKS,
     PLATFORM_KEYS,
 )
+from openengagement.registry.sessions import Sessions
 
 Row = TypeVar("Row")
 
@@ -43,16 +44,28 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class AppForm:
-    """What a developer says of a new app."""
+    """What a developer says of a new app.
+
+    `callbacks` are the URLs its users may return to; without any it is a desktop app, whose users
+    carry a PIN. `sign_in` lets `oauth/authenticate` pass users who authorized it before.
+    `access_level` is `read`, `read-write` or `read-write-directmessages`.
+    """
 
     name: str
     owner_id: int
     callbacks: Sequence[str]
+    website: str | None = None
+    description: str | None = None
+    access_level: str = "read"
+    sign_in: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """A developer's application. `per_minute` None means the default limit."""
+    """A developer's application. `per_minute` None means the default limit.
+
+    A suspended app can do nothing at all; one that is not enabled only not use the data API.
+    """
 
     id: int
     name: str
@@ -63,16 +76,11 @@ class App:
     per_minute: int | None
     bearer_generation: int
     bearer_hash: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class AccessToken:
-    """An access token that an account gave an app."""
-
-    token: str
-    app_id: int
-    account_id: int
-    secret: bytes  # encrypted
+    website: str | None = None
+    description: str | None = None
+    access_level: str = "read"
+    sign_in: bool = False
+    suspended: bool = False
 
 
 class Registry:
@@ -84,6 +92,8 @@ class Registry:
         sa.event.listen(self._engine, "begin", _begin)
         self._read = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         migrate(self._engine)
+        self.grants = Grants(self._engine)
+        self.sessions = Sessions(self._engine)
         # A connection that never writes, so that it sees every commit, our own included.
         self._watch = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._watch_lock = threading.Lock()
@@ -155,6 +165,12 @@ class Registry:
     def read_account(self, account_id: int) -> Account | None:
         return self._one(_SELECT_ACCOUNT.where(ACCOUNTS.c.id == account_id), Account)
 
+    def account_created_at_s(self, account_id: int) -> int:
+        """When an account was registered, in Unix seconds; 0 when it is not."""
+        query = sa.select(ACCOUNTS.c.created_at_s).where(ACCOUNTS.c.id == account_id)
+        with self._read.connect() as db:
+            return db.scalar(query) or 0
+
     def read_protected(self, account_ids: Sequence[int]) -> dict[int, bool]:
         """Of the registered ones among these accounts: whether each is protected."""
         found: dict[int, bool] = {}
@@ -179,6 +195,10 @@ class Registry:
                 "id": app_id,
                 "name": form.name,
                 "owner_id": form.owner_id,
+                "website": form.website,
+                "description": form.description,
+                "access_level": form.access_level,
+                "sign_in": form.sign_in,
                 "consumer_key": credentials[0],
                 "consumer_secret": credentials[1],
                 "enabled": False,
@@ -196,6 +216,12 @@ class Registry:
 
     def read_app(self, app_id: int) -> App | None:
         return self._one(_SELECT_APP.where(APPS.c.id == app_id), App)
+
+    def read_callbacks(self, app_id: int) -> list[str]:
+        """The callback URLs of an app, in the developer's order."""
+        query = sa.select(CALLBACKS.c.url).where(CALLBACKS.c.app_id == app_id)
+        with self._read.connect() as db:
+            return list(db.scalars(query.order_by(CALLBACKS.c.position)))
 
     def find_app(self, consumer_key: str) -> App | None:
         return self._one(_SELECT_APP.where(APPS.c.consumer_key == consumer_key), App)
@@ -223,31 +249,7 @@ class Registry:
         with self._engine.begin() as db:
             return db.execute(APPS.update().where(unchanged).values(values)).rowcount > 0
 
-    # Access tokens and platform keys
-
-    def find_access_token(self, token: str) -> AccessToken | None:
-        return self._one(_SELECT_TOKEN.where(ACCESS_TOKENS.c.token == token), AccessToken)
-
-    def read_access_token(self, *, app_id: int, account_id: int) -> AccessToken | None:
-        """The live token that this account gave this app."""
-        of_app = (ACCESS_TOKENS.c.app_id == app_id) & (ACCESS_TOKENS.c.account_id == account_id)
-        return self._one(_SELECT_TOKEN.where(of_app), AccessToken)
-
-    def add_access_token(self, token: AccessToken, *, now_s: int) -> bool:
-        """Keep a new access token; False when the account has given the app one already."""
-        row = {
-            "token": token.token,
-            "app_id": token.app_id,
-            "account_id": token.account_id,
-            "secret": token.secret,
-            "created_at_s": now_s,
-        }
-        try:
-            with self._engine.begin() as db:
-                db.execute(ACCESS_TOKENS.insert().values(row))
-        except sa.exc.IntegrityError:
-            return False
-        return True
+    # Platform keys
 
     def add_platform_key(self, *, name: str, key_hash: bytes, now_s: int) -> None:
         row = {"key_hash": key_hash, "name": name, "created_at_s": now_s}
@@ -349,10 +351,9 @@ _SELECT_APP: Final = sa.select(
     APPS.c.per_minute,
     APPS.c.bearer_generation,
     APPS.c.bearer_hash,
-)
-_SELECT_TOKEN: Final = sa.select(
-    ACCESS_TOKENS.c.token,
-    ACCESS_TOKENS.c.app_id,
-    ACCESS_TOKENS.c.account_id,
-    ACCESS_TOKENS.c.secret,
+    APPS.c.website,
+    APPS.c.description,
+    APPS.c.access_level,
+    APPS.c.sign_in,
+    APPS.c.suspended,
 )

@@ -20,6 +20,7 @@ ACCOUNTS = sa.Table(
     sa.Column("protected", sa.Boolean, nullable=False),
     sa.Column("role", sa.String(16), nullable=False),
     sa.Column("created_at_s", sa.BigInteger, nullable=False),
+    sa.Column("password_hash", sa.String(255), nullable=True),  # Argon2id; null: none was set
 )
 
 APPS = sa.Table(
@@ -35,6 +36,11 @@ APPS = sa.Table(
     sa.Column("bearer_generation", sa.Integer, nullable=False),
     sa.Column("bearer_hash", sa.LargeBinary, nullable=True, unique=True),  # null: no live token
     sa.Column("created_at_s", sa.BigInteger, nullable=False),
+    sa.Column("website", sa.String(2048), nullable=True),
+    sa.Column("description", sa.String(512), nullable=True),
+    sa.Column("access_level", sa.String(32), nullable=False, server_default="read"),
+    sa.Column("sign_in", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("suspended", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 CALLBACKS = sa.Table(
@@ -53,7 +59,35 @@ ACCESS_TOKENS = sa.Table(
     sa.Column("account_id", sa.BigInteger, sa.ForeignKey("accounts.id"), nullable=False),
     sa.Column("secret", sa.LargeBinary, nullable=False),  # encrypted
     sa.Column("created_at_s", sa.BigInteger, nullable=False),
+    sa.Column("access_level", sa.String(32), nullable=False, server_default="read"),
+    sa.Column("last_used_s", sa.BigInteger, nullable=True),
     sa.UniqueConstraint("app_id", "account_id"),
+)
+
+REQUEST_TOKENS = sa.Table(
+    "request_tokens",
+    METADATA,
+    sa.Column("token", sa.String(64), primary_key=True),
+    sa.Column("app_id", sa.BigInteger, sa.ForeignKey("apps.id"), nullable=False),
+    sa.Column("secret", sa.LargeBinary, nullable=False),  # encrypted
+    sa.Column("callback", sa.String(2048), nullable=False),  # a URL, or oob
+    sa.Column("access_level", sa.String(32), nullable=False),
+    sa.Column("created_at_s", sa.BigInteger, nullable=False, index=True),
+    # Both null until a person authorizes the app.
+    sa.Column("account_id", sa.BigInteger, sa.ForeignKey("accounts.id"), nullable=True),
+    sa.Column("verifier", sa.LargeBinary, nullable=True),  # encrypted
+    sa.Column("attempts", sa.Integer, nullable=False),
+)
+
+SESSIONS = sa.Table(
+    "sessions",
+    METADATA,
+    sa.Column("secret_hash", sa.LargeBinary, primary_key=True),
+    sa.Column("id", sa.String(32), nullable=False, unique=True),  # names it, opens nothing
+    sa.Column("account_id", sa.BigInteger, sa.ForeignKey("accounts.id"), nullable=False),
+    sa.Column("created_at_s", sa.BigInteger, nullable=False, index=True),
+    sa.Column("last_seen_s", sa.BigInteger, nullable=False),
+    sa.Column("browser", sa.String(64), nullable=False),
 )
 
 PLATFORM_KEYS = sa.Table(

@@ -11,6 +11,7 @@ from typing import Final
 import polars as pl
 
 from openengagement.auth.credentials import (
+    Granted,
     issue_access_token,
     issue_app,
     issue_bearer,
@@ -78,7 +79,7 @@ def _describe(parts: Parts, dataset: Dataset, *, extra: int, now_s: int) -> Demo
     registry, keyring = parts.registry, parts.keyring
     app, consumer_secret = _demo_app(parts, owner_id, now_s=now_s)
     token, token_secret = issue_access_token(
-        registry, keyring, app_id=app.id, account_id=owner_id, now_s=now_s
+        registry, keyring, granted=Granted(app.id, owner_id), now_s=now_s
     )
     mine = dataset.tweets.filter(pl.col("author_id") == owner_id)
     lately = dataset.events.filter(pl.col("at") >= now_s - LATELY_S)

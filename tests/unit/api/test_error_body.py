@@ -34,6 +34,10 @@ SAMPLES = [
     errors.InvalidSignature(),
     errors.NonceUsed(),
     errors.UnverifiedClient(),
+    errors.AppSuspended(),
+    errors.DesktopAppsOnlyPin(),
+    errors.CallbackNotApproved(),
+    errors.UserContextRequired(),
     errors.SslRequired(),
     errors.AppNotEnabled(),
     errors.ForbiddenTweets("Forbidden to access tweets: 1", "and more"),
@@ -45,6 +49,9 @@ SAMPLES = [
     errors.InternalError(),
     errors.Unavailable("busy; try again", retry_after_s=3),
 ]
+# On the third leg these come as plain text.
+PLAIN = [errors.RequestTokenMissing(), errors.RequestTokenNotFound(), errors.InvalidVerifier()]
+SAMPLES_AND_PLAIN = SAMPLES + PLAIN
 NOT_STRINGS = (errors.NotFound, errors.MethodNotAllowed)
 
 
@@ -79,7 +86,9 @@ def test_there_is_a_sample_of_every_leaf():
         for each in vars(errors).values()
         if isinstance(each, type) and issubclass(each, errors.ApiError) and each not in parents
     }
-    assert {cls.__name__ for cls in leaves} - {type(each).__name__ for each in SAMPLES} == set()
+    assert {cls.__name__ for cls in leaves} == {
+        type(each).__name__ for each in SAMPLES_AND_PLAIN if type(each) in leaves
+    }
 
 
 # --- every refusal, every family -----------------------------------------------------------------
@@ -159,12 +168,53 @@ def test_rendering_a_refusal_leaves_it_as_it_was(error):
         (errors.UnverifiedClient(), 403, 99, "Unable to verify your credentials"),
         (errors.TimestampOutOfBounds(), 401, 135, "Timestamp out of bounds."),
         (errors.UnknownAuthorization(), 400, 215, "Bad Authentication data."),
+        (
+            errors.UserContextRequired(),
+            403,
+            220,
+            "Your credentials do not allow access to this resource",
+        ),
+        (
+            errors.CallbackNotApproved(),
+            403,
+            415,
+            (
+                "Callback URL not approved for this client application. "
+                "Approved callback URLs can be adjusted in your application settings"
+            ),
+        ),
+        (errors.AppSuspended(), 401, 416, "Invalid / suspended application"),
+        (
+            errors.DesktopAppsOnlyPin(),
+            401,
+            417,
+            "Desktop applications only support the oauth_callback value 'oob'",
+        ),
     ],
     ids=name_of,
 )
 def test_on_oauth_calls_a_refusal_has_its_code(error, status, code, message):
     got, entry, _ = oauth(error)
     assert (got, entry["code"], entry["message"]) == (status, code, message)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            errors.InvalidVerifier(),
+            "Error processing your OAuth request: Invalid oauth_verifier parameter",
+        ),
+        (errors.RequestTokenMissing(), "Request token missing"),
+        (errors.RequestTokenNotFound(), "Invalid request token."),
+    ],
+    ids=name_of,
+)
+def test_the_third_leg_refuses_in_plain_text(error, text):
+    reply = render(error, OAUTH, path="/oauth/access_token")
+    assert (reply.status, reply.body.decode()) == (401, text)
+    assert reply.headers["content-type"] == "text/html;charset=utf-8"
+    assert reply.headers["www-authenticate"] == 'OAuth realm="https://api.twitter.com"'
 
 
 def test_bad_app_credentials_carry_their_label():

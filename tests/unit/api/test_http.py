@@ -36,7 +36,7 @@ def request_with(*headers):
     pairs = tuple(
         tuple(part.strip(" ").encode("latin-1") for part in h.split(":", 1)) for h in headers
     )
-    return Request("POST", "/", "", pairs, "https", "host", secure=True)
+    return Request("POST", "/", "", pairs, "https", "host", peer="", secure=True)
 
 
 def head(*headers, peer="203.0.113.9", scheme="http", proxies="", **scope):
@@ -291,7 +291,7 @@ def test_authentication_sees_every_authorization_header():
 
 
 def with_head(*pairs, path="/", query=""):
-    return Request("POST", path, query, pairs, "https", "host", secure=True)
+    return Request("POST", path, query, pairs, "https", "host", peer="", secure=True)
 
 
 def test_a_head_up_to_the_limit_is_taken_and_one_byte_more_is_not():

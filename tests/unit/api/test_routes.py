@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from openengagement.api.asgi import Api
 from openengagement.api.http import Reply
-from openengagement.api.routes import Api, Routes
+from openengagement.api.routes import Routes
 from openengagement.errors import InvalidField, RateLimited
 from openengagement.settings import Settings
 
@@ -53,7 +54,12 @@ def call(path=TOTALS, method="POST", *, accept="gzip", peer="127.0.0.1", does=No
     async def send(message):
         sent.append(message)
 
-    routes = Routes({("POST", each): handler for each in (TOTALS, TOKEN, EVENTS)}, delete_tweet)
+    routes = Routes(
+        {("POST", each): handler for each in (TOTALS, TOKEN, EVENTS)},
+        delete_tweet,
+        pages=nothing,
+        page_prefixes=("/sign-in",),
+    )
     api = Api(
         routes,
         settings=Settings(**settings),

@@ -10,6 +10,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from openengagement.auth.credentials import (
+    Granted,
     KeyFileError,
     Keyring,
     hash_token,
@@ -179,7 +180,7 @@ def test_an_access_token_names_its_user_and_stays(make, registry, keyring):
     app_id = make().app_id
 
     def issue():
-        return issue_access_token(registry, keyring, app_id=app_id, account_id=1, now_s=NOW_S)
+        return issue_access_token(registry, keyring, granted=Granted(app_id, 1), now_s=NOW_S)
 
     token, secret = issue()
     assert token.startswith("1-")
@@ -249,7 +250,7 @@ def test_a_platform_key(registry):
 def test_no_secret_lies_in_the_clear_in_any_file(tmp_path, registry, keyring, make, checkpointed):
     made = make()
     token, token_secret = issue_access_token(
-        registry, keyring, app_id=made.app_id, account_id=1, now_s=NOW_S
+        registry, keyring, granted=Granted(made.app_id, 1), now_s=NOW_S
     )
     bearer = issue_bearer(registry, keyring, app=registry.read_app(made.app_id))
     platform_key = issue_platform_key(registry, name="test", now_s=NOW_S)

@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from openengagement.auth.credentials import (
+    Granted,
     hash_token,
     issue_access_token,
     issue_app,
@@ -15,7 +16,8 @@ from openengagement.auth.credentials import (
     open_keyring,
     revoke_bearer,
 )
-from openengagement.registry.registry import FIRST_APP_ID, AccessToken, AppForm, Registry
+from openengagement.registry.grants import AccessToken
+from openengagement.registry.registry import FIRST_APP_ID, AppForm, Registry
 
 NOW_S = 1_795_342_500
 
@@ -80,13 +82,14 @@ def test_enabling(registry, add_app):
 def test_an_account_has_one_token_for_an_app(registry, add_app, ana):
     app_id = add_app()
     token = AccessToken("1-abc", app_id, ana.id, b"secret")
-    assert registry.add_access_token(token, now_s=NOW_S)
+    assert registry.grants.add_access_token(token, now_s=NOW_S)
 
-    assert registry.find_access_token("1-abc") == token
-    assert registry.read_access_token(app_id=app_id, account_id=ana.id) == token
-    assert not registry.add_access_token(AccessToken("1-x", app_id, ana.id, b""), now_s=NOW_S)
-    assert not registry.add_access_token(AccessToken("1-x", app_id, 99, b""), now_s=NOW_S)
-    assert registry.find_access_token("1-x") is None
+    assert registry.grants.find_access_token("1-abc") == token
+    assert registry.grants.read_access_token(app_id=app_id, account_id=ana.id) == token
+    taken = AccessToken("1-x", app_id, ana.id, b"")
+    assert not registry.grants.add_access_token(taken, now_s=NOW_S)
+    assert not registry.grants.add_access_token(AccessToken("1-x", app_id, 99, b""), now_s=NOW_S)
+    assert registry.grants.find_access_token("1-x") is None
 
 
 def test_platform_keys(registry):
@@ -108,7 +111,7 @@ def test_no_secret_is_stored_in_the_clear(registry, keyring, ana):
     form = AppForm(name="app", owner_id=ana.id, callbacks=[])
     made = issue_app(registry, keyring, form=form, now_s=NOW_S)
     _, token_secret = issue_access_token(
-        registry, keyring, app_id=made.app_id, account_id=ana.id, now_s=NOW_S
+        registry, keyring, granted=Granted(made.app_id, ana.id), now_s=NOW_S
     )
     bearer = issue_bearer(registry, keyring, app=registry.read_app(made.app_id))
 
@@ -121,7 +124,7 @@ def test_no_secret_is_stored_in_the_clear(registry, keyring, ana):
 def test_tokens_are_the_same_each_time(registry, keyring, add_app, ana):
     app_id = add_app()
     tokens = [
-        issue_access_token(registry, keyring, app_id=app_id, account_id=ana.id, now_s=NOW_S)
+        issue_access_token(registry, keyring, granted=Granted(app_id, ana.id), now_s=NOW_S)
         for _ in range(2)
     ]
     bearers = [issue_bearer(registry, keyring, app=registry.read_app(app_id)) for _ in range(2)]
@@ -151,7 +154,7 @@ def test_two_that_ask_for_a_token_at_once_get_the_same(tmp_path, registry, keyri
 
     def issue(view):
         barrier.wait()
-        return issue_access_token(view, keyring, app_id=app_id, account_id=1, now_s=NOW_S)
+        return issue_access_token(view, keyring, granted=Granted(app_id, 1), now_s=NOW_S)
 
     try:
         for _ in range(5):

@@ -81,7 +81,7 @@ def test_what_is_there_stays(tmp_path, engine):
     migrate(engine)
     with engine.begin() as connection:
         row = "1, 'ana', 'ana', 0, 'member', 0"
-        connection.execute(sa.text(f"INSERT INTO accounts VALUES ({row})"))
+        connection.execute(sa.text(f"INSERT INTO accounts VALUES ({row}, NULL)"))
 
     registry = Registry(tmp_path / "registry.sqlite3")
     try:

@@ -1,0 +1,148 @@
+"""The ASGI application: heads checked, bodies bounded, every refusal rendered, answers encoded."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Executor
+from typing import Any, Final
+
+from openengagement.api.error_body import Family, render_error
+from openengagement.api.http import (
+    Receive,
+    Reply,
+    Request,
+    Scope,
+    Send,
+    accepts_gzip,
+    check_head,
+    encode_gzip,
+    read_body,
+    read_head,
+)
+from openengagement.api.routes import Routes
+from openengagement.errors import ApiError, GzipRequired, InternalError, SslRequired
+from openengagement.settings import Settings
+from openengagement.telemetry import log_failure
+
+Lifespan = Callable[[], Awaitable[None]]
+_DATA_PREFIX: Final = "/insights/"
+_PLATFORM_PREFIX: Final = "/platform/"
+# Bodies above this are compressed in a thread; below it the way there costs more.
+_GZIP_INLINE_MAX: Final = 65_536
+
+
+class Api:
+    """The ASGI application. `stop` closes what the server opened."""
+
+    def __init__(
+        self,
+        routes: Routes,
+        *,
+        settings: Settings,
+        pool: Executor,
+        default_headers: Callable[[], Mapping[str, str]],
+        lifespan: tuple[Lifespan, Lifespan],
+    ) -> None:
+        self._routes = routes
+        self._settings = settings
+        self._pool = pool
+        self._default_headers = default_headers
+        self._start, self._stop = lifespan
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection's event, as ASGI defines it."""
+        if scope["type"] == "http":
+            await self._serve(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            await (self._start if message["type"] == "lifespan.startup" else self._stop)()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = os.urandom(8).hex()
+        request = read_head(scope, self._settings)
+        family = _family(request.path)
+        try:
+            if request.path.startswith(self._routes.page_prefixes):
+                await self._serve_page(scope, request, receive=receive, send=send)
+                return
+            reply = await self._answer(request, family, receive=receive)
+        except ApiError as error:
+            reply = render_error(error, family, method=request.method, path=request.path)
+        except Exception as error:
+            log_failure("request_failed", error, request_id=request_id, path=request.path[:200])
+            reply = render_error(InternalError(), family, method=request.method, path=request.path)
+        reply.headers["x-request-id"] = request_id
+        if family is Family.DATA and "x-per-minute-limit" not in reply.headers:
+            reply.headers.update(self._default_headers())
+        await self._send(request, reply, send=send)
+
+    async def _answer(self, request: Request, family: Family, *, receive: Receive) -> Reply:
+        check_head(request, self._settings.header_max_bytes)
+        handler = self._routes.find(request.method, request.path)
+        if not (request.secure or self._settings.allow_plain_http):
+            raise SslRequired
+        if family is Family.DATA and self._settings.gzip_required and not accepts_gzip(request):
+            raise GzipRequired
+        timeout_s = self._settings.body_timeout_s
+        return await handler(
+            request,
+            lambda limit: read_body(request, receive, limit=limit, timeout_s=timeout_s),
+        )
+
+    async def _serve_page(
+        self, scope: Scope, request: Request, *, receive: Receive, send: Send
+    ) -> None:
+        """Hand a browser's request to the pages: whole, and as the browser sent it."""
+        check_head(request, self._settings.header_max_bytes)
+        if not (request.secure or self._settings.allow_plain_http):
+            raise SslRequired
+        body = await read_body(
+            request,
+            receive,
+            limit=self._settings.body_max_bytes,
+            timeout_s=self._settings.body_timeout_s,
+        )
+        seen = [(name, value) for name, value in scope["headers"] if name != b"host"]
+        as_sent = {
+            **scope,
+            "scheme": request.scheme,
+            "client": (request.peer, 0),
+            "headers": [(b"host", request.host.encode("latin-1")), *seen],
+        }
+
+        async def receive_whole() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._routes.pages(as_sent, receive_whole, send)
+
+    async def _send(self, request: Request, reply: Reply, *, send: Send) -> None:
+        body = reply.body
+        if reply.status != 204 and accepts_gzip(request):  # noqa: PLR2004
+            if len(body) > _GZIP_INLINE_MAX:
+                loop = asyncio.get_running_loop()
+                body = await loop.run_in_executor(self._pool, encode_gzip, body)
+            else:
+                body = encode_gzip(body)
+            reply.headers["content-encoding"] = "gzip"
+        reply.headers["vary"] = "accept-encoding"
+        if reply.status != 204:  # noqa: PLR2004
+            reply.headers["content-length"] = str(len(body))
+        headers = [
+            (name.encode("latin-1"), value.encode("latin-1"))
+            for name, value in reply.headers.items()
+        ]
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+def _family(path: str) -> Family:
+    if path.startswith(_DATA_PREFIX):
+        return Family.DATA
+    return Family.PLATFORM if path.startswith(_PLATFORM_PREFIX) else Family.OAUTH

@@ -1,0 +1,59 @@
+"""What a developer may say of an app; the portal and the command line both ask here."""
+
+import unicodedata
+from typing import Final
+from urllib.parse import urlsplit
+
+from openengagement.auth.callbacks import CALLBACKS_MAX, UnfitCallback, check_callback
+from openengagement.auth.three_legs import ACCESS_LEVELS
+from openengagement.registry.registry import AppForm
+
+NAME_LENGTH_MAX: Final = 128
+DESCRIPTION_LENGTH_MAX: Final = 512
+# Control and format characters: among the latter those that turn the direction of text around, by
+# which a name reads as another. Joiners are format characters too, but many scripts need them.
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
+_JOINERS: Final = frozenset("\u200c\u200d")
+
+
+class UnfitApp(ValueError):
+    """What is said of an app cannot stand; the text says what to change."""
+
+
+def check_app_form(form: AppForm) -> None:
+    """Refuse what an app may not be.
+
+    Raises:
+        UnfitApp
+    """
+    if not form.name.strip() or len(form.name) > NAME_LENGTH_MAX or _hides(form.name):
+        raise UnfitApp(f"the name of an app is 1 to {NAME_LENGTH_MAX} visible characters")
+    description = form.description or ""
+    if len(description) > DESCRIPTION_LENGTH_MAX or _hides(description):
+        raise UnfitApp(f"the description is at most {DESCRIPTION_LENGTH_MAX} visible characters")
+    if form.website is not None:
+        _check_website(form.website)
+    if len(form.callbacks) > CALLBACKS_MAX:
+        raise UnfitApp(f"an app has at most {CALLBACKS_MAX} callback URLs")
+    if len(set(form.callbacks)) < len(form.callbacks):
+        raise UnfitApp("a callback URL is given twice")
+    for url in form.callbacks:
+        try:
+            check_callback(url)
+        except UnfitCallback as error:
+            raise UnfitApp(f"the callback URL {url[:80]!r} cannot be used: {error}") from None
+    if form.access_level not in ACCESS_LEVELS:
+        raise UnfitApp(f"the access level is one of {', '.join(ACCESS_LEVELS)}")
+
+
+def _check_website(url: str) -> None:
+    try:
+        check_callback(url)
+    except UnfitCallback as error:
+        raise UnfitApp(f"the website cannot be used: {error}") from None
+    if urlsplit(url).scheme not in {"http", "https"}:
+        raise UnfitApp("the website is an address that begins with https:// or http://")
+
+
+def _hides(text: str) -> bool:
+    return any(unicodedata.category(each) in _HIDDEN and each not in _JOINERS for each in text)

@@ -1,0 +1,66 @@
+"""Whose access token is this: what sign-in libraries ask after the third leg (contract 4.7)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from openengagement.auth.calls import CallVerifier
+from openengagement.auth.lookup import CredentialLookup
+from openengagement.auth.message import Message
+from openengagement.errors import AccessTokenNotFound, AppSuspended, RateLimited
+from openengagement.registry.limits import Limits, RateWindow
+from openengagement.registry.registry import Account, Registry
+
+QUARTER_S: Final = 15 * 60
+PER_QUARTER: Final = 75
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The owner of an access token, what it may do, and how often more it may ask."""
+
+    account: Account
+    created_at_s: int
+    access_level: str
+    window: RateWindow
+
+
+class Identities:
+    """Answers who an access token stands for."""
+
+    def __init__(
+        self,
+        verifier: CallVerifier,
+        registry: Registry,
+        *,
+        lookup: CredentialLookup,
+        limits: Limits,
+        now_s: Callable[[], float],
+    ) -> None:
+        self._verifier = verifier
+        self._registry = registry
+        self._limits = limits
+        self._last_used = lookup.last_used
+        self._now_s = now_s
+
+    def verify(self, message: Message) -> Identity:
+        """The identity behind a signed call.
+
+        Raises:
+            AuthenticationError, UserContextRequired, RateLimited
+        """
+        signed = self._verifier.verify_call(message, user=True)
+        if signed.consumer.app.suspended:
+            raise AppSuspended
+        assert signed.user is not None
+        token = signed.user.token
+        subject = b"identity " + token.token.encode()
+        windows = self._limits.count(subject, {QUARTER_S: PER_QUARTER}, now_s=self._now_s())
+        if windows[0].exceeded:
+            raise RateLimited
+        account = self._registry.read_account(token.account_id)
+        if account is None:
+            raise AccessTokenNotFound
+        self._last_used.note(token.token, now_s=self._now_s())
+        created_at_s = self._registry.account_created_at_s(account.id)
+        return Identity(account, created_at_s, token.access_level, windows[0])

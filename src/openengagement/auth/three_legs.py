@@ -1,0 +1,212 @@
+"""The flow of three legs: an app asks, a person consents, the app gets an access token.
+
+Contract 4.4 to 4.7. The first leg and the third are an app's signed calls; the second is a page
+(`portal.consent`). Whatever a call changes, it changes after its signature was found good and its
+nonce was remembered.
+"""
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from openengagement.auth.callbacks import with_query
+from openengagement.auth.calls import CallVerifier
+from openengagement.auth.credentials import (
+    Granted,
+    Keyring,
+    draw_verifier,
+    issue_access_token,
+    issue_request_token,
+)
+from openengagement.auth.message import Message
+from openengagement.errors import (
+    AppSuspended,
+    CallbackNotApproved,
+    DesktopAppsOnlyPin,
+    InvalidVerifier,
+    RequestTokenMissing,
+    RequestTokenNotFound,
+)
+from openengagement.registry.grants import OOB, RequestToken
+from openengagement.registry.registry import Account, App, Registry
+
+REQUEST_TOKEN_S: Final = 15 * 60
+ATTEMPTS_MAX: Final = 5  # of 10 million PINs
+ACCESS_LEVELS: Final = ("read", "read-write", "read-write-directmessages")
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A request token that awaits a person's decision, and the app it is for."""
+
+    app: App
+    owner: Account
+    request: RequestToken
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """An access token, whose it is, and its secret in the clear."""
+
+    token: str
+    secret: str
+    account: Account
+
+
+class ThreeLegs:
+    """The three legs over the registry."""
+
+    def __init__(
+        self,
+        verifier: CallVerifier,
+        registry: Registry,
+        *,
+        keyring: Keyring,
+        now_s: Callable[[], float],
+    ) -> None:
+        self._verifier = verifier
+        self._registry = registry
+        self._grants = registry.grants
+        self._keyring = keyring
+        self._now_s = now_s
+
+    @property
+    def _oldest_s(self) -> int:
+        return int(self._now_s()) - REQUEST_TOKEN_S
+
+    def request(self, message: Message) -> tuple[str, str]:
+        """The first leg: a request token and its secret.
+
+        Raises:
+            AuthenticationError, CallbackNotApproved
+        """
+        signed = self._verifier.verify_call(message)
+        app = signed.consumer.app
+        if app.suspended:
+            raise AppSuspended
+        callback = self._choose_callback(app, signed.parameter("oauth_callback"))
+        level = app.access_level
+        if signed.parameter("x_auth_access_type") == "read":
+            level = ACCESS_LEVELS[0]
+        asked = RequestToken("", app.id, b"", callback, level, int(self._now_s()))
+        return issue_request_token(
+            self._registry, self._keyring, asked=asked, forget_before_s=self._oldest_s
+        )
+
+    def _choose_callback(self, app: App, given: str | None) -> str:
+        registered = self._registry.read_callbacks(app.id)
+        if not given:  # some clients send none; the first one registered is meant
+            return registered[0] if registered else OOB
+        if given == OOB or given in registered:
+            return given
+        raise CallbackNotApproved if registered else DesktopAppsOnlyPin
+
+    def read_pending(self, token: str) -> Pending:
+        """A request token nobody has decided on yet.
+
+        Raises:
+            RequestTokenNotFound: it is dead, decided on, or its app is suspended.
+        """
+        request = self._grants.find_request_token(token, oldest_s=self._oldest_s)
+        app = self._registry.read_app(request.app_id) if request else None
+        owner = self._registry.read_account(app.owner_id) if app else None
+        if request is None or app is None or owner is None:
+            raise RequestTokenNotFound
+        if request.account_id is not None or app.suspended:
+            raise RequestTokenNotFound
+        return Pending(app, owner, request)
+
+    def is_granted(self, pending: Pending, account_id: int) -> bool:
+        """Whether this person has authorized the app before, and not revoked it."""
+        found = self._grants.read_access_token(app_id=pending.app.id, account_id=account_id)
+        return found is not None
+
+    def authorize(self, pending: Pending, account_id: int) -> str:
+        """The second leg, granted: where to send the person, or the PIN to show.
+
+        Raises:
+            RequestTokenNotFound: somebody decided meanwhile.
+        """
+        request = pending.request
+        verifier = draw_verifier(pin=request.callback == OOB)
+        encrypted = self._keyring.encrypt(verifier)
+        if not self._grants.authorize(request.token, account_id=account_id, verifier=encrypted):
+            raise RequestTokenNotFound
+        if request.callback == OOB:
+            return verifier
+        return with_query(request.callback, oauth_token=request.token, oauth_verifier=verifier)
+
+    def deny(self, pending: Pending) -> str | None:
+        """The second leg, denied: where the person may go back to. The request token dies."""
+        request = pending.request
+        self._grants.drop_request_token(request.token)
+        if request.callback == OOB:
+            return None
+        return with_query(request.callback, denied=request.token)
+
+    def exchange(self, message: Message) -> Issued:
+        """The third leg: an authorized request token for an access token.
+
+        Raises:
+            AuthenticationError: one of its leaves says what is wrong.
+        """
+        claim = self._verifier.read_claim(message)
+        token = claim.fields.get("oauth_token", "")
+        request = self._grants.find_request_token(token, oldest_s=self._oldest_s) if token else None
+        app = self._verifier.verify_claim(
+            message, claim, secrets_of=lambda app: self._token_secrets(app, request)
+        )
+        if app.suspended:
+            raise AppSuspended
+        if not token:
+            raise RequestTokenMissing
+        if request is None or request.app_id != app.id:
+            raise RequestTokenNotFound
+        self._check_verifier(request, claim.fields.get("oauth_verifier", ""))
+        if request.account_id is None or not self._grants.drop_request_token(request.token):
+            raise RequestTokenNotFound
+        account = self._registry.read_account(request.account_id)
+        if account is None:
+            raise RequestTokenNotFound
+        granted = Granted(app.id, account.id, request.access_level)
+        access_token, secret = issue_access_token(
+            self._registry, self._keyring, granted=granted, now_s=int(self._now_s())
+        )
+        return Issued(access_token, secret, account)
+
+    def _token_secrets(self, app: App | None, request: RequestToken | None) -> list[str | None]:
+        """What the third leg may be signed with beside the consumer secret (contract 4.6).
+
+        The request token's secret; nothing; or the secret of the app owner's own access token.
+        """
+        secret = self._keyring.decrypt(request.secret) if request else None
+        owners = app and self._grants.read_access_token(app_id=app.id, account_id=app.owner_id)
+        return [secret, "", self._keyring.decrypt(owners.secret) if owners else None]
+
+    def _check_verifier(self, request: RequestToken, given: str) -> None:
+        """Compare a verifier; the attempt counts before it is looked at.
+
+        Raises:
+            RequestTokenNotFound: there were too many attempts, and the token is gone.
+            InvalidVerifier
+        """
+        if not self._grants.count_attempt(request.token, most=ATTEMPTS_MAX):
+            raise RequestTokenNotFound
+        if request.verifier is None:
+            raise InvalidVerifier
+        expected = self._keyring.decrypt(request.verifier)
+        if not hmac.compare_digest(expected.encode(), given.encode()):
+            raise InvalidVerifier
+
+    def invalidate(self, message: Message) -> str:
+        """Kill the access token that signs the call, and name it.
+
+        Raises:
+            AuthenticationError
+        """
+        signed = self._verifier.verify_call(message, user=True)
+        assert signed.user is not None
+        token = signed.user.token
+        self._grants.revoke_access_token(app_id=token.app_id, account_id=token.account_id)
+        return token.token

@@ -1,0 +1,141 @@
+"""The second leg: a person sees which app asks, and decides (contract 4.5)."""
+
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+from starlette.responses import Response
+
+from openengagement.auth.three_legs import Pending, ThreeLegs
+from openengagement.errors import RequestTokenNotFound
+from openengagement.portal.desk import Desk, Refusal
+from openengagement.portal.rendering import redirect
+from openengagement.portal.visits import Visit, Visits
+from openengagement.registry.grants import OOB
+
+_CAN_READ: Final = (
+    "See how your Tweets were seen, clicked, liked and shared, hour by hour",
+    "See your screen name and account ID",
+)
+_CAN_WRITE: Final = "Post and delete Tweets for you, where the platform offers that"
+_CAN_MESSAGE: Final = "Read and send your Direct Messages, where the platform offers that"
+_CANNOT: Final = (
+    "See your password",
+    "See metrics of other people's Tweets that are not public",
+)
+_DEAD: Final = Refusal(
+    403,
+    "This request has ended",
+    "It was used already, it is more than 15 minutes old, or it was never valid. "
+    "Go back to the app and start again.",
+)
+
+
+class Consent:
+    """Handlers of `/oauth/authorize` and `/oauth/authenticate`."""
+
+    def __init__(self, desk: Desk, visits: Visits, *, legs: ThreeLegs) -> None:
+        self._desk = desk
+        self._visits = visits
+        self._legs = legs
+
+    def authorize(self, visit: Visit) -> Response:
+        """`GET /oauth/authorize`: ask, every time."""
+        return self._ask(visit, passes=False)
+
+    def authenticate(self, visit: Visit) -> Response:
+        """`GET /oauth/authenticate`: pass whoever authorized the app before, if the app may."""
+        return self._ask(visit, passes=True)
+
+    def _ask(self, visit: Visit, *, passes: bool) -> Response:
+        try:
+            pending = self._legs.read_pending(visit.query.get("oauth_token", ""))
+            session = visit.session
+            if session is None or self._must_sign_in_anew(visit):
+                return redirect(_sign_in_url(visit))
+            may_pass = passes and pending.app.sign_in and pending.request.callback != OOB
+            if may_pass and self._legs.is_granted(pending, session.account_id):
+                return redirect(self._legs.authorize(pending, session.account_id), 302)
+        except RequestTokenNotFound:
+            return self._desk.refuse(visit, _DEAD)
+        context = {
+            "title": f"Authorize {pending.app.name}",
+            "app": describe_app(pending),
+            "oauth_token": pending.request.token,
+            "returns_to": _place(pending.request.callback),
+            **_powers(pending.request.access_level),
+        }
+        return self._desk.page(visit, "consent", context=context, leads_to=leads_to(pending))
+
+    def _must_sign_in_anew(self, visit: Visit) -> bool:
+        """Whether `force_login` asks for a sign-in that was not made for this very request."""
+        forced = visit.query.get("force_login", "").lower() in {"true", "1", "t"}
+        return forced and not self._visits.signed_in_for(visit, visit.query["oauth_token"])
+
+    def decide(self, visit: Visit) -> Response:
+        """`POST /oauth/authorize`: the decision."""
+        if visit.session is None:
+            return self._desk.refuse(visit, _DEAD)
+        try:
+            pending = self._legs.read_pending(visit.fields.get("oauth_token", ""))
+            if visit.fields.get("decision") != "authorize":
+                return self._deny(visit, pending)
+            granted = self._legs.authorize(pending, visit.session.account_id)
+        except RequestTokenNotFound:
+            return self._desk.refuse(visit, _DEAD)
+        if pending.request.callback != OOB:
+            return redirect(granted, 302)
+        context = {"title": "Your PIN", "app": describe_app(pending), "pin": granted}
+        return self._desk.page(visit, "pin", context=context)
+
+    def _deny(self, visit: Visit, pending: Pending) -> Response:
+        link = self._legs.deny(pending)
+        context = {"title": "Not authorized", "app": describe_app(pending), "link": link}
+        return self._desk.page(visit, "denied", context=context)
+
+
+def describe_app(pending: Pending) -> dict[str, str | None]:
+    """An app as the templates want it."""
+    app = pending.app
+    return {
+        "name": app.name,
+        "website": app.website,
+        "description": app.description,
+        "owner": pending.owner.screen_name,
+    }
+
+
+def leads_to(pending: Pending) -> tuple[str, ...]:
+    """What a content security policy must name, for a form to end up at the app's callback."""
+    if pending.request.callback == OOB:
+        return ()
+    parts = urlsplit(pending.request.callback)
+    if parts.scheme in {"http", "https"}:
+        return (f"{parts.scheme}://{parts.netloc}",)
+    return (f"{parts.scheme}:",)
+
+
+def _place(callback: str) -> str | None:
+    """Where the person is returned to, in words; None for a PIN."""
+    if callback == OOB:
+        return None
+    parts = urlsplit(callback)
+    return (
+        parts.netloc if parts.scheme in {"http", "https"} else f"an app that opens {parts.scheme}:"
+    )
+
+
+def _powers(access_level: str) -> dict[str, list[str]]:
+    can, cannot = list(_CAN_READ), list(_CANNOT)
+    (cannot if access_level == "read" else can).append(_CAN_WRITE)
+    (can if access_level == "read-write-directmessages" else cannot).append(_CAN_MESSAGE)
+    return {"can": can, "cannot": cannot}
+
+
+def _sign_in_url(visit: Visit) -> str:
+    """The sign-in page, which leads back here."""
+    kept = ("oauth_token", "force_login", "screen_name")
+    back = {name: visit.query[name] for name in kept if name in visit.query}
+    query: dict[str, Any] = {"return_to": f"{visit.path}?{urlencode(back)}"}
+    if screen_name := visit.query.get("screen_name"):
+        query["screen_name"] = screen_name
+    return f"/sign-in?{urlencode(query)}"

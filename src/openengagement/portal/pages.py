@@ -1,0 +1,171 @@
+"""The pages as one table, and the ASGI application that serves them.
+
+Handlers are plain functions of a visit. They read and write the registry, so they run in a thread;
+those that wait for Argon2id run in threads of their own, so that a crowd at the door keeps nobody
+else from anything.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import Message, Receive, Scope, Send
+
+from openengagement.portal.apps import Apps
+from openengagement.portal.consent import Consent
+from openengagement.portal.desk import Desk, Refusal
+from openengagement.portal.rendering import STATIC_PREFIX, finish
+from openengagement.portal.sign_in import SignIn
+from openengagement.portal.visits import Visit, Visits
+
+Handler = Callable[[Visit], Response]
+Endpoint = Callable[[Request], Awaitable[Response]]
+# What of the server's surface is a page's.
+PREFIXES: Final = (
+    "/oauth/authorize",
+    "/oauth/authenticate",
+    "/sign-in",
+    "/sign-out",
+    "/settings/",
+    STATIC_PREFIX,
+)
+_GUESSES_WAITING_MAX: Final = 32
+_FOREIGN: Final = Refusal(
+    403,
+    "This form did not come from here",
+    "It was sent from elsewhere, or the page was open too long. Go back, reload and try again.",
+)
+_BUSY: Final = Refusal(503, "Too many people are signing in", "Please try again in a moment.")
+_MISSING: Final = Refusal(404, "There is no such page", "Please check the address.")
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """The handlers, by what they are about."""
+
+    consent: Consent
+    sign_in: SignIn
+    apps: Apps
+
+
+class Pages:
+    """The ASGI application of the pages."""
+
+    def __init__(
+        self, desk: Desk, visits: Visits, *, rooms: Rooms, pool: Executor, slow_pool: Executor
+    ) -> None:
+        self._desk = desk
+        self._visits = visits
+        self._pool = pool
+        self._slow_pool = slow_pool
+        self._waiting = 0
+        routes = self._lay_out(rooms.consent, rooms.sign_in, apps=rooms.apps)
+        self._router = Router(routes, redirect_slashes=False, default=self._missing)
+
+    def _lay_out(self, consent: Consent, sign_in: SignIn, *, apps: Apps) -> list[Route]:
+        """The surface."""
+        get, post, slow = self._get, self._post, self._slow
+        return [
+            Route("/oauth/authorize", get(consent.authorize), methods=["GET"]),
+            Route("/oauth/authenticate", get(consent.authenticate), methods=["GET"]),
+            Route("/oauth/authorize", post(consent.decide), methods=["POST"]),
+            Route("/sign-in", get(sign_in.show), methods=["GET"]),
+            Route("/sign-in", slow(sign_in.sign_in), methods=["POST"]),
+            Route("/sign-out", post(sign_in.sign_out), methods=["POST"]),
+            Route("/settings/apps", get(apps.show), methods=["GET"]),
+            Route("/settings/apps/revoke", post(apps.revoke), methods=["POST"]),
+            Route("/settings/sessions/revoke", post(apps.end_session), methods=["POST"]),
+            Route(STATIC_PREFIX + "{name}", self._static, methods=["GET"]),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request of a browser."""
+        secure = scope["scheme"] == "https"
+
+        async def send_finished(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                finish(MutableHeaders(scope=message), secure=secure)
+            await send(message)
+
+        try:
+            await self._router(scope, receive, send_finished)
+        except HTTPException as error:  # a form that cannot be read
+            text = f"{error.detail}\n"
+            await PlainTextResponse(text, error.status_code)(scope, receive, send_finished)
+
+    def _get(self, handler: Handler) -> Endpoint:
+        async def respond(request: Request) -> Response:
+            return await self._run(handler, request)
+
+        return respond
+
+    def _post(self, handler: Handler) -> Endpoint:
+        async def respond(request: Request) -> Response:
+            return await self._run(self._checked(handler), request)
+
+        return respond
+
+    def _slow(self, handler: Handler) -> Endpoint:
+        """As `_post`, in the pool for guesses, which so many may wait for."""
+
+        async def respond(request: Request) -> Response:
+            if self._waiting >= _GUESSES_WAITING_MAX:
+                response = await self._run(self._refused(_BUSY), request)
+                response.headers["retry-after"] = "2"
+                return response
+            self._waiting += 1
+            try:
+                return await self._run(self._checked(handler), request, pool=self._slow_pool)
+            finally:
+                self._waiting -= 1
+
+        return respond
+
+    def _checked(self, handler: Handler) -> Handler:
+        def check(visit: Visit) -> Response:
+            if not self._visits.came_from_us(visit):
+                return self._desk.refuse(visit, _FOREIGN)
+            return handler(visit)
+
+        return check
+
+    def _refused(self, refusal: Refusal) -> Handler:
+        return lambda visit: self._desk.refuse(visit, refusal)
+
+    async def _missing(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._run(self._refused(_MISSING), Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def _static(self, request: Request) -> Response:
+        response = self._desk.asset(request.path_params["name"])
+        return response or await self._run(self._refused(_MISSING), request)
+
+    async def _run(
+        self, handler: Handler, request: Request, *, pool: Executor | None = None
+    ) -> Response:
+        """Answer in a thread."""
+        fields = await _read_form(request) if request.method == "POST" else {}
+
+        def work() -> Response:
+            visit = self._visits.open(request, fields)
+            response = handler(visit)
+            self._visits.close(visit, response)
+            return response
+
+        return await asyncio.get_running_loop().run_in_executor(pool or self._pool, work)
+
+
+async def _read_form(request: Request) -> dict[str, str]:
+    """A form's fields; one that is given twice counts as not given."""
+    form = await request.form(max_files=0, max_fields=50)
+    pairs = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
+    times = Counter(name for name, _ in pairs)
+    return {name: value for name, value in pairs if times[name] == 1}

@@ -1,0 +1,104 @@
+"""Pages as responses: templates, static files, and the headers that every page carries."""
+
+import hashlib
+import mimetypes
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.datastructures import MutableHeaders
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+STATIC_PREFIX: Final = "/static/"
+_YEAR_S: Final = 365 * 86_400
+_HASH_DIGITS: Final = 12
+# Nothing but our own style and pictures; a page may be framed by nobody.
+_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action {}; "
+    "frame-ancestors 'none'; base-uri 'none'"
+)
+_HEADERS: Final = {
+    "cache-control": "no-store",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+_HSTS: Final = f"max-age={_YEAR_S}"
+
+
+class Assets:
+    """The static files, named after their content, so that a browser may keep them for a year."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self._files: dict[str, tuple[bytes, str]] = {}
+        for file in resources.files("openengagement.portal").joinpath("static").iterdir():
+            if file.is_file():
+                self._add(file.name, file.read_bytes())
+
+    def _add(self, name: str, content: bytes) -> None:
+        path = PurePosixPath(name)
+        digest = hashlib.sha256(content).hexdigest()[:_HASH_DIGITS]
+        self._names[name] = f"{path.stem}.{digest}{path.suffix}"
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        self._files[self._names[name]] = (content, kind)
+
+    def url(self, name: str) -> str:
+        """The address of a static file by its plain name."""
+        return STATIC_PREFIX + self._names[name]
+
+    def respond(self, name: str) -> Response | None:
+        """A static file by its hashed name."""
+        if name not in self._files:
+            return None
+        content, kind = self._files[name]
+        headers = {
+            "cache-control": f"public, max-age={_YEAR_S}, immutable",
+            "x-content-type-options": "nosniff",
+        }
+        return Response(content, media_type=kind, headers=headers)
+
+
+class Renderer:
+    """Templates and the headers of a page."""
+
+    def __init__(self, platform_name: str) -> None:
+        self.assets = Assets()
+        self._environment = Environment(
+            loader=PackageLoader("openengagement.portal"),
+            autoescape=True,
+            undefined=StrictUndefined,
+        )
+        self._environment.globals |= {"asset": self.assets.url, "platform_name": platform_name}
+
+    def page(
+        self,
+        template: str,
+        context: Mapping[str, Any],
+        *,
+        status: int = 200,
+        leads_to: tuple[str, ...] = (),
+    ) -> Response:
+        """A page. `leads_to` are the origins, beside ours, that its forms may end up at."""
+        html = self._environment.get_template(f"{template}.html").render(context)
+        policy = _POLICY.format(" ".join(["'self'", *leads_to]))
+        return HTMLResponse(html, status, headers={"content-security-policy": policy})
+
+
+def finish(headers: MutableHeaders, *, secure: bool) -> None:
+    """Put on what every answer of the pages carries and does not say otherwise."""
+    for name, value in _HEADERS.items():
+        headers.setdefault(name, value)
+    headers.setdefault("content-security-policy", _POLICY.format("'none'"))
+    if secure:
+        headers["strict-transport-security"] = _HSTS
+
+
+def redirect(url: str, status: int = 303) -> Response:
+    """A redirect, by default one that turns a POST into a GET."""
+    return RedirectResponse(url, status)

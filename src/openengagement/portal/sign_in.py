@@ -1,0 +1,122 @@
+"""Signing in and out."""
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.responses import Response
+
+from openengagement.auth.passwords import Passwords, TooManyGuesses
+from openengagement.auth.three_legs import Pending, ThreeLegs
+from openengagement.errors import RequestTokenNotFound
+from openengagement.portal.consent import describe_app, leads_to
+from openengagement.portal.desk import Desk
+from openengagement.portal.rendering import redirect
+from openengagement.portal.visits import Visit, Visits
+
+HOME: Final = "/settings/apps"
+_IPV6_NETWORK: Final = 64  # one subscriber's
+_WRONG: Final = "That screen name and password do not belong together. Please try again."
+
+
+class SignIn:
+    """Handlers of `/sign-in` and `/sign-out`."""
+
+    def __init__(
+        self, desk: Desk, visits: Visits, *, passwords: Passwords, legs: ThreeLegs
+    ) -> None:
+        self._desk = desk
+        self._visits = visits
+        self._passwords = passwords
+        self._legs = legs
+
+    def show(self, visit: Visit) -> Response:
+        """`GET /sign-in`."""
+        return self._form(visit, visit.query)
+
+    def sign_in(self, visit: Visit) -> Response:
+        """`POST /sign-in`. As slow as Argon2id."""
+        screen_name = visit.fields.get("screen_name", "").strip().removeprefix("@")
+        try:
+            account = self._passwords.verify(
+                screen_name,
+                visit.fields.get("password", ""),
+                address=network(visit.address),
+                browser=self._visits.known_browser(visit, screen_name),
+            )
+        except TooManyGuesses as error:
+            minutes = -(-error.retry_after_s // 60)
+            text = (
+                f"There were too many attempts. Please wait {minutes} min and try again, or use a "
+                "browser that you signed in with before."
+            )
+            response = self._form(visit, visit.fields, error=text, status=429)
+            response.headers["retry-after"] = str(error.retry_after_s)
+            return response
+        if account is None:
+            return self._form(visit, visit.fields, error=_WRONG, status=403)
+        return_to = own_path(visit.fields.get("return_to", ""))
+        pending = self._pending(return_to)
+        token = pending.request.token if pending else ""
+        self._visits.sign_in(visit, account, on_the_way_to=token)
+        return redirect(return_to)
+
+    def sign_out(self, visit: Visit) -> Response:
+        """`POST /sign-out`."""
+        self._visits.sign_out(visit)
+        return redirect("/sign-in")
+
+    def _form(
+        self,
+        visit: Visit,
+        given: Mapping[str, str],
+        *,
+        error: str | None = None,
+        status: int = 200,
+    ) -> Response:
+        return_to = own_path(given.get("return_to", ""))
+        pending = self._pending(return_to)
+        context = {
+            "title": "Sign in",
+            "error": error,
+            "screen_name": given.get("screen_name", "")[:64],
+            "return_to": return_to,
+            "app": describe_app(pending) if pending else None,
+            "password_sign_in": True,
+            "oidc": False,
+        }
+        allowed = leads_to(pending) if pending else ()
+        return self._desk.page(visit, "sign_in", context=context, status=status, leads_to=allowed)
+
+    def _pending(self, return_to: str) -> Pending | None:
+        """The request for consent that this sign-in is on the way to."""
+        parts = urlsplit(return_to)
+        if not parts.path.startswith("/oauth/"):
+            return None
+        try:
+            return self._legs.read_pending(parse_qs(parts.query).get("oauth_token", [""])[0])
+        except RequestTokenNotFound:
+            return None
+
+
+def own_path(url: str) -> str:
+    """A path of this server that a sign-in may return to; the home page for anything else.
+
+    What browsers make of `//host`, of backslashes and of control characters leads elsewhere.
+    """
+    plain = url.isascii() and url.isprintable() and "\\" not in url and " " not in url
+    if not plain or not url.startswith("/") or url.startswith("//") or len(url) > 2048:  # noqa: PLR2004
+        return HOME
+    return url
+
+
+def network(address: str) -> str:
+    """What guesses are counted by: an IPv4 address, or the network of an IPv6 one."""
+    try:
+        known = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(known, ipaddress.IPv6Address) and known.ipv4_mapped is None:
+        return str(ipaddress.ip_network((known, _IPV6_NETWORK), strict=False))
+    return str(getattr(known, "ipv4_mapped", None) or known)

@@ -1,0 +1,171 @@
+"""A visit: one request of a browser, who is signed in there, and what its forms must show.
+
+Every form carries a token that proves it came from a page of ours in this very browser: a tag of
+the session's secret, or of a cookie of its own where nobody is signed in. No state is kept for it.
+"""
+
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from openengagement.auth.credentials import Keyring, draw_cookie, draw_session, hash_token
+from openengagement.portal.browsers import describe_browser
+from openengagement.registry.registry import Account
+from openengagement.registry.sessions import Session, Sessions
+
+DAY_S: Final = 86_400
+_VISITOR_S: Final = DAY_S
+_FRESH_S: Final = 15 * 60
+_KNOWN_S: Final = 365 * DAY_S
+
+
+@dataclass(slots=True)
+class Visit:
+    """One request as the pages see it. `fields` are the form's, each name once."""
+
+    path: str
+    query: Mapping[str, str]
+    fields: Mapping[str, str]
+    cookies: Mapping[str, str]
+    headers: Mapping[str, str]
+    host: str
+    secure: bool
+    address: str
+    session: Session | None = None
+    secret: str = ""  # the cookie that forms are tied to
+    set_cookies: dict[str, tuple[str, int]] = field(default_factory=dict)  # name -> value, seconds
+
+    @property
+    def viewer(self) -> dict[str, str] | None:
+        """Who is signed in, as the templates want it."""
+        return {"screen_name": self.session.screen_name} if self.session else None
+
+
+class Visits:
+    """Opens visits, and signs people in and out of them."""
+
+    def __init__(
+        self, sessions: Sessions, keyring: Keyring, *, days: int, now_s: Callable[[], float]
+    ) -> None:
+        self._sessions = sessions
+        self._keyring = keyring
+        self._length_s = days * DAY_S
+        self._now_s = now_s
+
+    def open(self, request: Request, fields: Mapping[str, str]) -> Visit:
+        """Read a request's cookies; looks the session up."""
+        visit = Visit(
+            path=request.url.path,
+            query=request.query_params,
+            fields=fields,
+            cookies=request.cookies,
+            headers=request.headers,
+            host=request.headers.get("host", ""),
+            secure=request.url.scheme == "https",
+            address=request.client.host if request.client else "",
+        )
+        if secret := self._cookie(visit, "session"):
+            visit.session = self._sessions.find(
+                hash_token(secret), oldest_s=self._oldest_s, now_s=int(self._now_s())
+            )
+        if visit.session:
+            visit.secret = secret
+        else:
+            visit.secret = self._cookie(visit, "visitor")
+            if not visit.secret:
+                visit.secret = draw_cookie()
+                visit.set_cookies["visitor"] = (visit.secret, _VISITOR_S)
+        return visit
+
+    @property
+    def _oldest_s(self) -> int:
+        return int(self._now_s()) - self._length_s
+
+    def csrf_token(self, visit: Visit) -> str:
+        """What the forms of this visit's pages must send back."""
+        return self._keyring.tags("csrf", visit.secret)[0]
+
+    def came_from_us(self, visit: Visit) -> bool:
+        """Whether a form was sent from a page of ours, in this browser, by this person."""
+        if visit.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+            return False
+        origin = visit.headers.get("origin", "null")
+        if origin != "null" and urlsplit(origin).netloc != visit.host:
+            return False
+        given = visit.fields.get("csrf_token", "").encode()
+        tags = self._keyring.tags("csrf", visit.secret)
+        return any(hmac.compare_digest(tag.encode(), given) for tag in tags)
+
+    def sign_in(self, visit: Visit, account: Account, *, on_the_way_to: str = "") -> None:
+        """Begin a session of this person here; the one that was here ends.
+
+        `on_the_way_to` is the request token that the sign-in was asked for, if any.
+        """
+        now_s = int(self._now_s())
+        self._sessions.forget_before(self._oldest_s)
+        if visit.session:
+            self._sessions.end(visit.session.id, account_id=visit.session.account_id)
+        secret, session_id = draw_session()
+        browser = describe_browser(visit.headers.get("user-agent", ""))
+        self._sessions.add(
+            session_id, hash_token(secret), account_id=account.id, browser=browser, now_s=now_s
+        )
+        visit.set_cookies["session"] = (secret, self._length_s)
+        visit.set_cookies["visitor"] = ("", 0)
+        proof = self._keyring.tags("fresh", f"{secret}:{on_the_way_to}")[0]
+        visit.set_cookies["fresh"] = (proof, _FRESH_S)
+        nonce = draw_cookie()
+        proof = self._keyring.tags("browser", f"{account.screen_name.casefold()}:{nonce}")[0]
+        visit.set_cookies["known"] = (f"{nonce}.{proof}", _KNOWN_S)
+
+    def signed_in_for(self, visit: Visit, request_token: str) -> bool:
+        """Whether the session here was begun on the way to this request token."""
+        given = self._cookie(visit, "fresh").encode()
+        tags = self._keyring.tags("fresh", f"{visit.secret}:{request_token}")
+        return any(hmac.compare_digest(tag.encode(), given) for tag in tags)
+
+    def sign_out(self, visit: Visit) -> None:
+        """End the session that is here."""
+        if visit.session:
+            self._sessions.end(visit.session.id, account_id=visit.session.account_id)
+        visit.set_cookies["session"] = ("", 0)
+
+    def list_sessions(self, visit: Visit) -> list[Session]:
+        """Where the person of this visit is signed in."""
+        if visit.session is None:
+            return []
+        return self._sessions.list(visit.session.account_id, oldest_s=self._oldest_s)
+
+    def known_browser(self, visit: Visit, screen_name: str) -> str | None:
+        """A name of this browser, if this person has signed in with it before."""
+        nonce, _, proof = self._cookie(visit, "known").partition(".")
+        tags = self._keyring.tags("browser", f"{screen_name.casefold()}:{nonce}")
+        known = [hmac.compare_digest(tag.encode(), proof.encode()) for tag in tags]
+        return nonce if any(known) else None
+
+    def close(self, visit: Visit, response: Response) -> None:
+        """Set the visit's cookies on its answer."""
+        for name, (value, seconds) in visit.set_cookies.items():
+            response.set_cookie(
+                _cookie_name(name, secure=visit.secure),
+                value,
+                max_age=seconds,
+                path="/",
+                secure=visit.secure,
+                httponly=True,
+                samesite="lax",
+            )
+
+    @staticmethod
+    def _cookie(visit: Visit, name: str) -> str:
+        return visit.cookies.get(_cookie_name(name, secure=visit.secure), "")
+
+
+def _cookie_name(name: str, *, secure: bool) -> str:
+    # Under TLS the prefix keeps other hosts of the domain from planting a cookie of this name.
+    return f"__Host-oe_{name}" if secure else f"oe_{name}"
