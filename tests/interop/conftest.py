@@ -3,9 +3,51 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 # Pytest's importlib mode leaves the path alone; this makes `import support` work for any runner.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.fixtures import server, servers, world
+from support.flows import (
+    CALLBACK,
+    ESCAPED_CALLBACK,
+    PASSWORD,
+    Endpoints,
+    add_consumer,
+    set_password,
+)
+from support.person import Person
 
 __all__ = ["server", "servers", "world"]
+
+
+@pytest.fixture(scope="session")
+def at(server):
+    """The addresses of the running server."""
+    return Endpoints(server.url)
+
+
+@pytest.fixture(scope="session")
+def web_app(server):
+    """An app with callback URLs, which people may sign in with."""
+    callbacks = ["--callback", CALLBACK, "--callback", ESCAPED_CALLBACK]
+    return add_consumer(server, "Harbour Charts", *callbacks, "--sign-in")
+
+
+@pytest.fixture(scope="session")
+def desktop_app(server):
+    """An app without a callback URL, which is told a PIN."""
+    return add_consumer(server, "Harbour Desk")
+
+
+@pytest.fixture(scope="session")
+def passwords(server):
+    set_password(server, "alice")
+
+
+@pytest.fixture
+def alice(server, passwords):
+    """The author of the Tweets that the tests ask about, with a new browser: not signed in."""
+    with Person(server.url, "alice", PASSWORD) as person:
+        yield person

@@ -250,10 +250,11 @@ class Person:
         """Follow an app's link and answer what it asks: "authorize" or "cancel"."""
         page = self.consent_page(url)
         assert (page.status, page.left_for) == (200, None), page
-        form = page.form_sending("decision", decision)
-        return self._press(page, form, decision)
+        return self.answer(page, decision)
 
-    def _press(self, page: Page, form: Form, decision: str) -> Page:
+    def answer(self, page: Page, decision: str) -> Page:
+        """Answer the page that asks."""
+        form = page.form_sending("decision", decision)
         if ("decision", decision) in form.buttons:
             return self.submit(page, form, decision=decision)
         return self.submit(page, form)

@@ -1,0 +1,96 @@
+"""What the tests of the three legs share: addresses, clients, and what a client sees at the end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from support.calls import question
+from support.server import Server
+from support.world import ALICE, RECENT
+
+PASSWORD = "a mooring buoy, seven geese and 40 lanterns"
+CALLBACK = "https://client.example/oauth/return?provider=engagement"
+ESCAPED_CALLBACK = (
+    "https://client.example/oauth/return?next=%2Fhome%3Fa%3D1&say=caf%C3%A9+au%20lait"
+)
+OOB = "oob"
+
+# Only the author's own token may see these; the figures are the world's.
+OWNERS_QUESTION = question("111", types=("impressions", "engagements"))
+OWNERS_FIGURES = {"g": {"111": {"impressions": "40", "engagements": "27"}}}
+RECENT_QUESTION = question(RECENT, types=("url_clicks",))
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """The addresses that a client is told, all on one host."""
+
+    host: str
+
+    @property
+    def request_token(self) -> str:
+        return f"{self.host}/oauth/request_token"
+
+    @property
+    def authorize(self) -> str:
+        return f"{self.host}/oauth/authorize"
+
+    @property
+    def authenticate(self) -> str:
+        return f"{self.host}/oauth/authenticate"
+
+    @property
+    def access_token(self) -> str:
+        return f"{self.host}/oauth/access_token"
+
+    @property
+    def invalidate_token(self) -> str:
+        return f"{self.host}/1.1/oauth/invalidate_token.json"
+
+    @property
+    def verify_credentials(self) -> str:
+        return f"{self.host}/1.1/account/verify_credentials.json"
+
+    @property
+    def totals(self) -> str:
+        return f"{self.host}/insights/engagement/totals"
+
+    @property
+    def last_28_hours(self) -> str:
+        return f"{self.host}/insights/engagement/28hr"
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """An app as a client library knows it before anybody let it in."""
+
+    app_id: str
+    key: str
+    secret: str
+
+
+def add_consumer(server: Server, name: str, *options: str) -> Consumer:
+    """Register an app of bob's, enabled; it holds nobody's token yet."""
+    made = server.command("app", "add", name, "--owner", "bob", *options)
+    server.command("app", "enable", made["app_id"])
+    server.secrets.append(made["consumer_secret"])
+    return Consumer(made["app_id"], made["consumer_key"], made["consumer_secret"])
+
+
+def set_password(server: Server, screen_name: str, password: str = PASSWORD) -> None:
+    """Give an account a password, as the operator does."""
+    server.command("account", "password", screen_name, "--stdin", stdin=f"{password}\n")
+
+
+def assert_is_alice(user: Mapping[str, Any]) -> None:
+    """The body of `verify_credentials`, as sign-in libraries read it."""
+    found = (user["id"], user["id_str"], user["screen_name"])
+    assert found == (int(ALICE), ALICE, "alice"), user
+    assert "name" in user
+    assert "profile_image_url_https" in user
+
+
+def assert_is_28_hours(body: Mapping[str, Any]) -> None:
+    """The answer to `RECENT_QUESTION`: one to five clicks in each of 28 hours and a bit."""
+    clicks = int(body["g"][RECENT]["url_clicks"])
+    assert 28 <= clicks <= 5 * 29, body
