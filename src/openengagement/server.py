@@ -46,6 +46,7 @@ from openengagement.stores.contract import CounterStore
 from openengagement.stores.sqlite import SqliteStore
 from openengagement.telemetry import log_failure
 
+KEY_FILE: Final = "server.key"
 _TIDY_EVERY_S: Final = 5.0
 _ORPHAN_CHECK_S: Final = 1.0
 
@@ -72,7 +73,7 @@ def open_parts(data: Path, settings: Settings, *, clock: Clock) -> Parts:
         KeyFileError: the key file cannot.
     """
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    keyring = open_keyring(data / "server.key")
+    keyring = open_keyring(data / KEY_FILE, settings.server_keys)
     registry = Registry(data / "registry.sqlite3")
     try:
         store = SqliteStore(

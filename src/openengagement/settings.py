@@ -112,6 +112,14 @@ class Settings:
         "oauth",
         "off",
     )
+    server_keys: str = dataclasses.field(
+        default="",
+        metadata={
+            "help": "The keys that secrets are encrypted under, the newest first, instead of the "
+            "data folder's key file. Make one with `openengagement key generate`.",
+            "unit": "keys, comma between",
+        },
+    )
     timestamp_window_s: int = _number(
         300,
         "How far oauth_timestamp may lie from now, either way.",

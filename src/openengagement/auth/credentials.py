@@ -7,6 +7,7 @@ bearer token must come back unchanged until it is invalidated, so it is derived 
 key, the App ID and a generation number.
 """
 
+import dataclasses
 import hashlib
 import hmac
 import os
@@ -15,7 +16,7 @@ import string
 import tempfile
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -41,13 +42,29 @@ def _draw(length: int) -> str:
 
 
 class Keyring:
-    """The server's keys, newest first: encrypts with the newest, reads with any."""
+    """The server's keys, newest first: encrypts with the newest, reads with any.
 
-    def __init__(self, keys: Sequence[bytes]) -> None:
+    Those of a file are read anew when the file has changed, so that a rotation reaches the servers
+    that run.
+    """
+
+    def __init__(self, keys: Sequence[bytes], *, path: Path | None = None) -> None:
+        self._path = path
+        self._seen = _stamp(path)
+        self._use(keys)
+
+    def _use(self, keys: Sequence[bytes]) -> None:
         self._keys = tuple(keys)
         self._fernet = MultiFernet([Fernet(key) for key in keys])
 
+    def _refresh(self) -> None:
+        stamp = _stamp(self._path)
+        if self._path is not None and stamp is not None and stamp != self._seen:
+            self._use(_read_key_file(self._path))
+            self._seen = stamp
+
     def encrypt(self, secret: str) -> bytes:
+        self._refresh()
         return self._fernet.encrypt(secret.encode())
 
     def decrypt(self, stored: bytes) -> str:
@@ -56,6 +73,7 @@ class Keyring:
         Raises:
             KeyFileError: it was encrypted under a key that is not here.
         """
+        self._refresh()
         try:
             return self._fernet.decrypt(stored).decode()
         except InvalidToken:
@@ -68,12 +86,14 @@ class Keyring:
 
         URL-safe text; compare with `hmac.compare_digest`.
         """
+        self._refresh()
         text = f"{purpose}:{subject}".encode()
         digests = [hmac.digest(key, text, "sha256") for key in self._keys]
         return [urlsafe_b64encode(digest).decode().rstrip("=") for digest in digests]
 
     def derive_bearers(self, app: App) -> list[str]:
         """The app's bearer token of its present generation, under each key, newest key first."""
+        self._refresh()
         subject = f"bearer:{app.id}:{app.bearer_generation}".encode()
         return [_bearer(hmac.digest(key, subject, "sha512")) for key in self._keys]
 
@@ -83,31 +103,75 @@ def _bearer(digest: bytes) -> str:
     return "AAAAAAAAAAAAAAAAAAAAA" + urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def open_keyring(path: Path) -> Keyring:
-    """Read the key file, making it (mode 0600) on the first start.
+def open_keyring(path: Path, environment: str = "") -> Keyring:
+    """The keys of the environment, or of the key file, made (mode 0600) on the first start.
+
+    `environment` holds keys with commas between, the newest first.
 
     Raises:
-        KeyFileError: others may read it, or it does not hold keys.
+        KeyFileError: others may read the file, or there are no keys in it.
     """
+    if environment:
+        try:
+            return Keyring([key.strip().encode() for key in environment.split(",")])
+        except ValueError:
+            raise KeyFileError(
+                "OPENENGAGEMENT_SERVER_KEYS: write one or more keys, commas between; "
+                "make one with: openengagement key generate"
+            ) from None
     if not path.exists():
-        _write_key_file(path)
+        _write_key_file(path, Fernet.generate_key() + b"\n", replace=False)
+    return Keyring(_read_key_file(path), path=path)
+
+
+def generate_key() -> str:
+    """A fresh key, as text."""
+    return Fernet.generate_key().decode()
+
+
+def add_key(path: Path) -> Keyring:
+    """Put a fresh key before those of the key file."""
+    keys = [Fernet.generate_key(), *_read_key_file(path)]
+    _write_key_file(path, b"".join(key + b"\n" for key in keys), replace=True)
+    return Keyring(keys, path=path)
+
+
+def forget_old_keys(path: Path) -> None:
+    """Leave but the newest key in the key file."""
+    _write_key_file(path, _read_key_file(path)[0] + b"\n", replace=True)
+
+
+def _stamp(path: Path | None) -> tuple[int, int] | None:
+    """What changes when a file is replaced; None where there is none."""
+    if path is None or not path.exists():
+        return None
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns
+
+
+def _read_key_file(path: Path) -> list[bytes]:
     if path.stat().st_mode & 0o077:
         raise KeyFileError(f"{path}: others may read this key file; run chmod 600 on it")
     keys = path.read_bytes().split()
     try:
-        return Keyring(keys)
+        Keyring(keys)
     except ValueError:
         raise KeyFileError(f"{path}: is not a key file of this server") from None
+    return keys
 
 
-def _write_key_file(path: Path) -> None:
-    # Written aside and linked into place: of two first starts at once, one key wins for both.
+def _write_key_file(path: Path, content: bytes, *, replace: bool) -> None:
+    # Written aside and put into place whole. Where there must be none yet it is linked: of two
+    # first starts at once, one key wins for both.
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
     aside = Path(name)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(Fernet.generate_key() + b"\n")
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
+    if replace:
+        aside.replace(path)
+        return
     try:
         os.link(aside, path)
     except FileExistsError:
@@ -165,7 +229,7 @@ def issue_request_token(
 ) -> tuple[str, str]:
     """A fresh request token and secret; `asked` is what it shall be for, without either."""
     token, secret = _draw(27), _draw(32)
-    made = replace(asked, token=token, secret=keyring.encrypt(secret))
+    made = dataclasses.replace(asked, token=token, secret=keyring.encrypt(secret))
     registry.grants.add_request_token(made, forget_before_s=forget_before_s)
     return token, secret
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from openengagement.cli import admin
+from openengagement.cli import admin, keys
 from openengagement.cli.load import load
 from openengagement.cli.sandbox import sandbox
 from openengagement.cli.serve import serve
@@ -40,3 +40,4 @@ main.add_typer(admin.account, name="account")
 main.add_typer(admin.app, name="app")
 main.add_typer(admin.token, name="token")
 main.add_typer(admin.platform_key, name="platform-key")
+main.add_typer(keys.key, name="key")

@@ -151,6 +151,7 @@ Open Engagement sandbox on http://{HOST}:{port}
   access token         {demo.access_token}
   access token secret  {demo.access_token_secret}
   bearer token         {demo.bearer_token}
+  sign-in password     {demo.password}
   as a .env file       {short(environment)}
 
 Public totals of anyone's Tweet, with the bearer token:
@@ -164,6 +165,11 @@ The owner's last 28 hours, and four weeks, signed with OAuth 1.0a (from a checko
 
   {sample.format("get_28hr")}
   {sample.format("get_historical")}
+
+The pages: http://{HOST}:{port}/settings/apps shows who may use the owner's account. A token by
+way of them, with a PIN that you carry from the browser:
+
+  {python} {_SAMPLES}/authorize_with_pin.py --env {shlex.quote(short(environment))}
 """
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
+from openengagement.registry.encrypted import reencrypt
 from openengagement.registry.grants import Grants
 from openengagement.registry.migrate import migrate
 from openengagement.registry.schema import (
@@ -248,6 +249,12 @@ class Registry:
         values = {"bearer_generation": generation, "bearer_hash": bearer_hash}
         with self._engine.begin() as db:
             return db.execute(APPS.update().where(unchanged).values(values)).rowcount > 0
+
+    # Keys
+
+    def reencrypt(self, change: Callable[[bytes], bytes], *, kill_bearers: bool) -> int:
+        """As `registry.encrypted.reencrypt`."""
+        return reencrypt(self._engine, change, kill_bearers=kill_bearers)
 
     # Platform keys
 

@@ -16,6 +16,7 @@ from openengagement.auth.credentials import (
     issue_app,
     issue_bearer,
 )
+from openengagement.auth.passwords import hash_password
 from openengagement.clock import Clock
 from openengagement.registry.registry import App, AppForm
 from openengagement.sandbox.dataset import Dataset, fold_dataset
@@ -25,6 +26,7 @@ from openengagement.settings import Settings
 from openengagement.stores.contract import Batch
 
 APP_NAME: Final = "Sandbox demo"
+PASSWORD_LENGTH: Final = 16
 SHOWN_TWEETS: Final = 5
 LATELY_S: Final = 28 * 3600  # what `/28hr` shows
 
@@ -34,6 +36,7 @@ class Demo:
     """What a sandbox prints: all a client needs, with Tweets of the owner and of someone else."""
 
     screen_name: str
+    password: str
     app_id: int
     consumer_key: str
     consumer_secret: str
@@ -81,6 +84,10 @@ def _describe(parts: Parts, dataset: Dataset, *, extra: int, now_s: int) -> Demo
     token, token_secret = issue_access_token(
         registry, keyring, granted=Granted(app.id, owner_id), now_s=now_s
     )
+    # Proven rather than stored, so that it is the same at each start and lies nowhere in the clear.
+    password = keyring.tags("sandbox password", screen_name)[-1][:PASSWORD_LENGTH]
+    if registry.sessions.password_hash(owner_id) is None:
+        registry.sessions.set_password(owner_id, password_hash=hash_password(password))
     mine = dataset.tweets.filter(pl.col("author_id") == owner_id)
     lately = dataset.events.filter(pl.col("at") >= now_s - LATELY_S)
     others = dataset.tweets.filter(pl.col("author_id") != owner_id)
@@ -93,6 +100,7 @@ def _describe(parts: Parts, dataset: Dataset, *, extra: int, now_s: int) -> Demo
     busiest = _busiest(dataset.events, public.get_column("id"), most=1)
     return Demo(
         screen_name=screen_name,
+        password=password,
         app_id=app.id,
         consumer_key=app.consumer_key,
         consumer_secret=consumer_secret,
@@ -128,7 +136,12 @@ def _busiest(events: pl.DataFrame, tweet_ids: pl.Series, *, most: int) -> list[i
 def _demo_app(parts: Parts, owner_id: int, *, now_s: int) -> tuple[App, str]:
     app = parts.registry.find_app_by_name(APP_NAME, owner_id=owner_id)
     if app is None:
-        form = AppForm(APP_NAME, owner_id, ["http://127.0.0.1:8081/callback"])
+        form = AppForm(
+            APP_NAME,
+            owner_id,
+            ["http://127.0.0.1:8081/callback"],
+            description="Shows how a client asks for engagement metrics.",
+        )
         made = issue_app(parts.registry, parts.keyring, form=form, now_s=now_s)
         parts.registry.set_enabled(made.app_id, enabled=True, per_minute=None)
         app = parts.registry.read_app(made.app_id)

@@ -1,0 +1,168 @@
+"""Keys and passwords: rotation while servers run, keys of the environment, what old keys open."""
+
+import sqlite3
+
+import pytest
+import requests
+from cryptography.fernet import Fernet
+from requests_oauthlib import OAuth1
+
+from openengagement.auth.credentials import KeyFileError, open_keyring
+from support.cli import call_command
+
+
+def keys_of(data):
+    return (data / "server.key").read_bytes().split()
+
+
+def stored_secrets(data):
+    db = sqlite3.connect(data / "registry.sqlite3")
+    try:
+        columns = ("consumer_secret FROM apps", "secret FROM access_tokens")
+        return [row[0] for each in columns for row in db.execute(f"SELECT {each}")]
+    finally:
+        db.close()
+
+
+def opens(keys, secrets):
+    def one(key, secret):
+        try:
+            return bool(Fernet(key).decrypt(secret))
+        except Exception:
+            return False
+
+    return [any(one(key, secret) for key in keys) for secret in secrets]
+
+
+def test_rotation_puts_every_secret_under_the_new_key_and_keeps_the_old(run, data, owned_app):
+    token = run("token", "issue", owned_app, "--json").json()
+    bearer = run("token", "bearer", owned_app, "--json").json()
+    (old,) = keys_of(data)
+
+    assert run("key", "rotate", "--json").json() == {"reencrypted": 2}
+
+    new, *rest = keys_of(data)
+    assert (rest, new == old) == ([old], False)
+    assert opens([new], stored_secrets(data)) == [True, True]
+    assert opens([old], stored_secrets(data)) == [False, False]
+    assert (data / "server.key").stat().st_mode & 0o777 == 0o600
+    assert run("token", "issue", owned_app, "--json").json() == token
+    assert run("token", "bearer", owned_app, "--json").json() == bearer
+
+
+def test_after_a_leak_old_keys_go_and_bearer_tokens_die(run, data, owned_app):
+    bearer = run("token", "bearer", owned_app, "--json").json()
+    token = run("token", "issue", owned_app, "--json").json()
+    (old,) = keys_of(data)
+    assert run("key", "rotate", "--forget-old").code == 0
+
+    (new,) = keys_of(data)
+    assert new != old
+    assert opens([new], stored_secrets(data)) == [True, True]
+    assert run("token", "issue", owned_app, "--json").json() == token
+    assert run("token", "bearer", owned_app, "--json").json() != bearer
+
+
+def test_keys_of_the_environment(run, data, monkeypatch):
+    first, second = (run("key", "generate", "--json").json()["key"] for _ in range(2))
+    assert run("key", "generate").out.strip() not in {first, second}
+    monkeypatch.setenv("OPENENGAGEMENT_SERVER_KEYS", first)
+    run("account", "add", "ana")
+    app_id = run("app", "add", "Dash", "--owner", "ana", "--json").json()["app_id"]
+    token = run("token", "issue", app_id, "--json").json()
+    assert not (data / "server.key").exists()
+
+    monkeypatch.setenv("OPENENGAGEMENT_SERVER_KEYS", f"{second}, {first}")
+    assert run("key", "rotate", "--json").json() == {"reencrypted": 2}
+    monkeypatch.setenv("OPENENGAGEMENT_SERVER_KEYS", second)
+    assert run("token", "issue", app_id, "--json").json() == token
+    monkeypatch.setenv("OPENENGAGEMENT_SERVER_KEYS", "not a key")
+    assert "key generate" in run("token", "issue", app_id).err
+
+
+def test_a_secret_under_a_lost_key_says_so(tmp_path):
+    stored = open_keyring(tmp_path / "one").encrypt("s")
+
+    with pytest.raises(KeyFileError, match="does not open"):
+        open_keyring(tmp_path / "two").decrypt(stored)
+
+
+def ask(running, auth):
+    # A connection of its own each time, so that both workers are asked.
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.post(
+            f"{running.url}/insights/engagement/28hr", json={}, auth=auth, timeout=20
+        )
+
+
+def test_a_running_server_follows_a_rotation(running):
+    """An empty question gets a 400, which says that whoever asked was let in."""
+    app = running.app
+    issued = running.command("token", "issue", app["app_id"])
+    auth = OAuth1(
+        app["consumer_key"],
+        app["consumer_secret"],
+        issued["access_token"],
+        issued["access_token_secret"],
+    )
+    assert {ask(running, auth).status_code for _ in range(8)} == {400}
+    for more in ([], ["--forget-old"], []):
+        running.command("key", "rotate", *more)
+        assert {ask(running, auth).status_code for _ in range(8)} == {400}
+    late = call_command(running.data, "app", "add", "Late", "--owner", "owner")
+    running.command("app", "enable", late["app_id"])
+    issued = running.command("token", "issue", late["app_id"])
+    auth = OAuth1(
+        late["consumer_key"],
+        late["consumer_secret"],
+        issued["access_token"],
+        issued["access_token_secret"],
+    )
+    assert {ask(running, auth).status_code for _ in range(8)} == {400}
+
+
+@pytest.mark.parametrize("password", ["", "short", "x" * 1025])
+def test_unfit_passwords(run, data, owned_app, password):
+    with pytest.raises(AssertionError, match="8 to 1024 characters"):
+        call_command(data, "account", "password", "ana", "--stdin", stdin=f"{password}\n")
+
+
+def test_a_changed_password_kills_what_the_old_one_made(run, data, owned_app):
+    run("token", "issue", owned_app)
+    first = call_command(data, "account", "password", "ana", "--stdin", stdin="first password\n")
+    token = run("token", "issue", owned_app, "--json").json()
+    second = call_command(data, "account", "password", "ana", "--stdin", stdin="another one\n")
+
+    assert first == {"screen_name": "ana", "access_tokens_revoked": 0}
+    assert second == {"screen_name": "ana", "access_tokens_revoked": 1}
+    assert run("token", "issue", owned_app, "--json").json() != token
+    assert "there is no account" in run("account", "password", "nobody", "--stdin").err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--callback", "javascript:alert(1)"], "scheme javascript is not allowed"),
+        (["--callback", "https://a.example/#x"], "fragment"),
+        (["--callback", "/relative"], "no scheme"),
+        (["--callback", "https://u:p@a.example/"], "user name"),
+        (["--callback", "https://a.example/\r\nX: y"], "must encode"),
+        (["--callback", "https:///x"], "names no host"),
+        (["--callback", "https://[::1/"], "not a URL"),
+        (["--website", "myapp://x/"], "begins with https"),
+        (["--website", "javascript:x"], "cannot be used"),
+        (["--description", "x" * 513], "at most 512"),
+        (["--callback", "https://a/", "--callback", "https://a/"], "given twice"),
+        ([each for at in range(11) for each in ("--callback", f"https://a/{at}")], "at most 10"),
+    ],
+)
+def test_apps_that_may_not_be(run, owned_app, arguments, text):
+    ended = run("app", "add", "Dash", "--owner", "ana", *arguments)
+    assert ended.code == 1
+    assert text in ended.err
+
+
+@pytest.mark.parametrize("name", ["", " ", "x" * 129, "a\nb", "abc\u202edcb", "a\u200bb"])
+def test_names_that_may_not_be(run, owned_app, name):
+    assert "visible characters" in run("app", "add", name, "--owner", "ana").err
