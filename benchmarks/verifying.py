@@ -25,7 +25,7 @@ def signed_request(world: World, rounds: int) -> dict[str, Spread]:
     """`authenticate` (signature, credentials) and `admit` (nonce and rate window, one commit)."""
     settings, clock = Settings(), SystemClock()
     parts = open_parts(world.data, settings, clock=clock)
-    limits = Limits(world.data / "limits.sqlite3")
+    limits = Limits(world.data)
     lookup = CredentialLookup(parts.registry, parts.keyring)
     authenticator = Authenticator(lookup, limits, settings=settings, now_s=clock.now_s)
     allowed = os.sched_getaffinity(0)
@@ -62,5 +62,4 @@ def message(world: World) -> Message:
         authorization=(signing.authorization(world.keys, PORT, PATH),),
         content_type="application/json",
         body=b"{}",
-        secure=True,
     )
