@@ -352,7 +352,7 @@ def test_consent_tells_everything():
 def test_consent_lets_somebody_else_sign_in():
     page = render("consent.html", oauth_token="a&b=c/d")
     links = [a["href"] for a in page.all("a")]
-    assert "/oauth/authorize?oauth_token=a%26b%3Dc/d&force_login=true" in links
+    assert "/sign-in?return_to=/oauth/authorize%3Foauth_token%3Da%2526b%253Dc/d" in links
 
 
 def test_consent_announces_a_pin_when_nothing_is_returned_to():
