@@ -105,13 +105,14 @@ def decide_access(
     foreign = [] if user_id is None else [each for each in served if each.author_id != user_id]
     if foreign and (not policy.partial_ownership or len(foreign) == len(served)):
         raise ForbiddenTweets(*_forbidden_texts(foreign, policy.forbidden_text))
-    served = [tweet for tweet in served if user_id in {None, tweet.author_id}]
+    if foreign:
+        served = [tweet for tweet in served if tweet.author_id == user_id]
     private = [name for name, rule in types.items() if rule.context is Context.USER]
     if user_id is None and private:
         raise ForbiddenMetrics(private)
     arrays = {"unavailable_tweet_ids": unavailable} if unavailable else {}
     zeroed = _too_old(types.values(), served, now_s=now_s)
-    for rule in types.values():
+    for rule in types.values() if zeroed else ():
         if old := zeroed.get(rule.counted):
             ids = tuple(str(each.tweet_id) for each in served if each.tweet_id in old)
             arrays[_AGE_ARRAYS[rule.age_days]] = ids

@@ -31,12 +31,17 @@ from openengagement.settings import Settings
 QUICK = settings(deadline=None, max_examples=40)
 
 
+def fields_of(pairs):
+    """The last of each name, as text."""
+    return {key: value.decode("latin-1") for key, value in pairs}
+
+
 def request_with(*headers):
     """A request with headers, each `name: value`."""
     pairs = tuple(
         tuple(part.strip(" ").encode("latin-1") for part in h.split(":", 1)) for h in headers
     )
-    return Request("POST", "/", "", pairs, "https", "host", peer="", secure=True)
+    return Request("POST", "/", "", pairs, fields_of(pairs), "https", "host", peer="", secure=True)
 
 
 def head(*headers, peer="203.0.113.9", scheme="http", proxies="", **scope):
@@ -291,7 +296,9 @@ def test_authentication_sees_every_authorization_header():
 
 
 def with_head(*pairs, path="/", query=""):
-    return Request("POST", path, query, pairs, "https", "host", peer="", secure=True)
+    return Request(
+        "POST", path, query, pairs, fields_of(pairs), "https", "host", peer="", secure=True
+    )
 
 
 def test_a_head_up_to_the_limit_is_taken_and_one_byte_more_is_not():

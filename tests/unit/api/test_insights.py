@@ -22,7 +22,7 @@ from openengagement.registry.limits import RateWindow
 from openengagement.settings import Settings
 
 NOW_S = 1_800_000_029.5
-REQUEST = Request("POST", "/", "", (), "https", "host", peer="", secure=True)
+REQUEST = Request("POST", "/", "", (), {}, "https", "host", peer="", secure=True)
 MINUTE, SECOND = (
     RateWindow(60, 3, 1_800_000_060),
     RateWindow(2, 1, 1_800_000_001),
