@@ -25,7 +25,9 @@ from openengagement.auth.credentials import Keyring, open_keyring
 from openengagement.auth.identity import Identities
 from openengagement.auth.last_used import LastUsed
 from openengagement.auth.lookup import CredentialLookup
+from openengagement.auth.openid import OpenId
 from openengagement.auth.passwords import Passwords
+from openengagement.auth.provider import Provider, Registration
 from openengagement.auth.three_legs import ThreeLegs
 from openengagement.clock import Clock, SystemClock
 from openengagement.ingest.register import Registrar
@@ -34,9 +36,10 @@ from openengagement.ingest.writer import BatchWriter
 from openengagement.portal.apps import Apps
 from openengagement.portal.consent import Consent
 from openengagement.portal.desk import Desk
+from openengagement.portal.oidc import OidcSignIn
 from openengagement.portal.pages import PREFIXES, Pages, Rooms
 from openengagement.portal.rendering import Renderer
-from openengagement.portal.sign_in import SignIn
+from openengagement.portal.sign_in import SignIn, Ways
 from openengagement.portal.visits import Visits
 from openengagement.query import Query
 from openengagement.registry.limits import Limits
@@ -193,12 +196,35 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
     )
     desk = Desk(Renderer(shared.settings.platform_name), visits)
     passwords = Passwords(registry, shared.limits, now_s=now_s)
+    ways = Ways(shared.settings.password_sign_in, shared.settings.oidc_shown_name)
+    sign_in = SignIn(desk, visits, passwords=passwords, legs=shared.legs, ways=ways)
+    openid = _build_openid(shared)
     rooms = Rooms(
         consent=Consent(desk, visits, legs=shared.legs),
-        sign_in=SignIn(desk, visits, passwords=passwords, legs=shared.legs),
+        sign_in=sign_in,
         apps=Apps(desk, visits, registry=registry),
+        oidc=OidcSignIn(desk, visits, sign_in=sign_in, openid=openid, pool=shared.pool)
+        if openid
+        else None,
     )
     return Pages(desk, visits, rooms=rooms, pool=shared.pool, slow_pool=slow_pool)
+
+
+def _build_openid(shared: _Shared) -> OpenId | None:
+    """Signing in through a provider, when one is set."""
+    settings, now_s = shared.settings, shared.clock.now_s
+    if not settings.oidc_issuer:
+        return None
+    registration = Registration(
+        settings.oidc_issuer, settings.oidc_client_id, settings.oidc_secret, settings.oidc_scope
+    )
+    return OpenId(
+        Provider(registration, now_s=now_s),
+        shared.parts.registry,
+        keyring=shared.parts.keyring,
+        claim=settings.oidc_account_claim,
+        now_s=now_s,
+    )
 
 
 class _Housekeeper:

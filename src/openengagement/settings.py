@@ -10,12 +10,15 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 ENV_PREFIX: Final = "OPENENGAGEMENT_"
 DATA_VARIABLE: Final = "OPENENGAGEMENT_DATA"  # the data folder: the command line's, not a setting
 
 _DIGITS_MAX: Final = 12
+_THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -29,8 +32,14 @@ def _number(default: int, text: str, *, unit: str, low: int, high: int) -> Any: 
     return dataclasses.field(default=default, metadata=meta)
 
 
-def _switch(text: str) -> Any:  # noqa: ANN401
-    return dataclasses.field(default=False, metadata={"help": text, "unit": "true or false"})
+def _switch(text: str, *, default: bool = False) -> Any:  # noqa: ANN401
+    return dataclasses.field(default=default, metadata={"help": text, "unit": "true or false"})
+
+
+def _text(default: str, text: str, *, unit: str, secret: bool = False) -> Any:  # noqa: ANN401
+    return dataclasses.field(
+        default=default, repr=not secret, metadata={"help": text, "unit": unit}
+    )
 
 
 def _choice(default: str, text: str, *choices: str) -> Any:  # noqa: ANN401 - a field's type is its annotation's
@@ -152,6 +161,34 @@ class Settings:
         low=1,
         high=64,
     )
+    password_sign_in: bool = _switch(
+        "Let people sign in with a password of ours; false leaves OpenID Connect alone.",
+        default=True,
+    )
+    oidc_issuer: str = _text(
+        "",
+        "OpenID Connect provider that people may sign in through: its issuer, exactly as its "
+        "discovery document has it. Needs a client ID and a secret.",
+        unit="URL",
+    )
+    oidc_client_id: str = _text("", "What the provider calls this server.", unit="text")
+    oidc_client_secret: str = _text(
+        "", "The secret that goes with the client ID.", unit="text", secret=True
+    )
+    oidc_client_secret_file: str = _text(
+        "", "File that holds the secret, to keep it out of the environment.", unit="path"
+    )
+    oidc_name: str = _text(
+        "", "What the sign-in page calls the provider; by default its host.", unit="text"
+    )
+    oidc_account_claim: str = _text(
+        "preferred_username",
+        "Claim that tells whose account it is: sub by account ID, any other by screen name.",
+        unit="claim",
+    )
+    oidc_scope: str = _text(
+        "openid profile", "What is asked of the provider; openid is always among it.", unit="scopes"
+    )
 
     # Sending events
     batch_max_bytes: int = _number(
@@ -185,7 +222,8 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        _ = self.proxies, self.historical_floor_s  # both raise when their text does not fit
+        # Each raises when its text does not fit.
+        _ = self.proxies, self.historical_floor_s, self.oidc_secret
 
     @property
     def gzip_required(self) -> bool:
@@ -201,6 +239,29 @@ class Settings:
             raise SettingsError(f"{ENV_PREFIX}TRUSTED_PROXIES: {error}") from None
 
     @property
+    def oidc_secret(self) -> str:
+        """The secret that the provider knows us by; empty when no provider is set."""
+        secret = _read_secret(self.oidc_client_secret, self.oidc_client_secret_file)
+        given = [self.oidc_issuer, self.oidc_client_id, secret]
+        if any(given) and not all(given):
+            names = "OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET (or OIDC_CLIENT_SECRET_FILE)"
+            raise SettingsError(f"{ENV_PREFIX}{names}: set all three or none")
+        if self.oidc_issuer and not _is_issuer(self.oidc_issuer):
+            text = "write an https URL without ? or #, or http on this machine"
+            raise SettingsError(f"{ENV_PREFIX}OIDC_ISSUER: {text}")
+        if "openid" not in self.oidc_scope.split():
+            raise SettingsError(f"{ENV_PREFIX}OIDC_SCOPE: name openid among the scopes")
+        if not self.oidc_account_claim:
+            raise SettingsError(f"{ENV_PREFIX}OIDC_ACCOUNT_CLAIM: name a claim")
+        return secret
+
+    @property
+    def oidc_shown_name(self) -> str | None:
+        """What the pages call the provider; None when none is set."""
+        host = urlsplit(self.oidc_issuer).hostname
+        return host and (self.oidc_name or host)
+
+    @property
     def historical_floor_s(self) -> int:
         """The oldest `/historical` start as Unix seconds."""
         try:
@@ -209,6 +270,39 @@ class Settings:
             text = f"{ENV_PREFIX}HISTORICAL_FLOOR: write a date as YYYY-MM-DD"
             raise SettingsError(text) from None
         return int(floor.timestamp())
+
+
+def _read_secret(secret: str, path: str) -> str:
+    if not path:
+        return secret
+    name = f"{ENV_PREFIX}OIDC_CLIENT_SECRET_FILE"
+    if secret:
+        raise SettingsError(f"{name}: the secret is given in the environment too")
+    try:
+        text = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError(f"{name}: {path} cannot be read") from None
+    if not text:
+        raise SettingsError(f"{name}: {path} is empty")
+    return text
+
+
+def _is_issuer(url: str) -> bool:
+    return is_provider_url(url) and "?" not in url
+
+
+def is_provider_url(url: str) -> bool:
+    """Whether an OpenID Connect provider may be at this address: under TLS, or on this machine."""
+    if not url.isascii() or not url.isprintable() or any(mark in url for mark in ' "<>\\#'):
+        return False
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if not host or "@" in parts.netloc:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and host in _THIS_MACHINE)
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:

@@ -22,11 +22,13 @@ from starlette.types import Message, Receive, Scope, Send
 from openengagement.portal.apps import Apps
 from openengagement.portal.consent import Consent
 from openengagement.portal.desk import Desk, Refusal
+from openengagement.portal.oidc import OidcSignIn
 from openengagement.portal.rendering import STATIC_PREFIX, finish
 from openengagement.portal.sign_in import SignIn
 from openengagement.portal.visits import Visit, Visits
 
 Handler = Callable[[Visit], Response]
+Dialogue = Callable[[Visit], Awaitable[Response]]
 Endpoint = Callable[[Request], Awaitable[Response]]
 # What of the server's surface is a page's.
 PREFIXES: Final = (
@@ -38,6 +40,7 @@ PREFIXES: Final = (
     STATIC_PREFIX,
 )
 _GUESSES_WAITING_MAX: Final = 32
+_DIALOGUES_MAX: Final = 64
 _FOREIGN: Final = Refusal(
     403,
     "This form did not come from here",
@@ -54,6 +57,7 @@ class Rooms:
     consent: Consent
     sign_in: SignIn
     apps: Apps
+    oidc: OidcSignIn | None = None  # None when no provider is set
 
 
 class Pages:
@@ -67,7 +71,10 @@ class Pages:
         self._pool = pool
         self._slow_pool = slow_pool
         self._waiting = 0
+        self._talking = 0
         routes = self._lay_out(rooms.consent, rooms.sign_in, apps=rooms.apps)
+        if rooms.oidc:
+            routes += self._lay_out_oidc(rooms.oidc)
         self._router = Router(routes, redirect_slashes=False, default=self._missing)
 
     def _lay_out(self, consent: Consent, sign_in: SignIn, *, apps: Apps) -> list[Route]:
@@ -84,6 +91,13 @@ class Pages:
             Route("/settings/apps/revoke", post(apps.revoke), methods=["POST"]),
             Route("/settings/sessions/revoke", post(apps.end_session), methods=["POST"]),
             Route(STATIC_PREFIX + "{name}", self._static, methods=["GET"]),
+        ]
+
+    def _lay_out_oidc(self, oidc: OidcSignIn) -> list[Route]:
+        talk = self._talk
+        return [
+            Route("/sign-in/oidc", talk(oidc.begin), methods=["POST"]),
+            Route("/sign-in/oidc/callback", talk(oidc.finish), methods=["GET"]),
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,6 +142,33 @@ class Pages:
                 self._waiting -= 1
 
         return respond
+
+    def _talk(self, handler: Dialogue) -> Endpoint:
+        """As `_get` and `_post`, for a handler that waits for others; no thread waits with it."""
+
+        async def respond(request: Request) -> Response:
+            if self._talking >= _DIALOGUES_MAX:
+                return await self._run(self._refused(_BUSY), request)
+            self._talking += 1
+            try:
+                return await self._run_dialogue(handler, request)
+            finally:
+                self._talking -= 1
+
+        return respond
+
+    async def _run_dialogue(self, handler: Dialogue, request: Request) -> Response:
+        posted = request.method == "POST"
+        fields = await _read_form(request) if posted else {}
+        visit = await asyncio.get_running_loop().run_in_executor(
+            self._pool, self._visits.open, request, fields
+        )
+        if posted and not self._visits.came_from_us(visit):
+            response = self._desk.refuse(visit, _FOREIGN)
+        else:
+            response = await handler(visit)
+        self._visits.close(visit, response)
+        return response
 
     def _checked(self, handler: Handler) -> Handler:
         def check(visit: Visit) -> Response:

@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,29 +15,49 @@ from openengagement.portal.consent import describe_app, leads_to
 from openengagement.portal.desk import Desk
 from openengagement.portal.rendering import redirect
 from openengagement.portal.visits import Visit, Visits
+from openengagement.registry.registry import Account
 
 HOME: Final = "/settings/apps"
 _IPV6_NETWORK: Final = 64  # one subscriber's
 _WRONG: Final = "That screen name and password do not belong together. Please try again."
 
 
+_NO_PASSWORDS: Final = "Nobody signs in with a password here."
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How people may sign in: with a password of ours, through a provider of this name."""
+
+    password: bool
+    provider: str | None
+
+
 class SignIn:
     """Handlers of `/sign-in` and `/sign-out`."""
 
     def __init__(
-        self, desk: Desk, visits: Visits, *, passwords: Passwords, legs: ThreeLegs
+        self, desk: Desk, visits: Visits, *, passwords: Passwords, legs: ThreeLegs, ways: Ways
     ) -> None:
         self._desk = desk
         self._visits = visits
         self._passwords = passwords
         self._legs = legs
+        self._ways = ways
+
+    @property
+    def provider_name(self) -> str:
+        """What people know the OpenID Connect provider by."""
+        return self._ways.provider or ""
 
     def show(self, visit: Visit) -> Response:
         """`GET /sign-in`."""
-        return self._form(visit, visit.query)
+        return self.form(visit, visit.query)
 
     def sign_in(self, visit: Visit) -> Response:
         """`POST /sign-in`. As slow as Argon2id."""
+        if not self._ways.password:
+            return self.form(visit, visit.fields, error=_NO_PASSWORDS, status=403)
         screen_name = visit.fields.get("screen_name", "").strip().removeprefix("@")
         try:
             account = self._passwords.verify(
@@ -51,12 +72,15 @@ class SignIn:
                 f"There were too many attempts. Please wait {minutes} min and try again, or use a "
                 "browser that you signed in with before."
             )
-            response = self._form(visit, visit.fields, error=text, status=429)
+            response = self.form(visit, visit.fields, error=text, status=429)
             response.headers["retry-after"] = str(error.retry_after_s)
             return response
         if account is None:
-            return self._form(visit, visit.fields, error=_WRONG, status=403)
-        return_to = own_path(visit.fields.get("return_to", ""))
+            return self.form(visit, visit.fields, error=_WRONG, status=403)
+        return self.admit(visit, account, return_to=own_path(visit.fields.get("return_to", "")))
+
+    def admit(self, visit: Visit, account: Account, *, return_to: str) -> Response:
+        """Begin the session of a person who has proven who they are."""
         pending = self._pending(return_to)
         token = pending.request.token if pending else ""
         self._visits.sign_in(visit, account, on_the_way_to=token)
@@ -67,7 +91,7 @@ class SignIn:
         self._visits.sign_out(visit)
         return redirect("/sign-in")
 
-    def _form(
+    def form(
         self,
         visit: Visit,
         given: Mapping[str, str],
@@ -75,6 +99,7 @@ class SignIn:
         error: str | None = None,
         status: int = 200,
     ) -> Response:
+        """The page of signing in, with what was given filled in."""
         return_to = own_path(given.get("return_to", ""))
         pending = self._pending(return_to)
         context = {
@@ -83,8 +108,9 @@ class SignIn:
             "screen_name": given.get("screen_name", "")[:64],
             "return_to": return_to,
             "app": describe_app(pending) if pending else None,
-            "password_sign_in": True,
-            "oidc": False,
+            "password_sign_in": self._ways.password,
+            "oidc": self._ways.provider is not None,
+            "oidc_name": self.provider_name,
         }
         allowed = leads_to(pending) if pending else ()
         return self._desk.page(visit, "sign_in", context=context, status=status, leads_to=allowed)

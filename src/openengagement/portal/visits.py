@@ -69,14 +69,14 @@ class Visits:
             secure=request.url.scheme == "https",
             address=request.client.host if request.client else "",
         )
-        if secret := self._cookie(visit, "session"):
+        if secret := self.cookie(visit, "session"):
             visit.session = self._sessions.find(
                 hash_token(secret), oldest_s=self._oldest_s, now_s=int(self._now_s())
             )
         if visit.session:
             visit.secret = secret
         else:
-            visit.secret = self._cookie(visit, "visitor")
+            visit.secret = self.cookie(visit, "visitor")
             if not visit.secret:
                 visit.secret = draw_cookie()
                 visit.set_cookies["visitor"] = (visit.secret, _VISITOR_S)
@@ -125,7 +125,7 @@ class Visits:
 
     def signed_in_for(self, visit: Visit, request_token: str) -> bool:
         """Whether the session here was begun on the way to this request token."""
-        given = self._cookie(visit, "fresh").encode()
+        given = self.cookie(visit, "fresh").encode()
         tags = self._keyring.tags("fresh", f"{visit.secret}:{request_token}")
         return any(hmac.compare_digest(tag.encode(), given) for tag in tags)
 
@@ -143,7 +143,7 @@ class Visits:
 
     def known_browser(self, visit: Visit, screen_name: str) -> str | None:
         """A name of this browser, if this person has signed in with it before."""
-        nonce, _, proof = self._cookie(visit, "known").partition(".")
+        nonce, _, proof = self.cookie(visit, "known").partition(".")
         tags = self._keyring.tags("browser", f"{screen_name.casefold()}:{nonce}")
         known = [hmac.compare_digest(tag.encode(), proof.encode()) for tag in tags]
         return nonce if any(known) else None
@@ -162,7 +162,8 @@ class Visits:
             )
 
     @staticmethod
-    def _cookie(visit: Visit, name: str) -> str:
+    def cookie(visit: Visit, name: str) -> str:
+        """What the browser sent of the cookie that `set_cookies` calls by this name, if any."""
         return visit.cookies.get(_cookie_name(name, secure=visit.secure), "")
 
 

@@ -1,0 +1,103 @@
+"""The ID token of OpenID Connect: whose signature it needs, and what it must say (Core, 3.1.3.7).
+
+Pure: the keys and the time are given.
+"""
+
+import hmac
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import JWKRegistry, Key, KeySet
+from joserfc.jws import JWSRegistry
+
+# A signature that anybody could make (none), or whoever knows the client's secret (HS*), says
+# nothing of the provider.
+ALGORITHMS: Final = frozenset(
+    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"}
+    | {"EdDSA", "Ed25519"}
+)
+LEEWAY_S: Final = 60  # how far the provider's clock may be from ours, either way
+_KEY_TYPES: Final = frozenset({"RSA", "EC", "OKP"})
+_KEYS_MAX: Final = 100
+
+
+class IdTokenRefused(Exception):
+    """An ID token that proves nothing; the text names the check that failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the token must have been made for."""
+
+    issuer: str
+    client_id: str
+    nonce: str
+
+
+def parse_keys(document: Mapping[str, Any]) -> KeySet:
+    """The public signature keys of a JWK set; what else is in it is left out (RFC 7517, 5)."""
+    listed = document.get("keys")
+    found = [_parse_key(each) for each in (listed if isinstance(listed, list) else [])[:_KEYS_MAX]]
+    return KeySet([key for key in found if key is not None])
+
+
+def _parse_key(given: object) -> Key | None:
+    if not isinstance(given, dict) or given.get("kty") not in _KEY_TYPES:
+        return None
+    if given.get("use", "sig") != "sig":
+        return None
+    try:
+        return JWKRegistry.import_key(given)
+    except (JoseError, ValueError, TypeError, KeyError):
+        return None
+
+
+def verify_id_token(
+    text: str, keys: KeySet, *, algorithms: Collection[str], expected: Expected, now_s: int
+) -> dict[str, Any]:
+    """The claims of an ID token that one of these keys signed, for us, just now.
+
+    `algorithms` are the provider's; of those, only asymmetric ones are taken.
+
+    Raises:
+        IdTokenRefused
+    """
+    allowed = ALGORITHMS.intersection(algorithms)
+    if not allowed:
+        raise IdTokenRefused("algorithms")
+    registry = JWSRegistry(algorithms=sorted(allowed), strict_check_header=False)
+    claims = jwt.JWTClaimsRegistry(
+        now=now_s,
+        leeway=LEEWAY_S,
+        iss={"essential": True, "value": expected.issuer},
+        sub={"essential": True},
+        aud={"essential": True, "value": expected.client_id},
+        exp={"essential": True},
+        iat={"essential": True},
+    )
+    try:
+        token = jwt.decode(text, keys, registry=registry)
+        claims.validate(token.claims)
+    except JoseError as error:
+        raise IdTokenRefused(error.error) from None
+    except (ValueError, TypeError, KeyError):
+        raise IdTokenRefused("malformed") from None
+    _check_party(token.claims, expected.client_id)
+    _check_nonce(token.claims, expected.nonce)
+    return token.claims
+
+
+def _check_party(claims: Mapping[str, Any], client_id: str) -> None:
+    """A token for several must say that we are the one who asked for it."""
+    alone = claims["aud"] in (client_id, [client_id])
+    if not (alone and "azp" not in claims) and claims.get("azp") != client_id:
+        raise IdTokenRefused("azp")
+
+
+def _check_nonce(claims: Mapping[str, Any], nonce: str) -> None:
+    given = claims.get("nonce")
+    if not isinstance(given, str) or not hmac.compare_digest(given.encode(), nonce.encode()):
+        raise IdTokenRefused("nonce")
