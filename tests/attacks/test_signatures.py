@@ -1,0 +1,349 @@
+"""A signature stands for one method, host, path, query and form, one app and one token."""
+
+import uuid
+from dataclasses import replace
+
+import pytest
+from oauthlib.oauth1 import SIGNATURE_HMAC_SHA256, SIGNATURE_HMAC_SHA512, SIGNATURE_PLAINTEXT
+from requests_oauthlib import OAuth1
+
+from support.flows import CALLBACK
+from support.signing import as_form, as_header, protocol_parameters, signature_with
+from support.sockets import exchange, request_bytes
+from support.stage import (
+    ACCESS_TOKEN,
+    FORM,
+    INVALIDATE_TOKEN,
+    REQUEST_TOKEN,
+    TOTALS,
+    VERIFY_CREDENTIALS,
+    sign,
+)
+
+NOT_AUTHENTICATED = {"errors": [{"code": 32, "message": "Could not authenticate you."}]}
+
+
+def assert_not_authenticated(answer):
+    assert answer.status == 401, answer
+    assert answer.json() == NOT_AUTHENTICATED
+    assert answer.headers["www-authenticate"].startswith("OAuth realm=")
+
+
+@pytest.fixture(scope="module")
+def holder(stage, alice):
+    """The web app, holding alice's access token."""
+    return stage.token_of(alice, stage.web)
+
+
+@pytest.fixture(scope="module")
+def bobs(stage):
+    """The web app, holding bob's access token."""
+    with stage.person("bob") as bob:
+        return stage.token_of(bob, stage.web)
+
+
+# What was changed on its way.
+
+
+def test_method(stage):
+    header = as_header(sign(stage.web, "GET", stage.url + REQUEST_TOKEN, callback="oob"))
+    assert_not_authenticated(stage.send("POST", REQUEST_TOKEN, header))
+
+
+@pytest.mark.parametrize("path", [REQUEST_TOKEN, INVALIDATE_TOKEN])
+@pytest.mark.parametrize(
+    "host", ["api.twitter.com", "127.0.0.1", "127.0.0.1:80", "localhost", "127.0.0.1:1@evil", ""]
+)
+def test_host(stage, holder, host, path):
+    header = as_header(sign(holder, "POST", stage.url + path))
+    request = request_bytes("POST", path, [("Authorization", header)], host=host)
+    assert exchange(stage.server.port, request).status in {400, 401}
+    assert stage.who(holder).status == 200
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded"])
+def test_a_stranger_does_not_say_which_host_was_asked(stage, header):
+    foreign = "https://api.twitter.com"
+    value = {"X-Forwarded-Proto": "https", "Forwarded": "host=api.twitter.com;proto=https"}
+    signed = as_header(sign(stage.web, "POST", foreign + REQUEST_TOKEN, callback="oob"))
+    headers = {"Authorization": signed, header: value.get(header, "api.twitter.com")}
+    answer = stage.server.client.send("POST", REQUEST_TOKEN, headers=headers)
+    assert_not_authenticated(answer)
+
+
+def test_path(stage, holder):
+    """A call that reads, turned into the one that revokes."""
+    header = as_header(sign(holder, "POST", stage.url + REQUEST_TOKEN))
+    assert_not_authenticated(stage.send("POST", INVALIDATE_TOKEN, header))
+    header = as_header(sign(holder, "POST", stage.url + INVALIDATE_TOKEN.removesuffix(".json")))
+    assert_not_authenticated(stage.send("POST", INVALIDATE_TOKEN, header))
+    assert stage.who(holder).status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//oauth/request_token",
+        "/oauth/request_token/",
+        "/oauth/./request_token",
+        "/oauth%2Frequest_token",
+        "/OAUTH/REQUEST_TOKEN",
+        "/x/../oauth/request_token",
+        "/oauth/request_token;a=b",
+        "/oauth/request_token%00",
+    ],
+)
+def test_another_spelling_of_the_path_leads_nowhere(stage, path):
+    header = as_header(sign(stage.web, "POST", stage.url + REQUEST_TOKEN, callback="oob"))
+    request = request_bytes("POST", path, [("Authorization", header)])
+    assert exchange(stage.server.port, request).status in {400, 401, 404}
+
+
+@pytest.mark.parametrize(
+    "query", ["skip_status=f", "", "skip_status=t&a=1", "skip_status=t&=", "a"]
+)
+def test_query(stage, holder, query):
+    more = [("skip_status", "t")]
+    url = stage.url + VERIFY_CREDENTIALS
+    header = as_header(sign(holder, "GET", url, more=more))
+    assert_not_authenticated(stage.send("GET", f"{VERIFY_CREDENTIALS}?{query}", header))
+    assert stage.send("GET", VERIFY_CREDENTIALS, header, more=more).status == 200
+
+
+@pytest.mark.parametrize("added", ["oauth_callback=oob", "x_auth_access_type=write", "a=1"])
+def test_form(stage, added):
+    signed = sign(stage.web, "POST", stage.url + REQUEST_TOKEN)
+    headers = {"Authorization": as_header(signed), **FORM}
+    answer = stage.server.client.send("POST", REQUEST_TOKEN, headers=headers, body=added)
+    assert_not_authenticated(answer)
+
+
+def test_a_form_that_is_called_something_else_is_not_read(stage):
+    """Else whoever changes the content type on its way adds parameters that nobody signed."""
+    signed = as_header(sign(stage.web, "POST", stage.url + REQUEST_TOKEN, callback=CALLBACK))
+    headers = {"Authorization": signed, "Content-Type": "text/plain"}
+    body = "oauth_callback=https%3A%2F%2Fevil.example"
+    answer = stage.server.client.send("POST", REQUEST_TOKEN, headers=headers, body=body)
+    [(kept,)] = stage.sql("select callback from request_tokens order by rowid desc limit 1")
+    assert (answer.status, kept) == (200, CALLBACK)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("oauth_callback", "https://evil.example/"),
+        ("oauth_nonce", "another"),
+        ("oauth_timestamp", "+1"),
+        ("oauth_version", None),
+        ("x_auth_access_type", "write"),
+    ],
+)
+def test_protocol_parameters(stage, name, value):
+    signed = dict(sign(stage.web, "POST", stage.url + REQUEST_TOKEN, callback="oob"))
+    signed[name] = str(int(signed[name]) + 1) if value == "+1" else value
+    header = as_header([(key, text) for key, text in signed.items() if text is not None])
+    assert_not_authenticated(stage.send("POST", REQUEST_TOKEN, header))
+
+
+# Signed by somebody else.
+
+
+def test_another_apps_secret(stage):
+    forged = replace(stage.web, consumer_secret=stage.other.consumer_secret)
+    assert_not_authenticated(stage.call(REQUEST_TOKEN, forged, callback="oob"))
+
+
+@pytest.mark.parametrize("secret", ["", "another", "\x00", "x" * 5000])
+def test_a_guessed_secret(stage, secret):
+    forged = replace(stage.web, consumer_secret=secret)
+    assert_not_authenticated(stage.call(REQUEST_TOKEN, forged, callback="oob"))
+
+
+def test_the_servers_stand_in_secret_opens_nothing(stage):
+    """An unknown key is verified against a secret of the source code, which everybody can read."""
+    from openengagement.auth.oauth1 import NOBODYS_SECRET
+
+    unknown = replace(stage.web, consumer_key="nobody", consumer_secret=NOBODYS_SECRET)
+    assert_not_authenticated(stage.call(REQUEST_TOKEN, unknown, callback="oob"))
+    token = replace(stage.web, access_token="101-nobody", access_token_secret=NOBODYS_SECRET)
+    for path, method in ((VERIFY_CREDENTIALS, "GET"), (ACCESS_TOKEN, "POST")):
+        answer = stage.call(path, token, method=method, verifier="1")
+        assert answer.status == 401, answer
+
+
+def test_another_users_token(stage, holder, bobs):
+    """Each half is good; together they are nobody."""
+    mixed = replace(holder, access_token_secret=bobs.access_token_secret)
+    assert_not_authenticated(stage.who(mixed))
+    assert_not_authenticated(stage.call(INVALIDATE_TOKEN, mixed))
+    assert stage.who(holder).json()["screen_name"] == "alice"
+    assert stage.who(bobs).json()["screen_name"] == "bob"
+
+
+def test_a_token_is_good_for_its_own_app_alone(stage, holder):
+    stolen = replace(
+        stage.other,
+        access_token=holder.access_token,
+        access_token_secret=holder.access_token_secret,
+    )
+    answer = stage.who(stolen)
+    assert answer.status == 401
+    assert answer.json()["errors"][0]["code"] == 89
+    assert stage.call(INVALIDATE_TOKEN, stolen).status == 401
+    assert stage.call(REQUEST_TOKEN, stolen, callback="oob").status == 401
+    assert stage.who(holder).status == 200
+
+
+def test_a_token_left_out_or_swapped_for_none(stage, holder):
+    """A call signed under the app alone does not become one of a user by naming a token."""
+    for path, method in ((VERIFY_CREDENTIALS, "GET"), (INVALIDATE_TOKEN, "POST")):
+        alone = replace(holder, access_token="", access_token_secret="")
+        parameters = dict(sign(alone, method, stage.url + path))
+        answer = stage.send(method, path, as_header(list(parameters.items())))
+        assert (answer.status, answer.json()["errors"][0]["code"]) == (400, 215)
+        parameters["oauth_token"] = holder.access_token
+        answer = stage.send(method, path, as_header(list(parameters.items())))
+        assert_not_authenticated(answer)
+
+
+def test_a_request_token_is_no_access_token(stage, alice):
+    asking, _ = stage.let_in(alice, stage.web)
+    assert stage.who(asking).json()["errors"][0]["code"] == 89
+    assert stage.call(INVALIDATE_TOKEN, asking).status == 401
+    assert stage.call(TOTALS, asking).status == 401
+
+
+def test_an_access_token_is_no_request_token(stage, holder):
+    assert stage.exchange(holder, "1").status == 401
+    page = f"/oauth/authorize?oauth_token={holder.access_token}"
+    assert stage.server.client.send("GET", page).status == 403
+    assert stage.who(holder).status == 200
+
+
+def test_a_bearer_token_is_nobody(stage, world):
+    bearer = stage.server.bearer(world.main)
+    for path, method in ((VERIFY_CREDENTIALS, "GET"), (INVALIDATE_TOKEN, "POST")):
+        answer = stage.server.client.send(method, path, auth=bearer)
+        assert answer.status == 403
+        assert answer.json()["errors"][0]["code"] == 220
+    assert stage.server.client.send("POST", REQUEST_TOKEN, auth=bearer).status == 400
+
+
+# Other ways to sign.
+
+
+@pytest.mark.parametrize(
+    "path", [REQUEST_TOKEN, ACCESS_TOKEN, VERIFY_CREDENTIALS, INVALIDATE_TOKEN]
+)
+@pytest.mark.parametrize(
+    "method", [SIGNATURE_PLAINTEXT, SIGNATURE_HMAC_SHA256, SIGNATURE_HMAC_SHA512]
+)
+def test_good_signatures_of_another_method(stage, holder, path, method):
+    auth = OAuth1(
+        holder.consumer_key,
+        holder.consumer_secret,
+        holder.access_token,
+        holder.access_token_secret,
+        signature_method=method,
+    )
+    verb = "GET" if path == VERIFY_CREDENTIALS else "POST"
+    assert_not_authenticated(stage.server.client.send(verb, path, auth=auth))
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["RSA-SHA1", "RSA-SHA256", "hmac-sha1", "HMAC-SHA1 ", "HMAC-MD5", "none", "", None, "\x00"],
+)
+def test_a_right_digest_under_another_name(stage, method):
+    """What names the method is signed too; no name turns the check off."""
+    answer = stage.call(REQUEST_TOKEN, stage.web, callback="oob", signature_method=method)
+    assert_not_authenticated(answer)
+
+
+def test_plaintext_is_never_read_as_a_signature(stage):
+    secrets = f"{stage.web.consumer_secret}&"
+    for method in ("PLAINTEXT", "HMAC-SHA1"):
+        parameters = protocol_parameters(stage.web, user=False, signature_method=method)
+        header = as_header([*parameters, ("oauth_signature", secrets)])
+        assert_not_authenticated(stage.send("POST", REQUEST_TOKEN, header))
+
+
+def test_no_signature_at_all(stage):
+    parameters = protocol_parameters(stage.web, user=False, callback="oob")
+    for path in (REQUEST_TOKEN, ACCESS_TOKEN):
+        assert_not_authenticated(stage.send("POST", path, as_header(parameters)))
+        answer = stage.send("POST", path, more=parameters)  # nor is it said that it is signed
+        assert (answer.status, answer.json()["errors"][0]["code"]) == (400, 215)
+
+
+# Parameters in two places, or twice.
+
+
+@pytest.mark.parametrize("places", ["header+query", "header+form", "query+form"])
+def test_signed_in_two_places(stage, places):
+    """Which of the two counts nobody should have to guess."""
+    url = stage.url + REQUEST_TOKEN
+    both = [sign(stage.web, "POST", url, callback="oob") for _ in places.split("+")]
+    path, headers, body = REQUEST_TOKEN, {}, None
+    for place, signed in zip(places.split("+"), both, strict=True):
+        if place == "header":
+            headers["Authorization"] = as_header(signed)
+        elif place == "query":
+            path = f"{path}?{as_form(signed)}"
+        else:
+            headers |= FORM
+            body = as_form(signed)
+    answer = stage.server.client.send("POST", path, headers=headers, body=body)
+    assert_not_authenticated(answer)
+
+
+@pytest.mark.parametrize("name", ["oauth_consumer_key", "oauth_nonce", "oauth_timestamp"])
+@pytest.mark.parametrize("place", ["header", "query", "form"])
+def test_a_protocol_parameter_twice(stage, name, place):
+    """Signed as it is sent, twice: only an app itself can, and it is refused all the same."""
+    url = stage.url + REQUEST_TOKEN
+    parameters = protocol_parameters(stage.web, user=False, callback="oob")
+    parameters.append((name, dict(parameters)[name]))
+    signature = signature_with("POST", url, parameters, stage.web, user=False)
+    signed = [*parameters, ("oauth_signature", signature)]
+    if place == "header":
+        answer = stage.send("POST", REQUEST_TOKEN, as_header(signed))
+    elif place == "query":
+        answer = stage.send("POST", f"{REQUEST_TOKEN}?{as_form(signed)}")
+    else:
+        answer = stage.send("POST", REQUEST_TOKEN, more=signed)
+    assert_not_authenticated(answer)
+
+
+@pytest.mark.parametrize("name", ["oauth_callback", "oauth_token", "oauth_verifier"])
+def test_a_parameter_in_header_and_form(stage, alice, name):
+    """Of two callbacks, tokens or verifiers none is chosen, though both are signed."""
+    asking, verifier = stage.let_in(alice, stage.web)
+    values = {
+        "oauth_callback": CALLBACK,
+        "oauth_token": asking.access_token,
+        "oauth_verifier": verifier,
+    }
+    more = [(name, values[name])]
+    path = REQUEST_TOKEN if name == "oauth_callback" else ACCESS_TOKEN
+    app = stage.web if name == "oauth_callback" else asking
+    answer = stage.call(path, app, more=more, callback=CALLBACK, verifier=verifier)
+    assert_not_authenticated(answer)
+
+
+def test_two_authorization_headers(stage):
+    url = stage.url + REQUEST_TOKEN
+    both = [as_header(sign(stage.web, "POST", url, callback="oob")) for _ in range(2)]
+    pairs = [("Authorization", header) for header in both]
+    host = f"127.0.0.1:{stage.server.port}"
+    answer = exchange(stage.server.port, request_bytes("POST", REQUEST_TOKEN, pairs, host=host))
+    assert answer.status in {400, 401}
+    answer = exchange(stage.server.port, request_bytes("POST", REQUEST_TOKEN, pairs[:1], host=host))
+    assert answer.status == 200
+
+
+def test_a_nonce_is_of_one_app(stage):
+    """Nobody can use up the nonces of somebody else."""
+    nonce = uuid.uuid4().hex
+    for app in (stage.web, stage.other):
+        assert stage.call(REQUEST_TOKEN, app, callback=CALLBACK, nonce=nonce).status == 200

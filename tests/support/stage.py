@@ -1,0 +1,192 @@
+"""A server with people and apps on it, and every OAuth call made by hand: what an attacker needs.
+
+Nothing here refuses to send what no honest client would send.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+from urllib.parse import parse_qs
+
+from support.calls import Answer, Client
+from support.flows import CALLBACK, OOB, PASSWORD, add_consumer, set_password
+from support.person import Person, query_of
+from support.server import Server
+from support.signing import as_form, as_header, protocol_parameters, signature_with
+from support.world import App
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+SECOND_CALLBACK = "https://second.example/return"
+REQUEST_TOKEN = "/oauth/request_token"
+ACCESS_TOKEN = "/oauth/access_token"
+INVALIDATE_TOKEN = "/1.1/oauth/invalidate_token.json"
+VERIFY_CREDENTIALS = "/1.1/account/verify_credentials.json"
+TOTALS = "/insights/engagement/totals"
+WINDOW_S = 15 * 60  # guesses at passwords are counted by quarters of an hour
+CROWD = 12  # enough connections that both of two workers hold some
+
+Item = TypeVar("Item")
+Done = TypeVar("Done")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A server, and apps that hold nobody's token yet."""
+
+    server: Server
+    web: App  # alice's password lets her sign in; bob owns the apps
+    other: App
+    desktop: App
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    def call(
+        self,
+        path: str,
+        app: App,
+        *,
+        method: str = "POST",
+        more: Sequence[tuple[str, str]] = (),
+        client: Client | None = None,
+        **changes: str | None,
+    ) -> Answer:
+        """A signed OAuth call; `more` is a form, or a query where the method is GET."""
+        parameters = sign(app, method, self.url + path, more=more, **changes)
+        return self.send(method, path, as_header(parameters), more=more, client=client)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        authorization: str | None = None,
+        *,
+        more: Sequence[tuple[str, str]] = (),
+        client: Client | None = None,
+    ) -> Answer:
+        """Send what was signed before."""
+        headers = {"Authorization": authorization} if authorization else {}
+        body = None
+        if more and method == "GET":
+            path = f"{path}?{as_form(more)}"
+        elif more:
+            headers |= FORM
+            body = as_form(more)
+        return (client or self.server.client).send(method, path, headers=headers, body=body)
+
+    def request_token(self, app: App, callback: str = OOB, **changes: str | None) -> App:
+        """The app, holding a fresh request token."""
+        answer = self.call(REQUEST_TOKEN, app, callback=callback, **changes)
+        assert answer.status == 200, answer
+        return holding(app, answer)
+
+    def exchange(
+        self, app: App, verifier: str, *, client: Client | None = None, **changes: str | None
+    ) -> Answer:
+        """The third leg, for the request token that the app holds."""
+        return self.call(ACCESS_TOKEN, app, client=client, verifier=verifier, **changes)
+
+    def page_of(self, app: App, page: str = "authorize") -> str:
+        """Where a person decides on the request token that the app holds."""
+        return f"{self.url}/oauth/{page}?oauth_token={app.access_token}"
+
+    def let_in(self, person: Person, app: App, callback: str = CALLBACK) -> tuple[App, str]:
+        """A request token that this person has authorized, and the verifier or PIN."""
+        asking = self.request_token(app, callback)
+        if callback == OOB:
+            return asking, person.authorize_pin(self.page_of(asking))
+        return asking, query_of(person.authorize(self.page_of(asking)))["oauth_verifier"]
+
+    def token_of(self, person: Person, app: App, callback: str = CALLBACK) -> App:
+        """The app, holding this person's access token."""
+        asking, verifier = self.let_in(person, app, callback)
+        answer = self.exchange(asking, verifier)
+        assert answer.status == 200, answer
+        self.server.secrets.append(verifier) if callback != OOB else None
+        return holding(app, answer)
+
+    def who(self, app: App, client: Client | None = None) -> Answer:
+        """Ask whose access token the app holds."""
+        return self.call(VERIFY_CREDENTIALS, app, method="GET", client=client)
+
+    def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Reach behind the server's back, into its registry, while it runs."""
+        with closing(sqlite3.connect(self.server.data / "registry.sqlite3")) as db, db:
+            return db.execute(statement, values).fetchall()
+
+    def person(self, name: str = "alice", password: str = PASSWORD) -> Person:
+        """A person at a browser of their own."""
+        return Person(self.url, name, password)
+
+
+def holding(app: App, answer: Answer) -> App:
+    """The app with the token and secret of an answer."""
+    found = {name: values[0] for name, values in parse_qs(answer.body.decode()).items()}
+    return replace(
+        app, access_token=found["oauth_token"], access_token_secret=found["oauth_token_secret"]
+    )
+
+
+def sign(
+    app: App,
+    method: str,
+    url: str,
+    *,
+    more: Sequence[tuple[str, str]] = (),
+    **changes: str | None,
+) -> list[tuple[str, str]]:
+    """The protocol's parameters, signed; a token stands among them when the app holds one."""
+    user = bool(app.access_token)
+    parameters = protocol_parameters(app, user=user, **changes)
+    signature = signature_with(method, url, [*parameters, *more], app, user=user)
+    return [*parameters, ("oauth_signature", signature)]
+
+
+@contextmanager
+def set_stage(world: Any, *, workers: int = 1, **settings: str) -> Iterator[Stage]:
+    """A server of its own with people who have passwords, and three apps of bob's."""
+    with Server(world, workers=workers, settings=settings) as server:
+        for name in ("alice", "bob"):
+            set_password(server, name)
+        server.secrets.append(PASSWORD)
+        added = [
+            add_consumer(server, name, *(f"--callback={url}" for url in callbacks))
+            for name, callbacks in (
+                ("Web app", (CALLBACK, SECOND_CALLBACK)),
+                ("Other app", (CALLBACK,)),
+                ("Desktop app", ()),
+            )
+        ]
+        yield Stage(server, *(App(each.app_id, each.key, each.secret, "", "") for each in added))
+
+
+@contextmanager
+def crowd_at(server: Server, size: int = CROWD) -> Iterator[list[Client]]:
+    """Clients that keep their connections, spread over the workers."""
+    clients = [Client(server.url) for _ in range(size)]
+    try:
+        for client in clients:  # each connects now, so that what follows meets no connecting
+            assert client.send("GET", "/health").status == 200
+        yield clients
+    finally:
+        for client in clients:
+            client.close()
+
+
+def at_once(work: Callable[[Item], Done], items: Iterable[Item]) -> list[Done]:
+    """Do it for all of them at the same time."""
+    every = list(items)
+    with ThreadPoolExecutor(len(every)) as pool:
+        return list(pool.map(work, every))
+
+
+def stay_in_window(needed_s: float = 30) -> None:
+    """Wait for the next window of guesses if too little is left of this one."""
+    left_s = WINDOW_S - time.time() % WINDOW_S
+    if left_s < needed_s:
+        time.sleep(left_s + 0.1)
