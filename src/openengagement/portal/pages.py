@@ -6,7 +6,6 @@ else from anything.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -19,13 +18,14 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
+from openengagement.auth.signature import MalformedParameters, parse_form
 from openengagement.portal.apps import Apps
 from openengagement.portal.consent import Consent
 from openengagement.portal.desk import Desk, Refusal
 from openengagement.portal.oidc import OidcSignIn
 from openengagement.portal.rendering import STATIC_PREFIX, finish
 from openengagement.portal.sign_in import SignIn
-from openengagement.portal.visits import Visit, Visits
+from openengagement.portal.visits import Visit, Visits, given_once
 
 Handler = Callable[[Visit], Response]
 Dialogue = Callable[[Visit], Awaitable[Response]]
@@ -205,8 +205,18 @@ class Pages:
 
 
 async def _read_form(request: Request) -> dict[str, str]:
-    """A form's fields; one that is given twice counts as not given."""
-    form = await request.form(max_files=0, max_fields=50)
-    pairs = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
-    times = Counter(name for name, _ in pairs)
-    return {name: value for name, value in pairs if times[name] == 1}
+    """A form's fields; one that is given twice counts as not given.
+
+    Our forms are of one kind; one of another kind, such as `multipart/form-data`, has no fields.
+
+    Raises:
+        HTTPException: it cannot be read.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        return {}
+    try:
+        pairs = parse_form((await request.body()).decode())
+    except (MalformedParameters, UnicodeDecodeError):
+        raise HTTPException(400, "This form cannot be read.") from None
+    return given_once(pairs)

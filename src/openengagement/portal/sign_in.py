@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from starlette.responses import Response
 
@@ -14,7 +14,7 @@ from openengagement.errors import RequestTokenNotFound
 from openengagement.portal.consent import describe_app, leads_to
 from openengagement.portal.desk import Desk
 from openengagement.portal.rendering import redirect
-from openengagement.portal.visits import Visit, Visits
+from openengagement.portal.visits import Visit, Visits, given_once
 from openengagement.registry.registry import Account
 
 HOME: Final = "/settings/apps"
@@ -121,7 +121,9 @@ class SignIn:
         if not parts.path.startswith("/oauth/"):
             return None
         try:
-            return self._legs.read_pending(parse_qs(parts.query).get("oauth_token", [""])[0])
+            return self._legs.read_pending(
+                given_once(parse_qsl(parts.query)).get("oauth_token", "")
+            )
         except RequestTokenNotFound:
             return None
 

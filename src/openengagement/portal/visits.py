@@ -5,10 +5,10 @@ the session's secret, or of a cookie of its own where nobody is signed in. No st
 """
 
 import hmac
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,7 +26,7 @@ _KNOWN_S: Final = 365 * DAY_S
 
 @dataclass(slots=True)
 class Visit:
-    """One request as the pages see it. `fields` are the form's, each name once."""
+    """One request as the pages see it. `query` and the form's `fields` have each name once."""
 
     path: str
     query: Mapping[str, str]
@@ -61,7 +61,7 @@ class Visits:
         """Read a request's cookies; looks the session up."""
         visit = Visit(
             path=request.url.path,
-            query=request.query_params,
+            query=given_once(request.query_params.multi_items()),
             fields=fields,
             cookies=request.cookies,
             headers=request.headers,
@@ -95,7 +95,7 @@ class Visits:
         if visit.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
             return False
         origin = visit.headers.get("origin", "null")
-        if origin != "null" and urlsplit(origin).netloc != visit.host:
+        if origin != "null" and origin.partition("://")[2] != visit.host:
             return False
         given = visit.fields.get("csrf_token", "").encode()
         tags = self._keyring.tags("csrf", visit.secret)
@@ -165,6 +165,13 @@ class Visits:
     def cookie(visit: Visit, name: str) -> str:
         """What the browser sent of the cookie that `set_cookies` calls by this name, if any."""
         return visit.cookies.get(_cookie_name(name, secure=visit.secure), "")
+
+
+def given_once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Parameters by name; one that is given twice counts as not given, so that none is chosen."""
+    every = list(pairs)
+    times = Counter(name for name, _ in every)
+    return {name: value for name, value in every if times[name] == 1}
 
 
 def _cookie_name(name: str, *, secure: bool) -> str:
