@@ -24,6 +24,7 @@ from openengagement.errors import (
     AppSuspended,
     CallbackNotApproved,
     DesktopAppsOnlyPin,
+    InvalidSignature,
     InvalidVerifier,
     RequestTokenMissing,
     RequestTokenNotFound,
@@ -64,12 +65,15 @@ class ThreeLegs:
         *,
         keyring: Keyring,
         now_s: Callable[[], float],
+        lenient: bool = False,
     ) -> None:
+        """`lenient` takes the looser signatures of the third leg (contract 4.6)."""
         self._verifier = verifier
         self._registry = registry
         self._grants = registry.grants
         self._keyring = keyring
         self._now_s = now_s
+        self._lenient = lenient
 
     @property
     def _oldest_s(self) -> int:
@@ -154,9 +158,14 @@ class ThreeLegs:
         claim = self._verifier.read_claim(message)
         token = claim.fields.get("oauth_token", "")
         request = self._grants.find_request_token(token, oldest_s=self._oldest_s) if token else None
-        app = self._verifier.verify_claim(
-            message, claim, secrets_of=lambda app: self._token_secrets(app, request)
-        )
+        try:
+            app = self._verifier.verify_claim(
+                message, claim, secrets_of=lambda app: self._token_secrets(app, request)
+            )
+        except InvalidSignature:
+            if token and request is None:  # its secret is gone with it; a client should know why
+                raise RequestTokenNotFound from None
+            raise
         if app.suspended:
             raise AppSuspended
         if not token:
@@ -178,9 +187,13 @@ class ThreeLegs:
     def _token_secrets(self, app: App | None, request: RequestToken | None) -> list[str | None]:
         """What the third leg may be signed with beside the consumer secret (contract 4.6).
 
-        The request token's secret; nothing; or the secret of the app owner's own access token.
+        The request token's secret alone: request token and verifier stand in an address, and the
+        consumer secret in every copy of an app. Leniently also nothing, or the secret of the app
+        owner's own access token.
         """
         secret = self._keyring.decrypt(request.secret) if request else None
+        if not self._lenient:
+            return [secret]
         owners = app and self._grants.read_access_token(app_id=app.id, account_id=app.owner_id)
         return [secret, "", self._keyring.decrypt(owners.secret) if owners else None]
 

@@ -1,0 +1,322 @@
+"""A request token is one app's, for one callback and one person, for 15 minutes, once.
+
+Its verifier or PIN may be tried five times.
+"""
+
+from dataclasses import replace
+from itertools import pairwise
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+
+from support.flows import CALLBACK, OOB
+from support.person import query_of
+from support.signing import as_form
+from support.stage import ACCESS_TOKEN, FORM, REQUEST_TOKEN, SECOND_CALLBACK, at_once
+
+ATTEMPTS_MAX = 5
+DEAD = b"Invalid request token."
+WRONG = b"Error processing your OAuth request: Invalid oauth_verifier parameter"
+
+
+def outcome(answer):
+    return answer.status, answer.body
+
+
+def age(stage, asking, seconds):
+    """Let a request token have been made so much earlier."""
+    stage.sql(
+        "update request_tokens set created_at_s = created_at_s - ? where token = ?",
+        seconds,
+        asking.access_token,
+    )
+
+
+def wrong(verifier):
+    """Another of the same shape."""
+    return verifier[:-1] + ("1" if verifier[-1] == "0" else "0")
+
+
+@pytest.fixture(params=[CALLBACK, OOB], ids=["callback", "pin"])
+def callback(request):
+    return request.param
+
+
+@pytest.fixture
+def app(stage, callback):
+    return stage.desktop if callback == OOB else stage.web
+
+
+# Used before, by somebody else, too late, too early.
+
+
+def test_used_twice(stage, alice, app, callback):
+    asking, verifier = stage.let_in(alice, app, callback)
+    assert stage.exchange(asking, verifier).status == 200
+    for again in (verifier, wrong(verifier), ""):
+        assert outcome(stage.exchange(asking, again)) == (401, DEAD)
+    page = alice.open(stage.page_of(asking))
+    assert (page.status, page.left_for) == (403, None)
+
+
+def test_by_another_app(stage, alice, app, callback):
+    """Even one that got hold of the request token, its secret and the verifier."""
+    asking, verifier = stage.let_in(alice, app, callback)
+    thief = replace(
+        asking,
+        consumer_key=stage.other.consumer_key,
+        consumer_secret=stage.other.consumer_secret,
+    )
+    for _ in range(ATTEMPTS_MAX + 1):
+        assert outcome(stage.exchange(thief, verifier)) == (401, DEAD)
+    assert stage.exchange(asking, verifier).status == 200  # nor did that use it up
+
+
+@pytest.mark.parametrize(("age_s", "status"), [(870, 200), (905, 401), (86_400, 401)])
+def test_expired_before_the_exchange(stage, alice, app, callback, age_s, status):
+    asking, verifier = stage.let_in(alice, app, callback)
+    age(stage, asking, age_s)
+    answer = stage.exchange(asking, verifier)
+    assert answer.status == status, answer
+    if status == 401:
+        assert answer.body == DEAD
+
+
+@pytest.mark.parametrize(("age_s", "status"), [(870, 200), (905, 403)])
+def test_expired_before_the_consent(stage, alice, app, callback, age_s, status):
+    asking = stage.request_token(app, callback)
+    age(stage, asking, age_s)
+    page = alice.open(stage.page_of(asking))
+    assert (page.status, page.left_for) == (status, None)
+
+
+def test_expired_while_the_person_was_reading(stage, alice, app, callback):
+    asking = stage.request_token(app, callback)
+    page = alice.open(stage.page_of(asking))
+    age(stage, asking, 905)
+    page = alice.answer(page, "authorize")
+    assert (page.status, page.left_for) == (403, None)
+    assert "pin" not in page.texts
+
+
+def test_old_ones_are_forgotten(stage, app, callback):
+    asking = stage.request_token(app, callback)
+    age(stage, asking, 905)
+    stage.request_token(app, callback)
+    assert not stage.sql("select 1 from request_tokens where token = ?", asking.access_token)
+
+
+def test_unauthorised(stage, app, callback):
+    asking = stage.request_token(app, callback)
+    for guess in ("", "0000000", "None", "null", "\x00"):
+        assert outcome(stage.exchange(asking, guess)) == (401, WRONG)
+    assert outcome(stage.exchange(asking, "")) == (401, DEAD)  # five tries, authorized or not
+
+
+def test_denied(stage, alice, app, callback):
+    asking = stage.request_token(app, callback)
+    alice.cancel(stage.page_of(asking))
+    assert outcome(stage.exchange(asking, "0000000")) == (401, DEAD)
+    assert alice.open(stage.page_of(asking)).status == 403
+
+
+def test_decided_on_once(stage, alice, app, callback):
+    """Neither does a second decision change the first, nor does a second person take it over."""
+    asking = stage.request_token(app, callback)
+    page = alice.open(stage.page_of(asking))
+    with stage.person("bob") as bob:
+        bobs_page = bob.consent_page(stage.page_of(asking))
+        alice.answer(page, "authorize")
+        assert bob.answer(bobs_page, "authorize").status == 403
+        assert bob.answer(bobs_page, "cancel").status == 403
+    assert alice.answer(page, "cancel").status == 403
+    [(account,)] = stage.sql(
+        "select account_id from request_tokens where token = ?", asking.access_token
+    )
+    assert account == 101
+
+
+def test_unknown(stage, alice, app):
+    for token in ("nobody's", "", "\x00", "x" * 3000, "' or 1=1 --"):
+        asking = replace(app, access_token=token, access_token_secret="guess")
+        assert stage.exchange(asking, "0000000").status == 401
+        assert (
+            alice.http.get(
+                stage.url + "/oauth/authorize", params={"oauth_token": token}
+            ).status_code
+            == 403
+        )
+
+
+def test_a_suspended_app_gets_nothing(stage, alice):
+    asking, verifier = stage.let_in(alice, stage.other)
+    stage.sql("update apps set suspended = 1 where id = ?", int(stage.other.app_id))
+    try:
+        for answer in (
+            stage.exchange(asking, verifier),
+            stage.call(REQUEST_TOKEN, stage.other, callback=CALLBACK),
+        ):
+            assert answer.status == 401
+            assert answer.json()["errors"][0]["code"] == 416
+    finally:
+        stage.sql("update apps set suspended = 0 where id = ?", int(stage.other.app_id))
+    assert stage.exchange(asking, verifier).status == 200
+
+
+# Whose secret signs the third leg.
+
+
+def test_the_request_tokens_secret_is_needed(stage, alice, app, callback):
+    """The verifier and the token are in an address; an app's secret is in many a phone."""
+    asking, verifier = stage.let_in(alice, app, callback)
+    for secret in ("", verifier, asking.access_token, stage.server.world.bobs.access_token_secret):
+        answer = stage.exchange(replace(asking, access_token_secret=secret), verifier)
+        assert answer.status == 401
+        assert b"oauth_token" not in answer.body
+    assert stage.exchange(asking, verifier).status == 200
+
+
+# Verifiers and PINs.
+
+
+def test_a_wrong_one_is_refused_and_the_right_one_still_taken(stage, alice, app, callback):
+    asking, verifier = stage.let_in(alice, app, callback)
+    for guess in (wrong(verifier), "", f"{verifier} ", verifier[:-1]):
+        assert outcome(stage.exchange(asking, guess)) == (401, WRONG)
+    assert stage.exchange(asking, verifier).status == 200
+
+
+def test_a_verifier_left_out(stage, alice, app, callback):
+    asking, _ = stage.let_in(alice, app, callback)
+    assert outcome(stage.call(ACCESS_TOKEN, asking)) == (401, WRONG)
+
+
+def test_after_five_wrong_ones_the_right_one_is_refused(stage, alice, app, callback):
+    asking, verifier = stage.let_in(alice, app, callback)
+    for _ in range(ATTEMPTS_MAX):
+        assert outcome(stage.exchange(asking, wrong(verifier))) == (401, WRONG)
+    assert outcome(stage.exchange(asking, verifier)) == (401, DEAD)
+
+
+def test_one_of_another_request_token(stage, alice, app, callback):
+    asking, _ = stage.let_in(alice, app, callback)
+    _, others = stage.let_in(alice, app, callback)
+    assert outcome(stage.exchange(asking, others)) == (401, WRONG)
+
+
+def test_who_cannot_sign_uses_no_attempts_up(stage, alice, app, callback):
+    asking, verifier = stage.let_in(alice, app, callback)
+    for forged in (
+        replace(asking, consumer_secret="guess"),
+        replace(asking, access_token_secret="guess"),
+    ):
+        for _ in range(ATTEMPTS_MAX + 1):
+            assert stage.exchange(forged, wrong(verifier)).status == 401
+    assert stage.exchange(asking, verifier).status == 200
+
+
+def test_guesses_at_once_on_two_workers_stay_within_the_bound(wide, wide_alice, clients):
+    """As many as arrive at the same moment: five are looked at, and no more."""
+    asking, pin = wide.let_in(wide_alice, wide.desktop, OOB)
+    found = at_once(
+        lambda client: outcome(wide.exchange(asking, wrong(pin), client=client)), clients
+    )
+    assert sorted(found) == sorted(
+        [(401, WRONG)] * ATTEMPTS_MAX + [(401, DEAD)] * (len(clients) - ATTEMPTS_MAX)
+    )
+    assert outcome(wide.exchange(asking, pin)) == (401, DEAD)
+
+
+def test_the_right_one_at_once_on_two_workers_is_good_once(wide, wide_alice, clients):
+    for _ in range(3):
+        asking, pin = wide.let_in(wide_alice, wide.desktop, OOB)
+        found = at_once(
+            lambda client, of=asking, by=pin: wide.exchange(of, by, client=client), clients
+        )
+        assert sorted(answer.status for answer in found) == [200] + [401] * (len(clients) - 1)
+
+
+def test_right_and_wrong_ones_at_once(wide, wide_alice, clients):
+    asking, pin = wide.let_in(wide_alice, wide.desktop, OOB)
+    guesses = [(client, wrong(pin) if at % 2 else pin) for at, client in enumerate(clients)]
+    found = at_once(lambda each: wide.exchange(asking, each[1], client=each[0]).status, guesses)
+    assert found.count(200) <= 1
+    assert set(found) <= {200, 401}
+
+
+def test_pins_and_verifiers_do_not_repeat_or_follow_a_pattern(stage, alice):
+    pins = [stage.let_in(alice, stage.desktop, OOB)[1] for _ in range(8)]
+    assert len(set(pins)) == len(pins)
+    assert all(len(pin) == 7 and pin.isdecimal() for pin in pins)
+    steps = {int(after) - int(before) for before, after in pairwise(pins)}
+    assert len(steps) == len(pins) - 1
+    verifiers = [stage.let_in(alice, stage.web)[1] for _ in range(4)]
+    assert all(len(verifier) >= 32 for verifier in verifiers)
+
+
+# Callbacks.
+
+
+def test_the_callback_is_the_one_of_the_first_leg(stage, alice):
+    """What is said of one later, on the pages or with the exchange, changes nothing."""
+    asking = stage.request_token(stage.web, CALLBACK)
+    evil = "https://evil.example/"
+    url = f"{stage.page_of(asking)}&oauth_callback={evil}&callback={evil}"
+    page = alice.open(url)
+    form = page.form_sending("decision", "authorize")
+    sent = [*form.filled(decision="authorize"), ("oauth_callback", evil), ("callback", evil)]
+    answer = alice.http.post(f"{stage.url}{form.action}", data=dict(sent), headers=FORM)
+    target = answer.headers["location"]
+    assert urlsplit(target).netloc == urlsplit(CALLBACK).netloc
+    verifier = query_of(target)["oauth_verifier"]
+    assert stage.exchange(asking, verifier, callback=evil).status == 200
+
+
+def test_swapped_between_two_registered_ones(stage, alice):
+    """Each request token goes back to its own, and neither's verifier opens the other."""
+    first = stage.request_token(stage.web, CALLBACK)
+    second = stage.request_token(stage.web, SECOND_CALLBACK)
+    pages = [alice.open(stage.page_of(each)) for each in (first, second)]
+    targets = [alice.answer(page, "authorize").left_for for page in pages]
+    assert [urlsplit(each).netloc for each in targets] == ["client.example", "second.example"]
+    verifiers = [query_of(target)["oauth_verifier"] for target in targets]
+    assert stage.exchange(first, verifiers[1]).status == 401
+    assert stage.exchange(second, verifiers[0]).status == 401
+    assert stage.exchange(first, verifiers[0]).status == 200
+
+
+def test_a_pin_is_not_asked_for_in_the_name_of_a_web_address(stage, alice):
+    """A PIN request of a web app shows a PIN and leads nowhere."""
+    asking = stage.request_token(stage.web, OOB)
+    assert alice.authorize_pin(stage.page_of(asking)).isdecimal()
+
+
+def test_consent_to_one_request_is_not_consent_to_another(stage, alice):
+    """The page's form names the request token that it showed; swapping it in names another app."""
+    shown = stage.request_token(stage.web, CALLBACK)
+    other = stage.request_token(stage.other, CALLBACK)
+    page = alice.open(stage.page_of(shown))
+    alice.answer(page, "authorize")
+    assert stage.exchange(other, "0000000").body == WRONG
+    [(account,)] = stage.sql(
+        "select account_id from request_tokens where token = ?", other.access_token
+    )
+    assert account is None
+
+
+def test_two_request_tokens_in_one_address(stage, alice):
+    """Which of two apps is named, and which is let in, nobody should have to guess."""
+    tokens = [stage.request_token(each, CALLBACK).access_token for each in (stage.web, stage.other)]
+    query = "&".join(f"oauth_token={each}" for each in tokens)
+    for page in ("authorize", "authenticate"):
+        assert alice.open(f"/oauth/{page}?{query}").status == 403
+    with stage.person() as fresh:
+        page = fresh.open(f"/sign-in?{urlencode({'return_to': f'/oauth/authorize?{query}'})}")
+        assert page.status == 200
+        assert not [app for app in ("Web app", "Other app") if app in page.html]
+    form = alice.open(f"/oauth/authorize?oauth_token={tokens[0]}").form_sending(
+        "decision", "cancel"
+    )
+    sent = [*form.fields, ("oauth_token", tokens[1]), ("decision", "authorize")]
+    answer = alice.http.post(f"{stage.url}/oauth/authorize", content=as_form(sent), headers=FORM)
+    assert answer.status_code == 403
