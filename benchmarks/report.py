@@ -130,6 +130,16 @@ def _verifying(results: Results) -> Iterator[Row]:
     yield Row("of it the nonce and rate window, committed", figures["admit_us"].show())
 
 
+def _signing_in(results: Results) -> Iterator[Row]:
+    figures = results["sign_in"]
+    yield Row("Argon2id of one password, ms", figures["hash_ms"].show(".0f"))
+    yield Row("sign-ins answered a second, by four people at once", figures["sign_ins"].show(".1f"))
+    yield Row(
+        "/totals, 1 Tweet, bearer: p99 ms, nobody signs in", figures["idle_p99_ms"].show(".1f")
+    )
+    yield Row("the same while they do", figures["crowded_p99_ms"].show(".1f"))
+
+
 # A section is there when its first figure was measured.
 _SECTIONS = {
     "load_file": _loading,
@@ -139,6 +149,7 @@ _SECTIONS = {
     "28hr": _timed,
     "server_at_rest": _rest,
     "verify": _verifying,
+    "sign_in": _signing_in,
 }
 
 

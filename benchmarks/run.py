@@ -19,6 +19,7 @@ import loading
 import report
 import resting
 import serving
+import signing_in
 import verifying
 import world
 from measure import Spread
@@ -73,10 +74,13 @@ class Bench:
     def verify(self) -> Figures:
         return {"verify": verifying.signed_request(self._world(), ROUNDS)}
 
+    def sign_in(self) -> Figures:
+        return {"sign_in": signing_in.signing_in(self._world(), FEW_ROUNDS)}
+
 
 PARTS: dict[str, Callable[[Bench], Figures]] = {
     name: getattr(Bench, name)
-    for name in ("load", "one_tweet", "many_tweets", "timed", "rest", "verify")
+    for name in ("load", "one_tweet", "many_tweets", "timed", "rest", "verify", "sign_in")
 }
 
 

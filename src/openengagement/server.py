@@ -5,6 +5,7 @@ import contextlib
 import gc
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,7 @@ from openengagement.telemetry import log_failure
 KEY_FILE: Final = "server.key"
 _TIDY_EVERY_S: Final = 5.0
 _ORPHAN_CHECK_S: Final = 1.0
+_LOW_PRIORITY: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,9 @@ def build_api(data: Path, settings: Settings, *, clock: Clock) -> Api:
     parts = open_parts(data, settings, clock=clock)
     limits = Limits(data)
     pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="work")
-    slow_pool = ThreadPoolExecutor(settings.sign_in_threads, thread_name_prefix="password")
+    slow_pool = ThreadPoolExecutor(
+        settings.sign_in_threads, thread_name_prefix="password", initializer=_give_way
+    )
     shared = _share(parts, settings, clock=clock, limits=limits, pool=pool)
     last_used = shared.lookup.last_used
     writer = BatchWriter(
@@ -271,6 +275,12 @@ def create_app() -> Api:
     gc.collect()
     gc.freeze()
     return api
+
+
+def _give_way() -> None:
+    """Let this thread, and those that Argon2id starts from it, run when others need no core."""
+    if sys.platform == "linux":  # elsewhere threads have no priority of their own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW_PRIORITY)
 
 
 def _end_with(parent: int) -> None:

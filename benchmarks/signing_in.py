@@ -1,0 +1,109 @@
+"""A password's price, and what a crowd at the door does to the requests of others."""
+
+import http.client
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html.parser import HTMLParser
+from urllib.parse import urlencode
+
+import product
+from load import drive
+from measure import Spread, cores
+from product import HOST
+from serving import BY_TWEET, PUBLIC, Asker
+from world import World
+
+from openengagement.auth.passwords import hash_password
+from openengagement.engagement.types import Endpoint
+
+CROWD = 4
+REQUESTS = 1500
+CONNECTIONS = 4
+HASHES = 10
+
+
+def signing_in(world: World, rounds: int) -> dict[str, Spread]:
+    """Argon2id alone, and `/totals` while nobody and while a crowd signs in, on both cores."""
+    hash_password("to warm it up")
+    began = time.perf_counter()
+    for _ in range(HASHES):
+        hash_password("a password like any other")
+    hash_ms = (time.perf_counter() - began) / HASHES * 1000
+    idle, crowded, served = [], [], []
+    with product.serving(world.data) as server:
+        asker = Asker(world, server.port)
+        bodies = asker.bodies(REQUESTS, tweets=1, types=PUBLIC, groupings=BY_TWEET)
+        requests = asker.requests(Endpoint.TOTALS, bodies, bearer=True)
+
+        def p99_ms() -> float:
+            driven = drive(server.port, requests, connections=CONNECTIONS, core=cores()[1])
+            return driven.percentile_ms(0.99)
+
+        p99_ms()
+        for _ in range(rounds):
+            idle.append(p99_ms())
+            with _crowd(server.port) as count:
+                began = time.perf_counter()
+                crowded.append(p99_ms())
+                served.append(next(count) / (time.perf_counter() - began))
+    return {
+        "hash_ms": Spread(hash_ms, hash_ms, hash_ms, 1),
+        "idle_p99_ms": Spread.of(idle),
+        "crowded_p99_ms": Spread.of(crowded),
+        "sign_ins": Spread.of(served),
+    }
+
+
+@contextmanager
+def _crowd(port: int) -> Iterator[Iterator[int]]:
+    """People who sign in with wrong names without a pause; yields how many were answered."""
+    stop, answered = threading.Event(), itertools.count()
+
+    def knock(who: int) -> None:
+        for at in itertools.count():
+            if stop.is_set():
+                return
+            _sign_in(port, f"nobody_{who}_{at}")
+            next(answered)
+
+    crowd = [threading.Thread(target=knock, args=(each,)) for each in range(CROWD)]
+    for each in crowd:
+        each.start()
+    try:
+        yield answered
+    finally:
+        stop.set()
+        for each in crowd:
+            each.join()
+
+
+def _sign_in(port: int, screen_name: str) -> None:
+    connection = http.client.HTTPConnection(HOST, port, timeout=60)
+    try:
+        connection.request("GET", "/sign-in")
+        page = connection.getresponse()
+        cookie = page.headers["set-cookie"].partition(";")[0]
+        reader = _Hidden()
+        reader.feed(page.read().decode())
+        fields = reader.fields | {"screen_name": screen_name, "password": "a wrong password"}
+        headers = {"Cookie": cookie, "Content-Type": "application/x-www-form-urlencoded"}
+        connection.request("POST", "/sign-in", urlencode(fields), headers)
+        connection.getresponse().read()
+    finally:
+        connection.close()
+
+
+class _Hidden(HTMLParser):
+    """The hidden fields of a page's form."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fields: dict[str, str] = {}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag == "input" and given.get("type") == "hidden":
+            self.fields[given["name"] or ""] = given.get("value") or ""
