@@ -160,7 +160,13 @@ def _share(
         limits,
         lookup,
         verifier,
-        ThreeLegs(verifier, parts.registry, keyring=parts.keyring, now_s=clock.now_s),
+        ThreeLegs(
+            verifier,
+            parts.registry,
+            keyring=parts.keyring,
+            lenient=settings.lenient_access_token_signature,
+            now_s=clock.now_s,
+        ),
         pool,
     )
 

@@ -136,6 +136,10 @@ class Settings:
         low=10,
         high=3600,
     )
+    lenient_access_token_signature: bool = _switch(
+        "Take an oauth/access_token call that is signed with the consumer secret alone, or with the "
+        "secret of the app owner's access token, as some clients do; the request token's is right."
+    )
     allow_plain_http: bool = _switch("Take plain HTTP from peers other than this machine.")
     trusted_proxies: str = dataclasses.field(
         default="",

@@ -12,6 +12,8 @@ KEYS = {
     "app add": {"app_id", "consumer_key", "consumer_secret"},
     "app enable": {"app_id", "enabled", "per_minute"},
     "app disable": {"app_id", "enabled", "per_minute"},
+    "app suspend": {"app_id", "suspended"},
+    "app resume": {"app_id", "suspended"},
     "token issue": {"access_token", "access_token_secret"},
     "token bearer": {"access_token"},
     "platform-key issue": {"platform_key"},
@@ -19,6 +21,9 @@ KEYS = {
     "load tweets": {"accepted", "rejected"},
     "load events": {"accepted", "rejected"},
 }
+
+
+APP_VERBS = ("enable", "disable", "suspend", "resume")
 
 
 @pytest.fixture
@@ -36,7 +41,7 @@ def arguments(owned_app, tmp_path):
         "app add": ["Dash 2", "--owner", "ana"],
         "platform-key issue": ["feed"],
         **{f"load {kind}": [str(tmp_path / f"{kind}.ndjson")] for kind in files},
-        **{f"app {verb}": [owned_app] for verb in ("enable", "disable")},
+        **{f"app {verb}": [owned_app] for verb in APP_VERBS},
         **{f"token {verb}": [owned_app] for verb in ("issue", "bearer")},
     }
 
@@ -49,7 +54,7 @@ def test_json(run, arguments, name):
     for key, value in printed.items():
         if key in {"accepted", "rejected"}:
             assert isinstance(value, int)
-        elif key not in {"protected", "enabled", "per_minute"}:
+        elif key not in {"protected", "enabled", "suspended", "per_minute"}:
             assert isinstance(value, str), f"{key}: {value!r}"
             assert value
 

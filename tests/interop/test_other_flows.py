@@ -134,13 +134,7 @@ class TestNode:
         result = run(NODE, HERE / "flow_oauth_1_0a.mjs", place=place, **way)
         assert_acted_for_alice(result)
 
-    @pytest.mark.parametrize(
-        "version",
-        [
-            "1.0",
-            pytest.param("1.0A", marks=pytest.mark.xfail(reason="the server takes 1.0 only")),
-        ],
-    )
+    @pytest.mark.parametrize("version", ["1.0", "1.0A"])
     def test_oauth(self, run, way, version):
         result = run(NODE, HERE / "flow_oauth.mjs", version=version, **way)
         assert result["confirmed"] == {"oauth_callback_confirmed": "true"}

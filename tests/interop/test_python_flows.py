@@ -8,6 +8,7 @@ import requests
 import tweepy
 from authlib.deprecate import AuthlibDeprecationWarning
 from authlib.integrations import requests_client
+from oauthlib.oauth1 import Client
 from requests_oauthlib import OAuth1Session
 from requests_oauthlib.oauth1_session import TokenMissing, TokenRequestDenied
 
@@ -17,12 +18,15 @@ from support.flows import (
     OOB,
     OWNERS_FIGURES,
     OWNERS_QUESTION,
+    PASSWORD,
     RECENT_QUESTION,
+    Endpoints,
     add_consumer,
     assert_is_28_hours,
     assert_is_alice,
+    set_password,
 )
-from support.person import query_of
+from support.person import Person, query_of
 
 with warnings.catch_warnings():
     # Authlib would rather have httpx2, and says so.
@@ -287,3 +291,89 @@ def test_tweepy_asks_to_read_only(server, at, alice):
             answer = client.get(at.verify_credentials)
             assert answer.headers["x-access-level"] == level
             assert_acts_for_alice(client, at)
+
+
+WRITE = "Post and delete Tweets for you"
+
+
+@pytest.fixture
+def app(server, request):
+    options = ["--callback", CALLBACK, "--access", "read-write", "--sign-in"]
+    return add_consumer(server, f"Harbour {request.node.name}"[:100], *options)
+
+
+def half(page, id_):
+    """The text of the list under the heading with this id."""
+    before, _, after = page.html.partition(f'id="{id_}"')
+    assert before
+    return after.partition("</section>")[0]
+
+
+def level_after(client, at, callback):
+    token = client.take_callback(callback)
+    return token, client.get(at.verify_credentials).headers["x-access-level"]
+
+
+def test_the_same_token_is_for_what_was_consented_to_last(at, app, alice):
+    tokens = []
+    for wanted, level in (
+        ({}, "read-write"),
+        ({"access_type": "read"}, "read"),
+        ({}, "read-write"),
+    ):
+        with contextlib.closing(Tweepy(at, app, CALLBACK)) as client:
+            url = client.begin(**wanted)
+            page = alice.consent_page(url)
+            assert (WRITE in half(page, "can")) == (level == "read-write")
+            assert (WRITE in half(page, "cannot")) == (level == "read")
+            token, got = level_after(client, at, alice.authorize(url))
+            assert got == level
+            tokens.append(token["oauth_token"])
+    assert len(set(tokens)) == 1
+
+
+def test_nobody_passes_to_more_than_they_consented_to(at, app, alice):
+    with contextlib.closing(Tweepy(at, app, CALLBACK)) as client:
+        client.take_callback(alice.authorize(client.begin(access_type="read")))
+    with contextlib.closing(Tweepy(at, app, CALLBACK)) as client:
+        url = client.begin(access_type="read").replace("/authorize?", "/authenticate?")
+        assert alice.open(url).left_for is not None
+    with contextlib.closing(Tweepy(at, app, CALLBACK)) as client:
+        asked = alice.open(client.begin(signin_with_twitter=True))
+        assert asked.left_for is None
+        assert WRITE in half(asked, "can")
+
+
+def exchange_signed_with(client, at, consumer, *, token, verifier, secret):
+    signer = Client(
+        consumer.key,
+        client_secret=consumer.secret,
+        resource_owner_key=token,
+        resource_owner_secret=secret,
+        verifier=verifier,
+    )
+    url, headers, _ = signer.sign(at.access_token, http_method="POST")
+    return client.post(url, headers=headers)
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+def test_loose_signatures_of_the_third_leg(servers, lenient):
+    settings = {"lenient_access_token_signature": "true"} if lenient else {}
+    server = servers(**settings)
+    at = Endpoints(server.url)
+    set_password(server, "bob")
+    consumer = add_consumer(server, "Harbour Loose", "--callback", CALLBACK)
+    owners = server.command("token", "issue", consumer.app_id)["access_token_secret"]
+    with Person(server.url, "bob", PASSWORD) as bob:
+        for secret, taken in (("", lenient), (owners, lenient), ("wrong", False)):
+            with contextlib.closing(RequestsOauthlib(at, consumer, CALLBACK)) as app:
+                back = query_of(bob.authorize(app.begin()))
+            answer = exchange_signed_with(
+                bob.http,
+                at,
+                consumer,
+                token=back["oauth_token"],
+                verifier=back["oauth_verifier"],
+                secret=secret,
+            )
+            assert (answer.status_code == 200) == taken, answer.text

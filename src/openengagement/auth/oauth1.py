@@ -43,6 +43,8 @@ _REQUIRED: Final = (
     "oauth_nonce",
     "oauth_signature",
 )
+# The standard says 1.0 of both; many clients in Node call the revised one by its other name.
+_VERSIONS: Final = ("1.0", "1.0a")
 _TIMESTAMP_LENGTH_MAX: Final = 12
 NOBODYS_SECRET: Final = "no consumer or token has this secret"
 
@@ -183,7 +185,7 @@ def _check_fields(fields: dict[str, str]) -> None:
         raise MalformedAuthorization(f"{missing[0]} is missing")
     if fields["oauth_signature_method"] != SIGNATURE_METHOD:
         raise UnsupportedSignature
-    if fields.get("oauth_version", "1.0") != "1.0":
+    if fields.get("oauth_version", "1.0").lower() not in _VERSIONS:
         raise MalformedAuthorization("oauth_version is not 1.0")
     if not fields["oauth_nonce"].isascii():
         raise MalformedAuthorization("oauth_nonce is not ASCII")

@@ -122,9 +122,10 @@ class ThreeLegs:
         return Pending(app, owner, request)
 
     def is_granted(self, pending: Pending, account_id: int) -> bool:
-        """Whether this person has authorized the app before, and not revoked it."""
+        """Whether this person has authorized the app to do as much before, and not revoked it."""
         found = self._grants.read_access_token(app_id=pending.app.id, account_id=account_id)
-        return found is not None
+        rank = ACCESS_LEVELS.index
+        return found is not None and rank(found.access_level) >= rank(pending.request.access_level)
 
     def authorize(self, pending: Pending, account_id: int) -> str:
         """The second leg, granted: where to send the person, or the PIN to show.
@@ -182,6 +183,7 @@ class ThreeLegs:
         access_token, secret = issue_access_token(
             self._registry, self._keyring, granted=granted, now_s=int(self._now_s())
         )
+        self._grants.set_access_level(access_token, request.access_level)
         return Issued(access_token, secret, account)
 
     def _token_secrets(self, app: App | None, request: RequestToken | None) -> list[str | None]:

@@ -181,6 +181,25 @@ def _set_enabled(
     show({"app_id": str(app_id), "enabled": enabled, "per_minute": limit}, as_json=as_json)
 
 
+@app.command("suspend")
+def suspend_app(context: typer.Context, app_id: AppId, json: Json = False) -> None:
+    """Stop an App ID from doing anything at all: calls, sign-ins, tokens. Nothing is deleted."""
+    _set_suspended(context, app_id, suspended=True, as_json=json)
+
+
+@app.command("resume")
+def resume_app(context: typer.Context, app_id: AppId, json: Json = False) -> None:
+    """Let a suspended App ID go on where it was stopped."""
+    _set_suspended(context, app_id, suspended=False, as_json=json)
+
+
+def _set_suspended(context: typer.Context, app_id: int, *, suspended: bool, as_json: bool) -> None:
+    with opened(context) as parts:
+        find_app(parts, app_id)
+        parts.registry.set_suspended(app_id, suspended=suspended)
+    show({"app_id": str(app_id), "suspended": suspended}, as_json=as_json)
+
+
 @token.command("issue")
 def issue_token(context: typer.Context, app_id: AppId, json: Json = False) -> None:
     """The access token and secret of the app's owner; the same pair each time."""

@@ -133,6 +133,12 @@ class Grants:
             return False
         return True
 
+    def set_access_level(self, token: str, level: str) -> None:
+        """Let a live token be for what its owner has consented to now."""
+        with self._engine.begin() as db:
+            mine = ACCESS_TOKENS.c.token == token
+            db.execute(ACCESS_TOKENS.update().where(mine).values(access_level=level))
+
     def revoke_access_token(self, *, app_id: int, account_id: int) -> bool:
         """Kill the token that this account gave this app, and what was on its way to be one."""
         pending = (REQUEST_TOKENS.c.app_id == app_id) & (REQUEST_TOKENS.c.account_id == account_id)

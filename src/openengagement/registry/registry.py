@@ -243,6 +243,12 @@ class Registry:
             done = db.execute(APPS.update().where(APPS.c.id == app_id).values(values))
             return done.rowcount > 0
 
+    def set_suspended(self, app_id: int, *, suspended: bool) -> bool:
+        """Suspend an app, or let it go on; its credentials stay what they are."""
+        with self._engine.begin() as db:
+            update = APPS.update().where(APPS.c.id == app_id).values(suspended=suspended)
+            return db.execute(update).rowcount > 0
+
     def set_bearer(self, app: App, *, generation: int, bearer_hash: bytes | None) -> bool:
         """Replace the app's bearer token; False when someone else did so since `app` was read."""
         unchanged = (APPS.c.id == app.id) & (APPS.c.bearer_generation == app.bearer_generation)
