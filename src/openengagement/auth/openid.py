@@ -78,12 +78,13 @@ class OpenId:
         errand = Errand(state, nonce, verifier, redirect_uri)
         url = await self._provider.authorization_url(errand, anew=anew)
         sealed = self._keyring.encrypt(msgspec.json.encode(attempt).decode())
-        return Departure(url, sealed.decode())
+        return Departure(url, sealed.decode().rstrip("="))
 
     def recognise(self, cookie: str, state: str) -> Attempt | None:
         """The attempt that this browser began and this state is the answer to, if it is young."""
         try:
-            text = self._keyring.decrypt(cookie.encode())
+            padding = "=" * (-len(cookie) % 4)
+            text = self._keyring.decrypt(f"{cookie}{padding}".encode())
             attempt = msgspec.json.decode(text, type=Attempt)
         except (KeyFileError, msgspec.DecodeError, UnicodeError):
             return None
@@ -115,7 +116,7 @@ class OpenId:
     def find_account(self, claims: Mapping[str, Any]) -> Account | None:
         """The account that the claims name: `sub` by its ID, any other claim by screen name."""
         value = claims.get(self._claim)
-        if not isinstance(value, str):
+        if not isinstance(value, str) or not value.isprintable():
             return None
         if self._claim == "sub":
             plain = value.isascii() and value.isdecimal() and not value.startswith("0")

@@ -1,0 +1,47 @@
+"""Fixtures of the OpenID Connect tests: a provider that a test can bend, a server that uses it."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Pytest's importlib mode leaves the path alone; this makes `import support` work for any runner.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support.fixtures import servers, world
+from support.openid_provider import Provider
+from support.traveller import Browser
+
+__all__ = ["servers", "world"]
+
+
+@pytest.fixture(scope="session")
+def running_provider() -> Iterator[Provider]:
+    with Provider() as running:
+        yield running
+
+
+@pytest.fixture
+def provider(running_provider):
+    """It behaves at the beginning of each test."""
+    running_provider.behave()
+    return running_provider
+
+
+@pytest.fixture(scope="session")
+def site(servers, running_provider):
+    """A server whose people sign in through the provider, or with a password."""
+    return servers(**running_provider.settings)
+
+
+@pytest.fixture
+def browser(site):
+    with Browser(site.url) as running:
+        yield running
+
+
+@pytest.fixture
+def other_browser(site):
+    with Browser(site.url) as running:
+        yield running

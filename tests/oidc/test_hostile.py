@@ -1,0 +1,436 @@
+"""What a provider, a person or a stranger may try, and what comes of it: no session, clear words."""
+
+import base64
+import hmac
+import json
+import threading
+import time
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
+from joserfc.jwk import RSAKey
+
+from support.openid_provider import CLIENT_SECRET, KEY, OTHER_KEY, public, query_of, sign_with
+from support.traveller import Browser, alert
+
+ALICE = {"preferred_username": "alice"}
+ENDED = "That sign-in has ended"
+SILENT = "Harbour ID does not answer."
+WRONG = "Harbour ID gave an answer that this server cannot rely on."
+
+
+def with_claims(**changes):
+    """Bends the claims; a change to None leaves a claim out."""
+
+    def bend(claims):
+        bent = {**claims, **changes}
+        return {name: value for name, value in bent.items() if value is not None}
+
+    return bend
+
+
+def b64(value):
+    text = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return base64.urlsafe_b64encode(text).decode().rstrip("=")
+
+
+def unsigned(claims):
+    return f"{b64({'alg': 'none', 'kid': 'first'})}.{b64(claims)}."
+
+
+def signed_for_another(claims):
+    """The signature of one token under the claims of another."""
+    head, _, signature = sign_with(KEY, "RS256")({**claims, "nonce": "other"}).split(".")
+    return f"{head}.{b64(claims)}.{signature}"
+
+
+def signed_by_hand(sign, **header):
+    """For what a library would not sign."""
+
+    def make(claims):
+        text = f"{b64({'kid': 'first', **header})}.{b64(claims)}"
+        return f"{text}.{b64(sign(text.encode()))}"
+
+    return make
+
+
+def authenticated_with(secret):
+    return signed_by_hand(lambda text: hmac.digest(secret, text, "sha256"), alg="HS256")
+
+
+def rsa(text):
+    return KEY.private_key.sign(text, PKCS1v15(), SHA256())
+
+
+STRANGER = RSAKey.generate_key(2048, {"kid": "first"})
+SIGNATURES = {
+    "none": unsigned,
+    "another token's": signed_for_another,
+    "HS256 with the public key": authenticated_with(KEY.as_pem(private=False)),
+    "HS256 with the client secret": authenticated_with(CLIENT_SECRET.encode()),
+    "unknown key": sign_with(OTHER_KEY, "RS256"),
+    "unknown key under a known name": sign_with(STRANGER, "RS256"),
+    "its own key in the header": sign_with(STRANGER, "RS256", jwk=public(STRANGER), kid=None),
+    "another algorithm than announced": sign_with(KEY, "RS384"),
+    "an extension we must know": signed_by_hand(rsa, alg="RS256", crit=["x"], x=1),
+    "a payload that is not encoded": signed_by_hand(rsa, alg="RS256", crit=["b64"], b64=False),
+    "nothing": lambda claims: "",
+    "no token": lambda claims: "a.b.c",
+    "five parts": lambda claims: "a.b.c.d.e",
+    "not an object": lambda claims: sign_with(KEY, "RS256")([1]),
+}
+
+
+def refused(page, text, status):
+    """The page says so, and nobody is signed in."""
+    assert page.status == status, page
+    assert alert(page).startswith(text), page
+    assert "oe_session" not in page.response.headers.get("set-cookie", "")
+    return True
+
+
+def try_to(browser, provider, **claims):
+    return browser.open(provider.approve(browser.leave(), **(claims or ALICE)))
+
+
+def test_what_is_signed_by_hand_would_do(browser, provider):
+    provider.sign = signed_by_hand(rsa, alg="RS256")
+    try_to(browser, provider)
+    assert browser.is_signed_in
+
+
+@pytest.mark.parametrize("signature", SIGNATURES)
+def test_a_signature_that_proves_nothing(browser, provider, signature):
+    provider.sign = SIGNATURES[signature]
+    refused(try_to(browser, provider), WRONG, 502)
+    assert not browser.is_signed_in
+
+
+NOW = int(time.time())
+CLAIMS = {
+    "another issuer": {"iss": "http://127.0.0.1:1"},
+    "an issuer and a slash": {"iss": "/"},
+    "issuers": {"iss": []},
+    "no issuer": {"iss": None},
+    "another client": {"aud": "other"},
+    "other clients": {"aud": ["other", "more"]},
+    "part of a name": {"aud": "engagement2"},
+    "no audience": {"aud": None},
+    "an empty audience": {"aud": []},
+    "several, and nobody named": {"aud": ["engagement", "other"]},
+    "several, and another named": {"aud": ["engagement", "other"], "azp": "other"},
+    "asked for by another": {"azp": "other"},
+    "another nonce": {"nonce": "x" * 43},
+    "no nonce": {"nonce": None},
+    "nonces": {"nonce": ["x"]},
+    "expired": {"exp": NOW - 120},
+    "no end": {"exp": None},
+    "an end that never comes": {"exp": float("nan")},
+    "an end in words": {"exp": "tomorrow"},
+    "made tomorrow": {"iat": NOW + 86_400},
+    "made at no time": {"iat": None},
+    "not yet good": {"nbf": NOW + 86_400},
+    "nobody": {"sub": None},
+    "nobody in particular": {"sub": ""},
+    "a number": {"sub": 101},
+}
+
+
+@pytest.mark.parametrize("change", CLAIMS)
+def test_claims_that_are_not_for_this_sign_in(browser, provider, change):
+    changes = dict(CLAIMS[change])
+    if changes.get("iss") == "/":
+        changes["iss"] = f"{provider.issuer}/"
+    provider.bend_claims = with_claims(**changes)
+    refused(try_to(browser, provider), WRONG, 502)
+
+
+def test_the_log_says_what_was_wrong_and_keeps_secrets(site, browser, provider):
+    provider.bend_claims = with_claims(aud="other")
+    link = browser.leave()
+    refused(browser.open(provider.approve(link, **ALICE)), WRONG, 502)
+    assert '"event": "openid_failed", "reason": "id_token invalid_claim"' in site.log()
+    asked = query_of(link)
+    for secret in (CLIENT_SECRET, asked["state"], asked["nonce"], "code-0", "an-access-token"):
+        assert secret not in site.log()
+
+
+# --- the token endpoint and userinfo ----------------------------------------------------------
+
+HTML = {"content-type": "text/html"}
+ANSWERS = {
+    "it fails": (500, {}, b"no", SILENT, 503),
+    "it is being mended": (503, {}, b"{}", SILENT, 503),
+    "it redirects": (302, {"location": "/keys"}, b"", WRONG, 502),
+    "a page": (200, HTML, b"<h1>Welcome</h1>", WRONG, 502),
+    "nothing": (200, {}, b"", WRONG, 502),
+    "a list": (200, {}, b"[]", WRONG, 502),
+    "no ID token": (200, {}, b'{"access_token":"x"}', WRONG, 502),
+    "a number for a token": (200, {}, b'{"id_token":1}', WRONG, 502),
+    "deeply nested": (200, {}, b"[" * 100_000, WRONG, 502),
+    "too much": (200, {}, b" " * 2_000_000, WRONG, 502),
+    "cut off": (200, {"content-length": "999"}, b"{", SILENT, 503),
+    "bad gzip": (200, {"content-encoding": "gzip"}, b"x", WRONG, 502),
+    "it knows no such code": (400, {}, b'{"error":"invalid_grant"}', ENDED, 403),
+    "it knows no such client": (401, {}, b'{"error":"invalid_client"}', WRONG, 502),
+    "an error of its own": (400, {}, b'{"error":"<script>"}', WRONG, 502),
+}
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+def test_a_token_endpoint_that_does_not_do_its_work(browser, provider, case):
+    *answer, text, status = ANSWERS[case]
+    provider.answers["/token"] = tuple(answer)
+    page = try_to(browser, provider)
+    refused(page, text, status)
+    assert "<script>" not in page.html
+
+
+@pytest.mark.parametrize(
+    ("userinfo", "text", "status"),
+    [
+        ({"sub": "249", **ALICE}, WRONG, 502),
+        (ALICE, WRONG, 502),
+        ({}, "You are signed in at Harbour ID, but no account here", 403),
+    ],
+)
+def test_userinfo_about_somebody_else(browser, provider, userinfo, text, status):
+    provider.userinfo = userinfo
+    refused(try_to(browser, provider, sub="248"), text, status)
+
+
+def test_the_token_wins_over_userinfo(browser, provider):
+    provider.userinfo = {"sub": "248", "preferred_username": "bob"}
+    try_to(browser, provider)
+    assert browser.signed_in_as == "alice"
+
+
+# --- slow, gone, lying about itself ---------------------------------------------------------------
+
+
+def test_a_slow_provider_holds_up_nobody_else(site, provider):
+    provider.waits_s["/token"] = 20
+    done = []
+
+    def wait():
+        with Browser(site.url) as browser:
+            began = time.monotonic()
+            page = try_to(browser, provider)
+            done.append((page.status, alert(page), time.monotonic() - began))
+
+    waiting = [threading.Thread(target=wait) for _ in range(12)]
+    for each in waiting:
+        each.start()
+    try:
+        while provider.asked.count("/token") < len(waiting):
+            time.sleep(0.02)
+        with Browser(site.url) as other:
+            assert other.open("/sign-in").status == 200
+            assert other.leave()
+        assert not done, "the others were to wait still"
+    finally:
+        for each in waiting:
+            each.join()
+        provider.waits_s.clear()
+    assert {(status, text) for status, text, _ in done} == {
+        (503, "Harbour ID does not answer. Please try again in a moment.")
+    }
+    assert max(seconds for _, _, seconds in done) < 15
+
+
+@pytest.fixture(scope="module")
+def lost(servers, running_provider):
+    """A server that has not yet found its provider."""
+    return servers(**running_provider.settings, oidc_scope="profile openid")
+
+
+@pytest.fixture
+def at_lost(lost):
+    with Browser(lost.url) as running:
+        yield running
+
+
+def press(browser):
+    page = browser.open("/sign-in")
+    return browser.submit(page, page.form_with(action="/sign-in/oidc"))
+
+
+@pytest.mark.parametrize(
+    "discovery",
+    [
+        {"issuer": "http://127.0.0.1:1"},
+        {"issuer": None},
+        {"token_endpoint": "http://169.254.169.254/latest"},
+        {"token_endpoint": "file:///etc/passwd"},
+        {"userinfo_endpoint": "ftp://127.0.0.1/"},
+        {"jwks_uri": "/keys"},
+        {"authorization_endpoint": "javascript:alert(1)"},
+        {"authorization_endpoint": 'https://login.example/"><script>'},
+        {"authorization_endpoint": "https://user:password@login.example/"},
+        {"authorization_endpoint": "https://login.example:port/"},
+        {"authorization_endpoint": None},
+        {"id_token_signing_alg_values_supported": "RS256"},
+    ],
+)
+def test_discovery_that_cannot_be_right(at_lost, provider, discovery):
+    provider.discovery = discovery
+    refused(press(at_lost), WRONG, 502)
+
+
+@pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/keys"])
+@pytest.mark.parametrize(
+    ("answer", "text", "status"),
+    [
+        ((404, {}, b"{}"), WRONG, 502),
+        ((500, {}, b"{}"), SILENT, 503),
+        ((302, {"location": "http://169.254.169.254/"}, b""), WRONG, 502),
+        ((200, {}, b"\xff"), WRONG, 502),
+        ((200, {}, b" " * 2_000_000), WRONG, 502),
+    ],
+)
+def test_discovery_that_fails(at_lost, provider, path, answer, text, status):
+    provider.answers[path] = answer
+    refused(press(at_lost), text, status)
+
+
+def test_many_who_wait_for_a_slow_discovery_wait_for_one(lost, provider):
+    provider.waits_s["/.well-known/openid-configuration"] = 20
+    pages = []
+
+    def wait():
+        with Browser(lost.url) as browser:
+            pages.append(press(browser))
+
+    waiting = [threading.Thread(target=wait) for _ in range(6)]
+    for each in waiting:
+        each.start()
+    for each in waiting:
+        each.join()
+    provider.waits_s.clear()
+    assert [refused(page, SILENT, 503) for page in pages] == [True] * 6
+    assert provider.asked.count("/.well-known/openid-configuration") < 3
+
+
+# --- strangers -----------------------------------------------------------------------------------
+
+
+def test_signing_somebody_in_as_oneself(browser, other_browser, provider):
+    """Login CSRF: the attacker's own answer, opened in another browser."""
+    url = provider.approve(other_browser.leave(), preferred_username="bob")
+    refused(browser.open(url), ENDED, 403)
+    browser.leave()
+    refused(browser.open(url), ENDED, 403)
+    assert not browser.is_signed_in
+    assert "/token" not in provider.asked
+
+
+def test_an_answer_is_good_once(browser, provider):
+    url = provider.approve(browser.leave(), **ALICE)
+    browser.open(url)
+    assert browser.is_signed_in
+    browser.sign_out()
+    refused(browser.open(url), ENDED, 403)
+    assert not browser.is_signed_in
+
+
+def test_a_code_is_good_once_also_for_a_copied_cookie(browser, other_browser, provider):
+    url = provider.approve(browser.leave(), **ALICE)
+    copied = dict(browser.http.cookies)
+    browser.open(url)
+    other_browser.http.cookies.update(copied)
+    refused(other_browser.open(url), ENDED, 403)
+
+
+def test_a_code_of_another_sign_in(browser, other_browser, provider):
+    """PKCE and the nonce: a stolen code is of no use to who steals it."""
+    stolen = query_of(provider.approve(browser.leave(), **ALICE))["code"]
+    url = provider.approve(other_browser.leave(), preferred_username="bob")
+    own = query_of(url)["code"]
+    refused(other_browser.open(url.replace(own, stolen)), ENDED, 403)
+
+
+def test_a_newer_sign_in_ends_an_older(browser, provider):
+    older = provider.approve(browser.leave(), **ALICE)
+    newer = provider.approve(browser.leave(), **ALICE)
+    refused(browser.open(older), ENDED, 403)
+    assert browser.open(newer).status == 200
+    assert browser.is_signed_in
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda url, asked: url.replace(asked["state"], "x" * 43),
+        lambda url, asked: url.replace(asked["state"], ""),
+        lambda url, asked: url.replace(asked["state"], "%FF%00"),
+        lambda url, asked: url.replace("state=", "other="),
+        lambda url, asked: url.replace("code=", "other="),
+        lambda url, asked: url.partition("&iss=")[0],
+        lambda url, asked: url + "2",
+        lambda url, asked: url.partition("&iss=")[0] + "&iss=",
+        lambda url, asked: url.partition("?")[0],
+    ],
+)
+def test_an_answer_that_is_not_quite_right(browser, provider, change):
+    """Mix-up too: the provider announces that it names itself, so it must (RFC 9207)."""
+    link = browser.leave()
+    url = change(provider.approve(link, **ALICE), query_of(link))
+    refused(browser.open(url), ENDED, 403)
+    assert "/token" not in provider.asked
+
+
+@pytest.mark.parametrize("cookie", ["", "x", "gAAAAA", "\u00ff", "=" * 40])
+def test_a_cookie_that_is_none_of_ours(browser, provider, cookie):
+    url = provider.approve(browser.leave(), **ALICE)
+    with Browser(browser.origin) as other:
+        sent = f"oe_openid={cookie}".encode("latin-1")
+        page = other.http.get(url, headers={"Cookie": sent})
+        assert page.status_code == 403
+        assert ENDED in page.text
+
+
+def test_what_the_provider_says_of_a_refusal_is_not_repeated(browser, provider):
+    asked = query_of(browser.leave())
+    query = f"error=access_denied&error_description=<b>Call+555</b>&iss={provider.issuer}"
+    url = f"{asked['redirect_uri']}?{query}&state={asked['state']}"
+    page = browser.open(url)
+    refused(page, "Harbour ID did not sign you in.", 403)
+    assert "555" not in page.html
+    refused(browser.open(url), ENDED, 403)
+
+
+def test_a_refusal_by_a_stranger_ends_nothing(browser, provider):
+    url = provider.approve(browser.leave(), **ALICE)
+    browser.open(f"{browser.origin}/sign-in/oidc/callback?error=access_denied&state=x")
+    assert browser.open(url).status == 200
+    assert browser.is_signed_in
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers"),
+    [
+        ({}, {}),
+        ({"csrf_token": "x"}, {}),
+        (None, {"Sec-Fetch-Site": "cross-site"}),
+        (None, {"Origin": "https://evil.example"}),
+    ],
+)
+def test_only_our_own_page_begins_a_sign_in(browser, provider, fields, headers):
+    form = browser.open("/sign-in").form_with(action="/sign-in/oidc")
+    given = dict(form.fields) if fields is None else fields
+    answer = browser.http.post(f"{browser.origin}/sign-in/oidc", data=given, headers=headers)
+    assert answer.status_code == 403
+    assert "location" not in answer.headers
+    assert "oe_openid" not in answer.headers.get("set-cookie", "")
+
+
+def test_a_session_that_was_there_before_is_not_kept(browser, provider):
+    """Session fixation."""
+    try_to(browser, provider)
+    before = browser.http.cookies["oe_session"]
+    try_to(browser, provider, preferred_username="bob")
+    assert browser.http.cookies["oe_session"] != before
+    with Browser(browser.origin) as other:
+        other.http.cookies.set("oe_session", before)
+        assert not other.is_signed_in

@@ -1,0 +1,212 @@
+"""Signing in through the provider: the way there and back, and whose account it opens."""
+
+import pytest
+
+from support.openid_provider import (
+    CLIENT_SECRET,
+    EC_KEY,
+    KEY,
+    OKP_KEY,
+    OTHER_KEY,
+    query_of,
+    sign_with,
+)
+from support.traveller import Browser, alert
+
+
+def arrive(browser, provider, return_to="/settings/apps", **claims):
+    claims = claims or {"preferred_username": "alice"}
+    return browser.open(provider.approve(browser.leave(return_to), **claims))
+
+
+def test_a_person_signs_in_and_is_back_where_they_came_from(browser, provider):
+    page = arrive(browser, provider)
+    assert (page.status, page.url) == (200, f"{browser.origin}/settings/apps")
+    assert browser.signed_in_as == "alice"
+
+
+def test_the_button_says_where_it_leads(browser):
+    assert "Harbour ID" in browser.open("/sign-in").html
+
+
+def test_every_sign_in_has_secrets_of_its_own(browser, provider):
+    first, second = (query_of(browser.leave()) for _ in range(2))
+    for name in ("state", "nonce", "code_challenge"):
+        assert len(first[name]) >= 43
+        assert first[name] != second[name]
+
+
+def test_the_redirect_uri_is_the_address_that_the_browser_sees(browser):
+    asked = query_of(browser.leave())
+    assert asked["redirect_uri"] == f"{browser.origin}/sign-in/oidc/callback"
+
+
+def test_the_cookie_on_the_way_is_unreadable_and_short_lived(browser, provider):
+    page = browser.open("/sign-in")
+    form = page.form_with(action="/sign-in/oidc")
+    cookie = browser.submit(page, form).response.headers["set-cookie"]
+    assert cookie.startswith("oe_openid=gAAAA")
+    assert "HttpOnly" in cookie
+    assert "Max-Age=600" in cookie
+    assert "samesite=lax" in cookie.lower()
+
+
+@pytest.mark.parametrize(
+    ("key", "algorithm"),
+    [(KEY, "RS256"), (KEY, "PS256"), (EC_KEY, "ES256"), (OKP_KEY, "EdDSA")],
+)
+@pytest.mark.filterwarnings("ignore:.*EdDSA.*")
+def test_signatures_of_every_asymmetric_kind_are_taken(browser, provider, key, algorithm):
+    provider.keys = [{"kty": "new", "kid": "x"}, {"kty": "EC"}, "nonsense", KEY, EC_KEY, OKP_KEY]
+    provider.keys[2] = {}
+    provider.sign = sign_with(key, algorithm)
+    arrive(browser, provider)
+    assert browser.is_signed_in
+
+
+def test_a_key_that_is_new_since_we_looked_is_found(browser, provider):
+    arrive(browser, provider)
+    asked = provider.asked.count("/keys")
+    provider.keys = [OTHER_KEY]
+    provider.sign = sign_with(OTHER_KEY, "RS256")
+    with Browser(browser.origin) as later:
+        arrive(later, provider)
+        assert later.is_signed_in
+    assert provider.asked.count("/keys") == asked + 1
+
+
+def test_discovery_and_keys_are_remembered(browser, provider):
+    arrive(browser, provider)
+    provider.asked.clear()
+    with Browser(browser.origin) as later:
+        arrive(later, provider)
+    assert provider.asked == ["/token"]
+
+
+def test_a_token_for_several_that_names_us_is_taken(browser, provider):
+    arrive(browser, provider, preferred_username="alice", aud=["engagement", "x"], azp="engagement")
+    assert browser.is_signed_in
+
+
+def test_a_claim_that_is_not_in_the_token_is_asked_for(browser, provider):
+    provider.userinfo = {"sub": "7", "preferred_username": "bob"}
+    arrive(browser, provider, sub="7")
+    assert browser.signed_in_as == "bob"
+
+
+def test_letter_case_of_a_screen_name_does_not_matter(browser, provider):
+    arrive(browser, provider, preferred_username="ALICE")
+    assert browser.signed_in_as == "alice"
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"preferred_username": "nobody-here"},
+        {"preferred_username": "alice "},
+        {"preferred_username": "@alice"},
+        {"preferred_username": ""},
+        {"preferred_username": 101},
+        {"preferred_username": ["alice"]},
+        {"preferred_username": None},
+        {"name": "alice"},
+        {"preferred_username": "ali\u0441e"},
+        {"preferred_username": "alice\0"},
+        {"preferred_username": "\ud800"},
+    ],
+)
+def test_who_has_no_account_is_told_so_and_nobody_is_named(browser, provider, claims):
+    page = arrive(browser, provider, "/oauth/authorize?oauth_token=x", **claims)
+    assert page.status == 403
+    assert alert(page).startswith("You are signed in at Harbour ID, but no account here goes with")
+    assert "alice" not in page.html
+    assert page.form_with("return_to", "password").filled()[1][1].startswith("/oauth/authorize")
+    assert not browser.is_signed_in
+
+
+def test_letters_that_fold_to_others_open_no_account(site, provider, browser):
+    site.command("account", "add", "moss")
+    for name in ("mo\u017fs", "MO\u017fS"):
+        assert arrive(browser, provider, preferred_username=name).status == 403
+    arrive(browser, provider, preferred_username="moss")
+    assert browser.signed_in_as == "moss"
+
+
+@pytest.fixture(scope="module")
+def other_site(servers, running_provider, tmp_path_factory):
+    """One without passwords, that reads its secret from a file and knows people by ID."""
+    file = tmp_path_factory.mktemp("oidc") / "secret"
+    file.write_text(f"{CLIENT_SECRET}\n")
+    settings = {**running_provider.settings, "oidc_client_secret_file": str(file)}
+    del settings["oidc_client_secret"]
+    return servers(**settings, password_sign_in="false", oidc_account_claim="sub")
+
+
+@pytest.fixture
+def by_id(other_site):
+    with Browser(other_site.url) as running:
+        yield running
+
+
+def test_a_subject_is_an_account_id(by_id, provider):
+    arrive(by_id, provider, sub="101")
+    assert by_id.signed_in_as == "alice"
+
+
+@pytest.mark.parametrize(
+    "sub", ["0101", "+101", " 101", "101.0", "alice", "\u0661\u0660\u0661", "9" * 19, "9" * 5000]
+)
+def test_a_subject_that_is_only_like_an_account_id_opens_nothing(by_id, provider, sub):
+    page = arrive(by_id, provider, sub=sub)
+    assert page.status == 403
+    assert not by_id.is_signed_in
+
+
+def test_a_forced_sign_in_asks_the_provider_to_ask(browser, provider):
+    back = "/oauth/authorize%3Foauth_token%3Dx%26force_login%3Dtrue"
+    asked = query_of(browser.leave(back))
+    assert (asked["prompt"], asked["max_age"]) == ("login", "0")
+    assert "prompt" not in query_of(browser.leave())
+
+
+@pytest.mark.parametrize(("age_s", "status"), [(3600, 502), (0, 403)])
+def test_a_forced_sign_in_must_be_one(browser, provider, age_s, status):
+    """403 is the consent page's, which does not know the request token."""
+    back = "/oauth/authorize%3Foauth_token%3Dx%26force_login%3Dtrue"
+    provider.bend_claims = lambda claims: {**claims, "auth_time": claims["iat"] - age_s}
+    assert arrive(browser, provider, back).status == status
+    assert browser.is_signed_in is (age_s == 0)
+
+
+def test_after_signing_in_for_authenticate_the_browser_leaves_by_a_page(browser, provider):
+    page = arrive(browser, provider, "/oauth/authenticate?oauth_token=x")
+    assert page.status == 200
+    assert page.links["continue-link"] == "/oauth/authenticate?oauth_token=x"
+    assert browser.is_signed_in
+
+
+@pytest.mark.parametrize(
+    "return_to",
+    ["//evil.example", "https://evil.example/", "/\\evil.example", "javascript:alert(1)", "/%09/x"],
+)
+def test_nobody_is_returned_to_another_site(browser, provider, return_to):
+    page = arrive(browser, provider, return_to)
+    assert page.left_for is None
+    assert page.url.startswith(f"{browser.origin}/")
+
+
+def test_passwords_can_be_left_out(by_id, provider):
+    page = by_id.open("/sign-in")
+    assert "password" not in page.html
+    token = dict(page.form_with(action="/sign-in/oidc").fields)["csrf_token"]
+    given = {"csrf_token": token, "screen_name": "alice", "password": "whatever it is"}
+    answer = by_id.http.post(f"{by_id.origin}/sign-in", data=given)
+    assert answer.status_code == 403
+    assert "Nobody signs in with a password here." in answer.text
+
+
+def test_without_a_provider_there_is_no_such_page(servers):
+    with Browser(servers().url) as browser:
+        assert "/sign-in/oidc" not in browser.open("/sign-in").html
+        assert browser.open("/sign-in/oidc/callback?state=x&code=y").status == 404
+        assert browser.http.post(f"{browser.origin}/sign-in/oidc").status_code == 404

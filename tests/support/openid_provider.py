@@ -1,0 +1,202 @@
+"""An OpenID Connect provider over HTTP that does as it should, until a test tells it otherwise.
+
+It is there for what no good provider would do. That we get on with one we did not write is shown in
+`tests/interop/test_openid_provider.py`.
+"""
+
+import base64
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, unquote_plus, urlencode, urlsplit
+
+from joserfc import jws
+from joserfc.jwk import ECKey, OKPKey, RSAKey
+
+CLIENT_ID = "engagement"
+CLIENT_SECRET = "made up: with + and % in it"
+KEY = RSAKey.generate_key(2048, {"kid": "first", "use": "sig"})
+OTHER_KEY = RSAKey.generate_key(2048, {"kid": "second", "use": "sig"})
+EC_KEY = ECKey.generate_key("P-256", {"kid": "curve", "use": "sig"})
+OKP_KEY = OKPKey.generate_key("Ed25519", {"kid": "edwards", "use": "sig"})
+
+# Two of them are of no use to anybody who wants to know who signed.
+ANNOUNCED = ["RS256", "PS256", "ES256", "EdDSA", "HS256", "none"]
+
+Json = dict[str, Any]
+
+
+def query_of(url: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+
+
+class Provider:
+    """What it says can be bent: `discovery`, `keys`, `bend_claims`, `sign`, `answers`."""
+
+    def __init__(self) -> None:
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._http.daemon_threads = True
+        self._http.provider = self  # type: ignore[attr-defined]
+        self.issuer = f"http://127.0.0.1:{self._http.server_address[1]}"
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,))
+        self.behave()
+
+    def behave(self) -> None:
+        """Do as a provider should, and forget everything."""
+        self.discovery: Json = {}
+        self.keys: list[Any] = [KEY]
+        self.bend_claims: Callable[[Json], Json] = lambda claims: claims
+        self.sign: Callable[[Json], str] = sign_with(KEY, "RS256")
+        # path -> status, headers, body, and how long to wait before
+        self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
+        self.waits_s: dict[str, float] = {}
+        self.userinfo: Json = {}
+        self.asked: list[str] = []
+        self._codes: dict[str, Json] = {}
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What our server needs to be told of this provider."""
+        return {
+            "oidc_issuer": self.issuer,
+            "oidc_client_id": CLIENT_ID,
+            "oidc_client_secret": CLIENT_SECRET,
+            "oidc_name": "Harbour ID",
+        }
+
+    def approve(self, url: str, **claims: Any) -> str:
+        """Let in whoever was sent here; returns where the browser goes then."""
+        asked = query_of(url)
+        assert url.startswith(f"{self.issuer}/authorize?"), url
+        assert (asked["client_id"], asked["response_type"]) == (CLIENT_ID, "code")
+        assert (asked["code_challenge_method"], asked["scope"]) == ("S256", "openid profile")
+        code = f"code-{len(self._codes)}"
+        self._codes[code] = {"asked": asked, "claims": claims}
+        back = {"code": code, "state": asked["state"], "iss": self.issuer}
+        return f"{asked['redirect_uri']}?{urlencode(back)}"
+
+    def metadata(self) -> Json:
+        return {
+            "issuer": self.issuer,
+            "authorization_endpoint": f"{self.issuer}/authorize",
+            "token_endpoint": f"{self.issuer}/token",
+            "userinfo_endpoint": f"{self.issuer}/userinfo",
+            "jwks_uri": f"{self.issuer}/keys",
+            "id_token_signing_alg_values_supported": ANNOUNCED,
+            "authorization_response_iss_parameter_supported": True,
+            **self.discovery,
+        }
+
+    def redeem(self, form: dict[str, str], authorization: str) -> tuple[int, Json]:
+        user, _, password = base64.b64decode(authorization.removeprefix("Basic ")).partition(b":")
+        named = (unquote_plus(user.decode()), unquote_plus(password.decode()))
+        if named != (CLIENT_ID, CLIENT_SECRET):
+            return 401, {"error": "invalid_client"}
+        issued = self._codes.pop(form.get("code", ""), None)
+        if issued is None or form["redirect_uri"] != issued["asked"]["redirect_uri"]:
+            return 400, {"error": "invalid_grant"}
+        digest = hashlib.sha256(form["code_verifier"].encode()).digest()
+        challenge = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+        if challenge != issued["asked"]["code_challenge"]:
+            return 400, {"error": "invalid_grant"}
+        now_s = int(time.time())
+        claims = {
+            "iss": self.issuer,
+            "sub": "248",
+            "aud": CLIENT_ID,
+            "exp": now_s + 300,
+            "iat": now_s,
+            "nonce": issued["asked"]["nonce"],
+            **issued["claims"],
+        }
+        token = self.sign(self.bend_claims(claims))
+        return 200, {"token_type": "Bearer", "access_token": "an-access-token", "id_token": token}
+
+
+def sign_with(key: Any, algorithm: str, **header: Any) -> Callable[[Json], str]:
+    """Signs as a provider does; a header of None is left out."""
+
+    def sign(claims: Json) -> str:
+        given = {"alg": algorithm, "kid": key.kid, **header}
+        kept = {name: value for name, value in given.items() if value is not None}
+        return jws.serialize_compact(kept, json.dumps(claims), key, algorithms=[algorithm])
+
+    return sign
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        provider: Provider = self.server.provider  # type: ignore[attr-defined]
+        if self._bent(provider):
+            return
+        if self.path == "/.well-known/openid-configuration":
+            self._send(200, provider.metadata())
+        elif self.path == "/keys":
+            listed = [each if isinstance(each, dict) else public(each) for each in provider.keys]
+            self._send(200, {"keys": listed})
+        elif self.path == "/userinfo":
+            known = self.headers["authorization"] == "Bearer an-access-token"
+            self._send(200 if known else 401, provider.userinfo)
+        else:
+            self._send(404, {})
+
+    def do_POST(self) -> None:
+        provider: Provider = self.server.provider  # type: ignore[attr-defined]
+        body = self.rfile.read(int(self.headers["content-length"])).decode()
+        if not self._bent(provider):
+            form = {name: values[0] for name, values in parse_qs(body).items()}
+            self._send(*provider.redeem(form, self.headers.get("authorization", "")))
+
+    def _bent(self, provider: Provider) -> bool:
+        provider.asked.append(self.path)
+        time.sleep(provider.waits_s.get(self.path, 0))
+        if self.path not in provider.answers:
+            return False
+        status, headers, body = provider.answers[self.path]
+        self.send_response(status)
+        for name, value in {"content-length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self._write(body)
+        return True
+
+    def _send(self, status: int, answer: Json) -> None:
+        body = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self._write(body)
+
+    def _write(self, body: bytes) -> None:
+        try:
+            self.wfile.write(body)
+        except (BrokenPipeError, ConnectionResetError):  # it did not want to hear it all
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+def public(key: Any) -> Json:
+    found: Json = key.as_dict(private=False)
+    return found

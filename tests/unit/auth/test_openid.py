@@ -1,0 +1,73 @@
+"""A sign-in on its way: what the cookie keeps, for how long, and for whom."""
+
+import asyncio
+
+import pytest
+from cryptography.fernet import Fernet
+
+from openengagement.auth.credentials import Keyring
+from openengagement.auth.openid import OpenId
+from openengagement.auth.provider import Errand
+
+BEGAN_S = 1_700_000_000
+NEW, OLD = Fernet.generate_key(), Fernet.generate_key()
+
+
+class Provider:
+    """Keeps what it was asked for."""
+
+    async def authorization_url(self, errand: Errand, *, anew: bool) -> str:
+        self.errand, self.anew = errand, anew
+        return "https://login.example/authorize"
+
+
+def openid(*keys, at_s=BEGAN_S, provider=None):
+    keyring = Keyring(keys or [NEW])
+    return OpenId(
+        provider or Provider(), None, keyring=keyring, claim="sub", now_s=lambda: float(at_s)
+    )
+
+
+def depart(*keys):
+    provider = Provider()
+    errand = openid(*keys, provider=provider).depart("/here", redirect_uri="x", anew=True)
+    return asyncio.run(errand), provider.errand
+
+
+def test_a_browser_that_is_back_is_recognised():
+    departure, errand = depart()
+    attempt = openid().recognise(departure.cookie, errand.state)
+    assert attempt is not None
+    assert (attempt.return_to, attempt.anew) == ("/here", True)
+    assert (attempt.state, attempt.nonce, attempt.verifier) == (
+        errand.state,
+        errand.nonce,
+        errand.verifier,
+    )
+
+
+@pytest.mark.parametrize(("age_s", "known"), [(-61, 0), (-60, 1), (0, 1), (600, 1), (601, 0)])
+def test_ten_minutes_are_what_it_has(age_s, known):
+    departure, errand = depart()
+    late = openid(at_s=BEGAN_S + age_s)
+    assert (late.recognise(departure.cookie, errand.state) is not None) == known
+
+
+def test_a_key_that_was_rotated_still_reads_it():
+    departure, errand = depart(OLD)
+    assert openid(NEW, OLD).recognise(departure.cookie, errand.state)
+    assert openid(NEW).recognise(departure.cookie, errand.state) is None
+
+
+def test_another_secret_of_ours_is_no_sign_in():
+    for text in ("a consumer secret", "{}", '{"type":"openid"}', "[]"):
+        sealed = Keyring([NEW]).encrypt(text).decode()
+        assert openid().recognise(sealed, "") is None
+
+
+def test_the_cookie_shows_nothing_and_fits():
+    departure, errand = depart()
+    for secret in (errand.state, errand.nonce, errand.verifier, "/here"):
+        assert secret not in departure.cookie
+    there = openid().depart("/" + "x" * 2047, redirect_uri="x", anew=False)
+    assert len(asyncio.run(there).cookie) < 3900
