@@ -14,10 +14,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help setup run test check lint ruff format-check types imports interop heavy format bench lock clean
+.PHONY: help setup run test check lint ruff format-check types imports interop heavy format bench lock clean screenshots
 
 help: ## Print the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## Make .venv and install the locked packages (instant once done)
 	@:
@@ -70,9 +70,12 @@ format: setup ## Format the code and apply the safe fixes
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix --quiet .
 
-# The client libraries of other languages that the interop tests call.
+# The client libraries of other languages that the interop tests call, and what the browser tests
+# inject into pages.
 interop: setup
-	@cd tests/interop && npm ci --no-audit --no-fund --loglevel=error
+	@for folder in tests/interop tests/browser; do \
+	  (cd $$folder && npm ci --no-audit --no-fund --loglevel=error); \
+	done
 
 # No heavy test at all (pytest's exit code 5) is a failure as soon as one is written.
 heavy: interop
@@ -81,6 +84,9 @@ heavy: interop
 	  echo "There are no heavy tests yet."; status=0; \
 	fi; \
 	exit $$status
+
+screenshots: setup ## Take the pictures of the pages under docs/screenshots anew
+	@$(BIN)/python tests/browser/screenshots.py
 
 bench: setup ## Run the benchmarks
 	@$(BIN)/python benchmarks/run.py
@@ -94,5 +100,5 @@ lock: setup ## Pin the newest allowed packages, with hashes, in requirements.loc
 
 clean: ## Remove .venv, caches and everything built
 	@rm -rf .venv build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \
-	  .mypy_cache .pytest_cache .ruff_cache tests/interop/node_modules
+	  .mypy_cache .pytest_cache .ruff_cache tests/interop/node_modules tests/browser/node_modules
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -33,17 +33,23 @@ class Server:
     """One server: `with Server(world) as server: server.client.ask(...)`.
 
     `settings` are given by their names in the settings table. `secrets` holds what must never be
-    logged: the world's, and whatever a test adds.
+    logged: the world's, and whatever a test adds. `tls` is a certificate and its key, as files.
     """
 
     def __init__(
-        self, world: World, *, workers: int = 1, settings: Mapping[str, str] | None = None
+        self,
+        world: World,
+        *,
+        workers: int = 1,
+        settings: Mapping[str, str] | None = None,
+        tls: tuple[Path, Path] | None = None,
     ) -> None:
         self.world = world
         self.workers = workers
         self.settings = dict(settings or {})
         self.port = free_port()
-        self.url = f"http://{HOST}:{self.port}"
+        self.tls = tls
+        self.url = f"{'https' if tls else 'http'}://{HOST}:{self.port}"
         self.client = Client(self.url)
         self.secrets = list(world.secrets)
         self._folder = tempfile.TemporaryDirectory(prefix="openengagement-test-")
@@ -77,6 +83,8 @@ class Server:
         command = [str(EXECUTABLE), "--data", str(self.data), "serve", "--port", str(self.port)]
         if self.workers != 1:
             command += ["--workers", str(self.workers)]
+        if self.tls:
+            command += ["--tls-cert", str(self.tls[0]), "--tls-key", str(self.tls[1])]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=server_environment(self.settings)
@@ -116,6 +124,7 @@ class Server:
         """Whether `/health` says so, over a connection of its own."""
         with requests.Session() as session:
             session.trust_env = False
+            session.verify = str(self.tls[0]) if self.tls else True
             return session.get(f"{self.url}/health", timeout=STARTS_IN_S).status_code == 200
 
     def command(self, *arguments: str, stdin: str | None = None) -> dict[str, Any]:

@@ -1,0 +1,121 @@
+"""Fixtures of the browser tests."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+# Pytest's importlib mode leaves the path alone; this makes `import support` work for any runner.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from support.chromium import Watch, chromium, open_context
+from support.fixtures import server, servers, world
+from support.flows import OOB, PASSWORD, Endpoints, add_consumer, set_password
+from support.listener import Listener
+from support.third_party import ThirdParty
+
+__all__ = ["server", "servers", "world"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test here needs a browser."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.heavy)
+
+
+# While it is open, Playwright keeps an event loop in this thread, so that nobody else may have one:
+# it must be closed before the tests of another folder begin.
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def site() -> Iterator[Listener]:
+    """The web site of the apps."""
+    with Listener() as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def people(server) -> None:
+    for screen_name in ("alice", "bob"):
+        set_password(server, screen_name)
+
+
+@pytest.fixture(scope="package")
+def at(server) -> Endpoints:
+    return Endpoints(server.url)
+
+
+@pytest.fixture
+def web_app(server, at, site) -> ThirdParty:
+    """An app that people may sign in with, known to nobody yet."""
+    callback = f"{site.url}/return?from=engagement"
+    options = ["--website", "https://tides.example", "--description", "Tells when to post."]
+    consumer = add_consumer(server, "Tide Tables", "--callback", callback, "--sign-in", *options)
+    return ThirdParty("Tide Tables", consumer, at=at, callback=callback)
+
+
+@pytest.fixture
+def desktop_app(server, at) -> ThirdParty:
+    """An app without a callback URL, which is told a PIN."""
+    return ThirdParty("Log Book", add_consumer(server, "Log Book"), at=at, callback=OOB)
+
+
+class Seat:
+    """A person's browser: one window, and a watch on it."""
+
+    def __init__(self, context: BrowserContext, origin: str) -> None:
+        self.context = context
+        self.origin = origin
+        self.watch = Watch(context)
+        self.page: Page = context.new_page()
+
+    def open(self, path: str) -> Page:
+        """Open an address, or a path of the server."""
+        self.page.goto(path if "://" in path else self.origin + path)
+        return self.page
+
+    def sign_in(self, screen_name: str = "alice", password: str = PASSWORD) -> Page:
+        """Fill in the form that is shown, and press its button."""
+        self.page.get_by_label("Screen name").fill(screen_name)
+        self.page.get_by_label("Password").fill(password)
+        self.page.get_by_role("button", name="Sign in").click()
+        return self.page
+
+    def follow(self, url: str) -> Page:
+        """Follow an app's link, and sign in on the way."""
+        self.open(url)
+        return self.sign_in()
+
+    def expect_heading(self, text: str) -> None:
+        """Wait for the page of this name."""
+        expect(self.page.locator("h1")).to_have_text(text)
+
+
+@pytest.fixture
+def seats(browser, server, people) -> Iterator[Callable[..., Seat]]:
+    """New browsers on demand, all of them closed in the end."""
+    with ExitStack() as stack:
+
+        def sit_down(origin: str = server.url, **options: object) -> Seat:
+            context = stack.enter_context(open_context(browser, **options))
+            return Seat(context, origin)
+
+        yield sit_down
+
+
+@pytest.fixture
+def seat(seats, server, site) -> Iterator[Seat]:
+    """One new browser; the pages must please it, and keep it from everybody else's servers."""
+    made = seats()
+    yield made
+    assert made.watch.complaints == []
+    assert made.watch.origins <= {server.url, site.url}

@@ -1,0 +1,150 @@
+"""Takes the pictures of the pages under docs/screenshots/, from a server of its own.
+
+`make screenshots` runs it. Names of people, apps and the platform are invented.
+"""
+
+import contextlib
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+# A script: nobody made `import support` work for it.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from playwright.sync_api import Browser, Page
+
+from support.chromium import DESK, PHONE, chromium, open_context
+from support.cli import call_command
+from support.flows import OOB, PASSWORD, Consumer, Endpoints, set_password
+from support.listener import Listener
+from support.person import Person
+from support.server import Server
+from support.third_party import ThirdParty
+from support.world import HOUR_S
+
+FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
+ANDROID = "Mozilla/5.0 (Linux; Android 16) AppleWebKit/537.36 Chrome/156.0.0.0 Mobile Safari/537.36"
+PLATFORM = "Larkspur"
+PERSON = "mira_holm"
+# Name, owner, website, description, access, whether it has a callback.
+APPS = (
+    (
+        "Tidewater Analytics",
+        "tidewater",
+        "https://tidewater.example",
+        "Weekly reports on how far your posts travelled.",
+        "read",
+        True,
+    ),
+    ("Pressroom Desk", "pressroom", "https://pressroom.example/desk", "", "read-write", False),
+    ("Marlow Insights", "marlow", "https://marlow.example", "", "read", True),
+)
+# Viewport, what else makes the browser, and which pages are taken in dark as well.
+VIEWS = (
+    (DESK, {}, {"consent", "apps"}),
+    (PHONE, {"device_scale_factor": 2, "user_agent": ANDROID}, {"consent", "sign-in"}),
+)
+# How long ago, in hours, each app was let in and used.
+AGES_H = ((1310, 1), (412, 70), (26, 3))
+
+
+def main() -> None:
+    """Take them all."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, Listener() as site:
+        data = Path(folder, "data")
+        for screen_name in (PERSON, *(owner for _, owner, *_ in APPS)):
+            call_command(data, "account", "add", screen_name)
+        world = SimpleNamespace(folder=data, secrets=[])
+        with Server(world, settings={"platform_name": PLATFORM}) as server:
+            set_password(server, PERSON)
+            apps = [_register(server, site, app=each) for each in APPS]
+            _live(server, apps)
+            with chromium() as browser:
+                _take_all(browser, server, apps=apps)
+
+
+def _register(
+    server: Server, site: Listener, *, app: tuple[str, str, str, str, str, bool]
+) -> ThirdParty:
+    name, owner, website, description, access, returns = app
+    # What a page shows of a callback is its host: one that reads well, and is never opened.
+    callback = f"{website}/signed-in" if returns else OOB
+    options = ["--callback", callback] if returns else []
+    made = server.command(
+        *("app", "add", name, "--owner", owner, "--website", website, "--access", access),
+        *("--description", description, *options),
+    )
+    server.command("app", "enable", made["app_id"])
+    consumer = Consumer(made["app_id"], made["consumer_key"], made["consumer_secret"])
+    return ThirdParty(name, consumer, at=Endpoints(server.url), callback=callback)
+
+
+def _live(server: Server, apps: list[ThirdParty]) -> None:
+    """Some days in the life of the person: apps let in and used, a browser left behind."""
+    with Person(server.url, PERSON, PASSWORD) as person:
+        person.http.headers["User-Agent"] = "Mozilla/5.0 (iPhone; CPU iPhone OS) Safari/604.1"
+        for app in apps:
+            if app.callback == OOB:
+                app.finish(person.authorize_pin(app.begin()))
+            else:
+                app.finish_at(person.authorize(app.begin()))
+    _backdate(server.data / "registry.sqlite3")
+
+
+def _backdate(registry: Path) -> None:
+    """Let what was done just now have been done over some weeks."""
+    with contextlib.closing(sqlite3.connect(registry)) as database, database:
+        tokens = database.execute("SELECT token FROM access_tokens ORDER BY rowid").fetchall()
+        for (token,), (authorized_h, used_h) in zip(tokens, AGES_H, strict=True):
+            database.execute(
+                "UPDATE access_tokens SET created_at_s = created_at_s - ?,"
+                " last_used_s = created_at_s - ? WHERE token = ?",
+                (authorized_h * HOUR_S + 1009, used_h * HOUR_S, token),
+            )
+        database.execute(
+            "UPDATE sessions SET created_at_s = created_at_s - ?, last_seen_s = last_seen_s - ?",
+            (100 * HOUR_S + 2003, 7 * HOUR_S + 503),
+        )
+
+
+def _take_all(browser: Browser, server: Server, *, apps: list[ThirdParty]) -> None:
+    for viewport, options, dark in VIEWS:
+        with open_context(
+            browser, viewport=viewport, reduced_motion="reduce", **options
+        ) as context:
+            page = context.new_page()
+            for name in _visit(page, server.url, web=apps[0], desktop=apps[1]):
+                for scheme in ("light", "dark") if name in dark else ("light",):
+                    page.emulate_media(color_scheme=scheme)
+                    path = FOLDER / f"{name}-{viewport['width']}-{scheme}.png"
+                    page.screenshot(path=path, full_page=True, animations="disabled")
+                    print(path.name, path.stat().st_size)
+
+
+def _visit(page: Page, origin: str, *, web: ThirdParty, desktop: ThirdParty) -> Iterator[str]:
+    """Go from page to page; yields the name of each."""
+    page.goto(web.begin(screen_name=PERSON))
+    yield "sign-in"
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("heading", name="Authorize").wait_for()
+    yield "consent"
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("heading", name="You did not").wait_for()
+    yield "denied"
+    page.goto(desktop.begin())
+    page.get_by_role("button", name="Authorize").click()
+    page.locator("#pin").wait_for()
+    yield "pin"
+    page.goto(f"{origin}/settings/apps")
+    yield "apps"
+    page.goto(web.at.authorize + "?oauth_token=used")
+    yield "error"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""Every page in a desk's and a phone's browser, in light and in dark: legible, usable, quiet."""
+
+from pathlib import Path
+
+import pytest
+
+from browser.tour import walk
+from support.chromium import DESK, PHONE
+from support.flows import OOB, add_consumer
+from support.third_party import ThirdParty
+
+AXE = Path(__file__).with_name("node_modules") / "axe-core" / "axe.min.js"
+# WCAG 2.2, A and AA, and what axe holds to be good practice.
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+RUN_AXE = "rules => axe.run(document, {runOnly: rules, resultTypes: ['violations']})"
+POCKET = {
+    "viewport": PHONE,
+    "is_mobile": True,
+    "has_touch": True,
+    "device_scale_factor": 2,
+    "reduced_motion": "reduce",
+}
+SCHEMES = ("light", "dark")
+TOUCH_PX = 44
+LINK_PX = 24  # WCAG 2.2, 2.5.8, for links that stand alone
+TOUR = [
+    "sign-in",
+    "sign-in for an app",
+    "sign-in refused",
+    "consent",
+    "consent to a PIN",
+    "pin",
+    "denied",
+    "denied a PIN",
+    "request ended",
+    "no such page",
+    "apps",
+    "revocation asked",
+    "no apps",
+]
+
+
+@pytest.fixture
+def apps(web_app, desktop_app):
+    return {"web": web_app, "desktop": desktop_app}
+
+
+@pytest.fixture
+def long_names(server, at, site):
+    """Apps whose names are as long as a name may be, without a space in them."""
+    name = "Donaudampfschiff" * 8
+    site_of_it = f"https://{name.lower()[:60]}.example/{name}"
+    callback = f"{site.url}/return?from=engagement"
+    more = ["--website", site_of_it, "--description", name]
+    web = add_consumer(server, name, "--callback", callback, *more)
+    return {
+        "web": ThirdParty(name, web, at=at, callback=callback),
+        "desktop": ThirdParty(name, add_consumer(server, name, *more), at=at, callback=OOB),
+    }
+
+
+def stops(seat, apps):
+    """The names of the pages while they are open; each must come."""
+    seen = []
+    for name in walk(seat.page, seat.origin, **apps):
+        seen.append(name)
+        yield name
+    assert [name for name in TOUR if name not in seen] == []
+
+
+def ask_axe(page, *schemes):
+    """What axe finds wrong with the page in these colour schemes."""
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    for scheme in schemes:
+        page.emulate_media(color_scheme=scheme)
+        for each in page.evaluate(RUN_AXE, RULES)["violations"]:
+            for node in each["nodes"]:
+                yield f"{scheme}: {each['id']}: {node['html']} {node['failureSummary']}"
+
+
+def test_axe_bites(seats):
+    seat = seats(reduced_motion="reduce")
+    seat.open("/sign-in")
+    seat.page.evaluate("document.querySelector('h1').style.color = '#999'")
+    seat.page.evaluate("document.querySelector('label').remove()")
+    found = list(ask_axe(seat.page, *SCHEMES))
+    assert any("light: color-contrast" in each for each in found), found
+    assert any("dark: label" in each for each in found), found
+
+
+def test_desk(seats, apps, server, site):
+    """axe-core finds nothing."""
+    seat = seats(viewport=DESK, reduced_motion="reduce")
+    wrong = [
+        f"{name}: {each}" for name in stops(seat, apps) for each in ask_axe(seat.page, *SCHEMES)
+    ]
+    assert wrong == [], "\n".join(wrong)
+    assert seat.watch.complaints == []
+    assert seat.watch.origins == {server.url, site.url}
+
+
+def test_phone(seats, apps, server, site):
+    """The same; nothing scrolls sideways, and a finger hits what it aims at."""
+    seat = seats(**POCKET)
+    wrong = []
+    for name in stops(seat, apps):
+        found = [*measure(seat.page), *ask_axe(seat.page, "light")]
+        wrong += [f"{name}: {each}" for each in found]
+    assert wrong == [], "\n".join(wrong)
+    assert seat.watch.complaints == []
+    assert seat.watch.origins == {server.url, site.url}
+
+
+def test_long_names_on_a_phone(seats, long_names):
+    seat = seats(**POCKET)
+    wrong = [f"{name}: {each}" for name in stops(seat, long_names) for each in measure(seat.page)]
+    assert wrong == [], "\n".join(wrong)
+
+
+def measure(page):
+    """What does not fit on the page, or is too small for a finger."""
+    return page.evaluate(MISFITS, [TOUCH_PX, LINK_PX])
+
+
+MISFITS = """([touch, link]) => {
+  const found = [];
+  const wide = document.scrollingElement.scrollWidth;
+  if (wide > innerWidth || innerWidth !== 360) found.push(`${wide} px in ${innerWidth}`);
+  const seen = (element) => element.checkVisibility() && !element.closest(".skip");
+  const inText = (element) => [...element.parentElement.childNodes].some(
+    (node) => node !== element && node.textContent.trim());
+  for (const each of [...document.querySelectorAll("a, button, input, summary")].filter(seen)) {
+    const box = each.getBoundingClientRect();
+    const least = each.matches("a:not(.button)") ? (inText(each) ? 0 : link) : touch;
+    if (each.type !== "hidden" && (box.height < least || box.width < least))
+      found.push(`${each.outerHTML} is ${box.width} x ${box.height}`);
+    if (each.type !== "hidden" && (box.left < 0 || box.right > innerWidth))
+      found.push(`${each.outerHTML} is cut off`);
+  }
+  return found;
+}"""

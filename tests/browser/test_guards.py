@@ -1,0 +1,108 @@
+"""What the browser itself enforces for us: frames, cookies, forms from elsewhere, TLS."""
+
+import re
+import subprocess
+
+import pytest
+from playwright.sync_api import expect
+
+from support.flows import PASSWORD
+from support.server import Server
+
+OPENSSL = (
+    "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost "
+    "-addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem"
+)
+FOREIGN_FORM = """<!doctype html><title>Prize</title>
+<form method="post" action="{url}/settings/apps/revoke">
+  <input name="csrf_token" value="guess"><input name="app_id" value="{app_id}">
+  <button>Win</button>
+</form>"""
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate that nobody vouches for, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        OPENSSL.split(),
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    return folder / "cert.pem", folder / "key.pem"
+
+
+@pytest.fixture(scope="module")
+def secure_server(server, certificate):
+    """The same folder, passwords and all, behind TLS."""
+    with Server(server.world, tls=certificate) as running:
+        yield running
+
+
+def sign_in(seat):
+    seat.open("/sign-in")
+    seat.sign_in()
+    expect(seat.page).to_have_url(re.compile("/settings/apps$"))
+
+
+def test_nobody_may_frame_a_page(seats, server, site, web_app):
+    seat = seats()
+    sign_in(seat)
+    paths = ("/sign-in", "/settings/apps", "/settings/nowhere")
+    for url in (web_app.begin(), *(server.url + path for path in paths)):
+        site.pages["/frame"] = f"<!doctype html><title>Frame</title><iframe src='{url}'></iframe>"
+        seat.watch.complaints.clear()
+        page = seat.open(f"{site.url}/frame")
+        assert page.frames[1].url.startswith("chrome-error:"), url
+        assert any("frame-ancestors" in each for each in seat.watch.complaints)
+
+
+def test_a_form_from_elsewhere_is_refused(seats, server, site, web_app):
+    seat = seats()
+    page = seat.follow(web_app.begin())
+    page.get_by_role("button", name="Authorize").click()
+    expect(page.get_by_text("Welcome")).to_be_visible()
+    web_app.finish_at(site.url + site.asked[-1])
+    site.pages["/prize"] = FOREIGN_FORM.format(url=server.url, app_id=web_app.consumer.app_id)
+    page = seat.open(f"{site.url}/prize")
+    page.get_by_role("button", name="Win").click()
+    seat.expect_heading("This form did not come from here")
+    assert web_app.status() == 200
+
+
+def test_cookies(seat):
+    sign_in(seat)
+    cookies = {each["name"]: each for each in seat.context.cookies()}
+    assert "oe_session" in cookies
+    for cookie in cookies.values():
+        assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Lax", "/")
+    assert seat.page.evaluate("document.cookie") == ""
+
+
+def test_cookies_and_headers_under_tls(seats, secure_server):
+    secure_server.command("account", "password", "alice", "--stdin", stdin=f"{PASSWORD}\n")
+    seat = seats(secure_server.url, ignore_https_errors=True)
+    sign_in(seat)
+    cookies = {each["name"]: each for each in seat.context.cookies()}
+    assert "__Host-oe_session" in cookies
+    for name, cookie in cookies.items():
+        assert name.startswith("__Host-")
+        kept = [cookie[key] for key in ("secure", "httpOnly", "sameSite", "path", "domain")]
+        assert kept == [True, True, "Lax", "/", "127.0.0.1"]
+    answer = seat.page.reload()
+    seconds = re.match(r"max-age=(\d+)", answer.headers["strict-transport-security"])
+    assert int(seconds[1]) >= 180 * 86_400
+    seat.page.get_by_role("button", name="Sign out").click()
+    seat.expect_heading("Sign in to Open Engagement")
+    assert seat.watch.complaints == []
+    assert seat.watch.origins == {secure_server.url}
+
+
+def test_no_page_is_kept_by_the_browser(seat):
+    """After signing out, going back shows nothing."""
+    sign_in(seat)
+    seat.page.get_by_role("button", name="Sign out").click()
+    seat.expect_heading("Sign in to Open Engagement")
+    seat.page.go_back()
+    seat.expect_heading("Sign in to Open Engagement")

@@ -1,0 +1,121 @@
+"""Everything works from the keyboard, and nothing is given away by a key pressed too often."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from support.flows import PASSWORD
+
+FOCUSED = """() => {
+  const element = document.activeElement;
+  const style = getComputedStyle(element);
+  const spoken = element.cloneNode(true);
+  spoken.querySelectorAll("[aria-hidden]").forEach((each) => each.remove());
+  return {
+    name: (spoken.textContent || element.name || element.tagName).trim().replace(/\\s+/g, " "),
+    ring: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
+    inside: element.getBoundingClientRect().top >= 0,
+  };
+}"""
+
+
+@pytest.fixture
+def seat(seats):
+    """No motion: what slides in is where it belongs at once."""
+    made = seats(reduced_motion="reduce")
+    yield made
+    assert made.watch.complaints == []
+
+
+def press_tab(page, times):
+    """The names of what is focused, one Tab after another; each must be seen to be focused."""
+    names = []
+    for _ in range(times):
+        page.keyboard.press("Tab")
+        focused = page.evaluate(FOCUSED)
+        assert focused["ring"], focused
+        assert focused["inside"], focused
+        names.append(focused["name"])
+    return names
+
+
+def test_from_the_link_to_the_callback(seat, web_app, site):
+    page = seat.open(web_app.begin())
+    expect(page.get_by_label("Screen name")).to_be_focused()
+    page.keyboard.type("alice")
+    assert press_tab(page, 1) == ["password"]
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    seat.expect_heading("Authorize Tide Tables to use your account?")
+    assert press_tab(page, 7) == [
+        "Skip to the content",
+        "Apps and sessions of @alice",
+        "Sign out",
+        "tides.example (opens in a new tab)",
+        "Not you? Use another account",
+        "Authorize",
+        "Cancel",
+    ]
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Welcome")).to_be_visible()
+    web_app.finish_at(site.url + site.asked[-1])
+    web_app.assert_acts_for_alice()
+
+
+def test_skip_link(seat, web_app):
+    page = seat.follow(web_app.begin())
+    seat.expect_heading("Authorize Tide Tables to use your account?")
+    assert press_tab(page, 1) == ["Skip to the content"]
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("main")).to_be_focused()
+    assert press_tab(page, 1) == ["tides.example (opens in a new tab)"]
+
+
+def test_a_stray_enter_consents_to_nothing(seat, web_app, site):
+    """Who presses Enter twice to sign in has not authorized anything, nor sent anything."""
+    page = seat.open(web_app.begin())
+    page.get_by_label("Screen name").fill("alice")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    seat.expect_heading("Authorize Tide Tables to use your account?")
+    sent = len(seat.watch.requests)
+    for key in ("Enter", "Space", "Enter"):
+        page.keyboard.press(key)
+    page.wait_for_timeout(300)
+    assert seat.watch.requests[sent:] == []
+    assert site.url not in seat.watch.origins
+    seat.expect_heading("Authorize Tide Tables to use your account?")
+
+
+def test_revocation(seat, web_app, site):
+    page = seat.follow(web_app.begin())
+    page.get_by_role("button", name="Authorize").press("Enter")
+    expect(page.get_by_text("Welcome")).to_be_visible()
+    web_app.finish_at(site.url + site.asked[-1])
+    seat.open("/settings/apps")
+    row = page.get_by_role("listitem").filter(
+        has=page.locator(f'input[name=app_id][value="{web_app.consumer.app_id}"]')
+    )
+    row.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert press_tab(page, 1) == ["Revoke access of Tide Tables"]
+    assert web_app.status() == 200
+    page.keyboard.press("Enter")
+    expect(row).to_have_count(0)
+    assert web_app.status() == 401
+
+
+def test_after_a_mistake_the_password_is_where_typing_goes(seat):
+    page = seat.open("/sign-in")
+    page.keyboard.type("alice")
+    page.keyboard.press("Tab")
+    page.keyboard.type("not that")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect(page.get_by_label("Password")).to_be_focused()
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/settings/apps$"))

@@ -1,0 +1,67 @@
+"""Every page there is, one after another, in the states that a person can find it in."""
+
+from collections.abc import Iterator
+
+from playwright.sync_api import Page, expect
+
+from support.flows import PASSWORD
+from support.third_party import ThirdParty
+
+
+def walk(page: Page, origin: str, *, web: ThirdParty, desktop: ThirdParty) -> Iterator[str]:
+    """Walk from page to page as alice, who is signed in nowhere; yields the name of each.
+
+    `web` has a callback on this machine, `desktop` has none.
+    """
+    page.goto(f"{origin}/sign-in")
+    yield "sign-in"
+    yield from _let_in(page, web)
+    page.goto(desktop.begin())
+    yield "consent to a PIN"
+    page.get_by_role("button", name="Authorize").click()
+    yield arrived(page, "pin", f"Type this PIN into {desktop.name}")
+    desktop.finish(page.locator("#pin").inner_text())
+    for app, name in ((web, "denied"), (desktop, "denied a PIN")):
+        page.goto(app.begin())
+        page.get_by_role("button", name="Cancel").click()
+        yield arrived(page, name, f"You did not authorize {app.name}")
+    page.goto(f"{origin}/oauth/authorize?oauth_token=unknown")
+    yield arrived(page, "request ended", "This request has ended")
+    page.goto(f"{origin}/settings/nowhere")
+    yield arrived(page, "no such page", "There is no such page")
+    yield from _revoke(page, origin)
+
+
+def _let_in(page: Page, web: ThirdParty) -> Iterator[str]:
+    page.goto(web.begin())
+    yield "sign-in for an app"
+    for password, name, heading in (
+        ("not that", "sign-in refused", "Sign in to Open Engagement"),
+        (PASSWORD, "consent", f"Authorize {web.name} to use your account?"),
+    ):
+        page.get_by_label("Screen name").fill("alice")
+        page.get_by_label("Password").fill(password)
+        page.get_by_role("button", name="Sign in").click()
+        if name == "sign-in refused":
+            expect(page.get_by_role("alert")).to_be_visible()
+        yield arrived(page, name, heading)
+    with page.expect_request(f"{web.callback}*") as sent:
+        page.get_by_role("button", name="Authorize").click()
+    web.finish_at(sent.value.url)
+
+
+def _revoke(page: Page, origin: str) -> Iterator[str]:
+    page.goto(f"{origin}/settings/apps")
+    yield arrived(page, "apps", "Apps and sessions")
+    while page.locator("summary").count():
+        page.locator("summary").first.click()
+        yield "revocation asked"
+        page.get_by_role("button", name="Revoke access").locator("visible=true").click()
+        expect(page.locator("details[open]")).to_have_count(0)
+    yield "no apps"
+
+
+def arrived(page: Page, name: str, heading: str) -> str:
+    """Wait for the page with this heading; returns the name."""
+    expect(page.locator("h1")).to_have_text(heading)
+    return name

@@ -1,0 +1,67 @@
+"""Debian's Chromium, driven by Playwright, and a watch on what its pages ask for."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Request, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+TIMEOUT_MS = 10_000
+PHONE = {"width": 360, "height": 740}
+DESK = {"width": 1280, "height": 800}
+
+
+def find_chromium() -> str:
+    """The browser of this machine; nothing is downloaded."""
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    assert found, f"none of {', '.join(NAMES)} is installed (Debian: apt-get install chromium)"
+    return found
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A headless browser. CI runs as root, for whom Chromium has no sandbox of its own."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=find_chromium(),
+            args=["--no-sandbox", "--disable-dev-shm-usage", "--font-render-hinting=none"],
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Watch:
+    """What every page of a context asked for, and what the browser had to say about it."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        context.on("request", self._note_request)
+        context.on("console", self._note_message)
+        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+
+    def _note_request(self, request: Request) -> None:
+        self.requests.append(request.url)
+
+    def _note_message(self, message: ConsoleMessage) -> None:
+        # The browser says of every 4xx page that it "failed to load"; its status is for the tests.
+        if not message.text.startswith("Failed to load resource: the server responded with"):
+            self.complaints.append(f"{message.type}: {message.text}")
+
+    @property
+    def origins(self) -> set[str]:
+        """Whom the browser spoke to."""
+        parts = (urlsplit(url) for url in self.requests)
+        return {f"{each.scheme}://{each.netloc}" for each in parts}
+
+
+def open_context(browser: Browser, **options: Any) -> BrowserContext:
+    """A browser without a past."""
+    context = browser.new_context(**{"viewport": DESK, **options})
+    context.set_default_timeout(TIMEOUT_MS)
+    return context

@@ -1,0 +1,66 @@
+"""An app's own web site on this machine, to which a browser is sent back."""
+
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from types import TracebackType
+from typing import Self
+
+from support.server import HOST, free_port
+
+
+class Listener:
+    """Answers what it was given, 404 to the rest, and keeps every path that it was asked for.
+
+    Its host differs from the server's, so that a browser takes the two for different sites.
+    """
+
+    def __init__(self, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.url = f"http://localhost:{self.port}"
+        self.asked: list[str] = []
+        self.headers: list[Mapping[str, str]] = []
+        self.pages: dict[str, str] = {"/return": "<!doctype html><title>App</title><p>Welcome"}
+        self.redirects: dict[str, str] = {}
+        self._http = ThreadingHTTPServer((HOST, self.port), self._handler())
+        self._thread = Thread(target=self._http.serve_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+    def _handler(listener) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - `self` is a request's
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                path = self.path.partition("?")[0]
+                if path != "/favicon.ico":  # a browser's own wish
+                    listener.asked.append(self.path)
+                    listener.headers.append(dict(self.headers))
+                if target := listener.redirects.get(path):
+                    self.send_response(302)
+                    self.send_header("Location", target)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
+                page = listener.pages.get(path)
+                body = (page or "nothing here").encode()
+                self.send_response(200 if page else 404)
+                self.send_header("Content-Type", "text/html; charset=utf-8")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Nobody reads it."""
+
+        return Handler
