@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
+from openengagement.auth.passwords import WINDOW_S, _subjects
+from openengagement.registry.limits import Limits
 from support.calls import Answer, Client
 from support.flows import CALLBACK, OOB, PASSWORD, add_consumer, set_password
 from support.person import Person, query_of
@@ -26,7 +28,6 @@ ACCESS_TOKEN = "/oauth/access_token"
 INVALIDATE_TOKEN = "/1.1/oauth/invalidate_token.json"
 VERIFY_CREDENTIALS = "/1.1/account/verify_credentials.json"
 TOTALS = "/insights/engagement/totals"
-WINDOW_S = 15 * 60  # guesses at passwords are counted by quarters of an hour
 CROWD = 12  # enough connections that both of two workers hold some
 
 Item = TypeVar("Item")
@@ -118,6 +119,21 @@ class Stage:
         """Reach behind the server's back, into its registry, while it runs."""
         with closing(sqlite3.connect(self.server.data / "registry.sqlite3")) as db, db:
             return db.execute(statement, values).fetchall()
+
+    def count_guesses(
+        self, times: int, *, of: str, name: str = "", address: str = "", browser: str | None = None
+    ) -> None:
+        """So many guesses were made before, for `of`: both, address, account or browser.
+
+        Each would take as long as Argon2id needs.
+        """
+        made = _subjects(name, address, browser=browser)
+        order = ["browser"] if browser else ["both", "address", "account"]
+        subject = list(made)[order.index(of)]
+        limits = Limits(self.server.data)
+        for _ in range(times):
+            limits.count(subject, {WINDOW_S: 1}, now_s=time.time())
+        limits.close()
 
     def person(self, name: str = "alice", password: str = PASSWORD) -> Person:
         """A person at a browser of their own."""

@@ -79,11 +79,8 @@ class Passwords:
         """
         subjects = _subjects(screen_name.casefold()[:200], address, browser=browser)
         now_s = self._now_s()
-        windows = [
-            self._limits.count(subject, {WINDOW_S: limit}, now_s=now_s)[0]
-            for subject, limit in subjects.items()
-        ]
-        _refuse_exceeded(windows, now_s)
+        for subject, limit in subjects.items():
+            _refuse_exceeded(self._limits.count(subject, {WINDOW_S: limit}, now_s=now_s)[0], now_s)
         account = self._registry.find_account(screen_name)
         stored = self._registry.sessions.password_hash(account.id) if account else None
         good = _matches(stored or _nobodys_hash(), password)
@@ -99,7 +96,11 @@ class Passwords:
 
 
 def _subjects(name: str, address: str, *, browser: str | None) -> dict[bytes, int]:
-    """What a guess counts for, and how many it may be in a window."""
+    """What a guess counts for, in this order, and how many it may be in a window.
+
+    The narrowest comes first: a guess that it refuses is not counted for the others, or one
+    stranger who goes on asking would use up an account's guesses for everybody.
+    """
     if browser is not None:
         return {_subject("browser", name, browser): PER_BROWSER}
     return {
@@ -114,10 +115,9 @@ def _subject(*parts: str) -> bytes:
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
 
 
-def _refuse_exceeded(windows: list[RateWindow], now_s: float) -> None:
-    if any(window.exceeded for window in windows):
-        reset_s = max(window.reset_s for window in windows if window.exceeded)
-        raise TooManyGuesses(max(1, int(reset_s - now_s)))
+def _refuse_exceeded(window: RateWindow, now_s: float) -> None:
+    if window.exceeded:
+        raise TooManyGuesses(max(1, int(window.reset_s - now_s)))
 
 
 def _matches(stored: str, password: str) -> bool:

@@ -1,0 +1,305 @@
+"""Guessing at sign-in: it tells nothing, it ends soon, and it keeps nobody else out.
+
+Behind the proxy an attacker may come from any address. Most of the guesses before the one that
+counts are noted behind the server's back, for each would take as long as Argon2id needs.
+"""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from openengagement.auth.passwords import WINDOW_S
+from openengagement.portal.sign_in import network
+from support.flows import PASSWORD
+from support.person import Person
+from support.stage import CROWD, REQUEST_TOKEN, at_once, stay_in_window
+
+PER_ADDRESS, PER_ACCOUNT = 50, 100
+VARIES = {"date", "x-request-id"}
+WRONG = "do not belong together"
+
+
+@pytest.fixture(autouse=True)
+def _one_window():
+    stay_in_window(60)
+
+
+class Guesser:
+    """A browser that is nobody's yet, at an address."""
+
+    def __init__(self, stage, address):
+        self.browser = Person(stage.url)
+        self.browser.http.headers["X-Forwarded-For"] = address
+        self.page = self.browser.open("/sign-in")
+        self.form = self.page.form_with("screen_name", "password")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.browser.http.close()
+
+    def guess(self, name, password="no such password"):
+        return self.browser.submit(self.page, self.form, screen_name=name, password=password)
+
+    def sign_out(self):
+        self.browser.sign_out()
+        self.page = self.browser.open("/sign-in")
+        self.form = self.page.form_with("screen_name", "password")
+
+    def statuses(self, name, times):
+        return [self.guess(name).status for _ in range(times)]
+
+
+def close(guessers):
+    for each in guessers:
+        each.browser.http.close()
+
+
+def gets_in(stage, name, address):
+    """Whether somebody who knows the password gets in from this address."""
+    with Guesser(stage, address) as person:
+        page = person.guess(name, PASSWORD)
+        assert page.status in {200, 429}, page
+        return page.url.endswith("/settings/apps")
+
+
+def new_account(stage, name):
+    stage.server.command("account", "add", name)
+    stage.server.command("account", "password", name, "--stdin", stdin=f"{PASSWORD}\n")
+    return name
+
+
+# It tells nothing.
+
+
+def test_nobody_learns_which_accounts_there_are(proxied):
+    """Same length, same fate: one with a password, one without, one that is not there."""
+    answers = []
+    for name in ("alice", "carol", "nobod"):
+        with Guesser(proxied, "192.0.2.1") as guesser:
+            page = guesser.guess(name)
+            headers = {k: v for k, v in page.response.headers.items() if k not in VARIES}
+            token = dict(guesser.form.fields)["csrf_token"]
+            body = page.html.replace(name, "NAME").replace(token, "TOKEN")
+            answers.append((page.status, headers, body))
+    assert answers[0][0] == 403
+    assert WRONG in answers[0][2]
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_nor_by_being_made_to_wait(proxied):
+    with Guesser(proxied, "192.0.2.2") as guesser:
+        for name in ("bob", "nobody"):
+            proxied.count_guesses(9, of="both", name=name, address="192.0.2.2")
+            assert guesser.statuses(name, 2) == [403, 429]
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("ALICE", "192.0.2.10"),
+        ("@alice", "192.0.2.11"),
+        (" alice ", "192.0.2.12"),
+        ("@Alice", "192.0.2.13"),
+    ],
+)
+def test_other_spellings_are_the_same_account(proxied, name, address):
+    """Else each spelling had guesses of its own."""
+    proxied.count_guesses(10, of="both", name="alice", address=address)
+    with Guesser(proxied, address) as guesser:
+        assert guesser.guess(name).status == 429
+
+
+@pytest.mark.parametrize(
+    "name", ["", "@", "alice\x00", "%", "' or '1'='1", "alice' --", "\u0430lice", "x" * 20_000]
+)
+def test_names_that_are_none(proxied, name):
+    with Guesser(proxied, "192.0.2.20") as guesser:
+        page = guesser.guess(name, PASSWORD)
+    assert page.status == 403
+    assert WRONG in page.html
+
+
+@pytest.mark.parametrize("password", ["", "\x00", PASSWORD[:-1], PASSWORD.upper(), f"{PASSWORD} "])
+def test_nearly_the_password(proxied, password):
+    with Guesser(proxied, "192.0.2.21") as guesser:
+        assert guesser.guess("bob", password).status == 403
+
+
+def test_a_very_long_password_costs_no_more(proxied):
+    with Guesser(proxied, "192.0.2.22") as guesser:
+        for length in (1025, 60_000):
+            begun = time.monotonic()
+            assert guesser.guess("bob", "x" * length).status == 403
+            assert time.monotonic() - begun < 10
+        assert guesser.guess("bob", "x" * 900_000).status == 400
+
+
+# It ends soon.
+
+
+def test_one_account_from_one_address(proxied):
+    proxied.count_guesses(8, of="both", name="bob", address="198.51.100.1")
+    with Guesser(proxied, "198.51.100.1") as guesser:
+        found = [guesser.guess("bob") for _ in range(3)]
+        assert [page.status for page in found] == [403, 403, 429]
+        assert 0 < int(found[-1].response.headers["retry-after"]) <= WINDOW_S
+        assert guesser.guess("bob", PASSWORD).status == 429  # the right one tells nothing any more
+    assert gets_in(proxied, "bob", "198.51.100.2")
+
+
+def test_at_once_on_both_workers(proxied):
+    proxied.count_guesses(7, of="both", name="bob", address="198.51.100.3")
+    guessers = [Guesser(proxied, "198.51.100.3") for _ in range(CROWD)]
+    found = at_once(lambda each: each.guess("bob").status, guessers)
+    close(guessers)
+    assert sorted(found) == [403] * 3 + [429] * (CROWD - 3)
+
+
+def test_one_password_at_many_accounts_from_one_address(proxied):
+    proxied.count_guesses(PER_ADDRESS - 2, of="address", address="198.51.100.4")
+    with Guesser(proxied, "198.51.100.4") as guesser:
+        found = [guesser.guess(f"victim{at}").status for at in range(4)]
+    assert found == [403, 403, 429, 429]
+    assert not gets_in(proxied, "bob", "198.51.100.4")
+    assert gets_in(proxied, "bob", "198.51.100.5")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("2001:db8:1:2::1", "2001:db8:1:2:ffff::9"), ("::ffff:198.51.100.6", "198.51.100.6")],
+)
+def test_an_address_of_ipv6_is_its_network(proxied, first, second):
+    """A subscriber has 2^64 of them; and one of IPv4 is the same however it is written."""
+    proxied.count_guesses(9, of="both", name="six", address=network(second))
+    for address, status in ((first, 403), (second, 429)):
+        with Guesser(proxied, address) as guesser:
+            assert guesser.guess("six").status == status
+
+
+def test_one_account_from_many_addresses(proxied):
+    """Ends too, but a browser that the person signed in with before still gets in."""
+    name = new_account(proxied, "besieged")
+    with Guesser(proxied, "203.0.113.1") as known:
+        assert known.guess(name, PASSWORD).url.endswith("/settings/apps")
+        known.sign_out()
+        proxied.count_guesses(PER_ACCOUNT, of="account", name=name)
+        assert not gets_in(proxied, name, "203.0.113.2")
+        assert known.guess(name, PASSWORD).url.endswith("/settings/apps")
+    assert gets_in(proxied, "bob", "203.0.113.2")
+
+
+def test_a_known_browser_may_not_guess_for_ever_either(proxied):
+    name = new_account(proxied, "shared")
+    with Guesser(proxied, "203.0.113.3") as known:
+        assert known.guess(name, PASSWORD).status == 200
+        nonce = known.browser.http.cookies["oe_known"].partition(".")[0]
+        known.sign_out()
+        proxied.count_guesses(9, of="browser", name=name, browser=nonce)
+        assert known.statuses(name, 2) == [403, 429]
+    assert gets_in(proxied, name, "203.0.113.4")  # nor does it keep others out
+
+
+@pytest.mark.parametrize("forged", ["x", "x.y", ".", "..", "", "a:b.c", "\xe9", '"\\012"'])
+def test_a_browser_does_not_say_itself_that_it_is_known(proxied, forged):
+    proxied.count_guesses(10, of="both", name="bob", address="203.0.113.50")
+    with Guesser(proxied, "203.0.113.50") as guesser:
+        visitor = guesser.browser.http.cookies["oe_visitor"]
+        cookie = f"oe_known={forged}; oe_visitor={visitor}".encode("latin-1")
+        guesser.browser.http.cookies.clear()
+        guesser.browser.http.headers = [*guesser.browser.http.headers.raw, (b"Cookie", cookie)]
+        assert guesser.guess("bob").status == 429
+
+
+def test_a_browser_known_to_one_account_is_a_stranger_to_another(proxied):
+    """An attacker has an account too; nor does a success there give the guesses here back."""
+    address = "203.0.113.80"
+    with Guesser(proxied, address) as guesser:
+        assert guesser.guess("bob", PASSWORD).status == 200
+        guesser.sign_out()
+        proxied.count_guesses(9, of="both", name="victim", address=address)
+        assert guesser.statuses("victim", 2) == [403, 429]
+        assert guesser.guess("bob", PASSWORD).status == 200
+    with Guesser(proxied, address) as guesser:
+        assert guesser.guess("victim").status == 429
+
+
+# It keeps nobody else out.
+
+
+def test_a_stranger_who_goes_on_does_not_lock_a_person_out(proxied):
+    """However often one address asks, it uses up no more than its own few guesses."""
+    proxied.count_guesses(10, of="both", name="bob", address="203.0.113.90")
+    with Guesser(proxied, "203.0.113.90") as stranger:
+        assert stranger.statuses("bob", PER_ACCOUNT + 5) == [429] * (PER_ACCOUNT + 5)
+        assert stranger.guess("alice").status == 403  # nor are they counted for the address
+    assert gets_in(proxied, "bob", "203.0.113.91")
+
+
+def test_an_address_that_tries_everybody_does_not_lock_them_out(proxied):
+    name = new_account(proxied, "tried")
+    proxied.count_guesses(PER_ADDRESS, of="address", address="203.0.113.95")
+    proxied.count_guesses(PER_ACCOUNT - 2, of="account", name=name)
+    with Guesser(proxied, "203.0.113.95") as stranger:
+        assert stranger.statuses(name, 9) == [429] * 9
+    assert gets_in(proxied, name, "203.0.113.96")
+
+
+def test_signing_in_is_not_counted(proxied):
+    name = new_account(proxied, "welcome")
+    proxied.count_guesses(9, of="both", name=name, address="203.0.113.92")
+    for _ in range(3):
+        assert gets_in(proxied, name, "203.0.113.92")
+
+
+# Who says where they come from.
+
+
+def test_what_a_client_says_of_its_own_address_is_not_believed(stage):
+    stage.count_guesses(9, of="both", name="forwarded", address="127.0.0.1")
+    found = []
+    for address in ("198.51.100.1", "198.51.100.2", "198.51.100.3"):
+        with Guesser(stage, address) as guesser:
+            guesser.browser.http.headers.update(
+                {"X-Real-IP": address, "Forwarded": f"for={address}", "X-Client-IP": address}
+            )
+            found.append(guesser.guess("forwarded").status)
+    assert found == [403, 429, 429]
+
+
+def test_nor_what_it_tells_the_proxy(proxied):
+    """The proxy appends what it sees; whatever stands before that is the client's own."""
+    proxied.count_guesses(9, of="both", name="prepended", address="203.0.113.93")
+    found = []
+    for own in ("198.51.100.1", "127.0.0.1", "::1, 10.0.0.1"):
+        with Guesser(proxied, f"{own}, 203.0.113.93") as guesser:
+            found.append(guesser.guess("prepended").status)
+    assert found == [403, 429, 429]
+
+
+def test_a_crowd_at_the_door_keeps_nobody_from_anything_else(proxied):
+    """Argon2id has threads of its own: calls are answered while guesses wait."""
+    guessers = [Guesser(proxied, f"203.0.113.{200 + at}") for at in range(8)]
+    done = threading.Event()
+
+    def call():
+        times = []
+        while not done.is_set():
+            begun = time.monotonic()
+            assert proxied.call(REQUEST_TOKEN, proxied.web).status == 200
+            times.append(time.monotonic() - begun)
+        return sorted(times)
+
+    with ThreadPoolExecutor(1) as pool:
+        calls = pool.submit(call)
+        begun = time.monotonic()
+        found = at_once(lambda each: each.guess("crowded").status, guessers)
+        took_s = time.monotonic() - begun
+        done.set()
+        times = calls.result()
+    close(guessers)
+    assert found == [403] * len(guessers)
+    assert times[len(times) // 2] < took_s / 2, "a call waits until the guesses are done"
