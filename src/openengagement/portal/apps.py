@@ -57,7 +57,7 @@ class Apps:
     def revoke(self, visit: Visit) -> Response:
         """`POST /settings/apps/revoke`: an app loses its token, at once, on every worker."""
         app_id = visit.fields.get("app_id", "")
-        if visit.session and app_id.isascii() and app_id.isdecimal() and len(app_id) < 20:  # noqa: PLR2004
+        if visit.session and app_id.isascii() and app_id.isdecimal() and len(app_id) < 19:  # noqa: PLR2004
             self._registry.grants.revoke_access_token(
                 app_id=int(app_id), account_id=visit.session.account_id
             )

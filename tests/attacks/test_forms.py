@@ -1,0 +1,237 @@
+"""A form counts only when it comes from a page of ours, in this browser, of this person."""
+
+import pytest
+
+from support.flows import CALLBACK, PASSWORD
+from support.signing import as_form
+from support.stage import FORM
+
+ACTIONS = (
+    "/oauth/authorize",
+    "/sign-in",
+    "/sign-out",
+    "/settings/apps/revoke",
+    "/settings/sessions/revoke",
+)
+SAME = {**FORM, "Origin": "null", "Sec-Fetch-Site": "same-origin"}
+
+
+@pytest.fixture
+def asking(stage):
+    return stage.request_token(stage.web, CALLBACK)
+
+
+@pytest.fixture
+def fields(stage, alice, asking):
+    """What would do something, under each action."""
+    stage.token_of(alice, stage.other)
+    mine = next(
+        value
+        for form in alice.open("/settings/apps").forms
+        for name, value in form.fields
+        if name == "session_id"
+    )
+    return {
+        "/oauth/authorize": [("oauth_token", asking.access_token), ("decision", "authorize")],
+        "/sign-in": [("screen_name", "bob"), ("password", PASSWORD)],
+        "/sign-out": [],
+        "/settings/apps/revoke": [("app_id", stage.other.app_id)],
+        "/settings/sessions/revoke": [("session_id", mine)],
+    }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _second_session(stage):
+    """Alice elsewhere, so that there is a session that another may end."""
+    with stage.person() as person:
+        person.sign_in()
+        yield
+
+
+@pytest.fixture
+def unchanged(stage, alice, asking):
+    """See that alice is signed in, twice, that her app lives and that nothing was authorized."""
+
+    def check():
+        assert "@alice" in alice.open("/settings/apps").html
+        count = "select count(*) from {} where account_id = 101"
+        assert stage.sql(count.format("sessions")) == [(sessions,)]
+        apps = "select app_id from access_tokens where account_id = 101"
+        assert (int(stage.other.app_id),) in stage.sql(apps)
+        token = asking.access_token
+        found = stage.sql("select account_id from request_tokens where token = ?", token)
+        assert found == [(None,)]
+
+    [(sessions,)] = stage.sql("select count(*) from sessions where account_id = 101")
+    assert sessions >= 2
+    return check
+
+
+def csrf_of(person):
+    return next(
+        value
+        for form in person.open("/sign-in").forms
+        for name, value in form.fields
+        if name == "csrf_token"
+    )
+
+
+def post(person, action, fields, headers=SAME):
+    return person.http.post(
+        person.origin + action, content=as_form(fields), headers={**FORM, **headers}
+    )
+
+
+def assert_refused(answer):
+    assert answer.status_code == 403, answer
+    assert "did not come from here" in answer.text
+    assert "location" not in answer.headers
+    assert "oe_session" not in answer.headers.get("set-cookie", "")
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("token", [None, "", "x", "A" * 43, "\x00", "é", "a" * 5000])
+def test_without_our_token(alice, fields, unchanged, action, token):
+    given = [] if token is None else [("csrf_token", token)]
+    assert_refused(post(alice, action, fields[action] + given))
+    unchanged()
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_with_a_token_of_somebody_else(stage, alice, fields, unchanged, action):
+    """An attacker can get as many as they like: for a browser of theirs."""
+    with stage.person("bob") as bob:
+        visitors = csrf_of(bob)
+        bob.sign_in()
+        signed_in = csrf_of(bob)
+    for token in (visitors, signed_in):
+        assert_refused(post(alice, action, [*fields[action], ("csrf_token", token)]))
+    unchanged()
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_with_our_token_from_elsewhere(alice, fields, unchanged, action):
+    """What the browser itself says of where a form stood."""
+    sent = [*fields[action], ("csrf_token", csrf_of(alice))]
+    for headers in (
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "elsewhere"},
+        {"Origin": "https://evil.example"},
+        {"Origin": f"{alice.origin}.evil.example"},
+        {"Origin": f"http://evil.example/{alice.origin}"},
+        {"Origin": alice.origin.replace("127.0.0.1", "127.0.0.1@evil.example")},
+        {"Origin": "http://127.0.0.1"},
+        {"Origin": "http://["},
+        {"Origin": "http://[::1]]:80"},
+        {"Origin": ""},
+        {"Origin": "null", "Sec-Fetch-Site": "cross-site"},
+    ):
+        assert_refused(post(alice, action, sent, headers))
+    unchanged()
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_with_the_token_twice_or_where_it_does_not_belong(alice, fields, unchanged, action):
+    token = csrf_of(alice)
+    twice = [*fields[action], ("csrf_token", token), ("csrf_token", token)]
+    assert_refused(post(alice, action, twice))
+    assert_refused(post(alice, f"{action}?csrf_token={token}", fields[action]))
+    headers = {**SAME, "X-CSRF-Token": token}
+    assert_refused(post(alice, action, fields[action], headers))
+    unchanged()
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("kind", ["text/plain", "application/json", "multipart/form-data", ""])
+def test_sent_as_something_else(alice, fields, unchanged, action, kind):
+    """What a page elsewhere can send without asking first."""
+    sent = [*fields[action], ("csrf_token", csrf_of(alice))]
+    assert_refused(post(alice, action, sent, {**SAME, "Content-Type": kind}))
+    unchanged()
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_by_an_address_alone(alice, fields, unchanged, action):
+    """A link or a picture sends a GET."""
+    sent = as_form([*fields[action], ("csrf_token", csrf_of(alice))])
+    for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"):
+        answer = alice.http.request(method, f"{alice.origin}{action}?{sent}")
+        assert answer.status_code in {200, 403, 405}
+        assert "location" not in answer.headers
+    unchanged()
+
+
+def test_signing_somebody_in_as_the_attacker(stage):
+    """Whoever uses that account then tells the attacker all they do."""
+    with stage.person("bob") as attacker, stage.person() as victim:
+        token = csrf_of(attacker)
+        victim.open("/sign-in")
+        sent = [("screen_name", "bob"), ("password", PASSWORD), ("csrf_token", token)]
+        assert_refused(post(victim, "/sign-in", sent))
+        assert victim.open("/settings/apps").url.endswith("/sign-in?return_to=/settings/apps")
+
+
+def test_the_visitors_token_is_worth_nothing_after_the_sign_in(stage):
+    """What somebody saw or planted before must not hold afterwards; nor the last session's."""
+    with stage.person() as person:
+        before = csrf_of(person)
+        visitor = person.http.cookies["oe_visitor"]
+        person.sign_in()
+        person.http.cookies.set("oe_visitor", visitor, domain="127.0.0.1", path="/")
+        first = csrf_of(person)
+        assert before != first
+        assert_refused(post(person, "/sign-out", [("csrf_token", before)]))
+        page = person.sign_in(person.open("/sign-in"))  # once more, as somebody does who must
+        second = csrf_of(person)
+        assert page.status == 200
+        assert_refused(post(person, "/sign-out", [("csrf_token", first)]))
+        assert post(person, "/sign-out", [("csrf_token", second)]).status_code == 303
+
+
+def test_tokens_are_of_one_session(stage, alice):
+    with stage.person() as elsewhere:
+        elsewhere.sign_in()
+        assert_refused(post(alice, "/sign-out", [("csrf_token", csrf_of(elsewhere))]))
+
+
+@pytest.mark.parametrize(
+    "app_id",
+    ["", "x", "-1", "1e3", "0x1", "٣", "9223372036854775808", "9" * 19, "9" * 400, "1 or 1=1"],
+)
+def test_ids_that_are_none(stage, alice, fields, unchanged, app_id):
+    token = ("csrf_token", csrf_of(alice))
+    for action, name in (
+        ("/settings/apps/revoke", "app_id"),
+        ("/settings/sessions/revoke", "session_id"),
+    ):
+        assert post(alice, action, [(name, app_id), token]).status_code == 303
+    unchanged()
+
+
+def test_nobody_revokes_for_somebody_else(stage, alice, fields, unchanged):
+    with stage.person("bob") as bob:
+        bob.sign_in()
+        token = ("csrf_token", csrf_of(bob))
+        for action in ("/settings/apps/revoke", "/settings/sessions/revoke"):
+            assert post(bob, action, [*fields[action], token]).status_code == 303
+    unchanged()
+
+
+def test_nobody_decides_without_a_session(stage, asking, unchanged):
+    with stage.person() as stranger:
+        token = ("csrf_token", csrf_of(stranger))
+        sent = [("oauth_token", asking.access_token), ("decision", "authorize"), token]
+        answer = post(stranger, "/oauth/authorize", sent)
+        assert answer.status_code == 403
+        assert "location" not in answer.headers
+    unchanged()
+
+
+@pytest.mark.parametrize("decision", ["", "Authorize", "yes", "authorize ", "cancel"])
+def test_only_the_one_word_consents(stage, alice, asking, decision):
+    sent = [("oauth_token", asking.access_token), ("csrf_token", csrf_of(alice))]
+    answer = post(alice, "/oauth/authorize", [*sent, ("decision", decision)])
+    assert answer.status_code == 200
+    assert "location" not in answer.headers
+    assert stage.exchange(asking, "").status == 401
