@@ -12,8 +12,8 @@ from openengagement.auth.authenticate import Authenticator
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.auth.message import Message
 from openengagement.clock import SystemClock
+from openengagement.folder import open_parts
 from openengagement.registry.limits import Limits
-from openengagement.server import open_parts
 from openengagement.settings import Settings
 
 REQUESTS = 2000

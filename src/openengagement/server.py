@@ -22,7 +22,6 @@ from openengagement.api.three_legs import ThreeLegCalls
 from openengagement.auth.authenticate import Authenticator
 from openengagement.auth.bearer import BearerTokens
 from openengagement.auth.calls import CallVerifier
-from openengagement.auth.credentials import Keyring, open_keyring
 from openengagement.auth.identity import Identities
 from openengagement.auth.last_used import LastUsed
 from openengagement.auth.lookup import CredentialLookup
@@ -31,6 +30,7 @@ from openengagement.auth.passwords import Passwords
 from openengagement.auth.provider import Provider, Registration
 from openengagement.auth.three_legs import ThreeLegs
 from openengagement.clock import Clock, SystemClock
+from openengagement.folder import Parts, open_parts
 from openengagement.ingest.register import Registrar
 from openengagement.ingest.upload import Uploads
 from openengagement.ingest.writer import BatchWriter
@@ -44,52 +44,12 @@ from openengagement.portal.sign_in import SignIn, Ways
 from openengagement.portal.visits import Visits
 from openengagement.query import Query
 from openengagement.registry.limits import Limits
-from openengagement.registry.registry import Registry
 from openengagement.settings import DATA_VARIABLE, Settings, load_settings
-from openengagement.stores.contract import CounterStore
-from openengagement.stores.sqlite import SqliteStore
 from openengagement.telemetry import log_failure
 
-KEY_FILE: Final = "server.key"
 _TIDY_EVERY_S: Final = 5.0
 _ORPHAN_CHECK_S: Final = 1.0
 _LOW_PRIORITY: Final = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a data folder holds, opened: shared by the server and the command line."""
-
-    registry: Registry
-    store: CounterStore
-    keyring: Keyring
-
-    def close(self) -> None:
-        """Close the databases."""
-        self.store.close()
-        self.registry.close()
-
-
-def open_parts(data: Path, settings: Settings, *, clock: Clock) -> Parts:
-    """Open a data folder, making what is not there yet.
-
-    Raises:
-        OSError: the folder cannot be used.
-        KeyFileError: the key file cannot.
-    """
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    keyring = open_keyring(data / KEY_FILE, settings.server_keys)
-    registry = Registry(data / "registry.sqlite3")
-    try:
-        store = SqliteStore(
-            data / "counters.sqlite3",
-            clock=clock,
-            idempotency_keep_days=settings.idempotency_keep_days,
-        )
-    except BaseException:
-        registry.close()
-        raise
-    return Parts(registry, store, keyring)
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,8 +137,9 @@ class Settings:
         high=3600,
     )
     lenient_access_token_signature: bool = _switch(
-        "Take an oauth/access_token call that is signed with the consumer secret alone, or with the "
-        "secret of the app owner's access token, as some clients do; the request token's is right."
+        "Take an oauth/access_token call that is signed with the consumer secret alone, or with "
+        "the secret of the app owner's access token, as some clients do, instead of the request "
+        "token's."
     )
     allow_plain_http: bool = _switch("Take plain HTTP from peers other than this machine.")
     trusted_proxies: str = dataclasses.field(

@@ -13,8 +13,8 @@ from sqlalchemy.exc import DBAPIError
 
 from openengagement.auth.credentials import KeyFileError
 from openengagement.clock import Clock, SystemClock
+from openengagement.folder import Parts, open_parts
 from openengagement.registry.registry import Account, App
-from openengagement.server import Parts, open_parts
 from openengagement.settings import Settings, SettingsError, load_settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]

@@ -7,7 +7,7 @@ import typer
 
 from openengagement.auth.credentials import Keyring, add_key, forget_old_keys, generate_key
 from openengagement.cli.common import Json, opened, read_settings, show
-from openengagement.server import KEY_FILE
+from openengagement.folder import KEY_FILE
 
 key = typer.Typer(help="The keys that stored secrets are encrypted under.", no_args_is_help=True)
 

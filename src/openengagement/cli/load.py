@@ -11,10 +11,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from openengagement.cli.common import CLOCK, Json, fail, opened, read_settings, show
 from openengagement.errors import ApiError
+from openengagement.folder import Parts
 from openengagement.ingest.loader import IN_FLIGHT_MAX, KINDS, Loaded, Loader
 from openengagement.ingest.register import Registrar
 from openengagement.ingest.writer import BatchWriter
-from openengagement.server import Parts
 from openengagement.telemetry import log_failure
 
 

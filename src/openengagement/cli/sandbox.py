@@ -27,8 +27,9 @@ from openengagement.cli.interception import (
     set_up_interception,
 )
 from openengagement.cli.serve import DEFAULT_PORT, Port, refuse_taken, run_server
+from openengagement.sandbox.demo import Demo
 from openengagement.sandbox.intercept import LOOPBACK as HOST
-from openengagement.sandbox.seed import Demo, build_sandbox
+from openengagement.sandbox.seed import build_sandbox
 
 _SAMPLES: Final = Path("examples/sample_code")
 

@@ -1,0 +1,50 @@
+"""A data folder, opened: what the server and the command line share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from openengagement.auth.credentials import Keyring, open_keyring
+from openengagement.clock import Clock
+from openengagement.registry.registry import Registry
+from openengagement.settings import Settings
+from openengagement.stores.contract import CounterStore
+from openengagement.stores.sqlite import SqliteStore
+
+KEY_FILE: Final = "server.key"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a data folder holds, opened: shared by the server and the command line."""
+
+    registry: Registry
+    store: CounterStore
+    keyring: Keyring
+
+    def close(self) -> None:
+        """Close the databases."""
+        self.store.close()
+        self.registry.close()
+
+
+def open_parts(data: Path, settings: Settings, *, clock: Clock) -> Parts:
+    """Open a data folder, making what is not there yet.
+
+    Raises:
+        OSError: the folder cannot be used.
+        KeyFileError: the key file cannot.
+    """
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    keyring = open_keyring(data / KEY_FILE, settings.server_keys)
+    registry = Registry(data / "registry.sqlite3")
+    try:
+        store = SqliteStore(
+            data / "counters.sqlite3",
+            clock=clock,
+            idempotency_keep_days=settings.idempotency_keep_days,
+        )
+    except BaseException:
+        registry.close()
+        raise
+    return Parts(registry, store, keyring)

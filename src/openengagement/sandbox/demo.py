@@ -1,0 +1,115 @@
+"""What a sandbox prints: an app, its owner, credentials that work at once, Tweets to ask about."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from openengagement.auth.credentials import (
+    Granted,
+    issue_access_token,
+    issue_app,
+    issue_bearer,
+)
+from openengagement.auth.passwords import hash_password
+from openengagement.folder import Parts
+from openengagement.registry.registry import App, AppForm
+from openengagement.sandbox.dataset import Dataset
+
+APP_NAME: Final = "Sandbox demo"
+PASSWORD_LENGTH: Final = 16
+SHOWN_TWEETS: Final = 5
+LATELY_S: Final = 28 * 3600  # what `/28hr` shows
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What a sandbox prints: all a client needs, with Tweets of the owner and of someone else."""
+
+    screen_name: str
+    password: str
+    app_id: int
+    consumer_key: str
+    consumer_secret: str
+    access_token: str
+    access_token_secret: str
+    bearer_token: str
+    tweet_ids: list[int]
+    other_tweet_id: int
+    events: int
+    simulated: int
+    tweets: int
+
+
+def describe(parts: Parts, dataset: Dataset, *, extra: int, now_s: int) -> Demo:
+    """Make the app and its credentials where they are not there yet; `extra` rows are simulated."""
+    screen_name, owner_id = _demo_author(dataset)
+    registry, keyring = parts.registry, parts.keyring
+    app, consumer_secret = _demo_app(parts, owner_id, now_s=now_s)
+    token, token_secret = issue_access_token(
+        registry, keyring, granted=Granted(app.id, owner_id), now_s=now_s
+    )
+    # Proven rather than stored, so that it is the same at each start and lies nowhere in the clear.
+    password = keyring.tags("sandbox password", screen_name)[-1][:PASSWORD_LENGTH]
+    if registry.sessions.password_hash(owner_id) is None:
+        registry.sessions.set_password(owner_id, password_hash=hash_password(password))
+    mine = dataset.tweets.filter(pl.col("author_id") == owner_id)
+    lately = dataset.events.filter(pl.col("at") >= now_s - LATELY_S)
+    others = dataset.tweets.filter(pl.col("author_id") != owner_id)
+    public = others.join(
+        dataset.accounts.filter(~pl.col("protected")),
+        left_on="author_id",
+        right_on="id",
+        how="semi",
+    )
+    busiest = _busiest(dataset.events, public.get_column("id"), most=1)
+    return Demo(
+        screen_name=screen_name,
+        password=password,
+        app_id=app.id,
+        consumer_key=app.consumer_key,
+        consumer_secret=consumer_secret,
+        access_token=token,
+        access_token_secret=token_secret,
+        bearer_token=issue_bearer(registry, keyring, app=app),
+        tweet_ids=_busiest(lately, mine.get_column("id"), most=SHOWN_TWEETS),
+        other_tweet_id=busiest[0],
+        events=dataset.events.height + extra,
+        simulated=extra,
+        tweets=dataset.tweets.height,
+    )
+
+
+def _demo_author(dataset: Dataset) -> tuple[str, int]:
+    """The author made for it, or else the one whose Tweet drew the most."""
+    made = dataset.accounts.filter(pl.col("screen_name") == "demo_author")
+    if made.is_empty():
+        top = _busiest(dataset.events, dataset.tweets.get_column("id"), most=1)[0]
+        author = dataset.tweets.filter(pl.col("id") == top).get_column("author_id")
+        made = dataset.accounts.filter(pl.col("id") == author.item())
+    return made.get_column("screen_name").item(), made.get_column("id").item()
+
+
+def _busiest(events: pl.DataFrame, tweet_ids: pl.Series, *, most: int) -> list[int]:
+    """Those of these Tweets that these events are mostly on, the busiest first."""
+    among = events.filter(pl.col("tweet_id").is_in(tweet_ids.implode()))
+    sums = among.group_by("tweet_id").agg(pl.col("count").sum())
+    busiest = sums.sort("count", "tweet_id", descending=True).head(most)
+    return busiest.get_column("tweet_id").to_list()
+
+
+def _demo_app(parts: Parts, owner_id: int, *, now_s: int) -> tuple[App, str]:
+    app = parts.registry.find_app_by_name(APP_NAME, owner_id=owner_id)
+    if app is None:
+        form = AppForm(
+            APP_NAME,
+            owner_id,
+            ["http://127.0.0.1:8081/callback"],
+            description="Shows how a client asks for engagement metrics.",
+        )
+        made = issue_app(parts.registry, parts.keyring, form=form, now_s=now_s)
+        parts.registry.set_enabled(made.app_id, enabled=True, per_minute=None)
+        app = parts.registry.read_app(made.app_id)
+    if app is None:
+        raise RuntimeError("the demo app vanished while it was made")
+    return app, parts.keyring.decrypt(app.consumer_secret)
