@@ -20,7 +20,7 @@ def make_batch(rows, *, key=None, digest=b"digest", outcome=b"outcome"):
 
 
 def make_tweets(*rows):
-    """Tweets from `(id, author_id, created_at, video_id, deleted)`."""
+    """Tweets from `(id, author_id, created_at, video_id, deleted)`, None for what is left out."""
     names = ("id", "author_id", "created_at", "video_id")
     schema = {**dict.fromkeys(names, pl.Int64), "deleted": pl.Boolean}
     return pl.DataFrame(list(rows), schema=schema, orient="row")

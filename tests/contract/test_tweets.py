@@ -1,5 +1,8 @@
 """Tweets, and the views of a video that several of them carry."""
 
+import random
+import threading
+
 import pytest
 
 from contract.deltas import make_batch, make_tweets
@@ -42,6 +45,113 @@ def test_the_last_registration_holds(store):
     assert store.read_tweets([5])[5] == Tweet(5, 9, 3, deleted=False)
 
 
+FIRST = (5, 7, 1000, VIDEO, True)
+LEFT_OUT = {
+    "everything": ((5, 7, None, None, None), Tweet(5, 7, 1000, deleted=True), VIDEO),
+    "all but the author": ((5, 8, None, None, None), Tweet(5, 8, 1000, deleted=True), VIDEO),
+    "all but the time": ((5, 7, 2000, None, None), Tweet(5, 7, 2000, deleted=True), VIDEO),
+    "all but the video": ((5, 7, None, OTHER, None), Tweet(5, 7, 1000, deleted=True), OTHER),
+    "all but deleted": ((5, 7, None, None, False), Tweet(5, 7, 1000, deleted=False), VIDEO),
+    "nothing": ((5, 9, 0, OTHER, False), Tweet(5, 9, 0, deleted=False), OTHER),
+}
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["in one batch", "one after the other"])
+@pytest.mark.parametrize(("again", "tweet", "video"), LEFT_OUT.values(), ids=LEFT_OUT)
+def test_what_is_left_out_stays(store, again, tweet, video, at_once):
+    carry(store, (6, VIDEO), (7, OTHER))
+    see(store, 6, 1)
+    see(store, 7, 2)
+    for rows in [[FIRST, again]] if at_once else [[FIRST], [again]]:
+        store.apply_tweets(make_tweets(*rows))
+
+    assert store.read_tweets([5])[5] == tweet
+    assert views(store, 5) == [1 if video == VIDEO else 2]
+
+
+@pytest.mark.parametrize(
+    ("tweet_id", "created_at"),
+    [(5, 1_288_834_974), (1_592_567_350_000_000_000, 1_668_532_619), (2**63 - 1, 3_487_858_230)],
+)
+def test_a_new_tweet_of_which_little_is_said(store, tweet_id, created_at):
+    """Its time is what its id says; it is there, and carries no video."""
+    store.apply_tweets(make_tweets((tweet_id, 7, None, None, None)))
+
+    assert store.read_tweets([tweet_id])[tweet_id] == Tweet(tweet_id, 7, created_at, deleted=False)
+    see(store, tweet_id, 3)
+    assert views(store, tweet_id) == [3]
+
+
+def test_the_last_word_on_each_field(store):
+    store.apply_tweets(
+        make_tweets(
+            (5, 7, 1000, None, True),
+            (6, 7, None, OTHER, None),
+            (5, 8, None, VIDEO, None),
+            (5, 9, 2000, None, False),
+            (6, 7, None, VIDEO, None),
+            (5, 9, None, None, None),
+        )
+    )
+    see(store, 6, 4)
+
+    assert store.read_tweets([5])[5] == Tweet(5, 9, 2000, deleted=False)
+    assert views(store, 5, 6) == [4, 4]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_like_one_row_at_a_time(store, seed):
+    """However rows are cut into batches, each field is what was said of it last."""
+    chance = random.Random(seed)
+    known, seen = {}, {}
+    for _ in range(8):
+        rows = []
+        for _ in range(chance.randint(1, 12)):
+            row = (
+                *(chance.randint(1, 6), chance.randint(1, 3)),
+                *(chance.choice(values) for values in ((None, 0, 9), (None, VIDEO, OTHER))),
+                chance.choice((None, True, False)),
+            )
+            before = known.get(row[0], (row[0], 0, 1_288_834_974, None, False))
+            after = (old if new is None else new for old, new in zip(before, row, strict=True))
+            known[row[0]] = tuple(after)
+            rows.append(row)
+        store.apply_tweets(make_tweets(*rows))
+        watched = chance.choice(list(known))
+        see(store, watched, 1)
+        seen[watched] = seen.get(watched, 0) + 1
+
+    tweets = {at: Tweet(*row[:3], deleted=row[4]) for at, row in known.items()}
+    assert store.read_tweets(list(known)) == tweets
+    mates = {
+        at: [to for to in known if row[3] and known[to][3] == row[3]] or [at]
+        for at, row in known.items()
+    }
+    expected = [sum(seen.get(mate, 0) for mate in mates[at]) for at in known]
+    assert views(store, *known) == expected
+
+
+def test_a_registration_does_not_undo_what_another_says_meanwhile(store):
+    """What is left out is looked up in the same turn it is kept in."""
+    ids = range(1, 31)
+    carry(store, *((at, None) for at in ids))
+    threads = [
+        threading.Thread(target=lambda: [store.delete_tweet(at) for at in ids]),
+        threading.Thread(
+            target=lambda: [
+                store.apply_tweets(make_tweets(*((at, 1, None, None, None) for at in ids)))
+                for _ in ids
+            ]
+        ),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert all(tweet.deleted for tweet in store.read_tweets(list(ids)).values())
+
+
 def test_no_tweets_at_all(store):
     store.apply_tweets(make_tweets())
 
@@ -67,11 +177,13 @@ def test_deleting(store):
     assert views(store, 5) == [2], "its counters are kept"
 
 
-def test_registering_again_undoes_a_deletion(store):
+def test_only_saying_so_undoes_a_deletion(store):
     carry(store, (5, None))
     store.delete_tweet(5)
-    carry(store, (5, None))
+    carry(store, (5, None), deleted=None)
+    assert store.read_tweets([5])[5].deleted
 
+    carry(store, (5, None), deleted=False)
     assert not store.read_tweets([5])[5].deleted
 
 
@@ -130,9 +242,9 @@ def test_views_move_with_the_video(store):
     carry(store, (6, OTHER))
     assert views(store, 5, 6, 7) == [1, 6, 6]
     carry(store, (6, None))
-    assert views(store, 5, 6, 7) == [1, 2, 4]
+    assert views(store, 5, 6, 7) == [1, 6, 6]
     see(store, 6, 8)
-    assert views(store, 5, 6, 7) == [1, 10, 4]
+    assert views(store, 5, 6, 7) == [1, 14, 14]
     carry(store, (6, VIDEO))
     assert views(store, 5, 6, 7) == [11, 11, 4]
 

@@ -52,7 +52,11 @@ class CounterStore(Protocol):
         """Apply several batches in one durable commit; answers come in the same order."""
 
     def apply_tweets(self, tweets: pl.DataFrame) -> None:
-        """Register or replace Tweets: id, author_id, created_at (Unix s), video_id, deleted."""
+        """Register or change Tweets, in one durable commit; `tweets` as `TWEET_SCHEMA` has it.
+
+        Rows apply in order. A null keeps what is known; a new Tweet is then as old as its id says,
+        without a video, and not deleted. Its views so far go along to the video it carries.
+        """
 
     def delete_tweet(self, tweet_id: int) -> bool:
         """Mark a Tweet as deleted; False when it is not registered."""

@@ -26,6 +26,7 @@ import polars as pl
 
 from openengagement.clock import Clock
 from openengagement.engagement.rollup import fits, sum_deltas
+from openengagement.engagement.tweets import fold_tweets
 from openengagement.engagement.types import DAY_S, TYPE_NAMES, Tweet
 from openengagement.stores.contract import Applied, Batch, KeyConflict
 
@@ -52,6 +53,13 @@ CREATE TABLE batches (
     key BLOB PRIMARY KEY, digest BLOB NOT NULL, outcome BLOB NOT NULL, applied_at_s INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX batches_by_age ON batches (applied_at_s);
+"""
+# Takes the columns of `fold_tweets`. A null keeps what is known, looked up in the same turn.
+_REGISTER: Final = """
+INSERT INTO tweets VALUES (?1, ?2, coalesce(?3, ?6), ?4, coalesce(?5, 0))
+ON CONFLICT (tweet_id) DO UPDATE SET
+    author_id = ?2, created_at_s = coalesce(?3, created_at_s),
+    video_id = coalesce(?4, video_id), deleted = coalesce(?5, deleted)
 """
 
 
@@ -118,12 +126,12 @@ class SqliteStore:
         return Applied(duplicate=True, outcome=outcome) if digest == batch.digest else KeyConflict()
 
     def apply_tweets(self, tweets: pl.DataFrame) -> None:
-        latest = tweets.unique("id", keep="last", maintain_order=True)
-        rows = latest.select("id", "author_id", "created_at", "video_id", "deleted").rows()
+        folded = fold_tweets(tweets)
+        carried = folded.select("id", "video_id").drop_nulls().rows()
         with self._writing() as db:
-            for row in rows:
-                _move_video(db, tweet_id=row[0], video_id=row[3])
-            db.executemany("INSERT OR REPLACE INTO tweets VALUES (?, ?, ?, ?, ?)", rows)
+            for tweet_id, video_id in carried:
+                _move_video(db, tweet_id=tweet_id, video_id=video_id)
+            db.executemany(_REGISTER, folded.iter_rows())
 
     def delete_tweet(self, tweet_id: int) -> bool:
         with self._writing() as db:
@@ -267,7 +275,7 @@ def _upsert(table: str, keys: list[str], *, names: list[str]) -> str:
     )
 
 
-def _move_video(db: sqlite3.Connection, *, tweet_id: int, video_id: int | None) -> None:
+def _move_video(db: sqlite3.Connection, *, tweet_id: int, video_id: int) -> None:
     """Take a Tweet's views from the video it carried to the one it carries now."""
     carried = db.execute("SELECT video_id FROM tweets WHERE tweet_id = ?", (tweet_id,)).fetchone()
     before = carried[0] if carried else None
@@ -283,5 +291,4 @@ def _move_video(db: sqlite3.Connection, *, tweet_id: int, video_id: int | None) 
     )
     if before is not None:
         db.execute(add, (before, -views))
-    if video_id is not None:
-        db.execute(add, (video_id, views))
+    db.execute(add, (video_id, views))
