@@ -5,7 +5,7 @@ Secrets pass through here only encrypted or hashed; `auth.credentials` makes and
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -27,6 +27,9 @@ Row = TypeVar("Row")
 
 FIRST_APP_ID: Final = 10_000_001
 _LOOKUP_SIZE: Final = 500  # values in one IN list
+# What a platform says of an account: id, screen name, and whether it is protected. None leaves that
+# as it is; a new account is then public.
+AccountRow = tuple[int, str, bool | None]
 
 
 class NameTaken(Exception):
@@ -126,9 +129,9 @@ class Registry:
             raise NameTaken(account.screen_name) from None
 
     def apply_accounts(
-        self, rows: Sequence[tuple[int, str, bool]], *, now_s: int, atomic: bool = False
+        self, rows: Sequence[AccountRow], *, now_s: int, atomic: bool = False
     ) -> dict[int, int]:
-        """Register or replace accounts: (id, screen name, protected), in order.
+        """Register or change accounts, in the order of rows.
 
         A row whose screen name belongs to another account, in the registry or earlier among these
         rows, is left out. Returns those: index of the row -> id of the account that has the name.
@@ -139,19 +142,17 @@ class Registry:
             taken = _find_taken(rows, names)
             if taken and atomic:
                 return taken
-            good = {row[0]: row for at, row in enumerate(rows) if at not in taken}
+            good = _fold_accounts(row for at, row in enumerate(rows) if at not in taken)
             known = [
-                _account_row(row[0], row[1], protected=row[2])
-                for row in good.values()
-                if row[0] in names
+                _account_row(row[0], row[1], protected=row[2]) for row in good if row[0] in names
             ]
             fresh = [
                 {
-                    **_account_row(row[0], row[1], protected=row[2]),
+                    **_account_row(row[0], row[1], protected=bool(row[2])),
                     "role": "member",
                     "created_at_s": now_s,
                 }
-                for row in good.values()
+                for row in good
                 if row[0] not in names
             ]
             _update_accounts(db, known, names=names)
@@ -291,7 +292,7 @@ def _begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _account_row(account_id: int, screen_name: str, *, protected: bool) -> dict[str, Any]:
+def _account_row(account_id: int, screen_name: str, *, protected: bool | None) -> dict[str, Any]:
     return {
         "id": account_id,
         "screen_name": screen_name,
@@ -305,7 +306,16 @@ def _slices(values: Sequence[Row]) -> Iterator[Sequence[Row]]:
         yield values[start : start + _LOOKUP_SIZE]
 
 
-def _current_names(db: sa.Connection, rows: Sequence[tuple[int, str, bool]]) -> dict[int, str]:
+def _fold_accounts(rows: Iterable[AccountRow]) -> Collection[AccountRow]:
+    """One row per account: its last name, and what was said last of its protection."""
+    folded: dict[int, AccountRow] = {}
+    for account_id, screen_name, said in rows:
+        before = folded[account_id][2] if account_id in folded else None
+        folded[account_id] = (account_id, screen_name, before if said is None else said)
+    return folded.values()
+
+
+def _current_names(db: sa.Connection, rows: Sequence[AccountRow]) -> dict[int, str]:
     """Of all accounts that these rows name by id or by screen name: id -> its name's key."""
     query = sa.select(ACCOUNTS.c.id, ACCOUNTS.c.screen_name_key)
     names: dict[int, str] = {}
@@ -330,11 +340,12 @@ def _update_accounts(
         db.execute(let_go.values(screen_name_key=sa.bindparam("aside")), aside)
     if rows:
         changed: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in rows[0]}
+        changed["protected"] = sa.func.coalesce(changed["protected"], ACCOUNTS.c.protected)
         update = ACCOUNTS.update().where(ACCOUNTS.c.id == sa.bindparam("new_id")).values(changed)
         db.execute(update, [{f"new_{name}": row[name] for name in row} for row in rows])
 
 
-def _find_taken(rows: Sequence[tuple[int, str, bool]], names: dict[int, str]) -> dict[int, int]:
+def _find_taken(rows: Sequence[AccountRow], names: dict[int, str]) -> dict[int, int]:
     """Rows whose name is another account's when their turn comes: index -> who has the name."""
     names = dict(names)
     owners = {key: account_id for account_id, key in names.items()}

@@ -64,6 +64,57 @@ def test_an_upsert_keeps_the_role(registry):
     assert registry.read_account(1) == Account(1, "chief", protected=False, role="manager")
 
 
+PROTECTED = {
+    "left out": ([None], True),
+    "said": ([False], False),
+    "left out after it was said": ([False, None], False),
+    "said after it was left out": ([None, False], False),
+    "said twice": ([False, True, None], True),
+}
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["in one batch", "one after the other"])
+@pytest.mark.parametrize(("said", "after"), PROTECTED.values(), ids=PROTECTED)
+@pytest.mark.parametrize("known", [True, False], ids=["known", "new"])
+def test_protection_stays_until_something_else_is_said(registry, said, after, at_once, known):
+    rows = [(1, f"name{at}", protected) for at, protected in enumerate(said)]
+    if known:
+        apply(registry, (1, "ana", True))
+    else:
+        rows.insert(0, (1, "ana", True))
+    for batch in [rows] if at_once else [[row] for row in rows]:
+        assert registry.apply_accounts(batch, now_s=NOW_S) == {}
+
+    assert registry.read_account(1).protected is after
+    assert names(registry, 1) == {1: f"name{len(said) - 1}"}
+
+
+def test_a_new_account_is_public_unless_it_says_otherwise(registry):
+    rows = [(1, "a", None), (2, "b", False), (3, "c", True)]
+    registry.apply_accounts(rows, now_s=NOW_S)
+
+    assert registry.read_protected([1, 2, 3]) == {1: False, 2: False, 3: True}
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_a_row_that_is_refused_says_nothing(registry, atomic):
+    apply(registry, (1, "ana", True), (2, "bea", False))
+    rows = [(1, "ann", None), (1, "bea", False), (2, "ANN", True)]
+
+    assert registry.apply_accounts(rows, now_s=NOW_S, atomic=atomic) == {1: 2, 2: 1}
+    assert registry.read_protected([1, 2]) == {1: True, 2: False}
+    assert names(registry, 1) == {1: "ana" if atomic else "ann"}
+
+
+def test_protection_stays_with_the_account_while_names_go_round(registry):
+    apply(registry, (1, "ana", True), (2, "bea", False), (3, "cleo", True))
+    ring = [(1, "tmp"), (3, "ana"), (2, "cleo"), (1, "bea")]
+
+    assert registry.apply_accounts([(*row, None) for row in ring], now_s=NOW_S) == {}
+    assert names(registry, 1, 2, 3) == {1: "bea", 2: "cleo", 3: "ana"}
+    assert registry.read_protected([1, 2, 3]) == {1: True, 2: False, 3: True}
+
+
 def test_nothing(registry):
     assert apply(registry) == {}
 
@@ -113,20 +164,25 @@ def test_names_change_hands_in_the_order_of_rows(registry, rows, taken, after):
 def test_like_one_row_at_a_time(registry, seed):
     """Whatever the rows are, together they do what they do one by one."""
     chance = random.Random(seed)
-    owner_of, name_of = {}, {}
+    owner_of, name_of, shut = {}, {}, {}
     for _ in range(12):
-        rows = [(chance.randint(1, 6), chance.choice("abcdefgABC")) for _ in range(8)]
+        rows = [
+            (chance.randint(1, 6), chance.choice("abcdefgABC"), chance.choice((None, True, False)))
+            for _ in range(8)
+        ]
         expected = {}
-        for at, (account_id, name) in enumerate(rows):
+        for at, (account_id, name, protected) in enumerate(rows):
             owner = owner_of.get(name.lower(), account_id)
             if owner != account_id:
                 expected[at] = owner
                 continue
             owner_of.pop(name_of.get(account_id, name).lower(), None)
             owner_of[name.lower()], name_of[account_id] = account_id, name
+            shut[account_id] = bool(shut.get(account_id) if protected is None else protected)
 
         assert apply(registry, *rows) == expected, rows
         assert names(registry, *name_of) == name_of
+        assert registry.read_protected(list(shut)) == shut
 
 
 def test_very_many(registry):
