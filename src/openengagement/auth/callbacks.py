@@ -2,7 +2,7 @@
 
 import re
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 CALLBACKS_MAX: Final = 10
 CALLBACK_LENGTH_MAX: Final = 2048
@@ -13,6 +13,8 @@ _REFUSED_SCHEMES: Final = re.compile(
     r"javascript|keyword|ldap|livescript|mailto|mmst|mmsu|mocha|msbd|mso-offdap|news|nntp|outlook|"
     r"rlogin|rtsp|shell|sip|snews|stssync|telnet|tn3270|vbs|vbscript|view-source"
 )
+# A host is named in the consent page's policy, where `;`, `,`, `'` and `*` have a meaning.
+_AUTHORITY: Final = re.compile(r"([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:\d*)?", re.ASCII)
 
 
 class UnfitCallback(ValueError):
@@ -31,21 +33,27 @@ def check_callback(url: str) -> None:
         raise UnfitCallback("it holds characters that a URL must encode")
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        _ = parts.hostname, parts.port
     except ValueError:
         raise UnfitCallback("it is not a URL") from None
     if not parts.scheme:
         raise UnfitCallback("it has no scheme such as https")
     if _REFUSED_SCHEMES.fullmatch(parts.scheme):
         raise UnfitCallback(f"the scheme {parts.scheme} is not allowed")
+    _check_host(parts)
+    if parts.fragment or "#" in url:
+        raise UnfitCallback("it has a fragment, which would swallow what is appended")
+
+
+def _check_host(parts: SplitResult) -> None:
     if not parts.netloc and not parts.path:
         raise UnfitCallback("it leads nowhere")
-    if parts.scheme in {"http", "https"} and not host:
+    if parts.scheme in {"http", "https"} and not parts.hostname:
         raise UnfitCallback("it names no host")
     if "@" in parts.netloc:
         raise UnfitCallback("it holds a user name or password")
-    if parts.fragment or "#" in url:
-        raise UnfitCallback("it has a fragment, which would swallow what is appended")
+    if parts.netloc and not _AUTHORITY.fullmatch(parts.netloc):
+        raise UnfitCallback("its host holds characters that no host has")
 
 
 def with_query(url: str, **parameters: str) -> str:

@@ -1,0 +1,253 @@
+"""Nobody is sent where an attacker wants, and no header is written by one."""
+
+from urllib.parse import quote, urljoin, urlsplit
+
+import pytest
+
+from openengagement.auth.callbacks import UnfitCallback, check_callback
+from openengagement.portal.sign_in import own_path
+from support.flows import CALLBACK, ESCAPED_CALLBACK, PASSWORD
+from support.signing import as_form
+from support.sockets import exchange, request_bytes
+from support.stage import FORM, REQUEST_TOKEN
+
+HOME = "/settings/apps"
+ELSEWHERE = [
+    "https://evil.example/",
+    "HTTPS://evil.example",
+    "https:evil.example",
+    "https:/evil.example",
+    "//evil.example",
+    "///evil.example",
+    "////evil.example",
+    "/\\evil.example",
+    "\\/evil.example",
+    "\\\\evil.example",
+    "/\\/evil.example",
+    "/\t/evil.example",
+    "/\n/evil.example",
+    "/\r\n/evil.example",
+    "\t//evil.example",
+    " //evil.example",
+    "\x00//evil.example",
+    "/\x0b/evil.example",
+    "/\x85/evil.example",
+    "/\u2028/evil.example",
+    "/\uff0fevil.example",
+    "\uff0f\uff0fevil.example",
+    "/\u3002/evil.example",
+    "//evil\u3002example",
+    "//evil%E3%80%82example",
+    "//evil.example:80@127.0.0.1/",
+    "//127.0.0.1:80@evil.example/",
+    "http://127.0.0.1.evil.example/",
+    "javascript:alert(1)",
+    "JaVaScRiPt:alert(1)",
+    "java\tscript:alert(1)",
+    "data:text/html,<script>alert(1)</script>",
+    "vbscript:x",
+    "mailto:x@evil.example",
+    "evil.example",
+    ".evil.example",
+    "@evil.example",
+    ":@evil.example",
+    "?//evil.example",
+    "#//evil.example",
+    "",
+    "/" + "a" * 3000,
+]
+# These look like a way out, but whoever follows them stays.
+STAYS = [
+    "/%09/evil.example",
+    "/%2F/evil.example",
+    "/%5Cevil.example",
+    "/%0d%0aLocation:%20https://evil.example",
+    "/settings/apps?next=//evil.example",
+    "/settings/apps#@evil.example",
+    "/.//evil.example",
+    "/..//evil.example",
+    "/@evil.example",
+    "/;@evil.example",
+    "/:80@evil.example",
+    "/https://evil.example",
+]
+
+
+@pytest.mark.parametrize("url", ELSEWHERE)
+def test_return_to_leads_home_instead_of_elsewhere(stage, url):
+    """The page repeats what it would return to; the next test sees that it does."""
+    with stage.person() as person:
+        page = person.open(f"/sign-in?return_to={quote(url, safe='', errors='surrogatepass')}")
+    [kept] = [value for name, value in page.form_with("password").fields if name == "return_to"]
+    assert kept == HOME
+    assert own_path(url) == HOME
+
+
+@pytest.mark.parametrize("url", [*ELSEWHERE[4:13:2], *ELSEWHERE[18:21], "javascript:x", *STAYS[:4]])
+def test_signing_in_stays_here(stage, url):
+    """However the form was tampered with. What follows a redirect is a browser's own URL parser."""
+    with stage.person() as person:
+        token = (
+            "csrf_token",
+            dict(person.open("/sign-in").form_with("password").fields)["csrf_token"],
+        )
+        sent = [("screen_name", "alice"), ("password", PASSWORD), ("return_to", url), token]
+        answer = person.http.post(f"{stage.url}/sign-in", content=as_form(sent), headers=FORM)
+    assert answer.status_code == 303
+    target = answer.headers["location"]
+    assert target.startswith("/")
+    assert not target.startswith(("//", "/\\"))
+    assert urlsplit(urljoin(stage.url, target)).netloc == urlsplit(stage.url).netloc
+    assert target == (url if url in STAYS else HOME)
+
+
+@pytest.mark.parametrize("url", STAYS)
+def test_what_stays_here_is_kept(url):
+    assert own_path(url) == url
+    assert urlsplit(urljoin("https://here.example/", url)).netloc == "here.example"
+
+
+def test_no_page_redirects_to_what_an_address_names(stage, alice):
+    evil = "https://evil.example/"
+    names = ("return_to", "redirect_uri", "next", "url", "oauth_callback", "callback", "continue")
+    query = as_form([(name, evil) for name in names])
+    for path in ("/sign-in", HOME, "/oauth/authorize", "/oauth/authenticate", "/sign-out", "/"):
+        for browser in (alice.http, stage.server.client.session):
+            answer = browser.get(f"{stage.url}{path}?{query}")
+            assert "evil.example" not in str(answer.headers)
+
+
+def test_the_host_header_does_not_steer_a_redirect(stage):
+    for host in (
+        "evil.example",
+        "127.0.0.1@evil.example",
+        "evil.example/x?",
+        "[",
+        "",
+        "\xff",
+        "a b",
+    ):
+        request = request_bytes("GET", HOME, [("X-Forwarded-Host", "evil.example")], host=host)
+        answer = exchange(stage.server.port, request)
+        assert answer.status in {303, 400}
+        assert "evil" not in str(answer.headers)
+
+
+# Callbacks.
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        CALLBACK + "&more=1",
+        CALLBACK.removesuffix("engagement"),
+        CALLBACK + "/",
+        CALLBACK.replace("https", "http"),
+        CALLBACK.replace("client.example", "client.example.evil.example"),
+        CALLBACK.replace("client.example", "client.example@evil.example"),
+        CALLBACK.replace("client.example", "CLIENT.example"),
+        CALLBACK.replace("/oauth/", "/oauth/../"),
+        CALLBACK.replace("/oauth/", "/%6Fauth/"),
+        CALLBACK + "#fragment",
+        CALLBACK + "\r\nSet-Cookie: oe_session=x",
+        CALLBACK + "\x00",
+        f" {CALLBACK}",
+        "https://evil.example/",
+        "javascript:alert(1)//" + CALLBACK,
+        "//client.example/oauth/return?provider=engagement",
+        "OOB",
+        "oob ",
+        "*",
+        "\ufeffoob",
+    ],
+)
+def test_only_a_registered_callback_is_taken_letter_by_letter(stage, callback):
+    answer = stage.call(REQUEST_TOKEN, stage.web, callback=callback)
+    assert answer.status == 403, answer
+    assert answer.json()["errors"][0]["code"] == 415
+    assert b"evil" not in answer.body
+    assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("callback", [CALLBACK, "https://evil.example/", "myapp://x", "OOB"])
+def test_a_desktop_app_has_none(stage, callback):
+    answer = stage.call(REQUEST_TOKEN, stage.desktop, callback=callback)
+    assert answer.status == 401, answer
+    assert answer.json()["errors"][0]["code"] == 417
+
+
+def test_a_callback_of_another_app(stage):
+    """It is registered, but not here."""
+    stage.server.command("app", "add", "Third", "--owner", "bob", "--callback", ESCAPED_CALLBACK)
+    assert stage.call(REQUEST_TOKEN, stage.web, callback=ESCAPED_CALLBACK).status == 403
+
+
+UNFIT = [
+    "https://client.example/\r\nSet-Cookie: oe_session=x",
+    "https://client.example/\nx",
+    "https://client.example/\x00",
+    "https://client.example/a b",
+    "https://client.example/<script>",
+    'https://client.example/"onclick=',
+    "https://client.example/\\evil",
+    "https://client.example\\@evil.example/",
+    "https://client.example/#fragment",
+    "https://user:password@client.example/",
+    "https://",
+    "https:///path",
+    "https:client.example",
+    "//client.example/",
+    "/path",
+    "client.example",
+    "",
+    " https://client.example/",
+    "javascript:alert(1)",
+    "JAVASCRIPT:alert(1)",
+    "java\tscript:alert(1)",
+    "data:text/html,x",
+    "file:///etc/passwd",
+    "vbscript:x",
+    "blob:https://client.example/x",
+    "https://cl\u0456ent.example/",
+    "https://client.example:port/",
+    "https://[::1/",
+    # A host is named in the consent page's policy: these would write into it.
+    "https://client.example;frame-ancestors/",
+    "https://client.example,default-src/",
+    "https://*/",
+    "https://*.example/",
+    "https://'unsafe-inline'/",
+    "https://[::1];sandbox:80/",
+    "https://a;sandbox[::1]/",
+    "https://" + "a" * 3000 + "/",
+]
+
+
+@pytest.mark.parametrize("url", UNFIT)
+def test_what_no_app_may_register(url):
+    with pytest.raises(UnfitCallback):
+        check_callback(url)
+
+
+@pytest.mark.parametrize("option", ["--callback", "--website"])
+@pytest.mark.parametrize("url", [UNFIT[0], "javascript:alert(1)", "https://a.example;b/"])
+def test_the_command_refuses_it_too(stage, option, url):
+    with pytest.raises(AssertionError, match="cannot be used"):
+        stage.server.command("app", "add", "Evil", "--owner", "bob", f"{option}={url}")
+
+
+def test_a_callback_that_reached_the_registry_writes_no_header(stage, alice):
+    """Behind the back of every check, as from an older release."""
+    made = stage.server.command("app", "add", "Old", "--owner", "bob", f"--callback={CALLBACK}")
+    app = stage.web.__class__(made["app_id"], made["consumer_key"], made["consumer_secret"], "", "")
+    evil = "https://client.example/\r\nSet-Cookie: oe_session=x\r\n\r\n<script>"
+    stage.sql("update callbacks set url = ? where app_id = ?", evil, int(app.app_id))
+    asking = stage.request_token(app, evil)
+    page = alice.open(stage.page_of(asking))
+    form = page.form_sending("decision", "authorize")
+    sent = as_form(form.filled(decision="authorize"))
+    answer = alice.http.post(f"{stage.url}/oauth/authorize", content=sent, headers=FORM)
+    assert answer.status_code == 302
+    assert "set-cookie" not in answer.headers
+    assert "\n" not in answer.headers["location"]
+    assert "<script>" not in answer.headers["location"]
