@@ -460,8 +460,8 @@ def test_other_methods_on_a_tweet(server, method):
     assert (answer.status, answer.headers["allow"]) == (405, "DELETE")
 
 
-def test_tweets_are_replaced(server, send, tweet):
-    """Registered again it may have another author, and a deleted one comes back."""
+def test_what_is_said_of_a_tweet_again_holds(server, send, tweet):
+    """Registered again it may have another author, and a deleted one may come back."""
     bearer = server.bearer(server.world.main)
     for author, deleted, status in (("404", False, 200), ("404", True, 400), ("202", False, 200)):
         row = {"id": tweet, "author_id": author, "deleted": deleted}
@@ -470,6 +470,109 @@ def test_tweets_are_replaced(server, send, tweet):
         assert server.client.ask("totals", question(tweet), bearer).status == status
     answer = server.client.ask("totals", question(tweet), sign_as_user(server.world.bobs))
     assert answer.status == 200
+
+
+FIVE = ("ndjson", "json array", "csv", "parquet", "arrow stream")
+
+
+def empty_column(form, rows, name):
+    """The rows in a format, with a column in which nothing is said of any of them."""
+    nothing = pl.lit(None, dtype=pl.String).alias(name)
+    return FORMATS[form](pl.DataFrame(rows).with_columns(nothing))
+
+
+@pytest.mark.parametrize("form", FIVE)
+def test_private_stays_private(server, send, form):
+    """An account sent again without `protected` keeps it, whether new rows say nothing or null."""
+    bearer = server.bearer(server.world.main)
+    account_id = str(time.time_ns() // 1000)
+    tweet_id = account_id
+    assert send("tweets", lines({"id": tweet_id, "author_id": account_id})).status == 200
+
+    def is_shown():
+        return server.client.ask("totals", question(tweet_id), bearer).status == 200
+
+    def register(name, **said):
+        row = {"id": account_id, "screen_name": f"{name}{account_id}", **said}
+        media_type, body = FORMATS[form](pl.DataFrame([row]))
+        assert send("accounts", body, media_type).json() == outcome(1)
+
+    register("a", protected=True)
+    assert not is_shown()
+    register("b")
+    assert not is_shown()
+    row = {"id": account_id, "screen_name": f"c{account_id}"}
+    media_type, body = empty_column(form, [row], "protected")
+    assert send("accounts", body, media_type).json() == outcome(1)
+    assert not is_shown()
+    register("d", protected=False)
+    assert is_shown()
+    register("e")
+    assert is_shown()
+
+
+@pytest.mark.parametrize("form", FIVE)
+def test_what_is_left_out_of_a_tweet_stays(server, send, tweet, form):
+    """Its video, its time and its deletion."""
+    bobs = sign_as_user(server.world.bobs)
+    other, video = str(int(tweet) + 1), tweet
+    bare = [{"id": tweet, "author_id": "202"}, {"id": other, "author_id": "202"}]
+    send("tweets", lines(*({**row, "video_id": video} for row in bare)))
+    send("events", lines(event(other, type="video_views", count=3)))
+
+    def seen():
+        return server.client.ask("totals", question(tweet, types=("video_views",)), bobs).json()
+
+    # By its id it would be older than the 1,800 days that views are told for.
+    before = seen()
+    assert before == {"g": {tweet: {"video_views": "3"}}}
+    for name in ("video_id", "created_at", "deleted"):
+        for media_type, body in (FORMATS[form](pl.DataFrame(bare)), empty_column(form, bare, name)):
+            assert send("tweets", body, media_type).json()["accepted"] == 2
+            assert seen() == before
+    server.client.platform("DELETE", f"tweets/{tweet}", server.world.platform_key)
+    for media_type, body in (
+        FORMATS[form](pl.DataFrame(bare)),
+        empty_column(form, bare, "deleted"),
+    ):
+        assert send("tweets", body, media_type).json()["accepted"] == 2
+        assert seen()["unavailable_tweet_ids"] == [tweet]
+    media_type, body = FORMATS[form](pl.DataFrame([{**bare[0], "deleted": False}]))
+    assert send("tweets", body, media_type).json()["accepted"] == 1
+    assert seen() == before
+
+
+def test_rows_of_a_batch_hold_in_their_order(server, send):
+    bearer = server.bearer(server.world.main)
+    first = time.time_ns() // 1000
+    ids = [str(first + at) for at in range(3)]
+    accounts = [
+        {"id": ids[0], "screen_name": f"a{first}", "protected": True},
+        {"id": ids[0], "screen_name": f"b{first}"},
+        {"id": ids[1], "screen_name": f"a{first}"},
+        {"id": ids[1], "screen_name": f"b{first}", "protected": True},  # refused: it is taken
+    ]
+    tweets = [
+        {"id": ids[0], "author_id": ids[0]},
+        {"id": ids[1], "author_id": ids[1], "deleted": True},
+        {"id": ids[2], "author_id": ids[1], "deleted": True},
+        {"id": ids[1], "author_id": ids[1], "deleted": False},
+        {"id": ids[1], "author_id": ids[1]},
+        {"id": ids[2], "author_id": ids[1], "deleted": None},
+    ]
+    assert send("accounts", lines(*accounts)).json()["reasons"] == {"name_taken": 1}
+    assert send("tweets", lines(*tweets)).json()["accepted"] == len(tweets)
+
+    answer = server.client.ask("totals", question(*ids), bearer)
+    assert answer.json()["unavailable_tweet_ids"] == [ids[0], ids[2]]
+    assert answer.json()["g"].keys() == {ids[1]}
+
+
+def test_an_atomic_batch_that_is_refused_says_nothing(server, send, tweet):
+    bearer = server.bearer(server.world.main)
+    rows = lines({"id": tweet, "author_id": "202", "deleted": True}, {"id": "x"})
+    assert send("tweets", rows, query="?atomic=true").status == 400
+    assert server.client.ask("totals", question(tweet), bearer).status == 200
 
 
 def test_a_tweet_of_nobody_registered_is_told_and_unavailable(server, send):

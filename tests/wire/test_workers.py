@@ -151,7 +151,7 @@ def test_many_ask_for_the_first_token_at_once(server, clients):
 def test_a_deleted_tweet_is_gone_on_every_worker(server, clients):
     world = server.world
     auth = server.bearer(world.main)
-    row = {"id": "888001", "author_id": "101", "created_at": "2026-01-01T00:00:00Z"}
+    row = {"id": "888001", "author_id": "101", "deleted": False}
     for _ in range(2):
         assert clients[0].platform("POST", "tweets", world.platform_key, body=[row]).status == 200
         found = [client.ask("totals", question("888001"), auth).status for client in clients]

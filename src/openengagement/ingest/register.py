@@ -9,7 +9,7 @@ from openengagement.stores.contract import CounterStore
 
 
 class Registrar:
-    """Upserts accounts and Tweets."""
+    """Upserts accounts and Tweets; what a row leaves unsaid (null) stays as it is known."""
 
     def __init__(self, registry: Registry, store: CounterStore) -> None:
         self._registry = registry

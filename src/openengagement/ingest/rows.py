@@ -12,7 +12,7 @@ from typing import Final
 
 import polars as pl
 
-from openengagement.engagement.types import EVENT_TYPES, HOUR_S, ID_MAX, SNOWFLAKE_EPOCH_MS
+from openengagement.engagement.types import EVENT_TYPES, HOUR_S, ID_MAX
 
 COUNT_MAX: Final = 1_000_000_000
 _PLAIN_TIME: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"
@@ -143,11 +143,10 @@ def _parse_times(frame: pl.DataFrame, column: str) -> pl.DataFrame:
 
 
 def _parse_flag(frame: pl.DataFrame, column: str) -> pl.DataFrame:
-    """Add `<column>_flag`: a boolean, false when absent, null where the text is neither."""
+    """Add `<column>_flag`: a boolean, null where the text is neither or there is none."""
     values = {"true": True, "false": False, "True": True, "False": False}
     flag = pl.col(column).replace_strict(values, default=None, return_dtype=pl.Boolean)
-    absent = pl.col(column).is_null()
-    return frame.with_columns(pl.when(absent).then(False).otherwise(flag).alias(f"{column}_flag"))
+    return frame.with_columns(flag.alias(f"{column}_flag"))
 
 
 def _bad_id(column: str, parsed: str) -> Rule:
@@ -157,7 +156,7 @@ def _bad_id(column: str, parsed: str) -> Rule:
 
 
 def _bad_flag(column: str) -> Rule:
-    broken = pl.col(f"{column}_flag").is_null()
+    broken = pl.col(column).is_not_null() & pl.col(f"{column}_flag").is_null()
     return Rule(DropReason.INVALID_FLAG, broken, _says(column, "is not true or false"))
 
 
@@ -212,7 +211,7 @@ EVENTS: Final = Kind(
         "type": pl.col("type"),
         "hour": pl.col("at_s").floordiv(HOUR_S).cast(pl.Int32),
         "count": pl.col("n").cast(pl.Int64),
-        "promoted": pl.col("promoted_flag"),
+        "promoted": pl.col("promoted_flag").fill_null(value=False),
     },
 )
 
@@ -233,9 +232,7 @@ def _tweet_rules(latest_s: float) -> list[Rule]:
     ]
 
 
-# A snowflake id carries the millisecond it was made in above its lowest 22 bits.
-_SNOWFLAKE_S: Final = (pl.col("tweet").floordiv(2**22) + SNOWFLAKE_EPOCH_MS).floordiv(1000)
-
+# Of Tweets and accounts a null is what the row leaves unsaid: what is known stays.
 TWEETS: Final = Kind(
     name="tweets",
     fields=("id", "author_id", "created_at", "video_id", "deleted"),
@@ -244,11 +241,11 @@ TWEETS: Final = Kind(
     typed={
         "id": pl.col("tweet"),
         "author_id": pl.col("author"),
-        "created_at": pl.coalesce("created_at_s", _SNOWFLAKE_S),
+        "created_at": pl.col("created_at_s"),
         "video_id": pl.col("video"),
         "deleted": pl.col("deleted_flag"),
     },
-    nullable=frozenset({"video_id"}),
+    nullable=frozenset({"created_at", "video_id", "deleted"}),
 )
 
 
@@ -288,4 +285,5 @@ ACCOUNTS: Final = Kind(
         "screen_name": pl.col("screen_name"),
         "protected": pl.col("protected_flag"),
     },
+    nullable=frozenset({"protected"}),
 )

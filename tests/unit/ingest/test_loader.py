@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from openengagement.engagement.types import Tweet
 from openengagement.errors import ApiError, MalformedBody
 from openengagement.ingest import chunks
 from openengagement.ingest.loader import IN_FLIGHT_MAX, KINDS, Loader
@@ -321,6 +322,28 @@ def test_tweets(folder, tmp_path):
     assert set(tweets) == {10, 11, 12}
     assert (tweets[10].created_at_s, tweets[10].deleted) == (1_767_312_000, True)
     assert tweets[12].created_at_s == 1_288_834_974
+
+
+def test_what_later_chunks_leave_out_stays(folder, tmp_path, monkeypatch):
+    """A row a chunk, so that each word is in another one than the silence after it."""
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 40)
+    accounts, tweets = tmp_path / "a.ndjson", tmp_path / "t.ndjson"
+    accounts.write_text(
+        '{"id":1,"screen_name":"ana","protected":true}\n'
+        '{"id":1,"screen_name":"ann"}\n'
+        '{"id":1,"screen_name":"anne","protected":null}\n'
+    )
+    tweets.write_text(
+        '{"id":10,"author_id":1,"created_at":"2026-01-01T00:00:00Z"}\n'
+        '{"id":10,"author_id":1,"deleted":true}\n'
+        '{"id":10,"author_id":2,"created_at":null,"deleted":null}\n'
+    )
+    folder.load(accounts, "accounts")
+    folder.load(tweets, "tweets")
+
+    account = folder.registry.read_account(1)
+    assert (account.screen_name, account.protected) == ("anne", True)
+    assert folder.store.read_tweets([10])[10] == Tweet(10, 2, 1_767_225_600, deleted=True)
 
 
 @pytest.mark.parametrize("kind", ["accounts", "tweets"])

@@ -317,19 +317,40 @@ def tweet(**changes):
 
 
 @pytest.mark.parametrize("value", [None, ...], ids=["null", "absent"])
-def test_a_tweet_needs_no_time(read, value):
-    """A snowflake id tells when its Tweet was made."""
-    intake = read(tweet(id="1592567350000000000", created_at=value), kind="tweets")
+def test_what_a_tweet_leaves_unsaid_stays_unsaid(read, value):
+    """What it means is for the store to know: what was said before, or the default."""
+    row = tweet(created_at=value, video_id=value, deleted=value)
+    intake = read(row, kind="tweets")
 
     assert intake.rejected.height == 0
-    assert intake.rows.rows() == [(1, 1592567350000000000, 7, 1668532619, None, False)]
+    assert intake.rows.rows() == [(1, 5, 7, None, None, None)]
 
 
-def test_a_tweet_with_an_old_id_and_no_time(read):
-    """An id below the snowflakes says nothing of its time, so it gets the earliest they have."""
-    intake = read(tweet(id="20", created_at=...), kind="tweets")
+@pytest.mark.parametrize("form", ["ndjson", "json", "csv", "parquet", "arrow"])
+def test_every_format_can_leave_fields_out(read, write, form):
+    """One row says what the other leaves out; CSV has empty values for that."""
+    said = {"created_at": "2026-01-01T00:00:00Z", "video_id": "3", "deleted": True}
+    rows = [{"id": "5", "author_id": "7", **said}, {"id": "6", "author_id": "7"}]
+    names = [{"id": 1, "screen_name": "ana", "protected": False}, {"id": 2, "screen_name": "bea"}]
 
-    assert intake.rows.get_column("created_at").to_list() == [1288834974]
+    tweets = read(write(rows, form), form, kind="tweets")
+    accounts = read(write(names, form), form, kind="accounts")
+
+    assert tweets.rows.drop("line").rows() == [
+        (5, 7, 1_767_225_600, 3, True),
+        (6, 7, None, None, None),
+    ]
+    assert accounts.rows.drop("line").rows() == [(1, "ana", False), (2, "bea", None)]
+    assert tweets.rejected.height == accounts.rejected.height == 0
+
+
+@pytest.mark.parametrize("form", ["ndjson", "json", "csv", "parquet", "arrow"])
+def test_every_format_can_leave_columns_out(read, write, form):
+    tweets = read(write([{"id": "6", "author_id": "7"}], form), form, kind="tweets")
+    accounts = read(write([{"id": 2, "screen_name": "bea"}], form), form, kind="accounts")
+
+    assert tweets.rows.drop("line").rows() == [(6, 7, None, None, None)]
+    assert accounts.rows.drop("line").rows() == [(2, "bea", None)]
 
 
 def test_a_tweet_with_everything(read):
@@ -373,7 +394,18 @@ def test_tweets_refused(read, changes, reason):
 def test_screen_names(read, name):
     intake = read(json.dumps({"id": 1, "screen_name": name}), kind="accounts")
 
-    assert intake.rows.rows() == [(1, 1, name, False)]
+    assert intake.rows.rows() == [(1, 1, name, None)]
+
+
+@pytest.mark.parametrize(
+    ("value", "protected"),
+    [(..., None), (None, None), (True, True), (False, False), ("true", True), ("False", False)],
+)
+def test_protected(read, value, protected):
+    said = {} if value is ... else {"protected": value}
+    intake = read(json.dumps({"id": 1, "screen_name": "ana", **said}), kind="accounts")
+
+    assert intake.rows.rows() == [(1, 1, "ana", protected)]
 
 
 @pytest.mark.parametrize(
