@@ -1,4 +1,4 @@
-"""What a provider, a person or a stranger may try, and what comes of it: no session, clear words."""
+"""What a provider, a person or a stranger may try: nobody is signed in by it, and it says why."""
 
 import base64
 import hmac
@@ -398,6 +398,17 @@ def test_what_the_provider_says_of_a_refusal_is_not_repeated(browser, provider):
     refused(page, "Harbour ID did not sign you in.", 403)
     assert "555" not in page.html
     refused(browser.open(url), ENDED, 403)
+
+
+@pytest.mark.parametrize(
+    ("error", "logged"), [("invalid_scope", "denied invalid_scope"), ("+555+", "denied other")]
+)
+def test_the_log_has_a_word_for_a_refusal(site, browser, provider, error, logged):
+    asked = query_of(browser.leave())
+    query = f"error={error}&iss={provider.issuer}&state={asked['state']}"
+    refused(browser.open(f"{asked['redirect_uri']}?{query}"), "Harbour ID did not", 403)
+    assert f'"event": "openid_failed", "reason": "{logged}"' in site.log()
+    assert "555" not in site.log()
 
 
 def test_a_refusal_by_a_stranger_ends_nothing(browser, provider):

@@ -18,6 +18,12 @@ from openengagement.auth.provider import Errand, Provider, ProviderWrong
 from openengagement.registry.registry import Account, Registry
 
 ATTEMPT_S: Final = 600
+# What a provider may answer (RFC 6749, 4.1.2.1; Core, 3.1.2.6). Other words stay out of the log.
+_ERRORS: Final = frozenset(
+    {"access_denied", "invalid_request", "invalid_scope", "unauthorized_client", "server_error"}
+    | {"unsupported_response_type", "temporarily_unavailable", "login_required"}
+    | {"interaction_required", "consent_required", "account_selection_required"}
+)
 _ACCOUNT_ID_DIGITS_MAX: Final = 19
 _ACCOUNT_ID_MAX: Final = 2**63 - 1
 
@@ -42,7 +48,7 @@ class Departure:
 
 
 class Denied(Exception):
-    """The provider says that the person was not signed in there."""
+    """The provider says that the person was not signed in there; the text is fit for a log."""
 
 
 class Unanswerable(Exception):
@@ -102,8 +108,8 @@ class OpenId:
         """
         if not await self._provider.is_sender(answer.get("iss")):
             raise Unanswerable
-        if "error" in answer:
-            raise Denied
+        if error := answer.get("error"):
+            raise Denied(error if error in _ERRORS else "other")
         if not answer.get("code"):
             raise Unanswerable
         errand = Errand(attempt.state, attempt.nonce, attempt.verifier, redirect_uri)

@@ -186,8 +186,9 @@ class Provider:
             "code_verifier": errand.verifier,
         }
         ours, headers = self._ours, {}
-        # In the body when that may be: providers differ in how they read the header.
-        if "client_secret_post" in (metadata.token_endpoint_auth_methods_supported or []):
+        # A client is registered for the header unless it says otherwise (Registration, 2).
+        ways = metadata.token_endpoint_auth_methods_supported or []
+        if "client_secret_post" in ways and "client_secret_basic" not in ways:
             form |= {"client_id": ours.client_id, "client_secret": ours.client_secret}
         else:
             pair = f"{quote_plus(ours.client_id)}:{quote_plus(ours.client_secret)}"

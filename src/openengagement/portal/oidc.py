@@ -115,6 +115,7 @@ class OidcSignIn:
             log_event("openid_failed", reason=str(error))
             return _Setback(502, _WRONG.format(name))
         if isinstance(error, Denied):
+            log_event("openid_failed", reason=f"denied {error}")
             return _Setback(403, _DENIED.format(name))
         return _Setback(403, _ENDED)
 

@@ -1,0 +1,67 @@
+"""A certified OpenID Connect provider that we did not write, as a process of its own."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from support.server import HOST, Server, free_port
+
+SCRIPT = Path(__file__).parents[1] / "interop" / "openid_provider.mjs"
+PACKAGE = SCRIPT.parent / "node_modules" / "oidc-provider"
+NODE = shutil.which("node")
+SECRET = "made up: with + and % in it"
+ENDS_IN_S = 20
+
+
+class Certified:
+    """Where it will be; its host differs from the server's, so that browsers see two sites."""
+
+    def __init__(self, *, way: str = "client_secret_basic", alg: str = "RS256") -> None:
+        self.port = free_port()
+        self.issuer = f"http://localhost:{self.port}"
+        self.way = way
+        self.alg = alg
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What our server needs to be told of it."""
+        return {
+            "oidc_issuer": self.issuer,
+            "oidc_client_id": "engagement",
+            "oidc_client_secret": SECRET,
+            "oidc_name": "Harbour ID",
+        }
+
+    @contextmanager
+    def serve(self, server: Server) -> Iterator[None]:
+        """Run it, for people of this server."""
+        assert NODE, "node is not installed"
+        process = subprocess.Popen(
+            [NODE, str(SCRIPT)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # what it has to say about quick starts
+            text=True,
+        )
+        told = {
+            "port": self.port,
+            "issuer": self.issuer,
+            "redirectUris": [f"{server.url}/sign-in/oidc/callback"],
+            "secret": SECRET,
+            "way": self.way,
+            "alg": self.alg,
+        }
+        assert process.stdin
+        assert process.stdout
+        try:
+            process.stdin.write(json.dumps(told) + "\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "ready\n", f"{HOST}:{self.port} does not start"
+            yield
+        finally:
+            process.stdin.close()
+            process.wait(ENDS_IN_S)
+            process.stdout.close()
