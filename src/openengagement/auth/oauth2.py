@@ -1,6 +1,5 @@
 """OAuth 2.0 for an app alone: Basic credentials and bearer tokens (contract 4.7)."""
 
-import binascii
 import hmac
 from base64 import b64decode
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ def verify_basic(message: Message, lookup: CredentialLookup) -> App | None:
         return None
     try:
         key, colon, secret = b64decode(rest, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # neither base 64 nor UTF-8, or not even ASCII
         return None
     if not colon:
         return None
