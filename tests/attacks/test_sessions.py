@@ -1,0 +1,261 @@
+"""A session is one browser's, from its sign-in to its end; what is revoked dies on every worker."""
+
+import re
+import time
+from urllib.parse import urlsplit
+
+import pytest
+
+from support.flows import CALLBACK, OOB, PASSWORD
+from support.sockets import exchange, request_bytes
+from support.stage import TOTALS
+
+ATTRIBUTES = {"HttpOnly", "SameSite=lax", "Path=/"}
+APPS = "/settings/apps"
+
+
+def is_in(person):
+    return urlsplit(person.open(APPS).url).path == APPS
+
+
+def cookies_of(answer):
+    return {
+        each.partition("=")[0]: each
+        for key, each in answer.headers.multi_items()
+        if key == "set-cookie"
+    }
+
+
+def form_of(person):
+    return dict(person.open("/sign-in").form_with("password").fields)
+
+
+# Fixation.
+
+
+@pytest.mark.parametrize("planted", ["x" * 43, "", "0", "oe_session"])
+def test_a_session_that_was_planted_before_the_sign_in(stage, planted):
+    with stage.person() as victim, stage.person() as attacker:
+        for person in (victim, attacker):
+            person.http.cookies.set("oe_session", planted, domain="127.0.0.1", path="/")
+        victim.sign_in()
+        assert victim.http.cookies.get("oe_session", domain="127.0.0.1") != planted
+        assert is_in(victim)
+        assert not is_in(attacker)
+
+
+def test_a_session_of_the_attackers_own_that_was_planted(stage):
+    """The sign-in ends it, and does not carry it over."""
+    with stage.person("bob") as attacker, stage.person() as victim:
+        attacker.sign_in()
+        mine = attacker.http.cookies["oe_session"]
+        victim.http.cookies.set("oe_session", mine, domain="127.0.0.1", path="/")
+        page = victim.sign_in()
+        assert victim.http.cookies["oe_session"] != mine
+        assert "@alice" in page.html
+        assert not is_in(attacker)
+
+
+def test_each_sign_in_is_a_session_of_its_own(stage):
+    with stage.person() as person:
+        person.sign_in()
+        first = person.http.cookies["oe_session"]
+        person.sign_in(person.open("/sign-in"))
+        second = person.http.cookies["oe_session"]
+        assert first != second
+        assert len(first) == len(second) == 43
+        person.http.cookies.set("oe_session", first, domain="127.0.0.1", path="/")
+        assert not is_in(person)
+
+
+def test_a_sign_in_that_fails_begins_none(stage):
+    with stage.person("alice", "not the password") as person:
+        page = person.sign_in()
+        assert page.status == 403
+        assert set(person.http.cookies) == {"oe_visitor"}
+        assert not is_in(person)
+
+
+# Cookies.
+
+
+def test_cookies_are_for_this_server_and_no_script(stage):
+    with stage.person() as person:
+        fields = form_of(person) | {"screen_name": "alice", "password": PASSWORD}
+        answer = person.http.post(f"{stage.url}/sign-in", data=fields)
+    found = cookies_of(answer)
+    assert set(found) == {"oe_session", "oe_visitor", "oe_fresh", "oe_known"}
+    for each in found.values():
+        assert set(each.split("; ")) >= ATTRIBUTES
+        assert "domain" not in each.lower()
+
+
+def test_under_tls_no_other_host_can_plant_them(proxied):
+    """The prefix keeps a browser from taking them from elsewhere, and us from reading others."""
+    secure = [("X-Forwarded-Proto", "https")]
+    port = proxied.server.port
+    answer = exchange(port, request_bytes("GET", "/sign-in", secure))
+    assert answer.headers["set-cookie"].startswith("__Host-oe_visitor=")
+    assert set(answer.headers["set-cookie"].split("; ")) >= {"Secure", *ATTRIBUTES}
+    assert "max-age=" in answer.headers["strict-transport-security"]
+    with proxied.person() as person:
+        person.sign_in()
+        session = person.http.cookies["oe_session"]
+    tossed = ("Cookie", f"oe_session={session}")
+    assert exchange(port, request_bytes("GET", APPS, [tossed])).status == 200
+    assert exchange(port, request_bytes("GET", APPS, [*secure, tossed])).status == 303
+    good = ("Cookie", f"__Host-oe_session={session}")
+    assert exchange(port, request_bytes("GET", APPS, [*secure, good])).status == 200
+    assert exchange(port, request_bytes("GET", APPS, [good])).status == 303
+
+
+def test_a_stranger_does_not_say_that_it_is_tls(stage):
+    answer = exchange(
+        stage.server.port, request_bytes("GET", "/sign-in", [("X-Forwarded-Proto", "https")])
+    )
+    assert answer.headers["set-cookie"].startswith("oe_visitor=")
+    assert "strict-transport-security" not in answer.headers
+
+
+def test_a_session_grows_old(stage):
+    with stage.person() as person:
+        person.sign_in()
+        assert is_in(person)
+        stage.sql("update sessions set created_at_s = created_at_s - 15 * 86400")
+        assert not is_in(person)
+        stage.sql("update sessions set created_at_s = created_at_s + 15 * 86400")
+
+
+def test_the_id_of_a_session_opens_nothing(stage):
+    """It stands in the page; the secret does not."""
+    with stage.person() as person, stage.person() as thief:
+        person.sign_in()
+        page = person.open(APPS)
+        assert person.http.cookies["oe_session"] not in page.html
+        for (name,) in stage.sql("select id from sessions"):
+            thief.http.cookies.set("oe_session", name, domain="127.0.0.1", path="/")
+            assert not is_in(thief)
+
+
+# force_login
+
+
+def test_force_login_wants_a_sign_in_for_this_very_request(stage, alice):
+    first, second = (stage.request_token(stage.web, CALLBACK) for _ in range(2))
+    page = alice.open(f"{stage.page_of(first)}&force_login=true")
+    assert "/sign-in?" in page.url
+    with stage.person() as person:
+        person.sign_in()
+        page = person.open(f"{stage.page_of(first)}&force_login=true")
+        assert "/sign-in?" in page.url
+        page = person.sign_in(page)
+        assert page.form_sending("decision", "authorize")
+        page = person.open(f"{stage.page_of(second)}&force_login=true")
+        assert "/sign-in?" in page.url
+        fresh = person.http.cookies["oe_fresh"]
+    with stage.person() as other:
+        other.sign_in()
+        other.http.cookies.set("oe_fresh", fresh, domain="127.0.0.1", path="/")
+        assert "/sign-in?" in other.open(f"{stage.page_of(first)}&force_login=true").url
+
+
+# What ends.
+
+
+def test_signing_out_ends_the_session_on_every_worker(wide, clients):
+    with wide.person() as person:
+        person.sign_in()
+        cookie = {"Cookie": f"oe_session={person.http.cookies['oe_session']}"}
+        assert {each.send("GET", APPS, headers=cookie).status for each in clients} == {200}
+        person.sign_out()
+        assert {each.send("GET", APPS, headers=cookie).status for each in clients} == {303}
+
+
+def test_ending_a_session_from_another_browser(wide, clients):
+    with wide.person() as lost, wide.person() as person:
+        lost.sign_in()
+        person.sign_in()
+        cookie = {"Cookie": f"oe_session={lost.http.cookies['oe_session']}"}
+        assert {each.send("GET", APPS, headers=cookie).status for each in clients} == {200}
+        page = person.open(APPS)
+        for form in [each for each in page.forms if "session_id" in each.names]:
+            person.submit(page, form)
+        assert {each.send("GET", APPS, headers=cookie).status for each in clients} == {303}
+        assert is_in(person)
+
+
+@pytest.mark.parametrize("way", ["page", "call"])
+def test_a_revoked_token_dies_at_once_on_every_worker(wide, wide_alice, clients, way):
+    holder = wide.token_of(wide_alice, wide.web)
+    assert {wide.who(holder, each).status for each in clients} == {200}
+    if way == "page":
+        wide_alice.revoke(wide.web.app_id)
+    else:
+        assert wide.call("/1.1/oauth/invalidate_token", holder).status == 200
+    for each in clients:
+        answer = wide.who(holder, each)
+        assert (answer.status, answer.json()["errors"][0]["code"]) == (401, 89)
+        assert wide.call(TOTALS, holder, client=each).code == "access_token_not_found"
+    again = wide.token_of(wide_alice, wide.web)
+    assert again.access_token != holder.access_token
+    assert again.access_token_secret != holder.access_token_secret
+    assert {wide.who(holder, each).status for each in clients} == {401}
+
+
+def test_what_was_on_its_way_dies_with_the_app(wide, wide_alice):
+    """Or an app that is revoked would come back by a consent that it kept."""
+    wide.token_of(wide_alice, wide.other)
+    asking, verifier = wide.let_in(wide_alice, wide.other)
+    wide_alice.revoke(wide.other.app_id)
+    assert wide.exchange(asking, verifier).status == 401
+
+
+def test_after_revocation_it_must_ask_again(wide):
+    """`authenticate` passes whoever let the app in before; not who has thought better of it."""
+    made = wide.server.command(
+        "app", "add", "Signs in", "--owner", "bob", f"--callback={CALLBACK}", "--sign-in"
+    )
+    app = type(wide.web)(made["app_id"], made["consumer_key"], made["consumer_secret"], "", "")
+    with wide.person() as person:
+        person.sign_in()
+        wide.token_of(person, app)
+        page = person.open(wide.page_of(wide.request_token(app, CALLBACK), "authenticate"))
+        assert page.left_for.startswith(CALLBACK)
+        person.revoke(app.app_id)
+        page = person.open(wide.page_of(wide.request_token(app, CALLBACK), "authenticate"))
+        assert page.left_for is None
+        assert page.form_sending("decision", "authorize")
+
+
+def test_authenticate_passes_nobody_unless_the_app_may(wide, wide_alice):
+    wide.token_of(wide_alice, wide.web)
+    page = wide_alice.open(wide.page_of(wide.request_token(wide.web, CALLBACK), "authenticate"))
+    assert page.left_for is None
+
+
+def test_a_changed_password_ends_sessions_and_tokens_on_every_worker(wide, clients):
+    server = wide.server
+    server.command("account", "add", "changing")
+    server.command("account", "password", "changing", "--stdin", stdin=f"{PASSWORD}\n")
+    with wide.person("changing") as person:
+        person.sign_in()
+        cookie = {"Cookie": f"oe_session={person.http.cookies['oe_session']}"}
+        holder = wide.token_of(person, wide.web)
+        asking, pin = wide.let_in(person, wide.desktop, OOB)
+        assert {each.send("GET", APPS, headers=cookie).status for each in clients} == {200}
+        assert {wide.who(holder, each).status for each in clients} == {200}
+        new = "another 40 lanterns"
+        server.command("account", "password", "changing", "--stdin", stdin=f"{new}\n")
+        assert {each.send("GET", APPS, headers=cookie).status for each in clients} == {303}
+        assert {wide.who(holder, each).status for each in clients} == {401}
+        assert wide.exchange(asking, pin).status == 401
+        assert person.sign_in().status == 403
+        person.password = new
+        assert person.sign_in().status == 200
+
+
+def test_the_times_that_people_see_are_of_now(stage, alice):
+    """What a person judges an unknown session by."""
+    page = alice.open(APPS)
+    found = re.findall(r'datetime="(\d{4}-\d\d-\d\dT\d\d):', page.html)
+    assert time.strftime("%Y-%m-%dT%H", time.gmtime()) in found or time.gmtime().tm_min < 10
