@@ -1,0 +1,272 @@
+"""No page may be framed, none runs what others wrote, none tells another site where one was."""
+
+import json
+
+import pytest
+
+from support.calls import Bearer
+from support.flows import CALLBACK, OOB
+from support.signing import as_form
+from support.stage import FORM
+
+POLICY = {
+    "default-src": "'none'",
+    "style-src": "'self'",
+    "img-src": "'self'",
+    "frame-ancestors": "'none'",
+    "base-uri": "'none'",
+}
+HEADERS = {
+    "x-frame-options": "DENY",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+    "cross-origin-opener-policy": "same-origin",
+}
+SCRIPTS = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "</title><svg/onload=alert(1)>",
+    "{{7*7}}{% raw %}${7*7}<%= 7*7 %>",
+    "&lt;script&gt;&#60;b&#62;",
+    "x--><!--",
+    "<bdi></main><base href=//evil.example>",
+]
+
+
+def assert_guarded(answer, *, leads_to=()):
+    for name, value in HEADERS.items():
+        assert answer.headers[name] == value, name
+    given = dict(
+        each.split(None, 1) for each in answer.headers["content-security-policy"].split("; ")
+    )
+    forms = given.pop("form-action")
+    assert given == POLICY
+    assert set(forms.split()) <= {"'self'", "'none'", *leads_to}
+
+
+@pytest.fixture(scope="module")
+def asking(stage):
+    return stage.request_token(stage.web, CALLBACK)
+
+
+# Frames, caches, referrers.
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/sign-in", 200),
+        ("/sign-in?return_to=/settings/apps&screen_name=x", 200),
+        ("/settings/apps", 303),
+        ("/oauth/authorize", 403),
+        ("/oauth/authorize?oauth_token=x", 403),
+        ("/oauth/authenticate?oauth_token=x", 403),
+        ("/settings/", 404),
+        ("/settings/apps/revoke", 405),
+        ("/sign-out", 405),
+        ("/sign-in/x", 404),
+        ("/static/x", 404),
+    ],
+)
+def test_headers_of_a_strangers_pages(stage, path, status):
+    with stage.person() as person:
+        answer = person.http.get(stage.url + path)
+    assert answer.status_code == status
+    assert_guarded(answer)
+
+
+def test_headers_of_pages_that_refuse_a_form(stage, alice):
+    for action in ("/sign-in", "/sign-out", "/oauth/authorize", "/settings/apps/revoke"):
+        for sent in ("a=b", "%"):
+            answer = alice.http.post(stage.url + action, content=sent, headers=FORM)
+            assert answer.status_code in {400, 403}
+            assert_guarded(answer)
+
+
+def test_headers_of_the_pages_of_a_flow(stage, alice, asking):
+    """Consent, PIN, denial, redirect, and the apps."""
+    origin = "https://client.example"
+    page = alice.open(stage.page_of(asking))
+    assert_guarded(page.response, leads_to=[origin])
+    assert f"form-action 'self' {origin};" in page.response.headers["content-security-policy"]
+    with stage.person() as stranger:
+        assert_guarded(stranger.open(stage.page_of(asking)).response, leads_to=[origin])
+    page = alice.open(stage.page_of(stage.request_token(stage.web, CALLBACK)))
+    sent = as_form(page.form_sending("decision", "authorize").filled(decision="authorize"))
+    answer = alice.http.post(f"{stage.url}/oauth/authorize", content=sent, headers=FORM)
+    assert answer.status_code == 302
+    assert_guarded(answer)
+    assert_guarded(
+        alice.decide(stage.page_of(stage.request_token(stage.web)), "authorize").response
+    )
+    assert_guarded(alice.decide(stage.page_of(stage.request_token(stage.web)), "cancel").response)
+    assert_guarded(alice.open("/settings/apps").response)
+
+
+def test_the_way_out_tells_no_referrer(stage, alice):
+    page = alice.decide(stage.page_of(stage.request_token(stage.web, CALLBACK)), "cancel")
+    assert 'rel="noreferrer"' in page.html
+    made = stage.server.command(
+        "app", "add", "Far", "--owner", "bob", "--website", "https://far.example/"
+    )
+    app = type(stage.web)(made["app_id"], made["consumer_key"], made["consumer_secret"], "", "")
+    page = alice.open(stage.page_of(stage.request_token(app, OOB)))
+    assert 'rel="noopener noreferrer nofollow"' in page.html
+
+
+def test_answers_with_secrets_are_kept_by_no_cache(stage, alice):
+    holder = stage.token_of(alice, stage.web)
+    for answer in (
+        stage.call("/oauth/request_token", stage.web, callback=OOB),
+        stage.who(holder),
+        stage.exchange(*stage.let_in(alice, stage.web)),
+    ):
+        assert answer.status == 200
+        assert answer.headers["cache-control"] == "no-store"
+
+
+def test_no_page_lets_another_origin_read_it(stage, alice):
+    for path in ("/sign-in", "/settings/apps", "/oauth/authorize", "/oauth/request_token"):
+        answer = alice.http.get(stage.url + path, headers={"Origin": "https://evil.example"})
+        assert not [name for name in answer.headers if name.startswith("access-control-")]
+    assert alice.http.options(stage.url + "/settings/apps").status_code == 405
+
+
+# Other people's words.
+
+
+def app_called(stage, name, **options):
+    given = [f"--{key}={value}" for key, value in options.items()]
+    made = stage.server.command(
+        "app", "add", name, "--owner", "bob", f"--callback={CALLBACK}", *given
+    )
+    return type(stage.web)(made["app_id"], made["consumer_key"], made["consumer_secret"], "", "")
+
+
+def assert_plain(html, text):
+    """The text is there, and nothing in it became part of the page."""
+    for dangerous in ("<script", "<img", "<svg/", "<base", "onmouseover='alert", "evil.example>"):
+        assert dangerous not in html.replace("&#39;", "&apos;").replace("&lt;", "&LT;")
+    assert text not in html or not set(text) & set("<>\"'&")
+    assert ">49<" not in html
+
+
+@pytest.mark.parametrize("text", SCRIPTS)
+def test_script_in_what_a_developer_says_of_an_app(stage, alice, text):
+    app = app_called(stage, text, description=text)
+    asking = stage.request_token(app, CALLBACK)
+    page = alice.open(stage.page_of(asking))
+    assert page.form_sending("decision", "authorize")
+    assert_plain(page.html, text)
+    with stage.person() as stranger:
+        assert_plain(stranger.open(stage.page_of(asking)).html, text)
+    assert_plain(
+        alice.decide(stage.page_of(stage.request_token(app, CALLBACK)), "cancel").html, text
+    )
+    assert_plain(alice.decide(stage.page_of(stage.request_token(app)), "authorize").html, text)
+    stage.token_of(alice, app)
+    page = alice.open("/settings/apps")
+    assert_plain(page.html, text)
+    alice.revoke(app.app_id)
+
+
+@pytest.mark.parametrize(
+    "text", [*SCRIPTS, "javascript:alert(1)", "https://x.example/'\"><script>"]
+)
+def test_script_that_reached_the_registry_another_way(stage, alice, text):
+    """Names, owners and websites, behind the back of every check."""
+    made = app_called(stage, "Innocent", website="https://innocent.example/")
+    app_id = int(made.app_id)
+    stage.sql(
+        "update apps set name = ?, website = ?, description = ? where id = ?",
+        text,
+        text,
+        text,
+        app_id,
+    )
+    stage.sql("update accounts set screen_name = ? where screen_name_key = 'alice'", text)
+    stage.sql("update accounts set screen_name = ? where screen_name_key = 'bob'", text)
+    try:
+        page = alice.open(stage.page_of(stage.request_token(made, CALLBACK)))
+        assert_plain(page.html, text)
+        assert 'href="javascript:' not in page.html
+        alice.answer(page, "authorize")
+        assert_plain(alice.open("/settings/apps").html, text)
+    finally:
+        for name in ("alice", "bob"):
+            stage.sql("update accounts set screen_name = ? where screen_name_key = ?", name, name)
+
+
+@pytest.mark.parametrize("text", SCRIPTS)
+def test_script_in_an_address(stage, alice, text):
+    for browser in (alice, stage.person()):
+        for path in ("/sign-in", "/oauth/authorize", "/oauth/authenticate", "/settings/apps", "/x"):
+            names = ("return_to", "screen_name", "oauth_token", "force_login", text)
+            query = as_form([(name, text) for name in names])
+            assert_plain(browser.http.get(f"{stage.url}{path}?{query}").text, text)
+            assert_plain(browser.http.get(f"{stage.url}{path}/{as_form([('', text)])}").text, text)
+    browser.http.close()
+
+
+@pytest.mark.parametrize("text", SCRIPTS)
+def test_script_in_a_form_and_in_a_browsers_name(stage, text):
+    with stage.person() as person:
+        person.http.headers["User-Agent"] = f"Firefox/1 {text}"
+        form = dict(person.open("/sign-in").form_with("password").fields)
+        sent = form | {"screen_name": text, "return_to": text, "password": text}
+        stage.count_guesses(10, of="both", name=text.casefold(), address="127.0.0.1")
+        answer = person.http.post(f"{stage.url}/sign-in", data=sent)
+        assert answer.status_code == 429
+        assert_plain(answer.text, text)
+        person.sign_in()
+        page = person.open("/settings/apps")
+        assert_plain(page.html, text)
+        assert "Firefox" in page.html
+        person.sign_out()
+
+
+@pytest.mark.parametrize(
+    "name", ["<b>", "a b", "a'b", "\u202ebob", "a\x00", "", "x" * 65, "b\u200bob"]
+)
+def test_what_no_account_may_be_called(stage, world, name):
+    """Neither by the command nor by the platform."""
+    with pytest.raises(AssertionError, match="is not 1 to 64 letters"):
+        stage.server.command("account", "add", name)
+    row = json.dumps({"id": "777", "screen_name": name})
+    answer = stage.server.client.send(
+        "POST", "/platform/v1/accounts", body=f"[{row}]", auth=Bearer(world.platform_key)
+    )
+    assert answer.status in {200, 400}
+    assert not stage.sql("select 1 from accounts where id = 777")
+
+
+@pytest.mark.parametrize(
+    "name", ["\u202eknaB eht", "a\x00b", "Bank\u2066", "x" * 129, " ", "a\nb", "\u200b"]
+)
+def test_what_no_app_may_be_called(stage, name):
+    """Names that turn around or hide a part of themselves."""
+    with pytest.raises(AssertionError, match="visible characters"):
+        stage.server.command("app", "add", name, "--owner", "bob")
+
+
+def test_an_app_does_not_pass_for_the_page_itself(stage, alice):
+    """A long name of words like ours stays marked as a name."""
+    name = "Open Engagement. You are safe here; press Authorize"
+    page = alice.open(stage.page_of(stage.request_token(app_called(stage, name), CALLBACK)))
+    assert f'<bdi class="name" translate="no">{name}</bdi>' in " ".join(page.html.split())
+
+
+def test_errors_tell_nothing_of_the_inside(stage, alice):
+    for path in ("/oauth/authorize?oauth_token=x", "/settings/x", "/static/x", "/x", "/sign-in/x"):
+        text = alice.http.get(stage.url + path).text
+        for inside in (
+            "Traceback",
+            "openengagement.",
+            "sqlite",
+            "starlette",
+            ".py",
+            str(stage.server.data),
+        ):
+            assert inside not in text.lower()

@@ -1,0 +1,277 @@
+"""Secrets are in the one answer that issues them, and nowhere else: not in a log, not in a file."""
+
+import json
+import time
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from support.calls import question
+from support.flows import CALLBACK, OOB, PASSWORD
+from support.person import query_of
+from support.signing import as_form
+from support.stage import ACCESS_TOKEN, REQUEST_TOKEN, TOTALS, holding, set_stage, sign
+
+PIN_LENGTH = 7
+
+
+@pytest.fixture(scope="module")
+def lived(world):
+    """A stage after a whole day's work, and every secret there was; its databases as a thief's."""
+    with set_stage(world) as stage:
+        yield stage, list(_live(stage))
+
+
+def _live(stage):
+    """Do everything that makes a secret, well and badly; yields (what it is, secret)."""
+    for app in (stage.web, stage.other, stage.desktop):
+        yield "consumer secret", app.consumer_secret
+    yield "password", PASSWORD
+    with stage.person() as person:
+        person.sign_in()
+        yield from _secrets_of(person)
+        for app, callback in ((stage.web, CALLBACK), (stage.desktop, OOB)):
+            used, verifier = stage.let_in(person, app, callback)
+            yield "request token's secret", used.access_token_secret
+            yield "PIN or verifier", verifier
+            holder = holding(app, stage.exchange(used, verifier))
+            yield "access token's secret", holder.access_token_secret
+            stage.exchange(used, verifier)
+            assert stage.who(holder).status == 200
+            waiting, verifier = stage.let_in(person, app, callback)
+            yield "request token's secret", waiting.access_token_secret
+            yield "PIN or verifier", verifier
+            stage.exchange(waiting, "0000000")
+        yield from _sign_in_an_address(stage, person)
+    with stage.person("alice", "a wrong password of mine") as person:
+        person.sign_in()
+        yield "wrong password", person.password
+    bearer = stage.server.bearer(stage.server.world.main).token
+    yield "bearer token", bearer
+    stage.server.client.send(
+        "POST", TOTALS, body=b"x", headers={"Authorization": f"Bearer {bearer}"}
+    )
+    yield "platform key", stage.server.world.platform_key
+    for app in stage.server.world.apps:
+        yield "consumer secret", app.consumer_secret
+        yield "access token's secret", app.access_token_secret
+
+
+def _secrets_of(person):
+    for name, value in person.http.cookies.items():
+        yield f"cookie {name}", value
+    for form in person.open("/settings/apps").forms:
+        yield "form token", dict(form.fields)["csrf_token"]
+
+
+def _sign_in_an_address(stage, person):
+    """What a client may put into an address: the worst place for it."""
+    signed = sign(stage.web, "GET", stage.url + REQUEST_TOKEN, callback=CALLBACK)
+    answer = stage.server.client.send("GET", f"{REQUEST_TOKEN}?{as_form(signed)}")
+    asking = holding(stage.web, answer)
+    yield "request token's secret", asking.access_token_secret
+    verifier = query_of(person.authorize(stage.page_of(asking)))["oauth_verifier"]
+    yield "verifier", verifier
+    signed = sign(asking, "GET", stage.url + ACCESS_TOKEN, verifier=verifier)
+    yield "signature", dict(signed)["oauth_signature"]
+    answer = stage.server.client.send("GET", f"{ACCESS_TOKEN}?{as_form(signed)}")
+    assert answer.status == 200
+    stage.server.client.send("GET", f"{ACCESS_TOKEN}?{as_form(signed)}")
+    stage.server.client.send("GET", f"/oauth/authorize?oauth_verifier={verifier}&oauth_token=x")
+
+
+def spellings(secret):
+    return {secret, quote(secret, safe=""), json.dumps(secret)[1:-1]}
+
+
+def long_ones(secrets):
+    """A PIN's seven digits may be found in any number; it is looked for by its column instead."""
+    return [(what, secret) for what, secret in secrets if len(secret) > PIN_LENGTH]
+
+
+def test_no_log_has_any(lived):
+    stage, secrets = lived
+    log = stage.server.log()
+    found = [
+        what for what, secret in long_ones(secrets) if any(s in log for s in spellings(secret))
+    ]
+    assert not found
+    assert len({what for what, _ in secrets}) >= 9
+
+
+def test_no_log_has_any_after_an_error_of_our_own(world):
+    """What is logged of a failure names a place in the code, not what was in hand there."""
+    with set_stage(world) as stage, stage.person() as person:
+        person.sign_in()
+        asking, verifier = stage.let_in(person, stage.web)
+        token = dict(person.open("/sign-in").form_with("password").fields)["csrf_token"]
+        stage.sql("update request_tokens set secret = x'00', verifier = x'00'")
+        stage.sql("alter table sessions rename to elsewhere")
+        answers = [
+            stage.exchange(asking, verifier),
+            stage.server.client.send(
+                "POST", "/sign-in", body=f"password={PASSWORD}&csrf_token={token}"
+            ),
+            stage.server.client.send(
+                "GET",
+                "/settings/apps",
+                headers={"Cookie": f"oe_session={person.http.cookies['oe_session']}"},
+            ),
+        ]
+        assert 500 in {answer.status for answer in answers}
+        log, bodies = stage.server.log(), b" ".join(answer.body for answer in answers).decode()
+        assert "request_failed" in log
+        secrets = [
+            verifier,
+            asking.access_token_secret,
+            stage.web.consumer_secret,
+            person.http.cookies["oe_session"],
+            PASSWORD,
+            token,
+        ]
+        for secret in secrets:
+            assert secret not in log
+            assert secret not in bodies
+        assert "Traceback" not in bodies
+
+
+def test_a_stolen_copy_without_the_key_file_opens_nothing(lived):
+    """Every file of the folder but the key: no secret in it, plain or in another spelling."""
+    stage, secrets = lived
+    stolen = [
+        each
+        for each in stage.server.data.rglob("*")
+        if each.is_file() and each.name != "server.key"
+    ]
+    assert {"registry.sqlite3", "counters.sqlite3"} <= {each.name for each in stolen}
+    assert [each for each in stolen if each.name.startswith("limits-")]
+    assert any(CALLBACK.encode() in path.read_bytes() for path in stolen)  # it would be found
+    for path in stolen:
+        content = path.read_bytes()
+        found = [
+            what
+            for what, secret in long_ones(secrets)
+            for spelling in (secret, secret[::-1], secret.encode().hex(), quote(secret))
+            if spelling.encode() in content
+        ]
+        assert not found, path.name
+
+
+def test_nor_do_its_pins_stand_anywhere(lived):
+    stage, secrets = lived
+    pins = {secret for _, secret in secrets if len(secret) == PIN_LENGTH}
+    assert pins
+    for (table,) in stage.sql("select name from sqlite_master where type = 'table'"):
+        for row in stage.sql(f'select * from "{table}"'):
+            for value in row:
+                text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+                assert text not in pins
+                assert not [pin for pin in pins if pin in text and not text.startswith("gAAAA")]
+
+
+def test_what_is_stored_is_encrypted_or_hashed(lived):
+    """By column, so that a new one is not forgotten."""
+    stage, _ = lived
+    encrypted = {
+        "apps": ["consumer_secret"],
+        "access_tokens": ["secret"],
+        "request_tokens": ["secret", "verifier"],
+    }
+    for table, columns in encrypted.items():
+        for column in columns:
+            values = [value for (value,) in stage.sql(f"select {column} from {table}") if value]
+            assert values
+            assert all(bytes(value).startswith(b"gAAAA") for value in values), (table, column)
+            assert len(set(values)) == len(values)
+    hashes = [value for (value,) in stage.sql("select password_hash from accounts") if value]
+    assert len(hashes) == 2
+    assert all(value.startswith("$argon2id$") for value in hashes)
+    assert len(set(hashes)) == 2  # the same password, under two salts
+    for table, column in (("sessions", "secret_hash"), ("platform_keys", "key_hash")):
+        assert {len(value) for (value,) in stage.sql(f"select {column} from {table}")} == {32}
+
+
+def test_the_files_are_their_owners_alone(lived):
+    stage, _ = lived
+    for path in (stage.server.data, *stage.server.data.rglob("*")):
+        mode = path.stat().st_mode & 0o077
+        assert not mode or path.name == "data", (path.name, oct(mode))
+    assert (stage.server.data / "server.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_a_stolen_copy_holds_is_no_credential(lived):
+    """A thief sends every stored value as if it were the thing itself."""
+    stage, _ = lived
+    values = [
+        value.decode("latin-1") if isinstance(value, bytes) else str(value)
+        for table, column in (
+            ("sessions", "secret_hash"),
+            ("sessions", "id"),
+            ("request_tokens", "token"),
+            ("access_tokens", "token"),
+        )
+        for (value,) in stage.sql(f"select {column} from {table}")
+    ]
+    hexes = [row[0] for row in stage.sql("select lower(hex(secret_hash)) from sessions")]
+    for value in [*values, *hexes]:
+        if not value.isprintable() or not value.isascii():
+            continue
+        answer = stage.server.client.send(
+            "GET", "/settings/apps", headers={"Cookie": f"oe_session={value}"}
+        )
+        assert answer.status == 303
+    for column, table in (("key_hash", "platform_keys"), ("bearer_hash", "apps")):
+        for (value,) in stage.sql(
+            f"select lower(hex({column})) from {table} where {column} not null"
+        ):
+            headers = {"Authorization": f"Bearer {value}", "Content-Type": "application/json"}
+            body = json.dumps(question("111"))
+            assert (
+                stage.server.client.send("POST", TOTALS, body=body, headers=headers).status == 401
+            )
+            answer = stage.server.client.send("DELETE", "/platform/v1/tweets/1", headers=headers)
+            assert answer.status == 401
+
+
+def test_addresses_hold_no_secret_but_the_verifier(stage, alice):
+    """And that one is good once, for the app alone, for minutes."""
+    asking = stage.request_token(stage.web, CALLBACK)
+    with stage.person() as person:
+        seen = []
+        person.http.event_hooks["request"].append(lambda request: seen.append(str(request.url)))
+        target = person.authorize(stage.page_of(asking))
+        session = person.http.cookies["oe_session"]
+        person.open("/settings/apps")
+        person.sign_out()
+    assert set(query_of(target)) == {"provider", "oauth_token", "oauth_verifier"}
+    for url in seen:
+        assert session not in url
+        assert PASSWORD not in url
+        assert asking.access_token_secret not in url
+        assert "csrf" not in url
+        assert "verifier" not in urlsplit(url).query
+
+
+def test_no_request_carries_a_referrer_out(stage, alice):
+    """Pages say so, and nothing on them loads from elsewhere."""
+    page = alice.open(stage.page_of(stage.request_token(stage.web, CALLBACK)))
+    assert page.response.headers["referrer-policy"] == "no-referrer"
+    loaded = [part.split('"')[0] for part in page.html.split('src="')[1:]]
+    loaded += [part.split('"')[0] for part in page.html.split('rel="stylesheet" href="')[1:]]
+    assert loaded
+    assert all(each.startswith("/static/") for each in loaded)
+
+
+def test_a_refusal_does_not_repeat_what_was_shown(stage, alice):
+    """Signatures, secrets and verifiers that were wrong are still somebody's."""
+    asking, verifier = stage.let_in(alice, stage.web)
+    signed = dict(sign(asking, "POST", stage.url + ACCESS_TOKEN, verifier=verifier))
+    signed["oauth_timestamp"] = str(int(time.time()) - 4000)
+    query = as_form(list(signed.items()))
+    for path in (ACCESS_TOKEN, REQUEST_TOKEN, "/x", "/oauth/authorize", "/sign-in/x"):
+        answer = stage.server.client.send("POST", f"{path}?{query}")
+        assert answer.status >= 400
+        shown = answer.body.decode() + str(dict(answer.headers))
+        for secret in (signed["oauth_signature"], verifier, asking.access_token_secret):
+            assert secret not in shown
+            assert quote(secret, safe="") not in shown

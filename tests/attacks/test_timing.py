@@ -1,0 +1,170 @@
+"""How long an answer takes does not tell whether a key, a token or an account exists.
+
+Not measured, because a machine that is shared measures itself: what is counted is the work that
+takes the time. Each signature costs an HMAC over the base string, each sign-in one Argon2id, and
+each refusal must have cost as many as the others.
+"""
+
+import time
+from collections import Counter
+
+import pytest
+
+from openengagement.auth import oauth1, passwords
+from openengagement.auth.calls import CallVerifier
+from openengagement.auth.credentials import Keyring, issue_app, open_keyring
+from openengagement.auth.lookup import CredentialLookup
+from openengagement.auth.message import Message
+from openengagement.auth.passwords import Passwords, hash_password
+from openengagement.auth.three_legs import ThreeLegs
+from openengagement.errors import AuthenticationError
+from openengagement.registry.limits import Limits
+from openengagement.registry.registry import Account, AppForm, Registry
+from openengagement.settings import Settings
+from support.flows import CALLBACK, PASSWORD
+from support.signing import as_header
+from support.stage import App, sign
+
+HOST = "api.example"
+
+
+class House:
+    """What verifies calls and passwords, in this process."""
+
+    def __init__(self, folder):
+        self.registry = Registry(folder / "registry.sqlite3")
+        self.keyring: Keyring = open_keyring(folder / "server.key")
+        self.limits = Limits(folder)
+        self.lookup = CredentialLookup(self.registry, self.keyring)
+        self.verifier = CallVerifier(self.lookup, self.limits, settings=Settings(), now_s=time.time)
+        self.legs = ThreeLegs(self.verifier, self.registry, keyring=self.keyring, now_s=time.time)
+        self.passwords = Passwords(self.registry, self.limits, now_s=time.time)
+        self.registry.add_account(Account(1, "ann", False, "member"), now_s=0)
+        self.registry.add_account(Account(2, "ben", False, "member"), now_s=0)
+        hashed = hash_password(PASSWORD)
+        self.registry.sessions.set_password(1, password_hash=hashed)
+        form = AppForm(name="app", owner_id=1, callbacks=[CALLBACK])
+        made = issue_app(self.registry, self.keyring, form=form, now_s=0)
+        self.app = App(str(made.app_id), made.consumer_key, made.consumer_secret, "", "")
+        token, secret = self.legs.request(self.message("/oauth/request_token", self.app))
+        self.asking = App(self.app.app_id, made.consumer_key, made.consumer_secret, token, secret)
+
+    def message(self, path, app, **changes):
+        signed = sign(app, "POST", f"https://{HOST}{path}", **changes)
+        return Message("POST", "https", HOST, path, "", (as_header(signed),), "", b"")
+
+    def close(self):
+        self.limits.close()
+        self.registry.close()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    made = House(tmp_path_factory.mktemp("house"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def work(monkeypatch):
+    """How often each costly step was taken."""
+    done = Counter()
+
+    def counted(name, step):
+        def take(*arguments, **options):
+            done[name] += 1
+            return step(*arguments, **options)
+
+        return take
+
+    for module, name in (
+        (oauth1, "sign"),
+        (oauth1, "base_string"),
+        (oauth1, "signatures_match"),
+        (passwords, "_matches"),
+    ):
+        monkeypatch.setattr(module, name, counted(name, getattr(module, name)))
+    return done
+
+
+def cost(work, call):
+    work.clear()
+    with pytest.raises(AuthenticationError):
+        call()
+    return dict(work)
+
+
+def changed(app, **fields):
+    return App(**{**vars(app), **fields})
+
+
+def test_unknown_and_known_keys_cost_the_same(house, work):
+    costs = [
+        cost(work, lambda app=app: house.verifier.verify_call(house.message("/x", app)))
+        for app in (
+            changed(house.app, consumer_secret="wrong"),
+            changed(house.app, consumer_key="unknown"),
+            changed(house.app, access_token="1-unknown"),
+            changed(house.app, consumer_key="unknown", access_token="1-unknown"),
+            changed(house.app, consumer_secret="wrong", access_token="1-unknown"),
+        )
+    ]
+    assert costs == [{"sign": 1, "base_string": 1, "signatures_match": 1}] * len(costs)
+
+
+def test_unknown_and_known_request_tokens_cost_the_same(house, work):
+    path = "/oauth/access_token"
+    costs = [
+        cost(work, lambda app=app: house.legs.exchange(house.message(path, app, verifier="x")))
+        for app in (
+            changed(house.asking, access_token_secret="wrong"),
+            changed(house.asking, consumer_secret="wrong"),
+            changed(house.asking, consumer_key="unknown"),
+            changed(house.asking, access_token="unknown"),
+            changed(house.asking, consumer_key="unknown", access_token="unknown"),
+        )
+    ]
+    assert costs == [{"sign": 1, "base_string": 1, "signatures_match": 1}] * len(costs)
+
+
+def test_a_sign_in_costs_one_argon2_whoever_it_is(house, work):
+    """With a password, without one, not there at all, or with a password nobody may have."""
+    for name, password in (
+        ("ann", "wrong"),
+        ("ben", "wrong"),
+        ("nobody", "wrong"),
+        ("", ""),
+        ("ann", "x" * 5000),
+    ):
+        work.clear()
+        found = house.passwords.verify(name, password, address="192.0.2.1", browser=None)
+        assert found is None
+        assert dict(work) == {"_matches": 1}
+
+
+def test_the_stand_in_hash_is_as_hard_as_a_real_one(house):
+    """Same kind, same memory, same rounds; and it is not made anew for each guess."""
+    stand_in = passwords._nobodys_hash()
+    real = house.registry.sessions.password_hash(1)
+    assert stand_in.split("$")[1:4] == real.split("$")[1:4]
+    assert passwords._nobodys_hash() is stand_in
+    assert (
+        house.passwords.verify("nobody", "nobody's password", address="::1", browser=None) is None
+    )
+
+
+def test_comparing_does_not_stop_at_the_first_difference(monkeypatch):
+    """Signatures, form tokens and verifiers are compared by what was made for it."""
+    import inspect
+
+    from openengagement.auth import signature, three_legs
+    from openengagement.portal import visits
+
+    for compared in (
+        signature.signatures_match,
+        three_legs.ThreeLegs._check_verifier,
+        visits.Visits.came_from_us,
+        visits.Visits.known_browser,
+        visits.Visits.signed_in_for,
+    ):
+        assert "hmac.compare_digest" in inspect.getsource(compared)
