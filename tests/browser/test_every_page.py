@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from browser.tour import walk
 from support.chromium import DESK, PHONE
 from support.flows import OOB, add_consumer
+from support.openid_provider import Provider
 from support.third_party import ThirdParty
 
 AXE = Path(__file__).with_name("node_modules") / "axe-core" / "axe.min.js"
@@ -114,6 +116,24 @@ def test_phone(seats, apps, server, site):
 def test_long_names_on_a_phone(seats, long_names):
     seat = seats(**POCKET)
     wrong = [f"{name}: {each}" for name in stops(seat, long_names) for each in measure(seat.page)]
+    assert wrong == [], "\n".join(wrong)
+
+
+def test_sign_in_through_a_provider(seats, servers):
+    with Provider() as provider:
+        seat = seats(servers(**provider.settings).url, **POCKET)
+        # No content: a browser that is sent there stays where it is.
+        seat.context.route(f"{provider.issuer}/**", lambda sent: sent.fulfill(status=204))
+        page, wrong = seat.open("/sign-in"), []
+        for heading in ("Sign in to Open Engagement", "One moment"):
+            seat.expect_heading(heading)
+            wrong += [*measure(page), *ask_axe(page, *SCHEMES)]
+            page.get_by_role("button", name="Continue with Harbour ID").or_(
+                page.get_by_role("link", name="Continue", exact=True)
+            ).click()
+        seat.open("/sign-in/oidc/callback?state=unknown&code=unknown")
+        expect(page.get_by_role("alert")).to_contain_text("That sign-in has ended")
+        wrong += [*measure(page), *ask_axe(page, *SCHEMES)]
     assert wrong == [], "\n".join(wrong)
 
 
