@@ -1,11 +1,13 @@
 """What a provider, a person or a stranger may try: nobody is signed in by it, and it says why."""
 
+import asyncio
 import base64
 import hmac
 import json
 import threading
 import time
 
+import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -237,6 +239,27 @@ def test_a_slow_provider_holds_up_nobody_else(site, provider):
         (503, "Harbour ID does not answer. Please try again in a moment.")
     }
     assert max(seconds for _, _, seconds in done) < 15
+
+
+def test_so_many_may_wait_and_no_more(site, provider):
+    provider.waits_s["/token"] = 20
+    with Browser(site.url) as browser:
+        url = provider.approve(browser.leave(), **ALICE)
+        cookies = dict(browser.http.cookies)
+
+    async def crowd():
+        async with httpx.AsyncClient(cookies=cookies, timeout=30, trust_env=False) as client:
+            return await asyncio.gather(*(client.get(url) for _ in range(70)))
+
+    answers = asyncio.run(crowd())
+    provider.waits_s.clear()
+    away = [answer for answer in answers if answer.headers.get("retry-after") == "2"]
+    assert len(away) == 70 - 64
+    assert {answer.status_code for answer in answers} == {503}
+    assert all("Too many people are signing in" in answer.text for answer in away)
+    with Browser(site.url) as browser:
+        try_to(browser, provider)
+        assert browser.is_signed_in
 
 
 @pytest.fixture(scope="module")

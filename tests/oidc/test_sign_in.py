@@ -11,6 +11,7 @@ from support.openid_provider import (
     query_of,
     sign_with,
 )
+from support.person import read_page
 from support.traveller import Browser, alert
 
 
@@ -119,6 +120,7 @@ def test_who_has_no_account_is_told_so_and_nobody_is_named(browser, provider, cl
     page = arrive(browser, provider, "/oauth/authorize?oauth_token=x", **claims)
     assert page.status == 403
     assert alert(page).startswith("You are signed in at Harbour ID, but no account here goes with")
+    assert "aria-invalid" not in page.html
     assert "alice" not in page.html
     assert page.form_with("return_to", "password").filled()[1][1].startswith("/oauth/authorize")
     assert not browser.is_signed_in
@@ -134,12 +136,13 @@ def test_letters_that_fold_to_others_open_no_account(site, provider, browser):
 
 @pytest.fixture(scope="module")
 def other_site(servers, running_provider, tmp_path_factory):
-    """One without passwords, that reads its secret from a file and knows people by ID."""
+    """Behind a proxy, without passwords, with its secret in a file; it knows people by ID."""
     file = tmp_path_factory.mktemp("oidc") / "secret"
     file.write_text(f"{CLIENT_SECRET}\n")
     settings = {**running_provider.settings, "oidc_client_secret_file": str(file)}
     del settings["oidc_client_secret"]
-    return servers(**settings, password_sign_in="false", oidc_account_claim="sub")
+    more = {"password_sign_in": "false", "trusted_proxies": "127.0.0.1"}
+    return servers(**settings, **more, oidc_account_claim="sub")
 
 
 @pytest.fixture
@@ -193,6 +196,21 @@ def test_nobody_is_returned_to_another_site(browser, provider, return_to):
     page = arrive(browser, provider, return_to)
     assert page.left_for is None
     assert page.url.startswith(f"{browser.origin}/")
+
+
+def test_behind_a_proxy_the_redirect_uri_is_what_the_browser_sees(other_site, provider):
+    headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "metrics.example"}
+    with Browser(other_site.url) as browser:
+        page = browser.http.get(f"{other_site.url}/sign-in", headers=headers)
+        token = dict(read_page(page).form_with(action="/sign-in/oidc").fields)["csrf_token"]
+        headers["Cookie"] = page.headers["set-cookie"].partition(";")[0]
+        answer = browser.http.post(
+            f"{other_site.url}/sign-in/oidc", data={"csrf_token": token}, headers=headers
+        )
+    asked = query_of(read_page(answer).links["continue-link"])
+    assert asked["redirect_uri"] == "https://metrics.example/sign-in/oidc/callback"
+    assert answer.headers["set-cookie"].startswith("__Host-oe_openid=")
+    assert "; Secure" in answer.headers["set-cookie"]
 
 
 def test_passwords_can_be_left_out(by_id, provider):

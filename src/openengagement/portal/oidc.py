@@ -120,8 +120,9 @@ class OidcSignIn:
         return _Setback(403, _ENDED)
 
     def _refuse(self, visit: Visit, return_to: str, *, setback: _Setback) -> Response:
+        given = {"return_to": return_to}
         return self._sign_in.form(
-            visit, {"return_to": return_to}, error=setback.text, status=setback.status
+            visit, given, error=setback.text, fields_wrong=False, status=setback.status
         )
 
     def _onward(self, visit: Visit, url: str, *, place: str | None) -> Response:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -22,10 +22,12 @@ from openengagement.auth.signature import MalformedParameters, parse_form
 from openengagement.portal.apps import Apps
 from openengagement.portal.consent import Consent
 from openengagement.portal.desk import Desk, Refusal
-from openengagement.portal.oidc import OidcSignIn
 from openengagement.portal.rendering import STATIC_PREFIX, finish
 from openengagement.portal.sign_in import SignIn
 from openengagement.portal.visits import Visit, Visits, given_once
+
+if TYPE_CHECKING:
+    from openengagement.portal.oidc import OidcSignIn
 
 Handler = Callable[[Visit], Response]
 Dialogue = Callable[[Visit], Awaitable[Response]]
@@ -57,7 +59,7 @@ class Rooms:
     consent: Consent
     sign_in: SignIn
     apps: Apps
-    oidc: OidcSignIn | None = None  # None when no provider is set
+    oidc: "OidcSignIn | None" = None  # None when no provider is set
 
 
 class Pages:
@@ -93,7 +95,7 @@ class Pages:
             Route(STATIC_PREFIX + "{name}", self._static, methods=["GET"]),
         ]
 
-    def _lay_out_oidc(self, oidc: OidcSignIn) -> list[Route]:
+    def _lay_out_oidc(self, oidc: "OidcSignIn") -> list[Route]:
         talk = self._talk
         return [
             Route("/sign-in/oidc", talk(oidc.begin), methods=["POST"]),
@@ -132,9 +134,7 @@ class Pages:
 
         async def respond(request: Request) -> Response:
             if self._waiting >= _GUESSES_WAITING_MAX:
-                response = await self._run(self._refused(_BUSY), request)
-                response.headers["retry-after"] = "2"
-                return response
+                return await self._send_away(request)
             self._waiting += 1
             try:
                 return await self._run(self._checked(handler), request, pool=self._slow_pool)
@@ -148,7 +148,7 @@ class Pages:
 
         async def respond(request: Request) -> Response:
             if self._talking >= _DIALOGUES_MAX:
-                return await self._run(self._refused(_BUSY), request)
+                return await self._send_away(request)
             self._talking += 1
             try:
                 return await self._run_dialogue(handler, request)
@@ -156,6 +156,11 @@ class Pages:
                 self._talking -= 1
 
         return respond
+
+    async def _send_away(self, request: Request) -> Response:
+        response = await self._run(self._refused(_BUSY), request)
+        response.headers["retry-after"] = "2"
+        return response
 
     async def _run_dialogue(self, handler: Dialogue, request: Request) -> Response:
         posted = request.method == "POST"

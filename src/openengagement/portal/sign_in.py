@@ -97,6 +97,7 @@ class SignIn:
         given: Mapping[str, str],
         *,
         error: str | None = None,
+        fields_wrong: bool = True,
         status: int = 200,
     ) -> Response:
         """The page of signing in, with what was given filled in."""
@@ -105,6 +106,7 @@ class SignIn:
         context = {
             "title": "Sign in",
             "error": error,
+            "fields_wrong": error is not None and fields_wrong,
             "screen_name": given.get("screen_name", "")[:64],
             "return_to": return_to,
             "app": describe_app(pending) if pending else None,
