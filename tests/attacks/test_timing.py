@@ -153,6 +153,20 @@ def test_the_stand_in_hash_is_as_hard_as_a_real_one(house):
     )
 
 
+def test_a_password_that_changes_while_it_is_looked_at(house, monkeypatch):
+    """Argon2id takes long enough to change it; the old one must not get in behind the change."""
+    sessions, match = house.registry.sessions, passwords._matches
+    old = sessions.password_hash(1)
+
+    def change_then_match(stored, password):
+        sessions.set_password(1, password_hash=hash_password("another 40 lanterns"))
+        return match(stored, password)
+
+    monkeypatch.setattr(passwords, "_matches", change_then_match)
+    assert house.passwords.verify("ann", PASSWORD, address="192.0.2.9", browser=None) is None
+    sessions.set_password(1, password_hash=old)
+
+
 def test_comparing_does_not_stop_at_the_first_difference(monkeypatch):
     """Signatures, form tokens and verifiers are compared by what was made for it."""
     import inspect

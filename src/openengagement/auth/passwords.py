@@ -86,6 +86,9 @@ class Passwords:
         good = _matches(stored or _nobodys_hash(), password)
         if account is None or stored is None or not good:
             return None
+        # Changed while we looked: whoever knew the old one must not slip in behind the change.
+        if self._registry.sessions.password_hash(account.id) != stored:
+            return None
         for subject in subjects:
             self._limits.give_back(subject, WINDOW_S, now_s=now_s)
         if _HASHER.check_needs_rehash(stored):
