@@ -12,13 +12,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from support.chromium import Watch, chromium, open_context
+from support.chromium import TIMEOUT_MS, Watch, chromium, open_context
 from support.fixtures import server, servers, world
 from support.flows import OOB, PASSWORD, Endpoints, add_consumer, set_password
 from support.listener import Listener
 from support.third_party import ThirdParty
 
 __all__ = ["server", "servers", "world"]
+
+expect.set_options(timeout=TIMEOUT_MS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

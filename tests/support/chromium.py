@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Request, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-TIMEOUT_MS = 10_000
+TIMEOUT_MS = 20_000
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 800}
 
