@@ -73,7 +73,7 @@ def write_csv(rng: random.Random, records: Sequence[dict[str, Any]]) -> bytes:
         rows = csv.writer(target, quoting=csv.QUOTE_ALL, lineterminator=newline)
     rows.writerow(columns)
     for record in records:
-        cells = [record.get(name, "") for name in columns]
+        cells = ["" if record.get(name) is None else record[name] for name in columns]
         rows.writerow([str(cell).lower() if isinstance(cell, bool) else cell for cell in cells])
     return target.getvalue().encode()
 

@@ -15,7 +15,7 @@ from typing import Any
 from oracle import wire
 from oracle.bodies import ENCODINGS, FORMATS, Record, compress, write_body
 from oracle.faults import FAULTS, FAULTS_OF_FORMAT
-from oracle.model import Event, Model, Tweet
+from oracle.model import Event, Model, Said, Tweet
 
 OWNER_IDS = (9001, 9002)
 SOMETIMES_PROTECTED_ID = 9002
@@ -47,13 +47,14 @@ class Batch:
 
 @dataclass
 class Phase:
-    """What is registered, sent and deleted before a round of questions."""
+    """What is registered, sent, deleted and told again before a round of questions."""
 
-    accounts: list[tuple[int, bool]] = field(default_factory=list)
-    tweets: list[tuple[int, Tweet, bool]] = field(default_factory=list)
+    accounts: list[tuple[int, bool | None]] = field(default_factory=list)
+    tweets: list[tuple[int, Said]] = field(default_factory=list)
     batches: list[Batch] = field(default_factory=list)
-    late_tweets: list[tuple[int, Tweet, bool]] = field(default_factory=list)
+    late_tweets: list[tuple[int, Said]] = field(default_factory=list)
     deletions: list[int] = field(default_factory=list)
+    tweets_again: list[tuple[int, Said]] = field(default_factory=list)
 
 
 @dataclass
@@ -85,13 +86,15 @@ def feed(model: Model, phase: Phase) -> None:
     """Tell the model what a phase tells the server, repeats included."""
     for account_id, protected in phase.accounts:
         model.put_account(account_id, protected=protected)
-    for tweet_id, tweet, _ in (*phase.tweets, *phase.late_tweets):
-        model.put_tweet(tweet_id, replace(tweet))
+    for tweet_id, said in (*phase.tweets, *phase.late_tweets):
+        model.put_tweet(tweet_id, said)
     for batch in phase.batches:
         for _ in range(batch.times_sent):
             model.apply_batch(batch.key, [line.event for line in batch.lines], atomic=batch.atomic)
     for tweet_id in phase.deletions:
         model.delete_tweet(tweet_id)
+    for tweet_id, said in phase.tweets_again:
+        model.put_tweet(tweet_id, said)
 
 
 def new_model(kind: type[Model] = Model) -> Model:
@@ -141,12 +144,19 @@ class WorldMaker:
         again = [batch for batch in first.batches if batch.key is not None]
         second.batches += [replace(batch, sent_before=True) for batch in again[::4]]
         second.deletions = rng.sample(first_ids, 3)
+        # Whoever is told again, some of them twice: most rows leave most things out.
+        second.accounts += [(account_id, None) for account_id in (*flags, SOMETIMES_PROTECTED_ID)]
+        others = rng.sample(first_ids, len(first_ids) // 3)
+        second.tweets_again = [
+            (tweet_id, self.say_again(tweet_id))
+            for tweet_id in (*second.deletions, *others, *rng.sample(others, len(others) // 2))
+        ]
         self.world.phases = [first, second]
         return self.world
 
     def phase(self, ids: list[int], lines: list[Line]) -> Phase:
         """Register most Tweets before their events and some after."""
-        rows = [(tweet_id, *self.world.tweets[tweet_id]) for tweet_id in ids]
+        rows = [(tweet_id, self.say(tweet_id)) for tweet_id in ids]
         late = len(rows) // 5
         return Phase(tweets=rows[late:], late_tweets=rows[:late], batches=list(self.batches(lines)))
 
@@ -180,11 +190,37 @@ class WorldMaker:
             given,
         )
 
+    def say(self, tweet_id: int) -> Said:
+        """Say of a Tweet what differs from what is taken of a new one."""
+        tweet, given = self.world.tweets[tweet_id]
+        return Said(
+            tweet.author_id,
+            tweet.created_at if given else None,
+            tweet.video_id,
+            tweet.deleted or None,
+        )
+
+    def say_again(self, tweet_id: int) -> Said:
+        """Say little of a Tweet that is known, sometimes something new."""
+        rng, (tweet, _) = self.rng, self.world.tweets[tweet_id]
+        days, video_id = rng.choice((1, 27, 89.9, 90.1, 1800.1)), rng.choice(self.video_ids())
+        created_at = (self.now - days * wire.DAY).replace(microsecond=0)
+        return Said(
+            tweet.author_id,
+            created_at if rng.random() < 0.2 else None,
+            video_id if rng.random() < 0.2 else None,
+            rng.choice((None, None, None, False, True)),
+        )
+
+    def video_ids(self) -> list[str]:
+        """List the videos of this world."""
+        return [str(7_000_000 + self.seed * 100 + number) for number in range(6)]
+
     def share_videos(self) -> None:
         """Let some Tweets carry a video, most of them the same few."""
         for tweet, _ in self.world.tweets.values():
             if self.rng.random() < 0.5:
-                tweet.video_id = str(7_000_000 + self.seed * 100 + self.rng.randrange(6))
+                tweet.video_id = self.rng.choice(self.video_ids())
 
     # Events.
 

@@ -47,6 +47,16 @@ class Tweet:
 
 
 @dataclass(frozen=True)
+class Said:
+    """What a row says of a Tweet; None is what it leaves out."""
+
+    author_id: int
+    created_at: datetime | None = None
+    video_id: str | None = None
+    deleted: bool | None = None
+
+
+@dataclass(frozen=True)
 class Caller:
     """Who asks: `refused` carries the answer credentials alone already earned."""
 
@@ -110,13 +120,28 @@ class Model:
 
     # The platform's side.
 
-    def put_account(self, account_id: int, *, protected: bool) -> None:
+    def put_account(self, account_id: int, *, protected: bool | None) -> None:
         """Register an account, or change one."""
-        self.protected_by_account[account_id] = protected
+        known = self.protected_by_account.get(account_id, False)
+        self.protected_by_account[account_id] = self.last_said(known, protected)
 
-    def put_tweet(self, tweet_id: int, tweet: Tweet) -> None:
+    def put_tweet(self, tweet_id: int, said: Said) -> None:
         """Register a Tweet, or change one."""
-        self.tweets[tweet_id] = tweet
+        known = self.tweets.get(tweet_id) or self.unsaid(tweet_id, said)
+        self.tweets[tweet_id] = Tweet(
+            said.author_id,
+            self.last_said(known.created_at, said.created_at),
+            self.last_said(known.video_id, said.video_id),
+            self.last_said(known.deleted, said.deleted),
+        )
+
+    def unsaid(self, tweet_id: int, said: Said) -> Tweet:
+        """Make a new Tweet of which only the author is known."""
+        return Tweet(said.author_id, wire.snowflake_time(tweet_id))
+
+    def last_said(self, known: Any, said: Any) -> Any:
+        """Keep what is known of a field that a row leaves out."""
+        return known if said is None else said
 
     def delete_tweet(self, tweet_id: int) -> None:
         """Mark a Tweet deleted."""

@@ -12,7 +12,7 @@ import requests
 from oracle import wire
 from oracle.bodies import FORMATS, write_body
 from oracle.generator import Batch, Phase
-from oracle.model import Tweet
+from oracle.model import Said
 from oracle.server import Server, screen_name
 
 SENDERS = 4
@@ -21,7 +21,9 @@ NAMED_MAX = 100
 
 def tell(server: Server, rng: random.Random, phase: Phase) -> list[str]:
     """Send a phase the way a platform would; name every answer that is not as foretold."""
-    wrong = send_records(server, rng, "accounts", [account_record(*one) for one in phase.accounts])
+    wrong = send_records(
+        server, rng, "accounts", [account_record(rng, *one) for one in phase.accounts]
+    )
     wrong += send_tweets(server, rng, phase.tweets)
     sendings = [batch for batch in phase.batches for _ in range(batch.times_sent)]
     rng.shuffle(sendings)
@@ -34,34 +36,38 @@ def tell(server: Server, rng: random.Random, phase: Phase) -> list[str]:
         answer = server.delete_tweet(tweet_id)
         if not answer.ok:
             wrong.append(f"delete {tweet_id}: {answer.status_code} {answer.text[:200]}")
-    return wrong
+    return wrong + send_tweets(server, rng, phase.tweets_again)
 
 
-def account_record(account_id: int, protected: bool) -> dict[str, Any]:
+def account_record(rng: random.Random, account_id: int, protected: bool | None) -> dict[str, Any]:
     """Write an account down."""
-    return {"id": str(account_id), "screen_name": screen_name(account_id), "protected": protected}
+    record = {"id": str(account_id), "screen_name": screen_name(account_id)}
+    return record | write_said(rng, {"protected": protected})
 
 
-def tweet_record(tweet_id: int, tweet: Tweet, given: bool) -> dict[str, Any]:
-    """Write a Tweet down; its time only where its id does not tell it."""
-    record: dict[str, Any] = {"id": str(tweet_id), "author_id": str(tweet.author_id)}
-    if given:
-        record["created_at"] = wire.show_time(tweet.created_at)
-    if tweet.video_id is not None:
-        record["video_id"] = tweet.video_id
-    if tweet.deleted:
-        record["deleted"] = True
-    return record
+def tweet_record(rng: random.Random, tweet_id: int, said: Said) -> dict[str, Any]:
+    """Write down what is said of a Tweet."""
+    created_at = None if said.created_at is None else wire.show_time(said.created_at)
+    fields = {"created_at": created_at, "video_id": said.video_id, "deleted": said.deleted}
+    record = {"id": str(tweet_id), "author_id": str(said.author_id)}
+    return record | write_said(rng, fields)
 
 
-def send_tweets(
-    server: Server, rng: random.Random, rows: list[tuple[int, Tweet, bool]]
-) -> list[str]:
+def write_said(rng: random.Random, fields: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what is not said, or make it null."""
+    return {
+        name: value for name, value in fields.items() if value is not None or rng.random() < 0.3
+    }
+
+
+def send_tweets(server: Server, rng: random.Random, rows: list[tuple[int, Said]]) -> list[str]:
     """Register Tweets in a few bodies of different formats, one bad line among them."""
     rows, wrong = list(rows), []
     while rows:
         size = rng.randint(1, len(rows))
-        wrong += send_records(server, rng, "tweets", [tweet_record(*row) for row in rows[:size]])
+        wrong += send_records(
+            server, rng, "tweets", [tweet_record(rng, *row) for row in rows[:size]]
+        )
         del rows[:size]
     return wrong
 

@@ -19,7 +19,7 @@ from oracle.asking import Ask, Asker
 from oracle.breaking import make_ask
 from oracle.compare import find_difference
 from oracle.generator import Size, World, feed, make_world, new_model
-from oracle.model import Answer, Caller, Event, Model, Question, Window
+from oracle.model import Answer, Caller, Event, Model, Question, Said, Window
 
 NOW = datetime(2026, 3, 10, 14, 25, 36, 700_000, tzinfo=UTC)
 ASKS = 150
@@ -217,6 +217,44 @@ class DeletedTweetsAreServed(Model):
 
     def delete_tweet(self, tweet_id: int) -> None:
         return None
+
+
+class SilenceMakesAccountsPublic(Model):
+    """An account sent again without a word on its protection becomes public."""
+
+    def put_account(self, account_id: int, *, protected: bool | None) -> None:
+        super().put_account(account_id, protected=bool(protected))
+
+
+class SilenceResetsTheTime(Model):
+    """A Tweet sent again without its time gets that of its id."""
+
+    def put_tweet(self, tweet_id: int, said: Said) -> None:
+        created_at = said.created_at or self.unsaid(tweet_id, said).created_at
+        super().put_tweet(tweet_id, replace(said, created_at=created_at))
+
+
+class SilenceTakesTheVideoAway(Model):
+    """A Tweet sent again without its video loses it."""
+
+    def put_tweet(self, tweet_id: int, said: Said) -> None:
+        super().put_tweet(tweet_id, said)
+        self.tweets[tweet_id].video_id = said.video_id
+
+
+class SilenceUndoesADeletion(Model):
+    """A Tweet sent again without a word on its deletion comes back."""
+
+    def put_tweet(self, tweet_id: int, said: Said) -> None:
+        super().put_tweet(tweet_id, replace(said, deleted=bool(said.deleted)))
+
+
+class WhatWasSaidFirstHolds(Model):
+    """A registration fills gaps only."""
+
+    def put_tweet(self, tweet_id: int, said: Said) -> None:
+        if tweet_id not in self.tweets:
+            super().put_tweet(tweet_id, said)
 
 
 class UnownedTweetsAreDropped(Model):

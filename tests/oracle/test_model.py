@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from oracle import wire
-from oracle.model import Answer, Caller, Event, Model, Tweet, Window
+from oracle.model import Answer, Caller, Event, Model, Said, Tweet, Window
 
 OWNER_ID = 7
 TWEET_ID = 111
@@ -42,13 +42,27 @@ def model() -> Model:
     """One owner, one Tweet."""
     made = Model()
     made.put_account(OWNER_ID, protected=False)
-    made.put_tweet(TWEET_ID, Tweet(OWNER_ID, at("2024-05-01")))
+    made.put_tweet(TWEET_ID, Said(OWNER_ID, at("2024-05-01")))
     return made
 
 
 def count_events(model: Model, *events: tuple[str, str, int]) -> None:
     """Tell the model of events."""
     model.apply_batch(None, [Event(TWEET_ID, kind, at(when), n) for kind, when, n in events])
+
+
+def test_silence_keeps_what_is_known(model: Model) -> None:
+    """A row without a word on a field leaves it; a new Tweet is as old as its id."""
+    model.put_tweet(TWEET_ID, Said(OWNER_ID, video_id="5", deleted=True))
+    model.put_tweet(TWEET_ID, Said(8))
+    model.put_tweet(TWEET_ID + 1, Said(8))
+    model.put_account(OWNER_ID, protected=True)
+    model.put_account(OWNER_ID, protected=None)
+    assert model.tweets == {
+        TWEET_ID: Tweet(8, at("2024-05-01"), "5", deleted=True),
+        TWEET_ID + 1: Tweet(8, wire.snowflake_time(TWEET_ID + 1)),
+    }
+    assert model.protected_by_account == {OWNER_ID: True}
 
 
 def test_28_hours_are_29_buckets() -> None:
