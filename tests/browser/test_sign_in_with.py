@@ -85,10 +85,6 @@ def test_an_app_on_a_phone_is_opened_by_its_own_scheme(seat, server, at):
     seat.watch.requests.remove(left.value.url)
 
 
-@pytest.mark.xfail(
-    reason="form-action names the callback's origin only, and Chromium holds what the callback "
-    "itself redirects to, after the decision, to the same list",
-)
 def test_a_callback_may_lead_on_to_another_origin(seats, server, at, site):
     with Listener() as home:
         site.redirects["/hop"] = f"{home.url}/return"

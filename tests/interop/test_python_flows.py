@@ -244,6 +244,35 @@ def test_denial_of_a_desktop_app(at, desktop_app, alice):
             client.take_pin("1234567")
 
 
+def test_a_double_click_shows_the_same_pin(at, desktop_app, alice):
+    with contextlib.closing(RequestsOauthlib(at, desktop_app, OOB)) as client:
+        page = alice.consent_page(client.begin())
+        first, second = (alice.answer(page, "authorize").text("pin") for _ in range(2))
+        assert first == second
+        assert client.take_pin(first)["screen_name"] == "alice"
+        assert alice.answer(page, "authorize").status == 403
+
+
+def test_a_double_click_ends_at_the_same_callback(at, web_app, alice):
+    with contextlib.closing(RequestsOauthlib(at, web_app, CALLBACK)) as client:
+        page = alice.consent_page(client.begin())
+        first, second = (alice.answer(page, "authorize").left_for for _ in range(2))
+        assert first == second
+        client.take_callback(first)
+
+
+def test_what_one_person_granted_nobody_else_is_shown(server, at, desktop_app, alice):
+    set_password(server, "dave")
+    with contextlib.closing(RequestsOauthlib(at, desktop_app, OOB)) as client:
+        url = client.begin()
+        with Person(server.url, "dave", PASSWORD) as dave:
+            page = dave.consent_page(url)
+            alice.authorize_pin(url)
+            assert dave.answer(page, "authorize").status == 403
+            assert dave.answer(page, "cancel").status == 403
+            assert dave.open(url).status == 403
+
+
 def test_a_mistyped_pin(at, desktop_app, alice):
     with contextlib.closing(RequestsOauthlib(at, desktop_app, OOB)) as client:
         pin = alice.authorize_pin(client.begin())

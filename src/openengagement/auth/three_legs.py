@@ -106,18 +106,18 @@ class ThreeLegs:
             return given
         raise CallbackNotApproved if registered else DesktopAppsOnlyPin
 
-    def read_pending(self, token: str) -> Pending:
-        """A request token nobody has decided on yet.
+    def read_pending(self, token: str, *, account_id: int | None = None) -> Pending:
+        """A request token that awaits a decision, or that `account_id` has authorized already.
 
         Raises:
-            RequestTokenNotFound: it is dead, decided on, or its app is suspended.
+            RequestTokenNotFound: it is dead, somebody else's, or its app is suspended.
         """
         request = self._grants.find_request_token(token, oldest_s=self._oldest_s)
         app = self._registry.read_app(request.app_id) if request else None
         owner = self._registry.read_account(app.owner_id) if app else None
         if request is None or app is None or owner is None:
             raise RequestTokenNotFound
-        if request.account_id is not None or app.suspended:
+        if request.account_id not in {None, account_id} or app.suspended:
             raise RequestTokenNotFound
         return Pending(app, owner, request)
 
@@ -130,14 +130,19 @@ class ThreeLegs:
     def authorize(self, pending: Pending, account_id: int) -> str:
         """The second leg, granted: where to send the person, or the PIN to show.
 
+        Granted again by the same person, as a double click does, it ends at the same place.
+
         Raises:
-            RequestTokenNotFound: somebody decided meanwhile.
+            RequestTokenNotFound: somebody else decided meanwhile.
         """
         request = pending.request
         verifier = draw_verifier(pin=request.callback == OOB)
         encrypted = self._keyring.encrypt(verifier)
         if not self._grants.authorize(request.token, account_id=account_id, verifier=encrypted):
-            raise RequestTokenNotFound
+            decided = self.read_pending(request.token, account_id=account_id).request
+            if decided.verifier is None:
+                raise RequestTokenNotFound
+            verifier = self._keyring.decrypt(decided.verifier)
         if request.callback == OOB:
             return verifier
         return with_query(request.callback, oauth_token=request.token, oauth_verifier=verifier)

@@ -76,7 +76,9 @@ class Consent:
         if visit.session is None:
             return self._desk.refuse(visit, _DEAD)
         try:
-            pending = self._legs.read_pending(visit.fields.get("oauth_token", ""))
+            pending = self._legs.read_pending(
+                visit.fields.get("oauth_token", ""), account_id=visit.session.account_id
+            )
             if visit.fields.get("decision") != "authorize":
                 return self._deny(visit, pending)
             granted = self._legs.authorize(pending, visit.session.account_id)
@@ -105,13 +107,15 @@ def describe_app(pending: Pending) -> dict[str, str | None]:
 
 
 def leads_to(pending: Pending) -> tuple[str, ...]:
-    """What a content security policy must name, for a form to end up at the app's callback."""
+    """What a content security policy must name, for a form to end up at the app's callback.
+
+    The scheme and not the host: browsers hold every redirect that follows to the same list, and an
+    app may send the person on from its callback, to `www.` or to a page of another site.
+    """
     if pending.request.callback == OOB:
         return ()
-    parts = urlsplit(pending.request.callback)
-    if parts.scheme in {"http", "https"}:
-        return (f"{parts.scheme}://{parts.netloc}",)
-    return (f"{parts.scheme}:",)
+    scheme = urlsplit(pending.request.callback).scheme
+    return ("http:", "https:") if scheme == "http" else (f"{scheme}:",)
 
 
 def _place(callback: str) -> str | None:
