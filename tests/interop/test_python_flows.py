@@ -322,7 +322,7 @@ def test_tweepy_asks_to_read_only(server, at, alice):
             assert_acts_for_alice(client, at)
 
 
-WRITE = "Post and delete Tweets for you"
+WRITE = "delete Tweets for you"
 
 
 @pytest.fixture

@@ -16,8 +16,15 @@ _CAN_READ: Final = (
     "See how your Tweets were seen, clicked, liked and shared, hour by hour",
     "See your screen name and account ID",
 )
-_CAN_WRITE: Final = "Post and delete Tweets for you, where the platform offers that"
-_CAN_MESSAGE: Final = "Read and send your Direct Messages, where the platform offers that"
+# What it reads like when an app may, and when it may not.
+_WRITE: Final = (
+    "Post and delete Tweets for you, where the platform offers that",
+    "Post or delete Tweets for you",
+)
+_MESSAGE: Final = (
+    "Read and send your Direct Messages, where the platform offers that",
+    "Read or send your Direct Messages",
+)
 _CANNOT: Final = (
     "See your password",
     "See metrics of other people's Tweets that are not public",
@@ -130,8 +137,11 @@ def _place(callback: str) -> str | None:
 
 def _powers(access_level: str) -> dict[str, list[str]]:
     can, cannot = list(_CAN_READ), list(_CANNOT)
-    (cannot if access_level == "read" else can).append(_CAN_WRITE)
-    (can if access_level == "read-write-directmessages" else cannot).append(_CAN_MESSAGE)
+    for may, (yes, no) in (
+        (access_level != "read", _WRITE),
+        (access_level == "read-write-directmessages", _MESSAGE),
+    ):
+        (can if may else cannot).append(yes if may else no)
     return {"can": can, "cannot": cannot}
 
 
