@@ -120,20 +120,22 @@ def test_denied(stage, alice, app, callback):
     assert alice.open(stage.page_of(asking)).status == 403
 
 
-def test_decided_on_once(stage, alice, app, callback):
-    """Neither does a second decision change the first, nor does a second person take it over."""
+def test_decided_on_by_one_person(stage, alice, app, callback):
+    """No second person takes a decision over; the first may withdraw it, not multiply it."""
     asking = stage.request_token(app, callback)
     page = alice.open(stage.page_of(asking))
     with stage.person("bob") as bob:
         bobs_page = bob.consent_page(stage.page_of(asking))
-        alice.answer(page, "authorize")
+        ends = [alice.answer(page, "authorize") for _ in range(2)]  # a double click
         assert bob.answer(bobs_page, "authorize").status == 403
         assert bob.answer(bobs_page, "cancel").status == 403
-    assert alice.answer(page, "cancel").status == 403
-    [(account,)] = stage.sql(
-        "select account_id from request_tokens where token = ?", asking.access_token
-    )
-    assert account == 101
+        assert bob.open(stage.page_of(asking)).status == 403
+    assert ends[0].left_for == ends[1].left_for
+    assert ends[0].texts.get("pin") == ends[1].texts.get("pin")
+    found = stage.sql("select account_id from request_tokens where token = ?", asking.access_token)
+    assert found == [(101,)]
+    assert alice.answer(page, "cancel").status == 200
+    assert outcome(stage.exchange(asking, "0000000")) == (401, DEAD)
 
 
 def test_unknown(stage, alice, app):
