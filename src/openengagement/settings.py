@@ -141,6 +141,9 @@ class Settings:
         "the secret of the app owner's access token, as some clients do, instead of the request "
         "token's."
     )
+    request_tokens_per_minute: int = _number(
+        600, "Request tokens an app may ask for.", unit="requests", low=1, high=1_000_000
+    )
     allow_plain_http: bool = _switch("Take plain HTTP from peers other than this machine.")
     trusted_proxies: str = dataclasses.field(
         default="",

@@ -406,3 +406,18 @@ def test_loose_signatures_of_the_third_leg(servers, lenient):
                 secret=secret,
             )
             assert (answer.status_code == 200) == taken, answer.text
+
+
+def test_an_app_may_not_ask_for_request_tokens_without_end(servers):
+    server = servers(request_tokens_per_minute="3")
+    at = Endpoints(server.url)
+    consumer = add_consumer(server, "Harbour Flood", "--callback", CALLBACK)
+    told = []
+    for _ in range(8):  # the minute may turn once
+        with contextlib.closing(RequestsOauthlib(at, consumer, CALLBACK)) as app:
+            try:
+                app.begin()
+            except TokenRequestDenied as error:
+                told.append(error.status_code)
+    assert set(told) == {429}
+    assert len(told) >= 2

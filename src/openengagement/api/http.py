@@ -92,7 +92,7 @@ def read_head(scope: Scope, settings: Settings) -> Request:
     if settings.trusted_proxies and _is_in(peer, settings.proxies):
         scheme = _last(seen.get(b"x-forwarded-proto"), scheme).lower()
         host = _last(seen.get(b"x-forwarded-host"), host)
-        peer = _last(seen.get(b"x-forwarded-for"), peer)
+        peer = _without_port(_last(seen.get(b"x-forwarded-for"), peer))
     raw_path = scope.get("raw_path") or quote(scope["path"], safe="/:@!$&'()*+,;=~-._").encode()
     return Request(
         method=scope["method"],
@@ -110,6 +110,12 @@ def read_head(scope: Scope, settings: Settings) -> Request:
 def _last(value: str | None, default: str) -> str:
     """What the nearest proxy, the one we trust, added to a list that a client may have begun."""
     return value.rpartition(",")[2].strip() if value else default
+
+
+def _without_port(peer: str) -> str:
+    """A client's address; some proxies name its port too."""
+    host = peer.partition("]")[0].removeprefix("[") if peer.startswith("[") else peer
+    return host.partition(":")[0] if host.count(":") == 1 else host
 
 
 def _address(peer: str) -> IPv4Address | IPv6Address | None:

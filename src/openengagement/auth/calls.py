@@ -23,10 +23,11 @@ from openengagement.errors import (
     AuthenticationError,
     ConsumerKeyNotFound,
     NonceUsed,
+    RateLimited,
     UnknownAuthorization,
     UserContextRequired,
 )
-from openengagement.registry.limits import Limits, Nonce
+from openengagement.registry.limits import MINUTE_S, Limits, Nonce
 from openengagement.registry.registry import App
 from openengagement.settings import Settings
 
@@ -100,6 +101,17 @@ class CallVerifier:
             raise UnknownAuthorization
         self._remember(signed.nonce)
         return signed
+
+    def count_request_token(self, app: App) -> None:
+        """Count a request token against what its app may ask for; each is a row for a while.
+
+        Raises:
+            RateLimited
+        """
+        limits = {MINUTE_S: self._settings.request_tokens_per_minute}
+        subject = b"request token %d" % app.id
+        if self._limits.count(subject, limits, now_s=self._now_s())[0].exceeded:
+            raise RateLimited
 
     def _remember(self, nonce: Nonce) -> None:
         """Refuse an OAuth call that was made before.

@@ -213,15 +213,25 @@ def issue_access_token(
     A live pair stays as it is, its access level too, until it is revoked (contract 4.6, 5).
     """
     app_id, account_id = granted.app_id, granted.account_id
-    token, secret = f"{account_id}-{_draw(40)}", _draw(45)
-    encrypted = keyring.encrypt(secret)
-    fresh = AccessToken(token, app_id, account_id, encrypted, granted.access_level)
     live = registry.grants.read_access_token(app_id=app_id, account_id=account_id)
+    fresh = draw_access_token(keyring, granted)
     while live is None:
         if registry.grants.add_access_token(fresh, now_s=now_s):
-            return token, secret
-        live = registry.grants.read_access_token(app_id=app_id, account_id=account_id)
+            live = fresh
+        else:
+            live = registry.grants.read_access_token(app_id=app_id, account_id=account_id)
     return live.token, keyring.decrypt(live.secret)
+
+
+def draw_access_token(keyring: Keyring, granted: Granted) -> AccessToken:
+    """A fresh access token, kept nowhere yet."""
+    return AccessToken(
+        f"{granted.account_id}-{_draw(40)}",
+        granted.app_id,
+        granted.account_id,
+        keyring.encrypt(_draw(45)),
+        granted.access_level,
+    )
 
 
 def issue_request_token(

@@ -15,8 +15,8 @@ from openengagement.auth.calls import CallVerifier
 from openengagement.auth.credentials import (
     Granted,
     Keyring,
+    draw_access_token,
     draw_verifier,
-    issue_access_token,
     issue_request_token,
 )
 from openengagement.auth.message import Message
@@ -83,12 +83,13 @@ class ThreeLegs:
         """The first leg: a request token and its secret.
 
         Raises:
-            AuthenticationError, CallbackNotApproved
+            AuthenticationError, CallbackNotApproved, RateLimited
         """
         signed = self._verifier.verify_call(message)
         app = signed.consumer.app
         if app.suspended:
             raise AppSuspended
+        self._verifier.count_request_token(app)
         callback = self._choose_callback(app, signed.parameter("oauth_callback"))
         level = app.access_level
         if signed.parameter("x_auth_access_type") == "read":
@@ -179,17 +180,14 @@ class ThreeLegs:
         if request is None or request.app_id != app.id:
             raise RequestTokenNotFound
         self._check_verifier(request, claim.fields.get("oauth_verifier", ""))
-        if request.account_id is None or not self._grants.drop_request_token(request.token):
+        account = request.account_id and self._registry.read_account(request.account_id)
+        if not account:
             raise RequestTokenNotFound
-        account = self._registry.read_account(request.account_id)
-        if account is None:
+        fresh = draw_access_token(self._keyring, Granted(app.id, account.id, request.access_level))
+        live = self._grants.redeem(request.token, fresh, now_s=int(self._now_s()))
+        if live is None:
             raise RequestTokenNotFound
-        granted = Granted(app.id, account.id, request.access_level)
-        access_token, secret = issue_access_token(
-            self._registry, self._keyring, granted=granted, now_s=int(self._now_s())
-        )
-        self._grants.set_access_level(access_token, request.access_level)
-        return Issued(access_token, secret, account)
+        return Issued(live.token, self._keyring.decrypt(live.secret), account)
 
     def _token_secrets(self, app: App | None, request: RequestToken | None) -> list[str | None]:
         """What the third leg may be signed with beside the consumer secret (contract 4.6).

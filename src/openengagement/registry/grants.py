@@ -4,7 +4,7 @@ Secrets and verifiers pass through here encrypted only.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -118,26 +118,28 @@ class Grants:
 
     def add_access_token(self, token: AccessToken, *, now_s: int) -> bool:
         """Keep a new access token; False when the account has given the app one already."""
-        row = {
-            "token": token.token,
-            "app_id": token.app_id,
-            "account_id": token.account_id,
-            "secret": token.secret,
-            "access_level": token.access_level,
-            "created_at_s": now_s,
-        }
         try:
             with self._engine.begin() as db:
-                db.execute(ACCESS_TOKENS.insert().values(row))
+                db.execute(ACCESS_TOKENS.insert().values(_row(token, now_s)))
         except sa.exc.IntegrityError:
             return False
         return True
 
-    def set_access_level(self, token: str, level: str) -> None:
-        """Let a live token be for what its owner has consented to now."""
+    def redeem(self, request_token: str, fresh: AccessToken, *, now_s: int) -> AccessToken | None:
+        """Use a request token up for an access token: the live one, or else `fresh`.
+
+        A live one is for what was consented to now. None, nothing changed, when the request token
+        is gone: used by somebody quicker, or revoked with all that was on its way.
+        """
+        mine = _given(fresh.app_id, fresh.account_id)
         with self._engine.begin() as db:
-            mine = ACCESS_TOKENS.c.token == token
-            db.execute(ACCESS_TOKENS.update().where(mine).values(access_level=level))
+            used = REQUEST_TOKENS.delete().where(REQUEST_TOKENS.c.token == request_token)
+            if not db.execute(used).rowcount:
+                return None
+            level = ACCESS_TOKENS.update().where(mine).values(access_level=fresh.access_level)
+            if not db.execute(level).rowcount:
+                db.execute(ACCESS_TOKENS.insert().values(_row(fresh, now_s)))
+            return AccessToken(*db.execute(_SELECT_TOKEN.where(mine)).one())
 
     def revoke_access_token(self, *, app_id: int, account_id: int) -> bool:
         """Kill the token that this account gave this app, and what was on its way to be one."""
@@ -182,6 +184,10 @@ class Grants:
         with self._read.connect() as db:
             row = db.execute(_SELECT_TOKEN.where(condition)).first()
         return None if row is None else AccessToken(*row)
+
+
+def _row(token: AccessToken, now_s: int) -> dict[str, Any]:
+    return {**asdict(token), "created_at_s": now_s}
 
 
 def _given(app_id: int, account_id: int) -> sa.ColumnElement[bool]:

@@ -57,6 +57,22 @@ def head(*headers, peer="203.0.113.9", scheme="http", proxies="", **scope):
 
 
 @pytest.mark.parametrize(
+    ("named", "peer"),
+    [
+        ("198.51.100.4", "198.51.100.4"),
+        ("198.51.100.4:5123", "198.51.100.4"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("[2001:db8::1]:5123", "2001:db8::1"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_a_proxy_may_name_the_clients_port_too(named, peer):
+    got = head("host: x", f"x-forwarded-for: {named}", peer="10.1.2.3", proxies="10.0.0.0/8")
+    assert got.peer == peer
+
+
+@pytest.mark.parametrize(
     "value",
     [
         "gzip",
