@@ -2,8 +2,8 @@
 
 Run: python authorize_with_pin.py
 
-Open the address it prints, sign in, authorize the app, and type in the PIN you are shown. Put what
-it prints into a `.env` file, and the other samples act for that account.
+Open the address it prints, sign in, authorize the app, and type in the PIN you are shown. Put the
+two lines it prints into a copy of the app's `.env` file: the other samples then act for them.
 """
 
 from __future__ import annotations
@@ -30,16 +30,30 @@ def main() -> None:
     try:
         session.fetch_request_token(f"{url}/oauth/request_token")
         print(f"Open {session.authorization_url(f'{url}/oauth/authorize')}", file=sys.stderr)
-        print("PIN: ", end="", file=sys.stderr, flush=True)
-        pin = sys.stdin.readline().strip()
-        token = session.fetch_access_token(f"{url}/oauth/access_token", verifier=pin)
+        token = exchange(session, f"{url}/oauth/access_token")
     except TokenRequestDenied as error:
-        sys.exit(f"The server answered {error.status_code}: {error.response.text}")
+        sys.exit(
+            f"The server answered {error.status_code}: {error.response.text}\n"
+            "If you denied the app, waited too long or guessed too often: run this again."
+        )
     except RequestException as error:
         sys.exit(f"No answer from {url}: {error}")
     print(f"# @{token['screen_name']}")
     print(f"ACCESS_TOKEN={token['oauth_token']}")
     print(f"ACCESS_TOKEN_SECRET={token['oauth_token_secret']}")
+
+
+def exchange(session: OAuth1Session, url: str) -> dict[str, str]:
+    """Ask for the PIN, and once more for a mistyped one, until the server gives a token."""
+    while True:
+        print("PIN: ", end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline()
+        try:
+            return session.fetch_access_token(url, verifier=line.strip())
+        except TokenRequestDenied as error:
+            if not line or "oauth_verifier" not in error.response.text:
+                raise
+            print("That is not the PIN. Please check the digits.", file=sys.stderr)
 
 
 if __name__ == "__main__":

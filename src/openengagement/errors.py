@@ -340,12 +340,14 @@ class SslRequired(AccessError):
 
 
 class AppNotEnabled(AccessError):
-    """The platform's manager has not enabled this App ID."""
+    """The platform's manager has not enabled this App ID, or has suspended it."""
 
     code = "app_not_enabled"
 
-    def __init__(self) -> None:
-        super().__init__("Your application ID is not authorized.")
+    def __init__(self, *, suspended: bool = False) -> None:
+        # The wire has one text for both; whoever reads headers learns which it is.
+        headers = {"x-error-code": AppSuspended.code} if suspended else None
+        super().__init__("Your application ID is not authorized.", headers=headers)
 
 
 class CallbackNotApproved(AccessError):

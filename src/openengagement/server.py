@@ -35,7 +35,7 @@ from openengagement.ingest.writer import BatchWriter
 from openengagement.portal.apps import Apps
 from openengagement.portal.consent import Consent
 from openengagement.portal.desk import Desk
-from openengagement.portal.pages import PREFIXES, Pages, Rooms
+from openengagement.portal.pages import PREFIXES, Handlers, Pages
 from openengagement.portal.rendering import Renderer
 from openengagement.portal.sign_in import SignIn, Ways
 from openengagement.portal.visits import Visits
@@ -168,13 +168,13 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
     passwords = Passwords(registry, shared.limits, now_s=now_s)
     ways = Ways(shared.settings.password_sign_in, shared.settings.oidc_shown_name)
     sign_in = SignIn(desk, visits, passwords=passwords, legs=shared.legs, ways=ways)
-    rooms = Rooms(
+    handlers = Handlers(
         consent=Consent(desk, visits, legs=shared.legs),
         sign_in=sign_in,
         apps=Apps(desk, visits, registry=registry),
         oidc=_build_oidc(shared, desk, visits=visits, sign_in=sign_in),
     )
-    return Pages(desk, visits, rooms=rooms, pool=shared.pool, slow_pool=slow_pool)
+    return Pages(desk, visits, handlers=handlers, pool=shared.pool, slow_pool=slow_pool)
 
 
 def _build_oidc(

@@ -232,6 +232,11 @@ class Settings:
     def __post_init__(self) -> None:
         # Each raises when its text does not fit.
         _ = self.proxies, self.historical_floor_s, self.oidc_secret
+        if not self.password_sign_in and not self.oidc_issuer:
+            raise SettingsError(
+                f"{ENV_PREFIX}PASSWORD_SIGN_IN: without an OpenID Connect provider nobody could "
+                f"sign in; leave it on, or set {ENV_PREFIX}OIDC_ISSUER and what goes with it"
+            )
 
     @property
     def gzip_required(self) -> bool:

@@ -10,8 +10,8 @@ from support.cli import EXECUTABLE, server_environment
 KEYS = {
     "account add": {"id", "screen_name", "protected", "role"},
     "app add": {"app_id", "consumer_key", "consumer_secret"},
-    "app enable": {"app_id", "enabled", "per_minute"},
-    "app disable": {"app_id", "enabled", "per_minute"},
+    "app enable": {"app_id", "enabled", "per_minute", "suspended"},
+    "app disable": {"app_id", "enabled", "per_minute", "suspended"},
     "app suspend": {"app_id", "suspended"},
     "app resume": {"app_id", "suspended"},
     "token issue": {"access_token", "access_token_secret"},

@@ -75,6 +75,7 @@ def test_a_wrong_pin_is_told(environment):
     _, err = script.communicate("1234567\n", timeout=60)
 
     assert script.returncode == 1
+    assert "check the digits" in err
     assert "Invalid oauth_verifier parameter" in err
 
 

@@ -120,8 +120,15 @@ def test_leading_zeros_hide_no_size(name, value):
 
 @pytest.mark.parametrize("field", SWITCHES, ids=by_name)
 def test_a_switch_takes_true_and_false_in_any_case(field):
+    # There must be a way to sign in, or the switch for passwords cannot be off.
+    provider = {"issuer": "https://id.example", "client_id": "x", "client_secret": "y"}
+    more = {f"oidc_{name}": text for name, text in provider.items()}
     for text, value in {"true": True, "True": True, "FALSE": False, "false": False}.items():
-        assert getattr(load(**{field.name: text}), field.name) is value
+        assert getattr(load(**more | {field.name: text}), field.name) is value
+
+
+def test_there_must_be_a_way_to_sign_in():
+    assert "nobody could sign in" in refused({"OPENENGAGEMENT_PASSWORD_SIGN_IN": "false"})
 
 
 @pytest.mark.parametrize("field", SWITCHES, ids=by_name)

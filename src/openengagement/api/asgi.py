@@ -69,7 +69,7 @@ class Api:
         request = read_head(scope, self._settings)
         family = _family(request.path)
         try:
-            if request.path.startswith(self._routes.page_prefixes):
+            if request.path == "/" or request.path.startswith(self._routes.page_prefixes):
                 await self._serve_page(scope, request, receive=receive, send=send)
                 return
             reply = await self._answer(request, family, receive=receive)

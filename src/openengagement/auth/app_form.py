@@ -1,4 +1,4 @@
-"""What a developer may say of an app; the portal and the command line both ask here."""
+"""What a developer may say of an app."""
 
 import unicodedata
 from typing import Final

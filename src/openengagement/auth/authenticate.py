@@ -100,7 +100,7 @@ class Authenticator:
         if not app.enabled or app.suspended:
             if nonce and not self._limits.remember(nonce):
                 raise NonceUsed
-            raise AppNotEnabled
+            raise AppNotEnabled(suspended=app.suspended)
         per_minute = app.per_minute or self._settings.rate_limit_per_minute
         limits = {MINUTE_S: per_minute}
         if self._settings.rate_limit_per_second:

@@ -37,7 +37,9 @@ def check_callback(url: str) -> None:
     except ValueError:
         raise UnfitCallback("it is not a URL") from None
     if not parts.scheme:
-        raise UnfitCallback("it has no scheme such as https")
+        raise UnfitCallback(
+            "it has no scheme such as https; an app whose users carry a PIN registers none"
+        )
     if _REFUSED_SCHEMES.fullmatch(parts.scheme):
         raise UnfitCallback(f"the scheme {parts.scheme} is not allowed")
     _check_host(parts)

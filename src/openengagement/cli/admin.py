@@ -177,8 +177,9 @@ def _set_enabled(
     with opened(context) as parts:
         find_app(parts, app_id)
         parts.registry.set_enabled(app_id, enabled=enabled, per_minute=per_minute)
-        limit = find_app(parts, app_id).per_minute
-    show({"app_id": str(app_id), "enabled": enabled, "per_minute": limit}, as_json=as_json)
+        changed = find_app(parts, app_id)
+    fields = {"app_id": str(app_id), "enabled": enabled, "per_minute": changed.per_minute}
+    show(fields | {"suspended": changed.suspended}, as_json=as_json)
 
 
 @app.command("suspend")

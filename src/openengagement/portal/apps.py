@@ -19,6 +19,10 @@ class Apps:
         self._visits = visits
         self._registry = registry
 
+    def welcome(self, _visit: Visit) -> Response:
+        """`GET /`."""
+        return redirect(HOME)
+
     def show(self, visit: Visit) -> Response:
         """`GET /settings/apps`."""
         session = visit.session
@@ -32,6 +36,7 @@ class Apps:
                 "owner": grant.owner,
                 "access": grant.access_level,
                 "authorised_at": _time(grant.created_at_s),
+                "suspended": grant.suspended,
                 "last_used_at": _time(grant.last_used_s) if grant.last_used_s else None,
             }
             for grant in self._registry.grants.list_grants(session.account_id)

@@ -5,7 +5,7 @@ from urllib.parse import urlencode, urlsplit
 
 from starlette.responses import Response
 
-from openengagement.auth.three_legs import Pending, ThreeLegs
+from openengagement.auth.three_legs import REQUEST_TOKEN_S, Pending, ThreeLegs
 from openengagement.errors import RequestTokenNotFound
 from openengagement.portal.desk import Desk, Refusal
 from openengagement.portal.rendering import redirect
@@ -32,8 +32,14 @@ _CANNOT: Final = (
 _DEAD: Final = Refusal(
     403,
     "This request has ended",
-    "It was used already, it is more than 15 minutes old, or it was never valid. "
-    "Go back to the app and start again.",
+    "It was answered already, it is more than "
+    f"{REQUEST_TOKEN_S // 60} minutes old, or it was never valid. If you were shown a PIN, type "
+    "it into the app; otherwise go back there and start again.",
+)
+_NAMELESS: Final = Refusal(
+    403,
+    "No app is asking",
+    "The address holds no oauth_token. Go back to the app and start again.",
 )
 
 
@@ -54,6 +60,8 @@ class Consent:
         return self._ask(visit, passes=True)
 
     def _ask(self, visit: Visit, *, passes: bool) -> Response:
+        if not visit.query.get("oauth_token"):
+            return self._desk.refuse(visit, _NAMELESS)
         try:
             pending = self._legs.read_pending(visit.query.get("oauth_token", ""))
             session = visit.session

@@ -53,7 +53,7 @@ _MISSING: Final = Refusal(404, "There is no such page", "Please check the addres
 
 
 @dataclass(frozen=True, slots=True)
-class Rooms:
+class Handlers:
     """The handlers, by what they are about."""
 
     consent: Consent
@@ -66,7 +66,7 @@ class Pages:
     """The ASGI application of the pages."""
 
     def __init__(
-        self, desk: Desk, visits: Visits, *, rooms: Rooms, pool: Executor, slow_pool: Executor
+        self, desk: Desk, visits: Visits, *, handlers: Handlers, pool: Executor, slow_pool: Executor
     ) -> None:
         self._desk = desk
         self._visits = visits
@@ -74,15 +74,17 @@ class Pages:
         self._slow_pool = slow_pool
         self._waiting = 0
         self._talking = 0
-        routes = self._lay_out(rooms.consent, rooms.sign_in, apps=rooms.apps)
-        if rooms.oidc:
-            routes += self._lay_out_oidc(rooms.oidc)
+        routes = self._lay_out(handlers)
+        if handlers.oidc:
+            routes += self._lay_out_oidc(handlers.oidc)
         self._router = Router(routes, redirect_slashes=False, default=self._missing)
 
-    def _lay_out(self, consent: Consent, sign_in: SignIn, *, apps: Apps) -> list[Route]:
-        """The surface."""
+    def _lay_out(self, handlers: Handlers) -> list[Route]:
+        """The surface; a path must begin with one of PREFIXES to get here."""
         get, post, slow = self._get, self._post, self._slow
+        consent, sign_in, apps = handlers.consent, handlers.sign_in, handlers.apps
         return [
+            Route("/", get(apps.welcome), methods=["GET"]),
             Route("/oauth/authorize", get(consent.authorize), methods=["GET"]),
             Route("/oauth/authenticate", get(consent.authenticate), methods=["GET"]),
             Route("/oauth/authorize", post(consent.decide), methods=["POST"]),

@@ -55,6 +55,7 @@ class Grant:
     access_level: str
     created_at_s: int
     last_used_s: int | None
+    suspended: bool
 
 
 class Grants:
@@ -160,6 +161,7 @@ class Grants:
                 ACCESS_TOKENS.c.access_level,
                 ACCESS_TOKENS.c.created_at_s,
                 ACCESS_TOKENS.c.last_used_s,
+                APPS.c.suspended,
             )
             .join(APPS, APPS.c.id == ACCESS_TOKENS.c.app_id)
             .join(ACCOUNTS, ACCOUNTS.c.id == APPS.c.owner_id)

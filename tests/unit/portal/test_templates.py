@@ -104,7 +104,13 @@ def app_named(name, **more):
 
 
 def held_app(name, **more):
-    held = {"app_id": "10000001", "access": "read", "authorised_at": WHEN, "last_used_at": None}
+    held = {
+        "app_id": "10000001",
+        "access": "read",
+        "authorised_at": WHEN,
+        "suspended": False,
+        "last_used_at": None,
+    }
     return app_named(name) | held | more
 
 
