@@ -1,11 +1,13 @@
 """A session is one browser's, from its sign-in to its end; what is revoked dies on every worker."""
 
 import re
+import socket
 import time
 from urllib.parse import urlsplit
 
 import pytest
 
+from openengagement.registry.registry import Registry
 from support.flows import CALLBACK, OOB, PASSWORD
 from support.sockets import exchange, request_bytes
 from support.stage import TOTALS
@@ -259,3 +261,55 @@ def test_the_times_that_people_see_are_of_now(stage, alice):
     page = alice.open(APPS)
     found = re.findall(r'datetime="(\d{4}-\d\d-\d\dT\d\d):', page.html)
     assert time.strftime("%Y-%m-%dT%H", time.gmtime()) in found or time.gmtime().tm_min < 10
+
+
+def connected(stage):
+    return socket.create_connection(("127.0.0.1", stage.server.port), timeout=20)
+
+
+@pytest.mark.parametrize("stray", [b"\xa0", b"\x85", b"\x1f", b"\x0b"])
+def test_a_stray_byte_before_a_name_is_part_of_the_name(stage, stray):
+    """What another host of the domain may plant past a browser that guards `__Host-` names."""
+    with (
+        stage.person() as person,
+        socket.create_connection(("127.0.0.1", stage.server.port)) as raw,
+    ):
+        person.sign_in()
+        mine = person.http.cookies["oe_session"].encode()
+        raw.sendall(
+            b"GET /settings/apps HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            b"Cookie: oe_session=" + mine + b"; " + stray + b"oe_session=planted\r\n\r\n"
+        )
+        answer = raw.makefile("rb").read()
+    assert answer.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 400 "))
+
+
+def test_a_cookie_that_comes_twice_is_not_chosen_from(stage):
+    with (
+        stage.person() as person,
+        socket.create_connection(("127.0.0.1", stage.server.port)) as raw,
+    ):
+        person.sign_in()
+        mine = person.http.cookies["oe_session"].encode()
+        raw.sendall(
+            b"GET /settings/apps HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            b"Cookie: oe_session=" + mine + b"; oe_session=planted\r\n\r\n"
+        )
+        assert b"HTTP/1.1 303 " in raw.makefile("rb").read()
+
+
+def test_a_person_has_fifty_sessions_at_most(stage):
+    registry = Registry(stage.server.data / "registry.sqlite3")
+    try:
+        account = registry.find_account("alice")
+        for at in range(60):
+            registry.sessions.add(
+                f"extra{at}", b"%d" % at, account_id=account.id, browser="x", now_s=at
+            )
+        live = registry.sessions.list(account.id, oldest_s=0)
+        assert len(live) == 50
+        for session in live:
+            if session.id.startswith("extra"):
+                registry.sessions.end(session.id, account_id=account.id)
+    finally:
+        registry.close()

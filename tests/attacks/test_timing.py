@@ -137,7 +137,7 @@ def test_a_sign_in_costs_one_argon2_whoever_it_is(house, work):
         ("ann", "x" * 5000),
     ):
         work.clear()
-        found = house.passwords.verify(name, password, address="192.0.2.1", browser=None)
+        found = house.passwords.verify(passwords.Guess(name, "192.0.2.1", None), password)
         assert found is None
         assert dict(work) == {"_matches": 1}
 
@@ -149,7 +149,7 @@ def test_the_stand_in_hash_is_as_hard_as_a_real_one(house):
     assert stand_in.split("$")[1:4] == real.split("$")[1:4]
     assert passwords._nobodys_hash() is stand_in
     assert (
-        house.passwords.verify("nobody", "nobody's password", address="::1", browser=None) is None
+        house.passwords.verify(passwords.Guess("nobody", "::1", None), "nobody's password") is None
     )
 
 
@@ -163,7 +163,7 @@ def test_a_password_that_changes_while_it_is_looked_at(house, monkeypatch):
         return match(stored, password)
 
     monkeypatch.setattr(passwords, "_matches", change_then_match)
-    assert house.passwords.verify("ann", PASSWORD, address="192.0.2.9", browser=None) is None
+    assert house.passwords.verify(passwords.Guess("ann", "192.0.2.9", None), PASSWORD) is None
     sessions.set_password(1, password_hash=old)
 
 

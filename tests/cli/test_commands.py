@@ -154,11 +154,11 @@ def test_an_app(run, owned_app):
 
 def test_enabling(run, owned_app):
     enabled = run("app", "enable", owned_app, "--per-minute", 12, "--json").json()
-    assert enabled == {"app_id": owned_app, "enabled": True, "per_minute": 12}
+    assert enabled == {"app_id": owned_app, "enabled": True, "per_minute": 12, "suspended": False}
     disabled = run("app", "disable", owned_app, "--json").json()
-    assert disabled == {"app_id": owned_app, "enabled": False, "per_minute": 12}
+    assert disabled == {"app_id": owned_app, "enabled": False, "per_minute": 12, "suspended": False}
     again = run("app", "enable", owned_app, "--json").json()
-    assert again == {"app_id": owned_app, "enabled": True, "per_minute": 12}
+    assert again == {"app_id": owned_app, "enabled": True, "per_minute": 12, "suspended": False}
 
 
 def test_tokens_last(run, owned_app):

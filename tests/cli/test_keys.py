@@ -11,6 +11,12 @@ from openengagement.auth.credentials import KeyFileError, open_keyring
 from support.cli import call_command
 
 
+@pytest.fixture(autouse=True)
+def no_grace(monkeypatch):
+    """Nobody else is about to store anything, but where a test says so."""
+    monkeypatch.setattr("openengagement.cli.keys.GRACE_S", 0.2)
+
+
 def keys_of(data):
     return (data / "server.key").read_bytes().split()
 
@@ -39,7 +45,7 @@ def test_rotation_puts_every_secret_under_the_new_key_and_keeps_the_old(run, dat
     bearer = run("token", "bearer", owned_app, "--json").json()
     (old,) = keys_of(data)
 
-    assert run("key", "rotate", "--json").json() == {"reencrypted": 2}
+    assert run("key", "rotate", "--json").json() == {"reencrypted": 2, "unreadable": 0}
 
     new, *rest = keys_of(data)
     assert (rest, new == old) == ([old], False)
@@ -63,6 +69,21 @@ def test_after_a_leak_old_keys_go_and_bearer_tokens_die(run, data, owned_app):
     assert run("token", "bearer", owned_app, "--json").json() != bearer
 
 
+def test_a_secret_that_does_not_open_holds_nothing_up(run, data, owned_app):
+    run("token", "issue", owned_app)
+    db = sqlite3.connect(data / "registry.sqlite3")
+    with db:
+        db.execute(
+            "UPDATE access_tokens SET secret = ?", (Fernet(Fernet.generate_key()).encrypt(b"x"),)
+        )
+    db.close()
+
+    ended = run("key", "rotate", "--forget-old")
+    assert "1 secrets open with none of the keys" in ended.err
+    assert len(keys_of(data)) == 1
+    assert run("key", "rotate", "--json").json() == {"reencrypted": 1, "unreadable": 1}
+
+
 def test_keys_of_the_environment(run, data, monkeypatch):
     first, second = (run("key", "generate", "--json").json()["key"] for _ in range(2))
     assert run("key", "generate").out.strip() not in {first, second}
@@ -73,7 +94,7 @@ def test_keys_of_the_environment(run, data, monkeypatch):
     assert not (data / "server.key").exists()
 
     monkeypatch.setenv("OPENENGAGEMENT_SERVER_KEYS", f"{second}, {first}")
-    assert run("key", "rotate", "--json").json() == {"reencrypted": 2}
+    assert run("key", "rotate", "--json").json() == {"reencrypted": 2, "unreadable": 0}
     monkeypatch.setenv("OPENENGAGEMENT_SERVER_KEYS", second)
     assert run("token", "issue", app_id, "--json").json() == token
     monkeypatch.setenv("OPENENGAGEMENT_SERVER_KEYS", "not a key")
@@ -163,6 +184,9 @@ def test_apps_that_may_not_be(run, owned_app, arguments, text):
     assert text in ended.err
 
 
-@pytest.mark.parametrize("name", ["", " ", "x" * 129, "a\nb", "abc\u202edcb", "a\u200bb"])
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", "x" * 129, "a\nb", "abc\u202edcb", "a\u200bb", "\u200d", "\u3164", "\u2800 \u115f"],
+)
 def test_names_that_may_not_be(run, owned_app, name):
     assert "visible characters" in run("app", "add", name, "--owner", "ana").err

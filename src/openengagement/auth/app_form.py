@@ -13,6 +13,7 @@ DESCRIPTION_LENGTH_MAX: Final = 512
 # Control and format characters: among the latter those that turn the direction of text around, by
 # which a name reads as another. Joiners are format characters too, but many scripts need them.
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
+_BLANK: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and symbols that show nothing
 _JOINERS: Final = frozenset("\u200c\u200d")
 
 
@@ -26,7 +27,7 @@ def check_app_form(form: AppForm) -> None:
     Raises:
         UnfitApp
     """
-    if not form.name.strip() or len(form.name) > NAME_LENGTH_MAX or _hides(form.name):
+    if not _shows(form.name) or len(form.name) > NAME_LENGTH_MAX or _hides(form.name):
         raise UnfitApp(f"the name of an app is 1 to {NAME_LENGTH_MAX} visible characters")
     description = form.description or ""
     if len(description) > DESCRIPTION_LENGTH_MAX or _hides(description):
@@ -53,6 +54,11 @@ def _check_website(url: str) -> None:
         raise UnfitApp(f"the website cannot be used: {error}") from None
     if urlsplit(url).scheme not in {"http", "https"}:
         raise UnfitApp("the website is an address that begins with https:// or http://")
+
+
+def _shows(text: str) -> bool:
+    """Whether there is something to see."""
+    return any(unicodedata.category(each)[0] in "LNPS" and each not in _BLANK for each in text)
 
 
 def _hides(text: str) -> bool:

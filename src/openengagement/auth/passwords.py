@@ -13,6 +13,7 @@ itself. A sign-in that succeeds gives its counts back.
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
@@ -30,6 +31,7 @@ PER_ACCOUNT_AND_ADDRESS: Final = 10
 PER_ADDRESS: Final = 50
 PER_ACCOUNT: Final = 100
 PER_BROWSER: Final = 10
+PER_KNOWN: Final = 50
 
 _HASHER: Final = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
 
@@ -59,29 +61,40 @@ def hash_password(password: str) -> str:
     return _HASHER.hash(password)
 
 
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """Who is said to sign in, from which network, at which browser that did so before, if any."""
+
+    screen_name: str
+    address: str
+    browser: str | None
+
+    @property
+    def subjects(self) -> dict[bytes, int]:
+        return _subjects(self.screen_name.casefold()[:200], self.address, browser=self.browser)
+
+
 class Passwords:
-    """Verifies passwords. Each call takes as long as Argon2id needs: keep it off the event loop."""
+    """Counts guesses and verifies passwords."""
 
     def __init__(self, registry: Registry, limits: Limits, *, now_s: Callable[[], float]) -> None:
         self._registry = registry
         self._limits = limits
         self._now_s = now_s
 
-    def verify(
-        self, screen_name: str, password: str, *, address: str, browser: str | None
-    ) -> Account | None:
-        """The account whose name and password these are, or None.
-
-        `address` is the network that asks; `browser` names one that signed in to it before.
+    def count_guess(self, guess: Guess) -> None:
+        """Count a guess before it may wait for its turn to be looked at.
 
         Raises:
             TooManyGuesses
         """
-        subjects = _subjects(screen_name.casefold()[:200], address, browser=browser)
         now_s = self._now_s()
-        for subject, limit in subjects.items():
+        for subject, limit in guess.subjects.items():
             _refuse_exceeded(self._limits.count(subject, {WINDOW_S: limit}, now_s=now_s)[0], now_s)
-        account = self._registry.find_account(screen_name)
+
+    def verify(self, guess: Guess, password: str) -> Account | None:
+        """The account whose name and password these are, or None. As slow as Argon2id."""
+        account = self._registry.find_account(guess.screen_name)
         stored = self._registry.sessions.password_hash(account.id) if account else None
         good = _matches(stored or _nobodys_hash(), password)
         if account is None or stored is None or not good:
@@ -89,7 +102,8 @@ class Passwords:
         # Changed while we looked: whoever knew the old one must not slip in behind the change.
         if self._registry.sessions.password_hash(account.id) != stored:
             return None
-        for subject in subjects:
+        now_s = self._now_s()
+        for subject in guess.subjects:
             self._limits.give_back(subject, WINDOW_S, now_s=now_s)
         if _HASHER.check_needs_rehash(stored):
             self._registry.sessions.rehash_password(
@@ -105,7 +119,10 @@ def _subjects(name: str, address: str, *, browser: str | None) -> dict[bytes, in
     stranger who goes on asking would use up an account's guesses for everybody.
     """
     if browser is not None:
-        return {_subject("browser", name, browser): PER_BROWSER}
+        return {
+            _subject("browser", name, browser): PER_BROWSER,
+            _subject("known", name): PER_KNOWN,
+        }
     return {
         _subject("both", name, address): PER_ACCOUNT_AND_ADDRESS,
         _subject("address", address): PER_ADDRESS,

@@ -206,7 +206,7 @@ class ThreeLegs:
         """Compare a verifier; the attempt counts before it is looked at.
 
         Raises:
-            RequestTokenNotFound: there were too many attempts, and the token is gone.
+            RequestTokenNotFound: there were too many attempts; it is dead.
             InvalidVerifier
         """
         if not self._grants.count_attempt(request.token, most=ATTEMPTS_MAX):

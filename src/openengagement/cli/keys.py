@@ -1,16 +1,25 @@
 """The keys that stored secrets are encrypted under."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from openengagement.auth.credentials import Keyring, add_key, forget_old_keys, generate_key
+from openengagement.auth.credentials import (
+    KeyFileError,
+    Keyring,
+    add_key,
+    forget_old_keys,
+    generate_key,
+)
 from openengagement.cli.common import Json, opened, read_settings, show
 from openengagement.folder import KEY_FILE
+from openengagement.registry.registry import BUSY_TIMEOUT_S
 
 key = typer.Typer(help="The keys that stored secrets are encrypted under.", no_args_is_help=True)
 
+GRACE_S = BUSY_TIMEOUT_S + 2
 FORGOTTEN = "The old keys are gone and all bearer tokens died; apps fetch new ones."
 KEPT = "The old keys stay readable. After a leak, run it with --forget-old."
 
@@ -47,13 +56,22 @@ def rotate(
     with opened(context) as parts:
         keyring: Keyring = add_key(folder / KEY_FILE) if in_file else parts.keyring
 
-        def change(stored: bytes) -> bytes:
-            return keyring.encrypt(keyring.decrypt(stored))
+        def change(stored: bytes) -> bytes | None:
+            try:
+                return keyring.encrypt(keyring.decrypt(stored))
+            except KeyFileError:
+                return None
 
-        number = parts.registry.reencrypt(change, kill_bearers=forget_old)
-        if forget_old and in_file:
-            # A server may have waited to store what it encrypted under the old key just before.
-            parts.registry.reencrypt(change, kill_bearers=False)
-            forget_old_keys(folder / KEY_FILE)
-    note = FORGOTTEN if forget_old else KEPT
-    show({"reencrypted": number}, as_json=json, notes=(note,))
+        number, lost = parts.registry.reencrypt(change)
+        if forget_old:
+            parts.registry.kill_bearers()
+            # A server may still wait to store what it encrypted under the old key just before.
+            typer.echo(f"Waiting {GRACE_S} s for what servers are about to store ...", err=True)
+            time.sleep(GRACE_S)
+            parts.registry.reencrypt(change)
+            if in_file:
+                forget_old_keys(folder / KEY_FILE)
+    notes = [FORGOTTEN if forget_old else KEPT]
+    if lost:
+        notes.append(f"{lost} secrets open with none of the keys and were left as they are.")
+    show({"reencrypted": number, "unreadable": lost}, as_json=json, notes=tuple(notes))

@@ -6,10 +6,11 @@ else from anything.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -23,13 +24,14 @@ from openengagement.portal.apps import Apps
 from openengagement.portal.consent import Consent
 from openengagement.portal.desk import Desk, Refusal
 from openengagement.portal.rendering import STATIC_PREFIX, finish
-from openengagement.portal.sign_in import SignIn
+from openengagement.portal.sign_in import SignIn, network
 from openengagement.portal.visits import Visit, Visits, given_once
 
 if TYPE_CHECKING:
     from openengagement.portal.oidc import OidcSignIn
 
 Handler = Callable[[Visit], Response]
+Answered = TypeVar("Answered", bound=Response | None)
 Dialogue = Callable[[Visit], Awaitable[Response]]
 Endpoint = Callable[[Request], Awaitable[Response]]
 # What of the server's surface is a page's.
@@ -42,6 +44,7 @@ PREFIXES: Final = (
     STATIC_PREFIX,
 )
 _GUESSES_WAITING_MAX: Final = 32
+_OF_ONE_PLACE: Final = 4
 _DIALOGUES_MAX: Final = 64
 _FOREIGN: Final = Refusal(
     403,
@@ -72,7 +75,7 @@ class Pages:
         self._visits = visits
         self._pool = pool
         self._slow_pool = slow_pool
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()  # sign-ins by the network they come from
         self._talking = 0
         routes = self._lay_out(handlers)
         if handlers.oidc:
@@ -89,7 +92,7 @@ class Pages:
             Route("/oauth/authenticate", get(consent.authenticate), methods=["GET"]),
             Route("/oauth/authorize", post(consent.decide), methods=["POST"]),
             Route("/sign-in", get(sign_in.show), methods=["GET"]),
-            Route("/sign-in", slow(sign_in.sign_in), methods=["POST"]),
+            Route("/sign-in", slow(sign_in), methods=["POST"]),
             Route("/sign-out", post(sign_in.sign_out), methods=["POST"]),
             Route("/settings/apps", get(apps.show), methods=["GET"]),
             Route("/settings/apps/revoke", post(apps.revoke), methods=["POST"]),
@@ -131,17 +134,24 @@ class Pages:
 
         return respond
 
-    def _slow(self, handler: Handler) -> Endpoint:
-        """As `_post`, in the pool for guesses, which so many may wait for."""
+    def _slow(self, sign_in: SignIn) -> Endpoint:
+        """As `_post`, in the pool for guesses: a few of each address may wait for their turn."""
 
         async def respond(request: Request) -> Response:
-            if self._waiting >= _GUESSES_WAITING_MAX:
+            place = network(request.client.host) if request.client else ""
+            crowded = self._waiting.total() >= _GUESSES_WAITING_MAX
+            if crowded or self._waiting[place] >= _OF_ONE_PLACE:
                 return await self._send_away(request)
-            self._waiting += 1
+            self._waiting[place] += 1
             try:
-                return await self._run(self._checked(handler), request, pool=self._slow_pool)
+                refused = await self._run(self._checked(sign_in.knock), request)
+                if refused is not None:
+                    return refused
+                checked = self._checked(sign_in.sign_in)
+                return await self._run(checked, request, pool=self._slow_pool)
             finally:
-                self._waiting -= 1
+                self._waiting[place] -= 1
+                self._waiting += Counter()  # forgets whom nobody waits for
 
         return respond
 
@@ -177,8 +187,10 @@ class Pages:
         self._visits.close(visit, response)
         return response
 
-    def _checked(self, handler: Handler) -> Handler:
-        def check(visit: Visit) -> Response:
+    def _checked(
+        self, handler: Callable[[Visit], Answered]
+    ) -> Callable[[Visit], Answered | Response]:
+        def check(visit: Visit) -> Answered | Response:
             if not self._visits.came_from_us(visit):
                 return self._desk.refuse(visit, _FOREIGN)
             return handler(visit)
@@ -194,18 +206,25 @@ class Pages:
 
     async def _static(self, request: Request) -> Response:
         response = self._desk.asset(request.path_params["name"])
-        return response or await self._run(self._refused(_MISSING), request)
+        if response is not None:
+            return response
+        return await self._run(self._refused(_MISSING), request)
 
     async def _run(
-        self, handler: Handler, request: Request, *, pool: Executor | None = None
-    ) -> Response:
+        self,
+        handler: Callable[[Visit], Answered],
+        request: Request,
+        *,
+        pool: Executor | None = None,
+    ) -> Answered:
         """Answer in a thread."""
         fields = await _read_form(request) if request.method == "POST" else {}
 
-        def work() -> Response:
+        def work() -> Answered:
             visit = self._visits.open(request, fields)
             response = handler(visit)
-            self._visits.close(visit, response)
+            if response is not None:
+                self._visits.close(visit, response)
             return response
 
         return await asyncio.get_running_loop().run_in_executor(pool or self._pool, work)

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from starlette.responses import Response
 
-from openengagement.auth.passwords import Passwords, TooManyGuesses
+from openengagement.auth.passwords import Guess, Passwords, TooManyGuesses
 from openengagement.auth.three_legs import Pending, ThreeLegs
 from openengagement.errors import RequestTokenNotFound
 from openengagement.portal.consent import describe_app, leads_to
@@ -54,18 +54,12 @@ class SignIn:
         """`GET /sign-in`."""
         return self.form(visit, visit.query)
 
-    def sign_in(self, visit: Visit) -> Response:
-        """`POST /sign-in`. As slow as Argon2id."""
+    def knock(self, visit: Visit) -> Response | None:
+        """`POST /sign-in`, before it waits for its turn: what refuses it at once, if anything."""
         if not self._ways.password:
             return self.form(visit, visit.fields, error=_NO_PASSWORDS, status=403)
-        screen_name = visit.fields.get("screen_name", "").strip().removeprefix("@")
         try:
-            account = self._passwords.verify(
-                screen_name,
-                visit.fields.get("password", ""),
-                address=network(visit.address),
-                browser=self._visits.known_browser(visit, screen_name),
-            )
+            self._passwords.count_guess(self._guess(visit))
         except TooManyGuesses as error:
             minutes = -(-error.retry_after_s // 60)
             text = (
@@ -75,6 +69,16 @@ class SignIn:
             response = self.form(visit, visit.fields, error=text, status=429)
             response.headers["retry-after"] = str(error.retry_after_s)
             return response
+        return None
+
+    def _guess(self, visit: Visit) -> Guess:
+        screen_name = visit.fields.get("screen_name", "").strip().removeprefix("@")
+        known = self._visits.known_browser(visit, screen_name)
+        return Guess(screen_name, network(visit.address), known)
+
+    def sign_in(self, visit: Visit) -> Response:
+        """`POST /sign-in`, counted already. As slow as Argon2id."""
+        account = self._passwords.verify(self._guess(visit), visit.fields.get("password", ""))
         if account is None:
             return self.form(visit, visit.fields, error=_WRONG, status=403)
         return self.admit(visit, account, return_to=own_path(visit.fields.get("return_to", "")))

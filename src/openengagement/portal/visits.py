@@ -63,7 +63,7 @@ class Visits:
             path=request.url.path,
             query=given_once(request.query_params.multi_items()),
             fields=fields,
-            cookies=request.cookies,
+            cookies=read_cookies(request.headers.raw),
             headers=request.headers,
             host=request.headers.get("host", ""),
             secure=request.url.scheme == "https",
@@ -120,7 +120,8 @@ class Visits:
         proof = self._keyring.tags("fresh", f"{secret}:{on_the_way_to}")[0]
         visit.set_cookies["fresh"] = (proof, _FRESH_S)
         nonce = draw_cookie()
-        proof = self._keyring.tags("browser", f"{account.screen_name.casefold()}:{nonce}")[0]
+        known_as = self._sessions.known_as(account.screen_name)
+        proof = self._keyring.tags("browser", f"{known_as}:{nonce}")[0]
         visit.set_cookies["known"] = (f"{nonce}.{proof}", _KNOWN_S)
 
     def signed_in_for(self, visit: Visit, request_token: str) -> bool:
@@ -142,9 +143,9 @@ class Visits:
         return self._sessions.list(visit.session.account_id, oldest_s=self._oldest_s)
 
     def known_browser(self, visit: Visit, screen_name: str) -> str | None:
-        """A name of this browser, if this person has signed in with it before."""
+        """A name of this browser, if this person has signed in with it and this password before."""
         nonce, _, proof = self.cookie(visit, "known").partition(".")
-        tags = self._keyring.tags("browser", f"{screen_name.casefold()}:{nonce}")
+        tags = self._keyring.tags("browser", f"{self._sessions.known_as(screen_name)}:{nonce}")
         known = [hmac.compare_digest(tag.encode(), proof.encode()) for tag in tags]
         return nonce if any(known) else None
 
@@ -165,6 +166,18 @@ class Visits:
     def cookie(visit: Visit, name: str) -> str:
         """What the browser sent of the cookie that `set_cookies` calls by this name, if any."""
         return visit.cookies.get(_cookie_name(name, secure=visit.secure), "")
+
+
+def read_cookies(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """A request's cookies by name, exactly as browsers tell names apart.
+
+    A more lenient reader would take what another host of the domain has planted, with a stray byte
+    that browsers do not see as white space, for ours. One that comes twice counts as not there.
+    """
+    sent = [value for name, value in headers if name == b"cookie"]
+    parts = [part.strip(b" \t") for part in b";".join(sent).split(b";")]
+    pairs = (part.partition(b"=") for part in parts)
+    return given_once((name.decode("latin-1"), value.decode("latin-1")) for name, _, value in pairs)
 
 
 def given_once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -90,17 +90,11 @@ class Grants:
             return db.execute(REQUEST_TOKENS.update().where(open_).values(values)).rowcount > 0
 
     def count_attempt(self, token: str, *, most: int) -> bool:
-        """Count a try at a request token's verifier, before it is looked at; False once too many.
-
-        The token is dropped then, so that nobody tries on.
-        """
+        """Count a try at a verifier, before it is looked at; False when there were too many."""
         mine = REQUEST_TOKENS.c.token == token
         more = REQUEST_TOKENS.update().values(attempts=REQUEST_TOKENS.c.attempts + 1)
         with self._engine.begin() as db:
-            done = db.execute(more.where(mine & (REQUEST_TOKENS.c.attempts < most)))
-            if not done.rowcount:
-                db.execute(REQUEST_TOKENS.delete().where(mine))
-            return done.rowcount > 0
+            return db.execute(more.where(mine & (REQUEST_TOKENS.c.attempts < most))).rowcount > 0
 
     def drop_request_token(self, token: str) -> bool:
         """Use a request token up; False when somebody else was first."""

@@ -8,6 +8,7 @@ of the whole machine leaves of it cannot be relied on, so a new boot begins a ne
 Every key leads with a time (8 bytes, big-endian), so that `tidy` forgets from the oldest on.
 """
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -18,8 +19,10 @@ import msgspec
 MINUTE_S: Final = 60
 _SLICE: Final = 500
 _TIME_BYTES: Final = 8
-# Room for some ten million nonces; the file itself is only as large as what it holds.
-_MAP_BYTES: Final = 1 << 30
+# Room for some two hundred million nonces. It is address space; the file is as large as what it
+# holds. Once full there would be no room to forget in, so it must not fill.
+_MAP_BYTES: Final = 1 << 34
+_ABANDONED_S: Final = 3600
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -52,10 +55,12 @@ class Limits:
     def __init__(self, folder: Path) -> None:
         boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else "unknown"
         path = folder / f"limits-{boot}.lmdb"
-        for old in folder.glob("limits-*.lmdb*"):
-            if not old.name.startswith(path.name):
-                old.unlink(missing_ok=True)
-        self._db = lmdb.open(str(path), map_size=_MAP_BYTES, subdir=False, mode=0o600, sync=False)
+        try:
+            self._db = _open(path)
+        except lmdb.Error:  # what a crash of the machine left, where there is no boot id to tell
+            path.unlink(missing_ok=True)
+            self._db = _open(path)
+        _forget_abandoned(path)
 
     def remember(self, nonce: Nonce) -> bool:
         """Remember a nonce whose signature was found good; False when it was used before."""
@@ -106,6 +111,19 @@ class Limits:
 
     def close(self) -> None:
         self._db.close()
+
+
+def _open(path: Path) -> lmdb.Environment:
+    return lmdb.open(str(path), map_size=_MAP_BYTES, subdir=False, mode=0o600, sync=False)
+
+
+def _forget_abandoned(path: Path) -> None:
+    """Remove the files of other boots beside this one, unless somebody still writes to them."""
+    now_s = path.stat().st_mtime
+    for old in path.parent.glob("limits-*.lmdb*"):
+        with contextlib.suppress(FileNotFoundError):
+            if not old.name.startswith(path.name) and now_s - old.stat().st_mtime > _ABANDONED_S:
+                old.unlink()
 
 
 def _time(seconds: int) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
-from openengagement.registry.encrypted import reencrypt
+from openengagement.registry.encrypted import Change, kill_bearers, reencrypt
 from openengagement.registry.grants import Grants
 from openengagement.registry.migrate import migrate
 from openengagement.registry.schema import (
@@ -25,6 +25,7 @@ from openengagement.registry.sessions import Sessions
 
 Row = TypeVar("Row")
 
+BUSY_TIMEOUT_S: Final = 10.0  # how long a commit may wait for its turn
 FIRST_APP_ID: Final = 10_000_001
 _LOOKUP_SIZE: Final = 500  # values in one IN list
 # What a platform says of an account: id, screen name, and whether it is protected. None leaves that
@@ -91,7 +92,9 @@ class Registry:
     """The registry in the SQLite file `path`, made or migrated when opened."""
 
     def __init__(self, path: Path) -> None:
-        self._engine = sa.create_engine(f"sqlite:///{path}")
+        self._engine = sa.create_engine(
+            f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_S}
+        )
         sa.event.listen(self._engine, "connect", _prepare)
         sa.event.listen(self._engine, "begin", _begin)
         self._read = self._engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -259,9 +262,13 @@ class Registry:
 
     # Keys
 
-    def reencrypt(self, change: Callable[[bytes], bytes], *, kill_bearers: bool) -> int:
+    def reencrypt(self, change: Change) -> tuple[int, int]:
         """As `registry.encrypted.reencrypt`."""
-        return reencrypt(self._engine, change, kill_bearers=kill_bearers)
+        return reencrypt(self._engine, change)
+
+    def kill_bearers(self) -> None:
+        """As `registry.encrypted.kill_bearers`."""
+        kill_bearers(self._engine)
 
     # Platform keys
 

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from openengagement.registry.schema import ACCESS_TOKENS, ACCOUNTS, REQUEST_TOKENS, SESSIONS
 
+_MOST: Final = 50  # sessions of one account
 _SEEN_EVERY_S: Final = 300  # how exactly it is known when a session was last seen
 
 
@@ -33,6 +34,7 @@ class Sessions:
     def add(
         self, session_id: str, secret_hash: bytes, *, account_id: int, browser: str, now_s: int
     ) -> None:
+        """Begin a session; of too many of one account the one seen longest ago ends."""
         row = {
             "secret_hash": secret_hash,
             "id": session_id,
@@ -41,7 +43,12 @@ class Sessions:
             "last_seen_s": now_s,
             "browser": browser,
         }
+        mine = SESSIONS.c.account_id == account_id
+        newest = sa.select(SESSIONS.c.id).where(mine).order_by(SESSIONS.c.last_seen_s.desc())
         with self._engine.begin() as db:
+            db.execute(
+                SESSIONS.delete().where(mine & SESSIONS.c.id.not_in(newest.limit(_MOST - 1)))
+            )
             db.execute(SESSIONS.insert().values(row))
 
     def find(self, secret_hash: bytes, *, oldest_s: int, now_s: int) -> Session | None:
@@ -82,6 +89,13 @@ class Sessions:
         with self._read.connect() as db:
             found: str | None = db.scalar(query)
         return found
+
+    def known_as(self, screen_name: str) -> str:
+        """What a browser that signed in remembers of whom: it ends with the account's password."""
+        mine = ACCOUNTS.c.screen_name_key == screen_name.casefold()
+        with self._read.connect() as db:
+            row = db.execute(sa.select(ACCOUNTS.c.id, ACCOUNTS.c.password_hash).where(mine)).first()
+        return f"{row[0]}:{row[1]}" if row else ""
 
     def rehash_password(self, account_id: int, *, old: str, new: str) -> None:
         """Keep another hash of the same password."""

@@ -1,6 +1,7 @@
 """Nonces and rate windows: a nonce is good once among all, and no request is left uncounted."""
 
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -156,10 +157,30 @@ def test_another_boot_begins_anew(tmp_path, monkeypatch):
     again.close()
     boot.write_text("two\n")
     later = Limits(folder)
-
     assert later.remember(nonce())
-    assert {file.name.partition(".")[0] for file in folder.iterdir()} == {"limits-two"}
     later.close()
+    assert {file.name.partition(".")[0] for file in folder.iterdir()} == {
+        "limits-one",
+        "limits-two",
+    }
+
+    # Once nobody has written to it for an hour.
+    for file in folder.glob("limits-one*"):
+        os.utime(file, (T, T))
+    Limits(folder).close()
+    assert {file.name.partition(".")[0] for file in folder.iterdir()} == {"limits-two"}
+
+
+def test_a_file_that_a_crash_left_broken_is_begun_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr("openengagement.registry.limits._BOOT_ID", tmp_path / "none")
+    first = Limits(tmp_path)
+    first.remember(nonce())
+    first.close()
+    (tmp_path / "limits-unknown.lmdb").write_bytes(bytes(8192))
+    again = Limits(tmp_path)
+
+    assert again.remember(nonce())
+    again.close()
 
 
 def test_others_may_not_read_it(tmp_path, limits):
