@@ -302,3 +302,28 @@ def test_a_crowd_at_the_door_keeps_nobody_from_anything_else(proxied):
     close(guessers)
     assert found == [403] * len(guessers)
     assert times[len(times) // 2] < took_s / 2, "a call waits until the guesses are done"
+
+
+@pytest.mark.heavy
+def test_nobody_holds_the_door_shut(proxied):
+    """One who keeps signing in, from one address and with the right password, and one refused."""
+    insiders = [Guesser(proxied, "203.0.113.240") for _ in range(12)]
+    proxied.count_guesses(PER_ADDRESS, of="address", address="203.0.113.241")
+    strangers = [Guesser(proxied, "203.0.113.241") for _ in range(6)]
+    done = threading.Event()
+
+    def knock(guesser, name, password):
+        while not done.is_set():
+            guesser.guess(name, password)
+
+    with ThreadPoolExecutor(18) as pool:
+        for each in insiders:
+            pool.submit(knock, each, "bob", PASSWORD)
+        for each in strangers:
+            pool.submit(knock, each, "nobody", WRONG)
+        try:
+            for _ in range(4):
+                assert gets_in(proxied, "alice", "203.0.113.242")
+        finally:
+            done.set()
+    close([*insiders, *strangers])

@@ -1,10 +1,13 @@
 """Keys and passwords: rotation while servers run, keys of the environment, what old keys open."""
 
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 from cryptography.fernet import Fernet
+from oauthlib import oauth1
 from requests_oauthlib import OAuth1
 
 from openengagement.auth.credentials import KeyFileError, open_keyring
@@ -190,3 +193,31 @@ def test_apps_that_may_not_be(run, owned_app, arguments, text):
 )
 def test_names_that_may_not_be(run, owned_app, name):
     assert "visible characters" in run("app", "add", name, "--owner", "ana").err
+
+
+def test_no_secret_is_lost_when_a_key_is_forgotten_under_load(running, monkeypatch):
+    """What a server encrypted just before, and stores just after, opens all the same."""
+    monkeypatch.setattr("openengagement.cli.keys.GRACE_S", 3)
+    app, done, failed = running.app, threading.Event(), []
+
+    def ask_for_tokens():
+        client = oauth1.Client(app["consumer_key"], client_secret=app["consumer_secret"])
+        with requests.Session() as session:
+            session.trust_env = False
+            while not done.is_set():
+                url, headers, _ = client.sign(
+                    f"{running.url}/oauth/request_token?oauth_callback=oob", http_method="POST"
+                )
+                status = session.post(url, headers=headers, timeout=30).status_code
+                if status not in {200, 429}:
+                    failed.append(status)
+
+    with ThreadPoolExecutor(6) as pool:
+        for _ in range(6):
+            pool.submit(ask_for_tokens)
+        try:
+            running.command("key", "rotate", "--forget-old")
+        finally:
+            done.set()
+    assert failed == []
+    assert running.command("key", "rotate")["unreadable"] == 0

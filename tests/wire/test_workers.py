@@ -50,10 +50,20 @@ def test_enabling_and_disabling_holds_for_every_answer_after_the_command(server,
     assert all(outcomes(clients, auth) == NOT_ENABLED for auth in kinds)
     for command in (run_command, call_command, call_command):  # a process of its own costs seconds
         done = command(server.data, "app", "enable", app.app_id)
-        assert done == {"app_id": app.app_id, "enabled": True, "per_minute": None}
+        assert done == {
+            "app_id": app.app_id,
+            "enabled": True,
+            "per_minute": None,
+            "suspended": False,
+        }
         assert all(outcomes(clients, auth) == OK for auth in kinds)
         done = command(server.data, "app", "disable", app.app_id)
-        assert done == {"app_id": app.app_id, "enabled": False, "per_minute": None}
+        assert done == {
+            "app_id": app.app_id,
+            "enabled": False,
+            "per_minute": None,
+            "suspended": False,
+        }
         assert all(outcomes(clients, auth) == NOT_ENABLED for auth in kinds)
 
 
