@@ -110,6 +110,7 @@ def test_revocation(seat, web_app, site):
 
 def test_after_a_mistake_the_password_is_where_typing_goes(seat):
     page = seat.open("/sign-in")
+    expect(page.get_by_label("Screen name")).to_be_focused()
     page.keyboard.type("alice")
     page.keyboard.press("Tab")
     page.keyboard.type("not that")
