@@ -153,8 +153,13 @@ def test_at_once_on_both_workers(proxied):
     proxied.count_guesses(7, of="both", name="bob", address="198.51.100.3")
     guessers = [Guesser(proxied, "198.51.100.3") for _ in range(CROWD)]
     found = at_once(lambda each: each.guess("bob").status, guessers)
+    # Four of one address may wait on each worker; more are sent away uncounted.
+    assert set(found) <= {403, 429, 503}
+    assert found.count(403) <= 3
+    after = [guessers[0].guess("bob").status for _ in range(4)]
     close(guessers)
-    assert sorted(found) == [403] * 3 + [429] * (CROWD - 3)
+    assert (found + after).count(403) == 3
+    assert after[-1] == 429
 
 
 def test_one_password_at_many_accounts_from_one_address(proxied):
