@@ -9,7 +9,9 @@ Every key leads with a time (8 bytes, big-endian), so that `tidy` forgets from t
 """
 
 import contextlib
-from collections.abc import Mapping
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +26,10 @@ _TIME_BYTES: Final = 8
 _MAP_BYTES: Final = 1 << 34
 _ABANDONED_S: Final = 3600
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+class LimitsUnusable(Exception):
+    """The file cannot be used; the text says why and what to change."""
 
 
 class Nonce(msgspec.Struct, frozen=True):
@@ -50,17 +56,18 @@ class RateWindow(msgspec.Struct, frozen=True):
 
 
 class Limits:
-    """Nonces and rate windows in a file of the folder `folder`."""
+    """Nonces and rate windows in a file of the folder `folder`.
+
+    Raises:
+        LimitsUnusable
+    """
 
     def __init__(self, folder: Path) -> None:
         boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else "unknown"
         path = folder / f"limits-{boot}.lmdb"
-        try:
-            self._db = _open(path)
-        except lmdb.Error:  # what a crash of the machine left, where there is no boot id to tell
-            path.unlink(missing_ok=True)
-            self._db = _open(path)
-        _forget_abandoned(path)
+        with _turn(folder / "limits.lock"):
+            self._db = _open_or_begin(path)
+            _forget_abandoned(path)
 
     def remember(self, nonce: Nonce) -> bool:
         """Remember a nonce whose signature was found good; False when it was used before."""
@@ -111,6 +118,45 @@ class Limits:
 
     def close(self) -> None:
         self._db.close()
+
+
+@contextlib.contextmanager
+def _turn(path: Path) -> Iterator[None]:
+    """Whoever opens does it alone: what one has just opened, no other may remove."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # and with it the lock
+
+
+def _open_or_begin(path: Path) -> lmdb.Environment:
+    """Open the file, or begin it anew where it is none of LMDB's.
+
+    That is what a crash of the machine may leave, where there is no boot id to tell. At any other
+    failure others may be using the file: were it removed, what they have seen could be replayed.
+
+    Raises:
+        LimitsUnusable
+    """
+    try:
+        with contextlib.suppress(lmdb.InvalidError):
+            return _open(path)
+        path.unlink()
+        return _open(path)
+    except lmdb.Error as error:
+        raise LimitsUnusable(f"{error}; {_advise(error)}") from error
+
+
+def _advise(error: lmdb.Error) -> str:
+    if isinstance(error, lmdb.MemoryError):
+        return f"allow the server {_MAP_BYTES >> 30} GiB more of address space (ulimit -v)"
+    if isinstance(error, lmdb.ReadonlyError):
+        return "give this file, and the one beside it, to the user that the server runs as"
+    if isinstance(error, lmdb.DiskError):
+        return "make room on its disk"
+    return "if it cannot be mended, stop every server of this folder and remove the file"
 
 
 def _open(path: Path) -> lmdb.Environment:

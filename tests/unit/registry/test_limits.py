@@ -2,13 +2,16 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
+import lmdb
 import pytest
 
-from openengagement.registry.limits import Limits, Nonce, RateWindow
+from openengagement.registry.limits import Limits, LimitsUnusable, Nonce, RateWindow
 
 T = 1_795_342_500
 MINUTE, SECOND = 60, 1
@@ -159,28 +162,82 @@ def test_another_boot_begins_anew(tmp_path, monkeypatch):
     later = Limits(folder)
     assert later.remember(nonce())
     later.close()
-    assert {file.name.partition(".")[0] for file in folder.iterdir()} == {
-        "limits-one",
-        "limits-two",
-    }
+    assert boots_in(folder) == {"limits-one", "limits-two"}
 
     # Once nobody has written to it for an hour.
     for file in folder.glob("limits-one*"):
         os.utime(file, (T, T))
     Limits(folder).close()
-    assert {file.name.partition(".")[0] for file in folder.iterdir()} == {"limits-two"}
+    assert boots_in(folder) == {"limits-two"}
 
 
-def test_a_file_that_a_crash_left_broken_is_begun_anew(tmp_path, monkeypatch):
+def boots_in(folder):
+    return {file.name.partition(".")[0] for file in folder.glob("limits-*")}
+
+
+@pytest.fixture
+def used(tmp_path, monkeypatch):
+    """A file in which a nonce was used; nobody has it open."""
     monkeypatch.setattr("openengagement.registry.limits._BOOT_ID", tmp_path / "none")
     first = Limits(tmp_path)
     first.remember(nonce())
     first.close()
-    (tmp_path / "limits-unknown.lmdb").write_bytes(bytes(8192))
-    again = Limits(tmp_path)
+    return tmp_path / "limits-unknown.lmdb"
+
+
+@pytest.mark.parametrize("left", [b"", bytes(100), bytes(8192), os.urandom(8192), "its head"])
+def test_a_file_that_a_crash_left_broken_is_begun_anew(used, left):
+    used.write_bytes(used.read_bytes()[:4096] if left == "its head" else left)
+    again = Limits(used.parent)
 
     assert again.remember(nonce())
+    assert not again.remember(nonce())
     again.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (lmdb.MemoryError, "16 GiB more of address space"),
+        (lmdb.ReadonlyError, "the user that the server runs as"),
+        (lmdb.DiskError, "make room"),
+        (lmdb.VersionMismatchError, "stop every server"),
+        (lmdb.Error, "stop every server"),
+    ],
+)
+def test_a_file_that_cannot_be_opened_is_kept(used, monkeypatch, error, advice):
+    """Others may be using it; and the text says what to change."""
+
+    def fail(*_, **__):
+        raise error("no")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(lmdb, "open", fail)
+        with pytest.raises(LimitsUnusable, match=advice):
+            Limits(used.parent)
+    again = Limits(used.parent)
+    assert not again.remember(nonce())
+    again.close()
+
+
+def test_too_little_address_space_forgets_nothing(tmp_path, limits):
+    limits.admit(Nonce(T, b"1"), b"5", limits={MINUTE: 9}, now_s=T)
+    most = 1 << 33
+    starved = subprocess.run(
+        [sys.executable, "-c", ADMIT, str(tmp_path)],
+        input="go\n",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (most, most)),
+    )
+
+    assert "LimitsUnusable" in starved.stderr
+    assert "ulimit -v" in starved.stderr
+    (answer,) = admit_in_processes(tmp_path, 1)
+    assert len(answer) == 149
+    assert not limits.remember(Nonce(T, b"2"))
 
 
 def test_others_may_not_read_it(tmp_path, limits):
@@ -198,11 +255,20 @@ def test_a_replay_is_refused_among_threads(limits):
     assert sorted(admitted) == list(range(1, 26))
 
 
+# What makes each hesitate lets another begin the file anew meanwhile, if it can.
 ADMIT = """
-import json, sys
+import json, lmdb, random, sys, time
 from pathlib import Path
-sys.stdin.readline()
 from openengagement.registry.limits import Limits, Nonce
+really_open = lmdb.open
+def open_or_hesitate(*arguments, **options):
+    try:
+        return really_open(*arguments, **options)
+    except lmdb.InvalidError:
+        time.sleep(random.random() / 3)
+        raise
+lmdb.open = open_or_hesitate
+sys.stdin.readline()
 limits = Limits(Path(sys.argv[1]))
 answers = [
     limits.admit(Nonce(1795342500, b"%d" % at), b"5", limits={60: 1000}, now_s=1795342500)
@@ -213,23 +279,34 @@ limits.close()
 """
 
 
-def test_a_replay_is_refused_among_processes(tmp_path):
-    """They make the file together, too: workers start side by side."""
+def admit_in_processes(folder, number):
+    """Each admits the same nonces, all at once; returns how each counted those it let in."""
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", ADMIT, str(tmp_path)],
+            [sys.executable, "-c", ADMIT, str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for _ in range(6)
+        for _ in range(number)
     ]
+    time.sleep(0.3)  # all wait at the line by then
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
     ends = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0] * number, [end[1] for end in ends]
+    return [json.loads(end[0]) for end in ends]
 
-    assert [process.returncode for process in processes] == [0] * 6, [end[1] for end in ends]
-    admitted = [used for end in ends for used in json.loads(end[0])]
+
+@pytest.mark.parametrize("left", [None, b"no file of LMDB" * 1000])
+def test_a_replay_is_refused_among_processes(tmp_path, left):
+    """They make the file together, too, or mend it: workers start side by side."""
+    if left:
+        Limits(tmp_path).close()
+        (file,) = tmp_path.glob("limits-*.lmdb")
+        file.write_bytes(left)
+
+    admitted = [used for each in admit_in_processes(tmp_path, 6) for used in each]
     assert sorted(admitted) == list(range(1, 151))
