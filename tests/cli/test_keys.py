@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -72,6 +73,31 @@ def test_after_a_leak_old_keys_go_and_bearer_tokens_die(run, data, owned_app):
     assert run("token", "bearer", owned_app, "--json").json() != bearer
 
 
+@pytest.mark.parametrize("more", [[], ["--forget-old"]])
+def test_a_second_rotation_meanwhile_is_refused(run, data, owned_app, monkeypatch, more):
+    """Or it could forget the key that the first one has just made and used."""
+    run("key", "rotate")
+    ended = []
+    monkeypatch.setattr(time, "sleep", lambda _: ended.append(run("key", "rotate", *more)))
+    first = run("key", "rotate", "--forget-old", "--json")
+
+    assert first.json() == {"reencrypted": 1, "unreadable": 0}
+    assert (ended[0].code, ended[0].out) == (1, "")
+    assert "being rotated already" in ended[0].err
+    assert len(keys_of(data)) == 1
+    assert opens(keys_of(data), stored_secrets(data)) == [True]
+    assert run("key", "rotate").code == 0
+
+
+@pytest.mark.parametrize(("grace_s", "text"), [(12.0, "Waiting 12 s"), (0.2, "Waiting 0.2 s")])
+def test_it_says_how_long_it_waits(run, data, owned_app, monkeypatch, grace_s, text):
+    monkeypatch.setattr("openengagement.cli.keys.GRACE_S", grace_s)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    ended = run("key", "rotate", "--forget-old")
+    assert f"{text} for what" in ended.err
+    assert "The old keys are gone" in ended.err
+
+
 def test_a_secret_that_does_not_open_holds_nothing_up(run, data, owned_app):
     run("token", "issue", owned_app)
     db = sqlite3.connect(data / "registry.sqlite3")
@@ -98,6 +124,9 @@ def test_keys_of_the_environment(run, data, monkeypatch):
 
     monkeypatch.setenv("OPENENGAGEMENT_SERVER_KEYS", f"{second}, {first}")
     assert run("key", "rotate", "--json").json() == {"reencrypted": 2, "unreadable": 0}
+    told = run("key", "rotate", "--forget-old").err
+    assert "take the other keys out of OPENENGAGEMENT_SERVER_KEYS and restart" in told
+    assert "are gone" not in told
     monkeypatch.setenv("OPENENGAGEMENT_SERVER_KEYS", second)
     assert run("token", "issue", app_id, "--json").json() == token
     monkeypatch.setenv("OPENENGAGEMENT_SERVER_KEYS", "not a key")

@@ -33,7 +33,7 @@ class KeyFileError(Exception):
 
 
 def hash_token(token: str) -> bytes:
-    """What is stored of a bearer token or a platform key."""
+    """What is stored of a bearer token, a platform key or a session's secret."""
     return hashlib.sha256(token.encode()).digest()
 
 
@@ -130,7 +130,7 @@ def generate_key() -> str:
 
 
 def add_key(path: Path) -> Keyring:
-    """Put a fresh key before those of the key file."""
+    """Put a fresh key before those of the key file. Only one at a time may change it."""
     keys = [Fernet.generate_key(), *_read_key_file(path)]
     _write_key_file(path, b"".join(key + b"\n" for key in keys), replace=True)
     return Keyring(keys, path=path)

@@ -1,6 +1,10 @@
 """The keys that stored secrets are encrypted under."""
 
+import fcntl
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +17,7 @@ from openengagement.auth.credentials import (
     forget_old_keys,
     generate_key,
 )
-from openengagement.cli.common import Json, opened, read_settings, show
+from openengagement.cli.common import Json, fail, opened, read_settings, show
 from openengagement.folder import KEY_FILE
 from openengagement.registry.registry import BUSY_TIMEOUT_S
 
@@ -21,6 +25,10 @@ key = typer.Typer(help="The keys that stored secrets are encrypted under.", no_a
 
 GRACE_S = BUSY_TIMEOUT_S + 2
 FORGOTTEN = "The old keys are gone and all bearer tokens died; apps fetch new ones."
+FORGOTTEN_OUTSIDE = (
+    "All bearer tokens died; apps fetch new ones. Now take the other keys out of "
+    "OPENENGAGEMENT_SERVER_KEYS and restart."
+)
 KEPT = "The old keys stay readable. After a leak, run it with --forget-old."
 
 
@@ -53,7 +61,7 @@ def rotate(
     """
     folder: Path = context.obj
     in_file = not read_settings().server_keys
-    with opened(context) as parts:
+    with opened(context) as parts, _alone(folder):
         keyring: Keyring = add_key(folder / KEY_FILE) if in_file else parts.keyring
 
         def change(stored: bytes) -> bytes | None:
@@ -66,12 +74,26 @@ def rotate(
         if forget_old:
             parts.registry.kill_bearers()
             # A server may still wait to store what it encrypted under the old key just before.
-            typer.echo(f"Waiting {GRACE_S} s for what servers are about to store ...", err=True)
+            typer.echo(f"Waiting {GRACE_S:g} s for what servers are about to store ...", err=True)
             time.sleep(GRACE_S)
             parts.registry.reencrypt(change)
             if in_file:
                 forget_old_keys(folder / KEY_FILE)
-    notes = [FORGOTTEN if forget_old else KEPT]
+    notes = [(FORGOTTEN if in_file else FORGOTTEN_OUTSIDE) if forget_old else KEPT]
     if lost:
         notes.append(f"{lost} secrets open with none of the keys and were left as they are.")
     show({"reencrypted": number, "unreadable": lost}, as_json=json, notes=tuple(notes))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Of two rotations at once one could forget the key that the other has just made and used."""
+    descriptor = os.open(folder / "rotation.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fail("the keys of this folder are being rotated already; wait until that has ended")
+        yield
+    finally:
+        os.close(descriptor)  # and with it the lock
