@@ -708,3 +708,17 @@ def test_forms(server, path, body):
     assert time.monotonic() - began < QUICK_S
     assert answer.status == 403
     assert answer.json()["errors"][0]["code"] == 99
+
+
+@pytest.mark.parametrize("size", [139, 100_000])
+def test_a_refusal_reaches_a_client_that_is_still_sending(server, size):
+    """Head and body come in packets of their own; refused by its head, it keeps its connection."""
+    head = f"POST /insights/engagement/none HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
+    with socket.create_connection((HOST, server.port), timeout=10) as connection:
+        for _ in range(3):
+            connection.sendall(head.encode())
+            time.sleep(0.05)
+            connection.sendall(b"x" * size)
+            [answer] = parse_answers(connection.recv(65_536))
+            assert answer.status == 404
+            assert "connection" not in answer.headers

@@ -2,12 +2,13 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import Executor
 from typing import Any, Final
 
 from openengagement.api.error_body import Family, render_error
 from openengagement.api.http import (
+    Body,
     Receive,
     Reply,
     Request,
@@ -16,7 +17,6 @@ from openengagement.api.http import (
     accepts_gzip,
     check_head,
     encode_gzip,
-    read_body,
     read_head,
 )
 from openengagement.api.routes import Routes
@@ -68,12 +68,15 @@ class Api:
         request_id = os.urandom(8).hex()
         request = read_head(scope, self._settings)
         family = _family(request.path)
+        body = Body(request, receive, timeout_s=self._settings.body_timeout_s)
         try:
             if request.path == "/" or request.path.startswith(self._routes.page_prefixes):
-                await self._serve_page(scope, request, receive=receive, send=send)
+                page_send = _with_request_id(send, request_id)
+                await self._serve_page(scope, request, body=body, send=page_send)
                 return
-            reply = await self._answer(request, family, receive=receive)
+            reply = await self._answer(request, family, body=body)
         except ApiError as error:
+            await body.discard()
             reply = render_error(error, family, method=request.method, path=request.path)
         except Exception as error:
             log_failure("request_failed", error, request_id=request_id, path=request.path[:200])
@@ -83,32 +86,21 @@ class Api:
             reply.headers.update(self._default_headers())
         await self._send(request, reply, send=send)
 
-    async def _answer(self, request: Request, family: Family, *, receive: Receive) -> Reply:
+    async def _answer(self, request: Request, family: Family, *, body: Body) -> Reply:
         check_head(request, self._settings.header_max_bytes)
         handler = self._routes.find(request.method, request.path)
         if not (request.secure or self._settings.allow_plain_http):
             raise SslRequired
         if family is Family.DATA and self._settings.gzip_required and not accepts_gzip(request):
             raise GzipRequired
-        timeout_s = self._settings.body_timeout_s
-        return await handler(
-            request,
-            lambda limit: read_body(request, receive, limit=limit, timeout_s=timeout_s),
-        )
+        return await handler(request, body.read)
 
-    async def _serve_page(
-        self, scope: Scope, request: Request, *, receive: Receive, send: Send
-    ) -> None:
+    async def _serve_page(self, scope: Scope, request: Request, *, body: Body, send: Send) -> None:
         """Hand a browser's request to the pages: whole, and as the browser sent it."""
         check_head(request, self._settings.header_max_bytes)
         if not (request.secure or self._settings.allow_plain_http):
             raise SslRequired
-        body = await read_body(
-            request,
-            receive,
-            limit=self._settings.body_max_bytes,
-            timeout_s=self._settings.body_timeout_s,
-        )
+        content = await body.read(self._settings.body_max_bytes)
         seen = [(name, value) for name, value in scope["headers"] if name != b"host"]
         as_sent = {
             **scope,
@@ -118,7 +110,7 @@ class Api:
         }
 
         async def receive_whole() -> dict[str, Any]:
-            return {"type": "http.request", "body": body, "more_body": False}
+            return {"type": "http.request", "body": content, "more_body": False}
 
         await self._routes.pages(as_sent, receive_whole, send)
 
@@ -140,6 +132,18 @@ class Api:
         ]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+def _with_request_id(send: Send, request_id: str) -> Send:
+    """A `send` whose answers say which request they are of."""
+    header = (b"x-request-id", request_id.encode())
+
+    async def send_more(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], header]
+        await send(message)
+
+    return send_more
 
 
 def _family(path: str) -> Family:

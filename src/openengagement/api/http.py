@@ -1,6 +1,7 @@
 """HTTP at the edge: bodies in with their caps, replies out with their encoding."""
 
 import asyncio
+import contextlib
 import struct
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
@@ -23,6 +24,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ReadBody = Callable[[int], Awaitable[bytes]]
 
 _LENGTH_DIGITS_MAX: Final = 18
+# What is read, and thrown away, of the body of a request that is refused without it.
+_DISCARD_MAX_BYTES: Final = 1_048_576
+_DISCARD_S: Final = 1.0
 GZIP_WBITS: Final = 31  # zlib's window bits for the gzip format
 # Level 1: answers are repetitive, so it already shrinks them tenfold, at a third of level 6's time.
 GZIP_LEVEL: Final = 1
@@ -150,35 +154,64 @@ def check_head(request: Request, limit: int) -> None:
         raise HeadersTooLarge(f"headers: with path and query they are larger than {limit} bytes")
 
 
-async def read_body(request: Request, receive: Receive, *, limit: int, timeout_s: float) -> bytes:
-    """The body as sent, still encoded.
+class Body:
+    """A request's body, still encoded, on its way in."""
 
-    Raises:
-        BodyTooLarge: more than `limit` bytes, refused before the rest is read.
-        BodyTooSlow: it was not whole within `timeout_s`.
-        MalformedBody: the connection ended before the body did.
-    """
-    declared = request.header(b"content-length")
-    if declared.isdecimal() and (len(declared) > _LENGTH_DIGITS_MAX or int(declared) > limit):
-        raise BodyTooLarge(f"body: is larger than {limit} bytes")
-    task, slow = asyncio.current_task(), False
-    assert task is not None
+    def __init__(self, request: Request, receive: Receive, *, timeout_s: float) -> None:
+        self._request = request
+        self._receive = receive
+        self._timeout_s = timeout_s
+        self._arrived = False
 
-    def give_up() -> None:
-        nonlocal slow
-        slow = True
-        task.cancel()
+    async def read(self, limit: int) -> bytes:
+        """All of it, once.
 
-    # As asyncio.timeout would, at a third of its price, which every request pays.
-    timer = asyncio.get_running_loop().call_later(timeout_s, give_up)
-    try:
-        return await _receive_all(receive, limit)
-    except asyncio.CancelledError:
-        if slow and task.uncancel() == 0:
-            raise BodyTooSlow(f"body: was not whole within {timeout_s} s") from None
-        raise
-    finally:
-        timer.cancel()
+        Raises:
+            BodyTooLarge: more than `limit` bytes, refused before the rest is read.
+            BodyTooSlow: it was not whole in time.
+            MalformedBody: the connection ended before the body did.
+        """
+        declared = self._request.header(b"content-length")
+        if declared.isdecimal() and (len(declared) > _LENGTH_DIGITS_MAX or int(declared) > limit):
+            raise BodyTooLarge(f"body: is larger than {limit} bytes")
+        body = await self._read(limit, timeout_s=self._timeout_s)
+        self._arrived = True
+        return body
+
+    async def discard(self) -> None:
+        """Let what is left of it come in before a refusal goes out, unless it is a lot.
+
+        The connection of a body that nobody has read is closed behind the refusal. A client that is
+        still sending then may lose the refusal and see only a broken connection.
+        """
+        request = self._request
+        declared = request.header(b"content-length")
+        coming = bool(declared.strip("0")) or bool(request.header(b"transfer-encoding"))
+        if coming and not self._arrived:
+            short = len(declared) <= _LENGTH_DIGITS_MAX and declared.isdecimal()
+            if not declared or (short and int(declared) <= _DISCARD_MAX_BYTES):
+                with contextlib.suppress(BodyTooLarge, BodyTooSlow, MalformedBody):
+                    await self._read(_DISCARD_MAX_BYTES, timeout_s=_DISCARD_S)
+
+    async def _read(self, limit: int, *, timeout_s: float) -> bytes:
+        task, slow = asyncio.current_task(), False
+        assert task is not None
+
+        def give_up() -> None:
+            nonlocal slow
+            slow = True
+            task.cancel()
+
+        # As asyncio.timeout would, at a third of its price, which every request pays.
+        timer = asyncio.get_running_loop().call_later(timeout_s, give_up)
+        try:
+            return await _receive_all(self._receive, limit)
+        except asyncio.CancelledError:
+            if slow and task.uncancel() == 0:
+                raise BodyTooSlow(f"body: was not whole within {timeout_s} s") from None
+            raise
+        finally:
+            timer.cancel()
 
 
 async def _receive_all(receive: Receive, limit: int) -> bytes:

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openengagement.api.http import (
+    Body,
     Request,
     accepts_gzip,
     check_head,
     encode_gzip,
-    read_body,
     read_head,
     read_message,
 )
@@ -355,7 +355,7 @@ class Sent:
 
 
 def body_of(receive, *headers, limit=10):
-    return asyncio.run(read_body(request_with(*headers), receive, limit=limit, timeout_s=5))
+    return asyncio.run(Body(request_with(*headers), receive, timeout_s=5).read(limit))
 
 
 @pytest.mark.parametrize(
@@ -457,5 +457,34 @@ def test_a_body_that_does_not_come_is_not_waited_for():
 
     request = with_head((b"content-length", b"1000"))
     with pytest.raises(BodyTooSlow) as caught:
-        asyncio.run(read_body(request, silent, limit=1000, timeout_s=0.01))
+        asyncio.run(Body(request, silent, timeout_s=0.01).read(1000))
     assert caught.value.status == 408
+
+
+@pytest.mark.parametrize(
+    ("headers", "asked"),
+    [
+        ([], 0),
+        ([(b"content-length", b"0")], 0),
+        ([(b"content-length", b"3")], 2),
+        ([(b"transfer-encoding", b"chunked")], 2),
+        ([(b"content-length", b"1048577")], 0),
+        ([(b"content-length", b"9" * 30)], 0),
+    ],
+)
+def test_what_is_left_of_a_short_body_is_let_in_before_a_refusal(headers, asked):
+    receive = Sent(b"12", b"3")
+    asyncio.run(Body(with_head(*headers), receive, timeout_s=5).discard())
+    assert receive.asked == asked
+
+
+def test_a_body_that_was_read_is_not_waited_for_again():
+    receive = Sent(b"123")
+    body = Body(with_head((b"content-length", b"3")), receive, timeout_s=5)
+
+    async def read_and_discard():
+        await body.read(10)
+        await body.discard()
+
+    asyncio.run(read_and_discard())
+    assert receive.asked == 1
