@@ -53,6 +53,7 @@ class Apps:
         ]
         context = {
             "title": "Apps and sessions",
+            "scripts": ("page.js",),
             "apps": apps,
             "sessions": sessions,
             "notice": None,

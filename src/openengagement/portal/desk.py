@@ -40,7 +40,12 @@ class Desk:
         leads_to: tuple[str, ...] = (),
     ) -> Response:
         """A page for this visit."""
-        common = {"viewer": visit.viewer, "csrf_token": self._visits.csrf_token(visit)}
+        common = {
+            "viewer": visit.viewer,
+            "csrf_token": self._visits.csrf_token(visit),
+            "here": visit.path,
+            "scripts": (),
+        }
         return self._renderer.page(
             template, {**common, **context}, status=status, leads_to=leads_to
         )

@@ -19,6 +19,7 @@ _POLICY: Final = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action {}; "
     "frame-ancestors 'none'; base-uri 'none'"
 )
+_WITH_SCRIPTS: Final = "; script-src 'self'"  # files of ours; never what stands in the page
 _HEADERS: Final = {
     "cache-control": "no-store",
     "cross-origin-opener-policy": "same-origin",
@@ -84,9 +85,14 @@ class Renderer:
         status: int = 200,
         leads_to: tuple[str, ...] = (),
     ) -> Response:
-        """A page. `leads_to` are the origins, beside ours, that its forms may end up at."""
+        """A page. `leads_to` are the origins, beside ours, that its forms may end up at.
+
+        Of its context, `scripts` are the static files that make it more comfortable.
+        """
         html = self._environment.get_template(f"{template}.html").render(context)
         policy = _POLICY.format(" ".join(["'self'", *leads_to]))
+        if context["scripts"]:
+            policy += _WITH_SCRIPTS
         return HTMLResponse(html, status, headers={"content-security-policy": policy})
 
 

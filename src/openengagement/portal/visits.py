@@ -43,7 +43,9 @@ class Visit:
     @property
     def viewer(self) -> dict[str, str] | None:
         """Who is signed in, as the templates want it."""
-        return {"screen_name": self.session.screen_name} if self.session else None
+        if self.session is None:
+            return None
+        return {"screen_name": self.session.screen_name, "role": self.session.role}
 
 
 class Visits:

@@ -95,6 +95,8 @@ BASE = {
     "csrf_token": "csrf",
     "asset": asset,
     "platform_name": "Open Engagement",
+    "here": "/",
+    "scripts": (),
 }
 WHEN = datetime(2026, 11, 2, 9, 5, 59, tzinfo=UTC)
 
@@ -119,7 +121,7 @@ def session(**more):
     return {"session_id": "s1", "current": False, "browser": "Firefox on Linux"} | times | more
 
 
-ALICE = {"screen_name": "alice"}
+ALICE = {"screen_name": "alice", "role": "member"}
 SIGN_IN = {
     "error": None,
     "screen_name": "",
@@ -149,7 +151,7 @@ MINIMAL = {
 
 def hostile(text):
     """Every page, with the same words wherever somebody else chooses them."""
-    viewer = {"screen_name": text}
+    viewer = {"screen_name": text, "role": "manager"}
     web = f"https://{text}"
     app = app_named(text, website=web, owner=text, description=text)
     held = held_app(text, website=f"javascript:{text}", owner=text, access=text, last_used_at=WHEN)
@@ -214,7 +216,9 @@ def test_every_template_is_tested():
 def test_nothing_inline_and_nothing_foreign(page):
     """The content security policy would refuse it, or worse, would not."""
     tags = {tag for tag, _ in page.elements}
-    assert not tags & {"script", "style", "iframe", "object", "embed", "base", "img"}
+    assert not tags & {"style", "iframe", "object", "embed", "base", "img"}
+    for script in page.all("script"):
+        assert script.keys() == {"src", "defer"}
     assert "b" not in tags, "an entity in a name was decoded into markup"
     for tag, attributes in page.elements:
         inline = {n for n in attributes if n == "style" or n.startswith("on")}

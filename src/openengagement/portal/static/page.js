@@ -1,0 +1,26 @@
+// Comforts of a page that works without them: Copy buttons, and times in the reader's own zone.
+
+for (const button of document.querySelectorAll("button[data-copy]")) {
+  const label = button.firstChild;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const source = document.getElementById(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      label.textContent = "Copied";
+    } catch {
+      // Without TLS a browser keeps the clipboard to itself: mark it for the person's own Ctrl+C.
+      getSelection().selectAllChildren(source);
+      label.textContent = "Press Ctrl+C";
+    }
+    setTimeout(() => { label.textContent = "Copy"; }, 2500);
+  });
+}
+
+const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+for (const time of document.querySelectorAll("time[datetime]")) {
+  const small = document.createElement("span");
+  small.className = "local";
+  small.textContent = `${local.format(new Date(time.dateTime))} your time`;
+  time.after(small);
+}
