@@ -1,4 +1,4 @@
-"""An app's own web site on this machine, to which a browser is sent back."""
+"""Web sites on this machine that are not the server's: an app's own, to which a browser is sent."""
 
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -6,24 +6,17 @@ from threading import Thread
 from types import TracebackType
 from typing import Self
 
-from support.server import HOST, free_port
+from support.server import HOST
 
 
-class Listener:
-    """Answers what it was given, 404 to the rest, and keeps every path that it was asked for.
+class WebSite:
+    """Serves on a free port, from threads, while it is entered."""
 
-    Its host differs from the server's, so that a browser takes the two for different sites.
-    """
-
-    def __init__(self, port: int | None = None) -> None:
-        self.port = port or free_port()
-        self.url = f"http://localhost:{self.port}"
-        self.asked: list[str] = []
-        self.headers: list[Mapping[str, str]] = []
-        self.pages: dict[str, str] = {"/return": "<!doctype html><title>App</title><p>Welcome"}
-        self.redirects: dict[str, str] = {}
-        self._http = ThreadingHTTPServer((HOST, self.port), self._handler())
-        self._thread = Thread(target=self._http.serve_forever, daemon=True)
+    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        self.http = ThreadingHTTPServer((HOST, 0), handler)
+        self.http.daemon_threads = True
+        self.port = int(self.http.server_address[1])
+        self._thread = Thread(target=self.http.serve_forever, args=(0.02,), daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -35,9 +28,24 @@ class Listener:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._http.shutdown()
-        self._http.server_close()
+        self.http.shutdown()
+        self.http.server_close()
         self._thread.join()
+
+
+class Listener(WebSite):
+    """Answers what it was given, 404 to the rest, and keeps every path that it was asked for.
+
+    Its host differs from the server's, so that a browser takes the two for different sites.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(self._handler())
+        self.url = f"http://localhost:{self.port}"
+        self.asked: list[str] = []
+        self.headers: list[Mapping[str, str]] = []
+        self.pages: dict[str, str] = {"/return": "<!doctype html><title>App</title><p>Welcome"}
+        self.redirects: dict[str, str] = {}
 
     def _handler(listener) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - `self` is a request's
         class Handler(BaseHTTPRequestHandler):

@@ -7,16 +7,16 @@ It is there for what no good provider would do. That we get on with one we did n
 import base64
 import hashlib
 import json
-import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import parse_qs, unquote_plus, urlencode, urlsplit
 
 from joserfc import jws
 from joserfc.jwk import ECKey, OKPKey, RSAKey
+
+from support.listener import WebSite
 
 CLIENT_ID = "engagement"
 CLIENT_SECRET = "made up: with + and % in it"
@@ -35,15 +35,13 @@ def query_of(url: str) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
 
 
-class Provider:
+class Provider(WebSite):
     """What it says can be bent: `discovery`, `keys`, `bend_claims`, `sign`, `answers`."""
 
     def __init__(self) -> None:
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._http.daemon_threads = True
-        self._http.provider = self  # type: ignore[attr-defined]
-        self.issuer = f"http://127.0.0.1:{self._http.server_address[1]}"
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,))
+        super().__init__(_Handler)
+        self.http.provider = self  # type: ignore[attr-defined]
+        self.issuer = f"http://127.0.0.1:{self.port}"
         self.behave()
 
     def behave(self) -> None:
@@ -58,20 +56,6 @@ class Provider:
         self.userinfo: Json = {}
         self.asked: list[str] = []
         self._codes: dict[str, Json] = {}
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
 
     @property
     def settings(self) -> dict[str, str]:
