@@ -91,7 +91,11 @@ class Sessions:
         return found
 
     def known_as(self, screen_name: str) -> str:
-        """What a browser that signed in remembers of whom: it ends with the account's password."""
+        """Whom a browser that signed in is known to: an account and its present password's hash.
+
+        Another password makes it another text, so that what was proven of the old one ends. Empty
+        where there is no such account.
+        """
         mine = ACCOUNTS.c.screen_name_key == screen_name.casefold()
         with self._read.connect() as db:
             row = db.execute(sa.select(ACCOUNTS.c.id, ACCOUNTS.c.password_hash).where(mine)).first()
