@@ -4,7 +4,9 @@ import json
 import subprocess
 
 import pytest
+from typer.main import get_command
 
+from openengagement.cli.main import main
 from support.cli import EXECUTABLE, server_environment
 
 KEYS = {
@@ -254,6 +256,21 @@ def test_unknown_apps(refuses, command):
 @pytest.mark.parametrize("limit", ["0", "-1", "10000001", "x"])
 def test_limits_refused(refuses, owned_app, limit):
     refuses("app", "enable", owned_app, "--per-minute", limit, says="--per-minute", code=2)
+
+
+def test_help_says_what_everything_is():
+    def look(command, path):
+        for each in command.params:
+            assert getattr(each, "help", None), f"{path}: {each.name}"
+        for name, below in getattr(command, "commands", {}).items():
+            assert below.help, f"{path} {name}"
+            look(below, f"{path} {name}")
+
+    look(get_command(main), "openengagement")
+
+
+def test_a_limit_is_for_who_is_enabled(refuses, owned_app):
+    refuses("app", "disable", owned_app, "--per-minute", 5, says="No such option", code=2)
 
 
 @pytest.mark.parametrize("command", [["nonsense"], ["app", "nonsense"], ["load"], ["token"]])

@@ -42,17 +42,17 @@ class Role(StrEnum):
     manager = "manager"
 
 
-PerMinute = Annotated[
-    int | None,
-    typer.Option("--per-minute", min=1, max=10_000_000, help="Requests a minute it may make."),
+AppId = Annotated[
+    int, typer.Argument(metavar="APP_ID", min=1, max=ID_MAX, help="As `app add` printed it.")
 ]
-AppId = Annotated[int, typer.Argument(metavar="APP_ID", min=1, max=ID_MAX)]
 
 
 @account.command("add")
 def add_account(
     context: typer.Context,
-    screen_name: Annotated[str, typer.Argument(metavar="SCREEN_NAME")],
+    screen_name: Annotated[
+        str, typer.Argument(metavar="SCREEN_NAME", help="What people know the account by.")
+    ],
     account_id: Annotated[
         int | None, typer.Option("--id", min=1, max=ID_MAX, help="Its id; made up when left out.")
     ] = None,
@@ -85,7 +85,9 @@ def add_account(
 @account.command("password")
 def set_password(
     context: typer.Context,
-    screen_name: Annotated[str, typer.Argument(metavar="SCREEN_NAME")],
+    screen_name: Annotated[
+        str, typer.Argument(metavar="SCREEN_NAME", help="The account that signs in with it.")
+    ],
     stdin: Annotated[
         bool, typer.Option("--stdin", help="Read it from standard input instead of asking.")
     ] = False,
@@ -112,7 +114,9 @@ def set_password(
 @app.command("add")
 def add_app(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="What people who consent know it by.")
+    ],
     owner: Annotated[str, typer.Option(metavar="SCREEN_NAME", help="The account that owns it.")],
     callback: Annotated[
         list[str] | None, typer.Option(metavar="URL", help="A callback URL; up to 10.")
@@ -157,18 +161,22 @@ def add_app(
 
 @app.command("enable")
 def enable_app(
-    context: typer.Context, app_id: AppId, per_minute: PerMinute = None, json: Json = False
+    context: typer.Context,
+    app_id: AppId,
+    per_minute: Annotated[
+        int | None,
+        typer.Option("--per-minute", min=1, max=10_000_000, help="Requests a minute it may make."),
+    ] = None,
+    json: Json = False,
 ) -> None:
     """Let an App ID use the Engagement API, at once, on every worker."""
     _set_enabled(context, app_id, enabled=True, per_minute=per_minute, as_json=json)
 
 
 @app.command("disable")
-def disable_app(
-    context: typer.Context, app_id: AppId, per_minute: PerMinute = None, json: Json = False
-) -> None:
-    """Stop an App ID from using the Engagement API, at once, on every worker."""
-    _set_enabled(context, app_id, enabled=False, per_minute=per_minute, as_json=json)
+def disable_app(context: typer.Context, app_id: AppId, json: Json = False) -> None:
+    """Stop an App ID from using the Engagement API, at once, on every worker; its limit is kept."""
+    _set_enabled(context, app_id, enabled=False, per_minute=None, as_json=json)
 
 
 def _set_enabled(

@@ -29,7 +29,10 @@ class What(StrEnum):
 def load(
     context: typer.Context,
     what: Annotated[What, typer.Argument(help="What the files hold.")],
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False)],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="One or more."),
+    ],
     json: Json = False,
 ) -> None:
     """Load files: .ndjson .jsonl .json .csv .parquet .arrow, also with .gz or .zst.
