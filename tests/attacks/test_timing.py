@@ -18,8 +18,9 @@ from openengagement.auth.message import Message
 from openengagement.auth.passwords import Passwords, hash_password
 from openengagement.auth.three_legs import ThreeLegs
 from openengagement.errors import AuthenticationError
+from openengagement.registry.apps import AppForm
 from openengagement.registry.limits import Limits
-from openengagement.registry.registry import Account, AppForm, Registry
+from openengagement.registry.registry import Account, Registry
 from openengagement.settings import Settings
 from support.flows import CALLBACK, PASSWORD
 from support.signing import as_header

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from openengagement.auth.callbacks import CALLBACKS_MAX, UnfitCallback, check_callback
 from openengagement.auth.three_legs import ACCESS_LEVELS
-from openengagement.registry.registry import AppForm
+from openengagement.registry.apps import AppForm
 
 NAME_LENGTH_MAX: Final = 128
 DESCRIPTION_LENGTH_MAX: Final = 512

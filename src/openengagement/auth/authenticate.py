@@ -20,8 +20,8 @@ from openengagement.errors import (
     PlatformKeyNotFound,
     UnknownAuthorization,
 )
+from openengagement.registry.apps import App
 from openengagement.registry.limits import MINUTE_S, Limits, Nonce, RateWindow
-from openengagement.registry.registry import App
 from openengagement.settings import Settings
 
 

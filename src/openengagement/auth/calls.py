@@ -27,8 +27,8 @@ from openengagement.errors import (
     UnknownAuthorization,
     UserContextRequired,
 )
+from openengagement.registry.apps import App
 from openengagement.registry.limits import MINUTE_S, Limits, Nonce
-from openengagement.registry.registry import App
 from openengagement.settings import Settings
 
 

@@ -22,8 +22,9 @@ from typing import Final
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from openengagement.registry.apps import App, AppForm
 from openengagement.registry.grants import AccessToken, RequestToken
-from openengagement.registry.registry import App, AppForm, Registry
+from openengagement.registry.registry import Registry
 
 _ALPHABET: Final = string.ascii_letters + string.digits
 
@@ -192,7 +193,7 @@ class NewApp:
 def issue_app(registry: Registry, keyring: Keyring, *, form: AppForm, now_s: int) -> NewApp:
     """Register an app with a fresh API key and secret."""
     key, secret = _draw(25), _draw(50)
-    app_id = registry.add_app(form, credentials=(key, keyring.encrypt(secret)), now_s=now_s)
+    app_id = registry.apps.add(form, credentials=(key, keyring.encrypt(secret)), now_s=now_s)
     return NewApp(app_id, key, secret)
 
 
@@ -267,9 +268,9 @@ def issue_bearer(registry: Registry, keyring: Keyring, *, app: App) -> str:
             return token
     # A process that is quicker stores the very same token: it is derived, not drawn.
     fresh = hash_token(derived[0])
-    if registry.set_bearer(app, generation=app.bearer_generation, bearer_hash=fresh):
+    if registry.apps.set_bearer(app, generation=app.bearer_generation, bearer_hash=fresh):
         return derived[0]
-    newer = registry.read_app(app.id)
+    newer = registry.apps.read(app.id)
     if newer is None:
         raise LookupError(app.id)
     return issue_bearer(registry, keyring, app=newer)
@@ -277,7 +278,7 @@ def issue_bearer(registry: Registry, keyring: Keyring, *, app: App) -> str:
 
 def revoke_bearer(registry: Registry, app: App) -> None:
     """Kill the app's bearer token; the next one is of a new generation."""
-    registry.set_bearer(app, generation=app.bearer_generation + 1, bearer_hash=None)
+    registry.apps.set_bearer(app, generation=app.bearer_generation + 1, bearer_hash=None)
 
 
 def issue_platform_key(registry: Registry, *, name: str, now_s: int) -> str:

@@ -6,9 +6,10 @@ from typing import Final, TypeVar
 
 from openengagement.auth.credentials import Keyring, hash_token
 from openengagement.auth.last_used import LastUsed
+from openengagement.registry.apps import App
 from openengagement.registry.cache import Entries, VersionedCache
 from openengagement.registry.grants import AccessToken
-from openengagement.registry.registry import App, Registry
+from openengagement.registry.registry import Registry
 
 Found = TypeVar("Found")
 MISSES_MAX: Final = 5_000
@@ -58,7 +59,7 @@ class CredentialLookup:
         """The app whose live bearer token this is."""
         digest = hash_token(token)
         entries = self._cache.entries()
-        load = self._registry.find_app_by_bearer
+        load = self._registry.apps.find_by_bearer
         return _find(entries, ("bearer", digest), load=lambda: load(digest))
 
     def platform_key(self, key: str) -> bytes | None:
@@ -80,7 +81,7 @@ class CredentialLookup:
 
     def _consumer(self, consumer_key: str, entries: Entries) -> Consumer | None:
         def load() -> Consumer | None:
-            app = self._registry.find_app(consumer_key)
+            app = self._registry.apps.find(consumer_key)
             if app is None:
                 return None
             return Consumer(app, self._keyring.decrypt(app.consumer_secret))

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.auth.message import Message
-from openengagement.registry.registry import App
+from openengagement.registry.apps import App
 
 
 def scheme_and_rest(message: Message) -> tuple[str, str]:

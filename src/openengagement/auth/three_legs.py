@@ -29,8 +29,9 @@ from openengagement.errors import (
     RequestTokenMissing,
     RequestTokenNotFound,
 )
+from openengagement.registry.apps import App
 from openengagement.registry.grants import OOB, RequestToken
-from openengagement.registry.registry import Account, App, Registry
+from openengagement.registry.registry import Account, Registry
 
 REQUEST_TOKEN_S: Final = 15 * 60
 ATTEMPTS_MAX: Final = 5  # of 10 million PINs
@@ -100,7 +101,7 @@ class ThreeLegs:
         )
 
     def _choose_callback(self, app: App, given: str | None) -> str:
-        registered = self._registry.read_callbacks(app.id)
+        registered = self._registry.apps.read_callbacks(app.id)
         if not given:  # some clients send none; the first one registered is meant
             return registered[0] if registered else OOB
         if given == OOB or given in registered:
@@ -114,7 +115,7 @@ class ThreeLegs:
             RequestTokenNotFound: it is dead, somebody else's, or its app is suspended.
         """
         request = self._grants.find_request_token(token, oldest_s=self._oldest_s)
-        app = self._registry.read_app(request.app_id) if request else None
+        app = self._registry.apps.read(request.app_id) if request else None
         owner = self._registry.read_account(app.owner_id) if app else None
         if request is None or app is None or owner is None:
             raise RequestTokenNotFound

@@ -14,7 +14,8 @@ from sqlalchemy.exc import DBAPIError
 from openengagement.auth.credentials import KeyFileError
 from openengagement.clock import Clock, SystemClock
 from openengagement.folder import Parts, open_parts
-from openengagement.registry.registry import Account, App
+from openengagement.registry.apps import App
+from openengagement.registry.registry import Account
 from openengagement.settings import Settings, SettingsError, load_settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -60,7 +61,7 @@ def now_s() -> int:
 
 def find_app(parts: Parts, app_id: int) -> App:
     """An app by its App ID, or the end of the command."""
-    app = parts.registry.read_app(app_id)
+    app = parts.registry.apps.read(app_id)
     if app is None:
         fail(f"there is no app with App ID {app_id}")
     return app

@@ -13,7 +13,7 @@ from openengagement.auth.credentials import (
 )
 from openengagement.auth.passwords import hash_password
 from openengagement.folder import Parts
-from openengagement.registry.registry import App, AppForm
+from openengagement.registry.apps import App, AppForm
 from openengagement.sandbox.dataset import Dataset
 
 APP_NAME: Final = "Sandbox demo"
@@ -99,7 +99,7 @@ def _busiest(events: pl.DataFrame, tweet_ids: pl.Series, *, most: int) -> list[i
 
 
 def _demo_app(parts: Parts, owner_id: int, *, now_s: int) -> tuple[App, str]:
-    app = parts.registry.find_app_by_name(APP_NAME, owner_id=owner_id)
+    app = parts.registry.apps.find_by_name(APP_NAME, owner_id=owner_id)
     if app is None:
         form = AppForm(
             APP_NAME,
@@ -108,8 +108,8 @@ def _demo_app(parts: Parts, owner_id: int, *, now_s: int) -> tuple[App, str]:
             description="Shows how a client asks for engagement metrics.",
         )
         made = issue_app(parts.registry, parts.keyring, form=form, now_s=now_s)
-        parts.registry.set_enabled(made.app_id, enabled=True, per_minute=None)
-        app = parts.registry.read_app(made.app_id)
+        parts.registry.apps.set_enabled(made.app_id, enabled=True, per_minute=None)
+        app = parts.registry.apps.read(made.app_id)
     if app is None:
         raise RuntimeError("the demo app vanished while it was made")
     return app, parts.keyring.decrypt(app.consumer_secret)

@@ -18,8 +18,8 @@ from openengagement.errors import (
     TimestampOutOfBounds,
     UnsupportedSignature,
 )
+from openengagement.registry.apps import App
 from openengagement.registry.grants import AccessToken
-from openengagement.registry.registry import App
 
 NOW_S = 1_795_342_500
 PATH = "/insights/engagement/totals"

@@ -16,8 +16,9 @@ from openengagement.auth.credentials import (
     open_keyring,
     revoke_bearer,
 )
+from openengagement.registry.apps import FIRST_APP_ID, AppForm
 from openengagement.registry.grants import AccessToken
-from openengagement.registry.registry import FIRST_APP_ID, AppForm, Registry
+from openengagement.registry.registry import Registry
 
 NOW_S = 1_795_342_500
 
@@ -31,17 +32,17 @@ def keyring(tmp_path):
 def add_app(registry, ana):
     def added(key="key", **changes):
         form = AppForm(**{"name": "app", "owner_id": ana.id, "callbacks": []} | changes)
-        return registry.add_app(form, credentials=(key, b"secret"), now_s=NOW_S)
+        return registry.apps.add(form, credentials=(key, b"secret"), now_s=NOW_S)
 
     return added
 
 
 def test_app_ids_count_up(registry, add_app):
     assert [add_app(key) for key in "abc"] == [FIRST_APP_ID + at for at in range(3)]
-    assert registry.read_app(FIRST_APP_ID).consumer_key == "a"
-    assert registry.find_app("c").id == FIRST_APP_ID + 2
-    assert registry.find_app("C") is None
-    assert registry.read_app(1) is None
+    assert registry.apps.read(FIRST_APP_ID).consumer_key == "a"
+    assert registry.apps.find("c").id == FIRST_APP_ID + 2
+    assert registry.apps.find("C") is None
+    assert registry.apps.read(1) is None
 
 
 def test_app_ids_are_unique_among_threads(registry, add_app):
@@ -52,7 +53,7 @@ def test_app_ids_are_unique_among_threads(registry, add_app):
 
 
 def test_a_new_app_is_not_enabled(registry, add_app):
-    app = registry.read_app(add_app())
+    app = registry.apps.read(add_app())
 
     assert (app.enabled, app.per_minute, app.bearer_hash) == (False, None, None)
 
@@ -66,17 +67,17 @@ def test_consumer_keys_are_unique(registry, add_app):
 def test_an_app_needs_an_owner_and_leaves_nothing_without(registry, add_app):
     with pytest.raises(sa.exc.IntegrityError):
         add_app(owner_id=99, callbacks=["http://127.0.0.1/"])
-    assert registry.find_app("key") is None
+    assert registry.apps.find("key") is None
     assert add_app() == FIRST_APP_ID
 
 
 def test_enabling(registry, add_app):
     app_id = add_app()
-    assert registry.set_enabled(app_id, enabled=True, per_minute=7)
-    assert (registry.read_app(app_id).enabled, registry.read_app(app_id).per_minute) == (True, 7)
-    assert registry.set_enabled(app_id, enabled=False, per_minute=None)
-    assert (registry.read_app(app_id).enabled, registry.read_app(app_id).per_minute) == (False, 7)
-    assert not registry.set_enabled(1, enabled=True, per_minute=None)
+    assert registry.apps.set_enabled(app_id, enabled=True, per_minute=7)
+    assert (registry.apps.read(app_id).enabled, registry.apps.read(app_id).per_minute) == (True, 7)
+    assert registry.apps.set_enabled(app_id, enabled=False, per_minute=None)
+    assert (registry.apps.read(app_id).enabled, registry.apps.read(app_id).per_minute) == (False, 7)
+    assert not registry.apps.set_enabled(1, enabled=True, per_minute=None)
 
 
 def test_an_account_has_one_token_for_an_app(registry, add_app, ana):
@@ -113,7 +114,7 @@ def test_no_secret_is_stored_in_the_clear(registry, keyring, ana):
     _, token_secret = issue_access_token(
         registry, keyring, granted=Granted(made.app_id, ana.id), now_s=NOW_S
     )
-    bearer = issue_bearer(registry, keyring, app=registry.read_app(made.app_id))
+    bearer = issue_bearer(registry, keyring, app=registry.apps.read(made.app_id))
 
     stored = registry_bytes(registry)
     for secret in (made.consumer_secret, token_secret, bearer):
@@ -127,23 +128,23 @@ def test_tokens_are_the_same_each_time(registry, keyring, add_app, ana):
         issue_access_token(registry, keyring, granted=Granted(app_id, ana.id), now_s=NOW_S)
         for _ in range(2)
     ]
-    bearers = [issue_bearer(registry, keyring, app=registry.read_app(app_id)) for _ in range(2)]
+    bearers = [issue_bearer(registry, keyring, app=registry.apps.read(app_id)) for _ in range(2)]
 
     assert tokens[0] == tokens[1]
     assert bearers[0] == bearers[1]
-    assert registry.find_app_by_bearer(hash_token(bearers[0])).id == app_id
+    assert registry.apps.find_by_bearer(hash_token(bearers[0])).id == app_id
 
 
 def test_a_revoked_bearer_token_is_gone_and_the_next_is_another(registry, keyring, add_app):
     app_id = add_app()
-    first = issue_bearer(registry, keyring, app=registry.read_app(app_id))
-    revoke_bearer(registry, registry.read_app(app_id))
-    assert registry.find_app_by_bearer(hash_token(first)) is None
-    second = issue_bearer(registry, keyring, app=registry.read_app(app_id))
+    first = issue_bearer(registry, keyring, app=registry.apps.read(app_id))
+    revoke_bearer(registry, registry.apps.read(app_id))
+    assert registry.apps.find_by_bearer(hash_token(first)) is None
+    second = issue_bearer(registry, keyring, app=registry.apps.read(app_id))
 
     assert first != second
-    assert registry.find_app_by_bearer(hash_token(second)).id == app_id
-    assert registry.find_app_by_bearer(hash_token(first)) is None
+    assert registry.apps.find_by_bearer(hash_token(second)).id == app_id
+    assert registry.apps.find_by_bearer(hash_token(first)) is None
 
 
 def test_two_that_ask_for_a_token_at_once_get_the_same(tmp_path, registry, keyring, add_app):

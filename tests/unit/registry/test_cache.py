@@ -8,8 +8,9 @@ import pytest
 from openengagement.auth.credentials import hash_token, open_keyring
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.registry import cache
+from openengagement.registry.apps import AppForm
 from openengagement.registry.cache import VersionedCache
-from openengagement.registry.registry import Account, AppForm, Registry
+from openengagement.registry.registry import Account, Registry
 
 NOW_S = 1_795_342_500
 
@@ -17,7 +18,7 @@ NOW_S = 1_795_342_500
 @pytest.fixture
 def app_id(registry, ana):
     form = AppForm(name="app", owner_id=ana.id, callbacks=[])
-    return registry.add_app(form, credentials=("key", b""), now_s=NOW_S)
+    return registry.apps.add(form, credentials=("key", b""), now_s=NOW_S)
 
 
 @pytest.fixture
@@ -29,8 +30,8 @@ def other(tmp_path, registry):
 
 
 def changes(registry, other, app_id):
-    yield lambda: registry.set_enabled(app_id, enabled=True, per_minute=None)
-    yield lambda: other.set_enabled(app_id, enabled=False, per_minute=None)
+    yield lambda: registry.apps.set_enabled(app_id, enabled=True, per_minute=None)
+    yield lambda: other.apps.set_enabled(app_id, enabled=False, per_minute=None)
     yield lambda: registry.apply_accounts([(1, "ana", True)], now_s=NOW_S)
     yield lambda: other.apply_accounts([(9, "new", False)], now_s=NOW_S)
     yield lambda: other.add_platform_key(name="x", key_hash=b"1", now_s=NOW_S)
@@ -51,7 +52,7 @@ def test_the_version_moves_on_with_every_commit(registry, other, app_id):
 def test_reading_does_not_move_it(registry, other, app_id):
     before = registry.version()
     for view in (registry, other):
-        view.read_app(app_id)
+        view.apps.read(app_id)
         view.read_protected([1, 2])
         view.find_account("ana")
 
@@ -64,13 +65,13 @@ def test_a_commit_of_another_process_moves_it(tmp_path, registry, app_id):
         "import sys; from pathlib import Path\n"
         "from openengagement.registry.registry import Registry\n"
         "r = Registry(Path(sys.argv[1]))\n"
-        "r.set_enabled(int(sys.argv[2]), enabled=True, per_minute=3); r.close()\n"
+        "r.apps.set_enabled(int(sys.argv[2]), enabled=True, per_minute=3); r.close()\n"
     )
     path = str(tmp_path / "registry.sqlite3")
     subprocess.run([sys.executable, "-c", code, path, str(app_id)], check=True)
 
     assert registry.version() != before
-    assert registry.read_app(app_id).per_minute == 3
+    assert registry.apps.read(app_id).per_minute == 3
 
 
 def test_the_very_next_look_up_sees_it(tmp_path, registry, other, app_id):
@@ -79,10 +80,10 @@ def test_the_very_next_look_up_sees_it(tmp_path, registry, other, app_id):
     views = [registry, other]
     for at in range(20):
         view = views[at % 2]
-        view.set_enabled(app_id, enabled=at % 3 == 0, per_minute=at + 1)
+        view.apps.set_enabled(app_id, enabled=at % 3 == 0, per_minute=at + 1)
         view.apply_accounts([(1, "ana", at % 5 == 0)], now_s=NOW_S)
         token = f"token {at}"
-        view.set_bearer(view.read_app(app_id), generation=at, bearer_hash=hash_token(token))
+        view.apps.set_bearer(view.apps.read(app_id), generation=at, bearer_hash=hash_token(token))
 
         app = lookup.bearer(token)
         assert (app.enabled, app.per_minute) == (at % 3 == 0, at + 1)

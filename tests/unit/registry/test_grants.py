@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from openengagement.registry.apps import AppForm
 from openengagement.registry.grants import OOB, AccessToken, RequestToken
-from openengagement.registry.registry import AppForm
 
 NOW_S = 1_795_342_500
 
@@ -13,7 +13,7 @@ NOW_S = 1_795_342_500
 @pytest.fixture
 def app_id(registry, ana):
     form = AppForm(name="app", owner_id=ana.id, callbacks=[])
-    return registry.add_app(form, credentials=("key", b"secret"), now_s=NOW_S)
+    return registry.apps.add(form, credentials=("key", b"secret"), now_s=NOW_S)
 
 
 @pytest.fixture
