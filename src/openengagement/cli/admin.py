@@ -17,7 +17,8 @@ from openengagement.auth.credentials import (
 from openengagement.cli.common import CLOCK, Json, fail, find_account, find_app, now_s, opened, show
 from openengagement.engagement.types import ID_MAX, snowflake
 from openengagement.ingest.rows import is_screen_name
-from openengagement.registry.registry import Account, AppForm, NameTaken
+from openengagement.registry.apps import AppForm
+from openengagement.registry.registry import Account, NameTaken
 
 account = typer.Typer(help="The platform's users.", no_args_is_help=True)
 app = typer.Typer(help="Developers' applications.", no_args_is_help=True)
@@ -184,7 +185,7 @@ def _set_enabled(
 ) -> None:
     with opened(context) as parts:
         find_app(parts, app_id)
-        parts.registry.set_enabled(app_id, enabled=enabled, per_minute=per_minute)
+        parts.registry.apps.set_enabled(app_id, enabled=enabled, per_minute=per_minute)
         changed = find_app(parts, app_id)
     fields = {"app_id": str(app_id), "enabled": enabled, "per_minute": changed.per_minute}
     show(fields | {"suspended": changed.suspended}, as_json=as_json)
@@ -205,7 +206,7 @@ def resume_app(context: typer.Context, app_id: AppId, json: Json = False) -> Non
 def _set_suspended(context: typer.Context, app_id: int, *, suspended: bool, as_json: bool) -> None:
     with opened(context) as parts:
         find_app(parts, app_id)
-        parts.registry.set_suspended(app_id, suspended=suspended)
+        parts.registry.apps.set_suspended(app_id, suspended=suspended)
     show({"app_id": str(app_id), "suspended": suspended}, as_json=as_json)
 
 
