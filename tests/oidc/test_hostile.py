@@ -4,8 +4,10 @@ import asyncio
 import base64
 import hmac
 import json
+import re
 import threading
 import time
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -13,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc.jwk import RSAKey
 
+from openengagement.auth.credentials import open_keyring
 from support.openid_provider import CLIENT_SECRET, KEY, OTHER_KEY, public, query_of, sign_with
 from support.traveller import Browser, alert
 
@@ -381,36 +384,68 @@ def test_a_newer_sign_in_ends_an_older(browser, provider):
     assert browser.is_signed_in
 
 
+@contextmanager
+def logged(site, *reasons):
+    """What is done meanwhile is logged for these reasons and no others."""
+    before = len(site.log())
+    yield
+    events = [json.loads(line) for line in site.log()[before:].splitlines()]
+    assert [each["reason"] for each in events if each["event"] == "openid_failed"] == list(reasons)
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("change", "reason"),
     [
-        lambda url, asked: url.replace(asked["state"], "x" * 43),
-        lambda url, asked: url.replace(asked["state"], ""),
-        lambda url, asked: url.replace(asked["state"], "%FF%00"),
-        lambda url, asked: url.replace("state=", "other="),
-        lambda url, asked: url.replace("code=", "other="),
-        lambda url, asked: url.partition("&iss=")[0],
-        lambda url, asked: url + "2",
-        lambda url, asked: url.partition("&iss=")[0] + "&iss=",
-        lambda url, asked: url.partition("?")[0],
+        (lambda url, asked: url.replace(asked["state"], "x" * 43), "state_different"),
+        (lambda url, asked: url.replace(asked["state"], ""), "state_different"),
+        (lambda url, asked: url.replace(asked["state"], "%FF%00"), "state_different"),
+        (lambda url, asked: url.replace("state=", "other="), "state_different"),
+        (lambda url, asked: url.replace("code=", "other="), "code_missing"),
+        (lambda url, asked: url.partition("&iss=")[0], "issuer_different"),
+        (lambda url, asked: url + "2", "issuer_different"),
+        (lambda url, asked: url.partition("&iss=")[0] + "&iss=", "issuer_different"),
+        (lambda url, asked: url.partition("?")[0], "state_different"),
     ],
 )
-def test_an_answer_that_is_not_quite_right(browser, provider, change):
+def test_an_answer_that_is_not_quite_right(site, browser, provider, change, reason):
     """Mix-up too: the provider announces that it names itself, so it must (RFC 9207)."""
     link = browser.leave()
     url = change(provider.approve(link, **ALICE), query_of(link))
-    refused(browser.open(url), ENDED, 403)
+    with logged(site, reason):
+        refused(browser.open(url), ENDED, 403)
     assert "/token" not in provider.asked
 
 
 @pytest.mark.parametrize("cookie", ["", "x", "gAAAAA", "\u00ff", "=" * 40])
-def test_a_cookie_that_is_none_of_ours(browser, provider, cookie):
+def test_a_cookie_that_is_none_of_ours(site, browser, provider, cookie):
     url = provider.approve(browser.leave(), **ALICE)
     with Browser(browser.origin) as other:
         sent = f"oe_openid={cookie}".encode("latin-1")
-        page = other.http.get(url, headers={"Cookie": sent})
+        with logged(site, "cookie_unreadable" if cookie else "cookie_missing"):
+            page = other.http.get(url, headers={"Cookie": sent})
         assert page.status_code == 403
         assert ENDED in page.text
+
+
+def test_a_person_who_took_their_time(site, browser, provider):
+    """And the log says how long."""
+    url = provider.approve(browser.leave(), **ALICE)
+    keyring = open_keyring(site.data / "server.key")
+    cookie = browser.http.cookies["oe_openid"]
+    attempt = json.loads(keyring.decrypt(f"{cookie}{'=' * (-len(cookie) % 4)}".encode()))
+    attempt["began_s"] = int(time.time()) - 3600
+    aged = keyring.encrypt(json.dumps(attempt)).decode().rstrip("=")
+    browser.http.cookies.set("oe_openid", aged, domain="127.0.0.1", path="/")
+    before = len(site.log())
+    refused(browser.open(url), ENDED, 403)
+    assert re.search(r'"openid_failed", "reason": "too_old 36\d\d s"', site.log()[before:])
+    assert "/token" not in provider.asked
+
+
+def test_a_code_that_the_provider_refuses_is_logged(site, browser, provider):
+    provider.answers["/token"] = (400, {}, b'{"error":"invalid_grant"}')
+    with logged(site, "code_refused"):
+        refused(try_to(browser, provider), ENDED, 403)
 
 
 def test_what_the_provider_says_of_a_refusal_is_not_repeated(browser, provider):

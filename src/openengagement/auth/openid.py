@@ -51,8 +51,12 @@ class Denied(Exception):
     """The provider says that the person was not signed in there; the text is fit for a log."""
 
 
+class Unrecognised(Exception):
+    """The browser is back from no attempt of its own that is still good; the text fits a log."""
+
+
 class Unanswerable(Exception):
-    """What came back does not belong to this attempt."""
+    """What came back does not belong to this attempt; the text is fit for a log."""
 
 
 class OpenId:
@@ -86,17 +90,28 @@ class OpenId:
         sealed = self._keyring.encrypt(msgspec.json.encode(attempt).decode())
         return Departure(url, sealed.decode().rstrip("="))
 
-    def recognise(self, cookie: str, state: str) -> Attempt | None:
-        """The attempt that this browser began and this state is the answer to, if it is young."""
+    def recognise(self, cookie: str, state: str) -> Attempt:
+        """The attempt that this browser began and this state is the answer to, while it is young.
+
+        Raises:
+            Unrecognised
+        """
+        if not cookie:
+            raise Unrecognised("cookie_missing")
         try:
             padding = "=" * (-len(cookie) % 4)
             text = self._keyring.decrypt(f"{cookie}{padding}".encode())
             attempt = msgspec.json.decode(text, type=Attempt)
         except (KeyFileError, msgspec.DecodeError, UnicodeError):
-            return None
-        age_s = self._now_s() - attempt.began_s
-        same = hmac.compare_digest(attempt.state.encode(), state.encode(errors="replace"))
-        return attempt if same and -LEEWAY_S <= age_s <= ATTEMPT_S else None
+            raise Unrecognised("cookie_unreadable") from None
+        if not hmac.compare_digest(attempt.state.encode(), state.encode(errors="replace")):
+            raise Unrecognised("state_different")
+        age_s = int(self._now_s()) - attempt.began_s
+        if age_s > ATTEMPT_S:
+            raise Unrecognised(f"too_old {age_s} s")
+        if age_s < -LEEWAY_S:  # the clock was put back, or another server's differs
+            raise Unrecognised(f"too_young {age_s} s")
+        return attempt
 
     async def arrive(
         self, attempt: Attempt, answer: Mapping[str, str], *, redirect_uri: str
@@ -107,11 +122,11 @@ class OpenId:
             Unanswerable, Denied, CodeRefused, ProviderSilent, ProviderWrong
         """
         if not await self._provider.is_sender(answer.get("iss")):
-            raise Unanswerable
+            raise Unanswerable("issuer_different")
         if error := answer.get("error"):
             raise Denied(error if error in _ERRORS else "other")
         if not answer.get("code"):
-            raise Unanswerable
+            raise Unanswerable("code_missing")
         errand = Errand(attempt.state, attempt.nonce, attempt.verifier, redirect_uri)
         claims = await self._provider.redeem(answer["code"], errand, claim=self._claim)
         proven_s = claims.get("auth_time", attempt.began_s)

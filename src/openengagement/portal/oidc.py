@@ -13,7 +13,14 @@ from urllib.parse import parse_qs, urlsplit
 
 from starlette.responses import Response
 
-from openengagement.auth.openid import ATTEMPT_S, Attempt, Denied, OpenId, Unanswerable
+from openengagement.auth.openid import (
+    ATTEMPT_S,
+    Attempt,
+    Denied,
+    OpenId,
+    Unanswerable,
+    Unrecognised,
+)
 from openengagement.auth.provider import CodeRefused, ProviderSilent, ProviderWrong
 from openengagement.portal.desk import Desk
 from openengagement.portal.sign_in import SignIn, own_path
@@ -76,9 +83,10 @@ class OidcSignIn:
     async def finish(self, visit: Visit) -> Response:
         """`GET /sign-in/oidc/callback`: back from the provider."""
         cookie = self._visits.cookie(visit, _COOKIE)
-        attempt = self._openid.recognise(cookie, visit.query.get("state", ""))
-        if attempt is None:  # the one that is under way here, if any, is left alone
-            setback = _Setback(403, _ENDED)
+        try:
+            attempt = self._openid.recognise(cookie, visit.query.get("state", ""))
+        except Unrecognised as error:  # the one that is under way here, if any, is left alone
+            setback = self._describe(error)
             return await self._in_thread(lambda: self._refuse(visit, "", setback=setback))
         visit.set_cookies[_COOKIE] = ("", 0)
         try:
@@ -117,6 +125,8 @@ class OidcSignIn:
         if isinstance(error, Denied):
             log_event("openid_failed", reason=f"denied {error}")
             return _Setback(403, _DENIED.format(name))
+        reason = "code_refused" if isinstance(error, CodeRefused) else str(error)
+        log_event("openid_failed", reason=reason)
         return _Setback(403, _ENDED)
 
     def _refuse(self, visit: Visit, return_to: str, *, setback: _Setback) -> Response:

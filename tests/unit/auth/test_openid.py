@@ -6,7 +6,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from openengagement.auth.credentials import Keyring
-from openengagement.auth.openid import OpenId
+from openengagement.auth.openid import OpenId, Unrecognised
 from openengagement.auth.provider import Errand
 
 BEGAN_S = 1_700_000_000
@@ -37,7 +37,6 @@ def depart(*keys):
 def test_a_browser_that_is_back_is_recognised():
     departure, errand = depart()
     attempt = openid().recognise(departure.cookie, errand.state)
-    assert attempt is not None
     assert (attempt.return_to, attempt.anew) == ("/here", True)
     assert (attempt.state, attempt.nonce, attempt.verifier) == (
         errand.state,
@@ -46,23 +45,41 @@ def test_a_browser_that_is_back_is_recognised():
     )
 
 
-@pytest.mark.parametrize(("age_s", "known"), [(-61, 0), (-60, 1), (0, 1), (600, 1), (601, 0)])
-def test_ten_minutes_are_what_it_has(age_s, known):
+def refusal(known, cookie, state):
+    with pytest.raises(Unrecognised) as refused:
+        known.recognise(cookie, state)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("age_s", [-60, 0, 600, 600.9])
+def test_ten_minutes_are_what_it_has(age_s):
     departure, errand = depart()
-    late = openid(at_s=BEGAN_S + age_s)
-    assert (late.recognise(departure.cookie, errand.state) is not None) == known
+    assert openid(at_s=BEGAN_S + age_s).recognise(departure.cookie, errand.state)
+
+
+@pytest.mark.parametrize(("age_s", "said"), [(-61, "too_young -61 s"), (601, "too_old 601 s")])
+def test_no_more_and_not_before(age_s, said):
+    departure, errand = depart()
+    assert refusal(openid(at_s=BEGAN_S + age_s), departure.cookie, errand.state) == said
+
+
+def test_another_state():
+    departure, errand = depart()
+    for state in ("", errand.state[:-1], depart()[1].state, "\ud800"):
+        assert refusal(openid(), departure.cookie, state) == "state_different"
 
 
 def test_a_key_that_was_rotated_still_reads_it():
     departure, errand = depart(OLD)
     assert openid(NEW, OLD).recognise(departure.cookie, errand.state)
-    assert openid(NEW).recognise(departure.cookie, errand.state) is None
+    assert refusal(openid(NEW), departure.cookie, errand.state) == "cookie_unreadable"
 
 
 def test_another_secret_of_ours_is_no_sign_in():
+    assert refusal(openid(), "", "") == "cookie_missing"
     for text in ("a consumer secret", "{}", '{"type":"openid"}', "[]"):
         sealed = Keyring([NEW]).encrypt(text).decode()
-        assert openid().recognise(sealed, "") is None
+        assert refusal(openid(), sealed, "") == "cookie_unreadable"
 
 
 def test_the_cookie_shows_nothing_and_fits():
