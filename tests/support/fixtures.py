@@ -1,14 +1,35 @@
 """Fixtures that several folders share: import them in a `conftest.py`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from support.server import Server
+from support.server import RUNNING, Server
 from support.world import World, build_world
 
 _WORLD: pytest.StashKey[World] = pytest.StashKey()
+_LOG_SHOWN = 4000
+
+
+class _Logs:
+    """Shows beside a failure what the servers that ran wrote since that test began."""
+
+    def __init__(self) -> None:
+        self._before: dict[Server, int] = {}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self) -> None:
+        self._before = {server: server.log_bytes for server in RUNNING}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        if report.failed:
+            for server in RUNNING:
+                if said := server.log(since=self._before.get(server, 0)):
+                    report.sections.append((f"log of {server.url}", said[-_LOG_SHOWN:]))
+        return report
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +38,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     stash = request.config.stash
     if _WORLD not in stash:
         stash[_WORLD] = build_world(tmp_path_factory.mktemp("world"))
+        request.config.pluginmanager.register(_Logs())
     return stash[_WORLD]
 
 

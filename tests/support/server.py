@@ -20,6 +20,7 @@ from support.world import App, World
 HOST = "127.0.0.1"
 STARTS_IN_S = 60
 STOPS_IN_S = 20
+RUNNING: list["Server"] = []
 
 
 def free_port() -> int:
@@ -65,6 +66,7 @@ class Server:
         except BaseException:
             self._clean_up()
             raise
+        RUNNING.append(self)
         return self
 
     def __exit__(
@@ -73,6 +75,7 @@ class Server:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        RUNNING.remove(self)
         try:
             self.stop()
         finally:
@@ -116,9 +119,16 @@ class Server:
             self._process.wait()
         self._folder.cleanup()
 
-    def log(self) -> str:
-        """What the server wrote so far."""
-        return self._log.read_text(errors="replace")
+    def log(self, *, since: int = 0) -> str:
+        """What the server wrote so far, after so many bytes."""
+        with self._log.open("rb") as log:
+            log.seek(since)
+            return log.read().decode(errors="replace")
+
+    @property
+    def log_bytes(self) -> int:
+        """How much that is."""
+        return self._log.stat().st_size
 
     def is_healthy(self) -> bool:
         """Whether `/health` says so, over a connection of its own."""
