@@ -25,6 +25,7 @@ from openengagement.auth.calls import CallVerifier
 from openengagement.auth.identity import Identities
 from openengagement.auth.last_used import LastUsed
 from openengagement.auth.lookup import CredentialLookup
+from openengagement.auth.own_apps import OwnApps
 from openengagement.auth.passwords import Passwords
 from openengagement.auth.three_legs import ThreeLegs
 from openengagement.clock import Clock, SystemClock
@@ -35,8 +36,11 @@ from openengagement.ingest.writer import BatchWriter
 from openengagement.portal.apps import Apps
 from openengagement.portal.consent import Consent
 from openengagement.portal.desk import Desk
+from openengagement.portal.developer import Developer
+from openengagement.portal.keys import Keys
 from openengagement.portal.pages import PREFIXES, Handlers, Pages
 from openengagement.portal.rendering import Renderer
+from openengagement.portal.shown_once import ShownOnce
 from openengagement.portal.sign_in import SignIn, Ways
 from openengagement.portal.visits import Visits
 from openengagement.query import Query
@@ -168,7 +172,18 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
     passwords = Passwords(registry, shared.limits, now_s=now_s)
     ways = Ways(shared.settings.password_sign_in, shared.settings.oidc_shown_name)
     sign_in = SignIn(desk, visits, passwords=passwords, legs=shared.legs, ways=ways)
+    keyring, settings = shared.parts.keyring, shared.settings
+    shown_once = ShownOnce(visits, keyring, now_s=now_s)
+    own_apps = OwnApps(registry, keyring, most=settings.apps_per_account_max, now_s=now_s)
+    developer = Developer(
+        desk,
+        own_apps,
+        shown_once=shown_once,
+        default_per_minute=settings.rate_limit_per_minute,
+    )
     handlers = Handlers(
+        developer=developer,
+        keys=Keys(desk, own_apps, developer=developer, shown_once=shown_once),
         consent=Consent(desk, visits, legs=shared.legs),
         sign_in=sign_in,
         apps=Apps(desk, visits, registry=registry),

@@ -159,6 +159,9 @@ class Settings:
         default="Open Engagement",
         metadata={"help": "What the pages call the platform.", "unit": "text"},
     )
+    apps_per_account_max: int = _number(
+        10, "Apps that one account may create in the portal.", unit="apps", low=0, high=100_000
+    )
     session_days: int = _number(
         14, "How long a sign-in to the pages lasts.", unit="days", low=1, high=365
     )

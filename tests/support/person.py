@@ -60,6 +60,7 @@ class _Reader(HTMLParser):
         self._open: list[tuple[str, str | None]] = []
         self._form: Form | None = None
         self._select: str | None = None
+        self._textarea: str | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
@@ -80,6 +81,9 @@ class _Reader(HTMLParser):
         name, kind = given.get("name"), given.get("type", "")
         if tag == "select":
             self._select = name
+        elif tag == "textarea" and name is not None:
+            self._textarea = name
+            form.fields.append((name, ""))
         elif tag == "option" and self._select and "selected" in given:
             form.fields.append((self._select, given.get("value", "")))
         elif name is None:
@@ -101,8 +105,14 @@ class _Reader(HTMLParser):
             self._form = None
         elif tag == "select":
             self._select = None
+        elif tag == "textarea":
+            self._textarea = None
 
     def handle_data(self, data: str) -> None:
+        if self._textarea is not None and self._form is not None:
+            name, text = self._form.fields.pop()
+            # A line break right after the tag is not part of it.
+            self._form.fields.append((name, text + (data if text else data.removeprefix("\n"))))
         for _, id_ in self._open:
             if id_ is not None:
                 self.texts[id_] += data

@@ -18,7 +18,11 @@ _JOINERS: Final = frozenset("\u200c\u200d")
 
 
 class UnfitApp(ValueError):
-    """What is said of an app cannot stand; the text says what to change."""
+    """What is said of an app cannot stand; the text says what to change, `field` where."""
+
+    def __init__(self, text: str, *, field: str) -> None:
+        super().__init__(text)
+        self.field = field
 
 
 def check_app_form(form: AppForm) -> None:
@@ -28,32 +32,37 @@ def check_app_form(form: AppForm) -> None:
         UnfitApp
     """
     if not _shows(form.name) or len(form.name) > NAME_LENGTH_MAX or _hides(form.name):
-        raise UnfitApp(f"the name of an app is 1 to {NAME_LENGTH_MAX} visible characters")
+        text = f"the name of an app is 1 to {NAME_LENGTH_MAX} visible characters"
+        raise UnfitApp(text, field="name")
     description = form.description or ""
     if len(description) > DESCRIPTION_LENGTH_MAX or _hides(description):
-        raise UnfitApp(f"the description is at most {DESCRIPTION_LENGTH_MAX} visible characters")
+        text = f"the description is at most {DESCRIPTION_LENGTH_MAX} visible characters"
+        raise UnfitApp(text, field="description")
     if form.website is not None:
         _check_website(form.website)
     if len(form.callbacks) > CALLBACKS_MAX:
-        raise UnfitApp(f"an app has at most {CALLBACKS_MAX} callback URLs")
+        raise UnfitApp(f"an app has at most {CALLBACKS_MAX} callback URLs", field="callbacks")
     if len(set(form.callbacks)) < len(form.callbacks):
-        raise UnfitApp("a callback URL is given twice")
+        raise UnfitApp("a callback URL is given twice", field="callbacks")
     for url in form.callbacks:
         try:
             check_callback(url)
         except UnfitCallback as error:
-            raise UnfitApp(f"the callback URL {url[:80]!r} cannot be used: {error}") from None
+            text = f"the callback URL {url[:80]!r} cannot be used: {error}"
+            raise UnfitApp(text, field="callbacks") from None
     if form.access_level not in ACCESS_LEVELS:
-        raise UnfitApp(f"the access level is one of {', '.join(ACCESS_LEVELS)}")
+        text = f"the access level is one of {', '.join(ACCESS_LEVELS)}"
+        raise UnfitApp(text, field="access_level")
 
 
 def _check_website(url: str) -> None:
     try:
         check_callback(url)
     except UnfitCallback as error:
-        raise UnfitApp(f"the website cannot be used: {error}") from None
+        raise UnfitApp(f"the website cannot be used: {error}", field="website") from None
     if urlsplit(url).scheme not in {"http", "https"}:
-        raise UnfitApp("the website is an address that begins with https:// or http://")
+        text = "the website is an address that begins with https:// or http://"
+        raise UnfitApp(text, field="website")
 
 
 def _shows(text: str) -> bool:

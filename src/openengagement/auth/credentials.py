@@ -190,11 +190,34 @@ class NewApp:
     consumer_secret: str
 
 
-def issue_app(registry: Registry, keyring: Keyring, *, form: AppForm, now_s: int) -> NewApp:
-    """Register an app with a fresh API key and secret."""
-    key, secret = _draw(25), _draw(50)
-    app_id = registry.apps.add(form, credentials=(key, keyring.encrypt(secret)), now_s=now_s)
+def issue_app(
+    registry: Registry,
+    keyring: Keyring,
+    *,
+    form: AppForm,
+    now_s: int,
+    most: int | None = None,
+) -> NewApp:
+    """Register an app with a fresh API key and secret; `most` is how many its owner may have.
+
+    Raises:
+        TooManyApps
+    """
+    key, secret = _draw_consumer()
+    credentials = (key, keyring.encrypt(secret))
+    app_id = registry.apps.add(form, credentials=credentials, now_s=now_s, most=most)
     return NewApp(app_id, key, secret)
+
+
+def rotate_consumer(registry: Registry, keyring: Keyring, *, app_id: int) -> NewApp:
+    """A fresh API key and secret for an app; the old pair and the bearer token die."""
+    key, secret = _draw_consumer()
+    registry.apps.set_consumer(app_id, credentials=(key, keyring.encrypt(secret)))
+    return NewApp(app_id, key, secret)
+
+
+def _draw_consumer() -> tuple[str, str]:
+    return _draw(25), _draw(50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +245,15 @@ def issue_access_token(
         else:
             live = registry.grants.read_access_token(app_id=app_id, account_id=account_id)
     return live.token, keyring.decrypt(live.secret)
+
+
+def rotate_access_token(
+    registry: Registry, keyring: Keyring, *, granted: Granted, now_s: int
+) -> tuple[str, str]:
+    """A fresh access token and secret of an account for an app; the old pair dies."""
+    fresh = draw_access_token(keyring, granted)
+    registry.grants.replace_access_token(fresh, now_s=now_s)
+    return fresh.token, keyring.decrypt(fresh.secret)
 
 
 def draw_access_token(keyring: Keyring, granted: Granted) -> AccessToken:

@@ -23,6 +23,8 @@ from openengagement.auth.signature import MalformedParameters, parse_form
 from openengagement.portal.apps import Apps
 from openengagement.portal.consent import Consent
 from openengagement.portal.desk import Desk, Refusal
+from openengagement.portal.developer import Developer
+from openengagement.portal.keys import Keys
 from openengagement.portal.rendering import STATIC_PREFIX, finish
 from openengagement.portal.sign_in import SignIn, network
 from openengagement.portal.visits import Visit, Visits, given_once
@@ -41,6 +43,7 @@ PREFIXES: Final = (
     "/sign-in",
     "/sign-out",
     "/settings/",
+    "/portal",
     STATIC_PREFIX,
 )
 _GUESSES_WAITING_MAX: Final = 32
@@ -62,6 +65,8 @@ class Handlers:
     consent: Consent
     sign_in: SignIn
     apps: Apps
+    developer: Developer
+    keys: Keys
     oidc: "OidcSignIn | None" = None  # None when no provider is set
 
 
@@ -97,7 +102,21 @@ class Pages:
             Route("/settings/apps", get(apps.show), methods=["GET"]),
             Route("/settings/apps/revoke", post(apps.revoke), methods=["POST"]),
             Route("/settings/sessions/revoke", post(apps.end_session), methods=["POST"]),
+            *self._lay_out_portal(handlers.developer, handlers.keys),
             Route(STATIC_PREFIX + "{name}", self._static, methods=["GET"]),
+        ]
+
+    def _lay_out_portal(self, developer: Developer, keys: Keys) -> list[Route]:
+        get, post = self._get, self._post
+        app = "/portal/apps/{app_id}"
+        return [
+            Route("/portal", get(developer.show_apps), methods=["GET"]),
+            Route("/portal/new", get(developer.ask), methods=["GET"]),
+            Route("/portal/new", post(developer.create), methods=["POST"]),
+            Route(app, get(developer.show_settings), methods=["GET"]),
+            Route(app, post(developer.save), methods=["POST"]),
+            Route(f"{app}/keys", get(keys.show), methods=["GET"]),
+            Route(f"{app}/keys", post(keys.act), methods=["POST"]),
         ]
 
     def _lay_out_oidc(self, oidc: "OidcSignIn") -> list[Route]:

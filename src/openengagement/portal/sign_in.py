@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.responses import Response
 
@@ -132,6 +132,13 @@ class SignIn:
             )
         except RequestTokenNotFound:
             return None
+
+
+def to_sign_in(visit: Visit, *, back: str = "") -> Response:
+    """To the sign-in page, which leads back here, or to `back` where here was a form."""
+    query = urlencode(visit.query)
+    here = back or (f"{visit.path}?{query}" if query else visit.path)
+    return redirect(f"/sign-in?{urlencode({'return_to': here})}")
 
 
 def own_path(url: str) -> str:

@@ -29,6 +29,7 @@ class Visit:
     """One request as the pages see it. `query` and the form's `fields` have each name once."""
 
     path: str
+    params: Mapping[str, str]  # what of the path its route leaves open
     query: Mapping[str, str]
     fields: Mapping[str, str]
     cookies: Mapping[str, str]
@@ -63,6 +64,7 @@ class Visits:
         """Read a request's cookies; looks the session up."""
         visit = Visit(
             path=request.url.path,
+            params=request.path_params,
             query=given_once(request.query_params.multi_items()),
             fields=fields,
             cookies=read_cookies(request.headers.raw),

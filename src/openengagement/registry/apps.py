@@ -55,6 +55,10 @@ class App:
     suspended: bool = False
 
 
+class TooManyApps(Exception):
+    """The owner has as many apps as one may have."""
+
+
 class Apps:
     """The apps of the registry."""
 
@@ -62,22 +66,32 @@ class Apps:
         self._engine = engine
         self._read = engine.execution_options(isolation_level="AUTOCOMMIT")
 
-    def add(self, form: AppForm, *, credentials: tuple[str, bytes], now_s: int) -> int:
+    def add(
+        self,
+        form: AppForm,
+        *,
+        credentials: tuple[str, bytes],
+        now_s: int,
+        most: int | None = None,
+    ) -> int:
         """Register an app, not enabled, and return its App ID.
 
-        `credentials` are the consumer key and the encrypted consumer secret.
+        `credentials` are the consumer key and the encrypted consumer secret; `most` is how many
+        apps its owner may have then.
+
+        Raises:
+            TooManyApps
         """
+        owned = sa.select(sa.func.count()).where(APPS.c.owner_id == form.owner_id)
         with self._engine.begin() as db:
+            if most is not None and (db.scalar(owned) or 0) >= most:
+                raise TooManyApps
             newest = db.scalar(sa.select(sa.func.max(APPS.c.id)))
             app_id: int = FIRST_APP_ID if newest is None else newest + 1
             row = {
                 "id": app_id,
-                "name": form.name,
                 "owner_id": form.owner_id,
-                "website": form.website,
-                "description": form.description,
-                "access_level": form.access_level,
-                "sign_in": form.sign_in,
+                **_said(form),
                 "consumer_key": credentials[0],
                 "consumer_secret": credentials[1],
                 "enabled": False,
@@ -85,13 +99,21 @@ class Apps:
                 "created_at_s": now_s,
             }
             db.execute(APPS.insert().values(row))
-            urls = [
-                {"app_id": app_id, "position": position, "url": url}
-                for position, url in enumerate(form.callbacks)
-            ]
-            if urls:
-                db.execute(CALLBACKS.insert(), urls)
+            _write_callbacks(db, app_id, urls=form.callbacks)
             return app_id
+
+    def change(self, app_id: int, form: AppForm) -> None:
+        """Let an app be what its developer says now; its owner and its tokens stay."""
+        with self._engine.begin() as db:
+            db.execute(APPS.update().where(APPS.c.id == app_id).values(_said(form)))
+            db.execute(CALLBACKS.delete().where(CALLBACKS.c.app_id == app_id))
+            _write_callbacks(db, app_id, urls=form.callbacks)
+
+    def list_owned(self, owner_id: int) -> list[App]:
+        """The apps of an account, the newest first."""
+        query = _SELECT_APP.where(APPS.c.owner_id == owner_id).order_by(APPS.c.id.desc())
+        with self._read.connect() as db:
+            return [App(*row) for row in db.execute(query)]
 
     def read(self, app_id: int) -> App | None:
         return self._one(_SELECT_APP.where(APPS.c.id == app_id))
@@ -127,6 +149,20 @@ class Apps:
             update = APPS.update().where(APPS.c.id == app_id).values(suspended=suspended)
             return db.execute(update).rowcount > 0
 
+    def set_consumer(self, app_id: int, *, credentials: tuple[str, bytes]) -> None:
+        """Replace an app's consumer key and secret, and kill its bearer token.
+
+        Whoever held the old pair could ask for that token, and may have.
+        """
+        pair = {"consumer_key": credentials[0], "consumer_secret": credentials[1]}
+        with self._engine.begin() as db:
+            db.execute(APPS.update().where(APPS.c.id == app_id).values(pair | _NO_BEARER))
+
+    def kill_bearer(self, app_id: int) -> None:
+        """Kill whatever bearer token the app has; the next one is of a new generation."""
+        with self._engine.begin() as db:
+            db.execute(APPS.update().where(APPS.c.id == app_id).values(_NO_BEARER))
+
     def set_bearer(self, app: App, *, generation: int, bearer_hash: bytes | None) -> bool:
         """Replace the app's bearer token; False when someone else did so since `app` was read."""
         unchanged = (APPS.c.id == app.id) & (APPS.c.bearer_generation == app.bearer_generation)
@@ -140,6 +176,27 @@ class Apps:
         return None if row is None else App(*row)
 
 
+def _said(form: AppForm) -> dict[str, Any]:
+    """The columns of what a developer may change."""
+    return {
+        "name": form.name,
+        "website": form.website,
+        "description": form.description,
+        "access_level": form.access_level,
+        "sign_in": form.sign_in,
+    }
+
+
+def _write_callbacks(db: sa.Connection, app_id: int, *, urls: Sequence[str]) -> None:
+    rows = [{"app_id": app_id, "position": at, "url": url} for at, url in enumerate(urls)]
+    if rows:
+        db.execute(CALLBACKS.insert(), rows)
+
+
+_NO_BEARER: Final[dict[str, Any]] = {
+    "bearer_generation": APPS.c.bearer_generation + 1,
+    "bearer_hash": None,
+}
 _SELECT_APP: Final = sa.select(
     APPS.c.id,
     APPS.c.name,

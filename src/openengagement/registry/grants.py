@@ -120,6 +120,12 @@ class Grants:
             return False
         return True
 
+    def replace_access_token(self, fresh: AccessToken, *, now_s: int) -> None:
+        """Kill the token that this account gave this app, if any, and keep this one instead."""
+        with self._engine.begin() as db:
+            db.execute(ACCESS_TOKENS.delete().where(_given(fresh.app_id, fresh.account_id)))
+            db.execute(ACCESS_TOKENS.insert().values(_row(fresh, now_s)))
+
     def redeem(self, request_token: str, fresh: AccessToken, *, now_s: int) -> AccessToken | None:
         """Use a request token up for an access token: the live one, or else `fresh`.
 

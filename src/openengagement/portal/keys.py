@@ -1,0 +1,95 @@
+"""Keys and tokens of an app: made, shown once, and killed (contract 5)."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from openengagement.auth.own_apps import OwnApps
+from openengagement.portal.desk import Desk
+from openengagement.portal.developer import ACCESS_LEVELS, HOME, Developer, describe
+from openengagement.portal.rendering import redirect
+from openengagement.portal.shown_once import ShownOnce
+from openengagement.portal.visits import Visit
+from openengagement.registry.apps import App
+from openengagement.registry.grants import Grant
+
+# What a shell takes as it is, within quotes.
+_PLAIN_HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]+")
+
+
+class Keys:
+    """Handlers of an app's Keys and tokens."""
+
+    def __init__(
+        self, desk: Desk, apps: OwnApps, *, developer: Developer, shown_once: ShownOnce
+    ) -> None:
+        self._desk = desk
+        self._apps = apps
+        self._developer = developer
+        self._shown_once = shown_once
+
+    def show(self, visit: Visit) -> Response:
+        """`GET /portal/apps/{app_id}/keys`."""
+        app = self._developer.find(visit)
+        if isinstance(app, Response):
+            return app
+        token = self._apps.read_token(app)
+        context = {
+            "title": f"Keys and tokens of {app.name}",
+            "scripts": ("page.js",),
+            "app": describe(app),
+            "key_hint": f"{app.consumer_key[:4]}…{app.consumer_key[-4:]}",
+            "has_bearer": app.bearer_hash is not None,
+            "token": _describe_token(token) if token else None,
+            "access": ACCESS_LEVELS[app.access_level],
+            "shown": self._shown_once.take(visit, str(app.id)),
+            "origin": _origin(visit),
+        }
+        return self._desk.page(visit, "developer_keys", context=context)
+
+    def act(self, visit: Visit) -> Response:
+        """`POST /portal/apps/{app_id}/keys`: what the form's `action` says."""
+        app = self._developer.find(visit)
+        if isinstance(app, Response):
+            return app
+        made = self._carry_out(app, visit.fields.get("action", ""))
+        if made:
+            self._shown_once.hand_over(visit, str(app.id), secrets=made)
+        return redirect(f"{HOME}/apps/{app.id}/keys")
+
+    def _carry_out(self, app: App, action: str) -> Mapping[str, str]:
+        """Do it; returns the secrets it made. Generating kills nothing: it needs an empty place."""
+        if action == "regenerate_key":
+            made = self._apps.rotate_consumer(app)
+            return {"consumer_key": made.consumer_key, "consumer_secret": made.consumer_secret}
+        vacant = action == "generate_bearer" and app.bearer_hash is None
+        if vacant or action == "regenerate_bearer":
+            return {"bearer_token": self._apps.make_bearer(app)}
+        if action == "revoke_bearer":
+            self._apps.revoke_bearer(app)
+        vacant = action == "generate_token" and self._apps.read_token(app) is None
+        if vacant or action == "regenerate_token":
+            token, secret = self._apps.make_token(app)
+            return {"access_token": token, "access_token_secret": secret}
+        if action == "revoke_token":
+            self._apps.revoke_token(app)
+        return {}
+
+
+def _describe_token(token: Grant) -> dict[str, Any]:
+    return {
+        "access": ACCESS_LEVELS[token.access_level],
+        "created_at": datetime.fromtimestamp(token.created_at_s, UTC),
+        "last_used_at": (
+            datetime.fromtimestamp(token.last_used_s, UTC) if token.last_used_s else None
+        ),
+    }
+
+
+def _origin(visit: Visit) -> str:
+    """This server as the browser calls it, fit to stand in a shell's quotes."""
+    host = visit.host if _PLAIN_HOST.fullmatch(visit.host) else "HOST"
+    return f"{'https' if visit.secure else 'http'}://{host}"
