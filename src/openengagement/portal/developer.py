@@ -79,7 +79,7 @@ class Developer:
         app = self.find(visit)
         if isinstance(app, Response):
             return app
-        return self._settings(visit, app, self._apps.read_form(app))
+        return self._settings(visit, app, form=self._apps.read_form(app))
 
     def save(self, visit: Visit) -> Response:
         """`POST /portal/apps/{app_id}`."""
@@ -90,7 +90,7 @@ class Developer:
         try:
             self._apps.change(app, form)
         except UnfitApp as error:
-            return self._settings(visit, app, form, fault=Fault(error.field, str(error)))
+            return self._settings(visit, app, form=form, fault=Fault(error.field, str(error)))
         return redirect(f"{HOME}/apps/{app.id}?saved=yes")
 
     def find(self, visit: Visit) -> App | Response:
@@ -106,7 +106,7 @@ class Developer:
         return self._desk.page(visit, "developer_new", context=context, status=status)
 
     def _settings(
-        self, visit: Visit, app: App, form: AppForm, *, fault: Fault | None = None
+        self, visit: Visit, app: App, *, form: AppForm, fault: Fault | None = None
     ) -> Response:
         context = {
             "title": f"Settings of {app.name}",
