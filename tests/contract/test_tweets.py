@@ -152,6 +152,42 @@ def test_a_registration_does_not_undo_what_another_says_meanwhile(store):
     assert all(tweet.deleted for tweet in store.read_tweets(list(ids)).values())
 
 
+def listed(store, author_id, limit=100):
+    return [tweet.tweet_id for tweet in store.list_tweets(author_id, limit=limit)]
+
+
+def test_an_authors_tweets_are_listed_newest_first(store):
+    rows = ((5, 7, 1000), (6, 8, 9000), (9, 7, 500), (3, 7, 2000), (4, 7, 2000))
+    store.apply_tweets(make_tweets(*((*row, None, False) for row in rows)))
+
+    assert store.list_tweets(7, limit=2) == [
+        Tweet(4, 7, 2000, deleted=False),
+        Tweet(3, 7, 2000, deleted=False),
+    ]
+    assert listed(store, 7) == [4, 3, 5, 9]
+    assert listed(store, 8) == [6]
+    assert listed(store, 10) == []
+
+
+def test_deleted_tweets_are_not_listed(store):
+    rows = [(at, 7, at, VIDEO, at == 1) for at in (1, 2, 3)]
+    store.apply_tweets(make_tweets(*rows))
+    assert listed(store, 7) == [3, 2]
+
+    store.delete_tweet(3)
+    assert listed(store, 7, limit=1) == [2]
+    store.apply_tweets(make_tweets((3, 7, None, None, False)))
+    assert listed(store, 7) == [3, 2]
+
+
+def test_a_tweet_is_listed_under_its_last_author(store):
+    store.apply_tweets(make_tweets((5, 7, 1000, None, False)))
+    store.apply_tweets(make_tweets((5, 8, None, None, None)))
+
+    assert listed(store, 7) == []
+    assert listed(store, 8) == [5]
+
+
 def test_no_tweets_at_all(store):
     store.apply_tweets(make_tweets())
 

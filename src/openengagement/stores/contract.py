@@ -64,6 +64,12 @@ class CounterStore(Protocol):
     def read_tweets(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
         """The registered ones among these Tweets."""
 
+    def list_tweets(self, author_id: int, *, limit: int) -> list[Tweet]:
+        """An author's newest Tweets, the newest first; deleted ones are left out.
+
+        Of two posted in the same second, the one with the higher id is the newer.
+        """
+
     def read_totals(self, tweet_ids: Sequence[int], types: Sequence[str]) -> npt.NDArray[np.int64]:
         """All-time counts, `[tweet, type]`, in the given order.
 

@@ -30,13 +30,18 @@ from openengagement.engagement.tweets import fold_tweets
 from openengagement.engagement.types import DAY_S, TYPE_NAMES, Tweet
 from openengagement.stores.contract import Applied, Batch, KeyConflict
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 _NEVER: Final = 2**62  # "applied" so late that the key does not grow old
 # Pages the log may reach before a commit folds it back into the database: 64 MiB.
 _CHECKPOINT_PAGES: Final = 16_384
 # How much of the file is read in place: shared by all readers, where a cache would be one's own.
 _MMAP_BYTES: Final = 2**28
 _COUNTS: Final = ", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in TYPE_NAMES)
+# An author's Tweets, newest first, without a sort and without a look at deleted ones.
+_BY_AUTHOR: Final = """
+CREATE INDEX tweets_by_author
+ON tweets (author_id, deleted, created_at_s DESC, tweet_id DESC)
+"""
 # STRICT turns a sum past 63 bits, which SQLite would make a float, into an error.
 _SCHEMA: Final = f"""
 CREATE TABLE tweets (
@@ -53,6 +58,10 @@ CREATE TABLE batches (
     key BLOB PRIMARY KEY, digest BLOB NOT NULL, outcome BLOB NOT NULL, applied_at_s INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX batches_by_age ON batches (applied_at_s);
+{_BY_AUTHOR}"""
+_LIST_TWEETS: Final = """
+SELECT tweet_id, author_id, created_at_s FROM tweets WHERE author_id = ? AND deleted = 0
+ORDER BY created_at_s DESC, tweet_id DESC LIMIT ?
 """
 # Takes the columns of `fold_tweets`. A null keeps what is known, looked up in the same turn.
 _REGISTER: Final = """
@@ -84,12 +93,14 @@ class SqliteStore:
     def _make_tables(self) -> None:
         with self._writing() as db:
             version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in {0, SCHEMA_VERSION}:
+            if version == SCHEMA_VERSION:
+                return
+            if version not in {0, 1}:
                 raise sqlite3.DatabaseError(f"made by another version of the server ({version})")
-            if version == 0:
-                for statement in _SCHEMA.split(";\n"):
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            # Version 1 had all but the index of an author's Tweets.
+            for statement in _SCHEMA.split(";\n") if version == 0 else [_BY_AUTHOR]:
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def apply_batches(self, batches: Sequence[Batch]) -> list[Applied | KeyConflict]:
         answers: list[Applied | KeyConflict] = []
@@ -141,6 +152,10 @@ class SqliteStore:
     def read_tweets(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
         rows = self._connection().execute(_tweets_statement(len(tweet_ids)), tweet_ids)
         return {row[0]: Tweet(row[0], row[1], row[2], bool(row[3])) for row in rows}
+
+    def list_tweets(self, author_id: int, *, limit: int) -> list[Tweet]:
+        rows = self._connection().execute(_LIST_TWEETS, (author_id, limit))
+        return [Tweet(*row, deleted=False) for row in rows]
 
     def read_totals(self, tweet_ids: Sequence[int], types: Sequence[str]) -> npt.NDArray[np.int64]:
         rows = self._connection().execute(_totals_statement(tuple(types)), (_json(tweet_ids),))

@@ -56,6 +56,44 @@ def test_every_connection_syncs_each_commit(store):
     assert seen == [("wal", 2)] * 4
 
 
+def open_at(path):
+    return SqliteStore(path, clock=Clock(), idempotency_keep_days=90)
+
+
+def test_listing_an_authors_tweets_reads_no_more_than_it_shows(store):
+    """The index alone answers: no sort, and no look at what is left out."""
+    plan = store._connection().execute(f"EXPLAIN QUERY PLAN {module._LIST_TWEETS}", (7, 2))
+    assert [row[3] for row in plan] == [
+        "SEARCH tweets USING COVERING INDEX tweets_by_author (author_id=? AND deleted=?)"
+    ]
+
+
+def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path):
+    path = tmp_path / "old.sqlite3"
+    made = open_at(path)
+    made._connection().execute("INSERT INTO tweets VALUES (5, 7, 1000, NULL, 0)")
+    made._connection().execute("DROP INDEX tweets_by_author")
+    made._connection().execute("PRAGMA user_version = 1")
+    made.close()
+
+    reopened = open_at(path)
+    assert [tweet.tweet_id for tweet in reopened.list_tweets(7, limit=9)] == [5]
+    plan = reopened._connection().execute(f"EXPLAIN QUERY PLAN {module._LIST_TWEETS}", (7, 2))
+    assert "tweets_by_author" in plan.fetchone()[3]
+    reopened.close()
+
+
+@pytest.mark.parametrize("version", [-1, SCHEMA_VERSION + 1])
+def test_a_file_of_another_version_is_left_alone(tmp_path, version):
+    path = tmp_path / "newer.sqlite3"
+    made = open_at(path)
+    made._connection().execute(f"PRAGMA user_version = {version}")
+    made.close()
+
+    with pytest.raises(sqlite3.DatabaseError, match="another version"):
+        open_at(path)
+
+
 def test_the_schema_has_its_version(tmp_path, store):
     db = sqlite3.connect(tmp_path / "counters.sqlite3")
     assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
