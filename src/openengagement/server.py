@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -34,12 +34,17 @@ from openengagement.ingest.register import Registrar
 from openengagement.ingest.upload import Uploads
 from openengagement.ingest.writer import BatchWriter
 from openengagement.portal.apps import Apps
+from openengagement.portal.asking import Asker
+from openengagement.portal.charts import Charts
 from openengagement.portal.consent import Consent
 from openengagement.portal.desk import Desk
 from openengagement.portal.developer import Developer
+from openengagement.portal.explorer import Explorer
+from openengagement.portal.handlers import Handlers
 from openengagement.portal.keys import Keys
-from openengagement.portal.pages import PREFIXES, Handlers, Pages
+from openengagement.portal.pages import PREFIXES, Pages
 from openengagement.portal.rendering import Renderer
+from openengagement.portal.series import CHART_GROUPINGS
 from openengagement.portal.shown_once import ShownOnce
 from openengagement.portal.sign_in import SignIn, Ways
 from openengagement.portal.visits import Visits
@@ -181,15 +186,27 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
         shown_once=shown_once,
         default_per_minute=settings.rate_limit_per_minute,
     )
+    asker = _build_asker(shared)
     handlers = Handlers(
         developer=developer,
         keys=Keys(desk, own_apps, developer=developer, shown_once=shown_once),
         consent=Consent(desk, visits, legs=shared.legs),
         sign_in=sign_in,
         apps=Apps(desk, visits, registry=registry),
+        explorer=Explorer(desk, asker, store=shared.parts.store),
+        charts=Charts(desk, asker, store=shared.parts.store, now_s=now_s),
         oidc=_build_oidc(shared, desk, visits=visits, sign_in=sign_in),
     )
     return Pages(desk, visits, handlers=handlers, pool=shared.pool, slow_pool=slow_pool)
+
+
+def _build_asker(shared: _Shared) -> Asker:
+    """What an author's own pages get their figures from."""
+    protected, settings = shared.lookup.protected, shared.settings
+    # A chart asks for three groupings, however few an operator lets clients ask for.
+    settings = replace(settings, groupings_max=max(settings.groupings_max, CHART_GROUPINGS))
+    query = Query(shared.parts.store, protected, settings=settings, now_s=shared.clock.now_s)
+    return Asker(query, protected)
 
 
 def _build_oidc(

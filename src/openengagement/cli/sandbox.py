@@ -167,8 +167,9 @@ The owner's last 28 hours, and four weeks, signed with OAuth 1.0a (from a checko
   {sample.format("get_28hr")}
   {sample.format("get_historical")}
 
-The pages: http://{HOST}:{port}/settings/apps shows which apps may use an account; sign in as
-{demo.screen_name} with the password above. A token by way of a PIN that you carry from the browser:
+The pages: http://{HOST}:{port}/explore shows the owner's Tweets and charts of them,
+/settings/apps which apps may use an account; sign in as {demo.screen_name} with the password
+above. A token by way of a PIN that you carry from the browser:
 
   {python} {_SAMPLES}/authorize_with_pin.py --env {shlex.quote(short(environment))}
 """

@@ -26,9 +26,9 @@ class Desk:
         self._renderer = renderer
         self._visits = visits
 
-    def asset(self, name: str) -> Response | None:
-        """A static file by its hashed name."""
-        return self._renderer.assets.respond(name)
+    def asset(self, name: str, accepted: str) -> Response | None:
+        """A static file by its hashed name, as this `Accept-Encoding` may have it."""
+        return self._renderer.assets.respond(name, accepted)
 
     def page(
         self,

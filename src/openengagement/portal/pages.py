@@ -9,7 +9,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from starlette.datastructures import MutableHeaders
@@ -20,11 +19,9 @@ from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
 from openengagement.auth.signature import MalformedParameters, parse_form
-from openengagement.portal.apps import Apps
-from openengagement.portal.consent import Consent
+from openengagement.portal.compression import compress_page
 from openengagement.portal.desk import Desk, Refusal
-from openengagement.portal.developer import Developer
-from openengagement.portal.keys import Keys
+from openengagement.portal.handlers import Handlers
 from openengagement.portal.rendering import STATIC_PREFIX, finish
 from openengagement.portal.sign_in import SignIn, network
 from openengagement.portal.visits import Visit, Visits, given_once
@@ -44,6 +41,7 @@ PREFIXES: Final = (
     "/sign-out",
     "/settings/",
     "/portal",
+    "/explore",
     STATIC_PREFIX,
 )
 _GUESSES_WAITING_MAX: Final = 32
@@ -56,18 +54,6 @@ _FOREIGN: Final = Refusal(
 )
 _BUSY: Final = Refusal(503, "Too many people are signing in", "Please try again in a moment.")
 _MISSING: Final = Refusal(404, "There is no such page", "Please check the address.")
-
-
-@dataclass(frozen=True, slots=True)
-class Handlers:
-    """The handlers, by what they are about."""
-
-    consent: Consent
-    sign_in: SignIn
-    apps: Apps
-    developer: Developer
-    keys: Keys
-    oidc: "OidcSignIn | None" = None  # None when no provider is set
 
 
 class Pages:
@@ -102,12 +88,14 @@ class Pages:
             Route("/settings/apps", get(apps.show), methods=["GET"]),
             Route("/settings/apps/revoke", post(apps.revoke), methods=["POST"]),
             Route("/settings/sessions/revoke", post(apps.end_session), methods=["POST"]),
-            *self._lay_out_portal(handlers.developer, handlers.keys),
+            *self._lay_out_portal(handlers),
+            *self._lay_out_explorer(handlers),
             Route(STATIC_PREFIX + "{name}", self._static, methods=["GET"]),
         ]
 
-    def _lay_out_portal(self, developer: Developer, keys: Keys) -> list[Route]:
+    def _lay_out_portal(self, handlers: Handlers) -> list[Route]:
         get, post = self._get, self._post
+        developer, keys = handlers.developer, handlers.keys
         app = "/portal/apps/{app_id}"
         return [
             Route("/portal", get(developer.show_apps), methods=["GET"]),
@@ -117,6 +105,15 @@ class Pages:
             Route(app, post(developer.save), methods=["POST"]),
             Route(f"{app}/keys", get(keys.show), methods=["GET"]),
             Route(f"{app}/keys", post(keys.act), methods=["POST"]),
+        ]
+
+    def _lay_out_explorer(self, handlers: Handlers) -> list[Route]:
+        long = self._long
+        explorer, charts = handlers.explorer, handlers.charts
+        return [
+            Route("/explore", long(explorer.show), methods=["GET"]),
+            Route("/explore/compare", long(charts.show), methods=["GET"]),
+            Route("/explore/compare.csv", long(charts.export), methods=["GET"]),
         ]
 
     def _lay_out_oidc(self, oidc: "OidcSignIn") -> list[Route]:
@@ -146,6 +143,15 @@ class Pages:
             return await self._run(handler, request)
 
         return respond
+
+    def _long(self, handler: Handler) -> Endpoint:
+        """As `_get`, for pages that are worth compressing."""
+
+        def respond(visit: Visit) -> Response:
+            accepted = visit.headers.get("accept-encoding", "")
+            return compress_page(handler(visit), accepted)
+
+        return self._get(respond)
 
     def _post(self, handler: Handler) -> Endpoint:
         async def respond(request: Request) -> Response:
@@ -224,7 +230,8 @@ class Pages:
         await response(scope, receive, send)
 
     async def _static(self, request: Request) -> Response:
-        response = self._desk.asset(request.path_params["name"])
+        accepted = request.headers.get("accept-encoding", "")
+        response = self._desk.asset(request.path_params["name"], accepted)
         if response is not None:
             return response
         return await self._run(self._refused(_MISSING), request)

@@ -1,5 +1,6 @@
 """Pages as responses: templates, static files, and the headers that every page carries."""
 
+import gzip
 import hashlib
 import mimetypes
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.datastructures import MutableHeaders
 from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from openengagement.portal.compression import accepts_gzip
 
 STATIC_PREFIX: Final = "/static/"
 _YEAR_S: Final = 365 * 86_400
@@ -33,35 +36,44 @@ _HSTS: Final = f"max-age={_YEAR_S}"
 
 
 class Assets:
-    """The static files, named after their content, so that a browser may keep them for a year."""
+    """The static files, named after their content, so that a browser may keep them for a year.
+
+    What others made lies in a folder of its own, with its licence, and goes by `vendor/` and its
+    name.
+    """
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
-        self._files: dict[str, tuple[bytes, str]] = {}
-        for file in resources.files("openengagement.portal").joinpath("static").iterdir():
-            if file.is_file():
-                self._add(file.name, file.read_bytes())
+        self._files: dict[str, tuple[bytes, bytes, str]] = {}  # as it is, compressed, its kind
+        static = resources.files("openengagement.portal").joinpath("static")
+        for prefix, folder in (("", static), ("vendor/", static.joinpath("vendor"))):
+            for file in folder.iterdir():
+                if file.is_file():
+                    self._add(prefix + file.name, file.read_bytes())
 
     def _add(self, name: str, content: bytes) -> None:
         path = PurePosixPath(name)
         digest = hashlib.sha256(content).hexdigest()[:_HASH_DIGITS]
         self._names[name] = f"{path.stem}.{digest}{path.suffix}"
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        self._files[self._names[name]] = (content, kind)
+        self._files[self._names[name]] = (content, gzip.compress(content, mtime=0), kind)
 
     def url(self, name: str) -> str:
         """The address of a static file by its plain name."""
         return STATIC_PREFIX + self._names[name]
 
-    def respond(self, name: str) -> Response | None:
-        """A static file by its hashed name."""
+    def respond(self, name: str, accepted: str) -> Response | None:
+        """A static file by its hashed name, as this `Accept-Encoding` may have it."""
         if name not in self._files:
             return None
-        content, kind = self._files[name]
+        content, compressed, kind = self._files[name]
         headers = {
             "cache-control": f"public, max-age={_YEAR_S}, immutable",
             "x-content-type-options": "nosniff",
+            "vary": "accept-encoding",
         }
+        if accepts_gzip(accepted):
+            content, headers["content-encoding"] = compressed, "gzip"
         return Response(content, media_type=kind, headers=headers)
 
 

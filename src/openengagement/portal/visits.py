@@ -6,9 +6,10 @@ the session's secret, or of a cookie of its own where nobody is signed in. No st
 
 import hmac
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,7 +27,10 @@ _KNOWN_S: Final = 365 * DAY_S
 
 @dataclass(slots=True)
 class Visit:
-    """One request as the pages see it. `query` and the form's `fields` have each name once."""
+    """One request as the pages see it. `query` and the form's `fields` have each name once.
+
+    `pairs` is the query as it was sent, where a name may stand several times.
+    """
 
     path: str
     params: Mapping[str, str]  # what of the path its route leaves open
@@ -37,9 +41,15 @@ class Visit:
     host: str
     secure: bool
     address: str
+    pairs: Sequence[tuple[str, str]] = ()
     session: Session | None = None
     secret: str = ""  # the cookie that forms are tied to
     set_cookies: dict[str, tuple[str, int]] = field(default_factory=dict)  # name -> value, seconds
+
+    @property
+    def origin(self) -> str:
+        """What the browser's addresses here begin with."""
+        return f"{'https' if self.secure else 'http'}://{self.host}"
 
     @property
     def viewer(self) -> dict[str, str] | None:
@@ -72,6 +82,7 @@ class Visits:
             host=request.headers.get("host", ""),
             secure=request.url.scheme == "https",
             address=request.client.host if request.client else "",
+            pairs=request.query_params.multi_items(),
         )
         if secret := self.cookie(visit, "session"):
             visit.session = self._sessions.find(
@@ -170,6 +181,12 @@ class Visits:
     def cookie(visit: Visit, name: str) -> str:
         """What the browser sent of the cookie that `set_cookies` calls by this name, if any."""
         return visit.cookies.get(_cookie_name(name, secure=visit.secure), "")
+
+
+def sign_in_first(visit: Visit) -> str:
+    """Where to sign in on the way to the page of this visit, which must be a GET's."""
+    here = f"{visit.path}?{urlencode(visit.pairs)}" if visit.pairs else visit.path
+    return f"/sign-in?return_to={quote(here, safe='/')}"
 
 
 def read_cookies(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -155,7 +155,7 @@ class SqliteStore:
 
     def list_tweets(self, author_id: int, *, limit: int) -> list[Tweet]:
         rows = self._connection().execute(_LIST_TWEETS, (author_id, limit))
-        return [Tweet(*row, deleted=False) for row in rows]
+        return [Tweet(row[0], row[1], row[2], deleted=False) for row in rows]
 
     def read_totals(self, tweet_ids: Sequence[int], types: Sequence[str]) -> npt.NDArray[np.int64]:
         rows = self._connection().execute(_totals_statement(tuple(types)), (_json(tweet_ids),))

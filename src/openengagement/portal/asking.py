@@ -1,0 +1,74 @@
+"""Asks the API's own question of its own answerer, and shows how to ask it from elsewhere.
+
+The pages' figures are the API's by construction: the request that a page shows is, byte for byte,
+the one that its figures answer.
+"""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from openengagement.engagement.types import Endpoint
+from openengagement.query import Query, ReadProtected
+
+_PATH: Final = "/insights/engagement/{}"
+# Signed by hand (RFC 5849, 3.4): keys and tokens of ours hold nothing that would be escaped.
+_CURL: Final = """\
+nonce=$(openssl rand -hex 16); at=$(date +%s)
+base="POST&{escaped}&oauth_consumer_key%3D$CONSUMER_KEY%26oauth_nonce%3D$nonce\
+%26oauth_signature_method%3DHMAC-SHA1%26oauth_timestamp%3D$at\
+%26oauth_token%3D$ACCESS_TOKEN%26oauth_version%3D1.0"
+signature=$(printf %s "$base" | openssl dgst -sha1 -binary \\
+  -hmac "$CONSUMER_SECRET&$ACCESS_TOKEN_SECRET" | base64 | sed 's/+/%2B/g; s/\\//%2F/g; s/=/%3D/g')
+curl --compressed {url} \\
+  -H "Authorization: OAuth oauth_consumer_key=\\"$CONSUMER_KEY\\", oauth_nonce=\\"$nonce\\", \
+oauth_signature=\\"$signature\\", oauth_signature_method=\\"HMAC-SHA1\\", \
+oauth_timestamp=\\"$at\\", oauth_token=\\"$ACCESS_TOKEN\\", oauth_version=\\"1.0\\"" \\
+  -H 'Content-Type: application/json' \\
+  -d {body}"""
+
+
+class Asker:
+    """Asks as the Tweets' author does, with an access token of theirs."""
+
+    def __init__(self, query: Query, read_protected: ReadProtected) -> None:
+        self._query = query
+        self._read_protected = read_protected
+
+    def is_protected(self, account_id: int) -> bool:
+        """Whether this account's Tweets are never served, not even to its owner."""
+        return self._read_protected([account_id]).get(account_id) is not False
+
+    def ask(
+        self, endpoint: Endpoint, request: Mapping[str, Any], *, account_id: int
+    ) -> dict[str, Any]:
+        """The API's answer to a request of this account's, parsed.
+
+        Raises:
+            RequestError, AccessError: as the API refuses it.
+        """
+        plan = self._query.prepare(endpoint, write_body(request).encode(), user_id=account_id)
+        answer: dict[str, Any] = msgspec.json.decode(self._query.answer(plan))
+        return answer
+
+    @staticmethod
+    def show(endpoint: Endpoint, request: Mapping[str, Any], *, origin: str) -> dict[str, str]:
+        """A request as templates show it: `path`, `body`, and `curl`, a command for a shell."""
+        path, body = _PATH.format(endpoint), write_body(request)
+        url = origin + path
+        shell = {"url": shlex.quote(url), "body": shlex.quote(body)}
+        curl = _CURL.format(escaped=quote(url, safe=""), **shell)
+        return {"path": path, "body": body, "curl": curl}
+
+
+def write_body(request: Mapping[str, Any]) -> str:
+    """A request's JSON, a line for each of its fields."""
+    fields = (f"  {_json(name)}: {_json(value)}" for name, value in request.items())
+    return "{\n" + ",\n".join(fields) + "\n}"
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

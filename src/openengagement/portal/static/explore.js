@@ -1,0 +1,265 @@
+// The explorer's comforts: a count of what is picked, and the chart, drawn from the page's table.
+
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+// --- My Tweets ------------------------------------------------------------------------------
+
+const picked = document.getElementById("picked");
+if (picked) {
+  const boxes = [...document.querySelectorAll(".pick input")];
+  const most = Number(picked.dataset.max);
+  const hint = picked.textContent;
+  const count = () => {
+    const number = boxes.filter((box) => box.checked).length + Number(picked.dataset.elsewhere);
+    const over = number > most;
+    picked.textContent = !number ? hint
+      : over ? `${number} picked: please leave out ${number - most}`
+      : `${number} of at most ${most} picked`;
+    picked.parentElement.classList.toggle("over", over);
+  };
+  boxes.forEach((box) => box.addEventListener("change", count));
+  addEventListener("pageshow", count); // a browser that goes back keeps what was ticked
+}
+
+// --- The chart ------------------------------------------------------------------------------
+
+const HUES = 6;
+const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [4, 8]];
+const holder = document.getElementById("chart");
+if (holder) drawChart(holder, readTable(document.querySelector("#figures table")));
+
+// The table's figures as uPlot takes them: times in Unix seconds, then a list for each column.
+function readTable(table) {
+  const names = [...table.tHead.rows[0].cells].slice(1).map((cell) => cell.textContent);
+  const start = Number(table.dataset.start);
+  const step = Number(table.dataset.step);
+  const rows = table.tBodies[0].rows;
+  const data = [new Array(rows.length), ...names.map(() => new Array(rows.length))];
+  for (let at = 0; at < rows.length; at += 1) {
+    data[0][at] = start + at * step;
+    let cell = rows[at].firstElementChild;
+    for (let column = 1; column <= names.length; column += 1) {
+      cell = cell.nextElementSibling;
+      data[column][at] = parse(cell.textContent);
+    }
+  }
+  const shown = (row, column) => rows[row].cells[column + 1].textContent;
+  return { names, step, data, shown, percent: data[1].length && /%/.test(table.tBodies[0].textContent) };
+}
+
+function parse(text) {
+  if (text === "—") return null;
+  return text.endsWith("%") ? parseFloat(text) / 100 : Number(text.replaceAll(",", ""));
+}
+
+function drawChart(holder, figures) {
+  const hourly = figures.step < 86400;
+  const moment = describeMoments(hourly);
+  const $ = (id) => document.getElementById(id);
+  const [readout, legend, range] = [$("readout"), $("legend"), $("range")];
+  const times = figures.data[0];
+  const whole = [times[0], times.at(-1)];
+  const hidden = new Set();
+  let view = whole;
+  let plot;
+
+  $("figures").open = false;
+  $("figures").classList.add("drawn");
+  for (const part of [holder, readout, legend, $("tools"), $("png")]) part.hidden = false;
+  const entries = figures.names.map((name, at) => addEntry(legend, name, at));
+  entries.forEach((entry, at) => entry.button.addEventListener("click", () => {
+    const off = !hidden.delete(at) && Boolean(hidden.add(at));
+    entry.button.setAttribute("aria-pressed", String(!off));
+    plot.setSeries(at + 1, { show: !off });
+  }));
+
+  function draw() {
+    plot?.destroy();
+    plot = new uPlot(makeOptions(holder, figures, { hidden, moment, follow, zoomed }), figures.data, holder);
+    if (view !== whole) plot.setScale("x", { min: view[0], max: view[1] });
+    follow(null);
+  }
+
+  // What stands under the pointer, or, when it is nowhere, what to do.
+  function follow(at) {
+    readout.textContent = at == null
+      ? "Point at the chart to read it, drag across it to zoom in."
+      : moment.long(times[at]);
+    entries.forEach((entry, column) => {
+      entry.value.textContent = at == null ? "" : figures.shown(at, column);
+    });
+  }
+
+  function zoomed(min, max) {
+    const full = min <= whole[0] && max >= whole[1];
+    view = full ? whole : [min, max];
+    for (const button of document.querySelectorAll("[data-zoom]")) {
+      const step = button.dataset.zoom;
+      button.disabled = step === "in" ? max - min <= 4 * figures.step
+        : step === "earlier" ? min <= whole[0]
+        : step === "later" ? max >= whole[1] : full;
+    }
+    range.textContent = full ? "" : `Shows ${moment.short(min)} to ${moment.short(max)}`;
+  }
+
+  const moves = {
+    in: (min, max) => [min + (max - min) / 4, max - (max - min) / 4],
+    out: (min, max) => [min - (max - min) / 2, max + (max - min) / 2],
+    earlier: (min, max) => [min - (max - min) / 2, max - (max - min) / 2],
+    later: (min, max) => [min + (max - min) / 2, max + (max - min) / 2],
+    reset: () => whole,
+  };
+  for (const button of document.querySelectorAll("[data-zoom]")) {
+    button.addEventListener("click", () => {
+      let [min, max] = moves[button.dataset.zoom](...view);
+      const length = Math.min(max - min, whole[1] - whole[0]);
+      min = Math.max(whole[0], Math.min(min, whole[1] - length));
+      plot.setScale("x", { min, max: min + length });
+    });
+  }
+  $("png").addEventListener("click", () => savePicture(plot, holder, figures, hidden));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  new ResizeObserver(() => plot.setSize(sizeOf(holder))).observe(holder);
+  draw();
+}
+
+// A line's button: on and off, its look, and its value under the pointer.
+function addEntry(legend, name, at) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = `button hue-${at % HUES}`;
+  button.setAttribute("aria-pressed", "true");
+  const swatch = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  swatch.setAttribute("viewBox", "0 0 28 8");
+  swatch.setAttribute("aria-hidden", "true");
+  line.setAttribute("d", "M0 4h28");
+  line.setAttribute("stroke-dasharray", dashOf(at).join(" "));
+  swatch.append(line);
+  const label = document.createElement("span");
+  label.textContent = name;
+  const value = document.createElement("output");
+  value.setAttribute("aria-live", "off");
+  button.append(swatch, label, value);
+  const item = document.createElement("li");
+  item.append(button);
+  legend.append(item);
+  return { button, value };
+}
+
+function dashOf(at) {
+  return DASHES[Math.floor(at / HUES) % DASHES.length];
+}
+
+function sizeOf(holder) {
+  const width = holder.clientWidth;
+  return { width, height: Math.round(Math.max(240, Math.min(400, width * 0.4))) };
+}
+
+function makeOptions(holder, figures, { hidden, moment, follow, zoomed }) {
+  const many = figures.names.length > 1;
+  const font = `12px ${css("--sans")}`;
+  const axis = { stroke: css("--ink-soft"), font, ticks: { show: false } };
+  const grid = { stroke: css("--line"), width: 1 };
+  const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+  const write = (value) => figures.percent ? `${+(value * 100).toFixed(2)}%` : compact.format(value);
+  const series = figures.names.map((name, at) => {
+    const stroke = css(`--hue-${at % HUES}`);
+    return {
+      label: name,
+      show: !hidden.has(at),
+      stroke,
+      width: 2,
+      dash: dashOf(at),
+      fill: many ? undefined : `${stroke}22`,
+      points: { show: figures.data[0].length < 3 ? true : undefined, size: 6 },
+    };
+  });
+  return {
+    ...sizeOf(holder),
+    tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
+    padding: [12, 12, 0, 0],
+    legend: { show: false },
+    focus: { alpha: many ? 0.25 : 1 },
+    cursor: { y: false, focus: { prox: 24 }, points: { size: 8 }, drag: { x: true, y: false } },
+    scales: { y: { range: (_, low, high) => spread(low, high) } },
+    axes: [
+      { ...axis, grid: { show: false }, space: 72, size: 28,
+        values: (_, splits) => splits.map((seconds) => moment.tick(seconds)) },
+      { ...axis, grid, size: 52, values: (_, splits) => splits.map(write) },
+    ],
+    series: [{}, ...series],
+    hooks: {
+      setCursor: [(plot) => follow(plot.cursor.idx)],
+      setScale: [(plot, key) => key === "x" && zoomed(plot.scales.x.min, plot.scales.x.max)],
+    },
+  };
+}
+
+// From zero, unless counts went below it, with room above the highest.
+function spread(low, high) {
+  if (low == null) return [0, 1];
+  const room = (high - Math.min(low, 0)) * 0.05;
+  return [low < 0 ? low - room : 0, high > 0 ? high + room : low < 0 ? 0 : 1];
+}
+
+// Times as an axis, a person and a screen reader want them; UTC, as the API counts.
+function describeMoments(hourly) {
+  const utc = (options) => {
+    const format = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", ...options });
+    return (seconds) => format.format(new Date(seconds * 1000));
+  };
+  const day = utc({ day: "numeric", month: "short" });
+  const hour = utc({ hour: "2-digit", minute: "2-digit" });
+  const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const short = (seconds) => hourly ? `${day(seconds)}, ${hour(seconds)} UTC` : day(seconds);
+  return {
+    short,
+    tick: (seconds) => seconds % 86400 ? hour(seconds) : day(seconds),
+    long: (seconds) => hourly
+      ? `${short(seconds)} (${local.format(new Date(seconds * 1000))} your time)`
+      : `${short(seconds)}, UTC`,
+  };
+}
+
+// The chart as it stands, with its name above and its lines' names below, as a picture.
+function savePicture(plot, holder, figures, hidden) {
+  const source = plot.ctx.canvas;
+  const ratio = source.width / plot.width;
+  const shown = figures.names.map((name, at) => [name, at]).filter(([, at]) => !hidden.has(at));
+  const columns = Math.max(1, Math.floor(plot.width / 220));
+  const lines = Math.ceil(shown.length / columns);
+  const [above, below] = [44, 16 + 24 * lines];
+  const canvas = document.createElement("canvas");
+  canvas.width = source.width;
+  canvas.height = Math.round(source.height + (above + below) * ratio);
+  const pen = canvas.getContext("2d");
+  pen.fillStyle = css("--card");
+  pen.fillRect(0, 0, canvas.width, canvas.height);
+  pen.drawImage(source, 0, above * ratio);
+  pen.scale(ratio, ratio);
+  pen.textBaseline = "middle";
+  pen.fillStyle = css("--ink");
+  pen.font = `600 16px ${css("--sans")}`;
+  pen.fillText(holder.dataset.name, 12, 24);
+  pen.font = `13px ${css("--sans")}`;
+  pen.lineWidth = 3;
+  shown.forEach(([name, at], place) => {
+    const x = 12 + (place % columns) * 220;
+    const y = above + plot.height + 16 + 24 * Math.floor(place / columns);
+    pen.strokeStyle = css(`--hue-${at % HUES}`);
+    pen.setLineDash(dashOf(at));
+    pen.beginPath();
+    pen.moveTo(x, y);
+    pen.lineTo(x + 28, y);
+    pen.stroke();
+    pen.fillText(name, x + 36, y);
+  });
+  canvas.toBlob((blob) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = `${holder.dataset.name.toLowerCase().replaceAll(" ", "-")}.png`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  }, "image/png");
+}
