@@ -72,6 +72,8 @@ class Charts:
         if visit.session is None:
             return redirect(sign_in_first(visit))
         question = read_question(visit.pairs)
+        if not question.tweet_ids:
+            return redirect("/explore")
         try:
             chart = self._ask(question, visit.session.account_id)
         except ApiError as error:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import jinja2
 import pytest
+from markupsafe import Markup
 
 import openengagement
+from openengagement.portal.series import Chart, read_question
 
 PORTAL = Path(openengagement.__file__).parent / "portal"
 SCRIPT = '"><script>alert(1)</script>'
@@ -139,7 +141,38 @@ CONSENT = {
     "cannot": [],
     "returns_to": None,
 }
+REQUEST = {"path": "/insights/engagement/28hr", "body": "{}", "curl": "curl -d '{}'"}
+ASKED = read_question([("tweet_ids", "5,6")])
+NO_ROWS = {
+    "viewer": ALICE,
+    "state": "table",
+    "listed_max": None,
+    "tweets": 0,
+    "columns": [],
+    "posted": {"name": "posted", "label": "Posted", "sorted": None, "href": "/explore"},
+    "rows": [],
+    "picked": (),
+    "picked_elsewhere": [],
+    "picked_max": 25,
+    "sort": {},
+    "page": 1,
+    "pages": 1,
+    "has_dashes": False,
+    "request": REQUEST,
+}
+REFUSED_CHART = {
+    "viewer": ALICE,
+    "error": ["start: must lie before end"],
+    "protected": False,
+    "question": ASKED,
+    "tabs": [{"title": "Last 28 hours", "href": "/explore/compare?a=b&c=d", "here": True}],
+    "metrics": {"impressions": "Impressions"},
+    "today": "2026-11-22",
+    "choose": "/explore?tweet_ids=5",
+}
 MINIMAL = {
+    "explore.html": NO_ROWS,
+    "explore_compare.html": REFUSED_CHART,
     "sign_in.html": SIGN_IN,
     "consent.html": CONSENT,
     "pin.html": {"app": app_named("Birdseye"), "pin": "0481923"},
@@ -149,6 +182,60 @@ MINIMAL = {
 }
 
 
+def table_of(text):
+    """The table of Tweets with as much in it as there may be."""
+    column = {"name": text, "label": text, "sorted": "descending", "href": f"/explore?a={text}"}
+    rows = [
+        {"tweet_id": each, "posted_at": WHEN, "figures": {text: value}}
+        for each, value in (("5", 1234), ("6", None), ("7", 0.5))
+    ]
+    more = {"sort": {"sort": text}, "request": REQUEST | {"body": text, "curl": text}}
+    return (
+        NO_ROWS
+        | more
+        | {
+            "listed_max": 2000,
+            "tweets": 3,
+            "columns": [column],
+            "rows": rows,
+            "picked": ("5",),
+            "picked_elsewhere": [text],
+            "pages": 3,
+            "has_dashes": True,
+        }
+    )
+
+
+def chart_of(text):
+    """A chart with as much about it as there may be, but for a refusal."""
+    given = {"tweet_ids": text, "metric": text, "start": text, "end": text}
+    chart = Chart(
+        start="2026-11-20T22:00:00Z",
+        end="2026-11-21T01:00:00Z",
+        start_s=0,
+        step_s=3600,
+        columns=[text],
+        times=["2026-11-20 22:00"],
+        rows=[(1,)],
+        ranking=[],
+        total=1,
+        unavailable=[text],
+        too_old=[text],
+        errors=[text],
+    )
+    return REFUSED_CHART | {
+        "error": None,
+        "question": read_question(given.items()),
+        "chart": chart,
+        "rows": [("2026-11-20 22:00", Markup("<td>1</td>"))],
+        "total": "1",
+        "window": [WHEN, WHEN],
+        "ranking": [{"tweet_id": text, "posted_at": WHEN, "value": "1", "share": 1.0}],
+        "csv": f"/explore/compare.csv?a={text}",
+        "request": REQUEST | {"body": text, "curl": text},
+    }
+
+
 def hostile(text):
     """Every page, with the same words wherever somebody else chooses them."""
     viewer = {"screen_name": text, "role": "manager"}
@@ -156,6 +243,8 @@ def hostile(text):
     app = app_named(text, website=web, owner=text, description=text)
     held = held_app(text, website=f"javascript:{text}", owner=text, access=text, last_used_at=WHEN)
     return {
+        "explore.html": table_of(text) | {"viewer": viewer},
+        "explore_compare.html": chart_of(text) | {"viewer": viewer},
         "sign_in.html": {
             "viewer": viewer,
             "error": text,
@@ -208,7 +297,7 @@ def page(request):
 def test_every_template_is_tested():
     """A new page cannot escape the checks below."""
     pages = {path.name for path in (PORTAL / "templates").glob("*.html")}
-    shared = {"base.html", "_macros.html"}
+    shared = {"base.html", "_macros.html", "_explore.html"}
     # Pages of other parts of the portal, if there are any, have tests of their own.
     assert pages & (set(MINIMAL) | shared) == set(MINIMAL) | shared
 
@@ -257,11 +346,15 @@ def test_every_input_is_labelled(page):
         assert field.get("type") == "hidden" or field["id"] in labelled
 
 
-def test_every_form_posts_with_the_csrf_token(page):
+def test_every_form_that_posts_has_the_csrf_token(page):
+    """One that only asks has none: it would stand in an address."""
     forms = page.all("form")
+    assert {form["method"] for form in forms} <= {"get", "post"}
+    for form in forms:
+        if form["method"] == "get":
+            assert form["action"].startswith("/explore")
     tokens = [i for i in page.all("input") if i.get("name") == "csrf_token"]
-    assert all(form["method"] == "post" for form in forms)
-    assert len(tokens) == len(forms)
+    assert len(tokens) == len([form for form in forms if form["method"] == "post"])
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
@@ -427,3 +520,31 @@ def test_signed_in_people_can_sign_out_everywhere():
 def test_only_web_addresses_are_linked(website, is_link):
     page = render("consent.html", app=app_named("Birdseye", website=website))
     assert (website in [a["href"] for a in page.all("a")]) is is_link
+
+
+def test_protected_and_empty_accounts_are_told_why():
+    for state, words in (("protected", "never served"), ("empty", "Post one")):
+        page = render("explore.html", state=state)
+        assert words in page.text_of["main"]
+        assert page.all("table") == []
+
+
+def test_a_table_that_sorts_tells_so():
+    page = render("explore.html", **table_of("replies"))
+    heads = [a for a in page.all("th") if a.get("scope") == "col"]
+    assert [a.get("aria-sort") for a in heads] == [None, "descending"]
+    assert page.with_id("pick-5")[1].keys() >= {"checked"}
+    assert "checked" not in page.with_id("pick-6")[1]
+    assert "1,234" in page.html
+    assert "50.00%" in page.html
+    assert "newest 2,000" in " ".join(page.text_of["main"].split())
+
+
+def test_a_refused_chart_keeps_what_was_asked():
+    asked = read_question({"tweet_ids": "5", "start": "2026-11-09", "metric": "replies"}.items())
+    page = render("explore_compare.html", question=asked, metrics={"replies": "Replies"})
+    assert page.with_id("error")[1]["role"] == "alert"
+    assert page.with_id("start")[1]["value"] == "2026-11-09"
+    assert next(a["value"] for a in page.all("option") if "selected" in a) == "replies"
+    assert "Error: " in page.html
+    assert page.all("table") == []

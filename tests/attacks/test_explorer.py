@@ -1,0 +1,477 @@
+"""The explorer: its figures are the API's, its requests work elsewhere, and all is one's own."""
+
+import csv
+import html
+import io
+import json
+import os
+import re
+import subprocess
+import time
+from datetime import UTC, date, datetime, timedelta
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+
+from support.calls import sign_as_user
+from support.flows import set_password
+from support.person import read_page
+from support.world import RECENT, show_time
+
+COMPARE = "/explore/compare"
+TOTALS = (
+    *("impressions", "engagements", "favorites", "retweets"),
+    *("replies", "quote_tweets", "video_views"),
+)
+MINE = ["119", "116", "111", "112", "114", "118", "113", "120", "115"]
+DASH = "—"
+HOUR_S = 3600
+
+
+@pytest.fixture(scope="module")
+def prolific(stage):
+    """An author of 60 Tweets, who has a password."""
+    stage.server.command("account", "add", "erin", "--id", "505")
+    set_password(stage.server, "erin")
+    post(stage, "505", range(50_001, 50_061))
+    events = [
+        {
+            "tweet_id": str(each),
+            "type": "favorites",
+            "at": show_time(time.time()),
+            "count": each % 7,
+        }
+        for each in range(50_001, 50_061)
+        if each % 7
+    ]
+    send(stage, "events", events)
+    with stage.person("erin") as person:
+        person.sign_in()
+        yield person
+
+
+def post(stage, author_id, ids):
+    now_s = int(time.time())
+    rows = [
+        {"id": str(each), "author_id": author_id, "created_at": show_time(now_s - 99_999 + at)}
+        for at, each in enumerate(ids)
+    ]
+    send(stage, "tweets", rows)
+
+
+def send(stage, what, rows):
+    key = stage.server.world.platform_key
+    body = "".join(json.dumps(row) + "\n" for row in rows)
+    headers = {"Content-Type": "application/x-ndjson"}
+    answer = stage.server.client.platform("POST", what, key, body=body, headers=headers)
+    assert answer.status == 200, answer
+    assert answer.json()["rejected"] == 0
+
+
+def ask(stage, endpoint, body):
+    """The API's answer under a signature of alice's app."""
+    answer = stage.server.client.ask(endpoint, body, sign_as_user(stage.server.world.main))
+    assert answer.status == 200, answer
+    return answer.json()
+
+
+def address(*tweet_ids, **given):
+    return f"{COMPARE}?{urlencode({'tweet_ids': ','.join(tweet_ids), **given})}"
+
+
+def read_rows(page):
+    """Of the table of Tweets: what stands in each row, by Tweet, in order."""
+    rows = re.split(r'id="pick-(\d+)"', page.html)[1:]
+    cells = [re.findall(r'<td class="number">(.*?)</td>', each, re.DOTALL) for each in rows[1::2]]
+    texts = [[re.sub("<.*?>", "", cell).strip() for cell in each] for each in cells]
+    return dict(zip(rows[::2], texts, strict=True))
+
+
+def read_figures(page):
+    """Of a chart's table: columns, and numbers by time."""
+    table = page.html.partition('id="figures"')[2].partition("</table>")[0]
+    head, _, body = table.partition("<tbody>")
+    rows = re.findall(r'<th scope="row">(.*?)</th>(.*?)</tr>', body, re.DOTALL)
+    numbers = {at: re.findall("<td>(.*?)</td>", cells) for at, cells in rows}
+    return re.findall(r'<th scope="col">(.*?)</th>', head)[1:], numbers
+
+
+def number(text):
+    return int(text.replace(",", ""))
+
+
+def day(ago):
+    return (datetime.now(UTC).date() - timedelta(ago)).isoformat()
+
+
+# Who may look at what.
+
+
+@pytest.mark.parametrize(
+    "path", ["/explore?sort=replies&page=2", address("111", "112", start="2024-05-01"), COMPARE]
+)
+def test_who_is_not_signed_in_signs_in_first(stage, path):
+    with stage.person() as person:
+        answer = person.http.get(stage.url + path)
+        assert answer.status_code == 303
+        assert answer.headers["location"].startswith("/sign-in?return_to=/explore")
+        page = person.sign_in(person.open(path))
+        wanted = path if parse_qs(urlsplit(path).query) else "/explore"
+        assert parse_qs(urlsplit(page.url).query) == parse_qs(urlsplit(wanted).query)
+        assert urlsplit(page.url).path == urlsplit(wanted).path
+
+
+def test_csv_is_for_who_is_signed_in(stage):
+    with stage.person() as person:
+        answer = person.http.get(f"{stage.url}{COMPARE}.csv?tweet_ids=111")
+        assert answer.status_code == 303
+
+
+@pytest.mark.parametrize("form", ["", ".csv"])
+def test_other_peoples_tweets(stage, alice, form):
+    for ids in ("211", "111,211"):
+        page = alice.open(f"{COMPARE}{form}?tweet_ids={ids}")
+        assert page.status == 403
+        assert "Forbidden to access tweets: 211" in page.text("error")
+        assert "<td>" not in page.html
+
+
+def test_only_ones_own_tweets_are_listed(alice):
+    assert list(read_rows(alice.open("/explore"))) == MINE
+
+
+@pytest.mark.parametrize("ids", ["311", "117", "5", "311,117"])
+def test_tweets_that_cannot_be_shown(alice, ids):
+    page = alice.open(address(*ids.split(",")))
+    assert page.status == 400
+    assert f"{len(ids.split(','))} Tweet ID(s) are unavailable" in page.text("error")
+
+
+def test_what_is_left_out_of_a_chart_is_named(alice):
+    page = alice.open(address("111", "117"))
+    assert page.status == 200
+    assert page.text("unavailable").endswith(": 117")
+    assert read_figures(page)[0] == ["111"]
+
+
+def test_protected_accounts_are_told_why(stage):
+    set_password(stage.server, "carol")
+    with stage.person("carol") as carol:
+        carol.sign_in()
+        page = carol.open("/explore")
+        assert (page.status, read_rows(page)) == (200, {})
+        assert "Your account is protected" in page.html
+        page = carol.open(address("311"))
+        assert page.status == 400
+        assert "Your account is protected" in page.text("error")
+        assert "<td>" not in page.html
+
+
+def test_an_account_without_tweets(stage):
+    stage.server.command("account", "add", "newcomer")
+    set_password(stage.server, "newcomer")
+    with stage.person("newcomer") as newcomer:
+        newcomer.sign_in()
+        assert "No Tweets yet" in newcomer.open("/explore").html
+
+
+# What is asked wrong.
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"tweet_ids": ",".join(map(str, range(1, 27)))}, "holds 26 Tweet IDs, at most 25"),
+        ({"tweet_ids": "abc"}, "'abc' is not a decimal number"),
+        ({"metric": "quote_tweets"}, "not supported: (quote_tweets)"),
+        ({"metric": "<b>"}, "not supported: (<b>)"),
+        ({"start": "soon"}, "start: is not a time such as"),
+        ({"start": "2026-02-30"}, "start: is not a time that exists"),
+        ({"start": "2024-05-01", "end": "soon"}, "end: is not a time such as"),
+        ({"start": "2024-05-02", "end": "2024-05-01"}, "start: must lie before end"),
+        ({"start": "2024-05-01", "end": "2024-05-29"}, "more than 4 weeks (28 days) before end"),
+        ({"end": day(-1)}, "end: lies in the future"),
+        ({"start": "2014-08-01", "end": "2014-08-03"}, "start: lies before 2014-09-01T00:00:00Z"),
+    ],
+)
+def test_the_api_says_what_is_wrong(alice, given, text):
+    page = alice.open(f"{COMPARE}?{urlencode({'tweet_ids': '111', **given})}")
+    assert page.status == 400
+    assert text in page.text("error")
+    form = dict(page.form_with("start", "end", action=COMPARE).fields)
+    for name in ("tweet_ids", "start", "end"):
+        assert form[name] == given.get(name, "111" if name == "tweet_ids" else "")
+
+
+def test_no_tweets_picked(alice):
+    assert urlsplit(alice.open(COMPARE).url).path == "/explore"
+    assert urlsplit(alice.open(f"{COMPARE}.csv").url).path == "/explore"
+
+
+@pytest.mark.parametrize(
+    "query", ["sort=x", "page=-1", "page=99", "page=²", "order=x", "tweet_ids=<"]
+)
+def test_nonsense_in_the_tables_address_changes_nothing(alice, query):
+    assert list(read_rows(alice.open(f"/explore?{query}"))) == MINE
+
+
+def test_the_pages_take_no_other_method(stage, alice):
+    for path in ("/explore", COMPARE, f"{COMPARE}.csv"):
+        assert alice.http.post(stage.url + path).status_code == 405
+    assert alice.open("/explore/elsewhere").status == 404
+
+
+# Its figures are the API's.
+
+
+def test_totals(stage, alice):
+    rows = read_rows(alice.open("/explore"))
+    answer = ask(
+        stage,
+        "totals",
+        {
+            "tweet_ids": MINE,
+            "engagement_types": TOTALS,
+            "groupings": {"g": {"group_by": ["tweet.id", "engagement.type"]}},
+        },
+    )
+    old = set(answer["unsupported_for_impressions_engagements_tweet_ids"])
+    assert old == {"113", "120", "115"}
+    assert answer["unsupported_for_video_views_tweet_ids"] == ["115"]
+    for tweet_id, shown in rows.items():
+        counts = answer["g"][tweet_id]
+        for name, text in zip(TOTALS, shown, strict=False):
+            gone = (name in {"impressions", "engagements"} and tweet_id in old) or (
+                name == "video_views" and tweet_id == "115"
+            )
+            assert text == DASH if gone else number(text) == int(counts[name]), (tweet_id, name)
+    assert rows["111"][-1] == "67.50%", "27 engagements, 40 impressions"
+    assert rows["116"][-1] == rows["113"][-1] == DASH
+
+
+def test_sorted_by_any_metric(alice):
+    for at, name in enumerate((*TOTALS, "engagement_rate")):
+        page = alice.open(f"/explore?sort={name}")
+        shown = [row[at] for row in read_rows(page).values()]
+        told = [float(text.replace(",", "").rstrip("%")) for text in shown if text != DASH]
+        assert told == sorted(told, reverse=True), name
+        assert shown[len(told) :] == [DASH] * (len(shown) - len(told))
+        assert page.html.count('aria-sort="descending"') == 1
+        turned = alice.open(f"/explore?sort={name}&order=ascending")
+        again = [row[at] for row in read_rows(turned).values()]
+        assert again[: len(told)] == shown[: len(told)][::-1]
+
+
+@pytest.mark.parametrize("metric", ["url_clicks", "impressions", "video_views"])
+def test_the_last_28_hours(stage, alice, metric):
+    grouping = {"group_by": ["tweet.id", "engagement.type", "engagement.day", "engagement.hour"]}
+    body = {
+        "tweet_ids": [RECENT, "111"],
+        "engagement_types": [metric],
+        "groupings": {"g": grouping, "all": {"group_by": ["engagement.type"]}},
+    }
+    while True:  # an hour may end between the two
+        before = ask(stage, "28hr", body)
+        page = alice.open(address(RECENT, "111", metric=metric))
+        if ask(stage, "28hr", body) == before:
+            break
+    columns, rows = read_figures(page)
+    assert columns == [RECENT, "111"]
+    for at, tweet_id in enumerate(columns):
+        expected = {
+            f"{day} {hour}:00": int(count)
+            for day, hours in before["g"][tweet_id][metric].items()
+            for hour, count in hours.items()
+        }
+        assert {time: number(row[at]) for time, row in rows.items()} == expected
+    assert number(page.text("total")) == int(before["all"][metric])
+
+
+@pytest.mark.parametrize("by", ["day", "hour"])
+@pytest.mark.parametrize("show", ["each", "together"])
+def test_any_days(stage, alice, by, show):
+    """The last day is among them; sums of them are what the API says of all."""
+    given = {"start": "2024-05-01", "end": "2024-05-02", "by": by, "show": show}
+    page = alice.open(address("111", "112", **given))
+    columns, rows = read_figures(page)
+    times = ["engagement.day", *(["engagement.hour"] if by == "hour" else [])]
+    answer = ask(
+        stage,
+        "historical",
+        {
+            "tweet_ids": ["111", "112"],
+            "engagement_types": ["impressions"],
+            "groupings": {
+                "each": {"group_by": ["tweet.id", *times]},
+                "together": {"group_by": times},
+            },
+            "start": "2024-05-01",
+            "end": "2024-05-03",
+        },
+    )
+    trees = answer["each"].values() if show == "each" else [answer["together"]]
+    assert len(columns) == len(list(trees))
+    for at, tree in enumerate(trees):
+        expected = (
+            {f"{day} {hour}:00": int(n) for day, hours in tree.items() for hour, n in hours.items()}
+            if by == "hour"
+            else {day: int(n) for day, n in tree.items()}
+        )
+        assert {time: number(row[at]) for time, row in rows.items()} == expected
+    assert page.text("total") == "50"
+
+
+def test_the_same_running(alice):
+    given = {"start": "2024-05-01", "end": "2024-05-03", "cumulative": "yes"}
+    _, rows = read_figures(alice.open(address("111", "112", **given)))
+    assert list(rows.values()) == [["23", "10"], ["40", "10"], ["40", "10"]]
+    _, rows = read_figures(alice.open(address("111", **given, metric="engagement_rate")))
+    assert list(rows.values()) == [["108.70%"], ["67.50%"], ["67.50%"]]
+
+
+def test_the_best_come_first(alice):
+    page = alice.open(address("112", "111", "113", start="2024-05-01", end="2024-05-03"))
+    ranking = page.html.partition('class="table ranking"')[2]
+    assert re.findall(r'translate="no">(\d+)<', ranking) == ["111", "112", "113"]
+
+
+def test_video_views_of_an_old_tweet_are_a_dash(alice):
+    page = alice.open(
+        address("114", "115", metric="video_views", start="2024-05-01", end="2024-05-01")
+    )
+    assert read_figures(page)[1] == {"2024-05-01": ["50", DASH]}
+    assert "115" in page.text("too-old")
+
+
+def test_today_ends_now(alice):
+    page = alice.open(address(RECENT, metric="url_clicks", start=day(27), end=day(0)))
+    _, rows = read_figures(page)
+    assert list(rows) == [day(ago) for ago in range(27, -1, -1)]
+    assert alice.open(address(RECENT, start=day(28), end=day(0))).status == 400
+
+
+def test_csv_holds_what_the_page_shows(stage, alice):
+    given = {"start": "2024-05-01", "end": "2024-05-03", "by": "hour"}
+    page = alice.open(address("111", "112", **given))
+    link = html.unescape(re.search(r'href="(/explore/compare\.csv[^"]*)"', page.html)[1])
+    answer = alice.http.get(stage.url + link)
+    assert answer.headers["content-type"].startswith("text/csv")
+    named = 'attachment; filename="impressions-2024-05-01-2024-05-03.csv"'
+    assert answer.headers["content-disposition"] == named
+    head, *lines = csv.reader(io.StringIO(answer.text, newline=""))
+    assert head == ["hour (UTC)", "impressions: Tweet 111", "impressions: Tweet 112"]
+    shown = [[time, *(str(number(n)) for n in row)] for time, row in read_figures(page)[1].items()]
+    assert lines == shown
+
+
+# Its requests work elsewhere.
+
+
+def run(command, app):
+    """Paste a command into a shell that has the app's keys."""
+    keys = {
+        "CONSUMER_KEY": app.consumer_key,
+        "CONSUMER_SECRET": app.consumer_secret,
+        "ACCESS_TOKEN": app.access_token,
+        "ACCESS_TOKEN_SECRET": app.access_token_secret,
+    }
+    done = subprocess.run(
+        ["bash", "-c", command.replace("curl ", "curl --noproxy '*' -sS ", 1)],
+        env={"PATH": os.environ["PATH"], **keys},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    "path", ["/explore", address(RECENT, "111", metric="url_clicks", start=day(20), end=day(2))]
+)
+def test_the_request_behind_a_page(stage, alice, path):
+    """Pasted, it answers with the page's figures; its body is what the page says it is."""
+    page = alice.open(path)
+    answer = run(page.texts["curl"], stage.server.world.main)
+    method, where = page.texts["request"].split("\n")[0].split()
+    body = json.loads(page.texts["request"].partition("\n\n")[2])
+    assert (method, answer) == ("POST", ask(stage, where.rpartition("/")[2], body))
+    if path == "/explore":
+        shown = read_rows(page)
+        assert answer["tweets"].keys() == shown.keys()
+        assert number(shown["111"][0]) == int(answer["tweets"]["111"]["impressions"]) == 40
+    else:
+        days = answer["chart"][RECENT]["url_clicks"]
+        shown = {at: number(row[0]) for at, row in read_figures(page)[1].items()}
+        assert shown == {at: int(count) for at, count in days.items()}
+        assert number(page.text("total")) == int(answer["total"]["url_clicks"])
+
+
+# Many Tweets.
+
+
+def test_pages_of_tweets(stage, prolific):
+    first = prolific.open("/explore")
+    assert list(read_rows(first)) == [str(each) for each in range(50_060, 50_010, -1)]
+    form = first.form_with("page", action=COMPARE)
+    assert form.buttons == [("page", "2")], "the one that leads nowhere is off"
+    # As a browser sends it: the button's own address, and what is picked.
+    sent = urlencode([*form.fields, ("tweet_ids", "50060"), ("page", "2")])
+    assert 'formaction="/explore"' in first.html
+    second = prolific.open(f"/explore?{sent}")
+    assert list(read_rows(second)) == [str(each) for each in range(50_010, 50_000, -1)]
+    form = second.form_with("page", action=COMPARE)
+    assert ("tweet_ids", "50060") in form.fields
+    chart = prolific.open(f"{COMPARE}?{urlencode([*form.fields, ('tweet_ids', '50003')])}")
+    assert read_figures(chart)[0] == ["50060", "50003"]
+    again = read_page(prolific.http.get(stage.url + html.unescape(chart_link(chart))))
+    assert ("tweet_ids", "50060") in again.form_with("page", action=COMPARE).fields
+
+
+def chart_link(page):
+    return re.search(r'href="(/explore\?tweet_ids=[^"]*)"', page.html)[1]
+
+
+def test_sorting_is_of_all_pages(prolific):
+    pages = [prolific.open(f"/explore?sort=favorites&page={page}") for page in (1, 2)]
+    likes = [number(row[2]) for page in pages for row in read_rows(page).values()]
+    assert likes == sorted(likes, reverse=True)
+    assert len(likes) == 60
+
+
+def test_the_newest_2000_are_listed(stage):
+    stage.server.command("account", "add", "frank", "--id", "606")
+    set_password(stage.server, "frank")
+    post(stage, "606", range(60_001, 62_003))
+    with stage.person("frank") as frank:
+        frank.sign_in()
+        page = frank.open("/explore?sort=favorites&page=40")
+        text = " ".join(re.sub("<.*?>", "", page.html).split())
+        assert "These are your newest 2,000; older ones are not listed." in text
+        assert "Page 40 of 40" in text
+        assert "60003" in read_rows(page)
+
+
+def test_a_chart_of_25(prolific):
+    ids = [str(each) for each in range(50_001, 50_026)]
+    page = prolific.open(address(*ids, by="hour", start=day(27)))
+    columns, rows = read_figures(page)
+    assert columns == ids
+    assert date.fromisoformat(min(rows)[:10]) == date.fromisoformat(day(27))
+    assert {len(row) for row in rows.values()} == {25}
+
+
+# What a browser is told.
+
+
+def test_pages_are_compressed_and_small(stage, alice):
+    for path in ("/explore", address(*MINE, start=day(27), by="hour")):
+        answer = alice.http.get(stage.url + path)
+        assert answer.headers["content-encoding"] == "gzip"
+        assert answer.headers["vary"] == "accept-encoding"
+        assets = re.findall(r'(?:src|href)="(/static/[^"]+)"', answer.text)
+        files = [alice.http.get(stage.url + each) for each in assets]
+        assert {each.headers["content-encoding"] for each in files} == {"gzip"}
+        weight = sum(each.num_bytes_downloaded for each in [answer, *files])
+        assert weight < 150_000
+    plain = alice.http.get(f"{stage.url}/explore", headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers

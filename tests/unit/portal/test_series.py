@@ -1,0 +1,307 @@
+"""Charts and the table of Tweets: what is asked of the API, and what its answers become."""
+
+import csv
+import io
+from datetime import date
+
+import pytest
+
+from openengagement.engagement.types import Endpoint, Tweet
+from openengagement.portal import totals
+from openengagement.portal.series import (
+    LABELS,
+    RATE,
+    TIMED_TYPES,
+    TOTALS_TYPES,
+    Rank,
+    build_request,
+    read_question,
+    shape_chart,
+    show_number,
+    sort_by,
+    write_csv,
+)
+
+TODAY = date(2026, 11, 22)
+
+
+def question(**given):
+    return read_question({"tweet_ids": "5,6", **given}.items())
+
+
+def answer(chart, ranking, total, **more):
+    window = {"start": "2026-11-20T22:00:00Z", "end": "2026-11-21T01:00:00Z"}
+    return {**window, "chart": chart, "ranking": ranking, "total": total, **more}
+
+
+# What is asked.
+
+
+def test_tweets_are_named_once_each_however_they_are_listed():
+    pairs = [("tweet_ids", "5,6"), ("metric", "replies"), ("tweet_ids", "7"), ("tweet_ids", " 5,")]
+    assert read_question(pairs).tweet_ids == ("5", "6", "7")
+
+
+def test_what_nothing_is_said_of():
+    asked = question()
+    assert (asked.metric, asked.hourly, asked.each, asked.cumulative) == (
+        "impressions",
+        True,
+        True,
+        False,
+    )
+    assert asked.endpoint is Endpoint.LAST_28_HOURS
+    assert build_request(asked, today=TODAY) == {
+        "tweet_ids": ["5", "6"],
+        "engagement_types": ["impressions"],
+        "groupings": {
+            "chart": {
+                "group_by": ["tweet.id", "engagement.type", "engagement.day", "engagement.hour"]
+            },
+            "ranking": {"group_by": ["tweet.id", "engagement.type"]},
+            "total": {"group_by": ["engagement.type"]},
+        },
+    }
+
+
+def test_days_of_all_together():
+    asked = question(start="2026-11-01", end="2026-11-07", show="together", metric=RATE)
+    request = build_request(asked, today=TODAY)
+    assert asked.endpoint is Endpoint.HISTORICAL
+    assert request["engagement_types"] == ["engagements", "impressions"]
+    assert request["groupings"]["chart"] == {"group_by": ["engagement.type", "engagement.day"]}
+    assert (request["start"], request["end"]) == ("2026-11-01", "2026-11-08")
+
+
+@pytest.mark.parametrize(
+    ("end", "sent"),
+    [
+        ("", None),
+        ("2026-11-22", None),
+        ("2026-11-21", "2026-11-22"),
+        ("2026-02-28", "2026-03-01"),
+        ("2026-11-23", "2026-11-24"),
+        ("9999-12-31", "9999-12-31"),
+        ("2026-02-30", "2026-02-30"),
+        ("2026-11-21T10:00:00Z", "2026-11-21T10:00:00Z"),
+        ("soon", "soon"),
+    ],
+)
+def test_the_last_day_is_part_of_what_is_shown(end, sent):
+    """The API's `end` is the first moment that is not; today's is now, which it takes by itself."""
+    assert build_request(question(end=end), today=TODAY).get("end") == sent
+
+
+def test_the_last_28_hours_are_by_the_hour():
+    assert question(by="day").hourly
+    assert not question(start="2026-11-01").hourly
+    assert question(start="2026-11-01", by="hour").hourly
+
+
+def test_an_address_says_the_same_again():
+    given = {"metric": "replies", "start": "2026-11-01", "end": "2026-11-02", "by": "hour"}
+    asked = question(**given, show="together", cumulative="yes")
+    assert read_question(asked.parameters().items()) == asked
+    assert "start" not in asked.parameters(start="")
+
+
+def test_every_metric_has_a_label():
+    assert set(LABELS) == {*TIMED_TYPES, *TOTALS_TYPES, RATE}
+    assert len(TIMED_TYPES) == 17
+    assert "quote_tweets" not in TIMED_TYPES
+    assert len(TOTALS_TYPES) == 7
+
+
+# What answers become.
+
+HOURLY = answer(
+    {
+        "5": {"replies": {"2026-11-20": {"22": "1", "23": "0"}, "2026-11-21": {"00": "-3"}}},
+        "6": {"replies": {"2026-11-20": {"22": "4", "23": "5"}, "2026-11-21": {"00": "1200"}}},
+    },
+    {"5": {"replies": "-2"}, "6": {"replies": "1209"}},
+    {"replies": "1207"},
+)
+
+
+def test_hours_of_each():
+    chart = shape_chart(question(metric="replies"), HOURLY)
+    assert chart.columns == ["5", "6"]
+    assert chart.times == ["2026-11-20 22:00", "2026-11-20 23:00", "2026-11-21 00:00"]
+    assert (chart.start_s, chart.step_s) == (1_795_212_000, 3600)
+    assert chart.rows == [(1, 4), (0, 5), (-3, 1200)]
+    assert chart.ranking == [Rank("6", 1209), Rank("5", -2)]
+    assert chart.total == 1207
+
+
+def test_running_sums():
+    chart = shape_chart(question(metric="replies", cumulative="yes"), HOURLY)
+    assert chart.rows == [(1, 4), (1, 9), (-2, 1209)]
+    assert chart.ranking == [Rank("6", 1209), Rank("5", -2)], "a window has one sum either way"
+
+
+def test_days_of_a_rate():
+    """A day when nothing was seen has none; cumulative ones are of the sums."""
+    days = {
+        "engagements": {"2026-11-20": "2", "2026-11-21": "1", "2026-11-22": "3"},
+        "impressions": {"2026-11-20": "8", "2026-11-21": "0", "2026-11-22": "16"},
+    }
+    counts = {"engagements": "6", "impressions": "24"}
+    told = answer(days, {"5": counts, "6": {"engagements": "0", "impressions": "0"}}, counts)
+    given = {"metric": RATE, "show": "together", "start": "2026-11-20"}
+    chart = shape_chart(question(**given), told)
+    assert chart.columns == ["All 2 Tweets together"]
+    assert chart.times == ["2026-11-20", "2026-11-21", "2026-11-22"]
+    assert (chart.start_s, chart.step_s) == (1_795_132_800, 86_400)
+    assert chart.rows == [(0.25,), (None,), (0.1875,)]
+    assert chart.total == 0.25
+    assert chart.ranking == [Rank("5", 0.25), Rank("6", None)]
+    chart = shape_chart(question(**given, cumulative="yes"), told)
+    assert chart.rows == [(0.25,), (0.375,), (0.25,)]
+
+
+def test_a_tweet_too_old_for_video_views_has_none():
+    days = {"2026-11-20": "0"}
+    told = answer(
+        {"5": {"video_views": days}, "6": {"video_views": {"2026-11-20": "7"}}},
+        {"5": {"video_views": "0"}, "6": {"video_views": "7"}},
+        {"video_views": "7"},
+        unsupported_for_video_views_tweet_ids=["5"],
+        unavailable_tweet_ids=["9"],
+        errors=["more"],
+    )
+    chart = shape_chart(question(metric="video_views", start="2026-11-20"), told)
+    assert chart.rows == [(None, 7)]
+    assert chart.ranking == [Rank("6", 7), Rank("5", None)]
+    assert (chart.too_old, chart.unavailable, chart.errors) == (["5"], ["9"], ["more"])
+
+
+def test_one_tweet_goes_by_its_id():
+    told = answer({"replies": {"2026-11-20": "3"}}, {"5": {"replies": "3"}}, {"replies": "3"})
+    given = {"metric": "replies", "show": "together", "start": "2026-11-20"}
+    assert shape_chart(question(**given), told).columns == ["5"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0, "0"), (-1234, "-1,234"), (1_234_567, "1,234,567"), (0.0421, "4.21%"), (None, "—")],
+)
+def test_numbers_as_people_read_them(value, shown):
+    assert show_number(value) == shown
+
+
+def test_nothing_comes_last_whichever_way():
+    keys = [None, 2, 3, 2]
+    assert sort_by("abcd", keys) == ["c", "b", "d", "a"]
+    assert sort_by("abcd", keys, ascending=True) == ["b", "d", "c", "a"]
+
+
+# CSV.
+
+
+def read_csv(asked, told):
+    return list(csv.reader(io.StringIO(write_csv(asked, shape_chart(asked, told)), newline="")))
+
+
+def test_csv_holds_the_figures_of_the_chart():
+    assert read_csv(question(metric="replies"), HOURLY) == [
+        ["hour (UTC)", "replies: Tweet 5", "replies: Tweet 6"],
+        ["2026-11-20 22:00", "1", "4"],
+        ["2026-11-20 23:00", "0", "5"],
+        ["2026-11-21 00:00", "-3", "1200"],
+    ]
+
+
+def test_csv_of_a_rate():
+    days = {"engagements": {"2026-11-20": "1"}, "impressions": {"2026-11-20": "3"}}
+    nothing = {"engagements": {"2026-11-20": "1"}, "impressions": {"2026-11-20": "0"}}
+    counts = {"engagements": "1", "impressions": "3"}
+    told = answer({"5": days, "6": nothing}, {"5": counts, "6": counts}, counts)
+    assert read_csv(question(metric=RATE, start="2026-11-20"), told)[1] == [
+        "2026-11-20",
+        "0.333333",
+        "",
+    ]
+
+
+def test_no_cell_of_csv_is_a_formula():
+    for row in read_csv(question(metric="replies"), HOURLY):
+        for cell in row:
+            assert cell[:1] not in "=+@\t\r", cell
+            assert not cell.startswith("-") or int(cell) < 0
+
+
+# The table of Tweets.
+
+
+def view(**given):
+    return totals.read_view(given.items())
+
+
+def tweets(*ids):
+    return [Tweet(each, 7, 1000 + each, deleted=False) for each in ids]
+
+
+def told_of(*ids, **arrays):
+    counts = {name: str(at) for at, name in enumerate(TOTALS_TYPES, start=1)}
+    return {"tweets": {each: dict(counts) for each in ids}, **arrays}
+
+
+def test_totals_and_rate():
+    figures = totals.shape_figures(told_of("5"))["5"]
+    assert figures == {
+        **{name: at for at, name in enumerate(TOTALS_TYPES, start=1)},
+        RATE: 2.0,
+    }
+
+
+def test_what_is_not_kept_of_old_tweets():
+    figures = totals.shape_figures(
+        told_of(
+            "5",
+            "6",
+            unsupported_for_impressions_engagements_tweet_ids=["5"],
+            unsupported_for_video_views_tweet_ids=["6"],
+        )
+    )
+    assert [figures["5"][name] for name in ("impressions", "engagements", RATE)] == [None] * 3
+    assert figures["5"]["video_views"] == 7
+    assert figures["6"]["video_views"] is None
+    assert figures["6"][RATE] == 2.0
+
+
+def test_the_order_of_tweets():
+    listed = tweets(9, 8, 7)
+    assert totals.sort_tweets(listed, view(), figures={}) == listed
+    assert totals.sort_tweets(listed, view(order="ascending"), figures={}) == listed[::-1]
+    figures = {"9": {"replies": 1}, "8": {"replies": 5}, "7": {"replies": None}}
+    by_replies = totals.sort_tweets(listed, view(sort="replies"), figures=figures)
+    assert [each.tweet_id for each in by_replies] == [8, 9, 7]
+
+
+@pytest.mark.parametrize(
+    ("given", "page"),
+    [("", 1), ("2", 2), ("0", 1), ("3", 3), ("99", 3), ("-1", 1), ("²", 1), ("9" * 40, 1)],
+)
+def test_turning_pages(given, page):
+    listed = tweets(*range(120, 0, -1))
+    shown, at, pages = totals.turn_to(listed, view(page=given).page)
+    assert (at, pages) == (page, 3)
+    assert shown == listed[(page - 1) * 50 : page * 50]
+
+
+def test_a_heading_sorts_and_turns_around():
+    asked = view(sort="replies", tweet_ids="5")
+    assert asked.heading("replies")["sorted"] == "descending"
+    assert asked.heading("replies")["parameters"] == {
+        "sort": "replies",
+        "order": "ascending",
+        "tweet_ids": "5",
+    }
+    assert asked.heading("posted")["sorted"] is None
+    assert view(sort="replies", order="ascending").heading("replies")["sorted"] == "ascending"
+    assert view(sort="nonsense").sort == "posted"
+
+
+def test_no_more_is_picked_than_a_chart_takes():
+    assert len(view(tweet_ids=",".join(map(str, range(1, 40)))).picked) == totals.PICKED_MAX == 25
