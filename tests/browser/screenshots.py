@@ -7,6 +7,7 @@ import contextlib
 import sqlite3
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from playwright.sync_api import Browser, Page
 
+from browser.showcase import publish
 from support.chromium import DESK, PHONE, chromium, open_context
 from support.cli import call_command
 from support.flows import OOB, PASSWORD, Consumer, Endpoints, set_password
@@ -28,7 +30,7 @@ from support.world import HOUR_S
 FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
 ANDROID = "Mozilla/5.0 (Linux; Android 16) AppleWebKit/537.36 Chrome/156.0.0.0 Mobile Safari/537.36"
 PLATFORM = "Larkspur"
-PERSON = "mira_holm"
+PERSON, PERSON_ID = "mira_holm", "7001"
 # Name, owner, website, description, access, whether it has a callback.
 APPS = (
     (
@@ -42,11 +44,14 @@ APPS = (
     ("Pressroom Desk", "pressroom", "https://pressroom.example/desk", "", "read-write", False),
     ("Marlow Insights", "marlow", "https://marlow.example", "", "read", True),
 )
+EXPLORER = ("explore", "explore-chart")
 # Viewport, what else makes the browser, and which pages are taken in dark as well.
 VIEWS = (
-    (DESK, {}, {"consent", "apps"}),
-    (PHONE, {"device_scale_factor": 2, "user_agent": ANDROID}, {"consent", "sign-in"}),
+    (DESK, {}, {"consent", "apps", *EXPLORER}),
+    (PHONE, {"device_scale_factor": 2, "user_agent": ANDROID}, {"consent", "sign-in", *EXPLORER}),
 )
+# Taken as they stand in the window: what stays in sight while one scrolls would be in the middle.
+WINDOWED = {"explore"}
 # How long ago, in hours, each app was let in and used.
 AGES_H = ((1310, 1), (412, 70), (26, 3))
 
@@ -56,8 +61,10 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, Listener() as site:
         data = Path(folder, "data")
-        for screen_name in (PERSON, *(owner for _, owner, *_ in APPS)):
-            call_command(data, "account", "add", screen_name)
+        call_command(data, "account", "add", PERSON, "--id", PERSON_ID)
+        for owner in (owner for _, owner, *_ in APPS):
+            call_command(data, "account", "add", owner)
+        publish(data, PERSON_ID, now_s=time.time())
         world = SimpleNamespace(folder=data, secrets=[])
         with Server(world, settings={"platform_name": PLATFORM}) as server:
             set_password(server, PERSON)
@@ -121,7 +128,8 @@ def _take_all(browser: Browser, server: Server, *, apps: list[ThirdParty]) -> No
                 for scheme in ("light", "dark") if name in dark else ("light",):
                     page.emulate_media(color_scheme=scheme)
                     path = FOLDER / f"{name}-{viewport['width']}-{scheme}.png"
-                    page.screenshot(path=path, full_page=True, animations="disabled")
+                    full = name not in WINDOWED
+                    page.screenshot(path=path, full_page=full, animations="disabled")
                     print(path.name, path.stat().st_size)
 
 
@@ -142,6 +150,14 @@ def _visit(page: Page, origin: str, *, web: ThirdParty, desktop: ThirdParty) -> 
     yield "pin"
     page.goto(f"{origin}/settings/apps")
     yield "apps"
+    page.goto(f"{origin}/explore")
+    for box in page.locator(".pick input").all()[:4]:
+        box.check()
+    page.mouse.move(0, 0)
+    yield "explore"
+    page.get_by_role("button", name="Show chart").click()
+    page.locator("#chart canvas").wait_for()
+    yield "explore-chart"
     page.goto(web.at.authorize + "?oauth_token=used")
     yield "error"
 

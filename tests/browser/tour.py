@@ -6,6 +6,7 @@ from playwright.sync_api import Page, expect
 
 from support.flows import PASSWORD
 from support.third_party import ThirdParty
+from support.world import RECENT
 
 
 def walk(page: Page, origin: str, *, web: ThirdParty, desktop: ThirdParty) -> Iterator[str]:
@@ -29,6 +30,7 @@ def walk(page: Page, origin: str, *, web: ThirdParty, desktop: ThirdParty) -> It
     yield arrived(page, "request ended", "This request has ended")
     page.goto(f"{origin}/settings/nowhere")
     yield arrived(page, "no such page", "There is no such page")
+    yield from _explore(page, origin)
     yield from _revoke(page, origin)
 
 
@@ -48,6 +50,17 @@ def _let_in(page: Page, web: ThirdParty) -> Iterator[str]:
     with page.expect_request(f"{web.callback}*") as sent:
         page.get_by_role("button", name="Authorize").click()
     web.finish_at(sent.value.url)
+
+
+def _explore(page: Page, origin: str) -> Iterator[str]:
+    page.goto(f"{origin}/explore")
+    yield arrived(page, "my tweets", "My Tweets")
+    page.get_by_label(RECENT).check()
+    page.get_by_role("button", name="Show chart").click()
+    expect(page.locator("#chart canvas")).to_be_visible()
+    yield arrived(page, "chart", "Impressions of 1 Tweet")
+    page.goto(f"{origin}/explore/compare?tweet_ids={RECENT}&start=2014-01-01")
+    yield arrived(page, "chart refused", "Impressions of 1 Tweet")
 
 
 def _revoke(page: Page, origin: str) -> Iterator[str]:

@@ -1,0 +1,282 @@
+"""The explorer in a browser: charts drawn, read, zoomed, saved; and all of it without a script."""
+
+import csv
+import io
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from playwright.sync_api import expect
+
+from browser.test_every_page import POCKET, SCHEMES, ask_axe, measure
+from support.chromium import DESK
+from support.flows import PASSWORD
+from support.world import RECENT
+
+IDS = f"{RECENT},111,112"
+DAYS = f"/explore/compare?tweet_ids={IDS}&metric=impressions&start=2024-05-01&end=2024-05-03"
+HOURS = f"/explore/compare?tweet_ids={IDS}&metric=url_clicks"
+PNG = b"\x89PNG\r\n\x1a\n"
+# How many pixels of the canvas are of this colour, near enough.
+INKED = """([red, green, blue]) => {
+  const canvas = document.querySelector("#chart canvas");
+  const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d");
+  copy.drawImage(canvas, 0, 0);
+  const {data} = copy.getImageData(0, 0, canvas.width, canvas.height);
+  let count = 0;
+  for (let at = 0; at < data.length; at += 4)
+    if (data[at + 3] > 200 && Math.abs(data[at] - red) + Math.abs(data[at + 1] - green)
+        + Math.abs(data[at + 2] - blue) < 24) count += 1;
+  return count;
+}"""
+LIGHT_LINES = [(0x0B, 0x60, 0x74), (0xA8, 0x40, 0x1F), (0x5B, 0x45, 0xA8)]
+DARK_LINES = [(0x6F, 0xCB, 0xE0), (0xFF, 0x9D, 0x78), (0xB9, 0xA8, 0xF8)]
+
+
+def arrive(seat, path):
+    """Sign in on the way."""
+    seat.open(path)
+    seat.sign_in("alice", PASSWORD)
+    expect(seat.page).to_have_url(re.compile(re.escape(seat.origin + path.partition("?")[0])))
+    return seat.page
+
+
+def chart_of(page):
+    """The drawn chart's box."""
+    over = page.locator("#chart .u-over")
+    expect(over).to_be_visible()
+    return over.bounding_box()
+
+
+def columns_of(page):
+    return page.locator("#figures tbody tr").evaluate_all(
+        "rows => rows.map(row => [...row.cells].map(cell => cell.textContent))"
+    )
+
+
+def test_from_my_tweets_to_a_chart(seat):
+    page = arrive(seat, "/explore")
+    expect(page.locator("#picked")).to_contain_text("Pick up to 25 Tweets")
+    for tweet_id in (RECENT, "111"):
+        page.get_by_label(tweet_id).check()
+    expect(page.locator("#picked")).to_have_text("2 of at most 25 picked")
+    page.get_by_role("link", name="Impressions").click()
+    expect(page.locator("tbody tr").first).to_contain_text("111")
+    expect(page.locator("[aria-sort=descending]")).to_contain_text("Impressions")
+    for tweet_id in ("111", "112"):
+        page.get_by_label(tweet_id).check()
+    page.get_by_role("button", name="Show chart").click()
+    seat.expect_heading("Impressions of 2 Tweets")
+    chart_of(page)
+    page.get_by_role("link", name="My Tweets: choose others").click()
+    expect(page.get_by_label("111")).to_be_checked()
+    expect(page.locator("#picked")).to_have_text("2 of at most 25 picked")
+
+
+def test_every_line_is_drawn_in_its_colour_light_and_dark(seats, server):
+    seat = seats(reduced_motion="reduce")
+    page = arrive(seat, DAYS)
+    chart_of(page)
+    for scheme, mine, others in (
+        ("light", LIGHT_LINES, DARK_LINES),
+        ("dark", DARK_LINES, LIGHT_LINES),
+        ("light", LIGHT_LINES, DARK_LINES),
+    ):
+        page.emulate_media(color_scheme=scheme)
+        # It is drawn anew when the browser gets to it; the first line lies under the others.
+        page.wait_for_function(f"colour => ({INKED})(colour) > 100", arg=mine[1])
+        assert page.evaluate(INKED, mine[2]) > 100
+        assert [page.evaluate(INKED, each) for each in others[1:]] == [0, 0]
+    assert seat.watch.complaints == []
+    assert seat.watch.origins == {server.url}
+
+
+def test_what_the_pointer_is_on_is_read_out(seat):
+    page = arrive(seat, DAYS)
+    box = chart_of(page)
+    expect(page.locator("#readout")).to_contain_text("Point at the chart")
+    page.mouse.move(box["x"] + 2, box["y"] + 40)
+    expect(page.locator("#readout")).to_have_text("1 May, UTC")
+    expect(page.locator("#legend output")).to_have_text(["0", "23", "10"])
+    page.mouse.move(box["x"] + box["width"] - 2, box["y"] + 40)
+    expect(page.locator("#readout")).to_have_text("3 May, UTC")
+    expect(page.locator("#legend output")).to_have_text(["0", "0", "0"])
+    page.mouse.move(5, 5)
+    expect(page.locator("#readout")).to_contain_text("Point at the chart")
+
+
+def test_hours_are_told_in_utc_and_in_the_readers_own_time(seats):
+    seat = seats(timezone_id="Asia/Kolkata", locale="en-GB")
+    page = arrive(seat, DAYS + "&by=hour")
+    box = chart_of(page)
+    page.mouse.move(box["x"] + 1, box["y"] + 40)
+    expect(page.locator("#readout")).to_have_text("1 May, 00:00 UTC (1 May 2024, 05:30 your time)")
+
+
+def test_zoom_by_dragging_and_back(seat):
+    page = arrive(seat, DAYS + "&by=hour")
+    box = chart_of(page)
+    buttons = {name: page.get_by_role("button", name=name) for name in ("Zoom out", "Reset zoom")}
+    for button in buttons.values():
+        expect(button).to_be_disabled()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 60, steps=5)
+    page.mouse.up()
+    expect(page.locator("#range")).to_have_text(re.compile(r"Shows 1 May, .* UTC to 2 May, .* UTC"))
+    box = chart_of(page)
+    page.mouse.move(box["x"] + 1, box["y"] + 50)
+    expect(page.locator("#readout")).to_contain_text(re.compile(r"1 May, 1[78]:00 UTC"))
+    buttons["Reset zoom"].click()
+    expect(page.locator("#range")).to_have_text("")
+    expect(buttons["Reset zoom"]).to_be_disabled()
+
+
+def test_zoom_by_keyboard(seat):
+    page = arrive(seat, HOURS)
+    chart_of(page)
+    ranges = [page.locator("#range").inner_text()]
+    for name in ("Zoom in", "Zoom in", "Later", "Earlier", "Zoom out"):
+        page.get_by_role("button", name=name).focus()
+        page.keyboard.press("Enter")
+        page.wait_for_function(
+            "before => document.getElementById('range').textContent !== before", arg=ranges[-1]
+        )
+        ranges.append(page.locator("#range").text_content())
+    assert ranges[2] == ranges[4], "there and back"
+    page.get_by_role("button", name="Reset zoom").focus()
+    page.keyboard.press("Space")
+    expect(page.locator("#range")).to_have_text("")
+
+
+def test_lines_are_taken_out_and_put_back(seat):
+    page = arrive(seat, DAYS)
+    chart_of(page)
+    button = page.get_by_role("button", name="112")
+    colour = LIGHT_LINES[2]
+    page.wait_for_function(f"colour => ({INKED})(colour) > 100", arg=colour)
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(button).to_have_attribute("aria-pressed", "false")
+    page.wait_for_function(f"colour => ({INKED})(colour) === 0", arg=colour)
+    button.click()
+    expect(button).to_have_attribute("aria-pressed", "true")
+    page.mouse.move(5, 5)
+    page.wait_for_function(f"colour => ({INKED})(colour) > 100", arg=colour)
+
+
+def test_the_form_changes_the_chart(seat):
+    page = arrive(seat, DAYS)
+    page.get_by_label("Metric").select_option("Engagement rate")
+    page.get_by_label("Show", exact=True).select_option("together")
+    page.get_by_label("Count", exact=True).select_option("cumulative")
+    page.get_by_role("button", name="Show", exact=True).click()
+    seat.expect_heading("Engagement rate of 3 Tweets")
+    chart_of(page)
+    expect(page.locator("#legend li")).to_have_text(["All 3 Tweets together"])
+    page.get_by_text("The figures as a table").click()
+    expect(page.locator("#figures tbody tr")).to_have_count(3)
+    page.get_by_role("link", name="28 days").click()
+    expect(page.locator("#figures tbody tr")).to_have_count(28)
+    today = datetime.now(UTC).date()
+    expect(page.get_by_label("From", exact=True)).to_have_value(str(today - timedelta(27)))
+    page.get_by_role("link", name="Last 28 hours").click()
+    expect(page.get_by_label("From", exact=True)).to_have_value("")
+    assert page.locator("#figures tbody tr").count() in {28, 29}
+
+
+def test_csv_and_png(seat, tmp_path):
+    page = arrive(seat, DAYS)
+    chart_of(page)
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="Download CSV").click()
+    assert saved.value.suggested_filename == "impressions-2024-05-01-2024-05-03.csv"
+    saved.value.save_as(tmp_path / "a.csv")
+    text = (tmp_path / "a.csv").read_text()
+    assert list(csv.reader(io.StringIO(text)))[1:] == columns_of(page)
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save as PNG").click()
+    assert saved.value.suggested_filename == "impressions.png"
+    saved.value.save_as(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    assert content.startswith(PNG)
+    canvas = page.locator("#chart canvas").evaluate("each => [each.width, each.height]")
+    width, height = (int.from_bytes(content[at : at + 4]) for at in (16, 20))
+    assert width == canvas[0]
+    assert height > canvas[1], "with its name and its lines'"
+
+
+def test_the_request_is_copied(seats):
+    seat = seats()
+    seat.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = arrive(seat, DAYS)
+    page.get_by_text("The API request behind this chart").click()
+    page.get_by_role("button", name="Copy the curl command").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == page.locator("#curl").text_content()
+    assert f"{seat.origin}/insights/engagement/historical" in copied
+
+
+def test_without_a_script(seats, server):
+    seat = seats(java_script_enabled=False)
+    page = arrive(seat, "/explore")
+    page.get_by_label("111").check()
+    page.get_by_role("button", name="Show chart").click()
+    seat.expect_heading("Impressions of 1 Tweet")
+    table = page.get_by_role("region", name="Figures").get_by_role("table")
+    expect(table).to_be_visible()
+    assert table.get_by_role("row").count() in {29, 30}
+    for gone in ("#chart", "#tools", "#png", "#legend", "#readout"):
+        expect(page.locator(gone)).to_be_hidden()
+    page.get_by_label("From", exact=True).fill("2024-05-01")
+    page.get_by_label("To", exact=True).fill("2024-05-02")
+    page.get_by_label("By", exact=True).select_option("day")
+    page.get_by_role("button", name="Show", exact=True).click()
+    expect(table.get_by_role("row")).to_have_text(
+        [re.compile("Day"), re.compile("2024-05-01\\s*23"), re.compile("2024-05-02\\s*17")]
+    )
+    assert seat.watch.complaints == []
+    assert seat.watch.origins == {server.url}
+
+
+def test_by_keyboard_alone(seat):
+    page = arrive(seat, "/explore")
+    page.get_by_label("111").focus()
+    page.keyboard.press("Space")
+    page.keyboard.press("Enter")
+    seat.expect_heading("Impressions of 1 Tweet")
+    page.get_by_text("The figures as a table").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("region", name="Figures")).to_be_visible()
+
+
+@pytest.mark.parametrize("options", [{"viewport": DESK}, POCKET], ids=["desk", "phone"])
+def test_pages_in_every_state(seats, server, options):
+    """axe-core finds nothing; on a phone nothing scrolls sideways, and a finger hits its aim."""
+    seat = seats(**{"reduced_motion": "reduce", **options})
+    page, wrong = arrive(seat, "/explore"), []
+
+    def look(name):
+        found = list(ask_axe(page, *SCHEMES))
+        if options is POCKET:
+            found += measure(page)
+        page.emulate_media(color_scheme="light")
+        wrong.extend(f"{name}: {each}" for each in found)
+
+    look("table")
+    page.get_by_text("The API request behind").click()
+    page.get_by_label("111").check()
+    look("table, picked, request open")
+    for path in (HOURS, DAYS, f"{DAYS}&show=together&cumulative=yes"):
+        seat.open(path)
+        chart_of(page)
+        look(path)
+        page.get_by_text("The figures as a table").click()
+        page.get_by_text("The API request behind").click()
+        look(f"{path}, all open")
+    seat.open("/explore/compare?tweet_ids=111&start=2026-01-02&end=2026-01-01")
+    look("refused")
+    assert wrong == [], "\n".join(wrong)
+    assert seat.watch.complaints == []
+    assert seat.watch.origins == {server.url}
