@@ -16,6 +16,7 @@ import pytest
 from support.calls import sign_as_user
 from support.flows import set_password
 from support.person import read_page
+from support.stage import set_stage
 from support.world import RECENT, show_time
 
 COMPARE = "/explore/compare"
@@ -114,7 +115,7 @@ def test_who_is_not_signed_in_signs_in_first(stage, path):
     with stage.person() as person:
         answer = person.http.get(stage.url + path)
         assert answer.status_code == 303
-        assert answer.headers["location"].startswith("/sign-in?return_to=/explore")
+        assert answer.headers["location"].startswith("/sign-in?return_to=%2Fexplore")
         page = person.sign_in(person.open(path))
         wanted = path if parse_qs(urlsplit(path).query) else "/explore"
         assert parse_qs(urlsplit(page.url).query) == parse_qs(urlsplit(wanted).query)
@@ -404,6 +405,13 @@ def test_the_request_behind_a_page(stage, alice, path):
         shown = {at: number(row[0]) for at, row in read_figures(page)[1].items()}
         assert shown == {at: int(count) for at, count in days.items()}
         assert number(page.text("total")) == int(answer["total"]["url_clicks"])
+
+
+def test_charts_where_clients_may_ask_for_one_grouping(world):
+    with set_stage(world, groupings_max="1") as narrow, narrow.person() as alice:
+        alice.sign_in()
+        page = alice.open(address("111", start="2024-05-01", end="2024-05-02"))
+        assert read_figures(page)[1] == {"2024-05-01": ["23"], "2024-05-02": ["17"]}
 
 
 # Many Tweets.

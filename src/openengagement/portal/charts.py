@@ -24,7 +24,8 @@ from openengagement.portal.series import (
     show_number,
     write_csv,
 )
-from openengagement.portal.visits import Visit, sign_in_first
+from openengagement.portal.sign_in import to_sign_in
+from openengagement.portal.visits import Visit
 from openengagement.stores.contract import CounterStore
 
 _PATH: Final = "/explore/compare"
@@ -45,7 +46,7 @@ class Charts:
     def show(self, visit: Visit) -> Response:
         """`GET /explore/compare`."""
         if visit.session is None:
-            return redirect(sign_in_first(visit))
+            return to_sign_in(visit)
         question = read_question(visit.pairs)
         if not question.tweet_ids:
             return redirect("/explore")
@@ -70,7 +71,7 @@ class Charts:
     def export(self, visit: Visit) -> Response:
         """`GET /explore/compare.csv`: the figures of the chart at the same query."""
         if visit.session is None:
-            return redirect(sign_in_first(visit))
+            return to_sign_in(visit)
         question = read_question(visit.pairs)
         if not question.tweet_ids:
             return redirect("/explore")

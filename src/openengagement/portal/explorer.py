@@ -11,7 +11,7 @@ from openengagement.engagement.types import Endpoint, Tweet
 from openengagement.errors import ApiError
 from openengagement.portal.asking import Asker
 from openengagement.portal.desk import Desk, Refusal
-from openengagement.portal.rendering import redirect
+from openengagement.portal.sign_in import to_sign_in
 from openengagement.portal.totals import (
     AT_ONCE,
     METRICS,
@@ -24,7 +24,7 @@ from openengagement.portal.totals import (
     sort_tweets,
     turn_to,
 )
-from openengagement.portal.visits import Visit, sign_in_first
+from openengagement.portal.visits import Visit
 from openengagement.stores.contract import CounterStore
 
 LISTED_MAX: Final = 2000
@@ -41,7 +41,7 @@ class Explorer:
     def show(self, visit: Visit) -> Response:
         """`GET /explore`."""
         if visit.session is None:
-            return redirect(sign_in_first(visit))
+            return to_sign_in(visit)
         author_id = visit.session.account_id
         context: dict[str, Any] = {"title": "My Tweets", "scripts": ("page.js", "explore.js")}
         if self._asker.is_protected(author_id):

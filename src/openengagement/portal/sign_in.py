@@ -136,7 +136,7 @@ class SignIn:
 
 def to_sign_in(visit: Visit, *, back: str = "") -> Response:
     """To the sign-in page, which leads back here, or to `back` where here was a form."""
-    query = urlencode(visit.query)
+    query = urlencode(visit.pairs)
     here = back or (f"{visit.path}?{query}" if query else visit.path)
     return redirect(f"/sign-in?{urlencode({'return_to': here})}")
 

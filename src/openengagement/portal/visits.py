@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -181,12 +180,6 @@ class Visits:
     def cookie(visit: Visit, name: str) -> str:
         """What the browser sent of the cookie that `set_cookies` calls by this name, if any."""
         return visit.cookies.get(_cookie_name(name, secure=visit.secure), "")
-
-
-def sign_in_first(visit: Visit) -> str:
-    """Where to sign in on the way to the page of this visit, which must be a GET's."""
-    here = f"{visit.path}?{urlencode(visit.pairs)}" if visit.pairs else visit.path
-    return f"/sign-in?return_to={quote(here, safe='/')}"
 
 
 def read_cookies(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -44,7 +44,8 @@ function readTable(table) {
     }
   }
   const shown = (row, column) => rows[row].cells[column + 1].textContent;
-  return { names, step, data, shown, percent: data[1].length && /%/.test(table.tBodies[0].textContent) };
+  const percent = table.tBodies[0].textContent.includes("%");
+  return { names, step, data, shown, percent };
 }
 
 function parse(text) {
@@ -75,7 +76,8 @@ function drawChart(holder, figures) {
 
   function draw() {
     plot?.destroy();
-    plot = new uPlot(makeOptions(holder, figures, { hidden, moment, follow, zoomed }), figures.data, holder);
+    const options = makeOptions(holder, figures, { hidden, moment, follow, zoomed });
+    plot = new uPlot(options, figures.data, holder);
     if (view !== whole) plot.setScale("x", { min: view[0], max: view[1] });
     follow(null);
   }
@@ -184,7 +186,7 @@ function makeOptions(holder, figures, { hidden, moment, follow, zoomed }) {
     cursor: { y: false, focus: { prox: 24 }, points: { size: 8 }, drag: { x: true, y: false } },
     scales: { y: { range: (_, low, high) => spread(low, high) } },
     axes: [
-      { ...axis, grid: { show: false }, space: 72, size: 28,
+      { ...axis, grid: { show: false }, space: 72, size: 28, incrs: stepsFrom(figures.step),
         values: (_, splits) => splits.map((seconds) => moment.tick(seconds)) },
       { ...axis, grid, size: 52, values: (_, splits) => splits.map(write) },
     ],
@@ -194,6 +196,12 @@ function makeOptions(holder, figures, { hidden, moment, follow, zoomed }) {
       setScale: [(plot, key) => key === "x" && zoomed(plot.scales.x.min, plot.scales.x.max)],
     },
   };
+}
+
+// Distances of the time axis's marks: whole hours of a chart by the hour, else whole days.
+function stepsFrom(least) {
+  const hours = [1, 2, 3, 4, 6, 12].map((number) => number * 3600);
+  return [...hours, ...[1, 2, 4, 7, 14].map((number) => number * 86400)].filter((each) => each >= least);
 }
 
 // From zero, unless counts went below it, with room above the highest.
@@ -241,7 +249,8 @@ function savePicture(plot, holder, figures, hidden) {
   pen.textBaseline = "middle";
   pen.fillStyle = css("--ink");
   pen.font = `600 16px ${css("--sans")}`;
-  pen.fillText(holder.dataset.name, 12, 24);
+  const heading = document.getElementById("chart-heading").textContent;
+  pen.fillText(`${heading.replace(/\s+/g, " ").trim()} (UTC)`, 12, 24);
   pen.font = `13px ${css("--sans")}`;
   pen.lineWidth = 3;
   shown.forEach(([name, at], place) => {
