@@ -67,10 +67,10 @@ class Api:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = os.urandom(8).hex()
         request = read_head(scope, self._settings)
-        family = _family(request.path)
+        family = self._family(request.path)
         body = Body(request, receive, timeout_s=self._settings.body_timeout_s)
         try:
-            if request.path == "/" or request.path.startswith(self._routes.page_prefixes):
+            if family is Family.PAGE:
                 page_send = _with_request_id(send, request_id)
                 await self._serve_page(scope, request, body=body, send=page_send)
                 return
@@ -85,6 +85,13 @@ class Api:
         if family is Family.DATA and "x-per-minute-limit" not in reply.headers:
             reply.headers.update(self._default_headers())
         await self._send(request, reply, send=send)
+
+    def _family(self, path: str) -> Family:
+        if path.startswith(_DATA_PREFIX):
+            return Family.DATA
+        if path == "/" or path.startswith(self._routes.page_prefixes):
+            return Family.PAGE
+        return Family.PLATFORM if path.startswith(_PLATFORM_PREFIX) else Family.OAUTH
 
     async def _answer(self, request: Request, family: Family, *, body: Body) -> Reply:
         check_head(request, self._settings.header_max_bytes)
@@ -144,9 +151,3 @@ def _with_request_id(send: Send, request_id: str) -> Send:
         await send(message)
 
     return send_more
-
-
-def _family(path: str) -> Family:
-    if path.startswith(_DATA_PREFIX):
-        return Family.DATA
-    return Family.PLATFORM if path.startswith(_PLATFORM_PREFIX) else Family.OAUTH

@@ -1,8 +1,10 @@
 """How a refusal looks on the wire: strings on the data API, objects with codes on the OAuth calls.
 
-Contract 3.4 and 4.8. The same `ApiError` answers on both; here it gets its shape.
+Contract 3.4 and 4.8. A browser gets a plain page where the pages themselves could not make one. The
+same `ApiError` answers on all of them; here it gets its shape.
 """
 
+import html
 from collections.abc import Mapping
 from enum import Enum
 from typing import Final
@@ -36,11 +38,12 @@ HTML: Final = "text/html;charset=utf-8"
 
 
 class Family(Enum):
-    """Which of the two shapes a route's refusals take."""
+    """Which shape a route's refusals take."""
 
     DATA = "data"
     OAUTH = "oauth"
     PLATFORM = "platform"
+    PAGE = "page"
 
 
 # Contract 4.8: refusal -> (HTTP status, code, message); the first class that fits counts.
@@ -84,6 +87,8 @@ _REALM: Final = 'OAuth realm="https://api.twitter.com"'
 def render_error(error: ApiError, family: Family, *, method: str, path: str) -> Reply:
     """The answer to a refused request."""
     headers = {"x-error-code": error.code, **error.headers}
+    if family is Family.PAGE:
+        return _render_page(error, headers)
     if isinstance(error, MethodNotAllowed) and family is not Family.OAUTH:
         # Finatra answers a wrong method in plain text, and an unknown path with nothing at all.
         headers["content-type"] = "text/plain;charset=utf-8"
@@ -105,6 +110,14 @@ def render_error(error: ApiError, family: Family, *, method: str, path: str) -> 
         **error.details,
     }
     return Reply(error.status, msgspec.json.encode(body), headers)
+
+
+def _render_page(error: ApiError, headers: dict[str, str]) -> Reply:
+    heading = "Something went wrong here" if error.status >= 500 else "This cannot be done"  # noqa: PLR2004
+    text = html.escape("; ".join(error.texts) or "Please try again.")
+    headers |= {"content-type": HTML, "content-security-policy": "default-src 'none'"}
+    page = f"<title>{heading}</title>\n<h1>{heading}</h1>\n<p>{text}</p>\n"
+    return Reply(error.status, f'<!doctype html>\n<html lang="en">\n{page}'.encode(), headers)
 
 
 def _render_oauth(error: ApiError, headers: dict[str, str]) -> Reply:

@@ -49,6 +49,9 @@ def call(path=TOTALS, method="POST", *, accept="gzip", peer="127.0.0.1", does=No
     async def nothing():
         pass
 
+    async def pages(scope, receive, send):
+        raise does
+
     sent = []
 
     async def send(message):
@@ -57,7 +60,7 @@ def call(path=TOTALS, method="POST", *, accept="gzip", peer="127.0.0.1", does=No
     routes = Routes(
         {("POST", each): handler for each in (TOTALS, TOKEN, EVENTS)},
         delete_tweet,
-        pages=nothing,
+        pages=pages,
         page_prefixes=("/sign-in",),
     )
     api = Api(
@@ -154,6 +157,25 @@ def test_what_breaks_is_an_internal_error_whose_cause_is_only_in_the_log(capsys)
     err = capsys.readouterr().err
     assert SECRET not in err
     assert json.loads(err)["request_id"] == answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ({"does": RuntimeError(SECRET)}, 500),
+        ({"peer": "203.0.113.9"}, 403),
+        ({"does": InvalidField("field: <script>")}, 400),
+    ],
+)
+def test_a_browser_is_refused_by_a_page(asked, status):
+    answer = call("/sign-in", "GET", **asked)
+    page = answer.body.decode()
+    assert (answer.status, page.count("<h1>")) == (status, 1)
+    assert answer.headers["content-type"].startswith("text/html")
+    assert answer.headers["content-security-policy"] == "default-src 'none'"
+    assert len(answer.headers["x-request-id"]) == 16
+    assert SECRET not in page
+    assert "<script" not in page
 
 
 def test_an_unknown_path_is_told_as_its_family_tells_it():
