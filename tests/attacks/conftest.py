@@ -37,6 +37,21 @@ def proxied(world):
 
 
 @pytest.fixture(scope="session")
+def studio(world):
+    """Two workers, where an account may create as many apps as the tests like."""
+    with set_stage(world, workers=2, apps_per_account_max="1000") as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def developer(studio):
+    """Alice, signed in at the studio. Tests leave her so."""
+    with studio.person() as person:
+        person.sign_in()
+        yield person
+
+
+@pytest.fixture(scope="session")
 def clients(wide):
     with crowd_at(wide.server) as made:
         yield made
@@ -61,7 +76,7 @@ def wide_alice(wide):
 def _still_alive(request):
     """Whatever was done to a server, it lives on and has nothing to complain of."""
     yield
-    for name in ("stage", "wide", "proxied"):
+    for name in ("stage", "wide", "proxied", "studio"):
         if name in request.fixturenames:
             server = request.getfixturevalue(name).server
             assert server.is_healthy()

@@ -36,7 +36,12 @@ class BearerTokens:
         app = self._verifier.verify_basic(message)
         if app is None or _form_fields(message).get("grant_type") != "client_credentials":
             raise UnverifiedClient
-        return issue_bearer(self._registry, self._keyring, app=app)
+        token = issue_bearer(self._registry, self._keyring, app=app)
+        # Whoever replaced the key meanwhile killed the bearer token of the old one, and this may be
+        # the next: not for the old key to hear.
+        if self._lookup.consumer(app.consumer_key) is None:
+            raise UnverifiedClient
+        return token
 
     def invalidate(self, message: Message) -> str:
         """Kill a bearer token of the app that asks, and name it.

@@ -7,6 +7,7 @@ from openengagement.auth.credentials import (
     Granted,
     Keyring,
     NewApp,
+    issue_access_token,
     issue_app,
     issue_bearer,
     rotate_access_token,
@@ -34,12 +35,12 @@ class OwnApps:
         return self._registry.apps.list_owned(owner_id)
 
     def find(self, app_id: str, *, owner_id: int) -> App | None:
-        """The app with this App ID, if it is this account's."""
+        """The app with this App ID, written as we write it, if it is this account's."""
         try:
             app = self._registry.apps.read(parse_id(app_id))
         except ValueError:
             return None
-        return app if app and app.owner_id == owner_id else None
+        return app if app and (app.owner_id, str(app.id)) == (owner_id, app_id) else None
 
     def read_form(self, app: App) -> AppForm:
         """What its developer said of it last."""
@@ -76,7 +77,11 @@ class OwnApps:
         """A fresh API key and secret; the old pair and the bearer token die."""
         return rotate_consumer(self._registry, self._keyring, app_id=app.id)
 
-    def make_bearer(self, app: App) -> str:
+    def generate_bearer(self, app: App) -> str:
+        """The bearer token of an app that had none; that of whoever was quicker, if any."""
+        return issue_bearer(self._registry, self._keyring, app=app)
+
+    def rotate_bearer(self, app: App) -> str:
         """A fresh bearer token; the one before dies."""
         self._registry.apps.kill_bearer(app.id)
         fresh = self._registry.apps.read(app.id)
@@ -91,11 +96,20 @@ class OwnApps:
         held = self._registry.grants.list_grants(app.owner_id)
         return next((grant for grant in held if grant.app_id == app.id), None)
 
-    def make_token(self, app: App) -> tuple[str, str]:
+    def generate_token(self, app: App) -> tuple[str, str]:
+        """The owner's access token and secret, of the app's level, where there was none.
+
+        Those of whoever was quicker, if any.
+        """
+        return self._give_token(app, issue_access_token)
+
+    def rotate_token(self, app: App) -> tuple[str, str]:
         """A fresh access token and secret of the owner, of the app's level; the old pair dies."""
+        return self._give_token(app, rotate_access_token)
+
+    def _give_token(self, app: App, give: Callable[..., tuple[str, str]]) -> tuple[str, str]:
         granted = Granted(app.id, app.owner_id, app.access_level)
-        now_s = int(self._now_s())
-        return rotate_access_token(self._registry, self._keyring, granted=granted, now_s=now_s)
+        return give(self._registry, self._keyring, granted=granted, now_s=int(self._now_s()))
 
     def revoke_token(self, app: App) -> None:
         self._registry.grants.revoke_access_token(app_id=app.id, account_id=app.owner_id)

@@ -141,7 +141,8 @@ def _read_form(visit: Visit, owner_id: int) -> AppForm:
         owner_id=owner_id,
         callbacks=given.get("callbacks", "").split(),
         website=given.get("website", "").strip() or None,
-        description=given.get("description", "").strip() or None,
+        # A text area invites to begin a new line; what it describes is shown as one paragraph.
+        description=" ".join(given.get("description", "").splitlines()).strip() or None,
         access_level=given.get("access_level", ""),
         sign_in="sign_in" in given,
     )

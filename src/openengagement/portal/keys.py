@@ -62,21 +62,28 @@ class Keys:
 
     def _carry_out(self, app: App, action: str) -> Mapping[str, str]:
         """Do it; returns the secrets it made. Generating kills nothing: it needs an empty place."""
-        if action == "regenerate_key":
-            made = self._apps.rotate_consumer(app)
-            return {"consumer_key": made.consumer_key, "consumer_secret": made.consumer_secret}
-        vacant = action == "generate_bearer" and app.bearer_hash is None
-        if vacant or action == "regenerate_bearer":
-            return {"bearer_token": self._apps.make_bearer(app)}
-        if action == "revoke_bearer":
-            self._apps.revoke_bearer(app)
-        vacant = action == "generate_token" and self._apps.read_token(app) is None
-        if vacant or action == "regenerate_token":
-            token, secret = self._apps.make_token(app)
-            return {"access_token": token, "access_token_secret": secret}
-        if action == "revoke_token":
-            self._apps.revoke_token(app)
+        apps = self._apps
+        match action:
+            case "regenerate_key":
+                made = apps.rotate_consumer(app)
+                return {"consumer_key": made.consumer_key, "consumer_secret": made.consumer_secret}
+            case "generate_bearer" if app.bearer_hash is None:
+                return {"bearer_token": apps.generate_bearer(app)}
+            case "regenerate_bearer":
+                return {"bearer_token": apps.rotate_bearer(app)}
+            case "revoke_bearer":
+                apps.revoke_bearer(app)
+            case "generate_token" if apps.read_token(app) is None:
+                return _name_pair(apps.generate_token(app))
+            case "regenerate_token":
+                return _name_pair(apps.rotate_token(app))
+            case "revoke_token":
+                apps.revoke_token(app)
         return {}
+
+
+def _name_pair(pair: tuple[str, str]) -> dict[str, str]:
+    return {"access_token": pair[0], "access_token_secret": pair[1]}
 
 
 def _describe_token(token: Grant) -> dict[str, Any]:

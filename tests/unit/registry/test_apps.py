@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ from openengagement.auth.credentials import (
     open_keyring,
     revoke_bearer,
 )
-from openengagement.registry.apps import FIRST_APP_ID, AppForm
+from openengagement.registry.apps import FIRST_APP_ID, AppForm, TooManyApps
 from openengagement.registry.grants import AccessToken
 from openengagement.registry.registry import Registry
 
@@ -56,6 +57,98 @@ def test_a_new_app_is_not_enabled(registry, add_app):
     app = registry.apps.read(add_app())
 
     assert (app.enabled, app.per_minute, app.bearer_hash) == (False, None, None)
+
+
+def test_an_account_has_as_many_apps_as_it_may(registry, ana):
+    """However many ask at once; those of others do not count."""
+    form = AppForm(name="app", owner_id=ana.id, callbacks=[])
+    registry.add_account(replace(ana, id=2, screen_name="ben"), now_s=NOW_S)
+
+    def add(at, *, most=3, owner_id=ana.id):
+        said = replace(form, owner_id=owner_id)
+        try:
+            return registry.apps.add(said, credentials=(str(at), b""), now_s=NOW_S, most=most)
+        except TooManyApps:
+            return None
+
+    add("ben's", owner_id=2)
+    with ThreadPoolExecutor(6) as pool:
+        made = list(pool.map(add, range(12)))
+    assert sum(each is not None for each in made) == 3
+    assert len(registry.apps.list_owned(ana.id)) == 3
+    assert add("one more", most=None) is not None
+    assert add("none at all", most=0, owner_id=2) is None
+    assert registry.apps.find("none at all") is None
+
+
+def test_apps_of_an_owner_are_listed_newest_first(registry, add_app):
+    made = [add_app(key) for key in "abc"]
+    registry.apps.set_suspended(made[1], suspended=True)
+    assert [app.id for app in registry.apps.list_owned(1)] == made[::-1]
+    assert registry.apps.list_owned(1)[1] == registry.apps.read(made[1])
+    assert registry.apps.list_owned(2) == []
+
+
+def test_a_change_is_of_what_a_developer_says_and_of_one_app(registry, add_app):
+    app_id, other = add_app("a", callbacks=["x://1", "x://2"]), add_app("b", callbacks=["y://1"])
+    registry.apps.set_enabled(app_id, enabled=True, per_minute=7)
+    before = registry.apps.read(app_id)
+    said = AppForm("new", 99, ["x://3", "x://1"], "https://x.example", "Says.", "read-write", True)
+    registry.apps.change(app_id, said)
+    after = registry.apps.read(app_id)
+    assert after == replace(
+        before,
+        name="new",
+        website="https://x.example",
+        description="Says.",
+        access_level="read-write",
+        sign_in=True,
+    )
+    assert registry.apps.read_callbacks(app_id) == ["x://3", "x://1"]
+    assert registry.apps.read(other).name == "app"
+    assert registry.apps.read_callbacks(other) == ["y://1"]
+    registry.apps.change(app_id, replace(said, callbacks=[]))
+    assert registry.apps.read_callbacks(app_id) == []
+
+
+def test_a_change_that_fails_leaves_everything(registry, add_app):
+    app_id = add_app(callbacks=["x://1"])
+    with pytest.raises(sa.exc.IntegrityError):
+        registry.apps.change(app_id, AppForm("new", 1, ["x://2", None]))
+    assert registry.apps.read(app_id).name == "app"
+    assert registry.apps.read_callbacks(app_id) == ["x://1"]
+
+
+def test_new_keys_kill_the_bearer_token_of_that_app(registry, keyring, add_app):
+    apps = [registry.apps.read(add_app(key)) for key in "ab"]
+    tokens = [issue_bearer(registry, keyring, app=app) for app in apps]
+    registry.apps.set_consumer(apps[0].id, credentials=("c", b"other"))
+    after = registry.apps.read(apps[0].id)
+    assert (after.consumer_key, after.consumer_secret) == ("c", b"other")
+    assert (after.bearer_hash, after.bearer_generation) == (None, apps[0].bearer_generation + 1)
+    assert registry.apps.find("a") is None
+    assert registry.apps.find_by_bearer(hash_token(tokens[0])) is None
+    assert registry.apps.find_by_bearer(hash_token(tokens[1])).id == apps[1].id
+
+
+def test_new_keys_are_unique(registry, add_app):
+    app_id, _ = add_app("a"), add_app("b")
+    with pytest.raises(sa.exc.IntegrityError):
+        registry.apps.set_consumer(app_id, credentials=("b", b""))
+    assert registry.apps.find("a").id == app_id
+
+
+def test_each_killing_of_a_bearer_token_is_a_generation(registry, keyring, add_app):
+    """So that none ever comes back, not one that was derived before on an old reading either."""
+    stale = registry.apps.read(add_app())
+    for generation in (1, 2):
+        registry.apps.kill_bearer(stale.id)
+        app = registry.apps.read(stale.id)
+        assert (app.bearer_generation, app.bearer_hash) == (generation, None)
+    assert not registry.apps.set_bearer(stale, generation=0, bearer_hash=b"old")
+    first = keyring.derive_bearers(stale)[0]
+    assert issue_bearer(registry, keyring, app=stale) != first
+    assert registry.apps.find_by_bearer(hash_token(first)) is None
 
 
 def test_consumer_keys_are_unique(registry, add_app):

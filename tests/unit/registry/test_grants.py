@@ -1,6 +1,7 @@
 """Tokens of the three legs: used up once, never alive after what gave them was taken back."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -44,6 +45,44 @@ def test_a_live_token_stays_and_takes_the_level_of_now(registry, app_id, pending
     registry.grants.redeem(pending("r"), fresh(app_id, "a"), now_s=NOW_S)
     again = registry.grants.redeem(pending("s"), fresh(app_id, "b", "read-write"), now_s=NOW_S)
     assert again == fresh(app_id, "a", "read-write")
+
+
+def test_a_token_is_replaced_with_its_level_and_its_times(registry, app_id):
+    registry.grants.replace_access_token(fresh(app_id, "a", "read-write"), now_s=NOW_S)
+    registry.grants.note_used({"1-a": NOW_S + 5})
+    registry.grants.replace_access_token(fresh(app_id, "b"), now_s=NOW_S + 9)
+    assert registry.grants.find_access_token("1-a") is None
+    assert registry.grants.find_access_token("1-b") == fresh(app_id, "b")
+    (grant,) = registry.grants.list_grants(1)
+    found = (grant.access_level, grant.created_at_s, grant.last_used_s)
+    assert found == ("read", NOW_S + 9, None)
+
+
+def test_replacing_a_token_leaves_those_of_others(registry, app_id, ana):
+    registry.add_account(replace(ana, id=2, screen_name="ben"), now_s=NOW_S)
+    form = AppForm(name="other", owner_id=ana.id, callbacks=[])
+    other = registry.apps.add(form, credentials=("other", b"secret"), now_s=NOW_S)
+    others = [fresh(other, "other"), replace(fresh(app_id, "ben's"), account_id=2)]
+    for each in others:
+        assert registry.grants.add_access_token(each, now_s=NOW_S)
+    for name in "ab":
+        registry.grants.replace_access_token(fresh(app_id, name), now_s=NOW_S)
+    for each in others:
+        assert registry.grants.find_access_token(each.token) == each
+
+
+def test_of_many_replacements_at_once_one_lives(registry, app_id):
+    with ThreadPoolExecutor(6) as pool:
+        list(
+            pool.map(
+                lambda at: registry.grants.replace_access_token(
+                    fresh(app_id, str(at)), now_s=NOW_S
+                ),
+                range(12),
+            )
+        )
+    live = [at for at in range(12) if registry.grants.find_access_token(f"1-{at}")]
+    assert len(live) == 1
 
 
 def test_of_many_at_once_one_is_redeemed(registry, app_id, pending):

@@ -1,0 +1,521 @@
+"""The developer portal: every app is its owner's alone, and only what is checked is saved."""
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from support.developer import (
+    NEW,
+    PORTAL,
+    act,
+    collect,
+    create,
+    keys_path,
+    secrets_on,
+    settings_path,
+)
+from support.person import read_page
+from support.signing import as_form
+from support.sockets import parse_answers, request_bytes, talk
+from support.stage import FORM, at_once, set_stage
+
+HEADERS = {
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "cross-origin-opener-policy": "same-origin",
+}
+GOOD = {
+    "name": "Tide Tables",
+    "description": "Tells when to post.",
+    "website": "https://tides.example/about",
+    "callbacks": "https://tides.example/return\r\ntides://signed-in",
+    "access_level": "read-write",
+    "sign_in": "on",
+}
+# What an app is, but for when its tokens were used.
+ROWS = (
+    "select * from apps where id = ?",
+    "select * from callbacks where app_id = ? order by position",
+    "select token, secret, access_level from access_tokens where app_id = ?",
+)
+DANGEROUS = ("<script>alert", "<img", "<svg/", "<base", "</textarea><", "onmouseover='alert")
+SCRIPTS = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "</textarea><svg/onload=alert(1)>",
+    "' onmouseover='alert(1)",
+    "{{7*7}}{% raw %}",
+    "</main><base href=//evil.example>",
+]
+
+
+@pytest.fixture(scope="module")
+def app(developer):
+    """An app of alice's with every credential, and its bearer token."""
+    return collect(developer)
+
+
+@pytest.fixture(scope="module")
+def app_id(app):
+    return app[0].app_id
+
+
+@pytest.fixture(scope="module")
+def bob(studio):
+    with studio.person("bob") as person:
+        person.sign_in()
+        yield person
+
+
+@pytest.fixture
+def unchanged(studio, app_id):
+    """See that the app is what it was, and that alice has no other."""
+
+    def state():
+        owned = studio.sql("select count(*) from apps where owner_id in (101, 202)")
+        return [owned, *(studio.sql(row, int(app_id)) for row in ROWS)]
+
+    before = state()
+    yield
+    assert state() == before
+
+
+def token_of(person):
+    page = person.open("/sign-in")
+    return next(value for form in page.forms for name, value in form.fields if name == "csrf_token")
+
+
+def post(person, path, fields, **headers):
+    return person.http.post(
+        person.origin + path, content=as_form(list(fields.items())), headers=FORM | headers
+    )
+
+
+def send(person, method, path, action=None):
+    """A request that would be fit, if it came from whom it ought to."""
+    if method == "GET":
+        return person.http.get(person.origin + path)
+    fields = {"action": action} if action else GOOD | {"name": "Changed"}
+    return post(person, path, fields | {"csrf_token": token_of(person)})
+
+
+def routes(app_id):
+    return [
+        ("GET", PORTAL, None),
+        ("GET", NEW, None),
+        ("POST", NEW, None),
+        *routes_of(app_id),
+    ]
+
+
+def routes_of(app_id):
+    actions = ("regenerate_key", "regenerate_bearer", "revoke_bearer", "regenerate_token")
+    return [
+        ("GET", settings_path(app_id), None),
+        ("POST", settings_path(app_id), None),
+        ("GET", keys_path(app_id), None),
+        *(("POST", keys_path(app_id), each) for each in (*actions, "revoke_token")),
+    ]
+
+
+# Who is not signed in.
+
+
+def test_a_stranger_is_led_to_the_sign_in_and_back(studio, app_id, unchanged):
+    for method, path, action in routes(app_id):
+        with studio.person() as stranger:
+            answer = send(stranger, method, path, action)
+            assert answer.status_code == 303
+            target = urlsplit(answer.headers["location"])
+            assert (target.netloc, target.path) == ("", "/sign-in")
+            assert parse_qs(target.query) == {"return_to": [path]}
+            assert "oe_once" not in answer.headers.get("set-cookie", "")
+            page = stranger.sign_in(stranger.open(answer.headers["location"]))
+            assert (page.status, urlsplit(page.url).path) == (200, path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/portal?next=https://evil.example",
+        "/portal?return_to=//evil.example",
+        "/portal/apps/%2F%2Fevil.example",
+        "/portal/apps/%5C%5Cevil.example",
+        "/portal/apps/%0d%0aLocation:%20https:%2F%2Fevil.example",
+        "/portal/apps/x%3Freturn_to=%2F%2Fevil.example",
+        "/portal/apps/1%23%2F%2Fevil.example/keys",
+        "/portal/apps/1@evil.example",
+        "//evil.example/portal",
+        "/portal//evil.example",
+    ],
+)
+def test_the_way_back_leads_nowhere_else(studio, path):
+    with studio.person() as stranger:
+        page = stranger.open(stranger.origin + path)
+        assert page.left_for is None
+        assert "evil" not in "".join(each for each in page.response.headers if each != "location")
+        if page.status == 200:
+            page = stranger.sign_in(page)
+        assert page.left_for is None
+        assert page.url.startswith(studio.url)
+        assert page.status in {200, 404}
+
+
+def test_a_stranger_costs_little(studio):
+    """No row, no password, no page: a short redirect."""
+    count = "select (select count(*) from sessions), (select count(*) from apps)"
+    before = studio.sql(count)
+    with studio.person() as stranger:
+        for method, path, action in routes("10000001"):
+            answer = send(stranger, method, path, action)
+            assert answer.status_code == 303
+            assert len(answer.content) < 200
+    assert studio.sql(count) == before
+
+
+# Who is somebody else.
+
+
+def test_an_app_of_somebody_else_is_not_there(app, bob, unchanged):
+    """And its page does not differ from that of an app that never was."""
+    for (method, path, action), nowhere in zip(
+        routes_of(app[0].app_id), routes_of("99999999"), strict=True
+    ):
+        answer, none = send(bob, method, path, action), send(bob, *nowhere)
+        assert answer.status_code == none.status_code == 404
+        for secret in (app[0].app_id, app[0].consumer_key, app[0].consumer_key[:4], "Tide Tables"):
+            assert secret not in answer.text.replace(path, "")
+        assert answer.text.replace(app[0].app_id, "99999999") == none.text
+
+
+def test_a_manager_has_no_way_in_here_either(studio, app_id, bob, unchanged):
+    studio.sql("update accounts set role = 'manager' where screen_name_key = 'bob'")
+    try:
+        for method, path, action in routes_of(app_id):
+            assert send(bob, method, path, action).status_code == 404
+    finally:
+        studio.sql("update accounts set role = 'member' where screen_name_key = 'bob'")
+
+
+def test_nobody_sees_the_apps_of_somebody_else(developer, app_id, bob):
+    assert settings_path(app_id) in developer.open(PORTAL).html
+    assert settings_path(app_id) not in bob.open(PORTAL).html
+
+
+@pytest.mark.parametrize("form", ["none", "others", "cross-site", "twice", "kind", "origin"])
+def test_forms_from_elsewhere(developer, app_id, bob, unchanged, form):
+    for method, path, action in routes(app_id):
+        if method == "GET":
+            continue
+        token = token_of(bob if form == "others" else developer)
+        fields = {"action": action} if action else GOOD
+        pairs = [*fields.items(), ("csrf_token", "" if form == "none" else token)]
+        headers = {
+            "cross-site": {"Sec-Fetch-Site": "cross-site"},
+            "origin": {"Origin": "https://evil.example"},
+            "kind": {"Content-Type": "text/plain"},
+        }.get(form, {})
+        sent = as_form([*pairs, pairs[-1]] if form == "twice" else pairs)
+        answer = developer.http.post(developer.origin + path, content=sent, headers=FORM | headers)
+        assert answer.status_code == 403
+        assert "did not come from here" in answer.text
+
+
+def test_nothing_is_done_by_an_address_alone(developer, app_id, unchanged):
+    sent = as_form([*GOOD.items(), ("csrf_token", token_of(developer)), ("action", "revoke_token")])
+    for path in (NEW, settings_path(app_id), keys_path(app_id)):
+        for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"):
+            answer = developer.http.request(method, f"{developer.origin}{path}?{sent}")
+            assert answer.status_code in {200, 405}
+            assert "oe_once" not in answer.headers.get("set-cookie", "")
+
+
+# Addresses.
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("0", "-{}", "+{}", "%20{}", "{}%20", "{}.0", "0x989681", "1e7", "0{}", "{}%00", "{};x"),
+        *("9223372036854775808", "9" * 19, "9" * 400, "%D9%A1%D9%A0", "%EF%BC%91", "%C2%B2"),
+        *("x", "%2E%2E", "..%2F..%2Fsettings", "{}%252Fkeys", "{}%2F..%2F{}", "new", "'or'1"),
+    ],
+)
+def test_app_ids_that_are_none(developer, app_id, unchanged, name):
+    name = name.replace("{}", app_id)
+    for path in (f"/portal/apps/{name}", f"/portal/apps/{name}/keys"):
+        for method, action in (("GET", None), ("POST", "revoke_token")):
+            assert send(developer, method, path, action).status_code == 404
+
+
+def test_other_methods_and_slashes(developer, app_id):
+    for path in (PORTAL, settings_path(app_id), keys_path(app_id)):
+        assert developer.http.put(developer.origin + path).status_code == 405
+        assert developer.http.get(f"{developer.origin}{path}/").status_code == 404
+    assert developer.http.get(developer.origin + "/portals").status_code == 404
+
+
+# What is saved.
+
+
+def test_what_is_said_of_an_app_is_what_it_is(studio, developer):
+    with studio.person() as person:
+        person.sign_in()
+        answer = send(person, "POST", NEW)
+        made = re.fullmatch(r"/portal/apps/(\d+)/keys", answer.headers["location"])[1]
+    page = developer.open(settings_path(made))
+    form = dict(page.form_with("name").fields)
+    assert {name: form[name].replace("\n", "\r\n") for name in GOOD} == GOOD | {"name": "Changed"}
+    row = "select owner_id, enabled, suspended, per_minute, sign_in from apps where id = ?"
+    assert studio.sql(row, int(made)) == [(101, 0, 0, None, 1)]
+    changed = developer.submit(
+        page,
+        page.form_with("name"),
+        name="Second name",
+        description="",
+        website="",
+        callbacks="\n tides://signed-in \n\n",
+        access_level="read",
+    )
+    assert "Your changes are saved" in changed.html
+    form = dict(changed.form_with("name").fields)
+    expected = {"name": "Second name", "description": "", "website": ""}
+    expected |= {"callbacks": "tides://signed-in", "access_level": "read", "sign_in": "on"}
+    assert {name: form[name] for name in expected} == expected
+
+
+def test_a_description_may_be_typed_on_two_lines(developer):
+    """A text area invites it."""
+    made, _ = create(developer, description="Tells when to post.\r\nAnd when not to.\r\n")
+    page = developer.open(settings_path(made))
+    said = dict(page.form_with("name").fields)["description"]
+    assert said == "Tells when to post. And when not to."
+
+
+def test_nobody_gives_themselves_what_a_manager_gives(studio, developer, app_id):
+    more = {"enabled": "1", "per_minute": "9", "suspended": "0", "owner_id": "202", "id": "1"}
+    token = {"csrf_token": token_of(developer)}
+    for path in (NEW, settings_path(app_id)):
+        assert post(developer, path, GOOD | more | token).status_code == 303
+    [newest] = studio.sql("select max(id) from apps")
+    for each in (newest[0], int(app_id)):
+        row = "select owner_id, enabled, per_minute, suspended from apps where id = ?"
+        assert studio.sql(row, each) == [(101, 0, None, 0)]
+
+
+CALLBACKS = [f"https://tides.example/{at}" for at in range(11)]
+BAD = [
+    *(
+        ("name", text)
+        for text in ("", " \t", "x" * 129, "\u202eknaB", "a\x00b", "\u200b", "\u3164", "a\nb")
+    ),
+    *(("description", text) for text in ("x" * 513, "a\u202eb", "a\x07b", "a\u200bb")),
+    *(
+        ("website", text)
+        for text in (
+            *("tides.example", "//tides.example", "ftp://tides.example", "javascript:alert(1)"),
+            *("https://", "https://me@tides.example", "https://tides.example/é", "tides://x"),
+            *("https://tides.example/a b", "https://tides.example/#top", "x" * 3000),
+            "https://tides.example/\u200b",
+        )
+    ),
+    *(
+        ("callbacks", text)
+        for text in (
+            "\r\n".join(CALLBACKS),
+            "\r\n".join([*CALLBACKS[:2], CALLBACKS[0]]),
+            *("javascript:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd"),
+            *("mailto:a@b.example", "about:blank", "blob:https://x", "view-source:https://x"),
+            *("JavaScript:alert(1)", "tides.example/return", "/return", "https://", "oob"),
+            *("https://tides.example/#x", "https://me:secret@tides.example/", "https://a;b/"),
+            *(
+                "https://tides.example/\u200b",
+                "https://tides.example/\x7f",
+                "https://ex\u0430mple/",
+            ),
+            *("https://" + "x" * 2048, "https://[::1/", "https://x:port/", "https://x/<b>"),
+        )
+    ),
+    *(("access_level", text) for text in ("", "admin", "READ", "read ", "read-write\x00")),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), BAD, ids=lambda each: ascii(each)[:40])
+def test_what_does_not_fit_is_refused_and_kept(developer, app_id, unchanged, field, value):
+    token = {"csrf_token": token_of(developer)}
+    for path in (NEW, settings_path(app_id)):
+        answer = post(developer, path, GOOD | {field: value} | token)
+        assert answer.status_code == 400
+        page = read_page(answer)
+        assert page.text("fault").startswith("Nothing was saved: ")
+        assert "<title>Error: " in page.html
+        invalid = re.findall(r'<(\w+)([^>]*)aria-invalid="true"', page.html)
+        assert len(invalid) == 1
+        wanted = "fieldset" if field == "access_level" else f'name="{field}"'
+        assert wanted in " ".join(invalid[0])
+        kept = dict(page.form_with("name").fields)
+        expected = {n: v.replace("\r\n", "\n") for n, v in (GOOD | {field: value}).items()}
+        if field == "access_level":
+            assert "access_level" not in kept
+            del expected[field]
+        expected[field] = expected.get(field, "").strip()
+        assert {n: kept.get(n, "") for n in expected} == expected
+
+
+def test_a_field_that_is_given_twice_is_not_chosen_from(developer, app_id, unchanged):
+    pairs = [*GOOD.items(), ("name", "Another"), ("csrf_token", token_of(developer))]
+    for path in (NEW, settings_path(app_id)):
+        answer = developer.http.post(developer.origin + path, content=as_form(pairs), headers=FORM)
+        assert answer.status_code == 400
+        assert "the name of an app is" in answer.text
+
+
+def test_a_form_of_a_hundred_thousand_callbacks(developer, app_id, unchanged):
+    many = "\n".join("x" for _ in range(100_000))
+    token = {"csrf_token": token_of(developer)}
+    assert post(developer, NEW, GOOD | {"callbacks": many} | token).status_code == 400
+
+
+@pytest.mark.parametrize("text", SCRIPTS)
+def test_script_in_what_is_said(developer, text):
+    made, page = create(developer, text, description=text)
+    pages = [page, *(developer.open(path) for path in (PORTAL, settings_path(made)))]
+    token = {"csrf_token": token_of(developer)}
+    for path in (NEW, settings_path(made)):
+        sent = dict.fromkeys(("website", "callbacks", "access_level", "name", "description"), text)
+        pages.append(read_page(post(developer, path, sent | token)))
+        assert pages[-1].status == 400
+    for each in pages:
+        assert [bad for bad in DANGEROUS if bad in each.html] == []
+        assert ">49" not in each.html
+        assert "evil.example>" not in each.html
+    assert dict(pages[2].form_with("name").fields)["name"] == text
+
+
+@pytest.mark.parametrize("text", [*SCRIPTS, "javascript:alert(1)", "\u202e", "\x00", " "])
+def test_script_that_reached_the_registry_another_way(studio, developer, text):
+    made, _ = create(developer)
+    update = "update apps set name = ?, website = ?, description = ? where id = ?"
+    studio.sql(update, text, text, text, int(made))
+    studio.sql("insert into callbacks values (?, 0, ?)", int(made), text)
+    for path in (PORTAL, settings_path(made), keys_path(made)):
+        page = developer.open(path)
+        assert page.status == 200
+        assert [bad for bad in DANGEROUS if bad in page.html] == []
+        assert 'href="javascript:' not in page.html
+
+
+# How many.
+
+
+@pytest.fixture(scope="module")
+def full(world):
+    """Where an account has five apps at most; alice has three."""
+    with set_stage(world, workers=2, apps_per_account_max="5") as made:
+        yield made
+
+
+def test_no_more_apps_than_the_limit(full):
+    count = "select count(*) from apps where owner_id = 101"
+    with full.person() as one, full.person() as other:
+        for person in (one, other):
+            person.sign_in()
+        create(one)
+        assert f'href="{NEW}"' in one.open(PORTAL).html
+        answers = at_once(lambda person: send(person, "POST", NEW), [one, other, one, other])
+        assert sorted(each.status_code for each in answers) == [303, 400, 400, 400]
+        assert full.sql(count) == [(5,)]
+        refused = read_page(next(each for each in answers if each.status_code == 400))
+        assert "you have 5 apps" in refused.text("fault")
+        assert dict(refused.form_with("name").fields)["name"] == "Changed"
+        assert "aria-invalid" not in refused.html
+        page = one.open(PORTAL)
+        assert f'href="{NEW}"' not in page.html
+        assert "no account may have more than 5" in page.html
+        [(newest,)] = full.sql("select max(id) from apps where owner_id = 101")
+        assert send(one, "POST", settings_path(str(newest))).status_code == 303
+
+
+def test_a_platform_whose_people_create_none(world):
+    with set_stage(world, apps_per_account_max="0") as stage, stage.person() as person:
+        stage.server.command("account", "add", "newcomer")
+        stage.server.command("account", "password", "newcomer", "--stdin", stdin="seven geese\n")
+        person.screen_name, person.password = "newcomer", "seven geese"
+        person.sign_in()
+        assert "Apps are not created here" in person.open(PORTAL).html
+        assert send(person, "POST", NEW).status_code == 400
+        assert stage.sql("select count(*) from apps where owner_id not in (101, 202, 303)") == [
+            (0,)
+        ]
+
+
+# What every page carries.
+
+
+def test_headers_of_every_page(developer, app_id):
+    pages = [
+        *(send(developer, "GET", path) for _, path, _ in routes(app_id)),
+        send(developer, "POST", settings_path(app_id)),
+        send(developer, "POST", keys_path(app_id), "none"),
+        post(developer, NEW, {"csrf_token": token_of(developer)}),
+        send(developer, "GET", settings_path("1")),
+    ]
+    assert {each.status_code for each in pages} == {200, 303, 400, 404}
+    for answer in pages:
+        assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("x$(id)", "x`id`", 'x";id;"', "x';id;'", "x;id", "x&id", "x|id", "x>id", "x id", "x\\"),
+        *("<script>alert(1)</script>", "x/../y", "x?y", "x#y", "me@x", "x=y", "{{7*7}}", "*", "~"),
+        *("\xe9.example", "x%0aid", "x\tid", "", "$HOME", "a.example, b.example", "!!"),
+    ],
+)
+def test_a_host_that_a_shell_would_act_on(studio, developer, app_id, host):
+    cookie = ("Cookie", f"oe_session={developer.http.cookies['oe_session']}")
+    sent = request_bytes("GET", keys_path(app_id), [cookie], host=host)
+    answers = parse_answers(talk(studio.server.port, sent))
+    if not answers or answers[0].status in {400, 404}:
+        return
+    [answer] = answers
+    assert answer.status in {200, 303}
+    text = answer.body.decode()
+    if answer.status == 200:
+        assert "ENGAGEMENT_API_URL=http://HOST\n" in text
+    assert "id;" not in text
+    assert "<script>alert" not in text
+
+
+def test_hosts_that_are_plain(studio, developer, app_id):
+    cookie = ("Cookie", f"oe_session={developer.http.cookies['oe_session']}")
+    for host in ("metrics.example", "localhost:8080", "[::1]:8080", "127.0.0.1", "a_b-c.example"):
+        sent = request_bytes("GET", keys_path(app_id), [cookie], host=host)
+        [answer] = parse_answers(talk(studio.server.port, sent))
+        assert f"ENGAGEMENT_API_URL=http://{host}\n" in answer.body.decode()
+
+
+def test_a_suspended_app(studio, developer):
+    """Its pages say so; its developer may still put it right, and take credentials away."""
+    made, _ = create(developer)
+    studio.server.command("app", "enable", made)
+    assert "is enabled for this App ID" in " ".join(
+        developer.open(settings_path(made)).html.split()
+    )
+    studio.server.command("app", "suspend", made)
+    page = developer.open(settings_path(made))
+    assert "This App ID is suspended" in page.html
+    assert ">Suspended<" in page.html
+    assert ">Suspended<" in developer.open(PORTAL).html
+    assert "BEARER_TOKEN" in secrets_on(act(developer, made, "generate_bearer"))
+    act(developer, made, "revoke_bearer")
+    assert studio.sql("select suspended, bearer_hash from apps where id = ?", int(made)) == [
+        (1, None)
+    ]

@@ -1,0 +1,61 @@
+"""What a developer does on the portal's pages, and what they take away from them."""
+
+import re
+
+from support.person import Page, Person
+from support.world import App
+
+PORTAL = "/portal"
+NEW = "/portal/new"
+# The elements that show a secret on the page of keys, as the `.env` calls what they hold.
+SECRETS = {
+    "consumer-key": "CONSUMER_KEY",
+    "consumer-secret": "CONSUMER_SECRET",
+    "access-token": "ACCESS_TOKEN",
+    "access-token-secret": "ACCESS_TOKEN_SECRET",
+    "bearer-token": "BEARER_TOKEN",
+}
+
+
+def settings_path(app_id: str) -> str:
+    return f"/portal/apps/{app_id}"
+
+
+def keys_path(app_id: str) -> str:
+    return f"/portal/apps/{app_id}/keys"
+
+
+def create(person: Person, name: str = "Tide Tables", **fields: str) -> tuple[str, Page]:
+    """Create an app; returns its App ID, and the page that shows its key and secret."""
+    page = person.open(NEW)
+    made = person.submit(page, page.form_with("name", action=NEW), name=name, **fields)
+    found = re.fullmatch(r".*/portal/apps/(\d+)/keys", made.url)
+    assert found, made
+    return found[1], made
+
+
+def act(person: Person, app_id: str, action: str) -> Page:
+    """Press the button that does this; returns the page that follows."""
+    page = person.open(keys_path(app_id))
+    return person.submit(page, page.form_sending("action", action), action=action)
+
+
+def secrets_on(page: Page) -> dict[str, str]:
+    """What a page of keys shows, by the names of the `.env`."""
+    return {name: page.text(id_) for id_, name in SECRETS.items() if id_ in page.texts}
+
+
+def env_on(page: Page) -> dict[str, str]:
+    """The lines of the `.env` on a page of keys."""
+    pairs = (line.partition("=") for line in page.texts["env"].split())
+    return {name: value for name, _, value in pairs}
+
+
+def collect(person: Person, name: str = "Tide Tables", **fields: str) -> tuple[App, str]:
+    """Create an app and make everything it may have; returns it with its bearer token."""
+    app_id, page = create(person, name, **fields)
+    found = secrets_on(page)
+    for action in ("generate_bearer", "generate_token"):
+        found |= secrets_on(act(person, app_id, action))
+    names = ("CONSUMER_KEY", "CONSUMER_SECRET", "ACCESS_TOKEN", "ACCESS_TOKEN_SECRET")
+    return App(app_id, *(found[name] for name in names)), found["BEARER_TOKEN"]

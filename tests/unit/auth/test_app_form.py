@@ -1,0 +1,71 @@
+"""What a developer may say of an app: each refusal names the field to change."""
+
+from dataclasses import replace
+
+import pytest
+
+from openengagement.auth.app_form import UnfitApp, check_app_form
+from openengagement.registry.apps import AppForm
+
+FORM = AppForm("Tide Tables", 1, ("https://tides.example/return",))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "x"},
+        {"name": "x" * 128},
+        {"name": "潮汐"},
+        {"name": "\U0001f468\u200d\U0001f680"},
+        {"name": "\u0645\u06cc\u200c\u062e\u0648"},
+        {"description": ""},
+        {"description": "x" * 512},
+        {"website": "http://tides.example"},
+        {"website": "https://tides.example:8443/a?b=c"},
+        {"callbacks": ()},
+        {"callbacks": [f"https://tides.example/{at}" for at in range(10)]},
+        {"callbacks": ["tides://signed-in", "http://127.0.0.1:8080/", "http://[::1]/"]},
+        {"access_level": "read-write-directmessages"},
+    ],
+    ids=lambda change: ascii(change)[:40],
+)
+def test_what_fits(change):
+    check_app_form(replace(FORM, **change))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("name", "", "1 to 128 visible"),
+        ("name", "\u200d\u200c", "1 to 128 visible"),
+        ("name", "\u0301", "1 to 128 visible"),
+        ("name", "\u115f\u3164", "1 to 128 visible"),
+        ("name", "x" * 129, "1 to 128 visible"),
+        ("name", "x\ny", "1 to 128 visible"),
+        ("name", "x\ue000", "1 to 128 visible"),
+        ("name", "x\u2028y", "1 to 128 visible"),
+        ("description", "x" * 513, "at most 512 visible"),
+        ("description", "x\u2066y", "at most 512 visible"),
+        ("website", "", "no scheme"),
+        ("website", "tides://x", "begins with https://"),
+        ("website", "javascript:x", "javascript is not allowed"),
+        ("website", "https://a b", "must encode"),
+        ("callbacks", ["x"], "no scheme"),
+        ("callbacks", ["https://a.example"] * 2, "twice"),
+        ("callbacks", [f"https://a.example/{at}" for at in range(11)], "at most 10"),
+        ("callbacks", ["https://a.example/", "data:x"], "'data:x' cannot be used"),
+        ("access_level", "", "one of read, read-write"),
+        ("access_level", "Read", "one of read, read-write"),
+    ],
+    ids=lambda each: ascii(each)[:40],
+)
+def test_what_does_not_fit_names_the_field(field, value, words):
+    with pytest.raises(UnfitApp, match=words) as refused:
+        check_app_form(replace(FORM, **{field: value}))
+    assert refused.value.field == field
+
+
+def test_a_long_callback_is_not_repeated_in_full():
+    with pytest.raises(UnfitApp) as refused:
+        check_app_form(replace(FORM, callbacks=["https://" + "x" * 5000]))
+    assert len(str(refused.value)) < 250

@@ -1,0 +1,150 @@
+"""Secrets on their way to a page: for one session, one subject, one minute."""
+
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+from cryptography.fernet import Fernet
+
+from openengagement.auth.credentials import Keyring
+from openengagement.portal.shown_once import ShownOnce
+from openengagement.portal.visits import Visit, Visits
+
+NOW_S = 1_795_342_500
+SECRETS = {"consumer_key": "kkkk", "consumer_secret": "ssss"}
+OLD, NEW = Fernet.generate_key(), Fernet.generate_key()
+
+
+class Clock:
+    def __init__(self):
+        self.now_s = NOW_S + 0.0
+
+    def __call__(self):
+        return self.now_s
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def shown_once(clock):
+    return open_with(clock, OLD)
+
+
+def open_with(clock, *keys):
+    keyring = Keyring(keys)
+    return ShownOnce(Visits(None, keyring, days=1, now_s=clock), keyring, now_s=clock)
+
+
+def visit(cookie="", *, session="s1", secure=False):
+    name = "__Host-oe_once" if secure else "oe_once"
+    return Visit(
+        path="/portal",
+        params={},
+        query={},
+        fields={},
+        cookies={name: cookie},
+        headers={},
+        host="127.0.0.1",
+        secure=secure,
+        address="127.0.0.1",
+        session=SimpleNamespace(id=session) if session else None,
+    )
+
+
+@pytest.fixture
+def parcel(shown_once):
+    giver = visit()
+    shown_once.hand_over(giver, "7", secrets=SECRETS)
+    cookie, seconds = giver.set_cookies["once"]
+    assert seconds == 60
+    return cookie
+
+
+def test_it_arrives_and_is_taken_away(shown_once, parcel):
+    taker = visit(parcel)
+    assert shown_once.take(taker, "7") == SECRETS
+    assert taker.set_cookies == {"once": ("", 0)}
+
+
+def test_no_secret_is_legible_on_the_way(parcel):
+    assert parcel.isascii()
+    assert not set(parcel) & set('";, =\\')
+    assert "ssss" not in parcel
+
+
+@pytest.mark.parametrize(
+    ("session", "subject"),
+    [("s2", "7"), ("", "7"), ("s1", "8"), ("s1", "77"), ("s1", ""), ("s1", ":7"), ("s1:", "7")],
+)
+def test_it_is_for_one_session_and_one_subject(shown_once, parcel, session, subject):
+    assert shown_once.take(visit(parcel, session=session), subject) == {}
+
+
+def test_it_is_for_one_minute(shown_once, parcel, clock):
+    clock.now_s = NOW_S + 60
+    assert shown_once.take(visit(parcel), "7") == SECRETS
+    clock.now_s = NOW_S + 60.5
+    assert shown_once.take(visit(parcel), "7") == {}
+    clock.now_s = NOW_S + 86_400
+    assert shown_once.take(visit(parcel), "7") == {}
+
+
+def test_nothing_is_taken_where_nothing_is(shown_once):
+    taker = visit()
+    assert shown_once.take(taker, "7") == {}
+    assert taker.set_cookies == {}
+
+
+@pytest.mark.parametrize(
+    "bad", ["x", "=", "A" * 3, "A" * 100, "\xff\xfe", "é", "gAAAAA", "\x00", " ", "A" * 10_000]
+)
+def test_garbage_is_nothing_and_is_taken_away(shown_once, bad):
+    taker = visit(bad)
+    assert shown_once.take(taker, "7") == {}
+    assert taker.set_cookies == {"once": ("", 0)}
+
+
+def test_every_letter_of_it_counts(shown_once, parcel):
+    for at in range(len(parcel) - 2):  # the last may hold bits that mean nothing
+        bad = parcel[:at] + ("A" if parcel[at] != "A" else "B") + parcel[at + 1 :]
+        assert shown_once.take(visit(bad), "7") == {}, at
+    for cut in range(len(parcel) - 1):
+        assert shown_once.take(visit(parcel[:cut]), "7") == {}, cut
+
+
+@pytest.mark.parametrize(
+    "sealed",
+    [
+        "a consumer secret",
+        "",
+        "{}",
+        "[]",
+        '{"type":"once"}',
+        '{"type":"other","session_id":"s1","subject":"7","secrets":{},"at_s":1}',
+        '{"type":"once","session_id":"s1","subject":7,"secrets":{},"at_s":1795342500}',
+    ],
+)
+def test_what_was_sealed_for_something_else_is_no_parcel(shown_once, sealed):
+    cookie = Keyring([OLD]).encrypt(sealed).decode().rstrip("=")
+    assert shown_once.take(visit(cookie), "7") == {}
+
+
+def test_what_it_seals_is_told_apart(parcel):
+    """By a name of its own, so that it passes for nothing else that this server reads."""
+    padded = parcel + "=" * (-len(parcel) % 4)
+    assert msgspec.json.decode(Keyring([OLD]).decrypt(padded.encode()))["type"] == "once"
+
+
+def test_a_new_server_key_meanwhile(clock, parcel):
+    assert open_with(clock, NEW, OLD).take(visit(parcel), "7") == SECRETS
+    assert open_with(clock, NEW).take(visit(parcel), "7") == {}
+
+
+def test_under_tls_it_is_another_cookie(shown_once, parcel):
+    plain = visit(parcel)
+    assert shown_once.take(visit(parcel, secure=True), "7") == SECRETS
+    plain.secure = True
+    assert shown_once.take(plain, "7") == {}
