@@ -11,7 +11,9 @@ import pytest
 from markupsafe import Markup
 
 import openengagement
+from openengagement.portal.developer import ACCESS_LEVELS, Fault
 from openengagement.portal.series import Chart, read_question
+from openengagement.registry.apps import AppForm
 
 PORTAL = Path(openengagement.__file__).parent / "portal"
 SCRIPT = '"><script>alert(1)</script>'
@@ -66,7 +68,8 @@ class Page(HTMLParser):
 
     def form(self, action):
         """The named controls of the first form that posts there."""
-        tags = [(tag, a) for tag, a in self.elements if tag in {"form", "input", "button"}]
+        kinds = {"form", "input", "textarea", "button"}
+        tags = [(tag, a) for tag, a in self.elements if tag in kinds]
         starts = [i for i, (tag, a) in enumerate(tags) if a.get("action") == action]
         assert starts, f"no form posts to {action}"
         assert tags[starts[0]][1]["method"] == "post"
@@ -170,9 +173,49 @@ REFUSED_CHART = {
     "today": "2026-11-22",
     "choose": "/explore?tweet_ids=5",
 }
+APP_HOME = "/portal/apps/10000001"
+FORM = AppForm("", 1, ())
+
+
+def own_app(name="Birdseye", **more):
+    own = {
+        "app_id": "10000001",
+        "website": None,
+        "description": None,
+        "state": "waiting",
+        "per_minute": 6000,
+    }
+    return {"name": name} | own | more
+
+
+APP_FORM = {"viewer": ALICE, "form": FORM, "fault": None, "access_levels": ACCESS_LEVELS}
+SETTINGS = APP_FORM | {"app": own_app(), "saved": False, "here": APP_HOME}
+KEYS = {
+    "viewer": ALICE,
+    "app": own_app(),
+    "here": f"{APP_HOME}/keys",
+    "key_hint": "abcd…wxyz",
+    "has_bearer": False,
+    "token": None,
+    "access": "Read only",
+    "shown": {},
+    "origin": "http://127.0.0.1:8080",
+}
+SECRETS = {
+    "consumer_key": "the-key",
+    "consumer_secret": "the-secret",
+    "bearer_token": "the-bearer",
+    "access_token": "1-the-token",
+    "access_token_secret": "the-token-secret",
+}
+TOKEN = {"access": "Read only", "created_at": WHEN, "last_used_at": None}
 MINIMAL = {
     "explore.html": NO_ROWS,
     "explore_compare.html": REFUSED_CHART,
+    "developer_apps.html": {"viewer": ALICE, "apps": [], "most": 10},
+    "developer_new.html": APP_FORM,
+    "developer_settings.html": SETTINGS,
+    "developer_keys.html": KEYS,
     "sign_in.html": SIGN_IN,
     "consent.html": CONSENT,
     "pin.html": {"app": app_named("Birdseye"), "pin": "0481923"},
@@ -242,9 +285,31 @@ def hostile(text):
     web = f"https://{text}"
     app = app_named(text, website=web, owner=text, description=text)
     held = held_app(text, website=f"javascript:{text}", owner=text, access=text, last_used_at=WHEN)
+    own = own_app(text, website=web, description=text, state="enabled")
+    form = AppForm(text, 1, [text, text], text, text, text, sign_in=True)
+    said = {"viewer": viewer, "form": form, "fault": Fault("website", text)}
+    said |= {"access_levels": ACCESS_LEVELS}
     return {
         "explore.html": table_of(text) | {"viewer": viewer},
         "explore_compare.html": chart_of(text) | {"viewer": viewer},
+        "developer_apps.html": {
+            "viewer": viewer,
+            "apps": [own, own_app(text, state="suspended"), own_app(text)],
+            "most": 3,
+        },
+        "developer_new.html": said,
+        "developer_settings.html": SETTINGS | said | {"app": own, "saved": True},
+        "developer_keys.html": KEYS
+        | {
+            "viewer": viewer,
+            "app": own,
+            "key_hint": text,
+            "has_bearer": True,
+            "token": TOKEN | {"access": text, "last_used_at": WHEN},
+            "access": text,
+            "shown": dict.fromkeys(SECRETS, text),
+            "origin": text,
+        },
         "sign_in.html": {
             "viewer": viewer,
             "error": text,
@@ -297,7 +362,7 @@ def page(request):
 def test_every_template_is_tested():
     """A new page cannot escape the checks below."""
     pages = {path.name for path in (PORTAL / "templates").glob("*.html")}
-    shared = {"base.html", "_macros.html", "_explore.html"}
+    shared = {"base.html", "_macros.html", "_explore.html", "_developer.html"}
     # Pages of other parts of the portal, if there are any, have tests of their own.
     assert pages & (set(MINIMAL) | shared) == set(MINIMAL) | shared
 
@@ -341,9 +406,14 @@ def test_every_reference_leads_somewhere(page):
 
 
 def test_every_input_is_labelled(page):
-    labelled = {label["for"] for label in page.all("label")}
-    for field in page.all("input"):
-        assert field.get("type") == "hidden" or field["id"] in labelled
+    """By a label that names it, or by one that it stands in."""
+    labelled = {label["for"] for label in page.all("label") if "for" in label}
+    for field in [*page.all("input"), *page.all("textarea")]:
+        inside = field.get("type") in {"radio", "checkbox"} and re.search(
+            rf'<label class="choice"><input type="{field["type"]}" name="{field["name"]}"',
+            page.html,
+        )
+        assert field.get("type") == "hidden" or inside or field["id"] in labelled
 
 
 def test_every_form_that_posts_has_the_csrf_token(page):
@@ -548,3 +618,164 @@ def test_a_refused_chart_keeps_what_was_asked():
     assert next(a["value"] for a in page.all("option") if "selected" in a) == "replies"
     assert "Error: " in page.html
     assert page.all("table") == []
+
+
+# The developer portal.
+
+
+def test_no_apps_yet_tells_what_to_do():
+    page = render("developer_apps.html")
+    assert "You have no apps yet" in page.text_of["main"]
+    assert [a["href"] for a in page.all("a")].count("/portal/new") == 1
+
+
+@pytest.mark.parametrize(("count", "may"), [(1, True), (2, True), (3, False), (4, False)])
+def test_an_app_is_created_from_the_list_while_there_is_room(count, may):
+    page = render("developer_apps.html", apps=[own_app()] * count, most=3)
+    assert ("/portal/new" in [a["href"] for a in page.all("a")]) is may
+    assert ("no account may have more than 3" in page.text_of["main"]) is not may
+
+
+def test_where_nobody_creates_apps():
+    page = render("developer_apps.html", most=0)
+    assert "/portal/new" not in page.html
+    assert "Please ask the people who run" in page.text_of["main"]
+
+
+@pytest.mark.parametrize(
+    ("state", "badge", "words"),
+    [
+        ("waiting", "Not enabled", "must be enabled for this App ID"),
+        ("enabled", "Enabled", "for up to 12,000 requests a minute"),
+        ("suspended", "Suspended", "is refused"),
+    ],
+)
+def test_an_apps_state_is_told(state, badge, words):
+    app = own_app(state=state, per_minute=12_000)
+    for page in (
+        render("developer_apps.html", apps=[app]),
+        render("developer_settings.html", app=app),
+        render("developer_keys.html", app=app),
+    ):
+        assert f">{badge}<" in page.html
+    text = " ".join(render("developer_settings.html", app=app).text_of["main"].split())
+    assert words in text
+    listed = " ".join(render("developer_apps.html", apps=[app]).text_of["main"].split())
+    assert ("12,000 requests a minute" in listed) is (state == "enabled")
+
+
+def test_fields_of_an_app():
+    page = render("developer_new.html")
+    named = [name for name, _ in page.form("/portal/new")]
+    levels = ["access_level"] * 3
+    assert named == [
+        "csrf_token",
+        "name",
+        "description",
+        "website",
+        "callbacks",
+        *levels,
+        "sign_in",
+    ]
+    checked = [i["value"] for i in page.all("input") if "checked" in i]
+    assert checked == ["read"]
+    assert "required" in page.with_id("name")[1]
+    assert not any("aria-invalid" in a for _, a in page.elements)
+
+
+def test_what_was_said_of_an_app_stands_in_its_form():
+    form = AppForm("N", 1, ["x://1", "x://2"], "https://w", "D", "read-write", sign_in=True)
+    page = render("developer_settings.html", form=form, saved=True)
+    assert page.with_id("name")[1]["value"] == "N"
+    assert page.with_id("website")[1]["value"] == "https://w"
+    assert page.text_of["description"].strip() == "D"
+    assert page.text_of["callbacks"] == "\nx://1\nx://2"
+    assert [i["value"] for i in page.all("input") if "checked" in i] == ["read-write", "on"]
+    assert page.with_id("notice")[1]["role"] == "status"
+
+
+@pytest.mark.parametrize("template", ["developer_new.html", "developer_settings.html"])
+@pytest.mark.parametrize("field", ["name", "description", "website", "callbacks"])
+def test_a_fault_is_announced_and_names_its_field(template, field):
+    page = render(template, fault=Fault(field, "it is wrong"))
+    assert page.with_id("fault")[1]["role"] == "alert"
+    assert "Nothing was saved: it is wrong." in page.text_of["fault"]
+    wrong = [a for _, a in page.elements if "aria-invalid" in a]
+    assert [a["name"] for a in wrong] == [field]
+    assert "fault" in wrong[0]["aria-describedby"].split()
+    assert "<title>Error: " in page.html
+
+
+def test_a_fault_of_no_field():
+    page = render("developer_new.html", fault=Fault("", "you have enough"))
+    assert "you have enough" in page.text_of["fault"]
+    assert not any("aria-invalid" in a for _, a in page.elements)
+
+
+def actions_of(page):
+    return {b["value"] for b in page.all("button") if b.get("name") == "action"}
+
+
+def test_what_may_be_done_with_keys():
+    assert actions_of(render("developer_keys.html")) == {
+        "regenerate_key",
+        "generate_bearer",
+        "generate_token",
+    }
+    page = render("developer_keys.html", has_bearer=True, token=TOKEN)
+    rest = {f"{verb}_{what}" for verb in ("regenerate", "revoke") for what in ("bearer", "token")}
+    assert actions_of(page) == {"regenerate_key"} | rest
+    assert len(page.all("details")) == 5
+
+
+def test_what_kills_a_live_credential_is_behind_a_warning():
+    page = render("developer_keys.html", has_bearer=True, token=TOKEN)
+    confirmed = re.findall(r'<details class="confirm">.*?</details>', page.html, re.DOTALL)
+    for action in actions_of(page):
+        [around] = [each for each in confirmed if f'value="{action}"' in each]
+        assert "at once, everywhere" in " ".join(around.split())
+        assert "danger" in around
+
+
+@pytest.mark.parametrize("names", [[], ["bearer_token"], ["consumer_key", "consumer_secret"]])
+def test_secrets_are_where_they_were_just_made(names):
+    shown = {name: SECRETS[name] for name in names}
+    page = render("developer_keys.html", shown=shown, has_bearer=True, token=TOKEN)
+    for name, secret in SECRETS.items():
+        assert (secret in page.html) is (name in names)
+        assert f"{name.upper()}={secret if name in names else ''}\n" in page.text_of["env"]
+        if name in names:
+            assert page.text_of[name.replace("_", "-")] == secret
+    copied = {b["data-copy"] for b in page.all("button") if "data-copy" in b}
+    assert copied == {"env", "curl", "python"} | {name.replace("_", "-") for name in names}
+    assert all("hidden" in b for b in page.all("button") if "data-copy" in b)
+    statuses = [a for _, a in page.elements if a.get("role") == "status"]
+    assert len(statuses) == (1 if names else 0)
+
+
+def test_a_token_tells_its_permission_and_when_another_is_asked_for():
+    text = " ".join(render("developer_keys.html", token=TOKEN).text_of["main"].split())
+    assert "Created with Read only permissions" in text
+    assert "now asks for" not in text
+    assert "Last used never" in text.replace("Last usednever", "Last used never")
+    page = render("developer_keys.html", token=TOKEN, access="Read and write")
+    text = " ".join(page.text_of["main"].split())
+    assert "The app now asks for Read and write: regenerate the token to have that." in text
+    assert len(page.all("time")) == 1
+
+
+@pytest.mark.parametrize(
+    ("template", "current"),
+    [("developer_settings.html", APP_HOME), ("developer_keys.html", f"{APP_HOME}/keys")],
+)
+def test_the_tab_of_the_page_is_marked(template, current):
+    page = render(template)
+    assert [a["href"] for a in page.all("a") if a.get("aria-current") == "page"] == [current]
+
+
+@pytest.mark.parametrize("text", [each for each in HOSTILE_NAMES if each.strip()])
+def test_hostile_words_stay_in_the_forms_of_apps(text):
+    page = render("developer_settings.html", **hostile(text)["developer_settings.html"])
+    assert page.with_id("name")[1]["value"] == text
+    assert page.text_of["description"] == f"\n{text}"
+    assert page.text_of["callbacks"] == f"\n{text}\n{text}"
