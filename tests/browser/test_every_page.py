@@ -44,6 +44,15 @@ TOUR = [
     "apps",
     "revocation asked",
     "no apps",
+    "portal",
+    "new app",
+    "new app refused",
+    "new app's keys",
+    "new bearer",
+    "new token",
+    "keys at stake",
+    "settings",
+    "settings saved",
 ]
 
 
@@ -155,8 +164,10 @@ MISFITS = """([touch, link]) => {
   const seen = (element) => element.checkVisibility() && !element.closest(".skip");
   const inText = (element) => [...element.parentElement.childNodes].some(
     (node) => node !== element && node.textContent.trim());
-  for (const each of [...document.querySelectorAll("a, button, input, summary")].filter(seen)) {
-    const box = each.getBoundingClientRect();
+  const usable = "a, button, input, select, textarea, summary";
+  for (const each of [...document.querySelectorAll(usable)].filter(seen)) {
+    // A finger may as well hit the label that a choice stands in.
+    const box = (each.closest("label") ?? each).getBoundingClientRect();
     const least = each.matches("a:not(.button)") ? (inText(each) ? 0 : link) : touch;
     if (each.type !== "hidden" && (box.height < least || box.width < least))
       found.push(`${each.outerHTML} is ${box.width} x ${box.height}`);

@@ -32,6 +32,7 @@ def walk(page: Page, origin: str, *, web: ThirdParty, desktop: ThirdParty) -> It
     yield arrived(page, "no such page", "There is no such page")
     yield from _explore(page, origin)
     yield from _revoke(page, origin)
+    yield from _develop(page, origin, name=web.name)
 
 
 def _let_in(page: Page, web: ThirdParty) -> Iterator[str]:
@@ -78,3 +79,33 @@ def arrived(page: Page, name: str, heading: str) -> str:
     """Wait for the page with this heading; returns the name."""
     expect(page.locator("h1")).to_have_text(heading)
     return name
+
+
+def _develop(page: Page, origin: str, *, name: str) -> Iterator[str]:
+    """Create an app, and make all it may have."""
+    page.goto(f"{origin}/portal")
+    yield arrived(page, "portal", "Your apps")
+    page.get_by_role("link", name="Create an app").click()
+    yield arrived(page, "new app", "Create an app")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Description").fill(name)
+    page.get_by_label("Callback URLs").fill("tides.example")
+    page.get_by_role("button", name="Create the app").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    yield arrived(page, "new app refused", "Create an app")
+    page.get_by_label("Callback URLs").fill(f"https://tides.example/{name.replace(' ', '-')}")
+    page.get_by_role("button", name="Create the app").click()
+    yield arrived(page, "new app's keys", name)
+    for what in ("bearer", "token"):
+        page.locator(f"button[value=generate_{what}]").click()
+        expect(page.locator(f"button[value=regenerate_{what}]")).to_have_count(1)
+        yield f"new {what}"
+    for summary in page.locator("summary").all():
+        summary.click()
+    yield "keys at stake"
+    page.get_by_role("link", name="Settings", exact=True).click()
+    expect(page.locator("#app-id")).to_be_visible()
+    yield arrived(page, "settings", name)
+    page.get_by_role("button", name="Save changes").click()
+    expect(page.get_by_role("status")).to_be_visible()
+    yield "settings saved"
