@@ -1,0 +1,355 @@
+"""A developer in a browser: an app, its keys, the printed request, the numbers, and new keys."""
+
+import json
+import re
+import subprocess
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from playwright.sync_api import expect
+
+from browser.test_every_page import POCKET, SCHEMES, ask_axe, measure
+from browser.test_keyboard import FOCUSED
+from support.calls import Bearer, question, sign_as_user
+from support.flows import PASSWORD, set_password
+from support.world import App
+
+QUESTION = question("111", types=("impressions",))
+FIGURES = {"g": {"111": {"impressions": "40"}}}
+TOTALS = {"favorites": "4", "retweets": "2", "replies": "1", "quote_tweets": "1"}
+WITH_AND_WITHOUT_SCRIPT = pytest.mark.parametrize(
+    "script", [True, False], ids=["script", "no-script"]
+)
+NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', {value: undefined})"
+SECRET_IDS = ("consumer-key", "consumer-secret", "access-token", "access-token-secret")
+
+
+@pytest.fixture(scope="module")
+def studio(servers):
+    """Where alice has Tweets, and nadia nothing at all yet."""
+    made = servers(apps_per_account_max="1000")
+    made.command("account", "add", "nadia")
+    for name in ("alice", "nadia"):
+        set_password(made, name)
+    return made
+
+
+@pytest.fixture
+def sit(seats, studio):
+    """Signed-in people at browsers of their own, whose pages please them."""
+    seated = []
+
+    def sit_down(name="alice", **options):
+        seat = seats(studio.url, **{"reduced_motion": "reduce", **options})
+        seated.append(seat)
+        seat.open("/portal")
+        seat.sign_in(name)
+        seat.expect_heading("Your apps")
+        return seat
+
+    yield sit_down
+    for seat in seated:
+        assert seat.watch.complaints == []
+        assert seat.watch.origins == {studio.url}
+
+
+def create(page, name="Tide Tables"):
+    """Create an app; returns its App ID."""
+    page.get_by_role("link", name="Create an app").click()
+    page.get_by_label("Name").fill(name)
+    page.get_by_role("button", name="Create the app").click()
+    expect(page.locator("#consumer-secret")).to_be_visible()
+    return re.search(r"/portal/apps/(\d+)/keys$", page.url)[1]
+
+
+def text_of(page, *ids):
+    return [page.locator(f"#{each}").inner_text() for each in ids]
+
+
+def press(page, action):
+    """Press the button that does this, opening what it is behind."""
+    button = page.locator(f"button[value={action}]")
+    if not button.is_visible():
+        page.locator("details", has=button).locator("summary").click()
+    button.click()
+
+
+def read_env(page):
+    """What there is in the `.env` on the page."""
+    pairs = (line.partition("=") for line in page.locator("#env").inner_text().split())
+    return {name: value for name, _, value in pairs if value}
+
+
+def run_curl(page, env, folder):
+    """Run what the page says, with this `.env`; returns what it prints."""
+    (folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in env.items()))
+    (folder / "ask.sh").write_text(page.locator("#curl").inner_text())
+    done = subprocess.run(
+        ["bash", "ask.sh"], cwd=folder, capture_output=True, text=True, check=True, timeout=60
+    )
+    return json.loads(done.stdout)
+
+
+@WITH_AND_WITHOUT_SCRIPT
+def test_from_nothing_to_numbers_and_new_keys(sit, studio, tmp_path, script):
+    seat = sit(java_script_enabled=script)
+    page = seat.page
+    app_id = create(page)
+    env = read_env(page)
+    assert text_of(page, *SECRET_IDS[:2]) == [env["CONSUMER_KEY"], env["CONSUMER_SECRET"]]
+    for what in ("bearer", "token"):
+        press(page, f"generate_{what}")
+        expect(page.locator(f"button[value=revoke_{what}]")).to_have_count(1)
+        env |= read_env(page)
+    env["TWEET_ID"] = "111"
+    refused = run_curl(page, env, tmp_path)
+    assert refused == {"errors": ["Your application ID is not authorized."]}
+    page.get_by_role("link", name="Settings", exact=True).click()
+    main = page.get_by_role("main")
+    expect(page.locator("#app-id")).to_have_text(app_id)
+    expect(main).to_contain_text("must be enabled for this App ID")
+    studio.command("app", "enable", app_id, "--per-minute", "1200")
+    page.reload()
+    expect(main).to_contain_text("for up to 1,200 requests a minute")
+    page.get_by_role("link", name="Keys and tokens").click()
+    numbers = run_curl(page, env, tmp_path)
+    assert numbers == {"totals": {"111": TOTALS | {"video_views": "0"}}}
+    mine = App(app_id, *(env[each.upper().replace("-", "_")] for each in SECRET_IDS))
+    ask = studio.client.ask
+    assert ask("totals", QUESTION, sign_as_user(mine)).json() == FIGURES
+    press(page, "regenerate_key")
+    expect(page.locator("#consumer-secret")).to_be_visible()
+    assert ask("totals", QUESTION, sign_as_user(mine)).status == 401
+    assert "errors" in run_curl(page, env, tmp_path)
+    new = App(app_id, *text_of(page, *SECRET_IDS[:2]), mine.access_token, mine.access_token_secret)
+    assert ask("totals", QUESTION, sign_as_user(new)).json() == FIGURES
+    press(page, "generate_bearer")
+    expect(page.locator("#bearer-token")).to_be_visible()
+    assert run_curl(page, env | read_env(page), tmp_path) == numbers
+    press(page, "revoke_token")
+    expect(page.locator("button[value=generate_token]")).to_be_visible()
+    assert ask("totals", QUESTION, sign_as_user(new)).status == 401
+
+
+@WITH_AND_WITHOUT_SCRIPT
+def test_a_warning_comes_before_anything_dies(sit, studio, script):
+    seat = sit(java_script_enabled=script)
+    page = seat.page
+    app_id = create(page)
+    studio.command("app", "enable", app_id)
+    press(page, "generate_bearer")
+    [bearer] = text_of(page, "bearer-token")
+    section = page.get_by_role("region", name="Bearer token")
+    for words in ("Regenerate", "Revoke"):
+        button = section.get_by_role("button", name=f"{words} now")
+        expect(button).to_be_hidden()
+        section.locator("summary", has_text=words).click()
+        expect(button).to_be_visible()
+        expect(section.locator("details[open]").last).to_contain_text("at once, everywhere")
+        section.locator("summary", has_text=words).click()
+    answer = studio.client.ask("totals", question("111"), Bearer(bearer))
+    assert answer.status == 200
+
+
+def test_secrets_are_gone_once_left(sit):
+    """Neither loading again, nor going back, nor coming back shows them."""
+    page = sit().page
+    create(page)
+    [secret] = text_of(page, "consumer-secret")
+    page.get_by_role("link", name="Settings", exact=True).click()
+    expect(page.locator("#app-id")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("heading", name="Bearer token")).to_be_visible()
+    assert secret not in page.content()
+    press(page, "regenerate_key")
+    expect(page.locator("#consumer-secret")).to_be_visible()
+    [secret] = text_of(page, "consumer-secret")
+    page.reload()
+    expect(page.locator("#consumer-secret")).to_have_count(0)
+    assert secret not in page.content()
+    assert [each["name"] for each in page.context.cookies() if "once" in each["name"]] == []
+
+
+# Keyboard.
+
+
+def tab_to(page, name):
+    """Press Tab until this is focused; each stop on the way must be seen."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        focused = page.evaluate(FOCUSED)
+        assert focused["ring"], focused
+        assert focused["inside"], focused
+        if focused["name"] == name:
+            return
+    raise AssertionError(f"no Tab leads to {name}")
+
+
+def test_by_keyboard_alone(sit, studio):
+    page = sit("nadia").page
+    tab_to(page, "Create an app")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("Create an app")
+    tab_to(page, "name")
+    page.keyboard.type("Ebb")
+    tab_to(page, "access_level")
+    page.keyboard.press("ArrowDown")
+    tab_to(page, "sign_in")
+    page.keyboard.press("Space")
+    tab_to(page, "Create the app")
+    page.keyboard.press("Enter")
+    expect(page.locator("#consumer-secret")).to_be_visible()
+    [key] = text_of(page, "consumer-key")
+    tab_to(page, "Regenerate")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate(FOCUSED)["name"] == "Regenerate now"
+    page.keyboard.press("Enter")
+    expect(page.locator("#consumer-key")).not_to_have_text(key)
+    tab_to(page, "Generate")
+    page.keyboard.press("Enter")
+    expect(page.locator("#bearer-token")).to_be_visible()
+    tab_to(page, "Settings")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Read and write", exact=True)).to_be_checked()
+    expect(page.get_by_role("checkbox")).to_be_checked()
+    tab_to(page, "name")
+    page.keyboard.type("Ebb and flow")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("Ebb and flow")
+    expect(page.get_by_role("status")).to_have_text("Your changes are saved.")
+
+
+def test_a_second_enter_makes_one_app(sit):
+    """Or what was shown would be another app's, or gone."""
+    page = sit().page
+    before = page.get_by_role("listitem").count()
+    page.get_by_role("link", name="Create an app").click()
+    page.get_by_label("Name").fill("Twice")
+    page.keyboard.press("Enter")
+    expect(page.locator("#consumer-secret")).to_be_visible()
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="Your apps").click()
+    expect(page.get_by_role("listitem")).to_have_count(before + 1)
+
+
+# Copying.
+
+
+def test_copy_buttons(sit):
+    seat = sit(permissions=["clipboard-read", "clipboard-write"])
+    page = seat.page
+    app_id = create(page)
+    for source in ("consumer-key", "consumer-secret", "env", "curl", "python"):
+        button = page.locator(f"button[data-copy={source}]")
+        button.click()
+        expect(button).to_contain_text("Copied")
+        copied = page.evaluate("navigator.clipboard.readText()")
+        assert copied.strip() == page.locator(f"#{source}").inner_text().strip()
+        assert copied == page.evaluate("id => document.getElementById(id).textContent", source)
+        expect(button).to_contain_text("Copy ")
+    page.get_by_role("link", name="Settings", exact=True).click()
+    page.get_by_role("button", name="Copy the App ID").click()
+    expect(page.get_by_role("button", name="Copied the App ID")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == app_id
+
+
+def test_copying_where_the_browser_keeps_the_clipboard(sit):
+    """As it does without TLS: the text is marked, and the button says which keys to press."""
+    seat = sit()
+    page = seat.page
+    page.add_init_script(NO_CLIPBOARD)
+    create(page)
+    for source in ("consumer-secret", "env"):
+        button = page.locator(f"button[data-copy={source}]")
+        button.click()
+        expect(button).to_contain_text("Press Ctrl+C")
+        marked = page.evaluate("getSelection().toString()")
+        assert marked.strip() == page.locator(f"#{source}").inner_text().strip()
+        expect(button).to_contain_text("Copy ")
+
+
+def test_without_scripts_there_are_no_copy_buttons(sit):
+    """And one click marks a secret whole."""
+    page = sit(java_script_enabled=False).page
+    create(page)
+    for button in page.locator("button[data-copy]").all():
+        expect(button).to_be_hidden()
+    style = page.locator("#consumer-secret").evaluate("e => getComputedStyle(e).userSelect")
+    assert style == "all"
+    expect(page.locator(".local")).to_have_count(0)
+
+
+# Times.
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kathmandu", "America/St_Johns", "UTC"])
+def test_times_are_of_the_reader_too(sit, zone):
+    page = sit(timezone_id=zone, locale="en-GB").page
+    create(page)
+    press(page, "generate_token")
+    time = page.locator("time").first
+    at = datetime.fromisoformat(time.get_attribute("datetime"))
+    expect(time).to_have_text(f"{at.day} {at:%b %Y, %H:%M} UTC")
+    local = at.astimezone(ZoneInfo(zone))
+    expect(page.locator("time + .local").first).to_have_text(
+        f"{local.day} {local:%b %Y, %H:%M} your time"
+    )
+    expect(page.locator(".local")).to_have_count(page.locator("time").count())
+
+
+# States that the tour of every page does not come through.
+
+
+@pytest.mark.parametrize("options", [{"viewport": {"width": 1280, "height": 800}}, POCKET])
+def test_every_state_is_legible(sit, studio, options):
+    page = sit(**options).page
+    app_id = create(page)
+    wrong = []
+
+    def look(state):
+        found = [*ask_axe(page, *SCHEMES), *(measure(page) if "is_mobile" in options else [])]
+        wrong.extend(f"{state}: {each}" for each in found)
+
+    for state in ("enable", "suspend"):
+        studio.command("app", state, app_id)
+        for path in ("", f"/apps/{app_id}", f"/apps/{app_id}/keys"):
+            page.goto(f"{studio.url}/portal{path}")
+            look(f"{state} {path}")
+    page.goto(f"{studio.url}/portal/apps/1")
+    look("no such app")
+    page.goto(f"{studio.url}/portal/new")
+    page.get_by_label("Read only").evaluate("radio => { radio.checked = false }")
+    page.get_by_label("Name").fill("x")
+    page.get_by_role("button", name="Create the app").click()
+    expect(page.get_by_role("alert")).to_contain_text("the access level is")
+    look("no permission")
+    for field, value in (("Name", "\u200b"), ("Website", "https://a,b"), ("Callback URLs", "x")):
+        page.get_by_label("Read only").check()
+        page.get_by_label(field).fill(value)
+        page.get_by_role("button", name="Create the app").click()
+        expect(page.get_by_label(field)).to_have_attribute("aria-invalid", "true")
+        expect(page.get_by_label(field)).to_have_value(value)
+        look(f"bad {field}")
+        page.get_by_label(field).fill("x" if field == "Name" else "")
+    assert wrong == [], "\n".join(wrong)
+
+
+@pytest.mark.parametrize("most", [0, 3])
+def test_an_empty_and_a_full_desk(seats, servers, most):
+    server = servers(apps_per_account_max=str(most))
+    set_password(server, "alice")
+    server.command("account", "add", "nobody")
+    set_password(server, "nobody")
+    wrong = []
+    for name in ("alice", "nobody"):
+        seat = seats(server.url, **POCKET)
+        seat.open("/portal")
+        page = seat.sign_in(name, PASSWORD)
+        seat.expect_heading("Your apps")
+        wrong += [f"{name}: {each}" for each in [*measure(page), *ask_axe(page, *SCHEMES)]]
+        room = page.get_by_role("link", name="Create an app")
+        expect(room).to_have_count(1 if (name, most) == ("nobody", 3) else 0)
+        assert seat.watch.complaints == []
+    assert wrong == [], "\n".join(wrong)
