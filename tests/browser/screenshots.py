@@ -45,10 +45,20 @@ APPS = (
     ("Marlow Insights", "marlow", "https://marlow.example", "", "read", True),
 )
 EXPLORER = ("explore", "explore-chart")
+# The person's own apps: name, description, what a manager did about it.
+OWN_APPS = (
+    ("Harbour Report", "Every Monday: how far the week's posts travelled.", ("enable",)),
+    ("Old Newsletter", "", ("enable", "suspend")),
+    ("Tide Tables", "Tells when to post.", ()),
+)
 # Viewport, what else makes the browser, and which pages are taken in dark as well.
 VIEWS = (
-    (DESK, {}, {"consent", "apps", *EXPLORER}),
-    (PHONE, {"device_scale_factor": 2, "user_agent": ANDROID}, {"consent", "sign-in", *EXPLORER}),
+    (DESK, {}, {"consent", "apps", "portal-keys", *EXPLORER}),
+    (
+        PHONE,
+        {"device_scale_factor": 2, "user_agent": ANDROID},
+        {"consent", "sign-in", "portal-settings", *EXPLORER},
+    ),
 )
 # Taken as they stand in the window: what stays in sight while one scrolls would be in the middle.
 WINDOWED = {"explore"}
@@ -70,6 +80,8 @@ def main() -> None:
             set_password(server, PERSON)
             apps = [_register(server, site, app=each) for each in APPS]
             _live(server, apps)
+            for name, description, fate in OWN_APPS:
+                _register_own(server, name, description=description, fate=fate)
             with chromium() as browser:
                 _take_all(browser, server, apps=apps)
 
@@ -88,6 +100,13 @@ def _register(
     server.command("app", "enable", made["app_id"])
     consumer = Consumer(made["app_id"], made["consumer_key"], made["consumer_secret"])
     return ThirdParty(name, consumer, at=Endpoints(server.url), callback=callback)
+
+
+def _register_own(server: Server, name: str, *, description: str, fate: tuple[str, ...]) -> None:
+    said = ("--description", description, "--callback", "https://larkspur.example/signed-in")
+    made = server.command("app", "add", name, "--owner", PERSON, *said)
+    for verb in fate:
+        server.command("app", verb, made["app_id"])
 
 
 def _live(server: Server, apps: list[ThirdParty]) -> None:
@@ -160,6 +179,31 @@ def _visit(page: Page, origin: str, *, web: ThirdParty, desktop: ThirdParty) -> 
     yield "explore-chart"
     page.goto(web.at.authorize + "?oauth_token=used")
     yield "error"
+    yield from _develop(page, origin)
+
+
+def _develop(page: Page, origin: str) -> Iterator[str]:
+    page.goto(f"{origin}/portal")
+    yield "portal"
+    page.get_by_role("link", name="Create an app").click()
+    page.get_by_label("Name").fill("Ferry Times")
+    page.get_by_label("Description").fill("When the readers of each port look.")
+    page.get_by_label("Callback URLs").fill("https://ferries.example/signed-in")
+    page.get_by_label("Website").fill("https://ferries.example")
+    yield "portal-new"
+    page.goto(f"{origin}/portal")
+    page.get_by_role("link", name="Harbour Report", exact=True).click()
+    page.locator("#app-id").wait_for()
+    yield "portal-settings"
+    page.get_by_role("link", name="Keys and tokens").click()
+    for action in ("generate_token", "regenerate_key"):
+        button = page.locator(f"button[value={action}]")
+        if button.count() and not button.is_visible():
+            page.locator("details", has=button).locator("summary").click()
+        if button.count():
+            button.click()
+            page.get_by_role("status").wait_for()
+    yield "portal-keys"
 
 
 if __name__ == "__main__":

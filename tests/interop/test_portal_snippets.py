@@ -83,12 +83,12 @@ def test_python_prints_the_last_28_hours(run, enabled, world):
     status, _, body = done.stdout.partition(" ")
     assert status == "200"
     answer = json.loads(body)
-    assert set(answer["hours"]) == {"impressions", "engagements", "url_clicks"}
+    assert set(answer["by hour"]) == {"impressions", "engagements", "url_clicks"}
     start, end = (read_hour(answer[edge]) for edge in ("start", "end"))
     assert end - start in {28, 29}
     clicks = {
         (day, hour): int(count)
-        for day, hours in answer["hours"]["url_clicks"].items()
+        for day, hours in answer["by hour"]["url_clicks"].items()
         for hour, count in hours.items()
     }
     assert clicks == {
@@ -97,7 +97,7 @@ def test_python_prints_the_last_28_hours(run, enabled, world):
         for at in [time.gmtime(hour * HOUR_S)]
         for count in [recent_count(hour) if hour <= world.seeded_hour else 0]
     }
-    assert answer["hours"]["engagements"] == answer["hours"]["url_clicks"]
+    assert answer["by hour"]["engagements"] == answer["by hour"]["url_clicks"]
 
 
 def read_hour(shown):
