@@ -353,3 +353,18 @@ def test_an_empty_and_a_full_desk(seats, servers, most):
         expect(room).to_have_count(1 if (name, most) == ("nobody", 3) else 0)
         assert seat.watch.complaints == []
     assert wrong == [], "\n".join(wrong)
+
+
+def test_a_double_click_is_one(sit):
+    """What the first one makes is shown once: a second must not take its place."""
+    page = sit().page
+    before = page.get_by_role("listitem").count()
+    page.get_by_role("link", name="Create an app").click()
+    page.get_by_label("Name").fill("Double")
+    page.get_by_role("button", name="Create the app").dblclick()
+    expect(page.locator("#consumer-secret")).to_be_visible()
+    for action, shown in (("generate_bearer", "bearer-token"), ("generate_token", "access-token")):
+        page.locator(f"button[value={action}]").dblclick()
+        expect(page.locator(f"#{shown}")).to_be_visible()
+    page.get_by_role("link", name="Your apps").click()
+    expect(page.get_by_role("listitem")).to_have_count(before + 1)
