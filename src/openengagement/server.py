@@ -189,7 +189,13 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
     asker = _build_asker(shared)
     handlers = Handlers(
         developer=developer,
-        keys=Keys(desk, own_apps, developer=developer, shown_once=shown_once),
+        keys=Keys(
+            desk,
+            own_apps,
+            developer=developer,
+            shown_once=shown_once,
+            newest_tweet=lambda account_id: _newest_tweet(shared.parts, account_id),
+        ),
         consent=Consent(desk, visits, legs=shared.legs),
         sign_in=sign_in,
         apps=Apps(desk, visits, registry=registry),
@@ -207,6 +213,12 @@ def _build_asker(shared: _Shared) -> Asker:
     settings = replace(settings, groupings_max=max(settings.groupings_max, CHART_GROUPINGS))
     query = Query(shared.parts.store, protected, settings=settings, now_s=shared.clock.now_s)
     return Asker(query, protected)
+
+
+def _newest_tweet(parts: Parts, account_id: int) -> int | None:
+    """The Tweet that an author who tries the API most likely wants to ask about."""
+    newest = parts.store.list_tweets(account_id, limit=1)
+    return newest[0].tweet_id if newest else None
 
 
 def _build_oidc(

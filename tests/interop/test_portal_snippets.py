@@ -66,7 +66,8 @@ def run(developer, made, tmp_path):
 
 
 def test_the_env_is_complete_after_the_three_buttons(server, made):
-    assert [name for name, value in made[1].items() if not value] == ["TWEET_ID"]
+    assert all(made[1].values())
+    assert made[1]["TWEET_ID"] == RECENT  # the owner's newest
     assert made[1]["ENGAGEMENT_API_URL"] == server.url
 
 

@@ -1,7 +1,7 @@
 """Keys and tokens of an app: made, shown once, and killed (contract 5)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -21,15 +21,22 @@ _PLAIN_HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]+")
 
 
 class Keys:
-    """Handlers of an app's Keys and tokens."""
+    """Handlers of an app's Keys and tokens. `newest_tweet` is an account's, if it has any."""
 
     def __init__(
-        self, desk: Desk, apps: OwnApps, *, developer: Developer, shown_once: ShownOnce
+        self,
+        desk: Desk,
+        apps: OwnApps,
+        *,
+        developer: Developer,
+        shown_once: ShownOnce,
+        newest_tweet: Callable[[int], int | None],
     ) -> None:
         self._desk = desk
         self._apps = apps
         self._developer = developer
         self._shown_once = shown_once
+        self._newest_tweet = newest_tweet
 
     def show(self, visit: Visit) -> Response:
         """`GET /portal/apps/{app_id}/keys`."""
@@ -47,6 +54,7 @@ class Keys:
             "access": ACCESS_LEVELS[app.access_level],
             "shown": self._shown_once.take(visit, str(app.id)),
             "origin": _origin(visit),
+            "tweet_id": self._newest_tweet(app.owner_id) or "",
         }
         return self._desk.page(visit, "developer_keys", context=context)
 

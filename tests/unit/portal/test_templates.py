@@ -200,6 +200,7 @@ KEYS = {
     "access": "Read only",
     "shown": {},
     "origin": "http://127.0.0.1:8080",
+    "tweet_id": "",
 }
 SECRETS = {
     "consumer_key": "the-key",
@@ -309,6 +310,7 @@ def hostile(text):
             "access": text,
             "shown": dict.fromkeys(SECRETS, text),
             "origin": text,
+            "tweet_id": 2124462388521473622,
         },
         "sign_in.html": {
             "viewer": viewer,
