@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,11 +20,11 @@ from openengagement.api.oauth import OAuthCalls
 from openengagement.api.platform import Platform
 from openengagement.api.routes import Calls, build_routes
 from openengagement.api.three_legs import ThreeLegCalls
+from openengagement.api.usage import UsageCalls
 from openengagement.auth.authenticate import Authenticator
 from openengagement.auth.bearer import BearerTokens
 from openengagement.auth.calls import CallVerifier
 from openengagement.auth.identity import Identities
-from openengagement.auth.last_used import LastUsed
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.auth.own_apps import OwnApps
 from openengagement.auth.passwords import Passwords
@@ -84,14 +85,14 @@ def build_api(data: Path, settings: Settings, *, clock: Clock) -> Api:
         settings.sign_in_threads, thread_name_prefix="password", initializer=_give_way
     )
     shared = _share(parts, settings, clock=clock, limits=limits, pool=pool)
-    last_used = shared.lookup.last_used
     writer = BatchWriter(
         parts.store,
         queue_max=settings.batches_in_flight_max,
         on_failure=lambda error: log_failure("commit_failed", error),
     )
     calls = _build_calls(shared, writer)
-    keeper = _Housekeeper(limits, last_used, settings=settings, clock=clock)
+    kept = (shared.lookup.last_used.flush, shared.lookup.meter.flush)
+    keeper = _Housekeeper(limits, kept, settings=settings, clock=clock)
 
     async def stop() -> None:
         await keeper.stop()
@@ -99,7 +100,8 @@ def build_api(data: Path, settings: Settings, *, clock: Clock) -> Api:
         slow_pool.shutdown(cancel_futures=True)
         pool.shutdown()
         writer.close()
-        last_used.flush()
+        for keep in kept:
+            keep()
         limits.close()
         parts.close()
 
@@ -161,6 +163,7 @@ def _build_calls(shared: _Shared, writer: BatchWriter) -> Calls:
             in_flight_max=settings.batches_in_flight_max,
             bytes_max=settings.batch_max_bytes,
         ),
+        usage=UsageCalls(authenticator, registry.usage, now_s=now_s, pool=pool),
     )
 
 
@@ -247,13 +250,18 @@ def _build_oidc(
 
 
 class _Housekeeper:
-    """Keeps the nonces few and writes down what tokens were used, off the event loop."""
+    """Keeps the nonces few and has written down what was noted (`kept`), off the event loop."""
 
     def __init__(
-        self, limits: Limits, last_used: LastUsed, *, settings: Settings, clock: Clock
+        self,
+        limits: Limits,
+        kept: Sequence[Callable[[], None]],
+        *,
+        settings: Settings,
+        clock: Clock,
     ) -> None:
         self._limits = limits
-        self._last_used = last_used
+        self._kept = kept
         self._keep_s = settings.timestamp_window_s
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
@@ -273,7 +281,8 @@ class _Housekeeper:
             oldest = int(self._clock.now_s()) - self._keep_s - 1
             try:
                 await asyncio.to_thread(self._limits.tidy, oldest_timestamp=oldest)
-                await asyncio.to_thread(self._last_used.flush)
+                for keep in self._kept:
+                    await asyncio.to_thread(keep)
             except Exception as error:
                 log_failure("tidy_failed", error)
 

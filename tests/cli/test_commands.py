@@ -2,18 +2,21 @@
 
 import json
 import subprocess
+from contextlib import closing
 
 import pytest
 from typer.main import get_command
 
 from openengagement.cli.main import main
+from openengagement.registry.registry import Registry
 from support.cli import EXECUTABLE, server_environment
 
 KEYS = {
     "account add": {"id", "screen_name", "protected", "role"},
+    "account role": {"screen_name", "role"},
     "app add": {"app_id", "consumer_key", "consumer_secret"},
-    "app enable": {"app_id", "enabled", "per_minute", "suspended"},
-    "app disable": {"app_id", "enabled", "per_minute", "suspended"},
+    "app enable": {"app_id", "enabled", "per_minute", "handles_contracted", "suspended"},
+    "app disable": {"app_id", "enabled", "per_minute", "handles_contracted", "suspended"},
     "app suspend": {"app_id", "suspended"},
     "app resume": {"app_id", "suspended"},
     "token issue": {"access_token", "access_token_secret"},
@@ -25,6 +28,7 @@ KEYS = {
 }
 
 
+FLAGS_AND_LIMITS = {"protected", "enabled", "suspended", "per_minute", "handles_contracted"}
 APP_VERBS = ("enable", "disable", "suspend", "resume")
 
 
@@ -40,6 +44,7 @@ def arguments(owned_app, tmp_path):
         (tmp_path / f"{kind}.ndjson").write_text(text)
     return {
         "account add": ["bob"],
+        "account role": ["ana", "manager"],
         "app add": ["Dash 2", "--owner", "ana"],
         "platform-key issue": ["feed"],
         **{f"load {kind}": [str(tmp_path / f"{kind}.ndjson")] for kind in files},
@@ -56,7 +61,7 @@ def test_json(run, arguments, name):
     for key, value in printed.items():
         if key in {"accepted", "rejected"}:
             assert isinstance(value, int)
-        elif key not in {"protected", "enabled", "suspended", "per_minute"}:
+        elif key not in FLAGS_AND_LIMITS:
             assert isinstance(value, str), f"{key}: {value!r}"
             assert value
 
@@ -155,12 +160,39 @@ def test_an_app(run, owned_app):
 
 
 def test_enabling(run, owned_app):
-    enabled = run("app", "enable", owned_app, "--per-minute", 12, "--json").json()
-    assert enabled == {"app_id": owned_app, "enabled": True, "per_minute": 12, "suspended": False}
+    agreed = ("--per-minute", 12, "--handles", 500)
+    access = {"app_id": owned_app, "per_minute": 12, "handles_contracted": 500, "suspended": False}
+    enabled = run("app", "enable", owned_app, *agreed, "--json").json()
+    assert enabled == access | {"enabled": True}
     disabled = run("app", "disable", owned_app, "--json").json()
-    assert disabled == {"app_id": owned_app, "enabled": False, "per_minute": 12, "suspended": False}
+    assert disabled == access | {"enabled": False}
     again = run("app", "enable", owned_app, "--json").json()
-    assert again == {"app_id": owned_app, "enabled": True, "per_minute": 12, "suspended": False}
+    assert again == access | {"enabled": True}
+
+
+def test_what_the_command_line_decides_is_logged(run, data, owned_app):
+    run("app", "enable", owned_app, "--per-minute", 12, "--handles", 500)
+    for verb in ("suspend", "suspend", "resume", "disable"):
+        run("app", verb, owned_app)
+    run("account", "add", "boss", "--role", "manager")
+    run("account", "role", "ana", "manager")
+    assert run("account", "role", "ANA", "member", "--json").json()["screen_name"] == "ana"
+    with closing(Registry(data / "registry.sqlite3")) as registry:
+        entries = registry.decisions.audit.list(most=100)
+        assert registry.find_account("boss").role == "manager"
+        assert registry.find_account("ana").role == "member"
+    assert {(e.actor, e.actor_id) for e in entries} == {("command line", None)}
+    assert [(e.action, e.subject, e.before, e.after) for e in reversed(entries)] == [
+        ("enable", "Dash", "no", "yes"),
+        ("limit", "Dash", None, "12"),
+        ("handles", "Dash", None, "500"),
+        ("suspend", "Dash", "no", "yes"),
+        ("resume", "Dash", "yes", "no"),
+        ("disable", "Dash", "yes", "no"),
+        ("role", "boss", "member", "manager"),
+        ("role", "ana", "member", "manager"),
+        ("role", "ana", "manager", "member"),
+    ]
 
 
 def test_tokens_last(run, owned_app):
@@ -227,6 +259,8 @@ def test_account_ids_refused(refuses, number):
 
 def test_roles_refused(refuses):
     refuses("account", "add", "bob", "--role", "king", says="--role", code=2)
+    refuses("account", "role", "bob", "king", says="'king' is not one of", code=2)
+    refuses("account", "role", "bob", "manager", says="there is no account bob")
 
 
 def test_an_app_without_owner(refuses):

@@ -54,6 +54,7 @@ def test_enabling_and_disabling_holds_for_every_answer_after_the_command(server,
             "app_id": app.app_id,
             "enabled": True,
             "per_minute": None,
+            "handles_contracted": None,
             "suspended": False,
         }
         assert all(outcomes(clients, auth) == OK for auth in kinds)
@@ -62,6 +63,7 @@ def test_enabling_and_disabling_holds_for_every_answer_after_the_command(server,
             "app_id": app.app_id,
             "enabled": False,
             "per_minute": None,
+            "handles_contracted": None,
             "suspended": False,
         }
         assert all(outcomes(clients, auth) == NOT_ENABLED for auth in kinds)

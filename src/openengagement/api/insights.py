@@ -13,8 +13,8 @@ from openengagement.api.error_body import JSON
 from openengagement.api.http import ReadBody, Reply, Request, read_message
 from openengagement.auth.authenticate import Authenticator
 from openengagement.engagement.types import Endpoint
-from openengagement.errors import ApiError, RateLimited
-from openengagement.query import Query
+from openengagement.errors import ApiError, InternalError, RateLimited
+from openengagement.query import Plan, Query
 from openengagement.registry.limits import MINUTE_S, RateWindow
 from openengagement.settings import Settings
 
@@ -52,34 +52,46 @@ class Insights:
         return await self._answer(request, read_body, endpoint=Endpoint.HISTORICAL)
 
     async def _answer(self, request: Request, read_body: ReadBody, *, endpoint: Endpoint) -> Reply:
-        """Authenticate, count, answer.
+        """Authenticate, count, answer. Once it is known who asks, every outcome is their usage.
 
         Raises:
             ApiError: with the rate-limit headers that every answer carries.
         """
+        message = await read_message(request, read_body, limit=self._body_max_bytes)
+        authenticator = self._authenticator
+        caller = authenticator.authenticate(message)
         windows: Sequence[RateWindow] = ()
         try:
-            message = await read_message(request, read_body, limit=self._body_max_bytes)
-            caller = self._authenticator.authenticate(message)
-            windows = self._authenticator.admit(caller)
-            if any(window.exceeded for window in windows):
-                raise RateLimited
+            windows = authenticator.admit(caller)
+            _refuse_exceeded(windows)
             plan = self._query.prepare(endpoint, message.body, user_id=caller.user_id)
+            body = await self._read(plan)
         except ApiError as error:
+            authenticator.count_refusal(caller, error.headers.get("x-error-code", error.code))
             if windows:
                 error.headers = {**rate_headers(windows), **error.headers}
             raise
-        if plan.request.cells <= self._inline_cells_max:
-            body = self._query.answer(plan)
-        else:
-            loop = asyncio.get_running_loop()
-            body = await loop.run_in_executor(self._pool, self._query.answer, plan)
+        except Exception:
+            authenticator.count_refusal(caller, InternalError.code)
+            raise
+        authenticator.count_answer(caller, plan.decision.author_ids)
         return Reply(200, body, {"content-type": JSON, **rate_headers(windows)})
+
+    async def _read(self, plan: Plan) -> bytes:
+        if plan.request.cells <= self._inline_cells_max:
+            return self._query.answer(plan)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, self._query.answer, plan)
 
     def default_headers(self) -> dict[str, str]:
         """The six headers where no app is known: nothing of the default limit is used up."""
         reset_s = (int(self._now_s() // MINUTE_S) + 1) * MINUTE_S
         return rate_headers([RateWindow(self._default_limit, 0, reset_s)])
+
+
+def _refuse_exceeded(windows: Sequence[RateWindow]) -> None:
+    if any(window.exceeded for window in windows):
+        raise RateLimited
 
 
 def rate_headers(windows: Sequence[RateWindow]) -> dict[str, str]:

@@ -23,6 +23,7 @@ from openengagement.api.insights import Insights
 from openengagement.api.oauth import OAuthCalls
 from openengagement.api.platform import Platform
 from openengagement.api.three_legs import ThreeLegCalls
+from openengagement.api.usage import UsageCalls
 from openengagement.errors import MethodNotAllowed, NotFound, Unavailable
 
 Handler = Callable[[Request, ReadBody], Awaitable[Reply]]
@@ -71,6 +72,7 @@ class Calls:
     bearers: OAuthCalls
     legs: ThreeLegCalls
     platform: Platform
+    usage: UsageCalls
 
 
 def build_routes(
@@ -104,6 +106,7 @@ def build_routes(
             ("POST", "/platform/v1/events"): platform.events,
             ("POST", "/platform/v1/tweets"): platform.tweets,
             ("POST", "/platform/v1/accounts"): platform.accounts,
+            ("GET", "/platform/v1/usage"): calls.usage.read,
             ("GET", "/health"): _health(is_healthy),
         },
         delete_tweet=platform.delete_tweet,

@@ -4,7 +4,7 @@ Nothing is written before the signature was found good: a stranger fills neither
 rate window.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 
@@ -114,6 +114,14 @@ class Authenticator:
         if caller.user:
             self._lookup.last_used.note(caller.user.token.token, now_s=now_s)
         return windows
+
+    def count_answer(self, caller: Caller, author_ids: Collection[int]) -> None:
+        """The caller was answered, with Tweets of these authors."""
+        self._lookup.meter.count_answer(caller.app.id, author_ids, now_s=self._now_s())
+
+    def count_refusal(self, caller: Caller, reason: str) -> None:
+        """The caller was refused; `reason` is the refusal's stable name."""
+        self._lookup.meter.count_refusal(caller.app.id, reason, now_s=self._now_s())
 
     def require_platform_key(self, message: Message) -> bytes:
         """Refuse a platform call without a platform key; returns what is stored of the key.

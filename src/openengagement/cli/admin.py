@@ -1,4 +1,4 @@
-"""Accounts, apps, tokens and platform keys, from the operator's shell."""
+"""Accounts, tokens and platform keys, from the operator's shell."""
 
 import sys
 from enum import StrEnum
@@ -6,34 +6,33 @@ from typing import Annotated
 
 import typer
 
-from openengagement.auth.app_form import UnfitApp, check_app_form
 from openengagement.auth.credentials import (
     Granted,
     issue_access_token,
-    issue_app,
     issue_bearer,
     issue_platform_key,
 )
-from openengagement.cli.common import CLOCK, Json, fail, find_account, find_app, now_s, opened, show
+from openengagement.cli.common import (
+    CLOCK,
+    AppId,
+    Json,
+    fail,
+    find_account,
+    find_app,
+    now_s,
+    opened,
+    show,
+)
 from openengagement.engagement.types import ID_MAX, snowflake
 from openengagement.ingest.rows import is_screen_name
-from openengagement.registry.apps import AppForm
+from openengagement.registry.audit import COMMAND_LINE
 from openengagement.registry.registry import Account, NameTaken
 
 account = typer.Typer(help="The platform's users.", no_args_is_help=True)
-app = typer.Typer(help="Developers' applications.", no_args_is_help=True)
 token = typer.Typer(help="Access tokens and bearer tokens.", no_args_is_help=True)
 platform_key = typer.Typer(help="The platform's own keys for sending events.", no_args_is_help=True)
 
 SHOWN_ONCE = "Keep it now: it is stored only as a hash and cannot be shown again."
-
-
-class Access(StrEnum):
-    """What an app's access tokens may do."""
-
-    read = "read"
-    read_write = "read-write"
-    read_write_directmessages = "read-write-directmessages"
 
 
 class Role(StrEnum):
@@ -41,11 +40,6 @@ class Role(StrEnum):
 
     member = "member"
     manager = "manager"
-
-
-AppId = Annotated[
-    int, typer.Argument(metavar="APP_ID", min=1, max=ID_MAX, help="As `app add` printed it.")
-]
 
 
 @account.command("add")
@@ -69,8 +63,9 @@ def add_account(
     chosen = account_id or snowflake(CLOCK.now_s())
     with opened(context) as parts:
         try:
-            new = Account(chosen, screen_name, protected, role.value)
+            new = Account(chosen, screen_name, protected, Role.member.value)
             parts.registry.add_account(new, now_s=now_s())
+            parts.registry.decisions.set_role(chosen, role.value, actor=COMMAND_LINE, now_s=now_s())
         except NameTaken:
             also = f" or the id {account_id}" if account_id else ""
             fail(f"the screen name {screen_name}{also} is already registered")
@@ -81,6 +76,22 @@ def add_account(
         "role": role.value,
     }
     show(fields, as_json=json)
+
+
+@account.command("role")
+def set_role(
+    context: typer.Context,
+    screen_name: Annotated[
+        str, typer.Argument(metavar="SCREEN_NAME", help="Whose role it becomes.")
+    ],
+    role: Annotated[Role, typer.Argument(help="A manager decides which apps may do what.")],
+    json: Json = False,
+) -> None:
+    """Make an account a manager, or a member again, at once, on every worker."""
+    with opened(context) as parts:
+        known = find_account(parts, screen_name)
+        parts.registry.decisions.set_role(known.id, role.value, actor=COMMAND_LINE, now_s=now_s())
+    show({"screen_name": known.screen_name, "role": role.value}, as_json=json)
 
 
 @account.command("password")
@@ -110,104 +121,6 @@ def set_password(
         revoked = parts.registry.sessions.set_password(known.id, password_hash=hashed)
     fields = {"screen_name": known.screen_name, "access_tokens_revoked": revoked}
     show(fields, as_json=json)
-
-
-@app.command("add")
-def add_app(
-    context: typer.Context,
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="What people who consent know it by.")
-    ],
-    owner: Annotated[str, typer.Option(metavar="SCREEN_NAME", help="The account that owns it.")],
-    callback: Annotated[
-        list[str] | None, typer.Option(metavar="URL", help="A callback URL; up to 10.")
-    ] = None,
-    website: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where people read about it.")
-    ] = None,
-    description: Annotated[
-        str | None, typer.Option(help="What it does, in a sentence, for who consents.")
-    ] = None,
-    access: Annotated[Access, typer.Option(help="What its tokens may do.")] = Access.read,
-    sign_in: Annotated[
-        bool,
-        typer.Option("--sign-in", help="oauth/authenticate passes who authorized it before."),
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Register an app. It may not use the API until `app enable`."""
-    with opened(context) as parts:
-        form = AppForm(
-            name=name,
-            owner_id=find_account(parts, owner).id,
-            callbacks=callback or [],
-            website=website,
-            description=description,
-            access_level=access.value,
-            sign_in=sign_in,
-        )
-        try:
-            check_app_form(form)
-        except UnfitApp as error:
-            fail(str(error))
-        made = issue_app(parts.registry, parts.keyring, form=form, now_s=now_s())
-    fields = {
-        "app_id": str(made.app_id),
-        "consumer_key": made.consumer_key,
-        "consumer_secret": made.consumer_secret,
-    }
-    note = f"Enable it for the Engagement API with: openengagement app enable {made.app_id}"
-    show(fields, as_json=json, notes=(note,))
-
-
-@app.command("enable")
-def enable_app(
-    context: typer.Context,
-    app_id: AppId,
-    per_minute: Annotated[
-        int | None,
-        typer.Option("--per-minute", min=1, max=10_000_000, help="Requests a minute it may make."),
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Let an App ID use the Engagement API, at once, on every worker."""
-    _set_enabled(context, app_id, enabled=True, per_minute=per_minute, as_json=json)
-
-
-@app.command("disable")
-def disable_app(context: typer.Context, app_id: AppId, json: Json = False) -> None:
-    """Stop an App ID from using the Engagement API, at once, on every worker; its limit is kept."""
-    _set_enabled(context, app_id, enabled=False, per_minute=None, as_json=json)
-
-
-def _set_enabled(
-    context: typer.Context, app_id: int, *, enabled: bool, per_minute: int | None, as_json: bool
-) -> None:
-    with opened(context) as parts:
-        find_app(parts, app_id)
-        parts.registry.apps.set_enabled(app_id, enabled=enabled, per_minute=per_minute)
-        changed = find_app(parts, app_id)
-    fields = {"app_id": str(app_id), "enabled": enabled, "per_minute": changed.per_minute}
-    show(fields | {"suspended": changed.suspended}, as_json=as_json)
-
-
-@app.command("suspend")
-def suspend_app(context: typer.Context, app_id: AppId, json: Json = False) -> None:
-    """Stop an App ID from doing anything at all: calls, sign-ins, tokens. Nothing is deleted."""
-    _set_suspended(context, app_id, suspended=True, as_json=json)
-
-
-@app.command("resume")
-def resume_app(context: typer.Context, app_id: AppId, json: Json = False) -> None:
-    """Let a suspended App ID go on where it was stopped."""
-    _set_suspended(context, app_id, suspended=False, as_json=json)
-
-
-def _set_suspended(context: typer.Context, app_id: int, *, suspended: bool, as_json: bool) -> None:
-    with opened(context) as parts:
-        find_app(parts, app_id)
-        parts.registry.apps.set_suspended(app_id, suspended=suspended)
-    show({"app_id": str(app_id), "suspended": suspended}, as_json=as_json)
 
 
 @token.command("issue")

@@ -13,12 +13,16 @@ from sqlalchemy.exc import DBAPIError
 
 from openengagement.auth.credentials import KeyFileError
 from openengagement.clock import Clock, SystemClock
+from openengagement.engagement.types import ID_MAX
 from openengagement.folder import Parts, open_parts
 from openengagement.registry.apps import App
 from openengagement.registry.registry import Account
 from openengagement.settings import Settings, SettingsError, load_settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+AppId = Annotated[
+    int, typer.Argument(metavar="APP_ID", min=1, max=ID_MAX, help="As `app add` printed it.")
+]
 _SHOWN: dict[Any, str] = {True: "yes", False: "no", None: "default"}
 CLOCK: Clock = SystemClock()
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from openengagement.cli import admin, keys
+from openengagement.cli import admin, apps, keys
 from openengagement.cli.load import load
 from openengagement.cli.sandbox import sandbox
 from openengagement.cli.serve import serve
@@ -37,7 +37,7 @@ main.command("serve")(serve)
 main.command("sandbox")(sandbox)
 main.command("load")(load)
 main.add_typer(admin.account, name="account")
-main.add_typer(admin.app, name="app")
+main.add_typer(apps.app, name="app")
 main.add_typer(admin.token, name="token")
 main.add_typer(admin.platform_key, name="platform-key")
 main.add_typer(keys.key, name="key")

@@ -68,6 +68,7 @@ class Decision(msgspec.Struct, frozen=True):
     """What may be read: the Tweets in the order asked, cells that stay zero, and what to report."""
 
     tweet_ids: tuple[int, ...]
+    author_ids: frozenset[int]  # of these Tweets
     zeroed: Mapping[str, frozenset[int]]  # counted type -> Tweets too old for it
     arrays: Mapping[str, tuple[str, ...]]
     errors: tuple[str, ...]
@@ -120,7 +121,10 @@ def decide_access(
     errors = (*(_forbidden_texts(foreign, policy.forbidden_text) if foreign else ()), *too_old)
     if too_old and all(len(zeroed.get(rule.counted, ())) == len(served) for rule in types.values()):
         raise TweetsTooOld(*errors, arrays=arrays)
-    return Decision(tuple(tweet.tweet_id for tweet in served), zeroed, arrays, errors)
+    tweet_ids = tuple(tweet.tweet_id for tweet in served)
+    return Decision(
+        tweet_ids, frozenset({each.author_id for each in served}), zeroed, arrays, errors
+    )
 
 
 def _too_old(

@@ -1,4 +1,4 @@
-"""Developers' applications: what they say of themselves, their keys, and what a manager lets them.
+"""Developers' applications: what they say of themselves, and their keys.
 
 Secrets pass through here encrypted only.
 """
@@ -36,7 +36,9 @@ class AppForm:
 class App:
     """A developer's application. `per_minute` None means the default limit.
 
-    A suspended app can do nothing at all; one that is not enabled only not use the data API.
+    `handles_contracted` is how many authors' metrics it may read a month before it pays for more;
+    None where nothing is agreed. A suspended app can do nothing at all; one that is not enabled
+    only not use the data API. `registry.decisions` changes what is a manager's to decide.
     """
 
     id: int
@@ -53,6 +55,7 @@ class App:
     access_level: str = "read"
     sign_in: bool = False
     suspended: bool = False
+    handles_contracted: int | None = None
 
 
 class TooManyApps(Exception):
@@ -134,21 +137,6 @@ class Apps:
     def find_by_bearer(self, bearer_hash: bytes) -> App | None:
         return self._one(_SELECT_APP.where(APPS.c.bearer_hash == bearer_hash))
 
-    def set_enabled(self, app_id: int, *, enabled: bool, per_minute: int | None) -> bool:
-        """Enable or disable an App ID; a `per_minute` of None leaves the limit as it is."""
-        values: dict[str, Any] = {"enabled": enabled}
-        if per_minute is not None:
-            values["per_minute"] = per_minute
-        with self._engine.begin() as db:
-            done = db.execute(APPS.update().where(APPS.c.id == app_id).values(values))
-            return done.rowcount > 0
-
-    def set_suspended(self, app_id: int, *, suspended: bool) -> bool:
-        """Suspend an app, or let it go on; its credentials stay what they are."""
-        with self._engine.begin() as db:
-            update = APPS.update().where(APPS.c.id == app_id).values(suspended=suspended)
-            return db.execute(update).rowcount > 0
-
     def set_consumer(self, app_id: int, *, credentials: tuple[str, bytes]) -> None:
         """Replace an app's consumer key and secret, and kill its bearer token.
 
@@ -212,4 +200,5 @@ _SELECT_APP: Final = sa.select(
     APPS.c.access_level,
     APPS.c.sign_in,
     APPS.c.suspended,
+    APPS.c.handles_contracted,
 )

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 
 from openengagement.registry.apps import Apps
+from openengagement.registry.decisions import Decisions
 from openengagement.registry.encrypted import Change, kill_bearers, reencrypt
 from openengagement.registry.grants import Grants
 from openengagement.registry.migrate import migrate
@@ -21,6 +22,7 @@ from openengagement.registry.schema import (
     PLATFORM_KEYS,
 )
 from openengagement.registry.sessions import Sessions
+from openengagement.registry.usage import Usage
 
 Row = TypeVar("Row")
 
@@ -59,6 +61,8 @@ class Registry:
         self.apps = Apps(self._engine)
         self.grants = Grants(self._engine)
         self.sessions = Sessions(self._engine)
+        self.usage = Usage(self._engine)
+        self.decisions = Decisions(self._engine)
         # A connection that never writes, so that it sees every commit, our own included.
         self._watch = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._watch_lock = threading.Lock()

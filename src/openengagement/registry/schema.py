@@ -41,6 +41,7 @@ APPS = sa.Table(
     sa.Column("access_level", sa.String(32), nullable=False, server_default="read"),
     sa.Column("sign_in", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("suspended", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("handles_contracted", sa.Integer, nullable=True),  # a month; null: none agreed
 )
 
 CALLBACKS = sa.Table(
@@ -96,4 +97,37 @@ PLATFORM_KEYS = sa.Table(
     sa.Column("key_hash", sa.LargeBinary, primary_key=True),
     sa.Column("name", sa.String(128), nullable=False),
     sa.Column("created_at_s", sa.BigInteger, nullable=False),
+)
+
+# Usage outlives what it is about: no foreign keys.
+USAGE_REQUESTS = sa.Table(
+    "usage_requests",
+    METADATA,
+    sa.Column("month", sa.String(7), primary_key=True),  # 2026-11
+    sa.Column("app_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("outcome", sa.String(64), primary_key=True),  # ok, or a refusal's stable name
+    sa.Column("requests", sa.BigInteger, nullable=False),
+)
+
+USAGE_HANDLES = sa.Table(
+    "usage_handles",
+    METADATA,
+    sa.Column("month", sa.String(7), primary_key=True),
+    sa.Column("app_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("account_id", sa.BigInteger, primary_key=True, autoincrement=False),
+)
+
+# Who changed what: names as they were then, so that it stays readable whatever happens to them.
+AUDIT_LOG = sa.Table(
+    "audit_log",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at_s", sa.BigInteger, nullable=False),
+    sa.Column("actor_id", sa.BigInteger, nullable=True),  # null: nobody's account
+    sa.Column("actor", sa.String(64), nullable=False),
+    sa.Column("action", sa.String(32), nullable=False),
+    sa.Column("app_id", sa.BigInteger, nullable=True, index=True),
+    sa.Column("subject", sa.String(128), nullable=False),
+    sa.Column("before", sa.String(32), nullable=True),
+    sa.Column("after", sa.String(32), nullable=True),
 )

@@ -14,6 +14,7 @@ from openengagement.auth.credentials import (
 from openengagement.auth.passwords import hash_password
 from openengagement.folder import Parts
 from openengagement.registry.apps import App, AppForm
+from openengagement.registry.audit import COMMAND_LINE
 from openengagement.sandbox.dataset import Dataset
 
 APP_NAME: Final = "Sandbox demo"
@@ -108,7 +109,9 @@ def _demo_app(parts: Parts, owner_id: int, *, now_s: int) -> tuple[App, str]:
             description="Shows how a client asks for engagement metrics.",
         )
         made = issue_app(parts.registry, parts.keyring, form=form, now_s=now_s)
-        parts.registry.apps.set_enabled(made.app_id, enabled=True, per_minute=None)
+        parts.registry.decisions.change_app(
+            made.app_id, {"enabled": True}, actor=COMMAND_LINE, now_s=now_s
+        )
         app = parts.registry.apps.read(made.app_id)
     if app is None:
         raise RuntimeError("the demo app vanished while it was made")

@@ -12,6 +12,7 @@ from openengagement.api.insights import Insights, rate_headers
 from openengagement.engagement.types import Endpoint
 from openengagement.errors import (
     ApiError,
+    AppNotEnabled,
     BodyTooLarge,
     InvalidField,
     InvalidSignature,
@@ -37,6 +38,7 @@ class World:
         self.cells = 1
         self.fails = {}
         self.steps = []
+        self.counted = []
 
     def _step(self, name, *facts):
         self.steps.append((name, *facts))
@@ -51,9 +53,16 @@ class World:
         self._step("admit", caller.user_id)
         return self.windows
 
+    def count_answer(self, caller, author_ids):
+        self.counted.append((caller.user_id, "ok", sorted(author_ids)))
+
+    def count_refusal(self, caller, reason):
+        self.counted.append((caller.user_id, reason))
+
     def prepare(self, endpoint, body, *, user_id):
         self._step("prepare", endpoint, body, user_id)
-        return SimpleNamespace(request=SimpleNamespace(cells=self.cells))
+        decision = SimpleNamespace(author_ids=frozenset({7, 8}))
+        return SimpleNamespace(request=SimpleNamespace(cells=self.cells), decision=decision)
 
     def answer(self, plan):
         self._step("answer", threading.current_thread() is threading.main_thread())
@@ -207,3 +216,43 @@ def test_the_last_request_of_a_window_is_served(call, world):
     world.windows = [RateWindow(60, 60, 1_800_000_060)]
     reply = call()
     assert (reply.status, reply.headers["x-per-minute-remaining"]) == (200, "0")
+
+
+# --- usage ---------------------------------------------------------------------------------------
+
+
+def test_an_answer_is_usage_of_who_asked_with_the_authors_it_served(call, world):
+    call()
+    assert world.counted == [(7, "ok", [7, 8])]
+
+
+@pytest.mark.parametrize(
+    ("step", "error", "reason"),
+    [
+        ("admit", NonceUsed(), "nonce_used"),
+        ("admit", AppNotEnabled(), "app_not_enabled"),
+        ("admit", AppNotEnabled(suspended=True), "app_suspended"),
+        ("prepare", InvalidField("x"), "invalid_field"),
+        ("answer", OSError("disk"), "internal_error"),
+    ],
+)
+def test_a_refusal_is_usage_by_its_reason(call, world, step, error, reason):
+    world.fails[step] = error
+    with pytest.raises(type(error)):
+        call()
+    assert world.counted == [(7, reason)]
+
+
+def test_what_is_above_the_limit_is_usage_too(call, world):
+    world.windows = [RateWindow(5, 6, 60)]
+    assert isinstance(refused(call), RateLimited)
+    assert world.counted == [(7, "rate_limited")]
+
+
+@pytest.mark.parametrize(
+    ("step", "error"), [("read", BodyTooLarge("x")), ("authenticate", InvalidSignature())]
+)
+def test_strangers_use_nothing(call, world, step, error):
+    world.fails[step] = error
+    refused(call)
+    assert world.counted == []

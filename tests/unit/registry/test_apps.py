@@ -164,15 +164,6 @@ def test_an_app_needs_an_owner_and_leaves_nothing_without(registry, add_app):
     assert add_app() == FIRST_APP_ID
 
 
-def test_enabling(registry, add_app):
-    app_id = add_app()
-    assert registry.apps.set_enabled(app_id, enabled=True, per_minute=7)
-    assert (registry.apps.read(app_id).enabled, registry.apps.read(app_id).per_minute) == (True, 7)
-    assert registry.apps.set_enabled(app_id, enabled=False, per_minute=None)
-    assert (registry.apps.read(app_id).enabled, registry.apps.read(app_id).per_minute) == (False, 7)
-    assert not registry.apps.set_enabled(1, enabled=True, per_minute=None)
-
-
 def test_an_account_has_one_token_for_an_app(registry, add_app, ana):
     app_id = add_app()
     token = AccessToken("1-abc", app_id, ana.id, b"secret")

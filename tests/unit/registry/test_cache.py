@@ -9,6 +9,7 @@ from openengagement.auth.credentials import hash_token, open_keyring
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.registry import cache
 from openengagement.registry.apps import AppForm
+from openengagement.registry.audit import COMMAND_LINE
 from openengagement.registry.cache import VersionedCache
 from openengagement.registry.registry import Account, Registry
 
@@ -29,9 +30,13 @@ def other(tmp_path, registry):
     opened.close()
 
 
+def decide(view, app_id, **values):
+    view.decisions.change_app(app_id, values, actor=COMMAND_LINE, now_s=NOW_S)
+
+
 def changes(registry, other, app_id):
-    yield lambda: registry.apps.set_enabled(app_id, enabled=True, per_minute=None)
-    yield lambda: other.apps.set_enabled(app_id, enabled=False, per_minute=None)
+    yield lambda: decide(registry, app_id, enabled=True)
+    yield lambda: decide(other, app_id, enabled=False)
     yield lambda: registry.apply_accounts([(1, "ana", True)], now_s=NOW_S)
     yield lambda: other.apply_accounts([(9, "new", False)], now_s=NOW_S)
     yield lambda: other.add_platform_key(name="x", key_hash=b"1", now_s=NOW_S)
@@ -65,7 +70,9 @@ def test_a_commit_of_another_process_moves_it(tmp_path, registry, app_id):
         "import sys; from pathlib import Path\n"
         "from openengagement.registry.registry import Registry\n"
         "r = Registry(Path(sys.argv[1]))\n"
-        "r.apps.set_enabled(int(sys.argv[2]), enabled=True, per_minute=3); r.close()\n"
+        "from openengagement.registry.audit import COMMAND_LINE as actor\n"
+        "values = {'enabled': True, 'per_minute': 3}\n"
+        "r.decisions.change_app(int(sys.argv[2]), values, actor=actor, now_s=0); r.close()\n"
     )
     path = str(tmp_path / "registry.sqlite3")
     subprocess.run([sys.executable, "-c", code, path, str(app_id)], check=True)
@@ -80,7 +87,7 @@ def test_the_very_next_look_up_sees_it(tmp_path, registry, other, app_id):
     views = [registry, other]
     for at in range(20):
         view = views[at % 2]
-        view.apps.set_enabled(app_id, enabled=at % 3 == 0, per_minute=at + 1)
+        decide(view, app_id, enabled=at % 3 == 0, per_minute=at + 1)
         view.apply_accounts([(1, "ana", at % 5 == 0)], now_s=NOW_S)
         token = f"token {at}"
         view.apps.set_bearer(view.apps.read(app_id), generation=at, bearer_hash=hash_token(token))

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -86,6 +87,36 @@ def test_what_is_there_stays(tmp_path, engine):
     registry = Registry(tmp_path / "registry.sqlite3")
     try:
         assert registry.find_account("ana").id == 1
+    finally:
+        registry.close()
+
+
+def test_a_folder_of_an_older_version_opens_as_it_was(tmp_path, engine):
+    """Made by the release before usage was counted, with an enabled app in it."""
+    config = Config()
+    config.set_main_option("script_location", "openengagement.registry:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        connection.execute(
+            sa.text("INSERT INTO accounts VALUES (1, 'ana', 'ana', 0, 'member', 0, NULL)")
+        )
+        columns = "id, name, owner_id, consumer_key, consumer_secret, enabled, per_minute"
+        connection.execute(
+            sa.text(
+                f"INSERT INTO apps ({columns}, bearer_generation, created_at_s)"
+                " VALUES (10000001, 'Tide', 1, 'key', x'00', 1, 60, 0, 7)"
+            )
+        )
+
+    registry = Registry(tmp_path / "registry.sqlite3")
+    try:
+        app = registry.apps.read(10_000_001)
+        assert (app.enabled, app.per_minute, app.handles_contracted) == (True, 60, None)
+        assert registry.decisions.read_state(app.id) == "enabled"
+        assert registry.decisions.audit.list(most=1) == []
+        registry.usage.add({("2026-11", app.id, "ok"): 1}, [("2026-11", app.id, 1)])
+        assert registry.usage.read_month("2026-11")[0].used.handles == 1
     finally:
         registry.close()
 

@@ -1,0 +1,104 @@
+"""The meter: nothing is lost, counted twice, or put into another month."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import pytest
+
+from openengagement.auth.meter import UsageMeter
+
+LAST_OF_OCTOBER_S = datetime(2026, 10, 31, 23, 59, 59, 900_000, tzinfo=UTC).timestamp()
+APP, OTHER = 10_000_001, 10_000_002
+
+
+class Kept:
+    """What the registry would keep."""
+
+    def __init__(self):
+        self.requests = {}
+        self.handles = []
+        self.writes = 0
+        self.fails = False
+
+    def add(self, requests, handles):
+        self.writes += 1
+        if self.fails:
+            raise OSError("disk full")
+        for key, count in requests.items():
+            self.requests[key] = self.requests.get(key, 0) + count
+        self.handles += handles
+
+
+@pytest.fixture
+def kept():
+    return Kept()
+
+
+@pytest.fixture
+def meter(kept):
+    return UsageMeter(kept)
+
+
+def test_what_was_counted_is_written_once(meter, kept):
+    now_s = LAST_OF_OCTOBER_S
+    meter.count_answer(APP, frozenset({1, 2}), now_s=now_s)
+    meter.count_answer(APP, frozenset({2, 3}), now_s=now_s - 86_400)
+    meter.count_refusal(APP, "rate_limited", now_s=now_s)
+    meter.count_refusal(OTHER, "nonce_used", now_s=now_s)
+    meter.flush()
+    meter.flush()
+    assert kept.requests == {
+        ("2026-10", APP, "ok"): 2,
+        ("2026-10", APP, "rate_limited"): 1,
+        ("2026-10", OTHER, "nonce_used"): 1,
+    }
+    assert sorted(kept.handles) == [("2026-10", APP, author) for author in (1, 2, 3)]
+    assert kept.writes == 1, "nothing new, nothing written"
+
+
+def test_a_month_ends_at_midnight_utc(meter, kept):
+    for now_s in (LAST_OF_OCTOBER_S, LAST_OF_OCTOBER_S + 0.1):
+        meter.count_answer(APP, {1}, now_s=now_s)
+        meter.count_refusal(APP, "invalid_field", now_s=now_s)
+    meter.flush()
+    assert kept.requests == {
+        (month, APP, outcome): 1
+        for month in ("2026-10", "2026-11")
+        for outcome in ("ok", "invalid_field")
+    }
+    assert sorted(kept.handles) == [("2026-10", APP, 1), ("2026-11", APP, 1)]
+
+
+def test_what_cannot_be_written_is_kept(meter, kept):
+    meter.count_answer(APP, {1}, now_s=LAST_OF_OCTOBER_S)
+    kept.fails = True
+    with pytest.raises(OSError, match="disk full"):
+        meter.flush()
+    meter.count_answer(APP, {2}, now_s=LAST_OF_OCTOBER_S)
+    kept.fails = False
+    meter.flush()
+    assert kept.requests == {("2026-10", APP, "ok"): 2}
+    assert sorted(author for *_, author in kept.handles) == [1, 2]
+
+
+def test_counting_while_it_is_written(meter, kept):
+    done = threading.Event()
+
+    def write():
+        while not done.is_set():
+            meter.flush()
+
+    with ThreadPoolExecutor(2) as pool:
+        writing = [pool.submit(write) for _ in range(2)]
+        for at in range(20_000):
+            meter.count_answer(APP, {at % 50}, now_s=LAST_OF_OCTOBER_S)
+            meter.count_refusal(APP, "rate_limited", now_s=LAST_OF_OCTOBER_S)
+        done.set()
+        for each in writing:
+            each.result()
+    meter.flush()
+    assert kept.requests == {
+        ("2026-10", APP, outcome): 20_000 for outcome in ("ok", "rate_limited")
+    }
+    assert {author for *_, author in kept.handles} == set(range(50))

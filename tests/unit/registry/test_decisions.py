@@ -1,0 +1,195 @@
+"""What managers decide: done, logged in the same transaction, and listed for the next decision."""
+
+import re
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+import openengagement
+from openengagement.registry import decisions
+from openengagement.registry.apps import AppForm
+from openengagement.registry.audit import COMMAND_LINE, Actor
+from openengagement.registry.decisions import Search
+from openengagement.registry.registry import Account
+
+NOW_S, MONTH = 1_795_342_500, "2026-11"
+MIRA = Actor("mira", 5)
+
+
+@pytest.fixture
+def add_app(registry, ana):
+    keys = iter(range(100_000))
+
+    def added(name="app", owner_id=ana.id, now_s=NOW_S):
+        form = AppForm(name, owner_id, [])
+        return registry.apps.add(form, credentials=(f"key {next(keys)}", b""), now_s=now_s)
+
+    return added
+
+
+@pytest.fixture
+def decide(registry):
+    def decided(app_id, actor=MIRA, now_s=NOW_S, **values):
+        return registry.decisions.change_app(app_id, values, actor=actor, now_s=now_s)
+
+    return decided
+
+
+@pytest.fixture
+def logged(registry):
+    """The log, oldest first, as (who, what, of which app, called what, before, after)."""
+
+    def read(**only):
+        entries = registry.decisions.audit.list(most=100, **only)
+        return [
+            (e.actor, e.action, e.app_id, e.subject, e.before, e.after) for e in reversed(entries)
+        ]
+
+    return read
+
+
+def test_every_decision_holds_and_is_logged(registry, add_app, decide, logged):
+    app_id = add_app("Tide")
+    assert decide(app_id, enabled=True, per_minute=7, handles_contracted=500)
+    assert decide(app_id, suspended=True)
+    assert decide(app_id, suspended=False, per_minute=None, actor=COMMAND_LINE)
+    assert decide(app_id, enabled=False)
+
+    app = registry.apps.read(app_id)
+    now = (app.enabled, app.suspended, app.per_minute, app.handles_contracted)
+    assert now == (False, False, None, 500)
+    assert logged() == [
+        ("mira", "enable", app_id, "Tide", "no", "yes"),
+        ("mira", "limit", app_id, "Tide", None, "7"),
+        ("mira", "handles", app_id, "Tide", None, "500"),
+        ("mira", "suspend", app_id, "Tide", "no", "yes"),
+        ("command line", "resume", app_id, "Tide", "yes", "no"),
+        ("command line", "limit", app_id, "Tide", "7", None),
+        ("mira", "disable", app_id, "Tide", "yes", "no"),
+    ]
+    newest = registry.decisions.audit.list(most=1)[0]
+    assert (newest.actor_id, newest.at_s) == (5, NOW_S)
+
+
+def test_what_is_so_already_is_no_change(add_app, decide, logged):
+    app_id = add_app()
+    assert decide(app_id, enabled=False, suspended=False, per_minute=None)
+    assert logged() == []
+
+
+def test_nothing_is_decided_of_an_app_that_is_not_there(decide, logged):
+    assert not decide(1, enabled=True)
+    assert logged() == []
+
+
+def test_a_change_that_cannot_be_logged_is_not_made(registry, add_app, decide, monkeypatch):
+    app_id = add_app()
+
+    def fail(*_args, **_fields):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(decisions, "write_entry", fail)
+    with pytest.raises(OSError, match="disk full"):
+        decide(app_id, enabled=True)
+    assert not registry.apps.read(app_id).enabled
+
+
+def test_roles(registry, ana, logged):
+    set_role = registry.decisions.set_role
+    set_role(ana.id, "manager", actor=COMMAND_LINE, now_s=NOW_S)
+    set_role(ana.id, "manager", actor=COMMAND_LINE, now_s=NOW_S)
+    assert registry.read_account(ana.id).role == "manager"
+    set_role(ana.id, "member", actor=MIRA, now_s=NOW_S)
+    assert registry.read_account(ana.id).role == "member"
+    assert logged() == [
+        ("command line", "role", None, "ana", "member", "manager"),
+        ("mira", "role", None, "ana", "manager", "member"),
+    ]
+
+
+def test_the_log_by_pages_and_by_app(registry, add_app, decide):
+    one, other = add_app(), add_app()
+    for at in range(5):
+        decide(one, per_minute=at + 1)
+        decide(other, per_minute=at + 1)
+    read = registry.decisions.audit.list
+    first = read(most=4)
+    rest = read(most=100, before_id=first[-1].id)
+    assert [e.id for e in [*first, *rest]] == list(range(10, 0, -1))
+    assert [e.after for e in read(most=100, app_id=one)] == ["5", "4", "3", "2", "1"]
+
+
+def test_the_log_is_only_added_to():
+    """No code of ours changes or removes an entry."""
+    package = Path(openengagement.__file__).parent
+    for module in package.rglob("*.py"):
+        source = module.read_text(encoding="utf-8")
+        assert not re.search(r"AUDIT_LOG\s*\.\s*(?:update|delete)\b", source), module
+
+
+# --- lists ---------------------------------------------------------------------------------------
+
+
+def names(registry, text="", state=None, **page):
+    search = Search(text, state)
+    return [a.name for a in registry.decisions.list(search, month=MONTH, **({"most": 50} | page))]
+
+
+def test_states_and_their_counts(registry, add_app, decide):
+    for at, values in enumerate(
+        [
+            [],
+            [{"enabled": True}],
+            [{"enabled": True}, {"enabled": False}],
+            [{"enabled": True, "suspended": True}],
+            [{"suspended": True}, {"suspended": False}],
+        ]
+    ):
+        app_id = add_app(f"app {at}", now_s=NOW_S + at)
+        for change in values:
+            decide(app_id, **change)
+    assert names(registry, state="waiting") == ["app 4", "app 0"], "the newest first"
+    assert names(registry, state="enabled") == ["app 1"]
+    assert names(registry, state="disabled") == ["app 2"]
+    assert names(registry, state="suspended") == ["app 3"]
+    counted = registry.decisions.count()
+    assert counted == {"waiting": 2, "enabled": 1, "disabled": 1, "suspended": 1}
+    assert registry.decisions.count("app 1") == dict.fromkeys(counted, 0) | {"enabled": 1}
+
+
+def test_search(registry, ana, add_app):
+    registry.add_account(Account(2, "Zoë_9", protected=False, role="member"), now_s=NOW_S)
+    first = add_app("Tide Tables")
+    add_app("100% Charts", owner_id=2)
+    assert names(registry, "tide") == ["Tide Tables"]
+    assert names(registry, " TABLES ") == ["Tide Tables"]
+    assert names(registry, str(first)) == ["Tide Tables"]
+    assert names(registry, "@zoë") == names(registry, "ZOË_9") == ["100% Charts"]
+    assert names(registry, "%") == ["100% Charts"]
+    assert names(registry, "_") == ["100% Charts"]
+    assert names(registry, "nothing") == []
+    assert len(names(registry, "")) == 2
+
+
+def test_the_busiest_app_comes_first_with_its_figures(registry, add_app):
+    quiet, busy = add_app("quiet"), add_app("busy")
+    requests = {
+        (MONTH, busy, "ok"): 40,
+        (MONTH, busy, "rate_limited"): 2,
+        (MONTH, quiet, "app_not_enabled"): 3,
+        ("2026-10", quiet, "ok"): 999,
+    }
+    registry.usage.add(requests, [])
+    found = registry.decisions.list(Search(), month=MONTH, most=50)
+    assert [(a.name, a.requests, a.refused) for a in found] == [("busy", 42, 2), ("quiet", 3, 3)]
+    assert names(registry, most=1) == ["busy"]
+    assert names(registry, most=1, skip=1) == ["quiet"]
+
+
+def test_an_app_by_itself(registry, add_app):
+    app_id = add_app(now_s=NOW_S - 5)
+    assert registry.decisions.read_state(app_id) == "waiting"
+    assert registry.decisions.created_at_s(app_id) == NOW_S - 5
+    with pytest.raises(sa.exc.NoResultFound):
+        registry.decisions.read_state(1)

@@ -1,0 +1,71 @@
+"""Usage: added up by month, app and outcome; each handle counts once a month."""
+
+import pytest
+
+from openengagement.registry.apps import AppForm
+from openengagement.registry.audit import COMMAND_LINE
+from openengagement.registry.registry import Account
+
+NOW_S = 1_795_342_500
+OCTOBER, NOVEMBER = "2026-10", "2026-11"
+
+
+@pytest.fixture
+def apps(registry, ana):
+    """Two apps: one with usage, one with an agreement only; and a third with neither."""
+    ids = [
+        registry.apps.add(AppForm(name, ana.id, []), credentials=(name, b""), now_s=NOW_S)
+        for name in ("one", "two", "three")
+    ]
+    registry.decisions.change_app(
+        ids[1], {"handles_contracted": 10}, actor=COMMAND_LINE, now_s=NOW_S
+    )
+    return ids
+
+
+def test_what_is_added_again_adds_up(registry, apps):
+    one = apps[0]
+    for _ in range(3):
+        registry.usage.add(
+            {(NOVEMBER, one, "ok"): 2, (NOVEMBER, one, "rate_limited"): 1, (OCTOBER, one, "ok"): 5},
+            {(NOVEMBER, one, 1), (NOVEMBER, one, 77), (OCTOBER, one, 1)},
+        )
+    used = registry.usage.read_app(one, [NOVEMBER, OCTOBER, "2026-09"])
+    november = used[NOVEMBER]
+    assert (november.requests, november.errors, november.handles) == (9, {"rate_limited": 3}, 2)
+    assert november.refused == 3
+    assert (used[OCTOBER].requests, used[OCTOBER].errors, used[OCTOBER].handles) == (15, {}, 1)
+    assert (used["2026-09"].requests, used["2026-09"].handles) == (0, 0)
+
+
+def test_a_month_of_all_apps(registry, apps):
+    one, two, _three = apps
+    registry.usage.add(
+        {(NOVEMBER, one, "ok"): 2, (NOVEMBER, one, "nonce_used"): 1, (NOVEMBER, 5, "ok"): 1},
+        {(NOVEMBER, one, 1), (NOVEMBER, 5, 1)},
+    )
+    found = [
+        (a.app_id, a.name, a.owner, a.handles_contracted, a.used.requests, a.used.errors)
+        for a in registry.usage.read_month(NOVEMBER)
+    ]
+    assert found == [
+        (one, "one", "ana", None, 3, {"nonce_used": 1}),
+        (two, "two", "ana", 10, 0, {}),
+    ], "an app that is gone, or never asked, is not there"
+    assert [a.used.handles for a in registry.usage.read_month(NOVEMBER)] == [1, 0]
+    assert [a.app_id for a in registry.usage.read_month(OCTOBER)] == [two]
+
+
+def test_handles_by_name(registry, apps):
+    one, two, _ = apps
+    for number, name in ((2, "Zoe"), (3, "bob")):
+        registry.add_account(Account(number, name, protected=False, role="member"), now_s=NOW_S)
+    registry.usage.add({}, {(NOVEMBER, one, number) for number in (1, 2, 3, 999)})
+    registry.usage.add({}, {(NOVEMBER, two, 1), (OCTOBER, one, 3)})
+    names = registry.usage.list_handles
+    assert names(one, NOVEMBER, most=10) == ["999", "ana", "bob", "Zoe"]
+    assert names(one, NOVEMBER, most=2) == ["999", "ana"]
+    assert names(one, OCTOBER, most=10) == ["bob"]
+    assert registry.usage.count_handles(NOVEMBER) == {one: 4, two: 1}
+    assert registry.usage.count_handles(NOVEMBER, [two]) == {two: 1}
+    assert registry.usage.count_handles("2026-09", [two]) == {}
