@@ -43,6 +43,7 @@ from openengagement.portal.developer import Developer
 from openengagement.portal.explorer import Explorer
 from openengagement.portal.handlers import Handlers
 from openengagement.portal.keys import Keys
+from openengagement.portal.manage import Console
 from openengagement.portal.pages import PREFIXES, Pages
 from openengagement.portal.rendering import Renderer
 from openengagement.portal.series import CHART_GROUPINGS
@@ -204,6 +205,7 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
         apps=Apps(desk, visits, registry=registry),
         explorer=Explorer(desk, asker, store=shared.parts.store),
         charts=Charts(desk, asker, store=shared.parts.store, now_s=now_s),
+        console=Console(desk, registry, default_limit=settings.rate_limit_per_minute, now_s=now_s),
         oidc=_build_oidc(shared, desk, visits=visits, sign_in=sign_in),
     )
     return Pages(desk, visits, handlers=handlers, pool=shared.pool, slow_pool=slow_pool)

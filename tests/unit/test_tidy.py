@@ -47,6 +47,7 @@ BROAD_EXCEPTS: dict[str, str] = {
 LONG_FILES: dict[str, str] = {"openengagement.errors": "one tree of small classes"}
 MANY_IMPORTS: dict[str, str] = {
     "openengagement.server": "the composition root wires everything",
+    "openengagement.portal.handlers": "it gathers the handlers of all pages",
     "openengagement.portal.pages": "the table of all pages",
 }
 

@@ -172,6 +172,9 @@ The pages: http://{HOST}:{port}/explore shows the owner's Tweets and charts of t
 above. A token by way of a PIN that you carry from the browser:
 
   {python} {_SAMPLES}/authorize_with_pin.py --env {shlex.quote(short(environment))}
+
+http://{HOST}:{port}/manage is where a manager enables apps and sees what they use: sign in as
+{demo.manager} with the password {demo.manager_password}
 """
 
 

@@ -9,6 +9,7 @@ from openengagement.portal.consent import Consent
 from openengagement.portal.developer import Developer
 from openengagement.portal.explorer import Explorer
 from openengagement.portal.keys import Keys
+from openengagement.portal.manage import Console
 from openengagement.portal.sign_in import SignIn
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Handlers:
     apps: Apps
     developer: Developer
     keys: Keys
+    console: Console
     explorer: Explorer
     charts: Charts
     oidc: "OidcSignIn | None" = None  # None when no provider is set

@@ -42,6 +42,7 @@ PREFIXES: Final = (
     "/settings/",
     "/portal",
     "/explore",
+    "/manage",
     STATIC_PREFIX,
 )
 _GUESSES_WAITING_MAX: Final = 32
@@ -90,6 +91,7 @@ class Pages:
             Route("/settings/sessions/revoke", post(apps.end_session), methods=["POST"]),
             *self._lay_out_portal(handlers),
             *self._lay_out_explorer(handlers),
+            *self._lay_out_console(handlers),
             Route(STATIC_PREFIX + "{name}", self._static, methods=["GET"]),
         ]
 
@@ -114,6 +116,19 @@ class Pages:
             Route("/explore", long(explorer.show), methods=["GET"]),
             Route("/explore/compare", long(charts.show), methods=["GET"]),
             Route("/explore/compare.csv", long(charts.export), methods=["GET"]),
+        ]
+
+    def _lay_out_console(self, handlers: Handlers) -> list[Route]:
+        console = handlers.console
+        get, post, guarded = self._get, self._post, console.for_managers
+        app = "/manage/apps/{app_id}"
+        return [
+            Route("/manage", get(guarded(console.overview)), methods=["GET"]),
+            Route(app, get(guarded(console.app)), methods=["GET"]),
+            Route(app, post(guarded(console.decide)), methods=["POST"]),
+            Route("/manage/usage", get(guarded(console.usage)), methods=["GET"]),
+            Route("/manage/usage.csv", get(guarded(console.usage_file)), methods=["GET"]),
+            Route("/manage/audit", get(guarded(console.audit)), methods=["GET"]),
         ]
 
     def _lay_out_oidc(self, oidc: "OidcSignIn") -> list[Route]:

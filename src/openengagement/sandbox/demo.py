@@ -12,12 +12,16 @@ from openengagement.auth.credentials import (
     issue_bearer,
 )
 from openengagement.auth.passwords import hash_password
+from openengagement.engagement.types import snowflake
 from openengagement.folder import Parts
 from openengagement.registry.apps import App, AppForm
 from openengagement.registry.audit import COMMAND_LINE
+from openengagement.registry.registry import Account
 from openengagement.sandbox.dataset import Dataset
 
 APP_NAME: Final = "Sandbox demo"
+WAITING_APP_NAME: Final = "Harbour Charts"
+MANAGER: Final = "manager"
 PASSWORD_LENGTH: Final = 16
 SHOWN_TWEETS: Final = 5
 LATELY_S: Final = 28 * 3600  # what `/28hr` shows
@@ -35,6 +39,8 @@ class Demo:
     access_token: str
     access_token_secret: str
     bearer_token: str
+    manager: str
+    manager_password: str
     tweet_ids: list[int]
     other_tweet_id: int
     events: int
@@ -50,10 +56,6 @@ def describe(parts: Parts, dataset: Dataset, *, extra: int, now_s: int) -> Demo:
     token, token_secret = issue_access_token(
         registry, keyring, granted=Granted(app.id, owner_id), now_s=now_s
     )
-    # Proven rather than stored, so that it is the same at each start and lies nowhere in the clear.
-    password = keyring.tags("sandbox password", screen_name)[-1][:PASSWORD_LENGTH]
-    if registry.sessions.password_hash(owner_id) is None:
-        registry.sessions.set_password(owner_id, password_hash=hash_password(password))
     mine = dataset.tweets.filter(pl.col("author_id") == owner_id)
     lately = dataset.events.filter(pl.col("at") >= now_s - LATELY_S)
     others = dataset.tweets.filter(pl.col("author_id") != owner_id)
@@ -66,13 +68,15 @@ def describe(parts: Parts, dataset: Dataset, *, extra: int, now_s: int) -> Demo:
     busiest = _busiest(dataset.events, public.get_column("id"), most=1)
     return Demo(
         screen_name=screen_name,
-        password=password,
+        password=_password(parts, screen_name, account_id=owner_id),
         app_id=app.id,
         consumer_key=app.consumer_key,
         consumer_secret=consumer_secret,
         access_token=token,
         access_token_secret=token_secret,
         bearer_token=issue_bearer(registry, keyring, app=app),
+        manager=MANAGER,
+        manager_password=_password(parts, MANAGER, account_id=_demo_manager(parts, now_s=now_s)),
         tweet_ids=_busiest(lately, mine.get_column("id"), most=SHOWN_TWEETS),
         other_tweet_id=busiest[0],
         events=dataset.events.height + extra,
@@ -99,6 +103,26 @@ def _busiest(events: pl.DataFrame, tweet_ids: pl.Series, *, most: int) -> list[i
     return busiest.get_column("tweet_id").to_list()
 
 
+def _password(parts: Parts, screen_name: str, *, account_id: int) -> str:
+    """The password that an account signs in with, set where it has none.
+
+    Proven rather than stored, so that it is the same at each start and lies nowhere in the clear.
+    """
+    password = parts.keyring.tags("sandbox password", screen_name)[-1][:PASSWORD_LENGTH]
+    if parts.registry.sessions.password_hash(account_id) is None:
+        parts.registry.sessions.set_password(account_id, password_hash=hash_password(password))
+    return password
+
+
+def _demo_manager(parts: Parts, *, now_s: int) -> int:
+    """The account that decides over apps."""
+    known = parts.registry.find_account(MANAGER)
+    if known is None:
+        known = Account(snowflake(now_s), MANAGER, protected=False, role="manager")
+        parts.registry.add_account(known, now_s=now_s)
+    return known.id
+
+
 def _demo_app(parts: Parts, owner_id: int, *, now_s: int) -> tuple[App, str]:
     app = parts.registry.apps.find_by_name(APP_NAME, owner_id=owner_id)
     if app is None:
@@ -112,6 +136,8 @@ def _demo_app(parts: Parts, owner_id: int, *, now_s: int) -> tuple[App, str]:
         parts.registry.decisions.change_app(
             made.app_id, {"enabled": True}, actor=COMMAND_LINE, now_s=now_s
         )
+        waiting = AppForm(WAITING_APP_NAME, owner_id, [], description="Waits to be enabled.")
+        issue_app(parts.registry, parts.keyring, form=waiting, now_s=now_s)
         app = parts.registry.apps.read(made.app_id)
     if app is None:
         raise RuntimeError("the demo app vanished while it was made")

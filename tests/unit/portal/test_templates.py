@@ -68,11 +68,15 @@ class Page(HTMLParser):
 
     def form(self, action):
         """The named controls of the first form that posts there."""
+        posting = [f["action"] for f in self.all("form") if f["method"] == "post"]
+        assert action in posting, f"no form posts to {action}"
+        return self.controls(action)
+
+    def controls(self, action):
+        """The named controls of the first form that leads there."""
         kinds = {"form", "input", "textarea", "button"}
         tags = [(tag, a) for tag, a in self.elements if tag in kinds]
         starts = [i for i, (tag, a) in enumerate(tags) if a.get("action") == action]
-        assert starts, f"no form posts to {action}"
-        assert tags[starts[0]][1]["method"] == "post"
         controls = []
         for tag, attributes in tags[starts[0] + 1 :]:
             if tag == "form":
@@ -210,6 +214,79 @@ SECRETS = {
     "access_token_secret": "the-token-secret",
 }
 TOKEN = {"access": "Read only", "created_at": WHEN, "last_used_at": None}
+MIRA = {"screen_name": "mira", "role": "manager"}
+
+
+def listed_app(name, **more):
+    """An app as the manager's console lists it."""
+    return {
+        "app_id": "10000001",
+        "name": name,
+        "owner": "o",
+        "state": "enabled",
+        "per_minute": None,
+        "made_at": WHEN,
+        "requests": 0,
+        "refused": 0,
+        "errors": [],
+        "handles": 0,
+        "contracted": None,
+    } | more
+
+
+def logged(subject="Birdseye", **more):
+    """A line of the audit log."""
+    entry = {"at": WHEN, "actor": "mira", "is_account": True, "action": "enable", "before": "no"}
+    return entry | {"after": "yes", "app_id": "10000001", "subject": subject} | more
+
+
+NOVEMBER = {"month": "2026-11", "name": "November 2026"}
+MANAGE = {
+    "viewer": MIRA,
+    "notice": None,
+    "waiting": [],
+    "waiting_in_all": 0,
+    "default_limit": 6000,
+    "apps": [],
+    "counts": {"waiting": 0, "enabled": 0, "disabled": 0, "suspended": 0},
+    "state": "",
+    "q": "",
+    "total": 0,
+    "page": 1,
+    "pages": 0,
+    "month": "November 2026",
+}
+MANAGE_APP = {
+    "viewer": MIRA,
+    "notice": None,
+    "app": app_named("Birdseye")
+    | {"app_id": "10000001", "state": "waiting", "enabled": False, "suspended": False}
+    | {"made_at": WHEN},
+    "default_limit": 6000,
+    "per_minute": "",
+    "handles_contracted": "",
+    "error": None,
+    "months": [
+        NOVEMBER | {"requests": 0, "refused": 0, "errors": []} | {"handles": 0, "contracted": None}
+    ],
+    "month": NOVEMBER,
+    "handles": [],
+    "handles_in_all": 0,
+    "entries": [],
+}
+MANAGE_USAGE = {
+    "viewer": MIRA,
+    "month": NOVEMBER,
+    "before": {"month": "2026-10", "name": "October 2026"},
+    "after": None,
+    "apps": [],
+    "requests": 0,
+    "refused": 0,
+    "over": 0,
+    "total": 0,
+    "page": 1,
+    "pages": 0,
+}
 MINIMAL = {
     "explore.html": NO_ROWS,
     "explore_compare.html": REFUSED_CHART,
@@ -217,6 +294,10 @@ MINIMAL = {
     "developer_new.html": APP_FORM,
     "developer_settings.html": SETTINGS,
     "developer_keys.html": KEYS,
+    "manage.html": MANAGE,
+    "manage_app.html": MANAGE_APP,
+    "manage_usage.html": MANAGE_USAGE,
+    "manage_audit.html": {"viewer": MIRA, "entries": [], "older": None, "newest": True},
     "sign_in.html": SIGN_IN,
     "consent.html": CONSENT,
     "pin.html": {"app": app_named("Birdseye"), "pin": "0481923"},
@@ -339,6 +420,56 @@ def hostile(text):
             "notice": text,
         },
         "error.html": {"status": 400, "heading": text, "text": text, "viewer": viewer},
+        **hostile_console(text, viewer),
+    }
+
+
+def hostile_console(text, viewer):
+    """The manager's console, every part of it shown."""
+    used = {"requests": 41, "refused": 3, "errors": [("rate_limited", 3)], "handles": 12}
+    apps = [
+        listed_app(text, owner=text, **used, contracted=10),
+        listed_app(text, app_id="10000002", state="suspended", per_minute=7, contracted=500),
+    ]
+    notice = {"app": text, "text": "is enabled."}
+    log = [logged(text, actor=text, action=each) for each in ("enable", "limit", "role", text)]
+    log.append(logged(text, before=None, action="handles", actor="command line", is_account=False))
+    numbers = {"per_minute": text, "handles_contracted": text}
+    return {
+        "manage.html": {
+            "viewer": viewer,
+            "notice": notice,
+            "waiting": apps,
+            "waiting_in_all": 40,
+            "apps": apps,
+            "q": text,
+            "state": "waiting",
+            "total": 90,
+            "page": 2,
+            "pages": 3,
+        },
+        "manage_app.html": {
+            "viewer": viewer,
+            "notice": notice,
+            "app": MANAGE_APP["app"]
+            | app_named(text, website=f"javascript:{text}", owner=text, description=text)
+            | {"state": "enabled", "enabled": True},
+            **numbers,
+            "error": {"field": "per_minute", "text": text},
+            "months": [NOVEMBER | used | {"contracted": 10}],
+            "handles": [text, text],
+            "handles_in_all": 3,
+            "entries": log,
+        },
+        "manage_usage.html": {
+            "viewer": viewer,
+            "after": NOVEMBER,
+            "apps": apps,
+            "requests": 41,
+            "page": 2,
+            "pages": 3,
+        },
+        "manage_audit.html": {"viewer": viewer, "entries": log, "older": 7, "newest": False},
     }
 
 
@@ -410,7 +541,7 @@ def test_every_reference_leads_somewhere(page):
 def test_every_input_is_labelled(page):
     """By a label that names it, or by one that it stands in."""
     labelled = {label["for"] for label in page.all("label") if "for" in label}
-    for field in [*page.all("input"), *page.all("textarea")]:
+    for field in [f for kind in ("input", "textarea", "select") for f in page.all(kind)]:
         inside = field.get("type") in {"radio", "checkbox"} and re.search(
             rf'<label class="choice"><input type="{field["type"]}" name="{field["name"]}"',
             page.html,
@@ -424,7 +555,8 @@ def test_every_form_that_posts_has_the_csrf_token(page):
     assert {form["method"] for form in forms} <= {"get", "post"}
     for form in forms:
         if form["method"] == "get":
-            assert form["action"].startswith("/explore")
+            assert form["action"].startswith(("/explore", "/manage#"))
+            assert "csrf_token" not in [name for name, _ in page.controls(form["action"])]
     tokens = [i for i in page.all("input") if i.get("name") == "csrf_token"]
     assert len(tokens) == len([form for form in forms if form["method"] == "post"])
 
@@ -781,3 +913,106 @@ def test_hostile_words_stay_in_the_forms_of_apps(text):
     assert page.with_id("name")[1]["value"] == text
     assert page.text_of["description"] == f"\n{text}"
     assert page.text_of["callbacks"] == f"\n{text}\n{text}"
+
+
+# --- the manager's console -----------------------------------------------------------------------
+
+
+def test_a_waiting_app_is_enabled_right_there():
+    page = render("manage.html", waiting=[listed_app("Birdseye")], waiting_in_all=1)
+    assert page.form("/manage/apps/10000001") == [
+        ("per_minute", ""),
+        ("decision", "enable"),
+        ("csrf_token", "csrf"),
+        ("from", "queue"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "decisions"),
+    [
+        ({}, ["enable", "suspend"]),
+        ({"enabled": True, "state": "enabled"}, ["disable", "suspend"]),
+        ({"enabled": True, "suspended": True, "state": "suspended"}, ["resume"]),
+        ({"suspended": True, "state": "suspended"}, ["resume"]),
+    ],
+)
+def test_only_what_makes_sense_can_be_decided(flags, decisions):
+    page = render("manage_app.html", app=MANAGE_APP["app"] | flags)
+    offered = [b["value"] for b in page.all("button") if b.get("name") == "decision"]
+    assert offered == [*decisions, "limits"]
+    for button in page.all("button"):
+        if button.get("value") in {"disable", "suspend"}:
+            assert "danger" in button["class"].split()
+    takes_away = {"disable", "suspend"} & set(decisions)
+    assert len(page.all("details")) == len(takes_away), "asked twice before something is taken"
+
+
+def test_a_bad_limit_is_told_beside_its_field_and_kept():
+    error = {"field": "handles_contracted", "text": "Write a whole number."}
+    page = render("manage_app.html", error=error, handles_contracted="12k")
+    field = page.with_id("handles_contracted")[1]
+    assert (field["value"], field["aria-invalid"]) == ("12k", "true")
+    assert page.text_of["handles_contracted-error"].strip() == "Write a whole number."
+    assert "aria-invalid" not in page.with_id("per_minute")[1]
+    assert "<title>Error: A page" in page.html
+
+
+@pytest.mark.parametrize(
+    ("handles", "contracted", "shown", "bar"),
+    [
+        (12, None, "12", None),
+        (312, 500, "312 of 500", "62.4"),
+        (500, 500, "500 of 500", "100"),
+        (1531, 500, "1,531 of 500 1,031 over", "100"),
+        (0, 500, "0 of 500", "0.0"),
+    ],
+)
+def test_handles_against_the_contract(handles, contracted, shown, bar):
+    app = listed_app("Birdseye", handles=handles, contracted=contracted)
+    page = render("manage_usage.html", apps=[app])
+    assert shown in " ".join(page.text_of["main"].split())
+    assert ("over" in page.text_of["main"].replace("Over contract", "")) is (handles == 1531)
+    bars = [a["width"] for a in page.all("rect")]
+    assert bars == ([] if bar is None else ["100", bar])
+
+
+def test_shares_of_refusals():
+    apps = [
+        listed_app("a", requests=1000, refused=25),
+        listed_app("b", requests=100_000, refused=1),
+        listed_app("c", requests=10),
+        listed_app("d"),
+    ]
+    text = render("manage_usage.html", apps=apps).text_of["main"].replace("\xa0", " ")
+    assert [s for s in ("2.5 %", "under 0.1 %", "0.0 %", "none") if s not in text] == []
+
+
+def test_the_log_reads_like_a_sentence():
+    log = [
+        logged(),
+        logged(action="limit", before=None, after="600"),
+        logged(action="handles", before="500", after=None),
+        logged("ana", action="role", app_id=None, before="member", after="manager"),
+        logged(action="suspend", actor="command line", is_account=False),
+    ]
+    text = " ".join(render("manage_audit.html", entries=log).text_of["main"].split())
+    for said in (
+        "Birdseye: @mira enabled it.",
+        "@mira changed its limit per minute from the default to 600.",
+        "@mira changed its handles a month from 500 to none agreed.",
+        "@mira made @ana a manager, before a member.",
+        "The command line suspended it.",
+    ):
+        assert said in text
+
+
+def test_empty_pages_of_the_console_tell_what_to_do():
+    for template, words in (
+        ("manage.html", "Developers register theirs in the developer portal"),
+        ("manage_app.html", "is listed here"),
+        ("manage_usage.html", "they are counted here"),
+        ("manage_audit.html", "Enable an app"),
+    ):
+        assert words in " ".join(render(template).text_of["main"].split())
+    assert "No app matches" in render("manage.html", q="x").text_of["main"]

@@ -1,0 +1,285 @@
+"""The manager's console: which apps may use the API and how much, what they used, who decided."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from starlette.responses import Response
+
+from openengagement.engagement.months import month_of, months_around, months_until, parse_month
+from openengagement.portal.desk import Desk, Refusal
+from openengagement.portal.manage_views import (
+    UnfitNumber,
+    parse_number,
+    show_app,
+    show_entry,
+    show_month,
+    show_time,
+    show_used,
+    usage_file,
+)
+from openengagement.portal.rendering import redirect
+from openengagement.portal.visits import Visit
+from openengagement.registry.audit import Actor
+from openengagement.registry.decisions import HANDLES_MAX, PER_MINUTE_MAX, STATES, Search
+from openengagement.registry.registry import Registry
+
+Handler = Callable[[Visit], Response]
+_SHOWN: Final = 50  # of a list, on one page
+_WAITING_SHOWN: Final = 10
+_MONTHS_SHOWN: Final = 12
+_HANDLES_SHOWN: Final = 500
+_DIGITS_MAX: Final = 18
+_DECISIONS: Final[Mapping[str, Mapping[str, bool]]] = {
+    "enable": {"enabled": True},
+    "disable": {"enabled": False},
+    "suspend": {"suspended": True},
+    "resume": {"suspended": False},
+    "limits": {},
+}
+_LIMITS: Final = {"per_minute": PER_MINUTE_MAX, "handles_contracted": HANDLES_MAX}
+_DONE: Final = {
+    "enable": "is enabled: its next request is answered.",
+    "disable": "is disabled: its requests are refused from now on.",
+    "suspend": "is suspended: nothing of it works from now on.",
+    "resume": "goes on where it was suspended.",
+    "limits": "has its new limits, from its next request on.",
+}
+_MEMBERS: Final = Refusal(
+    403,
+    "This is for the platform's managers",
+    "Your account is a member's. If you look after the platform's apps, ask the people who run "
+    "this server to make it a manager's.",
+)
+_NO_APP: Final = Refusal(404, "There is no such app", "No app has this App ID. Please check it.")
+_NO_MONTH: Final = Refusal(
+    400, "This is not a month", "Write a month as 2026-11 at the end of the address."
+)
+_NO_DECISION: Final = Refusal(
+    400, "This cannot be done", "The form asked for something else than its page offers."
+)
+
+
+class Console:
+    """Handlers of `/manage`. Who may be here is asked of the session at every request."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        registry: Registry,
+        *,
+        default_limit: int,
+        now_s: Callable[[], float],
+    ) -> None:
+        self._desk = desk
+        self._registry = registry
+        self._default_limit = default_limit
+        self._now_s = now_s
+
+    def for_managers(self, handler: Handler) -> Handler:
+        """This handler for managers; others are sent to sign in, or told whom it is for."""
+
+        def guarded(visit: Visit) -> Response:
+            if visit.session is None:
+                here = f"{visit.path}?{urlencode(visit.query)}" if visit.query else visit.path
+                return redirect(f"/sign-in?return_to={quote(here, safe='')}")
+            if visit.session.role != "manager":
+                return self._desk.refuse(visit, _MEMBERS)
+            return handler(visit)
+
+        return guarded
+
+    @property
+    def _month(self) -> str:
+        return month_of(self._now_s())
+
+    # Apps
+
+    def overview(self, visit: Visit) -> Response:
+        """`GET /manage`: the apps that wait, and all of them."""
+        decisions, usage, month = self._registry.decisions, self._registry.usage, self._month
+        text, state = visit.query.get("q", "")[:128], visit.query.get("state", "")
+        search = Search(text, state if state in STATES else None)
+        counts = decisions.count(text)
+        total = counts[search.state] if search.state else sum(counts.values())
+        page = _page(visit, total)
+        apps = decisions.list(search, month=month, most=_SHOWN, skip=(page - 1) * _SHOWN)
+        waiting = decisions.list(Search(state="waiting"), month=month, most=_WAITING_SHOWN)
+        handles = usage.count_handles(month, [app.id for app in apps])
+        context = {
+            "title": "Apps",
+            "scripts": ("page.js",),
+            "notice": self._done(visit),
+            "waiting": [show_app(app) for app in waiting],
+            "waiting_in_all": decisions.count()["waiting"],
+            "default_limit": self._default_limit,
+            "apps": [show_app(app, handles.get(app.id, 0)) for app in apps],
+            "counts": counts,
+            "state": search.state or "",
+            "q": text,
+            "total": total,
+            "page": page,
+            "pages": -(-total // _SHOWN),
+            "month": show_month(month),
+        }
+        return self._desk.page(visit, "manage", context=context)
+
+    def _done(self, visit: Visit) -> dict[str, str] | None:
+        """What was done just now, and to which app."""
+        app_id, done = visit.query.get("app", ""), visit.query.get("done", "")
+        app = self._registry.apps.read(_app_id(app_id)) if done in _DONE else None
+        return {"app": app.name, "text": _DONE[done]} if app else None
+
+    def app(self, visit: Visit) -> Response:
+        """`GET /manage/apps/{app_id}`."""
+        return self._app_page(visit)
+
+    def _app_page(
+        self, visit: Visit, *, error: UnfitNumber | None = None, status: int = 200
+    ) -> Response:
+        """Everything about an app; with an error, the form holds what was typed."""
+        registry, this_month = self._registry, self._month
+        app = registry.apps.read(_app_id(visit.params["app_id"]))
+        if app is None:
+            return self._desk.refuse(visit, _NO_APP)
+        try:
+            month = parse_month(visit.query.get("month", this_month))
+        except ValueError:
+            return self._desk.refuse(visit, _NO_MONTH)
+        owner = registry.read_account(app.owner_id)
+        used = registry.usage.read_app(app.id, months_until(this_month, _MONTHS_SHOWN))
+        typed = visit.fields if error else {}
+        done = visit.query.get("done", "")
+        context = {
+            "title": app.name,
+            "scripts": ("page.js",),
+            "notice": {"app": app.name, "text": _DONE[done]} if done in _DONE else None,
+            "app": {
+                "app_id": str(app.id),
+                "name": app.name,
+                "owner": owner.screen_name if owner else "",
+                "website": app.website,
+                "description": app.description,
+                "state": registry.decisions.read_state(app.id),
+                "enabled": app.enabled,
+                "suspended": app.suspended,
+                "made_at": show_time(registry.decisions.created_at_s(app.id)),
+            },
+            "default_limit": self._default_limit,
+            "per_minute": typed.get("per_minute", _number_text(app.per_minute)),
+            "handles_contracted": typed.get(
+                "handles_contracted", _number_text(app.handles_contracted)
+            ),
+            "error": {"field": error.field, "text": str(error)} if error else None,
+            "months": [
+                {"month": each, "name": show_month(each), **show_used(used[each], app)}
+                for each in used
+                if used[each].requests or each == this_month
+            ],
+            "month": {"month": month, "name": show_month(month)},
+            "handles": registry.usage.list_handles(app.id, month, most=_HANDLES_SHOWN),
+            "handles_in_all": registry.usage.count_handles(month, [app.id]).get(app.id, 0),
+            "entries": [
+                show_entry(each) for each in registry.decisions.audit.list(most=20, app_id=app.id)
+            ],
+        }
+        return self._desk.page(visit, "manage_app", context=context, status=status)
+
+    def decide(self, visit: Visit) -> Response:
+        """`POST /manage/apps/{app_id}`: a decision on an app; it holds for its next request."""
+        app_id, decision = _app_id(visit.params["app_id"]), visit.fields.get("decision", "")
+        if decision not in _DECISIONS or visit.session is None:
+            return self._desk.refuse(visit, _NO_DECISION)
+        values: dict[str, bool | int | None] = {**_DECISIONS[decision]}
+        try:
+            for field, most in _LIMITS.items():
+                if field in visit.fields:
+                    values[field] = parse_number(visit.fields[field], field=field, most=most)
+        except UnfitNumber as error:
+            return self._app_page(visit, error=error, status=400)
+        actor = Actor(visit.session.screen_name, visit.session.account_id)
+        changed = self._registry.decisions.change_app(
+            app_id, values, actor=actor, now_s=int(self._now_s())
+        )
+        if not changed:
+            return self._desk.refuse(visit, _NO_APP)
+        if visit.fields.get("from") == "queue":
+            return redirect(f"/manage?done={decision}&app={app_id}")
+        return redirect(f"/manage/apps/{app_id}?done={decision}")
+
+    # Usage
+
+    def usage(self, visit: Visit) -> Response:
+        """`GET /manage/usage`: what every app used in a month."""
+        try:
+            month = parse_month(visit.query.get("month", self._month))
+        except ValueError:
+            return self._desk.refuse(visit, _NO_MONTH)
+        apps = self._registry.usage.read_month(month)
+        apps.sort(key=lambda each: (-each.used.requests, each.app_id))
+        page = _page(visit, len(apps))
+        before, after = months_around(month, last=self._month)
+        shown = [
+            {
+                "app_id": str(each.app_id),
+                "name": each.name,
+                "owner": each.owner,
+                **show_used(each.used, each),
+            }
+            for each in apps[(page - 1) * _SHOWN : page * _SHOWN]
+        ]
+        context = {
+            "title": f"Usage in {show_month(month)}",
+            "month": {"month": month, "name": show_month(month)},
+            "before": {"month": before, "name": show_month(before)},
+            "after": {"month": after, "name": show_month(after)} if after else None,
+            "apps": shown,
+            "requests": sum(each.used.requests for each in apps),
+            "refused": sum(each.used.refused for each in apps),
+            "over": sum(
+                each.handles_contracted is not None and each.used.handles > each.handles_contracted
+                for each in apps
+            ),
+            "total": len(apps),
+            "page": page,
+            "pages": -(-len(apps) // _SHOWN),
+        }
+        return self._desk.page(visit, "manage_usage", context=context)
+
+    def usage_file(self, visit: Visit) -> Response:
+        """`GET /manage/usage.csv`: the same as a file, whole."""
+        try:
+            month = parse_month(visit.query.get("month", self._month))
+        except ValueError:
+            return self._desk.refuse(visit, _NO_MONTH)
+        return usage_file(month, self._registry.usage.read_month(month))
+
+    # Audit log
+
+    def audit(self, visit: Visit) -> Response:
+        """`GET /manage/audit`: who changed what, the newest first."""
+        before_id = _app_id(visit.query.get("before", "")) or None
+        entries = self._registry.decisions.audit.list(most=_SHOWN + 1, before_id=before_id)
+        context: dict[str, Any] = {
+            "title": "Audit log",
+            "scripts": ("page.js",),
+            "entries": [show_entry(each) for each in entries[:_SHOWN]],
+            "older": entries[_SHOWN - 1].id if len(entries) > _SHOWN else None,
+            "newest": before_id is None,
+        }
+        return self._desk.page(visit, "manage_audit", context=context)
+
+
+def _app_id(text: str) -> int:
+    """A number as somebody wrote it, 0 for what cannot be one."""
+    fit = text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX
+    return int(text) if fit else 0
+
+
+def _number_text(number: int | None) -> str:
+    return "" if number is None else str(number)
+
+
+def _page(visit: Visit, total: int) -> int:
+    """Which page of a list is asked for, kept to those there are."""
+    return max(1, min(_app_id(visit.query.get("page", "1")), -(-total // _SHOWN)))

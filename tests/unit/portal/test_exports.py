@@ -1,0 +1,35 @@
+"""A table as a file: what a spreadsheet would run as a formula stays text."""
+
+import csv
+import io
+
+import pytest
+
+from openengagement.portal.exports import csv_file, csv_text
+
+
+def read(text):
+    return list(csv.reader(io.StringIO(text, newline="")))
+
+
+def test_a_table():
+    text = csv_text(["name", "count"], [["a", 1], ['b "c", d\ne', None], ["ü", -3]])
+    assert text.startswith("name,count\r\n")
+    assert read(text) == [["name", "count"], ["a", "1"], ['b "c", d\ne', ""], ["ü", "-3"]]
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_no_formulas(start):
+    cell = f'{start}HYPERLINK("http://evil.example")'
+    assert read(csv_text([cell], [[cell]])) == [[f"'{cell}"], [f"'{cell}"]]
+
+
+def test_a_minus_of_a_number_is_kept():
+    assert read(csv_text(["x"], [[-1.5]])) == [["x"], ["-1.5"]]
+
+
+def test_the_file():
+    response = csv_file("usage.csv", "a,b\r\n")
+    assert response.headers["content-type"] == "text/csv; charset=utf-8"
+    assert response.headers["content-disposition"] == 'attachment; filename="usage.csv"'
+    assert response.body == b"a,b\r\n"
