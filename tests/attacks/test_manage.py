@@ -1,0 +1,415 @@
+"""The manager's console: it does what it says on every worker, and lets in managers alone."""
+
+import csv
+import io
+import re
+import time
+from dataclasses import replace
+
+import pytest
+
+from openengagement.registry.registry import Registry
+from support.calls import question, sign_as_user
+from support.flows import PASSWORD, set_password
+from support.stage import crowd_at, set_stage
+
+MONTH = time.strftime("%Y-%m", time.gmtime())
+OTHER_MONTH = "2024-02"
+PAGES = ("/manage", "/manage/usage", "/manage/usage.csv", "/manage/audit", "/manage/apps/10000001")
+LIMITS = ("per_minute", "handles_contracted")
+
+
+@pytest.fixture(scope="module")
+def office(world):
+    """Two workers, and a manager."""
+    with set_stage(world, workers=2) as made:
+        made.server.command("account", "add", "mira", "--role", "manager")
+        set_password(made.server, "mira")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def mira(office):
+    with office.person("mira") as person:
+        person.sign_in()
+        yield person
+
+
+@pytest.fixture(scope="module")
+def member(office):
+    with office.person("alice") as person:
+        person.sign_in()
+        yield person
+
+
+@pytest.fixture(autouse=True)
+def _healthy(office):
+    yield
+    assert office.server.is_healthy()
+    assert "request_failed" not in office.server.log(), office.server.log()[-2000:]
+
+
+@pytest.fixture
+def decide(mira):
+    """Open an app's page and press a button of it, its fields filled in."""
+
+    def decided(app, decision, **fields):
+        page = mira.open(f"/manage/apps/{app.app_id}")
+        form = page.form_sending("decision", decision)
+        return mira.submit(page, form, decision=decision, **fields)
+
+    return decided
+
+
+@pytest.fixture
+def waiting(office):
+    """A new app that waits for access, with its owner's access token."""
+    made = office.server.command("app", "add", "Harbour Charts", "--owner", "alice")
+    token = office.server.command("token", "issue", made["app_id"])
+    office.server.secrets += [made["consumer_secret"], token["access_token_secret"]]
+    return replace(
+        office.web,
+        **{name: made[name] for name in ("app_id", "consumer_key", "consumer_secret")},
+        **token,
+    )
+
+
+def codes(office, app):
+    """How both workers answer a request of this app."""
+    with crowd_at(office.server) as clients:
+        auth = sign_as_user(app)
+        answers = [each.ask("totals", question("111"), auth) for each in clients]
+        return {each.code or each.headers["x-per-minute-limit"] for each in answers}
+
+
+def log_of(office, app):
+    rows = office.sql(
+        "SELECT actor, action, before, after FROM audit_log WHERE app_id = ? ORDER BY id",
+        int(app.app_id),
+    )
+    return [tuple(row) for row in rows]
+
+
+# --- what it is for ------------------------------------------------------------------------------
+
+
+def test_from_the_queue_to_the_first_answer(office, mira, waiting):
+    assert codes(office, waiting) == {"app_not_enabled"}
+    page = mira.open("/manage")
+    form = page.form_with("per_minute", action=f"/manage/apps/{waiting.app_id}")
+    page = mira.submit(page, form, per_minute="77", decision="enable")
+    assert (page.status, page.url.partition("?")[0]) == (200, f"{office.url}/manage")
+    assert page.text("notice") == "Harbour Charts is enabled: its next request is answered."
+    assert f"/manage/apps/{waiting.app_id}" not in [form.action for form in page.forms]
+    assert codes(office, waiting) == {"77"}
+    assert log_of(office, waiting) == [
+        ("mira", "enable", "no", "yes"),
+        ("mira", "limit", None, "77"),
+    ]
+
+
+def test_each_decision_holds_for_the_next_request_of_every_worker(office, waiting, decide):
+    for decision, fields, outcome in (
+        ("enable", {}, "6000"),
+        ("limits", {"per_minute": " 55 ", "handles_contracted": "3"}, "55"),
+        ("disable", {}, "app_not_enabled"),
+        ("enable", {}, "55"),
+        ("suspend", {}, "app_suspended"),
+        ("resume", {}, "55"),
+        ("limits", {"per_minute": "", "handles_contracted": ""}, "6000"),
+    ):
+        page = decide(waiting, decision, **fields)
+        assert page.status == 200
+        assert page.text("notice").startswith("Harbour Charts ")
+        assert codes(office, waiting) == {outcome}, decision
+    assert log_of(office, waiting) == [
+        ("mira", "enable", "no", "yes"),
+        ("mira", "limit", None, "55"),
+        ("mira", "handles", None, "3"),
+        ("mira", "disable", "yes", "no"),
+        ("mira", "enable", "no", "yes"),
+        ("mira", "suspend", "no", "yes"),
+        ("mira", "resume", "yes", "no"),
+        ("mira", "limit", "55", None),
+        ("mira", "handles", "3", None),
+    ]
+
+
+def test_what_the_command_line_does_is_in_the_log_too(office, mira, waiting):
+    office.server.command("app", "enable", waiting.app_id)
+    office.server.command("account", "role", "bob", "manager")
+    office.server.command("account", "role", "bob", "member")
+    main = " ".join(re.sub("<[^>]+>", "", mira.open("/manage/audit").html).split())
+    assert "Harbour Charts: The command line enabled it." in main
+    assert "The command line made @bob a manager, before a member." in main
+    page = mira.open(f"/manage/apps/{waiting.app_id}")
+    assert "The command line" in page.html
+
+
+def test_an_app_whose_access_was_taken_away_waits_no_more(mira, waiting, decide):
+    decide(waiting, "enable")
+    decide(waiting, "disable")
+    queue = mira.open("/manage?q=nothing-like-it")
+    assert f"/manage/apps/{waiting.app_id}" not in [form.action for form in queue.forms]
+    assert waiting.app_id in mira.open("/manage?state=disabled").html
+
+
+def test_search(mira, waiting):
+    for query, found in (
+        ("q=harbour+CHARTS", True),
+        (f"q={waiting.app_id}", True),
+        ("q=%40alice", True),
+        ("q=harbour&state=waiting", True),
+        ("q=harbour&state=suspended", False),
+        ("q=bob", False),
+        ("q=%25", False),
+        ("q=harbour&state=nonsense", True),
+        ("q=harbour&page=999999999999999999999", True),
+        ("q=harbour&page=-1", True),
+    ):
+        html = mira.open(f"/manage?{query}").html.partition('id="all"')[2]
+        assert (f"/manage/apps/{waiting.app_id}" in html) is found, query
+    assert "No app matches" in mira.open("/manage?q=nowhere").html
+
+
+def test_pages_of_many_apps(office, mira):
+    now = int(time.time())
+    columns = "id, name, owner_id, consumer_key, consumer_secret, enabled, bearer_generation"
+    for at in range(101):
+        office.sql(
+            f"INSERT INTO apps ({columns}, created_at_s) VALUES (?, ?, 202, ?, x'00', 0, 0, ?)",
+            20_000_001 + at,
+            f"Crowd {at}",
+            f"crowd {at}",
+            now,
+        )
+    seen = []
+    for number in (1, 2, 3):
+        html = mira.open(f"/manage?q=crowd&page={number}").html
+        assert f"Page {number} of 3" in html
+        rows = html.partition('id="all"')[2]
+        seen += re.findall(r'<a href="/manage/apps/(\d+)"', rows)
+    assert len(seen) == len(set(seen)) == 101
+    assert "see all that wait" in html
+    office.sql("DELETE FROM apps WHERE id > 20000000")
+
+
+# --- usage ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def used(office):
+    """An old month in which one app, of an evil name, used more than it agreed on."""
+    server = office.server
+    made = server.command("app", "add", "=cmd|'/c calc'!A1", "--owner", "bob")
+    server.command("app", "enable", made["app_id"], "--handles", "2")
+    registry = Registry(server.data / "registry.sqlite3")
+    app_id = int(made["app_id"])
+    registry.usage.add(
+        {(OTHER_MONTH, app_id, "ok"): 1990, (OTHER_MONTH, app_id, "rate_limited"): 10},
+        {(OTHER_MONTH, app_id, account) for account in (101, 202, 404)},
+    )
+    registry.close()
+    return made["app_id"]
+
+
+def test_a_month_of_all_apps(mira, used):
+    page = mira.open(f"/manage/usage?month={OTHER_MONTH}")
+    text = " ".join(re.sub("<[^>]+>", " ", page.html).replace("&nbsp;", " ").split())
+    for words in (
+        "Usage in February 2024",
+        "2,000",
+        "0.5 %",
+        "10 rate_limited",
+        "3 of 2",
+        "1 over",
+    ):
+        assert words in text, words
+    assert "/manage/usage?month=2024-01" in page.html
+    assert "/manage/usage?month=2024-03" in page.html
+    newest = mira.open("/manage/usage").html
+    assert 'rel="next"' not in newest
+
+
+def test_the_file_of_a_month_runs_nothing(mira, used):
+    answer = mira.open(f"/manage/usage.csv?month={OTHER_MONTH}").response
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    name = f'attachment; filename="usage-{OTHER_MONTH}.csv"'
+    assert answer.headers["content-disposition"] == name
+    assert answer.headers["cache-control"] == "no-store"
+    rows = {row["app_id"]: row for row in csv.DictReader(io.StringIO(answer.text, newline=""))}
+    assert rows[used] == {
+        "month": OTHER_MONTH,
+        "app_id": used,
+        "name": "'=cmd|'/c calc'!A1",
+        "owner": "bob",
+        "requests": "2000",
+        "refused": "10",
+        "rate_limited": "10",
+        "handles": "3",
+        "handles_contracted": "2",
+        "handles_over": "1",
+    }
+
+
+def test_the_handles_of_a_month(mira, used):
+    html = mira.open(f"/manage/apps/{used}?month={OTHER_MONTH}").html
+    names = re.findall(r"<li><bdi[^>]*>@(\w+)</bdi></li>", html)
+    assert names == ["alice", "bob", "dave"]
+    assert "No handle in" in mira.open(f"/manage/apps/{used}").html
+
+
+@pytest.mark.parametrize("month", ["2024-13", "x", "", "2024-02-01"])
+@pytest.mark.parametrize("path", ["/manage/usage", "/manage/usage.csv", "/manage/apps/{}"])
+def test_a_month_that_is_none(mira, used, path, month):
+    page = mira.open(f"{path.format(used)}?month={month}")
+    assert page.status == 400
+    assert "Write a month as 2026-11" in page.html
+
+
+# --- who may -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_stranger_is_sent_to_sign_in_and_back(office, path):
+    with office.person("mira") as person:
+        answer = person.http.get(f"{office.url}{path}?month={OTHER_MONTH}&q=a%26b")
+        assert answer.status_code == 303
+        page = person.open(answer.headers["location"])
+        landed = person.sign_in(page)
+        assert landed.url == f"{office.url}{path}?month={OTHER_MONTH}&q=a%26b"
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_member_is_told_whom_it_is_for(member, path):
+    page = member.open(path)
+    assert page.status == 403
+    assert "This is for the platform&#39;s managers" in page.html
+    assert page.response.headers["content-type"].startswith("text/html")
+    assert "/manage" not in page.html.replace(path, ""), "nothing of it is shown"
+
+
+def test_nobody_else_decides(office, member, waiting):
+    path = f"/manage/apps/{waiting.app_id}"
+    token = dict(member.open("/settings/apps").form_with(action="/sign-out").fields)["csrf_token"]
+    sent = {"csrf_token": token, "decision": "enable"}
+    assert member.http.post(office.url + path, data=sent).status_code == 403
+    with office.person() as stranger:
+        page = stranger.open("/sign-in")
+        token = dict(page.form_with("password").fields)["csrf_token"]
+        sent = {"csrf_token": token, "decision": "enable"}
+        answer = stranger.http.post(office.url + path, data=sent)
+        assert answer.status_code == 303
+        assert answer.headers["location"].startswith("/sign-in?")
+    assert log_of(office, waiting) == []
+    assert codes(office, waiting) == {"app_not_enabled"}
+
+
+def test_no_other_site_decides(office, mira, member, waiting):
+    path = f"{office.url}/manage/apps/{waiting.app_id}"
+    page = mira.open(path)
+    own = dict(page.form_sending("decision", "enable").fields)["csrf_token"]
+    foreign = dict(member.open("/settings/apps").form_with(action="/sign-out").fields)["csrf_token"]
+    for token, headers in (
+        (None, {}),
+        ("guess", {}),
+        (foreign, {}),
+        (own, {"Origin": "https://evil.example"}),
+        (own, {"Sec-Fetch-Site": "cross-site"}),
+    ):
+        sent = {"decision": "enable"} | ({"csrf_token": token} if token else {})
+        answer = mira.http.post(path, data=sent, headers=headers)
+        assert answer.status_code == 403
+        assert "This form did not come from here" in answer.text
+    assert mira.http.get(f"{path}?decision=enable&csrf_token={own}").status_code == 200
+    assert log_of(office, waiting) == []
+
+
+def test_a_role_that_is_taken_away_is_gone_at_once(office, waiting):
+    office.server.command("account", "add", "noor", "--role", "manager")
+    set_password(office.server, "noor", PASSWORD)
+    with office.person("noor") as noor:
+        noor.sign_in()
+        page = noor.open(f"/manage/apps/{waiting.app_id}")
+        office.server.command("account", "role", "noor", "member")
+        form = page.form_sending("decision", "enable")
+        for _ in range(6):  # whichever worker answers
+            assert noor.open("/manage").status == 403
+            assert noor.submit(page, form, decision="enable").status == 403
+        assert log_of(office, waiting) == []
+        office.server.command("account", "role", "noor", "manager")
+        assert noor.submit(page, form, decision="enable").status == 200
+    assert log_of(office, waiting) == [("noor", "enable", "no", "yes")]
+
+
+# --- what does not fit ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "app_id", ["1", "0", "x", "10000001x", "-1", "9" * 18, "9" * 40, "٣", "%00"]
+)
+def test_apps_that_are_not_there(office, mira, waiting, app_id):
+    page = mira.open(f"/manage/apps/{app_id}")
+    assert page.status == 404
+    assert "There is no such app" in page.html
+    token = dict(mira.open("/settings/apps").form_with(action="/sign-out").fields)["csrf_token"]
+    sent = {"csrf_token": token, "decision": "enable"}
+    answer = mira.http.post(f"{office.url}/manage/apps/{app_id}", data=sent)
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("decision", ["", "delete", "Enable", "__class__"])
+def test_decisions_that_there_are_not(office, mira, waiting, decision):
+    path = f"{office.url}/manage/apps/{waiting.app_id}"
+    token = dict(mira.open(path).form_sending("decision", "enable").fields)["csrf_token"]
+    for sent in ({"decision": decision}, {}):
+        answer = mira.http.post(path, data={"csrf_token": token} | sent)
+        assert answer.status_code == 400
+    assert log_of(office, waiting) == []
+
+
+@pytest.mark.parametrize("field", LIMITS)
+@pytest.mark.parametrize(
+    "typed", ["0", "-5", "1.5", "6,000", "many", "1e3", "9" * 30, "٣", '"><script>']
+)
+def test_bad_numbers_are_told_and_kept(office, waiting, decide, field, typed):
+    other = LIMITS[field == LIMITS[0]]
+    page = decide(waiting, "limits", **{field: typed, other: "12"})
+    assert page.status == 400
+    assert page.text(f"{field}-error").startswith("Write a whole number from 1 to 1")
+    kept = dict(page.form_sending("decision", "limits").fields)
+    assert (kept[field], kept[other]) == (typed, "12")
+    assert log_of(office, waiting) == [], "not even the good one of the two"
+    page = decide(waiting, "limits", **{field: "8", other: "12"})
+    assert page.status == 200
+    assert len(log_of(office, waiting)) == 2
+
+
+def test_a_bad_number_in_the_queue_enables_nothing(office, mira, waiting):
+    page = mira.open("/manage")
+    form = page.form_with("per_minute", action=f"/manage/apps/{waiting.app_id}")
+    page = mira.submit(page, form, per_minute="lots", decision="enable")
+    assert page.status == 400
+    assert dict(page.form_sending("decision", "limits").fields)["per_minute"] == "lots"
+    assert log_of(office, waiting) == []
+
+
+def test_an_app_of_any_name(office, mira):
+    name = '"><script>alert(1)</script>'
+    made = office.server.command("app", "add", name, "--owner", "bob")
+    office.server.command("app", "enable", made["app_id"])
+    for path in ("/manage", f"/manage/apps/{made['app_id']}?done=enable", "/manage/audit"):
+        html = mira.open(path).html
+        assert "<script>alert" not in html
+        assert "&lt;script&gt;alert(1)" in html
+
+
+def test_other_methods(office, mira):
+    for method, path in (
+        ("POST", "/manage"),
+        ("PUT", "/manage/apps/10000001"),
+        ("POST", "/manage/audit"),
+    ):
+        assert mira.http.request(method, office.url + path).status_code in {403, 405}
+    assert mira.open("/manage/nowhere").status == 404
+    assert mira.open("/managers").status == 404
