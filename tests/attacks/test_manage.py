@@ -216,15 +216,8 @@ def used(office):
 def test_a_month_of_all_apps(mira, used):
     page = mira.open(f"/manage/usage?month={OTHER_MONTH}")
     text = " ".join(re.sub("<[^>]+>", " ", page.html).replace("&nbsp;", " ").split())
-    for words in (
-        "Usage in February 2024",
-        "2,000",
-        "0.5 %",
-        "10 rate_limited",
-        "3 of 2",
-        "1 over",
-    ):
-        assert words in text, words
+    words = ("Usage in February 2024", "2,000", "0.5 %", "10 rate_limited", "3 of 2", "1 over")
+    assert [each for each in words if each not in text] == []
     assert "/manage/usage?month=2024-01" in page.html
     assert "/manage/usage?month=2024-03" in page.html
     newest = mira.open("/manage/usage").html
@@ -405,11 +398,7 @@ def test_an_app_of_any_name(office, mira):
 
 
 def test_other_methods(office, mira):
-    for method, path in (
-        ("POST", "/manage"),
-        ("PUT", "/manage/apps/10000001"),
-        ("POST", "/manage/audit"),
-    ):
-        assert mira.http.request(method, office.url + path).status_code in {403, 405}
+    for method, path in (("POST", ""), ("PUT", "/apps/10000001"), ("DELETE", "/audit")):
+        assert mira.http.request(method, f"{office.url}/manage{path}").status_code == 405
     assert mira.open("/manage/nowhere").status == 404
     assert mira.open("/managers").status == 404

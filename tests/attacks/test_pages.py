@@ -61,6 +61,9 @@ def asking(stage):
         ("/sign-in", 200),
         ("/sign-in?return_to=/settings/apps&screen_name=x", 200),
         ("/settings/apps", 303),
+        ("/manage", 303),
+        ("/manage/usage.csv", 303),
+        ("/manage/apps/10000001", 303),
         ("/oauth/authorize", 403),
         ("/oauth/authorize?oauth_token=x", 403),
         ("/oauth/authenticate?oauth_token=x", 403),
@@ -79,7 +82,8 @@ def test_headers_of_a_strangers_pages(stage, path, status):
 
 
 def test_headers_of_pages_that_refuse_a_form(stage, alice):
-    for action in ("/sign-in", "/sign-out", "/oauth/authorize", "/settings/apps/revoke"):
+    actions = ("/sign-in", "/sign-out", "/oauth/authorize", "/settings/apps/revoke")
+    for action in (*actions, "/manage/apps/10000001"):
         for sent in ("a=b", "%"):
             answer = alice.http.post(stage.url + action, content=sent, headers=FORM)
             assert answer.status_code in {400, 403}

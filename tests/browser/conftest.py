@@ -1,9 +1,11 @@
 """Fixtures of the browser tests."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from openengagement.registry.registry import Registry
 from support.chromium import TIMEOUT_MS, Watch, chromium, open_context
 from support.fixtures import server, servers, world
 from support.flows import OOB, PASSWORD, Endpoints, add_consumer, set_password
@@ -54,6 +57,26 @@ def people(server) -> None:
 @pytest.fixture(scope="package")
 def at(server) -> Endpoints:
     return Endpoints(server.url)
+
+
+@pytest.fixture(scope="package")
+def office(server) -> SimpleNamespace:
+    """A manager, an app that waits, and one that used more this month than it agreed on."""
+    server.command("account", "add", "mira", "--role", "manager")
+    set_password(server, "mira")
+    names = ("Harbour Charts", "Tidewater Analytics")
+    waiting, used = (
+        server.command("app", "add", name, "--owner", "bob")["app_id"] for name in names
+    )
+    server.command("app", "enable", used, "--per-minute", "600", "--handles", "2")
+    month = time.strftime("%Y-%m", time.gmtime())
+    registry = Registry(server.data / "registry.sqlite3")
+    registry.usage.add(
+        {(month, int(used), "ok"): 41_213, (month, int(used), "rate_limited"): 911},
+        {(month, int(used), account) for account in (101, 202, 303)},
+    )
+    registry.close()
+    return SimpleNamespace(waiting=waiting, used=used)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from browser.tour import walk
+from browser.tour import walk, walk_console
 from support.chromium import DESK, PHONE
 from support.flows import OOB, add_consumer
 from support.openid_provider import Provider
@@ -126,6 +126,32 @@ def test_phone(seats, apps, server, site):
     assert wrong == [], "\n".join(wrong)
     assert seat.watch.complaints == []
     assert seat.watch.origins == {server.url, site.url}
+
+
+CONSOLE = [
+    "console",
+    "console finds nothing",
+    "an app that waits",
+    "limits refused",
+    "an app, disabling asked",
+    "usage",
+    "a month without usage",
+    "audit log",
+]
+
+
+@pytest.mark.parametrize("pocket", [False, True], ids=["desk", "phone"])
+def test_the_managers_console(seats, office, server, pocket):
+    seat = seats(**POCKET) if pocket else seats(viewport=DESK, reduced_motion="reduce")
+    wrong, seen = [], []
+    for name in walk_console(seat.page, seat.origin, **vars(office)):
+        seen.append(name)
+        misfits = measure(seat.page) if pocket else []
+        wrong += [f"{name}: {each}" for each in [*misfits, *ask_axe(seat.page, *SCHEMES)]]
+    assert wrong == [], "\n".join(wrong)
+    assert seen == CONSOLE
+    assert seat.watch.complaints == []
+    assert seat.watch.origins == {server.url}
 
 
 def test_long_names_on_a_phone(seats, long_names):

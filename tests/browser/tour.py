@@ -109,3 +109,36 @@ def _develop(page: Page, origin: str, *, name: str) -> Iterator[str]:
     page.get_by_role("button", name="Save changes").click()
     expect(page.get_by_role("status")).to_be_visible()
     yield "settings saved"
+
+
+def walk_console(page: Page, origin: str, *, waiting: str, used: str) -> Iterator[str]:
+    """The manager's console, from page to page, as mira; yields the name of each.
+
+    `waiting` and `used` are App IDs: of an app that waits, and of one that used more than agreed.
+    """
+    page.goto(f"{origin}/sign-in?return_to=/manage")
+    page.get_by_label("Screen name").fill("mira")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    yield arrived(page, "console", "Apps")
+    expect(page.locator(f'form[action="/manage/apps/{waiting}"]')).to_be_visible()
+    page.goto(f"{origin}/manage?q=nowhere")
+    expect(page.get_by_role("heading", name="No app matches")).to_be_visible()
+    yield "console finds nothing"
+    page.goto(f"{origin}/manage/apps/{waiting}")
+    yield "an app that waits"
+    page.get_by_label("Requests a minute").fill("many")
+    page.get_by_role("button", name="Save limits").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    yield "limits refused"
+    page.goto(f"{origin}/manage/apps/{used}?done=limits")
+    for summary in page.locator("summary").all():
+        summary.click()
+    yield "an app, disabling asked"
+    page.goto(f"{origin}/manage/usage")
+    expect(page.get_by_role("row").filter(has_text=used)).to_be_visible()
+    yield "usage"
+    page.goto(f"{origin}/manage/usage?month=2001-02")
+    yield "a month without usage"
+    page.goto(f"{origin}/manage/audit")
+    yield arrived(page, "audit log", "Audit log")

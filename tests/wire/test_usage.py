@@ -95,10 +95,8 @@ def test_usage_is_what_was_asked(server, usage):
         assert codes == [200] * LIMIT + ["rate_limited"] * 3
         # What nobody has proven to be theirs.
         wrong = header["Authorization"].replace("oauth_signature=", "oauth_signature=x")
-        assert (
-            client.send("POST", TOTALS, body=body, headers={"Authorization": wrong}).status == 401
-        )
-        assert client.send("POST", TOTALS, body=body).status == 401
+        for headers in ({"Authorization": wrong}, {}):
+            assert client.send("POST", TOTALS, body=body, headers=headers).status == 401
         assert ask(client, Bearer("unknown"), "111") == "bearer_token_not_found"
 
     refused = {
@@ -145,7 +143,7 @@ def test_another_month_is_another_bill(usage, server):
         ("?month=november", "write one as 2026-11"),
         ("?month=2026-11&month=2026-10", "query: the only parameter is month, once"),
         ("?year=2026", "query: the only parameter is month, once"),
-        ("?month=%zz", "query: "),
+        ("?month=%ff", "query: "),
     ],
 )
 def test_a_month_that_is_none(server, query, says):

@@ -204,8 +204,8 @@ class Console:
         if not changed:
             return self._desk.refuse(visit, _NO_APP)
         if visit.fields.get("from") == "queue":
-            return redirect(f"/manage?done={decision}&app={app_id}")
-        return redirect(f"/manage/apps/{app_id}?done={decision}")
+            return redirect(f"/manage?done={decision}&app={app_id}#notice")
+        return redirect(f"/manage/apps/{app_id}?done={decision}#notice")
 
     # Usage
 

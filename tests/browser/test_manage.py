@@ -1,0 +1,158 @@
+"""The manager's console in a browser: what it decides holds for the API's very next answer."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from support.calls import question, sign_as_user
+from support.chromium import PHONE
+from support.world import App
+
+
+@pytest.fixture
+def asking(server):
+    """An app of bob's that waits for access, with his access token."""
+    made = server.command("app", "add", "Lantern Weekly", "--owner", "bob")
+    app = App(**made, **server.command("token", "issue", made["app_id"]))
+    server.secrets += [app.consumer_secret, app.access_token_secret]
+    return app
+
+
+@pytest.fixture
+def outcome(server, asking):
+    """How the API answers the app now."""
+
+    def ask():
+        answer = server.client.ask("totals", question("211"), sign_as_user(asking))
+        return answer.code or answer.headers["x-per-minute-limit"]
+
+    return ask
+
+
+def enter(seat, path="/manage"):
+    """Sign in as the manager on the way to a page."""
+    seat.open(path)
+    return seat.sign_in("mira")
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
+def test_an_app_from_the_queue_to_its_suspension(seats, office, asking, outcome, server, script):
+    seat = seats(java_script_enabled=script)
+    page = enter(seat)
+    row = page.get_by_role("listitem").filter(has_text=asking.app_id)
+    assert outcome() == "app_not_enabled"
+    row.get_by_label("Requests a minute").fill("88")
+    row.get_by_role("button", name="Enable").click()
+    expect(page.locator("#notice")).to_contain_text("Lantern Weekly is enabled")
+    expect(page.get_by_role("listitem").filter(has_text=asking.app_id)).to_have_count(0)
+    assert outcome() == "88"
+
+    page.get_by_label("Name, App ID or owner").fill(asking.app_id)
+    page.get_by_role("button", name="Search").click()
+    table = page.get_by_role("table")
+    expect(table.get_by_role("row")).to_have_count(2)
+    expect(table).to_contain_text("Enabled")
+    table.get_by_role("link", name="Lantern Weekly").click()
+    seat.expect_heading("Lantern Weekly")
+
+    page.get_by_label("Requests a minute").fill("")
+    page.get_by_label("Contracted handles a month").fill("25")
+    page.get_by_role("button", name="Save limits").click()
+    expect(page.locator("#notice")).to_contain_text("has its new limits")
+    expect(page.get_by_label("Contracted handles a month")).to_have_value("25")
+    assert outcome() == "6000"
+
+    danger = page.get_by_role("button", name="Suspend Lantern Weekly")
+    expect(danger).to_be_hidden()
+    page.locator("summary", has_text="Suspend").click()
+    assert outcome() == "6000", "opening asks, and does nothing"
+    danger.click()
+    expect(page.locator("#notice")).to_contain_text("is suspended")
+    assert outcome() == "app_suspended"
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator("#notice")).to_contain_text("goes on")
+    assert outcome() == "6000"
+
+    page.get_by_role("link", name="Audit log").click()
+    seat.expect_heading("Audit log")
+    newest = page.get_by_role("listitem").first
+    expect(newest).to_contain_text("Lantern Weekly: @mira resumed it.")
+    assert seat.watch.complaints == []
+    assert seat.watch.origins == {server.url}
+
+
+def test_with_the_keyboard_alone(seats, office, asking, outcome):
+    seat = seats(reduced_motion="reduce")
+    page = enter(seat, f"/manage/apps/{asking.app_id}")
+    seat.expect_heading("Lantern Weekly")
+
+    def tab_to(name):
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            focused = page.evaluate(
+                "() => [document.activeElement.textContent.replace(/\\s+/g, ' ').trim(),"
+                " document.activeElement.id, getComputedStyle(document.activeElement).outlineStyle]"
+            )
+            assert focused[2] != "none", focused
+            if name in focused[:2]:
+                return
+        raise AssertionError(f"Tab never gets to {name}")
+
+    tab_to("Enable Lantern Weekly")
+    page.keyboard.press("Enter")
+    expect(page.locator("#notice")).to_contain_text("is enabled")
+    tab_to("per_minute")
+    page.keyboard.type("33")
+    page.keyboard.press("Enter")
+    expect(page.locator("#notice")).to_contain_text("new limits")
+    assert outcome() == "33"
+    tab_to("Disable")
+    page.keyboard.press("Enter")
+    tab_to("Disable Lantern Weekly")
+    assert outcome() == "33"
+    page.keyboard.press("Enter")
+    expect(page.locator("#notice")).to_contain_text("is disabled")
+    assert outcome() == "app_not_enabled"
+
+
+def test_a_months_usage_and_its_file(seats, office):
+    seat = seats()
+    page = enter(seat, "/manage/usage")
+    row = page.get_by_role("row").filter(has_text=office.used)
+    for told in ("42,124", "2.2 %", "911 rate_limited", "3 of 2", "1 over"):
+        expect(row).to_contain_text(told)
+    with page.expect_download() as taken:
+        page.get_by_role("link", name="Download as CSV").click()
+    assert re.fullmatch(r"usage-\d{4}-\d\d\.csv", taken.value.suggested_filename)
+    lines = taken.value.path().read_text(encoding="utf-8").splitlines()
+    assert any(office.used in line and ",42124," in line for line in lines)
+    page.get_by_role("navigation", name="Months").get_by_role("link").first.click()
+    expect(page).to_have_url(re.compile(r"month=\d{4}-\d\d$"))
+    page.get_by_role("navigation", name="Months").get_by_role("link").last.click()
+    expect(row).to_be_visible()
+
+
+def test_rows_of_a_phone_say_what_each_figure_is(seats, office):
+    seat = seats(viewport=PHONE)
+    page = enter(seat, "/manage/usage")
+    row = page.get_by_role("row").filter(has_text=office.used)
+    labels = row.get_by_role("cell").evaluate_all(
+        "cells => cells.map(each => getComputedStyle(each, '::before').content)"
+    )
+    assert labels == ['"Requests"', '"Refused"', '"Why"', '"Handles"']
+    assert page.evaluate("document.scrollingElement.scrollWidth") == PHONE["width"]
+
+
+def test_times_are_local_too(seats, office):
+    seat = seats(timezone_id="Asia/Tokyo", locale="en-GB")
+    page = enter(seat, "/manage/audit")
+    expect(page.locator("time + .local").first).to_contain_text("your time")
+
+
+def test_a_member_sees_nothing_of_it(seats, office):
+    seat = seats()
+    seat.open("/manage")
+    page = seat.sign_in("alice")
+    seat.expect_heading("This is for the platform's managers")
+    expect(page.get_by_role("link", name="Manager's console")).to_have_count(0)
