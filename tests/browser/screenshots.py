@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Literal
 
 # A script: nobody made `import support` work for it.
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -18,6 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from playwright.sync_api import Browser, Page
 
 from browser.showcase import publish
+from openengagement.engagement.months import month_of, months_until
+from openengagement.registry.audit import Actor
+from openengagement.registry.registry import Registry
 from support.chromium import DESK, PHONE, chromium, open_context
 from support.cli import call_command
 from support.flows import OOB, PASSWORD, Consumer, Endpoints, set_password
@@ -31,6 +35,7 @@ FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
 ANDROID = "Mozilla/5.0 (Linux; Android 16) AppleWebKit/537.36 Chrome/156.0.0.0 Mobile Safari/537.36"
 PLATFORM = "Larkspur"
 PERSON, PERSON_ID = "mira_holm", "7001"
+MANAGER = "ines_varga"
 # Name, owner, website, description, access, whether it has a callback.
 APPS = (
     (
@@ -64,6 +69,13 @@ VIEWS = (
 WINDOWED = {"explore"}
 # How long ago, in hours, each app was let in and used.
 AGES_H = ((1310, 1), (412, 70), (26, 3))
+# What the apps above used: answered, refused by reason, handles and contracted handles.
+USED: tuple[tuple[int, dict[str, int], int, int | None], ...] = (
+    (48_213, {"rate_limited": 911, "invalid_field": 12}, 312, 500),
+    (9_120, {"forbidden_tweets": 3}, 231, 200),
+    (1_450, {}, 18, None),
+)
+WAITING = (("Quay Charts", "pressroom", 0), ("Lantern Weekly", "marlow", 37))
 
 
 def main() -> None:
@@ -74,16 +86,19 @@ def main() -> None:
         call_command(data, "account", "add", PERSON, "--id", PERSON_ID)
         for owner in (owner for _, owner, *_ in APPS):
             call_command(data, "account", "add", owner)
+        call_command(data, "account", "add", MANAGER, "--role", "manager")
         publish(data, PERSON_ID, now_s=time.time())
         world = SimpleNamespace(folder=data, secrets=[])
         with Server(world, settings={"platform_name": PLATFORM}) as server:
-            set_password(server, PERSON)
+            for screen_name in (PERSON, MANAGER):
+                set_password(server, screen_name)
             apps = [_register(server, site, app=each) for each in APPS]
             _live(server, apps)
             for name, description, fate in OWN_APPS:
                 _register_own(server, name, description=description, fate=fate)
             with chromium() as browser:
                 _take_all(browser, server, apps=apps)
+                _take_console(browser, server, apps=apps)
 
 
 def _register(
@@ -144,12 +159,70 @@ def _take_all(browser: Browser, server: Server, *, apps: list[ThirdParty]) -> No
         ) as context:
             page = context.new_page()
             for name in _visit(page, server.url, web=apps[0], desktop=apps[1]):
-                for scheme in ("light", "dark") if name in dark else ("light",):
-                    page.emulate_media(color_scheme=scheme)
-                    path = FOLDER / f"{name}-{viewport['width']}-{scheme}.png"
-                    full = name not in WINDOWED
-                    page.screenshot(path=path, full_page=full, animations="disabled")
-                    print(path.name, path.stat().st_size)
+                schemes = ("light", "dark") if name in dark else ("light",)
+                full = name not in WINDOWED
+                _take(page, f"{name}-{viewport['width']}", schemes=schemes, full=full)
+
+
+def _take(
+    page: Page, name: str, *, schemes: tuple[Literal["light", "dark"], ...], full: bool = True
+) -> None:
+    for scheme in schemes:
+        page.emulate_media(color_scheme=scheme)
+        path = FOLDER / f"{name}-{scheme}.png"
+        page.screenshot(path=path, full_page=full, animations="disabled")
+        print(path.name, path.stat().st_size)
+
+
+def _take_console(browser: Browser, server: Server, *, apps: list[ThirdParty]) -> None:
+    """The manager's console: what apps used by this month's last day, and two more that wait."""
+    _use(server, [int(app.consumer.app_id) for app in apps])
+    app_id = apps[0].consumer.app_id
+    pages = {
+        "manage": "/manage",
+        "manage-app": f"/manage/apps/{app_id}",
+        "manage-usage": "/manage/usage",
+        "manage-audit": "/manage/audit",
+    }
+    for viewport, options, _ in VIEWS:
+        with open_context(
+            browser, viewport=viewport, reduced_motion="reduce", **options
+        ) as context:
+            page = context.new_page()
+            page.goto(f"{server.url}/sign-in?return_to=/manage")
+            page.get_by_label("Screen name").fill(MANAGER)
+            page.get_by_label("Password").fill(PASSWORD)
+            page.get_by_role("button", name="Sign in").click()
+            page.get_by_role("heading", name="All apps").wait_for()
+            for name, path in pages.items():
+                page.goto(server.url + path)
+                _take(page, f"{name}-{viewport['width']}", schemes=("light", "dark"))
+
+
+def _use(server: Server, app_ids: list[int]) -> None:
+    for name, owner, _ in WAITING:
+        made = server.command("app", "add", name, "--owner", owner)
+        app_ids.append(int(made["app_id"]))
+    used = [*USED, *((0, {"app_not_enabled": refused}, 0, None) for *_, refused in WAITING)]
+    with contextlib.closing(Registry(server.data / "registry.sqlite3")) as registry:
+        manager = registry.find_account(MANAGER)
+        assert manager
+        accounts = [(5_000 + at, f"author_{at}", False) for at in range(600)]
+        registry.apply_accounts(accounts, now_s=int(time.time()))
+        months = months_until(month_of(time.time()), 3)
+        for app_id, (answered, refused, handles, contracted) in zip(app_ids, used, strict=True):
+            values: dict[str, bool | int | None] = {"handles_contracted": contracted}
+            if contracted:
+                values["per_minute"] = contracted * 2
+            registry.decisions.change_app(
+                app_id, values, actor=Actor(MANAGER, manager.id), now_s=int(time.time())
+            )
+            for at, month in enumerate(months if answered else months[:1]):
+                outcomes = {"ok": answered - answered // 9 * at, **refused}
+                registry.usage.add(
+                    {(month, app_id, name): count for name, count in outcomes.items() if count},
+                    {(month, app_id, 5_000 + author) for author in range(max(handles - 9 * at, 0))},
+                )
 
 
 def _visit(page: Page, origin: str, *, web: ThirdParty, desktop: ThirdParty) -> Iterator[str]:

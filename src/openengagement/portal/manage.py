@@ -111,7 +111,7 @@ class Console:
             "scripts": ("page.js",),
             "notice": self._done(visit),
             "waiting": [show_app(app) for app in waiting],
-            "waiting_in_all": decisions.count()["waiting"],
+            "waiting_in_all": (decisions.count() if text else counts)["waiting"],
             "default_limit": self._default_limit,
             "apps": [show_app(app, handles.get(app.id, 0)) for app in apps],
             "counts": counts,
