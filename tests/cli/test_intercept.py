@@ -271,6 +271,16 @@ def test_ruby(run_client, figures):
     assert ONLY_THESE in found["refused"]
 
 
+def test_the_manager_finds_an_app_that_waits(sandbox, demo):
+    """Nothing of the interception: what every sandbox prints."""
+    with Person(sandbox.url, demo["manager"], demo["manager_password"]) as manager:
+        page = manager.sign_in(manager.open("/sign-in?return_to=/manage"))
+        assert page.url == f"{sandbox.url}/manage"
+        form = page.form_with("per_minute")
+        page = manager.submit(page, form, decision="enable")
+        assert page.text("notice") == "Harbour Charts is enabled: its next request is answered."
+
+
 def test_a_pin_for_tweepy(sandbox, demo):
     """The whole flow: the client at its own addresses, the person at the plain ones."""
     call_command(sandbox.folder, "account", "add", "visitor")
