@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import quote, urlencode
 
 from starlette.responses import Response
 
@@ -10,6 +9,7 @@ from openengagement.engagement.months import month_of, months_around, months_unt
 from openengagement.portal.desk import Desk, Refusal
 from openengagement.portal.manage_views import (
     UnfitNumber,
+    actor_of,
     parse_number,
     show_app,
     show_entry,
@@ -19,8 +19,8 @@ from openengagement.portal.manage_views import (
     usage_file,
 )
 from openengagement.portal.rendering import redirect
+from openengagement.portal.sign_in import to_sign_in
 from openengagement.portal.visits import Visit
-from openengagement.registry.audit import Actor
 from openengagement.registry.decisions import HANDLES_MAX, PER_MINUTE_MAX, STATES, Search
 from openengagement.registry.registry import Registry
 
@@ -81,8 +81,7 @@ class Console:
 
         def guarded(visit: Visit) -> Response:
             if visit.session is None:
-                here = f"{visit.path}?{urlencode(visit.query)}" if visit.query else visit.path
-                return redirect(f"/sign-in?return_to={quote(here, safe='')}")
+                return to_sign_in(visit)
             if visit.session.role != "manager":
                 return self._desk.refuse(visit, _MEMBERS)
             return handler(visit)
@@ -117,7 +116,6 @@ class Console:
             "counts": counts,
             "state": search.state or "",
             "q": text,
-            "total": total,
             "page": page,
             "pages": -(-total // _SHOWN),
             "month": show_month(month),
@@ -197,9 +195,8 @@ class Console:
                     values[field] = parse_number(visit.fields[field], field=field, most=most)
         except UnfitNumber as error:
             return self._app_page(visit, error=error, status=400)
-        actor = Actor(visit.session.screen_name, visit.session.account_id)
         changed = self._registry.decisions.change_app(
-            app_id, values, actor=actor, now_s=int(self._now_s())
+            app_id, values, actor=actor_of(visit.session), now_s=int(self._now_s())
         )
         if not changed:
             return self._desk.refuse(visit, _NO_APP)
@@ -240,7 +237,6 @@ class Console:
                 each.handles_contracted is not None and each.used.handles > each.handles_contracted
                 for each in apps
             ),
-            "total": len(apps),
             "page": page,
             "pages": -(-len(apps) // _SHOWN),
         }

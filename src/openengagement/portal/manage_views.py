@@ -8,8 +8,9 @@ from starlette.responses import Response
 
 from openengagement.portal.exports import csv_file, csv_text
 from openengagement.registry.apps import App
-from openengagement.registry.audit import Entry
+from openengagement.registry.audit import Actor, Entry
 from openengagement.registry.decisions import ListedApp
+from openengagement.registry.sessions import Session
 from openengagement.registry.usage import AppUsage, Used
 
 
@@ -34,6 +35,11 @@ def parse_number(text: str, *, field: str, most: int) -> int | None:
     if not fit or not 1 <= int(plain) <= most:
         raise UnfitNumber(field, f"Write a whole number from 1 to {most:,}, or leave it empty.")
     return int(plain)
+
+
+def actor_of(session: Session) -> Actor:
+    """The person who is signed in, as the audit log names them."""
+    return Actor(session.screen_name, session.account_id)
 
 
 def show_time(seconds: int) -> datetime:

@@ -251,7 +251,6 @@ MANAGE = {
     "counts": {"waiting": 0, "enabled": 0, "disabled": 0, "suspended": 0},
     "state": "",
     "q": "",
-    "total": 0,
     "page": 1,
     "pages": 0,
     "month": "November 2026",
@@ -283,7 +282,6 @@ MANAGE_USAGE = {
     "requests": 0,
     "refused": 0,
     "over": 0,
-    "total": 0,
     "page": 1,
     "pages": 0,
 }
@@ -444,7 +442,6 @@ def hostile_console(text, viewer):
             "apps": apps,
             "q": text,
             "state": "waiting",
-            "total": 90,
             "page": 2,
             "pages": 3,
         },
