@@ -18,6 +18,7 @@ from openengagement.auth.credentials import (
     revoke_bearer,
 )
 from openengagement.registry.apps import FIRST_APP_ID, AppForm, TooManyApps
+from openengagement.registry.audit import COMMAND_LINE
 from openengagement.registry.grants import AccessToken
 from openengagement.registry.registry import Registry
 
@@ -81,9 +82,13 @@ def test_an_account_has_as_many_apps_as_it_may(registry, ana):
     assert registry.apps.find("none at all") is None
 
 
+def decide(registry, app_id, **values):
+    registry.decisions.change_app(app_id, values, actor=COMMAND_LINE, now_s=NOW_S)
+
+
 def test_apps_of_an_owner_are_listed_newest_first(registry, add_app):
     made = [add_app(key) for key in "abc"]
-    registry.apps.set_suspended(made[1], suspended=True)
+    decide(registry, made[1], suspended=True)
     assert [app.id for app in registry.apps.list_owned(1)] == made[::-1]
     assert registry.apps.list_owned(1)[1] == registry.apps.read(made[1])
     assert registry.apps.list_owned(2) == []
@@ -91,7 +96,7 @@ def test_apps_of_an_owner_are_listed_newest_first(registry, add_app):
 
 def test_a_change_is_of_what_a_developer_says_and_of_one_app(registry, add_app):
     app_id, other = add_app("a", callbacks=["x://1", "x://2"]), add_app("b", callbacks=["y://1"])
-    registry.apps.set_enabled(app_id, enabled=True, per_minute=7)
+    decide(registry, app_id, enabled=True, per_minute=7)
     before = registry.apps.read(app_id)
     said = AppForm("new", 99, ["x://3", "x://1"], "https://x.example", "Says.", "read-write", True)
     registry.apps.change(app_id, said)
