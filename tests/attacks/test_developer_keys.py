@@ -113,7 +113,8 @@ def test_each_secret_is_on_one_page_once(studio, secret_log):
             assert urlsplit(page.url).path == keys_path(app_id)
             assert {name: value for name, value in env_on(page).items() if name in found} == found
             assert [n for n, value in env_on(page).items() if value and n not in found] == [
-                "ENGAGEMENT_API_URL"
+                "ENGAGEMENT_API_URL",
+                "TWEET_ID",
             ]
             for name, secret in found.items():
                 holds = [each for each, _ in made if secret in each.html]
