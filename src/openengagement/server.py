@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -102,7 +103,7 @@ def build_api(data: Path, settings: Settings, *, clock: Clock) -> Api:
         pool.shutdown()
         writer.close()
         for keep in kept:
-            keep()
+            _try(keep)
         limits.close()
         parts.close()
 
@@ -281,12 +282,17 @@ class _Housekeeper:
         while True:
             await asyncio.sleep(_TIDY_EVERY_S)
             oldest = int(self._clock.now_s()) - self._keep_s - 1
-            try:
-                await asyncio.to_thread(self._limits.tidy, oldest_timestamp=oldest)
-                for keep in self._kept:
-                    await asyncio.to_thread(keep)
-            except Exception as error:
-                log_failure("tidy_failed", error)
+            await asyncio.to_thread(_try, partial(self._limits.tidy, oldest_timestamp=oldest))
+            for keep in self._kept:
+                await asyncio.to_thread(_try, keep)
+
+
+def _try(chore: Callable[[], object]) -> None:
+    """Do it; that it fails keeps nobody from the next one."""
+    try:
+        chore()
+    except Exception as error:
+        log_failure("tidy_failed", error)
 
 
 def create_app() -> Api:

@@ -40,7 +40,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "openengagement.api.asgi:Api._serve": "the edge: no traceback reaches a client",
     "openengagement.ingest.writer:BatchWriter._apply": "producers must hear of any failed commit",
     "openengagement.ingest.columnar:main": "a decoder's panic is no Exception; the parent is told",
-    "openengagement.server:_Housekeeper._run": "it is logged, and tried again in a moment",
+    "openengagement.server:_try": "it is logged, and tried again in a moment",
 }
 
 # More first-party imports than eight.

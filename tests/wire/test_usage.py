@@ -104,7 +104,6 @@ def test_usage_is_what_was_asked(server, usage):
         "forbidden_tweets": 1,
         "unsupported_engagement_types": 1,
         "forbidden_metrics": 1,
-        "nonce_used": 2,
     }
     apps = {
         main.app_id: row("main", "alice", answered + 1, refused, handles=2, contracted=1),

@@ -13,7 +13,7 @@ from openengagement.api.error_body import JSON
 from openengagement.api.http import ReadBody, Reply, Request, read_message
 from openengagement.auth.authenticate import Authenticator
 from openengagement.engagement.types import Endpoint
-from openengagement.errors import ApiError, InternalError, RateLimited
+from openengagement.errors import ApiError, InternalError, NonceUsed, RateLimited
 from openengagement.query import Plan, Query
 from openengagement.registry.limits import MINUTE_S, RateWindow
 from openengagement.settings import Settings
@@ -66,6 +66,8 @@ class Insights:
             _refuse_exceeded(windows)
             plan = self._query.prepare(endpoint, message.body, user_id=caller.user_id)
             body = await self._read(plan)
+        except NonceUsed:  # whoever sends a request again need not be who signed it
+            raise
         except ApiError as error:
             authenticator.count_refusal(caller, error.headers.get("x-error-code", error.code))
             if windows:

@@ -7,10 +7,13 @@ written down yet, the last seconds, is lost.
 import threading
 from collections import defaultdict
 from collections.abc import Collection
+from typing import Final
 
 from openengagement.engagement.months import month_of
 from openengagement.engagement.types import DAY_S
 from openengagement.registry.usage import OK, Usage
+
+_WRITTEN_MAX: Final = 200_000  # handles that are remembered as written; some 30 MB
 
 
 class UsageMeter:
@@ -22,6 +25,7 @@ class UsageMeter:
         self._authors: defaultdict[tuple[int, int], set[int]] = defaultdict(set)  # day, App ID
         self._lock = threading.Lock()  # of the two
         self._writing = threading.Lock()
+        self._written: set[tuple[str, int, int]] = set()  # handles that need no writing again
 
     def count_answer(self, app_id: int, authors: Collection[int], *, now_s: float) -> None:
         """A request of this app was answered, with Tweets of these authors."""
@@ -67,4 +71,8 @@ class UsageMeter:
             for (day, app_id), served in authors.items()
             for author in served
         }
-        self._usage.add(counts, handles)
+        fresh = handles - self._written
+        self._usage.add(counts, fresh)
+        if len(self._written) + len(fresh) > _WRITTEN_MAX:
+            self._written.clear()
+        self._written |= fresh

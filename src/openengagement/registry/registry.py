@@ -183,8 +183,10 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin(connection: sa.Connection) -> None:
-    # A transaction that turned writer half-way could fail on another's commit; ours all write.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    # A transaction that turned writer half-way could fail on another's commit, so ours that write
+    # say so at once. Those that only read must wait for nobody: they are on the event loop too.
+    reads = connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def _account_row(account_id: int, screen_name: str, *, protected: bool | None) -> dict[str, Any]:

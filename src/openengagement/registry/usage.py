@@ -14,6 +14,8 @@ from openengagement.registry.schema import ACCOUNTS, APPS, USAGE_HANDLES, USAGE_
 
 OK: Final = "ok"  # the outcome of what was answered; a refusal's is its stable name
 
+_AT_ONCE: Final = 1000  # handles in one transaction
+
 Requests = Mapping[tuple[str, int, str], int]  # month, App ID, outcome -> requests
 Handles = Collection[tuple[str, int, int]]  # month, App ID, account
 
@@ -56,24 +58,30 @@ class Usage:
         self._read = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def add(self, requests: Requests, handles: Handles) -> None:
-        """Add to the requests and note the handles, those noted before included."""
+        """Add to the requests and note the handles, those noted before included.
+
+        The handles come first, some at a time: they keep other writers waiting for moments only,
+        and to note one again is no harm where this fails half-way and is tried again.
+        """
+        names = ("month", "app_id", "account_id")
+        known = insert(USAGE_HANDLES).on_conflict_do_nothing()
+        every = [dict(zip(names, each, strict=True)) for each in sorted(handles)]
+        for start in range(0, len(every), _AT_ONCE):
+            with self._engine.begin() as db:
+                db.execute(known, every[start : start + _AT_ONCE])
         count = insert(USAGE_REQUESTS)
         more = USAGE_REQUESTS.c.requests + count.excluded.requests
         count = count.on_conflict_do_update(
             index_elements=list(USAGE_REQUESTS.primary_key), set_={"requests": more}
         )
-        with self._engine.begin() as db:
-            if requests:
-                names = ("month", "app_id", "outcome")
-                rows = [
-                    dict(zip(names, key, strict=True)) | {"requests": each}
-                    for key, each in requests.items()
-                ]
+        if requests:
+            names = ("month", "app_id", "outcome")
+            rows = [
+                dict(zip(names, key, strict=True)) | {"requests": each}
+                for key, each in requests.items()
+            ]
+            with self._engine.begin() as db:
                 db.execute(count, rows)
-            if handles:
-                names = ("month", "app_id", "account_id")
-                known = insert(USAGE_HANDLES).on_conflict_do_nothing()
-                db.execute(known, [dict(zip(names, each, strict=True)) for each in handles])
 
     def read_month(self, month: str) -> list[AppUsage]:
         """Every app that asked anything in a month or has agreed on handles, by App ID."""

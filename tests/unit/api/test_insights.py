@@ -229,7 +229,6 @@ def test_an_answer_is_usage_of_who_asked_with_the_authors_it_served(call, world)
 @pytest.mark.parametrize(
     ("step", "error", "reason"),
     [
-        ("admit", NonceUsed(), "nonce_used"),
         ("admit", AppNotEnabled(), "app_not_enabled"),
         ("admit", AppNotEnabled(suspended=True), "app_suspended"),
         ("prepare", InvalidField("x"), "invalid_field"),
@@ -250,7 +249,12 @@ def test_what_is_above_the_limit_is_usage_too(call, world):
 
 
 @pytest.mark.parametrize(
-    ("step", "error"), [("read", BodyTooLarge("x")), ("authenticate", InvalidSignature())]
+    ("step", "error"),
+    [
+        ("read", BodyTooLarge("x")),
+        ("authenticate", InvalidSignature()),
+        ("admit", NonceUsed()),  # whoever saw a request can send it again
+    ],
 )
 def test_strangers_use_nothing(call, world, step, error):
     world.fails[step] = error

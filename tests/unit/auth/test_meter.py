@@ -102,3 +102,28 @@ def test_counting_while_it_is_written(meter, kept):
         ("2026-10", APP, outcome): 20_000 for outcome in ("ok", "rate_limited")
     }
     assert {author for *_, author in kept.handles} == set(range(50))
+
+
+def test_a_handle_is_written_once_a_month_however_often_it_is_served(meter, kept):
+    for day in range(3):
+        meter.count_answer(APP, {1, 2}, now_s=LAST_OF_OCTOBER_S - 86_400 * day)
+        meter.flush()
+    meter.count_answer(APP, {1}, now_s=LAST_OF_OCTOBER_S + 1)
+    meter.count_answer(OTHER, {1}, now_s=LAST_OF_OCTOBER_S)
+    meter.flush()
+    assert sorted(kept.handles) == [
+        ("2026-10", APP, 1),
+        ("2026-10", APP, 2),
+        ("2026-10", OTHER, 1),
+        ("2026-11", APP, 1),
+    ]
+
+
+def test_a_handle_that_could_not_be_written_is_tried_again(meter, kept):
+    meter.count_answer(APP, {1}, now_s=LAST_OF_OCTOBER_S)
+    kept.fails = True
+    with pytest.raises(OSError, match="disk"):
+        meter.flush()
+    kept.fails = False
+    meter.flush()
+    assert kept.handles == [("2026-10", APP, 1)]

@@ -1,10 +1,12 @@
 """Accounts: unique ids and names, and upserts that rename, take over and swap."""
 
 import random
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from openengagement.registry.registry import Account, NameTaken
+from openengagement.registry.registry import BUSY_TIMEOUT_S, Account, NameTaken
 
 NOW_S = 1_795_342_500
 
@@ -202,3 +204,16 @@ def test_who_is_protected(registry):
 
     assert registry.read_protected([3, 2, 1]) == {1: True, 2: False}
     assert registry.read_protected([]) == {}
+
+
+def test_who_reads_waits_for_no_writer(registry, ana, tmp_path):
+    """The event loop looks credentials up: a long commit elsewhere must not hold it."""
+    writer = sqlite3.connect(tmp_path / "registry.sqlite3", isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            found = pool.submit(registry.read_account, ana.id)
+            assert found.result(timeout=BUSY_TIMEOUT_S / 2) == ana
+    finally:
+        writer.execute("ROLLBACK")
+        writer.close()
