@@ -14,9 +14,10 @@ _PADDING_MAX: Final = 100
 def accepts_gzip(header: str) -> bool:
     """Whether an `Accept-Encoding` names gzip, and not with a weight of nothing (RFC 9110)."""
     for part in header.lower().split(","):
-        name, _, weight = part.partition(";")
-        if name.strip() == "gzip":
-            return weight.replace(" ", "").removeprefix("q=").strip("0.") != "" or not weight
+        name, *parameters = [each.strip() for each in part.split(";")]
+        if name == "gzip":
+            weights = [each[2:].strip() for each in parameters if each.startswith("q=")]
+            return not weights or weights[0].strip("0.") != ""
     return False
 
 

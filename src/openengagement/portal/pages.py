@@ -48,12 +48,15 @@ PREFIXES: Final = (
 _GUESSES_WAITING_MAX: Final = 32
 _OF_ONE_PLACE: Final = 4
 _DIALOGUES_MAX: Final = 64
+_LONG_AT_ONCE: Final = 2
+_LONG_WAITING_MAX: Final = 32
 _FOREIGN: Final = Refusal(
     403,
     "This form did not come from here",
     "It was sent from elsewhere, or the page was open too long. Go back, reload and try again.",
 )
 _BUSY: Final = Refusal(503, "Too many people are signing in", "Please try again in a moment.")
+_CROWDED: Final = Refusal(503, "Too many people look at charts", "Please try again in a moment.")
 _MISSING: Final = Refusal(404, "There is no such page", "Please check the address.")
 
 
@@ -69,6 +72,8 @@ class Pages:
         self._slow_pool = slow_pool
         self._waiting: Counter[str] = Counter()  # sign-ins by the network they come from
         self._talking = 0
+        self._long_turns = asyncio.Semaphore(_LONG_AT_ONCE)
+        self._long_waiting = 0
         routes = self._lay_out(handlers)
         if handlers.oidc:
             routes += self._lay_out_oidc(handlers.oidc)
@@ -160,13 +165,26 @@ class Pages:
         return respond
 
     def _long(self, handler: Handler) -> Endpoint:
-        """As `_get`, for pages that are worth compressing."""
+        """As `_get`, for pages of many figures: compressed, a few at a time.
 
-        def respond(visit: Visit) -> Response:
+        The threads they run in are the API's too.
+        """
+
+        def compressed(visit: Visit) -> Response:
             accepted = visit.headers.get("accept-encoding", "")
             return compress_page(handler(visit), accepted)
 
-        return self._get(respond)
+        async def respond(request: Request) -> Response:
+            if self._long_waiting >= _LONG_WAITING_MAX:
+                return await self._send_away(request, _CROWDED)
+            self._long_waiting += 1
+            try:
+                async with self._long_turns:
+                    return await self._run(compressed, request)
+            finally:
+                self._long_waiting -= 1
+
+        return respond
 
     def _post(self, handler: Handler) -> Endpoint:
         async def respond(request: Request) -> Response:
@@ -209,8 +227,8 @@ class Pages:
 
         return respond
 
-    async def _send_away(self, request: Request) -> Response:
-        response = await self._run(self._refused(_BUSY), request)
+    async def _send_away(self, request: Request, refusal: Refusal = _BUSY) -> Response:
+        response = await self._run(self._refused(refusal), request)
         response.headers["retry-after"] = "2"
         return response
 

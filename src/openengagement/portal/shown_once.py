@@ -45,14 +45,17 @@ class ShownOnce:
         cookie = self._visits.cookie(visit, _COOKIE)
         if not cookie or visit.session is None:
             return {}
-        visit.set_cookies[_COOKIE] = ("", 0)
         try:
             text = self._keyring.decrypt(f"{cookie}{'=' * (-len(cookie) % 4)}".encode())
             parcel = msgspec.json.decode(text, type=_Parcel)
         except (KeyFileError, msgspec.DecodeError, UnicodeError):
+            visit.set_cookies[_COOKIE] = ("", 0)
             return {}
         meant = hmac.compare_digest(
             f"{parcel.session_id}:{parcel.subject}".encode(),
             f"{visit.session.id}:{subject}".encode(),
         )
-        return parcel.secrets if meant and self._now_s() - parcel.at_s <= _KEPT_S else {}
+        if not meant:  # another page's, which may still be on its way
+            return {}
+        visit.set_cookies[_COOKIE] = ("", 0)
+        return parcel.secrets if self._now_s() - parcel.at_s <= _KEPT_S else {}

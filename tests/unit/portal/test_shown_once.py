@@ -80,7 +80,9 @@ def test_no_secret_is_legible_on_the_way(parcel):
     [("s2", "7"), ("", "7"), ("s1", "8"), ("s1", "77"), ("s1", ""), ("s1", ":7"), ("s1:", "7")],
 )
 def test_it_is_for_one_session_and_one_subject(shown_once, parcel, session, subject):
-    assert shown_once.take(visit(parcel, session=session), subject) == {}
+    taker = visit(parcel, session=session)
+    assert shown_once.take(taker, subject) == {}
+    assert taker.set_cookies == {}, "it stays for the page that it is for"
 
 
 def test_it_is_for_one_minute(shown_once, parcel, clock):
