@@ -5,9 +5,12 @@ loaded to get it ready does not stay resident. It imports Granian and next to no
 """
 
 import argparse
+import itertools
+import multiprocessing
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from granian import Granian
@@ -62,8 +65,26 @@ def main() -> None:
             kwargs={"since": options.since},
             daemon=True,
         )
-        server.on_startup(telling.start)
+        if multiprocessing.get_start_method() == "fork":
+            _after_forks(telling.start, number=options.workers)
+        else:
+            server.on_startup(telling.start)
     server.serve()
+
+
+def _after_forks(do: Callable[[], None], *, number: int) -> None:
+    """Do something once this process has forked so many times.
+
+    A worker that is forked while another thread imports a module, or resolves a name, would wait
+    for ever for a lock whose holder it has not inherited.
+    """
+    made = itertools.count(1)
+
+    def count() -> None:
+        if next(made) == number:
+            do()
+
+    os.register_at_fork(after_in_parent=count)
 
 
 def _end_with_input() -> None:
