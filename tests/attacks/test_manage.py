@@ -3,11 +3,17 @@
 import csv
 import io
 import re
+import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
+from typer.testing import CliRunner
 
+from openengagement.cli.main import main
+from openengagement.registry.apps import AppForm
 from openengagement.registry.registry import Registry
 from support.calls import question, sign_as_user
 from support.flows import PASSWORD, set_password
@@ -146,6 +152,14 @@ def test_what_the_command_line_does_is_in_the_log_too(office, mira, waiting):
     assert "The command line" in page.html
 
 
+def test_the_command_line_tells_what_is_not_agreed(office, waiting):
+    done = CliRunner().invoke(
+        main, ["--data", str(office.server.data), "app", "disable", waiting.app_id]
+    )
+    told = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert (told["per_minute"], told["handles_contracted"]) == ("default", "none")
+
+
 def test_an_app_whose_access_was_taken_away_waits_no_more(mira, waiting, decide):
     decide(waiting, "enable")
     decide(waiting, "disable")
@@ -166,6 +180,10 @@ def test_search(mira, waiting):
         ("q=harbour&state=nonsense", True),
         ("q=harbour&page=999999999999999999999", True),
         ("q=harbour&page=-1", True),
+        ("q=%00", False),
+        ("q=%00harbour", True),
+        ("q=x%00", False),
+        ("q=%40", False),
     ):
         html = mira.open(f"/manage?{query}").html.partition('id="all"')[2]
         assert (f"/manage/apps/{waiting.app_id}" in html) is found, query
@@ -222,6 +240,13 @@ def test_a_month_of_all_apps(mira, used):
     assert "/manage/usage?month=2024-03" in page.html
     newest = mira.open("/manage/usage").html
     assert 'rel="next"' not in newest
+
+
+def test_months_end_where_none_can_be_asked_for(mira):
+    for month, linked in (("2000-02", True), ("2000-01", False)):
+        page = mira.open(f"/manage/usage?month={month}")
+        assert (page.status, 'rel="prev"' in page.html) == (200, linked)
+        assert 'rel="next"' in page.html
 
 
 def test_the_file_of_a_month_runs_nothing(mira, used):
@@ -335,6 +360,121 @@ def test_a_role_that_is_taken_away_is_gone_at_once(office, waiting):
     assert log_of(office, waiting) == [("noor", "enable", "no", "yes")]
 
 
+def test_a_role_that_is_taken_away_before_the_decision_is_written(office, member, waiting):
+    """The page has asked who it is, and waits for its turn to write; the demotion comes first."""
+    office.server.command("account", "add", "yuki", "--role", "manager")
+    set_password(office.server, "yuki", PASSWORD)
+    path = office.server.data / "registry.sqlite3"
+    with office.person("yuki") as yuki, ThreadPoolExecutor() as pool:
+        yuki.sign_in()
+        page = yuki.open(f"/manage/apps/{waiting.app_id}")
+        form = page.form_sending("decision", "enable")
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            refused = pool.submit(yuki.submit, page, form, decision="enable")
+            time.sleep(1)
+            assert not refused.done()
+            db.execute("UPDATE accounts SET role = 'member' WHERE screen_name = 'yuki'")
+            db.execute("COMMIT")
+        told = refused.result()
+    assert told.status == 403
+    like = member.open(f"/manage/apps/{waiting.app_id}")
+    assert told.text("main") == like.text("main")
+    assert 'href="/manage' not in told.html
+    assert log_of(office, waiting) == []
+
+
+# --- two at once ---------------------------------------------------------------------------------
+
+
+def limits_form(person, app):
+    page = person.open(f"/manage/apps/{app.app_id}")
+    return page, page.form_sending("decision", "limits")
+
+
+def test_of_two_managers_each_changes_their_own_limit(office, mira, waiting):
+    stale = limits_form(mira, waiting)
+    office.server.command("app", "enable", waiting.app_id, "--per-minute", "44")
+    assert mira.submit(*stale, decision="limits", handles_contracted="9").status == 200
+    limits = office.sql(
+        "SELECT per_minute, handles_contracted FROM apps WHERE id = ?", int(waiting.app_id)
+    )
+    assert limits == [(44, 9)]
+
+
+@pytest.mark.parametrize("typed", ["55", "44", ""])
+def test_of_two_managers_none_overwrites_the_other(office, mira, waiting, typed):
+    office.server.command("app", "enable", waiting.app_id, "--per-minute", "33")
+    stale = limits_form(mira, waiting)
+    office.server.command("app", "enable", waiting.app_id, "--per-minute", "44")
+    before = log_of(office, waiting)
+    page = mira.submit(*stale, decision="limits", per_minute=typed, handles_contracted="9")
+    assert page.status == 409
+    assert page.text("limits-error").startswith("Somebody else changed these limits meanwhile")
+    form = page.form_sending("decision", "limits")
+    shown = dict(form.fields)
+    assert (shown["per_minute"], shown["was_per_minute"]) == ("44", "44")
+    assert (shown["handles_contracted"], shown["was_handles_contracted"]) == ("", "")
+    assert log_of(office, waiting) == before, "not even the other one of the two"
+    assert mira.submit(page, form, decision="limits", per_minute="66").status == 200
+    assert codes(office, waiting) == {"66"}
+
+
+def test_a_bad_number_hides_no_change_of_another(office, mira, waiting):
+    page, form = limits_form(mira, waiting)
+    page = mira.submit(page, form, decision="limits", handles_contracted="many")
+    assert page.status == 400
+    office.server.command("app", "enable", waiting.app_id, "--per-minute", "44")
+    page = mira.submit(
+        page, page.form_sending("decision", "limits"), decision="limits", handles_contracted="x"
+    )
+    form = page.form_sending("decision", "limits")
+    page = mira.submit(page, form, decision="limits", per_minute="55", handles_contracted="")
+    assert page.status == 409
+    assert codes(office, waiting) == {"44"}
+
+
+@pytest.mark.parametrize("queue", [True, False])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"name": "Harbour Bank"},
+        {"website": "https://evil.example"},
+        {"description": "Sends money."},
+        {"access_level": "read-write-directmessages"},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_an_approval_is_of_what_was_seen(office, mira, waiting, queue, changed):
+    page = mira.open("/manage" if queue else f"/manage/apps/{waiting.app_id}")
+    action = f"/manage/apps/{waiting.app_id}"
+    form = page.form_with("decision", "seen", action=action)
+    with closing(Registry(office.server.data / "registry.sqlite3")) as registry:
+        app = registry.apps.read(int(waiting.app_id))
+        said = AppForm(app.name, app.owner_id, [])
+        registry.apps.change(app.id, replace(said, **changed))
+    page = mira.submit(page, form, decision="enable")
+    assert page.status == 409
+    assert page.text("notice") == "This app was changed meanwhile; look at it again."
+    assert log_of(office, waiting) == []
+    assert codes(office, waiting) == {"app_not_enabled"}
+    form = page.form_sending("decision", "enable")
+    assert mira.submit(page, form, decision="enable").status == 200
+
+
+def test_the_queue_keeps_a_limit_that_was_set_before(office, mira, waiting, decide):
+    decide(waiting, "limits", per_minute="210")
+    page = mira.open("/manage")
+    form = page.form_with("per_minute", action=f"/manage/apps/{waiting.app_id}")
+    stale = mira.open("/manage")
+    assert mira.submit(page, form, decision="enable").status == 200
+    assert codes(office, waiting) == {"210"}
+    decide(waiting, "limits", per_minute="220")
+    page = mira.submit(stale, form, decision="enable", per_minute="230")
+    assert page.status == 409
+    assert codes(office, waiting) == {"220"}
+
+
 # --- what does not fit ---------------------------------------------------------------------------
 
 
@@ -359,6 +499,61 @@ def test_decisions_that_there_are_not(office, mira, waiting, decision):
         answer = mira.http.post(path, data={"csrf_token": token} | sent)
         assert answer.status_code == 400
     assert log_of(office, waiting) == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "missing"),
+    [
+        ({"decision": "limits"}, "per_minute and handles_contracted"),
+        ({"decision": "limits", "was_per_minute": ""}, "per_minute and handles_contracted"),
+        ({"decision": "limits", "per_minute": ["5", "6"]}, "per_minute and handles_contracted"),
+        ({"decision": "limits", "per_minute": "5"}, "was_per_minute"),
+        ({"decision": "enable"}, "seen"),
+        ({"decision": "enable", "seen": "x", "per_minute": "5"}, "was_per_minute"),
+    ],
+)
+def test_forms_that_lack_something(office, mira, waiting, sent, missing):
+    path = f"{office.url}/manage/apps/{waiting.app_id}"
+    token = dict(mira.open(path).form_sending("decision", "enable").fields)["csrf_token"]
+    answer = mira.http.post(path, data={"csrf_token": token} | sent)
+    assert answer.status_code == 400
+    assert f"The form lacks {missing}." in answer.text
+    assert log_of(office, waiting) == []
+
+
+def test_no_link_tells_what_was_not_done(office, mira, waiting, decide):
+    app_id = waiting.app_id
+
+    def told():
+        """Which notices links can call up."""
+        found = set()
+        for done in ("enable", "disable", "suspend", "resume", "limits", "nonsense", ""):
+            pages = [
+                mira.open(f"/manage/apps/{app_id}?done={done}"),
+                mira.open(f"/manage?app={app_id}&done={done}"),
+            ]
+            notices = {page.texts.get("notice", "").strip() for page in pages}
+            assert len(notices) == 1
+            found |= {done} if notices != {""} else set()
+        return found
+
+    assert told() == {"resume", "limits"}
+    page = mira.open(f"/manage/apps/{app_id}?done=resume")
+    assert "is not suspended" in page.text("notice")
+    page = mira.open(f"/manage/apps/{app_id}?done=limits")
+    assert page.text("notice") == (
+        "Harbour Charts has these limits now: 6,000 requests a minute (the default), no contracted "
+        "handles a month."
+    )
+    decide(waiting, "enable")
+    assert told() == {"enable", "resume", "limits"}
+    decide(waiting, "disable")
+    assert told() == {"disable", "resume", "limits"}
+    decide(waiting, "suspend")
+    assert told() == {"suspend", "limits"}
+    decide(waiting, "resume")
+    page = decide(waiting, "limits", per_minute="1234", handles_contracted="5678")
+    assert "1,234 requests a minute, 5,678 contracted handles a month" in page.text("notice")
 
 
 @pytest.mark.parametrize("field", LIMITS)

@@ -24,6 +24,7 @@ AppId = Annotated[
     int, typer.Argument(metavar="APP_ID", min=1, max=ID_MAX, help="As `app add` printed it.")
 ]
 _SHOWN: dict[Any, str] = {True: "yes", False: "no", None: "default"}
+_NONE_SHOWN = {"handles_contracted": "none"}  # there is no default to agree on
 CLOCK: Clock = SystemClock()
 
 
@@ -90,6 +91,8 @@ def show(fields: Mapping[str, Any], *, as_json: bool, notes: tuple[str, ...] = (
     width = max(map(len, fields))
     for name, value in fields.items():
         shown = _SHOWN[value] if value is None or isinstance(value, bool) else value
+        if value is None:
+            shown = _NONE_SHOWN.get(name, shown)
         typer.echo(f"{name.ljust(width)}  {shown}")
     for note in notes:
         typer.secho(note, dim=True, err=True)

@@ -1,6 +1,7 @@
 """The manager's console: which apps may use the API and how much, what they used, who decided."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -10,10 +11,16 @@ from openengagement.portal.desk import Desk, Refusal
 from openengagement.portal.manage_views import (
     UnfitNumber,
     actor_of,
-    parse_number,
+    missing_in,
+    read_limits,
+    read_seen,
+    seen_in,
     show_app,
+    show_done,
     show_entry,
+    show_error,
     show_month,
+    show_numbers,
     show_time,
     show_used,
     usage_file,
@@ -21,7 +28,7 @@ from openengagement.portal.manage_views import (
 from openengagement.portal.rendering import redirect
 from openengagement.portal.sign_in import to_sign_in
 from openengagement.portal.visits import Visit
-from openengagement.registry.decisions import HANDLES_MAX, PER_MINUTE_MAX, STATES, Search
+from openengagement.registry.decisions import STATES, NotManager, Outdated, Search
 from openengagement.registry.registry import Registry
 
 Handler = Callable[[Visit], Response]
@@ -30,20 +37,13 @@ _WAITING_SHOWN: Final = 10
 _MONTHS_SHOWN: Final = 12
 _HANDLES_SHOWN: Final = 500
 _DIGITS_MAX: Final = 18
+_FIRST: Final = "2000-01"  # the first month that `parse_month` takes
 _DECISIONS: Final[Mapping[str, Mapping[str, bool]]] = {
     "enable": {"enabled": True},
     "disable": {"enabled": False},
     "suspend": {"suspended": True},
     "resume": {"suspended": False},
     "limits": {},
-}
-_LIMITS: Final = {"per_minute": PER_MINUTE_MAX, "handles_contracted": HANDLES_MAX}
-_DONE: Final = {
-    "enable": "is enabled: its next request is answered.",
-    "disable": "is disabled: its requests are refused from now on.",
-    "suspend": "is suspended: nothing of it works from now on.",
-    "resume": "goes on where it was suspended.",
-    "limits": "has its new limits, from its next request on.",
 }
 _MEMBERS: Final = Refusal(
     403,
@@ -108,7 +108,7 @@ class Console:
         context = {
             "title": "Apps",
             "scripts": ("page.js",),
-            "notice": self._done(visit),
+            "notice": self._done(visit, _app_id(visit.query.get("app", ""))),
             "waiting": [show_app(app) for app in waiting],
             "waiting_in_all": (decisions.count() if text else counts)["waiting"],
             "default_limit": self._default_limit,
@@ -122,20 +122,23 @@ class Console:
         }
         return self._desk.page(visit, "manage", context=context)
 
-    def _done(self, visit: Visit) -> dict[str, str] | None:
+    def _done(self, visit: Visit, app_id: int) -> dict[str, str] | None:
         """What was done just now, and to which app."""
-        app_id, done = visit.query.get("app", ""), visit.query.get("done", "")
-        app = self._registry.apps.read(_app_id(app_id)) if done in _DONE else None
-        return {"app": app.name, "text": _DONE[done]} if app else None
+        done = visit.query.get("done", "")
+        app = self._registry.apps.read(app_id) if done in _DECISIONS else None
+        if app is None:
+            return None
+        state = self._registry.decisions.read_state(app_id)
+        return show_done(app, done, state=state, default_limit=self._default_limit)
 
     def app(self, visit: Visit) -> Response:
         """`GET /manage/apps/{app_id}`."""
         return self._app_page(visit)
 
     def _app_page(
-        self, visit: Visit, *, error: UnfitNumber | None = None, status: int = 200
+        self, visit: Visit, *, error: UnfitNumber | Outdated | None = None, status: int = 200
     ) -> Response:
-        """Everything about an app; with an error, the form holds what was typed."""
+        """Everything about an app; with an unfit number, the form holds what was typed."""
         registry, this_month = self._registry, self._month
         app = registry.apps.read(_app_id(visit.params["app_id"]))
         if app is None:
@@ -146,14 +149,14 @@ class Console:
             return self._desk.refuse(visit, _NO_MONTH)
         owner = registry.read_account(app.owner_id)
         used = registry.usage.read_app(app.id, months_until(this_month, _MONTHS_SHOWN))
-        typed = visit.fields if error else {}
-        done = visit.query.get("done", "")
+        typed = visit.fields if isinstance(error, UnfitNumber) else {}
         context = {
             "title": app.name,
             "scripts": ("page.js",),
-            "notice": {"app": app.name, "text": _DONE[done]} if done in _DONE else None,
+            "notice": None if error else self._done(visit, app.id),
             "app": {
                 "app_id": str(app.id),
+                "seen": seen_in(app),
                 "name": app.name,
                 "owner": owner.screen_name if owner else "",
                 "website": app.website,
@@ -164,11 +167,8 @@ class Console:
                 "made_at": show_time(registry.decisions.created_at_s(app.id)),
             },
             "default_limit": self._default_limit,
-            "per_minute": typed.get("per_minute", _number_text(app.per_minute)),
-            "handles_contracted": typed.get(
-                "handles_contracted", _number_text(app.handles_contracted)
-            ),
-            "error": {"field": error.field, "text": str(error)} if error else None,
+            "numbers": show_numbers(app, typed),
+            "error": show_error(error),
             "months": [
                 {"month": each, "name": show_month(each), **show_used(used[each], app)}
                 for each in used
@@ -185,24 +185,35 @@ class Console:
 
     def decide(self, visit: Visit) -> Response:
         """`POST /manage/apps/{app_id}`: a decision on an app; it holds for its next request."""
-        app_id, decision = _app_id(visit.params["app_id"]), visit.fields.get("decision", "")
+        fields, decision = visit.fields, visit.fields.get("decision", "")
         if decision not in _DECISIONS or visit.session is None:
             return self._desk.refuse(visit, _NO_DECISION)
-        values: dict[str, bool | int | None] = {**_DECISIONS[decision]}
+        app = self._registry.apps.read(_app_id(visit.params["app_id"]))
+        if app is None:
+            return self._desk.refuse(visit, _NO_APP)
+        if missing := missing_in(fields, decision):
+            text = f"The form lacks {' and '.join(missing)}. Open the app's page and try again."
+            return self._desk.refuse(visit, replace(_NO_DECISION, text=text))
         try:
-            for field, most in _LIMITS.items():
-                if field in visit.fields:
-                    values[field] = parse_number(visit.fields[field], field=field, most=most)
+            known = read_seen(fields, app) if decision == "enable" else {}
+            limits, known_limits = read_limits(fields, app)
+            self._registry.decisions.change_app(
+                app.id,
+                {**_DECISIONS[decision], **limits},
+                actor=actor_of(visit.session),
+                now_s=int(self._now_s()),
+                known={**known, **known_limits},
+            )
         except UnfitNumber as error:
             return self._app_page(visit, error=error, status=400)
-        changed = self._registry.decisions.change_app(
-            app_id, values, actor=actor_of(visit.session), now_s=int(self._now_s())
-        )
-        if not changed:
-            return self._desk.refuse(visit, _NO_APP)
-        if visit.fields.get("from") == "queue":
-            return redirect(f"/manage?done={decision}&app={app_id}#notice")
-        return redirect(f"/manage/apps/{app_id}?done={decision}#notice")
+        except Outdated as error:
+            return self._app_page(visit, error=error, status=409)
+        except NotManager:
+            visit.session = replace(visit.session, role="member")
+            return self._desk.refuse(visit, _MEMBERS)
+        if fields.get("from") == "queue":
+            return redirect(f"/manage?done={decision}&app={app.id}#notice")
+        return redirect(f"/manage/apps/{app.id}?done={decision}#notice")
 
     # Usage
 
@@ -228,7 +239,7 @@ class Console:
         context = {
             "title": f"Usage in {show_month(month)}",
             "month": {"month": month, "name": show_month(month)},
-            "before": {"month": before, "name": show_month(before)},
+            "before": {"month": before, "name": show_month(before)} if month > _FIRST else None,
             "after": {"month": after, "name": show_month(after)} if after else None,
             "apps": shown,
             "requests": sum(each.used.requests for each in apps),
@@ -270,10 +281,6 @@ def _app_id(text: str) -> int:
     """A number as somebody wrote it, 0 for what cannot be one."""
     fit = text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX
     return int(text) if fit else 0
-
-
-def _number_text(number: int | None) -> str:
-    return "" if number is None else str(number)
 
 
 def _page(visit: Visit, total: int) -> int:

@@ -3,8 +3,10 @@
 Every decision is written to the audit log in the transaction that makes it.
 """
 
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -26,6 +28,18 @@ _ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
+class NotManager(Exception):
+    """The account that decides is no manager, or is none any more."""
+
+
+class Outdated(Exception):
+    """The app is not what the decision was made of; `columns` tell where."""
+
+    def __init__(self, columns: Collection[str]) -> None:
+        super().__init__(", ".join(columns))
+        self.columns = frozenset(columns)
+
+
 @dataclass(frozen=True, slots=True)
 class Search:
     """Which apps are asked for: `text` is part of a name or owner, or how an App ID begins."""
@@ -45,6 +59,9 @@ class ListedApp:
     per_minute: int | None
     handles_contracted: int | None
     created_at_s: int
+    website: str | None
+    description: str | None
+    access_level: str
     requests: int
     refused: int
 
@@ -58,17 +75,31 @@ class Decisions:
         self._read = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def change_app(
-        self, app_id: int, values: Mapping[str, bool | int | None], *, actor: Actor, now_s: int
+        self,
+        app_id: int,
+        values: Mapping[str, bool | int | None],
+        *,
+        actor: Actor,
+        now_s: int,
+        known: Mapping[str, str | int | None] = MappingProxyType({}),
     ) -> bool:
         """Set some of `enabled`, `suspended`, `per_minute` and `handles_contracted`.
 
-        What is so already is no change and leaves no entry. False when there is no such app.
+        `known` are the app's columns that the decision was made of, as they were then. What is so
+        already is no change and leaves no entry. False when there is no such app.
+
+        Raises:
+            NotManager
+            Outdated
         """
         mine = APPS.c.id == app_id
         with self._engine.begin() as db:
+            _see_that_decides(db, actor)
             row = db.execute(sa.select(APPS).where(mine)).mappings().first()
             if row is None:
                 return False
+            if differing := [name for name, value in known.items() if row[name] != value]:
+                raise Outdated(differing)
             changed = {name: value for name, value in values.items() if row[name] != value}
             if changed:
                 db.execute(APPS.update().where(mine).values(changed))
@@ -86,9 +117,14 @@ class Decisions:
         return True
 
     def set_role(self, account_id: int, role: str, *, actor: Actor, now_s: int) -> None:
-        """Make an account a `manager` or a `member`; it holds for the account's next request."""
+        """Make an account a `manager` or a `member`; it holds for the account's next request.
+
+        Raises:
+            NotManager: `actor` is none.
+        """
         mine = ACCOUNTS.c.id == account_id
         with self._engine.begin() as db:
+            _see_that_decides(db, actor)
             row = db.execute(sa.select(ACCOUNTS.c.screen_name, ACCOUNTS.c.role).where(mine)).one()
             if row.role == role:
                 return
@@ -100,7 +136,7 @@ class Decisions:
         """The apps that make most requests first; of those that wait the newest first."""
         used = _requests_of(month)
         requests = sa.func.coalesce(used.c.requests, 0)
-        query = (
+        query: sa.Select[Any] = (
             sa.select(
                 APPS.c.id,
                 APPS.c.name,
@@ -109,6 +145,9 @@ class Decisions:
                 APPS.c.per_minute,
                 APPS.c.handles_contracted,
                 APPS.c.created_at_s,
+                APPS.c.website,
+                APPS.c.description,
+                APPS.c.access_level,
                 requests,
                 sa.func.coalesce(used.c.refused, 0),
             )
@@ -149,6 +188,15 @@ class Decisions:
         return made
 
 
+def _see_that_decides(db: sa.Connection, actor: Actor) -> None:
+    """Refuse whoever stopped being a manager since their page was asked for."""
+    if actor.account_id is None:
+        return
+    role = db.scalar(sa.select(ACCOUNTS.c.role).where(ACCOUNTS.c.id == actor.account_id))
+    if role != "manager":
+        raise NotManager
+
+
 def _show(value: bool | int | None) -> str | None:  # noqa: FBT001
     if value is None:
         return None
@@ -174,14 +222,25 @@ def _matching(search: Search) -> list[sa.ColumnElement[bool]]:
     wanted: list[sa.ColumnElement[bool]] = []
     if search.state is not None:
         wanted.append(_STATE.in_([search.state]))
-    if text := search.text.strip():
-        handle = text.removeprefix("@").casefold()
-        wanted.append(
-            APPS.c.name.icontains(text, autoescape=True)
-            | ACCOUNTS.c.screen_name_key.contains(handle, autoescape=True)
-            | sa.cast(APPS.c.id, sa.String).startswith(text, autoescape=True)
-        )
+    if search.text:
+        wanted.append(_matching_text(_printable(search.text).strip()))
     return wanted
+
+
+def _matching_text(text: str) -> sa.ColumnElement[bool]:
+    """Nothing where nothing is left to look for: every name contains the empty text."""
+    if not text:
+        return sa.false()
+    found = APPS.c.name.icontains(text, autoescape=True)
+    found |= sa.cast(APPS.c.id, sa.String).startswith(text, autoescape=True)
+    if handle := text.removeprefix("@").casefold():
+        found |= ACCOUNTS.c.screen_name_key.contains(handle, autoescape=True)
+    return found
+
+
+def _printable(text: str) -> str:
+    """Without control characters: SQLite's patterns end at NUL, and no name has any."""
+    return "".join(each for each in text if unicodedata.category(each) != "Cc")
 
 
 _STATE: Final[sa.ColumnElement[Any]] = sa.case(

@@ -118,8 +118,10 @@ def _demo_manager(parts: Parts, *, now_s: int) -> int:
     """The account that decides over apps."""
     known = parts.registry.find_account(MANAGER)
     if known is None:
-        known = Account(snowflake(now_s), MANAGER, protected=False, role="manager")
+        known = Account(snowflake(now_s), MANAGER, protected=False, role="member")
         parts.registry.add_account(known, now_s=now_s)
+        # As the command line does, so that the audit log tells where the manager came from.
+        parts.registry.decisions.set_role(known.id, "manager", actor=COMMAND_LINE, now_s=now_s)
     return known.id
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from openengagement.portal.exports import csv_file, csv_text
 
+SIGNS = "=+-@\uff1d\uff0b\uff0d\uff20"  # as ASCII has them, and full-width
+
 
 def read(text):
     return list(csv.reader(io.StringIO(text, newline="")))
@@ -14,14 +16,28 @@ def read(text):
 
 def test_a_table():
     text = csv_text(["name", "count"], [["a", 1], ['b "c", d\ne', None], ["ü", -3]])
-    assert text.startswith("name,count\r\n")
+    assert text.startswith('"name","count"\r\n"a","1"\r\n')
     assert read(text) == [["name", "count"], ["a", "1"], ['b "c", d\ne', ""], ["ü", "-3"]]
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
+@pytest.mark.parametrize("start", [*SIGNS, "\t", "\r", "\n"])
 def test_no_formulas(start):
     cell = f'{start}HYPERLINK("http://evil.example")'
     assert read(csv_text([cell], [[cell]])) == [[f"'{cell}"], [f"'{cell}"]]
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize("separator", [";", "; ", "\t", ";;", "\n", ";\u3000"])
+def test_no_formulas_where_a_spreadsheet_may_split(separator, sign):
+    cell = f"a{separator}{sign}1+1"
+    assert read(csv_text(["x"], [[cell]])) == [["x"], [f"a{separator}'{sign}1+1"]]
+    both = f"{sign}1{separator}{sign}2"
+    assert read(csv_text(["x"], [[both]])) == [["x"], [f"'{sign}1{separator}'{sign}2"]]
+
+
+@pytest.mark.parametrize("text", ["a;b", "a = b", "1-2; 3", "x@y", "e-mail, @home"])
+def test_other_text_stays_as_it_is(text):
+    assert read(csv_text(["x"], [[text]])) == [["x"], [text]]
 
 
 def test_a_minus_of_a_number_is_kept():

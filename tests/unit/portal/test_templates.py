@@ -225,6 +225,7 @@ def listed_app(name, **more):
         "owner": "o",
         "state": "enabled",
         "per_minute": None,
+        "seen": "tag",
         "made_at": WHEN,
         "requests": 0,
         "refused": 0,
@@ -255,15 +256,17 @@ MANAGE = {
     "pages": 0,
     "month": "November 2026",
 }
+NO_NUMBERS = dict.fromkeys(
+    ("per_minute", "was_per_minute", "handles_contracted", "was_handles_contracted"), ""
+)
 MANAGE_APP = {
     "viewer": MIRA,
     "notice": None,
     "app": app_named("Birdseye")
     | {"app_id": "10000001", "state": "waiting", "enabled": False, "suspended": False}
-    | {"made_at": WHEN},
+    | {"made_at": WHEN, "seen": "tag"},
     "default_limit": 6000,
-    "per_minute": "",
-    "handles_contracted": "",
+    "numbers": NO_NUMBERS,
     "error": None,
     "months": [
         NOVEMBER | {"requests": 0, "refused": 0, "errors": []} | {"handles": 0, "contracted": None}
@@ -432,7 +435,6 @@ def hostile_console(text, viewer):
     notice = {"app": text, "text": "is enabled."}
     log = [logged(text, actor=text, action=each) for each in ("enable", "limit", "role", text)]
     log.append(logged(text, before=None, action="handles", actor="command line", is_account=False))
-    numbers = {"per_minute": text, "handles_contracted": text}
     return {
         "manage.html": {
             "viewer": viewer,
@@ -451,7 +453,7 @@ def hostile_console(text, viewer):
             "app": MANAGE_APP["app"]
             | app_named(text, website=f"javascript:{text}", owner=text, description=text)
             | {"state": "enabled", "enabled": True},
-            **numbers,
+            "numbers": dict.fromkeys(NO_NUMBERS, text),
             "error": {"field": "per_minute", "text": text},
             "months": [NOVEMBER | used | {"contracted": 10}],
             "handles": [text, text],
@@ -915,14 +917,25 @@ def test_hostile_words_stay_in_the_forms_of_apps(text):
 # --- the manager's console -----------------------------------------------------------------------
 
 
-def test_a_waiting_app_is_enabled_right_there():
-    page = render("manage.html", waiting=[listed_app("Birdseye")], waiting_in_all=1)
+@pytest.mark.parametrize(("limit", "shown"), [(None, ""), (77, "77")])
+def test_a_waiting_app_is_enabled_right_there(limit, shown):
+    page = render("manage.html", waiting=[listed_app("Birdseye", per_minute=limit)])
     assert page.form("/manage/apps/10000001") == [
-        ("per_minute", ""),
+        ("per_minute", shown),
         ("decision", "enable"),
         ("csrf_token", "csrf"),
         ("from", "queue"),
+        ("was_per_minute", shown),
+        ("seen", "tag"),
     ]
+
+
+def test_forms_tell_what_their_page_knew():
+    """So that nobody overwrites what they did not see."""
+    knew = {"was_per_minute": "7", "was_handles_contracted": "500"}
+    page = render("manage_app.html", numbers=NO_NUMBERS | knew)
+    hidden = {i["name"]: i["value"] for i in page.all("input") if i.get("type") == "hidden"}
+    assert {name: hidden[name] for name in (*knew, "seen")} == knew | {"seen": "tag"}
 
 
 @pytest.mark.parametrize(
@@ -947,12 +960,25 @@ def test_only_what_makes_sense_can_be_decided(flags, decisions):
 
 def test_a_bad_limit_is_told_beside_its_field_and_kept():
     error = {"field": "handles_contracted", "text": "Write a whole number."}
-    page = render("manage_app.html", error=error, handles_contracted="12k")
+    numbers = NO_NUMBERS | {"handles_contracted": "12k"}
+    page = render("manage_app.html", error=error, numbers=numbers)
     field = page.with_id("handles_contracted")[1]
     assert (field["value"], field["aria-invalid"]) == ("12k", "true")
     assert page.text_of["handles_contracted-error"].strip() == "Write a whole number."
     assert "aria-invalid" not in page.with_id("per_minute")[1]
     assert "<title>Error: A page" in page.html
+
+
+@pytest.mark.parametrize(("field", "place"), [("limits", "limits-error"), ("app", "notice")])
+def test_what_changed_meanwhile_is_told(field, place):
+    page = render("manage_app.html", error={"field": field, "text": "It changed."})
+    assert page.with_id(place)[1]["role"] == "alert"
+    assert page.text_of[place].strip() == "It changed."
+
+
+def test_no_link_before_the_first_month():
+    assert 'rel="prev"' in render("manage_usage.html").html
+    assert 'rel="prev"' not in render("manage_usage.html", before=None).html
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -10,8 +11,9 @@ import openengagement
 from openengagement.registry import decisions
 from openengagement.registry.apps import AppForm
 from openengagement.registry.audit import COMMAND_LINE, Actor
-from openengagement.registry.decisions import Search
+from openengagement.registry.decisions import NotManager, Outdated, Search
 from openengagement.registry.registry import Account
+from openengagement.sandbox import demo
 
 NOW_S, MONTH = 1_795_342_500, "2026-11"
 MIRA = Actor("mira", 5)
@@ -28,10 +30,19 @@ def add_app(registry, ana):
     return added
 
 
+@pytest.fixture(autouse=True)
+def mira(registry):
+    account = Account(MIRA.account_id, MIRA.name, protected=False, role="manager")
+    registry.add_account(account, now_s=NOW_S)
+    return account
+
+
 @pytest.fixture
 def decide(registry):
-    def decided(app_id, actor=MIRA, now_s=NOW_S, **values):
-        return registry.decisions.change_app(app_id, values, actor=actor, now_s=now_s)
+    def decided(app_id, actor=MIRA, now_s=NOW_S, known=None, **values):
+        return registry.decisions.change_app(
+            app_id, values, actor=actor, now_s=now_s, known=known or {}
+        )
 
     return decided
 
@@ -81,6 +92,41 @@ def test_what_is_so_already_is_no_change(add_app, decide, logged):
 def test_nothing_is_decided_of_an_app_that_is_not_there(decide, logged):
     assert not decide(1, enabled=True)
     assert logged() == []
+
+
+def test_only_managers_decide(registry, ana, mira, add_app, decide, logged):
+    """The role is read where the decision is made: a page may have asked for it earlier."""
+    app_id, set_role = add_app("Tide"), registry.decisions.set_role
+    set_role(mira.id, "member", actor=COMMAND_LINE, now_s=NOW_S)
+    before = logged()
+    for actor in (MIRA, Actor("ana", ana.id), Actor("nobody", 404)):
+        with pytest.raises(NotManager):
+            decide(app_id, actor=actor, enabled=True)
+        with pytest.raises(NotManager):
+            decide(1, actor=actor, enabled=True)
+        with pytest.raises(NotManager):
+            set_role(mira.id, "manager", actor=actor, now_s=NOW_S)
+    assert not registry.apps.read(app_id).enabled
+    assert registry.read_account(mira.id).role == "member"
+    assert logged() == before
+
+
+def test_a_decision_is_made_of_what_was_known(registry, add_app, decide, logged):
+    app_id = add_app("Tide")
+    assert decide(app_id, per_minute=7, known={"per_minute": None, "name": "Tide"})
+    before = logged()
+    with pytest.raises(Outdated) as refused:
+        decide(app_id, enabled=True, known={"per_minute": None, "name": "Wave", "website": None})
+    assert refused.value.columns == {"per_minute", "name"}
+    assert not registry.apps.read(app_id).enabled
+    assert logged() == before
+
+
+def test_the_manager_of_a_sandbox_is_in_the_log(registry, logged):
+    parts = SimpleNamespace(registry=registry)
+    made = {demo._demo_manager(parts, now_s=NOW_S) for _ in range(2)}
+    assert [registry.read_account(each).role for each in made] == ["manager"]
+    assert logged() == [("command line", "role", None, "manager", "member", "manager")]
 
 
 def test_a_change_that_cannot_be_logged_is_not_made(registry, add_app, decide, monkeypatch):
@@ -170,6 +216,22 @@ def test_search(registry, ana, add_app):
     assert names(registry, "_") == ["100% Charts"]
     assert names(registry, "nothing") == []
     assert len(names(registry, "")) == 2
+
+
+@pytest.mark.parametrize("text", ["\0", "\0\0%", " ", "\t\n", "@", " @ ", "\x1f\x7f\x9f", "@\0"])
+def test_a_search_for_nothing_finds_nothing(registry, add_app, text):
+    add_app("Tide")
+    assert names(registry, text) == []
+    assert sum(registry.decisions.count(text).values()) == 0
+
+
+def test_control_characters_do_not_count(registry, add_app):
+    add_app("Tide")
+    add_app("Post @ Sea")
+    assert names(registry, "ti\0de") == ["Tide"]
+    assert names(registry, "tide\0") == ["Tide"]
+    assert names(registry, "x\0") == []
+    assert names(registry, "@") == ["Post @ Sea"], "a name may have one"
 
 
 def test_the_busiest_app_comes_first_with_its_figures(registry, add_app):
