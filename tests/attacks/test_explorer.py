@@ -117,7 +117,9 @@ def test_who_is_not_signed_in_signs_in_first(stage, path):
         assert answer.status_code == 303
         assert answer.headers["location"].startswith("/sign-in?return_to=%2Fexplore")
         page = person.sign_in(person.open(path))
-        wanted = path if parse_qs(urlsplit(path).query) else "/explore"
+        nothing_picked = path == COMPARE
+        wanted = "/explore?pick=none" if nothing_picked else path
+        assert ("Pick at least one Tweet" in page.html) == nothing_picked
         assert parse_qs(urlsplit(page.url).query) == parse_qs(urlsplit(wanted).query)
         assert urlsplit(page.url).path == urlsplit(wanted).path
 

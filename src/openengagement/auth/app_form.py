@@ -2,7 +2,6 @@
 
 import unicodedata
 from typing import Final
-from urllib.parse import urlsplit
 
 from openengagement.auth.callbacks import CALLBACKS_MAX, UnfitCallback, check_callback
 from openengagement.auth.three_legs import ACCESS_LEVELS
@@ -56,13 +55,13 @@ def check_app_form(form: AppForm) -> None:
 
 
 def _check_website(url: str) -> None:
+    if not url.lower().startswith(("https://", "http://")):
+        text = "the website is an address that begins with https:// or http://"
+        raise UnfitApp(text, field="website")
     try:
         check_callback(url)
     except UnfitCallback as error:
         raise UnfitApp(f"the website cannot be used: {error}", field="website") from None
-    if urlsplit(url).scheme not in {"http", "https"}:
-        text = "the website is an address that begins with https:// or http://"
-        raise UnfitApp(text, field="website")
 
 
 def _shows(text: str) -> bool:

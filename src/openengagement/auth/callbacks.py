@@ -13,6 +13,7 @@ _REFUSED_SCHEMES: Final = re.compile(
     r"javascript|keyword|ldap|livescript|mailto|mmst|mmsu|mocha|msbd|mso-offdap|news|nntp|outlook|"
     r"rlogin|rtsp|shell|sip|snews|stssync|telnet|tn3270|vbs|vbscript|view-source"
 )
+_PORT: Final = re.compile(r"[0-9]{1,5}(?:/|$)", re.ASCII)
 # A host is named in the consent page's policy, where `;`, `,`, `'` and `*` have a meaning.
 _AUTHORITY: Final = re.compile(r"([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:\d*)?", re.ASCII)
 
@@ -40,6 +41,8 @@ def check_callback(url: str) -> None:
         raise UnfitCallback(
             "it has no scheme such as https; an app whose users carry a PIN registers none"
         )
+    if not parts.netloc and _PORT.match(parts.path):  # localhost:8000 reads as scheme and path
+        raise UnfitCallback("it has no scheme; write http:// or https:// in front")
     if _REFUSED_SCHEMES.fullmatch(parts.scheme):
         raise UnfitCallback(f"the scheme {parts.scheme} is not allowed")
     _check_host(parts)

@@ -42,6 +42,10 @@ class OwnApps:
             return None
         return app if app and (app.owner_id, str(app.id)) == (owner_id, app_id) else None
 
+    def read_state(self, app: App) -> str:
+        """Whether it is `waiting`, `enabled`, `disabled` or `suspended`."""
+        return self._registry.decisions.read_state(app.id)
+
     def read_form(self, app: App) -> AppForm:
         """What its developer said of it last."""
         return AppForm(

@@ -49,7 +49,7 @@ class Charts:
             return to_sign_in(visit)
         question = read_question(visit.pairs)
         if not question.tweet_ids:
-            return redirect("/explore")
+            return redirect("/explore?pick=none")
         try:
             chart = self._ask(question, visit.session.account_id)
         except ApiError as error:

@@ -119,12 +119,12 @@ class Developer:
         return self._desk.page(visit, "developer_settings", context=context, status=status)
 
     def _describe(self, app: App) -> dict[str, Any]:
-        return describe(app) | {"per_minute": app.per_minute or self._default_per_minute}
+        per_minute = app.per_minute or self._default_per_minute
+        return describe(app, self._apps.read_state(app)) | {"per_minute": per_minute}
 
 
-def describe(app: App) -> dict[str, Any]:
-    """An app as the templates want it."""
-    state = "suspended" if app.suspended else "enabled" if app.enabled else "waiting"
+def describe(app: App, state: str) -> dict[str, Any]:
+    """An app as the templates want it; `state` is `waiting`, `enabled`, `disabled`, `suspended`."""
     return {
         "app_id": str(app.id),
         "name": app.name,

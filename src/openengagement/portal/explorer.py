@@ -43,7 +43,11 @@ class Explorer:
         if visit.session is None:
             return to_sign_in(visit)
         author_id = visit.session.account_id
-        context: dict[str, Any] = {"title": "My Tweets", "scripts": ("page.js", "explore.js")}
+        context: dict[str, Any] = {
+            "title": "My Tweets",
+            "scripts": ("page.js", "explore.js"),
+            "picked_none": ("pick", "none") in visit.pairs,
+        }
         if self._asker.is_protected(author_id):
             return self._desk.page(visit, "explore", context=context | {"state": "protected"})
         tweets = self._store.list_tweets(author_id, limit=LISTED_MAX + 1)

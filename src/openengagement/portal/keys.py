@@ -16,6 +16,7 @@ from openengagement.portal.visits import Visit
 from openengagement.registry.apps import App
 from openengagement.registry.grants import Grant
 
+_SECTIONS: Final = frozenset({"key", "bearer", "token"})  # of the page, and what actions end in
 # What a shell takes as it is, within quotes.
 _PLAIN_HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]+")
 
@@ -47,7 +48,7 @@ class Keys:
         context = {
             "title": f"Keys and tokens of {app.name}",
             "scripts": ("page.js",),
-            "app": describe(app),
+            "app": describe(app, self._apps.read_state(app)),
             "key_hint": f"{app.consumer_key[:4]}…{app.consumer_key[-4:]}",
             "has_bearer": app.bearer_hash is not None,
             "token": _describe_token(token) if token else None,
@@ -63,10 +64,13 @@ class Keys:
         app = self._developer.find(visit)
         if isinstance(app, Response):
             return app
-        made = self._carry_out(app, visit.fields.get("action", ""))
+        action = visit.fields.get("action", "")
+        made = self._carry_out(app, action)
         if made:
             self._shown_once.hand_over(visit, str(app.id), secrets=made)
-        return redirect(f"{HOME}/apps/{app.id}/keys")
+        section = action.rpartition("_")[2]
+        there = f"#{section}-title" if section in _SECTIONS else ""
+        return redirect(f"{HOME}/apps/{app.id}/keys{there}")
 
     def _carry_out(self, app: App, action: str) -> Mapping[str, str]:
         """Do it; returns the secrets it made. Generating kills nothing: it needs an empty place."""

@@ -180,7 +180,7 @@ function makeOptions(holder, figures, { hidden, moment, follow, zoomed }) {
   return {
     ...sizeOf(holder),
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
-    padding: [12, 12, 0, 0],
+    padding: [12, 28, 0, 0],
     legend: { show: false },
     focus: { alpha: many ? 0.25 : 1 },
     cursor: { y: false, focus: { prox: 24 }, points: { size: 8 }, drag: { x: true, y: false } },
