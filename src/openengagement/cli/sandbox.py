@@ -169,7 +169,8 @@ The owner's last 28 hours, and four weeks, signed with OAuth 1.0a (from a checko
 
 The pages: http://{HOST}:{port}/explore shows the owner's Tweets and charts of them,
 /portal makes apps and their keys, /settings/apps tells which apps may use an account. Sign
-in as {demo.screen_name} with the password above. A token by way of a PIN that you carry from the browser:
+in as {demo.screen_name} with the password above. A token by way of a PIN that you carry from
+the browser:
 
   {python} {_SAMPLES}/authorize_with_pin.py --env {shlex.quote(short(environment))}
 

@@ -863,7 +863,7 @@ def test_what_may_be_done_with_keys():
 
 def test_what_kills_a_live_credential_is_behind_a_warning():
     page = render("developer_keys.html", has_bearer=True, token=TOKEN)
-    confirmed = re.findall(r'<details class="confirm">.*?</details>', page.html, re.DOTALL)
+    confirmed = re.findall(r'<details class="confirm"[^>]*>.*?</details>', page.html, re.DOTALL)
     for action in actions_of(page):
         [around] = [each for each in confirmed if f'value="{action}"' in each]
         assert "at once, everywhere" in " ".join(around.split())
