@@ -204,7 +204,7 @@ def test_a_changed_password_kills_what_the_old_one_made(run, data, owned_app):
         (["--callback", "https:///x"], "names no host"),
         (["--callback", "https://[::1/"], "not a URL"),
         (["--website", "myapp://x/"], "begins with https"),
-        (["--website", "javascript:x"], "cannot be used"),
+        (["--website", "javascript:x"], "begins with https"),
         (["--description", "x" * 513], "at most 512"),
         (["--callback", "https://a/", "--callback", "https://a/"], "given twice"),
         ([each for at in range(11) for each in ("--callback", f"https://a/{at}")], "at most 10"),
