@@ -154,10 +154,11 @@ def test_claims_that_are_not_for_this_sign_in(browser, provider, change):
 def test_the_log_says_what_was_wrong_and_keeps_secrets(site, browser, provider):
     provider.bend_claims = with_claims(aud="other")
     link = browser.leave()
-    refused(browser.open(provider.approve(link, **ALICE)), WRONG, 502)
+    back = provider.approve(link, **ALICE)
+    refused(browser.open(back), WRONG, 502)
     assert '"event": "openid_failed", "reason": "id_token invalid_claim"' in site.log()
-    asked = query_of(link)
-    for secret in (CLIENT_SECRET, asked["state"], asked["nonce"], "code-0", "an-access-token"):
+    asked, code = query_of(link), query_of(back)["code"]
+    for secret in (CLIENT_SECRET, asked["state"], asked["nonce"], code, "an-access-token"):
         assert secret not in site.log()
 
 

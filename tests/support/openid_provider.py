@@ -7,6 +7,7 @@ It is there for what no good provider would do. That we get on with one we did n
 import base64
 import hashlib
 import json
+import secrets
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
@@ -73,7 +74,8 @@ class Provider(WebSite):
         assert url.startswith(f"{self.issuer}/authorize?"), url
         assert (asked["client_id"], asked["response_type"]) == (CLIENT_ID, "code")
         assert (asked["code_challenge_method"], asked["scope"]) == ("S256", "openid profile")
-        code = f"code-{len(self._codes)}"
+        # Never the same twice: a slow answer of an earlier test may yet use its code up.
+        code = f"code-{secrets.token_hex(8)}"
         self._codes[code] = {"asked": asked, "claims": claims}
         back = {"code": code, "state": asked["state"], "iss": self.issuer}
         return f"{asked['redirect_uri']}?{urlencode(back)}"
