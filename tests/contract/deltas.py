@@ -1,18 +1,22 @@
 """Deltas and Tweets as a store takes them, from plain lists."""
 
+import numpy as np
 import polars as pl
 
+from openengagement.engagement.counters import cells_of, sum_rows
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.stores.contract import Batch
 
 
 def make_deltas(rows):
     """Deltas from `(tweet_id, hour, {type: count})`, in the shape of `rollup.fold_events`."""
-    used = {name for _, _, counts in rows for name in counts}
-    names = [name for name in TYPE_NAMES if name in used]
-    table = [[tweet_id, hour, *(c.get(name, 0) for name in names)] for tweet_id, hour, c in rows]
-    schema = {"tweet_id": pl.Int64, "hour": pl.Int32, **dict.fromkeys(names, pl.Int64)}
-    return pl.DataFrame(table, schema=schema, orient="row").sort("tweet_id", "hour")
+    flat = [
+        (tweet_id, hour, TYPE_NAMES.index(name), count)
+        for tweet_id, hour, counts in rows
+        for name, count in counts.items()
+    ]
+    ids, hours, types, counts = np.array(flat or np.zeros((0, 4)), np.int64).T
+    return sum_rows(ids, cells_of(hours, types), counts)
 
 
 def make_batch(rows, *, key=None, digest=b"digest", outcome=b"outcome"):

@@ -80,7 +80,7 @@ class BatchWriter:
             batch, future = entry
             if future.set_running_or_notify_cancel():
                 waiting.append(entry)
-                rows += batch.deltas.height
+                rows += batch.deltas.rows
         return waiting, False
 
     def _apply(self, waiting: list[_Waiting]) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from openengagement.engagement.counters import Counters
 from openengagement.engagement.rollup import fold_events
 from openengagement.engagement.types import HOUR_S
 
@@ -35,7 +36,7 @@ class Dataset:
     events: pl.DataFrame
 
 
-def fold_dataset(events: pl.DataFrame) -> pl.DataFrame:
+def fold_dataset(events: pl.DataFrame) -> Counters:
     """The deltas of a dataset's events."""
     columns = events.select(
         "tweet_id",

@@ -4,6 +4,7 @@ Credentials last from start to start, so that a developer's `.env` keeps working
 built anew each time, because it ends now.
 """
 
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -28,7 +29,7 @@ def build_sandbox(
     now_s = int(clock.now_s())
     dataset, extra = make_week(higgs, simulated=simulated, ends_at_s=now_s)
     for old in data.glob("counters.*"):
-        old.unlink()
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
     parts = open_parts(data, settings, clock=clock)
     try:
         _register(parts, dataset, now_s=now_s)

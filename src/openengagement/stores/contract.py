@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from openengagement.engagement.counters import Counters
 from openengagement.engagement.types import Tweet
 
 
@@ -21,12 +22,12 @@ from openengagement.engagement.types import Tweet
 class Batch:
     """Deltas to apply under an idempotency key.
 
-    `deltas` is as `engagement.rollup.fold_events` returns it. `key` is None for a batch that must
+    `deltas` is what `engagement.rollup.fold_events` returns. `key` is None for a batch that must
     count each time it is sent. `digest` tells a repeat from another batch under the same key, and
     `outcome` is what a repeat is answered with: opaque bytes of the caller's.
     """
 
-    deltas: pl.DataFrame
+    deltas: Counters
     key: bytes | None
     digest: bytes
     outcome: bytes
@@ -49,7 +50,12 @@ class CounterStore(Protocol):
     """A store; every method may be called from any thread and from several processes."""
 
     def apply_batches(self, batches: Sequence[Batch]) -> list[Applied | KeyConflict]:
-        """Apply several batches in one durable commit; answers come in the same order."""
+        """Apply several batches in one durable commit; answers come in the same order.
+
+        Raises:
+            OverflowError: some counter might get past `engagement.counters.COUNTER_MAX`; nothing
+                was applied.
+        """
 
     def apply_tweets(self, tweets: pl.DataFrame) -> None:
         """Register or change Tweets, in one durable commit; `tweets` as `TWEET_SCHEMA` has it.
@@ -80,6 +86,9 @@ class CounterStore(Protocol):
         self, tweet_ids: Sequence[int], types: Sequence[str], *, start_hour: int, end_hour: int
     ) -> npt.NDArray[np.int64]:
         """Counts by hour bucket, `[tweet, type, hour]`, over `start_hour` <= hour < `end_hour`."""
+
+    def prune(self, *, oldest_hour: int) -> int:
+        """Forget the counters of earlier hours, how many they are; totals stay what they are."""
 
     def close(self) -> None:
         """Release every connection."""

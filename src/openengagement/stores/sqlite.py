@@ -1,63 +1,81 @@
-"""Tweets and counters in one SQLite file: the embedded default.
+"""Tweets in one SQLite file, counters in segments that the file lists: the embedded default.
 
-Layout: one row per (Tweet, hour) and one per Tweet, each with a column per engagement type. A row
-holds what a batch usually changes together, so a batch costs few upserts and an answer few rows.
+A commit adds its counters as one segment, a blob of sorted arrays, in the transaction that keeps
+its idempotency keys. In the background many such become one, in a file of their own (see
+`stores.compaction`). A reader asks the database which segments there are and adds up what they hold
+of its Tweets, so that whatever it sees is whole. What a video drew is counted like what a Tweet
+drew, under the video's number with a minus.
 
-Writers, in every thread and process, take turns by a lock on a file of its own beside the database:
-a waiter sleeps in the kernel until its turn, where SQLite's own busy handler would poll and starve.
-Checkpoints run inside that turn too, so a write and a checkpoint never meet. Readers take no lock:
-the write-ahead log gives each of them a snapshot.
+Writers, in every thread and process, take turns, where SQLite's own busy handler would poll and
+starve. Checkpoints run inside that turn too, so a write and a checkpoint never meet. Readers take
+no lock: the write-ahead log gives each of them a snapshot.
 """
 
-import fcntl
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
-from itertools import chain
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from openengagement.clock import Clock
-from openengagement.engagement.rollup import fits, sum_deltas
+from openengagement.engagement.counters import (
+    COUNTER_MAX,
+    HOUR_MAX,
+    TYPE_MASK,
+    AnyInts,
+    Counters,
+    Ints,
+    add_hours,
+    add_totals,
+    cells_of,
+    merge,
+    sum_rows,
+    to_totals,
+)
 from openengagement.engagement.tweets import fold_tweets
 from openengagement.engagement.types import DAY_S, TYPE_NAMES, Tweet
+from openengagement.stores.compaction import BACKLOG_MAX, Compactor, Listed, Source
 from openengagement.stores.contract import Applied, Batch, KeyConflict
+from openengagement.stores.segments import Segment, decode_segment, encode_hours, open_segment
+from openengagement.stores.turns import Turn
+from openengagement.telemetry import log_failure
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 _NEVER: Final = 2**62  # "applied" so late that the key does not grow old
 # Pages the log may reach before a commit folds it back into the database: 64 MiB.
 _CHECKPOINT_PAGES: Final = 16_384
 # How much of the file is read in place: shared by all readers, where a cache would be one's own.
 _MMAP_BYTES: Final = 2**28
-_COUNTS: Final = ", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in TYPE_NAMES)
+_LOOKS: Final = 10  # at a snapshot, until none of its files goes meanwhile
+_VIDEO_VIEWS: Final = TYPE_NAMES.index("video_views")
 # An author's Tweets, newest first, without a sort and without a look at deleted ones.
 _BY_AUTHOR: Final = """
 CREATE INDEX tweets_by_author
 ON tweets (author_id, deleted, created_at_s DESC, tweet_id DESC)
 """
-# STRICT turns a sum past 63 bits, which SQLite would make a float, into an error.
+_SEGMENTS: Final = """
+CREATE TABLE segments (
+    segment_id INTEGER PRIMARY KEY AUTOINCREMENT, rows INTEGER NOT NULL, reach INTEGER NOT NULL,
+    body BLOB, file TEXT
+) STRICT
+"""
 _SCHEMA: Final = f"""
 CREATE TABLE tweets (
     tweet_id INTEGER PRIMARY KEY, author_id INTEGER NOT NULL, created_at_s INTEGER NOT NULL,
     video_id INTEGER, deleted INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX tweets_by_video ON tweets (video_id) WHERE video_id IS NOT NULL;
-CREATE TABLE totals (tweet_id INTEGER PRIMARY KEY, {_COUNTS}) STRICT;
-CREATE TABLE hours (
-    tweet_id INTEGER NOT NULL, hour INTEGER NOT NULL, {_COUNTS}, PRIMARY KEY (tweet_id, hour)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE videos (video_id INTEGER PRIMARY KEY, video_views INTEGER NOT NULL) STRICT;
 CREATE TABLE batches (
     key BLOB PRIMARY KEY, digest BLOB NOT NULL, outcome BLOB NOT NULL, applied_at_s INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX batches_by_age ON batches (applied_at_s);
+{_SEGMENTS};
 {_BY_AUTHOR}"""
 _LIST_TWEETS: Final = """
 SELECT tweet_id, author_id, created_at_s FROM tweets WHERE author_id = ? AND deleted = 0
@@ -69,6 +87,11 @@ INSERT INTO tweets VALUES (?1, ?2, coalesce(?3, ?6), ?4, coalesce(?5, 0))
 ON CONFLICT (tweet_id) DO UPDATE SET
     author_id = ?2, created_at_s = coalesce(?3, created_at_s),
     video_id = coalesce(?4, video_id), deleted = coalesce(?5, deleted)
+"""
+_LIST_SEGMENTS: Final = "SELECT segment_id, rows, reach, file FROM segments ORDER BY segment_id"
+_VIDEOS: Final = """
+SELECT tweet_id, video_id FROM json_each(?) CROSS JOIN tweets ON tweet_id = value
+WHERE video_id IS NOT NULL
 """
 
 
@@ -82,8 +105,13 @@ class SqliteStore:
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
         self._open_lock = threading.Lock()
-        self._turn = threading.Lock()
-        self._turn_file = path.with_suffix(".lock").open("wb")
+        self._turn = Turn(path.with_suffix(".lock"))
+        self._folder = path.with_suffix(".segments")
+        self._known: dict[int, Segment] = {}
+        self._compactor = Compactor(
+            Source(self._folder, self._list_segments, self._load, self._writing),
+            on_failure=lambda error: log_failure("merge_failed", error),
+        )
         try:
             self._make_tables()
         except BaseException:
@@ -95,16 +123,15 @@ class SqliteStore:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version == SCHEMA_VERSION:
                 return
-            if version not in {0, 1}:
+            if version != 0:
                 raise sqlite3.DatabaseError(f"made by another version of the server ({version})")
-            # Version 1 had all but the index of an author's Tweets.
-            for statement in _SCHEMA.split(";\n") if version == 0 else [_BY_AUTHOR]:
+            for statement in _SCHEMA.split(";\n"):
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def apply_batches(self, batches: Sequence[Batch]) -> list[Applied | KeyConflict]:
         answers: list[Applied | KeyConflict] = []
-        fresh: list[pl.DataFrame] = []
+        fresh: list[Counters] = []
         with self._writing() as db:
             now_s = int(self._clock.now_s())
             db.execute("DELETE FROM batches WHERE applied_at_s < ?", (now_s - self._keep_s,))
@@ -113,13 +140,10 @@ class SqliteStore:
                 answers.append(answer)
                 if isinstance(answer, Applied) and not answer.duplicate:
                     fresh.append(batch.deltas)
-            if not fits(fresh):
-                raise OverflowError("the deltas of this commit may add up to more than 63 bits")
-            if len(fresh) > 1:
-                frames = [frame.lazy() for frame in fresh]
-                fresh = [sum_deltas(pl.concat(frames, how="diagonal").fill_null(0))]
-            for deltas in fresh:
-                _add_deltas(db, deltas)
+            backlog = _add(db, fresh)
+        self._compactor.wake()
+        if backlog > BACKLOG_MAX:
+            self._compactor.catch_up()
         return answers
 
     @staticmethod
@@ -138,11 +162,20 @@ class SqliteStore:
 
     def apply_tweets(self, tweets: pl.DataFrame) -> None:
         folded = fold_tweets(tweets)
-        carried = folded.select("id", "video_id").drop_nulls().rows()
+        carried = dict(folded.select("id", "video_id").drop_nulls().rows())
         with self._writing() as db:
-            for tweet_id, video_id in carried:
-                _move_video(db, tweet_id=tweet_id, video_id=video_id)
+            self._move_views(db, carried)
             db.executemany(_REGISTER, folded.iter_rows())
+
+    def _move_views(self, db: sqlite3.Connection, carried: dict[int, int]) -> None:
+        """Take each Tweet's views from the video it carries so far to the one in `carried`."""
+        known = _videos_of(db, list(carried))
+        moved = [at for at, video_id in carried.items() if known.get(at) != video_id]
+        views = _sum_totals(self._view(db), moved)[:, _VIDEO_VIEWS]
+        left = [at for at, tweet_id in enumerate(moved) if tweet_id in known]
+        gained = _as_views([-carried[tweet_id] for tweet_id in moved], views)
+        lost = _as_views([-known[moved[at]] for at in left], -views[left])
+        _add(db, [gained, lost])
 
     def delete_tweet(self, tweet_id: int) -> bool:
         with self._writing() as db:
@@ -157,37 +190,65 @@ class SqliteStore:
         rows = self._connection().execute(_LIST_TWEETS, (author_id, limit))
         return [Tweet(row[0], row[1], row[2], deleted=False) for row in rows]
 
-    def read_totals(self, tweet_ids: Sequence[int], types: Sequence[str]) -> npt.NDArray[np.int64]:
-        rows = self._connection().execute(_totals_statement(tuple(types)), (_json(tweet_ids),))
-        numbers = np.fromiter(chain.from_iterable(rows), np.int64, len(tweet_ids) * len(types))
-        return numbers.reshape(len(tweet_ids), len(types))
+    def read_totals(self, tweet_ids: Sequence[int], types: Sequence[str]) -> Ints:
+        numbers = [TYPE_NAMES.index(name) for name in types]
+        segments, videos = self._look(tweet_ids if _VIDEO_VIEWS in numbers else ())
+        sums = _sum_totals(segments, tweet_ids)
+        if videos:
+            carrying = [at for at, tweet_id in enumerate(tweet_ids) if tweet_id in videos]
+            shared = _sum_totals(segments, [-videos[tweet_ids[at]] for at in carrying])
+            sums[carrying, _VIDEO_VIEWS] = shared[:, _VIDEO_VIEWS]
+        return sums[:, numbers]
 
     def read_buckets(
         self, tweet_ids: Sequence[int], types: Sequence[str], *, start_hour: int, end_hour: int
-    ) -> npt.NDArray[np.int64]:
-        counts = np.zeros((len(tweet_ids), end_hour - start_hour, len(types)), dtype=np.int64)
-        rows = (
-            self._connection()
-            .execute(
-                f"SELECT tweet_id, hour, {', '.join(map(_column, types))} FROM hours "  # noqa: S608
-                "WHERE tweet_id IN (SELECT value FROM json_each(?)) AND hour >= ? AND hour < ?",
-                (_json(tweet_ids), start_hour, end_hour),
-            )
-            .fetchall()
-        )
-        if rows:
-            table = np.array(rows, dtype=np.int64)
-            place = {tweet_id: at for at, tweet_id in enumerate(tweet_ids)}
-            tweet_at = np.array([place[row[0]] for row in rows])
-            counts[tweet_at, table[:, 1] - start_hour] = table[:, 2:]
-        return counts.transpose(0, 2, 1)
+    ) -> Ints:
+        numbers = [TYPE_NAMES.index(name) for name in types]
+        segments, _ = self._look(())
+        sums = np.zeros((len(tweet_ids), end_hour - start_hour, len(TYPE_NAMES)), np.int64)
+        ids = np.array(tweet_ids, np.int64)
+        for segment in segments:
+            add_hours(sums, segment.hours, ids, start_hour=start_hour)
+        return sums[:, :, numbers].transpose(0, 2, 1)
+
+    def prune(self, *, oldest_hour: int) -> int:
+        return self._compactor.prune(oldest_hour)
+
+    def _look(self, tweet_ids: Sequence[int]) -> tuple[list[Segment], dict[int, int]]:
+        """Every segment, and the videos of these Tweets, in one snapshot."""
+        for _ in range(_LOOKS):
+            # A file listed in a snapshot may be merged, and gone, before it is opened.
+            with suppress(FileNotFoundError), _snapshot(self._connection()) as db:
+                return self._view(db), _videos_of(db, tweet_ids) if tweet_ids else {}
+        raise FileNotFoundError(f"a file that is listed is missing from {self._folder}")
+
+    def _view(self, db: sqlite3.Connection) -> list[Segment]:
+        """Every segment of this snapshot."""
+        listed = [Listed(*row) for row in db.execute(_LIST_SEGMENTS)]
+        known = self._known
+        if known.keys() != {each.segment_id for each in listed}:
+            known = {
+                each.segment_id: known.get(each.segment_id) or self._load(each) for each in listed
+            }
+            self._known = known
+        return [known[each.segment_id] for each in listed]
+
+    def _list_segments(self) -> list[Listed]:
+        return [Listed(*row) for row in self._connection().execute(_LIST_SEGMENTS)]
+
+    def _load(self, listed: Listed) -> Segment:
+        if listed.file is not None:
+            return open_segment(self._folder / listed.file)
+        asked = ("SELECT body FROM segments WHERE segment_id = ?", (listed.segment_id,))
+        return decode_segment(self._connection().execute(*asked).fetchone()[0])
 
     def close(self) -> None:
+        self._compactor.close()
         with self._open_lock:
             for connection in self._open:
                 connection.close()
             self._open.clear()
-        self._turn_file.close()
+        self._turn.close()
 
     def _connection(self) -> sqlite3.Connection:
         """This thread's connection."""
@@ -208,20 +269,26 @@ class SqliteStore:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """One turn as the only writer: a transaction that commits, or leaves no trace."""
-        with self._turn:
-            fcntl.flock(self._turn_file, fcntl.LOCK_EX)
+        with self._turn.taken():
+            db = self._connection()
+            db.execute("BEGIN IMMEDIATE")
             try:
-                db = self._connection()
-                db.execute("BEGIN IMMEDIATE")
-                try:
-                    yield db
-                    db.execute("COMMIT")
-                except BaseException:
-                    if db.in_transaction:
-                        db.execute("ROLLBACK")
-                    raise
-            finally:
-                fcntl.flock(self._turn_file, fcntl.LOCK_UN)
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+
+
+@contextmanager
+def _snapshot(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """What several statements see belongs together."""
+    db.execute("BEGIN")
+    try:
+        yield db
+    finally:
+        db.execute("COMMIT")
 
 
 def _json(tweet_ids: Sequence[int]) -> str:
@@ -238,72 +305,52 @@ def _tweets_statement(number: int) -> str:
     )
 
 
-@lru_cache(1024)
-def _totals_statement(types: tuple[str, ...]) -> str:
-    """Totals of the Tweets of `json_each(?)`, a row each, in their order.
+def _videos_of(db: sqlite3.Connection, tweet_ids: Sequence[int]) -> dict[int, int]:
+    """The videos of those of the Tweets that carry one."""
+    if db.execute("SELECT 1 FROM tweets WHERE video_id IS NOT NULL LIMIT 1").fetchone() is None:
+        return {}
+    return dict(db.execute(_VIDEOS, (_json(tweet_ids),)).fetchall())
 
-    One statement, so one snapshot: Tweets that share a video agree on its views. A Tweet without
-    events of its own still shows its video's, so nothing may drop its row.
+
+def _add(db: sqlite3.Connection, fresh: Sequence[Counters]) -> int:
+    """Add deltas, and their views to the videos; returns how many segments the database holds.
+
+    Raises:
+        OverflowError: a counter might get further from zero than COUNTER_MAX.
     """
-    columns = [f"coalesce(totals.{_column(name)}, 0)" for name in types]
-    joins = "LEFT JOIN totals ON totals.tweet_id = value"
-    if "video_views" in types:
-        columns[types.index("video_views")] = "coalesce(videos.video_views, totals.video_views, 0)"
-        joins += (
-            " LEFT JOIN tweets ON tweets.tweet_id = value"
-            " LEFT JOIN videos ON videos.video_id = tweets.video_id"
-        )
-    return f"SELECT {', '.join(columns)} FROM json_each(?) {joins} ORDER BY key"  # noqa: S608
+    known = db.execute("SELECT reach, file FROM segments").fetchall()
+    reach = sum(part.peak * part.rows for part in fresh)
+    if reach + sum(row[0] for row in known) > COUNTER_MAX:
+        raise OverflowError("a counter might not hold the deltas of this commit")
+    backlog = sum(row[1] is None for row in known)
+    deltas = merge(fresh)
+    if not deltas.rows:
+        return backlog
+    deltas = merge([deltas, _views_of_videos(db, deltas)])
+    added = (deltas.rows, reach, encode_hours(deltas))
+    db.execute("INSERT INTO segments (rows, reach, body) VALUES (?, ?, ?)", added)
+    return backlog + 1
 
 
-def _column(name: str) -> str:
-    """A column's name, which must be one of ours: it becomes part of a statement."""
-    if name not in TYPE_NAMES:
-        raise ValueError(name)
-    return name
+def _views_of_videos(db: sqlite3.Connection, deltas: Counters) -> Counters:
+    """What deltas add to the videos that their Tweets carry."""
+    views = to_totals(deltas.where((deltas.cells & TYPE_MASK) == _VIDEO_VIEWS))
+    videos = _videos_of(db, views.ids.tolist())
+    carrying = np.isin(views.ids, list(videos))
+    ids = [-videos[tweet_id] for tweet_id in views.ids[carrying].tolist()]
+    return _as_views(ids, views.counts[carrying])
 
 
-def _add_deltas(db: sqlite3.Connection, deltas: pl.DataFrame) -> None:
-    names = [name for name in TYPE_NAMES if name in deltas.columns]
-    if not names or deltas.is_empty():
-        return
-    # Batches of one commit may bring their columns in any order; the statements have one.
-    deltas = deltas.select("tweet_id", "hour", *names)
-    totals = sum_deltas(deltas.lazy().drop("hour"), keys=["tweet_id"])
-    db.executemany(_upsert("hours", ["tweet_id", "hour"], names=names), deltas.iter_rows())
-    db.executemany(_upsert("totals", ["tweet_id"], names=names), totals.iter_rows())
-    if "video_views" in names:
-        views = totals.filter(pl.col("video_views") != 0).select("video_views", "tweet_id")
-        db.executemany(
-            "UPDATE videos SET video_views = video_views + ? "
-            "WHERE video_id = (SELECT video_id FROM tweets WHERE tweet_id = ?)",
-            views.iter_rows(),
-        )
+def _as_views(ids: Sequence[int], counts: AnyInts) -> Counters:
+    """Views of videos; their hours are not asked for, so they are of the last one of all."""
+    cells = cells_of(np.full(len(ids), HOUR_MAX), np.array(_VIDEO_VIEWS))
+    return sum_rows(np.array(ids, np.int64), cells, counts.astype(np.int64))
 
 
-def _upsert(table: str, keys: list[str], *, names: list[str]) -> str:
-    columns = [*keys, *map(_column, names)]
-    adds = ", ".join(f"{name} = {name} + excluded.{name}" for name in names)
-    return (
-        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "  # noqa: S608
-        f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {adds}"
-    )
-
-
-def _move_video(db: sqlite3.Connection, *, tweet_id: int, video_id: int) -> None:
-    """Take a Tweet's views from the video it carried to the one it carries now."""
-    carried = db.execute("SELECT video_id FROM tweets WHERE tweet_id = ?", (tweet_id,)).fetchone()
-    before = carried[0] if carried else None
-    if before == video_id:
-        return
-    counted = db.execute(
-        "SELECT video_views FROM totals WHERE tweet_id = ?", (tweet_id,)
-    ).fetchone()
-    views = counted[0] if counted else 0
-    add = (
-        "INSERT INTO videos VALUES (?, ?) "
-        "ON CONFLICT (video_id) DO UPDATE SET video_views = video_views + excluded.video_views"
-    )
-    if before is not None:
-        db.execute(add, (before, -views))
-    db.execute(add, (video_id, views))
+def _sum_totals(segments: Sequence[Segment], tweet_ids: Sequence[int]) -> Ints:
+    """Totals `[tweet, type number]`."""
+    sums = np.zeros((len(tweet_ids), len(TYPE_NAMES)), np.int64)
+    ids = np.array(tweet_ids, np.int64)
+    for segment in segments:
+        add_totals(sums, segment.summable, ids)
+    return sums

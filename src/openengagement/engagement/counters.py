@@ -1,0 +1,234 @@
+"""Counters as sorted arrays: how rows become them, how several become one, how they are looked up.
+
+A *cell* names a counter within a Tweet: its hour bucket and its engagement type in one number, so
+that the cells of a Tweet sort by hour. Everything works on whole columns.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+AnyInts = npt.NDArray[np.integer]
+# No counter gets further from zero than this: sums of two still fit 64 bits.
+COUNTER_MAX: Final = 2**62
+TYPE_BITS: Final = 5  # room for 32 types
+TYPE_MASK: Final = (1 << TYPE_BITS) - 1
+_CELL_BITS: Final = 32
+_CELL_MASK: Final = (1 << _CELL_BITS) - 1
+HOUR_MAX: Final = _CELL_MASK >> TYPE_BITS
+# Rows summed at once: what fits the processor's caches is summed several times as fast.
+_PART_ROWS: Final = 250_000
+
+
+class Counters(NamedTuple):
+    """Counts by Tweet and cell; none is zero.
+
+    `ids` are the Tweets, sorted, each once. The cells of Tweet `i` are `cells[starts[i]:starts[i +
+    1]]`, sorted, each once, and `counts` runs beside them.
+    """
+
+    ids: Ints
+    starts: AnyInts
+    cells: AnyInts
+    counts: AnyInts
+
+    @property
+    def rows(self) -> int:
+        """How many counters there are."""
+        return len(self.cells)
+
+    @property
+    def peak(self) -> int:
+        """The count that is furthest from zero, without its sign."""
+        if not self.rows:
+            return 0
+        return max(-int(self.counts.min()), int(self.counts.max()))
+
+    def between(self, low: int, high: int) -> "Counters":
+        """The Tweets from index `low` up to `high`; nothing is copied but the starts."""
+        first, last = int(self.starts[low]), int(self.starts[high])
+        return Counters(
+            self.ids[low:high],
+            self.starts[low : high + 1] - first,
+            self.cells[first:last],
+            self.counts[first:last],
+        )
+
+    def where(self, kept: npt.NDArray[np.bool_]) -> "Counters":
+        """Those of the rows for which `kept` is true."""
+        if kept.all():
+            return self
+        ranks = _ranks(self)[kept]
+        return _pack(self.ids, ranks, self.cells[kept], self.counts[kept])
+
+    def since(self, hour: int) -> "Counters":
+        """The counters of this hour bucket and later ones."""
+        return self.where(self.cells >= first_cell(hour))
+
+    @property
+    def row_ids(self) -> Ints:
+        """Of each row its Tweet."""
+        return np.repeat(self.ids, np.diff(self.starts))
+
+
+def no_counters() -> Counters:
+    """Counters of no Tweet."""
+    empty = np.zeros(0, np.int64)
+    return Counters(empty, np.zeros(1, np.int64), empty, empty)
+
+
+def cells_of(hours: AnyInts, types: AnyInts) -> Ints:
+    """Cells of hour buckets, from 0 to HOUR_MAX, and type numbers.
+
+    Raises:
+        ValueError: an hour has no cell.
+    """
+    cells: Ints = (hours.astype(np.int64) << TYPE_BITS) | types
+    if len(cells) and not 0 <= int(cells.min()) <= int(cells.max()) <= _CELL_MASK:
+        raise ValueError(f"an hour bucket is not from 0 to {HOUR_MAX}")
+    return cells
+
+
+def first_cell(hour: int) -> int:
+    """The lowest cell of an hour bucket."""
+    return hour << TYPE_BITS
+
+
+def sum_rows(ids: Ints, cells: Ints, counts: Ints) -> Counters:
+    """Add up rows in any order."""
+    if not len(ids):
+        return no_counters()
+    by_id = np.argsort(ids)
+    ids = ids[by_id]
+    fresh = np.concatenate([[True], ids[1:] != ids[:-1]])
+    keys = ((np.cumsum(fresh) - 1) << _CELL_BITS) | cells[by_id]
+    order = np.argsort(keys)
+    return _sum_keys(ids[fresh], keys[order], counts[by_id][order])
+
+
+def merge(parts: Sequence[Counters]) -> Counters:
+    """Add up counters, some Tweets at a time."""
+    parts = [part for part in parts if part.rows]
+    if len(parts) < 2:  # noqa: PLR2004
+        return parts[0] if parts else no_counters()
+    return _concatenate([merge_at_once(some) for some in cut(parts)])
+
+
+def cut(parts: Sequence[Counters]) -> Iterator[list[Counters]]:
+    """All parts, cut at the same Tweets: a manageable number of rows at a time, in order."""
+    rows = sum(part.rows for part in parts)
+    widest = max(parts, key=lambda part: len(part.ids))
+    pieces = min(-(-rows // _PART_ROWS), len(widest.ids)) or 1
+    cuts = widest.ids[[len(widest.ids) * at // pieces for at in range(1, pieces)]]
+    bounds = [[0, *np.searchsorted(part.ids, cuts).tolist(), len(part.ids)] for part in parts]
+    for at in range(pieces):
+        yield [
+            part.between(bound[at], bound[at + 1])
+            for part, bound in zip(parts, bounds, strict=True)
+        ]
+
+
+def merge_at_once(parts: Sequence[Counters]) -> Counters:
+    """Add up counters; quick for as many rows as `cut` gives at a time."""
+    parts = [part for part in parts if part.rows]
+    if not parts:
+        return no_counters()
+    ids = np.unique(np.concatenate([part.ids for part in parts]))
+    keys = np.concatenate(
+        [
+            (np.repeat(np.searchsorted(ids, part.ids), np.diff(part.starts)) << _CELL_BITS)
+            | part.cells
+            for part in parts
+        ]
+    )
+    counts = np.concatenate([part.counts for part in parts]).astype(np.int64)
+    # Each part is in order by itself, and this sort finds and merges what is.
+    order = np.argsort(keys, kind="stable")
+    return _sum_keys(ids, keys[order], counts[order])
+
+
+def fold_cells(counters: Counters, cells: AnyInts) -> Counters:
+    """The same counts under other cells, which keep the order of the rows; equal ones add up."""
+    if not counters.rows:
+        return no_counters()
+    keys = (_ranks(counters) << _CELL_BITS) | cells
+    return _sum_keys(counters.ids, keys, counters.counts.astype(np.int64))
+
+
+def to_totals(counters: Counters) -> Counters:
+    """All hours of each Tweet together: the cells that are left are type numbers."""
+    if not counters.rows:
+        return no_counters()
+    keys = (_ranks(counters) << _CELL_BITS) | (counters.cells & TYPE_MASK)
+    order = np.argsort(keys, kind="stable")
+    return _sum_keys(counters.ids, keys[order], counters.counts.astype(np.int64)[order])
+
+
+def add_totals(sums: Ints, part: Counters, tweet_ids: Ints) -> None:
+    """Add to `sums`, `[tweet, type number]`, what a part holds of these Tweets, all hours."""
+    rows, where = _find(part, tweet_ids)
+    places = rows * sums.shape[1] + (part.cells[where] & TYPE_MASK)
+    np.add.at(sums.reshape(-1), places, part.counts[where].astype(np.int64))
+
+
+def add_hours(sums: Ints, part: Counters, tweet_ids: Ints, *, start_hour: int) -> None:
+    """Add to `sums`, `[tweet, hour, type number]`, what a part holds from `start_hour` on."""
+    rows, where = _find(part, tweet_ids)
+    cells = part.cells[where].astype(np.int64) - (start_hour << TYPE_BITS)
+    inside = (cells >= 0) & (cells < sums.shape[1] << TYPE_BITS)
+    rows, where, cells = rows[inside], where[inside], cells[inside]
+    # Tweets are different and so are the cells of each: no place is met twice.
+    sums[rows, cells >> TYPE_BITS, cells & TYPE_MASK] += part.counts[where]
+
+
+def _find(part: Counters, tweet_ids: Ints) -> tuple[Ints, Ints]:
+    """Of every row about one of these Tweets: the Tweet's place among them, and the row's index."""
+    if not len(part.ids):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    at = np.searchsorted(part.ids, tweet_ids)
+    at[at == len(part.ids)] = 0
+    found = np.flatnonzero(part.ids[at] == tweet_ids)
+    first = part.starts[at[found]].astype(np.int64)
+    sizes = part.starts[at[found] + 1] - first
+    ends = np.cumsum(sizes)
+    where = np.arange(ends[-1] if len(ends) else 0) + np.repeat(first - ends + sizes, sizes)
+    return np.repeat(found, sizes), where
+
+
+def _ranks(counters: Counters) -> Ints:
+    """Of each row the index of its Tweet."""
+    return np.repeat(np.arange(len(counters.ids)), np.diff(counters.starts))
+
+
+def _sum_keys(ids: Ints, keys: Ints, counts: Ints) -> Counters:
+    """Add up rows in order of their keys: the index of the Tweet above the cell."""
+    first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    if len(first) < len(keys):
+        keys, counts = keys[first], np.add.reduceat(counts, first)
+    return _pack(ids, keys >> _CELL_BITS, keys & _CELL_MASK, counts)
+
+
+def _pack(ids: Ints, ranks: Ints, cells: AnyInts, counts: AnyInts) -> Counters:
+    """Rows in order, as counters of the Tweets that have any; zeros are left out."""
+    if not counts.all():
+        kept = counts != 0
+        ranks, cells, counts = ranks[kept], cells[kept], counts[kept]
+    sizes = np.bincount(ranks, minlength=len(ids))
+    if not sizes.all():
+        ids, sizes = ids[sizes > 0], sizes[sizes > 0]
+    return Counters(ids, np.concatenate([[0], np.cumsum(sizes)]), cells, counts)
+
+
+def _concatenate(parts: Sequence[Counters]) -> Counters:
+    """Counters of Tweets that follow each other."""
+    offsets = np.cumsum([0, *(part.rows for part in parts)])
+    starts = [part.starts[:-1] + offset for part, offset in zip(parts, offsets, strict=False)]
+    return Counters(
+        np.concatenate([part.ids for part in parts]),
+        np.concatenate([*starts, offsets[-1:]]),
+        np.concatenate([part.cells for part in parts]),
+        np.concatenate([part.counts for part in parts]),
+    )

@@ -1,0 +1,249 @@
+"""Segments become fewer and larger, in the background, in two stages.
+
+*Gathering* turns what commits left in the database into a file. *Carrying* turns files into larger
+ones, as digits carry in addition, so that a counter is rewritten a handful of times in its life.
+Each stage is one process's at a time, and they touch different segments: however long a carry
+takes, commits never pile up behind it. What readers hold stays theirs until they let go of it.
+"""
+
+import os
+import sqlite3
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from openengagement.engagement.counters import cut, first_cell, merge_at_once, to_totals
+from openengagement.stores.segments import Segment, SegmentFile, bounds_of
+from openengagement.stores.turns import Turn
+
+FRESH_MAX: Final = 8  # segments in the database before they are gathered
+_FRESH_ROWS_MAX: Final = 4_000_000
+_QUIET_ROWS: Final = 100_000  # worth gathering when nothing else is going on
+# Where gathering does not keep up, committing waits for it: a read looks into every segment.
+BACKLOG_MAX: Final = 32
+_CARRY_MIN: Final = 4
+_QUIET_S: Final = 0.5
+_COUNTED_ROWS: Final = 1_000_000
+_SUFFIX: Final = ".segment"
+
+
+class Listed(NamedTuple):
+    """A segment as the database lists it.
+
+    `file` is None where the database holds the segment itself; `reach` bounds how far from zero any
+    of its counters and totals is.
+    """
+
+    segment_id: int
+    rows: int
+    reach: int
+    file: str | None
+
+
+class Source(NamedTuple):
+    """What a compactor needs of its store."""
+
+    folder: Path
+    list: Callable[[], list[Listed]]
+    load: Callable[[Listed], Segment]
+    writing: Callable[[], AbstractContextManager[sqlite3.Connection]]
+
+
+def choose_fresh(listed: Sequence[Listed], *, quiet: bool) -> list[Listed]:
+    """What to gather: everything that is in the database, once that is worth a file."""
+    fresh = [each for each in listed if each.file is None]
+    rows = sum(each.rows for each in fresh)
+    due = len(fresh) >= FRESH_MAX or rows >= (_QUIET_ROWS if quiet else _FRESH_ROWS_MAX)
+    return fresh if due else []
+
+
+def choose_files(listed: Sequence[Listed], *, quiet: bool) -> list[Listed]:
+    """What to carry: the smallest files, and each next one that is no larger than those together.
+
+    What is left is larger than all smaller ones together, so the files stay few.
+    """
+    files = sorted((each for each in listed if each.file), key=lambda each: each.rows)
+    chosen, rows = files[:1], sum(each.rows for each in files[:1])
+    for each in files[1:]:
+        if each.rows > rows:
+            break
+        chosen.append(each)
+        rows += each.rows
+    return chosen if len(chosen) >= (2 if quiet else _CARRY_MIN) else []
+
+
+class Compactor:
+    """Merges the segments of one store whenever there is reason to."""
+
+    def __init__(self, source: Source, *, on_failure: Callable[[BaseException], None]) -> None:
+        source.folder.mkdir(mode=0o700, exist_ok=True)
+        self._source = source
+        self._on_failure = on_failure
+        self._closing = False
+        self._gathering = Turn(source.folder / "gather.lock")
+        self._carrying = Turn(source.folder / "carry.lock")
+        self._news = {stage: threading.Event() for stage in (self.gather, self.carry)}
+        self._threads: list[threading.Thread] = []
+
+    def wake(self) -> None:
+        """Something was committed."""
+        if not self._threads:
+            self._threads = [
+                threading.Thread(target=self._run, args=(stage,), name=name, daemon=True)
+                for stage, name in ((self.gather, "gather"), (self.carry, "carry"))
+            ]
+            self._sweep()
+            for thread in self._threads:
+                thread.start()
+        self._news[self.gather].set()
+
+    def close(self) -> None:
+        """Stop; a merge that is half done leaves no trace."""
+        self._closing = True
+        for news in self._news.values():
+            news.set()
+        for thread in self._threads:
+            thread.join()
+        self._gathering.close()
+        self._carrying.close()
+
+    def catch_up(self) -> None:
+        """Wait until what was committed so far is gathered, and help if nobody does."""
+        try:
+            self.gather(wait=True)
+        except Exception as error:  # what was committed is safe all the same
+            self._on_failure(error)
+
+    def gather(self, *, quiet: bool = False, wait: bool = False) -> bool:
+        """Gather what is due; False when nothing was, or when somebody else is at it."""
+        with self._gathering.taken(wait=wait) as mine:
+            done = mine and self._merge(choose_fresh(self._source.list(), quiet=quiet))
+        if done:
+            self._news[self.carry].set()
+        return done
+
+    def carry(self, *, quiet: bool = False) -> bool:
+        """Carry what is due; False when nothing was, or when somebody else is at it."""
+        with self._carrying.taken(wait=False) as mine:
+            return mine and self._merge(choose_files(self._source.list(), quiet=quiet))
+
+    def prune(self, oldest_hour: int) -> int:
+        """Forget the counters of the hours before this one; returns how many there were."""
+        with self._gathering.taken():
+            fresh = [each for each in self._source.list() if each.file is None]
+            old = self._prune(fresh, oldest_hour)
+        with self._carrying.taken():
+            files = [each for each in self._source.list() if each.file]
+            return old + self._prune(files, oldest_hour)
+
+    def _prune(self, chosen: Sequence[Listed], oldest_hour: int) -> int:
+        old = sum(_count_before(self._source.load(each), oldest_hour) for each in chosen)
+        if old:
+            self._merge(chosen, oldest_hour=oldest_hour)
+        return old
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Meanwhile no file goes."""
+        with self._gathering.taken(), self._carrying.taken():
+            yield
+
+    def _run(self, stage: Callable[..., bool]) -> None:
+        news = self._news[stage]
+        while not self._closing:
+            news.wait()
+            news.clear()
+            try:
+                while stage():
+                    pass
+                while not news.wait(_QUIET_S) and stage(quiet=True):
+                    pass
+            except _Closing:
+                return
+            except Exception as error:
+                self._on_failure(error)
+
+    def _check_open(self) -> None:
+        if self._closing:
+            raise _Closing
+
+    def _sweep(self) -> None:
+        """Remove files that nobody lists: their process died before it came to that."""
+        with (
+            self._gathering.taken(wait=False) as gathering,
+            self._carrying.taken(wait=False) as carrying,
+        ):
+            if gathering and carrying:
+                listed = {each.file for each in self._source.list()}
+                for path in self._source.folder.glob(f"*{_SUFFIX}"):
+                    if path.name not in listed:
+                        path.unlink(missing_ok=True)
+
+    def _merge(self, chosen: Sequence[Listed], *, oldest_hour: int = 0) -> bool:
+        if not chosen:
+            return False
+        folder = self._source.folder
+        name = f"{uuid.uuid4().hex}{_SUFFIX}"
+        segments = [self._source.load(each) for each in chosen]
+        rows, reach = self._write(folder / name, segments, oldest_hour=oldest_hour)
+        with self._source.writing() as db:
+            gone = [(each.segment_id,) for each in chosen]
+            db.executemany("DELETE FROM segments WHERE segment_id = ?", gone)
+            merged = (rows, reach, name)
+            db.execute("INSERT INTO segments (rows, reach, file) VALUES (?, ?, ?)", merged)
+        for each in chosen:
+            if each.file:
+                (folder / each.file).unlink(missing_ok=True)
+        return True
+
+    def _write(
+        self, path: Path, segments: Sequence[Segment], *, oldest_hour: int
+    ) -> tuple[int, int]:
+        """The sum of these, without earlier hours, in a file; returns its rows and reach."""
+        hours = [segment.hours for segment in segments]
+        totals = [segment.summable for segment in segments]
+        file = SegmentFile(path, hours=bounds_of(hours), totals=bounds_of(totals))
+        rows = reach = 0
+        try:
+            for parts in cut([*hours, *totals]):
+                self._check_open()
+                merged = merge_at_once(parts[: len(hours)]).since(oldest_hour)
+                sums = merge_at_once([to_totals(part) for part in parts[len(hours) :]])
+                file.write(merged, sums)
+                rows += merged.rows
+                reach = max(reach, merged.peak, sums.peak)
+                for segment in segments:
+                    segment.let_go()
+            file.finish()
+        except BaseException:
+            path.unlink()
+            raise
+        finally:
+            file.close()
+        _sync(path.parent)
+        return rows, reach
+
+
+def _count_before(segment: Segment, hour: int) -> int:
+    """How many counters are of an earlier hour."""
+    cells, bound = segment.hours.cells, first_cell(hour)
+    steps = range(0, len(cells), _COUNTED_ROWS)
+    return sum(int(np.count_nonzero(cells[at : at + _COUNTED_ROWS] < bound)) for at in steps)
+
+
+def _sync(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class _Closing(Exception):
+    """The store closes while a merge is under way."""

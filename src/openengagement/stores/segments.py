@@ -1,0 +1,193 @@
+"""A segment: counters by the hour and in total, in a file or a blob that is read in place.
+
+Layout: a head of 4096 bytes (JSON, padded: of each array its name, type, length and offset), then
+the arrays. A file is written piece by piece, before it is known how much adds up, so its arrays lie
+where there would be room if nothing did; the gaps are holes and take no room on the disk.
+"""
+
+import mmap
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+
+from openengagement.engagement.counters import Counters
+
+_HEAD_BYTES: Final = 4096
+_ALIGN: Final = 4096
+_INDEX: Final = np.dtype("<u4")
+_WIDE_INDEX: Final = np.dtype("<i8")
+_COUNTS: Final = tuple(map(np.dtype, ("<i1", "<i2", "<i4", "<i8")))
+# A file's written pages are handed to the disk by so much at a time: a sync of all of it at once
+# would hold up the commits beside it.
+_SYNC_BYTES: Final = 8 * 2**20
+_Place = tuple[str, str, int, int]  # name, type, length, offset
+
+
+class Segment(NamedTuple):
+    """Counters by the hour, and in total: None where the hours tell; totals outlive pruned hours.
+
+    `data` is what the arrays lie in.
+    """
+
+    hours: Counters
+    totals: Counters | None
+    data: mmap.mmap | bytes
+
+    @property
+    def summable(self) -> Counters:
+        """What totals are read from."""
+        return self.hours if self.totals is None else self.totals
+
+    def let_go(self) -> None:
+        """Keep none of a file's pages resident; they are read again when they are needed."""
+        if isinstance(self.data, mmap.mmap):
+            self.data.madvise(mmap.MADV_DONTNEED)
+
+
+class Bounds(NamedTuple):
+    """The most that a part of a segment may hold: Tweets, rows, and a count either way."""
+
+    ids: int
+    rows: int
+    peak: int
+
+
+def bounds_of(parts: Sequence[Counters]) -> Bounds:
+    """What these may add up to, hour by hour."""
+    return Bounds(
+        sum(len(part.ids) for part in parts),
+        sum(part.rows for part in parts),
+        sum(part.peak for part in parts),
+    )
+
+
+class _Part:
+    """One part of a segment on its way to a file."""
+
+    def __init__(self, name: str, bounds: Bounds, *, offset: int) -> None:
+        self._name = name
+        self._types = {
+            "ids": (np.dtype("<i8"), bounds.ids),
+            "starts": (_INDEX if bounds.rows <= np.iinfo(_INDEX).max else _WIDE_INDEX, bounds.ids),
+            "cells": (np.dtype("<u4"), bounds.rows),
+            "counts": (_narrowest(bounds.peak), bounds.rows),
+        }
+        self._offsets: dict[str, int] = {}
+        for field, (dtype, length) in self._types.items():
+            self._offsets[field] = offset
+            offset += -(-dtype.itemsize * (length + 1) // _ALIGN) * _ALIGN
+        self.end = offset
+        self._ids = 0
+        self._rows = 0
+
+    def write(self, file: int, counters: Counters) -> None:
+        at = {"ids": self._ids, "starts": self._ids, "cells": self._rows, "counts": self._rows}
+        arrays = counters._replace(starts=counters.starts.astype(np.int64) + self._rows)._asdict()
+        for field, array in arrays.items():
+            dtype, _ = self._types[field]
+            place = self._offsets[field] + at[field] * dtype.itemsize
+            _write_all(file, array.astype(dtype).tobytes(), place)
+        self._ids += len(counters.ids)
+        self._rows += counters.rows
+
+    def listed(self) -> list[_Place]:
+        lengths = {"ids": self._ids, "starts": self._ids + 1}
+        return [
+            (f"{self._name}.{field}", dtype.str, lengths.get(field, self._rows), offset)
+            for (field, (dtype, _)), offset in zip(
+                self._types.items(), self._offsets.values(), strict=True
+            )
+        ]
+
+
+class SegmentFile:
+    """A segment that is written piece after piece of its Tweets, in order."""
+
+    def __init__(self, path: Path, *, hours: Bounds, totals: Bounds) -> None:
+        self._hours = _Part("hours", hours, offset=_HEAD_BYTES)
+        self._totals = _Part("totals", totals, offset=self._hours.end)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        self._unsynced = 0
+
+    def write(self, hours: Counters, totals: Counters) -> None:
+        """The next Tweets; all counters of each."""
+        self._hours.write(self._file, hours)
+        self._totals.write(self._file, totals)
+        self._unsynced += (hours.rows + totals.rows) * _INDEX.itemsize
+        if self._unsynced > _SYNC_BYTES:
+            os.fdatasync(self._file)
+            self._unsynced = 0
+
+    def finish(self) -> None:
+        """Write the head, and wait until all of it is on the disk."""
+        _write_all(self._file, _head([*self._hours.listed(), *self._totals.listed()]), 0)
+        os.ftruncate(self._file, self._totals.end)
+        os.fsync(self._file)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def open_segment(path: Path) -> Segment:
+    """A segment of a file, mapped.
+
+    Raises:
+        FileNotFoundError
+    """
+    with path.open("rb") as file:
+        return decode_segment(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def encode_hours(hours: Counters) -> bytes:
+    """A segment without totals, as a blob."""
+    arrays = {
+        "ids": hours.ids.astype("<i8"),
+        "starts": hours.starts.astype(_INDEX),
+        "cells": hours.cells.astype("<u4"),
+        "counts": hours.counts.astype(_narrowest(hours.peak)),
+    }
+    places: list[_Place] = []
+    pieces: list[bytes] = []
+    offset = _HEAD_BYTES
+    for field, array in arrays.items():
+        places.append((f"hours.{field}", array.dtype.str, len(array), offset))
+        pieces += [array.tobytes(), bytes(-array.nbytes % 8)]
+        offset += array.nbytes + -array.nbytes % 8
+    return b"".join([_head(places), *pieces])
+
+
+def decode_segment(data: mmap.mmap | bytes) -> Segment:
+    """A segment over bytes that stay what they are; nothing is copied."""
+    places = msgspec.json.decode(data[:_HEAD_BYTES].rstrip(), type=list[_Place])
+    arrays = {
+        name: np.frombuffer(data, dtype, length, offset) for name, dtype, length, offset in places
+    }
+    hours, totals = (
+        Counters(*(arrays[f"{part}.{field}"] for field in Counters._fields))
+        if f"{part}.ids" in arrays
+        else None
+        for part in ("hours", "totals")
+    )
+    assert hours is not None
+    return Segment(hours, totals, data)
+
+
+def _head(places: Sequence[_Place]) -> bytes:
+    head = msgspec.json.encode(places).ljust(_HEAD_BYTES)
+    assert len(head) == _HEAD_BYTES
+    return head
+
+
+def _narrowest(peak: int) -> np.dtype[Any]:
+    return next(dtype for dtype in _COUNTS if peak <= np.iinfo(dtype).max)
+
+
+def _write_all(file: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        done = os.pwrite(file, view, offset)
+        view, offset = view[done:], offset + done
