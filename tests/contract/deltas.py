@@ -16,7 +16,7 @@ def make_deltas(rows):
         for name, count in counts.items()
     ]
     ids, hours, types, counts = np.array(flat or np.zeros((0, 4)), np.int64).T
-    return sum_rows(ids, cells_of(hours, types), counts)
+    return sum_rows(ids, cells_of(hours, types), counts=counts)
 
 
 def make_batch(rows, *, key=None, digest=b"digest", outcome=b"outcome"):

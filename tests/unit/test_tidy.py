@@ -40,6 +40,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "openengagement.api.asgi:Api._serve": "the edge: no traceback reaches a client",
     "openengagement.ingest.writer:BatchWriter._apply": "producers must hear of any failed commit",
     "openengagement.ingest.columnar:main": "a decoder's panic is no Exception; the parent is told",
+    "openengagement.stores.compaction:Compactor._try": "what is not merged is safe all the same",
     "openengagement.server:_try": "it is logged, and tried again in a moment",
 }
 
@@ -49,6 +50,7 @@ MANY_IMPORTS: dict[str, str] = {
     "openengagement.server": "the composition root wires everything",
     "openengagement.portal.handlers": "it gathers the handlers of all pages",
     "openengagement.portal.pages": "the table of all pages",
+    "openengagement.stores.sqlite": "it puts the embedded store together",
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

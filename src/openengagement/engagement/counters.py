@@ -62,7 +62,7 @@ class Counters(NamedTuple):
         if kept.all():
             return self
         ranks = _ranks(self)[kept]
-        return _pack(self.ids, ranks, self.cells[kept], self.counts[kept])
+        return _pack(self.ids, ranks, cells=self.cells[kept], counts=self.counts[kept])
 
     def since(self, hour: int) -> "Counters":
         """The counters of this hour bucket and later ones."""
@@ -97,7 +97,7 @@ def first_cell(hour: int) -> int:
     return hour << TYPE_BITS
 
 
-def sum_rows(ids: Ints, cells: Ints, counts: Ints) -> Counters:
+def sum_rows(ids: Ints, cells: Ints, *, counts: Ints) -> Counters:
     """Add up rows in any order."""
     if not len(ids):
         return no_counters()
@@ -106,7 +106,7 @@ def sum_rows(ids: Ints, cells: Ints, counts: Ints) -> Counters:
     fresh = np.concatenate([[True], ids[1:] != ids[:-1]])
     keys = ((np.cumsum(fresh) - 1) << _CELL_BITS) | cells[by_id]
     order = np.argsort(keys)
-    return _sum_keys(ids[fresh], keys[order], counts[by_id][order])
+    return _sum_keys(ids[fresh], keys[order], counts=counts[by_id][order])
 
 
 def merge(parts: Sequence[Counters]) -> Counters:
@@ -147,7 +147,7 @@ def merge_at_once(parts: Sequence[Counters]) -> Counters:
     counts = np.concatenate([part.counts for part in parts]).astype(np.int64)
     # Each part is in order by itself, and this sort finds and merges what is.
     order = np.argsort(keys, kind="stable")
-    return _sum_keys(ids, keys[order], counts[order])
+    return _sum_keys(ids, keys[order], counts=counts[order])
 
 
 def fold_cells(counters: Counters, cells: AnyInts) -> Counters:
@@ -155,7 +155,7 @@ def fold_cells(counters: Counters, cells: AnyInts) -> Counters:
     if not counters.rows:
         return no_counters()
     keys = (_ranks(counters) << _CELL_BITS) | cells
-    return _sum_keys(counters.ids, keys, counters.counts.astype(np.int64))
+    return _sum_keys(counters.ids, keys, counts=counters.counts.astype(np.int64))
 
 
 def to_totals(counters: Counters) -> Counters:
@@ -164,17 +164,17 @@ def to_totals(counters: Counters) -> Counters:
         return no_counters()
     keys = (_ranks(counters) << _CELL_BITS) | (counters.cells & TYPE_MASK)
     order = np.argsort(keys, kind="stable")
-    return _sum_keys(counters.ids, keys[order], counters.counts.astype(np.int64)[order])
+    return _sum_keys(counters.ids, keys[order], counts=counters.counts.astype(np.int64)[order])
 
 
-def add_totals(sums: Ints, part: Counters, tweet_ids: Ints) -> None:
+def add_totals(sums: Ints, part: Counters, *, tweet_ids: Ints) -> None:
     """Add to `sums`, `[tweet, type number]`, what a part holds of these Tweets, all hours."""
     rows, where = _find(part, tweet_ids)
     places = rows * sums.shape[1] + (part.cells[where] & TYPE_MASK)
     np.add.at(sums.reshape(-1), places, part.counts[where].astype(np.int64))
 
 
-def add_hours(sums: Ints, part: Counters, tweet_ids: Ints, *, start_hour: int) -> None:
+def add_hours(sums: Ints, part: Counters, *, tweet_ids: Ints, start_hour: int) -> None:
     """Add to `sums`, `[tweet, hour, type number]`, what a part holds from `start_hour` on."""
     rows, where = _find(part, tweet_ids)
     cells = part.cells[where].astype(np.int64) - (start_hour << TYPE_BITS)
@@ -203,15 +203,15 @@ def _ranks(counters: Counters) -> Ints:
     return np.repeat(np.arange(len(counters.ids)), np.diff(counters.starts))
 
 
-def _sum_keys(ids: Ints, keys: Ints, counts: Ints) -> Counters:
+def _sum_keys(ids: Ints, keys: Ints, *, counts: Ints) -> Counters:
     """Add up rows in order of their keys: the index of the Tweet above the cell."""
     first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
     if len(first) < len(keys):
         keys, counts = keys[first], np.add.reduceat(counts, first)
-    return _pack(ids, keys >> _CELL_BITS, keys & _CELL_MASK, counts)
+    return _pack(ids, keys >> _CELL_BITS, cells=keys & _CELL_MASK, counts=counts)
 
 
-def _pack(ids: Ints, ranks: Ints, cells: AnyInts, counts: AnyInts) -> Counters:
+def _pack(ids: Ints, ranks: Ints, *, cells: AnyInts, counts: AnyInts) -> Counters:
     """Rows in order, as counters of the Tweets that have any; zeros are left out."""
     if not counts.all():
         kept = counts != 0

@@ -48,20 +48,17 @@ def fold_events(events: pl.DataFrame) -> Counters:
     """Deltas of a batch. `events` has the columns of EVENT_SCHEMA, without nulls."""
     types = _NUMBERS[events.get_column("type").cast(_EVENT_TYPE).to_physical().to_numpy()]
     counts = events.get_column("count").to_numpy()
-    rows = (
-        events.get_column("tweet_id").to_numpy(),
-        cells_of(events.get_column("hour").to_numpy(), types),
-        counts,
-    )
+    ids = events.get_column("tweet_id").to_numpy()
+    cells = cells_of(events.get_column("hour").to_numpy(), types)
     promoted = events.get_column("promoted")
     if counts.min(initial=1) > 0 and not promoted.any():
-        return _roll_up(sum_rows(*rows))
+        return _roll_up(sum_rows(ids, cells, counts=counts))
     shown = ~(promoted.to_numpy() & (types == _IMPRESSIONS))
-    counted, undone = shown & (counts > 0), shown & (counts < 0) & (types != _OTHER)
+    done, undone = shown & (counts > 0), shown & (counts < 0) & (types != _OTHER)
     return merge(
         [
-            _roll_up(sum_rows(*(column[counted] for column in rows))),
-            sum_rows(*(column[undone] for column in rows)),
+            _roll_up(sum_rows(ids[done], cells[done], counts=counts[done])),
+            sum_rows(ids[undone], cells[undone], counts=counts[undone]),
         ]
     )
 

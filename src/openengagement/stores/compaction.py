@@ -7,19 +7,22 @@ takes, commits never pile up behind it. What readers hold stays theirs until the
 """
 
 import os
-import sqlite3
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from openengagement.engagement.counters import cut, first_cell, merge_at_once, to_totals
+from openengagement.stores.database import Database
+from openengagement.stores.manifest import Listed, list_segments, read_segment, swap_segments
 from openengagement.stores.segments import Segment, SegmentFile, bounds_of
 from openengagement.stores.turns import Turn
+from openengagement.telemetry import log_failure
 
 FRESH_MAX: Final = 8  # segments in the database before they are gathered
 _FRESH_ROWS_MAX: Final = 4_000_000
@@ -30,28 +33,6 @@ _CARRY_MIN: Final = 4
 _QUIET_S: Final = 0.5
 _COUNTED_ROWS: Final = 1_000_000
 _SUFFIX: Final = ".segment"
-
-
-class Listed(NamedTuple):
-    """A segment as the database lists it.
-
-    `file` is None where the database holds the segment itself; `reach` bounds how far from zero any
-    of its counters and totals is.
-    """
-
-    segment_id: int
-    rows: int
-    reach: int
-    file: str | None
-
-
-class Source(NamedTuple):
-    """What a compactor needs of its store."""
-
-    folder: Path
-    list: Callable[[], list[Listed]]
-    load: Callable[[Listed], Segment]
-    writing: Callable[[], AbstractContextManager[sqlite3.Connection]]
 
 
 def choose_fresh(listed: Sequence[Listed], *, quiet: bool) -> list[Listed]:
@@ -80,18 +61,18 @@ def choose_files(listed: Sequence[Listed], *, quiet: bool) -> list[Listed]:
 class Compactor:
     """Merges the segments of one store whenever there is reason to."""
 
-    def __init__(self, source: Source, *, on_failure: Callable[[BaseException], None]) -> None:
-        source.folder.mkdir(mode=0o700, exist_ok=True)
-        self._source = source
-        self._on_failure = on_failure
+    def __init__(self, database: Database, folder: Path) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self._database = database
+        self._folder = folder
         self._closing = False
-        self._gathering = Turn(source.folder / "gather.lock")
-        self._carrying = Turn(source.folder / "carry.lock")
+        self._gathering = Turn(folder / "gather.lock")
+        self._carrying = Turn(folder / "carry.lock")
         self._news = {stage: threading.Event() for stage in (self.gather, self.carry)}
         self._threads: list[threading.Thread] = []
 
-    def wake(self) -> None:
-        """Something was committed."""
+    def note(self) -> None:
+        """Something was committed: merge what is due soon, or now where too much has gathered."""
         if not self._threads:
             self._threads = [
                 threading.Thread(target=self._run, args=(stage,), name=name, daemon=True)
@@ -101,6 +82,8 @@ class Compactor:
             for thread in self._threads:
                 thread.start()
         self._news[self.gather].set()
+        if sum(each.file is None for each in self._list()) > BACKLOG_MAX:
+            self._try(partial(self.gather, wait=True))
 
     def close(self) -> None:
         """Stop; a merge that is half done leaves no trace."""
@@ -112,17 +95,10 @@ class Compactor:
         self._gathering.close()
         self._carrying.close()
 
-    def catch_up(self) -> None:
-        """Wait until what was committed so far is gathered, and help if nobody does."""
-        try:
-            self.gather(wait=True)
-        except Exception as error:  # what was committed is safe all the same
-            self._on_failure(error)
-
     def gather(self, *, quiet: bool = False, wait: bool = False) -> bool:
         """Gather what is due; False when nothing was, or when somebody else is at it."""
         with self._gathering.taken(wait=wait) as mine:
-            done = mine and self._merge(choose_fresh(self._source.list(), quiet=quiet))
+            done = mine and self._merge(choose_fresh(self._list(), quiet=quiet))
         if done:
             self._news[self.carry].set()
         return done
@@ -130,19 +106,19 @@ class Compactor:
     def carry(self, *, quiet: bool = False) -> bool:
         """Carry what is due; False when nothing was, or when somebody else is at it."""
         with self._carrying.taken(wait=False) as mine:
-            return mine and self._merge(choose_files(self._source.list(), quiet=quiet))
+            return mine and self._merge(choose_files(self._list(), quiet=quiet))
 
     def prune(self, oldest_hour: int) -> int:
         """Forget the counters of the hours before this one; returns how many there were."""
         with self._gathering.taken():
-            fresh = [each for each in self._source.list() if each.file is None]
+            fresh = [each for each in self._list() if each.file is None]
             old = self._prune(fresh, oldest_hour)
         with self._carrying.taken():
-            files = [each for each in self._source.list() if each.file]
+            files = [each for each in self._list() if each.file]
             return old + self._prune(files, oldest_hour)
 
     def _prune(self, chosen: Sequence[Listed], oldest_hour: int) -> int:
-        old = sum(_count_before(self._source.load(each), oldest_hour) for each in chosen)
+        old = sum(_count_before(self._load(each), oldest_hour) for each in chosen)
         if old:
             self._merge(chosen, oldest_hour=oldest_hour)
         return old
@@ -158,15 +134,27 @@ class Compactor:
         while not self._closing:
             news.wait()
             news.clear()
-            try:
-                while stage():
-                    pass
-                while not news.wait(_QUIET_S) and stage(quiet=True):
-                    pass
-            except _Closing:
-                return
-            except Exception as error:
-                self._on_failure(error)
+            while not self._closing and self._try(stage):
+                pass
+            quietly = partial(stage, quiet=True)
+            while not self._closing and not news.wait(_QUIET_S) and self._try(quietly):
+                pass
+
+    def _try(self, stage: Callable[[], bool]) -> bool:
+        """What was committed is safe, whether or not it is merged."""
+        try:
+            return stage()
+        except _Closing:
+            return False
+        except Exception as error:
+            log_failure("merge_failed", error)
+            return False
+
+    def _list(self) -> list[Listed]:
+        return list_segments(self._database.connection())
+
+    def _load(self, listed: Listed) -> Segment:
+        return read_segment(self._database.connection(), listed, folder=self._folder)
 
     def _check_open(self) -> None:
         if self._closing:
@@ -179,26 +167,22 @@ class Compactor:
             self._carrying.taken(wait=False) as carrying,
         ):
             if gathering and carrying:
-                listed = {each.file for each in self._source.list()}
-                for path in self._source.folder.glob(f"*{_SUFFIX}"):
+                listed = {each.file for each in self._list()}
+                for path in self._folder.glob(f"*{_SUFFIX}"):
                     if path.name not in listed:
                         path.unlink(missing_ok=True)
 
     def _merge(self, chosen: Sequence[Listed], *, oldest_hour: int = 0) -> bool:
         if not chosen:
             return False
-        folder = self._source.folder
         name = f"{uuid.uuid4().hex}{_SUFFIX}"
-        segments = [self._source.load(each) for each in chosen]
-        rows, reach = self._write(folder / name, segments, oldest_hour=oldest_hour)
-        with self._source.writing() as db:
-            gone = [(each.segment_id,) for each in chosen]
-            db.executemany("DELETE FROM segments WHERE segment_id = ?", gone)
-            merged = (rows, reach, name)
-            db.execute("INSERT INTO segments (rows, reach, file) VALUES (?, ?, ?)", merged)
+        segments = [self._load(each) for each in chosen]
+        rows, reach = self._write(self._folder / name, segments, oldest_hour=oldest_hour)
+        with self._database.writing() as db:
+            swap_segments(db, chosen, rows=rows, reach=reach, file=name)
         for each in chosen:
             if each.file:
-                (folder / each.file).unlink(missing_ok=True)
+                (self._folder / each.file).unlink(missing_ok=True)
         return True
 
     def _write(

@@ -90,7 +90,7 @@ class _Part:
         for field, array in arrays.items():
             dtype, _ = self._types[field]
             place = self._offsets[field] + at[field] * dtype.itemsize
-            _write_all(file, array.astype(dtype).tobytes(), place)
+            _write_all(file, array.astype(dtype).tobytes(), offset=place)
         self._ids += len(counters.ids)
         self._rows += counters.rows
 
@@ -124,7 +124,7 @@ class SegmentFile:
 
     def finish(self) -> None:
         """Write the head, and wait until all of it is on the disk."""
-        _write_all(self._file, _head([*self._hours.listed(), *self._totals.listed()]), 0)
+        _write_all(self._file, _head([*self._hours.listed(), *self._totals.listed()]), offset=0)
         os.ftruncate(self._file, self._totals.end)
         os.fsync(self._file)
 
@@ -186,7 +186,7 @@ def _narrowest(peak: int) -> np.dtype[Any]:
     return next(dtype for dtype in _COUNTS if peak <= np.iinfo(dtype).max)
 
 
-def _write_all(file: int, data: bytes, offset: int) -> None:
+def _write_all(file: int, data: bytes, *, offset: int) -> None:
     view = memoryview(data)
     while view:
         done = os.pwrite(file, view, offset)
