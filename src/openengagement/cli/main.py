@@ -10,6 +10,7 @@ from openengagement.cli import admin, apps, keys
 from openengagement.cli.load import load
 from openengagement.cli.sandbox import sandbox
 from openengagement.cli.serve import serve
+from openengagement.cli.upkeep import backup, prune
 from openengagement.settings import DATA_VARIABLE
 
 main = typer.Typer(
@@ -36,6 +37,8 @@ def choose_folder(
 main.command("serve")(serve)
 main.command("sandbox")(sandbox)
 main.command("load")(load)
+main.command("backup")(backup)
+main.command("prune")(prune)
 main.add_typer(admin.account, name="account")
 main.add_typer(apps.app, name="app")
 main.add_typer(admin.token, name="token")

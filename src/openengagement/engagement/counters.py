@@ -103,7 +103,7 @@ def sum_rows(ids: Ints, cells: Ints, *, counts: Ints) -> Counters:
         return no_counters()
     by_id = np.argsort(ids)
     ids = ids[by_id]
-    fresh = np.concatenate([[True], ids[1:] != ids[:-1]])
+    fresh = _firsts(ids)
     keys = ((np.cumsum(fresh) - 1) << _CELL_BITS) | cells[by_id]
     order = np.argsort(keys)
     return _sum_keys(ids[fresh], keys[order], counts=counts[by_id][order])
@@ -136,7 +136,8 @@ def merge_at_once(parts: Sequence[Counters]) -> Counters:
     parts = [part for part in parts if part.rows]
     if not parts:
         return no_counters()
-    ids = np.unique(np.concatenate([part.ids for part in parts]))
+    ids = np.sort(np.concatenate([part.ids for part in parts]), kind="stable")
+    ids = ids[_firsts(ids)]
     keys = np.concatenate(
         [
             (np.repeat(np.searchsorted(ids, part.ids), np.diff(part.starts)) << _CELL_BITS)
@@ -203,11 +204,18 @@ def _ranks(counters: Counters) -> Ints:
     return np.repeat(np.arange(len(counters.ids)), np.diff(counters.starts))
 
 
+def _firsts(column: Ints) -> npt.NDArray[np.bool_]:
+    """Where another value begins; equal ones stand side by side."""
+    return np.concatenate([[True], column[1:] != column[:-1]])
+
+
 def _sum_keys(ids: Ints, keys: Ints, *, counts: Ints) -> Counters:
     """Add up rows in order of their keys: the index of the Tweet above the cell."""
-    first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    first = np.flatnonzero(_firsts(keys))
     if len(first) < len(keys):
-        keys, counts = keys[first], np.add.reduceat(counts, first)
+        # Differences of running sums: right also where those wrap around.
+        before = np.cumsum(counts)[first[1:] - 1]
+        keys, counts = keys[first], np.diff(before, prepend=0, append=counts.sum())
     return _pack(ids, keys >> _CELL_BITS, cells=keys & _CELL_MASK, counts=counts)
 
 

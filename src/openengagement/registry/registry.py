@@ -6,6 +6,7 @@ Secrets pass through here only encrypted or hashed; `auth.credentials` makes and
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -51,6 +52,7 @@ class Registry:
     """The registry in the SQLite file `path`, made or migrated when opened."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._engine = sa.create_engine(
             f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_S}
         )
@@ -72,6 +74,12 @@ class Registry:
         with self._watch_lock:
             version: int = self._watch.execute("PRAGMA data_version").fetchone()[0]
             return version
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy the file into a folder, as it is at this moment, while others write."""
+        source = closing(sqlite3.connect(self._path))
+        with source as db, closing(sqlite3.connect(folder / self._path.name)) as copy:
+            db.backup(copy)
 
     def close(self) -> None:
         self._watch.close()

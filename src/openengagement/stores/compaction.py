@@ -44,18 +44,17 @@ def choose_fresh(listed: Sequence[Listed], *, quiet: bool) -> list[Listed]:
 
 
 def choose_files(listed: Sequence[Listed], *, quiet: bool) -> list[Listed]:
-    """What to carry: the smallest files, and each next one that is no larger than those together.
+    """What to carry: the largest file that is no larger than all smaller ones together, and those.
 
-    What is left is larger than all smaller ones together, so the files stay few.
+    Whatever is left is larger than all smaller files together, so the files stay few.
     """
     files = sorted((each for each in listed if each.file), key=lambda each: each.rows)
-    chosen, rows = files[:1], sum(each.rows for each in files[:1])
-    for each in files[1:]:
-        if each.rows > rows:
-            break
-        chosen.append(each)
+    chosen = rows = 0
+    for at, each in enumerate(files):
+        if each.rows <= rows:
+            chosen = at + 1
         rows += each.rows
-    return chosen if len(chosen) >= (2 if quiet else _CARRY_MIN) else []
+    return files[:chosen] if chosen >= (2 if quiet else _CARRY_MIN) else []
 
 
 class Compactor:
@@ -65,7 +64,7 @@ class Compactor:
         folder.mkdir(mode=0o700, exist_ok=True)
         self._database = database
         self._folder = folder
-        self._closing = False
+        self._closing = threading.Event()
         self._gathering = Turn(folder / "gather.lock")
         self._carrying = Turn(folder / "carry.lock")
         self._news = {stage: threading.Event() for stage in (self.gather, self.carry)}
@@ -87,7 +86,7 @@ class Compactor:
 
     def close(self) -> None:
         """Stop; a merge that is half done leaves no trace."""
-        self._closing = True
+        self._closing.set()
         for news in self._news.values():
             news.set()
         for thread in self._threads:
@@ -131,13 +130,13 @@ class Compactor:
 
     def _run(self, stage: Callable[..., bool]) -> None:
         news = self._news[stage]
-        while not self._closing:
+        while not self._closing.is_set():
             news.wait()
             news.clear()
-            while not self._closing and self._try(stage):
+            while not self._closing.is_set() and self._try(stage):
                 pass
             quietly = partial(stage, quiet=True)
-            while not self._closing and not news.wait(_QUIET_S) and self._try(quietly):
+            while not self._closing.is_set() and not news.wait(_QUIET_S) and self._try(quietly):
                 pass
 
     def _try(self, stage: Callable[[], bool]) -> bool:
@@ -157,7 +156,7 @@ class Compactor:
         return read_segment(self._database.connection(), listed, folder=self._folder)
 
     def _check_open(self) -> None:
-        if self._closing:
+        if self._closing.is_set():
             raise _Closing
 
     def _sweep(self) -> None:

@@ -8,6 +8,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -89,6 +90,9 @@ class CounterStore(Protocol):
 
     def prune(self, *, oldest_hour: int) -> int:
         """Forget the counters of earlier hours, how many they are; totals stay what they are."""
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy everything into a folder, as it is at one moment, while others read and write."""
 
     def close(self) -> None:
         """Release every connection."""

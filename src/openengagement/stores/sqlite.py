@@ -8,6 +8,7 @@ of its Tweets, so that whatever it sees is whole.
 What a video drew is counted like what a Tweet drew, under the video's number with a minus.
 """
 
+import shutil
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
@@ -60,6 +61,7 @@ class SqliteStore:
     def __init__(self, path: Path, *, clock: Clock, idempotency_keep_days: int) -> None:
         self._clock = clock
         self._keep_s = idempotency_keep_days * DAY_S
+        self._path = path
         self._folder = path.with_suffix(".segments")
         self._database = Database(path)
         self._compactor = Compactor(self._database, self._folder)
@@ -151,6 +153,15 @@ class SqliteStore:
 
     def prune(self, *, oldest_hour: int) -> int:
         return self._compactor.prune(oldest_hour)
+
+    def copy_to(self, folder: Path) -> None:
+        with self._compactor.paused():
+            copy = folder / self._path.name
+            self._database.copy_to(copy)
+            copied = copy.with_suffix(".segments")
+            copied.mkdir()
+            for path in self._folder.glob("*.segment"):
+                shutil.copyfile(path, copied / path.name)
 
     def close(self) -> None:
         self._compactor.close()

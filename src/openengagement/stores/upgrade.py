@@ -25,5 +25,9 @@ def move_counters(db: sqlite3.Connection, add: Callable[[Counters], object]) -> 
         table = np.array(some, np.int64)
         at, number = np.nonzero(table[:, 2:])
         add(sum_rows(table[at, 0], cells_of(table[at, 1], number), counts=table[at, number + 2]))
+    _drop(db)
+
+
+def _drop(db: sqlite3.Connection) -> None:
     for name in ("hours", "totals", "videos"):
         db.execute(f"DROP TABLE {name}")

@@ -3,6 +3,8 @@
 import msgspec
 import pytest
 
+from openengagement.engagement.counters import TYPE_BITS
+from openengagement.engagement.types import TYPE_NAMES
 from openengagement.ingest.intake import describe, make_batch, repeat_of
 
 GOOD = '{"tweet_id":"5","type":"favorites","at":"2026-01-01T00:30:00Z"}'
@@ -73,7 +75,8 @@ def test_only_good_rows_reach_the_store(read):
 
     deltas = make_batch(intake, describe(intake, listed_max=0), body=b"", key=None).deltas
 
-    assert deltas.to_dicts() == [{"tweet_id": 5, "hour": 490_896, "engagements": 2, "favorites": 2}]
+    cells = [490_896 * 2**TYPE_BITS + TYPE_NAMES.index(at) for at in ("engagements", "favorites")]
+    assert [each.tolist() for each in deltas] == [[5], [0, 2], cells, [2, 2]]
 
 
 def test_a_batch_of_nothing_good(read):
@@ -81,4 +84,4 @@ def test_a_batch_of_nothing_good(read):
 
     batch = make_batch(intake, describe(intake, listed_max=0), body=b"", key=b"k")
 
-    assert batch.deltas.height == 0
+    assert batch.deltas.rows == 0

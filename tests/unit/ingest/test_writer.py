@@ -3,9 +3,10 @@
 import threading
 import time
 
-import polars as pl
+import numpy as np
 import pytest
 
+from openengagement.engagement.counters import sum_rows
 from openengagement.errors import KeyReused, Unavailable
 from openengagement.ingest import writer as writer_module
 from openengagement.ingest.writer import BatchWriter
@@ -41,7 +42,9 @@ class FakeStore:
 
 
 def batch(key, rows=1):
-    return Batch(pl.DataFrame({"tweet_id": range(rows)}), key.encode(), b"digest", b"outcome")
+    ids = np.arange(1, rows + 1)
+    deltas = sum_rows(ids, np.zeros_like(ids), counts=np.ones_like(ids))
+    return Batch(deltas, key.encode(), b"digest", b"outcome")
 
 
 @pytest.fixture

@@ -1,0 +1,60 @@
+"""`openengagement backup` and `prune`: a copy of the data folder, and less of it."""
+
+import shutil
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from openengagement.cli.common import Json, fail, now_s, opened, show
+from openengagement.engagement.types import DAY_S, HOUR_S, format_time, hour_of
+from openengagement.folder import KEY_FILE
+
+_DAYS_MAX: Final = 36_500
+
+
+def backup(
+    context: typer.Context,
+    folder: Annotated[
+        Path, typer.Argument(file_okay=False, help="Where to; it must not exist yet, or be empty.")
+    ],
+    json: Json = False,
+) -> None:
+    """Copy the data folder as it is at this moment, while servers run or not.
+
+    A server starts on the copy as on the original. It holds the key file, if there is one, so
+    whoever has the copy can read every secret in it.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        fail(f"{folder} is not empty; name a folder that is, or that does not exist yet")
+    data: Path = context.obj
+    if not data.is_dir():
+        fail(f"{data} is no folder; name the data folder with --data")
+    with opened(context) as parts:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        parts.registry.copy_to(folder)
+        parts.store.copy_to(folder)
+        if (data / KEY_FILE).exists():
+            shutil.copy2(data / KEY_FILE, folder / KEY_FILE)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    show({"folder": str(folder), "bytes": size}, as_json=json)
+
+
+def prune(
+    context: typer.Context,
+    days: Annotated[
+        int,
+        typer.Option("--older-than-days", min=1, max=_DAYS_MAX, help="Keep the hours since then."),
+    ],
+    json: Json = False,
+) -> None:
+    """Forget hourly counts from before so many days; totals stay, while servers run or not.
+
+    The space comes back at once. Run it daily, with at least the days that your authors and their
+    apps look back.
+    """
+    oldest_hour = hour_of(now_s() - days * DAY_S)
+    with opened(context) as parts:
+        pruned = parts.store.prune(oldest_hour=oldest_hour)
+    since = format_time(oldest_hour * HOUR_S)
+    show({"pruned_counters": pruned, "kept_since": since}, as_json=json)

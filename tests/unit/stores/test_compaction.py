@@ -1,0 +1,280 @@
+"""Merging: nothing is lost or counted twice, whoever reads, writes, fails or dies meanwhile."""
+
+import random
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from contract.deltas import make_batch
+from openengagement.engagement.types import TYPE_NAMES
+from openengagement.stores import compaction, manifest
+from openengagement.stores.compaction import choose_files, choose_fresh
+from openengagement.stores.manifest import Listed
+from openengagement.stores.sqlite import SqliteStore
+
+
+class Clock:
+    def now_s(self):
+        return 1_795_342_500.0
+
+
+@pytest.fixture
+def store(tmp_path):
+    opened = SqliteStore(tmp_path / "counters.sqlite3", clock=Clock(), idempotency_keep_days=90)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def by_hand(monkeypatch):
+    """Merges happen when a test says so."""
+    monkeypatch.setattr(compaction.Compactor, "note", lambda _: None)
+
+
+def listed(store):
+    return manifest.list_segments(store._database.connection())
+
+
+def files(store):
+    return sorted(path.name for path in store._folder.glob("*.segment"))
+
+
+def fill(store, commits=10, first=0):
+    for at in range(first, first + commits):
+        rows = [(tweet, at, {"replies": tweet, "favorites": 1}) for tweet in range(1, 9)]
+        store.apply_batches([make_batch(rows)])
+
+
+def snapshot(store):
+    ids = list(range(1, 12))
+    hours = store.read_buckets(ids, TYPE_NAMES, start_hour=0, end_hour=100)
+    totals = store.read_totals(ids, TYPE_NAMES)
+    return hours, totals
+
+
+def check(store, commits):
+    hours, totals = snapshot(store)
+    assert (hours.sum(axis=2) == totals).all()
+    assert totals[:8, TYPE_NAMES.index("replies")].tolist() == [
+        commits * tweet for tweet in range(1, 9)
+    ]
+    assert totals[:, TYPE_NAMES.index("favorites")].tolist() == [commits] * 8 + [0] * 3
+
+
+def test_fresh_ones_become_a_file(store, by_hand):
+    fill(store)
+    assert store._compactor.gather()
+    assert [each.file is None for each in listed(store)] == [False]
+    assert [each.file for each in listed(store)] == files(store)
+    check(store, 10)
+
+
+def test_files_become_a_larger_one(store, by_hand):
+    for at in range(4):
+        fill(store, first=10 * at)
+        assert store._compactor.gather()
+    assert len(files(store)) == 4
+    assert store._compactor.carry()
+    assert [each.file for each in listed(store)] == files(store)
+    assert len(files(store)) == 1
+    check(store, 40)
+
+
+def test_merging_goes_on_by_itself(store):
+    fill(store, 80)
+    deadline = time.monotonic() + 20
+    while len(listed(store)) > 8 + 4 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(listed(store)) <= 8 + 4
+    check(store, 80)
+
+
+def test_who_commits_faster_than_is_gathered_helps(store, monkeypatch):
+    """With the background asleep, the database never holds more than the backlog."""
+    monkeypatch.setattr(compaction.Compactor, "_run", lambda *_: None)
+    most = 0
+    for at in range(90):
+        fill(store, 1, first=at)
+        most = max(most, sum(each.file is None for each in listed(store)))
+    assert most <= compaction.BACKLOG_MAX
+    check(store, 90)
+
+
+@pytest.mark.parametrize("place", ["cut", "merge_at_once", "_sync", "swap_segments"])
+def test_a_merge_that_fails_leaves_everything(store, by_hand, monkeypatch, place):
+    fill(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(compaction, place, lambda *_, **__: 1 / 0)
+        assert not store._compactor._try(store._compactor.gather)
+    assert len(listed(store)) == 10
+    check(store, 10)
+
+    assert store._compactor.gather()
+    check(store, 10)
+
+
+def test_what_a_dead_process_left_is_swept_up(store, tmp_path, by_hand):
+    fill(store)
+    store._compactor.gather()
+    kept = files(store)
+    (store._folder / "0123.segment").write_bytes(b"half")
+    store._compactor._sweep()
+    assert files(store) == kept
+    check(store, 10)
+
+
+def test_nothing_is_swept_while_somebody_merges(store, by_hand):
+    (store._folder / "0123.segment").write_bytes(b"half")
+    with store._compactor._carrying.taken():
+        store._compactor._sweep()
+    assert files(store) == ["0123.segment"]
+
+
+def test_a_file_that_goes_while_it_is_looked_for(store, by_hand, monkeypatch):
+    """A reader lists a file, it is merged away, and the reader looks again."""
+    for at in range(4):
+        fill(store, first=10 * at)
+        store._compactor.gather()
+    store._known = {}
+    read, carried = manifest.read_segment, []
+
+    def slowly(db, each, *, folder):
+        if not carried and threading.current_thread() is threading.main_thread():
+            carried.append(threading.Thread(target=store._compactor.carry))
+            carried[0].start()
+            carried[0].join()
+        return read(db, each, folder=folder)
+
+    monkeypatch.setattr(manifest, "read_segment", slowly)
+    check(store, 40)
+    assert carried
+
+
+def test_a_file_that_is_really_missing_is_told(store, by_hand):
+    fill(store)
+    store._compactor.gather()
+    (store._folder / files(store)[0]).unlink()
+    store._known = {}
+    with pytest.raises(FileNotFoundError, match="missing"):
+        store.read_totals([1], ["replies"])
+
+
+def test_what_a_reader_holds_stays_its_own(store, by_hand):
+    for at in range(4):
+        fill(store, first=10 * at)
+        store._compactor.gather()
+    with store._database.snapshot() as db:
+        held = store._view(db)
+        before = [each.hours.counts.sum() for each in held]
+        thread = threading.Thread(target=store._compactor.carry)
+        thread.start()
+        thread.join()
+        assert [each.hours.counts.sum() for each in held] == before
+    check(store, 40)
+
+
+def test_pruned_hours_are_gone_and_totals_stay(store, by_hand):
+    fill(store)
+    store._compactor.gather()
+    fill(store, first=10, commits=3)
+
+    assert store.prune(oldest_hour=11) == 11 * 8 * 2
+    hours, totals = snapshot(store)
+    assert not hours[:, :, :11].any()
+    assert hours[:8, TYPE_NAMES.index("favorites"), 11:13].tolist() == [[1, 1]] * 8
+    assert totals[:8, TYPE_NAMES.index("favorites")].tolist() == [13] * 8
+    assert store.prune(oldest_hour=11) == 0
+
+
+def test_totals_that_cancel_out_stay_nothing_when_their_hours_go(store, by_hand):
+    store.apply_batches([make_batch([(1, 5, {"replies": 1}), (1, 9, {"replies": -1})])])
+    store.prune(oldest_hour=6)
+    assert store.read_totals([1], ["replies"]).tolist() == [[0]]
+    assert store.read_buckets([1], ["replies"], start_hour=0, end_hour=10).sum() == -1
+
+
+def test_readers_see_every_commit_wholly_while_merges_run(store):
+    done, faults = threading.Event(), []
+
+    def watch():
+        last = 0
+        while not done.is_set():
+            hours, totals = snapshot(store)
+            now = int(totals[0, TYPE_NAMES.index("favorites")])
+            whole = (totals[:8, TYPE_NAMES.index("favorites")] == now).all()
+            if now < last or not whole or (hours.sum(axis=2) > totals).any():
+                faults.append((last, now))
+            last = now
+
+    watchers = [threading.Thread(target=watch) for _ in range(2)]
+    for watcher in watchers:
+        watcher.start()
+    fill(store, 90)
+    done.set()
+    for watcher in watchers:
+        watcher.join()
+    assert not faults
+    check(store, 90)
+
+
+# What to merge
+
+
+def sized(*rows, file="f"):
+    return [Listed(at, each, 1, file) for at, each in enumerate(rows)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "quiet", "due"),
+    [
+        ([1] * 7, False, False),
+        ([1] * 8, False, True),
+        ([3_999_999], False, False),
+        ([4_000_000], False, True),
+        ([99_999], True, False),
+        ([100_000], True, True),
+        ([], True, False),
+    ],
+)
+def test_when_gathering_is_due(rows, quiet, due):
+    fresh = sized(*rows, file=None)
+    assert choose_fresh([*sized(5, 6), *fresh], quiet=quiet) == (fresh if due else [])
+
+
+@pytest.mark.parametrize(
+    ("rows", "quiet", "chosen"),
+    [
+        ([], False, []),
+        ([4, 4, 4], False, []),
+        ([4, 4, 4, 4], False, [4, 4, 4, 4]),
+        ([100, 4, 4, 4, 4], False, [4, 4, 4, 4]),
+        ([16, 4, 4, 4, 4], False, [4, 4, 4, 4, 16]),
+        ([40, 16, 4, 4, 4, 4], False, [4, 4, 4, 4, 16]),
+        ([1, 4, 4, 4], False, [1, 4, 4, 4]),
+        ([4, 5, 100], False, []),
+        ([4, 4], True, [4, 4]),
+        ([4, 5], True, []),
+        ([4], True, []),
+        ([5, 4, 4, 100], True, [4, 4, 5]),
+    ],
+)
+def test_which_files_are_carried(rows, quiet, chosen):
+    got = choose_files([*sized(*rows), *sized(9, file=None)], quiet=quiet)
+    assert [each.rows for each in got] == chosen
+
+
+def test_files_stay_few_and_counters_are_seldom_rewritten():
+    """A long life of gatherings, on paper: so many files at most, so many rewrites of a row."""
+    chance, rows, rewritten, most = random.Random(1), [], 0, 0
+    for _ in range(5000):
+        rows.append(chance.randint(500_000, 4_000_000))
+        while chosen := choose_files(sized(*rows), quiet=False):
+            for each in chosen:
+                rows.remove(each.rows)
+            rows.append(sum(each.rows for each in chosen))
+            rewritten += rows[-1]
+        most = max(most, len(rows))
+    assert most <= 2 * np.log2(5000)
+    assert rewritten / sum(rows) <= np.log2(5000)

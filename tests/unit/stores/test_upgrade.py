@@ -1,0 +1,105 @@
+"""Data of earlier versions counts on: tables as those versions made them, written out by hand."""
+
+import sqlite3
+
+import pytest
+
+from openengagement.engagement.types import TYPE_NAMES
+from openengagement.stores import upgrade
+from openengagement.stores.sqlite import SqliteStore
+
+COUNTS = ", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in TYPE_NAMES)
+OLD = f"""
+CREATE TABLE tweets (
+    tweet_id INTEGER PRIMARY KEY, author_id INTEGER NOT NULL, created_at_s INTEGER NOT NULL,
+    video_id INTEGER, deleted INTEGER NOT NULL
+) STRICT;
+CREATE INDEX tweets_by_video ON tweets (video_id) WHERE video_id IS NOT NULL;
+CREATE TABLE totals (tweet_id INTEGER PRIMARY KEY, {COUNTS}) STRICT;
+CREATE TABLE hours (
+    tweet_id INTEGER NOT NULL, hour INTEGER NOT NULL, {COUNTS}, PRIMARY KEY (tweet_id, hour)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE videos (video_id INTEGER PRIMARY KEY, video_views INTEGER NOT NULL) STRICT;
+CREATE TABLE batches (
+    key BLOB PRIMARY KEY, digest BLOB NOT NULL, outcome BLOB NOT NULL, applied_at_s INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX batches_by_age ON batches (applied_at_s);
+"""
+BY_AUTHOR = """
+CREATE INDEX tweets_by_author
+ON tweets (author_id, deleted, created_at_s DESC, tweet_id DESC);
+"""
+
+
+class Clock:
+    def now_s(self):
+        return 1_795_342_500.0
+
+
+def make_old(path, version):
+    db = sqlite3.connect(path)
+    db.executescript(OLD + (BY_AUTHOR if version == 2 else ""))
+    db.executemany(
+        "INSERT INTO tweets VALUES (?, 7, 1000, ?, 0)", [(5, 70), (6, 70), (8, None), (9, None)]
+    )
+    hours = [(5, 10, 3, 2), (5, 11, -1, 0), (6, 10, 0, 4), (8, 490_000, 2**40, 0), (9, 3, 0, 9)]
+    db.executemany(
+        "INSERT INTO hours (tweet_id, hour, replies, video_views) VALUES (?, ?, ?, ?)", hours
+    )
+    db.execute(
+        "INSERT INTO totals (tweet_id, replies, video_views) "
+        "SELECT tweet_id, sum(replies), sum(video_views) FROM hours GROUP BY tweet_id"
+    )
+    db.execute("INSERT INTO videos VALUES (70, 6)")
+    db.execute("INSERT INTO batches VALUES (x'6b', x'64', x'6f', 1795342000)")
+    db.execute(f"PRAGMA user_version = {version}")
+    db.commit()
+    db.close()
+
+
+def open_at(path):
+    return SqliteStore(path, clock=Clock(), idempotency_keep_days=90)
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 2, 100])
+@pytest.mark.parametrize("version", upgrade.KNOWN_VERSIONS)
+def test_everything_is_still_there(tmp_path, monkeypatch, version, rows_at_once):
+    monkeypatch.setattr(upgrade, "_ROWS_AT_ONCE", rows_at_once)
+    path = tmp_path / "counters.sqlite3"
+    make_old(path, version)
+
+    for _ in range(2):  # opened again, nothing is moved again
+        store = open_at(path)
+        try:
+            totals = store.read_totals([5, 6, 8, 9], ["replies", "video_views"])
+            assert totals.tolist() == [[2, 6], [0, 6], [2**40, 0], [0, 9]]
+            hours = store.read_buckets([5], ["replies", "video_views"], start_hour=10, end_hour=12)
+            assert hours.tolist() == [[[3, -1], [2, 0]]]
+            assert [tweet.tweet_id for tweet in store.list_tweets(7, limit=9)] == [9, 8, 6, 5]
+        finally:
+            store.close()
+
+
+def test_a_key_of_before_still_counts_once(tmp_path):
+    make_old(tmp_path / "counters.sqlite3", 2)
+    store = open_at(tmp_path / "counters.sqlite3")
+    known = store._database.connection().execute("SELECT key, outcome FROM batches").fetchall()
+    store.close()
+    assert known == [(b"k", b"o")]
+
+
+def test_a_move_that_is_cut_short_leaves_the_old_data(tmp_path, monkeypatch):
+    path = tmp_path / "counters.sqlite3"
+    make_old(path, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(upgrade, "_drop", lambda _db: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            open_at(path)
+
+    db = sqlite3.connect(path)
+    assert db.execute("PRAGMA user_version").fetchone() == (2,)
+    assert db.execute("SELECT count(*) FROM hours").fetchone() == (5,)
+    db.close()
+    store = open_at(path)
+    assert store.read_totals([9], ["video_views"]).tolist() == [[9]]
+    store.close()
