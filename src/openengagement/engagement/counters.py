@@ -47,6 +47,11 @@ class Counters(NamedTuple):
             return 0
         return max(-int(self.counts.min()), int(self.counts.max()))
 
+    @property
+    def reach(self) -> int:
+        """How far from zero no counter and no total of a Tweet gets."""
+        return self.peak * int(np.diff(self.starts).max(initial=0))
+
     def between(self, low: int, high: int) -> "Counters":
         """The Tweets from index `low` up to `high`; nothing is copied but the starts."""
         first, last = int(self.starts[low]), int(self.starts[high])

@@ -6,7 +6,7 @@ back in `FILE.rejected.ndjson`: the line's number, the reason, and the line as i
 
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final, Self
@@ -29,7 +29,8 @@ from openengagement.ingest.writer import BatchWriter
 from openengagement.stores.contract import Applied
 
 KINDS: Final = {kind.name: kind for kind in (ACCOUNTS, TWEETS, EVENTS)}
-IN_FLIGHT_MAX: Final = 2
+PARSERS: Final = 2
+IN_FLIGHT_MAX: Final = 3  # chunks between reading and durable
 _LINES_MAX: Final = 2**31  # a chunk is bounded by its bytes
 
 
@@ -50,7 +51,8 @@ class _Taken:
 
     chunk: Chunk
     intake: Intake
-    applied: Future[Applied] | None
+    applied: Future[Applied] | None = None
+    unknown_authors: int = 0
 
 
 class Loader:
@@ -80,19 +82,22 @@ class Loader:
             ApiError: the file as a whole cannot be read; chunks before it are counted.
         """
         loaded = Loaded()
-        waiting: deque[_Taken] = deque()
-        with _RejectedFile(path.with_name(f"{path.name}.rejected.ndjson")) as rejected:
+        waiting: deque[Future[_Taken]] = deque()
+        # Accounts and Tweets apply in the order of their lines; events add up in any.
+        threads = PARSERS if self._kind is EVENTS else 1
+        aside = path.with_name(f"{path.name}.rejected.ndjson")
+        with ThreadPoolExecutor(threads, "parse") as pool, _RejectedFile(aside) as rejected:
             for chunk in read_chunks(path):
-                waiting.append(self._take(chunk, loaded))
+                waiting.append(pool.submit(self._take, chunk))
                 while len(waiting) > IN_FLIGHT_MAX:
-                    _settle(waiting.popleft(), loaded, rejected=rejected)
+                    _settle(waiting.popleft().result(), loaded, rejected=rejected)
                 on_progress(chunk.read_bytes, loaded.accepted + loaded.rejected)
             for taken in waiting:
-                _settle(taken, loaded, rejected=rejected)
+                _settle(taken.result(), loaded, rejected=rejected)
             on_progress(path.stat().st_size, loaded.accepted + loaded.rejected)
         return loaded
 
-    def _take(self, chunk: Chunk, loaded: Loaded) -> _Taken:
+    def _take(self, chunk: Chunk) -> _Taken:
         intake = read_batch(
             chunk.body,
             chunk.form,
@@ -102,17 +107,17 @@ class Loader:
         )
         if self._kind is ACCOUNTS:
             intake = self._registrar.register_accounts(intake, now_s=self._now_s())
-            return _Taken(chunk, intake, None)
+            return _Taken(chunk, intake)
         if self._kind is TWEETS:
-            loaded.unknown_authors += self._registrar.register_tweets(intake)
-            return _Taken(chunk, intake, None)
+            unknown = self._registrar.register_tweets(intake)
+            return _Taken(chunk, intake, unknown_authors=unknown)
         # The only verdict that time changes: a repeat of this chunk must know what it left out.
         early = Intake(
             intake.rows, intake.rejected.filter(pl.col("reason") == DropReason.IN_FUTURE)
         )
         outcome = describe(early, listed_max=early.rejected.height)
         batch = make_batch(intake, outcome, body=chunk.body, key=chunk.key(), expires=False)
-        return _Taken(chunk, intake, self._writer.submit(batch))
+        return _Taken(chunk, intake, applied=self._writer.submit(batch))
 
 
 def _settle(taken: _Taken, loaded: Loaded, *, rejected: "_RejectedFile") -> None:
@@ -122,6 +127,7 @@ def _settle(taken: _Taken, loaded: Loaded, *, rejected: "_RejectedFile") -> None
         intake = _as_first_judged(intake, repeat_of(applied.outcome))
         loaded.repeated += intake.rows.height
     rejected.write(intake.rejected, taken.chunk)
+    loaded.unknown_authors += taken.unknown_authors
     loaded.accepted += intake.rows.height
     loaded.rejected += intake.rejected.height
     for reason, count in describe(intake, listed_max=0).reasons.items():

@@ -117,7 +117,7 @@ def _parse_ids(frame: pl.DataFrame, **columns: str) -> pl.DataFrame:
     """Add integer columns (name -> text column), null where the text is no positive 63-bit id."""
     parsed = {}
     for name, column in columns.items():
-        number = pl.col(column).str.to_integer(strict=False, dtype=pl.Int64)
+        number = pl.col(column).cast(pl.Int64, strict=False)
         signed = pl.col(column).str.starts_with("+")
         parsed[name] = pl.when((number > 0) & ~signed).then(number)
     return frame.with_columns(**parsed)
@@ -172,7 +172,7 @@ def _bad_time(column: str, latest_s: float) -> list[Rule]:
 
 def _derive_events(frame: pl.DataFrame) -> pl.DataFrame:
     frame = _parse_ids(_parse_times(_parse_flag(frame, "promoted"), "at"), id="tweet_id")
-    number = pl.col("count").str.to_integer(strict=False, dtype=pl.Int64)
+    number = pl.col("count").cast(pl.Int64, strict=False)
     return frame.with_columns(
         n=pl.when(pl.col("count").is_null()).then(1).otherwise(number),
     )

@@ -176,7 +176,22 @@ class Compactor:
             return False
         name = f"{uuid.uuid4().hex}{_SUFFIX}"
         segments = [self._load(each) for each in chosen]
-        rows, reach = self._write(self._folder / name, segments, oldest_hour=oldest_hour)
+        file = SegmentFile(
+            self._folder / name,
+            hours=bounds_of([segment.hours for segment in segments]),
+            # Where hours tell the totals, these may be larger than any of them.
+            totals=bounds_of([segment.summable for segment in segments])._replace(
+                peak=sum(each.reach for each in chosen)
+            ),
+        )
+        try:
+            rows, reach = self._write(file, segments, oldest_hour=oldest_hour)
+        except BaseException:
+            (self._folder / name).unlink()
+            raise
+        finally:
+            file.close()
+        _sync(self._folder)
         with self._database.writing() as db:
             swap_segments(db, chosen, rows=rows, reach=reach, file=name)
         for each in chosen:
@@ -185,30 +200,22 @@ class Compactor:
         return True
 
     def _write(
-        self, path: Path, segments: Sequence[Segment], *, oldest_hour: int
+        self, file: SegmentFile, segments: Sequence[Segment], *, oldest_hour: int
     ) -> tuple[int, int]:
-        """The sum of these, without earlier hours, in a file; returns its rows and reach."""
+        """Write the sum of these without earlier hours; returns its rows and reach."""
         hours = [segment.hours for segment in segments]
         totals = [segment.summable for segment in segments]
-        file = SegmentFile(path, hours=bounds_of(hours), totals=bounds_of(totals))
         rows = reach = 0
-        try:
-            for parts in cut([*hours, *totals]):
-                self._check_open()
-                merged = merge_at_once(parts[: len(hours)]).since(oldest_hour)
-                sums = merge_at_once([to_totals(part) for part in parts[len(hours) :]])
-                file.write(merged, sums)
-                rows += merged.rows
-                reach = max(reach, merged.peak, sums.peak)
-                for segment in segments:
-                    segment.let_go()
-            file.finish()
-        except BaseException:
-            path.unlink()
-            raise
-        finally:
-            file.close()
-        _sync(path.parent)
+        for parts in cut([*hours, *totals]):
+            self._check_open()
+            merged = merge_at_once(parts[: len(hours)]).since(oldest_hour)
+            sums = merge_at_once([to_totals(part) for part in parts[len(hours) :]])
+            file.write(merged, sums)
+            rows += merged.rows
+            reach = max(reach, merged.peak, sums.peak)
+            for segment in segments:
+                segment.let_go()
+        file.finish()
         return rows, reach
 
 

@@ -63,7 +63,7 @@ def add_segment(db: sqlite3.Connection, deltas: Counters) -> None:
     """
     if not deltas.rows:
         return
-    reach = deltas.peak * deltas.rows
+    reach = deltas.reach
     if reach + sum(each.reach for each in list_segments(db)) > COUNTER_MAX:
         raise OverflowError("a counter might not hold the deltas of this commit")
     added = (deltas.rows, reach, encode_hours(deltas))

@@ -57,7 +57,7 @@ class Bounds(NamedTuple):
 
 
 def bounds_of(parts: Sequence[Counters]) -> Bounds:
-    """What these may add up to, hour by hour."""
+    """What these may add up to, cell by cell."""
     return Bounds(
         sum(len(part.ids) for part in parts),
         sum(part.rows for part in parts),
@@ -70,11 +70,13 @@ class _Part:
 
     def __init__(self, name: str, bounds: Bounds, *, offset: int) -> None:
         self._name = name
+        counts = _narrowest(bounds.peak)
+        self._most = int(np.iinfo(counts).max)
         self._types = {
             "ids": (np.dtype("<i8"), bounds.ids),
             "starts": (_INDEX if bounds.rows <= np.iinfo(_INDEX).max else _WIDE_INDEX, bounds.ids),
             "cells": (np.dtype("<u4"), bounds.rows),
-            "counts": (_narrowest(bounds.peak), bounds.rows),
+            "counts": (counts, bounds.rows),
         }
         self._offsets: dict[str, int] = {}
         for field, (dtype, length) in self._types.items():
@@ -85,6 +87,8 @@ class _Part:
         self._rows = 0
 
     def write(self, file: int, counters: Counters) -> None:
+        if counters.peak > self._most:
+            raise OverflowError(f"a count of {counters.peak} where at most {self._most} has room")
         at = {"ids": self._ids, "starts": self._ids, "cells": self._rows, "counts": self._rows}
         arrays = counters._replace(starts=counters.starts.astype(np.int64) + self._rows)._asdict()
         for field, array in arrays.items():

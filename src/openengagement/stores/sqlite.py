@@ -209,7 +209,7 @@ def _add(db: sqlite3.Connection, fresh: Sequence[Counters]) -> None:
     Raises:
         OverflowError: a counter might get further from zero than COUNTER_MAX.
     """
-    if sum(part.peak * part.rows for part in fresh) > COUNTER_MAX:
+    if sum(part.reach for part in fresh) > COUNTER_MAX:
         raise OverflowError("a counter might not hold the deltas of this commit")
     deltas = merge(fresh)
     views = to_totals(deltas.where((deltas.cells & TYPE_MASK) == _VIDEO_VIEWS))

@@ -82,6 +82,16 @@ def test_files_become_a_larger_one(store, by_hand):
     check(store, 40)
 
 
+@pytest.mark.parametrize("count", [100, 20_000, 2**30, -100, -20_000])
+def test_totals_that_need_more_room_than_their_hours(store, by_hand, count):
+    rows = [(tweet, hour, {"replies": count}) for tweet in (1, 2) for hour in range(50)]
+    for at in range(4):
+        store.apply_batches([make_batch(rows)])
+        store._compactor.prune(0)
+        assert store._compactor._merge(listed(store))
+        assert store.read_totals([1, 2], ["replies"]).tolist() == [[50 * (at + 1) * count]] * 2
+
+
 def test_merging_goes_on_by_itself(store):
     fill(store, 80)
     deadline = time.monotonic() + 20

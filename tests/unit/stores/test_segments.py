@@ -88,3 +88,10 @@ def test_a_file_that_exists_is_not_written_over(tmp_path):
     write(tmp_path / "a", [(ONE, ONE)])
     with pytest.raises(FileExistsError):
         write(tmp_path / "a", [(ONE, ONE)])
+
+
+def test_a_count_without_room_is_refused(tmp_path):
+    """It would wrap around, silently."""
+    large = counters((5, 10, 0, 200))
+    with pytest.raises(OverflowError, match="200"):
+        write(tmp_path / "a", [(large, large)], totals=Bounds(1, 1, 100))

@@ -1,0 +1,175 @@
+"""`backup` and `prune`: a copy that a server starts on, and less to keep."""
+
+import json
+import shutil
+import threading
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import requests
+
+from faults.crashing import Crashing, open_session
+from openengagement.clock import SystemClock
+from openengagement.stores.sqlite import SqliteStore
+
+NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def event(tweet_id, days_ago, count=1):
+    at = (NOW - timedelta(days=days_ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"tweet_id": str(tweet_id), "type": "replies", "at": at, "count": count}
+
+
+@pytest.fixture
+def load(run, tmp_path):
+    def loaded(*rows):
+        path = tmp_path / "rows.ndjson"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        assert run("load", "events", path, "--json").json()["accepted"] == len(rows)
+
+    return loaded
+
+
+@contextmanager
+def opened(folder):
+    store = SqliteStore(folder / "counters.sqlite3", clock=SystemClock(), idempotency_keep_days=9)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def counted(folder, tweet_id):
+    """The total, and the counts by days ago."""
+    now = int(NOW.timestamp()) // 3600
+    with opened(folder) as store:
+        total = store.read_totals([tweet_id], ["replies"])[0, 0]
+        hours = store.read_buckets(
+            [tweet_id], ["replies"], start_hour=now - 24 * 40, end_hour=now + 1
+        )[0, 0]
+    return total, {days: hours[24 * (40 - days)] for days in range(40) if hours[24 * (40 - days)]}
+
+
+def test_what_is_older_goes_and_totals_stay(run, data, load):
+    load(event(5, 0, 3), event(5, 9, 4), event(5, 10, 5), event(5, 39, 6))
+
+    printed = run("prune", "--older-than-days", 10, "--json").json()
+
+    assert printed["kept_since"] == (NOW - timedelta(days=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert printed["pruned_counters"] == 2  # a reply is an engagement too
+    assert counted(data, 5) == (18, {0: 3, 9: 4, 10: 5})
+    assert run("prune", "--older-than-days", 10, "--json").json()["pruned_counters"] == 0
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "x", "36501"])
+def test_days_refused(run, load, data, days):
+    load(event(5, 9))
+    done = run("prune", "--older-than-days", days)
+    assert done.code == 2
+    assert "--older-than-days" in done.err
+    assert counted(data, 5) == (1, {9: 1})
+
+
+def test_a_copy_holds_everything(run, data, load, owned_app, tmp_path):
+    load(event(5, 0, 3))
+    with opened(data) as store:  # counters in a file as well as in the database
+        store._compactor.prune(1)
+        store._compactor._merge(store._compactor._list())
+    load(event(5, 1, 4))
+
+    printed = run("backup", tmp_path / "copy", "--json").json()
+
+    copy = tmp_path / "copy"
+    assert printed["folder"] == str(copy)
+    assert printed["bytes"] > 0
+    shutil.rmtree(data)
+    assert counted(copy, 5) == (7, {0: 3, 1: 4})
+    assert run("token", "issue", owned_app, "--json", folder=copy).code == 0
+    assert copy.stat().st_mode & 0o077 == 0
+    assert [path.name for path in copy.rglob("*") if path.stat().st_mode & 0o077] == []
+
+
+def test_a_copy_is_put_nowhere_else(run, data, owned_app, tmp_path):
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "mine").write_text("x")
+    done = run("backup", taken)
+    assert (done.code, [path.name for path in taken.iterdir()]) == (1, ["mine"])
+    assert "not empty" in done.err
+
+
+def test_there_must_be_something_to_copy(run, data, tmp_path):
+    done = run("backup", tmp_path / "copy")
+    assert done.code == 1
+    assert "is no folder" in done.err
+    assert not data.exists()
+
+
+def send(server, session, number):
+    rows = [event(7, 0), event(8, 0), event(9, 20)]
+    answer = session.post(
+        f"{server.url}/platform/v1/events",
+        data="".join(json.dumps(row) + "\n" for row in rows),
+        headers={
+            "Authorization": f"Bearer {server.platform_key}",
+            "Content-Type": "application/x-ndjson",
+            "Idempotency-Key": f"batch {number}",
+        },
+        timeout=30,
+    )
+    assert answer.status_code == 200
+    assert answer.json()["accepted"] == 3
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 30
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def test_while_a_server_counts(running, tmp_path):
+    """Copies and prunings beside a producer: each copy is whole, and nothing is lost."""
+    done, sent, faults = threading.Event(), [], []
+
+    def produce():
+        try:
+            with open_session() as session:
+                while not done.is_set():
+                    send(running, session, len(sent))
+                    sent.append(1)
+        except (AssertionError, requests.RequestException) as error:
+            faults.append(error)
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    wait_for(lambda: sent or faults)
+    copies = [tmp_path / f"copy {at}" for at in range(3)]
+    for copy in copies:
+        before = len(sent)
+        running.command("backup", str(copy))
+        after = len(sent)
+        running.command("prune", "--older-than-days", "10")
+        seven, eight = counted(copy, 7)[0], counted(copy, 8)[0]
+        assert before <= seven == eight <= after + 1
+    wait_for(lambda: len(sent) > 10 or faults)
+    done.set()
+    producer.join()
+    assert not faults
+    running.command("prune", "--older-than-days", "10")
+    assert counted(running.data, 7) == (len(sent), {0: len(sent)})
+    assert counted(running.data, 9) == (len(sent), {})
+
+
+def test_a_server_starts_on_a_copy(running, tmp_path):
+    copy = tmp_path / "copy"
+    running.command("backup", str(copy))
+    again = Crashing(copy)
+    again.platform_key = running.platform_key
+    again.start()
+    try:
+        with open_session() as session:
+            send(again, session, "on the copy")
+    finally:
+        again.end()
