@@ -64,11 +64,11 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time that a process and its living descendants have used so far."""
+    """User and system time that a process and its descendants have used so far, ended ones too."""
     ticks = 0
     for each in tree(pid):
         if fields := _stat(each):
-            ticks += int(fields[11]) + int(fields[12])
+            ticks += sum(map(int, fields[11:15]))  # its own, and that of children it waited for
     return ticks * TICK_S
 
 

@@ -1,4 +1,4 @@
-"""A platform's engagement stream as NDJSON files, and the plain count that each contender must meet.
+"""A platform's engagement stream as NDJSON files, and the plain count all contenders must meet.
 
 A million Tweets, of which 1 % get half of the events; 18 event types, the n-th as frequent as 1/n;
 5 % of the events late by 1 to 48 hours. The same seed and start give the same events.
