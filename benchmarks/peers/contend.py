@@ -80,13 +80,11 @@ def check(contender: Contender, run: dict[str, Any]) -> None:
     wanted = {int(tweet_id): counts for tweet_id, counts in run["tweets"].items()}
     stored = contender.totals(list(wanted))
     nothing = [0] * len(run["totals_types"])
-    wrong |= {
-        each: stored.get(each) for each in wanted if stored.get(each, nothing) != wanted[each]
-    }
+    found = {tweet_id: stored.get(tweet_id, nothing) for tweet_id in wanted}
+    wrong |= {tweet_id: each for tweet_id, each in found.items() if each != wanted[tweet_id]}
     if wrong:
-        raise RuntimeError(
-            f"{len(wrong)} counts are not those of the files: {[*wrong.items()][:3]}"
-        )
+        some = dict(list(wrong.items())[:3])
+        raise RuntimeError(f"{len(wrong)} counts are not those of the files: {some}")
 
 
 def read(contender: Contender, asked: Sequence[Sequence[int]]) -> dict[str, float]:

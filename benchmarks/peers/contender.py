@@ -28,6 +28,7 @@ class Contender(ABC):
     def apply(self, key: str, prepared: Any) -> None:  # noqa: ANN401
         """Count a batch, known by `key`, unless it was counted; return once it is acknowledged."""
 
+    @abstractmethod
     def settle(self) -> None:
         """Let background work of the store come to its end, before space and reads are measured."""
 

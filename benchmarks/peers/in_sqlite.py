@@ -37,7 +37,8 @@ class Sqlite(Contender):
         db.execute("CREATE TABLE batches (key TEXT PRIMARY KEY) WITHOUT ROWID")
         added = ", ".join(f"{name} = {name} + excluded.{name}" for name in words.types)
         places = ", ".join("?" * (len(words.types) + 2))
-        self._upsert = f"INSERT INTO hours VALUES ({places}) ON CONFLICT (tweet_id, hour) DO UPDATE SET {added}"
+        conflict = f"ON CONFLICT (tweet_id, hour) DO UPDATE SET {added}"
+        self._upsert = f"INSERT INTO hours VALUES ({places}) {conflict}"
         asked = (f"sum({' + '.join(words.parts(name))})" for name in words.totals)
         self._totals = f"SELECT tweet_id, {', '.join(asked)} FROM hours WHERE tweet_id IN "
 
