@@ -11,21 +11,20 @@ import numpy as np
 import product
 import stream
 from measure import Spread
+from peers_environment import POSTGRESQL, PYTHON, REDIS, why_missing
 
 from openengagement.engagement.types import EVENT_TYPES
 
 HERE = Path(__file__).resolve().parent
-ENVIRONMENT = HERE.parent / ".venv-bench"
 PEERS = ("postgresql", "redis_always", "redis_everysec", "duckdb", "chdb")
 READS = 200
 FEW_READS = 20
 TWEETS_A_READ = 250
 TIMEOUT_S = 3600
-# The programs that must be there, and the Debian package that has them.
-NEEDED = {
-    "postgresql": (Path("/usr/lib/postgresql/15/bin/postgres"), "postgresql-15"),
-    "redis_always": (Path("/usr/bin/redis-server"), "redis-server"),
-    "redis_everysec": (Path("/usr/bin/redis-server"), "redis-server"),
+DEBIAN_PACKAGES = {
+    "postgresql": POSTGRESQL[0],
+    "redis_always": REDIS[0],
+    "redis_everysec": REDIS[0],
 }
 
 
@@ -69,7 +68,7 @@ def _make_run(files: Sequence[Path], tweet_ids: np.ndarray, *, quick: bool) -> d
 def _contend(
     names: tuple[str, ...], folder: Path, *, rounds: int, run: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    missing = {name: why for name in names if (why := why_missing(name))}
+    missing = {name: why for name in names if (why := why_missing(DEBIAN_PACKAGES.get(name)))}
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names if name not in missing}
     for at in range(rounds):
         for name, done in runs.items():
@@ -80,21 +79,11 @@ def _contend(
     }
 
 
-def why_missing(name: str) -> str | None:
-    """What a peer lacks on this machine; None when it can run."""
-    if not (ENVIRONMENT / "bin" / "python").exists():
-        return "its Python packages: run `make bench`"
-    binary, package = NEEDED.get(name, (None, ""))
-    if binary and not binary.exists():
-        return f"Debian package {package}: apt-get install {package}"
-    return None
-
-
 def _run(name: str, folder: Path, run: dict[str, Any]) -> dict[str, Any]:
     folder.mkdir()
     try:
         done = subprocess.run(
-            [str(ENVIRONMENT / "bin" / "python"), str(HERE / "peers" / "contend.py"), name],
+            [str(PYTHON), str(HERE / "peers" / "contend.py"), name],
             input=msgspec.json.encode({**run, "folder": str(folder)}),
             capture_output=True,
             env=product.environment(PYTHONPATH=str(HERE)),

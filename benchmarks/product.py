@@ -127,6 +127,13 @@ def bare(*, core: int | None = None) -> Iterator[Server]:
 
 
 @contextmanager
+def other(command: Sequence[str], port: int) -> Iterator[Server]:
+    """A server that is not ours: `command` makes it listen on `port` and answer at /health."""
+    with _started(command, port) as server:
+        yield server
+
+
+@contextmanager
 def _started(command: Sequence[str], port: int, *, core: int | None = None) -> Iterator[Server]:
     began = time.perf_counter()
     with tempfile.TemporaryFile() as told:

@@ -30,7 +30,8 @@ SLOW_CONNECTIONS = 4
 PRIVATE = ["impressions", "engagements", "favorites"]
 PUBLIC = ["favorites", "retweets", "replies"]
 TOTALS_TYPES = list(ACCESS[Endpoint.TOTALS])
-TIMED_TYPES = list(ACCESS[Endpoint.HISTORICAL])
+# The old name of one of them left out.
+TIMED_TYPES = [name for name, rule in ACCESS[Endpoint.HISTORICAL].items() if rule.counted == name]
 BY_TWEET = {"by tweet": ["tweet.id", "engagement.type"]}
 HOURLY = {"hourly": ["tweet.id", "engagement.type", "engagement.day", "engagement.hour"]}
 THREE = {
