@@ -1,4 +1,4 @@
-"""The ingest peers: the same files into each, in turns, every run in a process of its own."""
+"""Ours and the ingest peers: the same files into each, in turns, each run in its own process."""
 
 import shutil
 import subprocess
@@ -8,14 +8,16 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import peers_ours
 import product
 import stream
-from measure import Spread
+from measure import Spread, ratios
 from peers_environment import POSTGRESQL, PYTHON, REDIS, why_missing
 
 from openengagement.engagement.types import EVENT_TYPES
 
 HERE = Path(__file__).resolve().parent
+OURS = "ours"
 PEERS = ("postgresql", "redis_always", "redis_everysec", "duckdb", "chdb")
 READS = 200
 FEW_READS = 20
@@ -31,19 +33,28 @@ DEBIAN_PACKAGES = {
 def ingest_peers(
     folder: Path, files: Sequence[Path], rounds: int, *, tweet_ids: np.ndarray, quick: bool = False
 ) -> dict[str, dict[str, Any]]:
-    """Each peer's `figures`, `version`, `durable` and `how`; or only why it is `missing`.
+    """What became of each contender, or only why it is `missing`.
 
-    `files` and `tweet_ids` are a stream's. Figures: rate (events/s), cpu_us (CPU µs an event, its
-    server included), bytes_a_counter, memory_mib (PSS of the whole tree as the last batch is in),
-    read_p50_ms and read_p99_ms.
+    `files` and `tweet_ids` are a stream's. What is told: `version`, `durable`, `how`; rate
+    (events/s), cpu_us (CPU µs an event, its server included), bytes_a_counter, memory_mib (PSS of
+    the whole tree as the last batch is in, ours the most there was), read_p50_ms, read_p99_ms, and
+    rate_ratio (ours over its own).
     """
-    return _contend(PEERS, folder, rounds=rounds, run=_make_run(files, tweet_ids, quick=quick))
+    run = _make_run(files, tweet_ids, quick=quick)
+    missing = {name: why for name in PEERS if (why := why_missing(DEBIAN_PACKAGES.get(name)))}
+    names = [name for name in PEERS if name not in missing]
+    return {
+        **_contend((OURS, *names), folder, rounds=rounds, run=run),
+        **{name: {"missing": why} for name, why in missing.items()},
+    }
 
 
 def sqlite_alone(
     folder: Path, files: Sequence[Path], rounds: int, *, tweet_ids: np.ndarray, quick: bool = False
 ) -> dict[str, dict[str, Any]]:
     """The same of SQLite alone, fed with deltas that were folded before the clock started."""
+    if why := why_missing():
+        return {"sqlite": {"missing": why}}
     run = _make_run(files, tweet_ids, quick=quick)
     return _contend(("sqlite",), folder, rounds=rounds, run=run)
 
@@ -66,32 +77,37 @@ def _make_run(files: Sequence[Path], tweet_ids: np.ndarray, *, quick: bool) -> d
 
 
 def _contend(
-    names: tuple[str, ...], folder: Path, *, rounds: int, run: dict[str, Any]
+    names: Sequence[str], folder: Path, *, rounds: int, run: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    missing = {name: why for name in names if (why := why_missing(DEBIAN_PACKAGES.get(name)))}
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names if name not in missing}
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for at in range(rounds):
         for name, done in runs.items():
-            done.append(_run(name, folder / f"{name}-{at}", run))
-    return {name: {"missing": why} for name, why in missing.items()} | {
-        name: {**done[-1], "figures": _spreads([each["figures"] for each in done])}
+            place = folder / f"{name}-{at}"
+            place.mkdir()
+            try:
+                done.append(peers_ours.run(place, run) if name == OURS else _run(name, place, run))
+            finally:
+                shutil.rmtree(place)
+    rates = {name: [each["figures"]["rate"] for each in done] for name, done in runs.items()}
+    return {
+        name: {
+            **{fact: done[-1][fact] for fact in ("version", "durable", "how")},
+            **_spreads([each["figures"] for each in done]),
+            **({"rate_ratio": ratios(rates[OURS], rates[name])} if OURS in rates else {}),
+        }
         for name, done in runs.items()
     }
 
 
 def _run(name: str, folder: Path, run: dict[str, Any]) -> dict[str, Any]:
-    folder.mkdir()
-    try:
-        done = subprocess.run(
-            [str(PYTHON), str(HERE / "peers" / "contend.py"), name],
-            input=msgspec.json.encode({**run, "folder": str(folder)}),
-            capture_output=True,
-            env=product.environment(PYTHONPATH=str(HERE)),
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-    finally:
-        shutil.rmtree(folder)
+    done = subprocess.run(
+        [str(PYTHON), str(HERE / "peers" / "contend.py"), name],
+        input=msgspec.json.encode({**run, "folder": str(folder)}),
+        capture_output=True,
+        env=product.environment(PYTHONPATH=str(HERE)),
+        timeout=TIMEOUT_S,
+        check=False,
+    )
     if done.returncode != 0:
         raise RuntimeError(f"{name}: {done.stderr.decode(errors='replace')[-2000:]}")
     return msgspec.json.decode(done.stdout)

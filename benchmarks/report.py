@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import peers_tables
 import stream_rows
 from measure import Spread
 from rows import Results, Row, at_least, at_most
@@ -166,7 +167,7 @@ def generated(about: Mapping[str, Any], results: Results) -> str:
         f"Load average before: {about['load_before']}, after: {about['load_after']}; stolen by "
         f"the hypervisor: {about['stolen']}. Events loaded: {about['events']}."
     )
-    return f"{taken}\n{noise}\n\n{table(results)}"
+    return "\n\n".join([f"{taken}\n{noise}", table(results), *peers_tables.tables(results)])
 
 
 def write(folder: Path, about: Mapping[str, Any], results: Results) -> None:

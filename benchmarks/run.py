@@ -19,7 +19,11 @@ from pathlib import Path
 
 import counting
 import growth
+import limits
 import loading
+import peers_environment
+import peers_http
+import peers_ingest
 import pruning
 import report
 import resting
@@ -42,6 +46,7 @@ class Bench:
     def __init__(self, folder: Path, amounts: sizes.Sizes) -> None:
         self._folder = folder
         self._sizes = amounts
+        self._quick = amounts is sizes.QUICK
         self._rounds, self._few_rounds = amounts.rounds, amounts.few_rounds
         self.events = "none"
         self._world = cache(self._build_world)
@@ -117,6 +122,27 @@ class Bench:
     def sign_in(self) -> Figures:
         return {"sign_in": signing_in.signing_in(self._world(), self._few_rounds)}
 
+    def ingest_peers(self) -> Figures:
+        """Ours and the peers on the same files, one after the other."""
+        peers_environment.install_debian_packages()
+        given = (self._folder, self._stream().files[: self._sizes.peer_files], self._rounds)
+        more = {"tweet_ids": self._stream().tweet_ids, "quick": self._quick}
+        found = peers_ingest.ingest_peers(*given, **more) | peers_ingest.sqlite_alone(
+            *given, **more
+        )
+        return {f"ingest_{name}": figures for name, figures in found.items()}
+
+    def http_peer(self) -> Figures:
+        peers_environment.install_debian_packages()
+        world = self._world()
+        found = peers_http.http_peer(world, self._rounds, sample_s=self._sizes.sample_s)
+        return {f"http_{name}": figures for name, figures in found.items()}
+
+    def memory_copy(self) -> Figures:
+        files = self._stream().files[: limits.FILES]
+        found = limits.memory_copy(files, self._rounds)
+        return {f"memory_{name}": figures for name, figures in found.items()}
+
 
 PARTS = (
     "stream_files",
@@ -132,6 +158,9 @@ PARTS = (
     "rest",
     "verify",
     "sign_in",
+    "ingest_peers",
+    "http_peer",
+    "memory_copy",
 )
 
 

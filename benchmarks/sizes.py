@@ -21,6 +21,7 @@ class Sizes:
     large_tweets: int
     tweets_of_video: int
     sample_s: float
+    peer_files: int
 
 
 FULL = Sizes(
@@ -38,6 +39,7 @@ FULL = Sizes(
     large_tweets=1_000_000,  # 100 million
     tweets_of_video=10_000,
     sample_s=1.5,  # how long one run of requests should take
+    peer_files=20,  # each of stream.BATCH_EVENTS, into every ingest peer
 )
 QUICK = Sizes(
     rounds=2,
@@ -54,4 +56,5 @@ QUICK = Sizes(
     large_tweets=4_000,
     tweets_of_video=1_000,
     sample_s=0.3,
+    peer_files=2,
 )
