@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def contend(contender: Contender, run: dict[str, Any]) -> dict[str, Any]:
-    """Load, check, send a batch again, check, let it settle, read.
+    """Load, check, send batches again, check, let it settle, read.
 
     Raises:
         RuntimeError: the store holds something else than the files.
@@ -47,7 +47,8 @@ def contend(contender: Contender, run: dict[str, Any]) -> dict[str, Any]:
     figures = load(contender, paths, events=run["events"])
     figures["memory_mib"] = memory_mib(os.getpid())["pss"]
     check(contender, run)
-    contender.apply(paths[0].name, contender.prepare(paths[0]))
+    again = groups(paths, contender.together)[0]
+    contender.apply(keys_of(again), contender.prepare(again))
     check(contender, run)
     contender.settle()
     figures["bytes_a_counter"] = contender.disk_bytes() / run["counters"]
@@ -62,15 +63,24 @@ def contend(contender: Contender, run: dict[str, Any]) -> dict[str, Any]:
 
 def load(contender: Contender, paths: Sequence[Path], *, events: int) -> dict[str, float]:
     """Every file once, by LOADERS threads, from the first read to the last acknowledgement."""
+    given = groups(paths, contender.together)
     prepare = contender.prepare
     if contender.prepared_before:
-        prepare = {path: contender.prepare(path) for path in paths}.__getitem__
+        prepare = {group: contender.prepare(group) for group in given}.__getitem__
     with ThreadPoolExecutor(LOADERS) as loaders:
         cpu_began, began = cpu_s(os.getpid()), time.perf_counter()
-        list(loaders.map(lambda path: contender.apply(path.name, prepare(path)), paths))
+        list(loaders.map(lambda group: contender.apply(keys_of(group), prepare(group)), given))
         wall_s = time.perf_counter() - began
     cpu = cpu_s(os.getpid()) - cpu_began
     return {"rate": events / wall_s, "cpu_us": cpu / events * 1e6}
+
+
+def groups(paths: Sequence[Path], size: int) -> list[tuple[Path, ...]]:
+    return [tuple(paths[at : at + size]) for at in range(0, len(paths), size)]
+
+
+def keys_of(paths: Sequence[Path]) -> list[str]:
+    return [path.name for path in paths]
 
 
 def check(contender: Contender, run: dict[str, Any]) -> None:

@@ -17,16 +17,22 @@ class Contender(ABC):
     # Whether an acknowledged batch survives the loss of power, and how that is had.
     durable: bool
     how: str
+    # How many batches that wait are best committed together.
+    together = 1
     # Whether `prepare` is left out of what is measured.
     prepared_before = False
 
-    def prepare(self, path: Path) -> Any:  # noqa: ANN401
+    def prepare(self, paths: Sequence[Path]) -> Any:  # noqa: ANN401
         """What `apply` takes; made by one thread while the other waits for its commit."""
-        return path
+        return paths
 
     @abstractmethod
-    def apply(self, key: str, prepared: Any) -> None:  # noqa: ANN401
-        """Count a batch, known by `key`, unless it was counted; return once it is acknowledged."""
+    def apply(self, keys: Sequence[str], prepared: Any) -> None:  # noqa: ANN401
+        """Count batches, known by `keys`, in one commit; return once they are acknowledged.
+
+        Those that were counted already change nothing. A mix of such and others does not occur
+        here, and may be refused: a client would send each alone.
+        """
 
     @abstractmethod
     def settle(self) -> None:

@@ -1,4 +1,4 @@
-"""What a good client does before it writes counters: a batch folded into one row a counter."""
+"""What a good client does before it writes counters: batches folded into one row a counter."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,10 +8,10 @@ import polars as pl
 HOUR_S = 3600
 
 
-def read_deltas(path: Path, types: Sequence[str]) -> pl.DataFrame:
-    """The events of a file as `tweet_id`, `hour`, `type` (its place in `types`), `count`."""
+def read_deltas(paths: Sequence[Path], types: Sequence[str]) -> pl.DataFrame:
+    """The events of files as `tweet_id`, `hour`, `type` (its place in `types`), `count`."""
     schema = {"tweet_id": pl.String, "type": pl.Enum(types), "at": pl.String}
-    events = pl.read_ndjson(path, schema=schema).lazy()
+    events = pl.concat([pl.read_ndjson(path, schema=schema) for path in paths]).lazy()
     at = pl.col("at").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="ms")
     columns = events.select(
         tweet_id=pl.col("tweet_id").cast(pl.Int64),

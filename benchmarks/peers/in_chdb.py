@@ -50,9 +50,9 @@ class Chdb(Contender):
         )
         self._totals = f"SELECT tweet_id, {', '.join(asked)} FROM bench.hours WHERE tweet_id IN "
 
-    def apply(self, key: str, prepared: Path) -> None:
+    def apply(self, keys: Sequence[str], prepared: Sequence[Path]) -> None:
         types = self._types.replace("'", "\\'")
-        self._session.query(_INSERT.format(path=prepared, types=types, key=key))
+        self._session.query(_INSERT.format(path=prepared[0], types=types, key=keys[0]))
 
     def settle(self) -> None:
         self._session.query("OPTIMIZE TABLE bench.hours FINAL")

@@ -39,14 +39,14 @@ class Duckdb(Contender):
             "WHERE tweet_id IN (SELECT unnest(?)) GROUP BY tweet_id"
         )
 
-    def apply(self, key: str, prepared: Path) -> None:
+    def apply(self, keys: Sequence[str], prepared: Sequence[Path]) -> None:
         if not hasattr(self._local, "db"):
             self._local.db = self._db.cursor()
         db = self._local.db
         db.begin()
         claim = "INSERT INTO batches VALUES (?) ON CONFLICT DO NOTHING RETURNING key"
-        if db.execute(claim, [key]).fetchall():
-            db.execute(_APPEND, [str(prepared)])
+        if db.execute(claim, list(keys)).fetchall():
+            db.execute(_APPEND, [str(prepared[0])])
         db.commit()
 
     def settle(self) -> None:

@@ -1,8 +1,8 @@
 """PostgreSQL 15: COPY of folded deltas into a staging table, then INSERT ... ON CONFLICT DO UPDATE.
 
 A row for each Tweet and hour, a column for each event type: fewer rows than one for each counter.
-Two connections upsert half of each batch, split by Tweet so that they never wait for one another;
-each half is one transaction with the key of the batch.
+Two connections upsert half of what waits, split by Tweet so that they never wait for one another;
+each half is one transaction with the keys of its batches.
 """
 
 import threading
@@ -24,6 +24,7 @@ Halves = list[bytes]
 class Postgresql(Contender):
     """Hours only: totals are their sums, which spares half of the upserts."""
 
+    together = 4
     durable = True
     how = "synchronous_commit=on"
 
@@ -53,22 +54,25 @@ class Postgresql(Contender):
             "GROUP BY tweet_id"
         )
 
-    def prepare(self, path: Path) -> Halves:
-        deltas = fold.read_deltas(path, self._words.types)
+    def prepare(self, paths: Sequence[Path]) -> Halves:
+        deltas = fold.read_deltas(paths, self._words.types)
         rows = fold.by_hour(deltas, self._words.types)
         half = pl.col("tweet_id") % CONNECTIONS
         return [rows.filter(half == at).write_csv(None).encode() for at in range(CONNECTIONS)]
 
-    def apply(self, key: str, prepared: Halves) -> None:
-        keys = [f"{key}/{at}" for at in range(CONNECTIONS)]
+    def apply(self, keys: Sequence[str], prepared: Halves) -> None:
+        halves = [[f"{key}/{at}" for key in keys] for at in range(CONNECTIONS)]
         with self._turn:
-            list(self._pool.map(self._apply_half, self._connections, keys, prepared))
+            list(self._pool.map(self._apply_half, self._connections, halves, prepared))
 
-    def _apply_half(self, db: psycopg.Connection, key: str, rows: bytes) -> None:
+    def _apply_half(self, db: psycopg.Connection, keys: Sequence[str], rows: bytes) -> None:
         with db.transaction():
-            claim = "INSERT INTO batches VALUES (%s) ON CONFLICT DO NOTHING"
-            if db.execute(claim, [key]).rowcount == 0:
+            claim = "INSERT INTO batches SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING"
+            fresh = db.execute(claim, [keys]).rowcount
+            if fresh == 0:
                 return
+            if fresh < len(keys):
+                raise RuntimeError("some of these batches were counted")
             with db.cursor().copy("COPY staged FROM STDIN (FORMAT csv, HEADER)") as copy:
                 copy.write(rows)
             db.execute(self._upsert)

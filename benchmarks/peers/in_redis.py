@@ -1,8 +1,8 @@
 """Redis 7 with its append-only file: one hash a Tweet, HINCRBY of one field an hour and type.
 
-A batch is one pipeline in MULTI ... EXEC with its key, so it is counted whole or not at all, and
-appended to the file in one piece. Its commands are put together by Polars: a client library that
-packs them one by one would be the bottleneck.
+What waits is one pipeline in MULTI ... EXEC with its keys, so it is counted whole or not at all,
+and appended to the file in one piece. Its commands are put together by Polars: a client library
+that packs them one by one would be the bottleneck.
 """
 
 import socket
@@ -28,6 +28,8 @@ Commands = tuple[int, bytes]  # how many, and their text
 class Redis(Contender):
     """Totals are sums of a Tweet's fields, which spares half of the increments."""
 
+    together = 4
+
     def __init__(self, folder: Path, words: Words, *, client: redis.Redis) -> None:
         self._folder = folder
         self._words = words
@@ -40,8 +42,8 @@ class Redis(Contender):
         self.durable = policy == "always"
         self.how = f"appendonly yes, appendfsync {policy}"
 
-    def prepare(self, path: Path) -> Commands:
-        deltas = fold.read_deltas(path, self._words.types)
+    def prepare(self, paths: Sequence[Path]) -> Commands:
+        deltas = fold.read_deltas(paths, self._words.types)
         field = pl.format("{}.{}", "hour", "type")
         arguments = (pl.format("t{}", "tweet_id"), field, pl.col("count").cast(pl.String))
         packed = [pl.format("${}\r\n{}\r\n", each.str.len_bytes(), each) for each in arguments]
@@ -49,17 +51,22 @@ class Redis(Contender):
         text = deltas.lazy().select(command.str.join("")).collect().item()
         return deltas.height, text.encode()
 
-    def apply(self, key: str, prepared: Commands) -> None:
+    def apply(self, keys: Sequence[str], prepared: Commands) -> None:
         number, commands = prepared
-        mark = f"*3\r\n$3\r\nSET\r\n${len(key)}\r\n{key}\r\n$1\r\n1\r\n".encode()
+        number += len(keys)
+        marks = "".join(f"*3\r\n$3\r\nSET\r\n${len(key)}\r\n{key}\r\n$1\r\n1\r\n" for key in keys)
         with self._turn:
-            if self._client.exists(key):
+            known = self._client.exists(*keys)
+            if known == len(keys):
                 return
-            whole = b"".join((b"*1\r\n$5\r\nMULTI\r\n", mark, commands, b"*1\r\n$4\r\nEXEC\r\n"))
+            if known:
+                raise RuntimeError("some of these batches were counted")
+            begin, end = b"*1\r\n$5\r\nMULTI\r\n", b"*1\r\n$4\r\nEXEC\r\n"
+            whole = b"".join((begin, marks.encode(), commands, end))
             sender = threading.Thread(target=self._socket.sendall, args=(whole,))
             sender.start()
             # OK, QUEUED for each, the length of the answer, the answer to each.
-            self._read_lines(2 * (number + 1) + 2)
+            self._read_lines(2 * number + 2)
             sender.join()
 
     def _read_lines(self, lines: int) -> None:

@@ -16,6 +16,7 @@ class Sqlite(Contender):
     """A row for each Tweet and hour, a column for each event type; totals are sums of hours."""
 
     version = sqlite3.sqlite_version
+    together = 4
     durable = True
     how = "journal_mode=WAL, synchronous=FULL"
     prepared_before = True
@@ -42,13 +43,17 @@ class Sqlite(Contender):
         asked = (f"sum({' + '.join(words.parts(name))})" for name in words.totals)
         self._totals = f"SELECT tweet_id, {', '.join(asked)} FROM hours WHERE tweet_id IN "
 
-    def prepare(self, path: Path) -> Rows:
-        return fold.by_hour(fold.read_deltas(path, self._words.types), self._words.types).rows()
+    def prepare(self, paths: Sequence[Path]) -> Rows:
+        return fold.by_hour(fold.read_deltas(paths, self._words.types), self._words.types).rows()
 
-    def apply(self, key: str, prepared: Rows) -> None:
+    def apply(self, keys: Sequence[str], prepared: Rows) -> None:
+        claim = "INSERT OR IGNORE INTO batches VALUES (?)"
         with self._turn, self._db as db:
-            if db.execute("INSERT OR IGNORE INTO batches VALUES (?)", (key,)).rowcount:
+            fresh = db.executemany(claim, [(key,) for key in keys]).rowcount
+            if fresh == len(keys):
                 db.executemany(self._upsert, prepared)
+            elif fresh:
+                raise RuntimeError("some of these batches were counted")
 
     def settle(self) -> None:
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
