@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def contend(contender: Contender, run: dict[str, Any]) -> dict[str, Any]:
-    """Load, check, send batches again, check, let it settle, read.
+    """Load, send batches again, check, let it settle, read.
 
     Raises:
         RuntimeError: the store holds something else than the files.
@@ -46,7 +46,6 @@ def contend(contender: Contender, run: dict[str, Any]) -> dict[str, Any]:
     paths = list(map(Path, run["files"]))
     figures = load(contender, paths, events=run["events"])
     figures["memory_mib"] = memory_mib(os.getpid())["pss"]
-    check(contender, run)
     again = groups(paths, contender.together)[0]
     contender.apply(keys_of(again), contender.prepare(again))
     check(contender, run)
