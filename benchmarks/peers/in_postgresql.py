@@ -19,6 +19,11 @@ from contender import Contender, Words
 
 CONNECTIONS = 2
 Halves = list[bytes]
+# Files of the log, to be used again, as a server has that has run for a while: as much as
+# `min_wal_size` keeps.
+_FILL_LOG = """
+SELECT pg_logical_emit_message(false, '', repeat('x', 8000000)) FROM generate_series(1, 250)
+"""
 
 
 class Postgresql(Contender):
@@ -46,6 +51,8 @@ class Postgresql(Contender):
             "PRIMARY KEY (tweet_id, hour))"
         )
         self._db.execute("CREATE TABLE batches (key text PRIMARY KEY)")
+        self._db.execute(_FILL_LOG)
+        self._db.execute("CHECKPOINT")
         for each in connections:
             each.execute("CREATE TEMPORARY TABLE staged (LIKE hours) ON COMMIT DELETE ROWS")
         asked = (f"sum({' + '.join(words.parts(name))})" for name in words.totals)
