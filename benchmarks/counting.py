@@ -16,7 +16,7 @@ NOT_ENGAGEMENTS = ["impressions", "media_views", "video_views"]
 READ_AT_ONCE = 20_000
 HOURS_OF = 200  # Tweets whose hours are compared with their totals
 HOURS_BACK = 31 * 24
-COUNTED = {"tweet_id": pl.Int64, "type": pl.String, "count": pl.Int64}
+COUNTED = {"tweet_id": pl.Int64, "type": pl.Enum(EVENT_TYPES), "count": pl.Int64}
 
 
 def count(paths: Sequence[Path], lines: int | None = None) -> pl.DataFrame:
@@ -24,25 +24,16 @@ def count(paths: Sequence[Path], lines: int | None = None) -> pl.DataFrame:
 
     As the product counts them: a promoted impression does not. Counts must not be negative.
     """
-    counted = []
-    for path in paths:
-        rows = pl.scan_ndjson(path)
-        columns = rows.collect_schema().names()
-        amount = pl.col("count").sum() if "count" in columns else pl.len()
-        if lines is not None:
-            rows, lines = rows.head(lines), lines - line_count(path)
-        if "promoted" in columns:
-            paid = pl.col("promoted").fill_null(value=False) & (pl.col("type") == "impressions")
-            rows = rows.filter(~paid)
-        counted.append(
-            rows.group_by("tweet_id", "type")
-            .agg(count=amount)
-            .cast(COUNTED)
-            .collect(engine="streaming")
-        )
-        if lines is not None and lines <= 0:
-            break
-    return add(*counted)
+    rows = pl.scan_ndjson(paths)
+    columns = rows.collect_schema().names()
+    if lines is not None:
+        rows = rows.head(lines)
+    if "promoted" in columns:
+        paid = pl.col("promoted").fill_null(value=False) & (pl.col("type") == "impressions")
+        rows = rows.filter(~paid)
+    amount = pl.col("count").sum() if "count" in columns else pl.len()
+    counted = rows.group_by("tweet_id", "type").agg(count=amount)
+    return counted.collect(engine="streaming").cast(COUNTED)
 
 
 def add(*counted: pl.DataFrame) -> pl.DataFrame:

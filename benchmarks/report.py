@@ -4,7 +4,6 @@ import os
 import platform
 import sqlite3
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import stream_rows
 from measure import Spread
 from rows import Results, Row, at_least, at_most
 
+DOCS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 BEGIN = "<!-- written by `make bench`: begin -->"
 END = "<!-- written by `make bench`: end -->"
 PACKAGES = ("granian", "uvloop", "polars", "numpy", "msgspec", "cryptography")
@@ -170,17 +170,26 @@ def generated(about: Mapping[str, Any], results: Results) -> str:
     return "\n\n".join([f"{taken}\n{noise}", table(results), *peers_tables.tables(results)])
 
 
-def write(folder: Path, about: Mapping[str, Any], results: Results) -> None:
+def write(about: Mapping[str, Any], results: Results) -> None:
     """Write results.json and the generated part of README.md, leaving the prose around it."""
-    figures = {
-        name: {key: asdict(figure) for key, figure in each.items()}
-        for name, each in results.items()
-    }
-    encoded = msgspec.json.format(msgspec.json.encode({**about, "figures": figures}), indent=2)
-    (folder / "results.json").write_bytes(encoded + b"\n")
-    page = folder / "README.md"
+    (DOCS / "results.json").write_bytes(encoded(about, results))
+    write_between(DOCS / "README.md", generated(about, results))
+
+
+def encoded(about: Mapping[str, Any], results: Results) -> bytes:
+    """All of it as JSON."""
+    text = msgspec.json.encode({**about, "figures": results})
+    return msgspec.json.format(text, indent=2) + b"\n"
+
+
+def write_between(page: Path, text: str) -> None:
+    """Put a text between a page's markers.
+
+    Raises:
+        RuntimeError: the page has lost them.
+    """
     before, begin, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise RuntimeError(f"{page.name} has lost its markers")
-    page.write_text(f"{before}{BEGIN}\n{generated(about, results)}\n{END}{after}")
+    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")

@@ -36,7 +36,6 @@ import verifying
 import while_writing
 import world
 
-DOCS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 Figures = dict[str, rows.Figures]
 
 
@@ -170,6 +169,7 @@ def main() -> None:
         "parts", nargs="*", choices=[[], *PARTS], metavar="PART", help=", ".join(PARTS)
     )
     parser.add_argument("--quick", action="store_true", help="small, to try the benchmarks")
+    parser.add_argument("--out", type=Path, help="write the figures to this JSON file too")
     options = parser.parse_args()
     chosen = options.parts or PARTS
     taken = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -188,10 +188,12 @@ def main() -> None:
         "machine": report.machine(),
     }
     print(report.generated(about, results))
+    if options.out:
+        options.out.write_bytes(report.encoded(about, results))
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
     if chosen == PARTS and not options.quick:
-        report.write(DOCS, about, results)
+        report.write(about, results)
 
 
 def measure(bench: Bench, chosen: Sequence[str]) -> tuple[Figures, list[str]]:
@@ -222,10 +224,10 @@ def cpu_times() -> tuple[int, int]:
 
 def commit() -> str:
     """The commit measured, marked when the package's source differs from it."""
-    asked = ["git", "-C", str(DOCS), "describe", "--always", "--abbrev=8"]
+    asked = ["git", "-C", str(report.DOCS), "describe", "--always", "--abbrev=8"]
     name = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
     changed = subprocess.run(
-        ["git", "-C", str(DOCS), "diff", "--quiet", "HEAD", "--", ":/src"], check=False
+        ["git", "-C", str(report.DOCS), "diff", "--quiet", "HEAD", "--", ":/src"], check=False
     )
     return (name or "unknown") + (" with changes" if changed.returncode else "")
 
