@@ -36,7 +36,6 @@ POSTED_AGO_S = 28 * DAY_S - HOUR_S
 COUNTERS_OF_TWEET = len(TYPES) * len(HOURS_AGO)
 OWNED = 2_000
 VIDEO = 1  # the id of the video in many Tweets
-STARTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +146,10 @@ def _compared(low: Case, high: Case) -> dict[str, Spread]:
     }
 
 
-def space(grown: Grown) -> dict[str, Spread]:
+def space(grown: Grown, rounds: int) -> dict[str, Spread]:
     """Disk, and the time from the start of `serve` to its first answer."""
     ready = []
-    for _ in range(STARTS):
+    for _ in range(rounds):
         with product.serving(grown.world.data) as server:
             ready.append(server.ready_s)
     return {

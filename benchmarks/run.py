@@ -87,7 +87,7 @@ class Bench:
     def growth(self) -> Figures:
         small = growth.grow(self._folder / "small", self._sizes.small_tweets, of_video=0)
         figures = growth.flatness(small, self._large(), self._sizes)
-        return {**figures, "space": growth.space(self._large())}
+        return {**figures, "space": growth.space(self._large(), self._rounds)}
 
     def prune(self) -> Figures:
         """It takes counters away, so it comes after `growth`."""
