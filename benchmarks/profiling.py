@@ -100,7 +100,11 @@ def _produce(data: Path, files: list[Path], tool: str, seconds: float) -> Shares
     key = product.run(data, "platform-key", "issue", "bench").answer["platform_key"]
     with product.serving(data, workers=sustained.WORKERS) as server:
         plan = Plan(
-            server.port, key, [*map(str, files)], sustained.BATCH_LINES, sustained.PRODUCERS
+            server.port,
+            key,
+            sustained.enough(files, ATTACH_S + seconds),
+            sustained.BATCH_LINES,
+            sustained.PRODUCERS,
         )
         with producing(plan), _recorded(tool, server.pid) as shares:
             time.sleep(seconds)

@@ -1,5 +1,6 @@
 """A platform's whole stream, minute after minute: from files, and over HTTP from many producers."""
 
+import math
 import os
 import shutil
 import time
@@ -22,6 +23,7 @@ PRODUCERS = 8
 WORKERS = 2
 BATCH_LINES = 50_000
 LOOK_EVERY_S = 0.2
+RATE_MAX = 1_000_000  # events/s that producers are given files for
 Figures = dict[str, Spread | Series]
 
 
@@ -148,7 +150,8 @@ def over_http(folder: Path, files: Sequence[Path], sizes: Sizes) -> Figures:
         data = folder / f"produced-{at}"
         key = product.run(data, "platform-key", "issue", "bench").answer["platform_key"]
         with product.serving(data, workers=WORKERS) as server, MemoryWatch(server.pid) as watch:
-            plan = Plan(server.port, key, list(map(str, files)), BATCH_LINES, PRODUCERS)
+            given = enough(files, sizes.http_s)
+            plan = Plan(server.port, key, given, BATCH_LINES, PRODUCERS)
             before = cpu_s(server.pid)
             with producing(plan) as under_way:
                 time.sleep(sizes.http_s)
@@ -171,6 +174,11 @@ def over_http(folder: Path, files: Sequence[Path], sizes: Sizes) -> Figures:
         "all_pss_mib": Spread.of(every),
         "over_time": by_slice(_curve(runs[-1]), sizes.slice_s),
     }
+
+
+def enough(files: Sequence[Path], seconds: float) -> list[str]:
+    """The first files, as many as producers can send in this time."""
+    return [str(path) for path in files[: math.ceil(seconds * RATE_MAX / stream.BATCH_EVENTS)]]
 
 
 def sent(files: Sequence[Path], run: Produced) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from measure import Spread, ratios
 from producers import Plan, Produced, producing
 from serving import BY_TWEET, TOTALS_TYPES, Asker
 from sizes import Sizes
-from sustained import BATCH_LINES, PRODUCERS, WORKERS, Stream
+from sustained import BATCH_LINES, PRODUCERS, WORKERS, Stream, enough
 
 from openengagement.engagement.types import Endpoint, format_time, snowflake
 
@@ -55,7 +55,7 @@ def reads_while_writing(folder: Path, stream: Stream, sizes: Sizes) -> dict[str,
         plan = Plan(
             server.port,
             asked.keys.platform_key,
-            list(map(str, stream.files)),
+            enough(stream.files, AHEAD_S + sizes.pace_s),
             BATCH_LINES,
             PRODUCERS,
             marked=marked,
