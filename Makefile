@@ -92,8 +92,9 @@ screenshots: setup ## Take the pictures of the pages under docs/screenshots anew
 bench: setup ## Run the benchmarks, beside their peers
 	@$(MAKE) $(PEERS_STAMP) || echo "The peers' packages cannot be installed: measured without them." >&2
 	@$(BIN)/python benchmarks/run.py
+	@if test -e $(PEERS_STAMP); then .venv-bench/bin/python benchmarks/plots.py; fi
 
-# What the product is measured against, in an environment of its own.
+# What the product is measured against, and what draws the plots, in an environment of its own.
 $(PEERS_STAMP): benchmarks/requirements.lock
 	@echo "Installing the peers' packages into .venv-bench (over 1 GB) ..."
 	@rm -f $@
