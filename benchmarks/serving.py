@@ -221,23 +221,24 @@ def timed(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
 
 def both_cores(world: World, sizes: Sizes) -> dict[str, dict[str, Spread]]:
     """All three at their largest, by a worker for each core; the generator shares these cores."""
+    # So many connections that none of the workers is left without.
     with product.serving(world.data, workers=len(os.sched_getaffinity(0))) as server:
         asker = Asker(world, server.port)
         cases = [
             Case("totals_both", server, totals(asker)),
-            Case("28hr_both", server, last_28_hours(asker), SLOW_CONNECTIONS),
-            Case("historical_both", server, historical(asker), SLOW_CONNECTIONS),
+            Case("28hr_both", server, last_28_hours(asker)),
+            Case("historical_both", server, historical(asker)),
             Case("historical_alone", server, historical(asker), connections=1),
         ]
         alternate(cases, sizes.rounds, sample_s=sizes.sample_s)
     return _answered(cases)
 
 
-def totals(asker: Asker, tweets: int = 250) -> Maker:
-    """`/totals` with 7 types."""
+def totals(asker: Asker) -> Maker:
+    """`/totals` with 250 Tweets and 7 types."""
     return lambda amount: asker.requests(
         Endpoint.TOTALS,
-        asker.bodies(amount, tweets=tweets, types=TOTALS_TYPES, groupings=BY_TWEET),
+        asker.bodies(amount, tweets=250, types=TOTALS_TYPES, groupings=BY_TWEET),
     )
 
 

@@ -1,10 +1,10 @@
 """A platform's whole stream, minute after minute: from files, and over HTTP from many producers."""
 
 import math
-import os
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ PRODUCERS = 8
 WORKERS = 2
 BATCH_LINES = 50_000
 LOOK_EVERY_S = 0.2
+LOOKS_MIN = 10
 RATE_MAX = 1_000_000  # events/s that producers are given files for
 Figures = dict[str, Spread | Series]
 
@@ -50,7 +51,8 @@ class Progress:
     def __init__(self, files: Sequence[Path]) -> None:
         sizes = [path.stat().st_size for path in files]
         before = np.concatenate([[0], np.cumsum(sizes)]).tolist()
-        self._starts = dict(zip(map(str, files), before, strict=False))
+        names = [str(path.resolve()) for path in files]
+        self._starts = dict(zip(names, before, strict=False))
         self._bytes = before[-1]
         self._began = time.perf_counter()
         self._seen = [(0.0, 0.0)]  # seconds, share
@@ -58,30 +60,27 @@ class Progress:
     def look(self, pid: int) -> None:
         """Note where it is; nothing is noted between two files."""
         folder = Path("/proc") / str(pid)
-        for descriptor in _numbers(folder / "fd"):
-            try:
-                path = str((folder / "fd" / descriptor).readlink())
-                at = (folder / "fdinfo" / descriptor).read_text().split(None, 2)[1]
-            except OSError:
-                continue  # it was closed, or has ended, between two looks
-            if path in self._starts:
-                share = (self._starts[path] + int(at)) / self._bytes
-                self._seen.append((time.perf_counter() - self._began, share))
+        with suppress(OSError):  # a file is closed, or the command has ended, between two steps
+            for descriptor in (folder / "fd").iterdir():
+                path = str(descriptor.readlink())
+                if path in self._starts:
+                    at = (folder / "fdinfo" / descriptor.name).read_text().split(None, 2)[1]
+                    share = (self._starts[path] + int(at)) / self._bytes
+                    self._seen.append((time.perf_counter() - self._began, share))
 
     def end(self) -> None:
         self._seen.append((time.perf_counter() - self._began, 1.0))
 
     def curve(self, events: int) -> tuple[np.ndarray, np.ndarray]:
-        """Seconds and events read by then; lines are alike enough to count by their bytes."""
+        """Seconds and events read by then; lines are alike enough to count by their bytes.
+
+        Raises:
+            RuntimeError: it was hardly seen reading, so nothing can be said of its rate over time.
+        """
+        if len(self._seen) < LOOKS_MIN:
+            raise RuntimeError(f"it was seen reading {len(self._seen)} times only")
         at_s, share = np.array(self._seen).T
         return at_s, np.maximum.accumulate(share) * events
-
-
-def _numbers(folder: Path) -> list[str]:
-    try:
-        return os.listdir(folder)  # noqa: PTH208 - names are wanted
-    except OSError:
-        return []
 
 
 def from_files(folder: Path, files: Sequence[Path], sizes: Sizes) -> Figures:
@@ -91,10 +90,8 @@ def from_files(folder: Path, files: Sequence[Path], sizes: Sizes) -> Figures:
     series = Series([], [])
     for at in range(sizes.rounds):
         data = folder / f"stream-{at}"
-        loading, progress = (
-            product.Command(data, "load", "events", *map(str, files)),
-            Progress(files),
-        )
+        loading = product.Command(data, "load", "events", *map(str, files))
+        progress = Progress(files)
         with MemoryWatch(loading.pid) as watch:
             while loading.running:
                 progress.look(loading.pid)
