@@ -47,7 +47,7 @@ class Grown:
 
     world: world.World
     counters: int
-    bytes_per_counter: float
+    empty_bytes: int  # of disk, before the first counter
     rate: float
     shared: list[int]
     single: list[int]
@@ -69,7 +69,7 @@ def grow(folder: Path, tweets: int, *, of_video: int) -> Grown:
         video_id=pl.Series([*videos, *[None] * (tweets - len(videos))], dtype=pl.Int64)
     )
     world.register(data, registered)
-    before = disk_bytes(data)
+    empty_bytes = disk_bytes(data)
     files = [_write_hour(folder, ids, hours_ago=each, now_s=now_s) for each in HOURS_AGO]
     loaded = world.load(data, "events", *files)
     for file in files:
@@ -78,7 +78,7 @@ def grow(folder: Path, tweets: int, *, of_video: int) -> Grown:
     return Grown(
         world.World(data, world.make_keys(data), ids[owned].tolist()),
         counters,
-        (disk_bytes(data) - before) / counters,
+        empty_bytes,
         counters / loaded.wall_s,
         ids[:of_video].tolist(),
         ids[of_video : 2 * of_video].tolist(),
@@ -147,14 +147,15 @@ def _compared(low: Case, high: Case) -> dict[str, Spread]:
 
 
 def space(grown: Grown, rounds: int) -> dict[str, Spread]:
-    """Disk, and the time from the start of `serve` to its first answer."""
+    """Time from the start of `serve` to its first answer, and the disk after it was served."""
     ready = []
     for _ in range(rounds):
         with product.serving(grown.world.data) as server:
             ready.append(server.ready_s)
+    taken = disk_bytes(grown.world.data) - grown.empty_bytes
     return {
         "counters": Spread.of([float(grown.counters)]),
-        "bytes_per_counter": Spread.of([grown.bytes_per_counter]),
+        "bytes_per_counter": Spread.of([taken / grown.counters]),
         "ready_s": Spread.of(ready),
         "load_rate": Spread.of([grown.rate]),
     }
