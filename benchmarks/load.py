@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 HOST = "127.0.0.1"
 READ_BYTES = 1 << 20
+CONNECT_EVERY_S = 0.01  # one worker often takes all that come at once
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
@@ -90,6 +91,7 @@ def _connect(port: int, connections: int) -> tuple[select.epoll, dict[int, _Conn
     poll = select.epoll()
     at: dict[int, _Connection] = {}
     for _ in range(connections):
+        time.sleep(CONNECT_EVERY_S)
         sock = socket.create_connection((HOST, port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         poll.register(sock.fileno(), select.EPOLLIN)
