@@ -50,9 +50,21 @@ def pruning(grown: Grown, events: Stream, sizes: Sizes) -> dict[str, dict[str, S
                 reads = [_look(asker, server.port)]
                 while command.running:
                     reads.append(_look(asker, server.port))
-                took_s.append(command.wait().wall_s)
+                took_s.append(_pruned(command))
             busy.append((reads, under_way.produced))
     return {"prune": _figures(idle, busy) | {"took_s": Spread.of(took_s)}}
+
+
+def _pruned(command: product.Command) -> float:
+    """How long it took.
+
+    Raises:
+        RuntimeError: there was nothing to prune, so nothing was measured.
+    """
+    ran = command.wait()
+    if not ran.answer["pruned_counters"]:
+        raise RuntimeError("nothing was pruned")
+    return ran.wall_s
 
 
 def _look(asker: Asker, port: int) -> Driven:
