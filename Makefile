@@ -12,6 +12,7 @@ PORT ?=
 
 BIN := .venv/bin
 STAMP := .venv/.installed
+PEERS_STAMP := .venv-bench/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .PHONY: help setup run test check lint ruff format-check types imports interop heavy format bench lock clean screenshots
@@ -88,17 +89,32 @@ heavy: interop
 screenshots: setup ## Take the pictures of the pages under docs/screenshots anew
 	@$(BIN)/python tests/browser/screenshots.py
 
-bench: setup ## Run the benchmarks
+bench: setup ## Run the benchmarks, beside their peers
+	@$(MAKE) $(PEERS_STAMP) || echo "The peers' packages cannot be installed: measured without them." >&2
 	@$(BIN)/python benchmarks/run.py
+	@if test -e $(PEERS_STAMP); then .venv-bench/bin/python benchmarks/plots.py; fi
+
+# What the product is measured against, and what draws the plots, in an environment of its own.
+$(PEERS_STAMP): benchmarks/requirements.lock
+	@echo "Installing the peers' packages into .venv-bench (over 1 GB) ..."
+	@rm -f $@
+	@$(BIN)/python -m venv --clear .venv-bench
+	@.venv-bench/bin/python -m pip --disable-pip-version-check --no-input --quiet \
+	  install --require-hashes --no-deps -r benchmarks/requirements.lock
+	@touch $@
 
 # uv must not hear of this machine's own package sources.
-lock: setup ## Pin the newest allowed packages, with hashes, in requirements.lock
-	@env -u UV_INDEX -u UV_INDEX_URL -u UV_DEFAULT_INDEX -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS \
-	  $(BIN)/uv pip compile --no-config --universal --python-version 3.11 --all-extras --upgrade \
-	  --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command "make lock" --quiet --output-file requirements.lock pyproject.toml
+COMPILE = env -u UV_INDEX -u UV_INDEX_URL -u UV_DEFAULT_INDEX -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS \
+  $(BIN)/uv pip compile --no-config --universal --python-version 3.11 --upgrade \
+  --generate-hashes --no-emit-index-url --no-emit-find-links \
+  --custom-compile-command "make lock" --quiet
+
+lock: setup ## Pin the newest allowed packages, with hashes, in requirements.lock; the peers' too
+	@$(COMPILE) --all-extras --output-file requirements.lock pyproject.toml
+	@$(COMPILE) --constraint requirements.lock \
+	  --output-file benchmarks/requirements.lock benchmarks/requirements.in
 
 clean: ## Remove .venv, caches and everything built
-	@rm -rf .venv build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \
+	@rm -rf .venv .venv-bench build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \
 	  .mypy_cache .pytest_cache .ruff_cache tests/interop/node_modules tests/browser/node_modules
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

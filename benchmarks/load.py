@@ -1,7 +1,9 @@
 """The load generator: requests made beforehand, N connections kept alive, each answer checked.
 
-Plain Python on epoll. Every connection has one request under way; the next leaves as soon as the
-answer is whole. It runs in this process, on a core of its own where there are two.
+Plain Python on epoll, in this process. `drive` is a closed loop: every connection has one request
+under way, and the next leaves as soon as the answer is whole. `pace` is an open one: requests leave
+at a steady rate, whatever becomes of those before, and a latency counts from when its request was
+to leave.
 """
 
 import gc
@@ -10,11 +12,14 @@ import re
 import select
 import socket
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 HOST = "127.0.0.1"
 READ_BYTES = 1 << 20
+CONNECT_EVERY_S = 0.01  # one worker often takes all that come at once
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
@@ -45,31 +50,57 @@ class _Connection:
     wanted: int = 0  # bytes of the whole answer, 0 until its head is there
 
 
-def drive(port: int, requests: Sequence[bytes], *, connections: int, core: int) -> Driven:
-    """Send every request once and wait for every answer.
+def drive(
+    port: int, requests: Sequence[bytes], *, connections: int, core: int | None = None
+) -> Driven:
+    """Send every request once and wait for every answer, on one core if it is named.
 
     Raises:
         RuntimeError: an answer is not a 200.
     """
+    with _undisturbed(core):
+        return _drive(port, requests, min(connections, len(requests)))
+
+
+def pace(port: int, requests: Sequence[bytes], *, rate: float, connections: int) -> Driven:
+    """Send so many requests a second, and wait for every answer.
+
+    A request that finds all connections busy leaves late; that is part of its latency.
+
+    Raises:
+        RuntimeError: an answer is not a 200.
+    """
+    with _undisturbed(None):
+        return _pace(port, requests, rate=rate, connections=connections)
+
+
+@contextmanager
+def _undisturbed(core: int | None) -> Iterator[None]:
     allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, allowed if core is None else {core})
     gc.collect()
     gc.disable()
     try:
-        return _drive(port, requests, min(connections, len(requests)))
+        yield
     finally:
         gc.enable()
         os.sched_setaffinity(0, allowed)
 
 
-def _drive(port: int, requests: Sequence[bytes], connections: int) -> Driven:
+def _connect(port: int, connections: int) -> tuple[select.epoll, dict[int, _Connection]]:
     poll = select.epoll()
     at: dict[int, _Connection] = {}
     for _ in range(connections):
+        time.sleep(CONNECT_EVERY_S)
         sock = socket.create_connection((HOST, port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         poll.register(sock.fileno(), select.EPOLLIN)
         at[sock.fileno()] = _Connection(sock)
+    return poll, at
+
+
+def _drive(port: int, requests: Sequence[bytes], connections: int) -> Driven:
+    poll, at = _connect(port, connections)
     waiting = iter(requests)
     latencies: list[float] = []
     clock = time.perf_counter
@@ -94,10 +125,42 @@ def _drive(port: int, requests: Sequence[bytes], connections: int) -> Driven:
             connection.sent_at = now
             connection.sock.sendall(request)
     wall_s, cpu_s = clock() - began, time.process_time() - cpu_began
+    _close(poll, at)
+    return Driven(len(requests), wall_s, cpu_s, latencies, answer)
+
+
+def _pace(port: int, requests: Sequence[bytes], *, rate: float, connections: int) -> Driven:
+    poll, at = _connect(port, connections)
+    idle = deque(at.values())
+    latencies: list[float] = []
+    clock = time.perf_counter
+    answer, sent = b"", 0
+    began, cpu_began = clock(), time.process_time()
+    while len(latencies) < len(requests):
+        due = began + sent / rate
+        while idle and sent < len(requests) and due <= clock():
+            connection = idle.popleft()
+            connection.sent_at = due  # when it was to leave, not when it does
+            connection.sock.sendall(requests[sent])
+            sent += 1
+            due = began + sent / rate
+        wait_s = max(0.0, due - clock()) if idle and sent < len(requests) else None
+        for descriptor, _ in poll.poll(wait_s):
+            connection = at[descriptor]
+            if not _read(connection):
+                continue
+            latencies.append(clock() - connection.sent_at)
+            answer, connection.got, connection.wanted = connection.got, b"", 0
+            idle.append(connection)
+    wall_s, cpu_s = clock() - began, time.process_time() - cpu_began
+    _close(poll, at)
+    return Driven(len(requests), wall_s, cpu_s, latencies, answer)
+
+
+def _close(poll: select.epoll, at: dict[int, _Connection]) -> None:
     for connection in at.values():
         connection.sock.close()
     poll.close()
-    return Driven(len(requests), wall_s, cpu_s, latencies, answer)
 
 
 def _read(connection: _Connection) -> bool:

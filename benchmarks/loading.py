@@ -1,7 +1,6 @@
 """Events a second from an NDJSON file to durable counters, by the command line and over HTTP."""
 
 import http.client
-import sqlite3
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+import counting
 import msgspec
 import polars as pl
 import product
@@ -43,7 +43,7 @@ def make_events(folder: Path) -> tuple[Path, str]:
 
 def from_file(folder: Path, events: Path, rounds: int) -> dict[str, Spread]:
     """`openengagement load events FILE` into a fresh folder: the whole, and its start alone."""
-    lines = count_lines(events)
+    lines, counted = counting.line_count(events), counting.count([events])
     one = folder / "one.ndjson"
     with events.open("rb") as file:
         one.write_bytes(file.readline())
@@ -56,7 +56,7 @@ def from_file(folder: Path, events: Path, rounds: int) -> dict[str, Spread]:
         loaded = product.run(data, "load", "events", str(events))
         if loaded.answer["accepted"] != lines:
             raise RuntimeError(f"{loaded.answer} of {lines} lines")
-        check_counted(data, events)
+        counting.check(data, counted)
         whole.append(loaded.wall_s)
         cpu.append(loaded.cpu_s)
     pairs = list(zip(whole, start, strict=True))
@@ -75,7 +75,7 @@ def over_http(folder: Path, events: Path, rounds: int) -> dict[str, Spread]:
     batches = [
         b"".join(lines[start : start + BATCH_LINES]) for start in range(0, len(lines), BATCH_LINES)
     ]
-    rates, cpu = [], []
+    rates, cpu, counted = [], [], counting.count([events])
     for at in range(rounds):
         data = folder / f"http-{at}"
         key = product.run(data, "platform-key", "issue", "bench").answer["platform_key"]
@@ -86,7 +86,7 @@ def over_http(folder: Path, events: Path, rounds: int) -> dict[str, Spread]:
             cpu.append((cpu_s(server.pid) - before) / len(lines) * 1e6)
         if accepted != len(lines):
             raise RuntimeError(f"{accepted} of {len(lines)} lines")
-        check_counted(data, events)
+        counting.check(data, counted)
         rates.append(len(lines) / took_s)
     return {
         "rate": Spread.of(rates),
@@ -102,19 +102,3 @@ def send(port: int, key: str, batch: bytes) -> int:
         connection.request("POST", "/platform/v1/events", batch, headers)
         answer = connection.getresponse().read()
     return msgspec.json.decode(answer)["accepted"]
-
-
-def count_lines(path: Path) -> int:
-    return path.read_bytes().count(b"\n")
-
-
-def check_counted(data: Path, events: Path) -> None:
-    """The store holds exactly what a plain count over the file says."""
-    frame = pl.read_ndjson(events).filter(pl.col("type").is_in(["retweets", "replies"]))
-    counted = frame.group_by("type").agg(pl.col("count").sum())
-    with closing(sqlite3.connect(data / "counters.sqlite3")) as db:
-        for name, count in counted.iter_rows():
-            for table in ("totals", "hours"):
-                stored = db.execute(f"SELECT sum({name}) FROM {table}").fetchone()[0]
-                if stored != count:
-                    raise RuntimeError(f"{table}.{name}: {stored}, not {count}")

@@ -2,12 +2,15 @@
 
 import os
 import statistics
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 PROC = Path("/proc")
+WATCH_EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,24 @@ class Spread:
         return f"{self.median:{form}} ({self.low:{form}} to {self.high:{form}})"
 
 
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One figure over another: what a plot draws as a line."""
+
+    x: list[float]
+    y: list[float]
+
+
+def ratios(over: Sequence[float], under: Sequence[float]) -> Spread:
+    """Of runs that took turns, each with its neighbour."""
+    return Spread.of([a / b for a, b in zip(over, under, strict=True)])
+
+
+def disk_bytes(folder: Path) -> int:
+    """What the files of a folder take on the disk, in whole blocks."""
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+
+
 def tree(pid: int) -> list[int]:
     """A process and all that descend from it."""
     children: dict[int, list[int]] = {}
@@ -43,26 +64,67 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time that a process and its living descendants have used so far."""
+    """User and system time that a process and its descendants have used so far, ended ones too."""
     ticks = 0
     for each in tree(pid):
         if fields := _stat(each):
-            ticks += int(fields[11]) + int(fields[12])
+            ticks += sum(map(int, fields[11:15]))  # its own, and that of children it waited for
     return ticks * TICK_S
 
 
-def memory_mib(pid: int) -> dict[str, float]:
-    """Resident memory of a tree: RSS counts shared pages in each process, PSS once."""
-    sums = {"Rss": 0, "Pss": 0}
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Resident memory of one process: RSS counts a shared page in each process, PSS once in all."""
+
+    rss_mib: float
+    pss_mib: float
+
+
+def memory(pid: int) -> list[Memory]:
+    """Of each process of a tree."""
+    found = []
     for each in tree(pid):
-        fields = _stat(each)
-        if fields is None or fields[0] == "Z":
-            continue  # ended; it has no memory any more
-        for line in (PROC / str(each) / "smaps_rollup").read_text().splitlines():
-            name, _, rest = line.partition(":")
-            if name in sums:
-                sums[name] += int(rest.split()[0])
-    return {name.lower(): kib / 1024 for name, kib in sums.items()}
+        try:
+            text = (PROC / str(each) / "smaps_rollup").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended meanwhile
+        kib = {line.partition(":")[0]: line.split()[1] for line in text.splitlines()[1:]}
+        if kib:  # a process that nobody waited for yet has no memory any more
+            found.append(Memory(int(kib["Rss"]) / 1024, int(kib["Pss"]) / 1024))
+    return found
+
+
+def memory_mib(pid: int) -> dict[str, float]:
+    """Of a whole tree."""
+    seen = memory(pid)
+    return {"rss": sum(each.rss_mib for each in seen), "pss": sum(each.pss_mib for each in seen)}
+
+
+class MemoryWatch(threading.Thread):
+    """Looks at the memory of a tree of processes until it is left; keeps the most it saw."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._pid = pid
+        self._left = threading.Event()
+        self.process_rss_mib = 0.0  # of any one process
+        self.process_pss_mib = 0.0
+        self.pss_mib = 0.0  # of all together
+
+    def run(self) -> None:
+        while not self._left.wait(WATCH_EVERY_S):
+            seen = memory(self._pid)
+            self.process_rss_mib = max(self.process_rss_mib, *(each.rss_mib for each in seen), 0)
+            self.process_pss_mib = max(self.process_pss_mib, *(each.pss_mib for each in seen), 0)
+            self.pss_mib = max(self.pss_mib, sum(each.pss_mib for each in seen))
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left.set()
+        self.join()
 
 
 def _stat(pid: int) -> list[str] | None:

@@ -52,27 +52,43 @@ def environment(**more: str) -> dict[str, str]:
 
 def run(data: Path, *arguments: str) -> Ran:
     """Run one command of the product on a data folder."""
-    command = [*COMMAND, "--data", str(data), *arguments, "--json"]
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
-    )
-    printed, told = process.communicate()
-    wall_s = time.perf_counter() - began
-    if process.returncode != 0:
-        raise RuntimeError(f"{' '.join(arguments)}: {told.decode(errors='replace')[-2000:]}")
-    return Ran(msgspec.json.decode(printed), wall_s, _reaped_cpu_s())
+    return Command(data, *arguments).wait()
 
 
-_reaped = [0.0]
+class Command:
+    """A command of the product under way."""
 
+    def __init__(self, data: Path, *arguments: str) -> None:
+        self._said = " ".join(arguments)
+        self._printed, self._told = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - `wait` closes them
+        self._began = time.perf_counter()
+        command = [*COMMAND, "--data", str(data), *arguments, "--json"]
+        self._process = subprocess.Popen(
+            command, stdout=self._printed, stderr=self._told, env=environment()
+        )
+        self.pid = self._process.pid
 
-def _reaped_cpu_s() -> float:
-    """CPU time of the children reaped since this was asked last; we run one at a time."""
-    times = os.times()
-    total = times.children_user + times.children_system
-    used, _reaped[0] = total - _reaped[0], total
-    return used
+    @property
+    def running(self) -> bool:
+        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return ended is None
+
+    def wait(self) -> Ran:
+        """What it printed and used, its children included.
+
+        Raises:
+            RuntimeError: it failed.
+        """
+        _, status, usage = os.wait4(self.pid, 0)
+        wall_s = time.perf_counter() - self._began
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        with self._printed as printed, self._told as told:
+            printed.seek(0)
+            told.seek(0)
+            if self._process.returncode != 0:
+                raise RuntimeError(f"{self._said}: {told.read().decode(errors='replace')[-2000:]}")
+            answer = msgspec.json.decode(printed.read())
+        return Ran(answer, wall_s, usage.ru_utime + usage.ru_stime)
 
 
 def free_port() -> int:
@@ -82,10 +98,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(data: Path, *, core: int | None = None) -> Iterator[Server]:
-    """`openengagement serve` with one worker on a data folder."""
+def serving(data: Path, *, core: int | None = None, workers: int = 1) -> Iterator[Server]:
+    """`openengagement serve` on a data folder."""
     port = free_port()
-    command = [*COMMAND, "--data", str(data), "serve", "--port", str(port)]
+    options = ["--port", str(port), "--workers", str(workers)]
+    command = [*COMMAND, "--data", str(data), "serve", *options]
     with _started(command, port, core=core) as server:
         yield server
 
@@ -110,6 +127,13 @@ def bare(*, core: int | None = None) -> Iterator[Server]:
 
 
 @contextmanager
+def other(command: Sequence[str], port: int) -> Iterator[Server]:
+    """A server that is not ours: `command` makes it listen on `port` and answer at /health."""
+    with _started(command, port) as server:
+        yield server
+
+
+@contextmanager
 def _started(command: Sequence[str], port: int, *, core: int | None = None) -> Iterator[Server]:
     began = time.perf_counter()
     with tempfile.TemporaryFile() as told:
@@ -128,7 +152,6 @@ def _started(command: Sequence[str], port: int, *, core: int | None = None) -> I
             yield Server(process.pid, port, time.perf_counter() - began)
         finally:
             _stop(process)
-            _reaped_cpu_s()
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

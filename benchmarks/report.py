@@ -4,29 +4,20 @@ import os
 import platform
 import sqlite3
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import peers_tables
+import stream_rows
 from measure import Spread
+from rows import Results, Row, at_least, at_most
 
+DOCS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 BEGIN = "<!-- written by `make bench`: begin -->"
 END = "<!-- written by `make bench`: end -->"
 PACKAGES = ("granian", "uvloop", "polars", "numpy", "msgspec", "cryptography")
-Figures = Mapping[str, Spread]
-Results = Mapping[str, Figures]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table: what, the figure as text, and the target where there is one."""
-
-    what: str
-    figure: str
-    target: str = ""
-    met: bool | None = None
 
 
 def machine() -> dict[str, Any]:
@@ -58,7 +49,7 @@ def rows(results: Results) -> Iterator[Row]:
 def _loading(results: Results) -> Iterator[Row]:
     file = results["load_file"]
     whole, apart = file["rate"], file["rate_without_start"]
-    yield _at_least("load events FILE, events/s, whole process", whole, 250_000)
+    yield at_least("load events FILE, events/s, whole process", whole, 250_000)
     yield Row("the same without its start-up, events/s", apart.show())
     yield Row("the same, CPU µs an event", file["cpu_us"].show(".2f"))
 
@@ -80,7 +71,7 @@ def _one_tweet(results: Results) -> Iterator[Row]:
         yield Row(f"{text}: requests/s", figures["rate"].show())
         yield Row(f"{text}: CPU µs a request", figures["cpu_us"].show())
     signed, bearer = results["oauth1"], results["bearer"]
-    yield _at_least("OAuth 1.0a: rate, of the bare handler's", signed["rate_ratio"], 0.25, ".3f")
+    yield at_least("OAuth 1.0a: rate, of the bare handler's", signed["rate_ratio"], 0.25, ".3f")
     yield Row("OAuth 1.0a: bare CPU / CPU", signed["cpu_ratio"].show(".3f"))
     yield Row("bearer: rate, of the bare handler's", bearer["rate_ratio"].show(".3f"))
     ceiling = results["bare"]["generator_ceiling"]
@@ -98,7 +89,7 @@ def _many_tweets(results: Results) -> Iterator[Row]:
         "the store's read of those totals alone, CPU µs", results["read_totals"]["cpu_us"].show()
     )
     yield Row("the store's read of those Tweets, CPU µs", results["read_tweets"]["cpu_us"].show())
-    yield _at_most("whole request / read of the totals, CPU", whole["cpu_ratio"], 4, ".2f")
+    yield at_most("whole request / read of the totals, CPU", whole["cpu_ratio"], 4, ".2f")
 
 
 def _timed(results: Results) -> Iterator[Row]:
@@ -119,14 +110,14 @@ def _numbers(spread: Spread) -> tuple[float, float, float]:
 def _rest(results: Results) -> Iterator[Row]:
     for name, text in (("server", "serve, one worker"), ("sandbox", "sandbox")):
         figures = results[f"{name}_at_rest"]
-        yield _at_most(f"{text}: resident at rest, PSS MiB", figures["pss_mib"], 200)
+        yield at_most(f"{text}: resident at rest, PSS MiB", figures["pss_mib"], 200)
         yield Row(f"{text}: the same, RSS MiB (shared pages twice)", figures["rss_mib"].show())
         yield Row(f"{text}: ready after, s", figures["ready_s"].show(".2f"))
 
 
 def _verifying(results: Results) -> Iterator[Row]:
     figures = results["verify"]
-    yield _at_most("verifying a signed request, in process, CPU µs", figures["cpu_us"], 150)
+    yield at_most("verifying a signed request, in process, CPU µs", figures["cpu_us"], 150)
     yield Row("of it the nonce and rate window, committed", figures["admit_us"].show())
 
 
@@ -142,6 +133,7 @@ def _signing_in(results: Results) -> Iterator[Row]:
 
 # A section is there when its first figure was measured.
 _SECTIONS = {
+    **stream_rows.SECTIONS,
     "load_file": _loading,
     "load_http": _loading_http,
     "bare": _one_tweet,
@@ -151,14 +143,6 @@ _SECTIONS = {
     "verify": _verifying,
     "sign_in": _signing_in,
 }
-
-
-def _at_least(what: str, spread: Spread, target: float, form: str = ",.0f") -> Row:
-    return Row(what, spread.show(form), f"at least {target:,}", spread.median >= target)
-
-
-def _at_most(what: str, spread: Spread, target: float, form: str = ",.0f") -> Row:
-    return Row(what, spread.show(form), f"at most {target:,}", spread.median <= target)
 
 
 def table(results: Results) -> str:
@@ -183,20 +167,29 @@ def generated(about: Mapping[str, Any], results: Results) -> str:
         f"Load average before: {about['load_before']}, after: {about['load_after']}; stolen by "
         f"the hypervisor: {about['stolen']}. Events loaded: {about['events']}."
     )
-    return f"{taken}\n{noise}\n\n{table(results)}"
+    return "\n\n".join([f"{taken}\n{noise}", table(results), *peers_tables.tables(results)])
 
 
-def write(folder: Path, about: Mapping[str, Any], results: Results) -> None:
+def write(about: Mapping[str, Any], results: Results) -> None:
     """Write results.json and the generated part of README.md, leaving the prose around it."""
-    figures = {
-        name: {key: asdict(spread) for key, spread in each.items()}
-        for name, each in results.items()
-    }
-    encoded = msgspec.json.format(msgspec.json.encode({**about, "figures": figures}), indent=2)
-    (folder / "results.json").write_bytes(encoded + b"\n")
-    page = folder / "README.md"
+    (DOCS / "results.json").write_bytes(encoded(about, results))
+    write_between(DOCS / "README.md", generated(about, results))
+
+
+def encoded(about: Mapping[str, Any], results: Results) -> bytes:
+    """All of it as JSON."""
+    text = msgspec.json.encode({**about, "figures": results})
+    return msgspec.json.format(text, indent=2) + b"\n"
+
+
+def write_between(page: Path, text: str) -> None:
+    """Put a text between a page's markers.
+
+    Raises:
+        RuntimeError: the page has lost them.
+    """
     before, begin, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise RuntimeError(f"{page.name} has lost its markers")
-    page.write_text(f"{before}{BEGIN}\n{generated(about, results)}\n{END}{after}")
+    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")

@@ -1,7 +1,8 @@
 """`make bench`: measure, print the table, write docs/benchmarks.
 
-python benchmarks/run.py                     everything, about five minutes
+python benchmarks/run.py                     everything, about an hour and a half
 python benchmarks/run.py one_tweet verify    only these, printed and not written
+python benchmarks/run.py --quick             everything small, to try it; printed and not written
 """
 
 import argparse
@@ -10,34 +11,47 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
+import counting
+import growth
+import limits
 import loading
+import peers_environment
+import peers_http
+import peers_ingest
+import pruning
 import report
 import resting
+import rows
 import serving
 import signing_in
+import sizes
+import sustained
 import verifying
+import while_writing
 import world
-from measure import Spread
 
-ROUNDS = 5
-FEW_ROUNDS = 3
-DOCS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
-Figures = dict[str, dict[str, Spread]]
+Figures = dict[str, rows.Figures]
 
 
 class Bench:
     """What can be measured; what several need is built once, when first asked for."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, amounts: sizes.Sizes) -> None:
         self._folder = folder
+        self._sizes = amounts
+        self._quick = amounts is sizes.QUICK
+        self._rounds, self._few_rounds = amounts.rounds, amounts.few_rounds
         self.events = "none"
         self._world = cache(self._build_world)
         self._file = cache(self._make_events)
+        self._stream = cache(lambda: sustained.make_stream(folder, amounts))
+        self._large = cache(self._grow)
 
     def _build_world(self) -> world.World:
         folder = self._folder / "world"
@@ -46,60 +60,123 @@ class Bench:
 
     def _make_events(self) -> Path:
         path, what = loading.make_events(self._folder)
-        self.events = f"{loading.count_lines(path):,}, {what}"
+        self.events = f"{counting.line_count(path):,}, {what}"
         return path
+
+    def _grow(self) -> growth.Grown:
+        amounts = self._sizes
+        return growth.grow(
+            self._folder / "large", amounts.large_tweets, of_video=amounts.tweets_of_video
+        )
+
+    def stream_files(self) -> Figures:
+        figures = sustained.from_files(self._folder, self._stream().files, self._sizes)
+        return {"stream_files": figures}
+
+    def stream_http(self) -> Figures:
+        figures = sustained.over_http(self._folder, self._stream().files, self._sizes)
+        return {"stream_http": figures}
+
+    def reads_while_writing(self) -> Figures:
+        folder = self._folder / "while-writing"
+        return while_writing.reads_while_writing(folder, self._stream(), self._sizes)
+
+    def both_cores(self) -> Figures:
+        return serving.both_cores(self._world(), self._sizes)
+
+    def growth(self) -> Figures:
+        small = growth.grow(self._folder / "small", self._sizes.small_tweets, of_video=0)
+        figures = growth.flatness(small, self._large(), self._sizes)
+        return {**figures, "space": growth.space(self._large(), self._rounds)}
+
+    def prune(self) -> Figures:
+        """It takes counters away, so it comes after `growth`."""
+        return pruning.pruning(self._large(), self._stream(), self._sizes)
 
     def load(self) -> Figures:
         path = self._file()
         return {
-            "load_file": loading.from_file(self._folder, path, ROUNDS),
-            "load_http": loading.over_http(self._folder, path, FEW_ROUNDS),
+            "load_file": loading.from_file(self._folder, path, self._rounds),
+            "load_http": loading.over_http(self._folder, path, self._few_rounds),
         }
 
     def one_tweet(self) -> Figures:
-        return serving.one_tweet(self._world(), ROUNDS + 2)
+        return serving.one_tweet(self._world(), self._rounds + 2)
 
     def many_tweets(self) -> Figures:
-        return serving.many_tweets(self._world(), ROUNDS)
+        return serving.many_tweets(self._world(), self._rounds)
 
     def timed(self) -> Figures:
-        return serving.timed(self._world(), ROUNDS)
+        return serving.timed(self._world(), self._rounds)
 
     def rest(self) -> Figures:
         return {
-            "server_at_rest": resting.server_at_rest(self._world(), FEW_ROUNDS),
-            "sandbox_at_rest": resting.sandbox_at_rest(self._folder, FEW_ROUNDS),
+            "server_at_rest": resting.server_at_rest(self._world(), self._few_rounds),
+            "sandbox_at_rest": resting.sandbox_at_rest(self._folder, self._few_rounds),
         }
 
     def verify(self) -> Figures:
-        return {"verify": verifying.signed_request(self._world(), ROUNDS)}
+        return {"verify": verifying.signed_request(self._world(), self._rounds)}
 
     def sign_in(self) -> Figures:
-        return {"sign_in": signing_in.signing_in(self._world(), FEW_ROUNDS)}
+        return {"sign_in": signing_in.signing_in(self._world(), self._few_rounds)}
+
+    def ingest_peers(self) -> Figures:
+        """Ours and the peers on the same files, one after the other."""
+        peers_environment.install_debian_packages()
+        given = (self._folder, self._stream().files[: self._sizes.peer_files], self._rounds)
+        more = {"tweet_ids": self._stream().tweet_ids, "quick": self._quick}
+        found = peers_ingest.ingest_peers(*given, **more) | peers_ingest.sqlite_alone(
+            *given, **more
+        )
+        return {f"ingest_{name}": figures for name, figures in found.items()}
+
+    def http_peer(self) -> Figures:
+        peers_environment.install_debian_packages()
+        world = self._world()
+        found = peers_http.http_peer(world, self._rounds, sample_s=self._sizes.sample_s)
+        return {f"http_{name}": figures for name, figures in found.items()}
+
+    def memory_copy(self) -> Figures:
+        files = self._stream().files[: limits.FILES]
+        found = limits.memory_copy(files, self._rounds)
+        return {f"memory_{name}": figures for name, figures in found.items()}
 
 
-PARTS: dict[str, Callable[[Bench], Figures]] = {
-    name: getattr(Bench, name)
-    for name in ("load", "one_tweet", "many_tweets", "timed", "rest", "verify", "sign_in")
-}
+PARTS = (
+    "stream_files",
+    "stream_http",
+    "reads_while_writing",
+    "both_cores",
+    "growth",
+    "prune",
+    "load",
+    "one_tweet",
+    "many_tweets",
+    "timed",
+    "rest",
+    "verify",
+    "sign_in",
+    "ingest_peers",
+    "http_peer",
+    "memory_copy",
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure, print, write docs/benchmarks.")
     parser.add_argument(
-        "parts", nargs="*", choices=[[], *PARTS], metavar="PART", help=str([*PARTS])
+        "parts", nargs="*", choices=[[], *PARTS], metavar="PART", help=", ".join(PARTS)
     )
-    chosen = parser.parse_args().parts or list(PARTS)
+    parser.add_argument("--quick", action="store_true", help="small, to try the benchmarks")
+    parser.add_argument("--out", type=Path, help="write the figures to this JSON file too")
+    options = parser.parse_args()
+    chosen = options.parts or PARTS
     taken = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     before, stolen_before = load_average(), cpu_times()
-    results: Figures = {}
     with tempfile.TemporaryDirectory(prefix="openengagement-bench-") as folder:
-        bench = Bench(Path(folder))
-        for name in chosen:
-            began = time.perf_counter()
-            print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
-            results |= PARTS[name](bench)
-            print(f"{time.perf_counter() - began:.0f} s", file=sys.stderr)
+        bench = Bench(Path(folder), sizes.QUICK if options.quick else sizes.FULL)
+        results, failed = measure(bench, chosen)
     stolen, total = (a - b for a, b in zip(cpu_times(), stolen_before, strict=True))
     about = {
         "taken": taken,
@@ -111,8 +188,28 @@ def main() -> None:
         "machine": report.machine(),
     }
     print(report.generated(about, results))
-    if len(chosen) == len(PARTS):
-        report.write(DOCS, about, results)
+    if options.out:
+        options.out.write_bytes(report.encoded(about, results))
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+    if chosen == PARTS and not options.quick:
+        report.write(about, results)
+
+
+def measure(bench: Bench, chosen: Sequence[str]) -> tuple[Figures, list[str]]:
+    """The figures of all parts, and the parts that failed: an hour's work is not lost with one."""
+    results: Figures = {}
+    failed = []
+    for name in chosen:
+        began = time.perf_counter()
+        print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
+        try:
+            results |= getattr(bench, name)()
+        except RuntimeError:
+            traceback.print_exc()
+            failed.append(name)
+        print(f"{time.perf_counter() - began:.0f} s", file=sys.stderr)
+    return results, failed
 
 
 def load_average() -> str:
@@ -127,10 +224,10 @@ def cpu_times() -> tuple[int, int]:
 
 def commit() -> str:
     """The commit measured, marked when the package's source differs from it."""
-    asked = ["git", "-C", str(DOCS), "describe", "--always", "--abbrev=8"]
+    asked = ["git", "-C", str(report.DOCS), "describe", "--always", "--abbrev=8"]
     name = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
     changed = subprocess.run(
-        ["git", "-C", str(DOCS), "diff", "--quiet", "HEAD", "--", ":/src"], check=False
+        ["git", "-C", str(report.DOCS), "diff", "--quiet", "HEAD", "--", ":/src"], check=False
     )
     return (name or "unknown") + (" with changes" if changed.returncode else "")
 

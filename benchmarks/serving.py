@@ -1,6 +1,7 @@
 """Rate and CPU of the data API, beside a bare handler and beside the store alone."""
 
 import gzip
+import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -11,14 +12,16 @@ import msgspec
 import product
 import signing
 from load import Driven, drive
-from measure import Spread, cores, cpu_s
+from measure import Spread, cores, cpu_s, ratios
 from product import Server
+from sizes import Sizes
 from world import World
 
 from openengagement.clock import SystemClock
 from openengagement.engagement.access import ACCESS
 from openengagement.engagement.types import Endpoint, format_time
-from openengagement.stores.sqlite import SqliteStore
+from openengagement.folder import open_parts
+from openengagement.settings import Settings
 
 CONNECTIONS = 16
 SAMPLE_S = 1.5  # how long one run should take
@@ -27,7 +30,8 @@ SLOW_CONNECTIONS = 4
 PRIVATE = ["impressions", "engagements", "favorites"]
 PUBLIC = ["favorites", "retweets", "replies"]
 TOTALS_TYPES = list(ACCESS[Endpoint.TOTALS])
-TIMED_TYPES = list(ACCESS[Endpoint.HISTORICAL])
+# The old name of one of them left out.
+TIMED_TYPES = [name for name, rule in ACCESS[Endpoint.HISTORICAL].items() if rule.counted == name]
 BY_TWEET = {"by tweet": ["tweet.id", "engagement.type"]}
 HOURLY = {"hourly": ["tweet.id", "engagement.type", "engagement.day", "engagement.hour"]}
 THREE = {
@@ -37,25 +41,28 @@ THREE = {
 }
 
 
+Maker = Callable[[int], list[bytes]]  # so many requests, signed now
+
+
 @dataclass(slots=True)
 class Case:
     """One kind of request, and the runs it had."""
 
     name: str
     server: Server
-    make: Callable[[int], list[bytes]]  # so many requests, signed now
+    make: Maker
     connections: int = CONNECTIONS
     amount: int = 0
     runs: list[Driven] = field(default_factory=list)
     cpu_us: list[float] = field(default_factory=list)
 
-    def warm_up(self, core: int) -> None:
+    def warm_up(self, core: int | None, sample_s: float) -> None:
         """Warm everything, and find out how many requests a run takes."""
         first = max(20, WARM_UP * self.connections // CONNECTIONS)
         driven = drive(self.server.port, self.make(first), connections=self.connections, core=core)
-        self.amount = max(10, int(driven.rate * SAMPLE_S))
+        self.amount = max(10, int(driven.rate * sample_s))
 
-    def run(self, core: int) -> None:
+    def run(self, core: int | None) -> None:
         requests = self.make(self.amount)
         before = cpu_s(self.server.pid)
         driven = drive(self.server.port, requests, connections=self.connections, core=core)
@@ -77,11 +84,15 @@ class Case:
         }
 
 
-def alternate(cases: Sequence[Case], rounds: int) -> None:
-    """Run the cases in turn, so that what disturbs the machine disturbs them alike."""
-    core = cores()[1]
+def alternate(
+    cases: Sequence[Case], rounds: int, *, core: int | None = None, sample_s: float = SAMPLE_S
+) -> None:
+    """Run the cases in turn, so that what disturbs the machine disturbs them alike.
+
+    `core` is the generator's, if it has one of its own.
+    """
     for case in cases:
-        case.warm_up(core)
+        case.warm_up(core, sample_s)
     for _ in range(rounds):
         for case in cases:
             case.run(core)
@@ -145,15 +156,14 @@ def one_tweet(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
             Case("oauth1", server, make(ours, PRIVATE)),
             Case("bearer", server, make(ours, PUBLIC, bearer=True)),
         ]
-        alternate(cases, rounds)
+        alternate(cases, rounds, core=cores()[1])
     figures = {case.name: case.figures() for case in cases}
     bare = cases[0]
     for case in cases[1:]:
-        _check_gzip(case.runs[-1].last_answer)
-        pairs = zip(case.runs, bare.runs, strict=True)
-        figures[case.name]["rate_ratio"] = Spread.of([a.rate / b.rate for a, b in pairs])
-        cpu_pairs = zip(bare.cpu_us, case.cpu_us, strict=True)
-        figures[case.name]["cpu_ratio"] = Spread.of([a / b for a, b in cpu_pairs])
+        check_gzip(case.runs[-1].last_answer)
+        rates = [[run.rate for run in each.runs] for each in (case, bare)]
+        figures[case.name]["rate_ratio"] = ratios(*rates)
+        figures[case.name]["cpu_ratio"] = ratios(bare.cpu_us, case.cpu_us)
     return figures
 
 
@@ -169,10 +179,9 @@ def many_tweets(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
             return asker.requests(Endpoint.TOTALS, bodies)
 
         case = Case("whole", server, make)
-        alternate([case], 0)
-        store = SqliteStore(
-            world.data / "counters.sqlite3", clock=SystemClock(), idempotency_keep_days=90
-        )
+        alternate([case], 0, core=cores()[1])
+        parts = open_parts(world.data, Settings(), clock=SystemClock())
+        store = parts.store
         reads: dict[str, list[float]] = {"read_totals": [], "read_tweets": []}
         for _ in range(rounds):
             case.run(cores()[1])
@@ -180,13 +189,12 @@ def many_tweets(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
                 read_us(lambda ids: store.read_totals(ids, TOTALS_TYPES), asked)
             )
             reads["read_tweets"].append(read_us(store.read_tweets, asked))
-        store.close()
-    _check_gzip(case.runs[-1].last_answer)
+        parts.close()
+    check_gzip(case.runs[-1].last_answer)
     figures = {"whole": case.figures()}
     for name, values in reads.items():
         figures[name] = {"cpu_us": Spread.of(values)}
-    pairs = zip(case.cpu_us, reads["read_totals"], strict=True)
-    figures["whole"]["cpu_ratio"] = Spread.of([a / b for a, b in pairs])
+    figures["whole"]["cpu_ratio"] = ratios(case.cpu_us, reads["read_totals"])
     return figures
 
 
@@ -201,32 +209,64 @@ def read_us(read: Callable[[list[int]], object], asked: Sequence[list[int]]) -> 
 
 def timed(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
     """`/28hr` and `/historical` at their largest."""
-    now_s = int(time.time())
-    window = {"start": format_time(now_s - 28 * 86_400), "end": format_time(now_s)}
     with product.serving(world.data, core=cores()[0]) as server:
         asker = Asker(world, server.port)
-
-        def make(
-            endpoint: Endpoint, groupings: dict[str, list[str]], **more: str
-        ) -> Callable[[int], list[bytes]]:
-            return lambda amount: asker.requests(
-                endpoint,
-                [body(asker.tweets(25), TIMED_TYPES, groupings, **more) for _ in range(amount)],
-            )
-
         cases = [
-            Case("28hr", server, make(Endpoint.LAST_28_HOURS, HOURLY), SLOW_CONNECTIONS),
-            Case(
-                "historical", server, make(Endpoint.HISTORICAL, THREE, **window), SLOW_CONNECTIONS
-            ),
+            Case("28hr", server, last_28_hours(asker), SLOW_CONNECTIONS),
+            Case("historical", server, historical(asker), SLOW_CONNECTIONS),
         ]
-        alternate(cases, rounds)
+        alternate(cases, rounds, core=cores()[1])
+    return _answered(cases)
+
+
+def both_cores(world: World, sizes: Sizes) -> dict[str, dict[str, Spread]]:
+    """All three at their largest, by a worker for each core; the generator shares these cores."""
+    # So many connections that none of the workers is left without.
+    with product.serving(world.data, workers=len(os.sched_getaffinity(0))) as server:
+        asker = Asker(world, server.port)
+        cases = [
+            Case("totals_both", server, totals(asker)),
+            Case("28hr_both", server, last_28_hours(asker)),
+            Case("historical_both", server, historical(asker)),
+            Case("historical_alone", server, historical(asker), connections=1),
+        ]
+        alternate(cases, sizes.rounds, sample_s=sizes.sample_s)
+    return _answered(cases)
+
+
+def totals(asker: Asker) -> Maker:
+    """`/totals` with 250 Tweets and 7 types."""
+    return lambda amount: asker.requests(
+        Endpoint.TOTALS,
+        asker.bodies(amount, tweets=250, types=TOTALS_TYPES, groupings=BY_TWEET),
+    )
+
+
+def last_28_hours(asker: Asker) -> Maker:
+    """`/28hr` with 25 Tweets and 17 types, hourly."""
+    return lambda amount: asker.requests(
+        Endpoint.LAST_28_HOURS,
+        asker.bodies(amount, tweets=25, types=TIMED_TYPES, groupings=HOURLY),
+    )
+
+
+def historical(asker: Asker) -> Maker:
+    """`/historical` with 25 Tweets, 17 types, 672 hours and three groupings."""
+    now_s = int(time.time())
+    window = {"start": format_time(now_s - 28 * 86_400), "end": format_time(now_s)}
+    return lambda amount: asker.requests(
+        Endpoint.HISTORICAL,
+        [body(asker.tweets(25), TIMED_TYPES, THREE, **window) for _ in range(amount)],
+    )
+
+
+def _answered(cases: Sequence[Case]) -> dict[str, dict[str, Spread]]:
     for case in cases:
-        _check_gzip(case.runs[-1].last_answer)
+        check_gzip(case.runs[-1].last_answer)
     return {case.name: case.figures() for case in cases}
 
 
-def _check_gzip(answer: bytes) -> None:
+def check_gzip(answer: bytes) -> None:
     head, _, packed = answer.partition(b"\r\n\r\n")
     if b"content-encoding: gzip" not in head.lower():
         raise RuntimeError("an answer is not gzip")

@@ -53,21 +53,36 @@ def build(folder: Path) -> World:
     authors[owned] = 1
     weights = rng.pareto(1.2, TWEETS) + 0.1
     weights[owned] += 5
-    _accounts().write_parquet(folder / "accounts.parquet")
     tweets = pl.DataFrame({"id": ids, "author_id": authors, "created_at": pl.from_epoch(born_s)})
-    tweets.write_parquet(folder / "tweets.parquet")
-    _events(ids, born_s, weights, now_s).write_parquet(folder / "events.parquet")
     data = folder / "data"
-    for what in ("accounts", "tweets", "events"):
-        loaded = product.run(data, "load", what, str(folder / f"{what}.parquet")).answer
-        if loaded["rejected"]:
-            raise RuntimeError(f"{what}: {loaded}")
-    return World(data, _keys(data), ids[owned].tolist())
+    register(data, tweets)
+    path = folder / "events.parquet"
+    _events(ids, born_s, weights, now_s).write_parquet(path)
+    load(data, "events", path)
+    return World(data, make_keys(data), ids[owned].tolist())
 
 
-def _accounts() -> pl.DataFrame:
+def register(data: Path, tweets: pl.DataFrame) -> None:
+    """Make the accounts, and these Tweets of theirs; the owner is account 1."""
+    data.mkdir(parents=True)
     names = [OWNER, *(f"account_{each}" for each in range(2, ACCOUNTS + 1))]
-    return pl.DataFrame({"id": range(1, ACCOUNTS + 1), "screen_name": names})
+    accounts = pl.DataFrame({"id": range(1, ACCOUNTS + 1), "screen_name": names})
+    for what, frame in (("accounts", accounts), ("tweets", tweets)):
+        path = data.with_name(f"{data.name}-{what}.parquet")
+        frame.write_parquet(path)
+        load(data, what, path)
+
+
+def load(data: Path, what: str, *files: Path) -> product.Ran:
+    """Bring files in whole.
+
+    Raises:
+        RuntimeError: a line was refused.
+    """
+    loaded = product.run(data, "load", what, *map(str, files))
+    if loaded.answer["rejected"]:
+        raise RuntimeError(f"{what}: {loaded.answer}")
+    return loaded
 
 
 def _events(ids: np.ndarray, born_s: np.ndarray, weights: np.ndarray, now_s: int) -> pl.DataFrame:
@@ -89,7 +104,8 @@ def _events(ids: np.ndarray, born_s: np.ndarray, weights: np.ndarray, now_s: int
     )
 
 
-def _keys(data: Path) -> Keys:
+def make_keys(data: Path) -> Keys:
+    """An app of the owner's that is enabled, and all that it and the platform sign with."""
     app = product.run(data, "app", "add", "bench", "--owner", OWNER).answer
     app_id = app["app_id"]
     product.run(data, "app", "enable", app_id, "--per-minute", str(PER_MINUTE))

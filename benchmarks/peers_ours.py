@@ -1,0 +1,56 @@
+"""Ours as one of the contenders of the ingest benchmark: `openengagement load events`."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import counting
+import product
+from measure import MemoryWatch, disk_bytes
+
+from openengagement.clock import SystemClock
+from openengagement.folder import open_parts
+from openengagement.settings import Settings
+
+WARM_UP_READS = 10
+
+
+def run(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """As `peers/contend.py` does with a peer, but the start-up of the process counts too.
+
+    Raises:
+        RuntimeError: the folder holds something else than the files.
+    """
+    data = folder / "data"
+    command = product.Command(data, "load", "events", *given["files"])
+    with MemoryWatch(command.pid) as watch:
+        loaded = command.wait()
+    product.run(data, "load", "events", given["files"][0])  # sent again
+    counting.check(data, counting.count(list(map(Path, given["files"]))))
+    figures = {
+        "rate": given["events"] / loaded.wall_s,
+        "cpu_us": loaded.cpu_s / given["events"] * 1e6,
+        "memory_mib": watch.pss_mib,
+        "bytes_a_counter": disk_bytes(data) / given["counters"],
+        **_read(data, given),
+    }
+    return {
+        "version": "this one",
+        "durable": True,
+        "how": "synced before it is acknowledged",
+        "figures": figures,
+    }
+
+
+def _read(data: Path, given: dict[str, Any]) -> dict[str, float]:
+    parts = open_parts(data, Settings(), clock=SystemClock())
+    try:
+        took = []
+        for tweet_ids in given["reads"][:WARM_UP_READS] + given["reads"]:
+            began = time.perf_counter()
+            parts.store.read_totals(tweet_ids, given["totals_types"])
+            took.append((time.perf_counter() - began) * 1000)
+    finally:
+        parts.close()
+    took = sorted(took[WARM_UP_READS:])
+    return {"read_p50_ms": took[len(took) // 2], "read_p99_ms": took[int(len(took) * 0.99)]}

@@ -1,0 +1,90 @@
+"""The tables of ours beside its peers, in Markdown; a missing peer has its line too."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from measure import Spread
+
+Told = Mapping[str, Any]
+NAMES = {
+    "ours": "ours (`load events`, its start-up included)",
+    "postgresql": "PostgreSQL, COPY and upserts",
+    "redis_always": "Redis, `appendfsync always`",
+    "redis_everysec": "Redis, `appendfsync everysec`",
+    "duckdb": "DuckDB, raw events",
+    "chdb": "chDB, SummingMergeTree",
+    "sqlite": "limit: SQLite alone, deltas folded beforehand",
+}
+INGEST = (
+    "contender",
+    "version",
+    "ours / its events/s",
+    "events/s",
+    "durable per batch",
+    "CPU µs an event",
+    "bytes a counter",
+    "memory, PSS MiB",
+    "250 totals: p50 ms",
+    "p99 ms",
+)
+ENDPOINTS = {
+    "totals": "/totals, 250 Tweets x 7 types",
+    "28hr": "/28hr, 25 Tweets x 17 types, hourly",
+    "historical": "/historical, 25 x 17 x 672 hours, three groupings",
+}
+HTTP = (
+    "FastAPI, SQLAlchemy, PostgreSQL",
+    "our requests/s / its",
+    "its CPU a request / ours",
+    "ours, requests/s",
+    "its, requests/s",
+    "ours, p50 ms",
+    "its, p50 ms",
+)
+MEMORY = {"copy": "copying the events", "newlines": "counting their newlines"}
+LIMITS = ("limit, one core", "GB/s", "events/s")
+
+
+def tables(results: Mapping[str, Told]) -> Iterator[str]:
+    """Those of what was measured."""
+    for head, prefix, names, cells in (
+        (INGEST, "ingest", NAMES, _ingest),
+        (HTTP, "http", ENDPOINTS, _http),
+        (LIMITS, "memory", MEMORY, _limit),
+    ):
+        told = {text: results.get(f"{prefix}_{name}") for name, text in names.items()}
+        rows = [[text, *_or_missing(each, cells)] for text, each in told.items() if each]
+        if rows:
+            yield _table(head, rows)
+
+
+def _or_missing(told: Told, cells: Any) -> list[str]:  # noqa: ANN401
+    return [f"**missing**: {told['missing']}"] if "missing" in told else cells(told)
+
+
+def _ingest(told: Told) -> list[str]:
+    ratio = told.get("rate_ratio")
+    shown = {"rate": ",.0f", "cpu_us": ".2f", "bytes_a_counter": ".1f", "memory_mib": ",.0f"}
+    rate, *figures = [told[name].show(form) for name, form in shown.items()]
+    reads = [told[name].show(".2f") for name in ("read_p50_ms", "read_p99_ms")]
+    durable = "yes" if told["durable"] else "**no**"
+    beside = ratio.show(".2f") if ratio else ""
+    return [told["version"], beside, rate, f"{durable}: {told['how']}", *figures, *reads]
+
+
+def _http(told: Told) -> list[str]:
+    ratios = [told[name].show(".2f") for name in ("rate_ratio", "cpu_ratio")]
+    rates = [told[name].show(",.1f") for name in ("ours_rate", "peer_rate")]
+    return [*ratios, *rates, *(told[name].show(",.1f") for name in ("ours_p50_ms", "peer_p50_ms"))]
+
+
+def _limit(told: Told) -> list[str]:
+    found: Spread = told["bytes_a_second"]
+    scaled = Spread(found.median / 1e9, found.low / 1e9, found.high / 1e9, found.runs)
+    return [scaled.show(".1f"), told["events_a_second"].show()]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A row may be shorter than the head."""
+    full = [head, ["---"] * len(head), *([*row, *[""] * (len(head) - len(row))] for row in rows)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in full)

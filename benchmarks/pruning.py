@@ -1,0 +1,93 @@
+"""The longest wait of a read and of an acknowledgement while `openengagement prune` runs."""
+
+import time
+
+import product
+from growth import Grown
+from load import Driven, pace
+from measure import Spread, ratios
+from producers import Plan, Produced, producing
+from serving import BY_TWEET, TOTALS_TYPES, Asker
+from sizes import Sizes
+from sustained import WORKERS, Stream
+
+from openengagement.engagement.types import Endpoint
+
+# Each round takes away what the ones before left that is older: two to three hours of all Tweets.
+OLDER_THAN_DAYS = (24, 19, 14, 9, 4)
+READS_PER_S = 50.0
+CONNECTIONS = 16
+BATCH_LINES = 1_000
+PRODUCERS = 1
+PAUSE_S = 0.05
+FILES = 20  # of the stream, 5,000 batches: more than there is time for
+LOOK_S = 1.0  # reads are made for so long at a time, for as long as it runs
+SETTLE_S = 3.0
+
+
+def pruning(grown: Grown, events: Stream, sizes: Sizes) -> dict[str, dict[str, Spread]]:
+    """Idle and pruning in turn: reads of 250 Tweets at a steady rate, and small batches."""
+    data = grown.world.data
+    idle, busy, took_s = [], [], []
+    with product.serving(data, workers=WORKERS) as server:
+        asker = Asker(grown.world, server.port)
+        plan = Plan(
+            server.port,
+            grown.world.keys.platform_key,
+            list(map(str, events.files[:FILES])),
+            BATCH_LINES,
+            PRODUCERS,
+            pause_s=PAUSE_S,
+        )
+        _look(asker, server.port)
+        for days in OLDER_THAN_DAYS[: sizes.rounds]:
+            time.sleep(SETTLE_S)
+            with producing(plan) as under_way:
+                reads = [_look(asker, server.port) for _ in range(int(sizes.pace_s))]
+            idle.append((reads, under_way.produced))
+            with producing(plan) as under_way:
+                command = product.Command(data, "prune", "--older-than-days", str(days))
+                reads = [_look(asker, server.port)]
+                while command.running:
+                    reads.append(_look(asker, server.port))
+                took_s.append(_pruned(command))
+            busy.append((reads, under_way.produced))
+    return {"prune": _figures(idle, busy) | {"took_s": Spread.of(took_s)}}
+
+
+def _pruned(command: product.Command) -> float:
+    """How long it took.
+
+    Raises:
+        RuntimeError: there was nothing to prune, so nothing was measured.
+    """
+    ran = command.wait()
+    if not ran.answer["pruned_counters"]:
+        raise RuntimeError("nothing was pruned")
+    return ran.wall_s
+
+
+def _look(asker: Asker, port: int) -> Driven:
+    bodies = asker.bodies(
+        int(READS_PER_S * LOOK_S), tweets=250, types=TOTALS_TYPES, groupings=BY_TWEET
+    )
+    requests = asker.requests(Endpoint.TOTALS, bodies)
+    return pace(port, requests, rate=READS_PER_S, connections=CONNECTIONS)
+
+
+Round = tuple[list[Driven], Produced]
+
+
+def _figures(idle: list[Round], busy: list[Round]) -> dict[str, Spread]:
+    reads = [
+        [max(run.percentile_ms(1) for run in reads) for reads, _ in each] for each in (idle, busy)
+    ]
+    acks = [[max(run.latencies_ms()) for _, run in each] for each in (idle, busy)]
+    return {
+        "read_ms": Spread.of(reads[1]),
+        "read_idle_ms": Spread.of(reads[0]),
+        "read_ratio": ratios(reads[1], reads[0]),
+        "ack_ms": Spread.of(acks[1]),
+        "ack_idle_ms": Spread.of(acks[0]),
+        "ack_ratio": ratios(acks[1], acks[0]),
+    }

@@ -1,0 +1,60 @@
+"""How much is measured: for real, and small enough to try the benchmarks themselves."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Events, counters, rounds and seconds; see FULL for what they mean."""
+
+    rounds: int
+    few_rounds: int
+    stream_events: int
+    early_events: int
+    window_events: int
+    slice_s: float
+    http_s: float
+    pace_s: float
+    while_files: int
+    before_files: int
+    small_tweets: int
+    large_tweets: int
+    tweets_of_video: int
+    sample_s: float
+    peer_files: int
+
+
+FULL = Sizes(
+    rounds=5,
+    few_rounds=3,
+    stream_events=100_000_000,  # through `load events`; HTTP takes of it what it can in its time
+    early_events=1_000_000,  # what a store holds when it counts as new
+    window_events=10_000_000,  # over which a new store and a full one are compared
+    slice_s=10.0,  # rates over time are those of slices so long
+    http_s=60.0,
+    pace_s=20.0,  # of reads at a steady rate
+    while_files=76,  # loaded while reads are timed, 19 million events
+    before_files=20,  # loaded before anything is read
+    small_tweets=10_000,  # 100 counters each: 1 million
+    large_tweets=1_000_000,  # 100 million
+    tweets_of_video=10_000,
+    sample_s=1.5,  # how long one run of requests should take
+    peer_files=20,  # each of stream.BATCH_EVENTS, into every ingest peer
+)
+QUICK = Sizes(
+    rounds=2,
+    few_rounds=1,
+    stream_events=3_000_000,
+    early_events=250_000,
+    window_events=500_000,
+    slice_s=1.0,
+    http_s=3.0,
+    pace_s=1.5,
+    while_files=5,
+    before_files=1,
+    small_tweets=2_000,
+    large_tweets=4_000,
+    tweets_of_video=1_000,
+    sample_s=0.3,
+    peer_files=2,
+)
