@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from openengagement.allocator import share_arenas
 from openengagement.api.asgi import Api
 from openengagement.api.insights import Insights
 from openengagement.api.oauth import OAuthCalls
@@ -300,6 +301,7 @@ def create_app() -> Api:
     # Its pid as it was when this worker was made: it may be gone by now.
     if (parent := multiprocessing.parent_process()) is not None and parent.pid is not None:
         threading.Thread(target=_end_with, args=(parent.pid,), daemon=True).start()
+    share_arenas()
     os.umask(0o077)  # whatever the server writes is for its user alone
     settings = load_settings(os.environ)
     api = build_api(Path(os.environ[DATA_VARIABLE]), settings, clock=SystemClock())

@@ -310,12 +310,11 @@ def test_batches_past_its_limit_together(store):
 
 def test_views_of_a_video_past_its_limit(store):
     store.apply_tweets(make_tweets((5, 1, 0, 70, False), (6, 1, 0, 70, False)))
-    most = COUNTER_MAX // 3
-    apply(store, [(5, 10, {"video_views": most})])
+    apply(store, [(5, 10, {"video_views": BIG})])
 
-    fails(store, [(6, 10, {"video_views": most})])
+    fails(store, [(6, 10, {"video_views": BIG})])
 
-    assert store.read_totals([5, 6], ["video_views"]).tolist() == [[most], [most]]
+    assert store.read_totals([5, 6], ["video_views"]).tolist() == [[BIG], [BIG]]
 
 
 def test_it_works_on_after_a_refusal(store):

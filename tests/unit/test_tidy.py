@@ -33,6 +33,8 @@ MANY_PARAMETERS: dict[str, str] = {
     "openengagement.cli.load:load": "a command: its parameters are the command line's",
     "openengagement.cli.sandbox:sandbox": "a command",
     "openengagement.cli.serve:serve": "a command",
+    "openengagement.cli.upkeep:backup": "a command",
+    "openengagement.cli.upkeep:prune": "a command",
 }
 
 # May catch Exception, BaseException or everything without raising it again.

@@ -11,6 +11,7 @@ import msgspec
 import typer
 from sqlalchemy.exc import DBAPIError
 
+from openengagement.allocator import share_arenas
 from openengagement.auth.credentials import KeyFileError
 from openengagement.clock import Clock, SystemClock
 from openengagement.engagement.types import ID_MAX
@@ -48,6 +49,7 @@ def opened(context: typer.Context) -> Iterator[Parts]:
     """The data folder that the command works on, opened."""
     data: Path = context.obj
     settings = read_settings()
+    share_arenas()
     try:
         with closing(open_parts(data, settings, clock=CLOCK)) as parts:
             yield parts

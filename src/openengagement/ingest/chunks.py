@@ -17,7 +17,7 @@ import polars as pl
 import zstandard
 
 from openengagement.errors import MalformedBody, UnsupportedBody
-from openengagement.ingest.formats import Format
+from openengagement.ingest.formats import Format, count_line_ends
 
 CHUNK_BYTES: Final = 16 * 2**20
 _ZSTD_PIECE: Final = 65_536
@@ -123,13 +123,19 @@ def _cut_lines(file: IO[bytes], form: Format, *, tell: Callable[[], int]) -> Ite
     lines_before = 0
     rest = b""
     while block := file.read(CHUNK_BYTES):
-        block = rest + block
-        end = _last_row_end(block) if form is Format.CSV else block.rfind(b"\n") + 1
-        body, rest = block[:end], block[end:]
-        if not body:
+        if form is Format.CSV:
+            block, rest = rest + block, b""
+            end = _last_row_end(block)
+        else:
+            end = block.rfind(b"\n") + 1
+        if not end:
+            rest += block
             continue
-        yield Chunk(header + body, form, lines_before, tell())
-        lines_before += body.count(b"\n")
+        # One copy of something large, not one for each of its parts.
+        body = b"".join([header, rest, memoryview(block)[:end]])
+        rest = block[end:]
+        yield Chunk(body, form, lines_before, tell())
+        lines_before += count_line_ends(body) - bool(header)
         if form is Format.CSV and not header:
             # Every later chunk repeats the header, which then is not a line of its own.
             header = body[: body.find(b"\n") + 1]

@@ -96,12 +96,17 @@ def parse_body(body: bytes, form: Format, *, fields: Sequence[str], lines_max: i
         return Parsed(rows.with_row_index("line", offset=1), {})
     if form is Format.JSON:
         body = _array_to_lines(body)
-    lines = body.count(b"\n") + (not body.endswith(b"\n")) - (form is Format.CSV)
+    lines = count_line_ends(body) + (not body.endswith(b"\n")) - (form is Format.CSV)
     if lines > lines_max:
         raise BodyTooLarge(f"body: holds more than {lines_max} lines; send smaller batches")
     if form is Format.CSV:
         return Parsed(*parse_csv(body, fields))
     return _parse_ndjson(body, fields, lines=lines)
+
+
+def count_line_ends(body: bytes) -> int:
+    """How many there are; several times as fast as asking the bytes."""
+    return int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord("\n")))
 
 
 def _parse_ndjson(body: bytes, fields: Sequence[str], *, lines: int) -> Parsed:

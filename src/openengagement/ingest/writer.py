@@ -15,9 +15,8 @@ from openengagement.errors import KeyReused, Unavailable
 from openengagement.stores.contract import Applied, Batch, CounterStore, KeyConflict
 
 _Waiting = tuple[Batch, "Future[Applied]"]
-ROWS_MAX: Final = (
-    2_000_000  # deltas in one commit, so that memory and the commit's time stay bounded
-)
+# Deltas in one commit, so that memory and the commit's time stay bounded.
+ROWS_MAX: Final = 1_000_000
 
 
 class BatchWriter:
