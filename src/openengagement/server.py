@@ -5,7 +5,6 @@ import contextlib
 import gc
 import multiprocessing
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from openengagement.allocator import share_arenas
 from openengagement.api.asgi import Api
 from openengagement.api.insights import Insights
 from openengagement.api.oauth import OAuthCalls
@@ -52,6 +50,7 @@ from openengagement.portal.series import CHART_GROUPINGS
 from openengagement.portal.shown_once import ShownOnce
 from openengagement.portal.sign_in import SignIn, Ways
 from openengagement.portal.visits import Visits
+from openengagement.process import give_way, share_arenas
 from openengagement.query import Query
 from openengagement.registry.limits import Limits
 from openengagement.settings import DATA_VARIABLE, Settings, load_settings
@@ -62,7 +61,6 @@ if TYPE_CHECKING:
 
 _TIDY_EVERY_S: Final = 5.0
 _ORPHAN_CHECK_S: Final = 1.0
-_LOW_PRIORITY: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +83,7 @@ def build_api(data: Path, settings: Settings, *, clock: Clock) -> Api:
     limits = Limits(data)
     pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="work")
     slow_pool = ThreadPoolExecutor(
-        settings.sign_in_threads, thread_name_prefix="password", initializer=_give_way
+        settings.sign_in_threads, thread_name_prefix="password", initializer=give_way
     )
     shared = _share(parts, settings, clock=clock, limits=limits, pool=pool)
     writer = BatchWriter(
@@ -309,12 +307,6 @@ def create_app() -> Api:
     gc.collect()
     gc.freeze()
     return api
-
-
-def _give_way() -> None:
-    """Let this thread, and those that Argon2id starts from it, run when others need no core."""
-    if sys.platform == "linux":  # elsewhere threads have no priority of their own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW_PRIORITY)
 
 
 def _end_with(parent: int) -> None:

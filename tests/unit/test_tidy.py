@@ -50,6 +50,7 @@ BROAD_EXCEPTS: dict[str, str] = {
 LONG_FILES: dict[str, str] = {"openengagement.errors": "one tree of small classes"}
 MANY_IMPORTS: dict[str, str] = {
     "openengagement.server": "the composition root wires everything",
+    "openengagement.ingest.upload": "it walks a batch through every step",
     "openengagement.portal.handlers": "it gathers the handlers of all pages",
     "openengagement.portal.pages": "the table of all pages",
     "openengagement.stores.sqlite": "it puts the embedded store together",

@@ -11,11 +11,11 @@ import msgspec
 import typer
 from sqlalchemy.exc import DBAPIError
 
-from openengagement.allocator import share_arenas
 from openengagement.auth.credentials import KeyFileError
 from openengagement.clock import Clock, SystemClock
 from openengagement.engagement.types import ID_MAX
 from openengagement.folder import Parts, open_parts
+from openengagement.process import share_arenas
 from openengagement.registry.apps import App
 from openengagement.registry.registry import Account
 from openengagement.settings import Settings, SettingsError, load_settings

@@ -26,6 +26,7 @@ from openengagement.ingest.intake import (
 from openengagement.ingest.register import Registrar
 from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS, DropReason, Kind
 from openengagement.ingest.writer import BatchWriter
+from openengagement.process import give_way
 from openengagement.stores.contract import Applied
 
 KINDS: Final = {kind.name: kind for kind in (ACCOUNTS, TWEETS, EVENTS)}
@@ -86,7 +87,8 @@ class Loader:
         # Accounts and Tweets apply in the order of their lines; events add up in any.
         threads = PARSERS if self._kind is EVENTS else 1
         aside = path.with_name(f"{path.name}.rejected.ndjson")
-        with ThreadPoolExecutor(threads, "parse") as pool, _RejectedFile(aside) as rejected:
+        pool = ThreadPoolExecutor(threads, "parse", give_way)
+        with pool, _RejectedFile(aside) as rejected:
             for chunk in read_chunks(path):
                 waiting.append(pool.submit(self._take, chunk))
                 while len(waiting) > IN_FLIGHT_MAX:

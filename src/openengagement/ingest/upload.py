@@ -19,6 +19,7 @@ from openengagement.ingest.intake import (
 from openengagement.ingest.register import Registrar
 from openengagement.ingest.rows import ACCOUNTS, TWEETS, Kind
 from openengagement.ingest.writer import BatchWriter
+from openengagement.process import give_way
 from openengagement.settings import Settings
 
 
@@ -51,13 +52,14 @@ class Uploads:
         self._now_s = now_s
 
     def take(self, upload: Upload) -> Outcome:
-        """Apply a batch.
+        """Apply a batch, in a thread that does nothing else.
 
         Raises:
             RequestError: the batch as a whole cannot be taken; nothing of it counted.
             BatchRefused: it is atomic and has bad lines.
             Unavailable: it could not be stored; nothing of it counted.
         """
+        give_way()
         settings = self._settings
         body = decompress(upload.body, upload.encoding, limit=settings.batch_max_decompressed_bytes)
         intake = read_batch(

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from typing import Final
 
 from openengagement.errors import KeyReused, Unavailable
+from openengagement.process import give_way
 from openengagement.stores.contract import Applied, Batch, CounterStore, KeyConflict
 
 _Waiting = tuple[Batch, "Future[Applied]"]
@@ -59,6 +60,7 @@ class BatchWriter:
         self._thread.join()
 
     def _run(self) -> None:
+        give_way()
         last = False
         while not last:
             waiting, last = self._gather()

@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 
 from openengagement.engagement.counters import cut, first_cell, merge_at_once, to_totals
+from openengagement.process import give_way
 from openengagement.stores.database import Database
 from openengagement.stores.manifest import Listed, list_segments, read_segment, swap_segments
 from openengagement.stores.segments import Segment, SegmentFile, bounds_of
@@ -129,6 +130,7 @@ class Compactor:
             yield
 
     def _run(self, stage: Callable[..., bool]) -> None:
+        give_way()
         news = self._news[stage]
         while not self._closing.is_set():
             news.wait()
