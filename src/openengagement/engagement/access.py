@@ -132,12 +132,14 @@ def _too_old(
 ) -> dict[str, frozenset[int]]:
     """For each counted type with an age limit: the Tweets past it, where there are any."""
     zeroed = {}
+    first_s = min(each.created_at_s for each in tweets)
     for rule in rules:
-        if rule.age_days is not None:
-            oldest_s = now_s - rule.age_days * DAY_S
+        if rule.age_days is None:
+            continue
+        oldest_s = now_s - rule.age_days * DAY_S
+        if first_s < oldest_s:
             old = frozenset(each.tweet_id for each in tweets if each.created_at_s < oldest_s)
-            if old:
-                zeroed[rule.counted] = old
+            zeroed[rule.counted] = old
     return zeroed
 
 

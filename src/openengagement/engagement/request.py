@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from openengagement.engagement.access import ACCESS, Rule
-from openengagement.engagement.types import Dimension, Endpoint, parse_id
+from openengagement.engagement.types import Dimension, Endpoint, parse_id, parse_plain_ids
 from openengagement.engagement.window import Window, parse_window
 from openengagement.errors import InvalidField, MalformedBody, UnsupportedGroupBys, UnsupportedTypes
 
@@ -111,6 +111,8 @@ def _parse_tweet_ids(values: Sequence[str | int], limit: int) -> tuple[int, ...]
         raise InvalidField("tweet_ids: must hold at least one Tweet ID")
     if len(values) > limit:
         raise InvalidField(f"tweet_ids: holds {len(values)} Tweet IDs, at most {limit} are allowed")
+    if plain := parse_plain_ids(values):
+        return plain
     ids: dict[int, None] = {}
     for value in values:
         try:

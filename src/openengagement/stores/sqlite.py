@@ -67,16 +67,18 @@ class SqliteStore:
         self._compactor = Compactor(self._database, self._folder)
         self._known: dict[int, Segment] = {}
         try:
-            self._make_tables()
+            if self._make_tables():
+                self._compactor.note()
         except BaseException:
             self.close()
             raise
 
-    def _make_tables(self) -> None:
+    def _make_tables(self) -> bool:
+        """Make them, or bring them up to date; whether counters were moved."""
         with self._database.writing() as db:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version == SCHEMA_VERSION:
-                return
+                return False
             if version == 0:
                 for statement in _SCHEMA.split(";"):
                     db.execute(statement)
@@ -87,6 +89,7 @@ class SqliteStore:
             else:
                 raise sqlite3.DatabaseError(f"made by another version of the server ({version})")
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            return bool(version)
 
     def apply_batches(self, batches: Sequence[Batch]) -> list[Applied | KeyConflict]:
         answers: list[Applied | KeyConflict] = []

@@ -16,6 +16,7 @@ from openengagement.engagement.types import (
     format_time,
     hour_of,
     parse_id,
+    parse_plain_ids,
     parse_time,
     snowflake,
 )
@@ -225,3 +226,20 @@ def test_a_snowflake_carries_its_second_and_is_the_first_of_it(time_s):
     assert (made >> 22) + 1_288_834_974_657 == time_s * 1000
     assert made & (2**22 - 1) == 0
     assert 0 < made <= ID_MAX
+
+
+PLAIN = st.integers(1, ID_MAX).map(str)
+ODD = st.sampled_from(
+    ["", "0", "00", "-1", "+1", " 1", "1_0", "٣", "1.0", str(ID_MAX + 1), "9" * 20, 7]
+)
+
+
+@given(st.lists(PLAIN | ODD, min_size=1, max_size=5))
+def test_ids_all_at_once(values):
+    """As one by one; None is said where one of them is refused or is no text."""
+    try:
+        expected = tuple(dict.fromkeys(parse_id(value) for value in values))
+    except ValueError:
+        expected = None
+    got = parse_plain_ids(values)
+    assert got == expected or (got is None and 7 in values)
