@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
+from isal import isal_zlib
 
 from openengagement.auth.message import Message
 from openengagement.errors import BodyTooLarge, BodyTooSlow, HeadersTooLarge, MalformedBody
@@ -27,9 +28,9 @@ _LENGTH_DIGITS_MAX: Final = 18
 # What is read, and thrown away, of the body of a request that is refused without it.
 _DISCARD_MAX_BYTES: Final = 1_048_576
 _DISCARD_S: Final = 1.0
-GZIP_WBITS: Final = 31  # zlib's window bits for the gzip format
-# Level 1: answers are repetitive, so it already shrinks them tenfold, at a third of level 6's time.
-GZIP_LEVEL: Final = 1
+_GZIP_WBITS: Final = 31  # zlib's window bits for the gzip format
+# ISA-L's level 1 is four times as fast as zlib's, and shrinks answers as far as zlib's level 2.
+_GZIP_LEVEL: Final = 1
 # A body of a single packet is wrapped in gzip uncompressed: it would travel no faster.
 _STORED_MAX: Final = 1024
 # RFC 1952, 2.3: head and trailer. RFC 1951, 3.2.4: one last block that is stored, its length twice.
@@ -273,5 +274,4 @@ def encode_gzip(body: bytes) -> bytes:
     if size <= _STORED_MAX:
         lengths = _STORED_LENGTHS.pack(size, size ^ 0xFFFF)
         return b"".join((_STORED_HEAD, lengths, body, _TRAILER.pack(zlib.crc32(body), size)))
-    deflate = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_WBITS)
-    return deflate.compress(body) + deflate.flush()
+    return isal_zlib.compress(body, _GZIP_LEVEL, wbits=_GZIP_WBITS)
