@@ -28,7 +28,7 @@ Lifespan = Callable[[], Awaitable[None]]
 _DATA_PREFIX: Final = "/insights/"
 _PLATFORM_PREFIX: Final = "/platform/"
 # Bodies above this are compressed in a thread; below it the way there costs more.
-_GZIP_INLINE_MAX: Final = 65_536
+_GZIP_INLINE_MAX: Final = 262_144
 
 
 class Api:

@@ -65,6 +65,7 @@ class SqliteStore:
         self._folder = path.with_suffix(".segments")
         self._database = Database(path)
         self._compactor = Compactor(self._database, self._folder)
+        self._tweets = table.RememberedTweets(self._database)
         self._known: dict[int, Segment] = {}
         try:
             if self._make_tables():
@@ -80,11 +81,11 @@ class SqliteStore:
             if version == SCHEMA_VERSION:
                 return False
             if version == 0:
-                for statement in _SCHEMA.split(";"):
+                for statement in (*_SCHEMA.split(";"), *table.CHANGES):
                     db.execute(statement)
             elif version in upgrade.KNOWN_VERSIONS:
-                db.execute(table.INDEX)
-                db.execute(manifest.SCHEMA)
+                for statement in (table.INDEX, manifest.SCHEMA, *table.CHANGES):
+                    db.execute(statement)
                 upgrade.move_counters(db, lambda deltas: _add(db, [deltas]))
             else:
                 raise sqlite3.DatabaseError(f"made by another version of the server ({version})")
@@ -128,7 +129,7 @@ class SqliteStore:
             return table.delete_tweet(db, tweet_id)
 
     def read_tweets(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
-        return table.read_tweets(self._database.connection(), tweet_ids)
+        return self._tweets.read(tweet_ids)
 
     def list_tweets(self, author_id: int, *, limit: int) -> list[Tweet]:
         return table.list_tweets(self._database.connection(), author_id, limit=limit)

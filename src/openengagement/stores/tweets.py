@@ -1,6 +1,7 @@
-"""The table of Tweets."""
+"""The table of Tweets, and those of them that a process remembers."""
 
 import sqlite3
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
@@ -9,6 +10,7 @@ import msgspec
 import polars as pl
 
 from openengagement.engagement.types import Tweet
+from openengagement.stores.database import Database
 
 SCHEMA: Final = """
 CREATE TABLE tweets (
@@ -17,6 +19,20 @@ CREATE TABLE tweets (
 ) STRICT;
 CREATE INDEX tweets_by_video ON tweets (video_id) WHERE video_id IS NOT NULL
 """
+# Which Tweets were changed, in order: what has been remembered of them no longer holds.
+CHANGES: Final = (
+    "CREATE TABLE tweet_changes (change_id INTEGER PRIMARY KEY, tweet_id INTEGER NOT NULL) STRICT",
+    """
+CREATE TRIGGER note_change AFTER UPDATE ON tweets
+WHEN (old.author_id, old.created_at_s, old.deleted)
+    <> (new.author_id, new.created_at_s, new.deleted)
+BEGIN
+    INSERT INTO tweet_changes (tweet_id) VALUES (new.tweet_id);
+END
+""",
+)
+_CHANGES_KEPT: Final = 100_000
+_REMEMBERED_MAX: Final = 100_000  # some 30 MB
 # An author's Tweets, newest first, without a sort and without a look at deleted ones.
 INDEX: Final = """
 CREATE INDEX IF NOT EXISTS tweets_by_author
@@ -42,6 +58,8 @@ WHERE video_id IS NOT NULL
 def register_tweets(db: sqlite3.Connection, folded: pl.DataFrame) -> None:
     """Register or change Tweets; `folded` is what `engagement.tweets.fold_tweets` returns."""
     db.executemany(_REGISTER, folded.iter_rows())
+    last = db.execute("SELECT max(change_id) FROM tweet_changes").fetchone()[0] or 0
+    db.execute("DELETE FROM tweet_changes WHERE change_id <= ?", (last - _CHANGES_KEPT,))
 
 
 def delete_tweet(db: sqlite3.Connection, tweet_id: int) -> bool:
@@ -54,6 +72,47 @@ def read_tweets(db: sqlite3.Connection, tweet_ids: Sequence[int]) -> dict[int, T
     """The registered ones among these."""
     rows = db.execute(_read_statement(len(tweet_ids)), tweet_ids)
     return {row[0]: Tweet(row[0], row[1], row[2], bool(row[3])) for row in rows}
+
+
+class RememberedTweets:
+    """Tweets that were read before, as long as nobody changes them.
+
+    Looking 250 up in the table takes longer than adding up their counters. A Tweet that is not
+    registered is not remembered, so that a new one is seen at once.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._tweets: dict[int, Tweet] = {}
+        self._change_id = 0  # the last change that is taken into account
+        # One at a time, from the look at the changes on: an older snapshot adds nothing later.
+        self._lock = threading.Lock()
+
+    def read(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
+        """The registered ones among these."""
+        known = self._tweets
+        with self._lock, self._database.snapshot() as db:
+            self._forget_changed(db)
+            unknown = [tweet_id for tweet_id in tweet_ids if tweet_id not in known]
+            read = read_tweets(db, unknown) if unknown else {}
+            found = {at: known[at] for at in tweet_ids if at in known} | read
+            if len(known) + len(read) > _REMEMBERED_MAX:
+                known.clear()
+            known.update(read)
+        return found
+
+    def _forget_changed(self, db: sqlite3.Connection) -> None:
+        last = db.execute("SELECT max(change_id) FROM tweet_changes").fetchone()[0]
+        if last is None or last == self._change_id:
+            return
+        first = db.execute("SELECT min(change_id) FROM tweet_changes").fetchone()[0]
+        if first > self._change_id + 1:  # some are no longer listed
+            self._tweets.clear()
+        elif self._tweets:
+            asked = "SELECT tweet_id FROM tweet_changes WHERE change_id > ?"
+            for (tweet_id,) in db.execute(asked, (self._change_id,)):
+                self._tweets.pop(tweet_id, None)
+        self._change_id = last
 
 
 def list_tweets(db: sqlite3.Connection, author_id: int, *, limit: int) -> list[Tweet]:

@@ -1,0 +1,131 @@
+"""Remembered Tweets: what anybody changes is forgotten before the next answer."""
+
+import random
+import threading
+
+import pytest
+
+from contract.deltas import make_tweets
+from openengagement.engagement.types import Tweet
+from openengagement.stores import tweets as module
+from openengagement.stores.sqlite import SqliteStore
+
+
+class Clock:
+    def now_s(self):
+        return 1_795_342_500.0
+
+
+@pytest.fixture
+def open_store(tmp_path):
+    stores = []
+
+    def opened():
+        stores.append(
+            SqliteStore(tmp_path / "counters.sqlite3", clock=Clock(), idempotency_keep_days=90)
+        )
+        return stores[-1]
+
+    yield opened
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def store(open_store):
+    return open_store()
+
+
+@pytest.fixture
+def other(open_store, store):
+    """Another process's, as far as this one can tell."""
+    return open_store()
+
+
+@pytest.fixture
+def looked_up(monkeypatch):
+    """The ids that were looked up in the table, call by call."""
+    calls, read = [], module.read_tweets
+    monkeypatch.setattr(
+        module, "read_tweets", lambda db, ids: calls.append(list(ids)) or read(db, ids)
+    )
+    return calls
+
+
+def register(store, *rows):
+    store.apply_tweets(make_tweets(*((*row, None, None) for row in rows)))
+
+
+def test_what_was_read_is_not_looked_up_again(store, looked_up):
+    register(store, (5, 7, 1000), (6, 7, 1001))
+    first = store.read_tweets([5, 6])
+    assert store.read_tweets([6, 5]) == first
+    assert looked_up == [[5, 6]]
+
+
+def test_a_change_is_seen_and_only_that(store, other, looked_up):
+    register(store, (5, 7, 1000), (6, 7, 1001))
+    store.read_tweets([5, 6])
+    register(other, (5, 8, 1000))
+    assert store.read_tweets([5, 6])[5] == Tweet(5, 8, 1000, deleted=False)
+    other.delete_tweet(6)
+    assert store.read_tweets([5, 6])[6].deleted
+    assert looked_up == [[5, 6], [5], [6]]
+
+
+def test_saying_the_same_again_changes_nothing(store, other, looked_up):
+    register(store, (5, 7, 1000))
+    store.read_tweets([5])
+    register(other, (5, 7, 1000))
+    store.read_tweets([5])
+    assert looked_up == [[5]]
+
+
+def test_a_new_tweet_is_seen_at_once(store, other, looked_up):
+    assert store.read_tweets([5]) == {}
+    register(other, (5, 7, 1000))
+    assert set(store.read_tweets([5])) == {5}
+
+
+def test_changes_that_are_no_longer_listed(store, other, monkeypatch):
+    monkeypatch.setattr(module, "_CHANGES_KEPT", 3)
+    ids = list(range(1, 11))
+    register(store, *((at, 7, 1000) for at in ids))
+    store.read_tweets(ids)
+    register(other, *((at, 8, 1000) for at in ids))
+    rows = store._database.connection().execute("SELECT count(*) FROM tweet_changes").fetchone()
+    assert rows == (3,)
+    assert {tweet.author_id for tweet in store.read_tweets(ids).values()} == {8}
+
+
+def test_memory_is_bounded(store, monkeypatch):
+    monkeypatch.setattr(module, "_REMEMBERED_MAX", 10)
+    register(store, *((at, 7, 1000) for at in range(1, 31)))
+    for at in range(1, 31, 3):
+        assert set(store.read_tweets([at, at + 1, at + 2])) == {at, at + 1, at + 2}
+        assert len(store._tweets._tweets) <= 10
+
+
+def test_no_reader_sees_what_was_changed_before_it_asked(store, other):
+    ids = list(range(1, 9))
+    register(store, *((at, 1, 1000) for at in ids))
+    done, faults, newest = threading.Event(), [], [1]
+
+    def watch():
+        while not done.is_set():
+            least = newest[0]
+            asked = random.sample(ids, 4)
+            authors = [tweet.author_id for tweet in store.read_tweets(asked).values()]
+            if min(authors) < least:
+                faults.append((least, authors))
+
+    watchers = [threading.Thread(target=watch) for _ in range(3)]
+    for watcher in watchers:
+        watcher.start()
+    for author_id in range(2, 150):
+        register(other, *((at, author_id, 1000) for at in ids))
+        newest[0] = author_id
+    done.set()
+    for watcher in watchers:
+        watcher.join()
+    assert not faults
