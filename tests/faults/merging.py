@@ -1,0 +1,29 @@
+"""A process that commits and merges as fast as it can; it tells each commit, until it is killed."""
+
+import sys
+from itertools import count
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from contract.deltas import make_batch
+from openengagement.clock import SystemClock
+from openengagement.stores import compaction
+from openengagement.stores.sqlite import SqliteStore
+
+TWEETS = range(1, 400)
+
+
+def main():
+    path, first = sys.argv[1:]
+    # Every commit or two is a reason to merge, so that few moments are outside of a merge.
+    compaction.FRESH_MAX, compaction._CARRY_MIN, compaction.BACKLOG_MAX = 2, 2, 3
+    store = SqliteStore(Path(path), clock=SystemClock(), idempotency_keep_days=90)
+    for at in count(int(first)):
+        rows = [(tweet, at % 50, {"replies": 1, "favorites": tweet}) for tweet in TWEETS]
+        (answer,) = store.apply_batches([make_batch(rows, key=b"%d" % at)])
+        print(at if not answer.duplicate else f"{at} was counted before", flush=True)
+
+
+if __name__ == "__main__":
+    main()
