@@ -66,6 +66,8 @@ def read_batch(body: bytes, form: Format, *, kind: Kind, lines_max: int, latest_
 
 def describe(intake: Intake, *, listed_max: int) -> Outcome:
     """The outcome of a batch: every refused line counted by reason, the first ones spelled out."""
+    if intake.rejected.is_empty():
+        return Outcome(intake.rows.height, 0, [], {})
     counted = intake.rejected.group_by("reason").len().sort("reason").rows()
     first = intake.rejected.head(listed_max).rows()
     return Outcome(

@@ -144,6 +144,8 @@ def _parse_times(frame: pl.DataFrame, column: str) -> pl.DataFrame:
 
 def _parse_flag(frame: pl.DataFrame, column: str) -> pl.DataFrame:
     """Add `<column>_flag`: a boolean, null where the text is neither or there is none."""
+    if frame.get_column(column).null_count() == frame.height:
+        return frame.with_columns(pl.lit(None, pl.Boolean).alias(f"{column}_flag"))
     values = {"true": True, "false": False, "True": True, "False": False}
     flag = pl.col(column).replace_strict(values, default=None, return_dtype=pl.Boolean)
     return frame.with_columns(flag.alias(f"{column}_flag"))
