@@ -3,6 +3,8 @@
 import gzip
 import io
 import json
+import resource
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -208,3 +210,17 @@ def test_arguments_that_do_not_fit(run, arguments):
 
 def test_a_folder_is_no_file(run, tmp_path):
     assert run("load", "events", tmp_path, "--json").code == 2
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_many_files_at_once_need_no_more_descriptors(run, data, tmp_path, kind):
+    paths = [write_rows(tmp_path / f"{at}.ndjson", ROWS[kind][:1]) for at in range(40)]
+    run("load", kind, paths[0])
+    opened = len([*Path("/proc/self/fd").iterdir()])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 40, hard))
+    try:
+        done = run("load", kind, *paths)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert done.code == 0, done.err

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
+from contract.deltas import make_batch
 from faults.crashing import Crashing, open_session
 from openengagement.clock import SystemClock
 from openengagement.stores.sqlite import SqliteStore
@@ -98,6 +99,42 @@ def test_a_copy_is_put_nowhere_else(run, data, owned_app, tmp_path):
     done = run("backup", taken)
     assert (done.code, [path.name for path in taken.iterdir()]) == (1, ["mine"])
     assert "not empty" in done.err
+
+
+def test_a_copy_that_would_not_be_whole_is_refused(run, data, load, tmp_path):
+    load(event(5, 0, 3))
+    with opened(data) as store:
+        store._compactor._merge(store._compactor._list())
+    (segment,) = (data / "counters.segments").glob("*.segment")
+    for damage in (lambda: segment.write_bytes(b"x"), segment.unlink):
+        damage()
+        done = run("backup", tmp_path / "copy")
+        assert done.code == 1
+        assert "nothing was copied" in done.err
+        assert list(tmp_path.glob("copy*")) == []
+
+
+def test_a_copy_takes_no_more_room(run, data, load, tmp_path):
+    """Gaps in a file, where counters added up or were pruned, stay gaps."""
+    with opened(data := make(data)) as store:
+        for _ in range(8):
+            store.apply_batches([many()])
+        store._compactor._merge(store._compactor._list())
+    run("backup", tmp_path / "copy")
+    room = [
+        sum(path.stat().st_blocks for path in (at / "counters.segments").glob("*.segment"))
+        for at in (data, tmp_path / "copy")
+    ]
+    assert 0 < room[1] <= room[0]
+
+
+def make(folder):
+    folder.mkdir()
+    return folder
+
+
+def many():
+    return make_batch([(at, 10, {"replies": 1}) for at in range(1, 20_001)])
 
 
 def test_there_must_be_something_to_copy(run, data, tmp_path):

@@ -48,22 +48,27 @@ def load(
             on_failure=lambda error: log_failure("commit_failed", error),
         )
         try:
+            loader = _make_loader(parts, writer, what=what)
             for path in files:
-                _add(total, _load_file(parts, writer, what=what, path=path))
+                _add(total, _load_file(loader, path))
         finally:
             writer.close()
+        parts.store.settle()
     fields = {"accepted": total.accepted, "rejected": total.rejected}
     show(fields, as_json=json, notes=_notes(total))
 
 
-def _load_file(parts: Parts, writer: BatchWriter, *, what: What, path: Path) -> Loaded:
-    loader = Loader(
+def _make_loader(parts: Parts, writer: BatchWriter, *, what: What) -> Loader:
+    return Loader(
         KINDS[what.value],
         registrar=Registrar(parts.registry, parts.store),
         writer=writer,
         now_s=CLOCK.now_s,
         future_max_s=read_settings().event_future_max_s,
     )
+
+
+def _load_file(loader: Loader, path: Path) -> Loaded:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

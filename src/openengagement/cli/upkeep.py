@@ -1,6 +1,7 @@
 """`openengagement backup` and `prune`: a copy of the data folder, and less of it."""
 
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -8,7 +9,7 @@ import typer
 
 from openengagement.cli.common import Json, fail, now_s, opened, show
 from openengagement.engagement.types import DAY_S, HOUR_S, format_time, hour_of
-from openengagement.folder import KEY_FILE
+from openengagement.folder import KEY_FILE, Parts
 
 _DAYS_MAX: Final = 36_500
 
@@ -30,14 +31,27 @@ def backup(
     data: Path = context.obj
     if not data.is_dir():
         fail(f"{data} is no folder; name the data folder with --data")
+    partial = folder.with_name(f"{folder.name}.partial")
     with opened(context) as parts:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        parts.registry.copy_to(folder)
-        parts.store.copy_to(folder)
-        if (data / KEY_FILE).exists():
-            shutil.copy2(data / KEY_FILE, folder / KEY_FILE)
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        try:
+            _copy(parts, data, folder=partial)
+            if folder.exists():
+                folder.rmdir()
+            partial.rename(folder)
+        except (OSError, sqlite3.Error) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            fail(f"{folder}: {error}; nothing was copied")
+    size = sum(512 * path.stat().st_blocks for path in folder.rglob("*"))
     show({"folder": str(folder), "bytes": size}, as_json=json)
+
+
+def _copy(parts: Parts, data: Path, *, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    parts.registry.copy_to(folder)
+    parts.store.copy_to(folder)
+    if (data / KEY_FILE).exists():
+        shutil.copy2(data / KEY_FILE, folder / KEY_FILE)
 
 
 def prune(
@@ -50,8 +64,7 @@ def prune(
 ) -> None:
     """Forget hourly counts from before so many days; totals stay, while servers run or not.
 
-    The space comes back at once. Run it daily, with at least the days that your authors and their
-    apps look back.
+    Run it daily, with at least the days that your authors and their apps look back.
     """
     oldest_hour = hour_of(now_s() - days * DAY_S)
     with opened(context) as parts:

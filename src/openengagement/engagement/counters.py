@@ -123,13 +123,30 @@ def merge(parts: Sequence[Counters]) -> Counters:
 
 
 def cut(parts: Sequence[Counters]) -> Iterator[list[Counters]]:
-    """All parts, cut at the same Tweets: a manageable number of rows at a time, in order."""
-    rows = sum(part.rows for part in parts)
-    widest = max(parts, key=lambda part: len(part.ids))
-    pieces = min(-(-rows // _PART_ROWS), len(widest.ids)) or 1
-    cuts = widest.ids[[len(widest.ids) * at // pieces for at in range(1, pieces)]]
-    bounds = [[0, *np.searchsorted(part.ids, cuts).tolist(), len(part.ids)] for part in parts]
-    for at in range(pieces):
+    """All parts, cut at the same Tweets: a manageable number of rows at a time, in order.
+
+    Only a Tweet that has more than that by itself makes a larger piece, wherever the Tweets of one
+    part lie among those of another.
+    """
+    step = _PART_ROWS // len(parts) + 1
+    marks = [np.arange(step, part.rows, step) for part in parts]
+    cuts = np.unique(
+        np.concatenate(
+            [
+                part.ids[np.searchsorted(part.starts, mark, side="right") - 1]
+                for part, mark in zip(parts, marks, strict=True)
+            ]
+        )
+    )
+    places = [np.searchsorted(part.ids, cuts) for part in parts]
+    below = sum(
+        part.starts[place].astype(np.int64) for part, place in zip(parts, places, strict=True)
+    )
+    kept = np.flatnonzero(np.diff(below // _PART_ROWS, prepend=0))
+    bounds = [
+        [0, *place[kept].tolist(), len(part.ids)] for part, place in zip(parts, places, strict=True)
+    ]
+    for at in range(len(kept) + 1):
         yield [
             part.between(bound[at], bound[at + 1])
             for part, bound in zip(parts, bounds, strict=True)

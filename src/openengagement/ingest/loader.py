@@ -6,7 +6,7 @@ back in `FILE.rejected.ndjson`: the line's number, the reason, and the line as i
 
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final, Self
@@ -73,6 +73,8 @@ class Loader:
         self._writer = writer
         self._now_s = now_s
         self._future_max_s = future_max_s
+        # Accounts and Tweets apply in the order of their lines; events add up in any.
+        self._pool = ThreadPoolExecutor(PARSERS if kind is EVENTS else 1, "parse", give_way)
 
     def load(self, path: Path, on_progress: Callable[[int, int], None]) -> Loaded:
         """Load a file; every line is durable, or in the file of rejected ones, when this returns.
@@ -84,19 +86,19 @@ class Loader:
         """
         loaded = Loaded()
         waiting: deque[Future[_Taken]] = deque()
-        # Accounts and Tweets apply in the order of their lines; events add up in any.
-        threads = PARSERS if self._kind is EVENTS else 1
         aside = path.with_name(f"{path.name}.rejected.ndjson")
-        pool = ThreadPoolExecutor(threads, "parse", give_way)
-        with pool, _RejectedFile(aside) as rejected:
-            for chunk in read_chunks(path):
-                waiting.append(pool.submit(self._take, chunk))
-                while len(waiting) > IN_FLIGHT_MAX:
-                    _settle(waiting.popleft().result(), loaded, rejected=rejected)
-                on_progress(chunk.read_bytes, loaded.accepted + loaded.rejected)
-            for taken in waiting:
-                _settle(taken.result(), loaded, rejected=rejected)
-            on_progress(path.stat().st_size, loaded.accepted + loaded.rejected)
+        try:
+            with _RejectedFile(aside) as rejected:
+                for chunk in read_chunks(path):
+                    waiting.append(self._pool.submit(self._take, chunk))
+                    while len(waiting) > IN_FLIGHT_MAX:
+                        _settle(waiting.popleft().result(), loaded, rejected=rejected)
+                    on_progress(chunk.read_bytes, loaded.accepted + loaded.rejected)
+                for taken in waiting:
+                    _settle(taken.result(), loaded, rejected=rejected)
+                on_progress(path.stat().st_size, loaded.accepted + loaded.rejected)
+        finally:
+            wait(waiting)  # what was read before a fault counts
         return loaded
 
     def _take(self, chunk: Chunk) -> _Taken:

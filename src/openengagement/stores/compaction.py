@@ -9,13 +9,11 @@ takes, commits never pile up behind it. What readers hold stays theirs until the
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Final
-
-import numpy as np
 
 from openengagement.engagement.counters import cut, first_cell, merge_at_once, to_totals
 from openengagement.process import give_way
@@ -32,16 +30,22 @@ _QUIET_ROWS: Final = 100_000  # worth gathering when nothing else is going on
 BACKLOG_MAX: Final = 32
 _CARRY_MIN: Final = 4
 _QUIET_S: Final = 0.5
-_COUNTED_ROWS: Final = 1_000_000
+_LOOKED_AT_ROWS: Final = 1_000_000
 _SUFFIX: Final = ".segment"
 
 
 def choose_fresh(listed: Sequence[Listed], *, quiet: bool) -> list[Listed]:
-    """What to gather: everything that is in the database, once that is worth a file."""
+    """What to gather: the oldest in the database, once there is enough for a file, and no more."""
     fresh = [each for each in listed if each.file is None]
     rows = sum(each.rows for each in fresh)
     due = len(fresh) >= FRESH_MAX or rows >= (_QUIET_ROWS if quiet else _FRESH_ROWS_MAX)
-    return fresh if due else []
+    return _first(fresh) if due else []
+
+
+def _first(fresh: Sequence[Listed]) -> list[Listed]:
+    """As many as are merged in one go: they are read into memory."""
+    before = accumulate((each.rows for each in fresh), initial=0)
+    return [each for each, rows in zip(fresh, before, strict=False) if rows < _FRESH_ROWS_MAX]
 
 
 def choose_files(listed: Sequence[Listed], *, quiet: bool) -> list[Listed]:
@@ -69,28 +73,43 @@ class Compactor:
         self._gathering = Turn(folder / "gather.lock")
         self._carrying = Turn(folder / "carry.lock")
         self._news = {stage: threading.Event() for stage in (self.gather, self.carry)}
-        self._threads: list[threading.Thread] = []
+        self._threads: dict[Callable[..., bool], threading.Thread] = {}
+        self._starting = threading.Lock()
 
     def note(self) -> None:
         """Something was committed: merge what is due soon, or now where too much has gathered."""
-        if not self._threads:
-            self._threads = [
-                threading.Thread(target=self._run, args=(stage,), name=name, daemon=True)
-                for stage, name in ((self.gather, "gather"), (self.carry, "carry"))
-            ]
-            self._sweep()
-            for thread in self._threads:
-                thread.start()
+        self._try(self._note)
+
+    def _note(self) -> bool:
+        self._start()
         self._news[self.gather].set()
-        if sum(each.file is None for each in self._list()) > BACKLOG_MAX:
-            self._try(partial(self.gather, wait=True))
+        backlog = sum(each.file is None for each in self._list())
+        return backlog > BACKLOG_MAX and self.gather(wait=True)
+
+    def _start(self) -> None:
+        with self._starting:
+            if not self._threads:
+                self._sweep()
+            for stage in self._news.keys() - self._threads.keys():
+                thread = threading.Thread(
+                    target=self._run, args=(stage,), name=stage.__name__, daemon=True
+                )
+                thread.start()
+                self._threads[stage] = thread
+
+    def settle(self) -> None:
+        """Merge what would be merged when nothing else goes on."""
+        while self._try(partial(self.gather, quiet=True, wait=True)):
+            pass
+        while self._try(partial(self.carry, quiet=True)):
+            pass
 
     def close(self) -> None:
         """Stop; a merge that is half done leaves no trace."""
         self._closing.set()
         for news in self._news.values():
             news.set()
-        for thread in self._threads:
+        for thread in self._threads.values():
             thread.join()
         self._gathering.close()
         self._carrying.close()
@@ -98,36 +117,29 @@ class Compactor:
     def gather(self, *, quiet: bool = False, wait: bool = False) -> bool:
         """Gather what is due; False when nothing was, or when somebody else is at it."""
         with self._gathering.taken(wait=wait) as mine:
-            done = mine and self._merge(choose_fresh(self._list(), quiet=quiet))
-        if done:
+            chosen = choose_fresh(self._list(), quiet=quiet) if mine else []
+            self._merge(chosen)
+        if chosen:
             self._news[self.carry].set()
-        return done
+        return bool(chosen)
 
     def carry(self, *, quiet: bool = False) -> bool:
         """Carry what is due; False when nothing was, or when somebody else is at it."""
         with self._carrying.taken(wait=False) as mine:
-            return mine and self._merge(choose_files(self._list(), quiet=quiet))
+            chosen = choose_files(self._list(), quiet=quiet) if mine else []
+            self._merge(chosen)
+            return bool(chosen)
 
     def prune(self, oldest_hour: int) -> int:
         """Forget the counters of the hours before this one; returns how many there were."""
         with self._gathering.taken():
-            fresh = [each for each in self._list() if each.file is None]
-            old = self._prune(fresh, oldest_hour)
+            while fresh := _first([each for each in self._list() if each.file is None]):
+                self._merge(fresh)
         with self._carrying.taken():
             files = [each for each in self._list() if each.file]
-            return old + self._prune(files, oldest_hour)
-
-    def _prune(self, chosen: Sequence[Listed], oldest_hour: int) -> int:
-        old = sum(_count_before(self._load(each), oldest_hour) for each in chosen)
-        if old:
-            self._merge(chosen, oldest_hour=oldest_hour)
-        return old
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Meanwhile no file goes."""
-        with self._gathering.taken(), self._carrying.taken():
-            yield
+            if not any(_has_before(self._load(each), oldest_hour) for each in files):
+                return 0
+            return self._merge(files, oldest_hour=oldest_hour)
 
     def _run(self, stage: Callable[..., bool]) -> None:
         give_way()
@@ -173,13 +185,14 @@ class Compactor:
                     if path.name not in listed:
                         path.unlink(missing_ok=True)
 
-    def _merge(self, chosen: Sequence[Listed], *, oldest_hour: int = 0) -> bool:
+    def _merge(self, chosen: Sequence[Listed], *, oldest_hour: int = 0) -> int:
+        """Put one file in the place of these; returns how many counters of earlier hours went."""
         if not chosen:
-            return False
-        name = f"{uuid.uuid4().hex}{_SUFFIX}"
+            return 0
         segments = [self._load(each) for each in chosen]
+        path = self._folder / f"{uuid.uuid4().hex}{_SUFFIX}"
         file = SegmentFile(
-            self._folder / name,
+            path,
             hours=bounds_of([segment.hours for segment in segments]),
             # Where hours tell the totals, these may be larger than any of them.
             totals=bounds_of([segment.summable for segment in segments])._replace(
@@ -187,45 +200,48 @@ class Compactor:
             ),
         )
         try:
-            rows, reach = self._write(file, segments, oldest_hour=oldest_hour)
+            rows, reach, gone = self._write(file, segments, oldest_hour=oldest_hour)
+            _sync(self._folder)
+            with self._database.writing() as db:
+                swap_segments(db, chosen, rows=rows, reach=reach, file=path.name)
         except BaseException:
-            (self._folder / name).unlink()
+            if all(each.file != path.name for each in self._list()):
+                path.unlink()
             raise
         finally:
             file.close()
-        _sync(self._folder)
-        with self._database.writing() as db:
-            swap_segments(db, chosen, rows=rows, reach=reach, file=name)
         for each in chosen:
             if each.file:
                 (self._folder / each.file).unlink(missing_ok=True)
-        return True
+        return gone
 
     def _write(
         self, file: SegmentFile, segments: Sequence[Segment], *, oldest_hour: int
-    ) -> tuple[int, int]:
-        """Write the sum of these without earlier hours; returns its rows and reach."""
+    ) -> tuple[int, int, int]:
+        """Write the sum of these; its rows and reach, and how many counters were left out."""
         hours = [segment.hours for segment in segments]
         totals = [segment.summable for segment in segments]
-        rows = reach = 0
+        rows = reach = gone = 0
         for parts in cut([*hours, *totals]):
             self._check_open()
-            merged = merge_at_once(parts[: len(hours)]).since(oldest_hour)
+            merged = merge_at_once(parts[: len(hours)])
+            kept = merged.since(oldest_hour)
             sums = merge_at_once([to_totals(part) for part in parts[len(hours) :]])
-            file.write(merged, sums)
-            rows += merged.rows
-            reach = max(reach, merged.peak, sums.peak)
+            file.write(kept, sums)
+            rows += kept.rows + sums.rows
+            gone += merged.rows - kept.rows
+            reach = max(reach, kept.peak, sums.peak)
             for segment in segments:
                 segment.let_go()
         file.finish()
-        return rows, reach
+        return rows, reach, gone
 
 
-def _count_before(segment: Segment, hour: int) -> int:
-    """How many counters are of an earlier hour."""
+def _has_before(segment: Segment, hour: int) -> bool:
+    """Whether it has counters of an earlier hour; looks at a part at a time."""
     cells, bound = segment.hours.cells, first_cell(hour)
-    steps = range(0, len(cells), _COUNTED_ROWS)
-    return sum(int(np.count_nonzero(cells[at : at + _COUNTED_ROWS] < bound)) for at in steps)
+    steps = range(0, len(cells), _LOOKED_AT_ROWS)
+    return any((cells[at : at + _LOOKED_AT_ROWS] < bound).any() for at in steps)
 
 
 def _sync(folder: Path) -> None:

@@ -91,6 +91,9 @@ class CounterStore(Protocol):
     def prune(self, *, oldest_hour: int) -> int:
         """Forget the counters of earlier hours, how many they are; totals stay what they are."""
 
+    def settle(self) -> None:
+        """Do what was put off until nothing else goes on, as after a large load."""
+
     def copy_to(self, folder: Path) -> None:
         """Copy everything into a folder, as it is at one moment, while others read and write."""
 

@@ -8,7 +8,7 @@ no lock: the write-ahead log gives each of them a snapshot.
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -69,11 +69,6 @@ class Database:
             yield db
         finally:
             db.execute("COMMIT")
-
-    def copy_to(self, path: Path) -> None:
-        """Copy the file as it is at this moment, while others write."""
-        with closing(sqlite3.connect(path)) as copy:
-            self.connection().backup(copy)
 
     def close(self) -> None:
         """Close every thread's connection."""

@@ -29,7 +29,7 @@ class Listed(NamedTuple):
     """
 
     segment_id: int
-    rows: int
+    rows: int  # by the hour and in total
     reach: int
     file: str | None
 
@@ -75,5 +75,6 @@ def swap_segments(
 ) -> None:
     """List a file in the place of the segments that were merged into it."""
     gone = [(each.segment_id,) for each in merged]
-    db.executemany("DELETE FROM segments WHERE segment_id = ?", gone)
+    if db.executemany("DELETE FROM segments WHERE segment_id = ?", gone).rowcount != len(gone):
+        raise RuntimeError("others have merged these segments; are the lock files gone?")
     db.execute("INSERT INTO segments (rows, reach, file) VALUES (?, ?, ?)", (rows, reach, file))

@@ -141,9 +141,25 @@ def open_segment(path: Path) -> Segment:
 
     Raises:
         FileNotFoundError
+        OSError: the file is damaged.
     """
     with path.open("rb") as file:
-        return decode_segment(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        try:
+            return decode_segment(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        except (ValueError, TypeError, msgspec.DecodeError) as error:
+            raise OSError(f"{path.name} is damaged: {error}") from None
+
+
+def copy_segment(segment: Segment, path: Path) -> None:
+    """Write a mapped segment to another file, with its gaps, and wait until it is on the disk."""
+    with path.open("xb") as file, memoryview(segment.data) as data:
+        file.write(data[:_HEAD_BYTES])
+        for _, dtype, length, offset in _places(segment.data):
+            file.seek(offset)
+            file.write(data[offset : offset + length * np.dtype(dtype).itemsize])
+        file.truncate(len(data))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def encode_hours(hours: Counters) -> bytes:
@@ -166,9 +182,9 @@ def encode_hours(hours: Counters) -> bytes:
 
 def decode_segment(data: mmap.mmap | bytes) -> Segment:
     """A segment over bytes that stay what they are; nothing is copied."""
-    places = msgspec.json.decode(data[:_HEAD_BYTES].rstrip(), type=list[_Place])
     arrays = {
-        name: np.frombuffer(data, dtype, length, offset) for name, dtype, length, offset in places
+        name: np.frombuffer(data, dtype, length, offset)
+        for name, dtype, length, offset in _places(data)
     }
     hours, totals = (
         Counters(*(arrays[f"{part}.{field}"] for field in Counters._fields))
@@ -178,6 +194,10 @@ def decode_segment(data: mmap.mmap | bytes) -> Segment:
     )
     assert hours is not None
     return Segment(hours, totals, data)
+
+
+def _places(data: mmap.mmap | bytes) -> list[_Place]:
+    return msgspec.json.decode(data[:_HEAD_BYTES].rstrip(), type=list[_Place])
 
 
 def _head(places: Sequence[_Place]) -> bytes:

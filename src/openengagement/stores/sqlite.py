@@ -8,10 +8,9 @@ of its Tweets, so that whatever it sees is whole.
 What a video drew is counted like what a Tweet drew, under the video's number with a minus.
 """
 
-import shutil
 import sqlite3
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -40,7 +39,7 @@ from openengagement.stores import tweets as table
 from openengagement.stores.compaction import Compactor
 from openengagement.stores.contract import Applied, Batch, KeyConflict
 from openengagement.stores.database import Database
-from openengagement.stores.segments import Segment
+from openengagement.stores.segments import Segment, copy_segment
 
 SCHEMA_VERSION: Final = 3
 _NEVER: Final = 2**62  # "applied" so late that the key does not grow old
@@ -158,14 +157,25 @@ class SqliteStore:
     def prune(self, *, oldest_hour: int) -> int:
         return self._compactor.prune(oldest_hour)
 
+    def settle(self) -> None:
+        self._compactor.settle()
+
     def copy_to(self, folder: Path) -> None:
-        with self._compactor.paused():
-            copy = folder / self._path.name
-            self._database.copy_to(copy)
-            copied = copy.with_suffix(".segments")
-            copied.mkdir()
-            for path in self._folder.glob("*.segment"):
-                shutil.copyfile(path, copied / path.name)
+        copied = folder / self._folder.name
+        copied.mkdir()
+        for name, segment in self._copy_database(folder / self._path.name).items():
+            copy_segment(segment, copied / name)
+
+    def _copy_database(self, path: Path) -> dict[str, Segment]:
+        """Copy a snapshot; returns the files it lists, opened: so they outlive their merging."""
+        for _ in range(_LOOKS):
+            with suppress(FileNotFoundError), self._database.snapshot() as db:
+                listed = [each for each in manifest.list_segments(db) if each.file]
+                files = [manifest.read_segment(db, each, folder=self._folder) for each in listed]
+                with closing(sqlite3.connect(path)) as copy:
+                    db.backup(copy)
+                return {str(each.file): file for each, file in zip(listed, files, strict=True)}
+        raise FileNotFoundError(f"a segment that is listed is missing from {self._folder}")
 
     def close(self) -> None:
         self._compactor.close()

@@ -14,7 +14,7 @@ from openengagement.engagement.counters import Counters, cells_of, sum_rows
 from openengagement.engagement.types import TYPE_NAMES
 
 KNOWN_VERSIONS: Final = (1, 2)
-_ROWS_AT_ONCE: Final = 100_000
+_ROWS_AT_ONCE: Final = 20_000
 
 
 def move_counters(db: sqlite3.Connection, add: Callable[[Counters], object]) -> None:

@@ -87,8 +87,8 @@ def test_totals_that_need_more_room_than_their_hours(store, by_hand, count):
     rows = [(tweet, hour, {"replies": count}) for tweet in (1, 2) for hour in range(50)]
     for at in range(4):
         store.apply_batches([make_batch(rows)])
-        store._compactor.prune(0)
-        assert store._compactor._merge(listed(store))
+        store._compactor._merge(listed(store))
+        assert [each.file is None for each in listed(store)] == [False]
         assert store.read_totals([1, 2], ["replies"]).tolist() == [[50 * (at + 1) * count]] * 2
 
 
@@ -123,6 +123,60 @@ def test_a_merge_that_fails_leaves_everything(store, by_hand, monkeypatch, place
 
     assert store._compactor.gather()
     check(store, 10)
+
+
+@pytest.mark.parametrize("place", ["cut", "_sync", "swap_segments"])
+def test_a_merge_that_fails_leaves_no_file(store, by_hand, monkeypatch, place):
+    fill(store)
+    monkeypatch.setattr(compaction, place, lambda *_, **__: 1 / 0)
+    for _ in range(3):
+        assert not store._compactor._try(store._compactor.gather)
+    assert files(store) == []
+
+
+@pytest.mark.parametrize("place", ["_start", "_list", "_sweep"])
+def test_what_was_committed_is_said_to_be(store, monkeypatch, place):
+    """Whatever becomes of merging: else the batch would come again, and count twice."""
+    monkeypatch.setattr(compaction.Compactor, place, lambda _: 1 / 0)
+    (answer,) = store.apply_batches([make_batch([(1, 5, {"replies": 1})])])
+    assert not answer.duplicate
+    assert store.read_totals([1], ["replies"]).tolist() == [[1]]
+
+
+def test_segments_are_merged_by_one(store, by_hand):
+    """Two that merge the same would count it twice; the second one is refused."""
+    fill(store)
+    chosen = listed(store)
+    store._compactor._merge(chosen)
+    with store._database.writing() as db, pytest.raises(RuntimeError, match="lock"):
+        manifest.swap_segments(db, chosen, rows=1, reach=1, file="x")
+    check(store, 10)
+
+
+def test_a_damaged_file_is_named(store, by_hand):
+    fill(store)
+    store._compactor.gather()
+    (name,) = files(store)
+    (store._folder / name).write_bytes(b"")
+    store._known = {}
+    with pytest.raises(OSError, match=f"{name} is damaged"):
+        store.read_totals([1], ["replies"])
+
+
+def test_what_is_pruned_still_weighs_its_totals(store, by_hand):
+    """A file of many totals and few hours is no small one: it would be carried again and again."""
+    store.apply_batches([make_batch([(at, 5, {"replies": 1}) for at in range(1, 1001)])])
+    store.prune(oldest_hour=6)
+    assert [each.rows for each in listed(store)] == [1000]
+
+
+def test_settling_leaves_little_to_look_into(store, by_hand):
+    for at in range(6):
+        fill(store, first=10 * at)
+        store._compactor.gather()
+    store.settle()
+    assert len(listed(store)) <= 2
+    check(store, 60)
 
 
 def test_what_a_dead_process_left_is_swept_up(store, tmp_path, by_hand):
@@ -190,7 +244,7 @@ def test_pruned_hours_are_gone_and_totals_stay(store, by_hand):
     store._compactor.gather()
     fill(store, first=10, commits=3)
 
-    assert store.prune(oldest_hour=11) == 11 * 8 * 2
+    assert store.prune(oldest_hour=11) == 11 * 8 * 2  # in however many segments each was
     hours, totals = snapshot(store)
     assert not hours[:, :, :11].any()
     assert hours[:8, TYPE_NAMES.index("favorites"), 11:13].tolist() == [[1, 1]] * 8
@@ -251,6 +305,12 @@ def sized(*rows, file="f"):
 def test_when_gathering_is_due(rows, quiet, due):
     fresh = sized(*rows, file=None)
     assert choose_fresh([*sized(5, 6), *fresh], quiet=quiet) == (fresh if due else [])
+
+
+def test_gathering_takes_the_oldest_and_no_more_than_fits():
+    fresh = sized(*[1_500_000] * 9, file=None)
+    assert choose_fresh(fresh, quiet=False) == fresh[:3]
+    assert choose_fresh(sized(9_000_000, 5, file=None), quiet=False)[0].rows == 9_000_000
 
 
 @pytest.mark.parametrize(
