@@ -1,7 +1,41 @@
-"""Deltas are made as the contract's tests make them."""
+"""Deltas are made as the contract's tests make them; what a test opens is closed after it."""
 
 import sys
 from pathlib import Path
 
+import pytest
+
+from openengagement.stores.sqlite import SqliteStore
+
 # Pytest's importlib mode leaves the path alone; this makes `import contract` work for any runner.
 sys.path.insert(0, str(Path(__file__).parents[2]))
+
+
+class Clock:
+    def now_s(self):
+        return 1_795_342_500.0
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Where `open_store` opens."""
+    return tmp_path / "counters.sqlite3"
+
+
+@pytest.fixture
+def open_store(path):
+    """Opens the store, again and again: each is another process's, as far as the others can tell."""
+    stores = []
+
+    def opened():
+        stores.append(SqliteStore(path, clock=Clock(), idempotency_keep_days=90))
+        return stores[-1]
+
+    yield opened
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def store(open_store):
+    return open_store()

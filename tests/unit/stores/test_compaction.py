@@ -12,19 +12,6 @@ from openengagement.engagement.types import TYPE_NAMES
 from openengagement.stores import compaction, manifest
 from openengagement.stores.compaction import choose_files, choose_fresh
 from openengagement.stores.manifest import Listed
-from openengagement.stores.sqlite import SqliteStore
-
-
-class Clock:
-    def now_s(self):
-        return 1_795_342_500.0
-
-
-@pytest.fixture
-def store(tmp_path):
-    opened = SqliteStore(tmp_path / "counters.sqlite3", clock=Clock(), idempotency_keep_days=90)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

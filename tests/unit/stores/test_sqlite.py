@@ -11,20 +11,8 @@ from openengagement.engagement.counters import cells_of, sum_rows
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.stores import database
 from openengagement.stores.contract import Batch
-from openengagement.stores.sqlite import SCHEMA_VERSION, SqliteStore
+from openengagement.stores.sqlite import SCHEMA_VERSION
 from openengagement.stores.tweets import LIST
-
-
-class Clock:
-    def now_s(self):
-        return 1_795_342_500.0
-
-
-@pytest.fixture
-def store(tmp_path):
-    opened = SqliteStore(tmp_path / "counters.sqlite3", clock=Clock(), idempotency_keep_days=90)
-    yield opened
-    opened.close()
 
 
 def batch(rows=1, *, key=None, first=1):
@@ -56,10 +44,6 @@ def test_every_connection_syncs_each_commit(store):
     assert seen == [("wal", 2)] * 4
 
 
-def open_at(path):
-    return SqliteStore(path, clock=Clock(), idempotency_keep_days=90)
-
-
 def test_listing_an_authors_tweets_reads_no_more_than_it_shows(store):
     """The index alone answers: no sort, and no look at what is left out."""
     plan = store._database.connection().execute(f"EXPLAIN QUERY PLAN {LIST}", (7, 2))
@@ -69,41 +53,33 @@ def test_listing_an_authors_tweets_reads_no_more_than_it_shows(store):
 
 
 @pytest.mark.parametrize("version", [-1, SCHEMA_VERSION + 1])
-def test_a_file_of_another_version_is_left_alone(tmp_path, version):
-    path = tmp_path / "newer.sqlite3"
-    made = open_at(path)
+def test_a_file_of_another_version_is_left_alone(open_store, version):
+    made = open_store()
     made._database.connection().execute(f"PRAGMA user_version = {version}")
     made.close()
 
     with pytest.raises(sqlite3.DatabaseError, match="another version"):
-        open_at(path)
+        open_store()
 
 
-def test_the_schema_has_its_version(tmp_path, store):
-    db = sqlite3.connect(tmp_path / "counters.sqlite3")
+def test_the_schema_has_its_version(path, store):
+    db = sqlite3.connect(path)
     assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
     db.close()
 
 
-def test_opening_again_makes_nothing_anew(tmp_path, store):
+def test_opening_again_makes_nothing_anew(open_store, store):
     store.apply_batches([batch(3)])
-    again = SqliteStore(tmp_path / "counters.sqlite3", clock=Clock(), idempotency_keep_days=90)
-    try:
-        assert again.read_totals([1, 2, 3], ["replies"]).sum() == 3
-    finally:
-        again.close()
+    assert open_store().read_totals([1, 2, 3], ["replies"]).sum() == 3
 
 
-def test_the_log_is_folded_back(tmp_path, monkeypatch):
+def test_the_log_is_folded_back(open_store, path, monkeypatch):
     """However much is written, the log stays near the size at which it is folded back."""
     monkeypatch.setattr(database, "_CHECKPOINT_PAGES", 200)
-    store = open_at(tmp_path / "counters.sqlite3")
-    try:
-        for at in range(60):
-            store.apply_batches([batch(300, first=at * 300 + 1)])
-        assert (tmp_path / "counters.sqlite3-wal").stat().st_size < 4 * 200 * 4096
-    finally:
-        store.close()
+    store = open_store()
+    for at in range(60):
+        store.apply_batches([batch(300, first=at * 300 + 1)])
+    assert path.with_name(f"{path.name}-wal").stat().st_size < 4 * 200 * 4096
 
 
 def test_a_reader_waits_for_no_writer(store):

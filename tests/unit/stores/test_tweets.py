@@ -8,32 +8,6 @@ import pytest
 from contract.deltas import make_tweets
 from openengagement.engagement.types import Tweet
 from openengagement.stores import tweets as module
-from openengagement.stores.sqlite import SqliteStore
-
-
-class Clock:
-    def now_s(self):
-        return 1_795_342_500.0
-
-
-@pytest.fixture
-def open_store(tmp_path):
-    stores = []
-
-    def opened():
-        stores.append(
-            SqliteStore(tmp_path / "counters.sqlite3", clock=Clock(), idempotency_keep_days=90)
-        )
-        return stores[-1]
-
-    yield opened
-    for store in stores:
-        store.close()
-
-
-@pytest.fixture
-def store(open_store):
-    return open_store()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import pytest
 
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.stores import upgrade
-from openengagement.stores.sqlite import SqliteStore
 
 COUNTS = ", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in TYPE_NAMES)
 OLD = f"""
@@ -31,11 +30,6 @@ ON tweets (author_id, deleted, created_at_s DESC, tweet_id DESC);
 """
 
 
-class Clock:
-    def now_s(self):
-        return 1_795_342_500.0
-
-
 def make_old(path, version):
     db = sqlite3.connect(path)
     db.executescript(OLD + (BY_AUTHOR if version == 2 else ""))
@@ -57,49 +51,38 @@ def make_old(path, version):
     db.close()
 
 
-def open_at(path):
-    return SqliteStore(path, clock=Clock(), idempotency_keep_days=90)
-
-
 @pytest.mark.parametrize("rows_at_once", [1, 2, 100])
 @pytest.mark.parametrize("version", upgrade.KNOWN_VERSIONS)
-def test_everything_is_still_there(tmp_path, monkeypatch, version, rows_at_once):
+def test_everything_is_still_there(open_store, path, monkeypatch, version, rows_at_once):
     monkeypatch.setattr(upgrade, "_ROWS_AT_ONCE", rows_at_once)
-    path = tmp_path / "counters.sqlite3"
     make_old(path, version)
 
     for _ in range(2):  # opened again, nothing is moved again
-        store = open_at(path)
-        try:
-            totals = store.read_totals([5, 6, 8, 9], ["replies", "video_views"])
-            assert totals.tolist() == [[2, 6], [0, 6], [2**40, 0], [0, 9]]
-            hours = store.read_buckets([5], ["replies", "video_views"], start_hour=10, end_hour=12)
-            assert hours.tolist() == [[[3, -1], [2, 0]]]
-            assert [tweet.tweet_id for tweet in store.list_tweets(7, limit=9)] == [9, 8, 6, 5]
-        finally:
-            store.close()
+        store = open_store()
+        totals = store.read_totals([5, 6, 8, 9], ["replies", "video_views"])
+        assert totals.tolist() == [[2, 6], [0, 6], [2**40, 0], [0, 9]]
+        hours = store.read_buckets([5], ["replies", "video_views"], start_hour=10, end_hour=12)
+        assert hours.tolist() == [[[3, -1], [2, 0]]]
+        assert [tweet.tweet_id for tweet in store.list_tweets(7, limit=9)] == [9, 8, 6, 5]
+        store.close()
 
 
-def test_a_key_of_before_still_counts_once(tmp_path):
-    make_old(tmp_path / "counters.sqlite3", 2)
-    store = open_at(tmp_path / "counters.sqlite3")
-    known = store._database.connection().execute("SELECT key, outcome FROM batches").fetchall()
-    store.close()
+def test_a_key_of_before_still_counts_once(open_store, path):
+    make_old(path, 2)
+    db = open_store()._database.connection()
+    known = db.execute("SELECT key, outcome FROM batches").fetchall()
     assert known == [(b"k", b"o")]
 
 
-def test_a_move_that_is_cut_short_leaves_the_old_data(tmp_path, monkeypatch):
-    path = tmp_path / "counters.sqlite3"
+def test_a_move_that_is_cut_short_leaves_the_old_data(open_store, path, monkeypatch):
     make_old(path, 2)
     with monkeypatch.context() as patch:
         patch.setattr(upgrade, "_drop", lambda _db: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            open_at(path)
+            open_store()
 
     db = sqlite3.connect(path)
     assert db.execute("PRAGMA user_version").fetchone() == (2,)
     assert db.execute("SELECT count(*) FROM hours").fetchone() == (5,)
     db.close()
-    store = open_at(path)
-    assert store.read_totals([9], ["video_views"]).tolist() == [[9]]
-    store.close()
+    assert open_store().read_totals([9], ["video_views"]).tolist() == [[9]]
