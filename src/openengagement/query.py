@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from openengagement.engagement.access import Decision, Policy, decide_access
-from openengagement.engagement.grouping import Counts, build_cube, fold_grouping, quote
+from openengagement.engagement.grouping import Counts, build_cube, fold_grouping
 from openengagement.engagement.request import InsightsRequest, parse_request
 from openengagement.engagement.types import Endpoint, Tweet
 from openengagement.settings import Settings
@@ -75,40 +75,33 @@ class Query:
         """
         tweets = self._store.read_tweets(tweet_ids)
         protected = self._read_protected([*{tweet.author_id for tweet in tweets.values()}])
-        return {
-            tweet_id: tweet
-            if (tweet := tweets.get(tweet_id))
-            and not tweet.deleted
-            and protected.get(tweet.author_id) is False
-            else None
-            for tweet_id in tweet_ids
+        shown = {
+            tweet.tweet_id: tweet
+            for tweet in tweets.values()
+            if not tweet.deleted and protected.get(tweet.author_id) is False
         }
+        return dict(zip(tweet_ids, map(shown.get, tweet_ids), strict=True))
 
     def answer(self, plan: Plan) -> bytes:
         """Read the counters and fold them into the body of the answer (contract 3.1)."""
         request, decision = plan.request, plan.decision
         cube = build_cube(
             self._read_counts(plan),
-            [str(tweet_id) for tweet_id in decision.tweet_ids],
+            list(map(str, decision.tweet_ids)),
             types=list(request.types),
             window=request.window,
         )
-        window = request.window
-        members = [("start", window.start), ("end", window.end)] if window else []
-        parts = [f"{quote(name)}:{quote(text)}" for name, text in members]
-        arrays = dict(decision.arrays)
+        body: dict[str, object] = {}
+        if request.window:
+            body |= {"start": request.window.start, "end": request.window.end}
+        body |= decision.arrays
         if self._settings.always_list_unavailable:
-            arrays.setdefault("unavailable_tweet_ids", ())
+            body.setdefault("unavailable_tweet_ids", ())
         if decision.errors:
-            arrays["errors"] = decision.errors
-        parts += [
-            f"{quote(name)}:[{','.join(map(quote, texts))}]" for name, texts in arrays.items()
-        ]
-        parts += [
-            f"{quote(name)}:{fold_grouping(group_by, cube)}"
-            for name, group_by in request.groupings.items()
-        ]
-        return f"{{{','.join(parts)}}}".encode()
+            body["errors"] = decision.errors
+        for name, group_by in request.groupings.items():
+            body[name] = msgspec.Raw(fold_grouping(group_by, cube))
+        return msgspec.json.encode(body)
 
     def _read_counts(self, plan: Plan) -> Counts:
         """`[tweet, type, hour]` for the types as asked, zero where a Tweet is too old for one."""

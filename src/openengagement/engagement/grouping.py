@@ -3,9 +3,9 @@
 The counters of an answer form a dense cube: Tweet x type x day x hour of day. A grouping sums away
 the dimensions it does not name and turns the rest into its nesting order. What is left to do is
 text: the shape of the JSON is known before any number is, so it is built once as a template,
-sharing every part that repeats, and all numbers are poured in by one formatting call. That is an
-order of magnitude quicker than building dictionaries of strings, and the largest answer has 285,600
-counts a grouping.
+sharing every part that repeats, and the numbers are poured in all at once: most have one digit,
+which is laid into its slot. That is an order of magnitude quicker than building dictionaries of
+strings, and the largest answer has 285,600 counts a grouping.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,6 +27,9 @@ _DAY_AXIS: Final = _AXES.index(Dimension.DAY)
 Counts = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
+_DIGIT_MAX: Final = 9
+# Where more than one number in so many has several digits, formatting all is quicker than splicing.
+_WIDE_SHARE: Final = 4
 _NO_WINDOW: Final[Mask] = np.ones((1, 1), dtype=np.bool_)
 
 
@@ -69,7 +72,7 @@ def build_cube(
     return Cube(grid.reshape(len(tweet_ids), len(types), *shape), keys, inside.reshape(shape))
 
 
-def fold_grouping(group_by: tuple[Dimension, ...], cube: Cube) -> str:
+def fold_grouping(group_by: tuple[Dimension, ...], cube: Cube) -> bytes:
     """The JSON object of one grouping: nested as `group_by` says, counts as strings."""
     omitted = tuple(axis for axis, name in enumerate(_AXES) if name not in group_by)
     counts, inside = cube.counts, cube.inside
@@ -81,20 +84,40 @@ def fold_grouping(group_by: tuple[Dimension, ...], cube: Cube) -> str:
     values = counts.transpose(order)
     if inside.size > 1 and not inside.all():
         values = values[np.broadcast_to(inside, counts.shape).transpose(order)]
-    template = _Template(cube.keys).render(group_by, inside)
-    return template % tuple(values.ravel().tolist())
+    numbers = values.ravel()
+    wide = np.flatnonzero((numbers < 0) | (numbers > _DIGIT_MAX))
+    if len(wide) * _WIDE_SHARE > len(numbers):
+        template = _Template(cube.keys, "%d").render(group_by, inside)
+        return (template % tuple(numbers.tolist())).encode()
+    template = _Template(cube.keys, "\0").render(group_by, inside)
+    return _lay(numbers, template.encode(), wide=wide)
+
+
+def _lay(numbers: Counts, template: bytes, *, wide: Counts) -> bytes:
+    """Lay numbers into the zero bytes of a template, and splice in those at the indices `wide`."""
+    letters = np.frombuffer(bytearray(template), np.uint8)
+    slots = np.flatnonzero(letters == 0)
+    letters[slots] = ord("0") + numbers.astype(np.uint8)
+    text = letters.tobytes()
+    pieces: list[bytes] = []
+    end = 0
+    for slot, number in zip(slots[wide].tolist(), numbers[wide].tolist(), strict=True):
+        pieces += (text[end:slot], b"%d" % number)
+        end = slot + 1
+    return b"".join([*pieces, text[end:]])
 
 
 class _Template:
-    """The text of a grouping with `%d` in place of each number."""
+    """The text of a grouping with `slot` in place of each number."""
 
-    def __init__(self, keys: Mapping[Dimension, Sequence[str]]) -> None:
+    def __init__(self, keys: Mapping[Dimension, Sequence[str]], slot: str) -> None:
         self._keys = keys  # ids, names of types, days and hours: nothing that JSON would escape
+        self._slot = slot
         self._seen: dict[tuple[int, bytes], str] = {}
 
     def render(self, group_by: tuple[Dimension, ...], inside: Mask) -> str:
         if not group_by:
-            return '"%d"'
+            return f'"{self._slot}"'
         # Days with the same hours in the window share one inner text, as do all Tweets and types.
         seen = (len(group_by), inside.tobytes())
         if seen not in self._seen:
@@ -112,8 +135,3 @@ class _Template:
             return "{" + ",".join([f'"{key}":{inner}' for key in keys]) + "}"
         parts = [f'"{key}":{self.render(rest, part)}' for key, part in slices if part.any()]
         return "{" + ",".join(parts) + "}"
-
-
-def quote(text: str) -> str:
-    """A string as JSON."""
-    return msgspec.json.encode(text).decode()

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple, cast
+
+import msgspec
 
 HOUR_S: Final = 3600
 DAY_S: Final = 86_400
 ID_MAX: Final = 2**63 - 1
 _ID_DIGITS_MAX: Final = len(str(ID_MAX))
+_PLAIN_IDS: Final = msgspec.json.Decoder(list[Annotated[int, msgspec.Meta(gt=0, le=ID_MAX)]])
 # First millisecond of the ids that carry their time of creation (Twitter's snowflake epoch).
 SNOWFLAKE_EPOCH_MS: Final = 1_288_834_974_657
 
@@ -103,15 +106,14 @@ def parse_plain_ids(values: Sequence[str | int]) -> tuple[int, ...] | None:
 
     None when one of them is no text, or is refused.
     """
-    texts = [value for value in values if isinstance(value, str)]
-    text = "".join(texts)
-    if len(texts) < len(values) or not (text.isascii() and text.isdecimal()):
+    try:
+        digits = "".join(cast("Sequence[str]", values))
+        if not (digits.isascii() and digits.isdecimal()):
+            return None
+        ids = _PLAIN_IDS.decode(f"[{','.join(cast('Sequence[str]', values))}]")
+    except (TypeError, msgspec.DecodeError):
         return None
-    lengths = set(map(len, texts))
-    if 0 in lengths or max(lengths) > _ID_DIGITS_MAX:
-        return None
-    ids = tuple(dict.fromkeys(map(int, texts)))
-    return ids if min(ids) > 0 and max(ids) <= ID_MAX else None
+    return tuple(dict.fromkeys(ids))
 
 
 def hour_of(time_s: float) -> int:

@@ -93,13 +93,13 @@ class RememberedTweets:
         known = self._tweets
         with self._lock, self._database.snapshot() as db:
             self._forget_changed(db)
-            unknown = [tweet_id for tweet_id in tweet_ids if tweet_id not in known]
+            found = {at: tweet for at in tweet_ids if (tweet := known.get(at))}
+            unknown = [at for at in tweet_ids if at not in found]
             read = read_tweets(db, unknown) if unknown else {}
-            found = {at: known[at] for at in tweet_ids if at in known} | read
             if len(known) + len(read) > _REMEMBERED_MAX:
                 known.clear()
             known.update(read)
-        return found
+        return found | read
 
     def _forget_changed(self, db: sqlite3.Connection) -> None:
         last = db.execute("SELECT max(change_id) FROM tweet_changes").fetchone()[0]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openengagement.engagement.access import ACCESS
-from openengagement.engagement.grouping import build_cube, fold_grouping, quote
+from openengagement.engagement.grouping import build_cube, fold_grouping
 from openengagement.engagement.types import Dimension, Endpoint
 from openengagement.engagement.window import Window
 
@@ -139,7 +139,18 @@ def test_counts_are_strings():
     text = fold_grouping(
         (TWEET,), build_cube(np.full((1, 1, 1), 551), ["1"], types=["a"], window=None)
     )
-    assert text == '{"1":"551"}'
+    assert text == b'{"1":"551"}'
+
+
+@QUICK
+@given(st.lists(st.one_of(st.integers(0, 9), st.integers(-(2**62), 2**63 - 1)), min_size=1))
+@pytest.mark.parametrize("digits", [0, 20, 100])
+def test_few_or_many_numbers_with_several_digits(digits, numbers):
+    """They are written in two ways, by how many there are."""
+    counts = np.array([*([7] * digits), *numbers, *([0] * digits)], np.int64)
+    tweets = [str(at) for at in range(len(counts))]
+    got = folded((TWEET,), counts.reshape(-1, 1, 1), tweets=tweets, types=["a"])
+    assert got == list(zip(tweets, map(str, counts.tolist()), strict=True))
 
 
 @pytest.mark.parametrize("count", [0, -1, -(2**62), 2**63 - 1])
@@ -248,9 +259,3 @@ def test_the_largest_answer_holds_every_counter(group_by):
     assert len(flat) == 286_025
     expected = counts if group_by[0] is TWEET else counts.transpose(1, 0, 2)
     assert flat == expected.ravel().tolist()
-
-
-@QUICK
-@given(st.text())
-def test_quoted_text_reads_back_as_itself(text):
-    assert json.loads(quote(text)) == text
