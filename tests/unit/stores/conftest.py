@@ -24,7 +24,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def open_store(path):
-    """Opens the store, again and again: each is another process's, as far as the others can tell."""
+    """Opens the store, again and again: each is another process's, as far as they can tell."""
     stores = []
 
     def opened():
