@@ -19,6 +19,7 @@ import polars as pl
 from openengagement.errors import BodyTooLarge, MalformedBody, UnsupportedBody
 from openengagement.ingest.columnar import COLUMNAR
 from openengagement.ingest.csv_rows import parse_csv
+from openengagement.ingest.plain_lines import read_plain_lines
 
 
 class Format(StrEnum):
@@ -111,7 +112,9 @@ def count_line_ends(body: bytes) -> int:
 
 def _parse_ndjson(body: bytes, fields: Sequence[str], *, lines: int) -> Parsed:
     try:
-        rows = _read_ndjson(body, fields)
+        rows = read_plain_lines(body, fields, lines=lines)
+        if rows is None:
+            rows = _read_ndjson(body, fields)
     except pl.exceptions.PolarsError:
         return _parse_ndjson_lines(body.split(b"\n"), fields)
     if rows.height == lines:

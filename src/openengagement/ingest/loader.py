@@ -1,7 +1,8 @@
 """Loading files, on the data folder itself, beside whatever servers run on it.
 
-Chunks of events are parsed while the chunk before is being committed. What is refused is handed
-back in `FILE.rejected.ndjson`: the line's number, the reason, and the line as it was.
+A chunk of events is parsed while the one before is added up and the one before that is committed.
+What is refused is handed back in `FILE.rejected.ndjson`: the line's number, the reason, and the
+line as it was.
 """
 
 from collections import deque
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import IO, Final, Self
 
 import msgspec
@@ -30,8 +32,8 @@ from openengagement.process import give_way
 from openengagement.stores.contract import Applied
 
 KINDS: Final = {kind.name: kind for kind in (ACCOUNTS, TWEETS, EVENTS)}
-PARSERS: Final = 2
-IN_FLIGHT_MAX: Final = 3  # chunks between reading and durable
+THREADS: Final = 2  # one chunk is parsed, by all cores, while another's events are added up
+IN_FLIGHT_MAX: Final = 2  # chunks between reading and durable
 _LINES_MAX: Final = 2**31  # a chunk is bounded by its bytes
 
 
@@ -73,8 +75,9 @@ class Loader:
         self._writer = writer
         self._now_s = now_s
         self._future_max_s = future_max_s
+        self._parsing = Lock()
         # Accounts and Tweets apply in the order of their lines; events add up in any.
-        self._pool = ThreadPoolExecutor(PARSERS if kind is EVENTS else 1, "parse", give_way)
+        self._pool = ThreadPoolExecutor(THREADS if kind is EVENTS else 1, "parse", give_way)
 
     def load(self, path: Path, on_progress: Callable[[int, int], None]) -> Loaded:
         """Load a file; every line is durable, or in the file of rejected ones, when this returns.
@@ -102,13 +105,14 @@ class Loader:
         return loaded
 
     def _take(self, chunk: Chunk) -> _Taken:
-        intake = read_batch(
-            chunk.body,
-            chunk.form,
-            kind=self._kind,
-            lines_max=_LINES_MAX,
-            latest_s=self._now_s() + self._future_max_s,
-        )
+        with self._parsing:
+            intake = read_batch(
+                chunk.body,
+                chunk.form,
+                kind=self._kind,
+                lines_max=_LINES_MAX,
+                latest_s=self._now_s() + self._future_max_s,
+            )
         if self._kind is ACCOUNTS:
             intake = self._registrar.register_accounts(intake, now_s=self._now_s())
             return _Taken(chunk, intake)
@@ -121,7 +125,9 @@ class Loader:
         )
         outcome = describe(early, listed_max=early.rejected.height)
         batch = make_batch(intake, outcome, body=chunk.body, key=chunk.key(), expires=False)
-        return _Taken(chunk, intake, applied=self._writer.submit(batch))
+        # While it waits to be durable nothing is asked but which lines it has.
+        lines = Intake(intake.rows.select("line"), intake.rejected)
+        return _Taken(chunk, lines, applied=self._writer.submit(batch))
 
 
 def _settle(taken: _Taken, loaded: Loaded, *, rejected: "_RejectedFile") -> None:

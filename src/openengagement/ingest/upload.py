@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 
 import msgspec
 
@@ -17,10 +18,11 @@ from openengagement.ingest.intake import (
     repeat_of,
 )
 from openengagement.ingest.register import Registrar
-from openengagement.ingest.rows import ACCOUNTS, TWEETS, Kind
+from openengagement.ingest.rows import ACCOUNTS, EVENTS, Kind
 from openengagement.ingest.writer import BatchWriter
 from openengagement.process import give_way
 from openengagement.settings import Settings
+from openengagement.stores.contract import Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Upload:
 
 
 class Uploads:
-    """Takes uploads one at a time per thread; returns when a batch is durable."""
+    """Takes uploads, from any thread; returns when a batch is durable."""
 
     def __init__(
         self,
@@ -50,6 +52,9 @@ class Uploads:
         self._writer = writer
         self._settings = settings
         self._now_s = now_s
+        # Batches are parsed one at a time, by all cores. Many at once would be no quicker, and what
+        # answers meanwhile would wait for its turn among them all.
+        self._parsing = Lock()
 
     def take(self, upload: Upload) -> Outcome:
         """Apply a batch, in a thread that does nothing else.
@@ -60,6 +65,29 @@ class Uploads:
             Unavailable: it could not be stored; nothing of it counted.
         """
         give_way()
+        if upload.kind is EVENTS:
+            batch, outcome = self._read_events(upload)
+            applied = self._writer.submit(batch).result()
+            return repeat_of(applied.outcome) if applied.duplicate else outcome
+        with self._parsing:
+            _, intake = self._read(upload)
+        if upload.kind is ACCOUNTS:
+            intake = self._registrar.register_accounts(
+                intake, now_s=self._now_s(), atomic=upload.atomic
+            )
+            self._refuse_partial(upload, intake)
+            return self._describe(intake)
+        unknown = self._registrar.register_tweets(intake)
+        return msgspec.structs.replace(self._describe(intake), unknown_authors=unknown)
+
+    def _read_events(self, upload: Upload) -> tuple[Batch, Outcome]:
+        with self._parsing:
+            body, intake = self._read(upload)
+            outcome = self._describe(intake)
+            return make_batch(intake, outcome, body=body, key=upload.key), outcome
+
+    def _read(self, upload: Upload) -> tuple[bytes, Intake]:
+        """The body without its encoding, and what it holds, judged."""
         settings = self._settings
         body = decompress(upload.body, upload.encoding, limit=settings.batch_max_decompressed_bytes)
         intake = read_batch(
@@ -70,19 +98,7 @@ class Uploads:
             latest_s=self._now_s() + settings.event_future_max_s,
         )
         self._refuse_partial(upload, intake)
-        if upload.kind is ACCOUNTS:
-            intake = self._registrar.register_accounts(
-                intake, now_s=self._now_s(), atomic=upload.atomic
-            )
-            self._refuse_partial(upload, intake)
-            return self._describe(intake)
-        if upload.kind is TWEETS:
-            unknown = self._registrar.register_tweets(intake)
-            return msgspec.structs.replace(self._describe(intake), unknown_authors=unknown)
-        outcome = self._describe(intake)
-        batch = make_batch(intake, outcome, body=body, key=upload.key)
-        applied = self._writer.submit(batch).result()
-        return repeat_of(applied.outcome) if applied.duplicate else outcome
+        return body, intake
 
     def _refuse_partial(self, upload: Upload, intake: Intake) -> None:
         if upload.atomic and intake.rejected.height:

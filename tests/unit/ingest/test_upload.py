@@ -1,0 +1,92 @@
+"""Uploads take turns at the cores; while one becomes durable the next is read."""
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from openengagement.errors import BodyTooLarge
+from openengagement.ingest import upload as module
+from openengagement.ingest.rows import EVENTS
+from openengagement.ingest.upload import Upload, Uploads
+from openengagement.settings import Settings
+from openengagement.stores.contract import Applied
+
+EVENT = b'{"tweet_id":"123","type":"favorites","at":"2026-11-22T10:15:00Z"}\n'
+NOW_S = 1_795_342_500.0  # 2026-11-22T10:15:00Z
+
+
+class Writer:
+    """Commits nothing until it is told to."""
+
+    def __init__(self):
+        self.waiting = []
+
+    def submit(self, _batch):
+        self.waiting.append(Future())
+        return self.waiting[-1]
+
+
+@pytest.fixture
+def writer():
+    return Writer()
+
+
+@pytest.fixture
+def uploads(writer):
+    return Uploads(None, writer, settings=Settings(), now_s=lambda: NOW_S)
+
+
+@pytest.fixture
+def reading(monkeypatch):
+    """How many bodies were being read when each was begun."""
+    seen, under_way, lock = [], set(), threading.Lock()
+    read = module.read_batch
+
+    def read_slowly(*given, **more):
+        with lock:
+            under_way.add(threading.get_ident())
+            seen.append(len(under_way))
+        time.sleep(0.02)
+        try:
+            return read(*given, **more)
+        finally:
+            with lock:
+                under_way.discard(threading.get_ident())
+
+    monkeypatch.setattr(module, "read_batch", read_slowly)
+    return seen
+
+
+def events(body=EVENT):
+    return Upload(EVENTS, body, "", "application/x-ndjson", None, atomic=False)
+
+
+def wait_for(happened):
+    until = time.monotonic() + 20
+    while not happened():
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+def test_bodies_are_read_one_at_a_time_and_wait_for_no_commit(uploads, writer, reading):
+    with ThreadPoolExecutor(4) as pool:
+        taken = [pool.submit(uploads.take, events()) for _ in range(4)]
+        wait_for(lambda: len(writer.waiting) == 4)  # none is durable yet, all are read
+        assert not any(each.done() for each in taken)
+        for each in writer.waiting:
+            each.set_result(Applied(duplicate=False, outcome=b""))
+        assert [each.result().accepted for each in taken] == [1] * 4
+    assert reading == [1] * 4
+
+
+def test_a_body_that_cannot_be_read_keeps_nobody_waiting(uploads, writer):
+    for _ in range(2):
+        with pytest.raises(BodyTooLarge):
+            uploads.take(events(EVENT * (Settings().batch_max_lines + 1)))
+    with ThreadPoolExecutor(1) as pool:
+        taken = pool.submit(uploads.take, events())
+        wait_for(lambda: writer.waiting)
+        writer.waiting[0].set_result(Applied(duplicate=False, outcome=b""))
+        assert taken.result().accepted == 1
