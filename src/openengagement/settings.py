@@ -217,7 +217,7 @@ class Settings:
     )
     batches_in_flight_max: int = _number(
         8,
-        "Platform batches one worker reads, parses and commits at once; one more gets 503.",
+        "Platform batches under way in one worker, parsed one at a time; one more gets 503.",
         unit="batches",
         low=1,
         high=256,
