@@ -14,6 +14,7 @@ import polars as pl
 
 _LINE: Final = re.compile(rb'\{"\w+": ?"[^"]*"(?:, ?"\w+": ?"[^"]*")*\}')
 _MEMBER: Final = re.compile(r'([{ ]?"(\w+)": ?")[^"]*("\}?)', re.ASCII)
+_MEMBERS_MAX: Final = 16  # each becomes a column, so a line does not say how many
 _QUOTES: Final = 4  # of a member
 _SPACE: Final = ord(" ")  # what comes before it are control characters
 
@@ -47,8 +48,10 @@ def read_plain_lines(body: bytes, fields: Sequence[str], *, lines: int) -> pl.Da
 def _split(line: bytes) -> list[tuple[str, str, str]]:
     """Of each member of a line its key, and what stands before and after its value.
 
-    Nothing where a key comes twice, or a value holds a comma.
+    Nothing where there are many, a key comes twice, or a value holds a comma.
     """
+    if line.count(b",") >= _MEMBERS_MAX:
+        return []
     try:
         found = [_MEMBER.fullmatch(part) for part in line.decode().split(",")]
     except UnicodeDecodeError:

@@ -40,6 +40,7 @@ ALIKE = {
     "one key": ndjson({"type": "a"}, {"type": "b"}),
     "any script": ndjson(EVENT, EVENT | {"type": "é☃𝄞 \u2028\x7f"}, **COMPACT),
     "brackets": ndjson(EVENT, EVENT | {"type": "}:{[]"}, **COMPACT),
+    "sixteen keys": ndjson({f"k{at}": "" for at in range(15)} | {"type": "a"}),
     "no field at all": ndjson({"x": "1"}, {"x": "2"}),
 }
 
@@ -79,6 +80,7 @@ OTHERS = {
     "quotes that make up for each other's line": (
         b'{"tweet_id":"1","type":"x"}\n{"tweet_id":"1","type":"}\n{"tweet_id":"1""","type":"x"}\n'
     ),
+    "as many keys as there can be": ndjson({f"k{at}": "" for at in range(200_000)}, **COMPACT),
     "cut short": ndjson(EVENT, EVENT)[:-3],
     "empty": b"",
     "blank": b"\n",
