@@ -49,7 +49,10 @@ class Counters(NamedTuple):
 
     @property
     def reach(self) -> int:
-        """How far from zero no counter and no total of a Tweet gets."""
+        """A bound: no counter, and no total of a Tweet, is further from zero.
+
+        A coarse one: the largest count times the most counters of one Tweet.
+        """
         return self.peak * int(np.diff(self.starts).max(initial=0))
 
     def between(self, low: int, high: int) -> "Counters":
@@ -72,11 +75,6 @@ class Counters(NamedTuple):
     def since(self, hour: int) -> "Counters":
         """The counters of this hour bucket and later ones."""
         return self.where(self.cells >= first_cell(hour))
-
-    @property
-    def row_ids(self) -> Ints:
-        """Of each row its Tweet."""
-        return np.repeat(self.ids, np.diff(self.starts))
 
 
 def no_counters() -> Counters:

@@ -1,4 +1,4 @@
-"""Events -> deltas: what a batch adds to each counter (design, "The way of a batch of events").
+"""Events -> deltas: what a batch adds to each counter (docs/architecture.md).
 
 Columns in, sorted arrays out. The rules: a promoted impression does not count (impressions are
 organic); `engagements` takes every event but impressions, media views and video views, promoted or

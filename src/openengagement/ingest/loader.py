@@ -33,7 +33,7 @@ from openengagement.stores.contract import Applied
 
 KINDS: Final = {kind.name: kind for kind in (ACCOUNTS, TWEETS, EVENTS)}
 THREADS: Final = 2  # one chunk is parsed, by all cores, while another's events are added up
-IN_FLIGHT_MAX: Final = 2  # chunks between reading and durable
+IN_FLIGHT_MAX: Final = 3  # chunks between reading and durable
 _LINES_MAX: Final = 2**31  # a chunk is bounded by its bytes
 
 
@@ -94,7 +94,7 @@ class Loader:
             with _RejectedFile(aside) as rejected:
                 for chunk in read_chunks(path):
                     waiting.append(self._pool.submit(self._take, chunk))
-                    while len(waiting) > IN_FLIGHT_MAX:
+                    while len(waiting) >= IN_FLIGHT_MAX:
                         _settle(waiting.popleft().result(), loaded, rejected=rejected)
                     on_progress(chunk.read_bytes, loaded.accepted + loaded.rejected)
                 for taken in waiting:

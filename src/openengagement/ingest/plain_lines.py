@@ -1,7 +1,7 @@
 """NDJSON whose lines are all alike: the same keys in the same order, plain text for every value.
 
-Most producers write nothing else. Such lines are columns already: split at their commas, what
-stands around each value is the same in every line, and is checked and cut off a column at a time.
+Such lines are columns already: split at their commas, what stands around each value is the same in
+every line, and is checked and cut off a column at a time.
 That is quicker than parsing JSON. Whatever is not plainly so is left to the parser.
 """
 
@@ -14,9 +14,9 @@ import polars as pl
 
 _LINE: Final = re.compile(rb'\{"\w+": ?"[^"]*"(?:, ?"\w+": ?"[^"]*")*\}')
 _MEMBER: Final = re.compile(r'([{ ]?"(\w+)": ?")[^"]*("\}?)', re.ASCII)
-_MEMBERS_MAX: Final = 16  # each becomes a column, so a line does not say how many
+_MEMBERS_MAX: Final = 16  # each becomes a column, and a body must not decide how many are made
 _QUOTES: Final = 4  # of a member
-_SPACE: Final = ord(" ")  # what comes before it are control characters
+_SPACE: Final = ord(" ")  # bytes below it are control characters
 
 
 def read_plain_lines(body: bytes, fields: Sequence[str], *, lines: int) -> pl.DataFrame | None:
@@ -32,7 +32,7 @@ def read_plain_lines(body: bytes, fields: Sequence[str], *, lines: int) -> pl.Da
     except pl.exceptions.PolarsError:
         return None
     begun = whole.select(pl.col(key).str.slice(len(head)) for key, head, _ in members)
-    # With as many quotes in all, each member that begins and ends like the first's has no more.
+    # The body has four quotes a member in all, and this finds four in each: no value has any.
     alike = (
         whole.height == lines
         and _holds(whole, [pl.col(key).str.starts_with(head) for key, head, _ in members])
@@ -42,7 +42,8 @@ def read_plain_lines(body: bytes, fields: Sequence[str], *, lines: int) -> pl.Da
         return None
     values = {key: pl.col(key).str.head(-len(tail)) for key, _, tail in members}
     absent = pl.lit(None, pl.String)
-    return begun.with_columns(**{at: values.get(at, absent) for at in fields}).select(fields)
+    columns = {field: values.get(field, absent) for field in fields}
+    return begun.with_columns(**columns).select(fields)
 
 
 def _split(line: bytes) -> list[tuple[str, str, str]]:

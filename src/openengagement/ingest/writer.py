@@ -16,7 +16,7 @@ from openengagement.process import give_way
 from openengagement.stores.contract import Applied, Batch, CounterStore, KeyConflict
 
 _Waiting = tuple[Batch, "Future[Applied]"]
-# Deltas in one commit, so that memory and the commit's time stay bounded.
+# A commit with so many deltas takes no more batches: its memory and its time stay bounded.
 ROWS_MAX: Final = 1_000_000
 
 
@@ -37,7 +37,7 @@ class BatchWriter:
         """Have a batch applied; the future is done once it is durable, or fails with the reason.
 
         Raises:
-            Unavailable: the queue is full.
+            Unavailable: the queue is full, or the writer is closed.
         """
         future: Future[Applied] = Future()
         if self._closed:

@@ -194,7 +194,7 @@ class Compactor:
         file = SegmentFile(
             path,
             hours=bounds_of([segment.hours for segment in segments]),
-            # Where hours tell the totals, these may be larger than any of them.
+            # Totals made of hours may be larger than any of these.
             totals=bounds_of([segment.summable for segment in segments])._replace(
                 peak=sum(each.reach for each in chosen)
             ),

@@ -2,7 +2,8 @@
 
 * `apply_batches` is idempotent (a key is applied once, for as long as it is kept), atomic (a batch
   wholly or not at all) and durable (when it returns, the batch survives `kill -9` and power loss).
-* A total equals the sum of its hours in whatever a reader sees, also while writes run.
+* A total equals the sum of its hours in whatever a reader sees, also while writes run; but for
+  hours that were pruned, and for the views of a video that several Tweets carry.
 * What was applied before a read began is in what that read returns.
 """
 
@@ -89,7 +90,7 @@ class CounterStore(Protocol):
         """Counts by hour bucket, `[tweet, type, hour]`, over `start_hour` <= hour < `end_hour`."""
 
     def prune(self, *, oldest_hour: int) -> int:
-        """Forget the counters of earlier hours, how many they are; totals stay what they are."""
+        """Forget the counters of hours before this one; returns how many. Totals stay."""
 
     def settle(self) -> None:
         """Do what was put off until nothing else goes on, as after a large load."""

@@ -62,7 +62,7 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """What several statements see belongs together."""
+        """A transaction that reads: all its statements see the same state."""
         db = self.connection()
         db.execute("BEGIN")
         try:

@@ -1,8 +1,8 @@
 """Which segments there are: a table of the database, and the folder of those that are files.
 
 What a commit adds lies in the table itself, as a blob; what was merged lies in a file. A file is
-written and synced before it is listed and goes after it was, so that what a snapshot lists is all
-there is, and whole.
+synced before it is listed, and removed only after it is no longer listed, so that what a snapshot
+lists is whole.
 """
 
 import sqlite3

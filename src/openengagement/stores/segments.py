@@ -21,16 +21,17 @@ _ALIGN: Final = 4096
 _INDEX: Final = np.dtype("<u4")
 _WIDE_INDEX: Final = np.dtype("<i8")
 _COUNTS: Final = tuple(map(np.dtype, ("<i1", "<i2", "<i4", "<i8")))
-# A file's written pages are handed to the disk by so much at a time: a sync of all of it at once
+# A file's written pages are handed to the disk after so many rows: a sync of all of it at once
 # would hold up the commits beside it.
-_SYNC_BYTES: Final = 8 * 2**20
+_SYNC_ROWS: Final = 2 * 2**20
 _Place = tuple[str, str, int, int]  # name, type, length, offset
 
 
 class Segment(NamedTuple):
-    """Counters by the hour, and in total: None where the hours tell; totals outlive pruned hours.
+    """Counters by the hour, and in total.
 
-    `data` is what the arrays lie in.
+    A blob has no totals of its own, so they are None: the hours tell. A file has both, because
+    totals stay when hours are pruned. `data` is what the arrays lie in.
     """
 
     hours: Counters
@@ -81,6 +82,7 @@ class _Part:
         self._offsets: dict[str, int] = {}
         for field, (dtype, length) in self._types.items():
             self._offsets[field] = offset
+            # `starts` has one more than its length; the others may have the room.
             offset += -(-dtype.itemsize * (length + 1) // _ALIGN) * _ALIGN
         self.end = offset
         self._ids = 0
@@ -121,8 +123,8 @@ class SegmentFile:
         """The next Tweets; all counters of each."""
         self._hours.write(self._file, hours)
         self._totals.write(self._file, totals)
-        self._unsynced += (hours.rows + totals.rows) * _INDEX.itemsize
-        if self._unsynced > _SYNC_BYTES:
+        self._unsynced += hours.rows + totals.rows
+        if self._unsynced > _SYNC_ROWS:
             os.fdatasync(self._file)
             self._unsynced = 0
 

@@ -112,11 +112,13 @@ class SqliteStore:
         with self._database.writing() as db:
             self._move_views(db, carried)
             table.register_tweets(db, folded)
+        if carried:
+            self._compactor.note()
 
     def _move_views(self, db: sqlite3.Connection, carried: dict[int, int]) -> None:
         """Take each Tweet's views from the video it carries so far to the one in `carried`."""
         known = table.read_videos(db, list(carried))
-        moved = [at for at, video_id in carried.items() if known.get(at) != video_id]
+        moved = [each for each, video_id in carried.items() if known.get(each) != video_id]
         views = _sum_totals(self._view(db), moved)[:, _VIDEO_VIEWS]
         left = [at for at, tweet_id in enumerate(moved) if tweet_id in known]
         gained = _as_views([-carried[tweet_id] for tweet_id in moved], views)

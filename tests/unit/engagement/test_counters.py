@@ -23,7 +23,12 @@ def counters(rows):
 
 
 def plain(part):
-    rows = zip(part.row_ids.tolist(), part.cells.tolist(), part.counts.tolist(), strict=True)
+    rows = zip(
+        np.repeat(part.ids, np.diff(part.starts)).tolist(),
+        part.cells.tolist(),
+        part.counts.tolist(),
+        strict=True,
+    )
     return {(tweet_id, cell): count for tweet_id, cell, count in rows}
 
 

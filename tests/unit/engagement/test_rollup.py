@@ -35,7 +35,12 @@ def fold(*events):
     deltas = fold_events(pl.DataFrame(list(events), schema=EVENT_SCHEMA, orient="row"))
     assert_well_formed(deltas)
     tree = {}
-    rows = zip(deltas.row_ids.tolist(), deltas.cells.tolist(), deltas.counts.tolist(), strict=True)
+    rows = zip(
+        np.repeat(deltas.ids, np.diff(deltas.starts)).tolist(),
+        deltas.cells.tolist(),
+        deltas.counts.tolist(),
+        strict=True,
+    )
     for tweet_id, cell, count in rows:
         hour, number = divmod(cell, 2**TYPE_BITS)
         tree.setdefault((tweet_id, hour), {})[COLUMNS[number]] = count
@@ -47,7 +52,13 @@ def assert_well_formed(deltas):
     assert deltas.starts[0] == 0
     assert deltas.starts[-1] == len(deltas.cells) == len(deltas.counts)
     assert (np.diff(deltas.starts) > 0).all()
-    rows = list(zip(deltas.row_ids.tolist(), deltas.cells.tolist(), strict=True))
+    rows = list(
+        zip(
+            np.repeat(deltas.ids, np.diff(deltas.starts)).tolist(),
+            deltas.cells.tolist(),
+            strict=True,
+        )
+    )
     assert rows == sorted(set(rows))
     assert deltas.counts.all()
 

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from contract.deltas import make_batch
+from contract.deltas import make_batch, make_tweets
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.stores import compaction, manifest
 from openengagement.stores.compaction import choose_files, choose_fresh
@@ -335,3 +335,18 @@ def test_files_stay_few_and_counters_are_seldom_rewritten():
         most = max(most, len(rows))
     assert most <= 2 * np.log2(5000)
     assert rewritten / sum(rows) <= np.log2(5000)
+
+
+def test_what_moving_views_adds_is_merged_too(open_store):
+    """Tweets that come with videos leave a segment a commit, like events."""
+    first = open_store()
+    first.apply_batches([make_batch([(at, 5, {"video_views": 1}) for at in range(1, 101)])])
+    first.close()
+    store = open_store()
+    for at in range(1, 101):
+        store.apply_tweets(make_tweets((at, 7, 1000, at, None)))
+    until = time.monotonic() + 20
+    while len(listed(store)) > compaction.BACKLOG_MAX and time.monotonic() < until:
+        time.sleep(0.01)
+    assert len(listed(store)) <= compaction.BACKLOG_MAX
+    assert store.read_totals(list(range(1, 101)), ["video_views"]).sum() == 100
