@@ -77,7 +77,7 @@ def test_a_copy_holds_everything(run, data, load, owned_app, tmp_path):
     load(event(5, 0, 3))
     with opened(data) as store:  # counters in a file as well as in the database
         store._compactor.prune(1)
-        store.settle()
+        store.prune(oldest_hour=0)  # all of it into a file
     load(event(5, 1, 4))
 
     printed = run("backup", tmp_path / "copy", "--json").json()
@@ -104,7 +104,7 @@ def test_a_copy_is_put_nowhere_else(run, data, owned_app, tmp_path):
 def test_a_copy_that_would_not_be_whole_is_refused(run, data, load, tmp_path):
     load(event(5, 0, 3))
     with opened(data) as store:
-        store.settle()
+        store.prune(oldest_hour=0)  # all of it into a file
     (segment,) = (data / "counters.segments").glob("*.segment")
     for damage in (lambda: segment.write_bytes(b"x"), segment.unlink):
         damage()
@@ -119,7 +119,7 @@ def test_a_copy_takes_no_more_room(run, data, load, tmp_path):
     with opened(data := make(data)) as store:
         for _ in range(8):
             store.apply_batches([many()])
-        store.settle()
+        store.prune(oldest_hour=0)  # all of it into a file
     run("backup", tmp_path / "copy")
     room = [
         sum(path.stat().st_blocks for path in (at / "counters.segments").glob("*.segment"))

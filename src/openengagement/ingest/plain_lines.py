@@ -23,8 +23,8 @@ def read_plain_lines(body: bytes, fields: Sequence[str], *, lines: int) -> pl.Da
     """The text columns of a body of so many lines; None where one is not like the first."""
     end = body.find(b"\n")
     first = body[:end] if end >= 0 else body
-    members = _split(first) if _LINE.fullmatch(first) else []
-    if not members or not _is_plain(body, lines=lines, quotes=_QUOTES * len(members)):
+    members = _split(first)
+    if not members or not _is_plain(body, lines=lines, members=len(members)):
         return None
     schema = dict.fromkeys((key for key, _, _ in members), pl.String)
     try:
@@ -51,7 +51,7 @@ def _split(line: bytes) -> list[tuple[str, str, str]]:
 
     Nothing where there are many, a key comes twice, or a value holds a comma.
     """
-    if line.count(b",") >= _MEMBERS_MAX:
+    if line.count(b",") >= _MEMBERS_MAX or not _LINE.fullmatch(line):
         return []
     try:
         found = [_MEMBER.fullmatch(part) for part in line.decode().split(",")]
@@ -61,11 +61,12 @@ def _split(line: bytes) -> list[tuple[str, str, str]]:
     return members if len({key for key, *_ in members}) == len(found) else []
 
 
-def _is_plain(body: bytes, *, lines: int, quotes: int) -> bool:
-    """Whether nothing is escaped, and there are so many quotes a line."""
+def _is_plain(body: bytes, *, lines: int, members: int) -> bool:
+    """Whether nothing is escaped, and there are as many quotes and commas as that takes."""
     letters = np.frombuffer(body, np.uint8)
     return (
-        np.count_nonzero(letters == ord('"')) == quotes * lines
+        np.count_nonzero(letters == ord('"')) == _QUOTES * members * lines
+        and np.count_nonzero(letters == ord(",")) == (members - 1) * lines
         and np.count_nonzero(letters < _SPACE) == lines - (not body.endswith(b"\n"))
         and b"\\" not in body
     )

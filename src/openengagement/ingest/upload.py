@@ -1,8 +1,10 @@
 """A batch that a platform uploads: decode, judge, apply, and say what became of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
+from typing import Final
 
 import msgspec
 
@@ -22,7 +24,8 @@ from openengagement.ingest.rows import ACCOUNTS, EVENTS, Kind
 from openengagement.ingest.writer import BatchWriter
 from openengagement.process import give_way
 from openengagement.settings import Settings
-from openengagement.stores.contract import Batch
+
+_PATIENCE_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +68,17 @@ class Uploads:
             Unavailable: it could not be stored; nothing of it counted.
         """
         give_way()
+        limit = self._settings.batch_max_decompressed_bytes
+        body = decompress(upload.body, upload.encoding, limit=limit)
         if upload.kind is EVENTS:
-            batch, outcome = self._read_events(upload)
+            with self._turn():
+                intake = self._read(upload, body)
+                outcome = self._describe(intake)
+                batch = make_batch(intake, outcome, body=body, key=upload.key)
             applied = self._writer.submit(batch).result()
             return repeat_of(applied.outcome) if applied.duplicate else outcome
-        with self._parsing:
-            _, intake = self._read(upload)
+        with self._turn():
+            intake = self._read(upload, body)
         if upload.kind is ACCOUNTS:
             intake = self._registrar.register_accounts(
                 intake, now_s=self._now_s(), atomic=upload.atomic
@@ -80,25 +88,26 @@ class Uploads:
         unknown = self._registrar.register_tweets(intake)
         return msgspec.structs.replace(self._describe(intake), unknown_authors=unknown)
 
-    def _read_events(self, upload: Upload) -> tuple[Batch, Outcome]:
-        with self._parsing:
-            body, intake = self._read(upload)
-            outcome = self._describe(intake)
-            return make_batch(intake, outcome, body=body, key=upload.key), outcome
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Parse alone, but wait for nobody for long: some bodies take their time."""
+        mine = self._parsing.acquire(timeout=_PATIENCE_S)
+        try:
+            yield
+        finally:
+            if mine:
+                self._parsing.release()
 
-    def _read(self, upload: Upload) -> tuple[bytes, Intake]:
-        """The body without its encoding, and what it holds, judged."""
-        settings = self._settings
-        body = decompress(upload.body, upload.encoding, limit=settings.batch_max_decompressed_bytes)
+    def _read(self, upload: Upload, body: bytes) -> Intake:
         intake = read_batch(
             body,
             detect_format(upload.content_type, body),
             kind=upload.kind,
-            lines_max=settings.batch_max_lines,
-            latest_s=self._now_s() + settings.event_future_max_s,
+            lines_max=self._settings.batch_max_lines,
+            latest_s=self._now_s() + self._settings.event_future_max_s,
         )
         self._refuse_partial(upload, intake)
-        return body, intake
+        return intake
 
     def _refuse_partial(self, upload: Upload, intake: Intake) -> None:
         if upload.atomic and intake.rejected.height:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import tracemalloc
 
 import polars as pl
 import pytest
@@ -81,6 +82,8 @@ OTHERS = {
         b'{"tweet_id":"1","type":"x"}\n{"tweet_id":"1","type":"}\n{"tweet_id":"1""","type":"x"}\n'
     ),
     "as many keys as there can be": ndjson({f"k{at}": "" for at in range(200_000)}, **COMPACT),
+    "a comma at the end": ndjson(EVENT, EVENT).rstrip(b"\n") + b",",
+    "a brace at the end": ndjson(EVENT, EVENT).rstrip(b"\n") + b"}",
     "cut short": ndjson(EVENT, EVENT)[:-3],
     "empty": b"",
     "blank": b"\n",
@@ -92,6 +95,17 @@ def test_other_lines_are_left_to_the_parser(body):
     assert read(body) is None
 
 
+def test_a_line_of_any_size_is_looked_at_quickly():
+    """The pattern of a line would keep a place to go back to for each of its members."""
+    body = b'{"a":""' + b',"a":""' * 1_000_000 + b"}\n"
+    tracemalloc.start()
+    try:
+        assert read(body) is None
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(body)
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_whatever_is_read_is_what_json_says(seed):
     """Bytes of lines that are alike go, come twice, or change: they are left, or read the same."""
@@ -101,7 +115,7 @@ def test_whatever_is_read_is_what_json_says(seed):
     for _ in range(200):
         body = bytearray(ndjson(*[EVENT] * rng.randint(1, 4), **rng.choice([{}, COMPACT])))
         for _ in range(rng.randint(0, 3)):
-            at, letter = rng.randrange(len(body)), rng.choice(letters)
+            at, letter = rng.randint(0, len(body)), rng.choice(letters)
             body[at : at + rng.randint(0, 2)] = bytes([letter]) * rng.randint(0, 2)
         rows = read(bytes(body))
         left += rows is None

@@ -90,3 +90,29 @@ def test_a_body_that_cannot_be_read_keeps_nobody_waiting(uploads, writer):
         wait_for(lambda: writer.waiting)
         writer.waiting[0].set_result(Applied(duplicate=False, outcome=b""))
         assert taken.result().accepted == 1
+
+
+def test_nobody_waits_long_for_a_body_that_takes_its_time(uploads, writer, monkeypatch):
+    monkeypatch.setattr(module, "_PATIENCE_S", 0.05)
+    begun, end = threading.Event(), threading.Event()
+    read = module.read_batch
+
+    def read_slowly(body, *given, **more):
+        if body != EVENT:
+            begun.set()
+            assert end.wait(20)
+        return read(body, *given, **more)
+
+    monkeypatch.setattr(module, "read_batch", read_slowly)
+    with ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(uploads.take, events(EVENT * 2))
+        assert begun.wait(20)
+        quick = pool.submit(uploads.take, events())
+        wait_for(lambda: writer.waiting)
+        writer.waiting[0].set_result(Applied(duplicate=False, outcome=b""))
+        assert quick.result().accepted == 1
+        assert not slow.done()
+        end.set()
+        wait_for(lambda: len(writer.waiting) == 2)
+        writer.waiting[1].set_result(Applied(duplicate=False, outcome=b""))
+        assert slow.result().accepted == 2
