@@ -76,7 +76,6 @@ def test_days_refused(run, load, data, days):
 def test_a_copy_holds_everything(run, data, load, owned_app, tmp_path):
     load(event(5, 0, 3))
     with opened(data) as store:  # counters in a file as well as in the database
-        store._compactor.prune(1)
         store.prune(oldest_hour=0)  # all of it into a file
     load(event(5, 1, 4))
 
