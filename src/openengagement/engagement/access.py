@@ -100,9 +100,7 @@ def decide_access(
         TweetsUnavailable, ForbiddenTweets, ForbiddenMetrics, TweetsTooOld
     """
     served = [tweet for tweet in tweets.values() if tweet is not None]
-    unavailable: tuple[str, ...] = ()
-    if len(served) < len(tweets):
-        unavailable = tuple(str(tweet_id) for tweet_id, tweet in tweets.items() if tweet is None)
+    unavailable = tuple(str(tweet_id) for tweet_id, tweet in tweets.items() if tweet is None)
     if not served:
         raise TweetsUnavailable(unavailable)
     foreign = [] if user_id is None else [each for each in served if each.author_id != user_id]
@@ -123,8 +121,10 @@ def decide_access(
     errors = (*(_forbidden_texts(foreign, policy.forbidden_text) if foreign else ()), *too_old)
     if too_old and all(len(zeroed.get(rule.counted, ())) == len(served) for rule in types.values()):
         raise TweetsTooOld(*errors, arrays=arrays)
-    tweet_ids, author_ids, *_ = zip(*served, strict=True)
-    return Decision(tweet_ids, frozenset(author_ids), zeroed, arrays, errors)
+    tweet_ids = tuple(tweet.tweet_id for tweet in served)
+    return Decision(
+        tweet_ids, frozenset({each.author_id for each in served}), zeroed, arrays, errors
+    )
 
 
 def _too_old(
@@ -132,7 +132,7 @@ def _too_old(
 ) -> dict[str, frozenset[int]]:
     """For each counted type with an age limit: the Tweets past it, where there are any."""
     zeroed = {}
-    first_s = min([each.created_at_s for each in tweets])
+    first_s = min(each.created_at_s for each in tweets)
     for rule in rules:
         if rule.age_days is None:
             continue

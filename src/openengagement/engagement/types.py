@@ -106,11 +106,12 @@ def parse_plain_ids(values: Sequence[str | int]) -> tuple[int, ...] | None:
 
     None when one of them is no text, or is refused.
     """
+    texts = cast("Sequence[str]", values)
     try:
-        digits = "".join(cast("Sequence[str]", values))
+        digits = "".join(texts)
         if not (digits.isascii() and digits.isdecimal()):
             return None
-        ids = _PLAIN_IDS.decode(f"[{','.join(cast('Sequence[str]', values))}]")
+        ids = _PLAIN_IDS.decode(f"[{','.join(texts)}]")
     except (TypeError, msgspec.DecodeError):
         return None
     return tuple(dict.fromkeys(ids))

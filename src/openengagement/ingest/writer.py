@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final
 
-from openengagement.errors import KeyReused, Unavailable
+from openengagement.errors import ApiError, InvalidField, KeyReused, Unavailable
 from openengagement.process import give_way
 from openengagement.stores.contract import Applied, Batch, CounterStore, KeyConflict
 
@@ -84,6 +84,12 @@ class BatchWriter:
                 rows += batch.deltas.rows
         return waiting, False
 
+    def _refusal(self, error: Exception) -> ApiError:
+        if isinstance(error, OverflowError):  # however often it were sent again
+            return InvalidField("count: too much for a counter to hold; nothing was counted")
+        self._on_failure(error)
+        return Unavailable("the batch could not be stored; nothing of it was counted")
+
     def _apply(self, waiting: list[_Waiting]) -> None:
         try:
             answers = self._store.apply_batches([batch for batch, _ in waiting])
@@ -92,9 +98,7 @@ class BatchWriter:
                 for entry in waiting:
                     self._apply([entry])
                 return
-            self._on_failure(error)
-            refusal = Unavailable("the batch could not be stored; nothing of it was counted")
-            waiting[0][1].set_exception(refusal)
+            waiting[0][1].set_exception(self._refusal(error))
             return
         for (_, future), answer in zip(waiting, answers, strict=True):
             if isinstance(answer, KeyConflict):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from openengagement.engagement.counters import sum_rows
-from openengagement.errors import KeyReused, Unavailable
+from openengagement.errors import InvalidField, KeyReused, Unavailable
 from openengagement.ingest import writer as writer_module
 from openengagement.ingest.writer import BatchWriter
 from openengagement.stores.contract import Applied, Batch, KeyConflict
@@ -30,6 +30,8 @@ class FakeStore:
         keys = [batch.key for batch in batches]
         if any(key.startswith(b"bad") for key in keys):
             raise OSError("the disk is full")
+        if any(key.startswith(b"huge") for key in keys):
+            raise OverflowError("a counter might not hold the deltas of this commit")
         self.commits.append(keys)
         return [
             KeyConflict() if key.startswith(b"conflict") else Applied(False, batch.outcome)
@@ -127,6 +129,12 @@ def test_a_bad_batch_fails_alone(start, store, failures):
     assert first.result(SOON_S)
     assert [type(error) for error in failures] == [OSError, OSError]
     assert sorted(key for commit in store.commits for key in commit) == [b"a", b"b", b"c", b"first"]
+
+
+def test_what_no_counter_can_hold_is_not_to_be_sent_again(start, failures):
+    with pytest.raises(InvalidField, match="nothing was counted"):
+        start().submit(batch("huge")).result(SOON_S)
+    assert failures == []
 
 
 def test_the_cause_of_a_failure_stays_inside(start):
