@@ -3,6 +3,7 @@
 import os
 import statistics
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Self
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 PROC = Path("/proc")
 WATCH_EVERY_S = 0.5
+SETTLED_CORES = 0.05  # fewer in use for this long, and what was written before is merged
+SETTLED_FOR_S = 2.0
+SETTLES_IN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,23 @@ def memory_mib(pid: int) -> dict[str, float]:
     """Of a whole tree."""
     seen = memory(pid)
     return {"rss": sum(each.rss_mib for each in seen), "pss": sum(each.pss_mib for each in seen)}
+
+
+def settle(pid: int) -> None:
+    """Wait until a tree of processes, asked for nothing, does nothing.
+
+    Raises:
+        RuntimeError: it never comes to rest.
+    """
+    give_up = time.perf_counter() + SETTLES_IN_S
+    before = cpu_s(pid)
+    while time.perf_counter() < give_up:
+        time.sleep(SETTLED_FOR_S)
+        now = cpu_s(pid)
+        if now - before < SETTLED_CORES * SETTLED_FOR_S:
+            return
+        before = now
+    raise RuntimeError(f"a server asked for nothing is still busy after {SETTLES_IN_S:.0f} s")
 
 
 class MemoryWatch(threading.Thread):

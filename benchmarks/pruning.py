@@ -1,11 +1,9 @@
 """The longest wait of a read and of an acknowledgement while `openengagement prune` runs."""
 
-import time
-
 import product
 from growth import Grown
 from load import Driven, pace
-from measure import Spread, ratios
+from measure import Spread, ratios, settle
 from producers import Plan, Produced, producing
 from serving import BY_TWEET, TOTALS_TYPES, Asker
 from sizes import Sizes
@@ -22,7 +20,6 @@ PRODUCERS = 1
 PAUSE_S = 0.05
 FILES = 20  # of the stream, 5,000 batches: more than there is time for
 LOOK_S = 1.0  # reads are made for so long at a time, for as long as it runs
-SETTLE_S = 3.0
 
 
 def pruning(grown: Grown, events: Stream, sizes: Sizes) -> dict[str, dict[str, Spread]]:
@@ -41,7 +38,7 @@ def pruning(grown: Grown, events: Stream, sizes: Sizes) -> dict[str, dict[str, S
         )
         _look(asker, server.port)
         for days in OLDER_THAN_DAYS[: sizes.rounds]:
-            time.sleep(SETTLE_S)
+            settle(server.pid)
             with producing(plan) as under_way:
                 reads = [_look(asker, server.port) for _ in range(int(sizes.pace_s))]
             idle.append((reads, under_way.produced))

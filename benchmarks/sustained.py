@@ -24,7 +24,7 @@ WORKERS = 2
 BATCH_LINES = 50_000
 LOOK_EVERY_S = 0.2
 LOOKS_MIN = 10
-RATE_MAX = 1_000_000  # events/s that producers are given files for
+RATE_MAX = 2_000_000  # events/s that producers are given files for
 Figures = dict[str, Spread | Series]
 
 

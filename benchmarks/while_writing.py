@@ -11,7 +11,7 @@ import polars as pl
 import product
 import world
 from load import Driven, pace
-from measure import Spread, ratios
+from measure import Spread, ratios, settle
 from producers import Plan, Produced, producing
 from serving import BY_TWEET, TOTALS_TYPES, Asker
 from sizes import Sizes
@@ -23,7 +23,6 @@ READS_PER_S = 50.0
 CONNECTIONS = 16  # many more than are ever under way
 HOT_OWNED, COLD_OWNED = 1_000, 1_000  # Tweets of the owner who asks
 AHEAD_S = 1.0  # writing begins so long before the first read
-SETTLE_S = 3.0  # until what was written before is settled
 WARM_UP_S = 2.0
 
 
@@ -64,7 +63,7 @@ def reads_while_writing(folder: Path, stream: Stream, sizes: Sizes) -> dict[str,
         )
         read(WARM_UP_S)
         for at in range(sizes.rounds):
-            time.sleep(SETTLE_S)
+            settle(server.pid)
             runs.idle.append(read())
             _while_producing(plan, read, runs=runs, stream=stream)
             first = sizes.before_files + at * sizes.while_files
