@@ -80,6 +80,7 @@ class _Shared:
 def build_api(data: Path, settings: Settings, *, clock: Clock) -> Api:
     """The whole server on a data folder, as an ASGI application."""
     parts = open_parts(data, settings, clock=clock)
+    parts.store.keep_settled()
     limits = Limits(data)
     pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="work")
     slow_pool = ThreadPoolExecutor(

@@ -10,6 +10,7 @@ import typer
 from openengagement.cli.common import Json, fail, now_s, opened, show
 from openengagement.engagement.types import DAY_S, HOUR_S, format_time, hour_of
 from openengagement.folder import KEY_FILE, Parts
+from openengagement.process import give_way
 
 _DAYS_MAX: Final = 36_500
 
@@ -66,6 +67,7 @@ def prune(
 
     Run it daily, with at least the days that your authors and their apps look back.
     """
+    give_way()
     oldest_hour = hour_of(now_s() - days * DAY_S)
     with opened(context) as parts:
         pruned = parts.store.prune(oldest_hour=oldest_hour)

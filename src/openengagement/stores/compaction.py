@@ -19,7 +19,7 @@ from openengagement.engagement.counters import cut, first_cell, merge_at_once, t
 from openengagement.process import give_way
 from openengagement.stores.database import Database
 from openengagement.stores.manifest import Listed, list_segments, read_segment, swap_segments
-from openengagement.stores.segments import Segment, SegmentFile, bounds_of
+from openengagement.stores.segments import Segment, SegmentFile, bounds_of, remove_segments
 from openengagement.stores.turns import Turn
 from openengagement.telemetry import log_failure
 
@@ -29,6 +29,7 @@ _QUIET_ROWS: Final = 100_000  # worth gathering when nothing else is going on
 # Where gathering does not keep up, committing waits for it: a read looks into every segment.
 BACKLOG_MAX: Final = 32
 _CARRY_MIN: Final = 4
+_QUIET_TIMES: Final = 8
 _QUIET_S: Final = 0.5
 _LOOKED_AT_ROWS: Final = 1_000_000
 _SUFFIX: Final = ".segment"
@@ -51,12 +52,14 @@ def _first(fresh: Sequence[Listed]) -> list[Listed]:
 def choose_files(listed: Sequence[Listed], *, quiet: bool) -> list[Listed]:
     """What to carry: the largest file that is no larger than all smaller ones together, and those.
 
-    Whatever is left is larger than all smaller files together, so the files stay few.
+    Whatever is left is larger than all smaller files together, so the files stay few. When nothing
+    else is going on a file may be several times as large as the smaller ones: reads look into each.
     """
     files = sorted((each for each in listed if each.file), key=lambda each: each.rows)
+    times = _QUIET_TIMES if quiet else 1
     chosen = rows = 0
     for at, each in enumerate(files):
-        if each.rows <= rows:
+        if each.rows <= times * rows:
             chosen = at + 1
         rows += each.rows
     return files[:chosen] if chosen >= (2 if quiet else _CARRY_MIN) else []
@@ -80,6 +83,10 @@ class Compactor:
         """Something was committed: merge what is due soon, or now where too much has gathered."""
         self._try(self._note)
 
+    def start(self) -> None:
+        """Merge in the background from now on, first what was left when others stopped."""
+        self._try(self._start)
+
     def _note(self) -> bool:
         self._start()
         self._news[self.gather].set()
@@ -96,12 +103,13 @@ class Compactor:
                 )
                 thread.start()
                 self._threads[stage] = thread
+                self._news[stage].set()
 
     def settle(self) -> None:
         """Merge what would be merged when nothing else goes on."""
         while self._try(partial(self.gather, quiet=True, wait=True)):
             pass
-        while self._try(partial(self.carry, quiet=True)):
+        while self._try(partial(self.carry, quiet=True, wait=True)):
             pass
 
     def close(self) -> None:
@@ -123,9 +131,9 @@ class Compactor:
             self._news[self.carry].set()
         return bool(chosen)
 
-    def carry(self, *, quiet: bool = False) -> bool:
+    def carry(self, *, quiet: bool = False, wait: bool = False) -> bool:
         """Carry what is due; False when nothing was, or when somebody else is at it."""
-        with self._carrying.taken(wait=False) as mine:
+        with self._carrying.taken(wait=wait) as mine:
             chosen = choose_files(self._list(), quiet=quiet) if mine else []
             self._merge(chosen)
             return bool(chosen)
@@ -153,10 +161,10 @@ class Compactor:
             while not self._closing.is_set() and not news.wait(_QUIET_S) and self._try(quietly):
                 pass
 
-    def _try(self, stage: Callable[[], bool]) -> bool:
+    def _try(self, stage: Callable[[], bool | None]) -> bool:
         """What was committed is safe, whether or not it is merged."""
         try:
-            return stage()
+            return bool(stage())
         except _Closing:
             return False
         except Exception as error:
@@ -210,9 +218,9 @@ class Compactor:
             raise
         finally:
             file.close()
-        for each in chosen:
-            if each.file:
-                (self._folder / each.file).unlink(missing_ok=True)
+        del segments
+        files = [self._folder / each.file for each in chosen if each.file]
+        remove_segments(files, stopping=self._closing.wait)
         return gone
 
     def _write(
@@ -232,7 +240,7 @@ class Compactor:
             gone += merged.rows - kept.rows
             reach = max(reach, kept.peak, sums.peak)
             for segment in segments:
-                segment.let_go()
+                segment.evict()
         file.finish()
         return rows, reach, gone
 

@@ -95,6 +95,9 @@ class CounterStore(Protocol):
     def settle(self) -> None:
         """Do what was put off until nothing else goes on, as after a large load."""
 
+    def keep_settled(self) -> None:
+        """From now on, do in the background what `settle` does, whenever nothing else goes on."""
+
     def copy_to(self, folder: Path) -> None:
         """Copy everything into a folder, as it is at one moment, while others read and write."""
 

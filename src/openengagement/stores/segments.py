@@ -5,9 +5,13 @@ the arrays. A file is written piece by piece, before it is known how much adds u
 where there would be room if nothing did; the gaps are holes and take no room on the disk.
 """
 
+import fcntl
 import mmap
 import os
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -24,6 +28,11 @@ _COUNTS: Final = tuple(map(np.dtype, ("<i1", "<i2", "<i4", "<i8")))
 # A file's written pages are handed to the disk after so many rows: a sync of all of it at once
 # would hold up the commits beside it.
 _SYNC_ROWS: Final = 2 * 2**20
+# Freeing a large file at once would hold up the commits beside it just so.
+_FREED_BYTES: Final = 16 * 2**20
+_FREED_EVERY_S: Final = 0.02
+_LET_GO_AFTER_S: Final = 0.5  # whoever was reading has ended by then
+_PATIENCE_S: Final = 2.0
 _Place = tuple[str, str, int, int]  # name, type, length, offset
 
 
@@ -43,7 +52,11 @@ class Segment(NamedTuple):
         """What totals are read from."""
         return self.hours if self.totals is None else self.totals
 
-    def let_go(self) -> None:
+    @property
+    def is_file(self) -> bool:
+        return self.totals is not None
+
+    def evict(self) -> None:
         """Keep none of a file's pages resident; they are read again when they are needed."""
         if isinstance(self.data, mmap.mmap):
             self.data.madvise(mmap.MADV_DONTNEED)
@@ -139,7 +152,7 @@ class SegmentFile:
 
 
 def open_segment(path: Path) -> Segment:
-    """A segment of a file, mapped.
+    """A segment of a file, mapped. The file is not freed as long as anybody holds it.
 
     Raises:
         FileNotFoundError
@@ -147,9 +160,55 @@ def open_segment(path: Path) -> Segment:
     """
     with path.open("rb") as file:
         try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # the mapping keeps it
+        except BlockingIOError:
+            raise FileNotFoundError(f"{path.name} is being removed") from None
+        try:
             return decode_segment(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         except (ValueError, TypeError, msgspec.DecodeError) as error:
             raise OSError(f"{path.name} is damaged: {error}") from None
+
+
+def let_go_soon(segments: list[Segment]) -> None:
+    """Empty this list a moment later, in another thread.
+
+    Whoever lets go of a removed file last waits until the disk has freed it.
+    """
+
+    def let_go() -> None:
+        time.sleep(_LET_GO_AFTER_S)
+        segments.clear()
+
+    threading.Thread(target=let_go, name="let-go", daemon=True).start()
+
+
+def remove_segments(paths: Sequence[Path], *, stopping: Callable[[float], bool]) -> None:
+    """Remove files, and free what they take bit by bit once nobody holds them.
+
+    `stopping` waits for some seconds, and tells whether the process stops meanwhile: the rest is
+    left to the system then, as are files that somebody does not let go of soon.
+    """
+    with ExitStack() as stack:
+        files = [stack.enter_context(path.open("r+b")).fileno() for path in paths]
+        for path in paths:
+            path.unlink()
+        give_up = time.monotonic() + _PATIENCE_S
+        for file in files:
+            size = os.fstat(file).st_size
+            while size > _FREED_BYTES and not _is_free(file):
+                if time.monotonic() > give_up or stopping(_FREED_EVERY_S):
+                    return
+            while size > _FREED_BYTES and not stopping(_FREED_EVERY_S):
+                size -= _FREED_BYTES
+                os.ftruncate(file, size)
+
+
+def _is_free(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def copy_segment(segment: Segment, path: Path) -> None:

@@ -39,7 +39,7 @@ from openengagement.stores import tweets as table
 from openengagement.stores.compaction import Compactor
 from openengagement.stores.contract import Applied, Batch, KeyConflict
 from openengagement.stores.database import Database
-from openengagement.stores.segments import Segment, copy_segment
+from openengagement.stores.segments import Segment, copy_segment, let_go_soon
 
 SCHEMA_VERSION: Final = 3
 _NEVER: Final = 2**62  # "applied" so late that the key does not grow old
@@ -159,6 +159,9 @@ class SqliteStore:
     def prune(self, *, oldest_hour: int) -> int:
         return self._compactor.prune(oldest_hour)
 
+    def keep_settled(self) -> None:
+        self._compactor.start()
+
     def settle(self) -> None:
         self._compactor.settle()
 
@@ -201,7 +204,10 @@ class SqliteStore:
                 or manifest.read_segment(db, each, folder=self._folder)
                 for each in listed
             }
-            self._known = known
+            before, self._known = self._known, known
+            gone = [before[each] for each in before.keys() - known.keys()]
+            if any(segment.is_file for segment in gone):
+                let_go_soon(gone)
         return list(known.values())
 
 

@@ -3,13 +3,14 @@
 import random
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
 
 from contract.deltas import make_batch, make_tweets
 from openengagement.engagement.types import TYPE_NAMES
-from openengagement.stores import compaction, manifest
+from openengagement.stores import compaction, manifest, segments
 from openengagement.stores.compaction import choose_files, choose_fresh
 from openengagement.stores.manifest import Listed
 
@@ -166,6 +167,58 @@ def test_settling_leaves_little_to_look_into(store, by_hand):
     check(store, 60)
 
 
+def test_settling_waits_for_who_merges(store, by_hand):
+    for at in range(2):
+        fill(store, first=10 * at)
+        store._compactor.gather()
+    with store._compactor._carrying.taken():
+        settling = threading.Thread(target=store.settle)
+        settling.start()
+        settling.join(0.2)
+        assert settling.is_alive()
+        assert len(listed(store)) == 2
+    settling.join()
+    assert len(listed(store)) == 1
+
+
+def test_what_others_left_is_merged(open_store, monkeypatch):
+    """A load that ends leaves files behind; the server that starts next merges them."""
+    with monkeypatch.context() as patched:
+        patched.setattr(compaction.Compactor, "note", lambda _: None)
+        first = open_store()
+        for at in range(3):
+            fill(first, first=10 * at)
+            first._compactor.gather()
+        first.close()
+    store = open_store()
+    assert len(listed(store)) == 3
+    store.keep_settled()
+    give_up = time.monotonic() + 10
+    while len(listed(store)) > 1 and time.monotonic() < give_up:
+        time.sleep(0.01)
+    assert len(listed(store)) == 1
+    check(store, 30)
+
+
+def test_files_are_let_go_of_in_another_thread(store, by_hand, monkeypatch):
+    """Freeing a large file takes its time, which no reader has."""
+    monkeypatch.setattr(segments, "_LET_GO_AFTER_S", 0.1)
+    for at in range(4):
+        fill(store, first=10 * at)
+        store._compactor.gather()
+    check(store, 40)
+    ended = []
+    for each in store._known.values():
+        weakref.finalize(each.data, lambda: ended.append(threading.current_thread().name))
+    del each
+    store._compactor.carry()
+    check(store, 40)
+    give_up = time.monotonic() + 10
+    while len(ended) < 4 and time.monotonic() < give_up:
+        time.sleep(0.01)
+    assert ended == ["let-go"] * 4
+
+
 def test_what_a_dead_process_left_is_swept_up(store, tmp_path, by_hand):
     fill(store)
     store._compactor.gather()
@@ -312,9 +365,11 @@ def test_gathering_takes_the_oldest_and_no_more_than_fits():
         ([1, 4, 4, 4], False, [1, 4, 4, 4]),
         ([4, 5, 100], False, []),
         ([4, 4], True, [4, 4]),
-        ([4, 5], True, []),
+        ([4, 5], True, [4, 5]),
+        ([4, 33], True, []),
         ([4], True, []),
-        ([5, 4, 4, 100], True, [4, 4, 5]),
+        ([5, 4, 4, 104], True, [4, 4, 5, 104]),
+        ([5, 4, 4, 105], True, [4, 4, 5]),
     ],
 )
 def test_which_files_are_carried(rows, quiet, chosen):

@@ -1,9 +1,14 @@
 """Segments: what is written is what is read, in a file or a blob."""
 
+import fcntl
+import gc
+import os
+
 import numpy as np
 import pytest
 
 from openengagement.engagement.counters import COUNTER_MAX, cells_of, no_counters, sum_rows
+from openengagement.stores import segments
 from openengagement.stores.segments import (
     Bounds,
     SegmentFile,
@@ -11,6 +16,7 @@ from openengagement.stores.segments import (
     decode_segment,
     encode_hours,
     open_segment,
+    remove_segments,
 )
 
 
@@ -78,9 +84,9 @@ def test_room_that_is_not_needed_takes_no_disk(tmp_path):
     assert (tmp_path / "a").stat().st_blocks * 512 < 100_000
 
 
-def test_what_was_let_go_is_read_again(tmp_path):
+def test_what_was_evicted_is_read_again(tmp_path):
     segment = write(tmp_path / "a", [(ONE, ONE)])
-    segment.let_go()
+    segment.evict()
     assert plain(segment.hours) == plain(ONE)
 
 
@@ -95,3 +101,55 @@ def test_a_count_without_room_is_refused(tmp_path):
     large = counters((5, 10, 0, 200))
     with pytest.raises(OverflowError, match="200"):
         write(tmp_path / "a", [(large, large)], totals=Bounds(1, 1, 100))
+
+
+def sizes_while(path, monkeypatch, *, stopping=lambda _: False):
+    """Remove a file; its size each time that removing waits."""
+    monkeypatch.setattr(segments, "_FREED_BYTES", 5000)
+    seen = []
+    with path.open("rb") as file:
+
+        def look(seconds):
+            seen.append(os.fstat(file.fileno()).st_size)
+            return stopping(seconds)
+
+        remove_segments([path], stopping=look)
+    assert not path.exists()
+    return seen
+
+
+def test_a_removed_file_is_freed_bit_by_bit(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    write(path, [(ONE, ONE)])
+    gc.collect()
+    size = path.stat().st_size
+    seen = sizes_while(path, monkeypatch)
+    assert seen == list(range(size, 5000, -5000))
+    assert len(seen) > 2
+
+
+def test_nothing_is_freed_that_somebody_holds(tmp_path, monkeypatch):
+    monkeypatch.setattr(segments, "_PATIENCE_S", 0.05)
+    path = tmp_path / "a"
+    held = write(path, [(ONE, ONE)])
+    size = path.stat().st_size
+    assert set(sizes_while(path, monkeypatch)) == {size}
+    assert plain(held.hours) == plain(ONE)
+
+
+def test_a_process_that_stops_frees_nothing_more(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    write(path, [(ONE, ONE)])
+    gc.collect()
+    assert len(sizes_while(path, monkeypatch, stopping=lambda _: True)) == 1
+
+
+def test_what_is_being_removed_cannot_be_opened(tmp_path):
+    path = tmp_path / "a"
+    write(path, [(ONE, ONE)])
+    gc.collect()
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(FileNotFoundError, match="being removed"):
+            open_segment(path)
+    assert plain(open_segment(path).hours) == plain(ONE)
