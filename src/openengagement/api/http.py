@@ -223,18 +223,19 @@ async def _receive_none(receive: Receive, limit: int) -> None:
 
 
 async def _receive_all(receive: Receive, limit: int) -> bytes:
-    body = bytearray()
-    more = True
+    parts: list[bytes] = []
+    size, more = 0, True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             # Gone, or out of step with its own chunks: one that still listens is told.
             raise MalformedBody("body: ended before it was whole")
-        body += message.get("body", b"")
-        if len(body) > limit:
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit:
             raise BodyTooLarge(f"body: is larger than {limit} bytes")
         more = message.get("more_body", False)
-    return bytes(body)
+    return b"".join(parts)
 
 
 async def read_message(request: Request, read: ReadBody, *, limit: int) -> Message:
