@@ -43,6 +43,7 @@ def pruning(grown: Grown, events: Stream, sizes: Sizes) -> dict[str, dict[str, S
                 reads = [_look(asker, server.port) for _ in range(int(sizes.pace_s))]
             idle.append((reads, under_way.produced))
             with producing(plan) as under_way:
+                _look(asker, server.port)  # the producer is under way by then
                 command = product.Command(data, "prune", "--older-than-days", str(days))
                 reads = [_look(asker, server.port)]
                 while command.running:

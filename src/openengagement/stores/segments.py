@@ -27,7 +27,7 @@ _WIDE_INDEX: Final = np.dtype("<i8")
 _COUNTS: Final = tuple(map(np.dtype, ("<i1", "<i2", "<i4", "<i8")))
 # A file's written pages are handed to the disk after so many rows: a sync of all of it at once
 # would hold up the commits beside it.
-_SYNC_ROWS: Final = 2 * 2**20
+_SYNC_ROWS: Final = 2**19
 # Freeing a large file at once would hold up the commits beside it just so.
 _FREED_BYTES: Final = 16 * 2**20
 _FREED_EVERY_S: Final = 0.02

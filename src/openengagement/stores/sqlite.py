@@ -41,7 +41,7 @@ from openengagement.stores.contract import Applied, Batch, KeyConflict
 from openengagement.stores.database import Database
 from openengagement.stores.segments import Segment, copy_segment, let_go_soon
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 _NEVER: Final = 2**62  # "applied" so late that the key does not grow old
 _LOOKS: Final = 10  # at a snapshot, until none of its files goes meanwhile
 _VIDEO_VIEWS: Final = TYPE_NAMES.index("video_views")
@@ -82,14 +82,15 @@ class SqliteStore:
             if version == 0:
                 for statement in (*_SCHEMA.split(";"), *table.CHANGES):
                     db.execute(statement)
-            elif version in upgrade.KNOWN_VERSIONS:
+            elif version in upgrade.WITH_ROWS:
                 for statement in (table.INDEX, manifest.SCHEMA, *table.CHANGES):
                     db.execute(statement)
                 upgrade.move_counters(db, lambda deltas: _add(db, [deltas]))
-            else:
+            elif version != upgrade.WITH_SEGMENTS:
                 raise sqlite3.DatabaseError(f"made by another version of the server ({version})")
+            db.execute(table.NOTE_VIDEOS)
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            return bool(version)
+            return version in upgrade.WITH_ROWS
 
     def apply_batches(self, batches: Sequence[Batch]) -> list[Applied | KeyConflict]:
         answers: list[Applied | KeyConflict] = []
@@ -191,7 +192,8 @@ class SqliteStore:
         for _ in range(_LOOKS):
             # A file listed in a snapshot may be merged, and gone, before it is opened.
             with suppress(FileNotFoundError), self._database.snapshot() as db:
-                return self._view(db), table.read_videos(db, tweet_ids) if tweet_ids else {}
+                videos = self._tweets.read_videos(db, tweet_ids) if tweet_ids else {}
+                return self._view(db), videos
         raise FileNotFoundError(f"a segment that is listed is missing from {self._folder}")
 
     def _view(self, db: sqlite3.Connection) -> list[Segment]:

@@ -31,6 +31,13 @@ BEGIN
 END
 """,
 )
+# Version 3 did not note a Tweet that came to carry another video.
+NOTE_VIDEOS: Final = """
+CREATE TRIGGER note_video AFTER UPDATE ON tweets WHEN old.video_id IS NOT new.video_id
+BEGIN
+    INSERT INTO tweet_changes (tweet_id) VALUES (new.tweet_id);
+END
+"""
 _CHANGES_KEPT: Final = 100_000
 _REMEMBERED_MAX: Final = 100_000  # some 30 MB
 # An author's Tweets, newest first, without a sort and without a look at deleted ones.
@@ -84,22 +91,40 @@ class RememberedTweets:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._tweets: dict[int, Tweet] = {}
+        self._videos: dict[int, int] = {}  # of those of these Tweets that carry one
         self._change_id = 0  # the last change that is taken into account
         # One at a time, from the look at the changes on: an older snapshot adds nothing later.
         self._lock = threading.Lock()
 
     def read(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
         """The registered ones among these."""
-        known = self._tweets
         with self._lock, self._database.snapshot() as db:
-            self._forget_changed(db)
-            found = {at: tweet for at in tweet_ids if (tweet := known.get(at))}
-            unknown = [at for at in tweet_ids if at not in found]
-            read = read_tweets(db, unknown) if unknown else {}
+            self._recall(db, tweet_ids)
+            return {at: tweet for at in tweet_ids if (tweet := self._tweets.get(at))}
+
+    def read_videos(self, db: sqlite3.Connection, tweet_ids: Sequence[int]) -> dict[int, int]:
+        """The videos of those of the Tweets that carry one.
+
+        The first thing in a snapshot: that begins with its first statement, and so in our turn.
+        """
+        with self._lock:
+            if not _any_video(db):
+                return {}
+            self._recall(db, tweet_ids)
+            return {at: video for at in tweet_ids if (video := self._videos.get(at))}
+
+    def _recall(self, db: sqlite3.Connection, tweet_ids: Sequence[int]) -> None:
+        """Know these Tweets as they are in this snapshot."""
+        self._forget_changed(db)
+        known = self._tweets
+        if unknown := [at for at in tweet_ids if at not in known]:
+            read = read_tweets(db, unknown)
             if len(known) + len(read) > _REMEMBERED_MAX:
                 known.clear()
+                self._videos.clear()
+                read = read_tweets(db, tweet_ids)
             known.update(read)
-        return found | read
+            self._videos.update(read_videos(db, [*read]))
 
     def _forget_changed(self, db: sqlite3.Connection) -> None:
         last = db.execute("SELECT max(change_id) FROM tweet_changes").fetchone()[0]
@@ -108,10 +133,12 @@ class RememberedTweets:
         first = db.execute("SELECT min(change_id) FROM tweet_changes").fetchone()[0]
         if first > self._change_id + 1:  # some are no longer listed
             self._tweets.clear()
+            self._videos.clear()
         elif self._tweets:
             asked = "SELECT tweet_id FROM tweet_changes WHERE change_id > ?"
             for (tweet_id,) in db.execute(asked, (self._change_id,)):
                 self._tweets.pop(tweet_id, None)
+                self._videos.pop(tweet_id, None)
         self._change_id = last
 
 
@@ -124,10 +151,15 @@ def list_tweets(db: sqlite3.Connection, author_id: int, *, limit: int) -> list[T
 
 def read_videos(db: sqlite3.Connection, tweet_ids: Sequence[int]) -> dict[int, int]:
     """The videos of those of the Tweets that carry one."""
-    if db.execute("SELECT 1 FROM tweets WHERE video_id IS NOT NULL LIMIT 1").fetchone() is None:
+    if not _any_video(db):
         return {}
     ids = msgspec.json.encode(tweet_ids).decode()
     return dict(db.execute(_VIDEOS, (ids,)).fetchall())
+
+
+def _any_video(db: sqlite3.Connection) -> bool:
+    asked = "SELECT 1 FROM tweets WHERE video_id IS NOT NULL LIMIT 1"
+    return db.execute(asked).fetchone() is not None
 
 
 @lru_cache(1024)

@@ -1,7 +1,8 @@
 """Data of earlier versions, brought up to date in one transaction.
 
 Versions 1 and 2 kept a row per (Tweet, hour) with a column per engagement type, the totals beside
-it, and the views of each video; version 1 had no index of an author's Tweets.
+it, and the views of each video; version 1 had no index of an author's Tweets. Version 3 did not
+note changes of videos.
 """
 
 import sqlite3
@@ -13,7 +14,8 @@ import numpy as np
 from openengagement.engagement.counters import Counters, cells_of, sum_rows
 from openengagement.engagement.types import TYPE_NAMES
 
-KNOWN_VERSIONS: Final = (1, 2)
+WITH_ROWS: Final = (1, 2)
+WITH_SEGMENTS: Final = 3
 _ROWS_AT_ONCE: Final = 20_000
 
 

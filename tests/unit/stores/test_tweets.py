@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from contract.deltas import make_tweets
+from contract.deltas import make_batch, make_tweets
 from openengagement.engagement.types import Tweet
 from openengagement.stores import tweets as module
 
@@ -70,6 +70,67 @@ def test_changes_that_are_no_longer_listed(store, other, monkeypatch):
     rows = store._database.connection().execute("SELECT count(*) FROM tweet_changes").fetchone()
     assert rows == (3,)
     assert {tweet.author_id for tweet in store.read_tweets(ids).values()} == {8}
+
+
+@pytest.fixture
+def videos_looked_up(monkeypatch):
+    """The ids whose videos were looked up in the table, call by call."""
+    calls, read = [], module.read_videos
+    monkeypatch.setattr(
+        module, "read_videos", lambda db, ids: calls.append(list(ids)) or read(db, ids)
+    )
+    return calls
+
+
+def views(store, *tweet_ids):
+    return store.read_totals(tweet_ids, ["video_views"])[:, 0].tolist()
+
+
+def test_videos_are_remembered_until_one_changes(store, other, videos_looked_up):
+    other.apply_tweets(
+        make_tweets((5, 7, 1000, 1, None), (6, 7, 1000, 1, None), (8, 7, 1000, None, None))
+    )
+    other.apply_batches([make_batch([(5, 1, {"video_views": 3}), (8, 1, {"video_views": 4})])])
+    videos_looked_up.clear()
+    assert views(store, 5, 6, 8) == [3, 3, 4]
+    assert views(store, 8, 6) == [4, 3]
+    assert videos_looked_up == [[5, 6, 8]]
+    other.apply_tweets(make_tweets((6, 7, None, 2, None)))
+    videos_looked_up.clear()
+    assert views(store, 5, 6, 8) == [3, 0, 4]
+    assert videos_looked_up == [[6]]
+
+
+def test_a_first_video_is_seen(store, other):
+    register(store, (5, 7, 1000))
+    other.apply_batches([make_batch([(5, 1, {"video_views": 3})])])
+    assert views(store, 5) == [3]
+    store.read_tweets([5])
+    other.apply_tweets(make_tweets((6, 7, 1000, 1, None), (5, 7, None, 1, None)))
+    assert views(store, 5, 6) == [3, 3]
+
+
+def test_no_reader_sees_views_of_another_video(store, other):
+    """Views move with the Tweet in one commit; a reader sees both before it, or both after it."""
+    other.apply_tweets(
+        make_tweets((5, 7, 1000, 1, None), (6, 7, 1000, 1, None), (8, 7, 1000, 2, None))
+    )
+    other.apply_batches([make_batch([(5, 1, {"video_views": 3}), (8, 1, {"video_views": 10})])])
+    done, seen = threading.Event(), set()
+
+    def watch():
+        while not done.is_set():
+            seen.add(tuple(views(store, 5, 6, 8)))
+
+    watchers = [threading.Thread(target=watch) for _ in range(3)]
+    for watcher in watchers:
+        watcher.start()
+    for at in range(100):
+        other.apply_tweets(make_tweets((5, 7, None, 2 - at % 2, None)))
+    done.set()
+    for watcher in watchers:
+        watcher.join()
+    assert seen == {(3, 3, 10), (13, 0, 13)}
 
 
 def test_memory_is_bounded(store, monkeypatch):

@@ -4,6 +4,7 @@ import sqlite3
 
 import pytest
 
+from contract.deltas import make_batch, make_tweets
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.stores import upgrade
 
@@ -52,7 +53,7 @@ def make_old(path, version):
 
 
 @pytest.mark.parametrize("rows_at_once", [1, 2, 100])
-@pytest.mark.parametrize("version", upgrade.KNOWN_VERSIONS)
+@pytest.mark.parametrize("version", upgrade.WITH_ROWS)
 def test_everything_is_still_there(open_store, path, monkeypatch, version, rows_at_once):
     monkeypatch.setattr(upgrade, "_ROWS_AT_ONCE", rows_at_once)
     make_old(path, version)
@@ -65,6 +66,21 @@ def test_everything_is_still_there(open_store, path, monkeypatch, version, rows_
         assert hours.tolist() == [[[3, -1], [2, 0]]]
         assert [tweet.tweet_id for tweet in store.list_tweets(7, limit=9)] == [9, 8, 6, 5]
         store.close()
+
+
+def test_version_3_learns_to_note_videos(open_store, path):
+    made = open_store()
+    db = made._database.connection()
+    db.execute("DROP TRIGGER note_video")
+    db.execute("PRAGMA user_version = 3")
+    made.close()
+
+    store, other = open_store(), open_store()
+    store.apply_tweets(make_tweets((5, 7, 1000, 1, None), (6, 7, 1000, 2, None)))
+    store.apply_batches([make_batch([(5, 1, {"video_views": 3}), (6, 1, {"video_views": 9})])])
+    assert store.read_totals([5], ["video_views"]).tolist() == [[3]]
+    other.apply_tweets(make_tweets((5, 7, None, 2, None)))
+    assert store.read_totals([5], ["video_views"]).tolist() == [[12]]
 
 
 def test_a_key_of_before_still_counts_once(open_store, path):
