@@ -13,8 +13,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
@@ -36,7 +36,7 @@ ATTACH_S = 1.0
 TOP = 15
 SAMPLE_S = 10.0
 FILES = 40  # of the stream, 10 million events
-_LIBRARY = re.compile(r"^\s*([\d.]+)%\s+(\S.*?)\s*$")
+_LIBRARY = re.compile(r"\s*([\d.]+)%?\s*;\s*(\d+):[^;]*;\s*(\S.*?)\s*$")  # share, process, library
 # Threads without Python, and functions in which a thread waits for others.
 NOT_WORK = ("process ", "Condition.wait ", "_worker ", "_end_with ")
 Shares = list[tuple[float, str]]  # per cent, and what
@@ -127,15 +127,16 @@ def _recorded(tool: str, pid: int) -> Iterator[Shares]:
             COMMANDS[tool](pid, path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         time.sleep(ATTACH_S)
+        pids = tree(pid)
         yield shares
         process.send_signal(signal.SIGINT)
         process.wait()
-        shares += READERS[tool](path)
+        shares += READERS[tool](path, pids)
 
 
-def _perf(pid: int, path: Path) -> list[str]:
-    pids = ",".join(map(str, tree(pid)))
-    return ["perf", "record", "-F", str(SAMPLES_PER_S), "-p", pids, "-o", str(path)]
+def _perf(_pid: int, path: Path) -> list[str]:
+    # Of all that runs: asked for one process, it would miss the threads that this one starts later.
+    return ["perf", "record", "-F", str(SAMPLES_PER_S), "-a", "-o", str(path)]
 
 
 def _py_spy(pid: int, path: Path) -> list[str]:
@@ -143,15 +144,19 @@ def _py_spy(pid: int, path: Path) -> list[str]:
     return [str(PY_SPY), "record", "--pid", str(pid), *options, "--output", str(path)]
 
 
-def _libraries(path: Path) -> Shares:
-    """Self time by library."""
-    asked = ["perf", "report", "-i", str(path), "--sort", "dso", "--stdio", "-q"]
+def _libraries(path: Path, pids: list[int]) -> Shares:
+    """Self time of these processes by library."""
+    columns = ["--sort", "tgid,dso", "--field-separator", ";"]
+    asked = ["perf", "report", "-i", str(path), *columns, "--stdio", "-q"]
     text = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
-    found = map(_LIBRARY.match, text.splitlines())
-    return [(float(each[1]), each[2]) for each in found if each]
+    own: dict[str, float] = defaultdict(float)
+    for each in map(_LIBRARY.match, text.splitlines()):
+        if each and int(each[2]) in pids:
+            own[each[3]] += float(each[1])
+    return _shares(own)
 
 
-def _functions(path: Path) -> Shares:
+def _functions(path: Path, _pids: list[int]) -> Shares:
     """Self time by Python function, of threads that have Python on their stack and do not wait."""
     own: Counter[str] = Counter()
     for line in path.read_text().splitlines():
@@ -159,8 +164,12 @@ def _functions(path: Path) -> Shares:
         name = stack.rpartition(";")[2]
         if not name.startswith(NOT_WORK):
             own[name] += int(samples)
-    total = own.total() or 1
-    return [(100 * samples / total, name) for name, samples in own.most_common()]
+    return _shares(own)
+
+
+def _shares(own: Mapping[str, float]) -> Shares:
+    total = sum(own.values()) or 1
+    return sorted(((100 * part / total, name) for name, part in own.items()), reverse=True)
 
 
 COMMANDS = {"perf": _perf, "py-spy": _py_spy}

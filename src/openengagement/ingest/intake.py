@@ -78,14 +78,19 @@ def describe(intake: Intake, *, listed_max: int) -> Outcome:
     )
 
 
+def digest_of(body: bytes) -> bytes:
+    """What tells the repeat of a batch from another batch."""
+    return hashlib.sha256(body).digest()
+
+
 def make_batch(
-    intake: Intake, outcome: Outcome, *, body: bytes, key: bytes | None, expires: bool = True
+    intake: Intake, outcome: Outcome, *, digest: bytes, key: bytes | None, expires: bool = True
 ) -> Batch:
-    """The deltas of an event batch, ready for a store. `body` tells a repeat from another batch."""
+    """The deltas of an event batch, ready for a store."""
     return Batch(
         deltas=fold_events(intake.rows),
         key=key,
-        digest=hashlib.sha256(body).digest(),
+        digest=digest,
         expires=expires,
         outcome=msgspec.json.encode(outcome),
     )

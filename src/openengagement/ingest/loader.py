@@ -21,6 +21,7 @@ from openengagement.ingest.intake import (
     Intake,
     Outcome,
     describe,
+    digest_of,
     make_batch,
     read_batch,
     repeat_of,
@@ -124,7 +125,8 @@ class Loader:
             intake.rows, intake.rejected.filter(pl.col("reason") == DropReason.IN_FUTURE)
         )
         outcome = describe(early, listed_max=early.rejected.height)
-        batch = make_batch(intake, outcome, body=chunk.body, key=chunk.key(), expires=False)
+        digest = digest_of(chunk.body)
+        batch = make_batch(intake, outcome, digest=digest, key=chunk.key(digest), expires=False)
         # While it waits to be durable nothing is asked but which lines it has.
         lines = Intake(intake.rows.select("line"), intake.rejected)
         return _Taken(chunk, lines, applied=self._writer.submit(batch))

@@ -15,6 +15,7 @@ from openengagement.ingest.intake import (
     Intake,
     Outcome,
     describe,
+    digest_of,
     make_batch,
     read_batch,
     repeat_of,
@@ -74,7 +75,7 @@ class Uploads:
             with self._turn():
                 intake = self._read(upload, body)
                 outcome = self._describe(intake)
-                batch = make_batch(intake, outcome, body=body, key=upload.key)
+                batch = make_batch(intake, outcome, digest=digest_of(body), key=upload.key)
             applied = self._writer.submit(batch).result()
             return repeat_of(applied.outcome) if applied.duplicate else outcome
         with self._turn():

@@ -5,7 +5,7 @@ import pytest
 
 from openengagement.engagement.counters import TYPE_BITS
 from openengagement.engagement.types import TYPE_NAMES
-from openengagement.ingest.intake import describe, make_batch, repeat_of
+from openengagement.ingest.intake import describe, digest_of, make_batch, repeat_of
 
 GOOD = '{"tweet_id":"5","type":"favorites","at":"2026-01-01T00:30:00Z"}'
 BAD = {
@@ -52,7 +52,7 @@ def test_a_clean_batch(read):
 def test_a_repeat_is_told_what_the_first_was_told(read):
     intake = read(f"{GOOD}\n{{\n")
     outcome = describe(intake, listed_max=100)
-    batch = make_batch(intake, outcome, body=b"body", key=b"key")
+    batch = make_batch(intake, outcome, digest=digest_of(b"body"), key=b"key")
 
     again = repeat_of(batch.outcome)
 
@@ -64,7 +64,8 @@ def test_the_digest_is_of_the_body(read):
     intake = read(GOOD)
     outcome = describe(intake, listed_max=100)
     digests = [
-        make_batch(intake, outcome, body=body, key=None).digest for body in (b"a", b"b", b"a")
+        make_batch(intake, outcome, digest=digest_of(body), key=None).digest
+        for body in (b"a", b"b", b"a")
     ]
 
     assert digests[0] == digests[2] != digests[1]
@@ -73,7 +74,7 @@ def test_the_digest_is_of_the_body(read):
 def test_only_good_rows_reach_the_store(read):
     intake = read("\n".join([GOOD, *BAD.values(), GOOD]))
 
-    deltas = make_batch(intake, describe(intake, listed_max=0), body=b"", key=None).deltas
+    deltas = make_batch(intake, describe(intake, listed_max=0), digest=b"", key=None).deltas
 
     cells = [490_896 * 2**TYPE_BITS + TYPE_NAMES.index(at) for at in ("engagements", "favorites")]
     assert [each.tolist() for each in deltas] == [[5], [0, 2], cells, [2, 2]]
@@ -82,6 +83,6 @@ def test_only_good_rows_reach_the_store(read):
 def test_a_batch_of_nothing_good(read):
     intake = read("{\n{\n")
 
-    batch = make_batch(intake, describe(intake, listed_max=0), body=b"", key=b"k")
+    batch = make_batch(intake, describe(intake, listed_max=0), digest=b"", key=b"k")
 
     assert batch.deltas.rows == 0
