@@ -36,7 +36,7 @@ ATTACH_S = 1.0
 TOP = 15
 SAMPLE_S = 10.0
 FILES = 40  # of the stream, 10 million events
-_LIBRARY = re.compile(r"\s*([\d.]+)%?\s*;\s*(\d+):[^;]*;\s*(\S.*?)\s*$")  # share, process, library
+_LIBRARY = re.compile(r"\s*([\d.]+)%?\s*;[^;]*;\s*(\S.*?)\s*$")  # share, thread, library
 # Threads without Python, and functions in which a thread waits for others.
 NOT_WORK = ("process ", "Condition.wait ", "_worker ", "_end_with ")
 Shares = list[tuple[float, str]]  # per cent, and what
@@ -146,13 +146,14 @@ def _py_spy(pid: int, path: Path) -> list[str]:
 
 def _libraries(path: Path, pids: list[int]) -> Shares:
     """Self time of these processes by library."""
-    columns = ["--sort", "tgid,dso", "--field-separator", ";"]
-    asked = ["perf", "report", "-i", str(path), *columns, "--stdio", "-q"]
+    # Told apart by thread: what several processes share would be taken for the first one's.
+    chosen = ["--pid", ",".join(map(str, pids)), "--sort", "pid,dso", "--field-separator", ";"]
+    asked = ["perf", "report", "-i", str(path), *chosen, "--stdio", "-q"]
     text = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
     own: dict[str, float] = defaultdict(float)
     for each in map(_LIBRARY.match, text.splitlines()):
-        if each and int(each[2]) in pids:
-            own[each[3]] += float(each[1])
+        if each:
+            own[each[2]] += float(each[1])
     return _shares(own)
 
 
