@@ -24,13 +24,12 @@ from openengagement.engagement.types import BY_NAME, EVENT_TYPES, OTHER_ENGAGEME
 EVENT_SCHEMA: Final = pl.Schema(
     [
         ("tweet_id", pl.Int64()),
-        ("type", pl.String()),
+        ("type", pl.Enum(EVENT_TYPES)),
         ("hour", pl.Int32()),
         ("count", pl.Int64()),
         ("promoted", pl.Boolean()),
     ]
 )
-_EVENT_TYPE: Final = pl.Enum(EVENT_TYPES)
 _IMPRESSIONS: Final = TYPE_NAMES.index("impressions")
 _ENGAGEMENTS: Final = TYPE_NAMES.index("engagements")
 _OTHER: Final = TYPE_MASK  # a number that is no counter's: these only roll up
@@ -46,7 +45,7 @@ _ROLLS_UP[_OTHER] = True
 
 def fold_events(events: pl.DataFrame) -> Counters:
     """Deltas of a batch. `events` has the columns of EVENT_SCHEMA, without nulls."""
-    types = _NUMBERS[events.get_column("type").cast(_EVENT_TYPE).to_physical().to_numpy()]
+    types = _NUMBERS[events.get_column("type").to_physical().to_numpy()]
     counts = events.get_column("count").to_numpy()
     ids = events.get_column("tweet_id").to_numpy()
     cells = cells_of(events.get_column("hour").to_numpy(), types)

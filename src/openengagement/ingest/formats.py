@@ -1,8 +1,8 @@
 """Body formats: bytes -> one frame of text columns, plus the lines that are no row at all.
 
 Every format ends in the same shape, a column of text per field, so that one set of rules (`rows`)
-judges them all. The fast path parses a whole body in columns. Only a body that it cannot parse
-takes the slow one, which halves the body until the lines at fault are alone and sets them aside.
+judges them all. A whole body is parsed in columns. Only one that cannot be parsed so takes the
+slow way, which halves the body until the lines at fault are alone and sets them aside.
 """
 
 import io
@@ -19,7 +19,6 @@ import polars as pl
 from openengagement.errors import BodyTooLarge, MalformedBody, UnsupportedBody
 from openengagement.ingest.columnar import COLUMNAR
 from openengagement.ingest.csv_rows import parse_csv
-from openengagement.ingest.plain_lines import read_plain_lines
 
 
 class Format(StrEnum):
@@ -97,12 +96,22 @@ def parse_body(body: bytes, form: Format, *, fields: Sequence[str], lines_max: i
         return Parsed(rows.with_row_index("line", offset=1), {})
     if form is Format.JSON:
         body = _array_to_lines(body)
-    lines = count_line_ends(body) + (not body.endswith(b"\n")) - (form is Format.CSV)
-    if lines > lines_max:
-        raise BodyTooLarge(f"body: holds more than {lines_max} lines; send smaller batches")
+    lines = count_lines(body, form, lines_max=lines_max)
     if form is Format.CSV:
         return Parsed(*parse_csv(body, fields))
     return _parse_ndjson(body, fields, lines=lines)
+
+
+def count_lines(body: bytes, form: Format, *, lines_max: int) -> int:
+    """How many there are, without the header of CSV.
+
+    Raises:
+        BodyTooLarge: more than `lines_max`.
+    """
+    lines = count_line_ends(body) + (not body.endswith(b"\n")) - (form is Format.CSV)
+    if lines > lines_max:
+        raise BodyTooLarge(f"body: holds more than {lines_max} lines; send smaller batches")
+    return lines
 
 
 def count_line_ends(body: bytes) -> int:
@@ -112,9 +121,7 @@ def count_line_ends(body: bytes) -> int:
 
 def _parse_ndjson(body: bytes, fields: Sequence[str], *, lines: int) -> Parsed:
     try:
-        rows = read_plain_lines(body, fields, lines=lines)
-        if rows is None:
-            rows = _read_ndjson(body, fields)
+        rows = _read_ndjson(body, fields)
     except pl.exceptions.PolarsError:
         return _parse_ndjson_lines(body.split(b"\n"), fields)
     if rows.height == lines:

@@ -7,8 +7,9 @@ import msgspec
 import polars as pl
 
 from openengagement.engagement.rollup import fold_events
-from openengagement.ingest.formats import Format, parse_body
-from openengagement.ingest.rows import DropReason, Kind, judge
+from openengagement.ingest.formats import Format, count_line_ends, count_lines, parse_body
+from openengagement.ingest.plain_events import split_plain_events
+from openengagement.ingest.rows import EVENTS, DropReason, Kind, judge, no_rejections
 from openengagement.stores.contract import Batch
 
 
@@ -18,6 +19,11 @@ class Intake:
 
     rows: pl.DataFrame
     rejected: pl.DataFrame
+
+    def after(self, lines: int) -> "Intake":
+        """The same, with so many lines before it."""
+        number = pl.col("line") + lines
+        return Intake(self.rows.with_columns(number), self.rejected.with_columns(number))
 
 
 class Rejection(msgspec.Struct, frozen=True):
@@ -49,6 +55,31 @@ def read_batch(body: bytes, form: Format, *, kind: Kind, lines_max: int, latest_
     Raises:
         MalformedBody, BodyTooLarge: the batch as a whole cannot be taken.
     """
+    if kind is EVENTS and form is Format.NDJSON:
+        return _read_events(body, lines_max=lines_max, latest_s=latest_s)
+    return _read(body, form, kind=kind, lines_max=lines_max, latest_s=latest_s)
+
+
+def _read_events(body: bytes, *, lines_max: int, latest_s: float) -> Intake:
+    """Events in NDJSON: those that are plain need no parser."""
+    form = Format.NDJSON
+    count_lines(body, form, lines_max=lines_max)
+    parts: list[Intake] = []
+    lines = 0
+    for part in split_plain_events(body, latest_s=latest_s):
+        if isinstance(part, pl.DataFrame):
+            parts.append(Intake(part, no_rejections()).after(lines))
+            lines += part.height
+        else:
+            read = _read(part, form, kind=EVENTS, lines_max=lines_max, latest_s=latest_s)
+            parts.append(read.after(lines))
+            lines += count_line_ends(part)
+    return Intake(
+        pl.concat([part.rows for part in parts]), pl.concat([part.rejected for part in parts])
+    )
+
+
+def _read(body: bytes, form: Format, *, kind: Kind, lines_max: int, latest_s: float) -> Intake:
     parsed = parse_body(body, form, fields=kind.fields, lines_max=lines_max)
     rows, rejected = judge(parsed.rows, kind, latest_s=latest_s)
     if parsed.malformed:

@@ -12,6 +12,7 @@ from typing import Final
 
 import polars as pl
 
+from openengagement.engagement.rollup import EVENT_SCHEMA
 from openengagement.engagement.types import EVENT_TYPES, HOUR_S, ID_MAX
 
 COUNT_MAX: Final = 1_000_000_000
@@ -210,7 +211,7 @@ EVENTS: Final = Kind(
     rules=_event_rules,
     typed={
         "tweet_id": pl.col("id"),
-        "type": pl.col("type"),
+        "type": pl.col("type").cast(EVENT_SCHEMA["type"]),
         "hour": pl.col("at_s").floordiv(HOUR_S).cast(pl.Int32),
         "count": pl.col("n").cast(pl.Int64),
         "promoted": pl.col("promoted_flag").fill_null(value=False),

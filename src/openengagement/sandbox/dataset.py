@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from openengagement.engagement.counters import Counters
-from openengagement.engagement.rollup import fold_events
+from openengagement.engagement.rollup import EVENT_SCHEMA, fold_events
 from openengagement.engagement.types import HOUR_S
 
 ACCOUNTS_SCHEMA = pl.Schema({"id": pl.Int64, "screen_name": pl.String, "protected": pl.Boolean})
@@ -40,7 +40,7 @@ def fold_dataset(events: pl.DataFrame) -> Counters:
     """The deltas of a dataset's events."""
     columns = events.select(
         "tweet_id",
-        "type",
+        pl.col("type").cast(EVENT_SCHEMA["type"]),
         pl.col("at").floordiv(HOUR_S).cast(pl.Int32).alias("hour"),
         "count",
         "promoted",

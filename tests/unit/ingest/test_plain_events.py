@@ -1,0 +1,290 @@
+"""Events that are written alike are read as the parser and the rules read them, or left to them."""
+
+import json
+import random
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openengagement.engagement.types import EVENT_TYPES, ID_MAX
+from openengagement.errors import BodyTooLarge
+from openengagement.ingest import plain_events
+from openengagement.ingest.formats import Format, parse_body
+from openengagement.ingest.plain_events import split_plain_events
+from openengagement.ingest.rows import EVENTS, judge
+
+LATEST_S = datetime(2026, 11, 22, 10, 15, tzinfo=UTC).timestamp()
+EVENT = {"tweet_id": "123", "type": "favorites", "at": "2026-11-22T10:15:00Z"}
+WHOLE = EVENT | {"count": 3, "promoted": False}
+COMPACT = {"separators": (",", ":")}
+
+
+def ndjson(*rows, **how):
+    return "".join(f"{json.dumps(row, ensure_ascii=False, **how)}\n" for row in rows).encode()
+
+
+def read(body, latest_s=LATEST_S):
+    """The rows of a body that is all plain; None for any other."""
+    parts = list(split_plain_events(body, latest_s=latest_s))
+    if all(isinstance(part, bytes) for part in parts):
+        assert b"".join(parts) == body
+        return None
+    (rows,) = parts
+    return rows
+
+
+def judged(body, latest_s=LATEST_S):
+    """What the parser and the rules say: good rows, and reasons."""
+    parsed = parse_body(body, Format.NDJSON, fields=EVENTS.fields, lines_max=10**6)
+    rows, rejected = judge(parsed.rows, EVENTS, latest_s=latest_s)
+    return rows, [*parsed.malformed.values(), *rejected.get_column("reason")]
+
+
+PLAIN = {
+    "compact": ndjson(EVENT, EVENT | {"tweet_id": "4"}, **COMPACT),
+    "with spaces": ndjson(EVENT, EVENT | {"type": "replies"}),
+    "with many spaces": b' { "tweet_id" :"1" ,"type":\t"replies","at": "2026-01-01T00:00:00Z" } \n',
+    "without a last line end": ndjson(EVENT, EVENT).rstrip(b"\n"),
+    "one line": ndjson(EVENT),
+    "carriage returns": ndjson(EVENT, EVENT).replace(b"\n", b"\r\n"),
+    "another order": ndjson(*[dict(reversed(WHOLE.items()))] * 2),
+    "every type": ndjson(*[EVENT | {"type": name} for name in EVENT_TYPES]),
+    "counts": ndjson(*[WHOLE | {"count": count} for count in (1, 20, 10**9)]),
+    "counts as text": ndjson(WHOLE | {"count": "1"}, WHOLE | {"count": "4711"}),
+    "flags": ndjson(WHOLE, WHOLE | {"promoted": True}),
+    "flags as text": ndjson(WHOLE | {"promoted": "true"}, WHOLE | {"promoted": "false"}),
+    "ids of any length": ndjson(*[EVENT | {"tweet_id": str(10**at)} for at in range(19)]),
+    "ids as numbers": ndjson(*[EVENT | {"tweet_id": 10**at - 1} for at in range(1, 19)]),
+    "the largest id": ndjson(EVENT | {"tweet_id": str(ID_MAX)}),
+    "tenths of a second": ndjson(EVENT | {"at": "2026-11-22T10:14:59.9Z"}),
+    "thousandths": ndjson(*[EVENT | {"at": f"2026-11-22T10:14:59.{at}Z"} for at in ("000", "999")]),
+    "millionths": ndjson(EVENT | {"at": "2026-11-22T10:15:00.999999+00:00"}),
+    "a zone in letters": ndjson(EVENT | {"at": "2026-11-22T10:15:00z"}),
+    "a zone in digits": ndjson(EVENT | {"at": "2026-11-22T10:15:00+0000"}),
+}
+
+
+@pytest.mark.parametrize("body", PLAIN.values(), ids=PLAIN)
+def test_plain_lines_are_read(body):
+    rows = read(body)
+    assert rows is not None
+    expected, reasons = judged(body)
+    assert rows.equals(expected)
+    assert rows.schema == expected.schema
+    assert reasons == []
+
+
+def with_second(**changes):
+    """A plain line, and one that differs."""
+    return ndjson(WHOLE, WHOLE | changes)
+
+
+OTHERS = {
+    "another order": ndjson(EVENT, dict(reversed(EVENT.items()))),
+    "one member more": ndjson(EVENT, EVENT | {"count": 1}),
+    "one member less": ndjson(WHOLE, EVENT),
+    "another key": ndjson(EVENT, {"tweet_id": "1", "tipe": "favorites", "at": EVENT["at"]}),
+    "a key that is no field": ndjson(EVENT | {"user": "x"}, EVENT | {"user": "x"}),
+    "a key twice": ndjson(EVENT, EVENT).replace(b"}", b', "at": "2026-11-22T10:15:00Z"}'),
+    "no type": ndjson({"tweet_id": "1", "at": EVENT["at"]}),
+    "spaces in one": ndjson(EVENT, **COMPACT) + ndjson(EVENT),
+    "more space than is looked at": ndjson(EVENT).replace(b"{", b" " * 25 + b"{"),
+    "a blank line": ndjson(EVENT) + b"\n" + ndjson(EVENT),
+    "a blank line first": b"\n" + ndjson(EVENT),
+    "one carriage return": ndjson(EVENT) + ndjson(EVENT).replace(b"\n", b"\r\n"),
+    "a byte order mark": b"\xef\xbb\xbf" + ndjson(EVENT),
+    "an array": b"[1]\n",
+    "nothing but a line end": b"\n",
+    "empty": b"",
+    "cut short": ndjson(EVENT, EVENT)[:-3],
+    "a brace too many": ndjson(EVENT, EVENT).rstrip(b"\n") + b"}",
+    "a comma at the end": ndjson(EVENT, EVENT).rstrip(b"\n") + b",",
+    "a very long line": ndjson(EVENT) + ndjson(EVENT).replace(b"{", b"{" + b" " * 10**5),
+    "an escape": ndjson(EVENT) + ndjson(EVENT).replace(b"favorites", b"f\\u0061vorites"),
+    "bytes that are no text": ndjson(EVENT) + ndjson(EVENT).replace(b"favorites", b"favorite\xff"),
+    "a text and a number": ndjson(EVENT, EVENT | {"tweet_id": 5}),
+    "a quote that is missing": ndjson(EVENT).replace(b'"123"', b'"123'),
+    "an id of none": with_second(tweet_id="0"),
+    "an id of nothing": with_second(tweet_id=""),
+    "an id with a sign": with_second(tweet_id="-5"),
+    "an id with a plus": with_second(tweet_id="+5"),
+    "an id with zeros": with_second(tweet_id="0123"),
+    "an id of zeros": with_second(tweet_id="0" * 18),
+    "an id that is too large": with_second(tweet_id=str(ID_MAX + 1)),
+    "an id of 19 nines": with_second(tweet_id="9" * 19),
+    "an id of 20 digits": with_second(tweet_id="1" + "0" * 19),
+    "an id of 24 digits": with_second(tweet_id="1" + "0" * 23),
+    "an id of 25 digits": with_second(tweet_id="1" + "0" * 24),
+    "an id of letters": with_second(tweet_id="12a4"),
+    "a letter late in an id": with_second(tweet_id="1234567890123:56"),
+    "an id with a fraction": ndjson(EVENT | {"tweet_id": 1.5}, EVENT | {"tweet_id": 2.5}),
+    "an id with an exponent": ndjson(EVENT).replace(b'"123"', b"1e5"),
+    "an unknown type": with_second(type="favorite"),
+    "a longer type": with_second(type="favorites2"),
+    "the derived type": with_second(type="engagements"),
+    "a type in capitals": with_second(type="Favorites"),
+    "a type of nothing": with_second(type=""),
+    "a late letter of a type": with_second(type="user_profile_clickz"),
+    "a type in no quotes": ndjson(EVENT).replace(b'"favorites"', b"favorites"),
+    "a count of none": with_second(count=0),
+    "a count below none": with_second(count=-1),
+    "a count that is too large": with_second(count=10**9 + 1),
+    "a count with a fraction": ndjson(WHOLE).replace(b": 3", b": 3.0"),
+    "no count": with_second(count=None),
+    "a flag in capitals": ndjson(WHOLE | {"promoted": "True"}, WHOLE | {"promoted": "True"}),
+    "a longer flag": ndjson(WHOLE | {"promoted": "trues"}),
+    "a flag as a number": with_second(promoted=1),
+    "a time in the future": with_second(at="2026-11-22T10:15:01Z"),
+    "an hour in the future": with_second(at="2026-11-22T11:00:00Z"),
+    "a leap second": with_second(at="2016-12-31T23:59:60Z"),
+    "a time before 1970": with_second(at="1969-12-31T23:59:59Z"),
+    "a year of zeros": with_second(at="0000-01-01T00:00:00Z"),
+    "the thirteenth month": with_second(at="2025-13-01T00:00:00Z"),
+    "no month": with_second(at="2026-00-01T00:00:00Z"),
+    "no day": with_second(at="2026-01-00T00:00:00Z"),
+    "the end of a short month": with_second(at="2026-04-31T00:00:00Z"),
+    "no leap year": with_second(at="2026-02-29T00:00:00Z"),
+    "24 o'clock": with_second(at="2026-01-01T24:00:00Z"),
+    "sixty minutes": with_second(at="2026-01-01T00:60:00Z"),
+    "letters in a time": with_second(at="2026-01-01T0a:00:00Z"),
+    "spaces in a time": with_second(at="2026-01-01T 1:00:00Z"),
+    "a space between day and time": with_second(at="2026-01-01 01:00:00Z"),
+    "a high byte in a time": ndjson(EVENT) + ndjson(EVENT).replace(b"2026", b"2026\xb0"[1:]),
+    "one fraction": with_second(at="2026-11-22T10:14:59.5Z"),
+    "fractions of two lengths": ndjson(
+        EVENT | {"at": "2026-11-22T10:14:59.5Z"}, EVENT | {"at": "2026-11-22T10:14:59.55Z"}
+    ),
+    "a fraction of no digits": ndjson(EVENT | {"at": "2026-11-22T10:14:59.Z"}),
+    "a fraction of letters": ndjson(
+        EVENT | {"at": "2026-11-22T10:14:59.5Z"}, EVENT | {"at": "2026-11-22T10:14:59.aZ"}
+    ),
+    "a fraction of seven digits": ndjson(EVENT | {"at": "2026-11-22T10:14:59.1234567Z"}),
+    "another zone": ndjson(*[EVENT | {"at": "2026-11-22T10:15:00+01:00"}] * 2),
+    "two zones": with_second(at="2026-11-22T10:15:00+00:00"),
+    "no zone": ndjson(*[EVENT | {"at": "2026-11-22T10:15:00"}] * 2),
+    "a time in no quotes": ndjson(EVENT).replace(
+        b'"2026-11-22T10:15:00Z"', b"2026-11-22T10:15:00Z"
+    ),
+    "a day alone": ndjson(EVENT | {"at": "2026-11-22"}),
+}
+
+
+@pytest.mark.parametrize("body", OTHERS.values(), ids=OTHERS)
+def test_other_lines_are_left_to_the_parser(body):
+    assert read(body) is None
+
+
+@pytest.mark.parametrize("latest_s", [LATEST_S, LATEST_S - 0.5, LATEST_S + 0.5, 0, -1])
+def test_the_latest_time_is_the_rules_own(latest_s):
+    body = ndjson(EVENT)
+    rows, reasons = judged(body, latest_s)
+    assert (read(body, latest_s) is None) == bool(reasons)
+    assert bool(reasons) == rows.is_empty()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.builds(
+            lambda tweet_id, name, second, count, promoted: {
+                "tweet_id": str(tweet_id),
+                "type": name,
+                "at": (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=second)).strftime(
+                    "%Y-%m-%dT%H:%M:%SZ"
+                ),
+                "count": count,
+                "promoted": promoted,
+            },
+            st.integers(1, ID_MAX) | st.integers(0, 18).flatmap(lambda at: st.integers(1, 10**at)),
+            st.sampled_from(EVENT_TYPES),
+            st.integers(0, 2**32),
+            st.integers(1, 10**9),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=20,
+    ),
+    st.permutations(list(WHOLE)),
+    st.sampled_from([{}, COMPACT]),
+)
+def test_any_plain_events_are_read_as_the_rules_say(events, order, how):
+    body = ndjson(*[{key: event[key] for key in order} for event in events], **how)
+    rows = read(body, latest_s=2**32)
+    assert rows is not None
+    assert rows.equals(judged(body, latest_s=2**32)[0])
+
+
+def test_every_day_until_2200():
+    first, end = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+    days = [first + timedelta(days=at) for at in range((end - first).days)]
+    body = ndjson(*[EVENT | {"at": each.strftime("%Y-%m-%dT23:00:00Z")} for each in days])
+    rows = pl.concat(list(split_plain_events(body, latest_s=1e12)))
+    assert rows.get_column("hour").to_list() == [24 * at + 23 for at in range(len(days))]
+    assert read(ndjson(EVENT | {"at": "2200-01-01T00:00:00Z"}), latest_s=1e12) is None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_is_read_is_what_the_rules_say(seed):
+    """Bytes of plain lines go, come twice, or change: they are left, or read the same."""
+    rng = random.Random(seed)
+    letters = b'",:{}[]\\ \n\r\t0159aZ\xc3\xa9-+.'
+    left = 0
+    for _ in range(200):
+        event = rng.choice([EVENT, WHOLE, EVENT | {"tweet_id": 77}])
+        body = bytearray(ndjson(*[event] * rng.randint(1, 4), **rng.choice([{}, COMPACT])))
+        for _ in range(rng.randint(0, 3)):
+            at, letter = rng.randint(0, len(body)), rng.choice(letters)
+            body[at : at + rng.randint(0, 2)] = bytes([letter]) * rng.randint(0, 2)
+        rows = read(bytes(body), latest_s=2**33)
+        left += rows is None
+        if rows is not None:
+            expected, reasons = judged(bytes(body), latest_s=2**33)
+            assert reasons == []
+            assert rows.equals(expected)
+    assert 0 < left < 200
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of two or three lines."""
+    monkeypatch.setattr(plain_events, "BLOCK_BYTES", 200)
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("end", [b"", b"\n"], ids=["no last line end", "line end"])
+@pytest.mark.parametrize("seed", range(20))
+def test_blocks_of_both_kinds_keep_their_order_and_their_numbers(read, seed, end):
+    rng = random.Random(seed)
+    lines = [
+        rng.choice(
+            [b"", b"{", ndjson(EVENT | {"type": "x"})[:-1], b" " * 300]
+            if rng.random() < 0.1
+            else [ndjson(EVENT | {"tweet_id": str(at)})[:-1]]
+        )
+        for at in range(1, 60)
+    ]
+    body = b"\n".join(lines) + end
+    intake = read(body)
+    good = [(at, at) for at, line in enumerate(lines, 1) if b"favorites" in line]
+    assert intake.rows.select("line", "tweet_id").rows() == good
+    bad = [at for at, line in enumerate(lines, 1) if line.startswith(b"{") and b"fav" not in line]
+    assert intake.rejected.get_column("line").to_list() == bad
+    kinds = {type(part) for part in split_plain_events(body, latest_s=LATEST_S)}
+    assert kinds == {pl.DataFrame, bytes}
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_others_side_by_side_are_parsed_together():
+    other = ndjson(EVENT | {"type": "x"}) * 10
+    body = ndjson(EVENT) * 10 + other + ndjson(EVENT) * 10
+    kinds = [type(part) for part in split_plain_events(body, latest_s=LATEST_S)]
+    assert kinds.count(bytes) == 1
+
+
+def test_lines_are_counted_before_any_is_read(read):
+    assert read(ndjson(EVENT) * 10, lines_max=10).rows.height == 10
+    with pytest.raises(BodyTooLarge, match="more than 10 lines"):
+        read(ndjson(EVENT) * 11, lines_max=10)
