@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import zstandard
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from openengagement.cli.common import CLOCK, Json, fail, opened, read_settings, show
-from openengagement.errors import ApiError
 from openengagement.folder import Parts
-from openengagement.ingest.loader import IN_FLIGHT_MAX, KINDS, Loaded, Loader
+from openengagement.ingest.loader import IN_FLIGHT_MAX, KINDS, FileFault, Loaded, Loader
 from openengagement.ingest.register import Registrar
 from openengagement.ingest.writer import BatchWriter
 from openengagement.telemetry import log_failure
@@ -40,7 +38,6 @@ def load(
     What a line gets wrong is told in FILE.rejected.ndjson. Loading the same file again counts
     nothing twice, so a load that was cut short is simply run again.
     """
-    total = Loaded()
     with opened(context) as parts:
         writer = BatchWriter(
             parts.store,
@@ -48,14 +45,12 @@ def load(
             on_failure=lambda error: log_failure("commit_failed", error),
         )
         try:
-            loader = _make_loader(parts, writer, what=what)
-            for path in files:
-                _add(total, _load_file(loader, path))
+            loaded = _load(_make_loader(parts, writer, what=what), files)
         finally:
             writer.close()
         parts.store.settle()
-    fields = {"accepted": total.accepted, "rejected": total.rejected}
-    show(fields, as_json=json, notes=_notes(total))
+    fields = {"accepted": loaded.accepted, "rejected": loaded.rejected}
+    show(fields, as_json=json, notes=_notes(loaded))
 
 
 def _make_loader(parts: Parts, writer: BatchWriter, *, what: What) -> Loader:
@@ -68,7 +63,7 @@ def _make_loader(parts: Parts, writer: BatchWriter, *, what: What) -> Loader:
     )
 
 
-def _load_file(loader: Loader, path: Path) -> Loaded:
+def _load(loader: Loader, files: list[Path]) -> Loaded:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -78,26 +73,20 @@ def _load_file(loader: Loader, path: Path) -> Loaded:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(path.name, total=path.stat().st_size, lines=0, rate=0)
+        size = sum(path.stat().st_size for path in files)
+        task = progress.add_task(files[0].name, total=size, lines=0, rate=0)
 
-        def on_progress(read_bytes: int, lines: int) -> None:
+        def on_progress(path: Path, read_bytes: int, lines: int) -> None:
             elapsed = progress.tasks[0].elapsed or 0
             rate = int(lines / elapsed) if elapsed else 0
-            progress.update(task, completed=read_bytes, lines=lines, rate=rate)
+            progress.update(
+                task, description=path.name, completed=read_bytes, lines=lines, rate=rate
+            )
 
         try:
-            return loader.load(path, on_progress)
-        except (ApiError, OSError, EOFError, zstandard.ZstdError) as error:
-            fail(f"{path}: {error}; what was read before counts, and may be loaded again safely")
-
-
-def _add(total: Loaded, loaded: Loaded) -> None:
-    total.accepted += loaded.accepted
-    total.rejected += loaded.rejected
-    total.repeated += loaded.repeated
-    total.unknown_authors += loaded.unknown_authors
-    for reason, count in loaded.reasons.items():
-        total.reasons[reason] = total.reasons.get(reason, 0) + count
+            return loader.load(files, on_progress)
+        except FileFault as fault:
+            fail(f"{fault}; what was read before counts, and may be loaded again safely")
 
 
 def _notes(total: Loaded) -> tuple[str, ...]:

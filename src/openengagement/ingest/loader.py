@@ -6,16 +6,19 @@ line as it was.
 """
 
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import IO, Final, Self
+from typing import Final
 
 import msgspec
 import polars as pl
+import zstandard
 
+from openengagement.errors import ApiError
 from openengagement.ingest.chunks import Chunk, read_chunks
 from openengagement.ingest.intake import (
     Intake,
@@ -40,13 +43,20 @@ _LINES_MAX: Final = 2**31  # a chunk is bounded by its bytes
 
 @dataclass(slots=True)
 class Loaded:
-    """What became of a file's lines. `repeated` ones were accepted by an earlier load of it."""
+    """What became of the lines. `repeated` ones were accepted by an earlier load of their file."""
 
     accepted: int = 0
     rejected: int = 0
     repeated: int = 0
     unknown_authors: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+
+
+class FileFault(Exception):
+    """A file that cannot be read, or stored, to its end. Its chunks before the fault count."""
+
+    def __init__(self, path: Path, reason: Exception) -> None:
+        super().__init__(f"{path}: {reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,29 +90,42 @@ class Loader:
         # Accounts and Tweets apply in the order of their lines; events add up in any.
         self._pool = ThreadPoolExecutor(THREADS if kind is EVENTS else 1, "parse", give_way)
 
-    def load(self, path: Path, on_progress: Callable[[int, int], None]) -> Loaded:
-        """Load a file; every line is durable, or in the file of rejected ones, when this returns.
+    def load(self, paths: Sequence[Path], on_progress: Callable[[Path, int, int], None]) -> Loaded:
+        """Load files; every line is durable, or in its file of rejected ones, when this returns.
 
-        `on_progress` is told the bytes read so far and the lines taken so far.
+        `on_progress` is told the file being read, the bytes read so far of all and the lines taken.
 
         Raises:
-            ApiError: the file as a whole cannot be read; chunks before it are counted.
+            FileFault: what was read before it counts.
         """
         loaded = Loaded()
-        waiting: deque[Future[_Taken]] = deque()
-        aside = path.with_name(f"{path.name}.rejected.ndjson")
+        waiting: deque[tuple[Path, Future[_Taken]]] = deque()
+
+        def settle(most: int) -> None:
+            while len(waiting) > most:
+                path, future = waiting.popleft()
+                with _faults_of(path):
+                    _settle(future.result(), loaded, rejected=_RejectedFile(path))
+
+        before = 0
         try:
-            with _RejectedFile(aside) as rejected:
-                for chunk in read_chunks(path):
-                    waiting.append(self._pool.submit(self._take, chunk))
-                    while len(waiting) >= IN_FLIGHT_MAX:
-                        _settle(waiting.popleft().result(), loaded, rejected=rejected)
-                    on_progress(chunk.read_bytes, loaded.accepted + loaded.rejected)
-                for taken in waiting:
-                    _settle(taken.result(), loaded, rejected=rejected)
-                on_progress(path.stat().st_size, loaded.accepted + loaded.rejected)
+            for path in dict.fromkeys(paths):
+                with _faults_of(path):
+                    _RejectedFile(path).remove()
+                    for chunk in read_chunks(path):
+                        waiting.append((path, self._pool.submit(self._take, chunk)))
+                        settle(IN_FLIGHT_MAX - 1)
+                        on_progress(
+                            path, before + chunk.read_bytes, loaded.accepted + loaded.rejected
+                        )
+                    before += path.stat().st_size
+            settle(0)
+            if paths:
+                on_progress(paths[-1], before, loaded.accepted + loaded.rejected)
         finally:
-            wait(waiting)  # what was read before a fault counts
+            while waiting:  # what was read before a fault counts, and its refused lines are told
+                with suppress(FileFault):
+                    settle(len(waiting) - 1)
         return loaded
 
     def _take(self, chunk: Chunk) -> _Taken:
@@ -162,29 +185,30 @@ def _as_first_judged(intake: Intake, first: Outcome) -> Intake:
 
 
 class _RejectedFile:
-    """The file that refused lines go to; there is none when no line was refused."""
+    """The file that refused lines of another go to; there is none when no line was refused."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: IO[bytes] | None = None
-        path.unlink(missing_ok=True)
+        self._path = path.with_name(f"{path.name}.rejected.ndjson")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
+    def remove(self) -> None:
+        """Forget what an earlier load refused."""
+        self._path.unlink(missing_ok=True)
 
     def write(self, rejected: pl.DataFrame, chunk: Chunk) -> None:
         if rejected.is_empty():
             return
-        if self._file is None:
-            self._file = self._path.open("wb")
         texts = chunk.body.split(b"\n") if chunk.has_lines else []
-        for line, reason, detail in rejected.iter_rows():
-            entry = {"line": line + chunk.lines_before, "reason": reason, "detail": detail}
-            if texts:
-                entry["row"] = texts[line - 1].decode("utf-8", "replace").rstrip("\r")
-            self._file.write(msgspec.json.encode(entry) + b"\n")
-        self._file.flush()
+        with self._path.open("ab") as file:
+            for line, reason, detail in rejected.iter_rows():
+                entry = {"line": line + chunk.lines_before, "reason": reason, "detail": detail}
+                if texts:
+                    entry["row"] = texts[line - 1].decode("utf-8", "replace").rstrip("\r")
+                file.write(msgspec.json.encode(entry) + b"\n")
+
+
+@contextmanager
+def _faults_of(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ApiError, OSError, EOFError, zstandard.ZstdError) as error:
+        raise FileFault(path, error) from error

@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from openengagement.engagement.types import Tweet
-from openengagement.errors import ApiError, MalformedBody
+from openengagement.errors import MalformedBody
 from openengagement.ingest import chunks
-from openengagement.ingest.loader import IN_FLIGHT_MAX, KINDS, Loader
+from openengagement.ingest.loader import IN_FLIGHT_MAX, KINDS, FileFault, Loader
 from openengagement.ingest.register import Registrar
 from openengagement.ingest.writer import BatchWriter
 from openengagement.registry.registry import Registry
@@ -44,7 +44,7 @@ class Folder:
             self.store, queue_max=IN_FLIGHT_MAX + 1, on_failure=self.failures.append
         )
 
-    def load(self, path, kind="events", on_progress=lambda _read, _lines: None):
+    def load(self, *paths, kind="events", on_progress=lambda _path, _read, _lines: None):
         loader = Loader(
             KINDS[kind],
             registrar=Registrar(self.registry, self.store),
@@ -52,7 +52,7 @@ class Folder:
             now_s=self.clock.now_s,
             future_max_s=300,
         )
-        return loader.load(path, on_progress)
+        return loader.load(paths, on_progress)
 
     def totals(self, ids, name="replies"):
         return self.store.read_totals(list(ids), [name])[:, 0].tolist()
@@ -218,10 +218,10 @@ def test_progress_is_told(folder, tmp_path, small_chunks):
     path.write_text("".join(line(1) for _ in range(100)) + "{\n")
     told = []
 
-    folder.load(path, on_progress=lambda read, lines: told.append((read, lines)))
+    folder.load(path, on_progress=lambda path, *done: told.append((*done, path)))
 
     assert told == sorted(told)
-    assert told[-1] == (path.stat().st_size, 101)
+    assert told[-1] == (path.stat().st_size, 101, path)
 
 
 @pytest.mark.parametrize(
@@ -232,15 +232,16 @@ def test_a_file_that_cannot_be_read(folder, tmp_path, name, data):
     path = tmp_path / name
     path.write_bytes(data)
 
-    with pytest.raises(MalformedBody):
+    with pytest.raises(FileFault, match=name) as caught:
         folder.load(path)
+    assert isinstance(caught.value.__cause__, MalformedBody)
 
 
 def test_an_unknown_name(folder, tmp_path):
     path = tmp_path / "e.txt"
     path.write_text(line(1))
 
-    with pytest.raises(ApiError, match=r"\.ndjson"):
+    with pytest.raises(FileFault, match=r"e\.txt.*\.ndjson"):
         folder.load(path)
 
 
@@ -251,7 +252,7 @@ def test_the_good_chunks_before_a_broken_end_count_once(folder, tmp_path, small_
     )
     path = tmp_path / "e.ndjson.gz"
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises((EOFError, OSError)):
+    with pytest.raises(FileFault):
         folder.load(path)
     path.write_bytes(whole)
     loaded = folder.load(path)
@@ -283,6 +284,57 @@ def test_two_loads_of_one_file_at_once(tmp_path, small_chunks):
             folder.close()
 
 
+def test_files_are_loaded_one_after_the_other(folder, tmp_path, small_chunks):
+    paths = [tmp_path / f"{at}.ndjson" for at in range(4)]
+    for at, path in enumerate(paths):
+        path.write_text(line(at + 1) * 20 + "{\n" * at)
+    told = []
+
+    loaded = folder.load(*paths, on_progress=lambda path, *done: told.append((path, *done)))
+
+    assert (loaded.accepted, loaded.rejected) == (80, 6)
+    assert folder.totals([1, 2, 3, 4]) == [20] * 4
+    assert rejected_lines(paths[0]) is None
+    for at, path in enumerate(paths[1:], 1):
+        assert [entry["line"] for entry in rejected_lines(path)] == list(range(21, 21 + at))
+    assert told == sorted(told)
+    assert told[-1] == (paths[-1], sum(path.stat().st_size for path in paths), 86)
+
+
+def test_a_file_named_twice_is_loaded_once(folder, tmp_path):
+    path = tmp_path / "e.ndjson"
+    path.write_text(line(1) + "{\n")
+
+    loaded = folder.load(path, path)
+
+    assert (loaded.accepted, loaded.rejected) == (1, 1)
+    assert len(rejected_lines(path)) == 1
+
+
+def test_what_stands_before_a_fault_counts_and_is_told(folder, tmp_path):
+    paths = [tmp_path / name for name in ("a.ndjson", "b.json", "c.ndjson")]
+    paths[0].write_text(line(1) + "{\n")
+    paths[1].write_text("{")
+    paths[2].write_text(line(2))
+
+    with pytest.raises(FileFault, match=r"b\.json"):
+        folder.load(*paths)
+
+    assert folder.totals([1]) == [1]
+    assert [entry["line"] for entry in rejected_lines(paths[0])] == [2]
+
+
+def test_no_file_after_one_of_an_unknown_name_is_looked_at(folder, tmp_path):
+    paths = [tmp_path / name for name in ("a.ndjson", "b.txt", "c.ndjson")]
+    for at, path in enumerate(paths):
+        path.write_text(line(at + 1))
+
+    with pytest.raises(FileFault, match=r"b\.txt"):
+        folder.load(*paths)
+
+    assert folder.totals([1, 2, 3]) == [1, 0, 0]
+
+
 # Accounts and Tweets
 
 
@@ -292,7 +344,7 @@ def test_accounts(folder, tmp_path):
         "id,screen_name,protected\n1,ana,false\n2,Ben,true\n3,ANA,false\n4,no good,false\n1,ann,\n"
     )
 
-    loaded = folder.load(path, "accounts")
+    loaded = folder.load(path, kind="accounts")
 
     assert (loaded.accepted, loaded.rejected) == (3, 2)
     assert loaded.reasons == {"name_taken": 1, "invalid_name": 1}
@@ -305,7 +357,7 @@ def test_accounts(folder, tmp_path):
 
 def test_tweets(folder, tmp_path):
     (tmp_path / "a.ndjson").write_text('{"id":1,"screen_name":"ana"}\n')
-    folder.load(tmp_path / "a.ndjson", "accounts")
+    folder.load(tmp_path / "a.ndjson", kind="accounts")
     path = tmp_path / "t.ndjson"
     path.write_text(
         '{"id":"10","author_id":"1","created_at":"2026-01-01T00:00:00Z","video_id":"7"}\n'
@@ -315,7 +367,7 @@ def test_tweets(folder, tmp_path):
         '{"id":"10","author_id":"1","created_at":"2026-01-02T00:00:00Z","deleted":true}\n'
     )
 
-    loaded = folder.load(path, "tweets")
+    loaded = folder.load(path, kind="tweets")
 
     assert (loaded.accepted, loaded.rejected, loaded.unknown_authors) == (4, 1, 1)
     tweets = folder.store.read_tweets([10, 11, 12, 13])
@@ -338,8 +390,8 @@ def test_what_later_chunks_leave_out_stays(folder, tmp_path, monkeypatch):
         '{"id":10,"author_id":1,"deleted":true}\n'
         '{"id":10,"author_id":2,"created_at":null,"deleted":null}\n'
     )
-    folder.load(accounts, "accounts")
-    folder.load(tweets, "tweets")
+    folder.load(accounts, kind="accounts")
+    folder.load(tweets, kind="tweets")
 
     account = folder.registry.read_account(1)
     assert (account.screen_name, account.protected) == ("anne", True)
@@ -354,7 +406,7 @@ def test_upserts_again_change_nothing(folder, tmp_path, kind, small_chunks):
         "".join(json.dumps({"id": at, names[kind]: str(at)}) + "\n" for at in range(1, 60))
     )
 
-    first, second = folder.load(path, kind), folder.load(path, kind)
+    first, second = folder.load(path, kind=kind), folder.load(path, kind=kind)
 
     assert first.accepted == second.accepted == 59
     assert first.rejected == second.rejected == 0
