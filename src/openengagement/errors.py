@@ -424,6 +424,28 @@ class Unavailable(ApiError):
         super().__init__(text, headers={"retry-after": str(retry_after_s)})
 
 
+def refusal_of(
+    code: str,
+    texts: Sequence[str],
+    *,
+    headers: Mapping[str, str],
+    details: Mapping[str, object],
+) -> ApiError:
+    """The refusal with this stable name, as another process made it."""
+    kind = _BY_CODE[code]
+    error = kind.__new__(kind)
+    ApiError.__init__(error, *texts, headers=headers)
+    error.details = details
+    return error
+
+
+def _with_code(kind: type[ApiError]) -> dict[str, type[ApiError]]:
+    below = [_with_code(each) for each in kind.__subclasses__()]
+    return {kind.code: kind} | {code: each for some in below for code, each in some.items()}
+
+
+_BY_CODE = _with_code(ApiError)
+
 # Contract 3.4, "order of checks": of two faults in one request the earlier one is reported. What is
 # wrong with fields (InvalidField and the two after it) shares a rank: there the order of the fields
 # decides, tweet_ids, engagement_types, groupings, start, end.

@@ -39,12 +39,15 @@ def open_parts(data: Path, settings: Settings, *, clock: Clock) -> Parts:
     keyring = open_keyring(data / KEY_FILE, settings.server_keys)
     registry = Registry(data / "registry.sqlite3")
     try:
-        store = SqliteStore(
-            data / "counters.sqlite3",
-            clock=clock,
-            idempotency_keep_days=settings.idempotency_keep_days,
-        )
+        store = open_counters(data, settings, clock=clock)
     except BaseException:
         registry.close()
         raise
     return Parts(registry, store, keyring)
+
+
+def open_counters(data: Path, settings: Settings, *, clock: Clock) -> CounterStore:
+    """Open the Tweets and counters of a data folder alone."""
+    return SqliteStore(
+        data / "counters.sqlite3", clock=clock, idempotency_keep_days=settings.idempotency_keep_days
+    )

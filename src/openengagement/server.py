@@ -31,9 +31,11 @@ from openengagement.auth.passwords import Passwords
 from openengagement.auth.three_legs import ThreeLegs
 from openengagement.clock import Clock, SystemClock
 from openengagement.folder import Parts, open_parts
+from openengagement.ingest.handover import hand_over
+from openengagement.ingest.intake import Outcome
 from openengagement.ingest.register import Registrar
-from openengagement.ingest.upload import Uploads
-from openengagement.ingest.writer import BatchWriter
+from openengagement.ingest.rows import EVENTS
+from openengagement.ingest.upload import Registering, Upload
 from openengagement.portal.apps import Apps
 from openengagement.portal.asking import Asker
 from openengagement.portal.charts import Charts
@@ -53,7 +55,7 @@ from openengagement.portal.visits import Visits
 from openengagement.process import give_way, share_arenas
 from openengagement.query import Query
 from openengagement.registry.limits import Limits
-from openengagement.settings import DATA_VARIABLE, Settings, load_settings
+from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE, Settings, load_settings
 from openengagement.telemetry import log_failure
 
 if TYPE_CHECKING:
@@ -77,8 +79,11 @@ class _Shared:
     pool: ThreadPoolExecutor
 
 
-def build_api(data: Path, settings: Settings, *, clock: Clock) -> Api:
-    """The whole server on a data folder, as an ASGI application."""
+def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) -> Api:
+    """The whole server on a data folder, as an ASGI application.
+
+    `counting` is where the process listens that counts events (`ingest.handover`).
+    """
     parts = open_parts(data, settings, clock=clock)
     parts.store.keep_settled()
     limits = Limits(data)
@@ -87,12 +92,7 @@ def build_api(data: Path, settings: Settings, *, clock: Clock) -> Api:
         settings.sign_in_threads, thread_name_prefix="password", initializer=give_way
     )
     shared = _share(parts, settings, clock=clock, limits=limits, pool=pool)
-    writer = BatchWriter(
-        parts.store,
-        queue_max=settings.batches_in_flight_max,
-        on_failure=lambda error: log_failure("commit_failed", error),
-    )
-    calls = _build_calls(shared, writer)
+    calls = _build_calls(shared, counting)
     kept = (shared.lookup.last_used.flush, shared.lookup.meter.flush)
     keeper = _Housekeeper(limits, kept, settings=settings, clock=clock)
 
@@ -101,7 +101,6 @@ def build_api(data: Path, settings: Settings, *, clock: Clock) -> Api:
         calls.platform.close()
         slow_pool.shutdown(cancel_futures=True)
         pool.shutdown()
-        writer.close()
         for keep in kept:
             _try(keep)
         limits.close()
@@ -112,7 +111,6 @@ def build_api(data: Path, settings: Settings, *, clock: Clock) -> Api:
             calls,
             _build_pages(shared, slow_pool),
             page_prefixes=PREFIXES,
-            is_healthy=lambda: writer.alive,
         ),
         settings=settings,
         pool=pool,
@@ -144,7 +142,7 @@ def _share(
     )
 
 
-def _build_calls(shared: _Shared, writer: BatchWriter) -> Calls:
+def _build_calls(shared: _Shared, counting: str) -> Calls:
     """What machines call."""
     parts, settings, now_s = shared.parts, shared.settings, shared.clock.now_s
     registry, lookup, verifier = parts.registry, shared.lookup, shared.verifier
@@ -160,13 +158,25 @@ def _build_calls(shared: _Shared, writer: BatchWriter) -> Calls:
         legs=ThreeLegCalls(shared.legs, identities, settings=settings, pool=pool),
         platform=Platform(
             authenticator,
-            Uploads(registrar, writer, settings=settings, now_s=now_s),
+            _build_take(registrar, settings, now_s=now_s, counting=counting),
             delete_tweet=parts.store.delete_tweet,
             in_flight_max=settings.batches_in_flight_max,
             bytes_max=settings.batch_max_bytes,
         ),
         usage=UsageCalls(authenticator, registry.usage, now_s=now_s, pool=pool),
     )
+
+
+def _build_take(
+    registrar: Registrar, settings: Settings, *, now_s: Callable[[], float], counting: str
+) -> Callable[[Upload], Outcome]:
+    """What takes a platform's batches."""
+    registering = Registering(registrar, settings=settings, now_s=now_s)
+
+    def take(upload: Upload) -> Outcome:
+        return hand_over(upload, counting) if upload.kind is EVENTS else registering.take(upload)
+
+    return take
 
 
 def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
@@ -303,7 +313,12 @@ def create_app() -> Api:
     share_arenas()
     os.umask(0o077)  # whatever the server writes is for its user alone
     settings = load_settings(os.environ)
-    api = build_api(Path(os.environ[DATA_VARIABLE]), settings, clock=SystemClock())
+    api = build_api(
+        Path(os.environ[DATA_VARIABLE]),
+        settings,
+        clock=SystemClock(),
+        counting=os.environ[COUNTING_VARIABLE],
+    )
     # What is here now stays: looking through it for garbage again and again would only cost.
     gc.collect()
     gc.freeze()

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 ENV_PREFIX: Final = "OPENENGAGEMENT_"
 DATA_VARIABLE: Final = "OPENENGAGEMENT_DATA"  # the data folder: the command line's, not a setting
+COUNTING_VARIABLE: Final = "OPENENGAGEMENT_COUNTING"  # where a server's own processes meet
+_NO_SETTINGS: Final = {DATA_VARIABLE, COUNTING_VARIABLE}
 
 _DIGITS_MAX: Final = 12
 _THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -330,7 +332,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     fields = {ENV_PREFIX + field.name.upper(): field for field in dataclasses.fields(Settings)}
     given: dict[str, Any] = {}
     for name, text in environ.items():
-        if not name.startswith(ENV_PREFIX) or name == DATA_VARIABLE:
+        if not name.startswith(ENV_PREFIX) or name in _NO_SETTINGS:
             continue
         if name not in fields:
             raise SettingsError(f"{name} is not a setting; docs/settings.md lists those there are")

@@ -18,8 +18,9 @@ from openengagement.auth.authenticate import Authenticator
 from openengagement.auth.signature import MalformedParameters, parse_form
 from openengagement.engagement.types import parse_id
 from openengagement.errors import InvalidField, NotFound, Unavailable
+from openengagement.ingest.intake import Outcome
 from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS, Kind
-from openengagement.ingest.upload import Upload, Uploads
+from openengagement.ingest.upload import Upload
 
 KEY_LENGTH_MAX: Final = 255
 
@@ -30,14 +31,14 @@ class Platform:
     def __init__(
         self,
         authenticator: Authenticator,
-        uploads: Uploads,
+        take: Callable[[Upload], Outcome],
         *,
         delete_tweet: Callable[[int], bool],
         in_flight_max: int,
         bytes_max: int,
     ) -> None:
         self._authenticator = authenticator
-        self._uploads = uploads
+        self._take_upload = take
         self._delete_tweet = delete_tweet
         self._in_flight = 0
         self._in_flight_max = in_flight_max
@@ -88,7 +89,7 @@ class Platform:
                 atomic=atomic,
             )
             loop = asyncio.get_running_loop()
-            outcome = await loop.run_in_executor(self._pool, self._uploads.take, upload)
+            outcome = await loop.run_in_executor(self._pool, self._take_upload, upload)
         finally:
             self._in_flight -= 1
         return Reply(200, msgspec.json.encode(outcome), {"content-type": JSON})

@@ -17,6 +17,7 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 
+from openengagement.cli.beside import counting_beside
 from openengagement.cli.ready import announce
 
 HEAD_TIMEOUT_MS = 15_000  # how long a request's head may take, and a connection may idle
@@ -69,7 +70,8 @@ def main() -> None:
             _after_forks(telling.start, number=options.workers)
         else:
             server.on_startup(telling.start)
-    server.serve()
+    with counting_beside():
+        server.serve()
 
 
 def _after_forks(do: Callable[[], None], *, number: int) -> None:

@@ -21,7 +21,7 @@ from openengagement.ingest.intake import (
     repeat_of,
 )
 from openengagement.ingest.register import Registrar
-from openengagement.ingest.rows import ACCOUNTS, EVENTS, Kind
+from openengagement.ingest.rows import ACCOUNTS, Kind
 from openengagement.ingest.writer import BatchWriter
 from openengagement.process import give_way
 from openengagement.settings import Settings
@@ -41,27 +41,17 @@ class Upload:
     atomic: bool
 
 
-class Uploads:
-    """Takes uploads, from any thread; returns when a batch is durable."""
+class Counting:
+    """Takes batches of events, from any thread; returns when a batch is durable."""
 
     def __init__(
-        self,
-        registrar: Registrar,
-        writer: BatchWriter,
-        *,
-        settings: Settings,
-        now_s: Callable[[], float],
+        self, writer: BatchWriter, *, settings: Settings, now_s: Callable[[], float]
     ) -> None:
-        self._registrar = registrar
         self._writer = writer
-        self._settings = settings
-        self._now_s = now_s
-        # Batches are parsed one at a time, by all cores. Many at once would be no quicker, and what
-        # answers meanwhile would wait for its turn among them all.
-        self._parsing = Lock()
+        self._reader = _Reader(settings, now_s)
 
     def take(self, upload: Upload) -> Outcome:
-        """Apply a batch, in a thread that does nothing else.
+        """Count a batch, in a thread that does nothing else.
 
         Raises:
             RequestError: the batch as a whole cannot be taken; nothing of it counted.
@@ -69,29 +59,57 @@ class Uploads:
             Unavailable: it could not be stored; nothing of it counted.
         """
         give_way()
-        limit = self._settings.batch_max_decompressed_bytes
-        body = decompress(upload.body, upload.encoding, limit=limit)
-        if upload.kind is EVENTS:
-            with self._turn():
-                intake = self._read(upload, body)
-                outcome = self._describe(intake)
-                batch = make_batch(intake, outcome, digest=digest_of(body), key=upload.key)
-            applied = self._writer.submit(batch).result()
-            return repeat_of(applied.outcome) if applied.duplicate else outcome
-        with self._turn():
-            intake = self._read(upload, body)
+        with self._reader.turn():
+            body, intake = self._reader.read(upload)
+            outcome = self._reader.describe(intake)
+            batch = make_batch(intake, outcome, digest=digest_of(body), key=upload.key)
+        applied = self._writer.submit(batch).result()
+        return repeat_of(applied.outcome) if applied.duplicate else outcome
+
+
+class Registering:
+    """Takes batches of accounts and of Tweets, from any thread; returns when a batch is durable."""
+
+    def __init__(
+        self, registrar: Registrar, *, settings: Settings, now_s: Callable[[], float]
+    ) -> None:
+        self._registrar = registrar
+        self._now_s = now_s
+        self._reader = _Reader(settings, now_s)
+
+    def take(self, upload: Upload) -> Outcome:
+        """Register what a batch holds, in a thread that does nothing else.
+
+        Raises:
+            RequestError: the batch as a whole cannot be taken; nothing of it is kept.
+            BatchRefused: it is atomic and has bad lines.
+        """
+        give_way()
+        with self._reader.turn():
+            _, intake = self._reader.read(upload)
         if upload.kind is ACCOUNTS:
             intake = self._registrar.register_accounts(
                 intake, now_s=self._now_s(), atomic=upload.atomic
             )
-            self._refuse_partial(upload, intake)
-            return self._describe(intake)
+            self._reader.refuse_partial(upload, intake)
+            return self._reader.describe(intake)
         unknown = self._registrar.register_tweets(intake)
-        return msgspec.structs.replace(self._describe(intake), unknown_authors=unknown)
+        return msgspec.structs.replace(self._reader.describe(intake), unknown_authors=unknown)
+
+
+class _Reader:
+    """Reads bodies, one at a time."""
+
+    def __init__(self, settings: Settings, now_s: Callable[[], float]) -> None:
+        self._settings = settings
+        self._now_s = now_s
+        # Many at once would be no quicker, and what answers meanwhile would wait for its turn
+        # among them all.
+        self._parsing = Lock()
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Parse alone, but wait for nobody for long: some bodies take their time."""
+    def turn(self) -> Iterator[None]:
+        """Work alone, but wait for nobody for long: some bodies take their time."""
         mine = self._parsing.acquire(timeout=_PATIENCE_S)
         try:
             yield
@@ -99,7 +117,10 @@ class Uploads:
             if mine:
                 self._parsing.release()
 
-    def _read(self, upload: Upload, body: bytes) -> Intake:
+    def read(self, upload: Upload) -> tuple[bytes, Intake]:
+        """The body, decompressed, and what is in it."""
+        limit = self._settings.batch_max_decompressed_bytes
+        body = decompress(upload.body, upload.encoding, limit=limit)
         intake = read_batch(
             body,
             detect_format(upload.content_type, body),
@@ -107,13 +128,13 @@ class Uploads:
             lines_max=self._settings.batch_max_lines,
             latest_s=self._now_s() + self._settings.event_future_max_s,
         )
-        self._refuse_partial(upload, intake)
-        return intake
+        self.refuse_partial(upload, intake)
+        return body, intake
 
-    def _refuse_partial(self, upload: Upload, intake: Intake) -> None:
+    def refuse_partial(self, upload: Upload, intake: Intake) -> None:
         if upload.atomic and intake.rejected.height:
-            outcome = self._describe(Intake(intake.rows.clear(), intake.rejected))
+            outcome = self.describe(Intake(intake.rows.clear(), intake.rejected))
             raise BatchRefused(outcome.rejected, details=msgspec.to_builtins(outcome))
 
-    def _describe(self, intake: Intake) -> Outcome:
+    def describe(self, intake: Intake) -> Outcome:
         return describe(intake, listed_max=self._settings.rejections_listed_max)

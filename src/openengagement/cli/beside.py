@@ -1,0 +1,74 @@
+"""The process that counts (`openengagement.counting`), started beside a server's workers."""
+
+import os
+import select
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from openengagement.settings import COUNTING_VARIABLE
+
+_WAITING_MAX: Final = 1024  # connections that nobody has taken yet
+_STOP_TIMEOUT_S: Final = 15
+
+
+@contextmanager
+def counting_beside() -> Iterator[None]:
+    """Have a process that counts at hand, at an address that the environment tells.
+
+    It is started when somebody first connects, so that a server that is sent no events has none.
+    """
+    # Not in the data folder: the path of a socket must be short.
+    with tempfile.TemporaryDirectory(prefix="openengagement-") as folder:
+        address = Path(folder, "counting")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(address))
+            listener.listen(_WAITING_MAX)
+            os.environ[COUNTING_VARIABLE] = str(address)
+            keeper = _Keeper(listener)
+            threading.Thread(target=keeper.run, daemon=True).start()
+            try:
+                yield
+            finally:
+                keeper.stop()
+
+
+class _Keeper:
+    """Keeps the process going as long as somebody asks for it."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> None:
+        while True:
+            select.select([self._listener], [], [])
+            number = self._listener.fileno()
+            command = [sys.executable, "-m", "openengagement.counting", str(number)]
+            self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                command, stdin=subprocess.PIPE, pass_fds=[number]
+            )
+            if self._child.wait():
+                self._turn_away()
+
+    def _turn_away(self) -> None:
+        """It failed: let those who wait know, or it might be started in vain for ever."""
+        while select.select([self._listener], [], [], 0)[0]:
+            self._listener.accept()[0].close()
+
+    def stop(self) -> None:
+        """End the process, once the workers have ended."""
+        child = self._child
+        if child is None or child.stdin is None:
+            return
+        child.stdin.close()
+        try:
+            child.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            child.kill()

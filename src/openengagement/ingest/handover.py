@@ -1,0 +1,124 @@
+"""Batches of events are handed over to one process that counts for all workers of a server.
+
+Beside the threads that parse, add up and merge, a worker's answers would wait for their turn at the
+interpreter. A worker connects for each batch, to a Unix socket that only its own user can reach. It
+sends a head and the body, each with its size before it, and gets the outcome or a refusal.
+"""
+
+import socket
+from collections.abc import Callable
+from typing import Any, Final, Self
+
+import msgspec
+
+from openengagement.errors import ApiError, InternalError, Unavailable, refusal_of
+from openengagement.ingest.intake import Outcome
+from openengagement.ingest.rows import EVENTS
+from openengagement.ingest.upload import Upload
+from openengagement.telemetry import log_failure
+
+_SIZE_BYTES: Final = 8
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """What is said of a batch; see `Upload`."""
+
+    encoding: str
+    content_type: str
+    key: bytes | None
+    atomic: bool
+
+
+class _Refusal(msgspec.Struct, frozen=True, tag=True):
+    """An `ApiError`, to be raised on the other side."""
+
+    code: str
+    texts: tuple[str, ...]
+    headers: dict[str, str]
+    details: dict[str, Any]
+
+    @classmethod
+    def of(cls, error: ApiError) -> Self:
+        return cls(error.code, error.texts, dict(error.headers), dict(error.details))
+
+
+class _Counted(msgspec.Struct, frozen=True, tag=True):
+    outcome: Outcome
+
+
+_HEAD: Final = msgspec.json.Decoder(_Head)
+_ANSWER: Final[msgspec.json.Decoder[_Counted | _Refusal]] = msgspec.json.Decoder(
+    _Counted | _Refusal
+)
+
+
+def hand_over(upload: Upload, address: str) -> Outcome:
+    """Have a batch of events counted by the process that listens at `address`.
+
+    Raises:
+        ApiError: whatever it refuses the batch with.
+        Unavailable: it ended before it answered.
+    """
+    head = _Head(upload.encoding, upload.content_type, upload.key, upload.atomic)
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(address)
+            _send(connection, msgspec.json.encode(head))
+            _send(connection, upload.body)
+            answer = _ANSWER.decode(_receive(connection))
+    except (OSError, EOFError):
+        raise Unavailable(
+            "nothing tells whether this batch was counted; send it again, with the same "
+            "Idempotency-Key if it had one"
+        ) from None
+    if isinstance(answer, _Refusal):
+        raise refusal_of(answer.code, answer.texts, headers=answer.headers, details=answer.details)
+    return answer.outcome
+
+
+def take_over(connection: socket.socket, take: Callable[[Upload], Outcome]) -> None:
+    """Answer whoever is at the other end of a connection."""
+    with connection:
+        try:
+            head = _HEAD.decode(_receive(connection))
+            body = _receive(connection)
+            _send(connection, msgspec.json.encode(_answer(head, body, take)))
+        except (OSError, EOFError):
+            return  # the worker is gone, and with it whoever it would have told
+
+
+def _answer(head: _Head, body: bytes, take: Callable[[Upload], Outcome]) -> _Counted | _Refusal:
+    upload = Upload(
+        kind=EVENTS,
+        body=body,
+        encoding=head.encoding,
+        content_type=head.content_type,
+        key=head.key,
+        atomic=head.atomic,
+    )
+    try:
+        return _Counted(take(upload))
+    except ApiError as error:
+        return _Refusal.of(error)
+    except Exception as error:
+        log_failure("batch_failed", error)
+        return _Refusal.of(InternalError())
+
+
+def _send(connection: socket.socket, part: bytes) -> None:
+    connection.sendall(len(part).to_bytes(_SIZE_BYTES, "big"))
+    connection.sendall(part)
+
+
+def _receive(connection: socket.socket) -> bytes:
+    return _exactly(connection, int.from_bytes(_exactly(connection, _SIZE_BYTES), "big"))
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    part = b""
+    while len(part) < size:
+        more = connection.recv(size - len(part), socket.MSG_WAITALL)
+        if not more:
+            raise EOFError
+        part = part + more if part else more
+    return part
