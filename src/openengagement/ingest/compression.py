@@ -12,6 +12,9 @@ _GZIP_WBITS: Final = 31
 _ZSTD_WINDOW_MAX: Final = 2**27
 # Members of gzip (bgzip makes one for 64 KiB) or frames of zstd in one body. Each costs a decoder.
 _MEMBERS_MAX: Final = 10_000
+# How gzip, zlib and zstd begin. A body that does so undeclared is text for all we know, but the
+# data frame library would unpack it by itself, without a limit: it must not see it.
+PACKED: Final = (b"\x1f\x8b", b"x\x01", b"x^", b"x\x9c", b"x\xda", b"\x28\xb5\x2f\xfd")
 
 
 class _Gzip:

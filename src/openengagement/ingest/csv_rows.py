@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from openengagement.errors import MalformedBody
+from openengagement.ingest.compression import PACKED
 
 _BOM = b"\xef\xbb\xbf"
 _LONE_RETURN = "\N{SYMBOL FOR CARRIAGE RETURN}"
@@ -53,8 +54,10 @@ def _read_header(body: bytes, fields: Sequence[str]) -> list[str]:
 
 
 def _is_plain(body: bytes) -> bool:
-    """Whether each line is a row, and each row a line."""
-    return not any(mark in body for mark in (b'"', b"\n\n", b"\n\r\n", b"\r\r"))
+    """Whether each line is a row, and each row a line, and nothing is unpacked."""
+    return not body.startswith(PACKED) and not any(
+        mark in body for mark in (b'"', b"\n\n", b"\n\r\n", b"\r\r")
+    )
 
 
 def _column(frame: pl.DataFrame, name: str) -> pl.Expr:

@@ -18,6 +18,7 @@ import polars as pl
 
 from openengagement.errors import BodyTooLarge, MalformedBody, UnsupportedBody
 from openengagement.ingest.columnar import COLUMNAR
+from openengagement.ingest.compression import PACKED
 from openengagement.ingest.csv_rows import parse_csv
 
 
@@ -120,6 +121,8 @@ def count_line_ends(body: bytes) -> int:
 
 
 def _parse_ndjson(body: bytes, fields: Sequence[str], *, lines: int) -> Parsed:
+    if body.startswith(PACKED):
+        return _parse_ndjson_lines(body.split(b"\n"), fields)
     try:
         rows = _read_ndjson(body, fields)
     except pl.exceptions.PolarsError:

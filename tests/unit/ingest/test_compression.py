@@ -190,3 +190,60 @@ def test_as_many_members_as_a_block_packer_makes_are_fine(encoding):
     """Packers that work in blocks make a member of each; thousands of them are one body."""
     body = PACK[encoding](b"x") * 5000
     assert decompress(body, encoding, limit=MIB) == b"x" * 5000
+
+
+# Undeclared
+
+EVENT = b'{"tweet_id":"5","type":"favorites","at":"2026-01-01T00:30:00Z","more":[]}\n'
+CSV = b"tweet_id,type,at\n" + b"5,favorites,2026-01-01T00:30:00Z\n" * 8
+
+
+def stored():
+    """CSV in zlib that leaves text as it is, of a size that makes its first line text as well."""
+    row = b"5,favorites,2026-01-01T00:30:00Z\n"
+    data = b"tweet_id,type,at\n" + row * 14 + b"0" * 10 + row
+    assert len(data) == 512 + 10
+    return zlib.compress(data, 0)
+
+
+PACKED = {
+    "gzip": gzip.compress,
+    "zstd": zstd,
+    **{
+        f"zlib {level}": lambda data, level=level: zlib.compress(data, level) for level in (1, 6, 9)
+    },
+}
+
+
+@pytest.mark.parametrize("pack", PACKED.values(), ids=PACKED)
+@pytest.mark.parametrize("count", [1, 1000])
+def test_what_is_packed_and_does_not_say_so_is_not_unpacked(read, pack, count):
+    """Whoever reads columns would do it unasked, to any size."""
+    intake = read(pack(EVENT * count))
+    assert intake.rows.is_empty()
+    assert set(intake.rejected.get_column("reason")) == {"malformed"}
+
+
+@pytest.mark.parametrize("pack", PACKED.values(), ids=PACKED)
+def test_nor_is_packed_csv(read, pack):
+    with pytest.raises(RequestError):
+        read(pack(CSV), "csv")
+
+
+def test_nor_is_csv_that_is_packed_as_text(read):
+    body = stored()
+    assert body.startswith(b"x\x01\x01\n")
+    assert read(body, "csv").rows.is_empty()
+
+
+@pytest.mark.parametrize("form", ["ndjson", "csv"])
+@pytest.mark.parametrize("start", [b"\x1f\x8b\x00\x00", b"(\xb5/\xfd", b"x\x9c", b"x^", b"x\x01\n"])
+def test_what_begins_like_it_is_text(read, form, start):
+    try:
+        assert read(start, form).rows.is_empty()
+    except RequestError as error:
+        assert form == "csv", error  # noqa: PT017
+
+
+def test_a_column_may_be_named_as_if_it_were_packed(read):
+    assert read(b"x^2," + CSV.replace(b"\n5", b"\n,5"), "csv").rows.height == 8
