@@ -9,17 +9,15 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 from openengagement.clock import SystemClock
-from openengagement.folder import open_counters
 from openengagement.ingest.handover import take_over
-from openengagement.ingest.intake import Outcome
-from openengagement.ingest.upload import Counting, Upload
+from openengagement.ingest.upload import Counting, Take
 from openengagement.ingest.writer import BatchWriter
 from openengagement.process import give_way, share_arenas
 from openengagement.settings import DATA_VARIABLE, load_settings
+from openengagement.stores.opening import open_counters
 from openengagement.telemetry import log_failure
 
 
@@ -48,7 +46,7 @@ def main() -> None:
     store.close()
 
 
-def _listen(listener: socket.socket, take: Callable[[Upload], Outcome]) -> None:
+def _listen(listener: socket.socket, take: Take) -> None:
     while True:
         connection, _ = listener.accept()
         threading.Thread(target=take_over, args=(connection, take), daemon=True).start()

@@ -9,7 +9,7 @@ from openengagement.clock import Clock
 from openengagement.registry.registry import Registry
 from openengagement.settings import Settings
 from openengagement.stores.contract import CounterStore
-from openengagement.stores.sqlite import SqliteStore
+from openengagement.stores.opening import open_counters
 
 KEY_FILE: Final = "server.key"
 
@@ -44,10 +44,3 @@ def open_parts(data: Path, settings: Settings, *, clock: Clock) -> Parts:
         registry.close()
         raise
     return Parts(registry, store, keyring)
-
-
-def open_counters(data: Path, settings: Settings, *, clock: Clock) -> CounterStore:
-    """Open the Tweets and counters of a data folder alone."""
-    return SqliteStore(
-        data / "counters.sqlite3", clock=clock, idempotency_keep_days=settings.idempotency_keep_days
-    )

@@ -33,9 +33,9 @@ from openengagement.clock import Clock, SystemClock
 from openengagement.folder import Parts, open_parts
 from openengagement.ingest.handover import hand_over
 from openengagement.ingest.intake import Outcome
-from openengagement.ingest.register import Registrar
+from openengagement.ingest.register import Registering, Registrar
 from openengagement.ingest.rows import EVENTS
-from openengagement.ingest.upload import Registering, Upload
+from openengagement.ingest.upload import Take, Upload
 from openengagement.portal.apps import Apps
 from openengagement.portal.asking import Asker
 from openengagement.portal.charts import Charts
@@ -169,7 +169,7 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
 
 def _build_take(
     registrar: Registrar, settings: Settings, *, now_s: Callable[[], float], counting: str
-) -> Callable[[Upload], Outcome]:
+) -> Take:
     """What takes a platform's batches."""
     registering = Registering(registrar, settings=settings, now_s=now_s)
 

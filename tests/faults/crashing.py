@@ -16,6 +16,7 @@ from support.server import HOST, free_port
 STARTS_IN_S = 90
 OWNER_ID = 1
 PER_MINUTE = "10000000"
+COUNTING = b"openengagement.counting"
 FORMS = {"ndjson": "application/x-ndjson", "json": "application/json"}
 
 
@@ -78,13 +79,21 @@ class Crashing:
 
     def workers_running(self):
         """The process ids of its workers."""
-        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        children = [child for task in tasks for child in task.read_text().split()]
+        others = (b"resource_tracker", COUNTING)
         return [
-            int(child)
-            for child in children
-            if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes()
+            child
+            for child, command in self._children()
+            if not any(each in command for each in others)
         ]
+
+    def counting_running(self):
+        """The process ids of what counts for them."""
+        return [child for child, command in self._children() if COUNTING in command]
+
+    def _children(self):
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        children = [int(child) for task in tasks for child in task.read_text().split()]
+        return [(child, Path(f"/proc/{child}/cmdline").read_bytes()) for child in children]
 
     def log(self):
         return self._log.read_text(errors="replace")

@@ -155,8 +155,18 @@ def test_many_kills_while_producers_never_retry(crashing, tmp_path, seed):
 @pytest.mark.heavy
 def test_one_worker_killed_at_a_time(crashing, tmp_path):
     """The server brings its workers back by itself; producers see a few broken connections."""
+    kill_one_at_a_time(crashing, tmp_path, crashing.workers_running, seed=6)
+
+
+@pytest.mark.heavy
+def test_what_counts_killed_again_and_again(crashing, tmp_path):
+    """Another takes its place; producers are told to come again, and each batch counts once."""
+    kill_one_at_a_time(crashing, tmp_path, crashing.counting_running, seed=7)
+
+
+def kill_one_at_a_time(crashing, tmp_path, running, *, seed):
     prepare(crashing, tmp_path)
-    chance, stream = random.Random(6), Stream(6)
+    chance, stream = random.Random(seed), Stream(seed)
     sessions = [open_session() for _ in range(PRODUCERS)]
 
     def produce(name, _at):
@@ -170,9 +180,9 @@ def test_one_worker_killed_at_a_time(crashing, tmp_path):
     with (producers := Producers(PRODUCERS, produce)):
         for _ in range(5):
             time.sleep(chance.uniform(5.6, 6.5))  # deaths in quicker succession end the server
-            workers = crashing.workers_running()
-            assert workers, "no worker is running"
-            os.kill(chance.choice(workers), signal.SIGKILL)
+            processes = running()
+            assert processes, "none is running"
+            os.kill(chance.choice(processes), signal.SIGKILL)
     for session in sessions:
         session.close()
 

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from faults.crashing import open_session
+
 ENDS_IN_S = 20
 
 
@@ -22,8 +24,10 @@ def is_running(pid):
 def test_workers_end_with_their_server(crashing):
     """Or the next server shares its port with them, and they hold old settings for ever."""
     crashing.start()
-    workers = crashing.workers_running()
-    assert len(workers) == 2
+    with open_session() as session:
+        crashing.send(session, "events", b"{}")
+    workers = crashing.workers_running() + crashing.counting_running()
+    assert len(workers) == 3
     crashing.process.kill()
     crashing.process.wait()
     try:

@@ -41,6 +41,7 @@ MANY_PARAMETERS: dict[str, str] = {
 BROAD_EXCEPTS: dict[str, str] = {
     "openengagement.api.asgi:Api._serve": "the edge: no traceback reaches a client",
     "openengagement.ingest.writer:BatchWriter._apply": "producers must hear of any failed commit",
+    "openengagement.ingest.handover:_answer": "the edge of a process: its caller must hear of it",
     "openengagement.ingest.columnar:main": "a decoder's panic is no Exception; the parent is told",
     "openengagement.stores.compaction:Compactor._try": "what is not merged is safe all the same",
     "openengagement.server:_try": "it is logged, and tried again in a moment",

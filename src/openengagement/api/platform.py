@@ -18,9 +18,8 @@ from openengagement.auth.authenticate import Authenticator
 from openengagement.auth.signature import MalformedParameters, parse_form
 from openengagement.engagement.types import parse_id
 from openengagement.errors import InvalidField, NotFound, Unavailable
-from openengagement.ingest.intake import Outcome
 from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS, Kind
-from openengagement.ingest.upload import Upload
+from openengagement.ingest.upload import Take, Upload
 
 KEY_LENGTH_MAX: Final = 255
 
@@ -31,7 +30,7 @@ class Platform:
     def __init__(
         self,
         authenticator: Authenticator,
-        take: Callable[[Upload], Outcome],
+        take: Take,
         *,
         delete_tweet: Callable[[int], bool],
         in_flight_max: int,

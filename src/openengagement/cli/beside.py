@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Final
 from openengagement.settings import COUNTING_VARIABLE
 
 _WAITING_MAX: Final = 1024  # connections that nobody has taken yet
+_SOON_S: Final = 5.0  # what fails within this time after its start would fail again
 _STOP_TIMEOUT_S: Final = 15
 
 
@@ -32,11 +34,15 @@ def counting_beside() -> Iterator[None]:
             listener.listen(_WAITING_MAX)
             os.environ[COUNTING_VARIABLE] = str(address)
             keeper = _Keeper(listener)
-            threading.Thread(target=keeper.run, daemon=True).start()
+            thread = threading.Thread(target=keeper.run, daemon=True)
+            thread.start()
             try:
                 yield
             finally:
                 keeper.stop()
+                with socket.socket(socket.AF_UNIX) as last:
+                    last.connect(str(address))  # or the thread might go on waiting for one
+                thread.join()
 
 
 class _Keeper:
@@ -45,25 +51,30 @@ class _Keeper:
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
         self._child: subprocess.Popen[bytes] | None = None
+        self._stopping = False
 
     def run(self) -> None:
         while True:
             select.select([self._listener], [], [])
-            number = self._listener.fileno()
+            if self._stopping:
+                return
+            number, started = self._listener.fileno(), time.monotonic()
             command = [sys.executable, "-m", "openengagement.counting", str(number)]
-            self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            with subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 command, stdin=subprocess.PIPE, pass_fds=[number]
-            )
-            if self._child.wait():
+            ) as self._child:
+                failed = self._child.wait() != 0
+            if failed and time.monotonic() - started < _SOON_S:
                 self._turn_away()
 
     def _turn_away(self) -> None:
-        """It failed: let those who wait know, or it might be started in vain for ever."""
+        """Let those who wait know, or it would be started for them again and again."""
         while select.select([self._listener], [], [], 0)[0]:
             self._listener.accept()[0].close()
 
     def stop(self) -> None:
         """End the process, once the workers have ended."""
+        self._stopping = True
         child = self._child
         if child is None or child.stdin is None:
             return

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from openengagement.cli.common import CLOCK, Json, fail, opened, read_settings, show
 from openengagement.folder import Parts
-from openengagement.ingest.loader import IN_FLIGHT_MAX, KINDS, FileFault, Loaded, Loader
+from openengagement.ingest.loader import IN_FLIGHT_MAX, KINDS, FileFault, Loaded, Loader, Reached
 from openengagement.ingest.register import Registrar
 from openengagement.ingest.writer import BatchWriter
 from openengagement.telemetry import log_failure
@@ -76,11 +76,14 @@ def _load(loader: Loader, files: list[Path]) -> Loaded:
         size = sum(path.stat().st_size for path in files)
         task = progress.add_task(files[0].name, total=size, lines=0, rate=0)
 
-        def on_progress(path: Path, read_bytes: int, lines: int) -> None:
+        def on_progress(reached: Reached) -> None:
             elapsed = progress.tasks[0].elapsed or 0
-            rate = int(lines / elapsed) if elapsed else 0
             progress.update(
-                task, description=path.name, completed=read_bytes, lines=lines, rate=rate
+                task,
+                description=reached.path.name,
+                completed=reached.read_bytes,
+                lines=reached.lines,
+                rate=int(reached.lines / elapsed) if elapsed else 0,
             )
 
         try:

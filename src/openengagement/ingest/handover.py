@@ -6,7 +6,6 @@ sends a head and the body, each with its size before it, and gets the outcome or
 """
 
 import socket
-from collections.abc import Callable
 from typing import Any, Final, Self
 
 import msgspec
@@ -14,7 +13,7 @@ import msgspec
 from openengagement.errors import ApiError, InternalError, Unavailable, refusal_of
 from openengagement.ingest.intake import Outcome
 from openengagement.ingest.rows import EVENTS
-from openengagement.ingest.upload import Upload
+from openengagement.ingest.upload import Take, Upload
 from openengagement.telemetry import log_failure
 
 _SIZE_BYTES: Final = 8
@@ -76,18 +75,18 @@ def hand_over(upload: Upload, address: str) -> Outcome:
     return answer.outcome
 
 
-def take_over(connection: socket.socket, take: Callable[[Upload], Outcome]) -> None:
+def take_over(connection: socket.socket, take: Take) -> None:
     """Answer whoever is at the other end of a connection."""
     with connection:
         try:
             head = _HEAD.decode(_receive(connection))
             body = _receive(connection)
-            _send(connection, msgspec.json.encode(_answer(head, body, take)))
+            _send(connection, msgspec.json.encode(_answer(head, body, take=take)))
         except (OSError, EOFError):
             return  # the worker is gone, and with it whoever it would have told
 
 
-def _answer(head: _Head, body: bytes, take: Callable[[Upload], Outcome]) -> _Counted | _Refusal:
+def _answer(head: _Head, body: bytes, *, take: Take) -> _Counted | _Refusal:
     upload = Upload(
         kind=EVENTS,
         body=body,

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import polars as pl
@@ -50,6 +50,14 @@ class Loaded:
     repeated: int = 0
     unknown_authors: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+
+
+class Reached(NamedTuple):
+    """How far a load has come: the file being read, and of all files bytes read and lines taken."""
+
+    path: Path
+    read_bytes: int
+    lines: int
 
 
 class FileFault(Exception):
@@ -90,10 +98,8 @@ class Loader:
         # Accounts and Tweets apply in the order of their lines; events add up in any.
         self._pool = ThreadPoolExecutor(THREADS if kind is EVENTS else 1, "parse", give_way)
 
-    def load(self, paths: Sequence[Path], on_progress: Callable[[Path, int, int], None]) -> Loaded:
+    def load(self, paths: Sequence[Path], on_progress: Callable[[Reached], None]) -> Loaded:
         """Load files; every line is durable, or in its file of rejected ones, when this returns.
-
-        `on_progress` is told the file being read, the bytes read so far of all and the lines taken.
 
         Raises:
             FileFault: what was read before it counts.
@@ -107,6 +113,9 @@ class Loader:
                 with _faults_of(path):
                     _settle(future.result(), loaded, rejected=_RejectedFile(path))
 
+        def tell(path: Path, read_bytes: int) -> None:
+            on_progress(Reached(path, read_bytes, loaded.accepted + loaded.rejected))
+
         before = 0
         try:
             for path in dict.fromkeys(paths):
@@ -115,13 +124,11 @@ class Loader:
                     for chunk in read_chunks(path):
                         waiting.append((path, self._pool.submit(self._take, chunk)))
                         settle(IN_FLIGHT_MAX - 1)
-                        on_progress(
-                            path, before + chunk.read_bytes, loaded.accepted + loaded.rejected
-                        )
+                        tell(path, before + chunk.read_bytes)
                     before += path.stat().st_size
             settle(0)
             if paths:
-                on_progress(paths[-1], before, loaded.accepted + loaded.rejected)
+                tell(paths[-1], before)
         finally:
             while waiting:  # what was read before a fault counts, and its refused lines are told
                 with suppress(FileFault):

@@ -1,10 +1,16 @@
 """Registering accounts and Tweets: judged rows into the registry and the store."""
 
+from collections.abc import Callable
+
+import msgspec
 import polars as pl
 
-from openengagement.ingest.intake import Intake
-from openengagement.ingest.rows import DropReason
+from openengagement.ingest.intake import Intake, Outcome
+from openengagement.ingest.rows import ACCOUNTS, DropReason
+from openengagement.ingest.upload import BodyReader, Upload
+from openengagement.process import give_way
 from openengagement.registry.registry import Registry
+from openengagement.settings import Settings
 from openengagement.stores.contract import CounterStore
 
 
@@ -38,3 +44,33 @@ class Registrar:
         self._store.apply_tweets(intake.rows)
         authors = intake.rows.get_column("author_id").unique().to_list()
         return len(authors) - len(self._registry.read_protected(authors))
+
+
+class Registering:
+    """Takes batches of accounts and of Tweets, from any thread; returns when a batch is durable."""
+
+    def __init__(
+        self, registrar: Registrar, *, settings: Settings, now_s: Callable[[], float]
+    ) -> None:
+        self._registrar = registrar
+        self._now_s = now_s
+        self._reader = BodyReader(settings, now_s)
+
+    def take(self, upload: Upload) -> Outcome:
+        """Register what a batch holds, in a thread that does nothing else.
+
+        Raises:
+            RequestError: the batch as a whole cannot be taken; nothing of it is kept.
+            BatchRefused: it is atomic and has bad lines.
+        """
+        give_way()
+        with self._reader.turn():
+            _, intake = self._reader.read(upload)
+        if upload.kind is ACCOUNTS:
+            intake = self._registrar.register_accounts(
+                intake, now_s=self._now_s(), atomic=upload.atomic
+            )
+            self._reader.refuse_partial(upload, intake)
+            return self._reader.describe(intake)
+        unknown = self._registrar.register_tweets(intake)
+        return msgspec.structs.replace(self._reader.describe(intake), unknown_authors=unknown)

@@ -20,8 +20,7 @@ from openengagement.ingest.intake import (
     read_batch,
     repeat_of,
 )
-from openengagement.ingest.register import Registrar
-from openengagement.ingest.rows import ACCOUNTS, Kind
+from openengagement.ingest.rows import Kind
 from openengagement.ingest.writer import BatchWriter
 from openengagement.process import give_way
 from openengagement.settings import Settings
@@ -41,6 +40,9 @@ class Upload:
     atomic: bool
 
 
+Take = Callable[[Upload], Outcome]
+
+
 class Counting:
     """Takes batches of events, from any thread; returns when a batch is durable."""
 
@@ -48,7 +50,7 @@ class Counting:
         self, writer: BatchWriter, *, settings: Settings, now_s: Callable[[], float]
     ) -> None:
         self._writer = writer
-        self._reader = _Reader(settings, now_s)
+        self._reader = BodyReader(settings, now_s)
 
     def take(self, upload: Upload) -> Outcome:
         """Count a batch, in a thread that does nothing else.
@@ -67,38 +69,8 @@ class Counting:
         return repeat_of(applied.outcome) if applied.duplicate else outcome
 
 
-class Registering:
-    """Takes batches of accounts and of Tweets, from any thread; returns when a batch is durable."""
-
-    def __init__(
-        self, registrar: Registrar, *, settings: Settings, now_s: Callable[[], float]
-    ) -> None:
-        self._registrar = registrar
-        self._now_s = now_s
-        self._reader = _Reader(settings, now_s)
-
-    def take(self, upload: Upload) -> Outcome:
-        """Register what a batch holds, in a thread that does nothing else.
-
-        Raises:
-            RequestError: the batch as a whole cannot be taken; nothing of it is kept.
-            BatchRefused: it is atomic and has bad lines.
-        """
-        give_way()
-        with self._reader.turn():
-            _, intake = self._reader.read(upload)
-        if upload.kind is ACCOUNTS:
-            intake = self._registrar.register_accounts(
-                intake, now_s=self._now_s(), atomic=upload.atomic
-            )
-            self._reader.refuse_partial(upload, intake)
-            return self._reader.describe(intake)
-        unknown = self._registrar.register_tweets(intake)
-        return msgspec.structs.replace(self._reader.describe(intake), unknown_authors=unknown)
-
-
-class _Reader:
-    """Reads bodies, one at a time."""
+class BodyReader:
+    """Reads bodies, one at a time; what is refused is described as settings say."""
 
     def __init__(self, settings: Settings, now_s: Callable[[], float]) -> None:
         self._settings = settings

@@ -44,7 +44,7 @@ class Folder:
             self.store, queue_max=IN_FLIGHT_MAX + 1, on_failure=self.failures.append
         )
 
-    def load(self, *paths, kind="events", on_progress=lambda _path, _read, _lines: None):
+    def load(self, *paths, kind="events", on_progress=lambda _reached: None):
         loader = Loader(
             KINDS[kind],
             registrar=Registrar(self.registry, self.store),
@@ -218,10 +218,10 @@ def test_progress_is_told(folder, tmp_path, small_chunks):
     path.write_text("".join(line(1) for _ in range(100)) + "{\n")
     told = []
 
-    folder.load(path, on_progress=lambda path, *done: told.append((*done, path)))
+    folder.load(path, on_progress=told.append)
 
     assert told == sorted(told)
-    assert told[-1] == (path.stat().st_size, 101, path)
+    assert told[-1] == (path, path.stat().st_size, 101)
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_files_are_loaded_one_after_the_other(folder, tmp_path, small_chunks):
         path.write_text(line(at + 1) * 20 + "{\n" * at)
     told = []
 
-    loaded = folder.load(*paths, on_progress=lambda path, *done: told.append((path, *done)))
+    loaded = folder.load(*paths, on_progress=told.append)
 
     assert (loaded.accepted, loaded.rejected) == (80, 6)
     assert folder.totals([1, 2, 3, 4]) == [20] * 4

@@ -9,7 +9,7 @@ import pytest
 from openengagement.errors import BodyTooLarge
 from openengagement.ingest import upload as module
 from openengagement.ingest.rows import EVENTS
-from openengagement.ingest.upload import Upload, Uploads
+from openengagement.ingest.upload import Counting, Upload
 from openengagement.settings import Settings
 from openengagement.stores.contract import Applied
 
@@ -34,8 +34,8 @@ def writer():
 
 
 @pytest.fixture
-def uploads(writer):
-    return Uploads(None, writer, settings=Settings(), now_s=lambda: NOW_S)
+def counting(writer):
+    return Counting(writer, settings=Settings(), now_s=lambda: NOW_S)
 
 
 @pytest.fixture
@@ -70,9 +70,9 @@ def wait_for(happened):
         time.sleep(0.005)
 
 
-def test_bodies_are_read_one_at_a_time_and_wait_for_no_commit(uploads, writer, reading):
+def test_bodies_are_read_one_at_a_time_and_wait_for_no_commit(counting, writer, reading):
     with ThreadPoolExecutor(4) as pool:
-        taken = [pool.submit(uploads.take, events()) for _ in range(4)]
+        taken = [pool.submit(counting.take, events()) for _ in range(4)]
         wait_for(lambda: len(writer.waiting) == 4)  # none is durable yet, all are read
         assert not any(each.done() for each in taken)
         for each in writer.waiting:
@@ -81,18 +81,18 @@ def test_bodies_are_read_one_at_a_time_and_wait_for_no_commit(uploads, writer, r
     assert reading == [1] * 4
 
 
-def test_a_body_that_cannot_be_read_keeps_nobody_waiting(uploads, writer):
+def test_a_body_that_cannot_be_read_keeps_nobody_waiting(counting, writer):
     for _ in range(2):
         with pytest.raises(BodyTooLarge):
-            uploads.take(events(EVENT * (Settings().batch_max_lines + 1)))
+            counting.take(events(EVENT * (Settings().batch_max_lines + 1)))
     with ThreadPoolExecutor(1) as pool:
-        taken = pool.submit(uploads.take, events())
+        taken = pool.submit(counting.take, events())
         wait_for(lambda: writer.waiting)
         writer.waiting[0].set_result(Applied(duplicate=False, outcome=b""))
         assert taken.result().accepted == 1
 
 
-def test_nobody_waits_long_for_a_body_that_takes_its_time(uploads, writer, monkeypatch):
+def test_nobody_waits_long_for_a_body_that_takes_its_time(counting, writer, monkeypatch):
     monkeypatch.setattr(module, "_PATIENCE_S", 0.05)
     begun, end = threading.Event(), threading.Event()
     read = module.read_batch
@@ -105,9 +105,9 @@ def test_nobody_waits_long_for_a_body_that_takes_its_time(uploads, writer, monke
 
     monkeypatch.setattr(module, "read_batch", read_slowly)
     with ThreadPoolExecutor(2) as pool:
-        slow = pool.submit(uploads.take, events(EVENT * 2))
+        slow = pool.submit(counting.take, events(EVENT * 2))
         assert begun.wait(20)
-        quick = pool.submit(uploads.take, events())
+        quick = pool.submit(counting.take, events())
         wait_for(lambda: writer.waiting)
         writer.waiting[0].set_result(Applied(duplicate=False, outcome=b""))
         assert quick.result().accepted == 1
