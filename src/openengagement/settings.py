@@ -219,7 +219,7 @@ class Settings:
     )
     batches_in_flight_max: int = _number(
         8,
-        "Platform batches under way in one worker, parsed one at a time; one more gets 503.",
+        "Platform batches under way in one worker; one more gets 503.",
         unit="batches",
         low=1,
         high=256,
