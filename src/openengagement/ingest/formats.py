@@ -115,7 +115,7 @@ def count_lines(body: bytes, form: Format, *, lines_max: int) -> int:
     return lines
 
 
-def count_line_ends(body: bytes) -> int:
+def count_line_ends(body: bytes | memoryview) -> int:
     """How many there are; several times as fast as asking the bytes."""
     return int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord("\n")))
 

@@ -7,7 +7,7 @@ import msgspec
 import polars as pl
 
 from openengagement.engagement.rollup import fold_events
-from openengagement.ingest.formats import Format, count_line_ends, count_lines, parse_body
+from openengagement.ingest.formats import Format, count_lines, parse_body
 from openengagement.ingest.plain_events import split_plain_events
 from openengagement.ingest.rows import EVENTS, DropReason, Kind, judge, no_rejections
 from openengagement.stores.contract import Batch
@@ -15,15 +15,10 @@ from openengagement.stores.contract import Batch
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """A batch after judgement: good rows, typed; refused ones (line, reason, detail) by line."""
+    """A batch after judgement: good rows, typed; refused ones (line, reason, detail); by line."""
 
     rows: pl.DataFrame
     rejected: pl.DataFrame
-
-    def after(self, lines: int) -> "Intake":
-        """The same, with so many lines before it."""
-        number = pl.col("line") + lines
-        return Intake(self.rows.with_columns(number), self.rejected.with_columns(number))
 
 
 class Rejection(msgspec.Struct, frozen=True):
@@ -64,19 +59,15 @@ def _read_events(body: bytes, *, lines_max: int, latest_s: float) -> Intake:
     """Events in NDJSON: those that are plain need no parser."""
     form = Format.NDJSON
     count_lines(body, form, lines_max=lines_max)
-    parts: list[Intake] = []
-    lines = 0
-    for part in split_plain_events(body, latest_s=latest_s):
-        if isinstance(part, pl.DataFrame):
-            parts.append(Intake(part, no_rejections()).after(lines))
-            lines += part.height
-        else:
-            read = _read(part, form, kind=EVENTS, lines_max=lines_max, latest_s=latest_s)
-            parts.append(read.after(lines))
-            lines += count_line_ends(part)
-    return Intake(
-        pl.concat([part.rows for part in parts]), pl.concat([part.rejected for part in parts])
-    )
+    plain, others = split_plain_events(body, latest_s=latest_s)
+    if plain.height and not others.text:
+        return Intake(plain, no_rejections())
+    read = _read(others.text, form, kind=EVENTS, lines_max=lines_max, latest_s=latest_s)
+    if plain.is_empty():
+        return read
+    number = pl.lit(pl.Series(others.lines, dtype=pl.UInt32)).gather(pl.col("line") - 1)
+    rows, rejected = (each.with_columns(line=number) for each in (read.rows, read.rejected))
+    return Intake(pl.concat([plain, rows]).sort("line"), rejected)
 
 
 def _read(body: bytes, form: Format, *, kind: Kind, lines_max: int, latest_s: float) -> Intake:

@@ -2,16 +2,16 @@
 
 Where lines have the same keys in the same order with the same spaces, what stands between two
 values is one text. A cursor in each line skips that text, which must be there, and reads a value,
-which must be in a plain form: ids and counts from 1 up, known types, times of UTC that do not lie
-in the future. Such lines break no rule of `rows`. Anything else is left to the parser.
+which must be in a plain form: positive ids, counts but zero, known types, times of UTC that do
+not lie in the future. Such lines break no rule of `rows`. The others are left to the parser.
 
 Letters are compared, and become numbers, eight at a time: the first in the lowest byte of a word.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ import polars as pl
 
 from openengagement.engagement.rollup import EVENT_SCHEMA
 from openengagement.engagement.types import EVENT_TYPES, ID_MAX
+from openengagement.ingest.formats import count_line_ends
 from openengagement.ingest.rows import COUNT_MAX
 
 _Words = npt.NDArray[np.uint64]
@@ -29,6 +30,8 @@ _GAP_BYTES_MAX: Final = 24
 _VALUE_BYTES_MAX: Final = 32
 _WINDOW_BYTES: Final = _GAP_BYTES_MAX + _VALUE_BYTES_MAX
 _FIRST_LINE_BYTES_MAX: Final = 256
+# Wherever a cursor goes, it gets no further than this beyond the text.
+_ROOM_BYTES: Final = 7 * _WINDOW_BYTES
 _MEMBER: Final = rb'[ \t]*"\w+"[ \t]*:[ \t]*(?:"[\w:.+-]+"|[\w:.+-]+)[ \t]*'
 _LINE: Final = re.compile(rb"[ \t]*\{%b(?:,%b)*\}[ \t\r]*" % (_MEMBER, _MEMBER))
 _VALUE: Final = re.compile(rb'"(?P<field>\w+)"[ \t]*:[ \t]*(?P<quote>"?)(?P<value>[\w:.+-]+)')
@@ -77,38 +80,54 @@ _FIRST_DAYS: Final = (
 
 
 class _NotPlainError(Exception):
-    """Some line is not written like the first, or not plainly."""
+    """Most lines are not written like the first, or not plainly."""
+
+
+class Others(NamedTuple):
+    """Lines that are left to the parser: their text, and the number of each."""
+
+    text: bytes
+    lines: npt.NDArray[np.int64]
 
 
 class _Lines:
-    """The lines of a text side by side, with a cursor in each."""
+    """The lines of a text side by side, with a cursor in each.
+
+    Cursors of lines that are not plain go on, to wherever that leads them; nothing of it counts.
+    """
 
     def __init__(self, text: memoryview) -> None:
         size = len(text) + (text[-1] != ord("\n"))
-        letters = np.zeros(size + _WINDOW_BYTES, np.uint8)
+        letters = np.zeros(size + _ROOM_BYTES, np.uint8)
         letters[: len(text)] = text
         letters[size - 1] = ord("\n")
-        self._ends = np.flatnonzero(letters[:size] == ord("\n"))
+        self._letters = letters[:size]
+        self._ends = np.flatnonzero(self._letters == ord("\n"))
         self._at = np.concatenate([[0], self._ends[:-1] + 1])
-        self._windows = np.ndarray(size, f"V{_WINDOW_BYTES}", letters, strides=(1,))
+        self.plain = np.ones(len(self._ends), np.bool_)
+        places = len(letters) - _WINDOW_BYTES
+        self._windows = np.ndarray(places, f"V{_WINDOW_BYTES}", letters, strides=(1,))
         self._window = self._windows[:0]
         self._offset = 0  # of the cursors in the windows that were taken last
 
-    def __len__(self) -> int:
-        return len(self._ends)
+    def keep(self, plain: npt.NDArray[np.bool_]) -> None:
+        """These lines may be plain, the others are not."""
+        self.plain &= plain
 
     def skip(self, gap: bytes) -> None:
         """Move over a text that must stand at every cursor; `word` looks at what follows it."""
         self._window, self._offset = self._windows[self._at], 0
         for at, (word, mask) in enumerate(zip(_words(gap), _words(_mask(len(gap))), strict=True)):
-            _demand((self.word(at) ^ word) & mask == 0)
+            self.keep((self.word(at) ^ word) & mask == 0)
+        if 2 * np.count_nonzero(self.plain) < len(self.plain):
+            raise _NotPlainError
         self._offset = len(gap)
         self._at += len(gap)
 
     def word(self, at: int) -> _Words:
         """What stands this many words after every cursor."""
         step = self._window.itemsize
-        return np.ndarray(len(self), "<u8", self._window, self._offset + 8 * at, (step,))
+        return np.ndarray(len(self._at), "<u8", self._window, self._offset + 8 * at, (step,))
 
     def pass_by(self, sizes: int | npt.NDArray[np.int64]) -> None:
         """Move over values of so many letters."""
@@ -116,28 +135,38 @@ class _Lines:
 
     def end(self) -> None:
         """Every cursor must be at the end of its line."""
-        _demand(self._at == self._ends)
+        self.keep(self._at == self._ends)
+
+    def others(self) -> Others:
+        """The lines that are not plain."""
+        if self.plain.all():
+            return Others(b"", np.zeros(0, np.int64))
+        other = ~self.plain
+        text = self._letters[np.repeat(other, np.diff(self._ends, prepend=-1))]
+        return Others(text.tobytes(), np.flatnonzero(other) + 1)
 
 
-def split_plain_events(body: bytes, *, latest_s: float) -> Iterator[pl.DataFrame | bytes]:
-    """A body in order: plain lines as `rows.judge` would give them, the others as they stand.
+def split_plain_events(body: bytes, *, latest_s: float) -> tuple[pl.DataFrame, Others]:
+    """The plain lines of a body, as `rows.judge` would give them, and the others.
 
-    The former are all good, a row each, numbered from 1; the latter may be anything. `latest_s` is
-    the latest time that does not lie in the future.
+    The former are all good, a row each. `latest_s` is the latest time that does not lie in the
+    future.
     """
     whole = memoryview(body)
-    other = at = 0  # where lines begin that have not been given, and those not looked at
+    frames = [_no_rows()]
+    others = [Others(b"", np.zeros(0, np.int64))]
+    at = lines = 0
     while at < len(body):
         end = _block_end(body, at)
-        rows = read_plain_events(whole[at:end], latest_s=latest_s)
-        if rows is not None:
-            if other < at:
-                yield body[other:at]
-            yield rows
-            other = end
+        rows, rest = _split_block(whole[at:end], latest_s=latest_s)
+        frames.append(rows.with_columns(pl.col("line") + lines))
+        others.append(Others(rest.text, rest.lines + lines))
+        lines += rows.height + len(rest.lines)
         at = end
-    if other < len(body) or not body:
-        yield body[other:]
+    plain = pl.concat(frames)
+    numbers = np.concatenate([each.lines for each in others])
+    text = b"".join(each.text for each in others) if plain.height else body
+    return plain, Others(text, numbers)
 
 
 def _block_end(body: bytes, at: int) -> int:
@@ -146,8 +175,8 @@ def _block_end(body: bytes, at: int) -> int:
     return (end < len(body) and body.rfind(b"\n", at, end) + 1) or len(body)
 
 
-def read_plain_events(text: memoryview, *, latest_s: float) -> pl.DataFrame | None:
-    """The rows of these lines, which are all plain; None where one is not."""
+def _split_block(text: memoryview, *, latest_s: float) -> tuple[pl.DataFrame, Others]:
+    """The same for some lines, numbered from 1."""
     try:
         members, tail = _shape(
             bytes(text[:_FIRST_LINE_BYTES_MAX]).partition(b"\n")[0], latest_s=latest_s
@@ -160,18 +189,27 @@ def read_plain_events(text: memoryview, *, latest_s: float) -> pl.DataFrame | No
         lines.skip(tail)
         lines.end()
     except _NotPlainError:
-        return None
-    count = len(lines)
-    return pl.DataFrame(
+        count = count_line_ends(text) + (text[-1] != ord("\n"))
+        return _no_rows(), Others(bytes(text), np.arange(1, count + 1))
+    return _rows_of(columns, lines.plain), lines.others()
+
+
+def _rows_of(columns: dict[str, npt.NDArray[Any]], plain: npt.NDArray[np.bool_]) -> pl.DataFrame:
+    rows = pl.DataFrame(
         {
-            "line": np.arange(1, count + 1, dtype=np.uint32),
+            "line": np.arange(1, len(plain) + 1, dtype=np.uint32),
             "tweet_id": columns["tweet_id"],
             "type": pl.Series(columns["type"]).cat.to(EVENT_SCHEMA["type"]),
             "hour": columns["at"],
-            "count": columns.get("count", np.ones(count, np.int64)),
-            "promoted": columns.get("promoted", np.zeros(count, np.bool_)),
+            "count": columns.get("count", np.ones(len(plain), np.int64)),
+            "promoted": columns.get("promoted", np.zeros(len(plain), np.bool_)),
         }
     )
+    return rows if plain.all() else rows.filter(plain)
+
+
+def _no_rows() -> pl.DataFrame:
+    return pl.DataFrame(schema={"line": pl.UInt32, **EVENT_SCHEMA})
 
 
 def _shape(line: bytes, *, latest_s: float) -> tuple[dict[str, tuple[bytes, _Read]], bytes]:
@@ -198,7 +236,7 @@ def _reader(field: str, value: bytes, *, quoted: bool, latest_s: float) -> tuple
     if field == "tweet_id":
         return partial(_read_numbers, most=ID_MAX), len(value)
     if field == "count":
-        return partial(_read_numbers, most=COUNT_MAX), len(value)
+        return partial(_read_numbers, most=COUNT_MAX, signed=True), len(value)
     if field == "promoted":
         return _read_flags, len(value)
     if field == "type" and quoted:
@@ -209,27 +247,28 @@ def _reader(field: str, value: bytes, *, quoted: bool, latest_s: float) -> tuple
     raise _NotPlainError
 
 
-def _demand(holds: npt.NDArray[np.bool_]) -> None:
-    if not holds.all():
-        raise _NotPlainError
+def _read_numbers(lines: _Lines, *, most: int, signed: bool = False) -> npt.NDArray[np.int64]:
+    """Whole numbers but zero, with no zeros before them.
 
-
-def _read_numbers(lines: _Lines, *, most: int) -> npt.NDArray[np.int64]:
-    """Whole numbers from 1, with no sign and no zeros before them."""
-    digits: _Words = np.stack([lines.word(at) for at in range(3)]) ^ _ZEROS
+    With a minus, where one may stand, they have seven digits at most.
+    """
+    words: _Words = np.stack([lines.word(at) for at in range(3)])
+    minus = (words[0] & _LOWEST == ord("-")) & signed
+    words[0] >>= minus.astype(np.uint64) << 3
+    digits = words ^ _ZEROS
     others = ((digits + _TEN_UP) | digits) & _TOPS
     # Up to the first letter that is no digit, and nothing after a word that has one.
     sizes = np.bitwise_count((others & -others) - 1) >> 3
     sizes[1] *= sizes[0] == _WORD
     sizes[2] *= sizes[1] == _WORD
     lengths = sizes.sum(axis=0, dtype=np.int64)
-    _demand((digits[0] & _LOWEST != 0) & (lengths <= _DIGITS_MAX))
+    lines.keep((digits[0] & _LOWEST != 0) & (lengths <= _DIGITS_MAX))
     # What follows the digits is shifted out, and zeros come in before them.
     high, middle, low = _join(digits << (8 * (_WORD - sizes)).astype(np.uint64))
     numbers: _Words = (high * _POWERS[sizes[1]] + middle) * _POWERS[sizes[2]] + low
-    _demand(numbers - 1 < most)
-    lines.pass_by(lengths)
-    return numbers.astype(np.int64)
+    lines.keep(numbers - 1 < most)
+    lines.pass_by(lengths + minus)
+    return np.where(minus, -1, 1) * numbers.astype(np.int64)
 
 
 def _join(digits: _Words) -> _Words:
@@ -245,7 +284,7 @@ def _read_types(lines: _Lines) -> npt.NDArray[np.uint8]:
     """Event types, as their places in EVENT_TYPES."""
     which = np.minimum(_NAME_WORDS[0].searchsorted(lines.word(0)), len(_NAMES) - 1)
     for at, (words, masks) in enumerate(zip(_NAME_WORDS, _NAME_MASKS, strict=True)):
-        _demand((lines.word(at) ^ words[which]) & masks[which] == 0)
+        lines.keep((lines.word(at) ^ words[which]) & masks[which] == 0)
     lines.pass_by(_NAME_SIZES[which])
     places: npt.NDArray[np.uint8] = _NAME_PLACES[which]
     return places
@@ -254,7 +293,7 @@ def _read_types(lines: _Lines) -> npt.NDArray[np.uint8]:
 def _read_flags(lines: _Lines) -> npt.NDArray[np.bool_]:
     word = lines.word(0)
     true, false = (word & _words(_mask(len(t))) == _words(t) for t in (b"true", b"false"))
-    _demand(true | false)
+    lines.keep(true | false)
     lines.pass_by(np.where(true, len("true"), len("false")))
     flags: npt.NDArray[np.bool_] = true
     return flags
@@ -268,12 +307,13 @@ def _read_times(lines: _Lines, *, fraction: int, latest_s: float) -> npt.NDArray
         pairs[at // _WORD] >> 8 * (at % _WORD) & _LOWEST for at in (0, 2, 5, 8, 11, 14, 17)
     )
     months = (100 * century + year - 1970) * _MONTHS + month - 1  # since 1970
-    _demand((month - 1 < _MONTHS) & (months < len(_FIRST_DAYS) - 1))
+    lines.keep((month - 1 < _MONTHS) & (months < len(_FIRST_DAYS) - 1))
+    months = np.minimum(months, np.uint64(len(_FIRST_DAYS) - 2))
     days = _FIRST_DAYS[months] + day - 1
-    _demand((day > 0) & (days < _FIRST_DAYS[months + 1]))
-    _demand((hour < _HOURS) & (minute < _MINUTES) & (second < _SECONDS))
+    lines.keep((day > 0) & (days < _FIRST_DAYS[months + 1]))
+    lines.keep((hour < _HOURS) & (minute < _MINUTES) & (second < _SECONDS))
     hours: _Words = _HOURS * days + hour
-    _demand((_MINUTES * hours + minute) * _SECONDS + second <= int(latest_s))
+    lines.keep((_MINUTES * hours + minute) * _SECONDS + second <= int(latest_s))
     lines.pass_by(len(form))
     return hours.astype(np.int32)
 
@@ -286,6 +326,6 @@ def _read_pairs(lines: _Lines, form: bytes) -> list[_Words]:
         zip(_words(form), rises, _words(_mask(len(form))), strict=True)
     ):
         digits = (lines.word(at) ^ word) & mask
-        _demand(((digits + rise) | digits) & _TOPS == 0)
+        lines.keep(((digits + rise) | digits) & _TOPS == 0)
         pairs.append(10 * digits + (digits >> 8))
     return pairs

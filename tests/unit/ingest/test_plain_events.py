@@ -4,7 +4,6 @@ import json
 import random
 from datetime import UTC, datetime, timedelta
 
-import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +12,7 @@ from openengagement.engagement.types import EVENT_TYPES, ID_MAX
 from openengagement.errors import BodyTooLarge
 from openengagement.ingest import plain_events
 from openengagement.ingest.formats import Format, parse_body
+from openengagement.ingest.intake import read_batch
 from openengagement.ingest.plain_events import split_plain_events
 from openengagement.ingest.rows import EVENTS, judge
 
@@ -26,21 +26,25 @@ def ndjson(*rows, **how):
     return "".join(f"{json.dumps(row, ensure_ascii=False, **how)}\n" for row in rows).encode()
 
 
-def read(body, latest_s=LATEST_S):
-    """The rows of a body that is all plain; None for any other."""
-    parts = list(split_plain_events(body, latest_s=latest_s))
-    if all(isinstance(part, bytes) for part in parts):
-        assert b"".join(parts) == body
-        return None
-    (rows,) = parts
-    return rows
-
-
 def judged(body, latest_s=LATEST_S):
-    """What the parser and the rules say: good rows, and reasons."""
+    """What the parser and the rules say: good rows, and refused lines."""
     parsed = parse_body(body, Format.NDJSON, fields=EVENTS.fields, lines_max=10**6)
     rows, rejected = judge(parsed.rows, EVENTS, latest_s=latest_s)
-    return rows, [*parsed.malformed.values(), *rejected.get_column("reason")]
+    return rows, {*parsed.malformed, *rejected.get_column("line")}
+
+
+def taken(body, latest_s=LATEST_S):
+    """The same when plain lines are read without them."""
+    intake = read_batch(body, Format.NDJSON, kind=EVENTS, lines_max=10**6, latest_s=latest_s)
+    return intake.rows, set(intake.rejected.get_column("line"))
+
+
+def assert_alike(body, latest_s=LATEST_S):
+    rows, refused = taken(body, latest_s)
+    expected, expected_refused = judged(body, latest_s)
+    assert rows.equals(expected)
+    assert rows.schema == expected.schema
+    assert refused == expected_refused
 
 
 PLAIN = {
@@ -54,6 +58,8 @@ PLAIN = {
     "every type": ndjson(*[EVENT | {"type": name} for name in EVENT_TYPES]),
     "counts": ndjson(*[WHOLE | {"count": count} for count in (1, 20, 10**9)]),
     "counts as text": ndjson(WHOLE | {"count": "1"}, WHOLE | {"count": "4711"}),
+    "counts that undo": ndjson(*[WHOLE | {"count": -count} for count in (1, 20, 9_999_999)]),
+    "counts of both signs": ndjson(*[WHOLE | {"count": count} for count in (-1, 10**9, -7, 7)]),
     "flags": ndjson(WHOLE, WHOLE | {"promoted": True}),
     "flags as text": ndjson(WHOLE | {"promoted": "true"}, WHOLE | {"promoted": "false"}),
     "ids of any length": ndjson(*[EVENT | {"tweet_id": str(10**at)} for at in range(19)]),
@@ -69,12 +75,13 @@ PLAIN = {
 
 @pytest.mark.parametrize("body", PLAIN.values(), ids=PLAIN)
 def test_plain_lines_are_read(body):
-    rows = read(body)
-    assert rows is not None
-    expected, reasons = judged(body)
+    rows, others = split_plain_events(body, latest_s=LATEST_S)
+    assert others.text == b""
+    assert len(others.lines) == 0
+    expected, refused = judged(body)
     assert rows.equals(expected)
     assert rows.schema == expected.schema
-    assert reasons == []
+    assert refused == set()
 
 
 def with_second(**changes):
@@ -130,7 +137,11 @@ OTHERS = {
     "a late letter of a type": with_second(type="user_profile_clickz"),
     "a type in no quotes": ndjson(EVENT).replace(b'"favorites"', b"favorites"),
     "a count of none": with_second(count=0),
-    "a count below none": with_second(count=-1),
+    "a count of minus none": with_second(count="-0"),
+    "a count of minus many": with_second(count=-10_000_000),
+    "a count of two signs": with_second(count="--1"),
+    "a count with a plus": with_second(count="+1"),
+    "a count that is a sign": with_second(count="-"),
     "a count that is too large": with_second(count=10**9 + 1),
     "a count with a fraction": ndjson(WHOLE).replace(b": 3", b": 3.0"),
     "no count": with_second(count=None),
@@ -174,15 +185,18 @@ OTHERS = {
 
 @pytest.mark.parametrize("body", OTHERS.values(), ids=OTHERS)
 def test_other_lines_are_left_to_the_parser(body):
-    assert read(body) is None
+    rows, others = split_plain_events(body, latest_s=LATEST_S)
+    lines = body.count(b"\n") + (body[-1:] not in (b"", b"\n"))
+    assert rows.height < max(lines, 1)
+    assert sorted([*rows.get_column("line"), *others.lines]) == list(range(1, lines + 1))
+    assert_alike(body)
 
 
 @pytest.mark.parametrize("latest_s", [LATEST_S, LATEST_S - 0.5, LATEST_S + 0.5, 0, -1])
 def test_the_latest_time_is_the_rules_own(latest_s):
     body = ndjson(EVENT)
-    rows, reasons = judged(body, latest_s)
-    assert (read(body, latest_s) is None) == bool(reasons)
-    assert bool(reasons) == rows.is_empty()
+    rows, _ = split_plain_events(body, latest_s=latest_s)
+    assert rows.height == judged(body, latest_s)[0].height
 
 
 @settings(max_examples=150, deadline=None)
@@ -201,7 +215,7 @@ def test_the_latest_time_is_the_rules_own(latest_s):
             st.integers(1, ID_MAX) | st.integers(0, 18).flatmap(lambda at: st.integers(1, 10**at)),
             st.sampled_from(EVENT_TYPES),
             st.integers(0, 2**32),
-            st.integers(1, 10**9),
+            st.integers(1, 10**9) | st.integers(-9_999_999, -1),
             st.booleans(),
         ),
         min_size=1,
@@ -212,8 +226,8 @@ def test_the_latest_time_is_the_rules_own(latest_s):
 )
 def test_any_plain_events_are_read_as_the_rules_say(events, order, how):
     body = ndjson(*[{key: event[key] for key in order} for event in events], **how)
-    rows = read(body, latest_s=2**32)
-    assert rows is not None
+    rows, others = split_plain_events(body, latest_s=2**32)
+    assert others.text == b""
     assert rows.equals(judged(body, latest_s=2**32)[0])
 
 
@@ -221,67 +235,71 @@ def test_every_day_until_2200():
     first, end = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
     days = [first + timedelta(days=at) for at in range((end - first).days)]
     body = ndjson(*[EVENT | {"at": each.strftime("%Y-%m-%dT23:00:00Z")} for each in days])
-    rows = pl.concat(list(split_plain_events(body, latest_s=1e12)))
+    rows, _ = split_plain_events(body, latest_s=1e12)
     assert rows.get_column("hour").to_list() == [24 * at + 23 for at in range(len(days))]
-    assert read(ndjson(EVENT | {"at": "2200-01-01T00:00:00Z"}), latest_s=1e12) is None
+    later = ndjson(EVENT | {"at": "2200-01-01T00:00:00Z"})
+    assert split_plain_events(later, latest_s=1e12)[1].text == later
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(15))
 def test_whatever_is_read_is_what_the_rules_say(seed):
     """Bytes of plain lines go, come twice, or change: they are left, or read the same."""
     rng = random.Random(seed)
     letters = b'",:{}[]\\ \n\r\t0159aZ\xc3\xa9-+.'
     left = 0
-    for _ in range(200):
+    for _ in range(100):
         event = rng.choice([EVENT, WHOLE, EVENT | {"tweet_id": 77}])
-        body = bytearray(ndjson(*[event] * rng.randint(1, 4), **rng.choice([{}, COMPACT])))
+        body = bytearray(ndjson(*[event] * rng.randint(1, 6), **rng.choice([{}, COMPACT])))
         for _ in range(rng.randint(0, 3)):
             at, letter = rng.randint(0, len(body)), rng.choice(letters)
             body[at : at + rng.randint(0, 2)] = bytes([letter]) * rng.randint(0, 2)
-        rows = read(bytes(body), latest_s=2**33)
-        left += rows is None
-        if rows is not None:
-            expected, reasons = judged(bytes(body), latest_s=2**33)
-            assert reasons == []
-            assert rows.equals(expected)
-    assert 0 < left < 200
+        left += bool(split_plain_events(bytes(body), latest_s=2**33)[1].text)
+        assert_alike(bytes(body), latest_s=2**33)
+    assert 0 < left < 100
 
 
-@pytest.fixture
-def small_blocks(monkeypatch):
-    """Blocks of two or three lines."""
-    monkeypatch.setattr(plain_events, "BLOCK_BYTES", 200)
+ODD = [
+    b"",
+    b"{",
+    b"  ",
+    b" " * 300,
+    ndjson(EVENT | {"type": "x"})[:-1],
+    ndjson(EVENT | {"count": -1})[:-1],
+    ndjson(EVENT | {"at": "2026-11-22T10:15:00.5Z"})[:-1],
+    ndjson(dict(reversed(EVENT.items())))[:-1],
+    b"\xff",
+]
 
 
-@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("block", [200, 1000, plain_events.BLOCK_BYTES])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 1])
 @pytest.mark.parametrize("end", [b"", b"\n"], ids=["no last line end", "line end"])
-@pytest.mark.parametrize("seed", range(20))
-def test_blocks_of_both_kinds_keep_their_order_and_their_numbers(read, seed, end):
-    rng = random.Random(seed)
+def test_lines_of_both_kinds_keep_their_numbers(monkeypatch, block, share, end):
+    """Blocks of a few lines and of all, with few odd lines and with many."""
+    monkeypatch.setattr(plain_events, "BLOCK_BYTES", block)
+    rng = random.Random(f"{block} {share}")
     lines = [
-        rng.choice(
-            [b"", b"{", ndjson(EVENT | {"type": "x"})[:-1], b" " * 300]
-            if rng.random() < 0.1
-            else [ndjson(EVENT | {"tweet_id": str(at)})[:-1]]
-        )
-        for at in range(1, 60)
+        rng.choice(ODD) if rng.random() < share else ndjson(EVENT | {"tweet_id": str(at)})[:-1]
+        for at in range(1, 200)
     ]
     body = b"\n".join(lines) + end
-    intake = read(body)
-    good = [(at, at) for at, line in enumerate(lines, 1) if b"favorites" in line]
-    assert intake.rows.select("line", "tweet_id").rows() == good
-    bad = [at for at, line in enumerate(lines, 1) if line.startswith(b"{") and b"fav" not in line]
-    assert intake.rejected.get_column("line").to_list() == bad
-    kinds = {type(part) for part in split_plain_events(body, latest_s=LATEST_S)}
-    assert kinds == {pl.DataFrame, bytes}
+    plain, others = split_plain_events(body, latest_s=LATEST_S)
+    assert sorted([*plain.get_column("line"), *others.lines]) == list(
+        range(1, 200 - (not lines[-1] and not end))
+    )
+    if share < 0.1:
+        assert plain.height > 50
+    assert_alike(body)
 
 
-@pytest.mark.usefixtures("small_blocks")
-def test_others_side_by_side_are_parsed_together():
-    other = ndjson(EVENT | {"type": "x"}) * 10
-    body = ndjson(EVENT) * 10 + other + ndjson(EVENT) * 10
-    kinds = [type(part) for part in split_plain_events(body, latest_s=LATEST_S)]
-    assert kinds.count(bytes) == 1
+def test_few_odd_lines_leave_the_others_plain():
+    """One undone event or one typing error must not send a whole block to the parser."""
+    lines = [ndjson(EVENT)] * 1000
+    lines[500] = ndjson(EVENT | {"count": -1})
+    plain, others = split_plain_events(b"".join(lines), latest_s=LATEST_S)
+    assert plain.height == 999
+    assert others.text == lines[500]
+    assert others.lines.tolist() == [501]
 
 
 def test_lines_are_counted_before_any_is_read(read):
