@@ -4,6 +4,7 @@ import os
 import socket
 import stat
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -94,6 +95,16 @@ def test_a_data_folder_that_cannot_be_opened(address, tmp_path, capfd):
         hand_over(upload(), address)
     assert "counting" not in {each.name for each in tmp_path.iterdir()}
     capfd.readouterr()
+
+
+def test_a_deep_folder_for_temporary_files(tmp_path, monkeypatch):
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(COUNTING_VARIABLE, "")
+    with counting_beside():
+        assert hand_over(upload(), os.environ[COUNTING_VARIABLE]).accepted == 1
 
 
 def test_only_our_user_gets_in(address):

@@ -16,6 +16,7 @@ from typing import Final
 from openengagement.settings import COUNTING_VARIABLE
 
 _WAITING_MAX: Final = 1024  # connections that nobody has taken yet
+_FOLDER_MAX: Final = 60  # letters; a path of 104 is too long for a socket on some systems
 _SOON_S: Final = 5.0  # what fails within this time after its start would fail again
 _STOP_TIMEOUT_S: Final = 15
 
@@ -26,8 +27,9 @@ def counting_beside() -> Iterator[None]:
 
     It is started when somebody first connects, so that a server that is sent no events has none.
     """
-    # Not in the data folder: the path of a socket must be short.
-    with tempfile.TemporaryDirectory(prefix="openengagement-") as folder:
+    # Neither in the data folder nor in any other that is deep: the path of a socket must be short.
+    shallow = tempfile.gettempdir() if len(tempfile.gettempdir()) < _FOLDER_MAX else "/tmp"  # noqa: S108 - ours alone
+    with tempfile.TemporaryDirectory(prefix="openengagement-", dir=shallow) as folder:
         address = Path(folder, "counting")
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(address))
