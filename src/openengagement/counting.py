@@ -5,28 +5,27 @@ given a listening socket, and ends when its standard input does: when that of th
 """
 
 import os
-import signal
+import shutil
 import socket
 import sys
 import threading
 from pathlib import Path
+from typing import Final
 
 from openengagement.clock import SystemClock
 from openengagement.ingest.handover import take_over
 from openengagement.ingest.upload import Counting, Take
 from openengagement.ingest.writer import BatchWriter
 from openengagement.process import give_way, share_arenas
-from openengagement.settings import DATA_VARIABLE, load_settings
+from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE, load_settings
 from openengagement.stores.opening import open_counters
 from openengagement.telemetry import log_failure
+
+_CONNECTIONS_MAX: Final = 256  # served at once; more of them wait
 
 
 def main() -> None:
     """Count until standard input ends. The one argument is the descriptor of the socket."""
-    # A terminal, or whoever stops the server, may tell every process of it. The workers stop first,
-    # and need us until then.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.excepthook = _end
     give_way()
     share_arenas()
@@ -44,12 +43,23 @@ def main() -> None:
     sys.stdin.buffer.read()
     writer.close()
     store.close()
+    # A server that was killed did not come to it.
+    shutil.rmtree(Path(os.environ[COUNTING_VARIABLE]).parent, ignore_errors=True)
 
 
 def _listen(listener: socket.socket, take: Take) -> None:
+    room = threading.Semaphore(_CONNECTIONS_MAX)
+
+    def serve(connection: socket.socket) -> None:
+        try:
+            take_over(connection, take)
+        finally:
+            room.release()
+
     while True:
+        room.acquire()
         connection, _ = listener.accept()
-        threading.Thread(target=take_over, args=(connection, take), daemon=True).start()
+        threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
 
 def _end(failure: threading.ExceptHookArgs) -> None:

@@ -1,8 +1,11 @@
 """The process that counts is there when somebody asks for it, and not before or after."""
 
+import contextlib
 import os
+import signal
 import socket
 import stat
+import subprocess
 import sys
 import tempfile
 import time
@@ -75,7 +78,7 @@ def test_another_takes_the_place_of_one_that_dies(address):
 def test_signals_to_all_do_not_end_it(address):
     assert hand_over(upload(), address).accepted == 1
     (child,) = children()
-    for number in (2, 15):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(child, number)
     assert hand_over(upload(), address).accepted == 1
     assert children() == [child]
@@ -87,6 +90,59 @@ def test_who_waits_for_one_that_cannot_start_is_told(address, monkeypatch):
         with pytest.raises(Unavailable):
             hand_over(upload(), address)
     monkeypatch.undo()
+
+
+def test_a_start_that_fails_once_is_told_and_tried_again(address, monkeypatch, capfd):
+    start = subprocess.Popen
+    failures = [BlockingIOError("no more processes")]
+
+    def start_or_fail(*given, **more):
+        if failures:
+            raise failures.pop()
+        return start(*given, **more)
+
+    monkeypatch.setattr(subprocess, "Popen", start_or_fail)
+    with pytest.raises(Unavailable):
+        hand_over(upload(), address)
+    assert hand_over(upload(), address).accepted == 1
+    assert "counting_not_started" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("pause_s", [0, 0.001, 0.02, 0.2])
+def test_we_end_while_it_starts(tmp_path, monkeypatch, pause_s):
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(COUNTING_VARIABLE, "")
+    began = time.monotonic()
+    with counting_beside(), socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(os.environ[COUNTING_VARIABLE])
+        time.sleep(pause_s)
+    assert time.monotonic() - began < 4
+    assert children() == []
+
+
+def test_we_end_while_others_are_turned_away(tmp_path, monkeypatch):
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(COUNTING_VARIABLE, "")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    for _ in range(20):
+        began = time.monotonic()
+        with counting_beside(), socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(os.environ[COUNTING_VARIABLE])
+        assert time.monotonic() - began < 4
+
+
+def test_a_connection_that_says_nonsense_harms_nobody(address):
+    assert hand_over(upload(), address).accepted == 1
+    (child,) = children()
+    for said in (b"\0" * 7 + b"\2{}" + b"\0" * 8, b"\x7f" * 8, b"\xff" * 8, b"\0" * 16):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(address)
+            connection.sendall(said)
+            connection.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(ConnectionResetError):
+                assert connection.recv(1) == b""
+    assert hand_over(upload(), address).accepted == 1
+    assert children() == [child]
 
 
 def test_a_data_folder_that_cannot_be_opened(address, tmp_path, capfd):

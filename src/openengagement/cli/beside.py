@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -14,11 +15,21 @@ from pathlib import Path
 from typing import Final
 
 from openengagement.settings import COUNTING_VARIABLE
+from openengagement.telemetry import log_failure
 
 _WAITING_MAX: Final = 1024  # connections that nobody has taken yet
 _FOLDER_MAX: Final = 60  # letters; a path of 104 is too long for a socket on some systems
+_LOOK_EVERY_S: Final = 0.5
 _SOON_S: Final = 5.0  # what fails within this time after its start would fail again
-_STOP_TIMEOUT_S: Final = 15
+_STOP_TIMEOUT_S: Final = 4
+# For whoever stops a server, by a terminal or a supervisor, and tells every process of it. The
+# workers stop first, and need the one that counts until then.
+_NOT_FOR_IT: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# A worker that is forked while a pipe or a connection is open here would keep it open.
+_FORKING: Final = threading.Lock()
+os.register_at_fork(
+    before=_FORKING.acquire, after_in_parent=_FORKING.release, after_in_child=_FORKING.release
+)
 
 
 @contextmanager
@@ -29,22 +40,21 @@ def counting_beside() -> Iterator[None]:
     """
     # Neither in the data folder nor in any other that is deep: the path of a socket must be short.
     shallow = tempfile.gettempdir() if len(tempfile.gettempdir()) < _FOLDER_MAX else "/tmp"  # noqa: S108 - ours alone
-    with tempfile.TemporaryDirectory(prefix="openengagement-", dir=shallow) as folder:
-        address = Path(folder, "counting")
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(address))
-            listener.listen(_WAITING_MAX)
-            os.environ[COUNTING_VARIABLE] = str(address)
-            keeper = _Keeper(listener)
-            thread = threading.Thread(target=keeper.run, daemon=True)
-            thread.start()
-            try:
-                yield
-            finally:
-                keeper.stop()
-                with socket.socket(socket.AF_UNIX) as last:
-                    last.connect(str(address))  # or the thread might go on waiting for one
-                thread.join()
+    with (
+        tempfile.TemporaryDirectory(
+            prefix="openengagement-", dir=shallow, ignore_cleanup_errors=True
+        ) as folder,
+        socket.socket(socket.AF_UNIX) as listener,
+    ):
+        address = str(Path(folder, "counting"))
+        listener.bind(address)
+        listener.listen(_WAITING_MAX)
+        os.environ[COUNTING_VARIABLE] = address
+        keeper = _Keeper(listener)
+        try:
+            yield
+        finally:
+            keeper.stop()
 
 
 class _Keeper:
@@ -52,36 +62,47 @@ class _Keeper:
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
+        # The process ends when this ends: when it is closed here, and no worker holds it either.
+        self._input, self._output = os.pipe()
         self._child: subprocess.Popen[bytes] | None = None
         self._stopping = False
-
-    def run(self) -> None:
-        while True:
-            select.select([self._listener], [], [])
-            if self._stopping:
-                return
-            number, started = self._listener.fileno(), time.monotonic()
-            command = [sys.executable, "-m", "openengagement.counting", str(number)]
-            with subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                command, stdin=subprocess.PIPE, pass_fds=[number]
-            ) as self._child:
-                failed = self._child.wait() != 0
-            if failed and time.monotonic() - started < _SOON_S:
-                self._turn_away()
-
-    def _turn_away(self) -> None:
-        """Let those who wait know, or it would be started for them again and again."""
-        while select.select([self._listener], [], [], 0)[0]:
-            self._listener.accept()[0].close()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
         """End the process, once the workers have ended."""
         self._stopping = True
-        child = self._child
-        if child is None or child.stdin is None:
-            return
-        child.stdin.close()
+        os.close(self._output)
+        self._thread.join(_STOP_TIMEOUT_S)
+        if self._thread.is_alive() and self._child is not None:
+            self._child.kill()
+        os.close(self._input)
+
+    def _run(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_IT)  # inherited by what we start
+        while not self._stopping:
+            if not select.select([self._listener], [], [], _LOOK_EVERY_S)[0]:
+                continue
+            started = time.monotonic()
+            if not self._count() and time.monotonic() - started < _SOON_S:
+                self._turn_away()
+
+    def _count(self) -> bool:
+        """Have a process count until it ends; whether it ended well."""
+        number = self._listener.fileno()
+        command = [sys.executable, "-m", "openengagement.counting", str(number)]
         try:
-            child.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
+            with _FORKING:
+                self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                    command, stdin=self._input, pass_fds=[number]
+                )
+        except OSError as error:
+            log_failure("counting_not_started", error)
+            return False
+        return self._child.wait() == 0
+
+    def _turn_away(self) -> None:
+        """Let those who wait know, or it would be started for them again and again."""
+        while select.select([self._listener], [], [], 0)[0]:
+            with _FORKING:
+                self._listener.accept()[0].close()

@@ -17,6 +17,7 @@ from openengagement.ingest.upload import Take, Upload
 from openengagement.telemetry import log_failure
 
 _SIZE_BYTES: Final = 8
+_PATIENCE_S: Final = 600.0  # for an answer; no batch takes so long
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -61,6 +62,7 @@ def hand_over(upload: Upload, address: str) -> Outcome:
     head = _Head(upload.encoding, upload.content_type, upload.key, upload.atomic)
     try:
         with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_PATIENCE_S)
             connection.connect(address)
             _send(connection, msgspec.json.encode(head))
             _send(connection, upload.body)
@@ -84,6 +86,8 @@ def take_over(connection: socket.socket, take: Take) -> None:
             _send(connection, msgspec.json.encode(_answer(head, body, take=take)))
         except (OSError, EOFError):
             return  # the worker is gone, and with it whoever it would have told
+        except (msgspec.DecodeError, MemoryError, OverflowError) as error:
+            log_failure("handover_failed", error)
 
 
 def _answer(head: _Head, body: bytes, *, take: Take) -> _Counted | _Refusal:
@@ -99,7 +103,7 @@ def _answer(head: _Head, body: bytes, *, take: Take) -> _Counted | _Refusal:
         return _Counted(take(upload))
     except ApiError as error:
         return _Refusal.of(error)
-    except Exception as error:
+    except BaseException as error:  # a panic of the data frame library is no Exception
         log_failure("batch_failed", error)
         return _Refusal.of(InternalError())
 

@@ -172,7 +172,9 @@ def split_plain_events(body: bytes, *, latest_s: float) -> tuple[pl.DataFrame, O
 def _block_end(body: bytes, at: int) -> int:
     """Where the lines from `at` on end that are read together."""
     end = at + BLOCK_BYTES
-    return (end < len(body) and body.rfind(b"\n", at, end) + 1) or len(body)
+    if end >= len(body):
+        return len(body)
+    return body.rfind(b"\n", at, end) + 1 or body.find(b"\n", end) + 1 or len(body)
 
 
 def _split_block(text: memoryview, *, latest_s: float) -> tuple[pl.DataFrame, Others]:
