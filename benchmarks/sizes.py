@@ -15,6 +15,7 @@ class Sizes:
     slice_s: float
     http_s: float
     pace_s: float
+    file_pace_s: float
     while_files: int
     before_files: int
     small_tweets: int
@@ -33,6 +34,7 @@ FULL = Sizes(
     slice_s=10.0,  # rates over time are those of slices so long
     http_s=60.0,
     pace_s=20.0,  # of reads at a steady rate
+    file_pace_s=9.0,  # the same while files are loaded, which does not last longer
     while_files=76,  # loaded while reads are timed, 19 million events
     before_files=20,  # loaded before anything is read
     small_tweets=10_000,  # 100 counters each: 1 million
@@ -50,6 +52,7 @@ QUICK = Sizes(
     slice_s=1.0,
     http_s=3.0,
     pace_s=1.5,
+    file_pace_s=1.0,
     while_files=5,
     before_files=1,
     small_tweets=2_000,

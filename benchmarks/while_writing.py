@@ -68,7 +68,7 @@ def reads_while_writing(folder: Path, stream: Stream, sizes: Sizes) -> dict[str,
             _while_producing(plan, read, runs=runs, stream=stream)
             first = sizes.before_files + at * sizes.while_files
             files = stream.files[first : first + sizes.while_files]
-            _while_loading(asked.data, files, read=read, runs=runs)
+            _while_loading(asked.data, files, read=lambda: read(sizes.file_pace_s), runs=runs)
     counting.check(asked.data, counting.add(*runs.counted))
     return _figures(runs)
 
