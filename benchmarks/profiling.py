@@ -38,7 +38,15 @@ SAMPLE_S = 10.0
 FILES = 40  # of the stream, 10 million events
 _LIBRARY = re.compile(r"\s*([\d.]+)%?\s*;[^;]*;\s*(\S.*?)\s*$")  # share, thread, library
 # Threads without Python, and functions in which a thread waits for others.
-NOT_WORK = ("process ", "Condition.wait ", "_worker ", "_end_with ")
+NOT_WORK = (
+    "process ",
+    "Condition.wait ",
+    "_worker ",
+    "_end_with ",
+    "BodyReader.turn ",
+    "socket.accept ",
+    "main ",
+)
 Shares = list[tuple[float, str]]  # per cent, and what
 
 
