@@ -149,8 +149,7 @@ def test_a_data_folder_that_cannot_be_opened(address, tmp_path, capfd):
     (tmp_path / "counters.sqlite3").write_bytes(b"no database" * 1000)
     with pytest.raises(Unavailable):
         hand_over(upload(), address)
-    assert "counting" not in {each.name for each in tmp_path.iterdir()}
-    capfd.readouterr()
+    assert "DatabaseError" in capfd.readouterr().err
 
 
 def test_a_deep_folder_for_temporary_files(tmp_path, monkeypatch):
@@ -161,9 +160,3 @@ def test_a_deep_folder_for_temporary_files(tmp_path, monkeypatch):
     monkeypatch.setenv(COUNTING_VARIABLE, "")
     with counting_beside():
         assert hand_over(upload(), os.environ[COUNTING_VARIABLE]).accepted == 1
-
-
-def test_only_our_user_gets_in(address):
-    assert Path(address).parent.stat().st_uid == os.getuid()
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(address)

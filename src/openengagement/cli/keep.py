@@ -16,7 +16,7 @@ from typing import Final
 from openengagement.cli.ready import announce
 from openengagement.sandbox.intercept import LOOPBACK, InterceptProxy
 
-_KILLED_AFTER_S: Final = 20  # longer than `cli.launch` gives its own workers
+_KILLED_AFTER_S: Final = 20  # longer than `cli.launch` gives its workers and what counts
 
 
 def main() -> None:

@@ -22,7 +22,6 @@ from openengagement.ingest.intake import (
 )
 from openengagement.ingest.rows import Kind
 from openengagement.ingest.writer import BatchWriter
-from openengagement.process import give_way
 from openengagement.settings import Settings
 
 _PATIENCE_S: Final = 2.0
@@ -60,7 +59,6 @@ class Counting:
             BatchRefused: it is atomic and has bad lines.
             Unavailable: it could not be stored; nothing of it counted.
         """
-        give_way()
         with self._reader.turn():
             body, intake = self._reader.read(upload)
             outcome = self._reader.describe(intake)

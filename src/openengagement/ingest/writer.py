@@ -48,11 +48,6 @@ class BatchWriter:
             raise Unavailable("too many batches are waiting; send this one again later") from None
         return future
 
-    @property
-    def alive(self) -> bool:
-        """Whether batches are still being applied."""
-        return self._thread.is_alive()
-
     def close(self) -> None:
         """Apply what waits, then stop. Call it when nobody submits any more."""
         self._closed = True
