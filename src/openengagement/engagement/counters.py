@@ -20,7 +20,7 @@ _CELL_BITS: Final = 32
 _CELL_MASK: Final = (1 << _CELL_BITS) - 1
 HOUR_MAX: Final = _CELL_MASK >> TYPE_BITS
 # Rows summed at once: what fits the processor's caches is summed several times as fast.
-_PART_ROWS: Final = 250_000
+_PART_ROWS: Final = 125_000
 
 
 class Counters(NamedTuple):
@@ -124,31 +124,35 @@ def cut(parts: Sequence[Counters]) -> Iterator[list[Counters]]:
     """All parts, cut at the same Tweets: a manageable number of rows at a time, in order.
 
     Only a Tweet that has more than that by itself makes a larger piece, wherever the Tweets of one
-    part lie among those of another.
+    part lie among those of another. No more of the parts is looked at than the piece to come.
     """
+    lows = [0] * len(parts)
+    while any(low < len(part.ids) for part, low in zip(parts, lows, strict=True)):
+        highs = _end_of_piece(parts, lows)
+        yield [part.between(low, high) for part, low, high in zip(parts, lows, highs, strict=True)]
+        lows = highs
+
+
+def _end_of_piece(parts: Sequence[Counters], lows: Sequence[int]) -> list[int]:
+    """Up to which Tweet of each part the piece goes that begins at these."""
+    starts = [part.starts[low:][: _PART_ROWS + 1] for part, low in zip(parts, lows, strict=True)]
+    ids = [part.ids[low:][:_PART_ROWS] for part, low in zip(parts, lows, strict=True)]
+    rows = [part.rows - int(start[0]) for part, start in zip(parts, starts, strict=True)]
+    if sum(rows) <= _PART_ROWS:
+        return [len(part.ids) for part in parts]
     step = _PART_ROWS // len(parts) + 1
-    marks = [np.arange(step, part.rows, step) for part in parts]
-    cuts = np.unique(
-        np.concatenate(
-            [
-                part.ids[np.searchsorted(part.starts, mark, side="right") - 1]
-                for part, mark in zip(parts, marks, strict=True)
-            ]
-        )
+    lasts = []  # Tweets that the piece may end with
+    for start, some, left in zip(starts, ids, rows, strict=True):
+        marks = start[0] + np.arange(step, min(left, _PART_ROWS) + 1, step)
+        lasts.append(some[np.maximum(np.searchsorted(start, marks, side="right") - 2, 0)])
+    last = np.sort(np.concatenate(lasts))
+    places = [np.searchsorted(some, last, side="right") for some in ids]
+    rows_to = sum(
+        start[place].astype(np.int64) - int(start[0])
+        for start, place in zip(starts, places, strict=True)
     )
-    places = [np.searchsorted(part.ids, cuts) for part in parts]
-    below = sum(
-        part.starts[place].astype(np.int64) for part, place in zip(parts, places, strict=True)
-    )
-    kept = np.flatnonzero(np.diff(below // _PART_ROWS, prepend=0))
-    bounds = [
-        [0, *place[kept].tolist(), len(part.ids)] for part, place in zip(parts, places, strict=True)
-    ]
-    for at in range(len(kept) + 1):
-        yield [
-            part.between(bound[at], bound[at + 1])
-            for part, bound in zip(parts, bounds, strict=True)
-        ]
+    best = max(int(np.searchsorted(rows_to, _PART_ROWS, side="right")) - 1, 0)
+    return [low + int(place[best]) for low, place in zip(lows, places, strict=True)]
 
 
 def merge_at_once(parts: Sequence[Counters]) -> Counters:
@@ -156,19 +160,18 @@ def merge_at_once(parts: Sequence[Counters]) -> Counters:
     parts = [part for part in parts if part.rows]
     if not parts:
         return no_counters()
-    ids = np.sort(np.concatenate([part.ids for part in parts]), kind="stable")
-    ids = ids[_firsts(ids)]
-    keys = np.concatenate(
-        [
-            (np.repeat(np.searchsorted(ids, part.ids), np.diff(part.starts)) << _CELL_BITS)
-            | part.cells
-            for part in parts
-        ]
-    )
+    # Each part is in order by itself, and these sorts find and merge what is.
+    ids = np.concatenate([part.ids for part in parts])
+    order = np.argsort(ids, kind="stable")
+    ids = ids[order]
+    firsts = _firsts(ids)
+    ranks = np.empty_like(ids)
+    ranks[order] = np.cumsum(firsts) - 1
+    sizes = np.concatenate([np.diff(part.starts) for part in parts])
+    keys = np.repeat(ranks << _CELL_BITS, sizes) | np.concatenate([part.cells for part in parts])
     counts = np.concatenate([part.counts for part in parts]).astype(np.int64)
-    # Each part is in order by itself, and this sort finds and merges what is.
     order = np.argsort(keys, kind="stable")
-    return _sum_keys(ids, keys[order], counts=counts[order])
+    return _sum_keys(ids[firsts], keys[order], counts=counts[order])
 
 
 def fold_cells(counters: Counters, cells: AnyInts) -> Counters:

@@ -9,13 +9,19 @@ takes, commits never pile up behind it. What readers hold stays theirs until the
 import os
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
-from openengagement.engagement.counters import cut, first_cell, merge_at_once, to_totals
+from openengagement.engagement.counters import (
+    AnyInts,
+    cut,
+    first_cell,
+    merge_at_once,
+    to_totals,
+)
 from openengagement.process import give_way
 from openengagement.stores.database import Database
 from openengagement.stores.manifest import Listed, list_segments, read_segment, swap_segments
@@ -28,16 +34,17 @@ _FRESH_ROWS_MAX: Final = 4_000_000
 _QUIET_ROWS: Final = 100_000  # worth gathering when nothing else is going on
 # Where gathering does not keep up, committing waits for it: a read looks into every segment.
 BACKLOG_MAX: Final = 32
-_CARRY_MIN: Final = 4
+_CARRY_MIN: Final = 6
+_BUSY_TIMES: Final = 0.5
 _QUIET_TIMES: Final = 8
 _QUIET_S: Final = 0.5
+_OTHERS_S: Final = 30.0  # how often is looked for what others left: a load that has ended
 _LOOKED_AT_ROWS: Final = 1_000_000
 _SUFFIX: Final = ".segment"
 
 
-def choose_fresh(listed: Sequence[Listed], *, quiet: bool) -> list[Listed]:
+def choose_fresh(fresh: Sequence[Listed], *, quiet: bool) -> list[Listed]:
     """What to gather: the oldest in the database, once there is enough for a file, and no more."""
-    fresh = [each for each in listed if each.file is None]
     rows = sum(each.rows for each in fresh)
     due = len(fresh) >= FRESH_MAX or rows >= (_QUIET_ROWS if quiet else _FRESH_ROWS_MAX)
     return _first(fresh) if due else []
@@ -50,13 +57,14 @@ def _first(fresh: Sequence[Listed]) -> list[Listed]:
 
 
 def choose_files(listed: Sequence[Listed], *, quiet: bool) -> list[Listed]:
-    """What to carry: the largest file that is no larger than all smaller ones together, and those.
+    """What to carry: the largest file that is half as large as all smaller ones, and those.
 
-    Whatever is left is larger than all smaller files together, so the files stay few. When nothing
-    else is going on a file may be several times as large as the smaller ones: reads look into each.
+    What is left is larger than that, so the files stay few, and a counter is rewritten only where
+    its file becomes three times as large. When nothing else is going on a file may be several times
+    as large as the smaller ones: reads look into each.
     """
     files = sorted((each for each in listed if each.file), key=lambda each: each.rows)
-    times = _QUIET_TIMES if quiet else 1
+    times = _QUIET_TIMES if quiet else _BUSY_TIMES
     chosen = rows = 0
     for at, each in enumerate(files):
         if each.rows <= times * rows:
@@ -90,8 +98,7 @@ class Compactor:
     def _note(self) -> bool:
         self._start()
         self._news[self.gather].set()
-        backlog = sum(each.file is None for each in self._list())
-        return backlog > BACKLOG_MAX and self.gather(wait=True)
+        return len(self._list_fresh()) > BACKLOG_MAX and self.gather(wait=True)
 
     def _start(self) -> None:
         with self._starting:
@@ -106,10 +113,10 @@ class Compactor:
                 self._news[stage].set()
 
     def settle(self) -> None:
-        """Merge what would be merged when nothing else goes on."""
+        """Merge all that is due. What may wait for a quiet time is left to whoever has one."""
         while self._try(partial(self.gather, quiet=True, wait=True)):
             pass
-        while self._try(partial(self.carry, quiet=True, wait=True)):
+        while self._try(partial(self.carry, wait=True)):
             pass
 
     def close(self) -> None:
@@ -125,7 +132,7 @@ class Compactor:
     def gather(self, *, quiet: bool = False, wait: bool = False) -> bool:
         """Gather what is due; False when nothing was, or when somebody else is at it."""
         with self._gathering.taken(wait=wait) as mine:
-            chosen = choose_fresh(self._list(), quiet=quiet) if mine else []
+            chosen = choose_fresh(self._list_fresh(), quiet=quiet) if mine else []
             self._merge(chosen)
         if chosen:
             self._news[self.carry].set()
@@ -141,7 +148,7 @@ class Compactor:
     def prune(self, oldest_hour: int) -> int:
         """Forget the counters of the hours before this one; returns how many there were."""
         with self._gathering.taken():
-            while fresh := _first([each for each in self._list() if each.file is None]):
+            while fresh := _first(self._list_fresh()):
                 self._merge(fresh)
         with self._carrying.taken():
             files = [each for each in self._list() if each.file]
@@ -153,13 +160,23 @@ class Compactor:
         give_way()
         news = self._news[stage]
         while not self._closing.is_set():
-            news.wait()
+            news.wait(_OTHERS_S)
             news.clear()
             while not self._closing.is_set() and self._try(stage):
                 pass
+            quiet = partial(self._wait_for_quiet, news)
             quietly = partial(stage, quiet=True)
-            while not self._closing.is_set() and not news.wait(_QUIET_S) and self._try(quietly):
+            while not self._closing.is_set() and self._try(quiet) and self._try(quietly):
                 pass
+
+    def _wait_for_quiet(self, news: threading.Event) -> bool:
+        """Wait until nobody, in whatever process, has changed anything for a while; or for news."""
+        before = None
+        while before != (now := self._list()):
+            if news.wait(_QUIET_S):
+                return False
+            before = now
+        return True
 
     def _try(self, stage: Callable[[], bool | None]) -> bool:
         """What was committed is safe, whether or not it is merged."""
@@ -173,6 +190,9 @@ class Compactor:
 
     def _list(self) -> list[Listed]:
         return list_segments(self._database.connection())
+
+    def _list_fresh(self) -> list[Listed]:
+        return [each for each in self._list() if each.file is None]
 
     def _load(self, listed: Listed) -> Segment:
         return read_segment(self._database.connection(), listed, folder=self._folder)
@@ -201,10 +221,11 @@ class Compactor:
         path = self._folder / f"{uuid.uuid4().hex}{_SUFFIX}"
         file = SegmentFile(
             path,
-            hours=bounds_of([segment.hours for segment in segments]),
-            # Totals made of hours may be larger than any of these.
-            totals=bounds_of([segment.summable for segment in segments])._replace(
-                peak=sum(each.reach for each in chosen)
+            hours=bounds_of(
+                [segment.hours for segment in segments], peak=sum(map(_peak_of, segments))
+            ),
+            totals=bounds_of(
+                [segment.summable for segment in segments], peak=sum(each.reach for each in chosen)
             ),
         )
         try:
@@ -226,15 +247,19 @@ class Compactor:
     def _write(
         self, file: SegmentFile, segments: Sequence[Segment], *, oldest_hour: int
     ) -> tuple[int, int, int]:
-        """Write the sum of these; its rows and reach, and how many counters were left out."""
+        """Write the sum of these; its rows and reach, and how many counters were left out.
+
+        Files bring their totals. Those of blobs are what their hours say, as none was pruned.
+        """
         hours = [segment.hours for segment in segments]
-        totals = [segment.summable for segment in segments]
+        totals = [segment.totals for segment in segments if segment.totals is not None]
+        assert len(totals) in {0, len(hours)}
         rows = reach = gone = 0
         for parts in cut([*hours, *totals]):
             self._check_open()
             merged = merge_at_once(parts[: len(hours)])
             kept = merged.since(oldest_hour)
-            sums = merge_at_once([to_totals(part) for part in parts[len(hours) :]])
+            sums = merge_at_once(parts[len(hours) :]) if totals else to_totals(merged)
             file.write(kept, sums)
             rows += kept.rows + sums.rows
             gone += merged.rows - kept.rows
@@ -246,10 +271,22 @@ class Compactor:
 
 
 def _has_before(segment: Segment, hour: int) -> bool:
-    """Whether it has counters of an earlier hour; looks at a part at a time."""
-    cells, bound = segment.hours.cells, first_cell(hour)
-    steps = range(0, len(cells), _LOOKED_AT_ROWS)
-    return any((cells[at : at + _LOOKED_AT_ROWS] < bound).any() for at in steps)
+    """Whether it has counters of an earlier hour."""
+    bound = first_cell(hour)
+    return any((cells < bound).any() for cells in _look_at(segment, segment.hours.cells))
+
+
+def _peak_of(segment: Segment) -> int:
+    """The count of an hour that is furthest from zero, without its sign."""
+    looked_at = _look_at(segment, segment.hours.counts)
+    return max((max(-int(counts.min()), int(counts.max())) for counts in looked_at), default=0)
+
+
+def _look_at(segment: Segment, column: AnyInts) -> Iterator[AnyInts]:
+    """A whole column, some rows at a time; none of it stays resident."""
+    for at in range(0, len(column), _LOOKED_AT_ROWS):
+        yield column[at : at + _LOOKED_AT_ROWS]
+        segment.evict()
 
 
 def _sync(folder: Path) -> None:

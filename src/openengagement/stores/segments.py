@@ -70,13 +70,9 @@ class Bounds(NamedTuple):
     peak: int
 
 
-def bounds_of(parts: Sequence[Counters]) -> Bounds:
-    """What these may add up to, cell by cell."""
-    return Bounds(
-        sum(len(part.ids) for part in parts),
-        sum(part.rows for part in parts),
-        sum(part.peak for part in parts),
-    )
+def bounds_of(parts: Sequence[Counters], *, peak: int) -> Bounds:
+    """What these may add up to, where no count gets further from zero than `peak`."""
+    return Bounds(sum(len(part.ids) for part in parts), sum(part.rows for part in parts), peak)
 
 
 class _Part:

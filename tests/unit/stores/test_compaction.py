@@ -35,6 +35,12 @@ def fill(store, commits=10, first=0):
         store.apply_batches([make_batch(rows)])
 
 
+def gather_files(store, count):
+    for at in range(count):
+        fill(store, first=10 * at)
+        store._compactor.gather()
+
+
 def snapshot(store):
     ids = list(range(1, 12))
     hours = store.read_buckets(ids, TYPE_NAMES, start_hour=0, end_hour=100)
@@ -60,14 +66,12 @@ def test_fresh_ones_become_a_file(store, by_hand):
 
 
 def test_files_become_a_larger_one(store, by_hand):
-    for at in range(4):
-        fill(store, first=10 * at)
-        assert store._compactor.gather()
-    assert len(files(store)) == 4
+    gather_files(store, 6)
+    assert len(files(store)) == 6
     assert store._compactor.carry()
     assert [each.file for each in listed(store)] == files(store)
     assert len(files(store)) == 1
-    check(store, 40)
+    check(store, 60)
 
 
 @pytest.mark.parametrize("count", [100, 20_000, 2**30, -100, -20_000])
@@ -75,6 +79,7 @@ def test_totals_that_need_more_room_than_their_hours(store, by_hand, count):
     rows = [(tweet, hour, {"replies": count}) for tweet in (1, 2) for hour in range(50)]
     for at in range(4):
         store.apply_batches([make_batch(rows)])
+        store._compactor._merge(store._compactor._list_fresh())
         store._compactor._merge(listed(store))
         assert [each.file is None for each in listed(store)] == [False]
         assert store.read_totals([1, 2], ["replies"]).tolist() == [[50 * (at + 1) * count]] * 2
@@ -159,24 +164,20 @@ def test_what_is_pruned_still_weighs_its_totals(store, by_hand):
 
 
 def test_settling_leaves_little_to_look_into(store, by_hand):
-    for at in range(6):
-        fill(store, first=10 * at)
-        store._compactor.gather()
+    gather_files(store, 8)
     store.settle()
     assert len(listed(store)) <= 2
-    check(store, 60)
+    check(store, 80)
 
 
 def test_settling_waits_for_who_merges(store, by_hand):
-    for at in range(2):
-        fill(store, first=10 * at)
-        store._compactor.gather()
+    gather_files(store, 6)
     with store._compactor._carrying.taken():
         settling = threading.Thread(target=store.settle)
         settling.start()
         settling.join(0.2)
         assert settling.is_alive()
-        assert len(listed(store)) == 2
+        assert len(listed(store)) == 6
     settling.join()
     assert len(listed(store)) == 1
 
@@ -186,9 +187,7 @@ def test_what_others_left_is_merged(open_store, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(compaction.Compactor, "note", lambda _: None)
         first = open_store()
-        for at in range(3):
-            fill(first, first=10 * at)
-            first._compactor.gather()
+        gather_files(first, 3)
         first.close()
     store = open_store()
     assert len(listed(store)) == 3
@@ -203,20 +202,38 @@ def test_what_others_left_is_merged(open_store, monkeypatch):
 def test_files_are_let_go_of_in_another_thread(store, by_hand, monkeypatch):
     """Freeing a large file takes its time, which no reader has."""
     monkeypatch.setattr(segments, "_LET_GO_AFTER_S", 0.1)
-    for at in range(4):
-        fill(store, first=10 * at)
-        store._compactor.gather()
-    check(store, 40)
+    gather_files(store, 6)
+    check(store, 60)
     ended = []
     for each in store._known.values():
         weakref.finalize(each.data, lambda: ended.append(threading.current_thread().name))
     del each
     store._compactor.carry()
-    check(store, 40)
+    check(store, 60)
     give_up = time.monotonic() + 10
-    while len(ended) < 4 and time.monotonic() < give_up:
+    while len(ended) < 6 and time.monotonic() < give_up:
         time.sleep(0.01)
-    assert ended == ["let-go"] * 4
+    assert ended == ["let-go"] * 6
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_server_merges_what_others_leave_beside_it(open_store, monkeypatch, busy):
+    """A load beside a server merges by itself; once it has ended, what it left is the server's."""
+    monkeypatch.setattr(compaction, "_OTHERS_S", 0.05)
+    monkeypatch.setattr(compaction, "_QUIET_S", 0.1)
+    monkeypatch.setattr(compaction.Compactor, "note", lambda _: None)
+    server, other = open_store(), open_store()
+    server.keep_settled()
+    gather_files(other, 3)
+    until = time.monotonic() + (1 if busy else 10)
+    commits = 0
+    while len(files(other)) > 1 and time.monotonic() < until:
+        if busy:
+            fill(other, 1, first=40)
+            commits += 1
+        time.sleep(0.01)
+    assert (len(files(other)) > 1) == busy
+    check(server, 30 + commits)
 
 
 def test_what_a_dead_process_left_is_swept_up(store, tmp_path, by_hand):
@@ -238,9 +255,7 @@ def test_nothing_is_swept_while_somebody_merges(store, by_hand):
 
 def test_a_file_that_goes_while_it_is_looked_for(store, by_hand, monkeypatch):
     """A reader lists a file, it is merged away, and the reader looks again."""
-    for at in range(4):
-        fill(store, first=10 * at)
-        store._compactor.gather()
+    gather_files(store, 6)
     store._known = {}
     read, carried = manifest.read_segment, []
 
@@ -252,7 +267,7 @@ def test_a_file_that_goes_while_it_is_looked_for(store, by_hand, monkeypatch):
         return read(db, each, folder=folder)
 
     monkeypatch.setattr(manifest, "read_segment", slowly)
-    check(store, 40)
+    check(store, 60)
     assert carried
 
 
@@ -266,9 +281,7 @@ def test_a_file_that_is_really_missing_is_told(store, by_hand):
 
 
 def test_what_a_reader_holds_stays_its_own(store, by_hand):
-    for at in range(4):
-        fill(store, first=10 * at)
-        store._compactor.gather()
+    gather_files(store, 6)
     with store._database.snapshot() as db:
         held = store._view(db)
         before = [each.hours.counts.sum() for each in held]
@@ -276,7 +289,7 @@ def test_what_a_reader_holds_stays_its_own(store, by_hand):
         thread.start()
         thread.join()
         assert [each.hours.counts.sum() for each in held] == before
-    check(store, 40)
+    check(store, 60)
 
 
 def test_pruned_hours_are_gone_and_totals_stay(store, by_hand):
@@ -344,7 +357,7 @@ def sized(*rows, file="f"):
 )
 def test_when_gathering_is_due(rows, quiet, due):
     fresh = sized(*rows, file=None)
-    assert choose_fresh([*sized(5, 6), *fresh], quiet=quiet) == (fresh if due else [])
+    assert choose_fresh(fresh, quiet=quiet) == (fresh if due else [])
 
 
 def test_gathering_takes_the_oldest_and_no_more_than_fits():
@@ -357,13 +370,16 @@ def test_gathering_takes_the_oldest_and_no_more_than_fits():
     ("rows", "quiet", "chosen"),
     [
         ([], False, []),
-        ([4, 4, 4], False, []),
-        ([4, 4, 4, 4], False, [4, 4, 4, 4]),
-        ([100, 4, 4, 4, 4], False, [4, 4, 4, 4]),
-        ([16, 4, 4, 4, 4], False, [4, 4, 4, 4, 16]),
-        ([40, 16, 4, 4, 4, 4], False, [4, 4, 4, 4, 16]),
-        ([1, 4, 4, 4], False, [1, 4, 4, 4]),
-        ([4, 5, 100], False, []),
+        ([4] * 5, False, []),
+        ([4] * 6, False, [4] * 6),
+        ([100, *[4] * 6], False, [4] * 6),
+        ([13, *[4] * 6], False, [4] * 6),
+        ([12, *[4] * 6], False, [*[4] * 6, 12]),
+        ([40, 12, *[4] * 6], False, [*[4] * 6, 12]),
+        ([18, 12, *[4] * 6], False, [*[4] * 6, 12, 18]),
+        ([1, *[4] * 5], False, [1, *[4] * 5]),
+        ([4, 5, 6, 7, 8, 9, 100], False, [4, 5, 6, 7, 8, 9]),
+        ([4, 5, 6, 8, 12, 100], False, []),
         ([4, 4], True, [4, 4]),
         ([4, 5], True, [4, 5]),
         ([4, 33], True, []),

@@ -51,11 +51,15 @@ def test_a_blob_has_hours_only():
     assert plain(segment.summable) == plain(ONE)
 
 
+def bounds(parts):
+    return bounds_of(parts, peak=sum(part.peak for part in parts))
+
+
 def write(path, pieces, *, hours=None, totals=None):
     file = SegmentFile(
         path,
-        hours=hours or bounds_of([piece[0] for piece in pieces]),
-        totals=totals or bounds_of([piece[1] for piece in pieces]),
+        hours=hours or bounds([hours for hours, _ in pieces]),
+        totals=totals or bounds([totals for _, totals in pieces]),
     )
     for piece in pieces:
         file.write(*piece)
