@@ -108,8 +108,12 @@ def sum_rows(ids: Ints, cells: Ints, *, counts: Ints) -> Counters:
     ids = ids[by_id]
     fresh = _firsts(ids)
     keys = ((np.cumsum(fresh) - 1) << _CELL_BITS) | cells[by_id]
-    order = np.argsort(keys)
-    return _sum_keys(ids[fresh], keys[order], counts=counts[by_id][order])
+    if counts.min() == counts.max():  # as most events count one: no need to know whose is whose
+        keys.sort()
+    else:
+        order = np.argsort(keys)
+        keys, counts = keys[order], counts[by_id][order]
+    return _sum_keys(ids[fresh], keys, counts=counts)
 
 
 def merge(parts: Sequence[Counters]) -> Counters:
@@ -174,12 +178,18 @@ def merge_at_once(parts: Sequence[Counters]) -> Counters:
     return _sum_keys(ids[firsts], keys[order], counts=counts[order])
 
 
-def fold_cells(counters: Counters, cells: AnyInts) -> Counters:
-    """The same counts under other cells, which keep the order of the rows; equal ones add up."""
-    if not counters.rows:
+def fold_cells(counters: Counters, *folds: tuple[npt.NDArray[np.bool_], AnyInts]) -> Counters:
+    """Rows under other cells, added up: of each fold those that it marks, under its cells.
+
+    The cells of a fold keep the order of the rows.
+    """
+    ranks = _ranks(counters) << _CELL_BITS
+    keys = np.concatenate([(ranks | cells)[marked] for marked, cells in folds])
+    if not len(keys):
         return no_counters()
-    keys = (_ranks(counters) << _CELL_BITS) | cells
-    return _sum_keys(counters.ids, keys, counts=counters.counts.astype(np.int64))
+    counts = np.concatenate([counters.counts[marked] for marked, _ in folds]).astype(np.int64)
+    order = np.argsort(keys, kind="stable")
+    return _sum_keys(counters.ids, keys[order], counts=counts[order])
 
 
 def to_totals(counters: Counters) -> Counters:

@@ -65,6 +65,5 @@ def fold_events(events: pl.DataFrame) -> Counters:
 def _roll_up(counted: Counters) -> Counters:
     """Counters of positive counts, with the engagements among them."""
     types = counted.cells & TYPE_MASK
-    engaging = counted._replace(counts=np.where(_ROLLS_UP[types], counted.counts, 0))
-    engagements = fold_cells(engaging, counted.cells & ~TYPE_MASK | _ENGAGEMENTS)
-    return merge([counted.where(types != _OTHER), engagements])
+    engagements = counted.cells & ~TYPE_MASK | _ENGAGEMENTS
+    return fold_cells(counted, (types != _OTHER, counted.cells), (_ROLLS_UP[types], engagements))
