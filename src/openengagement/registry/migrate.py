@@ -4,26 +4,46 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from openengagement.registry.schema import METADATA
+
 HEAD: Final = "0003"  # the newest revision under migrations/versions; a test compares
 
 
-def migrate(engine: sa.Engine) -> None:
-    """Apply the migrations that are missing. Costs one look when there are none."""
-    with engine.begin() as connection:
-        if _revision(connection) == HEAD:
-            return
-        # Alembic takes a while to import, and almost every start gets here without needing it.
-        from alembic import command  # noqa: PLC0415
-        from alembic.config import Config  # noqa: PLC0415
+_VERSION: Final = sa.Table(
+    "alembic_version",
+    sa.MetaData(),
+    sa.Column("version_num", sa.String(32), primary_key=True),
+)
 
-        config = Config()
-        config.set_main_option("script_location", "openengagement.registry:migrations")
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+
+def migrate(engine: sa.Engine) -> None:
+    """Make the tables of a new registry, or apply the migrations that are missing to an older one.
+
+    Costs one look when there is nothing to do.
+    """
+    with engine.begin() as connection:
+        if not sa.inspect(connection).get_table_names():
+            METADATA.create_all(connection)
+            _VERSION.create(connection)
+            connection.execute(_VERSION.insert().values(version_num=HEAD))
+        elif _revision(connection) != HEAD:
+            upgrade(connection, HEAD)
+
+
+def upgrade(connection: sa.Connection, revision: str) -> None:
+    """Apply migrations up to this one."""
+    # Alembic takes a while to import, and almost every start does without it.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", "openengagement.registry:migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
 
 
 def _revision(connection: sa.Connection) -> str | None:
-    if not sa.inspect(connection).has_table("alembic_version"):
+    if not sa.inspect(connection).has_table(_VERSION.name):
         return None
-    revision: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    revision: str | None = connection.scalar(sa.select(_VERSION.c.version_num))
     return revision
