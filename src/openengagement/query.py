@@ -12,7 +12,7 @@ import numpy as np
 from openengagement.engagement.access import Decision, Policy, decide_access
 from openengagement.engagement.grouping import Counts, build_cube, fold_grouping
 from openengagement.engagement.request import InsightsRequest, parse_request
-from openengagement.engagement.types import Endpoint, Tweet
+from openengagement.engagement.types import Endpoint, Tweet, format_ids
 from openengagement.settings import Settings
 from openengagement.stores.contract import CounterStore
 
@@ -75,19 +75,18 @@ class Query:
         """
         tweets = self._store.read_tweets(tweet_ids)
         protected = self._read_protected([*{tweet.author_id for tweet in tweets.values()}])
-        shown = {
-            tweet.tweet_id: tweet
-            for tweet in tweets.values()
-            if not tweet.deleted and protected.get(tweet.author_id) is False
+        public = {author_id for author_id, value in protected.items() if value is False}
+        return {
+            tweet_id: tweet if tweet and not tweet.deleted and tweet.author_id in public else None
+            for tweet_id, tweet in zip(tweet_ids, map(tweets.get, tweet_ids), strict=True)
         }
-        return dict(zip(tweet_ids, map(shown.get, tweet_ids), strict=True))
 
     def answer(self, plan: Plan) -> bytes:
         """Read the counters and fold them into the body of the answer (contract 3.1)."""
         request, decision = plan.request, plan.decision
         cube = build_cube(
             self._read_counts(plan),
-            list(map(str, decision.tweet_ids)),
+            format_ids(decision.tweet_ids),
             types=list(request.types),
             window=request.window,
         )

@@ -99,15 +99,21 @@ def decide_access(
     Raises:
         TweetsUnavailable, ForbiddenTweets, ForbiddenMetrics, TweetsTooOld
     """
-    served = [tweet for tweet in tweets.values() if tweet is not None]
-    unavailable = tuple(str(tweet_id) for tweet_id, tweet in tweets.items() if tweet is None)
+    served = [*filter(None, tweets.values())]
+    unavailable: tuple[str, ...] = ()
+    if len(served) < len(tweets):
+        unavailable = tuple(str(tweet_id) for tweet_id, tweet in tweets.items() if not tweet)
     if not served:
         raise TweetsUnavailable(unavailable)
-    foreign = [] if user_id is None else [each for each in served if each.author_id != user_id]
+    author_ids = frozenset({each.author_id for each in served})
+    foreign: list[Tweet] = []
+    if user_id is not None and author_ids != {user_id}:
+        foreign = [each for each in served if each.author_id != user_id]
     if foreign and (not policy.partial_ownership or len(foreign) == len(served)):
         raise ForbiddenTweets(*_forbidden_texts(foreign, policy.forbidden_text))
     if foreign:
         served = [tweet for tweet in served if tweet.author_id == user_id]
+        author_ids &= {user_id}
     private = [name for name, rule in types.items() if rule.context is Context.USER]
     if user_id is None and private:
         raise ForbiddenMetrics(private)
@@ -121,10 +127,8 @@ def decide_access(
     errors = (*(_forbidden_texts(foreign, policy.forbidden_text) if foreign else ()), *too_old)
     if too_old and all(len(zeroed.get(rule.counted, ())) == len(served) for rule in types.values()):
         raise TweetsTooOld(*errors, arrays=arrays)
-    tweet_ids = tuple(tweet.tweet_id for tweet in served)
-    return Decision(
-        tweet_ids, frozenset({each.author_id for each in served}), zeroed, arrays, errors
-    )
+    tweet_ids = tuple([each.tweet_id for each in served])
+    return Decision(tweet_ids, author_ids, zeroed, arrays, errors)
 
 
 def _too_old(
@@ -132,7 +136,7 @@ def _too_old(
 ) -> dict[str, frozenset[int]]:
     """For each counted type with an age limit: the Tweets past it, where there are any."""
     zeroed = {}
-    first_s = min(each.created_at_s for each in tweets)
+    first_s = min([each.created_at_s for each in tweets])
     for rule in rules:
         if rule.age_days is None:
             continue

@@ -117,6 +117,11 @@ def parse_plain_ids(values: Sequence[str | int]) -> tuple[int, ...] | None:
     return tuple(dict.fromkeys(ids))
 
 
+def format_ids(ids: Sequence[int]) -> list[str]:
+    """The decimal text of each, all in one go."""
+    return msgspec.json.encode(ids)[1:-1].decode().split(",")
+
+
 def hour_of(time_s: float) -> int:
     """The hour bucket that a Unix time falls into: whole hours since 1970."""
     return int(time_s // HOUR_S)
