@@ -35,6 +35,7 @@ _QUIET_ROWS: Final = 100_000  # worth gathering when nothing else is going on
 # Where gathering does not keep up, committing waits for it: a read looks into every segment.
 BACKLOG_MAX: Final = 32
 _CARRY_MIN: Final = 6
+_FILES_MAX: Final = 8
 _BUSY_TIMES: Final = 0.5
 _QUIET_TIMES: Final = 8
 _QUIET_S: Final = 0.5
@@ -113,10 +114,11 @@ class Compactor:
                 self._news[stage].set()
 
     def settle(self) -> None:
-        """Merge all that is due. What may wait for a quiet time is left to whoever has one."""
+        """Leave a few files, and nothing else. To make fewer of them is for a quiet time."""
         while self._try(partial(self.gather, quiet=True, wait=True)):
             pass
-        while self._try(partial(self.carry, wait=True)):
+        carry = partial(self.carry, wait=True)
+        while sum(bool(each.file) for each in self._list()) > _FILES_MAX and self._try(carry):
             pass
 
     def close(self) -> None:
