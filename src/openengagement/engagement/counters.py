@@ -144,7 +144,7 @@ def _end_of_piece(parts: Sequence[Counters], lows: Sequence[int]) -> list[int]:
     rows = [part.rows - int(start[0]) for part, start in zip(parts, starts, strict=True)]
     if sum(rows) <= _PART_ROWS:
         return [len(part.ids) for part in parts]
-    step = _PART_ROWS // len(parts) + 1
+    step = -(-_PART_ROWS // len(parts))
     lasts = []  # Tweets that the piece may end with
     for start, some, left in zip(starts, ids, rows, strict=True):
         marks = start[0] + np.arange(step, min(left, _PART_ROWS) + 1, step)

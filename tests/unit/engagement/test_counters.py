@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openengagement.engagement import counters as module
-from openengagement.engagement.counters import Counters, cut, merge, merge_at_once, sum_rows
+from openengagement.engagement.counters import (
+    Counters,
+    cut,
+    merge,
+    merge_at_once,
+    no_counters,
+    sum_rows,
+)
 
 QUICK = settings(deadline=None, max_examples=60)
 _ROWS = st.lists(
@@ -60,8 +67,22 @@ def block(first, tweets, cells=5):
         [block(1, 10), block(5000, 4000), block(2, 8)],
         [block(at * 1000, 1000) for at in range(8)],
         [block(1, 5, cells=900), block(3, 3000, cells=1)],
+        [block(1, 5, cells=3000)],
+        [block(1, 2001)],
+        [block(1, 4000), no_counters(), no_counters()],
+        [block(at, 1, cells=1) for at in range(1500)],
     ],
-    ids=["same ids", "newer ids", "a large one", "one after the other", "few with many"],
+    ids=[
+        "same ids",
+        "newer ids",
+        "a large one",
+        "one after the other",
+        "few with many",
+        "few with very many",
+        "one part",
+        "empty parts",
+        "more parts than rows to a piece",
+    ],
 )
 def test_pieces_are_bounded_wherever_the_tweets_lie(monkeypatch, parts):
     monkeypatch.setattr(module, "_PART_ROWS", 1000)
