@@ -4,6 +4,7 @@ A *cell* names a counter within a Tweet: its hour bucket and its engagement type
 that the cells of a Tweet sort by hour. Everything works on whole columns.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -150,13 +151,18 @@ def _end_of_piece(parts: Sequence[Counters], lows: Sequence[int]) -> list[int]:
         marks = start[0] + np.arange(step, min(left, _PART_ROWS) + 1, step)
         lasts.append(some[np.maximum(np.searchsorted(start, marks, side="right") - 2, 0)])
     last = np.sort(np.concatenate(lasts))
-    places = [np.searchsorted(some, last, side="right") for some in ids]
-    rows_to = sum(
-        start[place].astype(np.int64) - int(start[0])
-        for start, place in zip(starts, places, strict=True)
-    )
-    best = max(int(np.searchsorted(rows_to, _PART_ROWS, side="right")) - 1, 0)
-    return [low + int(place[best]) for low, place in zip(lows, places, strict=True)]
+
+    def rows_to(at: int) -> int:
+        places = (int(np.searchsorted(some, last[at], side="right")) for some in ids)
+        return sum(
+            int(start[place]) - int(start[0]) for start, place in zip(starts, places, strict=True)
+        )
+
+    best = last[max(bisect_right(range(len(last)), _PART_ROWS, key=rows_to) - 1, 0)]
+    return [
+        low + int(np.searchsorted(some, best, side="right"))
+        for low, some in zip(lows, ids, strict=True)
+    ]
 
 
 def merge_at_once(parts: Sequence[Counters]) -> Counters:

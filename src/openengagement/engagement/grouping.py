@@ -28,7 +28,6 @@ Counts = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 _DIGIT_MAX: Final = 9
-_TEXTS: Final = np.array([str(number) for number in range(10_000)], object)
 # Where more than one number in so many has several digits, formatting all is quicker than splicing.
 _WIDE_SHARE: Final = 4
 _NO_WINDOW: Final[Mask] = np.ones((1, 1), dtype=np.bool_)
@@ -88,19 +87,10 @@ def fold_grouping(group_by: tuple[Dimension, ...], cube: Cube) -> bytes:
     numbers = values.ravel()
     wide = np.flatnonzero((numbers < 0) | (numbers > _DIGIT_MAX))
     if len(wide) * _WIDE_SHARE > len(numbers):
-        template = _Template(cube.keys, "%s").render(group_by, inside)
-        return (template % tuple(_texts_of(numbers))).encode()
+        template = _Template(cube.keys, "%d").render(group_by, inside)
+        return (template % tuple(numbers.tolist())).encode()
     template = _Template(cube.keys, "\0").render(group_by, inside)
     return _lay(numbers, template.encode(), wide=wide)
-
-
-def _texts_of(numbers: Counts) -> list[str]:
-    """The decimal text of each number; looked up, where it can be."""
-    known = (numbers >= 0) & (numbers < len(_TEXTS))
-    texts: list[str] = _TEXTS[np.where(known, numbers, 0)].tolist()
-    for at in np.flatnonzero(~known).tolist():
-        texts[at] = str(numbers[at])
-    return texts
 
 
 def _lay(numbers: Counts, template: bytes, *, wide: Counts) -> bytes:

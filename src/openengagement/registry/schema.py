@@ -1,4 +1,4 @@
-"""The registry's tables. Migrations under `migrations/` build them; a test holds the two alike."""
+"""The registry's tables. A test holds them and what the migrations build alike."""
 
 import sqlalchemy as sa
 

@@ -7,6 +7,7 @@ takes, commits never pile up behind it. What readers hold stays theirs until the
 """
 
 import os
+import sqlite3
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +39,7 @@ _CARRY_MIN: Final = 6
 _FILES_MAX: Final = 8
 _BUSY_TIMES: Final = 0.5
 _QUIET_TIMES: Final = 8
-_QUIET_S: Final = 0.5
+_QUIET_S: Final = 1.0
 _OTHERS_S: Final = 30.0  # how often is looked for what others left: a load that has ended
 _LOOKED_AT_ROWS: Final = 1_000_000
 _SUFFIX: Final = ".segment"
@@ -58,7 +59,7 @@ def _first(fresh: Sequence[Listed]) -> list[Listed]:
 
 
 def choose_files(listed: Sequence[Listed], *, quiet: bool) -> list[Listed]:
-    """What to carry: the largest file that is half as large as all smaller ones, and those.
+    """What to carry: a file, the largest at most half as large as all smaller ones, and those.
 
     What is left is larger than that, so the files stay few, and a counter is rewritten only where
     its file becomes three times as large. When nothing else is going on a file may be several times
@@ -114,12 +115,15 @@ class Compactor:
                 self._news[stage].set()
 
     def settle(self) -> None:
-        """Leave a few files, and nothing else. To make fewer of them is for a quiet time."""
+        """Leave a few files. To make still fewer of them is for a quiet time."""
         while self._try(partial(self.gather, quiet=True, wait=True)):
             pass
-        carry = partial(self.carry, wait=True)
-        while sum(bool(each.file) for each in self._list()) > _FILES_MAX and self._try(carry):
+        while self._try(self._thin_out):
             pass
+
+    def _thin_out(self) -> bool:
+        files = sum(bool(each.file) for each in self._list())
+        return files > _FILES_MAX and (self.carry(wait=True) or self.carry(quiet=True, wait=True))
 
     def close(self) -> None:
         """Stop; a merge that is half done leaves no trace."""
@@ -161,8 +165,11 @@ class Compactor:
     def _run(self, stage: Callable[..., bool]) -> None:
         give_way()
         news = self._news[stage]
+        left: list[Listed] = []
         while not self._closing.is_set():
-            news.wait(_OTHERS_S)
+            # What was left as it is, because nothing was due or it failed, is not tried again.
+            if not news.wait(_OTHERS_S) and self._look() == left:
+                continue
             news.clear()
             while not self._closing.is_set() and self._try(stage):
                 pass
@@ -170,6 +177,7 @@ class Compactor:
             quietly = partial(stage, quiet=True)
             while not self._closing.is_set() and self._try(quiet) and self._try(quietly):
                 pass
+            left = self._look()
 
     def _wait_for_quiet(self, news: threading.Event) -> bool:
         """Wait until nobody, in whatever process, has changed anything for a while; or for news."""
@@ -189,6 +197,13 @@ class Compactor:
         except Exception as error:
             log_failure("merge_failed", error)
             return False
+
+    def _look(self) -> list[Listed]:
+        """What is listed; nothing where the database cannot tell now."""
+        try:
+            return self._list()
+        except sqlite3.Error:
+            return []
 
     def _list(self) -> list[Listed]:
         return list_segments(self._database.connection())
@@ -285,7 +300,7 @@ def _peak_of(segment: Segment) -> int:
 
 
 def _look_at(segment: Segment, column: AnyInts) -> Iterator[AnyInts]:
-    """A whole column, some rows at a time; none of it stays resident."""
+    """A whole column, some rows at a time, of which none stay resident when the next are here."""
     for at in range(0, len(column), _LOOKED_AT_ROWS):
         yield column[at : at + _LOOKED_AT_ROWS]
         segment.evict()

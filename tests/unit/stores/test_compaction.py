@@ -163,14 +163,17 @@ def test_what_is_pruned_still_weighs_its_totals(store, by_hand):
     assert [each.rows for each in listed(store)] == [1000]
 
 
-def test_settling_leaves_little_to_look_into(store, by_hand):
-    """A row of loads, and no server ever: each leaves a file, which become fewer in time."""
+@pytest.mark.parametrize("growth", [1, 1.5, 0.7])
+def test_settling_leaves_little_to_look_into(store, by_hand, growth):
+    """A row of loads, ever larger or smaller ones, and no server: files become fewer in time."""
     most = 0
-    for _ in range(12):
-        gather_files(store, 1)
+    for at in range(14):
+        tweets = int(5 * growth**at) + 1 if growth >= 1 else int(500 * growth**at) + 1
+        store.apply_batches([make_batch([(each, at, {"replies": 1}) for each in range(1, tweets)])])
+        store._compactor._merge(store._compactor._list_fresh())
         store.settle()
         most = max(most, len(listed(store)))
-    assert most == compaction._FILES_MAX
+    assert most <= compaction._FILES_MAX
     assert len(listed(store)) < most
 
 
@@ -220,24 +223,53 @@ def test_files_are_let_go_of_in_another_thread(store, by_hand, monkeypatch):
     assert ended == ["let-go"] * 6
 
 
-@pytest.mark.parametrize("busy", [False, True])
-def test_a_server_merges_what_others_leave_beside_it(open_store, monkeypatch, busy):
+def test_a_server_merges_what_others_leave_beside_it(open_store, by_hand, monkeypatch):
     """A load beside a server merges by itself; once it has ended, what it left is the server's."""
     monkeypatch.setattr(compaction, "_OTHERS_S", 0.05)
     monkeypatch.setattr(compaction, "_QUIET_S", 0.1)
-    monkeypatch.setattr(compaction.Compactor, "note", lambda _: None)
     server, other = open_store(), open_store()
     server.keep_settled()
     gather_files(other, 3)
-    until = time.monotonic() + (1 if busy else 10)
-    commits = 0
+    until = time.monotonic() + 10
     while len(files(other)) > 1 and time.monotonic() < until:
-        if busy:
-            fill(other, 1, first=40)
-            commits += 1
         time.sleep(0.01)
-    assert (len(files(other)) > 1) == busy
-    check(server, 30 + commits)
+    assert len(files(other)) == 1
+    check(server, 30)
+
+
+def test_it_is_quiet_once_two_looks_are_alike(store, by_hand, monkeypatch):
+    looks = iter([1, 2, 3, 3, 4])
+    monkeypatch.setattr(compaction, "_QUIET_S", 0)
+    monkeypatch.setattr(compaction.Compactor, "_list", lambda _: next(looks))
+    assert store._compactor._wait_for_quiet(threading.Event())
+    assert next(looks) == 4
+
+
+def test_it_is_not_quiet_while_there_is_news(store, by_hand):
+    news = threading.Event()
+    news.set()
+    assert not store._compactor._wait_for_quiet(news)
+
+
+def test_a_merge_that_fails_is_not_tried_again_and_again(open_store, by_hand, monkeypatch):
+    """As when the disk is full: only when something else is there to merge."""
+    monkeypatch.setattr(compaction, "_OTHERS_S", 0.01)
+    monkeypatch.setattr(compaction, "_QUIET_S", 0.01)
+    store = open_store()
+    gather_files(store, 3)
+    tried = []
+    monkeypatch.setattr(segments.SegmentFile, "finish", lambda _: tried.append(1) or 1 / 0)
+    store.keep_settled()
+    until = time.monotonic() + 10
+    while not tried and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    assert len(tried) == 1
+    fill(store, 1, first=30)
+    while len(tried) < 2 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert len(tried) > 1
+    assert len(files(store)) == 3
 
 
 def test_what_a_dead_process_left_is_swept_up(store, tmp_path, by_hand):
