@@ -12,11 +12,14 @@ import threading
 from pathlib import Path
 from typing import Final
 
+from openengagement.process import give_way, share_heap
+
+share_heap()  # before there are threads: each that starts earlier has a heap of its own
+
 from openengagement.clock import SystemClock
 from openengagement.ingest.handover import take_over
 from openengagement.ingest.upload import Counting, Take
 from openengagement.ingest.writer import BatchWriter
-from openengagement.process import give_way, share_arenas
 from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE, load_settings
 from openengagement.stores.opening import open_counters
 from openengagement.telemetry import log_failure
@@ -28,7 +31,6 @@ def main() -> None:
     """Count until standard input ends. The one argument is the descriptor of the socket."""
     threading.excepthook = _end
     give_way()
-    share_arenas()
     os.umask(0o077)
     settings, clock = load_settings(os.environ), SystemClock()
     store = open_counters(Path(os.environ[DATA_VARIABLE]), settings, clock=clock)

@@ -52,7 +52,7 @@ from openengagement.portal.series import CHART_GROUPINGS
 from openengagement.portal.shown_once import ShownOnce
 from openengagement.portal.sign_in import SignIn, Ways
 from openengagement.portal.visits import Visits
-from openengagement.process import give_way, share_arenas
+from openengagement.process import give_way, share_heap
 from openengagement.query import Query
 from openengagement.registry.limits import Limits
 from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE, Settings, load_settings
@@ -310,7 +310,7 @@ def create_app() -> Api:
     # Its pid as it was when this worker was made: it may be gone by now.
     if (parent := multiprocessing.parent_process()) is not None and parent.pid is not None:
         threading.Thread(target=_end_with, args=(parent.pid,), daemon=True).start()
-    share_arenas()
+    share_heap()
     os.umask(0o077)  # whatever the server writes is for its user alone
     settings = load_settings(os.environ)
     api = build_api(

@@ -15,7 +15,6 @@ from openengagement.auth.credentials import KeyFileError
 from openengagement.clock import Clock, SystemClock
 from openengagement.engagement.types import ID_MAX
 from openengagement.folder import Parts, open_parts
-from openengagement.process import share_arenas
 from openengagement.registry.apps import App
 from openengagement.registry.registry import Account
 from openengagement.settings import Settings, SettingsError, load_settings
@@ -49,7 +48,6 @@ def opened(context: typer.Context) -> Iterator[Parts]:
     """The data folder that the command works on, opened."""
     data: Path = context.obj
     settings = read_settings()
-    share_arenas()
     try:
         with closing(open_parts(data, settings, clock=CLOCK)) as parts:
             yield parts
