@@ -14,7 +14,9 @@ PROC = Path("/proc")
 WATCH_EVERY_S = 0.5
 SETTLED_CORES = 0.05  # fewer in use for this long, and what was written before is merged
 SETTLED_FOR_S = 2.0
-SETTLES_IN_S = 60.0
+# The same where another process has loaded files: a server looks for that twice a minute.
+SETTLED_LOADED_S = 33.0
+SETTLES_IN_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def memory_mib(pid: int) -> dict[str, float]:
     return {"rss": sum(each.rss_mib for each in seen), "pss": sum(each.pss_mib for each in seen)}
 
 
-def settle(pid: int) -> None:
+def settle(pid: int, *, for_s: float = SETTLED_FOR_S) -> None:
     """Wait until a tree of processes, asked for nothing, does nothing.
 
     Raises:
@@ -113,9 +115,9 @@ def settle(pid: int) -> None:
     give_up = time.perf_counter() + SETTLES_IN_S
     before = cpu_s(pid)
     while time.perf_counter() < give_up:
-        time.sleep(SETTLED_FOR_S)
+        time.sleep(for_s)
         now = cpu_s(pid)
-        if now - before < SETTLED_CORES * SETTLED_FOR_S:
+        if now - before < SETTLED_CORES * for_s:
             return
         before = now
     raise RuntimeError(f"a server asked for nothing is still busy after {SETTLES_IN_S:.0f} s")

@@ -16,6 +16,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from itertools import zip_longest
 from pathlib import Path
 
@@ -60,7 +61,8 @@ def main() -> None:
             _section(title, *shares)
             for title, shares in _profiles(Path(folder), amounts, SAMPLE_S * (0.2 if quick else 1))
         ]
-    text = "\n\n".join(parts)
+    taken = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC at commit {report.commit()}"
+    text = "\n\n".join([f"Taken {taken}, on {report.machine()['cpu']}.", *parts])
     print(text)
     if not quick:
         report.write_between(PAGE, text)

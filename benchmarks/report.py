@@ -3,6 +3,7 @@
 import os
 import platform
 import sqlite3
+import subprocess
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -37,6 +38,16 @@ def machine() -> dict[str, Any]:
         "sqlite": sqlite3.sqlite_version,
         **{name: version(name) for name in PACKAGES},
     }
+
+
+def commit() -> str:
+    """The commit measured, marked when the package's source differs from it."""
+    asked = ["git", "-C", str(DOCS), "describe", "--always", "--abbrev=8"]
+    name = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    changed = subprocess.run(
+        ["git", "-C", str(DOCS), "diff", "--quiet", "HEAD", "--", ":/src"], check=False
+    )
+    return (name or "unknown") + (" with changes" if changed.returncode else "")
 
 
 def rows(results: Results) -> Iterator[Row]:

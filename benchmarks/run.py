@@ -7,7 +7,6 @@ python benchmarks/run.py --quick             everything small, to try it; printe
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -180,7 +179,7 @@ def main() -> None:
     stolen, total = (a - b for a, b in zip(cpu_times(), stolen_before, strict=True))
     about = {
         "taken": taken,
-        "commit": commit(),
+        "commit": report.commit(),
         "events": bench.events,
         "load_before": before,
         "load_after": load_average(),
@@ -220,16 +219,6 @@ def cpu_times() -> tuple[int, int]:
     """Ticks stolen from this machine, and all ticks, since it started."""
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
     return int(fields[7]), sum(map(int, fields))
-
-
-def commit() -> str:
-    """The commit measured, marked when the package's source differs from it."""
-    asked = ["git", "-C", str(report.DOCS), "describe", "--always", "--abbrev=8"]
-    name = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
-    changed = subprocess.run(
-        ["git", "-C", str(report.DOCS), "diff", "--quiet", "HEAD", "--", ":/src"], check=False
-    )
-    return (name or "unknown") + (" with changes" if changed.returncode else "")
 
 
 if __name__ == "__main__":

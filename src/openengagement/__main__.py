@@ -4,7 +4,7 @@ import gc
 
 from openengagement.process import share_heap
 
-share_heap()  # before there are threads: each that starts earlier has a heap of its own
+share_heap()  # before what is imported begins threads
 # What is imported stays until the end. To look through it for garbage, time and again while it is
 # imported and once more at the exit, takes a fifth of a short command's time.
 gc.disable()

@@ -14,7 +14,7 @@ from typing import Final
 
 from openengagement.process import give_way, share_heap
 
-share_heap()  # before there are threads: each that starts earlier has a heap of its own
+share_heap()  # before what is imported begins threads
 
 from openengagement.clock import SystemClock
 from openengagement.ingest.handover import take_over

@@ -6,10 +6,10 @@ import sys
 import threading
 from typing import Final
 
-# Numbers of glibc's malloc.h: of these things, and what they are set to.
+# Options of glibc's mallopt, by their numbers in malloc.h, and their values.
 _MALLOC: Final = {
     -8: 1,  # M_ARENA_MAX
-    -3: 32 * 2**20,  # M_MMAP_THRESHOLD: larger pieces are the kernel's to give
+    -3: 32 * 2**20,  # M_MMAP_THRESHOLD: the most that it takes
     -1: 64 * 2**20,  # M_TRIM_THRESHOLD: so much is kept at the heap's end
 }
 _LOW_PRIORITY: Final = 10
@@ -19,8 +19,9 @@ def share_heap() -> None:
     """Have all threads share one heap, where glibc would give each its own, and keep what is freed.
 
     What a thread frees is then used by the next: large columns go from hand to hand between ours.
-    With a heap each they hold a quarter more, and of what goes back to the kernel every page is
-    cleared before it is used again. Elsewhere than on glibc nothing happens.
+    Heaps apart hold more, and of what goes back to the kernel every page is cleared before it is
+    used again. Call it before there are threads: those that have a heap keep it. Elsewhere than on
+    glibc nothing happens.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda *_: 0)

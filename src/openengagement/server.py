@@ -307,10 +307,10 @@ def _try(chore: Callable[[], object]) -> None:
 
 def create_app() -> Api:
     """What a worker process serves: the folder and settings that its environment names."""
+    share_heap()
     # Its pid as it was when this worker was made: it may be gone by now.
     if (parent := multiprocessing.parent_process()) is not None and parent.pid is not None:
         threading.Thread(target=_end_with, args=(parent.pid,), daemon=True).start()
-    share_heap()
     os.umask(0o077)  # whatever the server writes is for its user alone
     settings = load_settings(os.environ)
     api = build_api(

@@ -44,9 +44,7 @@ class Counters(NamedTuple):
     @property
     def peak(self) -> int:
         """The count that is furthest from zero, without its sign."""
-        if not self.rows:
-            return 0
-        return max(-int(self.counts.min()), int(self.counts.max()))
+        return peak_of(self.counts)
 
     @property
     def reach(self) -> int:
@@ -76,6 +74,11 @@ class Counters(NamedTuple):
     def since(self, hour: int) -> "Counters":
         """The counters of this hour bucket and later ones."""
         return self.where(self.cells >= first_cell(hour))
+
+
+def peak_of(counts: AnyInts) -> int:
+    """How far from zero the furthest of these is; 0 where there are none."""
+    return max(-int(counts.min(initial=0)), int(counts.max(initial=0)))
 
 
 def no_counters() -> Counters:
@@ -128,8 +131,8 @@ def merge(parts: Sequence[Counters]) -> Counters:
 def cut(parts: Sequence[Counters]) -> Iterator[list[Counters]]:
     """All parts, cut at the same Tweets: a manageable number of rows at a time, in order.
 
-    Only a Tweet that has more than that by itself makes a larger piece, wherever the Tweets of one
-    part lie among those of another. No more of the parts is looked at than the piece to come.
+    A piece has more only by what single Tweets hold, wherever the Tweets of one part lie among
+    those of another. Parts are looked into as they are cut, not all at once beforehand.
     """
     lows = [0] * len(parts)
     while any(low < len(part.ids) for part, low in zip(parts, lows, strict=True)):
@@ -140,29 +143,30 @@ def cut(parts: Sequence[Counters]) -> Iterator[list[Counters]]:
 
 def _end_of_piece(parts: Sequence[Counters], lows: Sequence[int]) -> list[int]:
     """Up to which Tweet of each part the piece goes that begins at these."""
-    starts = [part.starts[low:][: _PART_ROWS + 1] for part, low in zip(parts, lows, strict=True)]
-    ids = [part.ids[low:][:_PART_ROWS] for part, low in zip(parts, lows, strict=True)]
-    rows = [part.rows - int(start[0]) for part, start in zip(parts, starts, strict=True)]
+    begun = list(zip(parts, lows, strict=True))
+    rows = [part.rows - int(part.starts[low]) for part, low in begun]
     if sum(rows) <= _PART_ROWS:
         return [len(part.ids) for part in parts]
+    starts = [part.starts[low : low + _PART_ROWS + 1] for part, low in begun]
+    ids = [part.ids[low : low + _PART_ROWS] for part, low in begun]
     step = -(-_PART_ROWS // len(parts))
-    lasts = []  # Tweets that the piece may end with
-    for start, some, left in zip(starts, ids, rows, strict=True):
-        marks = start[0] + np.arange(step, min(left, _PART_ROWS) + 1, step)
-        lasts.append(some[np.maximum(np.searchsorted(start, marks, side="right") - 2, 0)])
-    last = np.sort(np.concatenate(lasts))
+    lasts: list[int] = []  # Tweets that the piece may end with
+    for some_starts, some_ids, left in zip(starts, ids, rows, strict=True):
+        marks = some_starts[0] + np.arange(step, min(left, _PART_ROWS) + 1, step)
+        # The last Tweet that ends before the mark, or the first of all: a piece is never empty.
+        at = np.maximum(np.searchsorted(some_starts, marks, side="right") - 2, 0)
+        lasts += some_ids[at].tolist()
+    lasts.sort()
 
-    def rows_to(at: int) -> int:
-        places = (int(np.searchsorted(some, last[at], side="right")) for some in ids)
-        return sum(
-            int(start[place]) - int(start[0]) for start, place in zip(starts, places, strict=True)
-        )
+    def ends(last: int) -> list[int]:
+        return [int(np.searchsorted(some, last, side="right")) for some in ids]
 
-    best = last[max(bisect_right(range(len(last)), _PART_ROWS, key=rows_to) - 1, 0)]
-    return [
-        low + int(np.searchsorted(some, best, side="right"))
-        for low, some in zip(lows, ids, strict=True)
-    ]
+    def rows_to(last: int) -> int:
+        reached = zip(starts, ends(last), strict=True)
+        return sum(int(some[end]) - int(some[0]) for some, end in reached)
+
+    best = max(bisect_right(lasts, _PART_ROWS, key=rows_to) - 1, 0)
+    return [low + end for low, end in zip(lows, ends(lasts[best]), strict=True)]
 
 
 def merge_at_once(parts: Sequence[Counters]) -> Counters:
@@ -170,7 +174,7 @@ def merge_at_once(parts: Sequence[Counters]) -> Counters:
     parts = [part for part in parts if part.rows]
     if not parts:
         return no_counters()
-    # Each part is in order by itself, and these sorts find and merge what is.
+    # A stable sort finds the runs that are in order, as each part is by itself, and merges them.
     ids = np.concatenate([part.ids for part in parts])
     order = np.argsort(ids, kind="stable")
     ids = ids[order]
@@ -179,23 +183,21 @@ def merge_at_once(parts: Sequence[Counters]) -> Counters:
     ranks[order] = np.cumsum(firsts) - 1
     sizes = np.concatenate([np.diff(part.starts) for part in parts])
     keys = np.repeat(ranks << _CELL_BITS, sizes) | np.concatenate([part.cells for part in parts])
-    counts = np.concatenate([part.counts for part in parts]).astype(np.int64)
-    order = np.argsort(keys, kind="stable")
-    return _sum_keys(ids[firsts], keys[order], counts=counts[order])
+    counts = np.concatenate([part.counts for part in parts])
+    return _sort_and_sum(ids[firsts], keys, counts=counts)
 
 
 def fold_cells(counters: Counters, *folds: tuple[npt.NDArray[np.bool_], AnyInts]) -> Counters:
     """Rows under other cells, added up: of each fold those that it marks, under its cells.
 
-    The cells of a fold keep the order of the rows.
+    Quickest where the cells of a fold keep the order of the rows.
     """
     ranks = _ranks(counters) << _CELL_BITS
     keys = np.concatenate([(ranks | cells)[marked] for marked, cells in folds])
     if not len(keys):
         return no_counters()
-    counts = np.concatenate([counters.counts[marked] for marked, _ in folds]).astype(np.int64)
-    order = np.argsort(keys, kind="stable")
-    return _sum_keys(counters.ids, keys[order], counts=counts[order])
+    counts = np.concatenate([counters.counts[marked] for marked, _ in folds])
+    return _sort_and_sum(counters.ids, keys, counts=counts)
 
 
 def to_totals(counters: Counters) -> Counters:
@@ -203,8 +205,7 @@ def to_totals(counters: Counters) -> Counters:
     if not counters.rows:
         return no_counters()
     keys = (_ranks(counters) << _CELL_BITS) | (counters.cells & TYPE_MASK)
-    order = np.argsort(keys, kind="stable")
-    return _sum_keys(counters.ids, keys[order], counts=counters.counts.astype(np.int64)[order])
+    return _sort_and_sum(counters.ids, keys, counts=counters.counts)
 
 
 def add_totals(sums: Ints, part: Counters, *, tweet_ids: Ints) -> None:
@@ -246,6 +247,12 @@ def _ranks(counters: Counters) -> Ints:
 def _firsts(column: Ints) -> npt.NDArray[np.bool_]:
     """Where another value begins; equal ones stand side by side."""
     return np.concatenate([[True], column[1:] != column[:-1]])
+
+
+def _sort_and_sum(ids: Ints, keys: Ints, *, counts: AnyInts) -> Counters:
+    """Add up rows whose keys lie in some runs that are in order."""
+    order = np.argsort(keys, kind="stable")
+    return _sum_keys(ids, keys[order], counts=counts.astype(np.int64)[order])
 
 
 def _sum_keys(ids: Ints, keys: Ints, *, counts: Ints) -> Counters:

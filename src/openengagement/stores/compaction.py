@@ -21,6 +21,7 @@ from openengagement.engagement.counters import (
     cut,
     first_cell,
     merge_at_once,
+    peak_of,
     to_totals,
 )
 from openengagement.process import give_way
@@ -35,11 +36,11 @@ _FRESH_ROWS_MAX: Final = 4_000_000
 _QUIET_ROWS: Final = 100_000  # worth gathering when nothing else is going on
 # Where gathering does not keep up, committing waits for it: a read looks into every segment.
 BACKLOG_MAX: Final = 32
-_CARRY_MIN: Final = 6
-_FILES_MAX: Final = 8
-_BUSY_TIMES: Final = 0.5
+_CARRY_MIN: Final = 6  # files to one, unless it is quiet
+_FILES_MAX: Final = 8  # when a load ends
+_BUSY_TIMES: Final = 0.5  # as large as all smaller ones a file may be to be carried with them
 _QUIET_TIMES: Final = 8
-_QUIET_S: Final = 1.0
+_QUIET_S: Final = 1.0  # without a commit
 _OTHERS_S: Final = 30.0  # how often is looked for what others left: a load that has ended
 _LOOKED_AT_ROWS: Final = 1_000_000
 _SUFFIX: Final = ".segment"
@@ -58,14 +59,14 @@ def _first(fresh: Sequence[Listed]) -> list[Listed]:
     return [each for each, rows in zip(fresh, before, strict=False) if rows < _FRESH_ROWS_MAX]
 
 
-def choose_files(listed: Sequence[Listed], *, quiet: bool) -> list[Listed]:
-    """What to carry: a file, the largest at most half as large as all smaller ones, and those.
+def choose_files(files: Sequence[Listed], *, quiet: bool) -> list[Listed]:
+    """What to carry: the largest file at most half as large as all smaller together, and those.
 
-    What is left is larger than that, so the files stay few, and a counter is rewritten only where
-    its file becomes three times as large. When nothing else is going on a file may be several times
-    as large as the smaller ones: reads look into each.
+    So the files stay few, and a counter is rewritten only where its file becomes at least three
+    times as large. When nothing else is going on, a file may be several times as large as the
+    smaller ones together, and two are enough: reads look into each.
     """
-    files = sorted((each for each in listed if each.file), key=lambda each: each.rows)
+    files = sorted(files, key=lambda each: each.rows)
     times = _QUIET_TIMES if quiet else _BUSY_TIMES
     chosen = rows = 0
     for at, each in enumerate(files):
@@ -107,23 +108,23 @@ class Compactor:
             if not self._threads:
                 self._sweep()
             for stage in self._news.keys() - self._threads.keys():
+                self._news[stage].set()
                 thread = threading.Thread(
                     target=self._run, args=(stage,), name=stage.__name__, daemon=True
                 )
                 thread.start()
                 self._threads[stage] = thread
-                self._news[stage].set()
 
     def settle(self) -> None:
-        """Leave a few files. To make still fewer of them is for a quiet time."""
+        """Gather what is worth a file, and carry until at most `_FILES_MAX` files are left."""
         while self._try(partial(self.gather, quiet=True, wait=True)):
             pass
         while self._try(self._thin_out):
             pass
 
     def _thin_out(self) -> bool:
-        files = sum(bool(each.file) for each in self._list())
-        return files > _FILES_MAX and (self.carry(wait=True) or self.carry(quiet=True, wait=True))
+        many = len(self._list_files()) > _FILES_MAX
+        return many and (self.carry(wait=True) or self.carry(quiet=True, wait=True))
 
     def close(self) -> None:
         """Stop; a merge that is half done leaves no trace."""
@@ -147,7 +148,7 @@ class Compactor:
     def carry(self, *, quiet: bool = False, wait: bool = False) -> bool:
         """Carry what is due; False when nothing was, or when somebody else is at it."""
         with self._carrying.taken(wait=wait) as mine:
-            chosen = choose_files(self._list(), quiet=quiet) if mine else []
+            chosen = choose_files(self._list_files(), quiet=quiet) if mine else []
             self._merge(chosen)
             return bool(chosen)
 
@@ -157,7 +158,7 @@ class Compactor:
             while fresh := _first(self._list_fresh()):
                 self._merge(fresh)
         with self._carrying.taken():
-            files = [each for each in self._list() if each.file]
+            files = self._list_files()
             if not any(_has_before(self._load(each), oldest_hour) for each in files):
                 return 0
             return self._merge(files, oldest_hour=oldest_hour)
@@ -180,7 +181,10 @@ class Compactor:
             left = self._look()
 
     def _wait_for_quiet(self, news: threading.Event) -> bool:
-        """Wait until nobody, in whatever process, has changed anything for a while; or for news."""
+        """Wait until nobody, in whatever process, has changed anything for a while.
+
+        False with news before that.
+        """
         before = None
         while before != (now := self._list()):
             if news.wait(_QUIET_S):
@@ -188,10 +192,13 @@ class Compactor:
             before = now
         return True
 
-    def _try(self, stage: Callable[[], bool | None]) -> bool:
-        """What was committed is safe, whether or not it is merged."""
+    def _try(self, step: Callable[[], bool | None]) -> bool:
+        """What a step comes to; False, and a line in the log, where it fails.
+
+        Nobody else is told: what was committed is safe, whether or not it is merged.
+        """
         try:
-            return bool(stage())
+            return bool(step())
         except _Closing:
             return False
         except Exception as error:
@@ -210,6 +217,9 @@ class Compactor:
 
     def _list_fresh(self) -> list[Listed]:
         return [each for each in self._list() if each.file is None]
+
+    def _list_files(self) -> list[Listed]:
+        return [each for each in self._list() if each.file is not None]
 
     def _load(self, listed: Listed) -> Segment:
         return read_segment(self._database.connection(), listed, folder=self._folder)
@@ -239,8 +249,9 @@ class Compactor:
         file = SegmentFile(
             path,
             hours=bounds_of(
-                [segment.hours for segment in segments], peak=sum(map(_peak_of, segments))
+                [segment.hours for segment in segments], peak=sum(map(_peak_of_hours, segments))
             ),
+            # Totals made of hours may be larger than any of these.
             totals=bounds_of(
                 [segment.summable for segment in segments], peak=sum(each.reach for each in chosen)
             ),
@@ -256,7 +267,7 @@ class Compactor:
             raise
         finally:
             file.close()
-        del segments
+        del segments  # their files are freed once nobody holds them
         files = [self._folder / each.file for each in chosen if each.file]
         remove_segments(files, stopping=self._closing.wait)
         return gone
@@ -293,10 +304,9 @@ def _has_before(segment: Segment, hour: int) -> bool:
     return any((cells < bound).any() for cells in _look_at(segment, segment.hours.cells))
 
 
-def _peak_of(segment: Segment) -> int:
+def _peak_of_hours(segment: Segment) -> int:
     """The count of an hour that is furthest from zero, without its sign."""
-    looked_at = _look_at(segment, segment.hours.counts)
-    return max((max(-int(counts.min()), int(counts.max())) for counts in looked_at), default=0)
+    return max(map(peak_of, _look_at(segment, segment.hours.counts)), default=0)
 
 
 def _look_at(segment: Segment, column: AnyInts) -> Iterator[AnyInts]:

@@ -93,10 +93,10 @@ class CounterStore(Protocol):
         """Forget the counters of hours before this one; returns how many. Totals stay."""
 
     def settle(self) -> None:
-        """Do what is due and was put off while there was more to do, as after a large load."""
+        """Have reads look into few places again, as after a large load."""
 
     def keep_settled(self) -> None:
-        """From now on, do it in the background, and what may wait whenever nothing else goes on."""
+        """From now on, in the background, have them look into fewer whenever nothing goes on."""
 
     def copy_to(self, folder: Path) -> None:
         """Copy everything into a folder, as it is at one moment, while others read and write."""

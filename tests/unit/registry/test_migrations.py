@@ -1,4 +1,4 @@
-"""The migrations build what the schema says, and the newest of them is the one we ask for."""
+"""A new registry is what the migrations build, and the newest of them is the one we ask for."""
 
 import sqlite3
 import subprocess

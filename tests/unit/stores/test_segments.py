@@ -58,8 +58,8 @@ def bounds(parts):
 def write(path, pieces, *, hours=None, totals=None):
     file = SegmentFile(
         path,
-        hours=hours or bounds([hours for hours, _ in pieces]),
-        totals=totals or bounds([totals for _, totals in pieces]),
+        hours=hours or bounds([piece[0] for piece in pieces]),
+        totals=totals or bounds([piece[1] for piece in pieces]),
     )
     for piece in pieces:
         file.write(*piece)
