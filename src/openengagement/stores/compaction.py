@@ -37,7 +37,7 @@ _QUIET_ROWS: Final = 100_000  # worth gathering when nothing else is going on
 # Where gathering does not keep up, committing waits for it: a read looks into every segment.
 BACKLOG_MAX: Final = 32
 _CARRY_MIN: Final = 6  # files to one, unless it is quiet
-_FILES_MAX: Final = 8  # when a load ends
+_FILES_MAX: Final = 24  # when a load ends: some gather while a large one is carried
 _BUSY_TIMES: Final = 0.5  # as large as all smaller ones a file may be to be carried with them
 _QUIET_TIMES: Final = 8
 _QUIET_S: Final = 1.0  # without a commit

@@ -165,8 +165,9 @@ def test_what_is_pruned_still_weighs_its_totals(store, by_hand):
 
 
 @pytest.mark.parametrize("growth", [1, 1.5, 0.7])
-def test_settling_leaves_little_to_look_into(store, by_hand, growth):
+def test_settling_leaves_little_to_look_into(store, by_hand, monkeypatch, growth):
     """A row of loads, ever larger or smaller ones, and no server: files become fewer in time."""
+    monkeypatch.setattr(compaction, "_FILES_MAX", 8)
     most = 0
     for at in range(14):
         tweets = int((5 if growth >= 1 else 500) * growth**at) + 1
@@ -178,7 +179,8 @@ def test_settling_leaves_little_to_look_into(store, by_hand, growth):
     assert len(listed(store)) < most
 
 
-def test_settling_waits_for_who_merges(store, by_hand):
+def test_settling_waits_for_who_merges(store, by_hand, monkeypatch):
+    monkeypatch.setattr(compaction, "_FILES_MAX", 8)
     gather_files(store, 9)
     with store._compactor._carrying.taken():
         settling = threading.Thread(target=store.settle)
