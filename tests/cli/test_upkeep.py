@@ -3,7 +3,6 @@
 import json
 import shutil
 import threading
-import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -14,6 +13,7 @@ from contract.deltas import make_batch
 from faults.crashing import Crashing, open_session
 from openengagement.clock import SystemClock
 from openengagement.stores.sqlite import SqliteStore
+from support.waiting import wait_for
 
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 
@@ -157,12 +157,6 @@ def send(server, session, number):
     )
     assert answer.status_code == 200
     assert answer.json()["accepted"] == 3
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 30
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
 
 
 def test_while_a_server_counts(running, tmp_path):

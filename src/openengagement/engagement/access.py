@@ -99,16 +99,12 @@ def decide_access(
     Raises:
         TweetsUnavailable, ForbiddenTweets, ForbiddenMetrics, TweetsTooOld
     """
-    served = [*filter(None, tweets.values())]
-    unavailable: tuple[str, ...] = ()
-    if len(served) < len(tweets):
-        unavailable = tuple(str(tweet_id) for tweet_id, tweet in tweets.items() if not tweet)
+    served = [tweet for tweet in tweets.values() if tweet is not None]
+    unavailable = tuple([str(tweet_id) for tweet_id, tweet in tweets.items() if tweet is None])
     if not served:
         raise TweetsUnavailable(unavailable)
     author_ids = frozenset({each.author_id for each in served})
-    foreign: list[Tweet] = []
-    if user_id is not None and author_ids != {user_id}:
-        foreign = [each for each in served if each.author_id != user_id]
+    foreign = [] if user_id is None else [each for each in served if each.author_id != user_id]
     if foreign and (not policy.partial_ownership or len(foreign) == len(served)):
         raise ForbiddenTweets(*_forbidden_texts(foreign, policy.forbidden_text))
     if foreign:

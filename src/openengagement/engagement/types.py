@@ -119,7 +119,7 @@ def parse_plain_ids(values: Sequence[str | int]) -> tuple[int, ...] | None:
 
 def format_ids(ids: Sequence[int]) -> list[str]:
     """The decimal text of each, all in one go."""
-    return msgspec.json.encode(ids)[1:-1].decode().split(",")
+    return msgspec.json.encode(ids)[1:-1].decode().split(",") if ids else []
 
 
 def hour_of(time_s: float) -> int:

@@ -176,9 +176,10 @@ class Compactor:
                 pass
             quiet = partial(self._wait_for_quiet, news)
             quietly = partial(stage, quiet=True)
-            while not self._closing.is_set() and self._try(quiet) and self._try(quietly):
-                pass
-            left = self._look()
+            while not self._closing.is_set() and self._try(quiet):
+                left = self._look()
+                if not self._try(quietly):
+                    break
 
     def _wait_for_quiet(self, news: threading.Event) -> bool:
         """Wait until nobody, in whatever process, has changed anything for a while.

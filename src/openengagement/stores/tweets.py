@@ -4,7 +4,7 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, cast
+from typing import Final
 
 import msgspec
 import polars as pl
@@ -100,10 +100,8 @@ class RememberedTweets:
         """The registered ones among these."""
         with self._lock, self._database.snapshot() as db:
             self._recall(db, tweet_ids)
-            found = dict(zip(tweet_ids, map(self._tweets.get, tweet_ids), strict=True))
-        if all(found.values()):
-            return cast("dict[int, Tweet]", found)
-        return {at: tweet for at, tweet in found.items() if tweet}
+            found = zip(tweet_ids, map(self._tweets.get, tweet_ids), strict=True)
+            return {at: tweet for at, tweet in found if tweet}
 
     def read_videos(self, db: sqlite3.Connection, tweet_ids: Sequence[int]) -> dict[int, int]:
         """The videos of those of the Tweets that carry one.

@@ -12,6 +12,7 @@ from openengagement.ingest.rows import EVENTS
 from openengagement.ingest.upload import Counting, Upload
 from openengagement.settings import Settings
 from openengagement.stores.contract import Applied
+from support.waiting import wait_for
 
 EVENT = b'{"tweet_id":"123","type":"favorites","at":"2026-11-22T10:15:00Z"}\n'
 NOW_S = 1_795_342_500.0  # 2026-11-22T10:15:00Z
@@ -61,13 +62,6 @@ def reading(monkeypatch):
 
 def events(body=EVENT):
     return Upload(EVENTS, body, "", "application/x-ndjson", None, atomic=False)
-
-
-def wait_for(happened):
-    until = time.monotonic() + 20
-    while not happened():
-        assert time.monotonic() < until
-        time.sleep(0.005)
 
 
 def test_bodies_are_read_one_at_a_time_and_wait_for_no_commit(counting, writer, reading):

@@ -13,6 +13,7 @@ from openengagement.engagement.types import TYPE_NAMES
 from openengagement.stores import compaction, manifest, segments
 from openengagement.stores.compaction import choose_files, choose_fresh
 from openengagement.stores.manifest import Listed
+from support.waiting import wait_for
 
 
 @pytest.fixture
@@ -88,10 +89,7 @@ def test_totals_that_need_more_room_than_their_hours(store, by_hand, count):
 def test_merging_goes_on_by_itself(store):
     most = compaction.FRESH_MAX + compaction._CARRY_MIN
     fill(store, 80)
-    deadline = time.monotonic() + 20
-    while len(listed(store)) > most and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert len(listed(store)) <= most
+    wait_for(lambda: len(listed(store)) <= most)
     check(store, 80)
 
 
@@ -202,10 +200,7 @@ def test_what_others_left_is_merged(open_store, monkeypatch):
     store = open_store()
     assert len(listed(store)) == 3
     store.keep_settled()
-    give_up = time.monotonic() + 10
-    while len(listed(store)) > 1 and time.monotonic() < give_up:
-        time.sleep(0.01)
-    assert len(listed(store)) == 1
+    wait_for(lambda: len(listed(store)) == 1)
     check(store, 30)
 
 
@@ -220,9 +215,7 @@ def test_files_are_let_go_of_in_another_thread(store, by_hand, monkeypatch):
     del each
     store._compactor.carry()
     check(store, 60)
-    give_up = time.monotonic() + 10
-    while len(ended) < 6 and time.monotonic() < give_up:
-        time.sleep(0.01)
+    wait_for(lambda: len(ended) == 6)
     assert ended == ["let-go"] * 6
 
 
@@ -234,10 +227,7 @@ def test_a_server_merges_what_others_leave_beside_it(open_store, by_hand, monkey
     server.keep_settled()
     time.sleep(0.5)  # what it does when it starts is done
     gather_files(other, 3)
-    until = time.monotonic() + 10
-    while len(files(other)) > 1 and time.monotonic() < until:
-        time.sleep(0.01)
-    assert len(files(other)) == 1
+    wait_for(lambda: len(files(other)) == 1)
     check(server, 30)
 
 
@@ -264,15 +254,11 @@ def test_a_merge_that_fails_is_not_tried_again_and_again(open_store, by_hand, mo
     tried = []
     monkeypatch.setattr(segments.SegmentFile, "finish", lambda _: tried.append(1) or 1 / 0)
     store.keep_settled()
-    until = time.monotonic() + 10
-    while not tried and time.monotonic() < until:
-        time.sleep(0.01)
+    wait_for(lambda: tried)
     time.sleep(0.3)
     assert len(tried) == 1
     fill(store, 1, first=30)
-    while len(tried) < 2 and time.monotonic() < until:
-        time.sleep(0.01)
-    assert len(tried) > 1
+    wait_for(lambda: len(tried) > 1)
     store.close()
     assert len(files(store)) == 3
 
@@ -458,8 +444,5 @@ def test_what_moving_views_adds_is_merged_too(open_store):
     store = open_store()
     for at in range(1, 101):
         store.apply_tweets(make_tweets((at, 7, 1000, at, None)))
-    until = time.monotonic() + 20
-    while len(listed(store)) > compaction.BACKLOG_MAX and time.monotonic() < until:
-        time.sleep(0.01)
-    assert len(listed(store)) <= compaction.BACKLOG_MAX
+    wait_for(lambda: len(listed(store)) <= compaction.BACKLOG_MAX)
     assert store.read_totals(list(range(1, 101)), ["video_views"]).sum() == 100
