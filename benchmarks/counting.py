@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from stream import NOT_ENGAGEMENTS
 
 from openengagement.clock import SystemClock
 from openengagement.engagement.types import EVENT_TYPES, HOUR_S, OTHER_ENGAGEMENTS, TYPE_NAMES
 from openengagement.folder import open_parts
 from openengagement.settings import Settings
 
-NOT_ENGAGEMENTS = ["impressions", "media_views", "video_views"]
 READ_AT_ONCE = 20_000
 HOURS_OF = 200  # Tweets whose hours are compared with their totals
 HOURS_BACK = 31 * 24

@@ -9,10 +9,10 @@ What a video drew is counted like what a Tweet drew, under the video's number wi
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import polars as pl
@@ -41,6 +41,7 @@ from openengagement.stores.contract import Applied, Batch, KeyConflict
 from openengagement.stores.database import Database
 from openengagement.stores.segments import Segment, copy_segment, let_go_soon
 
+Found = TypeVar("Found")
 SCHEMA_VERSION: Final = 4
 _NEVER: Final = 2**62  # "applied" so late that the key does not grow old
 _LOOKS: Final = 10  # at a snapshot, until none of its files goes meanwhile
@@ -174,14 +175,15 @@ class SqliteStore:
 
     def _copy_database(self, path: Path) -> dict[str, Segment]:
         """Copy a snapshot; returns the files it lists, opened: so they outlive their merging."""
-        for _ in range(_LOOKS):
-            with suppress(FileNotFoundError), self._database.snapshot() as db:
-                listed = [each for each in manifest.list_segments(db) if each.file]
-                files = [manifest.read_segment(db, each, folder=self._folder) for each in listed]
-                with closing(sqlite3.connect(path)) as copy:
-                    db.backup(copy)
-                return {str(each.file): file for each, file in zip(listed, files, strict=True)}
-        raise FileNotFoundError(f"a segment that is listed is missing from {self._folder}")
+
+        def copy(db: sqlite3.Connection) -> dict[str, Segment]:
+            listed = [each for each in manifest.list_segments(db) if each.file]
+            files = [manifest.read_segment(db, each, folder=self._folder) for each in listed]
+            with closing(sqlite3.connect(path)) as target:
+                db.backup(target)
+            return {str(each.file): file for each, file in zip(listed, files, strict=True)}
+
+        return self._read_snapshot(copy)
 
     def close(self) -> None:
         self._compactor.close()
@@ -189,11 +191,21 @@ class SqliteStore:
 
     def _look(self, tweet_ids: Sequence[int]) -> tuple[list[Segment], dict[int, int]]:
         """Every segment, and the videos of these Tweets, in one snapshot."""
+
+        def look(db: sqlite3.Connection) -> tuple[list[Segment], dict[int, int]]:
+            videos = self._tweets.read_videos(db, tweet_ids) if tweet_ids else {}
+            return self._view(db), videos
+
+        return self._read_snapshot(look)
+
+    def _read_snapshot(self, read: Callable[[sqlite3.Connection], Found]) -> Found:
+        """What `read` makes of a snapshot.
+
+        A file that it lists may be merged, and gone, before it is opened: then of a later one.
+        """
         for _ in range(_LOOKS):
-            # A file listed in a snapshot may be merged, and gone, before it is opened.
             with suppress(FileNotFoundError), self._database.snapshot() as db:
-                videos = self._tweets.read_videos(db, tweet_ids) if tweet_ids else {}
-                return self._view(db), videos
+                return read(db)
         raise FileNotFoundError(f"a segment that is listed is missing from {self._folder}")
 
     def _view(self, db: sqlite3.Connection) -> list[Segment]:
