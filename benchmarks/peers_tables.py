@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from measure import Spread
+from rows import Row, at_least
 
 Told = Mapping[str, Any]
 NAMES = {
@@ -41,6 +42,7 @@ HTTP = (
     "ours, p50 ms",
     "its, p50 ms",
 )
+TIMES_A_PEER = 5
 MEMORY = {"copy": "copying the events", "newlines": "counting their newlines"}
 LIMITS = ("limit, one core", "GB/s", "events/s")
 
@@ -56,6 +58,24 @@ def tables(results: Mapping[str, Told]) -> Iterator[str]:
         rows = [[text, *_or_missing(each, cells)] for text, each in told.items() if each]
         if rows:
             yield _table(head, rows)
+
+
+def ahead(results: Mapping[str, Told]) -> Iterator[Row]:
+    """Events/s beside those that are durable per batch: at least theirs."""
+    for name, text in NAMES.items():
+        told = results.get(f"ingest_{name}", {})
+        if told.get("durable") and "rate_ratio" in told and name != "ours":
+            what = f"load events, its start-up included: events/s / those of {text}"
+            yield at_least(what, told["rate_ratio"], 1, ".2f")
+
+
+def times_a_peer(results: Mapping[str, Told]) -> Iterator[Row]:
+    """Requests/s beside the service of a week."""
+    for name, text in ENDPOINTS.items():
+        told = results.get(f"http_{name}", {})
+        if "rate_ratio" in told:
+            what = f"{text}: requests/s / those of the FastAPI service"
+            yield at_least(what, told["rate_ratio"], TIMES_A_PEER, ".2f")
 
 
 def _or_missing(told: Told, cells: Any) -> list[str]:  # noqa: ANN401

@@ -153,6 +153,8 @@ _SECTIONS = {
     "server_at_rest": _rest,
     "verify": _verifying,
     "sign_in": _signing_in,
+    "ingest_ours": peers_tables.ahead,
+    "http_totals": peers_tables.times_a_peer,
 }
 
 

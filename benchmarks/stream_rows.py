@@ -36,6 +36,10 @@ def _http(results: Results) -> Iterator[Row]:
 def _while_writing(results: Results) -> Iterator[Row]:
     text = "/totals, 250 Tweets, 50 a second"
     kinds = {"reads_while_http": "8 producers write", "reads_while_file": "load events runs"}
+    written = {
+        "reads_while_http": "events/s written meanwhile",
+        "reads_while_file": "events/s of that load as a whole, beside reads for 9 s of it",
+    }
     for name, what in kinds.items():
         ratio = results[name]["over_idle_p99"]
         yield at_most(f"{text}: p99 while {what} / idle p99", ratio, 3, ".2f")
@@ -43,7 +47,7 @@ def _while_writing(results: Results) -> Iterator[Row]:
     for name, what in kinds.items():
         found = results[name]
         yield Row(f"the same while {what}: p99, ms", found["p99_ms"].show(".1f"))
-        yield Row("events/s written meanwhile", found["written"].show())
+        yield Row(written[name], found["written"].show())
     found = results["reads_while_http"]
     asked = f"{found['asked'].median:,.0f}"
     text = f"acknowledged batches missing in the very next answer, of {asked}"
