@@ -66,9 +66,11 @@ def _listen(listener: socket.socket, take: Take) -> None:
 
 def _end(failure: threading.ExceptHookArgs) -> None:
     """Without one of its threads this process would keep others waiting; the next one will not."""
-    if failure.exc_value is not None:
-        log_failure("counting_failed", failure.exc_value)
-    os._exit(1)
+    try:
+        if failure.exc_value is not None:
+            log_failure("counting_failed", failure.exc_value)
+    finally:
+        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,20 @@ message can quote a header, a statement's parameters or a body, and with them a 
 import json
 import sys
 import traceback
+from contextlib import suppress
 
 
 def log_event(event: str, **fields: str | float | None) -> None:
-    """Write one log line. `fields` must be facts about the server, never request content."""
-    sys.stderr.write(json.dumps({"event": event, **fields}) + "\n")
-    sys.stderr.flush()
+    """Write one log line. `fields` must be facts about the server, never request content.
+
+    A line that cannot be written is lost, and nothing else: what is logged on the way, a batch that
+    was just committed say, comes out as it would have.
+    """
+    line = json.dumps({"event": event, **fields}) + "\n"
+    # Standard error may be on a full disk, behind a pipe that nobody reads, closed, or None.
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(line)
+        sys.stderr.flush()
 
 
 def log_failure(event: str, error: BaseException, **fields: str | float | None) -> None:

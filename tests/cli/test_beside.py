@@ -160,3 +160,19 @@ def test_a_deep_folder_for_temporary_files(tmp_path, monkeypatch):
     monkeypatch.setenv(COUNTING_VARIABLE, "")
     with counting_beside():
         assert hand_over(upload(), os.environ[COUNTING_VARIABLE]).accepted == 1
+
+
+DIES = """
+import threading
+from openengagement import counting
+
+threading.excepthook = counting._end
+threading.Thread(target=lambda: 1 / 0).start()
+threading.Event().wait(10)
+"""
+
+
+def test_one_that_has_lost_a_thread_ends_even_where_it_cannot_say_so():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", DIES], stderr=full, check=False, timeout=30)
+    assert done.returncode == 1

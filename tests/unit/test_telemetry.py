@@ -1,6 +1,8 @@
 """Logs: one JSON object a line on standard error, and no exception's message in it."""
 
+import io
 import json
+import sys
 import traceback
 
 import pytest
@@ -111,3 +113,21 @@ def test_events_come_one_a_line_in_order(capsys):
         log_event(name)
     lines = capsys.readouterr().err.splitlines()
     assert [json.loads(line)["event"] for line in lines] == ["first", "second"]
+
+
+class Full(io.TextIOBase):
+    def write(self, text):
+        raise OSError(28, "No space left on device")
+
+
+def closed():
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize("stream", [Full(), closed(), None], ids=["full", "closed", "none"])
+def test_a_line_that_cannot_be_written_harms_nobody(monkeypatch, stream):
+    monkeypatch.setattr(sys, "stderr", stream)
+    log_event("hello")
+    log_failure("failed", fail(TellTaleError()))

@@ -87,7 +87,7 @@ class Compactor:
         self._gathering = Turn(folder / "gather.lock")
         self._carrying = Turn(folder / "carry.lock")
         self._news = {stage: threading.Event() for stage in (self.gather, self.carry)}
-        self._threads: dict[Callable[..., bool], threading.Thread] = {}
+        self._threads: dict[Callable[..., bool | None], threading.Thread] = {}
         self._starting = threading.Lock()
 
     def note(self) -> None:
@@ -98,7 +98,7 @@ class Compactor:
         """Merge in the background from now on, first what was left when others stopped."""
         self._try(self._start)
 
-    def _note(self) -> bool:
+    def _note(self) -> bool | None:
         self._start()
         self._news[self.gather].set()
         return len(self._list_fresh()) > BACKLOG_MAX and self.gather(wait=True)
@@ -122,7 +122,7 @@ class Compactor:
         while self._try(self._thin_out):
             pass
 
-    def _thin_out(self) -> bool:
+    def _thin_out(self) -> bool | None:
         many = len(self._list_files()) > _FILES_MAX
         return many and (self.carry(wait=True) or self.carry(quiet=True, wait=True))
 
@@ -136,21 +136,21 @@ class Compactor:
         self._gathering.close()
         self._carrying.close()
 
-    def gather(self, *, quiet: bool = False, wait: bool = False) -> bool:
-        """Gather what is due; False when nothing was, or when somebody else is at it."""
+    def gather(self, *, quiet: bool = False, wait: bool = False) -> bool | None:
+        """Gather what is due; False when nothing was, None when somebody else is at it."""
         with self._gathering.taken(wait=wait) as mine:
             chosen = choose_fresh(self._list_fresh(), quiet=quiet) if mine else []
             self._merge(chosen)
         if chosen:
             self._news[self.carry].set()
-        return bool(chosen)
+        return bool(chosen) if mine else None
 
-    def carry(self, *, quiet: bool = False, wait: bool = False) -> bool:
-        """Carry what is due; False when nothing was, or when somebody else is at it."""
+    def carry(self, *, quiet: bool = False, wait: bool = False) -> bool | None:
+        """Carry what is due; False when nothing was, None when somebody else is at it."""
         with self._carrying.taken(wait=wait) as mine:
             chosen = choose_files(self._list_files(), quiet=quiet) if mine else []
             self._merge(chosen)
-            return bool(chosen)
+            return bool(chosen) if mine else None
 
     def prune(self, oldest_hour: int) -> int:
         """Forget the counters of the hours before this one; returns how many there were."""
@@ -163,7 +163,7 @@ class Compactor:
                 return 0
             return self._merge(files, oldest_hour=oldest_hour)
 
-    def _run(self, stage: Callable[..., bool]) -> None:
+    def _run(self, stage: Callable[..., bool | None]) -> None:
         give_way()
         news = self._news[stage]
         left: list[Listed] = []
@@ -178,7 +178,11 @@ class Compactor:
             quietly = partial(stage, quiet=True)
             while not self._closing.is_set() and self._try(quiet):
                 left = self._look()
-                if not self._try(quietly):
+                merged = self._try(quietly)
+                if merged is None:  # and may die at it
+                    continue
+                if not merged:
+                    self._try(self._sweep)
                     break
 
     def _wait_for_quiet(self, news: threading.Event) -> bool:
@@ -193,13 +197,13 @@ class Compactor:
             before = now
         return True
 
-    def _try(self, step: Callable[[], bool | None]) -> bool:
+    def _try(self, step: Callable[[], bool | None]) -> bool | None:
         """What a step comes to; False, and a line in the log, where it fails.
 
         Nobody else is told: what was committed is safe, whether or not it is merged.
         """
         try:
-            return bool(step())
+            return step()
         except _Closing:
             return False
         except Exception as error:

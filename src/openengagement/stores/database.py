@@ -68,7 +68,8 @@ class Database:
         try:
             yield db
         finally:
-            db.execute("COMMIT")
+            if db.in_transaction:  # SQLite ends it itself where the disk fails
+                db.execute("COMMIT")
 
     def close(self) -> None:
         """Close every thread's connection."""

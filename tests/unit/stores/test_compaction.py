@@ -1,9 +1,13 @@
 """Merging: nothing is lost or counted twice, whoever reads, writes, fails or dies meanwhile."""
 
+import contextlib
+import errno
 import random
+import sys
 import threading
 import time
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -228,6 +232,42 @@ def test_a_server_merges_what_others_leave_beside_it(open_store, by_hand, monkey
     time.sleep(0.5)  # what it does when it starts is done
     gather_files(other, 3)
     wait_for(lambda: len(files(other)) == 1)
+    check(server, 30)
+
+
+def test_neither_a_failed_merge_nor_its_log_line_touches_a_commit(store, monkeypatch):
+    """A full disk that holds the log too; whoever were told of it would send the batch again."""
+
+    def fail(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    commits = 2 * compaction.BACKLOG_MAX
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        monkeypatch.setattr(compaction, "_sync", fail)
+        fill(store, commits)
+        with contextlib.suppress(OSError):
+            full.close()
+    monkeypatch.undo()
+    check(store, commits)
+    assert all(thread.is_alive() for thread in store._compactor._threads.values())
+
+
+def test_a_server_goes_on_where_another_died_at_it(open_store, by_hand, monkeypatch):
+    """One that loads beside it, say, is killed with files half carried."""
+    monkeypatch.setattr(compaction, "_OTHERS_S", 0.05)
+    monkeypatch.setattr(compaction, "_QUIET_S", 0.02)
+    server, other = open_store(), open_store()
+    gather_files(other, 3)
+    (other._folder / "half.segment").write_bytes(b"what it had written")
+    with other._compactor._carrying.taken():
+        looks = []
+        tell = server._compactor._list
+        monkeypatch.setattr(server._compactor, "_list", lambda: looks.append(1) or tell())
+        server.keep_settled()
+        wait_for(lambda: len(looks) > 50)
+        assert len(files(server)) == 4
+    wait_for(lambda: len(files(server)) == 1)
     check(server, 30)
 
 
