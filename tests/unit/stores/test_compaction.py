@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from contract.deltas import make_batch, make_tweets
+from openengagement.clock import SystemClock
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.stores import compaction, manifest, segments
 from openengagement.stores.compaction import choose_files, choose_fresh
 from openengagement.stores.manifest import Listed
+from openengagement.stores.sqlite import SqliteStore
 from support.waiting import wait_for
 
 
@@ -269,6 +271,28 @@ def test_a_server_goes_on_where_another_died_at_it(open_store, by_hand, monkeypa
         assert len(files(server)) == 4
     wait_for(lambda: len(files(server)) == 1)
     check(server, 30)
+
+
+def test_a_copy_is_whole_though_files_go_while_it_is_made(
+    open_store, by_hand, monkeypatch, tmp_path
+):
+    store, other = open_store(), open_store()
+    gather_files(other, 3)
+    read = manifest.read_segment
+
+    def carry_first(*args, **kwargs):
+        monkeypatch.setattr(manifest, "read_segment", read)
+        assert other._compactor.carry(quiet=True)
+        return read(*args, **kwargs)
+
+    monkeypatch.setattr(manifest, "read_segment", carry_first)
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    store.copy_to(folder)
+    assert manifest.read_segment is read
+    copy = SqliteStore(folder / store._path.name, clock=SystemClock(), idempotency_keep_days=90)
+    check(copy, 30)
+    copy.close()
 
 
 def test_it_is_quiet_once_two_looks_are_alike(store, by_hand, monkeypatch):
