@@ -18,6 +18,7 @@ mpl.use("agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
+from peers_tables import TIMES_A_PEER
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 OURS, PEER, WEAK, LIMIT, INK = "#0b6bcb", "#8a94a3", "#cdd3db", "#c2410c", "#1f2937"
@@ -191,7 +192,7 @@ def reads(found: Found) -> Any:  # noqa: ANN401
     bars = [(label, found[f"http_{name}"]["rate_ratio"], OURS) for name, label in ENDPOINTS.items()]
     figure, axes = _sized(len(bars))
     _bars(axes, bars, lambda value: f"{value:.1f} times")
-    _limit(axes, 5, "asked: at least 5")
+    _limit(axes, TIMES_A_PEER, f"asked: at least {TIMES_A_PEER}")
     axes.set_title("Requests a second, of those of FastAPI + SQLAlchemy + PostgreSQL", pad=18)
     return figure
 
