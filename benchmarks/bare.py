@@ -10,7 +10,7 @@ from typing import Any
 
 from granian import Granian
 
-from openengagement.cli import launch
+from openengagement.processes import supervisor as launch
 
 BODY = b'{"by tweet":{"20":{"favorites":"12","replies":"3","retweets":"5"}}}'
 HEADERS = [

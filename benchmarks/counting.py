@@ -9,8 +9,8 @@ import polars as pl
 from stream import NOT_ENGAGEMENTS
 
 from openengagement.clock import SystemClock
+from openengagement.data_folder import open_data_folder
 from openengagement.engagement.types import EVENT_TYPES, HOUR_S, OTHER_ENGAGEMENTS, TYPE_NAMES
-from openengagement.folder import open_parts
 from openengagement.settings import Settings
 
 READ_AT_ONCE = 20_000
@@ -54,7 +54,7 @@ def check(data: Path, counted: pl.DataFrame) -> None:
     """
     expected = _expected(counted)
     ids, wanted = expected["tweet_id"].to_numpy(), expected.drop("tweet_id").to_numpy()
-    parts = open_parts(data, Settings(), clock=SystemClock())
+    parts = open_data_folder(data, Settings(), clock=SystemClock())
     try:
         for at in range(0, len(ids), READ_AT_ONCE):
             part = slice(at, at + READ_AT_ONCE)

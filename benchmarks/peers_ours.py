@@ -9,7 +9,7 @@ import product
 from measure import MemoryWatch, disk_bytes
 
 from openengagement.clock import SystemClock
-from openengagement.folder import open_parts
+from openengagement.data_folder import open_data_folder
 from openengagement.settings import Settings
 
 WARM_UP_READS = 10
@@ -43,7 +43,7 @@ def run(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(data: Path, given: dict[str, Any]) -> dict[str, float]:
-    parts = open_parts(data, Settings(), clock=SystemClock())
+    parts = open_data_folder(data, Settings(), clock=SystemClock())
     try:
         took = []
         for tweet_ids in given["reads"][:WARM_UP_READS] + given["reads"]:

@@ -43,7 +43,7 @@ NOT_WORK = (
     "process ",
     "Condition.wait ",
     "_worker ",
-    "_end_with ",
+    "_end_with_parent ",
     "BodyReader.turn ",
     "socket.accept ",
     "main ",

@@ -18,9 +18,9 @@ from sizes import Sizes
 from world import World
 
 from openengagement.clock import SystemClock
+from openengagement.data_folder import open_data_folder
 from openengagement.engagement.access import ACCESS
 from openengagement.engagement.types import Endpoint, format_time
-from openengagement.folder import open_parts
 from openengagement.settings import Settings
 
 CONNECTIONS = 16
@@ -180,7 +180,7 @@ def many_tweets(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
 
         case = Case("whole", server, make)
         alternate([case], 0, core=cores()[1])
-        parts = open_parts(world.data, Settings(), clock=SystemClock())
+        parts = open_data_folder(world.data, Settings(), clock=SystemClock())
         store = parts.store
         reads: dict[str, list[float]] = {"read_totals": [], "read_tweets": []}
         for _ in range(rounds):

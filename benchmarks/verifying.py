@@ -12,7 +12,7 @@ from openengagement.auth.authenticate import Authenticator
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.auth.message import Message
 from openengagement.clock import SystemClock
-from openengagement.folder import open_parts
+from openengagement.data_folder import open_data_folder
 from openengagement.registry.limits import Limits
 from openengagement.settings import Settings
 
@@ -24,7 +24,7 @@ PATH = "/insights/engagement/totals"
 def signed_request(world: World, rounds: int) -> dict[str, Spread]:
     """`authenticate` (signature, credentials) and `admit` (nonce and rate window, one commit)."""
     settings, clock = Settings(), SystemClock()
-    parts = open_parts(world.data, settings, clock=clock)
+    parts = open_data_folder(world.data, settings, clock=clock)
     limits = Limits(world.data)
     lookup = CredentialLookup(parts.registry, parts.keyring)
     authenticator = Authenticator(lookup, limits, settings=settings, now_s=clock.now_s)

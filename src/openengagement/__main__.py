@@ -2,9 +2,9 @@
 
 import gc
 
-from openengagement.process import share_heap
+from openengagement.tuning import configure_allocator
 
-share_heap()  # before what is imported begins threads
+configure_allocator()  # before what is imported begins threads
 # What is imported stays until the end. To look through it for garbage, time and again while it is
 # imported and once more at the exit, takes a fifth of a short command's time.
 gc.disable()

@@ -47,7 +47,7 @@ The tree (status, stable name sent as ``x-error-code``)::
     ├── InternalError 500             internal_error
     └── Unavailable 503               unavailable
 
-The texts are the wire's (contract 3.4); where the wire has none they follow its voice. How a
+The texts are the wire's (api.md 3.4); where the wire has none they follow its voice. How a
 refusal looks on the OAuth calls, which answer in objects with numeric codes, is `api.error_body`'s.
 """
 
@@ -281,21 +281,21 @@ class NonceUsed(AuthenticationError):
 
 
 class RequestTokenMissing(AuthenticationError):
-    """The third leg without a request token (contract 4.6)."""
+    """The third leg without a request token (api.md 4.6)."""
 
     code = "request_token_missing"
     reason = "Request token missing"
 
 
 class RequestTokenNotFound(AuthenticationError):
-    """A request token that is unknown, expired, used up, or another app's (contract 4.6)."""
+    """A request token that is unknown, expired, used up, or another app's (api.md 4.6)."""
 
     code = "request_token_not_found"
     reason = "Request token not found"
 
 
 class InvalidVerifier(AuthenticationError):
-    """Not the verifier or PIN that the person was given (contract 4.6)."""
+    """Not the verifier or PIN that the person was given (api.md 4.6)."""
 
     code = "invalid_verifier"
     reason = "Invalid oauth_verifier parameter"
@@ -316,7 +316,7 @@ class DesktopAppsOnlyPin(AuthenticationError):
 
 
 class UnverifiedClient(AuthenticationError):
-    """An app's key and secret, or its bearer token, do not check out (contract 4.7)."""
+    """An app's key and secret, or its bearer token, do not check out (api.md 4.7)."""
 
     status = 403
     code = "unverified_client"

@@ -82,7 +82,7 @@ class Query:
         }
 
     def answer(self, plan: Plan) -> bytes:
-        """Read the counters and fold them into the body of the answer (contract 3.1)."""
+        """Read the counters and fold them into the body of the answer (api.md 3.1)."""
         request, decision = plan.request, plan.decision
         cube = build_cube(
             self._read_counts(plan),

@@ -1,18 +1,10 @@
 """Composition root: settings -> stores, credentials, limits, ASGI app. The one place that wires."""
 
-import asyncio
-import contextlib
-import gc
-import multiprocessing
-import os
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from openengagement.api.asgi import Api
 from openengagement.api.insights import Insights
@@ -29,8 +21,9 @@ from openengagement.auth.lookup import CredentialLookup
 from openengagement.auth.own_apps import OwnApps
 from openengagement.auth.passwords import Passwords
 from openengagement.auth.three_legs import ThreeLegs
-from openengagement.clock import Clock, SystemClock
-from openengagement.folder import Parts, open_parts
+from openengagement.clock import Clock
+from openengagement.data_folder import DataFolder, open_data_folder
+from openengagement.housekeeping import Housekeeping, run_chore
 from openengagement.ingest.handover import hand_over
 from openengagement.ingest.intake import Outcome
 from openengagement.ingest.register import Registering, Registrar
@@ -52,24 +45,20 @@ from openengagement.portal.series import CHART_GROUPINGS
 from openengagement.portal.shown_once import ShownOnce
 from openengagement.portal.sign_in import SignIn, Ways
 from openengagement.portal.visits import Visits
-from openengagement.process import give_way, share_heap
 from openengagement.query import Query
 from openengagement.registry.limits import Limits
-from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE, Settings, load_settings
-from openengagement.telemetry import log_failure
+from openengagement.settings import Settings
+from openengagement.tuning import lower_priority
 
 if TYPE_CHECKING:
     from openengagement.portal.oidc import OidcSignIn
-
-_TIDY_EVERY_S: Final = 5.0
-_ORPHAN_CHECK_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
     """What calls and pages are both made of."""
 
-    parts: Parts
+    parts: DataFolder
     settings: Settings
     clock: Clock
     limits: Limits
@@ -84,25 +73,25 @@ def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) ->
 
     `counting` is where the process listens that counts events (`ingest.handover`).
     """
-    parts = open_parts(data, settings, clock=clock)
+    parts = open_data_folder(data, settings, clock=clock)
     parts.store.keep_settled()
     limits = Limits(data)
     pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="work")
     slow_pool = ThreadPoolExecutor(
-        settings.sign_in_threads, thread_name_prefix="password", initializer=give_way
+        settings.sign_in_threads, thread_name_prefix="password", initializer=lower_priority
     )
     shared = _share(parts, settings, clock=clock, limits=limits, pool=pool)
     calls = _build_calls(shared, counting)
-    kept = (shared.lookup.last_used.flush, shared.lookup.meter.flush)
-    keeper = _Housekeeper(limits, kept, settings=settings, clock=clock)
+    flushes = (shared.lookup.last_used.flush, shared.lookup.meter.flush)
+    housekeeping = Housekeeping(limits, flushes, settings=settings, clock=clock)
 
     async def stop() -> None:
-        await keeper.stop()
+        await housekeeping.stop()
         calls.platform.close()
         slow_pool.shutdown(cancel_futures=True)
         pool.shutdown()
-        for keep in kept:
-            _try(keep)
+        for flush in flushes:
+            run_chore(flush)
         limits.close()
         parts.close()
 
@@ -115,12 +104,12 @@ def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) ->
         settings=settings,
         pool=pool,
         default_headers=calls.insights.default_headers,
-        lifespan=(keeper.start, stop),
+        lifespan=(housekeeping.start, stop),
     )
 
 
 def _share(
-    parts: Parts, settings: Settings, *, clock: Clock, limits: Limits, pool: ThreadPoolExecutor
+    parts: DataFolder, settings: Settings, *, clock: Clock, limits: Limits, pool: ThreadPoolExecutor
 ) -> _Shared:
     lookup = CredentialLookup(parts.registry, parts.keyring)
     verifier = CallVerifier(lookup, limits, settings=settings, now_s=clock.now_s)
@@ -231,7 +220,7 @@ def _build_asker(shared: _Shared) -> Asker:
     return Asker(query, protected)
 
 
-def _newest_tweet(parts: Parts, account_id: int) -> int | None:
+def _newest_tweet(parts: DataFolder, account_id: int) -> int | None:
     """The Tweet that an author who tries the API most likely wants to ask about."""
     newest = parts.store.list_tweets(account_id, limit=1)
     return newest[0].tweet_id if newest else None
@@ -260,77 +249,3 @@ def _build_oidc(
         now_s=now_s,
     )
     return OidcSignIn(desk, visits, sign_in=sign_in, openid=openid, pool=shared.pool)
-
-
-class _Housekeeper:
-    """Keeps the nonces few and has written down what was noted (`kept`), off the event loop."""
-
-    def __init__(
-        self,
-        limits: Limits,
-        kept: Sequence[Callable[[], None]],
-        *,
-        settings: Settings,
-        clock: Clock,
-    ) -> None:
-        self._limits = limits
-        self._kept = kept
-        self._keep_s = settings.timestamp_window_s
-        self._clock = clock
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(_TIDY_EVERY_S)
-            oldest = int(self._clock.now_s()) - self._keep_s - 1
-            await asyncio.to_thread(_try, partial(self._limits.tidy, oldest_timestamp=oldest))
-            for keep in self._kept:
-                await asyncio.to_thread(_try, keep)
-
-
-def _try(chore: Callable[[], object]) -> None:
-    """Do it; that it fails keeps nobody from the next one."""
-    try:
-        chore()
-    except Exception as error:
-        log_failure("tidy_failed", error)
-
-
-def create_app() -> Api:
-    """What a worker process serves: the folder and settings that its environment names."""
-    share_heap()
-    # Its pid as it was when this worker was made: it may be gone by now.
-    if (parent := multiprocessing.parent_process()) is not None and parent.pid is not None:
-        threading.Thread(target=_end_with, args=(parent.pid,), daemon=True).start()
-    os.umask(0o077)  # whatever the server writes is for its user alone
-    settings = load_settings(os.environ)
-    api = build_api(
-        Path(os.environ[DATA_VARIABLE]),
-        settings,
-        clock=SystemClock(),
-        counting=os.environ[COUNTING_VARIABLE],
-    )
-    # What is here now stays: looking through it for garbage again and again would only cost.
-    gc.collect()
-    gc.freeze()
-    return api
-
-
-def _end_with(parent: int) -> None:
-    """End this worker when the process that keeps it is gone, be it by `kill -9`.
-
-    Otherwise it would go on listening, and the next server on this port would share it with an
-    older one. What was acknowledged is durable, so there is nothing to tidy up.
-    """
-    while os.getppid() == parent:
-        time.sleep(_ORPHAN_CHECK_S)
-    os._exit(1)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from openengagement.cli.beside import counting_beside
 from openengagement.errors import Unavailable
 from openengagement.ingest.handover import hand_over
 from openengagement.ingest.rows import EVENTS
 from openengagement.ingest.upload import Upload
+from openengagement.processes.counting_supervisor import counting_beside
 from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE
 
 EVENT = b'{"tweet_id":"123","type":"favorites","at":"2026-01-01T00:00:00Z"}\n'
@@ -41,7 +41,7 @@ def children():
     for tasks in Path("/proc/self/task").glob("*/children"):
         for child in tasks.read_text().split():
             command = Path(f"/proc/{child}/cmdline").read_bytes()
-            if b"openengagement.counting" in command:
+            if b"openengagement.processes.counting_process" in command:
                 found.append(int(child))
     return found
 

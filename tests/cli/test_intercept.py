@@ -103,7 +103,7 @@ class Sandbox:
         return {pid for pid, _, session in running() if session == self.process.pid}
 
     def servers(self):
-        """The ids of the two that `cli.keep` started."""
+        """The ids of the two that `processes.sandbox_supervisor` started."""
         return {pid for pid, parent, _ in running() if parent == self.process.pid}
 
     def end(self, number=signal.SIGTERM):

@@ -12,7 +12,7 @@ import zstandard
 
 from openengagement.clock import SystemClock
 from openengagement.registry.registry import Registry
-from openengagement.stores.sqlite import SqliteStore
+from openengagement.stores.embedded.store import EmbeddedStore
 
 ROWS = {
     "accounts": [
@@ -61,7 +61,7 @@ class Folder:
 
     def __init__(self, data):
         self.registry = Registry(data / "registry.sqlite3")
-        self.store = SqliteStore(
+        self.store = EmbeddedStore(
             data / "counters.sqlite3", clock=SystemClock(), idempotency_keep_days=90
         )
 

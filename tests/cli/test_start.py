@@ -6,11 +6,13 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("module", ["openengagement.__main__", "openengagement.counting"])
+@pytest.mark.parametrize(
+    "module", ["openengagement.__main__", "openengagement.processes.counting_process"]
+)
 def test_the_heap_is_shared_before_others_begin_threads(module):
     code = (
         "import sys; from openengagement import process\n"
-        "process.share_heap = lambda: print('polars' in sys.modules)\n"
+        "process.configure_allocator = lambda: print('polars' in sys.modules)\n"
         f"import {module}\n"
         "print('polars' in sys.modules)\n"
     )

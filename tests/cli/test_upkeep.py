@@ -12,7 +12,7 @@ import requests
 from contract.deltas import make_batch
 from faults.crashing import Crashing, open_session
 from openengagement.clock import SystemClock
-from openengagement.stores.sqlite import SqliteStore
+from openengagement.stores.embedded.store import EmbeddedStore
 from support.waiting import wait_for
 
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
@@ -35,7 +35,7 @@ def load(run, tmp_path):
 
 @contextmanager
 def opened(folder):
-    store = SqliteStore(folder / "counters.sqlite3", clock=SystemClock(), idempotency_keep_days=9)
+    store = EmbeddedStore(folder / "counters.sqlite3", clock=SystemClock(), idempotency_keep_days=9)
     try:
         yield store
     finally:

@@ -5,7 +5,7 @@ A new store needs one class here and a name in BACKENDS.
 
 from pathlib import Path
 
-from openengagement.stores.sqlite import SqliteStore
+from openengagement.stores.embedded.store import EmbeddedStore
 
 KEEP_DAYS = 90
 
@@ -27,7 +27,7 @@ class Sqlite:
         self.folder = Path(folder)
 
     def open(self, clock=None):
-        return SqliteStore(
+        return EmbeddedStore(
             self.folder / "counters.sqlite3",
             clock=clock or ChosenClock(),
             idempotency_keep_days=KEEP_DAYS,

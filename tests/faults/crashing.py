@@ -16,7 +16,7 @@ from support.server import HOST, free_port
 STARTS_IN_S = 90
 OWNER_ID = 1
 PER_MINUTE = "10000000"
-COUNTING = b"openengagement.counting"
+COUNTING = b"openengagement.processes.counting_process"
 FORMS = {"ndjson": "application/x-ndjson", "json": "application/json"}
 
 

@@ -8,8 +8,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from contract.deltas import make_batch
 from openengagement.clock import SystemClock
-from openengagement.stores import compaction
-from openengagement.stores.sqlite import SqliteStore
+from openengagement.stores.embedded import compaction
+from openengagement.stores.embedded.store import EmbeddedStore
 
 TWEETS = range(1, 400)
 
@@ -18,7 +18,7 @@ def main():
     path, first = sys.argv[1:]
     # Every commit or two is a reason to merge, so that few moments are outside of a merge.
     compaction.FRESH_MAX, compaction._CARRY_MIN, compaction.BACKLOG_MAX = 2, 2, 3
-    store = SqliteStore(Path(path), clock=SystemClock(), idempotency_keep_days=90)
+    store = EmbeddedStore(Path(path), clock=SystemClock(), idempotency_keep_days=90)
     for at in count(int(first)):
         rows = [(tweet, at % 50, {"replies": 1, "favorites": tweet}) for tweet in TWEETS]
         (answer,) = store.apply_batches([make_batch(rows, key=b"%d" % at)])

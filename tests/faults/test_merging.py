@@ -11,8 +11,8 @@ import pytest
 from faults.merging import TWEETS
 from openengagement.clock import SystemClock
 from openengagement.engagement.types import TYPE_NAMES
-from openengagement.stores import manifest
-from openengagement.stores.sqlite import SqliteStore
+from openengagement.stores.embedded import manifest
+from openengagement.stores.embedded.store import EmbeddedStore
 
 SCRIPT = Path(__file__).with_name("merging.py")
 LIVES = 25
@@ -44,7 +44,7 @@ def live(path, *, first, seconds):
 
 def check(path, *, least):
     """Everything told is counted, and at most one commit more, wholly; how many commits that is."""
-    store = SqliteStore(path, clock=SystemClock(), idempotency_keep_days=90)
+    store = EmbeddedStore(path, clock=SystemClock(), idempotency_keep_days=90)
     try:
         totals = store.read_totals(list(TWEETS), TYPE_NAMES)
         hours = store.read_buckets(list(TWEETS), TYPE_NAMES, start_hour=0, end_hour=50)

@@ -14,7 +14,7 @@ import pytest
 from faults.crashing import Producers, open_session
 from openengagement.clock import SystemClock
 from openengagement.registry.registry import Registry
-from openengagement.stores.sqlite import SqliteStore
+from openengagement.stores.embedded.store import EmbeddedStore
 from support.cli import EXECUTABLE, call_command, server_environment
 
 SIZE = 300
@@ -73,7 +73,7 @@ def check(crashing, sent, acknowledged):
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)], name
         db.close()
     registry = Registry(crashing.data / "registry.sqlite3")
-    store = SqliteStore(
+    store = EmbeddedStore(
         crashing.data / "counters.sqlite3", clock=SystemClock(), idempotency_keep_days=90
     )
     readers = {"accounts": registry.read_protected, "tweets": store.read_tweets}

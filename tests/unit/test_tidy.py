@@ -33,8 +33,8 @@ MANY_PARAMETERS: dict[str, str] = {
     "openengagement.cli.load:load": "a command: its parameters are the command line's",
     "openengagement.cli.sandbox:sandbox": "a command",
     "openengagement.cli.serve:serve": "a command",
-    "openengagement.cli.upkeep:backup": "a command",
-    "openengagement.cli.upkeep:prune": "a command",
+    "openengagement.cli.maintenance:backup": "a command",
+    "openengagement.cli.maintenance:prune": "a command",
 }
 
 # May catch Exception, BaseException or everything without raising it again.
@@ -43,8 +43,8 @@ BROAD_EXCEPTS: dict[str, str] = {
     "openengagement.ingest.writer:BatchWriter._apply": "producers must hear of any failed commit",
     "openengagement.ingest.handover:_answer": "the edge of a process: its caller must hear of it",
     "openengagement.ingest.columnar:main": "a decoder's panic is no Exception; the parent is told",
-    "openengagement.stores.compaction:Compactor._try": "what is not merged is safe all the same",
-    "openengagement.server:_try": "it is logged, and tried again in a moment",
+    "openengagement.stores.embedded.compaction:Compactor._try": "what is not merged is safe",
+    "openengagement.housekeeping:run_chore": "it is logged, and tried again in a moment",
 }
 
 # More first-party imports than eight.
@@ -54,7 +54,7 @@ MANY_IMPORTS: dict[str, str] = {
     "openengagement.ingest.upload": "it walks a batch through every step",
     "openengagement.portal.handlers": "it gathers the handlers of all pages",
     "openengagement.portal.pages": "the table of all pages",
-    "openengagement.stores.sqlite": "it puts the embedded store together",
+    "openengagement.stores.embedded.store": "it puts the embedded store together",
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

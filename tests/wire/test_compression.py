@@ -1,4 +1,4 @@
-"""Every answer to a client that accepts gzip is gzip; to another none is (contract 1.4)."""
+"""Every answer to a client that accepts gzip is gzip; to another none is (api.md 1.4)."""
 
 import gzip
 import zlib

@@ -94,7 +94,7 @@ def assert_matches(found: Any, expected: Any, place: str = "$") -> None:
 
 
 def assert_in_order(found: Any) -> None:
-    """Days and hours ascend wherever they are keys (contract 2.3)."""
+    """Days and hours ascend wherever they are keys (api.md 2.3)."""
     if isinstance(found, dict):
         keys = list(found)
         if keys and all(DAY_OR_HOUR.fullmatch(key) for key in keys):

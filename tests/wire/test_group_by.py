@@ -1,4 +1,4 @@
-"""Every order of every set of dimensions (contract 1.2), each checked against one fixed cube."""
+"""Every order of every set of dimensions (api.md 1.2), each checked against one fixed cube."""
 
 from itertools import permutations
 

@@ -1,4 +1,4 @@
-"""Order of checks (contract 3.4): of two faults in one request the earlier one is reported.
+"""Order of checks (api.md 3.4): of two faults in one request the earlier one is reported.
 
 Each fault is something done to a good request; every pair that can stand in one request is tried.
 The order is the contract's, compared with the one that `errors.PRECEDENCE` promises.

@@ -1,4 +1,4 @@
-"""Plain HTTP and trusted proxies (contract 0, 4.1): who may speak without TLS, for which address.
+"""Plain HTTP and trusted proxies (api.md 0, 4.1): who may speak without TLS, for which address.
 
 A client on this machine counts as secure; one from elsewhere is played by a proxy's headers.
 """

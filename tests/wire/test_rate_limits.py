@@ -1,4 +1,4 @@
-"""Rate limits (contract 3.5): six headers on every answer, counted per app, a minute at a time."""
+"""Rate limits (api.md 3.5): six headers on every answer, counted per app, a minute at a time."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""OAuth 1.0a as clients send it, and every way a signature can be wrong (contract 4.1).
+"""OAuth 1.0a as clients send it, and every way a signature can be wrong (api.md 4.1).
 
 Requests are put together by hand and signed by oauthlib.
 """
@@ -181,7 +181,7 @@ def test_another_port_is_signed(ask, main):
 
 
 def test_json_under_a_forms_type_signed_without_its_body(ask, sign):
-    """As curl sends it: the client signed no body (contract 1.4)."""
+    """As curl sends it: the client signed no body (api.md 1.4)."""
     assert ask(sign(), headers=FORM).json() == GOOD
 
 

@@ -1,4 +1,4 @@
-"""The life of a bearer token (contract 4.7): one a live app, the same until it is invalidated."""
+"""The life of a bearer token (api.md 4.7): one a live app, the same until it is invalidated."""
 
 from urllib.parse import quote
 

@@ -1,4 +1,4 @@
-"""Windows that move with the clock (contract 1.3): judged by the answer's own bounds.
+"""Windows that move with the clock (api.md 1.3): judged by the answer's own bounds.
 
 A test may run while an hour turns, so the clock before and the clock after a request both count.
 """

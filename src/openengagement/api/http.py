@@ -14,8 +14,8 @@ import msgspec
 from isal import isal_zlib
 
 from openengagement.auth.message import Message
+from openengagement.compression import decompress
 from openengagement.errors import BodyTooLarge, BodyTooSlow, HeadersTooLarge, MalformedBody
-from openengagement.ingest.compression import decompress
 from openengagement.settings import Network, Settings
 
 Scope = MutableMapping[str, Any]
@@ -249,7 +249,7 @@ async def read_message(request: Request, read: ReadBody, *, limit: int) -> Messa
 
 
 def accepts_gzip(request: Request) -> bool:
-    """Whether the client takes gzip (contract 1.4): named, or by `*`, and not with `q=0`."""
+    """Whether the client takes gzip (api.md 1.4): named, or by `*`, and not with `q=0`."""
     text = b",".join([value for key, value in request.headers if key == b"accept-encoding"])
     if text == b"gzip":
         return True

@@ -100,7 +100,7 @@ def rate_headers(windows: Sequence[RateWindow]) -> dict[str, str]:
     """All six headers, always: a real client reads a missing `-remaining` as "limited" (3.5).
 
     `windows` holds the minute's window and, where one is enforced, the second's; otherwise the
-    per-second headers carry the minute's figures (contract 0).
+    per-second headers carry the minute's figures (api.md 0).
     """
     headers = {}
     for name, window in (("minute", windows[0]), ("second", windows[-1])):

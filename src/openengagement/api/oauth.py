@@ -1,4 +1,4 @@
-"""OAuth calls: an app fetches and invalidates its bearer token (contract 4.7)."""
+"""OAuth calls: an app fetches and invalidates its bearer token (api.md 4.7)."""
 
 import asyncio
 from collections.abc import Callable

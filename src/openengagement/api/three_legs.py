@@ -1,4 +1,4 @@
-"""OAuth calls for other people's accounts: request tokens, access tokens, identity (contract 4)."""
+"""OAuth calls for other people's accounts: request tokens, access tokens, identity (api.md 4)."""
 
 import asyncio
 from collections.abc import Callable
@@ -72,7 +72,7 @@ class ThreeLegCalls:
 
 
 def _form(**fields: str) -> Reply:
-    # The wire calls it HTML; clients parse a form whatever it is called (contract 4.4).
+    # The wire calls it HTML; clients parse a form whatever it is called (api.md 4.4).
     return Reply(200, urlencode(fields).encode(), {"content-type": HTML, **_PRIVATE})
 
 
@@ -81,7 +81,7 @@ def _json(body: dict[str, Any]) -> Reply:
 
 
 def _user_object(identity: Identity) -> dict[str, Any]:
-    """What sign-in libraries read of a user (contract 4.7); null is what we cannot know."""
+    """What sign-in libraries read of a user (api.md 4.7); null is what we cannot know."""
     account = identity.account
     created_at = datetime.fromtimestamp(identity.created_at_s, UTC)
     return {

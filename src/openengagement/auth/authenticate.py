@@ -1,4 +1,4 @@
-"""Who asks the data API: from a request to a `Caller`, and on to leave to go on (contract 3.4).
+"""Who asks the data API: from a request to a `Caller`, and on to leave to go on (api.md 3.4).
 
 Nothing is written before the signature was found good: a stranger fills neither the nonces nor a
 rate window.

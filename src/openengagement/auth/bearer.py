@@ -1,4 +1,4 @@
-"""An app's bearer token: fetched with its key and secret, killed when it says so (contract 4.7)."""
+"""An app's bearer token: fetched with its key and secret, killed when it says so (api.md 4.7)."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""Callback URLs: which an app may register, and how a person is sent back to one (contract 4.4)."""
+"""Callback URLs: which an app may register, and how a person is sent back to one (api.md 4.4)."""
 
 import re
 from typing import Final

@@ -1,4 +1,4 @@
-"""Who makes an OAuth call: an app, alone or under a token (contract 4.4 to 4.7).
+"""Who makes an OAuth call: an app, alone or under a token (api.md 4.4 to 4.7).
 
 Nothing is written before the signature was found good.
 """

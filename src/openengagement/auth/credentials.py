@@ -100,7 +100,7 @@ class Keyring:
 
 
 def _bearer(digest: bytes) -> str:
-    # URL-safe, so that no client has to guess whether to decode it once more (contract 4.7).
+    # URL-safe, so that no client has to guess whether to decode it once more (api.md 4.7).
     return "AAAAAAAAAAAAAAAAAAAAA" + urlsafe_b64encode(digest).decode().rstrip("=")
 
 
@@ -234,7 +234,7 @@ def issue_access_token(
 ) -> tuple[str, str]:
     """The access token and secret of an account for an app: the live pair, or a fresh one.
 
-    A live pair stays as it is, its access level too, until it is revoked (contract 4.6, 5).
+    A live pair stays as it is, its access level too, until it is revoked (api.md 4.6, 5).
     """
     app_id, account_id = granted.app_id, granted.account_id
     live = registry.grants.read_access_token(app_id=app_id, account_id=account_id)

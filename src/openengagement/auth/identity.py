@@ -1,4 +1,4 @@
-"""Whose access token is this: what sign-in libraries ask after the third leg (contract 4.7)."""
+"""Whose access token is this: what sign-in libraries ask after the third leg (api.md 4.7)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """OAuth 1.0a: reading the protocol parameters of a request and verifying its signature.
 
-RFC 5849 section 3.2, and contract 4.1 for what real clients send. An unknown key or token does not
+RFC 5849 section 3.2, and api.md 4.1 for what real clients send. An unknown key or token does not
 cut the work short: the signature is computed all the same, against a secret nobody has. The answer
-names the check that failed, because the wire does (contract 3.4); keys and tokens are names, not
+names the check that failed, because the wire does (api.md 3.4); keys and tokens are names, not
 secrets.
 """
 

@@ -1,4 +1,4 @@
-"""OAuth 2.0 for an app alone: Basic credentials and bearer tokens (contract 4.7)."""
+"""OAuth 2.0 for an app alone: Basic credentials and bearer tokens (api.md 4.7)."""
 
 import hmac
 from base64 import b64decode

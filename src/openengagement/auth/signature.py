@@ -92,7 +92,7 @@ def base_string(method: str, url: str, *, parameters: Iterable[tuple[str, str]])
     """The text that is signed (RFC 5849, 3.4.1.1).
 
     `parameters` are all but `oauth_signature` and `realm`: unknown `oauth_*` ones count too, since
-    clients sign what they send (`oauth_body_hash`, contract 4.1).
+    clients sign what they send (`oauth_body_hash`, api.md 4.1).
     """
     pairs = list(parameters)
     if _UNSAFE("".join(chain.from_iterable(pairs))):  # most of what is signed needs no encoding

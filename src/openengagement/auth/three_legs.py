@@ -68,7 +68,7 @@ class ThreeLegs:
         now_s: Callable[[], float],
         lenient: bool = False,
     ) -> None:
-        """`lenient` takes the looser signatures of the third leg (contract 4.6)."""
+        """`lenient` takes the looser signatures of the third leg (api.md 4.6)."""
         self._verifier = verifier
         self._registry = registry
         self._grants = registry.grants
@@ -191,7 +191,7 @@ class ThreeLegs:
         return Issued(live.token, self._keyring.decrypt(live.secret), account)
 
     def _token_secrets(self, app: App | None, request: RequestToken | None) -> list[str | None]:
-        """What the third leg may be signed with beside the consumer secret (contract 4.6).
+        """What the third leg may be signed with beside the consumer secret (api.md 4.6).
 
         The request token's secret alone: request token and verifier stand in an address, and the
         consumer secret in every copy of an app. Leniently also nothing, or the secret of the app

@@ -13,8 +13,8 @@ from sqlalchemy.exc import DBAPIError
 
 from openengagement.auth.credentials import KeyFileError
 from openengagement.clock import Clock, SystemClock
+from openengagement.data_folder import DataFolder, open_data_folder
 from openengagement.engagement.types import ID_MAX
-from openengagement.folder import Parts, open_parts
 from openengagement.registry.apps import App
 from openengagement.registry.registry import Account
 from openengagement.settings import Settings, SettingsError, load_settings
@@ -44,12 +44,12 @@ def read_settings() -> Settings:
 
 
 @contextmanager
-def opened(context: typer.Context) -> Iterator[Parts]:
+def opened(context: typer.Context) -> Iterator[DataFolder]:
     """The data folder that the command works on, opened."""
     data: Path = context.obj
     settings = read_settings()
     try:
-        with closing(open_parts(data, settings, clock=CLOCK)) as parts:
+        with closing(open_data_folder(data, settings, clock=CLOCK)) as parts:
             yield parts
     except (OSError, KeyFileError) as error:
         fail(f"{data}: {error}")
@@ -64,7 +64,7 @@ def now_s() -> int:
     return int(CLOCK.now_s())
 
 
-def find_app(parts: Parts, app_id: int) -> App:
+def find_app(parts: DataFolder, app_id: int) -> App:
     """An app by its App ID, or the end of the command."""
     app = parts.registry.apps.read(app_id)
     if app is None:
@@ -72,7 +72,7 @@ def find_app(parts: Parts, app_id: int) -> App:
     return app
 
 
-def find_account(parts: Parts, screen_name: str) -> Account:
+def find_account(parts: DataFolder, screen_name: str) -> Account:
     """An account by its screen name, or the end of the command."""
     account = parts.registry.find_account(screen_name)
     if account is None:

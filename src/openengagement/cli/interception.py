@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from openengagement.cli.common import CLOCK, fail
-from openengagement.cli.files import short, write_private
 from openengagement.cli.serve import become, refuse_taken
+from openengagement.files import short, write_private
 from openengagement.sandbox.authority import AuthorityError, Certificates, open_certificates
 from openengagement.sandbox.environment import client_environment, render_environment
 from openengagement.sandbox.intercept import HOSTS, LOOPBACK
@@ -85,7 +85,7 @@ The file sets, for Python, Ruby, curl and Node (before Node 24, give the client 
 {lines}"""
 
     def serve(self, data: Path, announcement: Path, *, since: float | None) -> NoReturn:
-        """Become the process that keeps it all (`cli.keep`)."""
+        """Become the process that keeps it all (`processes.sandbox_supervisor`)."""
         options = {
             "--port": self.ports.plain,
             "--https-port": self.ports.https,
@@ -95,7 +95,7 @@ The file sets, for Python, Ruby, curl and Node (before Node 24, give the client 
             "--announce": announcement,
             "--since": since,
         }
-        become("keep", data, options=options)
+        become("sandbox_supervisor", data, options=options)
 
 
 def set_up_interception(folder: Path, ports: Ports) -> Interception:

@@ -18,7 +18,7 @@ from openengagement.auth.credentials import (
     generate_key,
 )
 from openengagement.cli.common import Json, fail, opened, read_settings, show
-from openengagement.folder import KEY_FILE
+from openengagement.data_folder import KEY_FILE
 from openengagement.registry.registry import BUSY_TIMEOUT_S
 
 key = typer.Typer(help="The keys that stored secrets are encrypted under.", no_args_is_help=True)

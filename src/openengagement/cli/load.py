@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from openengagement.cli.common import CLOCK, Json, fail, opened, read_settings, show
-from openengagement.folder import Parts
+from openengagement.data_folder import DataFolder
 from openengagement.ingest.loader import IN_FLIGHT_MAX, KINDS, FileFault, Loaded, Loader, Reached
 from openengagement.ingest.register import Registrar
 from openengagement.ingest.writer import BatchWriter
@@ -53,7 +53,7 @@ def load(
     show(fields, as_json=json, notes=_notes(loaded))
 
 
-def _make_loader(parts: Parts, writer: BatchWriter, *, what: What) -> Loader:
+def _make_loader(parts: DataFolder, writer: BatchWriter, *, what: What) -> Loader:
     return Loader(
         KINDS[what.value],
         registrar=Registrar(parts.registry, parts.store),

@@ -8,9 +8,9 @@ import typer
 
 from openengagement.cli import admin, apps, keys
 from openengagement.cli.load import load
+from openengagement.cli.maintenance import backup, prune
 from openengagement.cli.sandbox import sandbox
 from openengagement.cli.serve import serve
-from openengagement.cli.upkeep import backup, prune
 from openengagement.settings import DATA_VARIABLE
 
 main = typer.Typer(

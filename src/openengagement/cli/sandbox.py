@@ -15,7 +15,6 @@ import msgspec
 import typer
 
 from openengagement.cli.common import CLOCK, Json, fail, read_settings
-from openengagement.cli.files import short, write_private
 from openengagement.cli.interception import (
     DEFAULT_HTTPS_PORT,
     DEFAULT_PROXY_PORT,
@@ -27,6 +26,7 @@ from openengagement.cli.interception import (
     set_up_interception,
 )
 from openengagement.cli.serve import DEFAULT_PORT, Port, refuse_taken, run_server
+from openengagement.files import short, write_private
 from openengagement.sandbox.demo import Demo
 from openengagement.sandbox.intercept import LOOPBACK as HOST
 from openengagement.sandbox.seed import build_sandbox

@@ -70,7 +70,7 @@ def run_server(
     tls: tuple[Path, Path] | None = None,
     announce: tuple[Path | None, float | None] = (None, None),
 ) -> NoReturn:
-    """Become the server (`cli.launch`) on (host, port): same process, fresh memory.
+    """Become the server (`processes.supervisor`) on (host, port): same process, fresh memory.
 
     `announce` is a text to print once it answers, and when, on the monotonic clock, it all began.
     """
@@ -83,14 +83,14 @@ def run_server(
         "--announce": announce[0],
         "--since": announce[1],
     }
-    become("launch", data, options=options)
+    become("supervisor", data, options=options)
 
 
 def become(module: str, data: Path, *, options: Mapping[str, object]) -> NoReturn:
-    """Go on as a module of `cli`, on this data folder; an option of None is not given."""
+    """Continue as a module of `processes`, on this data folder; an option of None is not given."""
     os.environ[DATA_VARIABLE] = str(data.resolve())
     given = [str(part) for pair in options.items() if pair[1] is not None for part in pair]
     sys.stdout.flush()
     sys.stderr.flush()
-    command = [sys.executable, "-m", f"openengagement.cli.{module}", *given]
+    command = [sys.executable, "-m", f"openengagement.processes.{module}", *given]
     os.execv(sys.executable, command)  # noqa: S606

@@ -1,4 +1,4 @@
-"""Who may read what: one table, and the decision made from it (contract 2.1, 3.2, 4.3)."""
+"""Who may read what: one table, and the decision made from it (api.md 2.1, 3.2, 4.3)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The settings that bear on the decision (contract 0)."""
+    """The settings that bear on the decision (api.md 0)."""
 
     forbidden_text: str = "tweets"
     partial_ownership: bool = False
@@ -94,7 +94,7 @@ def decide_access(
 
     `types` holds the rule of each type asked for; `tweets`, in the order asked, each Tweet that may
     be shown at all and None for the rest (unknown, deleted, protected); `user_id` is the owner of
-    the access token, None for an app alone. The order of refusals is contract 3.4's.
+    the access token, None for an app alone. The order of refusals is api.md 3.4's.
 
     Raises:
         TweetsUnavailable, ForbiddenTweets, ForbiddenMetrics, TweetsTooOld
@@ -144,7 +144,7 @@ def _too_old(
 
 
 def _age_errors(zeroed: Mapping[str, frozenset[int]], now_s: float) -> tuple[str, ...]:
-    """The 90-day message; the rule for old videos is told by its array alone (contract 3.2)."""
+    """The 90-day message; the rule for old videos is told by its array alone (api.md 3.2)."""
     if not zeroed.keys() & {"impressions", "engagements"}:
         return ()
     oldest = format_time(now_s - 90 * DAY_S)

@@ -132,7 +132,7 @@ def cut(parts: Sequence[Counters]) -> Iterator[list[Counters]]:
     """All parts, cut at the same Tweets: a manageable number of rows at a time, in order.
 
     A piece has more only by what single Tweets hold, wherever the Tweets of one part lie among
-    those of another. Parts are looked into as they are cut, not all at once beforehand.
+    those of another. DataFolder are looked into as they are cut, not all at once beforehand.
     """
     lows = [0] * len(parts)
     while any(low < len(part.ids) for part, low in zip(parts, lows, strict=True)):

@@ -1,4 +1,4 @@
-"""Counters -> the nested JSON of a grouping (contract 1.2, 2.3).
+"""Counters -> the nested JSON of a grouping (api.md 1.2, 2.3).
 
 The counters of an answer form a dense cube: Tweet x type x day x hour of day. A grouping sums away
 the dimensions it does not name and turns the rest into its nesting order. What is left to do is

@@ -1,4 +1,4 @@
-"""Calendar months in UTC, by which contracts count (contract 3.5), written `2026-11`."""
+"""Calendar months in UTC, by which contracts count (api.md 3.5), written `2026-11`."""
 
 import re
 from datetime import UTC, datetime

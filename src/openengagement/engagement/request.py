@@ -73,7 +73,7 @@ _DECODERS: Final[dict[Endpoint, msgspec.json.Decoder[_Body | _UntimedBody]]] = {
 def parse_request(
     endpoint: Endpoint, body: bytes, *, now_s: float, floor_s: int, groupings_max: int
 ) -> InsightsRequest:
-    """Parse a request body (contract 1.1 to 1.3).
+    """Parse a request body (api.md 1.1 to 1.3).
 
     Raises:
         MalformedBody: not JSON, or JSON of another shape.
@@ -160,7 +160,7 @@ def _parse_group_by(
     if not values:
         raise InvalidField(f"{label}: must hold at least one value")
     served = tuple(Dimension) if endpoint.timed else (Dimension.TWEET, Dimension.TYPE)
-    # Getting started once writes "Tweet.id" (contract 1.5).
+    # Getting started once writes "Tweet.id" (api.md 1.5).
     lowered = [value.lower() for value in values]
     if unknown := [value for value in lowered if value not in served]:
         raise UnsupportedGroupBys([value[:40] for value in unknown[:20]])

@@ -19,7 +19,7 @@ SNOWFLAKE_EPOCH_MS: Final = 1_288_834_974_657
 
 
 class Endpoint(StrEnum):
-    """The three endpoints; `timed` ones answer by the hour over a window (contract 1)."""
+    """The three endpoints; `timed` ones answer by the hour over a window (api.md 1)."""
 
     TOTALS = "totals"
     LAST_28_HOURS = "28hr"
@@ -31,7 +31,7 @@ class Endpoint(StrEnum):
 
 
 class Dimension(StrEnum):
-    """What an answer can be grouped by, in the wire's words (contract 1.2)."""
+    """What an answer can be grouped by, in the wire's words (api.md 1.2)."""
 
     TWEET = "tweet.id"
     TYPE = "engagement.type"
@@ -139,7 +139,7 @@ _TIME: Final = re.compile(
 
 
 def parse_time(text: str) -> float:
-    """Unix seconds from a wire time (contract 1.3).
+    """Unix seconds from a wire time (api.md 1.3).
 
     `2015-07-01T12:24:00Z`, fractions and offsets allowed, or a bare date meaning its midnight UTC.
 

@@ -1,4 +1,4 @@
-"""Which whole UTC hours an answer covers, and how its ends are echoed (contract 1.3, 8.9, 8.10)."""
+"""Which whole UTC hours an answer covers, and how its ends are echoed (api.md 1.3, 8.9, 8.10)."""
 
 from dataclasses import dataclass
 from typing import Final

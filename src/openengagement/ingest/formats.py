@@ -16,9 +16,9 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from openengagement.compression import PACKED
 from openengagement.errors import BodyTooLarge, MalformedBody, UnsupportedBody
 from openengagement.ingest.columnar import COLUMNAR
-from openengagement.ingest.compression import PACKED
 from openengagement.ingest.csv_rows import parse_csv
 
 

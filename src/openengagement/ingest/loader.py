@@ -32,8 +32,8 @@ from openengagement.ingest.intake import (
 from openengagement.ingest.register import Registrar
 from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS, DropReason, Kind
 from openengagement.ingest.writer import BatchWriter
-from openengagement.process import give_way
 from openengagement.stores.contract import Applied
+from openengagement.tuning import lower_priority
 
 KINDS: Final = {kind.name: kind for kind in (ACCOUNTS, TWEETS, EVENTS)}
 THREADS: Final = 2  # one chunk is parsed, by all cores, while another's events are added up
@@ -96,7 +96,7 @@ class Loader:
         self._future_max_s = future_max_s
         self._parsing = Lock()
         # Accounts and Tweets apply in the order of their lines; events add up in any.
-        self._pool = ThreadPoolExecutor(THREADS if kind is EVENTS else 1, "parse", give_way)
+        self._pool = ThreadPoolExecutor(THREADS if kind is EVENTS else 1, "parse", lower_priority)
 
     def load(self, paths: Sequence[Path], on_progress: Callable[[Reached], None]) -> Loaded:
         """Load files; every line is durable, or in its file of rejected ones, when this returns.

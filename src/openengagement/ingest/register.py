@@ -8,10 +8,10 @@ import polars as pl
 from openengagement.ingest.intake import Intake, Outcome
 from openengagement.ingest.rows import ACCOUNTS, DropReason
 from openengagement.ingest.upload import BodyReader, Upload
-from openengagement.process import give_way
 from openengagement.registry.registry import Registry
 from openengagement.settings import Settings
 from openengagement.stores.contract import CounterStore
+from openengagement.tuning import lower_priority
 
 
 class Registrar:
@@ -63,7 +63,7 @@ class Registering:
             RequestError: the batch as a whole cannot be taken; nothing of it is kept.
             BatchRefused: it is atomic and has bad lines.
         """
-        give_way()
+        lower_priority()
         with self._reader.turn():
             _, intake = self._reader.read(upload)
         if upload.kind is ACCOUNTS:

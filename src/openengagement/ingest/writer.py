@@ -12,8 +12,8 @@ from concurrent.futures import Future
 from typing import Final
 
 from openengagement.errors import ApiError, InvalidField, KeyReused, Unavailable
-from openengagement.process import give_way
 from openengagement.stores.contract import Applied, Batch, CounterStore, KeyConflict
+from openengagement.tuning import lower_priority
 
 _Waiting = tuple[Batch, "Future[Applied]"]
 # A commit with so many deltas takes no more batches: its memory and its time stay bounded.
@@ -55,7 +55,7 @@ class BatchWriter:
         self._thread.join()
 
     def _run(self) -> None:
-        give_way()
+        lower_priority()
         last = False
         while not last:
             waiting, last = self._gather()

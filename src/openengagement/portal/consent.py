@@ -1,4 +1,4 @@
-"""The second leg: a person sees which app asks, and decides (contract 4.5)."""
+"""The second leg: a person sees which app asks, and decides (api.md 4.5)."""
 
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit

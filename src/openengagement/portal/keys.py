@@ -1,4 +1,4 @@
-"""Keys and tokens of an app: made, shown once, and killed (contract 5)."""
+"""Keys and tokens of an app: made, shown once, and killed (api.md 5)."""
 
 import re
 from collections.abc import Callable, Mapping

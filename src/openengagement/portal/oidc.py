@@ -152,6 +152,6 @@ def _redirect_uri(visit: Visit) -> str:
 
 
 def _is_forced(return_to: str) -> bool:
-    """Whether an app demands that the person sign in anew (contract 4.5)."""
+    """Whether an app demands that the person sign in anew (api.md 4.5)."""
     given = parse_qs(urlsplit(return_to).query).get("force_login", [""])[0]
     return given.lower() in {"true", "1", "t"}

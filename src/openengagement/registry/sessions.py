@@ -110,7 +110,7 @@ class Sessions:
     def set_password(self, account_id: int, *, password_hash: str) -> int:
         """Set a password; returns how many access tokens died of it.
 
-        A changed one ends all sessions and kills all access tokens (contract 4.6), because whoever
+        A changed one ends all sessions and kills all access tokens (api.md 4.6), because whoever
         knew the old one may have made them.
         """
         mine = ACCOUNTS.c.id == account_id

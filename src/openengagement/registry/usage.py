@@ -1,4 +1,4 @@
-"""What apps used, by calendar month: requests by outcome, and unique @handles (contract 3.5).
+"""What apps used, by calendar month: requests by outcome, and unique @handles (api.md 3.5).
 
 A handle is an account whose Tweets were served to the app in an answer.
 """

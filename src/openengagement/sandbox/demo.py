@@ -12,8 +12,8 @@ from openengagement.auth.credentials import (
     issue_bearer,
 )
 from openengagement.auth.passwords import hash_password
+from openengagement.data_folder import DataFolder
 from openengagement.engagement.types import snowflake
-from openengagement.folder import Parts
 from openengagement.registry.apps import App, AppForm
 from openengagement.registry.audit import COMMAND_LINE
 from openengagement.registry.registry import Account
@@ -48,7 +48,7 @@ class Demo:
     tweets: int
 
 
-def describe(parts: Parts, dataset: Dataset, *, extra: int, now_s: int) -> Demo:
+def describe(parts: DataFolder, dataset: Dataset, *, extra: int, now_s: int) -> Demo:
     """Make the app and its credentials where they are not there yet; `extra` rows are simulated."""
     screen_name, owner_id = _demo_author(dataset)
     registry, keyring = parts.registry, parts.keyring
@@ -103,7 +103,7 @@ def _busiest(events: pl.DataFrame, tweet_ids: pl.Series, *, most: int) -> list[i
     return busiest.get_column("tweet_id").to_list()
 
 
-def _password(parts: Parts, screen_name: str, *, account_id: int) -> str:
+def _password(parts: DataFolder, screen_name: str, *, account_id: int) -> str:
     """The password that an account signs in with, set where it has none.
 
     Proven rather than stored, so that it is the same at each start and lies nowhere in the clear.
@@ -114,7 +114,7 @@ def _password(parts: Parts, screen_name: str, *, account_id: int) -> str:
     return password
 
 
-def _demo_manager(parts: Parts, *, now_s: int) -> int:
+def _demo_manager(parts: DataFolder, *, now_s: int) -> int:
     """The account that decides over apps."""
     known = parts.registry.find_account(MANAGER)
     if known is None:
@@ -125,7 +125,7 @@ def _demo_manager(parts: Parts, *, now_s: int) -> int:
     return known.id
 
 
-def _demo_app(parts: Parts, owner_id: int, *, now_s: int) -> tuple[App, str]:
+def _demo_app(parts: DataFolder, owner_id: int, *, now_s: int) -> tuple[App, str]:
     app = parts.registry.apps.find_by_name(APP_NAME, owner_id=owner_id)
     if app is None:
         form = AppForm(

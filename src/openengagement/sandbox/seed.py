@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from openengagement.clock import Clock
-from openengagement.folder import Parts, open_parts
+from openengagement.data_folder import DataFolder, open_data_folder
 from openengagement.sandbox.dataset import Dataset, fold_dataset
 from openengagement.sandbox.demo import Demo, describe
 from openengagement.sandbox.week import make_week
@@ -30,7 +30,7 @@ def build_sandbox(
     dataset, extra = make_week(higgs, simulated=simulated, ends_at_s=now_s)
     for old in data.glob("counters.*"):
         shutil.rmtree(old) if old.is_dir() else old.unlink()
-    parts = open_parts(data, settings, clock=clock)
+    parts = open_data_folder(data, settings, clock=clock)
     try:
         _register(parts, dataset, now_s=now_s)
         deltas = fold_dataset(pl.concat([dataset.events, extra]))
@@ -40,6 +40,6 @@ def build_sandbox(
         parts.close()
 
 
-def _register(parts: Parts, dataset: Dataset, *, now_s: int) -> None:
+def _register(parts: DataFolder, dataset: Dataset, *, now_s: int) -> None:
     parts.registry.apply_accounts(dataset.accounts.rows(), now_s=now_s)
     parts.store.apply_tweets(dataset.tweets.with_columns(deleted=False))

@@ -81,7 +81,7 @@ class CounterStore(Protocol):
     def read_totals(self, tweet_ids: Sequence[int], types: Sequence[str]) -> npt.NDArray[np.int64]:
         """All-time counts, `[tweet, type]`, in the given order.
 
-        `video_views` of a Tweet with a video is that of all Tweets with it (contract 2.2).
+        `video_views` of a Tweet with a video is that of all Tweets with it (api.md 2.2).
         """
 
     def read_buckets(

@@ -5,7 +5,7 @@ from pathlib import Path
 from openengagement.clock import Clock
 from openengagement.settings import Settings
 from openengagement.stores.contract import CounterStore
-from openengagement.stores.sqlite import SqliteStore
+from openengagement.stores.embedded.store import EmbeddedStore
 
 
 def open_counters(data: Path, settings: Settings, *, clock: Clock) -> CounterStore:
@@ -14,6 +14,6 @@ def open_counters(data: Path, settings: Settings, *, clock: Clock) -> CounterSto
     Raises:
         OSError: the folder cannot be used.
     """
-    return SqliteStore(
+    return EmbeddedStore(
         data / "counters.sqlite3", clock=clock, idempotency_keep_days=settings.idempotency_keep_days
     )

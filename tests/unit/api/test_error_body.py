@@ -1,4 +1,4 @@
-"""How each refusal looks in each family of routes (contract 3.4, 4.7, 4.8)."""
+"""How each refusal looks in each family of routes (api.md 3.4, 4.7, 4.8)."""
 
 import json
 
@@ -149,7 +149,7 @@ def test_rendering_a_refusal_leaves_it_as_it_was(error):
     assert (error.texts, dict(error.arrays), dict(error.headers)) == before
 
 
-# --- the codes of contract 4.8 -------------------------------------------------------------------
+# --- the codes of api.md 4.8 -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

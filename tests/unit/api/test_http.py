@@ -1,4 +1,4 @@
-"""Heads and bodies in, encodings out (contract 0, 1.4, 4.1)."""
+"""Heads and bodies in, encodings out (api.md 0, 1.4, 4.1)."""
 
 import asyncio
 import gzip

@@ -1,4 +1,4 @@
-"""Basic credentials (contract 4.7): as the standard says, and as clients send them."""
+"""Basic credentials (api.md 4.7): as the standard says, and as clients send them."""
 
 from base64 import b64encode
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Signatures of RFC 5849: published vectors (contract 4.2), then properties against oauthlib."""
+"""Signatures of RFC 5849: published vectors (api.md 4.2), then properties against oauthlib."""
 
 import contextlib
 import string

@@ -1,4 +1,4 @@
-"""Who may read what, and the order in which refusals win (contract 2.1, 3.2, 4.3)."""
+"""Who may read what, and the order in which refusals win (api.md 2.1, 3.2, 4.3)."""
 
 import itertools
 

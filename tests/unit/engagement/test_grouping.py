@@ -1,4 +1,4 @@
-"""Counters -> nested JSON, against a slow fold over dictionaries (contract 1.2, 2.3)."""
+"""Counters -> nested JSON, against a slow fold over dictionaries (api.md 1.2, 2.3)."""
 
 import json
 import re

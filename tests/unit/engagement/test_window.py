@@ -1,4 +1,4 @@
-"""Which hours an answer covers and how its two ends are shown (contract 1.3, 8.9, 8.10)."""
+"""Which hours an answer covers and how its two ends are shown (api.md 1.3, 8.9, 8.10)."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -16,7 +16,7 @@ from openengagement.ingest.loader import IN_FLIGHT_MAX, KINDS, FileFault, Loader
 from openengagement.ingest.register import Registrar
 from openengagement.ingest.writer import BatchWriter
 from openengagement.registry.registry import Registry
-from openengagement.stores.sqlite import SqliteStore
+from openengagement.stores.embedded.store import EmbeddedStore
 
 NOW_S = 1_795_342_500.0  # 2026-11-22T10:15:00Z
 HOUR = 490_896  # of 2026-01-01T00:00:00Z
@@ -36,7 +36,7 @@ class Folder:
     def __init__(self, path):
         self.clock = Clock(NOW_S)
         self.registry = Registry(path / "registry.sqlite3")
-        self.store = SqliteStore(
+        self.store = EmbeddedStore(
             path / "counters.sqlite3", clock=self.clock, idempotency_keep_days=90
         )
         self.failures = []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from openengagement.stores.sqlite import SqliteStore
+from openengagement.stores.embedded.store import EmbeddedStore
 
 # Pytest's importlib mode leaves the path alone; this makes `import contract` work for any runner.
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -28,7 +28,7 @@ def open_store(path):
     stores = []
 
     def opened():
-        stores.append(SqliteStore(path, clock=Clock(), idempotency_keep_days=90))
+        stores.append(EmbeddedStore(path, clock=Clock(), idempotency_keep_days=90))
         return stores[-1]
 
     yield opened

@@ -15,10 +15,10 @@ import pytest
 from contract.deltas import make_batch, make_tweets
 from openengagement.clock import SystemClock
 from openengagement.engagement.types import TYPE_NAMES
-from openengagement.stores import compaction, manifest, segments
-from openengagement.stores.compaction import choose_files, choose_fresh
-from openengagement.stores.manifest import Listed
-from openengagement.stores.sqlite import SqliteStore
+from openengagement.stores.embedded import compaction, manifest, segments
+from openengagement.stores.embedded.compaction import choose_files, choose_fresh
+from openengagement.stores.embedded.manifest import Listed
+from openengagement.stores.embedded.store import EmbeddedStore
 from support.waiting import wait_for
 
 
@@ -294,7 +294,7 @@ def test_a_copy_is_whole_though_files_go_while_it_is_made(
     folder.mkdir()
     store.copy_to(folder)
     assert manifest.read_segment is read
-    copy = SqliteStore(folder / store._path.name, clock=SystemClock(), idempotency_keep_days=90)
+    copy = EmbeddedStore(folder / store._path.name, clock=SystemClock(), idempotency_keep_days=90)
     check(copy, 30)
     copy.close()
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from openengagement.engagement.counters import COUNTER_MAX, cells_of, no_counters, sum_rows
-from openengagement.stores import segments
-from openengagement.stores.segments import (
+from openengagement.stores.embedded import segments
+from openengagement.stores.embedded.segments import (
     Bounds,
     SegmentFile,
     bounds_of,

@@ -9,10 +9,10 @@ import pytest
 
 from openengagement.engagement.counters import cells_of, sum_rows
 from openengagement.engagement.types import TYPE_NAMES
-from openengagement.stores import database
 from openengagement.stores.contract import Batch
-from openengagement.stores.sqlite import SCHEMA_VERSION
-from openengagement.stores.tweets import LIST
+from openengagement.stores.embedded import database
+from openengagement.stores.embedded.store import SCHEMA_VERSION
+from openengagement.stores.embedded.tweets import LIST
 
 
 def batch(rows=1, *, key=None, first=1):

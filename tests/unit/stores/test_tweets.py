@@ -7,7 +7,7 @@ import pytest
 
 from contract.deltas import make_batch, make_tweets
 from openengagement.engagement.types import Tweet
-from openengagement.stores import tweets as module
+from openengagement.stores.embedded import tweets as module
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from contract.deltas import make_batch, make_tweets
 from openengagement.engagement.types import TYPE_NAMES
-from openengagement.stores import upgrade
+from openengagement.stores.embedded import upgrade
 
 COUNTS = ", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in TYPE_NAMES)
 OLD = f"""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-class Turn:
+class FileLock:
     """Whoever has taken it is alone, among all that made theirs from the same path."""
 
     def __init__(self, path: Path) -> None:

@@ -15,7 +15,7 @@ _MALLOC: Final = {
 _LOW_PRIORITY: Final = 10
 
 
-def share_heap() -> None:
+def configure_allocator() -> None:
     """Have all threads share one heap, where glibc would give each its own, and keep what is freed.
 
     What a thread frees is then used by the next: large columns go from hand to hand between ours.
@@ -29,7 +29,7 @@ def share_heap() -> None:
             mallopt(number, value)
 
 
-def give_way() -> None:
+def lower_priority() -> None:
     """Let this thread, and those started from it, run when others need no core.
 
     For work that fills a core for long, beside the answers that somebody waits for.

@@ -10,7 +10,7 @@ import msgspec
 import polars as pl
 
 from openengagement.engagement.types import Tweet
-from openengagement.stores.database import Database
+from openengagement.stores.embedded.database import Database
 
 SCHEMA: Final = """
 CREATE TABLE tweets (

@@ -17,8 +17,8 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 
-from openengagement.cli.beside import counting_beside
-from openengagement.cli.ready import announce
+from openengagement.processes.counting_supervisor import counting_beside
+from openengagement.processes.readiness import announce
 
 HEAD_TIMEOUT_MS = 15_000  # how long a request's head may take, and a connection may idle
 STOP_TIMEOUT_S = 15
@@ -40,7 +40,7 @@ def main() -> None:
     if options.end_with_input:
         threading.Thread(target=_end_with_input, daemon=True).start()
     server = Granian(
-        "openengagement.server:create_app",
+        "openengagement.processes.worker:create_app",
         factory=True,
         address=options.host,
         port=options.port,

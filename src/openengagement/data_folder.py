@@ -15,7 +15,7 @@ KEY_FILE: Final = "server.key"
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class DataFolder:
     """What a data folder holds, opened: shared by the server and the command line."""
 
     registry: Registry
@@ -28,7 +28,7 @@ class Parts:
         self.registry.close()
 
 
-def open_parts(data: Path, settings: Settings, *, clock: Clock) -> Parts:
+def open_data_folder(data: Path, settings: Settings, *, clock: Clock) -> DataFolder:
     """Open a data folder, making what is not there yet.
 
     Raises:
@@ -43,4 +43,4 @@ def open_parts(data: Path, settings: Settings, *, clock: Clock) -> Parts:
     except BaseException:
         registry.close()
         raise
-    return Parts(registry, store, keyring)
+    return DataFolder(registry, store, keyring)

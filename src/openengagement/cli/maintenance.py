@@ -8,9 +8,9 @@ from typing import Annotated, Final
 import typer
 
 from openengagement.cli.common import Json, fail, now_s, opened, show
+from openengagement.data_folder import KEY_FILE, DataFolder
 from openengagement.engagement.types import DAY_S, HOUR_S, format_time, hour_of
-from openengagement.folder import KEY_FILE, Parts
-from openengagement.process import give_way
+from openengagement.tuning import lower_priority
 
 _DAYS_MAX: Final = 36_500
 
@@ -46,7 +46,7 @@ def backup(
     show({"folder": str(folder), "bytes": size}, as_json=json)
 
 
-def _copy(parts: Parts, data: Path, *, folder: Path) -> None:
+def _copy(parts: DataFolder, data: Path, *, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
     parts.registry.copy_to(folder)
@@ -67,7 +67,7 @@ def prune(
 
     Run it daily, with at least the days that your authors and their apps look back.
     """
-    give_way()
+    lower_priority()
     oldest_hour = hour_of(now_s() - days * DAY_S)
     with opened(context) as parts:
         pruned = parts.store.prune(oldest_hour=oldest_hour)

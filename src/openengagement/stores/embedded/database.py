@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from openengagement.stores.turns import Turn
+from openengagement.file_lock import FileLock
 
 # Pages the log may reach before a commit folds it back into the database: 64 MiB.
 _CHECKPOINT_PAGES: Final = 16_384
@@ -28,7 +28,7 @@ class Database:
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
         self._open_lock = threading.Lock()
-        self._turn = Turn(path.with_suffix(".lock"))
+        self._turn = FileLock(path.with_suffix(".lock"))
 
     def connection(self) -> sqlite3.Connection:
         """This thread's connection."""

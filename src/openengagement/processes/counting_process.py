@@ -1,7 +1,8 @@
 """The process that counts the events of one server's workers (`ingest.handover`).
 
-`cli.launch` starts it when the first batch comes, and another when it ends before its time. It is
-given a listening socket, and ends when its standard input does: when that of the server has.
+`processes.counting_supervisor` starts it when the first batch arrives, and starts another one if it
+ends too early. It inherits a listening socket, and ends when its standard input closes, which
+happens when the server ends.
 """
 
 import os
@@ -12,9 +13,9 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from openengagement.process import give_way, share_heap
+from openengagement.tuning import configure_allocator, lower_priority
 
-share_heap()  # before what is imported begins threads
+configure_allocator()  # before what is imported begins threads
 
 from openengagement.clock import SystemClock
 from openengagement.ingest.handover import take_over
@@ -30,7 +31,7 @@ _CONNECTIONS_MAX: Final = 256  # served at once; more of them wait
 def main() -> None:
     """Count until standard input ends. The one argument is the descriptor of the socket."""
     threading.excepthook = _end
-    give_way()
+    lower_priority()
     os.umask(0o077)
     settings, clock = load_settings(os.environ), SystemClock()
     store = open_counters(Path(os.environ[DATA_VARIABLE]), settings, clock=clock)

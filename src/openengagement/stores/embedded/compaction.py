@@ -24,12 +24,17 @@ from openengagement.engagement.counters import (
     peak_of,
     to_totals,
 )
-from openengagement.process import give_way
-from openengagement.stores.database import Database
-from openengagement.stores.manifest import Listed, list_segments, read_segment, swap_segments
-from openengagement.stores.segments import Segment, SegmentFile, bounds_of, remove_segments
-from openengagement.stores.turns import Turn
+from openengagement.file_lock import FileLock
+from openengagement.stores.embedded.database import Database
+from openengagement.stores.embedded.manifest import (
+    Listed,
+    list_segments,
+    read_segment,
+    swap_segments,
+)
+from openengagement.stores.embedded.segments import Segment, SegmentFile, bounds_of, remove_segments
 from openengagement.telemetry import log_failure
+from openengagement.tuning import lower_priority
 
 FRESH_MAX: Final = 8  # segments in the database before they are gathered
 _FRESH_ROWS_MAX: Final = 4_000_000
@@ -84,8 +89,8 @@ class Compactor:
         self._database = database
         self._folder = folder
         self._closing = threading.Event()
-        self._gathering = Turn(folder / "gather.lock")
-        self._carrying = Turn(folder / "carry.lock")
+        self._gathering = FileLock(folder / "gather.lock")
+        self._carrying = FileLock(folder / "carry.lock")
         self._news = {stage: threading.Event() for stage in (self.gather, self.carry)}
         self._threads: dict[Callable[..., bool | None], threading.Thread] = {}
         self._starting = threading.Lock()
@@ -164,7 +169,7 @@ class Compactor:
             return self._merge(files, oldest_hour=oldest_hour)
 
     def _run(self, stage: Callable[..., bool | None]) -> None:
-        give_way()
+        lower_priority()
         news = self._news[stage]
         left: list[Listed] = []
         while not self._closing.is_set():

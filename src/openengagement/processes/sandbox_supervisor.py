@@ -1,8 +1,8 @@
 """The process that keeps an intercepting sandbox: a proxy, and two servers on one data folder.
 
 One server speaks plain HTTP, as without interception; the other HTTPS, with the certificate that
-clients of the hard-coded hosts are shown. Each is a process of `cli.launch`. All end together: the
-servers when this process does, however it does, and this process when a server does.
+clients of the hard-coded hosts are shown. Each is a `processes.supervisor`. All end together: the
+servers when this process ends, in whatever way, and this process when a server ends.
 """
 
 import argparse
@@ -13,10 +13,10 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from openengagement.cli.ready import announce
+from openengagement.processes.readiness import announce
 from openengagement.sandbox.intercept import LOOPBACK, InterceptProxy
 
-_KILLED_AFTER_S: Final = 20  # longer than `cli.launch` gives its workers and what counts
+_KILLED_AFTER_S: Final = 20  # longer than `processes.supervisor` gives its workers and what counts
 
 
 def main() -> None:
@@ -66,7 +66,7 @@ async def _launch(*arguments: str) -> asyncio.subprocess.Process:
     """Start a server that ends with this process: when the pipe that is its input closes."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "openengagement.cli.launch", "--host", LOOPBACK, "--workers", "1"),
+        *("-m", "openengagement.processes.supervisor", "--host", LOOPBACK, "--workers", "1"),
         *(*arguments, "--end-with-input"),
         stdin=asyncio.subprocess.PIPE,
     )

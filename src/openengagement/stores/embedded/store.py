@@ -2,8 +2,8 @@
 
 A commit adds its counters as one segment, a blob of sorted arrays, in the transaction that keeps
 its idempotency keys. In the background many such become one, in a file of their own (see
-`stores.compaction`). A reader asks the database which segments there are and adds up what they hold
-of its Tweets, so that whatever it sees is whole.
+`compaction`). A reader asks the database which segments there are and adds up what they hold of its
+Tweets, so that whatever it sees is whole.
 
 What a video drew is counted like what a Tweet drew, under the video's number with a minus.
 """
@@ -34,12 +34,12 @@ from openengagement.engagement.counters import (
 )
 from openengagement.engagement.tweets import fold_tweets
 from openengagement.engagement.types import DAY_S, TYPE_NAMES, Tweet
-from openengagement.stores import manifest, upgrade
-from openengagement.stores import tweets as table
-from openengagement.stores.compaction import Compactor
 from openengagement.stores.contract import Applied, Batch, KeyConflict
-from openengagement.stores.database import Database
-from openengagement.stores.segments import Segment, copy_segment, let_go_soon
+from openengagement.stores.embedded import manifest, upgrade
+from openengagement.stores.embedded import tweets as table
+from openengagement.stores.embedded.compaction import Compactor
+from openengagement.stores.embedded.database import Database
+from openengagement.stores.embedded.segments import Segment, copy_segment, let_go_soon
 
 Found = TypeVar("Found")
 SCHEMA_VERSION: Final = 4
@@ -55,7 +55,7 @@ CREATE INDEX batches_by_age ON batches (applied_at_s)
 _SCHEMA: Final = f"{table.SCHEMA};{table.INDEX};{_BATCHES};{manifest.SCHEMA}"
 
 
-class SqliteStore:
+class EmbeddedStore:
     """A `stores.contract.CounterStore` in the file `path`; see there for what it promises."""
 
     def __init__(self, path: Path, *, clock: Clock, idempotency_keep_days: int) -> None:

@@ -11,7 +11,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from openengagement.engagement.counters import COUNTER_MAX, Counters
-from openengagement.stores.segments import Segment, decode_segment, encode_hours, open_segment
+from openengagement.stores.embedded.segments import (
+    Segment,
+    decode_segment,
+    encode_hours,
+    open_segment,
+)
 
 SCHEMA: Final = """
 CREATE TABLE segments (

@@ -1,4 +1,4 @@
-"""The process that counts (`openengagement.counting`), started beside a server's workers."""
+"""Start the counting process of a server, and restart it when it dies."""
 
 import os
 import select
@@ -90,7 +90,7 @@ class _Keeper:
     def _count(self) -> bool:
         """Have a process count until it ends; whether it ended well."""
         number = self._listener.fileno()
-        command = [sys.executable, "-m", "openengagement.counting", str(number)]
+        command = [sys.executable, "-m", "openengagement.processes.counting_process", str(number)]
         try:
             with _FORKING:
                 self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
