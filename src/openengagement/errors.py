@@ -446,7 +446,7 @@ def _with_code(kind: type[ApiError]) -> dict[str, type[ApiError]]:
 
 _BY_CODE = _with_code(ApiError)
 
-# Contract 3.4, "order of checks": of two faults in one request the earlier one is reported. What is
+# api.md 3.4, "order of checks": of two faults in one request the earlier one is reported. What is
 # wrong with fields (InvalidField and the two after it) shares a rank: there the order of the fields
 # decides, tweet_ids, engagement_types, groupings, start, end.
 PRECEDENCE: tuple[type[ApiError], ...] = (

@@ -93,7 +93,7 @@ def test_nothing_but_the_base_falls_back_to_the_code_of_an_internal_error():
     }  # fmt: skip
 
 
-# Contract 3.3 and 3.4, 4.8, by hand.
+# api.md 3.3 and 3.4, 4.8, by hand.
 NOT_AUTHENTICATED = "Your account could not be authenticated. Reason: "
 ADJUST = ". Please adjust your request and try again."
 GZIP = (
@@ -163,7 +163,7 @@ def test_a_refusal_keeps_what_it_is_given():
 
 # --- which refusal wins --------------------------------------------------------------------------
 
-# Contract 3.4: route, method, gzip, credentials, app approved, rate limit, JSON, fields and limits,
+# api.md 3.4: route, method, gzip, credentials, app approved, rate limit, JSON, fields and limits,
 # availability, ownership, metric rights and age.
 WIRE_ORDER = [
     {"NotFound"},

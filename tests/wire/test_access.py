@@ -1,4 +1,4 @@
-"""Contract 4.3 and 2.1, exhaustively: every type, every endpoint, every kind of credential."""
+"""api.md 4.3 and 2.1, exhaustively: every type, every endpoint, every kind of credential."""
 
 import pytest
 

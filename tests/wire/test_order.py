@@ -110,7 +110,7 @@ def too_old(draft):
     draft.body["engagement_types"] = ["impressions"]
 
 
-# Contract 3.4, in its order: fault, status, name.
+# api.md 3.4, in its order: fault, status, name.
 FAULTS = [
     (too_many_headers, 431, "headers_too_large"),
     (wrong_path, 404, "not_found"),

@@ -1,6 +1,6 @@
 """How a refusal looks on the wire: strings on the data API, objects with codes on the OAuth calls.
 
-Contract 3.4 and 4.8. A browser gets a plain page where the pages themselves could not make one. The
+api.md 3.4 and 4.8. A browser gets a plain page where the pages themselves could not make one. The
 same `ApiError` answers on all of them; here it gets its shape.
 """
 
@@ -46,7 +46,7 @@ class Family(Enum):
     PAGE = "page"
 
 
-# Contract 4.8: refusal -> (HTTP status, code, message); the first class that fits counts.
+# api.md 4.8: refusal -> (HTTP status, code, message); the first class that fits counts.
 _OAUTH_CODES: Final[tuple[tuple[type[ApiError], int, int, str], ...]] = (
     (AppSuspended, 401, 416, "Invalid / suspended application"),
     (
@@ -75,7 +75,7 @@ _OAUTH_CODES: Final[tuple[tuple[type[ApiError], int, int, str], ...]] = (
     (NotFound, 404, 34, "Sorry, that page does not exist"),
     (RateLimited, 429, 88, "Rate limit exceeded"),
 )
-# Contract 4.6: the third leg answers these in plain text, whatever its content type says.
+# api.md 4.6: the third leg answers these in plain text, whatever its content type says.
 _PLAIN: Final[Mapping[type[ApiError], str]] = {
     InvalidVerifier: "Error processing your OAuth request: Invalid oauth_verifier parameter",
     RequestTokenMissing: "Request token missing",

@@ -6,7 +6,7 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 
 CALLBACKS_MAX: Final = 10
 CALLBACK_LENGTH_MAX: Final = 2048
-# Contract 5: custom schemes are allowed, for apps on phones, but none that a browser or a desktop
+# api.md 5: custom schemes are allowed, for apps on phones, but none that a browser or a desktop
 # would act on by itself.
 _REFUSED_SCHEMES: Final = re.compile(
     r"about|acrobat|blob|callto|daap|data|file|filesystem|firefoxurl|ftp|gopher|hcp|itms|itpc|"

@@ -1,6 +1,6 @@
 """The flow of three legs: an app asks, a person consents, the app gets an access token.
 
-Contract 4.4 to 4.7. The first leg and the third are an app's signed calls; the second is a page
+api.md 4.4 to 4.7. The first leg and the third are an app's signed calls; the second is a page
 (`portal.consent`). Whatever a call changes, it changes after its signature was found good and its
 nonce was remembered.
 """

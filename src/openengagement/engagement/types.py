@@ -48,7 +48,7 @@ class EngagementType:
     rolls_up: bool = True
 
 
-# Contract 2.1. The order is the order of columns in the stores.
+# api.md 2.1. The order is the order of columns in the stores.
 ENGAGEMENT_TYPES: Final = (
     EngagementType("impressions", rolls_up=False),
     EngagementType("engagements", rolls_up=False),

@@ -20,7 +20,7 @@ UNAVAILABLE = "unavailable_tweet_ids"
 OLD = "unsupported_for_impressions_engagements_tweet_ids"
 OLD_VIDEO = "unsupported_for_video_views_tweet_ids"
 
-# Contract 2.1 by hand: type -> what /totals asks, what the timed two ask; None: not served.
+# api.md 2.1 by hand: type -> what /totals asks, what the timed two ask; None: not served.
 APP, USER = Context.APP_ONLY, Context.USER
 TABLE = {
     "impressions": (USER, USER),

@@ -24,7 +24,7 @@ from openengagement.engagement.types import (
 # A busy machine may take its time.
 QUICK = settings(deadline=None, max_examples=40)
 
-# Contract 2.1, copied by hand.
+# api.md 2.1, copied by hand.
 NAMES = {
     "impressions", "engagements", "favorites", "retweets", "replies", "quote_tweets",
     "video_views", "media_views", "media_engagements", "url_clicks", "hashtag_clicks",
