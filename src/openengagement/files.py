@@ -1,18 +1,106 @@
-"""The files that commands write, and how they name them."""
+"""Locks on files, and private files that appear whole or not at all."""
 
+import contextlib
+import fcntl
 import os
+import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
+
+_PRIVATE: Final = 0o600  # also the mode that `mkstemp` gives
 
 
-def write_private(path: Path, text: str) -> Path:
-    """Write a file that only its owner may read."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
+class FileLock:
+    """An exclusive lock, shared by all threads and processes that open the same path.
+
+    A waiter sleeps in the kernel. The kernel releases the lock of a process that dies.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, _PRIVATE)
+        # The lock on the file belongs to the process, so its threads need a second lock.
+        self._threads = threading.Lock()
+
+    @contextlib.contextmanager
+    def held(self, *, wait: bool = True) -> Iterator[bool]:
+        """Hold the lock for the block; yield False if `wait` is false and another holds it."""
+        if not self._threads.acquire(blocking=wait):
+            yield False
+            return
+        try:
+            held = self._lock_file(wait=wait)
+            try:
+                yield held
+            finally:
+                if held:
+                    fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        finally:
+            self._threads.release()
+
+    def hold_until_exit(self) -> bool:
+        """Hold the lock until this process ends, also across `exec`; False if another holds it."""
+        os.set_inheritable(self._descriptor, True)
+        return self._lock_file(wait=False)
+
+    def _lock_file(self, *, wait: bool) -> bool:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the file, which also releases the lock; a second call does nothing."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def hold_lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock on `path` for the block, as `FileLock.held` does, then close the file."""
+    with contextlib.closing(FileLock(path)) as lock, lock.held(wait=wait) as held:
+        yield held
+
+
+def write_private(path: Path, content: bytes, *, replace: bool = True) -> Path:
+    """Write a durable file with mode 0600: readers see all of it or nothing.
+
+    Without `replace`, an existing file stays. Of two processes that write at the same time, the
+    first one wins for both.
+
+    Returns: `path`.
+    """
+    descriptor, name = tempfile.mkstemp(".new", prefix=f".{path.name}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            temporary.replace(path)
+        else:
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(temporary)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
     return path
 
 
-def short(path: Path) -> str:
-    """A path as it is typed here. Links stay as they are: a virtual environment's Python is one."""
-    path = Path(os.path.abspath(path))  # noqa: PTH100
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+def remove_temporary(path: Path) -> None:
+    """Remove the files that a crash during `write_private(path)` left, while nobody writes it."""
+    for leftover in path.parent.glob(f".{path.name}.*.new"):
+        leftover.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name in the folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

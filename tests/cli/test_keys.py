@@ -83,7 +83,7 @@ def test_a_second_rotation_meanwhile_is_refused(run, data, owned_app, monkeypatc
 
     assert first.json() == {"reencrypted": 1, "unreadable": 0}
     assert (ended[0].code, ended[0].out) == (1, "")
-    assert "being rotated already" in ended[0].err
+    assert "another command is rotating the keys of this folder" in ended[0].err
     assert len(keys_of(data)) == 1
     assert opens(keys_of(data), stored_secrets(data)) == [True]
     assert run("key", "rotate").code == 0

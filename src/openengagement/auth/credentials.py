@@ -10,10 +10,8 @@ key, the App ID and a generation number.
 import dataclasses
 import hashlib
 import hmac
-import os
 import secrets
 import string
-import tempfile
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from typing import Final
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from openengagement.files import write_private
 from openengagement.registry.apps import App, AppForm
 from openengagement.registry.grants import AccessToken, RequestToken
 from openengagement.registry.registry import Registry
@@ -121,7 +120,8 @@ def open_keyring(path: Path, environment: str = "") -> Keyring:
                 "make one with: openengagement key generate"
             ) from None
     if not path.exists():
-        _write_key_file(path, Fernet.generate_key() + b"\n", replace=False)
+        # Without replacement: of two first starts at once, one key wins for both.
+        write_private(path, Fernet.generate_key() + b"\n", replace=False)
     return Keyring(_read_key_file(path), path=path)
 
 
@@ -133,13 +133,13 @@ def generate_key() -> str:
 def add_key(path: Path) -> Keyring:
     """Put a fresh key before those of the key file. Only one at a time may change it."""
     keys = [Fernet.generate_key(), *_read_key_file(path)]
-    _write_key_file(path, b"".join(key + b"\n" for key in keys), replace=True)
+    write_private(path, b"".join(key + b"\n" for key in keys))
     return Keyring(keys, path=path)
 
 
 def forget_old_keys(path: Path) -> None:
     """Leave but the newest key in the key file."""
-    _write_key_file(path, _read_key_file(path)[0] + b"\n", replace=True)
+    write_private(path, _read_key_file(path)[0] + b"\n")
 
 
 def _stamp(path: Path | None) -> tuple[int, int] | None:
@@ -159,26 +159,6 @@ def _read_key_file(path: Path) -> list[bytes]:
     except ValueError:
         raise KeyFileError(f"{path}: is not a key file of this server") from None
     return keys
-
-
-def _write_key_file(path: Path, content: bytes, *, replace: bool) -> None:
-    # Written aside and put into place whole. Where there must be none yet it is linked: of two
-    # first starts at once, one key wins for both.
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
-    aside = Path(name)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    if replace:
-        aside.replace(path)
-        return
-    try:
-        os.link(aside, path)
-    except FileExistsError:
-        pass
-    finally:
-        aside.unlink()
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,15 @@ def opened(context: typer.Context) -> Iterator[DataFolder]:
         fail(f"{data}: the counters cannot be used: {error}")
 
 
+def short(path: Path) -> str:
+    """Return the path relative to the working folder if it is inside it, without following links.
+
+    The Python of a virtual environment is a link and must stay one.
+    """
+    path = Path(os.path.abspath(path))  # noqa: PTH100
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
 def now_s() -> int:
     """Now, in whole Unix seconds."""
     return int(CLOCK.now_s())

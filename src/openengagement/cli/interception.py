@@ -8,9 +8,9 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
-from openengagement.cli.common import CLOCK, fail
+from openengagement.cli.common import CLOCK, fail, short
 from openengagement.cli.serve import become, refuse_taken
-from openengagement.files import short, write_private
+from openengagement.files import write_private
 from openengagement.sandbox.authority import AuthorityError, Certificates, open_certificates
 from openengagement.sandbox.environment import client_environment, render_environment
 from openengagement.sandbox.intercept import HOSTS, LOOPBACK
@@ -107,7 +107,7 @@ def set_up_interception(folder: Path, ports: Ports) -> Interception:
     except (AuthorityError, OSError) as error:
         fail(str(error))
     environment = client_environment(_proxy_url(ports), certificates.authority)
-    file = write_private(folder / "intercept.env", render_environment(environment))
+    file = write_private(folder / "intercept.env", render_environment(environment).encode())
     return Interception(ports, certificates, environment, file)
 
 

@@ -1,7 +1,5 @@
 """The keys that stored secrets are encrypted under."""
 
-import fcntl
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ from openengagement.auth.credentials import (
 )
 from openengagement.cli.common import Json, fail, opened, read_settings, show
 from openengagement.data_folder import KEY_FILE
+from openengagement.files import hold_lock
 from openengagement.registry.registry import BUSY_TIMEOUT_S
 
 key = typer.Typer(help="The keys that stored secrets are encrypted under.", no_args_is_help=True)
@@ -61,7 +60,7 @@ def rotate(
     """
     folder: Path = context.obj
     in_file = not read_settings().server_keys
-    with opened(context) as parts, _alone(folder):
+    with opened(context) as parts, _only_rotation(folder):
         keyring: Keyring = add_key(folder / KEY_FILE) if in_file else parts.keyring
 
         def change(stored: bytes) -> bytes | None:
@@ -86,14 +85,9 @@ def rotate(
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Of two rotations at once one could forget the key that the other has just made and used."""
-    descriptor = os.open(folder / "rotation.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            fail("the keys of this folder are being rotated already; wait until that has ended")
+def _only_rotation(folder: Path) -> Iterator[None]:
+    """Refuse a second rotation: it could remove the key that the first has just created."""
+    with hold_lock(folder / "rotation.lock", wait=False) as held:
+        if not held:
+            fail("another command is rotating the keys of this folder; wait until it ends")
         yield
-    finally:
-        os.close(descriptor)  # and with it the lock

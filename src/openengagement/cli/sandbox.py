@@ -1,8 +1,6 @@
 """`openengagement sandbox`: a server with a week of engagement and keys that work at once."""
 
 import dataclasses
-import fcntl
-import os
 import shlex
 import sys
 import time
@@ -14,7 +12,7 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from openengagement.cli.common import CLOCK, Json, fail, read_settings
+from openengagement.cli.common import CLOCK, Json, fail, read_settings, short
 from openengagement.cli.interception import (
     DEFAULT_HTTPS_PORT,
     DEFAULT_PROXY_PORT,
@@ -26,7 +24,7 @@ from openengagement.cli.interception import (
     set_up_interception,
 )
 from openengagement.cli.serve import DEFAULT_PORT, Port, refuse_taken, run_server
-from openengagement.files import short, write_private
+from openengagement.files import FileLock, write_private
 from openengagement.sandbox.demo import Demo
 from openengagement.sandbox.intercept import LOOPBACK as HOST
 from openengagement.sandbox.seed import build_sandbox
@@ -64,16 +62,16 @@ def sandbox(
         ports.refuse_taken()
     folder: Path = context.obj / "sandbox"
     since = time.monotonic()
-    _claim(folder)
+    _hold(folder)
     interception = None if ports is None else set_up_interception(folder, ports)
     demo = _build(folder, higgs, simulated=simulated)
-    environment = write_private(folder / "credentials.env", _environment(demo, port))
+    environment = write_private(folder / "credentials.env", _environment(demo, port).encode())
     if json:
         text = _as_json(demo, port, interception=interception)
     else:
         text = _describe(demo, port, environment=environment, higgs=higgs)
         text += interception.describe() if interception else ""
-    announcement = write_private(folder / "announcement.txt", text)
+    announcement = write_private(folder / "announcement.txt", text.encode())
     told = None if json else since
     if interception is not None:
         interception.serve(folder, announcement, since=told)
@@ -93,18 +91,14 @@ def _build(folder: Path, higgs: Path | None, *, simulated: bool) -> Demo:
             fail(str(error))
 
 
-def _claim(folder: Path) -> None:
-    """Keep the folder for this sandbox: it is built anew at each start, under nobody's feet.
+def _hold(folder: Path) -> None:
+    """Lock the folder for this sandbox, because each start removes it and builds it again.
 
-    The lock stays with the process when it becomes the server, and goes when that ends.
+    The lock stays with the process when it becomes the server, until that ends.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(folder / "sandbox.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not FileLock(folder / "sandbox.lock").hold_until_exit():
         fail(f"a sandbox is running on {folder}; stop it, or give another folder with --data")
-    os.set_inheritable(descriptor, True)
 
 
 def _as_json(demo: Demo, port: int, *, interception: Interception | None) -> str:

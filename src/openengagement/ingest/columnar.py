@@ -12,17 +12,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from typing import IO, Final
+from typing import Final
 
 import polars as pl
 
 from openengagement.errors import BodyTooLarge, MalformedBody
+from openengagement.ingest.framing import read_frame, write_frame
 
 MEMORY_MAX: Final = 4 * 2**30  # address space of the child
 ANSWER_MAX: Final = 2**28  # text that a body may hold
 _ARROW_FILE: Final = b"ARROW1"
 _PARQUET: Final = b"PAR1"
-_SIZE_BYTES: Final = 8
 _DONE, _TOO_LONG, _UNREADABLE = b"d", b"l", b"u"
 # What `at` and `created_at` may hold; outside these years a time has no text.
 _YEAR_ONE_US: Final = -62_135_596_800_000_000
@@ -71,8 +71,9 @@ class ColumnarReader:
             raise RuntimeError("the reader's pipes are not there")
         try:
             for part in (head, body):
-                _write(child.stdin, part)
-            status, answer = _read(child.stdout), _read(child.stdout)
+                write_frame(child.stdin.write, part)
+                child.stdin.flush()
+            status, answer = (read_frame(child.stdout.read) for _ in range(2))
         except (OSError, EOFError):
             self._end(child)
             return _UNREADABLE, b""
@@ -99,20 +100,6 @@ class ColumnarReader:
 # One child a process, and it ends with it.
 COLUMNAR: Final = ColumnarReader()
 atexit.register(COLUMNAR.close)
-
-
-def _write(pipe: IO[bytes], part: bytes) -> None:
-    pipe.write(len(part).to_bytes(_SIZE_BYTES, "big"))
-    pipe.write(part)
-    pipe.flush()
-
-
-def _read(pipe: IO[bytes]) -> bytes:
-    size = pipe.read(_SIZE_BYTES)
-    part = pipe.read(int.from_bytes(size, "big"))
-    if len(size) < _SIZE_BYTES or len(part) < int.from_bytes(size, "big"):
-        raise EOFError
-    return part
 
 
 def decode(body: bytes, fields: Sequence[str], *, rows_max: int) -> pl.DataFrame:
@@ -169,8 +156,8 @@ def main() -> None:
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     while True:
         try:
-            rows_max, _, fields = _read(source).decode().partition(" ")
-            body = _read(source)
+            rows_max, _, fields = read_frame(source.read).decode().partition(" ")
+            body = read_frame(source.read)
         except EOFError:
             return
         try:
@@ -181,8 +168,9 @@ def main() -> None:
             status, answer = _UNREADABLE, error.texts[0].encode()
         except BaseException:
             status, answer = _UNREADABLE, b""
-        _write(sink, status)
-        _write(sink, answer)
+        write_frame(sink.write, status)
+        write_frame(sink.write, answer)
+        sink.flush()
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ from typing import Any, Final, Self
 import msgspec
 
 from openengagement.errors import ApiError, InternalError, Unavailable, refusal_of
+from openengagement.ingest.framing import read_frame, write_frame
 from openengagement.ingest.intake import Outcome
 from openengagement.ingest.rows import EVENTS
 from openengagement.ingest.upload import Take, Upload
 from openengagement.telemetry import log_failure
 
-_SIZE_BYTES: Final = 8
 _PATIENCE_S: Final = 600.0  # for an answer; no batch takes so long
 
 
@@ -64,8 +64,8 @@ def hand_over(upload: Upload, address: str) -> Outcome:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_PATIENCE_S)
             connection.connect(address)
-            _send(connection, msgspec.json.encode(head))
-            _send(connection, upload.body)
+            write_frame(connection.sendall, msgspec.json.encode(head))
+            write_frame(connection.sendall, upload.body)
             answer = _ANSWER.decode(_receive(connection))
     except (OSError, EOFError):
         raise Unavailable(
@@ -83,7 +83,7 @@ def take_over(connection: socket.socket, take: Take) -> None:
         try:
             head = _HEAD.decode(_receive(connection))
             body = _receive(connection)
-            _send(connection, msgspec.json.encode(_answer(head, body, take=take)))
+            write_frame(connection.sendall, msgspec.json.encode(_answer(head, body, take=take)))
         except (OSError, EOFError):
             return  # the worker is gone, and with it whoever it would have told
         except (msgspec.DecodeError, MemoryError, OverflowError) as error:
@@ -108,20 +108,5 @@ def _answer(head: _Head, body: bytes, *, take: Take) -> _Counted | _Refusal:
         return _Refusal.of(InternalError())
 
 
-def _send(connection: socket.socket, part: bytes) -> None:
-    connection.sendall(len(part).to_bytes(_SIZE_BYTES, "big"))
-    connection.sendall(part)
-
-
 def _receive(connection: socket.socket) -> bytes:
-    return _exactly(connection, int.from_bytes(_exactly(connection, _SIZE_BYTES), "big"))
-
-
-def _exactly(connection: socket.socket, size: int) -> bytes:
-    part = b""
-    while len(part) < size:
-        more = connection.recv(size - len(part), socket.MSG_WAITALL)
-        if not more:
-            raise EOFError
-        part = part + more if part else more
-    return part
+    return read_frame(lambda size: connection.recv(size, socket.MSG_WAITALL))

@@ -9,14 +9,14 @@ Every key leads with a time (8 bytes, big-endian), so that `tidy` forgets from t
 """
 
 import contextlib
-import fcntl
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import lmdb
 import msgspec
+
+from openengagement.files import hold_lock
 
 MINUTE_S: Final = 60
 _SLICE: Final = 500
@@ -65,7 +65,8 @@ class Limits:
     def __init__(self, folder: Path) -> None:
         boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else "unknown"
         path = folder / f"limits-{boot}.lmdb"
-        with _turn(folder / "limits.lock"):
+        # Otherwise one process could remove the file that another has just opened.
+        with hold_lock(folder / "limits.lock"):
             self._db = _open_or_begin(path)
             _forget_abandoned(path)
 
@@ -118,17 +119,6 @@ class Limits:
 
     def close(self) -> None:
         self._db.close()
-
-
-@contextlib.contextmanager
-def _turn(path: Path) -> Iterator[None]:
-    """Whoever opens does it alone: what one has just opened, no other may remove."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)  # and with it the lock
 
 
 def _open_or_begin(path: Path) -> lmdb.Environment:

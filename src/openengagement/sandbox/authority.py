@@ -8,7 +8,6 @@ The authority lasts from start to start, so that who trusts it once need not do 
 missing, damaged, for other hosts or about to end is made anew.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,6 +26,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from openengagement.files import remove_temporary, write_private
 
 AUTHORITY_LASTS: Final = timedelta(days=3650)
 LEAF_LASTS: Final = timedelta(days=397)  # some clients take no more than 398
@@ -200,15 +201,7 @@ def _read(folder: Path, name: str) -> _Pair | None:
 
 def _write(folder: Path, name: str, *, pair: _Pair) -> None:
     key = pair.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    _replace(folder / f"{name}.key", key)
-    _replace(folder / f"{name}.pem", pair.certificate.public_bytes(Encoding.PEM))
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Put a file, mode 0600, in place at once: it is never half written, nor readable by others."""
-    new = path.with_name(f"{path.name}.new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    new.replace(path)
+    certificate = pair.certificate.public_bytes(Encoding.PEM)
+    for path, content in ((folder / f"{name}.key", key), (folder / f"{name}.pem", certificate)):
+        remove_temporary(path)
+        write_private(path, content)

@@ -283,7 +283,7 @@ def test_keys_that_others_may_read_are_refused(made, folder, name, mode):
 def test_a_crash_half_way_leaves_no_trace(made, folder):
     before = contents(folder)
     for name in NAMES:
-        (folder / f"{name}.new").write_bytes(b"half")
+        (folder / f".{name}.x1y2.new").write_bytes(b"half")
     for name in NAMES:
         (folder / name).unlink()
     open_certificates(folder, HOSTS, now=NOW)

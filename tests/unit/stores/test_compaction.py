@@ -190,7 +190,7 @@ def test_settling_leaves_little_to_look_into(store, by_hand, monkeypatch, growth
 def test_settling_waits_for_who_merges(store, by_hand, monkeypatch):
     monkeypatch.setattr(compaction, "_FILES_MAX", 8)
     gather_files(store, 9)
-    with store._compactor._carrying.taken():
+    with store._compactor._carrying.held():
         settling = threading.Thread(target=store.settle)
         settling.start()
         settling.join(0.2)
@@ -266,7 +266,7 @@ def test_a_server_goes_on_where_another_died_at_it(open_store, by_hand, monkeypa
     server, other = open_store(), open_store()
     gather_files(other, 3)
     (other._folder / "half.segment").write_bytes(b"what it had written")
-    with other._compactor._carrying.taken():
+    with other._compactor._carrying.held():
         looks = []
         tell = server._compactor._list
         monkeypatch.setattr(server._compactor, "_list", lambda: looks.append(1) or tell())
@@ -343,7 +343,7 @@ def test_what_a_dead_process_left_is_swept_up(store, tmp_path, by_hand):
 
 def test_nothing_is_swept_while_somebody_merges(store, by_hand):
     (store._folder / "0123.segment").write_bytes(b"half")
-    with store._compactor._carrying.taken():
+    with store._compactor._carrying.held():
         store._compactor._sweep()
     assert files(store) == ["0123.segment"]
 

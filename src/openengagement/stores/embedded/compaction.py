@@ -24,7 +24,7 @@ from openengagement.engagement.counters import (
     peak_of,
     to_totals,
 )
-from openengagement.file_lock import FileLock
+from openengagement.files import FileLock
 from openengagement.stores.embedded.database import Database
 from openengagement.stores.embedded.manifest import (
     Listed,
@@ -143,7 +143,7 @@ class Compactor:
 
     def gather(self, *, quiet: bool = False, wait: bool = False) -> bool | None:
         """Gather what is due; False when nothing was, None when somebody else is at it."""
-        with self._gathering.taken(wait=wait) as mine:
+        with self._gathering.held(wait=wait) as mine:
             chosen = choose_fresh(self._list_fresh(), quiet=quiet) if mine else []
             self._merge(chosen)
         if chosen:
@@ -152,17 +152,17 @@ class Compactor:
 
     def carry(self, *, quiet: bool = False, wait: bool = False) -> bool | None:
         """Carry what is due; False when nothing was, None when somebody else is at it."""
-        with self._carrying.taken(wait=wait) as mine:
+        with self._carrying.held(wait=wait) as mine:
             chosen = choose_files(self._list_files(), quiet=quiet) if mine else []
             self._merge(chosen)
             return bool(chosen) if mine else None
 
     def prune(self, oldest_hour: int) -> int:
         """Forget the counters of the hours before this one; returns how many there were."""
-        with self._gathering.taken():
+        with self._gathering.held():
             while fresh := _first(self._list_fresh()):
                 self._merge(fresh)
-        with self._carrying.taken():
+        with self._carrying.held():
             files = self._list_files()
             if not any(_has_before(self._load(each), oldest_hour) for each in files):
                 return 0
@@ -241,8 +241,8 @@ class Compactor:
     def _sweep(self) -> None:
         """Remove files that nobody lists: their process died before it came to that."""
         with (
-            self._gathering.taken(wait=False) as gathering,
-            self._carrying.taken(wait=False) as carrying,
+            self._gathering.held(wait=False) as gathering,
+            self._carrying.held(wait=False) as carrying,
         ):
             if gathering and carrying:
                 listed = {each.file for each in self._list()}

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from openengagement.file_lock import FileLock
+from openengagement.files import FileLock
 
 # Pages the log may reach before a commit folds it back into the database: 64 MiB.
 _CHECKPOINT_PAGES: Final = 16_384
@@ -49,7 +49,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """One turn as the only writer: a transaction that commits, or leaves no trace."""
-        with self._turn.taken():
+        with self._turn.held():
             db = self.connection()
             db.execute("BEGIN IMMEDIATE")
             try:

@@ -1,0 +1,34 @@
+"""Length-prefixed frames, as processes send them to each other through pipes and sockets."""
+
+from collections.abc import Callable
+from typing import Final
+
+_SIZE_BYTES: Final = 8
+
+
+def write_frame(write: Callable[[bytes], object], content: bytes) -> None:
+    """Write the size of `content` (8 bytes, big-endian), then `content`.
+
+    `write` must send all that it gets.
+    """
+    write(len(content).to_bytes(_SIZE_BYTES))
+    write(content)
+
+
+def read_frame(read: Callable[[int], bytes]) -> bytes:
+    """Read one frame with `read(size)`, which returns at most `size` bytes.
+
+    Raises:
+        EOFError: the other side closed the connection before the frame was complete.
+    """
+    return _read_exactly(read, int.from_bytes(_read_exactly(read, _SIZE_BYTES)))
+
+
+def _read_exactly(read: Callable[[int], bytes], size: int) -> bytes:
+    content = b""
+    while len(content) < size:
+        more = read(size - len(content))
+        if not more:
+            raise EOFError
+        content = content + more if content else more
+    return content

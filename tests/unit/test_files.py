@@ -1,0 +1,67 @@
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from openengagement.files import FileLock, hold_lock, write_private
+
+
+def test_a_second_holder_is_refused_in_the_same_and_in_another_process(tmp_path):
+    path = tmp_path / "x.lock"
+    other = (
+        "import sys, pathlib; from openengagement.files import hold_lock\n"
+        "with hold_lock(pathlib.Path(sys.argv[1]), wait=False) as held: print(held)"
+    )
+    with hold_lock(path) as held, hold_lock(path, wait=False) as second:
+        run = subprocess.run(
+            [sys.executable, "-c", other, path], check=True, capture_output=True, text=True
+        )
+    assert (held, second, run.stdout) == (True, False, "False\n")
+    with hold_lock(path, wait=False) as held:
+        assert held
+
+
+def test_threads_that_share_a_lock_exclude_each_other(tmp_path):
+    lock = FileLock(tmp_path / "x.lock")
+    entered = threading.Event()
+
+    def wait_for_it():
+        with lock.held():
+            entered.set()
+
+    with lock.held(), lock.held(wait=False) as second:
+        waiting = threading.Thread(target=wait_for_it)
+        waiting.start()
+        assert not second
+        assert not entered.wait(0.05)
+    waiting.join(10)
+    assert entered.is_set()
+    lock.close()
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_a_written_file_is_private_whole_and_alone(tmp_path, replace):
+    path = tmp_path / "key"
+    assert write_private(path, b"secret", replace=replace) == path
+    assert path.read_bytes() == b"secret"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path) == ["key"]  # noqa: PTH208
+
+
+def test_an_existing_file_is_replaced_unless_the_caller_forbids_it(tmp_path):
+    path = write_private(tmp_path / "key", b"first")
+    path.chmod(0o644)
+    write_private(path, b"second", replace=False)
+    assert path.read_bytes() == b"first"
+    write_private(path, b"third")
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"third", 0o600)
+
+
+def test_a_failed_write_leaves_neither_file_nor_change(tmp_path):
+    path = write_private(tmp_path / "key", b"first")
+    with pytest.raises(TypeError):
+        write_private(path, "no bytes")
+    assert path.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["key"]  # noqa: PTH208
