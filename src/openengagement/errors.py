@@ -1,4 +1,4 @@
-"""Every refusal the server can make, and the order in which refusals win.
+"""Every error that the server can answer with, and which one is reported when several apply.
 
 The tree (status, stable name sent as ``x-error-code``)::
 
@@ -47,8 +47,9 @@ The tree (status, stable name sent as ``x-error-code``)::
     ├── InternalError 500             internal_error
     └── Unavailable 503               unavailable
 
-The texts are the wire's (api.md 3.4); where the wire has none they follow its voice. How a
-refusal looks on the OAuth calls, which answer in objects with numeric codes, is `api.error_body`'s.
+The texts are those of the wire (api.md 3.4). Where the wire has none, ours follow its style.
+`api.error_body` renders an error for each family of routes. The OAuth calls, for example, answer
+with objects that carry a numeric code.
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,399 +57,325 @@ from typing import ClassVar
 
 
 class ApiError(Exception):
-    """A refusal: its HTTP status, stable name, wire texts, ID arrays and extra headers."""
+    """An error that a client is told about.
 
-    details: Mapping[str, object] = {}  # more of the body, where a refusal hands something back
+    A subclass declares its HTTP status, its stable name (`code`), and its `text` if that is always
+    the same. `texts` are the messages of the answer. `arrays` are lists of Tweet ids by field
+    name, `headers` are extra response headers, and `details` are further fields of the body.
+    """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
+    text: ClassVar[str] = ""
+    _by_code: ClassVar[dict[str, type["ApiError"]]] = {}
+
+    def __init_subclass__(cls, *, code: str, status: int | None = None, text: str = "") -> None:
+        super().__init_subclass__()
+        cls._by_code[code] = cls
+        cls.code = code
+        cls.status = status or cls.status
+        cls.text = text or cls.text
 
     def __init__(
         self,
         *texts: str,
         arrays: Mapping[str, Sequence[str]] | None = None,
         headers: Mapping[str, str] | None = None,
+        details: Mapping[str, object] | None = None,
     ) -> None:
-        super().__init__(*texts)
-        self.texts: tuple[str, ...] = texts
+        self.texts: tuple[str, ...] = texts or ((self.text,) if self.text else ())
+        super().__init__(*self.texts)
         self.arrays: Mapping[str, Sequence[str]] = arrays or {}
         self.headers: Mapping[str, str] = headers or {}
+        self.details: Mapping[str, object] = details or {}
+
+    @classmethod
+    def from_parts(
+        cls,
+        code: str,
+        texts: Sequence[str],
+        *,
+        arrays: Mapping[str, Sequence[str]],
+        headers: Mapping[str, str],
+        details: Mapping[str, object],
+    ) -> "ApiError":
+        """Rebuild an error that another process raised, from its code and attributes.
+
+        Raises:
+            KeyError: no error has this code.
+        """
+        kind = cls._by_code[code]
+        # Skip the constructor of the subclass: it would compose the texts, which exist already.
+        error = kind.__new__(kind)
+        ApiError.__init__(error, *texts, arrays=arrays, headers=headers, details=details)
+        return error
 
 
-class RequestError(ApiError):
-    """The request itself cannot be served as it stands."""
-
-    status = 400
-    code = "bad_request"
+class RequestError(ApiError, code="bad_request", status=400):
+    """The request is invalid as it was sent."""
 
 
-class MalformedBody(RequestError):
-    """The body cannot be read: not JSON, or JSON of another shape."""
-
-    code = "malformed_body"
+class MalformedBody(RequestError, code="malformed_body"):
+    """The body cannot be parsed: it is not JSON, or it is JSON of another shape."""
 
 
-class InvalidField(RequestError):
-    """One or more fields break a rule; each text is ``field: reason``."""
-
-    code = "invalid_field"
+class InvalidField(RequestError, code="invalid_field"):
+    """One or more fields break a rule. Each text is ``field: reason``."""
 
 
-class UnsupportedTypes(RequestError):
-    """Engagement types that the endpoint does not serve, or nobody does."""
+_NOT_SUPPORTED = (
+    "One or more of the {} you have specified are not supported: ({}). "
+    "Please adjust your request and try again."
+)
 
-    code = "unsupported_engagement_types"
+
+class UnsupportedTypes(RequestError, code="unsupported_engagement_types"):
+    """The endpoint does not serve these engagement types."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        super().__init__(
-            "One or more of the engagement types you have specified are not supported: "
-            f"({', '.join(names)}). Please adjust your request and try again."
-        )
+        super().__init__(_NOT_SUPPORTED.format("engagement types", ", ".join(names)))
 
 
-class UnsupportedGroupBys(RequestError):
-    """Dimensions that the endpoint does not serve, or nobody does."""
-
-    code = "unsupported_group_bys"
+class UnsupportedGroupBys(RequestError, code="unsupported_group_bys"):
+    """The endpoint does not group by these dimensions."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        super().__init__(
-            "One or more of the groupBys you have specified are not supported: "
-            f"({', '.join(names)}). Please adjust your request and try again."
-        )
+        super().__init__(_NOT_SUPPORTED.format("groupBys", ", ".join(names)))
 
 
-class TweetsUnavailable(RequestError):
-    """Not one of the Tweets may be shown: unknown, deleted, or protected."""
-
-    code = "tweets_unavailable"
+class TweetsUnavailable(RequestError, code="tweets_unavailable"):
+    """None of the Tweets may be shown: they are unknown, deleted or protected."""
 
     def __init__(self, tweet_ids: Sequence[str]) -> None:
-        super().__init__(
-            f"{len(tweet_ids)} Tweet ID(s) are unavailable",
-            arrays={"unavailable_tweet_ids": tweet_ids},
-        )
+        arrays = {"unavailable_tweet_ids": tweet_ids}
+        super().__init__(f"{len(tweet_ids)} Tweet ID(s) are unavailable", arrays=arrays)
 
 
-class TweetsTooOld(RequestError):
-    """All that was asked for is older than its type allows."""
-
-    code = "tweets_too_old"
+class TweetsTooOld(RequestError, code="tweets_too_old"):
+    """Every Tweet is too old for every engagement type that was requested."""
 
 
-class BatchRefused(RequestError):
-    """An atomic batch with bad lines: nothing of it counted, and its lines are handed back."""
-
-    code = "batch_refused"
+class BatchRefused(RequestError, code="batch_refused"):
+    """An atomic batch has rejected lines. Nothing of it was applied; `details` lists the lines."""
 
     def __init__(self, rejected: int, *, details: Mapping[str, object]) -> None:
-        super().__init__(f"{rejected} line(s) are not acceptable; nothing was counted")
-        self.details = details
+        super().__init__(f"{rejected} line(s) were rejected; nothing was counted", details=details)
 
 
-class GzipRequired(RequestError):
-    """Upstream's demand, on request (`require_gzip`); this answer itself goes out plain."""
-
-    status = 406
-    code = "gzip_required"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "This request requires gzip compression. Retry the request after setting "
-            "'Accept-Encoding' header in the request to 'gzip'."
-        )
-
-
-class BodyTooSlow(RequestError):
-    """The body did not come within the time that the settings allow."""
-
-    status = 408
-    code = "body_too_slow"
+class GzipRequired(
+    RequestError,
+    code="gzip_required",
+    status=406,
+    text=(
+        "This request requires gzip compression. Retry the request after setting "
+        "'Accept-Encoding' header in the request to 'gzip'."
+    ),
+):
+    """The client does not accept gzip although `require_gzip` is set. This answer is plain."""
 
 
-class BodyTooLarge(RequestError):
-    """More bytes or lines than the settings allow."""
-
-    status = 413
-    code = "body_too_large"
+class BodyTooSlow(RequestError, code="body_too_slow", status=408):
+    """The body did not arrive within the time that the settings allow."""
 
 
-class UnsupportedBody(RequestError):
-    """A content type or content encoding that this route does not read."""
-
-    status = 415
-    code = "unsupported_body"
+class BodyTooLarge(RequestError, code="body_too_large", status=413):
+    """The body has more bytes or lines than the settings allow."""
 
 
-class KeyReused(RequestError):
-    """An Idempotency-Key came back with a different batch."""
-
-    status = 422
-    code = "idempotency_key_reused"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Idempotency-Key: was used with a different body; send a new key with a new batch"
-        )
+class UnsupportedBody(RequestError, code="unsupported_body", status=415):
+    """This route does not read bodies with this content type or content encoding."""
 
 
-class HeadersTooLarge(RequestError):
-    """More header bytes than the settings allow."""
+class KeyReused(
+    RequestError,
+    code="idempotency_key_reused",
+    status=422,
+    text=("Idempotency-Key: was used with a different body; send a new key with a new batch"),
+):
+    """An Idempotency-Key was sent again with a different batch."""
 
-    status = 431
-    code = "headers_too_large"
+
+class HeadersTooLarge(RequestError, code="headers_too_large", status=431):
+    """The headers have more bytes than the settings allow."""
 
 
-class AuthenticationError(ApiError):
-    """Who is asking could not be established. `reason` completes the wire's sentence."""
-
-    status = 401
-    code = "not_authenticated"
-    reason: ClassVar[str] = "Unknown Authorization Type"
+class AuthenticationError(
+    ApiError, code="not_authenticated", status=401, text="Unknown Authorization Type"
+):
+    """The caller could not be authenticated. `text` is the reason within the wire's sentence."""
 
     def __init__(self, detail: str = "") -> None:
-        reason = f"{self.reason}: {detail}" if detail else self.reason
+        reason = f"{self.text}: {detail}" if detail else self.text
         super().__init__(f"Your account could not be authenticated. Reason: {reason}")
 
 
-class UnknownAuthorization(AuthenticationError):
-    """No credentials, or a scheme that this route does not know."""
-
-    code = "unknown_authorization_type"
+class UnknownAuthorization(AuthenticationError, code="unknown_authorization_type"):
+    """The request has no credentials, or they use a scheme that this route does not support."""
 
 
-class MalformedAuthorization(AuthenticationError):
-    """Credentials that cannot be read; the detail says what is wrong with them."""
-
-    code = "malformed_authorization"
-    reason = "Malformed authorization"
-
-
-class UnsupportedSignature(AuthenticationError):
-    """A signature method other than HMAC-SHA1."""
-
-    code = "unsupported_signature_method"
-    reason = "Signature method not supported; use HMAC-SHA1"
+class MalformedAuthorization(
+    AuthenticationError, code="malformed_authorization", text="Malformed authorization"
+):
+    """The credentials cannot be parsed; the detail says why."""
 
 
-class ConsumerKeyNotFound(AuthenticationError):
+class UnsupportedSignature(
+    AuthenticationError,
+    code="unsupported_signature_method",
+    text="Signature method not supported; use HMAC-SHA1",
+):
+    """The signature method is not HMAC-SHA1."""
+
+
+class ConsumerKeyNotFound(
+    AuthenticationError, code="consumer_key_not_found", text="Consumer key not found"
+):
     """No app has this consumer key."""
 
-    code = "consumer_key_not_found"
-    reason = "Consumer key not found"
 
-
-class AccessTokenNotFound(AuthenticationError):
+class AccessTokenNotFound(
+    AuthenticationError, code="access_token_not_found", text="Access token not found"
+):
     """The app holds no such access token."""
 
-    code = "access_token_not_found"
-    reason = "Access token not found"
+
+class BearerTokenNotFound(
+    AuthenticationError, code="bearer_token_not_found", text="Bearer token not found"
+):
+    """No app has this bearer token, or it was revoked."""
 
 
-class BearerTokenNotFound(AuthenticationError):
-    """No app has this bearer token now."""
-
-    code = "bearer_token_not_found"
-    reason = "Bearer token not found"
-
-
-class PlatformKeyNotFound(AuthenticationError):
-    """The platform has issued no such key."""
-
-    code = "platform_key_not_found"
-    reason = "Platform key not found"
+class PlatformKeyNotFound(
+    AuthenticationError, code="platform_key_not_found", text="Platform key not found"
+):
+    """The platform has no such key."""
 
 
-class TimestampOutOfBounds(AuthenticationError):
-    """The request was signed too long ago, or too far ahead."""
-
-    code = "timestamp_out_of_bounds"
-    reason = "Timestamp out of bounds"
-
-
-class InvalidSignature(AuthenticationError):
-    """The signature is not this request's under these secrets."""
-
-    code = "invalid_signature"
-    reason = "Invalid signature"
+class TimestampOutOfBounds(
+    AuthenticationError, code="timestamp_out_of_bounds", text="Timestamp out of bounds"
+):
+    """The signature's timestamp is too far from the server's clock."""
 
 
-class NonceUsed(AuthenticationError):
-    """A request that was served before, sent again."""
-
-    code = "nonce_used"
-    reason = "Nonce already used"
+class InvalidSignature(AuthenticationError, code="invalid_signature", text="Invalid signature"):
+    """The signature does not match the request and the secrets."""
 
 
-class RequestTokenMissing(AuthenticationError):
-    """The third leg without a request token (api.md 4.6)."""
-
-    code = "request_token_missing"
-    reason = "Request token missing"
+class NonceUsed(AuthenticationError, code="nonce_used", text="Nonce already used"):
+    """A request that was already accepted was sent again."""
 
 
-class RequestTokenNotFound(AuthenticationError):
-    """A request token that is unknown, expired, used up, or another app's (api.md 4.6)."""
-
-    code = "request_token_not_found"
-    reason = "Request token not found"
-
-
-class InvalidVerifier(AuthenticationError):
-    """Not the verifier or PIN that the person was given (api.md 4.6)."""
-
-    code = "invalid_verifier"
-    reason = "Invalid oauth_verifier parameter"
+class RequestTokenMissing(
+    AuthenticationError, code="request_token_missing", text="Request token missing"
+):
+    """The access token call has no request token (api.md 4.6)."""
 
 
-class AppSuspended(AuthenticationError):
+class RequestTokenNotFound(
+    AuthenticationError, code="request_token_not_found", text="Request token not found"
+):
+    """The request token is unknown, expired, used, or of another app (api.md 4.6)."""
+
+
+class InvalidVerifier(
+    AuthenticationError, code="invalid_verifier", text="Invalid oauth_verifier parameter"
+):
+    """The verifier is not the one, or the PIN, that the user was given (api.md 4.6)."""
+
+
+class AppSuspended(
+    AuthenticationError, code="app_suspended", text="Invalid / suspended application"
+):
     """The platform's manager has suspended this App ID."""
 
-    code = "app_suspended"
-    reason = "Invalid / suspended application"
+
+class DesktopAppsOnlyPin(
+    AuthenticationError,
+    code="desktop_apps_only_pin",
+    text="Desktop applications only support the oauth_callback value 'oob'",
+):
+    """The app has no callback URLs but asked for a callback."""
 
 
-class DesktopAppsOnlyPin(AuthenticationError):
-    """An app without callback URLs asked for one."""
-
-    code = "desktop_apps_only_pin"
-    reason = "Desktop applications only support the oauth_callback value 'oob'"
-
-
-class UnverifiedClient(AuthenticationError):
-    """An app's key and secret, or its bearer token, do not check out (api.md 4.7)."""
-
-    status = 403
-    code = "unverified_client"
-    reason = "Unable to verify your credentials"
+class UnverifiedClient(
+    AuthenticationError,
+    code="unverified_client",
+    status=403,
+    text="Unable to verify your credentials",
+):
+    """The consumer key and secret, or the bearer token, are not valid (api.md 4.7)."""
 
 
-class AccessError(ApiError):
-    """Known, but not allowed."""
-
-    status = 403
-    code = "forbidden"
+class AccessError(ApiError, code="forbidden", status=403):
+    """The caller is authenticated but may not do this."""
 
 
-class SslRequired(AccessError):
-    """Plain HTTP from another machine."""
-
-    code = "ssl_required"
-
-    def __init__(self) -> None:
-        super().__init__("SSL is required")
+class SslRequired(AccessError, code="ssl_required", text="SSL is required"):
+    """The request came from another machine over plain HTTP."""
 
 
-class AppNotEnabled(AccessError):
+class AppNotEnabled(AccessError, code="app_not_enabled"):
     """The platform's manager has not enabled this App ID, or has suspended it."""
 
-    code = "app_not_enabled"
-
     def __init__(self, *, suspended: bool = False) -> None:
-        # The wire has one text for both; whoever reads headers learns which it is.
+        # The wire has one text for both cases; only the header tells them apart.
         headers = {"x-error-code": AppSuspended.code} if suspended else None
         super().__init__("Your application ID is not authorized.", headers=headers)
 
 
-class CallbackNotApproved(AccessError):
-    """A callback URL that is not, letter for letter, one of the app's."""
-
-    code = "callback_not_approved"
-
-    def __init__(self) -> None:
-        super().__init__("Callback URL not approved for this client application")
-
-
-class UserContextRequired(AccessError):
-    """An app alone asked for what only an access token may."""
-
-    code = "user_context_required"
-
-    def __init__(self) -> None:
-        super().__init__("Your credentials do not allow access to this resource")
+class CallbackNotApproved(
+    AccessError,
+    code="callback_not_approved",
+    text="Callback URL not approved for this client application",
+):
+    """The callback URL does not exactly equal one of the app's."""
 
 
-class ForbiddenTweets(AccessError):
-    """Tweets that are not the access token's user's."""
+class UserContextRequired(
+    AccessError,
+    code="user_context_required",
+    text="Your credentials do not allow access to this resource",
+):
+    """The call needs an access token, and the app sent none."""
 
-    code = "forbidden_tweets"
+
+class ForbiddenTweets(AccessError, code="forbidden_tweets"):
+    """The user of the access token does not own these Tweets."""
 
 
-class ForbiddenMetrics(AccessError):
-    """Metrics that an app alone may not read."""
-
-    code = "forbidden_metrics"
+class ForbiddenMetrics(AccessError, code="forbidden_metrics"):
+    """These metrics need an access token, and the app sent none."""
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(f"Forbidden to access metrics: {', '.join(names)}")
 
 
-class NotFound(ApiError):
-    """No such path, or no such thing."""
-
-    status = 404
-    code = "not_found"
+class NotFound(ApiError, code="not_found", status=404):
+    """There is no such path, or no such resource."""
 
 
-class MethodNotAllowed(ApiError):
-    """The path is there, but not for this method."""
-
-    status = 405
-    code = "method_not_allowed"
+class MethodNotAllowed(ApiError, code="method_not_allowed", status=405):
+    """The path exists, but not with this method."""
 
 
-class RateLimited(ApiError):
-    """The app has used up its window."""
-
-    status = 429
-    code = "rate_limited"
-
-    def __init__(self) -> None:
-        super().__init__("Rate limit exceeded")
+class RateLimited(ApiError, code="rate_limited", status=429, text="Rate limit exceeded"):
+    """The app has used up its requests of this rate limit window."""
 
 
-class InternalError(ApiError):
-    """Our own fault; the cause is in the log under the request id, never in the answer."""
-
-    def __init__(self) -> None:
-        super().__init__("internal server error")
+class InternalError(ApiError, code="internal_error", text="internal server error"):
+    """The server failed. The log has the cause under the request id; the answer never does."""
 
 
-class Unavailable(ApiError):
-    """The server cannot take this now; trying again later is right."""
-
-    status = 503
-    code = "unavailable"
+class Unavailable(ApiError, code="unavailable", status=503):
+    """The server cannot handle the request now. The client should retry later."""
 
     def __init__(self, text: str, *, retry_after_s: int = 1) -> None:
         super().__init__(text, headers={"retry-after": str(retry_after_s)})
 
 
-def refusal_of(
-    code: str,
-    texts: Sequence[str],
-    *,
-    headers: Mapping[str, str],
-    details: Mapping[str, object],
-) -> ApiError:
-    """The refusal with this stable name, as another process made it."""
-    kind = _BY_CODE[code]
-    error = kind.__new__(kind)
-    ApiError.__init__(error, *texts, headers=headers)
-    error.details = details
-    return error
-
-
-def _with_code(kind: type[ApiError]) -> dict[str, type[ApiError]]:
-    below = [_with_code(each) for each in kind.__subclasses__()]
-    return {kind.code: kind} | {code: each for some in below for code, each in some.items()}
-
-
-_BY_CODE = _with_code(ApiError)
-
-# api.md 3.4, "order of checks": of two faults in one request the earlier one is reported. What is
-# wrong with fields (InvalidField and the two after it) shares a rank: there the order of the fields
-# decides, tweet_ids, engagement_types, groupings, start, end.
+# If several errors apply to a request, the first of them is reported (api.md 3.4, "order of
+# checks"). InvalidField, UnsupportedTypes and UnsupportedGroupBys share a rank: the first field
+# with an error decides, in the order tweet_ids, engagement_types, groupings, start, end.
 PRECEDENCE: tuple[type[ApiError], ...] = (
     HeadersTooLarge,
     NotFound,

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from openengagement.errors import ApiError, InternalError, Unavailable, refusal_of
+from openengagement.errors import ApiError, InternalError, Unavailable
 from openengagement.ingest.framing import read_frame, write_frame
 from openengagement.ingest.intake import Outcome
 from openengagement.ingest.rows import EVENTS
@@ -34,12 +34,14 @@ class _Refusal(msgspec.Struct, frozen=True, tag=True):
 
     code: str
     texts: tuple[str, ...]
+    arrays: dict[str, tuple[str, ...]]
     headers: dict[str, str]
     details: dict[str, Any]
 
     @classmethod
     def of(cls, error: ApiError) -> Self:
-        return cls(error.code, error.texts, dict(error.headers), dict(error.details))
+        arrays = {name: tuple(ids) for name, ids in error.arrays.items()}
+        return cls(error.code, error.texts, arrays, dict(error.headers), dict(error.details))
 
 
 class _Counted(msgspec.Struct, frozen=True, tag=True):
@@ -73,7 +75,7 @@ def hand_over(upload: Upload, address: str) -> Outcome:
             "Idempotency-Key if it had one"
         ) from None
     if isinstance(answer, _Refusal):
-        raise refusal_of(answer.code, answer.texts, headers=answer.headers, details=answer.details)
+        raise ApiError.from_parts(**msgspec.structs.asdict(answer))
     return answer.outcome
 
 

@@ -68,6 +68,7 @@ REFUSALS = [
     errors.BodyTooLarge("body: holds more than 5 lines"),
     errors.UnsupportedBody("Content-Type: send one of these"),
     errors.KeyReused(),
+    errors.TweetsUnavailable(("3", "4")),
     Unavailable("later", retry_after_s=7),
     BatchRefused(2, details={"accepted": 0, "rejections": [{"line": 1}], "reasons": {}}),
 ]
@@ -83,7 +84,8 @@ def test_a_refusal_is_raised_as_it_was(counting, refusal):
 
     told = caught.value
     assert (told.status, told.code, told.texts) == (refusal.status, refusal.code, refusal.texts)
-    assert (told.headers, told.details) == (refusal.headers, refusal.details)
+    assert (told.arrays, told.headers) == (refusal.arrays, refusal.headers)
+    assert told.details == refusal.details
 
 
 def test_every_refusal_has_a_name_of_its_own():
@@ -94,7 +96,7 @@ def test_every_refusal_has_a_name_of_its_own():
 
     named = [each for each in below(ApiError) if not each.__subclasses__()]
     for kind in named:
-        made = errors.refusal_of(kind.code, ("x",), headers={}, details={})
+        made = ApiError.from_parts(kind.code, ("x",), arrays={}, headers={}, details={})
         assert type(made) is kind
 
 
