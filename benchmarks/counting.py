@@ -58,11 +58,11 @@ def check(data: Path, counted: pl.DataFrame) -> None:
     try:
         for at in range(0, len(ids), READ_AT_ONCE):
             part = slice(at, at + READ_AT_ONCE)
-            found = parts.store.read_totals(ids[part].tolist(), TYPE_NAMES)
+            found = parts.stores.counters.read_totals(ids[part].tolist(), TYPE_NAMES)
             _same(found, wanted[part], "totals")
         some = np.random.default_rng(1).choice(len(ids), min(HOURS_OF, len(ids)), replace=False)
         end = int(time.time()) // HOUR_S + 1
-        hours = parts.store.read_buckets(
+        hours = parts.stores.counters.read_buckets(
             ids[some].tolist(), TYPE_NAMES, start_hour=end - HOURS_BACK, end_hour=end
         )
         _same(hours.sum(axis=2), wanted[some], "hours")

@@ -48,7 +48,7 @@ def _read(data: Path, given: dict[str, Any]) -> dict[str, float]:
         took = []
         for tweet_ids in given["reads"][:WARM_UP_READS] + given["reads"]:
             began = time.perf_counter()
-            parts.store.read_totals(tweet_ids, given["totals_types"])
+            parts.stores.counters.read_totals(tweet_ids, given["totals_types"])
             took.append((time.perf_counter() - began) * 1000)
     finally:
         parts.close()

@@ -181,14 +181,14 @@ def many_tweets(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
         case = Case("whole", server, make)
         alternate([case], 0, core=cores()[1])
         parts = open_data_folder(world.data, Settings(), clock=SystemClock())
-        store = parts.store
+        stores = parts.stores
         reads: dict[str, list[float]] = {"read_totals": [], "read_tweets": []}
         for _ in range(rounds):
             case.run(cores()[1])
             reads["read_totals"].append(
-                read_us(lambda ids: store.read_totals(ids, TOTALS_TYPES), asked)
+                read_us(lambda ids: stores.counters.read_totals(ids, TOTALS_TYPES), asked)
             )
-            reads["read_tweets"].append(read_us(store.read_tweets, asked))
+            reads["read_tweets"].append(read_us(stores.tweets.read_tweets, asked))
         parts.close()
     check_gzip(case.runs[-1].last_answer)
     figures = {"whole": case.figures()}

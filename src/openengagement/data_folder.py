@@ -8,8 +8,8 @@ from openengagement.auth.credentials import Keyring, open_keyring
 from openengagement.clock import Clock
 from openengagement.registry.registry import Registry
 from openengagement.settings import Settings
-from openengagement.stores.contract import CounterStore
-from openengagement.stores.opening import open_counters
+from openengagement.stores.contract import Stores
+from openengagement.stores.opening import open_stores
 
 KEY_FILE: Final = "server.key"
 
@@ -19,12 +19,12 @@ class DataFolder:
     """What a data folder holds, opened: shared by the server and the command line."""
 
     registry: Registry
-    store: CounterStore
+    stores: Stores
     keyring: Keyring
 
     def close(self) -> None:
         """Close the databases."""
-        self.store.close()
+        self.stores.close()
         self.registry.close()
 
 
@@ -39,8 +39,8 @@ def open_data_folder(data: Path, settings: Settings, *, clock: Clock) -> DataFol
     keyring = open_keyring(data / KEY_FILE, settings.server_keys)
     registry = Registry(data / "registry.sqlite3")
     try:
-        store = open_counters(data, settings, clock=clock)
+        stores = open_stores(data, settings, clock=clock)
     except BaseException:
         registry.close()
         raise
-    return DataFolder(registry, store, keyring)
+    return DataFolder(registry, stores, keyring)

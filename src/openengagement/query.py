@@ -14,7 +14,7 @@ from openengagement.engagement.grouping import Counts, build_cube, fold_grouping
 from openengagement.engagement.request import InsightsRequest, parse_request
 from openengagement.engagement.types import Endpoint, Tweet, format_ids
 from openengagement.settings import Settings
-from openengagement.stores.contract import CounterStore
+from openengagement.stores.contract import Stores
 
 # Of the registered ones among these accounts: whether each is protected.
 ReadProtected = Callable[[Sequence[int]], dict[int, bool]]
@@ -32,13 +32,13 @@ class Query:
 
     def __init__(
         self,
-        store: CounterStore,
+        stores: Stores,
         read_protected: ReadProtected,
         *,
         settings: Settings,
         now_s: Callable[[], float],
     ) -> None:
-        self._store = store
+        self._counters, self._tweets = stores.counters, stores.tweets
         self._read_protected = read_protected
         self._settings = settings
         self._now_s = now_s
@@ -73,7 +73,7 @@ class Query:
 
         A Tweet whose author is not registered yet is not shown: it may be a protected one's.
         """
-        tweets = self._store.read_tweets(tweet_ids)
+        tweets = self._tweets.read_tweets(tweet_ids)
         protected = self._read_protected([*{tweet.author_id for tweet in tweets.values()}])
         public = {author_id for author_id, value in protected.items() if value is False}
         return {
@@ -109,9 +109,9 @@ class Query:
         counted = list(dict.fromkeys(asked))
         window = request.window
         if window is None:
-            counts = self._store.read_totals(tweet_ids, counted)[:, :, np.newaxis]
+            counts = self._counters.read_totals(tweet_ids, counted)[:, :, np.newaxis]
         else:
-            counts = self._store.read_buckets(
+            counts = self._counters.read_buckets(
                 tweet_ids, counted, start_hour=window.start_hour, end_hour=window.end_hour
             )
         for name, old in plan.decision.zeroed.items():

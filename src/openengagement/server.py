@@ -48,6 +48,7 @@ from openengagement.portal.visits import Visits
 from openengagement.query import Query
 from openengagement.registry.limits import Limits
 from openengagement.settings import Settings
+from openengagement.stores.contract import Compacts
 from openengagement.tuning import lower_priority
 
 if TYPE_CHECKING:
@@ -74,7 +75,9 @@ def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) ->
     `counting` is where the process listens that counts events (`ingest.handover`).
     """
     parts = open_data_folder(data, settings, clock=clock)
-    parts.store.keep_settled()
+    for engine in parts.stores.engines:
+        if isinstance(engine, Compacts):
+            engine.start_compaction()
     limits = Limits(data)
     pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="work")
     slow_pool = ThreadPoolExecutor(
@@ -137,10 +140,10 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
     registry, lookup, verifier = parts.registry, shared.lookup, shared.verifier
     limits, pool = shared.limits, shared.pool
     authenticator = Authenticator(lookup, limits, settings=settings, now_s=now_s)
-    query = Query(parts.store, lookup.protected, settings=settings, now_s=now_s)
+    query = Query(parts.stores, lookup.protected, settings=settings, now_s=now_s)
     bearers = BearerTokens(verifier, lookup, registry=registry, keyring=parts.keyring)
     identities = Identities(verifier, registry, lookup=lookup, limits=limits, now_s=now_s)
-    registrar = Registrar(registry, parts.store)
+    registrar = Registrar(registry, parts.stores.tweets)
     return Calls(
         insights=Insights(authenticator, query, settings=settings, now_s=now_s, pool=pool),
         bearers=OAuthCalls(bearers, settings=settings, pool=pool),
@@ -148,7 +151,7 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
         platform=Platform(
             authenticator,
             _build_take(registrar, settings, now_s=now_s, counting=counting),
-            delete_tweet=parts.store.delete_tweet,
+            delete_tweet=parts.stores.tweets.delete_tweet,
             in_flight_max=settings.batches_in_flight_max,
             bytes_max=settings.batch_max_bytes,
         ),
@@ -203,8 +206,8 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
         consent=Consent(desk, visits, legs=shared.legs),
         sign_in=sign_in,
         apps=Apps(desk, visits, registry=registry),
-        explorer=Explorer(desk, asker, store=shared.parts.store),
-        charts=Charts(desk, asker, store=shared.parts.store, now_s=now_s),
+        explorer=Explorer(desk, asker, tweets=shared.parts.stores.tweets),
+        charts=Charts(desk, asker, tweets=shared.parts.stores.tweets, now_s=now_s),
         console=Console(desk, registry, default_limit=settings.rate_limit_per_minute, now_s=now_s),
         oidc=_build_oidc(shared, desk, visits=visits, sign_in=sign_in),
     )
@@ -216,13 +219,13 @@ def _build_asker(shared: _Shared) -> Asker:
     protected, settings = shared.lookup.protected, shared.settings
     # A chart asks for three groupings, however few an operator lets clients ask for.
     settings = replace(settings, groupings_max=max(settings.groupings_max, CHART_GROUPINGS))
-    query = Query(shared.parts.store, protected, settings=settings, now_s=shared.clock.now_s)
+    query = Query(shared.parts.stores, protected, settings=settings, now_s=shared.clock.now_s)
     return Asker(query, protected)
 
 
 def _newest_tweet(parts: DataFolder, account_id: int) -> int | None:
     """The Tweet that an author who tries the API most likely wants to ask about."""
-    newest = parts.store.list_tweets(account_id, limit=1)
+    newest = parts.stores.tweets.list_tweets(account_id, limit=1)
     return newest[0].tweet_id if newest else None
 
 

@@ -19,8 +19,8 @@ def make_deltas(rows):
     return sum_rows(ids, cells_of(hours, types), counts=counts)
 
 
-def make_batch(rows, *, key=None, digest=b"digest", outcome=b"outcome"):
-    return Batch(make_deltas(rows), key, digest, outcome)
+def make_batch(rows, *, key=None, digest=b"digest", outcome=b"outcome", position=None):
+    return Batch(make_deltas(rows), key, digest, outcome, position=position)
 
 
 def make_tweets(*rows):

@@ -10,6 +10,7 @@ from openengagement.engagement.types import Endpoint, Tweet
 from openengagement.errors import ApiError, ForbiddenTweets, TweetsTooOld, TweetsUnavailable
 from openengagement.query import Query
 from openengagement.settings import Settings
+from openengagement.stores.contract import Stores
 
 NOW = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
 NOW_S = NOW.timestamp()
@@ -74,7 +75,9 @@ def ask(store, read_protected):
     """Answer a request: the body as pairs when its order matters, else as a dictionary."""
 
     def answer(endpoint, *, user=ME, as_pairs=False, body=(), **settings):
-        query = Query(store, read_protected, settings=Settings(**settings), now_s=lambda: NOW_S)
+        query = Query(
+            Stores(store, store), read_protected, settings=Settings(**settings), now_s=lambda: NOW_S
+        )
         whole = {"engagement_types": ["favorites"], "groupings": {"all": BOTH}, **dict(body)}
         plan = query.prepare(endpoint, json.dumps(whole).encode(), user_id=user)
         text = query.answer(plan)

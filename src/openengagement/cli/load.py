@@ -13,6 +13,7 @@ from openengagement.data_folder import DataFolder
 from openengagement.ingest.loader import IN_FLIGHT_MAX, KINDS, FileFault, Loaded, Loader, Reached
 from openengagement.ingest.register import Registrar
 from openengagement.ingest.writer import BatchWriter
+from openengagement.stores.contract import Compacts
 from openengagement.telemetry import log_failure
 
 
@@ -40,7 +41,7 @@ def load(
     """
     with opened(context) as parts:
         writer = BatchWriter(
-            parts.store,
+            parts.stores.counters,
             queue_max=IN_FLIGHT_MAX + 1,
             on_failure=lambda error: log_failure("commit_failed", error),
         )
@@ -48,7 +49,9 @@ def load(
             loaded = _load(_make_loader(parts, writer, what=what), files)
         finally:
             writer.close()
-        parts.store.settle()
+        for engine in parts.stores.engines:
+            if isinstance(engine, Compacts):
+                engine.compact()
     fields = {"accepted": loaded.accepted, "rejected": loaded.rejected}
     show(fields, as_json=json, notes=_notes(loaded))
 
@@ -56,7 +59,7 @@ def load(
 def _make_loader(parts: DataFolder, writer: BatchWriter, *, what: What) -> Loader:
     return Loader(
         KINDS[what.value],
-        registrar=Registrar(parts.registry, parts.store),
+        registrar=Registrar(parts.registry, parts.stores.tweets),
         writer=writer,
         now_s=CLOCK.now_s,
         future_max_s=read_settings().event_future_max_s,

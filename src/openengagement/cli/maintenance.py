@@ -10,6 +10,7 @@ import typer
 from openengagement.cli.common import Json, fail, now_s, opened, show
 from openengagement.data_folder import KEY_FILE, DataFolder
 from openengagement.engagement.types import DAY_S, HOUR_S, format_time, hour_of
+from openengagement.stores.contract import Copies, Prunes
 from openengagement.tuning import lower_priority
 
 _DAYS_MAX: Final = 36_500
@@ -50,7 +51,10 @@ def _copy(parts: DataFolder, data: Path, *, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
     parts.registry.copy_to(folder)
-    parts.store.copy_to(folder)
+    for engine in parts.stores.engines:
+        if not isinstance(engine, Copies):
+            fail(f"the {engine.name} store cannot be copied; back it up with its own tools")
+        engine.copy_to(folder)
     if (data / KEY_FILE).exists():
         shutil.copy2(data / KEY_FILE, folder / KEY_FILE)
 
@@ -70,6 +74,9 @@ def prune(
     lower_priority()
     oldest_hour = hour_of(now_s() - days * DAY_S)
     with opened(context) as parts:
-        pruned = parts.store.prune(oldest_hour=oldest_hour)
+        counters = parts.stores.counters
+        if not isinstance(counters, Prunes):
+            fail(f"the {counters.name} store cannot prune; let it expire old hours by itself")
+        pruned = counters.prune(oldest_hour=oldest_hour)
     since = format_time(oldest_hour * HOUR_S)
     show({"pruned_counters": pruned, "kept_since": since}, as_json=json)

@@ -10,16 +10,16 @@ from openengagement.ingest.rows import ACCOUNTS, DropReason
 from openengagement.ingest.upload import BodyReader, Upload
 from openengagement.registry.registry import Registry
 from openengagement.settings import Settings
-from openengagement.stores.contract import CounterStore
+from openengagement.stores.contract import TweetStore
 from openengagement.tuning import lower_priority
 
 
 class Registrar:
     """Upserts accounts and Tweets; what a row leaves unsaid (null) stays as it is known."""
 
-    def __init__(self, registry: Registry, store: CounterStore) -> None:
+    def __init__(self, registry: Registry, tweets: TweetStore) -> None:
         self._registry = registry
-        self._store = store
+        self._tweets = tweets
 
     def register_accounts(self, intake: Intake, *, now_s: float, atomic: bool = False) -> Intake:
         """Upsert accounts; rows whose screen name is another account's come back refused.
@@ -41,7 +41,7 @@ class Registrar:
 
     def register_tweets(self, intake: Intake) -> int:
         """Upsert Tweets; returns how many of their authors are not registered yet."""
-        self._store.apply_tweets(intake.rows)
+        self._tweets.apply_tweets(intake.rows)
         authors = intake.rows.get_column("author_id").unique().to_list()
         return len(authors) - len(self._registry.read_protected(authors))
 

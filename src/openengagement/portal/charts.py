@@ -26,7 +26,7 @@ from openengagement.portal.series import (
 )
 from openengagement.portal.sign_in import to_sign_in
 from openengagement.portal.visits import Visit
-from openengagement.stores.contract import CounterStore
+from openengagement.stores.contract import TweetStore
 
 _PATH: Final = "/explore/compare"
 _SCRIPTS: Final = ("page.js", "vendor/uPlot.iife.min.js", "explore.js")
@@ -36,11 +36,11 @@ class Charts:
     """Handlers of `/explore/compare`."""
 
     def __init__(
-        self, desk: Desk, asker: Asker, *, store: CounterStore, now_s: Callable[[], float]
+        self, desk: Desk, asker: Asker, *, tweets: TweetStore, now_s: Callable[[], float]
     ) -> None:
         self._desk = desk
         self._asker = asker
-        self._store = store
+        self._tweets = tweets
         self._now_s = now_s
 
     def show(self, visit: Visit) -> Response:
@@ -122,7 +122,7 @@ class Charts:
 
     def _rank(self, chart: Chart) -> list[dict[str, Any]]:
         """The chart's Tweets by what they reached in its window."""
-        tweets = self._store.read_tweets([int(rank.tweet_id) for rank in chart.ranking])
+        tweets = self._tweets.read_tweets([int(rank.tweet_id) for rank in chart.ranking])
         most = max((rank.value or 0 for rank in chart.ranking), default=0)
         return [
             {

@@ -25,7 +25,7 @@ from openengagement.portal.totals import (
     turn_to,
 )
 from openengagement.portal.visits import Visit
-from openengagement.stores.contract import CounterStore
+from openengagement.stores.contract import TweetStore
 
 LISTED_MAX: Final = 2000
 
@@ -33,10 +33,10 @@ LISTED_MAX: Final = 2000
 class Explorer:
     """Handlers of `/explore`."""
 
-    def __init__(self, desk: Desk, asker: Asker, *, store: CounterStore) -> None:
+    def __init__(self, desk: Desk, asker: Asker, *, tweets: TweetStore) -> None:
         self._desk = desk
         self._asker = asker
-        self._store = store
+        self._tweets = tweets
 
     def show(self, visit: Visit) -> Response:
         """`GET /explore`."""
@@ -50,7 +50,7 @@ class Explorer:
         }
         if self._asker.is_protected(author_id):
             return self._desk.page(visit, "explore", context=context | {"state": "protected"})
-        tweets = self._store.list_tweets(author_id, limit=LISTED_MAX + 1)
+        tweets = self._tweets.list_tweets(author_id, limit=LISTED_MAX + 1)
         if not tweets:
             return self._desk.page(visit, "explore", context=context | {"state": "empty"})
         try:

@@ -22,7 +22,7 @@ from openengagement.ingest.handover import take_over
 from openengagement.ingest.upload import Counting, Take
 from openengagement.ingest.writer import BatchWriter
 from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE, load_settings
-from openengagement.stores.opening import open_counters
+from openengagement.stores.opening import open_stores
 from openengagement.telemetry import log_failure
 
 _CONNECTIONS_MAX: Final = 256  # served at once; more of them wait
@@ -34,9 +34,9 @@ def main() -> None:
     lower_priority()
     os.umask(0o077)
     settings, clock = load_settings(os.environ), SystemClock()
-    store = open_counters(Path(os.environ[DATA_VARIABLE]), settings, clock=clock)
+    stores = open_stores(Path(os.environ[DATA_VARIABLE]), settings, clock=clock)
     writer = BatchWriter(
-        store,
+        stores.counters,
         queue_max=0,  # the workers count what is under way
         on_failure=lambda error: log_failure("commit_failed", error),
     )
@@ -45,7 +45,7 @@ def main() -> None:
     threading.Thread(target=_listen, args=(listener, counting.take), daemon=True).start()
     sys.stdin.buffer.read()
     writer.close()
-    store.close()
+    stores.close()
     # A server that was killed did not come to it.
     shutil.rmtree(Path(os.environ[COUNTING_VARIABLE]).parent, ignore_errors=True)
 

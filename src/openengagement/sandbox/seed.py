@@ -34,7 +34,7 @@ def build_sandbox(
     try:
         _register(parts, dataset, now_s=now_s)
         deltas = fold_dataset(pl.concat([dataset.events, extra]))
-        parts.store.apply_batches([Batch(deltas, key=None, digest=b"", outcome=b"")])
+        parts.stores.counters.apply_batches([Batch(deltas, key=None, digest=b"", outcome=b"")])
         return describe(parts, dataset, extra=extra.height, now_s=now_s)
     finally:
         parts.close()
@@ -42,4 +42,4 @@ def build_sandbox(
 
 def _register(parts: DataFolder, dataset: Dataset, *, now_s: int) -> None:
     parts.registry.apply_accounts(dataset.accounts.rows(), now_s=now_s)
-    parts.store.apply_tweets(dataset.tweets.with_columns(deleted=False))
+    parts.stores.tweets.apply_tweets(dataset.tweets.with_columns(deleted=False))

@@ -1,16 +1,28 @@
-"""What a store of Tweets and counters promises, whatever it is built on.
+"""What an engine for counters and Tweets promises, whatever it is built on.
 
-* `apply_batches` is idempotent (a key is applied once, for as long as it is kept), atomic (a batch
-  wholly or not at all) and durable (when it returns, the batch survives `kill -9` and power loss).
-* A total equals the sum of its hours in whatever a reader sees, also while writes run; but for
-  hours that were pruned, and for the views of a video that several Tweets carry.
-* What was applied before a read began is in what that read returns.
+`CounterStore` and `TweetStore` are what every engine, or pair of engines, offers. `Prunes`,
+`Compacts` and `Copies` are capabilities: only some engines have them. Ask with `isinstance`.
+
+Every method may be called from any thread, and from several processes or machines at once.
+
+After an acknowledgement. When `apply_batches`, `apply_tweets` or `delete_tweet` has returned:
+
+* the change survives `kill -9` and power loss;
+* every read that begins later, in any process on any machine, contains it;
+* a reader that has seen the change never sees an older state again.
+
+Consistency. A reader sees each batch wholly or not at all. A total equals the sum of its hours
+in whatever a reader sees, also while writes run. Two exceptions: hours that were pruned, and the
+views of a video, which all Tweets with that video share (`engagement.videos`).
+
+Failure. A call that may succeed later raises `errors.StoreUnavailable`. Damaged data raises
+`OSError`: it is never returned as a number.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +33,23 @@ from openengagement.engagement.types import Tweet
 
 
 @dataclass(frozen=True, slots=True)
+class Position:
+    """How far a consumer has read a source, such as a topic of a log.
+
+    `offset` is opaque to the store: the consumer writes it and understands it.
+    """
+
+    source: str
+    offset: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Deltas to apply under an idempotency key.
 
-    `deltas` is what `engagement.rollup.fold_events` returns. `key` is None for a batch that must
-    count each time it is sent. `digest` tells a repeat from another batch under the same key, and
-    `outcome` is what a repeat is answered with: opaque bytes of the caller's.
+    `deltas` is the result of `engagement.rollup.fold_events`. A batch without a `key` counts each
+    time it is sent. `digest` tells a repeat from another batch under the same key. `outcome` is
+    the answer to a repeat: bytes that only the caller understands.
     """
 
     deltas: Counters
@@ -34,72 +57,162 @@ class Batch:
     digest: bytes
     outcome: bytes
     expires: bool = True  # whether the key may be forgotten after `idempotency_keep_days`
+    position: Position | None = None  # committed together with the counts
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What became of a batch: applied now, or a repeat; `outcome` is the first sending's."""
+    """The answer to a batch. `outcome` is that of the first attempt under the same key."""
 
     duplicate: bool
     outcome: bytes
 
 
 class KeyConflict(Exception):
-    """A key came back with another digest; nothing of that batch was applied."""
+    """The key was used with another digest. Nothing of this batch was applied."""
 
 
-class CounterStore(Protocol):
-    """A store; every method may be called from any thread and from several processes."""
+class Store(Protocol):
+    """What callers need to know of any engine."""
+
+    @property
+    def name(self) -> str:
+        """The engine's name, as messages to operators show it."""
+
+    @property
+    def blocking(self) -> bool:
+        """Whether reads may wait, for a network for example.
+
+        If so, the server makes them in a thread, never on the event loop.
+        """
+
+    def close(self) -> None:
+        """Release every connection. Calls that are under way may fail."""
+
+
+class CounterStore(Store, Protocol):
+    """Counts of engagement, by Tweet, type and hour."""
 
     def apply_batches(self, batches: Sequence[Batch]) -> list[Applied | KeyConflict]:
-        """Apply several batches in one durable commit; answers come in the same order.
+        """Apply several batches durably. The answers come in the same order.
+
+        A key is applied once, for as long as it is kept. A repeat is answered with the outcome of
+        the first attempt. An engine that records a key before it counts may find a key without
+        an outcome. It then completes the first attempt, or raises StoreUnavailable. It never
+        answers with the outcome of the repeat.
+
+        The position of a batch is committed with its counts, atomically; a batch without counts
+        may carry one too. Repeats and conflicts do not change positions. Of several batches from
+        one source in a call, the last one wins. Each source has one consumer at a time.
 
         Raises:
-            OverflowError: some counter might get past `engagement.counters.COUNTER_MAX`; nothing
-                was applied.
-        """
-
-    def apply_tweets(self, tweets: pl.DataFrame) -> None:
-        """Register or change Tweets, in one durable commit; `tweets` as `TWEET_SCHEMA` has it.
-
-        Rows apply in order. A null keeps what is known; a new Tweet is then as old as its id says,
-        without a video, and not deleted. Its views so far go along to the video it carries.
-        """
-
-    def delete_tweet(self, tweet_id: int) -> bool:
-        """Mark a Tweet as deleted; False when it is not registered."""
-
-    def read_tweets(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
-        """The registered ones among these Tweets."""
-
-    def list_tweets(self, author_id: int, *, limit: int) -> list[Tweet]:
-        """An author's newest Tweets, the newest first; deleted ones are left out.
-
-        Of two posted in the same second, the one with the higher id is the newer.
+            OverflowError: a counter might pass `engagement.counters.COUNTER_MAX`; nothing was
+                applied. An engine that cannot know this bound when it writes accepts the batch
+                and adds up in a wider type. Reads then raise OverflowError instead of returning
+                a number that wrapped around.
+            StoreUnavailable: the batches may or may not have been applied. Send them again under
+                the same keys.
         """
 
     def read_totals(self, tweet_ids: Sequence[int], types: Sequence[str]) -> npt.NDArray[np.int64]:
-        """All-time counts, `[tweet, type]`, in the given order.
+        """Read all-time counts, `[tweet, type]`, in the given order.
 
-        `video_views` of a Tweet with a video is that of all Tweets with it (api.md 2.2).
+        `video_views` of a Tweet with a video is the sum over all Tweets with it (api.md 2.2).
+
+        Raises:
+            ValueError: a type is unknown.
+            StoreUnavailable: try again later.
         """
 
     def read_buckets(
         self, tweet_ids: Sequence[int], types: Sequence[str], *, start_hour: int, end_hour: int
     ) -> npt.NDArray[np.int64]:
-        """Counts by hour bucket, `[tweet, type, hour]`, over `start_hour` <= hour < `end_hour`."""
+        """Read counts by hour bucket, `[tweet, type, hour]`, `start_hour` <= hour < `end_hour`.
 
-    def prune(self, *, oldest_hour: int) -> int:
-        """Forget the counters of hours before this one; returns how many. Totals stay."""
+        Raises:
+            ValueError: a type is unknown.
+            StoreUnavailable: try again later.
+        """
 
-    def settle(self) -> None:
-        """Have reads look into few places again, as after a large load."""
+    def read_position(self, source: str) -> bytes | None:
+        """Read the offset that was last committed for a source; None if there is none.
 
-    def keep_settled(self) -> None:
-        """From now on, in the background, have them look into fewer whenever nothing goes on."""
+        Raises:
+            StoreUnavailable: try again later.
+        """
 
-    def copy_to(self, folder: Path) -> None:
-        """Copy everything into a folder, as it is at one moment, while others read and write."""
+
+class TweetStore(Store, Protocol):
+    """The registered Tweets. Every method raises StoreUnavailable when it may succeed later."""
+
+    def apply_tweets(self, tweets: pl.DataFrame) -> None:
+        """Register or change Tweets durably, all or none. Rows apply in order.
+
+        `tweets` has the columns of `engagement.tweets.TWEET_SCHEMA`. A null keeps the known value.
+        A new Tweet without values is as old as its id says, has no video, and is not deleted.
+        When a Tweet changes its video, its views so far move with it.
+        """
+
+    def delete_tweet(self, tweet_id: int) -> bool:
+        """Mark a Tweet as deleted and keep its counters. False if it is not registered."""
+
+    def read_tweets(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
+        """Read Tweets by id. Tweets that are not registered are missing from the result."""
+
+    def list_tweets(self, author_id: int, *, limit: int) -> list[Tweet]:
+        """List an author's newest Tweets, the newest first, without deleted ones.
+
+        Of two Tweets of the same second, the one with the higher id comes first.
+        """
+
+    def read_videos(self, tweet_ids: Sequence[int]) -> Mapping[int, int]:
+        """Read the video id of each Tweet that has a video."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The two halves of the data. One engine may be both."""
+
+    counters: CounterStore
+    tweets: TweetStore
+
+    @property
+    def engines(self) -> tuple[Store, ...]:
+        """Each engine once."""
+        return tuple({id(engine): engine for engine in (self.counters, self.tweets)}.values())
 
     def close(self) -> None:
-        """Release every connection."""
+        """Close every engine."""
+        for engine in self.engines:
+            engine.close()
+
+
+@runtime_checkable
+class Prunes(Protocol):
+    """A counter store that can forget old hours."""
+
+    def prune(self, *, oldest_hour: int) -> int:
+        """Forget the counters of earlier hours and return their number. Totals stay."""
+
+
+@runtime_checkable
+class Compacts(Protocol):
+    """A store whose reads become slower with the number of commits, until it is compacted."""
+
+    def compact(self) -> None:
+        """Compact now, and return when reads are fast again. Call after a large load."""
+
+    def start_compaction(self) -> None:
+        """Compact in the background from now on, whenever the store is idle."""
+
+
+@runtime_checkable
+class Copies(Protocol):
+    """A store that can copy itself to a folder."""
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy everything as it is at one moment, while others read and write.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """

@@ -1,19 +1,21 @@
-"""Opening the Tweets and counters of a data folder: the only module that names a concrete store."""
+"""Open the stores of a data folder. This is the only module that imports a concrete engine."""
 
 from pathlib import Path
 
 from openengagement.clock import Clock
 from openengagement.settings import Settings
-from openengagement.stores.contract import CounterStore
+from openengagement.stores.contract import Stores
 from openengagement.stores.embedded.store import EmbeddedStore
 
 
-def open_counters(data: Path, settings: Settings, *, clock: Clock) -> CounterStore:
-    """Open them, making what is not there yet.
+def open_stores(data: Path, settings: Settings, *, clock: Clock) -> Stores:
+    """Open the stores, and create or upgrade their files.
 
     Raises:
-        OSError: the folder cannot be used.
+        OSError: the folder cannot be used, or another version of the server made it.
+        StoreUnavailable: try again later.
     """
-    return EmbeddedStore(
+    store = EmbeddedStore(
         data / "counters.sqlite3", clock=clock, idempotency_keep_days=settings.idempotency_keep_days
     )
+    return Stores(store, store)

@@ -181,7 +181,7 @@ def test_settling_leaves_little_to_look_into(store, by_hand, monkeypatch, growth
         tweets = int((5 if growth >= 1 else 500) * growth**at) + 1
         store.apply_batches([make_batch([(each, at, {"replies": 1}) for each in range(1, tweets)])])
         store._compactor._merge(store._compactor._list_fresh())
-        store.settle()
+        store.compact()
         most = max(most, len(listed(store)))
     assert most <= compaction._FILES_MAX
     assert len(listed(store)) < most
@@ -191,7 +191,7 @@ def test_settling_waits_for_who_merges(store, by_hand, monkeypatch):
     monkeypatch.setattr(compaction, "_FILES_MAX", 8)
     gather_files(store, 9)
     with store._compactor._carrying.held():
-        settling = threading.Thread(target=store.settle)
+        settling = threading.Thread(target=store.compact)
         settling.start()
         settling.join(0.2)
         assert settling.is_alive()
@@ -209,7 +209,7 @@ def test_what_others_left_is_merged(open_store, monkeypatch):
         first.close()
     store = open_store()
     assert len(listed(store)) == 3
-    store.keep_settled()
+    store.start_compaction()
     wait_for(lambda: len(listed(store)) == 1)
     check(store, 30)
 
@@ -234,7 +234,7 @@ def test_a_server_merges_what_others_leave_beside_it(open_store, by_hand, monkey
     monkeypatch.setattr(compaction, "_OTHERS_S", 0.05)
     monkeypatch.setattr(compaction, "_QUIET_S", 0.1)
     server, other = open_store(), open_store()
-    server.keep_settled()
+    server.start_compaction()
     time.sleep(0.5)  # what it does when it starts is done
     gather_files(other, 3)
     wait_for(lambda: len(files(other)) == 1)
@@ -270,7 +270,7 @@ def test_a_server_goes_on_where_another_died_at_it(open_store, by_hand, monkeypa
         looks = []
         tell = server._compactor._list
         monkeypatch.setattr(server._compactor, "_list", lambda: looks.append(1) or tell())
-        server.keep_settled()
+        server.start_compaction()
         wait_for(lambda: len(looks) > 50)
         assert len(files(server)) == 4
     wait_for(lambda: len(files(server)) == 1)
@@ -321,7 +321,7 @@ def test_a_merge_that_fails_is_not_tried_again_and_again(open_store, by_hand, mo
     gather_files(store, 3)
     tried = []
     monkeypatch.setattr(segments.SegmentFile, "finish", lambda _: tried.append(1) or 1 / 0)
-    store.keep_settled()
+    store.start_compaction()
     wait_for(lambda: tried)
     time.sleep(0.3)
     assert len(tried) == 1

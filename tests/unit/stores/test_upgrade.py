@@ -6,6 +6,7 @@ import pytest
 
 from contract.deltas import make_batch, make_tweets
 from openengagement.engagement.types import TYPE_NAMES
+from openengagement.stores.contract import Position
 from openengagement.stores.embedded import upgrade
 
 COUNTS = ", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in TYPE_NAMES)
@@ -72,6 +73,7 @@ def test_version_3_learns_to_note_videos(open_store, path):
     made = open_store()
     db = made._database.connection()
     db.execute("DROP TRIGGER note_video")
+    db.execute("DROP TABLE positions")
     db.execute("PRAGMA user_version = 3")
     made.close()
 
@@ -81,6 +83,22 @@ def test_version_3_learns_to_note_videos(open_store, path):
     assert store.read_totals([5], ["video_views"]).tolist() == [[3]]
     other.apply_tweets(make_tweets((5, 7, None, 2, None)))
     assert store.read_totals([5], ["video_views"]).tolist() == [[12]]
+
+
+def test_version_4_gains_positions(open_store, path):
+    made = open_store()
+    made.apply_batches([make_batch([(5, 1, {"replies": 3})])])
+    db = made._database.connection()
+    db.execute("DROP TABLE positions")
+    db.execute("PRAGMA user_version = 4")
+    made.close()
+
+    for at in range(2):  # the second time there is nothing to upgrade
+        store = open_store()
+        assert store.read_position("log") == (b"0" if at else None)
+        store.apply_batches([make_batch([], position=Position("log", b"%d" % at))])
+        assert store.read_totals([5], ["replies"]).tolist() == [[3]]
+        store.close()
 
 
 def test_a_key_of_before_still_counts_once(open_store, path):

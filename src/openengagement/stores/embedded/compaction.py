@@ -120,7 +120,7 @@ class Compactor:
                 thread.start()
                 self._threads[stage] = thread
 
-    def settle(self) -> None:
+    def compact(self) -> None:
         """Gather what is worth a file, and carry until at most `_FILES_MAX` files are left."""
         while self._try(partial(self.gather, quiet=True, wait=True)):
             pass

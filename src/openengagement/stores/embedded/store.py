@@ -42,7 +42,7 @@ from openengagement.stores.embedded.database import Database
 from openengagement.stores.embedded.segments import Segment, copy_segment, let_go_soon
 
 Found = TypeVar("Found")
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 _NEVER: Final = 2**62  # "applied" so late that the key does not grow old
 _LOOKS: Final = 10  # at a snapshot, until none of its files goes meanwhile
 _VIDEO_VIEWS: Final = TYPE_NAMES.index("video_views")
@@ -52,11 +52,17 @@ CREATE TABLE batches (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX batches_by_age ON batches (applied_at_s)
 """
+_POSITIONS: Final = """
+CREATE TABLE positions (source TEXT PRIMARY KEY, position BLOB NOT NULL) STRICT, WITHOUT ROWID
+"""
 _SCHEMA: Final = f"{table.SCHEMA};{table.INDEX};{_BATCHES};{manifest.SCHEMA}"
 
 
 class EmbeddedStore:
-    """A `stores.contract.CounterStore` in the file `path`; see there for what it promises."""
+    """Both halves of `stores.contract`, and every capability, in the file `path`."""
+
+    name: Final = "embedded"
+    blocking: Final = False  # reads take microseconds, from mapped files
 
     def __init__(self, path: Path, *, clock: Clock, idempotency_keep_days: int) -> None:
         self._clock = clock
@@ -87,9 +93,11 @@ class EmbeddedStore:
                 for statement in (table.INDEX, manifest.SCHEMA, *table.CHANGES):
                     db.execute(statement)
                 upgrade.move_counters(db, lambda deltas: _add(db, [deltas]))
-            elif version != upgrade.WITH_SEGMENTS:
+            elif version not in upgrade.WITH_SEGMENTS:
                 raise sqlite3.DatabaseError(f"made by another version of the server ({version})")
-            db.execute(table.NOTE_VIDEOS)
+            if version != upgrade.WITH_VIDEO_CHANGES:
+                db.execute(table.NOTE_VIDEOS)
+            db.execute(_POSITIONS)
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             return version in upgrade.WITH_ROWS
 
@@ -104,6 +112,9 @@ class EmbeddedStore:
                 answers.append(answer)
                 if isinstance(answer, Applied) and not answer.duplicate:
                     fresh.append(batch.deltas)
+                    if batch.position:
+                        position = (batch.position.source, batch.position.offset)
+                        db.execute("INSERT OR REPLACE INTO positions VALUES (?, ?)", position)
             _add(db, fresh)
         self._compactor.note()
         return answers
@@ -134,6 +145,10 @@ class EmbeddedStore:
     def read_tweets(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
         return self._tweets.read(tweet_ids)
 
+    def read_videos(self, tweet_ids: Sequence[int]) -> dict[int, int]:
+        with self._database.snapshot() as db:
+            return table.read_videos(db, tweet_ids)
+
     def list_tweets(self, author_id: int, *, limit: int) -> list[Tweet]:
         return table.list_tweets(self._database.connection(), author_id, limit=limit)
 
@@ -158,14 +173,20 @@ class EmbeddedStore:
             add_hours(sums, segment.hours, tweet_ids=ids, start_hour=start_hour)
         return sums[:, :, numbers].transpose(0, 2, 1)
 
+    def read_position(self, source: str) -> bytes | None:
+        asked = "SELECT position FROM positions WHERE source = ?"
+        with self._database.snapshot() as db:
+            row: tuple[bytes] | None = db.execute(asked, (source,)).fetchone()
+        return row[0] if row else None
+
     def prune(self, *, oldest_hour: int) -> int:
         return self._compactor.prune(oldest_hour)
 
-    def keep_settled(self) -> None:
+    def start_compaction(self) -> None:
         self._compactor.start()
 
-    def settle(self) -> None:
-        self._compactor.settle()
+    def compact(self) -> None:
+        self._compactor.compact()
 
     def copy_to(self, folder: Path) -> None:
         copied = folder / self._folder.name

@@ -2,7 +2,7 @@
 
 Versions 1 and 2 kept a row per (Tweet, hour) with a column per engagement type, the totals beside
 it, and the views of each video; version 1 had no index of an author's Tweets. Version 3 did not
-note changes of videos.
+note changes of videos. Version 4 had no positions.
 """
 
 import sqlite3
@@ -15,7 +15,8 @@ from openengagement.engagement.counters import Counters, cells_of, sum_rows
 from openengagement.engagement.types import TYPE_NAMES
 
 WITH_ROWS: Final = (1, 2)
-WITH_SEGMENTS: Final = 3
+WITH_SEGMENTS: Final = (3, 4)
+WITH_VIDEO_CHANGES: Final = 4
 _ROWS_AT_ONCE: Final = 20_000
 
 
