@@ -16,8 +16,8 @@ from product import HOST
 from serving import BY_TWEET, PUBLIC, Asker
 from world import World
 
-from openengagement.auth.passwords import hash_password
 from openengagement.engagement.types import Endpoint
+from openengagement.sign_in.passwords import hash_password
 
 CROWD = 4
 REQUESTS = 1500

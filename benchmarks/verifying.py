@@ -13,7 +13,7 @@ from openengagement.auth.lookup import CredentialLookup
 from openengagement.auth.message import Message
 from openengagement.clock import SystemClock
 from openengagement.data_folder import open_data_folder
-from openengagement.registry.limits import Limits
+from openengagement.limits.opening import open_limits
 from openengagement.settings import Settings
 
 REQUESTS = 2000
@@ -22,12 +22,14 @@ PATH = "/insights/engagement/totals"
 
 
 def signed_request(world: World, rounds: int) -> dict[str, Spread]:
-    """`authenticate` (signature, credentials) and `admit` (nonce and rate window, one commit)."""
+    """`authenticate` (signature, credentials), `enforce_limits` (nonce, window, one commit)."""
     settings, clock = Settings(), SystemClock()
     parts = open_data_folder(world.data, settings, clock=clock)
-    limits = Limits(world.data)
+    limits = open_limits(world.data)
     lookup = CredentialLookup(parts.registry, parts.keyring)
-    authenticator = Authenticator(lookup, limits, settings=settings, now_s=clock.now_s)
+    authenticator = Authenticator(
+        lookup, limits, settings=settings, note_used=lambda _: None, now_s=clock.now_s
+    )
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {cores()[0]})
     verified, admitted = [], []
@@ -37,7 +39,7 @@ def signed_request(world: World, rounds: int) -> dict[str, Spread]:
         callers = [authenticator.authenticate(each) for each in messages]
         between = time.process_time()
         for caller in callers:
-            authenticator.admit(caller)
+            authenticator.enforce_limits(caller)
         ended = time.process_time()
         verified.append((between - began) / REQUESTS * 1e6)
         admitted.append((ended - between) / REQUESTS * 1e6)

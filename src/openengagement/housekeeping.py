@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from openengagement.clock import Clock
-from openengagement.registry.limits import Limits
+from openengagement.limits.contract import Limits
 from openengagement.settings import Settings
 from openengagement.telemetry import log_failure
 
@@ -48,7 +48,9 @@ class Housekeeping:
         while True:
             await asyncio.sleep(_EVERY_S)
             oldest = int(self._clock.now_s()) - self._window_s - 1
-            await asyncio.to_thread(run_chore, partial(self._limits.tidy, oldest_timestamp=oldest))
+            await asyncio.to_thread(
+                run_chore, partial(self._limits.expire, oldest_timestamp=oldest)
+            )
             for flush in self._flushes:
                 await asyncio.to_thread(run_chore, flush)
 

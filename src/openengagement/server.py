@@ -3,24 +3,26 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openengagement.api.asgi import Api
-from openengagement.api.insights import Insights
+from openengagement.api.insights import Insights, default_headers
 from openengagement.api.oauth import OAuthCalls
 from openengagement.api.platform import Platform
 from openengagement.api.routes import Calls, build_routes
 from openengagement.api.three_legs import ThreeLegCalls
 from openengagement.api.usage import UsageCalls
+from openengagement.apps.last_used import LastUsed
+from openengagement.apps.own_apps import OwnApps
+from openengagement.apps.usage_meter import UsageMeter
 from openengagement.auth.authenticate import Authenticator
-from openengagement.auth.bearer import BearerTokens
-from openengagement.auth.calls import CallVerifier
-from openengagement.auth.identity import Identities
+from openengagement.auth.bearer_tokens import BearerTokens
+from openengagement.auth.identity import VerifyCredentials
 from openengagement.auth.lookup import CredentialLookup
-from openengagement.auth.own_apps import OwnApps
-from openengagement.auth.passwords import Passwords
-from openengagement.auth.three_legs import ThreeLegs
+from openengagement.auth.three_legged_flow import ThreeLeggedFlow
+from openengagement.auth.verifier import OAuthVerifier
 from openengagement.clock import Clock
 from openengagement.data_folder import DataFolder, open_data_folder
 from openengagement.housekeeping import Housekeeping, run_chore
@@ -29,6 +31,8 @@ from openengagement.ingest.intake import Outcome
 from openengagement.ingest.register import Registering, Registrar
 from openengagement.ingest.rows import EVENTS
 from openengagement.ingest.upload import Take, Upload
+from openengagement.limits.contract import Limits
+from openengagement.limits.opening import open_limits
 from openengagement.portal.apps import Apps
 from openengagement.portal.asking import Asker
 from openengagement.portal.charts import Charts
@@ -46,8 +50,8 @@ from openengagement.portal.shown_once import ShownOnce
 from openengagement.portal.sign_in import SignIn, Ways
 from openengagement.portal.visits import Visits
 from openengagement.query import Query
-from openengagement.registry.limits import Limits
 from openengagement.settings import Settings
+from openengagement.sign_in.passwords import Passwords
 from openengagement.stores.contract import Compacts
 from openengagement.tuning import lower_priority
 
@@ -64,8 +68,10 @@ class _Shared:
     clock: Clock
     limits: Limits
     lookup: CredentialLookup
-    verifier: CallVerifier
-    legs: ThreeLegs
+    last_used: LastUsed
+    meter: UsageMeter
+    verifier: OAuthVerifier
+    legs: ThreeLeggedFlow
     pool: ThreadPoolExecutor
 
 
@@ -78,14 +84,14 @@ def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) ->
     for engine in parts.stores.engines:
         if isinstance(engine, Compacts):
             engine.start_compaction()
-    limits = Limits(data)
+    limits = open_limits(data)
     pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="work")
     slow_pool = ThreadPoolExecutor(
         settings.sign_in_threads, thread_name_prefix="password", initializer=lower_priority
     )
     shared = _share(parts, settings, clock=clock, limits=limits, pool=pool)
     calls = _build_calls(shared, counting)
-    flushes = (shared.lookup.last_used.flush, shared.lookup.meter.flush)
+    flushes = (shared.last_used.flush, shared.meter.flush)
     housekeeping = Housekeeping(limits, flushes, settings=settings, clock=clock)
 
     async def stop() -> None:
@@ -106,7 +112,7 @@ def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) ->
         ),
         settings=settings,
         pool=pool,
-        default_headers=calls.insights.default_headers,
+        default_headers=partial(default_headers, settings.rate_limit_per_minute, clock.now_s),
         lifespan=(housekeeping.start, stop),
     )
 
@@ -115,15 +121,17 @@ def _share(
     parts: DataFolder, settings: Settings, *, clock: Clock, limits: Limits, pool: ThreadPoolExecutor
 ) -> _Shared:
     lookup = CredentialLookup(parts.registry, parts.keyring)
-    verifier = CallVerifier(lookup, limits, settings=settings, now_s=clock.now_s)
+    verifier = OAuthVerifier(lookup, limits, settings=settings, now_s=clock.now_s)
     return _Shared(
         parts,
         settings,
         clock,
         limits,
         lookup,
+        LastUsed(parts.registry.grants, now_s=clock.now_s),
+        UsageMeter(parts.registry.usage, now_s=clock.now_s),
         verifier,
-        ThreeLegs(
+        ThreeLeggedFlow(
             verifier,
             parts.registry,
             keyring=parts.keyring,
@@ -139,15 +147,20 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
     parts, settings, now_s = shared.parts, shared.settings, shared.clock.now_s
     registry, lookup, verifier = parts.registry, shared.lookup, shared.verifier
     limits, pool = shared.limits, shared.pool
-    authenticator = Authenticator(lookup, limits, settings=settings, now_s=now_s)
+    note_used = shared.last_used.note
+    authenticator = Authenticator(
+        lookup, limits, settings=settings, note_used=note_used, now_s=now_s
+    )
     query = Query(parts.stores, lookup.protected, settings=settings, now_s=now_s)
     bearers = BearerTokens(verifier, lookup, registry=registry, keyring=parts.keyring)
-    identities = Identities(verifier, registry, lookup=lookup, limits=limits, now_s=now_s)
+    credentials = VerifyCredentials(
+        verifier, registry, limits=limits, note_used=note_used, now_s=now_s
+    )
     registrar = Registrar(registry, parts.stores.tweets)
     return Calls(
-        insights=Insights(authenticator, query, settings=settings, now_s=now_s, pool=pool),
+        insights=Insights(authenticator, query, meter=shared.meter, settings=settings, pool=pool),
         bearers=OAuthCalls(bearers, settings=settings, pool=pool),
-        legs=ThreeLegCalls(shared.legs, identities, settings=settings, pool=pool),
+        legs=ThreeLegCalls(shared.legs, credentials, settings=settings, pool=pool),
         platform=Platform(
             authenticator,
             _build_take(registrar, settings, now_s=now_s, counting=counting),
@@ -237,9 +250,9 @@ def _build_oidc(
     if not settings.oidc_issuer:
         return None
     # Who talks to no provider, every command among them, starts a quarter of a second earlier.
-    from openengagement.auth.openid import OpenId  # noqa: PLC0415
-    from openengagement.auth.provider import Provider, Registration  # noqa: PLC0415
     from openengagement.portal.oidc import OidcSignIn  # noqa: PLC0415
+    from openengagement.sign_in.openid import OpenId  # noqa: PLC0415
+    from openengagement.sign_in.provider import Provider, Registration  # noqa: PLC0415
 
     registration = Registration(
         settings.oidc_issuer, settings.oidc_client_id, settings.oidc_secret, settings.oidc_scope

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from openengagement.auth.passwords import WINDOW_S
 from openengagement.portal.sign_in import network
+from openengagement.sign_in.passwords import WINDOW_S
 from support.flows import PASSWORD
 from support.person import Person
 from support.stage import CROWD, REQUEST_TOKEN, at_once, stay_in_window

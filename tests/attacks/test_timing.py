@@ -10,18 +10,19 @@ from collections import Counter
 
 import pytest
 
-from openengagement.auth import oauth1, passwords
-from openengagement.auth.calls import CallVerifier
+from openengagement.auth import oauth1
 from openengagement.auth.credentials import Keyring, issue_app, open_keyring
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.auth.message import Message
-from openengagement.auth.passwords import Passwords, hash_password
-from openengagement.auth.three_legs import ThreeLegs
+from openengagement.auth.three_legged_flow import ThreeLeggedFlow
+from openengagement.auth.verifier import OAuthVerifier
 from openengagement.errors import AuthenticationError
+from openengagement.limits.opening import open_limits
 from openengagement.registry.apps import AppForm
-from openengagement.registry.limits import Limits
 from openengagement.registry.registry import Account, Registry
 from openengagement.settings import Settings
+from openengagement.sign_in import passwords
+from openengagement.sign_in.passwords import Passwords, hash_password
 from support.flows import CALLBACK, PASSWORD
 from support.signing import as_header
 from support.stage import App, sign
@@ -35,10 +36,14 @@ class House:
     def __init__(self, folder):
         self.registry = Registry(folder / "registry.sqlite3")
         self.keyring: Keyring = open_keyring(folder / "server.key")
-        self.limits = Limits(folder)
+        self.limits = open_limits(folder)
         self.lookup = CredentialLookup(self.registry, self.keyring)
-        self.verifier = CallVerifier(self.lookup, self.limits, settings=Settings(), now_s=time.time)
-        self.legs = ThreeLegs(self.verifier, self.registry, keyring=self.keyring, now_s=time.time)
+        self.verifier = OAuthVerifier(
+            self.lookup, self.limits, settings=Settings(), now_s=time.time
+        )
+        self.legs = ThreeLeggedFlow(
+            self.verifier, self.registry, keyring=self.keyring, now_s=time.time
+        )
         self.passwords = Passwords(self.registry, self.limits, now_s=time.time)
         self.registry.add_account(Account(1, "ann", False, "member"), now_s=0)
         self.registry.add_account(Account(2, "ben", False, "member"), now_s=0)
@@ -172,12 +177,12 @@ def test_comparing_does_not_stop_at_the_first_difference(monkeypatch):
     """Signatures, form tokens and verifiers are compared by what was made for it."""
     import inspect
 
-    from openengagement.auth import signature, three_legs
+    from openengagement.auth import signature, three_legged_flow
     from openengagement.portal import visits
 
     for compared in (
         signature.signatures_match,
-        three_legs.ThreeLegs._check_verifier,
+        three_legged_flow.ThreeLeggedFlow._check_verifier,
         visits.Visits.came_from_us,
         visits.Visits.known_browser,
         visits.Visits.signed_in_for,

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
-from openengagement.auth.passwords import WINDOW_S, _subjects
-from openengagement.registry.limits import Limits
+from openengagement.limits.opening import open_limits
+from openengagement.sign_in.passwords import WINDOW_S, _subjects
 from support.calls import Answer, Client
 from support.flows import CALLBACK, OOB, PASSWORD, add_consumer, set_password
 from support.person import Person, query_of
@@ -130,7 +130,7 @@ class Stage:
         made = _subjects(name, address, browser=browser)
         order = ["browser"] if browser else ["both", "address", "account"]
         subject = list(made)[order.index(of)]
-        limits = Limits(self.server.data)
+        limits = open_limits(self.server.data)
         for _ in range(times):
             limits.count(subject, {WINDOW_S: 1}, now_s=time.time())
         limits.close()

@@ -11,11 +11,12 @@ from concurrent.futures import Executor
 
 from openengagement.api.error_body import JSON
 from openengagement.api.http import ReadBody, Reply, Request, read_message
+from openengagement.apps.usage_meter import UsageMeter
 from openengagement.auth.authenticate import Authenticator
 from openengagement.engagement.types import Endpoint
 from openengagement.errors import ApiError, InternalError, NonceUsed, RateLimited
+from openengagement.limits.contract import MINUTE_S, RateWindow
 from openengagement.query import Plan, Query
-from openengagement.registry.limits import MINUTE_S, RateWindow
 from openengagement.settings import Settings
 
 
@@ -27,17 +28,16 @@ class Insights:
         authenticator: Authenticator,
         query: Query,
         *,
+        meter: UsageMeter,
         settings: Settings,
-        now_s: Callable[[], float],
         pool: Executor,
     ) -> None:
         self._authenticator = authenticator
         self._query = query
+        self._meter = meter
         self._inline_cells_max = settings.inline_cells_max
         self._body_max_bytes = settings.body_max_bytes
-        self._now_s = now_s
         self._pool = pool
-        self._default_limit = settings.rate_limit_per_minute
 
     async def totals(self, request: Request, read_body: ReadBody) -> Reply:
         """`POST /insights/engagement/totals`."""
@@ -62,21 +62,21 @@ class Insights:
         caller = authenticator.authenticate(message)
         windows: Sequence[RateWindow] = ()
         try:
-            windows = authenticator.admit(caller)
+            windows = authenticator.enforce_limits(caller)
             _refuse_exceeded(windows)
             plan = self._query.prepare(endpoint, message.body, user_id=caller.user_id)
             body = await self._read(plan)
         except NonceUsed:  # whoever sends a request again need not be who signed it
             raise
         except ApiError as error:
-            authenticator.count_refusal(caller, error.headers.get("x-error-code", error.code))
+            self._meter.count_refusal(caller.app.id, error.headers.get("x-error-code", error.code))
             if windows:
                 error.headers = {**rate_headers(windows), **error.headers}
             raise
         except Exception:
-            authenticator.count_refusal(caller, InternalError.code)
+            self._meter.count_refusal(caller.app.id, InternalError.code)
             raise
-        authenticator.count_answer(caller, plan.decision.author_ids)
+        self._meter.count_answer(caller.app.id, plan.decision.author_ids)
         return Reply(200, body, {"content-type": JSON, **rate_headers(windows)})
 
     async def _read(self, plan: Plan) -> bytes:
@@ -85,15 +85,16 @@ class Insights:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, self._query.answer, plan)
 
-    def default_headers(self) -> dict[str, str]:
-        """The six headers where no app is known: nothing of the default limit is used up."""
-        reset_s = (int(self._now_s() // MINUTE_S) + 1) * MINUTE_S
-        return rate_headers([RateWindow(self._default_limit, 0, reset_s)])
-
 
 def _refuse_exceeded(windows: Sequence[RateWindow]) -> None:
     if any(window.exceeded for window in windows):
         raise RateLimited
+
+
+def default_headers(limit: int, now_s: Callable[[], float]) -> dict[str, str]:
+    """The six headers for a request of no known app: nothing of the default limit is used."""
+    reset_s = (int(now_s() // MINUTE_S) + 1) * MINUTE_S
+    return rate_headers([RateWindow(limit, 0, reset_s)])
 
 
 def rate_headers(windows: Sequence[RateWindow]) -> dict[str, str]:

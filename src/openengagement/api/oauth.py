@@ -8,7 +8,7 @@ import msgspec
 
 from openengagement.api.error_body import JSON
 from openengagement.api.http import ReadBody, Reply, Request, read_message
-from openengagement.auth.bearer import BearerTokens
+from openengagement.auth.bearer_tokens import BearerTokens
 from openengagement.auth.message import Message
 from openengagement.settings import Settings
 

@@ -11,9 +11,9 @@ import msgspec
 
 from openengagement.api.error_body import HTML, JSON
 from openengagement.api.http import ReadBody, Reply, Request, read_message
-from openengagement.auth.identity import Identities, Identity
+from openengagement.auth.identity import Identity, VerifyCredentials
 from openengagement.auth.message import Message
-from openengagement.auth.three_legs import ThreeLegs
+from openengagement.auth.three_legged_flow import ThreeLeggedFlow
 from openengagement.settings import Settings
 
 Done = TypeVar("Done")
@@ -25,10 +25,15 @@ class ThreeLegCalls:
     """Handlers of the signed calls of the flow. They write to the registry, so off the loop."""
 
     def __init__(
-        self, legs: ThreeLegs, identities: Identities, *, settings: Settings, pool: Executor
+        self,
+        legs: ThreeLeggedFlow,
+        credentials: VerifyCredentials,
+        *,
+        settings: Settings,
+        pool: Executor,
     ) -> None:
         self._legs = legs
-        self._identities = identities
+        self._credentials = credentials
         self._body_max_bytes = settings.body_max_bytes
         self._pool = pool
 
@@ -54,7 +59,7 @@ class ThreeLegCalls:
 
     async def verify_credentials(self, request: Request, read_body: ReadBody) -> Reply:
         """`GET /1.1/account/verify_credentials.json`."""
-        identity = await self._run(self._identities.verify, request, read_body=read_body)
+        identity = await self._run(self._credentials.identify, request, read_body=read_body)
         reply = _json(_user_object(identity))
         reply.headers |= {
             "x-access-level": identity.access_level,

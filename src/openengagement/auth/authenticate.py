@@ -4,7 +4,7 @@ Nothing is written before the signature was found good: a stranger fills neither
 rate window.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import msgspec
 
@@ -20,8 +20,8 @@ from openengagement.errors import (
     PlatformKeyNotFound,
     UnknownAuthorization,
 )
+from openengagement.limits.contract import MINUTE_S, Limits, Nonce, RateWindow
 from openengagement.registry.apps import App
-from openengagement.registry.limits import MINUTE_S, Limits, Nonce, RateWindow
 from openengagement.settings import Settings
 
 
@@ -49,11 +49,13 @@ class Authenticator:
         limits: Limits,
         *,
         settings: Settings,
+        note_used: Callable[[str], None],
         now_s: Callable[[], float],
     ) -> None:
         self._lookup = lookup
         self._limits = limits
         self._settings = settings
+        self._note_used = note_used
         self._now_s = now_s
 
     def authenticate(self, message: Message) -> Caller:
@@ -86,7 +88,7 @@ class Authenticator:
             raise BearerTokenNotFound
         return Caller(app, None, None)
 
-    def admit(self, caller: Caller) -> list[RateWindow]:
+    def enforce_limits(self, caller: Caller) -> list[RateWindow]:
         """Refuse a replay and an app that is not enabled, then count the request.
 
         Returns the app's rate windows as this request leaves them, the minute's first; whether one
@@ -98,7 +100,7 @@ class Authenticator:
         app, now_s = caller.app, self._now_s()
         nonce = caller.nonce if self._settings.replay_protection == "strict" else None
         if not app.enabled or app.suspended:
-            if nonce and not self._limits.remember(nonce):
+            if nonce and not self._limits.remember_nonce(nonce):
                 raise NonceUsed
             raise AppNotEnabled(suspended=app.suspended)
         per_minute = app.per_minute or self._settings.rate_limit_per_minute
@@ -108,20 +110,12 @@ class Authenticator:
         subject = b"app %d" % app.id
         if nonce is None:
             return self._limits.count(subject, limits, now_s=now_s)
-        windows = self._limits.admit(nonce, subject, limits=limits, now_s=now_s)
+        windows = self._limits.remember_nonce_and_count(nonce, subject, limits=limits, now_s=now_s)
         if windows is None:
             raise NonceUsed
         if caller.user:
-            self._lookup.last_used.note(caller.user.token.token, now_s=now_s)
+            self._note_used(caller.user.token.token)
         return windows
-
-    def count_answer(self, caller: Caller, author_ids: Collection[int]) -> None:
-        """The caller was answered, with Tweets of these authors."""
-        self._lookup.meter.count_answer(caller.app.id, author_ids, now_s=self._now_s())
-
-    def count_refusal(self, caller: Caller, reason: str) -> None:
-        """The caller was refused; `reason` is the refusal's stable name."""
-        self._lookup.meter.count_refusal(caller.app.id, reason, now_s=self._now_s())
 
     def require_platform_key(self, message: Message) -> bytes:
         """Refuse a platform call without a platform key; returns what is stored of the key.

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from openengagement.auth.calls import CallVerifier
-from openengagement.auth.lookup import CredentialLookup
 from openengagement.auth.message import Message
+from openengagement.auth.verifier import OAuthVerifier
 from openengagement.errors import AccessTokenNotFound, AppSuspended, RateLimited
-from openengagement.registry.limits import Limits, RateWindow
+from openengagement.limits.contract import Limits, RateWindow
 from openengagement.registry.registry import Account, Registry
 
 QUARTER_S: Final = 15 * 60
@@ -25,25 +24,25 @@ class Identity:
     window: RateWindow
 
 
-class Identities:
+class VerifyCredentials:
     """Answers who an access token stands for."""
 
     def __init__(
         self,
-        verifier: CallVerifier,
+        verifier: OAuthVerifier,
         registry: Registry,
         *,
-        lookup: CredentialLookup,
         limits: Limits,
+        note_used: Callable[[str], None],
         now_s: Callable[[], float],
     ) -> None:
         self._verifier = verifier
         self._registry = registry
         self._limits = limits
-        self._last_used = lookup.last_used
+        self._note_used = note_used
         self._now_s = now_s
 
-    def verify(self, message: Message) -> Identity:
+    def identify(self, message: Message) -> Identity:
         """The identity behind a signed call.
 
         Raises:
@@ -61,6 +60,6 @@ class Identities:
         account = self._registry.read_account(token.account_id)
         if account is None:
             raise AccessTokenNotFound
-        self._last_used.note(token.token, now_s=self._now_s())
+        self._note_used(token.token)
         created_at_s = self._registry.account_created_at_s(account.id)
         return Identity(account, created_at_s, token.access_level, windows[0])

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from openengagement.auth.credentials import Keyring, hash_token
-from openengagement.auth.last_used import LastUsed
-from openengagement.auth.meter import UsageMeter
 from openengagement.registry.apps import App
 from openengagement.registry.cache import Entries, VersionedCache
 from openengagement.registry.grants import AccessToken
@@ -39,8 +37,6 @@ class CredentialLookup:
         self._registry = registry
         self._keyring = keyring
         self._cache = VersionedCache(registry.version)
-        self.last_used = LastUsed(registry.grants)
-        self.meter = UsageMeter(registry.usage)
 
     def signing_pair(
         self, consumer_key: str, token: str

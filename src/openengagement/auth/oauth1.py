@@ -34,7 +34,7 @@ from openengagement.errors import (
     TimestampOutOfBounds,
     UnsupportedSignature,
 )
-from openengagement.registry.limits import Nonce
+from openengagement.limits.contract import Nonce
 
 _REQUIRED: Final = (
     "oauth_consumer_key",

@@ -106,7 +106,7 @@ def set_password(
     json: Json = False,
 ) -> None:
     """Set the password an account signs in with; a changed one ends its sessions and tokens."""
-    from openengagement.auth.passwords import UnfitPassword, hash_password
+    from openengagement.sign_in.passwords import UnfitPassword, hash_password
 
     with opened(context) as parts:
         known = find_account(parts, screen_name)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from openengagement.auth.app_form import UnfitApp, check_app_form
+from openengagement.apps.app_form import UnfitApp, check_app_form
 from openengagement.auth.credentials import issue_app
 from openengagement.cli.common import AppId, Json, fail, find_account, find_app, now_s, opened, show
 from openengagement.registry.apps import App, AppForm

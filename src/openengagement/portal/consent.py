@@ -5,7 +5,7 @@ from urllib.parse import urlencode, urlsplit
 
 from starlette.responses import Response
 
-from openengagement.auth.three_legs import REQUEST_TOKEN_S, Pending, ThreeLegs
+from openengagement.auth.three_legged_flow import REQUEST_TOKEN_S, Pending, ThreeLeggedFlow
 from openengagement.errors import RequestTokenNotFound
 from openengagement.portal.desk import Desk, Refusal
 from openengagement.portal.rendering import redirect
@@ -46,7 +46,7 @@ _NAMELESS: Final = Refusal(
 class Consent:
     """Handlers of `/oauth/authorize` and `/oauth/authenticate`."""
 
-    def __init__(self, desk: Desk, visits: Visits, *, legs: ThreeLegs) -> None:
+    def __init__(self, desk: Desk, visits: Visits, *, legs: ThreeLeggedFlow) -> None:
         self._desk = desk
         self._visits = visits
         self._legs = legs

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from openengagement.auth.app_form import UnfitApp
-from openengagement.auth.own_apps import OwnApps
+from openengagement.apps.app_form import UnfitApp
+from openengagement.apps.own_apps import OwnApps
 from openengagement.portal.desk import Desk, Refusal
 from openengagement.portal.rendering import redirect
 from openengagement.portal.shown_once import ShownOnce

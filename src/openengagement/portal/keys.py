@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from openengagement.auth.own_apps import OwnApps
+from openengagement.apps.own_apps import OwnApps
 from openengagement.portal.desk import Desk
 from openengagement.portal.developer import ACCESS_LEVELS, HOME, Developer, describe
 from openengagement.portal.rendering import redirect

@@ -13,7 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 
 from starlette.responses import Response
 
-from openengagement.auth.openid import (
+from openengagement.portal.desk import Desk
+from openengagement.portal.sign_in import SignIn, own_path
+from openengagement.portal.visits import Visit, Visits
+from openengagement.sign_in.openid import (
     ATTEMPT_S,
     Attempt,
     Denied,
@@ -21,10 +24,7 @@ from openengagement.auth.openid import (
     Unanswerable,
     Unrecognised,
 )
-from openengagement.auth.provider import CodeRefused, ProviderSilent, ProviderWrong
-from openengagement.portal.desk import Desk
-from openengagement.portal.sign_in import SignIn, own_path
-from openengagement.portal.visits import Visit, Visits
+from openengagement.sign_in.provider import CodeRefused, ProviderSilent, ProviderWrong
 from openengagement.telemetry import log_event
 
 _COOKIE: Final = "openid"

@@ -8,14 +8,14 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.responses import Response
 
-from openengagement.auth.passwords import Guess, Passwords, TooManyGuesses
-from openengagement.auth.three_legs import Pending, ThreeLegs
+from openengagement.auth.three_legged_flow import Pending, ThreeLeggedFlow
 from openengagement.errors import RequestTokenNotFound
 from openengagement.portal.consent import describe_app, leads_to
 from openengagement.portal.desk import Desk
 from openengagement.portal.rendering import redirect
 from openengagement.portal.visits import Visit, Visits, given_once
 from openengagement.registry.registry import Account
+from openengagement.sign_in.passwords import Guess, Passwords, TooManyGuesses
 
 HOME: Final = "/settings/apps"
 _IPV6_NETWORK: Final = 64  # one subscriber's
@@ -37,7 +37,7 @@ class SignIn:
     """Handlers of `/sign-in` and `/sign-out`."""
 
     def __init__(
-        self, desk: Desk, visits: Visits, *, passwords: Passwords, legs: ThreeLegs, ways: Ways
+        self, desk: Desk, visits: Visits, *, passwords: Passwords, legs: ThreeLeggedFlow, ways: Ways
     ) -> None:
         self._desk = desk
         self._visits = visits

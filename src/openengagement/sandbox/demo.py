@@ -11,13 +11,13 @@ from openengagement.auth.credentials import (
     issue_app,
     issue_bearer,
 )
-from openengagement.auth.passwords import hash_password
 from openengagement.data_folder import DataFolder
 from openengagement.engagement.types import snowflake
 from openengagement.registry.apps import App, AppForm
 from openengagement.registry.audit import COMMAND_LINE
 from openengagement.registry.registry import Account
 from openengagement.sandbox.dataset import Dataset
+from openengagement.sign_in.passwords import hash_password
 
 APP_NAME: Final = "Sandbox demo"
 WAITING_APP_NAME: Final = "Harbour Charts"

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from openengagement.api.http import Request
-from openengagement.api.insights import Insights, rate_headers
+from openengagement.api.insights import Insights, default_headers, rate_headers
 from openengagement.engagement.types import Endpoint
 from openengagement.errors import (
     ApiError,
@@ -19,7 +19,7 @@ from openengagement.errors import (
     NonceUsed,
     RateLimited,
 )
-from openengagement.registry.limits import RateWindow
+from openengagement.limits.contract import RateWindow
 from openengagement.settings import Settings
 
 NOW_S = 1_800_000_029.5
@@ -31,7 +31,7 @@ MINUTE, SECOND = (
 
 
 class World:
-    """An authenticator and a query in one, that do as told and note what happens."""
+    """Authenticator, query and usage meter in one: does as it is told, and records each step."""
 
     def __init__(self):
         self.windows = [MINUTE]
@@ -47,17 +47,17 @@ class World:
 
     def authenticate(self, message):
         self._step("authenticate", message.body)
-        return SimpleNamespace(user_id=7)
+        return SimpleNamespace(user_id=7, app=SimpleNamespace(id=5))
 
-    def admit(self, caller):
-        self._step("admit", caller.user_id)
+    def enforce_limits(self, caller):
+        self._step("enforce_limits", caller.user_id)
         return self.windows
 
-    def count_answer(self, caller, author_ids):
-        self.counted.append((caller.user_id, "ok", sorted(author_ids)))
+    def count_answer(self, app_id, author_ids):
+        self.counted.append((app_id, "ok", sorted(author_ids)))
 
-    def count_refusal(self, caller, reason):
-        self.counted.append((caller.user_id, reason))
+    def count_refusal(self, app_id, reason):
+        self.counted.append((app_id, reason))
 
     def prepare(self, endpoint, body, *, user_id):
         self._step("prepare", endpoint, body, user_id)
@@ -70,8 +70,7 @@ class World:
 
 
 def build(world, pool=None, **settings):
-    """The handlers, at 29 s past a full minute."""
-    return Insights(world, world, settings=Settings(**settings), now_s=lambda: NOW_S, pool=pool)
+    return Insights(world, world, meter=world, settings=Settings(**settings), pool=pool)
 
 
 @pytest.fixture
@@ -159,13 +158,11 @@ def test_small_answers_are_made_on_the_spot_and_large_ones_in_a_thread(call, wor
 # --- refusals ------------------------------------------------------------------------------------
 
 
-def test_where_no_app_is_known_the_headers_say_nothing_is_used_up(world):
-    assert build(world, rate_limit_per_minute=5).default_headers() == rate_headers(
-        [RateWindow(5, 0, 1_800_000_060)]
-    )
+def test_where_no_app_is_known_the_headers_say_nothing_is_used_up():
+    assert default_headers(5, lambda: NOW_S) == rate_headers([RateWindow(5, 0, 1_800_000_060)])
 
 
-@pytest.mark.parametrize("step", ["read", "authenticate", "admit"])
+@pytest.mark.parametrize("step", ["read", "authenticate", "enforce_limits"])
 def test_a_refusal_before_the_app_is_known_leaves_the_headers_to_the_edge(call, world, step):
     world.fails = {step: InvalidSignature()}
     error = refused(call)
@@ -190,9 +187,9 @@ def test_a_body_past_the_limit_is_refused_before_anyone_is_asked(call, world):
 
 
 def test_credentials_come_before_the_body_is_looked_at(call, world):
-    world.fails = {"admit": NonceUsed(), "prepare": InvalidField("x: y")}
+    world.fails = {"enforce_limits": NonceUsed(), "prepare": InvalidField("x: y")}
     assert isinstance(refused(call, body=b"rubbish"), NonceUsed)
-    assert [step for step, *_ in world.steps] == ["authenticate", "admit"]
+    assert [step for step, *_ in world.steps] == ["authenticate", "enforce_limits"]
 
 
 @pytest.mark.parametrize(
@@ -223,14 +220,14 @@ def test_the_last_request_of_a_window_is_served(call, world):
 
 def test_an_answer_is_usage_of_who_asked_with_the_authors_it_served(call, world):
     call()
-    assert world.counted == [(7, "ok", [7, 8])]
+    assert world.counted == [(5, "ok", [7, 8])]
 
 
 @pytest.mark.parametrize(
     ("step", "error", "reason"),
     [
-        ("admit", AppNotEnabled(), "app_not_enabled"),
-        ("admit", AppNotEnabled(suspended=True), "app_suspended"),
+        ("enforce_limits", AppNotEnabled(), "app_not_enabled"),
+        ("enforce_limits", AppNotEnabled(suspended=True), "app_suspended"),
         ("prepare", InvalidField("x"), "invalid_field"),
         ("answer", OSError("disk"), "internal_error"),
     ],
@@ -239,13 +236,13 @@ def test_a_refusal_is_usage_by_its_reason(call, world, step, error, reason):
     world.fails[step] = error
     with pytest.raises(type(error)):
         call()
-    assert world.counted == [(7, reason)]
+    assert world.counted == [(5, reason)]
 
 
 def test_what_is_above_the_limit_is_usage_too(call, world):
     world.windows = [RateWindow(5, 6, 60)]
     assert isinstance(refused(call), RateLimited)
-    assert world.counted == [(7, "rate_limited")]
+    assert world.counted == [(5, "rate_limited")]
 
 
 @pytest.mark.parametrize(
@@ -253,7 +250,7 @@ def test_what_is_above_the_limit_is_usage_too(call, world):
     [
         ("read", BodyTooLarge("x")),
         ("authenticate", InvalidSignature()),
-        ("admit", NonceUsed()),  # whoever saw a request can send it again
+        ("enforce_limits", NonceUsed()),  # whoever saw a request can send it again
     ],
 )
 def test_strangers_use_nothing(call, world, step, error):

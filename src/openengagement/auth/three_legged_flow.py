@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from openengagement.auth.callbacks import with_query
-from openengagement.auth.calls import CallVerifier
 from openengagement.auth.credentials import (
     Granted,
     Keyring,
@@ -20,6 +19,7 @@ from openengagement.auth.credentials import (
     issue_request_token,
 )
 from openengagement.auth.message import Message
+from openengagement.auth.verifier import OAuthVerifier
 from openengagement.errors import (
     AppSuspended,
     CallbackNotApproved,
@@ -56,12 +56,12 @@ class Issued:
     account: Account
 
 
-class ThreeLegs:
+class ThreeLeggedFlow:
     """The three legs over the registry."""
 
     def __init__(
         self,
-        verifier: CallVerifier,
+        verifier: OAuthVerifier,
         registry: Registry,
         *,
         keyring: Keyring,

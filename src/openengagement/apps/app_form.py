@@ -4,7 +4,7 @@ import unicodedata
 from typing import Final
 
 from openengagement.auth.callbacks import CALLBACKS_MAX, UnfitCallback, check_callback
-from openengagement.auth.three_legs import ACCESS_LEVELS
+from openengagement.auth.three_legged_flow import ACCESS_LEVELS
 from openengagement.registry.apps import AppForm
 
 NAME_LENGTH_MAX: Final = 128

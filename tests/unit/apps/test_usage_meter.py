@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from openengagement.auth.meter import UsageMeter
+from openengagement.apps.usage_meter import UsageMeter
 
 LAST_OF_OCTOBER_S = datetime(2026, 10, 31, 23, 59, 59, 900_000, tzinfo=UTC).timestamp()
 APP, OTHER = 10_000_001, 10_000_002
@@ -35,9 +35,24 @@ def kept():
     return Kept()
 
 
+class Metered(UsageMeter):
+    """A meter that is told the time with each request."""
+
+    def __init__(self, kept):
+        super().__init__(kept, now_s=lambda: self.time_s)
+
+    def count_answer(self, app_id, authors, *, now_s):
+        self.time_s = now_s
+        super().count_answer(app_id, authors)
+
+    def count_refusal(self, app_id, reason, *, now_s):
+        self.time_s = now_s
+        super().count_refusal(app_id, reason)
+
+
 @pytest.fixture
 def meter(kept):
-    return UsageMeter(kept)
+    return Metered(kept)
 
 
 def test_what_was_counted_is_written_once(meter, kept):

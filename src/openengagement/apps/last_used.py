@@ -5,6 +5,7 @@ served by times that are a few seconds old.
 """
 
 import threading
+from collections.abc import Callable
 
 from openengagement.registry.grants import Grants
 
@@ -12,14 +13,15 @@ from openengagement.registry.grants import Grants
 class LastUsed:
     """Times of use that this worker has not yet written down."""
 
-    def __init__(self, grants: Grants) -> None:
+    def __init__(self, grants: Grants, *, now_s: Callable[[], float]) -> None:
         self._grants = grants
+        self._now_s = now_s
         self._noted: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def note(self, token: str, *, now_s: float) -> None:
+    def note(self, token: str) -> None:
         """A token was used now."""
-        self._noted[token] = int(now_s)
+        self._noted[token] = int(self._now_s())
 
     def flush(self) -> None:
         """Write down what was noted."""

@@ -2,11 +2,11 @@
 
 from collections import Counter
 
-from openengagement.auth.calls import CallVerifier
 from openengagement.auth.credentials import Keyring, issue_bearer, revoke_bearer
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.auth.message import Message
 from openengagement.auth.signature import MalformedParameters, parse_form
+from openengagement.auth.verifier import OAuthVerifier
 from openengagement.errors import UnverifiedClient
 from openengagement.registry.registry import Registry
 
@@ -16,7 +16,7 @@ class BearerTokens:
 
     def __init__(
         self,
-        verifier: CallVerifier,
+        verifier: OAuthVerifier,
         lookup: CredentialLookup,
         *,
         registry: Registry,

@@ -6,7 +6,7 @@ written down yet, the last seconds, is lost.
 
 import threading
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from openengagement.engagement.months import month_of
@@ -19,25 +19,26 @@ _WRITTEN_MAX: Final = 200_000  # handles that are remembered as written; some 30
 class UsageMeter:
     """Counts what this worker has not written down yet, by UTC day; its month is told later."""
 
-    def __init__(self, usage: Usage) -> None:
+    def __init__(self, usage: Usage, *, now_s: Callable[[], float]) -> None:
         self._usage = usage
+        self._now_s = now_s
         self._requests: dict[tuple[int, int, str], int] = {}  # day, App ID, outcome
         self._authors: defaultdict[tuple[int, int], set[int]] = defaultdict(set)  # day, App ID
         self._lock = threading.Lock()  # of the two
         self._writing = threading.Lock()
         self._written: set[tuple[str, int, int]] = set()  # handles that need no writing again
 
-    def count_answer(self, app_id: int, authors: Collection[int], *, now_s: float) -> None:
+    def count_answer(self, app_id: int, authors: Collection[int]) -> None:
         """A request of this app was answered, with Tweets of these authors."""
-        day = int(now_s // DAY_S)
+        day = int(self._now_s() // DAY_S)
         key = (day, app_id, OK)
         with self._lock:
             self._requests[key] = self._requests.get(key, 0) + 1
             self._authors[day, app_id].update(authors)
 
-    def count_refusal(self, app_id: int, reason: str, *, now_s: float) -> None:
+    def count_refusal(self, app_id: int, reason: str) -> None:
         """A request of this app was refused; `reason` is the refusal's stable name."""
-        key = (int(now_s // DAY_S), app_id, reason)
+        key = (int(self._now_s() // DAY_S), app_id, reason)
         with self._lock:
             self._requests[key] = self._requests.get(key, 0) + 1
 

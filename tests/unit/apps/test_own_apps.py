@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from openengagement.auth.app_form import UnfitApp
-from openengagement.auth.bearer import BearerTokens
+from openengagement.apps.app_form import UnfitApp
+from openengagement.apps.own_apps import OwnApps
+from openengagement.auth.bearer_tokens import BearerTokens
 from openengagement.auth.credentials import hash_token, open_keyring
 from openengagement.auth.lookup import CredentialLookup
-from openengagement.auth.own_apps import OwnApps
 from openengagement.errors import UnverifiedClient
 from openengagement.registry.apps import AppForm, TooManyApps
 from openengagement.registry.registry import Account, Registry

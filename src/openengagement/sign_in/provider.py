@@ -18,8 +18,8 @@ import httpx
 import msgspec
 from joserfc.jwk import KeySet
 
-from openengagement.auth.id_token import Expected, IdTokenRefused, parse_keys, verify_id_token
 from openengagement.settings import is_provider_url
+from openengagement.sign_in.id_token import Expected, IdTokenRefused, parse_keys, verify_id_token
 
 _ANSWER_MAX_BYTES: Final = 1_048_576
 _CALL_S: Final = 5.0

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from openengagement.auth.app_form import UnfitApp, check_app_form
+from openengagement.apps.app_form import UnfitApp, check_app_form
 from openengagement.registry.apps import AppForm
 
 FORM = AppForm("Tide Tables", 1, ("https://tides.example/return",))

@@ -13,9 +13,9 @@ from typing import Any, Final
 import msgspec
 
 from openengagement.auth.credentials import KeyFileError, Keyring, draw_cookie
-from openengagement.auth.id_token import LEEWAY_S
-from openengagement.auth.provider import Errand, Provider, ProviderWrong
 from openengagement.registry.registry import Account, Registry
+from openengagement.sign_in.id_token import LEEWAY_S
+from openengagement.sign_in.provider import Errand, Provider, ProviderWrong
 
 ATTEMPT_S: Final = 600
 # What a provider may answer (RFC 6749, 4.1.2.1; Core, 3.1.2.6). Other words stay out of the log.

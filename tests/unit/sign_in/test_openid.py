@@ -6,8 +6,8 @@ import pytest
 from cryptography.fernet import Fernet
 
 from openengagement.auth.credentials import Keyring
-from openengagement.auth.openid import OpenId, Unrecognised
-from openengagement.auth.provider import Errand
+from openengagement.sign_in.openid import OpenId, Unrecognised
+from openengagement.sign_in.provider import Errand
 
 BEGAN_S = 1_700_000_000
 NEW, OLD = Fernet.generate_key(), Fernet.generate_key()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from openengagement.auth.app_form import check_app_form
+from openengagement.apps.app_form import check_app_form
 from openengagement.auth.credentials import (
     Granted,
     Keyring,

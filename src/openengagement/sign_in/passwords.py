@@ -21,7 +21,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
-from openengagement.registry.limits import Limits, RateWindow
+from openengagement.limits.contract import Limits, RateWindow
 from openengagement.registry.registry import Account, Registry
 
 PASSWORD_LENGTH_MIN: Final = 8
@@ -104,7 +104,7 @@ class Passwords:
             return None
         now_s = self._now_s()
         for subject in guess.subjects:
-            self._limits.give_back(subject, WINDOW_S, now_s=now_s)
+            self._limits.uncount(subject, WINDOW_S, now_s=now_s)
         if _HASHER.check_needs_rehash(stored):
             self._registry.sessions.rehash_password(
                 account.id, old=stored, new=_HASHER.hash(password)

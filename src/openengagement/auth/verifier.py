@@ -27,12 +27,12 @@ from openengagement.errors import (
     UnknownAuthorization,
     UserContextRequired,
 )
+from openengagement.limits.contract import MINUTE_S, Limits, Nonce
 from openengagement.registry.apps import App
-from openengagement.registry.limits import MINUTE_S, Limits, Nonce
 from openengagement.settings import Settings
 
 
-class CallVerifier:
+class OAuthVerifier:
     """Verifies OAuth calls against the registry; a signed one is good once."""
 
     def __init__(
@@ -119,7 +119,7 @@ class CallVerifier:
         Raises:
             NonceUsed
         """
-        if self._settings.replay_protection != "off" and not self._limits.remember(nonce):
+        if self._settings.replay_protection != "off" and not self._limits.remember_nonce(nonce):
             raise NonceUsed
 
     def verify_basic(self, message: Message) -> App | None:

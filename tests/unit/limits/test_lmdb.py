@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import lmdb
 import pytest
 
-from openengagement.registry.limits import Limits, LimitsUnusable, Nonce, RateWindow
+from openengagement.limits.contract import LimitsUnusable, Nonce, RateWindow
+from openengagement.limits.lmdb import LmdbLimits
 
 T = 1_795_342_500
 MINUTE, SECOND = 60, 1
@@ -19,7 +20,7 @@ MINUTE, SECOND = 60, 1
 
 @pytest.fixture
 def limits(tmp_path):
-    opened = Limits(tmp_path)
+    opened = LmdbLimits(tmp_path)
     yield opened
     opened.close()
 
@@ -29,12 +30,12 @@ def nonce(text="n", at=T):
 
 
 def test_a_nonce_is_good_once(limits):
-    assert limits.remember(nonce())
-    assert not limits.remember(nonce())
+    assert limits.remember_nonce(nonce())
+    assert not limits.remember_nonce(nonce())
 
 
 def test_another_time_or_another_digest_is_another_nonce(limits):
-    assert all(limits.remember(one) for one in (nonce(), nonce(at=T + 1), nonce("m")))
+    assert all(limits.remember_nonce(one) for one in (nonce(), nonce(at=T + 1), nonce("m")))
 
 
 def test_a_request_counts_in_each_window(limits):
@@ -91,53 +92,53 @@ def test_a_new_limit_holds_at_once(limits):
 
 
 def test_admitting_remembers_and_counts(limits):
-    assert limits.admit(nonce(), b"5", limits={MINUTE: 9}, now_s=T)[0].used == 1
-    assert not limits.remember(nonce())
+    assert limits.remember_nonce_and_count(nonce(), b"5", limits={MINUTE: 9}, now_s=T)[0].used == 1
+    assert not limits.remember_nonce(nonce())
     assert limits.count(b"5", {MINUTE: 9}, now_s=T)[0].used == 2
 
 
 def test_a_replay_counts_nothing(limits):
-    limits.admit(nonce(), b"5", limits={MINUTE: 9}, now_s=T)
+    limits.remember_nonce_and_count(nonce(), b"5", limits={MINUTE: 9}, now_s=T)
     for _ in range(5):
-        assert limits.admit(nonce(), b"5", limits={MINUTE: 9}, now_s=T) is None
+        assert limits.remember_nonce_and_count(nonce(), b"5", limits={MINUTE: 9}, now_s=T) is None
 
     assert limits.count(b"5", {MINUTE: 9}, now_s=T)[0].used == 2
 
 
 def test_a_fault_in_the_middle_leaves_nothing(limits):
     with pytest.raises(ZeroDivisionError):
-        limits.admit(nonce(), b"5", limits={MINUTE: 9, 0: 9}, now_s=T)
+        limits.remember_nonce_and_count(nonce(), b"5", limits={MINUTE: 9, 0: 9}, now_s=T)
 
-    assert limits.admit(nonce(), b"5", limits={MINUTE: 9}, now_s=T)[0].used == 1
+    assert limits.remember_nonce_and_count(nonce(), b"5", limits={MINUTE: 9}, now_s=T)[0].used == 1
 
 
 def test_tidying_forgets_what_is_too_old(limits):
     for at in range(10):
-        limits.remember(nonce(at=T + at))
+        limits.remember_nonce(nonce(at=T + at))
     limits.count(b"5", {MINUTE: 9}, now_s=T)
-    limits.tidy(oldest_timestamp=T + 4)
+    limits.expire(oldest_timestamp=T + 4)
 
-    assert [at for at in range(10) if limits.remember(nonce(at=T + at))] == [0, 1, 2, 3]
+    assert [at for at in range(10) if limits.remember_nonce(nonce(at=T + at))] == [0, 1, 2, 3]
     assert limits.count(b"5", {MINUTE: 9}, now_s=T)[0].used == 2
 
 
 def test_tidying_while_others_write(limits):
     """Nothing that still counts is forgotten, and nobody is refused."""
     with ThreadPoolExecutor(4) as pool:
-        tidied = [pool.submit(limits.tidy, oldest_timestamp=T) for _ in range(20)]
-        first = list(pool.map(lambda at: limits.remember(nonce(str(at))), range(200)))
+        tidied = [pool.submit(limits.expire, oldest_timestamp=T) for _ in range(20)]
+        first = list(pool.map(lambda at: limits.remember_nonce(nonce(str(at))), range(200)))
         for each in tidied:
             each.result()
 
     assert all(first)
-    assert not any(limits.remember(nonce(str(at))) for at in range(200))
+    assert not any(limits.remember_nonce(nonce(str(at))) for at in range(200))
 
 
 def test_the_file_stays_small(tmp_path, limits):
     def turn(at):
         for each in range(400):
-            limits.remember(nonce(f"{at} {each}", at=T + at))
-        limits.tidy(oldest_timestamp=T + at)
+            limits.remember_nonce(nonce(f"{at} {each}", at=T + at))
+        limits.expire(oldest_timestamp=T + at)
         return sum(file.stat().st_size for file in tmp_path.iterdir())
 
     sizes = [turn(at) for at in range(12)]
@@ -150,24 +151,24 @@ def test_another_boot_begins_anew(tmp_path, monkeypatch):
     boot = tmp_path / "boot_id"
     folder = tmp_path / "data"
     folder.mkdir()
-    monkeypatch.setattr("openengagement.registry.limits._BOOT_ID", boot)
+    monkeypatch.setattr("openengagement.limits.lmdb._BOOT_ID", boot)
     boot.write_text("one\n")
-    first = Limits(folder)
-    first.remember(nonce())
+    first = LmdbLimits(folder)
+    first.remember_nonce(nonce())
     first.close()
-    again = Limits(folder)
-    assert not again.remember(nonce())
+    again = LmdbLimits(folder)
+    assert not again.remember_nonce(nonce())
     again.close()
     boot.write_text("two\n")
-    later = Limits(folder)
-    assert later.remember(nonce())
+    later = LmdbLimits(folder)
+    assert later.remember_nonce(nonce())
     later.close()
     assert boots_in(folder) == {"limits-one", "limits-two"}
 
     # Once nobody has written to it for an hour.
     for file in folder.glob("limits-one*"):
         os.utime(file, (T, T))
-    Limits(folder).close()
+    LmdbLimits(folder).close()
     assert boots_in(folder) == {"limits-two"}
 
 
@@ -178,9 +179,9 @@ def boots_in(folder):
 @pytest.fixture
 def used(tmp_path, monkeypatch):
     """A file in which a nonce was used; nobody has it open."""
-    monkeypatch.setattr("openengagement.registry.limits._BOOT_ID", tmp_path / "none")
-    first = Limits(tmp_path)
-    first.remember(nonce())
+    monkeypatch.setattr("openengagement.limits.lmdb._BOOT_ID", tmp_path / "none")
+    first = LmdbLimits(tmp_path)
+    first.remember_nonce(nonce())
     first.close()
     return tmp_path / "limits-unknown.lmdb"
 
@@ -188,10 +189,10 @@ def used(tmp_path, monkeypatch):
 @pytest.mark.parametrize("left", [b"", bytes(100), bytes(8192), os.urandom(8192), "its head"])
 def test_a_file_that_a_crash_left_broken_is_begun_anew(used, left):
     used.write_bytes(used.read_bytes()[:4096] if left == "its head" else left)
-    again = Limits(used.parent)
+    again = LmdbLimits(used.parent)
 
-    assert again.remember(nonce())
-    assert not again.remember(nonce())
+    assert again.remember_nonce(nonce())
+    assert not again.remember_nonce(nonce())
     again.close()
 
 
@@ -199,8 +200,8 @@ def test_a_file_that_a_crash_left_broken_is_begun_anew(used, left):
     ("error", "advice"),
     [
         (lmdb.MemoryError, "16 GiB more of address space"),
-        (lmdb.ReadonlyError, "the user that the server runs as"),
-        (lmdb.DiskError, "make room"),
+        (lmdb.ReadonlyError, "the server's user"),
+        (lmdb.DiskError, "free space"),
         (lmdb.VersionMismatchError, "stop every server"),
         (lmdb.Error, "stop every server"),
     ],
@@ -214,14 +215,14 @@ def test_a_file_that_cannot_be_opened_is_kept(used, monkeypatch, error, advice):
     with monkeypatch.context() as broken:
         broken.setattr(lmdb, "open", fail)
         with pytest.raises(LimitsUnusable, match=advice):
-            Limits(used.parent)
-    again = Limits(used.parent)
-    assert not again.remember(nonce())
+            LmdbLimits(used.parent)
+    again = LmdbLimits(used.parent)
+    assert not again.remember_nonce(nonce())
     again.close()
 
 
 def test_too_little_address_space_forgets_nothing(tmp_path, limits):
-    limits.admit(Nonce(T, b"1"), b"5", limits={MINUTE: 9}, now_s=T)
+    limits.remember_nonce_and_count(Nonce(T, b"1"), b"5", limits={MINUTE: 9}, now_s=T)
     most = 1 << 33
     starved = subprocess.run(
         [sys.executable, "-c", ADMIT, str(tmp_path)],
@@ -237,7 +238,7 @@ def test_too_little_address_space_forgets_nothing(tmp_path, limits):
     assert "ulimit -v" in starved.stderr
     (answer,) = admit_in_processes(tmp_path, 1)
     assert len(answer) == 149
-    assert not limits.remember(Nonce(T, b"2"))
+    assert not limits.remember_nonce(Nonce(T, b"2"))
 
 
 def test_others_may_not_read_it(tmp_path, limits):
@@ -246,7 +247,9 @@ def test_others_may_not_read_it(tmp_path, limits):
 
 def test_a_replay_is_refused_among_threads(limits):
     def admit(at):
-        return limits.admit(nonce(str(at % 25)), b"5", limits={MINUTE: 1000}, now_s=T)
+        return limits.remember_nonce_and_count(
+            nonce(str(at % 25)), b"5", limits={MINUTE: 1000}, now_s=T
+        )
 
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(admit, range(200)))
@@ -259,7 +262,8 @@ def test_a_replay_is_refused_among_threads(limits):
 ADMIT = """
 import json, lmdb, random, sys, time
 from pathlib import Path
-from openengagement.registry.limits import Limits, Nonce
+from openengagement.limits.contract import Nonce
+from openengagement.limits.lmdb import LmdbLimits
 really_open = lmdb.open
 def open_or_hesitate(*arguments, **options):
     try:
@@ -269,9 +273,11 @@ def open_or_hesitate(*arguments, **options):
         raise
 lmdb.open = open_or_hesitate
 sys.stdin.readline()
-limits = Limits(Path(sys.argv[1]))
+limits = LmdbLimits(Path(sys.argv[1]))
 answers = [
-    limits.admit(Nonce(1795342500, b"%d" % at), b"5", limits={60: 1000}, now_s=1795342500)
+    limits.remember_nonce_and_count(
+        Nonce(1795342500, b"%d" % at), b"5", limits={60: 1000}, now_s=1795342500
+    )
     for at in range(150)
 ]
 print(json.dumps([answer[0].used for answer in answers if answer]))
@@ -304,7 +310,7 @@ def admit_in_processes(folder, number):
 def test_a_replay_is_refused_among_processes(tmp_path, left):
     """They make the file together, too, or mend it: workers start side by side."""
     if left:
-        Limits(tmp_path).close()
+        LmdbLimits(tmp_path).close()
         (file,) = tmp_path.glob("limits-*.lmdb")
         file.write_bytes(left)
 

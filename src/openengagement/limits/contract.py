@@ -1,0 +1,105 @@
+"""The contract of the limits: used nonces, and counts in windows of time.
+
+The counts serve rate limits (api.md 3.5) and the limits on password guesses. Callers choose the
+subject that is counted: an app, an access token, an account's guesses.
+
+Every implementation promises the following; `tests/contract/test_limits.py` checks it.
+
+* All workers of a server share one state. A nonce that one worker remembered is refused by every
+  other worker from then on, and a count includes the requests of all workers.
+* Each method is atomic. Of several calls with the same nonce at the same time, in any number of
+  processes, exactly one returns that it was new. A method that raises has changed nothing.
+* The state survives `kill -9` of any process, of all of them too. A method that has returned
+  has taken effect.
+* The state need not survive a crash or a restart of the machine that holds it. An implementation
+  that cannot prove its state to be whole after a restart begins with an empty one. A request signed
+  in the `timestamp_window_s` before the restart could then be served once more.
+* Calls may come from several threads. They may block for as long as another process takes for one
+  call, which is some ten microseconds for the embedded implementation.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import msgspec
+
+MINUTE_S: Final = 60
+SUBJECT_BYTES_MAX: Final = 256
+
+
+class LimitsUnusable(Exception):
+    """The limits cannot be opened; the text says why and what to change."""
+
+
+class Nonce(msgspec.Struct, frozen=True):
+    """Stands for one signed request, so that it is served once.
+
+    `timestamp` is the request's oauth_timestamp in Unix seconds. `digest` is 16 bytes; two requests
+    share timestamp and digest only if one repeats the other (`auth.oauth1.digest_request`).
+    """
+
+    timestamp: int
+    digest: bytes
+
+
+class RateWindow(msgspec.Struct, frozen=True):
+    """One window of a subject after a request was counted.
+
+    `limit` is the number of requests allowed in the window, `used` the number counted so far, this
+    one included, and `reset_s` the Unix second at which the next window starts.
+    """
+
+    limit: int
+    used: int
+    reset_s: int
+
+    @property
+    def remaining(self) -> int:
+        """The number of requests still allowed in this window, never negative."""
+        return max(0, self.limit - self.used)
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether the request just counted is one too many."""
+        return self.used > self.limit
+
+
+class Limits(Protocol):
+    """Used nonces and counts in windows, shared by all workers.
+
+    A window of `n` seconds begins where Unix time is a multiple of `n`. `subject` is 1 to
+    SUBJECT_BYTES_MAX bytes. `limits` maps the length of a window in seconds to the number of
+    requests allowed in it; the answer lists the windows in the same order.
+    """
+
+    def remember_nonce(self, nonce: Nonce) -> bool:
+        """Remember a nonce. Returns False if it was remembered before.
+
+        Call it only after the signature was verified: strangers must not be able to fill the store.
+        """
+        ...
+
+    def count(self, subject: bytes, limits: Mapping[int, int], *, now_s: float) -> list[RateWindow]:
+        """Add one to the current window of every length. Counts beyond the limit too."""
+        ...
+
+    def remember_nonce_and_count(
+        self, nonce: Nonce, subject: bytes, *, limits: Mapping[int, int], now_s: float
+    ) -> list[RateWindow] | None:
+        """Do both in one atomic step. Returns None, and counts nothing, for a used nonce."""
+        ...
+
+    def uncount(self, subject: bytes, length_s: int, *, now_s: float) -> None:
+        """Take one off the current window of this length, at most down to zero."""
+        ...
+
+    def expire(self, *, oldest_timestamp: int) -> None:
+        """Remove nonces with an earlier timestamp, and windows that ended before it.
+
+        The caller guarantees that a request this old is refused for its timestamp alone.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release what this process holds; the shared state stays."""
+        ...

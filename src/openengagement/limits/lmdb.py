@@ -1,0 +1,147 @@
+"""The limits in an LMDB file of the data folder, for the workers of one machine.
+
+They are written on every request, so they have a file of their own. An LMDB transaction of two keys
+takes a few microseconds; its lock is in memory that all workers share. The file is never synced to
+the disk. A worker's writes are in the kernel's page cache, where they survive the worker. A crash
+of the machine can leave a damaged file, so every boot starts a new one.
+
+Every key begins with a time (8 bytes, big-endian), so that `expire` removes from the front.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import lmdb
+
+from openengagement.files import hold_lock
+from openengagement.limits.contract import LimitsUnusable, Nonce, RateWindow
+
+_SLICE: Final = 500  # keys removed in one transaction
+_TIME_BYTES: Final = 8
+# Room for about two hundred million nonces. This is address space: the file is only as large as its
+# content. It must never fill up, because even removing keys needs free pages.
+_MAP_BYTES: Final = 1 << 34
+_ABANDONED_S: Final = 3600
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+class LmdbLimits:
+    """Implements `Limits` in a file of `folder`. Several processes may open the same folder.
+
+    Raises:
+        LimitsUnusable
+    """
+
+    def __init__(self, folder: Path) -> None:
+        boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else "unknown"
+        path = folder / f"limits-{boot}.lmdb"
+        # Otherwise one process could remove the file that another has just opened.
+        with hold_lock(folder / "limits.lock"):
+            self._db = _open_or_create(path)
+            _remove_abandoned(path)
+
+    def remember_nonce(self, nonce: Nonce) -> bool:
+        with self._db.begin(write=True) as db:
+            return _insert(db, nonce)
+
+    def count(self, subject: bytes, limits: Mapping[int, int], *, now_s: float) -> list[RateWindow]:
+        with self._db.begin(write=True) as db:
+            return _count(db, subject, limits=limits, now_s=now_s)
+
+    def remember_nonce_and_count(
+        self, nonce: Nonce, subject: bytes, *, limits: Mapping[int, int], now_s: float
+    ) -> list[RateWindow] | None:
+        with self._db.begin(write=True) as db:
+            if not _insert(db, nonce):
+                return None
+            return _count(db, subject, limits=limits, now_s=now_s)
+
+    def uncount(self, subject: bytes, length_s: int, *, now_s: float) -> None:
+        key = _window_key(subject, length_s=length_s, now_s=now_s)[0]
+        with self._db.begin(write=True) as db:
+            used = int.from_bytes(db.get(key, b""))
+            db.put(key, max(0, used - 1).to_bytes(_TIME_BYTES))
+
+    def expire(self, *, oldest_timestamp: int) -> None:
+        # In slices: requests wait while a slice is removed.
+        oldest = _time(oldest_timestamp)
+        removed = _SLICE
+        while removed == _SLICE:
+            removed = 0
+            with self._db.begin(write=True) as db, db.cursor() as cursor:
+                more = cursor.first()
+                while more and removed < _SLICE and cursor.key()[:_TIME_BYTES] < oldest:
+                    more = cursor.delete()  # moves on to the next key
+                    removed += 1
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def _open_or_create(path: Path) -> lmdb.Environment:
+    """Open the file. Replace it if it is not an LMDB file.
+
+    A crash of the machine can leave such a file where no boot id tells boots apart. After any other
+    failure the file stays: other processes may be using it, and its nonces would be forgotten.
+
+    Raises:
+        LimitsUnusable
+    """
+    try:
+        with contextlib.suppress(lmdb.InvalidError):
+            return _open(path)
+        path.unlink()
+        return _open(path)
+    except lmdb.Error as error:
+        raise LimitsUnusable(f"{error}; {_advise(error)}") from error
+
+
+def _advise(error: lmdb.Error) -> str:
+    if isinstance(error, lmdb.MemoryError):
+        return f"allow the server {_MAP_BYTES >> 30} GiB more of address space (ulimit -v)"
+    if isinstance(error, lmdb.ReadonlyError):
+        return "make the server's user the owner of this file and of the lock file next to it"
+    if isinstance(error, lmdb.DiskError):
+        return "free space on its disk"
+    return "if this persists, stop every server that uses this folder and remove the file"
+
+
+def _open(path: Path) -> lmdb.Environment:
+    return lmdb.open(str(path), map_size=_MAP_BYTES, subdir=False, mode=0o600, sync=False)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove the files of earlier boots, except those that were written to in the last hour."""
+    now_s = path.stat().st_mtime
+    for old in path.parent.glob("limits-*.lmdb*"):
+        with contextlib.suppress(FileNotFoundError):
+            if not old.name.startswith(path.name) and now_s - old.stat().st_mtime > _ABANDONED_S:
+                old.unlink()
+
+
+def _time(seconds: int) -> bytes:
+    return seconds.to_bytes(_TIME_BYTES)
+
+
+def _insert(db: lmdb.Transaction, nonce: Nonce) -> bool:
+    return db.put(_time(nonce.timestamp) + b"n" + nonce.digest, b"", overwrite=False)
+
+
+def _count(
+    db: lmdb.Transaction, subject: bytes, *, limits: Mapping[int, int], now_s: float
+) -> list[RateWindow]:
+    windows = []
+    for length_s, limit in limits.items():
+        key, reset_s = _window_key(subject, length_s=length_s, now_s=now_s)
+        used = int.from_bytes(db.get(key, b"")) + 1
+        db.put(key, used.to_bytes(_TIME_BYTES))
+        windows.append(RateWindow(limit, used, reset_s))
+    return windows
+
+
+def _window_key(subject: bytes, *, length_s: int, now_s: float) -> tuple[bytes, int]:
+    """The key of a subject's current window, and the Unix second at which it ends."""
+    reset_s = (int(now_s // length_s) + 1) * length_s
+    return _time(reset_s) + b"w" + length_s.to_bytes(4) + subject, reset_s

@@ -1,0 +1,15 @@
+"""Opens the limits. No other module names an engine."""
+
+from pathlib import Path
+
+from openengagement.limits.contract import Limits
+from openengagement.limits.lmdb import LmdbLimits
+
+
+def open_limits(data: Path) -> Limits:
+    """Open the limits that all workers of a data folder share.
+
+    Raises:
+        LimitsUnusable
+    """
+    return LmdbLimits(data)
