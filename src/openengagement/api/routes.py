@@ -1,17 +1,4 @@
-"""The whole surface as one table.
-
-Deliberate quirks of the frozen wire (contract section in parentheses):
-
-* Every answer with a body to a client that accepts gzip is gzip, errors and empty ones too; clients
-  unpack before they look at the status (1.4). A client that gets the 406 does not accept it.
-* A wrong path on the data API is a 404 without a body, a wrong method a 405 in plain text (3.4).
-* Six rate-limit headers on every data API answer, whoever asks and however it ends (3.5).
-* The OAuth calls refuse in objects with numeric codes, the data API in strings (3.4, 4.8).
-* Bodies are read as JSON whatever their content type says, because samples leave it out (1.4).
-* `/28hr` may hold 29 hours, and a `/historical` end that was not given is echoed unrounded (8.9,
-  8.10).
-* Hour without day is hour of day (8.3). A deleted Tweet's video views still count for its video.
-"""
+"""The whole surface as one table. api.md 8 lists the deliberate oddities of the wire."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
