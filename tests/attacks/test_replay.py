@@ -1,13 +1,15 @@
 """A call that was made before, or at another time, is not taken."""
 
 import json
+import re
+import string
 import time
 
 import pytest
 
 from support.calls import question
 from support.flows import CALLBACK
-from support.signing import as_header
+from support.signing import as_form, as_header
 from support.stage import (
     ACCESS_TOKEN,
     INVALIDATE_TOKEN,
@@ -89,12 +91,125 @@ def test_a_captured_revocation_does_not_kill_the_next_token(wide, wide_alice, cl
     assert wide.who(again).status == 200
 
 
-def test_a_nonce_of_one_call_is_not_good_for_another(stage, alice):
+def test_a_captured_signature_is_not_good_for_another_call(stage, alice):
     holder = stage.token_of(alice, stage.web)
-    same = {"nonce": "for two", "timestamp": str(int(time.time()))}
-    assert stage.call(VERIFY_CREDENTIALS, holder, method="GET", **same).status == 200
-    assert outcome(stage.call(INVALIDATE_TOKEN, holder, **same)) == REPLAYED
+    header = as_header(sign(holder, "GET", stage.url + VERIFY_CREDENTIALS))
+    for _ in range(2):
+        answer = stage.send("POST", INVALIDATE_TOKEN, header)
+        assert outcome(answer) == (401, "invalid_signature")
+        stage.server.client.send("GET", VERIFY_CREDENTIALS, headers={"Authorization": header})
     assert stage.who(holder).status == 200
+
+
+def test_one_nonce_is_good_for_two_calls_and_a_repeat_of_neither(wide, wide_alice, clients):
+    """Their signatures differ, so neither repeats the other."""
+    holder = wide.token_of(wide_alice, wide.web)
+    same = {"nonce": str(int(time.time())), "timestamp": str(int(time.time()))}
+    calls = {VERIFY_CREDENTIALS: "GET", TOTALS: "POST"}
+    headers = {
+        path: as_header(sign(holder, method, wide.url + path, **same))
+        for path, method in calls.items()
+    }
+    for path, method in calls.items():
+        assert send(clients[0], method, path, headers[path]).status == 200
+    for path, method in calls.items():
+        found = {outcome(send(client, method, path, headers[path])) for client in clients}
+        assert found == {REPLAYED}
+
+
+def test_a_repeat_in_another_spelling_is_refused_by_every_worker(wide, wide_alice, clients):
+    """Each spelling is one that the server accepts from a client: see the request before it."""
+    holder = wide.token_of(wide_alice, wide.web)
+    for spell in SPELLINGS:
+        signed = sign(holder, "POST", wide.url + TOTALS)
+        assert send_parts(clients[0], *spell(signed)).status == 200, spell.__name__
+        again = [as_is(signed), *(other(signed) for other in SPELLINGS)]
+        found = {outcome(send_parts(client, *each)) for each in again for client in clients[:4]}
+        assert found == {REPLAYED}, spell.__name__
+
+
+def as_is(signed):
+    return TOTALS, as_header(signed)
+
+
+def lower_case_escapes(signed):
+    return TOTALS, re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), as_header(signed))
+
+
+def everything_escaped(signed):
+    pairs = [f'{name}="{"".join(f"%{ord(each):02X}" for each in text)}"' for name, text in signed]
+    return TOTALS, f"OAuth {', '.join(pairs)}"
+
+
+def nothing_escaped(signed):
+    return TOTALS, "OAuth " + ",".join(f'{name}="{text}"' for name, text in signed)
+
+
+def another_order(signed):
+    return TOTALS, as_header(signed[::-1], comma=" ,\t")
+
+
+def with_a_realm(signed):
+    return TOTALS, as_header([("realm", "elsewhere"), *signed])
+
+
+def another_case(signed):
+    return TOTALS, as_header(signed).replace("OAuth", "oAUTH", 1)
+
+
+def in_the_query(signed):
+    return f"{TOTALS}?{as_form(signed)}", None
+
+
+SPELLINGS = (
+    lower_case_escapes,
+    everything_escaped,
+    nothing_escaped,
+    another_order,
+    with_a_realm,
+    another_case,
+    in_the_query,
+)
+
+
+def send_parts(client, path, header):
+    headers = {"Authorization": header, "Content-Type": "application/json"}
+    return client.send("POST", path, body=json.dumps(question("111")), headers=headers)
+
+
+BASE64 = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
+
+
+@pytest.mark.parametrize("send_first", [True, False])
+@pytest.mark.parametrize(
+    "respell",
+    [
+        # 160 bits in 27 characters: the last two bits of the last one count for nothing.
+        lambda text: f"{text[:-2]}{BASE64[BASE64.index(text[-2]) ^ 1]}=",
+        lambda text: f"{text[:-2]}{BASE64[BASE64.index(text[-2]) ^ 3]}=",
+        lambda text: text.rstrip("="),
+        lambda text: f"{text}=",
+        lambda text: f"{text}AAAA",
+        lambda text: f"{text}\n",
+        lambda text: f" {text}",
+        lambda text: f"{text[:9]}\r\n{text[9:]}",
+        lambda text: f"{text[:9]}!{text[9:]}",
+        lambda text: f"{text}\x00",
+        lambda text: text.replace("=", "%3D"),
+    ],
+)
+def test_another_base64_of_the_same_signature_is_not_taken(stage, alice, respell, send_first):
+    holder = stage.token_of(alice, stage.web)
+    signed = sign(holder, "GET", stage.url + VERIFY_CREDENTIALS)
+    *parameters, (name, text) = signed
+    headers = {"Authorization": as_header(signed)}
+    if send_first:
+        assert stage.server.client.send("GET", VERIFY_CREDENTIALS, headers=headers).status == 200
+    other = {"Authorization": as_header([*parameters, (name, respell(text))])}
+    answer = stage.server.client.send("GET", VERIFY_CREDENTIALS, headers=other)
+    assert outcome(answer) == (401, "invalid_signature")
+    answer = stage.server.client.send("GET", VERIFY_CREDENTIALS, headers=headers)
+    assert outcome(answer) == (REPLAYED if send_first else (200, ""))
 
 
 def test_a_guess_with_a_bad_signature_does_not_use_a_nonce_up(stage):

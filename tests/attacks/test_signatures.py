@@ -161,11 +161,11 @@ def test_a_guessed_secret(stage, secret):
 
 def test_the_servers_stand_in_secret_opens_nothing(stage):
     """An unknown key is verified against a secret of the source code, which everybody can read."""
-    from openengagement.auth.oauth1 import NOBODYS_SECRET
+    from openengagement.auth.oauth1 import STAND_IN_SECRET
 
-    unknown = replace(stage.web, consumer_key="nobody", consumer_secret=NOBODYS_SECRET)
+    unknown = replace(stage.web, consumer_key="nobody", consumer_secret=STAND_IN_SECRET)
     assert_not_authenticated(stage.call(REQUEST_TOKEN, unknown, callback="oob"))
-    token = replace(stage.web, access_token="101-nobody", access_token_secret=NOBODYS_SECRET)
+    token = replace(stage.web, access_token="101-nobody", access_token_secret=STAND_IN_SECRET)
     for path, method in ((VERIFY_CREDENTIALS, "GET"), (ACCESS_TOKEN, "POST")):
         answer = stage.call(path, token, method=method, verifier="1")
         assert answer.status == 401, answer

@@ -52,7 +52,7 @@ class House:
         form = AppForm(name="app", owner_id=1, callbacks=[CALLBACK])
         made = issue_app(self.registry, self.keyring, form=form, now_s=0)
         self.app = App(str(made.app_id), made.consumer_key, made.consumer_secret, "", "")
-        token, secret = self.legs.request(self.message("/oauth/request_token", self.app))
+        token, secret = self.legs.request_token(self.message("/oauth/request_token", self.app))
         self.asking = App(self.app.app_id, made.consumer_key, made.consumer_secret, token, secret)
 
     def message(self, path, app, **changes):
@@ -121,7 +121,7 @@ def test_unknown_and_known_keys_cost_the_same(house, work):
 def test_unknown_and_known_request_tokens_cost_the_same(house, work):
     path = "/oauth/access_token"
     costs = [
-        cost(work, lambda app=app: house.legs.exchange(house.message(path, app, verifier="x")))
+        cost(work, lambda app=app: house.legs.access_token(house.message(path, app, verifier="x")))
         for app in (
             changed(house.asking, access_token_secret="wrong"),
             changed(house.asking, consumer_secret="wrong"),

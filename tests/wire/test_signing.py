@@ -458,14 +458,26 @@ def test_a_nonce_is_good_again_at_another_time_or_for_another_token(ask, sign, m
         assert ask(as_header([*parameters, ("oauth_signature", signed)])).json() == GOOD
 
 
-def test_the_same_nonce_is_refused_for_another_question(ask, sign, main, server):
+def test_a_client_whose_nonce_is_the_second_calls_two_endpoints_in_it(ask, main, server):
+    """As J7mbo/twitter-api-php does (api.md 4.1); a repeat of either is refused."""
     now = str(int(time.time()))
-    header = sign(nonce="for two", timestamp=now)
+    paths = [PATH.replace("totals", endpoint) for endpoint in ("totals", "28hr", "historical")]
+    headers = []
+    for path in paths:
+        parameters = protocol_parameters(main, nonce=now, timestamp=now)
+        signed = signature_with("POST", server.url + path, parameters, main)
+        headers.append(as_header([*parameters, ("oauth_signature", signed)]))
+    for path, header in zip(paths, headers, strict=True):
+        assert ask(header, path=path).status == 200
+    for path, header in zip(paths, headers, strict=True):
+        assert_refused(ask(header, path=path), "nonce_used", "Nonce already used")
+
+
+def test_another_body_does_not_make_a_request_another(ask, sign):
+    """No signature covers a JSON body, so the same signature is a repeat whatever the body is."""
+    header = sign()
     assert ask(header).json() == GOOD
-    path = PATH.replace("totals", "28hr")
-    parameters = protocol_parameters(main, nonce="for two", timestamp=now)
-    signed = signature_with("POST", server.url + path, parameters, main)
-    answer = ask(as_header([*parameters, ("oauth_signature", signed)]), path=path)
+    answer = ask(header, body=BODY.replace("}", ' , "x": 1}', 1))
     assert_refused(answer, "nonce_used", "Nonce already used")
 
 

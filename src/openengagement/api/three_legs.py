@@ -39,12 +39,12 @@ class ThreeLegCalls:
 
     async def request_token(self, request: Request, read_body: ReadBody) -> Reply:
         """`POST|GET /oauth/request_token`."""
-        token, secret = await self._run(self._legs.request, request, read_body=read_body)
+        token, secret = await self._run(self._legs.request_token, request, read_body=read_body)
         return _form(oauth_token=token, oauth_token_secret=secret, oauth_callback_confirmed="true")
 
     async def access_token(self, request: Request, read_body: ReadBody) -> Reply:
         """`POST|GET /oauth/access_token`."""
-        issued = await self._run(self._legs.exchange, request, read_body=read_body)
+        issued = await self._run(self._legs.access_token, request, read_body=read_body)
         return _form(
             oauth_token=issued.token,
             oauth_token_secret=issued.secret,
@@ -54,7 +54,7 @@ class ThreeLegCalls:
 
     async def invalidate_token(self, request: Request, read_body: ReadBody) -> Reply:
         """`POST /1.1/oauth/invalidate_token`."""
-        token = await self._run(self._legs.invalidate, request, read_body=read_body)
+        token = await self._run(self._legs.invalidate_token, request, read_body=read_body)
         return _json({"access_token": token})
 
     async def verify_credentials(self, request: Request, read_body: ReadBody) -> Reply:

@@ -10,7 +10,7 @@ import msgspec
 
 from openengagement.auth.lookup import CredentialLookup, UserToken
 from openengagement.auth.message import Message
-from openengagement.auth.oauth1 import has_oauth_parameters, verify_request
+from openengagement.auth.oauth1 import SignatureVerifier, has_oauth_parameters
 from openengagement.auth.oauth2 import scheme_and_rest
 from openengagement.errors import (
     AppNotEnabled,
@@ -52,6 +52,8 @@ class Authenticator:
         note_used: Callable[[str], None],
         now_s: Callable[[], float],
     ) -> None:
+        window_s = settings.timestamp_window_s
+        self._signatures = SignatureVerifier(lookup, window_s=window_s, now_s=now_s)
         self._lookup = lookup
         self._limits = limits
         self._settings = settings
@@ -70,14 +72,8 @@ class Authenticator:
         if scheme == "bearer":
             return self._by_bearer(message, rest)
         if scheme == "oauth" or (not scheme and has_oauth_parameters(message)):
-            signed = verify_request(
-                message,
-                self._lookup,
-                now_s=self._now_s(),
-                window_s=self._settings.timestamp_window_s,
-                json_body=True,
-            )
-            return Caller(signed.consumer.app, signed.user, signed.nonce)
+            verified = self._signatures.verify(message, json_body=True)
+            return Caller(verified.consumer.app, verified.user, verified.nonce)
         raise UnknownAuthorization
 
     def _by_bearer(self, message: Message, token: str) -> Caller:

@@ -43,16 +43,16 @@ class VerifyCredentials:
         self._now_s = now_s
 
     def identify(self, message: Message) -> Identity:
-        """The identity behind a signed call.
+        """The identity behind a verified call.
 
         Raises:
             AuthenticationError, UserContextRequired, RateLimited
         """
-        signed = self._verifier.verify_call(message, user=True)
-        if signed.consumer.app.suspended:
+        verified = self._verifier.verify_call(message, user=True)
+        if verified.consumer.app.suspended:
             raise AppSuspended
-        assert signed.user is not None
-        token = signed.user.token
+        assert verified.user is not None
+        token = verified.user.token
         subject = b"identity " + token.token.encode()
         windows = self._limits.count(subject, {QUARTER_S: PER_QUARTER}, now_s=self._now_s())
         if windows[0].exceeded:

@@ -1,14 +1,14 @@
-"""OAuth 1.0a: reading the protocol parameters of a request and verifying its signature.
+"""OAuth 1.0a: parse the protocol parameters of a request and verify its signature.
 
-RFC 5849 section 3.2, and api.md 4.1 for what real clients send. An unknown key or token does not
-cut the work short: the signature is computed all the same, against a secret nobody has. The answer
-names the check that failed, because the wire does (api.md 3.4); keys and tokens are names, not
-secrets.
+RFC 5849, section 3.2, and api.md 4.1 for what real clients send. The response names the check that
+failed, because the wire does (api.md 3.4); consumer keys and tokens are identifiers, not secrets.
+For an unknown key or token the signature is computed all the same, so that the time a response
+takes tells nothing more.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -43,16 +43,36 @@ _REQUIRED: Final = (
     "oauth_nonce",
     "oauth_signature",
 )
-# The standard says 1.0 of both; many clients in Node call the revised one by its other name.
+# RFC 5849 says 1.0 for both revisions; many Node clients send 1.0a for the second.
 _VERSIONS: Final = ("1.0", "1.0a")
 _TIMESTAMP_LENGTH_MAX: Final = 12
-NOBODYS_SECRET: Final = "no consumer or token has this secret"
+# Stands in for the secret of an unknown key or token. It is public, so a signature made with it
+# proves nothing: every caller refuses an unknown key or token whatever the signature.
+STAND_IN_SECRET: Final = "no consumer or token has this secret"
 
 
-class Signed(msgspec.Struct, frozen=True):
-    """A request whose signature was found good. `user` is None for an app alone (two legs).
+class OAuthParameters(msgspec.Struct, frozen=True):
+    """The parameters of a signed request, decoded; nothing is verified yet.
 
-    `parameters` holds what was signed, each name once: a repeated one counts as not given.
+    `protocol` holds the `oauth_*` parameters by name. The other two hold everything that is signed,
+    `oauth_*` included, except `oauth_signature`: from header and query, and from the form body.
+    """
+
+    protocol: dict[str, str]
+    header_and_query: Parameters
+    form: Parameters
+    timestamp: int  # Unix seconds
+
+    @property
+    def token(self) -> str:
+        """The oauth_token, empty if there is none."""
+        return self.protocol.get("oauth_token", "")
+
+
+class VerifiedRequest(msgspec.Struct, frozen=True):
+    """A request whose signature is good. `user` is None if it names no token (app only).
+
+    The signature is good for one use: `nonce` has yet to be remembered. `parameters` were signed.
     """
 
     consumer: Consumer
@@ -61,77 +81,91 @@ class Signed(msgspec.Struct, frozen=True):
     parameters: Parameters
 
     def parameter(self, name: str) -> str | None:
-        """One of the signed parameters, None unless it is there once."""
+        """A signed parameter; None unless it is given exactly once."""
         return single(self.parameters, name)
 
 
-class Claim(msgspec.Struct, frozen=True):
-    """What a request claims, before anything of it is verified."""
-
-    fields: dict[str, str]  # the protocol's own, oauth_*
-    signed: Parameters  # from header and query
-    form: Parameters
-    timestamp: int
-
-
 def single(parameters: Parameters, name: str) -> str | None:
-    """A parameter's value, None unless it is there once."""
+    """A parameter's value; None unless it is given exactly once."""
     found = [value for key, value in parameters if key == name]
     return found[0] if len(found) == 1 else None
 
 
 def has_oauth_parameters(message: Message) -> bool:
-    """Whether a request without an Authorization header signs itself in its query or form."""
+    """Whether the query or the form holds a signature (RFC 5849, 3.5.2 and 3.5.3)."""
     return "oauth_signature=" in message.query or (
         message.is_form and b"oauth_signature=" in message.body
     )
 
 
-def verify_request(
-    message: Message, lookup: CredentialLookup, *, now_s: float, window_s: int, json_body: bool
-) -> Signed:
-    """Verify a signed request.
+class SignatureVerifier:
+    """Verifies signatures. Timestamps may be `window_s` seconds from now, either way."""
 
-    `json_body` says that the body is JSON, which is not signed, even under a form's content type as
-    curl sends it: the signature may then leave it out.
+    def __init__(
+        self, lookup: CredentialLookup, *, window_s: int, now_s: Callable[[], float]
+    ) -> None:
+        self._lookup = lookup
+        self._window_s = window_s
+        self._now_s = now_s
 
-    Raises:
-        MalformedAuthorization, UnsupportedSignature, ConsumerKeyNotFound, AccessTokenNotFound,
-        TimestampOutOfBounds, InvalidSignature
-    """
-    claim = parse_claim(message, json_body=json_body)
-    token = claim.fields.get("oauth_token", "")
-    consumer, user = lookup.signing_pair(claim.fields["oauth_consumer_key"], token)
-    token_secret = user.secret if user else NOBODYS_SECRET if token else ""
-    good = is_signed_by(
-        message,
-        claim,
-        consumer=consumer,
-        token_secrets=[token_secret],
-        json_body=json_body,
-    )
-    if consumer is None:
-        raise ConsumerKeyNotFound
-    if token and user is None:
-        raise AccessTokenNotFound
-    check_signed(claim, good=good, now_s=now_s, window_s=window_s)
-    return Signed(consumer, user, read_nonce(claim), claim.signed + claim.form)
+    def verify(self, message: Message, *, json_body: bool) -> VerifiedRequest:
+        """Verify a request that is signed by an app alone or with an access token.
+
+        `json_body` says that the body is JSON, which no signature covers, even if its content type
+        says form, as curl's does. The signature may then leave the body out.
+
+        Raises:
+            MalformedAuthorization, UnsupportedSignature, ConsumerKeyNotFound, AccessTokenNotFound,
+            TimestampOutOfBounds, InvalidSignature
+        """
+        parameters = parse_oauth_parameters(message, json_body=json_body)
+        token = parameters.token
+        consumer, user = self._lookup.signing_pair(parameters.protocol["oauth_consumer_key"], token)
+        token_secret = user.secret if user else STAND_IN_SECRET if token else ""
+        signature = find_signature(
+            message,
+            parameters,
+            consumer=consumer,
+            token_secrets=[token_secret],
+            json_body=json_body,
+        )
+        if consumer is None:
+            raise ConsumerKeyNotFound
+        if token and user is None:
+            raise AccessTokenNotFound
+        nonce = self._check(parameters, signature)
+        return VerifiedRequest(consumer, user, nonce, parameters.header_and_query + parameters.form)
+
+    def verify_with(
+        self,
+        message: Message,
+        parameters: OAuthParameters,
+        *,
+        consumer: Consumer | None,
+        token_secrets: Sequence[str],
+    ) -> Nonce:
+        """Verify an OAuth call whose token is not an access token, under any of these secrets.
+
+        Raises:
+            ConsumerKeyNotFound, TimestampOutOfBounds, InvalidSignature
+        """
+        signature = find_signature(
+            message, parameters, consumer=consumer, token_secrets=token_secrets, json_body=False
+        )
+        if consumer is None:
+            raise ConsumerKeyNotFound
+        return self._check(parameters, signature)
+
+    def _check(self, parameters: OAuthParameters, signature: str | None) -> Nonce:
+        if abs(self._now_s() - parameters.timestamp) > self._window_s:
+            raise TimestampOutOfBounds
+        if signature is None:
+            raise InvalidSignature
+        return _make_nonce(parameters, signature)
 
 
-def check_signed(claim: Claim, *, good: bool, now_s: float, window_s: int) -> None:
-    """Refuse what was signed at another time, or not by whom it says.
-
-    Raises:
-        TimestampOutOfBounds, InvalidSignature
-    """
-    if abs(now_s - claim.timestamp) > window_s:
-        raise TimestampOutOfBounds
-    if not good:
-        raise InvalidSignature
-
-
-def parse_claim(message: Message, *, json_body: bool) -> Claim:
-    """Read the protocol parameters from header, query and form.
+def parse_oauth_parameters(message: Message, *, json_body: bool) -> OAuthParameters:
+    """Parse the protocol parameters of header, query and form.
 
     Raises:
         MalformedAuthorization, UnsupportedSignature
@@ -142,23 +176,22 @@ def parse_claim(message: Message, *, json_body: bool) -> Claim:
         form = _parse_form_body(message, json_body=json_body)
     except MalformedParameters as error:
         raise MalformedAuthorization(str(error)) from None
-    every = [*header, *query, *form]
-    protocol = [pair for pair in every if pair[0].startswith("oauth_")]
-    fields = dict(protocol)
-    if len(fields) < len(protocol):
-        names = Counter(name for name, _ in protocol)
+    pairs = [pair for pair in (*header, *query, *form) if pair[0].startswith("oauth_")]
+    protocol = dict(pairs)
+    if len(protocol) < len(pairs):
+        names = Counter(name for name, _ in pairs)
         raise MalformedAuthorization(f"{names.most_common(1)[0][0][:40]} is given twice")
     placements = [part for part in (header, query, form) if part]
-    if len(placements) > 1 and sum(map(_signs, placements)) > 1:
+    if len(placements) > 1 and sum(map(_has_required, placements)) > 1:
         raise MalformedAuthorization("oauth parameters are given in more than one place")
-    _check_fields(fields)
-    signed = [pair for pair in (*header, *query) if pair[0] != "oauth_signature"]
+    _check_protocol(protocol)
+    header_and_query = [pair for pair in (*header, *query) if pair[0] != "oauth_signature"]
     form = [pair for pair in form if pair[0] != "oauth_signature"]
-    return Claim(fields, signed, form, _parse_timestamp(fields["oauth_timestamp"]))
+    timestamp = _parse_timestamp(protocol["oauth_timestamp"])
+    return OAuthParameters(protocol, header_and_query, form, timestamp)
 
 
-def _signs(parameters: Parameters) -> bool:
-    """Whether any of what a signature needs stands here."""
+def _has_required(parameters: Parameters) -> bool:
     return any(name in _REQUIRED for name, _ in parameters)
 
 
@@ -180,14 +213,14 @@ def _parse_form_body(message: Message, *, json_body: bool) -> Parameters:
         raise MalformedParameters("the form body cannot be read") from None
 
 
-def _check_fields(fields: dict[str, str]) -> None:
-    if missing := [name for name in _REQUIRED if not fields.get(name)]:
+def _check_protocol(protocol: dict[str, str]) -> None:
+    if missing := [name for name in _REQUIRED if not protocol.get(name)]:
         raise MalformedAuthorization(f"{missing[0]} is missing")
-    if fields["oauth_signature_method"] != SIGNATURE_METHOD:
+    if protocol["oauth_signature_method"] != SIGNATURE_METHOD:
         raise UnsupportedSignature
-    if fields.get("oauth_version", "1.0").lower() not in _VERSIONS:
+    if protocol.get("oauth_version", "1.0").lower() not in _VERSIONS:
         raise MalformedAuthorization("oauth_version is not 1.0")
-    if not fields["oauth_nonce"].isascii():
+    if not protocol["oauth_nonce"].isascii():
         raise MalformedAuthorization("oauth_nonce is not ASCII")
 
 
@@ -197,39 +230,49 @@ def _parse_timestamp(text: str) -> int:
     return int(text)
 
 
-def is_signed_by(
+def find_signature(
     message: Message,
-    claim: Claim,
+    parameters: OAuthParameters,
     *,
     consumer: Consumer | None,
     token_secrets: Sequence[str],
     json_body: bool,
-) -> bool:
-    """Whether the signature is the consumer's with one of these token secrets.
+) -> str | None:
+    """The request's signature if the consumer made it with one of these token secrets, else None.
 
-    All are tried, whoever it is and however early one fits: the time tells nothing.
+    All secrets are tried, even if the first one fits or the consumer is unknown, so that the time
+    this takes depends on neither.
     """
     url = base_url(message.scheme, message.host, path=message.path)
-    consumer_secret = consumer.secret if consumer else NOBODYS_SECRET
-    readings = [claim.signed + claim.form]
-    if json_body and claim.form:
-        readings.insert(0, claim.signed)
-    given = claim.fields["oauth_signature"]
+    consumer_secret = consumer.secret if consumer else STAND_IN_SECRET
+    readings = [parameters.header_and_query + parameters.form]
+    if json_body and parameters.form:
+        readings.insert(0, parameters.header_and_query)
+    given = parameters.protocol["oauth_signature"]
     bases = [base_string(message.method, url, parameters=reading) for reading in readings]
-    verdicts = [
-        signatures_match(sign(base, consumer_secret, token_secret=token_secret), given)
-        for base in bases
-        for token_secret in token_secrets
-    ]
-    return any(verdicts)
+    found = None
+    for base in bases:
+        for token_secret in token_secrets:
+            expected = sign(base, consumer_secret, token_secret=token_secret)
+            if signatures_match(expected, given):
+                found = expected
+    return found
 
 
-def read_nonce(claim: Claim) -> Nonce:
-    """What is remembered of a request, so that it is served once."""
-    key, token, nonce = (
-        claim.fields["oauth_consumer_key"],
-        claim.fields.get("oauth_token", ""),
-        claim.fields["oauth_nonce"],
+def _make_nonce(parameters: OAuthParameters, signature: str) -> Nonce:
+    """What to remember of a verified request, so that it is served once (api.md 4.1).
+
+    `signature` is the one that this server computed, never the client's text: however a repeat
+    spells its signature, it gets the same digest. Two requests with different signatures may share
+    a nonce. Only a holder of the secrets can make a second valid signature, and some clients use
+    the current second as nonce.
+    """
+    parts = (
+        parameters.protocol["oauth_consumer_key"],
+        parameters.token,
+        parameters.protocol["oauth_nonce"],
+        signature,
     )
-    text = f"{len(key)}:{len(token)}:{key}{token}{nonce}"
-    return Nonce(claim.timestamp, hashlib.blake2b(text.encode(), digest_size=16).digest())
+    # The lengths keep parts from running into each other: (ab, c) is not (a, bc).
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    return Nonce(parameters.timestamp, hashlib.blake2b(text.encode(), digest_size=16).digest())

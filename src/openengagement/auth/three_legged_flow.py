@@ -80,20 +80,20 @@ class ThreeLeggedFlow:
     def _oldest_s(self) -> int:
         return int(self._now_s()) - REQUEST_TOKEN_S
 
-    def request(self, message: Message) -> tuple[str, str]:
+    def request_token(self, message: Message) -> tuple[str, str]:
         """The first leg: a request token and its secret.
 
         Raises:
             AuthenticationError, CallbackNotApproved, RateLimited
         """
-        signed = self._verifier.verify_call(message)
-        app = signed.consumer.app
+        verified = self._verifier.verify_call(message)
+        app = verified.consumer.app
         if app.suspended:
             raise AppSuspended
-        self._verifier.count_request_token(app)
-        callback = self._choose_callback(app, signed.parameter("oauth_callback"))
+        self._verifier.limit_request_tokens(app)
+        callback = self._choose_callback(app, verified.parameter("oauth_callback"))
         level = app.access_level
-        if signed.parameter("x_auth_access_type") == "read":
+        if verified.parameter("x_auth_access_type") == "read":
             level = ACCESS_LEVELS[0]
         asked = RequestToken("", app.id, b"", callback, level, int(self._now_s()))
         return issue_request_token(
@@ -157,18 +157,18 @@ class ThreeLeggedFlow:
             return None
         return with_query(request.callback, denied=request.token)
 
-    def exchange(self, message: Message) -> Issued:
+    def access_token(self, message: Message) -> Issued:
         """The third leg: an authorized request token for an access token.
 
         Raises:
             AuthenticationError: one of its leaves says what is wrong.
         """
-        claim = self._verifier.read_claim(message)
-        token = claim.fields.get("oauth_token", "")
+        parameters = self._verifier.parse(message)
+        token = parameters.token
         request = self._grants.find_request_token(token, oldest_s=self._oldest_s) if token else None
         try:
-            app = self._verifier.verify_claim(
-                message, claim, secrets_of=lambda app: self._token_secrets(app, request)
+            app = self._verifier.verify_access_token_call(
+                message, parameters, find_secrets=lambda app: self._token_secrets(app, request)
             )
         except InvalidSignature:
             if token and request is None:  # its secret is gone with it; a client should know why
@@ -180,7 +180,7 @@ class ThreeLeggedFlow:
             raise RequestTokenMissing
         if request is None or request.app_id != app.id:
             raise RequestTokenNotFound
-        self._check_verifier(request, claim.fields.get("oauth_verifier", ""))
+        self._check_verifier(request, parameters.protocol.get("oauth_verifier", ""))
         account = request.account_id and self._registry.read_account(request.account_id)
         if not account:
             raise RequestTokenNotFound
@@ -218,14 +218,14 @@ class ThreeLeggedFlow:
         if not hmac.compare_digest(expected.encode(), given.encode()):
             raise InvalidVerifier
 
-    def invalidate(self, message: Message) -> str:
+    def invalidate_token(self, message: Message) -> str:
         """Kill the access token that signs the call, and name it.
 
         Raises:
             AuthenticationError
         """
-        signed = self._verifier.verify_call(message, user=True)
-        assert signed.user is not None
-        token = signed.user.token
+        verified = self._verifier.verify_call(message, user=True)
+        assert verified.user is not None
+        token = verified.user.token
         self._grants.revoke_access_token(app_id=token.app_id, account_id=token.account_id)
         return token.token

@@ -1,6 +1,6 @@
-"""Who makes an OAuth call: an app, alone or under a token (api.md 4.4 to 4.7).
+"""Verify OAuth calls, signed by an app alone or with a token (api.md 4.4 to 4.7).
 
-Nothing is written before the signature was found good.
+Nothing is written before the signature was verified.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,20 +8,16 @@ from collections.abc import Callable, Sequence
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.auth.message import Message
 from openengagement.auth.oauth1 import (
-    NOBODYS_SECRET,
-    Claim,
-    Signed,
-    check_signed,
+    STAND_IN_SECRET,
+    OAuthParameters,
+    SignatureVerifier,
+    VerifiedRequest,
     has_oauth_parameters,
-    is_signed_by,
-    parse_claim,
-    read_nonce,
-    verify_request,
+    parse_oauth_parameters,
 )
 from openengagement.auth.oauth2 import scheme_and_rest, verify_basic
 from openengagement.errors import (
     AuthenticationError,
-    ConsumerKeyNotFound,
     NonceUsed,
     RateLimited,
     UnknownAuthorization,
@@ -33,7 +29,7 @@ from openengagement.settings import Settings
 
 
 class OAuthVerifier:
-    """Verifies OAuth calls against the registry; a signed one is good once."""
+    """Verifies OAuth calls against the registry. Each signature is accepted once."""
 
     def __init__(
         self,
@@ -43,67 +39,68 @@ class OAuthVerifier:
         settings: Settings,
         now_s: Callable[[], float],
     ) -> None:
+        window_s = settings.timestamp_window_s
+        self._signatures = SignatureVerifier(lookup, window_s=window_s, now_s=now_s)
         self._lookup = lookup
         self._limits = limits
         self._settings = settings
         self._now_s = now_s
 
-    def read_claim(self, message: Message) -> Claim:
-        """What a signed OAuth call claims; nothing of it is verified yet.
+    def parse(self, message: Message) -> OAuthParameters:
+        """Parse a signed OAuth call. Nothing of it is verified yet.
 
         Raises:
-            UnknownAuthorization: it is not signed at all.
-            AuthenticationError
+            UnknownAuthorization: the call is not signed.
+            MalformedAuthorization, UnsupportedSignature
         """
         _require_oauth(message)
-        return parse_claim(message, json_body=False)
+        return parse_oauth_parameters(message, json_body=False)
 
-    def verify_claim(
+    def verify_access_token_call(
         self,
         message: Message,
-        claim: Claim,
+        parameters: OAuthParameters,
         *,
-        secrets_of: Callable[[App | None], Sequence[str | None]],
+        find_secrets: Callable[[App | None], Sequence[str | None]],
     ) -> App:
-        """Verify an OAuth call whose token is not an access token, and remember its nonce.
+        """Verify a call to oauth/access_token, which is signed with a request token's secret.
 
-        `secrets_of` gives the token secrets that will do; None stands for one that is not there.
+        `find_secrets` returns the token secrets that are accepted for an app; None stands for the
+        secret of a token that does not exist.
 
         Raises:
             ConsumerKeyNotFound, TimestampOutOfBounds, InvalidSignature, NonceUsed
         """
-        consumer = self._lookup.consumer(claim.fields["oauth_consumer_key"])
-        found = secrets_of(consumer.app if consumer else None)
-        secrets = [NOBODYS_SECRET if secret is None else secret for secret in found]
-        good = is_signed_by(
-            message, claim, consumer=consumer, token_secrets=secrets, json_body=False
+        consumer = self._lookup.consumer(parameters.protocol["oauth_consumer_key"])
+        found = find_secrets(consumer.app if consumer else None)
+        secrets = [STAND_IN_SECRET if secret is None else secret for secret in found]
+        nonce = self._signatures.verify_with(
+            message, parameters, consumer=consumer, token_secrets=secrets
         )
-        if consumer is None:
-            raise ConsumerKeyNotFound
-        window_s = self._settings.timestamp_window_s
-        check_signed(claim, good=good, now_s=self._now_s(), window_s=window_s)
-        self._remember(read_nonce(claim))
+        assert consumer is not None
+        self._remember(nonce)
         return consumer.app
 
-    def verify_call(self, message: Message, *, user: bool = False) -> Signed:
-        """Verify a signed OAuth call, and remember its nonce. `user` asks for an access token.
+    def verify_call(self, message: Message, *, user: bool = False) -> VerifiedRequest:
+        """Verify any other signed OAuth call. `user` says that it needs an access token.
 
         Raises:
-            UnknownAuthorization: it is not signed, or not under an access token where one is due.
-            UserContextRequired: it shows a bearer token where an access token is due.
-            AuthenticationError
+            UnknownAuthorization: the call is not signed, or names no access token but needs one.
+            UserContextRequired: the call has a bearer token but needs an access token.
+            NonceUsed: the call was made before.
+            AuthenticationError: one of its leaves says which check failed.
         """
         if user and scheme_and_rest(message)[0] == "bearer":
             raise UserContextRequired
         _require_oauth(message)
-        signed = self._verify(message)
-        if user and signed.user is None:
+        verified = self._signatures.verify(message, json_body=False)
+        if user and verified.user is None:
             raise UnknownAuthorization
-        self._remember(signed.nonce)
-        return signed
+        self._remember(verified.nonce)
+        return verified
 
-    def count_request_token(self, app: App) -> None:
-        """Count a request token against what its app may ask for; each is a row for a while.
+    def limit_request_tokens(self, app: App) -> None:
+        """Count a request token, which takes a row of the registry, against the app's rate limit.
 
         Raises:
             RateLimited
@@ -113,48 +110,38 @@ class OAuthVerifier:
         if self._limits.count(subject, limits, now_s=self._now_s())[0].exceeded:
             raise RateLimited
 
-    def _remember(self, nonce: Nonce) -> None:
-        """Refuse an OAuth call that was made before.
-
-        Raises:
-            NonceUsed
-        """
-        if self._settings.replay_protection != "off" and not self._limits.remember_nonce(nonce):
-            raise NonceUsed
-
     def verify_basic(self, message: Message) -> App | None:
-        """The app whose key and secret the request shows, or None."""
+        """The app whose consumer key and secret are the request's Basic credentials, or None."""
         return verify_basic(message, self._lookup)
 
     def verify_owner(self, message: Message) -> App | None:
-        """The app whose owner signed an OAuth call, which then may not be repeated; or None.
+        """The app of a call signed with the access token of the app's owner, or None.
 
         Raises:
-            NonceUsed
+            NonceUsed: the call was made before.
         """
         try:
             _require_oauth(message)
-            signed = self._verify(message)
+            verified = self._signatures.verify(message, json_body=False)
         except AuthenticationError:
             return None
-        app = signed.consumer.app
-        if signed.user is None or signed.user.token.account_id != app.owner_id:
+        app = verified.consumer.app
+        if verified.user is None or verified.user.token.account_id != app.owner_id:
             return None
-        self._remember(signed.nonce)
+        self._remember(verified.nonce)
         return app
 
-    def _verify(self, message: Message) -> Signed:
-        return verify_request(
-            message,
-            self._lookup,
-            now_s=self._now_s(),
-            window_s=self._settings.timestamp_window_s,
-            json_body=False,
-        )
+    def _remember(self, nonce: Nonce) -> None:
+        if self._settings.replay_protection != "off" and not self._limits.remember_nonce(nonce):
+            raise NonceUsed
 
 
 def _require_oauth(message: Message) -> None:
-    """Refuse a call that shows no OAuth 1.0a signature at all."""
+    """Refuse a call without any OAuth 1.0a signature.
+
+    Raises:
+        UnknownAuthorization
+    """
     scheme, _ = scheme_and_rest(message)
     if scheme != "oauth" and (scheme or not has_oauth_parameters(message)):
         raise UnknownAuthorization

@@ -35,7 +35,7 @@ class Nonce(msgspec.Struct, frozen=True):
     """Stands for one signed request, so that it is served once.
 
     `timestamp` is the request's oauth_timestamp in Unix seconds. `digest` is 16 bytes; two requests
-    share timestamp and digest only if one repeats the other (`auth.oauth1.digest_request`).
+    share timestamp and digest only if one repeats the other (see `auth.oauth1`).
     """
 
     timestamp: int

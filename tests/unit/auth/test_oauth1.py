@@ -9,7 +9,7 @@ from oauthlib.oauth1 import SIGNATURE_TYPE_BODY, SIGNATURE_TYPE_QUERY, Client
 from openengagement.auth import oauth1
 from openengagement.auth.lookup import Consumer, UserToken
 from openengagement.auth.message import Message
-from openengagement.auth.oauth1 import verify_request
+from openengagement.auth.oauth1 import SignatureVerifier
 from openengagement.errors import (
     AccessTokenNotFound,
     ConsumerKeyNotFound,
@@ -93,7 +93,8 @@ def message(signed, *, method="POST"):
 
 
 def verify(request, *, now_s=NOW_S, json_body=True):
-    return verify_request(request, FakeLookup(), now_s=now_s, window_s=300, json_body=json_body)
+    verifier = SignatureVerifier(FakeLookup(), window_s=300, now_s=lambda: now_s)
+    return verifier.verify(request, json_body=json_body)
 
 
 def test_a_users_request():
@@ -227,6 +228,32 @@ def test_nonces_differ_by_consumer_token_nonce_and_timestamp():
     assert len(set(found)) == len(found)
     assert nonce() == found[0]
     assert nonce(resource_owner_key="", resource_owner_secret=None) == found[3]
+
+
+def test_nonces_differ_by_what_is_signed():
+    made = client(nonce="n")
+    found = [
+        verify(message(made.sign(url, method), method=method)).nonce
+        for method in ("POST", "GET")
+        for url in (URL, f"{URL}?a=1", f"{URL}/more", URL.replace("https", "http"))
+    ]
+    assert len(set(found)) == len(found)
+    assert {nonce.timestamp for nonce in found} == {NOW_S}
+
+
+def test_a_repeat_has_the_same_nonce_however_it_is_spelled():
+    request = message(client().sign(URL, "POST"))
+    (header,) = request.authorization
+    parameters = header.removeprefix("OAuth ").split(", ")
+    spellings = [
+        replace(request, authorization=(f"oauth {' , '.join(parameters[::-1])}",)),
+        replace(request, authorization=(header.replace("oauth_", "%6Fauth_"),)),
+        replace(request, authorization=(header.replace("OAuth ", 'OAuth realm="x", '),)),
+        replace(request, authorization=(), query="&".join(parameters).replace('"', "")),
+        replace(request, host="DATA-API.example:443", scheme="HTTPS", method="post"),
+        replace(request, content_type=FORM, body=b"a=1"),
+    ]
+    assert {verify(each).nonce for each in spellings} == {verify(request).nonce}
 
 
 def test_nonce_and_token_do_not_run_into_each_other():
