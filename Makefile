@@ -48,8 +48,8 @@ $(STAMP): requirements.lock pyproject.toml
 run: setup ## Run a sandbox to try things in; PORT=8080 and HIGGS=file are optional
 	@$(BIN)/openengagement sandbox $(if $(PORT),--port $(PORT)) $(if $(HIGGS),--higgs $(HIGGS))
 
-test: setup ## Run the quick tests
-	@$(BIN)/python -m pytest -q -m "not heavy"
+test: setup ## Run the quick tests, on all cores
+	@$(BIN)/python -m pytest -q -n logical -m "not heavy"
 
 check: lint test heavy ## Run everything that CI runs
 

@@ -11,8 +11,8 @@ import pytest
 )
 def test_the_heap_is_shared_before_others_begin_threads(module):
     code = (
-        "import sys; from openengagement import process\n"
-        "process.configure_allocator = lambda: print('polars' in sys.modules)\n"
+        "import sys; from openengagement import tuning\n"
+        "tuning.configure_allocator = lambda: print('polars' in sys.modules)\n"
         f"import {module}\n"
         "print('polars' in sys.modules)\n"
     )

@@ -12,7 +12,8 @@ def write_frame(write: Callable[[bytes], object], content: bytes) -> None:
     `write` must send all that it gets.
     """
     write(len(content).to_bytes(_SIZE_BYTES))
-    write(content)
+    if content:  # the reader may have closed by now: a frame of no bytes is complete
+        write(content)
 
 
 def read_frame(read: Callable[[int], bytes]) -> bytes:

@@ -442,7 +442,9 @@ def test_another_encoding_is_refused(encoding):
         message_of(b"x", encoding)
 
 
-@pytest.mark.parametrize("body", [b"hello", gzip.compress(b"hello")[:-3], zlib.compress(b"hello")])
+@pytest.mark.parametrize(
+    "body", [b"hello", gzip.compress(b"hello", mtime=0)[:-3], zlib.compress(b"hello")]
+)
 def test_what_is_not_the_encoding_it_says_is_refused(body):
     with pytest.raises(RequestError) as caught:
         message_of(body, "gzip")

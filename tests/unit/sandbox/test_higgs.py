@@ -107,7 +107,7 @@ def test_a_long_bad_line_is_not_repeated_whole(write):
     assert len(str(error.value)) < 250
 
 
-@pytest.mark.parametrize("data", [b"", b"\n\n", gzip.compress(b"")])
+@pytest.mark.parametrize("data", [b"", b"\n\n", gzip.compress(b"", mtime=0)])
 def test_an_empty_file_is_refused(write, data):
     with pytest.raises(ValueError, match="line 1: the file is empty"):
         read_higgs(write(data))
