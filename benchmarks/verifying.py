@@ -10,9 +10,9 @@ from world import World
 
 from openengagement.auth.authenticate import Authenticator
 from openengagement.auth.lookup import CredentialLookup
-from openengagement.auth.message import Message
 from openengagement.clock import SystemClock
 from openengagement.data_folder import open_data_folder
+from openengagement.http.message import Message
 from openengagement.limits.opening import open_limits
 from openengagement.settings import Settings
 

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from openengagement.engagement.types import parse_decimal
+
 ENV_PREFIX: Final = "OPENENGAGEMENT_"
 DATA_VARIABLE: Final = "OPENENGAGEMENT_DATA"  # the data folder: the command line's, not a setting
 COUNTING_VARIABLE: Final = "OPENENGAGEMENT_COUNTING"  # where a server's own processes meet
 _NO_SETTINGS: Final = {DATA_VARIABLE, COUNTING_VARIABLE}
 
-_DIGITS_MAX: Final = 12
 _THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -347,17 +348,14 @@ def _parse_value(name: str, text: str, *, field: "dataclasses.Field[Any]") -> in
         return text.lower() == "true"
     if field.type is int:
         low, high = field.metadata["low"], field.metadata["high"]
-        if not _is_number(text) or not low <= int(text) <= high:
+        number = parse_decimal(text, maximum=high)
+        if number is None or number < low:
             raise SettingsError(f"{name}: write a whole number from {low} to {high}, not {text!r}")
-        return int(text)
+        return number
     choices = field.metadata.get("choices")
     if choices and text not in choices:
         raise SettingsError(f"{name}: write one of {', '.join(choices)}, not {text!r}")
     return text
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX
 
 
 def render_settings() -> str:

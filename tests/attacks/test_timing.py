@@ -13,10 +13,10 @@ import pytest
 from openengagement.auth import oauth1
 from openengagement.auth.credentials import Keyring, issue_app, open_keyring
 from openengagement.auth.lookup import CredentialLookup
-from openengagement.auth.message import Message
 from openengagement.auth.three_legged_flow import ThreeLeggedFlow
 from openengagement.auth.verifier import OAuthVerifier
 from openengagement.errors import AuthenticationError
+from openengagement.http.message import Message
 from openengagement.limits.opening import open_limits
 from openengagement.registry.apps import AppForm
 from openengagement.registry.registry import Account, Registry

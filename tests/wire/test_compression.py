@@ -5,6 +5,7 @@ import zlib
 
 import pytest
 
+from openengagement.portal.rendering import Assets
 from support.calls import question, sign_as_user
 from support.sockets import exchange, request_bytes
 
@@ -69,6 +70,16 @@ def test_an_empty_body_is_an_empty_gzip(server):
     answer = raw(server, "POST", "/insights/engagement/nothing", "gzip")
     assert answer.body.startswith(b"\x1f\x8b\x08")
     assert gzip.decompress(answer.body) == b""
+
+
+@pytest.mark.parametrize("accept", [*TAKES_GZIP, *TAKES_NO_GZIP])
+def test_the_pages_and_the_api_read_accept_encoding_alike(server, accept):
+    """The header has one meaning on both surfaces (RFC 9110, 12.5.3)."""
+    encodings = {
+        raw(server, "GET", path, accept).headers.get("content-encoding")
+        for path in ("/health", Assets().url("portal.css"))
+    }
+    assert encodings == {"gzip" if accept in TAKES_GZIP else None}
 
 
 @pytest.mark.parametrize("accept", TAKES_GZIP)

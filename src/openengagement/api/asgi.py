@@ -7,20 +7,11 @@ from concurrent.futures import Executor
 from typing import Any, Final
 
 from openengagement.api.error_body import Family, render_error
-from openengagement.api.http import (
-    Body,
-    Receive,
-    Reply,
-    Request,
-    Scope,
-    Send,
-    accepts_gzip,
-    check_head,
-    encode_gzip,
-    read_head,
-)
 from openengagement.api.routes import Routes
 from openengagement.errors import ApiError, GzipRequired, InternalError, SslRequired
+from openengagement.http.encoding import accepts_gzip, compress
+from openengagement.http.reply import Reply
+from openengagement.http.request import Body, Receive, Request, Scope, Send, check_head, read_head
 from openengagement.settings import Settings
 from openengagement.telemetry import log_failure
 
@@ -98,7 +89,11 @@ class Api:
         handler = self._routes.find(request.method, request.path)
         if not (request.secure or self._settings.allow_plain_http):
             raise SslRequired
-        if family is Family.DATA and self._settings.gzip_required and not accepts_gzip(request):
+        if (
+            family is Family.DATA
+            and self._settings.gzip_required
+            and not accepts_gzip(request.headers)
+        ):
             raise GzipRequired
         return await handler(request, body.read)
 
@@ -123,12 +118,12 @@ class Api:
 
     async def _send(self, request: Request, reply: Reply, *, send: Send) -> None:
         body = reply.body
-        if reply.status != 204 and accepts_gzip(request):  # noqa: PLR2004
+        if reply.status != 204 and accepts_gzip(request.headers):  # noqa: PLR2004
             if len(body) > _GZIP_INLINE_MAX:
                 loop = asyncio.get_running_loop()
-                body = await loop.run_in_executor(self._pool, encode_gzip, body)
+                body = await loop.run_in_executor(self._pool, compress, body)
             else:
-                body = encode_gzip(body)
+                body = compress(body)
             reply.headers["content-encoding"] = "gzip"
         reply.headers["vary"] = "accept-encoding"
         if reply.status != 204:  # noqa: PLR2004

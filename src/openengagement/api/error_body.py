@@ -11,7 +11,6 @@ from typing import Final
 
 import msgspec
 
-from openengagement.api.http import Reply
 from openengagement.errors import (
     AccessTokenNotFound,
     ApiError,
@@ -32,9 +31,7 @@ from openengagement.errors import (
     UnverifiedClient,
     UserContextRequired,
 )
-
-JSON: Final = "application/json;charset=utf-8"
-HTML: Final = "text/html;charset=utf-8"
+from openengagement.http.reply import HTML, JSON, Reply
 
 
 class Family(Enum):

@@ -9,12 +9,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
-from openengagement.api.error_body import JSON
-from openengagement.api.http import ReadBody, Reply, Request, read_message
 from openengagement.apps.usage_meter import UsageMeter
 from openengagement.auth.authenticate import Authenticator
 from openengagement.engagement.types import Endpoint
 from openengagement.errors import ApiError, InternalError, NonceUsed, RateLimited
+from openengagement.http.reply import JSON, Reply
+from openengagement.http.request import ReadBody, Request, read_message
 from openengagement.limits.contract import MINUTE_S, RateWindow
 from openengagement.query import Plan, Query
 from openengagement.settings import Settings

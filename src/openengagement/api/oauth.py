@@ -6,10 +6,10 @@ from concurrent.futures import Executor
 
 import msgspec
 
-from openengagement.api.error_body import JSON
-from openengagement.api.http import ReadBody, Reply, Request, read_message
 from openengagement.auth.bearer_tokens import BearerTokens
-from openengagement.auth.message import Message
+from openengagement.http.message import Message
+from openengagement.http.reply import JSON, Reply
+from openengagement.http.request import ReadBody, Request, read_message
 from openengagement.settings import Settings
 
 

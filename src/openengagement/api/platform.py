@@ -12,12 +12,12 @@ from typing import Final
 
 import msgspec
 
-from openengagement.api.error_body import JSON
-from openengagement.api.http import ReadBody, Reply, Request
 from openengagement.auth.authenticate import Authenticator
-from openengagement.auth.signature import MalformedParameters, parse_form
 from openengagement.engagement.types import parse_id
 from openengagement.errors import InvalidField, NotFound, Unavailable
+from openengagement.http.forms import MalformedParameters, parse_form
+from openengagement.http.reply import JSON, Reply
+from openengagement.http.request import ReadBody, Request
 from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS, Kind
 from openengagement.ingest.upload import Take, Upload
 

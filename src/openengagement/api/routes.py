@@ -4,14 +4,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from openengagement.api.error_body import JSON
-from openengagement.api.http import ReadBody, Receive, Reply, Request, Scope, Send
 from openengagement.api.insights import Insights
 from openengagement.api.oauth import OAuthCalls
 from openengagement.api.platform import Platform
 from openengagement.api.three_legs import ThreeLegCalls
 from openengagement.api.usage import UsageCalls
 from openengagement.errors import MethodNotAllowed, NotFound
+from openengagement.http.reply import JSON, Reply
+from openengagement.http.request import ReadBody, Receive, Request, Scope, Send
 
 Handler = Callable[[Request, ReadBody], Awaitable[Reply]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]

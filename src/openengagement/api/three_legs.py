@@ -3,17 +3,17 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
-from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
 
-from openengagement.api.error_body import HTML, JSON
-from openengagement.api.http import ReadBody, Reply, Request, read_message
 from openengagement.auth.identity import Identity, VerifyCredentials
-from openengagement.auth.message import Message
 from openengagement.auth.three_legged_flow import ThreeLeggedFlow
+from openengagement.engagement.types import utc_datetime
+from openengagement.http.message import Message
+from openengagement.http.reply import HTML, JSON, Reply
+from openengagement.http.request import ReadBody, Request, read_message
 from openengagement.settings import Settings
 
 Done = TypeVar("Done")
@@ -88,7 +88,7 @@ def _json(body: dict[str, Any]) -> Reply:
 def _user_object(identity: Identity) -> dict[str, Any]:
     """What sign-in libraries read of a user (api.md 4.7); null is what we cannot know."""
     account = identity.account
-    created_at = datetime.fromtimestamp(identity.created_at_s, UTC)
+    created_at = utc_datetime(identity.created_at_s)
     return {
         "id": account.id,
         "id_str": str(account.id),

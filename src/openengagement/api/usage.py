@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from openengagement.api.error_body import JSON
-from openengagement.api.http import ReadBody, Reply, Request
 from openengagement.auth.authenticate import Authenticator
-from openengagement.auth.signature import MalformedParameters, parse_form
 from openengagement.engagement.months import month_of, parse_month
 from openengagement.errors import InvalidField
+from openengagement.http.forms import MalformedParameters, parse_form
+from openengagement.http.reply import JSON, Reply
+from openengagement.http.request import ReadBody, Request
 from openengagement.registry.usage import AppUsage, Usage
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 import msgspec
 
 from openengagement.auth.lookup import CredentialLookup, UserToken
-from openengagement.auth.message import Message
 from openengagement.auth.oauth1 import SignatureVerifier, has_oauth_parameters
 from openengagement.auth.oauth2 import scheme_and_rest
 from openengagement.errors import (
@@ -20,6 +19,7 @@ from openengagement.errors import (
     PlatformKeyNotFound,
     UnknownAuthorization,
 )
+from openengagement.http.message import Message
 from openengagement.limits.contract import MINUTE_S, Limits, Nonce, RateWindow
 from openengagement.registry.apps import App
 from openengagement.settings import Settings

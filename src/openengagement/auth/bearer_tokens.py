@@ -1,13 +1,16 @@
 """An app's bearer token: fetched with its key and secret, killed when it says so (api.md 4.7)."""
 
-from collections import Counter
-
 from openengagement.auth.credentials import Keyring, issue_bearer, revoke_bearer
 from openengagement.auth.lookup import CredentialLookup
-from openengagement.auth.message import Message
-from openengagement.auth.signature import MalformedParameters, parse_form
 from openengagement.auth.verifier import OAuthVerifier
 from openengagement.errors import UnverifiedClient
+from openengagement.http.forms import (
+    MalformedParameters,
+    given_once,
+    parse_form,
+    parse_form_body,
+)
+from openengagement.http.message import Message
 from openengagement.registry.registry import Registry
 
 
@@ -66,11 +69,9 @@ class BearerTokens:
 
 
 def _form_fields(message: Message) -> dict[str, str]:
-    """Query and form together; a field given twice counts as not given."""
+    """Read query and form together. A field that is given twice counts as not given."""
     try:
-        body = message.body.decode() if message.is_form else ""
-        pairs = parse_form(message.query) + parse_form(body)
-    except (MalformedParameters, UnicodeDecodeError):
+        form = parse_form_body(message.content_type, message.body)
+        return given_once(parse_form(message.query) + form)
+    except MalformedParameters:
         return {}
-    times = Counter(name for name, _ in pairs)
-    return {name: value for name, value in pairs if times[name] == 1}

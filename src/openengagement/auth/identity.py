@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from openengagement.auth.message import Message
 from openengagement.auth.verifier import OAuthVerifier
 from openengagement.errors import AccessTokenNotFound, AppSuspended, RateLimited
+from openengagement.http.message import Message
 from openengagement.limits.contract import Limits, RateWindow
 from openengagement.registry.registry import Account, Registry
 

@@ -14,18 +14,15 @@ from typing import Final
 import msgspec
 
 from openengagement.auth.lookup import Consumer, CredentialLookup, UserToken
-from openengagement.auth.message import Message
 from openengagement.auth.signature import (
     SIGNATURE_METHOD,
-    MalformedParameters,
-    Parameters,
     base_string,
     base_url,
-    parse_form,
     parse_header,
     sign,
     signatures_match,
 )
+from openengagement.engagement.types import parse_decimal
 from openengagement.errors import (
     AccessTokenNotFound,
     ConsumerKeyNotFound,
@@ -34,6 +31,14 @@ from openengagement.errors import (
     TimestampOutOfBounds,
     UnsupportedSignature,
 )
+from openengagement.http.forms import (
+    MalformedParameters,
+    Parameters,
+    given_once,
+    parse_form,
+    parse_form_body,
+)
+from openengagement.http.message import Message
 from openengagement.limits.contract import Nonce
 
 _REQUIRED: Final = (
@@ -45,7 +50,7 @@ _REQUIRED: Final = (
 )
 # RFC 5849 says 1.0 for both revisions; many Node clients send 1.0a for the second.
 _VERSIONS: Final = ("1.0", "1.0a")
-_TIMESTAMP_LENGTH_MAX: Final = 12
+_TIMESTAMP_MAX: Final = 10**12 - 1
 # Stands in for the secret of an unknown key or token. It is public, so a signature made with it
 # proves nothing: every caller refuses an unknown key or token whatever the signature.
 STAND_IN_SECRET: Final = "no consumer or token has this secret"
@@ -82,13 +87,7 @@ class VerifiedRequest(msgspec.Struct, frozen=True):
 
     def parameter(self, name: str) -> str | None:
         """A signed parameter; None unless it is given exactly once."""
-        return single(self.parameters, name)
-
-
-def single(parameters: Parameters, name: str) -> str | None:
-    """A parameter's value; None unless it is given exactly once."""
-    found = [value for key, value in parameters if key == name]
-    return found[0] if len(found) == 1 else None
+        return given_once(self.parameters).get(name)
 
 
 def has_oauth_parameters(message: Message) -> bool:
@@ -203,11 +202,9 @@ def _parse_authorization(message: Message) -> Parameters:
 
 
 def _parse_form_body(message: Message, *, json_body: bool) -> Parameters:
-    if not message.is_form or not message.body:
-        return []
     try:
-        return parse_form(message.body.decode())
-    except (MalformedParameters, UnicodeDecodeError):
+        return parse_form_body(message.content_type, message.body)
+    except MalformedParameters:
         if json_body:
             return []
         raise MalformedParameters("the form body cannot be read") from None
@@ -225,9 +222,9 @@ def _check_protocol(protocol: dict[str, str]) -> None:
 
 
 def _parse_timestamp(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= _TIMESTAMP_LENGTH_MAX):
+    if (seconds := parse_decimal(text, maximum=_TIMESTAMP_MAX)) is None:
         raise MalformedAuthorization("oauth_timestamp is not a number of seconds")
-    return int(text)
+    return seconds
 
 
 def find_signature(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from urllib.parse import unquote
 
 from openengagement.auth.lookup import CredentialLookup
-from openengagement.auth.message import Message
+from openengagement.http.message import Message
 from openengagement.registry.apps import App
 
 

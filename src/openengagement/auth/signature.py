@@ -10,64 +10,20 @@ from collections.abc import Iterable
 from functools import lru_cache
 from itertools import chain
 from typing import Final
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote
+
+from openengagement.http.forms import MalformedParameters, Parameters, decode
 
 SIGNATURE_METHOD: Final = "HMAC-SHA1"
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
-
-_FORM_LENGTH_MAX: Final = 65_536
-_PARAMETERS_MAX: Final = 1_000
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9\-._~]").search
-_BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})").search
 # name="value" up to a comma or the end, or nothing at all up to there; or the rest, to be refused.
 _HEADER_PART: Final = re.compile(r'\s*(?:([^\s=,]+)\s*=\s*"([^"]*)"\s*)?(?:,|\Z)|(.+)', re.DOTALL)
-
-Parameters = list[tuple[str, str]]
-
-
-class MalformedParameters(ValueError):
-    """A query, form or header that cannot be read; the text says why and quotes no value."""
 
 
 def encode(text: str) -> str:
     """Percent-encode as RFC 5849 section 3.6: everything but letters, digits and `-._~`."""
     return quote(text, safe="-._~")
-
-
-def decode(text: str) -> str:
-    """Undo `encode`. A `+` stays a plus (RFC 5849, 3.5.1).
-
-    Raises:
-        MalformedParameters: a broken escape, or bytes that are not UTF-8.
-    """
-    if "%" not in text:
-        return text
-    if _BROKEN_ESCAPE(text):
-        raise MalformedParameters("a % is not followed by two hexadecimal digits")
-    try:
-        return unquote_to_bytes(text).decode()
-    except UnicodeDecodeError:
-        raise MalformedParameters("an escape is not UTF-8") from None
-
-
-def parse_form(text: str) -> Parameters:
-    """Parse a query string or a form body (RFC 5849, 3.4.1.3.1): here a `+` is a space.
-
-    Raises:
-        MalformedParameters: a broken escape, or too much of it.
-    """
-    if not text:
-        return []
-    # Each parameter is decoded, encoded and sorted, and whoever sends them need not be known yet.
-    if len(text) > _FORM_LENGTH_MAX or text.count("&") >= _PARAMETERS_MAX:
-        raise MalformedParameters(
-            f"there are more than {_PARAMETERS_MAX} parameters or {_FORM_LENGTH_MAX} characters"
-        )
-    pairs = (part.partition("=") for part in text.split("&") if part)
-    return [
-        (decode(name.replace("+", " ")), decode(value.replace("+", " ")))
-        for name, _, value in pairs
-    ]
 
 
 def parse_header(text: str) -> Parameters:

@@ -18,7 +18,6 @@ from openengagement.auth.credentials import (
     draw_verifier,
     issue_request_token,
 )
-from openengagement.auth.message import Message
 from openengagement.auth.verifier import OAuthVerifier
 from openengagement.errors import (
     AppSuspended,
@@ -29,6 +28,7 @@ from openengagement.errors import (
     RequestTokenMissing,
     RequestTokenNotFound,
 )
+from openengagement.http.message import Message
 from openengagement.registry.apps import App
 from openengagement.registry.grants import OOB, RequestToken
 from openengagement.registry.registry import Account, Registry

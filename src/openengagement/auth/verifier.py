@@ -6,7 +6,6 @@ Nothing is written before the signature was verified.
 from collections.abc import Callable, Sequence
 
 from openengagement.auth.lookup import CredentialLookup
-from openengagement.auth.message import Message
 from openengagement.auth.oauth1 import (
     STAND_IN_SECRET,
     OAuthParameters,
@@ -23,6 +22,7 @@ from openengagement.errors import (
     UnknownAuthorization,
     UserContextRequired,
 )
+from openengagement.http.message import Message
 from openengagement.limits.contract import MINUTE_S, Limits, Nonce
 from openengagement.registry.apps import App
 from openengagement.settings import Settings

@@ -12,7 +12,6 @@ import msgspec
 HOUR_S: Final = 3600
 DAY_S: Final = 86_400
 ID_MAX: Final = 2**63 - 1
-_ID_DIGITS_MAX: Final = len(str(ID_MAX))
 _PLAIN_IDS: Final = msgspec.json.Decoder(list[Annotated[int, msgspec.Meta(gt=0, le=ID_MAX)]])
 # First millisecond of the ids that carry their time of creation (Twitter's snowflake epoch).
 SNOWFLAKE_EPOCH_MS: Final = 1_288_834_974_657
@@ -86,19 +85,28 @@ class Tweet(NamedTuple):
     deleted: bool
 
 
+def parse_decimal(text: str, *, maximum: int) -> int | None:
+    """Read a whole number from untrusted text: ASCII digits, from 0 to `maximum`.
+
+    Return None for any other text. The digits are counted before `int` reads them, so that a very
+    long text costs nothing.
+    """
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(maximum))):
+        return None
+    number = int(text)
+    return number if number <= maximum else None
+
+
 def parse_id(value: str | int) -> int:
-    """A positive 63-bit id from its wire form, a decimal string or an integer.
+    """Read a positive 63-bit id from its wire form, a decimal string or an integer.
 
     Raises:
-        ValueError: anything else.
+        ValueError: any other value.
     """
-    if isinstance(value, str):
-        if not (value.isascii() and value.isdecimal() and len(value) <= _ID_DIGITS_MAX):
-            raise ValueError("is not a decimal number of at most 63 bits")
-        value = int(value)
-    if not 0 < value <= ID_MAX:
+    number = parse_decimal(value, maximum=ID_MAX) if isinstance(value, str) else value
+    if number is None or not 0 < number <= ID_MAX:
         raise ValueError("is not a decimal number of at most 63 bits")
-    return value
+    return number
 
 
 def parse_plain_ids(values: Sequence[str | int]) -> tuple[int, ...] | None:
@@ -161,9 +169,14 @@ def parse_time(text: str) -> float:
     return whole + min(max(float(fraction), _FRACTION_MIN), 1 - _FRACTION_MIN)
 
 
+def utc_datetime(time_s: float) -> datetime:
+    """Convert Unix seconds to a datetime in UTC."""
+    return datetime.fromtimestamp(time_s, UTC)
+
+
 def format_time(time_s: float) -> str:
     """Unix seconds in the wire's form, `YYYY-MM-DDTHH:MM:SSZ`; a fraction is dropped."""
-    return datetime.fromtimestamp(int(time_s), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return utc_datetime(int(time_s)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def snowflake(time_s: float) -> int:

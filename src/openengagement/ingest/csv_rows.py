@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from openengagement.compression import PACKED
 from openengagement.errors import MalformedBody
+from openengagement.http.decompression import PACKED
 
 _BOM = b"\xef\xbb\xbf"
 _LONE_RETURN = "\N{SYMBOL FOR CARRIAGE RETURN}"

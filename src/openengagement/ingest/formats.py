@@ -16,8 +16,8 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from openengagement.compression import PACKED
 from openengagement.errors import BodyTooLarge, MalformedBody, UnsupportedBody
+from openengagement.http.decompression import PACKED
 from openengagement.ingest.columnar import COLUMNAR
 from openengagement.ingest.csv_rows import parse_csv
 

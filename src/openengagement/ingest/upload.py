@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
-from openengagement.compression import decompress
 from openengagement.errors import BatchRefused
+from openengagement.http.decompression import decompress
 from openengagement.ingest.formats import detect_format
 from openengagement.ingest.intake import (
     Intake,

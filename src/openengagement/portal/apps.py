@@ -1,9 +1,8 @@
 """Apps and sessions: who may use a person's account, and where they are signed in."""
 
-from datetime import UTC, datetime
-
 from starlette.responses import Response
 
+from openengagement.engagement.types import ID_MAX, parse_decimal
 from openengagement.portal.desk import Desk
 from openengagement.portal.rendering import redirect
 from openengagement.portal.sign_in import HOME
@@ -35,9 +34,9 @@ class Apps:
                 "website": grant.website,
                 "owner": grant.owner,
                 "access": grant.access_level,
-                "authorised_at": _time(grant.created_at_s),
+                "authorised_at_s": grant.created_at_s,
                 "suspended": grant.suspended,
-                "last_used_at": _time(grant.last_used_s) if grant.last_used_s else None,
+                "last_used_s": grant.last_used_s,
             }
             for grant in self._registry.grants.list_grants(session.account_id)
         ]
@@ -46,8 +45,8 @@ class Apps:
                 "session_id": each.id,
                 "current": each.id == session.id,
                 "browser": each.browser,
-                "signed_in_at": _time(each.created_at_s),
-                "last_seen_at": _time(each.last_seen_s),
+                "signed_in_at_s": each.created_at_s,
+                "last_seen_s": each.last_seen_s,
             }
             for each in self._visits.list_sessions(visit)
         ]
@@ -62,10 +61,10 @@ class Apps:
 
     def revoke(self, visit: Visit) -> Response:
         """`POST /settings/apps/revoke`: an app loses its token, at once, on every worker."""
-        app_id = visit.fields.get("app_id", "")
-        if visit.session and app_id.isascii() and app_id.isdecimal() and len(app_id) < 19:  # noqa: PLR2004
+        app_id = parse_decimal(visit.fields.get("app_id", ""), maximum=ID_MAX)
+        if visit.session and app_id is not None:
             self._registry.grants.revoke_access_token(
-                app_id=int(app_id), account_id=visit.session.account_id
+                app_id=app_id, account_id=visit.session.account_id
             )
         return redirect(HOME)
 
@@ -75,7 +74,3 @@ class Apps:
             session_id = visit.fields.get("session_id", "")
             self._registry.sessions.end(session_id, account_id=visit.session.account_id)
         return redirect(HOME)
-
-
-def _time(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

@@ -1,7 +1,7 @@
 """Charts of some Tweets of an author's: the last 28 hours, or up to 28 days, by metric."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -19,6 +19,7 @@ from openengagement.portal.series import (
     Chart,
     Question,
     build_request,
+    day_of,
     read_question,
     shape_chart,
     show_number,
@@ -61,7 +62,7 @@ class Charts:
             "chart": chart,
             "rows": _rows(chart),
             "total": show_number(chart.total),
-            "window": [_time(chart.start), _time(chart.end)],
+            "window_s": [chart.window_start_s, chart.window_end_s],
             "ranking": self._rank(chart),
             "csv": f"{_PATH}.csv?{urlencode(question.parameters())}",
             "request": self._asker.show(question.endpoint, request, origin=visit.origin),
@@ -127,7 +128,7 @@ class Charts:
         return [
             {
                 "tweet_id": rank.tweet_id,
-                "posted_at": datetime.fromtimestamp(tweets[int(rank.tweet_id)].created_at_s, UTC),
+                "posted_at_s": tweets[int(rank.tweet_id)].created_at_s,
                 "value": show_number(rank.value),
                 "share": max(0, rank.value or 0) / most if most > 0 else 0,
             }
@@ -135,7 +136,7 @@ class Charts:
         ]
 
     def _today(self) -> date:
-        return datetime.fromtimestamp(self._now_s(), UTC).date()
+        return day_of(self._now_s())
 
 
 def _rows(chart: Chart) -> list[tuple[str, Markup]]:
@@ -148,8 +149,3 @@ def _rows(chart: Chart) -> list[tuple[str, Markup]]:
         (time, Markup("<td>" + "</td><td>".join(map(show_number, row)) + "</td>"))  # noqa: S704
         for time, row in zip(chart.times, chart.rows, strict=True)
     ]
-
-
-def _time(text: str) -> datetime:
-    """A moment from the API's form of it."""
-    return datetime.fromisoformat(text)

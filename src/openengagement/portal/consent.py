@@ -1,5 +1,6 @@
 """The second leg: a person sees which app asks, and decides (api.md 4.5)."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -7,6 +8,7 @@ from starlette.responses import Response
 
 from openengagement.auth.three_legged_flow import REQUEST_TOKEN_S, Pending, ThreeLeggedFlow
 from openengagement.errors import RequestTokenNotFound
+from openengagement.http.forms import read_url_query
 from openengagement.portal.desk import Desk, Refusal
 from openengagement.portal.rendering import redirect
 from openengagement.portal.visits import Visit, Visits
@@ -83,8 +85,9 @@ class Consent:
 
     def _must_sign_in_anew(self, visit: Visit) -> bool:
         """Whether `force_login` asks for a sign-in that was not made for this very request."""
-        forced = visit.query.get("force_login", "").lower() in {"true", "1", "t"}
-        return forced and not self._visits.signed_in_for(visit, visit.query["oauth_token"])
+        return forces_login(visit.query) and not self._visits.signed_in_for(
+            visit, visit.query["oauth_token"]
+        )
 
     def decide(self, visit: Visit) -> Response:
         """`POST /oauth/authorize`: the decision."""
@@ -108,6 +111,21 @@ class Consent:
         link = self._legs.deny(pending)
         context = {"title": "Not authorized", "app": describe_app(pending), "link": link}
         return self._desk.page(visit, "denied", context=context)
+
+
+def forces_login(query: Mapping[str, str]) -> bool:
+    """Tell whether an app demands that the person signs in again (api.md 4.5)."""
+    return query.get("force_login", "").lower() in {"true", "1", "t"}
+
+
+def find_pending(flow: ThreeLeggedFlow, return_to: str) -> Pending | None:
+    """Find the request for consent that a sign-in returns to, if it returns to one."""
+    if not urlsplit(return_to).path.startswith("/oauth/"):
+        return None
+    try:
+        return flow.read_pending(read_url_query(return_to).get("oauth_token", ""))
+    except RequestTokenNotFound:
+        return None
 
 
 def describe_app(pending: Pending) -> dict[str, str | None]:

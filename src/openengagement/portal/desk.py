@@ -26,9 +26,9 @@ class Desk:
         self._renderer = renderer
         self._visits = visits
 
-    def asset(self, name: str, accepted: str) -> Response | None:
-        """A static file by its hashed name, as this `Accept-Encoding` may have it."""
-        return self._renderer.assets.respond(name, accepted)
+    def asset(self, name: str, *, gzip: bool) -> Response | None:
+        """Return a static file by its hashed name, compressed or not; None if there is none."""
+        return self._renderer.assets.respond(name, gzip=gzip)
 
     def page(
         self,

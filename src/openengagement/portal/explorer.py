@@ -1,7 +1,6 @@
 """My Tweets: an author's own, with their totals, to sort and to pick from."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -112,7 +111,7 @@ def _rows(tweets: Sequence[Tweet], figures: Mapping[str, Figures]) -> list[dict[
     return [
         {
             "tweet_id": str(tweet.tweet_id),
-            "posted_at": datetime.fromtimestamp(tweet.created_at_s, UTC),
+            "posted_at_s": tweet.created_at_s,
             "figures": figures[str(tweet.tweet_id)],
         }
         for tweet in tweets

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -101,14 +100,12 @@ def _name_pair(pair: tuple[str, str]) -> dict[str, str]:
 def _describe_token(token: Grant) -> dict[str, Any]:
     return {
         "access": ACCESS_LEVELS[token.access_level],
-        "created_at": datetime.fromtimestamp(token.created_at_s, UTC),
-        "last_used_at": (
-            datetime.fromtimestamp(token.last_used_s, UTC) if token.last_used_s else None
-        ),
+        "created_at_s": token.created_at_s,
+        "last_used_s": token.last_used_s,
     }
 
 
 def _origin(visit: Visit) -> str:
     """This server as the browser calls it, fit to stand in a shell's quotes."""
     host = visit.host if _PLAIN_HOST.fullmatch(visit.host) else "HOST"
-    return f"{'https' if visit.secure else 'http'}://{host}"
+    return f"{visit.scheme}://{host}"

@@ -12,6 +12,7 @@ from openengagement.portal.manage_views import (
     UnfitNumber,
     actor_of,
     missing_in,
+    read_id,
     read_limits,
     read_seen,
     seen_in,
@@ -21,7 +22,6 @@ from openengagement.portal.manage_views import (
     show_error,
     show_month,
     show_numbers,
-    show_time,
     show_used,
     usage_file,
 )
@@ -36,7 +36,6 @@ _SHOWN: Final = 50  # of a list, on one page
 _WAITING_SHOWN: Final = 10
 _MONTHS_SHOWN: Final = 12
 _HANDLES_SHOWN: Final = 500
-_DIGITS_MAX: Final = 18
 _FIRST: Final = "2000-01"  # the first month that `parse_month` takes
 _DECISIONS: Final[Mapping[str, Mapping[str, bool]]] = {
     "enable": {"enabled": True},
@@ -108,7 +107,7 @@ class Console:
         context = {
             "title": "Apps",
             "scripts": ("page.js",),
-            "notice": self._done(visit, _app_id(visit.query.get("app", ""))),
+            "notice": self._done(visit, read_id(visit.query.get("app", ""))),
             "waiting": [show_app(app) for app in waiting],
             "waiting_in_all": (decisions.count() if text else counts)["waiting"],
             "default_limit": self._default_limit,
@@ -140,7 +139,7 @@ class Console:
     ) -> Response:
         """Everything about an app; with an unfit number, the form holds what was typed."""
         registry, this_month = self._registry, self._month
-        app = registry.apps.read(_app_id(visit.params["app_id"]))
+        app = registry.apps.read(read_id(visit.params["app_id"]))
         if app is None:
             return self._desk.refuse(visit, _NO_APP)
         try:
@@ -164,7 +163,7 @@ class Console:
                 "state": registry.decisions.read_state(app.id),
                 "enabled": app.enabled,
                 "suspended": app.suspended,
-                "made_at": show_time(registry.decisions.created_at_s(app.id)),
+                "made_at_s": registry.decisions.created_at_s(app.id),
             },
             "default_limit": self._default_limit,
             "numbers": show_numbers(app, typed),
@@ -188,7 +187,7 @@ class Console:
         fields, decision = visit.fields, visit.fields.get("decision", "")
         if decision not in _DECISIONS or visit.session is None:
             return self._desk.refuse(visit, _NO_DECISION)
-        app = self._registry.apps.read(_app_id(visit.params["app_id"]))
+        app = self._registry.apps.read(read_id(visit.params["app_id"]))
         if app is None:
             return self._desk.refuse(visit, _NO_APP)
         if missing := missing_in(fields, decision):
@@ -265,7 +264,7 @@ class Console:
 
     def audit(self, visit: Visit) -> Response:
         """`GET /manage/audit`: who changed what, the newest first."""
-        before_id = _app_id(visit.query.get("before", "")) or None
+        before_id = read_id(visit.query.get("before", "")) or None
         entries = self._registry.decisions.audit.list(most=_SHOWN + 1, before_id=before_id)
         context: dict[str, Any] = {
             "title": "Audit log",
@@ -277,12 +276,6 @@ class Console:
         return self._desk.page(visit, "manage_audit", context=context)
 
 
-def _app_id(text: str) -> int:
-    """A number as somebody wrote it, 0 for what cannot be one."""
-    fit = text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX
-    return int(text) if fit else 0
-
-
 def _page(visit: Visit, total: int) -> int:
     """Which page of a list is asked for, kept to those there are."""
-    return max(1, min(_app_id(visit.query.get("page", "1")), -(-total // _SHOWN)))
+    return max(1, min(read_id(visit.query.get("page", "1")), -(-total // _SHOWN)))

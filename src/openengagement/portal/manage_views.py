@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
+from openengagement.engagement.types import ID_MAX, parse_decimal
 from openengagement.portal.exports import csv_file, csv_text
 from openengagement.registry.apps import App
 from openengagement.registry.audit import Actor, Entry
@@ -134,20 +135,20 @@ def parse_number(text: str, *, field: str, most: int) -> int | None:
     plain = text.strip()
     if not plain:
         return None
-    fit = plain.isascii() and plain.isdecimal() and len(plain) <= len(str(most))
-    if not fit or not 1 <= int(plain) <= most:
+    number = parse_decimal(plain, maximum=most)
+    if not number:
         raise UnfitNumber(field, f"Write a whole number from 1 to {most:,}, or leave it empty.")
-    return int(plain)
+    return number
+
+
+def read_id(text: str) -> int:
+    """Read an id or a page number from untrusted text; 0 if it is none."""
+    return parse_decimal(text, maximum=ID_MAX) or 0
 
 
 def actor_of(session: Session) -> Actor:
     """The person who is signed in, as the audit log names them."""
     return Actor(session.screen_name, session.account_id)
-
-
-def show_time(seconds: int) -> datetime:
-    """Unix seconds."""
-    return datetime.fromtimestamp(seconds, UTC)
 
 
 def show_month(month: str) -> str:
@@ -164,7 +165,7 @@ def show_app(app: ListedApp, handles: int = 0) -> dict[str, Any]:
         "state": app.state,
         "per_minute": app.per_minute,
         "seen": seen_in(app),
-        "made_at": show_time(app.created_at_s),
+        "made_at_s": app.created_at_s,
         "requests": app.requests,
         "refused": app.refused,
         "handles": handles,
@@ -186,7 +187,7 @@ def show_used(used: Used, app: App | AppUsage) -> dict[str, Any]:
 def show_entry(entry: Entry) -> dict[str, Any]:
     """A line of the audit log."""
     return {
-        "at": show_time(entry.at_s),
+        "at_s": entry.at_s,
         "actor": entry.actor,
         "is_account": entry.actor_id is not None,
         "action": entry.action,

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final, TypeVar
-from urllib.parse import parse_qs, urlsplit
 
 from starlette.responses import Response
 
+from openengagement.http.forms import read_url_query
+from openengagement.portal.consent import forces_login
 from openengagement.portal.desk import Desk
 from openengagement.portal.sign_in import SignIn, own_path
 from openengagement.portal.visits import Visit, Visits
@@ -72,7 +73,9 @@ class OidcSignIn:
         return_to = own_path(visit.fields.get("return_to", ""))
         try:
             departure = await self._openid.depart(
-                return_to, redirect_uri=_redirect_uri(visit), anew=_is_forced(return_to)
+                return_to,
+                redirect_uri=visit.origin + _CALLBACK,
+                anew=forces_login(read_url_query(return_to)),
             )
         except (ProviderSilent, ProviderWrong) as error:
             setback = self._describe(error)
@@ -91,7 +94,7 @@ class OidcSignIn:
         visit.set_cookies[_COOKIE] = ("", 0)
         try:
             claims = await self._openid.arrive(
-                attempt, visit.query, redirect_uri=_redirect_uri(visit)
+                attempt, visit.query, redirect_uri=visit.origin + _CALLBACK
             )
         except (Denied, Unanswerable, CodeRefused, ProviderSilent, ProviderWrong) as error:
             found = self._describe(error)
@@ -144,14 +147,3 @@ class OidcSignIn:
 
     async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-
-
-def _redirect_uri(visit: Visit) -> str:
-    """Our address as this browser has it."""
-    return f"{'https' if visit.secure else 'http'}://{visit.host}{_CALLBACK}"
-
-
-def _is_forced(return_to: str) -> bool:
-    """Whether an app demands that the person sign in anew (api.md 4.5)."""
-    given = parse_qs(urlsplit(return_to).query).get("force_login", [""])[0]
-    return given.lower() in {"true", "1", "t"}

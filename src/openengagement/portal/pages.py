@@ -18,13 +18,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
-from openengagement.auth.signature import MalformedParameters, parse_form
-from openengagement.portal.compression import compress_page
+from openengagement.http.encoding import accepts_gzip
+from openengagement.http.forms import MalformedParameters, given_once, parse_form_body
 from openengagement.portal.desk import Desk, Refusal
 from openengagement.portal.handlers import Handlers
-from openengagement.portal.rendering import STATIC_PREFIX, finish
+from openengagement.portal.rendering import STATIC_PREFIX, encode_page, finish
 from openengagement.portal.sign_in import SignIn, network
-from openengagement.portal.visits import Visit, Visits, given_once
+from openengagement.portal.visits import Visit, Visits
 
 if TYPE_CHECKING:
     from openengagement.portal.oidc import OidcSignIn
@@ -170,11 +170,12 @@ class Pages:
         The threads they run in are the API's too.
         """
 
-        def compressed(visit: Visit) -> Response:
-            accepted = visit.headers.get("accept-encoding", "")
-            return compress_page(handler(visit), accepted)
-
         async def respond(request: Request) -> Response:
+            gzip = accepts_gzip(request.headers.raw)
+
+            def compressed(visit: Visit) -> Response:
+                return encode_page(handler(visit), gzip=gzip)
+
             if self._long_waiting >= _LONG_WAITING_MAX:
                 return await self._send_away(request, _CROWDED)
             self._long_waiting += 1
@@ -263,8 +264,8 @@ class Pages:
         await response(scope, receive, send)
 
     async def _static(self, request: Request) -> Response:
-        accepted = request.headers.get("accept-encoding", "")
-        response = self._desk.asset(request.path_params["name"], accepted)
+        gzip = accepts_gzip(request.headers.raw)
+        response = self._desk.asset(request.path_params["name"], gzip=gzip)
         if response is not None:
             return response
         return await self._run(self._refused(_MISSING), request)
@@ -297,11 +298,8 @@ async def _read_form(request: Request) -> dict[str, str]:
     Raises:
         HTTPException: it cannot be read.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/x-www-form-urlencoded":
-        return {}
     try:
-        pairs = parse_form((await request.body()).decode())
-    except (MalformedParameters, UnicodeDecodeError):
+        pairs = parse_form_body(request.headers.get("content-type", ""), await request.body())
+    except MalformedParameters:
         raise HTTPException(400, "This form cannot be read.") from None
     return given_once(pairs)

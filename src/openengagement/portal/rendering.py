@@ -1,6 +1,5 @@
 """Pages as responses: templates, static files, and the headers that every page carries."""
 
-import gzip
 import hashlib
 import mimetypes
 from collections.abc import Mapping
@@ -12,10 +11,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.datastructures import MutableHeaders
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from openengagement.portal.compression import accepts_gzip
+from openengagement.engagement.types import DAY_S, utc_datetime
+from openengagement.http.encoding import compress_file, compress_page
 
 STATIC_PREFIX: Final = "/static/"
-_YEAR_S: Final = 365 * 86_400
+_YEAR_S: Final = 365 * DAY_S
 _HASH_DIGITS: Final = 12
 # Nothing but our own style and pictures; a page may be framed by nobody.
 _POLICY: Final = (
@@ -56,14 +56,14 @@ class Assets:
         digest = hashlib.sha256(content).hexdigest()[:_HASH_DIGITS]
         self._names[name] = f"{path.stem}.{digest}{path.suffix}"
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        self._files[self._names[name]] = (content, gzip.compress(content, mtime=0), kind)
+        self._files[self._names[name]] = (content, compress_file(content), kind)
 
     def url(self, name: str) -> str:
         """The address of a static file by its plain name."""
         return STATIC_PREFIX + self._names[name]
 
-    def respond(self, name: str, accepted: str) -> Response | None:
-        """A static file by its hashed name, as this `Accept-Encoding` may have it."""
+    def respond(self, name: str, *, gzip: bool) -> Response | None:
+        """Return a static file by its hashed name, compressed or not; None if there is none."""
         if name not in self._files:
             return None
         content, compressed, kind = self._files[name]
@@ -72,7 +72,7 @@ class Assets:
             "x-content-type-options": "nosniff",
             "vary": "accept-encoding",
         }
-        if accepts_gzip(accepted):
+        if gzip:
             content, headers["content-encoding"] = compressed, "gzip"
         return Response(content, media_type=kind, headers=headers)
 
@@ -87,6 +87,7 @@ class Renderer:
             autoescape=True,
             undefined=StrictUndefined,
         )
+        self._environment.filters["utc"] = utc_datetime
         self._environment.globals |= {"asset": self.assets.url, "platform_name": platform_name}
 
     def page(
@@ -115,6 +116,16 @@ def finish(headers: MutableHeaders, *, secure: bool) -> None:
     headers.setdefault("content-security-policy", _POLICY.format("'none'"))
     if secure:
         headers["strict-transport-security"] = _HSTS
+
+
+def encode_page(response: Response, *, gzip: bool) -> Response:
+    """Compress a page for a browser that accepts gzip."""
+    response.headers["vary"] = "accept-encoding"
+    if gzip:
+        response.body = compress_page(bytes(response.body))
+        response.headers["content-encoding"] = "gzip"
+        response.headers["content-length"] = str(len(response.body))
+    return response
 
 
 def redirect(url: str, status: int = 303) -> Response:

@@ -11,7 +11,14 @@ from itertools import accumulate
 from typing import Any, Final
 
 from openengagement.engagement.access import ACCESS
-from openengagement.engagement.types import DAY_S, HOUR_S, TYPE_NAMES, Endpoint, parse_time
+from openengagement.engagement.types import (
+    DAY_S,
+    HOUR_S,
+    TYPE_NAMES,
+    Endpoint,
+    parse_time,
+    utc_datetime,
+)
 
 RATE: Final = "engagement_rate"
 RATE_OF: Final = ("engagements", "impressions")
@@ -127,6 +134,11 @@ def build_request(question: Question, *, today: date) -> dict[str, Any]:
     return request
 
 
+def day_of(time_s: float) -> date:
+    """Return the UTC day of a Unix time."""
+    return utc_datetime(time_s).date()
+
+
 def _until(last: str, today: date) -> str:
     """The API's `end`, which is left out of the answer, for a last day that people mean to see.
 
@@ -156,8 +168,8 @@ class Chart:
     them in Unix seconds, and the next comes `step_s` later.
     """
 
-    start: str
-    end: str
+    window_start_s: float
+    window_end_s: float
     start_s: int
     step_s: int
     columns: list[str]
@@ -186,8 +198,8 @@ def shape_chart(question: Question, answer: Mapping[str, Any]) -> Chart:
     first = f"{times[0].replace(' ', 'T')}:00Z" if question.hourly else times[0]
     everyone = f"All {len(ranking)} Tweets together" if len(ranking) > 1 else ranking[0].tweet_id
     return Chart(
-        start=answer["start"],
-        end=answer["end"],
+        window_start_s=parse_time(answer["start"]),
+        window_end_s=parse_time(answer["end"]),
         start_s=int(parse_time(first)),
         step_s=HOUR_S if question.hourly else DAY_S,
         columns=[name or everyone for name in trees],

@@ -4,16 +4,15 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from openengagement.auth.three_legged_flow import Pending, ThreeLeggedFlow
-from openengagement.errors import RequestTokenNotFound
-from openengagement.portal.consent import describe_app, leads_to
+from openengagement.auth.three_legged_flow import ThreeLeggedFlow
+from openengagement.portal.consent import describe_app, find_pending, leads_to
 from openengagement.portal.desk import Desk
 from openengagement.portal.rendering import redirect
-from openengagement.portal.visits import Visit, Visits, given_once
+from openengagement.portal.visits import Visit, Visits
 from openengagement.registry.registry import Account
 from openengagement.sign_in.passwords import Guess, Passwords, TooManyGuesses
 
@@ -85,7 +84,7 @@ class SignIn:
 
     def admit(self, visit: Visit, account: Account, *, return_to: str) -> Response:
         """Begin the session of a person who has proven who they are."""
-        pending = self._pending(return_to)
+        pending = find_pending(self._legs, return_to)
         token = pending.request.token if pending else ""
         self._visits.sign_in(visit, account, on_the_way_to=token)
         return redirect(return_to)
@@ -106,7 +105,7 @@ class SignIn:
     ) -> Response:
         """The page of signing in, with what was given filled in."""
         return_to = own_path(given.get("return_to", ""))
-        pending = self._pending(return_to)
+        pending = find_pending(self._legs, return_to)
         context = {
             "title": "Sign in",
             "error": error,
@@ -120,18 +119,6 @@ class SignIn:
         }
         allowed = leads_to(pending) if pending else ()
         return self._desk.page(visit, "sign_in", context=context, status=status, leads_to=allowed)
-
-    def _pending(self, return_to: str) -> Pending | None:
-        """The request for consent that this sign-in is on the way to."""
-        parts = urlsplit(return_to)
-        if not parts.path.startswith("/oauth/"):
-            return None
-        try:
-            return self._legs.read_pending(
-                given_once(parse_qsl(parts.query)).get("oauth_token", "")
-            )
-        except RequestTokenNotFound:
-            return None
 
 
 def to_sign_in(visit: Visit, *, back: str = "") -> Response:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from openengagement.engagement.request import TWEET_IDS_MAX
-from openengagement.engagement.types import Endpoint, Tweet
+from openengagement.engagement.types import Endpoint, Tweet, parse_decimal
 from openengagement.portal.series import (
     LABELS,
     RATE,
@@ -27,7 +27,7 @@ _TOO_OLD: Final = {
     "unsupported_for_impressions_engagements_tweet_ids": RATE_OF,
     "unsupported_for_video_views_tweet_ids": ("video_views",),
 }
-_DIGITS_MAX: Final = 9
+_PAGE_MAX: Final = 99_999_999
 
 Figures = Mapping[str, Number]
 
@@ -71,11 +71,11 @@ def read_view(pairs: Iterable[tuple[str, str]]) -> View:
     """Read an address's query; what makes no sense counts as not given."""
     every = list(pairs)
     given = dict(every)
-    sort, page = given.get("sort", ""), given.get("page", "")
+    sort = given.get("sort", "")
     return View(
         sort if sort in METRICS else POSTED,
         ascending=given.get("order") == "ascending",
-        page=int(page) if page.isascii() and page.isdecimal() and len(page) < _DIGITS_MAX else 1,
+        page=parse_decimal(given.get("page", ""), maximum=_PAGE_MAX) or 1,
         picked=read_tweet_ids(every)[:PICKED_MAX],
     )
 

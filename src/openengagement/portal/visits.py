@@ -5,7 +5,6 @@ the session's secret, or of a cookie of its own where nobody is signed in. No st
 """
 
 import hmac
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,11 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from openengagement.auth.credentials import Keyring, draw_cookie, draw_session, hash_token
+from openengagement.engagement.types import DAY_S
+from openengagement.http.forms import given_once
 from openengagement.portal.browsers import describe_browser
 from openengagement.registry.registry import Account
 from openengagement.registry.sessions import Session, Sessions
 
-DAY_S: Final = 86_400
 _VISITOR_S: Final = DAY_S
 _FRESH_S: Final = 15 * 60
 _KNOWN_S: Final = 365 * DAY_S
@@ -48,7 +48,12 @@ class Visit:
     @property
     def origin(self) -> str:
         """What the browser's addresses here begin with."""
-        return f"{'https' if self.secure else 'http'}://{self.host}"
+        return f"{self.scheme}://{self.host}"
+
+    @property
+    def scheme(self) -> str:
+        """`https` or `http`, as the browser sees it."""
+        return "https" if self.secure else "http"
 
     @property
     def viewer(self) -> dict[str, str] | None:
@@ -192,13 +197,6 @@ def read_cookies(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     parts = [part.strip(b" \t") for part in b";".join(sent).split(b";")]
     pairs = (part.partition(b"=") for part in parts)
     return given_once((name.decode("latin-1"), value.decode("latin-1")) for name, _, value in pairs)
-
-
-def given_once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Parameters by name; one that is given twice counts as not given, so that none is chosen."""
-    every = list(pairs)
-    times = Counter(name for name, _ in every)
-    return {name: value for name, value in every if times[name] == 1}
 
 
 def _cookie_name(name: str, *, secure: bool) -> str:

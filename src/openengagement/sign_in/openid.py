@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from openengagement.auth.credentials import KeyFileError, Keyring, draw_cookie
+from openengagement.engagement.types import ID_MAX, parse_decimal
 from openengagement.registry.registry import Account, Registry
 from openengagement.sign_in.id_token import LEEWAY_S
 from openengagement.sign_in.provider import Errand, Provider, ProviderWrong
@@ -24,8 +25,6 @@ _ERRORS: Final = frozenset(
     | {"unsupported_response_type", "temporarily_unavailable", "login_required"}
     | {"interaction_required", "consent_required", "account_selection_required"}
 )
-_ACCOUNT_ID_DIGITS_MAX: Final = 19
-_ACCOUNT_ID_MAX: Final = 2**63 - 1
 
 
 class Attempt(msgspec.Struct, frozen=True, tag="openid"):
@@ -140,9 +139,8 @@ class OpenId:
         if not isinstance(value, str) or not value.isprintable():
             return None
         if self._claim == "sub":
-            plain = value.isascii() and value.isdecimal() and not value.startswith("0")
-            fits = plain and len(value) <= _ACCOUNT_ID_DIGITS_MAX and int(value) <= _ACCOUNT_ID_MAX
-            return self._registry.read_account(int(value)) if fits else None
+            number = None if value.startswith("0") else parse_decimal(value, maximum=ID_MAX)
+            return self._registry.read_account(number) if number else None
         account = self._registry.find_account(value)
         if account is None or account.screen_name == value:
             return account

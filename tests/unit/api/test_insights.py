@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from openengagement.api.http import Request
 from openengagement.api.insights import Insights, default_headers, rate_headers
 from openengagement.engagement.types import Endpoint
 from openengagement.errors import (
@@ -19,6 +18,7 @@ from openengagement.errors import (
     NonceUsed,
     RateLimited,
 )
+from openengagement.http.request import Request
 from openengagement.limits.contract import RateWindow
 from openengagement.settings import Settings
 

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from openengagement.api.asgi import Api
-from openengagement.api.http import Reply
 from openengagement.api.routes import Routes
 from openengagement.errors import InvalidField, RateLimited
+from openengagement.http.reply import Reply
 from openengagement.settings import Settings
 
 SIX = {

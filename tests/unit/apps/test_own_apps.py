@@ -197,7 +197,9 @@ def test_an_old_key_is_not_told_the_next_bearer_token(apps, app, registry, keyri
     lookup = CredentialLookup(registry, keyring)
     bearers = BearerTokens(verifier, lookup, registry=registry, keyring=keyring)
     message = SimpleNamespace(
-        query="", body=b"grant_type=client_credentials", is_form=True, headers={}
+        query="",
+        body=b"grant_type=client_credentials",
+        content_type="application/x-www-form-urlencoded",
     )
     assert bearers.issue(message) == apps.generate_bearer(app)
     apps.revoke_bearer(app)

@@ -8,7 +8,6 @@ from oauthlib.oauth1 import SIGNATURE_TYPE_BODY, SIGNATURE_TYPE_QUERY, Client
 
 from openengagement.auth import oauth1
 from openengagement.auth.lookup import Consumer, UserToken
-from openengagement.auth.message import Message
 from openengagement.auth.oauth1 import SignatureVerifier
 from openengagement.errors import (
     AccessTokenNotFound,
@@ -18,6 +17,7 @@ from openengagement.errors import (
     TimestampOutOfBounds,
     UnsupportedSignature,
 )
+from openengagement.http.message import Message
 from openengagement.registry.apps import App
 from openengagement.registry.grants import AccessToken
 

@@ -10,16 +10,14 @@ from oauthlib.oauth1 import Client
 from oauthlib.oauth1.rfc5849 import signature as reference
 
 from openengagement.auth.signature import (
-    MalformedParameters,
     base_string,
     base_url,
-    decode,
     encode,
-    parse_form,
     parse_header,
     sign,
     signatures_match,
 )
+from openengagement.http.forms import MalformedParameters, decode, parse_form
 
 # V1: "Creating a signature".
 V1_CONSUMER_SECRET = "kAcSOqF21Fu85e7zjz7ZN2U4ZRhfV3WpwPAoE3Z7kBw"

@@ -11,8 +11,8 @@ import zlib
 import pytest
 import zstandard
 
-from openengagement.compression import decompress
 from openengagement.errors import BodyTooLarge, RequestError, UnsupportedBody
+from openengagement.http.decompression import decompress
 
 MIB = 2**20
 TEXT = b'{"tweet_id":"5"}\n' * 1000

@@ -11,6 +11,7 @@ import pytest
 from markupsafe import Markup
 
 import openengagement
+from openengagement.engagement.types import utc_datetime
 from openengagement.portal.developer import ACCESS_LEVELS, Fault
 from openengagement.portal.series import Chart, read_question
 from openengagement.registry.apps import AppForm
@@ -91,6 +92,7 @@ ENVIRONMENT = jinja2.Environment(
     autoescape=True,
     undefined=jinja2.StrictUndefined,
 )
+ENVIRONMENT.filters["utc"] = utc_datetime
 
 
 def asset(name):
@@ -107,7 +109,7 @@ BASE = {
     "here": "/",
     "scripts": (),
 }
-WHEN = datetime(2026, 11, 2, 9, 5, 59, tzinfo=UTC)
+WHEN = int(datetime(2026, 11, 2, 9, 5, 59, tzinfo=UTC).timestamp())
 
 
 def app_named(name, **more):
@@ -118,15 +120,15 @@ def held_app(name, **more):
     held = {
         "app_id": "10000001",
         "access": "read",
-        "authorised_at": WHEN,
+        "authorised_at_s": WHEN,
         "suspended": False,
-        "last_used_at": None,
+        "last_used_s": None,
     }
     return app_named(name) | held | more
 
 
 def session(**more):
-    times = {"signed_in_at": WHEN, "last_seen_at": WHEN}
+    times = {"signed_in_at_s": WHEN, "last_seen_s": WHEN}
     return {"session_id": "s1", "current": False, "browser": "Firefox on Linux"} | times | more
 
 
@@ -213,7 +215,7 @@ SECRETS = {
     "access_token": "1-the-token",
     "access_token_secret": "the-token-secret",
 }
-TOKEN = {"access": "Read only", "created_at": WHEN, "last_used_at": None}
+TOKEN = {"access": "Read only", "created_at_s": WHEN, "last_used_s": None}
 MIRA = {"screen_name": "mira", "role": "manager"}
 
 
@@ -226,7 +228,7 @@ def listed_app(name, **more):
         "state": "enabled",
         "per_minute": None,
         "seen": "tag",
-        "made_at": WHEN,
+        "made_at_s": WHEN,
         "requests": 0,
         "refused": 0,
         "errors": [],
@@ -237,7 +239,7 @@ def listed_app(name, **more):
 
 def logged(subject="Birdseye", **more):
     """A line of the audit log."""
-    entry = {"at": WHEN, "actor": "mira", "is_account": True, "action": "enable", "before": "no"}
+    entry = {"at_s": WHEN, "actor": "mira", "is_account": True, "action": "enable", "before": "no"}
     return entry | {"after": "yes", "app_id": "10000001", "subject": subject} | more
 
 
@@ -264,7 +266,7 @@ MANAGE_APP = {
     "notice": None,
     "app": app_named("Birdseye")
     | {"app_id": "10000001", "state": "waiting", "enabled": False, "suspended": False}
-    | {"made_at": WHEN, "seen": "tag"},
+    | {"made_at_s": WHEN, "seen": "tag"},
     "default_limit": 6000,
     "numbers": NO_NUMBERS,
     "error": None,
@@ -312,7 +314,7 @@ def table_of(text):
     """The table of Tweets with as much in it as there may be."""
     column = {"name": text, "label": text, "sorted": "descending", "href": f"/explore?a={text}"}
     rows = [
-        {"tweet_id": each, "posted_at": WHEN, "figures": {text: value}}
+        {"tweet_id": each, "posted_at_s": WHEN, "figures": {text: value}}
         for each, value in (("5", 1234), ("6", None), ("7", 0.5))
     ]
     more = {"sort": {"sort": text}, "request": REQUEST | {"body": text, "curl": text}}
@@ -336,8 +338,8 @@ def chart_of(text):
     """A chart with as much about it as there may be, but for a refusal."""
     given = {"tweet_ids": text, "metric": text, "start": text, "end": text}
     chart = Chart(
-        start="2026-11-20T22:00:00Z",
-        end="2026-11-21T01:00:00Z",
+        window_start_s=1_795_212_000,
+        window_end_s=1_795_222_800,
         start_s=0,
         step_s=3600,
         columns=[text],
@@ -355,8 +357,8 @@ def chart_of(text):
         "chart": chart,
         "rows": [("2026-11-20 22:00", Markup("<td>1</td>"))],
         "total": "1",
-        "window": [WHEN, WHEN],
-        "ranking": [{"tweet_id": text, "posted_at": WHEN, "value": "1", "share": 1.0}],
+        "window_s": [WHEN, WHEN],
+        "ranking": [{"tweet_id": text, "posted_at_s": WHEN, "value": "1", "share": 1.0}],
         "csv": f"/explore/compare.csv?a={text}",
         "request": REQUEST | {"body": text, "curl": text},
     }
@@ -367,7 +369,7 @@ def hostile(text):
     viewer = {"screen_name": text, "role": "manager"}
     web = f"https://{text}"
     app = app_named(text, website=web, owner=text, description=text)
-    held = held_app(text, website=f"javascript:{text}", owner=text, access=text, last_used_at=WHEN)
+    held = held_app(text, website=f"javascript:{text}", owner=text, access=text, last_used_s=WHEN)
     own = own_app(text, website=web, description=text, state="enabled")
     form = AppForm(text, 1, [text, text], text, text, text, sign_in=True)
     said = {"viewer": viewer, "form": form, "fault": Fault("website", text)}
@@ -388,7 +390,7 @@ def hostile(text):
             "app": own,
             "key_hint": text,
             "has_bearer": True,
-            "token": TOKEN | {"access": text, "last_used_at": WHEN},
+            "token": TOKEN | {"access": text, "last_used_s": WHEN},
             "access": text,
             "shown": dict.fromkeys(SECRETS, text),
             "origin": text,
@@ -679,7 +681,7 @@ def test_denied_leads_back():
 
 
 def test_apps_can_be_revoked():
-    page = render("apps.html", apps=[held_app("Birdseye", last_used_at=WHEN)])
+    page = render("apps.html", apps=[held_app("Birdseye", last_used_s=WHEN)])
     expected = [("csrf_token", "csrf"), ("app_id", "10000001")]
     assert page.form("/settings/apps/revoke") == expected
     assert "Read only" in page.html

@@ -1,51 +1,29 @@
-"""HTTP at the edge: bodies in with their caps, replies out with their encoding."""
+"""Read a request from ASGI: the head as the client sent it, the body within size and time."""
 
 import asyncio
 import contextlib
-import struct
-import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
-from isal import isal_zlib
 
-from openengagement.auth.message import Message
-from openengagement.compression import decompress
 from openengagement.errors import BodyTooLarge, BodyTooSlow, HeadersTooLarge, MalformedBody
+from openengagement.http.decompression import decompress
+from openengagement.http.message import Message
 from openengagement.settings import Network, Settings
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
 # Reads a request's body, still encoded, up to a limit of bytes.
 ReadBody = Callable[[int], Awaitable[bytes]]
-
 _LENGTH_DIGITS_MAX: Final = 18
-# What is read, and thrown away, of the body of a request that is refused without it.
+# How much of an unread body is read and thrown away before a refusal is sent, and for how long.
 _DISCARD_MAX_BYTES: Final = 1_048_576
 _DISCARD_S: Final = 1.0
-_GZIP_WBITS: Final = 31  # zlib's window bits for the gzip format
-# ISA-L's level 1 is four times as fast as zlib's, and shrinks answers as far as zlib's level 2.
-_GZIP_LEVEL: Final = 1
-# A body of a single packet is wrapped in gzip uncompressed: it would travel no faster.
-_STORED_MAX: Final = 1024
-# RFC 1952, 2.3: head and trailer. RFC 1951, 3.2.4: one last block that is stored, its length twice.
-_STORED_HEAD: Final = b"\x1f\x8b\x08\0\0\0\0\0\0\xff\x01"
-_STORED_LENGTHS: Final = struct.Struct("<HH")
-_TRAILER: Final = struct.Struct("<II")
-
-
-@dataclass(slots=True)
-class Reply:
-    """An answer before encoding: status, body, headers (lower-case names)."""
-
-    status: int
-    body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -165,42 +143,29 @@ class Body:
         self._arrived = False
 
     async def read(self, limit: int) -> bytes:
-        """All of it, once.
+        """Read the whole body. Call it once.
 
         Raises:
-            BodyTooLarge: more than `limit` bytes, refused before the rest is read.
-            BodyTooSlow: it was not whole in time.
+            BodyTooLarge: more than `limit` bytes; the rest stays unread.
+            BodyTooSlow: the body was not complete in time.
             MalformedBody: the connection ended before the body did.
         """
         declared = self._request.header(b"content-length")
         if declared.isdecimal() and (len(declared) > _LENGTH_DIGITS_MAX or int(declared) > limit):
             raise BodyTooLarge(f"body: is larger than {limit} bytes")
-        task, slow = asyncio.current_task(), False
-        assert task is not None
-
-        def give_up() -> None:
-            nonlocal slow
-            slow = True
-            task.cancel()
-
-        # As asyncio.timeout would, at a third of its price, which every request pays.
-        timer = asyncio.get_running_loop().call_later(self._timeout_s, give_up)
         try:
-            body = await _receive_all(self._receive, limit)
-        except asyncio.CancelledError:
-            if slow and task.uncancel() == 0:
-                raise BodyTooSlow(f"body: was not whole within {self._timeout_s} s") from None
-            raise
-        finally:
-            timer.cancel()
+            async with asyncio.timeout(self._timeout_s):
+                body = await _receive_all(self._receive, limit)
+        except TimeoutError:
+            raise BodyTooSlow(f"body: was not whole within {self._timeout_s} s") from None
         self._arrived = True
         return body
 
     async def discard(self) -> None:
-        """Let what is left of it come in before a refusal goes out, unless it is a lot.
+        """Read the rest of a small body before a refusal is sent.
 
-        The connection of a body that nobody has read is closed behind the refusal. A client that is
-        still sending then may lose the refusal and see only a broken connection.
+        The server closes the connection of an unread body after its answer. A client that is still
+        sending may then lose the answer and see only a broken connection.
         """
         request = self._request
         declared = request.header(b"content-length")
@@ -214,7 +179,7 @@ class Body:
 
 
 async def _receive_none(receive: Receive, limit: int) -> None:
-    """Let a body in and keep nothing of it, until its end or the limit."""
+    """Read a body and drop it, until its end or the limit."""
     size, more = 0, True
     while more and size <= limit:
         message = await receive()
@@ -228,7 +193,7 @@ async def _receive_all(receive: Receive, limit: int) -> bytes:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            # Gone, or out of step with its own chunks: one that still listens is told.
+            # The client has gone, or its chunks are malformed. In the second case it reads this.
             raise MalformedBody("body: ended before it was whole")
         parts.append(message.get("body", b""))
         size += len(parts[-1])
@@ -239,40 +204,10 @@ async def _receive_all(receive: Receive, limit: int) -> bytes:
 
 
 async def read_message(request: Request, read: ReadBody, *, limit: int) -> Message:
-    """A whole request, its body decoded, as authentication sees it.
+    """Read a whole request for authentication, its body decompressed.
 
     Raises:
         BodyTooLarge, UnsupportedBody, RequestError
     """
     encoded = await read(limit)
     return request.message(decompress(encoded, request.header(b"content-encoding"), limit=limit))
-
-
-def accepts_gzip(request: Request) -> bool:
-    """Whether the client takes gzip (api.md 1.4): named, or by `*`, and not with `q=0`."""
-    text = b",".join([value for key, value in request.headers if key == b"accept-encoding"])
-    if text == b"gzip":
-        return True
-    weights = {
-        name.strip().lower(): _weight(parameters)
-        for name, _, parameters in (
-            part.partition(";") for part in text.decode("latin-1").split(",")
-        )
-    }
-    weight = weights.get("gzip", weights.get("x-gzip", weights.get("*", "0")))
-    return weight.strip("0.") != ""
-
-
-def _weight(parameters: str) -> str:
-    """The `q` among a coding's parameters; 1 when there is none."""
-    pairs = (parameter.partition("=") for parameter in parameters.lower().split(";"))
-    return next((value.strip() for name, _, value in pairs if name.strip() == "q"), "1")
-
-
-def encode_gzip(body: bytes) -> bytes:
-    """A body in gzip, without a time stamp, so that equal bodies stay equal."""
-    size = len(body)
-    if size <= _STORED_MAX:
-        lengths = _STORED_LENGTHS.pack(size, size ^ 0xFFFF)
-        return b"".join((_STORED_HEAD, lengths, body, _TRAILER.pack(zlib.crc32(body), size)))
-    return isal_zlib.compress(body, _GZIP_LEVEL, wbits=_GZIP_WBITS)
