@@ -23,7 +23,7 @@ from oauthlib.oauth1 import Client
 from requests_oauthlib import OAuth1
 
 from faults.crashing import open_session
-from openengagement.sandbox.intercept import HOSTS
+from openengagement.sandbox.forward_proxy import HOSTS
 from support.cli import EXECUTABLE, call_command, server_environment
 from support.person import Person
 from support.server import HOST, free_port
@@ -461,7 +461,7 @@ def test_a_key_that_others_may_read(tmp_path):
         one.command, capture_output=True, text=True, check=False, env=server_environment()
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"{key}: others may read it; run chmod 600" in done.stderr
+    assert f"{key}: other users may read this key; run chmod 600" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -516,7 +516,9 @@ def test_from_start_to_start(kept, end):
 
     assert end(one) == ENDS[end]
 
-    assert ("ended by itself" in one.log.read_text()) == (end is end_by_losing_a_server)
+    assert ("a server of the sandbox ended" in one.log.read_text()) == (
+        end is end_by_losing_a_server
+    )
     for name in ("ca.pem", "leaf.pem"):
         content = (one.folder / "authority" / name).read_bytes()
         assert authorities.setdefault(name, content) == content

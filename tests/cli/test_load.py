@@ -137,7 +137,7 @@ def test_people_are_told_more(run, tmp_path):
 
     assert "missing_field 1, unknown_type 1" in " ".join(first.err.split())
     assert "rejected.ndjson" in first.err
-    assert "2 of the accepted lines had been loaded before" in second.err
+    assert "2 of the accepted lines were loaded before" in second.err
     tweets = run("load", "tweets", write_rows(tmp_path / "tweets.ndjson", ROWS["tweets"]))
     assert "2 authors are not registered" in tweets.err
 

@@ -52,6 +52,7 @@ LONG_FILES: dict[str, str] = {}
 MANY_IMPORTS: dict[str, str] = {
     "openengagement.server": "the composition root wires everything",
     "openengagement.api.insights": "authenticate, limit, query and meter: one step each",
+    "openengagement.cli.main": "the table of all commands",
     "openengagement.ingest.upload": "it walks a batch through every step",
     "openengagement.portal.handlers": "it gathers the handlers of all pages",
     "openengagement.portal.pages": "the table of all pages",

@@ -1,4 +1,4 @@
-"""Apps, and what they are let do, from the operator's shell; each decision is in the audit log."""
+"""`openengagement app`: developers' apps. Each decision is recorded in the audit log."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -7,7 +7,16 @@ import typer
 
 from openengagement.apps.app_form import UnfitApp, check_app_form
 from openengagement.auth.credentials import issue_app
-from openengagement.cli.common import AppId, Json, fail, find_account, find_app, now_s, opened, show
+from openengagement.cli.common import (
+    AppId,
+    Json,
+    fail,
+    find_account,
+    find_app,
+    now_s,
+    open_folder,
+    show,
+)
 from openengagement.registry.apps import App, AppForm
 from openengagement.registry.audit import COMMAND_LINE
 from openengagement.registry.decisions import HANDLES_MAX, PER_MINUTE_MAX
@@ -16,7 +25,7 @@ app = typer.Typer(help="Developers' applications.", no_args_is_help=True)
 
 
 class Access(StrEnum):
-    """What an app's access tokens may do."""
+    """What the access tokens of an app permit."""
 
     read = "read"
     read_write = "read-write"
@@ -27,30 +36,33 @@ class Access(StrEnum):
 def add_app(
     context: typer.Context,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="What people who consent know it by.")
+        str, typer.Argument(metavar="NAME", help="The name that people see when they authorize it.")
     ],
     owner: Annotated[str, typer.Option(metavar="SCREEN_NAME", help="The account that owns it.")],
     callback: Annotated[
         list[str] | None, typer.Option(metavar="URL", help="A callback URL; up to 10.")
     ] = None,
     website: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where people read about it.")
+        str | None, typer.Option(metavar="URL", help="A page about the app.")
     ] = None,
     description: Annotated[
-        str | None, typer.Option(help="What it does, in a sentence, for who consents.")
+        str | None, typer.Option(help="One sentence for the people who authorize it.")
     ] = None,
-    access: Annotated[Access, typer.Option(help="What its tokens may do.")] = Access.read,
+    access: Annotated[Access, typer.Option(help="What its access tokens permit.")] = Access.read,
     sign_in: Annotated[
         bool,
-        typer.Option("--sign-in", help="oauth/authenticate passes who authorized it before."),
+        typer.Option(
+            "--sign-in",
+            help="oauth/authenticate skips the question for people who have authorized the app.",
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
-    """Register an app. It may not use the API until `app enable`."""
-    with opened(context) as parts:
+    """Register an app. It cannot use the API until `app enable`."""
+    with open_folder(context) as folder:
         form = AppForm(
             name=name,
-            owner_id=find_account(parts, owner).id,
+            owner_id=find_account(folder, owner).id,
             callbacks=callback or [],
             website=website,
             description=description,
@@ -61,13 +73,13 @@ def add_app(
             check_app_form(form)
         except UnfitApp as error:
             fail(str(error))
-        made = issue_app(parts.registry, parts.keyring, form=form, now_s=now_s())
+        new = issue_app(folder.registry, folder.keyring, form=form, now_s=now_s())
     fields = {
-        "app_id": str(made.app_id),
-        "consumer_key": made.consumer_key,
-        "consumer_secret": made.consumer_secret,
+        "app_id": str(new.app_id),
+        "consumer_key": new.consumer_key,
+        "consumer_secret": new.consumer_secret,
     }
-    note = f"Enable it for the Engagement API with: openengagement app enable {made.app_id}"
+    note = f"Enable it for the Engagement API with: openengagement app enable {new.app_id}"
     show(fields, as_json=json, notes=(note,))
 
 
@@ -78,7 +90,7 @@ def enable_app(
     per_minute: Annotated[
         int | None,
         typer.Option(
-            "--per-minute", min=1, max=PER_MINUTE_MAX, help="Requests a minute it may make."
+            "--per-minute", min=1, max=PER_MINUTE_MAX, help="Its rate limit, in requests a minute."
         ),
     ] = None,
     handles: Annotated[
@@ -86,51 +98,50 @@ def enable_app(
         typer.Option(
             min=1,
             max=HANDLES_MAX,
-            help="Unique @handles a month it has agreed on; more are billed.",
+            help="Unique @handles a month in its contract, for billing only.",
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Let an App ID use the Engagement API, at once, on every worker."""
+    """Let an App ID use the Engagement API. All workers apply it to their next request."""
     given = {"per_minute": per_minute, "handles_contracted": handles}
-    said = {name: value for name, value in given.items() if value is not None}
-    changed = _decide(context, app_id, values={"enabled": True, **said})
-    show(_access(changed), as_json=json)
+    limits = {name: value for name, value in given.items() if value is not None}
+    show(_access(_decide(context, app_id, values={"enabled": True, **limits})), as_json=json)
 
 
 @app.command("disable")
 def disable_app(context: typer.Context, app_id: AppId, json: Json = False) -> None:
-    """Stop an App ID from using the Engagement API, at once, on every worker; its limit is kept."""
+    """Stop an App ID from using the Engagement API, from its next request on. Keep its limits."""
     show(_access(_decide(context, app_id, values={"enabled": False})), as_json=json)
 
 
 @app.command("suspend")
 def suspend_app(context: typer.Context, app_id: AppId, json: Json = False) -> None:
-    """Stop an App ID from doing anything at all: calls, sign-ins, tokens. Nothing is deleted."""
+    """Refuse all calls, sign-ins and token requests of an App ID. Delete nothing."""
     _decide(context, app_id, values={"suspended": True})
     show({"app_id": str(app_id), "suspended": True}, as_json=json)
 
 
 @app.command("resume")
 def resume_app(context: typer.Context, app_id: AppId, json: Json = False) -> None:
-    """Let a suspended App ID go on where it was stopped."""
+    """End the suspension of an App ID. Its tokens work again."""
     _decide(context, app_id, values={"suspended": False})
     show({"app_id": str(app_id), "suspended": False}, as_json=json)
 
 
 def _decide(context: typer.Context, app_id: int, *, values: dict[str, bool | int | None]) -> App:
-    """Change what an app may do, and say what it may do now."""
-    with opened(context) as parts:
-        find_app(parts, app_id)
-        parts.registry.decisions.change_app(app_id, values, actor=COMMAND_LINE, now_s=now_s())
-        return find_app(parts, app_id)
+    """Change an app, record the decision, and return the changed app."""
+    with open_folder(context) as folder:
+        find_app(folder, app_id)
+        folder.registry.decisions.change_app(app_id, values, actor=COMMAND_LINE, now_s=now_s())
+        return find_app(folder, app_id)
 
 
-def _access(changed: App) -> dict[str, str | bool | int | None]:
+def _access(app: App) -> dict[str, str | bool | int | None]:
     return {
-        "app_id": str(changed.id),
-        "enabled": changed.enabled,
-        "per_minute": changed.per_minute,
-        "handles_contracted": changed.handles_contracted,
-        "suspended": changed.suspended,
+        "app_id": str(app.id),
+        "enabled": app.enabled,
+        "per_minute": app.per_minute,
+        "handles_contracted": app.handles_contracted,
+        "suspended": app.suspended,
     }

@@ -1,4 +1,4 @@
-"""What every command shares: the data folder, `--json`, and how an error reaches the operator."""
+"""Shared by all commands: the data folder, `--json`, and error messages."""
 
 import os
 import sqlite3
@@ -21,22 +21,23 @@ from openengagement.settings import Settings, SettingsError, load_settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 AppId = Annotated[
-    int, typer.Argument(metavar="APP_ID", min=1, max=ID_MAX, help="As `app add` printed it.")
+    int,
+    typer.Argument(metavar="APP_ID", min=1, max=ID_MAX, help="The App ID that `app add` printed."),
 ]
 _SHOWN: dict[Any, str] = {True: "yes", False: "no", None: "default"}
-_NONE_SHOWN = {"handles_contracted": "none"}  # there is no default to agree on
+_NONE_SHOWN = {"handles_contracted": "none"}  # this value has no default
 CLOCK: Clock = SystemClock()
 
 
 def fail(text: str) -> NoReturn:
-    """End the command with an error that says what to change."""
+    """Print an error that tells the operator what to change, and end the command."""
     typer.secho("error: ", fg=typer.colors.RED, nl=False, err=True)
     typer.echo(text, err=True)
     raise typer.Exit(1)
 
 
 def read_settings() -> Settings:
-    """The settings of the environment."""
+    """Read the settings from the environment; end the command if one does not fit."""
     try:
         return load_settings(os.environ)
     except SettingsError as error:
@@ -44,13 +45,13 @@ def read_settings() -> Settings:
 
 
 @contextmanager
-def opened(context: typer.Context) -> Iterator[DataFolder]:
-    """The data folder that the command works on, opened."""
+def open_folder(context: typer.Context) -> Iterator[DataFolder]:
+    """Open the data folder of the command for the block; turn failures into error messages."""
     data: Path = context.obj
     settings = read_settings()
     try:
-        with closing(open_data_folder(data, settings, clock=CLOCK)) as parts:
-            yield parts
+        with closing(open_data_folder(data, settings, clock=CLOCK)) as folder:
+            yield folder
     except (OSError, KeyFileError) as error:
         fail(f"{data}: {error}")
     except DBAPIError as error:
@@ -69,21 +70,21 @@ def short(path: Path) -> str:
 
 
 def now_s() -> int:
-    """Now, in whole Unix seconds."""
+    """Return the current time in whole Unix seconds."""
     return int(CLOCK.now_s())
 
 
-def find_app(parts: DataFolder, app_id: int) -> App:
-    """An app by its App ID, or the end of the command."""
-    app = parts.registry.apps.read(app_id)
+def find_app(folder: DataFolder, app_id: int) -> App:
+    """Return an app by its App ID; end the command if there is none."""
+    app = folder.registry.apps.read(app_id)
     if app is None:
         fail(f"there is no app with App ID {app_id}")
     return app
 
 
-def find_account(parts: DataFolder, screen_name: str) -> Account:
-    """An account by its screen name, or the end of the command."""
-    account = parts.registry.find_account(screen_name)
+def find_account(folder: DataFolder, screen_name: str) -> Account:
+    """Return an account by its screen name; end the command if there is none."""
+    account = folder.registry.find_account(screen_name)
     if account is None:
         fail(
             f"there is no account {screen_name}; "
@@ -93,7 +94,7 @@ def find_account(parts: DataFolder, screen_name: str) -> Account:
 
 
 def show(fields: Mapping[str, Any], *, as_json: bool, notes: tuple[str, ...] = ()) -> None:
-    """Print a result: one JSON object, or a line a field and notes for a person."""
+    """Print a result: one JSON object, or for a person one line per field, then the notes."""
     if as_json:
         typer.echo(msgspec.json.encode(fields).decode())
         return

@@ -1,6 +1,7 @@
-"""`sandbox --intercept`: what clients whose hosts are hard-coded need to reach a sandbox."""
+"""`sandbox --intercept`: let clients with built-in hosts reach a sandbox."""
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,11 +10,15 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from openengagement.cli.common import CLOCK, fail, short
-from openengagement.cli.serve import become, refuse_taken
+from openengagement.cli.serve import refuse_used_port, replace_process
 from openengagement.files import write_private
-from openengagement.sandbox.authority import AuthorityError, Certificates, open_certificates
+from openengagement.sandbox.certificate_authority import (
+    AuthorityError,
+    Certificates,
+    open_certificates,
+)
 from openengagement.sandbox.environment import client_environment, render_environment
-from openengagement.sandbox.intercept import HOSTS, LOOPBACK
+from openengagement.sandbox.forward_proxy import HOSTS, LOOPBACK
 
 DEFAULT_PROXY_PORT: Final = 8443
 DEFAULT_HTTPS_PORT: Final = 8444
@@ -22,36 +27,38 @@ Intercept = Annotated[
     bool,
     typer.Option(
         "--intercept",
-        help="Answer as api.twitter.com, data-api.twitter.com and their x.com names too, for "
-        "clients whose hosts are built in.",
+        help="Also answer as api.twitter.com, data-api.twitter.com and their x.com names, for "
+        "clients with built-in hosts.",
     ),
 ]
 ProxyPort = Annotated[
-    int, typer.Option(min=1, max=65535, help="The port of the proxy of --intercept.")
+    int, typer.Option(min=1, max=65535, help="The port of the proxy for --intercept.")
 ]
-HttpsPort = Annotated[int, typer.Option(min=1, max=65535, help="The port of HTTPS of --intercept.")]
+HttpsPort = Annotated[
+    int, typer.Option(min=1, max=65535, help="The port of HTTPS for --intercept.")
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where an intercepting sandbox listens: plain HTTP, HTTPS, and the proxy that leads to it."""
+    """The ports of an intercepting sandbox: plain HTTP, HTTPS and the forward proxy."""
 
     plain: int
     https: int
     proxy: int
 
-    def refuse_taken(self) -> None:
-        """End the command when one of them cannot be had."""
+    def refuse_used_ports(self) -> None:
+        """End the command if one of the ports is in use."""
         if len({self.plain, self.https, self.proxy}) < len(self.__slots__):
             fail("--port, --https-port and --intercept-port must differ")
-        refuse_taken(LOOPBACK, self.plain)
-        refuse_taken(LOOPBACK, self.https, option="--https-port")
-        refuse_taken(LOOPBACK, self.proxy, option="--intercept-port")
+        refuse_used_port(LOOPBACK, self.plain)
+        refuse_used_port(LOOPBACK, self.https, option="--https-port")
+        refuse_used_port(LOOPBACK, self.proxy, option="--intercept-port")
 
 
 @dataclass(frozen=True, slots=True)
 class Interception:
-    """A sandbox's certificates and ports, and the file with what clients must have set."""
+    """The certificates and ports of a sandbox, and the variables that its clients must set."""
 
     ports: Ports
     certificates: Certificates
@@ -59,7 +66,7 @@ class Interception:
     environment_file: Path
 
     def fields(self) -> dict[str, Any]:
-        """What `--json` prints of it."""
+        """Return what `--json` prints about it."""
         return {
             "proxy": _proxy_url(self.ports),
             "hosts": list(HOSTS),
@@ -69,37 +76,35 @@ class Interception:
         }
 
     def describe(self) -> str:
-        """The same for a person."""
+        """Return the same as text for a person."""
         width = max(map(len, self.environment))
         lines = "".join(
             f"  {name.ljust(width)}  {value}\n" for name, value in self.environment.items()
         )
         return f"""
-Clients that have {", ".join(HOSTS[:-1])}
-or {HOSTS[-1]} built in reach it unchanged, in a shell of their own:
+Clients with the built-in hosts {", ".join(HOSTS[:-1])}
+or {HOSTS[-1]} reach this sandbox without a change, from a shell that reads this file:
 
-  (. {shlex.quote(_sourced(self.environment_file))} && python your_client.py)
+  (. {shlex.quote(_path_to_source(self.environment_file))} && python your_client.py)
 
 The file sets, for Python, Ruby, curl and Node (before Node 24, give the client a proxy agent):
 
 {lines}"""
 
-    def serve(self, data: Path, announcement: Path, *, since: float | None) -> NoReturn:
-        """Become the process that keeps it all (`processes.sandbox_supervisor`)."""
+    def serve(self, data: Path, ready: Mapping[str, object]) -> NoReturn:
+        """Replace this process by `processes.sandbox_supervisor`; see `run_server`."""
         options = {
             "--port": self.ports.plain,
             "--https-port": self.ports.https,
             "--intercept-port": self.ports.proxy,
             "--tls-cert": self.certificates.leaf,
             "--tls-key": self.certificates.leaf_key,
-            "--announce": announcement,
-            "--since": since,
         }
-        become("sandbox_supervisor", data, options=options)
+        replace_process("sandbox_supervisor", data, options={**options, **ready})
 
 
 def set_up_interception(folder: Path, ports: Ports) -> Interception:
-    """Make ready, in a sandbox's folder, what is not there from the last start."""
+    """Create the certificates and the environment file in a sandbox's folder."""
     folder = folder.resolve()
     now = datetime.fromtimestamp(CLOCK.now_s(), UTC)
     try:
@@ -115,7 +120,7 @@ def _proxy_url(ports: Ports) -> str:
     return f"http://{LOOPBACK}:{ports.proxy}"
 
 
-def _sourced(path: Path) -> str:
-    """A file as a shell finds it: a name without a slash would be looked for on the PATH."""
+def _path_to_source(path: Path) -> str:
+    """Return a path that a shell can source: it searches the PATH for a name without a slash."""
     name = short(path)
     return name if "/" in name else f"./{name}"

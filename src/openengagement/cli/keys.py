@@ -1,4 +1,4 @@
-"""The keys that stored secrets are encrypted under."""
+"""`openengagement key`: the keys that encrypt stored secrets."""
 
 import time
 from collections.abc import Iterator
@@ -15,30 +15,30 @@ from openengagement.auth.credentials import (
     forget_old_keys,
     generate_key,
 )
-from openengagement.cli.common import Json, fail, opened, read_settings, show
+from openengagement.cli.common import Json, fail, open_folder, read_settings, show
 from openengagement.data_folder import KEY_FILE
 from openengagement.files import hold_lock
 from openengagement.registry.registry import BUSY_TIMEOUT_S
 
-key = typer.Typer(help="The keys that stored secrets are encrypted under.", no_args_is_help=True)
+key = typer.Typer(help="The keys that encrypt stored secrets.", no_args_is_help=True)
 
 GRACE_S = BUSY_TIMEOUT_S + 2
-FORGOTTEN = "The old keys are gone and all bearer tokens died; apps fetch new ones."
+FORGOTTEN = "The old keys are deleted and all bearer tokens are revoked; apps must fetch new ones."
 FORGOTTEN_OUTSIDE = (
-    "All bearer tokens died; apps fetch new ones. Now take the other keys out of "
-    "OPENENGAGEMENT_SERVER_KEYS and restart."
+    "All bearer tokens are revoked; apps must fetch new ones. Now remove the old keys from "
+    "OPENENGAGEMENT_SERVER_KEYS and restart the server."
 )
-KEPT = "The old keys stay readable. After a leak, run it with --forget-old."
+KEPT = "The old keys are kept. After a leak, run this again with --forget-old."
 
 
 @key.command("generate")
 def generate(json: Json = False) -> None:
-    """Print a fresh key, for OPENENGAGEMENT_SERVER_KEYS; nothing is changed."""
-    made = generate_key()
+    """Print a new key for OPENENGAGEMENT_SERVER_KEYS. Change nothing."""
+    new = generate_key()
     if json:
-        show({"key": made}, as_json=True)
+        show({"key": new}, as_json=True)
     else:
-        typer.echo(made)
+        typer.echo(new)
 
 
 @key.command("rotate")
@@ -48,20 +48,20 @@ def rotate(
         bool,
         typer.Option(
             "--forget-old",
-            help="Forget the old keys, as after a leak; bearer tokens, derived from them, die.",
+            help="Delete the old keys, as after a leak; this revokes all bearer tokens.",
         ),
     ] = False,
     json: Json = False,
 ) -> None:
-    """Encrypt every stored secret under a new key, while servers run or not.
+    """Encrypt all stored secrets again with a new key. Servers may be running.
 
-    With OPENENGAGEMENT_SERVER_KEYS set, the first key there is the new one: put it before the
-    others, restart, then run this.
+    If OPENENGAGEMENT_SERVER_KEYS is set: put a new key in front of the others, restart the
+    server, then run this.
     """
-    folder: Path = context.obj
+    data: Path = context.obj
     in_file = not read_settings().server_keys
-    with opened(context) as parts, _only_rotation(folder):
-        keyring: Keyring = add_key(folder / KEY_FILE) if in_file else parts.keyring
+    with open_folder(context) as folder, _only_rotation(data):
+        keyring: Keyring = add_key(data / KEY_FILE) if in_file else folder.keyring
 
         def change(stored: bytes) -> bytes | None:
             try:
@@ -69,25 +69,25 @@ def rotate(
             except KeyFileError:
                 return None
 
-        number, lost = parts.registry.reencrypt(change)
+        number, lost = folder.registry.reencrypt(change)
         if forget_old:
-            parts.registry.kill_bearers()
-            # A server may still wait to store what it encrypted under the old key just before.
-            typer.echo(f"Waiting {GRACE_S:g} s for what servers are about to store ...", err=True)
+            folder.registry.kill_bearers()
+            # A server may have encrypted a secret with the old key and not yet stored it.
+            typer.echo(f"Waiting {GRACE_S:g} s until servers have stored new secrets ...", err=True)
             time.sleep(GRACE_S)
-            parts.registry.reencrypt(change)
+            folder.registry.reencrypt(change)
             if in_file:
-                forget_old_keys(folder / KEY_FILE)
+                forget_old_keys(data / KEY_FILE)
     notes = [(FORGOTTEN if in_file else FORGOTTEN_OUTSIDE) if forget_old else KEPT]
     if lost:
-        notes.append(f"{lost} secrets open with none of the keys and were left as they are.")
+        notes.append(f"{lost} secrets cannot be decrypted with any key and were not changed.")
     show({"reencrypted": number, "unreadable": lost}, as_json=json, notes=tuple(notes))
 
 
 @contextmanager
-def _only_rotation(folder: Path) -> Iterator[None]:
+def _only_rotation(data: Path) -> Iterator[None]:
     """Refuse a second rotation: it could remove the key that the first has just created."""
-    with hold_lock(folder / "rotation.lock", wait=False) as held:
+    with hold_lock(data / "rotation.lock", wait=False) as held:
         if not held:
             fail("another command is rotating the keys of this folder; wait until it ends")
         yield

@@ -1,4 +1,4 @@
-"""`openengagement load`: files into a data folder, with a bar that tells rate and time left."""
+"""`openengagement load`: load files into a data folder, with a progress bar."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from openengagement.cli.common import CLOCK, Json, fail, opened, read_settings, show
+from openengagement.cli.common import CLOCK, Json, fail, open_folder, read_settings, show
 from openengagement.data_folder import DataFolder
 from openengagement.ingest.loader import IN_FLIGHT_MAX, KINDS, FileFault, Loaded, Loader, Reached
 from openengagement.ingest.register import Registrar
@@ -17,8 +17,8 @@ from openengagement.stores.contract import Compacts
 from openengagement.telemetry import log_failure
 
 
-class What(StrEnum):
-    """What the lines of a file are."""
+class Kind(StrEnum):
+    """The kind of records in a file."""
 
     accounts = "accounts"
     tweets = "tweets"
@@ -27,39 +27,39 @@ class What(StrEnum):
 
 def load(
     context: typer.Context,
-    what: Annotated[What, typer.Argument(help="What the files hold.")],
+    kind: Annotated[Kind, typer.Argument(help="The kind of records in the files.")],
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="One or more."),
+        typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="One or more files."),
     ],
     json: Json = False,
 ) -> None:
     """Load files: .ndjson .jsonl .json .csv .parquet .arrow, also with .gz or .zst.
 
-    What a line gets wrong is told in FILE.rejected.ndjson. Loading the same file again counts
-    nothing twice, so a load that was cut short is simply run again.
+    Rejected lines are written to FILE.rejected.ndjson with the reason. Loading the same file again
+    counts nothing twice, so after an interruption simply run the command again.
     """
-    with opened(context) as parts:
+    with open_folder(context) as folder:
         writer = BatchWriter(
-            parts.stores.counters,
+            folder.stores.counters,
             queue_max=IN_FLIGHT_MAX + 1,
             on_failure=lambda error: log_failure("commit_failed", error),
         )
         try:
-            loaded = _load(_make_loader(parts, writer, what=what), files)
+            loaded = _load(_make_loader(folder, writer, kind=kind), files)
         finally:
             writer.close()
-        for engine in parts.stores.engines:
+        for engine in folder.stores.engines:
             if isinstance(engine, Compacts):
                 engine.compact()
     fields = {"accepted": loaded.accepted, "rejected": loaded.rejected}
     show(fields, as_json=json, notes=_notes(loaded))
 
 
-def _make_loader(parts: DataFolder, writer: BatchWriter, *, what: What) -> Loader:
+def _make_loader(folder: DataFolder, writer: BatchWriter, *, kind: Kind) -> Loader:
     return Loader(
-        KINDS[what.value],
-        registrar=Registrar(parts.registry, parts.stores.tweets),
+        KINDS[kind.value],
+        registrar=Registrar(folder.registry, folder.stores.tweets),
         writer=writer,
         now_s=CLOCK.now_s,
         future_max_s=read_settings().event_future_max_s,
@@ -92,14 +92,16 @@ def _load(loader: Loader, files: list[Path]) -> Loaded:
         try:
             return loader.load(files, on_progress)
         except FileFault as fault:
-            fail(f"{fault}; what was read before counts, and may be loaded again safely")
+            fail(
+                f"{fault}; the lines before it were counted, and it is safe to load the file again"
+            )
 
 
 def _notes(total: Loaded) -> tuple[str, ...]:
     notes = []
     if total.repeated:
         notes.append(
-            f"{total.repeated:,} of the accepted lines had been loaded before; counted once."
+            f"{total.repeated:,} of the accepted lines were loaded before and are counted once."
         )
     if total.rejected:
         reasons = ", ".join(

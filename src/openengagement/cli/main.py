@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from openengagement.cli import admin, apps, keys
+from openengagement.cli import accounts, apps, keys, platform_keys, tokens
 from openengagement.cli.load import load
 from openengagement.cli.maintenance import backup, prune
 from openengagement.cli.sandbox import sandbox
@@ -30,7 +30,7 @@ def choose_folder(
     ] = Path("data"),
 ) -> None:
     """A self-hosted engagement-metrics service on the wire of Twitter's Engagement API."""
-    os.umask(0o077)  # whatever a command writes is for this user alone
+    os.umask(0o077)  # only this user may read the files that a command writes
     context.obj = data
 
 
@@ -39,8 +39,8 @@ main.command("sandbox")(sandbox)
 main.command("load")(load)
 main.command("backup")(backup)
 main.command("prune")(prune)
-main.add_typer(admin.account, name="account")
+main.add_typer(accounts.account, name="account")
 main.add_typer(apps.app, name="app")
-main.add_typer(admin.token, name="token")
-main.add_typer(admin.platform_key, name="platform-key")
+main.add_typer(tokens.token, name="token")
+main.add_typer(platform_keys.platform_key, name="platform-key")
 main.add_typer(keys.key, name="key")

@@ -1,4 +1,4 @@
-"""`openengagement sandbox`: a server with a week of engagement and keys that work at once."""
+"""`openengagement sandbox`: a server with a week of engagement and working credentials."""
 
 import dataclasses
 import shlex
@@ -23,10 +23,10 @@ from openengagement.cli.interception import (
     ProxyPort,
     set_up_interception,
 )
-from openengagement.cli.serve import DEFAULT_PORT, Port, refuse_taken, run_server
+from openengagement.cli.serve import DEFAULT_PORT, Port, ready_options, refuse_used_port, run_server
 from openengagement.files import FileLock, write_private
 from openengagement.sandbox.demo import Demo
-from openengagement.sandbox.intercept import LOOPBACK as HOST
+from openengagement.sandbox.forward_proxy import LOOPBACK as HOST
 from openengagement.sandbox.seed import build_sandbox
 
 _SAMPLES: Final = Path("examples/sample_code")
@@ -40,7 +40,7 @@ def sandbox(
         typer.Option(
             exists=True,
             dir_okay=False,
-            help="Serve the real week of examples/higgs from this file, moved in time to end now.",
+            help="Serve the real week of examples/higgs from this file, moved to end now.",
         ),
     ] = None,
     simulated: Annotated[
@@ -52,16 +52,16 @@ def sandbox(
     https_port: HttpsPort = DEFAULT_HTTPS_PORT,
     json: Json = False,
 ) -> None:
-    """Serve a sandbox: a week of engagement, demo keys, and commands to paste."""
+    """Serve a sandbox: a week of engagement, demo credentials, and commands to paste."""
     if higgs is None and not simulated:
         fail("--no-simulated needs --higgs FILE; without a file everything is simulated")
     ports = Ports(plain=port, https=https_port, proxy=intercept_port) if intercept else None
     if ports is None:
-        refuse_taken(HOST, port)
+        refuse_used_port(HOST, port)
     else:
-        ports.refuse_taken()
+        ports.refuse_used_ports()
     folder: Path = context.obj / "sandbox"
-    since = time.monotonic()
+    started_s = time.monotonic()
     _hold(folder)
     interception = None if ports is None else set_up_interception(folder, ports)
     demo = _build(folder, higgs, simulated=simulated)
@@ -71,16 +71,16 @@ def sandbox(
     else:
         text = _describe(demo, port, environment=environment, higgs=higgs)
         text += interception.describe() if interception else ""
-    announcement = write_private(folder / "announcement.txt", text.encode())
-    told = None if json else since
+    ready_text = write_private(folder / "ready.txt", text.encode())
+    ready = ready_options(ready_text, None if json else started_s)
     if interception is not None:
-        interception.serve(folder, announcement, since=told)
-    run_server(folder, (HOST, port), announce=(announcement, told))
+        interception.serve(folder, ready)
+    run_server(folder, (HOST, port), ready=ready)
 
 
 def _build(folder: Path, higgs: Path | None, *, simulated: bool) -> Demo:
     typer.echo("Building a week of engagement that ends now ...", err=True)
-    # In a process of its own, so that the server does not keep the memory the building took.
+    # Build in a separate process, so that the server does not keep the memory.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as builder:
         work = builder.submit(
             build_sandbox, folder, read_settings(), clock=CLOCK, higgs=higgs, simulated=simulated
@@ -114,7 +114,7 @@ def _as_json(demo: Demo, port: int, *, interception: Interception | None) -> str
 
 
 def _environment(demo: Demo, port: int) -> str:
-    """The sample code's `.env` for this sandbox."""
+    """Return the `.env` file of the sample code for this sandbox."""
     lines = {
         "ENGAGEMENT_API_URL": f"http://{HOST}:{port}",
         "CONSUMER_KEY": demo.consumer_key,
@@ -149,7 +149,7 @@ Open Engagement sandbox on http://{HOST}:{port}
   sign-in password     {demo.password}
   as a .env file       {short(environment)}
 
-Public totals of anyone's Tweet, with the bearer token:
+Public totals of any Tweet, with the bearer token:
 
   curl --compressed http://{HOST}:{port}/insights/engagement/totals \\
     -H 'Authorization: Bearer {demo.bearer_token}' \\
@@ -161,14 +161,15 @@ The owner's last 28 hours, and four weeks, signed with OAuth 1.0a (from a checko
   {sample.format("get_28hr")}
   {sample.format("get_historical")}
 
-The pages: http://{HOST}:{port}/explore shows the owner's Tweets and charts of them,
-/portal makes apps and their keys, /settings/apps tells which apps may use an account. Sign
-in as {demo.screen_name} with the password above. A token by way of a PIN that you carry from
-the browser:
+Pages: http://{HOST}:{port}/explore shows the owner's Tweets with charts, /portal creates
+apps and their keys, and /settings/apps lists the apps that may use an account. Sign in as
+{demo.screen_name} with the password above.
+
+Get an access token with a PIN that you copy from the browser:
 
   {python} {_SAMPLES}/authorize_with_pin.py --env {shlex.quote(short(environment))}
 
-http://{HOST}:{port}/manage is where a manager enables apps and sees what they use: sign in as
+At http://{HOST}:{port}/manage a manager enables apps and sees their usage. Sign in as
 {demo.manager} with the password {demo.manager_password}
 """
 
@@ -181,8 +182,8 @@ def _label(demo: Demo, higgs: Path | None) -> str:
         f"Real: {real:,} interactions of July 2012 with {demo.tweets:,} Tweets, moved to end now."
     )
     if not demo.simulated:
-        return f"{label} Nothing simulated."
+        return f"{label} Nothing is simulated."
     return (
-        f"{label}\nSIMULATED beside it: {demo.simulated:,} event rows of impressions, clicks, "
+        f"{label}\nSIMULATED in addition: {demo.simulated:,} event rows of impressions, clicks, "
         "likes and views; --no-simulated leaves them out."
     )

@@ -1,8 +1,8 @@
-"""The process that counts the events of one server's workers (`ingest.handover`).
+"""The counting process: it counts the events that all workers of one server receive.
 
-`processes.counting_supervisor` starts it when the first batch arrives, and starts another one if it
-ends too early. It inherits a listening socket, and ends when its standard input closes, which
-happens when the server ends.
+`processes.counting_supervisor` starts it when the first batch arrives, and again after a crash. It
+inherits a listening socket (`ingest.handover` is the protocol). It ends when its standard input
+closes, which happens when the server ends.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import Final
 
 from openengagement.tuning import configure_allocator, lower_priority
 
-configure_allocator()  # before what is imported begins threads
+configure_allocator()  # before the imports below start threads
 
 from openengagement.clock import SystemClock
 from openengagement.ingest.handover import take_over
@@ -25,19 +25,19 @@ from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE, load_setti
 from openengagement.stores.opening import open_stores
 from openengagement.telemetry import log_failure
 
-_CONNECTIONS_MAX: Final = 256  # served at once; more of them wait
+_CONNECTIONS_MAX: Final = 256  # served at once; further ones wait
 
 
 def main() -> None:
-    """Count until standard input ends. The one argument is the descriptor of the socket."""
-    threading.excepthook = _end
+    """Count until standard input closes. The one argument is the descriptor of the socket."""
+    threading.excepthook = _end_process
     lower_priority()
     os.umask(0o077)
     settings, clock = load_settings(os.environ), SystemClock()
     stores = open_stores(Path(os.environ[DATA_VARIABLE]), settings, clock=clock)
     writer = BatchWriter(
         stores.counters,
-        queue_max=0,  # the workers count what is under way
+        queue_max=0,  # unlimited, because the workers limit the batches in flight
         on_failure=lambda error: log_failure("commit_failed", error),
     )
     counting = Counting(writer, settings=settings, now_s=clock.now_s)
@@ -46,30 +46,33 @@ def main() -> None:
     sys.stdin.buffer.read()
     writer.close()
     stores.close()
-    # A server that was killed did not come to it.
+    # The supervisor removes this folder too, but not if it was killed.
     shutil.rmtree(Path(os.environ[COUNTING_VARIABLE]).parent, ignore_errors=True)
 
 
 def _listen(listener: socket.socket, take: Take) -> None:
-    room = threading.Semaphore(_CONNECTIONS_MAX)
+    free = threading.Semaphore(_CONNECTIONS_MAX)
 
     def serve(connection: socket.socket) -> None:
         try:
             take_over(connection, take)
         finally:
-            room.release()
+            free.release()
 
     while True:
-        room.acquire()
+        free.acquire()
         connection, _ = listener.accept()
         threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
 
-def _end(failure: threading.ExceptHookArgs) -> None:
-    """Without one of its threads this process would keep others waiting; the next one will not."""
+def _end_process(failure: threading.ExceptHookArgs) -> None:
+    """End the process when one of its threads fails, so that the supervisor starts a new one.
+
+    Without that thread, workers could wait for ever for an answer.
+    """
     try:
         if failure.exc_value is not None:
-            log_failure("counting_failed", failure.exc_value)
+            log_failure("counting_process_failed", failure.exc_value)
     finally:
         os._exit(1)
 

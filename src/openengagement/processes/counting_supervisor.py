@@ -1,4 +1,4 @@
-"""Start the counting process of a server, and restart it when it dies."""
+"""Start the counting process of a server when it is needed, and restart it when it dies."""
 
 import os
 import select
@@ -17,52 +17,53 @@ from typing import Final
 from openengagement.settings import COUNTING_VARIABLE
 from openengagement.telemetry import log_failure
 
-_WAITING_MAX: Final = 1024  # connections that nobody has taken yet
-_FOLDER_MAX: Final = 60  # letters; a path of 104 is too long for a socket on some systems
-_LOOK_EVERY_S: Final = 0.5
-_SOON_S: Final = 5.0  # what fails within this time after its start would fail again
+_BACKLOG: Final = 1024  # connections that wait to be accepted
+_FOLDER_MAX: Final = 60  # characters; some systems refuse a socket whose path has 104
+_POLL_S: Final = 0.5
+_FAILED_START_S: Final = 5.0  # a process that fails within this time would fail again
 _STOP_TIMEOUT_S: Final = 4
-# For whoever stops a server, by a terminal or a supervisor, and tells every process of it. The
-# workers stop first, and need the one that counts until then.
-_NOT_FOR_IT: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# A worker that is forked while a pipe or a connection is open here would keep it open.
-_FORKING: Final = threading.Lock()
+# A terminal or a service manager sends these to every process of the server. The counting process
+# must ignore them: the workers stop first and need it until then.
+_IGNORED_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# A worker forked while this process opens a pipe or a connection would inherit it and keep it open.
+_FORK_LOCK: Final = threading.Lock()
 os.register_at_fork(
-    before=_FORKING.acquire, after_in_parent=_FORKING.release, after_in_child=_FORKING.release
+    before=_FORK_LOCK.acquire, after_in_parent=_FORK_LOCK.release, after_in_child=_FORK_LOCK.release
 )
 
 
 @contextmanager
-def counting_beside() -> Iterator[None]:
-    """Have a process that counts at hand, at an address that the environment tells.
+def counting_supervisor() -> Iterator[None]:
+    """Supervise a counting process for the block; COUNTING_VARIABLE names the socket to connect to.
 
-    It is started when somebody first connects, so that a server that is sent no events has none.
+    The process starts with the first connection, so a server that receives no events has none.
     """
-    # Neither in the data folder nor in any other that is deep: the path of a socket must be short.
-    shallow = tempfile.gettempdir() if len(tempfile.gettempdir()) < _FOLDER_MAX else "/tmp"  # noqa: S108 - ours alone
+    # The path of a socket must be short, so it lies neither in the data folder nor in a deep one.
+    temporary = tempfile.gettempdir() if len(tempfile.gettempdir()) < _FOLDER_MAX else "/tmp"  # noqa: S108 - the folder in it is private
     with (
         tempfile.TemporaryDirectory(
-            prefix="openengagement-", dir=shallow, ignore_cleanup_errors=True
+            prefix="openengagement-", dir=temporary, ignore_cleanup_errors=True
         ) as folder,
         socket.socket(socket.AF_UNIX) as listener,
     ):
         address = str(Path(folder, "counting"))
         listener.bind(address)
-        listener.listen(_WAITING_MAX)
+        listener.listen(_BACKLOG)
         os.environ[COUNTING_VARIABLE] = address
-        keeper = _Keeper(listener)
+        supervisor = _Supervisor(listener)
         try:
             yield
         finally:
-            keeper.stop()
+            supervisor.stop()
 
 
-class _Keeper:
-    """Keeps the process going as long as somebody asks for it."""
+class _Supervisor:
+    """Runs a counting process whenever connections wait on the listener, in a thread."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
-        # The process ends when this ends: when it is closed here, and no worker holds it either.
+        # The counting process reads this pipe and ends when the last writer closes it: this
+        # process, and the workers that inherited it.
         self._input, self._output = os.pipe()
         self._child: subprocess.Popen[bytes] | None = None
         self._stopping = False
@@ -70,7 +71,7 @@ class _Keeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the process, once the workers have ended."""
+        """End the counting process. Call this after the workers have ended."""
         self._stopping = True
         os.close(self._output)
         self._thread.join(_STOP_TIMEOUT_S)
@@ -79,30 +80,31 @@ class _Keeper:
         os.close(self._input)
 
     def _run(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_IT)  # inherited by what we start
+        signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED_SIGNALS)  # child processes inherit it
         while not self._stopping:
-            if not select.select([self._listener], [], [], _LOOK_EVERY_S)[0]:
+            if not select.select([self._listener], [], [], _POLL_S)[0]:
                 continue
             started = time.monotonic()
-            if not self._count() and time.monotonic() - started < _SOON_S:
-                self._turn_away()
+            if not self._run_child() and time.monotonic() - started < _FAILED_START_S:
+                self._close_waiting_connections()
 
-    def _count(self) -> bool:
-        """Have a process count until it ends; whether it ended well."""
-        number = self._listener.fileno()
-        command = [sys.executable, "-m", "openengagement.processes.counting_process", str(number)]
+    def _run_child(self) -> bool:
+        """Run a counting process until it ends; return whether it ended without an error."""
+        descriptor = self._listener.fileno()
+        module = "openengagement.processes.counting_process"
+        command = [sys.executable, "-m", module, str(descriptor)]
         try:
-            with _FORKING:
+            with _FORK_LOCK:
                 self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                    command, stdin=self._input, pass_fds=[number]
+                    command, stdin=self._input, pass_fds=[descriptor]
                 )
         except OSError as error:
-            log_failure("counting_not_started", error)
+            log_failure("counting_process_not_started", error)
             return False
         return self._child.wait() == 0
 
-    def _turn_away(self) -> None:
-        """Let those who wait know, or it would be started for them again and again."""
+    def _close_waiting_connections(self) -> None:
+        """Let waiting workers fail now, because they would only cause more failed starts."""
         while select.select([self._listener], [], [], 0)[0]:
-            with _FORKING:
+            with _FORK_LOCK:
                 self._listener.accept()[0].close()

@@ -1,34 +1,54 @@
-"""Telling that a server answers: what it prints once its ports do."""
+"""Options that the two supervisors share, and the report that their ports answer."""
 
+import argparse
 import socket
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 POLL_S = 0.05
-# A port takes connections before anyone serves them. Whoever listens reacts to this, in whatever
-# protocol of ours; one that is not HTTP hangs up.
-_GREETING = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+# A port accepts connections before anything serves them. Every server of ours reacts to this
+# request; one that does not speak HTTP closes the connection.
+_PROBE = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
-def announce(addresses: Iterable[tuple[str, int]], text: Path, *, since: float | None) -> None:
-    """Wait until every (host, port) answers, then print a text.
+def shared_options() -> argparse.ArgumentParser:
+    """Return a parser with the options that both supervisors take."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--tls-cert", type=Path)
+    parser.add_argument("--tls-key", type=Path)
+    parser.add_argument("--ready-text", type=Path, help="file to print once all ports answer")
+    parser.add_argument("--started-s", type=float, help="monotonic time at which the command began")
+    return parser
 
-    `since` is when, on the monotonic clock, it all began; for a person it is told how long it took.
+
+def readiness_thread(
+    addresses: Sequence[tuple[str, int]], options: argparse.Namespace
+) -> threading.Thread:
+    """Make a thread that prints `--ready-text` once every (host, port) answers.
+
+    With `--started-s` it also prints for a person how long the start took.
     """
+    return threading.Thread(target=_report, args=(addresses, options), daemon=True)
+
+
+def _report(addresses: Sequence[tuple[str, int]], options: argparse.Namespace) -> None:
     for address in addresses:
-        while not _reacts(address):
+        while not _answers(address):
             time.sleep(POLL_S)
-    print(text.read_text(), flush=True)
-    if since is not None:
-        print(f"Ready after {time.monotonic() - since:.1f} s. Stop with Ctrl-C.", flush=True)
+    print(options.ready_text.read_text(), flush=True)
+    if options.started_s is not None:
+        elapsed_s = time.monotonic() - options.started_s
+        print(f"Ready after {elapsed_s:.1f} s. Stop with Ctrl-C.", flush=True)
 
 
-def _reacts(address: tuple[str, int]) -> bool:
+def _answers(address: tuple[str, int]) -> bool:
     try:
-        with socket.create_connection(address) as probe:
-            probe.sendall(_GREETING)
-            probe.recv(1)
+        with socket.create_connection(address) as connection:
+            connection.sendall(_PROBE)
+            connection.recv(1)
     except ConnectionResetError:
         return True
     except OSError:

@@ -1,69 +1,64 @@
-"""The process that keeps an intercepting sandbox: a proxy, and two servers on one data folder.
+"""The supervisor of an intercepting sandbox: a forward proxy and two servers on one data folder.
 
-One server speaks plain HTTP, as without interception; the other HTTPS, with the certificate that
-clients of the hard-coded hosts are shown. Each is a `processes.supervisor`. All end together: the
-servers when this process ends, in whatever way, and this process when a server ends.
+One server speaks plain HTTP, as in a sandbox without interception. The other speaks HTTPS, with
+the certificate for the hosts that clients have built in. Each server is a `processes.supervisor`.
+The servers end when this process ends, even by `kill -9`. This process ends when a server ends.
 """
 
 import argparse
 import asyncio
 import signal
 import sys
-import threading
-from pathlib import Path
 from typing import Final
 
-from openengagement.processes.readiness import announce
-from openengagement.sandbox.intercept import LOOPBACK, InterceptProxy
+from openengagement.processes.readiness import readiness_thread, shared_options
+from openengagement.sandbox.forward_proxy import LOOPBACK, ForwardProxy
 
-_KILLED_AFTER_S: Final = 20  # longer than `processes.supervisor` gives its workers and what counts
+# Longer than `processes.supervisor` waits for its workers and its counting process.
+_STOP_TIMEOUT_S: Final = 20
 
 
 def main() -> None:
-    """Run until a signal; folder and settings are in the environment."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", required=True)
+    """Run until a signal. The environment names the folder and the settings."""
+    parser = shared_options()
     parser.add_argument("--https-port", type=int, required=True)
     parser.add_argument("--intercept-port", type=int, required=True)
-    parser.add_argument("--tls-cert", required=True)
-    parser.add_argument("--tls-key", required=True)
-    parser.add_argument("--announce", type=Path, help="a text to print once all ports answer")
-    parser.add_argument("--since", type=float, help="when, on the monotonic clock, it all began")
-    sys.exit(asyncio.run(_keep(parser.parse_args())))
+    sys.exit(asyncio.run(_supervise(parser.parse_args())))
 
 
-async def _keep(options: argparse.Namespace) -> int:
-    """Keep proxy and servers; the exit code: 0 when they ended because they were told to."""
-    stopping = asyncio.Event()
+async def _supervise(options: argparse.Namespace) -> int:
+    """Run the proxy and the servers; return the exit code, 0 after a signal."""
+    signalled = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    proxy = InterceptProxy(options.https_port)
+        asyncio.get_running_loop().add_signal_handler(number, signalled.set)
+    proxy = ForwardProxy(options.https_port)
     try:
         listening = await proxy.listen(options.intercept_port)
-    except OSError as error:  # it was free a moment ago
+    except OSError as error:  # the command found the port free a moment ago
         print(f"error: {error.strerror}", file=sys.stderr)
         return 1
-    certificate = ["--tls-cert", options.tls_cert, "--tls-key", options.tls_key]
+    certificate = ("--tls-cert", str(options.tls_cert), "--tls-key", str(options.tls_key))
     servers = [
-        await _launch("--port", options.port),
-        await _launch("--port", str(options.https_port), *certificate),
+        await _start_server("--port", str(options.port)),
+        await _start_server("--port", str(options.https_port), *certificate),
     ]
-    _announce(options)
+    ports = (options.port, options.https_port, options.intercept_port)
+    readiness_thread([(LOOPBACK, port) for port in ports], options).start()
     ends = [asyncio.create_task(server.wait()) for server in servers]
-    told = asyncio.create_task(stopping.wait())
-    await asyncio.wait([told, *ends], return_when=asyncio.FIRST_COMPLETED)
-    was_told = stopping.is_set()
-    if not was_told:
-        print("error: a server of the sandbox ended by itself; so does the rest", file=sys.stderr)
+    stop = asyncio.create_task(signalled.wait())
+    await asyncio.wait([stop, *ends], return_when=asyncio.FIRST_COMPLETED)
+    by_signal = signalled.is_set()
+    if not by_signal:
+        print("error: a server of the sandbox ended, so the sandbox stops", file=sys.stderr)
     listening.close()
-    await asyncio.gather(*map(_end, servers))  # what is under way still passes through the proxy
+    await asyncio.gather(*map(_stop_server, servers))  # open requests still use the proxy
     await proxy.close()
-    told.cancel()
-    return 0 if was_told else 1
+    stop.cancel()
+    return 0 if by_signal else 1
 
 
-async def _launch(*arguments: str) -> asyncio.subprocess.Process:
-    """Start a server that ends with this process: when the pipe that is its input closes."""
+async def _start_server(*arguments: str) -> asyncio.subprocess.Process:
+    """Start a server whose stdin is a pipe from this process, so that both end together."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "openengagement.processes.supervisor", "--host", LOOPBACK, "--workers", "1"),
@@ -72,22 +67,12 @@ async def _launch(*arguments: str) -> asyncio.subprocess.Process:
     )
 
 
-def _announce(options: argparse.Namespace) -> None:
-    ports = (int(options.port), options.https_port, options.intercept_port)
-    threading.Thread(
-        target=announce,
-        args=([(LOOPBACK, port) for port in ports], options.announce),
-        kwargs={"since": options.since},
-        daemon=True,
-    ).start()
-
-
-async def _end(server: asyncio.subprocess.Process) -> None:
-    """Let a server finish what is under way, for a while."""
+async def _stop_server(server: asyncio.subprocess.Process) -> None:
+    """Give a server time to finish its open requests, then kill it."""
     if server.returncode is None:
         server.terminate()
     try:
-        async with asyncio.timeout(_KILLED_AFTER_S):
+        async with asyncio.timeout(_STOP_TIMEOUT_S):
             await server.wait()
     except TimeoutError:
         server.kill()

@@ -1,41 +1,34 @@
-"""The process that keeps a server's workers: as little as can be in its memory.
+"""The supervisor of one server: it starts the workers and uses as little memory as possible.
 
-`serve` and `sandbox` replace themselves by this module once a folder is ready, so that what they
-loaded to get it ready does not stay resident. It imports Granian and next to nothing of ours.
+`serve` and `sandbox` replace their own process by this module once a folder is ready. The modules
+that they loaded then do not stay in memory. It imports Granian and very little of our own code.
 """
 
-import argparse
 import itertools
 import multiprocessing
 import os
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 
-from openengagement.processes.counting_supervisor import counting_beside
-from openengagement.processes.readiness import announce
+from openengagement.processes.counting_supervisor import counting_supervisor
+from openengagement.processes.readiness import readiness_thread, shared_options
 
-HEAD_TIMEOUT_MS = 15_000  # how long a request's head may take, and a connection may idle
+HEAD_TIMEOUT_MS = 15_000  # for the head of a request, and for an idle connection
 STOP_TIMEOUT_S = 15
-CONNECTIONS_MAX = 4096  # a worker's, at once
+CONNECTIONS_MAX = 4096  # open at once in one worker
 
 
 def main() -> None:
-    """Run worker processes until a signal; they find folder and settings in the environment."""
-    parser = argparse.ArgumentParser()
+    """Run worker processes until a signal. The environment names the folder and the settings."""
+    parser = shared_options()
     parser.add_argument("--host", required=True)
-    parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--workers", type=int, required=True)
-    parser.add_argument("--tls-cert", type=Path)
-    parser.add_argument("--tls-key", type=Path)
-    parser.add_argument("--announce", type=Path, help="a text to print once the port answers")
-    parser.add_argument("--since", type=float, help="when, on the monotonic clock, it all began")
-    parser.add_argument("--end-with-input", action="store_true", help="end when stdin does")
+    parser.add_argument("--end-with-input", action="store_true", help="end when stdin closes")
     options = parser.parse_args()
     if options.end_with_input:
         threading.Thread(target=_end_with_input, daemon=True).start()
@@ -50,49 +43,44 @@ def main() -> None:
         log_enabled=False,
         ssl_cert=options.tls_cert,
         ssl_key=options.tls_key,
-        ssl_protocol_min=SSLProtocols.tls12,  # clients of the original still speak it
+        ssl_protocol_min=SSLProtocols.tls12,  # Engagement API clients may be that old
         respawn_failed_workers=True,
-        # Left alone, a worker that misses its signal while starting is waited for without end.
+        # Without a limit, Granian waits for ever for a worker that missed its signal at the start.
         workers_kill_timeout=STOP_TIMEOUT_S,
-        # HTTP/1.1 alone, because only then a connection that says nothing is closed.
+        # Only with HTTP/1.1 alone does Granian close a connection that sends nothing.
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=HEAD_TIMEOUT_MS),
         backpressure=CONNECTIONS_MAX,
     )
-    if options.announce is not None:
-        telling = threading.Thread(
-            target=announce,
-            args=([(options.host, options.port)], options.announce),
-            kwargs={"since": options.since},
-            daemon=True,
-        )
+    if options.ready_text is not None:
+        report = readiness_thread([(options.host, options.port)], options)
         if multiprocessing.get_start_method() == "fork":
-            _after_forks(telling.start, number=options.workers)
+            _call_after_forks(report.start, forks=options.workers)
         else:
-            server.on_startup(telling.start)
-    with counting_beside():
+            server.on_startup(report.start)
+    with counting_supervisor():
         server.serve()
 
 
-def _after_forks(do: Callable[[], None], *, number: int) -> None:
-    """Do something once this process has forked so many times.
+def _call_after_forks(action: Callable[[], None], *, forks: int) -> None:
+    """Call `action` once this process has forked `forks` times.
 
-    A worker that is forked while another thread imports a module, or resolves a name, would wait
-    for ever for a lock whose holder it has not inherited.
+    The child of a fork inherits locks but not the threads that hold them. If another thread
+    imported a module or resolved a host name during the fork, the worker would wait for ever.
     """
-    made = itertools.count(1)
+    numbers = itertools.count(1)
 
-    def count() -> None:
-        if next(made) == number:
-            do()
+    def count_fork() -> None:
+        if next(numbers) == forks:
+            action()
 
-    os.register_at_fork(after_in_parent=count)
+    os.register_at_fork(after_in_parent=count_fork)
 
 
 def _end_with_input() -> None:
-    """End at once when whoever holds the other end of our input is gone, be it by `kill -9`.
+    """End at once when the process at the other end of stdin ends, even by `kill -9`.
 
-    The workers see that we are gone and end too.
+    The workers notice that their supervisor has ended, and end too.
     """
     while os.read(sys.stdin.fileno(), 1):
         pass

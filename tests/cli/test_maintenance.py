@@ -139,7 +139,7 @@ def many():
 def test_there_must_be_something_to_copy(run, data, tmp_path):
     done = run("backup", tmp_path / "copy")
     assert done.code == 1
-    assert "is no folder" in done.err
+    assert "is not a folder" in done.err
     assert not data.exists()
 
 

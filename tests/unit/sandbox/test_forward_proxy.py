@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openengagement.sandbox.intercept import HOSTS, InterceptProxy, ProxyLimits, judge_head
+from openengagement.sandbox.forward_proxy import HOSTS, ForwardProxy, ProxyLimits, check_head
 
 QUICK = ProxyLimits(head_s=0.5, idle_s=0.5, connections=4)
 CONNECT = b"CONNECT api.twitter.com:443 HTTP/1.1\r\nHost: api.twitter.com:443\r\n\r\n"
@@ -32,7 +32,7 @@ class Running:
         upstream = self._servers[0].sockets[0].getsockname()[1]
         if not sandbox:
             self._servers.pop().close()
-        self.proxy = InterceptProxy(upstream, limits)
+        self.proxy = ForwardProxy(upstream, limits)
         self._servers.append(self.call(self.proxy.listen(0)))
         self.address = self._servers[-1].sockets[0].getsockname()
 
@@ -114,7 +114,7 @@ def head(line, *fields):
 @pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_four_hosts(host, version):
-    assert judge_head(head(f"CONNECT {host}:443 HTTP/{version}")) == ""
+    assert check_head(head(f"CONNECT {host}:443 HTTP/{version}")) == ""
     fields = [
         f"Host: {host}:443",
         "User-Agent: curl/8",
@@ -122,12 +122,12 @@ def test_four_hosts(host, version):
         "X:",
         "Y:é",
     ]
-    assert judge_head(head(f"CONNECT {host}:443 HTTP/{version}", *fields)) == ""
+    assert check_head(head(f"CONNECT {host}:443 HTTP/{version}", *fields)) == ""
 
 
 @pytest.mark.parametrize("target", ["API.TWITTER.COM:443", "Data-Api.X.com:443"])
 def test_names_have_no_case(target):
-    assert judge_head(head(f"CONNECT {target} HTTP/1.1")) == ""
+    assert check_head(head(f"CONNECT {target} HTTP/1.1")) == ""
 
 
 @pytest.mark.parametrize(
@@ -166,9 +166,9 @@ def test_names_have_no_case(target):
     ],
 )
 def test_other_targets(target):
-    assert judge_head(head(f"CONNECT {target} HTTP/1.1")).startswith("403 ")
+    assert check_head(head(f"CONNECT {target} HTTP/1.1")).startswith("403 ")
     # The field does not count: it is the target that is joined.
-    assert judge_head(head(f"CONNECT {target} HTTP/1.1", "Host: api.x.com:443")).startswith("403 ")
+    assert check_head(head(f"CONNECT {target} HTTP/1.1", "Host: api.x.com:443")).startswith("403 ")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "connect", "Connect"])
@@ -184,7 +184,7 @@ def test_other_targets(target):
     ],
 )
 def test_other_methods(method, target):
-    assert judge_head(head(f"{method} {target} HTTP/1.1")).startswith("403 ")
+    assert check_head(head(f"{method} {target} HTTP/1.1")).startswith("403 ")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_other_methods(method, target):
     ],
 )
 def test_request_lines_that_are_none(line):
-    assert judge_head(head(line)).startswith("400 ")
+    assert check_head(head(line)).startswith("400 ")
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_request_lines_that_are_none(line):
     ],
 )
 def test_fields_that_are_none(line):
-    assert judge_head(head("CONNECT api.x.com:443 HTTP/1.1", line)).startswith("400 ")
+    assert check_head(head("CONNECT api.x.com:443 HTTP/1.1", line)).startswith("400 ")
 
 
 @given(
@@ -238,7 +238,7 @@ def test_fields_that_are_none(line):
 def test_whatever_else_is_refused(text):
     target = text.split(b" ")[1].lower() if text.startswith(b"CONNECT ") else b""
     if target not in {f"{host}:443".encode() for host in HOSTS}:
-        assert judge_head(text)[:3] in {"400", "403"}
+        assert check_head(text)[:3] in {"400", "403"}
 
 
 # Over the wire.

@@ -19,13 +19,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from openengagement.sandbox.authority import (
+from openengagement.sandbox.certificate_authority import (
     AUTHORITY_LASTS,
-    RENEWED_BEFORE,
+    RENEWAL_MARGIN,
     AuthorityError,
     open_certificates,
 )
-from openengagement.sandbox.intercept import HOSTS
+from openengagement.sandbox.forward_proxy import HOSTS
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)
@@ -223,7 +223,7 @@ def test_the_certificate_is_renewed_before_it_ends(made, folder):
 
 
 def test_the_authority_is_renewed_before_it_ends(made, folder):
-    now = NOW + AUTHORITY_LASTS - RENEWED_BEFORE
+    now = NOW + AUTHORITY_LASTS - RENEWAL_MARGIN
     before = contents(folder)
     open_certificates(folder, HOSTS, now=now)
     after = contents(folder)
@@ -232,7 +232,7 @@ def test_the_authority_is_renewed_before_it_ends(made, folder):
 
 
 def test_the_certificate_does_not_outlive_its_authority(made, folder):
-    open_certificates(folder, HOSTS, now=NOW + AUTHORITY_LASTS - 2 * RENEWED_BEFORE)
+    open_certificates(folder, HOSTS, now=NOW + AUTHORITY_LASTS - 2 * RENEWAL_MARGIN)
     assert read(made.leaf).not_valid_after_utc == read(made.authority).not_valid_after_utc
 
 
@@ -276,7 +276,9 @@ def test_anothers_leaf_is_not_shown(made, folder, tmp_path):
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o620])
 def test_keys_that_others_may_read_are_refused(made, folder, name, mode):
     (folder / name).chmod(mode)
-    with pytest.raises(AuthorityError, match=f"{name}: others may read it; run chmod 600"):
+    with pytest.raises(
+        AuthorityError, match=f"{name}: other users may read this key; run chmod 600"
+    ):
         open_certificates(folder, HOSTS, now=NOW)
 
 

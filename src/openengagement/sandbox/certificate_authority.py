@@ -1,11 +1,11 @@
-"""A certificate authority of a sandbox's own, and the certificate it gave the sandbox's HTTPS.
+"""The certificate authority of a sandbox, and the certificate of the sandbox's HTTPS server.
 
-Clients trust the authority while they talk to a sandbox, so it is made to be worth little to a
-thief: it may sign for the given hosts and no other name or address, for servers only, and for no
-further authority (RFC 5280, 4.2.1.9, 4.2.1.10 and 4.2.1.12).
+Clients trust the authority while they talk to a sandbox, so a stolen key must be of little use. The
+authority can sign for the given hosts and for no other name or address, for servers only, and for
+no further authority (RFC 5280, 4.2.1.9, 4.2.1.10 and 4.2.1.12).
 
-The authority lasts from start to start, so that who trusts it once need not do so again. What is
-missing, damaged, for other hosts or about to end is made anew.
+The files stay when the sandbox stops, so clients need to trust the authority only once. A file that
+is missing, damaged, made for other hosts or about to expire is replaced.
 """
 
 from collections.abc import Sequence
@@ -30,19 +30,19 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from openengagement.files import remove_temporary, write_private
 
 AUTHORITY_LASTS: Final = timedelta(days=3650)
-LEAF_LASTS: Final = timedelta(days=397)  # some clients take no more than 398
-RENEWED_BEFORE: Final = timedelta(days=30)
-_BACKDATED: Final = timedelta(hours=1)  # a client's clock may be a little behind ours
+LEAF_LASTS: Final = timedelta(days=397)  # some clients refuse more than 398
+RENEWAL_MARGIN: Final = timedelta(days=30)
+_BACKDATED: Final = timedelta(hours=1)  # in case a client's clock is slow
 _ANY_ADDRESS: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 
 class AuthorityError(Exception):
-    """The authority's files cannot be used; the text says why and what to do."""
+    """The files of the authority cannot be used. The text gives the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """The files of an authority (PEM): what clients trust, and what the server shows them."""
+    """PEM files: the authority that clients trust, the server's certificate and its key."""
 
     authority: Path
     leaf: Path
@@ -56,11 +56,11 @@ class _Pair:
 
 
 def open_certificates(folder: Path, hosts: Sequence[str], *, now: datetime) -> Certificates:
-    """The authority in a folder and its certificate for these hosts, making what is not there yet.
+    """Open the authority of a folder and its certificate for the hosts; create missing files.
 
     Raises:
         OSError: the folder cannot be used.
-        AuthorityError: others may read a key in it.
+        AuthorityError: other users may read a key in it.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     authority = _read(folder, "ca")
@@ -97,7 +97,7 @@ def _is_leaf_for(
 def _is_current(certificate: x509.Certificate, now: datetime) -> bool:
     return (
         certificate.not_valid_before_utc <= now
-        and certificate.not_valid_after_utc - now >= RENEWED_BEFORE
+        and certificate.not_valid_after_utc - now >= RENEWAL_MARGIN
     )
 
 
@@ -136,7 +136,7 @@ def _make_leaf(hosts: Sequence[str], authority: _Pair, *, now: datetime) -> _Pai
 def _begin(
     key: ec.EllipticCurvePrivateKey, *, issuer: x509.Name, subject: x509.Name
 ) -> x509.CertificateBuilder:
-    """What both certificates have alike."""
+    """Start a certificate with the fields that both certificates share."""
     return (
         x509.CertificateBuilder()
         .issuer_name(issuer)
@@ -157,7 +157,7 @@ def _alternative_names(hosts: Sequence[str]) -> x509.SubjectAlternativeName:
 
 
 def _constraints(hosts: Sequence[str]) -> x509.NameConstraints:
-    """These hosts, and no address: a kind of name that is not spoken of would be free to sign."""
+    """Allow the hosts and no address. RFC 5280 allows every kind of name that is not restricted."""
     return x509.NameConstraints(
         permitted_subtrees=[x509.DNSName(host) for host in hosts],
         excluded_subtrees=[x509.IPAddress(network) for network in _ANY_ADDRESS],
@@ -183,12 +183,12 @@ def _key_usage(*, digital_signature: bool = False, key_cert_sign: bool = False) 
 
 
 def _read(folder: Path, name: str) -> _Pair | None:
-    """A certificate with its key, or None when they are not there, damaged or not a pair."""
+    """Read a certificate and its key; None if one is missing or damaged, or they do not match."""
     path = folder / f"{name}.key"
     try:
         if path.stat().st_mode & 0o077:
             raise AuthorityError(
-                f"{path}: others may read it; run chmod 600 on it, or remove it for a new one"
+                f"{path}: other users may read this key; run chmod 600 on it, or remove it"
             )
         key = load_pem_private_key(path.read_bytes(), None)
         certificate = x509.load_pem_x509_certificate((folder / f"{name}.pem").read_bytes())
