@@ -1,7 +1,7 @@
-"""Counters as sorted arrays: how rows become them, how several become one, how they are looked up.
+"""Counters as sorted arrays: build them from rows, merge them, and look Tweets up in them.
 
-A *cell* names a counter within a Tweet: its hour bucket and its engagement type in one number, so
-that the cells of a Tweet sort by hour. Everything works on whole columns.
+A *cell* identifies a counter within a Tweet. It holds the hour bucket and the engagement type in
+one number, so the cells of a Tweet sort by hour. Every function works on whole columns.
 """
 
 from bisect import bisect_right
@@ -13,22 +13,24 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 AnyInts = npt.NDArray[np.integer]
-# No counter gets further from zero than this: sums of two still fit 64 bits.
+# The largest magnitude of a counter. The sum of two such counters still fits 64 bits.
 COUNTER_MAX: Final = 2**62
 TYPE_BITS: Final = 5  # room for 32 types
 TYPE_MASK: Final = (1 << TYPE_BITS) - 1
 _CELL_BITS: Final = 32
 _CELL_MASK: Final = (1 << _CELL_BITS) - 1
 HOUR_MAX: Final = _CELL_MASK >> TYPE_BITS
-# Rows summed at once: what fits the processor's caches is summed several times as fast.
+# Rows to add up at once. Rows that fit the processor's caches are added up several times as fast.
 _PART_ROWS: Final = 125_000
 
 
 class Counters(NamedTuple):
-    """Counts by Tweet and cell; none is zero.
+    """Counts by Tweet and cell. No count is zero.
 
-    `ids` are the Tweets, sorted, each once. The cells of Tweet `i` are `cells[starts[i]:starts[i +
-    1]]`, sorted, each once, and `counts` runs beside them.
+    `ids` holds the Tweet ids, sorted and unique. The cells of Tweet `ids[i]` are
+    `cells[starts[i]:starts[i + 1]]`, sorted and unique. `counts[j]` is the count of `cells[j]`.
+
+    A negative id is a video: see `engagement.videos`.
     """
 
     ids: Ints
@@ -38,24 +40,24 @@ class Counters(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """How many counters there are."""
+        """The number of counters."""
         return len(self.cells)
 
     @property
-    def peak(self) -> int:
-        """The count that is furthest from zero, without its sign."""
-        return peak_of(self.counts)
+    def max_magnitude(self) -> int:
+        """The largest absolute value of a count; 0 if there are no counters."""
+        return max_magnitude_of(self.counts)
 
     @property
-    def reach(self) -> int:
-        """A bound: no counter, and no total of a Tweet, is further from zero.
+    def total_bound(self) -> int:
+        """An upper bound on the absolute value of every counter and of every Tweet's totals.
 
-        A coarse one: the largest count times the most counters of one Tweet.
+        The bound is coarse: the largest count times the largest number of counters of a Tweet.
         """
-        return self.peak * int(np.diff(self.starts).max(initial=0))
+        return self.max_magnitude * int(np.diff(self.starts).max(initial=0))
 
     def between(self, low: int, high: int) -> "Counters":
-        """The Tweets from index `low` up to `high`; nothing is copied but the starts."""
+        """Select the Tweets with index `low` <= index < `high`. Only `starts` is copied."""
         first, last = int(self.starts[low]), int(self.starts[high])
         return Counters(
             self.ids[low:high],
@@ -65,33 +67,33 @@ class Counters(NamedTuple):
         )
 
     def where(self, kept: npt.NDArray[np.bool_]) -> "Counters":
-        """Those of the rows for which `kept` is true."""
+        """Select the rows for which `kept` is true."""
         if kept.all():
             return self
         ranks = _ranks(self)[kept]
         return _pack(self.ids, ranks, cells=self.cells[kept], counts=self.counts[kept])
 
     def since(self, hour: int) -> "Counters":
-        """The counters of this hour bucket and later ones."""
+        """Select the counters of this hour bucket and of later ones."""
         return self.where(self.cells >= first_cell(hour))
 
 
-def peak_of(counts: AnyInts) -> int:
-    """How far from zero the furthest of these is; 0 where there are none."""
+def max_magnitude_of(counts: AnyInts) -> int:
+    """The largest absolute value of these counts; 0 if there are none."""
     return max(-int(counts.min(initial=0)), int(counts.max(initial=0)))
 
 
 def no_counters() -> Counters:
-    """Counters of no Tweet."""
+    """Return counters without any Tweet."""
     empty = np.zeros(0, np.int64)
     return Counters(empty, np.zeros(1, np.int64), empty, empty)
 
 
 def cells_of(hours: AnyInts, types: AnyInts) -> Ints:
-    """Cells of hour buckets, from 0 to HOUR_MAX, and type numbers.
+    """Combine hour buckets, from 0 to HOUR_MAX, and type numbers into cells.
 
     Raises:
-        ValueError: an hour has no cell.
+        ValueError: an hour bucket is out of range.
     """
     cells: Ints = (hours.astype(np.int64) << TYPE_BITS) | types
     if len(cells) and not 0 <= int(cells.min()) <= int(cells.max()) <= _CELL_MASK:
@@ -105,34 +107,36 @@ def first_cell(hour: int) -> int:
 
 
 def sum_rows(ids: Ints, cells: Ints, *, counts: Ints) -> Counters:
-    """Add up rows in any order."""
+    """Add up rows, given in any order, that are equal in id and cell."""
     if not len(ids):
         return no_counters()
     by_id = np.argsort(ids)
     ids = ids[by_id]
-    fresh = _firsts(ids)
-    keys = ((np.cumsum(fresh) - 1) << _CELL_BITS) | cells[by_id]
-    if counts.min() == counts.max():  # as most events count one: no need to know whose is whose
+    firsts = _firsts(ids)
+    keys = ((np.cumsum(firsts) - 1) << _CELL_BITS) | cells[by_id]
+    # Most events count one. Equal counts need not be reordered along with their keys.
+    if counts.min() == counts.max():
         keys.sort()
     else:
         order = np.argsort(keys)
         keys, counts = keys[order], counts[by_id][order]
-    return _sum_keys(ids[fresh], keys, counts=counts)
+    return _sum_keys(ids[firsts], keys, counts=counts)
 
 
 def merge(parts: Sequence[Counters]) -> Counters:
-    """Add up counters, some Tweets at a time."""
+    """Add up counters, a bounded number of rows at a time."""
     parts = [part for part in parts if part.rows]
     if len(parts) < 2:  # noqa: PLR2004
         return parts[0] if parts else no_counters()
-    return _concatenate([merge_at_once(some) for some in cut(parts)])
+    return _concatenate([merge_at_once(piece) for piece in cut(parts)])
 
 
 def cut(parts: Sequence[Counters]) -> Iterator[list[Counters]]:
-    """All parts, cut at the same Tweets: a manageable number of rows at a time, in order.
+    """Cut all parts at the same Tweets into pieces of about `_PART_ROWS` rows, in order.
 
-    A piece has more only by what single Tweets hold, wherever the Tweets of one part lie among
-    those of another. DataFolder are looked into as they are cut, not all at once beforehand.
+    No Tweet is cut in two, so a Tweet with many counters can make its piece larger. This holds
+    wherever the Tweets of one part lie among those of another. The parts are read piece by piece,
+    so mapped files need not fit in memory.
     """
     lows = [0] * len(parts)
     while any(low < len(part.ids) for part, low in zip(parts, lows, strict=True)):
@@ -142,7 +146,7 @@ def cut(parts: Sequence[Counters]) -> Iterator[list[Counters]]:
 
 
 def _end_of_piece(parts: Sequence[Counters], lows: Sequence[int]) -> list[int]:
-    """Up to which Tweet of each part the piece goes that begins at these."""
+    """For each part, find the index where the piece that starts at `lows` ends."""
     begun = list(zip(parts, lows, strict=True))
     rows = [part.rows - int(part.starts[low]) for part, low in begun]
     if sum(rows) <= _PART_ROWS:
@@ -150,31 +154,31 @@ def _end_of_piece(parts: Sequence[Counters], lows: Sequence[int]) -> list[int]:
     starts = [part.starts[low : low + _PART_ROWS + 1] for part, low in begun]
     ids = [part.ids[low : low + _PART_ROWS] for part, low in begun]
     step = -(-_PART_ROWS // len(parts))
-    lasts: list[int] = []  # Tweets that the piece may end with
-    for some_starts, some_ids, left in zip(starts, ids, rows, strict=True):
-        marks = some_starts[0] + np.arange(step, min(left, _PART_ROWS) + 1, step)
-        # The last Tweet that ends before the mark, or the first of all: a piece is never empty.
-        at = np.maximum(np.searchsorted(some_starts, marks, side="right") - 2, 0)
-        lasts += some_ids[at].tolist()
+    lasts: list[int] = []  # candidates for the last Tweet of the piece
+    for part_starts, part_ids, remaining in zip(starts, ids, rows, strict=True):
+        marks = part_starts[0] + np.arange(step, min(remaining, _PART_ROWS) + 1, step)
+        # The last Tweet that ends before the mark, but at least the first: no piece is empty.
+        indexes = np.maximum(np.searchsorted(part_starts, marks, side="right") - 2, 0)
+        lasts += part_ids[indexes].tolist()
     lasts.sort()
 
     def ends(last: int) -> list[int]:
-        return [int(np.searchsorted(some, last, side="right")) for some in ids]
+        return [int(np.searchsorted(part_ids, last, side="right")) for part_ids in ids]
 
     def rows_to(last: int) -> int:
-        reached = zip(starts, ends(last), strict=True)
-        return sum(int(some[end]) - int(some[0]) for some, end in reached)
+        pairs = zip(starts, ends(last), strict=True)
+        return sum(int(part_starts[end]) - int(part_starts[0]) for part_starts, end in pairs)
 
     best = max(bisect_right(lasts, _PART_ROWS, key=rows_to) - 1, 0)
     return [low + end for low, end in zip(lows, ends(lasts[best]), strict=True)]
 
 
 def merge_at_once(parts: Sequence[Counters]) -> Counters:
-    """Add up counters; quick for as many rows as `cut` gives at a time."""
+    """Add up counters in one step. Fast for pieces of the size that `cut` makes."""
     parts = [part for part in parts if part.rows]
     if not parts:
         return no_counters()
-    # A stable sort finds the runs that are in order, as each part is by itself, and merges them.
+    # Each part is sorted already. A stable sort detects such runs and merges them.
     ids = np.concatenate([part.ids for part in parts])
     order = np.argsort(ids, kind="stable")
     ids = ids[order]
@@ -188,20 +192,21 @@ def merge_at_once(parts: Sequence[Counters]) -> Counters:
 
 
 def fold_cells(counters: Counters, *folds: tuple[npt.NDArray[np.bool_], AnyInts]) -> Counters:
-    """Rows under other cells, added up: of each fold those that it marks, under its cells.
+    """Move rows to other cells and add them up.
 
-    Quickest where the cells of a fold keep the order of the rows.
+    A fold is (mask, cells): the rows that the mask selects, and the new cell of every row. A row
+    that several folds select counts in each of them. Fastest if a fold keeps the rows in order.
     """
     ranks = _ranks(counters) << _CELL_BITS
-    keys = np.concatenate([(ranks | cells)[marked] for marked, cells in folds])
+    keys = np.concatenate([(ranks | cells)[mask] for mask, cells in folds])
     if not len(keys):
         return no_counters()
-    counts = np.concatenate([counters.counts[marked] for marked, _ in folds])
+    counts = np.concatenate([counters.counts[mask] for mask, _ in folds])
     return _sort_and_sum(counters.ids, keys, counts=counts)
 
 
 def to_totals(counters: Counters) -> Counters:
-    """All hours of each Tweet together: the cells that are left are type numbers."""
+    """Add up all hours of each Tweet. The cells of the result are type numbers (hour 0)."""
     if not counters.rows:
         return no_counters()
     keys = (_ranks(counters) << _CELL_BITS) | (counters.cells & TYPE_MASK)
@@ -209,64 +214,71 @@ def to_totals(counters: Counters) -> Counters:
 
 
 def add_totals(sums: Ints, part: Counters, *, tweet_ids: Ints) -> None:
-    """Add to `sums`, `[tweet, type number]`, what a part holds of these Tweets, all hours."""
+    """Add the counters of these Tweets, over all hours, to `sums`, `[tweet, type number]`.
+
+    `tweet_ids` may be in any order and may contain an id twice.
+    """
     rows, where = _find(part, tweet_ids)
     places = rows * sums.shape[1] + (part.cells[where] & TYPE_MASK)
     np.add.at(sums.reshape(-1), places, part.counts[where].astype(np.int64))
 
 
 def add_hours(sums: Ints, part: Counters, *, tweet_ids: Ints, start_hour: int) -> None:
-    """Add to `sums`, `[tweet, hour, type number]`, what a part holds from `start_hour` on."""
+    """Add the counters of these Tweets to `sums`, `[tweet, hour - start_hour, type number]`.
+
+    Hours outside of `sums` are skipped. `tweet_ids` must be unique.
+    """
     rows, where = _find(part, tweet_ids)
     cells = part.cells[where].astype(np.int64) - (start_hour << TYPE_BITS)
     inside = (cells >= 0) & (cells < sums.shape[1] << TYPE_BITS)
     rows, where, cells = rows[inside], where[inside], cells[inside]
-    # Tweets are different and so are the cells of each: no place is met twice.
+    # Tweets are unique and so are the cells of each: no place is added to twice, which `+=` on
+    # an index array would get wrong.
     sums[rows, cells >> TYPE_BITS, cells & TYPE_MASK] += part.counts[where]
 
 
 def _find(part: Counters, tweet_ids: Ints) -> tuple[Ints, Ints]:
-    """Of every row about one of these Tweets: the Tweet's place among them, and the row's index."""
+    """Find the rows of these Tweets: each row's index in `tweet_ids`, and its index in `part`."""
     if not len(part.ids):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    at = np.searchsorted(part.ids, tweet_ids)
-    at[at == len(part.ids)] = 0
-    found = np.flatnonzero(part.ids[at] == tweet_ids)
-    first = part.starts[at[found]].astype(np.int64)
-    sizes = part.starts[at[found] + 1] - first
+    indexes = np.searchsorted(part.ids, tweet_ids)
+    indexes[indexes == len(part.ids)] = 0
+    found = np.flatnonzero(part.ids[indexes] == tweet_ids)
+    first = part.starts[indexes[found]].astype(np.int64)
+    sizes = part.starts[indexes[found] + 1] - first
     ends = np.cumsum(sizes)
     where = np.arange(ends[-1] if len(ends) else 0) + np.repeat(first - ends + sizes, sizes)
     return np.repeat(found, sizes), where
 
 
 def _ranks(counters: Counters) -> Ints:
-    """Of each row the index of its Tweet."""
+    """For each row, the index of its Tweet in `ids`."""
     return np.repeat(np.arange(len(counters.ids)), np.diff(counters.starts))
 
 
 def _firsts(column: Ints) -> npt.NDArray[np.bool_]:
-    """Where another value begins; equal ones stand side by side."""
+    """Mark the first of each run of equal values."""
     return np.concatenate([[True], column[1:] != column[:-1]])
 
 
 def _sort_and_sum(ids: Ints, keys: Ints, *, counts: AnyInts) -> Counters:
-    """Add up rows whose keys lie in some runs that are in order."""
+    """Add up rows with equal keys. `keys` consists of a few sorted runs."""
     order = np.argsort(keys, kind="stable")
     return _sum_keys(ids, keys[order], counts=counts.astype(np.int64)[order])
 
 
 def _sum_keys(ids: Ints, keys: Ints, *, counts: Ints) -> Counters:
-    """Add up rows in order of their keys: the index of the Tweet above the cell."""
+    """Add up rows with equal keys. `keys` is sorted; a key is the Tweet's index above the cell."""
     first = np.flatnonzero(_firsts(keys))
     if len(first) < len(keys):
-        # Differences of running sums: right also where those wrap around.
+        # Differences of running sums are right even where the running sum wraps around.
         before = np.cumsum(counts)[first[1:] - 1]
         keys, counts = keys[first], np.diff(before, prepend=0, append=counts.sum())
     return _pack(ids, keys >> _CELL_BITS, cells=keys & _CELL_MASK, counts=counts)
 
 
 def _pack(ids: Ints, ranks: Ints, *, cells: AnyInts, counts: AnyInts) -> Counters:
-    """Rows in order, as counters of the Tweets that have any; zeros are left out."""
+    """Build counters from sorted rows, without zeros and without Tweets that have no rows."""
     if not counts.all():
         kept = counts != 0
         ranks, cells, counts = ranks[kept], cells[kept], counts[kept]
@@ -277,7 +289,7 @@ def _pack(ids: Ints, ranks: Ints, *, cells: AnyInts, counts: AnyInts) -> Counter
 
 
 def _concatenate(parts: Sequence[Counters]) -> Counters:
-    """Counters of Tweets that follow each other."""
+    """Join counters. The Tweets of each part come after those of the part before."""
     offsets = np.cumsum([0, *(part.rows for part in parts)])
     starts = [part.starts[:-1] + offset for part, offset in zip(parts, offsets, strict=False)]
     return Counters(

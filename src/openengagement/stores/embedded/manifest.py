@@ -1,8 +1,8 @@
-"""Which segments there are: a table of the database, and the folder of those that are files.
+"""The manifest: the table of all segments, and the folder of those that are files.
 
-What a commit adds lies in the table itself, as a blob; what was merged lies in a file. A file is
-synced before it is listed, and removed only after it is no longer listed, so that what a snapshot
-lists is whole.
+A commit adds its counters as an *unflushed* segment, a blob in the table itself. Flush and
+compaction put files in the place of several segments. A file is on the disk before it is listed,
+and is removed only after it is no longer listed, so every listed segment is complete.
 """
 
 import sqlite3
@@ -18,68 +18,80 @@ from openengagement.stores.embedded.segments import (
     open_segment,
 )
 
+# The column `reach` is `SegmentRecord.max_magnitude`: a new name would need a new format.
 SCHEMA: Final = """
 CREATE TABLE segments (
     segment_id INTEGER PRIMARY KEY AUTOINCREMENT, rows INTEGER NOT NULL, reach INTEGER NOT NULL,
     body BLOB, file TEXT
 ) STRICT
 """
+_LIST: Final = "SELECT segment_id, rows, reach, file FROM segments ORDER BY segment_id"
 
 
-class Listed(NamedTuple):
-    """A segment as the database lists it.
+class SegmentRecord(NamedTuple):
+    """A row of the manifest.
 
-    `file` is None where the database holds the segment itself; `reach` bounds how far from zero any
-    of its counters and totals is.
+    `rows` counts counters and totals. `max_magnitude` bounds the absolute value of each of them.
+    `file` is a name in the folder of segments, and None for an unflushed segment.
     """
 
     segment_id: int
-    rows: int  # by the hour and in total
-    reach: int
+    rows: int
+    max_magnitude: int
     file: str | None
 
 
-def list_segments(db: sqlite3.Connection) -> list[Listed]:
-    """Every segment, the oldest first."""
-    rows = db.execute("SELECT segment_id, rows, reach, file FROM segments ORDER BY segment_id")
-    return [Listed(*row) for row in rows]
+def list_segments(db: sqlite3.Connection) -> list[SegmentRecord]:
+    """List every segment, the oldest first."""
+    return [SegmentRecord(*row) for row in db.execute(_LIST)]
 
 
-def read_segment(db: sqlite3.Connection, listed: Listed, *, folder: Path) -> Segment:
-    """One of them.
+def read_segment(db: sqlite3.Connection, record: SegmentRecord, *, folder: Path) -> Segment:
+    """Read a segment.
 
     Raises:
-        FileNotFoundError: it was merged into another since it was listed.
+        FileNotFoundError: it was merged into another segment after it was listed.
     """
-    if listed.file is not None:
-        return open_segment(folder / listed.file)
-    asked = "SELECT body FROM segments WHERE segment_id = ?"
-    found = db.execute(asked, (listed.segment_id,)).fetchone()
-    if found is None:
-        raise FileNotFoundError(f"segment {listed.segment_id}")
-    return decode_segment(found[0])
+    if record.file is not None:
+        return open_segment(folder / record.file)
+    query = "SELECT body FROM segments WHERE segment_id = ?"
+    row = db.execute(query, (record.segment_id,)).fetchone()
+    if row is None:
+        raise FileNotFoundError(f"segment {record.segment_id}")
+    return decode_segment(row[0])
 
 
 def add_segment(db: sqlite3.Connection, deltas: Counters) -> None:
-    """Add what a commit brings.
+    """Add the counters of a commit as an unflushed segment.
 
     Raises:
-        OverflowError: a counter might get further from zero than COUNTER_MAX.
+        OverflowError: a counter might pass COUNTER_MAX.
     """
     if not deltas.rows:
         return
-    reach = deltas.reach
-    if reach + sum(each.reach for each in list_segments(db)) > COUNTER_MAX:
+    bound = deltas.total_bound
+    if bound + sum(record.max_magnitude for record in list_segments(db)) > COUNTER_MAX:
         raise OverflowError("a counter might not hold the deltas of this commit")
-    added = (deltas.rows, reach, encode_hours(deltas))
+    added = (deltas.rows, bound, encode_hours(deltas))
     db.execute("INSERT INTO segments (rows, reach, body) VALUES (?, ?, ?)", added)
 
 
 def swap_segments(
-    db: sqlite3.Connection, merged: Sequence[Listed], *, rows: int, reach: int, file: str
+    db: sqlite3.Connection,
+    merged: Sequence[SegmentRecord],
+    *,
+    rows: int,
+    max_magnitude: int,
+    file: str,
 ) -> None:
-    """List a file in the place of the segments that were merged into it."""
-    gone = [(each.segment_id,) for each in merged]
-    if db.executemany("DELETE FROM segments WHERE segment_id = ?", gone).rowcount != len(gone):
-        raise RuntimeError("others have merged these segments; are the lock files gone?")
-    db.execute("INSERT INTO segments (rows, reach, file) VALUES (?, ?, ?)", (rows, reach, file))
+    """Replace the records of segments by that of the file they were merged into.
+
+    Raises:
+        RuntimeError: another process has merged them too. Nothing may be swapped then, or their
+            counters would count twice.
+    """
+    ids = [(record.segment_id,) for record in merged]
+    if db.executemany("DELETE FROM segments WHERE segment_id = ?", ids).rowcount != len(ids):
+        raise RuntimeError("another process has merged these segments; was a lock file removed?")
+    added = (rows, max_magnitude, file)
+    db.execute("INSERT INTO segments (rows, reach, file) VALUES (?, ?, ?)", added)

@@ -1,8 +1,9 @@
-"""A segment: counters by the hour and in total, in a file or a blob that is read in place.
+"""A segment: counters by the hour and in total, read in place from a file or a blob.
 
-Layout: a head of 4096 bytes (JSON, padded: of each array its name, type, length and offset), then
-the arrays. A file is written piece by piece, before it is known how much adds up, so its arrays lie
-where there would be room if nothing did; the gaps are holes and take no room on the disk.
+Layout: a head of 4096 bytes, then the arrays. The head is padded JSON and lists the name, type,
+length and offset of each array. A file is written piece by piece, before its final size is known.
+Each array therefore gets room for the most that it may hold. The gaps between the arrays are
+holes, which take no space on the disk.
 """
 
 import fcntl
@@ -12,8 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -25,22 +27,24 @@ _ALIGN: Final = 4096
 _INDEX: Final = np.dtype("<u4")
 _WIDE_INDEX: Final = np.dtype("<i8")
 _COUNTS: Final = tuple(map(np.dtype, ("<i1", "<i2", "<i4", "<i8")))
-# A file's written pages are handed to the disk after so many rows: a sync of all of it at once
-# would hold up the commits beside it.
+_ARRAYS: Final = ("ids", "starts", "cells", "counts")
+# Sync a file that is being written after this many rows. A single sync of a large file at its end
+# would delay the commits that run meanwhile.
 _SYNC_ROWS: Final = 2**19
-# Freeing a large file at once would hold up the commits beside it just so.
+# Free a large file in steps of this size, for the same reason.
 _FREED_BYTES: Final = 16 * 2**20
 _FREED_EVERY_S: Final = 0.02
-_LET_GO_AFTER_S: Final = 0.5  # whoever was reading has ended by then
+_CLOSE_AFTER_S: Final = 0.5  # longer than any read that was under way
 _PATIENCE_S: Final = 2.0
-_Place = tuple[str, str, int, int]  # name, type, length, offset
+_Entry = tuple[str, str, int, int]  # an array in the head: name, type, length, offset
 
 
-class Segment(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Segment:
     """Counters by the hour, and in total.
 
-    A blob has no totals of its own, so they are None: the hours tell. A file has both, because
-    totals stay when hours are pruned. `data` is what the arrays lie in.
+    A file has both, because totals stay when hours are pruned. A blob has no `totals`: its hours
+    were never pruned and add up to them. `data` is the memory that the arrays lie in.
     """
 
     hours: Counters
@@ -49,7 +53,7 @@ class Segment(NamedTuple):
 
     @property
     def summable(self) -> Counters:
-        """What totals are read from."""
+        """The counters that add up to the totals of each Tweet."""
         return self.hours if self.totals is None else self.totals
 
     @property
@@ -57,30 +61,32 @@ class Segment(NamedTuple):
         return self.totals is not None
 
     def evict(self) -> None:
-        """Keep none of a file's pages resident; they are read again when they are needed."""
+        """Drop a file's pages from this process's memory. They are read again when needed."""
         if isinstance(self.data, mmap.mmap):
             self.data.madvise(mmap.MADV_DONTNEED)
 
 
-class Bounds(NamedTuple):
-    """The most that a part of a segment may hold: Tweets, rows, and a count either way."""
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The most that a section of a file may hold: Tweets, rows, and magnitude of a count."""
 
     ids: int
     rows: int
-    peak: int
+    max_magnitude: int
 
 
-def bounds_of(parts: Sequence[Counters], *, peak: int) -> Bounds:
-    """What these may add up to, where no count gets further from zero than `peak`."""
-    return Bounds(sum(len(part.ids) for part in parts), sum(part.rows for part in parts), peak)
+def bounds_of(parts: Sequence[Counters], *, max_magnitude: int) -> Bounds:
+    """Bound the sum of these counters, whose counts do not pass `max_magnitude`."""
+    ids, rows = sum(len(part.ids) for part in parts), sum(part.rows for part in parts)
+    return Bounds(ids, rows, max_magnitude)
 
 
-class _Part:
-    """One part of a segment on its way to a file."""
+class _Section:
+    """The hours or the totals of a file that is being written."""
 
     def __init__(self, name: str, bounds: Bounds, *, offset: int) -> None:
         self._name = name
-        counts = _narrowest(bounds.peak)
+        counts = _narrowest(bounds.max_magnitude)
         self._most = int(np.iinfo(counts).max)
         self._types = {
             "ids": (np.dtype("<i8"), bounds.ids),
@@ -91,25 +97,24 @@ class _Part:
         self._offsets: dict[str, int] = {}
         for field, (dtype, length) in self._types.items():
             self._offsets[field] = offset
-            # `starts` has one more than its length; the others may have the room.
+            # `starts` has one element more than `ids`. The spare room does no harm to the others.
             offset += -(-dtype.itemsize * (length + 1) // _ALIGN) * _ALIGN
         self.end = offset
         self._ids = 0
         self._rows = 0
 
     def write(self, file: int, counters: Counters) -> None:
-        if counters.peak > self._most:
-            raise OverflowError(f"a count of {counters.peak} where at most {self._most} has room")
-        at = {"ids": self._ids, "starts": self._ids, "cells": self._rows, "counts": self._rows}
-        arrays = counters._replace(starts=counters.starts.astype(np.int64) + self._rows)._asdict()
-        for field, array in arrays.items():
-            dtype, _ = self._types[field]
-            place = self._offsets[field] + at[field] * dtype.itemsize
-            _write_all(file, array.astype(dtype).tobytes(), offset=place)
+        if (magnitude := counters.max_magnitude) > self._most:
+            raise OverflowError(f"a count of {magnitude} where at most {self._most} has room")
+        written = {"ids": self._ids, "starts": self._ids, "cells": self._rows, "counts": self._rows}
+        counters = replace(counters, starts=counters.starts.astype(np.int64) + self._rows)
+        for field, (dtype, _) in self._types.items():
+            offset = self._offsets[field] + written[field] * dtype.itemsize
+            _write_all(file, getattr(counters, field).astype(dtype).tobytes(), offset=offset)
         self._ids += len(counters.ids)
         self._rows += counters.rows
 
-    def listed(self) -> list[_Place]:
+    def entries(self) -> list[_Entry]:
         lengths = {"ids": self._ids, "starts": self._ids + 1}
         return [
             (f"{self._name}.{field}", dtype.str, lengths.get(field, self._rows), offset)
@@ -120,16 +125,16 @@ class _Part:
 
 
 class SegmentFile:
-    """A segment that is written piece after piece of its Tweets, in order."""
+    """Writes a segment file piece by piece, with the Tweets in order."""
 
     def __init__(self, path: Path, *, hours: Bounds, totals: Bounds) -> None:
-        self._hours = _Part("hours", hours, offset=_HEAD_BYTES)
-        self._totals = _Part("totals", totals, offset=self._hours.end)
+        self._hours = _Section("hours", hours, offset=_HEAD_BYTES)
+        self._totals = _Section("totals", totals, offset=self._hours.end)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         self._unsynced = 0
 
     def write(self, hours: Counters, totals: Counters) -> None:
-        """The next Tweets; all counters of each."""
+        """Write all counters of the next Tweets."""
         self._hours.write(self._file, hours)
         self._totals.write(self._file, totals)
         self._unsynced += hours.rows + totals.rows
@@ -138,8 +143,8 @@ class SegmentFile:
             self._unsynced = 0
 
     def finish(self) -> None:
-        """Write the head, and wait until all of it is on the disk."""
-        _write_all(self._file, _head([*self._hours.listed(), *self._totals.listed()]), offset=0)
+        """Write the head, and wait until the whole file is on the disk."""
+        _write_all(self._file, _head([*self._hours.entries(), *self._totals.entries()]), offset=0)
         os.ftruncate(self._file, self._totals.end)
         os.fsync(self._file)
 
@@ -148,41 +153,43 @@ class SegmentFile:
 
 
 def open_segment(path: Path) -> Segment:
-    """A segment of a file, mapped. The file is not freed as long as anybody holds it.
+    """Map a segment file. Its disk space is not freed while the segment is in use.
 
     Raises:
-        FileNotFoundError
+        FileNotFoundError: the file does not exist, or is being removed.
         OSError: the file is damaged.
     """
     with path.open("rb") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # the mapping keeps it
+            # Closing the file does not release this lock: the mapping holds it.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             raise FileNotFoundError(f"{path.name} is being removed") from None
         try:
             return decode_segment(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        except (ValueError, TypeError, msgspec.DecodeError) as error:
+        except (ValueError, TypeError, KeyError, msgspec.DecodeError) as error:
             raise OSError(f"{path.name} is damaged: {error}") from None
 
 
-def let_go_soon(segments: list[Segment]) -> None:
+def close_later(segments: list[Segment]) -> None:
     """Empty this list a moment later, in another thread.
 
-    Whoever lets go of a removed file last waits until the disk has freed it.
+    Dropping the last reference to a removed file waits until the disk has freed it. No reader
+    should have to wait for that.
     """
 
-    def let_go() -> None:
-        time.sleep(_LET_GO_AFTER_S)
+    def close() -> None:
+        time.sleep(_CLOSE_AFTER_S)
         segments.clear()
 
-    threading.Thread(target=let_go, name="let-go", daemon=True).start()
+    threading.Thread(target=close, name="close-segments", daemon=True).start()
 
 
 def remove_segments(paths: Sequence[Path], *, stopping: Callable[[float], bool]) -> None:
-    """Remove files, and free what they take bit by bit once nobody holds them.
+    """Remove files, and free their space in small steps once no process uses them.
 
-    `stopping` waits for some seconds, and tells whether the process stops meanwhile: the rest is
-    left to the system then, as are files that somebody does not let go of soon.
+    `stopping` waits for the given seconds and returns whether the process is stopping. In that
+    case, or if a file stays in use for long, the system frees the rest by itself.
     """
     with ExitStack() as stack:
         files = [stack.enter_context(path.open("r+b")).fileno() for path in paths]
@@ -191,7 +198,7 @@ def remove_segments(paths: Sequence[Path], *, stopping: Callable[[float], bool])
         give_up = time.monotonic() + _PATIENCE_S
         for file in files:
             size = os.fstat(file).st_size
-            while size > _FREED_BYTES and not _is_free(file):
+            while size > _FREED_BYTES and not _is_unused(file):
                 if time.monotonic() > give_up or stopping(_FREED_EVERY_S):
                     return
             while size > _FREED_BYTES and not stopping(_FREED_EVERY_S):
@@ -199,7 +206,8 @@ def remove_segments(paths: Sequence[Path], *, stopping: Callable[[float], bool])
                 os.ftruncate(file, size)
 
 
-def _is_free(file: int) -> bool:
+def _is_unused(file: int) -> bool:
+    """Whether no process maps this file. From then on, `open_segment` refuses it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -208,10 +216,10 @@ def _is_free(file: int) -> bool:
 
 
 def copy_segment(segment: Segment, path: Path) -> None:
-    """Write a mapped segment to another file, with its gaps, and wait until it is on the disk."""
+    """Write a mapped segment to another file, with its holes, and wait until it is on the disk."""
     with path.open("xb") as file, memoryview(segment.data) as data:
         file.write(data[:_HEAD_BYTES])
-        for _, dtype, length, offset in _places(segment.data):
+        for _, dtype, length, offset in _read_head(segment.data):
             file.seek(offset)
             file.write(data[offset : offset + length * np.dtype(dtype).itemsize])
         file.truncate(len(data))
@@ -220,51 +228,48 @@ def copy_segment(segment: Segment, path: Path) -> None:
 
 
 def encode_hours(hours: Counters) -> bytes:
-    """A segment without totals, as a blob."""
+    """Encode a segment without totals as a blob."""
     arrays = {
         "ids": hours.ids.astype("<i8"),
         "starts": hours.starts.astype(_INDEX),
         "cells": hours.cells.astype("<u4"),
-        "counts": hours.counts.astype(_narrowest(hours.peak)),
+        "counts": hours.counts.astype(_narrowest(hours.max_magnitude)),
     }
-    places: list[_Place] = []
+    entries: list[_Entry] = []
     pieces: list[bytes] = []
     offset = _HEAD_BYTES
     for field, array in arrays.items():
-        places.append((f"hours.{field}", array.dtype.str, len(array), offset))
+        entries.append((f"hours.{field}", array.dtype.str, len(array), offset))
         pieces += [array.tobytes(), bytes(-array.nbytes % 8)]
         offset += array.nbytes + -array.nbytes % 8
-    return b"".join([_head(places), *pieces])
+    return b"".join([_head(entries), *pieces])
 
 
 def decode_segment(data: mmap.mmap | bytes) -> Segment:
-    """A segment over bytes that stay what they are; nothing is copied."""
+    """Read a segment in place, without a copy. `data` must not change afterwards."""
     arrays = {
         name: np.frombuffer(data, dtype, length, offset)
-        for name, dtype, length, offset in _places(data)
+        for name, dtype, length, offset in _read_head(data)
     }
-    hours, totals = (
-        Counters(*(arrays[f"{part}.{field}"] for field in Counters._fields))
-        if f"{part}.ids" in arrays
-        else None
-        for part in ("hours", "totals")
-    )
-    assert hours is not None
-    return Segment(hours, totals, data)
+    hours = Counters(*(arrays[f"hours.{field}"] for field in _ARRAYS))
+    if "totals.ids" not in arrays:
+        return Segment(hours, None, data)
+    return Segment(hours, Counters(*(arrays[f"totals.{field}"] for field in _ARRAYS)), data)
 
 
-def _places(data: mmap.mmap | bytes) -> list[_Place]:
-    return msgspec.json.decode(data[:_HEAD_BYTES].rstrip(), type=list[_Place])
+def _read_head(data: mmap.mmap | bytes) -> list[_Entry]:
+    return msgspec.json.decode(data[:_HEAD_BYTES].rstrip(), type=list[_Entry])
 
 
-def _head(places: Sequence[_Place]) -> bytes:
-    head = msgspec.json.encode(places).ljust(_HEAD_BYTES)
+def _head(entries: Sequence[_Entry]) -> bytes:
+    head = msgspec.json.encode(entries).ljust(_HEAD_BYTES)
     assert len(head) == _HEAD_BYTES
     return head
 
 
-def _narrowest(peak: int) -> np.dtype[Any]:
-    return next(dtype for dtype in _COUNTS if peak <= np.iinfo(dtype).max)
+def _narrowest(max_magnitude: int) -> np.dtype[Any]:
+    """The smallest type that holds counts of this magnitude."""
+    return next(dtype for dtype in _COUNTS if max_magnitude <= np.iinfo(dtype).max)
 
 
 def _write_all(file: int, data: bytes, *, offset: int) -> None:

@@ -1,0 +1,83 @@
+"""Video views are shared: each Tweet with a video shows the views of all Tweets with it.
+
+An engine keeps two counts: the views of each Tweet, and the views of each video. The counters of a
+video have the id `-video_id`, so an engine stores and merges them like those of a Tweet. A reader
+gets the video's count in place of the Tweet's own (api.md 2.2).
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from openengagement.engagement.counters import (
+    HOUR_MAX,
+    TYPE_MASK,
+    AnyInts,
+    Counters,
+    Ints,
+    cells_of,
+    merge,
+    sum_rows,
+    to_totals,
+)
+from openengagement.engagement.types import TYPE_NAMES
+
+VIDEO_VIEWS: Final = TYPE_NAMES.index("video_views")
+# The hours of a video's views are never read, so all of them count in the last hour there is.
+_CELL: Final = cells_of(np.array([HOUR_MAX]), np.array([VIDEO_VIEWS]))
+
+
+def add_video_views(
+    deltas: Counters, read_videos: Callable[[Sequence[int]], Mapping[int, int]]
+) -> Counters:
+    """Add to the deltas of a commit what they add to the views of each video.
+
+    `read_videos` returns the video of each of these Tweets that has one. The commit must see the
+    Tweets as they are until it ends: a Tweet must not change its video meanwhile.
+    """
+    views = to_totals(deltas.where((deltas.cells & TYPE_MASK) == VIDEO_VIEWS))
+    videos = read_videos(views.ids.tolist())
+    shared = np.isin(views.ids, list(videos))
+    ids = views.ids[shared].tolist()
+    return merge([deltas, _views_of((videos[tweet_id] for tweet_id in ids), views.counts[shared])])
+
+
+def move_views(
+    before: Mapping[int, int],
+    after: Mapping[int, int],
+    read_views: Callable[[Sequence[int]], AnyInts],
+) -> Counters:
+    """Compute the deltas of videos when Tweets change to the videos in `after`.
+
+    `before` holds the present video of each Tweet in `after` that has one. `read_views` returns
+    the present views of Tweets, each Tweet's own. Same condition as for `add_video_views`.
+    """
+    moved = [tweet_id for tweet_id, video_id in after.items() if before.get(tweet_id) != video_id]
+    views = read_views(moved)
+    leaving = [index for index, tweet_id in enumerate(moved) if tweet_id in before]
+    gained = _views_of((after[tweet_id] for tweet_id in moved), views)
+    lost = _views_of((before[moved[index]] for index in leaving), -views[leaving])
+    return merge([gained, lost])
+
+
+def ids_to_read(tweet_ids: Sequence[int], videos: Mapping[int, int]) -> list[int]:
+    """The ids whose totals `share_views` needs: all Tweets, then the video of each that has one."""
+    return [*tweet_ids, *(-videos[tweet_id] for tweet_id in tweet_ids if tweet_id in videos)]
+
+
+def share_views(totals: Ints, tweet_ids: Sequence[int], *, videos: Mapping[int, int]) -> Ints:
+    """Put the views of its video in place of each Tweet's own.
+
+    `totals` is `[id, type number]` of `ids_to_read`. The result is `[tweet, type number]`.
+    """
+    count = len(tweet_ids)
+    shared = [index for index, tweet_id in enumerate(tweet_ids) if tweet_id in videos]
+    totals[shared, VIDEO_VIEWS] = totals[count:, VIDEO_VIEWS]
+    return totals[:count]
+
+
+def _views_of(video_ids: Iterable[int], counts: AnyInts) -> Counters:
+    """Views of videos, as counters."""
+    ids = -np.fromiter(video_ids, np.int64, len(counts))
+    return sum_rows(ids, np.broadcast_to(_CELL, len(counts)), counts=counts.astype(np.int64))
