@@ -46,6 +46,7 @@ The tree (status, stable name sent as ``x-error-code``)::
     ├── RateLimited 429               rate_limited
     ├── InternalError 500             internal_error
     └── Unavailable 503               unavailable
+        └── StoreUnavailable          store_unavailable
 
 The texts are those of the wire (api.md 3.4). Where the wire has none, ours follow its style.
 `api.error_body` renders an error for each family of routes. The OAuth calls, for example, answer
@@ -371,6 +372,24 @@ class Unavailable(ApiError, code="unavailable", status=503):
 
     def __init__(self, text: str, *, retry_after_s: int = 1) -> None:
         super().__init__(text, headers={"retry-after": str(retry_after_s)})
+
+
+class StoreUnavailable(Unavailable, code="store_unavailable"):
+    """A store cannot serve a call now. The same call may succeed later.
+
+    `store` is the store's name and `reason` says what is wrong, without secrets. Both are for
+    operators. Clients only learn that they should retry.
+    """
+
+    store: str = "counters"  # in an error that the counting process raised
+    reason: str = "see the log of the counting process"
+
+    def __init__(self, store: str, reason: str) -> None:
+        super().__init__("The data store is not available now. Please try again later.")
+        self.store, self.reason = store, reason
+
+    def __str__(self) -> str:
+        return f"the {self.store} store is unavailable: {self.reason}"
 
 
 # If several errors apply to a request, the first of them is reported (api.md 3.4, "order of

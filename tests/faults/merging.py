@@ -1,4 +1,4 @@
-"""A process that commits and merges as fast as it can; it tells each commit, until it is killed."""
+"""A process that commits and merges as fast as it can, and prints each commit, until killed."""
 
 import sys
 from itertools import count
@@ -16,8 +16,8 @@ TWEETS = range(1, 400)
 
 def main():
     path, first = sys.argv[1:]
-    # Every commit or two is a reason to merge, so that few moments are outside of a merge.
-    compaction.FRESH_MAX, compaction._CARRY_MIN, compaction.BACKLOG_MAX = 2, 2, 3
+    # Merge after every second commit, so that most kills hit a merge.
+    compaction.FLUSH_MIN, compaction._COMPACT_MIN, compaction.BACKLOG_MAX = 2, 2, 3
     store = EmbeddedStore(Path(path), clock=SystemClock(), idempotency_keep_days=90)
     for at in count(int(first)):
         rows = [(tweet, at % 50, {"replies": 1, "favorites": tweet}) for tweet in TWEETS]

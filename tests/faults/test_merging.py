@@ -1,4 +1,4 @@
-"""`kill -9` while segments are merged: what was told is counted, once, and no file is left over."""
+"""`kill -9` during merges: acknowledged commits count once, and no file is left over."""
 
 import random
 import subprocess
@@ -28,7 +28,7 @@ def test_whenever_it_is_killed(tmp_path):
 
 
 def live(path, *, first, seconds):
-    """Commit until the end, so many seconds after the first commit; how many were told."""
+    """Commit until killed, some seconds after the first commit. Return the printed commits."""
     process = subprocess.Popen(
         [sys.executable, SCRIPT, path, str(first)], stdout=subprocess.PIPE, text=True
     )
@@ -43,7 +43,7 @@ def live(path, *, first, seconds):
 
 
 def check(path, *, least):
-    """Everything told is counted, and at most one commit more, wholly; how many commits that is."""
+    """All printed commits count, and at most one more, completely. Return how many count."""
     store = EmbeddedStore(path, clock=SystemClock(), idempotency_keep_days=90)
     try:
         totals = store.read_totals(list(TWEETS), TYPE_NAMES)
@@ -56,7 +56,7 @@ def check(path, *, least):
         assert favorites == [commits * tweet for tweet in TWEETS]
         keys = store._database.connection().execute("SELECT count(*) FROM batches").fetchone()[0]
         assert keys == commits
-        store._compactor._sweep()
+        store._compactor._merger.remove_orphaned_files()
         listed = manifest.list_segments(store._database.connection())
         files = {each.name for each in path.with_suffix(".segments").glob("*.segment")}
         assert files == {each.file for each in listed if each.file}

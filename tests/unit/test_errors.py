@@ -188,6 +188,7 @@ ELSEWHERE = {
     "UserContextRequired",
     "InternalError",
     "Unavailable",
+    "StoreUnavailable",
 }
 
 

@@ -6,7 +6,8 @@ one number, so the cells of a Tweet sort by hour. Every function works on whole 
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,8 @@ HOUR_MAX: Final = _CELL_MASK >> TYPE_BITS
 _PART_ROWS: Final = 125_000
 
 
-class Counters(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Counters:
     """Counts by Tweet and cell. No count is zero.
 
     `ids` holds the Tweet ids, sorted and unique. The cells of Tweet `ids[i]` are

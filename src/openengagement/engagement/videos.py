@@ -37,6 +37,8 @@ def add_video_views(
     Tweets as they are until it ends: a Tweet must not change its video meanwhile.
     """
     views = to_totals(deltas.where((deltas.cells & TYPE_MASK) == VIDEO_VIEWS))
+    if not views.rows:
+        return deltas
     videos = read_videos(views.ids.tolist())
     shared = np.isin(views.ids, list(videos))
     ids = views.ids[shared].tolist()
@@ -46,6 +48,7 @@ def add_video_views(
 def move_views(
     before: Mapping[int, int],
     after: Mapping[int, int],
+    *,
     read_views: Callable[[Sequence[int]], AnyInts],
 ) -> Counters:
     """Compute the deltas of videos when Tweets change to the videos in `after`.

@@ -1,4 +1,4 @@
-"""Deltas are made as the contract's tests make them; what a test opens is closed after it."""
+"""Stores that are closed after each test."""
 
 import sys
 from pathlib import Path
@@ -24,7 +24,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def open_store(path):
-    """Opens the store, again and again: each is another process's, as far as they can tell."""
+    """Opens the store. A second one on the same file is like that of another process."""
     stores = []
 
     def opened():

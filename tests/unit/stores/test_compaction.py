@@ -1,4 +1,4 @@
-"""Merging: nothing is lost or counted twice, whoever reads, writes, fails or dies meanwhile."""
+"""Flush and compaction lose nothing and count nothing twice, whatever else happens."""
 
 import contextlib
 import errno
@@ -15,17 +15,17 @@ import pytest
 from contract.deltas import make_batch, make_tweets
 from openengagement.clock import SystemClock
 from openengagement.engagement.types import TYPE_NAMES
-from openengagement.stores.embedded import compaction, manifest, segments
-from openengagement.stores.embedded.compaction import choose_files, choose_fresh
-from openengagement.stores.embedded.manifest import Listed
+from openengagement.stores.embedded import compaction, manifest, merging, segments
+from openengagement.stores.embedded.compaction import StageResult, choose_files, choose_unflushed
+from openengagement.stores.embedded.manifest import SegmentRecord
 from openengagement.stores.embedded.store import EmbeddedStore
 from support.waiting import wait_for
 
 
 @pytest.fixture
 def by_hand(monkeypatch):
-    """Merges happen when a test says so."""
-    monkeypatch.setattr(compaction.Compactor, "note", lambda _: None)
+    """Only the test itself starts merges."""
+    monkeypatch.setattr(compaction.Compactor, "notify_commit", lambda _: None)
 
 
 def listed(store):
@@ -36,8 +36,20 @@ def files(store):
     return sorted(path.name for path in store._folder.glob("*.segment"))
 
 
-def fresh(store):
-    """How many are in the database: at least FRESH_MAX only until the background comes to them."""
+def merger(store):
+    return store._compactor._merger
+
+
+def flush(store):
+    return store._compactor.flush.run()
+
+
+def compact_once(store, *, idle=False):
+    return store._compactor.compaction.run(idle=idle)
+
+
+def unflushed(store):
+    """The number of unflushed segments. In the background it soon falls below FLUSH_MIN."""
     return sum(each.file is None for each in listed(store))
 
 
@@ -47,10 +59,10 @@ def fill(store, commits=10, first=0):
         store.apply_batches([make_batch(rows)])
 
 
-def gather_files(store, count):
+def flush_files(store, count):
     for at in range(count):
         fill(store, first=10 * at)
-        store._compactor.gather()
+        flush(store)
 
 
 def snapshot(store):
@@ -69,18 +81,18 @@ def check(store, commits):
     assert totals[:, TYPE_NAMES.index("favorites")].tolist() == [commits] * 8 + [0] * 3
 
 
-def test_fresh_ones_become_a_file(store, by_hand):
+def test_unflushed_segments_become_a_file(store, by_hand):
     fill(store)
-    assert store._compactor.gather()
+    assert flush(store) is StageResult.MERGED
     assert [each.file is None for each in listed(store)] == [False]
     assert [each.file for each in listed(store)] == files(store)
     check(store, 10)
 
 
 def test_files_become_a_larger_one(store, by_hand):
-    gather_files(store, 6)
+    flush_files(store, 6)
     assert len(files(store)) == 6
-    assert store._compactor.carry()
+    assert compact_once(store) is StageResult.MERGED
     assert [each.file for each in listed(store)] == files(store)
     assert len(files(store)) == 1
     check(store, 60)
@@ -91,121 +103,122 @@ def test_totals_that_need_more_room_than_their_hours(store, by_hand, count):
     rows = [(tweet, hour, {"replies": count}) for tweet in (1, 2) for hour in range(50)]
     for at in range(4):
         store.apply_batches([make_batch(rows)])
-        store._compactor._merge(store._compactor._list_fresh())
-        store._compactor._merge(listed(store))
+        merger(store).merge(merger(store).unflushed())
+        merger(store).merge(listed(store))
         assert [each.file is None for each in listed(store)] == [False]
         assert store.read_totals([1, 2], ["replies"]).tolist() == [[50 * (at + 1) * count]] * 2
 
 
-def test_merging_goes_on_by_itself(store):
-    fill(store, 80)  # of which those who help while they commit leave 14
-    wait_for(lambda: fresh(store) < compaction.FRESH_MAX)
+def test_merges_run_in_the_background(store):
+    fill(store, 80)  # commits flush some themselves, and leave at least 14
+    wait_for(lambda: unflushed(store) < compaction.FLUSH_MIN)
     check(store, 80)
 
 
-def test_who_commits_faster_than_is_gathered_helps(store, monkeypatch):
-    """With the background asleep, the database never holds more than the backlog."""
-    monkeypatch.setattr(compaction.Compactor, "_run", lambda *_: None)
+def test_commits_flush_when_the_background_does_not_keep_up(store, monkeypatch):
+    """Without background threads, at most BACKLOG_MAX segments are unflushed."""
+    monkeypatch.setattr(compaction.Stage, "_run_forever", lambda *_: None)
     most = 0
     for at in range(90):
         fill(store, 1, first=at)
-        most = max(most, fresh(store))
+        most = max(most, unflushed(store))
     assert most <= compaction.BACKLOG_MAX
     check(store, 90)
 
 
 @pytest.mark.parametrize("place", ["cut", "merge_at_once", "_sync", "swap_segments"])
-def test_a_merge_that_fails_leaves_everything(store, by_hand, monkeypatch, place):
+def test_a_failed_merge_changes_nothing(store, by_hand, monkeypatch, place):
     fill(store)
     with monkeypatch.context() as patch:
-        patch.setattr(compaction, place, lambda *_, **__: 1 / 0)
-        assert not store._compactor._try(store._compactor.gather)
+        patch.setattr(merging, place, lambda *_, **__: 1 / 0)
+        assert flush(store) is StageResult.FAILED
     assert len(listed(store)) == 10
     check(store, 10)
 
-    assert store._compactor.gather()
+    assert flush(store) is StageResult.MERGED
     check(store, 10)
 
 
 @pytest.mark.parametrize("place", ["cut", "_sync", "swap_segments"])
-def test_a_merge_that_fails_leaves_no_file(store, by_hand, monkeypatch, place):
+def test_a_failed_merge_leaves_no_file(store, by_hand, monkeypatch, place):
     fill(store)
-    monkeypatch.setattr(compaction, place, lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(merging, place, lambda *_, **__: 1 / 0)
     for _ in range(3):
-        assert not store._compactor._try(store._compactor.gather)
+        assert flush(store) is StageResult.FAILED
     assert files(store) == []
 
 
-@pytest.mark.parametrize("place", ["_start", "_list", "_sweep"])
-def test_what_was_committed_is_said_to_be(store, monkeypatch, place):
-    """Whatever becomes of merging: else the batch would come again, and count twice."""
-    monkeypatch.setattr(compaction.Compactor, place, lambda _: 1 / 0)
+@pytest.mark.parametrize("place", ["_start", "unflushed", "remove_orphaned_files"])
+def test_a_commit_is_acknowledged_though_merging_fails(store, monkeypatch, place):
+    """Otherwise the batch would be sent again and count twice."""
+    owner = compaction.Compactor if place == "_start" else merging.Merger
+    monkeypatch.setattr(owner, place, lambda _: 1 / 0)
     (answer,) = store.apply_batches([make_batch([(1, 5, {"replies": 1})])])
     assert not answer.duplicate
     assert store.read_totals([1], ["replies"]).tolist() == [[1]]
 
 
-def test_segments_are_merged_by_one(store, by_hand):
-    """Two that merge the same would count it twice; the second one is refused."""
+def test_segments_are_merged_once(store, by_hand):
+    """A second merge of the same segments would count them twice, so it is refused."""
     fill(store)
     chosen = listed(store)
-    store._compactor._merge(chosen)
+    merger(store).merge(chosen)
     with store._database.writing() as db, pytest.raises(RuntimeError, match="lock"):
-        manifest.swap_segments(db, chosen, rows=1, reach=1, file="x")
+        manifest.swap_segments(db, chosen, rows=1, max_magnitude=1, file="x")
     check(store, 10)
 
 
 def test_a_damaged_file_is_named(store, by_hand):
     fill(store)
-    store._compactor.gather()
+    flush(store)
     (name,) = files(store)
     (store._folder / name).write_bytes(b"")
-    store._known = {}
+    store._reader._open = {}
     with pytest.raises(OSError, match=f"{name} is damaged"):
         store.read_totals([1], ["replies"])
 
 
-def test_what_is_pruned_still_weighs_its_totals(store, by_hand):
-    """A file of many totals and few hours is no small one: it would be carried again and again."""
+def test_a_pruned_file_counts_its_totals_as_rows(store, by_hand):
+    """If it seemed small for its few hours, it would be compacted again and again."""
     store.apply_batches([make_batch([(at, 5, {"replies": 1}) for at in range(1, 1001)])])
     store.prune(oldest_hour=6)
     assert [each.rows for each in listed(store)] == [1000]
 
 
 @pytest.mark.parametrize("growth", [1, 1.5, 0.7])
-def test_settling_leaves_little_to_look_into(store, by_hand, monkeypatch, growth):
-    """A row of loads, ever larger or smaller ones, and no server: files become fewer in time."""
+def test_compact_leaves_few_files(store, by_hand, monkeypatch, growth):
+    """A series of loads without a server, each larger or smaller than the one before."""
     monkeypatch.setattr(compaction, "_FILES_MAX", 8)
     most = 0
     for at in range(14):
         tweets = int((5 if growth >= 1 else 500) * growth**at) + 1
         store.apply_batches([make_batch([(each, at, {"replies": 1}) for each in range(1, tweets)])])
-        store._compactor._merge(store._compactor._list_fresh())
+        merger(store).merge(merger(store).unflushed())
         store.compact()
         most = max(most, len(listed(store)))
     assert most <= compaction._FILES_MAX
     assert len(listed(store)) < most
 
 
-def test_settling_waits_for_who_merges(store, by_hand, monkeypatch):
+def test_compact_waits_for_another_process(store, by_hand, monkeypatch):
     monkeypatch.setattr(compaction, "_FILES_MAX", 8)
-    gather_files(store, 9)
-    with store._compactor._carrying.held():
-        settling = threading.Thread(target=store.compact)
-        settling.start()
-        settling.join(0.2)
-        assert settling.is_alive()
+    flush_files(store, 9)
+    with store._compactor.compaction.lock.held():
+        compacting = threading.Thread(target=store.compact)
+        compacting.start()
+        compacting.join(0.2)
+        assert compacting.is_alive()
         assert len(listed(store)) == 9
-    settling.join()
+    compacting.join()
     assert len(listed(store)) == 1
 
 
-def test_what_others_left_is_merged(open_store, monkeypatch):
+def test_files_of_an_ended_process_are_merged(open_store, monkeypatch):
     """A load that ends leaves files behind; the server that starts next merges them."""
     with monkeypatch.context() as patched:
-        patched.setattr(compaction.Compactor, "note", lambda _: None)
+        patched.setattr(compaction.Compactor, "notify_commit", lambda _: None)
         first = open_store()
-        gather_files(first, 3)
+        flush_files(first, 3)
         first.close()
     store = open_store()
     assert len(listed(store)) == 3
@@ -214,35 +227,35 @@ def test_what_others_left_is_merged(open_store, monkeypatch):
     check(store, 30)
 
 
-def test_files_are_let_go_of_in_another_thread(store, by_hand, monkeypatch):
-    """Freeing a large file takes its time, which no reader has."""
-    monkeypatch.setattr(segments, "_LET_GO_AFTER_S", 0.1)
-    gather_files(store, 6)
+def test_removed_files_are_closed_in_another_thread(store, by_hand, monkeypatch):
+    """Freeing a large file takes long, and no reader should wait for it."""
+    monkeypatch.setattr(segments, "_CLOSE_AFTER_S", 0.1)
+    flush_files(store, 6)
     check(store, 60)
     ended = []
-    for each in store._known.values():
+    for each in store._reader._open.values():
         weakref.finalize(each.data, lambda: ended.append(threading.current_thread().name))
     del each
-    store._compactor.carry()
+    compact_once(store)
     check(store, 60)
     wait_for(lambda: len(ended) == 6)
-    assert ended == ["let-go"] * 6
+    assert ended == ["close-segments"] * 6
 
 
-def test_a_server_merges_what_others_leave_beside_it(open_store, by_hand, monkeypatch):
-    """A load beside a server merges by itself; once it has ended, what it left is the server's."""
-    monkeypatch.setattr(compaction, "_OTHERS_S", 0.05)
-    monkeypatch.setattr(compaction, "_QUIET_S", 0.1)
+def test_a_server_merges_the_files_of_another_process(open_store, by_hand, monkeypatch):
+    """A load merges its own segments while it runs. After it has ended, the server does."""
+    monkeypatch.setattr(compaction, "_LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(compaction, "_IDLE_S", 0.1)
     server, other = open_store(), open_store()
     server.start_compaction()
-    time.sleep(0.5)  # what it does when it starts is done
-    gather_files(other, 3)
+    time.sleep(0.5)  # its work at the start is done
+    flush_files(other, 3)
     wait_for(lambda: len(files(other)) == 1)
     check(server, 30)
 
 
 def test_neither_a_failed_merge_nor_its_log_line_touches_a_commit(store, monkeypatch):
-    """A full disk that holds the log too; whoever were told of it would send the batch again."""
+    """A full disk that holds the log too. An error would make the caller send the batch again."""
 
     def fail(_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -250,26 +263,27 @@ def test_neither_a_failed_merge_nor_its_log_line_touches_a_commit(store, monkeyp
     commits = 2 * compaction.BACKLOG_MAX
     with Path("/dev/full").open("w") as full:
         monkeypatch.setattr(sys, "stderr", full)
-        monkeypatch.setattr(compaction, "_sync", fail)
+        monkeypatch.setattr(merging, "_sync", fail)
         fill(store, commits)
         with contextlib.suppress(OSError):
             full.close()
     monkeypatch.undo()
     check(store, commits)
-    assert all(thread.is_alive() for thread in store._compactor._threads.values())
+    stages = (store._compactor.flush, store._compactor.compaction)
+    assert all(stage.thread.is_alive() for stage in stages)
 
 
-def test_a_server_goes_on_where_another_died_at_it(open_store, by_hand, monkeypatch):
-    """One that loads beside it, say, is killed with files half carried."""
-    monkeypatch.setattr(compaction, "_OTHERS_S", 0.05)
-    monkeypatch.setattr(compaction, "_QUIET_S", 0.02)
+def test_a_server_continues_after_another_process_died_in_a_merge(open_store, by_hand, monkeypatch):
+    """A load beside the server, for example, is killed during a compaction."""
+    monkeypatch.setattr(compaction, "_LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(compaction, "_IDLE_S", 0.02)
     server, other = open_store(), open_store()
-    gather_files(other, 3)
+    flush_files(other, 3)
     (other._folder / "half.segment").write_bytes(b"what it had written")
-    with other._compactor._carrying.held():
+    with other._compactor.compaction.lock.held():
         looks = []
-        tell = server._compactor._list
-        monkeypatch.setattr(server._compactor, "_list", lambda: looks.append(1) or tell())
+        read = merger(server).records
+        monkeypatch.setattr(merger(server), "records", lambda: looks.append(1) or read())
         server.start_compaction()
         wait_for(lambda: len(looks) > 50)
         assert len(files(server)) == 4
@@ -277,19 +291,19 @@ def test_a_server_goes_on_where_another_died_at_it(open_store, by_hand, monkeypa
     check(server, 30)
 
 
-def test_a_copy_is_whole_though_files_go_while_it_is_made(
+def test_a_copy_is_complete_though_files_are_removed_meanwhile(
     open_store, by_hand, monkeypatch, tmp_path
 ):
     store, other = open_store(), open_store()
-    gather_files(other, 3)
+    flush_files(other, 3)
     read = manifest.read_segment
 
-    def carry_first(*args, **kwargs):
+    def compact_first(*args, **kwargs):
         monkeypatch.setattr(manifest, "read_segment", read)
-        assert other._compactor.carry(quiet=True)
+        assert compact_once(other, idle=True) is StageResult.MERGED
         return read(*args, **kwargs)
 
-    monkeypatch.setattr(manifest, "read_segment", carry_first)
+    monkeypatch.setattr(manifest, "read_segment", compact_first)
     folder = tmp_path / "copy"
     folder.mkdir()
     store.copy_to(folder)
@@ -299,26 +313,25 @@ def test_a_copy_is_whole_though_files_go_while_it_is_made(
     copy.close()
 
 
-def test_it_is_quiet_once_two_looks_are_alike(store, by_hand, monkeypatch):
+def test_a_store_is_idle_once_nothing_changes(store, by_hand, monkeypatch):
     looks = iter([1, 2, 3, 3, 4])
-    monkeypatch.setattr(compaction, "_QUIET_S", 0)
-    monkeypatch.setattr(compaction.Compactor, "_list", lambda _: next(looks))
-    assert store._compactor._wait_for_quiet(threading.Event())
+    monkeypatch.setattr(compaction, "_IDLE_S", 0)
+    monkeypatch.setattr(merging.Merger, "records", lambda _: next(looks))
+    assert store._compactor.flush._wait_until_idle()
     assert next(looks) == 4
 
 
-def test_it_is_not_quiet_while_there_is_news(store, by_hand):
-    news = threading.Event()
-    news.set()
-    assert not store._compactor._wait_for_quiet(news)
+def test_a_store_with_a_new_commit_is_not_idle(store, by_hand):
+    store._compactor.flush.wake.set()
+    assert not store._compactor.flush._wait_until_idle()
 
 
-def test_a_merge_that_fails_is_not_tried_again_and_again(open_store, by_hand, monkeypatch):
-    """As when the disk is full: only when something else is there to merge."""
-    monkeypatch.setattr(compaction, "_OTHERS_S", 0.01)
-    monkeypatch.setattr(compaction, "_QUIET_S", 0.01)
+def test_a_failed_merge_is_not_repeated(open_store, by_hand, monkeypatch):
+    """On a full disk, for example. It is tried again after the next commit."""
+    monkeypatch.setattr(compaction, "_LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(compaction, "_IDLE_S", 0.01)
     store = open_store()
-    gather_files(store, 3)
+    flush_files(store, 3)
     tried = []
     monkeypatch.setattr(segments.SegmentFile, "finish", lambda _: tried.append(1) or 1 / 0)
     store.start_compaction()
@@ -331,68 +344,70 @@ def test_a_merge_that_fails_is_not_tried_again_and_again(open_store, by_hand, mo
     assert len(files(store)) == 3
 
 
-def test_what_a_dead_process_left_is_swept_up(store, tmp_path, by_hand):
+def test_orphaned_files_are_removed(store, tmp_path, by_hand):
     fill(store)
-    store._compactor.gather()
+    flush(store)
     kept = files(store)
     (store._folder / "0123.segment").write_bytes(b"half")
-    store._compactor._sweep()
+    merger(store).remove_orphaned_files()
     assert files(store) == kept
     check(store, 10)
 
 
-def test_nothing_is_swept_while_somebody_merges(store, by_hand):
+def test_no_file_is_removed_during_a_merge(store, by_hand):
     (store._folder / "0123.segment").write_bytes(b"half")
-    with store._compactor._carrying.held():
-        store._compactor._sweep()
+    with store._compactor.compaction.lock.held():
+        merger(store).remove_orphaned_files()
     assert files(store) == ["0123.segment"]
 
 
-def test_a_file_that_goes_while_it_is_looked_for(store, by_hand, monkeypatch):
-    """A reader lists a file, it is merged away, and the reader looks again."""
-    gather_files(store, 6)
-    store._known = {}
-    read, carried = manifest.read_segment, []
+def test_a_file_that_is_merged_before_it_is_opened(store, by_hand, monkeypatch):
+    """A reader lists a file, another process merges it, and the reader lists again."""
+    flush_files(store, 6)
+    store._reader._open = {}
+    read, merged = manifest.read_segment, []
 
     def slowly(db, each, *, folder):
-        if not carried and threading.current_thread() is threading.main_thread():
-            carried.append(threading.Thread(target=store._compactor.carry))
-            carried[0].start()
-            carried[0].join()
+        if not merged and threading.current_thread() is threading.main_thread():
+            merged.append(threading.Thread(target=store._compactor.compaction.run))
+            merged[0].start()
+            merged[0].join()
         return read(db, each, folder=folder)
 
     monkeypatch.setattr(manifest, "read_segment", slowly)
     check(store, 60)
-    assert carried
+    assert merged
 
 
-def test_a_file_that_is_really_missing_is_told(store, by_hand):
+def test_a_missing_file_is_an_error(store, by_hand):
     fill(store)
-    store._compactor.gather()
+    flush(store)
     (store._folder / files(store)[0]).unlink()
-    store._known = {}
+    store._reader._open = {}
     with pytest.raises(FileNotFoundError, match="missing"):
         store.read_totals([1], ["replies"])
 
 
-def test_what_a_reader_holds_stays_its_own(store, by_hand):
-    gather_files(store, 6)
+def test_a_reader_can_use_files_that_were_merged_meanwhile(store, by_hand):
+    flush_files(store, 6)
     with store._database.snapshot() as db:
-        held = store._view(db)
+        held = store._reader.segments(db)
         before = [each.hours.counts.sum() for each in held]
-        thread = threading.Thread(target=store._compactor.carry)
+        thread = threading.Thread(target=store._compactor.compaction.run)
         thread.start()
         thread.join()
         assert [each.hours.counts.sum() for each in held] == before
     check(store, 60)
 
 
-def test_pruned_hours_are_gone_and_totals_stay(store, by_hand):
+def test_prune_removes_hours_and_keeps_totals(store, by_hand):
     fill(store)
-    store._compactor.gather()
+    flush(store)
     fill(store, first=10, commits=3)
 
-    assert store.prune(oldest_hour=11) == 11 * 8 * 2  # in however many segments each was
+    assert (
+        store.prune(oldest_hour=11) == 11 * 8 * 2
+    )  # each counter once, in however many segments it was
     hours, totals = snapshot(store)
     assert not hours[:, :, :11].any()
     assert hours[:8, TYPE_NAMES.index("favorites"), 11:13].tolist() == [[1, 1]] * 8
@@ -400,14 +415,14 @@ def test_pruned_hours_are_gone_and_totals_stay(store, by_hand):
     assert store.prune(oldest_hour=11) == 0
 
 
-def test_totals_that_cancel_out_stay_nothing_when_their_hours_go(store, by_hand):
+def test_a_total_of_zero_stays_zero_when_hours_are_pruned(store, by_hand):
     store.apply_batches([make_batch([(1, 5, {"replies": 1}), (1, 9, {"replies": -1})])])
     store.prune(oldest_hour=6)
     assert store.read_totals([1], ["replies"]).tolist() == [[0]]
     assert store.read_buckets([1], ["replies"], start_hour=0, end_hour=10).sum() == -1
 
 
-def test_readers_see_every_commit_wholly_while_merges_run(store):
+def test_readers_see_whole_commits_during_merges(store):
     done, faults = threading.Event(), []
 
     def watch():
@@ -431,15 +446,15 @@ def test_readers_see_every_commit_wholly_while_merges_run(store):
     check(store, 90)
 
 
-# What to merge
+# Which segments are merged
 
 
 def sized(*rows, file="f"):
-    return [Listed(at, each, 1, file) for at, each in enumerate(rows)]
+    return [SegmentRecord(index, each, 1, file) for index, each in enumerate(rows)]
 
 
 @pytest.mark.parametrize(
-    ("rows", "quiet", "due"),
+    ("rows", "idle", "due"),
     [
         ([1] * 7, False, False),
         ([1] * 8, False, True),
@@ -450,19 +465,19 @@ def sized(*rows, file="f"):
         ([], True, False),
     ],
 )
-def test_when_gathering_is_due(rows, quiet, due):
-    fresh = sized(*rows, file=None)
-    assert choose_fresh(fresh, quiet=quiet) == (fresh if due else [])
+def test_when_a_flush_is_due(rows, idle, due):
+    records = sized(*rows, file=None)
+    assert choose_unflushed(records, idle=idle) == (records if due else [])
 
 
-def test_gathering_takes_the_oldest_and_no_more_than_fits():
-    fresh = sized(*[1_500_000] * 9, file=None)
-    assert choose_fresh(fresh, quiet=False) == fresh[:3]
-    assert choose_fresh(sized(9_000_000, 5, file=None), quiet=False)[0].rows == 9_000_000
+def test_a_flush_takes_the_oldest_and_no_more_than_fits():
+    records = sized(*[1_500_000] * 9, file=None)
+    assert choose_unflushed(records, idle=False) == records[:3]
+    assert choose_unflushed(sized(9_000_000, 5, file=None), idle=False)[0].rows == 9_000_000
 
 
 @pytest.mark.parametrize(
-    ("rows", "quiet", "chosen"),
+    ("rows", "idle", "chosen"),
     [
         ([], False, []),
         ([4] * 5, False, []),
@@ -483,34 +498,34 @@ def test_gathering_takes_the_oldest_and_no_more_than_fits():
         ([5, 4, 4, 105], True, [4, 4, 5]),
     ],
 )
-def test_which_files_are_carried(rows, quiet, chosen):
-    got = choose_files(sized(*rows), quiet=quiet)
+def test_which_files_are_compacted(rows, idle, chosen):
+    got = choose_files(sized(*rows), idle=idle)
     assert [each.rows for each in got] == chosen
 
 
-def test_files_stay_few_and_counters_are_seldom_rewritten():
-    """A long life of gatherings, on paper: so many files at most, so many rewrites of a row."""
+def test_files_stay_few_and_counters_are_rarely_rewritten():
+    """A simulation of many flushes bounds the number of files and of rewrites of a row."""
     chance, rows, rewritten, most = random.Random(1), [], 0, 0
     for _ in range(5000):
         rows.append(chance.randint(500_000, 4_000_000))
-        while chosen := choose_files(sized(*rows), quiet=False):
+        while chosen := choose_files(sized(*rows), idle=False):
             for each in chosen:
                 rows.remove(each.rows)
             rows.append(sum(each.rows for each in chosen))
             rewritten += rows[-1]
         most = max(most, len(rows))
     times = np.log(5000) / np.log(3)
-    assert most <= 2 * times + compaction._CARRY_MIN
+    assert most <= 2 * times + compaction._COMPACT_MIN
     assert rewritten / sum(rows) <= times
 
 
-def test_what_moving_views_adds_is_merged_too(open_store):
-    """Tweets that come with videos leave a segment a commit, like events."""
+def test_segments_of_moved_views_are_flushed(open_store):
+    """Registering Tweets with videos adds a segment per commit, as events do."""
     first = open_store()
     first.apply_batches([make_batch([(at, 5, {"video_views": 1}) for at in range(1, 101)])])
     first.close()
     store = open_store()
-    for at in range(1, 91):  # of which those who help while they register leave two dozen
+    for at in range(1, 91):  # commits flush some themselves, and leave about 24
         store.apply_tweets(make_tweets((at, 7, 1000, at, None)))
-    wait_for(lambda: fresh(store) < compaction.FRESH_MAX)
+    wait_for(lambda: unflushed(store) < compaction.FLUSH_MIN)
     assert store.read_totals(list(range(1, 101)), ["video_views"]).sum() == 100

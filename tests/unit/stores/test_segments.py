@@ -1,4 +1,4 @@
-"""Segments: what is written is what is read, in a file or a blob."""
+"""Segments: files and blobs return the counters that were written."""
 
 import fcntl
 import gc
@@ -27,15 +27,17 @@ def counters(*rows):
 
 
 def plain(part):
-    return [column.tolist() for column in part]
+    return [column.tolist() for column in (part.ids, part.starts, part.cells, part.counts)]
 
 
 ONE = counters((5, 10, 0, 1), (5, 10, 3, -2), (9, 490_000, 17, 3))
 
 
-@pytest.mark.parametrize("peak", [1, 127, 128, 2**15, 2**31, COUNTER_MAX, -128, -129, -COUNTER_MAX])
-def test_counts_of_any_width(peak):
-    wide = counters((5, 10, 0, peak), (-7, 3, 1, 1))
+@pytest.mark.parametrize(
+    "count", [1, 127, 128, 2**15, 2**31, COUNTER_MAX, -128, -129, -COUNTER_MAX]
+)
+def test_counts_of_any_width(count):
+    wide = counters((5, 10, 0, count), (-7, 3, 1, 1))
     assert plain(decode_segment(encode_hours(wide)).hours) == plain(wide)
 
 
@@ -52,7 +54,7 @@ def test_a_blob_has_hours_only():
 
 
 def bounds(parts):
-    return bounds_of(parts, peak=sum(part.peak for part in parts))
+    return bounds_of(parts, max_magnitude=sum(part.max_magnitude for part in parts))
 
 
 def write(path, pieces, *, hours=None, totals=None):
@@ -76,39 +78,39 @@ def test_a_file_in_pieces(tmp_path):
 
 
 def test_a_file_whose_totals_cancel_out_has_totals(tmp_path):
-    """No totals at all are not the same as totals that the hours tell."""
+    """They are empty. Without totals, the hours would add up to them."""
     segment = write(tmp_path / "a", [(ONE, no_counters())])
     assert segment.summable.rows == 0
 
 
-def test_room_that_is_not_needed_takes_no_disk(tmp_path):
+def test_unused_room_takes_no_disk_space(tmp_path):
     room = Bounds(1_000_000, 50_000_000, 1)
     segment = write(tmp_path / "a", [(ONE, ONE)], hours=room, totals=room)
     assert plain(segment.hours) == plain(ONE)
     assert (tmp_path / "a").stat().st_blocks * 512 < 100_000
 
 
-def test_what_was_evicted_is_read_again(tmp_path):
+def test_evicted_pages_are_read_again(tmp_path):
     segment = write(tmp_path / "a", [(ONE, ONE)])
     segment.evict()
     assert plain(segment.hours) == plain(ONE)
 
 
-def test_a_file_that_exists_is_not_written_over(tmp_path):
+def test_an_existing_file_is_not_overwritten(tmp_path):
     write(tmp_path / "a", [(ONE, ONE)])
     with pytest.raises(FileExistsError):
         write(tmp_path / "a", [(ONE, ONE)])
 
 
-def test_a_count_without_room_is_refused(tmp_path):
-    """It would wrap around, silently."""
+def test_a_count_that_does_not_fit_is_refused(tmp_path):
+    """It would wrap around without an error."""
     large = counters((5, 10, 0, 200))
     with pytest.raises(OverflowError, match="200"):
         write(tmp_path / "a", [(large, large)], totals=Bounds(1, 1, 100))
 
 
 def sizes_while(path, monkeypatch, *, stopping=lambda _: False):
-    """Remove a file; its size each time that removing waits."""
+    """Remove a file, and return its size at each wait."""
     monkeypatch.setattr(segments, "_FREED_BYTES", 5000)
     seen = []
     with path.open("rb") as file:
@@ -122,7 +124,7 @@ def sizes_while(path, monkeypatch, *, stopping=lambda _: False):
     return seen
 
 
-def test_a_removed_file_is_freed_bit_by_bit(tmp_path, monkeypatch):
+def test_a_removed_file_is_freed_in_steps(tmp_path, monkeypatch):
     path = tmp_path / "a"
     write(path, [(ONE, ONE)])
     gc.collect()
@@ -132,7 +134,7 @@ def test_a_removed_file_is_freed_bit_by_bit(tmp_path, monkeypatch):
     assert len(seen) > 2
 
 
-def test_nothing_is_freed_that_somebody_holds(tmp_path, monkeypatch):
+def test_a_file_in_use_is_not_freed(tmp_path, monkeypatch):
     monkeypatch.setattr(segments, "_PATIENCE_S", 0.05)
     path = tmp_path / "a"
     held = write(path, [(ONE, ONE)])
@@ -148,7 +150,7 @@ def test_a_process_that_stops_frees_nothing_more(tmp_path, monkeypatch):
     assert len(sizes_while(path, monkeypatch, stopping=lambda _: True)) == 1
 
 
-def test_what_is_being_removed_cannot_be_opened(tmp_path):
+def test_a_file_that_is_being_removed_cannot_be_opened(tmp_path):
     path = tmp_path / "a"
     write(path, [(ONE, ONE)])
     gc.collect()

@@ -1,4 +1,4 @@
-"""What is SQLite's own: durable settings, a log that stays small, and who waits for whom."""
+"""The SQLite file: durable settings, a bounded log, and locking."""
 
 import sqlite3
 import threading
@@ -11,8 +11,8 @@ from openengagement.engagement.counters import cells_of, sum_rows
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.stores.contract import Batch
 from openengagement.stores.embedded import database
-from openengagement.stores.embedded.store import SCHEMA_VERSION
 from openengagement.stores.embedded.tweets import LIST
+from openengagement.stores.embedded.upgrade import VERSION
 
 
 def batch(rows=1, *, key=None, first=1):
@@ -44,37 +44,37 @@ def test_every_connection_syncs_each_commit(store):
     assert seen == [("wal", 2)] * 4
 
 
-def test_listing_an_authors_tweets_reads_no_more_than_it_shows(store):
-    """The index alone answers: no sort, and no look at what is left out."""
+def test_listing_an_authors_tweets_reads_only_the_index(store):
+    """The index is enough: SQLite sorts nothing and reads no deleted Tweets."""
     plan = store._database.connection().execute(f"EXPLAIN QUERY PLAN {LIST}", (7, 2))
     assert [row[3] for row in plan] == [
         "SEARCH tweets USING COVERING INDEX tweets_by_author (author_id=? AND deleted=?)"
     ]
 
 
-@pytest.mark.parametrize("version", [-1, SCHEMA_VERSION + 1])
-def test_a_file_of_another_version_is_left_alone(open_store, version):
+@pytest.mark.parametrize("version", [-1, VERSION + 1])
+def test_a_file_of_another_version_is_refused(open_store, version):
     made = open_store()
     made._database.connection().execute(f"PRAGMA user_version = {version}")
     made.close()
 
-    with pytest.raises(sqlite3.DatabaseError, match="another version"):
+    with pytest.raises(OSError, match="another version"):
         open_store()
 
 
 def test_the_schema_has_its_version(path, store):
     db = sqlite3.connect(path)
-    assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+    assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
     db.close()
 
 
-def test_opening_again_makes_nothing_anew(open_store, store):
+def test_opening_again_keeps_the_data(open_store, store):
     store.apply_batches([batch(3)])
     assert open_store().read_totals([1, 2, 3], ["replies"]).sum() == 3
 
 
-def test_the_log_is_folded_back(open_store, path, monkeypatch):
-    """However much is written, the log stays near the size at which it is folded back."""
+def test_the_log_stays_small(open_store, path, monkeypatch):
+    """Commits write the log back to the database whenever it has reached a certain size."""
     monkeypatch.setattr(database, "_CHECKPOINT_PAGES", 200)
     store = open_store()
     for at in range(60):
@@ -83,7 +83,7 @@ def test_the_log_is_folded_back(open_store, path, monkeypatch):
 
 
 def test_a_reader_waits_for_no_writer(store):
-    """While a transaction is open, others read what was committed before it."""
+    """During a transaction, readers see the state before it."""
     store.apply_batches([batch()])
     inside, leave = threading.Event(), threading.Event()
 
@@ -106,7 +106,7 @@ def test_a_reader_waits_for_no_writer(store):
     assert took_s < 20
 
 
-def test_a_fault_in_a_turn_undoes_it_and_passes_the_turn_on(store):
+def test_a_failed_transaction_is_rolled_back_and_releases_the_lock(store):
     store.apply_batches([batch(first=5)])
 
     def fail():

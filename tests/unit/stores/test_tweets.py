@@ -1,4 +1,4 @@
-"""Remembered Tweets: what anybody changes is forgotten before the next answer."""
+"""The cache of Tweets drops each changed Tweet before the next read."""
 
 import random
 import threading
@@ -12,13 +12,13 @@ from openengagement.stores.embedded import tweets as module
 
 @pytest.fixture
 def other(open_store, store):
-    """Another process's, as far as this one can tell."""
+    """A second store on the same file, as another process would have it."""
     return open_store()
 
 
 @pytest.fixture
 def looked_up(monkeypatch):
-    """The ids that were looked up in the table, call by call."""
+    """The ids that were looked up in the table, by call."""
     calls, read = [], module.read_tweets
     monkeypatch.setattr(
         module, "read_tweets", lambda db, ids: calls.append(list(ids)) or read(db, ids)
@@ -30,14 +30,14 @@ def register(store, *rows):
     store.apply_tweets(make_tweets(*((*row, None, None) for row in rows)))
 
 
-def test_what_was_read_is_not_looked_up_again(store, looked_up):
+def test_a_cached_tweet_is_not_looked_up_again(store, looked_up):
     register(store, (5, 7, 1000), (6, 7, 1001))
     first = store.read_tweets([5, 6])
     assert store.read_tweets([6, 5]) == first
     assert looked_up == [[5, 6]]
 
 
-def test_a_change_is_seen_and_only_that(store, other, looked_up):
+def test_only_changed_tweets_are_looked_up_again(store, other, looked_up):
     register(store, (5, 7, 1000), (6, 7, 1001))
     store.read_tweets([5, 6])
     register(other, (5, 8, 1000))
@@ -47,7 +47,7 @@ def test_a_change_is_seen_and_only_that(store, other, looked_up):
     assert looked_up == [[5, 6], [5], [6]]
 
 
-def test_saying_the_same_again_changes_nothing(store, other, looked_up):
+def test_an_equal_registration_is_no_change(store, other, looked_up):
     register(store, (5, 7, 1000))
     store.read_tweets([5])
     register(other, (5, 7, 1000))
@@ -61,7 +61,7 @@ def test_a_new_tweet_is_seen_at_once(store, other, looked_up):
     assert set(store.read_tweets([5])) == {5}
 
 
-def test_changes_that_are_no_longer_listed(store, other, monkeypatch):
+def test_changes_that_were_deleted_before_they_were_seen(store, other, monkeypatch):
     monkeypatch.setattr(module, "_CHANGES_KEPT", 3)
     ids = list(range(1, 11))
     register(store, *((at, 7, 1000) for at in ids))
@@ -74,7 +74,7 @@ def test_changes_that_are_no_longer_listed(store, other, monkeypatch):
 
 @pytest.fixture
 def videos_looked_up(monkeypatch):
-    """The ids whose videos were looked up in the table, call by call."""
+    """The ids whose videos were looked up in the table, by call."""
     calls, read = [], module.read_videos
     monkeypatch.setattr(
         module, "read_videos", lambda db, ids: calls.append(list(ids)) or read(db, ids)
@@ -86,7 +86,7 @@ def views(store, *tweet_ids):
     return store.read_totals(tweet_ids, ["video_views"])[:, 0].tolist()
 
 
-def test_videos_are_remembered_until_one_changes(store, other, videos_looked_up):
+def test_videos_are_cached_until_one_changes(store, other, videos_looked_up):
     other.apply_tweets(
         make_tweets((5, 7, 1000, 1, None), (6, 7, 1000, 1, None), (8, 7, 1000, None, None))
     )
@@ -111,7 +111,7 @@ def test_a_first_video_is_seen(store, other):
 
 
 def test_no_reader_sees_views_of_another_video(store, other):
-    """Views move with the Tweet in one commit; a reader sees both before it, or both after it."""
+    """Views move with the Tweet in one commit. A reader sees the state before or after it."""
     other.apply_tweets(
         make_tweets((5, 7, 1000, 1, None), (6, 7, 1000, 1, None), (8, 7, 1000, 2, None))
     )
@@ -134,14 +134,14 @@ def test_no_reader_sees_views_of_another_video(store, other):
 
 
 def test_memory_is_bounded(store, monkeypatch):
-    monkeypatch.setattr(module, "_REMEMBERED_MAX", 10)
+    monkeypatch.setattr(module, "_CACHED_MAX", 10)
     register(store, *((at, 7, 1000) for at in range(1, 31)))
     for at in range(1, 31, 3):
         assert set(store.read_tweets([at, at + 1, at + 2])) == {at, at + 1, at + 2}
         assert len(store._tweets._tweets) <= 10
 
 
-def test_no_reader_sees_what_was_changed_before_it_asked(store, other):
+def test_a_read_contains_every_earlier_change(store, other):
     ids = list(range(1, 9))
     register(store, *((at, 1, 1000) for at in ids))
     done, faults, newest = threading.Event(), [], [1]

@@ -1,4 +1,4 @@
-"""Data of earlier versions counts on: tables as those versions made them, written out by hand."""
+"""Folders of earlier versions are upgraded. The old tables are written out by hand."""
 
 import sqlite3
 
@@ -59,7 +59,7 @@ def test_everything_is_still_there(open_store, path, monkeypatch, version, rows_
     monkeypatch.setattr(upgrade, "_ROWS_AT_ONCE", rows_at_once)
     make_old(path, version)
 
-    for _ in range(2):  # opened again, nothing is moved again
+    for _ in range(2):  # the second time, nothing is moved
         store = open_store()
         totals = store.read_totals([5, 6, 8, 9], ["replies", "video_views"])
         assert totals.tolist() == [[2, 6], [0, 6], [2**40, 0], [0, 9]]
@@ -69,7 +69,7 @@ def test_everything_is_still_there(open_store, path, monkeypatch, version, rows_
         store.close()
 
 
-def test_version_3_learns_to_note_videos(open_store, path):
+def test_version_3_gains_changes_of_videos(open_store, path):
     made = open_store()
     db = made._database.connection()
     db.execute("DROP TRIGGER note_video")
@@ -101,17 +101,17 @@ def test_version_4_gains_positions(open_store, path):
         store.close()
 
 
-def test_a_key_of_before_still_counts_once(open_store, path):
+def test_old_keys_are_kept(open_store, path):
     make_old(path, 2)
     db = open_store()._database.connection()
     known = db.execute("SELECT key, outcome FROM batches").fetchall()
     assert known == [(b"k", b"o")]
 
 
-def test_a_move_that_is_cut_short_leaves_the_old_data(open_store, path, monkeypatch):
+def test_an_interrupted_upgrade_leaves_the_old_data(open_store, path, monkeypatch):
     make_old(path, 2)
     with monkeypatch.context() as patch:
-        patch.setattr(upgrade, "_drop", lambda _db: 1 / 0)
+        patch.setattr(upgrade, "_drop_rows", lambda _db: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             open_store()
 

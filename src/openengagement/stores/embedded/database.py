@@ -1,40 +1,63 @@
-"""The SQLite file of the embedded store: a connection a thread, one writer at a time.
+"""The SQLite file of the embedded store: one connection per thread, one writer at a time.
 
-Writers, in every thread and process, take turns, where SQLite's own busy handler would poll and
-starve. Checkpoints run inside that turn too, so a write and a checkpoint never meet. Readers take
-no lock: the write-ahead log gives each of them a snapshot.
+Writers of all threads and processes wait for a file lock. SQLite's own busy handler polls instead,
+which can starve a writer. Checkpoints run under the same lock, so a write never meets one. Readers
+take no lock: the write-ahead log gives each of them a snapshot.
 """
 
+import errno
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
+from openengagement.errors import StoreUnavailable
 from openengagement.files import FileLock
 
-# Pages the log may reach before a commit folds it back into the database: 64 MiB.
+NAME: Final = "embedded"
+# Pages of the log after which a commit writes them back to the database: 64 MiB.
 _CHECKPOINT_PAGES: Final = 16_384
-# How much of the file is read in place: shared by all readers, where a cache would be one's own.
+# Bytes of the file that are mapped. All processes share them, unlike SQLite's own page cache.
 _MMAP_BYTES: Final = 2**28
+_MAY_PASS: Final = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+}
+_UNUSABLE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY}
+_OS_MAY_PASS: Final = {
+    errno.EAGAIN,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ENOSPC,
+}
 
 
 class Database:
-    """The file `path`, from any thread."""
+    """The file `path`. Every method may be called from any thread."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
         self._open_lock = threading.Lock()
-        self._turn = FileLock(path.with_suffix(".lock"))
+        self._write_lock = FileLock(path.with_suffix(".lock"))
 
     def connection(self) -> sqlite3.Connection:
-        """This thread's connection."""
+        """Return this thread's connection."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            # Used by one thread only, but closed by whoever closes the store.
+            # Only this thread uses the connection, but any thread may close the store.
             connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
             with self._open_lock:
                 self._open.append(connection)
@@ -48,28 +71,43 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """One turn as the only writer: a transaction that commits, or leaves no trace."""
-        with self._turn.held():
-            db = self.connection()
-            db.execute("BEGIN IMMEDIATE")
+        """Run the block as the only writer, in a transaction: all of it is committed, or nothing.
+
+        Raises:
+            StoreUnavailable, OSError: as for `snapshot`.
+        """
+        with self._write_lock.held():
             try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
+                db = self.connection()
+                db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield db
+                    db.execute("COMMIT")
+                except BaseException:
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
+                    raise
+            except (sqlite3.DatabaseError, OSError) as error:
+                _raise_as_promised(error)
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that reads: all its statements see the same state."""
-        db = self.connection()
-        db.execute("BEGIN")
+        """Run the block in a read transaction: all its statements see the same state.
+
+        Raises:
+            StoreUnavailable: SQLite or a file failed in a way that may pass.
+            OSError: the data is damaged or cannot be written.
+        """
         try:
-            yield db
-        finally:
-            if db.in_transaction:  # SQLite ends it itself where the disk fails
-                db.execute("COMMIT")
+            db = self.connection()
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                if db.in_transaction:  # a disk error can end it
+                    db.execute("COMMIT")
+        except (sqlite3.DatabaseError, OSError) as error:
+            _raise_as_promised(error)
 
     def close(self) -> None:
         """Close every thread's connection."""
@@ -77,4 +115,19 @@ class Database:
             for connection in self._open:
                 connection.close()
             self._open.clear()
-        self._turn.close()
+        self._write_lock.close()
+
+
+def _raise_as_promised(error: sqlite3.DatabaseError | OSError) -> NoReturn:
+    """Raise StoreUnavailable if a retry may help, OSError for damage, else the error itself."""
+    if isinstance(error, OSError):
+        if error.errno in _OS_MAY_PASS:
+            raise StoreUnavailable(NAME, os.strerror(error.errno)) from error
+        raise error
+    # Python raises a few errors without a code. The low byte is the primary one.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in _MAY_PASS:
+        raise StoreUnavailable(NAME, str(error)) from error
+    if code in _UNUSABLE:
+        raise OSError(f"the counters cannot be used: {error}") from error
+    raise error

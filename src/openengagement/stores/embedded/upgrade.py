@@ -1,8 +1,11 @@
-"""Data of earlier versions, brought up to date in one transaction.
+"""Create the tables, or upgrade those of an earlier version, in one transaction.
 
-Versions 1 and 2 kept a row per (Tweet, hour) with a column per engagement type, the totals beside
-it, and the views of each video; version 1 had no index of an author's Tweets. Version 3 did not
-note changes of videos. Version 4 had no positions.
+| version | what its successor changed |
+|---|---|
+| 1 | an index of each author's Tweets |
+| 2 | segments, in place of a row per (Tweet, hour), totals, and views of each video |
+| 3 | changes of videos are noted for caches |
+| 4 | positions of sources |
 """
 
 import sqlite3
@@ -13,24 +16,55 @@ import numpy as np
 
 from openengagement.engagement.counters import Counters, cells_of, sum_rows
 from openengagement.engagement.types import TYPE_NAMES
+from openengagement.stores.embedded import ledger, manifest, tweets
 
-WITH_ROWS: Final = (1, 2)
-WITH_SEGMENTS: Final = (3, 4)
-WITH_VIDEO_CHANGES: Final = 4
+VERSION: Final = 5
+WITH_ROWS: Final = (1, 2)  # versions with a row per (Tweet, hour), a column per engagement type
 _ROWS_AT_ONCE: Final = 20_000
 
 
-def move_counters(db: sqlite3.Connection, add: Callable[[Counters], object]) -> None:
-    """Hand the counters of the old tables to `add`, some at a time, and drop the tables."""
+def create_or_upgrade(db: sqlite3.Connection, add: Callable[[Counters], object]) -> bool:
+    """Bring the tables to VERSION. `add` adds counters to them. True if counters were moved.
+
+    Raises:
+        OSError: a later version, or another program, made them.
+    """
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if not 0 <= version <= VERSION:
+        raise OSError(f"the counters were made by another version of the server ({version})")
+    if version == 0:
+        _run(db, tweets.SCHEMA, ledger.SCHEMA)
+    if version < 3:  # noqa: PLR2004
+        _run(db, tweets.INDEX, manifest.SCHEMA)
+        for statement in tweets.CHANGES:  # not split at semicolons: triggers contain them
+            db.execute(statement)
+    if version in WITH_ROWS:
+        _move_counters(db, add)
+    if version < 4:  # noqa: PLR2004
+        db.execute(tweets.VIDEO_CHANGES)
+    if version < VERSION:
+        db.execute(ledger.POSITIONS)
+        db.execute(f"PRAGMA user_version = {VERSION}")
+    return version in WITH_ROWS
+
+
+def _run(db: sqlite3.Connection, *scripts: str) -> None:
+    for script in scripts:
+        for statement in script.split(";"):
+            db.execute(statement)
+
+
+def _move_counters(db: sqlite3.Connection, add: Callable[[Counters], object]) -> None:
+    """Pass the counters of the old tables to `add`, in portions, and drop the tables."""
     columns = ", ".join(TYPE_NAMES)
-    rows = db.execute(f"SELECT tweet_id, hour, {columns} FROM hours")  # noqa: S608
-    while some := rows.fetchmany(_ROWS_AT_ONCE):
-        table = np.array(some, np.int64)
-        at, number = np.nonzero(table[:, 2:])
-        add(sum_rows(table[at, 0], cells_of(table[at, 1], number), counts=table[at, number + 2]))
-    _drop(db)
+    cursor = db.execute(f"SELECT tweet_id, hour, {columns} FROM hours")  # noqa: S608
+    while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+        table = np.array(rows, np.int64)
+        row, number = np.nonzero(table[:, 2:])
+        add(sum_rows(table[row, 0], cells_of(table[row, 1], number), counts=table[row, number + 2]))
+    _drop_rows(db)
 
 
-def _drop(db: sqlite3.Connection) -> None:
+def _drop_rows(db: sqlite3.Connection) -> None:
     for name in ("hours", "totals", "videos"):
         db.execute(f"DROP TABLE {name}")

@@ -1,0 +1,45 @@
+"""The ledger: the idempotency keys that were used, and how far each source has been read."""
+
+import sqlite3
+from typing import Final
+
+from openengagement.stores.contract import Applied, Batch, KeyConflict
+
+SCHEMA: Final = """
+CREATE TABLE batches (
+    key BLOB PRIMARY KEY, digest BLOB NOT NULL, outcome BLOB NOT NULL, applied_at_s INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX batches_by_age ON batches (applied_at_s)
+"""
+POSITIONS: Final = """
+CREATE TABLE positions (source TEXT PRIMARY KEY, position BLOB NOT NULL) STRICT, WITHOUT ROWID
+"""
+_NEVER: Final = 2**62  # a time of application so late that the key never expires
+
+
+def expire_keys(db: sqlite3.Connection, *, before_s: int) -> None:
+    """Forget the keys of batches that were applied before this time."""
+    db.execute("DELETE FROM batches WHERE applied_at_s < ?", (before_s,))
+
+
+def claim(db: sqlite3.Connection, batch: Batch, *, now_s: int) -> Applied | KeyConflict:
+    """Decide whether a batch is new. If so, record its key and its position."""
+    if batch.key is not None:
+        query = "SELECT digest, outcome FROM batches WHERE key = ?"
+        known = db.execute(query, (batch.key,)).fetchone()
+        if known is not None:
+            digest, outcome = known
+            return Applied(True, outcome) if digest == batch.digest else KeyConflict()
+        row = (batch.key, batch.digest, batch.outcome, now_s if batch.expires else _NEVER)
+        db.execute("INSERT INTO batches VALUES (?, ?, ?, ?)", row)
+    if batch.position is not None:
+        position = (batch.position.source, batch.position.offset)
+        db.execute("INSERT OR REPLACE INTO positions VALUES (?, ?)", position)
+    return Applied(False, batch.outcome)
+
+
+def read_position(db: sqlite3.Connection, source: str) -> bytes | None:
+    """Read the offset that was last committed for a source."""
+    query = "SELECT position FROM positions WHERE source = ?"
+    row: tuple[bytes] | None = db.execute(query, (source,)).fetchone()
+    return row[0] if row else None

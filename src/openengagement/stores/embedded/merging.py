@@ -1,0 +1,187 @@
+"""Merge segments into one file, so that a crash at any moment loses and repeats nothing.
+
+1. Write the file and sync it, then sync the folder. No reader knows the file yet. If the process
+   dies here, the file is an orphan, which `remove_orphaned_files` deletes later.
+2. Replace the records of the merged segments by the record of the file, in one transaction. It
+   must come after the syncs: after power loss, a listed file has to be there and complete.
+3. Remove the files that were merged. If the process dies before, they are orphans too. Readers
+   that have mapped such a file can use it until they close it.
+
+A file lock for each kind of merge (see `compaction`) keeps two processes from merging the same
+segments. Should the lock file be deleted, step 2 fails: it finds a record missing.
+"""
+
+import os
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from openengagement.engagement.counters import (
+    AnyInts,
+    cut,
+    first_cell,
+    max_magnitude_of,
+    merge_at_once,
+    to_totals,
+)
+from openengagement.files import FileLock
+from openengagement.stores.embedded.database import Database
+from openengagement.stores.embedded.manifest import (
+    SegmentRecord,
+    list_segments,
+    read_segment,
+    swap_segments,
+)
+from openengagement.stores.embedded.segments import Segment, SegmentFile, bounds_of, remove_segments
+
+_SUFFIX: Final = ".segment"
+_SCANNED_ROWS: Final = 1_000_000
+
+
+class StoppedError(Exception):
+    """The store was closed during a merge."""
+
+
+class Merger:
+    """Merges segments of one store, until the event `stopping` is set.
+
+    `locks` are the locks under which any process merges: callers of `merge` hold one of them.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        folder: Path,
+        *,
+        locks: Sequence[FileLock],
+        stopping: threading.Event,
+    ) -> None:
+        self._database = database
+        self._folder = folder
+        self._locks = locks
+        self._stopping = stopping
+
+    def records(self) -> list[SegmentRecord]:
+        """List all segments."""
+        return list_segments(self._database.connection())
+
+    def unflushed(self) -> list[SegmentRecord]:
+        """List the segments that lie in the database."""
+        return [record for record in self.records() if record.file is None]
+
+    def files(self) -> list[SegmentRecord]:
+        """List the segments that are files."""
+        return [record for record in self.records() if record.file is not None]
+
+    def has_before(self, record: SegmentRecord, hour: int) -> bool:
+        """Whether a segment has counters of an earlier hour."""
+        segment, bound = self._read(record), first_cell(hour)
+        return any((cells < bound).any() for cells in _scan(segment, segment.hours.cells))
+
+    def merge(self, chosen: Sequence[SegmentRecord], *, oldest_hour: int = 0) -> int:
+        """Merge segments into one file.
+
+        The counters of hours before `oldest_hour` are left out, and their number is returned.
+
+        Raises:
+            StoppedError: `stopping` was set; nothing has changed.
+        """
+        if not chosen:
+            return 0
+        segments = [self._read(record) for record in chosen]
+        path = self._folder / f"{uuid.uuid4().hex}{_SUFFIX}"
+        file = SegmentFile(
+            path,
+            hours=bounds_of(
+                [segment.hours for segment in segments],
+                max_magnitude=sum(map(_max_magnitude_of_hours, segments)),
+            ),
+            # A total can be larger than every hour that adds up to it.
+            totals=bounds_of(
+                [segment.summable for segment in segments],
+                max_magnitude=sum(record.max_magnitude for record in chosen),
+            ),
+        )
+        try:
+            rows, max_magnitude, dropped = self._write(file, segments, oldest_hour=oldest_hour)
+            _sync(self._folder)
+            with self._database.writing() as db:
+                swap_segments(db, chosen, rows=rows, max_magnitude=max_magnitude, file=path.name)
+        except BaseException:
+            # The commit may have succeeded although it raised: never remove a listed file.
+            if all(record.file != path.name for record in self.records()):
+                path.unlink()
+            raise
+        finally:
+            file.close()
+        del segments  # unmaps the merged files, so that their space can be freed
+        files = [self._folder / record.file for record in chosen if record.file]
+        remove_segments(files, stopping=self._stopping.wait)
+        return dropped
+
+    def remove_orphaned_files(self) -> None:
+        """Remove the files of dead processes: those that no record lists.
+
+        A file that is being written is not listed yet either. Files are therefore removed only
+        under all locks, when no process merges.
+        """
+        with ExitStack() as stack:
+            if all(stack.enter_context(lock.held(wait=False)) for lock in self._locks):
+                listed = {record.file for record in self.records()}
+                for path in self._folder.glob(f"*{_SUFFIX}"):
+                    if path.name not in listed:
+                        path.unlink(missing_ok=True)
+
+    def _read(self, record: SegmentRecord) -> Segment:
+        return read_segment(self._database.connection(), record, folder=self._folder)
+
+    def _write(
+        self, file: SegmentFile, segments: Sequence[Segment], *, oldest_hour: int
+    ) -> tuple[int, int, int]:
+        """Write the sum of the segments. Return its rows, its largest magnitude, dropped counters.
+
+        Files have totals of their own. Blobs do not: none of their hours was pruned, so the hours
+        add up to the totals. A merge has either files or blobs.
+        """
+        hours = [segment.hours for segment in segments]
+        totals = [segment.totals for segment in segments if segment.totals is not None]
+        assert len(totals) in {0, len(hours)}
+        rows = max_magnitude = dropped = 0
+        for parts in cut([*hours, *totals]):
+            if self._stopping.is_set():
+                raise StoppedError
+            merged = merge_at_once(parts[: len(hours)])
+            kept = merged.since(oldest_hour)
+            sums = merge_at_once(parts[len(hours) :]) if totals else to_totals(merged)
+            file.write(kept, sums)
+            rows += kept.rows + sums.rows
+            dropped += merged.rows - kept.rows
+            max_magnitude = max(max_magnitude, kept.max_magnitude, sums.max_magnitude)
+            for segment in segments:
+                segment.evict()
+        file.finish()
+        return rows, max_magnitude, dropped
+
+
+def _max_magnitude_of_hours(segment: Segment) -> int:
+    """The largest magnitude of a segment's hourly counts."""
+    return max(map(max_magnitude_of, _scan(segment, segment.hours.counts)), default=0)
+
+
+def _scan(segment: Segment, column: AnyInts) -> Iterator[AnyInts]:
+    """Yield a column in pieces, and drop each from memory before the next one is read."""
+    for first in range(0, len(column), _SCANNED_ROWS):
+        yield column[first : first + _SCANNED_ROWS]
+        segment.evict()
+
+
+def _sync(folder: Path) -> None:
+    """Wait until the names of the folder's files are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

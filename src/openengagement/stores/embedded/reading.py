@@ -1,0 +1,71 @@
+"""Read the segments of a snapshot."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeVar
+
+import numpy as np
+
+from openengagement.engagement.counters import Ints, add_totals
+from openengagement.engagement.types import TYPE_NAMES
+from openengagement.stores.embedded import manifest
+from openengagement.stores.embedded.database import Database
+from openengagement.stores.embedded.segments import Segment, close_later
+
+Result = TypeVar("Result")
+_ATTEMPTS: Final = 10
+
+
+class SegmentReader:
+    """Opens the segments that the database lists, and keeps them open for the next read."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self._database = database
+        self._folder = folder
+        self._open: dict[int, Segment] = {}
+
+    def read_snapshot(self, read: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Return the result of `read` in a snapshot.
+
+        Another process may merge and remove a file after the snapshot listed it and before `read`
+        opens it. Then `read` is called again in a newer snapshot.
+
+        Raises:
+            FileNotFoundError: a listed file is really missing.
+        """
+        for _ in range(_ATTEMPTS):
+            with suppress(FileNotFoundError), self._database.snapshot() as db:
+                return read(db)
+        raise FileNotFoundError(f"a segment that is listed is missing from {self._folder}")
+
+    def segments(self, db: sqlite3.Connection) -> list[Segment]:
+        """Open every segment of this snapshot.
+
+        Raises:
+            FileNotFoundError: it was merged meanwhile; see `read_snapshot`.
+        """
+        before = self._open
+        records = manifest.list_segments(db)
+        if before.keys() == {record.segment_id for record in records}:
+            return list(before.values())
+        segments = {
+            record.segment_id: before.get(record.segment_id)
+            or manifest.read_segment(db, record, folder=self._folder)
+            for record in records
+        }
+        self._open = segments
+        merged = [before[segment_id] for segment_id in before.keys() - segments.keys()]
+        if any(segment.is_file for segment in merged):
+            close_later(merged)
+        return list(segments.values())
+
+
+def sum_totals(segments: Sequence[Segment], tweet_ids: Sequence[int]) -> Ints:
+    """Add up the totals, `[tweet, type number]`, of all segments."""
+    sums = np.zeros((len(tweet_ids), len(TYPE_NAMES)), np.int64)
+    ids = np.array(tweet_ids, np.int64)
+    for segment in segments:
+        add_totals(sums, segment.summable, tweet_ids=ids)
+    return sums
