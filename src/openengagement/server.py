@@ -251,17 +251,17 @@ def _build_oidc(
         return None
     # Who talks to no provider, every command among them, starts a quarter of a second earlier.
     from openengagement.portal.oidc import OidcSignIn  # noqa: PLC0415
-    from openengagement.sign_in.openid import OpenId  # noqa: PLC0415
-    from openengagement.sign_in.provider import Provider, Registration  # noqa: PLC0415
+    from openengagement.sign_in.openid import RelyingParty  # noqa: PLC0415
+    from openengagement.sign_in.provider import ClientRegistration, Provider  # noqa: PLC0415
 
-    registration = Registration(
+    registration = ClientRegistration(
         settings.oidc_issuer, settings.oidc_client_id, settings.oidc_secret, settings.oidc_scope
     )
-    openid = OpenId(
+    relying_party = RelyingParty(
         Provider(registration, now_s=now_s),
         shared.parts.registry,
         keyring=shared.parts.keyring,
         claim=settings.oidc_account_claim,
         now_s=now_s,
     )
-    return OidcSignIn(desk, visits, sign_in=sign_in, openid=openid, pool=shared.pool)
+    return OidcSignIn(desk, visits, sign_in=sign_in, relying_party=relying_party, pool=shared.pool)

@@ -434,7 +434,7 @@ def test_a_person_who_took_their_time(site, browser, provider):
     keyring = open_keyring(site.data / "server.key")
     cookie = browser.http.cookies["oe_openid"]
     attempt = json.loads(keyring.decrypt(f"{cookie}{'=' * (-len(cookie) % 4)}".encode()))
-    attempt["began_s"] = int(time.time()) - 3600
+    attempt["started_s"] = int(time.time()) - 3600
     aged = keyring.encrypt(json.dumps(attempt)).decode().rstrip("=")
     browser.http.cookies.set("oe_openid", aged, domain="127.0.0.1", path="/")
     before = len(site.log())

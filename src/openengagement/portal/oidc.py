@@ -19,13 +19,17 @@ from openengagement.portal.sign_in import SignIn, own_path
 from openengagement.portal.visits import Visit, Visits
 from openengagement.sign_in.openid import (
     ATTEMPT_S,
+    AnswerRefused,
     Attempt,
-    Denied,
-    OpenId,
-    Unanswerable,
-    Unrecognised,
+    AttemptRefused,
+    RelyingParty,
+    SignInDenied,
 )
-from openengagement.sign_in.provider import CodeRefused, ProviderSilent, ProviderWrong
+from openengagement.sign_in.provider import (
+    CodeRefused,
+    InvalidProviderAnswer,
+    ProviderUnavailable,
+)
 from openengagement.telemetry import log_event
 
 _COOKIE: Final = "openid"
@@ -60,43 +64,55 @@ class OidcSignIn:
     """Handlers of `/sign-in/oidc` and its callback; they wait for the provider."""
 
     def __init__(
-        self, desk: Desk, visits: Visits, *, sign_in: SignIn, openid: OpenId, pool: Executor
+        self,
+        desk: Desk,
+        visits: Visits,
+        *,
+        sign_in: SignIn,
+        relying_party: RelyingParty,
+        pool: Executor,
     ) -> None:
         self._desk = desk
         self._visits = visits
         self._sign_in = sign_in
-        self._openid = openid
+        self._relying_party = relying_party
         self._pool = pool
 
     async def begin(self, visit: Visit) -> Response:
         """`POST /sign-in/oidc`: to the provider."""
         return_to = own_path(visit.fields.get("return_to", ""))
         try:
-            departure = await self._openid.depart(
+            started = await self._relying_party.start(
                 return_to,
                 redirect_uri=visit.origin + _CALLBACK,
-                anew=forces_login(read_url_query(return_to)),
+                reauthenticate=forces_login(read_url_query(return_to)),
             )
-        except (ProviderSilent, ProviderWrong) as error:
+        except (ProviderUnavailable, InvalidProviderAnswer) as error:
             setback = self._describe(error)
             return await self._in_thread(lambda: self._refuse(visit, return_to, setback=setback))
-        visit.set_cookies[_COOKIE] = (departure.cookie, ATTEMPT_S)
-        return self._onward(visit, departure.url, place=self._sign_in.provider_name)
+        visit.set_cookies[_COOKIE] = (started.cookie, ATTEMPT_S)
+        return self._onward(visit, started.url, place=self._sign_in.provider_name)
 
     async def finish(self, visit: Visit) -> Response:
         """`GET /sign-in/oidc/callback`: back from the provider."""
         cookie = self._visits.cookie(visit, _COOKIE)
         try:
-            attempt = self._openid.recognise(cookie, visit.query.get("state", ""))
-        except Unrecognised as error:  # the one that is under way here, if any, is left alone
+            attempt = self._relying_party.open_attempt(cookie, visit.query.get("state", ""))
+        except AttemptRefused as error:  # the one that is under way here, if any, is left alone
             setback = self._describe(error)
             return await self._in_thread(lambda: self._refuse(visit, "", setback=setback))
         visit.set_cookies[_COOKIE] = ("", 0)
         try:
-            claims = await self._openid.arrive(
+            claims = await self._relying_party.finish(
                 attempt, visit.query, redirect_uri=visit.origin + _CALLBACK
             )
-        except (Denied, Unanswerable, CodeRefused, ProviderSilent, ProviderWrong) as error:
+        except (
+            SignInDenied,
+            AnswerRefused,
+            CodeRefused,
+            ProviderUnavailable,
+            InvalidProviderAnswer,
+        ) as error:
             found = self._describe(error)
             return await self._in_thread(
                 lambda: self._refuse(visit, attempt.return_to, setback=found)
@@ -104,7 +120,7 @@ class OidcSignIn:
         return await self._in_thread(lambda: self._admit(visit, attempt, claims=claims))
 
     def _admit(self, visit: Visit, attempt: Attempt, *, claims: dict[str, object]) -> Response:
-        account = self._openid.find_account(claims)
+        account = self._relying_party.find_account(claims)
         if account is None:
             log_event("openid_failed", reason="no_account")
             text = _NOBODY.format(self._sign_in.provider_name)
@@ -119,13 +135,13 @@ class OidcSignIn:
     def _describe(self, error: Exception) -> _Setback:
         """What the person reads of a failure; what the operator needs of it is logged."""
         name = self._sign_in.provider_name
-        if isinstance(error, ProviderSilent):
+        if isinstance(error, ProviderUnavailable):
             log_event("openid_failed", reason="silent")
             return _Setback(503, _SILENT.format(name))
-        if isinstance(error, ProviderWrong):
+        if isinstance(error, InvalidProviderAnswer):
             log_event("openid_failed", reason=str(error))
             return _Setback(502, _WRONG.format(name))
-        if isinstance(error, Denied):
+        if isinstance(error, SignInDenied):
             log_event("openid_failed", reason=f"denied {error}")
             return _Setback(403, _DENIED.format(name))
         reason = "code_refused" if isinstance(error, CodeRefused) else str(error)

@@ -11,7 +11,8 @@ from typing import Final
 
 import msgspec
 
-from openengagement.auth.credentials import KeyFileError, Keyring
+from openengagement.auth.credentials import Keyring
+from openengagement.auth.sealed import Sealed
 from openengagement.portal.visits import Visit, Visits
 
 _COOKIE: Final = "once"
@@ -30,25 +31,22 @@ class ShownOnce:
 
     def __init__(self, visits: Visits, keyring: Keyring, *, now_s: Callable[[], float]) -> None:
         self._visits = visits
-        self._keyring = keyring
+        self._sealed = Sealed(keyring, _Parcel)
         self._now_s = now_s
 
     def hand_over(self, visit: Visit, subject: str, *, secrets: Mapping[str, str]) -> None:
         """Give these to the next page about `subject`."""
         assert visit.session is not None, "only pages of who is signed in make secrets"
         parcel = _Parcel(visit.session.id, subject, dict(secrets), int(self._now_s()))
-        sealed = self._keyring.encrypt(msgspec.json.encode(parcel).decode())
-        visit.set_cookies[_COOKIE] = (sealed.decode().rstrip("="), _KEPT_S)
+        visit.set_cookies[_COOKIE] = (self._sealed.seal(parcel), _KEPT_S)
 
     def take(self, visit: Visit, subject: str) -> Mapping[str, str]:
         """What was handed over to the page about `subject`, if anything."""
         cookie = self._visits.cookie(visit, _COOKIE)
         if not cookie or visit.session is None:
             return {}
-        try:
-            text = self._keyring.decrypt(f"{cookie}{'=' * (-len(cookie) % 4)}".encode())
-            parcel = msgspec.json.decode(text, type=_Parcel)
-        except (KeyFileError, msgspec.DecodeError, UnicodeError):
+        parcel = self._sealed.open(cookie)
+        if parcel is None:
             visit.set_cookies[_COOKIE] = ("", 0)
             return {}
         meant = hmac.compare_digest(

@@ -1,6 +1,6 @@
-"""The ID token of OpenID Connect: whose signature it needs, and what it must say (Core, 3.1.3.7).
+"""Verify the ID token of OpenID Connect (Core, 3.1.3.7).
 
-Pure: the keys and the time are given.
+Pure: keys and time are parameters.
 """
 
 import hmac
@@ -13,24 +13,24 @@ from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, Key, KeySet
 from joserfc.jws import JWSRegistry
 
-# A signature that anybody could make (none), or whoever knows the client's secret (HS*), says
-# nothing of the provider.
+# Only asymmetric algorithms. `none` proves nothing, and every holder of the client secret can make
+# an HS* signature.
 ALGORITHMS: Final = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"}
     | {"EdDSA", "Ed25519"}
 )
-LEEWAY_S: Final = 60  # how far the provider's clock may be from ours, either way
+LEEWAY_S: Final = 60  # the accepted difference between the provider's clock and ours, either way
 _KEY_TYPES: Final = frozenset({"RSA", "EC", "OKP"})
 _KEYS_MAX: Final = 100
 
 
 class IdTokenRefused(Exception):
-    """An ID token that proves nothing; the text names the check that failed."""
+    """The ID token is not valid. The text names the check that failed and is fit for a log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the token must have been made for."""
+    """The values that the token's `iss`, `aud` and `nonce` must match."""
 
     issuer: str
     client_id: str
@@ -38,9 +38,9 @@ class Expected:
 
 
 def parse_keys(document: Mapping[str, Any]) -> KeySet:
-    """The public signature keys of a JWK set; what else is in it is left out (RFC 7517, 5)."""
+    """Parse the public signature keys of a JWK set; ignore all other keys (RFC 7517, 5)."""
     listed = document.get("keys")
-    found = [_parse_key(each) for each in (listed if isinstance(listed, list) else [])[:_KEYS_MAX]]
+    found = [_parse_key(key) for key in (listed if isinstance(listed, list) else [])[:_KEYS_MAX]]
     return KeySet([key for key in found if key is not None])
 
 
@@ -58,9 +58,10 @@ def _parse_key(given: object) -> Key | None:
 def verify_id_token(
     text: str, keys: KeySet, *, algorithms: Collection[str], expected: Expected, now_s: int
 ) -> dict[str, Any]:
-    """The claims of an ID token that one of these keys signed, for us, just now.
+    """Verify an ID token against these keys; return its claims.
 
-    `algorithms` are the provider's; of those, only asymmetric ones are taken.
+    `algorithms` are those that the provider announces; only the asymmetric ones are accepted.
+    `now_s` is Unix seconds.
 
     Raises:
         IdTokenRefused
@@ -91,7 +92,7 @@ def verify_id_token(
 
 
 def _check_party(claims: Mapping[str, Any], client_id: str) -> None:
-    """A token for several must say that we are the one who asked for it."""
+    """Require `azp` to be this client if there are several audiences (Core, 3.1.3.7, 4 and 5)."""
     alone = claims["aud"] in (client_id, [client_id])
     if not (alone and "azp" not in claims) and claims.get("azp") != client_id:
         raise IdTokenRefused("azp")

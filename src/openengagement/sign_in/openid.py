@@ -1,8 +1,7 @@
-"""Signing in through the platform's OpenID Connect provider, and whose account that opens.
+"""The relying party of OpenID Connect: people sign in through the platform's provider.
 
-What one sign-in must remember between leaving for the provider and coming back travels in a cookie
-that only this server can read, so no worker keeps anything. It is good for one browser, ten minutes
-and one answer.
+The state of a sign-in travels in an encrypted cookie while the browser is at the provider, so no
+worker stores it. The cookie is good for one browser, ATTEMPT_S seconds and one answer.
 """
 
 import hmac
@@ -12,14 +11,19 @@ from typing import Any, Final
 
 import msgspec
 
-from openengagement.auth.credentials import KeyFileError, Keyring, draw_cookie
-from openengagement.engagement.types import ID_MAX, parse_decimal
+from openengagement.auth.credentials import Keyring, draw_cookie
+from openengagement.auth.sealed import Sealed
+from openengagement.engagement.types import parse_id
 from openengagement.registry.registry import Account, Registry
 from openengagement.sign_in.id_token import LEEWAY_S
-from openengagement.sign_in.provider import Errand, Provider, ProviderWrong
+from openengagement.sign_in.provider import (
+    AuthorizationRequest,
+    InvalidProviderAnswer,
+    Provider,
+)
 
 ATTEMPT_S: Final = 600
-# What a provider may answer (RFC 6749, 4.1.2.1; Core, 3.1.2.6). Other words stay out of the log.
+# The errors of RFC 6749, 4.1.2.1, and Core, 3.1.2.6. No other text reaches the log.
 _ERRORS: Final = frozenset(
     {"access_denied", "invalid_request", "invalid_scope", "unauthorized_client", "server_error"}
     | {"unsupported_response_type", "temporarily_unavailable", "login_required"}
@@ -28,38 +32,42 @@ _ERRORS: Final = frozenset(
 
 
 class Attempt(msgspec.Struct, frozen=True, tag="openid"):
-    """One sign-in on its way. `anew`: the person must prove once more who they are."""
+    """A sign-in that was started. With `reauthenticate`, an existing session is not enough."""
 
     state: str
     nonce: str
-    verifier: str
+    code_verifier: str
     return_to: str
-    anew: bool
-    began_s: int
+    reauthenticate: bool
+    started_s: int
+
+    def to_request(self, redirect_uri: str) -> AuthorizationRequest:
+        """The authorization request of this sign-in."""
+        return AuthorizationRequest(self.state, self.nonce, self.code_verifier, redirect_uri)
 
 
 @dataclass(frozen=True, slots=True)
-class Departure:
-    """Where the browser goes now, and what its cookie keeps until it is back."""
+class Started:
+    """The URL to send the browser to, and the cookie that it must bring back."""
 
     url: str
     cookie: str
 
 
-class Denied(Exception):
-    """The provider says that the person was not signed in there; the text is fit for a log."""
+class SignInDenied(Exception):
+    """The provider did not sign the person in. The text is fit for a log."""
 
 
-class Unrecognised(Exception):
-    """The browser is back from no attempt of its own that is still good; the text fits a log."""
+class AttemptRefused(Exception):
+    """The browser brought back no attempt of its own that is still valid. The text fits a log."""
 
 
-class Unanswerable(Exception):
-    """What came back does not belong to this attempt; the text is fit for a log."""
+class AnswerRefused(Exception):
+    """The answer does not belong to this attempt. The text is fit for a log."""
 
 
-class OpenId:
-    """Begins sign-ins and ends them. `claim` names what tells the account."""
+class RelyingParty:
+    """Starts and finishes sign-ins. `claim` names the claim that identifies the account."""
 
     def __init__(
         self,
@@ -72,80 +80,87 @@ class OpenId:
     ) -> None:
         self._provider = provider
         self._registry = registry
-        self._keyring = keyring
+        self._sealed = Sealed(keyring, Attempt)
         self._claim = claim
         self._now_s = now_s
 
-    async def depart(self, return_to: str, *, redirect_uri: str, anew: bool) -> Departure:
-        """Begin a sign-in.
+    async def start(self, return_to: str, *, redirect_uri: str, reauthenticate: bool) -> Started:
+        """Start a sign-in that ends at `return_to`; the provider answers to `redirect_uri`.
 
         Raises:
-            ProviderSilent, ProviderWrong
+            ProviderUnavailable, InvalidProviderAnswer
         """
-        state, nonce, verifier = draw_cookie(), draw_cookie(), draw_cookie()
-        attempt = Attempt(state, nonce, verifier, return_to, anew, int(self._now_s()))
-        errand = Errand(state, nonce, verifier, redirect_uri)
-        url = await self._provider.authorization_url(errand, anew=anew)
-        sealed = self._keyring.encrypt(msgspec.json.encode(attempt).decode())
-        return Departure(url, sealed.decode().rstrip("="))
+        secrets = draw_cookie(), draw_cookie(), draw_cookie()
+        attempt = Attempt(*secrets, return_to, reauthenticate, int(self._now_s()))
+        url = await self._provider.authorization_url(
+            attempt.to_request(redirect_uri), reauthenticate=reauthenticate
+        )
+        return Started(url, self._sealed.seal(attempt))
 
-    def recognise(self, cookie: str, state: str) -> Attempt:
-        """The attempt that this browser began and this state is the answer to, while it is young.
+    def open_attempt(self, cookie: str, state: str) -> Attempt:
+        """The attempt in a browser's cookie, if the provider's answer has its state.
 
         Raises:
-            Unrecognised
+            AttemptRefused: the cookie is missing, unreadable or too old, or `state` differs.
         """
         if not cookie:
-            raise Unrecognised("cookie_missing")
-        try:
-            padding = "=" * (-len(cookie) % 4)
-            text = self._keyring.decrypt(f"{cookie}{padding}".encode())
-            attempt = msgspec.json.decode(text, type=Attempt)
-        except (KeyFileError, msgspec.DecodeError, UnicodeError):
-            raise Unrecognised("cookie_unreadable") from None
+            raise AttemptRefused("cookie_missing")
+        attempt = self._sealed.open(cookie)
+        if attempt is None:
+            raise AttemptRefused("cookie_unreadable")
         if not hmac.compare_digest(attempt.state.encode(), state.encode(errors="replace")):
-            raise Unrecognised("state_different")
-        age_s = int(self._now_s()) - attempt.began_s
+            raise AttemptRefused("state_different")
+        age_s = int(self._now_s()) - attempt.started_s
         if age_s > ATTEMPT_S:
-            raise Unrecognised(f"too_old {age_s} s")
-        if age_s < -LEEWAY_S:  # the clock was put back, or another server's differs
-            raise Unrecognised(f"too_young {age_s} s")
+            raise AttemptRefused(f"too_old {age_s} s")
+        if age_s < -LEEWAY_S:  # the clock was put back, or another server's clock differs
+            raise AttemptRefused(f"too_young {age_s} s")
         return attempt
 
-    async def arrive(
+    async def finish(
         self, attempt: Attempt, answer: Mapping[str, str], *, redirect_uri: str
     ) -> dict[str, Any]:
-        """What the provider says of the person, once the browser is back with its answer.
+        """Verify the provider's answer; return the claims about the person.
+
+        `answer` is the query of the callback, `redirect_uri` the one that `start` was given.
 
         Raises:
-            Unanswerable, Denied, CodeRefused, ProviderSilent, ProviderWrong
+            AnswerRefused, SignInDenied, CodeRefused, ProviderUnavailable, InvalidProviderAnswer
         """
-        if not await self._provider.is_sender(answer.get("iss")):
-            raise Unanswerable("issuer_different")
+        if not await self._provider.is_issuer(answer.get("iss")):
+            raise AnswerRefused("issuer_different")
         if error := answer.get("error"):
-            raise Denied(error if error in _ERRORS else "other")
+            raise SignInDenied(error if error in _ERRORS else "other")
         if not answer.get("code"):
-            raise Unanswerable("code_missing")
-        errand = Errand(attempt.state, attempt.nonce, attempt.verifier, redirect_uri)
-        claims = await self._provider.redeem(answer["code"], errand, claim=self._claim)
-        proven_s = claims.get("auth_time", attempt.began_s)
-        if attempt.anew and not _is_after(proven_s, attempt.began_s - LEEWAY_S):
-            raise ProviderWrong("auth_time")
+            raise AnswerRefused("code_missing")
+        request = attempt.to_request(redirect_uri)
+        claims = await self._provider.redeem_code(answer["code"], request, claim=self._claim)
+        authenticated_s = claims.get("auth_time", attempt.started_s)
+        if attempt.reauthenticate and not _is_after(authenticated_s, attempt.started_s - LEEWAY_S):
+            raise InvalidProviderAnswer("auth_time")
         return claims
 
     def find_account(self, claims: Mapping[str, Any]) -> Account | None:
-        """The account that the claims name: `sub` by its ID, any other claim by screen name."""
+        """The account that the claims name: `sub` by account ID, any other by screen name."""
         value = claims.get(self._claim)
         if not isinstance(value, str) or not value.isprintable():
             return None
         if self._claim == "sub":
-            number = None if value.startswith("0") else parse_decimal(value, maximum=ID_MAX)
-            return self._registry.read_account(number) if number else None
+            return self._find_by_id(value)
         account = self._registry.find_account(value)
         if account is None or account.screen_name == value:
             return account
-        # Outside ASCII several letters fold to one, and would let two people into one account.
+        # Screen names match in any case. Outside ASCII, several letters fold to the same one,
+        # which would let two people into one account.
         return account if (account.screen_name + value).isascii() else None
+
+    def _find_by_id(self, text: str) -> Account | None:
+        try:
+            account_id = parse_id(text)
+        except ValueError:
+            return None
+        # One account, one spelling: the provider may treat 7 and 07 as two people.
+        return self._registry.read_account(account_id) if str(account_id) == text else None
 
 
 def _is_after(given: object, time_s: float) -> bool:

@@ -1,7 +1,7 @@
-"""An OpenID Connect provider, as we talk to it: discovery, keys, code for token, userinfo.
+"""The client of an OpenID Connect provider: discovery, keys, token endpoint, userinfo.
 
-Everything it says is read under a cap and a deadline, on the event loop, so that a provider that is
-slow or gone holds up nobody but those who wait for it. Redirects are not followed.
+Every response is read up to a size limit and a deadline, on the event loop, so that a slow provider
+delays only the sign-ins that wait for it. Redirects are not followed.
 """
 
 import asyncio
@@ -21,31 +21,31 @@ from joserfc.jwk import KeySet
 from openengagement.settings import is_provider_url
 from openengagement.sign_in.id_token import Expected, IdTokenRefused, parse_keys, verify_id_token
 
-_ANSWER_MAX_BYTES: Final = 1_048_576
+_RESPONSE_MAX_BYTES: Final = 1_048_576
 _CALL_S: Final = 5.0
-_ALL_S: Final = 10.0  # what a person waits for us and the provider to talk, at the longest
-_KEEP_S: Final = 600.0  # how old discovery and keys may get
+_STEP_S: Final = 10.0  # all calls of one step, while a person waits
+_CACHE_S: Final = 600.0  # the maximum age of discovery document and keys
 _OK: Final = 200
 _ERROR: Final = 500
 
 _Kind = TypeVar("_Kind")
 
 
-class ProviderSilent(Exception):
-    """The provider did not answer, or only that it cannot now."""
+class ProviderUnavailable(Exception):
+    """The provider does not respond, or responds with a 5xx status."""
 
 
-class ProviderWrong(Exception):
-    """The provider answered what nobody can go on with; the text is ours and fit for a log."""
+class InvalidProviderAnswer(Exception):
+    """The provider's answer breaks the protocol. The text names the check and is fit for a log."""
 
 
 class CodeRefused(Exception):
-    """The provider does not know the code, or not any more."""
+    """The provider does not know the code, or knows it no longer (invalid_grant)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Registration:
-    """What the provider and we know about each other."""
+class ClientRegistration:
+    """The provider's issuer URL, and how this server is registered there as a client."""
 
     issuer: str
     client_id: str
@@ -54,20 +54,20 @@ class Registration:
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
-    """What one sign-in asks the provider for, and what its answer must fit.
+class AuthorizationRequest:
+    """The values of one authorization request that the answer must match (Core, 3.1.2.1).
 
-    The three secrets are URL-safe; `redirect_uri` is where the browser is to come back to.
+    `state`, `nonce` and `code_verifier` (RFC 7636) are random, secret and URL-safe.
     """
 
     state: str
     nonce: str
-    verifier: str
+    code_verifier: str
     redirect_uri: str
 
 
 class Metadata(msgspec.Struct, frozen=True):
-    """What of a provider's discovery document concerns us (OpenID Connect Discovery, 3)."""
+    """The fields in use of a provider's discovery document (OpenID Connect Discovery, 3)."""
 
     issuer: str
     authorization_endpoint: str
@@ -84,124 +84,140 @@ class _Tokens(msgspec.Struct, frozen=True):
     access_token: str | None = None
 
 
-class _Refusal(msgspec.Struct, frozen=True):
+class _ErrorAnswer(msgspec.Struct, frozen=True):
     error: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """What was learned of the provider, and when by the loop's clock."""
+class _Configuration:
+    """Discovery document and keys, and when they were requested, by the event loop's clock."""
 
     metadata: Metadata
     keys: KeySet
-    at_s: float
+    requested_s: float
 
 
 class Provider:
-    """One provider. Its methods raise ProviderSilent and ProviderWrong."""
+    """Calls one provider. All methods raise ProviderUnavailable and InvalidProviderAnswer."""
 
-    def __init__(self, registration: Registration, *, now_s: Callable[[], float]) -> None:
-        self._ours = registration
+    def __init__(self, registration: ClientRegistration, *, now_s: Callable[[], float]) -> None:
+        self._client = registration
         self._now_s = now_s
         self._tls = httpx.create_ssl_context()
-        self._known: _Known | None = None
-        self._learning: asyncio.Task[_Known] | None = None
+        self._configuration: _Configuration | None = None
+        self._discovery: asyncio.Task[_Configuration] | None = None
 
-    async def authorization_url(self, errand: Errand, *, anew: bool) -> str:
-        """Where to send the browser; `anew` asks that the person prove once more who they are."""
+    async def authorization_url(
+        self, request: AuthorizationRequest, *, reauthenticate: bool
+    ) -> str:
+        """The URL to send the browser to (code flow with PKCE).
+
+        With `reauthenticate` the provider must authenticate the person again, even if it has a
+        session for them.
+        """
         async with _deadline():
-            metadata = (await self._learn()).metadata
-        digest = hashlib.sha256(errand.verifier.encode()).digest()
+            metadata = (await self._discover()).metadata
+        digest = hashlib.sha256(request.code_verifier.encode()).digest()
         query = {
             "response_type": "code",
-            "client_id": self._ours.client_id,
-            "redirect_uri": errand.redirect_uri,
-            "scope": self._ours.scope,
-            "state": errand.state,
-            "nonce": errand.nonce,
+            "client_id": self._client.client_id,
+            "redirect_uri": request.redirect_uri,
+            "scope": self._client.scope,
+            "state": request.state,
+            "nonce": request.nonce,
             "code_challenge": base64.urlsafe_b64encode(digest).decode().rstrip("="),
             "code_challenge_method": "S256",
         }
-        if anew:
+        if reauthenticate:
             query |= {"prompt": "login", "max_age": "0"}
         endpoint = metadata.authorization_endpoint
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
 
-    async def is_sender(self, issuer: str | None) -> bool:
-        """Whether an answer to the browser that names this issuer, or none, is this provider's.
+    async def is_issuer(self, issuer: str | None) -> bool:
+        """Whether an authorization response with this `iss` is this provider's (RFC 9207, 2.4).
 
-        RFC 9207: what it announces to name must be named, and a name that is there must be right.
+        None stands for a response without `iss`, which is accepted unless the provider announces
+        that it sends one.
         """
         async with _deadline():
-            metadata = (await self._learn()).metadata
+            metadata = (await self._discover()).metadata
         if issuer is None:
             return not metadata.authorization_response_iss_parameter_supported
         return issuer == metadata.issuer
 
-    async def redeem(self, code: str, errand: Errand, *, claim: str) -> dict[str, Any]:
-        """The claims about whoever the code stands for; `claim` is looked for in userinfo too.
+    async def redeem_code(
+        self, code: str, request: AuthorizationRequest, *, claim: str
+    ) -> dict[str, Any]:
+        """Exchange a code for the verified claims about the person.
+
+        Userinfo is requested if the ID token lacks `claim`.
 
         Raises:
             CodeRefused
         """
         async with _deadline():
-            known = await self._learn()
-            tokens = await self._fetch_tokens(known.metadata, code, errand=errand)
-            claims = await self._verify(tokens.id_token, known, nonce=errand.nonce)
+            configuration = await self._discover()
+            tokens = await self._fetch_tokens(configuration.metadata, code, request=request)
+            claims = await self._verify(tokens.id_token, configuration, nonce=request.nonce)
             if claim in claims or tokens.access_token is None:
                 return claims
-            told = await self._fetch_userinfo(known.metadata, tokens.access_token)
-            # Core, 5.3.2: or it may be about somebody else.
-            if told and told.get("sub") != claims["sub"]:
-                raise ProviderWrong("userinfo_sub")
-            return {**told, **claims}
+            userinfo = await self._fetch_userinfo(configuration.metadata, tokens.access_token)
+            # Core, 5.3.2: without this check the userinfo could be about another person.
+            if userinfo and userinfo.get("sub") != claims["sub"]:
+                raise InvalidProviderAnswer("userinfo_sub")
+            return {**userinfo, **claims}
 
-    async def _verify(self, text: str, known: _Known, *, nonce: str) -> dict[str, Any]:
-        expected = Expected(self._ours.issuer, self._ours.client_id, nonce)
+    async def _verify(
+        self, text: str, configuration: _Configuration, *, nonce: str
+    ) -> dict[str, Any]:
+        expected = Expected(self._client.issuer, self._client.client_id, nonce)
 
-        def verify(known: _Known) -> dict[str, Any]:
+        def verify(configuration: _Configuration) -> dict[str, Any]:
             return verify_id_token(
                 text,
-                known.keys,
-                algorithms=known.metadata.id_token_signing_alg_values_supported or ["RS256"],
+                configuration.keys,
+                algorithms=configuration.metadata.id_token_signing_alg_values_supported
+                or ["RS256"],
                 expected=expected,
                 now_s=int(self._now_s()),
             )
 
         try:
-            return verify(known)
+            return verify(configuration)
         except IdTokenRefused:
-            # Its keys may have changed since we looked.
-            newer = await self._learn(after_s=known.at_s)
+            # The provider may have rotated its keys since they were fetched.
+            newer = await self._discover(after_s=configuration.requested_s)
         try:
             return verify(newer)
         except IdTokenRefused as error:
-            raise ProviderWrong(f"id_token {error}") from None
+            raise InvalidProviderAnswer(f"id_token {error}") from None
 
-    async def _fetch_tokens(self, metadata: Metadata, code: str, *, errand: Errand) -> _Tokens:
+    async def _fetch_tokens(
+        self, metadata: Metadata, code: str, *, request: AuthorizationRequest
+    ) -> _Tokens:
         form = {
             "grant_type": "authorization_code",
             "code": code,
-            "redirect_uri": errand.redirect_uri,
-            "code_verifier": errand.verifier,
+            "redirect_uri": request.redirect_uri,
+            "code_verifier": request.code_verifier,
         }
-        ours, headers = self._ours, {}
-        # A client is registered for the header unless it says otherwise (Registration, 2).
-        ways = metadata.token_endpoint_auth_methods_supported or []
-        if "client_secret_post" in ways and "client_secret_basic" not in ways:
-            form |= {"client_id": ours.client_id, "client_secret": ours.client_secret}
+        client, headers = self._client, {}
+        # client_secret_basic is the default (OpenID Connect Dynamic Client Registration, 2).
+        methods = metadata.token_endpoint_auth_methods_supported or []
+        if "client_secret_post" in methods and "client_secret_basic" not in methods:
+            form |= {"client_id": client.client_id, "client_secret": client.client_secret}
         else:
-            pair = f"{quote_plus(ours.client_id)}:{quote_plus(ours.client_secret)}"
+            pair = f"{quote_plus(client.client_id)}:{quote_plus(client.client_secret)}"
             headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
         status, body = await self._call(metadata.token_endpoint, headers=headers, form=form)
         if status == _OK:
-            return _parse(body, _Tokens, what="token_answer")
-        error = _parse(body, _Refusal, what="token_answer").error
+            return _parse(body, _Tokens, name="token_answer")
+        error = _parse(body, _ErrorAnswer, name="token_answer").error
         if error == "invalid_grant":
             raise CodeRefused
         # Only words of the standard reach the log (RFC 6749, 5.2).
-        named = error if error in {"invalid_client", "unauthorized_client"} else "refused"
-        raise ProviderWrong(f"token_endpoint {named}")
+        word = error if error in {"invalid_client", "unauthorized_client"} else "refused"
+        raise InvalidProviderAnswer(f"token_endpoint {word}")
 
     async def _fetch_userinfo(self, metadata: Metadata, access_token: str) -> dict[str, Any]:
         url = metadata.userinfo_endpoint
@@ -210,41 +226,41 @@ class Provider:
         headers = {"authorization": f"Bearer {access_token}"}
         status, body = await self._call(url, headers=headers)
         if status != _OK:
-            raise ProviderWrong("userinfo_status")
-        return _parse(body, dict[str, Any], what="userinfo")
+            raise InvalidProviderAnswer("userinfo_status")
+        return _parse(body, dict[str, Any], name="userinfo")
 
-    async def _learn(self, *, after_s: float = -math.inf) -> _Known:
-        """Discovery and keys, from memory if they are young and were learned after `after_s`.
+    async def _discover(self, *, after_s: float = -math.inf) -> _Configuration:
+        """The configuration, from memory if it is recent and was requested after `after_s`.
 
-        Whoever needs them while they are being fetched waits for that one fetch.
+        Concurrent callers share one fetch.
         """
-        oldest_s = max(after_s, asyncio.get_running_loop().time() - _KEEP_S)
-        if self._known is not None and self._known.at_s > oldest_s:
-            return self._known
-        if self._learning is None or self._learning.done():
-            self._learning = asyncio.create_task(self._fetch_known())
-            self._learning.add_done_callback(_hear)
-        return await asyncio.shield(self._learning)
+        oldest_s = max(after_s, asyncio.get_running_loop().time() - _CACHE_S)
+        if self._configuration is not None and self._configuration.requested_s > oldest_s:
+            return self._configuration
+        if self._discovery is None or self._discovery.done():
+            self._discovery = asyncio.create_task(self._fetch_configuration())
+            self._discovery.add_done_callback(_retrieve_exception)
+        return await asyncio.shield(self._discovery)
 
-    async def _fetch_known(self) -> _Known:
-        at_s = asyncio.get_running_loop().time()
-        url = self._ours.issuer.rstrip("/") + "/.well-known/openid-configuration"
-        metadata = _parse(await self._get(url), Metadata, what="discovery")
-        if metadata.issuer != self._ours.issuer:
-            raise ProviderWrong("discovery_issuer")
+    async def _fetch_configuration(self) -> _Configuration:
+        requested_s = asyncio.get_running_loop().time()
+        url = self._client.issuer.rstrip("/") + "/.well-known/openid-configuration"
+        metadata = _parse(await self._get(url), Metadata, name="discovery")
+        if metadata.issuer != self._client.issuer:
+            raise InvalidProviderAnswer("discovery_issuer")
         secure = urlsplit(metadata.issuer).scheme == "https"
-        named = [metadata.authorization_endpoint, metadata.token_endpoint, metadata.jwks_uri]
-        for endpoint in [*named, metadata.userinfo_endpoint or url]:
+        required = [metadata.authorization_endpoint, metadata.token_endpoint, metadata.jwks_uri]
+        for endpoint in [*required, metadata.userinfo_endpoint or url]:
             if not is_provider_url(endpoint) or (secure and not endpoint.startswith("https:")):
-                raise ProviderWrong("discovery_endpoint")
-        keys = parse_keys(_parse(await self._get(metadata.jwks_uri), dict[str, Any], what="keys"))
-        self._known = _Known(metadata, keys, at_s)
-        return self._known
+                raise InvalidProviderAnswer("discovery_endpoint")
+        keys = parse_keys(_parse(await self._get(metadata.jwks_uri), dict[str, Any], name="keys"))
+        self._configuration = _Configuration(metadata, keys, requested_s)
+        return self._configuration
 
     async def _get(self, url: str) -> bytes:
         status, body = await self._call(url)
         if status != _OK:
-            raise ProviderWrong("discovery_status")
+            raise InvalidProviderAnswer("discovery_status")
         return body
 
     async def _call(
@@ -254,7 +270,7 @@ class Provider:
         headers: Mapping[str, str] | None = None,
         form: Mapping[str, str] | None = None,
     ) -> tuple[int, bytes]:
-        """One request, a POST if there is a form, over a connection of its own: status and body."""
+        """Send one request over its own connection, a POST if there is a form: status and body."""
         body = bytearray()
         sent = {"accept": "application/json", **(headers or {})}
         try:
@@ -265,14 +281,14 @@ class Provider:
             ):
                 async for chunk in response.aiter_bytes():
                     body += chunk
-                    if len(body) > _ANSWER_MAX_BYTES:
-                        raise ProviderWrong("answer_size")
+                    if len(body) > _RESPONSE_MAX_BYTES:
+                        raise InvalidProviderAnswer("answer_size")
         except (TimeoutError, httpx.TransportError):
-            raise ProviderSilent from None
+            raise ProviderUnavailable from None
         except (httpx.HTTPError, httpx.InvalidURL):
-            raise ProviderWrong("answer") from None
+            raise InvalidProviderAnswer("answer") from None
         if response.status_code >= _ERROR:
-            raise ProviderSilent
+            raise ProviderUnavailable
         return response.status_code, bytes(body)
 
     def _connect(self) -> httpx.AsyncClient:
@@ -281,22 +297,22 @@ class Provider:
 
 @asynccontextmanager
 async def _deadline() -> AsyncIterator[None]:
-    """For all that one step of a sign-in asks of the provider."""
+    """Bound the time of one step of a sign-in, which may call the provider several times."""
     try:
-        async with asyncio.timeout(_ALL_S):
+        async with asyncio.timeout(_STEP_S):
             yield
     except TimeoutError:
-        raise ProviderSilent from None
+        raise ProviderUnavailable from None
 
 
-def _parse(body: bytes, kind: type[_Kind], *, what: str) -> _Kind:
+def _parse(body: bytes, kind: type[_Kind], *, name: str) -> _Kind:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise ProviderWrong(what) from None
+        raise InvalidProviderAnswer(name) from None
 
 
-def _hear(task: "asyncio.Task[_Known]") -> None:
-    """Take note of a failure that nobody waits for any more, or asyncio would complain of it."""
+def _retrieve_exception(task: "asyncio.Task[_Configuration]") -> None:
+    """Retrieve the exception of a task that nothing awaits any more; asyncio would log it."""
     if not task.cancelled():
         task.exception()
