@@ -2,7 +2,7 @@
 
     python examples/higgs/convert.py higgs-activity_time.txt.gz out --ends-at 2026-11-22T12:00:00Z
 
-With `--ends-at` the week is moved in time by whole hours, so that its last event is not after that.
+`--ends-at` moves the week in time by whole hours, so that its last event is not after that time.
 """
 
 from __future__ import annotations

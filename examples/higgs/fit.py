@@ -1,14 +1,14 @@
-"""Fit what the sandbox's simulated week is drawn from, and print how good each fit is.
+"""Fit the distributions of the sandbox's simulated week, and print how good each fit is.
 
     python examples/higgs/fit.py higgs-activity_time.txt.gz
 
 Three things are fitted by maximum likelihood to an activity file: how many interactions a target
-receives, how they fade with the hours since its first one, and the rhythm of the day. The winners'
-numbers are the named constants of `openengagement/sandbox/simulate.py`.
+receives, how they fade with the hours since its first one, and the rhythm of the day. The best
+fits' parameters are the named constants of `openengagement/sandbox/simulate.py`.
 
-Every candidate is, apart from at most one shape that is searched on a grid, an exponential family
-p(k) ~ exp(offset(k) + sum_i theta_i x_i(k)), whose likelihood has one maximum; Newton's method
-finds it.
+Every candidate is an exponential family p(k) ~ exp(offset(k) + sum_i theta_i x_i(k)), apart from at
+most one shape parameter that is searched on a grid. Its likelihood has one maximum, which Newton's
+method finds.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ def fit_sizes(sizes: Floats, smallest: int) -> list[Fit]:
 def bootstrap_distances(fit: Fit, size: int, *, rounds: int) -> Floats:
     """Fit samples drawn from the cut-off power law `fit` itself; return their KS distances.
 
-    The share of them above the file's own distance is the p-value of the fit: what a sample of
-    `size` targets shows by chance, the fitting of its parameters included (shape: rounds).
+    The share of them above the file's own distance is the p-value of the fit: the distance that a
+    sample of `size` targets shows by chance, its own fitting included (shape: rounds).
     """
     rng = np.random.default_rng(1)
     n = np.arange(TAIL_FROM, SUPPORT_MAX + 1, dtype=np.float64)
@@ -131,8 +131,8 @@ def bootstrap_distances(fit: Fit, size: int, *, rounds: int) -> Floats:
 def fit_rhythm(rows: pl.DataFrame) -> tuple[float, float, float]:
     """Fit exp(amplitude * cos(2 pi (hour - peak) / 24)) to the hours well after the busiest one.
 
-    They begin a day after it. Each hour is divided by the mean of the day around it, which takes
-    the week's slow fall away. Returns amplitude, peak (hour of day, UTC) and the share of variance
+    They begin a day after it. Each hour is divided by the mean of the day around it, which removes
+    the week's slow decline. Returns amplitude, peak (hour of day, UTC) and the share of variance
     explained.
     """
     hours = (rows["at"] // HOUR_S).to_numpy()

@@ -1,9 +1,9 @@
-"""Gets an access token for somebody's account, who carries a PIN from their browser to here.
+"""Gets an access token for another person's account by means of a PIN.
 
 Run: python authorize_with_pin.py
 
-Open the address it prints, sign in, authorize the app, and type in the PIN you are shown. Put the
-two lines it prints into a copy of the app's `.env` file: the other samples then act for them.
+Open the address that it prints, sign in, authorize the app, and type in the PIN. Put the two lines
+that it prints into a copy of the app's `.env` file. The other samples then act for that person.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main() -> None:
     options = parser.parse_args()
     keys = read_credentials(options.env, "CONSUMER_KEY", "CONSUMER_SECRET")
     url = keys["ENGAGEMENT_API_URL"]
-    # "oob", out of band: the app cannot be called back, so a person carries the proof.
+    # "oob", out of band: the app has no callback URL, so the person types in a PIN.
     session = OAuth1Session(
         keys["CONSUMER_KEY"], client_secret=keys["CONSUMER_SECRET"], callback_uri="oob"
     )
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def exchange(session: OAuth1Session, url: str) -> dict[str, str]:
-    """Ask for the PIN, and once more for a mistyped one, until the server gives a token."""
+    """Ask for the PIN, again after a mistyped one, until the server returns a token."""
     while True:
         print("PIN: ", end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()

@@ -1,4 +1,4 @@
-"""Reads keys and tokens from a `.env` file, so that none of them stands in the code."""
+"""Reads keys and tokens from a `.env` file, so that the code contains none."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def read_credentials(env_file: Path | None, *names: str) -> dict[str, str]:
     """Return the variables named, and ENGAGEMENT_API_URL; stop with the names of any missing.
 
     A variable in the file wins over one in the environment. Without `--env`, the file is `.env` in
-    the current folder or else beside this script, and may be absent.
+    the current folder or else next to this script, and may be absent.
     """
     if env_file is None:
-        beside = Path(__file__).with_name(".env")
-        env_file = Path(".env") if Path(".env").is_file() else beside
+        default = Path(__file__).with_name(".env")
+        env_file = Path(".env") if Path(".env").is_file() else default
     elif not env_file.exists():
         sys.exit(f"There is no file {env_file}.")
-    # Nothing is interpolated: a secret may hold a dollar sign.
+    # No interpolation: a secret may contain a dollar sign.
     in_file = dotenv_values(env_file, interpolate=False)
     found = {**os.environ, **{name: value for name, value in in_file.items() if value}}
     missing = [name for name in names if not found.get(name)]

@@ -23,7 +23,7 @@ def main() -> None:
     options = parser.parse_args()
     keys = read_credentials(options.env, "CONSUMER_KEY", "CONSUMER_SECRET")
     url = keys["ENGAGEMENT_API_URL"] + "/oauth2/token"
-    # Key and secret are percent-encoded before they are joined, or one with a colon would break.
+    # Percent-encode key and secret before joining them: one may contain a colon.
     basic = (quote(keys["CONSUMER_KEY"], safe=""), quote(keys["CONSUMER_SECRET"], safe=""))
     try:
         response = requests.post(
@@ -43,7 +43,7 @@ def show(response: requests.Response) -> None:
     if response.ok and body:
         print(json.dumps(body, indent=2))
         return
-    # What stands in front of a server, a proxy say, answers in forms of its own.
+    # A proxy in front of the server may answer in another format.
     errors = body.get("errors", []) if isinstance(body, dict) else []
     print(f"The server answered {response.status_code} {response.reason}.", file=sys.stderr)
     for error in errors:

@@ -41,7 +41,7 @@ def main() -> None:
         "engagement_types": options.types.split(","),
         "groupings": {"grouping": {"group_by": options.group_by.split(",")}},
     }
-    # Without dates the server takes the last four weeks.
+    # Without dates the server uses the last four weeks.
     if options.start:
         question["start"] = options.start
     if options.end:
@@ -63,7 +63,7 @@ def show(response: requests.Response) -> None:
     if response.ok and body:
         print(json.dumps(body, indent=2))
         return
-    # What stands in front of a server, a proxy say, answers in forms of its own.
+    # A proxy in front of the server may answer in another format.
     errors = body.get("errors", []) if isinstance(body, dict) else []
     print(f"The server answered {response.status_code} {response.reason}.", file=sys.stderr)
     for error in errors:

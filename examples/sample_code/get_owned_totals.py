@@ -2,8 +2,8 @@
 
 Run: python get_owned_totals.py 1234567890 --types impressions,engagements
 
-Impressions and engagements are known for Tweets of the last 90 days. All Tweets must be the user's
-own.
+The API has impressions and engagements for Tweets of the last 90 days. All Tweets must be the
+user's own.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def show(response: requests.Response) -> None:
     if response.ok and body:
         print(json.dumps(body, indent=2))
         return
-    # What stands in front of a server, a proxy say, answers in forms of its own.
+    # A proxy in front of the server may answer in another format.
     errors = body.get("errors", []) if isinstance(body, dict) else []
     print(f"The server answered {response.status_code} {response.reason}.", file=sys.stderr)
     for error in errors:

@@ -51,7 +51,7 @@ def show(response: requests.Response) -> None:
     if response.ok and body:
         print(json.dumps(body, indent=2))
         return
-    # What stands in front of a server, a proxy say, answers in forms of its own.
+    # A proxy in front of the server may answer in another format.
     errors = body.get("errors", []) if isinstance(body, dict) else []
     print(f"The server answered {response.status_code} {response.reason}.", file=sys.stderr)
     for error in errors:

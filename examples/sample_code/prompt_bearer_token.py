@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--url", default=DEFAULT_URL, help="default: %(default)s")
     options = parser.parse_args()
     key, secret = ask("API key: "), ask("API secret: ")
-    # Key and secret are percent-encoded before they are joined, or one with a colon would break.
+    # Percent-encode key and secret before joining them: one may contain a colon.
     basic = (quote(key, safe=""), quote(secret, safe=""))
     try:
         response = requests.post(
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def ask(prompt: str) -> str:
-    """What somebody types, unseen; or the next line of a pipe."""
+    """Read a line without showing it, or the next line of a pipe."""
     if sys.stdin.isatty():
         return getpass.getpass(prompt).strip()
     return sys.stdin.readline().strip()
