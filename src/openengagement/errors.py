@@ -49,8 +49,7 @@ The tree (status, stable name sent as ``x-error-code``)::
         └── StoreUnavailable          store_unavailable
 
 The texts are those of the wire (api.md 3.4). Where the wire has none, ours follow its style.
-`api.error_body` renders an error for each family of routes. The OAuth calls, for example, answer
-with objects that carry a numeric code.
+`api.error_body` renders an error for each family of routes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -100,11 +99,7 @@ class ApiError(Exception):
         headers: Mapping[str, str],
         details: Mapping[str, object],
     ) -> "ApiError":
-        """Rebuild an error that another process raised, from its code and attributes.
-
-        Raises:
-            KeyError: no error has this code.
-        """
+        """Rebuild an error that another process raised. An unknown code raises KeyError."""
         kind = cls._by_code[code]
         # Skip the constructor of the subclass: it would compose the texts, which exist already.
         error = kind.__new__(kind)
@@ -167,10 +162,8 @@ class GzipRequired(
     RequestError,
     code="gzip_required",
     status=406,
-    text=(
-        "This request requires gzip compression. Retry the request after setting "
-        "'Accept-Encoding' header in the request to 'gzip'."
-    ),
+    text="This request requires gzip compression. Retry the request after setting "
+    "'Accept-Encoding' header in the request to 'gzip'.",
 ):
     """The client does not accept gzip although `require_gzip` is set. This answer is plain."""
 
@@ -191,7 +184,7 @@ class KeyReused(
     RequestError,
     code="idempotency_key_reused",
     status=422,
-    text=("Idempotency-Key: was used with a different body; send a new key with a new batch"),
+    text="Idempotency-Key: was used with a different body; send a new key with a new batch",
 ):
     """An Idempotency-Key was sent again with a different batch."""
 
@@ -377,8 +370,8 @@ class Unavailable(ApiError, code="unavailable", status=503):
 class StoreUnavailable(Unavailable, code="store_unavailable"):
     """A store cannot serve a call now. The same call may succeed later.
 
-    `store` is the store's name and `reason` says what is wrong, without secrets. Both are for
-    operators. Clients only learn that they should retry.
+    `store` names the store and `reason` says what is wrong, without secrets. Only operators see
+    them; clients are told to retry.
     """
 
     store: str = "counters"  # in an error that the counting process raised
@@ -395,24 +388,10 @@ class StoreUnavailable(Unavailable, code="store_unavailable"):
 # If several errors apply to a request, the first of them is reported (api.md 3.4, "order of
 # checks"). InvalidField, UnsupportedTypes and UnsupportedGroupBys share a rank: the first field
 # with an error decides, in the order tweet_ids, engagement_types, groupings, start, end.
+# fmt: off
 PRECEDENCE: tuple[type[ApiError], ...] = (
-    HeadersTooLarge,
-    NotFound,
-    MethodNotAllowed,
-    SslRequired,
-    GzipRequired,
-    BodyTooSlow,
-    BodyTooLarge,
-    UnsupportedBody,
-    AuthenticationError,
-    AppNotEnabled,
-    RateLimited,
-    MalformedBody,
-    InvalidField,
-    UnsupportedTypes,
-    UnsupportedGroupBys,
-    TweetsUnavailable,
-    ForbiddenTweets,
-    ForbiddenMetrics,
-    TweetsTooOld,
+    HeadersTooLarge, NotFound, MethodNotAllowed, SslRequired, GzipRequired,
+    BodyTooSlow, BodyTooLarge, UnsupportedBody, AuthenticationError, AppNotEnabled, RateLimited,
+    MalformedBody, InvalidField, UnsupportedTypes, UnsupportedGroupBys,
+    TweetsUnavailable, ForbiddenTweets, ForbiddenMetrics, TweetsTooOld,
 )

@@ -1,6 +1,5 @@
 """Composition root: settings -> stores, credentials, limits, ASGI app. The one place that wires."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,11 +25,8 @@ from openengagement.auth.verifier import OAuthVerifier
 from openengagement.clock import Clock
 from openengagement.data_folder import DataFolder, open_data_folder
 from openengagement.housekeeping import Housekeeping, run_chore
-from openengagement.ingest.handover import hand_over
-from openengagement.ingest.intake import Outcome
-from openengagement.ingest.register import Registering, Registrar
-from openengagement.ingest.rows import EVENTS
-from openengagement.ingest.upload import Take, Upload
+from openengagement.ingest.registrar import Registrar
+from openengagement.ingest.sources.worker_uploads import WorkerUploads
 from openengagement.limits.contract import Limits
 from openengagement.limits.opening import open_limits
 from openengagement.portal.apps import Apps
@@ -78,7 +74,7 @@ class _Shared:
 def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) -> Api:
     """The whole server on a data folder, as an ASGI application.
 
-    `counting` is where the process listens that counts events (`ingest.handover`).
+    `counting` is where the process listens that counts events (`ingest.sources.counting_socket`).
     """
     parts = open_data_folder(data, settings, clock=clock)
     for engine in parts.stores.engines:
@@ -156,32 +152,25 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
     credentials = VerifyCredentials(
         verifier, registry, limits=limits, note_used=note_used, now_s=now_s
     )
-    registrar = Registrar(registry, parts.stores.tweets)
+    uploads = WorkerUploads(
+        Registrar(registry, parts.stores.tweets, now_s=now_s),
+        counting_address=counting,
+        settings=settings,
+        now_s=now_s,
+    )
     return Calls(
         insights=Insights(authenticator, query, meter=shared.meter, settings=settings, pool=pool),
         bearers=OAuthCalls(bearers, settings=settings, pool=pool),
         legs=ThreeLegCalls(shared.legs, credentials, settings=settings, pool=pool),
         platform=Platform(
             authenticator,
-            _build_take(registrar, settings, now_s=now_s, counting=counting),
+            uploads,
             delete_tweet=parts.stores.tweets.delete_tweet,
             in_flight_max=settings.batches_in_flight_max,
             bytes_max=settings.batch_max_bytes,
         ),
         usage=UsageCalls(authenticator, registry.usage, now_s=now_s, pool=pool),
     )
-
-
-def _build_take(
-    registrar: Registrar, settings: Settings, *, now_s: Callable[[], float], counting: str
-) -> Take:
-    """What takes a platform's batches."""
-    registering = Registering(registrar, settings=settings, now_s=now_s)
-
-    def take(upload: Upload) -> Outcome:
-        return hand_over(upload, counting) if upload.kind is EVENTS else registering.take(upload)
-
-    return take
 
 
 def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:

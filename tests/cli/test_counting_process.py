@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from openengagement.errors import Unavailable
-from openengagement.ingest.handover import hand_over
 from openengagement.ingest.rows import EVENTS
-from openengagement.ingest.upload import Upload
+from openengagement.ingest.sources.counting_socket import send_upload
+from openengagement.ingest.sources.uploads import Upload
 from openengagement.processes import counting_supervisor as supervisor
 from openengagement.processes.counting_supervisor import counting_supervisor
 from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE
@@ -52,7 +52,7 @@ def count_within(address, seconds=20):
     until = time.monotonic() + seconds
     while True:
         try:
-            return hand_over(upload(), address)
+            return send_upload(upload(), address)
         except Unavailable:
             assert time.monotonic() < until
 
@@ -65,14 +65,14 @@ def test_it_starts_with_the_first_batch_and_ends_with_its_server(tmp_path, monke
         assert stat.S_IMODE(address.parent.stat().st_mode) == 0o700
         assert children() == []
         for _ in range(3):
-            assert hand_over(upload(), str(address)).accepted == 1
+            assert send_upload(upload(), str(address)).accepted == 1
         assert len(children()) == 1
     assert children() == []
     assert not address.parent.exists()
 
 
 def test_it_is_restarted_after_it_was_killed(address):
-    assert hand_over(upload(), address).accepted == 1
+    assert send_upload(upload(), address).accepted == 1
     (first,) = children()
     os.kill(first, 9)
     assert count_within(address).accepted == 1
@@ -81,11 +81,11 @@ def test_it_is_restarted_after_it_was_killed(address):
 
 
 def test_it_ignores_the_signals_that_stop_a_server(address):
-    assert hand_over(upload(), address).accepted == 1
+    assert send_upload(upload(), address).accepted == 1
     (child,) = children()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(child, number)
-    assert hand_over(upload(), address).accepted == 1
+    assert send_upload(upload(), address).accepted == 1
     assert children() == [child]
 
 
@@ -93,7 +93,7 @@ def test_a_batch_fails_at_once_if_the_process_cannot_start(address, monkeypatch)
     monkeypatch.setattr(sys, "executable", "/bin/false")
     for _ in range(3):
         with pytest.raises(Unavailable):
-            hand_over(upload(), address)
+            send_upload(upload(), address)
     monkeypatch.undo()
 
 
@@ -108,7 +108,7 @@ def test_a_failed_start_fails_one_batch_and_is_repeated_for_the_next(address, mo
 
     monkeypatch.setattr(subprocess, "Popen", start_or_fail)
     with pytest.raises(Unavailable):
-        hand_over(upload(), address)
+        send_upload(upload(), address)
     assert count_within(address).accepted == 1
     assert "counting_process_not_started" in capfd.readouterr().err
 
@@ -145,7 +145,7 @@ def test_the_server_ends_while_waiting_connections_are_closed(tmp_path, monkeypa
 
 
 def test_malformed_messages_do_not_harm_it(address):
-    assert hand_over(upload(), address).accepted == 1
+    assert send_upload(upload(), address).accepted == 1
     (child,) = children()
     for message in (b"\0" * 7 + b"\2{}" + b"\0" * 8, b"\x7f" * 8, b"\xff" * 8, b"\0" * 16):
         with socket.socket(socket.AF_UNIX) as connection:
@@ -154,14 +154,14 @@ def test_malformed_messages_do_not_harm_it(address):
             connection.shutdown(socket.SHUT_WR)
             with contextlib.suppress(ConnectionResetError):
                 assert connection.recv(1) == b""
-    assert hand_over(upload(), address).accepted == 1
+    assert send_upload(upload(), address).accepted == 1
     assert children() == [child]
 
 
 def test_a_batch_fails_if_the_data_folder_cannot_be_opened(address, tmp_path, capfd):
     (tmp_path / "counters.sqlite3").write_bytes(b"no database" * 1000)
     with pytest.raises(Unavailable):
-        hand_over(upload(), address)
+        send_upload(upload(), address)
     assert "DatabaseError" in capfd.readouterr().err
 
 
@@ -172,7 +172,7 @@ def test_a_deep_folder_for_temporary_files_is_avoided(tmp_path, monkeypatch):
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
     monkeypatch.setenv(COUNTING_VARIABLE, "")
     with counting_supervisor():
-        assert hand_over(upload(), os.environ[COUNTING_VARIABLE]).accepted == 1
+        assert send_upload(upload(), os.environ[COUNTING_VARIABLE]).accepted == 1
 
 
 DIES = """

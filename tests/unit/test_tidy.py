@@ -41,19 +41,19 @@ MANY_PARAMETERS: dict[str, str] = {
 BROAD_EXCEPTS: dict[str, str] = {
     "openengagement.api.asgi:Api._serve": "the edge: no traceback reaches a client",
     "openengagement.ingest.writer:BatchWriter._apply": "producers must hear of any failed commit",
-    "openengagement.ingest.handover:_answer": "the edge of a process: its caller must hear of it",
-    "openengagement.ingest.columnar:main": "a decoder's panic is no Exception; the parent is told",
+    "openengagement.ingest.sources.counting_socket:_answer": "the worker must get an answer",
+    "openengagement.ingest.formats.columnar:main": "a decoder's panic is not an Exception",
     "openengagement.stores.embedded.compaction:failures_logged": "committed data is safe",
     "openengagement.housekeeping:run_chore": "it is logged, and tried again in a moment",
 }
 
 # More first-party imports than eight.
-LONG_FILES: dict[str, str] = {"openengagement.errors": "one tree of small classes"}
+LONG_FILES: dict[str, str] = {}
 MANY_IMPORTS: dict[str, str] = {
     "openengagement.server": "the composition root wires everything",
     "openengagement.api.insights": "authenticate, limit, query and meter: one step each",
     "openengagement.cli.main": "the table of all commands",
-    "openengagement.ingest.upload": "it walks a batch through every step",
+    "openengagement.ingest.sources.loader": "it leads a file through every step",
     "openengagement.portal.handlers": "it gathers the handlers of all pages",
     "openengagement.portal.pages": "the table of all pages",
     "openengagement.stores.embedded.store": "it puts the embedded store together",

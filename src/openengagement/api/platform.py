@@ -19,7 +19,7 @@ from openengagement.http.forms import MalformedParameters, parse_form
 from openengagement.http.reply import JSON, Reply
 from openengagement.http.request import ReadBody, Request
 from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS, Kind
-from openengagement.ingest.upload import Take, Upload
+from openengagement.ingest.sources.uploads import Upload, UploadHandler
 
 KEY_LENGTH_MAX: Final = 255
 
@@ -30,14 +30,14 @@ class Platform:
     def __init__(
         self,
         authenticator: Authenticator,
-        take: Take,
+        uploads: UploadHandler,
         *,
         delete_tweet: Callable[[int], bool],
         in_flight_max: int,
         bytes_max: int,
     ) -> None:
         self._authenticator = authenticator
-        self._take_upload = take
+        self._uploads = uploads
         self._delete_tweet = delete_tweet
         self._in_flight = 0
         self._in_flight_max = in_flight_max
@@ -46,15 +46,15 @@ class Platform:
 
     async def events(self, request: Request, read_body: ReadBody) -> Reply:
         """`POST /platform/v1/events`: count a batch, once, durably, wholly or not at all."""
-        return await self._take(request, read_body, kind=EVENTS)
+        return await self._handle(request, read_body, kind=EVENTS)
 
     async def tweets(self, request: Request, read_body: ReadBody) -> Reply:
         """`POST /platform/v1/tweets`: register or replace Tweets."""
-        return await self._take(request, read_body, kind=TWEETS)
+        return await self._handle(request, read_body, kind=TWEETS)
 
     async def accounts(self, request: Request, read_body: ReadBody) -> Reply:
         """`POST /platform/v1/accounts`: register or replace accounts."""
-        return await self._take(request, read_body, kind=ACCOUNTS)
+        return await self._handle(request, read_body, kind=ACCOUNTS)
 
     async def delete_tweet(self, request: Request, tweet_id: str) -> Reply:
         """`DELETE /platform/v1/tweets/{id}`: unavailable from now on; its counters are kept."""
@@ -69,10 +69,11 @@ class Platform:
         return Reply(204, b"")
 
     def close(self) -> None:
-        """Wait for the batches under way."""
+        """Wait for the batches under way, then release what they used."""
         self._pool.shutdown()
+        self._uploads.close()
 
-    async def _take(self, request: Request, read_body: ReadBody, *, kind: Kind) -> Reply:
+    async def _handle(self, request: Request, read_body: ReadBody, *, kind: Kind) -> Reply:
         producer = self._authenticator.require_platform_key(request.message(b""))
         key, atomic = _parse_key(request, producer), _parse_atomic(request)
         if self._in_flight >= self._in_flight_max:
@@ -88,7 +89,7 @@ class Platform:
                 atomic=atomic,
             )
             loop = asyncio.get_running_loop()
-            outcome = await loop.run_in_executor(self._pool, self._take_upload, upload)
+            outcome = await loop.run_in_executor(self._pool, self._uploads.handle, upload)
         finally:
             self._in_flight -= 1
         return Reply(200, msgspec.json.encode(outcome), {"content-type": JSON})

@@ -1,5 +1,6 @@
 """`openengagement load`: load files into a data folder, with a progress bar."""
 
+from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +11,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from openengagement.cli.common import CLOCK, Json, fail, open_folder, read_settings, show
 from openengagement.data_folder import DataFolder
-from openengagement.ingest.loader import IN_FLIGHT_MAX, KINDS, FileFault, Loaded, Loader, Reached
-from openengagement.ingest.register import Registrar
+from openengagement.ingest.registrar import Registrar
+from openengagement.ingest.sources.loader import (
+    IN_FLIGHT_MAX,
+    KINDS,
+    FileError,
+    Loader,
+    LoadProgress,
+    LoadSummary,
+)
 from openengagement.ingest.writer import BatchWriter
 from openengagement.stores.contract import Compacts
 from openengagement.telemetry import log_failure
@@ -46,7 +54,8 @@ def load(
             on_failure=lambda error: log_failure("commit_failed", error),
         )
         try:
-            loaded = _load(_make_loader(folder, writer, kind=kind), files)
+            with closing(_make_loader(folder, writer, kind=kind)) as loader:
+                loaded = _load(loader, files)
         finally:
             writer.close()
         for engine in folder.stores.engines:
@@ -59,14 +68,14 @@ def load(
 def _make_loader(folder: DataFolder, writer: BatchWriter, *, kind: Kind) -> Loader:
     return Loader(
         KINDS[kind.value],
-        registrar=Registrar(folder.registry, folder.stores.tweets),
+        registrar=Registrar(folder.registry, folder.stores.tweets, now_s=CLOCK.now_s),
         writer=writer,
         now_s=CLOCK.now_s,
         future_max_s=read_settings().event_future_max_s,
     )
 
 
-def _load(loader: Loader, files: list[Path]) -> Loaded:
+def _load(loader: Loader, files: list[Path]) -> LoadSummary:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -79,7 +88,7 @@ def _load(loader: Loader, files: list[Path]) -> Loaded:
         size = sum(path.stat().st_size for path in files)
         task = progress.add_task(files[0].name, total=size, lines=0, rate=0)
 
-        def on_progress(reached: Reached) -> None:
+        def on_progress(reached: LoadProgress) -> None:
             elapsed = progress.tasks[0].elapsed or 0
             progress.update(
                 task,
@@ -91,13 +100,13 @@ def _load(loader: Loader, files: list[Path]) -> Loaded:
 
         try:
             return loader.load(files, on_progress)
-        except FileFault as fault:
+        except FileError as error:
             fail(
-                f"{fault}; the lines before it were counted, and it is safe to load the file again"
+                f"{error}; the lines before it were counted, and it is safe to load the file again"
             )
 
 
-def _notes(total: Loaded) -> tuple[str, ...]:
+def _notes(total: LoadSummary) -> tuple[str, ...]:
     notes = []
     if total.repeated:
         notes.append(

@@ -1,8 +1,8 @@
-"""The writer: batches that wait together are committed together.
+"""Commit batches in groups: those that wait together are committed together.
 
-A commit costs a sync to the disk however much it holds. While one is under way the next batches
-gather in a queue, and the following commit takes them all, so that many producers share each sync.
-The queue has a length; a batch that finds it full is refused at once and may come again.
+A commit costs one sync to the disk, whatever its size. While a commit runs, new batches wait in a
+queue. The following commit takes all of them, so many senders share each sync. The queue is
+bounded: a batch that finds it full is refused at once, and its sender may retry.
 """
 
 import queue
@@ -11,17 +11,17 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final
 
-from openengagement.errors import ApiError, InvalidField, KeyReused, Unavailable
+from openengagement.errors import ApiError, InvalidField, KeyReused, StoreUnavailable, Unavailable
 from openengagement.stores.contract import Applied, Batch, CounterStore, KeyConflict
 from openengagement.tuning import lower_priority
 
 _Waiting = tuple[Batch, "Future[Applied]"]
-# A commit with so many deltas takes no more batches: its memory and its time stay bounded.
+# A commit with this many deltas takes no more batches, which bounds its memory and its time.
 ROWS_MAX: Final = 1_000_000
 
 
 class BatchWriter:
-    """One thread that applies batches to a store. `on_failure` is told of a failed commit."""
+    """Applies batches to a store, in one thread. Calls `on_failure` when a commit fails."""
 
     def __init__(
         self, store: CounterStore, *, queue_max: int, on_failure: Callable[[BaseException], None]
@@ -34,10 +34,11 @@ class BatchWriter:
         self._thread.start()
 
     def submit(self, batch: Batch) -> "Future[Applied]":
-        """Have a batch applied; the future is done once it is durable, or fails with the reason.
+        """Queue a batch. The future has its result once the batch is durable.
 
         Raises:
-            Unavailable: the queue is full, or the writer is closed.
+            Unavailable: the queue is full, or the writer is closed. The future fails with
+                KeyReused, InvalidField or Unavailable if the batch was not applied.
         """
         future: Future[Applied] = Future()
         if self._closed:
@@ -49,7 +50,7 @@ class BatchWriter:
         return future
 
     def close(self) -> None:
-        """Apply what waits, then stop. Call it when nobody submits any more."""
+        """Apply the waiting batches, then stop. Do not call `submit` meanwhile."""
         self._closed = True
         self._queue.put(None)
         self._thread.join()
@@ -58,12 +59,12 @@ class BatchWriter:
         lower_priority()
         last = False
         while not last:
-            waiting, last = self._gather()
+            waiting, last = self._wait_for_batches()
             if waiting:
                 self._apply(waiting)
 
-    def _gather(self) -> tuple[list[_Waiting], bool]:
-        """Wait for a batch and take with it what else is there; True with the last ones."""
+    def _wait_for_batches(self) -> tuple[list[_Waiting], bool]:
+        """Wait for a batch, then take all others in the queue; True if they are the last ones."""
         waiting: list[_Waiting] = []
         rows = 0
         while rows < ROWS_MAX:
@@ -79,21 +80,27 @@ class BatchWriter:
                 rows += batch.deltas.rows
         return waiting, False
 
-    def _refusal(self, error: Exception) -> ApiError:
-        if isinstance(error, OverflowError):  # however often it were sent again
-            return InvalidField("count: too much for a counter to hold; nothing was counted")
+    def _to_api_error(self, error: Exception) -> ApiError:
+        if isinstance(error, OverflowError):  # it would fail again, so it must not be retried
+            return InvalidField("count: a counter would become too large; nothing was counted")
         self._on_failure(error)
         return Unavailable("the batch could not be stored; nothing of it was counted")
 
     def _apply(self, waiting: list[_Waiting]) -> None:
         try:
             answers = self._store.apply_batches([batch for batch, _ in waiting])
+        except StoreUnavailable as error:
+            # The batches may have been applied, so a retry could count those without a key twice.
+            self._on_failure(error)
+            for _, future in waiting:
+                future.set_exception(error)
+            return
         except Exception as error:
-            if len(waiting) > 1:  # nothing was applied: let each stand alone, so only one fails
+            if len(waiting) > 1:  # nothing was applied: retry one by one, so only the bad one fails
                 for entry in waiting:
                     self._apply([entry])
                 return
-            waiting[0][1].set_exception(self._refusal(error))
+            waiting[0][1].set_exception(self._to_api_error(error))
             return
         for (_, future), answer in zip(waiting, answers, strict=True):
             if isinstance(answer, KeyConflict):

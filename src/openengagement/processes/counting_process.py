@@ -1,8 +1,8 @@
 """The counting process: it counts the events that all workers of one server receive.
 
 `processes.counting_supervisor` starts it when the first batch arrives, and again after a crash. It
-inherits a listening socket (`ingest.handover` is the protocol). It ends when its standard input
-closes, which happens when the server ends.
+inherits a listening socket (`ingest.sources.counting_socket` is the protocol). It ends when its
+standard input closes, which happens when the server ends.
 """
 
 import os
@@ -18,8 +18,8 @@ from openengagement.tuning import configure_allocator, lower_priority
 configure_allocator()  # before the imports below start threads
 
 from openengagement.clock import SystemClock
-from openengagement.ingest.handover import take_over
-from openengagement.ingest.upload import Counting, Take
+from openengagement.ingest.sources.counting_socket import serve_upload
+from openengagement.ingest.sources.event_uploads import EventUploads
 from openengagement.ingest.writer import BatchWriter
 from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE, load_settings
 from openengagement.stores.opening import open_stores
@@ -40,22 +40,23 @@ def main() -> None:
         queue_max=0,  # unlimited, because the workers limit the batches in flight
         on_failure=lambda error: log_failure("commit_failed", error),
     )
-    counting = Counting(writer, settings=settings, now_s=clock.now_s)
+    uploads = EventUploads(writer, settings=settings, now_s=clock.now_s)
     listener = socket.socket(fileno=int(sys.argv[1]))
-    threading.Thread(target=_listen, args=(listener, counting.take), daemon=True).start()
+    threading.Thread(target=_listen, args=(listener, uploads), daemon=True).start()
     sys.stdin.buffer.read()
     writer.close()
+    uploads.close()
     stores.close()
     # The supervisor removes this folder too, but not if it was killed.
     shutil.rmtree(Path(os.environ[COUNTING_VARIABLE]).parent, ignore_errors=True)
 
 
-def _listen(listener: socket.socket, take: Take) -> None:
+def _listen(listener: socket.socket, uploads: EventUploads) -> None:
     free = threading.Semaphore(_CONNECTIONS_MAX)
 
     def serve(connection: socket.socket) -> None:
         try:
-            take_over(connection, take)
+            serve_upload(connection, uploads)
         finally:
             free.release()
 

@@ -3,14 +3,18 @@
 import csv
 import io
 import json
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import polars as pl
 import pytest
 
-from openengagement.ingest.formats import Format
-from openengagement.ingest.intake import read_batch
+from openengagement.ingest.batch_parser import BatchParser
+from openengagement.ingest.formats.detection import Format
 from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 LATEST_S = datetime(2026, 11, 22, 10, 15, tzinfo=UTC).timestamp()
 KINDS = {kind.name: kind for kind in (EVENTS, TWEETS, ACCOUNTS)}
@@ -18,18 +22,18 @@ KINDS = {kind.name: kind for kind in (EVENTS, TWEETS, ACCOUNTS)}
 
 @pytest.fixture(scope="session")
 def read():
-    """Judge a body as it stands: returns the intake."""
+    """Parse and validate a body: returns a `ParsedBatch`."""
+    parsers = {}
 
-    def judged(body, form="ndjson", *, kind="events", lines_max=1_000_000):
-        return read_batch(
-            body.encode() if isinstance(body, str) else body,
-            Format[form.upper()],
-            kind=KINDS[kind],
-            lines_max=lines_max,
-            latest_s=LATEST_S,
-        )
+    def parse(body, form="ndjson", *, kind="events", lines_max=1_000_000):
+        if lines_max not in parsers:
+            parsers[lines_max] = BatchParser(lines_max=lines_max, latest_s=lambda: LATEST_S)
+        content = body.encode() if isinstance(body, str) else body
+        return parsers[lines_max].parse(content, Format[form.upper()], kind=KINDS[kind])
 
-    return judged
+    yield parse
+    for parser in parsers.values():
+        parser.close()
 
 
 @pytest.fixture(scope="session")

@@ -3,17 +3,18 @@
 import csv
 import gzip
 import json
+from contextlib import closing
 
 import polars as pl
 import pytest
 import zstandard
 
 from openengagement.errors import UnsupportedBody
-from openengagement.ingest import chunks
-from openengagement.ingest.chunks import read_chunks
-from openengagement.ingest.formats import Format
-from openengagement.ingest.intake import digest_of, read_batch
+from openengagement.ingest.batch_parser import BatchParser
+from openengagement.ingest.formats.detection import Format
 from openengagement.ingest.rows import EVENTS
+from openengagement.ingest.sources import chunks
+from openengagement.ingest.sources.chunks import read_chunks
 
 PACK = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
 
@@ -35,12 +36,15 @@ def store(tmp_path):
 
 
 def ids_of(path):
-    """The file's id column by line number, as a load sees it, and the lines that were refused."""
+    """The file's id column by line number, as a load sees it, and the rejected lines."""
+    with closing(BatchParser(lines_max=10**9, latest_s=lambda: 1_795_342_500)) as parser:
+        return parse_ids(path, parser)
+
+
+def parse_ids(path, parser):
     seen, refused = {}, {}
     for chunk in read_chunks(path):
-        intake = read_batch(
-            chunk.body, chunk.form, kind=EVENTS, lines_max=10**9, latest_s=1_795_342_500
-        )
+        intake = parser.parse(chunk.body, chunk.form, kind=EVENTS)
         for line, tweet_id in intake.rows.select("line", "tweet_id").rows():
             assert line + chunk.lines_before not in seen
             seen[line + chunk.lines_before] = tweet_id
@@ -51,7 +55,7 @@ def ids_of(path):
 
 
 def key_of(chunk):
-    return chunk.key(digest_of(chunk.body))
+    return chunk.identity().key
 
 
 def ndjson_lines(count, *, bad=()):

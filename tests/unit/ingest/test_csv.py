@@ -193,12 +193,12 @@ def test_a_ragged_line_says_how(read):
     line, reason, detail = read(f"{HEADER}\n{RAGGED}\n{GOOD}\n", "csv").rejected.row(0)
 
     assert (line, reason) == (2, "malformed")
-    assert "7 values under 5 columns" in detail
+    assert "7 values, but the header names 5 columns" in detail
 
 
 @pytest.mark.parametrize("body", ["", " ", "\n", "\r\n\r\n"])
 def test_no_header_at_all(read, body):
-    with pytest.raises(MalformedBody, match="names its columns"):
+    with pytest.raises(MalformedBody, match="must name the columns"):
         read(body, "csv")
 
 

@@ -16,8 +16,8 @@ import collections, io, json, random, sys
 from datetime import datetime
 import polars as pl
 from openengagement.errors import ApiError
-from openengagement.ingest.formats import Format
-from openengagement.ingest.intake import read_batch
+from openengagement.ingest.formats.detection import Format
+from openengagement.ingest.batch_parser import BatchParser
 from openengagement.ingest.rows import EVENTS
 
 form, seed, mutants = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -35,12 +35,13 @@ else:
 whole = target.getvalue()
 chance = random.Random(seed)
 seen = collections.Counter()
+parser = BatchParser(lines_max=10**6, latest_s=lambda: 2e9)
 for _ in range(mutants):
     body = bytearray(whole)
     for _ in range(chance.randint(1, 6)):
         body[chance.randrange(len(body))] = chance.randrange(256)
     try:
-        read_batch(bytes(body), Format[form.upper()], kind=EVENTS, lines_max=10**6, latest_s=2e9)
+        parser.parse(bytes(body), Format[form.upper()], kind=EVENTS)
         seen["read"] += 1
     except ApiError:
         seen["refused"] += 1

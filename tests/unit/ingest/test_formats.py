@@ -5,7 +5,7 @@ import json
 import pytest
 
 from openengagement.errors import BodyTooLarge, MalformedBody, UnsupportedBody
-from openengagement.ingest.formats import Format, detect_format
+from openengagement.ingest.formats.detection import Format, detect_format
 
 GOOD = '{"tweet_id":"5","type":"favorites","at":"2026-01-01T00:30:00Z"}'
 ZERO_ID = GOOD.replace('"5"', '"0"')

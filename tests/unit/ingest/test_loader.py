@@ -4,6 +4,7 @@ import gzip
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import numpy as np
 import polars as pl
@@ -11,9 +12,9 @@ import pytest
 
 from openengagement.engagement.types import Tweet
 from openengagement.errors import MalformedBody
-from openengagement.ingest import chunks
-from openengagement.ingest.loader import IN_FLIGHT_MAX, KINDS, FileFault, Loader
-from openengagement.ingest.register import Registrar
+from openengagement.ingest.registrar import Registrar
+from openengagement.ingest.sources import chunks
+from openengagement.ingest.sources.loader import IN_FLIGHT_MAX, KINDS, FileError, Loader
 from openengagement.ingest.writer import BatchWriter
 from openengagement.registry.registry import Registry
 from openengagement.stores.embedded.store import EmbeddedStore
@@ -47,12 +48,13 @@ class Folder:
     def load(self, *paths, kind="events", on_progress=lambda _reached: None):
         loader = Loader(
             KINDS[kind],
-            registrar=Registrar(self.registry, self.store),
+            registrar=Registrar(self.registry, self.store, now_s=self.clock.now_s),
             writer=self.writer,
             now_s=self.clock.now_s,
             future_max_s=300,
         )
-        return loader.load(paths, on_progress)
+        with closing(loader):
+            return loader.load(paths, on_progress)
 
     def totals(self, ids, name="replies"):
         return self.store.read_totals(list(ids), [name])[:, 0].tolist()
@@ -232,7 +234,7 @@ def test_a_file_that_cannot_be_read(folder, tmp_path, name, data):
     path = tmp_path / name
     path.write_bytes(data)
 
-    with pytest.raises(FileFault, match=name) as caught:
+    with pytest.raises(FileError, match=name) as caught:
         folder.load(path)
     assert isinstance(caught.value.__cause__, MalformedBody)
 
@@ -241,7 +243,7 @@ def test_an_unknown_name(folder, tmp_path):
     path = tmp_path / "e.txt"
     path.write_text(line(1))
 
-    with pytest.raises(FileFault, match=r"e\.txt.*\.ndjson"):
+    with pytest.raises(FileError, match=r"e\.txt.*\.ndjson"):
         folder.load(path)
 
 
@@ -252,7 +254,7 @@ def test_the_good_chunks_before_a_broken_end_count_once(folder, tmp_path, small_
     )
     path = tmp_path / "e.ndjson.gz"
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(FileFault):
+    with pytest.raises(FileError):
         folder.load(path)
     path.write_bytes(whole)
     loaded = folder.load(path)
@@ -317,7 +319,7 @@ def test_what_stands_before_a_fault_counts_and_is_told(folder, tmp_path):
     paths[1].write_text("{")
     paths[2].write_text(line(2))
 
-    with pytest.raises(FileFault, match=r"b\.json"):
+    with pytest.raises(FileError, match=r"b\.json"):
         folder.load(*paths)
 
     assert folder.totals([1]) == [1]
@@ -329,7 +331,7 @@ def test_no_file_after_one_of_an_unknown_name_is_looked_at(folder, tmp_path):
     for at, path in enumerate(paths):
         path.write_text(line(at + 1))
 
-    with pytest.raises(FileFault, match=r"b\.txt"):
+    with pytest.raises(FileError, match=r"b\.txt"):
         folder.load(*paths)
 
     assert folder.totals([1, 2, 3]) == [1, 0, 0]

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from openengagement.engagement.types import EVENT_TYPES, ID_MAX
 from openengagement.errors import BodyTooLarge
-from openengagement.ingest import plain_events
-from openengagement.ingest.formats import Format, parse_body
-from openengagement.ingest.intake import read_batch
-from openengagement.ingest.plain_events import split_plain_events
-from openengagement.ingest.rows import EVENTS, judge
+from openengagement.ingest.batch_parser import BatchParser
+from openengagement.ingest.formats import plain_events
+from openengagement.ingest.formats.columnar import ColumnarReader
+from openengagement.ingest.formats.detection import Format
+from openengagement.ingest.formats.parsing import parse_body
+from openengagement.ingest.formats.plain_events import split_plain_events
+from openengagement.ingest.rows import EVENTS, validate
 
 LATEST_S = datetime(2026, 11, 22, 10, 15, tzinfo=UTC).timestamp()
 EVENT = {"tweet_id": "123", "type": "favorites", "at": "2026-11-22T10:15:00Z"}
@@ -28,15 +30,18 @@ def ndjson(*rows, **how):
 
 def judged(body, latest_s=LATEST_S):
     """What the parser and the rules say: good rows, and refused lines."""
-    parsed = parse_body(body, Format.NDJSON, fields=EVENTS.fields, lines_max=10**6)
-    rows, rejected = judge(parsed.rows, EVENTS, latest_s=latest_s)
+    parsed = parse_body(
+        body, Format.NDJSON, fields=EVENTS.fields, lines_max=10**6, columnar=ColumnarReader()
+    )
+    rows, rejected = validate(parsed.rows, EVENTS, latest_s=latest_s)
     return rows, {*parsed.malformed, *rejected.get_column("line")}
 
 
 def taken(body, latest_s=LATEST_S):
     """The same when plain lines are read without them."""
-    intake = read_batch(body, Format.NDJSON, kind=EVENTS, lines_max=10**6, latest_s=latest_s)
-    return intake.rows, set(intake.rejected.get_column("line"))
+    parser = BatchParser(lines_max=10**6, latest_s=lambda: latest_s)
+    parsed = parser.parse(body, Format.NDJSON, kind=EVENTS)
+    return parsed.rows, set(parsed.rejected.get_column("line"))
 
 
 def assert_alike(body, latest_s=LATEST_S):
@@ -77,7 +82,7 @@ PLAIN = {
 def test_plain_lines_are_read(body):
     rows, others = split_plain_events(body, latest_s=LATEST_S)
     assert others.text == b""
-    assert len(others.lines) == 0
+    assert len(others.numbers) == 0
     expected, refused = judged(body)
     assert rows.equals(expected)
     assert rows.schema == expected.schema
@@ -188,7 +193,7 @@ def test_other_lines_are_left_to_the_parser(body):
     rows, others = split_plain_events(body, latest_s=LATEST_S)
     lines = body.count(b"\n") + (body[-1:] not in (b"", b"\n"))
     assert rows.height < max(lines, 1)
-    assert sorted([*rows.get_column("line"), *others.lines]) == list(range(1, lines + 1))
+    assert sorted([*rows.get_column("line"), *others.numbers]) == list(range(1, lines + 1))
     assert_alike(body)
 
 
@@ -284,7 +289,7 @@ def test_lines_of_both_kinds_keep_their_numbers(monkeypatch, block, share, end):
     ]
     body = b"\n".join(lines) + end
     plain, others = split_plain_events(body, latest_s=LATEST_S)
-    assert sorted([*plain.get_column("line"), *others.lines]) == list(
+    assert sorted([*plain.get_column("line"), *others.numbers]) == list(
         range(1, 200 - (not lines[-1] and not end))
     )
     if share < 0.1:
@@ -299,7 +304,7 @@ def test_few_odd_lines_leave_the_others_plain():
     plain, others = split_plain_events(b"".join(lines), latest_s=LATEST_S)
     assert plain.height == 999
     assert others.text == lines[500]
-    assert others.lines.tolist() == [501]
+    assert others.numbers.tolist() == [501]
 
 
 def test_lines_are_counted_before_any_is_read(read):

@@ -1,8 +1,8 @@
-"""Batches of events are handed over to one process that counts for all workers of a server.
+"""Send batches of events to the counting process, which counts for all workers of a server.
 
-Beside the threads that parse, add up and merge, a worker's answers would wait for their turn at the
-interpreter. A worker connects for each batch, to a Unix socket that only its own user can reach. It
-sends a head and the body, each with its size before it, and gets the outcome or a refusal.
+If a worker counted in its own threads, they would compete with its answers for the interpreter. So
+it connects to a Unix socket that only its own user can reach, once for each batch. It sends two
+frames, a head and the body, and receives one frame with the outcome or the error.
 """
 
 import socket
@@ -11,17 +11,17 @@ from typing import Any, Final, Self
 import msgspec
 
 from openengagement.errors import ApiError, InternalError, Unavailable
+from openengagement.ingest.batch import Outcome
 from openengagement.ingest.framing import read_frame, write_frame
-from openengagement.ingest.intake import Outcome
 from openengagement.ingest.rows import EVENTS
-from openengagement.ingest.upload import Take, Upload
+from openengagement.ingest.sources.uploads import Upload, UploadHandler
 from openengagement.telemetry import log_failure
 
-_PATIENCE_S: Final = 600.0  # for an answer; no batch takes so long
+_TIMEOUT_S: Final = 600.0  # for the answer; no batch takes so long
 
 
 class _Head(msgspec.Struct, frozen=True):
-    """What is said of a batch; see `Upload`."""
+    """The fields of an `Upload` but its body."""
 
     encoding: str
     content_type: str
@@ -29,8 +29,8 @@ class _Head(msgspec.Struct, frozen=True):
     atomic: bool
 
 
-class _Refusal(msgspec.Struct, frozen=True, tag=True):
-    """An `ApiError`, to be raised on the other side."""
+class _Error(msgspec.Struct, frozen=True, tag=True):
+    """An `ApiError`, to be raised again in the worker."""
 
     code: str
     texts: tuple[str, ...]
@@ -45,54 +45,55 @@ class _Refusal(msgspec.Struct, frozen=True, tag=True):
 
 
 class _Counted(msgspec.Struct, frozen=True, tag=True):
+    """The outcome of a batch that was counted."""
+
     outcome: Outcome
 
 
 _HEAD: Final = msgspec.json.Decoder(_Head)
-_ANSWER: Final[msgspec.json.Decoder[_Counted | _Refusal]] = msgspec.json.Decoder(
-    _Counted | _Refusal
-)
+_ANSWER: Final[msgspec.json.Decoder[_Counted | _Error]] = msgspec.json.Decoder(_Counted | _Error)
 
 
-def hand_over(upload: Upload, address: str) -> Outcome:
-    """Have a batch of events counted by the process that listens at `address`.
+def send_upload(upload: Upload, address: str) -> Outcome:
+    """Send a batch of events to the counting process that listens at `address`.
 
     Raises:
-        ApiError: whatever it refuses the batch with.
-        Unavailable: it ended before it answered.
+        ApiError: the counting process refused the batch.
+        Unavailable: the counting process ended before it answered.
     """
     head = _Head(upload.encoding, upload.content_type, upload.key, upload.atomic)
     try:
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(_PATIENCE_S)
+            connection.settimeout(_TIMEOUT_S)
             connection.connect(address)
             write_frame(connection.sendall, msgspec.json.encode(head))
             write_frame(connection.sendall, upload.body)
             answer = _ANSWER.decode(_receive(connection))
     except (OSError, EOFError):
         raise Unavailable(
-            "nothing tells whether this batch was counted; send it again, with the same "
+            "it is unknown whether this batch was counted; send it again, with the same "
             "Idempotency-Key if it had one"
         ) from None
-    if isinstance(answer, _Refusal):
+    if isinstance(answer, _Error):
         raise ApiError.from_parts(**msgspec.structs.asdict(answer))
     return answer.outcome
 
 
-def take_over(connection: socket.socket, take: Take) -> None:
-    """Answer whoever is at the other end of a connection."""
+def serve_upload(connection: socket.socket, uploads: UploadHandler) -> None:
+    """Serve one batch in the counting process, then close the connection."""
     with connection:
         try:
             head = _HEAD.decode(_receive(connection))
             body = _receive(connection)
-            write_frame(connection.sendall, msgspec.json.encode(_answer(head, body, take=take)))
+            answer = _answer(head, body, uploads=uploads)
+            write_frame(connection.sendall, msgspec.json.encode(answer))
         except (OSError, EOFError):
-            return  # the worker is gone, and with it whoever it would have told
+            return  # the worker ended, so nobody waits for the answer
         except (msgspec.DecodeError, MemoryError, OverflowError) as error:
-            log_failure("handover_failed", error)
+            log_failure("counting_request_failed", error)
 
 
-def _answer(head: _Head, body: bytes, *, take: Take) -> _Counted | _Refusal:
+def _answer(head: _Head, body: bytes, *, uploads: UploadHandler) -> _Counted | _Error:
     upload = Upload(
         kind=EVENTS,
         body=body,
@@ -102,12 +103,12 @@ def _answer(head: _Head, body: bytes, *, take: Take) -> _Counted | _Refusal:
         atomic=head.atomic,
     )
     try:
-        return _Counted(take(upload))
+        return _Counted(uploads.handle(upload))
     except ApiError as error:
-        return _Refusal.of(error)
-    except BaseException as error:  # a panic of the data frame library is no Exception
+        return _Error.of(error)
+    except BaseException as error:  # a panic of the data frame library is not an Exception
         log_failure("batch_failed", error)
-        return _Refusal.of(InternalError())
+        return _Error.of(InternalError())
 
 
 def _receive(connection: socket.socket) -> bytes:

@@ -1,26 +1,27 @@
-"""What the process that counts says of a batch arrives as it was said."""
+"""Batches, outcomes and errors cross the socket to the counting process unchanged."""
 
 import socket
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from openengagement import errors
 from openengagement.errors import ApiError, BatchRefused, InternalError, Unavailable
-from openengagement.ingest.handover import hand_over, take_over
-from openengagement.ingest.intake import Outcome, Rejection
+from openengagement.ingest.batch import Outcome, Rejection
 from openengagement.ingest.rows import EVENTS
-from openengagement.ingest.upload import Upload
+from openengagement.ingest.sources.counting_socket import send_upload, serve_upload
+from openengagement.ingest.sources.uploads import Upload
 
 OUTCOME = Outcome(3, 1, [Rejection(2, "malformed", "is not valid JSON")], {"malformed": 1})
 
 
 @pytest.fixture
 def counting(tmp_path):
-    """Have batches taken by a function; returns where it is reached."""
+    """Serve batches with a function; returns the address of its socket."""
     listeners = []
 
-    def listening(take, *, times=1):
+    def listen(handle, *, times=1):
         listener = socket.socket(socket.AF_UNIX)
         listeners.append(listener)
         address = str(tmp_path / "counting")
@@ -29,12 +30,12 @@ def counting(tmp_path):
 
         def serve():
             for _ in range(times):
-                take_over(listener.accept()[0], take)
+                serve_upload(listener.accept()[0], SimpleNamespace(handle=handle))
 
         threading.Thread(target=serve, daemon=True).start()
         return address
 
-    yield listening
+    yield listen
     for each in listeners:
         each.close()
 
@@ -50,14 +51,14 @@ def test_a_batch_arrives_whole(counting, size):
     seen = []
     address = counting(lambda given: seen.append(given) or OUTCOME)
 
-    assert hand_over(sent, address) == OUTCOME
+    assert send_upload(sent, address) == OUTCOME
     assert seen == [sent]
 
 
 def test_a_batch_without_a_key(counting):
     sent = upload(key=None, atomic=False, encoding="", content_type="")
     seen = []
-    hand_over(sent, counting(lambda given: seen.append(given) or OUTCOME))
+    send_upload(sent, counting(lambda given: seen.append(given) or OUTCOME))
 
     assert seen == [sent]
 
@@ -75,21 +76,25 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda each: each.code)
-def test_a_refusal_is_raised_as_it_was(counting, refusal):
-    def take(_upload):
+def test_an_error_is_raised_again_unchanged(counting, refusal):
+    def handle(_upload):
         raise refusal
 
     with pytest.raises(type(refusal)) as caught:
-        hand_over(upload(), counting(take))
+        send_upload(upload(), counting(handle))
 
-    told = caught.value
-    assert (told.status, told.code, told.texts) == (refusal.status, refusal.code, refusal.texts)
-    assert (told.arrays, told.headers) == (refusal.arrays, refusal.headers)
-    assert told.details == refusal.details
+    raised = caught.value
+    assert (raised.status, raised.code, raised.texts) == (
+        refusal.status,
+        refusal.code,
+        refusal.texts,
+    )
+    assert (raised.arrays, raised.headers) == (refusal.arrays, refusal.headers)
+    assert raised.details == refusal.details
 
 
-def test_every_refusal_has_a_name_of_its_own():
-    """Or it would be told as another."""
+def test_every_error_has_a_code_of_its_own():
+    """Otherwise another error would be raised in its place."""
 
     def below(kind):
         return [kind, *(each for one in kind.__subclasses__() for each in below(one))]
@@ -100,12 +105,12 @@ def test_every_refusal_has_a_name_of_its_own():
         assert type(made) is kind
 
 
-def test_a_failure_of_our_own_is_logged_and_told_without_its_words(counting, capfd):
-    def take(_upload):
+def test_an_internal_failure_is_logged_without_its_message(counting, capfd):
+    def handle(_upload):
         raise RuntimeError("secret")
 
     with pytest.raises(InternalError) as caught:
-        hand_over(upload(), counting(take))
+        send_upload(upload(), counting(handle))
 
     assert "secret" not in str(caught.value)
     log = capfd.readouterr().err
@@ -113,30 +118,30 @@ def test_a_failure_of_our_own_is_logged_and_told_without_its_words(counting, cap
     assert "secret" not in log
 
 
-def test_nobody_listens(tmp_path):
+def test_no_process_listens(tmp_path):
     with pytest.raises(Unavailable):
-        hand_over(upload(), str(tmp_path / "nobody"))
+        send_upload(upload(), str(tmp_path / "nothing"))
 
 
-def test_who_listens_ends_before_it_answers(tmp_path):
+def test_the_counting_process_ends_before_it_answers(tmp_path):
     address = str(tmp_path / "counting")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
 
-        def turn_away():
+        def hang_up():
             listener.accept()[0].close()
 
-        threading.Thread(target=turn_away, daemon=True).start()
+        threading.Thread(target=hang_up, daemon=True).start()
         with pytest.raises(Unavailable, match="Idempotency-Key"):
-            hand_over(upload(b"x" * 10**7), address)
+            send_upload(upload(b"x" * 10**7), address)
 
 
-def test_a_worker_that_goes_away_stops_nobody(counting):
+def test_a_worker_that_disconnects_affects_no_other(counting):
     address = counting(lambda _upload: OUTCOME, times=3)
-    for said in (b"", b"\0" * 7):
+    for sent in (b"", b"\0" * 7):
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(address)
-            connection.sendall(said)
+            connection.sendall(sent)
 
-    assert hand_over(upload(), address) == OUTCOME
+    assert send_upload(upload(), address) == OUTCOME

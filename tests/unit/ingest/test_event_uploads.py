@@ -7,9 +7,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from openengagement.errors import BodyTooLarge
-from openengagement.ingest import upload as module
+from openengagement.ingest.batch_parser import BatchParser
 from openengagement.ingest.rows import EVENTS
-from openengagement.ingest.upload import Counting, Upload
+from openengagement.ingest.sources import uploads as module
+from openengagement.ingest.sources.event_uploads import EventUploads
+from openengagement.ingest.sources.uploads import Upload
 from openengagement.settings import Settings
 from openengagement.stores.contract import Applied
 from support.waiting import wait_for
@@ -36,14 +38,14 @@ def writer():
 
 @pytest.fixture
 def counting(writer):
-    return Counting(writer, settings=Settings(), now_s=lambda: NOW_S)
+    return EventUploads(writer, settings=Settings(), now_s=lambda: NOW_S)
 
 
 @pytest.fixture
 def reading(monkeypatch):
     """How many bodies were being read when each was begun."""
     seen, under_way, lock = [], set(), threading.Lock()
-    read = module.read_batch
+    parse = BatchParser.parse
 
     def read_slowly(*given, **more):
         with lock:
@@ -51,12 +53,12 @@ def reading(monkeypatch):
             seen.append(len(under_way))
         time.sleep(0.02)
         try:
-            return read(*given, **more)
+            return parse(*given, **more)
         finally:
             with lock:
                 under_way.discard(threading.get_ident())
 
-    monkeypatch.setattr(module, "read_batch", read_slowly)
+    monkeypatch.setattr(BatchParser, "parse", read_slowly)
     return seen
 
 
@@ -66,7 +68,7 @@ def events(body=EVENT):
 
 def test_bodies_are_read_one_at_a_time_and_wait_for_no_commit(counting, writer, reading):
     with ThreadPoolExecutor(4) as pool:
-        taken = [pool.submit(counting.take, events()) for _ in range(4)]
+        taken = [pool.submit(counting.handle, events()) for _ in range(4)]
         wait_for(lambda: len(writer.waiting) == 4)  # none is durable yet, all are read
         assert not any(each.done() for each in taken)
         for each in writer.waiting:
@@ -78,9 +80,9 @@ def test_bodies_are_read_one_at_a_time_and_wait_for_no_commit(counting, writer, 
 def test_a_body_that_cannot_be_read_keeps_nobody_waiting(counting, writer):
     for _ in range(2):
         with pytest.raises(BodyTooLarge):
-            counting.take(events(EVENT * (Settings().batch_max_lines + 1)))
+            counting.handle(events(EVENT * (Settings().batch_max_lines + 1)))
     with ThreadPoolExecutor(1) as pool:
-        taken = pool.submit(counting.take, events())
+        taken = pool.submit(counting.handle, events())
         wait_for(lambda: writer.waiting)
         writer.waiting[0].set_result(Applied(duplicate=False, outcome=b""))
         assert taken.result().accepted == 1
@@ -89,19 +91,19 @@ def test_a_body_that_cannot_be_read_keeps_nobody_waiting(counting, writer):
 def test_nobody_waits_long_for_a_body_that_takes_its_time(counting, writer, monkeypatch):
     monkeypatch.setattr(module, "_PATIENCE_S", 0.05)
     begun, end = threading.Event(), threading.Event()
-    read = module.read_batch
+    parse = BatchParser.parse
 
-    def read_slowly(body, *given, **more):
+    def read_slowly(parser, body, *given, **more):
         if body != EVENT:
             begun.set()
             assert end.wait(20)
-        return read(body, *given, **more)
+        return parse(parser, body, *given, **more)
 
-    monkeypatch.setattr(module, "read_batch", read_slowly)
+    monkeypatch.setattr(BatchParser, "parse", read_slowly)
     with ThreadPoolExecutor(2) as pool:
-        slow = pool.submit(counting.take, events(EVENT * 2))
+        slow = pool.submit(counting.handle, events(EVENT * 2))
         assert begun.wait(20)
-        quick = pool.submit(counting.take, events())
+        quick = pool.submit(counting.handle, events())
         wait_for(lambda: writer.waiting)
         writer.waiting[0].set_result(Applied(duplicate=False, outcome=b""))
         assert quick.result().accepted == 1

@@ -1,11 +1,11 @@
-"""Parquet and Arrow -> text columns, in a process of its own that may die.
+"""Decode Parquet and Arrow into columns of text, in a child process.
 
-A damaged or hostile file can make the decoder ask for absurd amounts of memory, or panic, and an
-abort takes the whole process with it. So a child decodes, within a limit of memory, and answers
-with a clean Arrow stream of text; when it dies the file is refused, and the next gets a new child.
+A damaged or hostile file can make the decoder allocate absurd amounts of memory, or panic, and an
+abort ends its whole process. So a child process with a memory limit decodes the file and returns
+text columns as an Arrow stream. If the child dies, the file is refused, and the next file starts a
+new child.
 """
 
-import atexit
 import io
 import resource
 import subprocess
@@ -19,47 +19,51 @@ import polars as pl
 from openengagement.errors import BodyTooLarge, MalformedBody
 from openengagement.ingest.framing import read_frame, write_frame
 
-MEMORY_MAX: Final = 4 * 2**30  # address space of the child
-ANSWER_MAX: Final = 2**28  # text that a body may hold
+MEMORY_MAX_BYTES: Final = 4 * 2**30  # address space of the child
+ANSWER_MAX_BYTES: Final = 2**28  # text of one body
 _ARROW_FILE: Final = b"ARROW1"
 _PARQUET: Final = b"PAR1"
-_DONE, _TOO_LONG, _UNREADABLE = b"d", b"l", b"u"
-# What `at` and `created_at` may hold; outside these years a time has no text.
+_DECODED, _TOO_LARGE, _UNREADABLE = b"d", b"l", b"u"  # the statuses that the child answers with
+# `at` and `created_at` lie between these; a time outside of these years has no RFC 3339 text.
 _YEAR_ONE_US: Final = -62_135_596_800_000_000
 _YEAR_10000_US: Final = 253_402_300_800_000_000
 
 
 class ColumnarReader:
-    """Reads columnar bodies through a child process, made when the first one comes."""
+    """Decodes columnar bodies in a child process, which the first body starts.
+
+    Safe from any thread; bodies are decoded one at a time. The child ends with `close`, or
+    with this process, because that closes the child's standard input.
+    """
 
     def __init__(self) -> None:
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
 
     def read(self, body: bytes, fields: Sequence[str], *, rows_max: int, name: str) -> pl.DataFrame:
-        """The fields as text columns, null where the body has no such column.
+        """Decode `fields` as text columns, all null where the body has no such column.
 
-        `name` is what an error calls the format.
+        `name` names the format in errors.
 
         Raises:
-            MalformedBody: it cannot be read.
-            BodyTooLarge: it holds more than `rows_max` rows.
+            MalformedBody: the body cannot be decoded.
+            BodyTooLarge: it has more than `rows_max` rows, or more than ANSWER_MAX_BYTES of text.
         """
         head = f"{rows_max} {','.join(fields)}".encode()
-        with self._turn:
+        with self._lock:
             status, answer = self._ask(head, body)
-        if status == _TOO_LONG:
+        if status == _TOO_LARGE:
             raise BodyTooLarge(
-                f"body: holds more than {rows_max} lines, or too much text; send smaller batches"
+                f"body: has more than {rows_max} lines, or too much text; send smaller batches"
             )
-        if status != _DONE:
-            text = f"body: is no {name} that can be read; it is damaged, or far too large"
+        if status != _DECODED:
+            text = f"body: cannot be decoded as {name}; it is damaged or far too large"
             raise MalformedBody(answer.decode() or text)
         return pl.read_ipc_stream(io.BytesIO(answer))
 
     def _ask(self, head: bytes, body: bytes) -> tuple[bytes, bytes]:
         if self._child is None or self._child.poll() is not None:
-            command = [sys.executable, "-m", "openengagement.ingest.columnar"]
+            command = [sys.executable, "-m", __name__]
             self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 command,
                 stdin=subprocess.PIPE,
@@ -68,7 +72,7 @@ class ColumnarReader:
             )
         child = self._child
         if child.stdin is None or child.stdout is None:
-            raise RuntimeError("the reader's pipes are not there")
+            raise RuntimeError("the child was started without pipes")
         try:
             for part in (head, body):
                 write_frame(child.stdin.write, part)
@@ -81,7 +85,7 @@ class ColumnarReader:
 
     def close(self) -> None:
         """End the child."""
-        with self._turn:
+        with self._lock:
             if self._child is not None:
                 self._end(self._child)
 
@@ -93,23 +97,20 @@ class ColumnarReader:
                 try:
                     pipe.close()
                 except OSError:
-                    continue  # unsent bytes of a pipe whose reader is gone
+                    continue  # the pipe still has bytes that the dead child never read
         self._child = None
 
 
-# One child a process, and it ends with it.
-COLUMNAR: Final = ColumnarReader()
-atexit.register(COLUMNAR.close)
-
-
 def decode(body: bytes, fields: Sequence[str], *, rows_max: int) -> pl.DataFrame:
-    """What the child does.
+    """Decode a body, in the child.
 
     Raises:
-        MalformedBody, BodyTooLarge, and whatever a damaged file makes the decoder raise.
+        MalformedBody: a column has nested or binary values.
+        BodyTooLarge: the body has more than `rows_max` rows.
+        BaseException: anything that the decoder raises for a damaged file, also a panic.
     """
     if body.startswith(_PARQUET):
-        # A few bytes of Parquet can stand for any number of rows: ask before reading them.
+        # A few bytes of Parquet can stand for billions of rows, so count them before decoding.
         height = pl.scan_parquet(io.BytesIO(body)).select(pl.len()).collect().item()
         if height > rows_max:
             raise BodyTooLarge("rows")
@@ -124,35 +125,37 @@ def decode(body: bytes, fields: Sequence[str], *, rows_max: int) -> pl.DataFrame
 
 
 def _as_text(frame: pl.DataFrame, name: str) -> pl.Expr:
-    """A column as text, times in RFC 3339."""
+    """Select a column as text, with times in RFC 3339."""
     dtype = frame.schema.get(name)
     if dtype is None:
         return pl.lit(None, dtype=pl.String)
     column = pl.col(name)
     if isinstance(dtype, pl.Datetime):
-        # Without a zone the format's own rule holds: UTC.
+        # A time without a zone is UTC, as both formats define.
         micros = column.dt.epoch("us")
-        told = micros.is_between(_YEAR_ONE_US, _YEAR_10000_US, closed="left")
-        safe = pl.when(told).then(micros).cast(pl.Datetime("us"))
+        has_text = micros.is_between(_YEAR_ONE_US, _YEAR_10000_US, closed="left")
+        time = pl.when(has_text).then(micros).cast(pl.Datetime("us"))
         return pl.coalesce(
-            safe.dt.strftime("%Y-%m-%dT%H:%M:%SZ"), column.cast(pl.Int64).cast(pl.String)
+            time.dt.strftime("%Y-%m-%dT%H:%M:%SZ"), column.cast(pl.Int64).cast(pl.String)
         )
     if dtype.is_nested() or isinstance(dtype, (pl.Binary, pl.Duration, pl.Object)):
-        raise MalformedBody(f"body: column {name} holds {dtype}, not single values")
+        raise MalformedBody(
+            f"body: column {name} has the type {dtype}; send numbers, text, times or booleans"
+        )
     return column.cast(pl.String, strict=False)
 
 
 def _answer(body: bytes, fields: Sequence[str], *, rows_max: int) -> tuple[bytes, bytes]:
     buffer = io.BytesIO()
     decode(body, fields, rows_max=rows_max).write_ipc_stream(buffer)
-    if buffer.tell() > ANSWER_MAX:
-        return _TOO_LONG, b""
-    return _DONE, buffer.getvalue()
+    if buffer.tell() > ANSWER_MAX_BYTES:
+        return _TOO_LARGE, b""
+    return _DECODED, buffer.getvalue()
 
 
 def main() -> None:
-    """The child: answer requests on standard input until it is closed."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX, MEMORY_MAX))
+    """Run the child: answer requests on standard input until it is closed."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX_BYTES, MEMORY_MAX_BYTES))
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     while True:
         try:
@@ -163,7 +166,7 @@ def main() -> None:
         try:
             status, answer = _answer(body, fields.split(","), rows_max=int(rows_max))
         except BodyTooLarge:
-            status, answer = _TOO_LONG, b""
+            status, answer = _TOO_LARGE, b""
         except MalformedBody as error:
             status, answer = _UNREADABLE, error.texts[0].encode()
         except BaseException:

@@ -5,7 +5,7 @@ import pytest
 
 from openengagement.engagement.counters import TYPE_BITS
 from openengagement.engagement.types import TYPE_NAMES
-from openengagement.ingest.intake import describe, digest_of, make_batch, repeat_of
+from openengagement.ingest.batch import BatchIdentity, Outcome, describe, digest_of, make_batch
 
 GOOD = '{"tweet_id":"5","type":"favorites","at":"2026-01-01T00:30:00Z"}'
 BAD = {
@@ -52,9 +52,9 @@ def test_a_clean_batch(read):
 def test_a_repeat_is_told_what_the_first_was_told(read):
     intake = read(f"{GOOD}\n{{\n")
     outcome = describe(intake, listed_max=100)
-    batch = make_batch(intake, outcome, digest=digest_of(b"body"), key=b"key")
+    batch = make_batch(intake, outcome, identity=BatchIdentity(b"key", digest_of(b"body")))
 
-    again = repeat_of(batch.outcome)
+    again = Outcome.of_repeat(batch.outcome)
 
     assert again == msgspec.structs.replace(outcome, duplicate=True)
     assert batch.key == b"key"
@@ -64,7 +64,7 @@ def test_the_digest_is_of_the_body(read):
     intake = read(GOOD)
     outcome = describe(intake, listed_max=100)
     digests = [
-        make_batch(intake, outcome, digest=digest_of(body), key=None).digest
+        make_batch(intake, outcome, identity=BatchIdentity(None, digest_of(body))).digest
         for body in (b"a", b"b", b"a")
     ]
 
@@ -74,7 +74,8 @@ def test_the_digest_is_of_the_body(read):
 def test_only_good_rows_reach_the_store(read):
     intake = read("\n".join([GOOD, *BAD.values(), GOOD]))
 
-    deltas = make_batch(intake, describe(intake, listed_max=0), digest=b"", key=None).deltas
+    outcome = describe(intake, listed_max=0)
+    deltas = make_batch(intake, outcome, identity=BatchIdentity(None, b"")).deltas
 
     cells = [490_896 * 2**TYPE_BITS + TYPE_NAMES.index(at) for at in ("engagements", "favorites")]
     assert [each.tolist() for each in deltas] == [[5], [0, 2], cells, [2, 2]]
@@ -83,6 +84,7 @@ def test_only_good_rows_reach_the_store(read):
 def test_a_batch_of_nothing_good(read):
     intake = read("{\n{\n")
 
-    batch = make_batch(intake, describe(intake, listed_max=0), digest=b"", key=b"k")
+    outcome = describe(intake, listed_max=0)
+    batch = make_batch(intake, outcome, identity=BatchIdentity(b"k", b""))
 
     assert batch.deltas.rows == 0

@@ -1,7 +1,8 @@
-"""Files -> chunks that are batches of their own.
+"""Cut files into chunks, each of which is a batch.
 
-A chunk ends at a line's end, and its edges depend on the file alone, never on a setting: so a load
-that was cut short and is run again meets the same chunks, and those that were counted are known.
+A chunk ends at the end of a line. Where it ends depends on the file alone, never on a setting. So a
+load that was interrupted and runs again sees the same chunks, and the store recognises those that
+were counted.
 """
 
 import gzip
@@ -16,11 +17,13 @@ import polars as pl
 import zstandard
 
 from openengagement.errors import MalformedBody, UnsupportedBody
-from openengagement.ingest.formats import Format, count_line_ends
+from openengagement.ingest.batch import BatchIdentity, digest_of
+from openengagement.ingest.formats.detection import Format
+from openengagement.ingest.formats.text_rows import count_line_ends
 
 CHUNK_BYTES: Final = 16 * 2**20
-_ZSTD_PIECE: Final = 65_536
-CHUNK_ROWS: Final = 250_000  # of formats without lines
+CHUNK_ROWS: Final = 250_000  # in formats without lines
+_ZSTD_READ_BYTES: Final = 65_536
 _SUFFIXES: Final = {
     ".ndjson": Format.NDJSON,
     ".jsonl": Format.NDJSON,
@@ -34,28 +37,35 @@ _SUFFIXES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Part of a file: a body of its own, how many lines stand before it, and how far it reaches."""
+    """A part of a file, with a body that can be parsed by itself.
+
+    `lines_before` is the number of lines of the file before this chunk. `read_bytes` is the number
+    of bytes of the file, as it is stored, that were read up to the end of this chunk.
+    """
 
     body: bytes
     form: Format
     lines_before: int
-    read_bytes: int  # of the file as it lies on the disk, for a progress bar
+    read_bytes: int
 
     @property
     def has_lines(self) -> bool:
-        """Whether its lines are rows as they stand."""
+        """Whether each row of the body is a line of text."""
         return self.form in {Format.NDJSON, Format.CSV}
 
-    def key(self, digest: bytes) -> bytes:
-        """What it is known by once it was counted: its place and its content."""
-        return b"file:" + digest + self.lines_before.to_bytes(8, "big")
+    def identity(self) -> BatchIdentity:
+        """Identify the chunk by its content and its place in the file; never forget it."""
+        digest = digest_of(self.body)
+        key = b"file:" + digest + self.lines_before.to_bytes(8, "big")
+        return BatchIdentity(key, digest, expires=False)
 
 
 def read_chunks(path: Path) -> Iterator[Chunk]:
-    """Cut a file into chunks. `.gz` and `.zst` are unpacked on the way.
+    """Cut a file into chunks, and decompress `.gz` and `.zst`.
 
     Raises:
-        UnsupportedBody: the name does not end like a format we read.
+        UnsupportedBody: the file name does not end in the suffix of a format.
+        MalformedBody: the file is not valid Parquet.
         OSError, EOFError, zstandard.ZstdError: the file cannot be read, or is cut short.
     """
     name = path.name.removesuffix(".gz").removesuffix(".zst")
@@ -65,7 +75,7 @@ def read_chunks(path: Path) -> Iterator[Chunk]:
         raise UnsupportedBody(
             f"{path}: the name must end in one of {allowed} (.gz or .zst may follow)"
         )
-    with path.open("rb") as raw, _unpacked(path, raw) as file:
+    with path.open("rb") as raw, _decompressed(path, raw) as file:
         if form in {Format.NDJSON, Format.CSV}:
             yield from _cut_lines(file, form, tell=raw.tell)
         else:
@@ -74,7 +84,7 @@ def read_chunks(path: Path) -> Iterator[Chunk]:
 
 
 @contextmanager
-def _unpacked(path: Path, raw: IO[bytes]) -> Iterator[IO[bytes]]:
+def _decompressed(path: Path, raw: IO[bytes]) -> Iterator[IO[bytes]]:
     if path.suffix == ".gz":
         with gzip.GzipFile(fileobj=raw) as file:
             yield cast("IO[bytes]", file)
@@ -85,12 +95,12 @@ def _unpacked(path: Path, raw: IO[bytes]) -> Iterator[IO[bytes]]:
 
 
 class _ZstdFile(io.RawIOBase):
-    """What a zstd file holds. Unlike the library's reader it tells when a frame is cut short."""
+    """Decompresses zstd. Unlike the library's reader, it detects a frame that is cut short."""
 
     def __init__(self, raw: IO[bytes]) -> None:
         self._raw = raw
         self._frame = _zstd_frame()
-        self._fresh = True  # the frame has been fed nothing yet
+        self._frame_is_empty = True  # the decompressor got no data of this frame yet
         self._ready = b""
 
     def readable(self) -> bool:
@@ -98,15 +108,15 @@ class _ZstdFile(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
         while not self._ready:
-            packed = self._frame.unused_data or self._raw.read(_ZSTD_PIECE)
-            if not packed:
-                if self._fresh or self._frame.eof:
+            compressed = self._frame.unused_data or self._raw.read(_ZSTD_READ_BYTES)
+            if not compressed:
+                if self._frame_is_empty or self._frame.eof:
                     return 0
-                raise EOFError("the zstd data ends before its end")
+                raise EOFError("the zstd data is cut short")
             if self._frame.eof:
                 self._frame = _zstd_frame()
-            self._fresh = False
-            self._ready = self._frame.decompress(packed)
+            self._frame_is_empty = False
+            self._ready = self._frame.decompress(compressed)
         size = min(len(buffer), len(self._ready))
         buffer[:size], self._ready = self._ready[:size], self._ready[size:]
         return size
@@ -129,13 +139,13 @@ def _cut_lines(file: IO[bytes], form: Format, *, tell: Callable[[], int]) -> Ite
         if not end:
             rest += block
             continue
-        # One copy of something large, not one for each of its parts.
+        # `join` copies this large block once; adding up the parts would copy it several times.
         body = b"".join([header, rest, memoryview(block)[:end]])
         rest = block[end:]
         yield Chunk(body, form, lines_before, tell())
         lines_before += count_line_ends(body) - bool(header)
         if form is Format.CSV and not header:
-            # Every later chunk repeats the header, which then is not a line of its own.
+            # Later chunks repeat the header, and there it does not count as a line of the file.
             header = body[: body.find(b"\n") + 1]
             lines_before -= 1
     if rest.strip():
@@ -143,7 +153,7 @@ def _cut_lines(file: IO[bytes], form: Format, *, tell: Callable[[], int]) -> Ite
 
 
 def _last_row_end(block: bytes) -> int:
-    """Where the last whole row of a CSV block ends: at a line's end outside of quotes."""
+    """Find the end of the last whole row of a CSV block: the last line end outside of quotes."""
     end = block.rfind(b"\n") + 1
     quotes = block.count(b'"', 0, end)
     while quotes % 2:
@@ -166,4 +176,4 @@ def _cut_rows(body: bytes, form: Format, *, read_bytes: int) -> Iterator[Chunk]:
             done = read_bytes * min(height, start + CHUNK_ROWS) // height
             yield Chunk(part.getvalue(), Format.ARROW, start, done)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
-        raise MalformedBody("is damaged, or no Parquet") from None
+        raise MalformedBody("is damaged, or is not Parquet") from None

@@ -1,8 +1,9 @@
-"""CSV -> text columns.
+"""Parse CSV into columns of text.
 
-Most CSV quotes nothing, and then a line is a row: parsed in columns. As soon as there is a quote,
-a blank line or anything else that makes a line not a row, the standard library's reader takes it
-row by row, so that line numbers stay true and one bad line leaves the others alone.
+Most CSV has no quotes, so each line is a row, and the data frame library parses a whole body at
+once. If a body has a quote, a blank line or anything else that makes a line not a row, the standard
+library's reader parses it row by row. This keeps line numbers right, and a bad line affects no
+other.
 """
 
 import csv
@@ -13,19 +14,20 @@ import polars as pl
 
 from openengagement.errors import MalformedBody
 from openengagement.http.decompression import PACKED
+from openengagement.ingest.formats.text_rows import TextRows, no_text_rows
 
 _BOM = b"\xef\xbb\xbf"
 _LONE_RETURN = "\N{SYMBOL FOR CARRIAGE RETURN}"
-_CELL_MAX = 2**30
+_CELL_CHARACTERS_MAX = 2**30
 
 
-def parse_csv(body: bytes, fields: Sequence[str]) -> tuple[pl.DataFrame, dict[int, str]]:
-    """Rows as `line` (the header is line 1) and the fields as text, and the malformed lines.
+def parse_csv(body: bytes, fields: Sequence[str]) -> TextRows:
+    """Parse a CSV body whose first line, line 1, names the columns.
 
-    An empty value is none, quoted or not: exporters that quote everything mean nothing by it.
+    An empty value is null, quoted or not, because some exporters quote everything.
 
     Raises:
-        MalformedBody: no header that can be used.
+        MalformedBody: the header is missing or ambiguous, or the body is not CSV.
     """
     body = body.removeprefix(_BOM)
     header = _read_header(body, fields)
@@ -35,26 +37,28 @@ def parse_csv(body: bytes, fields: Sequence[str]) -> tuple[pl.DataFrame, dict[in
         except pl.exceptions.PolarsError:
             return _parse_rows(body, header, fields=fields)
         columns = {name: _column(frame, name) for name in fields}
-        return frame.select(**columns).with_row_index("line", offset=2), {}
+        return TextRows(frame.select(**columns).with_row_index("line", offset=2), {})
     return _parse_rows(body, header, fields=fields)
 
 
 def _read_header(body: bytes, fields: Sequence[str]) -> list[str]:
     if not body.strip():
-        raise MalformedBody("body: is empty; CSV begins with a line that names its columns")
+        raise MalformedBody("body: is empty; the first line of CSV must name the columns")
     try:
         header = next(csv.reader([body.partition(b"\n")[0].decode()]), [])
         if not any(name.strip() for name in header):
             raise MalformedBody("body: the first line is blank; it must name the columns")
     except (csv.Error, UnicodeDecodeError):
-        raise MalformedBody("body: the line that names the columns cannot be read") from None
+        raise MalformedBody(
+            "body: the first line cannot be parsed; it must name the columns"
+        ) from None
     if twice := [name for name in fields if header.count(name) > 1]:
         raise MalformedBody(f"body: the first line names column {twice[0]} twice")
     return header
 
 
 def _is_plain(body: bytes) -> bool:
-    """Whether each line is a row, and each row a line, and nothing is unpacked."""
+    """Whether each line is exactly one row, and the data frame library would not decompress it."""
     return not body.startswith(PACKED) and not any(
         mark in body for mark in (b'"', b"\n\n", b"\n\r\n", b"\r\r")
     )
@@ -66,29 +70,32 @@ def _column(frame: pl.DataFrame, name: str) -> pl.Expr:
     return pl.col(name).replace("", None)
 
 
-def _parse_rows(
-    body: bytes, header: list[str], *, fields: Sequence[str]
-) -> tuple[pl.DataFrame, dict[int, str]]:
-    places = [header.index(name) if name in header else -1 for name in fields]
+def _parse_rows(body: bytes, header: list[str], *, fields: Sequence[str]) -> TextRows:
+    positions = [header.index(name) if name in header else -1 for name in fields]
     malformed: dict[int, str] = {}
     rows: list[tuple[int | str | None, ...]] = []
     for line, record in _records(body):
         if len(record) > len(header):
-            malformed[line] = f"has {len(record)} values under {len(header)} columns"
+            malformed[line] = (
+                f"has {len(record)} values, but the header names {len(header)} columns"
+            )
         elif not all(map(_is_text, record)):
             malformed[line] = "is not UTF-8"
         else:
-            values = (record[at] if 0 <= at < len(record) else "" for at in places)
+            values = (record[index] if 0 <= index < len(record) else "" for index in positions)
             rows.append((line, *(value or None for value in values)))
-    schema = {"line": pl.UInt32, **dict.fromkeys(fields, pl.String)}
-    return pl.DataFrame(rows, schema=schema, orient="row"), malformed
+    frame = pl.DataFrame(rows, schema=no_text_rows(fields).schema, orient="row")
+    return TextRows(frame, malformed)
 
 
 def _records(body: bytes) -> Iterator[tuple[int, list[str]]]:
-    """Each record after the header that is not a blank line, with the line it begins on."""
-    csv.field_size_limit(_CELL_MAX)
+    """Yield the records after the header, each with the number of its first line.
+
+    Blank lines are left out.
+    """
+    csv.field_size_limit(_CELL_CHARACTERS_MAX)
     text = body.decode(errors="surrogateescape").replace("\r\n", "\n")
-    # A carriage return by itself ends no line; the reader would have it that it does.
+    # The reader would take a lone carriage return for the end of a line, so replace it.
     text = text.replace("\r", _LONE_RETURN)
     reader = csv.reader(io.StringIO(text, newline=""))
     next(reader, None)

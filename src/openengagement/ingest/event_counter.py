@@ -1,0 +1,60 @@
+"""Count batches of events: the one way from a body to a commit, for every source of events."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from openengagement.ingest.batch import BatchIdentity, Outcome, ParsedBatch, make_batch
+from openengagement.ingest.formats.detection import Format
+from openengagement.ingest.writer import BatchWriter
+from openengagement.stores.contract import Applied
+
+
+@dataclass(frozen=True, slots=True)
+class PendingBatch:
+    """A submitted batch, its outcome if it is no repeat, and the result of its commit."""
+
+    parsed: ParsedBatch
+    outcome: Outcome
+    applied: Future[Applied]
+
+    def wait(self) -> Outcome:
+        """Wait until the batch is durable, and return its outcome.
+
+        Raises:
+            ApiError: the store refused the batch or failed; nothing of it was counted.
+        """
+        applied = self.applied.result()
+        return Outcome.of_repeat(applied.outcome) if applied.duplicate else self.outcome
+
+
+class EventCounter:
+    """Parses batches of events with `parse` and submits their deltas to the writer.
+
+    Files and uploads use it. Give a further source, such as a log, an `EventCounter` of its own.
+    """
+
+    def __init__(self, parse: Callable[[bytes, Format], ParsedBatch], writer: BatchWriter) -> None:
+        self._parse = parse
+        self._writer = writer
+
+    def count_batch(
+        self,
+        body: bytes,
+        form: Format,
+        *,
+        identity: BatchIdentity,
+        describe: Callable[[ParsedBatch], Outcome],
+    ) -> PendingBatch:
+        """Parse a batch and submit it, without waiting for its commit.
+
+        `describe` returns the outcome that a repeat receives. It may raise to refuse the batch.
+
+        Raises:
+            RequestError: the batch as a whole is refused; nothing of it counts.
+            Unavailable: too many batches are waiting.
+        """
+        parsed = self._parse(body, form)
+        outcome = describe(parsed)
+        batch = make_batch(parsed, outcome, identity=identity)
+        return PendingBatch(parsed, outcome, self._writer.submit(batch))

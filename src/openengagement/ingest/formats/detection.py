@@ -1,0 +1,54 @@
+"""The formats of bodies, and how the format of a body is detected."""
+
+from enum import StrEnum
+from typing import Final
+
+from openengagement.errors import UnsupportedBody
+
+
+class Format(StrEnum):
+    """A format, by the media type that names it."""
+
+    NDJSON = "application/x-ndjson"
+    JSON = "application/json"
+    CSV = "text/csv"
+    PARQUET = "application/vnd.apache.parquet"
+    ARROW = "application/vnd.apache.arrow.stream"
+
+
+_MEDIA_TYPES: Final = {
+    **{form.value: form for form in Format},
+    "application/ndjson": Format.NDJSON,
+    "application/jsonl": Format.NDJSON,
+    "application/x-jsonlines": Format.NDJSON,
+    "application/csv": Format.CSV,
+    "application/x-parquet": Format.PARQUET,
+    "application/vnd.apache.arrow.file": Format.ARROW,
+}
+# The first bytes decide when the media type names no format, like the one curl sends by default.
+_FIRST_BYTES: Final = (
+    (b"PAR1", Format.PARQUET),
+    (b"ARROW1", Format.ARROW),
+    (b"\xff\xff\xff\xff", Format.ARROW),
+    (b"[", Format.JSON),
+    (b"{", Format.NDJSON),
+)
+
+
+def detect_format(content_type: str, body: bytes) -> Format:
+    """Detect the format of a body from its media type, else from its first bytes.
+
+    Raises:
+        UnsupportedBody: neither names a format.
+    """
+    named = _MEDIA_TYPES.get(content_type.partition(";")[0].strip().lower())
+    if named is Format.JSON and body.lstrip()[:1] == b"{":
+        return Format.NDJSON
+    if named is not None:
+        return named
+    start = body.lstrip()
+    for first_bytes, form in _FIRST_BYTES:
+        if start.startswith(first_bytes):
+            return form
+    allowed = ", ".join(form.value for form in Format)
+    raise UnsupportedBody(f"Content-Type: send one of {allowed}")

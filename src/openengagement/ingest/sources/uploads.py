@@ -1,0 +1,100 @@
+"""Read the batches that a platform uploads over HTTP."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
+from typing import Final, Protocol
+
+import msgspec
+
+from openengagement.errors import BatchRefused
+from openengagement.http.decompression import decompress
+from openengagement.ingest.batch import Outcome, ParsedBatch, describe
+from openengagement.ingest.batch_parser import BatchParser
+from openengagement.ingest.formats.detection import Format, detect_format
+from openengagement.ingest.rows import Kind
+from openengagement.settings import Settings
+
+_PATIENCE_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A body as it was sent, and what its headers and query say about it.
+
+    `encoding` and `content_type` are header values, empty if the header is missing.
+    """
+
+    kind: Kind
+    body: bytes
+    encoding: str
+    content_type: str
+    key: bytes | None
+    atomic: bool
+
+
+class UploadHandler(Protocol):
+    """Applies uploads."""
+
+    def handle(self, upload: Upload) -> Outcome:
+        """Apply a batch; return its outcome when it is durable. Raises ApiError."""
+
+    def close(self) -> None:
+        """Release what `handle` used. Call it when no upload is under way."""
+
+
+class UploadReader:
+    """Decompresses and parses uploaded bodies within the limits of the settings."""
+
+    def __init__(self, settings: Settings, now_s: Callable[[], float]) -> None:
+        self._settings = settings
+        self._parser = BatchParser(
+            lines_max=settings.batch_max_lines,
+            latest_s=lambda: now_s() + settings.event_future_max_s,
+        )
+        self._lock = Lock()
+
+    @contextmanager
+    def one_at_a_time(self) -> Iterator[None]:
+        """Parse in this block: one thread at a time, but a slow body delays no other for long.
+
+        Parsing uses all cores, so several at once are no faster, and they delay everything else.
+        """
+        acquired = self._lock.acquire(timeout=_PATIENCE_S)
+        try:
+            yield
+        finally:
+            if acquired:
+                self._lock.release()
+
+    def decode(self, upload: Upload) -> tuple[bytes, Format]:
+        """Decompress a body and detect its format.
+
+        Raises:
+            RequestError: the encoding or format is unknown, or the body is damaged or too large.
+        """
+        limit = self._settings.batch_max_decompressed_bytes
+        body = decompress(upload.body, upload.encoding, limit=limit)
+        return body, detect_format(upload.content_type, body)
+
+    def parse(self, body: bytes, form: Format, *, kind: Kind) -> ParsedBatch:
+        """Parse a decompressed body; see `BatchParser.parse`."""
+        return self._parser.parse(body, form, kind=kind)
+
+    def describe(self, parsed: ParsedBatch, *, atomic: bool) -> Outcome:
+        """Describe the outcome of a batch for its sender.
+
+        Raises:
+            BatchRefused: the batch is atomic and has rejected lines.
+        """
+        listed_max = self._settings.rejections_listed_max
+        if atomic and parsed.rejected.height:
+            nothing = ParsedBatch(parsed.rows.clear(), parsed.rejected)
+            outcome = describe(nothing, listed_max=listed_max)
+            raise BatchRefused(outcome.rejected, details=msgspec.to_builtins(outcome))
+        return describe(parsed, listed_max=listed_max)
+
+    def close(self) -> None:
+        """End the child process that decodes Parquet and Arrow."""
+        self._parser.close()

@@ -1,0 +1,51 @@
+"""Handle the uploads that a worker receives."""
+
+from collections.abc import Callable
+
+from openengagement.ingest.batch import Outcome
+from openengagement.ingest.registrar import Registrar
+from openengagement.ingest.rows import EVENTS
+from openengagement.ingest.sources.counting_socket import send_upload
+from openengagement.ingest.sources.uploads import Upload, UploadReader
+from openengagement.settings import Settings
+from openengagement.tuning import lower_priority
+
+
+class WorkerUploads:
+    """Sends events to the counting process, and registers accounts and Tweets here.
+
+    `counting_address` is the socket of the counting process. Safe from any thread.
+    """
+
+    def __init__(
+        self,
+        registrar: Registrar,
+        *,
+        counting_address: str,
+        settings: Settings,
+        now_s: Callable[[], float],
+    ) -> None:
+        self._registrar = registrar
+        self._counting_address = counting_address
+        self._reader = UploadReader(settings, now_s)
+
+    def handle(self, upload: Upload) -> Outcome:
+        """Apply a batch; return when it is durable. May lower the priority of this thread.
+
+        Raises:
+            RequestError: the batch as a whole is refused; nothing of it is applied.
+            BatchRefused: the batch is atomic and has rejected lines; nothing of it is applied.
+            Unavailable: the batch could not be stored, or its fate is unknown; it may be retried.
+        """
+        if upload.kind is EVENTS:
+            return send_upload(upload, self._counting_address)
+        lower_priority()
+        with self._reader.one_at_a_time():
+            body, form = self._reader.decode(upload)
+            parsed = self._reader.parse(body, form, kind=upload.kind)
+        registered = self._registrar.register(parsed, kind=upload.kind, atomic=upload.atomic)
+        return self._reader.describe(registered, atomic=upload.atomic)
+
+    def close(self) -> None:
+        """End the child process that decodes Parquet and Arrow."""
+        self._reader.close()
