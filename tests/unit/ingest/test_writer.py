@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from openengagement.engagement.counters import sum_rows
-from openengagement.errors import InvalidField, KeyReused, Unavailable
+from openengagement.errors import InvalidField, KeyReused, StoreUnavailable, Unavailable
 from openengagement.ingest import writer as writer_module
 from openengagement.ingest.writer import BatchWriter
 from openengagement.stores.contract import Applied, Batch, KeyConflict
@@ -20,6 +20,7 @@ class FakeStore:
 
     def __init__(self):
         self.commits = []
+        self.attempts = 0  # to apply batches while the store is away
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
@@ -30,6 +31,9 @@ class FakeStore:
         keys = [batch.key for batch in batches]
         if any(key.startswith(b"bad") for key in keys):
             raise OSError("the disk is full")
+        if any(key.startswith(b"away") for key in keys):
+            self.attempts += 1
+            raise StoreUnavailable("counters", "no network")
         if any(key.startswith(b"huge") for key in keys):
             raise OverflowError("a counter might not hold the deltas of this commit")
         self.commits.append(keys)
@@ -135,6 +139,20 @@ def test_what_no_counter_can_hold_is_not_to_be_sent_again(start, failures):
     with pytest.raises(InvalidField, match="nothing was counted"):
         start().submit(batch("huge")).result(SOON_S)
     assert failures == []
+
+
+def test_batches_are_not_retried_while_the_store_is_away(start, store, failures):
+    """They may have been applied: a retry could count a batch without a key twice."""
+    writer = start()
+    first = occupy(writer, store)
+    waiting = [writer.submit(batch(name)) for name in ("away", "a")]
+    store.gate.set()
+
+    assert first.result(SOON_S)
+    for future in waiting:
+        with pytest.raises(StoreUnavailable):
+            future.result(SOON_S)
+    assert store.attempts == len(failures) == 1
 
 
 def test_the_cause_of_a_failure_stays_inside(start):
