@@ -7,6 +7,7 @@ import pytest
 
 from openengagement.api.error_body import _OAUTH_CODES
 from openengagement.api.routes import Calls, build_routes
+from openengagement.auth.signature import base_string, base_url, sign
 from openengagement.engagement.access import ACCESS, Context
 from openengagement.engagement.request import RESERVED_NAMES, TWEET_IDS_MAX
 from openengagement.engagement.types import Dimension, Endpoint
@@ -122,3 +123,34 @@ def test_every_citation_has_a_section(folder):
         for number in re.findall(r"\d+(?:\.\d+)?", numbers)
     }
     assert {(number, path) for number, path in cited if number not in SECTIONS} == set()
+
+
+def test_the_vectors_of_signatures():
+    values = dict((codes(name) or [name]) + codes(value) for name, value in rows("4.2")[1:8])
+    protocol = [(name, value) for name, value in values.items() if name.startswith("oauth_")] + [
+        ("oauth_signature_method", "HMAC-SHA1")
+    ]
+
+    def signature(url, *, without=(), more=(), token_secret=values["token secret"]):
+        parameters = [pair for pair in protocol if pair[0] not in without]
+        parameters += more
+        scheme, _, rest = url.partition("://")
+        host, _, path = rest.partition("/")
+        base = base_string("POST", base_url(scheme, host, path=f"/{path}"), parameters=parameters)
+        return base, sign(base, values["consumer secret"], token_secret=token_secret)
+
+    status = [
+        ("include_entities", "true"),
+        ("status", "Hello Ladies + Gentlemen, a signed OAuth request!"),
+    ]
+    totals = "https://data-api.twitter.com/insights/engagement/totals"
+    update = "https://api.twitter.com/1.1/statuses/update.json"
+    base, signed = signature(totals)
+    expected = [
+        signature(update, more=status)[1],
+        signed,
+        signature(totals, without=["oauth_token"], token_secret="")[1],
+        signature(totals, without=["oauth_token"], more=[("oauth_token", "")], token_secret="")[1],
+    ]
+    assert [codes(row[1])[0] for row in rows("4.2")[-4:]] == expected
+    assert f"\n{base}\n" in section("4.2")

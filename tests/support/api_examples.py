@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import shutil
+import subprocess
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
@@ -102,6 +104,19 @@ class Examples:
                 request = parse_message(self._fill(block.text))
                 answer = self._send(request)
                 self._compare_answer(next(blocks), answer)
+            elif block.text.startswith("curl ") and shutil.which("curl"):
+                self._compare(block, self._run_curl(block.text), answer.json())
+
+    def _run_curl(self, text: str) -> Any:
+        """Run a curl command of the page against this server."""
+        command = self._fill(text).replace("http://127.0.0.1:8080", self._server.url)
+        done = subprocess.run(
+            ["sh", "-c", f"{command.strip()} --silent --noproxy '*'"],
+            capture_output=True,
+            check=True,
+            timeout=60,
+        )
+        return json.loads(done.stdout)
 
     def _approve(self) -> str:
         """Sign in as alice and let the app in; returns the address she is sent to."""
