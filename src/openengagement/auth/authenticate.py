@@ -1,6 +1,6 @@
-"""Who asks the data API: from a request to a `Caller`, and on to leave to go on (api.md 3.4).
+"""Authenticate data API requests, then apply replay protection and rate limits (api.md 3.4).
 
-Nothing is written before the signature was found good: a stranger fills neither the nonces nor a
+Nothing is written before the signature was verified: a stranger can fill neither the nonces nor a
 rate window.
 """
 
@@ -26,9 +26,10 @@ from openengagement.settings import Settings
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """An app, and the user whose access token it showed, or None for an app alone.
+    """Who sent an authenticated request: an app, and the user whose access token it used.
 
-    `nonce` is still to be remembered; None under a bearer token.
+    `user` is None for app-only requests. `nonce` has yet to be remembered; a request with a bearer
+    token has none.
     """
 
     app: App
@@ -37,11 +38,15 @@ class Caller(msgspec.Struct, frozen=True):
 
     @property
     def user_id(self) -> int | None:
+        """The account ID of the user; None for app-only requests."""
         return self.user.token.account_id if self.user else None
 
 
 class Authenticator:
-    """Verifies requests against the registry, and counts them."""
+    """Authenticates requests against the registry and enforces their limits.
+
+    `note_used` is called with each access token that a request is counted for.
+    """
 
     def __init__(
         self,
@@ -61,7 +66,7 @@ class Authenticator:
         self._now_s = now_s
 
     def authenticate(self, message: Message) -> Caller:
-        """Verify a data API request: a bearer token or an OAuth 1.0a signature.
+        """Verify the bearer token or the OAuth 1.0a signature of a request.
 
         Raises:
             AuthenticationError: one of its leaves says which check failed.
@@ -70,13 +75,13 @@ class Authenticator:
             raise MalformedAuthorization("the Authorization header is given twice")
         scheme, rest = scheme_and_rest(message)
         if scheme == "bearer":
-            return self._by_bearer(message, rest)
+            return self._authenticate_bearer(message, rest)
         if scheme == "oauth" or (not scheme and has_oauth_parameters(message)):
             verified = self._signatures.verify(message, json_body=True)
             return Caller(verified.consumer.app, verified.user, verified.nonce)
         raise UnknownAuthorization
 
-    def _by_bearer(self, message: Message, token: str) -> Caller:
+    def _authenticate_bearer(self, message: Message, token: str) -> Caller:
         if has_oauth_parameters(message):
             raise MalformedAuthorization("a bearer token and oauth parameters are given at once")
         app = self._lookup.bearer(token)
@@ -87,8 +92,8 @@ class Authenticator:
     def enforce_limits(self, caller: Caller) -> list[RateWindow]:
         """Refuse a replay and an app that is not enabled, then count the request.
 
-        Returns the app's rate windows as this request leaves them, the minute's first; whether one
-        is exceeded is for the caller of this method to act on.
+        Returns the app's rate windows with this request counted, the minute's first and then the
+        second's, if one is set. The caller must refuse the request if a window is exceeded.
 
         Raises:
             NonceUsed, AppNotEnabled
@@ -114,7 +119,7 @@ class Authenticator:
         return windows
 
     def require_platform_key(self, message: Message) -> bytes:
-        """Refuse a platform call without a platform key; returns what is stored of the key.
+        """Refuse a platform call without a valid platform key; return the key's stored hash.
 
         Raises:
             UnknownAuthorization, PlatformKeyNotFound

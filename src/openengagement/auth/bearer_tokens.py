@@ -1,4 +1,4 @@
-"""An app's bearer token: fetched with its key and secret, killed when it says so (api.md 4.7)."""
+"""Issue and invalidate an app's bearer token: `oauth2/*` (api.md 4.7)."""
 
 from openengagement.auth.credentials import Keyring, issue_bearer, revoke_bearer
 from openengagement.auth.lookup import CredentialLookup
@@ -15,7 +15,7 @@ from openengagement.registry.registry import Registry
 
 
 class BearerTokens:
-    """Issues and invalidates bearer tokens. Both may write to the registry."""
+    """Answers calls to oauth2/token and oauth2/invalidate_token. Both may write to the registry."""
 
     def __init__(
         self,
@@ -31,29 +31,30 @@ class BearerTokens:
         self._keyring = keyring
 
     def issue(self, message: Message) -> str:
-        """The app's bearer token, the same one until it is invalidated.
+        """Return the app's bearer token, which stays the same until it is invalidated.
 
         Raises:
-            UnverifiedClient: wrong credentials, or another grant type.
+            UnverifiedClient: wrong credentials, or a grant type other than client_credentials.
         """
         app = self._verifier.verify_basic(message)
         if app is None or _form_fields(message).get("grant_type") != "client_credentials":
             raise UnverifiedClient
         token = issue_bearer(self._registry, self._keyring, app=app)
-        # Whoever replaced the key meanwhile killed the bearer token of the old one, and this may be
-        # the next: not for the old key to hear.
+        # The key may have been rotated meanwhile, which revokes the bearer token. The one issued
+        # here would then be the next one, which the old key must not get.
         if self._lookup.consumer(app.consumer_key) is None:
             raise UnverifiedClient
         return token
 
     def invalidate(self, message: Message) -> str:
-        """Kill a bearer token of the app that asks, and name it.
+        """Revoke the bearer token in the call's `access_token`; return that token.
 
-        The app shows its key and secret (the guide), or its owner signs (the reference).
+        The call has the app's key and secret (Twitter's guide), or the signature of the app's owner
+        (Twitter's reference).
 
         Raises:
-            UnverifiedClient: the app is not who it says, or the token is not its own.
-            NonceUsed: the owner's call was made before.
+            UnverifiedClient: the credentials are wrong, or the token is another app's.
+            NonceUsed: the owner's signed call was made before.
         """
         app = self._verifier.verify_basic(message)
         if app is None:

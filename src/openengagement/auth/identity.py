@@ -1,4 +1,4 @@
-"""Whose access token is this: what sign-in libraries ask after the third leg (api.md 4.7)."""
+"""The owner of an access token: `account/verify_credentials` (api.md 4.7)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,10 @@ PER_QUARTER: Final = 75
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The owner of an access token, what it may do, and how often more it may ask."""
+    """The owner of an access token and the token's access level.
+
+    `window` is the rate limit of this call.
+    """
 
     account: Account
     created_at_s: int
@@ -25,7 +28,7 @@ class Identity:
 
 
 class VerifyCredentials:
-    """Answers who an access token stands for."""
+    """Answers calls to verify_credentials. Each token may call PER_QUARTER times in QUARTER_S."""
 
     def __init__(
         self,
@@ -43,7 +46,7 @@ class VerifyCredentials:
         self._now_s = now_s
 
     def identify(self, message: Message) -> Identity:
-        """The identity behind a verified call.
+        """Verify a call that is signed with an access token; return the token's owner.
 
         Raises:
             AuthenticationError, UserContextRequired, RateLimited

@@ -1,4 +1,4 @@
-"""Credentials by what a request shows of them, decrypted once and remembered while they hold."""
+"""Look up credentials by the identifiers in a request. Decrypted secrets are cached."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ MISSES_MAX: Final = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """An app and its consumer secret in the clear."""
+    """An app and its decrypted consumer secret."""
 
     app: App
     secret: str
@@ -24,14 +24,14 @@ class Consumer:
 
 @dataclass(frozen=True, slots=True)
 class UserToken:
-    """An access token and its secret in the clear."""
+    """An access token and its decrypted secret."""
 
     token: AccessToken
     secret: str
 
 
 class CredentialLookup:
-    """Looks credentials up; what it returns is never older than the registry's last commit."""
+    """Finds credentials. A change that was committed to them holds for the very next look-up."""
 
     def __init__(self, registry: Registry, keyring: Keyring) -> None:
         self._registry = registry
@@ -41,7 +41,10 @@ class CredentialLookup:
     def signing_pair(
         self, consumer_key: str, token: str
     ) -> tuple[Consumer | None, UserToken | None]:
-        """What a signature is made with. No token, or one of another app, is no user token."""
+        """Find the credentials that a signature is made with; None for each that does not exist.
+
+        `token` is empty for app-only requests. A token of another app counts as unknown.
+        """
         entries = self._cache.entries()
         consumer = self._consumer(consumer_key, entries)
         user = self._user_token(token, entries) if token else None
@@ -50,32 +53,34 @@ class CredentialLookup:
         return consumer, user
 
     def consumer(self, consumer_key: str) -> Consumer | None:
-        """An app by its consumer key."""
+        """Find an app by its consumer key."""
         return self._consumer(consumer_key, self._cache.entries())
 
     def bearer(self, token: str) -> App | None:
-        """The app whose live bearer token this is."""
+        """Find the app whose current bearer token this is."""
         digest = hash_token(token)
         entries = self._cache.entries()
         load = self._registry.apps.find_by_bearer
         return _find(entries, ("bearer", digest), load=lambda: load(digest))
 
     def platform_key(self, key: str) -> bytes | None:
-        """What is stored of a platform key, None when no such key was issued."""
+        """Return the stored hash of a platform key, or None if no such key was issued."""
         digest = hash_token(key)
         known = self._registry.has_platform_key
         entries = self._cache.entries()
         return _find(entries, ("platform", digest), load=lambda: digest if known(digest) else None)
 
     def protected(self, account_ids: Sequence[int]) -> dict[int, bool]:
-        """Of the registered ones among these accounts: whether each is protected."""
+        """Map the registered ones of these accounts to whether they are protected."""
         entries = self._cache.entries()
-        missing = [each for each in account_ids if ("account", each) not in entries]
+        missing = [
+            account_id for account_id in account_ids if ("account", account_id) not in entries
+        ]
         if missing:
             found = self._registry.read_protected(missing)
-            entries.update({("account", each): found.get(each) for each in missing})
-        known = {each: entries["account", each] for each in account_ids}
-        return {each: flag for each, flag in known.items() if flag is not None}
+            entries.update({("account", missed): found.get(missed) for missed in missing})
+        known = {account_id: entries["account", account_id] for account_id in account_ids}
+        return {account_id: flag for account_id, flag in known.items() if flag is not None}
 
     def _consumer(self, consumer_key: str, entries: Entries) -> Consumer | None:
         def load() -> Consumer | None:
@@ -101,8 +106,8 @@ def _find(entries: Entries, key: Hashable, *, load: Callable[[], Found | None]) 
         known: Found | None = entries[key]
         return known
     found = load()
-    # Some guesses of strangers are remembered as well, so that repeating one is cheap; not so many
-    # that they crowd out what is real.
+    # Unknown identifiers are cached too, so that repeating one is cheap. Their number is limited:
+    # a stranger's guesses must not push real credentials out.
     if found is not None or len(entries) < MISSES_MAX:
         entries[key] = found
     return found

@@ -1,4 +1,4 @@
-"""OAuth 2.0 for an app alone: Basic credentials and bearer tokens (api.md 4.7)."""
+"""OAuth 2.0, app only: read bearer tokens and verify Basic credentials (api.md 4.7)."""
 
 import hmac
 from base64 import b64decode
@@ -11,9 +11,9 @@ from openengagement.registry.apps import App
 
 
 def scheme_and_rest(message: Message) -> tuple[str, str]:
-    """The scheme, lower case, and the rest of the Authorization header.
+    """Split the Authorization header into its scheme, in lower case, and the rest.
 
-    Empty when there is none, or more than one: which of two counts nobody should have to guess.
+    Both are empty if the header is missing or given more than once.
     """
     if len(message.authorization) != 1:
         return "", ""
@@ -22,13 +22,13 @@ def scheme_and_rest(message: Message) -> tuple[str, str]:
 
 
 def verify_basic(message: Message, lookup: CredentialLookup) -> App | None:
-    """The app whose key and secret stand in a Basic header, or None."""
+    """Return the app whose consumer key and secret are in a Basic header, or None."""
     scheme, rest = scheme_and_rest(message)
     if scheme != "basic":
         return None
     try:
         key, colon, secret = b64decode(rest, validate=True).decode().partition(":")
-    except ValueError:  # neither base 64 nor UTF-8, or not even ASCII
+    except ValueError:  # not base64, or not UTF-8
         return None
     if not colon:
         return None
@@ -43,7 +43,7 @@ def verify_basic(message: Message, lookup: CredentialLookup) -> App | None:
 
 
 def _readings(key: str, secret: str) -> Iterator[tuple[str, str]]:
-    # The standard percent-encodes both before joining them; several clients and `curl -u` do not.
+    # RFC 6749, 2.3.1, percent-encodes both first. Several clients and `curl -u` do not.
     yield key, secret
     if "%" in key + secret:
         yield unquote(key), unquote(secret)

@@ -1,6 +1,6 @@
-"""OAuth 1.0a signatures, RFC 5849 section 3.4: pure functions, no I/O, shared by server and client.
+"""OAuth 1.0a signatures (RFC 5849, 3.4). Pure functions, no I/O.
 
-Parameters are pairs of decoded text, repeats kept, because the base string keeps them.
+Parameters are pairs of decoded text. Repeated names stay, because the base string has them too.
 """
 
 import hmac
@@ -17,12 +17,12 @@ from openengagement.http.forms import MalformedParameters, Parameters, decode
 SIGNATURE_METHOD: Final = "HMAC-SHA1"
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9\-._~]").search
-# name="value" up to a comma or the end, or nothing at all up to there; or the rest, to be refused.
+# name="value" or nothing, up to a comma or the end; otherwise the invalid rest.
 _HEADER_PART: Final = re.compile(r'\s*(?:([^\s=,]+)\s*=\s*"([^"]*)"\s*)?(?:,|\Z)|(.+)', re.DOTALL)
 
 
 def encode(text: str) -> str:
-    """Percent-encode as RFC 5849 section 3.6: everything but letters, digits and `-._~`."""
+    """Percent-encode everything but letters, digits and `-._~` (RFC 5849, 3.6)."""
     return quote(text, safe="-._~")
 
 
@@ -30,7 +30,7 @@ def parse_header(text: str) -> Parameters:
     """Parse what follows `OAuth` in an Authorization header (RFC 5849, 3.5.1), `realm` included.
 
     Raises:
-        MalformedParameters: not a list of `name="value"`.
+        MalformedParameters: the text is not a list of `name="value"`.
     """
     found = _HEADER_PART.findall(text)
     if any(rest for _, _, rest in found):
@@ -39,22 +39,22 @@ def parse_header(text: str) -> Parameters:
 
 
 def base_url(scheme: str, host: str, *, path: str) -> str:
-    """The base string URI (RFC 5849, 3.4.1.2): lower case, no default port, path as sent."""
+    """Build the base string URI (RFC 5849, 3.4.1.2). `path` is percent-encoded as it was sent."""
     scheme, host = scheme.lower(), host.lower()
     return f"{scheme}://{host.removesuffix(_DEFAULT_PORTS.get(scheme, ' '))}{path or '/'}"
 
 
 def base_string(method: str, url: str, *, parameters: Iterable[tuple[str, str]]) -> str:
-    """The text that is signed (RFC 5849, 3.4.1.1).
+    """Build the text that is signed (RFC 5849, 3.4.1.1).
 
-    `parameters` are all but `oauth_signature` and `realm`: unknown `oauth_*` ones count too, since
-    clients sign what they send (`oauth_body_hash`, api.md 4.1).
+    `parameters` are all except `oauth_signature` and `realm`. They include unknown `oauth_*` ones,
+    such as `oauth_body_hash`, because clients sign what they send (api.md 4.1).
     """
     pairs = list(parameters)
-    if _UNSAFE("".join(chain.from_iterable(pairs))):  # most of what is signed needs no encoding
+    if _UNSAFE("".join(chain.from_iterable(pairs))):  # most requests need no encoding
         pairs = [(encode(name), encode(value)) for name, value in pairs]
     joined = "&".join([f"{name}={value}" for name, value in sorted(pairs)])
-    # What is joined is encoded already, so encoding it as a whole changes these three alone.
+    # The names and values are encoded, so encoding the whole changes only these three characters.
     joined = joined.replace("%", "%25").replace("=", "%3D").replace("&", "%26")
     return f"{method.upper()}&{_encode_url(url)}&{joined}"
 
@@ -65,7 +65,7 @@ def _encode_url(url: str) -> str:
 
 
 def sign(base: str, consumer_secret: str, *, token_secret: str = "") -> str:
-    """The HMAC-SHA1 signature in base 64 (RFC 5849, 3.4.2)."""
+    """Compute the HMAC-SHA1 signature in base64 (RFC 5849, 3.4.2)."""
     keyed = _keyed(consumer_secret, token_secret).copy()
     keyed.update(base.encode())
     return b64encode(keyed.digest()).decode()
@@ -73,11 +73,14 @@ def sign(base: str, consumer_secret: str, *, token_secret: str = "") -> str:
 
 @lru_cache(1024)
 def _keyed(consumer_secret: str, token_secret: str) -> hmac.HMAC:
-    """The hash with the key already in it, which is half of the work."""
+    """A hash with the key already in it. Caching it saves half of the work."""
     key = f"{encode(consumer_secret)}&{encode(token_secret)}"
     return hmac.new(key.encode(), digestmod="sha1")
 
 
 def signatures_match(expected: str, given: str) -> bool:
-    """Compare in a time that tells nothing about where they differ."""
+    """Compare two signatures in constant time.
+
+    The base64 texts must be equal: another text for the same bytes does not match.
+    """
     return hmac.compare_digest(expected.encode(), given.encode())

@@ -58,7 +58,7 @@ class SignIn:
         if not self._ways.password:
             return self.form(visit, visit.fields, error=_NO_PASSWORDS, status=403)
         try:
-            self._passwords.count_guess(self._guess(visit))
+            self._passwords.limit_guesses(self._guess(visit))
         except TooManyGuesses as error:
             minutes = -(-error.retry_after_s // 60)
             text = (

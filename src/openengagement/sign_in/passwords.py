@@ -1,14 +1,14 @@
-"""Signing in with a password: Argon2id, and how often somebody may guess.
+"""Sign-in with a password: Argon2id hashes, and limits on guesses.
 
-Guesses are counted before they are looked at, in windows that all workers share:
+A guess is counted before it is verified, in windows of WINDOW_S seconds that all workers share:
 
-* at one account from one address, so that guessing ends soon;
-* from one address at any account, so that trying a common password everywhere ends soon;
-* at one account from anywhere, so that many addresses do not help.
+* per account and address, against guessing one account's password;
+* per address, against trying a common password on many accounts;
+* per account, against guessing from many addresses.
 
-The last would let a stranger lock a person out, and the first two whoever shares an address. A
-browser that has signed in to the account before shows a cookie that says so, and is counted by
-itself. A sign-in that succeeds gives its counts back.
+The last one alone would let a stranger lock a person out, and the first two would let one person
+lock out others behind the same address. A browser that signed in to the account before proves that
+with a cookie, and its guesses are counted apart. A successful sign-in takes its counts back.
 """
 
 import hashlib
@@ -30,14 +30,14 @@ WINDOW_S: Final = 15 * 60
 PER_ACCOUNT_AND_ADDRESS: Final = 10
 PER_ADDRESS: Final = 50
 PER_ACCOUNT: Final = 100
-PER_BROWSER: Final = 10
-PER_KNOWN: Final = 50
+PER_KNOWN_BROWSER: Final = 10
+PER_ACCOUNT_FROM_KNOWN_BROWSERS: Final = 50
 
 _HASHER: Final = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
 
 
 class TooManyGuesses(Exception):
-    """Guessing goes on in `retry_after_s` seconds at the earliest."""
+    """A limit on guesses is exceeded. The next guess is allowed in `retry_after_s` seconds."""
 
     def __init__(self, retry_after_s: int) -> None:
         super().__init__(retry_after_s)
@@ -45,11 +45,11 @@ class TooManyGuesses(Exception):
 
 
 class UnfitPassword(ValueError):
-    """A password that may not be set; the text says why."""
+    """The password does not fit the rules; the text says which one."""
 
 
 def hash_password(password: str) -> str:
-    """The Argon2id hash of a new password.
+    """Hash a new password with Argon2id, which takes about 0.2 s of CPU and 64 MiB.
 
     Raises:
         UnfitPassword
@@ -63,7 +63,10 @@ def hash_password(password: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """Who is said to sign in, from which network, at which browser that did so before, if any."""
+    """An attempt to sign in: the name given, and the network it comes from.
+
+    `browser` identifies a browser that proved an earlier sign-in to this account; otherwise None.
+    """
 
     screen_name: str
     address: str
@@ -71,35 +74,39 @@ class Guess:
 
     @property
     def subjects(self) -> dict[bytes, int]:
+        """The subjects that this guess counts for, and how many guesses each allows."""
         return _subjects(self.screen_name.casefold()[:200], self.address, browser=self.browser)
 
 
 class Passwords:
-    """Counts guesses and verifies passwords."""
+    """Limits guesses and verifies passwords."""
 
     def __init__(self, registry: Registry, limits: Limits, *, now_s: Callable[[], float]) -> None:
         self._registry = registry
         self._limits = limits
         self._now_s = now_s
 
-    def count_guess(self, guess: Guess) -> None:
-        """Count a guess before it may wait for its turn to be looked at.
+    def limit_guesses(self, guess: Guess) -> None:
+        """Count a guess. Call it before `verify`, also if the guess then waits for a thread.
 
         Raises:
-            TooManyGuesses
+            TooManyGuesses: do not verify the password.
         """
         now_s = self._now_s()
         for subject, limit in guess.subjects.items():
             _refuse_exceeded(self._limits.count(subject, {WINDOW_S: limit}, now_s=now_s)[0], now_s)
 
     def verify(self, guess: Guess, password: str) -> Account | None:
-        """The account whose name and password these are, or None. As slow as Argon2id."""
+        """The account if name and password belong together, else None.
+
+        Blocks for one Argon2id verification, whether or not the account exists.
+        """
         account = self._registry.find_account(guess.screen_name)
         stored = self._registry.sessions.password_hash(account.id) if account else None
-        good = _matches(stored or _nobodys_hash(), password)
+        good = _matches(stored or _stand_in_hash(), password)
         if account is None or stored is None or not good:
             return None
-        # Changed while we looked: whoever knew the old one must not slip in behind the change.
+        # The password may have been changed meanwhile. The old one must not open a session then.
         if self._registry.sessions.password_hash(account.id) != stored:
             return None
         now_s = self._now_s()
@@ -113,15 +120,15 @@ class Passwords:
 
 
 def _subjects(name: str, address: str, *, browser: str | None) -> dict[bytes, int]:
-    """What a guess counts for, in this order, and how many it may be in a window.
+    """The subjects that a guess counts for, in this order, and their limits in a window.
 
-    The narrowest comes first: a guess that it refuses is not counted for the others, or one
-    stranger who goes on asking would use up an account's guesses for everybody.
+    The narrowest comes first. A guess that it refuses is not counted for the wider ones; otherwise
+    one stranger who keeps guessing would use up the account's guesses for every address.
     """
     if browser is not None:
         return {
-            _subject("browser", name, browser): PER_BROWSER,
-            _subject("known", name): PER_KNOWN,
+            _subject("browser", name, browser): PER_KNOWN_BROWSER,
+            _subject("known", name): PER_ACCOUNT_FROM_KNOWN_BROWSERS,
         }
     return {
         _subject("both", name, address): PER_ACCOUNT_AND_ADDRESS,
@@ -142,7 +149,7 @@ def _refuse_exceeded(window: RateWindow, now_s: float) -> None:
 
 def _matches(stored: str, password: str) -> bool:
     if len(password) > PASSWORD_LENGTH_MAX:
-        password = ""  # as long a wait as any other wrong one
+        password = ""  # takes as long to refuse as any other wrong password
     try:
         return _HASHER.verify(stored, password)
     except (VerificationError, InvalidHashError):
@@ -150,6 +157,6 @@ def _matches(stored: str, password: str) -> bool:
 
 
 @cache
-def _nobodys_hash() -> str:
-    """Verified where there is no account or no password, so that the time does not tell."""
-    return _HASHER.hash("nobody's password")
+def _stand_in_hash() -> str:
+    """Verified against if there is no account or no password, so that the time does not tell."""
+    return _HASHER.hash("no account has this password")

@@ -49,7 +49,7 @@ def test_what_fits(change):
         ("website", "", "begins with https"),
         ("website", "tides://x", "begins with https://"),
         ("website", "javascript:x", "begins with https"),
-        ("website", "https://a b", "must encode"),
+        ("website", "https://a b", "must percent-encode"),
         ("callbacks", ["x"], "no scheme"),
         ("callbacks", ["localhost:8000/back"], "no scheme; write http://"),
         ("callbacks", ["tides.example:443"], "no scheme; write http://"),
