@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import product
 import world
-from measure import Spread, cores, disk_bytes, ratios, settle
+from measure import Spread, cores, disk_bytes, ratios, wait_until_idle
 from serving import (
     BY_TWEET,
     Asker,
@@ -111,7 +111,7 @@ def flatness(small: Grown, large: Grown, sizes: Sizes) -> dict[str, dict[str, Sp
         cases = {}
         for size, grown in (("small", small), ("large", large)):
             server = stack.enter_context(product.serving(grown.world.data, core=cores()[0]))
-            settle(server.pid)  # it merges what the load left
+            wait_until_idle(server.pid)  # it compacts the files of the load
             asker = Asker(grown.world, server.port)
             for name, make in kinds.items():
                 cases[name, size] = Case(f"{name} {size}", server, make(asker), connections=1)

@@ -12,11 +12,12 @@ from typing import Self
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 PROC = Path("/proc")
 WATCH_EVERY_S = 0.5
-SETTLED_CORES = 0.05  # fewer in use for this long, and what was written before is merged
-SETTLED_FOR_S = 2.0
-# The same where another process has loaded files: a server looks for that twice a minute.
-SETTLED_LOADED_S = 33.0
-SETTLES_IN_S = 180.0
+# A server that uses less than this for so long has finished its compactions.
+IDLE_CORES = 0.05
+IDLE_FOR_S = 2.0
+# After another process has loaded files: a server looks for new segments twice a minute.
+IDLE_AFTER_LOAD_S = 33.0
+IDLE_WITHIN_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +107,21 @@ def memory_mib(pid: int) -> dict[str, float]:
     return {"rss": sum(each.rss_mib for each in seen), "pss": sum(each.pss_mib for each in seen)}
 
 
-def settle(pid: int, *, for_s: float = SETTLED_FOR_S) -> None:
-    """Wait until a tree of processes, asked for nothing, does nothing.
+def wait_until_idle(pid: int, *, for_s: float = IDLE_FOR_S) -> None:
+    """Wait until a process tree that gets no requests uses no CPU.
 
     Raises:
-        RuntimeError: it never comes to rest.
+        RuntimeError: it never becomes idle.
     """
-    give_up = time.perf_counter() + SETTLES_IN_S
+    give_up = time.perf_counter() + IDLE_WITHIN_S
     before = cpu_s(pid)
     while time.perf_counter() < give_up:
         time.sleep(for_s)
         now = cpu_s(pid)
-        if now - before < SETTLED_CORES * for_s:
+        if now - before < IDLE_CORES * for_s:
             return
         before = now
-    raise RuntimeError(f"a server asked for nothing is still busy after {SETTLES_IN_S:.0f} s")
+    raise RuntimeError(f"a server without requests is still busy after {IDLE_WITHIN_S:.0f} s")
 
 
 class MemoryWatch(threading.Thread):

@@ -3,7 +3,7 @@
 import product
 from growth import Grown
 from load import Driven, pace
-from measure import Spread, ratios, settle
+from measure import Spread, ratios, wait_until_idle
 from producers import Plan, Produced, producing
 from serving import BY_TWEET, TOTALS_TYPES, Asker
 from sizes import Sizes
@@ -38,7 +38,7 @@ def pruning(grown: Grown, events: Stream, sizes: Sizes) -> dict[str, dict[str, S
         )
         _look(asker, server.port)
         for days in OLDER_THAN_DAYS[: sizes.rounds]:
-            settle(server.pid)
+            wait_until_idle(server.pid)
             with producing(plan) as under_way:
                 reads = [_look(asker, server.port) for _ in range(int(sizes.pace_s))]
             idle.append((reads, under_way.produced))

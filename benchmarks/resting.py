@@ -11,7 +11,7 @@ from measure import Spread, memory_mib
 from product import Server
 from world import World
 
-SETTLE_S = 6.0  # long enough for one round of the server's housekeeping
+REST_S = 6.0  # long enough for one round of the server's housekeeping
 
 
 def server_at_rest(world: World, rounds: int) -> dict[str, Spread]:
@@ -32,7 +32,7 @@ def _rest(start: Callable[[int], AbstractContextManager[Server]], rounds: int) -
         with start(at) as server:
             ready.append(server.ready_s)
             if at == rounds - 1:
-                time.sleep(SETTLE_S)
+                time.sleep(REST_S)
                 memory = memory_mib(server.pid)
     figures = {f"{name}_mib": Spread.of([value]) for name, value in memory.items()}
     return {"ready_s": Spread.of(ready), **figures}

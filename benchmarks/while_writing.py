@@ -11,7 +11,7 @@ import polars as pl
 import product
 import world
 from load import Driven, pace
-from measure import SETTLED_LOADED_S, Spread, ratios, settle
+from measure import IDLE_AFTER_LOAD_S, Spread, ratios, wait_until_idle
 from producers import Plan, Produced, producing
 from serving import BY_TWEET, TOTALS_TYPES, Asker
 from sizes import Sizes
@@ -63,7 +63,7 @@ def reads_while_writing(folder: Path, stream: Stream, sizes: Sizes) -> dict[str,
         )
         read(WARM_UP_S)
         for at in range(sizes.rounds):
-            settle(server.pid, for_s=SETTLED_LOADED_S)
+            wait_until_idle(server.pid, for_s=IDLE_AFTER_LOAD_S)
             runs.idle.append(read())
             _while_producing(plan, read, runs=runs, stream=stream)
             first = sizes.before_files + at * sizes.while_files

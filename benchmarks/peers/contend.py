@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def contend(contender: Contender, run: dict[str, Any]) -> dict[str, Any]:
-    """Load, send batches again, check, let it settle, read.
+    """Load, send batches again, check, let it compact, read.
 
     Raises:
         RuntimeError: the store holds something else than the files.
@@ -49,7 +49,7 @@ def contend(contender: Contender, run: dict[str, Any]) -> dict[str, Any]:
     again = groups(paths, contender.together)[0]
     contender.apply(keys_of(again), contender.prepare(again))
     check(contender, run)
-    contender.settle()
+    contender.compact()
     figures["bytes_a_counter"] = contender.disk_bytes() / run["counters"]
     figures |= read(contender, run["reads"])
     return {

@@ -35,7 +35,7 @@ class Contender(ABC):
         """
 
     @abstractmethod
-    def settle(self) -> None:
+    def compact(self) -> None:
         """Let background work of the store come to its end, before space and reads are measured."""
 
     @abstractmethod

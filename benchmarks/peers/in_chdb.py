@@ -54,7 +54,7 @@ class Chdb(Contender):
         types = self._types.replace("'", "\\'")
         self._session.query(_INSERT.format(path=prepared[0], types=types, key=keys[0]))
 
-    def settle(self) -> None:
+    def compact(self) -> None:
         self._session.query("OPTIMIZE TABLE bench.hours FINAL")
 
     def sums(self) -> dict[str, int]:

@@ -49,7 +49,7 @@ class Duckdb(Contender):
             db.execute(_APPEND, [str(prepared[0])])
         db.commit()
 
-    def settle(self) -> None:
+    def compact(self) -> None:
         self._db.execute("CHECKPOINT")
 
     def sums(self) -> dict[str, int]:

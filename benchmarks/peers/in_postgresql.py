@@ -84,7 +84,7 @@ class Postgresql(Contender):
                 copy.write(rows)
             db.execute(self._upsert)
 
-    def settle(self) -> None:
+    def compact(self) -> None:
         self._db.execute("VACUUM ANALYZE hours")
         self._db.execute("CHECKPOINT")
 

@@ -79,7 +79,7 @@ class Redis(Contender):
             lines -= data.count(b"\n")
             tail = data[-1:]
 
-    def settle(self) -> None:
+    def compact(self) -> None:
         """Rewrite the file, without what it says twice."""
         self._client.bgrewriteaof()
         while self._client.info("persistence")["aof_rewrite_in_progress"]:
@@ -128,7 +128,7 @@ def _opened(folder: Path, words: Words, *, policy: str) -> Iterator[Redis]:
         "save": "",
         "appendonly": "yes",
         "appendfsync": policy,
-        # Not while it is measured; `settle` does it.
+        # Not while it is measured; `compact` does it.
         "auto-aof-rewrite-percentage": "0",
     }
     given = [part for name, value in settings.items() for part in (f"--{name}", value)]

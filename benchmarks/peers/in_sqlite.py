@@ -55,7 +55,7 @@ class Sqlite(Contender):
             elif fresh:
                 raise RuntimeError("some of these batches were counted")
 
-    def settle(self) -> None:
+    def compact(self) -> None:
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def sums(self) -> dict[str, int]:
