@@ -6,6 +6,7 @@ from typing import Final
 
 from openengagement.auth.credentials import Keyring, open_keyring
 from openengagement.clock import Clock
+from openengagement.registry.opening import open_registry
 from openengagement.registry.registry import Registry
 from openengagement.settings import Settings
 from openengagement.stores.contract import Stores
@@ -37,7 +38,7 @@ def open_data_folder(data: Path, settings: Settings, *, clock: Clock) -> DataFol
     """
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     keyring = open_keyring(data / KEY_FILE, settings.server_keys)
-    registry = Registry(data / "registry.sqlite3")
+    registry = open_registry(data)
     try:
         stores = open_stores(data, settings, clock=clock)
     except BaseException:

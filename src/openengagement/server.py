@@ -177,7 +177,7 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
     """What people look at."""
     registry, now_s = shared.parts.registry, shared.clock.now_s
     visits = Visits(
-        registry.sessions,
+        registry,
         shared.parts.keyring,
         days=shared.settings.session_days,
         now_s=now_s,

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from openengagement.cli.main import main
 from openengagement.registry.apps import AppForm
-from openengagement.registry.registry import Registry
+from openengagement.registry.opening import open_registry
 from support.calls import question, sign_as_user
 from support.flows import PASSWORD, set_password
 from support.stage import crowd_at, set_stage
@@ -221,9 +221,9 @@ def used(office):
     server = office.server
     made = server.command("app", "add", "=cmd|'/c calc'!A1", "--owner", "bob")
     server.command("app", "enable", made["app_id"], "--handles", "2")
-    registry = Registry(server.data / "registry.sqlite3")
+    registry = open_registry(server.data)
     app_id = int(made["app_id"])
-    registry.usage.add(
+    registry.usage.add_usage(
         {(OTHER_MONTH, app_id, "ok"): 1990, (OTHER_MONTH, app_id, "rate_limited"): 10},
         {(OTHER_MONTH, app_id, account) for account in (101, 202, 404)},
     )
@@ -449,10 +449,10 @@ def test_an_approval_is_of_what_was_seen(office, mira, waiting, queue, changed):
     page = mira.open("/manage" if queue else f"/manage/apps/{waiting.app_id}")
     action = f"/manage/apps/{waiting.app_id}"
     form = page.form_with("decision", "seen", action=action)
-    with closing(Registry(office.server.data / "registry.sqlite3")) as registry:
-        app = registry.apps.read(int(waiting.app_id))
+    with closing(open_registry(office.server.data)) as registry:
+        app = registry.apps.read_app(int(waiting.app_id))
         said = AppForm(app.name, app.owner_id, [])
-        registry.apps.change(app.id, replace(said, **changed))
+        registry.apps.apply_form(app.id, replace(said, **changed))
     page = mira.submit(page, form, decision="enable")
     assert page.status == 409
     assert page.text("notice") == "This app was changed meanwhile; look at it again."

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from openengagement.registry.registry import Registry
+from openengagement.registry.opening import open_registry
 from support.flows import CALLBACK, OOB, PASSWORD
 from support.sockets import exchange, request_bytes
 from support.stage import TOTALS
@@ -282,17 +282,17 @@ def test_a_cookie_that_comes_twice_is_not_chosen_from(stage):
 
 
 def test_a_person_has_fifty_sessions_at_most(stage):
-    registry = Registry(stage.server.data / "registry.sqlite3")
+    registry = open_registry(stage.server.data)
     try:
-        account = registry.find_account("alice")
+        account = registry.accounts.find_account("alice")
         for at in range(60):
-            registry.sessions.add(
+            registry.sessions.add_session(
                 f"extra{at}", b"%d" % at, account_id=account.id, browser="x", now_s=at
             )
-        live = registry.sessions.list(account.id, oldest_s=0)
+        live = registry.sessions.list_sessions(account.id, oldest_s=0)
         assert len(live) == 50
         for session in live:
             if session.id.startswith("extra"):
-                registry.sessions.end(session.id, account_id=account.id)
+                registry.sessions.end_session(session.id, account_id=account.id)
     finally:
         registry.close()

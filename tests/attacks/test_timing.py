@@ -18,8 +18,9 @@ from openengagement.auth.verifier import OAuthVerifier
 from openengagement.errors import AuthenticationError
 from openengagement.http.message import Message
 from openengagement.limits.opening import open_limits
+from openengagement.registry.accounts import Account
 from openengagement.registry.apps import AppForm
-from openengagement.registry.registry import Account, Registry
+from openengagement.registry.opening import open_registry
 from openengagement.settings import Settings
 from openengagement.sign_in import passwords
 from openengagement.sign_in.passwords import Passwords, hash_password
@@ -34,7 +35,7 @@ class House:
     """What verifies calls and passwords, in this process."""
 
     def __init__(self, folder):
-        self.registry = Registry(folder / "registry.sqlite3")
+        self.registry = open_registry(folder)
         self.keyring: Keyring = open_keyring(folder / "server.key")
         self.limits = open_limits(folder)
         self.lookup = CredentialLookup(self.registry, self.keyring)
@@ -45,10 +46,10 @@ class House:
             self.verifier, self.registry, keyring=self.keyring, now_s=time.time
         )
         self.passwords = Passwords(self.registry, self.limits, now_s=time.time)
-        self.registry.add_account(Account(1, "ann", False, "member"), now_s=0)
-        self.registry.add_account(Account(2, "ben", False, "member"), now_s=0)
+        self.registry.accounts.add_account(Account(1, "ann", 0))
+        self.registry.accounts.add_account(Account(2, "ben", 0))
         hashed = hash_password(PASSWORD)
-        self.registry.sessions.set_password(1, password_hash=hashed)
+        self.registry.password_hashes.set_password(1, password_hash=hashed)
         form = AppForm(name="app", owner_id=1, callbacks=[CALLBACK])
         made = issue_app(self.registry, self.keyring, form=form, now_s=0)
         self.app = App(str(made.app_id), made.consumer_key, made.consumer_secret, "", "")
@@ -151,7 +152,7 @@ def test_a_sign_in_costs_one_argon2_whoever_it_is(house, work):
 def test_the_stand_in_hash_is_as_hard_as_a_real_one(house):
     """Same kind, same memory, same rounds; and it is not made anew for each guess."""
     stand_in = passwords._stand_in_hash()
-    real = house.registry.sessions.password_hash(1)
+    real = house.registry.password_hashes.read_password_hash(1)
     assert stand_in.split("$")[1:4] == real.split("$")[1:4]
     assert passwords._stand_in_hash() is stand_in
     assert (
@@ -164,16 +165,16 @@ def test_the_stand_in_hash_is_as_hard_as_a_real_one(house):
 
 def test_a_password_that_changes_while_it_is_looked_at(house, monkeypatch):
     """Argon2id takes long enough to change it; the old one must not get in behind the change."""
-    sessions, match = house.registry.sessions, passwords._matches
-    old = sessions.password_hash(1)
+    hashes, match = house.registry.password_hashes, passwords._matches
+    old = hashes.read_password_hash(1)
 
     def change_then_match(stored, password):
-        sessions.set_password(1, password_hash=hash_password("another 40 lanterns"))
+        hashes.set_password(1, password_hash=hash_password("another 40 lanterns"))
         return match(stored, password)
 
     monkeypatch.setattr(passwords, "_matches", change_then_match)
     assert house.passwords.verify(passwords.Guess("ann", "192.0.2.9", None), PASSWORD) is None
-    sessions.set_password(1, password_hash=old)
+    hashes.set_password(1, password_hash=old)
 
 
 def test_comparing_does_not_stop_at_the_first_difference(monkeypatch):

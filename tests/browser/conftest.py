@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from openengagement.registry.registry import Registry
+from openengagement.registry.opening import open_registry
 from support.chromium import TIMEOUT_MS, Watch, chromium, open_context
 from support.fixtures import server, servers, world
 from support.flows import OOB, PASSWORD, Endpoints, add_consumer, set_password
@@ -70,8 +70,8 @@ def office(server) -> SimpleNamespace:
     )
     server.command("app", "enable", used, "--per-minute", "600", "--handles", "2")
     month = time.strftime("%Y-%m", time.gmtime())
-    registry = Registry(server.data / "registry.sqlite3")
-    registry.usage.add(
+    registry = open_registry(server.data)
+    registry.usage.add_usage(
         {(month, int(used), "ok"): 41_213, (month, int(used), "rate_limited"): 911},
         {(month, int(used), account) for account in (101, 202, 303)},
     )

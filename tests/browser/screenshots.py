@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Page
 from browser.showcase import publish
 from openengagement.engagement.months import month_of, months_until
 from openengagement.registry.audit import Actor
-from openengagement.registry.registry import Registry
+from openengagement.registry.opening import open_registry
 from support.chromium import DESK, PHONE, chromium, open_context
 from support.cli import call_command
 from support.flows import OOB, PASSWORD, Consumer, Endpoints, set_password
@@ -204,11 +204,11 @@ def _use(server: Server, app_ids: list[int]) -> None:
         made = server.command("app", "add", name, "--owner", owner)
         app_ids.append(int(made["app_id"]))
     used = [*USED, *((0, {"app_not_enabled": refused}, 0, None) for *_, refused in WAITING)]
-    with contextlib.closing(Registry(server.data / "registry.sqlite3")) as registry:
-        manager = registry.find_account(MANAGER)
+    with contextlib.closing(open_registry(server.data)) as registry:
+        manager = registry.accounts.find_account(MANAGER)
         assert manager
         accounts = [(5_000 + at, f"author_{at}", False) for at in range(600)]
-        registry.apply_accounts(accounts, now_s=int(time.time()))
+        registry.accounts.apply_accounts(accounts, now_s=int(time.time()))
         months = months_until(month_of(time.time()), 3)
         for app_id, (answered, refused, handles, contracted) in zip(app_ids, used, strict=True):
             values: dict[str, bool | int | None] = {"handles_contracted": contracted}
@@ -219,7 +219,7 @@ def _use(server: Server, app_ids: list[int]) -> None:
             )
             for at, month in enumerate(months if answered else months[:1]):
                 outcomes = {"ok": answered - answered // 9 * at, **refused}
-                registry.usage.add(
+                registry.usage.add_usage(
                     {(month, app_id, name): count for name, count in outcomes.items() if count},
                     {(month, app_id, 5_000 + author) for author in range(max(handles - 9 * at, 0))},
                 )

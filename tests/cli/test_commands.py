@@ -8,7 +8,7 @@ import pytest
 from typer.main import get_command
 
 from openengagement.cli.main import main
-from openengagement.registry.registry import Registry
+from openengagement.registry.opening import open_registry
 from support.cli import EXECUTABLE, server_environment
 
 KEYS = {
@@ -177,10 +177,10 @@ def test_what_the_command_line_decides_is_logged(run, data, owned_app):
     run("account", "add", "boss", "--role", "manager")
     run("account", "role", "ana", "manager")
     assert run("account", "role", "ANA", "member", "--json").json()["screen_name"] == "ana"
-    with closing(Registry(data / "registry.sqlite3")) as registry:
-        entries = registry.decisions.audit.list(most=100)
-        assert registry.find_account("boss").role == "manager"
-        assert registry.find_account("ana").role == "member"
+    with closing(open_registry(data)) as registry:
+        entries = registry.audit.list_entries(limit=100)
+        assert registry.accounts.find_account("boss").role == "manager"
+        assert registry.accounts.find_account("ana").role == "member"
     assert {(e.actor, e.actor_id) for e in entries} == {("command line", None)}
     assert [(e.action, e.subject, e.before, e.after) for e in reversed(entries)] == [
         ("enable", "Dash", "no", "yes"),

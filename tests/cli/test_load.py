@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from openengagement.clock import SystemClock
-from openengagement.registry.registry import Registry
+from openengagement.registry.opening import open_registry
 from openengagement.stores.embedded.store import EmbeddedStore
 
 ROWS = {
@@ -60,7 +60,7 @@ class Folder:
     """A look into a data folder beside the commands."""
 
     def __init__(self, data):
-        self.registry = Registry(data / "registry.sqlite3")
+        self.registry = open_registry(data)
         self.store = EmbeddedStore(
             data / "counters.sqlite3", clock=SystemClock(), idempotency_keep_days=90
         )
@@ -76,7 +76,7 @@ class Folder:
 def check_loaded(data, kind):
     with Folder(data) as folder:
         if kind == "accounts":
-            assert folder.registry.read_protected([1, 2, 3, 4]) == {1: False, 2: True}
+            assert folder.registry.accounts.read_protected([1, 2, 3, 4]) == {1: False, 2: True}
         elif kind == "tweets":
             tweets = folder.store.read_tweets([10, 11, 12])
             assert {one: tweet.author_id for one, tweet in tweets.items()} == {10: 1, 11: 9}

@@ -13,7 +13,7 @@ import pytest
 
 from faults.crashing import Producers, open_session
 from openengagement.clock import SystemClock
-from openengagement.registry.registry import Registry
+from openengagement.registry.opening import open_registry
 from openengagement.stores.embedded.store import EmbeddedStore
 from support.cli import EXECUTABLE, call_command, server_environment
 
@@ -72,11 +72,11 @@ def check(crashing, sent, acknowledged):
         db = sqlite3.connect(crashing.data / name)
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)], name
         db.close()
-    registry = Registry(crashing.data / "registry.sqlite3")
+    registry = open_registry(crashing.data)
     store = EmbeddedStore(
         crashing.data / "counters.sqlite3", clock=SystemClock(), idempotency_keep_days=90
     )
-    readers = {"accounts": registry.read_protected, "tweets": store.read_tweets}
+    readers = {"accounts": registry.accounts.read_protected, "tweets": store.read_tweets}
     try:
         for what, read in readers.items():
             assert acknowledged[what], f"no {what} were registered at all"

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from openengagement.registry.registry import Registry
+from openengagement.registry.opening import open_registry
 from support.calls import Bearer, Client, question, sign_as_app, sign_as_user
 from support.server import Server
 from support.signing import signed_header
@@ -169,9 +169,9 @@ def test_what_was_counted_last_is_written_at_a_clean_stop(world):
             for _ in range(3):
                 assert client.ask("totals", question("111"), sign_as_user(world.main)).status == 200
         server.stop()
-        with closing(Registry(server.data / "registry.sqlite3")) as registry:
+        with closing(open_registry(server.data)) as registry:
             used = registry.usage.read_app(int(world.main.app_id), [MONTH])[MONTH]
-            names = registry.usage.list_handles(int(world.main.app_id), MONTH, most=10)
+            names = registry.usage.list_handles(int(world.main.app_id), MONTH, limit=10)
         assert (used.requests, used.errors, used.handles) == (3, {}, 1)
         assert names == ["alice"]
         server.start()

@@ -88,7 +88,7 @@ def _json(body: dict[str, Any]) -> Reply:
 def _user_object(identity: Identity) -> dict[str, Any]:
     """What sign-in libraries read of a user (api.md 4.7); null is what we cannot know."""
     account = identity.account
-    created_at = utc_datetime(identity.created_at_s)
+    created_at = utc_datetime(account.created_at_s)
     return {
         "id": account.id,
         "id_str": str(account.id),

@@ -1,14 +1,20 @@
 """What a developer may say of an app."""
 
 import unicodedata
+from collections.abc import Mapping
 from typing import Final
 
 from openengagement.auth.callbacks import CALLBACKS_MAX, UnfitCallback, check_callback
-from openengagement.auth.three_legged_flow import ACCESS_LEVELS
+from openengagement.engagement.permissions import AccessLevel
 from openengagement.registry.apps import AppForm
 
 NAME_LENGTH_MAX: Final = 128
 DESCRIPTION_LENGTH_MAX: Final = 512
+ACCESS_LEVEL_TEXTS: Final[Mapping[str, str]] = {
+    AccessLevel.READ: "Read only",
+    AccessLevel.READ_WRITE: "Read and write",
+    AccessLevel.READ_WRITE_MESSAGES: "Read, write and access Direct Messages",
+}
 # Control and format characters: among the latter those that turn the direction of text around, by
 # which a name reads as another. Joiners are format characters too, but many scripts need them.
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
@@ -49,8 +55,8 @@ def check_app_form(form: AppForm) -> None:
         except UnfitCallback as error:
             text = f"the callback URL {url[:80]!r} cannot be used: {error}"
             raise UnfitApp(text, field="callbacks") from None
-    if form.access_level not in ACCESS_LEVELS:
-        text = f"the access level is one of {', '.join(ACCESS_LEVELS)}"
+    if form.access_level not in tuple(AccessLevel):
+        text = f"the access level is one of {', '.join(AccessLevel)}"
         raise UnfitApp(text, field="access_level")
 
 

@@ -28,4 +28,4 @@ class LastUsed:
         with self._lock:
             noted, self._noted = self._noted, {}
             if noted:
-                self._grants.note_used(noted)
+                self._grants.apply_last_used(noted)

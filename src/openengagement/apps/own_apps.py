@@ -14,6 +14,7 @@ from openengagement.auth.credentials import (
     rotate_consumer,
 )
 from openengagement.engagement.types import parse_id
+from openengagement.registry.app_list import AppState
 from openengagement.registry.apps import App, AppForm
 from openengagement.registry.grants import Grant
 from openengagement.registry.registry import Registry
@@ -37,14 +38,14 @@ class OwnApps:
     def find(self, app_id: str, *, owner_id: int) -> App | None:
         """The app with this App ID, written as we write it, if it is this account's."""
         try:
-            app = self._registry.apps.read(parse_id(app_id))
+            app = self._registry.apps.read_app(parse_id(app_id))
         except ValueError:
             return None
         return app if app and (app.owner_id, str(app.id)) == (owner_id, app_id) else None
 
-    def read_state(self, app: App) -> str:
-        """Whether it is `waiting`, `enabled`, `disabled` or `suspended`."""
-        return self._registry.decisions.read_state(app.id)
+    def read_state(self, app: App) -> AppState:
+        """The state of an app."""
+        return self._registry.app_list.read_state(app.id)
 
     def read_form(self, app: App) -> AppForm:
         """What its developer said of it last."""
@@ -66,7 +67,7 @@ class OwnApps:
         """
         check_app_form(form)
         now_s = int(self._now_s())
-        return issue_app(self._registry, self._keyring, form=form, now_s=now_s, most=self.most)
+        return issue_app(self._registry, self._keyring, form=form, now_s=now_s, apps_max=self.most)
 
     def change(self, app: App, form: AppForm) -> None:
         """Let an app be what is said now. Access tokens keep the level they were made with.
@@ -75,7 +76,7 @@ class OwnApps:
             UnfitApp
         """
         check_app_form(form)
-        self._registry.apps.change(app.id, form)
+        self._registry.apps.apply_form(app.id, form)
 
     def rotate_consumer(self, app: App) -> NewApp:
         """A fresh API key and secret; the old pair and the bearer token die."""
@@ -87,13 +88,13 @@ class OwnApps:
 
     def rotate_bearer(self, app: App) -> str:
         """A fresh bearer token; the one before dies."""
-        self._registry.apps.kill_bearer(app.id)
-        fresh = self._registry.apps.read(app.id)
+        self._registry.apps.revoke_bearer(app.id)
+        fresh = self._registry.apps.read_app(app.id)
         assert fresh is not None, "apps are never removed"
         return issue_bearer(self._registry, self._keyring, app=fresh)
 
     def revoke_bearer(self, app: App) -> None:
-        self._registry.apps.kill_bearer(app.id)
+        self._registry.apps.revoke_bearer(app.id)
 
     def read_token(self, app: App) -> Grant | None:
         """The access token that its owner gave the app, without its secrets."""

@@ -73,7 +73,7 @@ class UsageMeter:
             for author in served
         }
         fresh = handles - self._written
-        self._usage.add(counts, fresh)
+        self._usage.add_usage(counts, fresh)
         if len(self._written) + len(fresh) > _WRITTEN_MAX:
             self._written.clear()
         self._written |= fresh

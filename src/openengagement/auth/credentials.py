@@ -20,6 +20,7 @@ from typing import Final
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from openengagement.engagement.permissions import AccessLevel
 from openengagement.files import write_private
 from openengagement.registry.apps import App, AppForm
 from openengagement.registry.grants import AccessToken, RequestToken
@@ -176,23 +177,23 @@ def issue_app(
     *,
     form: AppForm,
     now_s: int,
-    most: int | None = None,
+    apps_max: int | None = None,
 ) -> NewApp:
-    """Register an app with a fresh API key and secret; `most` is how many its owner may have.
+    """Register an app with a fresh API key and secret; `apps_max` is how many its owner may have.
 
     Raises:
         TooManyApps
     """
     key, secret = _draw_consumer()
     credentials = (key, keyring.encrypt(secret))
-    app_id = registry.apps.add(form, credentials=credentials, now_s=now_s, most=most)
+    app_id = registry.apps.add_app(form, credentials=credentials, now_s=now_s, apps_max=apps_max)
     return NewApp(app_id, key, secret)
 
 
 def rotate_consumer(registry: Registry, keyring: Keyring, *, app_id: int) -> NewApp:
     """A fresh API key and secret for an app; the old pair and the bearer token die."""
     key, secret = _draw_consumer()
-    registry.apps.set_consumer(app_id, credentials=(key, keyring.encrypt(secret)))
+    registry.apps.replace_consumer(app_id, credentials=(key, keyring.encrypt(secret)))
     return NewApp(app_id, key, secret)
 
 
@@ -206,7 +207,7 @@ class Granted:
 
     app_id: int
     account_id: int
-    access_level: str = "read"
+    access_level: AccessLevel = AccessLevel.READ
 
 
 def issue_access_token(
@@ -282,7 +283,7 @@ def issue_bearer(registry: Registry, keyring: Keyring, *, app: App) -> str:
     fresh = hash_token(derived[0])
     if registry.apps.set_bearer(app, generation=app.bearer_generation, bearer_hash=fresh):
         return derived[0]
-    newer = registry.apps.read(app.id)
+    newer = registry.apps.read_app(app.id)
     if newer is None:
         raise LookupError(app.id)
     return issue_bearer(registry, keyring, app=newer)
@@ -296,5 +297,5 @@ def revoke_bearer(registry: Registry, app: App) -> None:
 def issue_platform_key(registry: Registry, *, name: str, now_s: int) -> str:
     """A fresh key for the platform's own calls, to be shown once."""
     key = f"oepk_{_draw(43)}"
-    registry.add_platform_key(name=name, key_hash=hash_token(key), now_s=now_s)
+    registry.platform_keys.add_platform_key(name=name, key_hash=hash_token(key), now_s=now_s)
     return key

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from openengagement.auth.verifier import OAuthVerifier
+from openengagement.engagement.permissions import AccessLevel
 from openengagement.errors import AccessTokenNotFound, AppSuspended, RateLimited
 from openengagement.http.message import Message
 from openengagement.limits.contract import Limits, RateWindow
-from openengagement.registry.registry import Account, Registry
+from openengagement.registry.accounts import Account
+from openengagement.registry.registry import Registry
 
 QUARTER_S: Final = 15 * 60
 PER_QUARTER: Final = 75
@@ -22,8 +24,7 @@ class Identity:
     """
 
     account: Account
-    created_at_s: int
-    access_level: str
+    access_level: AccessLevel
     window: RateWindow
 
 
@@ -60,9 +61,8 @@ class VerifyCredentials:
         windows = self._limits.count(subject, {QUARTER_S: PER_QUARTER}, now_s=self._now_s())
         if windows[0].exceeded:
             raise RateLimited
-        account = self._registry.read_account(token.account_id)
+        account = self._registry.accounts.read_account(token.account_id)
         if account is None:
             raise AccessTokenNotFound
         self._note_used(token.token)
-        created_at_s = self._registry.account_created_at_s(account.id)
-        return Identity(account, created_at_s, token.access_level, windows[0])
+        return Identity(account, token.access_level, windows[0])

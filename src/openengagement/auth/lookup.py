@@ -36,7 +36,7 @@ class CredentialLookup:
     def __init__(self, registry: Registry, keyring: Keyring) -> None:
         self._registry = registry
         self._keyring = keyring
-        self._cache = VersionedCache(registry.version)
+        self._cache = VersionedCache(registry.database.version)
 
     def signing_pair(
         self, consumer_key: str, token: str
@@ -66,7 +66,7 @@ class CredentialLookup:
     def platform_key(self, key: str) -> bytes | None:
         """Return the stored hash of a platform key, or None if no such key was issued."""
         digest = hash_token(key)
-        known = self._registry.has_platform_key
+        known = self._registry.platform_keys.has_platform_key
         entries = self._cache.entries()
         return _find(entries, ("platform", digest), load=lambda: digest if known(digest) else None)
 
@@ -77,14 +77,14 @@ class CredentialLookup:
             account_id for account_id in account_ids if ("account", account_id) not in entries
         ]
         if missing:
-            found = self._registry.read_protected(missing)
+            found = self._registry.accounts.read_protected(missing)
             entries.update({("account", missed): found.get(missed) for missed in missing})
         known = {account_id: entries["account", account_id] for account_id in account_ids}
         return {account_id: flag for account_id, flag in known.items() if flag is not None}
 
     def _consumer(self, consumer_key: str, entries: Entries) -> Consumer | None:
         def load() -> Consumer | None:
-            app = self._registry.apps.find(consumer_key)
+            app = self._registry.apps.find_by_consumer_key(consumer_key)
             if app is None:
                 return None
             return Consumer(app, self._keyring.decrypt(app.consumer_secret))

@@ -29,13 +29,13 @@ from openengagement.errors import (
     RequestTokenNotFound,
 )
 from openengagement.http.message import Message
+from openengagement.registry.accounts import Account
 from openengagement.registry.apps import App
 from openengagement.registry.grants import OOB, RequestToken
-from openengagement.registry.registry import Account, Registry
+from openengagement.registry.registry import Registry
 
 REQUEST_TOKEN_S: Final = 15 * 60
 ATTEMPTS_MAX: Final = 5  # of 10 million PINs
-ACCESS_LEVELS: Final = ("read", "read-write", "read-write-directmessages")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +92,7 @@ class ThreeLeggedFlow:
             raise AppSuspended
         self._verifier.limit_request_tokens(app)
         callback = self._choose_callback(app, verified.parameter("oauth_callback"))
-        level = app.access_level
-        if verified.parameter("x_auth_access_type") == "read":
-            level = ACCESS_LEVELS[0]
+        level = app.access_level.limited_to(verified.parameter("x_auth_access_type"))
         asked = RequestToken("", app.id, b"", callback, level, int(self._now_s()))
         return issue_request_token(
             self._registry, self._keyring, asked=asked, forget_before_s=self._oldest_s
@@ -115,8 +113,8 @@ class ThreeLeggedFlow:
             RequestTokenNotFound: it is dead, somebody else's, or its app is suspended.
         """
         request = self._grants.find_request_token(token, oldest_s=self._oldest_s)
-        app = self._registry.apps.read(request.app_id) if request else None
-        owner = self._registry.read_account(app.owner_id) if app else None
+        app = self._registry.apps.read_app(request.app_id) if request else None
+        owner = self._registry.accounts.read_account(app.owner_id) if app else None
         if request is None or app is None or owner is None:
             raise RequestTokenNotFound
         if request.account_id not in {None, account_id} or app.suspended:
@@ -126,8 +124,7 @@ class ThreeLeggedFlow:
     def is_granted(self, pending: Pending, account_id: int) -> bool:
         """Whether this person has authorized the app to do as much before, and not revoked it."""
         found = self._grants.read_access_token(app_id=pending.app.id, account_id=account_id)
-        rank = ACCESS_LEVELS.index
-        return found is not None and rank(found.access_level) >= rank(pending.request.access_level)
+        return found is not None and found.access_level.covers(pending.request.access_level)
 
     def authorize(self, pending: Pending, account_id: int) -> str:
         """The second leg, granted: where to send the person, or the PIN to show.
@@ -181,7 +178,7 @@ class ThreeLeggedFlow:
         if request is None or request.app_id != app.id:
             raise RequestTokenNotFound
         self._check_verifier(request, parameters.protocol.get("oauth_verifier", ""))
-        account = request.account_id and self._registry.read_account(request.account_id)
+        account = request.account_id and self._registry.accounts.read_account(request.account_id)
         if not account:
             raise RequestTokenNotFound
         fresh = draw_access_token(self._keyring, Granted(app.id, account.id, request.access_level))
@@ -210,7 +207,7 @@ class ThreeLeggedFlow:
             RequestTokenNotFound: there were too many attempts; it is dead.
             InvalidVerifier
         """
-        if not self._grants.count_attempt(request.token, most=ATTEMPTS_MAX):
+        if not self._grants.count_attempt(request.token, attempts_max=ATTEMPTS_MAX):
             raise RequestTokenNotFound
         if request.verifier is None:
             raise InvalidVerifier

@@ -1,25 +1,18 @@
 """`openengagement account`: the accounts of the platform's users."""
 
 import sys
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from openengagement.cli.common import CLOCK, Json, fail, find_account, now_s, open_folder, show
+from openengagement.engagement.permissions import Role
 from openengagement.engagement.types import ID_MAX, snowflake
 from openengagement.ingest.rows import is_screen_name
+from openengagement.registry.accounts import Account, NameTaken
 from openengagement.registry.audit import COMMAND_LINE
-from openengagement.registry.registry import Account, NameTaken
 
 account = typer.Typer(help="The platform's users.", no_args_is_help=True)
-
-
-class Role(StrEnum):
-    """The role of an account; a manager enables apps."""
-
-    member = "member"
-    manager = "manager"
 
 
 ScreenName = Annotated[
@@ -38,7 +31,7 @@ def add_account(
     protected: Annotated[
         bool, typer.Option("--protected", help="Never serve metrics of the account's Tweets.")
     ] = False,
-    role: Annotated[Role, typer.Option(help="A manager enables apps.")] = Role.member,
+    role: Annotated[Role, typer.Option(help="A manager enables apps.")] = Role.MEMBER,
     json: Json = False,
 ) -> None:
     """Register an account."""
@@ -48,9 +41,8 @@ def add_account(
     with open_folder(context) as folder:
         registry = folder.registry
         try:
-            new = Account(chosen, screen_name, protected, Role.member.value)
-            registry.add_account(new, now_s=now_s())
-            registry.decisions.set_role(chosen, role.value, actor=COMMAND_LINE, now_s=now_s())
+            registry.accounts.add_account(Account(chosen, screen_name, now_s(), protected))
+            registry.decisions.set_role(chosen, role, actor=COMMAND_LINE, now_s=now_s())
         except NameTaken:
             or_id = f" or the id {account_id}" if account_id else ""
             fail(f"the screen name {screen_name}{or_id} is already registered")
@@ -58,7 +50,7 @@ def add_account(
         "id": str(chosen),
         "screen_name": screen_name,
         "protected": protected,
-        "role": role.value,
+        "role": role,
     }
     show(fields, as_json=json)
 
@@ -73,8 +65,8 @@ def set_role(
     """Make an account a manager or a member. All workers apply it to their next request."""
     with open_folder(context) as folder:
         known = find_account(folder, screen_name)
-        folder.registry.decisions.set_role(known.id, role.value, actor=COMMAND_LINE, now_s=now_s())
-    show({"screen_name": known.screen_name, "role": role.value}, as_json=json)
+        folder.registry.decisions.set_role(known.id, role, actor=COMMAND_LINE, now_s=now_s())
+    show({"screen_name": known.screen_name, "role": role}, as_json=json)
 
 
 @account.command("password")
@@ -102,6 +94,6 @@ def set_password(
             hashed = hash_password(password)
         except UnfitPassword as error:
             fail(str(error))
-        revoked = folder.registry.sessions.set_password(known.id, password_hash=hashed)
+        revoked = folder.registry.password_hashes.set_password(known.id, password_hash=hashed)
     fields = {"screen_name": known.screen_name, "access_tokens_revoked": revoked}
     show(fields, as_json=json)

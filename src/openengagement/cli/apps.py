@@ -1,6 +1,5 @@
 """`openengagement app`: developers' apps. Each decision is recorded in the audit log."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -17,19 +16,12 @@ from openengagement.cli.common import (
     open_folder,
     show,
 )
+from openengagement.engagement.permissions import AccessLevel
 from openengagement.registry.apps import App, AppForm
 from openengagement.registry.audit import COMMAND_LINE
 from openengagement.registry.decisions import HANDLES_MAX, PER_MINUTE_MAX
 
 app = typer.Typer(help="Developers' applications.", no_args_is_help=True)
-
-
-class Access(StrEnum):
-    """What the access tokens of an app permit."""
-
-    read = "read"
-    read_write = "read-write"
-    read_write_directmessages = "read-write-directmessages"
 
 
 @app.command("add")
@@ -48,7 +40,9 @@ def add_app(
     description: Annotated[
         str | None, typer.Option(help="One sentence for the people who authorize it.")
     ] = None,
-    access: Annotated[Access, typer.Option(help="What its access tokens permit.")] = Access.read,
+    access: Annotated[
+        AccessLevel, typer.Option(help="What its access tokens permit.")
+    ] = AccessLevel.READ,
     sign_in: Annotated[
         bool,
         typer.Option(
@@ -66,7 +60,7 @@ def add_app(
             callbacks=callback or [],
             website=website,
             description=description,
-            access_level=access.value,
+            access_level=access,
             sign_in=sign_in,
         )
         try:

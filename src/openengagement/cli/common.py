@@ -15,8 +15,8 @@ from openengagement.auth.credentials import KeyFileError
 from openengagement.clock import Clock, SystemClock
 from openengagement.data_folder import DataFolder, open_data_folder
 from openengagement.engagement.types import ID_MAX
+from openengagement.registry.accounts import Account
 from openengagement.registry.apps import App
-from openengagement.registry.registry import Account
 from openengagement.settings import Settings, SettingsError, load_settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -76,7 +76,7 @@ def now_s() -> int:
 
 def find_app(folder: DataFolder, app_id: int) -> App:
     """Return an app by its App ID; end the command if there is none."""
-    app = folder.registry.apps.read(app_id)
+    app = folder.registry.apps.read_app(app_id)
     if app is None:
         fail(f"there is no app with App ID {app_id}")
     return app
@@ -84,7 +84,7 @@ def find_app(folder: DataFolder, app_id: int) -> App:
 
 def find_account(folder: DataFolder, screen_name: str) -> Account:
     """Return an account by its screen name; end the command if there is none."""
-    account = folder.registry.find_account(screen_name)
+    account = folder.registry.accounts.find_account(screen_name)
     if account is None:
         fail(
             f"there is no account {screen_name}; "

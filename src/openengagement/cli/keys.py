@@ -18,11 +18,12 @@ from openengagement.auth.credentials import (
 from openengagement.cli.common import Json, fail, open_folder, read_settings, show
 from openengagement.data_folder import KEY_FILE
 from openengagement.files import hold_lock
-from openengagement.registry.registry import BUSY_TIMEOUT_S
+from openengagement.registry.database import WRITE_TIMEOUT_S
+from openengagement.registry.encrypted import reencrypt_secrets
 
 key = typer.Typer(help="The keys that encrypt stored secrets.", no_args_is_help=True)
 
-GRACE_S = BUSY_TIMEOUT_S + 2
+GRACE_S = WRITE_TIMEOUT_S + 2
 FORGOTTEN = "The old keys are deleted and all bearer tokens are revoked; apps must fetch new ones."
 FORGOTTEN_OUTSIDE = (
     "All bearer tokens are revoked; apps must fetch new ones. Now remove the old keys from "
@@ -61,6 +62,7 @@ def rotate(
     data: Path = context.obj
     in_file = not read_settings().server_keys
     with open_folder(context) as folder, _only_rotation(data):
+        database = folder.registry.database
         keyring: Keyring = add_key(data / KEY_FILE) if in_file else folder.keyring
 
         def change(stored: bytes) -> bytes | None:
@@ -69,13 +71,13 @@ def rotate(
             except KeyFileError:
                 return None
 
-        number, lost = folder.registry.reencrypt(change)
+        number, lost = reencrypt_secrets(database, change)
         if forget_old:
-            folder.registry.kill_bearers()
+            folder.registry.apps.revoke_all_bearers()
             # A server may have encrypted a secret with the old key and not yet stored it.
             typer.echo(f"Waiting {GRACE_S:g} s until servers have stored new secrets ...", err=True)
             time.sleep(GRACE_S)
-            folder.registry.reencrypt(change)
+            reencrypt_secrets(database, change)
             if in_file:
                 forget_old_keys(data / KEY_FILE)
     notes = [(FORGOTTEN if in_file else FORGOTTEN_OUTSIDE) if forget_old else KEPT]

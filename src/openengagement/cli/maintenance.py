@@ -53,7 +53,10 @@ def backup(
 def _copy(folder: DataFolder, data: Path, *, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(mode=0o700, parents=True)
-    folder.registry.copy_to(target)
+    database = folder.registry.database
+    if not isinstance(database, Copies):
+        fail("the registry's database cannot be copied; back it up with its own tools")
+    database.copy_to(target)
     for engine in folder.stores.engines:
         if not isinstance(engine, Copies):
             fail(f"the {engine.name} store cannot be copied; back it up with its own tools")

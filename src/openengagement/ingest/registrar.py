@@ -33,12 +33,14 @@ class Registrar:
             return self._register_accounts(parsed, atomic=atomic)
         self._tweets.apply_tweets(parsed.rows)
         authors = parsed.rows.get_column("author_id").unique().to_list()
-        unknown_authors = len(authors) - len(self._registry.read_protected(authors))
+        unknown_authors = len(authors) - len(self._registry.accounts.read_protected(authors))
         return replace(parsed, unknown_authors=unknown_authors)
 
     def _register_accounts(self, parsed: ParsedBatch, *, atomic: bool) -> ParsedBatch:
         rows = parsed.rows.select("id", "screen_name", "protected").rows()
-        taken = self._registry.apply_accounts(rows, now_s=int(self._now_s()), atomic=atomic)
+        taken = self._registry.accounts.apply_accounts(
+            rows, now_s=int(self._now_s()), atomic=atomic
+        )
         if not taken:
             return parsed
         owners = pl.Series("owner", [str(owner) for owner in taken.values()])

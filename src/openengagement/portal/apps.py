@@ -72,5 +72,5 @@ class Apps:
         """`POST /settings/sessions/revoke`."""
         if visit.session:
             session_id = visit.fields.get("session_id", "")
-            self._registry.sessions.end(session_id, account_id=visit.session.account_id)
+            self._registry.sessions.end_session(session_id, account_id=visit.session.account_id)
         return redirect(HOME)

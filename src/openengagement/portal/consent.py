@@ -7,6 +7,7 @@ from urllib.parse import urlencode, urlsplit
 from starlette.responses import Response
 
 from openengagement.auth.three_legged_flow import REQUEST_TOKEN_S, Pending, ThreeLeggedFlow
+from openengagement.engagement.permissions import AccessLevel
 from openengagement.errors import RequestTokenNotFound
 from openengagement.http.forms import read_url_query
 from openengagement.portal.desk import Desk, Refusal
@@ -161,11 +162,11 @@ def _place(callback: str) -> str | None:
     )
 
 
-def _powers(access_level: str) -> dict[str, list[str]]:
+def _powers(access_level: AccessLevel) -> dict[str, list[str]]:
     can, cannot = list(_CAN_READ), list(_CANNOT)
     for may, (yes, no) in (
-        (access_level != "read", _WRITE),
-        (access_level == "read-write-directmessages", _MESSAGE),
+        (access_level.covers(AccessLevel.READ_WRITE), _WRITE),
+        (access_level.covers(AccessLevel.READ_WRITE_MESSAGES), _MESSAGE),
     ):
         (can if may else cannot).append(yes if may else no)
     return {"can": can, "cannot": cannot}

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from openengagement.apps.app_form import UnfitApp
+from openengagement.apps.app_form import ACCESS_LEVEL_TEXTS, UnfitApp
 from openengagement.apps.own_apps import OwnApps
 from openengagement.portal.desk import Desk, Refusal
 from openengagement.portal.rendering import redirect
@@ -15,11 +15,6 @@ from openengagement.portal.visits import Visit
 from openengagement.registry.apps import App, AppForm, TooManyApps
 
 HOME: Final = "/portal"
-ACCESS_LEVELS: Final = {
-    "read": "Read only",
-    "read-write": "Read and write",
-    "read-write-directmessages": "Read, write and access Direct Messages",
-}
 _NOT_YOURS: Final = Refusal(
     404, "There is no such app", "None of your apps has this App ID. See the list of your apps."
 )
@@ -124,7 +119,7 @@ class Developer:
 
 
 def describe(app: App, state: str) -> dict[str, Any]:
-    """An app as the templates want it; `state` is `waiting`, `enabled`, `disabled`, `suspended`."""
+    """An app as the templates expect it; `state` is a value of `AppState`."""
     return {
         "app_id": str(app.id),
         "name": app.name,
@@ -132,6 +127,11 @@ def describe(app: App, state: str) -> dict[str, Any]:
         "description": app.description,
         "state": state,
     }
+
+
+def show_access(level: str) -> str:
+    """An access level as people read it."""
+    return ACCESS_LEVEL_TEXTS[level]
 
 
 def _read_form(visit: Visit, owner_id: int) -> AppForm:
@@ -149,4 +149,4 @@ def _read_form(visit: Visit, owner_id: int) -> AppForm:
 
 
 def _fields(form: AppForm, fault: Fault | None) -> dict[str, Any]:
-    return {"form": form, "fault": fault, "access_levels": ACCESS_LEVELS}
+    return {"form": form, "fault": fault, "access_levels": ACCESS_LEVEL_TEXTS}

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from openengagement.apps.own_apps import OwnApps
 from openengagement.portal.desk import Desk
-from openengagement.portal.developer import ACCESS_LEVELS, HOME, Developer, describe
+from openengagement.portal.developer import HOME, Developer, describe, show_access
 from openengagement.portal.rendering import redirect
 from openengagement.portal.shown_once import ShownOnce
 from openengagement.portal.visits import Visit
@@ -51,7 +51,7 @@ class Keys:
             "key_hint": f"{app.consumer_key[:4]}…{app.consumer_key[-4:]}",
             "has_bearer": app.bearer_hash is not None,
             "token": _describe_token(token) if token else None,
-            "access": ACCESS_LEVELS[app.access_level],
+            "access": show_access(app.access_level),
             "shown": self._shown_once.take(visit, str(app.id)),
             "origin": _origin(visit),
             "tweet_id": self._newest_tweet(app.owner_id) or "",
@@ -99,7 +99,7 @@ def _name_pair(pair: tuple[str, str]) -> dict[str, str]:
 
 def _describe_token(token: Grant) -> dict[str, Any]:
     return {
-        "access": ACCESS_LEVELS[token.access_level],
+        "access": show_access(token.access_level),
         "created_at_s": token.created_at_s,
         "last_used_s": token.last_used_s,
     }

@@ -9,11 +9,13 @@ from starlette.responses import Response
 from openengagement.engagement.months import month_of, months_around, months_until, parse_month
 from openengagement.portal.desk import Desk, Refusal
 from openengagement.portal.manage_views import (
+    WAITING,
     UnfitNumber,
     actor_of,
     missing_in,
     read_id,
     read_limits,
+    read_search,
     read_seen,
     seen_in,
     show_app,
@@ -28,7 +30,7 @@ from openengagement.portal.manage_views import (
 from openengagement.portal.rendering import redirect
 from openengagement.portal.sign_in import to_sign_in
 from openengagement.portal.visits import Visit
-from openengagement.registry.decisions import STATES, NotManager, Outdated, Search
+from openengagement.registry.decisions import NotManager, Outdated
 from openengagement.registry.registry import Registry
 
 Handler = Callable[[Visit], Response]
@@ -81,7 +83,7 @@ class Console:
         def guarded(visit: Visit) -> Response:
             if visit.session is None:
                 return to_sign_in(visit)
-            if visit.session.role != "manager":
+            if not visit.session.is_manager:
                 return self._desk.refuse(visit, _MEMBERS)
             return handler(visit)
 
@@ -95,26 +97,25 @@ class Console:
 
     def overview(self, visit: Visit) -> Response:
         """`GET /manage`: the apps that wait, and all of them."""
-        decisions, usage, month = self._registry.decisions, self._registry.usage, self._month
-        text, state = visit.query.get("q", "")[:128], visit.query.get("state", "")
-        search = Search(text, state if state in STATES else None)
-        counts = decisions.count(text)
+        app_list, usage, month = self._registry.app_list, self._registry.usage, self._month
+        search = read_search(visit.query)
+        counts = app_list.count_apps(search.text)
         total = counts[search.state] if search.state else sum(counts.values())
         page = _page(visit, total)
-        apps = decisions.list(search, month=month, most=_SHOWN, skip=(page - 1) * _SHOWN)
-        waiting = decisions.list(Search(state="waiting"), month=month, most=_WAITING_SHOWN)
+        apps = app_list.list_apps(search, month=month, limit=_SHOWN, skip=(page - 1) * _SHOWN)
+        waiting = app_list.list_apps(WAITING, month=month, limit=_WAITING_SHOWN)
         handles = usage.count_handles(month, [app.id for app in apps])
         context = {
             "title": "Apps",
             "scripts": ("page.js",),
             "notice": self._done(visit, read_id(visit.query.get("app", ""))),
             "waiting": [show_app(app) for app in waiting],
-            "waiting_in_all": (decisions.count() if text else counts)["waiting"],
+            "waiting_in_all": (app_list.count_apps() if search.text else counts)["waiting"],
             "default_limit": self._default_limit,
             "apps": [show_app(app, handles.get(app.id, 0)) for app in apps],
             "counts": counts,
             "state": search.state or "",
-            "q": text,
+            "q": search.text,
             "page": page,
             "pages": -(-total // _SHOWN),
             "month": show_month(month),
@@ -124,10 +125,10 @@ class Console:
     def _done(self, visit: Visit, app_id: int) -> dict[str, str] | None:
         """What was done just now, and to which app."""
         done = visit.query.get("done", "")
-        app = self._registry.apps.read(app_id) if done in _DECISIONS else None
+        app = self._registry.apps.read_app(app_id) if done in _DECISIONS else None
         if app is None:
             return None
-        state = self._registry.decisions.read_state(app_id)
+        state = self._registry.app_list.read_state(app_id)
         return show_done(app, done, state=state, default_limit=self._default_limit)
 
     def app(self, visit: Visit) -> Response:
@@ -139,14 +140,14 @@ class Console:
     ) -> Response:
         """Everything about an app; with an unfit number, the form holds what was typed."""
         registry, this_month = self._registry, self._month
-        app = registry.apps.read(read_id(visit.params["app_id"]))
+        app = registry.apps.read_app(read_id(visit.params["app_id"]))
         if app is None:
             return self._desk.refuse(visit, _NO_APP)
         try:
             month = parse_month(visit.query.get("month", this_month))
         except ValueError:
             return self._desk.refuse(visit, _NO_MONTH)
-        owner = registry.read_account(app.owner_id)
+        owner = registry.accounts.read_account(app.owner_id)
         used = registry.usage.read_app(app.id, months_until(this_month, _MONTHS_SHOWN))
         typed = visit.fields if isinstance(error, UnfitNumber) else {}
         context = {
@@ -160,10 +161,10 @@ class Console:
                 "owner": owner.screen_name if owner else "",
                 "website": app.website,
                 "description": app.description,
-                "state": registry.decisions.read_state(app.id),
+                "state": registry.app_list.read_state(app.id),
                 "enabled": app.enabled,
                 "suspended": app.suspended,
-                "made_at_s": registry.decisions.created_at_s(app.id),
+                "made_at_s": app.created_at_s,
             },
             "default_limit": self._default_limit,
             "numbers": show_numbers(app, typed),
@@ -174,10 +175,10 @@ class Console:
                 if used[each].requests or each == this_month
             ],
             "month": {"month": month, "name": show_month(month)},
-            "handles": registry.usage.list_handles(app.id, month, most=_HANDLES_SHOWN),
+            "handles": registry.usage.list_handles(app.id, month, limit=_HANDLES_SHOWN),
             "handles_in_all": registry.usage.count_handles(month, [app.id]).get(app.id, 0),
             "entries": [
-                show_entry(each) for each in registry.decisions.audit.list(most=20, app_id=app.id)
+                show_entry(each) for each in registry.audit.list_entries(limit=20, app_id=app.id)
             ],
         }
         return self._desk.page(visit, "manage_app", context=context, status=status)
@@ -187,7 +188,7 @@ class Console:
         fields, decision = visit.fields, visit.fields.get("decision", "")
         if decision not in _DECISIONS or visit.session is None:
             return self._desk.refuse(visit, _NO_DECISION)
-        app = self._registry.apps.read(read_id(visit.params["app_id"]))
+        app = self._registry.apps.read_app(read_id(visit.params["app_id"]))
         if app is None:
             return self._desk.refuse(visit, _NO_APP)
         if missing := missing_in(fields, decision):
@@ -208,7 +209,7 @@ class Console:
         except Outdated as error:
             return self._app_page(visit, error=error, status=409)
         except NotManager:
-            visit.session = replace(visit.session, role="member")
+            visit.session = visit.session.without_role()
             return self._desk.refuse(visit, _MEMBERS)
         if fields.get("from") == "queue":
             return redirect(f"/manage?done={decision}&app={app.id}#notice")
@@ -265,7 +266,7 @@ class Console:
     def audit(self, visit: Visit) -> Response:
         """`GET /manage/audit`: who changed what, the newest first."""
         before_id = read_id(visit.query.get("before", "")) or None
-        entries = self._registry.decisions.audit.list(most=_SHOWN + 1, before_id=before_id)
+        entries = self._registry.audit.list_entries(limit=_SHOWN + 1, before_id=before_id)
         context: dict[str, Any] = {
             "title": "Audit log",
             "scripts": ("page.js",),

@@ -10,9 +10,10 @@ from starlette.responses import Response
 
 from openengagement.engagement.types import ID_MAX, parse_decimal
 from openengagement.portal.exports import csv_file, csv_text
+from openengagement.registry.app_list import AppState, ListedApp, Search
 from openengagement.registry.apps import App
 from openengagement.registry.audit import Actor, Entry
-from openengagement.registry.decisions import HANDLES_MAX, PER_MINUTE_MAX, ListedApp, Outdated
+from openengagement.registry.decisions import HANDLES_MAX, PER_MINUTE_MAX, Outdated
 from openengagement.registry.sessions import Session
 from openengagement.registry.usage import AppUsage, Used
 
@@ -20,6 +21,7 @@ LIMITS: Final[Mapping[str, int]] = {
     "per_minute": PER_MINUTE_MAX,
     "handles_contracted": HANDLES_MAX,
 }
+WAITING: Final = Search(state=AppState.WAITING)
 _SEEN: Final = ("name", "website", "description", "access_level")
 _APP_CHANGED: Final = "This app was changed meanwhile; look at it again."
 _LIMITS_CHANGED: Final = (
@@ -40,6 +42,12 @@ def seen_in(app: App | ListedApp) -> str:
     """A tag of what a manager sees of an app, for the form that approves it."""
     said = json.dumps([getattr(app, name) for name in _SEEN])
     return hashlib.sha256(said.encode()).hexdigest()
+
+
+def read_search(query: Mapping[str, str]) -> Search:
+    """The search of a page's query: `q` and `state`."""
+    state = query.get("state", "")
+    return Search(query.get("q", "")[:128], AppState(state) if state in tuple(AppState) else None)
 
 
 def missing_in(fields: Mapping[str, str], decision: str) -> list[str]:
@@ -104,17 +112,23 @@ def show_error(error: UnfitNumber | Outdated | None) -> dict[str, str] | None:
     return {"field": "app", "text": _APP_CHANGED}
 
 
-def show_done(app: App, done: str, *, state: str, default_limit: int) -> dict[str, str] | None:
+def show_done(app: App, done: str, *, state: AppState, default_limit: int) -> dict[str, str] | None:
     """What was done just now, where the app's state agrees: any link may claim any of it."""
     per_minute = f"{app.per_minute or default_limit:,} requests a minute"
     per_minute += "" if app.per_minute else " (the default)"
     handles = f"{app.handles_contracted:,}" if app.handles_contracted else "no"
     limits = f"{per_minute}, {handles} contracted handles a month"
     says = {
-        "enable": (state == "enabled", "is enabled: its next request is answered."),
-        "disable": (state == "disabled", "is disabled: its requests are refused from now on."),
-        "suspend": (state == "suspended", "is suspended: nothing of it works from now on."),
-        "resume": (state != "suspended", "is not suspended: it goes on with what it may do."),
+        "enable": (state == AppState.ENABLED, "is enabled: its next request is answered."),
+        "disable": (
+            state == AppState.DISABLED,
+            "is disabled: its requests are refused from now on.",
+        ),
+        "suspend": (state == AppState.SUSPENDED, "is suspended: nothing of it works from now on."),
+        "resume": (
+            state != AppState.SUSPENDED,
+            "is not suspended: it goes on with what it may do.",
+        ),
         "limits": (True, f"has these limits now: {limits}."),
     }
     agrees, text = says.get(done, (False, ""))

@@ -13,7 +13,7 @@ from openengagement.portal.consent import describe_app, find_pending, leads_to
 from openengagement.portal.desk import Desk
 from openengagement.portal.rendering import redirect
 from openengagement.portal.visits import Visit, Visits
-from openengagement.registry.registry import Account
+from openengagement.registry.accounts import Account
 from openengagement.sign_in.passwords import Guess, Passwords, TooManyGuesses
 
 HOME: Final = "/settings/apps"

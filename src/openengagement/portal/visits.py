@@ -16,8 +16,9 @@ from openengagement.auth.credentials import Keyring, draw_cookie, draw_session, 
 from openengagement.engagement.types import DAY_S
 from openengagement.http.forms import given_once
 from openengagement.portal.browsers import describe_browser
-from openengagement.registry.registry import Account
-from openengagement.registry.sessions import Session, Sessions
+from openengagement.registry.accounts import Account
+from openengagement.registry.registry import Registry
+from openengagement.registry.sessions import Session
 
 _VISITOR_S: Final = DAY_S
 _FRESH_S: Final = 15 * 60
@@ -67,9 +68,9 @@ class Visits:
     """Opens visits, and signs people in and out of them."""
 
     def __init__(
-        self, sessions: Sessions, keyring: Keyring, *, days: int, now_s: Callable[[], float]
+        self, registry: Registry, keyring: Keyring, *, days: int, now_s: Callable[[], float]
     ) -> None:
-        self._sessions = sessions
+        self._registry = registry
         self._keyring = keyring
         self._length_s = days * DAY_S
         self._now_s = now_s
@@ -89,7 +90,7 @@ class Visits:
             pairs=request.query_params.multi_items(),
         )
         if secret := self.cookie(visit, "session"):
-            visit.session = self._sessions.find(
+            visit.session = self._registry.sessions.find_session(
                 hash_token(secret), oldest_s=self._oldest_s, now_s=int(self._now_s())
             )
         if visit.session:
@@ -126,12 +127,14 @@ class Visits:
         `on_the_way_to` is the request token that the sign-in was asked for, if any.
         """
         now_s = int(self._now_s())
-        self._sessions.forget_before(self._oldest_s)
+        self._registry.sessions.end_before(self._oldest_s)
         if visit.session:
-            self._sessions.end(visit.session.id, account_id=visit.session.account_id)
+            self._registry.sessions.end_session(
+                visit.session.id, account_id=visit.session.account_id
+            )
         secret, session_id = draw_session()
         browser = describe_browser(visit.headers.get("user-agent", ""))
-        self._sessions.add(
+        self._registry.sessions.add_session(
             session_id, hash_token(secret), account_id=account.id, browser=browser, now_s=now_s
         )
         visit.set_cookies["session"] = (secret, self._length_s)
@@ -139,8 +142,8 @@ class Visits:
         proof = self._keyring.tags("fresh", f"{secret}:{on_the_way_to}")[0]
         visit.set_cookies["fresh"] = (proof, _FRESH_S)
         nonce = draw_cookie()
-        known_as = self._sessions.known_as(account.screen_name)
-        proof = self._keyring.tags("browser", f"{known_as}:{nonce}")[0]
+        subject = self._registry.password_hashes.read_sign_in_subject(account.screen_name)
+        proof = self._keyring.tags("browser", f"{subject}:{nonce}")[0]
         visit.set_cookies["known"] = (f"{nonce}.{proof}", _KNOWN_S)
 
     def signed_in_for(self, visit: Visit, request_token: str) -> bool:
@@ -152,19 +155,24 @@ class Visits:
     def sign_out(self, visit: Visit) -> None:
         """End the session that is here."""
         if visit.session:
-            self._sessions.end(visit.session.id, account_id=visit.session.account_id)
+            self._registry.sessions.end_session(
+                visit.session.id, account_id=visit.session.account_id
+            )
         visit.set_cookies["session"] = ("", 0)
 
     def list_sessions(self, visit: Visit) -> list[Session]:
         """Where the person of this visit is signed in."""
         if visit.session is None:
             return []
-        return self._sessions.list(visit.session.account_id, oldest_s=self._oldest_s)
+        return self._registry.sessions.list_sessions(
+            visit.session.account_id, oldest_s=self._oldest_s
+        )
 
     def known_browser(self, visit: Visit, screen_name: str) -> str | None:
         """A name of this browser, if this person has signed in with it and this password before."""
         nonce, _, proof = self.cookie(visit, "known").partition(".")
-        tags = self._keyring.tags("browser", f"{self._sessions.known_as(screen_name)}:{nonce}")
+        subject = self._registry.password_hashes.read_sign_in_subject(screen_name)
+        tags = self._keyring.tags("browser", f"{subject}:{nonce}")
         known = [hmac.compare_digest(tag.encode(), proof.encode()) for tag in tags]
         return nonce if any(known) else None
 

@@ -1,8 +1,8 @@
-"""A small cache that never serves what a commit has changed.
+"""A small cache of credentials that never serves what a commit has changed.
 
-Before each look-up it asks the registry's version, which every commit of every process moves on,
-and forgets everything when it moved. So disabling an app or revoking a token holds for the very
-next request on every worker, at the price of one question that costs a microsecond or two.
+Before each look-up it asks for the version of the registry's credentials, and forgets everything
+if that has moved. So disabling an app or revoking a token holds for the very next request on every
+worker. Commits of other data, such as usage, leave the cache as it is.
 """
 
 from collections.abc import Callable, Hashable
@@ -13,7 +13,7 @@ ENTRIES_MAX: Final = 20_000
 
 
 class VersionedCache:
-    """Remembers look-ups for as long as `version()` stands still, at most ENTRIES_MAX of them."""
+    """Remembers at most ENTRIES_MAX look-ups, until `version()` returns another number."""
 
     def __init__(self, version: Callable[[], int]) -> None:
         self._version = version
@@ -21,14 +21,14 @@ class VersionedCache:
         self._entries: Entries = {}
 
     def entries(self) -> Entries:
-        """The entries that still hold.
+        """The entries that are still valid.
 
-        Add to them only what is read from the registry hereafter: the version was read first, so an
-        entry is never older than its dictionary says.
+        Add to them only what is read from the registry after this call: the version was read
+        first, so no entry is older than the version that its dictionary stands for.
         """
         seen = self._version()
         if seen != self._seen or len(self._entries) > ENTRIES_MAX:
-            # A fresh dictionary: a thread still filling the old one fills nothing that is read.
+            # A new dictionary: a thread that still fills the old one fills nothing that is read.
             self._entries = {}
             self._seen = seen
         return self._entries

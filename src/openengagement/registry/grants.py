@@ -1,6 +1,6 @@
-"""What people gave apps: request tokens on their way, and access tokens that live.
+"""The tokens that people give to apps: request tokens, and the access tokens they become.
 
-Secrets and verifiers pass through here encrypted only.
+Secrets and verifiers pass through here only encrypted.
 """
 
 from collections.abc import Mapping
@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from openengagement.engagement.permissions import AccessLevel
+from openengagement.registry.database import Database, columns_of, delete_expired
 from openengagement.registry.schema import (
     ACCESS_TOKENS,
     ACCOUNTS,
@@ -16,7 +18,8 @@ from openengagement.registry.schema import (
     REQUEST_TOKENS,
 )
 
-OOB: Final = "oob"  # the callback of an app that cannot be called back: its user carries a PIN
+OOB: Final = "oob"  # the callback of an app without one: its user copies a PIN
+_SLICE: Final = 500  # tokens in one transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class AccessToken:
     app_id: int
     account_id: int
     secret: bytes  # encrypted
-    access_level: str = "read"
+    access_level: AccessLevel = AccessLevel.READ
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class RequestToken:
     app_id: int
     secret: bytes  # encrypted
     callback: str
-    access_level: str
+    access_level: AccessLevel
     created_at_s: int
     account_id: int | None = None
     verifier: bytes | None = None  # encrypted
@@ -52,112 +55,114 @@ class Grant:
     name: str
     website: str | None
     owner: str
-    access_level: str
+    access_level: AccessLevel
     created_at_s: int
     last_used_s: int | None
     suspended: bool
 
 
 class Grants:
-    """The tokens of the three legs."""
+    """The request tokens and access tokens of the registry."""
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
-        self._read = engine.execution_options(isolation_level="AUTOCOMMIT")
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    # Request tokens
+    # Request tokens. No cache holds them. Each step is one statement, or one under the credential
+    # lock, and says by its row count whether this caller was first.
 
     def add_request_token(self, token: RequestToken, *, forget_before_s: int) -> None:
-        """Keep a new request token, and forget those made before `forget_before_s`."""
+        """Store a new request token, and delete those made before `forget_before_s`."""
         row = {column.name: getattr(token, column.name, 0) for column in REQUEST_TOKENS.c}
-        with self._engine.begin() as db:
-            old = REQUEST_TOKENS.c.created_at_s < forget_before_s
-            db.execute(REQUEST_TOKENS.delete().where(old))
+        with self._database.writing() as db:
+            delete_expired(db, REQUEST_TOKENS, before_s=forget_before_s)
             db.execute(REQUEST_TOKENS.insert().values(row))
 
     def find_request_token(self, token: str, *, oldest_s: int) -> RequestToken | None:
         """A request token that was made at `oldest_s` or later."""
-        live = (REQUEST_TOKENS.c.token == token) & (REQUEST_TOKENS.c.created_at_s >= oldest_s)
-        with self._read.connect() as db:
-            row = db.execute(_SELECT_REQUEST.where(live)).first()
-        return None if row is None else RequestToken(*row)
+        query = sa.select(*columns_of(RequestToken, REQUEST_TOKENS)).where(
+            REQUEST_TOKENS.c.token == token, REQUEST_TOKENS.c.created_at_s >= oldest_s
+        )
+        return self._database.read_one(RequestToken, query)
 
     def authorize(self, token: str, *, account_id: int, verifier: bytes) -> bool:
-        """Note who authorized a request token; False when it is gone, or was authorized before."""
-        open_ = (REQUEST_TOKENS.c.token == token) & REQUEST_TOKENS.c.account_id.is_(None)
+        """Store who authorized a request token; False if it was deleted or authorized before."""
+        pending = (REQUEST_TOKENS.c.token == token) & REQUEST_TOKENS.c.account_id.is_(None)
         values = {"account_id": account_id, "verifier": verifier}
-        with self._engine.begin() as db:
-            return db.execute(REQUEST_TOKENS.update().where(open_).values(values)).rowcount > 0
+        with self._database.writing() as db:
+            return db.execute(REQUEST_TOKENS.update().where(pending).values(values)).rowcount > 0
 
-    def count_attempt(self, token: str, *, most: int) -> bool:
-        """Count a try at a verifier, before it is looked at; False when there were too many."""
-        mine = REQUEST_TOKENS.c.token == token
-        more = REQUEST_TOKENS.update().values(attempts=REQUEST_TOKENS.c.attempts + 1)
-        with self._engine.begin() as db:
-            return db.execute(more.where(mine & (REQUEST_TOKENS.c.attempts < most))).rowcount > 0
+    def count_attempt(self, token: str, *, attempts_max: int) -> bool:
+        """Count an attempt at the verifier, before comparing it; False if there were too many."""
+        allowed = (REQUEST_TOKENS.c.token == token) & (REQUEST_TOKENS.c.attempts < attempts_max)
+        counted = REQUEST_TOKENS.update().values(attempts=REQUEST_TOKENS.c.attempts + 1)
+        with self._database.writing() as db:
+            return db.execute(counted.where(allowed)).rowcount > 0
 
     def drop_request_token(self, token: str) -> bool:
-        """Use a request token up; False when somebody else was first."""
-        with self._engine.begin() as db:
-            mine = REQUEST_TOKENS.c.token == token
-            return db.execute(REQUEST_TOKENS.delete().where(mine)).rowcount > 0
+        """Use a request token up; False if another request was first."""
+        with self._database.writing() as db:
+            used = REQUEST_TOKENS.delete().where(REQUEST_TOKENS.c.token == token)
+            return db.execute(used).rowcount > 0
 
     # Access tokens
 
     def find_access_token(self, token: str) -> AccessToken | None:
-        return self._one(ACCESS_TOKENS.c.token == token)
+        """A live access token by its text."""
+        return self._read_one(ACCESS_TOKENS.c.token == token)
 
     def read_access_token(self, *, app_id: int, account_id: int) -> AccessToken | None:
         """The live token that this account gave this app."""
-        return self._one(_given(app_id, account_id))
+        return self._read_one(_given(app_id, account_id))
 
     def add_access_token(self, token: AccessToken, *, now_s: int) -> bool:
-        """Keep a new access token; False when the account has given the app one already."""
+        """Store a new access token; False if the account has given the app one already."""
         try:
-            with self._engine.begin() as db:
-                db.execute(ACCESS_TOKENS.insert().values(_row(token, now_s)))
+            with self._database.writing(credentials=True) as db:
+                _insert(db, token, now_s=now_s)
         except sa.exc.IntegrityError:
             return False
         return True
 
-    def replace_access_token(self, fresh: AccessToken, *, now_s: int) -> None:
-        """Kill the token that this account gave this app, if any, and keep this one instead."""
-        with self._engine.begin() as db:
-            db.execute(ACCESS_TOKENS.delete().where(_given(fresh.app_id, fresh.account_id)))
-            db.execute(ACCESS_TOKENS.insert().values(_row(fresh, now_s)))
+    def replace_access_token(self, token: AccessToken, *, now_s: int) -> None:
+        """Revoke the token that this account gave this app, if any, and store this one instead."""
+        # The credential lock (Database.writing) keeps another token from being stored in between.
+        with self._database.writing(credentials=True) as db:
+            db.execute(ACCESS_TOKENS.delete().where(_given(token.app_id, token.account_id)))
+            _insert(db, token, now_s=now_s)
 
-    def redeem(self, request_token: str, fresh: AccessToken, *, now_s: int) -> AccessToken | None:
-        """Use a request token up for an access token: the live one, or else `fresh`.
+    def redeem(self, request_token: str, token: AccessToken, *, now_s: int) -> AccessToken | None:
+        """Use a request token up for the live access token, or for `token` if there is none.
 
-        A live one is for what was consented to now. None, nothing changed, when the request token
-        is gone: used by somebody quicker, or revoked with all that was on its way.
+        A live token gets the access level of `token`, to which the user has consented now. Returns
+        None, and changes nothing, if the request token was used or revoked meanwhile.
         """
-        mine = _given(fresh.app_id, fresh.account_id)
-        with self._engine.begin() as db:
+        given = _given(token.app_id, token.account_id)
+        # The credential lock keeps a token from being stored between the update and the insert.
+        with self._database.writing(credentials=True) as db:
             used = REQUEST_TOKENS.delete().where(REQUEST_TOKENS.c.token == request_token)
             if not db.execute(used).rowcount:
                 return None
-            level = ACCESS_TOKENS.update().where(mine).values(access_level=fresh.access_level)
+            level = ACCESS_TOKENS.update().where(given).values(access_level=token.access_level)
             if not db.execute(level).rowcount:
-                db.execute(ACCESS_TOKENS.insert().values(_row(fresh, now_s)))
-            return AccessToken(*db.execute(_SELECT_TOKEN.where(mine)).one())
+                _insert(db, token, now_s=now_s)
+            return AccessToken(**db.execute(_SELECT_TOKEN.where(given)).mappings().one())
 
     def revoke_access_token(self, *, app_id: int, account_id: int) -> bool:
-        """Kill the token that this account gave this app, and what was on its way to be one."""
+        """Revoke the token that this account gave this app, and authorized request tokens."""
         pending = (REQUEST_TOKENS.c.app_id == app_id) & (REQUEST_TOKENS.c.account_id == account_id)
-        with self._engine.begin() as db:
+        with self._database.writing(credentials=True) as db:
             db.execute(REQUEST_TOKENS.delete().where(pending))
-            done = db.execute(ACCESS_TOKENS.delete().where(_given(app_id, account_id)))
-            return done.rowcount > 0
+            revoked = db.execute(ACCESS_TOKENS.delete().where(_given(app_id, account_id)))
+            return revoked.rowcount > 0
 
     def list_grants(self, account_id: int) -> list[Grant]:
-        """Every app that holds a token of this account, the newest first."""
+        """Every app that holds a token of this account, the newest token first."""
         query = (
             sa.select(
-                APPS.c.id,
+                APPS.c.id.label("app_id"),
                 APPS.c.name,
                 APPS.c.website,
-                ACCOUNTS.c.screen_name,
+                ACCOUNTS.c.screen_name.label("owner"),
                 ACCESS_TOKENS.c.access_level,
                 ACCESS_TOKENS.c.created_at_s,
                 ACCESS_TOKENS.c.last_used_s,
@@ -168,48 +173,38 @@ class Grants:
             .where(ACCESS_TOKENS.c.account_id == account_id)
             .order_by(ACCESS_TOKENS.c.created_at_s.desc(), APPS.c.id.desc())
         )
-        with self._read.connect() as db:
-            return [Grant(*row) for row in db.execute(query)]
+        return self._database.read_all(Grant, query)
 
-    def note_used(self, used: Mapping[str, int]) -> None:
-        """Note when access tokens were last used: token -> Unix seconds, never backwards."""
-        newer = sa.func.coalesce(ACCESS_TOKENS.c.last_used_s, 0) < sa.bindparam("at_s")
+    def apply_last_used(self, used: Mapping[str, int]) -> None:
+        """Store when access tokens were last used: token -> Unix seconds, never backwards."""
+        newer = sa.func.coalesce(ACCESS_TOKENS.c.last_used_s, 0) < sa.bindparam("used_s")
         update = (
             ACCESS_TOKENS.update()
-            .where((ACCESS_TOKENS.c.token == sa.bindparam("used")) & newer)
-            .values(last_used_s=sa.bindparam("at_s"))
+            .where(ACCESS_TOKENS.c.token == sa.bindparam("used"), newer)
+            .values(last_used_s=sa.bindparam("used_s"))
+            # No cache holds this column, and a commit every few seconds must not empty them.
+            .execution_options(leaves_credentials=True)
         )
-        with self._engine.begin() as db:
-            db.execute(update, [{"used": token, "at_s": at_s} for token, at_s in used.items()])
+        tokens = sorted(used)
+        locked = sa.select(ACCESS_TOKENS.c.token).order_by(ACCESS_TOKENS.c.token).with_for_update()
+        for start in range(0, len(tokens), _SLICE):
+            some = tokens[start : start + _SLICE]
+            with self._database.writing() as db:
+                # All transactions lock tokens in the database's order, so that no two deadlock.
+                live = db.scalars(locked.where(ACCESS_TOKENS.c.token.in_(some))).all()
+                if live:
+                    db.execute(update, [{"used": token, "used_s": used[token]} for token in live])
 
-    def _one(self, condition: sa.ColumnElement[bool]) -> AccessToken | None:
-        with self._read.connect() as db:
-            row = db.execute(_SELECT_TOKEN.where(condition)).first()
-        return None if row is None else AccessToken(*row)
+    def _read_one(self, condition: sa.ColumnElement[bool]) -> AccessToken | None:
+        return self._database.read_one(AccessToken, _SELECT_TOKEN.where(condition))
 
 
-def _row(token: AccessToken, now_s: int) -> dict[str, Any]:
-    return {**asdict(token), "created_at_s": now_s}
+_SELECT_TOKEN: Final[sa.Select[Any]] = sa.select(*columns_of(AccessToken, ACCESS_TOKENS))
+
+
+def _insert(db: sa.Connection, token: AccessToken, *, now_s: int) -> None:
+    db.execute(ACCESS_TOKENS.insert().values({**asdict(token), "created_at_s": now_s}))
 
 
 def _given(app_id: int, account_id: int) -> sa.ColumnElement[bool]:
     return (ACCESS_TOKENS.c.app_id == app_id) & (ACCESS_TOKENS.c.account_id == account_id)
-
-
-_SELECT_TOKEN: Final[sa.Select[Any]] = sa.select(
-    ACCESS_TOKENS.c.token,
-    ACCESS_TOKENS.c.app_id,
-    ACCESS_TOKENS.c.account_id,
-    ACCESS_TOKENS.c.secret,
-    ACCESS_TOKENS.c.access_level,
-)
-_SELECT_REQUEST: Final[sa.Select[Any]] = sa.select(
-    REQUEST_TOKENS.c.token,
-    REQUEST_TOKENS.c.app_id,
-    REQUEST_TOKENS.c.secret,
-    REQUEST_TOKENS.c.callback,
-    REQUEST_TOKENS.c.access_level,
-    REQUEST_TOKENS.c.created_at_s,
-    REQUEST_TOKENS.c.account_id,
-    REQUEST_TOKENS.c.verifier,
-)

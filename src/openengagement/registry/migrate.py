@@ -4,10 +4,9 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from openengagement.registry.schema import METADATA
+from openengagement.registry.schema import CREDENTIAL_VERSION, METADATA
 
-HEAD: Final = "0003"  # the newest revision under migrations/versions; a test compares
-
+HEAD: Final = "0004"  # the newest revision under migrations/versions; a test compares
 
 _VERSION: Final = sa.Table(
     "alembic_version",
@@ -16,24 +15,23 @@ _VERSION: Final = sa.Table(
 )
 
 
-def migrate(engine: sa.Engine) -> None:
-    """Make the tables of a new registry, or apply the migrations that are missing to an older one.
+def migrate(connection: sa.Connection) -> None:
+    """Make the tables of a new registry, or apply missing migrations to an older one.
 
-    Looks, and no more, when there is nothing to do. What a migration does to rows is no concern of
-    a registry that has none.
+    `connection` is in a transaction that keeps other processes from migrating at the same time.
     """
-    with engine.begin() as connection:
-        if not sa.inspect(connection).get_table_names():
-            METADATA.create_all(connection)
-            _VERSION.create(connection)
-            connection.execute(_VERSION.insert().values(version_num=HEAD))
-        elif _revision(connection) != HEAD:
-            upgrade(connection, HEAD)
+    if not sa.inspect(connection).get_table_names():
+        METADATA.create_all(connection)
+        connection.execute(CREDENTIAL_VERSION.insert().values(id=1, version=0))
+        _VERSION.create(connection)
+        connection.execute(_VERSION.insert().values(version_num=HEAD))
+    elif _revision(connection) != HEAD:
+        upgrade(connection, HEAD)
 
 
 def upgrade(connection: sa.Connection, revision: str) -> None:
-    """Apply migrations up to this one."""
-    # Alembic takes a while to import, and almost every start does without it.
+    """Apply migrations up to this revision."""
+    # Importing Alembic takes long, and almost no start needs it.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 

@@ -1,6 +1,15 @@
-"""The registry's tables. A test holds them and what the migrations build alike."""
+"""The registry's tables. A test compares them with what the migrations build.
+
+A table marked as `cached` holds what a credential cache may hold: `Database.writing` requires a
+transaction that changes it to say so.
+"""
+
+from enum import StrEnum
+from typing import Any, Final
 
 import sqlalchemy as sa
+
+from openengagement.engagement.permissions import AccessLevel, Role
 
 METADATA = sa.MetaData(
     naming_convention={
@@ -11,6 +20,18 @@ METADATA = sa.MetaData(
     }
 )
 
+_CACHED: Final = {"cached": True}
+
+
+def word(words: type[StrEnum], *, length: int) -> sa.types.TypeEngine[Any]:
+    """The type of a column that stores the values of an enumeration as text."""
+    return sa.Enum(
+        words, native_enum=False, length=length, values_callable=lambda kind: list(map(str, kind))
+    )
+
+
+_ACCESS_LEVEL: Final = word(AccessLevel, length=32)
+
 ACCOUNTS = sa.Table(
     "accounts",
     METADATA,
@@ -18,9 +39,10 @@ ACCOUNTS = sa.Table(
     sa.Column("screen_name", sa.String(64), nullable=False),
     sa.Column("screen_name_key", sa.String(128), nullable=False, unique=True),
     sa.Column("protected", sa.Boolean, nullable=False),
-    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("role", word(Role, length=16), nullable=False),
     sa.Column("created_at_s", sa.BigInteger, nullable=False),
     sa.Column("password_hash", sa.String(255), nullable=True),  # Argon2id; null: none was set
+    info=_CACHED,
 )
 
 APPS = sa.Table(
@@ -38,10 +60,11 @@ APPS = sa.Table(
     sa.Column("created_at_s", sa.BigInteger, nullable=False),
     sa.Column("website", sa.String(2048), nullable=True),
     sa.Column("description", sa.String(512), nullable=True),
-    sa.Column("access_level", sa.String(32), nullable=False, server_default="read"),
+    sa.Column("access_level", _ACCESS_LEVEL, nullable=False, server_default="read"),
     sa.Column("sign_in", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("suspended", sa.Boolean, nullable=False, server_default=sa.false()),
-    sa.Column("handles_contracted", sa.Integer, nullable=True),  # a month; null: none agreed
+    sa.Column("handles_contracted", sa.Integer, nullable=True),  # a month; null: no contract
+    info=_CACHED,
 )
 
 CALLBACKS = sa.Table(
@@ -60,9 +83,10 @@ ACCESS_TOKENS = sa.Table(
     sa.Column("account_id", sa.BigInteger, sa.ForeignKey("accounts.id"), nullable=False),
     sa.Column("secret", sa.LargeBinary, nullable=False),  # encrypted
     sa.Column("created_at_s", sa.BigInteger, nullable=False),
-    sa.Column("access_level", sa.String(32), nullable=False, server_default="read"),
+    sa.Column("access_level", _ACCESS_LEVEL, nullable=False, server_default="read"),
     sa.Column("last_used_s", sa.BigInteger, nullable=True),
     sa.UniqueConstraint("app_id", "account_id"),
+    info=_CACHED,
 )
 
 REQUEST_TOKENS = sa.Table(
@@ -72,7 +96,7 @@ REQUEST_TOKENS = sa.Table(
     sa.Column("app_id", sa.BigInteger, sa.ForeignKey("apps.id"), nullable=False),
     sa.Column("secret", sa.LargeBinary, nullable=False),  # encrypted
     sa.Column("callback", sa.String(2048), nullable=False),  # a URL, or oob
-    sa.Column("access_level", sa.String(32), nullable=False),
+    sa.Column("access_level", _ACCESS_LEVEL, nullable=False),
     sa.Column("created_at_s", sa.BigInteger, nullable=False, index=True),
     # Both null until a person authorizes the app.
     sa.Column("account_id", sa.BigInteger, sa.ForeignKey("accounts.id"), nullable=True),
@@ -84,7 +108,7 @@ SESSIONS = sa.Table(
     "sessions",
     METADATA,
     sa.Column("secret_hash", sa.LargeBinary, primary_key=True),
-    sa.Column("id", sa.String(32), nullable=False, unique=True),  # names it, opens nothing
+    sa.Column("id", sa.String(32), nullable=False, unique=True),  # does not authenticate
     sa.Column("account_id", sa.BigInteger, sa.ForeignKey("accounts.id"), nullable=False),
     sa.Column("created_at_s", sa.BigInteger, nullable=False, index=True),
     sa.Column("last_seen_s", sa.BigInteger, nullable=False),
@@ -97,9 +121,18 @@ PLATFORM_KEYS = sa.Table(
     sa.Column("key_hash", sa.LargeBinary, primary_key=True),
     sa.Column("name", sa.String(128), nullable=False),
     sa.Column("created_at_s", sa.BigInteger, nullable=False),
+    info=_CACHED,
 )
 
-# Usage outlives what it is about: no foreign keys.
+# One row, which every transaction that changes credentials increments first.
+CREDENTIAL_VERSION = sa.Table(
+    "credential_version",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+)
+
+# Usage is kept when an account is deleted: no foreign keys.
 USAGE_REQUESTS = sa.Table(
     "usage_requests",
     METADATA,
@@ -117,13 +150,13 @@ USAGE_HANDLES = sa.Table(
     sa.Column("account_id", sa.BigInteger, primary_key=True, autoincrement=False),
 )
 
-# Who changed what: names as they were then, so that it stays readable whatever happens to them.
+# Entries hold names as they were, so that later renames change nothing.
 AUDIT_LOG = sa.Table(
     "audit_log",
     METADATA,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("at_s", sa.BigInteger, nullable=False),
-    sa.Column("actor_id", sa.BigInteger, nullable=True),  # null: nobody's account
+    sa.Column("actor_id", sa.BigInteger, nullable=True),  # null: the command line
     sa.Column("actor", sa.String(64), nullable=False),
     sa.Column("action", sa.String(32), nullable=False),
     sa.Column("app_id", sa.BigInteger, nullable=True, index=True),

@@ -1,28 +1,28 @@
-"""What apps used, by calendar month: requests by outcome, and unique @handles (api.md 3.5).
+"""What apps used, by calendar month: requests by outcome, and unique handles (api.md 3.5).
 
-A handle is an account whose Tweets were served to the app in an answer.
+A handle is an account whose Tweets were served to the app.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
+from openengagement.registry.database import Database
 from openengagement.registry.schema import ACCOUNTS, APPS, USAGE_HANDLES, USAGE_REQUESTS
 
-OK: Final = "ok"  # the outcome of what was answered; a refusal's is its stable name
+OK: Final = "ok"  # the outcome of a served request; a refused one has the refusal's stable name
 
-_AT_ONCE: Final = 1000  # handles in one transaction
+_SLICE: Final = 1000  # handles in one transaction
 
 Requests = Mapping[tuple[str, int, str], int]  # month, App ID, outcome -> requests
-Handles = Collection[tuple[str, int, int]]  # month, App ID, account
+Handles = Collection[tuple[str, int, int]]  # month, App ID, account id
 
 
 @dataclass(slots=True)
 class Used:
-    """What an app used in a month. `errors` are the refused ones of its requests, by reason."""
+    """What an app used in a month. `errors` maps the reason of a refusal to its requests."""
 
     requests: int = 0
     errors: dict[str, int] = field(default_factory=dict)
@@ -30,6 +30,7 @@ class Used:
 
     @property
     def refused(self) -> int:
+        """The number of refused requests."""
         return sum(self.errors.values())
 
     def add(self, outcome: str, requests: int) -> None:
@@ -51,52 +52,51 @@ class AppUsage:
 
 
 class Usage:
-    """The usage of all apps."""
+    """The usage of all apps. No cache holds it, so a flush of the usage meter empties none."""
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
-        self._read = engine.execution_options(isolation_level="AUTOCOMMIT")
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    def add(self, requests: Requests, handles: Handles) -> None:
-        """Add to the requests and note the handles, those noted before included.
+    def add_usage(self, requests: Requests, handles: Handles) -> None:
+        """Add to the counts of requests, and store the handles that are not stored yet.
 
-        The handles come first, some at a time: they keep other writers waiting for moments only,
-        and to note one again is no harm where this fails half-way and is tried again.
+        Handles come first, in slices: other writers then wait only briefly, and storing a handle
+        again does no harm if this call fails half-way and is repeated. Each statement is atomic by
+        itself; rows are sorted, so that the flushes of two workers cannot deadlock.
         """
-        names = ("month", "app_id", "account_id")
-        known = insert(USAGE_HANDLES).on_conflict_do_nothing()
-        every = [dict(zip(names, each, strict=True)) for each in sorted(handles)]
-        for start in range(0, len(every), _AT_ONCE):
-            with self._engine.begin() as db:
-                db.execute(known, every[start : start + _AT_ONCE])
-        count = insert(USAGE_REQUESTS)
-        more = USAGE_REQUESTS.c.requests + count.excluded.requests
-        count = count.on_conflict_do_update(
-            index_elements=list(USAGE_REQUESTS.primary_key), set_={"requests": more}
-        )
-        if requests:
-            names = ("month", "app_id", "outcome")
-            rows = [
-                dict(zip(names, key, strict=True)) | {"requests": each}
-                for key, each in requests.items()
-            ]
-            with self._engine.begin() as db:
-                db.execute(count, rows)
+        missing = self._database.insert_missing(USAGE_HANDLES)
+        rows = _rows(("month", "app_id", "account_id"), sorted(handles))
+        for start in range(0, len(rows), _SLICE):
+            with self._database.writing() as db:
+                db.execute(missing, rows[start : start + _SLICE])
+        counts = sorted((*key, count) for key, count in requests.items())
+        if counts:
+            with self._database.writing() as db:
+                db.execute(
+                    self._database.insert_adding(USAGE_REQUESTS.c.requests),
+                    _rows(("month", "app_id", "outcome", "requests"), counts),
+                )
 
     def read_month(self, month: str) -> list[AppUsage]:
-        """Every app that asked anything in a month or has agreed on handles, by App ID."""
+        """Every app with requests in a month or a contracted number of handles, by App ID."""
         requests = sa.select(
             USAGE_REQUESTS.c.app_id, USAGE_REQUESTS.c.outcome, USAGE_REQUESTS.c.requests
         ).where(USAGE_REQUESTS.c.month == month)
-        asked = sa.select(USAGE_REQUESTS.c.app_id).where(USAGE_REQUESTS.c.month == month)
+        active = sa.select(USAGE_REQUESTS.c.app_id).where(USAGE_REQUESTS.c.month == month)
         apps = (
-            sa.select(APPS.c.id, APPS.c.name, ACCOUNTS.c.screen_name, APPS.c.handles_contracted)
+            sa.select(
+                APPS.c.id.label("app_id"),
+                APPS.c.name,
+                ACCOUNTS.c.screen_name.label("owner"),
+                APPS.c.handles_contracted,
+            )
             .join(ACCOUNTS, ACCOUNTS.c.id == APPS.c.owner_id)
-            .where(APPS.c.handles_contracted.is_not(None) | APPS.c.id.in_(asked))
+            .where(APPS.c.handles_contracted.is_not(None) | APPS.c.id.in_(active))
             .order_by(APPS.c.id)
         )
-        with self._read.connect() as db:
-            found = {row[0]: AppUsage(*row, Used()) for row in db.execute(apps)}
+        with self._database.reading() as db:
+            rows = db.execute(apps).mappings()
+            found = {row["app_id"]: AppUsage(**row, used=Used()) for row in rows}
             for app_id, outcome, count in db.execute(requests):
                 if app_id in found:
                     found[app_id].used.add(outcome, count)
@@ -106,31 +106,31 @@ class Usage:
         return list(found.values())
 
     def count_handles(self, month: str, app_ids: Sequence[int] | None = None) -> dict[int, int]:
-        """App ID -> unique handles of a month, of all apps or of these; absent where none."""
+        """App ID -> unique handles of a month. Of all apps or of these; without apps with none."""
         query = sa.select(USAGE_HANDLES.c.app_id, sa.func.count())
         query = query.where(USAGE_HANDLES.c.month == month).group_by(USAGE_HANDLES.c.app_id)
         if app_ids is not None:
             query = query.where(USAGE_HANDLES.c.app_id.in_(app_ids))
-        with self._read.connect() as db:
+        with self._database.reading() as db:
             return {row[0]: row[1] for row in db.execute(query)}
 
     def read_app(self, app_id: int, months: Sequence[str]) -> dict[str, Used]:
         """What an app used in each of these months."""
         used = {month: Used() for month in months}
-        asked, served = USAGE_REQUESTS.c, USAGE_HANDLES.c
-        requests = sa.select(asked.month, asked.outcome, asked.requests)
-        requests = requests.where(asked.month.in_(months), asked.app_id == app_id)
+        counted, served = USAGE_REQUESTS.c, USAGE_HANDLES.c
+        requests = sa.select(counted.month, counted.outcome, counted.requests)
+        requests = requests.where(counted.month.in_(months), counted.app_id == app_id)
         handles = sa.select(served.month, sa.func.count())
         handles = handles.where(served.month.in_(months), served.app_id == app_id)
-        with self._read.connect() as db:
+        with self._database.reading() as db:
             for month, outcome, count in db.execute(requests):
                 used[month].add(outcome, count)
             for month, count in db.execute(handles.group_by(served.month)):
                 used[month].handles = count
         return used
 
-    def list_handles(self, app_id: int, month: str, *, most: int) -> list[str]:
-        """The screen names of an app's handles of a month, in order, as they are now."""
+    def list_handles(self, app_id: int, month: str, *, limit: int) -> list[str]:
+        """The present screen names of an app's handles of a month, in alphabetical order."""
         name = sa.func.coalesce(
             ACCOUNTS.c.screen_name, sa.cast(USAGE_HANDLES.c.account_id, sa.String)
         )
@@ -140,7 +140,11 @@ class Usage:
             .outerjoin_from(USAGE_HANDLES, ACCOUNTS, ACCOUNTS.c.id == USAGE_HANDLES.c.account_id)
             .where(USAGE_HANDLES.c.month == month, USAGE_HANDLES.c.app_id == app_id)
             .order_by(key, USAGE_HANDLES.c.account_id)
-            .limit(most)
+            .limit(limit)
         )
-        with self._read.connect() as db:
+        with self._database.reading() as db:
             return list(db.scalars(query))
+
+
+def _rows(names: Sequence[str], values: Iterable[Sequence[object]]) -> list[dict[str, object]]:
+    return [dict(zip(names, row, strict=True)) for row in values]

@@ -12,10 +12,11 @@ from openengagement.auth.credentials import (
     issue_bearer,
 )
 from openengagement.data_folder import DataFolder
+from openengagement.engagement.permissions import Role
 from openengagement.engagement.types import snowflake
+from openengagement.registry.accounts import Account
 from openengagement.registry.apps import App, AppForm
 from openengagement.registry.audit import COMMAND_LINE
-from openengagement.registry.registry import Account
 from openengagement.sandbox.dataset import Dataset
 from openengagement.sign_in.passwords import hash_password
 
@@ -109,19 +110,21 @@ def _password(parts: DataFolder, screen_name: str, *, account_id: int) -> str:
     Proven rather than stored, so that it is the same at each start and lies nowhere in the clear.
     """
     password = parts.keyring.tags("sandbox password", screen_name)[-1][:PASSWORD_LENGTH]
-    if parts.registry.sessions.password_hash(account_id) is None:
-        parts.registry.sessions.set_password(account_id, password_hash=hash_password(password))
+    if parts.registry.password_hashes.read_password_hash(account_id) is None:
+        parts.registry.password_hashes.set_password(
+            account_id, password_hash=hash_password(password)
+        )
     return password
 
 
 def _demo_manager(parts: DataFolder, *, now_s: int) -> int:
     """The account that decides over apps."""
-    known = parts.registry.find_account(MANAGER)
+    known = parts.registry.accounts.find_account(MANAGER)
     if known is None:
-        known = Account(snowflake(now_s), MANAGER, protected=False, role="member")
-        parts.registry.add_account(known, now_s=now_s)
+        known = Account(snowflake(now_s), MANAGER, now_s)
+        parts.registry.accounts.add_account(known)
         # As the command line does, so that the audit log tells where the manager came from.
-        parts.registry.decisions.set_role(known.id, "manager", actor=COMMAND_LINE, now_s=now_s)
+        parts.registry.decisions.set_role(known.id, Role.MANAGER, actor=COMMAND_LINE, now_s=now_s)
     return known.id
 
 
@@ -140,7 +143,7 @@ def _demo_app(parts: DataFolder, owner_id: int, *, now_s: int) -> tuple[App, str
         )
         waiting = AppForm(WAITING_APP_NAME, owner_id, [], description="Waits to be enabled.")
         issue_app(parts.registry, parts.keyring, form=waiting, now_s=now_s)
-        app = parts.registry.apps.read(made.app_id)
+        app = parts.registry.apps.read_app(made.app_id)
     if app is None:
         raise RuntimeError("the demo app vanished while it was made")
     return app, parts.keyring.decrypt(app.consumer_secret)

@@ -41,5 +41,5 @@ def build_sandbox(
 
 
 def _register(parts: DataFolder, dataset: Dataset, *, now_s: int) -> None:
-    parts.registry.apply_accounts(dataset.accounts.rows(), now_s=now_s)
+    parts.registry.accounts.apply_accounts(dataset.accounts.rows(), now_s=now_s)
     parts.stores.tweets.apply_tweets(dataset.tweets.with_columns(deleted=False))

@@ -14,7 +14,8 @@ import msgspec
 from openengagement.auth.credentials import Keyring, draw_cookie
 from openengagement.auth.sealed import Sealed
 from openengagement.engagement.types import parse_id
-from openengagement.registry.registry import Account, Registry
+from openengagement.registry.accounts import Account
+from openengagement.registry.registry import Registry
 from openengagement.sign_in.id_token import LEEWAY_S
 from openengagement.sign_in.provider import (
     AuthorizationRequest,
@@ -147,7 +148,7 @@ class RelyingParty:
             return None
         if self._claim == "sub":
             return self._find_by_id(value)
-        account = self._registry.find_account(value)
+        account = self._registry.accounts.find_account(value)
         if account is None or account.screen_name == value:
             return account
         # Screen names match in any case. Outside ASCII, several letters fold to the same one,
@@ -160,7 +161,7 @@ class RelyingParty:
         except ValueError:
             return None
         # One account, one spelling: the provider may treat 7 and 07 as two people.
-        return self._registry.read_account(account_id) if str(account_id) == text else None
+        return self._registry.accounts.read_account(account_id) if str(account_id) == text else None
 
 
 def _is_after(given: object, time_s: float) -> bool:

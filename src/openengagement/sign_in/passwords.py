@@ -22,7 +22,8 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
 from openengagement.limits.contract import Limits, RateWindow
-from openengagement.registry.registry import Account, Registry
+from openengagement.registry.accounts import Account
+from openengagement.registry.registry import Registry
 
 PASSWORD_LENGTH_MIN: Final = 8
 PASSWORD_LENGTH_MAX: Final = 1024
@@ -101,19 +102,19 @@ class Passwords:
 
         Blocks for one Argon2id verification, whether or not the account exists.
         """
-        account = self._registry.find_account(guess.screen_name)
-        stored = self._registry.sessions.password_hash(account.id) if account else None
+        account = self._registry.accounts.find_account(guess.screen_name)
+        stored = self._registry.password_hashes.read_password_hash(account.id) if account else None
         good = _matches(stored or _stand_in_hash(), password)
         if account is None or stored is None or not good:
             return None
         # The password may have been changed meanwhile. The old one must not open a session then.
-        if self._registry.sessions.password_hash(account.id) != stored:
+        if self._registry.password_hashes.read_password_hash(account.id) != stored:
             return None
         now_s = self._now_s()
         for subject in guess.subjects:
             self._limits.uncount(subject, WINDOW_S, now_s=now_s)
         if _HASHER.check_needs_rehash(stored):
-            self._registry.sessions.rehash_password(
+            self._registry.password_hashes.rehash_password(
                 account.id, old=stored, new=_HASHER.hash(password)
             )
         return account

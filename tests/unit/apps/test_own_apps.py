@@ -12,8 +12,9 @@ from openengagement.auth.bearer_tokens import BearerTokens
 from openengagement.auth.credentials import hash_token, open_keyring
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.errors import UnverifiedClient
+from openengagement.registry.accounts import Account
 from openengagement.registry.apps import AppForm, TooManyApps
-from openengagement.registry.registry import Account, Registry
+from openengagement.registry.opening import open_registry
 
 NOW_S = 1_795_342_500
 FORM = AppForm(
@@ -34,10 +35,10 @@ def keyring(tmp_path):
 
 @pytest.fixture
 def registry(tmp_path):
-    opened = Registry(tmp_path / "registry.sqlite3")
+    opened = open_registry(tmp_path)
     for account_id, name in ((1, "ana"), (2, "ben")):
-        account = Account(account_id, name, protected=False, role="member")
-        opened.add_account(account, now_s=NOW_S)
+        account = Account(account_id, name, NOW_S)
+        opened.accounts.add_account(account)
     yield opened
     opened.close()
 
@@ -62,7 +63,7 @@ def test_a_new_app_is_its_owners_and_not_enabled(apps, app, registry, keyring):
     assert (app.owner_id, app.enabled, app.suspended, app.bearer_hash) == (1, False, False, None)
     assert apps.read_form(app) == replace(FORM, callbacks=list(FORM.callbacks))
     made = apps.create(replace(FORM, owner_id=2))
-    stored = registry.apps.read(made.app_id)
+    stored = registry.apps.read_app(made.app_id)
     assert stored.consumer_key == made.consumer_key
     assert keyring.decrypt(stored.consumer_secret) == made.consumer_secret
 
@@ -132,8 +133,8 @@ def test_a_change_leaves_owner_keys_and_tokens(apps, app):
 def test_a_new_key_pair_kills_the_old_one_and_the_bearer_token(apps, app, registry):
     bearer = apps.generate_bearer(app)
     made = apps.rotate_consumer(app)
-    assert registry.apps.find(app.consumer_key) is None
-    assert registry.apps.find(made.consumer_key).id == app.id
+    assert registry.apps.find_by_consumer_key(app.consumer_key) is None
+    assert registry.apps.find_by_consumer_key(made.consumer_key).id == app.id
     assert holder_of(registry, bearer) is None
     fresh = apps.find(str(app.id), owner_id=1)
     assert apps.generate_bearer(fresh) != bearer

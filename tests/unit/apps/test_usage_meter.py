@@ -21,7 +21,7 @@ class Kept:
         self.writes = 0
         self.fails = False
 
-    def add(self, requests, handles):
+    def add_usage(self, requests, handles):
         self.writes += 1
         if self.fails:
             raise OSError("disk full")

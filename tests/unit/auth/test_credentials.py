@@ -21,8 +21,9 @@ from openengagement.auth.credentials import (
     open_keyring,
     revoke_bearer,
 )
+from openengagement.registry.accounts import Account
 from openengagement.registry.apps import AppForm
-from openengagement.registry.registry import Account, Registry
+from openengagement.registry.opening import open_registry
 
 NOW_S = 1_795_342_500
 URL_SAFE = set(string.ascii_letters + string.digits + "-_")
@@ -35,8 +36,8 @@ def keyring(tmp_path):
 
 @pytest.fixture
 def registry(tmp_path):
-    opened = Registry(tmp_path / "registry.sqlite3")
-    opened.add_account(Account(1, "ana", protected=False, role="member"), now_s=NOW_S)
+    opened = open_registry(tmp_path)
+    opened.accounts.add_account(Account(1, "ana", NOW_S))
     yield opened
     opened.close()
 
@@ -164,7 +165,7 @@ def test_the_same_secret_is_never_stored_alike(keyring):
 
 def test_an_apps_key_and_secret(make, registry, keyring):
     made = make()
-    stored = registry.apps.read(made.app_id)
+    stored = registry.apps.read_app(made.app_id)
     assert stored.consumer_key == made.consumer_key
     assert keyring.decrypt(stored.consumer_secret) == made.consumer_secret
     assert not stored.enabled
@@ -194,14 +195,14 @@ def test_a_bearer_token_stays_until_it_is_revoked(make, registry, keyring):
     app_id = make().app_id
 
     def issue():
-        return issue_bearer(registry, keyring, app=registry.apps.read(app_id))
+        return issue_bearer(registry, keyring, app=registry.apps.read_app(app_id))
 
     first = issue()
     assert first.startswith("AAAA")
     assert set(first) <= URL_SAFE
     assert issue() == first
     assert registry.apps.find_by_bearer(hash_token(first)).id == app_id
-    revoke_bearer(registry, registry.apps.read(app_id))
+    revoke_bearer(registry, registry.apps.read_app(app_id))
     assert registry.apps.find_by_bearer(hash_token(first)) is None
     second = issue()
     assert second != first
@@ -210,7 +211,7 @@ def test_a_bearer_token_stays_until_it_is_revoked(make, registry, keyring):
 
 def test_bearer_tokens_of_two_apps_differ(make, registry, keyring):
     tokens = {
-        issue_bearer(registry, keyring, app=registry.apps.read(make().app_id)) for _ in range(3)
+        issue_bearer(registry, keyring, app=registry.apps.read_app(make().app_id)) for _ in range(3)
     }
     assert len(tokens) == 3
 
@@ -218,20 +219,22 @@ def test_bearer_tokens_of_two_apps_differ(make, registry, keyring):
 def test_a_bearer_token_outlives_a_new_key(make, registry):
     old, new = Fernet.generate_key(), Fernet.generate_key()
     app_id = make().app_id
-    token = issue_bearer(registry, Keyring([old]), app=registry.apps.read(app_id))
+    token = issue_bearer(registry, Keyring([old]), app=registry.apps.read_app(app_id))
     rotated = Keyring([new, old])
-    assert issue_bearer(registry, rotated, app=registry.apps.read(app_id)) == token
-    revoke_bearer(registry, registry.apps.read(app_id))
-    fresh = issue_bearer(registry, rotated, app=registry.apps.read(app_id))
-    assert fresh == issue_bearer(registry, Keyring([new]), app=registry.apps.read(app_id)) != token
+    assert issue_bearer(registry, rotated, app=registry.apps.read_app(app_id)) == token
+    revoke_bearer(registry, registry.apps.read_app(app_id))
+    fresh = issue_bearer(registry, rotated, app=registry.apps.read_app(app_id))
+    assert (
+        fresh == issue_bearer(registry, Keyring([new]), app=registry.apps.read_app(app_id)) != token
+    )
 
 
 def test_a_revocation_decided_on_an_old_reading_changes_nothing(make, registry, keyring):
     app_id = make().app_id
-    stale = registry.apps.read(app_id)
+    stale = registry.apps.read_app(app_id)
     first = issue_bearer(registry, keyring, app=stale)
-    revoke_bearer(registry, registry.apps.read(app_id))
-    second = issue_bearer(registry, keyring, app=registry.apps.read(app_id))
+    revoke_bearer(registry, registry.apps.read_app(app_id))
+    second = issue_bearer(registry, keyring, app=registry.apps.read_app(app_id))
     revoke_bearer(registry, stale)
     assert registry.apps.find_by_bearer(hash_token(second)).id == app_id
     assert first != second
@@ -239,8 +242,8 @@ def test_a_revocation_decided_on_an_old_reading_changes_nothing(make, registry, 
 
 def test_a_platform_key(registry):
     key = issue_platform_key(registry, name="test", now_s=NOW_S)
-    assert registry.has_platform_key(hash_token(key))
-    assert not registry.has_platform_key(hash_token(key + "x"))
+    assert registry.platform_keys.has_platform_key(hash_token(key))
+    assert not registry.platform_keys.has_platform_key(hash_token(key + "x"))
     assert issue_platform_key(registry, name="test", now_s=NOW_S) != key
 
 
@@ -253,7 +256,7 @@ def test_no_secret_lies_in_the_clear_in_any_file(tmp_path, registry, keyring, ma
     token, token_secret = issue_access_token(
         registry, keyring, granted=Granted(made.app_id, 1), now_s=NOW_S
     )
-    bearer = issue_bearer(registry, keyring, app=registry.apps.read(made.app_id))
+    bearer = issue_bearer(registry, keyring, app=registry.apps.read_app(made.app_id))
     platform_key = issue_platform_key(registry, name="test", now_s=NOW_S)
     if checkpointed:
         registry.close()

@@ -38,6 +38,7 @@ def make_app(app_id, key):
         per_minute=None,
         bearer_generation=0,
         bearer_hash=None,
+        created_at_s=0,
     )
 
 

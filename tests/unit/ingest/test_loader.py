@@ -16,7 +16,7 @@ from openengagement.ingest.registrar import Registrar
 from openengagement.ingest.sources import chunks
 from openengagement.ingest.sources.loader import IN_FLIGHT_MAX, KINDS, FileError, Loader
 from openengagement.ingest.writer import BatchWriter
-from openengagement.registry.registry import Registry
+from openengagement.registry.opening import open_registry
 from openengagement.stores.embedded.store import EmbeddedStore
 
 NOW_S = 1_795_342_500.0  # 2026-11-22T10:15:00Z
@@ -36,7 +36,7 @@ class Folder:
 
     def __init__(self, path):
         self.clock = Clock(NOW_S)
-        self.registry = Registry(path / "registry.sqlite3")
+        self.registry = open_registry(path)
         self.store = EmbeddedStore(
             path / "counters.sqlite3", clock=self.clock, idempotency_keep_days=90
         )
@@ -352,9 +352,9 @@ def test_accounts(folder, tmp_path):
     assert loaded.reasons == {"name_taken": 1, "invalid_name": 1}
     assert [entry["line"] for entry in rejected_lines(path)] == [4, 5]
     assert "account 1" in rejected_lines(path)[0]["detail"]
-    assert folder.registry.find_account("ann").id == 1
-    assert folder.registry.find_account("BEN").protected
-    assert folder.registry.read_account(3) is None
+    assert folder.registry.accounts.find_account("ann").id == 1
+    assert folder.registry.accounts.find_account("BEN").protected
+    assert folder.registry.accounts.read_account(3) is None
 
 
 def test_tweets(folder, tmp_path):
@@ -395,7 +395,7 @@ def test_what_later_chunks_leave_out_stays(folder, tmp_path, monkeypatch):
     folder.load(accounts, kind="accounts")
     folder.load(tweets, kind="tweets")
 
-    account = folder.registry.read_account(1)
+    account = folder.registry.accounts.read_account(1)
     assert (account.screen_name, account.protected) == ("anne", True)
     assert folder.store.read_tweets([10])[10] == Tweet(10, 2, 1_767_225_600, deleted=True)
 

@@ -11,8 +11,9 @@ import pytest
 from markupsafe import Markup
 
 import openengagement
+from openengagement.apps.app_form import ACCESS_LEVEL_TEXTS
 from openengagement.engagement.types import utc_datetime
-from openengagement.portal.developer import ACCESS_LEVELS, Fault
+from openengagement.portal.developer import Fault
 from openengagement.portal.series import Chart, read_question
 from openengagement.registry.apps import AppForm
 
@@ -194,7 +195,7 @@ def own_app(name="Birdseye", **more):
     return {"name": name} | own | more
 
 
-APP_FORM = {"viewer": ALICE, "form": FORM, "fault": None, "access_levels": ACCESS_LEVELS}
+APP_FORM = {"viewer": ALICE, "form": FORM, "fault": None, "access_levels": ACCESS_LEVEL_TEXTS}
 SETTINGS = APP_FORM | {"app": own_app(), "saved": False, "here": APP_HOME}
 KEYS = {
     "viewer": ALICE,
@@ -373,7 +374,7 @@ def hostile(text):
     own = own_app(text, website=web, description=text, state="enabled")
     form = AppForm(text, 1, [text, text], text, text, text, sign_in=True)
     said = {"viewer": viewer, "form": form, "fault": Fault("website", text)}
-    said |= {"access_levels": ACCESS_LEVELS}
+    said |= {"access_levels": ACCESS_LEVEL_TEXTS}
     return {
         "explore.html": table_of(text) | {"viewer": viewer},
         "explore_compare.html": chart_of(text) | {"viewer": viewer},

@@ -2,20 +2,21 @@
 
 import pytest
 
-from openengagement.registry.registry import Account, Registry
+from openengagement.registry.accounts import Account
+from openengagement.registry.opening import open_registry
 
 NOW_S = 1_795_342_500
 
 
 @pytest.fixture
 def registry(tmp_path):
-    opened = Registry(tmp_path / "registry.sqlite3")
+    opened = open_registry(tmp_path)
     yield opened
     opened.close()
 
 
 @pytest.fixture
 def ana(registry):
-    account = Account(1, "ana", protected=False, role="member")
-    registry.add_account(account, now_s=NOW_S)
+    account = Account(1, "ana", NOW_S)
+    registry.accounts.add_account(account)
     return account

@@ -6,64 +6,66 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from openengagement.registry.registry import BUSY_TIMEOUT_S, Account, NameTaken
+from openengagement.engagement.permissions import Role
+from openengagement.registry.accounts import Account, NameTaken
+from openengagement.registry.database import WRITE_TIMEOUT_S
 
 NOW_S = 1_795_342_500
 
 
 def names(registry, *ids):
-    found = {at: registry.read_account(at) for at in ids}
+    found = {at: registry.accounts.read_account(at) for at in ids}
     return {at: account.screen_name if account else None for at, account in found.items()}
 
 
 def apply(registry, *rows):
-    return registry.apply_accounts([(*row, False)[:3] for row in rows], now_s=NOW_S)
+    return registry.accounts.apply_accounts([(*row, False)[:3] for row in rows], now_s=NOW_S)
 
 
 def test_an_account_is_found_by_name_and_id(registry, ana):
-    assert registry.read_account(1) == registry.find_account("ana") == ana
-    assert registry.find_account("ANA") == ana
-    assert registry.find_account("bea") is None
-    assert registry.read_account(2) is None
+    assert registry.accounts.read_account(1) == registry.accounts.find_account("ana") == ana
+    assert registry.accounts.find_account("ANA") == ana
+    assert registry.accounts.find_account("bea") is None
+    assert registry.accounts.read_account(2) is None
 
 
 @pytest.mark.parametrize(
     "account",
     [
-        Account(1, "bea", protected=False, role="member"),
-        Account(2, "ana", protected=False, role="member"),
-        Account(2, "ANA", protected=True, role="manager"),
+        Account(1, "bea", NOW_S),
+        Account(2, "ana", NOW_S),
+        Account(2, "ANA", NOW_S, protected=True, role=Role.MANAGER),
     ],
     ids=["id", "name", "name in other letters"],
 )
 def test_names_and_ids_are_unique(registry, ana, account):
     with pytest.raises(NameTaken):
-        registry.add_account(account, now_s=NOW_S)
+        registry.accounts.add_account(account)
 
     assert names(registry, 1, 2) == {1: "ana", 2: None}
 
 
 @pytest.mark.parametrize(("first", "second"), [("Straße", "STRASSE"), ("ΣΊΣΥΦΟΣ", "σίσυφος")])
 def test_letters_fold_beyond_ascii(registry, first, second):
-    registry.add_account(Account(1, first, protected=False, role="member"), now_s=NOW_S)
+    registry.accounts.add_account(Account(1, first, NOW_S))
 
-    assert registry.find_account(second).id == 1
+    assert registry.accounts.find_account(second).id == 1
     assert apply(registry, (2, second)) == {0: 1}
 
 
 def test_upserts(registry, ana):
-    taken = registry.apply_accounts([(1, "ana", True), (2, "bea", False)], now_s=NOW_S)
+    taken = registry.accounts.apply_accounts([(1, "ana", True), (2, "bea", False)], now_s=NOW_S)
 
     assert taken == {}
-    assert registry.read_account(1) == Account(1, "ana", protected=True, role="member")
-    assert registry.read_account(2) == Account(2, "bea", protected=False, role="member")
+    assert registry.accounts.read_account(1) == Account(1, "ana", NOW_S, protected=True)
+    assert registry.accounts.read_account(2) == Account(2, "bea", NOW_S)
 
 
 def test_an_upsert_keeps_the_role(registry):
-    registry.add_account(Account(1, "boss", protected=False, role="manager"), now_s=NOW_S)
+    registry.accounts.add_account(Account(1, "boss", NOW_S, role=Role.MANAGER))
     apply(registry, (1, "chief"))
 
-    assert registry.read_account(1) == Account(1, "chief", protected=False, role="manager")
+    assert registry.accounts.read_account(1) == Account(1, "chief", NOW_S, role=Role.MANAGER)
 
 
 PROTECTED = {
@@ -85,17 +87,17 @@ def test_protection_stays_until_something_else_is_said(registry, said, after, at
     else:
         rows.insert(0, (1, "ana", True))
     for batch in [rows] if at_once else [[row] for row in rows]:
-        assert registry.apply_accounts(batch, now_s=NOW_S) == {}
+        assert registry.accounts.apply_accounts(batch, now_s=NOW_S) == {}
 
-    assert registry.read_account(1).protected is after
+    assert registry.accounts.read_account(1).protected is after
     assert names(registry, 1) == {1: f"name{len(said) - 1}"}
 
 
 def test_a_new_account_is_public_unless_it_says_otherwise(registry):
     rows = [(1, "a", None), (2, "b", False), (3, "c", True)]
-    registry.apply_accounts(rows, now_s=NOW_S)
+    registry.accounts.apply_accounts(rows, now_s=NOW_S)
 
-    assert registry.read_protected([1, 2, 3]) == {1: False, 2: False, 3: True}
+    assert registry.accounts.read_protected([1, 2, 3]) == {1: False, 2: False, 3: True}
 
 
 @pytest.mark.parametrize("atomic", [False, True])
@@ -103,8 +105,8 @@ def test_a_row_that_is_refused_says_nothing(registry, atomic):
     apply(registry, (1, "ana", True), (2, "bea", False))
     rows = [(1, "ann", None), (1, "bea", False), (2, "ANN", True)]
 
-    assert registry.apply_accounts(rows, now_s=NOW_S, atomic=atomic) == {1: 2, 2: 1}
-    assert registry.read_protected([1, 2]) == {1: True, 2: False}
+    assert registry.accounts.apply_accounts(rows, now_s=NOW_S, atomic=atomic) == {1: 2, 2: 1}
+    assert registry.accounts.read_protected([1, 2]) == {1: True, 2: False}
     assert names(registry, 1) == {1: "ana" if atomic else "ann"}
 
 
@@ -112,9 +114,9 @@ def test_protection_stays_with_the_account_while_names_go_round(registry):
     apply(registry, (1, "ana", True), (2, "bea", False), (3, "cleo", True))
     ring = [(1, "tmp"), (3, "ana"), (2, "cleo"), (1, "bea")]
 
-    assert registry.apply_accounts([(*row, None) for row in ring], now_s=NOW_S) == {}
+    assert registry.accounts.apply_accounts([(*row, None) for row in ring], now_s=NOW_S) == {}
     assert names(registry, 1, 2, 3) == {1: "bea", 2: "cleo", 3: "ana"}
-    assert registry.read_protected([1, 2, 3]) == {1: True, 2: False, 3: True}
+    assert registry.accounts.read_protected([1, 2, 3]) == {1: True, 2: False, 3: True}
 
 
 def test_nothing(registry):
@@ -184,7 +186,7 @@ def test_like_one_row_at_a_time(registry, seed):
 
         assert apply(registry, *rows) == expected, rows
         assert names(registry, *name_of) == name_of
-        assert registry.read_protected(list(shut)) == shut
+        assert registry.accounts.read_protected(list(shut)) == shut
 
 
 def test_very_many(registry):
@@ -194,16 +196,16 @@ def test_very_many(registry):
     rows = [(at, f"n{at}") for at in range(1, count + 1)] + [(count + 1, "N5")]
 
     assert apply(registry, *rows) == {count: 5}
-    protected = registry.read_protected(range(1, count + 10))
+    protected = registry.accounts.read_protected(range(1, count + 10))
     assert len(protected) == count
     assert names(registry, 1, count) == {1: "n1", count: f"n{count}"}
 
 
 def test_who_is_protected(registry):
-    registry.apply_accounts([(1, "a", True), (2, "b", False)], now_s=NOW_S)
+    registry.accounts.apply_accounts([(1, "a", True), (2, "b", False)], now_s=NOW_S)
 
-    assert registry.read_protected([3, 2, 1]) == {1: True, 2: False}
-    assert registry.read_protected([]) == {}
+    assert registry.accounts.read_protected([3, 2, 1]) == {1: True, 2: False}
+    assert registry.accounts.read_protected([]) == {}
 
 
 def test_who_reads_waits_for_no_writer(registry, ana, tmp_path):
@@ -212,8 +214,8 @@ def test_who_reads_waits_for_no_writer(registry, ana, tmp_path):
     writer.execute("BEGIN IMMEDIATE")
     try:
         with ThreadPoolExecutor(1) as pool:
-            found = pool.submit(registry.read_account, ana.id)
-            assert found.result(timeout=BUSY_TIMEOUT_S / 2) == ana
+            found = pool.submit(registry.accounts.read_account, ana.id)
+            assert found.result(timeout=WRITE_TIMEOUT_S / 2) == ana
     finally:
         writer.execute("ROLLBACK")
         writer.close()

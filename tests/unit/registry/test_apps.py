@@ -20,7 +20,7 @@ from openengagement.auth.credentials import (
 from openengagement.registry.apps import FIRST_APP_ID, AppForm, TooManyApps
 from openengagement.registry.audit import COMMAND_LINE
 from openengagement.registry.grants import AccessToken
-from openengagement.registry.registry import Registry
+from openengagement.registry.opening import open_registry
 
 NOW_S = 1_795_342_500
 
@@ -34,17 +34,17 @@ def keyring(tmp_path):
 def add_app(registry, ana):
     def added(key="key", **changes):
         form = AppForm(**{"name": "app", "owner_id": ana.id, "callbacks": []} | changes)
-        return registry.apps.add(form, credentials=(key, b"secret"), now_s=NOW_S)
+        return registry.apps.add_app(form, credentials=(key, b"secret"), now_s=NOW_S)
 
     return added
 
 
 def test_app_ids_count_up(registry, add_app):
     assert [add_app(key) for key in "abc"] == [FIRST_APP_ID + at for at in range(3)]
-    assert registry.apps.read(FIRST_APP_ID).consumer_key == "a"
-    assert registry.apps.find("c").id == FIRST_APP_ID + 2
-    assert registry.apps.find("C") is None
-    assert registry.apps.read(1) is None
+    assert registry.apps.read_app(FIRST_APP_ID).consumer_key == "a"
+    assert registry.apps.find_by_consumer_key("c").id == FIRST_APP_ID + 2
+    assert registry.apps.find_by_consumer_key("C") is None
+    assert registry.apps.read_app(1) is None
 
 
 def test_app_ids_are_unique_among_threads(registry, add_app):
@@ -55,7 +55,7 @@ def test_app_ids_are_unique_among_threads(registry, add_app):
 
 
 def test_a_new_app_is_not_enabled(registry, add_app):
-    app = registry.apps.read(add_app())
+    app = registry.apps.read_app(add_app())
 
     assert (app.enabled, app.per_minute, app.bearer_hash) == (False, None, None)
 
@@ -63,12 +63,14 @@ def test_a_new_app_is_not_enabled(registry, add_app):
 def test_an_account_has_as_many_apps_as_it_may(registry, ana):
     """However many ask at once; those of others do not count."""
     form = AppForm(name="app", owner_id=ana.id, callbacks=[])
-    registry.add_account(replace(ana, id=2, screen_name="ben"), now_s=NOW_S)
+    registry.accounts.add_account(replace(ana, id=2, screen_name="ben"))
 
-    def add(at, *, most=3, owner_id=ana.id):
+    def add(at, *, apps_max=3, owner_id=ana.id):
         said = replace(form, owner_id=owner_id)
         try:
-            return registry.apps.add(said, credentials=(str(at), b""), now_s=NOW_S, most=most)
+            return registry.apps.add_app(
+                said, credentials=(str(at), b""), now_s=NOW_S, apps_max=apps_max
+            )
         except TooManyApps:
             return None
 
@@ -77,9 +79,9 @@ def test_an_account_has_as_many_apps_as_it_may(registry, ana):
         made = list(pool.map(add, range(12)))
     assert sum(each is not None for each in made) == 3
     assert len(registry.apps.list_owned(ana.id)) == 3
-    assert add("one more", most=None) is not None
-    assert add("none at all", most=0, owner_id=2) is None
-    assert registry.apps.find("none at all") is None
+    assert add("one more", apps_max=None) is not None
+    assert add("none at all", apps_max=0, owner_id=2) is None
+    assert registry.apps.find_by_consumer_key("none at all") is None
 
 
 def decide(registry, app_id, **values):
@@ -90,17 +92,17 @@ def test_apps_of_an_owner_are_listed_newest_first(registry, add_app):
     made = [add_app(key) for key in "abc"]
     decide(registry, made[1], suspended=True)
     assert [app.id for app in registry.apps.list_owned(1)] == made[::-1]
-    assert registry.apps.list_owned(1)[1] == registry.apps.read(made[1])
+    assert registry.apps.list_owned(1)[1] == registry.apps.read_app(made[1])
     assert registry.apps.list_owned(2) == []
 
 
 def test_a_change_is_of_what_a_developer_says_and_of_one_app(registry, add_app):
     app_id, other = add_app("a", callbacks=["x://1", "x://2"]), add_app("b", callbacks=["y://1"])
     decide(registry, app_id, enabled=True, per_minute=7)
-    before = registry.apps.read(app_id)
+    before = registry.apps.read_app(app_id)
     said = AppForm("new", 99, ["x://3", "x://1"], "https://x.example", "Says.", "read-write", True)
-    registry.apps.change(app_id, said)
-    after = registry.apps.read(app_id)
+    registry.apps.apply_form(app_id, said)
+    after = registry.apps.read_app(app_id)
     assert after == replace(
         before,
         name="new",
@@ -110,28 +112,28 @@ def test_a_change_is_of_what_a_developer_says_and_of_one_app(registry, add_app):
         sign_in=True,
     )
     assert registry.apps.read_callbacks(app_id) == ["x://3", "x://1"]
-    assert registry.apps.read(other).name == "app"
+    assert registry.apps.read_app(other).name == "app"
     assert registry.apps.read_callbacks(other) == ["y://1"]
-    registry.apps.change(app_id, replace(said, callbacks=[]))
+    registry.apps.apply_form(app_id, replace(said, callbacks=[]))
     assert registry.apps.read_callbacks(app_id) == []
 
 
 def test_a_change_that_fails_leaves_everything(registry, add_app):
     app_id = add_app(callbacks=["x://1"])
     with pytest.raises(sa.exc.IntegrityError):
-        registry.apps.change(app_id, AppForm("new", 1, ["x://2", None]))
-    assert registry.apps.read(app_id).name == "app"
+        registry.apps.apply_form(app_id, AppForm("new", 1, ["x://2", None]))
+    assert registry.apps.read_app(app_id).name == "app"
     assert registry.apps.read_callbacks(app_id) == ["x://1"]
 
 
 def test_new_keys_kill_the_bearer_token_of_that_app(registry, keyring, add_app):
-    apps = [registry.apps.read(add_app(key)) for key in "ab"]
+    apps = [registry.apps.read_app(add_app(key)) for key in "ab"]
     tokens = [issue_bearer(registry, keyring, app=app) for app in apps]
-    registry.apps.set_consumer(apps[0].id, credentials=("c", b"other"))
-    after = registry.apps.read(apps[0].id)
+    registry.apps.replace_consumer(apps[0].id, credentials=("c", b"other"))
+    after = registry.apps.read_app(apps[0].id)
     assert (after.consumer_key, after.consumer_secret) == ("c", b"other")
     assert (after.bearer_hash, after.bearer_generation) == (None, apps[0].bearer_generation + 1)
-    assert registry.apps.find("a") is None
+    assert registry.apps.find_by_consumer_key("a") is None
     assert registry.apps.find_by_bearer(hash_token(tokens[0])) is None
     assert registry.apps.find_by_bearer(hash_token(tokens[1])).id == apps[1].id
 
@@ -139,16 +141,16 @@ def test_new_keys_kill_the_bearer_token_of_that_app(registry, keyring, add_app):
 def test_new_keys_are_unique(registry, add_app):
     app_id, _ = add_app("a"), add_app("b")
     with pytest.raises(sa.exc.IntegrityError):
-        registry.apps.set_consumer(app_id, credentials=("b", b""))
-    assert registry.apps.find("a").id == app_id
+        registry.apps.replace_consumer(app_id, credentials=("b", b""))
+    assert registry.apps.find_by_consumer_key("a").id == app_id
 
 
 def test_each_killing_of_a_bearer_token_is_a_generation(registry, keyring, add_app):
     """So that none ever comes back, not one that was derived before on an old reading either."""
-    stale = registry.apps.read(add_app())
+    stale = registry.apps.read_app(add_app())
     for generation in (1, 2):
-        registry.apps.kill_bearer(stale.id)
-        app = registry.apps.read(stale.id)
+        registry.apps.revoke_bearer(stale.id)
+        app = registry.apps.read_app(stale.id)
         assert (app.bearer_generation, app.bearer_hash) == (generation, None)
     assert not registry.apps.set_bearer(stale, generation=0, bearer_hash=b"old")
     first = keyring.derive_bearers(stale)[0]
@@ -165,7 +167,7 @@ def test_consumer_keys_are_unique(registry, add_app):
 def test_an_app_needs_an_owner_and_leaves_nothing_without(registry, add_app):
     with pytest.raises(sa.exc.IntegrityError):
         add_app(owner_id=99, callbacks=["http://127.0.0.1/"])
-    assert registry.apps.find("key") is None
+    assert registry.apps.find_by_consumer_key("key") is None
     assert add_app() == FIRST_APP_ID
 
 
@@ -185,14 +187,14 @@ def test_an_account_has_one_token_for_an_app(registry, add_app, ana):
 def test_platform_keys(registry):
     key = issue_platform_key(registry, name="x", now_s=NOW_S)
 
-    assert registry.has_platform_key(hash_token(key))
-    assert not registry.has_platform_key(hash_token(key + "x"))
+    assert registry.platform_keys.has_platform_key(hash_token(key))
+    assert not registry.platform_keys.has_platform_key(hash_token(key + "x"))
     assert key.encode() not in (registry_bytes(registry))
 
 
 def registry_bytes(registry):
     """Everything the registry's files hold."""
-    path = registry._engine.url.database
+    path = registry.database._engine.url.database
     with open(path, "rb") as file, open(path + "-wal", "rb") as log:  # noqa: PTH123
         return file.read() + log.read()
 
@@ -203,7 +205,7 @@ def test_no_secret_is_stored_in_the_clear(registry, keyring, ana):
     _, token_secret = issue_access_token(
         registry, keyring, granted=Granted(made.app_id, ana.id), now_s=NOW_S
     )
-    bearer = issue_bearer(registry, keyring, app=registry.apps.read(made.app_id))
+    bearer = issue_bearer(registry, keyring, app=registry.apps.read_app(made.app_id))
 
     stored = registry_bytes(registry)
     for secret in (made.consumer_secret, token_secret, bearer):
@@ -217,7 +219,9 @@ def test_tokens_are_the_same_each_time(registry, keyring, add_app, ana):
         issue_access_token(registry, keyring, granted=Granted(app_id, ana.id), now_s=NOW_S)
         for _ in range(2)
     ]
-    bearers = [issue_bearer(registry, keyring, app=registry.apps.read(app_id)) for _ in range(2)]
+    bearers = [
+        issue_bearer(registry, keyring, app=registry.apps.read_app(app_id)) for _ in range(2)
+    ]
 
     assert tokens[0] == tokens[1]
     assert bearers[0] == bearers[1]
@@ -226,10 +230,10 @@ def test_tokens_are_the_same_each_time(registry, keyring, add_app, ana):
 
 def test_a_revoked_bearer_token_is_gone_and_the_next_is_another(registry, keyring, add_app):
     app_id = add_app()
-    first = issue_bearer(registry, keyring, app=registry.apps.read(app_id))
-    revoke_bearer(registry, registry.apps.read(app_id))
+    first = issue_bearer(registry, keyring, app=registry.apps.read_app(app_id))
+    revoke_bearer(registry, registry.apps.read_app(app_id))
     assert registry.apps.find_by_bearer(hash_token(first)) is None
-    second = issue_bearer(registry, keyring, app=registry.apps.read(app_id))
+    second = issue_bearer(registry, keyring, app=registry.apps.read_app(app_id))
 
     assert first != second
     assert registry.apps.find_by_bearer(hash_token(second)).id == app_id
@@ -239,7 +243,7 @@ def test_a_revoked_bearer_token_is_gone_and_the_next_is_another(registry, keyrin
 def test_two_that_ask_for_a_token_at_once_get_the_same(tmp_path, registry, keyring, add_app):
     """Two commands, or a command and a server, each with its own view of the registry."""
     app_id = add_app()
-    other = Registry(tmp_path / "registry.sqlite3")
+    other = open_registry(tmp_path)
     barrier = threading.Barrier(2)
 
     def issue(view):
@@ -248,7 +252,7 @@ def test_two_that_ask_for_a_token_at_once_get_the_same(tmp_path, registry, keyri
 
     try:
         for _ in range(5):
-            with registry._engine.begin() as db:
+            with registry.database._engine.begin() as db:
                 db.execute(sa.text("DELETE FROM access_tokens"))
             with ThreadPoolExecutor(2) as pool:
                 one, two = pool.map(issue, [registry, other])

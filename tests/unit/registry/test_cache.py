@@ -8,10 +8,11 @@ import pytest
 from openengagement.auth.credentials import hash_token, open_keyring
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.registry import cache
+from openengagement.registry.accounts import Account
 from openengagement.registry.apps import AppForm
 from openengagement.registry.audit import COMMAND_LINE
 from openengagement.registry.cache import VersionedCache
-from openengagement.registry.registry import Account, Registry
+from openengagement.registry.opening import open_registry
 
 NOW_S = 1_795_342_500
 
@@ -19,13 +20,13 @@ NOW_S = 1_795_342_500
 @pytest.fixture
 def app_id(registry, ana):
     form = AppForm(name="app", owner_id=ana.id, callbacks=[])
-    return registry.apps.add(form, credentials=("key", b""), now_s=NOW_S)
+    return registry.apps.add_app(form, credentials=("key", b""), now_s=NOW_S)
 
 
 @pytest.fixture
 def other(tmp_path, registry):
     """Another process's view, as far as SQLite can tell."""
-    opened = Registry(tmp_path / "registry.sqlite3")
+    opened = open_registry(tmp_path)
     yield opened
     opened.close()
 
@@ -37,48 +38,47 @@ def decide(view, app_id, **values):
 def changes(registry, other, app_id):
     yield lambda: decide(registry, app_id, enabled=True)
     yield lambda: decide(other, app_id, enabled=False)
-    yield lambda: registry.apply_accounts([(1, "ana", True)], now_s=NOW_S)
-    yield lambda: other.apply_accounts([(9, "new", False)], now_s=NOW_S)
-    yield lambda: other.add_platform_key(name="x", key_hash=b"1", now_s=NOW_S)
-    yield lambda: registry.add_account(Account(8, "x", protected=False, role="member"), now_s=0)
+    yield lambda: registry.accounts.apply_accounts([(1, "ana", True)], now_s=NOW_S)
+    yield lambda: other.accounts.apply_accounts([(9, "new", False)], now_s=NOW_S)
+    yield lambda: other.platform_keys.add_platform_key(name="x", key_hash=b"1", now_s=NOW_S)
+    yield lambda: registry.accounts.add_account(Account(8, "x", NOW_S))
 
 
 def test_the_version_moves_on_with_every_commit(registry, other, app_id):
     for change in changes(registry, other, app_id):
         for view in (registry, other):
-            assert view.version() == view.version()
-        before = registry.version(), other.version()
+            assert view.database.version() == view.database.version()
+        before = registry.database.version(), other.database.version()
         change()
-        after = registry.version(), other.version()
+        after = registry.database.version(), other.database.version()
         assert before[0] != after[0]
         assert before[1] != after[1]
 
 
 def test_reading_does_not_move_it(registry, other, app_id):
-    before = registry.version()
+    before = registry.database.version()
     for view in (registry, other):
-        view.apps.read(app_id)
-        view.read_protected([1, 2])
-        view.find_account("ana")
+        view.apps.read_app(app_id)
+        view.accounts.read_protected([1, 2])
+        view.accounts.find_account("ana")
 
-    assert registry.version() == before
+    assert registry.database.version() == before
 
 
 def test_a_commit_of_another_process_moves_it(tmp_path, registry, app_id):
-    before = registry.version()
+    before = registry.database.version()
     code = (
         "import sys; from pathlib import Path\n"
-        "from openengagement.registry.registry import Registry\n"
-        "r = Registry(Path(sys.argv[1]))\n"
+        "from openengagement.registry.opening import open_registry\n"
+        "r = open_registry(Path(sys.argv[1]))\n"
         "from openengagement.registry.audit import COMMAND_LINE as actor\n"
         "values = {'enabled': True, 'per_minute': 3}\n"
         "r.decisions.change_app(int(sys.argv[2]), values, actor=actor, now_s=0); r.close()\n"
     )
-    path = str(tmp_path / "registry.sqlite3")
-    subprocess.run([sys.executable, "-c", code, path, str(app_id)], check=True)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path), str(app_id)], check=True)
 
-    assert registry.version() != before
-    assert registry.apps.read(app_id).per_minute == 3
+    assert registry.database.version() != before
+    assert registry.apps.read_app(app_id).per_minute == 3
 
 
 def test_the_very_next_look_up_sees_it(tmp_path, registry, other, app_id):
@@ -88,9 +88,11 @@ def test_the_very_next_look_up_sees_it(tmp_path, registry, other, app_id):
     for at in range(20):
         view = views[at % 2]
         decide(view, app_id, enabled=at % 3 == 0, per_minute=at + 1)
-        view.apply_accounts([(1, "ana", at % 5 == 0)], now_s=NOW_S)
+        view.accounts.apply_accounts([(1, "ana", at % 5 == 0)], now_s=NOW_S)
         token = f"token {at}"
-        view.apps.set_bearer(view.apps.read(app_id), generation=at, bearer_hash=hash_token(token))
+        view.apps.set_bearer(
+            view.apps.read_app(app_id), generation=at, bearer_hash=hash_token(token)
+        )
 
         app = lookup.bearer(token)
         assert (app.enabled, app.per_minute) == (at % 3 == 0, at + 1)
@@ -101,7 +103,7 @@ def test_the_very_next_look_up_sees_it(tmp_path, registry, other, app_id):
 def test_a_key_that_was_unknown_is_known_once_it_is_issued(tmp_path, registry, other):
     lookup = CredentialLookup(registry, open_keyring(tmp_path / "server.key"))
     assert not lookup.platform_key("k")
-    other.add_platform_key(name="x", key_hash=hash_token("k"), now_s=NOW_S)
+    other.platform_keys.add_platform_key(name="x", key_hash=hash_token("k"), now_s=NOW_S)
 
     assert lookup.platform_key("k")
 
@@ -109,7 +111,7 @@ def test_a_key_that_was_unknown_is_known_once_it_is_issued(tmp_path, registry, o
 def test_an_account_that_was_unknown_is_known_once_it_is_registered(tmp_path, registry, other):
     lookup = CredentialLookup(registry, open_keyring(tmp_path / "server.key"))
     assert lookup.protected([7]) == {}
-    other.apply_accounts([(7, "gus", True)], now_s=NOW_S)
+    other.accounts.apply_accounts([(7, "gus", True)], now_s=NOW_S)
 
     assert lookup.protected([7]) == {7: True}
 

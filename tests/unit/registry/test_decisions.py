@@ -8,11 +8,13 @@ import pytest
 import sqlalchemy as sa
 
 import openengagement
+from openengagement.engagement.permissions import Role
 from openengagement.registry import decisions
+from openengagement.registry.accounts import Account
+from openengagement.registry.app_list import Search
 from openengagement.registry.apps import AppForm
 from openengagement.registry.audit import COMMAND_LINE, Actor
-from openengagement.registry.decisions import NotManager, Outdated, Search
-from openengagement.registry.registry import Account
+from openengagement.registry.decisions import NotManager, Outdated
 from openengagement.sandbox import demo
 
 NOW_S, MONTH = 1_795_342_500, "2026-11"
@@ -25,15 +27,15 @@ def add_app(registry, ana):
 
     def added(name="app", owner_id=ana.id, now_s=NOW_S):
         form = AppForm(name, owner_id, [])
-        return registry.apps.add(form, credentials=(f"key {next(keys)}", b""), now_s=now_s)
+        return registry.apps.add_app(form, credentials=(f"key {next(keys)}", b""), now_s=now_s)
 
     return added
 
 
 @pytest.fixture(autouse=True)
 def mira(registry):
-    account = Account(MIRA.account_id, MIRA.name, protected=False, role="manager")
-    registry.add_account(account, now_s=NOW_S)
+    account = Account(MIRA.account_id, MIRA.name, NOW_S, role=Role.MANAGER)
+    registry.accounts.add_account(account)
     return account
 
 
@@ -52,7 +54,7 @@ def logged(registry):
     """The log, oldest first, as (who, what, of which app, called what, before, after)."""
 
     def read(**only):
-        entries = registry.decisions.audit.list(most=100, **only)
+        entries = registry.audit.list_entries(limit=100, **only)
         return [
             (e.actor, e.action, e.app_id, e.subject, e.before, e.after) for e in reversed(entries)
         ]
@@ -67,7 +69,7 @@ def test_every_decision_holds_and_is_logged(registry, add_app, decide, logged):
     assert decide(app_id, suspended=False, per_minute=None, actor=COMMAND_LINE)
     assert decide(app_id, enabled=False)
 
-    app = registry.apps.read(app_id)
+    app = registry.apps.read_app(app_id)
     now = (app.enabled, app.suspended, app.per_minute, app.handles_contracted)
     assert now == (False, False, None, 500)
     assert logged() == [
@@ -79,7 +81,7 @@ def test_every_decision_holds_and_is_logged(registry, add_app, decide, logged):
         ("command line", "limit", app_id, "Tide", "7", None),
         ("mira", "disable", app_id, "Tide", "yes", "no"),
     ]
-    newest = registry.decisions.audit.list(most=1)[0]
+    newest = registry.audit.list_entries(limit=1)[0]
     assert (newest.actor_id, newest.at_s) == (5, NOW_S)
 
 
@@ -106,8 +108,8 @@ def test_only_managers_decide(registry, ana, mira, add_app, decide, logged):
             decide(1, actor=actor, enabled=True)
         with pytest.raises(NotManager):
             set_role(mira.id, "manager", actor=actor, now_s=NOW_S)
-    assert not registry.apps.read(app_id).enabled
-    assert registry.read_account(mira.id).role == "member"
+    assert not registry.apps.read_app(app_id).enabled
+    assert registry.accounts.read_account(mira.id).role == "member"
     assert logged() == before
 
 
@@ -118,14 +120,14 @@ def test_a_decision_is_made_of_what_was_known(registry, add_app, decide, logged)
     with pytest.raises(Outdated) as refused:
         decide(app_id, enabled=True, known={"per_minute": None, "name": "Wave", "website": None})
     assert refused.value.columns == {"per_minute", "name"}
-    assert not registry.apps.read(app_id).enabled
+    assert not registry.apps.read_app(app_id).enabled
     assert logged() == before
 
 
 def test_the_manager_of_a_sandbox_is_in_the_log(registry, logged):
     parts = SimpleNamespace(registry=registry)
     made = {demo._demo_manager(parts, now_s=NOW_S) for _ in range(2)}
-    assert [registry.read_account(each).role for each in made] == ["manager"]
+    assert [registry.accounts.read_account(each).role for each in made] == ["manager"]
     assert logged() == [("command line", "role", None, "manager", "member", "manager")]
 
 
@@ -138,16 +140,16 @@ def test_a_change_that_cannot_be_logged_is_not_made(registry, add_app, decide, m
     monkeypatch.setattr(decisions, "write_entry", fail)
     with pytest.raises(OSError, match="disk full"):
         decide(app_id, enabled=True)
-    assert not registry.apps.read(app_id).enabled
+    assert not registry.apps.read_app(app_id).enabled
 
 
 def test_roles(registry, ana, logged):
     set_role = registry.decisions.set_role
     set_role(ana.id, "manager", actor=COMMAND_LINE, now_s=NOW_S)
     set_role(ana.id, "manager", actor=COMMAND_LINE, now_s=NOW_S)
-    assert registry.read_account(ana.id).role == "manager"
+    assert registry.accounts.read_account(ana.id).role == "manager"
     set_role(ana.id, "member", actor=MIRA, now_s=NOW_S)
-    assert registry.read_account(ana.id).role == "member"
+    assert registry.accounts.read_account(ana.id).role == "member"
     assert logged() == [
         ("command line", "role", None, "ana", "member", "manager"),
         ("mira", "role", None, "ana", "manager", "member"),
@@ -159,11 +161,11 @@ def test_the_log_by_pages_and_by_app(registry, add_app, decide):
     for at in range(5):
         decide(one, per_minute=at + 1)
         decide(other, per_minute=at + 1)
-    read = registry.decisions.audit.list
-    first = read(most=4)
-    rest = read(most=100, before_id=first[-1].id)
+    read = registry.audit.list_entries
+    first = read(limit=4)
+    rest = read(limit=100, before_id=first[-1].id)
     assert [e.id for e in [*first, *rest]] == list(range(10, 0, -1))
-    assert [e.after for e in read(most=100, app_id=one)] == ["5", "4", "3", "2", "1"]
+    assert [e.after for e in read(limit=100, app_id=one)] == ["5", "4", "3", "2", "1"]
 
 
 def test_the_log_is_only_added_to():
@@ -179,7 +181,9 @@ def test_the_log_is_only_added_to():
 
 def names(registry, text="", state=None, **page):
     search = Search(text, state)
-    return [a.name for a in registry.decisions.list(search, month=MONTH, **({"most": 50} | page))]
+    return [
+        a.name for a in registry.app_list.list_apps(search, month=MONTH, **({"limit": 50} | page))
+    ]
 
 
 def test_states_and_their_counts(registry, add_app, decide):
@@ -199,13 +203,13 @@ def test_states_and_their_counts(registry, add_app, decide):
     assert names(registry, state="enabled") == ["app 1"]
     assert names(registry, state="disabled") == ["app 2"]
     assert names(registry, state="suspended") == ["app 3"]
-    counted = registry.decisions.count()
+    counted = registry.app_list.count_apps()
     assert counted == {"waiting": 2, "enabled": 1, "disabled": 1, "suspended": 1}
-    assert registry.decisions.count("app 1") == dict.fromkeys(counted, 0) | {"enabled": 1}
+    assert registry.app_list.count_apps("app 1") == dict.fromkeys(counted, 0) | {"enabled": 1}
 
 
 def test_search(registry, ana, add_app):
-    registry.add_account(Account(2, "Zoë_9", protected=False, role="member"), now_s=NOW_S)
+    registry.accounts.add_account(Account(2, "Zoë_9", NOW_S))
     first = add_app("Tide Tables")
     add_app("100% Charts", owner_id=2)
     assert names(registry, "tide") == ["Tide Tables"]
@@ -222,7 +226,7 @@ def test_search(registry, ana, add_app):
 def test_a_search_for_nothing_finds_nothing(registry, add_app, text):
     add_app("Tide")
     assert names(registry, text) == []
-    assert sum(registry.decisions.count(text).values()) == 0
+    assert sum(registry.app_list.count_apps(text).values()) == 0
 
 
 def test_control_characters_do_not_count(registry, add_app):
@@ -242,16 +246,16 @@ def test_the_busiest_app_comes_first_with_its_figures(registry, add_app):
         (MONTH, quiet, "app_not_enabled"): 3,
         ("2026-10", quiet, "ok"): 999,
     }
-    registry.usage.add(requests, [])
-    found = registry.decisions.list(Search(), month=MONTH, most=50)
+    registry.usage.add_usage(requests, [])
+    found = registry.app_list.list_apps(Search(), month=MONTH, limit=50)
     assert [(a.name, a.requests, a.refused) for a in found] == [("busy", 42, 2), ("quiet", 3, 3)]
-    assert names(registry, most=1) == ["busy"]
-    assert names(registry, most=1, skip=1) == ["quiet"]
+    assert names(registry, limit=1) == ["busy"]
+    assert names(registry, limit=1, skip=1) == ["quiet"]
 
 
 def test_an_app_by_itself(registry, add_app):
     app_id = add_app(now_s=NOW_S - 5)
-    assert registry.decisions.read_state(app_id) == "waiting"
-    assert registry.decisions.created_at_s(app_id) == NOW_S - 5
+    assert registry.app_list.read_state(app_id) == "waiting"
+    assert registry.apps.read_app(app_id).created_at_s == NOW_S - 5
     with pytest.raises(sa.exc.NoResultFound):
-        registry.decisions.read_state(1)
+        registry.app_list.read_state(1)

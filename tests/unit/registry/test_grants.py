@@ -14,7 +14,7 @@ NOW_S = 1_795_342_500
 @pytest.fixture
 def app_id(registry, ana):
     form = AppForm(name="app", owner_id=ana.id, callbacks=[])
-    return registry.apps.add(form, credentials=("key", b"secret"), now_s=NOW_S)
+    return registry.apps.add_app(form, credentials=("key", b"secret"), now_s=NOW_S)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_live_token_stays_and_takes_the_level_of_now(registry, app_id, pending
 
 def test_a_token_is_replaced_with_its_level_and_its_times(registry, app_id):
     registry.grants.replace_access_token(fresh(app_id, "a", "read-write"), now_s=NOW_S)
-    registry.grants.note_used({"1-a": NOW_S + 5})
+    registry.grants.apply_last_used({"1-a": NOW_S + 5})
     registry.grants.replace_access_token(fresh(app_id, "b"), now_s=NOW_S + 9)
     assert registry.grants.find_access_token("1-a") is None
     assert registry.grants.find_access_token("1-b") == fresh(app_id, "b")
@@ -59,9 +59,9 @@ def test_a_token_is_replaced_with_its_level_and_its_times(registry, app_id):
 
 
 def test_replacing_a_token_leaves_those_of_others(registry, app_id, ana):
-    registry.add_account(replace(ana, id=2, screen_name="ben"), now_s=NOW_S)
+    registry.accounts.add_account(replace(ana, id=2, screen_name="ben"))
     form = AppForm(name="other", owner_id=ana.id, callbacks=[])
-    other = registry.apps.add(form, credentials=("other", b"secret"), now_s=NOW_S)
+    other = registry.apps.add_app(form, credentials=("other", b"secret"), now_s=NOW_S)
     others = [fresh(other, "other"), replace(fresh(app_id, "ben's"), account_id=2)]
     for each in others:
         assert registry.grants.add_access_token(each, now_s=NOW_S)
@@ -105,8 +105,8 @@ def test_what_was_on_its_way_dies_with_the_app(registry, app_id, pending):
 
 def test_and_with_the_password(registry, app_id, pending):
     pending("r")
-    registry.sessions.set_password(1, password_hash="one")
-    assert registry.sessions.set_password(1, password_hash="two") == 0
+    registry.password_hashes.set_password(1, password_hash="one")
+    assert registry.password_hashes.set_password(1, password_hash="two") == 0
     assert registry.grants.redeem("r", fresh(app_id, "a"), now_s=NOW_S) is None
 
 
@@ -121,13 +121,13 @@ def test_old_request_tokens_are_forgotten(registry, app_id, pending):
 
 def test_attempts_are_bounded(registry, pending):
     pending("r")
-    counted = [registry.grants.count_attempt("r", most=3) for _ in range(5)]
+    counted = [registry.grants.count_attempt("r", attempts_max=3) for _ in range(5)]
     assert counted == [True] * 3 + [False] * 2
 
 
 def test_last_use_never_goes_backwards(registry, app_id, pending):
     registry.grants.redeem(pending("r"), fresh(app_id, "a"), now_s=NOW_S)
     for at_s in (NOW_S + 5, NOW_S + 2):
-        registry.grants.note_used({"1-a": at_s, "1-gone": at_s})
+        registry.grants.apply_last_used({"1-a": at_s, "1-gone": at_s})
     (grant,) = registry.grants.list_grants(1)
     assert grant.last_used_s == NOW_S + 5

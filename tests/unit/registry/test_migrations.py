@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from openengagement.registry.migrate import HEAD, migrate, upgrade
-from openengagement.registry.registry import Registry
+from openengagement.registry.opening import open_registry
 from openengagement.registry.schema import METADATA
 
 
@@ -32,12 +32,17 @@ def test_head_is_the_newest_revision():
     assert [script.down_revision for script in scripts.walk_revisions()][-1] is None
 
 
+def apply_at_once(engine):
+    with engine.begin() as connection:
+        migrate(connection)
+
+
 def apply_all(engine):
     with engine.begin() as connection:
         upgrade(connection, HEAD)
 
 
-@pytest.mark.parametrize("make", [migrate, apply_all], ids=["at once", "step by step"])
+@pytest.mark.parametrize("make", [apply_at_once, apply_all], ids=["at once", "step by step"])
 def test_a_new_registry_has_the_schema(engine, make):
     make(engine)
 
@@ -52,7 +57,7 @@ def test_constraints_too(engine, tmp_path):
     """What the comparison above does not look at: every constraint, as SQLite keeps it."""
     apply_all(engine)
     plain = sa.create_engine(f"sqlite:///{tmp_path / 'plain.sqlite3'}")
-    migrate(plain)
+    apply_at_once(plain)
 
     def shape(made):
         inspector = sa.inspect(made)
@@ -74,8 +79,8 @@ def test_constraints_too(engine, tmp_path):
 
 
 def test_migrating_again_changes_nothing(engine):
-    migrate(engine)
-    migrate(engine)
+    apply_at_once(engine)
+    apply_at_once(engine)
 
     with engine.connect() as connection:
         revisions = connection.execute(sa.text("SELECT version_num FROM alembic_version"))
@@ -83,14 +88,14 @@ def test_migrating_again_changes_nothing(engine):
 
 
 def test_what_is_there_stays(tmp_path, engine):
-    migrate(engine)
+    apply_at_once(engine)
     with engine.begin() as connection:
         row = "1, 'ana', 'ana', 0, 'member', 0"
         connection.execute(sa.text(f"INSERT INTO accounts VALUES ({row}, NULL)"))
 
-    registry = Registry(tmp_path / "registry.sqlite3")
+    registry = open_registry(tmp_path)
     try:
-        assert registry.find_account("ana").id == 1
+        assert registry.accounts.find_account("ana").id == 1
     finally:
         registry.close()
 
@@ -110,13 +115,13 @@ def test_a_folder_of_an_older_version_opens_as_it_was(tmp_path, engine):
             )
         )
 
-    registry = Registry(tmp_path / "registry.sqlite3")
+    registry = open_registry(tmp_path)
     try:
-        app = registry.apps.read(10_000_001)
+        app = registry.apps.read_app(10_000_001)
         assert (app.enabled, app.per_minute, app.handles_contracted) == (True, 60, None)
-        assert registry.decisions.read_state(app.id) == "enabled"
-        assert registry.decisions.audit.list(most=1) == []
-        registry.usage.add({("2026-11", app.id, "ok"): 1}, [("2026-11", app.id, 1)])
+        assert registry.app_list.read_state(app.id) == "enabled"
+        assert registry.audit.list_entries(limit=1) == []
+        registry.usage.add_usage({("2026-11", app.id, "ok"): 1}, [("2026-11", app.id, 1)])
         assert registry.usage.read_month("2026-11")[0].used.handles == 1
     finally:
         registry.close()
@@ -126,14 +131,15 @@ def test_many_first_starts_at_once(tmp_path):
     """Several commands and servers may meet an empty folder in the same moment."""
     code = (
         "import sys; from pathlib import Path\n"
-        "from openengagement.registry.registry import Registry\n"
-        "sys.stdin.readline(); r = Registry(Path(sys.argv[1]))\n"
-        "r.add_platform_key(name='x', key_hash=sys.argv[2].encode(), now_s=0); r.close()\n"
+        "from openengagement.registry.opening import open_registry\n"
+        "sys.stdin.readline(); r = open_registry(Path(sys.argv[1]))\n"
+        "key = sys.argv[2].encode()\n"
+        "r.platform_keys.add_platform_key(name='x', key_hash=key, now_s=0); r.close()\n"
     )
     path = tmp_path / "registry.sqlite3"
     starts = [
         subprocess.Popen(
-            [sys.executable, "-c", code, str(path), str(at)],
+            [sys.executable, "-c", code, str(tmp_path), str(at)],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -2,9 +2,9 @@
 
 import pytest
 
+from openengagement.registry.accounts import Account
 from openengagement.registry.apps import AppForm
 from openengagement.registry.audit import COMMAND_LINE
-from openengagement.registry.registry import Account
 
 NOW_S = 1_795_342_500
 OCTOBER, NOVEMBER = "2026-10", "2026-11"
@@ -14,7 +14,7 @@ OCTOBER, NOVEMBER = "2026-10", "2026-11"
 def apps(registry, ana):
     """Two apps: one with usage, one with an agreement only; and a third with neither."""
     ids = [
-        registry.apps.add(AppForm(name, ana.id, []), credentials=(name, b""), now_s=NOW_S)
+        registry.apps.add_app(AppForm(name, ana.id, []), credentials=(name, b""), now_s=NOW_S)
         for name in ("one", "two", "three")
     ]
     registry.decisions.change_app(
@@ -26,7 +26,7 @@ def apps(registry, ana):
 def test_what_is_added_again_adds_up(registry, apps):
     one = apps[0]
     for _ in range(3):
-        registry.usage.add(
+        registry.usage.add_usage(
             {(NOVEMBER, one, "ok"): 2, (NOVEMBER, one, "rate_limited"): 1, (OCTOBER, one, "ok"): 5},
             {(NOVEMBER, one, 1), (NOVEMBER, one, 77), (OCTOBER, one, 1)},
         )
@@ -40,7 +40,7 @@ def test_what_is_added_again_adds_up(registry, apps):
 
 def test_a_month_of_all_apps(registry, apps):
     one, two, _three = apps
-    registry.usage.add(
+    registry.usage.add_usage(
         {(NOVEMBER, one, "ok"): 2, (NOVEMBER, one, "nonce_used"): 1, (NOVEMBER, 5, "ok"): 1},
         {(NOVEMBER, one, 1), (NOVEMBER, 5, 1)},
     )
@@ -59,13 +59,13 @@ def test_a_month_of_all_apps(registry, apps):
 def test_handles_by_name(registry, apps):
     one, two, _ = apps
     for number, name in ((2, "Zoe"), (3, "bob")):
-        registry.add_account(Account(number, name, protected=False, role="member"), now_s=NOW_S)
-    registry.usage.add({}, {(NOVEMBER, one, number) for number in (1, 2, 3, 999)})
-    registry.usage.add({}, {(NOVEMBER, two, 1), (OCTOBER, one, 3)})
+        registry.accounts.add_account(Account(number, name, NOW_S))
+    registry.usage.add_usage({}, {(NOVEMBER, one, number) for number in (1, 2, 3, 999)})
+    registry.usage.add_usage({}, {(NOVEMBER, two, 1), (OCTOBER, one, 3)})
     names = registry.usage.list_handles
-    assert names(one, NOVEMBER, most=10) == ["999", "ana", "bob", "Zoe"]
-    assert names(one, NOVEMBER, most=2) == ["999", "ana"]
-    assert names(one, OCTOBER, most=10) == ["bob"]
+    assert names(one, NOVEMBER, limit=10) == ["999", "ana", "bob", "Zoe"]
+    assert names(one, NOVEMBER, limit=2) == ["999", "ana"]
+    assert names(one, OCTOBER, limit=10) == ["bob"]
     assert registry.usage.count_handles(NOVEMBER) == {one: 4, two: 1}
     assert registry.usage.count_handles(NOVEMBER, [two]) == {two: 1}
     assert registry.usage.count_handles("2026-09", [two]) == {}

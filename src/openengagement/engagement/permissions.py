@@ -1,0 +1,27 @@
+"""What accounts and apps may do: the roles of people and the access levels of apps."""
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What an account may do on the pages. A manager decides about apps."""
+
+    MEMBER = "member"
+    MANAGER = "manager"
+
+
+class AccessLevel(StrEnum):
+    """How much an app may do for an account (api.md 4.6). The values are on the wire."""
+
+    READ = "read"
+    READ_WRITE = "read-write"
+    READ_WRITE_MESSAGES = "read-write-directmessages"
+
+    def covers(self, other: "AccessLevel") -> bool:
+        """Whether this level allows everything that another one allows."""
+        levels = list(AccessLevel)
+        return levels.index(self) >= levels.index(other)
+
+    def limited_to(self, requested: str | None) -> "AccessLevel":
+        """This level, or READ if a client asks for no more (`x_auth_access_type`, api.md 4.6)."""
+        return AccessLevel.READ if requested == AccessLevel.READ else self

@@ -1,0 +1,182 @@
+"""Accounts: the users of the platform."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+
+from openengagement.engagement.permissions import Role
+from openengagement.registry.database import Database, columns_of
+from openengagement.registry.schema import ACCOUNTS
+
+Value = TypeVar("Value")
+
+_SLICE: Final = 500  # values in one IN list
+# What a platform says about an account: its id, its screen name, and whether it is protected. None
+# leaves the protection as it is; a new account is then public.
+AccountRow = tuple[int, str, bool | None]
+
+
+class NameTaken(Exception):
+    """The screen name belongs to another account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user of the platform. `created_at_s` is when it was registered here, in Unix seconds."""
+
+    id: int
+    screen_name: str
+    created_at_s: int
+    protected: bool = False
+    role: Role = Role.MEMBER
+
+
+class Accounts:
+    """The accounts of the registry."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add_account(self, account: Account) -> None:
+        """Register one account.
+
+        Raises:
+            NameTaken: the screen name or the id is in use.
+        """
+        row = _account_row(account.id, account.screen_name, protected=account.protected)
+        row |= {"role": account.role, "created_at_s": account.created_at_s}
+        try:
+            with self._database.writing(credentials=True) as db:
+                db.execute(ACCOUNTS.insert().values(row))
+        except sa.exc.IntegrityError:
+            raise NameTaken(account.screen_name) from None
+
+    def apply_accounts(
+        self, rows: Sequence[AccountRow], *, now_s: int, atomic: bool = False
+    ) -> dict[int, int]:
+        """Register or change accounts, in the order of rows.
+
+        Leaves out a row whose screen name belongs to another account, in the registry or earlier
+        among these rows. With `atomic`, one such row leaves out all rows.
+
+        Returns:
+            Index of a row that was left out -> id of the account that has the screen name.
+        """
+        # Reads, decides and writes under the credential lock (Database.writing): no other writer
+        # takes a screen name in between.
+        with self._database.writing(credentials=True) as db:
+            names = _read_names(db, rows)
+            taken = _find_taken(rows, names)
+            if taken and atomic:
+                return taken
+            good = _fold_accounts(row for index, row in enumerate(rows) if index not in taken)
+            _update_accounts(db, [row for row in good if row[0] in names], names=names)
+            _insert_accounts(db, [row for row in good if row[0] not in names], now_s=now_s)
+        return taken
+
+    def find_account(self, screen_name: str) -> Account | None:
+        """The account with this screen name, in any case of letters."""
+        return self._read_one(ACCOUNTS.c.screen_name_key == screen_name.casefold())
+
+    def read_account(self, account_id: int) -> Account | None:
+        """The account with this id."""
+        return self._read_one(ACCOUNTS.c.id == account_id)
+
+    def read_protected(self, account_ids: Sequence[int]) -> dict[int, bool]:
+        """Account id -> whether it is protected, of those that are registered."""
+        query = sa.select(ACCOUNTS.c.id, ACCOUNTS.c.protected)
+        found: dict[int, bool] = {}
+        with self._database.reading() as db:
+            for ids in _slices(account_ids):
+                rows = db.execute(query.where(ACCOUNTS.c.id.in_(ids)))
+                found.update((row[0], row[1]) for row in rows)
+        return found
+
+    def _read_one(self, condition: sa.ColumnElement[bool]) -> Account | None:
+        return self._database.read_one(Account, _SELECT.where(condition))
+
+
+_SELECT: Final[sa.Select[Any]] = sa.select(*columns_of(Account, ACCOUNTS))
+
+
+def _account_row(account_id: int, screen_name: str, *, protected: bool | None) -> dict[str, Any]:
+    return {
+        "id": account_id,
+        "screen_name": screen_name,
+        "screen_name_key": screen_name.casefold(),
+        "protected": protected,
+    }
+
+
+def _slices(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
+    for start in range(0, len(values), _SLICE):
+        yield values[start : start + _SLICE]
+
+
+def _fold_accounts(rows: Iterable[AccountRow]) -> Collection[AccountRow]:
+    """One row per account: its last screen name, and the last protection that is not None."""
+    folded: dict[int, AccountRow] = {}
+    for account_id, screen_name, protected in rows:
+        before = folded[account_id][2] if account_id in folded else None
+        folded[account_id] = (account_id, screen_name, before if protected is None else protected)
+    return folded.values()
+
+
+def _read_names(db: sa.Connection, rows: Sequence[AccountRow]) -> dict[int, str]:
+    """Account id -> key of its screen name, of all accounts that rows name by either."""
+    query = sa.select(ACCOUNTS.c.id, ACCOUNTS.c.screen_name_key)
+    names: dict[int, str] = {}
+    for ids in _slices([row[0] for row in rows]):
+        names.update((row[0], row[1]) for row in db.execute(query.where(ACCOUNTS.c.id.in_(ids))))
+    for keys in _slices([row[1].casefold() for row in rows]):
+        found = db.execute(query.where(ACCOUNTS.c.screen_name_key.in_(keys)))
+        names.update((row[0], row[1]) for row in found)
+    return names
+
+
+def _update_accounts(
+    db: sa.Connection, accounts: Sequence[AccountRow], *, names: dict[int, str]
+) -> None:
+    """Change registered accounts; `names` holds the present keys of their screen names."""
+    rows = [_account_row(row[0], row[1], protected=row[2]) for row in accounts]
+    renamed = [row for row in rows if row["screen_name_key"] != names[row["id"]]]
+    if renamed:
+        # Accounts may exchange screen names in a ring, so all of them free theirs before any
+        # takes a new one. No screen name begins with a space.
+        free = ACCOUNTS.update().where(ACCOUNTS.c.id == sa.bindparam("new_id"))
+        freed = [{"new_id": row["id"], "unused": f" {row['id']}"} for row in renamed]
+        db.execute(free.values(screen_name_key=sa.bindparam("unused")), freed)
+    if rows:
+        changed: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in rows[0]}
+        changed["protected"] = sa.func.coalesce(changed["protected"], ACCOUNTS.c.protected)
+        update = ACCOUNTS.update().where(ACCOUNTS.c.id == sa.bindparam("new_id")).values(changed)
+        db.execute(update, [{f"new_{name}": row[name] for name in row} for row in rows])
+
+
+def _insert_accounts(db: sa.Connection, accounts: Sequence[AccountRow], *, now_s: int) -> None:
+    rows = [
+        _account_row(row[0], row[1], protected=bool(row[2]))
+        | {"role": Role.MEMBER, "created_at_s": now_s}
+        for row in accounts
+    ]
+    if rows:
+        db.execute(ACCOUNTS.insert(), rows)
+
+
+def _find_taken(rows: Sequence[AccountRow], names: dict[int, str]) -> dict[int, int]:
+    """Index of a row whose screen name another account has by then -> id of that account."""
+    names = dict(names)
+    owners = {key: account_id for account_id, key in names.items()}
+    taken: dict[int, int] = {}
+    for index, (account_id, screen_name, _) in enumerate(rows):
+        key = screen_name.casefold()
+        owner = owners.get(key, account_id)
+        if owner != account_id:
+            taken[index] = owner
+            continue
+        owners.pop(names.get(account_id, key), None)
+        owners[key] = account_id
+        names[account_id] = key
+    return taken

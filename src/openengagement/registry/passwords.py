@@ -1,0 +1,58 @@
+"""The Argon2id hashes of passwords. `auth` makes and verifies them."""
+
+import sqlalchemy as sa
+
+from openengagement.registry.database import Database
+from openengagement.registry.schema import ACCESS_TOKENS, ACCOUNTS, REQUEST_TOKENS, SESSIONS
+
+
+class PasswordHashes:
+    """The password hashes of the registry's accounts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def read_password_hash(self, account_id: int) -> str | None:
+        """The hash of the account's password; None if none was set, or there is no account."""
+        query = sa.select(ACCOUNTS.c.password_hash).where(ACCOUNTS.c.id == account_id)
+        with self._database.reading() as db:
+            found: str | None = db.scalar(query)
+        return found
+
+    def read_sign_in_subject(self, screen_name: str) -> str:
+        """A text that names an account and its present password hash; empty without an account.
+
+        A known-browser cookie proves this text, so a new password makes the cookie worthless.
+        """
+        found = ACCOUNTS.c.screen_name_key == screen_name.casefold()
+        query = sa.select(ACCOUNTS.c.id, ACCOUNTS.c.password_hash).where(found)
+        with self._database.reading() as db:
+            row = db.execute(query).first()
+        return f"{row.id}:{row.password_hash}" if row else ""
+
+    def rehash_password(self, account_id: int, *, old: str, new: str) -> None:
+        """Store another hash of the same password, unless the password changed meanwhile."""
+        unchanged = (ACCOUNTS.c.id == account_id) & (ACCOUNTS.c.password_hash == old)
+        with self._database.writing(credentials=True) as db:
+            db.execute(ACCOUNTS.update().where(unchanged).values(password_hash=new))
+
+    def set_password(self, account_id: int, *, password_hash: str) -> int:
+        """Set a password; returns how many access tokens it revoked.
+
+        Changing one ends all sessions and revokes all access tokens (api.md 4.6), because someone
+        who knew the old password may have made them. Setting the first one does not.
+        """
+        account = ACCOUNTS.c.id == account_id
+        tokens = ACCESS_TOKENS.c.account_id == account_id
+        # The credential lock (Database.writing) keeps a token from being issued in between.
+        with self._database.writing(credentials=True) as db:
+            old = db.scalar(sa.select(ACCOUNTS.c.password_hash).where(account))
+            db.execute(ACCOUNTS.update().where(account).values(password_hash=password_hash))
+            if old is None:
+                return 0
+            for table in (SESSIONS, REQUEST_TOKENS):
+                db.execute(table.delete().where(table.c.account_id == account_id))
+            # In the order in which apply_last_used locks them, or the two could deadlock.
+            ordered = sa.select(ACCESS_TOKENS.c.token).where(tokens).order_by(ACCESS_TOKENS.c.token)
+            db.execute(ordered.with_for_update()).all()
+            return db.execute(ACCESS_TOKENS.delete().where(tokens)).rowcount

@@ -1,0 +1,78 @@
+"""The registry's database in a SQLite file: for one machine, with any number of processes."""
+
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from openengagement.registry.database import WRITE_TIMEOUT_S, Database
+from openengagement.registry.migrate import migrate
+
+
+class SqliteDatabase(Database):
+    """The database in the file `path`, which is made or migrated when opened."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._engine = sa.create_engine(
+            f"sqlite:///{path}", connect_args={"timeout": WRITE_TIMEOUT_S}
+        )
+        sa.event.listen(self._engine, "connect", _prepare)
+        reader, writer = self._engine.execution_options(), self._engine.execution_options()
+        # A reader must wait for nobody: it may run on the event loop. A transaction that became a
+        # writer half-way could fail on another's commit, so a writer takes the lock at once.
+        sa.event.listen(reader, "begin", lambda db: db.exec_driver_sql("BEGIN"))
+        sa.event.listen(writer, "begin", lambda db: db.exec_driver_sql("BEGIN IMMEDIATE"))
+        super().__init__(reader=reader, writer=writer)
+        with writer.begin() as db:
+            migrate(db)
+        # A connection that never writes sees the commits of all others, ours included.
+        self._watch = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._watch_lock = threading.Lock()
+        self._commits, self._version = -1, -1
+
+    def version(self) -> int:
+        with self._watch_lock:
+            # Costs 2 us and moves with every commit, so most calls need not read the table. It
+            # must be asked first: a commit in between is then noticed by the next call.
+            (commits,) = self._watch.execute("PRAGMA data_version").fetchone()
+            if commits != self._commits:
+                row = self._watch.execute("SELECT version FROM credential_version").fetchone()
+                self._commits, self._version = commits, row[0]
+            return self._version
+
+    def insert_missing(self, table: sa.Table) -> sa.Insert:
+        return insert(table).on_conflict_do_nothing()
+
+    def insert_adding(self, column: sa.Column[int]) -> sa.Insert:
+        adding = insert(column.table)
+        return adding.on_conflict_do_update(
+            index_elements=list(column.table.primary_key),
+            set_={column: column + adding.excluded[column.name]},
+        )
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy the file into a folder, as it is at this moment, while others write.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        source = closing(sqlite3.connect(self._path))
+        try:
+            with source as db, closing(sqlite3.connect(folder / self._path.name)) as copy:
+                db.backup(copy)
+        except sqlite3.Error as error:
+            raise OSError(str(error)) from error
+
+    def close(self) -> None:
+        self._watch.close()
+        self._engine.dispose()
+
+
+def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions by itself
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")
