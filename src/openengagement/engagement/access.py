@@ -1,4 +1,4 @@
-"""Who may read what: one table, and the decision made from it (api.md 2.1, 3.2, 4.3)."""
+"""Access to metrics: a table of rules, and the decision made from it (api.md 2.1, 3.2, 4.3)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ from openengagement.errors import ForbiddenMetrics, ForbiddenTweets, TweetsTooOl
 
 
 class Context(Enum):
-    """What a metric asks of the caller: an app alone, or the Tweet's owner."""
+    """The authentication that a metric needs: an app is enough, or the owner of the Tweet."""
 
     APP_ONLY = "app-only"
     USER = "user"
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """What one engagement type asks on one endpoint, and which type it counts.
+class AccessRule:
+    """The access to one engagement type on one endpoint.
 
-    A Tweet older than `age_days` has no count.
+    `counted` names the counter that is read. Tweets older than `age_days` have no count.
     """
 
     counted: str
@@ -36,23 +36,23 @@ class Rule:
     age_days: int | None = None
 
 
-def _rules(*types: str, context: Context, age_days: int | None = None) -> dict[str, Rule]:
-    return {name: Rule(name, context, age_days) for name in types}
+def _rules_for(*types: str, context: Context, age_days: int | None = None) -> dict[str, AccessRule]:
+    return {name: AccessRule(name, context, age_days) for name in types}
 
 
 _VIDEO_AGE_DAYS: Final = 1800
 _TIMED: Final = {
-    **_rules(*(name for name in TYPE_NAMES if name != "quote_tweets"), context=Context.USER),
-    **_rules("video_views", context=Context.USER, age_days=_VIDEO_AGE_DAYS),
-    # The old name (before October 2017) that clients still send, answered under that name.
-    "media_clicks": Rule("media_engagements", Context.USER),
+    **_rules_for(*(name for name in TYPE_NAMES if name != "quote_tweets"), context=Context.USER),
+    **_rules_for("video_views", context=Context.USER, age_days=_VIDEO_AGE_DAYS),
+    # The name before October 2017. Clients still send it, and the answer uses it too.
+    "media_clicks": AccessRule("media_engagements", Context.USER),
 }
-# THE table. A type that is not listed is not served by that endpoint.
-ACCESS: Final[Mapping[Endpoint, Mapping[str, Rule]]] = {
+# An endpoint does not serve the types that are not listed here.
+ACCESS: Final[Mapping[Endpoint, Mapping[str, AccessRule]]] = {
     Endpoint.TOTALS: {
-        **_rules("impressions", "engagements", context=Context.USER, age_days=90),
-        **_rules("favorites", "retweets", "replies", "quote_tweets", context=Context.APP_ONLY),
-        **_rules("video_views", context=Context.APP_ONLY, age_days=_VIDEO_AGE_DAYS),
+        **_rules_for("impressions", "engagements", context=Context.USER, age_days=90),
+        **_rules_for("favorites", "retweets", "replies", "quote_tweets", context=Context.APP_ONLY),
+        **_rules_for("video_views", context=Context.APP_ONLY, age_days=_VIDEO_AGE_DAYS),
     },
     Endpoint.LAST_28_HOURS: _TIMED,
     Endpoint.HISTORICAL: _TIMED,
@@ -65,46 +65,54 @@ _AGE_ARRAYS: Final[Mapping[int | None, str]] = {
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What may be read: the Tweets in the order asked, cells that stay zero, and what to report."""
+    """The part of a request that is served.
+
+    `tweet_ids` are the Tweets to read, in the order of the request, and `author_ids` their authors.
+    `zeroed` maps a counted type to the Tweets that are too old for it: their counts stay zero.
+    `arrays` (field name -> Tweet ids) and `errors` are fields of the answer.
+    """
 
     tweet_ids: tuple[int, ...]
-    author_ids: frozenset[int]  # of these Tweets
-    zeroed: Mapping[str, frozenset[int]]  # counted type -> Tweets too old for it
+    author_ids: frozenset[int]
+    zeroed: Mapping[str, frozenset[int]]
     arrays: Mapping[str, tuple[str, ...]]
     errors: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The settings that bear on the decision (api.md 0)."""
+    """The settings that affect the decision; docs/settings.md explains them."""
 
     forbidden_text: str = "tweets"
     partial_ownership: bool = False
 
 
 def decide_access(
-    types: Mapping[str, Rule],
+    types: Mapping[str, AccessRule],
     tweets: Mapping[int, Tweet | None],
     *,
     user_id: int | None,
     now_s: float,
     policy: Policy,
 ) -> Decision:
-    """Decide a whole request before any counter is read.
+    """Decide about a whole request before any counter is read.
 
-    `types` holds the rule of each type asked for; `tweets`, in the order asked, each Tweet that may
-    be shown at all and None for the rest (unknown, deleted, protected); `user_id` is the owner of
-    the access token, None for an app alone. The order of refusals is api.md 3.4's.
+    `types` maps the requested types to their rules. `tweets` maps the requested ids, in order, to
+    their Tweets, or to None if a Tweet is unknown, deleted or protected. `user_id` is the user of
+    the access token, None for an app alone. Errors are raised in the order of api.md 3.4.
 
     Raises:
-        TweetsUnavailable, ForbiddenTweets, ForbiddenMetrics, TweetsTooOld
+        TweetsUnavailable: no Tweet may be shown.
+        ForbiddenTweets: the user does not own the Tweets.
+        ForbiddenMetrics: an app alone requests private metrics.
+        TweetsTooOld: every Tweet is too old for every type.
     """
     served = [tweet for tweet in tweets.values() if tweet is not None]
     unavailable = tuple([str(tweet_id) for tweet_id, tweet in tweets.items() if tweet is None])
     if not served:
         raise TweetsUnavailable(unavailable)
-    author_ids = frozenset({each.author_id for each in served})
-    foreign = [] if user_id is None else [each for each in served if each.author_id != user_id]
+    author_ids = frozenset({tweet.author_id for tweet in served})
+    foreign = [] if user_id is None else [tweet for tweet in served if tweet.author_id != user_id]
     if foreign and (not policy.partial_ownership or len(foreign) == len(served)):
         raise ForbiddenTweets(*_forbidden_texts(foreign, policy.forbidden_text))
     if foreign:
@@ -117,34 +125,34 @@ def decide_access(
     zeroed = _too_old(types.values(), served, now_s=now_s)
     for rule in types.values() if zeroed else ():
         if old := zeroed.get(rule.counted):
-            ids = tuple(str(each.tweet_id) for each in served if each.tweet_id in old)
+            ids = tuple(str(tweet.tweet_id) for tweet in served if tweet.tweet_id in old)
             arrays[_AGE_ARRAYS[rule.age_days]] = ids
     too_old = _age_errors(zeroed, now_s)
     errors = (*(_forbidden_texts(foreign, policy.forbidden_text) if foreign else ()), *too_old)
     if too_old and all(len(zeroed.get(rule.counted, ())) == len(served) for rule in types.values()):
         raise TweetsTooOld(*errors, arrays=arrays)
-    tweet_ids = tuple([each.tweet_id for each in served])
+    tweet_ids = tuple([tweet.tweet_id for tweet in served])
     return Decision(tweet_ids, author_ids, zeroed, arrays, errors)
 
 
 def _too_old(
-    rules: Iterable[Rule], tweets: Sequence[Tweet], *, now_s: float
+    rules: Iterable[AccessRule], tweets: Sequence[Tweet], *, now_s: float
 ) -> dict[str, frozenset[int]]:
-    """For each counted type with an age limit: the Tweets past it, where there are any."""
+    """Map each counted type with an age limit to the Tweets that are too old, if there are any."""
     zeroed = {}
-    first_s = min([each.created_at_s for each in tweets])
+    first_s = min([tweet.created_at_s for tweet in tweets])
     for rule in rules:
         if rule.age_days is None:
             continue
         oldest_s = now_s - rule.age_days * DAY_S
         if first_s < oldest_s:
-            old = frozenset(each.tweet_id for each in tweets if each.created_at_s < oldest_s)
+            old = frozenset(tweet.tweet_id for tweet in tweets if tweet.created_at_s < oldest_s)
             zeroed[rule.counted] = old
     return zeroed
 
 
 def _age_errors(zeroed: Mapping[str, frozenset[int]], now_s: float) -> tuple[str, ...]:
-    """The 90-day message; the rule for old videos is told by its array alone (api.md 3.2)."""
+    """Make the 90-day message. Old videos have an array but no message (api.md 3.2)."""
     if not zeroed.keys() & {"impressions", "engagements"}:
         return ()
     oldest = format_time(now_s - 90 * DAY_S)
@@ -155,7 +163,9 @@ def _age_errors(zeroed: Mapping[str, frozenset[int]], now_s: float) -> tuple[str
 
 def _forbidden_texts(foreign: Sequence[Tweet], wording: str) -> list[str]:
     if wording == "tweets":
-        return [f"Forbidden to access tweets: {', '.join(str(each.tweet_id) for each in foreign)}"]
+        return [
+            f"Forbidden to access tweets: {', '.join(str(tweet.tweet_id) for tweet in foreign)}"
+        ]
     authors: dict[int, list[str]] = {}
     for tweet in foreign:
         authors.setdefault(tweet.author_id, []).append(str(tweet.tweet_id))

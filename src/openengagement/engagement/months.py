@@ -1,4 +1,4 @@
-"""Calendar months in UTC, by which contracts count (api.md 3.5), written `2026-11`."""
+"""Calendar months in UTC, written `2026-11`. Contracts count by them (api.md 3.5)."""
 
 import re
 from datetime import UTC, datetime
@@ -8,15 +8,15 @@ _MONTH: Final = re.compile(r"20[0-9]{2}-(?:0[1-9]|1[0-2])")
 
 
 def month_of(time_s: float) -> str:
-    """The month that a time in Unix seconds is in."""
+    """Return the month of a time in Unix seconds."""
     return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m")
 
 
 def parse_month(text: str) -> str:
-    """A month as somebody wrote it.
+    """Parse a month.
 
     Raises:
-        ValueError: it is none; the text says how to write one.
+        ValueError: the text is not a month; the message says how to write one.
     """
     if not _MONTH.fullmatch(text):
         raise ValueError(f"{text[:20]!r} is not a month; write one as 2026-11")
@@ -24,12 +24,12 @@ def parse_month(text: str) -> str:
 
 
 def months_around(month: str, *, last: str) -> tuple[str, str | None]:
-    """The month before, and the one after unless that is later than `last`."""
+    """Return the month before, and the month after or None if that is later than `last`."""
     return _shift(month, -1), _shift(month, 1) if month < last else None
 
 
 def months_until(month: str, count: int) -> list[str]:
-    """So many months, this one first and the oldest last."""
+    """Return `count` months that end with this one, newest first."""
     return [_shift(month, -back) for back in range(count)]
 
 

@@ -1,11 +1,11 @@
-"""The body of a request, from untrusted bytes to a frozen request with every limit checked."""
+"""Parse the body of a request: untrusted bytes to a typed request with every limit checked."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from openengagement.engagement.access import ACCESS, Rule
+from openengagement.engagement.access import ACCESS, AccessRule
 from openengagement.engagement.types import Dimension, Endpoint, parse_id, parse_plain_ids
 from openengagement.engagement.window import Window, parse_window
 from openengagement.errors import InvalidField, MalformedBody, UnsupportedGroupBys, UnsupportedTypes
@@ -28,17 +28,21 @@ _FOUR_ITEM_ORDERS: Final = (
 
 
 class InsightsRequest(msgspec.Struct, frozen=True):
-    """What is asked, checked: ids without repeats in the order asked, and the rule of each type."""
+    """A valid request.
+
+    `tweet_ids` has each id once, in the order of the request. `types` maps the requested types to
+    their rules. `groupings` maps names to their `group_by`. `window` is None on `/totals`.
+    """
 
     endpoint: Endpoint
     tweet_ids: tuple[int, ...]
-    types: Mapping[str, Rule]
+    types: Mapping[str, AccessRule]
     groupings: Mapping[str, tuple[Dimension, ...]]
     window: Window | None
 
     @property
     def cells(self) -> int:
-        """How many counters the answer is made of."""
+        """The number of counters that the answer is computed from."""
         hours = 1 if self.window is None else self.window.hours
         return len(self.tweet_ids) * len(self.types) * hours
 
@@ -56,7 +60,7 @@ class _Body(msgspec.Struct):
 
 
 class _UntimedBody(msgspec.Struct):
-    """As `_Body`; `start` and `end` are ignored, whatever they are, where no window is given."""
+    """`_Body` for endpoints without a window; `start` and `end` may then have any type."""
 
     tweet_ids: list[str | int] | None = None
     engagement_types: list[str] | None = None
@@ -75,9 +79,11 @@ def parse_request(
 ) -> InsightsRequest:
     """Parse a request body (api.md 1.1 to 1.3).
 
+    `floor_s` is the oldest start of a window, in Unix seconds.
+
     Raises:
-        MalformedBody: not JSON, or JSON of another shape.
-        InvalidField, UnsupportedTypes, UnsupportedGroupBys: a field that breaks a rule.
+        MalformedBody: the body is not JSON, or it is JSON of another shape.
+        InvalidField, UnsupportedTypes, UnsupportedGroupBys: a field breaks a rule.
     """
     raw = _decode(endpoint, body)
     fields = (raw.tweet_ids, raw.engagement_types, raw.groupings)
@@ -95,7 +101,7 @@ def parse_request(
 def _decode(endpoint: Endpoint, body: bytes) -> _Body | _UntimedBody:
     try:
         if not body.isascii():
-            body.decode()  # the decoder passes over fields it does not know, whatever they hold
+            body.decode()  # the decoder skips unknown fields without checking their UTF-8
         return _DECODERS[endpoint].decode(body)
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$")
@@ -122,7 +128,7 @@ def _parse_tweet_ids(values: Sequence[str | int], limit: int) -> tuple[int, ...]
     return tuple(ids)
 
 
-def _parse_types(endpoint: Endpoint, names: Sequence[str]) -> dict[str, Rule]:
+def _parse_types(endpoint: Endpoint, names: Sequence[str]) -> dict[str, AccessRule]:
     if not names:
         raise InvalidField("engagement_types: must hold at least one engagement type")
     served = ACCESS[endpoint]
@@ -160,7 +166,7 @@ def _parse_group_by(
     if not values:
         raise InvalidField(f"{label}: must hold at least one value")
     served = tuple(Dimension) if endpoint.timed else (Dimension.TWEET, Dimension.TYPE)
-    # Getting started once writes "Tweet.id" (api.md 1.5).
+    # Twitter's "Getting started" page writes "Tweet.id" (api.md 1.5).
     lowered = [value.lower() for value in values]
     if unknown := [value for value in lowered if value not in served]:
         raise UnsupportedGroupBys([value[:40] for value in unknown[:20]])

@@ -1,4 +1,4 @@
-"""Which whole UTC hours an answer covers, and how its ends are echoed (api.md 1.3, 8.9, 8.10)."""
+"""The whole UTC hours that an answer covers, and the times it echoes (api.md 1.3, 8.9, 8.10)."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -16,12 +16,15 @@ from openengagement.errors import InvalidField
 
 WINDOW_MAX_S: Final = 28 * DAY_S
 LAST_HOURS_S: Final = 28 * HOUR_S
-CLOCK_SKEW_S: Final = 300  # how far ahead of our clock a client's "now" may be
+CLOCK_SKEW_S: Final = 300  # the clock of a client may be this far ahead of ours
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A half-open interval of hour buckets, and the two times the answer shows for it."""
+    """The hour buckets from `start_hour` up to, but without, `end_hour`.
+
+    `start` and `end` are the times that the answer shows for it.
+    """
 
     start_hour: int
     end_hour: int
@@ -30,19 +33,19 @@ class Window:
 
     @property
     def hours(self) -> int:
+        """The number of hours."""
         return self.end_hour - self.start_hour
 
 
 def parse_window(
     endpoint: Endpoint, start: str | None, *, end: str | None, now_s: float, floor_s: int
 ) -> Window | None:
-    """The window of a request; None on `/totals`, which has none.
+    """Parse the window of a request; None on `/totals`, which has none.
 
-    `start` and `end` count on `/historical` only, elsewhere they are ignored. `floor_s` is the
-    oldest start allowed, Unix seconds.
+    Only `/historical` uses `start` and `end`. `floor_s` is the oldest start allowed, in Unix seconds.
 
     Raises:
-        InvalidField: a date that cannot be read, or dates outside the rules.
+        InvalidField: a date cannot be parsed, or the dates break a rule.
     """
     if endpoint is Endpoint.TOTALS:
         return None
@@ -61,8 +64,8 @@ def _historical(
         raise InvalidField("end: lies in the future")
     until_s = now_s if end_s is None else end_s
     if start_s is None:
-        # Four weeks back: from the hour about to end when nothing was given (a captured answer
-        # shows it), otherwise from the end that was.
+        # The default is four weeks before `end`. Without `end` it is four weeks before the end of
+        # the current hour, as a captured answer shows.
         base_s = ceil_hour(now_s) * HOUR_S if end_s is None else end_s
         start_s = base_s - WINDOW_MAX_S
         if end_s is None:

@@ -78,7 +78,12 @@ def test_only_good_rows_reach_the_store(read):
     deltas = make_batch(intake, outcome, identity=BatchIdentity(None, b"")).deltas
 
     cells = [490_896 * 2**TYPE_BITS + TYPE_NAMES.index(at) for at in ("engagements", "favorites")]
-    assert [each.tolist() for each in deltas] == [[5], [0, 2], cells, [2, 2]]
+    assert [part.tolist() for part in (deltas.ids, deltas.starts, deltas.cells, deltas.counts)] == [
+        [5],
+        [0, 2],
+        cells,
+        [2, 2],
+    ]
 
 
 def test_a_batch_of_nothing_good(read):
