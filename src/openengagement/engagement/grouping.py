@@ -1,26 +1,26 @@
-"""Counters -> the nested JSON of a grouping (api.md 1.2, 2.3).
+"""Fold the counters of an answer into the nested JSON of a grouping (api.md 1.2, 2.3).
 
-The counters of an answer form a dense cube: Tweet x type x day x hour of day. A grouping sums away
-the dimensions it does not name and turns the rest into its nesting order. What is left to do is
-text: the shape of the JSON is known before any number is, so it is built once as a template,
-sharing every part that repeats, and the numbers are poured in all at once: most have one digit,
-which is laid into its slot. That is an order of magnitude quicker than building dictionaries of
-strings, and the largest answer has 285,600 counts a grouping.
+The counters form a data cube: a dense array over Tweet, type, day and hour of day. A grouping sums
+over the dimensions that it does not name, and nests the others in its order.
+
+The shape of the JSON does not depend on the counts. So it is rendered once, as a template with a
+one-byte slot for each count, and its repeating parts are rendered only once. Then all counts are
+written into the slots together, and those with several digits are spliced in. This is ten times as
+fast as building dictionaries of strings. The largest answer has 285,600 counts in a grouping.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from openengagement.engagement.types import DAY_S, HOUR_S, Dimension
+from openengagement.engagement.types import DAY_S, HOUR_S, Dimension, utc_datetime
 from openengagement.engagement.window import Window
 
 HOURS_A_DAY: Final = DAY_S // HOUR_S
-# The axes of the cube, in order.
+# The axes of a cube, in order.
 _AXES: Final = (Dimension.TWEET, Dimension.TYPE, Dimension.DAY, Dimension.HOUR)
 _DAY_AXIS: Final = _AXES.index(Dimension.DAY)
 
@@ -28,16 +28,16 @@ Counts = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 _DIGIT_MAX: Final = 9
-# Where more than one number in so many has several digits, formatting all is quicker than splicing.
+# If more than one count in this many has several digits, formatting all of them is faster.
 _WIDE_SHARE: Final = 4
 _NO_WINDOW: Final[Mask] = np.ones((1, 1), dtype=np.bool_)
 
 
 class Cube(msgspec.Struct, frozen=True):
-    """Counters of one answer: `counts[tweet, type, day, hour]`, and the keys of each axis.
+    """The counters of an answer: `counts[tweet, type, day, hour]`, and the keys of each axis.
 
-    `inside[day, hour]` tells which hours lie inside the window. Where there is none (`/totals`)
-    both axes have length 1.
+    `inside[day, hour]` is true for hours inside the window. Without a window (`/totals`) the last
+    two axes have length 1.
     """
 
     counts: Counts
@@ -48,7 +48,7 @@ class Cube(msgspec.Struct, frozen=True):
 def build_cube(
     counts: Counts, tweet_ids: Sequence[str], *, types: Sequence[str], window: Window | None
 ) -> Cube:
-    """Lay `counts[tweet, type, hour of the window]` out by day and hour of day."""
+    """Split the last axis of `counts[tweet, type, hour of the window]` into day and hour of day."""
     if window is None:
         keys = {Dimension.TWEET: tweet_ids, Dimension.TYPE: types}
         return Cube(counts[:, :, :, np.newaxis], keys, _NO_WINDOW)
@@ -58,10 +58,7 @@ def build_cube(
     inside[offset : offset + window.hours] = True
     grid = np.zeros((len(tweet_ids), len(types), days * HOURS_A_DAY), dtype=np.int64)
     grid[:, :, offset : offset + window.hours] = counts
-    day_keys = [
-        datetime.fromtimestamp((first_day + day) * DAY_S, UTC).strftime("%Y-%m-%d")
-        for day in range(days)
-    ]
+    day_keys = [utc_datetime((first_day + day) * DAY_S).strftime("%Y-%m-%d") for day in range(days)]
     keys = {
         Dimension.TWEET: tweet_ids,
         Dimension.TYPE: types,
@@ -73,7 +70,7 @@ def build_cube(
 
 
 def fold_grouping(group_by: tuple[Dimension, ...], cube: Cube) -> bytes:
-    """The JSON object of one grouping: nested as `group_by` says, counts as strings."""
+    """Render the JSON object of a grouping, nested as `group_by` says, with counts as strings."""
     omitted = tuple(axis for axis, name in enumerate(_AXES) if name not in group_by)
     counts, inside = cube.counts, cube.inside
     if any(counts.shape[axis] > 1 for axis in omitted):
@@ -90,11 +87,11 @@ def fold_grouping(group_by: tuple[Dimension, ...], cube: Cube) -> bytes:
         template = _Template(cube.keys, "%d").render(group_by, inside)
         return (template % tuple(numbers.tolist())).encode()
     template = _Template(cube.keys, "\0").render(group_by, inside)
-    return _lay(numbers, template.encode(), wide=wide)
+    return _fill_slots(template.encode(), numbers, wide=wide)
 
 
-def _lay(numbers: Counts, template: bytes, *, wide: Counts) -> bytes:
-    """Lay numbers into the zero bytes of a template, and splice in those at the indices `wide`."""
+def _fill_slots(template: bytes, numbers: Counts, *, wide: Counts) -> bytes:
+    """Write digits into the zero bytes of a template; splice in the numbers indexed by `wide`."""
     letters = np.frombuffer(bytearray(template), np.uint8)
     slots = np.flatnonzero(letters == 0)
     letters[slots] = ord("0") + numbers.astype(np.uint8)
@@ -111,25 +108,25 @@ class _Template:
     """The text of a grouping with `slot` in place of each number."""
 
     def __init__(self, keys: Mapping[Dimension, Sequence[str]], slot: str) -> None:
-        self._keys = keys  # ids, names of types, days and hours: nothing that JSON would escape
+        self._keys = keys  # ids, type names, days and hours: nothing that JSON must escape
         self._slot = slot
-        self._seen: dict[tuple[int, bytes], str] = {}
+        self._rendered: dict[tuple[int, bytes], str] = {}
 
     def render(self, group_by: tuple[Dimension, ...], inside: Mask) -> str:
         if not group_by:
             return f'"{self._slot}"'
-        # Days with the same hours in the window share one inner text, as do all Tweets and types.
-        seen = (len(group_by), inside.tobytes())
-        if seen not in self._seen:
-            self._seen[seen] = self._render(group_by[0], group_by[1:], inside=inside)
-        return self._seen[seen]
+        # Days with the same hours in the window share a text, and so do all Tweets and types.
+        key = (len(group_by), inside.tobytes())
+        if key not in self._rendered:
+            self._rendered[key] = self._render(group_by[0], group_by[1:], inside=inside)
+        return self._rendered[key]
 
     def _render(self, name: Dimension, rest: tuple[Dimension, ...], *, inside: Mask) -> str:
         keys = self._keys[name]
         if name is Dimension.DAY:
-            slices = [(key, inside[at : at + 1]) for at, key in enumerate(keys)]
+            slices = [(key, inside[index : index + 1]) for index, key in enumerate(keys)]
         elif name is Dimension.HOUR:
-            slices = [(key, inside[:, at : at + 1]) for at, key in enumerate(keys)]
+            slices = [(key, inside[:, index : index + 1]) for index, key in enumerate(keys)]
         else:
             inner = self.render(rest, inside)
             return "{" + ",".join([f'"{key}":{inner}' for key in keys]) + "}"

@@ -1,15 +1,16 @@
 """Calendar months in UTC, written `2026-11`. Contracts count by them (api.md 3.5)."""
 
 import re
-from datetime import UTC, datetime
 from typing import Final
+
+from openengagement.engagement.types import utc_datetime
 
 _MONTH: Final = re.compile(r"20[0-9]{2}-(?:0[1-9]|1[0-2])")
 
 
 def month_of(time_s: float) -> str:
     """Return the month of a time in Unix seconds."""
-    return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m")
+    return utc_datetime(time_s).strftime("%Y-%m")
 
 
 def parse_month(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Endpoints, engagement types, ids, times, hour buckets: the words all else is said in."""
+"""The basic types of the domain: endpoints, engagement types, ids, times and hour buckets."""
 
 import re
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ HOUR_S: Final = 3600
 DAY_S: Final = 86_400
 ID_MAX: Final = 2**63 - 1
 _PLAIN_IDS: Final = msgspec.json.Decoder(list[Annotated[int, msgspec.Meta(gt=0, le=ID_MAX)]])
-# First millisecond of the ids that carry their time of creation (Twitter's snowflake epoch).
+# A snowflake id contains its time of creation, in milliseconds since this one.
 SNOWFLAKE_EPOCH_MS: Final = 1_288_834_974_657
 
 
 class Endpoint(StrEnum):
-    """The three endpoints; `timed` ones answer by the hour over a window (api.md 1)."""
+    """An endpoint of the API (api.md 1)."""
 
     TOTALS = "totals"
     LAST_28_HOURS = "28hr"
@@ -26,11 +26,12 @@ class Endpoint(StrEnum):
 
     @property
     def timed(self) -> bool:
+        """Whether the endpoint answers by the hour, over a window."""
         return self is not Endpoint.TOTALS
 
 
 class Dimension(StrEnum):
-    """What an answer can be grouped by, in the wire's words (api.md 1.2)."""
+    """A dimension that an answer can be grouped by (api.md 1.2)."""
 
     TWEET = "tweet.id"
     TYPE = "engagement.type"
@@ -40,14 +41,18 @@ class Dimension(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EngagementType:
-    """One metric: whether anyone may read it, and whether its events roll up into `engagements`."""
+    """A metric.
+
+    Anyone may read the totals of a `public` one. If it `rolls_up`, its events count as
+    `engagements` too.
+    """
 
     name: str
     public: bool = False
     rolls_up: bool = True
 
 
-# api.md 2.1. The order is the order of columns in the stores.
+# api.md 2.1. Stores keep the index of a type in this list, so append new ones.
 ENGAGEMENT_TYPES: Final = (
     EngagementType("impressions", rolls_up=False),
     EngagementType("engagements", rolls_up=False),
@@ -68,16 +73,16 @@ ENGAGEMENT_TYPES: Final = (
     EngagementType("user_follows"),
     EngagementType("user_profile_clicks"),
 )
-TYPE_NAMES: Final = tuple(each.name for each in ENGAGEMENT_TYPES)
-BY_NAME: Final = {each.name: each for each in ENGAGEMENT_TYPES}
+TYPE_NAMES: Final = tuple(metric.name for metric in ENGAGEMENT_TYPES)
+BY_NAME: Final = {metric.name: metric for metric in ENGAGEMENT_TYPES}
 
-# What an event may be: every metric but the derived one, and interactions without one of their own.
+# The types of events: every metric but the derived one, and interactions without a metric.
 OTHER_ENGAGEMENTS: Final = "other_engagements"
 EVENT_TYPES: Final = (*(name for name in TYPE_NAMES if name != "engagements"), OTHER_ENGAGEMENTS)
 
 
 class Tweet(NamedTuple):
-    """A registered Tweet as the stores know it. `created_at_s` is Unix seconds."""
+    """A registered Tweet. `created_at_s` is in Unix seconds."""
 
     tweet_id: int
     author_id: int
@@ -86,7 +91,7 @@ class Tweet(NamedTuple):
 
 
 def parse_decimal(text: str, *, maximum: int) -> int | None:
-    """Read a whole number from untrusted text: ASCII digits, from 0 to `maximum`.
+    """Parse a whole number from untrusted text: ASCII digits, from 0 to `maximum`.
 
     Return None for any other text. The digits are counted before `int` reads them, so that a very
     long text costs nothing.
@@ -98,7 +103,7 @@ def parse_decimal(text: str, *, maximum: int) -> int | None:
 
 
 def parse_id(value: str | int) -> int:
-    """Read a positive 63-bit id from its wire form, a decimal string or an integer.
+    """Parse a positive 63-bit id from its wire form, a decimal string or an integer.
 
     Raises:
         ValueError: any other value.
@@ -110,9 +115,9 @@ def parse_id(value: str | int) -> int:
 
 
 def parse_plain_ids(values: Sequence[str | int]) -> tuple[int, ...] | None:
-    """What `parse_id` makes of each, once each, all in one go.
+    """Parse many ids together, which is faster than `parse_id`, and drop repeats.
 
-    None when one of them is no text, or is refused.
+    Return None if a value is not a string, or not a valid id.
     """
     texts = cast("Sequence[str]", values)
     try:
@@ -126,17 +131,17 @@ def parse_plain_ids(values: Sequence[str | int]) -> tuple[int, ...] | None:
 
 
 def format_ids(ids: Sequence[int]) -> list[str]:
-    """The decimal text of each, all in one go."""
+    """Format many ids together, as decimal text."""
     return msgspec.json.encode(ids)[1:-1].decode().split(",") if ids else []
 
 
 def hour_of(time_s: float) -> int:
-    """The hour bucket that a Unix time falls into: whole hours since 1970."""
+    """Return the hour bucket of a Unix time: whole hours since 1970."""
     return int(time_s // HOUR_S)
 
 
 def ceil_hour(time_s: float) -> int:
-    """The first hour bucket that starts at or after a Unix time."""
+    """Return the first hour bucket that starts at or after a Unix time."""
     return int(-(-time_s // HOUR_S))
 
 
@@ -147,12 +152,13 @@ _TIME: Final = re.compile(
 
 
 def parse_time(text: str) -> float:
-    """Unix seconds from a wire time (api.md 1.3).
+    """Parse a wire time (api.md 1.3) to Unix seconds.
 
-    `2015-07-01T12:24:00Z`, fractions and offsets allowed, or a bare date meaning its midnight UTC.
+    The form is `2015-07-01T12:24:00Z`, also with a fraction or an offset. A date alone means its
+    midnight in UTC.
 
     Raises:
-        ValueError: any other form, or a time that does not exist.
+        ValueError: the text has another form, or the time does not exist.
     """
     match = _TIME.fullmatch(text)
     if match is None:
@@ -165,7 +171,7 @@ def parse_time(text: str) -> float:
         raise ValueError("is not a time that exists") from None
     if not fraction or not int(fraction[1:]):
         return whole
-    # As fine as a float holds beside today's seconds; never so fine that rounding eats it.
+    # A float holds microseconds beside today's seconds. A finer fraction would round to 0 or 1.
     return whole + min(max(float(fraction), _FRACTION_MIN), 1 - _FRACTION_MIN)
 
 
@@ -175,10 +181,10 @@ def utc_datetime(time_s: float) -> datetime:
 
 
 def format_time(time_s: float) -> str:
-    """Unix seconds in the wire's form, `YYYY-MM-DDTHH:MM:SSZ`; a fraction is dropped."""
+    """Format Unix seconds as `YYYY-MM-DDTHH:MM:SSZ`, without a fraction."""
     return utc_datetime(int(time_s)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def snowflake(time_s: float) -> int:
-    """The first id of a moment, Unix seconds: its milliseconds above the lowest 22 bits."""
+    """Return the first snowflake id of a time in Unix seconds."""
     return (int(time_s * 1000) - SNOWFLAKE_EPOCH_MS) << 22

@@ -42,7 +42,8 @@ def parse_window(
 ) -> Window | None:
     """Parse the window of a request; None on `/totals`, which has none.
 
-    Only `/historical` uses `start` and `end`. `floor_s` is the oldest start allowed, in Unix seconds.
+    Only `/historical` uses `start` and `end`. `floor_s` is the oldest start
+    allowed, in Unix seconds.
 
     Raises:
         InvalidField: a date cannot be parsed, or the dates break a rule.
