@@ -1,12 +1,12 @@
-"""The way in: `openengagement`, and `python -m openengagement`."""
+"""The entry point of `openengagement` and of `python -m openengagement`."""
 
 import gc
 
 from openengagement.tuning import configure_allocator
 
-configure_allocator()  # before what is imported begins threads
-# What is imported stays until the end. To look through it for garbage, time and again while it is
-# imported and once more at the exit, takes a fifth of a short command's time.
+configure_allocator()  # before the imports below start threads
+# Imported modules stay until the process ends. Searching them for garbage during the imports and at
+# the exit takes a fifth of the time of a short command.
 gc.disable()
 
 from openengagement.cli.main import main

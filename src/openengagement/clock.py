@@ -1,17 +1,17 @@
-"""The only reader of wall time, so that every rule about time can be tested with a chosen one."""
+"""The only module that reads wall time, so that tests can replace the clock."""
 
 import time
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time as Unix seconds, with their fraction."""
+    """A source of the current time, in Unix seconds with a fraction."""
 
     def now_s(self) -> float: ...
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The clock of the machine."""
 
     def now_s(self) -> float:
         return time.time()

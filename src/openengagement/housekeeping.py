@@ -1,4 +1,4 @@
-"""Chores that each worker runs in the background."""
+"""Chores that every worker runs in the background."""
 
 import asyncio
 import contextlib
@@ -11,14 +11,14 @@ from openengagement.limits.contract import Limits
 from openengagement.settings import Settings
 from openengagement.telemetry import log_failure
 
-_EVERY_S: Final = 5.0
+_INTERVAL_S: Final = 5.0
 
 
 class Housekeeping:
-    """Runs the chores of one worker every few seconds, off the event loop.
+    """Runs the chores of one worker every few seconds, in threads off the event loop.
 
-    It forgets nonces and rate windows that are too old to matter, and calls each of `flushes`,
-    which write figures from memory to the registry.
+    It deletes expired nonces and rate windows, and calls `flushes`, which write counts from memory
+    to the registry.
     """
 
     def __init__(
@@ -36,9 +36,11 @@ class Housekeeping:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
+        """Start the chores on the running event loop."""
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
+        """Cancel the chores and wait until they have stopped."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -46,7 +48,7 @@ class Housekeeping:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(_EVERY_S)
+            await asyncio.sleep(_INTERVAL_S)
             oldest = int(self._clock.now_s()) - self._window_s - 1
             await asyncio.to_thread(
                 run_chore, partial(self._limits.expire, oldest_timestamp=oldest)
@@ -60,4 +62,4 @@ def run_chore(chore: Callable[[], object]) -> None:
     try:
         chore()
     except Exception as error:
-        log_failure("tidy_failed", error)
+        log_failure("chore_failed", error)

@@ -1,8 +1,8 @@
-"""One table of everything that can be set: name, default, unit or choices, limit, help.
+"""The table of all settings: name, default, unit or choices, limits and help.
 
-A setting NAME is read from the environment variable ``OPENENGAGEMENT_NAME`` (upper case). An
-unknown variable with that prefix, or a value that does not fit, stops the start with a message that
-says what to change. `docs/settings.md` is generated from this table and a test keeps the two alike.
+The environment variable ``OPENENGAGEMENT_NAME`` (upper case) sets the setting `name`. An unknown
+variable with that prefix, or an invalid value, stops the start with a message that says what to
+change. `docs/settings.md` is generated from this table, and a test compares the two.
 """
 
 import dataclasses
@@ -17,9 +17,11 @@ from urllib.parse import urlsplit
 from openengagement.engagement.types import parse_decimal
 
 ENV_PREFIX: Final = "OPENENGAGEMENT_"
-DATA_VARIABLE: Final = "OPENENGAGEMENT_DATA"  # the data folder: the command line's, not a setting
-COUNTING_VARIABLE: Final = "OPENENGAGEMENT_COUNTING"  # where a server's own processes meet
-_NO_SETTINGS: Final = {DATA_VARIABLE, COUNTING_VARIABLE}
+DATA_VARIABLE: Final = "OPENENGAGEMENT_DATA"  # the data folder, an option of the command line
+COUNTING_VARIABLE: Final = (
+    "OPENENGAGEMENT_COUNTING"  # set by the server: the counting process's socket
+)
+_NOT_SETTINGS: Final = {DATA_VARIABLE, COUNTING_VARIABLE}
 
 _THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -27,11 +29,14 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class SettingsError(ValueError):
-    """A setting that cannot be used; the text names it and says what fits."""
+    """A setting is invalid. The text names it and says which values are valid."""
 
 
-def _number(default: int, text: str, *, unit: str, low: int, high: int) -> Any:  # noqa: ANN401
-    meta = {"help": text, "unit": unit, "low": low, "high": high}
+# A field's type is its annotation, so these functions return Any.
+
+
+def _number(default: int, text: str, *, unit: str, limits: tuple[int, int]) -> Any:  # noqa: ANN401
+    meta = {"help": text, "unit": unit, "low": limits[0], "high": limits[1]}
     return dataclasses.field(default=default, metadata=meta)
 
 
@@ -45,7 +50,7 @@ def _text(default: str, text: str, *, unit: str, secret: bool = False) -> Any:  
     )
 
 
-def _choice(default: str, text: str, *choices: str) -> Any:  # noqa: ANN401 - a field's type is its annotation's
+def _choice(default: str, text: str, *choices: str) -> Any:  # noqa: ANN401
     meta = {"help": text, "unit": ", ".join(choices), "choices": choices}
     return dataclasses.field(default=default, metadata=meta)
 
@@ -57,191 +62,206 @@ class Settings:
     # The data API
     rate_limit_per_minute: int = _number(
         6000,
-        "Requests a minute of an app that was enabled without a figure of its own.",
+        "Rate limit of an app that was enabled without a limit of its own, per minute.",
         unit="requests",
-        low=1,
-        high=10_000_000,
+        limits=(1, 10_000_000),
     )
     rate_limit_per_second: int = _number(
         0,
-        "Requests a second of any app; 0 enforces none, and the per-second headers then carry "
-        "the per-minute figures.",
+        "Rate limit of every app per second. With 0 there is none, and the per-second headers "
+        "repeat the per-minute values.",
         unit="requests",
-        low=0,
-        high=1_000_000,
+        limits=(0, 1_000_000),
     )
-    groupings_max: int = _number(3, "Groupings in one request.", unit="groupings", low=1, high=10)
-    historical_floor: str = dataclasses.field(
-        default="2014-09-01",
-        metadata={"help": "Oldest start that /historical takes.", "unit": "YYYY-MM-DD"},
+    groupings_max: int = _number(
+        3, "Maximum number of groupings in one request.", unit="groupings", limits=(1, 10)
+    )
+    historical_floor: str = _text(
+        "2014-09-01", "Earliest start that /historical accepts.", unit="YYYY-MM-DD"
     )
     forbidden_text: str = _choice(
         "tweets",
-        "Wording of the refusal of other people's Tweets: by Tweet, or by author as in 2016.",
+        "Wording of the error for other people's Tweets: by Tweet, or by author as in 2016.",
         "tweets",
         "authors",
     )
     partial_ownership: bool = _switch(
-        "Serve the Tweets that the token's user owns and name the rest in errors, "
-        "instead of refusing the whole request (our extension)."
+        "If a request names Tweets of several owners, serve those of the token's user and list the "
+        "others in errors, instead of refusing the request (our extension)."
     )
-    always_list_unavailable: bool = _switch("Send unavailable_tweet_ids even when it is empty.")
-    require_gzip: bool = _switch("Refuse requests that do not accept gzip with 406, as upstream.")
-    faithful: bool = _switch("All of upstream's severities at once; turns on require_gzip.")
+    always_list_unavailable: bool = _switch("Send unavailable_tweet_ids even if it is empty.")
+    require_gzip: bool = _switch(
+        "Refuse requests that do not accept gzip with 406, as Twitter's API did."
+    )
+    faithful: bool = _switch(
+        "Be as strict as Twitter's API in every respect; this turns on require_gzip."
+    )
     body_max_bytes: int = _number(
         1_048_576,
-        "Largest request body outside the platform API, also after decompression.",
+        "Maximum size of a request body, before and after decompression, except on the platform "
+        "API.",
         unit="bytes",
-        low=1024,
-        high=67_108_864,
+        limits=(1024, 67_108_864),
     )
     header_max_bytes: int = _number(
         32_768,
-        "Path, query and headers of a request together.",
+        "Maximum size of a request's path, query and headers together.",
         unit="bytes",
-        low=4096,
-        high=262_144,
+        limits=(4096, 262_144),
     )
     body_timeout_s: int = _number(
-        60, "How long a request's body may take to come in.", unit="seconds", low=1, high=3600
+        60, "Maximum time in which a request's body must arrive.", unit="seconds", limits=(1, 3600)
     )
     inline_cells_max: int = _number(
         8192,
-        "Largest answer, in counters, computed on the event loop; larger ones go to a thread.",
+        "Maximum size of a response that is computed on the event loop; larger ones use a thread.",
         unit="counters",
-        low=0,
-        high=1_000_000,
+        limits=(0, 1_000_000),
     )
     threads: int = _number(
-        8, "Threads of a worker for work off the event loop.", unit="threads", low=1, high=64
+        8,
+        "Threads of a worker for work that must not run on the event loop.",
+        unit="threads",
+        limits=(1, 64),
     )
 
     # Authentication
     replay_protection: str = _choice(
         "strict",
-        "Where a repeated nonce is refused: everywhere, on OAuth calls only, or nowhere.",
+        "Where repeated requests (replays) are refused: everywhere, on OAuth calls only, or nowhere.",
         "strict",
         "oauth",
         "off",
     )
-    server_keys: str = dataclasses.field(
-        default="",
-        metadata={
-            "help": "The keys that secrets are encrypted under, the newest first, instead of the "
-            "data folder's key file. Make one with `openengagement key generate`.",
-            "unit": "keys, comma between",
-        },
+    server_keys: str = _text(
+        "",
+        "Keys that encrypt stored secrets, newest first; they replace the data folder's key file. "
+        "Create one with `openengagement key generate`.",
+        unit="keys, separated by commas",
+        secret=True,
     )
     timestamp_window_s: int = _number(
         300,
-        "How far oauth_timestamp may lie from now, either way.",
+        "Maximum difference between oauth_timestamp and the server's time, in both directions.",
         unit="seconds",
-        low=10,
-        high=3600,
+        limits=(10, 3600),
     )
     lenient_access_token_signature: bool = _switch(
-        "Take an oauth/access_token call that is signed with the consumer secret alone, or with "
-        "the secret of the app owner's access token, as some clients do, instead of the request "
-        "token's."
+        "Also accept oauth/access_token calls that are not signed with the request token's secret. "
+        "Some clients use the consumer secret alone, or the app owner's access token secret."
     )
     request_tokens_per_minute: int = _number(
-        600, "Request tokens an app may ask for.", unit="requests", low=1, high=1_000_000
+        600,
+        "Maximum number of request tokens per app and minute.",
+        unit="requests",
+        limits=(1, 1_000_000),
     )
-    allow_plain_http: bool = _switch("Take plain HTTP from peers other than this machine.")
-    trusted_proxies: str = dataclasses.field(
-        default="",
-        metadata={
-            "help": "Proxies whose X-Forwarded-Proto, -Host and -For are believed, so that "
-            "signatures are checked against the address that the client saw.",
-            "unit": "networks, comma between",
-        },
+    allow_plain_http: bool = _switch("Accept plain HTTP from other machines.")
+    trusted_proxies: str = _text(
+        "",
+        "Proxies whose X-Forwarded-Proto, -Host and -For are trusted. Signatures are then checked "
+        "against the URL that the client used.",
+        unit="networks, separated by commas",
     )
 
     # Pages
-    platform_name: str = dataclasses.field(
-        default="Open Engagement",
-        metadata={"help": "What the pages call the platform.", "unit": "text"},
-    )
+    platform_name: str = _text("Open Engagement", "Name of the platform on the pages.", unit="text")
     apps_per_account_max: int = _number(
-        10, "Apps that one account may create in the portal.", unit="apps", low=0, high=100_000
+        10,
+        "Maximum number of apps that one account may create in the portal.",
+        unit="apps",
+        limits=(0, 100_000),
     )
     session_days: int = _number(
-        14, "How long a sign-in to the pages lasts.", unit="days", low=1, high=365
+        14, "How long a person stays signed in to the pages.", unit="days", limits=(1, 365)
     )
     sign_in_threads: int = _number(
         2,
-        "Passwords checked at once by a worker; each takes 64 MiB and a few cores for a moment.",
+        "Passwords that a worker verifies at the same time; each takes 64 MiB and several cores.",
         unit="threads",
-        low=1,
-        high=64,
+        limits=(1, 64),
     )
     password_sign_in: bool = _switch(
-        "Let people sign in with a password of ours; false leaves OpenID Connect alone.",
+        "Let people sign in with a password. With false only OpenID Connect remains.",
         default=True,
     )
     oidc_issuer: str = _text(
         "",
-        "OpenID Connect provider that people may sign in through: its issuer, exactly as its "
-        "discovery document has it. Needs a client ID and a secret.",
+        "Issuer of the OpenID Connect provider through which people sign in, exactly as in its "
+        "discovery document. Requires a client ID and a secret.",
         unit="URL",
     )
-    oidc_client_id: str = _text("", "What the provider calls this server.", unit="text")
+    oidc_client_id: str = _text("", "Client ID of this server at the provider.", unit="text")
     oidc_client_secret: str = _text(
-        "", "The secret that goes with the client ID.", unit="text", secret=True
+        "", "Client secret of this server at the provider.", unit="text", secret=True
     )
     oidc_client_secret_file: str = _text(
-        "", "File that holds the secret, to keep it out of the environment.", unit="path"
+        "", "File with the client secret, to keep it out of the environment.", unit="path"
     )
     oidc_name: str = _text(
-        "", "What the sign-in page calls the provider; by default its host.", unit="text"
+        "", "Name of the provider on the sign-in page; its host name by default.", unit="text"
     )
     oidc_account_claim: str = _text(
         "preferred_username",
-        "Claim that tells whose account it is: sub by account ID, any other by screen name.",
+        "Claim that identifies the account: sub is compared with the account id, any other claim "
+        "with the screen name.",
         unit="claim",
     )
     oidc_scope: str = _text(
-        "openid profile", "What is asked of the provider; openid is always among it.", unit="scopes"
+        "openid profile",
+        "Scopes to request from the provider; openid must be one of them.",
+        unit="scopes",
     )
 
     # Sending events
     batch_max_bytes: int = _number(
-        67_108_864, "Largest platform batch as sent.", unit="bytes", low=1024, high=1_073_741_824
+        67_108_864,
+        "Maximum size of a platform batch as sent.",
+        unit="bytes",
+        limits=(1024, 1_073_741_824),
     )
     batch_max_decompressed_bytes: int = _number(
         268_435_456,
-        "Largest platform batch once decompressed.",
+        "Maximum size of a platform batch after decompression.",
         unit="bytes",
-        low=1024,
-        high=2_147_483_647,
+        limits=(1024, 2_147_483_647),
     )
     batch_max_lines: int = _number(
-        1_000_000, "Lines in one platform batch.", unit="lines", low=1, high=10_000_000
+        1_000_000,
+        "Maximum number of lines in a platform batch.",
+        unit="lines",
+        limits=(1, 10_000_000),
     )
     batches_in_flight_max: int = _number(
         8,
-        "Platform batches under way in one worker; one more gets 503.",
+        "Maximum number of platform batches in progress in one worker; further ones get 503.",
         unit="batches",
-        low=1,
-        high=256,
+        limits=(1, 256),
     )
     rejections_listed_max: int = _number(
-        100, "Rejected lines spelled out in one answer.", unit="lines", low=0, high=10_000
+        100,
+        "Maximum number of rejected lines that a response lists.",
+        unit="lines",
+        limits=(0, 10_000),
     )
     event_future_max_s: int = _number(
-        300, "How far ahead of now an event's time may lie.", unit="seconds", low=0, high=86_400
+        300,
+        "How far in the future the time of an event may lie.",
+        unit="seconds",
+        limits=(0, 86_400),
     )
     idempotency_keep_days: int = _number(
-        90, "How long a batch's Idempotency-Key is remembered.", unit="days", low=1, high=3650
+        90, "How long the Idempotency-Key of a batch is kept.", unit="days", limits=(1, 3650)
     )
 
     def __post_init__(self) -> None:
-        # Each raises when its text does not fit.
+        # These properties raise if their text is invalid.
         _ = self.proxies, self.historical_floor_s, self.oidc_secret
         if not self.password_sign_in and not self.oidc_issuer:
             raise SettingsError(
                 f"{ENV_PREFIX}PASSWORD_SIGN_IN: without an OpenID Connect provider nobody could "
-                f"sign in; leave it on, or set {ENV_PREFIX}OIDC_ISSUER and what goes with it"
+                f"sign in; set it to true, or set {ENV_PREFIX}OIDC_ISSUER and the client ID and "
+                "secret"
             )
 
     @property
@@ -250,7 +270,7 @@ class Settings:
 
     @property
     def proxies(self) -> tuple[Network, ...]:
-        """The trusted proxies as networks."""
+        """Parse `trusted_proxies`."""
         names = [name.strip() for name in self.trusted_proxies.split(",") if name.strip()]
         try:
             return tuple(ipaddress.ip_network(name) for name in names)
@@ -259,7 +279,7 @@ class Settings:
 
     @property
     def oidc_secret(self) -> str:
-        """The secret that the provider knows us by; empty when no provider is set."""
+        """Read the client secret and check all `oidc_` settings; "" if no provider is set."""
         secret = _read_secret(self.oidc_client_secret, self.oidc_client_secret_file)
         given = [self.oidc_issuer, self.oidc_client_id, secret]
         if any(given) and not all(given):
@@ -276,13 +296,13 @@ class Settings:
 
     @property
     def oidc_shown_name(self) -> str | None:
-        """What the pages call the provider; None when none is set."""
+        """The name of the provider on the pages; None if no provider is set."""
         host = urlsplit(self.oidc_issuer).hostname
         return host and (self.oidc_name or host)
 
     @property
     def historical_floor_s(self) -> int:
-        """The oldest `/historical` start as Unix seconds."""
+        """The earliest `/historical` start as Unix seconds."""
         try:
             floor = datetime.strptime(self.historical_floor, "%Y-%m-%d").replace(tzinfo=UTC)
         except ValueError:
@@ -296,7 +316,9 @@ def _read_secret(secret: str, path: str) -> str:
         return secret
     name = f"{ENV_PREFIX}OIDC_CLIENT_SECRET_FILE"
     if secret:
-        raise SettingsError(f"{name}: the secret is given in the environment too")
+        raise SettingsError(
+            f"{name}: the secret is also set in the environment; set only one of them"
+        )
     try:
         text = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
@@ -311,7 +333,7 @@ def _is_issuer(url: str) -> bool:
 
 
 def is_provider_url(url: str) -> bool:
-    """Whether an OpenID Connect provider may be at this address: under TLS, or on this machine."""
+    """Return whether the URL may be an OpenID Connect provider: HTTPS, or HTTP on this machine."""
     if not url.isascii() or not url.isprintable() or any(mark in url for mark in ' "<>\\#'):
         return False
     try:
@@ -333,10 +355,10 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     fields = {ENV_PREFIX + field.name.upper(): field for field in dataclasses.fields(Settings)}
     given: dict[str, Any] = {}
     for name, text in environ.items():
-        if not name.startswith(ENV_PREFIX) or name in _NO_SETTINGS:
+        if not name.startswith(ENV_PREFIX) or name in _NOT_SETTINGS:
             continue
         if name not in fields:
-            raise SettingsError(f"{name} is not a setting; docs/settings.md lists those there are")
+            raise SettingsError(f"{name} is not a setting; docs/settings.md lists all settings")
         given[fields[name].name] = _parse_value(name, text, field=fields[name])
     return Settings(**given)
 
@@ -359,7 +381,7 @@ def _parse_value(name: str, text: str, *, field: "dataclasses.Field[Any]") -> in
 
 
 def render_settings() -> str:
-    """The table as Markdown, the body of `docs/settings.md`."""
+    """Render the table as Markdown, for `docs/settings.md`."""
     rows = [
         "| variable | default | unit or choices | limits | what it sets |",
         "|---|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""What this process asks of the machine: how freed memory is kept, which threads come first."""
+"""Settings of the operating system for this process: memory allocation and thread priority."""
 
 import ctypes
 import os
@@ -9,19 +9,19 @@ from typing import Final
 # Options of glibc's mallopt, by their numbers in malloc.h, and their values.
 _MALLOC: Final = {
     -8: 1,  # M_ARENA_MAX
-    -3: 32 * 2**20,  # M_MMAP_THRESHOLD: the most that it takes
-    -1: 64 * 2**20,  # M_TRIM_THRESHOLD: so much is kept at the heap's end
+    -3: 32 * 2**20,  # M_MMAP_THRESHOLD, the maximum
+    -1: 64 * 2**20,  # M_TRIM_THRESHOLD: free memory to keep at the end of the heap
 }
 _LOW_PRIORITY: Final = 10
 
 
 def configure_allocator() -> None:
-    """Have all threads share one heap, where glibc would give each its own, and keep what is freed.
+    """Make all threads share one heap, and keep freed memory in the process.
 
-    What a thread frees is then used by the next: large columns go from hand to hand between ours.
-    Heaps apart hold more, and of what goes back to the kernel every page is cleared before it is
-    used again. Call it before there are threads: those that have a heap keep it. Elsewhere than on
-    glibc nothing happens.
+    By default glibc gives each thread a heap, and our threads pass large columns to each other.
+    Separate heaps use more memory in total, and the kernel must clear every page that it gets back.
+    Call this before any thread starts, because a thread keeps the heap it has. Without glibc it
+    does nothing.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda *_: 0)
@@ -30,9 +30,9 @@ def configure_allocator() -> None:
 
 
 def lower_priority() -> None:
-    """Let this thread, and those started from it, run when others need no core.
+    """Run this thread, and threads that it starts, at low priority.
 
-    For work that fills a core for long, beside the answers that somebody waits for.
+    For work that keeps a core busy for long while other threads answer requests.
     """
-    if sys.platform == "linux":  # elsewhere threads have no priority of their own
+    if sys.platform == "linux":  # on other systems a thread has no priority of its own
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW_PRIORITY)

@@ -1,4 +1,4 @@
-"""What is done before anything large is imported, in the processes that count."""
+"""The allocator and the garbage collector are configured before large modules are imported."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 @pytest.mark.parametrize(
     "module", ["openengagement.__main__", "openengagement.processes.counting_process"]
 )
-def test_the_heap_is_shared_before_others_begin_threads(module):
+def test_the_allocator_is_configured_before_libraries_start_threads(module):
     code = (
         "import sys; from openengagement import tuning\n"
         "tuning.configure_allocator = lambda: print('polars' in sys.modules)\n"
@@ -20,7 +20,7 @@ def test_the_heap_is_shared_before_others_begin_threads(module):
     assert ran.stdout.split() == ["False", "True"]
 
 
-def test_what_is_imported_is_no_garbage():
+def test_imported_modules_are_exempt_from_garbage_collection():
     code = (
         "import gc, openengagement.__main__; print(gc.get_freeze_count() > 100_000, gc.isenabled())"
     )

@@ -1,4 +1,4 @@
-"""The table of settings: what it takes, what it refuses, and that the docs say the same."""
+"""The table of settings: valid and invalid values, and the generated documentation."""
 
 import dataclasses
 from datetime import UTC, datetime
@@ -11,9 +11,9 @@ from openengagement.settings import Settings, SettingsError, load_settings, rend
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
 REGENERATE = (
-    "docs/settings.md does not hold the table of settings.py as it is. Put the output of\n\n"
+    "docs/settings.md differs from the table in settings.py. Replace the table by the output of\n\n"
     '    .venv/bin/python -c "from openengagement.settings import render_settings; '
-    "print(render_settings(), end='')\"\n\nin place of the table there."
+    "print(render_settings(), end='')\"\n"
 )
 FIELDS = dataclasses.fields(Settings)
 NUMBERS = [field for field in FIELDS if field.type is int]
@@ -65,7 +65,7 @@ def test_the_defaults_are_those_of_the_contract():
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=by_name)
-def test_every_setting_says_what_it_is(field):
+def test_every_setting_has_a_help_text_and_a_unit(field):
     assert field.metadata["help"].endswith(".")
     assert field.metadata["unit"]
 
@@ -84,13 +84,13 @@ def test_settings_cannot_be_changed():
 
 
 @pytest.mark.parametrize("field", NUMBERS, ids=by_name)
-def test_a_number_is_taken_up_to_its_limits(field):
+def test_a_number_may_equal_its_limits(field):
     for limit in (field.metadata["low"], field.metadata["high"]):
         assert getattr(load(**{field.name: str(limit)}), field.name) == limit
 
 
 @pytest.mark.parametrize("field", NUMBERS, ids=by_name)
-def test_a_number_past_its_limits_is_refused(field):
+def test_a_number_outside_its_limits_is_refused(field):
     low, high = field.metadata["low"], field.metadata["high"]
     for past in (low - 1, high + 1):
         text = refused({variable(field): str(past)})
@@ -104,14 +104,14 @@ def test_a_number_past_its_limits_is_refused(field):
     ["", "abc", "-1", "+5", "1.0", "1e3", "1_0", " 5", "5\n", "５", "²", "9" * 19, "9" * 5000],  # noqa: RUF001
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["groupings_max", "rate_limit_per_second"])
-def test_what_is_no_whole_number_is_refused(name, value):
+def test_only_whole_numbers_are_accepted(name, value):
     text = refused({f"OPENENGAGEMENT_{name.upper()}": value})
     assert "whole number" in text
 
 
 @pytest.mark.parametrize("value", ["0" * 20 + "99999999999", "0" * 5000, "0" * 5000 + "9"])
 @pytest.mark.parametrize("name", ["groupings_max", "rate_limit_per_second"])
-def test_leading_zeros_hide_no_size(name, value):
+def test_leading_zeros_do_not_bypass_the_limit_on_digits(name, value):
     assert "whole number" in refused({f"OPENENGAGEMENT_{name.upper()}": value})
 
 
@@ -119,34 +119,34 @@ def test_leading_zeros_hide_no_size(name, value):
 
 
 @pytest.mark.parametrize("field", SWITCHES, ids=by_name)
-def test_a_switch_takes_true_and_false_in_any_case(field):
-    # There must be a way to sign in, or the switch for passwords cannot be off.
+def test_a_switch_accepts_true_and_false_in_any_case(field):
+    # Without a provider, the switch for passwords cannot be off.
     provider = {"issuer": "https://id.example", "client_id": "x", "client_secret": "y"}
     more = {f"oidc_{name}": text for name, text in provider.items()}
     for text, value in {"true": True, "True": True, "FALSE": False, "false": False}.items():
         assert getattr(load(**more | {field.name: text}), field.name) is value
 
 
-def test_there_must_be_a_way_to_sign_in():
+def test_at_least_one_sign_in_method_is_required():
     assert "nobody could sign in" in refused({"OPENENGAGEMENT_PASSWORD_SIGN_IN": "false"})
 
 
 @pytest.mark.parametrize("field", SWITCHES, ids=by_name)
 @pytest.mark.parametrize("value", ["", "1", "0", "yes", "on", " true", "true\n"])
-def test_a_switch_takes_nothing_else(field, value):
+def test_a_switch_refuses_other_values(field, value):
     text = refused({variable(field): value})
     assert text.startswith(f"{variable(field)}: write true or false")
 
 
 @pytest.mark.parametrize("field", CHOICES, ids=by_name)
-def test_a_choice_takes_what_it_lists(field):
+def test_a_choice_accepts_the_values_it_lists(field):
     for choice in field.metadata["choices"]:
         assert getattr(load(**{field.name: choice}), field.name) == choice
 
 
 @pytest.mark.parametrize("field", CHOICES, ids=by_name)
 @pytest.mark.parametrize("value", ["", "none", "Strict", "tweets ", "tweets,authors"])
-def test_a_choice_takes_nothing_else(field, value):
+def test_a_choice_refuses_other_values(field, value):
     text = refused({variable(field): value})
     assert text.startswith(f"{variable(field)}: ")
     assert all(choice in text for choice in field.metadata["choices"])
@@ -164,7 +164,7 @@ def test_the_choices_are_those_of_the_contract():
     [({}, False), ({"require_gzip": "true"}, True), ({"faithful": "true"}, True),
      ({"faithful": "true", "require_gzip": "false"}, True)],
 )  # fmt: skip
-def test_faithful_demands_gzip_too(given, required):
+def test_faithful_turns_on_require_gzip(given, required):
     assert load(**given).gzip_required is required
 
 
@@ -175,7 +175,7 @@ def test_faithful_demands_gzip_too(given, required):
     ("text", "seconds"),
     [("1970-01-01", 0), ("2016-02-29", 1_456_704_000), ("2014-09-01", 1_409_529_600)],
 )
-def test_the_oldest_start_is_a_date(text, seconds):
+def test_the_earliest_start_is_a_date(text, seconds):
     assert load(historical_floor=text).historical_floor_s == seconds
 
 
@@ -183,7 +183,7 @@ def test_the_oldest_start_is_a_date(text, seconds):
     "value",
     ["", "never", "2014", "2014-13-01", "2015-02-29", "2014-09-01T00:00:00Z", "01.09.2014"],
 )  # fmt: skip
-def test_an_oldest_start_that_is_no_date_is_refused(value):
+def test_an_earliest_start_that_is_not_a_date_is_refused(value):
     text = refused({"OPENENGAGEMENT_HISTORICAL_FLOOR": value})
     assert text == "OPENENGAGEMENT_HISTORICAL_FLOOR: write a date as YYYY-MM-DD"
 
@@ -206,13 +206,13 @@ def test_trusted_proxies_are_addresses_and_networks(text, networks):
     "value",
     ["proxy.example", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/8 192.168.0.0/16", "*", "10.0.0.1:80"],
 )
-def test_what_is_no_network_is_refused_by_name(value):
+def test_an_invalid_network_is_refused(value):
     assert refused({"OPENENGAGEMENT_TRUSTED_PROXIES": value}).startswith(
         "OPENENGAGEMENT_TRUSTED_PROXIES: "
     )
 
 
-def test_texts_are_checked_when_settings_are_made_in_code_too():
+def test_texts_are_also_checked_in_settings_that_code_creates():
     with pytest.raises(SettingsError):
         Settings(trusted_proxies="nonsense")
     with pytest.raises(SettingsError):
@@ -231,7 +231,7 @@ def test_texts_are_checked_when_settings_are_made_in_code_too():
         "OPENENGAGEMENT_DATA_DIR",
     ],
 )
-def test_an_unknown_variable_is_refused_by_name(name):
+def test_an_unknown_variable_is_refused(name):
     text = refused({name: "3"})
     assert name in text
     assert "docs/settings.md" in text
@@ -240,15 +240,15 @@ def test_an_unknown_variable_is_refused_by_name(name):
 @pytest.mark.parametrize(
     "name", ["PATH", "GROUPINGS_MAX", "openengagement_groupings_max", "OPENENGAGEMENTX"]
 )
-def test_variables_of_others_are_left_alone(name):
+def test_variables_without_the_prefix_are_ignored(name):
     assert load_settings({name: "whatever"}) == Settings()
 
 
-def test_the_data_folder_is_no_setting():
+def test_the_variable_of_the_data_folder_is_not_a_setting():
     assert load_settings({"OPENENGAGEMENT_DATA": "/var/lib/somewhere"}) == Settings()
 
 
-def test_settings_do_not_disturb_each_other():
+def test_settings_are_independent():
     got = load(groupings_max="10", faithful="true", forbidden_text="authors")
     assert got == Settings(groupings_max=10, faithful=True, forbidden_text="authors")
 
@@ -271,7 +271,7 @@ def test_the_rendered_table_has_a_row_for_every_setting():
         assert row[4] == field.metadata["help"]
 
 
-def test_the_docs_hold_the_table():
+def test_the_docs_contain_the_table():
     if not DOCS.exists():
         pytest.skip("docs/settings.md is not written yet")
     assert render_settings() in DOCS.read_text(encoding="utf-8"), REGENERATE

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on standard error, and no exception's message in it."""
+"""Logs: one JSON object per line on standard error, without the messages of exceptions."""
 
 import io
 import json
@@ -13,7 +13,7 @@ SECRET = "kAcSOqF21Fu85e7zjz7ZN2U4ZRhfV3WpwPAoE3Z7kBw"
 
 
 def fail(error):
-    """The error as it is after it passed some functions of ours."""
+    """Raise the error through several functions, and return it with its traceback."""
 
     def inner(secret_argument):
         raise error
@@ -63,7 +63,7 @@ def with_cause():
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_exceptions_message_is_never_logged(error, capsys):
+def test_the_message_of_an_exception_is_never_logged(error, capsys):
     log_failure("request_failed", fail(error), request_id="1f")
     out, err = capsys.readouterr()
     assert SECRET not in err
@@ -74,26 +74,26 @@ def test_an_exceptions_message_is_never_logged(error, capsys):
     assert line["request_id"] == "1f"
 
 
-def test_a_failure_names_the_places_it_passed_innermost_first(capsys):
+def test_a_failure_lists_its_frames_from_the_innermost(capsys):
     log_failure("request_failed", fail(ValueError("x")))
-    places = json.loads(capsys.readouterr().err)["at"].split(" < ")
-    assert [place.split(" ")[1] for place in places] == ["inner", "outer", "fail"]
-    assert all(place.startswith("test_telemetry.py:") for place in places)
+    frames = json.loads(capsys.readouterr().err)["trace"].split(" < ")
+    assert [frame.split(" ")[1] for frame in frames] == ["inner", "outer", "fail"]
+    assert all(frame.startswith("test_telemetry.py:") for frame in frames)
 
 
-def test_a_place_is_no_path_and_no_line_of_code(capsys):
+def test_a_frame_contains_neither_a_path_nor_source_code(capsys):
     error = fail(ValueError("x"))
     log_failure("request_failed", error)
     err = capsys.readouterr().err
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    assert "/" not in json.loads(err)["at"]
+    assert "/" not in json.loads(err)["trace"]
     assert frame.line not in err
 
 
-def test_a_failure_that_was_never_raised_is_logged_too(capsys):
+def test_an_exception_that_was_never_raised_is_logged_without_frames(capsys):
     log_failure("request_failed", ValueError(SECRET))
     assert json.loads(capsys.readouterr().err) == {
-        "event": "request_failed", "error": "ValueError", "at": ""
+        "event": "request_failed", "error": "ValueError", "trace": ""
     }  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def test_an_event_is_one_line_of_json(capsys):
     }  # fmt: skip
 
 
-def test_events_come_one_a_line_in_order(capsys):
+def test_events_are_written_in_order_one_per_line(capsys):
     for name in ("first", "second"):
         log_event(name)
     lines = capsys.readouterr().err.splitlines()
@@ -127,7 +127,7 @@ def closed():
 
 
 @pytest.mark.parametrize("stream", [Full(), closed(), None], ids=["full", "closed", "none"])
-def test_a_line_that_cannot_be_written_harms_nobody(monkeypatch, stream):
+def test_a_line_that_cannot_be_written_is_ignored(monkeypatch, stream):
     monkeypatch.setattr(sys, "stderr", stream)
     log_event("hello")
     log_failure("failed", fail(TellTaleError()))
