@@ -1,4 +1,4 @@
-"""Composition root: settings -> stores, credentials, limits, ASGI app. The one place that wires."""
+"""Wire the parts of a server together; this is the only module that does so."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -35,7 +35,7 @@ from openengagement.portal.charts import Charts
 from openengagement.portal.consent import Consent
 from openengagement.portal.desk import Desk
 from openengagement.portal.developer import Developer
-from openengagement.portal.explorer import Explorer
+from openengagement.portal.explorer import Explorer, newest_tweet
 from openengagement.portal.handlers import Handlers
 from openengagement.portal.keys import Keys
 from openengagement.portal.manage import Console
@@ -57,9 +57,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
-    """What calls and pages are both made of."""
+    """The objects that both API calls and pages use."""
 
-    parts: DataFolder
+    folder: DataFolder
     settings: Settings
     clock: Clock
     limits: Limits
@@ -72,12 +72,12 @@ class _Shared:
 
 
 def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) -> Api:
-    """The whole server on a data folder, as an ASGI application.
+    """Build the server of a data folder as an ASGI application.
 
-    `counting` is where the process listens that counts events (`ingest.sources.counting_socket`).
+    `counting` is the address of the counting process (`ingest.sources.counting_socket`).
     """
-    parts = open_data_folder(data, settings, clock=clock)
-    for engine in parts.stores.engines:
+    folder = open_data_folder(data, settings, clock=clock)
+    for engine in folder.stores.engines:
         if isinstance(engine, Compacts):
             engine.start_compaction()
     limits = open_limits(data)
@@ -85,7 +85,7 @@ def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) ->
     slow_pool = ThreadPoolExecutor(
         settings.sign_in_threads, thread_name_prefix="password", initializer=lower_priority
     )
-    shared = _share(parts, settings, clock=clock, limits=limits, pool=pool)
+    shared = _share(folder, settings, clock=clock, limits=limits, pool=pool)
     calls = _build_calls(shared, counting)
     flushes = (shared.last_used.flush, shared.meter.flush)
     housekeeping = Housekeeping(limits, flushes, settings=settings, clock=clock)
@@ -98,14 +98,10 @@ def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) ->
         for flush in flushes:
             run_chore(flush)
         limits.close()
-        parts.close()
+        folder.close()
 
     return Api(
-        build_routes(
-            calls,
-            _build_pages(shared, slow_pool),
-            page_prefixes=PREFIXES,
-        ),
+        build_routes(calls, _build_pages(shared, slow_pool), page_prefixes=PREFIXES),
         settings=settings,
         pool=pool,
         default_headers=partial(default_headers, settings.rate_limit_per_minute, clock.now_s),
@@ -114,23 +110,28 @@ def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) ->
 
 
 def _share(
-    parts: DataFolder, settings: Settings, *, clock: Clock, limits: Limits, pool: ThreadPoolExecutor
+    folder: DataFolder,
+    settings: Settings,
+    *,
+    clock: Clock,
+    limits: Limits,
+    pool: ThreadPoolExecutor,
 ) -> _Shared:
-    lookup = CredentialLookup(parts.registry, parts.keyring)
+    lookup = CredentialLookup(folder.registry, folder.keyring)
     verifier = OAuthVerifier(lookup, limits, settings=settings, now_s=clock.now_s)
     return _Shared(
-        parts,
+        folder,
         settings,
         clock,
         limits,
         lookup,
-        LastUsed(parts.registry.grants, now_s=clock.now_s),
-        UsageMeter(parts.registry.usage, now_s=clock.now_s),
+        LastUsed(folder.registry.grants, now_s=clock.now_s),
+        UsageMeter(folder.registry.usage, now_s=clock.now_s),
         verifier,
         ThreeLeggedFlow(
             verifier,
-            parts.registry,
-            keyring=parts.keyring,
+            folder.registry,
+            keyring=folder.keyring,
             lenient=settings.lenient_access_token_signature,
             now_s=clock.now_s,
         ),
@@ -139,21 +140,21 @@ def _share(
 
 
 def _build_calls(shared: _Shared, counting: str) -> Calls:
-    """What machines call."""
-    parts, settings, now_s = shared.parts, shared.settings, shared.clock.now_s
-    registry, lookup, verifier = parts.registry, shared.lookup, shared.verifier
+    """Build the handlers of the API calls."""
+    folder, settings, now_s = shared.folder, shared.settings, shared.clock.now_s
+    registry, lookup, verifier = folder.registry, shared.lookup, shared.verifier
     limits, pool = shared.limits, shared.pool
     note_used = shared.last_used.note
     authenticator = Authenticator(
         lookup, limits, settings=settings, note_used=note_used, now_s=now_s
     )
-    query = Query(parts.stores, lookup.protected, settings=settings, now_s=now_s)
-    bearers = BearerTokens(verifier, lookup, registry=registry, keyring=parts.keyring)
+    query = Query(folder.stores, lookup.protected, settings=settings, now_s=now_s)
+    bearers = BearerTokens(verifier, lookup, registry=registry, keyring=folder.keyring)
     credentials = VerifyCredentials(
         verifier, registry, limits=limits, note_used=note_used, now_s=now_s
     )
     uploads = WorkerUploads(
-        Registrar(registry, parts.stores.tweets, now_s=now_s),
+        Registrar(registry, folder.stores.tweets, now_s=now_s),
         counting_address=counting,
         settings=settings,
         now_s=now_s,
@@ -165,7 +166,7 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
         platform=Platform(
             authenticator,
             uploads,
-            delete_tweet=parts.stores.tweets.delete_tweet,
+            delete_tweet=folder.stores.tweets.delete_tweet,
             in_flight_max=settings.batches_in_flight_max,
             bytes_max=settings.batch_max_bytes,
         ),
@@ -174,11 +175,11 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
 
 
 def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
-    """What people look at."""
-    registry, now_s = shared.parts.registry, shared.clock.now_s
+    """Build the pages."""
+    registry, now_s = shared.folder.registry, shared.clock.now_s
     visits = Visits(
         registry,
-        shared.parts.keyring,
+        shared.folder.keyring,
         days=shared.settings.session_days,
         now_s=now_s,
     )
@@ -186,7 +187,7 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
     passwords = Passwords(registry, shared.limits, now_s=now_s)
     ways = Ways(shared.settings.password_sign_in, shared.settings.oidc_shown_name)
     sign_in = SignIn(desk, visits, passwords=passwords, legs=shared.legs, ways=ways)
-    keyring, settings = shared.parts.keyring, shared.settings
+    keyring, settings = shared.folder.keyring, shared.settings
     shown_once = ShownOnce(visits, keyring, now_s=now_s)
     own_apps = OwnApps(registry, keyring, most=settings.apps_per_account_max, now_s=now_s)
     developer = Developer(
@@ -203,13 +204,13 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
             own_apps,
             developer=developer,
             shown_once=shown_once,
-            newest_tweet=lambda account_id: _newest_tweet(shared.parts, account_id),
+            newest_tweet=partial(newest_tweet, shared.folder.stores.tweets),
         ),
         consent=Consent(desk, visits, legs=shared.legs),
         sign_in=sign_in,
         apps=Apps(desk, visits, registry=registry),
-        explorer=Explorer(desk, asker, tweets=shared.parts.stores.tweets),
-        charts=Charts(desk, asker, tweets=shared.parts.stores.tweets, now_s=now_s),
+        explorer=Explorer(desk, asker, tweets=shared.folder.stores.tweets),
+        charts=Charts(desk, asker, tweets=shared.folder.stores.tweets, now_s=now_s),
         console=Console(desk, registry, default_limit=settings.rate_limit_per_minute, now_s=now_s),
         oidc=_build_oidc(shared, desk, visits=visits, sign_in=sign_in),
     )
@@ -217,28 +218,22 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
 
 
 def _build_asker(shared: _Shared) -> Asker:
-    """What an author's own pages get their figures from."""
+    """Build the source of the figures on an author's own pages."""
     protected, settings = shared.lookup.protected, shared.settings
-    # A chart asks for three groupings, however few an operator lets clients ask for.
+    # A chart needs three groupings, even if the operator allows clients fewer.
     settings = replace(settings, groupings_max=max(settings.groupings_max, CHART_GROUPINGS))
-    query = Query(shared.parts.stores, protected, settings=settings, now_s=shared.clock.now_s)
+    query = Query(shared.folder.stores, protected, settings=settings, now_s=shared.clock.now_s)
     return Asker(query, protected)
-
-
-def _newest_tweet(parts: DataFolder, account_id: int) -> int | None:
-    """The Tweet that an author who tries the API most likely wants to ask about."""
-    newest = parts.stores.tweets.list_tweets(account_id, limit=1)
-    return newest[0].tweet_id if newest else None
 
 
 def _build_oidc(
     shared: _Shared, desk: Desk, *, visits: Visits, sign_in: SignIn
 ) -> "OidcSignIn | None":
-    """Signing in through a provider, when one is set."""
+    """Build the sign-in through an OpenID Connect provider; None if no provider is set."""
     settings, now_s = shared.settings, shared.clock.now_s
     if not settings.oidc_issuer:
         return None
-    # Who talks to no provider, every command among them, starts a quarter of a second earlier.
+    # Without these imports, a worker that needs no provider starts a quarter of a second earlier.
     from openengagement.portal.oidc import OidcSignIn  # noqa: PLC0415
     from openengagement.sign_in.openid import RelyingParty  # noqa: PLC0415
     from openengagement.sign_in.provider import ClientRegistration, Provider  # noqa: PLC0415
@@ -248,8 +243,8 @@ def _build_oidc(
     )
     relying_party = RelyingParty(
         Provider(registration, now_s=now_s),
-        shared.parts.registry,
-        keyring=shared.parts.keyring,
+        shared.folder.registry,
+        keyring=shared.folder.keyring,
         claim=settings.oidc_account_claim,
         now_s=now_s,
     )

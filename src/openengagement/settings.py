@@ -128,7 +128,7 @@ class Settings:
     # Authentication
     replay_protection: str = _choice(
         "strict",
-        "Where repeated requests (replays) are refused: everywhere, on OAuth calls only, or nowhere.",
+        "Where a repeated request is refused: everywhere, on OAuth calls only, or nowhere.",
         "strict",
         "oauth",
         "off",

@@ -107,6 +107,12 @@ class Explorer:
         return figures
 
 
+def newest_tweet(tweets: TweetStore, author_id: int) -> int | None:
+    """Return the id of an author's newest Tweet; None if there is none."""
+    newest = tweets.list_tweets(author_id, limit=1)
+    return newest[0].tweet_id if newest else None
+
+
 def _rows(tweets: Sequence[Tweet], figures: Mapping[str, Figures]) -> list[dict[str, Any]]:
     return [
         {
