@@ -1,4 +1,4 @@
-"""A call that was made before, or at another time, is not taken."""
+"""A repeated call is refused, and so is a call with a stale or future timestamp."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def outcome(answer):
 
 @pytest.fixture
 def captured(wide, wide_alice):
-    """A good call of each kind as somebody on the way could have captured it, not yet sent."""
+    """Makes a valid call of each kind that an attacker captured before the server got it."""
     holder = wide.token_of(wide_alice, wide.web)
     asking, verifier = wide.let_in(wide_alice, wide.other)
     calls = {
@@ -62,27 +62,27 @@ def test_a_captured_call_is_refused_by_every_worker(wide, clients, captured, pat
 
 
 @pytest.mark.parametrize("path", [REQUEST_TOKEN, VERIFY_CREDENTIALS, TOTALS])
-def test_of_many_at_once_one_is_taken(wide, clients, captured, path):
+def test_of_many_repeats_at_once_one_is_served(wide, clients, captured, path):
     method, header = captured(path)
     found = at_once(lambda client: outcome(send(client, method, path, header)), clients)
     assert sorted(found) == [(200, ""), *[REPLAYED] * (len(clients) - 1)]
 
 
-def test_an_exchange_is_good_once(wide, clients, captured):
-    """The request token is gone by then, which is found out first; never is there a second one."""
+def test_an_access_token_call_is_served_once(wide, clients, captured):
+    """The repeat finds no request token any more, so it gets no second access token."""
     method, header = captured(ACCESS_TOKEN)
     found = [send(client, method, ACCESS_TOKEN, header) for client in clients]
     assert [answer.status for answer in found] == [200] + [401] * (len(clients) - 1)
     assert all(b"oauth_token" not in answer.body for answer in found[1:])
 
 
-def test_of_many_exchanges_at_once_one_is_taken(wide, clients, captured):
+def test_of_many_access_token_calls_at_once_one_is_served(wide, clients, captured):
     method, header = captured(ACCESS_TOKEN)
     found = at_once(lambda client: send(client, method, ACCESS_TOKEN, header).status, clients)
     assert sorted(found) == [200] + [401] * (len(clients) - 1)
 
 
-def test_a_captured_revocation_does_not_kill_the_next_token(wide, wide_alice, clients, captured):
+def test_a_captured_revocation_does_not_revoke_the_next_token(wide, wide_alice, clients, captured):
     method, header = captured(INVALIDATE_TOKEN)
     assert send(clients[0], method, INVALIDATE_TOKEN, header).status == 200
     again = wide.token_of(wide_alice, wide.web)
@@ -91,7 +91,7 @@ def test_a_captured_revocation_does_not_kill_the_next_token(wide, wide_alice, cl
     assert wide.who(again).status == 200
 
 
-def test_a_captured_signature_is_not_good_for_another_call(stage, alice):
+def test_a_captured_signature_is_refused_for_another_call(stage, alice):
     holder = stage.token_of(alice, stage.web)
     header = as_header(sign(holder, "GET", stage.url + VERIFY_CREDENTIALS))
     for _ in range(2):
@@ -101,7 +101,7 @@ def test_a_captured_signature_is_not_good_for_another_call(stage, alice):
     assert stage.who(holder).status == 200
 
 
-def test_one_nonce_is_good_for_two_calls_and_a_repeat_of_neither(wide, wide_alice, clients):
+def test_two_calls_may_share_a_nonce_and_neither_may_be_repeated(wide, wide_alice, clients):
     """Their signatures differ, so neither repeats the other."""
     holder = wide.token_of(wide_alice, wide.web)
     same = {"nonce": str(int(time.time())), "timestamp": str(int(time.time()))}
@@ -118,7 +118,7 @@ def test_one_nonce_is_good_for_two_calls_and_a_repeat_of_neither(wide, wide_alic
 
 
 def test_a_repeat_in_another_spelling_is_refused_by_every_worker(wide, wide_alice, clients):
-    """Each spelling is one that the server accepts from a client: see the request before it."""
+    """The server accepts every one of these spellings when it comes first."""
     holder = wide.token_of(wide_alice, wide.web)
     for spell in SPELLINGS:
         signed = sign(holder, "POST", wide.url + TOTALS)
@@ -184,7 +184,7 @@ BASE64 = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
 @pytest.mark.parametrize(
     "respell",
     [
-        # 160 bits in 27 characters: the last two bits of the last one count for nothing.
+        # 27 characters hold 162 bits, 2 more than the signature: the last two bits mean nothing.
         lambda text: f"{text[:-2]}{BASE64[BASE64.index(text[-2]) ^ 1]}=",
         lambda text: f"{text[:-2]}{BASE64[BASE64.index(text[-2]) ^ 3]}=",
         lambda text: text.rstrip("="),
@@ -198,7 +198,7 @@ BASE64 = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
         lambda text: text.replace("=", "%3D"),
     ],
 )
-def test_another_base64_of_the_same_signature_is_not_taken(stage, alice, respell, send_first):
+def test_another_base64_of_the_same_signature_is_refused(stage, alice, respell, send_first):
     holder = stage.token_of(alice, stage.web)
     signed = sign(holder, "GET", stage.url + VERIFY_CREDENTIALS)
     *parameters, (name, text) = signed
@@ -212,8 +212,8 @@ def test_another_base64_of_the_same_signature_is_not_taken(stage, alice, respell
     assert outcome(answer) == (REPLAYED if send_first else (200, ""))
 
 
-def test_a_guess_with_a_bad_signature_does_not_use_a_nonce_up(stage):
-    """Or who sees a nonce on its way could keep the honest call out."""
+def test_a_call_with_a_bad_signature_does_not_use_a_nonce_up(stage):
+    """Otherwise an eavesdropper who sees a nonce could block the client's own call."""
     same = {"nonce": "overheard", "timestamp": str(int(time.time()))}
     bad = [*sign(stage.web, "POST", stage.url + REQUEST_TOKEN, callback="oob", **same)]
     bad[-1] = ("oauth_signature", "AAAA")
@@ -242,7 +242,7 @@ def test_stale_and_future_timestamps(stage, alice, path, off_s):
 @pytest.mark.parametrize(
     "stamp", ["", "-1", "1e9", "0x5f", "9" * 13, "9" * 400, "١٢٣٤", "1.5", " 1", "NaN", "\x00"]
 )
-def test_timestamps_that_are_none(stage, stamp):
+def test_texts_that_are_not_timestamps(stage, stamp):
     answer = stage.call(REQUEST_TOKEN, stage.web, callback="oob", timestamp=stamp)
     assert answer.status == 401, answer
     assert answer.json()["errors"][0]["code"] in {32, 135}

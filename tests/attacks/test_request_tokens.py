@@ -1,6 +1,6 @@
-"""A request token is one app's, for one callback and one person, for 15 minutes, once.
+"""A request token has one app, one callback, one person, one use, and 15 minutes to live.
 
-Its verifier or PIN may be tried five times.
+Five wrong verifiers or PINs revoke it.
 """
 
 from dataclasses import replace
@@ -24,7 +24,7 @@ def outcome(answer):
 
 
 def age(stage, asking, seconds):
-    """Let a request token have been made so much earlier."""
+    """Make a request token older by this many seconds."""
     stage.sql(
         "update request_tokens set created_at_s = created_at_s - ? where token = ?",
         seconds,
@@ -33,7 +33,7 @@ def age(stage, asking, seconds):
 
 
 def wrong(verifier):
-    """Another of the same shape."""
+    """Another verifier of the same length."""
     return verifier[:-1] + ("1" if verifier[-1] == "0" else "0")
 
 
@@ -47,7 +47,7 @@ def app(stage, callback):
     return stage.desktop if callback == OOB else stage.web
 
 
-# Used before, by somebody else, too late, too early.
+# Used before, by another app or person, too late, too early.
 
 
 def test_used_twice(stage, alice, app, callback):
@@ -60,7 +60,7 @@ def test_used_twice(stage, alice, app, callback):
 
 
 def test_by_another_app(stage, alice, app, callback):
-    """Even one that got hold of the request token, its secret and the verifier."""
+    """Even if that app has the request token, its secret and the verifier."""
     asking, verifier = stage.let_in(alice, app, callback)
     thief = replace(
         asking,
@@ -73,7 +73,7 @@ def test_by_another_app(stage, alice, app, callback):
 
 
 @pytest.mark.parametrize(("age_s", "status"), [(870, 200), (905, 401), (86_400, 401)])
-def test_expired_before_the_exchange(stage, alice, app, callback, age_s, status):
+def test_expired_before_the_access_token_call(stage, alice, app, callback, age_s, status):
     asking, verifier = stage.let_in(alice, app, callback)
     age(stage, asking, age_s)
     answer = stage.exchange(asking, verifier)
@@ -90,7 +90,7 @@ def test_expired_before_the_consent(stage, alice, app, callback, age_s, status):
     assert (page.status, page.left_for) == (status, None)
 
 
-def test_expired_while_the_person_was_reading(stage, alice, app, callback):
+def test_expired_while_the_person_read_the_consent_page(stage, alice, app, callback):
     asking = stage.request_token(app, callback)
     page = alice.open(stage.page_of(asking))
     age(stage, asking, 905)
@@ -99,7 +99,7 @@ def test_expired_while_the_person_was_reading(stage, alice, app, callback):
     assert "pin" not in page.texts
 
 
-def test_old_ones_are_forgotten(stage, app, callback):
+def test_old_request_tokens_are_removed(stage, app, callback):
     asking = stage.request_token(app, callback)
     age(stage, asking, 905)
     stage.request_token(app, callback)
@@ -121,7 +121,7 @@ def test_denied(stage, alice, app, callback):
 
 
 def test_decided_on_by_one_person(stage, alice, app, callback):
-    """No second person takes a decision over; the first may withdraw it, not multiply it."""
+    """A second person cannot take over the decision. The first may withdraw it, not repeat it."""
     asking = stage.request_token(app, callback)
     page = alice.open(stage.page_of(asking))
     with stage.person("bob") as bob:
@@ -165,11 +165,11 @@ def test_a_suspended_app_gets_nothing(stage, alice):
     assert stage.exchange(asking, verifier).status == 200
 
 
-# Whose secret signs the third leg.
+# The secret that signs the access token call.
 
 
 def test_the_request_tokens_secret_is_needed(stage, alice, app, callback):
-    """The verifier and the token are in an address; an app's secret is in many a phone."""
+    """Verifier and token appear in URLs, and the consumer secret is in every copy of an app."""
     asking, verifier = stage.let_in(alice, app, callback)
     for secret in ("", verifier, asking.access_token, stage.server.world.bobs.access_token_secret):
         answer = stage.exchange(replace(asking, access_token_secret=secret), verifier)
@@ -181,7 +181,7 @@ def test_the_request_tokens_secret_is_needed(stage, alice, app, callback):
 # Verifiers and PINs.
 
 
-def test_a_wrong_one_is_refused_and_the_right_one_still_taken(stage, alice, app, callback):
+def test_after_a_wrong_verifier_the_right_one_is_still_accepted(stage, alice, app, callback):
     asking, verifier = stage.let_in(alice, app, callback)
     for guess in (wrong(verifier), "", f"{verifier} ", verifier[:-1]):
         assert outcome(stage.exchange(asking, guess)) == (401, WRONG)
@@ -193,20 +193,20 @@ def test_a_verifier_left_out(stage, alice, app, callback):
     assert outcome(stage.call(ACCESS_TOKEN, asking)) == (401, WRONG)
 
 
-def test_after_five_wrong_ones_the_right_one_is_refused(stage, alice, app, callback):
+def test_after_five_wrong_verifiers_the_right_one_is_refused(stage, alice, app, callback):
     asking, verifier = stage.let_in(alice, app, callback)
     for _ in range(ATTEMPTS_MAX):
         assert outcome(stage.exchange(asking, wrong(verifier))) == (401, WRONG)
     assert outcome(stage.exchange(asking, verifier)) == (401, DEAD)
 
 
-def test_one_of_another_request_token(stage, alice, app, callback):
+def test_the_verifier_of_another_request_token(stage, alice, app, callback):
     asking, _ = stage.let_in(alice, app, callback)
     _, others = stage.let_in(alice, app, callback)
     assert outcome(stage.exchange(asking, others)) == (401, WRONG)
 
 
-def test_who_cannot_sign_uses_no_attempts_up(stage, alice, app, callback):
+def test_a_call_with_a_bad_signature_uses_up_no_attempt(stage, alice, app, callback):
     asking, verifier = stage.let_in(alice, app, callback)
     for forged in (
         replace(asking, consumer_secret="guess"),
@@ -218,7 +218,7 @@ def test_who_cannot_sign_uses_no_attempts_up(stage, alice, app, callback):
 
 
 def test_guesses_at_once_on_two_workers_stay_within_the_bound(wide, wide_alice, clients):
-    """As many as arrive at the same moment: five are looked at, and no more."""
+    """However many calls arrive at the same moment, only five verifiers are compared."""
     asking, pin = wide.let_in(wide_alice, wide.desktop, OOB)
     found = at_once(
         lambda client: outcome(wide.exchange(asking, wrong(pin), client=client)), clients
@@ -229,7 +229,7 @@ def test_guesses_at_once_on_two_workers_stay_within_the_bound(wide, wide_alice, 
     assert outcome(wide.exchange(asking, pin)) == (401, DEAD)
 
 
-def test_the_right_one_at_once_on_two_workers_is_good_once(wide, wide_alice, clients):
+def test_the_right_verifier_at_once_on_two_workers_is_accepted_once(wide, wide_alice, clients):
     for _ in range(3):
         asking, pin = wide.let_in(wide_alice, wide.desktop, OOB)
         found = at_once(
@@ -238,7 +238,7 @@ def test_the_right_one_at_once_on_two_workers_is_good_once(wide, wide_alice, cli
         assert sorted(answer.status for answer in found) == [200] + [401] * (len(clients) - 1)
 
 
-def test_right_and_wrong_ones_at_once(wide, wide_alice, clients):
+def test_right_and_wrong_verifiers_at_once(wide, wide_alice, clients):
     asking, pin = wide.let_in(wide_alice, wide.desktop, OOB)
     guesses = [(client, wrong(pin) if at % 2 else pin) for at, client in enumerate(clients)]
     found = at_once(lambda each: wide.exchange(asking, each[1], client=each[0]).status, guesses)
@@ -259,8 +259,8 @@ def test_pins_and_verifiers_do_not_repeat_or_follow_a_pattern(stage, alice):
 # Callbacks.
 
 
-def test_the_callback_is_the_one_of_the_first_leg(stage, alice):
-    """What is said of one later, on the pages or with the exchange, changes nothing."""
+def test_the_callback_is_the_one_of_the_request_token_call(stage, alice):
+    """A callback given later, on the pages or in the access token call, changes nothing."""
     asking = stage.request_token(stage.web, CALLBACK)
     evil = "https://evil.example/"
     url = f"{stage.page_of(asking)}&oauth_callback={evil}&callback={evil}"
@@ -274,8 +274,8 @@ def test_the_callback_is_the_one_of_the_first_leg(stage, alice):
     assert stage.exchange(asking, verifier, callback=evil).status == 200
 
 
-def test_swapped_between_two_registered_ones(stage, alice):
-    """Each request token goes back to its own, and neither's verifier opens the other."""
+def test_callbacks_swapped_between_two_request_tokens(stage, alice):
+    """Each request token keeps its own callback, and its verifier is refused for the other."""
     first = stage.request_token(stage.web, CALLBACK)
     second = stage.request_token(stage.web, SECOND_CALLBACK)
     pages = [alice.open(stage.page_of(each)) for each in (first, second)]
@@ -287,14 +287,14 @@ def test_swapped_between_two_registered_ones(stage, alice):
     assert stage.exchange(first, verifiers[0]).status == 200
 
 
-def test_a_pin_is_not_asked_for_in_the_name_of_a_web_address(stage, alice):
-    """A PIN request of a web app shows a PIN and leads nowhere."""
+def test_the_page_of_a_pin_request_does_not_redirect(stage, alice):
+    """It shows a PIN, even if the app has callback URLs."""
     asking = stage.request_token(stage.web, OOB)
     assert alice.authorize_pin(stage.page_of(asking)).isdecimal()
 
 
 def test_consent_to_one_request_is_not_consent_to_another(stage, alice):
-    """The page's form names the request token that it showed; swapping it in names another app."""
+    """The form carries the request token of the page. Another token in it is refused."""
     shown = stage.request_token(stage.web, CALLBACK)
     other = stage.request_token(stage.other, CALLBACK)
     page = alice.open(stage.page_of(shown))
@@ -307,7 +307,7 @@ def test_consent_to_one_request_is_not_consent_to_another(stage, alice):
 
 
 def test_two_request_tokens_in_one_address(stage, alice):
-    """Which of two apps is named, and which is let in, nobody should have to guess."""
+    """Otherwise the page could name one app and authorize the other."""
     tokens = [stage.request_token(each, CALLBACK).access_token for each in (stage.web, stage.other)]
     query = "&".join(f"oauth_token={each}" for each in tokens)
     for page in ("authorize", "authenticate"):

@@ -1,7 +1,7 @@
-"""Guessing at sign-in: it tells nothing, it ends soon, and it keeps nobody else out.
+"""Guessing passwords: responses reveal nothing, guesses are limited, others are not locked out.
 
-Behind the proxy an attacker may come from any address. Most of the guesses before the one that
-counts are noted behind the server's back, for each would take as long as Argon2id needs.
+Behind the proxy, an attacker can come from any address. Most guesses are written to the limits
+directly, because Argon2id would take too long for all of them.
 """
 
 import threading
@@ -27,7 +27,7 @@ def _one_window():
 
 
 class Guesser:
-    """A browser that is nobody's yet, at an address."""
+    """A browser without a session, at an address."""
 
     def __init__(self, stage, address):
         self.browser = Person(stage.url)
@@ -59,7 +59,7 @@ def close(guessers):
 
 
 def gets_in(stage, name, address):
-    """Whether somebody who knows the password gets in from this address."""
+    """Whether a person who knows the password can sign in from this address."""
     with Guesser(stage, address) as person:
         page = person.guess(name, PASSWORD)
         assert page.status in {200, 429}, page
@@ -72,11 +72,11 @@ def new_account(stage, name):
     return name
 
 
-# It tells nothing.
+# Responses do not reveal accounts.
 
 
-def test_nobody_learns_which_accounts_there_are(proxied):
-    """Same length, same fate: one with a password, one without, one that is not there."""
+def test_responses_do_not_reveal_which_accounts_exist(proxied):
+    """An account with a password, one without and an unknown name get the same response."""
     answers = []
     for name in ("alice", "carol", "nobod"):
         with Guesser(proxied, "192.0.2.1") as guesser:
@@ -90,7 +90,7 @@ def test_nobody_learns_which_accounts_there_are(proxied):
     assert answers[0] == answers[1] == answers[2]
 
 
-def test_nor_by_being_made_to_wait(proxied):
+def test_limits_do_not_reveal_which_accounts_exist(proxied):
     with Guesser(proxied, "192.0.2.2") as guesser:
         for name in ("bob", "nobody"):
             proxied.count_guesses(9, of="both", name=name, address="192.0.2.2")
@@ -106,15 +106,15 @@ def test_nor_by_being_made_to_wait(proxied):
         ("@Alice", "192.0.2.13"),
     ],
 )
-def test_other_spellings_are_the_same_account(proxied, name, address):
-    """Else each spelling had guesses of its own."""
+def test_spellings_of_a_name_share_their_guesses(proxied, name, address):
+    """Otherwise every spelling would allow further guesses."""
     proxied.count_guesses(10, of="both", name="alice", address=address)
     with Guesser(proxied, address) as guesser:
         assert guesser.guess(name).status == 429
 
 
 @pytest.mark.parametrize("name", ["@", "alice\x00", "' or '1'='1", "\u0430lice"])
-def test_names_that_are_none(proxied, name):
+def test_texts_that_are_not_screen_names(proxied, name):
     with Guesser(proxied, "192.0.2.20") as guesser:
         page = guesser.guess(name, PASSWORD)
     assert page.status == 403
@@ -136,7 +136,7 @@ def test_a_very_long_password_costs_no_more(proxied):
         assert guesser.guess("bob", "x" * 900_000).status == 400
 
 
-# It ends soon.
+# Guessing is limited.
 
 
 def test_one_account_from_one_address(proxied):
@@ -153,7 +153,7 @@ def test_at_once_on_both_workers(proxied):
     proxied.count_guesses(7, of="both", name="bob", address="198.51.100.3")
     guessers = [Guesser(proxied, "198.51.100.3") for _ in range(CROWD)]
     found = at_once(lambda each: each.guess("bob").status, guessers)
-    # Four of one address may wait on each worker; more are sent away uncounted.
+    # On each worker four guesses of one address may wait; further ones are refused and not counted.
     assert set(found) <= {403, 429, 503}
     assert found.count(403) <= 3
     after = [guessers[0].guess("bob").status for _ in range(4)]
@@ -175,8 +175,8 @@ def test_one_password_at_many_accounts_from_one_address(proxied):
     ("first", "second"),
     [("2001:db8:1:2::1", "2001:db8:1:2:ffff::9"), ("::ffff:198.51.100.6", "198.51.100.6")],
 )
-def test_an_address_of_ipv6_is_its_network(proxied, first, second):
-    """A subscriber has 2^64 of them; and one of IPv4 is the same however it is written."""
+def test_ipv6_addresses_are_counted_by_network(proxied, first, second):
+    """A subscriber has 2^64 IPv6 addresses. All spellings of an IPv4 address are one address."""
     proxied.count_guesses(9, of="both", name="six", address=network(second))
     for address, status in ((first, 403), (second, 429)):
         with Guesser(proxied, address) as guesser:
@@ -184,7 +184,7 @@ def test_an_address_of_ipv6_is_its_network(proxied, first, second):
 
 
 def test_one_account_from_many_addresses(proxied):
-    """Ends too, but a browser that the person signed in with before still gets in."""
+    """They are refused, but a browser in which the person signed in before still works."""
     name = new_account(proxied, "besieged")
     with Guesser(proxied, "203.0.113.1") as known:
         assert known.guess(name, PASSWORD).url.endswith("/settings/apps")
@@ -195,7 +195,7 @@ def test_one_account_from_many_addresses(proxied):
     assert gets_in(proxied, "bob", "203.0.113.2")
 
 
-def test_a_known_browser_may_not_guess_for_ever_either(proxied):
+def test_guesses_from_a_known_browser_are_limited(proxied):
     name = new_account(proxied, "shared")
     with Guesser(proxied, "203.0.113.3") as known:
         assert known.guess(name, PASSWORD).status == 200
@@ -207,7 +207,7 @@ def test_a_known_browser_may_not_guess_for_ever_either(proxied):
 
 
 @pytest.mark.parametrize("forged", ["x", "x.y", ".", "..", "", "a:b.c", "\xe9", '"\\012"'])
-def test_a_browser_does_not_say_itself_that_it_is_known(proxied, forged):
+def test_a_forged_cookie_does_not_make_a_browser_known(proxied, forged):
     proxied.count_guesses(10, of="both", name="bob", address="203.0.113.50")
     with Guesser(proxied, "203.0.113.50") as guesser:
         visitor = guesser.browser.http.cookies["oe_visitor"]
@@ -217,8 +217,8 @@ def test_a_browser_does_not_say_itself_that_it_is_known(proxied, forged):
         assert guesser.guess("bob").status == 429
 
 
-def test_a_browser_known_to_one_account_is_a_stranger_to_another(proxied):
-    """An attacker has an account too; nor does a success there give the guesses here back."""
+def test_a_browser_known_to_one_account_is_unknown_to_another(proxied):
+    """Signing in to an account of one's own takes no guesses at another account back."""
     address = "203.0.113.80"
     with Guesser(proxied, address) as guesser:
         assert guesser.guess("bob", PASSWORD).status == 200
@@ -230,11 +230,11 @@ def test_a_browser_known_to_one_account_is_a_stranger_to_another(proxied):
         assert guesser.guess("victim").status == 429
 
 
-# It keeps nobody else out.
+# Limits do not lock out others.
 
 
-def test_a_stranger_who_goes_on_does_not_lock_a_person_out(proxied):
-    """However often one address asks, it uses up no more than its own few guesses."""
+def test_a_stranger_who_keeps_guessing_does_not_lock_a_person_out(proxied):
+    """An address uses up only its own guesses at an account, however often it guesses."""
     proxied.count_guesses(10, of="both", name="bob", address="203.0.113.90")
     with Guesser(proxied, "203.0.113.90") as stranger:
         assert stranger.statuses("bob", PER_ACCOUNT + 5) == [429] * (PER_ACCOUNT + 5)
@@ -242,7 +242,7 @@ def test_a_stranger_who_goes_on_does_not_lock_a_person_out(proxied):
     assert gets_in(proxied, "bob", "203.0.113.91")
 
 
-def test_an_address_that_tries_everybody_does_not_lock_them_out(proxied):
+def test_an_address_that_guesses_at_every_account_locks_out_none(proxied):
     name = new_account(proxied, "tried")
     proxied.count_guesses(PER_ADDRESS, of="address", address="203.0.113.95")
     proxied.count_guesses(PER_ACCOUNT - 2, of="account", name=name)
@@ -251,17 +251,17 @@ def test_an_address_that_tries_everybody_does_not_lock_them_out(proxied):
     assert gets_in(proxied, name, "203.0.113.96")
 
 
-def test_signing_in_is_not_counted(proxied):
+def test_successful_sign_ins_are_not_counted(proxied):
     name = new_account(proxied, "welcome")
     proxied.count_guesses(9, of="both", name=name, address="203.0.113.92")
     for _ in range(3):
         assert gets_in(proxied, name, "203.0.113.92")
 
 
-# Who says where they come from.
+# The address of a client.
 
 
-def test_what_a_client_says_of_its_own_address_is_not_believed(stage):
+def test_a_client_cannot_claim_another_address(stage):
     stage.count_guesses(9, of="both", name="forwarded", address="127.0.0.1")
     found = []
     for address in ("198.51.100.1", "198.51.100.2", "198.51.100.3"):
@@ -273,8 +273,8 @@ def test_what_a_client_says_of_its_own_address_is_not_believed(stage):
     assert found == [403, 429, 429]
 
 
-def test_nor_what_it_tells_the_proxy(proxied):
-    """The proxy appends what it sees; whatever stands before that is the client's own."""
+def test_a_client_behind_a_proxy_cannot_claim_another_address(proxied):
+    """The proxy appends the address it sees. Everything before it comes from the client."""
     proxied.count_guesses(9, of="both", name="prepended", address="203.0.113.93")
     found = []
     for own in ("198.51.100.1", "127.0.0.1", "::1, 10.0.0.1"):
@@ -284,8 +284,8 @@ def test_nor_what_it_tells_the_proxy(proxied):
 
 
 @pytest.mark.heavy
-def test_a_crowd_at_the_door_keeps_nobody_from_anything_else(proxied):
-    """Argon2id has threads of its own: calls are answered while guesses wait."""
+def test_many_sign_ins_at_once_do_not_block_other_requests(proxied):
+    """Argon2id runs in threads of its own, so calls are answered while guesses wait."""
     guessers = [Guesser(proxied, f"203.0.113.{200 + at}") for at in range(8)]
     done = threading.Event()
 
@@ -310,8 +310,8 @@ def test_a_crowd_at_the_door_keeps_nobody_from_anything_else(proxied):
 
 
 @pytest.mark.heavy
-def test_nobody_holds_the_door_shut(proxied):
-    """One who keeps signing in, from one address and with the right password, and one refused."""
+def test_one_address_cannot_block_sign_in_for_others(proxied):
+    """Neither by signing in over and over with the right password, nor by guessing on."""
     insiders = [Guesser(proxied, "203.0.113.240") for _ in range(12)]
     proxied.count_guesses(PER_ADDRESS, of="address", address="203.0.113.241")
     strangers = [Guesser(proxied, "203.0.113.241") for _ in range(6)]

@@ -1,4 +1,4 @@
-"""A signature stands for one method, host, path, query and form, one app and one token."""
+"""A signature is valid for one method, host, path, query, form, app and token."""
 
 import uuid
 from dataclasses import replace
@@ -42,7 +42,7 @@ def bobs(stage):
         return stage.token_of(bob, stage.web)
 
 
-# What was changed on its way.
+# Changed in transit.
 
 
 def test_method(stage):
@@ -62,7 +62,7 @@ def test_host(stage, holder, host, path):
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded"])
-def test_a_stranger_does_not_say_which_host_was_asked(stage, header):
+def test_a_stranger_cannot_set_the_host_with_a_header(stage, header):
     foreign = "https://api.twitter.com"
     value = {"X-Forwarded-Proto": "https", "Forwarded": "host=api.twitter.com;proto=https"}
     signed = as_header(sign(stage.web, "POST", foreign + REQUEST_TOKEN, callback="oob"))
@@ -72,7 +72,7 @@ def test_a_stranger_does_not_say_which_host_was_asked(stage, header):
 
 
 def test_path(stage, holder):
-    """A call that reads, turned into the one that revokes."""
+    """A call that reads must not become the call that revokes."""
     header = as_header(sign(holder, "POST", stage.url + REQUEST_TOKEN))
     assert_not_authenticated(stage.send("POST", INVALIDATE_TOKEN, header))
     header = as_header(sign(holder, "POST", stage.url + INVALIDATE_TOKEN.removesuffix(".json")))
@@ -93,7 +93,7 @@ def test_path(stage, holder):
         "/oauth/request_token%00",
     ],
 )
-def test_another_spelling_of_the_path_leads_nowhere(stage, path):
+def test_another_spelling_of_the_path_is_refused(stage, path):
     header = as_header(sign(stage.web, "POST", stage.url + REQUEST_TOKEN, callback="oob"))
     request = request_bytes("POST", path, [("Authorization", header)])
     assert exchange(stage.server.port, request).status in {400, 401, 404}
@@ -118,8 +118,8 @@ def test_form(stage, added):
     assert_not_authenticated(answer)
 
 
-def test_a_form_that_is_called_something_else_is_not_read(stage):
-    """Else whoever changes the content type on its way adds parameters that nobody signed."""
+def test_a_form_under_another_content_type_is_not_read(stage):
+    """Otherwise an attacker could change the content type to add parameters that are not signed."""
     signed = as_header(sign(stage.web, "POST", stage.url + REQUEST_TOKEN, callback=CALLBACK))
     headers = {"Authorization": signed, "Content-Type": "text/plain"}
     body = "oauth_callback=https%3A%2F%2Fevil.example"
@@ -145,7 +145,7 @@ def test_protocol_parameters(stage, name, value):
     assert_not_authenticated(stage.send("POST", REQUEST_TOKEN, header))
 
 
-# Signed by somebody else.
+# Signed with other secrets.
 
 
 def test_another_apps_secret(stage):
@@ -159,8 +159,8 @@ def test_a_guessed_secret(stage, secret):
     assert_not_authenticated(stage.call(REQUEST_TOKEN, forged, callback="oob"))
 
 
-def test_the_servers_stand_in_secret_opens_nothing(stage):
-    """An unknown key is verified against a secret of the source code, which everybody can read."""
+def test_the_stand_in_secret_proves_nothing(stage):
+    """The secret used for unknown keys is in the source code, which everybody can read."""
     from openengagement.auth.oauth1 import STAND_IN_SECRET
 
     unknown = replace(stage.web, consumer_key="nobody", consumer_secret=STAND_IN_SECRET)
@@ -172,7 +172,7 @@ def test_the_servers_stand_in_secret_opens_nothing(stage):
 
 
 def test_another_users_token(stage, holder, bobs):
-    """Each half is good; together they are nobody."""
+    """A token and another token's secret do not authenticate."""
     mixed = replace(holder, access_token_secret=bobs.access_token_secret)
     assert_not_authenticated(stage.who(mixed))
     assert_not_authenticated(stage.call(INVALIDATE_TOKEN, mixed))
@@ -180,7 +180,7 @@ def test_another_users_token(stage, holder, bobs):
     assert stage.who(bobs).json()["screen_name"] == "bob"
 
 
-def test_a_token_is_good_for_its_own_app_alone(stage, holder):
+def test_a_token_is_refused_for_another_app(stage, holder):
     stolen = replace(
         stage.other,
         access_token=holder.access_token,
@@ -194,8 +194,8 @@ def test_a_token_is_good_for_its_own_app_alone(stage, holder):
     assert stage.who(holder).status == 200
 
 
-def test_a_token_left_out_or_swapped_for_none(stage, holder):
-    """A call signed under the app alone does not become one of a user by naming a token."""
+def test_a_token_removed_or_added(stage, holder):
+    """A call signed by the app alone does not become a user's call by naming a token."""
     for path, method in ((VERIFY_CREDENTIALS, "GET"), (INVALIDATE_TOKEN, "POST")):
         alone = replace(holder, access_token="", access_token_secret="")
         parameters = dict(sign(alone, method, stage.url + path))
@@ -206,21 +206,21 @@ def test_a_token_left_out_or_swapped_for_none(stage, holder):
         assert_not_authenticated(answer)
 
 
-def test_a_request_token_is_no_access_token(stage, alice):
+def test_a_request_token_is_not_accepted_as_an_access_token(stage, alice):
     asking, _ = stage.let_in(alice, stage.web)
     assert stage.who(asking).json()["errors"][0]["code"] == 89
     assert stage.call(INVALIDATE_TOKEN, asking).status == 401
     assert stage.call(TOTALS, asking).status == 401
 
 
-def test_an_access_token_is_no_request_token(stage, holder):
+def test_an_access_token_is_not_accepted_as_a_request_token(stage, holder):
     assert stage.exchange(holder, "1").status == 401
     page = f"/oauth/authorize?oauth_token={holder.access_token}"
     assert stage.server.client.send("GET", page).status == 403
     assert stage.who(holder).status == 200
 
 
-def test_a_bearer_token_is_nobody(stage, world):
+def test_a_bearer_token_has_no_user(stage, world):
     bearer = stage.server.bearer(world.main)
     for path, method in ((VERIFY_CREDENTIALS, "GET"), (INVALIDATE_TOKEN, "POST")):
         answer = stage.server.client.send(method, path, auth=bearer)
@@ -229,7 +229,7 @@ def test_a_bearer_token_is_nobody(stage, world):
     assert stage.server.client.send("POST", REQUEST_TOKEN, auth=bearer).status == 400
 
 
-# Other ways to sign.
+# Other signature methods.
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_a_bearer_token_is_nobody(stage, world):
 @pytest.mark.parametrize(
     "method", [SIGNATURE_PLAINTEXT, SIGNATURE_HMAC_SHA256, SIGNATURE_HMAC_SHA512]
 )
-def test_good_signatures_of_another_method(stage, holder, path, method):
+def test_a_valid_signature_of_another_signature_method(stage, holder, path, method):
     auth = OAuth1(
         holder.consumer_key,
         holder.consumer_secret,
@@ -254,13 +254,13 @@ def test_good_signatures_of_another_method(stage, holder, path, method):
     "method",
     ["RSA-SHA1", "RSA-SHA256", "hmac-sha1", "HMAC-SHA1 ", "HMAC-MD5", "none", "", None, "\x00"],
 )
-def test_a_right_digest_under_another_name(stage, method):
-    """What names the method is signed too; no name turns the check off."""
+def test_a_valid_digest_under_another_method_name(stage, method):
+    """The method name is signed too, and no name turns the check off."""
     answer = stage.call(REQUEST_TOKEN, stage.web, callback="oob", signature_method=method)
     assert_not_authenticated(answer)
 
 
-def test_plaintext_is_never_read_as_a_signature(stage):
+def test_plaintext_is_refused(stage):
     secrets = f"{stage.web.consumer_secret}&"
     for method in ("PLAINTEXT", "HMAC-SHA1"):
         parameters = protocol_parameters(stage.web, user=False, signature_method=method)
@@ -281,7 +281,7 @@ def test_no_signature_at_all(stage):
 
 @pytest.mark.parametrize("places", ["header+query", "header+form", "query+form"])
 def test_signed_in_two_places(stage, places):
-    """Which of the two counts nobody should have to guess."""
+    """A request with two signatures is refused; the server does not pick one."""
     url = stage.url + REQUEST_TOKEN
     both = [sign(stage.web, "POST", url, callback="oob") for _ in places.split("+")]
     path, headers, body = REQUEST_TOKEN, {}, None
@@ -300,7 +300,7 @@ def test_signed_in_two_places(stage, places):
 @pytest.mark.parametrize("name", ["oauth_consumer_key", "oauth_nonce", "oauth_timestamp"])
 @pytest.mark.parametrize("place", ["header", "query", "form"])
 def test_a_protocol_parameter_twice(stage, name, place):
-    """Signed as it is sent, twice: only an app itself can, and it is refused all the same."""
+    """Only the app itself can sign such a request, and it is refused all the same."""
     url = stage.url + REQUEST_TOKEN
     parameters = protocol_parameters(stage.web, user=False, callback="oob")
     parameters.append((name, dict(parameters)[name]))
@@ -317,7 +317,7 @@ def test_a_protocol_parameter_twice(stage, name, place):
 
 @pytest.mark.parametrize("name", ["oauth_callback", "oauth_token", "oauth_verifier"])
 def test_a_parameter_in_header_and_form(stage, alice, name):
-    """Of two callbacks, tokens or verifiers none is chosen, though both are signed."""
+    """Both values are signed; the request is refused all the same."""
     asking, verifier = stage.let_in(alice, stage.web)
     values = {
         "oauth_callback": CALLBACK,
@@ -342,8 +342,8 @@ def test_two_authorization_headers(stage):
     assert answer.status == 200
 
 
-def test_a_nonce_is_of_one_app(stage):
-    """Nobody can use up the nonces of somebody else."""
+def test_apps_do_not_share_nonces(stage):
+    """An app cannot use up another app's nonces."""
     nonce = uuid.uuid4().hex
     for app in (stage.web, stage.other):
         assert stage.call(REQUEST_TOKEN, app, callback=CALLBACK, nonce=nonce).status == 200

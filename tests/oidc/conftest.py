@@ -1,4 +1,4 @@
-"""Fixtures of the OpenID Connect tests: a provider that a test can bend, a server that uses it."""
+"""Fixtures of the OpenID Connect tests: a provider that a test can manipulate, and a server."""
 
 import sys
 from collections.abc import Iterator
@@ -24,14 +24,14 @@ def running_provider() -> Iterator[Provider]:
 
 @pytest.fixture
 def provider(running_provider):
-    """It behaves at the beginning of each test."""
+    """At the beginning of each test it answers correctly."""
     running_provider.behave()
     return running_provider
 
 
 @pytest.fixture(scope="session")
 def site(servers, running_provider):
-    """A server whose people sign in through the provider, or with a password."""
+    """A server with both ways to sign in: the provider and passwords."""
     return servers(**running_provider.settings)
 
 

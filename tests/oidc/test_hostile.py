@@ -1,4 +1,4 @@
-"""What a provider, a person or a stranger may try: nobody is signed in by it, and it says why."""
+"""Attacks and faults of providers, people and strangers: no sign-in, and the reason is logged."""
 
 import asyncio
 import base64
@@ -26,7 +26,7 @@ WRONG = "Harbour ID gave an answer that this server cannot rely on."
 
 
 def with_claims(**changes):
-    """Bends the claims; a change to None leaves a claim out."""
+    """Changes claims; None removes a claim."""
 
     def bend(claims):
         bent = {**claims, **changes}
@@ -45,13 +45,13 @@ def unsigned(claims):
 
 
 def signed_for_another(claims):
-    """The signature of one token under the claims of another."""
+    """The claims of one token with the signature of another."""
     head, _, signature = sign_with(KEY, "RS256")({**claims, "nonce": "other"}).split(".")
     return f"{head}.{b64(claims)}.{signature}"
 
 
 def signed_by_hand(sign, **header):
-    """For what a library would not sign."""
+    """Signs tokens that a library refuses to sign."""
 
     def make(claims):
         text = f"{b64({'kid': 'first', **header})}.{b64(claims)}"
@@ -88,7 +88,7 @@ SIGNATURES = {
 
 
 def refused(page, text, status):
-    """The page says so, and nobody is signed in."""
+    """The page shows this error, and no session was opened."""
     assert page.status == status, page
     assert alert(page).startswith(text), page
     assert "oe_session" not in page.response.headers.get("set-cookie", "")
@@ -99,14 +99,14 @@ def try_to(browser, provider, **claims):
     return browser.open(provider.approve(browser.leave(), **(claims or ALICE)))
 
 
-def test_what_is_signed_by_hand_would_do(browser, provider):
+def test_a_correct_token_signed_by_hand_is_accepted(browser, provider):
     provider.sign = signed_by_hand(rsa, alg="RS256")
     try_to(browser, provider)
     assert browser.is_signed_in
 
 
 @pytest.mark.parametrize("signature", SIGNATURES)
-def test_a_signature_that_proves_nothing(browser, provider, signature):
+def test_an_invalid_signature_is_refused(browser, provider, signature):
     provider.sign = SIGNATURES[signature]
     refused(try_to(browser, provider), WRONG, 502)
     assert not browser.is_signed_in
@@ -143,7 +143,7 @@ CLAIMS = {
 
 
 @pytest.mark.parametrize("change", CLAIMS)
-def test_claims_that_are_not_for_this_sign_in(browser, provider, change):
+def test_claims_for_another_sign_in_are_refused(browser, provider, change):
     changes = dict(CLAIMS[change])
     if changes.get("iss") == "/":
         changes["iss"] = f"{provider.issuer}/"
@@ -151,7 +151,7 @@ def test_claims_that_are_not_for_this_sign_in(browser, provider, change):
     refused(try_to(browser, provider), WRONG, 502)
 
 
-def test_the_log_says_what_was_wrong_and_keeps_secrets(site, browser, provider):
+def test_the_log_has_the_reason_and_no_secrets(site, browser, provider):
     provider.bend_claims = with_claims(aud="other")
     link = browser.leave()
     back = provider.approve(link, **ALICE)
@@ -185,7 +185,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("case", ANSWERS)
-def test_a_token_endpoint_that_does_not_do_its_work(browser, provider, case):
+def test_a_token_endpoint_that_fails(browser, provider, case):
     *answer, text, status = ANSWERS[case]
     provider.answers["/token"] = tuple(answer)
     page = try_to(browser, provider)
@@ -201,21 +201,21 @@ def test_a_token_endpoint_that_does_not_do_its_work(browser, provider, case):
         ({}, "You are signed in at Harbour ID, but no account here", 403),
     ],
 )
-def test_userinfo_about_somebody_else(browser, provider, userinfo, text, status):
+def test_userinfo_about_another_person_is_refused(browser, provider, userinfo, text, status):
     provider.userinfo = userinfo
     refused(try_to(browser, provider, sub="248"), text, status)
 
 
-def test_the_token_wins_over_userinfo(browser, provider):
+def test_claims_of_the_id_token_override_userinfo(browser, provider):
     provider.userinfo = {"sub": "248", "preferred_username": "bob"}
     try_to(browser, provider)
     assert browser.signed_in_as == "alice"
 
 
-# --- slow, gone, lying about itself ---------------------------------------------------------------
+# --- slow, unreachable, with wrong metadata -----------------------------------------------------
 
 
-def test_a_slow_provider_holds_up_nobody_else(site, provider):
+def test_a_slow_provider_does_not_delay_other_requests(site, provider):
     provider.waits_s["/token"] = 20
     done = []
 
@@ -245,7 +245,7 @@ def test_a_slow_provider_holds_up_nobody_else(site, provider):
     assert max(seconds for _, _, seconds in done) < 15
 
 
-def test_so_many_may_wait_and_no_more(site, provider):
+def test_the_number_of_waiting_sign_ins_is_limited(site, provider):
     provider.waits_s["/token"] = 20
     with Browser(site.url) as browser:
         url = provider.approve(browser.leave(), **ALICE)
@@ -268,7 +268,7 @@ def test_so_many_may_wait_and_no_more(site, provider):
 
 @pytest.fixture(scope="module")
 def lost(servers, running_provider):
-    """A server that has not yet found its provider."""
+    """A server that has not yet fetched the provider's metadata."""
     return servers(**running_provider.settings, oidc_scope="profile openid")
 
 
@@ -300,7 +300,7 @@ def press(browser):
         {"id_token_signing_alg_values_supported": "RS256"},
     ],
 )
-def test_discovery_that_cannot_be_right(at_lost, provider, discovery):
+def test_an_invalid_discovery_document_is_refused(at_lost, provider, discovery):
     provider.discovery = discovery
     refused(press(at_lost), WRONG, 502)
 
@@ -321,7 +321,7 @@ def test_discovery_that_fails(at_lost, provider, path, answer, text, status):
     refused(press(at_lost), text, status)
 
 
-def test_many_who_wait_for_a_slow_discovery_wait_for_one(lost, provider):
+def test_concurrent_sign_ins_share_one_discovery(lost, provider):
     provider.waits_s["/.well-known/openid-configuration"] = 20
     pages = []
 
@@ -342,8 +342,8 @@ def test_many_who_wait_for_a_slow_discovery_wait_for_one(lost, provider):
 # --- strangers -----------------------------------------------------------------------------------
 
 
-def test_signing_somebody_in_as_oneself(browser, other_browser, provider):
-    """Login CSRF: the attacker's own answer, opened in another browser."""
+def test_an_attackers_answer_in_another_browser_is_refused(browser, other_browser, provider):
+    """Login CSRF: the victim's browser opens the attacker's own answer."""
     url = provider.approve(other_browser.leave(), preferred_username="bob")
     refused(browser.open(url), ENDED, 403)
     browser.leave()
@@ -352,7 +352,7 @@ def test_signing_somebody_in_as_oneself(browser, other_browser, provider):
     assert "/token" not in provider.asked
 
 
-def test_an_answer_is_good_once(browser, provider):
+def test_an_answer_is_accepted_once(browser, provider):
     url = provider.approve(browser.leave(), **ALICE)
     browser.open(url)
     assert browser.is_signed_in
@@ -361,7 +361,7 @@ def test_an_answer_is_good_once(browser, provider):
     assert not browser.is_signed_in
 
 
-def test_a_code_is_good_once_also_for_a_copied_cookie(browser, other_browser, provider):
+def test_a_code_is_accepted_once_even_with_a_copied_cookie(browser, other_browser, provider):
     url = provider.approve(browser.leave(), **ALICE)
     copied = dict(browser.http.cookies)
     browser.open(url)
@@ -369,8 +369,8 @@ def test_a_code_is_good_once_also_for_a_copied_cookie(browser, other_browser, pr
     refused(other_browser.open(url), ENDED, 403)
 
 
-def test_a_code_of_another_sign_in(browser, other_browser, provider):
-    """PKCE and the nonce: a stolen code is of no use to who steals it."""
+def test_the_code_of_another_sign_in_is_refused(browser, other_browser, provider):
+    """PKCE and nonce make a stolen code useless."""
     stolen = query_of(provider.approve(browser.leave(), **ALICE))["code"]
     url = provider.approve(other_browser.leave(), preferred_username="bob")
     own = query_of(url)["code"]
@@ -387,7 +387,7 @@ def test_a_newer_sign_in_ends_an_older(browser, provider):
 
 @contextmanager
 def logged(site, *reasons):
-    """What is done meanwhile is logged for these reasons and no others."""
+    """The log of the block has exactly these reasons."""
     before = len(site.log())
     yield
     events = [json.loads(line) for line in site.log()[before:].splitlines()]
@@ -408,8 +408,8 @@ def logged(site, *reasons):
         (lambda url, asked: url.partition("?")[0], "state_different"),
     ],
 )
-def test_an_answer_that_is_not_quite_right(site, browser, provider, change, reason):
-    """Mix-up too: the provider announces that it names itself, so it must (RFC 9207)."""
+def test_an_answer_with_changed_parameters_is_refused(site, browser, provider, change, reason):
+    """Mix-up too: the provider announces that it sends `iss`, so `iss` is required (RFC 9207)."""
     link = browser.leave()
     url = change(provider.approve(link, **ALICE), query_of(link))
     with logged(site, reason):
@@ -418,7 +418,7 @@ def test_an_answer_that_is_not_quite_right(site, browser, provider, change, reas
 
 
 @pytest.mark.parametrize("cookie", ["", "x", "gAAAAA", "\u00ff", "=" * 40])
-def test_a_cookie_that_is_none_of_ours(site, browser, provider, cookie):
+def test_a_missing_or_forged_cookie_is_refused(site, browser, provider, cookie):
     url = provider.approve(browser.leave(), **ALICE)
     with Browser(browser.origin) as other:
         sent = f"oe_openid={cookie}".encode("latin-1")
@@ -428,8 +428,8 @@ def test_a_cookie_that_is_none_of_ours(site, browser, provider, cookie):
         assert ENDED in page.text
 
 
-def test_a_person_who_took_their_time(site, browser, provider):
-    """And the log says how long."""
+def test_a_sign_in_that_took_too_long_is_refused(site, browser, provider):
+    """The log has its age."""
     url = provider.approve(browser.leave(), **ALICE)
     keyring = open_keyring(site.data / "server.key")
     cookie = browser.http.cookies["oe_openid"]
@@ -449,7 +449,7 @@ def test_a_code_that_the_provider_refuses_is_logged(site, browser, provider):
         refused(try_to(browser, provider), ENDED, 403)
 
 
-def test_what_the_provider_says_of_a_refusal_is_not_repeated(browser, provider):
+def test_the_provider_error_text_is_not_shown(browser, provider):
     asked = query_of(browser.leave())
     query = f"error=access_denied&error_description=<b>Call+555</b>&iss={provider.issuer}"
     url = f"{asked['redirect_uri']}?{query}&state={asked['state']}"
@@ -462,7 +462,7 @@ def test_what_the_provider_says_of_a_refusal_is_not_repeated(browser, provider):
 @pytest.mark.parametrize(
     ("error", "logged"), [("invalid_scope", "denied invalid_scope"), ("+555+", "denied other")]
 )
-def test_the_log_has_a_word_for_a_refusal(site, browser, provider, error, logged):
+def test_the_log_has_the_standard_error_code(site, browser, provider, error, logged):
     asked = query_of(browser.leave())
     query = f"error={error}&iss={provider.issuer}&state={asked['state']}"
     refused(browser.open(f"{asked['redirect_uri']}?{query}"), "Harbour ID did not", 403)
@@ -470,7 +470,7 @@ def test_the_log_has_a_word_for_a_refusal(site, browser, provider, error, logged
     assert "555" not in site.log()
 
 
-def test_a_refusal_by_a_stranger_ends_nothing(browser, provider):
+def test_a_forged_error_answer_does_not_end_a_sign_in(browser, provider):
     url = provider.approve(browser.leave(), **ALICE)
     browser.open(f"{browser.origin}/sign-in/oidc/callback?error=access_denied&state=x")
     assert browser.open(url).status == 200
@@ -486,7 +486,7 @@ def test_a_refusal_by_a_stranger_ends_nothing(browser, provider):
         (None, {"Origin": "https://evil.example"}),
     ],
 )
-def test_only_our_own_page_begins_a_sign_in(browser, provider, fields, headers):
+def test_a_sign_in_can_only_be_started_from_our_own_page(browser, provider, fields, headers):
     form = browser.open("/sign-in").form_with(action="/sign-in/oidc")
     given = dict(form.fields) if fields is None else fields
     answer = browser.http.post(f"{browser.origin}/sign-in/oidc", data=given, headers=headers)
@@ -495,7 +495,7 @@ def test_only_our_own_page_begins_a_sign_in(browser, provider, fields, headers):
     assert "oe_openid" not in answer.headers.get("set-cookie", "")
 
 
-def test_a_session_that_was_there_before_is_not_kept(browser, provider):
+def test_an_earlier_session_is_replaced(browser, provider):
     """Session fixation."""
     try_to(browser, provider)
     before = browser.http.cookies["oe_session"]

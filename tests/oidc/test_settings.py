@@ -1,4 +1,4 @@
-"""The provider's settings: all or none, and nothing that could not work."""
+"""The provider's settings: all or none, and only values that can work."""
 
 import subprocess
 
@@ -19,13 +19,13 @@ def test_nothing_is_set_by_default():
     assert Settings().password_sign_in is True
 
 
-def test_the_name_is_the_host_unless_it_is_set():
+def test_the_default_name_is_the_host():
     assert Settings(**WHOLE).oidc_shown_name == "login.example"
     assert Settings(**WHOLE, oidc_name="Harbour ID").oidc_shown_name == "Harbour ID"
 
 
 @pytest.mark.parametrize("missing", WHOLE)
-def test_two_of_three_are_refused(missing):
+def test_a_missing_setting_is_refused(missing):
     given = {name: value for name, value in WHOLE.items() if name != missing}
     with pytest.raises(SettingsError, match=r"OIDC_ISSUER, OIDC_CLIENT_ID.*all three or none"):
         Settings(**given)
@@ -49,13 +49,13 @@ def test_two_of_three_are_refused(missing):
         "HTTPS //",
     ],
 )
-def test_an_issuer_is_a_plain_address_under_tls(issuer):
+def test_an_issuer_is_a_plain_https_url(issuer):
     with pytest.raises(SettingsError, match="OPENENGAGEMENT_OIDC_ISSUER: write an https URL"):
         Settings(**{**WHOLE, "oidc_issuer": issuer})
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:9400", "localhost", "[::1]:9400"])
-def test_on_this_machine_plain_http_will_do(host):
+def test_plain_http_is_accepted_on_this_machine(host):
     assert Settings(**{**WHOLE, "oidc_issuer": f"http://{host}"}).oidc_secret == "made up"
 
 
@@ -63,7 +63,7 @@ def test_on_this_machine_plain_http_will_do(host):
     ("changes", "text"),
     [({"oidc_scope": "profile"}, "OIDC_SCOPE"), ({"oidc_account_claim": ""}, "ACCOUNT_CLAIM")],
 )
-def test_what_could_not_work_is_refused(changes, text):
+def test_invalid_values_are_refused(changes, text):
     with pytest.raises(SettingsError, match=text):
         Settings(**WHOLE, **changes)
 
@@ -82,11 +82,11 @@ def test_the_secret_is_read_from_a_file(tmp_path):
         Settings(**{**given, "oidc_client_secret": "made up"})
 
 
-def test_the_secret_does_not_show():
+def test_the_secret_is_not_in_the_repr():
     assert "made up" not in repr(Settings(**WHOLE))
 
 
-def test_the_server_does_not_start_by_halves(tmp_path):
+def test_the_server_does_not_start_with_incomplete_settings(tmp_path):
     done = subprocess.run(
         [str(EXECUTABLE), "--data", str(tmp_path), "serve", "--port", "9"],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Signing in through the provider: the way there and back, and whose account it opens."""
+"""Sign-in through the provider: redirects, keys, claims, and the account that is opened."""
 
 import pytest
 
@@ -20,17 +20,17 @@ def arrive(browser, provider, return_to="/settings/apps", **claims):
     return browser.open(provider.approve(browser.leave(return_to), **claims))
 
 
-def test_a_person_signs_in_and_is_back_where_they_came_from(browser, provider):
+def test_a_person_signs_in_and_returns_to_the_page_they_came_from(browser, provider):
     page = arrive(browser, provider)
     assert (page.status, page.url) == (200, f"{browser.origin}/settings/apps")
     assert browser.signed_in_as == "alice"
 
 
-def test_the_button_says_where_it_leads(browser):
+def test_the_button_names_the_provider(browser):
     assert "Harbour ID" in browser.open("/sign-in").html
 
 
-def test_every_sign_in_has_secrets_of_its_own(browser, provider):
+def test_every_sign_in_has_its_own_secrets(browser, provider):
     first, second = (query_of(browser.leave()) for _ in range(2))
     for name in ("state", "nonce", "code_challenge"):
         assert len(first[name]) >= 43
@@ -42,7 +42,7 @@ def test_the_redirect_uri_is_the_address_that_the_browser_sees(browser):
     assert asked["redirect_uri"] == f"{browser.origin}/sign-in/oidc/callback"
 
 
-def test_the_cookie_on_the_way_is_unreadable_and_short_lived(browser, provider):
+def test_the_cookie_is_encrypted_and_short_lived(browser, provider):
     page = browser.open("/sign-in")
     form = page.form_with(action="/sign-in/oidc")
     cookie = browser.submit(page, form).response.headers["set-cookie"]
@@ -57,7 +57,7 @@ def test_the_cookie_on_the_way_is_unreadable_and_short_lived(browser, provider):
     [(KEY, "RS256"), (KEY, "PS256"), (EC_KEY, "ES256"), (OKP_KEY, "EdDSA")],
 )
 @pytest.mark.filterwarnings("ignore:.*EdDSA.*")
-def test_signatures_of_every_asymmetric_kind_are_taken(browser, provider, key, algorithm):
+def test_every_asymmetric_algorithm_is_accepted(browser, provider, key, algorithm):
     provider.keys = [{"kty": "new", "kid": "x"}, {"kty": "EC"}, "nonsense", KEY, EC_KEY, OKP_KEY]
     provider.keys[2] = {}
     provider.sign = sign_with(key, algorithm)
@@ -65,7 +65,7 @@ def test_signatures_of_every_asymmetric_kind_are_taken(browser, provider, key, a
     assert browser.is_signed_in
 
 
-def test_a_key_that_is_new_since_we_looked_is_found(browser, provider):
+def test_a_rotated_key_is_fetched(browser, provider):
     arrive(browser, provider)
     asked = provider.asked.count("/keys")
     provider.keys = [OTHER_KEY]
@@ -76,7 +76,7 @@ def test_a_key_that_is_new_since_we_looked_is_found(browser, provider):
     assert provider.asked.count("/keys") == asked + 1
 
 
-def test_discovery_and_keys_are_remembered(browser, provider):
+def test_discovery_and_keys_are_cached(browser, provider):
     arrive(browser, provider)
     provider.asked.clear()
     with Browser(browser.origin) as later:
@@ -84,12 +84,12 @@ def test_discovery_and_keys_are_remembered(browser, provider):
     assert provider.asked == ["/token"]
 
 
-def test_a_token_for_several_that_names_us_is_taken(browser, provider):
+def test_a_token_for_several_audiences_needs_our_azp(browser, provider):
     arrive(browser, provider, preferred_username="alice", aud=["engagement", "x"], azp="engagement")
     assert browser.is_signed_in
 
 
-def test_a_claim_that_is_not_in_the_token_is_asked_for(browser, provider):
+def test_a_claim_missing_from_the_id_token_is_read_from_userinfo(browser, provider):
     provider.userinfo = {"sub": "7", "preferred_username": "bob"}
     arrive(browser, provider, sub="7")
     assert browser.signed_in_as == "bob"
@@ -116,7 +116,7 @@ def test_letter_case_of_a_screen_name_does_not_matter(browser, provider):
         {"preferred_username": "\ud800"},
     ],
 )
-def test_who_has_no_account_is_told_so_and_nobody_is_named(browser, provider, claims):
+def test_a_person_without_an_account_gets_an_error_that_names_no_one(browser, provider, claims):
     page = arrive(browser, provider, "/oauth/authorize?oauth_token=x", **claims)
     assert page.status == 403
     assert alert(page).startswith("You are signed in at Harbour ID, but no account here goes with")
@@ -136,7 +136,7 @@ def test_letters_that_fold_to_others_open_no_account(site, provider, browser):
 
 @pytest.fixture(scope="module")
 def other_site(servers, running_provider, tmp_path_factory):
-    """Behind a proxy, without passwords, with its secret in a file; it knows people by ID."""
+    """Behind a proxy, without passwords, with the secret in a file, and `sub` as account ID."""
     file = tmp_path_factory.mktemp("oidc") / "secret"
     file.write_text(f"{CLIENT_SECRET}\n")
     settings = {**running_provider.settings, "oidc_client_secret_file": str(file)}
@@ -159,13 +159,13 @@ def test_a_subject_is_an_account_id(by_id, provider):
 @pytest.mark.parametrize(
     "sub", ["0101", "+101", " 101", "101.0", "alice", "\u0661\u0660\u0661", "9" * 19, "9" * 5000]
 )
-def test_a_subject_that_is_only_like_an_account_id_opens_nothing(by_id, provider, sub):
+def test_a_subject_that_is_not_an_account_id_opens_no_account(by_id, provider, sub):
     page = arrive(by_id, provider, sub=sub)
     assert page.status == 403
     assert not by_id.is_signed_in
 
 
-def test_a_forced_sign_in_asks_the_provider_to_ask(browser, provider):
+def test_force_login_makes_the_provider_authenticate_again(browser, provider):
     back = "/oauth/authorize%3Foauth_token%3Dx%26force_login%3Dtrue"
     asked = query_of(browser.leave(back))
     assert (asked["prompt"], asked["max_age"]) == ("login", "0")
@@ -173,15 +173,15 @@ def test_a_forced_sign_in_asks_the_provider_to_ask(browser, provider):
 
 
 @pytest.mark.parametrize(("age_s", "status"), [(3600, 502), (0, 403)])
-def test_a_forced_sign_in_must_be_one(browser, provider, age_s, status):
-    """403 is the consent page's, which does not know the request token."""
+def test_force_login_requires_a_recent_auth_time(browser, provider, age_s, status):
+    """403 comes from the consent page, which does not know the request token."""
     back = "/oauth/authorize%3Foauth_token%3Dx%26force_login%3Dtrue"
     provider.bend_claims = lambda claims: {**claims, "auth_time": claims["iat"] - age_s}
     assert arrive(browser, provider, back).status == status
     assert browser.is_signed_in is (age_s == 0)
 
 
-def test_after_signing_in_for_authenticate_the_browser_leaves_by_a_page(browser, provider):
+def test_a_sign_in_for_oauth_authenticate_continues_through_a_page(browser, provider):
     page = arrive(browser, provider, "/oauth/authenticate?oauth_token=x")
     assert page.status == 200
     assert page.links["continue-link"] == "/oauth/authenticate?oauth_token=x"
@@ -192,13 +192,15 @@ def test_after_signing_in_for_authenticate_the_browser_leaves_by_a_page(browser,
     "return_to",
     ["//evil.example", "https://evil.example/", "/\\evil.example", "javascript:alert(1)", "/%09/x"],
 )
-def test_nobody_is_returned_to_another_site(browser, provider, return_to):
+def test_the_browser_is_never_sent_to_another_site(browser, provider, return_to):
     page = arrive(browser, provider, return_to)
     assert page.left_for is None
     assert page.url.startswith(f"{browser.origin}/")
 
 
-def test_behind_a_proxy_the_redirect_uri_is_what_the_browser_sees(other_site, provider):
+def test_behind_a_proxy_the_redirect_uri_has_the_address_that_the_browser_sees(
+    other_site, provider
+):
     headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "metrics.example"}
     with Browser(other_site.url) as browser:
         page = browser.http.get(f"{other_site.url}/sign-in", headers=headers)
@@ -213,7 +215,7 @@ def test_behind_a_proxy_the_redirect_uri_is_what_the_browser_sees(other_site, pr
     assert "; Secure" in answer.headers["set-cookie"]
 
 
-def test_passwords_can_be_left_out(by_id, provider):
+def test_password_sign_in_can_be_turned_off(by_id, provider):
     page = by_id.open("/sign-in")
     assert "password" not in page.html
     token = dict(page.form_with(action="/sign-in/oidc").fields)["csrf_token"]
@@ -223,7 +225,7 @@ def test_passwords_can_be_left_out(by_id, provider):
     assert "Nobody signs in with a password here." in answer.text
 
 
-def test_without_a_provider_there_is_no_such_page(servers):
+def test_without_a_provider_the_pages_do_not_exist(servers):
     with Browser(servers().url) as browser:
         assert "/sign-in/oidc" not in browser.open("/sign-in").html
         assert browser.open("/sign-in/oidc/callback?state=x&code=y").status == 404

@@ -1,4 +1,4 @@
-"""Rate limits (api.md 3.5): six headers on every answer, counted per app, a minute at a time."""
+"""Rate limits (api.md 3.5): six headers on every response, counted per app and minute."""
 
 import math
 import time
@@ -22,7 +22,7 @@ def limited(servers):
 
 @pytest.fixture
 def fresh_minute():
-    """Begin where the whole test fits into one minute."""
+    """Wait until the whole test fits into one minute."""
     left = 60 - time.time() % 60
     if left < 5:
         time.sleep(left + 0.05)
@@ -38,7 +38,7 @@ def limits_of(answer, unit="minute"):
 
 
 def strange_requests(server):
-    """Requests of every kind of end, as (status, request)."""
+    """Requests with every kind of outcome, as (status, request)."""
     world, client = server.world, server.client
     owner, bearer = sign_as_user(world.main), server.bearer(world.main)
     signed = as_header([*protocol_parameters(world.main), ("oauth_signature", "AAAA")])
@@ -128,7 +128,7 @@ def test_remaining_counts_down_and_then_429(limited):
 
 @pytest.mark.usefixtures("fresh_minute")
 def test_every_kind_of_call_counts_for_the_app(limited):
-    """Another minute than the test before: whatever is left there is used up first."""
+    """In another minute than the test before; that minute's requests are used up first."""
     world, client = limited.world, limited.client
     app = world.limited
     bearer = limited.bearer(app)
@@ -150,7 +150,7 @@ def test_refused_requests_count_once_the_app_is_known(limited):
 
 
 @pytest.mark.usefixtures("fresh_minute")
-def test_strangers_use_nothing_up(limited):
+def test_unauthenticated_requests_are_not_counted(limited):
     main = limited.world.main
     before = limits_of(limited.client.ask("totals", BODY, sign_as_user(main)))
     bad = as_header([*protocol_parameters(main), ("oauth_signature", "AAAA")])
@@ -168,14 +168,14 @@ def test_the_default_limit_is_6000_a_minute(server):
     assert limits_of(answer)[0] == 6000
 
 
-def test_without_a_limit_a_second_those_headers_carry_the_minutes_figures(server):
+def test_without_a_limit_per_second_those_headers_have_the_minutes_figures(server):
     answer = server.client.ask("totals", BODY, sign_as_user(server.world.main))
     assert limits_of(answer, "second") == limits_of(answer, "minute")
 
 
 @pytest.mark.heavy
 def test_a_new_minute_resets(limited):
-    """Waits for the minute to turn."""
+    """Waits for the next minute."""
     app = limited.world.limited
     while (answer := limited.client.ask("totals", BODY, sign_as_user(app))).status == 200:
         pass
@@ -186,7 +186,7 @@ def test_a_new_minute_resets(limited):
     assert limits_of(answer) == (LIMIT, LIMIT - 1, reset + 60)
 
 
-def test_a_limit_a_second(servers):
+def test_a_limit_per_second(servers):
     server = servers(rate_limit_per_second="3", rate_limit_per_minute="500")
     main = server.world.main
     for _ in range(3):  # once a second may turn half-way

@@ -1,6 +1,6 @@
 """OAuth 1.0a as clients send it, and every way a signature can be wrong (api.md 4.1).
 
-Requests are put together by hand and signed by oauthlib.
+The tests build requests by hand; oauthlib signs them.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ def ask(server):
 
 @pytest.fixture
 def sign(main, url):
-    """An Authorization header with these parameters changed, signed as they stand."""
+    """Makes an Authorization header with changed parameters and a signature over them."""
 
     def header(*, user=True, more=(), **changes):
         parameters = protocol_parameters(main, user=user, **changes)
@@ -63,24 +63,24 @@ def sign(main, url):
 
 
 def assert_refused(answer, code, reason):
-    """401, the name in its header, and the reason as the one text."""
+    """The status is 401, the header has the code, and the reason is the only text."""
     assert (answer.status, answer.code) == (401, code), answer
     [text] = answer.json()["errors"]
     assert text.startswith(REASON + reason)
 
 
-# What must be taken.
+# Accepted.
 
 
 def test_header(ask, sign):
     assert ask(sign()).json() == GOOD
 
 
-def test_header_of_two_legs(ask, sign):
+def test_header_of_an_app_alone(ask, sign):
     assert ask(sign(user=False)).json() == GOOD
 
 
-def test_an_empty_token_is_no_token(ask, sign):
+def test_an_empty_token_counts_as_no_token(ask, sign):
     assert ask(sign(user=False, token="")).json() == GOOD
 
 
@@ -125,7 +125,7 @@ def test_a_plus_in_a_header_is_a_plus(ask, sign):
     assert ask(header.replace("a%2Bb", "a+b")).json() == GOOD
 
 
-def test_escapes_in_small_letters(ask, sign):
+def test_lower_case_escapes(ask, sign):
     header = sign(nonce="n/o/n/c/e")
     assert ask(header.replace("%2F", "%2f").replace("%3D", "%3d")).json() == GOOD
 
@@ -137,7 +137,7 @@ def test_query(ask, main, url):
     assert ask(path=f"{PATH}?{query}").json() == GOOD
 
 
-def test_query_of_two_legs(ask, main, url):
+def test_query_of_an_app_alone(ask, main, url):
     parameters = protocol_parameters(main, user=False)
     signed = signature_with("POST", url, parameters, main, user=False)
     query = as_form([*parameters, ("oauth_signature", signed)])
@@ -165,7 +165,7 @@ def test_a_query_that_was_not_signed_is_refused(ask, sign):
 
 
 @pytest.mark.parametrize("host", ["ENGAGEMENT.Example", "data-api.twitter.com", "data-api.x.com"])
-def test_any_host_serves_and_is_signed_in_small_letters(ask, main, host):
+def test_any_host_is_served_and_signed_in_lower_case(ask, main, host):
     header = signed_header("POST", f"http://{host.lower()}{PATH}", main)
     assert ask(header, headers={"Host": host}).json() == GOOD
 
@@ -180,17 +180,17 @@ def test_another_port_is_signed(ask, main):
     assert ask(header, headers={"Host": "data-api.example:8443"}).json() == GOOD
 
 
-def test_json_under_a_forms_type_signed_without_its_body(ask, sign):
-    """As curl sends it: the client signed no body (api.md 1.4)."""
+def test_json_with_a_form_content_type_signed_without_its_body(ask, sign):
+    """curl sends JSON like this, and its user signed no body (api.md 1.4)."""
     assert ask(sign(), headers=FORM).json() == GOOD
 
 
-def test_json_under_a_forms_type_signed_with_its_body(ask, sign):
-    """The body read as a form is one name without a value."""
+def test_json_with_a_form_content_type_signed_with_its_body(ask, sign):
+    """Read as a form, the body is one name without a value."""
     assert ask(sign(more=[(BODY, "")]), headers=FORM).json() == GOOD
 
 
-def test_json_with_an_equals_sign_under_a_forms_type(ask, sign):
+def test_json_with_an_equals_sign_and_a_form_content_type(ask, sign):
     body = json.dumps(question("111", note="a=b&c=d"))
     pairs = [part.partition("=")[::2] for part in body.split("&")]
     assert ask(sign(more=pairs), body=body, headers=FORM).json() == GOOD
@@ -206,7 +206,7 @@ def test_a_long_nonce(ask, sign):
     assert ask(sign(nonce="n" * 500)).json() == GOOD
 
 
-# What must be refused, and why.
+# Refused.
 
 
 @pytest.mark.parametrize("seconds", [-86_400, -310, 310, 86_400])
@@ -216,12 +216,12 @@ def test_a_clock_beyond_five_minutes(ask, sign, seconds):
 
 
 @pytest.mark.parametrize("text", ["0", "1"])
-def test_a_clock_at_the_beginning_of_time(ask, sign, text):
+def test_a_timestamp_near_zero(ask, sign, text):
     assert_refused(ask(sign(timestamp=text)), "timestamp_out_of_bounds", "Timestamp out of bounds")
 
 
 @pytest.mark.parametrize("text", ["", "now", "-5", "1.5", " 5", "9" * 400, "١٢٣", "0x10", "1e9"])
-def test_a_timestamp_that_is_no_number(ask, sign, text):
+def test_a_timestamp_that_is_not_a_number(ask, sign, text):
     assert_refused(ask(sign(timestamp=text)), "malformed_authorization", "Malformed authorization")
 
 
@@ -291,7 +291,7 @@ def test_parameters_in_header_and_query(ask, sign, main, url):
     assert_refused(answer, "malformed_authorization", "Malformed authorization")
 
 
-def test_half_in_the_header_half_in_the_query(ask, main, url):
+def test_parameters_split_between_header_and_query(ask, main, url):
     parameters = protocol_parameters(main)
     signed = ("oauth_signature", signature_with("POST", url, parameters, main))
     answer = ask(as_header([*parameters[:3], signed]), path=f"{PATH}?{as_form(parameters[3:])}")
@@ -307,14 +307,14 @@ def test_parameters_in_query_and_form(ask, main, url):
     assert_refused(answer, "malformed_authorization", "Malformed authorization")
 
 
-def test_a_consumer_key_nobody_has(ask, sign):
+def test_an_unknown_consumer_key(ask, sign):
     assert_refused(
         ask(sign(consumer_key="nobodys")), "consumer_key_not_found", "Consumer key not found"
     )
 
 
 @pytest.mark.parametrize("token", ["101-nobodys", "x" * 5000, "\u2603"])
-def test_an_access_token_nobody_has(ask, sign, token):
+def test_an_unknown_access_token(ask, sign, token):
     assert_refused(ask(sign(token=token)), "access_token_not_found", "Access token not found")
 
 
@@ -336,7 +336,7 @@ def test_the_access_token_of_another_app(ask, world, url):
         pytest.param("GET", "{0} {1}", id="another method"),
     ],
 )
-def test_signed_otherwise(ask, main, url, method, secrets):
+def test_signed_for_another_method_or_with_other_secrets(ask, main, url, method, secrets):
     parameters = protocol_parameters(main)
     consumer, token = secrets.format(main.consumer_secret, main.access_token_secret).split(" ")
     signed = signature_of(method, url, parameters, (consumer, token))
@@ -360,7 +360,7 @@ def test_signed_for_another_address(ask, server, main, signed_url):
     assert_refused(ask(header), "invalid_signature", "Invalid signature")
 
 
-def test_a_forwarded_host_counts_from_a_trusted_proxy_only(ask, main):
+def test_only_a_trusted_proxy_may_set_the_host(ask, main):
     header = signed_header("POST", f"https://data-api.twitter.com{PATH}", main)
     forwarded = {"X-Forwarded-Host": "data-api.twitter.com", "X-Forwarded-Proto": "https"}
     assert_refused(ask(header, headers=forwarded), "invalid_signature", "Invalid signature")
@@ -426,7 +426,7 @@ def test_a_bearer_token_and_a_signed_query(ask, server, main, url):
     assert_refused(answer, "malformed_authorization", "Malformed authorization")
 
 
-def test_refusals_name_no_secret(ask, main, world, url):
+def test_refusals_contain_no_secret(ask, main, world, url):
     parameters = protocol_parameters(main)
     right = signature_with("POST", url, parameters, main)
     answer = ask(as_header([*parameters, ("oauth_signature", "AAAA")]))
@@ -438,14 +438,14 @@ def test_refusals_name_no_secret(ask, main, world, url):
 # Replay.
 
 
-def test_a_request_is_good_once(ask, sign):
+def test_a_request_is_served_once(ask, sign):
     header = sign()
     assert ask(header).json() == GOOD
     answer = ask(header)
     assert_refused(answer, "nonce_used", "Nonce already used")
 
 
-def test_a_nonce_is_good_again_at_another_time_or_for_another_token(ask, sign, main, url):
+def test_a_nonce_may_be_used_again_with_another_timestamp_or_token(ask, sign, main, url):
     now = int(time.time())
     for changes in (
         {"timestamp": str(now)},
@@ -473,8 +473,8 @@ def test_a_client_whose_nonce_is_the_second_calls_two_endpoints_in_it(ask, main,
         assert_refused(ask(header, path=path), "nonce_used", "Nonce already used")
 
 
-def test_another_body_does_not_make_a_request_another(ask, sign):
-    """No signature covers a JSON body, so the same signature is a repeat whatever the body is."""
+def test_a_request_with_another_body_is_still_a_repeat(ask, sign):
+    """No signature covers a JSON body, so the signature alone decides."""
     header = sign()
     assert ask(header).json() == GOOD
     answer = ask(header, body=BODY.replace("}", ' , "x": 1}', 1))

@@ -1,4 +1,4 @@
-"""The life of a bearer token (api.md 4.7): one a live app, the same until it is invalidated."""
+"""Bearer tokens (api.md 4.7): an app has one, which stays the same until it is invalidated."""
 
 from urllib.parse import quote
 
@@ -23,7 +23,7 @@ CODE_99 = {
 
 @pytest.fixture
 def app(world):
-    """An app whose bearer token no other test holds."""
+    """An app whose bearer token no other test uses."""
     return world.carols
 
 
@@ -71,16 +71,16 @@ def test_it_is_safe_in_a_url(token):
     assert quote(token, safe="") == token
 
 
-def test_it_works(server, token):
+def test_it_authenticates_a_request(server, token):
     assert works(server, token)
 
 
-def test_another_app_has_another(server, token, world):
+def test_another_app_has_another_token(server, token, world):
     assert server.bearer(world.main).token != token
 
 
 def test_key_and_secret_may_be_percent_encoded(post, app):
-    """The standard encodes both first; ours hold nothing to encode, so every letter is."""
+    """Our keys need no encoding, so the test encodes every letter."""
     encoded = "".join(f"%{ord(each):02X}" for each in app.consumer_secret)
     assert post("token", GRANT, HTTPBasicAuth(app.consumer_key, encoded)).status == 200
 
@@ -92,12 +92,12 @@ def test_another_apps_secret(post, app, world):
 
 
 def test_an_app_that_is_not_enabled_has_a_token_too(server, world):
-    """Enabling is for the data API; it answers 403 there, not 401."""
+    """Only the data API requires an enabled app; it answers 403, not 401."""
     answer = server.client.ask("totals", question("111"), server.bearer(world.pending))
     assert (answer.status, answer.code) == (403, "app_not_enabled")
 
 
-def test_invalidated_by_basic_it_is_dead_and_the_next_is_another(server, post, token, app):
+def test_invalidated_with_basic_it_is_refused_and_the_next_one_differs(server, post, token, app):
     answer = post("invalidate_token", f"access_token={token}", basic(app))
     assert answer.status == 200
     assert answer.json() == {"access_token": token}
@@ -114,18 +114,18 @@ def test_invalidated_in_the_query(server, post, token, app):
     assert not works(server, token)
 
 
-def test_a_dead_token_cannot_be_invalidated_again(post, token, app):
+def test_a_revoked_token_cannot_be_invalidated_again(post, token, app):
     for status in (200, 403):
         assert post("invalidate_token", f"access_token={token}", basic(app)).status == status
 
 
-def test_by_another_app(server, post, token, world):
+def test_another_app_cannot_invalidate_it(server, post, token, world):
     assert_code_99(post("invalidate_token", f"access_token={token}", basic(world.main)))
     assert works(server, token)
 
 
 def signed(server, app, token, *, place, sent=None, user=True):
-    """A signed call to invalidate `token`; `sent` is another form than was signed."""
+    """A signed call to invalidate `token`. `sent` replaces the form that was signed."""
     url = f"{server.url}/oauth2/invalidate_token"
     field = [("access_token", token)]
     parameters = protocol_parameters(app, user=user)
@@ -168,7 +168,7 @@ def test_signed_by_another_apps_owner(server, post, token, world):
     assert works(server, token)
 
 
-def test_a_signed_call_is_good_once(server, post, token, app):
+def test_a_signed_call_is_served_once(server, post, token, app):
     _, body, headers = signed(server, app, token, place="header")
     assert post("invalidate_token", body, headers=headers).status == 200
     post("token", GRANT, basic(app))

@@ -1,4 +1,4 @@
-"""What a developer may say of an app: each refusal names the field to change."""
+"""The rules for the form of an app. Every refusal names the field to change."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ FORM = AppForm("Tide Tables", 1, ("https://tides.example/return",))
     ],
     ids=lambda change: ascii(change)[:40],
 )
-def test_what_fits(change):
+def test_valid_forms(change):
     check_app_form(replace(FORM, **change))
 
 
@@ -61,7 +61,7 @@ def test_what_fits(change):
     ],
     ids=lambda each: ascii(each)[:40],
 )
-def test_what_does_not_fit_names_the_field(field, value, words):
+def test_an_invalid_form_names_the_field(field, value, words):
     with pytest.raises(UnfitApp, match=words) as refused:
         check_app_form(replace(FORM, **{field: value}))
     assert refused.value.field == field

@@ -1,4 +1,4 @@
-"""What a developer does with apps of their own: whose they are, how many, and what dies when."""
+"""Developers' own apps: ownership, limits, and which credentials are revoked when."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -59,7 +59,7 @@ def holder_of(registry, token):
     return found.id if found else None
 
 
-def test_a_new_app_is_its_owners_and_not_enabled(apps, app, registry, keyring):
+def test_a_new_app_belongs_to_its_owner_and_is_not_enabled(apps, app, registry, keyring):
     assert (app.owner_id, app.enabled, app.suspended, app.bearer_hash) == (1, False, False, None)
     assert apps.read_form(app) == replace(FORM, callbacks=list(FORM.callbacks))
     made = apps.create(replace(FORM, owner_id=2))
@@ -68,17 +68,17 @@ def test_a_new_app_is_its_owners_and_not_enabled(apps, app, registry, keyring):
     assert keyring.decrypt(stored.consumer_secret) == made.consumer_secret
 
 
-def test_an_app_is_found_by_its_owner_alone(apps, app):
+def test_only_its_owner_finds_an_app(apps, app):
     assert apps.find(str(app.id), owner_id=1) == app
     assert apps.find(str(app.id), owner_id=2) is None
 
 
 @pytest.mark.parametrize("given", ["", "0{}", "+{}", " {}", "{} ", "{}.0", "-1", "1e7", "9" * 30])
-def test_and_by_one_way_to_write_it(apps, app, given):
+def test_an_app_id_has_one_spelling(apps, app, given):
     assert apps.find(given.format(app.id), owner_id=1) is None
 
 
-def test_digits_of_other_scripts_are_none(apps, app):
+def test_digits_of_other_scripts_are_refused(apps, app):
     arabic = "".join(chr(0x660 + int(digit)) for digit in str(app.id))
     assert apps.find(arabic, owner_id=1) is None
 
@@ -91,7 +91,7 @@ def test_the_newest_is_listed_first(apps, app):
     assert apps.list(3) == []
 
 
-def test_no_more_than_the_limit_and_each_for_themselves(apps, registry):
+def test_the_number_of_apps_is_limited_per_account(apps, registry):
     for _ in range(3):
         apps.create(FORM)
     with pytest.raises(TooManyApps):
@@ -110,7 +110,7 @@ def test_no_more_than_the_limit_and_each_for_themselves(apps, registry):
         ({"access_level": "all"}, "access_level"),
     ],
 )
-def test_what_does_not_fit_is_not_saved(apps, app, change, field):
+def test_an_invalid_change_is_not_saved(apps, app, change, field):
     for attempt in (apps.create, lambda form: apps.change(app, form)):
         with pytest.raises(UnfitApp) as refused:
             attempt(replace(FORM, **change))
@@ -130,7 +130,7 @@ def test_a_change_leaves_owner_keys_and_tokens(apps, app):
     assert [getattr(after, name) for name in kept] == [getattr(before, name) for name in kept]
 
 
-def test_a_new_key_pair_kills_the_old_one_and_the_bearer_token(apps, app, registry):
+def test_rotating_the_consumer_key_revokes_the_old_pair_and_the_bearer_token(apps, app, registry):
     bearer = apps.generate_bearer(app)
     made = apps.rotate_consumer(app)
     assert registry.apps.find_by_consumer_key(app.consumer_key) is None
@@ -140,7 +140,7 @@ def test_a_new_key_pair_kills_the_old_one_and_the_bearer_token(apps, app, regist
     assert apps.generate_bearer(fresh) != bearer
 
 
-def test_bearer_tokens_come_and_go(apps, app, registry):
+def test_bearer_tokens_are_issued_rotated_and_revoked(apps, app, registry):
     first = apps.generate_bearer(app)
     assert holder_of(registry, first) == app.id
     second = apps.rotate_bearer(app)
@@ -151,8 +151,8 @@ def test_bearer_tokens_come_and_go(apps, app, registry):
     assert len({first, second, third}) == 3
 
 
-def test_generating_on_an_old_reading_kills_nothing(apps, app, registry):
-    """Two clicks, or two windows: each shows a token that works."""
+def test_generating_a_token_twice_at_once_revokes_neither(apps, app, registry):
+    """A double click or two windows: both show a token that works."""
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(apps.generate_bearer, [app] * 8))
         pairs = list(pool.map(apps.generate_token, [app] * 8))
@@ -161,7 +161,7 @@ def test_generating_on_an_old_reading_kills_nothing(apps, app, registry):
     assert registry.grants.find_access_token(pairs[0][0]) is not None
 
 
-def test_access_tokens_come_and_go(apps, app, registry, keyring):
+def test_access_tokens_are_issued_rotated_and_revoked(apps, app, registry, keyring):
     assert apps.read_token(app) is None
     first = apps.generate_token(app)
     second = apps.rotate_token(app)
@@ -176,7 +176,7 @@ def test_access_tokens_come_and_go(apps, app, registry, keyring):
     assert registry.grants.find_access_token(second[0]) is None
 
 
-def test_a_token_keeps_the_level_it_was_made_with(apps, app):
+def test_a_token_keeps_its_access_level(apps, app):
     apps.generate_token(app)
     apps.change(app, replace(FORM, access_level="read"))
     assert apps.read_token(app).access_level == "read-write"
@@ -184,7 +184,7 @@ def test_a_token_keeps_the_level_it_was_made_with(apps, app):
     assert apps.read_token(app).access_level == "read"
 
 
-def test_the_token_of_another_app_is_another(apps, app):
+def test_every_app_has_its_own_token(apps, app):
     apps.generate_token(app)
     other = apps.find(str(apps.create(FORM).app_id), owner_id=1)
     assert apps.read_token(other) is None
@@ -192,8 +192,8 @@ def test_the_token_of_another_app_is_another(apps, app):
     assert apps.read_token(app) is not None
 
 
-def test_an_old_key_is_not_told_the_next_bearer_token(apps, app, registry, keyring):
-    """It was good when it was looked at, and was replaced before the token was made."""
+def test_an_old_consumer_key_does_not_get_the_next_bearer_token(apps, app, registry, keyring):
+    """The key is valid when it is verified, and rotated before the token is issued."""
     verifier = SimpleNamespace(verify_basic=lambda message: app)
     lookup = CredentialLookup(registry, keyring)
     bearers = BearerTokens(verifier, lookup, registry=registry, keyring=keyring)

@@ -1,4 +1,4 @@
-"""The meter: nothing is lost, counted twice, or put into another month."""
+"""The usage meter loses nothing, counts nothing twice, and uses the right month."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,7 @@ APP, OTHER = 10_000_001, 10_000_002
 
 
 class Kept:
-    """What the registry would keep."""
+    """Stands in for the registry."""
 
     def __init__(self):
         self.requests = {}
@@ -55,7 +55,7 @@ def meter(kept):
     return Metered(kept)
 
 
-def test_what_was_counted_is_written_once(meter, kept):
+def test_counts_are_written_once(meter, kept):
     now_s = LAST_OF_OCTOBER_S
     meter.count_answer(APP, frozenset({1, 2}), now_s=now_s)
     meter.count_answer(APP, frozenset({2, 3}), now_s=now_s - 86_400)
@@ -85,7 +85,7 @@ def test_a_month_ends_at_midnight_utc(meter, kept):
     assert sorted(kept.handles) == [("2026-10", APP, 1), ("2026-11", APP, 1)]
 
 
-def test_what_cannot_be_written_is_kept(meter, kept):
+def test_counts_that_cannot_be_written_are_kept(meter, kept):
     meter.count_answer(APP, {1}, now_s=LAST_OF_OCTOBER_S)
     kept.fails = True
     with pytest.raises(OSError, match="disk full"):
@@ -97,7 +97,7 @@ def test_what_cannot_be_written_is_kept(meter, kept):
     assert sorted(author for *_, author in kept.handles) == [1, 2]
 
 
-def test_counting_while_it_is_written(meter, kept):
+def test_counting_during_a_flush(meter, kept):
     done = threading.Event()
 
     def write():

@@ -1,4 +1,4 @@
-"""Making, keeping and reading credentials: the key file, and nothing in the clear on the disk."""
+"""The key file, the credentials that are issued, and that no secret is stored in the clear."""
 
 import os
 import stat
@@ -53,7 +53,7 @@ def make(registry, keyring):
 # The key file.
 
 
-def test_the_key_file_is_for_its_owner_alone(tmp_path):
+def test_only_its_owner_may_read_the_key_file(tmp_path):
     mask = os.umask(0)
     try:
         open_keyring(tmp_path / "server.key")
@@ -132,15 +132,15 @@ def test_processes_that_create_it_at_once_share_one_key(tmp_path):
 
 
 def test_a_file_left_by_a_crash_does_not_stop_a_start(tmp_path):
-    """A process that died while making the file leaves its own part behind, whatever its id."""
+    """A process that died while it wrote the file leaves a temporary file behind."""
     (tmp_path / f"server.key.{os.getpid()}").write_bytes(b"half a k")
     open_keyring(tmp_path / "server.key")
 
 
-# Keys, old and new.
+# Rotation.
 
 
-def test_an_older_key_still_opens_what_it_closed():
+def test_an_older_key_still_decrypts():
     old, new = Fernet.generate_key(), Fernet.generate_key()
     stored = Keyring([old]).encrypt("secret")
     assert Keyring([new, old]).decrypt(stored) == "secret"
@@ -148,7 +148,7 @@ def test_an_older_key_still_opens_what_it_closed():
         Keyring([new]).decrypt(stored)
 
 
-def test_an_error_names_no_secret():
+def test_an_error_contains_no_secret():
     stored = Keyring([Fernet.generate_key()]).encrypt("very secret")
     with pytest.raises(KeyFileError) as caught:
         Keyring([Fernet.generate_key()]).decrypt(stored[:-4] + b"AAAA")
@@ -156,11 +156,11 @@ def test_an_error_names_no_secret():
     assert caught.value.__cause__ is None
 
 
-def test_the_same_secret_is_never_stored_alike(keyring):
+def test_a_secret_encrypted_twice_gives_two_texts(keyring):
     assert keyring.encrypt("secret") != keyring.encrypt("secret")
 
 
-# What is issued.
+# Issued credentials.
 
 
 def test_an_apps_key_and_secret(make, registry, keyring):
@@ -178,7 +178,7 @@ def test_an_apps_key_and_secret(make, registry, keyring):
     }
 
 
-def test_an_access_token_names_its_user_and_stays(make, registry, keyring):
+def test_an_access_token_begins_with_its_account_and_stays_the_same(make, registry, keyring):
     app_id = make().app_id
 
     def issue():
@@ -216,7 +216,7 @@ def test_bearer_tokens_of_two_apps_differ(make, registry, keyring):
     assert len(tokens) == 3
 
 
-def test_a_bearer_token_outlives_a_new_key(make, registry):
+def test_a_bearer_token_survives_a_key_rotation(make, registry):
     old, new = Fernet.generate_key(), Fernet.generate_key()
     app_id = make().app_id
     token = issue_bearer(registry, Keyring([old]), app=registry.apps.read_app(app_id))
@@ -229,7 +229,7 @@ def test_a_bearer_token_outlives_a_new_key(make, registry):
     )
 
 
-def test_a_revocation_decided_on_an_old_reading_changes_nothing(make, registry, keyring):
+def test_revoking_a_bearer_token_that_was_replaced_changes_nothing(make, registry, keyring):
     app_id = make().app_id
     stale = registry.apps.read_app(app_id)
     first = issue_bearer(registry, keyring, app=stale)
@@ -247,11 +247,11 @@ def test_a_platform_key(registry):
     assert issue_platform_key(registry, name="test", now_s=NOW_S) != key
 
 
-# At rest.
+# On the disk.
 
 
 @pytest.mark.parametrize("checkpointed", [False, True])
-def test_no_secret_lies_in_the_clear_in_any_file(tmp_path, registry, keyring, make, checkpointed):
+def test_no_file_contains_a_secret_in_the_clear(tmp_path, registry, keyring, make, checkpointed):
     made = make()
     token, token_secret = issue_access_token(
         registry, keyring, granted=Granted(made.app_id, 1), now_s=NOW_S

@@ -1,4 +1,4 @@
-"""Verifying a signed request against made-up credentials; requests are signed by oauthlib."""
+"""Verify requests that oauthlib signed, against credentials of the test."""
 
 import time
 
@@ -76,7 +76,7 @@ def client(**changes):
 
 
 def message(signed, *, method="POST"):
-    """What oauthlib made of a request, as the server sees it."""
+    """The request that oauthlib signed, as the server sees it."""
     uri, headers, body = signed
     address, _, query = uri.partition("?")
     scheme, _, rest = address.partition("://")
@@ -128,8 +128,8 @@ def test_a_signed_form():
         verify(replace(request, body=b"a=2&b=+"), json_body=False)
 
 
-def test_a_form_must_be_signed_where_forms_are_read():
-    """Leaving a body out of the signature is for JSON alone."""
+def test_only_a_json_body_may_be_left_out_of_the_signature():
+    """A form content type does not make the body a form on the data API, whose bodies are JSON."""
     request = replace(message(client().sign(URL, "POST")), content_type=FORM, body=b"a=1")
     assert verify(request, json_body=True).user
     with pytest.raises(InvalidSignature):
@@ -178,13 +178,13 @@ def test_the_edge_of_the_window(away_s):
         {"query": "a=1"},
     ],
 )
-def test_anything_else_than_was_signed(changes):
+def test_a_request_that_differs_from_the_signed_one(changes):
     with pytest.raises(InvalidSignature):
         verify(replace(message(client().sign(URL, "POST")), **changes))
 
 
-def test_unknown_names_are_judged_before_anything_else_is_told():
-    """Who guesses a key learns that it is unknown, never whether the rest would have been good."""
+def test_an_unknown_consumer_key_is_refused_first():
+    """The refusal does not reveal whether the rest of the request would have been valid."""
     for changes in ({"timestamp": "1"}, {"client_secret": "x"}, {"resource_owner_key": "nobodys"}):
         with pytest.raises(ConsumerKeyNotFound):
             verify(message(client(client_key="nobodys", **changes).sign(URL, "POST")))
@@ -193,7 +193,7 @@ def test_unknown_names_are_judged_before_anything_else_is_told():
 @pytest.mark.parametrize(
     "changes", [{}, {"client_key": "nobodys"}, {"resource_owner_key": "nobodys"}]
 )
-def test_the_signature_is_computed_whoever_asks(monkeypatch, changes):
+def test_the_signature_is_computed_for_unknown_keys_and_tokens_too(monkeypatch, changes):
     calls = []
     real = oauth1.sign
     monkeypatch.setattr(oauth1, "sign", lambda *a, **k: calls.append(1) or real(*a, **k))
@@ -204,8 +204,8 @@ def test_the_signature_is_computed_whoever_asks(monkeypatch, changes):
     assert len(calls) == 1
 
 
-def test_no_known_secret_opens_an_unknown_name():
-    """An unknown key or token is not computed with an empty secret, which anyone can sign with."""
+def test_an_empty_secret_does_not_fit_an_unknown_key_or_token():
+    """Everybody can sign with an empty secret."""
     for changes in (
         {"client_key": "nobodys", "client_secret": ""},
         {"resource_owner_key": "nobodys", "resource_owner_secret": ""},
@@ -258,7 +258,7 @@ def test_a_repeat_has_the_same_nonce_however_it_is_spelled():
 
 
 def test_nonce_and_token_do_not_run_into_each_other():
-    """What separates the parts of the digest cannot be part of them."""
+    """Text moved from one part of the digest to the next gives another digest."""
 
     def digest(**changes):
         alone = {"resource_owner_key": None, "resource_owner_secret": None}

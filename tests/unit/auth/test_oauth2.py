@@ -1,4 +1,4 @@
-"""Basic credentials (api.md 4.7): as the standard says, and as clients send them."""
+"""Basic credentials as RFC 6749 says and as clients send them (api.md 4.7)."""
 
 from base64 import b64encode
 from types import SimpleNamespace
@@ -53,7 +53,7 @@ def test_the_scheme_in_any_case(scheme):
     assert verify_basic(message(f"{scheme} {BASIC}"), LOOKUP) == KEY
 
 
-def test_percent_encoded_or_as_they_are():
+def test_credentials_may_be_percent_encoded_or_not():
     assert verify_basic(basic("odd key:50% + more"), LOOKUP) == "odd key"
     assert verify_basic(basic("odd%20key:50%25%20%2B%20more"), LOOKUP) == "odd key"
 
@@ -84,11 +84,11 @@ def test_wrong_credentials(text):
     "header",
     ["", "Basic", "Basic ", "Basic !", "Basic /w==", f"Bearer {BASIC}", BASIC, f"Basic{BASIC}"],
 )
-def test_what_is_no_basic_header(header):
+def test_headers_that_are_not_basic(header):
     assert verify_basic(message(header), LOOKUP) is None
 
 
-def test_two_headers_are_none():
+def test_two_headers_count_as_none():
     assert verify_basic(message(f"Basic {BASIC}", f"Basic {BASIC}"), LOOKUP) is None
     assert scheme_and_rest(message("Bearer a", "Bearer b")) == ("", "")
     assert scheme_and_rest(message()) == ("", "")

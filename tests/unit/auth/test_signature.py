@@ -1,4 +1,4 @@
-"""Signatures of RFC 5849: published vectors (api.md 4.2), then properties against oauthlib."""
+"""Signatures of RFC 5849: published vectors (api.md 4.2), and properties checked with oauthlib."""
 
 import contextlib
 import string
@@ -347,7 +347,7 @@ def test_matching():
     assert not signatures_match("abc=", "ABC=")
 
 
-# Properties. oauthlib is asked about everything that it takes.
+# Properties. oauthlib is the reference for all input that it accepts.
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -367,7 +367,7 @@ SECRETS = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), max_size
 
 @settings(max_examples=100, deadline=None)
 @given(TEXT)
-def test_encoding_is_undone_by_decoding(text):
+def test_decoding_undoes_encoding(text):
     assert decode(encode(text)) == text
     assert encode(text).isascii()
 
@@ -412,7 +412,7 @@ def test_signatures_equal_oauthlibs(method, scheme, host, path, pairs, secret, t
 @settings(max_examples=100, deadline=None)
 @given(PAIRS, PAIRS, st.dictionaries(LABEL, TEXT, max_size=8))
 def test_collected_parameters_equal_oauthlibs(query, form, header):
-    """From header, query and form together; a header's names oauthlib leaves as they are."""
+    """From header, query and form together. oauthlib does not decode the names in a header."""
 
     def joined(pairs):
         return "&".join(f"{encode(name)}={encode(value)}" for name, value in pairs)
@@ -430,8 +430,8 @@ def test_collected_parameters_equal_oauthlibs(query, form, header):
 
 
 @pytest.mark.parametrize("text", ["&".join(["a"] * 1001), "a=" + "%00" * 22_000, "&" * 1000])
-def test_a_form_may_not_cost_much(text):
-    """Whoever sends it need not be known yet, so what it costs to read is bounded."""
+def test_the_size_of_a_form_is_limited(text):
+    """Its sender is not authenticated yet, so the work to parse it must be bounded."""
     with pytest.raises(MalformedParameters, match="more than"):
         parse_form(text)
 
