@@ -45,8 +45,8 @@ The tree (status, stable name sent as ``x-error-code``)::
     ├── MethodNotAllowed 405          method_not_allowed
     ├── RateLimited 429               rate_limited
     ├── InternalError 500             internal_error
-    └── Unavailable 503               unavailable
-        └── StoreUnavailable          store_unavailable
+    ├── Unavailable 503               unavailable
+    └── StoreUnavailable 503          store_unavailable
 
 The texts are those of the wire (api.md 3.4). Where the wire has none, ours follow its style.
 `api.error_body` renders an error for each family of routes.
@@ -367,7 +367,7 @@ class Unavailable(ApiError, code="unavailable", status=503):
         super().__init__(text, headers={"retry-after": str(retry_after_s)})
 
 
-class StoreUnavailable(Unavailable, code="store_unavailable"):
+class StoreUnavailable(ApiError, code="store_unavailable", status=503):
     """A store cannot serve a call now. The same call may succeed later.
 
     `store` names the store and `reason` says what is wrong, without secrets. Only operators see
@@ -378,7 +378,8 @@ class StoreUnavailable(Unavailable, code="store_unavailable"):
     reason: str = "see the log of the counting process"
 
     def __init__(self, store: str, reason: str) -> None:
-        super().__init__("The data store is not available now. Please try again later.")
+        text = "The data store is not available now. Please try again later."
+        super().__init__(text, headers={"retry-after": "1"})
         self.store, self.reason = store, reason
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
-"""One read: parse -> Tweets -> decide -> counters -> fold; two trips to the store in all.
+"""Answer a request: parse it, read the Tweets, decide, read the counters, fold, encode.
 
-The work comes in two halves so that the server can place them: `prepare` is small and bounded,
-`answer` grows with the number of counters asked for.
+The work has two halves, so that the server can choose a thread for each. `prepare` is small and
+bounded; `answer` grows with the number of counters. Each makes one call to a store.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,19 +16,22 @@ from openengagement.engagement.types import Endpoint, Tweet, format_ids
 from openengagement.settings import Settings
 from openengagement.stores.contract import Stores
 
-# Of the registered ones among these accounts: whether each is protected.
+# For each of these accounts that is registered: whether it is protected.
 ReadProtected = Callable[[Sequence[int]], dict[int, bool]]
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A request that may be answered: nothing private was read to get here."""
+    """A request that may be answered. No counter has been read yet."""
 
     request: InsightsRequest
     decision: Decision
 
 
 class Query:
-    """Answers the three endpoints from a store."""
+    """Answers requests to the three endpoints from the stores.
+
+    `blocking` says that the stores may block, so no call may run on the event loop.
+    """
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class Query:
         now_s: Callable[[], float],
     ) -> None:
         self._counters, self._tweets = stores.counters, stores.tweets
+        self.blocking = stores.counters.blocking or stores.tweets.blocking
         self._read_protected = read_protected
         self._settings = settings
         self._now_s = now_s
@@ -46,10 +50,13 @@ class Query:
         self._floor_s = settings.historical_floor_s
 
     def prepare(self, endpoint: Endpoint, body: bytes, *, user_id: int | None) -> Plan:
-        """Parse and decide. `user_id` is the access token's owner, None for an app alone.
+        """Parse a request and decide what it may read.
+
+        `user_id` is the owner of the access token, None if the app has none.
 
         Raises:
-            RequestError, AccessError: one of their leaves.
+            RequestError, AccessError: a subclass, if the request is refused.
+            StoreUnavailable: try again later.
         """
         now_s = self._now_s()
         request = parse_request(
@@ -69,9 +76,9 @@ class Query:
         return Plan(request, decision)
 
     def _read_available(self, tweet_ids: Sequence[int]) -> dict[int, Tweet | None]:
-        """Each Tweet in the order asked, None unless it may be shown.
+        """Read Tweets in the given order, None for each that may not be shown.
 
-        A Tweet whose author is not registered yet is not shown: it may be a protected one's.
+        A Tweet is not shown before its author is registered: the account may be protected.
         """
         tweets = self._tweets.read_tweets(tweet_ids)
         protected = self._read_protected([*{tweet.author_id for tweet in tweets.values()}])
@@ -82,7 +89,11 @@ class Query:
         }
 
     def answer(self, plan: Plan) -> bytes:
-        """Read the counters and fold them into the body of the answer (api.md 3.1)."""
+        """Read the counters and fold them into the body of the answer (api.md 3.1).
+
+        Raises:
+            StoreUnavailable: try again later.
+        """
         request, decision = plan.request, plan.decision
         cube = build_cube(
             self._read_counts(plan),
@@ -102,8 +113,19 @@ class Query:
             body[name] = msgspec.Raw(fold_grouping(group_by, cube))
         return msgspec.json.encode(body)
 
+    def prepare_and_answer(
+        self, endpoint: Endpoint, body: bytes, *, user_id: int | None
+    ) -> tuple[Plan, bytes]:
+        """Do both halves at once.
+
+        Raises:
+            RequestError, AccessError, StoreUnavailable: as `prepare` and `answer`.
+        """
+        plan = self.prepare(endpoint, body, user_id=user_id)
+        return plan, self.answer(plan)
+
     def _read_counts(self, plan: Plan) -> Counts:
-        """`[tweet, type, hour]` for the types as asked, zero where a Tweet is too old for one."""
+        """Read counts, `[tweet, type, hour]`; zero if a Tweet is too old for a type."""
         request, tweet_ids = plan.request, plan.decision.tweet_ids
         asked = [rule.counted for rule in request.types.values()]
         counted = list(dict.fromkeys(asked))
@@ -115,7 +137,7 @@ class Query:
                 tweet_ids, counted, start_hour=window.start_hour, end_hour=window.end_hour
             )
         for name, old in plan.decision.zeroed.items():
-            rows = [at for at, tweet_id in enumerate(tweet_ids) if tweet_id in old]
+            rows = [index for index, tweet_id in enumerate(tweet_ids) if tweet_id in old]
             counts[rows, counted.index(name)] = 0
         if len(counted) == len(asked):
             return counts

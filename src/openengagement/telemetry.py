@@ -9,6 +9,8 @@ import sys
 import traceback
 from contextlib import suppress
 
+from openengagement.errors import StoreUnavailable
+
 
 def log_event(event: str, **fields: str | float | None) -> None:
     """Write one log line. `fields` must be facts about the server, never content of a request.
@@ -25,8 +27,10 @@ def log_event(event: str, **fields: str | float | None) -> None:
 def log_failure(event: str, error: BaseException, **fields: str | float | None) -> None:
     """Write one log line about an exception: its type, and its frames as `file:line function`.
 
-    The innermost frame comes first.
+    The innermost frame comes first. StoreUnavailable adds its store and reason, without secrets.
     """
+    if isinstance(error, StoreUnavailable):
+        fields |= {"store": error.store, "reason": error.reason}
     frames = traceback.extract_tb(error.__traceback__)
     trace = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in frames]
     log_event(event, error=type(error).__name__, trace=" < ".join(reversed(trace)), **fields)

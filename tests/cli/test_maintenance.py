@@ -11,7 +11,10 @@ import requests
 
 from contract.deltas import make_batch
 from faults.crashing import Crashing, open_session
+from openengagement import data_folder
 from openengagement.clock import SystemClock
+from openengagement.errors import StoreUnavailable
+from openengagement.stores.contract import Stores
 from openengagement.stores.embedded.store import EmbeddedStore
 from support.waiting import wait_for
 
@@ -62,6 +65,62 @@ def test_what_is_older_goes_and_totals_stay(run, data, load):
     assert printed["pruned_counters"] == 2  # a reply is an engagement too
     assert counted(data, 5) == (18, {0: 3, 9: 4, 10: 5})
     assert run("prune", "--older-than-days", 10, "--json").json()["pruned_counters"] == 0
+
+
+class Remote:
+    """A store without capabilities that cannot be reached."""
+
+    name, blocking = "remote", True
+
+    def apply_batches(self, batches):
+        raise StoreUnavailable(self.name, "connection refused")
+
+    apply_tweets = apply_batches
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def remote(monkeypatch):
+    engine = Remote()
+    monkeypatch.setattr(data_folder, "open_stores", lambda *_, **__: Stores(engine, engine))
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"), [("prune --older-than-days 1", "prune"), ("backup copy", "be copied")]
+)
+def test_a_command_says_that_an_engine_lacks_a_capability(
+    run, data, remote, monkeypatch, tmp_path, command, reason
+):
+    data.mkdir()
+    monkeypatch.chdir(tmp_path)
+    done = run(*command.split())
+    assert done.code == 1
+    assert done.err.startswith(f"error: the remote store cannot {reason};")
+    assert done.err.count("\n") == 1
+    assert list(tmp_path.glob("copy*")) == []
+
+
+@pytest.mark.parametrize("kind", ["events", "tweets"])
+def test_a_command_says_that_a_store_is_unavailable(run, remote, tmp_path, kind):
+    path = tmp_path / "rows.ndjson"
+    row = event(5, 0) if kind == "events" else {"id": "5", "author_id": "7"}
+    path.write_text(json.dumps(row) + "\n")
+    done = run("load", kind, path)
+    assert done.code == 1
+    assert "the remote store is unavailable: connection refused" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_command_says_that_a_store_cannot_be_opened_now(run, monkeypatch):
+    def fail(*_, **__):
+        raise StoreUnavailable("remote", "connection refused")
+
+    monkeypatch.setattr(data_folder, "open_stores", fail)
+    done = run("prune", "--older-than-days", 1)
+    assert done.code == 1
+    assert "the remote store is unavailable: connection refused; try again later" in done.err
 
 
 @pytest.mark.parametrize("days", ["0", "-1", "x", "36501"])

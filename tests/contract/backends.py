@@ -1,7 +1,4 @@
-"""The stores that the suite is run against, each as something that opens it, here or elsewhere.
-
-A new store needs one class here and a name in BACKENDS.
-"""
+"""The engines under test. A new one needs a class here and a name in BACKENDS."""
 
 from pathlib import Path
 
@@ -11,7 +8,7 @@ KEEP_DAYS = 90
 
 
 class ChosenClock:
-    """Tells the time it was set to."""
+    """A clock that returns the time it was set to."""
 
     def __init__(self, at_s=1_767_225_600.0):
         self.at_s = at_s
@@ -20,8 +17,8 @@ class ChosenClock:
         return self.at_s
 
 
-class Sqlite:
-    """The embedded store: a file in a folder."""
+class Embedded:
+    """The embedded store, in a folder."""
 
     def __init__(self, folder):
         self.folder = Path(folder)
@@ -34,4 +31,4 @@ class Sqlite:
         )
 
 
-BACKENDS = {"sqlite": Sqlite}
+BACKENDS = {"embedded": Embedded}

@@ -1,4 +1,4 @@
-"""The store under test, in every kind there is, and other processes on it."""
+"""The store under test, for each engine, and other processes on it."""
 
 import json
 import subprocess
@@ -35,7 +35,7 @@ def store(backend, clock):
 
 
 class Worker:
-    """A process of its own on the same store."""
+    """Another process on the same store."""
 
     def __init__(self, backend):
         self.process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Deltas and Tweets as a store takes them, from plain lists."""
+"""Build the arguments of a store, deltas and Tweets, from plain lists."""
 
 import numpy as np
 import polars as pl
@@ -9,7 +9,7 @@ from openengagement.stores.contract import Batch
 
 
 def make_deltas(rows):
-    """Deltas from `(tweet_id, hour, {type: count})`, in the shape of `rollup.fold_events`."""
+    """Build deltas, as `rollup.fold_events` does, from `(tweet_id, hour, {type: count})`."""
     flat = [
         (tweet_id, hour, TYPE_NAMES.index(name), count)
         for tweet_id, hour, counts in rows
@@ -24,7 +24,7 @@ def make_batch(rows, *, key=None, digest=b"digest", outcome=b"outcome", position
 
 
 def make_tweets(*rows):
-    """Tweets from `(id, author_id, created_at, video_id, deleted)`, None for what is left out."""
+    """Build Tweets from `(id, author_id, created_at, video_id, deleted)`; None keeps a value."""
     names = ("id", "author_id", "created_at", "video_id")
     schema = {**dict.fromkeys(names, pl.Int64), "deleted": pl.Boolean}
     return pl.DataFrame(list(rows), schema=schema, orient="row")

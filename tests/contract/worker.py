@@ -1,14 +1,16 @@
-"""Another process on the same store, driven by lines of JSON: one command in, one answer out."""
+"""Another process on the same store. It reads commands as lines of JSON and prints the answers."""
 
 import json
 import os
 import sys
+from itertools import count as count_from
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from contract.backends import BACKENDS
 from contract.deltas import make_batch
+from openengagement.stores.contract import Position
 
 
 def main():
@@ -19,13 +21,13 @@ def main():
         name, *arguments = json.loads(line)
         if name == "die":
             os._exit(9)
-        answer = {"apply": apply, "totals": totals, "count": count}[name](store, *arguments)
+        answer = COMMANDS[name](store, *arguments)
         print(json.dumps(answer), flush=True)
     store.close()
 
 
 def apply(store, key, rows):
-    """One batch; whether it was a repeat."""
+    """Apply a batch. Return whether it was a repeat."""
     batch = make_batch(rows, key=key.encode() if key else None)
     return store.apply_batches([batch])[0].duplicate
 
@@ -35,7 +37,7 @@ def totals(store, ids, types):
 
 
 def count(store, times, key, rows):
-    """The same rows again and again, each time as a batch of its own; how many were new."""
+    """Apply the same rows in many batches. Return how many batches were new."""
     new = 0
     for at in range(times):
         mine = make_batch(rows, key=f"{key} {at}".encode())
@@ -43,6 +45,26 @@ def count(store, times, key, rows):
         new += sum(not answer.duplicate for answer in store.apply_batches([mine, shared]))
     return new
 
+
+def position(store, source):
+    offset = store.read_position(source)
+    return None if offset is None else offset.decode()
+
+
+def consume(store, source):
+    """Consume messages that add one each, from the last position on, until killed."""
+    for offset in count_from(int(position(store, source) or 0) + 1):
+        at = Position(source, b"%d" % offset)
+        store.apply_batches([make_batch([(5, 10, {"replies": 1})], position=at)])
+
+
+COMMANDS = {
+    "apply": apply,
+    "totals": totals,
+    "count": count,
+    "position": position,
+    "consume": consume,
+}
 
 if __name__ == "__main__":
     main()

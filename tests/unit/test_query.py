@@ -24,6 +24,8 @@ BOTH = {"group_by": ["tweet.id", "engagement.type"]}
 class FakeStore:
     """Tweets by id and counts by (tweet, type): `counts` are totals, or stand in the first hour."""
 
+    blocking = False
+
     def __init__(self):
         self.tweets = {}
         self.counts = {}

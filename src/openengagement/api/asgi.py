@@ -8,7 +8,13 @@ from typing import Any, Final
 
 from openengagement.api.error_body import Family, render_error
 from openengagement.api.routes import Routes
-from openengagement.errors import ApiError, GzipRequired, InternalError, SslRequired
+from openengagement.errors import (
+    ApiError,
+    GzipRequired,
+    InternalError,
+    SslRequired,
+    StoreUnavailable,
+)
 from openengagement.http.encoding import accepts_gzip, compress
 from openengagement.http.reply import Reply
 from openengagement.http.request import Body, Receive, Request, Scope, Send, check_head, read_head
@@ -67,6 +73,8 @@ class Api:
                 return
             reply = await self._answer(request, family, body=body)
         except ApiError as error:
+            if isinstance(error, StoreUnavailable):
+                log_failure("store_unavailable", error, request_id=request_id)
             await body.discard()
             reply = render_error(error, family, method=request.method, path=request.path)
         except Exception as error:

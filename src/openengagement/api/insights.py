@@ -8,6 +8,7 @@ counters go.
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from functools import partial
 
 from openengagement.apps.usage_meter import UsageMeter
 from openengagement.auth.authenticate import Authenticator
@@ -64,8 +65,7 @@ class Insights:
         try:
             windows = authenticator.enforce_limits(caller)
             _refuse_exceeded(windows)
-            plan = self._query.prepare(endpoint, message.body, user_id=caller.user_id)
-            body = await self._read(plan)
+            plan, body = await self._read(endpoint, message.body, user_id=caller.user_id)
         except NonceUsed:  # whoever sends a request again need not be who signed it
             raise
         except ApiError as error:
@@ -79,11 +79,18 @@ class Insights:
         self._meter.count_answer(caller.app.id, plan.decision.author_ids)
         return Reply(200, body, {"content-type": JSON, **rate_headers(windows)})
 
-    async def _read(self, plan: Plan) -> bytes:
-        if plan.request.cells <= self._inline_cells_max:
-            return self._query.answer(plan)
+    async def _read(
+        self, endpoint: Endpoint, body: bytes, *, user_id: int | None
+    ) -> tuple[Plan, bytes]:
+        """Prepare and answer. If the stores may block, both run in the pool."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, self._query.answer, plan)
+        if self._query.blocking:
+            work = partial(self._query.prepare_and_answer, endpoint, body, user_id=user_id)
+            return await loop.run_in_executor(self._pool, work)
+        plan = self._query.prepare(endpoint, body, user_id=user_id)
+        if plan.request.cells <= self._inline_cells_max:
+            return plan, self._query.answer(plan)
+        return plan, await loop.run_in_executor(self._pool, self._query.answer, plan)
 
 
 def _refuse_exceeded(windows: Sequence[RateWindow]) -> None:

@@ -1,7 +1,6 @@
 """Shared by all commands: the data folder, `--json`, and error messages."""
 
 import os
-import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from openengagement.auth.credentials import KeyFileError
 from openengagement.clock import Clock, SystemClock
 from openengagement.data_folder import DataFolder, open_data_folder
 from openengagement.engagement.types import ID_MAX
+from openengagement.errors import StoreUnavailable
 from openengagement.registry.accounts import Account
 from openengagement.registry.apps import App
 from openengagement.settings import Settings, SettingsError, load_settings
@@ -54,10 +54,10 @@ def open_folder(context: typer.Context) -> Iterator[DataFolder]:
             yield folder
     except (OSError, KeyFileError) as error:
         fail(f"{data}: {error}")
+    except StoreUnavailable as error:
+        fail(f"{data}: {error}; try again later")
     except DBAPIError as error:
         fail(f"{data}: the registry cannot be used: {error.orig}")
-    except sqlite3.Error as error:
-        fail(f"{data}: the counters cannot be used: {error}")
 
 
 def short(path: Path) -> str:

@@ -1,7 +1,6 @@
 """`openengagement backup` and `openengagement prune`."""
 
 import shutil
-import sqlite3
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -10,6 +9,7 @@ import typer
 from openengagement.cli.common import Json, fail, now_s, open_folder, show
 from openengagement.data_folder import KEY_FILE, DataFolder
 from openengagement.engagement.types import DAY_S, HOUR_S, format_time, hour_of
+from openengagement.errors import StoreUnavailable
 from openengagement.stores.contract import Copies, Prunes
 from openengagement.tuning import lower_priority
 
@@ -43,7 +43,7 @@ def backup(
             if target.exists():
                 target.rmdir()
             partial.rename(target)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, StoreUnavailable) as error:
             shutil.rmtree(partial, ignore_errors=True)
             fail(f"{target}: {error}; nothing was copied")
     size = sum(512 * path.stat().st_blocks for path in target.rglob("*"))
@@ -51,16 +51,15 @@ def backup(
 
 
 def _copy(folder: DataFolder, data: Path, *, target: Path) -> None:
+    parts: dict[str, object] = {"registry's database": folder.registry.database}
+    parts |= {f"{engine.name} store": engine for engine in folder.stores.engines}
+    copies = [part for part in parts.values() if isinstance(part, Copies)]
+    if missing := [name for name, part in parts.items() if part not in copies]:
+        fail(f"the {missing[0]} cannot be copied; back it up with its own tools")
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(mode=0o700, parents=True)
-    database = folder.registry.database
-    if not isinstance(database, Copies):
-        fail("the registry's database cannot be copied; back it up with its own tools")
-    database.copy_to(target)
-    for engine in folder.stores.engines:
-        if not isinstance(engine, Copies):
-            fail(f"the {engine.name} store cannot be copied; back it up with its own tools")
-        engine.copy_to(target)
+    for part in copies:
+        part.copy_to(target)
     if (data / KEY_FILE).exists():
         shutil.copy2(data / KEY_FILE, target / KEY_FILE)
 

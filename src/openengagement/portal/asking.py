@@ -50,9 +50,10 @@ class Asker:
         Raises:
             RequestError, AccessError: as the API refuses it.
         """
-        plan = self._query.prepare(endpoint, write_body(request).encode(), user_id=account_id)
-        answer: dict[str, Any] = msgspec.json.decode(self._query.answer(plan))
-        return answer
+        body = write_body(request).encode()
+        _, answer = self._query.prepare_and_answer(endpoint, body, user_id=account_id)
+        figures: dict[str, Any] = msgspec.json.decode(answer)
+        return figures
 
     @staticmethod
     def show(endpoint: Endpoint, request: Mapping[str, Any], *, origin: str) -> dict[str, str]:

@@ -48,6 +48,7 @@ SAMPLES = [
     errors.RateLimited(),
     errors.InternalError(),
     errors.Unavailable("busy; try again", retry_after_s=3),
+    errors.StoreUnavailable("embedded", "the disk is full"),
 ]
 # On the third leg these come as plain text.
 PLAIN = [errors.RequestTokenMissing(), errors.RequestTokenNotFound(), errors.InvalidVerifier()]

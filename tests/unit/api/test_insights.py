@@ -1,14 +1,16 @@
 """The three endpoints' handlers around a made-up caller: order, headers, threads (3.4, 3.5)."""
 
 import asyncio
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from openengagement.api.insights import Insights, default_headers, rate_headers
-from openengagement.engagement.types import Endpoint
+from openengagement.engagement.types import Endpoint, Tweet
 from openengagement.errors import (
     ApiError,
     AppNotEnabled,
@@ -17,10 +19,13 @@ from openengagement.errors import (
     InvalidSignature,
     NonceUsed,
     RateLimited,
+    StoreUnavailable,
 )
 from openengagement.http.request import Request
 from openengagement.limits.contract import RateWindow
+from openengagement.query import Query
 from openengagement.settings import Settings
+from openengagement.stores.contract import Stores
 
 NOW_S = 1_800_000_029.5
 REQUEST = Request("POST", "/", "", (), {}, "https", "host", peer="", secure=True)
@@ -34,6 +39,7 @@ class World:
     """Authenticator, query and usage meter in one: does as it is told, and records each step."""
 
     def __init__(self):
+        self.blocking = False
         self.windows = [MINUTE]
         self.cells = 1
         self.fails = {}
@@ -153,6 +159,68 @@ def test_small_answers_are_made_on_the_spot_and_large_ones_in_a_thread(call, wor
         world.cells = cells
         call(inline_cells_max=8)
         assert world.steps[-1] == ("answer", on_the_spot)
+
+
+class SlowStores:
+    """Both halves of a store in which every read waits until it may go on."""
+
+    name, blocking = "slow", True
+
+    def __init__(self):
+        self.entered, self.go_on = threading.Event(), threading.Event()
+        self.threads = []
+
+    def _wait(self):
+        self.threads.append(threading.current_thread())
+        self.entered.set()
+        assert self.go_on.wait(10)
+
+    def read_tweets(self, tweet_ids):
+        self._wait()
+        return {each: Tweet(each, 7, int(NOW_S), deleted=False) for each in tweet_ids}
+
+    def read_totals(self, tweet_ids, types):
+        self._wait()
+        return np.ones((len(tweet_ids), len(types)), np.int64)
+
+
+def test_the_event_loop_stays_free_while_a_store_blocks(world):
+    stores = SlowStores()
+    query = Query(
+        Stores(stores, stores),
+        lambda accounts: dict.fromkeys(accounts, False),
+        settings=Settings(),
+        now_s=lambda: NOW_S,
+    )
+    group_by = {"group_by": ["engagement.type"]}
+    body = {"tweet_ids": ["1"], "engagement_types": ["favorites"], "groupings": {"all": group_by}}
+
+    async def read_body(_limit):
+        return json.dumps(body).encode()
+
+    async def call():
+        with ThreadPoolExecutor(1) as pool:
+            insights = Insights(world, query, meter=world, settings=Settings(), pool=pool)
+            answer = asyncio.create_task(insights.totals(REQUEST, read_body))
+            # The loop runs on although the read waits.
+            assert await asyncio.to_thread(stores.entered.wait, 10)
+            assert not answer.done()
+            stores.go_on.set()
+            return await answer
+
+    reply = asyncio.run(call())
+    assert json.loads(reply.body) == {"all": {"favorites": "1"}}
+    assert len(stores.threads) == 2
+    assert threading.main_thread() not in stores.threads
+
+
+def test_an_unavailable_store_is_told_to_clients_and_counted(call, world):
+    world.fails = {"prepare": StoreUnavailable("remote", "connection refused by 10.0.0.3")}
+    error = refused(call)
+    assert (error.status, error.code) == (503, "store_unavailable")
+    assert error.headers.items() >= {"retry-after": "1", **rate_headers([MINUTE])}.items()
+    assert not any("10.0.0.3" in text for text in error.texts)
+    assert world.counted == [(5, "store_unavailable")]
 
 
 # --- refusals ------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """The SQLite file: durable settings, a bounded log, and locking."""
 
+import errno
+import os
 import sqlite3
 import threading
 import time
@@ -9,8 +11,9 @@ import pytest
 
 from openengagement.engagement.counters import cells_of, sum_rows
 from openengagement.engagement.types import TYPE_NAMES
+from openengagement.errors import StoreUnavailable
 from openengagement.stores.contract import Batch
-from openengagement.stores.embedded import database
+from openengagement.stores.embedded import database, manifest
 from openengagement.stores.embedded.tweets import LIST
 from openengagement.stores.embedded.upgrade import VERSION
 
@@ -119,6 +122,40 @@ def test_a_failed_transaction_is_rolled_back_and_releases_the_lock(store):
     assert store.read_totals([5], ["replies"])[0, 0] == 1
     store.apply_batches([batch(first=5)])
     assert store.read_totals([5], ["replies"])[0, 0] == 2
+
+
+def test_a_full_disk_makes_the_store_unavailable(store):
+    store.apply_batches([batch(key=b"before")])
+    store._database.connection().execute("PRAGMA max_page_count = 1")
+    with pytest.raises(StoreUnavailable, match=r"embedded store is unavailable: .* full"):
+        store.apply_batches([batch(50_000, key=b"k")])
+
+    store._database.connection().execute("PRAGMA max_page_count = 1000000")
+    assert store.read_totals([1, 2], ["replies"]).tolist() == [[1], [0]]
+    assert not store.apply_batches([batch(50_000, key=b"k")])[0].duplicate
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EIO, errno.ENOMEM])
+def test_a_segment_that_cannot_be_opened_now_makes_the_store_unavailable(store, monkeypatch, code):
+    def fail(*_, **__):
+        raise OSError(code, "in the way")
+
+    store.apply_batches([batch()])
+    store._reader._open = {}
+    monkeypatch.setattr(manifest, "read_segment", fail)
+    with pytest.raises(StoreUnavailable, match=os.strerror(code)):
+        store.read_totals([1], ["replies"])
+
+
+def test_a_damaged_database_is_no_reason_to_try_again(open_store, path):
+    path.write_bytes(b"not a database" * 1000)
+    with pytest.raises(OSError, match="the counters cannot be used: file is not a database"):
+        open_store()
+
+
+def test_our_own_mistakes_stay_what_they_are(store):
+    with pytest.raises(sqlite3.OperationalError, match="no such table"), store._database.writing():
+        store._database.connection().execute("SELECT * FROM likes")
 
 
 def test_the_file_is_sound_after_a_busy_life(tmp_path, store):

@@ -1,0 +1,67 @@
+"""What callers learn about an engine: its name, whether it blocks, and what else it offers."""
+
+import pytest
+
+from contract.deltas import make_batch, make_tweets
+from openengagement.stores.contract import Compacts, Copies, Prunes, Stores
+
+ROWS = [(5, 10, {"replies": 1}), (5, 20, {"replies": 2})]
+
+
+def require(store, capability):
+    if not isinstance(store, capability):
+        pytest.skip(f"the {store.name} store does not offer {capability.__name__}")
+
+
+def test_an_engine_says_what_callers_need_to_know(store):
+    assert store.name
+    assert store.blocking in {True, False}
+
+
+def test_an_engine_that_is_both_halves_is_closed_once(store):
+    assert Stores(store, store).engines == (store,)
+
+
+def test_videos_are_read(store):
+    store.apply_tweets(make_tweets((5, 7, 1000, 70, False), (6, 7, 1000, None, False)))
+    assert store.read_videos([5, 6, 9]) == {5: 70}
+    store.apply_tweets(make_tweets((5, 7, None, 71, None)))
+    assert store.read_videos([5]) == {5: 71}
+
+
+def test_prune_keeps_totals(store):
+    require(store, Prunes)
+    store.apply_batches([make_batch(ROWS)])
+
+    assert store.prune(oldest_hour=15) == 1
+    assert store.read_totals([5], ["replies"]).tolist() == [[3]]
+    buckets = store.read_buckets([5], ["replies"], start_hour=0, end_hour=30)
+    assert (buckets.sum(), buckets[0, 0, 20]) == (2, 2)
+    assert store.prune(oldest_hour=15) == 0
+
+
+def test_compact_changes_no_answer(store):
+    require(store, Compacts)
+    for _ in range(20):
+        store.apply_batches([make_batch(ROWS)])
+    store.start_compaction()
+    store.compact()
+
+    assert store.read_totals([5], ["replies"]).tolist() == [[60]]
+    assert store.read_buckets([5], ["replies"], start_hour=0, end_hour=30).sum() == 60
+
+
+def test_a_copy_has_everything(backend, store, tmp_path):
+    require(store, Copies)
+    store.apply_tweets(make_tweets((5, 7, 1000, None, False)))
+    store.apply_batches([make_batch(ROWS, key=b"k")])
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    store.copy_to(folder)
+    store.apply_batches([make_batch(ROWS)])
+
+    copy = type(backend)(folder).open()
+    assert copy.read_totals([5], ["replies"]).tolist() == [[3]]
+    assert set(copy.read_tweets([5])) == {5}
+    assert copy.apply_batches([make_batch(ROWS, key=b"k")])[0].duplicate
+    copy.close()
