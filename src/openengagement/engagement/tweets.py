@@ -4,7 +4,7 @@ from typing import Final
 
 import polars as pl
 
-from openengagement.engagement.types import SNOWFLAKE_EPOCH_MS
+from openengagement.engagement.types import SNOWFLAKE_EPOCH_MS, SNOWFLAKE_SHIFT
 
 # One row a registration, checked; but for `id` and `author_id`, null is what a row leaves unsaid.
 TWEET_SCHEMA: Final = pl.Schema(
@@ -19,7 +19,7 @@ TWEET_SCHEMA: Final = pl.Schema(
 _OPTIONAL: Final = ("created_at", "video_id", "deleted")
 # A snowflake id carries the millisecond it was made in above its lowest 22 bits; an older id gives
 # the epoch itself.
-_ID_TIME_S: Final = (pl.col("id").floordiv(2**22) + SNOWFLAKE_EPOCH_MS).floordiv(1000)
+_ID_TIME_S: Final = (pl.col("id").floordiv(2**SNOWFLAKE_SHIFT) + SNOWFLAKE_EPOCH_MS).floordiv(1000)
 
 
 def fold_tweets(tweets: pl.DataFrame) -> pl.DataFrame:

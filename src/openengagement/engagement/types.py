@@ -15,6 +15,7 @@ ID_MAX: Final = 2**63 - 1
 _PLAIN_IDS: Final = msgspec.json.Decoder(list[Annotated[int, msgspec.Meta(gt=0, le=ID_MAX)]])
 # A snowflake id contains its time of creation, in milliseconds since this one.
 SNOWFLAKE_EPOCH_MS: Final = 1_288_834_974_657
+SNOWFLAKE_SHIFT: Final = 22  # bits below the milliseconds
 
 
 class Endpoint(StrEnum):
@@ -187,4 +188,4 @@ def format_time(time_s: float) -> str:
 
 def snowflake(time_s: float) -> int:
     """Return the first snowflake id of a time in Unix seconds."""
-    return (int(time_s * 1000) - SNOWFLAKE_EPOCH_MS) << 22
+    return (int(time_s * 1000) - SNOWFLAKE_EPOCH_MS) << SNOWFLAKE_SHIFT

@@ -1,4 +1,4 @@
-"""What the sandbox serves: accounts, their Tweets and the events on them, in columns."""
+"""The data of a sandbox as frames: accounts, their Tweets, and the events on them."""
 
 from dataclasses import dataclass
 
@@ -25,10 +25,10 @@ EVENTS_SCHEMA = pl.Schema(
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Three frames that belong together; ids match across them, times are Unix seconds.
+    """Three frames whose ids refer to each other; times are Unix seconds.
 
-    `accounts` follows ACCOUNTS_SCHEMA, `tweets` TWEETS_SCHEMA (`video_id` may be null) and
-    `events` EVENTS_SCHEMA; `type` is an event type of the platform API, `count` at least 1.
+    The schemas are ACCOUNTS_SCHEMA, TWEETS_SCHEMA (`video_id` may be null) and EVENTS_SCHEMA
+    (`type` is an event type of the platform API, `count` is at least 1).
     """
 
     accounts: pl.DataFrame
@@ -37,7 +37,7 @@ class Dataset:
 
 
 def fold_dataset(events: pl.DataFrame) -> Counters:
-    """The deltas of a dataset's events."""
+    """Sum the events of a dataset into counters."""
     columns = events.select(
         "tweet_id",
         pl.col("type").cast(EVENT_SCHEMA["type"]),

@@ -1,4 +1,4 @@
-"""What a sandbox prints: an app, its owner, credentials that work at once, Tweets to ask about."""
+"""The demo accounts, app and credentials of a sandbox, and example Tweets."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -13,7 +13,7 @@ from openengagement.auth.credentials import (
 )
 from openengagement.data_folder import DataFolder
 from openengagement.engagement.permissions import Role
-from openengagement.engagement.types import snowflake
+from openengagement.engagement.types import HOUR_S, snowflake
 from openengagement.registry.accounts import Account
 from openengagement.registry.apps import App, AppForm
 from openengagement.registry.audit import COMMAND_LINE
@@ -25,12 +25,12 @@ WAITING_APP_NAME: Final = "Harbour Charts"
 MANAGER: Final = "manager"
 PASSWORD_LENGTH: Final = 16
 SHOWN_TWEETS: Final = 5
-LATELY_S: Final = 28 * 3600  # what `/28hr` shows
+RECENT_S: Final = 28 * HOUR_S  # the window of `/28hr`
 
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What a sandbox prints: all a client needs, with Tweets of the owner and of someone else."""
+    """Everything that a sandbox prints for a client; `other_tweet_id` belongs to another author."""
 
     screen_name: str
     password: str
@@ -49,16 +49,16 @@ class Demo:
     tweets: int
 
 
-def describe(parts: DataFolder, dataset: Dataset, *, extra: int, now_s: int) -> Demo:
-    """Make the app and its credentials where they are not there yet; `extra` rows are simulated."""
+def describe(folder: DataFolder, dataset: Dataset, *, extra: int, now_s: int) -> Demo:
+    """Create missing demo apps and credentials; `extra` is the number of simulated events."""
     screen_name, owner_id = _demo_author(dataset)
-    registry, keyring = parts.registry, parts.keyring
-    app, consumer_secret = _demo_app(parts, owner_id, now_s=now_s)
+    registry, keyring = folder.registry, folder.keyring
+    app, consumer_secret = _demo_app(folder, owner_id, now_s=now_s)
     token, token_secret = issue_access_token(
         registry, keyring, granted=Granted(app.id, owner_id), now_s=now_s
     )
-    mine = dataset.tweets.filter(pl.col("author_id") == owner_id)
-    lately = dataset.events.filter(pl.col("at") >= now_s - LATELY_S)
+    own = dataset.tweets.filter(pl.col("author_id") == owner_id)
+    recent = dataset.events.filter(pl.col("at") >= now_s - RECENT_S)
     others = dataset.tweets.filter(pl.col("author_id") != owner_id)
     public = others.join(
         dataset.accounts.filter(~pl.col("protected")),
@@ -69,7 +69,7 @@ def describe(parts: DataFolder, dataset: Dataset, *, extra: int, now_s: int) -> 
     busiest = _busiest(dataset.events, public.get_column("id"), most=1)
     return Demo(
         screen_name=screen_name,
-        password=_password(parts, screen_name, account_id=owner_id),
+        password=_password(folder, screen_name, account_id=owner_id),
         app_id=app.id,
         consumer_key=app.consumer_key,
         consumer_secret=consumer_secret,
@@ -77,8 +77,8 @@ def describe(parts: DataFolder, dataset: Dataset, *, extra: int, now_s: int) -> 
         access_token_secret=token_secret,
         bearer_token=issue_bearer(registry, keyring, app=app),
         manager=MANAGER,
-        manager_password=_password(parts, MANAGER, account_id=_demo_manager(parts, now_s=now_s)),
-        tweet_ids=_busiest(lately, mine.get_column("id"), most=SHOWN_TWEETS),
+        manager_password=_password(folder, MANAGER, account_id=_demo_manager(folder, now_s=now_s)),
+        tweet_ids=_busiest(recent, own.get_column("id"), most=SHOWN_TWEETS),
         other_tweet_id=busiest[0],
         events=dataset.events.height + extra,
         simulated=extra,
@@ -87,49 +87,49 @@ def describe(parts: DataFolder, dataset: Dataset, *, extra: int, now_s: int) -> 
 
 
 def _demo_author(dataset: Dataset) -> tuple[str, int]:
-    """The author made for it, or else the one whose Tweet drew the most."""
-    made = dataset.accounts.filter(pl.col("screen_name") == "demo_author")
-    if made.is_empty():
+    """Return name and id of `demo_author`, or of the author of the most successful Tweet."""
+    demo = dataset.accounts.filter(pl.col("screen_name") == "demo_author")
+    if demo.is_empty():
         top = _busiest(dataset.events, dataset.tweets.get_column("id"), most=1)[0]
         author = dataset.tweets.filter(pl.col("id") == top).get_column("author_id")
-        made = dataset.accounts.filter(pl.col("id") == author.item())
-    return made.get_column("screen_name").item(), made.get_column("id").item()
+        demo = dataset.accounts.filter(pl.col("id") == author.item())
+    return demo.get_column("screen_name").item(), demo.get_column("id").item()
 
 
 def _busiest(events: pl.DataFrame, tweet_ids: pl.Series, *, most: int) -> list[int]:
-    """Those of these Tweets that these events are mostly on, the busiest first."""
+    """Return up to `most` of the Tweets with the highest counts in `events`, highest first."""
     among = events.filter(pl.col("tweet_id").is_in(tweet_ids.implode()))
     sums = among.group_by("tweet_id").agg(pl.col("count").sum())
     busiest = sums.sort("count", "tweet_id", descending=True).head(most)
     return busiest.get_column("tweet_id").to_list()
 
 
-def _password(parts: DataFolder, screen_name: str, *, account_id: int) -> str:
-    """The password that an account signs in with, set where it has none.
+def _password(folder: DataFolder, screen_name: str, *, account_id: int) -> str:
+    """Return the password of an account, and set it if the account has none.
 
-    Proven rather than stored, so that it is the same at each start and lies nowhere in the clear.
+    It is derived from the server key, so it stays the same and is never stored in the clear.
     """
-    password = parts.keyring.tags("sandbox password", screen_name)[-1][:PASSWORD_LENGTH]
-    if parts.registry.password_hashes.read_password_hash(account_id) is None:
-        parts.registry.password_hashes.set_password(
+    password = folder.keyring.tags("sandbox password", screen_name)[-1][:PASSWORD_LENGTH]
+    if folder.registry.password_hashes.read_password_hash(account_id) is None:
+        folder.registry.password_hashes.set_password(
             account_id, password_hash=hash_password(password)
         )
     return password
 
 
-def _demo_manager(parts: DataFolder, *, now_s: int) -> int:
-    """The account that decides over apps."""
-    known = parts.registry.accounts.find_account(MANAGER)
+def _demo_manager(folder: DataFolder, *, now_s: int) -> int:
+    """Return the id of the manager's account; create it if it is missing."""
+    known = folder.registry.accounts.find_account(MANAGER)
     if known is None:
         known = Account(snowflake(now_s), MANAGER, now_s)
-        parts.registry.accounts.add_account(known)
-        # As the command line does, so that the audit log tells where the manager came from.
-        parts.registry.decisions.set_role(known.id, Role.MANAGER, actor=COMMAND_LINE, now_s=now_s)
+        folder.registry.accounts.add_account(known)
+        # Like the command line, so that the audit log records the change of role.
+        folder.registry.decisions.set_role(known.id, Role.MANAGER, actor=COMMAND_LINE, now_s=now_s)
     return known.id
 
 
-def _demo_app(parts: DataFolder, owner_id: int, *, now_s: int) -> tuple[App, str]:
-    app = parts.registry.apps.find_by_name(APP_NAME, owner_id=owner_id)
+def _demo_app(folder: DataFolder, owner_id: int, *, now_s: int) -> tuple[App, str]:
+    app = folder.registry.apps.find_by_name(APP_NAME, owner_id=owner_id)
     if app is None:
         form = AppForm(
             APP_NAME,
@@ -137,13 +137,13 @@ def _demo_app(parts: DataFolder, owner_id: int, *, now_s: int) -> tuple[App, str
             ["http://127.0.0.1:8081/callback"],
             description="Shows how a client asks for engagement metrics.",
         )
-        made = issue_app(parts.registry, parts.keyring, form=form, now_s=now_s)
-        parts.registry.decisions.change_app(
+        made = issue_app(folder.registry, folder.keyring, form=form, now_s=now_s)
+        folder.registry.decisions.change_app(
             made.app_id, {"enabled": True}, actor=COMMAND_LINE, now_s=now_s
         )
         waiting = AppForm(WAITING_APP_NAME, owner_id, [], description="Waits to be enabled.")
-        issue_app(parts.registry, parts.keyring, form=waiting, now_s=now_s)
-        app = parts.registry.apps.read_app(made.app_id)
+        issue_app(folder.registry, folder.keyring, form=waiting, now_s=now_s)
+        app = folder.registry.apps.read_app(made.app_id)
     if app is None:
-        raise RuntimeError("the demo app vanished while it was made")
-    return app, parts.keyring.decrypt(app.consumer_secret)
+        raise RuntimeError("the demo app disappeared while it was created")
+    return app, folder.keyring.decrypt(app.consumer_secret)

@@ -1,9 +1,9 @@
-"""Reads a SNAP activity file and turns its interactions into accounts, Tweets and events.
+"""Read a SNAP activity file and convert its interactions to accounts, Tweets and events.
 
-The format is that of `higgs-activity_time.txt` of the SNAP "Higgs Twitter Dataset": one interaction
-a line, `actor target unix_seconds kind`, separated by single spaces, where kind is RT (retweet), RE
-(reply) or MT (mention). The file names no Tweets, only the account that was retweeted, answered or
-mentioned, so every target account stands for one Tweet of its own.
+The format is that of `higgs-activity_time.txt` in the SNAP "Higgs Twitter Dataset". A line is one
+interaction, `actor target unix_seconds kind`, separated by single spaces. The kind is RT (retweet),
+RE (reply) or MT (mention). The file names no Tweets, only the account that was retweeted, answered
+or mentioned. Therefore every target account becomes one Tweet.
 """
 
 import gzip
@@ -17,7 +17,7 @@ import polars as pl
 from openengagement.engagement.types import HOUR_S
 from openengagement.sandbox.dataset import ACCOUNTS_SCHEMA, EVENTS_SCHEMA, TWEETS_SCHEMA, Dataset
 
-# A mention is an interaction without a metric of its own on the wire.
+# The API has no metric for mentions.
 TYPE_OF_KIND: Final = {"RT": "retweets", "RE": "replies", "MT": "other_engagements"}
 
 ROWS_SCHEMA: Final = pl.Schema(
@@ -25,16 +25,19 @@ ROWS_SCHEMA: Final = pl.Schema(
 )
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-# 18 digits always fit a positive 63-bit integer.
+# A number of 18 digits always fits 63 bits.
 _LINE: Final = re.compile(r"([0-9]{1,18}) ([0-9]{1,18}) ([0-9]{1,18}) (RT|RE|MT)\r?")
 _SHOWN_CHARACTERS: Final = 80
 
 
 def read_higgs(path: Path) -> pl.DataFrame:
-    """Read an activity file, plain or gzipped, into actor, target, at (Unix s), kind; order kept.
+    """Read an activity file, plain or gzipped, into ROWS_SCHEMA (`at` in Unix s), in its order.
 
-    Whether it is gzipped is read from its first bytes, not from its name. A bad line is a
-    ValueError that names the line's number, as is a damaged or empty file.
+    The first bytes decide whether it is gzipped, not its name.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file is empty or damaged, or a line is invalid; the text has its number.
     """
     data = path.read_bytes()
     if data.startswith(_GZIP_MAGIC):
@@ -49,16 +52,16 @@ def read_higgs(path: Path) -> pl.DataFrame:
 
 
 def _parse_columns(data: bytes) -> pl.DataFrame | None:
-    """Parse the whole file at once; None when anything is odd, for `_parse_lines` to judge."""
+    """Parse the whole file at once; None if a line may be invalid, for `_parse_lines` to find."""
     try:
         rows = pl.read_csv(
             data, has_header=False, separator=" ", quote_char=None, schema=ROWS_SCHEMA
         )
     except pl.exceptions.PolarsError:
         return None
-    # The parser fills short lines with null and may skip blank ones, so both are checked here.
+    # The parser fills short lines with null and may skip blank ones, so check for both.
     lines = data.count(b"\n") + (not data.endswith(b"\n"))
-    sound = rows.select(
+    valid = rows.select(
         pl.all_horizontal(
             pl.col("actor") > 0,
             pl.col("target") > 0,
@@ -68,11 +71,11 @@ def _parse_columns(data: bytes) -> pl.DataFrame | None:
         .fill_null(value=False)
         .all()
     ).item()
-    return rows if sound and rows.height == lines else None
+    return rows if valid and rows.height == lines else None
 
 
 def _parse_lines(data: bytes, name: str) -> pl.DataFrame:
-    """Parse line by line, so that the first bad line can be named."""
+    """Parse line by line, to find the first invalid line."""
     lines = data.decode("utf-8", errors="replace").split("\n")
     if not lines[-1]:
         lines.pop()
@@ -89,12 +92,11 @@ def _parse_lines(data: bytes, name: str) -> pl.DataFrame:
 
 
 def higgs_dataset(rows: pl.DataFrame, *, ends_at_s: int | None) -> Dataset:
-    """Turn interactions (actor, target, at, kind) into a Dataset: an event a row, in their order.
+    """Convert interactions (ROWS_SCHEMA) to a Dataset with one event per row, in the same order.
 
-    Each target is an account `user_<id>` with one Tweet of the same id, posted at its first
-    interaction. With `ends_at_s` (Unix s) everything moves by the largest whole number of hours
-    that leaves the last event not after it. Whole hours keep every hour's events together, so
-    hourly counts stay those of the file.
+    A target becomes an account `user_<id>` with one Tweet of the same id, posted at its first
+    interaction. `ends_at_s` (Unix s) shifts all times by whole hours, so that the last event is as
+    late as possible but not after it. Whole hours keep the hourly counts of the file.
     """
     shift_s = 0
     if ends_at_s is not None and rows.height:

@@ -1,7 +1,7 @@
-"""A sandbox's data folder: a week of engagement that ends now, and credentials that work at once.
+"""Build the data folder of a sandbox: a week of engagement that ends now, and credentials.
 
-Credentials last from start to start, so that a developer's `.env` keeps working; the engagement is
-built anew each time, because it ends now.
+Credentials are kept between starts, so that a developer's `.env` keeps working. The engagement is
+replaced at every start, because the week ends now.
 """
 
 import shutil
@@ -21,7 +21,7 @@ from openengagement.stores.contract import Batch
 def build_sandbox(
     data: Path, settings: Settings, *, clock: Clock, higgs: Path | None, simulated: bool
 ) -> Demo:
-    """Fill a sandbox's folder.
+    """Build a sandbox in the folder `data`; see `make_week` for `higgs` and `simulated`.
 
     Raises:
         OSError, ValueError: the Higgs file cannot be read.
@@ -30,16 +30,16 @@ def build_sandbox(
     dataset, extra = make_week(higgs, simulated=simulated, ends_at_s=now_s)
     for old in data.glob("counters.*"):
         shutil.rmtree(old) if old.is_dir() else old.unlink()
-    parts = open_data_folder(data, settings, clock=clock)
+    folder = open_data_folder(data, settings, clock=clock)
     try:
-        _register(parts, dataset, now_s=now_s)
+        _register(folder, dataset, now_s=now_s)
         deltas = fold_dataset(pl.concat([dataset.events, extra]))
-        parts.stores.counters.apply_batches([Batch(deltas, key=None, digest=b"", outcome=b"")])
-        return describe(parts, dataset, extra=extra.height, now_s=now_s)
+        folder.stores.counters.apply_batches([Batch(deltas, key=None, digest=b"", outcome=b"")])
+        return describe(folder, dataset, extra=extra.height, now_s=now_s)
     finally:
-        parts.close()
+        folder.close()
 
 
-def _register(parts: DataFolder, dataset: Dataset, *, now_s: int) -> None:
-    parts.registry.accounts.apply_accounts(dataset.accounts.rows(), now_s=now_s)
-    parts.stores.tweets.apply_tweets(dataset.tweets.with_columns(deleted=False))
+def _register(folder: DataFolder, dataset: Dataset, *, now_s: int) -> None:
+    folder.registry.accounts.apply_accounts(dataset.accounts.rows(), now_s=now_s)
+    folder.stores.tweets.apply_tweets(dataset.tweets.with_columns(deleted=False))

@@ -1,11 +1,10 @@
-"""Seeded simulated engagement: what a real activity file lacks, and a week without any file.
+"""Simulate engagement: the events that a real activity file lacks, or a whole week without a file.
 
-Pure: frames in, frames out. The same seed gives the same rows on every run, so sums whose order
-could vary are made by numpy in a fixed order, and no frame is grouped without being sorted.
+The functions are pure: frames in, frames out. The same seed always gives the same rows. Therefore
+numpy adds floats in a fixed order, and every grouped frame is sorted.
 
-The fitted constants come from `examples/higgs/fit.py`, run on the SNAP "Higgs Twitter Dataset"
-(563,069 interactions with 59,977 targets in one week). The ratios are set by hand, each with its
-reason.
+`examples/higgs/fit.py` fitted the constants to the SNAP "Higgs Twitter Dataset" (563,069
+interactions with 59,977 targets in one week). The ratios are set by hand and state their reasons.
 """
 
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from openengagement.engagement.types import HOUR_S
+from openengagement.engagement.types import HOUR_S, SNOWFLAKE_EPOCH_MS, SNOWFLAKE_SHIFT
 from openengagement.sandbox.dataset import ACCOUNTS_SCHEMA, EVENTS_SCHEMA, TWEETS_SCHEMA, Dataset
 
 Ints = npt.NDArray[np.int64]
@@ -24,40 +23,38 @@ Flags = npt.NDArray[np.bool_]
 
 DAY_HOURS: Final = 24
 WEEK_HOURS: Final = 168
-SNOWFLAKE_EPOCH_MS: Final = 1288834974657
-SNOWFLAKE_SHIFT: Final = 22
 
 # Interactions of a Tweet, p(n) ~ n^-POWER exp(-n / CUTOFF) from FROM up: maximum likelihood on the
-# 4,675 targets with 12 interactions or more, the busy end that draws three quarters of all
-# interactions. KS distance 0.017, where samples of the fitted law itself show 0.008 (bootstrap
-# p = 0.015): near, not perfect. AIC better by 8 than log-normal's, by 11 than a plain power law's.
+# 4,675 targets with 12 interactions or more, which draw three quarters of all interactions. KS
+# distance 0.017; samples of the fitted law itself show 0.008 (bootstrap p = 0.015): close, not
+# perfect. The AIC is better by 8 than that of a log-normal, by 11 than that of a plain power law.
 SIZE_FROM: Final = 12
 SIZE_MOST: Final = 100_000
 SIZE_POWER: Final = 1.8956
 SIZE_CUTOFF: Final = 9460.6
 
 # Interactions by whole hours since the Tweet, p(age) ~ (age + SHIFT)^-POWER exp(-age * RATE):
-# maximum likelihood on 97,590 interactions within 48 hours, the rhythm of the day allowed for. KS
-# distance 0.011; AIC better by 317 than without the cutoff, 360 than log-normal, 619 than a
-# stretched exponential. Past 48 hours it is extrapolated.
+# maximum likelihood on 97,590 interactions within 48 hours, corrected for the rhythm of the day. KS
+# distance 0.011; the AIC is better by 317 than without the cutoff, by 360 than that of a
+# log-normal, by 619 than that of a stretched exponential. Beyond 48 hours it is an extrapolation.
 DECAY_SHIFT: Final = 0.25
 DECAY_POWER: Final = 0.7014
 DECAY_RATE: Final = 0.0149
 
 # Rhythm of the day, exp(AMPLITUDE cos(2 pi (hour - PEAK) / 24)), hours in UTC: least squares on the
-# hours from a day after the busiest one on, R2 0.80; the day's top has 2.3 times the volume of its
-# bottom.
+# hours from one day after the busiest hour, R2 0.80. The busiest hour of a day has 2.3 times the
+# volume of the quietest.
 RHYTHM_AMPLITUDE: Final = 0.4181
 RHYTHM_PEAK_HOUR: Final = 14.42
 
-# Kinds of interaction and their shares among the same 4,675 targets, counted.
+# Kinds of interaction and their counted shares among the same 4,675 targets.
 KINDS: Final = ("retweets", "replies", "other_engagements")
 KIND_SHARES: Final = (0.6660, 0.0408, 0.2932)
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """How often `type` happens per thousand of `of`, on Tweets with trait `needs` (None: all)."""
+    """`type` happens `per_thousand` times per thousand `of`; `needs` limits it to a trait."""
 
     type: str
     of: str
@@ -66,36 +63,45 @@ class Ratio:
     reason: str
 
 
-# About 0.65 of an interaction is a retweet: with 200 impressions behind each, retweets come to some
-# 3 per thousand impressions, and all that counts as an engagement to 4%, a good rate but not a rare
-# one.
+# About 65% of interactions are retweets. With 200 impressions per interaction there are about 3
+# retweets per thousand impressions, and an engagement rate of 4%: good, but not rare.
 IMPRESSIONS_PER_INTERACTION: Final = 200
-# A row's `of` stands above it. Media and video views are views: they never count as engagements.
+# The `of` of a row is a row above it. Media and video views never count as engagements.
 RATIOS: Final = (
-    Ratio("favorites", "impressions", 8.0, None, "a like costs least: 2 to 4 for each retweet"),
-    Ratio("detail_expands", "impressions", 11.0, None, "opening the Tweet is the commonest click"),
-    Ratio("user_profile_clicks", "impressions", 3.5, None, "fewer look at the author"),
+    Ratio("favorites", "impressions", 8.0, None, "a like costs least: 2 to 4 per retweet"),
+    Ratio(
+        "detail_expands", "impressions", 11.0, None, "opening the Tweet is the most common click"
+    ),
+    Ratio("user_profile_clicks", "impressions", 3.5, None, "fewer people look at the author"),
     Ratio("user_follows", "user_profile_clicks", 60.0, None, "one visitor in 17 stays"),
     Ratio("permalink_clicks", "impressions", 0.8, None, "only on desktop, on the Tweet's date"),
-    Ratio("quote_tweets", "impressions", 0.45, None, "a seventh of the retweets add words"),
+    Ratio("quote_tweets", "impressions", 0.45, None, "a seventh of retweets add a comment"),
     Ratio("email_tweet", "impressions", 0.01, None, "rare: a hidden menu item"),
     Ratio("url_clicks", "impressions", 8.0, "link", "click-through rates lie near 1%"),
-    Ratio("hashtag_clicks", "impressions", 1.0, "hashtag", "few leave a Tweet for its topic"),
-    Ratio("media_views", "impressions", 450.0, "media", "autoplay reaches half of those who pass"),
+    Ratio(
+        "hashtag_clicks", "impressions", 1.0, "hashtag", "few people leave a Tweet for its topic"
+    ),
+    Ratio(
+        "media_views",
+        "impressions",
+        450.0,
+        "media",
+        "autoplay reaches half of the people who see it",
+    ),
     Ratio("media_engagements", "media_views", 20.0, "media", "one viewer in 50 taps the picture"),
-    Ratio("video_views", "media_views", 550.0, "video", "not every view is half visible for 2 s"),
-    Ratio("app_opens", "impressions", 0.6, "app", "only those who have the app"),
-    Ratio("app_install_attempts", "impressions", 0.3, "app", "fewer still go to the store"),
+    Ratio("video_views", "media_views", 550.0, "video", "not every video is half visible for 2 s"),
+    Ratio("app_opens", "impressions", 0.6, "app", "only people who have the app"),
+    Ratio("app_install_attempts", "impressions", 0.3, "app", "even fewer go to the store"),
 )
 # Share of Tweets with each trait; a video is media too.
 TRAIT_SHARES: Final = {"video": 0.1, "media": 0.25, "link": 0.45, "hashtag": 0.4, "app": 0.02}
 PROMOTED_TWEETS_SHARE: Final = 0.01
 PROMOTED_PER_IMPRESSION: Final = 0.25
-# Log-normal spread, from Tweet to Tweet, of reach per interaction and of each ratio.
+# Log-normal spread between Tweets: of the reach per interaction, and of every ratio.
 REACH_SIGMA: Final = 0.4
 TASTE_SIGMA: Final = 0.3
-# Silent attention beside the real interactions: this share more, spread over the hours after
-# posting, longer for Tweets that drew more, because two interactions cannot fill two days.
+# Attention without interactions: an additional share, spread over the hours after posting. Tweets
+# with more interactions get more hours, because two interactions cannot fill two days.
 SPREAD_SHARE: Final = 0.25
 SPREAD_HOURS: Final = 2
 SPREAD_HOURS_MOST: Final = 48
@@ -104,19 +110,19 @@ ACCOUNT_COUNT: Final = 3_000
 TWEET_COUNT: Final = 5_800
 NAMED: Final = ("demo_author", "protected_author", "other_author")
 DEMO, PROTECTED, OTHER = range(len(NAMED))
-DEMO_TWEETS, DEMO_FRESH, PROTECTED_TWEETS, OTHER_TWEETS = 25, 6, 6, 12
+DEMO_TWEETS, DEMO_RECENT, PROTECTED_TWEETS, OTHER_TWEETS = 25, 6, 6, 12
 DEMO_VIDEO_EVERY: Final = 4
-FRESH_HOURS: Final = 28
+RECENT_HOURS: Final = 28
 AUTHOR_SKEW: Final = 0.6
 VIDEO_UPLOAD_MS: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class _Cells:
-    """Pairs of Tweet and hour, in that order: four arrays of one length.
+    """Pairs of Tweet and hour, sorted: four arrays of one length.
 
-    `tweet` is the Tweet's row, `first_s` and `last_s` bound the events (Unix s) and `attention` is
-    the expected number of interactions' worth of impressions.
+    `tweet` is the row of the Tweet. `first_s` and `last_s` (Unix s) are the limits of its events.
+    `attention` is the expected number of impressions, in units of those per interaction.
     """
 
     tweet: Ints
@@ -126,11 +132,11 @@ class _Cells:
 
 
 def simulate_around(dataset: Dataset, seed: int) -> pl.DataFrame:
-    """Simulate what goes with the real interactions of `dataset`; return only these extra events.
+    """Simulate events that belong to the real interactions of `dataset`; return only the new ones.
 
-    Rows are totals per Tweet, hour and type, in the form of `Dataset.events`: `at` lies inside the
-    hour, not before the Tweet and not after the last real event. Video views go to the Tweets that
-    name a video or, when none does, to a seeded share of them.
+    A row is the total of a Tweet, hour and type, in the form of `Dataset.events`. `at` lies inside
+    the hour, not before the Tweet and not after the last real event. Tweets with a video get video
+    views; if no Tweet has one, a random share of them does.
     """
     rng = np.random.default_rng([seed, 0])
     if dataset.events.is_empty() or dataset.tweets.is_empty():
@@ -147,7 +153,7 @@ def simulate_around(dataset: Dataset, seed: int) -> pl.DataFrame:
             taste = taste * traits[ratio.needs]
         base = drawn[ratio.of]
         found = rng.poisson(base * taste[cells.tweet] * (ratio.per_thousand / 1000))
-        # Of three that were shown, no four can have clicked.
+        # Three impressions cannot lead to four clicks.
         drawn[ratio.type] = np.minimum(found, base)
     paid = traits["promoted"][cells.tweet] * drawn["impressions"] * PROMOTED_PER_IMPRESSION
     ids = dataset.tweets["id"].to_numpy()
@@ -158,7 +164,7 @@ def simulate_around(dataset: Dataset, seed: int) -> pl.DataFrame:
 
 
 def _find_cells(dataset: Dataset) -> _Cells:
-    """Find each Tweet's hours of attention: those with real events and the first ones."""
+    """Return the hours of attention of every Tweet: hours with real events, and the first hours."""
     tweets = dataset.tweets.select("id", "created_at").with_row_index("row")
     events = dataset.events.select("tweet_id", "at", "count").join(
         tweets, left_on="tweet_id", right_on="id", maintain_order="left"
@@ -188,7 +194,7 @@ def _find_cells(dataset: Dataset) -> _Cells:
 
 
 def _spread_attention(size: Floats, created_hour: Ints) -> tuple[Ints, Ints, Floats]:
-    """Spread a share of each Tweet's size over the hours since it; return row, hour, weight."""
+    """Spread a share of every Tweet's size over its first hours; return row, hour and weight."""
     hours = np.ceil(np.sqrt(size) * SPREAD_HOURS).astype(np.int64).clip(max=SPREAD_HOURS_MOST)
     row = np.repeat(np.arange(size.size), hours)
     age = np.arange(row.size) - np.repeat(np.cumsum(hours) - hours, hours)
@@ -198,12 +204,12 @@ def _spread_attention(size: Floats, created_hour: Ints) -> tuple[Ints, Ints, Flo
 
 
 def _decay(age: Ints) -> Floats:
-    """Weigh ages in whole hours as the fitted decay does (not normalised)."""
+    """Return the fitted decay, not normalised, at ages in whole hours."""
     return np.asarray((age + DECAY_SHIFT) ** -DECAY_POWER * np.exp(-age * DECAY_RATE))
 
 
 def _rhythm(hour: Ints) -> Floats:
-    """Weigh hours (of day or since 1970, UTC) by the fitted rhythm of the day (mean near 1)."""
+    """Return the fitted rhythm of the day (mean near 1) at UTC hours of the day or since 1970."""
     angle = 2 * np.pi * (hour + 0.5 - RHYTHM_PEAK_HOUR) / DAY_HOURS
     return np.asarray(np.exp(RHYTHM_AMPLITUDE * np.cos(angle)))
 
@@ -214,7 +220,7 @@ def _draw_spread(sigma: float, size: int, *, rng: np.random.Generator) -> Floats
 
 
 def _draw_traits(tweets: pl.DataFrame, rng: np.random.Generator) -> dict[str, Flags]:
-    """Draw which Tweets carry what: flags, one a Tweet, for each trait and for `promoted`."""
+    """Draw the traits of Tweets: one flag per Tweet, for every trait and for `promoted`."""
     traits = {name: rng.random(tweets.height) < share for name, share in TRAIT_SHARES.items()}
     named = tweets["video_id"].is_not_null().to_numpy()
     if named.any():
@@ -227,7 +233,7 @@ def _draw_traits(tweets: pl.DataFrame, rng: np.random.Generator) -> dict[str, Fl
 def _emit(
     cells: _Cells, ids: Ints, *, counts: Ints, name: str, rng: np.random.Generator
 ) -> pl.DataFrame:
-    """Make one event of each cell that has a count, at a random second of its stretch of time."""
+    """Make one event per cell that has a count, at a random second within its limits."""
     kept = np.flatnonzero(counts)
     at = rng.integers(cells.first_s[kept], cells.last_s[kept], endpoint=True)
     return pl.DataFrame(
@@ -244,19 +250,19 @@ def _emit(
 def simulate_week(ends_at_s: int, seed: int) -> Dataset:
     """Simulate the week up to `ends_at_s` (Unix s): accounts, Tweets and all kinds of events.
 
-    The first three accounts are NAMED: `demo_author`, with 25 Tweets that do well, some of the last
-    28 hours, some with videos; `protected_author`; and `other_author`, one of whose Tweets shares a
-    video with the demo author's.
+    The first three accounts are NAMED. `demo_author` has 25 successful Tweets, some from the last
+    28 hours, some with videos. `protected_author` is protected. `other_author` has a Tweet with the
+    same video as one of the demo author's.
     """
     if (ends_at_s - WEEK_HOURS * HOUR_S) * 1000 <= SNOWFLAKE_EPOCH_MS:
-        raise ValueError("ends_at_s: Tweet IDs hold no time before November 2010")
+        raise ValueError("ends_at_s: Tweet ids contain no time before November 2010")
     rng = np.random.default_rng([seed, 1])
     accounts = _make_accounts(rng)
     author = _draw_authors(rng)
     created_ms = _draw_created_ms(author, ends_at_s, rng=rng)
     order = np.argsort(created_ms, kind="stable")
     author, created_ms = author[order], created_ms[order]
-    # The row number as sequence keeps two Tweets of one millisecond apart.
+    # The row number in the low bits makes the ids of one millisecond distinct.
     ids = ((created_ms - SNOWFLAKE_EPOCH_MS) << SNOWFLAKE_SHIFT) | np.arange(TWEET_COUNT)
     videos = _draw_videos(ids, author, rng=rng)
     tweets = pl.DataFrame(
@@ -275,8 +281,8 @@ def simulate_week(ends_at_s: int, seed: int) -> Dataset:
 
 
 def _make_accounts(rng: np.random.Generator) -> pl.DataFrame:
-    """Make ACCOUNT_COUNT accounts; the named ones first, one of them protected."""
-    # Distinct by construction: each ID takes a random step from the one before it.
+    """Make ACCOUNT_COUNT accounts: first the named ones, of which one is protected."""
+    # Distinct, because every id is a random step larger than the one before.
     ids = 10_000_000 + np.cumsum(rng.integers(1, 200_000, ACCOUNT_COUNT))
     names = [*NAMED, *(f"user_{number}" for number in ids[len(NAMED) :])]
     protected = np.arange(ACCOUNT_COUNT) == PROTECTED
@@ -286,7 +292,7 @@ def _make_accounts(rng: np.random.Generator) -> pl.DataFrame:
 
 
 def _draw_authors(rng: np.random.Generator) -> Ints:
-    """Draw each Tweet's author as a row of accounts: the named ones' first, then the crowd's."""
+    """Draw the author of every Tweet as a row of accounts; Tweets of the named ones come first."""
     crowd = np.arange(len(NAMED), ACCOUNT_COUNT)
     weight = np.arange(1, crowd.size + 1, dtype=np.float64) ** -AUTHOR_SKEW
     named = np.repeat([DEMO, PROTECTED, OTHER], [DEMO_TWEETS, PROTECTED_TWEETS, OTHER_TWEETS])
@@ -295,21 +301,21 @@ def _draw_authors(rng: np.random.Generator) -> Ints:
 
 
 def _draw_created_ms(author: Ints, ends_at_s: int, *, rng: np.random.Generator) -> Ints:
-    """Draw when each Tweet was posted (Unix ms): by the rhythm of the day, the demo's evenly.
+    """Draw the time of every Tweet (Unix ms) by the rhythm of the day; the demo author's evenly.
 
-    The demo author posts DEMO_FRESH Tweets in the last 28 hours, none in the last hour, so that
-    each has an answer.
+    The demo author posts DEMO_RECENT Tweets in the last 28 hours, but none in the last hour, so
+    that all of them have replies.
     """
     start_s = ends_at_s - WEEK_HOURS * HOUR_S
     back = np.arange(1, WEEK_HOURS + 1)
     weight = _rhythm((ends_at_s - back * HOUR_S) // HOUR_S)
     offset_s = (WEEK_HOURS - rng.choice(back, author.size, p=weight / weight.sum())) * HOUR_S
     created_ms = (start_s + offset_s) * 1000 + rng.integers(0, HOUR_S * 1000, author.size)
-    older = DEMO_TWEETS - DEMO_FRESH
+    older = DEMO_TWEETS - DEMO_RECENT
     hours_ago = np.concatenate(
         [
-            np.linspace(WEEK_HOURS - 2, FRESH_HOURS + 4, older),
-            np.linspace(FRESH_HOURS - 3, 2, DEMO_FRESH),
+            np.linspace(WEEK_HOURS - 2, RECENT_HOURS + 4, older),
+            np.linspace(RECENT_HOURS - 3, 2, DEMO_RECENT),
         ]
     )
     minutes = rng.uniform(0, 1, DEMO_TWEETS)
@@ -320,23 +326,23 @@ def _draw_created_ms(author: Ints, ends_at_s: int, *, rng: np.random.Generator) 
 
 
 def _draw_videos(ids: Ints, author: Ints, *, rng: np.random.Generator) -> Ints:
-    """Draw each Tweet's video ID (0: none), made shortly before the Tweet was posted."""
+    """Draw the video id of every Tweet (0: none), from shortly before the Tweet."""
     carries = rng.random(ids.size) < TRAIT_SHARES["video"]
     demo = np.flatnonzero(author == DEMO)
     other = np.flatnonzero(author == OTHER)
     carries[demo] = np.arange(demo.size) % DEMO_VIDEO_EVERY == DEMO_VIDEO_EVERY - 1
     videos = np.where(carries, ids - (VIDEO_UPLOAD_MS << SNOWFLAKE_SHIFT), 0)
-    # Two authors share a video: its views on /totals are those of both Tweets.
+    # Two authors share a video, so /totals adds the views of both Tweets.
     first, second = demo[DEMO_VIDEO_EVERY - 1], other[-1]
     videos[[first, second]] = min(ids[first], ids[second]) - (VIDEO_UPLOAD_MS << SNOWFLAKE_SHIFT)
     return videos
 
 
 def _draw_sizes(author: Ints, rng: np.random.Generator) -> Ints:
-    """Draw each Tweet's interactions from the fitted law; the demo's are among the best tenth.
+    """Draw the number of interactions per Tweet; the demo author's are in the top tenth.
 
-    Quantiles are evenly spaced, not random: with so heavy a tail a few draws would decide the whole
-    week's volume.
+    The quantiles are evenly spaced, not random. The tail is so heavy that a few random draws would
+    decide the volume of the whole week.
     """
     n = np.arange(SIZE_FROM, SIZE_MOST + 1, dtype=np.float64)
     law = np.cumsum(n**-SIZE_POWER * np.exp(-n / SIZE_CUTOFF))
@@ -353,10 +359,9 @@ def _draw_sizes(author: Ints, rng: np.random.Generator) -> Ints:
 def _draw_interactions(
     tweets: pl.DataFrame, sizes: Ints, *, ends_at_s: int, rng: np.random.Generator
 ) -> pl.DataFrame:
-    """Draw each interaction's time and kind; return them counted per Tweet, hour and kind.
+    """Draw the time and kind of every interaction; return counts per Tweet, hour and kind.
 
-    What would happen after the end of the week is left out, as a young Tweet's life is still ahead
-    of it.
+    Interactions after the end of the week are left out.
     """
     created_s = tweets["created_at"].to_numpy()
     start = (created_s // HOUR_S % DAY_HOURS)[:, None] == np.arange(DAY_HOURS)
@@ -364,8 +369,7 @@ def _draw_interactions(
     row = np.repeat(np.arange(sizes.size), sizes)
     at = np.empty(row.size, dtype=np.int64)
     for hour in range(DAY_HOURS):
-        # The law of ages depends on the hour of day at which a Tweet was posted, and on nothing
-        # else.
+        # The distribution of ages depends only on the hour of day at which a Tweet was posted.
         chosen = np.flatnonzero(start[row, hour])
         law = np.cumsum(_decay(age) * _rhythm(hour + age))
         drawn = np.searchsorted(law, rng.random(chosen.size) * law[-1], side="right")

@@ -1,4 +1,4 @@
-"""Which week a sandbox serves: the real one from a file, or a simulated one."""
+"""The week of engagement that a sandbox serves: real from a file, or simulated."""
 
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ SEED: Final = 2012
 def make_week(
     higgs: Path | None, *, simulated: bool, ends_at_s: int
 ) -> tuple[Dataset, pl.DataFrame]:
-    """A week of engagement that ends now, and the simulated events that go beside a real one.
+    """Return a week that ends at `ends_at_s`, and simulated events to add to a real week.
 
     Raises:
         OSError, ValueError: the file cannot be read.

@@ -1,4 +1,4 @@
-"""A sandbox's certificate authority: what it signed is taken, and it may sign nothing else."""
+"""The sandbox's certificate authority: clients accept its certificate, and it can sign no other."""
 
 import os
 import shutil
@@ -52,7 +52,7 @@ def read(path):
 
 
 def shake_hands(certificates, host, *, leaf=None, leaf_key=None):
-    """A TLS handshake in memory, by a client that trusts the authority alone and is strict."""
+    """Do a TLS handshake in memory with a strict client that trusts only this authority."""
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.verify_flags |= ssl.VERIFY_X509_STRICT
     trusting.load_verify_locations(certificates.authority)
@@ -72,21 +72,21 @@ def shake_hands(certificates, host, *, leaf=None, leaf_key=None):
     assert sides == []
 
 
-# What it signed.
+# The certificate.
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_strict_clients_take_the_certificate(made, host):
+def test_strict_clients_accept_the_certificate(made, host):
     shake_hands(made, host)
 
 
 @pytest.mark.parametrize("host", ["twitter.com", "example.com", "127.0.0.1", "a.api.x.com"])
-def test_it_is_for_no_other_host(made, host):
+def test_the_certificate_is_for_no_other_host(made, host):
     with pytest.raises(ssl.SSLCertVerificationError, match=r"mismatch|not valid for"):
         shake_hands(made, host)
 
 
-def test_lifetimes(made):
+def test_lifetimes_are_short_enough_for_clients(made):
     authority, leaf = read(made.authority), read(made.leaf)
     assert authority.not_valid_after_utc - authority.not_valid_before_utc <= 3650 * DAY
     assert leaf.not_valid_after_utc - leaf.not_valid_before_utc < 398 * DAY
@@ -94,7 +94,7 @@ def test_lifetimes(made):
     assert leaf.not_valid_before_utc < NOW
 
 
-def test_nobody_else_reads_the_files(made, folder):
+def test_other_users_cannot_read_the_files(made, folder):
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {name: (folder / name).stat().st_mode & 0o777 for name in NAMES} == dict.fromkeys(
         NAMES, 0o600
@@ -102,16 +102,16 @@ def test_nobody_else_reads_the_files(made, folder):
     assert sorted(os.listdir(folder)) == sorted(NAMES)  # noqa: PTH208
 
 
-def test_files_are_private_whatever_the_umask(folder):
+def test_files_are_private_with_any_umask(folder):
     before = os.umask(0)
     try:
         open_certificates(folder, HOSTS, now=NOW)
     finally:
         os.umask(before)
-    test_nobody_else_reads_the_files(None, folder)
+    test_other_users_cannot_read_the_files(None, folder)
 
 
-# What a thief of its key could sign.
+# What a stolen key can sign.
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def thief(made):
 
 
 def sign(issuer, *names, ca=False, usage=ExtendedKeyUsageOID.SERVER_AUTH):
-    """A certificate as a thief would make it, and its key."""
+    """A certificate signed with the stolen key, and its own key."""
     key = ec.generate_private_key(ec.SECP256R1())
     identified = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer[1].public_key())
     builder = (
@@ -166,19 +166,19 @@ FORBIDDEN = {
 
 
 @pytest.mark.parametrize("host", FORBIDDEN)
-def test_it_cannot_sign_for_others(made, thief, tmp_path, host):
+def test_a_stolen_key_cannot_sign_for_other_hosts(made, thief, tmp_path, host):
     stolen, key = sign(thief, *FORBIDDEN[host])
     with pytest.raises(ssl.SSLCertVerificationError, match="subtree violation"):
         shake_hands(made, host, **write(tmp_path, key, stolen))
 
 
-def test_a_thief_is_otherwise_believed(made, thief, tmp_path):
-    """Or the refusals above would show nothing."""
+def test_a_stolen_key_can_sign_for_its_own_hosts(made, thief, tmp_path):
+    """Otherwise the other tests would prove nothing."""
     stolen, key = sign(thief, x509.DNSName("api.x.com"))
     shake_hands(made, "api.x.com", **write(tmp_path, key, stolen))
 
 
-def test_it_cannot_make_another_authority(made, thief, tmp_path):
+def test_a_stolen_key_cannot_create_another_authority(made, thief, tmp_path):
     below = sign(thief, ca=True)
     leaf, key = sign(below, x509.DNSName("api.x.com"))
     with pytest.raises(ssl.SSLCertVerificationError, match="path length"):
@@ -204,10 +204,10 @@ def test_openssl_agrees(made, thief, tmp_path):
     assert verify(write(tmp_path, key, stolen)["leaf"], "sslclient")[0] != 0
 
 
-# From start to start.
+# Between starts.
 
 
-def test_it_lasts(made, folder):
+def test_the_files_are_kept_between_starts(made, folder):
     before = contents(folder)
     assert open_certificates(folder, HOSTS, now=NOW + 300 * DAY) == made
     assert contents(folder) == before
@@ -236,8 +236,8 @@ def test_the_certificate_does_not_outlive_its_authority(made, folder):
     assert read(made.leaf).not_valid_after_utc == read(made.authority).not_valid_after_utc
 
 
-def test_a_clock_set_back(made, folder):
-    """What begins in the future is of no use."""
+def test_a_clock_set_back_replaces_the_files(made, folder):
+    """Certificates that are not yet valid are replaced."""
     before = contents(folder)
     open_certificates(folder, HOSTS, now=NOW - DAY)
     assert not {name for name in NAMES if contents(folder)[name] == before[name]}
@@ -251,7 +251,7 @@ def test_other_hosts_need_another_authority(made, folder):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("damage", ["gone", "empty", "text", "another's"])
-def test_what_is_damaged_is_made_anew(made, folder, tmp_path, name, damage):
+def test_damaged_files_are_replaced(made, folder, tmp_path, name, damage):
     other = open_certificates(tmp_path / "other", HOSTS, now=NOW).authority.parent
     before = contents(folder)
     path = folder / name
@@ -263,8 +263,8 @@ def test_what_is_damaged_is_made_anew(made, folder, tmp_path, name, damage):
     assert kept == (set() if name.startswith("ca") else {"ca.pem", "ca.key"})
 
 
-def test_anothers_leaf_is_not_shown(made, folder, tmp_path):
-    """A good pair, but not signed by this authority."""
+def test_a_certificate_of_another_authority_is_replaced(made, folder, tmp_path):
+    """A valid pair, but not signed by this authority."""
     other = open_certificates(tmp_path / "other", HOSTS, now=NOW)
     for name in ("leaf.pem", "leaf.key"):
         shutil.copy(other.leaf.with_name(name), folder / name)
@@ -274,7 +274,7 @@ def test_anothers_leaf_is_not_shown(made, folder, tmp_path):
 
 @pytest.mark.parametrize("name", ["ca.key", "leaf.key"])
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o620])
-def test_keys_that_others_may_read_are_refused(made, folder, name, mode):
+def test_keys_that_other_users_may_read_are_refused(made, folder, name, mode):
     (folder / name).chmod(mode)
     with pytest.raises(
         AuthorityError, match=f"{name}: other users may read this key; run chmod 600"
@@ -282,7 +282,7 @@ def test_keys_that_others_may_read_are_refused(made, folder, name, mode):
         open_certificates(folder, HOSTS, now=NOW)
 
 
-def test_a_crash_half_way_leaves_no_trace(made, folder):
+def test_files_left_by_a_crash_are_removed(made, folder):
     before = contents(folder)
     for name in NAMES:
         (folder / f".{name}.x1y2.new").write_bytes(b"half")

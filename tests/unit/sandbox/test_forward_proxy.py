@@ -1,4 +1,4 @@
-"""The intercepting proxy: four hosts on one port, and nothing else of the world."""
+"""The forward proxy connects to four hosts on one port and to nothing else."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ WAITS_S = 10
 
 
 class Running:
-    """A proxy before something that sends back what it gets, in a loop and thread of their own."""
+    """A proxy in front of an echo server, in an event loop in a thread."""
 
     def __init__(self, limits, *, sandbox=True):
         self._loop = asyncio.new_event_loop()
@@ -62,7 +62,7 @@ class Running:
         return socket.create_connection(self.address, timeout=WAITS_S)
 
     def ask(self, *pieces):
-        """Send pieces, and read all until the proxy ends it."""
+        """Send the pieces, and read until the proxy closes the connection."""
         with self.connect() as connection:
             for piece in pieces:
                 connection.sendall(piece)
@@ -108,12 +108,12 @@ def head(line, *fields):
     return b"\r\n".join([line.encode("latin-1"), *(one.encode("latin-1") for one in fields)])
 
 
-# What may pass, by its head alone.
+# Which request heads are allowed.
 
 
 @pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_four_hosts(host, version):
+def test_the_four_hosts_are_allowed(host, version):
     assert check_head(head(f"CONNECT {host}:443 HTTP/{version}")) == ""
     fields = [
         f"Host: {host}:443",
@@ -126,7 +126,7 @@ def test_four_hosts(host, version):
 
 
 @pytest.mark.parametrize("target", ["API.TWITTER.COM:443", "Data-Api.X.com:443"])
-def test_names_have_no_case(target):
+def test_host_names_ignore_case(target):
     assert check_head(head(f"CONNECT {target} HTTP/1.1")) == ""
 
 
@@ -165,9 +165,9 @@ def test_names_have_no_case(target):
         "/",
     ],
 )
-def test_other_targets(target):
+def test_other_targets_are_refused(target):
     assert check_head(head(f"CONNECT {target} HTTP/1.1")).startswith("403 ")
-    # The field does not count: it is the target that is joined.
+    # Only the target counts, not the Host field.
     assert check_head(head(f"CONNECT {target} HTTP/1.1", "Host: api.x.com:443")).startswith("403 ")
 
 
@@ -183,7 +183,7 @@ def test_other_targets(target):
         "api.twitter.com:443",
     ],
 )
-def test_other_methods(method, target):
+def test_other_methods_are_refused(method, target):
     assert check_head(head(f"{method} {target} HTTP/1.1")).startswith("403 ")
 
 
@@ -208,7 +208,7 @@ def test_other_methods(method, target):
         "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     ],
 )
-def test_request_lines_that_are_none(line):
+def test_malformed_request_lines_are_refused(line):
     assert check_head(head(line)).startswith("400 ")
 
 
@@ -227,7 +227,7 @@ def test_request_lines_that_are_none(line):
         "X: \0",
     ],
 )
-def test_fields_that_are_none(line):
+def test_malformed_fields_are_refused(line):
     assert check_head(head("CONNECT api.x.com:443 HTTP/1.1", line)).startswith("400 ")
 
 
@@ -235,20 +235,20 @@ def test_fields_that_are_none(line):
     st.binary(max_size=200)
     | st.from_regex(rb"CONNECT [a-z.\-]{1,30}:\d{1,4} HTTP/1\.1", fullmatch=True)
 )
-def test_whatever_else_is_refused(text):
+def test_any_other_head_is_refused(text):
     target = text.split(b" ")[1].lower() if text.startswith(b"CONNECT ") else b""
     if target not in {f"{host}:443".encode() for host in HOSTS}:
         assert check_head(text)[:3] in {"400", "403"}
 
 
-# Over the wire.
+# Over a connection.
 
 
 def test_it_listens_on_loopback_only(proxy):
     assert proxy.address[0] == "127.0.0.1"
 
 
-def test_bytes_pass_both_ways(proxy):
+def test_bytes_are_forwarded_in_both_directions(proxy):
     with proxy.connect() as connection:
         connection.sendall(CONNECT)
         assert read(connection, len(JOINED)) == JOINED
@@ -257,7 +257,7 @@ def test_bytes_pass_both_ways(proxy):
             assert read(connection, len(part)) == part
 
 
-def test_the_head_in_pieces_and_what_follows_it_at_once(proxy):
+def test_the_head_may_arrive_in_pieces_and_with_data_after_it(proxy):
     pieces = [CONNECT[at : at + 7] for at in range(0, len(CONNECT), 7)]
     with proxy.connect() as connection:
         for piece in pieces[:-1]:
@@ -267,14 +267,14 @@ def test_the_head_in_pieces_and_what_follows_it_at_once(proxy):
         assert read(connection, len(JOINED) + 5) == JOINED + b"hello"
 
 
-def test_who_is_done_asking_is_still_answered(proxy):
+def test_a_client_that_has_sent_everything_still_gets_the_answer(proxy):
     with proxy.connect() as connection:
-        connection.sendall(CONNECT + b"last words")
+        connection.sendall(CONNECT + b"the end")
         connection.shutdown(socket.SHUT_WR)
-        assert read_all(connection) == JOINED + b"last words<end>"
+        assert read_all(connection) == JOINED + b"the end<end>"
 
 
-def test_much_passes(proxy):
+def test_large_amounts_are_forwarded(proxy):
     sent = bytes(range(256)) * 40_000
     with proxy.connect() as connection:
         connection.sendall(CONNECT)
@@ -296,8 +296,8 @@ def test_much_passes(proxy):
         (b"CONNECT canary.example:443 HTTP/1.1\r\nCanary: <canary>\r\n\r\n", b"403"),
     ],
 )
-def test_refusals(proxy, request_head, status):
-    """One line that says why, closed at once, nothing repeated, and the sandbox not asked."""
+def test_a_refusal_is_one_line_and_repeats_nothing(proxy, request_head, status):
+    """It gives the reason and closes the connection, and nothing reaches the sandbox."""
     answer = proxy.ask(request_head)
     first, _, rest = answer.partition(b"\r\n")
     fields, _, body = rest.partition(b"\r\n\r\n")
@@ -311,7 +311,7 @@ def test_refusals(proxy, request_head, status):
     assert proxy.served == 0
 
 
-def test_a_slow_head(proxy):
+def test_a_slow_head_times_out(proxy):
     began = time.monotonic()
     with proxy.connect() as connection:
         with contextlib.suppress(OSError):
@@ -322,11 +322,11 @@ def test_a_slow_head(proxy):
     assert time.monotonic() - began < WAITS_S
 
 
-def test_a_client_that_says_nothing(proxy):
+def test_a_silent_client_times_out(proxy):
     assert proxy.ask().startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_client_that_ends_before_its_head_does(proxy):
+def test_an_incomplete_head_is_refused(proxy):
     with proxy.connect() as connection:
         connection.sendall(CONNECT[:-2])
         connection.shutdown(socket.SHUT_WR)
@@ -334,13 +334,13 @@ def test_a_client_that_ends_before_its_head_does(proxy):
 
 
 @pytest.mark.parametrize("length", [8193, 65_536, 1_000_000])
-def test_a_large_head(proxy, length):
-    """Its answer arrives although the rest of the head was on its way."""
+def test_a_large_head_is_refused(proxy, length):
+    """The client gets the answer although it was still sending."""
     padded = CONNECT[:-2] + b"X: " + b"x" * length + b"\r\n\r\n"
     assert proxy.ask(padded).startswith(b"HTTP/1.1 431 ")
 
 
-def test_a_head_without_end(proxy):
+def test_an_endless_head_is_refused(proxy):
     with proxy.connect() as connection:
         with contextlib.suppress(OSError):
             for _ in range(200):
@@ -349,7 +349,7 @@ def test_a_head_without_end(proxy):
             assert read_all(connection)[:13] in {b"HTTP/1.1 431 ", b""}
 
 
-def test_as_many_connections_as_it_may(proxy):
+def test_connections_above_the_limit_are_refused(proxy):
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(proxy.connect()) for _ in range(QUICK.connections)]
         for connection in held:
@@ -363,8 +363,8 @@ def test_as_many_connections_as_it_may(proxy):
             assert time.monotonic() < give_up
 
 
-def test_far_more_connections_than_it_may(proxy):
-    """They are cut, so that they cannot use up what the proxy itself needs."""
+def test_connections_above_twice_the_limit_are_closed(proxy):
+    """Otherwise refusals could use up the file descriptors of the proxy."""
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(proxy.connect()) for _ in range(2 * QUICK.connections)]
         with proxy.connect() as connection:
@@ -372,17 +372,16 @@ def test_far_more_connections_than_it_may(proxy):
         assert read_all(held[-1]).startswith(b"HTTP/1.1 503 ")
 
 
-def test_a_tunnel_in_which_nothing_moves(proxy):
+def test_an_idle_connection_is_closed(proxy):
     with proxy.connect() as connection:
         connection.sendall(CONNECT)
-        for _ in range(4):  # what moves is kept, for longer than silence would be
+        for _ in range(4):  # an active connection lasts longer than the idle time
             time.sleep(0.3)
             connection.sendall(b"x")
         assert read_all(connection) == JOINED + b"xxxx"
 
 
-def test_a_client_that_takes_nothing(proxy):
-    """It is let go, with what it was to be sent."""
+def test_a_client_that_does_not_read_is_disconnected(proxy):
     with proxy.connect() as connection:
         connection.setblocking(False)
         connection.sendall(CONNECT)
@@ -401,11 +400,11 @@ def test_a_client_that_takes_nothing(proxy):
         time.sleep(0.01)
 
 
-def test_a_sandbox_that_is_gone(start):
+def test_without_a_sandbox_the_answer_is_502(start):
     assert start(sandbox=False).ask(CONNECT).startswith(b"HTTP/1.1 502 ")
 
 
-def test_closing_cuts_what_is_there(start):
+def test_closing_the_proxy_aborts_open_connections(start):
     proxy = start(ProxyLimits())
     with proxy.connect() as joined, proxy.connect() as silent:
         joined.sendall(CONNECT)
@@ -416,8 +415,8 @@ def test_closing_cuts_what_is_there(start):
                 assert read_all(connection) == b""
 
 
-def test_clients_that_vanish(start):
-    """Nothing is written about them, and nothing of them stays."""
+def test_vanished_clients_are_forgotten(start):
+    """Nothing is logged, and no task or connection remains."""
     proxy = start(ProxyLimits())
     for sent in (b"", CONNECT[:9], CONNECT, CONNECT + b"x" * 100_000):
         connection = proxy.connect()

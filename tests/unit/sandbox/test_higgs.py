@@ -1,4 +1,4 @@
-"""The activity file's reader and its mapping, on made-up lines and on the real file."""
+"""Reading and converting an activity file, with made-up lines and with the real file."""
 
 import csv
 import gzip
@@ -46,7 +46,7 @@ def test_lines_become_rows_in_file_order(write):
 
 
 @pytest.mark.parametrize("name", ["activity.txt.gz", "activity.txt"])
-def test_gzip_is_recognised_by_its_bytes(write, name):
+def test_gzip_is_recognised_by_its_first_bytes(write, name):
     rows = read_higgs(write(gzip.compress(LINES.encode()), name))
 
     assert rows.height == 4
@@ -81,26 +81,26 @@ def test_line_ends_do_not_matter(write, data):
         "\u0665 9 7300 RT",
     ],
 )
-def test_a_bad_line_is_named(write, bad):
+def test_an_invalid_line_is_named_in_the_error(write, bad):
     path = write(f"1 2 3 RT\n1 2 4 MT\n{bad}\n1 2 5 RE\n")
 
     with pytest.raises(ValueError, match=r"^activity\.txt: line 3: expected "):
         read_higgs(path)
 
 
-def test_a_bad_first_or_last_line_is_named(write):
+def test_an_invalid_first_or_last_line_is_named_in_the_error(write):
     with pytest.raises(ValueError, match="line 1: "):
         read_higgs(write("actor target time kind\n" + LINES))
     with pytest.raises(ValueError, match="line 5: "):
         read_higgs(write(LINES + "5 9 73"))
 
 
-def test_bytes_that_are_no_text_are_named(write):
+def test_a_line_that_is_not_text_is_named_in_the_error(write):
     with pytest.raises(ValueError, match="line 2: "):
         read_higgs(write(b"1 2 3 RT\n\xff\xfe 2 3 RT\n"))
 
 
-def test_a_long_bad_line_is_not_repeated_whole(write):
+def test_the_error_shows_only_the_start_of_a_long_line(write):
     with pytest.raises(ValueError, match="line 1: ") as error:
         read_higgs(write("9" * 100_000 + "\n"))
 
@@ -119,7 +119,7 @@ def test_a_damaged_gzip_file_is_refused(write, cut):
         read_higgs(write(gzip.compress(LINES.encode())[:cut]))
 
 
-def test_each_target_is_an_account_with_one_tweet(write):
+def test_every_target_becomes_an_account_with_one_tweet(write):
     dataset = higgs_dataset(read_higgs(write(LINES)), ends_at_s=None)
 
     assert dataset.accounts.schema == ACCOUNTS_SCHEMA
@@ -128,7 +128,7 @@ def test_each_target_is_an_account_with_one_tweet(write):
     assert dataset.tweets.rows() == [(9, 9, 7201, None), (4, 4, 7400, None)]
 
 
-def test_each_line_is_an_event_in_the_same_order(write):
+def test_every_line_becomes_an_event_in_the_same_order(write):
     dataset = higgs_dataset(read_higgs(write(LINES)), ends_at_s=None)
 
     assert dataset.events.schema == EVENTS_SCHEMA
@@ -152,7 +152,7 @@ def test_each_line_is_an_event_in_the_same_order(write):
         (1_790_000_000, (1_790_000_000 - 14500) // HOUR_S),
     ],
 )
-def test_the_week_moves_by_whole_hours_and_ends_in_time(write, ends_at_s, shift_hours):
+def test_times_are_shifted_by_whole_hours_and_not_past_the_end(write, ends_at_s, shift_hours):
     rows = read_higgs(write(LINES))
     there, moved = (higgs_dataset(rows, ends_at_s=end) for end in (None, ends_at_s))
 
@@ -162,7 +162,7 @@ def test_the_week_moves_by_whole_hours_and_ends_in_time(write, ends_at_s, shift_
     assert moved.events["at"].max() <= ends_at_s < moved.events["at"].max() + HOUR_S
 
 
-def test_no_rows_make_an_empty_dataset(write):
+def test_without_rows_the_dataset_is_empty(write):
     dataset = higgs_dataset(read_higgs(write(LINES)).clear(), ends_at_s=1_790_000_000)
 
     assert dataset.accounts.is_empty()
@@ -172,7 +172,7 @@ def test_no_rows_make_an_empty_dataset(write):
 
 @pytest.fixture(scope="module")
 def counted():
-    """The file counted in plain Python: per (target, type, hour), and each target's first time."""
+    """Counts in plain Python per (target, type, hour), and the first time of every target."""
     hourly, first = Counter(), defaultdict(lambda: 2**63)
     with gzip.open(REAL_FILE, "rt", newline="") as lines:
         for _, target, at, kind in csv.reader(lines, delimiter=" "):
@@ -182,7 +182,7 @@ def counted():
 
 
 @needs_real_file
-def test_the_real_file_counts_as_a_plain_count_does(counted):
+def test_the_counts_of_the_real_file_equal_those_in_plain_python(counted):
     hourly, first = counted
     ends_at_s = 1_790_001_234
     rows = read_higgs(REAL_FILE)
@@ -200,7 +200,7 @@ def test_the_real_file_counts_as_a_plain_count_does(counted):
 
 
 @needs_real_file
-def test_the_real_file_has_the_size_that_its_readme_gives():
+def test_the_real_file_has_the_size_stated_in_its_readme():
     dataset = higgs_dataset(read_higgs(REAL_FILE), ends_at_s=None)
 
     assert dataset.events.height == 563_069

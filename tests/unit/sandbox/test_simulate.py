@@ -1,4 +1,4 @@
-"""Simulated engagement: the same on every run, within its bounds, and never where it may not be."""
+"""Simulated engagement: reproducible, plausible, and limited to its Tweets and hours."""
 
 from pathlib import Path
 
@@ -63,8 +63,8 @@ def totals(events, *, promoted=False):
     return dict(kept.group_by("type").agg(pl.col("count").sum()).iter_rows())
 
 
-def assert_believable(events):
-    """Hold the bounds between which totals of many Tweets may lie."""
+def assert_plausible(events):
+    """Check the totals of many Tweets against plausible limits."""
     found = totals(events)
     assert set(found) == REAL_TYPES | EXTRA_TYPES
     engagements = sum(count for name, count in found.items() if name not in VIEWS)
@@ -80,7 +80,7 @@ def assert_believable(events):
 
 @pytest.fixture(scope="module")
 def small():
-    """Three Tweets: one with two busy hours, one posted late in its hour, one nobody answered."""
+    """Three Tweets: one with two busy hours, one posted late in its hour, one without events."""
     return dataset_of(
         tweets=[(10, 36_000, None), (20, 46_700, 77), (30, 40_000, None)],
         events=[
@@ -113,14 +113,14 @@ def test_nothing_happens_before_the_tweet_or_after_the_last_real_event(small, se
     assert extra["at"].max() <= 86_400
 
 
-def test_rows_are_totals_of_a_tweet_an_hour_and_a_type(small):
+def test_there_is_one_row_per_tweet_hour_and_type(small):
     extra = simulate_around(small, 3)
     key = ["tweet_id", "type", pl.col("at") // HOUR_S, "promoted"]
 
     assert extra.group_by(key).len()["len"].max() == 1
 
 
-def test_every_real_hour_and_the_first_ones_have_impressions(small):
+def test_hours_with_real_events_and_the_first_hours_have_impressions(small):
     extra = simulate_around(small, 3).filter(pl.col("type") == "impressions")
     hours = {
         tweet: set(extra.filter(pl.col("tweet_id") == tweet)["at"] // HOUR_S) for tweet in (10, 20)
@@ -128,7 +128,7 @@ def test_every_real_hour_and_the_first_ones_have_impressions(small):
 
     # 45 interactions: 2 * sqrt(45) = 13.4 hours of attention from hour 10 on, and the late hour 22.
     assert hours[10] == {*range(10, 24)}
-    # 901 interactions reach past the last event, which falls on the first second of hour 24.
+    # 901 interactions would last longer, but the last event is in the first second of hour 24.
     assert hours[20] == {*range(12, 25)}
 
 
@@ -136,7 +136,7 @@ def test_a_tweet_without_interactions_gets_nothing(small):
     assert 30 not in simulate_around(small, 3)["tweet_id"].unique()
 
 
-def test_nobody_interacts_with_what_they_were_not_shown():
+def test_interactions_never_exceed_impressions():
     ids = range(1, 3001)
     quiet = dataset_of(
         tweets=[(tweet, 0, tweet) for tweet in ids],
@@ -157,13 +157,13 @@ def test_nobody_interacts_with_what_they_were_not_shown():
         assert (hourly[ratio.type] <= hourly[ratio.of]).all(), ratio.type
 
 
-def test_video_views_go_to_the_tweets_that_name_a_video(small):
+def test_only_tweets_with_a_video_have_video_views(small):
     extra = simulate_around(small, 3)
 
     assert extra.filter(pl.col("type") == "video_views")["tweet_id"].unique().to_list() == [20]
 
 
-def test_where_no_tweet_names_a_video_a_share_of_them_has_one():
+def test_if_no_tweet_has_a_video_a_share_of_them_gets_one():
     many = dataset_of(
         tweets=[(tweet, 0, None) for tweet in range(1, 1001)],
         events=[(tweet, "retweets", 100, 100) for tweet in range(1, 1001)],
@@ -174,7 +174,7 @@ def test_where_no_tweet_names_a_video_a_share_of_them_has_one():
 
 
 @pytest.mark.parametrize("part", ["tweets", "events"])
-def test_nothing_comes_of_nothing(small, part):
+def test_without_tweets_or_events_the_result_is_empty(small, part):
     parts = {"accounts": small.accounts, "tweets": small.tweets, "events": small.events}
     parts[part] = parts[part].clear()
 
@@ -184,7 +184,7 @@ def test_nothing_comes_of_nothing(small, part):
     assert extra.schema == EVENTS_SCHEMA
 
 
-def test_events_of_unknown_tweets_are_left_alone(small):
+def test_events_of_unknown_tweets_are_ignored(small):
     stray = pl.DataFrame([(99, "retweets", 40_000, 50, False)], schema=EVENTS_SCHEMA, orient="row")
     events = pl.concat([small.events, stray])
     wider = Dataset(accounts=small.accounts, tweets=small.tweets, events=events)
@@ -195,11 +195,11 @@ def test_events_of_unknown_tweets_are_left_alone(small):
 @pytest.mark.skipif(
     not REAL_FILE.is_file(), reason="higgs-activity_time.txt.gz does not lie beside the checkout"
 )
-def test_around_the_real_file_the_ratios_are_believable():
+def test_with_the_real_file_the_ratios_are_plausible():
     real = higgs_dataset(read_higgs(REAL_FILE), ends_at_s=ENDS_AT_S)
     extra = simulate_around(real, 1)
 
-    assert_believable(pl.concat([real.events, extra]))
+    assert_plausible(pl.concat([real.events, extra]))
     assert extra.height < 1_500_000
     assert extra["at"].max() <= real.events["at"].max()
     with_created = extra.join(real.tweets, left_on="tweet_id", right_on="id")
@@ -221,11 +221,11 @@ def test_the_same_seed_gives_the_same_week(week):
     assert not simulate_week(ENDS_AT_S, 8).tweets.equals(week.tweets)
 
 
-def test_accounts_do_not_depend_on_when_the_week_ends(week):
+def test_accounts_do_not_depend_on_the_end_of_the_week(week):
     assert_frame_equal(simulate_week(ENDS_AT_S + 99_999, 7).accounts, week.accounts)
 
 
-def test_a_week_is_whole(week):
+def test_a_week_is_complete_and_consistent(week):
     assert week.accounts.schema == ACCOUNTS_SCHEMA
     assert week.tweets.schema == TWEETS_SCHEMA
     assert week.events.schema == EVENTS_SCHEMA
@@ -238,7 +238,7 @@ def test_a_week_is_whole(week):
     assert week.events["count"].min() >= 1
 
 
-def test_tweet_ids_hold_their_time(week):
+def test_tweet_ids_contain_their_time(week):
     ids = week.tweets["id"].to_numpy()
 
     assert (np.diff(ids) > 0).all()
@@ -258,16 +258,16 @@ def test_everything_happens_within_the_week_and_after_its_tweet(seed):
 
 
 @pytest.mark.parametrize("seed", [0, 7])
-def test_a_week_is_of_the_promised_size_and_believable(seed):
+def test_a_week_has_the_documented_size_and_is_plausible(seed):
     week = simulate_week(ENDS_AT_S, seed)
 
     assert week.events.height < 800_000
     interactions = sum(n for name, n in totals(week.events).items() if name in REAL_TYPES)
     assert 400_000 < interactions < 600_000
-    assert_believable(week.events)
+    assert_plausible(week.events)
 
 
-def test_a_few_tweets_draw_much_of_the_weeks_interactions(week):
+def test_a_few_tweets_have_a_large_share_of_the_interactions(week):
     real = week.events.filter(pl.col("type").is_in(list(REAL_TYPES)))
     sizes = real.group_by("tweet_id").agg(pl.col("count").sum())["count"].sort(descending=True)
 
@@ -285,7 +285,7 @@ def test_interactions_fade_with_the_hours(week):
     assert by_age[0] > 1.5 * by_age[1] > 1.5 * by_age[2] > 1.5 * by_age[6] > 3 * by_age[24]
 
 
-def test_the_demo_author_has_something_to_show(week):
+def test_the_demo_author_has_recent_successful_tweets_and_videos(week):
     author = week.accounts.row(0, named=True)
     tweets = week.tweets.filter(pl.col("author_id") == author["id"])
     ago_hours = (ENDS_AT_S - tweets["created_at"]) / HOUR_S
@@ -322,12 +322,12 @@ def test_one_account_is_protected_and_has_tweets(week):
     assert own.height == simulate.PROTECTED_TWEETS
 
 
-def test_a_week_before_tweet_ids_held_time_is_refused():
+def test_a_week_before_tweet_ids_contained_time_is_refused():
     with pytest.raises(ValueError, match="November 2010"):
         simulate_week(1_288_900_000, 1)
 
 
-def test_each_ratio_stands_below_the_one_it_builds_on():
+def test_every_ratio_follows_the_one_it_refers_to():
     seen = {"impressions"}
     for ratio in simulate.RATIOS:
         assert ratio.of in seen
