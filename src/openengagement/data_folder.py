@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from openengagement.auth.credentials import Keyring, open_keyring
+from openengagement.auth.keyring import Keyring, open_keyring
 from openengagement.clock import Clock
 from openengagement.registry.opening import open_registry
 from openengagement.registry.registry import Registry

@@ -11,7 +11,8 @@ from collections import Counter
 import pytest
 
 from openengagement.auth import oauth1
-from openengagement.auth.credentials import Keyring, issue_app, open_keyring
+from openengagement.auth.credentials import issue_app
+from openengagement.auth.keyring import Keyring, open_keyring
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.auth.three_legged_flow import ThreeLeggedFlow
 from openengagement.auth.verifier import OAuthVerifier

@@ -357,11 +357,11 @@ def test_key_files_that_cannot_be_used(refuses, run, data):
 
 
 def test_another_folders_key(refuses, run, data, owned_app):
-    """Secrets that this key does not open: told, not shown as a broken program."""
+    """Secrets of another key: an error that says so, not a traceback."""
     run("token", "issue", owned_app)
     (data / "server.key").unlink()
 
-    refuses("token", "issue", owned_app, says="does not open")
+    refuses("token", "issue", owned_app, says="cannot be decrypted")
 
 
 # Settings

@@ -11,7 +11,7 @@ from cryptography.fernet import Fernet
 from oauthlib import oauth1
 from requests_oauthlib import OAuth1
 
-from openengagement.auth.credentials import KeyFileError, open_keyring
+from openengagement.auth.keyring import KeyFileError, open_keyring
 from support.cli import call_command
 
 
@@ -136,7 +136,7 @@ def test_keys_of_the_environment(run, data, monkeypatch):
 def test_a_secret_under_a_lost_key_says_so(tmp_path):
     stored = open_keyring(tmp_path / "one").encrypt("s")
 
-    with pytest.raises(KeyFileError, match="does not open"):
+    with pytest.raises(KeyFileError, match="cannot be decrypted"):
         open_keyring(tmp_path / "two").decrypt(stored)
 
 

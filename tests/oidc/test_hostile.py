@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc.jwk import RSAKey
 
-from openengagement.auth.credentials import open_keyring
+from openengagement.auth.keyring import open_keyring
 from support.openid_provider import CLIENT_SECRET, KEY, OTHER_KEY, public, query_of, sign_with
 from support.traveller import Browser, alert
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from openengagement.apps.app_form import check_app_form
 from openengagement.auth.credentials import (
     Granted,
-    Keyring,
     NewApp,
     issue_access_token,
     issue_app,
@@ -13,6 +12,7 @@ from openengagement.auth.credentials import (
     rotate_access_token,
     rotate_consumer,
 )
+from openengagement.auth.keyring import Keyring
 from openengagement.engagement.types import parse_id
 from openengagement.registry.app_list import AppState
 from openengagement.registry.apps import App, AppForm

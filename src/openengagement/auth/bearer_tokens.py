@@ -1,6 +1,7 @@
 """Issue and invalidate an app's bearer token: `oauth2/*` (api.md 4.7)."""
 
-from openengagement.auth.credentials import Keyring, issue_bearer, revoke_bearer
+from openengagement.auth.credentials import issue_bearer, revoke_bearer
+from openengagement.auth.keyring import Keyring
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.auth.verifier import OAuthVerifier
 from openengagement.errors import UnverifiedClient

@@ -4,7 +4,8 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from openengagement.auth.credentials import Keyring, hash_token
+from openengagement.auth.credentials import hash_token
+from openengagement.auth.keyring import Keyring
 from openengagement.registry.apps import App
 from openengagement.registry.cache import Entries, VersionedCache
 from openengagement.registry.grants import AccessToken

@@ -4,7 +4,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from openengagement.auth.credentials import KeyFileError, Keyring
+from openengagement.auth.keyring import KeyFileError, Keyring
 
 _Kind = TypeVar("_Kind", bound=msgspec.Struct)
 

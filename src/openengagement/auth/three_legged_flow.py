@@ -13,11 +13,11 @@ from typing import Final
 from openengagement.auth.callbacks import with_query
 from openengagement.auth.credentials import (
     Granted,
-    Keyring,
     draw_access_token,
     draw_verifier,
     issue_request_token,
 )
+from openengagement.auth.keyring import Keyring
 from openengagement.auth.verifier import OAuthVerifier
 from openengagement.errors import (
     AppSuspended,
@@ -93,9 +93,9 @@ class ThreeLeggedFlow:
         self._verifier.limit_request_tokens(app)
         callback = self._choose_callback(app, verified.parameter("oauth_callback"))
         level = app.access_level.limited_to(verified.parameter("x_auth_access_type"))
-        asked = RequestToken("", app.id, b"", callback, level, int(self._now_s()))
+        template = RequestToken("", app.id, b"", callback, level, int(self._now_s()))
         return issue_request_token(
-            self._registry, self._keyring, asked=asked, forget_before_s=self._oldest_s
+            self._registry, self._keyring, template=template, forget_before_s=self._oldest_s
         )
 
     def _choose_callback(self, app: App, given: str | None) -> str:

@@ -10,7 +10,7 @@ import msgspec
 import typer
 from sqlalchemy.exc import DBAPIError
 
-from openengagement.auth.credentials import KeyFileError
+from openengagement.auth.keyring import KeyFileError
 from openengagement.clock import Clock, SystemClock
 from openengagement.data_folder import DataFolder, open_data_folder
 from openengagement.engagement.types import ID_MAX

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from openengagement.auth.credentials import (
+from openengagement.auth.keyring import (
     KeyFileError,
     Keyring,
     add_key,
-    forget_old_keys,
     generate_key,
+    remove_old_keys,
 )
 from openengagement.cli.common import Json, fail, open_folder, read_settings, show
 from openengagement.data_folder import KEY_FILE
@@ -79,7 +79,7 @@ def rotate(
             time.sleep(GRACE_S)
             reencrypt_secrets(database, change)
             if in_file:
-                forget_old_keys(data / KEY_FILE)
+                remove_old_keys(data / KEY_FILE)
     notes = [(FORGOTTEN if in_file else FORGOTTEN_OUTSIDE) if forget_old else KEPT]
     if lost:
         notes.append(f"{lost} secrets cannot be decrypted with any key and were not changed.")

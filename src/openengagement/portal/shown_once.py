@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from openengagement.auth.credentials import Keyring
+from openengagement.auth.keyring import Keyring
 from openengagement.auth.sealed import Sealed
 from openengagement.portal.visits import Visit, Visits
 

@@ -12,7 +12,8 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from openengagement.auth.credentials import Keyring, draw_cookie, draw_session, hash_token
+from openengagement.auth.credentials import draw_cookie, draw_session, hash_token
+from openengagement.auth.keyring import Keyring
 from openengagement.engagement.types import DAY_S
 from openengagement.http.forms import given_once
 from openengagement.portal.browsers import describe_browser

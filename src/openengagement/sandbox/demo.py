@@ -5,12 +5,7 @@ from typing import Final
 
 import polars as pl
 
-from openengagement.auth.credentials import (
-    Granted,
-    issue_access_token,
-    issue_app,
-    issue_bearer,
-)
+from openengagement.auth.credentials import Granted, issue_access_token, issue_app, issue_bearer
 from openengagement.data_folder import DataFolder
 from openengagement.engagement.permissions import Role
 from openengagement.engagement.types import HOUR_S, snowflake

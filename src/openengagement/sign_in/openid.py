@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
-from openengagement.auth.credentials import Keyring, draw_cookie
+from openengagement.auth.credentials import draw_cookie
+from openengagement.auth.keyring import Keyring
 from openengagement.auth.sealed import Sealed
 from openengagement.engagement.types import parse_id
 from openengagement.registry.accounts import Account

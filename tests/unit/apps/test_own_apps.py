@@ -9,7 +9,8 @@ import pytest
 from openengagement.apps.app_form import UnfitApp
 from openengagement.apps.own_apps import OwnApps
 from openengagement.auth.bearer_tokens import BearerTokens
-from openengagement.auth.credentials import hash_token, open_keyring
+from openengagement.auth.credentials import hash_token
+from openengagement.auth.keyring import open_keyring
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.errors import UnverifiedClient
 from openengagement.registry.accounts import Account

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from cryptography.fernet import Fernet
 
-from openengagement.auth.credentials import Keyring
+from openengagement.auth.keyring import Keyring
 from openengagement.portal.shown_once import ShownOnce
 from openengagement.portal.visits import Visit, Visits
 

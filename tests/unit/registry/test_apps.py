@@ -14,9 +14,9 @@ from openengagement.auth.credentials import (
     issue_app,
     issue_bearer,
     issue_platform_key,
-    open_keyring,
     revoke_bearer,
 )
+from openengagement.auth.keyring import open_keyring
 from openengagement.registry.apps import FIRST_APP_ID, AppForm, TooManyApps
 from openengagement.registry.audit import COMMAND_LINE
 from openengagement.registry.grants import AccessToken

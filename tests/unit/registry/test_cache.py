@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from openengagement.auth.credentials import hash_token, open_keyring
+from openengagement.auth.credentials import hash_token
+from openengagement.auth.keyring import open_keyring
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.registry import cache
 from openengagement.registry.accounts import Account

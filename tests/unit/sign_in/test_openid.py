@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from cryptography.fernet import Fernet
 
-from openengagement.auth.credentials import Keyring
+from openengagement.auth.keyring import Keyring
 from openengagement.sign_in.openid import AttemptRefused, RelyingParty
 from openengagement.sign_in.provider import AuthorizationRequest
 
