@@ -56,8 +56,8 @@ def check(data: Path, counted: pl.DataFrame) -> None:
     ids, wanted = expected["tweet_id"].to_numpy(), expected.drop("tweet_id").to_numpy()
     parts = open_data_folder(data, Settings(), clock=SystemClock())
     try:
-        for at in range(0, len(ids), READ_AT_ONCE):
-            part = slice(at, at + READ_AT_ONCE)
+        for index in range(0, len(ids), READ_AT_ONCE):
+            part = slice(index, index + READ_AT_ONCE)
             found = parts.stores.counters.read_totals(ids[part].tolist(), TYPE_NAMES)
             _same(found, wanted[part], "totals")
         some = np.random.default_rng(1).choice(len(ids), min(HOURS_OF, len(ids)), replace=False)

@@ -28,8 +28,8 @@ def memory_copy(files: Sequence[Path], rounds: int) -> dict[str, dict[str, Sprea
         target[:] = source
 
     def newlines() -> None:
-        for at in range(0, len(source), BLOCK_BYTES):
-            np.count_nonzero(source[at : at + BLOCK_BYTES] == NEWLINE)
+        for index in range(0, len(source), BLOCK_BYTES):
+            np.count_nonzero(source[index : index + BLOCK_BYTES] == NEWLINE)
 
     figures = {}
     for once in (copy, newlines):

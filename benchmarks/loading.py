@@ -48,11 +48,11 @@ def from_file(folder: Path, events: Path, rounds: int) -> dict[str, Spread]:
     with events.open("rb") as file:
         one.write_bytes(file.readline())
     whole, start, cpu = [], [], []
-    for at in range(rounds):
-        data = folder / f"start-{at}"
+    for index in range(rounds):
+        data = folder / f"start-{index}"
         begun = product.run(data, "load", "events", str(one))
         start.append(begun.wall_s)
-        data = folder / f"file-{at}"
+        data = folder / f"file-{index}"
         loaded = product.run(data, "load", "events", str(events))
         if loaded.answer["accepted"] != lines:
             raise RuntimeError(f"{loaded.answer} of {lines} lines")
@@ -76,8 +76,8 @@ def over_http(folder: Path, events: Path, rounds: int) -> dict[str, Spread]:
         b"".join(lines[start : start + BATCH_LINES]) for start in range(0, len(lines), BATCH_LINES)
     ]
     rates, cpu, counted = [], [], counting.count([events])
-    for at in range(rounds):
-        data = folder / f"http-{at}"
+    for index in range(rounds):
+        data = folder / f"http-{index}"
         key = product.run(data, "platform-key", "issue", "bench").answer["platform_key"]
         with product.serving(data) as server, ThreadPoolExecutor(SENDERS) as senders:
             before, began = cpu_s(server.pid), time.perf_counter()

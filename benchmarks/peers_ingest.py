@@ -80,9 +80,9 @@ def _contend(
     names: Sequence[str], folder: Path, *, rounds: int, run: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    for at in range(rounds):
+    for index in range(rounds):
         for name, done in runs.items():
-            place = folder / f"{name}-{at}"
+            place = folder / f"{name}-{index}"
             place.mkdir()
             try:
                 done.append(peers_ours.run(place, run) if name == OURS else _run(name, place, run))

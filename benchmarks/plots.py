@@ -78,12 +78,16 @@ Bar = tuple[str, Found, str]  # label, spread, colour
 
 def _bars(axes: Axes, bars: Sequence[Bar], form: Callable[[float], str]) -> None:
     """Horizontal bars, the first on top; the range of the runs is a line, the median is written."""
-    for at, (_, spread, colour) in enumerate(bars):
+    for index, (_, spread, colour) in enumerate(bars):
         median, low, high = (spread[key] for key in ("median", "low", "high"))
-        axes.barh(at, median, color=colour, height=0.62)
-        axes.plot([low, high], [at, at], color=INK, linewidth=1)
+        axes.barh(index, median, color=colour, height=0.62)
+        axes.plot([low, high], [index, index], color=INK, linewidth=1)
         axes.annotate(
-            form(median), (max(median, high), at), (5, 0), textcoords="offset points", va="center"
+            form(median),
+            (max(median, high), index),
+            (5, 0),
+            textcoords="offset points",
+            va="center",
         )
     axes.set_yticks(range(len(bars)), [label for label, *_ in bars])
     axes.invert_yaxis()

@@ -28,10 +28,10 @@ def _rest(start: Callable[[int], AbstractContextManager[Server]], rounds: int) -
     """Start it a few times; look at its memory once, after a rest."""
     ready = []
     memory: dict[str, float] = {}
-    for at in range(rounds):
-        with start(at) as server:
+    for index in range(rounds):
+        with start(index) as server:
             ready.append(server.ready_s)
-            if at == rounds - 1:
+            if index == rounds - 1:
                 time.sleep(REST_S)
                 memory = memory_mib(server.pid)
     figures = {f"{name}_mib": Spread.of([value]) for name, value in memory.items()}

@@ -63,10 +63,10 @@ def _crowd(port: int) -> Iterator[Iterator[int]]:
     stop, answered = threading.Event(), itertools.count()
 
     def knock(who: int) -> None:
-        for at in itertools.count():
+        for index in itertools.count():
             if stop.is_set():
                 return
-            _sign_in(port, f"nobody_{who}_{at}")
+            _sign_in(port, f"nobody_{who}_{index}")
             next(answered)
 
     crowd = [threading.Thread(target=knock, args=(each,)) for each in range(CROWD)]

@@ -88,8 +88,8 @@ def from_files(folder: Path, files: Sequence[Path], sizes: Sizes) -> Figures:
     events, counted = sizes.stream_events, counting.count(files)
     rates, cpu, flat, memory = [], [], [], []
     series = Series([], [])
-    for at in range(sizes.rounds):
-        data = folder / f"stream-{at}"
+    for index in range(sizes.rounds):
+        data = folder / f"stream-{index}"
         loading = product.Command(data, "load", "events", *map(str, files))
         progress = Progress(files)
         with MemoryWatch(loading.pid) as watch:
@@ -143,8 +143,8 @@ def over_http(folder: Path, files: Sequence[Path], sizes: Sizes) -> Figures:
     """The same stream for a minute from eight producers to a server with a worker for each core."""
     runs: list[Produced] = []
     cpu, rss, pss, every = [], [], [], []
-    for at in range(sizes.rounds):
-        data = folder / f"produced-{at}"
+    for index in range(sizes.rounds):
+        data = folder / f"produced-{index}"
         key = product.run(data, "platform-key", "issue", "bench").answer["platform_key"]
         with product.serving(data, workers=WORKERS) as server, MemoryWatch(server.pid) as watch:
             given = enough(files, sizes.http_s)

@@ -62,11 +62,11 @@ def reads_while_writing(folder: Path, stream: Stream, sizes: Sizes) -> dict[str,
             bearer=asked.keys.bearer,
         )
         read(WARM_UP_S)
-        for at in range(sizes.rounds):
+        for index in range(sizes.rounds):
             wait_until_idle(server.pid, for_s=IDLE_AFTER_LOAD_S)
             runs.idle.append(read())
             _while_producing(plan, read, runs=runs, stream=stream)
-            first = sizes.before_files + at * sizes.while_files
+            first = sizes.before_files + index * sizes.while_files
             files = stream.files[first : first + sizes.while_files]
             _while_loading(asked.data, files, read=lambda: read(sizes.file_pace_s), runs=runs)
     counting.check(asked.data, counting.add(*runs.counted))

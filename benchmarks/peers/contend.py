@@ -75,7 +75,7 @@ def load(contender: Contender, paths: Sequence[Path], *, events: int) -> dict[st
 
 
 def groups(paths: Sequence[Path], size: int) -> list[tuple[Path, ...]]:
-    return [tuple(paths[at : at + size]) for at in range(0, len(paths), size)]
+    return [tuple(paths[index : index + size]) for index in range(0, len(paths), size)]
 
 
 def keys_of(paths: Sequence[Path]) -> list[str]:

@@ -26,8 +26,8 @@ def by_hour(deltas: pl.DataFrame, types: Sequence[str]) -> pl.DataFrame:
     """One row for each Tweet and hour, a column for each of `types`; sorted."""
     count = pl.col("count")
     columns = {
-        name: pl.when(pl.col("type") == at).then(count).otherwise(0).sum()
-        for at, name in enumerate(types)
+        name: pl.when(pl.col("type") == index).then(count).otherwise(0).sum()
+        for index, name in enumerate(types)
     }
     return (
         deltas.lazy().group_by("tweet_id", "hour").agg(**columns).sort("tweet_id", "hour").collect()

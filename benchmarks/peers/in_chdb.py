@@ -40,7 +40,7 @@ class Chdb(Contender):
         self._folder = folder
         self._words = words
         self._session = session
-        self._types = ", ".join(f"'{name}' = {at}" for at, name in enumerate(words.types))
+        self._types = ", ".join(f"'{name}' = {index}" for index, name in enumerate(words.types))
         self.version = self._rows("SELECT version()")[0][0]
         session.query("CREATE DATABASE bench ENGINE = Atomic")
         session.query(_TABLE.format(types=self._types))

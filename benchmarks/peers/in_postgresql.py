@@ -65,10 +65,10 @@ class Postgresql(Contender):
         deltas = fold.read_deltas(paths, self._words.types)
         rows = fold.by_hour(deltas, self._words.types)
         half = pl.col("tweet_id") % CONNECTIONS
-        return [rows.filter(half == at).write_csv(None).encode() for at in range(CONNECTIONS)]
+        return [rows.filter(half == index).write_csv(None).encode() for index in range(CONNECTIONS)]
 
     def apply(self, keys: Sequence[str], prepared: Halves) -> None:
-        halves = [[f"{key}/{at}" for key in keys] for at in range(CONNECTIONS)]
+        halves = [[f"{key}/{index}" for key in keys] for index in range(CONNECTIONS)]
         with self._turn:
             list(self._pool.map(self._apply_half, self._connections, halves, prepared))
 

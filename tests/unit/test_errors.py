@@ -193,7 +193,7 @@ ELSEWHERE = {
 
 
 def test_the_order_is_that_of_the_contract():
-    places = {each.__name__: at for at, each in enumerate(PRECEDENCE)}
+    places = {each.__name__: index for index, each in enumerate(PRECEDENCE)}
     for earlier, later in pairwise(WIRE_ORDER):
         assert max(places[name] for name in earlier) < min(places[name] for name in later)
 
@@ -210,8 +210,8 @@ def test_the_order_names_each_refusal_of_the_data_api_once():
 
 
 def test_no_entry_of_the_order_hides_another():
-    for at, earlier in enumerate(PRECEDENCE):
-        assert not [later for later in PRECEDENCE[at + 1 :] if issubclass(later, earlier)]
+    for index, earlier in enumerate(PRECEDENCE):
+        assert not [later for later in PRECEDENCE[index + 1 :] if issubclass(later, earlier)]
 
 
 def test_every_kind_of_failed_authentication_has_one_place():

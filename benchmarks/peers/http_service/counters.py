@@ -59,7 +59,7 @@ async def read_hours(
     counts = np.zeros((len(tweet_ids), len(types), days * HOURS_A_DAY), dtype=np.int64)
     if rows:
         table = np.array(rows, dtype=np.int64)
-        place = {tweet_id: at for at, tweet_id in enumerate(tweet_ids)}
+        place = {tweet_id: index for index, tweet_id in enumerate(tweet_ids)}
         at = [place[tweet_id] for tweet_id in table[:, 0].tolist()]
         counts[at, :, table[:, 1] - start] = table[:, 2:]
     return counts.reshape(len(tweet_ids), len(types), days, HOURS_A_DAY)
@@ -79,7 +79,7 @@ class Answer:
         self._keys = {
             "tweet.id": list(map(str, tweet_ids)),
             "engagement.type": list(types),
-            "engagement.day": [self._day(at) for at in range(days)],
+            "engagement.day": [self._day(index) for index in range(days)],
             "engagement.hour": [f"{hour:02}" for hour in range(hours_a_day)],
         }
 

@@ -363,8 +363,8 @@ _TWEETS = st.lists(
 def test_refusals_win_in_the_order_of_the_contract(types, tweets, user):
     """Availability, ownership, metric rights, age: against the rules spelled out one by one."""
     asked = [
-        at if spec is None else tweet(at, spec[0], age_s=spec[1])
-        for at, spec in enumerate(tweets, 1)
+        index if spec is None else tweet(index, spec[0], age_s=spec[1])
+        for index, spec in enumerate(tweets, 1)
     ]
     there = [each for each in asked if isinstance(each, Tweet)]
     limits = {"impressions": 90 * DAY_S, "engagements": 90 * DAY_S, "video_views": 1800 * DAY_S}

@@ -46,8 +46,8 @@ def slowly_folded(group_by, counts, *, tweets, types, window=None):
     tree = {}
     for row, tweet in enumerate(tweets):
         for column, type_name in enumerate(types):
-            for at in range(counts.shape[2]):
-                moment = EPOCH + timedelta(hours=(window.start_hour if window else 0) + at)
+            for index in range(counts.shape[2]):
+                moment = EPOCH + timedelta(hours=(window.start_hour if window else 0) + index)
                 keys = {
                     TWEET: tweet,
                     TYPE: type_name,
@@ -58,7 +58,7 @@ def slowly_folded(group_by, counts, *, tweets, types, window=None):
                 leaf = tree
                 for key in outer:
                     leaf = leaf.setdefault(key, {})
-                leaf[last] = leaf.get(last, 0) + int(counts[row, column, at])
+                leaf[last] = leaf.get(last, 0) + int(counts[row, column, index])
     return as_pairs(tree, group_by)
 
 
@@ -148,7 +148,7 @@ def test_counts_are_strings():
 def test_few_or_many_numbers_with_several_digits(digits, numbers):
     """They are written in two ways, by how many there are."""
     counts = np.array([*([7] * digits), *numbers, *([0] * digits)], np.int64)
-    tweets = [str(at) for at in range(len(counts))]
+    tweets = [str(index) for index in range(len(counts))]
     got = folded((TWEET,), counts.reshape(-1, 1, 1), tweets=tweets, types=["a"])
     assert got == list(zip(tweets, map(str, counts.tolist()), strict=True))
 
@@ -243,8 +243,8 @@ def test_sums_over_any_grouping_agree():
 def test_the_largest_answer_holds_every_counter(group_by):
     """25 Tweets, 17 types, 28 days that begin and end within an hour."""
     window = window_of("2015-07-01T12:00:00Z", 673)
-    tweets = [str(10**18 + at) for at in range(25)]
-    types = [f"type_{at}" for at in range(17)]
+    tweets = [str(10**18 + index) for index in range(25)]
+    types = [f"type_{index}" for index in range(17)]
     counts = np.arange(25 * 17 * 673).reshape(25, 17, 673)
     got = json.loads(
         fold_grouping(group_by, build_cube(counts, tweets, types=types, window=window))

@@ -68,7 +68,7 @@ def refused(error, body, endpoint=TOTALS, **kwargs):
 
 def grouped(*group_bys, **kwargs):
     return whole(
-        groupings={f"g{at}": {"group_by": list(each)} for at, each in enumerate(group_bys)},
+        groupings={f"g{index}": {"group_by": list(each)} for index, each in enumerate(group_bys)},
         **kwargs,
     )
 
@@ -108,7 +108,7 @@ def test_cells_count_what_the_answer_is_made_of():
 def test_the_documented_largest_request_is_taken():
     """EXPL's real one: three groupings, one with four items."""
     groupings = ([TYPE, TWEET, DAY, HOUR], [TYPE, DAY, HOUR], [TWEET, DAY, TYPE])
-    ids = [str(at) for at in range(1, 26)]
+    ids = [str(index) for index in range(1, 26)]
     assert len(parse(grouped(*groupings, tweet_ids=ids), HISTORICAL).groupings) == 3
 
 
@@ -288,13 +288,13 @@ LIMITS = [(TOTALS, 250), (LAST, 25), (HISTORICAL, 25)]
 
 @pytest.mark.parametrize(("endpoint", "limit"), LIMITS)
 def test_as_many_tweet_ids_as_the_limit_are_taken(endpoint, limit):
-    ids = [str(at) for at in range(1, limit + 1)]
+    ids = [str(index) for index in range(1, limit + 1)]
     assert parse(whole(tweet_ids=ids), endpoint).tweet_ids == tuple(range(1, limit + 1))
 
 
 @pytest.mark.parametrize(("endpoint", "limit"), LIMITS)
 def test_one_tweet_id_too_many_is_refused_with_both_numbers(endpoint, limit):
-    ids = [str(at) for at in range(1, limit + 2)]
+    ids = [str(index) for index in range(1, limit + 2)]
     (text,) = refused(InvalidField, whole(tweet_ids=ids), endpoint)
     assert text.startswith("tweet_ids: ")
     assert str(limit) in text

@@ -163,8 +163,10 @@ def test_an_empty_batch_has_no_deltas():
 
 
 def test_every_type_at_once():
-    got = fold(*((20, name, 5, at, False) for at, name in enumerate(EVERY_TYPE, 1)))
-    expected = {name: at for at, name in enumerate(EVERY_TYPE, 1) if name != "other_engagements"}
+    got = fold(*((20, name, 5, index, False) for index, name in enumerate(EVERY_TYPE, 1)))
+    expected = {
+        name: index for index, name in enumerate(EVERY_TYPE, 1) if name != "other_engagements"
+    }
     expected["engagements"] = sum(range(4, len(EVERY_TYPE) + 1))
     assert got == {(20, 5): expected}
 

@@ -1,4 +1,4 @@
-"""Reading batches in every format, the short way."""
+"""Fixtures that write and parse batches in every format."""
 
 import csv
 import io
@@ -38,13 +38,13 @@ def read():
 
 @pytest.fixture(scope="session")
 def event():
-    """A good event, with what a test changes; a value of `...` leaves the field out."""
+    """A valid event with the changes of a test; a value of `...` removes the field."""
 
-    def made(**changes):
+    def make_event(**changes):
         whole = {"tweet_id": "5", "type": "favorites", "at": "2026-01-01T00:30:00Z", **changes}
         return {name: value for name, value in whole.items() if value is not ...}
 
-    return made
+    return make_event
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What a producer is told of a batch, and what goes to the store."""
+"""The outcome of a batch for its sender, and the deltas for the store."""
 
 import msgspec
 import pytest
@@ -15,8 +15,8 @@ BAD = {
 }
 
 
-def test_all_are_counted_and_the_first_spelled_out(read):
-    """Whatever set a line aside, the parser or a rule, they come in the order of lines."""
+def test_all_rejections_are_counted_and_the_first_are_listed(read):
+    """The lines are in order, whether the parser or a rule rejected them."""
     order = ["unknown_type", "malformed", "invalid_id"] * 50
     body = "\n".join(BAD[reason] for reason in order) + "\n" + GOOD
 
@@ -24,20 +24,20 @@ def test_all_are_counted_and_the_first_spelled_out(read):
 
     assert (outcome.accepted, outcome.rejected) == (1, 150)
     assert outcome.reasons == dict.fromkeys(sorted(BAD), 50)
-    told = [(each.line, each.reason) for each in outcome.rejections]
-    assert told == [(at + 1, order[at]) for at in range(100)]
+    listed = [(each.line, each.reason) for each in outcome.rejections]
+    assert listed == [(index + 1, order[index]) for index in range(100)]
     assert all(each.detail for each in outcome.rejections)
 
 
 @pytest.mark.parametrize("listed_max", [0, 1, 10_000])
-def test_how_many_are_spelled_out(read, listed_max):
+def test_the_list_of_rejections_is_limited(read, listed_max):
     outcome = describe(read("{\n" * 20), listed_max=listed_max)
 
     assert outcome.rejected == 20
     assert len(outcome.rejections) == min(20, listed_max)
 
 
-def test_a_clean_batch(read):
+def test_a_batch_without_rejections(read):
     outcome = describe(read(GOOD), listed_max=100)
 
     assert msgspec.to_builtins(outcome) == {
@@ -49,10 +49,10 @@ def test_a_clean_batch(read):
     }
 
 
-def test_a_repeat_is_told_what_the_first_was_told(read):
-    intake = read(f"{GOOD}\n{{\n")
-    outcome = describe(intake, listed_max=100)
-    batch = make_batch(intake, outcome, identity=BatchIdentity(b"key", digest_of(b"body")))
+def test_a_repeat_gets_the_outcome_of_the_first_attempt(read):
+    parsed = read(f"{GOOD}\n{{\n")
+    outcome = describe(parsed, listed_max=100)
+    batch = make_batch(parsed, outcome, identity=BatchIdentity(b"key", digest_of(b"body")))
 
     again = Outcome.of_repeat(batch.outcome)
 
@@ -61,23 +61,25 @@ def test_a_repeat_is_told_what_the_first_was_told(read):
 
 
 def test_the_digest_is_of_the_body(read):
-    intake = read(GOOD)
-    outcome = describe(intake, listed_max=100)
+    parsed = read(GOOD)
+    outcome = describe(parsed, listed_max=100)
     digests = [
-        make_batch(intake, outcome, identity=BatchIdentity(None, digest_of(body))).digest
+        make_batch(parsed, outcome, identity=BatchIdentity(None, digest_of(body))).digest
         for body in (b"a", b"b", b"a")
     ]
 
     assert digests[0] == digests[2] != digests[1]
 
 
-def test_only_good_rows_reach_the_store(read):
-    intake = read("\n".join([GOOD, *BAD.values(), GOOD]))
+def test_only_valid_rows_reach_the_store(read):
+    parsed = read("\n".join([GOOD, *BAD.values(), GOOD]))
 
-    outcome = describe(intake, listed_max=0)
-    deltas = make_batch(intake, outcome, identity=BatchIdentity(None, b"")).deltas
+    outcome = describe(parsed, listed_max=0)
+    deltas = make_batch(parsed, outcome, identity=BatchIdentity(None, b"")).deltas
 
-    cells = [490_896 * 2**TYPE_BITS + TYPE_NAMES.index(at) for at in ("engagements", "favorites")]
+    cells = [
+        490_896 * 2**TYPE_BITS + TYPE_NAMES.index(name) for name in ("engagements", "favorites")
+    ]
     assert [part.tolist() for part in (deltas.ids, deltas.starts, deltas.cells, deltas.counts)] == [
         [5],
         [0, 2],
@@ -86,10 +88,10 @@ def test_only_good_rows_reach_the_store(read):
     ]
 
 
-def test_a_batch_of_nothing_good(read):
-    intake = read("{\n{\n")
+def test_a_batch_without_valid_rows(read):
+    parsed = read("{\n{\n")
 
-    outcome = describe(intake, listed_max=0)
-    batch = make_batch(intake, outcome, identity=BatchIdentity(b"k", b""))
+    outcome = describe(parsed, listed_max=0)
+    batch = make_batch(parsed, outcome, identity=BatchIdentity(b"k", b""))
 
     assert batch.deltas.rows == 0

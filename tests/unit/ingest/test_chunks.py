@@ -1,4 +1,4 @@
-"""Files cut into chunks: whole lines, the same edges every time, numbers that count through."""
+"""Files are cut into chunks of whole lines, always in the same places; lines keep their numbers."""
 
 import csv
 import gzip
@@ -16,7 +16,7 @@ from openengagement.ingest.rows import EVENTS
 from openengagement.ingest.sources import chunks
 from openengagement.ingest.sources.chunks import read_chunks
 
-PACK = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
+COMPRESS = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
 
 
 @pytest.fixture(params=[7, 300, 10**6], ids="{}B".format)
@@ -36,7 +36,7 @@ def store(tmp_path):
 
 
 def ids_of(path):
-    """The file's id column by line number, as a load sees it, and the rejected lines."""
+    """The ids of a file by line number, as a load sees them, and the reasons of rejected lines."""
     with closing(BatchParser(lines_max=10**9, latest_s=lambda: 1_795_342_500)) as parser:
         return parse_ids(path, parser)
 
@@ -44,11 +44,11 @@ def ids_of(path):
 def parse_ids(path, parser):
     seen, refused = {}, {}
     for chunk in read_chunks(path):
-        intake = parser.parse(chunk.body, chunk.form, kind=EVENTS)
-        for line, tweet_id in intake.rows.select("line", "tweet_id").rows():
+        parsed = parser.parse(chunk.body, chunk.form, kind=EVENTS)
+        for line, tweet_id in parsed.rows.select("line", "tweet_id").rows():
             assert line + chunk.lines_before not in seen
             seen[line + chunk.lines_before] = tweet_id
-        for line, reason in intake.rejected.select("line", "reason").rows():
+        for line, reason in parsed.rejected.select("line", "reason").rows():
             assert line + chunk.lines_before not in refused
             refused[line + chunk.lines_before] = reason
     return seen, refused
@@ -59,42 +59,42 @@ def key_of(chunk):
 
 
 def ndjson_lines(count, *, bad=()):
-    for at in range(1, count + 1):
-        row = {"tweet_id": str(at), "type": "replies", "at": "2026-01-01T00:00:00Z"}
-        yield "{oops" if at in bad else json.dumps(row)
+    for number in range(1, count + 1):
+        row = {"tweet_id": str(number), "type": "replies", "at": "2026-01-01T00:00:00Z"}
+        yield "{oops" if number in bad else json.dumps(row)
 
 
 def csv_lines(count, *, bad=()):
     yield "at,note,tweet_id,type"
-    for at in range(1, count + 1):
-        yield f'2026-01-01T00:00:00Z,"n, {at}",{0 if at in bad else at},replies'
+    for number in range(1, count + 1):
+        yield f'2026-01-01T00:00:00Z,"n, {number}",{0 if number in bad else number},replies'
 
 
-@pytest.mark.parametrize("suffix", PACK)
+@pytest.mark.parametrize("suffix", COMPRESS)
 @pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
 @pytest.mark.parametrize("end", [True, False], ids=["newline", "no last newline"])
 def test_ndjson(store, chunk_bytes, suffix, newline, end):
     text = newline.join(ndjson_lines(40, bad={1, 17, 40})) + (newline if end else "")
-    path = store("e.ndjson" + suffix, PACK[suffix](text.encode()))
+    path = store("e.ndjson" + suffix, COMPRESS[suffix](text.encode()))
 
     seen, refused = ids_of(path)
 
     assert refused == dict.fromkeys((1, 17, 40), "malformed")
-    assert seen == {at: at for at in range(1, 41) if at not in refused}
+    assert seen == {number: number for number in range(1, 41) if number not in refused}
 
 
-@pytest.mark.parametrize("suffix", PACK)
+@pytest.mark.parametrize("suffix", COMPRESS)
 @pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
 @pytest.mark.parametrize("end", [True, False], ids=["newline", "no last newline"])
 def test_csv_repeats_its_header(store, chunk_bytes, suffix, newline, end):
-    """Line 1 of the file is the header, so the first event stands on line 2."""
+    """Line 1 of the file is the header, so the first event is on line 2."""
     text = newline.join(csv_lines(40, bad={1, 17, 40})) + (newline if end else "")
-    path = store("e.csv" + suffix, PACK[suffix](text.encode()))
+    path = store("e.csv" + suffix, COMPRESS[suffix](text.encode()))
 
     seen, refused = ids_of(path)
 
     assert refused == dict.fromkeys((2, 18, 41), "invalid_id")
-    assert seen == {at + 1: at for at in range(1, 41) if at + 1 not in refused}
+    assert seen == {number + 1: number for number in range(1, 41) if number + 1 not in refused}
 
 
 def test_blank_lines_count_as_lines(store, chunk_bytes):
@@ -102,19 +102,19 @@ def test_blank_lines_count_as_lines(store, chunk_bytes):
 
     seen, refused = ids_of(store("e.jsonl", text.encode()))
 
-    assert (seen, refused) == ({2 * at + 1: at for at in range(1, 21)}, {})
+    assert (seen, refused) == ({2 * number + 1: number for number in range(1, 21)}, {})
 
 
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
 def test_cells_that_span_lines(tmp_path, monkeypatch, quoting):
-    """A chunk must not end inside a quoted cell: both halves would be broken records."""
+    """A chunk that ended inside a quoted cell would break the record in two."""
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 100)
     path = tmp_path / "e.csv"
     with path.open("w", newline="") as file:
         rows = csv.writer(file, quoting=quoting, lineterminator="\n")
         rows.writerow(["note", "tweet_id", "type", "at"])
-        for at in range(1, 41):
-            rows.writerow([f"one\ntwo\n{at}", at, "replies", "2026-01-01T00:00:00Z"])
+        for number in range(1, 41):
+            rows.writerow([f"one\ntwo\n{number}", number, "replies", "2026-01-01T00:00:00Z"])
 
     seen, refused = ids_of(path)
 
@@ -123,11 +123,11 @@ def test_cells_that_span_lines(tmp_path, monkeypatch, quoting):
 
 
 @pytest.mark.parametrize("name", ["e.ndjson", "e.csv", "e.ndjson.gz", "e.csv.zst"])
-def test_edges_are_the_same_every_time(store, monkeypatch, name):
+def test_a_file_is_always_cut_in_the_same_places(store, monkeypatch, name):
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 1000)
     lines = csv_lines(500) if "csv" in name else ndjson_lines(500)
     suffix = name.removeprefix("e.ndjson").removeprefix("e.csv")
-    path = store(name, PACK[suffix]("\n".join(lines).encode()))
+    path = store(name, COMPRESS[suffix]("\n".join(lines).encode()))
 
     first, second = (
         [(key_of(chunk), chunk.lines_before) for chunk in read_chunks(path)] for _ in range(2)
@@ -137,20 +137,20 @@ def test_edges_are_the_same_every_time(store, monkeypatch, name):
     assert len({key for key, _ in first}) == len(first) > 10
 
 
-def test_the_same_lines_packed_or_not_have_the_same_keys(store, monkeypatch):
-    """So a file that was loaded plain and comes again as .gz counts once."""
+def test_compressed_and_plain_files_have_the_same_keys(store, monkeypatch):
+    """A file that was loaded plain counts nothing when it is loaded again as .gz."""
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 500)
     data = "\n".join(ndjson_lines(100)).encode()
     keys = [
         [key_of(chunk) for chunk in read_chunks(store("e.ndjson" + suffix, pack(data)))]
-        for suffix, pack in PACK.items()
+        for suffix, pack in COMPRESS.items()
     ]
 
     assert keys[0] == keys[1] == keys[2]
 
 
-def test_equal_chunks_of_one_file_are_told_apart(store, monkeypatch):
-    """A file may hold the same lines again and again: each of them counts."""
+def test_equal_chunks_of_one_file_have_different_keys(store, monkeypatch):
+    """A file may repeat the same lines, and all of them count."""
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 50)
     line = next(ndjson_lines(1)) + "\n"
     path = store("e.ndjson", (line * 30).encode())
@@ -171,7 +171,7 @@ def test_a_line_longer_than_a_chunk(store, chunk_bytes):
 
 @pytest.mark.parametrize("data", [b"", b"\n", b"\n\n  \n"])
 @pytest.mark.parametrize("name", ["e.ndjson", "e.jsonl"])
-def test_nothing(store, chunk_bytes, name, data):
+def test_an_empty_file(store, chunk_bytes, name, data):
     assert ids_of(store(name, data)) == ({}, {})
 
 
@@ -185,7 +185,7 @@ def test_parquet_in_slices(tmp_path, monkeypatch, size):
     path = tmp_path / "e.parquet"
     pl.DataFrame(
         {
-            "tweet_id": [0 if at == 17 else at for at in range(1, 41)],
+            "tweet_id": [0 if number == 17 else number for number in range(1, 41)],
             "type": "replies",
             "at": "2026-01-01T00:00:00Z",
         }
@@ -194,15 +194,15 @@ def test_parquet_in_slices(tmp_path, monkeypatch, size):
     seen, refused = ids_of(path)
 
     assert refused == {17: "invalid_id"}
-    assert seen == {at: at for at in range(1, 41) if at != 17}
+    assert seen == {number: number for number in range(1, 41) if number != 17}
     keys = [[key_of(chunk) for chunk in read_chunks(path)] for _ in range(2)]
     assert keys[0] == keys[1]
     assert len(set(keys[0])) == len(keys[0])
 
 
-def test_progress_reaches_the_files_size(store, monkeypatch):
+def test_progress_ends_at_the_size_of_the_file(store, monkeypatch):
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 300)
-    for suffix, pack in PACK.items():
+    for suffix, pack in COMPRESS.items():
         path = store("e.ndjson" + suffix, pack("\n".join(ndjson_lines(200)).encode()))
         read = [chunk.read_bytes for chunk in read_chunks(path)]
         assert read == sorted(read)
@@ -219,24 +219,24 @@ def test_progress_reaches_the_files_size(store, monkeypatch):
         ("a.json.zst", "JSON"),
     ],
 )
-def test_the_format_is_in_the_name(store, name, form):
+def test_the_file_name_gives_the_format(store, name, form):
     data = {"NDJSON": b"{}", "CSV": b"a\n1\n", "JSON": b"[{}]"}[form]
-    path = store(name, PACK["." + name.rpartition(".")[2]](data) if form != "NDJSON" else data)
+    path = store(name, COMPRESS["." + name.rpartition(".")[2]](data) if form != "NDJSON" else data)
 
     assert [chunk.form for chunk in read_chunks(path)] == [Format[form]]
 
 
 @pytest.mark.parametrize("name", ["events", "events.txt", "events.gz", "events.xls", ".ndjson"])
-def test_other_names(store, name):
+def test_other_file_names_are_refused(store, name):
     with pytest.raises(UnsupportedBody, match=r"\.ndjson"):
         list(read_chunks(store(name, b"{}")))
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 @pytest.mark.parametrize("keep", [0.5, 0.9, -1])
-def test_packed_data_cut_short_is_an_error(store, suffix, keep):
-    """What is missing must not be taken for the end: the operator would believe all was loaded."""
-    whole = PACK[suffix]("\n".join(ndjson_lines(5000)).encode())
+def test_truncated_compressed_data_is_an_error(store, suffix, keep):
+    """Otherwise the operator would believe that the whole file was loaded."""
+    whole = COMPRESS[suffix]("\n".join(ndjson_lines(5000)).encode())
     cut = whole[:keep] if isinstance(keep, int) else whole[: int(len(whole) * keep)]
 
     with pytest.raises((EOFError, OSError, zstandard.ZstdError)):
@@ -245,15 +245,15 @@ def test_packed_data_cut_short_is_an_error(store, suffix, keep):
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_several_members(store, suffix):
-    """What `cat a.gz b.gz` makes."""
+    """`cat a.gz b.gz` makes such files."""
     lines = [line + "\n" for line in ndjson_lines(30)]
     parts = ["".join(lines[:10]), "".join(lines[10:11]), "".join(lines[11:])]
-    path = store("e.ndjson" + suffix, b"".join(PACK[suffix](part.encode()) for part in parts))
+    path = store("e.ndjson" + suffix, b"".join(COMPRESS[suffix](part.encode()) for part in parts))
 
-    assert ids_of(path) == ({at: at for at in range(1, 31)}, {})
+    assert ids_of(path) == ({number: number for number in range(1, 31)}, {})
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
-def test_packed_data_that_is_none(store, suffix):
+def test_a_file_that_is_not_compressed_as_its_name_says(store, suffix):
     with pytest.raises((OSError, zstandard.ZstdError)):
-        list(read_chunks(store("e.ndjson" + suffix, b"hello, this is no packed data at all")))
+        list(read_chunks(store("e.ndjson" + suffix, b"hello, this is not compressed data")))

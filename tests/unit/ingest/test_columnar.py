@@ -1,4 +1,4 @@
-"""Parquet and Arrow bodies: which column types are read, and which bodies are refused."""
+"""Parquet and Arrow bodies: the column types that are accepted, and the bodies that are refused."""
 
 import io
 from datetime import UTC, date, datetime, time, timedelta
@@ -30,15 +30,15 @@ def events(**columns):
 
 
 @pytest.fixture(params=FORMS)
-def judge_frame(request, read):
-    """Typed rows without line numbers, and the reasons of the refused ones, in every format."""
+def parse_frame(request, read):
+    """Parse a frame in every format: typed rows without line numbers, and reasons of rejections."""
 
-    def judged(frame, **options):
+    def parse(frame, **options):
         form = request.param
-        intake = read(write_frame(frame, form), form.split(" ")[0], **options)
-        return intake.rows.drop("line").rows(), intake.rejected.get_column("reason").to_list()
+        parsed = read(write_frame(frame, form), form.split(" ")[0], **options)
+        return parsed.rows.drop("line").rows(), parsed.rejected.get_column("reason").to_list()
 
-    return judged
+    return parse
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,10 @@ def judge_frame(request, read):
     ],
     ids=str,
 )
-def test_whole_numbers_of_any_width(judge_frame, dtype):
+def test_whole_numbers_of_any_type_are_accepted(parse_frame, dtype):
     frame = events(tweet_id=pl.Series([7]).cast(dtype), count=pl.Series([3]).cast(dtype))
 
-    assert judge_frame(frame) == ([(7, "favorites", HOUR, 3, False)], [])
+    assert parse_frame(frame) == ([(7, "favorites", HOUR, 3, False)], [])
 
 
 @pytest.mark.parametrize(
@@ -88,10 +88,10 @@ def test_whole_numbers_of_any_width(judge_frame, dtype):
         ("promoted", "perhaps", pl.String, "invalid_flag"),
     ],
 )
-def test_values_refused(judge_frame, column, value, dtype, reason):
+def test_invalid_values_are_rejected(parse_frame, column, value, dtype, reason):
     frame = events(**{column: pl.Series([value], dtype=dtype)})
 
-    assert judge_frame(frame) == ([], [reason])
+    assert parse_frame(frame) == ([], [reason])
 
 
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
@@ -99,35 +99,35 @@ def test_values_refused(judge_frame, column, value, dtype, reason):
     ("zone", "hour"),
     [(None, HOUR), ("UTC", HOUR), ("Europe/Berlin", HOUR), ("Asia/Kolkata", HOUR), ("+03:00", 0)],
 )
-def test_times_of_every_unit_and_zone(judge_frame, unit, zone, hour):
-    """Without a zone they are UTC; with one it is the moment that counts, not the wall clock."""
+def test_times_of_every_unit_and_zone_are_accepted(parse_frame, unit, zone, hour):
+    """Without a zone, times are UTC; with a zone, they are converted."""
     if zone == "+03:00":
         pytest.importorskip("zoneinfo")
         zone, hour = "Etc/GMT-3", HOUR
     at = pl.Series([AT]).cast(pl.Datetime(unit, "UTC"))
     at = at.dt.convert_time_zone(zone) if zone else at.dt.replace_time_zone(None)
 
-    assert judge_frame(events(at=at)) == ([(5, "favorites", hour, 1, False)], [])
+    assert parse_frame(events(at=at)) == ([(5, "favorites", hour, 1, False)], [])
 
 
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
-def test_fractions_of_a_second_stay_in_their_hour(judge_frame, unit):
+def test_fractions_of_a_second_stay_in_their_hour(parse_frame, unit):
     last = pl.Series([AT + timedelta(minutes=29, seconds=59, milliseconds=999)])
 
-    rows, _ = judge_frame(events(at=last.cast(pl.Datetime(unit, "UTC"))))
+    rows, _ = parse_frame(events(at=last.cast(pl.Datetime(unit, "UTC"))))
 
     assert rows[0][2] == HOUR
 
 
 @pytest.mark.parametrize("unit", ["ms", "us"])
 @pytest.mark.parametrize("value", [2**63 - 1, -(2**63), 2**62, -(2**62)])
-def test_times_out_of_range(judge_frame, unit, value):
-    """A number that is no moment any calendar knows is a bad line, not a panic."""
+def test_times_out_of_range_are_rejected(parse_frame, unit, value):
+    """Such a number is a bad line, not a panic of the decoder."""
     at = pl.Series([value, 1_767_227_400 * {"ms": 10**3, "us": 10**6}[unit]])
     frame = pl.concat([events(), events()]).with_columns(at=at.cast(pl.Datetime(unit)))
 
     try:
-        rows, reasons = judge_frame(frame)
+        rows, reasons = parse_frame(frame)
     except pl.exceptions.PanicException:
         pytest.fail("the engine panicked")
     assert rows == [(5, "favorites", HOUR, 1, False)]
@@ -137,33 +137,33 @@ def test_times_out_of_range(judge_frame, unit, value):
 @pytest.mark.parametrize(
     "dtype", [pl.String, pl.Categorical, pl.Enum(["favorites", "likes"])], ids=str
 )
-def test_types_as_text_or_dictionary(judge_frame, dtype):
+def test_types_may_be_text_or_dictionaries(parse_frame, dtype):
     frame = events(type=pl.Series(["favorites"], dtype=dtype))
 
-    assert judge_frame(frame) == ([(5, "favorites", HOUR, 1, False)], [])
+    assert parse_frame(frame) == ([(5, "favorites", HOUR, 1, False)], [])
 
 
-def test_dictionaries_with_nulls_and_repeats(judge_frame):
+def test_dictionaries_may_have_nulls_and_repeats(parse_frame):
     names = pl.Series(["favorites", None, "likes", "favorites", "replies"], dtype=pl.Categorical)
     frame = pl.concat([events()] * 5).with_columns(type=names)
 
-    rows, reasons = judge_frame(frame)
+    rows, reasons = parse_frame(frame)
 
     assert [row[1] for row in rows] == ["favorites", "favorites", "replies"]
     assert reasons == ["missing_field", "unknown_type"]
 
 
 @pytest.mark.parametrize("value", [True, False, None, "true", "false"])
-def test_flags(judge_frame, value):
-    rows, _ = judge_frame(events(promoted=[value]))
+def test_flags_are_parsed(parse_frame, value):
+    rows, _ = parse_frame(events(promoted=[value]))
 
     assert rows[0][4] is (value in {True, "true"})
 
 
-def test_columns_of_nothing(judge_frame):
+def test_columns_of_type_null_are_accepted(parse_frame):
     frame = events(count=[None], promoted=[None])
 
-    assert judge_frame(frame) == ([(5, "favorites", HOUR, 1, False)], [])
+    assert parse_frame(frame) == ([(5, "favorites", HOUR, 1, False)], [])
 
 
 @pytest.mark.parametrize(
@@ -178,26 +178,26 @@ def test_columns_of_nothing(judge_frame):
     ids=["list", "struct", "array", "binary", "duration"],
 )
 @pytest.mark.parametrize("name", ["tweet_id", "type", "at", "count", "promoted"])
-def test_columns_that_hold_no_single_values(judge_frame, name, column):
+def test_columns_of_nested_or_binary_values_refuse_the_body(parse_frame, name, column):
     with pytest.raises(MalformedBody, match=name):
-        judge_frame(events(**{name: column}))
+        parse_frame(events(**{name: column}))
 
 
-def test_other_columns_may_hold_anything(judge_frame):
+def test_unknown_columns_may_have_any_type(parse_frame):
     frame = events(line=[9], nested=[{"a": [1]}], lists=[[1]], data=[b"\xff"])
 
-    assert judge_frame(frame)[1] == []
+    assert parse_frame(frame)[1] == []
 
 
-def test_no_rows(judge_frame):
-    assert judge_frame(events().clear()) == ([], [])
+def test_a_body_without_rows(parse_frame):
+    assert parse_frame(events().clear()) == ([], [])
 
 
-def test_columns_that_are_not_there(judge_frame):
-    assert judge_frame(pl.DataFrame({"tweet_id": [5, 6]})) == ([], ["missing_field"] * 2)
+def test_missing_columns_reject_their_rows(parse_frame):
+    assert parse_frame(pl.DataFrame({"tweet_id": [5, 6]})) == ([], ["missing_field"] * 2)
 
 
-def test_other_kinds_of_row(judge_frame):
+def test_tweets_and_accounts_are_parsed(parse_frame):
     tweets = pl.DataFrame(
         {
             "id": [5],
@@ -209,19 +209,19 @@ def test_other_kinds_of_row(judge_frame):
     )
     accounts = pl.DataFrame({"id": [5], "screen_name": ["ana"], "protected": [True]})
 
-    assert judge_frame(tweets, kind="tweets") == ([(5, 6, 1_767_227_400, None, False)], [])
-    assert judge_frame(accounts, kind="accounts") == ([(5, "ana", True)], [])
+    assert parse_frame(tweets, kind="tweets") == ([(5, 6, 1_767_227_400, None, False)], [])
+    assert parse_frame(accounts, kind="accounts") == ([(5, "ana", True)], [])
 
 
-def test_rows_are_capped(judge_frame):
+def test_rows_are_limited(parse_frame):
     frame = pl.concat([events()] * 11)
-    assert len(judge_frame(frame[:10], lines_max=10)[0]) == 10
+    assert len(parse_frame(frame[:10], lines_max=10)[0]) == 10
     with pytest.raises(BodyTooLarge, match="10 lines"):
-        judge_frame(frame, lines_max=10)
+        parse_frame(frame, lines_max=10)
 
 
-def test_a_small_file_of_very_many_rows_is_refused_unread(read):
-    """A billion equal rows would not fit into memory, and a few bytes of Parquet can claim them."""
+def test_a_small_file_that_claims_many_rows_is_refused_before_decoding(read):
+    """A few bytes of Parquet can stand for a billion rows, which would not fit into memory."""
     frame = pl.select(tweet_id=pl.repeat(5, 3_000_000), type=pl.repeat("favorites", 3_000_000))
     body = write_frame(frame, "parquet")
     assert len(body) < 30_000
@@ -231,8 +231,8 @@ def test_a_small_file_of_very_many_rows_is_refused_unread(read):
 
 
 @pytest.mark.parametrize("rows", [1, 3])
-def test_several_record_batches(read, rows):
-    frame = pl.concat([events(tweet_id=[at]) for at in range(1, 10)])
+def test_files_with_several_record_batches(read, rows):
+    frame = pl.concat([events(tweet_id=[index]) for index in range(1, 10)])
     target = io.BytesIO()
     frame.write_ipc(target, record_batch_size=rows)
     parquet = io.BytesIO()
@@ -240,12 +240,12 @@ def test_several_record_batches(read, rows):
 
     for form, data in (("arrow", target), ("parquet", parquet)):
         lines = read(data.getvalue(), form).rows.select("line", "tweet_id").rows()
-        assert lines == [(at, at) for at in range(1, 10)]
+        assert lines == [(index, index) for index in range(1, 10)]
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("keep", [0, 4, 8, 0.25, 0.5, 0.75])
-def test_cut_short(read, form, keep):
+def test_truncated_files_are_refused(read, form, keep):
     frame = pl.concat([events()] * 1000)
     whole = write_frame(frame, form)
     cut = whole[: keep if isinstance(keep, int) else int(len(whole) * keep)]
@@ -256,6 +256,6 @@ def test_cut_short(read, form, keep):
 
 @pytest.mark.parametrize("form", ["parquet", "arrow"])
 @pytest.mark.parametrize("body", [b"hello", b'{"a":1}', b"\0" * 100, b"PAR1PAR1", b"ARROW1\0\0"])
-def test_something_else(read, form, body):
+def test_other_bytes_are_refused(read, form, body):
     with pytest.raises(MalformedBody):
         read(body, form)

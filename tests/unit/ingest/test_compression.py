@@ -1,4 +1,4 @@
-"""Content encodings: undone, and bombs stopped at the limit, in memory and in time."""
+"""Content encodings are decoded, within limits of size, memory and time."""
 
 import gzip
 import io
@@ -31,66 +31,66 @@ def encoding(request):
 
 
 @pytest.mark.parametrize("name", ["", "identity", " identity "])
-def test_none(name):
+def test_bodies_without_an_encoding_are_unchanged(name):
     assert decompress(TEXT, name, limit=10) == TEXT
 
 
 @pytest.mark.parametrize("name", ["gzip", "x-gzip", "GZIP", " gzip "])
-def test_gzip_by_any_of_its_names(name):
+def test_gzip_has_several_names(name):
     assert decompress(gzip.compress(TEXT), name, limit=MIB) == TEXT
 
 
 @pytest.mark.parametrize("name", ["br", "deflate", "gzip, gzip", "compress", "lz4"])
-def test_another(name):
+def test_other_encodings_are_refused(name):
     with pytest.raises(UnsupportedBody, match="gzip, zstd or none"):
         decompress(TEXT, name, limit=MIB)
 
 
-def test_one_member(encoding):
+def test_one_member_is_decoded(encoding):
     assert decompress(PACK[encoding](TEXT), encoding, limit=MIB) == TEXT
 
 
-def test_several_members(encoding):
+def test_several_members_are_joined(encoding):
     parts = [b"", b"a", TEXT, b"", os.urandom(100_000), b"z"]
     body = b"".join(map(PACK[encoding], parts))
 
     assert decompress(body, encoding, limit=MIB) == b"".join(parts)
 
 
-def test_no_bytes_at_all(encoding):
+def test_an_empty_body(encoding):
     assert decompress(b"", encoding, limit=MIB) == b""
 
 
-def test_a_frame_that_does_not_tell_its_size():
+def test_a_frame_that_does_not_declare_its_size():
     assert decompress(zstd(TEXT, sized=False), "zstd", limit=MIB) == TEXT
 
 
 def test_a_streamed_frame():
     target = io.BytesIO()
     with zstandard.ZstdCompressor().stream_writer(target, closefd=False) as writer:
-        for at in range(0, len(TEXT), 777):
-            writer.write(TEXT[at : at + 777])
+        for index in range(0, len(TEXT), 777):
+            writer.write(TEXT[index : index + 777])
             writer.flush()
 
     assert decompress(target.getvalue(), "zstd", limit=MIB) == TEXT
 
 
 def test_skippable_frames():
-    """The zstd format lets a producer put notes between frames."""
+    """The zstd format allows notes between frames."""
     note = struct.pack("<II", 0x184D2A50, 4) + b"note"
 
     assert decompress(note + zstd(TEXT) + note + zstd(b"x"), "zstd", limit=MIB) == TEXT + b"x"
 
 
 @pytest.mark.parametrize("size", [0, 1, 999, 1000])
-def test_up_to_the_limit(encoding, size):
+def test_bodies_up_to_the_limit_are_decoded(encoding, size):
     body = PACK[encoding](b"x" * size)
 
     assert decompress(body, encoding, limit=1000) == b"x" * size
 
 
 @pytest.mark.parametrize("size", [1001, 1002, 2000, 5 * MIB])
-def test_past_the_limit(encoding, size):
+def test_bodies_past_the_limit_are_refused(encoding, size):
     with pytest.raises(BodyTooLarge, match="1000 bytes"):
         decompress(PACK[encoding](b"x" * size), encoding, limit=1000)
 
@@ -104,7 +104,7 @@ def test_members_are_limited_together(encoding):
 
 
 @pytest.mark.parametrize("keep", [1, 5, 12, 0.3, 0.6, 0.99, -1])
-def test_cut_short(encoding, keep):
+def test_truncated_bodies_are_refused(encoding, keep):
     body = PACK[encoding](os.urandom(5000))
     cut = body[: keep if isinstance(keep, int) else int(len(body) * keep)]
 
@@ -115,7 +115,7 @@ def test_cut_short(encoding, keep):
 
 
 @pytest.mark.parametrize("junk", [b"hello", b"\0\1\2", b'{"tweet_id":"5"}'])
-def test_something_else(encoding, junk):
+def test_other_bytes_are_refused(encoding, junk):
     with pytest.raises(RequestError):
         decompress(junk, encoding, limit=MIB)
     with pytest.raises(RequestError):
@@ -123,8 +123,8 @@ def test_something_else(encoding, junk):
 
 
 @pytest.mark.parametrize("at", [12, 20, -6, -2])
-def test_damage(encoding, at):
-    """The checksum at the end of a gzip member is checked; zstd's where there is one."""
+def test_damaged_bodies_are_refused(encoding, at):
+    """The checksum of a gzip member is verified, and that of a zstd frame if it has one."""
     packer = zstandard.ZstdCompressor(write_checksum=True)
     body = bytearray(
         gzip.compress(os.urandom(3000)) if encoding == "gzip" else packer.compress(TEXT)
@@ -136,7 +136,7 @@ def test_damage(encoding, at):
 
 
 def zstd_bomb(size):
-    """A stream that tells no size, as dense as zstd gets."""
+    """A stream without a declared size, as dense as zstd can be."""
     packer = zstandard.ZstdCompressor(level=19).compressobj()
     zeros = bytes(MIB)
     return b"".join(packer.compress(zeros) for _ in range(size // MIB)) + packer.flush()
@@ -150,7 +150,7 @@ def gzip_bomb(size):
 
 @pytest.mark.parametrize("bomb", [gzip_bomb, zstd_bomb], ids=["gzip", "zstd"])
 def test_a_bomb_is_stopped_at_the_limit(bomb):
-    """128 MiB in a few bytes, a limit of 1 MiB, and not much more than that in memory."""
+    """128 MiB in a few bytes, with a limit of 1 MiB, must not take much more memory than that."""
     body = bomb(128 * MIB)
     assert len(body) < MIB
 
@@ -165,7 +165,7 @@ def test_a_bomb_is_stopped_at_the_limit(bomb):
 
 
 def test_a_frame_that_claims_a_huge_window():
-    """Memory is taken by the frame's word, so the word is not taken."""
+    """The decoder would allocate what the frame claims, so such a frame is refused."""
     packer = zstandard.ZstdCompressor(
         compression_params=zstandard.ZstdCompressionParameters(window_log=30), level=1
     ).compressobj()
@@ -176,7 +176,7 @@ def test_a_frame_that_claims_a_huge_window():
 
 
 def test_very_many_empty_members_take_little_time(encoding):
-    """One MiB, which is what a data API body may have, must not keep a worker for seconds."""
+    """A body of 1 MiB, the limit of the data API, must not occupy a worker for seconds."""
     member = PACK[encoding](b"")
     body = member * (MIB // len(member))
 
@@ -186,20 +186,20 @@ def test_very_many_empty_members_take_little_time(encoding):
     assert time.process_time() - started < 20
 
 
-def test_as_many_members_as_a_block_packer_makes_are_fine(encoding):
-    """Packers that work in blocks make a member of each; thousands of them are one body."""
+def test_thousands_of_members_are_accepted(encoding):
+    """Programs that compress in blocks, such as bgzip, make a member of each block."""
     body = PACK[encoding](b"x") * 5000
     assert decompress(body, encoding, limit=MIB) == b"x" * 5000
 
 
-# Undeclared
+# Compressed bodies without a Content-Encoding
 
 EVENT = b'{"tweet_id":"5","type":"favorites","at":"2026-01-01T00:30:00Z","more":[]}\n'
 CSV = b"tweet_id,type,at\n" + b"5,favorites,2026-01-01T00:30:00Z\n" * 8
 
 
 def stored():
-    """CSV in zlib that leaves text as it is, of a size that makes its first line text as well."""
+    """CSV in uncompressed zlib blocks, sized so that the first line is text too."""
     row = b"5,favorites,2026-01-01T00:30:00Z\n"
     data = b"tweet_id,type,at\n" + row * 14 + b"0" * 10 + row
     assert len(data) == 512 + 10
@@ -217,20 +217,20 @@ PACKED = {
 
 @pytest.mark.parametrize("pack", PACKED.values(), ids=PACKED)
 @pytest.mark.parametrize("count", [1, 1000])
-def test_what_is_packed_and_does_not_say_so_is_not_unpacked(read, pack, count):
-    """Whoever reads columns would do it unasked, to any size."""
-    intake = read(pack(EVENT * count))
-    assert intake.rows.is_empty()
-    assert set(intake.rejected.get_column("reason")) == {"malformed"}
+def test_undeclared_compression_is_not_decoded(read, pack, count):
+    """The data frame library would decompress such a body by itself, without a limit."""
+    parsed = read(pack(EVENT * count))
+    assert parsed.rows.is_empty()
+    assert set(parsed.rejected.get_column("reason")) == {"malformed"}
 
 
 @pytest.mark.parametrize("pack", PACKED.values(), ids=PACKED)
-def test_nor_is_packed_csv(read, pack):
+def test_undeclared_compression_of_csv_is_not_decoded(read, pack):
     with pytest.raises(RequestError):
         read(pack(CSV), "csv")
 
 
-def test_nor_is_csv_that_is_packed_as_text(read):
+def test_csv_in_uncompressed_zlib_blocks_is_not_decoded(read):
     body = stored()
     assert body.startswith(b"x\x01\x01\n")
     assert read(body, "csv").rows.is_empty()
@@ -238,12 +238,12 @@ def test_nor_is_csv_that_is_packed_as_text(read):
 
 @pytest.mark.parametrize("form", ["ndjson", "csv"])
 @pytest.mark.parametrize("start", [b"\x1f\x8b\x00\x00", b"(\xb5/\xfd", b"x\x9c", b"x^", b"x\x01\n"])
-def test_what_begins_like_it_is_text(read, form, start):
+def test_text_that_begins_like_compressed_data_is_text(read, form, start):
     try:
         assert read(start, form).rows.is_empty()
     except RequestError as error:
         assert form == "csv", error  # noqa: PT017
 
 
-def test_a_column_may_be_named_as_if_it_were_packed(read):
+def test_a_column_name_may_begin_like_compressed_data(read):
     assert read(b"x^2," + CSV.replace(b"\n5", b"\n,5"), "csv").rows.height == 8

@@ -1,7 +1,6 @@
-"""Damaged Parquet and Arrow: whatever a body does to the engine, its process lives on.
+"""Damaged Parquet and Arrow: the process survives, whatever a body does to the decoder.
 
-The engine is native code, so the mutants are read in a process of their own, which tells at its end
-how each of them went.
+The decoder is native code, so a child process parses the damaged bodies and then prints the results.
 """
 
 import json
@@ -55,7 +54,7 @@ print(json.dumps(seen))
 @pytest.mark.parametrize(
     "seed", [2, *(pytest.param(seed, marks=pytest.mark.heavy) for seed in (1, 3, 4, 5, 6))]
 )
-def test_a_damaged_body_is_read_or_refused(form, seed):
+def test_a_damaged_body_is_parsed_or_refused(form, seed):
     done = subprocess.run(
         [sys.executable, "-c", READ_THEM, form, str(seed), str(MUTANTS)],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""The vectorised judgement of NDJSON against a slow, obvious one, line by line."""
+"""The vectorised validation of NDJSON and CSV gives the results of a slow, obvious one."""
 
 import csv
 import io
@@ -40,11 +40,11 @@ TIME = re.compile(
 WHOLE = re.compile(r"[+-]?[0-9]+", re.ASCII)
 
 
-# The reference
+# The reference: it validates line by line.
 
 
-def judge_line(line):
-    """None for a line that is none, a reason, or the typed row."""
+def expect_line(line):
+    """The expected result of a line: None if it is blank, a reason, or the typed row."""
     try:
         text = line.decode().strip(" \t\r\n")
     except UnicodeDecodeError:
@@ -55,17 +55,17 @@ def judge_line(line):
         value = json.loads(text, parse_constant=refuse_constant)
     except ValueError:
         return "malformed"
-    return judge_value(value) if isinstance(value, dict) else "malformed"
+    return expect_value(value) if isinstance(value, dict) else "malformed"
 
 
 def refuse_constant(name):
     raise ValueError(name)
 
 
-def judge_value(event):
+def expect_value(event):
     if any(event.get(name) is None for name in ("tweet_id", "type", "at")):
         return "missing_field"
-    # A fraction or an exponent in an id has been through a float, which rounds large ones.
+    # An id with a fraction or an exponent passed through a float, which rounds large numbers.
     rounded = isinstance(event["tweet_id"], float)
     tweet_id = None if rounded else whole_number(event["tweet_id"])
     if tweet_id is None or not 0 < tweet_id < 2**63:
@@ -88,7 +88,7 @@ def judge_value(event):
 
 
 def whole_number(value):
-    """A JSON number without a fraction, however it is written, or the digits of one in a string."""
+    """The value of a whole JSON number in any notation, or of its digits in a string."""
     if isinstance(value, str):
         return int(value) if WHOLE.fullmatch(value) else None
     if isinstance(value, float):
@@ -111,7 +111,7 @@ def unix_seconds(value):
     return int((whole - (offset if sign == "+" else -offset)).total_seconds()) + int(second)
 
 
-# What is sent
+# The generated input
 
 numbers = st.one_of(
     st.integers(-(2**65), 2**65),
@@ -186,7 +186,7 @@ ascii_or_not = st.one_of(
 
 @st.composite
 def damaged(draw):
-    """An object with a few of its bytes dropped, doubled or changed, but still one line."""
+    """An object on one line, with a few bytes dropped, doubled, inserted or changed."""
     line = bytearray(draw(objects))
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(line) - 1)) if line else 0
@@ -216,9 +216,9 @@ newlines = st.sampled_from([b"\n", b"\n", b"\r\n"])
 
 
 def is_left_open(line):
-    """Whether JSON itself does not say what a line means, or only a parser's own bounds do.
+    """Whether JSON, or the limits of a parser, leave the meaning of a line open.
 
-    A name given twice, half a surrogate pair, and numbers longer than any parser of ours reads.
+    This is so for a repeated name, half of a surrogate pair, and a number with too many digits.
     """
     names = re.findall(rb'"(?:tweet_id|type|at|count|promoted|note)"\s*:', line)
     twice = len(names) != len(set(names))
@@ -229,29 +229,29 @@ def is_left_open(line):
 @given(bodies, newlines, st.booleans())
 @example([b"null", b"{}"], b"\n", False)
 @example([b'{"tweet_id":"1"}', b""], b"\r\n", False)
-def test_the_columns_judge_like_the_lines(read, body, newline, ends):
+def test_ndjson_is_validated_as_by_the_reference(read, body, newline, ends):
     body = [line for line in body if not is_left_open(line)]
-    expected = list(map(judge_line, body))
+    expected = list(map(expect_line, body))
 
-    intake = read(newline.join(body) + (newline if ends else b""))
+    parsed = read(newline.join(body) + (newline if ends else b""))
 
-    seen = {line: tuple(row) for line, *row in intake.rows.rows()}
-    seen |= dict(intake.rejected.select("line", "reason").rows())
+    seen = {line: tuple(row) for line, *row in parsed.rows.rows()}
+    seen |= dict(parsed.rejected.select("line", "reason").rows())
     assert seen == {
-        at: verdict for at, verdict in enumerate(expected, start=1) if verdict is not None
+        index: verdict for index, verdict in enumerate(expected, start=1) if verdict is not None
     }
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(bodies, newlines)
-def test_a_body_takes_what_its_lines_take_alone(read, body, newline):
-    """Nothing is left open here: whatever a line means, it means it in any company."""
+def test_a_line_has_the_same_result_alone_and_in_a_body(read, body, newline):
+    """This holds for lines of open meaning, too."""
     alone = {}
-    for at, line in enumerate(body, start=1):
+    for index, line in enumerate(body, start=1):
         one = read(line)
         assert one.rows.height + one.rejected.height <= 1
         for _, *verdict in one.rows.rows() + one.rejected.rows():
-            alone[at] = tuple(verdict)
+            alone[index] = tuple(verdict)
 
     together = read(newline.join(body))
 
@@ -286,38 +286,38 @@ columns = st.permutations(["tweet_id", "type", "at", "count", "promoted", "note"
     st.sampled_from(["\n", "\r\n"]),
     st.booleans(),
 )
-def test_csv_judges_like_the_same_cells_elsewhere(read, lines, names, quoting, newline, marked):
-    """Quoted or not, in any order of columns, among blank and ragged lines, with a mark or not."""
+def test_csv_is_validated_as_by_the_reference(read, lines, names, quoting, newline, marked):
+    """With any quoting and order of columns, blank and ragged lines, and a byte order mark."""
     text = io.StringIO()
     writer = csv.writer(text, quoting=quoting, lineterminator=newline)
     writer.writerow(names)
     expected = {}
-    for at, line in enumerate(lines, start=2):
+    for index, line in enumerate(lines, start=2):
         if line == "blank":
             text.write(newline)
         elif line == "ragged":
             writer.writerow(["x"] * (len(names) + 2))
-            expected[at] = "malformed"
+            expected[index] = "malformed"
         else:
             writer.writerow([line.get(name, "") for name in names])
-            expected[at] = judge_value({name: value or None for name, value in line.items()})
+            expected[index] = expect_value({name: value or None for name, value in line.items()})
 
-    intake = read("\ufeff" * marked + text.getvalue(), "csv")
+    parsed = read("\ufeff" * marked + text.getvalue(), "csv")
 
-    seen = {line: tuple(row) for line, *row in intake.rows.rows()}
-    seen |= dict(intake.rejected.select("line", "reason").rows())
+    seen = {line: tuple(row) for line, *row in parsed.rows.rows()}
+    seen |= dict(parsed.rejected.select("line", "reason").rows())
     assert seen == expected
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=200), st.sampled_from(["ndjson", "json", "csv", "parquet", "arrow"]))
-def test_any_bytes_are_taken_or_refused(read, body, form):
-    """Nothing but an error with a reason comes out, whatever goes in."""
+def test_any_bytes_are_parsed_or_refused(read, body, form):
+    """No input causes another exception, or a rejection without a reason."""
     try:
-        intake = read(body, form)
+        parsed = read(body, form)
     except (MalformedBody, BodyTooLarge):
         return
-    assert intake.rejected.null_count().sum_horizontal().item() == 0
+    assert parsed.rejected.null_count().sum_horizontal().item() == 0
 
 
 @pytest.mark.parametrize(
@@ -333,4 +333,4 @@ def test_any_bytes_are_taken_or_refused(read, body, form):
     ],
 )
 def test_the_reference_itself(line, verdict):
-    assert judge_line(line) == verdict
+    assert expect_line(line) == verdict

@@ -1,4 +1,4 @@
-"""Uploads take turns at the cores; while one becomes durable the next is read."""
+"""Uploads are parsed one at a time; the next is parsed while one waits for its commit."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ NOW_S = 1_795_342_500.0  # 2026-11-22T10:15:00Z
 
 
 class Writer:
-    """Commits nothing until it is told to."""
+    """Commits a batch when the test sets the result of its future."""
 
     def __init__(self):
         self.waiting = []
@@ -43,11 +43,11 @@ def counting(writer):
 
 @pytest.fixture
 def reading(monkeypatch):
-    """How many bodies were being read when each was begun."""
+    """The number of bodies that were being parsed when the parsing of each began."""
     seen, under_way, lock = [], set(), threading.Lock()
     parse = BatchParser.parse
 
-    def read_slowly(*given, **more):
+    def parse_slowly(*given, **more):
         with lock:
             under_way.add(threading.get_ident())
             seen.append(len(under_way))
@@ -58,7 +58,7 @@ def reading(monkeypatch):
             with lock:
                 under_way.discard(threading.get_ident())
 
-    monkeypatch.setattr(BatchParser, "parse", read_slowly)
+    monkeypatch.setattr(BatchParser, "parse", parse_slowly)
     return seen
 
 
@@ -66,10 +66,10 @@ def events(body=EVENT):
     return Upload(EVENTS, body, "", "application/x-ndjson", None, atomic=False)
 
 
-def test_bodies_are_read_one_at_a_time_and_wait_for_no_commit(counting, writer, reading):
+def test_bodies_are_parsed_one_at_a_time_without_waiting_for_commits(counting, writer, reading):
     with ThreadPoolExecutor(4) as pool:
         taken = [pool.submit(counting.handle, events()) for _ in range(4)]
-        wait_for(lambda: len(writer.waiting) == 4)  # none is durable yet, all are read
+        wait_for(lambda: len(writer.waiting) == 4)  # all are parsed, none is durable
         assert not any(each.done() for each in taken)
         for each in writer.waiting:
             each.set_result(Applied(duplicate=False, outcome=b""))
@@ -77,7 +77,7 @@ def test_bodies_are_read_one_at_a_time_and_wait_for_no_commit(counting, writer, 
     assert reading == [1] * 4
 
 
-def test_a_body_that_cannot_be_read_keeps_nobody_waiting(counting, writer):
+def test_a_refused_body_does_not_delay_the_next(counting, writer):
     for _ in range(2):
         with pytest.raises(BodyTooLarge):
             counting.handle(events(EVENT * (Settings().batch_max_lines + 1)))
@@ -88,18 +88,18 @@ def test_a_body_that_cannot_be_read_keeps_nobody_waiting(counting, writer):
         assert taken.result().accepted == 1
 
 
-def test_nobody_waits_long_for_a_body_that_takes_its_time(counting, writer, monkeypatch):
+def test_a_slow_body_does_not_delay_the_next_for_long(counting, writer, monkeypatch):
     monkeypatch.setattr(module, "_PATIENCE_S", 0.05)
     begun, end = threading.Event(), threading.Event()
     parse = BatchParser.parse
 
-    def read_slowly(parser, body, *given, **more):
+    def parse_slowly(parser, body, *given, **more):
         if body != EVENT:
             begun.set()
             assert end.wait(20)
         return parse(parser, body, *given, **more)
 
-    monkeypatch.setattr(BatchParser, "parse", read_slowly)
+    monkeypatch.setattr(BatchParser, "parse", parse_slowly)
     with ThreadPoolExecutor(2) as pool:
         slow = pool.submit(counting.handle, events(EVENT * 2))
         assert begun.wait(20)

@@ -1,4 +1,4 @@
-"""NDJSON and JSON bodies: which lines are rows, which are not, and what they are numbered."""
+"""NDJSON and JSON bodies: the lines that are rows, those that are not, and line numbers."""
 
 import json
 
@@ -12,27 +12,27 @@ ZERO_ID = GOOD.replace('"5"', '"0"')
 DEEP = 10_000
 
 
-def lines_of(intake):
-    """Good lines, and bad ones with their reason."""
+def lines_of(parsed):
+    """The numbers of valid lines, and those of rejected lines with their reasons."""
     return (
-        intake.rows.get_column("line").to_list(),
-        intake.rejected.select("line", "reason").rows(),
+        parsed.rows.get_column("line").to_list(),
+        parsed.rejected.select("line", "reason").rows(),
     )
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
 @pytest.mark.parametrize("end", ["", "newline", "blank lines"])
-def test_lines_are_numbered_as_they_stand(read, newline, end):
+def test_blank_lines_count_in_line_numbers(read, newline, end):
     lines = [GOOD, "", ZERO_ID, "  ", GOOD, "{", "\t", GOOD]
     tail = {"": "", "newline": newline, "blank lines": newline * 3}[end]
 
-    intake = read(newline.join(lines) + tail)
+    parsed = read(newline.join(lines) + tail)
 
-    assert lines_of(intake) == ([1, 5, 8], [(3, "invalid_id"), (6, "malformed")])
+    assert lines_of(parsed) == ([1, 5, 8], [(3, "invalid_id"), (6, "malformed")])
 
 
 @pytest.mark.parametrize("body", ["", "\n", "\n\n\n", " ", "\r\n", "\t\n "])
-def test_nothing_is_a_batch_of_nothing(read, body):
+def test_an_empty_body_is_an_empty_batch(read, body):
     assert lines_of(read(body)) == ([], [])
 
 
@@ -71,8 +71,8 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("text", MALFORMED.values(), ids=MALFORMED)
-def test_lines_that_are_no_object(read, text):
-    """Alone, and among others, which all keep their verdicts."""
+def test_lines_that_are_not_objects_are_rejected(read, text):
+    """Such a line is rejected alone and among others, and it does not affect the others."""
     assert lines_of(read(text)) == ([], [(1, "malformed")])
     among = lines_of(read(f"{GOOD}\n{text}\n{ZERO_ID}\n{text}\n{GOOD}\n"))
     assert among == ([1, 5], [(2, "malformed"), (3, "invalid_id"), (4, "malformed")])
@@ -83,7 +83,7 @@ def test_lines_that_are_no_object(read, text):
     [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\x80", b"\xf5\x80\x80\x80"],
     ids=["no such byte", "cut short", "surrogate", "overlong", "past unicode"],
 )
-def test_a_line_that_is_not_utf_8(read, data):
+def test_a_line_that_is_not_utf_8_is_rejected(read, data):
     bad = GOOD[:-1].encode() + b',"x":"' + data + b'"}'
     body = b"\n".join([GOOD.encode(), bad, GOOD.encode()])
 
@@ -91,7 +91,7 @@ def test_a_line_that_is_not_utf_8(read, data):
     assert lines_of(read(bad)) == ([], [(1, "malformed")])
 
 
-def test_a_million_brackets(read):
+def test_a_million_brackets_are_rejected(read):
     body = '{"x":' + "[" * 1_000_000 + "}"
 
     assert lines_of(read(body)) == ([], [(1, "malformed")])
@@ -99,19 +99,19 @@ def test_a_million_brackets(read):
 
 @pytest.mark.parametrize("escape", ["\\ud800", "\\udc00\\ud800", "a\\udfff"])
 def test_half_of_a_surrogate_pair(read, escape):
-    """No text, so no type and no name; in a field that we do not read it harms nobody."""
+    """It is not text, so it rejects its line; in an unknown field it may be ignored."""
     typed = GOOD.replace("favorites", f"favorites{escape}")
     beside = GOOD[:-1] + f',"note":"{escape}"}}'
-    intake = read(f"{typed}\n{GOOD}\n")
-    assert intake.rows.get_column("line").to_list() == [2]
-    assert intake.rejected.get_column("line").to_list() == [1]
+    parsed = read(f"{typed}\n{GOOD}\n")
+    assert parsed.rows.get_column("line").to_list() == [2]
+    assert parsed.rejected.get_column("line").to_list() == [1]
 
     assert read(f"{beside}\n{GOOD}\n").rejected.get_column("line").to_list() in ([], [1])
 
 
 @pytest.mark.parametrize("form", ["ndjson", "json"])
 def test_a_field_named_twice(read, form):
-    """JSON leaves open which one holds: here the first, alone or beside a broken line."""
+    """JSON does not say which one is valid. Here it is always the first."""
     twice = GOOD[:-1] + ',"tweet_id":"6"}'
     body = f"[{twice}]" if form == "json" else twice
 
@@ -120,7 +120,7 @@ def test_a_field_named_twice(read, form):
         assert read(f"{twice}\n{{").rows.get_column("tweet_id").to_list() == [5]
 
 
-def test_unknown_fields_do_not_matter(read):
+def test_unknown_fields_are_ignored(read):
     extra = '{"line":"x","TWEET_ID":"9","nested":{"a":[1,{"b":null}]},"list":[[]],' + GOOD[1:]
 
     assert lines_of(read(f"{extra}\n{GOOD}")) == ([1, 2], [])
@@ -128,7 +128,7 @@ def test_unknown_fields_do_not_matter(read):
 
 @pytest.mark.parametrize("count", [9, 10, 11])
 @pytest.mark.parametrize("end", ["", "\n"], ids=["no last newline", "newline"])
-def test_lines_are_capped(read, count, end):
+def test_lines_are_limited(read, count, end):
     body = "\n".join([GOOD] * count) + end
     if count <= 10:
         assert read(body, lines_max=10).rows.height == count
@@ -138,7 +138,7 @@ def test_lines_are_capped(read, count, end):
 
 
 @pytest.mark.parametrize("count", [10, 11])
-def test_elements_of_an_array_are_capped(read, count):
+def test_elements_of_an_array_are_limited(read, count):
     body = "[" + ",".join([GOOD] * count) + "]"
     if count <= 10:
         assert read(body, "json", lines_max=10).rows.height == count
@@ -194,23 +194,23 @@ def test_an_empty_array(read, body):
         "[" + "1" * 100_000,
     ],
 )
-def test_bodies_that_are_no_array(read, body):
+def test_bodies_that_are_not_arrays_are_refused(read, body):
     with pytest.raises(MalformedBody):
         read(body, "json")
 
 
 def test_an_array_that_is_not_utf_8(read):
-    """Its strings are judged where they are read: that element alone, or the whole body."""
+    """Either its element is rejected, or the whole body is refused."""
     body = b'[{"type":"\xff"},' + GOOD.encode() + b"]"
     try:
-        intake = read(body, "json")
+        parsed = read(body, "json")
     except MalformedBody:
         return
-    assert lines_of(intake) == ([2], [(1, "malformed")])
+    assert lines_of(parsed) == ([2], [(1, "malformed")])
 
 
-def test_a_broken_body_says_little_of_its_values(read):
-    """What a parser quotes can be anything: the text stays short."""
+def test_the_error_of_a_broken_body_is_short(read):
+    """A parser may quote a value of any length."""
     with pytest.raises(MalformedBody) as refused:
         read('["' + "x" * 100_000, "json")
     assert len(str(refused.value)) < 300
@@ -238,20 +238,20 @@ def test_a_broken_body_says_little_of_its_values(read):
         ("text/plain", b'\r\n {"a"', "NDJSON"),
     ],
 )
-def test_the_format_is_named_or_seen(content_type, body, form):
+def test_the_format_is_detected_from_the_type_or_the_first_bytes(content_type, body, form):
     assert detect_format(content_type, body) is Format[form]
 
 
 @pytest.mark.parametrize("body", [b"", b"tweet_id,type", b"hello", b"\x00"])
-def test_an_unknown_format_is_told_what_there_is(body):
+def test_the_error_of_an_unknown_format_lists_the_formats(body):
     with pytest.raises(UnsupportedBody, match=r"text/csv.*parquet"):
         detect_format("text/plain", body)
 
 
 @pytest.mark.parametrize("form", ["ndjson", "json"])
 @pytest.mark.parametrize("number", ["12345678901234567.0", "1.0", "1e3", "1E+3", "5.5"])
-def test_an_id_that_went_through_a_float_is_refused(read, form, number):
-    """It may have been rounded on its way, and would then credit another Tweet."""
+def test_an_id_with_a_fraction_or_exponent_is_rejected(read, form, number):
+    """It may have been rounded, and would then count for another Tweet."""
     line = GOOD.replace('"5"', number)
     body = f"[{GOOD}, {line}]" if form == "json" else f"{GOOD}\n{line}\n"
     assert lines_of(read(body, form)) == ([1], [(2, "invalid_id")])

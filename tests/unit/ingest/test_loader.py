@@ -1,4 +1,4 @@
-"""Loading files into a store: what counts, what is handed back, and what a second load does."""
+"""Loading files: accepted and rejected lines, repeated loads, and files that cannot be read."""
 
 import gzip
 import json
@@ -32,7 +32,7 @@ class Clock:
 
 
 class Folder:
-    """A data folder with what a load needs."""
+    """A data folder with the objects that a load needs."""
 
     def __init__(self, path):
         self.clock = Clock(NOW_S)
@@ -92,7 +92,7 @@ def small_chunks(monkeypatch):
 
 def test_events_count(folder, tmp_path, small_chunks):
     path = tmp_path / "e.ndjson"
-    path.write_text("".join(line(at % 7 + 1, count=at) for at in range(100)))
+    path.write_text("".join(line(index % 7 + 1, count=index) for index in range(100)))
 
     loaded = folder.load(path)
 
@@ -113,7 +113,7 @@ def test_a_second_load_counts_nothing(folder, tmp_path, small_chunks):
     assert folder.totals([1]) == [50]
 
 
-def test_refused_lines_are_handed_back(folder, tmp_path, small_chunks):
+def test_rejected_lines_are_written_to_a_file(folder, tmp_path, small_chunks):
     bad = {
         3: "{broken",
         20: line("x").strip(),
@@ -121,7 +121,7 @@ def test_refused_lines_are_handed_back(folder, tmp_path, small_chunks):
         40: line(1, at=None).strip(),
     }
     path = tmp_path / "e.ndjson"
-    path.write_text("".join(bad.get(at, line(1).strip()) + "\n" for at in range(1, 41)))
+    path.write_text("".join(bad.get(index, line(1).strip()) + "\n" for index in range(1, 41)))
 
     loaded = folder.load(path)
 
@@ -144,7 +144,7 @@ def test_refused_lines_are_handed_back(folder, tmp_path, small_chunks):
     assert folder.totals([1]) == [36]
 
 
-def test_refused_lines_of_csv_are_handed_back(folder, tmp_path, small_chunks):
+def test_rejected_lines_of_csv_are_written_to_a_file(folder, tmp_path, small_chunks):
     good = "1,replies,2026-01-01T00:00:00Z"
     lines = ["tweet_id,type,at", *[good] * 50]
     lines[5], lines[33], lines[50] = "1,likes,x", "a,b,c,d", "0,replies,2026-01-01T00:00:00Z"
@@ -162,9 +162,9 @@ def test_refused_lines_of_csv_are_handed_back(folder, tmp_path, small_chunks):
 
 
 @pytest.mark.parametrize("form", ["json", "parquet", "arrow"])
-def test_refused_rows_of_other_formats_are_numbered(folder, tmp_path, monkeypatch, form):
+def test_rejected_rows_of_other_formats_are_numbered(folder, tmp_path, monkeypatch, form):
     monkeypatch.setattr(chunks, "CHUNK_ROWS", 4)
-    rows = [json.loads(line(0 if at in {3, 9} else at)) for at in range(1, 11)]
+    rows = [json.loads(line(0 if index in {3, 9} else index)) for index in range(1, 11)]
     path = tmp_path / f"e.{form}"
     if form == "json":
         path.write_text(json.dumps(rows, indent=1))
@@ -179,7 +179,7 @@ def test_refused_rows_of_other_formats_are_numbered(folder, tmp_path, monkeypatc
     assert (loaded.accepted, loaded.rejected) == (8, 2)
 
 
-def test_lines_that_are_no_text_are_handed_back_readable(folder, tmp_path):
+def test_rejected_lines_that_are_not_utf_8_are_written_as_text(folder, tmp_path):
     path = tmp_path / "e.ndjson"
     path.write_bytes(b'{"tweet_id":"\xff\xfe"}\n' + line(1).encode())
 
@@ -188,7 +188,7 @@ def test_lines_that_are_no_text_are_handed_back_readable(folder, tmp_path):
     assert rejected_lines(path)[0]["row"] == '{"tweet_id":"��"}'
 
 
-def test_a_clean_second_load_removes_the_old_list(folder, tmp_path):
+def test_a_load_without_rejections_removes_the_old_file(folder, tmp_path):
     path = tmp_path / "e.ndjson"
     path.write_text("{\n")
     folder.load(path)
@@ -199,8 +199,8 @@ def test_a_clean_second_load_removes_the_old_list(folder, tmp_path):
     assert rejected_lines(path) is None
 
 
-def test_what_was_refused_for_its_time_counts_once_it_is_due(folder, tmp_path):
-    """A line that lay in the future at the first load must not be told accepted and not count."""
+def test_a_second_load_reports_lines_from_the_future_as_they_count(folder, tmp_path):
+    """A line from the future must not be reported as accepted if it does not count."""
     path = tmp_path / "e.ndjson"
     path.write_text(line(1) + line(1, at="2026-11-22T12:00:00Z"))
     first = folder.load(path)
@@ -215,15 +215,15 @@ def test_what_was_refused_for_its_time_counts_once_it_is_due(folder, tmp_path):
     )
 
 
-def test_progress_is_told(folder, tmp_path, small_chunks):
+def test_progress_is_reported(folder, tmp_path, small_chunks):
     path = tmp_path / "e.ndjson"
     path.write_text("".join(line(1) for _ in range(100)) + "{\n")
-    told = []
+    reports = []
 
-    folder.load(path, on_progress=told.append)
+    folder.load(path, on_progress=reports.append)
 
-    assert told == sorted(told)
-    assert told[-1] == (path, path.stat().st_size, 101)
+    assert reports == sorted(reports)
+    assert reports[-1] == (path, path.stat().st_size, 101)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_a_file_that_cannot_be_read(folder, tmp_path, name, data):
     assert isinstance(caught.value.__cause__, MalformedBody)
 
 
-def test_an_unknown_name(folder, tmp_path):
+def test_an_unknown_file_name(folder, tmp_path):
     path = tmp_path / "e.txt"
     path.write_text(line(1))
 
@@ -247,10 +247,12 @@ def test_an_unknown_name(folder, tmp_path):
         folder.load(path)
 
 
-def test_the_good_chunks_before_a_broken_end_count_once(folder, tmp_path, small_chunks):
-    """A packed file that is cut short: what was read counts, and again with the whole file once."""
+def test_the_chunks_before_a_truncated_end_count_once(folder, tmp_path, small_chunks):
+    """The chunks of a truncated file count, and loading the whole file later counts the rest."""
     whole = gzip.compress(
-        "".join(line(at % 3 + 1, note=f"{at * 7919 % 104_729:x}") for at in range(600)).encode()
+        "".join(
+            line(index % 3 + 1, note=f"{index * 7919 % 104_729:x}") for index in range(600)
+        ).encode()
     )
     path = tmp_path / "e.ndjson.gz"
     path.write_bytes(whole[: len(whole) // 2])
@@ -265,7 +267,7 @@ def test_the_good_chunks_before_a_broken_end_count_once(folder, tmp_path, small_
 
 
 def test_two_loads_of_one_file_at_once(tmp_path, small_chunks):
-    """In one process or two: each chunk counts once."""
+    """Each chunk counts once."""
     folders = [Folder(tmp_path), Folder(tmp_path)]
     path = tmp_path / "e.ndjson"
     path.write_text("".join(line(1) for _ in range(300)))
@@ -286,21 +288,21 @@ def test_two_loads_of_one_file_at_once(tmp_path, small_chunks):
             folder.close()
 
 
-def test_files_are_loaded_one_after_the_other(folder, tmp_path, small_chunks):
-    paths = [tmp_path / f"{at}.ndjson" for at in range(4)]
-    for at, path in enumerate(paths):
-        path.write_text(line(at + 1) * 20 + "{\n" * at)
-    told = []
+def test_files_are_loaded_in_order(folder, tmp_path, small_chunks):
+    paths = [tmp_path / f"{index}.ndjson" for index in range(4)]
+    for index, path in enumerate(paths):
+        path.write_text(line(index + 1) * 20 + "{\n" * index)
+    reports = []
 
-    loaded = folder.load(*paths, on_progress=told.append)
+    loaded = folder.load(*paths, on_progress=reports.append)
 
     assert (loaded.accepted, loaded.rejected) == (80, 6)
     assert folder.totals([1, 2, 3, 4]) == [20] * 4
     assert rejected_lines(paths[0]) is None
-    for at, path in enumerate(paths[1:], 1):
-        assert [entry["line"] for entry in rejected_lines(path)] == list(range(21, 21 + at))
-    assert told == sorted(told)
-    assert told[-1] == (paths[-1], sum(path.stat().st_size for path in paths), 86)
+    for index, path in enumerate(paths[1:], 1):
+        assert [entry["line"] for entry in rejected_lines(path)] == list(range(21, 21 + index))
+    assert reports == sorted(reports)
+    assert reports[-1] == (paths[-1], sum(path.stat().st_size for path in paths), 86)
 
 
 def test_a_file_named_twice_is_loaded_once(folder, tmp_path):
@@ -313,7 +315,7 @@ def test_a_file_named_twice_is_loaded_once(folder, tmp_path):
     assert len(rejected_lines(path)) == 1
 
 
-def test_what_stands_before_a_fault_counts_and_is_told(folder, tmp_path):
+def test_the_files_before_an_error_count_and_have_their_rejections(folder, tmp_path):
     paths = [tmp_path / name for name in ("a.ndjson", "b.json", "c.ndjson")]
     paths[0].write_text(line(1) + "{\n")
     paths[1].write_text("{")
@@ -326,10 +328,10 @@ def test_what_stands_before_a_fault_counts_and_is_told(folder, tmp_path):
     assert [entry["line"] for entry in rejected_lines(paths[0])] == [2]
 
 
-def test_no_file_after_one_of_an_unknown_name_is_looked_at(folder, tmp_path):
+def test_files_after_one_with_an_unknown_name_are_not_loaded(folder, tmp_path):
     paths = [tmp_path / name for name in ("a.ndjson", "b.txt", "c.ndjson")]
-    for at, path in enumerate(paths):
-        path.write_text(line(at + 1))
+    for index, path in enumerate(paths):
+        path.write_text(line(index + 1))
 
     with pytest.raises(FileError, match=r"b\.txt"):
         folder.load(*paths)
@@ -378,8 +380,8 @@ def test_tweets(folder, tmp_path):
     assert tweets[12].created_at_s == 1_288_834_974
 
 
-def test_what_later_chunks_leave_out_stays(folder, tmp_path, monkeypatch):
-    """A row a chunk, so that each word is in another one than the silence after it."""
+def test_values_that_later_chunks_leave_out_stay(folder, tmp_path, monkeypatch):
+    """Each chunk has one row, so a value and the row that leaves it out are in different chunks."""
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 40)
     accounts, tweets = tmp_path / "a.ndjson", tmp_path / "t.ndjson"
     accounts.write_text(
@@ -401,11 +403,11 @@ def test_what_later_chunks_leave_out_stays(folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["accounts", "tweets"])
-def test_upserts_again_change_nothing(folder, tmp_path, kind, small_chunks):
+def test_loading_accounts_and_tweets_again_changes_nothing(folder, tmp_path, kind, small_chunks):
     path = tmp_path / "rows.ndjson"
     names = {"accounts": "screen_name", "tweets": "author_id"}
     path.write_text(
-        "".join(json.dumps({"id": at, names[kind]: str(at)}) + "\n" for at in range(1, 60))
+        "".join(json.dumps({"id": index, names[kind]: str(index)}) + "\n" for index in range(1, 60))
     )
 
     first, second = folder.load(path, kind=kind), folder.load(path, kind=kind)

@@ -1,4 +1,4 @@
-"""Events that are written alike are read as the parser and the rules read them, or left to them."""
+"""The fast path for events gives the results of the general path, or leaves lines to it."""
 
 import json
 import random
@@ -28,8 +28,8 @@ def ndjson(*rows, **how):
     return "".join(f"{json.dumps(row, ensure_ascii=False, **how)}\n" for row in rows).encode()
 
 
-def judged(body, latest_s=LATEST_S):
-    """What the parser and the rules say: good rows, and refused lines."""
+def parse_in_general(body, latest_s=LATEST_S):
+    """The general path: valid rows, and the numbers of rejected lines."""
     parsed = parse_body(
         body, Format.NDJSON, fields=EVENTS.fields, lines_max=10**6, columnar=ColumnarReader()
     )
@@ -37,16 +37,16 @@ def judged(body, latest_s=LATEST_S):
     return rows, {*parsed.malformed, *rejected.get_column("line")}
 
 
-def taken(body, latest_s=LATEST_S):
-    """The same when plain lines are read without them."""
+def parse_fast(body, latest_s=LATEST_S):
+    """Both paths together: valid rows, and the numbers of rejected lines."""
     parser = BatchParser(lines_max=10**6, latest_s=lambda: latest_s)
     parsed = parser.parse(body, Format.NDJSON, kind=EVENTS)
     return parsed.rows, set(parsed.rejected.get_column("line"))
 
 
 def assert_alike(body, latest_s=LATEST_S):
-    rows, refused = taken(body, latest_s)
-    expected, expected_refused = judged(body, latest_s)
+    rows, refused = parse_fast(body, latest_s)
+    expected, expected_refused = parse_in_general(body, latest_s)
     assert rows.equals(expected)
     assert rows.schema == expected.schema
     assert refused == expected_refused
@@ -67,11 +67,13 @@ PLAIN = {
     "counts of both signs": ndjson(*[WHOLE | {"count": count} for count in (-1, 10**9, -7, 7)]),
     "flags": ndjson(WHOLE, WHOLE | {"promoted": True}),
     "flags as text": ndjson(WHOLE | {"promoted": "true"}, WHOLE | {"promoted": "false"}),
-    "ids of any length": ndjson(*[EVENT | {"tweet_id": str(10**at)} for at in range(19)]),
-    "ids as numbers": ndjson(*[EVENT | {"tweet_id": 10**at - 1} for at in range(1, 19)]),
+    "ids of any length": ndjson(*[EVENT | {"tweet_id": str(10**index)} for index in range(19)]),
+    "ids as numbers": ndjson(*[EVENT | {"tweet_id": 10**index - 1} for index in range(1, 19)]),
     "the largest id": ndjson(EVENT | {"tweet_id": str(ID_MAX)}),
     "tenths of a second": ndjson(EVENT | {"at": "2026-11-22T10:14:59.9Z"}),
-    "thousandths": ndjson(*[EVENT | {"at": f"2026-11-22T10:14:59.{at}Z"} for at in ("000", "999")]),
+    "thousandths": ndjson(
+        *[EVENT | {"at": f"2026-11-22T10:14:59.{index}Z"} for index in ("000", "999")]
+    ),
     "millionths": ndjson(EVENT | {"at": "2026-11-22T10:15:00.999999+00:00"}),
     "a zone in letters": ndjson(EVENT | {"at": "2026-11-22T10:15:00z"}),
     "a zone in digits": ndjson(EVENT | {"at": "2026-11-22T10:15:00+0000"}),
@@ -79,18 +81,18 @@ PLAIN = {
 
 
 @pytest.mark.parametrize("body", PLAIN.values(), ids=PLAIN)
-def test_plain_lines_are_read(body):
+def test_plain_lines_take_the_fast_path(body):
     rows, others = split_plain_events(body, latest_s=LATEST_S)
     assert others.text == b""
     assert len(others.numbers) == 0
-    expected, refused = judged(body)
+    expected, refused = parse_in_general(body)
     assert rows.equals(expected)
     assert rows.schema == expected.schema
     assert refused == set()
 
 
 def with_second(**changes):
-    """A plain line, and one that differs."""
+    """A plain line, then one with changes."""
     return ndjson(WHOLE, WHOLE | changes)
 
 
@@ -189,7 +191,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("body", OTHERS.values(), ids=OTHERS)
-def test_other_lines_are_left_to_the_parser(body):
+def test_other_lines_take_the_general_path(body):
     rows, others = split_plain_events(body, latest_s=LATEST_S)
     lines = body.count(b"\n") + (body[-1:] not in (b"", b"\n"))
     assert rows.height < max(lines, 1)
@@ -198,10 +200,10 @@ def test_other_lines_are_left_to_the_parser(body):
 
 
 @pytest.mark.parametrize("latest_s", [LATEST_S, LATEST_S - 0.5, LATEST_S + 0.5, 0, -1])
-def test_the_latest_time_is_the_rules_own(latest_s):
+def test_the_latest_time_is_that_of_the_rules(latest_s):
     body = ndjson(EVENT)
     rows, _ = split_plain_events(body, latest_s=latest_s)
-    assert rows.height == judged(body, latest_s)[0].height
+    assert rows.height == parse_in_general(body, latest_s)[0].height
 
 
 @settings(max_examples=150, deadline=None)
@@ -229,26 +231,26 @@ def test_the_latest_time_is_the_rules_own(latest_s):
     st.permutations(list(WHOLE)),
     st.sampled_from([{}, COMPACT]),
 )
-def test_any_plain_events_are_read_as_the_rules_say(events, order, how):
+def test_plain_events_give_the_same_rows_on_both_paths(events, order, how):
     body = ndjson(*[{key: event[key] for key in order} for event in events], **how)
     rows, others = split_plain_events(body, latest_s=2**32)
     assert others.text == b""
-    assert rows.equals(judged(body, latest_s=2**32)[0])
+    assert rows.equals(parse_in_general(body, latest_s=2**32)[0])
 
 
-def test_every_day_until_2200():
+def test_every_day_until_2200_is_converted():
     first, end = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-    days = [first + timedelta(days=at) for at in range((end - first).days)]
+    days = [first + timedelta(days=index) for index in range((end - first).days)]
     body = ndjson(*[EVENT | {"at": each.strftime("%Y-%m-%dT23:00:00Z")} for each in days])
     rows, _ = split_plain_events(body, latest_s=1e12)
-    assert rows.get_column("hour").to_list() == [24 * at + 23 for at in range(len(days))]
+    assert rows.get_column("hour").to_list() == [24 * index + 23 for index in range(len(days))]
     later = ndjson(EVENT | {"at": "2200-01-01T00:00:00Z"})
     assert split_plain_events(later, latest_s=1e12)[1].text == later
 
 
 @pytest.mark.parametrize("seed", range(15))
-def test_whatever_is_read_is_what_the_rules_say(seed):
-    """Bytes of plain lines go, come twice, or change: they are left, or read the same."""
+def test_damaged_lines_give_the_same_results_on_both_paths(seed):
+    """Bytes of plain lines are dropped, repeated or changed."""
     rng = random.Random(seed)
     letters = b'",:{}[]\\ \n\r\t0159aZ\xc3\xa9-+.'
     left = 0
@@ -279,13 +281,13 @@ ODD = [
 @pytest.mark.parametrize("block", [200, 1000, plain_events.BLOCK_BYTES])
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 1])
 @pytest.mark.parametrize("end", [b"", b"\n"], ids=["no last line end", "line end"])
-def test_lines_of_both_kinds_keep_their_numbers(monkeypatch, block, share, end):
-    """Blocks of a few lines and of all, with few odd lines and with many."""
+def test_plain_and_other_lines_keep_their_numbers(monkeypatch, block, share, end):
+    """Blocks of a few lines or of all lines have few or many odd lines."""
     monkeypatch.setattr(plain_events, "BLOCK_BYTES", block)
     rng = random.Random(f"{block} {share}")
     lines = [
-        rng.choice(ODD) if rng.random() < share else ndjson(EVENT | {"tweet_id": str(at)})[:-1]
-        for at in range(1, 200)
+        rng.choice(ODD) if rng.random() < share else ndjson(EVENT | {"tweet_id": str(index)})[:-1]
+        for index in range(1, 200)
     ]
     body = b"\n".join(lines) + end
     plain, others = split_plain_events(body, latest_s=LATEST_S)
@@ -297,8 +299,8 @@ def test_lines_of_both_kinds_keep_their_numbers(monkeypatch, block, share, end):
     assert_alike(body)
 
 
-def test_few_odd_lines_leave_the_others_plain():
-    """One undone event or one typing error must not send a whole block to the parser."""
+def test_a_few_odd_lines_do_not_affect_the_others():
+    """One typing error must not send a whole block to the general path."""
     lines = [ndjson(EVENT)] * 1000
     lines[500] = ndjson(EVENT | {"count": -1})
     plain, others = split_plain_events(b"".join(lines), latest_s=LATEST_S)
@@ -307,7 +309,7 @@ def test_few_odd_lines_leave_the_others_plain():
     assert others.numbers.tolist() == [501]
 
 
-def test_lines_are_counted_before_any_is_read(read):
+def test_lines_are_counted_before_any_is_parsed(read):
     assert read(ndjson(EVENT) * 10, lines_max=10).rows.height == 10
     with pytest.raises(BodyTooLarge, match="more than 10 lines"):
         read(ndjson(EVENT) * 11, lines_max=10)

@@ -1,4 +1,4 @@
-"""What makes a row acceptable, and the reason for each refusal, rule by rule."""
+"""The rules for rows, and the reason for each rejection."""
 
 import json
 
@@ -12,15 +12,15 @@ HOUR = 490_896  # of 2026-01-01T00:30:00Z, since 1970
 
 
 @pytest.fixture
-def judge_event(read, event):
-    """One event as NDJSON: its typed row without the line number, or the reason it was refused."""
+def validate_event(read, event):
+    """Validate one event as NDJSON: its typed row without the line number, or the reason."""
 
     def outcome(**changes):
-        intake = read(json.dumps(event(**changes)))
-        assert intake.rows.height + intake.rejected.height == 1
-        if intake.rows.height:
-            return intake.rows.row(0)[1:]
-        line, reason, detail = intake.rejected.row(0)
+        parsed = read(json.dumps(event(**changes)))
+        assert parsed.rows.height + parsed.rejected.height == 1
+        if parsed.rows.height:
+            return parsed.rows.row(0)[1:]
+        line, reason, detail = parsed.rejected.row(0)
         assert line == 1
         assert detail
         return reason
@@ -28,23 +28,23 @@ def judge_event(read, event):
     return outcome
 
 
-def test_a_good_event_is_typed(judge_event):
-    assert judge_event() == (5, "favorites", HOUR, 1, False)
+def test_a_valid_event_is_typed(validate_event):
+    assert validate_event() == (5, "favorites", HOUR, 1, False)
 
 
 @pytest.mark.parametrize("name", EVENT_TYPES)
-def test_every_type(judge_event, name):
-    assert judge_event(type=name)[1] == name
+def test_every_type_is_accepted(validate_event, name):
+    assert validate_event(type=name)[1] == name
 
 
 @pytest.mark.parametrize(
     "name", ["engagements", "media_clicks", "Favorites", " favorites", "favorites ", "", "like", 5]
 )
-def test_types_refused(judge_event, name):
-    assert judge_event(type=name) == "unknown_type"
+def test_other_types_are_rejected(validate_event, name):
+    assert validate_event(type=name) == "unknown_type"
 
 
-def test_the_derived_type_is_told_apart(read, event):
+def test_the_detail_of_the_derived_type_explains_it(read, event):
     detail = read(json.dumps(event(type="engagements"))).rejected.row(0)[2]
 
     assert "derived" in detail
@@ -52,8 +52,8 @@ def test_the_derived_type_is_told_apart(read, event):
 
 @pytest.mark.parametrize("field", ["tweet_id", "type", "at"])
 @pytest.mark.parametrize("value", [None, ...], ids=["null", "absent"])
-def test_fields_that_must_be_there(judge_event, field, value):
-    assert judge_event(**{field: value}) == "missing_field"
+def test_required_fields_must_be_present(validate_event, field, value):
+    assert validate_event(**{field: value}) == "missing_field"
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_fields_that_must_be_there(judge_event, field, value):
         ("0000000000000000000000000007", 7),
     ],
 )
-def test_ids(judge_event, value, number):
-    assert judge_event(tweet_id=value)[0] == number
+def test_valid_ids_are_accepted(validate_event, value, number):
+    assert validate_event(tweet_id=value)[0] == number
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ def test_ids(judge_event, value, number):
         "5\x00",
     ],
 )
-def test_ids_refused(judge_event, value):
-    assert judge_event(tweet_id=value) == "invalid_id"
+def test_other_ids_are_rejected(validate_event, value):
+    assert validate_event(tweet_id=value) == "invalid_id"
 
 
 @pytest.mark.parametrize(
@@ -123,12 +123,12 @@ def test_ids_refused(judge_event, value):
         (-(10**9), -(10**9)),
     ],
 )
-def test_counts(judge_event, value, count):
-    assert judge_event(count=value)[3] == count
+def test_valid_counts_are_accepted(validate_event, value, count):
+    assert validate_event(count=value)[3] == count
 
 
 @pytest.mark.parametrize("text", ["1e3", "1E3", "1000.0", "10.00e2"])
-def test_a_count_is_the_number_however_json_writes_it(read, event, text):
+def test_a_count_may_be_written_in_any_json_notation(read, event, text):
     body = json.dumps(event(count="?")).replace('"?"', text)
 
     assert read(body).rows.get_column("count").to_list() == [1000]
@@ -159,8 +159,8 @@ def test_a_count_is_the_number_however_json_writes_it(read, event, text):
         {"n": 1},
     ],
 )
-def test_counts_refused(judge_event, value):
-    assert judge_event(count=value) == "invalid_count"
+def test_other_counts_are_rejected(validate_event, value):
+    assert validate_event(count=value) == "invalid_count"
 
 
 @pytest.mark.parametrize(
@@ -190,8 +190,8 @@ def test_counts_refused(judge_event, value):
         ("2016-12-31T23:59:60Z", 412_008),
     ],
 )
-def test_times(judge_event, value, hour):
-    assert judge_event(at=value)[2] == hour
+def test_valid_times_are_accepted(validate_event, value, hour):
+    assert validate_event(at=value)[2] == hour
 
 
 @pytest.mark.parametrize(
@@ -231,8 +231,8 @@ def test_times(judge_event, value, hour):
         ["2026-01-01T00:00:00Z"],
     ],
 )
-def test_times_that_do_not_exist(judge_event, value):
-    assert judge_event(at=value) == "invalid_time"
+def test_times_that_do_not_exist_are_rejected(validate_event, value):
+    assert validate_event(at=value) == "invalid_time"
 
 
 @pytest.mark.parametrize(
@@ -249,17 +249,17 @@ def test_times_that_do_not_exist(judge_event, value):
         "2026-01-01T00:00:00.5 +02:00",
     ],
 )
-def test_times_refused(judge_event, value):
-    """What a lenient parser would read, but RFC 3339 does not know."""
-    assert judge_event(at=value) == "invalid_time"
+def test_times_in_other_notations_are_rejected(validate_event, value):
+    """A lenient parser would accept these, but RFC 3339 does not."""
+    assert validate_event(at=value) == "invalid_time"
 
 
 @pytest.mark.parametrize(
     "value",
     ["2026-11-22T10:15:01Z", "2026-11-22T10:16:00+00:00", "9999-12-31T23:59:59Z"],
 )
-def test_times_in_the_future(judge_event, value):
-    assert judge_event(at=value) == "in_future"
+def test_times_in_the_future_are_rejected(validate_event, value):
+    assert validate_event(at=value) == "in_future"
 
 
 @pytest.mark.parametrize(
@@ -275,22 +275,22 @@ def test_times_in_the_future(judge_event, value):
         ("False", False),
     ],
 )
-def test_flags(judge_event, value, promoted):
-    assert judge_event(promoted=value)[4] is promoted
+def test_valid_flags_are_accepted(validate_event, value, promoted):
+    assert validate_event(promoted=value)[4] is promoted
 
 
 @pytest.mark.parametrize("value", ["", "TRUE", "yes", "1", "0", 0, 1, 1.0, [True], " true"])
-def test_flags_refused(judge_event, value):
-    assert judge_event(promoted=value) == "invalid_flag"
+def test_other_flags_are_rejected(validate_event, value):
+    assert validate_event(promoted=value) == "invalid_flag"
 
 
-def test_the_first_fault_names_the_reason(judge_event):
+def test_the_first_broken_rule_gives_the_reason(validate_event):
     faults = {"tweet_id": 0, "type": "x", "at": "x", "count": "x", "promoted": "x"}
     good = {"tweet_id": 1, "type": "replies", "at": "2026-01-01T00:00:00Z", "count": 1}
 
     seen = []
     for field in faults:
-        seen.append(judge_event(**faults))
+        seen.append(validate_event(**faults))
         faults[field] = good.get(field, True)
 
     assert seen == [
@@ -317,18 +317,18 @@ def tweet(**changes):
 
 
 @pytest.mark.parametrize("value", [None, ...], ids=["null", "absent"])
-def test_what_a_tweet_leaves_unsaid_stays_unsaid(read, value):
-    """What it means is for the store to know: what was said before, or the default."""
+def test_fields_that_a_tweet_leaves_out_are_null(read, value):
+    """The store then keeps the known value, or uses the default."""
     row = tweet(created_at=value, video_id=value, deleted=value)
-    intake = read(row, kind="tweets")
+    parsed = read(row, kind="tweets")
 
-    assert intake.rejected.height == 0
-    assert intake.rows.rows() == [(1, 5, 7, None, None, None)]
+    assert parsed.rejected.height == 0
+    assert parsed.rows.rows() == [(1, 5, 7, None, None, None)]
 
 
 @pytest.mark.parametrize("form", ["ndjson", "json", "csv", "parquet", "arrow"])
-def test_every_format_can_leave_fields_out(read, write, form):
-    """One row says what the other leaves out; CSV has empty values for that."""
+def test_rows_of_every_format_may_leave_fields_out(read, write, form):
+    """The second row leaves out fields of the first one; in CSV they are empty."""
     said = {"created_at": "2026-01-01T00:00:00Z", "video_id": "3", "deleted": True}
     rows = [{"id": "5", "author_id": "7", **said}, {"id": "6", "author_id": "7"}]
     names = [{"id": 1, "screen_name": "ana", "protected": False}, {"id": 2, "screen_name": "bea"}]
@@ -345,7 +345,7 @@ def test_every_format_can_leave_fields_out(read, write, form):
 
 
 @pytest.mark.parametrize("form", ["ndjson", "json", "csv", "parquet", "arrow"])
-def test_every_format_can_leave_columns_out(read, write, form):
+def test_every_format_may_leave_columns_out(read, write, form):
     tweets = read(write([{"id": "6", "author_id": "7"}], form), form, kind="tweets")
     accounts = read(write([{"id": 2, "screen_name": "bea"}], form), form, kind="accounts")
 
@@ -353,11 +353,11 @@ def test_every_format_can_leave_columns_out(read, write, form):
     assert accounts.rows.drop("line").rows() == [(2, "bea", None)]
 
 
-def test_a_tweet_with_everything(read):
+def test_a_tweet_with_all_fields(read):
     body = tweet(video_id=str(ID_MAX), deleted=True, created_at="2026-01-01T01:00:00.9+01:00")
-    intake = read(body, kind="tweets")
+    parsed = read(body, kind="tweets")
 
-    assert intake.rows.rows() == [(1, 5, 7, 1767225600, ID_MAX, True)]
+    assert parsed.rows.rows() == [(1, 5, 7, 1767225600, ID_MAX, True)]
 
 
 @pytest.mark.parametrize(
@@ -378,11 +378,11 @@ def test_a_tweet_with_everything(read):
         ({"deleted": "no"}, "invalid_flag"),
     ],
 )
-def test_tweets_refused(read, changes, reason):
-    intake = read(tweet(**changes), kind="tweets")
+def test_invalid_tweets_are_rejected(read, changes, reason):
+    parsed = read(tweet(**changes), kind="tweets")
 
-    assert intake.rejected.get_column("reason").to_list() == [reason]
-    assert intake.rows.height == 0
+    assert parsed.rejected.get_column("reason").to_list() == [reason]
+    assert parsed.rows.height == 0
 
 
 # Accounts
@@ -391,30 +391,30 @@ def test_tweets_refused(read, changes, reason):
 @pytest.mark.parametrize(
     "name", ["a", "x" * 64, "demo_author", "Ana.B-2", "Zoë", "数学", "ЮЛИЯ", "0", "-", "."]
 )
-def test_screen_names(read, name):
-    intake = read(json.dumps({"id": 1, "screen_name": name}), kind="accounts")
+def test_valid_screen_names_are_accepted(read, name):
+    parsed = read(json.dumps({"id": 1, "screen_name": name}), kind="accounts")
 
-    assert intake.rows.rows() == [(1, 1, name, None)]
+    assert parsed.rows.rows() == [(1, 1, name, None)]
 
 
 @pytest.mark.parametrize(
     ("value", "protected"),
     [(..., None), (None, None), (True, True), (False, False), ("true", True), ("False", False)],
 )
-def test_protected(read, value, protected):
+def test_protected_is_optional(read, value, protected):
     said = {} if value is ... else {"protected": value}
-    intake = read(json.dumps({"id": 1, "screen_name": "ana", **said}), kind="accounts")
+    parsed = read(json.dumps({"id": 1, "screen_name": "ana", **said}), kind="accounts")
 
-    assert intake.rows.rows() == [(1, 1, "ana", protected)]
+    assert parsed.rows.rows() == [(1, 1, "ana", protected)]
 
 
 @pytest.mark.parametrize(
     "name", ["", "x" * 65, "a b", "a\n", "<b>", "a/b", "@ana", "a'b", "a\x00", "a&b", "a\u200db"]
 )
-def test_screen_names_refused(read, name):
-    intake = read(json.dumps({"id": 1, "screen_name": name}), kind="accounts")
+def test_other_screen_names_are_rejected(read, name):
+    parsed = read(json.dumps({"id": 1, "screen_name": name}), kind="accounts")
 
-    assert intake.rejected.get_column("reason").to_list() == ["invalid_name"]
+    assert parsed.rejected.get_column("reason").to_list() == ["invalid_name"]
 
 
 @pytest.mark.parametrize(
@@ -426,11 +426,11 @@ def test_screen_names_refused(read, name):
         ({"protected": "maybe"}, "invalid_flag"),
     ],
 )
-def test_accounts_refused(read, changes, reason):
+def test_invalid_accounts_are_rejected(read, changes, reason):
     record = {"id": 1, "screen_name": "ana", "protected": True} | changes
-    intake = read(json.dumps(record), kind="accounts")
+    parsed = read(json.dumps(record), kind="accounts")
 
-    assert intake.rejected.get_column("reason").to_list() == [reason]
+    assert parsed.rejected.get_column("reason").to_list() == [reason]
 
 
 # Every reason, in every format
@@ -447,35 +447,37 @@ BAD = {
 
 
 @pytest.mark.parametrize("form", ["ndjson", "json", "csv", "parquet", "arrow"])
-def test_every_reason_in_every_format_with_its_line(read, write, event, form):
-    """Good and bad lines in turn: each bad one is named by its line and its reason."""
+def test_every_format_reports_every_reason_with_its_line(read, write, event, form):
+    """Valid and invalid lines alternate."""
     good = event(count=None, promoted=None)
     records = [row for change in BAD.values() for row in (good, good | change)]
     offset = 1 if form == "csv" else 0  # its header is line 1
 
-    intake = read(write(records, form), form)
+    parsed = read(write(records, form), form)
 
-    lines = [at * 2 + offset for at in range(1, len(BAD) + 1)]
-    assert intake.rejected.select("line", "reason").rows() == list(zip(lines, BAD, strict=True))
-    assert intake.rows.get_column("line").to_list() == [line - 1 for line in lines]
-    assert intake.rows.get_column("count").to_list() == [1] * len(BAD)
+    lines = [index * 2 + offset for index in range(1, len(BAD) + 1)]
+    assert parsed.rejected.select("line", "reason").rows() == list(zip(lines, BAD, strict=True))
+    assert parsed.rows.get_column("line").to_list() == [line - 1 for line in lines]
+    assert parsed.rows.get_column("count").to_list() == [1] * len(BAD)
 
 
 @pytest.mark.parametrize("form", ["ndjson", "json", "csv", "parquet", "arrow"])
-def test_the_same_rows_from_every_format(read, write, event, form):
+def test_every_format_gives_the_same_rows(read, write, event, form):
     records = [
-        event(tweet_id=str(at + 1), type=name, count=at - 5, promoted=at % 2 == 0)
-        for at, name in enumerate(EVENT_TYPES)
+        event(tweet_id=str(index + 1), type=name, count=index - 5, promoted=index % 2 == 0)
+        for index, name in enumerate(EVENT_TYPES)
     ]
 
-    intake = read(write(records, form), form)
+    parsed = read(write(records, form), form)
 
-    assert intake.rejected.height == 0
-    expected = [(at + 1, name, HOUR, at - 5, at % 2 == 0) for at, name in enumerate(EVENT_TYPES)]
-    assert intake.rows.drop("line").rows() == expected
+    assert parsed.rejected.height == 0
+    expected = [
+        (index + 1, name, HOUR, index - 5, index % 2 == 0) for index, name in enumerate(EVENT_TYPES)
+    ]
+    assert parsed.rows.drop("line").rows() == expected
 
 
-def test_the_tables_above_know_every_reason():
+def test_the_tables_above_cover_every_reason():
     elsewhere = {"malformed", "invalid_name", "name_taken"}
 
     assert {reason.value for reason in DropReason} == set(BAD) | elsewhere

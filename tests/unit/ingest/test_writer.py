@@ -1,4 +1,4 @@
-"""The writer: batches that wait are committed together, and each hears of its own fate."""
+"""The writer commits waiting batches together, and each batch gets its own result."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ SOON_S = 10
 
 
 class FakeStore:
-    """Remembers each commit; waits at the gate before one; fails on batches with a bad key."""
+    """Records commits, blocks them while the gate is closed, and fails for special keys."""
 
     def __init__(self):
         self.commits = []
@@ -65,7 +65,7 @@ def failures():
 
 @pytest.fixture
 def start(store, failures):
-    """Make writers; those that a test does not close are closed after it."""
+    """Make writers, and close them after the test."""
     made = []
 
     def new(queue_max=8):
@@ -81,7 +81,7 @@ def start(store, failures):
 
 
 def occupy(writer, store):
-    """Have the writer stand at the gate with one batch in hand."""
+    """Block the writer in the commit of one batch."""
     store.hold()
     first = writer.submit(batch("first"))
     assert store.entered.wait(SOON_S)
@@ -95,7 +95,7 @@ def test_a_batch_is_applied(start, store):
     assert store.commits == [[b"a"]]
 
 
-def test_what_waits_is_committed_together(start, store):
+def test_waiting_batches_are_committed_together(start, store):
     writer = start()
     first = occupy(writer, store)
     waiting = [writer.submit(batch(name)) for name in "abc"]
@@ -106,8 +106,8 @@ def test_what_waits_is_committed_together(start, store):
     assert store.commits == [[b"first"], [b"a", b"b", b"c"]]
 
 
-def test_a_commit_is_bounded(start, store, monkeypatch):
-    """Of what waits, a commit takes no more once it holds enough; the order stays."""
+def test_the_size_of_a_commit_is_bounded(start, store, monkeypatch):
+    """A commit takes no further batches once it has enough rows, and batches keep their order."""
     monkeypatch.setattr(writer_module, "ROWS_MAX", 10)
     writer = start()
     first = occupy(writer, store)
@@ -135,7 +135,7 @@ def test_a_bad_batch_fails_alone(start, store, failures):
     assert sorted(key for commit in store.commits for key in commit) == [b"a", b"b", b"c", b"first"]
 
 
-def test_what_no_counter_can_hold_is_not_to_be_sent_again(start, failures):
+def test_a_batch_that_overflows_a_counter_must_not_be_retried(start, failures):
     with pytest.raises(InvalidField, match="nothing was counted"):
         start().submit(batch("huge")).result(SOON_S)
     assert failures == []
@@ -155,8 +155,8 @@ def test_batches_are_not_retried_while_the_store_is_away(start, store, failures)
     assert store.attempts == len(failures) == 1
 
 
-def test_the_cause_of_a_failure_stays_inside(start):
-    """What the producer hears names no file, statement or value."""
+def test_the_error_does_not_reveal_the_cause_of_a_failure(start):
+    """It names no file, statement or value."""
     future = start().submit(batch("bad"))
 
     with pytest.raises(Unavailable) as refused:
@@ -164,7 +164,7 @@ def test_the_cause_of_a_failure_stays_inside(start):
     assert "disk" not in str(refused.value)
 
 
-def test_a_reused_key_is_told_apart(start):
+def test_a_reused_key_is_an_error_of_its_own(start):
     writer = start()
     conflict, good = writer.submit(batch("conflict")), writer.submit(batch("a"))
 
@@ -173,7 +173,7 @@ def test_a_reused_key_is_told_apart(start):
     assert good.result(SOON_S)
 
 
-def test_a_full_queue_refuses_at_once(start, store):
+def test_a_full_queue_refuses_a_batch_at_once(start, store):
     writer = start(queue_max=2)
     first = occupy(writer, store)
     waiting = [writer.submit(batch(name)) for name in "ab"]
@@ -192,10 +192,10 @@ def test_a_full_queue_refuses_at_once(start, store):
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
-def test_close_applies_what_waits(start, store, count):
+def test_close_applies_the_waiting_batches(start, store, count):
     writer = start()
     first = occupy(writer, store)
-    waiting = [writer.submit(batch(f"{at}")) for at in range(count)]
+    waiting = [writer.submit(batch(f"{index}")) for index in range(count)]
     closer = threading.Thread(target=writer.close)
     closer.start()
     store.gate.set()
@@ -205,8 +205,8 @@ def test_close_applies_what_waits(start, store, count):
     assert all(future.done() and future.result() for future in [first, *waiting])
 
 
-def test_a_producer_that_gave_up_stops_nobody(start, store):
-    """A request that was cancelled cancels its future; the batch may count, the writer goes on."""
+def test_a_cancelled_batch_does_not_stop_the_writer(start, store):
+    """A cancelled request cancels its future. Its batch may still count."""
     writer = start()
     first = occupy(writer, store)
     given_up = writer.submit(batch("given up"))
@@ -219,8 +219,8 @@ def test_a_producer_that_gave_up_stops_nobody(start, store):
     assert writer.submit(batch("later")).result(SOON_S)
 
 
-def test_nothing_waits_for_ever_after_close(start):
-    """Whoever comes too late is told, not left hanging."""
+def test_a_batch_after_close_is_refused(start):
+    """Its sender must not wait for ever."""
     writer = start()
     writer.close()
 
@@ -228,14 +228,14 @@ def test_nothing_waits_for_ever_after_close(start):
         writer.submit(batch("late")).result(2)
 
 
-def test_many_producers(start, store):
+def test_many_senders_at_once(start, store):
     writer = start(queue_max=1000)
     futures = []
     lock = threading.Lock()
 
     def produce(name):
-        for at in range(50):
-            future = writer.submit(batch(f"{name} {at}"))
+        for index in range(50):
+            future = writer.submit(batch(f"{name} {index}"))
             with lock:
                 futures.append(future)
 
@@ -251,4 +251,4 @@ def test_many_producers(start, store):
     assert len(keys) == len(set(keys)) == 400
     for name in range(8):
         mine = [key for key in keys if key.startswith(f"{name} ".encode())]
-        assert mine == [f"{name} {at}".encode() for at in range(50)]
+        assert mine == [f"{name} {index}".encode() for index in range(50)]
