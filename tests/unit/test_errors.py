@@ -1,4 +1,4 @@
-"""The tree of refusals: its picture, its names, its texts, and the order in which refusals win."""
+"""The tree of errors: its picture, its names, its texts, and the order of precedence."""
 
 import importlib
 import pkgutil
@@ -11,7 +11,7 @@ import openengagement
 from openengagement import errors
 from openengagement.errors import PRECEDENCE, ApiError
 
-# One line of the picture: name, maybe a status, maybe a code.
+# One line of the picture: a name, and optionally a status and a code.
 LINE = re.compile(
     r"(?P<branch>[ │├└─]*)(?P<name>[A-Z]\w+)(?: +(?P<status>\d{3}))?(?: +(?P<code>[a-z_]+))?"
 )
@@ -23,7 +23,7 @@ CLASSES = {
 
 
 def read_picture():
-    """The picture as (name, parent, status or inherited, code or empty)."""
+    """Parse the picture to (name, parent, own or inherited status, code or None)."""
     rows, above = [], []
     for line in errors.__doc__.partition("::")[2].partition("The texts are")[0].splitlines():
         if not line.strip():
@@ -42,7 +42,7 @@ def read_picture():
 PICTURE = read_picture()
 
 
-def test_the_picture_shows_exactly_the_classes_there_are():
+def test_the_picture_shows_exactly_the_classes():
     names = [name for name, *_ in PICTURE]
     assert sorted(names) == sorted(CLASSES)
 
@@ -50,7 +50,7 @@ def test_the_picture_shows_exactly_the_classes_there_are():
 @pytest.mark.parametrize(
     ("name", "parent", "status", "code"), PICTURE, ids=[row[0] for row in PICTURE]
 )
-def test_the_picture_tells_parent_status_and_code(name, parent, status, code):
+def test_the_picture_shows_parent_status_and_code(name, parent, status, code):
     cls = CLASSES[name]
     if parent is not None:
         assert cls.__bases__ == (CLASSES[parent],)
@@ -65,7 +65,7 @@ def test_every_leaf_shows_its_code_in_the_picture():
     assert [name for name, _, _, code in PICTURE if code is None and name not in parents] == []
 
 
-def test_no_refusal_is_defined_elsewhere():
+def test_no_error_is_defined_elsewhere():
     for module in pkgutil.walk_packages(openengagement.__path__, "openengagement."):
         if "__main__" not in module.name and ".migrations" not in module.name:
             importlib.import_module(module.name)
@@ -77,23 +77,23 @@ def test_no_refusal_is_defined_elsewhere():
     assert sorted(each.__qualname__ for each in ours - set(CLASSES.values())) == []
 
 
-def test_every_class_says_what_it_means():
+def test_every_class_has_a_docstring():
     assert [name for name, each in CLASSES.items() if not each.__doc__] == []
 
 
-def test_codes_are_snake_case_and_tell_refusals_apart():
+def test_codes_are_unique_and_in_snake_case():
     codes = [each.code for name, each in CLASSES.items() if name != "ApiError"]
     assert all(re.fullmatch("[a-z]+(_[a-z]+)*", code) for code in codes)
     assert len(codes) == len(set(codes))
 
 
-def test_nothing_but_the_base_falls_back_to_the_code_of_an_internal_error():
+def test_only_the_base_shares_the_code_of_an_internal_error():
     assert {name for name, each in CLASSES.items() if each.code == "internal_error"} == {
         "ApiError", "InternalError"
     }  # fmt: skip
 
 
-# api.md 3.3 and 3.4, 4.8, by hand.
+# From api.md 3.3, 3.4 and 4.8, by hand.
 NOT_AUTHENTICATED = "Your account could not be authenticated. Reason: "
 ADJUST = ". Please adjust your request and try again."
 GZIP = (
@@ -132,11 +132,11 @@ NO_SUCH_TYPES = "One or more of the engagement types you have specified are not 
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, ApiError) else "",
 )
-def test_refusals_carry_the_texts_of_the_wire(error, status, text):
+def test_errors_have_the_texts_of_the_wire(error, status, text):
     assert (error.status, error.texts) == (status, (text,))
 
 
-def test_the_texts_that_a_real_client_searches_for_are_there():
+def test_errors_contain_the_texts_that_a_real_client_searches_for():
     assert "your application id is not authorized." in errors.AppNotEnabled().texts[0].lower()
     assert "rate limit" in errors.RateLimited().texts[0].lower()
 
@@ -145,12 +145,12 @@ def test_unavailable_tweets_are_listed():
     assert errors.TweetsUnavailable(["3", "4"]).arrays == {"unavailable_tweet_ids": ["3", "4"]}
 
 
-def test_a_busy_server_says_when_to_come_back():
+def test_an_unavailable_server_says_when_to_retry():
     assert errors.Unavailable("x", retry_after_s=7).headers == {"retry-after": "7"}
     assert errors.Unavailable("x").headers == {"retry-after": "1"}
 
 
-def test_a_refusal_keeps_what_it_is_given():
+def test_an_error_keeps_its_texts_arrays_and_headers():
     error = errors.InvalidField("a: b", "c: d", arrays={"x": ["1"]}, headers={"allow": "GET"})
     assert error.texts == ("a: b", "c: d")
     assert (error.arrays, error.headers) == ({"x": ["1"]}, {"allow": "GET"})
@@ -161,7 +161,7 @@ def test_a_refusal_keeps_what_it_is_given():
     )
 
 
-# --- which refusal wins --------------------------------------------------------------------------
+# --- precedence ----------------------------------------------------------------------------------
 
 # api.md 3.4: route, method, gzip, credentials, app approved, rate limit, JSON, fields and limits,
 # availability, ownership, metric rights and age.
@@ -178,7 +178,7 @@ WIRE_ORDER = [
     {"ForbiddenTweets"},
     {"ForbiddenMetrics", "TweetsTooOld"},
 ]
-# What the data API does not refuse with: other surfaces, and what is nobody's fault.
+# Errors that the data API does not answer with, or that no request causes.
 ELSEWHERE = {
     "BatchRefused",
     "CallbackNotApproved",
@@ -192,13 +192,13 @@ ELSEWHERE = {
 }
 
 
-def test_the_order_is_that_of_the_contract():
+def test_the_precedence_is_that_of_the_contract():
     places = {each.__name__: index for index, each in enumerate(PRECEDENCE)}
     for earlier, later in pairwise(WIRE_ORDER):
         assert max(places[name] for name in earlier) < min(places[name] for name in later)
 
 
-def test_the_order_names_each_refusal_of_the_data_api_once():
+def test_the_precedence_has_each_error_of_the_data_api_once():
     assert len(PRECEDENCE) == len(set(PRECEDENCE))
     parents = {each for cls in CLASSES.values() for each in cls.__bases__}
     missing = {
@@ -209,11 +209,11 @@ def test_the_order_names_each_refusal_of_the_data_api_once():
     assert missing == set()
 
 
-def test_no_entry_of_the_order_hides_another():
+def test_no_entry_of_the_precedence_hides_another():
     for index, earlier in enumerate(PRECEDENCE):
         assert not [later for later in PRECEDENCE[index + 1 :] if issubclass(later, earlier)]
 
 
-def test_every_kind_of_failed_authentication_has_one_place():
+def test_every_authentication_error_has_one_place():
     kinds = [cls for cls in CLASSES.values() if issubclass(cls, errors.AuthenticationError)]
     assert all(sum(issubclass(cls, each) for each in PRECEDENCE) == 1 for cls in kinds)

@@ -1,4 +1,4 @@
-"""Who may read what, and the order in which refusals win (api.md 2.1, 3.2, 4.3)."""
+"""Access to metrics, and the order in which errors are raised (api.md 2.1, 3.2, 4.3)."""
 
 import itertools
 
@@ -10,7 +10,7 @@ from openengagement.engagement.access import ACCESS, Context, Policy, decide_acc
 from openengagement.engagement.types import Endpoint, Tweet, format_time
 from openengagement.errors import ForbiddenMetrics, ForbiddenTweets, TweetsTooOld, TweetsUnavailable
 
-# A busy machine may take its time.
+# No deadline: a busy machine may be slow.
 QUICK = settings(deadline=None, max_examples=40)
 
 DAY_S = 86_400
@@ -20,7 +20,7 @@ UNAVAILABLE = "unavailable_tweet_ids"
 OLD = "unsupported_for_impressions_engagements_tweet_ids"
 OLD_VIDEO = "unsupported_for_video_views_tweet_ids"
 
-# api.md 2.1 by hand: type -> what /totals asks, what the timed two ask; None: not served.
+# api.md 2.1 by hand: type -> the context on /totals and on the timed endpoints; None: not served.
 APP, USER = Context.APP_ONLY, Context.USER
 TABLE = {
     "impressions": (USER, USER),
@@ -32,7 +32,7 @@ TABLE = {
     "video_views": (APP, USER),
     "media_views": (None, USER),
     "media_engagements": (None, USER),
-    "media_clicks": (None, USER),  # its old name, 1.5
+    "media_clicks": (None, USER),  # the old name of media_engagements, 1.5
     "url_clicks": (None, USER),
     "hashtag_clicks": (None, USER),
     "detail_expands": (None, USER),
@@ -53,7 +53,7 @@ def tweet(tweet_id, author=ME, *, age_s=0):
 
 
 def decide(types, tweets, *, user=ME, endpoint=TOTALS, **policy):
-    """`tweets` lists Tweets, and the bare ids of unavailable ones."""
+    """Decide about `tweets`, which lists Tweets, and the ids of unavailable ones."""
     return decide_access(
         {name: ACCESS[endpoint][name] for name in types},
         {
@@ -88,7 +88,7 @@ def test_totals_serve_seven_types_and_the_timed_endpoints_seventeen():
 
 
 @pytest.mark.parametrize(("endpoint", "name"), list(itertools.product(Endpoint, TABLE)))
-def test_a_type_asks_for_the_context_and_age_of_the_contract(endpoint, name):
+def test_a_type_has_the_context_and_age_of_the_contract(endpoint, name):
     column = int(endpoint.timed)
     rule = ACCESS[endpoint].get(name)
     assert (rule.context if rule else None) is TABLE[name][column]
@@ -118,7 +118,7 @@ def test_an_app_alone_reads_public_totals_of_any_author():
     assert (got.tweet_ids, got.errors, got.arrays) == ((1, 2, 3), (), {})
 
 
-def test_an_app_alone_is_told_all_private_metrics_it_asked_for_in_its_order():
+def test_an_app_alone_gets_the_private_metrics_of_its_request_in_order():
     types = ["favorites", "engagements", "retweets", "impressions"]
     error = refused(ForbiddenMetrics, types, [tweet(1)], user=None)
     assert error.texts == ("Forbidden to access metrics: engagements, impressions",)
@@ -169,7 +169,7 @@ def test_the_wording_of_2016_has_one_entry_per_author():
     )
 
 
-def test_partial_ownership_serves_the_owned_and_names_the_rest():
+def test_partial_ownership_serves_owned_tweets_and_lists_the_others():
     tweets = [tweet(5, OTHER), tweet(4), 6, tweet(3), tweet(2, THIRD)]
     got = decide(["impressions"], tweets, partial_ownership=True)
     assert got.tweet_ids == (4, 3)
@@ -177,14 +177,14 @@ def test_partial_ownership_serves_the_owned_and_names_the_rest():
     assert got.arrays == {UNAVAILABLE: ("6",)}
 
 
-def test_partial_ownership_keeps_the_wording_asked_for():
+def test_partial_ownership_uses_the_configured_wording():
     got = decide(
         ["favorites"], [tweet(1), tweet(2, 8)], partial_ownership=True, forbidden_text="authors"
     )
     assert got.errors == ("Forbidden to access tweets for author id 8: 2",)
 
 
-def test_partial_ownership_of_nothing_is_refused():
+def test_partial_ownership_without_an_owned_tweet_is_refused():
     tweets = [tweet(1, OTHER), tweet(2, OTHER), 3]
     error = refused(ForbiddenTweets, ["favorites"], tweets, partial_ownership=True)
     assert error.texts == ("Forbidden to access tweets: 1, 2",)
@@ -196,7 +196,7 @@ def test_partial_ownership_changes_nothing_for_an_app_alone():
     refused(ForbiddenMetrics, ["impressions"], [tweet(1)], user=None, partial_ownership=True)
 
 
-def test_a_foreign_tweet_is_never_named_as_too_old():
+def test_a_foreign_tweet_is_never_listed_as_too_old():
     tweets = [tweet(1), tweet(2, age_s=91 * DAY_S), tweet(3, OTHER, age_s=2000 * DAY_S)]
     got = decide(["impressions", "video_views"], tweets, partial_ownership=True)
     assert got.arrays == {OLD: ("2",)}
@@ -208,7 +208,7 @@ def test_a_foreign_tweet_is_never_named_as_too_old():
 # --- availability --------------------------------------------------------------------------------
 
 
-def test_unavailable_tweets_are_listed_and_the_rest_served_without_errors():
+def test_unavailable_tweets_are_listed_and_the_others_are_served():
     got = decide(["favorites"], [30, tweet(2), 10, tweet(1), 20])
     assert got.tweet_ids == (2, 1)
     assert got.arrays == {UNAVAILABLE: ("30", "10", "20")}
@@ -216,7 +216,7 @@ def test_unavailable_tweets_are_listed_and_the_rest_served_without_errors():
 
 
 @pytest.mark.parametrize("ids", [[5], [5, 4], [9, 8, 7]])
-def test_nothing_available_is_refused_with_its_count(ids):
+def test_a_request_without_available_tweets_is_refused_with_their_number(ids):
     error = refused(TweetsUnavailable, ["favorites"], ids)
     assert error.status == 400
     assert error.texts == (f"{len(ids)} Tweet ID(s) are unavailable",)
@@ -227,22 +227,22 @@ def test_nothing_available_is_refused_with_its_count(ids):
 
 @pytest.mark.parametrize("user", [None, ME, OTHER])
 @pytest.mark.parametrize("endpoint", Endpoint)
-def test_nothing_available_wins_over_everything(endpoint, user):
+def test_unavailability_wins_over_everything(endpoint, user):
     types = list(ACCESS[endpoint])
     refused(TweetsUnavailable, types, [1, 2], endpoint=endpoint, user=user)
 
 
-def test_foreign_tweets_win_over_their_age():
+def test_ownership_wins_over_age():
     tweets = [tweet(1, OTHER, age_s=100 * DAY_S)]
     refused(ForbiddenTweets, ["impressions"], tweets)
 
 
-def test_a_foreign_tweet_wins_over_an_unavailable_one_beside_it():
+def test_ownership_wins_over_an_unavailable_tweet():
     error = refused(ForbiddenTweets, ["impressions"], [5, tweet(1, OTHER)])
     assert error.texts == ("Forbidden to access tweets: 1",)
 
 
-def test_private_metrics_win_over_age_for_an_app_alone():
+def test_rights_to_metrics_win_over_age_for_an_app_alone():
     refused(ForbiddenMetrics, ["impressions"], [tweet(1, age_s=100 * DAY_S)], user=None)
 
 
@@ -250,7 +250,7 @@ def test_private_metrics_win_over_age_for_an_app_alone():
 
 
 @pytest.mark.parametrize("name", ["impressions", "engagements"])
-def test_90_days_to_the_second_are_served_and_one_more_is_not(name):
+def test_tweets_are_served_up_to_exactly_90_days(name):
     edge, past = tweet(1, age_s=90 * DAY_S), tweet(2, age_s=90 * DAY_S + 1)
     assert decide([name], [edge]).arrays == {}
     assert decide([name], [edge]).zeroed == {}
@@ -261,7 +261,7 @@ def test_90_days_to_the_second_are_served_and_one_more_is_not(name):
     refused(TweetsTooOld, [name], [past])
 
 
-def test_1800_days_to_the_second_are_served_and_one_more_is_not():
+def test_videos_are_served_up_to_exactly_1800_days():
     edge, past = tweet(1, age_s=1800 * DAY_S), tweet(2, age_s=1800 * DAY_S + 1)
     assert decide(["video_views"], [edge]).arrays == {}
     got = decide(["video_views"], [edge, past])
@@ -270,14 +270,14 @@ def test_1800_days_to_the_second_are_served_and_one_more_is_not():
 
 
 @pytest.mark.parametrize("endpoint", Endpoint)
-def test_old_videos_alone_read_zero_without_an_error_everywhere(endpoint):
+def test_old_videos_have_zero_views_and_no_error(endpoint):
     got = decide(["video_views"], [tweet(2, age_s=1801 * DAY_S)], endpoint=endpoint)
     assert (got.tweet_ids, got.zeroed) == ((2,), {"video_views": {2}})
     assert (got.arrays, got.errors) == ({OLD_VIDEO: ("2",)}, ())
 
 
 @pytest.mark.parametrize("endpoint", [LAST, HISTORICAL])
-def test_the_90_days_are_for_totals_only(endpoint):
+def test_the_90_days_apply_to_totals_only(endpoint):
     got = decide(["impressions", "engagements"], [tweet(1, age_s=5000 * DAY_S)], endpoint=endpoint)
     assert (got.zeroed, got.arrays, got.errors) == ({}, {}, ())
 
@@ -285,7 +285,7 @@ def test_the_90_days_are_for_totals_only(endpoint):
 @pytest.mark.parametrize(
     "types", [["impressions"], ["engagements"], ["impressions", "engagements", "favorites"]]
 )
-def test_the_90_day_message_is_told_once_whatever_was_asked(types):
+def test_the_90_day_message_appears_once(types):
     got = decide(types, [tweet(1), tweet(2, age_s=91 * DAY_S), tweet(3, age_s=92 * DAY_S)])
     (text,) = got.errors
     assert text.startswith("Impressions & engagements for tweets older than 90 days (")
@@ -307,7 +307,7 @@ def test_types_without_an_age_limit_make_no_message():
     assert (got.zeroed, got.arrays, got.errors) == ({}, {}, ())
 
 
-def test_both_age_arrays_can_stand_together():
+def test_both_age_arrays_may_appear_together():
     tweets = [tweet(1), tweet(2, age_s=100 * DAY_S), tweet(3, age_s=2000 * DAY_S), 4]
     got = decide(["impressions", "video_views"], tweets)
     assert got.arrays == {UNAVAILABLE: ("4",), OLD: ("2", "3"), OLD_VIDEO: ("3",)}
@@ -323,7 +323,7 @@ def test_both_age_arrays_can_stand_together():
         (["impressions", "engagements", "video_views"], {OLD, OLD_VIDEO}),
     ],
 )
-def test_nothing_left_to_serve_is_refused_with_the_same_text_and_arrays(types, arrays):
+def test_only_old_tweets_are_refused_with_the_same_text_and_arrays(types, arrays):
     ancient = [tweet(1, age_s=2000 * DAY_S), tweet(2, age_s=3000 * DAY_S)]
     error = refused(TweetsTooOld, types, ancient)
     assert error.status == 400
@@ -333,7 +333,7 @@ def test_nothing_left_to_serve_is_refused_with_the_same_text_and_arrays(types, a
     }
 
 
-def test_nothing_left_to_serve_still_lists_the_unavailable():
+def test_only_old_tweets_still_list_the_unavailable_ones():
     error = refused(TweetsTooOld, ["impressions"], [tweet(1, age_s=91 * DAY_S), 5])
     assert {name: list(ids) for name, ids in error.arrays.items()} == {
         UNAVAILABLE: ["5"],
@@ -341,12 +341,12 @@ def test_nothing_left_to_serve_still_lists_the_unavailable():
     }
 
 
-def test_a_video_young_enough_is_something_left_to_serve():
+def test_a_recent_enough_video_is_still_served():
     got = decide(["impressions", "video_views"], [tweet(1, age_s=91 * DAY_S)])
     assert (got.tweet_ids, got.arrays) == ((1,), {OLD: ("1",)})
 
 
-# --- anything ------------------------------------------------------------------------------------
+# --- any request ---------------------------------------------------------------------------------
 
 _AGES = st.sampled_from([0, 90 * DAY_S, 90 * DAY_S + 1, 1800 * DAY_S, 1800 * DAY_S + 1])
 _TWEETS = st.lists(
@@ -360,8 +360,8 @@ _TWEETS = st.lists(
     _TWEETS,
     st.sampled_from([ME, None]),
 )
-def test_refusals_win_in_the_order_of_the_contract(types, tweets, user):
-    """Availability, ownership, metric rights, age: against the rules spelled out one by one."""
+def test_errors_are_raised_in_the_order_of_the_contract(types, tweets, user):
+    """The order is availability, ownership, rights to metrics, age."""
     asked = [
         index if spec is None else tweet(index, spec[0], age_s=spec[1])
         for index, spec in enumerate(tweets, 1)
@@ -389,7 +389,7 @@ def test_refusals_win_in_the_order_of_the_contract(types, tweets, user):
         assert len(got.errors) == bool(old_90)
 
 
-def test_nothing_left_to_serve_of_the_owned_still_names_the_foreign():
+def test_only_old_owned_tweets_still_list_the_foreign_ones():
     tweets = [tweet(1, age_s=91 * DAY_S), tweet(2, OTHER)]
     error = refused(TweetsTooOld, ["impressions"], tweets, partial_ownership=True)
     assert error.texts[0] == "Forbidden to access tweets: 2"

@@ -1,4 +1,4 @@
-"""Counters -> nested JSON, against a slow fold over dictionaries (api.md 1.2, 2.3)."""
+"""Groupings give the nested JSON of a slow fold over dictionaries (api.md 1.2, 2.3)."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from openengagement.engagement.grouping import build_cube, fold_grouping
 from openengagement.engagement.types import Dimension, Endpoint
 from openengagement.engagement.window import Window
 
-# A busy machine may take its time.
+# No deadline: a busy machine may be slow.
 QUICK = settings(deadline=None, max_examples=40)
 
 TWEET, TYPE, DAY, HOUR = Dimension.TWEET, Dimension.TYPE, Dimension.DAY, Dimension.HOUR
@@ -37,12 +37,12 @@ def folded(group_by, counts, *, tweets, types, window=None):
 
 
 def pairs(text):
-    """JSON as nested lists of (key, value), so that order and repeated keys show."""
+    """Parse JSON to nested lists of (key, value), so that order and repeated keys are visible."""
     return json.loads(text, object_pairs_hook=list)
 
 
 def slowly_folded(group_by, counts, *, tweets, types, window=None):
-    """The same, one counter at a time."""
+    """The reference: add up one counter at a time."""
     tree = {}
     for row, tweet in enumerate(tweets):
         for column, type_name in enumerate(types):
@@ -84,7 +84,7 @@ WINDOWS = {
 
 
 @pytest.mark.parametrize("group_by", EVERY_ORDER, ids=",".join)
-def test_every_order_of_dimensions_nests_as_it_says(group_by):
+def test_every_order_of_dimensions_gives_its_nesting(group_by):
     asked = {"tweets": ["30", "10", "20"], "types": ["url_clicks", "favorites"]}
     for window in WINDOWS.values():
         counts = random_counts(*asked.values(), window.hours)
@@ -130,7 +130,7 @@ def test_any_tweets_and_types_on_totals(group_by, tweets, types, count):
 
 
 def test_no_key_of_an_answer_needs_escaping():
-    """Keys go into the text as they are: ids are digits, days and hours too, types stand here."""
+    """Keys are written as they are. Ids, days and hours are digits; types are checked here."""
     names = {name for table in ACCESS.values() for name in table}
     assert [name for name in names if not re.fullmatch("[a-z_]+", name)] == []
 
@@ -145,8 +145,8 @@ def test_counts_are_strings():
 @QUICK
 @given(st.lists(st.one_of(st.integers(0, 9), st.integers(-(2**62), 2**63 - 1)), min_size=1))
 @pytest.mark.parametrize("digits", [0, 20, 100])
-def test_few_or_many_numbers_with_several_digits(digits, numbers):
-    """They are written in two ways, by how many there are."""
+def test_few_and_many_numbers_with_several_digits(digits, numbers):
+    """The share of such numbers decides between two ways of writing."""
     counts = np.array([*([7] * digits), *numbers, *([0] * digits)], np.int64)
     tweets = [str(index) for index in range(len(counts))]
     got = folded((TWEET,), counts.reshape(-1, 1, 1), tweets=tweets, types=["a"])
@@ -159,21 +159,21 @@ def test_any_count_is_written_in_full(count):
     assert folded((TWEET, TYPE), counts, tweets=["1"], types=["a"]) == [("1", [("a", str(count))])]
 
 
-def test_negative_counts_are_summed_and_shown():
+def test_negative_counts_are_summed_and_written():
     counts = np.array([[[-3, 1], [5, -5]]])
     asked = {"tweets": ["1"], "types": ["a", "b"], "window": window_of("2015-09-14T23:00:00Z", 2)}
     assert folded((TYPE,), counts, **asked) == [("a", "-2"), ("b", "0")]
     assert folded((DAY,), counts, **asked) == [("2015-09-14", "2"), ("2015-09-15", "-4")]
 
 
-def test_what_is_not_named_is_summed_over():
+def test_dimensions_that_are_not_named_are_summed_over():
     counts = np.array([[[1], [2]], [[10], [20]]])
     asked = {"tweets": ["7", "5"], "types": ["a", "b"]}
     assert folded((TYPE,), counts, **asked) == [("a", "11"), ("b", "22")]
     assert folded((TWEET,), counts, **asked) == [("7", "3"), ("5", "30")]
 
 
-def test_every_hour_of_the_window_is_there_and_no_other():
+def test_the_hours_are_exactly_those_of_the_window():
     """The documented sample: 2015-09-14T17:00Z to 2015-09-15T22:00Z, last key 21."""
     counts = np.zeros((1, 1, 29), int)
     window = window_of("2015-09-14T17:00:00Z", 29)
@@ -185,7 +185,7 @@ def test_every_hour_of_the_window_is_there_and_no_other():
     assert {count for _, hours in got for _, count in hours} == {"0"}
 
 
-def test_days_and_hours_ascend_whatever_stands_around_them():
+def test_days_and_hours_ascend_at_any_level():
     window = window_of("2015-12-30T20:00:00Z", 60)
     counts = np.zeros((2, 2, 60), int)
     for group_by in EVERY_ORDER:
@@ -215,7 +215,7 @@ def test_hours_of_day_outside_a_short_window_are_left_out():
     assert got == [("00", "3"), ("01", "4"), ("22", "1"), ("23", "2")]
 
 
-def test_an_hour_above_its_days_holds_only_the_days_that_have_it():
+def test_an_hour_above_days_has_only_the_days_with_that_hour():
     window = window_of("2015-09-14T23:00:00Z", 26)
     counts = np.arange(1, 27).reshape(1, 1, 26)
     got = dict(folded((HOUR, DAY), counts, tweets=["1"], types=["a"], window=window))
@@ -240,8 +240,8 @@ def test_sums_over_any_grouping_agree():
 
 
 @pytest.mark.parametrize("group_by", [(TWEET, TYPE, DAY, HOUR), (TYPE, TWEET, DAY, HOUR)])
-def test_the_largest_answer_holds_every_counter(group_by):
-    """25 Tweets, 17 types, 28 days that begin and end within an hour."""
+def test_the_largest_answer_has_every_counter(group_by):
+    """25 Tweets, 17 types, and 28 days that begin and end within an hour."""
     window = window_of("2015-07-01T12:00:00Z", 673)
     tweets = [str(10**18 + index) for index in range(25)]
     types = [f"type_{index}" for index in range(17)]

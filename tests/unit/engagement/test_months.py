@@ -1,4 +1,4 @@
-"""Months: of a time, as somebody writes them, and the ones around."""
+"""Months: of a time, parsed from text, and their neighbours."""
 
 from datetime import UTC, datetime
 
@@ -19,7 +19,7 @@ def test_the_month_of_a_time(time, month):
     assert month_of(time.timestamp()) == month
 
 
-def test_a_month_as_written():
+def test_a_month_is_parsed():
     assert parse_month("2026-11") == "2026-11"
 
 
@@ -27,7 +27,7 @@ def test_a_month_as_written():
     "text",
     ["", "2026", "2026-1", "2026-00", "2026-13", "1999-12", "2026-11-01", "2026-11\n", "٢٠٢٦-11"],
 )
-def test_what_is_no_month(text):
+def test_other_text_is_not_a_month(text):
     with pytest.raises(ValueError, match="is not a month; write one as 2026-11"):
         parse_month(text)
 

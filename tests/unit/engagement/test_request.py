@@ -1,4 +1,4 @@
-"""Request bodies: every limit at its edge and one past it, and what is let through (1.1 to 1.5)."""
+"""Request bodies: every limit, at it and one past it, and the leniencies (api.md 1.1 to 1.5)."""
 
 import json
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from openengagement.errors import (
     UnsupportedTypes,
 )
 
-# A busy machine may take its time.
+# No deadline: a busy machine may be slow.
 QUICK = settings(deadline=None, max_examples=40)
 
 TOTALS, LAST, HISTORICAL = Endpoint.TOTALS, Endpoint.LAST_28_HOURS, Endpoint.HISTORICAL
@@ -41,7 +41,7 @@ NO_SUCH_GROUP_BYS = (
 
 
 def whole(**changes):
-    """A good body with what a test changes; `...` leaves a field out."""
+    """A valid body with the changes of a test; a value of `...` removes the field."""
     body = {
         "tweet_ids": ["1"],
         "engagement_types": ["favorites"],
@@ -57,7 +57,7 @@ def parse(body, endpoint=TOTALS, *, groupings_max=3):
 
 
 def refused(error, body, endpoint=TOTALS, **kwargs):
-    """The texts of a refusal of exactly this class, which is a 400."""
+    """The texts of the error, which must be of exactly this class and a 400."""
     with pytest.raises(error) as caught:
         parse(body, endpoint, **kwargs)
     assert type(caught.value) is error
@@ -76,7 +76,7 @@ def grouped(*group_bys, **kwargs):
 # --- a whole request -----------------------------------------------------------------------------
 
 
-def test_a_request_is_read_in_the_order_asked():
+def test_a_request_keeps_its_order():
     got = parse(
         whole(
             tweet_ids=["30", "10", "20"],
@@ -99,14 +99,14 @@ def test_the_timed_endpoints_get_their_window():
     assert (got.window.start, got.window.end) == ("2026-11-01T12:00:00Z", "2026-11-02T09:00:00Z")
 
 
-def test_cells_count_what_the_answer_is_made_of():
+def test_cells_is_the_number_of_counters_of_the_answer():
     body = whole(tweet_ids=["1", "2", "3"], engagement_types=["favorites", "retweets"])
     assert parse(body).cells == 6
     assert parse(body, LAST).cells == 6 * 29
 
 
-def test_the_documented_largest_request_is_taken():
-    """EXPL's real one: three groupings, one with four items."""
+def test_the_largest_documented_request_is_accepted():
+    """It is from a real client: three groupings, one of them with four items."""
     groupings = ([TYPE, TWEET, DAY, HOUR], [TYPE, DAY, HOUR], [TWEET, DAY, TYPE])
     ids = [str(index) for index in range(1, 26)]
     assert len(parse(grouped(*groupings, tweet_ids=ids), HISTORICAL).groupings) == 3
@@ -123,25 +123,25 @@ def test_the_documented_largest_request_is_taken():
         b"\x1f\x8b\x08\x00", b"<xml/>", b'{"tweet_ids": ["1"],}',
     ],
 )  # fmt: skip
-def test_what_is_not_json_is_refused_in_one_string(body):
+def test_a_body_that_is_not_json_is_refused_with_one_text(body):
     for endpoint in Endpoint:
         assert len(refused(MalformedBody, body, endpoint)) == 1
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b'"x"', b"5", b"true", b"[{}]"])
-def test_a_body_that_is_no_object_is_refused(body):
+def test_a_body_that_is_not_an_object_is_refused(body):
     (text,) = refused(MalformedBody, body)
     assert "object" in text
 
 
 @pytest.mark.parametrize("open_", [b"[", b'{"a":'])
 @pytest.mark.parametrize("prefix", [b"", b'{"extra":', b'{"tweet_ids":', b'{"groupings":{"g":'])
-def test_deep_nesting_is_refused_quietly(prefix, open_):
+def test_deep_nesting_is_refused(prefix, open_):
     refused(MalformedBody, prefix + open_ * 200_000)
 
 
 @pytest.mark.parametrize("close", [(b"[", b"]"), (b'{"a":', b"}")])
-def test_deep_nesting_that_is_closed_again_is_refused_too(close):
+def test_deep_nesting_that_is_closed_is_refused(close):
     head = json.dumps(whole()).encode()[:-1]
     deep = close[0] * 50_000 + b"1" + close[1] * 50_000
     refused(MalformedBody, head + b',"extra":' + deep + b"}")
@@ -157,7 +157,7 @@ def test_huge_numbers_are_refused(digits):
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "1e-999", "1.5", "1.0", "1e3", "-0"])
-def test_numbers_that_are_no_ids_are_refused(number):
+def test_numbers_that_are_not_ids_are_refused(number):
     body = json.dumps(whole()).replace('["1"]', f"[{number}]")
     with pytest.raises(RequestError):
         parse(body.encode())
@@ -188,12 +188,12 @@ _JSON = st.recursive(
 
 @QUICK
 @given(st.sampled_from(["tweet_ids", "engagement_types", "groupings", "start", "end"]), _JSON)
-def test_any_json_in_a_field_is_taken_or_refused_as_a_request_error(name, value):
+def test_any_json_in_a_field_is_accepted_or_refused_as_a_request_error(name, value):
     for endpoint in Endpoint:
         try:
             parse(whole(**{name: value}), endpoint)
         except RequestError as error:
-            assert error.texts  # noqa: PT017 - either is right
+            assert error.texts  # noqa: PT017 - both results are right
 
 
 # --- fields --------------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ LIMITS = [(TOTALS, 250), (LAST, 25), (HISTORICAL, 25)]
 
 
 @pytest.mark.parametrize(("endpoint", "limit"), LIMITS)
-def test_as_many_tweet_ids_as_the_limit_are_taken(endpoint, limit):
+def test_as_many_tweet_ids_as_the_limit_are_accepted(endpoint, limit):
     ids = [str(index) for index in range(1, limit + 1)]
     assert parse(whole(tweet_ids=ids), endpoint).tweet_ids == tuple(range(1, limit + 1))
 
@@ -302,21 +302,21 @@ def test_one_tweet_id_too_many_is_refused_with_both_numbers(endpoint, limit):
 
 
 @pytest.mark.parametrize(("endpoint", "limit"), LIMITS)
-def test_repeated_tweet_ids_count_against_the_limit_and_are_then_dropped(endpoint, limit):
+def test_repeated_tweet_ids_count_in_the_limit_and_are_then_dropped(endpoint, limit):
     assert parse(whole(tweet_ids=["7"] * limit), endpoint).tweet_ids == (7,)
     refused(InvalidField, whole(tweet_ids=["7"] * (limit + 1)), endpoint)
 
 
-def test_whole_numbers_are_ids_too_and_repeat_their_strings():
+def test_whole_numbers_are_ids_and_equal_their_strings():
     assert parse(whole(tweet_ids=[3, "1", "3", 2, 1])).tweet_ids == (3, 1, 2)
 
 
-def test_the_largest_id_is_taken():
+def test_the_largest_id_is_accepted():
     assert parse(whole(tweet_ids=[2**63 - 1])).tweet_ids == (2**63 - 1,)
     assert parse(whole(tweet_ids=[str(2**63 - 1)])).tweet_ids == (2**63 - 1,)
 
 
-def test_no_tweet_id_is_refused():
+def test_an_empty_list_of_tweet_ids_is_refused():
     assert refused(InvalidField, whole(tweet_ids=[]))[0].startswith("tweet_ids: ")
 
 
@@ -324,7 +324,7 @@ def test_no_tweet_id_is_refused():
     "value",
     ["", "abc", "-1", "0", "1.0", " 1", "1e3", "１", "9" * 400, str(2**63), 0, -5, 2**63],  # noqa: RUF001
 )  # fmt: skip
-def test_an_id_that_is_no_decimal_number_is_refused_with_a_short_quote(value):
+def test_an_id_that_is_not_a_decimal_number_is_refused_with_a_short_quote(value):
     for endpoint in Endpoint:
         (text,) = refused(InvalidField, whole(tweet_ids=["1", value]), endpoint)
         assert text.startswith("tweet_ids: ")
@@ -357,7 +357,7 @@ def test_a_type_that_the_endpoint_does_not_serve_is_named(endpoint, name):
     assert texts == (NO_SUCH_TYPES.format(name),)
 
 
-def test_all_unknown_types_are_named_once_in_the_order_asked():
+def test_all_unknown_types_are_named_once_in_order():
     types = ["z", "favorites", "url_clicks", "a", "z"]
     assert refused(UnsupportedTypes, whole(engagement_types=types)) == (
         NO_SUCH_TYPES.format("z, url_clicks, a"),
@@ -371,13 +371,13 @@ def test_a_flood_of_unknown_types_gets_a_short_answer():
     assert len(text) < 2000
 
 
-def test_repeated_types_are_taken_once():
+def test_repeated_types_are_dropped():
     types = ["retweets", "favorites", "retweets", "favorites"]
     assert list(parse(whole(engagement_types=types)).types) == ["retweets", "favorites"]
 
 
 @pytest.mark.parametrize("endpoint", [LAST, HISTORICAL])
-def test_media_clicks_are_media_engagements_under_the_key_asked_for(endpoint):
+def test_media_clicks_are_media_engagements_under_the_old_name(endpoint):
     got = parse(whole(engagement_types=["media_clicks", "media_engagements"]), endpoint)
     assert {name: rule.counted for name, rule in got.types.items()} == {
         "media_clicks": "media_engagements",
@@ -385,7 +385,7 @@ def test_media_clicks_are_media_engagements_under_the_key_asked_for(endpoint):
     }
 
 
-def test_no_type_is_refused():
+def test_an_empty_list_of_types_is_refused():
     assert refused(InvalidField, whole(engagement_types=[]))[0].startswith("engagement_types: ")
 
 
@@ -393,7 +393,7 @@ def test_no_type_is_refused():
 
 
 @pytest.mark.parametrize("limit", [1, 3, 10])
-def test_as_many_groupings_as_the_limit_are_taken_and_one_more_is_refused(limit):
+def test_as_many_groupings_as_the_limit_are_accepted_and_one_more_is_refused(limit):
     assert len(parse(grouped(*[[TWEET]] * limit), groupings_max=limit).groupings) == limit
     (text,) = refused(InvalidField, grouped(*[[TWEET]] * (limit + 1)), groupings_max=limit)
     assert text.startswith("groupings: ")
@@ -401,13 +401,13 @@ def test_as_many_groupings_as_the_limit_are_taken_and_one_more_is_refused(limit)
     assert str(limit + 1) in text
 
 
-def test_no_grouping_is_refused():
+def test_an_empty_list_of_groupings_is_refused():
     assert refused(InvalidField, whole(groupings={}))[0].startswith("groupings: ")
 
 
 @pytest.mark.parametrize("name", RESERVED)
 @pytest.mark.parametrize("endpoint", Endpoint)
-def test_names_that_the_answer_itself_uses_are_refused(name, endpoint):
+def test_names_of_fields_of_the_answer_are_refused(name, endpoint):
     groupings = {"fine": {"group_by": [TWEET]}, name: {"group_by": [TWEET]}}
     (text,) = refused(InvalidField, whole(groupings=groupings), endpoint)
     assert text.startswith("groupings: ")
@@ -424,20 +424,20 @@ def test_other_names_are_free_text(name):
 
 @pytest.mark.parametrize("length", [1, 2, 3])
 @pytest.mark.parametrize("endpoint", [LAST, HISTORICAL])
-def test_up_to_three_items_are_taken_in_every_order(endpoint, length):
+def test_up_to_three_items_are_accepted_in_every_order(endpoint, length):
     for order in permutations([TWEET, TYPE, DAY, HOUR], length):
         assert parse(grouped(order), endpoint).groupings == {"g0": order}
 
 
 @pytest.mark.parametrize("length", [1, 2])
-def test_totals_take_tweets_and_types_in_every_order(length):
+def test_totals_accept_tweets_and_types_in_every_order(length):
     for order in permutations([TWEET, TYPE], length):
         assert parse(grouped(order)).groupings == {"g0": order}
 
 
 @pytest.mark.parametrize("endpoint", [LAST, HISTORICAL])
 @pytest.mark.parametrize("order", list(permutations([TWEET, TYPE, DAY, HOUR])), ids="-".join)
-def test_four_items_are_taken_in_two_orders_only(order, endpoint):
+def test_four_items_are_accepted_in_two_orders_only(order, endpoint):
     if order in FOUR_ITEM_ORDERS:
         assert parse(grouped(order), endpoint).groupings == {"g0": order}
     else:
@@ -447,7 +447,7 @@ def test_four_items_are_taken_in_two_orders_only(order, endpoint):
             assert ", ".join(allowed) in text
 
 
-def test_one_grouping_of_four_items_may_stand_beside_smaller_ones():
+def test_a_grouping_of_four_items_is_accepted_with_smaller_ones():
     groupings = (FOUR_ITEM_ORDERS[0], [TWEET, DAY, HOUR], [TYPE])
     assert len(parse(grouped(*groupings), LAST).groupings) == 3
 
@@ -472,7 +472,7 @@ def test_group_by_is_compared_without_case(group_by):
         (FOUR_ITEM_ORDERS[0], f"{DAY}, {HOUR}"),
     ],
 )
-def test_time_on_totals_is_refused_in_the_words_of_the_wire(group_by, named):
+def test_time_on_totals_is_refused_with_the_text_of_the_wire(group_by, named):
     assert refused(UnsupportedGroupBys, grouped(group_by)) == (NO_SUCH_GROUP_BYS.format(named),)
 
 
@@ -510,6 +510,6 @@ def test_five_items_are_refused():
     refused(InvalidField, grouped([TWEET, TYPE, DAY, HOUR, TWEET]), LAST)
 
 
-def test_a_bad_grouping_beside_good_ones_refuses_the_request():
+def test_an_invalid_grouping_among_valid_ones_refuses_the_request():
     (text,) = refused(InvalidField, grouped([TWEET], [TYPE], []))
     assert text.startswith("groupings.g2.group_by: ")

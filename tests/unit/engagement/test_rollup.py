@@ -1,4 +1,4 @@
-"""Events -> deltas, against a plain loop over the rules of the design."""
+"""Folding events gives the deltas of a plain loop over the rules."""
 
 from collections import Counter
 
@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from openengagement.engagement.counters import COUNTER_MAX, HOUR_MAX, TYPE_BITS, merge
 from openengagement.engagement.rollup import EVENT_SCHEMA, fold_events
 
-# A busy machine may take its time.
+# No deadline: a busy machine may be slow.
 QUICK = settings(deadline=None, max_examples=30)
 
-# By hand: what counts itself only, and what also counts as an engagement.
+# By hand: the types that count only themselves, and those that also count as engagements.
 NOT_ENGAGEMENTS = ["impressions", "video_views", "media_views"]
 ENGAGEMENTS = [
     "favorites", "retweets", "replies", "quote_tweets", "media_engagements", "url_clicks",
@@ -31,7 +31,7 @@ COLUMNS = [
 
 
 def fold(*events):
-    """Deltas of events (tweet_id, type, hour, count, promoted), as (tweet, hour) -> {type: n}."""
+    """Fold events (tweet_id, type, hour, count, promoted) into (tweet, hour) -> {type: n}."""
     deltas = fold_events(pl.DataFrame(list(events), schema=EVENT_SCHEMA, orient="row"))
     assert_well_formed(deltas)
     tree = {}
@@ -48,7 +48,7 @@ def fold(*events):
 
 
 def assert_well_formed(deltas):
-    """Tweets and their cells sorted, each once; no count is zero, no Tweet empty."""
+    """Tweets and their cells are sorted and unique; no count is zero, and no Tweet is empty."""
     assert deltas.starts[0] == 0
     assert deltas.starts[-1] == len(deltas.cells) == len(deltas.counts)
     assert (np.diff(deltas.starts) > 0).all()
@@ -84,7 +84,7 @@ def test_an_interaction_counts_itself_and_as_an_engagement(name, promoted):
 
 
 @pytest.mark.parametrize("name", NOT_ENGAGEMENTS)
-def test_impressions_and_views_are_no_engagements(name):
+def test_impressions_and_views_are_not_engagements(name):
     assert fold((20, name, 5, 3, False)) == {(20, 5): {name: 3}}
 
 
@@ -101,12 +101,12 @@ def test_promoted_impressions_count_nowhere(count):
 
 
 @pytest.mark.parametrize("promoted", [False, True])
-def test_other_engagements_have_no_metric_of_their_own(promoted):
+def test_other_engagements_count_as_engagements_only(promoted):
     assert fold((20, "other_engagements", 5, 4, promoted)) == {(20, 5): {"engagements": 4}}
 
 
 @pytest.mark.parametrize("name", ENGAGEMENTS)
-def test_an_undo_takes_nothing_back_from_engagements(name):
+def test_an_undo_does_not_reduce_engagements(name):
     assert fold((20, name, 5, -2, False)) == {(20, 5): {name: -2}}
     assert fold((20, name, 5, 2, False), (20, name, 5, -2, False)) == {(20, 5): {"engagements": 2}}
 
@@ -135,7 +135,7 @@ def test_counts_of_one_tweet_and_hour_are_added_up():
     assert got == {(20, 5): {"favorites": 3, "url_clicks": 4, "impressions": 8, "engagements": 7}}
 
 
-def test_tweets_and_hours_stay_apart():
+def test_tweets_and_hours_are_kept_apart():
     got = fold(
         (21, "favorites", 5, 1, False),
         (20, "favorites", 6, 2, False),
@@ -146,14 +146,14 @@ def test_tweets_and_hours_stay_apart():
     }  # fmt: skip
 
 
-def test_the_largest_ids_and_counts_keep_every_digit():
+def test_the_largest_ids_and_counts_are_exact():
     count = COUNTER_MAX
     got = fold((2**63 - 1, "favorites", HOUR_MAX, count, False))
     assert got == {(2**63 - 1, HOUR_MAX): {"favorites": count, "engagements": count}}
 
 
 @pytest.mark.parametrize("hour", [-1, HOUR_MAX + 1])
-def test_an_hour_that_has_no_cell_is_refused(hour):
+def test_an_hour_without_a_cell_is_refused(hour):
     with pytest.raises(ValueError, match="hour bucket"):
         fold((20, "favorites", hour, 1, False))
 
@@ -185,13 +185,13 @@ _EVENTS = st.lists(
 
 @QUICK
 @given(_EVENTS)
-def test_any_batch_folds_as_the_plain_loop_does(events):
+def test_any_batch_folds_as_in_the_plain_loop(events):
     assert fold(*events) == slowly_folded(events)
 
 
 @QUICK
 @given(_EVENTS, st.integers(0, 30))
-def test_a_batch_cut_in_two_adds_up_to_the_same(events, at):
+def test_two_halves_of_a_batch_add_up_to_the_whole(events, at):
     parts = [
         fold_events(pl.DataFrame(part, schema=EVENT_SCHEMA, orient="row"))
         for part in (events[:at], events[at:])
@@ -202,6 +202,6 @@ def test_a_batch_cut_in_two_adds_up_to_the_same(events, at):
         assert getattr(merged, name).tolist() == getattr(whole, name).tolist()
 
 
-def test_an_order_of_events_does_not_matter():
+def test_the_order_of_events_does_not_matter():
     events = [(20, "favorites", 5, -1, False), (20, "favorites", 5, 1, False)]
     assert fold(*events) == fold(*reversed(events))

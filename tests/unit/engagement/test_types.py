@@ -21,7 +21,7 @@ from openengagement.engagement.types import (
     snowflake,
 )
 
-# A busy machine may take its time.
+# No deadline: a busy machine may be slow.
 QUICK = settings(deadline=None, max_examples=40)
 
 # api.md 2.1, copied by hand.
@@ -46,7 +46,7 @@ def test_the_four_dimensions_are_named_as_on_the_wire():
     }  # fmt: skip
 
 
-def test_there_are_the_eighteen_engagement_types_of_the_contract():
+def test_the_engagement_types_are_the_eighteen_of_the_contract():
     assert set(types.TYPE_NAMES) == NAMES
     assert len(types.TYPE_NAMES) == 18
 
@@ -67,12 +67,12 @@ def test_an_event_is_any_type_but_the_derived_one_or_an_other_engagement():
 
 @QUICK
 @given(st.integers(1, ID_MAX))
-def test_an_id_is_read_alike_from_a_number_and_from_its_digits(value):
+def test_an_id_is_the_same_as_a_number_and_as_digits(value):
     assert parse_id(value) == parse_id(str(value)) == value
 
 
 @pytest.mark.parametrize("value", [1, 2**63 - 1, "1", "9223372036854775807"])
-def test_the_smallest_and_the_largest_id_are_taken(value):
+def test_the_smallest_and_the_largest_id_are_accepted(value):
     assert parse_id(value) == int(value)
 
 
@@ -85,7 +85,7 @@ def test_the_smallest_and_the_largest_id_are_taken(value):
         "١٢٣", "１２３", "²", "12\x00",  # noqa: RUF001 - digits, but not ASCII ones
     ],
 )  # fmt: skip
-def test_what_is_no_id_is_refused(value):
+def test_other_values_are_not_ids(value):
     with pytest.raises(ValueError, match="decimal number"):
         parse_id(value)
 
@@ -99,16 +99,16 @@ def test_no_other_text_is_an_id(text):
 
 @QUICK
 @given(st.integers(-(10**9), LAST_SECOND_S))
-def test_a_whole_second_survives_writing_and_reading(time_s):
+def test_a_whole_second_survives_formatting_and_parsing(time_s):
     assert parse_time(format_time(time_s)) == time_s
 
 
 @QUICK
 @given(
-    st.datetimes(datetime(1971, 1, 1), datetime(9998, 1, 1)),  # noqa: DTZ001 - the zone comes beside it
+    st.datetimes(datetime(1971, 1, 1), datetime(9998, 1, 1)),  # noqa: DTZ001 - the offset is a parameter of its own
     st.integers(-23 * 60 - 59, 23 * 60 + 59),
 )
-def test_an_offset_is_taken_into_account(moment, offset_minutes):
+def test_an_offset_is_subtracted(moment, offset_minutes):
     zone = timezone(timedelta(minutes=offset_minutes))
     aware = moment.replace(microsecond=0, tzinfo=zone)
     text = aware.isoformat().removesuffix("+00:00")
@@ -119,7 +119,7 @@ def test_an_offset_is_taken_into_account(moment, offset_minutes):
 
 @QUICK
 @given(st.integers(0, 4_000_000_000), st.integers(0, 999_999))
-def test_a_fraction_counts_to_the_microsecond(time_s, micros):
+def test_a_fraction_is_exact_to_the_microsecond(time_s, micros):
     text = format_time(time_s).replace("Z", f".{micros:06}Z")
     assert parse_time(text) == pytest.approx(time_s + micros / 1e6, abs=5e-7, rel=0)
 
@@ -144,7 +144,7 @@ def test_a_bare_date_is_its_midnight_utc(day):
         ("2000-02-29T23:59:59Z", 951_868_799),
     ],
 )
-def test_times_are_read(text, seconds):
+def test_times_are_parsed(text, seconds):
     assert parse_time(text) == seconds
 
 
@@ -178,11 +178,11 @@ def test_times_that_do_not_exist_are_refused(text):
 
 @QUICK
 @given(st.text(max_size=40))
-def test_reading_a_time_gives_a_number_or_a_value_error(text):
+def test_parsing_a_time_gives_a_number_or_a_value_error(text):
     try:
         assert isinstance(parse_time(text), int | float)
     except ValueError as error:
-        assert str(error).startswith("is not a time")  # noqa: PT017 - either is right
+        assert str(error).startswith("is not a time")  # noqa: PT017 - both results are right
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_reading_a_time_gives_a_number_or_a_value_error(text):
         (LAST_SECOND_S, "9999-12-31T23:59:59Z"),
     ],
 )
-def test_times_are_written_without_their_fraction(time_s, text):
+def test_times_are_formatted_without_their_fraction(time_s, text):
     assert format_time(time_s) == text
 
 
@@ -213,7 +213,7 @@ def test_every_moment_of_an_hour_falls_into_its_bucket(hour, offset_s):
     assert ceil_hour(time_s) == hour + (time_s > hour * 3600)
 
 
-def test_a_published_id_carries_its_time_of_creation():
+def test_a_published_id_contains_its_time_of_creation():
     """Twitter's documentation shows this Tweet with created_at 2019-12-31T19:26:16.000Z."""
     created_s = datetime(2019, 12, 31, 19, 26, 16, tzinfo=UTC).timestamp()
     assert snowflake(created_s) <= 1_212_092_628_029_698_048 < snowflake(created_s + 1)
@@ -221,7 +221,7 @@ def test_a_published_id_carries_its_time_of_creation():
 
 @QUICK
 @given(st.integers(1_288_834_975, 3_400_000_000))
-def test_a_snowflake_carries_its_second_and_is_the_first_of_it(time_s):
+def test_a_snowflake_is_the_first_id_of_its_second(time_s):
     made = snowflake(time_s)
     assert (made >> 22) + 1_288_834_974_657 == time_s * 1000
     assert made & (2**22 - 1) == 0
@@ -235,8 +235,8 @@ ODD = st.sampled_from(
 
 
 @given(st.lists(PLAIN | ODD, min_size=1, max_size=5))
-def test_ids_all_at_once(values):
-    """As one by one; None is said where one of them is refused or is no text."""
+def test_many_ids_are_parsed_together(values):
+    """The result is that of parsing them one by one, or None if one is invalid or not a string."""
     try:
         expected = tuple(dict.fromkeys(parse_id(value) for value in values))
     except ValueError:

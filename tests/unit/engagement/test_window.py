@@ -1,4 +1,4 @@
-"""Which hours an answer covers and how its two ends are shown (api.md 1.3, 8.9, 8.10)."""
+"""The hours that an answer covers, and the two times it shows (api.md 1.3, 8.9, 8.10)."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +10,7 @@ from openengagement.engagement.types import Endpoint
 from openengagement.engagement.window import parse_window
 from openengagement.errors import InvalidField
 
-# A busy machine may take its time.
+# No deadline: a busy machine may be slow.
 QUICK = settings(deadline=None, max_examples=40)
 
 HOUR = timedelta(hours=1)
@@ -58,7 +58,7 @@ def refusal(*args, **kwargs):
 
 
 def assert_covers(got, start, end):
-    """It covers the whole hours from `start` to before `end`, and shows exactly those two."""
+    """The window covers the whole hours from `start` up to `end`, and shows these two times."""
     assert (got.start_hour, got.end_hour) == (bucket(start), bucket(end))
     assert (got.start, got.end) == (show(start), show(end))
     assert got.hours == (end - start) // HOUR
@@ -100,7 +100,7 @@ def test_28_hours_ignore_dates():
     assert got == last_28_hours(NOW)
 
 
-def test_28_hours_reach_over_a_leap_day():
+def test_28_hours_across_a_leap_day():
     got = last_28_hours(at("2016-03-01T02:30:00Z"))
     assert_covers(got, at("2016-02-28T22:00:00Z"), at("2016-03-01T03:00:00Z"))
 
@@ -165,7 +165,7 @@ def test_given_dates_are_rounded_outward():
     )
 
 
-def test_dates_on_the_hour_stay():
+def test_dates_on_the_hour_are_not_rounded():
     assert_covers(
         window("2015-07-01T12:00:00Z", "2015-07-10T08:00:00Z"),
         at("2015-07-01T12:00:00Z"),
@@ -182,7 +182,7 @@ def test_dates_on_the_hour_stay():
         ("12:59:59.999", "13:00:00.001", ("12", "14")),
     ],
 )
-def test_an_end_within_an_hour_takes_the_whole_hour(start, end, shown):
+def test_an_end_within_an_hour_includes_the_whole_hour(start, end, shown):
     assert_covers(
         window(f"2015-07-01T{start}Z", f"2015-07-01T{end}Z"),
         at(f"2015-07-01T{shown[0]}:00:00Z"),
@@ -213,7 +213,7 @@ def test_bare_dates_are_midnights():
     )
 
 
-def test_offsets_are_turned_into_utc_before_rounding():
+def test_offsets_are_converted_to_utc_before_rounding():
     assert_covers(
         window("2015-07-01T12:00:00+05:30", "2015-07-01T22:10:00-08:00"),
         at("2015-07-01T06:00:00Z"),
@@ -228,7 +228,7 @@ def test_28_days_exactly_are_served(start):
     assert got.hours == 672
 
 
-def test_28_days_are_judged_before_rounding():
+def test_28_days_are_measured_before_rounding():
     got = window("2015-07-01T12:24:00Z", "2015-07-29T12:24:00Z")
     assert_covers(got, at("2015-07-01T12:00:00Z"), at("2015-07-29T13:00:00Z"))
     assert got.hours == 673
@@ -285,10 +285,10 @@ def test_a_leap_day_that_does_not_exist_is_refused():
 @pytest.mark.parametrize(
     ("now", "latest"),
     [
-        ("10:15:00", "11:00:00"),  # the hour that is running
+        ("10:15:00", "11:00:00"),  # the current hour
         ("10:54:59", "11:00:00"),
         ("10:55:00", "11:00:00"),
-        ("10:55:01", "12:00:00"),  # a client five minutes ahead that rounds its own now
+        ("10:55:01", "12:00:00"),  # a client that is five minutes ahead and rounds its own time
         ("10:58:00", "12:00:00"),
         ("10:00:00", "11:00:00"),
     ],
@@ -373,14 +373,14 @@ UNREADABLE = ["", "yesterday", "201507011224", "2015-07-01T12:24:00", "2015-13-0
 
 
 @pytest.mark.parametrize("text", UNREADABLE)
-def test_an_unreadable_date_is_refused_under_its_name(text):
+def test_an_unreadable_date_is_refused_with_its_field_name(text):
     assert refusal(text, "2015-07-05").startswith("start: is not a time")
     assert refusal("2015-07-01", text).startswith("end: is not a time")
     assert refusal(text).startswith("start: is not a time")
     assert refusal(None, text).startswith("end: is not a time")
 
 
-# --- /historical, anything -----------------------------------------------------------------------
+# --- /historical, any dates ----------------------------------------------------------------------
 
 _MOMENTS = st.datetimes(datetime(2014, 9, 1), datetime(2026, 11, 22), timezones=st.just(UTC))  # noqa: DTZ001
 

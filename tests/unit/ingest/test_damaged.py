@@ -1,6 +1,6 @@
 """Damaged Parquet and Arrow: the process survives, whatever a body does to the decoder.
 
-The decoder is native code, so a child process parses the damaged bodies and then prints the results.
+The decoder is native code, so a child process parses the damaged bodies and prints the results.
 """
 
 import json
