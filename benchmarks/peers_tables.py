@@ -1,4 +1,4 @@
-"""The tables of ours beside its peers, in Markdown; a missing peer has its line too."""
+"""The tables that compare our server with the alternatives, in Markdown, missing ones included."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from rows import Row, at_least
 
 Told = Mapping[str, Any]
 NAMES = {
-    "ours": "ours (`load events`, its start-up included)",
+    "ours": "ours (`load events`, start-up included)",
     "postgresql": "PostgreSQL, COPY and upserts",
     "redis_always": "Redis, `appendfsync always`",
     "redis_everysec": "Redis, `appendfsync everysec`",
@@ -22,8 +22,8 @@ INGEST = (
     "ours / its events/s",
     "events/s",
     "durable per batch",
-    "CPU µs an event",
-    "bytes a counter",
+    "CPU µs per event",
+    "bytes per counter",
     "memory, PSS MiB",
     "250 totals: p50 ms",
     "p99 ms",
@@ -36,7 +36,7 @@ ENDPOINTS = {
 HTTP = (
     "FastAPI, SQLAlchemy, PostgreSQL",
     "our requests/s / its",
-    "its CPU a request / ours",
+    "its CPU per request / ours",
     "ours, requests/s",
     "its, requests/s",
     "ours, p50 ms",
@@ -48,7 +48,7 @@ LIMITS = ("limit, one core", "GB/s", "events/s")
 
 
 def tables(results: Mapping[str, Told]) -> Iterator[str]:
-    """Those of what was measured."""
+    """The tables whose figures were measured."""
     for head, prefix, names, cells in (
         (INGEST, "ingest", NAMES, _ingest),
         (HTTP, "http", ENDPOINTS, _http),
@@ -61,20 +61,20 @@ def tables(results: Mapping[str, Told]) -> Iterator[str]:
 
 
 def ahead(results: Mapping[str, Told]) -> Iterator[Row]:
-    """Events/s beside those that are durable per batch: at least theirs."""
+    """Rows for the alternatives that are durable per batch; the target is their rate."""
     for name, text in NAMES.items():
         told = results.get(f"ingest_{name}", {})
         if told.get("durable") and "rate_ratio" in told and name != "ours":
-            what = f"load events, its start-up included: events/s / those of {text}"
+            what = f"load events, start-up included: events/s / {text}"
             yield at_least(what, told["rate_ratio"], 1, ".2f")
 
 
 def times_a_peer(results: Mapping[str, Told]) -> Iterator[Row]:
-    """Requests/s beside the service of a week."""
+    """Rows for the FastAPI service; the target is a multiple of its rate."""
     for name, text in ENDPOINTS.items():
         told = results.get(f"http_{name}", {})
         if "rate_ratio" in told:
-            what = f"{text}: requests/s / those of the FastAPI service"
+            what = f"{text}: requests/s / the FastAPI service's"
             yield at_least(what, told["rate_ratio"], TIMES_A_PEER, ".2f")
 
 
@@ -88,8 +88,8 @@ def _ingest(told: Told) -> list[str]:
     rate, *figures = [told[name].show(form) for name, form in shown.items()]
     reads = [told[name].show(".2f") for name in ("read_p50_ms", "read_p99_ms")]
     durable = "yes" if told["durable"] else "**no**"
-    beside = ratio.show(".2f") if ratio else ""
-    return [told["version"], beside, rate, f"{durable}: {told['how']}", *figures, *reads]
+    shown_ratio = ratio.show(".2f") if ratio else ""
+    return [told["version"], shown_ratio, rate, f"{durable}: {told['how']}", *figures, *reads]
 
 
 def _http(told: Told) -> list[str]:
@@ -105,6 +105,6 @@ def _limit(told: Told) -> list[str]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A row may be shorter than the head."""
+    """Format a table. A row may be shorter than the head."""
     full = [head, ["---"] * len(head), *([*row, *[""] * (len(head) - len(row))] for row in rows)]
     return "\n".join(f"| {' | '.join(row)} |" for row in full)

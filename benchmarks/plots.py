@@ -185,7 +185,7 @@ def flatness(found: Found) -> Any:  # noqa: ANN401
     ]
     figure, axes = _sized(len(bars))
     _bars(axes, bars, lambda value: f"{value:.2f}")
-    _limit(axes, 1.5, "asked: at most 1.5")
+    _limit(axes, 1.5, "target: at most 1.5")
     axes.axvline(1, color=PEER, linewidth=0.8)
     axes.set_title("A request at 100 million counters, of that at 1 million", pad=18)
     return figure
@@ -196,7 +196,7 @@ def reads(found: Found) -> Any:  # noqa: ANN401
     bars = [(label, found[f"http_{name}"]["rate_ratio"], OURS) for name, label in ENDPOINTS.items()]
     figure, axes = _sized(len(bars))
     _bars(axes, bars, lambda value: f"{value:.1f} times")
-    _limit(axes, TIMES_A_PEER, f"asked: at least {TIMES_A_PEER}")
+    _limit(axes, TIMES_A_PEER, f"target: at least {TIMES_A_PEER}")
     axes.set_title("Requests a second, of those of FastAPI + SQLAlchemy + PostgreSQL", pad=18)
     return figure
 

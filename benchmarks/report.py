@@ -62,14 +62,14 @@ def _loading(results: Results) -> Iterator[Row]:
     whole, apart = file["rate"], file["rate_without_start"]
     yield at_least("load events FILE, events/s, whole process", whole, 250_000)
     yield Row("the same without its start-up, events/s", apart.show())
-    yield Row("the same, CPU µs an event", file["cpu_us"].show(".2f"))
+    yield Row("the same, CPU µs per event", file["cpu_us"].show(".2f"))
 
 
 def _loading_http(results: Results) -> Iterator[Row]:
     sent = results["load_http"]
     lines = f"{sent['batch_lines'].median:,.0f}"
-    yield Row(f"POST /platform/v1/events, {lines} lines a batch, events/s", sent["rate"].show())
-    yield Row("the same, CPU µs an event", sent["cpu_us"].show(".2f"))
+    yield Row(f"POST /platform/v1/events, {lines} lines per batch, events/s", sent["rate"].show())
+    yield Row("the same, CPU µs per event", sent["cpu_us"].show(".2f"))
 
 
 def _one_tweet(results: Results) -> Iterator[Row]:
@@ -80,11 +80,11 @@ def _one_tweet(results: Results) -> Iterator[Row]:
     ):
         figures = results[name]
         yield Row(f"{text}: requests/s", figures["rate"].show())
-        yield Row(f"{text}: CPU µs a request", figures["cpu_us"].show())
+        yield Row(f"{text}: CPU µs per request", figures["cpu_us"].show())
     signed, bearer = results["oauth1"], results["bearer"]
-    yield at_least("OAuth 1.0a: rate, of the bare handler's", signed["rate_ratio"], 0.25, ".3f")
+    yield at_least("OAuth 1.0a: rate / the bare handler's rate", signed["rate_ratio"], 0.25, ".3f")
     yield Row("OAuth 1.0a: bare CPU / CPU", signed["cpu_ratio"].show(".3f"))
-    yield Row("bearer: rate, of the bare handler's", bearer["rate_ratio"].show(".3f"))
+    yield Row("bearer: rate / the bare handler's rate", bearer["rate_ratio"].show(".3f"))
     ceiling = results["bare"]["generator_ceiling"]
     share = results["bare"]["generator_share"]
     yield Row("load generator's own ceiling, requests/s", ceiling.show())
@@ -95,7 +95,7 @@ def _many_tweets(results: Results) -> Iterator[Row]:
     whole = results["whole"]
     text = "/totals, 250 Tweets x 7 types, OAuth 1.0a, gzip"
     yield Row(f"{text}: requests/s", whole["rate"].show())
-    yield Row(f"{text}: CPU µs a request", whole["cpu_us"].show())
+    yield Row(f"{text}: CPU µs per request", whole["cpu_us"].show())
     yield Row(
         "the store's read of those totals alone, CPU µs", results["read_totals"]["cpu_us"].show()
     )
@@ -110,7 +110,7 @@ def _timed(results: Results) -> Iterator[Row]:
     ):
         figures = results[name]
         milliseconds = Spread(*(each / 1000 for each in _numbers(figures["cpu_us"])), 0)
-        yield Row(f"{text}: CPU ms a request", milliseconds.show(",.1f"))
+        yield Row(f"{text}: CPU ms per request", milliseconds.show(",.1f"))
         yield Row(f"{text}: requests/s", figures["rate"].show(",.1f"))
 
 
@@ -129,17 +129,17 @@ def _rest(results: Results) -> Iterator[Row]:
 def _verifying(results: Results) -> Iterator[Row]:
     figures = results["verify"]
     yield at_most("verifying a signed request, in process, CPU µs", figures["cpu_us"], 150)
-    yield Row("of it the nonce and rate window, committed", figures["admit_us"].show())
+    yield Row("of this, nonce and rate window, committed", figures["admit_us"].show())
 
 
 def _signing_in(results: Results) -> Iterator[Row]:
     figures = results["sign_in"]
     yield Row("Argon2id of one password, ms", figures["hash_ms"].show(".0f"))
-    yield Row("sign-ins answered a second, by four people at once", figures["sign_ins"].show(".1f"))
+    yield Row("sign-ins per second, four people at once", figures["sign_ins"].show(".1f"))
     yield Row(
-        "/totals, 1 Tweet, bearer: p99 ms, nobody signs in", figures["idle_p99_ms"].show(".1f")
+        "/totals, 1 Tweet, bearer: p99 ms without sign-ins", figures["idle_p99_ms"].show(".1f")
     )
-    yield Row("the same while they do", figures["crowded_p99_ms"].show(".1f"))
+    yield Row("the same during sign-ins", figures["crowded_p99_ms"].show(".1f"))
 
 
 # A section is there when its first figure was measured.
@@ -160,7 +160,7 @@ _SECTIONS = {
 
 def table(results: Results) -> str:
     """Markdown."""
-    lines = ["| what | median (lowest to highest) | asked | met |", "|---|---|---|---|"]
+    lines = ["| figure | median (lowest to highest) | target | met |", "|---|---|---|---|"]
     words = {True: "yes", False: "**no**", None: ""}
     lines += [
         f"| {row.what} | {row.figure} | {row.target} | {words[row.met]} |" for row in rows(results)
@@ -169,7 +169,7 @@ def table(results: Results) -> str:
 
 
 def generated(about: Mapping[str, Any], results: Results) -> str:
-    """What stands between the markers."""
+    """The generated part of the page, between the markers."""
     host = about["machine"]
     parts = ", ".join(f"{name} {host[name]}" for name in ("python", "sqlite", *PACKAGES))
     taken = (
@@ -190,7 +190,7 @@ def write(about: Mapping[str, Any], results: Results) -> None:
 
 
 def encoded(about: Mapping[str, Any], results: Results) -> bytes:
-    """All of it as JSON."""
+    """The results as JSON."""
     text = msgspec.json.encode({**about, "figures": results})
     return msgspec.json.format(text, indent=2) + b"\n"
 

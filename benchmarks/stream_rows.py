@@ -1,4 +1,4 @@
-"""The table's lines on a platform's whole stream: how it comes in, and what it does to reads."""
+"""The rows of the table about a platform's whole stream: its ingest, and reads at the same time."""
 
 from collections.abc import Iterator
 
@@ -17,28 +17,28 @@ def _files(results: Results) -> Iterator[Row]:
         0.67,
         ".2f",
     )
-    yield at_least("the same: events/s over all", found["rate"], 600_000)
-    yield Row("the same: CPU µs an event", found["cpu_us"].show(".2f"))
-    yield at_most("the same: the process' largest RSS, MiB", found["rss_mib"], MEMORY_MIB)
+    yield at_least("the same: events/s overall", found["rate"], 600_000)
+    yield Row("the same: CPU µs per event", found["cpu_us"].show(".2f"))
+    yield at_most("the same: the process's largest RSS, MiB", found["rss_mib"], MEMORY_MIB)
 
 
 def _http(results: Results) -> Iterator[Row]:
     found = results["stream_http"]
     yield at_least("POST events, 8 producers, 2 workers: events/s", found["rate"], 400_000)
-    yield Row("the same: CPU µs an event", found["cpu_us"].show(".2f"))
-    yield Row("the same: acknowledged after, p50 ms", found["ack_p50_ms"].show())
-    yield Row("the same: acknowledged after, p99 ms", found["ack_p99_ms"].show())
+    yield Row("the same: CPU µs per event", found["cpu_us"].show(".2f"))
+    yield Row("the same: time to acknowledgement, p50 ms", found["ack_p50_ms"].show())
+    yield Row("the same: time to acknowledgement, p99 ms", found["ack_p99_ms"].show())
     yield Row("the same: producers' share of one core", found["generator_share"].show(".0%"))
     yield at_most("the same: largest RSS of any process, MiB", found["rss_mib"], MEMORY_MIB)
-    yield Row("the same: largest PSS of all together, MiB", found["all_pss_mib"].show())
+    yield Row("the same: largest PSS of all processes, MiB", found["all_pss_mib"].show())
 
 
 def _while_writing(results: Results) -> Iterator[Row]:
-    text = "/totals, 250 Tweets, 50 a second"
+    text = "/totals, 250 Tweets, 50 per second"
     kinds = {"reads_while_http": "8 producers write", "reads_while_file": "load events runs"}
     written = {
-        "reads_while_http": "events/s written meanwhile",
-        "reads_while_file": "events/s of that load as a whole, beside reads for 9 s of it",
+        "reads_while_http": "events/s written at the same time",
+        "reads_while_file": "events/s of that whole load, with reads during 9 s of it",
     }
     for name, what in kinds.items():
         ratio = results[name]["over_idle_p99"]
@@ -73,16 +73,16 @@ def _both_cores(results: Results) -> Iterator[Row]:
 def _growth(results: Results) -> Iterator[Row]:
     for name, path in READS.items():
         found = results[f"flat_{name}"]
-        text = f"{path}, 100 times as many counters / as they were"
-        yield at_most(f"{text}: CPU a request", found["cpu_ratio"], 1.5, ".2f")
+        text = f"{path}, 100 times the counters / the original number"
+        yield at_most(f"{text}: CPU per request", found["cpu_ratio"], 1.5, ".2f")
         yield at_most(f"{text}: p50", found["p50_ratio"], 1.5, ".2f")
     found = results["video"]
     yield at_most("a video in 10,000 Tweets / in one: p50", found["p50_ratio"], 2, ".2f")
-    yield Row("the same: CPU a request", found["cpu_ratio"].show(".2f"))
+    yield Row("the same: CPU per request", found["cpu_ratio"].show(".2f"))
     found = results["space"]
     counters = f"{found['counters'].median / 1e6:,.0f} million counters"
-    yield Row(f"{counters}: bytes of disk each", found["bytes_per_counter"].show(".1f"))
-    yield at_most(f"{counters}: serve is ready after, s", found["ready_s"], 3, ".2f")
+    yield Row(f"{counters}: bytes on disk per counter", found["bytes_per_counter"].show(".1f"))
+    yield at_most(f"{counters}: serve ready after, s", found["ready_s"], 3, ".2f")
 
 
 def _prune(results: Results) -> Iterator[Row]:
@@ -91,7 +91,7 @@ def _prune(results: Results) -> Iterator[Row]:
     yield Row("the same / idle", found["read_ratio"].show(".2f"))
     yield at_most("longest acknowledgement while prune runs, ms", found["ack_ms"], 100)
     yield Row("the same / idle", found["ack_ratio"].show(".2f"))
-    yield Row("prune took, s", found["took_s"].show(".1f"))
+    yield Row("duration of prune, s", found["took_s"].show(".1f"))
 
 
 SECTIONS = {
