@@ -189,7 +189,7 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
     sign_in = SignIn(desk, visits, passwords=passwords, legs=shared.legs, ways=ways)
     keyring, settings = shared.folder.keyring, shared.settings
     shown_once = ShownOnce(visits, keyring, now_s=now_s)
-    own_apps = OwnApps(registry, keyring, most=settings.apps_per_account_max, now_s=now_s)
+    own_apps = OwnApps(registry, keyring, apps_max=settings.apps_per_account_max, now_s=now_s)
     developer = Developer(
         desk,
         own_apps,

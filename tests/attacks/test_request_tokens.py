@@ -152,7 +152,7 @@ def test_unknown(stage, alice, app):
 
 def test_a_suspended_app_gets_nothing(stage, alice):
     asking, verifier = stage.let_in(alice, stage.other)
-    stage.sql("update apps set suspended = 1 where id = ?", int(stage.other.app_id))
+    stage.server.command("app", "suspend", stage.other.app_id)
     try:
         for answer in (
             stage.exchange(asking, verifier),
@@ -161,7 +161,7 @@ def test_a_suspended_app_gets_nothing(stage, alice):
             assert answer.status == 401
             assert answer.json()["errors"][0]["code"] == 416
     finally:
-        stage.sql("update apps set suspended = 0 where id = ?", int(stage.other.app_id))
+        stage.server.command("app", "resume", stage.other.app_id)
     assert stage.exchange(asking, verifier).status == 200
 
 

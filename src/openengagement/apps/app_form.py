@@ -1,4 +1,4 @@
-"""What a developer may say of an app."""
+"""The rules for the form of an app: name, description, website, callback URLs, access level."""
 
 import unicodedata
 from collections.abc import Mapping
@@ -15,15 +15,17 @@ ACCESS_LEVEL_TEXTS: Final[Mapping[str, str]] = {
     AccessLevel.READ_WRITE: "Read and write",
     AccessLevel.READ_WRITE_MESSAGES: "Read, write and access Direct Messages",
 }
-# Control and format characters: among the latter those that turn the direction of text around, by
-# which a name reads as another. Joiners are format characters too, but many scripts need them.
+# Unicode categories of invisible characters. Some format characters (Cf) reverse the direction of
+# text, so that one name reads as another. Joiners are allowed: many scripts need them.
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
-_BLANK: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and symbols that show nothing
+_BLANK: Final = frozenset(
+    "\u115f\u1160\u2800\u3164\uffa0"
+)  # letters and symbols without a visible shape
 _JOINERS: Final = frozenset("\u200c\u200d")
 
 
 class UnfitApp(ValueError):
-    """What is said of an app cannot stand; the text says what to change, `field` where."""
+    """A field of the form breaks a rule. The text says which; `field` names the form field."""
 
     def __init__(self, text: str, *, field: str) -> None:
         super().__init__(text)
@@ -31,16 +33,16 @@ class UnfitApp(ValueError):
 
 
 def check_app_form(form: AppForm) -> None:
-    """Refuse what an app may not be.
+    """Check the form of an app.
 
     Raises:
         UnfitApp
     """
-    if not _shows(form.name) or len(form.name) > NAME_LENGTH_MAX or _hides(form.name):
+    if not _is_visible(form.name) or len(form.name) > NAME_LENGTH_MAX or _has_hidden(form.name):
         text = f"the name of an app is 1 to {NAME_LENGTH_MAX} visible characters"
         raise UnfitApp(text, field="name")
     description = form.description or ""
-    if len(description) > DESCRIPTION_LENGTH_MAX or _hides(description):
+    if len(description) > DESCRIPTION_LENGTH_MAX or _has_hidden(description):
         text = f"the description is at most {DESCRIPTION_LENGTH_MAX} visible characters"
         raise UnfitApp(text, field="description")
     if form.website is not None:
@@ -62,7 +64,7 @@ def check_app_form(form: AppForm) -> None:
 
 def _check_website(url: str) -> None:
     if not url.lower().startswith(("https://", "http://")):
-        text = "the website is an address that begins with https:// or http://"
+        text = "the website is a URL that begins with https:// or http://"
         raise UnfitApp(text, field="website")
     try:
         check_callback(url)
@@ -70,10 +72,9 @@ def _check_website(url: str) -> None:
         raise UnfitApp(f"the website cannot be used: {error}", field="website") from None
 
 
-def _shows(text: str) -> bool:
-    """Whether there is something to see."""
-    return any(unicodedata.category(each)[0] in "LNPS" and each not in _BLANK for each in text)
+def _is_visible(text: str) -> bool:
+    return any(unicodedata.category(char)[0] in "LNPS" and char not in _BLANK for char in text)
 
 
-def _hides(text: str) -> bool:
-    return any(unicodedata.category(each) in _HIDDEN and each not in _JOINERS for each in text)
+def _has_hidden(text: str) -> bool:
+    return any(unicodedata.category(char) in _HIDDEN and char not in _JOINERS for char in text)

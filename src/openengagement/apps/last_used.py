@@ -1,7 +1,7 @@
-"""When each access token was last used: noted in memory, kept in the registry now and then.
+"""When each access token was last used: collected in memory, flushed to the registry.
 
-A commit on every request would cost more than the request; a person who looks at their apps is
-served by times that are a few seconds old.
+A commit for every request would cost more than the request. The times that people see on their
+pages may be a few seconds old.
 """
 
 import threading
@@ -11,7 +11,7 @@ from openengagement.registry.grants import Grants
 
 
 class LastUsed:
-    """Times of use that this worker has not yet written down."""
+    """The times of use that this worker has not flushed yet."""
 
     def __init__(self, grants: Grants, *, now_s: Callable[[], float]) -> None:
         self._grants = grants
@@ -20,11 +20,11 @@ class LastUsed:
         self._lock = threading.Lock()
 
     def note(self, token: str) -> None:
-        """A token was used now."""
+        """Note that a token was used now. Fast enough for every request."""
         self._noted[token] = int(self._now_s())
 
     def flush(self) -> None:
-        """Write down what was noted."""
+        """Write the noted times to the registry."""
         with self._lock:
             noted, self._noted = self._noted, {}
             if noted:

@@ -1,4 +1,4 @@
-"""What a developer does with apps of their own: creates and changes them, and makes their keys."""
+"""Developers manage their own apps: create and change them, and issue their credentials."""
 
 from collections.abc import Callable
 
@@ -21,22 +21,22 @@ from openengagement.registry.registry import Registry
 
 
 class OwnApps:
-    """The apps of developers. `most` is how many one account may have."""
+    """The apps of developers. An account may have `apps_max` of them."""
 
     def __init__(
-        self, registry: Registry, keyring: Keyring, *, most: int, now_s: Callable[[], float]
+        self, registry: Registry, keyring: Keyring, *, apps_max: int, now_s: Callable[[], float]
     ) -> None:
         self._registry = registry
         self._keyring = keyring
         self._now_s = now_s
-        self.most = most
+        self.apps_max = apps_max
 
     def list(self, owner_id: int) -> list[App]:
-        """The newest first."""
+        """List an account's apps, the newest first."""
         return self._registry.apps.list_owned(owner_id)
 
     def find(self, app_id: str, *, owner_id: int) -> App | None:
-        """The app with this App ID, written as we write it, if it is this account's."""
+        """Find an app by the text of its App ID; None if it is not this account's."""
         try:
             app = self._registry.apps.read_app(parse_id(app_id))
         except ValueError:
@@ -48,7 +48,7 @@ class OwnApps:
         return self._registry.app_list.read_state(app.id)
 
     def read_form(self, app: App) -> AppForm:
-        """What its developer said of it last."""
+        """Read the current form of an app."""
         return AppForm(
             app.name,
             app.owner_id,
@@ -60,17 +60,19 @@ class OwnApps:
         )
 
     def create(self, form: AppForm) -> NewApp:
-        """A new app, which a manager has yet to enable.
+        """Create an app. A manager has to enable it before it may use the data API.
 
         Raises:
             UnfitApp, TooManyApps
         """
         check_app_form(form)
         now_s = int(self._now_s())
-        return issue_app(self._registry, self._keyring, form=form, now_s=now_s, apps_max=self.most)
+        return issue_app(
+            self._registry, self._keyring, form=form, now_s=now_s, apps_max=self.apps_max
+        )
 
     def change(self, app: App, form: AppForm) -> None:
-        """Let an app be what is said now. Access tokens keep the level they were made with.
+        """Change an app. Existing access tokens keep their access level.
 
         Raises:
             UnfitApp
@@ -79,42 +81,44 @@ class OwnApps:
         self._registry.apps.apply_form(app.id, form)
 
     def rotate_consumer(self, app: App) -> NewApp:
-        """A fresh API key and secret; the old pair and the bearer token die."""
+        """Issue a new consumer key and secret. Revokes the old pair and the bearer token."""
         return rotate_consumer(self._registry, self._keyring, app_id=app.id)
 
     def generate_bearer(self, app: App) -> str:
-        """The bearer token of an app that had none; that of whoever was quicker, if any."""
+        """Issue a bearer token. If a concurrent call issued one first, return that one."""
         return issue_bearer(self._registry, self._keyring, app=app)
 
     def rotate_bearer(self, app: App) -> str:
-        """A fresh bearer token; the one before dies."""
+        """Issue a new bearer token. Revokes the old one."""
         self._registry.apps.revoke_bearer(app.id)
-        fresh = self._registry.apps.read_app(app.id)
-        assert fresh is not None, "apps are never removed"
-        return issue_bearer(self._registry, self._keyring, app=fresh)
+        current = self._registry.apps.read_app(app.id)
+        assert current is not None, "apps are never removed"
+        return issue_bearer(self._registry, self._keyring, app=current)
 
     def revoke_bearer(self, app: App) -> None:
+        """Revoke the app's bearer token."""
         self._registry.apps.revoke_bearer(app.id)
 
     def read_token(self, app: App) -> Grant | None:
-        """The access token that its owner gave the app, without its secrets."""
-        held = self._registry.grants.list_grants(app.owner_id)
-        return next((grant for grant in held if grant.app_id == app.id), None)
+        """Read the owner's own access token for the app, if any, without its secret."""
+        grants = self._registry.grants.list_grants(app.owner_id)
+        return next((grant for grant in grants if grant.app_id == app.id), None)
 
     def generate_token(self, app: App) -> tuple[str, str]:
-        """The owner's access token and secret, of the app's level, where there was none.
+        """Issue the owner's own access token and secret, with the app's access level.
 
-        Those of whoever was quicker, if any.
+        If a concurrent call issued them first, return those.
         """
-        return self._give_token(app, issue_access_token)
+        return self._issue_token(app, issue_access_token)
 
     def rotate_token(self, app: App) -> tuple[str, str]:
-        """A fresh access token and secret of the owner, of the app's level; the old pair dies."""
-        return self._give_token(app, rotate_access_token)
+        """Issue a new access token and secret of the owner. Revokes the old pair."""
+        return self._issue_token(app, rotate_access_token)
 
-    def _give_token(self, app: App, give: Callable[..., tuple[str, str]]) -> tuple[str, str]:
+    def _issue_token(self, app: App, issue: Callable[..., tuple[str, str]]) -> tuple[str, str]:
         granted = Granted(app.id, app.owner_id, app.access_level)
-        return give(self._registry, self._keyring, granted=granted, now_s=int(self._now_s()))
+        return issue(self._registry, self._keyring, granted=granted, now_s=int(self._now_s()))
 
     def revoke_token(self, app: App) -> None:
+        """Revoke the owner's own access token for the app."""
         self._registry.grants.revoke_access_token(app_id=app.id, account_id=app.owner_id)

@@ -1,7 +1,7 @@
-"""What apps use: noted in memory at each request, kept in the registry now and then.
+"""The usage of apps: counted in memory at each request, flushed to the registry.
 
-A commit on every request would cost more than the request. What a worker that is killed has not
-written down yet, the last seconds, is lost.
+A commit for every request would cost more than the request. A worker that is killed loses the
+counts since its last flush, which are those of a few seconds.
 """
 
 import threading
@@ -13,23 +13,23 @@ from openengagement.engagement.months import month_of
 from openengagement.engagement.types import DAY_S
 from openengagement.registry.usage import OK, Usage
 
-_WRITTEN_MAX: Final = 200_000  # handles that are remembered as written; some 30 MB
+_WRITTEN_MAX: Final = 200_000  # the most handles remembered as written, about 30 MB
 
 
 class UsageMeter:
-    """Counts what this worker has not written down yet, by UTC day; its month is told later."""
+    """Counts requests and authors by UTC day until `flush` adds them to their month."""
 
     def __init__(self, usage: Usage, *, now_s: Callable[[], float]) -> None:
         self._usage = usage
         self._now_s = now_s
         self._requests: dict[tuple[int, int, str], int] = {}  # day, App ID, outcome
         self._authors: defaultdict[tuple[int, int], set[int]] = defaultdict(set)  # day, App ID
-        self._lock = threading.Lock()  # of the two
-        self._writing = threading.Lock()
-        self._written: set[tuple[str, int, int]] = set()  # handles that need no writing again
+        self._lock = threading.Lock()  # guards _requests and _authors
+        self._flushing = threading.Lock()
+        self._written: set[tuple[str, int, int]] = set()  # handles known to be in the registry
 
     def count_answer(self, app_id: int, authors: Collection[int]) -> None:
-        """A request of this app was answered, with Tweets of these authors."""
+        """Count a request that was answered with Tweets of these authors (account IDs)."""
         day = int(self._now_s() // DAY_S)
         key = (day, app_id, OK)
         with self._lock:
@@ -37,14 +37,14 @@ class UsageMeter:
             self._authors[day, app_id].update(authors)
 
     def count_refusal(self, app_id: int, reason: str) -> None:
-        """A request of this app was refused; `reason` is the refusal's stable name."""
+        """Count a request that was refused; `reason` is the `x-error-code` of the refusal."""
         key = (int(self._now_s() // DAY_S), app_id, reason)
         with self._lock:
             self._requests[key] = self._requests.get(key, 0) + 1
 
     def flush(self) -> None:
-        """Write down what was counted; what cannot be written is kept for the next time."""
-        with self._writing:
+        """Write the counts to the registry. After a failure they stay for the next flush."""
+        with self._flushing:
             with self._lock:
                 requests, self._requests = self._requests, {}
                 authors, self._authors = self._authors, defaultdict(set)
@@ -56,8 +56,8 @@ class UsageMeter:
                 with self._lock:
                     for key, count in requests.items():
                         self._requests[key] = self._requests.get(key, 0) + count
-                    for of_app, served in authors.items():
-                        self._authors[of_app].update(served)
+                    for day_and_app, served in authors.items():
+                        self._authors[day_and_app].update(served)
                 raise
 
     def _write(
@@ -72,8 +72,8 @@ class UsageMeter:
             for (day, app_id), served in authors.items()
             for author in served
         }
-        fresh = handles - self._written
-        self._usage.add_usage(counts, fresh)
-        if len(self._written) + len(fresh) > _WRITTEN_MAX:
+        new = handles - self._written
+        self._usage.add_usage(counts, new)
+        if len(self._written) + len(new) > _WRITTEN_MAX:
             self._written.clear()
-        self._written |= fresh
+        self._written |= new

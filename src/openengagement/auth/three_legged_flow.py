@@ -1,7 +1,7 @@
-"""The flow of three legs: an app asks, a person consents, the app gets an access token.
+"""The three-legged flow: an app asks, a person authorizes it, the app gets an access token.
 
-api.md 4.4 to 4.7. The first leg and the third are an app's signed calls; the second is a page
-(`portal.consent`). Whatever a call changes, it changes after its signature was found good and its
+RFC 5849, section 2, and api.md 4.4 to 4.7. The app's calls are signed; the person decides on the
+consent page (`portal.consent`). A call changes data only after its signature was verified and its
 nonce was remembered.
 """
 
@@ -40,7 +40,7 @@ ATTEMPTS_MAX: Final = 5  # of 10 million PINs
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A request token that awaits a person's decision, and the app it is for."""
+    """A request token that a person may decide on, its app, and the app's owner."""
 
     app: App
     owner: Account
@@ -49,7 +49,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """An access token, whose it is, and its secret in the clear."""
+    """An issued access token, its secret in the clear, and the account that it acts for."""
 
     token: str
     secret: str
@@ -57,7 +57,11 @@ class Issued:
 
 
 class ThreeLeggedFlow:
-    """The three legs over the registry."""
+    """Issues request tokens, records decisions, and issues access tokens.
+
+    A request token lasts REQUEST_TOKEN_S seconds and ATTEMPTS_MAX verifiers. With `lenient`, the
+    looser signatures of api.md 4.6 are accepted.
+    """
 
     def __init__(
         self,
@@ -68,7 +72,6 @@ class ThreeLeggedFlow:
         now_s: Callable[[], float],
         lenient: bool = False,
     ) -> None:
-        """`lenient` takes the looser signatures of the third leg (api.md 4.6)."""
         self._verifier = verifier
         self._registry = registry
         self._grants = registry.grants
@@ -81,10 +84,12 @@ class ThreeLeggedFlow:
         return int(self._now_s()) - REQUEST_TOKEN_S
 
     def request_token(self, message: Message) -> tuple[str, str]:
-        """The first leg: a request token and its secret.
+        """Answer oauth/request_token: issue a request token and its secret (api.md 4.4).
 
         Raises:
-            AuthenticationError, CallbackNotApproved, RateLimited
+            AuthenticationError: one of its leaves says which check failed.
+            CallbackNotApproved, DesktopAppsOnlyPin: the app did not register this callback URL.
+            RateLimited: the app asked for too many request tokens in this minute.
         """
         verified = self._verifier.verify_call(message)
         app = verified.consumer.app
@@ -100,17 +105,18 @@ class ThreeLeggedFlow:
 
     def _choose_callback(self, app: App, given: str | None) -> str:
         registered = self._registry.apps.read_callbacks(app.id)
-        if not given:  # some clients send none; the first one registered is meant
+        if not given:  # some clients send none and expect the first registered one
             return registered[0] if registered else OOB
         if given == OOB or given in registered:
             return given
         raise CallbackNotApproved if registered else DesktopAppsOnlyPin
 
     def read_pending(self, token: str, *, account_id: int | None = None) -> Pending:
-        """A request token that awaits a decision, or that `account_id` has authorized already.
+        """Find a request token that nobody has decided on, or that `account_id` has authorized.
 
         Raises:
-            RequestTokenNotFound: it is dead, somebody else's, or its app is suspended.
+            RequestTokenNotFound: the token is unknown, expired or used, another person decided on
+                it, or its app is suspended.
         """
         request = self._grants.find_request_token(token, oldest_s=self._oldest_s)
         app = self._registry.apps.read_app(request.app_id) if request else None
@@ -122,17 +128,18 @@ class ThreeLeggedFlow:
         return Pending(app, owner, request)
 
     def is_granted(self, pending: Pending, account_id: int) -> bool:
-        """Whether this person has authorized the app to do as much before, and not revoked it."""
+        """Whether this person's access token for the app covers the requested access level."""
         found = self._grants.read_access_token(app_id=pending.app.id, account_id=account_id)
         return found is not None and found.access_level.covers(pending.request.access_level)
 
     def authorize(self, pending: Pending, account_id: int) -> str:
-        """The second leg, granted: where to send the person, or the PIN to show.
+        """Record that a person authorizes the app (api.md 4.5).
 
-        Granted again by the same person, as a double click does, it ends at the same place.
+        Returns the URL to send the person to, or the PIN to show if the callback is OOB. A second
+        authorization by the same person, such as a double click, returns the same.
 
         Raises:
-            RequestTokenNotFound: somebody else decided meanwhile.
+            RequestTokenNotFound: another person decided on it meanwhile.
         """
         request = pending.request
         verifier = draw_verifier(pin=request.callback == OOB)
@@ -147,7 +154,7 @@ class ThreeLeggedFlow:
         return with_query(request.callback, oauth_token=request.token, oauth_verifier=verifier)
 
     def deny(self, pending: Pending) -> str | None:
-        """The second leg, denied: where the person may go back to. The request token dies."""
+        """Record a denial. Returns the URL back to the app, if it has one. Revokes the token."""
         request = pending.request
         self._grants.drop_request_token(request.token)
         if request.callback == OOB:
@@ -155,10 +162,10 @@ class ThreeLeggedFlow:
         return with_query(request.callback, denied=request.token)
 
     def access_token(self, message: Message) -> Issued:
-        """The third leg: an authorized request token for an access token.
+        """Answer oauth/access_token: exchange an authorized request token (api.md 4.6).
 
         Raises:
-            AuthenticationError: one of its leaves says what is wrong.
+            AuthenticationError: one of its leaves says which check failed.
         """
         parameters = self._verifier.parse(message)
         token = parameters.token
@@ -168,7 +175,7 @@ class ThreeLeggedFlow:
                 message, parameters, find_secrets=lambda app: self._token_secrets(app, request)
             )
         except InvalidSignature:
-            if token and request is None:  # its secret is gone with it; a client should know why
+            if token and request is None:  # expired tokens have no secret any more; name the cause
                 raise RequestTokenNotFound from None
             raise
         if app.suspended:
@@ -188,11 +195,11 @@ class ThreeLeggedFlow:
         return Issued(live.token, self._keyring.decrypt(live.secret), account)
 
     def _token_secrets(self, app: App | None, request: RequestToken | None) -> list[str | None]:
-        """What the third leg may be signed with beside the consumer secret (api.md 4.6).
+        """The token secrets that a call to oauth/access_token may be signed with (api.md 4.6).
 
-        The request token's secret alone: request token and verifier stand in an address, and the
-        consumer secret in every copy of an app. Leniently also nothing, or the secret of the app
-        owner's own access token.
+        Only the secret of the request token, because token and verifier appear in URLs, and the
+        consumer secret is in every copy of an app. With `lenient`, also no secret, or the secret
+        of the app owner's access token. None stands for the secret of a missing token.
         """
         secret = self._keyring.decrypt(request.secret) if request else None
         if not self._lenient:
@@ -201,10 +208,10 @@ class ThreeLeggedFlow:
         return [secret, "", self._keyring.decrypt(owners.secret) if owners else None]
 
     def _check_verifier(self, request: RequestToken, given: str) -> None:
-        """Compare a verifier; the attempt counts before it is looked at.
+        """Compare a verifier in constant time. The attempt is counted before.
 
         Raises:
-            RequestTokenNotFound: there were too many attempts; it is dead.
+            RequestTokenNotFound: there were too many attempts; the token is revoked.
             InvalidVerifier
         """
         if not self._grants.count_attempt(request.token, attempts_max=ATTEMPTS_MAX):
@@ -216,10 +223,10 @@ class ThreeLeggedFlow:
             raise InvalidVerifier
 
     def invalidate_token(self, message: Message) -> str:
-        """Kill the access token that signs the call, and name it.
+        """Answer oauth/invalidate_token: revoke the access token that signs the call; return it.
 
         Raises:
-            AuthenticationError
+            AuthenticationError: one of its leaves says which check failed.
         """
         verified = self._verifier.verify_call(message, user=True)
         assert verified.user is not None

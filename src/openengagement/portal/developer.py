@@ -44,7 +44,7 @@ class Developer:
         if visit.session is None:
             return to_sign_in(visit)
         apps = [self._describe(app) for app in self._apps.list(visit.session.account_id)]
-        context = {"title": "Your apps", "apps": apps, "most": self._apps.most}
+        context = {"title": "Your apps", "apps": apps, "most": self._apps.apps_max}
         return self._desk.page(visit, "developer_apps", context=context)
 
     def ask(self, visit: Visit) -> Response:
@@ -63,7 +63,7 @@ class Developer:
         except UnfitApp as error:
             return self._form(visit, form, fault=Fault(error.field, str(error)))
         except TooManyApps:
-            text = f"you have {self._apps.most} apps, and no account may have more"
+            text = f"you have {self._apps.apps_max} apps, and no account may have more"
             return self._form(visit, form, fault=Fault("", text))
         secrets = {"consumer_key": made.consumer_key, "consumer_secret": made.consumer_secret}
         self._shown_once.hand_over(visit, str(made.app_id), secrets=secrets)

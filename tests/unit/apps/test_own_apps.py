@@ -46,7 +46,7 @@ def registry(tmp_path):
 
 @pytest.fixture
 def apps(registry, keyring):
-    return OwnApps(registry, keyring, most=3, now_s=lambda: NOW_S + 0.9)
+    return OwnApps(registry, keyring, apps_max=3, now_s=lambda: NOW_S + 0.9)
 
 
 @pytest.fixture
