@@ -1,8 +1,8 @@
-"""A bare ASGI handler on the very Granian settings of `openengagement serve`.
+"""A bare ASGI handler on the Granian settings of `openengagement serve`.
 
-It reads the body and answers a fixed small one: what all our work comes on top of. It runs through
-`cli.launch` with only the target exchanged, so that a change of the product's Granian settings is a
-change of these too.
+It reads the body and answers a fixed small one, so its rate is an upper limit for ours. It runs
+through the product's launcher with another target. A change of the product's Granian settings
+therefore changes this handler too.
 """
 
 from collections.abc import Awaitable, Callable

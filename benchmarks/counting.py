@@ -1,4 +1,4 @@
-"""A plain count over the events, and whether a data folder holds exactly that."""
+"""A plain count of the events, compared with the counts in a data folder."""
 
 import time
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ COUNTED = {"tweet_id": pl.Int64, "type": pl.Enum(EVENT_TYPES), "count": pl.Int64
 
 
 def count(paths: Sequence[Path], lines: int | None = None) -> pl.DataFrame:
-    """Events by `tweet_id` and `type` over NDJSON files, or over their first lines together.
+    """Count events by `tweet_id` and `type` in NDJSON files, or in their first lines together.
 
-    As the product counts them: a promoted impression does not. Counts must not be negative.
+    The rules are the product's: a promoted impression does not count. Counts must not be negative.
     """
     rows = pl.scan_ndjson(paths)
     columns = rows.collect_schema().names()
@@ -37,7 +37,7 @@ def count(paths: Sequence[Path], lines: int | None = None) -> pl.DataFrame:
 
 
 def add(*counted: pl.DataFrame) -> pl.DataFrame:
-    """Several counts as one."""
+    """Add up several counts."""
     return pl.concat(counted).group_by("tweet_id", "type").agg(pl.col("count").sum())
 
 
@@ -71,7 +71,7 @@ def check(data: Path, counted: pl.DataFrame) -> None:
 
 
 def _expected(counted: pl.DataFrame) -> pl.DataFrame:
-    """`tweet_id` and a column for each of TYPE_NAMES, `engagements` by its rule for counts >= 0."""
+    """Build `tweet_id` and a column per type of TYPE_NAMES, with `engagements` for counts >= 0."""
     wide = counted.pivot("type", index="tweet_id", values="count").fill_null(0)
     none = [pl.lit(0).alias(name) for name in EVENT_TYPES if name not in wide.columns]
     wide = wide.with_columns(none)

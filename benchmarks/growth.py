@@ -1,7 +1,7 @@
-"""What a hundred times as many counters cost: requests, disk, start-up; and a video in many Tweets.
+"""The cost of a hundred times as many counters (requests, disk, start-up), and of a shared video.
 
-Each Tweet has 100 counters: five types in ten of the last 28 hours and in ten older ones. Files
-hold one hour of all Tweets each, as engagement comes in.
+Each Tweet has 100 counters: five types in ten of the last 28 hours and in ten older ones. Each file
+holds one hour of all Tweets, as engagement comes in.
 """
 
 import time
@@ -40,9 +40,10 @@ VIDEO = 1  # the id of the video in many Tweets
 
 @dataclass(frozen=True, slots=True)
 class Grown:
-    """A folder with 100 counters for each of its Tweets, and what it took to fill it.
+    """A folder with 100 counters per Tweet, and the cost of filling it.
 
-    `shared` are Tweets with one video, `single` as many with a video each; none if too small.
+    The `shared` Tweets have one video, and each of as many `single` Tweets has its own; both are
+    empty if the folder is too small.
     """
 
     world: world.World
@@ -54,7 +55,7 @@ class Grown:
 
 
 def grow(folder: Path, tweets: int, *, of_video: int) -> Grown:
-    """Fill a folder by `openengagement load`."""
+    """Fill a folder with `openengagement load`."""
     rng = np.random.default_rng(2012)
     now_s = int(time.time())
     ids = snowflake(now_s - POSTED_AGO_S) + np.arange(tweets, dtype=np.int64)
@@ -101,7 +102,7 @@ def _write_hour(folder: Path, ids: np.ndarray, *, hours_ago: int, now_s: int) ->
 
 
 def flatness(small: Grown, large: Grown, sizes: Sizes) -> dict[str, dict[str, Spread]]:
-    """Each read against both stores in turn, one request at a time, one worker each on one core."""
+    """Time each read against both stores in turn: one request at a time, one worker on one core."""
     kinds: dict[str, Callable[[Asker], Maker]] = {
         "totals": totals,
         "28hr": last_28_hours,
@@ -126,7 +127,7 @@ def flatness(small: Grown, large: Grown, sizes: Sizes) -> dict[str, dict[str, Sp
 
 
 def _video(asker: Asker, ids: list[int]) -> Maker:
-    """Video views of one Tweet, a random one of these."""
+    """Request the video views of one random Tweet of these."""
     rng = np.random.default_rng(7)
     return lambda amount: asker.requests(
         Endpoint.TOTALS,
@@ -148,7 +149,7 @@ def _compared(low: Case, high: Case) -> dict[str, Spread]:
 
 
 def space(grown: Grown, rounds: int) -> dict[str, Spread]:
-    """Time from the start of `serve` to its first answer, and the disk after it was served."""
+    """Measure the time from the start of `serve` to its first answer, then the disk usage."""
     ready = []
     for _ in range(rounds):
         with product.serving(grown.world.data) as server:

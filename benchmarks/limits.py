@@ -1,4 +1,4 @@
-"""What no parser can be faster than: touching every byte of the events once."""
+"""An upper limit for every parser: touch every byte of the events once."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,10 +14,10 @@ TIMES = 5  # in a run: one pass is too short
 
 
 def memory_copy(files: Sequence[Path], rounds: int) -> dict[str, dict[str, Spread]]:
-    """Bytes/s, and the events/s they come to, by one core, from memory.
+    """Measure bytes/s, and the corresponding events/s, of one core reading from memory.
 
-    `copy` into memory that is there already; `newlines` counted, a block at a time so that what
-    lies between stays in the core's cache.
+    `copy` copies into existing memory. `newlines` counts newlines, one block at a time, so that
+    intermediate results stay in the core's cache.
     """
     data = b"".join(path.read_bytes() for path in files)
     source = np.frombuffer(data, dtype=np.uint8)

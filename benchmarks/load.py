@@ -1,9 +1,9 @@
-"""The load generator: requests made beforehand, N connections kept alive, each answer checked.
+"""The load generator: prepared requests, persistent connections, every answer checked.
 
-Plain Python on epoll, in this process. `drive` is a closed loop: every connection has one request
-under way, and the next leaves as soon as the answer is whole. `pace` is an open one: requests leave
-at a steady rate, whatever becomes of those before, and a latency counts from when its request was
-to leave.
+Plain Python on epoll, in this process. `drive` is a closed loop: each connection has one request in
+progress, and sends the next one when the answer is complete. `pace` is an open loop: requests leave
+at a steady rate, whatever happens to earlier ones, and a latency counts from the time when its
+request was due.
 """
 
 import gc
@@ -25,7 +25,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Driven:
-    """One run of the generator. `cpu_s` is the generator's own."""
+    """One run of the generator. `cpu_s` is the CPU time of the generator itself."""
 
     requests: int
     wall_s: float
@@ -53,7 +53,7 @@ class _Connection:
 def drive(
     port: int, requests: Sequence[bytes], *, connections: int, core: int | None = None
 ) -> Driven:
-    """Send every request once and wait for every answer, on one core if it is named.
+    """Send every request once and wait for every answer, on one core if one is named.
 
     Raises:
         RuntimeError: an answer is not a 200.
@@ -63,9 +63,9 @@ def drive(
 
 
 def pace(port: int, requests: Sequence[bytes], *, rate: float, connections: int) -> Driven:
-    """Send so many requests a second, and wait for every answer.
+    """Send this many requests per second, and wait for every answer.
 
-    A request that finds all connections busy leaves late; that is part of its latency.
+    A request that finds all connections busy leaves late; its latency includes this wait.
 
     Raises:
         RuntimeError: an answer is not a 200.
@@ -140,7 +140,7 @@ def _pace(port: int, requests: Sequence[bytes], *, rate: float, connections: int
         due = began + sent / rate
         while idle and sent < len(requests) and due <= clock():
             connection = idle.popleft()
-            connection.sent_at = due  # when it was to leave, not when it does
+            connection.sent_at = due  # when it was due, not when it leaves
             connection.sock.sendall(requests[sent])
             sent += 1
             due = began + sent / rate
@@ -164,7 +164,7 @@ def _close(poll: select.epoll, at: dict[int, _Connection]) -> None:
 
 
 def _read(connection: _Connection) -> bool:
-    """Read what is there; True once the answer is whole, and a 200."""
+    """Read the available bytes. Return True once the answer is complete and a 200."""
     data = connection.sock.recv(READ_BYTES)
     if not data:
         raise RuntimeError("the server closed a connection")

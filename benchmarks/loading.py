@@ -1,4 +1,4 @@
-"""Events a second from an NDJSON file to durable counters, by the command line and over HTTP."""
+"""Events per second from an NDJSON file to durable counters, by the command line and over HTTP."""
 
 import http.client
 import subprocess
@@ -25,7 +25,7 @@ SENDERS = 2
 
 
 def make_events(folder: Path) -> tuple[Path, str]:
-    """The file of events, and what it is: the real week where it lies beside the checkout."""
+    """Make the file of events and its description: the real week if it is next to the checkout."""
     now = datetime.now(UTC)
     if HIGGS.exists():
         command = [sys.executable, str(ROOT / "examples" / "higgs" / "convert.py")]
@@ -42,7 +42,7 @@ def make_events(folder: Path) -> tuple[Path, str]:
 
 
 def from_file(folder: Path, events: Path, rounds: int) -> dict[str, Spread]:
-    """`openengagement load events FILE` into a fresh folder: the whole, and its start alone."""
+    """Time `openengagement load events FILE` into a new folder, and its start-up alone."""
     lines, counted = counting.line_count(events), counting.count([events])
     one = folder / "one.ndjson"
     with events.open("rb") as file:
@@ -70,7 +70,7 @@ def from_file(folder: Path, events: Path, rounds: int) -> dict[str, Spread]:
 
 
 def over_http(folder: Path, events: Path, rounds: int) -> dict[str, Spread]:
-    """The same lines in batches to a server with one worker, by two senders at once."""
+    """Send the same lines in batches to a server with one worker, from two senders at once."""
     lines = events.read_bytes().splitlines(keepends=True)
     batches = [
         b"".join(lines[start : start + BATCH_LINES]) for start in range(0, len(lines), BATCH_LINES)
@@ -96,7 +96,7 @@ def over_http(folder: Path, events: Path, rounds: int) -> dict[str, Spread]:
 
 
 def send(port: int, key: str, batch: bytes) -> int:
-    """Send one batch; how many of its lines were accepted."""
+    """Send one batch and return the number of accepted lines."""
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/x-ndjson"}
     with closing(http.client.HTTPConnection(product.HOST, port)) as connection:
         connection.request("POST", "/platform/v1/events", batch, headers)

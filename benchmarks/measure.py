@@ -1,4 +1,4 @@
-"""What is measured and how: spreads of runs, CPU time and memory of a tree of processes."""
+"""Measurements: spreads of runs, CPU time and memory of a process tree."""
 
 import os
 import statistics
@@ -22,7 +22,7 @@ IDLE_WITHIN_S = 180.0
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Runs of one figure: median, lowest, highest."""
+    """The runs of one figure: median, minimum, maximum."""
 
     median: float
     low: float
@@ -34,7 +34,7 @@ class Spread:
         return cls(statistics.median(values), min(values), max(values), len(values))
 
     def show(self, form: str = ",.0f") -> str:
-        """The median, and the range in brackets."""
+        """Format the median, with the range in brackets."""
         if self.runs == 1:
             return format(self.median, form)
         return f"{self.median:{form}} ({self.low:{form}} to {self.high:{form}})"
@@ -42,24 +42,24 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One figure over another: what a plot draws as a line."""
+    """One figure as a function of another, which a plot draws as a line."""
 
     x: list[float]
     y: list[float]
 
 
 def ratios(over: Sequence[float], under: Sequence[float]) -> Spread:
-    """Of runs that took turns, each with its neighbour."""
+    """Divide each run by its neighbour; the runs took turns."""
     return Spread.of([a / b for a, b in zip(over, under, strict=True)])
 
 
 def disk_bytes(folder: Path) -> int:
-    """What the files of a folder take on the disk, in whole blocks."""
+    """Add up the disk usage of a folder's files, in whole blocks."""
     return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
 
 
 def tree(pid: int) -> list[int]:
-    """A process and all that descend from it."""
+    """List a process and all its descendants."""
     children: dict[int, list[int]] = {}
     for entry in PROC.iterdir():
         if entry.name.isdigit() and (fields := _stat(int(entry.name))):
@@ -71,7 +71,7 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time that a process and its descendants have used so far, ended ones too."""
+    """Return the user and system time of a process and its descendants, ended ones included."""
     ticks = 0
     for each in tree(pid):
         if fields := _stat(each):
@@ -88,7 +88,7 @@ class Memory:
 
 
 def memory(pid: int) -> list[Memory]:
-    """Of each process of a tree."""
+    """Return the memory of each process of a tree."""
     found = []
     for each in tree(pid):
         try:
@@ -102,7 +102,7 @@ def memory(pid: int) -> list[Memory]:
 
 
 def memory_mib(pid: int) -> dict[str, float]:
-    """Of a whole tree."""
+    """Return the memory of a whole tree."""
     seen = memory(pid)
     return {"rss": sum(each.rss_mib for each in seen), "pss": sum(each.pss_mib for each in seen)}
 
@@ -125,7 +125,7 @@ def wait_until_idle(pid: int, *, for_s: float = IDLE_FOR_S) -> None:
 
 
 class MemoryWatch(threading.Thread):
-    """Looks at the memory of a tree of processes until it is left; keeps the most it saw."""
+    """Watches the memory of a process tree while its block lasts, and keeps the maximum."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -152,7 +152,7 @@ class MemoryWatch(threading.Thread):
 
 
 def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat from the state on; None when the process is gone."""
+    """Return the fields of /proc/PID/stat from the state on; None if the process has ended."""
     try:
         text = (PROC / str(pid) / "stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -161,6 +161,6 @@ def _stat(pid: int) -> list[str] | None:
 
 
 def cores() -> tuple[int, int]:
-    """One core for the server and one for the load, the same when there is only one."""
+    """Choose one core for the server and one for the load; the same one if there is only one."""
     allowed = sorted(os.sched_getaffinity(0))
     return allowed[0], allowed[-1]

@@ -1,4 +1,4 @@
-"""What the peers need: Python packages in .venv-bench (made by `make bench`), Debian packages."""
+"""The requirements of the alternatives: packages in .venv-bench (`make bench`), Debian packages."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ REDIS = ("redis-server", Path("/usr/bin/redis-server"))
 
 
 def why_missing(package: str | None = None) -> str | None:
-    """What a peer lacks on this machine; None when it can run."""
+    """Explain what an alternative lacks on this machine; None if it can run."""
     if not INSTALLED.exists():
         return "its Python packages are not installed: run `make bench`"
     programs = dict([POSTGRESQL, REDIS])
@@ -24,7 +24,7 @@ def why_missing(package: str | None = None) -> str | None:
 
 
 def install_debian_packages() -> None:
-    """Install what is missing if we may; what cannot be had is told by `why_missing`."""
+    """Install missing packages if permitted; `why_missing` reports the rest."""
     missing = [name for name, program in (POSTGRESQL, REDIS) if not program.exists()]
     if not missing:
         return

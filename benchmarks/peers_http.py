@@ -1,4 +1,4 @@
-"""The HTTP peer (`peers/http_service`) and ours on both cores: the same requests, taking turns."""
+"""The service of `peers/http_service` and ours on both cores: same requests, in turns."""
 
 import gzip
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +20,7 @@ WORKERS = 2
 OWNER_ID = 1
 TIMED_CONNECTIONS = 8  # more than elsewhere: few are spread unevenly over the workers
 COMPARED = 5  # answers of each kind that must be equal
-ATTEMPTS = 2  # `/28hr` may be asked while an hour ends
+ATTEMPTS = 2  # an hour may end between two requests to `/28hr`
 ENDPOINTS: dict[str, tuple[Callable[[Asker], Maker], int]] = {
     "totals": (serving.totals, CONNECTIONS),
     "28hr": (serving.last_28_hours, TIMED_CONNECTIONS),
@@ -31,13 +31,13 @@ ENDPOINTS: dict[str, tuple[Callable[[Asker], Maker], int]] = {
 def http_peer(
     world: World, rounds: int, *, sample_s: float = serving.SAMPLE_S
 ) -> dict[str, dict[str, Any]]:
-    """For each endpoint, `Case.figures` as `ours_...` and `peer_...`, `rate_ratio`, `cpu_ratio`.
+    """Return `Case.figures` per endpoint as `ours_...` and `peer_...`, `rate_ratio`, `cpu_ratio`.
 
-    The ratios are of neighbouring runs: our rate over theirs, their CPU over ours. Without a peer
-    only why it is `missing`.
+    The ratios are of neighbouring runs: our rate over theirs, their CPU over ours. If the service
+    cannot run, the result only has the reason as `missing`.
 
     Raises:
-        RuntimeError: the peer gives another answer than we do.
+        RuntimeError: the service's answer differs from ours.
     """
     if why := why_missing(POSTGRESQL[0]):
         return {name: {"missing": why} for name in ENDPOINTS}
@@ -64,7 +64,7 @@ def _figures(ours: Case, peer: Case) -> dict[str, Spread]:
 
 
 def _same(asked: Sequence[tuple[Maker, Server]]) -> bool:
-    """Ask both servers the same and compare: their askers draw the same Tweets."""
+    """Send both servers the same requests and compare: their generators draw the same Tweets."""
     made = [[(server, request) for request in make(COMPARED)] for make, server in asked]
     return all(_answer(*ours) == _answer(*peer) for ours, peer in zip(*made, strict=True))
 
@@ -77,7 +77,7 @@ def _answer(server: Server, request: bytes) -> dict[str, Any]:
 
 @contextmanager
 def _peer(world: World) -> Iterator[Server]:
-    """The peer on the same Tweets and events, with the same keys."""
+    """Start the service with the same Tweets, events and keys."""
     folder = world.data.parent
     port = product.free_port()
     keys = world.keys

@@ -1,4 +1,4 @@
-"""Ours and the ingest peers: the same files into each, in turns, each run in its own process."""
+"""Our server and the alternatives for ingest: the same files, in turns, one process per run."""
 
 import shutil
 import subprocess
@@ -33,11 +33,11 @@ DEBIAN_PACKAGES = {
 def ingest_peers(
     folder: Path, files: Sequence[Path], rounds: int, *, tweet_ids: np.ndarray, quick: bool = False
 ) -> dict[str, dict[str, Any]]:
-    """What became of each contender, or only why it is `missing`.
+    """Return the figures of each contender, or only the reason why it is `missing`.
 
-    `files` and `tweet_ids` are a stream's. What is told: `version`, `durable`, `how`; rate
-    (events/s), cpu_us (CPU µs an event, its server included), bytes_a_counter, memory_mib (PSS of
-    the whole tree as the last batch is in, ours the most there was), read_p50_ms, read_p99_ms, and
+    `files` and `tweet_ids` are a stream's. The figures are `version`, `durable`, `how`; rate
+    (events/s), cpu_us (CPU µs per event, its server included), bytes_a_counter, memory_mib (PSS of
+    the whole tree after the last batch, for ours the maximum), read_p50_ms, read_p99_ms, and
     rate_ratio (ours over its own).
     """
     run = _make_run(files, tweet_ids, quick=quick)
@@ -52,7 +52,7 @@ def ingest_peers(
 def sqlite_alone(
     folder: Path, files: Sequence[Path], rounds: int, *, tweet_ids: np.ndarray, quick: bool = False
 ) -> dict[str, dict[str, Any]]:
-    """The same of SQLite alone, fed with deltas that were folded before the clock started."""
+    """Return the same for SQLite alone, with deltas that were folded before the clock started."""
     if why := why_missing():
         return {"sqlite": {"missing": why}}
     run = _make_run(files, tweet_ids, quick=quick)
@@ -60,7 +60,7 @@ def sqlite_alone(
 
 
 def _make_run(files: Sequence[Path], tweet_ids: np.ndarray, *, quick: bool) -> dict[str, Any]:
-    """What `peers/contend.py` is told, but for its folder."""
+    """Build the input of `peers/contend.py`, without its folder."""
     counted = stream.count(files, tweet_ids)
     rng = np.random.default_rng(stream.SEED)
     asked = rng.choice(tweet_ids, (FEW_READS if quick else READS, TWEETS_A_READ))

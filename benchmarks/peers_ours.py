@@ -1,4 +1,4 @@
-"""Ours as one of the contenders of the ingest benchmark: `openengagement load events`."""
+"""Our server as a contender of the ingest benchmark: `openengagement load events`."""
 
 import time
 from pathlib import Path
@@ -16,10 +16,10 @@ WARM_UP_READS = 10
 
 
 def run(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
-    """As `peers/contend.py` does with a peer, but the start-up of the process counts too.
+    """Do the same as `peers/contend.py`, but include the start-up of the process.
 
     Raises:
-        RuntimeError: the folder holds something else than the files.
+        RuntimeError: the folder's counts differ from those of the files.
     """
     data = folder / "data"
     command = product.Command(data, "load", "events", *given["files"])

@@ -1,9 +1,9 @@
-"""Draw docs/benchmarks/*.svg from results.json: run it again without measuring again.
+"""Draw docs/benchmarks/*.svg from results.json, without measuring again.
 
 .venv-bench/bin/python benchmarks/plots.py [--results FILE] [--folder FOLDER] [--png]
 
-It needs matplotlib, which the product does not; what a run did not measure is not drawn. A bar is
-the median of the runs, the line on it goes from the lowest to the highest.
+It needs matplotlib, which the product does not. Figures that a run did not measure are not drawn. A
+bar is the median of the runs; the line on it goes from the minimum to the maximum.
 """
 
 import argparse
@@ -77,7 +77,7 @@ Bar = tuple[str, Found, str]  # label, spread, colour
 
 
 def _bars(axes: Axes, bars: Sequence[Bar], form: Callable[[float], str]) -> None:
-    """Horizontal bars, the first on top; the range of the runs is a line, the median is written."""
+    """Draw horizontal bars, the first on top, with the range as a line and the median as text."""
     for index, (_, spread, colour) in enumerate(bars):
         median, low, high = (spread[key] for key in ("median", "low", "high"))
         axes.barh(index, median, color=colour, height=0.62)
@@ -119,7 +119,7 @@ def _sized(rows: int) -> tuple[Any, Axes]:
 
 
 def ingest(found: Found) -> Any:  # noqa: ANN401 - a figure
-    """Events a second, ours and the peers', the quickest on top."""
+    """Draw events per second, ours and the alternatives', the fastest on top."""
     bars = []
     for name, label in INGEST.items():
         if "rate" in found.get(name, {}):
@@ -130,14 +130,14 @@ def ingest(found: Found) -> Any:  # noqa: ANN401 - a figure
     figure, axes = _sized(len(bars))
     _bars(axes, bars, lambda value: f"{value:,.0f}")
     _thousands(axes.xaxis)
-    axes.set_title("Events counted a second")
+    axes.set_title("Events counted per second")
     if any(colour == WEAK for *_, colour in bars):
-        axes.set_xlabel("pale: an acknowledged batch can be lost with the power")
+        axes.set_xlabel("pale: a power loss can lose an acknowledged batch")
     return figure
 
 
 def over_time(found: Found) -> Any:  # noqa: ANN401
-    """The rate as the store fills."""
+    """Draw the rate while the store fills."""
     figure, axes = plt.subplots(figsize=(WIDE, 2.8))
     for name, label, colour in (
         ("stream_files", "from files", OURS),
@@ -153,12 +153,12 @@ def over_time(found: Found) -> Any:  # noqa: ANN401
     axes.margins(x=0.12)
     _thousands(axes.yaxis)
     axes.set_xlabel("million events in the store")
-    axes.set_title("Events counted a second, in slices of ten seconds")
+    axes.set_title("Events counted per second, in slices of ten seconds")
     return figure
 
 
 def while_writing(found: Found) -> Any:  # noqa: ANN401
-    """Latency of reads, idle and while events come in."""
+    """Draw the latency of reads, idle and while events come in."""
     kinds = [
         ("reads_idle", "nothing is written"),
         ("reads_while_file", "load events runs"),
@@ -172,12 +172,12 @@ def while_writing(found: Found) -> Any:  # noqa: ANN401
     figure, axes = _sized(len(bars))
     _bars(axes, bars, lambda value: f"{value:,.1f} ms")
     _limit(axes, 3 * found["reads_idle"]["p99_ms"]["median"], "3 x idle p99")
-    axes.set_title("/totals with 250 Tweets, 50 a second: latency in ms", pad=18)
+    axes.set_title("/totals with 250 Tweets, 50 per second: latency in ms", pad=18)
     return figure
 
 
 def flatness(found: Found) -> Any:  # noqa: ANN401
-    """What a hundred times as many counters cost a request."""
+    """Draw the cost of a request with a hundred times as many counters."""
     bars = [
         (f"{label}: {what}", found[f"flat_{name}"][key], OURS if key == "cpu_ratio" else PEER)
         for name, label in ENDPOINTS.items()
@@ -187,17 +187,17 @@ def flatness(found: Found) -> Any:  # noqa: ANN401
     _bars(axes, bars, lambda value: f"{value:.2f}")
     _limit(axes, 1.5, "target: at most 1.5")
     axes.axvline(1, color=PEER, linewidth=0.8)
-    axes.set_title("A request at 100 million counters, of that at 1 million", pad=18)
+    axes.set_title("CPU of a request at 100 million counters / at 1 million", pad=18)
     return figure
 
 
 def reads(found: Found) -> Any:  # noqa: ANN401
-    """Our rate over that of the HTTP peer."""
+    """Draw our rate over that of the alternative service."""
     bars = [(label, found[f"http_{name}"]["rate_ratio"], OURS) for name, label in ENDPOINTS.items()]
     figure, axes = _sized(len(bars))
     _bars(axes, bars, lambda value: f"{value:.1f} times")
     _limit(axes, TIMES_A_PEER, f"target: at least {TIMES_A_PEER}")
-    axes.set_title("Requests a second, of those of FastAPI + SQLAlchemy + PostgreSQL", pad=18)
+    axes.set_title("Requests per second / those of FastAPI + SQLAlchemy + PostgreSQL", pad=18)
     return figure
 
 

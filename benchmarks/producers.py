@@ -1,7 +1,7 @@
-"""Producers that send a stream over HTTP as fast as it is acknowledged, in a process of their own.
+"""Producers in one process that send a stream over HTTP as fast as it is acknowledged.
 
-As a program: a `Plan` as JSON is its argument; it says `ready` once every file is cut into batches,
-starts at the first line of its input, ends with the input, and prints a `Produced`.
+As a program, its argument is a `Plan` as JSON. It prints `ready` once every file is cut into
+batches, starts at the first line of its input, ends with the input, and prints a `Produced`.
 """
 
 import http.client
@@ -24,8 +24,8 @@ TIMEOUT_S = 120
 class Plan(msgspec.Struct):
     """What to send, and how.
 
-    With `marked`, an id for each producer, every batch also has an event of the producer's own
-    Tweet, and each acknowledgement is followed by the question whether that was counted.
+    With `marked`, an id per producer, every batch also has an event of the producer's own Tweet.
+    After each acknowledgement the producer then checks that the event was counted.
     """
 
     port: int
@@ -40,7 +40,7 @@ class Plan(msgspec.Struct):
 
 
 class Ack(msgspec.Struct):
-    """A batch: seconds of the monotonic clock, the stream's lines in it, and which batch it was."""
+    """An acknowledged batch: seconds of the monotonic clock, lines of the stream, batch number."""
 
     sent_s: float
     acked_s: float
@@ -49,7 +49,7 @@ class Ack(msgspec.Struct):
 
 
 class Produced(msgspec.Struct):
-    """What became of a plan. `missed` counts acknowledged events that the next answer had not."""
+    """The result of a plan. `missed` counts acknowledged events that the next answer lacked."""
 
     acks: list[Ack] = []
     missed: int = 0
@@ -74,7 +74,7 @@ class Produced(msgspec.Struct):
 
 
 class Producing:
-    """A plan under way in another process; `produced` is there once `producing` was left."""
+    """A plan that runs in another process; `produced` is set once `producing` has ended."""
 
     produced: Produced
 
@@ -84,7 +84,7 @@ def producing(plan: Plan) -> Iterator[Producing]:
     """Run a plan for as long as the block lasts.
 
     Raises:
-        RuntimeError: an event that was acknowledged was missing, or a batch was refused.
+        RuntimeError: an acknowledged event was missing, or a batch was refused.
     """
     command = [sys.executable, __file__, msgspec.json.encode(plan).decode()]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -107,7 +107,7 @@ Batch = tuple[int, str, int, int, int]  # number, path, first byte, bytes, lines
 
 
 def cut(plan: Plan) -> list[Batch]:
-    """The files' batches, in order; the lines behind a file's last whole batch are one too."""
+    """Cut the files into batches, in order; the rest of a file is a batch too."""
     batches = []
     for path in plan.files:
         ends = _line_ends(Path(path), plan.batch_lines)
@@ -119,7 +119,7 @@ def cut(plan: Plan) -> list[Batch]:
 
 
 def _line_ends(path: Path, every: int) -> list[tuple[int, int]]:
-    """Where each batch ends, and how many lines it has."""
+    """Find the end of each batch, and its number of lines."""
     ends = np.flatnonzero(np.fromfile(path, np.uint8) == ord("\n")) + 1
     last = np.append(np.arange(every, len(ends), every), len(ends))
     sizes = np.diff(last, prepend=0)
@@ -127,7 +127,7 @@ def _line_ends(path: Path, every: int) -> list[tuple[int, int]]:
 
 
 class _Crowd:
-    """The producers, each with a connection of its own."""
+    """The producers, each with its own connection."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -208,7 +208,7 @@ def _post(to: http.client.HTTPConnection, plan: Plan, body: bytes) -> int:
 
 
 def _ask(plan: Plan, tweet_id: str) -> int:
-    """What `/totals` says of a Tweet, asked on a new connection, so of any worker."""
+    """Request a Tweet's `/totals` on a new connection, so from any worker."""
     body = {
         "tweet_ids": [tweet_id],
         "engagement_types": ["favorites"],

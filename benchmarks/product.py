@@ -1,4 +1,4 @@
-"""The product from outside: its command line, its server, and a bare handler beside it."""
+"""The product from outside: its command line, its server, and a bare handler."""
 
 import contextlib
 import http.client
@@ -28,7 +28,7 @@ POLL_S = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """A command that ended well: what it printed, how long it took, what CPU it used."""
+    """A command that succeeded: its output, duration and CPU time."""
 
     answer: dict[str, Any]
     wall_s: float
@@ -45,7 +45,7 @@ class Server:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Ours, without settings of the product, free to keep bytecode as an installed package is."""
+    """Our environment without the product's settings, with bytecode as in an installed package."""
     kept_back = ("OPENENGAGEMENT_", "PYTHONDONTWRITEBYTECODE")
     return {name: v for name, v in os.environ.items() if not name.startswith(kept_back)} | more
 
@@ -56,7 +56,7 @@ def run(data: Path, *arguments: str) -> Ran:
 
 
 class Command:
-    """A command of the product under way."""
+    """A running command of the product."""
 
     def __init__(self, data: Path, *arguments: str) -> None:
         self._said = " ".join(arguments)
@@ -74,7 +74,7 @@ class Command:
         return ended is None
 
     def wait(self) -> Ran:
-        """What it printed and used, its children included.
+        """Return the output and CPU time, children included.
 
         Raises:
             RuntimeError: it failed.
@@ -128,7 +128,7 @@ def bare(*, core: int | None = None) -> Iterator[Server]:
 
 @contextmanager
 def other(command: Sequence[str], port: int) -> Iterator[Server]:
-    """A server that is not ours: `command` makes it listen on `port` and answer at /health."""
+    """Start another server: `command` makes it listen on `port` and answer at /health."""
     with _started(command, port) as server:
         yield server
 
@@ -155,7 +155,7 @@ def _started(command: Sequence[str], port: int, *, core: int | None = None) -> I
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Gently first, since a killed server could leave its workers behind."""
+    """Stop gently at first, because a killed server could leave its workers behind."""
     started = tree(process.pid)
     process.terminate()
     try:
@@ -178,7 +178,7 @@ def _pinned(core: int | None) -> Iterator[None]:
 
 
 def _python_path() -> str:
-    """Ours and the benchmarks' folder, where Granian's worker finds the bare handler."""
+    """Add the benchmarks' folder, where Granian's worker finds the bare handler."""
     return os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH", ""), str(HERE)]))
 
 

@@ -1,10 +1,10 @@
-"""Where the time goes, for each endpoint and for ingest: writes docs/benchmarks/profiles.md.
+"""Profile each endpoint and ingest: writes docs/benchmarks/profiles.md.
 
-python benchmarks/profiling.py [--quick]
+    python benchmarks/profiling.py [--quick]
 
-Two samplers, one after the other over the same work: `perf` (Debian's linux-perf) tells the library
-that each thread was in, the kernel included; `py-spy` the Python function, to which the C and Rust
-code that it called belongs. Both need root.
+Two samplers run one after the other over the same work. `perf` (Debian's linux-perf) finds the
+library that each thread was in, the kernel included. `py-spy` finds the Python function; C and Rust
+code counts for the function that called it. Both need root.
 """
 
 import argparse
@@ -38,7 +38,7 @@ TOP = 15
 SAMPLE_S = 10.0
 FILES = 40  # of the stream, 10 million events
 _LIBRARY = re.compile(r"\s*([\d.]+)%?\s*;[^;]*;\s*(\S.*?)\s*$")  # share, thread, library
-# Threads without Python, and functions in which a thread waits for others.
+# Threads without Python, and functions in which a thread waits.
 NOT_WORK = (
     "process ",
     "Condition.wait ",
@@ -129,7 +129,7 @@ def _ask(case: Case, tool: str) -> Shares:
 
 @contextmanager
 def _recorded(tool: str, pid: int) -> Iterator[Shares]:
-    """Sample a tree of processes while the block lasts; the shares are there after it."""
+    """Sample a process tree while the block lasts; the shares are available after it."""
     shares: Shares = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "samples"
@@ -145,7 +145,7 @@ def _recorded(tool: str, pid: int) -> Iterator[Shares]:
 
 
 def _perf(_pid: int, path: Path) -> list[str]:
-    # Of all that runs: asked for one process, it would miss the threads that this one starts later.
+    # Sample all processes: for one process, perf would miss threads that start later.
     return ["perf", "record", "-F", str(SAMPLES_PER_S), "-a", "-o", str(path)]
 
 
@@ -155,8 +155,8 @@ def _py_spy(pid: int, path: Path) -> list[str]:
 
 
 def _libraries(path: Path, pids: list[int]) -> Shares:
-    """Self time of these processes by library."""
-    # Told apart by thread: what several processes share would be taken for the first one's.
+    """Return the self time of these processes by library."""
+    # Distinguish by thread: perf attributes what several processes share to the first one.
     chosen = ["--pid", ",".join(map(str, pids)), "--sort", "pid,dso", "--field-separator", ";"]
     asked = ["perf", "report", "-i", str(path), *chosen, "--stdio", "-q"]
     text = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
@@ -168,7 +168,7 @@ def _libraries(path: Path, pids: list[int]) -> Shares:
 
 
 def _functions(path: Path, _pids: list[int]) -> Shares:
-    """Self time by Python function, of threads that have Python on their stack and do not wait."""
+    """Return self time by Python function, of threads that run Python and do not wait."""
     own: Counter[str] = Counter()
     for line in path.read_text().splitlines():
         stack, _, samples = line.rpartition(" ")
@@ -188,7 +188,7 @@ READERS = {"perf": _libraries, "py-spy": _functions}
 
 
 def _section(title: str, libraries: Shares, functions: Shares) -> str:
-    """A heading and one table: libraries on the left, functions on the right."""
+    """Format a heading and one table: libraries on the left, functions on the right."""
     lines = [f"### {title}", "", "| % | library | % | Python function |", "|--:|---|--:|---|"]
     for left, right in zip_longest(libraries[:TOP], functions[:TOP]):
         lines.append(f"| {_cells(left)} | {_cells(right)} |")

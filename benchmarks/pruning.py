@@ -11,7 +11,7 @@ from sustained import WORKERS, Stream
 
 from openengagement.engagement.types import Endpoint
 
-# Each round takes away what the ones before left that is older: two to three hours of all Tweets.
+# Each round removes what the earlier ones left of older hours: two to three of all Tweets.
 OLDER_THAN_DAYS = (24, 19, 14, 9, 4)
 READS_PER_S = 50.0
 CONNECTIONS = 16
@@ -23,7 +23,7 @@ LOOK_S = 1.0  # reads are made for so long at a time, for as long as it runs
 
 
 def pruning(grown: Grown, events: Stream, sizes: Sizes) -> dict[str, dict[str, Spread]]:
-    """Idle and pruning in turn: reads of 250 Tweets at a steady rate, and small batches."""
+    """Alternate idle and pruning turns: reads of 250 Tweets at a steady rate, and small batches."""
     data = grown.world.data
     idle, busy, took_s = [], [], []
     with product.serving(data, workers=WORKERS) as server:
@@ -54,7 +54,7 @@ def pruning(grown: Grown, events: Stream, sizes: Sizes) -> dict[str, dict[str, S
 
 
 def _pruned(command: product.Command) -> float:
-    """How long it took.
+    """Prune and return the duration.
 
     Raises:
         RuntimeError: there was nothing to prune, so nothing was measured.

@@ -22,7 +22,7 @@ PACKAGES = ("granian", "uvloop", "polars", "numpy", "msgspec", "cryptography")
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were taken on; nothing that names the machine."""
+    """Describe the machine without naming it."""
     memory_kib = int(Path("/proc/meminfo").read_text().split()[1])
     models = [
         line.partition(":")[2].strip()
@@ -41,7 +41,7 @@ def machine() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit measured, marked when the package's source differs from it."""
+    """Return the measured commit, marked if the package's source differs from it."""
     asked = ["git", "-C", str(DOCS), "describe", "--always", "--abbrev=8"]
     name = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
     changed = subprocess.run(
@@ -51,7 +51,7 @@ def commit() -> str:
 
 
 def rows(results: Results) -> Iterator[Row]:
-    """The table, in order, of what was measured."""
+    """Return the rows of the measured figures, in order."""
     for name, make in _SECTIONS.items():
         if name in results:
             yield from make(results)
@@ -159,7 +159,7 @@ _SECTIONS = {
 
 
 def table(results: Results) -> str:
-    """Markdown."""
+    """Format the table in Markdown."""
     lines = ["| figure | median (lowest to highest) | target | met |", "|---|---|---|---|"]
     words = {True: "yes", False: "**no**", None: ""}
     lines += [
@@ -184,7 +184,7 @@ def generated(about: Mapping[str, Any], results: Results) -> str:
 
 
 def write(about: Mapping[str, Any], results: Results) -> None:
-    """Write results.json and the generated part of README.md, leaving the prose around it."""
+    """Write results.json and the generated part of README.md; keep the prose around it."""
     (DOCS / "results.json").write_bytes(encoded(about, results))
     write_between(DOCS / "README.md", generated(about, results))
 
@@ -199,7 +199,7 @@ def write_between(page: Path, text: str) -> None:
     """Put a text between a page's markers.
 
     Raises:
-        RuntimeError: the page has lost them.
+        RuntimeError: the page has no markers.
     """
     before, begin, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)

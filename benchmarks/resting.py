@@ -1,4 +1,4 @@
-"""Memory of a server that nobody asks anything, and how long it takes to be ready."""
+"""The memory of an idle server, and the time until it is ready."""
 
 import time
 from collections.abc import Callable
@@ -19,13 +19,13 @@ def server_at_rest(world: World, rounds: int) -> dict[str, Spread]:
 
 
 def sandbox_at_rest(folder: Path, rounds: int) -> dict[str, Spread]:
-    """A sandbox as `make run` starts it, on the real week where there is one."""
+    """Measure a sandbox as `make run` starts it, on the real week if there is one."""
     options = ["--higgs", str(HIGGS)] if HIGGS.exists() else []
     return _rest(lambda at: product.sandbox(folder / f"sandbox-{at}", *options), rounds)
 
 
 def _rest(start: Callable[[int], AbstractContextManager[Server]], rounds: int) -> dict[str, Spread]:
-    """Start it a few times; look at its memory once, after a rest."""
+    """Start it a few times; measure its memory once, after a rest."""
     ready = []
     memory: dict[str, float] = {}
     for index in range(rounds):

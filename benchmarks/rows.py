@@ -1,4 +1,4 @@
-"""A line of the table of results."""
+"""A row of the table of results."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Results = Mapping[str, Figures]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: what, the figure as text, and the target where there is one."""
+    """One row of the table: the name, the figure as text, and the target if there is one."""
 
     what: str
     figure: str

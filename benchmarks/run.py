@@ -1,8 +1,8 @@
 """`make bench`: measure, print the table, write docs/benchmarks.
 
 python benchmarks/run.py                     everything, about an hour and a half
-python benchmarks/run.py one_tweet verify    only these, printed and not written
-python benchmarks/run.py --quick             everything small, to try it; printed and not written
+python benchmarks/run.py one_tweet verify    only these parts; prints and does not write
+python benchmarks/run.py --quick             everything, small, as a trial; does not write
 """
 
 import argparse
@@ -39,7 +39,7 @@ Figures = dict[str, rows.Figures]
 
 
 class Bench:
-    """What can be measured; what several need is built once, when first asked for."""
+    """The parts of the benchmark; a fixture that several parts need is built once, on first use."""
 
     def __init__(self, folder: Path, amounts: sizes.Sizes) -> None:
         self._folder = folder
@@ -89,7 +89,7 @@ class Bench:
         return {**figures, "space": growth.space(self._large(), self._rounds)}
 
     def prune(self) -> Figures:
-        """It takes counters away, so it comes after `growth`."""
+        """Run after `growth`, because it removes counters."""
         return pruning.pruning(self._large(), self._stream(), self._sizes)
 
     def load(self) -> Figures:
@@ -121,7 +121,7 @@ class Bench:
         return {"sign_in": signing_in.signing_in(self._world(), self._few_rounds)}
 
     def ingest_peers(self) -> Figures:
-        """Ours and the peers on the same files, one after the other."""
+        """Measure our server and the alternatives on the same files, one after the other."""
         peers_environment.install_debian_packages()
         given = (self._folder, self._stream().files[: self._sizes.peer_files], self._rounds)
         more = {"tweet_ids": self._stream().tweet_ids, "quick": self._quick}
@@ -196,7 +196,7 @@ def main() -> None:
 
 
 def measure(bench: Bench, chosen: Sequence[str]) -> tuple[Figures, list[str]]:
-    """The figures of all parts, and the parts that failed: one does not stop the others."""
+    """Return the figures of all parts, and the parts that failed; a failure stops no other part."""
     results: Figures = {}
     failed = []
     for name in chosen:
@@ -216,7 +216,7 @@ def load_average() -> str:
 
 
 def cpu_times() -> tuple[int, int]:
-    """Ticks stolen from this machine, and all ticks, since it started."""
+    """Return the ticks stolen from this machine, and all ticks, since its start."""
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
     return int(fields[7]), sum(map(int, fields))
 

@@ -1,4 +1,4 @@
-"""Rate and CPU of the data API, beside a bare handler and beside the store alone."""
+"""Rate and CPU of the data API, compared with a bare handler and with the store alone."""
 
 import gzip
 import os
@@ -46,7 +46,7 @@ Maker = Callable[[int], list[bytes]]  # so many requests, signed now
 
 @dataclass(slots=True)
 class Case:
-    """One kind of request, and the runs it had."""
+    """One kind of request, and its runs."""
 
     name: str
     server: Server
@@ -57,7 +57,7 @@ class Case:
     cpu_us: list[float] = field(default_factory=list)
 
     def warm_up(self, core: int | None, sample_s: float) -> None:
-        """Warm everything, and find out how many requests a run takes."""
+        """Warm up, and find the number of requests for one run."""
         first = max(20, WARM_UP * self.connections // CONNECTIONS)
         driven = drive(self.server.port, self.make(first), connections=self.connections, core=core)
         self.amount = max(10, int(driven.rate * sample_s))
@@ -71,7 +71,7 @@ class Case:
         self.cpu_us.append(used_s / driven.requests * 1e6)
 
     def figures(self) -> dict[str, Spread]:
-        """Requests/s, CPU of the whole server a request, latency, and the generator's part."""
+        """Return requests/s, the server's CPU per request, latency, and the generator's share."""
         runs = self.runs
         return {
             "rate": Spread.of([each.rate for each in runs]),
@@ -87,9 +87,9 @@ class Case:
 def alternate(
     cases: Sequence[Case], rounds: int, *, core: int | None = None, sample_s: float = SAMPLE_S
 ) -> None:
-    """Run the cases in turn, so that what disturbs the machine disturbs them alike.
+    """Run the cases in turn, so that a disturbance of the machine affects all of them.
 
-    `core` is the generator's, if it has one of its own.
+    `core` is the generator's core, if it has one of its own.
     """
     for case in cases:
         case.warm_up(core, sample_s)
@@ -99,7 +99,7 @@ def alternate(
 
 
 class Asker:
-    """Makes requests for random Tweets of the owner."""
+    """Generates requests for random Tweets of the owner."""
 
     def __init__(self, world: World, port: int) -> None:
         self._world = world
@@ -118,14 +118,14 @@ class Asker:
     def bodies(
         self, amount: int, *, tweets: int, types: Sequence[str], groupings: dict[str, list[str]]
     ) -> list[bytes]:
-        """That many bodies, each for Tweets drawn anew."""
+        """Return this many bodies, each for newly drawn Tweets."""
         return [body(self.tweets(tweets), types, groupings) for _ in range(amount)]
 
 
 def body(
     tweet_ids: Sequence[int], types: Sequence[str], groupings: dict[str, list[str]], **more: str
 ) -> bytes:
-    """A request's JSON."""
+    """Build a request's JSON."""
     return msgspec.json.encode(
         {
             "tweet_ids": list(map(str, tweet_ids)),
@@ -137,7 +137,7 @@ def body(
 
 
 def one_tweet(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
-    """`/totals` with one Tweet, OAuth 1.0a and bearer, beside the bare handler."""
+    """Measure `/totals` with one Tweet, OAuth 1.0a and bearer, and the bare handler."""
     with ExitStack() as stack:
         core = cores()[0]
         server = stack.enter_context(product.serving(world.data, core=core))
@@ -168,7 +168,7 @@ def one_tweet(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
 
 
 def many_tweets(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
-    """`/totals` with 250 Tweets and 7 types, beside the store's read of the same Tweets alone."""
+    """Measure `/totals` with 250 Tweets and 7 types, and the store's read of the same Tweets."""
     asked: list[list[int]] = []
     with product.serving(world.data, core=cores()[0]) as server:
         asker = Asker(world, server.port)
@@ -199,7 +199,7 @@ def many_tweets(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
 
 
 def read_us(read: Callable[[list[int]], object], asked: Sequence[list[int]]) -> float:
-    """CPU of one read, in microseconds, on the server's core."""
+    """Return the CPU time of one read, in microseconds, on the server's core."""
     read(asked[0])
     began = time.process_time()
     for tweet_ids in asked:
@@ -208,7 +208,7 @@ def read_us(read: Callable[[list[int]], object], asked: Sequence[list[int]]) -> 
 
 
 def timed(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
-    """`/28hr` and `/historical` at their largest."""
+    """Measure `/28hr` and `/historical` at their largest."""
     with product.serving(world.data, core=cores()[0]) as server:
         asker = Asker(world, server.port)
         cases = [
@@ -220,8 +220,8 @@ def timed(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
 
 
 def both_cores(world: World, sizes: Sizes) -> dict[str, dict[str, Spread]]:
-    """All three at their largest, by a worker for each core; the generator shares these cores."""
-    # So many connections that none of the workers is left without.
+    """Measure all three at their largest; one worker per core, shared with the generator."""
+    # Enough connections that every worker gets some.
     with product.serving(world.data, workers=len(os.sched_getaffinity(0))) as server:
         asker = Asker(world, server.port)
         cases = [

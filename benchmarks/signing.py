@@ -13,7 +13,7 @@ from product import HOST
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Everything an app of ours authenticates with."""
+    """All credentials of an app."""
 
     consumer_key: str
     consumer_secret: str
@@ -24,7 +24,7 @@ class Keys:
 
 
 def authorization(keys: Keys, port: int, path: str) -> str:
-    """An OAuth 1.0a header over a JSON body, with a nonce nobody had before."""
+    """Build an OAuth 1.0a header for a JSON body, with a new nonce."""
     fields = {
         "oauth_consumer_key": keys.consumer_key,
         "oauth_nonce": os.urandom(16).hex(),
@@ -45,7 +45,7 @@ def authorization(keys: Keys, port: int, path: str) -> str:
 def requests(
     keys: Keys, port: int, path: str, *, bodies: Sequence[bytes], bearer: bool = False
 ) -> list[bytes]:
-    """One request a body, as clients send them."""
+    """Build one request per body, as clients send them."""
     made = []
     for body in bodies:
         allowed = f"Bearer {keys.bearer}" if bearer else authorization(keys, port, path)

@@ -1,4 +1,4 @@
-"""A password's price, and what a crowd at the door does to the requests of others."""
+"""The cost of a password check, and the effect of many sign-ins on other requests."""
 
 import http.client
 import itertools
@@ -26,7 +26,7 @@ HASHES = 10
 
 
 def signing_in(world: World, rounds: int) -> dict[str, Spread]:
-    """Argon2id alone, and `/totals` while nobody and while a crowd signs in, on both cores."""
+    """Measure Argon2id alone, and `/totals` with and without sign-ins, on both cores."""
     hash_password("to warm it up")
     began = time.perf_counter()
     for _ in range(HASHES):
@@ -59,7 +59,7 @@ def signing_in(world: World, rounds: int) -> dict[str, Spread]:
 
 @contextmanager
 def _crowd(port: int) -> Iterator[Iterator[int]]:
-    """People who sign in with wrong names without a pause; yields how many were answered."""
+    """Sign in with wrong names without a pause; yields the number of answers."""
     stop, answered = threading.Event(), itertools.count()
 
     def knock(who: int) -> None:

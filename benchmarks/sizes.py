@@ -1,4 +1,4 @@
-"""How much is measured: for real, and small enough to try the benchmarks themselves."""
+"""The sizes of measurements: real ones, and small ones to test the benchmarks themselves."""
 
 from dataclasses import dataclass
 

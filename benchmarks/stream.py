@@ -1,4 +1,4 @@
-"""A platform's engagement stream as NDJSON files, and the plain count all contenders must meet.
+"""A platform's engagement stream as NDJSON files, and a plain count for all contenders.
 
 A million Tweets, of which 1 % get half of the events; 18 event types, the n-th as frequent as 1/n;
 5 % of the events late by 1 to 48 hours. The same seed and start give the same events.
@@ -39,11 +39,11 @@ TOTALS_TYPES = (
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What the files hold.
+    """The content of the files.
 
-    `types` is the sum of each type, `engagements` included; `tweets` the TOTALS_TYPES of sampled
-    Tweets, half of them hot; `counters` how many (Tweet, hour, type) are not zero, `engagements`
-    included, `other_engagements` not.
+    `types` is the sum of each type, `engagements` included. `tweets` are the TOTALS_TYPES of
+    sampled Tweets, half of them hot. `counters` is the number of (Tweet, hour, type) that are not
+    zero, with `engagements`, without `other_engagements`.
     """
 
     events: int
@@ -55,7 +55,7 @@ class Counted:
 def make(folder: Path, events: int, *, start_s: int | None = None) -> list[Path]:
     """Write `events` events as files of BATCH_EVENTS each, in order.
 
-    `start_s` is the Unix time of the first; by default so that the last is of an hour ago.
+    `start_s` is the Unix time of the first event; by default the last one was an hour ago.
     """
     rng = np.random.default_rng(SEED)
     batches = -(-events // BATCH_EVENTS)
@@ -72,9 +72,9 @@ def make(folder: Path, events: int, *, start_s: int | None = None) -> list[Path]
 
 
 def tweet_ids(start_s: int) -> np.ndarray:
-    """The ids of all Tweets, the hot ones first; posted before `start_s`, in no order."""
+    """Return the ids of all Tweets, the hot ones first; posted before `start_s`, in no order."""
     rng = np.random.default_rng(SEED + 1)
-    # Posted before the latest events can be late to.
+    # Posted before the time of the latest late event.
     until_s = start_s - LATE_HOURS_MAX * HOUR_S
     posted_ms = rng.choice(TWEETS_SPAN_S * 1000, TWEETS, replace=False).astype(np.int64)
     # A snowflake's lowest 22 bits are its worker and a sequence number.
@@ -97,7 +97,7 @@ def _batch(rng: np.random.Generator, ids: np.ndarray, *, size: int, from_s: int)
 
 
 def count(paths: Sequence[Path], ids: np.ndarray) -> Counted:
-    """Count the files plainly: every event is looked at, none of the product's code runs."""
+    """Count the files plainly: look at every event, without any code of the product."""
     events = pl.concat([_read(path) for path in paths])
     engagements = events.filter(~pl.col("type").is_in(NOT_ENGAGEMENTS))
     every = pl.concat([events, engagements.with_columns(type=pl.lit("engagements", _TYPE))])
@@ -118,7 +118,7 @@ _SCHEMA = {"tweet_id": pl.String, "type": _TYPE, "at": pl.String}
 
 
 def _read(path: Path) -> pl.DataFrame:
-    """The columns `tweet_id`, `type` and `hour` of a file."""
+    """Read the columns `tweet_id`, `type` and `hour` of a file."""
     hour = pl.col("at").str.slice(0, len("2026-11-22T10")).str.replace_all("[-T]", "")
     return pl.read_ndjson(path, schema=_SCHEMA).select(
         pl.col("tweet_id").cast(pl.Int64), "type", hour.cast(pl.Int32).alias("hour")
@@ -126,7 +126,7 @@ def _read(path: Path) -> pl.DataFrame:
 
 
 def sample(ids: np.ndarray) -> list[int]:
-    """The Tweets whose totals are compared: half of them hot, half of all."""
+    """Choose the Tweets whose totals are compared: half from the hot ones, half from all."""
     rng = np.random.default_rng(SEED + 2)
     half = SAMPLED_TWEETS // 2
     hot = rng.choice(HOT_TWEETS, half, replace=False)

@@ -1,4 +1,4 @@
-"""A platform's whole stream, minute after minute: from files, and over HTTP from many producers."""
+"""A platform's whole stream over minutes: from files, and over HTTP from many producers."""
 
 import math
 import shutil
@@ -30,7 +30,7 @@ Figures = dict[str, Spread | Series]
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """The stream's files in order, when its first event was, and the ids of all its Tweets."""
+    """The stream's files in order, the time of its first event, and the ids of all its Tweets."""
 
     files: list[Path]
     start_s: int
@@ -38,7 +38,7 @@ class Stream:
 
 
 def make_stream(folder: Path, sizes: Sizes) -> Stream:
-    """Its last event was an hour ago."""
+    """Make the stream; its last event was an hour ago."""
     batches = sizes.stream_events // stream.BATCH_EVENTS
     start_s = int(time.time()) - HOUR_S - batches * stream.BATCH_SPAN_S
     files = stream.make(folder / "stream", sizes.stream_events, start_s=start_s)
@@ -46,7 +46,7 @@ def make_stream(folder: Path, sizes: Sizes) -> Stream:
 
 
 class Progress:
-    """How far a command has read into a list of files: looked up in /proc, so at no cost to it."""
+    """How far a command has read its list of files, found in /proc at no cost to the command."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         sizes = [path.stat().st_size for path in files]
@@ -58,7 +58,7 @@ class Progress:
         self._seen = [(0.0, 0.0)]  # seconds, share
 
     def look(self, pid: int) -> None:
-        """Note where it is; nothing is noted between two files."""
+        """Record the position; between two files there is none."""
         folder = Path("/proc") / str(pid)
         with suppress(OSError):  # a file is closed, or the command has ended, between two steps
             for descriptor in (folder / "fd").iterdir():
@@ -72,10 +72,10 @@ class Progress:
         self._seen.append((time.perf_counter() - self._began, 1.0))
 
     def curve(self, events: int) -> tuple[np.ndarray, np.ndarray]:
-        """Seconds and events read by then; lines are alike enough to count by their bytes.
+        """Return seconds and the events read by then; lines are similar enough to count by bytes.
 
         Raises:
-            RuntimeError: it was hardly seen reading, so nothing can be said of its rate over time.
+            RuntimeError: too few positions were recorded to say anything about the rate over time.
         """
         if len(self._seen) < LOOKS_MIN:
             raise RuntimeError(f"it was seen reading {len(self._seen)} times only")
@@ -84,7 +84,7 @@ class Progress:
 
 
 def from_files(folder: Path, files: Sequence[Path], sizes: Sizes) -> Figures:
-    """`openengagement load events FILE...` of the whole stream, into a fresh folder each time."""
+    """Load the whole stream with `openengagement load events FILE...` into new folders."""
     events, counted = sizes.stream_events, counting.count(files)
     rates, cpu, flat, memory = [], [], [], []
     series = Series([], [])
@@ -120,7 +120,7 @@ Curve = tuple[np.ndarray, np.ndarray]
 
 
 def late_over_early(curve: Curve, sizes: Sizes) -> float:
-    """Rate over the last events, of that over as many in a store that was new."""
+    """Divide the rate over the last events by that over as many events in a new store."""
     at_s, done = curve
     early, window, end = sizes.early_events, sizes.window_events, sizes.stream_events
     took = [
@@ -131,7 +131,7 @@ def late_over_early(curve: Curve, sizes: Sizes) -> float:
 
 
 def by_slice(curve: Curve, slice_s: float) -> Series:
-    """Events/s of every whole slice, over the millions of events at its end."""
+    """Return the events/s of every full slice, over the millions of events at its end."""
     at_s, done = curve
     edges = np.arange(0, at_s[-1], slice_s)
     reached = np.interp(edges, at_s, done)
@@ -140,7 +140,7 @@ def by_slice(curve: Curve, slice_s: float) -> Series:
 
 
 def over_http(folder: Path, files: Sequence[Path], sizes: Sizes) -> Figures:
-    """The same stream for a minute from eight producers to a server with a worker for each core."""
+    """Send the same stream for a minute from eight producers to a server with a worker per core."""
     runs: list[Produced] = []
     cpu, rss, pss, every = [], [], [], []
     for index in range(sizes.rounds):
@@ -174,12 +174,12 @@ def over_http(folder: Path, files: Sequence[Path], sizes: Sizes) -> Figures:
 
 
 def enough(files: Sequence[Path], seconds: float) -> list[str]:
-    """The first files, as many as producers can send in this time."""
+    """Return the first files, as many as producers can send in this time."""
     return [str(path) for path in files[: math.ceil(seconds * RATE_MAX / stream.BATCH_EVENTS)]]
 
 
 def sent(files: Sequence[Path], run: Produced) -> pl.DataFrame:
-    """The plain count of what producers sent: batches are taken in order, so the first lines."""
+    """Count plainly what producers sent: batches are taken in order, so the first lines."""
     return counting.count(files, lines=run.lines)
 
 

@@ -1,4 +1,4 @@
-"""CPU of verifying a signed request in process: credentials warm, look-ups and nonce included."""
+"""CPU of verifying a signed request in process: warm credentials, lookups and nonce included."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""`/totals` at a steady rate while the stream comes in, beside the same with nothing to write."""
+"""`/totals` at a steady rate while the stream comes in, compared with the same without writes."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ WARM_UP_S = 2.0
 
 @dataclass(slots=True)
 class Runs:
-    """Reads of each kind, what was written meanwhile, and the plain count of all of it."""
+    """Reads of each kind, the events written meanwhile, and the plain count of everything."""
 
     counted: list[pl.DataFrame]
     idle: list[Driven] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Runs:
 
 
 def reads_while_writing(folder: Path, stream: Stream, sizes: Sizes) -> dict[str, dict[str, Spread]]:
-    """Take turns: idle, with producers over HTTP, with `load events`; then count everything."""
+    """Take turns: idle, producers over HTTP, `load events`; then count everything."""
     asked, marked = _build(folder, stream, sizes)
     runs = Runs([counting.count(stream.files[: sizes.before_files])])
     with product.serving(asked.data, workers=WORKERS) as server:
@@ -98,7 +98,7 @@ def _while_loading(
 
 
 def _build(folder: Path, stream: Stream, sizes: Sizes) -> tuple[world.World, list[str]]:
-    """A folder with every Tweet of the stream and its first events, and a Tweet a producer."""
+    """Make a folder with the stream's Tweets, its first events, and a Tweet per producer."""
     rng = np.random.default_rng(2012)
     ids, hot = stream.tweet_ids, len(stream.tweet_ids) // 100
     owned = np.concatenate(

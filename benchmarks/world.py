@@ -1,7 +1,7 @@
-"""A platform with engagement, made up from a seed, brought in by the product's own commands.
+"""A platform with engagement, generated from a seed and loaded by the product's own commands.
 
-100,000 Tweets of the last four weeks by 10,000 accounts; one of them, the owner, has 2,000. Drawn
-so that few Tweets have most of the events, and most events come in a Tweet's first hours.
+100,000 Tweets of the last four weeks by 10,000 accounts; one of them, the owner, has 2,000. Few
+Tweets have most of the events, and most events come in a Tweet's first hours.
 """
 
 import time
@@ -35,7 +35,7 @@ SHARE = {
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A data folder with all that requests need."""
+    """A data folder with everything that requests need."""
 
     data: Path
     keys: Keys
@@ -43,7 +43,7 @@ class World:
 
 
 def build(folder: Path) -> World:
-    """Make the files, load them, and make an app with its tokens."""
+    """Make the files, load them, and create an app with its tokens."""
     rng = np.random.default_rng(2012)
     now_s = int(time.time())
     born_s = now_s - rng.integers(HOUR_S, DAYS * 24 * HOUR_S, TWEETS)
@@ -63,7 +63,7 @@ def build(folder: Path) -> World:
 
 
 def register(data: Path, tweets: pl.DataFrame) -> None:
-    """Make the accounts, and these Tweets of theirs; the owner is account 1."""
+    """Create the accounts and their Tweets; the owner is account 1."""
     data.mkdir(parents=True)
     names = [OWNER, *(f"account_{each}" for each in range(2, ACCOUNTS + 1))]
     accounts = pl.DataFrame({"id": range(1, ACCOUNTS + 1), "screen_name": names})
@@ -74,10 +74,10 @@ def register(data: Path, tweets: pl.DataFrame) -> None:
 
 
 def load(data: Path, what: str, *files: Path) -> product.Ran:
-    """Bring files in whole.
+    """Load whole files.
 
     Raises:
-        RuntimeError: a line was refused.
+        RuntimeError: a line was rejected.
     """
     loaded = product.run(data, "load", what, *map(str, files))
     if loaded.answer["rejected"]:
@@ -105,7 +105,7 @@ def _events(ids: np.ndarray, born_s: np.ndarray, weights: np.ndarray, now_s: int
 
 
 def make_keys(data: Path) -> Keys:
-    """An app of the owner's that is enabled, and all that it and the platform sign with."""
+    """Create an enabled app of the owner, with all its credentials and the platform's."""
     app = product.run(data, "app", "add", "bench", "--owner", OWNER).answer
     app_id = app["app_id"]
     product.run(data, "app", "enable", app_id, "--per-minute", str(PER_MINUTE))

@@ -1,6 +1,6 @@
 """One run of one contender, in a process of its own: `contend.py NAME < run.json`, JSON out.
 
-Takes the folder, the files, what a plain count of them says, and how often to read.
+The input has the folder, the files, a plain count of the files, and the number of reads.
 """
 
 import importlib
@@ -38,10 +38,10 @@ def main() -> None:
 
 
 def contend(contender: Contender, run: dict[str, Any]) -> dict[str, Any]:
-    """Load, send batches again, check, let it compact, read.
+    """Load, send batches again, check, let the store compact, read.
 
     Raises:
-        RuntimeError: the store holds something else than the files.
+        RuntimeError: the store's counts differ from those of the files.
     """
     paths = list(map(Path, run["files"]))
     figures = load(contender, paths, events=run["events"])
@@ -61,7 +61,7 @@ def contend(contender: Contender, run: dict[str, Any]) -> dict[str, Any]:
 
 
 def load(contender: Contender, paths: Sequence[Path], *, events: int) -> dict[str, float]:
-    """Every file once, by LOADERS threads, from the first read to the last acknowledgement."""
+    """Load every file once with LOADERS threads, timed from first read to last acknowledgement."""
     given = groups(paths, contender.together)
     prepare = contender.prepare
     if contender.prepared_before:
@@ -97,7 +97,7 @@ def check(contender: Contender, run: dict[str, Any]) -> None:
 
 
 def read(contender: Contender, asked: Sequence[Sequence[int]]) -> dict[str, float]:
-    """Totals of each list of Tweets, one after the other, from the store at rest."""
+    """Read the totals of each list of Tweets, one after the other, while the store is idle."""
     for tweet_ids in asked[:WARM_UP_READS]:
         contender.totals(tweet_ids)
     took = []

@@ -1,4 +1,4 @@
-"""What a contender of the ingest benchmark must be able to do."""
+"""The interface of a contender in the ingest benchmark."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ NOT_ENGAGEMENTS = ("impressions", "media_views", "video_views")
 
 
 class Contender(ABC):
-    """A store of hourly counters. Two threads call `prepare` and `apply` at once."""
+    """A store of hourly counters. Two threads call `prepare` and `apply` at the same time."""
 
     version: str
     # Whether an acknowledged batch survives the loss of power, and how that is had.
@@ -23,49 +23,49 @@ class Contender(ABC):
     prepared_before = False
 
     def prepare(self, paths: Sequence[Path]) -> Any:  # noqa: ANN401
-        """What `apply` takes; made by one thread while the other waits for its commit."""
+        """Prepare the input of `apply`. One thread prepares while the other commits."""
         return paths
 
     @abstractmethod
     def apply(self, keys: Sequence[str], prepared: Any) -> None:  # noqa: ANN401
-        """Count batches, known by `keys`, in one commit; return once they are acknowledged.
+        """Count batches, identified by `keys`, in one commit; return once they are acknowledged.
 
-        Those that were counted already change nothing. A mix of such and others does not occur
-        here, and may be refused: a client would send each alone.
+        Batches that were counted before change nothing. A mix of old and new batches does not occur
+        here and may be refused: a client would send each batch alone.
         """
 
     @abstractmethod
     def compact(self) -> None:
-        """Let background work of the store come to its end, before space and reads are measured."""
+        """Finish the store's background work, before space and reads are measured."""
 
     @abstractmethod
     def sums(self) -> dict[str, int]:
-        """The sum of each event type over all that is stored."""
+        """Return the sum of each event type over the whole store."""
 
     @abstractmethod
     def totals(self, tweet_ids: Sequence[int]) -> dict[int, list[int]]:
-        """The totals of Tweets that are stored, in the order of TOTALS_TYPES."""
+        """Return the totals of Tweets, in the order of TOTALS_TYPES."""
 
     @abstractmethod
     def disk_bytes(self) -> int:
-        """What the counters take on the disk."""
+        """Return the disk usage of the counters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The event types in the stream's order, and the types that totals are asked for."""
+    """The event types in the stream's order, and the types of the requested totals."""
 
     types: Sequence[str]
     totals: Sequence[str]
 
     def parts(self, asked: str) -> list[str]:
-        """The event types that one total is the sum of."""
+        """The event types that one total adds up."""
         if asked != "engagements":
             return [asked]
         return [name for name in self.types if name not in NOT_ENGAGEMENTS]
 
     def fold(self, counts: Mapping[str, int]) -> list[int]:
-        """The totals asked for, from the count of each event type."""
+        """Compute the requested totals from the count of each event type."""
         return [sum(counts.get(each, 0) for each in self.parts(name)) for name in self.totals]
 
 
@@ -74,7 +74,7 @@ Open = Callable[[Path, Words], AbstractContextManager[Contender]]
 
 
 def folder_bytes(folder: Path) -> int:
-    """The sizes of all files in a folder."""
+    """Add up the sizes of all files in a folder."""
     return sum(each.stat().st_size for each in files_in(folder))
 
 

@@ -1,4 +1,4 @@
-"""What a good client does before it writes counters: batches folded into one row a counter."""
+"""Fold batches into one row per counter, as a good client does before it writes counters."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ HOUR_S = 3600
 
 
 def read_deltas(paths: Sequence[Path], types: Sequence[str]) -> pl.DataFrame:
-    """The events of files as `tweet_id`, `hour`, `type` (its place in `types`), `count`."""
+    """Read the events of files as `tweet_id`, `hour`, `type` (its index in `types`), `count`."""
     schema = {"tweet_id": pl.String, "type": pl.Enum(types), "at": pl.String}
     events = pl.concat([pl.read_ndjson(path, schema=schema) for path in paths]).lazy()
     at = pl.col("at").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="ms")
@@ -23,7 +23,7 @@ def read_deltas(paths: Sequence[Path], types: Sequence[str]) -> pl.DataFrame:
 
 
 def by_hour(deltas: pl.DataFrame, types: Sequence[str]) -> pl.DataFrame:
-    """One row for each Tweet and hour, a column for each of `types`; sorted."""
+    """Fold into one sorted row per Tweet and hour, with a column for each of `types`."""
     count = pl.col("count")
     columns = {
         name: pl.when(pl.col("type") == index).then(count).otherwise(0).sum()

@@ -1,7 +1,8 @@
 """chDB, ClickHouse in the process: SummingMergeTree, filled from the files by its own reader.
 
-Each batch is one part, synced with its folder before the insert returns, and known by its token.
-The log of tokens is not synced: after a loss of power, a batch sent again may count twice.
+Each batch is one part. It is synced with its folder before the insert returns, and identified by
+its token. The log of tokens is not synced: a batch that is sent again after a loss of power may
+count twice.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,7 +32,7 @@ SETTINGS date_time_input_format = 'best_effort', insert_deduplication_token = '{
 
 
 class Chdb(Contender):
-    """Hours only: totals are their sums."""
+    """Stores hours only; totals are their sums."""
 
     durable = True
     how = "fsync_after_insert, fsync_part_directory; its log of tokens is not synced"
@@ -70,7 +71,7 @@ class Chdb(Contender):
         return [line.split("\t") for line in text.splitlines()]
 
     def disk_bytes(self) -> int:
-        """The active parts: merged ones stay for some minutes."""
+        """Add up the active parts; merged ones stay on the disk for some minutes."""
         parts = "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND table = 'hours'"
         return int(self._rows(parts)[0][0])
 

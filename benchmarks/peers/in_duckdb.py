@@ -1,4 +1,4 @@
-"""DuckDB: raw events appended from the files by its own reader, totals by GROUP BY over them."""
+"""DuckDB: its own reader appends raw events from the files; totals are a GROUP BY over them."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ INSERT INTO events SELECT * FROM read_json(?, format = 'newline_delimited',
 
 
 class Duckdb(Contender):
-    """Two threads append at once, each on a connection of its own: a file is read by one."""
+    """Two threads append at once, each with its own connection, because one thread reads a file."""
 
     version = duckdb.__version__
     durable = True
@@ -66,7 +66,7 @@ class Duckdb(Contender):
 @contextmanager
 def opened(folder: Path, words: Words) -> Iterator[Duckdb]:
     path = folder / "events.duckdb"
-    # Nobody asks for the order of the events, and without it their parts are written in parallel.
+    # The order of events does not matter; without it their parts are written in parallel.
     settings = {"preserve_insertion_order": "false"}
     with closing(duckdb.connect(str(path), config=settings)) as db:
         yield Duckdb(path, words, db=db)

@@ -1,8 +1,8 @@
 """PostgreSQL 15: COPY of folded deltas into a staging table, then INSERT ... ON CONFLICT DO UPDATE.
 
-A row for each Tweet and hour, a column for each event type: fewer rows than one for each counter.
-Two connections upsert half of what waits, split by Tweet so that they never wait for one another;
-each half is one transaction with the keys of its batches.
+One row per Tweet and hour with a column per event type: fewer rows than one per counter. Two
+connections upsert half of the waiting batches each, split by Tweet so that they never wait for each
+other. Each half is one transaction with the keys of its batches.
 """
 
 import threading
@@ -19,7 +19,7 @@ from contender import Contender, Words
 
 CONNECTIONS = 2
 Halves = list[bytes]
-# Files of the log, to be used again, as a server has that has run for a while: as much as
+# Log files to reuse, as on a server that has run for a while: as much as
 # `min_wal_size` keeps.
 _FILL_LOG = """
 SELECT pg_logical_emit_message(false, '', repeat('x', 8000000)) FROM generate_series(1, 250)
@@ -27,7 +27,7 @@ SELECT pg_logical_emit_message(false, '', repeat('x', 8000000)) FROM generate_se
 
 
 class Postgresql(Contender):
-    """Hours only: totals are their sums, which spares half of the upserts."""
+    """Stores hours only; totals are their sums, which saves half of the upserts."""
 
     together = 4
     durable = True
@@ -106,7 +106,7 @@ class Postgresql(Contender):
 
 @contextmanager
 def opened(_folder: Path, words: Words) -> Iterator[Postgresql]:
-    """A new cluster; it lies beside `_folder`, where its unprivileged user may go."""
+    """Open a new cluster, next to `_folder`, where its unprivileged user has access."""
     with postgresql_server.running() as server, ExitStack() as stack:
         connections = [
             stack.enter_context(

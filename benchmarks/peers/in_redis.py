@@ -1,7 +1,7 @@
-"""Redis 7 with its append-only file: one hash a Tweet, HINCRBY of one field an hour and type.
+"""Redis 7 with its append-only file: one hash per Tweet, HINCRBY of one field per hour and type.
 
-What waits is one pipeline in MULTI ... EXEC with its keys, so it is counted whole or not at all,
-and appended to the file in one piece. Its commands are put together by Polars: a client library
+The waiting batches are one pipeline in MULTI ... EXEC with their keys, so they are counted wholly
+or not at all, and appended to the file in one piece. Polars builds the commands: a client library
 that packs them one by one would be the bottleneck.
 """
 
@@ -26,7 +26,7 @@ Commands = tuple[int, bytes]  # how many, and their text
 
 
 class Redis(Contender):
-    """Totals are sums of a Tweet's fields, which spares half of the increments."""
+    """Totals are sums of a Tweet's fields, which saves half of the increments."""
 
     together = 4
 
@@ -70,7 +70,7 @@ class Redis(Contender):
             sender.join()
 
     def _read_lines(self, lines: int) -> None:
-        """Read that many lines, none of which may be an error."""
+        """Read this many lines, none of which may be an error."""
         tail = b"\n"
         while lines:
             data = self._socket.recv(READ_BYTES)
@@ -80,7 +80,7 @@ class Redis(Contender):
             tail = data[-1:]
 
     def compact(self) -> None:
-        """Rewrite the file, without what it says twice."""
+        """Rewrite the file without repetitions."""
         self._client.bgrewriteaof()
         while self._client.info("persistence")["aof_rewrite_in_progress"]:
             time.sleep(0.1)
@@ -108,7 +108,7 @@ class Redis(Contender):
         return pipeline.execute()
 
     def _by_type(self, fields: dict[bytes, bytes]) -> dict[str, int]:
-        """Fields of a Tweet, added up over its hours."""
+        """Add up the fields of a Tweet over its hours."""
         sums: dict[str, int] = {}
         for field, count in fields.items():
             name = self._words.types[int(field.partition(b".")[2])]

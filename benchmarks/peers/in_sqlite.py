@@ -1,4 +1,4 @@
-"""SQLite alone, a limit and no peer: upserts of deltas that were folded before the clock starts."""
+"""SQLite alone, as an upper limit: upserts of deltas that were folded before the clock starts."""
 
 import sqlite3
 import threading
@@ -13,7 +13,7 @@ Rows = list[tuple[int, ...]]
 
 
 class Sqlite(Contender):
-    """A row for each Tweet and hour, a column for each event type; totals are sums of hours."""
+    """One row per Tweet and hour, with a column per event type; totals are sums of hours."""
 
     version = sqlite3.sqlite_version
     together = 4

@@ -1,4 +1,4 @@
-"""A PostgreSQL 15 of its own: a new cluster in a temporary folder, reached by a socket there."""
+"""A PostgreSQL 15 server: a new cluster in a temporary folder, with a socket there."""
 
 import os
 import pwd
@@ -16,7 +16,7 @@ BINARIES = Path("/usr/lib/postgresql/15/bin")
 MEMORY_BYTES = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 STARTS_IN_S = 30
 SETTINGS = {
-    # As the manual and the usual guides tune a machine of its own; see README.md.
+    # Tuned for a dedicated machine, as the manual and the usual guides advise; see README.md.
     "shared_buffers": f"{MEMORY_BYTES // 4 // 2**20}MB",
     "effective_cache_size": f"{MEMORY_BYTES // 2 // 2**20}MB",
     "work_mem": "256MB",
@@ -49,7 +49,7 @@ class Server:
 
 @contextmanager
 def running() -> Iterator[Server]:
-    """Start a new cluster; stop it and remove it at the end."""
+    """Start a new cluster; stop and remove it at the end."""
     user = _unprivileged()
     folder = Path(tempfile.mkdtemp(prefix="openengagement-bench-"))
     shutil.chown(folder, user)
@@ -70,7 +70,7 @@ def running() -> Iterator[Server]:
 
 
 def _unprivileged() -> str:
-    """Whom the server runs as: it refuses to run as root."""
+    """Return the user of the server, which refuses to run as root."""
     return "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 
 

@@ -1,4 +1,4 @@
-"""The service: FastAPI, SQLAlchemy on asyncpg, PostgreSQL; what the benchmark asks and no more."""
+"""The service: FastAPI, SQLAlchemy on asyncpg, PostgreSQL; only what the benchmark requests."""
 
 import os
 import time
@@ -37,7 +37,7 @@ Type = Literal[tables.TYPES]
 
 
 class Grouping(BaseModel):
-    """How one grouping of the answer nests."""
+    """The nesting of one grouping of the answer."""
 
     group_by: Annotated[list[Dimension], Field(min_length=1, max_length=4)]
 

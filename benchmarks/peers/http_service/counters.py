@@ -1,4 +1,4 @@
-"""Reads counters, and groups them as a request asks."""
+"""Read counters, and group them as a request asks."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ AXES = ("tweet.id", "engagement.type", "engagement.day", "engagement.hour")
 
 
 def _ids(tweet_ids: Sequence[int]) -> Any:  # noqa: ANN401
-    """One parameter whatever the number, so that one prepared statement serves all."""
+    """Pass all ids as one parameter, so that one prepared statement serves any number."""
     return any_(literal(list(tweet_ids), ARRAY(BigInteger)))
 
 
@@ -66,7 +66,7 @@ async def read_hours(
 
 
 class Answer:
-    """Counters of one request, to be grouped. `first` and `end` are hours, the same for totals."""
+    """The counters of one request, to be grouped. `first` and `end` are hours, equal for totals."""
 
     def __init__(
         self, counts: np.ndarray, tweet_ids: Sequence[int], types: Sequence[str], *, window: range
@@ -88,7 +88,7 @@ class Answer:
         return datetime.fromtimestamp(midnight_s, UTC).strftime("%Y-%m-%d")
 
     def group(self, group_by: Sequence[str]) -> dict[str, Any]:
-        """Nested as `group_by` says, counts as strings, hours outside the window left out."""
+        """Nest as `group_by` says, with counts as strings, without hours outside the window."""
         omitted = tuple(axis for axis, name in enumerate(AXES) if name not in group_by)
         order = [AXES.index(name) for name in group_by]
         summed = self._counts.sum(axis=omitted, keepdims=True)

@@ -1,4 +1,4 @@
-"""Fills the tables from the product's own files of Tweets and events."""
+"""Fill the tables from the product's own files of Tweets and events."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ HOUR_S = 3600
 
 
 def fill(url: URL, *, tweets: Path, events: Path, token: dict[str, Any]) -> None:
-    """Make the tables, copy all rows in, add one app's token."""
+    """Create the tables, copy all rows into them, and add one app's token."""
     engine = create_engine(url.set(drivername="postgresql+psycopg"))
     tables.metadata.create_all(engine)
     hours = count_hours(pl.read_parquet(events))
@@ -35,9 +35,9 @@ def fill(url: URL, *, tweets: Path, events: Path, token: dict[str, Any]) -> None
 
 
 def count_hours(events: pl.DataFrame) -> pl.DataFrame:
-    """`tweet_id`, `hour` and a column for each type, by the product's rules for counts above 0.
+    """Count `tweet_id`, `hour` and a column per type, by the product's rules for counts above 0.
 
-    A promoted impression does not count; `engagements` takes all but NOT_ENGAGEMENTS.
+    A promoted impression does not count. `engagements` counts all types but NOT_ENGAGEMENTS.
     """
     count = pl.col("count")
     organic = (pl.col("type") != "impressions") | ~pl.col("promoted")

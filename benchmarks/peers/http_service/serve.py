@@ -1,4 +1,4 @@
-"""Runs the whole peer, `serve.py SETTINGS.json`: PostgreSQL, filled, and uvicorn before it."""
+"""Run the whole service, `serve.py SETTINGS.json`: PostgreSQL, filled, and uvicorn in front."""
 
 import json
 import os

@@ -1,6 +1,6 @@
-"""OAuth 1.0a by oauthlib. Credentials and nonces are kept in memory: cheaper than a table.
+"""OAuth 1.0a with oauthlib. Credentials and nonces stay in memory, which is cheaper than a table.
 
-Each worker has its own nonces, so a replay to the other worker would pass; the product's do not.
+Each worker has its own nonces, so the other worker would accept a replay. The product refuses it.
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ class Token:
 
 
 class Validator(RequestValidator):
-    """Looks credentials up for oauthlib."""
+    """Looks up credentials for oauthlib."""
 
     enforce_ssl = False
     client_key_length = access_token_length = nonce_length = (1, 100)
@@ -84,14 +84,14 @@ class Validator(RequestValidator):
 
 
 class Verifier:
-    """Tells whose access token signed a request."""
+    """Finds the owner of the access token that signed a request."""
 
     def __init__(self, tokens: Iterable[Token]) -> None:
         self._validator = Validator(list(tokens))
         self._endpoint = ResourceEndpoint(self._validator)
 
     def user_id(self, url: str, authorization: str) -> int | None:
-        """The token's owner; None unless the signature holds."""
+        """Return the token's owner; None if the signature is wrong."""
         valid, request = self._endpoint.validate_protected_resource_request(
             url, http_method="POST", headers={"Authorization": authorization}
         )

@@ -1,4 +1,4 @@
-"""The tables: Tweets, and their counters as one row a Tweet and one row a Tweet and hour."""
+"""The tables: Tweets, one row of counters per Tweet, and one per Tweet and hour."""
 
 from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table
 
