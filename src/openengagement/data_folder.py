@@ -1,4 +1,4 @@
-"""A data folder, opened: what the server and the command line share."""
+"""Open a data folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,24 +17,25 @@ KEY_FILE: Final = "server.key"
 
 @dataclass(frozen=True, slots=True)
 class DataFolder:
-    """What a data folder holds, opened: shared by the server and the command line."""
+    """The parts of an open data folder, which the server and the command line share."""
 
     registry: Registry
     stores: Stores
     keyring: Keyring
 
     def close(self) -> None:
-        """Close the databases."""
+        """Close the stores and the registry."""
         self.stores.close()
         self.registry.close()
 
 
 def open_data_folder(data: Path, settings: Settings, *, clock: Clock) -> DataFolder:
-    """Open a data folder, making what is not there yet.
+    """Open a data folder. Create what is missing, and upgrade what an older version made.
 
     Raises:
         OSError: the folder cannot be used.
-        KeyFileError: the key file cannot.
+        KeyFileError: the key file cannot be used.
+        StoreUnavailable: try again later.
     """
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     keyring = open_keyring(data / KEY_FILE, settings.server_keys)

@@ -1,4 +1,4 @@
-"""Counters: what is applied is what is read, wholly, once, and in order."""
+"""Counters: every batch is read back completely, once, and in order."""
 
 import copy
 import random
@@ -31,7 +31,7 @@ def total(store, tweet_id, name="replies"):
 
 def hours(store, tweet_id, name="replies", window=(0, 100)):
     counts = store.read_buckets([tweet_id], [name], start_hour=window[0], end_hour=window[1])
-    return {window[0] + at: int(n) for at, n in enumerate(counts[0, 0]) if n}
+    return {window[0] + index: int(n) for index, n in enumerate(counts[0, 0]) if n}
 
 
 # Reading
@@ -46,20 +46,23 @@ def test_a_batch_is_read_back(store):
     assert hours(store, 5, "favorites") == {10: 1}
 
 
-def test_reads_come_in_the_order_asked(store):
-    apply(store, [(at, at, {"replies": at, "favorites": 100 + at}) for at in range(1, 10)])
+def test_reads_keep_the_order_of_the_ids_and_types(store):
+    apply(
+        store,
+        [(index, index, {"replies": index, "favorites": 100 + index}) for index in range(1, 10)],
+    )
     ids = [7, 2, 9, 1, 5]
 
     counts = store.read_totals(ids, ["favorites", "impressions", "replies"])
     assert counts.dtype == np.int64
-    assert counts.tolist() == [[100 + at, 0, at] for at in ids]
+    assert counts.tolist() == [[100 + index, 0, index] for index in ids]
 
     buckets = store.read_buckets(ids, ["replies", "favorites"], start_hour=0, end_hour=10)
     assert buckets.dtype == np.int64
     assert buckets.shape == (5, 2, 10)
-    for row, at in enumerate(ids):
-        assert np.flatnonzero(buckets[row, 0]).tolist() == [at]
-        assert buckets[row, :, at].tolist() == [at, 100 + at]
+    for row, index in enumerate(ids):
+        assert np.flatnonzero(buckets[row, 0]).tolist() == [index]
+        assert buckets[row, :, index].tolist() == [index, 100 + index]
 
 
 @pytest.mark.parametrize("types", [["video_views"], ["replies", "video_views"], [*TYPE_NAMES]])
@@ -71,14 +74,14 @@ def test_unknown_tweets_are_zeros(store, types):
     assert store.read_totals([6, 5], ["replies"]).tolist() == [[0], [3]]
 
 
-def test_before_anything_was_applied(store):
+def test_an_empty_store(store):
     assert store.read_totals([1, 2], ["replies", "video_views"]).tolist() == [[0, 0], [0, 0]]
     assert store.read_buckets([1], ["replies"], start_hour=5, end_hour=8).tolist() == [[[0, 0, 0]]]
     assert store.read_tweets([1, 2]) == {}
 
 
 def test_buckets_are_half_open(store):
-    apply(store, [(5, at, {"replies": 1 + at}) for at in range(10, 20)])
+    apply(store, [(5, index, {"replies": 1 + index}) for index in range(10, 20)])
 
     assert hours(store, 5, window=(12, 15)) == {12: 13, 13: 14, 14: 15}
     assert hours(store, 5, window=(12, 13)) == {12: 13}
@@ -87,8 +90,8 @@ def test_buckets_are_half_open(store):
     assert hours(store, 5, window=(0, 10)) == {}
 
 
-def test_every_type_apart(store):
-    counts = {name: at + 1 for at, name in enumerate(TYPE_NAMES)}
+def test_every_type_has_its_own_counter(store):
+    counts = {name: index + 1 for index, name in enumerate(TYPE_NAMES)}
     apply(store, [(5, 10, counts), (6, 10, {"replies": 99})])
 
     assert store.read_totals([5], TYPE_NAMES).tolist() == [list(counts.values())]
@@ -98,8 +101,8 @@ def test_every_type_apart(store):
 
 
 def test_250_tweets_with_every_type(store):
-    ids = [MOST - at * 7919 for at in range(250)]
-    apply(store, [(one, 10, dict.fromkeys(TYPE_NAMES, at)) for at, one in enumerate(ids)])
+    ids = [MOST - index * 7919 for index in range(250)]
+    apply(store, [(one, 10, dict.fromkeys(TYPE_NAMES, index)) for index, one in enumerate(ids)])
     random.Random(1).shuffle(ids)
 
     counts = store.read_totals(ids, TYPE_NAMES)
@@ -138,7 +141,7 @@ def test_negative_counts(store):
     assert hours(store, 5) == {10: -2, 11: -1}
 
 
-# Once
+# Exactly once
 
 
 def test_a_key_is_applied_once(store):
@@ -160,7 +163,7 @@ def test_a_key_with_another_digest_conflicts(store):
     assert repeat.duplicate
 
 
-def test_without_a_key_each_sending_counts(store):
+def test_a_batch_without_a_key_counts_each_time(store):
     for _ in range(3):
         (answer,) = apply(store, make_batch([(5, 10, {"replies": 3})]))
         assert not answer.duplicate
@@ -193,8 +196,8 @@ def test_repeats_and_conflicts_within_one_commit(store):
     assert total(store, 5) == 4
 
 
-def test_an_empty_batch_has_its_key_too(store):
-    """All of its lines were refused; the repeat is told the same."""
+def test_the_key_of_an_empty_batch_is_kept(store):
+    """All of its lines were rejected. The repeat gets the same answer."""
     empty = make_batch([], key=b"k", outcome=b"nothing")
 
     assert apply(store, empty) == [Applied(False, b"nothing")]
@@ -205,7 +208,7 @@ def test_no_batches_at_all(store):
     assert apply(store) == []
 
 
-def test_keys_are_kept_for_their_days(store, clock):
+def test_keys_expire(store, clock):
     batch = make_batch([(5, 10, {"replies": 1})], key=b"k")
     apply(store, batch)
     clock.at_s += KEEP_DAYS * DAY_S
@@ -217,7 +220,7 @@ def test_keys_are_kept_for_their_days(store, clock):
     assert total(store, 5) == 2
 
 
-def test_a_forgotten_key_takes_another_digest(store, clock):
+def test_an_expired_key_accepts_another_digest(store, clock):
     apply(store, make_batch([(5, 10, {"replies": 1})], key=b"k", digest=b"one"))
     clock.at_s += (KEEP_DAYS + 1) * DAY_S
 
@@ -226,7 +229,7 @@ def test_a_forgotten_key_takes_another_digest(store, clock):
     assert total(store, 5) == 6
 
 
-# Together
+# Several batches in a commit
 
 
 def test_batches_of_one_commit_add_up(store):
@@ -252,14 +255,14 @@ def test_batches_that_cancel_each_other_out(store):
 
 
 def fails(store, *batches):
-    """The commit is refused, and the store is as it was."""
+    """Check that the commit is refused. The caller checks that the store has not changed."""
     with pytest.raises(Exception) as refused:  # noqa: PT011 - whichever way a store says no
         apply(store, *batches)
     assert not isinstance(refused.value, AssertionError)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_past_its_limit_is_refused_and_leaves_nothing(store, sign):
+def test_a_counter_past_its_limit_is_refused_and_nothing_is_applied(store, sign):
     apply(store, [(5, 10, {"replies": sign * BIG})])
     over = make_batch([(6, 10, {"replies": 1}), (5, 10, {"replies": sign * BIG})], key=b"o")
 
@@ -272,9 +275,9 @@ def test_past_its_limit_is_refused_and_leaves_nothing(store, sign):
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_one_bad_batch_takes_its_commit_with_it(store, place):
+def test_one_bad_batch_fails_the_whole_commit(store, place):
     apply(store, [(5, 10, {"replies": COUNTER_MAX - 2})])
-    good = [make_batch([(6, at, {"replies": 1})], key=b"%d" % at) for at in range(2)]
+    good = [make_batch([(6, index, {"replies": 1})], key=b"%d" % index) for index in range(2)]
     good.insert(place, make_batch([(5, 10, {"replies": 3})], key=b"bad"))
 
     fails(store, *good)
@@ -286,7 +289,7 @@ def test_one_bad_batch_takes_its_commit_with_it(store, place):
     assert total(store, 6) == 2
 
 
-def test_a_total_past_its_limit_though_no_hour_is(store):
+def test_a_total_past_its_limit_is_refused_though_no_hour_is(store):
     apply(store, [(5, 10, {"replies": BIG})])
 
     fails(store, [(5, 11, {"replies": BIG})])
@@ -294,22 +297,22 @@ def test_a_total_past_its_limit_though_no_hour_is(store):
     assert (total(store, 5), hours(store, 5)) == (BIG, {10: BIG})
 
 
-def test_a_batch_past_its_limit_by_itself(store):
+def test_a_batch_whose_own_total_is_past_the_limit_is_refused(store):
     fails(store, [(5, 10, {"replies": BIG}), (5, 11, {"replies": BIG})])
 
     assert (total(store, 5), hours(store, 5)) == (0, {})
 
 
-def test_batches_past_its_limit_together(store):
-    """Each fits, their sum does not: it must not come out as a negative count."""
-    batches = [make_batch([(5, 10, {"replies": BIG})], key=b"%d" % at) for at in range(2)]
+def test_batches_whose_sum_is_past_the_limit_are_refused(store):
+    """Each batch fits. Their sum must not wrap around to a negative count."""
+    batches = [make_batch([(5, 10, {"replies": BIG})], key=b"%d" % index) for index in range(2)]
 
     fails(store, *batches)
 
     assert (total(store, 5), hours(store, 5)) == (0, {})
 
 
-def test_views_of_a_video_past_its_limit(store):
+def test_views_of_a_video_past_the_limit_are_refused(store):
     store.apply_tweets(make_tweets((5, 1, 0, 70, False), (6, 1, 0, 70, False)))
     apply(store, [(5, 10, {"video_views": BIG})])
 
@@ -318,7 +321,7 @@ def test_views_of_a_video_past_its_limit(store):
     assert store.read_totals([5, 6], ["video_views"]).tolist() == [[BIG], [BIG]]
 
 
-def test_it_works_on_after_a_refusal(store):
+def test_the_store_works_after_a_refusal(store):
     apply(store, [(5, 10, {"replies": COUNTER_MAX - 9})])
     for _ in range(5):
         fails(store, [(5, 10, {"replies": 10})])
@@ -331,8 +334,8 @@ def test_it_works_on_after_a_refusal(store):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_like_a_plain_count(store, seed):
-    """Random commits of random batches with repeats, conflicts and refusals, against counters."""
+def test_random_batches_against_a_plain_count(store, seed):
+    """Random commits of random batches, with repeats and conflicts."""
     chance = random.Random(seed)
     names = chance.sample(TYPE_NAMES, 5)
     expected, keys = Counter(), {}
@@ -348,7 +351,7 @@ def test_like_a_plain_count(store, seed):
             key = chance.choice([None, b"%d" % chance.randint(0, 30)])
             digest = b"%d" % chance.randint(0, 1)
             made = make_batch(
-                [(*at, counts) for at, counts in rows.items()], key=key, digest=digest
+                [(*index, counts) for index, counts in rows.items()], key=key, digest=digest
             )
             batches.append(made)
             if key is None or key not in keys:
@@ -367,8 +370,10 @@ def test_like_a_plain_count(store, seed):
     assert buckets.sum() == sum(expected.values())
 
 
-def test_the_callers_frames_are_left_alone(store):
-    batches = [make_batch([(at, 2, {"replies": 1}), (9 - at, 1, {"replies": 2})]) for at in (5, 6)]
+def test_the_deltas_of_the_caller_are_not_changed(store):
+    batches = [
+        make_batch([(index, 2, {"replies": 1}), (9 - index, 1, {"replies": 2})]) for index in (5, 6)
+    ]
     before = [copy.deepcopy(batch.deltas) for batch in batches]
     store.apply_batches(batches)
 
@@ -381,7 +386,7 @@ def test_the_callers_frames_are_left_alone(store):
 
 
 def test_threads_apply_and_read_at_once(store):
-    """Totals only grow, agree between Tweets that one batch touches, and end exact."""
+    """Totals only grow, are equal for two Tweets that every batch counts, and end exact."""
     stop = threading.Event()
     faults = []
 
@@ -401,9 +406,11 @@ def test_threads_apply_and_read_at_once(store):
 
     def write(name):
         rows = [(1, name, {"replies": 1}), (2, 9 - name, {"replies": 1})]
-        for at in range(15):
+        for index in range(15):
             apply(
-                store, make_batch(rows, key=b"%d %d" % (name, at)), make_batch(rows, key=b"%d" % at)
+                store,
+                make_batch(rows, key=b"%d %d" % (name, index)),
+                make_batch(rows, key=b"%d" % index),
             )
 
     watchers = [threading.Thread(target=watch) for _ in range(2)]

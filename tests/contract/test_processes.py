@@ -1,4 +1,4 @@
-"""Several processes on one store: what one applied, all see at once, and nothing counts twice."""
+"""Several processes on one store see each other's commits at once and count nothing twice."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,18 +9,18 @@ from contract.deltas import make_batch, make_tweets
 ROW = [[5, 10, {"replies": 1}]]
 
 
-def test_another_process_sees_it_at_once(store, start_worker):
+def test_another_process_sees_our_commits_at_once(store, start_worker):
     worker = start_worker()
-    for at in range(1, 30):
+    for index in range(1, 30):
         store.apply_batches([make_batch([(5, 10, {"replies": 1})])])
-        assert worker.ask("totals", [5], ["replies"]) == [[at]]
+        assert worker.ask("totals", [5], ["replies"]) == [[index]]
 
 
-def test_what_another_process_applied_is_seen_at_once(store, start_worker):
+def test_commits_of_another_process_are_seen_at_once(store, start_worker):
     worker = start_worker()
-    for at in range(1, 30):
+    for index in range(1, 30):
         assert worker.ask("apply", None, ROW) is False
-        assert store.read_totals([5], ["replies"]).tolist() == [[at]]
+        assert store.read_totals([5], ["replies"]).tolist() == [[index]]
 
 
 def test_a_handle_opened_later_sees_everything(backend, store):
@@ -47,7 +47,7 @@ def test_keys_hold_across_processes(store, start_worker):
     assert store.read_totals([5], ["replies"]).tolist() == [[1]]
 
 
-def test_what_was_applied_outlives_its_process(store, start_worker):
+def test_commits_outlive_their_process(store, start_worker):
     worker = start_worker()
     worker.ask("apply", "k", ROW)
     worker.send("die")
@@ -66,8 +66,8 @@ def test_processes_apply_while_others_read(store, start_worker):
     """
     times, rows = 40, [[1, 3, {"replies": 2}], [2, 4, {"replies": 1}], [2, 5, {"replies": 1}]]
     workers = [start_worker() for _ in range(3)]
-    for at, worker in enumerate(workers):
-        worker.send("count", times, f"worker {at}", rows)
+    for index, worker in enumerate(workers):
+        worker.send("count", times, f"worker {index}", rows)
 
     seen, last = set(), 0
     most = 2 * times * 4
@@ -88,21 +88,21 @@ def test_processes_apply_while_others_read(store, start_worker):
 
 
 def test_processes_that_open_it_first_at_the_same_time(backend, start_worker):
-    """No `store` fixture: the three of them make it."""
+    """Without the `store` fixture: the three processes create the store."""
     with ThreadPoolExecutor(3) as pool:
         workers = list(pool.map(lambda _: start_worker(), range(3)))
-    for at, worker in enumerate(workers):
-        assert worker.ask("apply", f"{at}", ROW) is False
+    for index, worker in enumerate(workers):
+        assert worker.ask("apply", f"{index}", ROW) is False
 
     assert workers[0].ask("totals", [5], ["replies"]) == [[3]]
 
 
 @pytest.mark.parametrize("deaths", [2])
-def test_a_process_that_dies_between_batches_blocks_nobody(store, start_worker, deaths):
-    for at in range(deaths):
+def test_a_dead_process_blocks_no_other(store, start_worker, deaths):
+    for index in range(deaths):
         worker = start_worker()
-        worker.ask("apply", f"{at}", ROW)
-        worker.send("count", 1000, f"{at}", ROW)
+        worker.ask("apply", f"{index}", ROW)
+        worker.send("count", 1000, f"{index}", ROW)
         worker.process.kill()
         worker.process.wait(20)
         worker.process.returncode = 9

@@ -1,4 +1,4 @@
-"""Tweets, and the views of a video that several of them carry."""
+"""Tweets, and the views of a video that several Tweets share."""
 
 import random
 import threading
@@ -15,11 +15,11 @@ def views(store, *ids):
     return store.read_totals(list(ids), ["video_views"])[:, 0].tolist()
 
 
-def see(store, tweet_id, count, hour=10):
+def view(store, tweet_id, count, hour=10):
     store.apply_batches([make_batch([(tweet_id, hour, {"video_views": count, "replies": 1})])])
 
 
-def carry(store, *pairs, deleted=False):
+def register(store, *pairs, deleted=False):
     store.apply_tweets(
         make_tweets(*((tweet_id, 1, 0, video, deleted) for tweet_id, video in pairs))
     )
@@ -46,7 +46,7 @@ def test_the_last_registration_holds(store):
 
 
 FIRST = (5, 7, 1000, VIDEO, True)
-LEFT_OUT = {
+MISSING = {
     "everything": ((5, 7, None, None, None), Tweet(5, 7, 1000, deleted=True), VIDEO),
     "all but the author": ((5, 8, None, None, None), Tweet(5, 8, 1000, deleted=True), VIDEO),
     "all but the time": ((5, 7, 2000, None, None), Tweet(5, 7, 2000, deleted=True), VIDEO),
@@ -57,11 +57,11 @@ LEFT_OUT = {
 
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["in one batch", "one after the other"])
-@pytest.mark.parametrize(("again", "tweet", "video"), LEFT_OUT.values(), ids=LEFT_OUT)
-def test_what_is_left_out_stays(store, again, tweet, video, at_once):
-    carry(store, (6, VIDEO), (7, OTHER))
-    see(store, 6, 1)
-    see(store, 7, 2)
+@pytest.mark.parametrize(("again", "tweet", "video"), MISSING.values(), ids=MISSING)
+def test_missing_fields_keep_their_values(store, again, tweet, video, at_once):
+    register(store, (6, VIDEO), (7, OTHER))
+    view(store, 6, 1)
+    view(store, 7, 2)
     for rows in [[FIRST, again]] if at_once else [[FIRST], [again]]:
         store.apply_tweets(make_tweets(*rows))
 
@@ -73,16 +73,16 @@ def test_what_is_left_out_stays(store, again, tweet, video, at_once):
     ("tweet_id", "created_at"),
     [(5, 1_288_834_974), (1_592_567_350_000_000_000, 1_668_532_619), (2**63 - 1, 3_487_858_230)],
 )
-def test_a_new_tweet_of_which_little_is_said(store, tweet_id, created_at):
-    """Its time is what its id says; it is there, and carries no video."""
+def test_defaults_of_a_new_tweet(store, tweet_id, created_at):
+    """Its time is that of its id, it is not deleted, and it has no video."""
     store.apply_tweets(make_tweets((tweet_id, 7, None, None, None)))
 
     assert store.read_tweets([tweet_id])[tweet_id] == Tweet(tweet_id, 7, created_at, deleted=False)
-    see(store, tweet_id, 3)
+    view(store, tweet_id, 3)
     assert views(store, tweet_id) == [3]
 
 
-def test_the_last_word_on_each_field(store):
+def test_the_last_value_of_each_field_holds(store):
     store.apply_tweets(
         make_tweets(
             (5, 7, 1000, None, True),
@@ -93,15 +93,15 @@ def test_the_last_word_on_each_field(store):
             (5, 9, None, None, None),
         )
     )
-    see(store, 6, 4)
+    view(store, 6, 4)
 
     assert store.read_tweets([5])[5] == Tweet(5, 9, 2000, deleted=False)
     assert views(store, 5, 6) == [4, 4]
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_like_one_row_at_a_time(store, seed):
-    """However rows are cut into batches, each field is what was said of it last."""
+def test_batches_of_any_size_have_the_same_result(store, seed):
+    """However rows are divided into batches, the last value of each field holds."""
     chance = random.Random(seed)
     known, seen = {}, {}
     for _ in range(8):
@@ -118,28 +118,30 @@ def test_like_one_row_at_a_time(store, seed):
             rows.append(row)
         store.apply_tweets(make_tweets(*rows))
         watched = chance.choice(list(known))
-        see(store, watched, 1)
+        view(store, watched, 1)
         seen[watched] = seen.get(watched, 0) + 1
 
-    tweets = {at: Tweet(*row[:3], deleted=row[4]) for at, row in known.items()}
+    tweets = {tweet_id: Tweet(*row[:3], deleted=row[4]) for tweet_id, row in known.items()}
     assert store.read_tweets(list(known)) == tweets
     mates = {
-        at: [to for to in known if row[3] and known[to][3] == row[3]] or [at]
-        for at, row in known.items()
+        tweet_id: [to for to in known if row[3] and known[to][3] == row[3]] or [tweet_id]
+        for tweet_id, row in known.items()
     }
-    expected = [sum(seen.get(mate, 0) for mate in mates[at]) for at in known]
+    expected = [sum(seen.get(mate, 0) for mate in mates[tweet_id]) for tweet_id in known]
     assert views(store, *known) == expected
 
 
-def test_a_registration_does_not_undo_what_another_says_meanwhile(store):
-    """What is left out is looked up in the same turn it is kept in."""
+def test_concurrent_changes_of_different_fields_are_both_kept(store):
+    """Missing fields are looked up and written in the same transaction."""
     ids = range(1, 31)
-    carry(store, *((at, None) for at in ids))
+    register(store, *((tweet_id, None) for tweet_id in ids))
     threads = [
-        threading.Thread(target=lambda: [store.delete_tweet(at) for at in ids]),
+        threading.Thread(target=lambda: [store.delete_tweet(tweet_id) for tweet_id in ids]),
         threading.Thread(
             target=lambda: [
-                store.apply_tweets(make_tweets(*((at, 1, None, None, None) for at in ids)))
+                store.apply_tweets(
+                    make_tweets(*((tweet_id, 1, None, None, None) for tweet_id in ids))
+                )
                 for _ in ids
             ]
         ),
@@ -170,7 +172,7 @@ def test_an_authors_tweets_are_listed_newest_first(store):
 
 
 def test_deleted_tweets_are_not_listed(store):
-    rows = [(at, 7, at, VIDEO, at == 1) for at in (1, 2, 3)]
+    rows = [(tweet_id, 7, tweet_id, VIDEO, tweet_id == 1) for tweet_id in (1, 2, 3)]
     store.apply_tweets(make_tweets(*rows))
     assert listed(store, 7) == [3, 2]
 
@@ -195,7 +197,11 @@ def test_no_tweets_at_all(store):
 
 
 def test_very_many_tweets(store):
-    store.apply_tweets(make_tweets(*((at, at % 7 + 1, at, None, False) for at in range(1, 5001))))
+    store.apply_tweets(
+        make_tweets(
+            *((tweet_id, tweet_id % 7 + 1, tweet_id, None, False) for tweet_id in range(1, 5001))
+        )
+    )
 
     found = store.read_tweets(list(range(1, 5003)))
     assert len(found) == 5000
@@ -203,29 +209,29 @@ def test_very_many_tweets(store):
 
 
 def test_deleting(store):
-    carry(store, (5, None))
-    see(store, 5, 2)
+    register(store, (5, None))
+    view(store, 5, 2)
 
     assert store.delete_tweet(5)
     assert store.read_tweets([5])[5].deleted
-    assert store.delete_tweet(5), "it is still registered"
+    assert store.delete_tweet(5), "a deleted Tweet is still registered"
     assert not store.delete_tweet(6)
     assert views(store, 5) == [2], "its counters are kept"
 
 
-def test_only_saying_so_undoes_a_deletion(store):
-    carry(store, (5, None))
+def test_only_an_explicit_value_undoes_a_deletion(store):
+    register(store, (5, None))
     store.delete_tweet(5)
-    carry(store, (5, None), deleted=None)
+    register(store, (5, None), deleted=None)
     assert store.read_tweets([5])[5].deleted
 
-    carry(store, (5, None), deleted=False)
+    register(store, (5, None), deleted=False)
     assert not store.read_tweets([5])[5].deleted
 
 
 def test_counters_before_registration_are_kept(store):
-    see(store, 5, 4)
-    carry(store, (5, None))
+    view(store, 5, 4)
+    register(store, (5, None))
 
     assert store.read_totals([5], ["replies", "video_views"]).tolist() == [[1, 4]]
 
@@ -234,21 +240,21 @@ def test_counters_before_registration_are_kept(store):
 def test_views_of_a_video_are_shared(store, registered):
     pairs = [(5, VIDEO), (6, VIDEO), (7, OTHER), (8, None)]
     if registered == "before":
-        carry(store, *pairs)
+        register(store, *pairs)
     for tweet_id, count in ((5, 1), (6, 2), (7, 4), (8, 8)):
-        see(store, tweet_id, count)
+        view(store, tweet_id, count)
         if registered == "between" and tweet_id == 6:
-            carry(store, *pairs)
+            register(store, *pairs)
     if registered == "after":
-        carry(store, *pairs)
-    see(store, 5, 16, hour=11)
+        register(store, *pairs)
+    view(store, 5, 16, hour=11)
 
     assert views(store, 5, 6, 7, 8) == [19, 19, 4, 8]
 
 
 def test_only_views_are_shared_and_only_in_totals(store):
-    carry(store, (5, VIDEO), (6, VIDEO))
-    see(store, 5, 3)
+    register(store, (5, VIDEO), (6, VIDEO))
+    view(store, 5, 3)
 
     assert store.read_totals([5, 6], ["replies", "video_views"]).tolist() == [[1, 3], [0, 3]]
     buckets = store.read_buckets([5, 6], ["video_views"], start_hour=0, end_hour=20)
@@ -256,80 +262,82 @@ def test_only_views_are_shared_and_only_in_totals(store):
 
 
 def test_a_tweet_without_events_shows_its_videos_views(store):
-    see(store, 5, 3)
-    carry(store, (5, VIDEO), (6, VIDEO))
+    view(store, 5, 3)
+    register(store, (5, VIDEO), (6, VIDEO))
 
     assert views(store, 6, 5) == [3, 3]
     assert store.read_totals([6], ["replies", "video_views", "favorites"]).tolist() == [[0, 3, 0]]
 
 
 def test_a_video_without_views(store):
-    carry(store, (5, VIDEO), (6, VIDEO))
+    register(store, (5, VIDEO), (6, VIDEO))
     store.apply_batches([make_batch([(5, 10, {"replies": 1})])])
 
     assert views(store, 5, 6) == [0, 0]
 
 
 def test_views_move_with_the_video(store):
-    carry(store, (5, VIDEO), (6, VIDEO), (7, OTHER))
+    register(store, (5, VIDEO), (6, VIDEO), (7, OTHER))
     for tweet_id, count in ((5, 1), (6, 2), (7, 4)):
-        see(store, tweet_id, count)
+        view(store, tweet_id, count)
 
-    carry(store, (6, OTHER))
+    register(store, (6, OTHER))
     assert views(store, 5, 6, 7) == [1, 6, 6]
-    carry(store, (6, None))
+    register(store, (6, None))
     assert views(store, 5, 6, 7) == [1, 6, 6]
-    see(store, 6, 8)
+    view(store, 6, 8)
     assert views(store, 5, 6, 7) == [1, 14, 14]
-    carry(store, (6, VIDEO))
+    register(store, (6, VIDEO))
     assert views(store, 5, 6, 7) == [11, 11, 4]
 
 
 def test_a_video_changed_within_one_registration(store):
     for tweet_id, count in ((5, 1), (6, 2), (7, 4)):
-        see(store, tweet_id, count)
+        view(store, tweet_id, count)
 
-    carry(store, (5, VIDEO), (6, OTHER), (5, OTHER), (7, VIDEO), (6, VIDEO))
+    register(store, (5, VIDEO), (6, OTHER), (5, OTHER), (7, VIDEO), (6, VIDEO))
 
     assert views(store, 5, 6, 7) == [1, 6, 6]
 
 
 def test_registering_the_same_again_moves_nothing(store):
-    see(store, 5, 3)
+    view(store, 5, 3)
     for _ in range(3):
-        carry(store, (5, VIDEO), (6, VIDEO))
+        register(store, (5, VIDEO), (6, VIDEO))
 
     assert views(store, 5, 6) == [3, 3]
 
 
 def test_a_deleted_tweets_views_stay_with_the_video(store):
-    carry(store, (5, VIDEO), (6, VIDEO))
-    see(store, 5, 3)
+    register(store, (5, VIDEO), (6, VIDEO))
+    view(store, 5, 3)
     store.delete_tweet(5)
-    see(store, 5, 4)
+    view(store, 5, 4)
 
     assert views(store, 6) == [7]
 
 
-def test_undone_views(store):
-    carry(store, (5, VIDEO), (6, VIDEO))
-    see(store, 5, 3)
-    see(store, 6, -1)
+def test_undone_views_are_shared_too(store):
+    register(store, (5, VIDEO), (6, VIDEO))
+    view(store, 5, 3)
+    view(store, 6, -1)
 
     assert views(store, 5, 6) == [2, 2]
 
 
 def test_several_batches_of_one_commit(store):
-    carry(store, (5, VIDEO), (6, VIDEO))
-    rows = [[(tweet_id, at, {"video_views": 1})] for tweet_id in (5, 6) for at in range(3)]
-    store.apply_batches([make_batch(row, key=b"%d" % at) for at, row in enumerate(rows)])
-    store.apply_batches([make_batch(row, key=b"%d" % at) for at, row in enumerate(rows)])
+    register(store, (5, VIDEO), (6, VIDEO))
+    rows = [[(tweet_id, index, {"video_views": 1})] for tweet_id in (5, 6) for index in range(3)]
+    store.apply_batches([make_batch(row, key=b"%d" % index) for index, row in enumerate(rows)])
+    store.apply_batches([make_batch(row, key=b"%d" % index) for index, row in enumerate(rows)])
 
     assert views(store, 5, 6) == [6, 6]
 
 
 def test_250_tweets_of_one_video(store):
-    carry(store, *((at, VIDEO) for at in range(1, 251)))
-    store.apply_batches([make_batch([(at, 1, {"video_views": at}) for at in range(1, 251)])])
+    register(store, *((tweet_id, VIDEO) for tweet_id in range(1, 251)))
+    store.apply_batches(
+        [make_batch([(tweet_id, 1, {"video_views": tweet_id}) for tweet_id in range(1, 251)])]
+    )
 
     assert set(views(store, *range(250, 0, -1))) == {250 * 251 // 2}

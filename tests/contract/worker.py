@@ -39,9 +39,9 @@ def totals(store, ids, types):
 def count(store, times, key, rows):
     """Apply the same rows in many batches. Return how many batches were new."""
     new = 0
-    for at in range(times):
-        mine = make_batch(rows, key=f"{key} {at}".encode())
-        shared = make_batch(rows, key=f"shared {at}".encode())
+    for index in range(times):
+        mine = make_batch(rows, key=f"{key} {index}".encode())
+        shared = make_batch(rows, key=f"shared {index}".encode())
         new += sum(not answer.duplicate for answer in store.apply_batches([mine, shared]))
     return new
 
@@ -54,8 +54,8 @@ def position(store, source):
 def consume(store, source):
     """Consume messages that add one each, from the last position on, until killed."""
     for offset in count_from(int(position(store, source) or 0) + 1):
-        at = Position(source, b"%d" % offset)
-        store.apply_batches([make_batch([(5, 10, {"replies": 1})], position=at)])
+        reached = Position(source, b"%d" % offset)
+        store.apply_batches([make_batch([(5, 10, {"replies": 1})], position=reached)])
 
 
 COMMANDS = {

@@ -19,10 +19,10 @@ def main():
     # Merge after every second commit, so that most kills hit a merge.
     compaction.FLUSH_MIN, compaction._COMPACT_MIN, compaction.BACKLOG_MAX = 2, 2, 3
     store = EmbeddedStore(Path(path), clock=SystemClock(), idempotency_keep_days=90)
-    for at in count(int(first)):
-        rows = [(tweet, at % 50, {"replies": 1, "favorites": tweet}) for tweet in TWEETS]
-        (answer,) = store.apply_batches([make_batch(rows, key=b"%d" % at)])
-        print(at if not answer.duplicate else f"{at} was counted before", flush=True)
+    for index in count(int(first)):
+        rows = [(tweet, index % 50, {"replies": 1, "favorites": tweet}) for tweet in TWEETS]
+        (answer,) = store.apply_batches([make_batch(rows, key=b"%d" % index)])
+        print(index if not answer.duplicate else f"{index} was counted before", flush=True)
 
 
 if __name__ == "__main__":

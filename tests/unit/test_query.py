@@ -1,4 +1,4 @@
-"""One read from parse to JSON, on a store that is a dictionary and notes what it is asked."""
+"""Requests from parsing to JSON, on a store made of dictionaries that records every call."""
 
 import json
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ BOTH = {"group_by": ["tweet.id", "engagement.type"]}
 
 
 class FakeStore:
-    """Tweets by id and counts by (tweet, type): `counts` are totals, or stand in the first hour."""
+    """Tweets by id and counts by (tweet, type). Counts are totals, or lie in the first hour."""
 
     blocking = False
 
@@ -61,7 +61,7 @@ def store():
 
 @pytest.fixture
 def read_protected():
-    """Which accounts are registered, and whether they are protected; notes each call."""
+    """Returns whether each registered account is protected, and records each call."""
     known = {ME: False, OTHER: False, PROTECTED: True}
 
     def read(account_ids):
@@ -74,7 +74,7 @@ def read_protected():
 
 @pytest.fixture
 def ask(store, read_protected):
-    """Answer a request: the body as pairs when its order matters, else as a dictionary."""
+    """Answer a request. `as_pairs` returns the body as pairs, for tests of its order."""
 
     def answer(endpoint, *, user=ME, as_pairs=False, body=(), **settings):
         query = Query(
@@ -105,7 +105,7 @@ def test_totals_answer_one_member_per_grouping_and_nothing_else(store, ask):
     }  # fmt: skip
 
 
-def test_tweets_and_types_stand_in_the_order_asked(store, ask):
+def test_tweets_and_types_keep_the_order_of_the_request(store, ask):
     for tweet_id in (1, 2, 3):
         store.put(tweet_id)
     types = ["retweets", "favorites"]
@@ -127,7 +127,7 @@ def test_a_timed_answer_begins_with_its_window(store, ask):
     assert sum(len(hours) for hours in got["h"]["url_clicks"].values()) == 29
 
 
-def test_the_store_is_asked_for_the_window_once(store, ask):
+def test_the_window_is_read_once(store, ask):
     store.put(1)
     ask(LAST, body={"tweet_ids": ["1"]})
     assert store.asked == [
@@ -135,16 +135,16 @@ def test_the_store_is_asked_for_the_window_once(store, ask):
     ]  # fmt: skip
 
 
-def test_historical_takes_its_dates(store, ask):
+def test_historical_uses_the_dates_of_the_request(store, ask):
     store.put(1)
     body = {"tweet_ids": ["1"], "start": "2026-11-01T12:24:00Z", "end": "2026-11-02T08:37:00Z"}
     got = ask(HISTORICAL, body=body)
     assert (got["start"], got["end"]) == ("2026-11-01T12:00:00Z", "2026-11-02T09:00:00Z")
 
 
-def test_the_settings_bear_on_the_request(store, ask):
+def test_settings_apply_to_the_request(store, ask):
     store.put(1)
-    groupings = {f"g{at}": BOTH for at in range(5)}
+    groupings = {f"g{index}": BOTH for index in range(5)}
     got = ask(TOTALS, groupings_max=5, body={"tweet_ids": ["1"], "groupings": groupings})
     assert list(got) == list(groupings)
     with pytest.raises(ApiError):
@@ -154,7 +154,7 @@ def test_the_settings_bear_on_the_request(store, ask):
         ask(HISTORICAL, historical_floor="2026-11-01", body=body)
 
 
-def test_a_grouping_name_may_hold_anything(store, ask):
+def test_a_grouping_name_may_contain_anything(store, ask):
     store.put(1, favorites=4)
     names = ['"', "%s %d", "a\\b", "é☃𝄞", "\n", ""]
     for name in names:
@@ -162,7 +162,7 @@ def test_a_grouping_name_may_hold_anything(store, ask):
         assert got == {name: {"1": {"favorites": "4"}}}
 
 
-# --- what is not shown ---------------------------------------------------------------------------
+# --- Tweets that are not shown -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("user", [ME, OTHER, PROTECTED, UNREGISTERED, None])
@@ -195,7 +195,7 @@ def test_an_empty_list_of_unavailable_tweets_is_sent_on_request(store, ask):
     assert got["unavailable_tweet_ids"] == ["5"]
 
 
-def test_accounts_are_asked_about_once_for_all_tweets(store, ask, read_protected):
+def test_all_accounts_are_looked_up_at_once(store, ask, read_protected):
     for tweet_id in range(1, 6):
         store.put(tweet_id, ME if tweet_id % 2 else OTHER)
     ask(TOTALS, user=None, body={"tweet_ids": ["1", "2", "3", "4", "5"]})
@@ -219,13 +219,13 @@ def test_a_refusal_comes_before_any_counter_is_read(store, ask, endpoint, user, 
     assert store.asked == [("tweets", (1, 2))]
 
 
-def test_a_broken_request_asks_the_store_nothing(store, ask):
+def test_an_invalid_request_reads_nothing(store, ask):
     with pytest.raises(ApiError):
         ask(TOTALS, body={"tweet_ids": ["x"]})
     assert store.asked == []
 
 
-def test_only_what_may_be_read_is_asked_of_the_store(store, ask):
+def test_only_permitted_tweets_are_read(store, ask):
     store.put(1)
     store.put(2, OTHER)
     store.put(3, PROTECTED)
@@ -246,7 +246,7 @@ def test_the_wording_of_forbidden_tweets_can_be_set(store, ask):
 # --- age -----------------------------------------------------------------------------------------
 
 
-def test_old_tweets_read_zero_with_an_error_and_a_list(store, ask):
+def test_old_tweets_are_zero_with_an_error_and_a_list(store, ask):
     store.put(1, age_s=10, impressions=5, favorites=1)
     store.put(2, age_s=91 * DAY_S, impressions=6, favorites=2)
     body = {"tweet_ids": ["2", "1"], "engagement_types": ["favorites", "impressions"]}
@@ -261,7 +261,7 @@ def test_old_tweets_read_zero_with_an_error_and_a_list(store, ask):
     }  # fmt: skip
 
 
-def test_a_count_that_is_not_supported_is_in_no_sum(store, ask):
+def test_an_unsupported_count_is_in_no_sum(store, ask):
     store.put(1, impressions=5)
     store.put(2, age_s=91 * DAY_S, impressions=600)
     groupings = {"sum": {"group_by": ["engagement.type"]}}
@@ -269,7 +269,7 @@ def test_a_count_that_is_not_supported_is_in_no_sum(store, ask):
     assert ask(TOTALS, body=body)["sum"] == {"impressions": "5"}
 
 
-def test_old_videos_read_zero_by_the_hour_too(store, ask):
+def test_views_of_old_videos_are_zero_by_the_hour_too(store, ask):
     store.put(1, video_views=5, url_clicks=3)
     store.put(2, age_s=1801 * DAY_S, video_views=6, url_clicks=4)
     body = {"tweet_ids": ["1", "2"], "engagement_types": ["url_clicks", "video_views"]}

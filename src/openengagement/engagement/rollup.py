@@ -1,8 +1,11 @@
-"""Events -> deltas: what a batch adds to each counter (docs/architecture.md).
+"""Fold the events of a batch into deltas: what the batch adds to each counter.
 
-Columns in, sorted arrays out. The rules: a promoted impression does not count (impressions are
-organic); `engagements` takes every event but impressions, media views and video views, promoted or
-not; a negative count undoes its own metric and takes nothing back from `engagements`.
+The rules (api.md 6.1):
+
+* A promoted impression does not count: impressions are organic.
+* Every event also counts as an engagement, promoted or not, except impressions, media views and
+  video views.
+* A negative count undoes its own metric and takes nothing back from `engagements`.
 """
 
 from typing import Final
@@ -20,7 +23,7 @@ from openengagement.engagement.counters import (
 )
 from openengagement.engagement.types import BY_NAME, EVENT_TYPES, OTHER_ENGAGEMENTS, TYPE_NAMES
 
-# One row an event, checked: what `ingest.intake` produces and `fold_events` takes.
+# One row per valid event: the result of parsing, and the argument of `fold_events`.
 EVENT_SCHEMA: Final = pl.Schema(
     [
         ("tweet_id", pl.Int64()),
@@ -32,19 +35,19 @@ EVENT_SCHEMA: Final = pl.Schema(
 )
 _IMPRESSIONS: Final = TYPE_NAMES.index("impressions")
 _ENGAGEMENTS: Final = TYPE_NAMES.index("engagements")
-_OTHER: Final = TYPE_MASK  # a number that is no counter's: these only roll up
-# By an event type's place in EVENT_TYPES: its number.
+_OTHER: Final = TYPE_MASK  # `other_engagements` have no counter of their own, only `engagements`
+# The type number of each type in EVENT_TYPES.
 _NUMBERS: Final = np.array(
     [_OTHER if name == OTHER_ENGAGEMENTS else TYPE_NAMES.index(name) for name in EVENT_TYPES]
 )
-# By number: whether events of the type are engagements.
+# For each type number: whether its events also count as engagements.
 _ROLLS_UP: Final = np.zeros(TYPE_MASK + 1, np.bool_)
 _ROLLS_UP[[TYPE_NAMES.index(name) for name in BY_NAME if BY_NAME[name].rolls_up]] = True
 _ROLLS_UP[_OTHER] = True
 
 
 def fold_events(events: pl.DataFrame) -> Counters:
-    """Deltas of a batch. `events` has the columns of EVENT_SCHEMA, without nulls."""
+    """Fold events into deltas. `events` has the columns of EVENT_SCHEMA, without nulls."""
     types = _NUMBERS[events.get_column("type").to_physical().to_numpy()]
     counts = events.get_column("count").to_numpy()
     ids = events.get_column("tweet_id").to_numpy()
@@ -52,8 +55,8 @@ def fold_events(events: pl.DataFrame) -> Counters:
     promoted = events.get_column("promoted")
     if counts.min(initial=1) > 0 and not promoted.any():
         return _roll_up(sum_rows(ids, cells, counts=counts))
-    shown = ~(promoted.to_numpy() & (types == _IMPRESSIONS))
-    done, undone = shown & (counts > 0), shown & (counts < 0) & (types != _OTHER)
+    counted = ~(promoted.to_numpy() & (types == _IMPRESSIONS))
+    done, undone = counted & (counts > 0), counted & (counts < 0) & (types != _OTHER)
     return merge(
         [
             _roll_up(sum_rows(ids[done], cells[done], counts=counts[done])),
@@ -63,7 +66,7 @@ def fold_events(events: pl.DataFrame) -> Counters:
 
 
 def _roll_up(counted: Counters) -> Counters:
-    """Counters of positive counts, with the engagements among them."""
+    """Add the engagements to counters, all of whose counts are positive."""
     types = counted.cells & TYPE_MASK
     engagements = counted.cells & ~TYPE_MASK | _ENGAGEMENTS
     return fold_cells(counted, (types != _OTHER, counted.cells), (_ROLLS_UP[types], engagements))

@@ -1,4 +1,4 @@
-"""What is said of Tweets, row by row -> what is to be kept of each."""
+"""Fold registrations of Tweets into one row per Tweet."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ import polars as pl
 
 from openengagement.engagement.types import SNOWFLAKE_EPOCH_MS, SNOWFLAKE_SHIFT
 
-# One row a registration, checked; but for `id` and `author_id`, null is what a row leaves unsaid.
+# One row per valid registration. Except in `id` and `author_id`, null keeps the known value.
 TWEET_SCHEMA: Final = pl.Schema(
     [
         ("id", pl.Int64()),
@@ -17,22 +17,22 @@ TWEET_SCHEMA: Final = pl.Schema(
     ]
 )
 _OPTIONAL: Final = ("created_at", "video_id", "deleted")
-# A snowflake id carries the millisecond it was made in above its lowest 22 bits; an older id gives
-# the epoch itself.
+# A snowflake id has its time of creation, in milliseconds, above the lowest 22 bits. An older id
+# yields the epoch of snowflake ids.
 _ID_TIME_S: Final = (pl.col("id").floordiv(2**SNOWFLAKE_SHIFT) + SNOWFLAKE_EPOCH_MS).floordiv(1000)
 
 
 def fold_tweets(tweets: pl.DataFrame) -> pl.DataFrame:
-    """One row per Tweet: of each field what was said last, null where no row said anything.
+    """Fold rows into one per Tweet, with the last value of each field, null if there is none.
 
-    `tweets` has the columns of TWEET_SCHEMA; the result has one more, `id_time`: the time of
-    creation, in Unix seconds, that a new Tweet of which none was said gets from its id.
+    `tweets` has the columns of TWEET_SCHEMA. The result has one more, `id_time`: the time of
+    creation that the id implies, in Unix seconds. A new Tweet without `created_at` gets it.
     """
     tweets = tweets.select(TWEET_SCHEMA.names())
     if tweets.get_column("id").n_unique() < tweets.height:
         latest = tweets.select("id", "author_id").unique("id", keep="last", maintain_order=True)
         for name in _OPTIONAL:
-            said = tweets.select("id", name).drop_nulls(name).unique("id", keep="last")
-            latest = latest.join(said, on="id", how="left", maintain_order="left")
+            given = tweets.select("id", name).drop_nulls(name).unique("id", keep="last")
+            latest = latest.join(given, on="id", how="left", maintain_order="left")
         tweets = latest
     return tweets.with_columns(id_time=_ID_TIME_S)

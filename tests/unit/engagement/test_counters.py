@@ -1,4 +1,4 @@
-"""Counters as arrays: cut, merged and looked up as plain dictionaries would be."""
+"""Counters as arrays behave like plain dictionaries when they are cut and merged."""
 
 from collections import Counter
 
@@ -53,7 +53,7 @@ def test_merged_in_pieces_of_any_size(tables, size):
 
 
 def block(first, tweets, cells=5):
-    """So many Tweets from an id on, with so many cells each."""
+    """Tweets with consecutive ids from `first` on, with equally many cells."""
     ids = np.arange(first, first + tweets)
     starts = np.arange(0, (tweets + 1) * cells, cells)
     return Counters(ids, starts, np.tile(np.arange(cells), tweets), np.ones(tweets * cells, int))

@@ -54,14 +54,14 @@ def unflushed(store):
 
 
 def fill(store, commits=10, first=0):
-    for at in range(first, first + commits):
-        rows = [(tweet, at, {"replies": tweet, "favorites": 1}) for tweet in range(1, 9)]
+    for index in range(first, first + commits):
+        rows = [(tweet, index, {"replies": tweet, "favorites": 1}) for tweet in range(1, 9)]
         store.apply_batches([make_batch(rows)])
 
 
 def flush_files(store, count):
-    for at in range(count):
-        fill(store, first=10 * at)
+    for index in range(count):
+        fill(store, first=10 * index)
         flush(store)
 
 
@@ -101,12 +101,12 @@ def test_files_become_a_larger_one(store, by_hand):
 @pytest.mark.parametrize("count", [100, 20_000, 2**30, -100, -20_000])
 def test_totals_that_need_more_room_than_their_hours(store, by_hand, count):
     rows = [(tweet, hour, {"replies": count}) for tweet in (1, 2) for hour in range(50)]
-    for at in range(4):
+    for index in range(4):
         store.apply_batches([make_batch(rows)])
         merger(store).merge(merger(store).unflushed())
         merger(store).merge(listed(store))
         assert [each.file is None for each in listed(store)] == [False]
-        assert store.read_totals([1, 2], ["replies"]).tolist() == [[50 * (at + 1) * count]] * 2
+        assert store.read_totals([1, 2], ["replies"]).tolist() == [[50 * (index + 1) * count]] * 2
 
 
 def test_merges_run_in_the_background(store):
@@ -119,8 +119,8 @@ def test_commits_flush_when_the_background_does_not_keep_up(store, monkeypatch):
     """Without background threads, at most BACKLOG_MAX segments are unflushed."""
     monkeypatch.setattr(compaction.Stage, "_run_forever", lambda *_: None)
     most = 0
-    for at in range(90):
-        fill(store, 1, first=at)
+    for index in range(90):
+        fill(store, 1, first=index)
         most = max(most, unflushed(store))
     assert most <= compaction.BACKLOG_MAX
     check(store, 90)
@@ -148,11 +148,11 @@ def test_a_failed_merge_leaves_no_file(store, by_hand, monkeypatch, place):
     assert files(store) == []
 
 
-@pytest.mark.parametrize("place", ["_start", "unflushed", "remove_orphaned_files"])
+@pytest.mark.parametrize("place", ["start", "unflushed", "remove_orphaned_files"])
 def test_a_commit_is_acknowledged_though_merging_fails(store, monkeypatch, place):
     """Otherwise the batch would be sent again and count twice."""
-    owner = compaction.Compactor if place == "_start" else merging.Merger
-    monkeypatch.setattr(owner, place, lambda _: 1 / 0)
+    owner = compaction.Stage if place == "start" else merging.Merger
+    monkeypatch.setattr(owner, place, lambda *_, **__: 1 / 0)
     (answer,) = store.apply_batches([make_batch([(1, 5, {"replies": 1})])])
     assert not answer.duplicate
     assert store.read_totals([1], ["replies"]).tolist() == [[1]]
@@ -180,7 +180,7 @@ def test_a_damaged_file_is_named(store, by_hand):
 
 def test_a_pruned_file_counts_its_totals_as_rows(store, by_hand):
     """If it seemed small for its few hours, it would be compacted again and again."""
-    store.apply_batches([make_batch([(at, 5, {"replies": 1}) for at in range(1, 1001)])])
+    store.apply_batches([make_batch([(index, 5, {"replies": 1}) for index in range(1, 1001)])])
     store.prune(oldest_hour=6)
     assert [each.rows for each in listed(store)] == [1000]
 
@@ -190,9 +190,11 @@ def test_compact_leaves_few_files(store, by_hand, monkeypatch, growth):
     """A series of loads without a server, each larger or smaller than the one before."""
     monkeypatch.setattr(compaction, "_FILES_MAX", 8)
     most = 0
-    for at in range(14):
-        tweets = int((5 if growth >= 1 else 500) * growth**at) + 1
-        store.apply_batches([make_batch([(each, at, {"replies": 1}) for each in range(1, tweets)])])
+    for index in range(14):
+        tweets = int((5 if growth >= 1 else 500) * growth**index) + 1
+        store.apply_batches(
+            [make_batch([(each, index, {"replies": 1}) for each in range(1, tweets)])]
+        )
         merger(store).merge(merger(store).unflushed())
         store.compact()
         most = max(most, len(listed(store)))
@@ -522,10 +524,10 @@ def test_files_stay_few_and_counters_are_rarely_rewritten():
 def test_segments_of_moved_views_are_flushed(open_store):
     """Registering Tweets with videos adds a segment per commit, as events do."""
     first = open_store()
-    first.apply_batches([make_batch([(at, 5, {"video_views": 1}) for at in range(1, 101)])])
+    first.apply_batches([make_batch([(index, 5, {"video_views": 1}) for index in range(1, 101)])])
     first.close()
     store = open_store()
-    for at in range(1, 91):  # commits flush some themselves, and leave about 24
-        store.apply_tweets(make_tweets((at, 7, 1000, at, None)))
+    for index in range(1, 91):  # commits flush some themselves, and leave about 24
+        store.apply_tweets(make_tweets((index, 7, 1000, index, None)))
     wait_for(lambda: unflushed(store) < compaction.FLUSH_MIN)
     assert store.read_totals(list(range(1, 101)), ["video_views"]).sum() == 100

@@ -42,8 +42,8 @@ def test_counts_of_any_width(count):
 
 
 def test_small_counts_take_a_byte():
-    many = counters(*((at, 10, 0, 100) for at in range(1, 10_001)))
-    more = counters(*((at, 10, 0, 1000) for at in range(1, 10_001)))
+    many = counters(*((index, 10, 0, 100) for index in range(1, 10_001)))
+    more = counters(*((index, 10, 0, 1000) for index in range(1, 10_001)))
     assert len(encode_hours(more)) - len(encode_hours(many)) == 10_000
 
 

@@ -80,8 +80,8 @@ def test_the_log_stays_small(open_store, path, monkeypatch):
     """Commits write the log back to the database whenever it has reached a certain size."""
     monkeypatch.setattr(database, "_CHECKPOINT_PAGES", 200)
     store = open_store()
-    for at in range(60):
-        store.apply_batches([batch(300, first=at * 300 + 1)])
+    for index in range(60):
+        store.apply_batches([batch(300, first=index * 300 + 1)])
     assert path.with_name(f"{path.name}-wal").stat().st_size < 4 * 200 * 4096
 
 
@@ -159,9 +159,11 @@ def test_our_own_mistakes_stay_what_they_are(store):
 
 
 def test_the_file_is_sound_after_a_busy_life(tmp_path, store):
-    for at in range(30):
-        store.apply_batches([batch(50, key=b"%d" % at), batch(50, key=b"%d" % (at // 2), first=20)])
-        store.delete_tweet(at)
+    for index in range(30):
+        store.apply_batches(
+            [batch(50, key=b"%d" % index), batch(50, key=b"%d" % (index // 2), first=20)]
+        )
+        store.delete_tweet(index)
     db = sqlite3.connect(tmp_path / "counters.sqlite3")
     assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     db.close()

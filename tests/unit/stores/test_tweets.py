@@ -64,9 +64,9 @@ def test_a_new_tweet_is_seen_at_once(store, other, looked_up):
 def test_changes_that_were_deleted_before_they_were_seen(store, other, monkeypatch):
     monkeypatch.setattr(module, "_CHANGES_KEPT", 3)
     ids = list(range(1, 11))
-    register(store, *((at, 7, 1000) for at in ids))
+    register(store, *((tweet_id, 7, 1000) for tweet_id in ids))
     store.read_tweets(ids)
-    register(other, *((at, 8, 1000) for at in ids))
+    register(other, *((tweet_id, 8, 1000) for tweet_id in ids))
     rows = store._database.connection().execute("SELECT count(*) FROM tweet_changes").fetchone()
     assert rows == (3,)
     assert {tweet.author_id for tweet in store.read_tweets(ids).values()} == {8}
@@ -125,8 +125,8 @@ def test_no_reader_sees_views_of_another_video(store, other):
     watchers = [threading.Thread(target=watch) for _ in range(3)]
     for watcher in watchers:
         watcher.start()
-    for at in range(100):
-        other.apply_tweets(make_tweets((5, 7, None, 2 - at % 2, None)))
+    for index in range(100):
+        other.apply_tweets(make_tweets((5, 7, None, 2 - index % 2, None)))
     done.set()
     for watcher in watchers:
         watcher.join()
@@ -135,15 +135,19 @@ def test_no_reader_sees_views_of_another_video(store, other):
 
 def test_memory_is_bounded(store, monkeypatch):
     monkeypatch.setattr(module, "_CACHED_MAX", 10)
-    register(store, *((at, 7, 1000) for at in range(1, 31)))
-    for at in range(1, 31, 3):
-        assert set(store.read_tweets([at, at + 1, at + 2])) == {at, at + 1, at + 2}
+    register(store, *((tweet_id, 7, 1000) for tweet_id in range(1, 31)))
+    for tweet_id in range(1, 31, 3):
+        assert set(store.read_tweets([tweet_id, tweet_id + 1, tweet_id + 2])) == {
+            tweet_id,
+            tweet_id + 1,
+            tweet_id + 2,
+        }
         assert len(store._tweets._tweets) <= 10
 
 
 def test_a_read_contains_every_earlier_change(store, other):
     ids = list(range(1, 9))
-    register(store, *((at, 1, 1000) for at in ids))
+    register(store, *((tweet_id, 1, 1000) for tweet_id in ids))
     done, faults, newest = threading.Event(), [], [1]
 
     def watch():
@@ -158,7 +162,7 @@ def test_a_read_contains_every_earlier_change(store, other):
     for watcher in watchers:
         watcher.start()
     for author_id in range(2, 150):
-        register(other, *((at, author_id, 1000) for at in ids))
+        register(other, *((tweet_id, author_id, 1000) for tweet_id in ids))
         newest[0] = author_id
     done.set()
     for watcher in watchers:

@@ -93,10 +93,10 @@ def test_version_4_gains_positions(open_store, path):
     db.execute("PRAGMA user_version = 4")
     made.close()
 
-    for at in range(2):  # the second time there is nothing to upgrade
+    for index in range(2):  # the second time there is nothing to upgrade
         store = open_store()
-        assert store.read_position("log") == (b"0" if at else None)
-        store.apply_batches([make_batch([], position=Position("log", b"%d" % at))])
+        assert store.read_position("log") == (b"0" if index else None)
+        store.apply_batches([make_batch([], position=Position("log", b"%d" % index))])
         assert store.read_totals([5], ["replies"]).tolist() == [[3]]
         store.close()
 

@@ -8,12 +8,12 @@ different segments, so a long compaction never delays a flush.
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from itertools import accumulate
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from openengagement.files import FileLock
 from openengagement.stores.embedded.database import Database
@@ -39,11 +39,8 @@ _LOOK_EVERY_S: Final = 30.0
 _FLUSH_LOCK: Final = "gather.lock"
 _COMPACTION_LOCK: Final = "carry.lock"
 
-
-class Choose(Protocol):
-    """Chooses the segments to merge; `idle` says that nothing else is going on."""
-
-    def __call__(self, records: Sequence[SegmentRecord], *, idle: bool) -> list[SegmentRecord]: ...
+# Called with all records and `idle`, whether nothing else is going on.
+Choose = Callable[..., list[SegmentRecord]]
 
 
 class StageResult(Enum):
@@ -160,12 +157,12 @@ class Stage:
             while not stopping.is_set() and self._wait_until_idle():
                 seen = self._look()
                 result = self.run(idle=True)
+                # After BUSY_ELSEWHERE, wait and look again: the other process may die during its
+                # merge, and nothing would wake this thread.
                 if result in {StageResult.NOTHING_DUE, StageResult.FAILED}:
                     with failures_logged():
                         self._merger.remove_orphaned_files()
                     break
-                # After BUSY_ELSEWHERE, wait and look again: the other process may die before it
-                # has finished, and nobody would tell us.
 
     def _wait_until_idle(self) -> bool:
         """Wait until no process has changed the segments for `_IDLE_S`.
@@ -196,17 +193,10 @@ class Compactor:
     def __init__(self, database: Database, folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         self._stopping = threading.Event()
-        flush_lock, compaction_lock = (
-            FileLock(folder / _FLUSH_LOCK),
-            FileLock(folder / _COMPACTION_LOCK),
-        )
-        self._merger = Merger(
-            database, folder, locks=(flush_lock, compaction_lock), stopping=self._stopping
-        )
-        self.compaction = Stage(self._merger, compaction_lock, choose=choose_files)
-        self.flush = Stage(
-            self._merger, flush_lock, choose=choose_unflushed, followed_by=self.compaction
-        )
+        locks = [FileLock(folder / name) for name in (_FLUSH_LOCK, _COMPACTION_LOCK)]
+        self._merger = merger = Merger(database, folder, locks=locks, stopping=self._stopping)
+        self.compaction = Stage(merger, locks[1], choose=choose_files)
+        self.flush = Stage(merger, locks[0], choose=choose_unflushed, followed_by=self.compaction)
         self._starting = threading.Lock()
 
     def notify_commit(self) -> None:
@@ -215,19 +205,15 @@ class Compactor:
         If more than BACKLOG_MAX segments are unflushed, flush some before returning: commits then
         come no faster than they can be flushed.
         """
+        self.start()
         with failures_logged():
-            self._start()
             self.flush.wake.set()
             if len(self._merger.unflushed()) > BACKLOG_MAX:
                 self.flush.run(wait=True)
 
     def start(self) -> None:
         """Run both stages in the background from now on."""
-        with failures_logged():
-            self._start()
-
-    def _start(self) -> None:
-        with self._starting:
+        with failures_logged(), self._starting:
             if self.flush.thread is None:
                 self._merger.remove_orphaned_files()
                 self.flush.start("flush", self._stopping)

@@ -22,25 +22,10 @@ NAME: Final = "embedded"
 _CHECKPOINT_PAGES: Final = 16_384
 # Bytes of the file that are mapped. All processes share them, unlike SQLite's own page cache.
 _MMAP_BYTES: Final = 2**28
-_MAY_PASS: Final = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_PROTOCOL,
-}
+# Failures that no retry helps, among those that SQLite reports as OperationalError.
+_MISTAKE: Final = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY}
 _UNUSABLE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY}
-_OS_MAY_PASS: Final = {
-    errno.EAGAIN,
-    errno.EDQUOT,
-    errno.EIO,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOMEM,
-    errno.ENOSPC,
-}
+_OS_MAY_PASS: Final = {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}
 
 
 class Database:
@@ -119,14 +104,17 @@ class Database:
 
 
 def _raise_as_promised(error: sqlite3.DatabaseError | OSError) -> NoReturn:
-    """Raise StoreUnavailable if a retry may help, OSError for damage, else the error itself."""
+    """Raise StoreUnavailable if a retry may help, OSError for damage, else the error itself.
+
+    Busy, out of memory, a full disk and I/O errors may pass. Everything else is a mistake of ours.
+    """
     if isinstance(error, OSError):
         if error.errno in _OS_MAY_PASS:
             raise StoreUnavailable(NAME, os.strerror(error.errno)) from error
         raise error
-    # Python raises a few errors without a code. The low byte is the primary one.
+    # The low byte is the primary code. Errors of the module itself have none.
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if code in _MAY_PASS:
+    if isinstance(error, sqlite3.OperationalError) and code not in _MISTAKE:
         raise StoreUnavailable(NAME, str(error)) from error
     if code in _UNUSABLE:
         raise OSError(f"the counters cannot be used: {error}") from error
