@@ -148,7 +148,7 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
     authenticator = Authenticator(
         lookup, limits, settings=settings, note_used=note_used, now_s=now_s
     )
-    query = Query(folder.stores, lookup.protected, settings=settings, now_s=now_s)
+    query = Query(folder.stores, lookup.read_protected, settings=settings, now_s=now_s)
     bearers = BearerTokens(verifier, lookup, registry=registry, keyring=folder.keyring)
     credentials = VerifyCredentials(
         verifier, registry, limits=limits, note_used=note_used, now_s=now_s
@@ -219,7 +219,7 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
 
 def _build_asker(shared: _Shared) -> Asker:
     """Build the source of the figures on an author's own pages."""
-    protected, settings = shared.lookup.protected, shared.settings
+    protected, settings = shared.lookup.read_protected, shared.settings
     # A chart needs three groupings, even if the operator allows clients fewer.
     settings = replace(settings, groupings_max=max(settings.groupings_max, CHART_GROUPINGS))
     query = Query(shared.folder.stores, protected, settings=settings, now_s=shared.clock.now_s)

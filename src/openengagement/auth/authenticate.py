@@ -84,7 +84,7 @@ class Authenticator:
     def _authenticate_bearer(self, message: Message, token: str) -> Caller:
         if has_oauth_parameters(message):
             raise MalformedAuthorization("a bearer token and oauth parameters are given at once")
-        app = self._lookup.bearer(token)
+        app = self._lookup.find_by_bearer(token)
         if app is None:
             raise BearerTokenNotFound
         return Caller(app, None, None)
@@ -127,7 +127,7 @@ class Authenticator:
         scheme, rest = scheme_and_rest(message)
         if scheme != "bearer":
             raise UnknownAuthorization("send the platform key as Authorization: Bearer KEY")
-        stored = self._lookup.platform_key(rest)
+        stored = self._lookup.find_platform_key(rest)
         if stored is None:
             raise PlatformKeyNotFound
         return stored

@@ -43,7 +43,7 @@ class BearerTokens:
         token = issue_bearer(self._registry, self._keyring, app=app)
         # The key may have been rotated meanwhile, which revokes the bearer token. The one issued
         # here would then be the next one, which the old key must not get.
-        if self._lookup.consumer(app.consumer_key) is None:
+        if self._lookup.find_consumer(app.consumer_key) is None:
             raise UnverifiedClient
         return token
 
@@ -63,7 +63,7 @@ class BearerTokens:
         if app is None:
             raise UnverifiedClient
         token = _form_fields(message).get("access_token", "")
-        holder = self._lookup.bearer(token)
+        holder = self._lookup.find_by_bearer(token)
         if holder is None or holder.id != app.id:
             raise UnverifiedClient
         revoke_bearer(self._registry, holder)

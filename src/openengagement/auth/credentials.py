@@ -90,10 +90,10 @@ def issue_access_token(
     """
     app_id, account_id = granted.app_id, granted.account_id
     live = registry.grants.read_access_token(app_id=app_id, account_id=account_id)
-    fresh = draw_access_token(keyring, granted)
+    new = draw_access_token(keyring, granted)
     while live is None:
-        if registry.grants.add_access_token(fresh, now_s=now_s):
-            live = fresh
+        if registry.grants.add_access_token(new, now_s=now_s):
+            live = new
         else:
             live = registry.grants.read_access_token(app_id=app_id, account_id=account_id)
     return live.token, keyring.decrypt(live.secret)
@@ -103,9 +103,9 @@ def rotate_access_token(
     registry: Registry, keyring: Keyring, *, granted: Granted, now_s: int
 ) -> tuple[str, str]:
     """Issue a new access token and secret of an account for an app. Revokes the old pair."""
-    fresh = draw_access_token(keyring, granted)
-    registry.grants.replace_access_token(fresh, now_s=now_s)
-    return fresh.token, keyring.decrypt(fresh.secret)
+    new = draw_access_token(keyring, granted)
+    registry.grants.replace_access_token(new, now_s=now_s)
+    return new.token, keyring.decrypt(new.secret)
 
 
 def draw_access_token(keyring: Keyring, granted: Granted) -> AccessToken:
@@ -155,8 +155,8 @@ def issue_bearer(registry: Registry, keyring: Keyring, *, app: App) -> str:
         if app.bearer_hash is not None and hmac.compare_digest(hash_token(token), app.bearer_hash):
             return token
     # A concurrent call stores the same token, because tokens are derived, not random.
-    fresh = hash_token(derived[0])
-    if registry.apps.set_bearer(app, generation=app.bearer_generation, bearer_hash=fresh):
+    new = hash_token(derived[0])
+    if registry.apps.set_bearer(app, generation=app.bearer_generation, bearer_hash=new):
         return derived[0]
     newer = registry.apps.read_app(app.id)
     if newer is None:

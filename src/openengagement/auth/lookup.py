@@ -39,10 +39,10 @@ class CredentialLookup:
         self._keyring = keyring
         self._cache = VersionedCache(registry.database.version)
 
-    def signing_pair(
+    def find_signing_pair(
         self, consumer_key: str, token: str
     ) -> tuple[Consumer | None, UserToken | None]:
-        """Find the credentials that a signature is made with; None for each that does not exist.
+        """Find the credentials that a signature is made with; None for a missing one.
 
         `token` is empty for app-only requests. A token of another app counts as unknown.
         """
@@ -53,25 +53,25 @@ class CredentialLookup:
             user = None
         return consumer, user
 
-    def consumer(self, consumer_key: str) -> Consumer | None:
+    def find_consumer(self, consumer_key: str) -> Consumer | None:
         """Find an app by its consumer key."""
         return self._consumer(consumer_key, self._cache.entries())
 
-    def bearer(self, token: str) -> App | None:
+    def find_by_bearer(self, token: str) -> App | None:
         """Find the app whose current bearer token this is."""
         digest = hash_token(token)
         entries = self._cache.entries()
         load = self._registry.apps.find_by_bearer
         return _find(entries, ("bearer", digest), load=lambda: load(digest))
 
-    def platform_key(self, key: str) -> bytes | None:
+    def find_platform_key(self, key: str) -> bytes | None:
         """Return the stored hash of a platform key, or None if no such key was issued."""
         digest = hash_token(key)
         known = self._registry.platform_keys.has_platform_key
         entries = self._cache.entries()
         return _find(entries, ("platform", digest), load=lambda: digest if known(digest) else None)
 
-    def protected(self, account_ids: Sequence[int]) -> dict[int, bool]:
+    def read_protected(self, account_ids: Sequence[int]) -> dict[int, bool]:
         """Map the registered ones of these accounts to whether they are protected."""
         entries = self._cache.entries()
         missing = [

@@ -119,7 +119,9 @@ class SignatureVerifier:
         """
         parameters = parse_oauth_parameters(message, json_body=json_body)
         token = parameters.token
-        consumer, user = self._lookup.signing_pair(parameters.protocol["oauth_consumer_key"], token)
+        consumer, user = self._lookup.find_signing_pair(
+            parameters.protocol["oauth_consumer_key"], token
+        )
         token_secret = user.secret if user else STAND_IN_SECRET if token else ""
         signature = find_signature(
             message,

@@ -34,7 +34,7 @@ def verify_basic(message: Message, lookup: CredentialLookup) -> App | None:
         return None
     found = None
     for key_read, secret_read in _readings(key, secret):
-        consumer = lookup.consumer(key_read)
+        consumer = lookup.find_consumer(key_read)
         expected = consumer.secret if consumer else ""
         matches = hmac.compare_digest(expected.encode(), secret_read.encode())
         if consumer and matches:

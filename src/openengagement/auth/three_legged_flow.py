@@ -188,8 +188,8 @@ class ThreeLeggedFlow:
         account = request.account_id and self._registry.accounts.read_account(request.account_id)
         if not account:
             raise RequestTokenNotFound
-        fresh = draw_access_token(self._keyring, Granted(app.id, account.id, request.access_level))
-        live = self._grants.redeem(request.token, fresh, now_s=int(self._now_s()))
+        new = draw_access_token(self._keyring, Granted(app.id, account.id, request.access_level))
+        live = self._grants.redeem(request.token, new, now_s=int(self._now_s()))
         if live is None:
             raise RequestTokenNotFound
         return Issued(live.token, self._keyring.decrypt(live.secret), account)

@@ -71,7 +71,7 @@ class OAuthVerifier:
         Raises:
             ConsumerKeyNotFound, TimestampOutOfBounds, InvalidSignature, NonceUsed
         """
-        consumer = self._lookup.consumer(parameters.protocol["oauth_consumer_key"])
+        consumer = self._lookup.find_consumer(parameters.protocol["oauth_consumer_key"])
         found = find_secrets(consumer.app if consumer else None)
         secrets = [STAND_IN_SECRET if secret is None else secret for secret in found]
         nonce = self._signatures.verify_with(

@@ -9,8 +9,8 @@ Every implementation promises the following; `tests/contract/test_limits.py` che
   other worker from then on, and a count includes the requests of all workers.
 * Each method is atomic. Of several calls with the same nonce at the same time, in any number of
   processes, exactly one returns that it was new. A method that raises has changed nothing.
-* The state survives `kill -9` of any process, of all of them too. A method that has returned
-  has taken effect.
+* The state survives `kill -9` of any process, even of all of them. When a method has returned, its
+  effect is complete.
 * The state need not survive a crash or a restart of the machine that holds it. An implementation
   that cannot prove its state to be whole after a restart begins with an empty one. A request signed
   in the `timestamp_window_s` before the restart could then be served once more.

@@ -75,7 +75,7 @@ class Guess:
 
     @property
     def subjects(self) -> dict[bytes, int]:
-        """The subjects that this guess counts for, and how many guesses each allows."""
+        """The subjects that this guess counts for, and their limits."""
         return _subjects(self.screen_name.casefold()[:200], self.address, browser=self.browser)
 
 

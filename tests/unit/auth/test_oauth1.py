@@ -57,7 +57,7 @@ class FakeLookup:
             ),
         }
 
-    def signing_pair(self, consumer_key, token):
+    def find_signing_pair(self, consumer_key, token):
         consumer, user = self.consumers.get(consumer_key), self.tokens.get(token)
         if user and consumer and user.token.app_id != consumer.app.id:
             user = None

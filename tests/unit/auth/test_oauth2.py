@@ -18,7 +18,7 @@ class FakeLookup:
     def __init__(self, **consumers):
         self.consumers = consumers
 
-    def consumer(self, key):
+    def find_consumer(self, key):
         secret = self.consumers.get(key)
         return None if secret is None else SimpleNamespace(app=key, secret=secret)
 

@@ -95,26 +95,26 @@ def test_the_very_next_look_up_sees_it(tmp_path, registry, other, app_id):
             view.apps.read_app(app_id), generation=at, bearer_hash=hash_token(token)
         )
 
-        app = lookup.bearer(token)
+        app = lookup.find_by_bearer(token)
         assert (app.enabled, app.per_minute) == (at % 3 == 0, at + 1)
-        assert lookup.bearer(f"token {at - 1}") is None
-        assert lookup.protected([1, 2]) == {1: at % 5 == 0}
+        assert lookup.find_by_bearer(f"token {at - 1}") is None
+        assert lookup.read_protected([1, 2]) == {1: at % 5 == 0}
 
 
 def test_a_key_that_was_unknown_is_known_once_it_is_issued(tmp_path, registry, other):
     lookup = CredentialLookup(registry, open_keyring(tmp_path / "server.key"))
-    assert not lookup.platform_key("k")
+    assert not lookup.find_platform_key("k")
     other.platform_keys.add_platform_key(name="x", key_hash=hash_token("k"), now_s=NOW_S)
 
-    assert lookup.platform_key("k")
+    assert lookup.find_platform_key("k")
 
 
 def test_an_account_that_was_unknown_is_known_once_it_is_registered(tmp_path, registry, other):
     lookup = CredentialLookup(registry, open_keyring(tmp_path / "server.key"))
-    assert lookup.protected([7]) == {}
+    assert lookup.read_protected([7]) == {}
     other.accounts.apply_accounts([(7, "gus", True)], now_s=NOW_S)
 
-    assert lookup.protected([7]) == {7: True}
+    assert lookup.read_protected([7]) == {7: True}
 
 
 def test_entries_hold_while_the_version_stands(monkeypatch):
