@@ -1,7 +1,7 @@
-"""Writing one batch in every body format the platform's side takes.
+"""Write one batch in every body format that the platform API accepts.
 
-A record is a plain dictionary of what stands in the body; a field left out stays out (an empty
-cell in CSV, a null in Parquet and Arrow). A record that is `bytes` is a raw line, for NDJSON alone.
+A record is a dictionary of its fields in the body. A missing field is left out (it is an empty
+cell in CSV, a null in Parquet and Arrow). A record of type `bytes` is a raw line, for NDJSON only.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def write_body(rng: random.Random, records: Sequence[Record], form: str) -> byte
     if form == "ndjson":
         return write_ndjson(rng, records)
     plain = [record for record in records if isinstance(record, dict)]
-    assert len(plain) == len(records), "raw lines go into NDJSON only"
+    assert len(plain) == len(records), "only NDJSON can have raw lines"
     if form == "json":
         return json.dumps(plain, indent=rng.choice((None, 1))).encode()
     if form == "csv":
@@ -54,7 +54,7 @@ def write_body(rng: random.Random, records: Sequence[Record], form: str) -> byte
 
 
 def write_ndjson(rng: random.Random, records: Sequence[Record]) -> bytes:
-    """Write one object a line, with or without a last newline."""
+    """Write one object per line, with or without a final newline."""
     newline = rng.choice((b"\n", b"\n", b"\r\n"))
     lines = [
         record if isinstance(record, bytes) else json.dumps(record).encode() for record in records
@@ -63,7 +63,7 @@ def write_ndjson(rng: random.Random, records: Sequence[Record]) -> bytes:
 
 
 def write_csv(rng: random.Random, records: Sequence[dict[str, Any]]) -> bytes:
-    """Write a header and rows, the columns in any order, quoted or not."""
+    """Write a header and rows, with the columns in any order, quoted or not."""
     columns = sorted({name for record in records for name in record})
     rng.shuffle(columns)
     target = io.StringIO()
@@ -79,7 +79,7 @@ def write_csv(rng: random.Random, records: Sequence[dict[str, Any]]) -> bytes:
 
 
 def make_frame(rng: random.Random, records: Sequence[dict[str, Any]]) -> Any:
-    """Build a data frame; ids and times in their own types whenever every cell allows it."""
+    """Build a data frame; ids and times may have their own types if every cell allows it."""
     columns: dict[str, Any] = {}
     for name in dict.fromkeys(name for record in records for name in record):
         cells = [record.get(name) for record in records]
@@ -94,7 +94,7 @@ def make_frame(rng: random.Random, records: Sequence[dict[str, Any]]) -> Any:
 
 
 def as_own_type(rng: random.Random, name: str, texts: list[str | None]) -> Any:
-    """Turn a column of texts into integers or timestamps where that loses nothing."""
+    """Convert a column of texts to integers or timestamps if that is exact."""
     if rng.random() < 0.5:
         return pl.Series(name, texts, dtype=pl.String)
     known = [text for text in texts if text is not None]

@@ -1,4 +1,4 @@
-"""Where an answer differs from the model's, said in one line."""
+"""Find the first difference between an answer and the model's, in one line."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from oracle.model import Answer
 
 
 def find_difference(expected: Answer, status: int, body: Any) -> str | None:
-    """Name the first difference between the model's answer and one received."""
+    """Describe the first difference between the model's answer and a received one."""
     if status != expected.status:
         return f"status {status}, expected {expected.status}: {str(body)[:300]}"
     if not isinstance(body, dict):
-        return f"body is no object: {str(body)[:300]}"
+        return f"body is not an object: {str(body)[:300]}"
     if set(body) != set(expected.body):
         return f"keys {sorted(body)}, expected {sorted(expected.body)}"
     for key, value in expected.body.items():
@@ -30,9 +30,9 @@ def find_difference(expected: Answer, status: int, body: Any) -> str | None:
 
 
 def find_text_difference(expected: list[Any] | None, texts: Any) -> str | None:
-    """Compare error texts; where the contract fixes none, they only have to be there."""
+    """Compare error texts; if the contract fixes none, any text is right."""
     if not isinstance(texts, list) or not texts or not all(isinstance(t, str) and t for t in texts):
-        return f"errors are no list of texts: {texts!r}"
+        return f"errors are not a list of texts: {texts!r}"
     if expected is None:
         return None
     if len(texts) != len(expected):
@@ -45,16 +45,16 @@ def find_text_difference(expected: list[Any] | None, texts: Any) -> str | None:
 
 
 def find_tree_difference(expected: Any, tree: Any, group_by: list[str], where: str) -> str | None:
-    """Compare one grouping, level by level; days and hours must also stand in order."""
+    """Compare one grouping, level by level; days and hours must also be in order."""
     if not group_by:
         same = type(tree) is type(expected) and tree == expected
         return None if same else f"{where}: {tree!r}, expected {expected!r}"
     if not isinstance(tree, dict):
-        return f"{where}: {tree!r} is no object"
+        return f"{where}: {tree!r} is not an object"
     keys, wanted = list(tree), list(expected)
     if sorted(keys) != sorted(wanted):
         missing, extra = sorted(set(wanted) - set(keys)), sorted(set(keys) - set(wanted))
-        return f"{where}: keys missing {missing[:5]}, keys too many {extra[:5]}"
+        return f"{where}: keys missing {missing[:5]}, extra keys {extra[:5]}"
     if group_by[0] in wire.TIME_DIMENSIONS and keys != wanted:
         return f"{where}: keys in the order {keys[:30]}"
     for key in wanted:

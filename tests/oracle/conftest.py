@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-# Pytest's importlib mode leaves the path alone; this makes `import oracle` work for any runner.
+# Pytest's importlib mode does not change the path, so add it for `import oracle`.
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from oracle.server import Server
@@ -16,8 +16,8 @@ from oracle.server import Server
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """Give every test of a session the same server; worlds of different seeds do not meet in it."""
-    # The server has a process group of its own: a run that is told to end must still end it.
+    """Share one server among all tests; worlds of different seeds have no ids in common."""
+    # The server has a process group of its own, so SIGTERM must be handled to stop it too.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Server(workers=int(os.environ.get("ORACLE_WORKERS", "1"))) as running:
         yield running

@@ -1,4 +1,4 @@
-"""The ways an event line can be bad: each a function that spoils a good record in just one."""
+"""The faults of an event line: each function spoils a valid record in one way."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ Spoil = Callable[[random.Random, dict[str, Any], datetime], Record]
 
 
 def setting(name: str, *values: Any) -> Spoil:
-    """Spoil one field with one of the values."""
+    """Make a fault that sets a field to one of the values."""
     return lambda rng, record, _: {**record, name: rng.choice(values)}
 
 
 def leaving_out(*names: str) -> Spoil:
-    """Spoil a record by leaving one required field out."""
+    """Make a fault that leaves out one required field."""
 
     def spoil(rng: random.Random, record: dict[str, Any], _: datetime) -> Record:
-        gone = rng.choice(names)
-        return {name: value for name, value in record.items() if name != gone}
+        omitted = rng.choice(names)
+        return {name: value for name, value in record.items() if name != omitted}
 
     return spoil
 
 
 def in_the_future(rng: random.Random, record: dict[str, Any], now: datetime) -> Record:
-    """Put an event more than a day ahead."""
+    """Move an event more than a day into the future."""
     return {**record, "at": wire.show_time(now + timedelta(hours=rng.choice((26, 100, 100_000))))}
 
 
 def torn(rng: random.Random, record: dict[str, Any], _: datetime) -> Record:
-    """Cut a line off in the middle."""
+    """Cut off the end of a line."""
     text = json.dumps(record).encode()
     return text[: rng.randrange(1, len(text) - 1)]
 
 
 def garbage(rng: random.Random, _record: dict[str, Any], _now: datetime) -> Record:
-    """Write something that is no event at all."""
+    """Write a line that is not an event."""
     return rng.choice(
         (
             b"not json",

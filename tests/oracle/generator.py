@@ -1,7 +1,7 @@
-"""Seeded random worlds: who posts, what they post, what happens to it, and how the news arrives.
+"""Make seeded random worlds: accounts, Tweets, events, and the batches that deliver them.
 
-A world never looks at a clock: it is built around the `now` it is given, with every age and window
-edge either met exactly on an hour or kept away from by more than a test can take.
+A world never reads a clock: it is built around the given `now`. Every age and edge of a window is
+either exactly on an hour, or further away than a test can last.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from oracle import wire
 from oracle.bodies import ENCODINGS, FORMATS, Record, compress, write_body
 from oracle.faults import FAULTS, FAULTS_OF_FORMAT
-from oracle.model import Event, Model, Said, Tweet
+from oracle.model import Event, Model, Tweet, TweetRow
 
 OWNER_IDS = (9001, 9002)
 SOMETIMES_PROTECTED_ID = 9002
@@ -24,7 +24,7 @@ TWEETS_A_SEED = 4096
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a batch: as written, and as meant (None: it must be refused)."""
+    """One line of a batch: its record, and its event (None: the line must be rejected)."""
 
     record: Record
     event: Event | None
@@ -33,7 +33,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch as it goes over the wire, and how often it is sent."""
+    """One batch as it is sent, and the number of times it is sent."""
 
     key: str | None
     lines: list[Line]
@@ -47,19 +47,19 @@ class Batch:
 
 @dataclass
 class Phase:
-    """What is registered, sent, deleted and told again before a round of questions."""
+    """The registrations, batches and deletions before a round of requests."""
 
     accounts: list[tuple[int, bool | None]] = field(default_factory=list)
-    tweets: list[tuple[int, Said]] = field(default_factory=list)
+    tweets: list[tuple[int, TweetRow]] = field(default_factory=list)
     batches: list[Batch] = field(default_factory=list)
-    late_tweets: list[tuple[int, Said]] = field(default_factory=list)
+    late_tweets: list[tuple[int, TweetRow]] = field(default_factory=list)
     deletions: list[int] = field(default_factory=list)
-    tweets_again: list[tuple[int, Said]] = field(default_factory=list)
+    later_tweets: list[tuple[int, TweetRow]] = field(default_factory=list)
 
 
 @dataclass
 class World:
-    """Two phases of one world; `tweets` is everything ever posted, registered or not."""
+    """A world with two phases; `tweets` has every Tweet, registered or not."""
 
     seed: int
     now: datetime
@@ -70,7 +70,7 @@ class World:
 
 @dataclass(frozen=True)
 class Size:
-    """How large a world is."""
+    """The size of a world."""
 
     tweets: int = 36
     events: int = 1200
@@ -82,23 +82,23 @@ def make_world(seed: int, now: datetime, size: Size) -> World:
     return WorldMaker(seed, now, size).make()
 
 
-def feed(model: Model, phase: Phase) -> None:
-    """Tell the model what a phase tells the server, repeats included."""
+def apply_phase(model: Model, phase: Phase) -> None:
+    """Apply a phase to the model as it is sent to the server, with repeats."""
     for account_id, protected in phase.accounts:
         model.put_account(account_id, protected=protected)
-    for tweet_id, said in (*phase.tweets, *phase.late_tweets):
-        model.put_tweet(tweet_id, said)
+    for tweet_id, row in (*phase.tweets, *phase.late_tweets):
+        model.put_tweet(tweet_id, row)
     for batch in phase.batches:
         for _ in range(batch.times_sent):
             model.apply_batch(batch.key, [line.event for line in batch.lines], atomic=batch.atomic)
     for tweet_id in phase.deletions:
         model.delete_tweet(tweet_id)
-    for tweet_id, said in phase.tweets_again:
-        model.put_tweet(tweet_id, said)
+    for tweet_id, row in phase.later_tweets:
+        model.put_tweet(tweet_id, row)
 
 
 def new_model(kind: type[Model] = Model) -> Model:
-    """Start a model, or a bugged one, with the owners every world shares."""
+    """Make a model, or one with a bug, with the owners that all worlds share."""
     model = kind()
     for account_id in OWNER_IDS:
         model.put_account(account_id, protected=False)
@@ -144,11 +144,11 @@ class WorldMaker:
         again = [batch for batch in first.batches if batch.key is not None]
         second.batches += [replace(batch, sent_before=True) for batch in again[::4]]
         second.deletions = rng.sample(first_ids, 3)
-        # Whoever is told again, some of them twice: most rows leave most things out.
+        # Rows of known accounts and Tweets; most of them leave out most fields, some come twice.
         second.accounts += [(account_id, None) for account_id in (*flags, SOMETIMES_PROTECTED_ID)]
         others = rng.sample(first_ids, len(first_ids) // 3)
-        second.tweets_again = [
-            (tweet_id, self.say_again(tweet_id))
+        second.later_tweets = [
+            (tweet_id, self.later_row(tweet_id))
             for tweet_id in (*second.deletions, *others, *rng.sample(others, len(others) // 2))
         ]
         self.world.phases = [first, second]
@@ -156,7 +156,7 @@ class WorldMaker:
 
     def phase(self, ids: list[int], lines: list[Line]) -> Phase:
         """Register most Tweets before their events and some after."""
-        rows = [(tweet_id, self.say(tweet_id)) for tweet_id in ids]
+        rows = [(tweet_id, self.first_row(tweet_id)) for tweet_id in ids]
         late = len(rows) // 5
         return Phase(tweets=rows[late:], late_tweets=rows[:late], batches=list(self.batches(lines)))
 
@@ -172,7 +172,7 @@ class WorldMaker:
         return (since_1970_ms - wire.SNOWFLAKE_EPOCH_MS << 22) + low_bits
 
     def post(self, author_id: int) -> None:
-        """Post one Tweet, its time given or left to its id."""
+        """Post one Tweet; its time is given or that of its id."""
         rng = self.rng
         days = rng.choice(
             (0.2, 1, 3, 9, 20, 27, 40, 70, 89.9, 90.1, 120, 400, 1799.9, 1800.1, 2500)
@@ -190,22 +190,22 @@ class WorldMaker:
             given,
         )
 
-    def say(self, tweet_id: int) -> Said:
-        """Say of a Tweet what differs from what is taken of a new one."""
+    def first_row(self, tweet_id: int) -> TweetRow:
+        """Make the first row of a Tweet: the fields that differ from the defaults."""
         tweet, given = self.world.tweets[tweet_id]
-        return Said(
+        return TweetRow(
             tweet.author_id,
             tweet.created_at if given else None,
             tweet.video_id,
             tweet.deleted or None,
         )
 
-    def say_again(self, tweet_id: int) -> Said:
-        """Say little of a Tweet that is known, sometimes something new."""
+    def later_row(self, tweet_id: int) -> TweetRow:
+        """Make a later row of a Tweet: few fields, some with new values."""
         rng, (tweet, _) = self.rng, self.world.tweets[tweet_id]
         days, video_id = rng.choice((1, 27, 89.9, 90.1, 1800.1)), rng.choice(self.video_ids())
         created_at = (self.now - days * wire.DAY).replace(microsecond=0)
-        return Said(
+        return TweetRow(
             tweet.author_id,
             created_at if rng.random() < 0.2 else None,
             video_id if rng.random() < 0.2 else None,
@@ -217,7 +217,7 @@ class WorldMaker:
         return [str(7_000_000 + self.seed * 100 + number) for number in range(6)]
 
     def share_videos(self) -> None:
-        """Let some Tweets carry a video, most of them the same few."""
+        """Give some Tweets a video; they share a few videos."""
         for tweet, _ in self.world.tweets.values():
             if self.rng.random() < 0.5:
                 tweet.video_id = self.rng.choice(self.video_ids())
@@ -225,7 +225,7 @@ class WorldMaker:
     # Events.
 
     def lines(self) -> Iterator[Line]:
-        """Make events, a few Tweets taking most of them, and bad lines in between."""
+        """Make events, most of them for a few Tweets, and some bad lines."""
         ids = list(self.world.tweets)
         self.rng.shuffle(ids)
         weights = [1 / (rank + 1) for rank in range(len(ids))]
@@ -235,7 +235,7 @@ class WorldMaker:
             yield self.bad_line(self.rng.choice(ids))
 
     def event(self, tweet_id: int) -> Event:
-        """Make one thing that happened."""
+        """Make one event."""
         rng = self.rng
         kind = rng.choice(
             (*wire.EVENT_TYPES, *wire.TOTALS_TYPES[2:], "impressions", "impressions", "video_views")
@@ -244,7 +244,7 @@ class WorldMaker:
         return Event(tweet_id, kind, self.moment(), count, promoted=rng.random() < 0.25)
 
     def moment(self) -> datetime:
-        """Choose a time: recent most likely, often on an edge of an hour, a day or a window."""
+        """Choose a time: usually recent, often at the edge of an hour, a day or a window."""
         rng, now = self.rng, self.now
         edges = (
             wire.floor_hour(now - 28 * wire.HOUR),
@@ -256,14 +256,14 @@ class WorldMaker:
         choice = rng.random()
         if choice < 0.15:
             return min(rng.choice(edges) + near, now.replace(microsecond=0))
-        reach = rng.choice((20 * wire.HOUR, 30 * wire.HOUR, 28 * wire.DAY, 60 * wire.DAY))
+        span = rng.choice((20 * wire.HOUR, 30 * wire.HOUR, 28 * wire.DAY, 60 * wire.DAY))
         if choice > 0.97:
-            reach = 2000 * wire.DAY
-        at = now - reach * min(rng.expovariate(2.5), 1.0)
+            span = 2000 * wire.DAY
+        at = now - span * min(rng.expovariate(2.5), 1.0)
         return at.replace(microsecond=rng.choice((0, 0, 1, 999_000)))
 
     def good_line(self, event: Event) -> Line:
-        """Write an event down in one of the ways it may be written."""
+        """Write an event in one of the allowed notations."""
         rng = self.rng
         text = wire.show_time(event.at)
         if event.at.microsecond:
@@ -280,7 +280,7 @@ class WorldMaker:
         return Line(record, event)
 
     def bad_line(self, tweet_id: int) -> Line:
-        """Spoil a good line in one way."""
+        """Spoil a valid line in one way."""
         good = self.good_line(self.event(tweet_id)).record
         assert isinstance(good, dict)
         fault = self.rng.choice(list(FAULTS))
@@ -289,7 +289,7 @@ class WorldMaker:
     # Batches.
 
     def batches(self, lines: list[Line]) -> Iterator[Batch]:
-        """Cut lines into batches, each in a format that can say all of it."""
+        """Cut lines into batches; the format of a batch can express all of its lines."""
         rng = self.rng
         rest = lines
         while rest:
@@ -307,7 +307,7 @@ class WorldMaker:
                 return
 
     def batch(self, lines: list[Line], form: str) -> Batch:
-        """Wrap lines up, sometimes to be sent again under the same key."""
+        """Make a batch of lines, which may be sent several times under the same key."""
         rng = self.rng
         self.keys_made += 1
         encoding = rng.choice(ENCODINGS)

@@ -1,7 +1,7 @@
-"""What section 1 of the contract refuses: every broken rule of one request.
+"""Find every rule of section 1 of the contract that a request breaks.
 
-A problem is the pattern of its text where the contract fixes or suggests one, and `None` where
-only the status is known. Which of several is named is nobody's promise, so all are collected.
+A problem is the pattern of its text if the contract fixes or suggests one, and `None` if
+only the status is known. The server may name any of several problems, so all are collected.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CLOCK_SKEW = timedelta(minutes=10)
 
 
 def not_supported(what: str, names: list[str]) -> Problem:
-    """Build the pattern of a refusal that names the culprits, whatever their order."""
+    """Build the pattern of an error that names these values in any order."""
     each = "".join(f"(?=.*[(, ]{re.escape(name)}[),])" for name in dict.fromkeys(names))
     return re.compile(
         rf"{each}One or more of the {what} you have specified are not supported: \([^()]*\)\. "
@@ -29,7 +29,7 @@ def not_supported(what: str, names: list[str]) -> Problem:
 
 
 def find_problems(endpoint: str, body: Any, now: datetime) -> list[Problem]:
-    """List the rules of section 1 a parsed body breaks."""
+    """List the rules of section 1 that a parsed body breaks."""
     if not isinstance(body, dict):
         return [None]
     problems: list[Problem] = [
@@ -49,7 +49,7 @@ def find_problems(endpoint: str, body: Any, now: datetime) -> list[Problem]:
 
 
 def is_id(value: Any) -> bool:
-    """Say whether a value names a Tweet: a decimal number, as a string or an integer."""
+    """Whether a value is a Tweet id: a decimal number, as a string or an integer."""
     if isinstance(value, bool):
         return False
     if isinstance(value, str):
@@ -58,7 +58,7 @@ def is_id(value: Any) -> bool:
 
 
 def find_id_problems(endpoint: str, value: Any) -> list[Problem]:
-    """Judge `tweet_ids`; repeats count against the limit."""
+    """Check `tweet_ids`; repeats count in the limit."""
     if not isinstance(value, list) or not value:
         return [None]
     too_many = len(value) > wire.IDS_MAX[endpoint]
@@ -66,7 +66,7 @@ def find_id_problems(endpoint: str, value: Any) -> list[Problem]:
 
 
 def find_type_problems(endpoint: str, value: Any) -> list[Problem]:
-    """Judge `engagement_types`."""
+    """Check `engagement_types`."""
     if not isinstance(value, list) or not value:
         return [None]
     served = wire.TOTALS_TYPES if endpoint == "totals" else (*wire.TIMED_TYPES, *wire.ALIASES)
@@ -78,7 +78,7 @@ def find_type_problems(endpoint: str, value: Any) -> list[Problem]:
 
 
 def find_grouping_problems(endpoint: str, value: Any) -> list[Problem]:
-    """Judge `groupings`."""
+    """Check `groupings`."""
     if not isinstance(value, dict) or not value:
         return [None]
     problems: list[Problem] = [None] * (len(value) > wire.GROUPINGS_MAX)
@@ -103,7 +103,7 @@ def find_grouping_problems(endpoint: str, value: Any) -> list[Problem]:
 
 
 def is_group_by(value: Any) -> bool:
-    """Say whether a value is a list of known, unrepeated dimensions."""
+    """Whether a value is a list of known dimensions without repeats."""
     if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
         return False
     times = Counter(one.lower() for one in value)
@@ -111,7 +111,7 @@ def is_group_by(value: Any) -> bool:
 
 
 def read_dates(body: dict[str, Any]) -> tuple[datetime | None, datetime | None]:
-    """Read `start` and `end`, which are known to be good."""
+    """Parse `start` and `end`, which are known to be valid."""
     start, end = (
         wire.parse_time(body[name]) if name in body else None for name in ("start", "end")
     )
@@ -119,7 +119,7 @@ def read_dates(body: dict[str, Any]) -> tuple[datetime | None, datetime | None]:
 
 
 def find_date_problems(body: dict[str, Any], now: datetime) -> list[Problem]:
-    """Judge `start` and `end` (1.3); lengths are taken before rounding."""
+    """Check `start` and `end` (1.3); the length is measured before rounding."""
     for name in ("start", "end"):
         if name in body and (
             not isinstance(body[name], str) or wire.parse_time(body[name]) is None

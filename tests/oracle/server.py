@@ -1,4 +1,4 @@
-"""The real server in a process of its own, reached over HTTP and its command line only."""
+"""Run the real server in a process of its own, and use it over HTTP and its command line only."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from typing import Any, Self
 import requests
 from requests_oauthlib import OAuth1
 
-from oracle.asking import Ask
 from oracle.bodies import CONTENT_TYPES
 from oracle.generator import OWNER_IDS, Batch
+from oracle.request_maker import ApiRequest
 
 EXECUTABLE = Path(sys.executable).with_name("openengagement")
-STARTS_IN_S = 60
-ANSWERS_IN_S = 60
-PER_MINUTE = "10000000"
+START_TIMEOUT_S = 60
+ANSWER_TIMEOUT_S = 60
+RATE_LIMIT = "10000000"
 
 
 def screen_name(account_id: int) -> str:
-    """Name an account."""
+    """Make the screen name of an account."""
     return f"u{account_id}"
 
 
-def free_port() -> int:
-    """Find a port nobody listens on."""
+def find_free_port() -> int:
+    """Find a port on which no process listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
@@ -48,7 +48,7 @@ class Server:
     def __init__(self, *, workers: int = 1) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="oracle-")
         self.workers = workers
-        self.port = free_port()
+        self.port = find_free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.apps: dict[int, dict[str, str]] = {}
         self.disabled: dict[str, str] = {}
@@ -59,7 +59,7 @@ class Server:
         self.sessions: list[requests.Session] = []
 
     def __enter__(self) -> Self:
-        """Start, wait for the first answer, and make accounts and apps."""
+        """Start the server, and make accounts and apps."""
         self.platform_key = self.run("platform-key", "issue", "oracle")["platform_key"]
         try:
             self.start()
@@ -70,7 +70,7 @@ class Server:
         return self
 
     def start(self) -> None:
-        """Start serving, and wait until it does."""
+        """Start the server process, and wait until it answers."""
         command = [*self.command(), "serve", "--port", str(self.port)]
         if self.workers != 1:
             command += ["--workers", str(self.workers)]
@@ -80,8 +80,8 @@ class Server:
             )
         self.wait_until_it_answers()
 
-    def kill_and_start_again(self) -> None:
-        """Kill the server with all its workers, and start it on the same data."""
+    def kill_and_restart(self) -> None:
+        """Kill the server with all its workers, and restart it on the same data."""
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -97,7 +97,7 @@ class Server:
         self.stop()
 
     def stop(self) -> None:
-        """End the process we started, gently first."""
+        """Stop the process, and kill it if it does not stop."""
         for session in self.sessions:
             session.close()
         if self.process is not None and self.process.poll() is None:
@@ -112,16 +112,16 @@ class Server:
     # The command line.
 
     def environment(self) -> dict[str, str]:
-        """Pass the environment on, without settings of the server and free to keep bytecode."""
+        """Return the environment without settings of the server, and with bytecode caching."""
         kept_back = ("OPENENGAGEMENT_", "PYTHONDONTWRITEBYTECODE")
         return {name: v for name, v in os.environ.items() if not name.startswith(kept_back)}
 
     def command(self) -> list[str]:
-        """Begin every command with the executable and the data folder."""
+        """Return the first words of every command: the executable and the data folder."""
         return [str(EXECUTABLE), "--data", str(Path(self.folder.name, "data"))]
 
     def run(self, *arguments: str) -> dict[str, str]:
-        """Run one command on the data folder and read the object it prints."""
+        """Run one command on the data folder, and parse the object that it prints."""
         command = [*self.command(), *arguments, "--json"]
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, env=self.environment()
@@ -134,7 +134,7 @@ class Server:
         return printed
 
     def make_apps(self) -> None:
-        """Register the owners and make their apps, two at a time."""
+        """Register the owners, and make their apps, two at a time."""
         owners = [{"id": str(one), "screen_name": screen_name(one)} for one in OWNER_IDS]
         answer = self.send("accounts", json.dumps(owners).encode(), "json")
         if not answer.ok or answer.json()["accepted"] != len(owners):
@@ -147,7 +147,7 @@ class Server:
     def make_app(self, owner_id: int) -> dict[str, str]:
         """Make an enabled app with its owner's access token and a bearer token."""
         app = self.run("app", "add", f"app of {owner_id}", "--owner", screen_name(owner_id))
-        self.run("app", "enable", app["app_id"], "--per-minute", PER_MINUTE)
+        self.run("app", "enable", app["app_id"], "--per-minute", RATE_LIMIT)
         app.update(self.run("token", "issue", app["app_id"]))
         if owner_id == OWNER_IDS[0]:
             app["bearer"] = self.run("token", "bearer", app["app_id"])["access_token"]
@@ -156,18 +156,18 @@ class Server:
         return app
 
     def make_disabled_app(self) -> dict[str, str]:
-        """Make an app nobody enabled."""
+        """Make an app that is never enabled."""
         app = self.run("app", "add", "never enabled", "--owner", screen_name(OWNER_IDS[0]))
         app["bearer"] = self.bearer_token(app)
         return app
 
     def bearer_token(self, app: dict[str, str]) -> str:
-        """Fetch a bearer token the way clients do."""
+        """Request a bearer token as clients do."""
         answer = requests.post(
             self.url + "/oauth2/token",
             auth=(app["consumer_key"], app["consumer_secret"]),
             data={"grant_type": "client_credentials"},
-            timeout=ANSWERS_IN_S,
+            timeout=ANSWER_TIMEOUT_S,
         )
         answer.raise_for_status()
         return str(answer.json()["access_token"])
@@ -175,12 +175,12 @@ class Server:
     # HTTP.
 
     def wait_until_it_answers(self) -> None:
-        """Ask without credentials until the refusal comes."""
+        """Send requests without credentials until one is answered."""
         assert self.process is not None
-        give_up = time.monotonic() + STARTS_IN_S
+        give_up = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < give_up and self.process.poll() is None:
             try:
-                requests.post(self.url + "/insights/engagement/totals", timeout=ANSWERS_IN_S)
+                requests.post(self.url + "/insights/engagement/totals", timeout=ANSWER_TIMEOUT_S)
             except requests.ConnectionError:
                 time.sleep(0.05)
             else:
@@ -190,7 +190,7 @@ class Server:
         )
 
     def session(self) -> requests.Session:
-        """Keep one session a thread."""
+        """Return the session of this thread."""
         if not hasattr(self.local, "session"):
             self.local.session = requests.Session()
             self.local.session.trust_env = False
@@ -201,7 +201,7 @@ class Server:
     def send(
         self, what: str, body: bytes, form: str, headers: dict[str, str] | None = None
     ) -> requests.Response:
-        """Send one body to the platform's side; a full queue is asked again."""
+        """Send one body to the platform API; retry while the queue is full."""
         all_headers = {
             "Authorization": f"Bearer {self.platform_key}",
             "Content-Type": CONTENT_TYPES[form],
@@ -209,7 +209,9 @@ class Server:
         }
         url = f"{self.url}/platform/v1/{what}"
         for _ in range(20):
-            answer = self.session().post(url, data=body, headers=all_headers, timeout=ANSWERS_IN_S)
+            answer = self.session().post(
+                url, data=body, headers=all_headers, timeout=ANSWER_TIMEOUT_S
+            )
             if answer.status_code != requests.codes.service_unavailable:
                 return answer
             time.sleep(0.2)
@@ -231,21 +233,23 @@ class Server:
         return self.session().delete(
             f"{self.url}/platform/v1/tweets/{tweet_id}",
             headers={"Authorization": f"Bearer {self.platform_key}"},
-            timeout=ANSWERS_IN_S,
+            timeout=ANSWER_TIMEOUT_S,
         )
 
-    def ask(self, ask: Ask) -> requests.Response:
-        """Ask one question, signed as it says."""
-        raw, headers = ask.raw, dict(ask.headers)
+    def request(self, request: ApiRequest) -> requests.Response:
+        """Send one request with its kind of authentication."""
+        raw, headers = request.raw, dict(request.headers)
         if headers.get("Content-Encoding") == "gzip":
             raw = gzip.compress(raw)
-        auth = self.signer(ask, headers)
-        url = f"{self.url}/insights/engagement/{ask.endpoint}"
-        return self.session().post(url, data=raw, headers=headers, auth=auth, timeout=ANSWERS_IN_S)
+        auth = self.signer(request, headers)
+        url = f"{self.url}/insights/engagement/{request.endpoint}"
+        return self.session().post(
+            url, data=raw, headers=headers, auth=auth, timeout=ANSWER_TIMEOUT_S
+        )
 
-    def signer(self, ask: Ask, headers: dict[str, str]) -> Any:
-        """Put a bearer token into the headers, or make the signer of an OAuth 1.0a request."""
-        app = self.apps[ask.owner_id]
+    def signer(self, request: ApiRequest, headers: dict[str, str]) -> Any:
+        """Add a bearer token to the headers, or make the signer of an OAuth 1.0a request."""
+        app = self.apps[request.owner_id]
         plain = {
             "no credentials": None,
             "basic": "Basic dTpw",
@@ -253,18 +257,18 @@ class Server:
             "unknown bearer": "Bearer AAAA-none",
             "app not enabled": f"Bearer {self.disabled['bearer']}",
         }
-        if ask.auth in plain:
-            if plain[ask.auth] is not None:
-                headers["Authorization"] = str(plain[ask.auth])
+        if request.auth in plain:
+            if plain[request.auth] is not None:
+                headers["Authorization"] = str(plain[request.auth])
             return None
         key, secret = app["consumer_key"], app["consumer_secret"]
         token, token_secret = app["access_token"], app["access_token_secret"]
-        if ask.auth == "consumer only":
+        if request.auth == "consumer only":
             return OAuth1(key, secret)
-        if ask.auth == "unknown consumer":
+        if request.auth == "unknown consumer":
             key = "nobody"
-        elif ask.auth == "unknown token":
-            token = f"{ask.owner_id}-nothing"
-        elif ask.auth == "wrong secret":
+        elif request.auth == "unknown token":
+            token = f"{request.owner_id}-nothing"
+        elif request.auth == "wrong secret":
             token_secret += "x"
         return OAuth1(key, secret, token, token_secret)

@@ -1,4 +1,4 @@
-"""What random worlds leave out: early events, reads while writes run, routes and methods."""
+"""Cases that random worlds leave out: early events, reads during writes, routes and methods."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import pytest
 import requests
 
 from oracle import wire
-from oracle.asking import Ask
 from oracle.generator import OWNER_IDS
+from oracle.request_maker import ApiRequest
 from oracle.server import Server
 
 OWNER_ID = OWNER_IDS[0]
@@ -26,10 +26,10 @@ TWEET_IDS = count(500_000_001)
 
 @pytest.fixture
 def tweet_id(server: Server) -> str:
-    """Register one Tweet of its own for a test."""
-    fresh = str(next(TWEET_IDS))
-    register_tweets(server, [fresh])
-    return fresh
+    """Register a Tweet for one test."""
+    made = str(next(TWEET_IDS))
+    register_tweets(server, [made])
+    return made
 
 
 def register_tweets(server: Server, tweet_ids: list[str]) -> None:
@@ -42,32 +42,32 @@ def register_tweets(server: Server, tweet_ids: list[str]) -> None:
 
 
 def send_event(server: Server, tweet_id: str, at: datetime, number: int = 1) -> dict[str, Any]:
-    """Send one event and hand the answer back."""
+    """Send one event, and return the parsed answer."""
     event = {"tweet_id": tweet_id, "type": "favorites", "at": wire.show_time(at), "count": number}
     answer = server.send("events", json.dumps([event]).encode(), "json")
     assert answer.status_code == requests.codes.ok, answer.text
-    said: dict[str, Any] = answer.json()
-    return said
+    reply: dict[str, Any] = answer.json()
+    return reply
 
 
 def read_count(server: Server, endpoint: str, tweet_id: str) -> int:
-    """Read the Tweet's favorites as its owner, from two groupings that must agree."""
+    """Read the favorites of a Tweet as its owner, from two groupings that must agree."""
     timed = [wire.ON_DAY, wire.AT_HOUR] if endpoint != "totals" else [wire.TYPE]
     body = {
         "tweet_ids": [tweet_id],
         "engagement_types": ["favorites"],
         "groupings": {"one": {"group_by": [wire.TWEET]}, "parts": {"group_by": timed}},
     }
-    answer = server.ask(Ask(endpoint, "user", OWNER_ID, body, json.dumps(body).encode()))
+    answer = server.request(ApiRequest(endpoint, "user", OWNER_ID, body, json.dumps(body).encode()))
     assert answer.status_code == requests.codes.ok, answer.text
-    said = answer.json()
-    whole = int(said["one"][tweet_id])
-    assert whole == sum(leaves(said["parts"]))
+    reply = answer.json()
+    whole = int(reply["one"][tweet_id])
+    assert whole == sum(leaves(reply["parts"]))
     return whole
 
 
 def leaves(tree: Any) -> Iterator[int]:
-    """Go over the counts of a grouping."""
+    """Yield the counts of a grouping."""
     if isinstance(tree, dict):
         for inner in tree.values():
             yield from leaves(inner)
@@ -75,8 +75,8 @@ def leaves(tree: Any) -> Iterator[int]:
         yield int(tree)
 
 
-def test_event_of_a_fast_clock_is_taken(server: Server, tweet_id: str) -> None:
-    """A clock that runs a little ahead loses nothing, and its events count within their hour."""
+def test_event_of_a_fast_clock_is_accepted(server: Server, tweet_id: str) -> None:
+    """Events of a clock that runs a little ahead count in their hour."""
     now = datetime.now(UTC)
     ahead = min(now + timedelta(minutes=1), wire.ceil_hour(now) - timedelta(seconds=1))
     assert send_event(server, tweet_id, ahead, 3)["accepted"] == 1
@@ -84,19 +84,19 @@ def test_event_of_a_fast_clock_is_taken(server: Server, tweet_id: str) -> None:
 
 
 def test_event_some_hours_ahead_is_not_counted_yet(server: Server, tweet_id: str) -> None:
-    """Totals are all time up to now: what lies ahead is refused, or waits on every endpoint."""
+    """Totals end now: a future event is rejected, or does not count yet on any endpoint."""
     send_event(server, tweet_id, datetime.now(UTC) + timedelta(hours=5))
     assert [read_count(server, endpoint, tweet_id) for endpoint in wire.ENDPOINTS] == [0, 0, 0]
 
 
-def test_event_more_than_a_day_ahead_is_refused(server: Server, tweet_id: str) -> None:
-    """What lies further ahead is handed back."""
-    said = send_event(server, tweet_id, datetime.now(UTC) + timedelta(hours=25))
-    assert (said["accepted"], said["rejected"]) == (0, 1)
+def test_event_more_than_a_day_ahead_is_rejected(server: Server, tweet_id: str) -> None:
+    """Such an event is rejected."""
+    reply = send_event(server, tweet_id, datetime.now(UTC) + timedelta(hours=25))
+    assert (reply["accepted"], reply["rejected"]) == (0, 1)
 
 
 def test_totals_and_hours_agree_while_writes_run(server: Server, tweet_id: str) -> None:
-    """With counts that only grow, the hours read between two totals lie between them."""
+    """If counts only grow, hours that are read between two totals are between them."""
     until = time.monotonic() + 1.5
     base = datetime.now(UTC) - timedelta(hours=20)
 
@@ -123,14 +123,14 @@ def test_totals_and_hours_agree_while_writes_run(server: Server, tweet_id: str) 
 
 
 def test_unknown_route_is_404_without_a_body(server: Server) -> None:
-    """The route is judged before the credentials."""
+    """The route is checked before the credentials."""
     answer = requests.post(server.url + "/insights/engagement/nothing", timeout=10)
     assert (answer.status_code, answer.content) == (404, b"")
 
 
 @pytest.mark.parametrize("endpoint", wire.ENDPOINTS)
 def test_other_methods_are_405(server: Server, endpoint: str) -> None:
-    """The method is judged before the credentials, and the right one is named."""
+    """The method is checked before the credentials, and the answer names the right one."""
     path = f"/insights/engagement/{endpoint}"
     answer = requests.get(server.url + path, timeout=10)
     assert (answer.status_code, answer.text) == (405, f"GET is not allowed on path {path}")
@@ -138,7 +138,7 @@ def test_other_methods_are_405(server: Server, endpoint: str) -> None:
 
 
 def test_batches_sent_at_once_keep_their_types(server: Server) -> None:
-    """Batches that meet in the server do not get into each other's way."""
+    """Batches that are committed together do not affect each other."""
     rng = random.Random(7)
     types = [name for name in wire.TIMED_TYPES if name != "engagements"]
     tweet_ids = [str(next(TWEET_IDS)) for _ in range(60)]
@@ -168,7 +168,9 @@ def test_batches_sent_at_once_keep_their_types(server: Server) -> None:
             "engagement_types": types,
             "groupings": {"g": {"group_by": [wire.TWEET, wire.TYPE]}},
         }
-        answer = server.ask(Ask("28hr", "user", OWNER_ID, body, json.dumps(body).encode()))
+        answer = server.request(
+            ApiRequest("28hr", "user", OWNER_ID, body, json.dumps(body).encode())
+        )
         for tweet_id, counts in answer.json()["g"].items():
             found = {kind: int(number) for kind, number in counts.items() if number != "0"}
             if found != {kind: 20 * number for kind, number in sent[tweet_id].items()}:

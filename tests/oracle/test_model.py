@@ -1,4 +1,4 @@
-"""The model against the contract's own samples, so that a judge with a wrong law is found out."""
+"""The model gives the answers of the contract's own samples."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from typing import Any
 import pytest
 
 from oracle import wire
-from oracle.model import Answer, Caller, Event, Model, Said, Tweet, Window
+from oracle.model import Answer, Caller, Event, Model, Tweet, TweetRow, Window
 
 OWNER_ID = 7
 TWEET_ID = 111
 
 
 def at(text: str) -> datetime:
-    """Read a time."""
+    """Parse a time."""
     moment = wire.parse_time(text)
     assert moment is not None
     return moment
 
 
 def window(endpoint: str, now: str, **dates: str) -> Window:
-    """Ask the model for a window."""
+    """Compute a window with the model."""
     return Model().window(endpoint, dates, at(now))
 
 
-def ask(model: Model, endpoint: str, now: str, types: list[str], group_by: list[str]) -> Answer:
-    """Ask the model for one grouping of the one Tweet."""
+def answer_for(
+    model: Model, endpoint: str, now: str, types: list[str], group_by: list[str]
+) -> Answer:
+    """Answer a request for one grouping of the Tweet."""
     body = {
         "tweet_ids": [str(TWEET_ID)],
         "engagement_types": types,
@@ -39,23 +41,23 @@ def ask(model: Model, endpoint: str, now: str, types: list[str], group_by: list[
 
 @pytest.fixture
 def model() -> Model:
-    """One owner, one Tweet."""
+    """A model with one owner and one Tweet."""
     made = Model()
     made.put_account(OWNER_ID, protected=False)
-    made.put_tweet(TWEET_ID, Said(OWNER_ID, at("2024-05-01")))
+    made.put_tweet(TWEET_ID, TweetRow(OWNER_ID, at("2024-05-01")))
     return made
 
 
 def count_events(model: Model, *events: tuple[str, str, int]) -> None:
-    """Tell the model of events."""
+    """Apply events to the model."""
     model.apply_batch(None, [Event(TWEET_ID, kind, at(when), n) for kind, when, n in events])
 
 
-def test_silence_keeps_what_is_known(model: Model) -> None:
-    """A row without a word on a field leaves it; a new Tweet is as old as its id."""
-    model.put_tweet(TWEET_ID, Said(OWNER_ID, video_id="5", deleted=True))
-    model.put_tweet(TWEET_ID, Said(8))
-    model.put_tweet(TWEET_ID + 1, Said(8))
+def test_rows_keep_the_values_that_they_leave_out(model: Model) -> None:
+    """The time of a new Tweet is that of its id."""
+    model.put_tweet(TWEET_ID, TweetRow(OWNER_ID, video_id="5", deleted=True))
+    model.put_tweet(TWEET_ID, TweetRow(8))
+    model.put_tweet(TWEET_ID + 1, TweetRow(8))
     model.put_account(OWNER_ID, protected=True)
     model.put_account(OWNER_ID, protected=None)
     assert model.tweets == {
@@ -66,7 +68,7 @@ def test_silence_keeps_what_is_known(model: Model) -> None:
 
 
 def test_28_hours_are_29_buckets() -> None:
-    """The documentation's sample spans 29 hours."""
+    """The sample of the documentation spans 29 hours."""
     found = window("28hr", "2015-09-15T21:13:08Z")
     assert (found.start, found.end) == (at("2015-09-14T17:00:00Z"), at("2015-09-15T22:00:00Z"))
     assert found.hours is not None
@@ -97,14 +99,14 @@ def test_hour_without_day_is_hour_of_day(model: Model) -> None:
         ("favorites", "2024-05-05T23:59:59Z", 1),
     )
     group_by = ["engagement.type", "tweet.id", "engagement.hour"]
-    body = ask(model, "historical", "2024-05-10T11:30:00Z", ["favorites"], group_by).body
+    body = answer_for(model, "historical", "2024-05-10T11:30:00Z", ["favorites"], group_by).body
     hours = body["g"]["favorites"]["111"]
     assert list(hours) == [f"{hour:02}" for hour in range(24)]
     assert {hour: n for hour, n in hours.items() if n != "0"} == {"03": "5", "23": "1"}
 
 
 def test_undo_lowers_its_type_but_not_engagements(model: Model) -> None:
-    """Views stay out of engagements, an undo too."""
+    """Views do not count as engagements, and an undo does not reduce them."""
     count_events(
         model,
         ("favorites", "2024-05-02T03:10:00Z", 2),
@@ -113,19 +115,22 @@ def test_undo_lowers_its_type_but_not_engagements(model: Model) -> None:
         ("video_views", "2024-05-02T03:13:00Z", 9),
     )
     types = ["favorites", "engagements", "video_views"]
-    body = ask(model, "totals", "2024-05-10T11:30:00Z", types, ["engagement.type"]).body
+    body = answer_for(model, "totals", "2024-05-10T11:30:00Z", types, ["engagement.type"]).body
     assert body == {"g": {"favorites": "-1", "engagements": "6", "video_views": "9"}}
 
 
-def test_the_too_old_tell_why(model: Model) -> None:
-    """When nothing servable is left the 90-day text comes with a 400, else with a 200 and zeros."""
+def test_old_tweets_are_reported(model: Model) -> None:
+    """Only old Tweets give a 400 with the 90-day text; otherwise a 200 with zeros and the text."""
     now = "2024-09-01T00:00:00Z"
-    alone = ask(model, "totals", now, ["impressions"], ["tweet.id"])
-    beside = ask(model, "totals", now, ["impressions", "favorites"], ["engagement.type"])
-    listed: dict[str, Any] = {wire.UNSUPPORTED_90: ["111"]}
-    assert (alone.status, {**alone.body, "errors": []}) == (400, {"errors": [], **listed})
+    alone = answer_for(model, "totals", now, ["impressions"], ["tweet.id"])
+    together = answer_for(model, "totals", now, ["impressions", "favorites"], ["engagement.type"])
+    arrays: dict[str, Any] = {wire.UNSUPPORTED_90: ["111"]}
+    assert (alone.status, {**alone.body, "errors": []}) == (
+        400,
+        {"errors": [], **arrays},
+    )
     counts = {"g": {"impressions": "0", "favorites": "0"}}
-    assert (beside.status, {**beside.body, "errors": []}) == (
+    assert (together.status, {**together.body, "errors": []}) == (
         200,
-        {"errors": [], **listed, **counts},
+        {"errors": [], **arrays, **counts},
     )

@@ -1,4 +1,4 @@
-"""The server against the model: random worlds, random questions, every answer compared whole."""
+"""The server answers like the model: random worlds, random requests, whole answers compared."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ import pytest
 import requests
 
 from oracle import wire
-from oracle.asking import Ask, Asker
-from oracle.breaking import make_ask
 from oracle.compare import find_difference
-from oracle.generator import OWNER_IDS, Size, World, feed, make_world, new_model
+from oracle.generator import OWNER_IDS, Size, World, apply_phase, make_world, new_model
+from oracle.invalid_requests import make_request
 from oracle.model import Answer, Model
-from oracle.sending import tell
+from oracle.request_maker import ApiRequest, RequestMaker
+from oracle.sending import send_phase
 from oracle.server import Server
 
-ASKERS = 4
+CLIENTS = 4
 SEEDS = int(os.environ.get("ORACLE_SEEDS", "10"))
-CACHES_ARE_OLD_AFTER_S = 1.2
-WINDOWS = 75  # of four weeks, back to before the oldest event of any world
+CACHE_TTL_S = 1.2
+WINDOWS = 75  # windows of four weeks reach back before the oldest event of any world
 
 
 def utc_now() -> datetime:
-    """Read the clock the server reads."""
+    """Read the clock that the server uses."""
     return datetime.now(UTC)
 
 
 def moments(before: datetime, after: datetime) -> Iterator[datetime]:
-    """Give the times the server may have taken for now: the shown second is its own."""
+    """Yield the times that the server may have used as now, one per second."""
     yield before
     second = before.replace(microsecond=500_000)
     while second < after:
@@ -48,78 +48,78 @@ def moments(before: datetime, after: datetime) -> Iterator[datetime]:
     yield after
 
 
-def find_wrong(server: Server, model: Model, ask: Ask) -> str | None:
-    """Ask the server and the model, and name the difference."""
+def check_request(server: Server, model: Model, request: ApiRequest) -> str | None:
+    """Send a request to the server and the model, and describe the difference."""
     before = utc_now()
-    answer = server.ask(ask)
+    answer = server.request(request)
     after = utc_now()
-    strange = find_strange_headers(ask, answer)
-    if strange is not None:
-        return describe(ask, strange)
+    fault = find_wrong_headers(request, answer)
+    if fault is not None:
+        return describe(request, fault)
     try:
         body = answer.json()
     except ValueError:
-        return describe(ask, f"{answer.status_code}, no JSON: {answer.text[:300]}")
+        return describe(request, f"{answer.status_code}, no JSON: {answer.text[:300]}")
     difference: str | None = None
     for now in moments(before, after):
-        difference = find_difference(expected(model, ask, now), answer.status_code, body)
+        difference = find_difference(expected(model, request, now), answer.status_code, body)
         if difference is None:
             return None
-    return describe(ask, str(difference))
+    return describe(request, str(difference))
 
 
-def find_strange_headers(ask: Ask, answer: requests.Response) -> str | None:
-    """Check the headers every answer owes."""
-    owed = [*wire.RATE_HEADERS, "x-request-id", *(["x-error-code"] if not answer.ok else [])]
-    missing = [name for name in owed if name not in answer.headers]
+def find_wrong_headers(request: ApiRequest, answer: requests.Response) -> str | None:
+    """Check the headers that every answer must have."""
+    required = [*wire.RATE_HEADERS, "x-request-id", *(["x-error-code"] if not answer.ok else [])]
+    missing = [name for name in required if name not in answer.headers]
     if missing:
         return f"{answer.status_code} without the headers {missing}"
     if not re.fullmatch("[a-z0-9_]+", answer.headers.get("x-error-code", "none")):
         return f"x-error-code {answer.headers['x-error-code']}"
     encoding = answer.headers.get("Content-Encoding")
-    gzip_taken = "gzip" in ask.headers.get("Accept-Encoding", "gzip")
-    if (encoding == "gzip") != gzip_taken:
+    gzip_accepted = "gzip" in request.headers.get("Accept-Encoding", "gzip")
+    if (encoding == "gzip") != gzip_accepted:
         return f"{answer.status_code} with Content-Encoding {encoding}"
     kind = answer.headers.get("Content-Type", "")
     return None if kind.startswith("application/json") else f"Content-Type {kind}"
 
 
-def expected(model: Model, ask: Ask, now: datetime) -> Answer:
-    """Let the model answer."""
-    return model.answer(ask.endpoint, ask.caller(), ask.raw, now)
+def expected(model: Model, request: ApiRequest, now: datetime) -> Answer:
+    """Compute the model's answer."""
+    return model.answer(request.endpoint, request.caller(), request.raw, now)
 
 
-def describe(ask: Ask, difference: str) -> str:
-    """Say what was asked and what came wrong."""
-    who = f"{ask.endpoint} as {ask.auth} of {ask.owner_id}"
-    return f"{who} {ask.headers} {ask.raw[:1200]!r}\n    {difference}"
+def describe(request: ApiRequest, difference: str) -> str:
+    """Describe a request and the difference of its answer."""
+    who = f"{request.endpoint} as {request.auth} of {request.owner_id}"
+    return f"{who} {request.headers} {request.raw[:1200]!r}\n    {difference}"
 
 
-def find_all_wrong(
-    server: Server, seed: int, size: Size, *, asks: int, killed_between: bool = False
+def check_world(
+    server: Server, seed: int, size: Size, *, request_count: int, killed_between: bool = False
 ) -> list[str]:
-    """Build a world, send it in two phases, and ask about it after each."""
+    """Make a world, send it in two phases, and check requests about it after each phase."""
     world = make_world(seed, utc_now(), size)
     model, wrong = new_model(), list[str]()
     cells_max = 4_000 if size == Size() else 200_000
     for number, phase in enumerate(world.phases):
-        feed(model, phase)
+        apply_phase(model, phase)
         begun = time.monotonic()
-        wrong += tell(server, random.Random(f"send {seed} {number}"), phase)
+        wrong += send_phase(server, random.Random(f"send {seed} {number}"), phase)
         if killed_between:
-            server.kill_and_start_again()
-        else:  # accounts change first, deletions come last
+            server.kill_and_restart()
+        else:  # caches of accounts may be this old; accounts change first in a phase
             spent = 0 if phase.deletions else time.monotonic() - begun
-            time.sleep(max(0, CACHES_ARE_OLD_AFTER_S - spent))
-        asker = Asker(world, seed * 10 + number, cells_max=cells_max)
-        questions = [make_ask(asker) for _ in range(asks)]
-        with ThreadPoolExecutor(ASKERS) as pool:
-            wrong += filter(None, pool.map(partial(find_wrong, server, model), questions))
+            time.sleep(max(0, CACHE_TTL_S - spent))
+        maker = RequestMaker(world, seed * 10 + number, cells_max=cells_max)
+        api_requests = [make_request(maker) for _ in range(request_count)]
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            wrong += filter(None, pool.map(partial(check_request, server, model), api_requests))
     return wrong + find_unequal_sums(server, world)
 
 
 def find_unequal_sums(server: Server, world: World) -> list[str]:
-    """Compare `/totals` with the sum of `/historical` over windows that reach all events."""
+    """Compare `/totals` with the sum of `/historical` over windows that cover all events."""
     types = ["favorites", "retweets", "replies"]
     ids = [t for t, (tweet, _) in world.tweets.items() if tweet.author_id == OWNER_IDS[0]][:25]
     now, sums = utc_now(), Counter[tuple[str, str]]()
@@ -141,8 +141,10 @@ def find_unequal_sums(server: Server, world: World) -> list[str]:
 
 
 def fetch(server: Server, endpoint: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Ask as an owner for one grouping named `g`."""
-    answer = server.ask(Ask(endpoint, "user", OWNER_IDS[0], body, json.dumps(body).encode()))
+    """Request one grouping named `g` as an owner."""
+    answer = server.request(
+        ApiRequest(endpoint, "user", OWNER_IDS[0], body, json.dumps(body).encode())
+    )
     answer.raise_for_status()
     grouped: dict[str, Any] = answer.json()["g"]
     return grouped
@@ -155,15 +157,15 @@ def report(wrong: list[str]) -> str:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_server_agrees_with_model(server: Server, seed: int) -> None:
-    """Every answer over HTTP is the model's, in two small worlds."""
-    wrong = find_all_wrong(server, seed, Size(), asks=60)
+    """Every answer over HTTP equals the model's, in two small worlds."""
+    wrong = check_world(server, seed, Size(), request_count=60)
     assert not wrong, report(wrong)
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("seed", range(100, 100 + SEEDS))
 def test_server_agrees_with_model_at_length(server: Server, seed: int) -> None:
-    """Every answer is the model's in larger worlds, though the server is killed in between."""
+    """Every answer equals the model's in larger worlds, with the server killed between phases."""
     size = Size(tweets=400, events=10_000, batch_max=1500)
-    wrong = find_all_wrong(server, seed, size, asks=250, killed_between=True)
+    wrong = check_world(server, seed, size, request_count=250, killed_between=True)
     assert not wrong, report(wrong)

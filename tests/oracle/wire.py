@@ -1,4 +1,4 @@
-"""The words of the wire, copied by hand from the contract (never from the product's code)."""
+"""Names, limits and times of the wire, copied by hand from the contract, not from the code."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _DATE = re.compile(
 
 
 def parse_time(text: str) -> datetime | None:
-    """Read the date forms of section 1.3, or answer None."""
+    """Parse the date forms of section 1.3; None for other texts."""
     found = _DATE.fullmatch(text)
     if found is None:
         return None
@@ -89,8 +89,8 @@ def parse_time(text: str) -> datetime | None:
         return None
     moment += timedelta(microseconds=int((fraction or "0").ljust(6, "0")))
     if zone not in (None, "Z"):
-        away = timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6]))
-        moment += away if zone[0] == "-" else -away
+        offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6]))
+        moment += offset if zone[0] == "-" else -offset
     return moment
 
 
@@ -100,18 +100,18 @@ def show_time(moment: datetime) -> str:
 
 
 def floor_hour(moment: datetime) -> datetime:
-    """Go back to the full hour."""
+    """Round down to the full hour."""
     return moment.replace(minute=0, second=0, microsecond=0)
 
 
 def ceil_hour(moment: datetime) -> datetime:
-    """Go on to the full hour; a full hour stays."""
+    """Round up to the full hour."""
     floor = floor_hour(moment)
     return floor if floor == moment else floor + HOUR
 
 
 def snowflake_time(tweet_id: int) -> datetime:
-    """Read the creation time a snowflake id carries."""
+    """Return the creation time in a snowflake id."""
     return datetime.fromtimestamp(0, UTC) + timedelta(
         milliseconds=(tweet_id >> 22) + SNOWFLAKE_EPOCH_MS
     )
@@ -119,5 +119,5 @@ def snowflake_time(tweet_id: int) -> datetime:
 
 @cache
 def hour_keys(hour: datetime) -> tuple[str, str]:
-    """Say under which day key and hour key an hour stands."""
+    """Return the day key and the hour key of an hour."""
     return hour.strftime("%Y-%m-%d"), hour.strftime("%H")

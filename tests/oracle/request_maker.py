@@ -1,4 +1,4 @@
-"""Seeded random legal requests about a world, with every leniency real clients need."""
+"""Make seeded random valid requests about a world, with every leniency that real clients need."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ Body = dict[str, Any]
 
 
 @dataclass
-class Ask:
-    """One request: how it is signed, by whose app, and what it says."""
+class ApiRequest:
+    """One request: its endpoint, its kind of authentication, the owner of its app, and its body."""
 
     endpoint: str
     auth: str
@@ -37,13 +37,13 @@ class Ask:
     headers: dict[str, str] = field(default_factory=dict)
 
     def caller(self) -> Caller:
-        """Say who the server should take the asker for."""
+        """Return the caller that the server should recognise."""
         if self.auth in REFUSALS:
             return Caller(refused=REFUSALS[self.auth])
         return Caller(None if self.auth in APP_ONLY else self.owner_id)
 
 
-class Asker:
+class RequestMaker:
     """Makes requests about one world."""
 
     def __init__(
@@ -56,38 +56,38 @@ class Asker:
         for tweet_id, (tweet, _) in world.tweets.items():
             owned.setdefault(tweet.author_id, []).append(tweet_id)
         self.owned = owned
-        self.shut = [
+        self.unavailable_ids = [
             t for one, ids in owned.items() if one not in OWNER_IDS for t in ids
         ] + world.unknown_ids
 
-    def legal_ask(self) -> Ask:
-        """Make one request that breaks no rule but, at times, those of who may see what."""
+    def valid_request(self) -> ApiRequest:
+        """Make one well-formed request. Its caller may still lack the rights for it."""
         rng = self.rng
         endpoint = rng.choice(wire.ENDPOINTS)
         app_only = endpoint == "totals" and rng.random() < 0.4
         owner_id = rng.choice(OWNER_IDS)
-        ask = Ask(endpoint, rng.choice(APP_ONLY) if app_only else "user", owner_id, {})
-        ask.body = {
-            "tweet_ids": self.ids(ask),
-            "engagement_types": self.types(ask),
+        request = ApiRequest(endpoint, rng.choice(APP_ONLY) if app_only else "user", owner_id, {})
+        request.body = {
+            "tweet_ids": self.ids(request),
+            "engagement_types": self.types(request),
             "groupings": self.groupings(endpoint),
         }
         if endpoint == "historical":
-            ask.body.update(self.dates())
-        self.keep_small(ask)
-        self.be_lenient(ask)
-        return ask
+            request.body.update(self.dates())
+        self.limit_cells(request)
+        self.add_leniencies(request)
+        return request
 
-    # Legal parts.
+    # Valid parts.
 
-    def ids(self, ask: Ask) -> list[Any]:
-        """Choose Tweets: an owner's own, or anybody's for an app alone; some are gone."""
+    def ids(self, request: ApiRequest) -> list[Any]:
+        """Choose Tweets of the owner, or of anybody for an app alone; some are unavailable."""
         rng = self.rng
-        limit = min(wire.IDS_MAX[ask.endpoint], self.ids_max)
-        own = self.owned[ask.owner_id]
-        pool = own if ask.auth == "user" else list(self.world.tweets)
+        limit = min(wire.IDS_MAX[request.endpoint], self.ids_max)
+        own = self.owned[request.owner_id]
+        pool = own if request.auth == "user" else list(self.world.tweets)
         chosen = rng.sample(pool, min(rng.choice((1, 2, 5, 20, limit)), len(pool)))
-        if rng.random() < 0.25 and ask.auth == "user":
+        if rng.random() < 0.25 and request.auth == "user":
             chosen += rng.sample(self.world.unknown_ids, 2)
         if rng.random() < 0.03:
             chosen = [*chosen, *range(20_000_000, 20_000_000 + limit)][:limit]
@@ -96,21 +96,21 @@ class Asker:
         rng.shuffle(chosen)
         return [str(tweet_id) for tweet_id in chosen[:limit]]
 
-    def types(self, ask: Ask) -> list[Any]:
-        """Choose engagement types, sometimes all, sometimes one twice or under its old name."""
+    def types(self, request: ApiRequest) -> list[Any]:
+        """Choose engagement types: sometimes all, a repeated one, or one under its old name."""
         rng = self.rng
-        served = list(wire.TOTALS_TYPES if ask.endpoint == "totals" else wire.TIMED_TYPES)
-        if ask.auth in APP_ONLY:
+        served = list(wire.TOTALS_TYPES if request.endpoint == "totals" else wire.TIMED_TYPES)
+        if request.auth in APP_ONLY:
             served = list(wire.PUBLIC_TYPES)
         chosen = rng.sample(served, rng.choice((1, 2, 3, len(served))))
-        if ask.endpoint != "totals" and rng.random() < 0.15:
+        if request.endpoint != "totals" and rng.random() < 0.15:
             chosen = ["media_clicks" if name == "media_engagements" else name for name in chosen]
         if rng.random() < 0.15:
             chosen.append(rng.choice(chosen))
         return chosen
 
     def groupings(self, endpoint: str) -> dict[str, Any]:
-        """Choose one to three groupings, in any legal order."""
+        """Choose one to three groupings, in any allowed order."""
         rng = self.rng
         names = [
             "by tweet",
@@ -140,7 +140,7 @@ class Asker:
         return groupings
 
     def dates(self) -> dict[str, str]:
-        """Choose a window of at most 28 days: neither date, one, or both."""
+        """Choose a window of at most 28 days, with neither date, one of them, or both."""
         rng, now = self.rng, self.world.now
         kind = rng.choice(("neither", "start", "end", "both", "both", "both"))
         if kind == "neither":
@@ -164,7 +164,7 @@ class Asker:
         return {"start": self.date(start.replace(microsecond=0)), "end": wire.show_time(end)}
 
     def date(self, moment: datetime, *, rounded_down: bool = False) -> str:
-        """Write a date in one of the accepted forms, never earlier by more than it says."""
+        """Write a date in one of the accepted forms."""
         form = self.rng.choice(("Z", "Z", "fraction", "offset", "date"))
         if form == "fraction":
             return moment.strftime("%Y-%m-%dT%H:%M:%S.") + self.rng.choice(
@@ -176,19 +176,20 @@ class Asker:
             return moment.strftime("%Y-%m-%d")
         return wire.show_time(moment)
 
-    def keep_small(self, ask: Ask) -> None:
-        """Cut an hourly answer down to what a quick test can afford."""
-        hourly = any(wire.AT_HOUR in str(one).lower() for one in ask.body["groupings"].values())
-        hours = {"totals": 1, "28hr": 29, "historical": 672}[ask.endpoint] if hourly else 28
+    def limit_cells(self, request: ApiRequest) -> None:
+        """Remove Tweets and types until the answer is small enough for a quick test."""
+        hourly = any(wire.AT_HOUR in str(one).lower() for one in request.body["groupings"].values())
+        hours = {"totals": 1, "28hr": 29, "historical": 672}[request.endpoint] if hourly else 28
         while (
-            len(ask.body["tweet_ids"]) * len(ask.body["engagement_types"]) * hours > self.cells_max
+            len(request.body["tweet_ids"]) * len(request.body["engagement_types"]) * hours
+            > self.cells_max
         ):
-            longest = max(ask.body["tweet_ids"], ask.body["engagement_types"], key=len)
+            longest = max(request.body["tweet_ids"], request.body["engagement_types"], key=len)
             del longest[len(longest) // 2 :]
 
-    def be_lenient(self, ask: Ask) -> None:
-        """Add what real clients send and the server must put up with."""
-        rng, body = self.rng, ask.body
+    def add_leniencies(self, request: ApiRequest) -> None:
+        """Add deviations that real clients send and that the server must accept."""
+        rng, body = self.rng, request.body
         if rng.random() < 0.1:
             body["tweet_ids"] = [
                 int(one) if rng.random() < 0.7 else one for one in body["tweet_ids"]
@@ -198,18 +199,18 @@ class Asker:
             body["groupings"] = {
                 name: {**one, "note": [1]} for name, one in body["groupings"].items()
             }
-        if ask.endpoint != "historical" and rng.random() < 0.15:
+        if request.endpoint != "historical" and rng.random() < 0.15:
             body["start"], body["end"] = rng.choice(
                 (("2015-01-01", "2016-01-01"), ("nonsense", 7), (None, []))
             )
-        ask.headers["Content-Type"] = rng.choice(
+        request.headers["Content-Type"] = rng.choice(
             ("application/json",) * 6 + ("text/plain", "application/json; charset=utf-8")
         )
-        if ask.auth == "bearer" and rng.random() < 0.1:
-            ask.headers["Content-Type"] = "application/x-www-form-urlencoded"
+        if request.auth == "bearer" and rng.random() < 0.1:
+            request.headers["Content-Type"] = "application/x-www-form-urlencoded"
         if rng.random() < 0.1:
-            ask.headers["Content-Encoding"] = "gzip"
+            request.headers["Content-Encoding"] = "gzip"
         if rng.random() < 0.1:
-            ask.headers["Accept-Encoding"] = rng.choice(
+            request.headers["Accept-Encoding"] = rng.choice(
                 ("identity", "gzip", "deflate, gzip", "gzip;q=1.0,deflate;q=0.6,identity;q=0.3")
             )

@@ -1,4 +1,4 @@
-"""The oracle's own test: bugs planted into the model are noticed against the true one.
+"""The oracle's own test: bugs that are planted into the model are found.
 
 Each bug is one overridden rule. No server is needed.
 """
@@ -15,32 +15,32 @@ from typing import Any
 import pytest
 
 from oracle import wire
-from oracle.asking import Ask, Asker
-from oracle.breaking import make_ask
 from oracle.compare import find_difference
-from oracle.generator import Size, World, feed, make_world, new_model
-from oracle.model import Answer, Caller, Event, Model, Question, Said, Window
+from oracle.generator import Size, World, apply_phase, make_world, new_model
+from oracle.invalid_requests import make_request
+from oracle.model import Answer, Caller, Event, Model, ParsedRequest, TweetRow, Window
+from oracle.request_maker import ApiRequest, RequestMaker
 
 NOW = datetime(2026, 3, 10, 14, 25, 36, 700_000, tzinfo=UTC)
-ASKS = 150
+REQUESTS = 150
 
 
 class EndsAnHourEarly(Model):
-    """The last bucket is missing."""
+    """The last hour of a window is missing."""
 
     def hours(self, start: datetime, end: datetime) -> tuple[datetime, ...]:
         return super().hours(start, end - wire.HOUR)
 
 
 class EndsAnHourLate(Model):
-    """The window is closed at its end."""
+    """A window includes the hour at its end."""
 
     def hours(self, start: datetime, end: datetime) -> tuple[datetime, ...]:
         return super().hours(start, end + wire.HOUR)
 
 
 class EndIsRoundedDown(Model):
-    """A given end loses its last, partial hour."""
+    """A given end is rounded down."""
 
     def round_end(self, end: datetime) -> datetime:
         return wire.floor_hour(end)
@@ -57,7 +57,7 @@ class TwentyEightHoursOnly(Model):
 
 
 class DefaultEndIsRounded(Model):
-    """`/historical` without an end shows the full hour."""
+    """`/historical` without an end shows a full hour."""
 
     def window(self, endpoint: str, body: dict[str, Any], now: datetime) -> Window:
         window = super().window(endpoint, body, now)
@@ -65,14 +65,14 @@ class DefaultEndIsRounded(Model):
 
 
 class NoZeros(Model):
-    """Hours and types in which nothing happened are left out."""
+    """Hours and types without events are left out."""
 
     def fills_with_zeros(self) -> bool:
         return False
 
 
 class PromotedImpressionsCount(Model):
-    """Promoted impressions are counted as organic ones."""
+    """Promoted impressions are counted."""
 
     def amount(self, event: Event, metric: str) -> int:
         return (
@@ -81,14 +81,14 @@ class PromotedImpressionsCount(Model):
 
 
 class PromotedEngagementsDoNotCount(Model):
-    """Promoted interactions are kept out of `engagements`."""
+    """Promoted interactions do not count as `engagements`."""
 
     def amount(self, event: Event, metric: str) -> int:
         return 0 if metric == "engagements" and event.promoted else super().amount(event, metric)
 
 
 class UndoLowersEngagements(Model):
-    """An undo is taken back from `engagements`."""
+    """An undo reduces `engagements`."""
 
     def amount(self, event: Event, metric: str) -> int:
         if metric == "engagements" and event.type not in wire.NEVER_ROLLED_UP:
@@ -97,7 +97,7 @@ class UndoLowersEngagements(Model):
 
 
 class MediaViewsRollUp(Model):
-    """Media views are counted among `engagements`."""
+    """Media views count as `engagements`."""
 
     def amount(self, event: Event, metric: str) -> int:
         if metric == "engagements" and event.type == "media_views":
@@ -106,7 +106,7 @@ class MediaViewsRollUp(Model):
 
 
 class OtherEngagementsAreLost(Model):
-    """Interactions without a metric of their own are dropped."""
+    """Interactions without a metric are dropped."""
 
     def amount(self, event: Event, metric: str) -> int:
         return 0 if event.type == "other_engagements" else super().amount(event, metric)
@@ -121,14 +121,14 @@ class CountIsIgnored(Model):
 
 
 class VideosAreNotShared(Model):
-    """`video_views` on `/totals` is the Tweet's own."""
+    """`video_views` on `/totals` counts only the Tweet's own views."""
 
     def sources(self, endpoint: str, tweet_id: int, metric: str) -> list[int]:
         return [tweet_id]
 
 
 class VideosAreSharedEverywhere(Model):
-    """`video_views` adds up the video's Tweets on the timed endpoints too."""
+    """`video_views` counts all views of a video on the timed endpoints too."""
 
     def sources(self, endpoint: str, tweet_id: int, metric: str) -> list[int]:
         return super().sources("totals", tweet_id, metric)
@@ -144,14 +144,14 @@ class DeletedTweetsTakeTheirViewsAway(Model):
 
 
 class HoursInAnyOrder(Model):
-    """Days and hours stand in the wrong order."""
+    """Days and hours are in the wrong order."""
 
-    def in_time(self, paths: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    def sort_times(self, paths: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
         return sorted(paths, reverse=True)
 
 
 class HourKeysAreShort(Model):
-    """Hour keys lose their leading zero."""
+    """Hour keys have no leading zero."""
 
     def path(
         self, group_by: list[str], tweet_id: int, name: str, hour: datetime
@@ -164,7 +164,7 @@ class HourKeysAreShort(Model):
 
 
 class RepeatsCount(Model):
-    """A batch sent again is counted again."""
+    """A repeated batch is counted again."""
 
     def is_repeat(self, key: str | None) -> bool:
         return False
@@ -180,21 +180,21 @@ class AtomicIsIgnored(Model):
 
 
 class NumbersNotStrings(Model):
-    """Counts are bare numbers."""
+    """Counts are numbers."""
 
     def write_count(self, count: int) -> Any:
         return count
 
 
 class NegativesAreClamped(Model):
-    """A count below zero is shown as zero."""
+    """Negative counts are shown as zero."""
 
     def write_count(self, count: int) -> Any:
         return str(max(count, 0))
 
 
-class OwnersSeeTheirProtectedTweets(Model):
-    """Protection is no reason to be unavailable."""
+class ProtectedTweetsAreServed(Model):
+    """Protected Tweets are available."""
 
     def is_available(self, tweet_id: int) -> bool:
         tweet = self.tweets.get(tweet_id)
@@ -203,7 +203,7 @@ class OwnersSeeTheirProtectedTweets(Model):
         )
 
 
-class AuthorsNeedNotBeKnown(Model):
+class UnregisteredAuthorsAreServed(Model):
     """Tweets of an account that was never registered are served."""
 
     def is_available(self, tweet_id: int) -> bool:
@@ -213,55 +213,55 @@ class AuthorsNeedNotBeKnown(Model):
 
 
 class DeletedTweetsAreServed(Model):
-    """A deletion is forgotten."""
+    """A deletion has no effect."""
 
     def delete_tweet(self, tweet_id: int) -> None:
         return None
 
 
-class SilenceMakesAccountsPublic(Model):
-    """An account sent again without a word on its protection becomes public."""
+class AbsentProtectionMakesPublic(Model):
+    """A row that leaves out `protected` makes the account public."""
 
     def put_account(self, account_id: int, *, protected: bool | None) -> None:
         super().put_account(account_id, protected=bool(protected))
 
 
-class SilenceResetsTheTime(Model):
-    """A Tweet sent again without its time gets that of its id."""
+class AbsentTimeResetsTheTime(Model):
+    """A row that leaves out the time sets it to that of the id."""
 
-    def put_tweet(self, tweet_id: int, said: Said) -> None:
-        created_at = said.created_at or self.unsaid(tweet_id, said).created_at
-        super().put_tweet(tweet_id, replace(said, created_at=created_at))
-
-
-class SilenceTakesTheVideoAway(Model):
-    """A Tweet sent again without its video loses it."""
-
-    def put_tweet(self, tweet_id: int, said: Said) -> None:
-        super().put_tweet(tweet_id, said)
-        self.tweets[tweet_id].video_id = said.video_id
+    def put_tweet(self, tweet_id: int, row: TweetRow) -> None:
+        created_at = row.created_at or self.new_tweet(tweet_id, row).created_at
+        super().put_tweet(tweet_id, replace(row, created_at=created_at))
 
 
-class SilenceUndoesADeletion(Model):
-    """A Tweet sent again without a word on its deletion comes back."""
+class AbsentVideoRemovesTheVideo(Model):
+    """A row that leaves out the video removes it."""
 
-    def put_tweet(self, tweet_id: int, said: Said) -> None:
-        super().put_tweet(tweet_id, replace(said, deleted=bool(said.deleted)))
+    def put_tweet(self, tweet_id: int, row: TweetRow) -> None:
+        super().put_tweet(tweet_id, row)
+        self.tweets[tweet_id].video_id = row.video_id
 
 
-class WhatWasSaidFirstHolds(Model):
-    """A registration fills gaps only."""
+class AbsentDeletionUndoesADeletion(Model):
+    """A row that leaves out `deleted` undoes a deletion."""
 
-    def put_tweet(self, tweet_id: int, said: Said) -> None:
+    def put_tweet(self, tweet_id: int, row: TweetRow) -> None:
+        super().put_tweet(tweet_id, replace(row, deleted=bool(row.deleted)))
+
+
+class FirstRowWins(Model):
+    """Later rows of a Tweet have no effect."""
+
+    def put_tweet(self, tweet_id: int, row: TweetRow) -> None:
         if tweet_id not in self.tweets:
-            super().put_tweet(tweet_id, said)
+            super().put_tweet(tweet_id, row)
 
 
 class UnownedTweetsAreDropped(Model):
-    """The unowned are left out instead of refusing the whole request."""
+    """Tweets of other accounts are left out instead of refusing the request."""
 
-    def serve(self, question: Question, left: list[int], gone: list[int]) -> Answer:
-        return super().serve(question, [t for t in left if t not in self.foreign], gone)
+    def serve(self, parsed: ParsedRequest, available: list[int], unavailable: list[int]) -> Answer:
+        return super().serve(parsed, [t for t in available if t not in self.foreign], unavailable)
 
     def unowned(self, tweet_ids: list[int], caller: Caller) -> list[int]:
         self.foreign = super().unowned(tweet_ids, caller)
@@ -269,57 +269,57 @@ class UnownedTweetsAreDropped(Model):
 
 
 class UnownedWins(Model):
-    """Ownership is judged before availability."""
+    """Ownership is checked before availability."""
 
-    def decide(self, question: Question, caller: Caller) -> Answer:
-        known = [t for t in question.tweet_ids if t in self.tweets]
+    def decide(self, parsed: ParsedRequest, caller: Caller) -> Answer:
+        known = [t for t in parsed.tweet_ids if t in self.tweets]
         foreign = self.unowned(known, caller)
         if foreign:
             return Answer(
                 403, {"errors": ["Forbidden to access tweets: " + ", ".join(map(str, foreign))]}
             )
-        return super().decide(question, caller)
+        return super().decide(parsed, caller)
 
 
-class AppsSeeEverything(Model):
+class AppsReadEverything(Model):
     """An app alone gets private metrics."""
 
-    def forbidden_types(self, question: Question, caller: Caller) -> list[str]:
+    def forbidden_types(self, parsed: ParsedRequest, caller: Caller) -> list[str]:
         return []
 
 
 class RightsBeforeAvailability(Model):
-    """Metric rights are judged first."""
+    """Rights to metrics are checked first."""
 
-    def decide(self, question: Question, caller: Caller) -> Answer:
-        forbidden = self.forbidden_types(question, caller)
+    def decide(self, parsed: ParsedRequest, caller: Caller) -> Answer:
+        forbidden = self.forbidden_types(parsed, caller)
         if forbidden:
             return Answer(403, {"errors": ["Forbidden to access metrics: " + ", ".join(forbidden)]})
-        return super().decide(question, caller)
+        return super().decide(parsed, caller)
 
 
 class NinetyDaysEverywhere(Model):
-    """The 90-day rule is applied on the timed endpoints too."""
+    """The 90-day rule applies to the timed endpoints too."""
 
-    def unsupported_for_impressions(self, question: Question, left: list[int]) -> list[int]:
-        if not {"impressions", "engagements"} & set(question.types):
+    def unsupported_for_impressions(self, parsed: ParsedRequest, available: list[int]) -> list[int]:
+        if not {"impressions", "engagements"} & set(parsed.types):
             return []
-        return [t for t in left if self.is_older(t, 90, question.now)]
+        return [t for t in available if self.is_older(t, 90, parsed.now)]
 
 
 class OldVideosOnTotalsOnly(Model):
-    """The 1800-day rule is forgotten on the timed endpoints."""
+    """The 1800-day rule does not apply to the timed endpoints."""
 
-    def unsupported_for_video_views(self, question: Question, left: list[int]) -> list[int]:
+    def unsupported_for_video_views(self, parsed: ParsedRequest, available: list[int]) -> list[int]:
         return (
-            super().unsupported_for_video_views(question, left)
-            if question.endpoint == "totals"
+            super().unsupported_for_video_views(parsed, available)
+            if parsed.endpoint == "totals"
             else []
         )
 
 
 class AgesAreADayOff(Model):
-    """A Tweet may be one day older than the rule says."""
+    """A Tweet may be a day older than the rule allows."""
 
     def is_older(self, tweet_id: int, days: int, now: datetime) -> bool:
         return super().is_older(tweet_id, days + 1, now)
@@ -330,79 +330,81 @@ BUGS = Model.__subclasses__()
 
 @cache
 def worlds() -> list[World]:
-    """Make the worlds every bug is looked for in."""
+    """Make the worlds in which every bug must be found."""
     return [make_world(seed, NOW, Size(events=1500, batch_max=150)) for seed in (1, 2)]
 
 
 @cache
-def asks(number: int) -> list[Ask]:
-    """Ask a world random questions, small enough for thirty models."""
-    asker = Asker(worlds()[number], number, ids_max=40, cells_max=1500)
-    return [make_ask(asker) for _ in range(ASKS)]
+def api_requests(number: int) -> list[ApiRequest]:
+    """Make random requests about a world, small enough for thirty models."""
+    maker = RequestMaker(worlds()[number], number, ids_max=40, cells_max=1500)
+    return [make_request(maker) for _ in range(REQUESTS)]
 
 
-def fed(kind: type[Model], world: World) -> Model:
-    """Tell a model everything that happens in a world."""
+def model_after(kind: type[Model], world: World) -> Model:
+    """Make a model, and apply everything that happens in a world."""
     model = new_model(kind)
     for phase in world.phases:
-        feed(model, phase)
+        apply_phase(model, phase)
     return model
 
 
-def answer(model: Model, ask: Ask) -> Answer:
-    """Let a model answer as of the worlds' own time."""
-    return model.answer(ask.endpoint, ask.caller(), ask.raw, NOW)
+def answer(model: Model, request: ApiRequest) -> Answer:
+    """Answer a request at the time of the worlds."""
+    return model.answer(request.endpoint, request.caller(), request.raw, NOW)
 
 
 @cache
 def true_answers(number: int) -> list[Answer]:
-    """Answer every question of a world rightly, once."""
-    model = fed(Model, worlds()[number])
-    return [answer(model, ask) for ask in asks(number)]
+    """Compute the right answer to every request about a world, once."""
+    model = model_after(Model, worlds()[number])
+    return [answer(model, request) for request in api_requests(number)]
 
 
 def as_received(body: dict[str, Any]) -> dict[str, Any]:
-    """Send a model's body through JSON; texts that are patterns or free are spelled out somehow."""
+    """Pass a body through JSON; replace texts that are patterns or free by some text."""
     sent = dict(body)
     if "errors" in sent:
-        texts = sent["errors"] or ["said somehow"]
+        texts = sent["errors"] or ["some text"]
         sent["errors"] = [text if isinstance(text, str) else "a known text" for text in texts]
     received: dict[str, Any] = json.loads(json.dumps(sent))
     return received
 
 
-def find_told_apart(right: Answer, given: Answer) -> str | None:
-    """Compare a model's answer with the true one as the server's answers are compared."""
+def compare_answers(right: Answer, given: Answer) -> str | None:
+    """Compare a model's answer with the right one, as answers of the server are compared."""
     if given.body.get("errors") != right.body.get("errors"):
         return find_difference(right, given.status, as_received(given.body))
     free = {**right.body, "errors": None} if "errors" in right.body else right.body
     return find_difference(replace(right, body=free), given.status, as_received(given.body))
 
 
-def find_noticed(kind: type[Model], asks_max: int = ASKS) -> str | None:
-    """Look for the first question that tells a model from the true one."""
+def find_detection(kind: type[Model], requests_max: int = REQUESTS) -> str | None:
+    """Find the first request whose answer differs between a model and the true one."""
     for number, world in enumerate(worlds()):
-        model = fed(kind, world)
-        for ask, right in zip(asks(number)[:asks_max], true_answers(number), strict=False):
-            difference = find_told_apart(right, answer(model, ask))
+        model = model_after(kind, world)
+        for request, right in zip(
+            api_requests(number)[:requests_max], true_answers(number), strict=False
+        ):
+            difference = compare_answers(right, answer(model, request))
             if difference is not None:
                 return difference
     return None
 
 
-def test_true_model_differs_from_itself_nowhere() -> None:
-    """The comparison finds nothing where nothing is wrong."""
-    assert find_noticed(Model, asks_max=50) is None
+def test_true_model_does_not_differ_from_itself() -> None:
+    """The comparison finds no difference if there is none."""
+    assert find_detection(Model, requests_max=50) is None
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.__name__)
-def test_planted_bug_is_noticed(bug: type[Model]) -> None:
-    """A model with one broken rule gives itself away on the generated worlds."""
-    assert find_noticed(bug) is not None
+def test_planted_bug_is_found(bug: type[Model]) -> None:
+    """The generated worlds and requests reveal a model with one broken rule."""
+    assert find_detection(bug) is not None
 
 
-def test_questions_reach_every_kind_of_answer() -> None:
-    """The questions meet every status, every array and every fixed text of the model."""
+def test_requests_get_every_kind_of_answer() -> None:
+    """The requests get every status, every array and every fixed text of the model."""
     right = [one for number in range(len(worlds())) for one in true_answers(number)]
     statuses = {one.status for one in right}
     arrays = {key for one in right for key in one.body}
