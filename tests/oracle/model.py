@@ -185,7 +185,7 @@ class Model:
         return self.decide(parsed, caller)
 
     def refuse(self, problems: list[Problem]) -> Answer:
-        """Refuse a malformed request; the text is fixed if exactly one rule with a text is broken."""
+        """Refuse a malformed request; the text is fixed if one rule with a text is broken."""
         if len(problems) == 1 and problems[0] is not None:
             return Answer(400, {"errors": [problems[0]]})
         return Answer(400, {"errors": None})

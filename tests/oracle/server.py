@@ -37,9 +37,9 @@ def screen_name(account_id: int) -> str:
 
 def find_free_port() -> int:
     """Find a port on which no process listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class Server:

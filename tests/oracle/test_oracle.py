@@ -29,7 +29,7 @@ from oracle.server import Server
 CLIENTS = 4
 SEEDS = int(os.environ.get("ORACLE_SEEDS", "10"))
 CACHE_TTL_S = 1.2
-WINDOWS = 75  # windows of four weeks reach back before the oldest event of any world
+WINDOWS = 75  # of four weeks each: they reach back before the oldest event of any world
 
 
 def utc_now() -> datetime:
