@@ -29,22 +29,22 @@ from openengagement.ingest.registrar import Registrar
 from openengagement.ingest.sources.worker_uploads import WorkerUploads
 from openengagement.limits.contract import Limits
 from openengagement.limits.opening import open_limits
-from openengagement.portal.apps import Apps
-from openengagement.portal.asking import Asker
+from openengagement.portal.account import AccountSettings
+from openengagement.portal.api_figures import ApiFigures
+from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.charts import Charts
 from openengagement.portal.consent import Consent
-from openengagement.portal.desk import Desk
-from openengagement.portal.developer import Developer
+from openengagement.portal.developer import DeveloperApps
 from openengagement.portal.explorer import Explorer, newest_tweet
-from openengagement.portal.handlers import Handlers
-from openengagement.portal.keys import Keys
+from openengagement.portal.keys import AppKeys
 from openengagement.portal.manage import Console
-from openengagement.portal.pages import PREFIXES, Pages
-from openengagement.portal.rendering import Renderer
+from openengagement.portal.one_time_secrets import OneTimeSecrets
+from openengagement.portal.pages import Pages
+from openengagement.portal.password_sign_in import PasswordSignIn
+from openengagement.portal.rendering import PageRenderer
+from openengagement.portal.routes import PREFIXES, Handlers, build_page_routes
 from openengagement.portal.series import CHART_GROUPINGS
-from openengagement.portal.shown_once import ShownOnce
-from openengagement.portal.sign_in import SignIn, Ways
-from openengagement.portal.visits import Visits
+from openengagement.portal.sign_in import SignIn, SignInMethods
 from openengagement.query import Query
 from openengagement.settings import Settings
 from openengagement.sign_in.passwords import Passwords
@@ -67,7 +67,7 @@ class _Shared:
     last_used: LastUsed
     meter: UsageMeter
     verifier: OAuthVerifier
-    legs: ThreeLeggedFlow
+    flow: ThreeLeggedFlow
     pool: ThreadPoolExecutor
 
 
@@ -162,7 +162,7 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
     return Calls(
         insights=Insights(authenticator, query, meter=shared.meter, settings=settings, pool=pool),
         bearers=OAuthCalls(bearers, settings=settings, pool=pool),
-        legs=ThreeLegCalls(shared.legs, credentials, settings=settings, pool=pool),
+        legs=ThreeLegCalls(shared.flow, credentials, settings=settings, pool=pool),
         platform=Platform(
             authenticator,
             uploads,
@@ -176,59 +176,58 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
 
 def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
     """Build the pages."""
-    registry, now_s = shared.folder.registry, shared.clock.now_s
-    visits = Visits(
-        registry,
-        shared.folder.keyring,
-        days=shared.settings.session_days,
-        now_s=now_s,
+    registry, keyring, settings = shared.folder.registry, shared.folder.keyring, shared.settings
+    tweets, now_s = shared.folder.stores.tweets, shared.clock.now_s
+    sessions = BrowserSessions(registry, keyring, days=settings.session_days, now_s=now_s)
+    renderer = PageRenderer(settings.platform_name, sessions)
+    sign_in = SignIn(
+        renderer,
+        sessions,
+        flow=shared.flow,
+        methods=SignInMethods(settings.password_sign_in, settings.oidc_shown_name),
     )
-    desk = Desk(Renderer(shared.settings.platform_name), visits)
-    passwords = Passwords(registry, shared.limits, now_s=now_s)
-    ways = Ways(shared.settings.password_sign_in, shared.settings.oidc_shown_name)
-    sign_in = SignIn(desk, visits, passwords=passwords, legs=shared.legs, ways=ways)
-    keyring, settings = shared.folder.keyring, shared.settings
-    shown_once = ShownOnce(visits, keyring, now_s=now_s)
     own_apps = OwnApps(registry, keyring, apps_max=settings.apps_per_account_max, now_s=now_s)
-    developer = Developer(
-        desk,
-        own_apps,
-        shown_once=shown_once,
-        default_per_minute=settings.rate_limit_per_minute,
-    )
-    asker = _build_asker(shared)
+    secrets = OneTimeSecrets(keyring, now_s=now_s)
+    default_limit = settings.rate_limit_per_minute
+    figures = _build_figures(shared)
     handlers = Handlers(
-        developer=developer,
-        keys=Keys(
-            desk,
-            own_apps,
-            developer=developer,
-            shown_once=shown_once,
-            newest_tweet=partial(newest_tweet, shared.folder.stores.tweets),
-        ),
-        consent=Consent(desk, visits, legs=shared.legs),
+        consent=Consent(renderer, sessions, flow=shared.flow),
         sign_in=sign_in,
-        apps=Apps(desk, visits, registry=registry),
-        explorer=Explorer(desk, asker, tweets=shared.folder.stores.tweets),
-        charts=Charts(desk, asker, tweets=shared.folder.stores.tweets, now_s=now_s),
-        console=Console(desk, registry, default_limit=settings.rate_limit_per_minute, now_s=now_s),
-        oidc=_build_oidc(shared, desk, visits=visits, sign_in=sign_in),
+        password=PasswordSignIn(
+            sign_in,
+            Passwords(registry, shared.limits, now_s=now_s),
+            sessions=sessions,
+            pool=shared.pool,
+            slow_pool=slow_pool,
+        ),
+        account=AccountSettings(renderer, sessions, registry=registry),
+        developer=DeveloperApps(
+            renderer, own_apps, one_time_secrets=secrets, default_per_minute=default_limit
+        ),
+        keys=AppKeys(
+            renderer,
+            own_apps,
+            one_time_secrets=secrets,
+            newest_tweet=partial(newest_tweet, tweets),
+        ),
+        console=Console(renderer, registry, default_limit=default_limit, now_s=now_s),
+        explorer=Explorer(renderer, figures, tweets=tweets),
+        charts=Charts(renderer, figures, tweets=tweets, now_s=now_s),
+        oidc=_build_oidc(shared, renderer, sign_in=sign_in),
     )
-    return Pages(desk, visits, handlers=handlers, pool=shared.pool, slow_pool=slow_pool)
+    return Pages(renderer, sessions, routes=build_page_routes(handlers), pool=shared.pool)
 
 
-def _build_asker(shared: _Shared) -> Asker:
+def _build_figures(shared: _Shared) -> ApiFigures:
     """Build the source of the figures on an author's own pages."""
     protected, settings = shared.lookup.read_protected, shared.settings
     # A chart needs three groupings, even if the operator allows clients fewer.
     settings = replace(settings, groupings_max=max(settings.groupings_max, CHART_GROUPINGS))
     query = Query(shared.folder.stores, protected, settings=settings, now_s=shared.clock.now_s)
-    return Asker(query, protected)
+    return ApiFigures(query, protected)
 
 
-def _build_oidc(
-    shared: _Shared, desk: Desk, *, visits: Visits, sign_in: SignIn
-) -> "OidcSignIn | None":
+def _build_oidc(shared: _Shared, renderer: PageRenderer, *, sign_in: SignIn) -> "OidcSignIn | None":
     """Build the sign-in through an OpenID Connect provider; None if no provider is set."""
     settings, now_s = shared.settings, shared.clock.now_s
     if not settings.oidc_issuer:
@@ -248,4 +247,4 @@ def _build_oidc(
         claim=settings.oidc_account_claim,
         now_s=now_s,
     )
-    return OidcSignIn(desk, visits, sign_in=sign_in, relying_party=relying_party, pool=shared.pool)
+    return OidcSignIn(renderer, sign_in=sign_in, relying_party=relying_party, pool=shared.pool)

@@ -105,7 +105,7 @@ def test_from_the_queue_to_the_first_answer(office, mira, waiting):
     form = page.form_with("per_minute", action=f"/manage/apps/{waiting.app_id}")
     page = mira.submit(page, form, per_minute="77", decision="enable")
     assert (page.status, page.url.partition("?")[0]) == (200, f"{office.url}/manage")
-    assert page.text("notice") == "Harbour Charts is enabled: its next request is answered."
+    assert page.text("notice") == "Harbour Charts is enabled. Its next request is answered."
     assert f"/manage/apps/{waiting.app_id}" not in [form.action for form in page.forms]
     assert codes(office, waiting) == {"77"}
     assert log_of(office, waiting) == [
@@ -282,7 +282,8 @@ def test_the_handles_of_a_month(mira, used):
 def test_a_month_that_is_none(mira, used, path, month):
     page = mira.open(f"{path.format(used)}?month={month}")
     assert page.status == 400
-    assert "Write a month as 2026-11" in page.html
+    assert "This is not a month" in page.html
+    assert "month=2026-11" in page.html
 
 
 # --- who may -------------------------------------------------------------------------------------
@@ -302,7 +303,7 @@ def test_a_stranger_is_sent_to_sign_in_and_back(office, path):
 def test_a_member_is_told_whom_it_is_for(member, path):
     page = member.open(path)
     assert page.status == 403
-    assert "This is for the platform&#39;s managers" in page.html
+    assert "This page is for the platform&#39;s managers" in page.html
     assert page.response.headers["content-type"].startswith("text/html")
     assert "/manage" not in page.html.replace(path, ""), "nothing of it is shown"
 
@@ -338,7 +339,7 @@ def test_no_other_site_decides(office, mira, member, waiting):
         sent = {"decision": "enable"} | ({"csrf_token": token} if token else {})
         answer = mira.http.post(path, data=sent, headers=headers)
         assert answer.status_code == 403
-        assert "This form did not come from here" in answer.text
+        assert "The form was not accepted" in answer.text
     assert mira.http.get(f"{path}?decision=enable&csrf_token={own}").status_code == 200
     assert log_of(office, waiting) == []
 
@@ -410,7 +411,7 @@ def test_of_two_managers_none_overwrites_the_other(office, mira, waiting, typed)
     before = log_of(office, waiting)
     page = mira.submit(*stale, decision="limits", per_minute=typed, handles_contracted="9")
     assert page.status == 409
-    assert page.text("limits-error").startswith("Somebody else changed these limits meanwhile")
+    assert page.text("limits-error").startswith("Somebody else changed these limits")
     form = page.form_sending("decision", "limits")
     shown = dict(form.fields)
     assert (shown["per_minute"], shown["was_per_minute"]) == ("44", "44")
@@ -455,7 +456,10 @@ def test_an_approval_is_of_what_was_seen(office, mira, waiting, queue, changed):
         registry.apps.apply_form(app.id, replace(said, **changed))
     page = mira.submit(page, form, decision="enable")
     assert page.status == 409
-    assert page.text("notice") == "This app was changed meanwhile; look at it again."
+    assert (
+        page.text("notice")
+        == "This app changed after you opened the page. Check it again, then decide."
+    )
     assert log_of(office, waiting) == []
     assert codes(office, waiting) == {"app_not_enabled"}
     form = page.form_sending("decision", "enable")
@@ -539,10 +543,10 @@ def test_no_link_tells_what_was_not_done(office, mira, waiting, decide):
 
     assert told() == {"resume", "limits"}
     page = mira.open(f"/manage/apps/{app_id}?done=resume")
-    assert "is not suspended" in page.text("notice")
+    assert "is no longer suspended" in page.text("notice")
     page = mira.open(f"/manage/apps/{app_id}?done=limits")
     assert page.text("notice") == (
-        "Harbour Charts has these limits now: 6,000 requests a minute (the default), no contracted "
+        "Harbour Charts has new limits: 6,000 requests a minute (the default), no contracted "
         "handles a month."
     )
     decide(waiting, "enable")

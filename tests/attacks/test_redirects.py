@@ -5,7 +5,7 @@ from urllib.parse import quote, urljoin, urlsplit
 import pytest
 
 from openengagement.auth.callbacks import UnfitCallback, check_callback
-from openengagement.portal.sign_in import own_path
+from openengagement.portal.sign_in import local_path
 from support.flows import CALLBACK, ESCAPED_CALLBACK, PASSWORD
 from support.signing import as_form
 from support.sockets import exchange, request_bytes
@@ -80,7 +80,7 @@ def test_return_to_leads_home_instead_of_elsewhere(stage, url):
         page = person.open(f"/sign-in?return_to={quote(url, safe='', errors='surrogatepass')}")
     [kept] = [value for name, value in page.form_with("password").fields if name == "return_to"]
     assert kept == HOME
-    assert own_path(url) == HOME
+    assert local_path(url) == HOME
 
 
 @pytest.mark.parametrize("url", [*ELSEWHERE[4:12:3], "javascript:x", *STAYS[:2]])
@@ -103,7 +103,7 @@ def test_signing_in_stays_here(stage, url):
 
 @pytest.mark.parametrize("url", STAYS)
 def test_what_stays_here_is_kept(url):
-    assert own_path(url) == url
+    assert local_path(url) == url
     assert urlsplit(urljoin("https://here.example/", url)).netloc == "here.example"
 
 

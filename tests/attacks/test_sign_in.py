@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from openengagement.portal.sign_in import network
+from openengagement.portal.concurrency import client_network
 from openengagement.sign_in.passwords import WINDOW_S
 from support.flows import PASSWORD
 from support.person import Person
@@ -18,7 +18,7 @@ from support.stage import CROWD, REQUEST_TOKEN, at_once, stay_in_window
 
 PER_ADDRESS, PER_ACCOUNT = 50, 100
 VARIES = {"date", "x-request-id"}
-WRONG = "do not belong together"
+WRONG = "do not match"
 
 
 @pytest.fixture(autouse=True)
@@ -177,7 +177,7 @@ def test_one_password_at_many_accounts_from_one_address(proxied):
 )
 def test_ipv6_addresses_are_counted_by_network(proxied, first, second):
     """A subscriber has 2^64 IPv6 addresses. All spellings of an IPv4 address are one address."""
-    proxied.count_guesses(9, of="both", name="six", address=network(second))
+    proxied.count_guesses(9, of="both", name="six", address=client_network(second))
     for address, status in ((first, 403), (second, 429)):
         with Guesser(proxied, address) as guesser:
             assert guesser.guess("six").status == status

@@ -173,7 +173,7 @@ def test_sign_in_through_a_provider(seats, servers):
                 page.get_by_role("link", name="Continue", exact=True)
             ).click()
         seat.open("/sign-in/oidc/callback?state=unknown&code=unknown")
-        expect(page.get_by_role("alert")).to_contain_text("That sign-in has ended")
+        expect(page.get_by_role("alert")).to_contain_text("This sign-in has ended")
         wrong += [*measure(page), *ask_axe(page, *SCHEMES)]
     assert wrong == [], "\n".join(wrong)
 

@@ -151,7 +151,7 @@ def test_sign_out(seat, server):
 def test_wrong_password(seat):
     page = seat.open("/sign-in")
     seat.sign_in(password="not that")
-    expect(page.get_by_role("alert")).to_contain_text("do not belong together")
+    expect(page.get_by_role("alert")).to_contain_text("do not match")
     expect(page.get_by_label("Screen name")).to_have_value("alice")
     expect(page.get_by_label("Password")).to_be_focused()
     expect(page).to_have_title("Error: Sign in · Open Engagement")

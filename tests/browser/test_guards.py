@@ -72,7 +72,7 @@ def test_a_form_from_elsewhere_is_refused(seats, server, site, web_app):
     site.pages["/prize"] = FOREIGN_FORM.format(url=server.url, app_id=web_app.consumer.app_id)
     page = seat.open(f"{site.url}/prize")
     page.get_by_role("button", name="Win").click()
-    seat.expect_heading("This form did not come from here")
+    seat.expect_heading("The form was not accepted")
     assert web_app.status() == 200
 
 

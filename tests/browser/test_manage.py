@@ -59,7 +59,7 @@ def test_an_app_from_the_queue_to_its_suspension(seats, office, asking, outcome,
     page.get_by_label("Requests a minute").fill("")
     page.get_by_label("Contracted handles a month").fill("25")
     page.get_by_role("button", name="Save limits").click()
-    expect(page.locator("#notice")).to_contain_text("has these limits now")
+    expect(page.locator("#notice")).to_contain_text("has new limits")
     expect(page.get_by_label("Contracted handles a month")).to_have_value("25")
     assert outcome() == "6000"
 
@@ -154,5 +154,5 @@ def test_a_member_sees_nothing_of_it(seats, office):
     seat = seats()
     seat.open("/manage")
     page = seat.sign_in("alice")
-    seat.expect_heading("This is for the platform's managers")
+    seat.expect_heading("This page is for the platform's managers")
     expect(page.get_by_role("link", name="Manager's console")).to_have_count(0)

@@ -278,7 +278,7 @@ def test_the_manager_finds_an_app_that_waits(sandbox, demo):
         assert page.url == f"{sandbox.url}/manage"
         form = page.form_with("per_minute")
         page = manager.submit(page, form, decision="enable")
-        assert page.text("notice") == "Harbour Charts is enabled: its next request is answered."
+        assert page.text("notice") == "Harbour Charts is enabled. Its next request is answered."
 
 
 def test_a_pin_for_tweepy(sandbox, demo):

@@ -60,7 +60,7 @@ def test_a_person_signs_in(browser, provider):
 def test_who_has_no_account_is_told_so(browser, provider):
     page = browser.open(let_in(provider, browser.leave(), "nobody-here"))
     assert page.status == 403
-    assert "no account here goes with that" in alert(page)
+    assert "no account of this platform belongs to" in alert(page)
 
 
 def test_a_forced_sign_in_is_proven(browser, provider):
@@ -78,5 +78,5 @@ def test_a_person_who_turns_back_is_not_signed_in(browser, provider):
     page = browser.open(back)
     assert (page.status, alert(page)) == (
         403,
-        "Harbour ID did not sign you in. Please try again.",
+        "Harbour ID did not sign you in. Try again.",
     )

@@ -20,9 +20,9 @@ from support.openid_provider import CLIENT_SECRET, KEY, OTHER_KEY, public, query
 from support.traveller import Browser, alert
 
 ALICE = {"preferred_username": "alice"}
-ENDED = "That sign-in has ended"
+ENDED = "This sign-in has ended"
 SILENT = "Harbour ID does not answer."
-WRONG = "Harbour ID gave an answer that this server cannot rely on."
+WRONG = "Harbour ID sent an answer that this server cannot trust."
 
 
 def with_claims(**changes):
@@ -198,7 +198,7 @@ def test_a_token_endpoint_that_fails(browser, provider, case):
     [
         ({"sub": "249", **ALICE}, WRONG, 502),
         (ALICE, WRONG, 502),
-        ({}, "You are signed in at Harbour ID, but no account here", 403),
+        ({}, "You are signed in at Harbour ID, but no account of this platform", 403),
     ],
 )
 def test_userinfo_about_another_person_is_refused(browser, provider, userinfo, text, status):
@@ -240,7 +240,7 @@ def test_a_slow_provider_does_not_delay_other_requests(site, provider):
             each.join()
         provider.waits_s.clear()
     assert {(status, text) for status, text, _ in done} == {
-        (503, "Harbour ID does not answer. Please try again in a moment.")
+        (503, "Harbour ID does not answer. Try again in a moment.")
     }
     assert max(seconds for _, _, seconds in done) < 15
 

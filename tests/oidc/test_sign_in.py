@@ -119,7 +119,9 @@ def test_letter_case_of_a_screen_name_does_not_matter(browser, provider):
 def test_a_person_without_an_account_gets_an_error_that_names_no_one(browser, provider, claims):
     page = arrive(browser, provider, "/oauth/authorize?oauth_token=x", **claims)
     assert page.status == 403
-    assert alert(page).startswith("You are signed in at Harbour ID, but no account here goes with")
+    assert alert(page).startswith(
+        "You are signed in at Harbour ID, but no account of this platform"
+    )
     assert "aria-invalid" not in page.html
     assert "alice" not in page.html
     assert page.form_with("return_to", "password").filled()[1][1].startswith("/oauth/authorize")
@@ -222,7 +224,7 @@ def test_password_sign_in_can_be_turned_off(by_id, provider):
     given = {"csrf_token": token, "screen_name": "alice", "password": "whatever it is"}
     answer = by_id.http.post(f"{by_id.origin}/sign-in", data=given)
     assert answer.status_code == 403
-    assert "Nobody signs in with a password here." in answer.text
+    assert "This server accepts no passwords." in answer.text
 
 
 def test_without_a_provider_the_pages_do_not_exist(servers):

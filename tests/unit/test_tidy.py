@@ -57,8 +57,8 @@ MANY_IMPORTS: dict[str, str] = {
     "openengagement.api.insights": "authenticate, limit, query and meter: one step each",
     "openengagement.cli.main": "the table of all commands",
     "openengagement.ingest.sources.loader": "it leads a file through every step",
-    "openengagement.portal.handlers": "it gathers the handlers of all pages",
-    "openengagement.portal.pages": "the table of all pages",
+    "openengagement.portal.routes": "it lists the handlers of all pages",
+    "openengagement.portal.pages": "it applies every rule that all pages share",
     "openengagement.stores.embedded.store": "it puts the embedded store together",
 }
 

@@ -1,4 +1,4 @@
-"""Charts of some Tweets of an author's: the last 28 hours, or up to 28 days, by metric."""
+"""Charts of an author's Tweets: one metric over the last 28 hours, or over up to 28 days."""
 
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -9,24 +9,23 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from openengagement.errors import ApiError
-from openengagement.portal.asking import Asker
-from openengagement.portal.desk import Desk
-from openengagement.portal.rendering import redirect
+from openengagement.portal.api_figures import ApiFigures
+from openengagement.portal.csv_files import csv_response
+from openengagement.portal.page_request import PageRequest
+from openengagement.portal.rendering import PageRenderer, redirect
 from openengagement.portal.series import (
     LABELS,
     RATE,
     TIMED_TYPES,
     Chart,
-    Question,
+    ChartQuery,
     build_request,
+    chart_table,
     day_of,
-    read_question,
+    format_number,
+    read_chart_query,
     shape_chart,
-    show_number,
-    write_csv,
 )
-from openengagement.portal.sign_in import to_sign_in
-from openengagement.portal.visits import Visit
 from openengagement.stores.contract import TweetStore
 
 _PATH: Final = "/explore/compare"
@@ -37,99 +36,104 @@ class Charts:
     """Handlers of `/explore/compare`."""
 
     def __init__(
-        self, desk: Desk, asker: Asker, *, tweets: TweetStore, now_s: Callable[[], float]
+        self,
+        renderer: PageRenderer,
+        figures: ApiFigures,
+        *,
+        tweets: TweetStore,
+        now_s: Callable[[], float],
     ) -> None:
-        self._desk = desk
-        self._asker = asker
+        self._renderer = renderer
+        self._figures = figures
         self._tweets = tweets
         self._now_s = now_s
 
-    def show(self, visit: Visit) -> Response:
+    def show(self, request: PageRequest) -> Response:
         """`GET /explore/compare`."""
-        if visit.session is None:
-            return to_sign_in(visit)
-        question = read_question(visit.pairs)
-        if not question.tweet_ids:
+        query = read_chart_query(request.query_pairs)
+        if not query.tweet_ids:
             return redirect("/explore?pick=none")
         try:
-            chart = self._ask(question, visit.session.account_id)
+            chart = self._read_chart(query, request.account_id)
         except ApiError as error:
-            return self._refuse(visit, question, error=error)
-        request = build_request(question, today=self._today())
+            return self._refuse(request, query, error=error)
+        api_request = build_request(query, today=self._today())
         context = {
             "scripts": _SCRIPTS,
             "error": None,
             "chart": chart,
             "rows": _rows(chart),
-            "total": show_number(chart.total),
+            "total": format_number(chart.total),
             "window_s": [chart.window_start_s, chart.window_end_s],
             "ranking": self._rank(chart),
-            "csv": f"{_PATH}.csv?{urlencode(question.parameters())}",
-            "request": self._asker.show(question.endpoint, request, origin=visit.origin),
+            "csv": f"{_PATH}.csv?{urlencode(query.parameters())}",
+            "request": self._figures.describe_request(
+                query.endpoint, api_request, origin=request.origin
+            ),
         }
-        return self._desk.page(visit, "explore_compare", context=self._controls(question) | context)
+        return self._renderer.render(
+            request, "explore_compare", context=self._controls(query) | context
+        )
 
-    def export(self, visit: Visit) -> Response:
-        """`GET /explore/compare.csv`: the figures of the chart at the same query."""
-        if visit.session is None:
-            return to_sign_in(visit)
-        question = read_question(visit.pairs)
-        if not question.tweet_ids:
+    def export(self, request: PageRequest) -> Response:
+        """`GET /explore/compare.csv`: the figures of the chart as a file."""
+        query = read_chart_query(request.query_pairs)
+        if not query.tweet_ids:
             return redirect("/explore")
         try:
-            chart = self._ask(question, visit.session.account_id)
+            chart = self._read_chart(query, request.account_id)
         except ApiError as error:
-            return self._refuse(visit, question, error=error)
-        name = f"{question.metric}-{chart.times[0][:10]}-{chart.times[-1][:10]}.csv"
-        headers = {"content-disposition": f'attachment; filename="{name}"'}
-        return Response(write_csv(question, chart), media_type="text/csv", headers=headers)
+            return self._refuse(request, query, error=error)
+        name = f"{query.metric}-{chart.times[0][:10]}-{chart.times[-1][:10]}.csv"
+        header, rows = chart_table(query, chart)
+        return csv_response(name, header, rows=rows)
 
-    def _ask(self, question: Question, account_id: int) -> Chart:
-        request = build_request(question, today=self._today())
-        answer = self._asker.ask(question.endpoint, request, account_id=account_id)
-        return shape_chart(question, answer)
+    def _read_chart(self, query: ChartQuery, account_id: int) -> Chart:
+        request = build_request(query, today=self._today())
+        answer = self._figures.read(query.endpoint, request, account_id=account_id)
+        return shape_chart(query, answer)
 
-    def _refuse(self, visit: Visit, question: Question, *, error: ApiError) -> Response:
-        """The same page with what the API says instead of a chart, and all that was asked."""
-        protected = visit.session and self._asker.is_protected(visit.session.account_id)
+    def _refuse(self, request: PageRequest, query: ChartQuery, *, error: ApiError) -> Response:
+        """Show the page with the API's error instead of a chart. The form keeps its values."""
+        protected = self._figures.is_protected(request.account_id)
         context = {"scripts": (), "error": list(error.texts), "protected": protected}
-        return self._desk.page(
-            visit,
+        return self._renderer.render(
+            request,
             "explore_compare",
-            context=self._controls(question) | context,
+            context=self._controls(query) | context,
             status=error.status,
         )
 
-    def _controls(self, question: Question) -> dict[str, Any]:
-        """What stands in the form, and where its short cuts lead."""
+    def _controls(self, query: ChartQuery) -> dict[str, Any]:
+        """Build the context of the form and of the tabs for common time windows."""
         today = self._today()
         spans = {"Last 28 hours": None, "7 days": 6, "28 days": 27}
         tabs = []
         for title, days in spans.items():
-            since = (today - timedelta(days)).isoformat() if days else ""
-            until = today.isoformat() if days else ""
-            query = urlencode(question.parameters(start=since, end=until, by="day" if days else ""))
-            here = (question.start, question.end) == (since, until)
-            tabs.append({"title": title, "href": f"{_PATH}?{query}", "here": here})
-        count = len(question.tweet_ids)
+            start = (today - timedelta(days)).isoformat() if days else ""
+            end = today.isoformat() if days else ""
+            link = urlencode(query.parameters(start=start, end=end, by="day" if days else ""))
+            current = (query.start, query.end) == (start, end)
+            tabs.append({"title": title, "href": f"{_PATH}?{link}", "current": current})
+        count = len(query.tweet_ids)
         return {
-            "title": f"{question.label} of {count} Tweet{'s' if count > 1 else ''}",
-            "question": question,
+            "title": f"{query.label} of {count} Tweet{'s' if count > 1 else ''}",
+            "query": query,
             "tabs": tabs,
             "metrics": {name: LABELS[name] for name in (*TIMED_TYPES, RATE)},
             "today": today.isoformat(),
-            "choose": f"/explore?{urlencode({'tweet_ids': ','.join(question.tweet_ids)})}",
+            "choose": f"/explore?{urlencode({'tweet_ids': ','.join(query.tweet_ids)})}",
         }
 
     def _rank(self, chart: Chart) -> list[dict[str, Any]]:
-        """The chart's Tweets by what they reached in its window."""
+        """List the chart's Tweets by their total in its window."""
         tweets = self._tweets.read_tweets([int(rank.tweet_id) for rank in chart.ranking])
         most = max((rank.value or 0 for rank in chart.ranking), default=0)
         return [
             {
                 "tweet_id": rank.tweet_id,
                 "posted_at_s": tweets[int(rank.tweet_id)].created_at_s,
-                "value": show_number(rank.value),
+                "value": format_number(rank.value),
                 "share": max(0, rank.value or 0) / most if most > 0 else 0,
             }
             for rank in chart.ranking
@@ -140,12 +144,12 @@ class Charts:
 
 
 def _rows(chart: Chart) -> list[tuple[str, Markup]]:
-    """The table's rows: a time, and the cells of its numbers.
+    """Build the table's rows: a time, and the HTML of its cells.
 
-    Joined here, because a template takes three times as long for 25 Tweets over 672 hours. Digits
-    and their marks are all that is in them: nothing to escape.
+    The cells are joined here, because a template takes three times as long for 25 Tweets over 672
+    hours. They hold digits and number marks only, so nothing needs escaping.
     """
     return [
-        (time, Markup("<td>" + "</td><td>".join(map(show_number, row)) + "</td>"))  # noqa: S704
+        (time, Markup("<td>" + "</td><td>".join(map(format_number, row)) + "</td>"))  # noqa: S704
         for time, row in zip(chart.times, chart.rows, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""The second leg: a person sees which app asks, and decides (api.md 4.5)."""
+"""Consent: a person sees which app asks for access to their account, and decides (api.md 4.5)."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,16 +10,16 @@ from openengagement.auth.three_legged_flow import REQUEST_TOKEN_S, Pending, Thre
 from openengagement.engagement.permissions import AccessLevel
 from openengagement.errors import RequestTokenNotFound
 from openengagement.http.forms import read_url_query
-from openengagement.portal.desk import Desk, Refusal
-from openengagement.portal.rendering import redirect
-from openengagement.portal.visits import Visit, Visits
+from openengagement.portal.browser_sessions import BrowserSessions
+from openengagement.portal.page_request import PageRequest
+from openengagement.portal.rendering import PageRenderer, Refusal, redirect
 from openengagement.registry.grants import OOB
 
 _CAN_READ: Final = (
     "See how your Tweets were seen, clicked, liked and shared, hour by hour",
     "See your screen name and account ID",
 )
-# What it reads like when an app may, and when it may not.
+# The wording for an app that has the permission, and for an app that lacks it.
 _WRITE: Final = (
     "Post and delete Tweets for you, where the platform offers that",
     "Post or delete Tweets for you",
@@ -32,91 +32,101 @@ _CANNOT: Final = (
     "See your password",
     "See metrics of other people's Tweets that are not public",
 )
-_DEAD: Final = Refusal(
+_ENDED: Final = Refusal(
     403,
     "This request has ended",
-    "It was answered already, it is more than "
-    f"{REQUEST_TOKEN_S // 60} minutes old, or it was never valid. If you were shown a PIN, type "
-    "it into the app; otherwise go back there and start again.",
+    "You have answered it already, it is more than "
+    f"{REQUEST_TOKEN_S // 60} minutes old, or it was never valid. If you see a PIN, type it into "
+    "the app. Otherwise go back to the app and start again.",
 )
-_NAMELESS: Final = Refusal(
+_NO_TOKEN: Final = Refusal(
     403,
     "No app is asking",
-    "The address holds no oauth_token. Go back to the app and start again.",
+    "The link that the app gave you is incomplete: it has no oauth_token. Go back to the app and "
+    "start again.",
 )
 
 
 class Consent:
     """Handlers of `/oauth/authorize` and `/oauth/authenticate`."""
 
-    def __init__(self, desk: Desk, visits: Visits, *, legs: ThreeLeggedFlow) -> None:
-        self._desk = desk
-        self._visits = visits
-        self._legs = legs
+    def __init__(
+        self, renderer: PageRenderer, sessions: BrowserSessions, *, flow: ThreeLeggedFlow
+    ) -> None:
+        self._renderer = renderer
+        self._sessions = sessions
+        self._flow = flow
 
-    def authorize(self, visit: Visit) -> Response:
-        """`GET /oauth/authorize`: ask, every time."""
-        return self._ask(visit, passes=False)
+    def authorize(self, request: PageRequest) -> Response:
+        """`GET /oauth/authorize`: ask every time."""
+        return self._show(request, may_skip=False)
 
-    def authenticate(self, visit: Visit) -> Response:
-        """`GET /oauth/authenticate`: pass whoever authorized the app before, if the app may."""
-        return self._ask(visit, passes=True)
+    def authenticate(self, request: PageRequest) -> Response:
+        """`GET /oauth/authenticate`: ask once, if the app may use sign-in with the platform."""
+        return self._show(request, may_skip=True)
 
-    def _ask(self, visit: Visit, *, passes: bool) -> Response:
-        if not visit.query.get("oauth_token"):
-            return self._desk.refuse(visit, _NAMELESS)
+    def _show(self, request: PageRequest, *, may_skip: bool) -> Response:
+        if not request.query.get("oauth_token"):
+            return self._renderer.refuse(request, _NO_TOKEN)
         try:
-            pending = self._legs.read_pending(visit.query.get("oauth_token", ""))
-            session = visit.session
-            if session is None or self._must_sign_in_anew(visit):
-                return redirect(_sign_in_url(visit))
-            may_pass = passes and pending.app.sign_in and pending.request.callback != OOB
-            if may_pass and self._legs.is_granted(pending, session.account_id):
-                return redirect(self._legs.authorize(pending, session.account_id), 302)
+            pending = self._flow.read_pending(request.query.get("oauth_token", ""))
+            session = request.session
+            if session is None or self._must_sign_in_again(request):
+                return redirect(_sign_in_url(request))
+            skips = may_skip and pending.app.sign_in and pending.request.callback != OOB
+            if skips and self._flow.is_granted(pending, session.account_id):
+                return redirect(self._flow.authorize(pending, session.account_id), 302)
         except RequestTokenNotFound:
-            return self._desk.refuse(visit, _DEAD)
+            return self._renderer.refuse(request, _ENDED)
         context = {
             "title": f"Authorize {pending.app.name}",
             "app": describe_app(pending),
             "oauth_token": pending.request.token,
-            "returns_to": _place(pending.request.callback),
-            **_powers(pending.request.access_level),
+            "returns_to": _describe_callback(pending.request.callback),
+            **_permissions(pending.request.access_level),
         }
-        return self._desk.page(visit, "consent", context=context, leads_to=leads_to(pending))
-
-    def _must_sign_in_anew(self, visit: Visit) -> bool:
-        """Whether `force_login` asks for a sign-in that was not made for this very request."""
-        return forces_login(visit.query) and not self._visits.signed_in_for(
-            visit, visit.query["oauth_token"]
+        return self._renderer.render(
+            request, "consent", context=context, form_targets=form_targets(pending)
         )
 
-    def decide(self, visit: Visit) -> Response:
-        """`POST /oauth/authorize`: the decision."""
-        if visit.session is None:
-            return self._desk.refuse(visit, _DEAD)
+    def _must_sign_in_again(self, request: PageRequest) -> bool:
+        """Tell whether `force_login` demands a sign-in that was not made for this very request."""
+        return forces_login(request.query) and not self._sessions.was_started_for(
+            request, request.query["oauth_token"]
+        )
+
+    def decide(self, request: PageRequest) -> Response:
+        """`POST /oauth/authorize`: apply the person's decision."""
+        if request.session is None:
+            return self._renderer.refuse(request, _ENDED)
         try:
-            pending = self._legs.read_pending(
-                visit.fields.get("oauth_token", ""), account_id=visit.session.account_id
+            pending = self._flow.read_pending(
+                request.fields.get("oauth_token", ""), account_id=request.session.account_id
             )
-            if visit.fields.get("decision") != "authorize":
-                return self._deny(visit, pending)
-            granted = self._legs.authorize(pending, visit.session.account_id)
+            if request.fields.get("decision") != "authorize":
+                return self._deny(request, pending)
+            granted = self._flow.authorize(pending, request.session.account_id)
         except RequestTokenNotFound:
-            return self._desk.refuse(visit, _DEAD)
+            return self._renderer.refuse(request, _ENDED)
         if pending.request.callback != OOB:
             return redirect(granted, 302)
         context = {"title": "Your PIN", "app": describe_app(pending), "pin": granted}
-        return self._desk.page(visit, "pin", context=context)
+        return self._renderer.render(request, "pin", context=context)
 
-    def _deny(self, visit: Visit, pending: Pending) -> Response:
-        link = self._legs.deny(pending)
+    def _deny(self, request: PageRequest, pending: Pending) -> Response:
+        link = self._flow.deny(pending)
         context = {"title": "Not authorized", "app": describe_app(pending), "link": link}
-        return self._desk.page(visit, "denied", context=context)
+        return self._renderer.render(request, "denied", context=context)
 
 
 def forces_login(query: Mapping[str, str]) -> bool:
     """Tell whether an app demands that the person signs in again (api.md 4.5)."""
     return query.get("force_login", "").lower() in {"true", "1", "t"}
+
+
+def return_forces_login(return_to: str) -> bool:
+    """Tell whether a sign-in returns to a request for consent that demands a new sign-in."""
+    return forces_login(read_url_query(return_to))
 
 
 def find_pending(flow: ThreeLeggedFlow, return_to: str) -> Pending | None:
@@ -130,7 +140,7 @@ def find_pending(flow: ThreeLeggedFlow, return_to: str) -> Pending | None:
 
 
 def describe_app(pending: Pending) -> dict[str, str | None]:
-    """An app as the templates want it."""
+    """Describe an app for the templates."""
     app = pending.app
     return {
         "name": app.name,
@@ -140,11 +150,11 @@ def describe_app(pending: Pending) -> dict[str, str | None]:
     }
 
 
-def leads_to(pending: Pending) -> tuple[str, ...]:
-    """What a content security policy must name, for a form to end up at the app's callback.
+def form_targets(pending: Pending) -> tuple[str, ...]:
+    """List the sources that let a form redirect to the app's callback (CSP `form-action`).
 
-    The scheme and not the host: browsers hold every redirect that follows to the same list, and an
-    app may send the person on from its callback, to `www.` or to a page of another site.
+    These are schemes, not hosts: browsers check every further redirect against the same list. An
+    app may redirect from its callback to `www.` or to another site.
     """
     if pending.request.callback == OOB:
         return ()
@@ -152,8 +162,8 @@ def leads_to(pending: Pending) -> tuple[str, ...]:
     return ("http:", "https:") if scheme == "http" else (f"{scheme}:",)
 
 
-def _place(callback: str) -> str | None:
-    """Where the person is returned to, in words; None for a PIN."""
+def _describe_callback(callback: str) -> str | None:
+    """Describe in words where the browser goes after the decision; None for a PIN."""
     if callback == OOB:
         return None
     parts = urlsplit(callback)
@@ -162,7 +172,7 @@ def _place(callback: str) -> str | None:
     )
 
 
-def _powers(access_level: AccessLevel) -> dict[str, list[str]]:
+def _permissions(access_level: AccessLevel) -> dict[str, list[str]]:
     can, cannot = list(_CAN_READ), list(_CANNOT)
     for may, (yes, no) in (
         (access_level.covers(AccessLevel.READ_WRITE), _WRITE),
@@ -172,11 +182,11 @@ def _powers(access_level: AccessLevel) -> dict[str, list[str]]:
     return {"can": can, "cannot": cannot}
 
 
-def _sign_in_url(visit: Visit) -> str:
-    """The sign-in page, which leads back here."""
-    kept = ("oauth_token", "force_login", "screen_name")
-    back = {name: visit.query[name] for name in kept if name in visit.query}
-    query: dict[str, Any] = {"return_to": f"{visit.path}?{urlencode(back)}"}
-    if screen_name := visit.query.get("screen_name"):
+def _sign_in_url(request: PageRequest) -> str:
+    """Return the URL of the sign-in page, which returns here."""
+    names = ("oauth_token", "force_login", "screen_name")
+    back = {name: request.query[name] for name in names if name in request.query}
+    query: dict[str, Any] = {"return_to": f"{request.path}?{urlencode(back)}"}
+    if screen_name := request.query.get("screen_name"):
         query["screen_name"] = screen_name
     return f"/sign-in?{urlencode(query)}"

@@ -1,4 +1,4 @@
-"""My Tweets: an author's own, with their totals, to sort and to pick from."""
+"""My Tweets: an author's own Tweets with their totals, to sort and to pick for a chart."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -8,22 +8,21 @@ from starlette.responses import Response
 
 from openengagement.engagement.types import Endpoint, Tweet
 from openengagement.errors import ApiError
-from openengagement.portal.asking import Asker
-from openengagement.portal.desk import Desk, Refusal
-from openengagement.portal.sign_in import to_sign_in
+from openengagement.portal.api_figures import ApiFigures
+from openengagement.portal.page_request import PageRequest
+from openengagement.portal.rendering import PageRenderer, Refusal
 from openengagement.portal.totals import (
-    AT_ONCE,
     METRICS,
     PICKED_MAX,
     POSTED,
+    TWEETS_PER_REQUEST,
     Figures,
     build_request,
+    paginate,
     read_view,
     shape_figures,
     sort_tweets,
-    turn_to,
 )
-from openengagement.portal.visits import Visit
 from openengagement.stores.contract import TweetStore
 
 LISTED_MAX: Final = 2000
@@ -32,47 +31,51 @@ LISTED_MAX: Final = 2000
 class Explorer:
     """Handlers of `/explore`."""
 
-    def __init__(self, desk: Desk, asker: Asker, *, tweets: TweetStore) -> None:
-        self._desk = desk
-        self._asker = asker
+    def __init__(self, renderer: PageRenderer, figures: ApiFigures, *, tweets: TweetStore) -> None:
+        self._renderer = renderer
+        self._figures = figures
         self._tweets = tweets
 
-    def show(self, visit: Visit) -> Response:
+    def show(self, request: PageRequest) -> Response:
         """`GET /explore`."""
-        if visit.session is None:
-            return to_sign_in(visit)
-        author_id = visit.session.account_id
+        author_id = request.account_id
         context: dict[str, Any] = {
             "title": "My Tweets",
             "scripts": ("page.js", "explore.js"),
-            "picked_none": ("pick", "none") in visit.pairs,
+            "picked_none": ("pick", "none") in request.query_pairs,
         }
-        if self._asker.is_protected(author_id):
-            return self._desk.page(visit, "explore", context=context | {"state": "protected"})
+        if self._figures.is_protected(author_id):
+            return self._renderer.render(
+                request, "explore", context=context | {"state": "protected"}
+            )
         tweets = self._tweets.list_tweets(author_id, limit=LISTED_MAX + 1)
         if not tweets:
-            return self._desk.page(visit, "explore", context=context | {"state": "empty"})
+            return self._renderer.render(request, "explore", context=context | {"state": "empty"})
         try:
-            table = self._lay_out(visit, tweets[:LISTED_MAX], author_id=author_id)
+            table = self._build_table(request, tweets[:LISTED_MAX], author_id=author_id)
         except ApiError as error:
-            why = Refusal(error.status, "Your Tweets cannot be shown now", ". ".join(error.texts))
-            return self._desk.refuse(visit, why)
+            refusal = Refusal(
+                error.status, "Your Tweets cannot be shown now", ". ".join(error.texts)
+            )
+            return self._renderer.refuse(request, refusal)
         more = {"state": "table", "listed_max": LISTED_MAX if len(tweets) > LISTED_MAX else None}
-        return self._desk.page(visit, "explore", context=context | more | table)
+        return self._renderer.render(request, "explore", context=context | more | table)
 
-    def _lay_out(self, visit: Visit, tweets: Sequence[Tweet], *, author_id: int) -> dict[str, Any]:
-        """What the table holds.
+    def _build_table(
+        self, request: PageRequest, tweets: Sequence[Tweet], *, author_id: int
+    ) -> dict[str, Any]:
+        """Build the template's context for one page of the table.
 
         Raises:
-            ApiError: as the API refuses its question.
+            ApiError: as the API refuses the request for the figures.
         """
-        view = read_view(visit.pairs)
+        view = read_view(request.query_pairs)
         figures: dict[str, Figures] = {}
         if not view.by_time:
             figures = self._read_figures(tweets, author_id=author_id)
-            tweets = [each for each in tweets if str(each.tweet_id) in figures]
+            tweets = [tweet for tweet in tweets if str(tweet.tweet_id) in figures]
         every = sort_tweets(tweets, view, figures=figures)
-        shown, page, pages = turn_to(every, view.page)
+        shown, page, pages = paginate(every, view.page)
         if view.by_time:
             figures = self._read_figures(shown, author_id=author_id)
         rows = _rows(shown, figures)
@@ -83,26 +86,26 @@ class Explorer:
             "posted": _heading(view.heading(POSTED)),
             "rows": rows,
             "picked": view.picked,
-            "picked_elsewhere": [each for each in view.picked if each not in here],
+            "picked_elsewhere": [picked for picked in view.picked if picked not in here],
             "picked_max": PICKED_MAX,
             "sort": view.parameters(tweet_ids=""),
             "page": page,
             "pages": pages,
             "has_dashes": any(None in row["figures"].values() for row in rows),
-            "request": self._asker.show(
+            "request": self._figures.describe_request(
                 Endpoint.TOTALS,
                 build_request([row["tweet_id"] for row in rows]),
-                origin=visit.origin,
+                origin=request.origin,
             ),
         }
 
     def _read_figures(self, tweets: Sequence[Tweet], *, author_id: int) -> dict[str, Figures]:
-        """Each Tweet's totals; one that has become unavailable meanwhile has none."""
+        """Map Tweets to their totals. A Tweet that became unavailable meanwhile is missing."""
         ids = [str(tweet.tweet_id) for tweet in tweets]
         figures: dict[str, Figures] = {}
-        for first in range(0, len(ids), AT_ONCE):
-            request = build_request(ids[first : first + AT_ONCE])
-            answer = self._asker.ask(Endpoint.TOTALS, request, account_id=author_id)
+        for first in range(0, len(ids), TWEETS_PER_REQUEST):
+            request = build_request(ids[first : first + TWEETS_PER_REQUEST])
+            answer = self._figures.read(Endpoint.TOTALS, request, account_id=author_id)
             figures |= shape_figures(answer)
         return figures
 

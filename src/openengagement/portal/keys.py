@@ -1,4 +1,4 @@
-"""Keys and tokens of an app: made, shown once, and killed (api.md 5)."""
+"""Keys and tokens of an app: generate, show once, regenerate and revoke them (api.md 5)."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -6,43 +6,41 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
+from openengagement.apps.app_form import ACCESS_LEVEL_TEXTS
 from openengagement.apps.own_apps import OwnApps
-from openengagement.portal.desk import Desk
-from openengagement.portal.developer import HOME, Developer, describe, show_access
-from openengagement.portal.rendering import redirect
-from openengagement.portal.shown_once import ShownOnce
-from openengagement.portal.visits import Visit
+from openengagement.portal.developer import PORTAL_PATH, describe
+from openengagement.portal.one_time_secrets import OneTimeSecrets
+from openengagement.portal.page_request import PageRequest
+from openengagement.portal.rendering import PageRenderer, redirect
 from openengagement.registry.apps import App
 from openengagement.registry.grants import Grant
 
-_SECTIONS: Final = frozenset({"key", "bearer", "token"})  # of the page, and what actions end in
-# What a shell takes as it is, within quotes.
+_SECTIONS: Final = frozenset({"key", "bearer", "token"})  # of the page; actions end in these
+# Needs no escaping inside the quotes of a shell.
 _PLAIN_HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]+")
 
 
-class Keys:
-    """Handlers of an app's Keys and tokens. `newest_tweet` is an account's, if it has any."""
+class AppKeys:
+    """Handlers of an app's Keys and tokens.
+
+    `newest_tweet` returns the newest Tweet of an account, None if it has none.
+    """
 
     def __init__(
         self,
-        desk: Desk,
+        renderer: PageRenderer,
         apps: OwnApps,
         *,
-        developer: Developer,
-        shown_once: ShownOnce,
+        one_time_secrets: OneTimeSecrets,
         newest_tweet: Callable[[int], int | None],
     ) -> None:
-        self._desk = desk
+        self._renderer = renderer
         self._apps = apps
-        self._developer = developer
-        self._shown_once = shown_once
+        self._one_time_secrets = one_time_secrets
         self._newest_tweet = newest_tweet
 
-    def show(self, visit: Visit) -> Response:
+    def show(self, request: PageRequest, app: App) -> Response:
         """`GET /portal/apps/{app_id}/keys`."""
-        app = self._developer.find(visit)
-        if isinstance(app, Response):
-            return app
         token = self._apps.read_token(app)
         context = {
             "title": f"Keys and tokens of {app.name}",
@@ -51,28 +49,28 @@ class Keys:
             "key_hint": f"{app.consumer_key[:4]}…{app.consumer_key[-4:]}",
             "has_bearer": app.bearer_hash is not None,
             "token": _describe_token(token) if token else None,
-            "access": show_access(app.access_level),
-            "shown": self._shown_once.take(visit, str(app.id)),
-            "origin": _origin(visit),
+            "access": ACCESS_LEVEL_TEXTS[app.access_level],
+            "shown": self._one_time_secrets.take(request, str(app.id)),
+            "origin": _origin(request),
             "tweet_id": self._newest_tweet(app.owner_id) or "",
         }
-        return self._desk.page(visit, "developer_keys", context=context)
+        return self._renderer.render(request, "developer_keys", context=context)
 
-    def act(self, visit: Visit) -> Response:
-        """`POST /portal/apps/{app_id}/keys`: what the form's `action` says."""
-        app = self._developer.find(visit)
-        if isinstance(app, Response):
-            return app
-        action = visit.fields.get("action", "")
-        made = self._carry_out(app, action)
+    def act(self, request: PageRequest, app: App) -> Response:
+        """`POST /portal/apps/{app_id}/keys`: perform the form's `action`."""
+        action = request.fields.get("action", "")
+        made = self._perform(app, action)
         if made:
-            self._shown_once.hand_over(visit, str(app.id), secrets=made)
+            self._one_time_secrets.put(request, str(app.id), secrets=made)
         section = action.rpartition("_")[2]
         there = f"#{section}-title" if section in _SECTIONS else ""
-        return redirect(f"{HOME}/apps/{app.id}/keys{there}")
+        return redirect(f"{PORTAL_PATH}/apps/{app.id}/keys{there}")
 
-    def _carry_out(self, app: App, action: str) -> Mapping[str, str]:
-        """Do it; returns the secrets it made. Generating kills nothing: it needs an empty place."""
+    def _perform(self, app: App, action: str) -> Mapping[str, str]:
+        """Perform an action and return the secrets that it made.
+
+        Generating a credential never revokes one: it does nothing if the app has one already.
+        """
         apps = self._apps
         match action:
             case "regenerate_key":
@@ -99,13 +97,13 @@ def _name_pair(pair: tuple[str, str]) -> dict[str, str]:
 
 def _describe_token(token: Grant) -> dict[str, Any]:
     return {
-        "access": show_access(token.access_level),
+        "access": ACCESS_LEVEL_TEXTS[token.access_level],
         "created_at_s": token.created_at_s,
         "last_used_s": token.last_used_s,
     }
 
 
-def _origin(visit: Visit) -> str:
-    """This server as the browser calls it, fit to stand in a shell's quotes."""
-    host = visit.host if _PLAIN_HOST.fullmatch(visit.host) else "HOST"
-    return f"{visit.scheme}://{host}"
+def _origin(request: PageRequest) -> str:
+    """Return this server's origin as the browser sees it, safe inside the quotes of a shell."""
+    host = request.host if _PLAIN_HOST.fullmatch(request.host) else "HOST"
+    return f"{request.scheme}://{host}"

@@ -1,4 +1,4 @@
-"""The manager's console: which apps may use the API and how much, what they used, who decided."""
+"""The managers' console: decide on apps and their limits, see their usage and the audit log."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -7,38 +7,37 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from openengagement.engagement.months import month_of, months_around, months_until, parse_month
-from openengagement.portal.desk import Desk, Refusal
+from openengagement.portal.access import MANAGERS_ONLY
 from openengagement.portal.manage_views import (
     WAITING,
-    UnfitNumber,
+    InvalidNumber,
     actor_of,
-    missing_in,
+    describe_app,
+    describe_done,
+    describe_entry,
+    describe_error,
+    describe_limits,
+    describe_usage,
+    fingerprint,
+    format_month,
+    list_missing_fields,
+    read_approved_columns,
     read_id,
     read_limits,
     read_search,
-    read_seen,
-    seen_in,
-    show_app,
-    show_done,
-    show_entry,
-    show_error,
-    show_month,
-    show_numbers,
-    show_used,
-    usage_file,
+    usage_csv,
 )
-from openengagement.portal.rendering import redirect
-from openengagement.portal.sign_in import to_sign_in
-from openengagement.portal.visits import Visit
+from openengagement.portal.page_request import PageRequest
+from openengagement.portal.rendering import PageRenderer, Refusal, redirect
+from openengagement.registry.apps import App
 from openengagement.registry.decisions import NotManager, Outdated
 from openengagement.registry.registry import Registry
 
-Handler = Callable[[Visit], Response]
 _SHOWN: Final = 50  # of a list, on one page
 _WAITING_SHOWN: Final = 10
 _MONTHS_SHOWN: Final = 12
 _HANDLES_SHOWN: Final = 500
-_FIRST: Final = "2000-01"  # the first month that `parse_month` takes
+_FIRST_MONTH: Final = "2000-01"  # the first one that `parse_month` accepts
 _DECISIONS: Final[Mapping[str, Mapping[str, bool]]] = {
     "enable": {"enabled": True},
     "disable": {"enabled": False},
@@ -46,48 +45,30 @@ _DECISIONS: Final[Mapping[str, Mapping[str, bool]]] = {
     "resume": {"suspended": False},
     "limits": {},
 }
-_MEMBERS: Final = Refusal(
-    403,
-    "This is for the platform's managers",
-    "Your account is a member's. If you look after the platform's apps, ask the people who run "
-    "this server to make it a manager's.",
-)
-_NO_APP: Final = Refusal(404, "There is no such app", "No app has this App ID. Please check it.")
+_NO_APP: Final = Refusal(404, "There is no such app", "No app has this App ID. Check the App ID.")
 _NO_MONTH: Final = Refusal(
-    400, "This is not a month", "Write a month as 2026-11 at the end of the address."
+    400, "This is not a month", "Write the month in the address as in month=2026-11."
 )
 _NO_DECISION: Final = Refusal(
-    400, "This cannot be done", "The form asked for something else than its page offers."
+    400, "This form is not valid", "Open the app's page, reload it and try again."
 )
 
 
 class Console:
-    """Handlers of `/manage`. Who may be here is asked of the session at every request."""
+    """Handlers of `/manage`. Every request looks up the person's role again."""
 
     def __init__(
         self,
-        desk: Desk,
+        renderer: PageRenderer,
         registry: Registry,
         *,
         default_limit: int,
         now_s: Callable[[], float],
     ) -> None:
-        self._desk = desk
+        self._renderer = renderer
         self._registry = registry
         self._default_limit = default_limit
         self._now_s = now_s
-
-    def for_managers(self, handler: Handler) -> Handler:
-        """This handler for managers; others are sent to sign in, or told whom it is for."""
-
-        def guarded(visit: Visit) -> Response:
-            if visit.session is None:
-                return to_sign_in(visit)
-            if not visit.session.is_manager:
-                return self._desk.refuse(visit, _MEMBERS)
-            return handler(visit)
-
-        return guarded
 
     @property
     def _month(self) -> str:
@@ -95,152 +76,168 @@ class Console:
 
     # Apps
 
-    def overview(self, visit: Visit) -> Response:
-        """`GET /manage`: the apps that wait, and all of them."""
+    def overview(self, request: PageRequest) -> Response:
+        """`GET /manage`: the apps that wait for a decision, and all apps."""
         app_list, usage, month = self._registry.app_list, self._registry.usage, self._month
-        search = read_search(visit.query)
+        search = read_search(request.query)
         counts = app_list.count_apps(search.text)
         total = counts[search.state] if search.state else sum(counts.values())
-        page = _page(visit, total)
+        page = _page(request, total)
         apps = app_list.list_apps(search, month=month, limit=_SHOWN, skip=(page - 1) * _SHOWN)
         waiting = app_list.list_apps(WAITING, month=month, limit=_WAITING_SHOWN)
         handles = usage.count_handles(month, [app.id for app in apps])
         context = {
             "title": "Apps",
             "scripts": ("page.js",),
-            "notice": self._done(visit, read_id(visit.query.get("app", ""))),
-            "waiting": [show_app(app) for app in waiting],
+            "notice": self._describe_done(request, read_id(request.query.get("app", ""))),
+            "waiting": [describe_app(app) for app in waiting],
             "waiting_in_all": (app_list.count_apps() if search.text else counts)["waiting"],
             "default_limit": self._default_limit,
-            "apps": [show_app(app, handles.get(app.id, 0)) for app in apps],
+            "apps": [describe_app(app, handles.get(app.id, 0)) for app in apps],
             "counts": counts,
             "state": search.state or "",
             "q": search.text,
             "page": page,
             "pages": -(-total // _SHOWN),
-            "month": show_month(month),
+            "month": format_month(month),
         }
-        return self._desk.page(visit, "manage", context=context)
+        return self._renderer.render(request, "manage", context=context)
 
-    def _done(self, visit: Visit, app_id: int) -> dict[str, str] | None:
-        """What was done just now, and to which app."""
-        done = visit.query.get("done", "")
+    def _describe_done(self, request: PageRequest, app_id: int) -> dict[str, str] | None:
+        """Describe the decision that the URL says was just made, and the app."""
+        done = request.query.get("done", "")
         app = self._registry.apps.read_app(app_id) if done in _DECISIONS else None
         if app is None:
             return None
         state = self._registry.app_list.read_state(app_id)
-        return show_done(app, done, state=state, default_limit=self._default_limit)
+        return describe_done(app, done, state=state, default_limit=self._default_limit)
 
-    def app(self, visit: Visit) -> Response:
+    def app(self, request: PageRequest) -> Response:
         """`GET /manage/apps/{app_id}`."""
-        return self._app_page(visit)
+        return self._render_app(request)
 
-    def _app_page(
-        self, visit: Visit, *, error: UnfitNumber | Outdated | None = None, status: int = 200
+    def _render_app(
+        self,
+        request: PageRequest,
+        *,
+        error: InvalidNumber | Outdated | None = None,
+        status: int = 200,
     ) -> Response:
-        """Everything about an app; with an unfit number, the form holds what was typed."""
-        registry, this_month = self._registry, self._month
-        app = registry.apps.read_app(read_id(visit.params["app_id"]))
+        """Render an app's page. After an invalid number, the form keeps what was typed."""
+        registry = self._registry
+        app = registry.apps.read_app(read_id(request.params["app_id"]))
         if app is None:
-            return self._desk.refuse(visit, _NO_APP)
+            return self._renderer.refuse(request, _NO_APP)
         try:
-            month = parse_month(visit.query.get("month", this_month))
+            month = parse_month(request.query.get("month", self._month))
         except ValueError:
-            return self._desk.refuse(visit, _NO_MONTH)
-        owner = registry.accounts.read_account(app.owner_id)
-        used = registry.usage.read_app(app.id, months_until(this_month, _MONTHS_SHOWN))
-        typed = visit.fields if isinstance(error, UnfitNumber) else {}
+            return self._renderer.refuse(request, _NO_MONTH)
+        typed = request.fields if isinstance(error, InvalidNumber) else {}
+        entries = registry.audit.list_entries(limit=20, app_id=app.id)
         context = {
             "title": app.name,
             "scripts": ("page.js",),
-            "notice": None if error else self._done(visit, app.id),
-            "app": {
-                "app_id": str(app.id),
-                "seen": seen_in(app),
-                "name": app.name,
-                "owner": owner.screen_name if owner else "",
-                "website": app.website,
-                "description": app.description,
-                "state": registry.app_list.read_state(app.id),
-                "enabled": app.enabled,
-                "suspended": app.suspended,
-                "made_at_s": app.created_at_s,
-            },
+            "notice": None if error else self._describe_done(request, app.id),
+            "app": self._describe_app(app),
             "default_limit": self._default_limit,
-            "numbers": show_numbers(app, typed),
-            "error": show_error(error),
-            "months": [
-                {"month": each, "name": show_month(each), **show_used(used[each], app)}
-                for each in used
-                if used[each].requests or each == this_month
-            ],
-            "month": {"month": month, "name": show_month(month)},
-            "handles": registry.usage.list_handles(app.id, month, limit=_HANDLES_SHOWN),
-            "handles_in_all": registry.usage.count_handles(month, [app.id]).get(app.id, 0),
-            "entries": [
-                show_entry(each) for each in registry.audit.list_entries(limit=20, app_id=app.id)
-            ],
+            "numbers": describe_limits(app, typed),
+            "error": describe_error(error),
+            "entries": [describe_entry(entry) for entry in entries],
+            **self._describe_usage(app, month),
         }
-        return self._desk.page(visit, "manage_app", context=context, status=status)
+        return self._renderer.render(request, "manage_app", context=context, status=status)
 
-    def decide(self, visit: Visit) -> Response:
-        """`POST /manage/apps/{app_id}`: a decision on an app; it holds for its next request."""
-        fields, decision = visit.fields, visit.fields.get("decision", "")
-        if decision not in _DECISIONS or visit.session is None:
-            return self._desk.refuse(visit, _NO_DECISION)
-        app = self._registry.apps.read_app(read_id(visit.params["app_id"]))
+    def _describe_app(self, app: App) -> dict[str, Any]:
+        registry = self._registry
+        owner = registry.accounts.read_account(app.owner_id)
+        return {
+            "app_id": str(app.id),
+            "seen": fingerprint(app),
+            "name": app.name,
+            "owner": owner.screen_name if owner else "",
+            "website": app.website,
+            "description": app.description,
+            "state": registry.app_list.read_state(app.id),
+            "enabled": app.enabled,
+            "suspended": app.suspended,
+            "made_at_s": app.created_at_s,
+        }
+
+    def _describe_usage(self, app: App, month: str) -> dict[str, Any]:
+        """Describe an app's usage in recent months, and the handles that it used in `month`."""
+        usage, this_month = self._registry.usage, self._month
+        used = usage.read_app(app.id, months_until(this_month, _MONTHS_SHOWN))
+        return {
+            "months": [
+                {"month": each, "name": format_month(each), **describe_usage(counts, app)}
+                for each, counts in used.items()
+                if counts.requests or each == this_month
+            ],
+            "month": {"month": month, "name": format_month(month)},
+            "handles": usage.list_handles(app.id, month, limit=_HANDLES_SHOWN),
+            "handles_in_all": usage.count_handles(month, [app.id]).get(app.id, 0),
+        }
+
+    def decide(self, request: PageRequest) -> Response:
+        """`POST /manage/apps/{app_id}`: apply a decision; it holds for the app's next request."""
+        fields, decision = request.fields, request.fields.get("decision", "")
+        if decision not in _DECISIONS or request.session is None:
+            return self._renderer.refuse(request, _NO_DECISION)
+        app = self._registry.apps.read_app(read_id(request.params["app_id"]))
         if app is None:
-            return self._desk.refuse(visit, _NO_APP)
-        if missing := missing_in(fields, decision):
+            return self._renderer.refuse(request, _NO_APP)
+        if missing := list_missing_fields(fields, decision):
             text = f"The form lacks {' and '.join(missing)}. Open the app's page and try again."
-            return self._desk.refuse(visit, replace(_NO_DECISION, text=text))
+            return self._renderer.refuse(request, replace(_NO_DECISION, text=text))
         try:
-            known = read_seen(fields, app) if decision == "enable" else {}
+            known = read_approved_columns(fields, app) if decision == "enable" else {}
             limits, known_limits = read_limits(fields, app)
             self._registry.decisions.change_app(
                 app.id,
                 {**_DECISIONS[decision], **limits},
-                actor=actor_of(visit.session),
+                actor=actor_of(request.session),
                 now_s=int(self._now_s()),
                 known={**known, **known_limits},
             )
-        except UnfitNumber as error:
-            return self._app_page(visit, error=error, status=400)
+        except InvalidNumber as error:
+            return self._render_app(request, error=error, status=400)
         except Outdated as error:
-            return self._app_page(visit, error=error, status=409)
+            return self._render_app(request, error=error, status=409)
         except NotManager:
-            visit.session = visit.session.without_role()
-            return self._desk.refuse(visit, _MEMBERS)
+            request.session = request.session.without_role()
+            return self._renderer.refuse(request, MANAGERS_ONLY)
         if fields.get("from") == "queue":
             return redirect(f"/manage?done={decision}&app={app.id}#notice")
         return redirect(f"/manage/apps/{app.id}?done={decision}#notice")
 
     # Usage
 
-    def usage(self, visit: Visit) -> Response:
-        """`GET /manage/usage`: what every app used in a month."""
+    def usage(self, request: PageRequest) -> Response:
+        """`GET /manage/usage`: the usage of every app in a month."""
         try:
-            month = parse_month(visit.query.get("month", self._month))
+            month = parse_month(request.query.get("month", self._month))
         except ValueError:
-            return self._desk.refuse(visit, _NO_MONTH)
+            return self._renderer.refuse(request, _NO_MONTH)
         apps = self._registry.usage.read_month(month)
         apps.sort(key=lambda each: (-each.used.requests, each.app_id))
-        page = _page(visit, len(apps))
+        page = _page(request, len(apps))
         before, after = months_around(month, last=self._month)
         shown = [
             {
                 "app_id": str(each.app_id),
                 "name": each.name,
                 "owner": each.owner,
-                **show_used(each.used, each),
+                **describe_usage(each.used, each),
             }
             for each in apps[(page - 1) * _SHOWN : page * _SHOWN]
         ]
         context = {
-            "title": f"Usage in {show_month(month)}",
-            "month": {"month": month, "name": show_month(month)},
-            "before": {"month": before, "name": show_month(before)} if month > _FIRST else None,
-            "after": {"month": after, "name": show_month(after)} if after else None,
+            "title": f"Usage in {format_month(month)}",
+            "month": {"month": month, "name": format_month(month)},
+            "before": {"month": before, "name": format_month(before)}
+            if month > _FIRST_MONTH
+            else None,
+            "after": {"month": after, "name": format_month(after)} if after else None,
             "apps": shown,
             "requests": sum(each.used.requests for each in apps),
             "refused": sum(each.used.refused for each in apps),
@@ -251,32 +248,32 @@ class Console:
             "page": page,
             "pages": -(-len(apps) // _SHOWN),
         }
-        return self._desk.page(visit, "manage_usage", context=context)
+        return self._renderer.render(request, "manage_usage", context=context)
 
-    def usage_file(self, visit: Visit) -> Response:
-        """`GET /manage/usage.csv`: the same as a file, whole."""
+    def usage_file(self, request: PageRequest) -> Response:
+        """`GET /manage/usage.csv`: the usage of every app in a month as one file."""
         try:
-            month = parse_month(visit.query.get("month", self._month))
+            month = parse_month(request.query.get("month", self._month))
         except ValueError:
-            return self._desk.refuse(visit, _NO_MONTH)
-        return usage_file(month, self._registry.usage.read_month(month))
+            return self._renderer.refuse(request, _NO_MONTH)
+        return usage_csv(month, self._registry.usage.read_month(month))
 
     # Audit log
 
-    def audit(self, visit: Visit) -> Response:
-        """`GET /manage/audit`: who changed what, the newest first."""
-        before_id = read_id(visit.query.get("before", "")) or None
+    def audit(self, request: PageRequest) -> Response:
+        """`GET /manage/audit`: the changes that people made, the newest first."""
+        before_id = read_id(request.query.get("before", "")) or None
         entries = self._registry.audit.list_entries(limit=_SHOWN + 1, before_id=before_id)
         context: dict[str, Any] = {
             "title": "Audit log",
             "scripts": ("page.js",),
-            "entries": [show_entry(each) for each in entries[:_SHOWN]],
+            "entries": [describe_entry(entry) for entry in entries[:_SHOWN]],
             "older": entries[_SHOWN - 1].id if len(entries) > _SHOWN else None,
             "newest": before_id is None,
         }
-        return self._desk.page(visit, "manage_audit", context=context)
+        return self._renderer.render(request, "manage_audit", context=context)
 
 
-def _page(visit: Visit, total: int) -> int:
-    """Which page of a list is asked for, kept to those there are."""
-    return max(1, min(read_id(visit.query.get("page", "1")), -(-total // _SHOWN)))
+def _page(request: PageRequest, total: int) -> int:
+    """Return the number of the requested page of a list, bounded by the number of pages."""
+    return max(1, min(read_id(request.query.get("page", "1")), -(-total // _SHOWN)))

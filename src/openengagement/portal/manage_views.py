@@ -1,4 +1,4 @@
-"""What the manager's console shows, as its templates and its file want it."""
+"""The managers' console in detail: read its forms, describe its rows for templates and files."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from openengagement.engagement.types import ID_MAX, parse_decimal
-from openengagement.portal.exports import csv_file, csv_text
+from openengagement.portal.csv_files import csv_response
 from openengagement.registry.app_list import AppState, ListedApp, Search
 from openengagement.registry.apps import App
 from openengagement.registry.audit import Actor, Entry
@@ -23,35 +23,35 @@ LIMITS: Final[Mapping[str, int]] = {
 }
 WAITING: Final = Search(state=AppState.WAITING)
 _SEEN: Final = ("name", "website", "description", "access_level")
-_APP_CHANGED: Final = "This app was changed meanwhile; look at it again."
+_APP_CHANGED: Final = "This app changed after you opened the page. Check it again, then decide."
 _LIMITS_CHANGED: Final = (
-    "Somebody else changed these limits meanwhile, and yours were not saved. Here they are as they "
-    "are now."
+    "Somebody else changed these limits after you opened the page, so yours were not saved. The "
+    "form shows the present limits."
 )
 
 
-class UnfitNumber(ValueError):
-    """A number of a form that cannot be taken; the text says what to write."""
+class InvalidNumber(ValueError):
+    """A form holds an invalid number; the text says what to write."""
 
     def __init__(self, field: str, text: str) -> None:
         super().__init__(text)
         self.field = field
 
 
-def seen_in(app: App | ListedApp) -> str:
-    """A tag of what a manager sees of an app, for the form that approves it."""
-    said = json.dumps([getattr(app, name) for name in _SEEN])
-    return hashlib.sha256(said.encode()).hexdigest()
+def fingerprint(app: App | ListedApp) -> str:
+    """Return a hash of the columns that a manager approves, for the form that approves them."""
+    shown = json.dumps([getattr(app, name) for name in _SEEN])
+    return hashlib.sha256(shown.encode()).hexdigest()
 
 
 def read_search(query: Mapping[str, str]) -> Search:
-    """The search of a page's query: `q` and `state`."""
+    """Read a search for apps from a URL's query: `q` and `state`."""
     state = query.get("state", "")
     return Search(query.get("q", "")[:128], AppState(state) if state in tuple(AppState) else None)
 
 
-def missing_in(fields: Mapping[str, str], decision: str) -> list[str]:
-    """The fields that a form lacks for this decision."""
+def list_missing_fields(fields: Mapping[str, str], decision: str) -> list[str]:
+    """List the fields that a form lacks for this decision."""
     limits = [name for name in LIMITS if name in fields]
     if decision == "limits" and not limits:
         return list(LIMITS)
@@ -59,99 +59,104 @@ def missing_in(fields: Mapping[str, str], decision: str) -> list[str]:
     return [name for name in wanted if name not in fields]
 
 
-def read_seen(fields: Mapping[str, str], app: App) -> dict[str, str | int | None]:
-    """The columns that an approval is bound to.
+def read_approved_columns(fields: Mapping[str, str], app: App) -> dict[str, str | int | None]:
+    """Return the columns that an approval depends on.
 
     Raises:
-        Outdated: they are not what the form's page showed.
+        Outdated: they changed after the form's page was rendered.
     """
-    if fields["seen"] != seen_in(app):
+    if fields["seen"] != fingerprint(app):
         raise Outdated(_SEEN)
     return {name: getattr(app, name) for name in _SEEN}
 
 
 def read_limits(fields: Mapping[str, str], app: App) -> tuple[dict[str, int | None], ...]:
-    """The limits that a form changes, as they shall be and as they are.
+    """Return the limits that a form changes: the new values, and the present ones.
 
     Raises:
-        UnfitNumber
-        Outdated: they are not what the form's page showed.
+        InvalidNumber
+        Outdated: they changed after the form's page was rendered.
     """
     changed: dict[str, int | None] = {}
     given = {name: most for name, most in LIMITS.items() if name in fields}
     for name, most in given.items():
         number = parse_number(fields[name], field=name, most=most)
-        if number_text(number) != fields[f"was_{name}"]:
+        if format_number(number) != fields[f"was_{name}"]:
             changed[name] = number
     known: dict[str, int | None] = {name: getattr(app, name) for name in changed}
-    differing = [name for name in known if number_text(known[name]) != fields[f"was_{name}"]]
+    differing = [name for name in known if format_number(known[name]) != fields[f"was_{name}"]]
     if differing:
         raise Outdated(differing)
     return changed, known
 
 
-def show_numbers(app: App, typed: Mapping[str, str]) -> dict[str, str]:
-    """The form of limits: what was typed, else what holds.
+def describe_limits(app: App, typed: Mapping[str, str]) -> dict[str, str]:
+    """Return the fields of the form of limits: what was typed, otherwise the present values.
 
-    What its page knew (`was_..`) stays too when it is shown again, or it would hide what somebody
-    else changed meanwhile.
+    `was_*` are the values that the page first showed. They survive a second rendering, so that a
+    change by somebody else in the meantime is still detected.
     """
-    now = {name: number_text(getattr(app, name)) for name in LIMITS}
+    now = {name: format_number(getattr(app, name)) for name in LIMITS}
     now |= {f"was_{name}": text for name, text in now.items()}
     return {name: typed.get(name, text) for name, text in now.items()}
 
 
-def show_error(error: UnfitNumber | Outdated | None) -> dict[str, str] | None:
-    """What is wrong with a form, and where: at a field, at its `limits`, or with the `app`."""
+def describe_error(error: InvalidNumber | Outdated | None) -> dict[str, str] | None:
+    """Describe an error of a form; `field` is a limit, all `limits`, or the `app`."""
     if error is None:
         return None
-    if isinstance(error, UnfitNumber):
+    if isinstance(error, InvalidNumber):
         return {"field": error.field, "text": str(error)}
     if error.columns <= LIMITS.keys():
         return {"field": "limits", "text": _LIMITS_CHANGED}
     return {"field": "app", "text": _APP_CHANGED}
 
 
-def show_done(app: App, done: str, *, state: AppState, default_limit: int) -> dict[str, str] | None:
-    """What was done just now, where the app's state agrees: any link may claim any of it."""
+def describe_done(
+    app: App, done: str, *, state: AppState, default_limit: int
+) -> dict[str, str] | None:
+    """Describe a decision, unless the app's state contradicts it: any link may claim any."""
     per_minute = f"{app.per_minute or default_limit:,} requests a minute"
     per_minute += "" if app.per_minute else " (the default)"
     handles = f"{app.handles_contracted:,}" if app.handles_contracted else "no"
     limits = f"{per_minute}, {handles} contracted handles a month"
-    says = {
-        "enable": (state == AppState.ENABLED, "is enabled: its next request is answered."),
+    texts = {
+        "enable": (state == AppState.ENABLED, "is enabled. Its next request is answered."),
         "disable": (
             state == AppState.DISABLED,
-            "is disabled: its requests are refused from now on.",
+            "is disabled. Its requests are refused from now on.",
         ),
-        "suspend": (state == AppState.SUSPENDED, "is suspended: nothing of it works from now on."),
+        "suspend": (
+            state == AppState.SUSPENDED,
+            "is suspended. Its keys and tokens stop working now.",
+        ),
         "resume": (
             state != AppState.SUSPENDED,
-            "is not suspended: it goes on with what it may do.",
+            "is no longer suspended. Its keys and tokens work again.",
         ),
-        "limits": (True, f"has these limits now: {limits}."),
+        "limits": (True, f"has new limits: {limits}."),
     }
-    agrees, text = says.get(done, (False, ""))
+    agrees, text = texts.get(done, (False, ""))
     return {"app": app.name, "text": text} if agrees else None
 
 
-def number_text(number: int | None) -> str:
-    """A number as a form has it."""
+def format_number(number: int | None) -> str:
+    """Format a number for a form."""
     return "" if number is None else str(number)
 
 
 def parse_number(text: str, *, field: str, most: int) -> int | None:
-    """A number of a form, None where it is left empty.
+    """Read a number from a form; None if the field is empty.
 
     Raises:
-        UnfitNumber
+        InvalidNumber
     """
     plain = text.strip()
     if not plain:
         return None
     number = parse_decimal(plain, maximum=most)
     if not number:
-        raise UnfitNumber(field, f"Write a whole number from 1 to {most:,}, or leave it empty.")
+        raise InvalidNumber(field, f"Write a whole number from 1 to {most:,}, or leave it empty.")
     return number
 
 
@@ -161,24 +166,24 @@ def read_id(text: str) -> int:
 
 
 def actor_of(session: Session) -> Actor:
-    """The person who is signed in, as the audit log names them."""
+    """Return the signed-in person as the audit log names them."""
     return Actor(session.screen_name, session.account_id)
 
 
-def show_month(month: str) -> str:
-    """`2026-11` as people call it."""
+def format_month(month: str) -> str:
+    """Format `2026-11` as `November 2026`."""
     return datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC).strftime("%B %Y")
 
 
-def show_app(app: ListedApp, handles: int = 0) -> dict[str, Any]:
-    """An app of a list."""
+def describe_app(app: ListedApp, handles: int = 0) -> dict[str, Any]:
+    """Describe an app of a list."""
     return {
         "app_id": str(app.id),
         "name": app.name,
         "owner": app.owner,
         "state": app.state,
         "per_minute": app.per_minute,
-        "seen": seen_in(app),
+        "seen": fingerprint(app),
         "made_at_s": app.created_at_s,
         "requests": app.requests,
         "refused": app.refused,
@@ -187,8 +192,8 @@ def show_app(app: ListedApp, handles: int = 0) -> dict[str, Any]:
     }
 
 
-def show_used(used: Used, app: App | AppUsage) -> dict[str, Any]:
-    """What an app used in a month; the commonest reason of a refusal comes first."""
+def describe_usage(used: Used, app: App | AppUsage) -> dict[str, Any]:
+    """Describe an app's usage in a month, the most frequent error first."""
     return {
         "requests": used.requests,
         "refused": used.refused,
@@ -198,8 +203,8 @@ def show_used(used: Used, app: App | AppUsage) -> dict[str, Any]:
     }
 
 
-def show_entry(entry: Entry) -> dict[str, Any]:
-    """A line of the audit log."""
+def describe_entry(entry: Entry) -> dict[str, Any]:
+    """Describe an entry of the audit log."""
     return {
         "at_s": entry.at_s,
         "actor": entry.actor,
@@ -212,8 +217,8 @@ def show_entry(entry: Entry) -> dict[str, Any]:
     }
 
 
-def usage_file(month: str, apps: Sequence[AppUsage]) -> Response:
-    """A month of all apps as CSV, with a column for each reason that a request was refused for."""
+def usage_csv(month: str, apps: Sequence[AppUsage]) -> Response:
+    """Return the usage of all apps in a month as CSV, with one column per error code."""
     reasons = sorted({reason for app in apps for reason in app.used.errors})
     header = ["month", "app_id", "name", "owner", "requests", "refused", *reasons]
     header += ["handles", "handles_contracted", "handles_over"]
@@ -234,4 +239,4 @@ def usage_file(month: str, apps: Sequence[AppUsage]) -> Response:
         ]
         for app in apps
     ]
-    return csv_file(f"usage-{month}.csv", csv_text(header, rows))
+    return csv_response(f"usage-{month}.csv", header, rows=rows)

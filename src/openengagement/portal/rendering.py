@@ -1,10 +1,7 @@
-"""Pages as responses: templates, static files, and the headers that every page carries."""
+"""Pages as responses: templates, security headers, redirects and compression."""
 
-import hashlib
-import mimetypes
 from collections.abc import Mapping
-from importlib import resources
-from pathlib import PurePosixPath
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -12,17 +9,17 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from openengagement.engagement.types import DAY_S, utc_datetime
-from openengagement.http.encoding import compress_file, compress_page
+from openengagement.http.encoding import compress_page
+from openengagement.portal.assets import Assets
+from openengagement.portal.browser_sessions import BrowserSessions
+from openengagement.portal.page_request import PageRequest
 
-STATIC_PREFIX: Final = "/static/"
-_YEAR_S: Final = 365 * DAY_S
-_HASH_DIGITS: Final = 12
-# Nothing but our own style and pictures; a page may be framed by nobody.
+# Only our own style sheets and pictures load, and no site may frame a page.
 _POLICY: Final = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action {}; "
     "frame-ancestors 'none'; base-uri 'none'"
 )
-_WITH_SCRIPTS: Final = "; script-src 'self'"  # files of ours; never what stands in the page
+_WITH_SCRIPTS: Final = "; script-src 'self'"  # our static files only, no script inside a page
 _HEADERS: Final = {
     "cache-control": "no-store",
     "cross-origin-opener-policy": "same-origin",
@@ -32,56 +29,24 @@ _HEADERS: Final = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
-_HSTS: Final = f"max-age={_YEAR_S}"
+_HSTS: Final = f"max-age={365 * DAY_S}"
 
 
-class Assets:
-    """The static files, named after their content, so that a browser may keep them for a year.
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a page is refused: an HTTP status, what happened, and what to do next."""
 
-    What others made lies in a folder of its own, with its licence, and goes by `vendor/` and its
-    name.
-    """
-
-    def __init__(self) -> None:
-        self._names: dict[str, str] = {}
-        self._files: dict[str, tuple[bytes, bytes, str]] = {}  # as it is, compressed, its kind
-        static = resources.files("openengagement.portal").joinpath("static")
-        for prefix, folder in (("", static), ("vendor/", static.joinpath("vendor"))):
-            for file in folder.iterdir():
-                if file.is_file():
-                    self._add(prefix + file.name, file.read_bytes())
-
-    def _add(self, name: str, content: bytes) -> None:
-        path = PurePosixPath(name)
-        digest = hashlib.sha256(content).hexdigest()[:_HASH_DIGITS]
-        self._names[name] = f"{path.stem}.{digest}{path.suffix}"
-        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        self._files[self._names[name]] = (content, compress_file(content), kind)
-
-    def url(self, name: str) -> str:
-        """The address of a static file by its plain name."""
-        return STATIC_PREFIX + self._names[name]
-
-    def respond(self, name: str, *, gzip: bool) -> Response | None:
-        """Return a static file by its hashed name, compressed or not; None if there is none."""
-        if name not in self._files:
-            return None
-        content, compressed, kind = self._files[name]
-        headers = {
-            "cache-control": f"public, max-age={_YEAR_S}, immutable",
-            "x-content-type-options": "nosniff",
-            "vary": "accept-encoding",
-        }
-        if gzip:
-            content, headers["content-encoding"] = compressed, "gzip"
-        return Response(content, media_type=kind, headers=headers)
+    status: int
+    heading: str
+    text: str
 
 
-class Renderer:
-    """Templates and the headers of a page."""
+class PageRenderer:
+    """Renders templates for the person who looks at them. `assets` are the static files."""
 
-    def __init__(self, platform_name: str) -> None:
+    def __init__(self, platform_name: str, sessions: BrowserSessions) -> None:
         self.assets = Assets()
+        self._sessions = sessions
         self._environment = Environment(
             loader=PackageLoader("openengagement.portal"),
             autoescape=True,
@@ -90,27 +55,47 @@ class Renderer:
         self._environment.filters["utc"] = utc_datetime
         self._environment.globals |= {"asset": self.assets.url, "platform_name": platform_name}
 
-    def page(
+    def render(
         self,
+        request: PageRequest,
         template: str,
-        context: Mapping[str, Any],
         *,
+        context: Mapping[str, Any],
         status: int = 200,
-        leads_to: tuple[str, ...] = (),
+        form_targets: tuple[str, ...] = (),
     ) -> Response:
-        """A page. `leads_to` are the origins, beside ours, that its forms may end up at.
+        """Render a page.
 
-        Of its context, `scripts` are the static files that make it more comfortable.
+        `form_targets` are further sources of the policy's `form-action`: where the page's forms may
+        lead besides this server. In `context`, `scripts` names the static scripts of the page.
         """
-        html = self._environment.get_template(f"{template}.html").render(context)
-        policy = _POLICY.format(" ".join(["'self'", *leads_to]))
-        if context["scripts"]:
+        common = {
+            "viewer": _describe_viewer(request),
+            "csrf_token": self._sessions.csrf_token(request),
+            "here": request.path,
+            "scripts": (),
+        }
+        complete = {**common, **context}
+        html = self._environment.get_template(f"{template}.html").render(complete)
+        policy = _POLICY.format(" ".join(["'self'", *form_targets]))
+        if complete["scripts"]:
             policy += _WITH_SCRIPTS
         return HTMLResponse(html, status, headers={"content-security-policy": policy})
 
+    def refuse(self, request: PageRequest, refusal: Refusal) -> Response:
+        """Render the page that explains a refusal."""
+        context = {"title": refusal.heading, **asdict(refusal)}
+        return self.render(request, "error", context=context, status=refusal.status)
 
-def finish(headers: MutableHeaders, *, secure: bool) -> None:
-    """Put on what every answer of the pages carries and does not say otherwise."""
+
+def _describe_viewer(request: PageRequest) -> dict[str, str] | None:
+    """Describe the person who is signed in, for the templates."""
+    session = request.session
+    return {"screen_name": session.screen_name, "role": session.role} if session else None
+
+
+def add_security_headers(headers: MutableHeaders, *, secure: bool) -> None:
+    """Add the headers that every answer of the pages carries, unless the answer has set them."""
     for name, value in _HEADERS.items():
         headers.setdefault(name, value)
     headers.setdefault("content-security-policy", _POLICY.format("'none'"))
@@ -129,5 +114,5 @@ def encode_page(response: Response, *, gzip: bool) -> Response:
 
 
 def redirect(url: str, status: int = 303) -> Response:
-    """A redirect, by default one that turns a POST into a GET."""
+    """Redirect the browser; by default with 303, which turns a POST into a GET."""
     return RedirectResponse(url, status)

@@ -1,7 +1,7 @@
-"""What a chart shows: a question for the API, and the shape of its answer. Pure.
+"""The figures of a chart: the API request behind it, and its series. Pure functions.
 
-Every figure comes out of an answer of the API as it is; what is worked out here beyond it are
-running sums, and engagements over impressions.
+Every figure is taken from the API's answer. Only running sums and the engagement rate are computed
+here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,10 +19,11 @@ from openengagement.engagement.types import (
     parse_time,
     utc_datetime,
 )
+from openengagement.http.forms import given_once
 
 RATE: Final = "engagement_rate"
 RATE_OF: Final = ("engagements", "impressions")
-# What the wire's names mean to people.
+# Metric on the wire -> name for people.
 LABELS: Final = {
     "impressions": "Impressions",
     "engagements": "Engagements",
@@ -49,14 +50,14 @@ TIMED_TYPES: Final = tuple(name for name in TYPE_NAMES if name in ACCESS[Endpoin
 CHART_GROUPINGS: Final = 3  # how many a chart's request has
 _TOO_OLD_FOR_VIEWS: Final = "unsupported_for_video_views_tweet_ids"
 
-Number = int | float | None  # None where there is nothing to tell
+Number = int | float | None  # None where no figure is available
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What a chart is asked for, as it stands in its address; the API judges it.
+class ChartQuery:
+    """The parameters of a chart, as read from its URL. The API validates them.
 
-    Without `start` and `end` it is about the last 28 hours.
+    Without `start` and `end`, the chart shows the last 28 hours.
     """
 
     tweet_ids: tuple[str, ...]
@@ -64,7 +65,7 @@ class Question:
     start: str
     end: str
     hourly: bool
-    each: bool  # a line for each Tweet, or one for all together
+    per_tweet: bool  # one line per Tweet, not one for all of them together
     cumulative: bool
 
     @property
@@ -80,56 +81,56 @@ class Question:
         return LABELS.get(self.metric, self.metric)
 
     def parameters(self, **changes: str) -> dict[str, str]:
-        """The query of its address; a change to nothing leaves a parameter out."""
-        asked = {
+        """Return the parameters of this chart's URL. A change to empty text removes a parameter."""
+        parameters = {
             "tweet_ids": ",".join(self.tweet_ids),
             "metric": self.metric,
             "start": self.start,
             "end": self.end,
             "by": "hour" if self.hourly else "day",
-            "show": "each" if self.each else "together",
+            "show": "each" if self.per_tweet else "together",
             "cumulative": "yes" if self.cumulative else "",
         }
-        return {name: value for name, value in (asked | changes).items() if value}
+        return {name: value for name, value in (parameters | changes).items() if value}
 
 
-def read_question(pairs: Iterable[tuple[str, str]]) -> Question:
-    """Read an address's query: `tweet_ids` may be repeated, hold commas, or both."""
-    every = list(pairs)
-    given = dict(every)
+def read_chart_query(pairs: Iterable[tuple[str, str]]) -> ChartQuery:
+    """Read the parameters of a chart. `tweet_ids` may be repeated, hold commas, or both."""
+    pairs = list(pairs)
+    given = given_once(pairs)
     start, end = given.get("start", "").strip(), given.get("end", "").strip()
-    return Question(
-        read_tweet_ids(every),
+    return ChartQuery(
+        read_tweet_ids(pairs),
         given.get("metric") or "impressions",
         start,
         end,
         hourly=given.get("by") == "hour" or not (start or end),
-        each=given.get("show") != "together",
+        per_tweet=given.get("show") != "together",
         cumulative=given.get("cumulative") == "yes",
     )
 
 
 def read_tweet_ids(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """The Tweets that a query names, without repeats, whatever they look like."""
-    named = (value.split(",") for name, value in pairs if name == "tweet_ids")
-    return tuple(dict.fromkeys(each.strip() for ids in named for each in ids if each.strip()))
+    """List the Tweet ids of a URL's query, without repeats, not validated."""
+    lists = (value.split(",") for name, value in pairs if name == "tweet_ids")
+    return tuple(dict.fromkeys(text.strip() for ids in lists for text in ids if text.strip()))
 
 
-def build_request(question: Question, *, today: date) -> dict[str, Any]:
-    """The API's request behind a chart; `today` is the day in UTC."""
-    times = ["engagement.type", "engagement.day", *(["engagement.hour"] if question.hourly else [])]
+def build_request(query: ChartQuery, *, today: date) -> dict[str, Any]:
+    """Build the API request behind a chart. `today` is the present day in UTC."""
+    times = ["engagement.type", "engagement.day", *(["engagement.hour"] if query.hourly else [])]
     request: dict[str, Any] = {
-        "tweet_ids": list(question.tweet_ids),
-        "engagement_types": list(question.types),
+        "tweet_ids": list(query.tweet_ids),
+        "engagement_types": list(query.types),
         "groupings": {
-            "chart": {"group_by": ["tweet.id", *times] if question.each else times},
+            "chart": {"group_by": ["tweet.id", *times] if query.per_tweet else times},
             "ranking": {"group_by": ["tweet.id", "engagement.type"]},
             "total": {"group_by": ["engagement.type"]},
         },
     }
-    if question.start:
-        request["start"] = question.start
-    if end := _until(question.end, today):
+    if query.start:
+        request["start"] = query.start
+    if end := _parse_end(query.end, today):
         request["end"] = end
     return request
 
@@ -139,11 +140,11 @@ def day_of(time_s: float) -> date:
     return utc_datetime(time_s).date()
 
 
-def _until(last: str, today: date) -> str:
-    """The API's `end`, which is left out of the answer, for a last day that people mean to see.
+def _parse_end(last: str, today: date) -> str:
+    """Return the API's `end`, which is exclusive, for the last day that a person wants to see.
 
-    Today ends now, which is what the API takes when it is told nothing. What is no plain day goes
-    to the API as it is.
+    Today needs no `end`, because the API ends at the present by default. Text that is no date goes
+    to the API unchanged.
     """
     try:
         day = date.fromisoformat(last)
@@ -154,7 +155,7 @@ def _until(last: str, today: date) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """A Tweet's place among those of a chart."""
+    """A Tweet of a chart and its total."""
 
     tweet_id: str
     value: Number
@@ -162,10 +163,10 @@ class Rank:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart's figures: a row for each time, with a number for each column.
+    """A chart's figures: one row per time, with one number per column.
 
-    Times are the API's keys, `2026-11-21` or `2026-11-21 09:00`, in UTC; `start_s` is the first of
-    them in Unix seconds, and the next comes `step_s` later.
+    `times` are days or hours in UTC, `2026-11-21` or `2026-11-21 09:00`. `start_s` is the first of
+    them in Unix seconds, and `step_s` their distance. The window is that of the API's answer.
     """
 
     window_start_s: float
@@ -182,31 +183,31 @@ class Chart:
     errors: list[str]
 
 
-def shape_chart(question: Question, answer: Mapping[str, Any]) -> Chart:
-    """The figures of a chart from the API's answer to `build_request`."""
+def shape_chart(query: ChartQuery, answer: Mapping[str, Any]) -> Chart:
+    """Build a chart from the API's answer to `build_request`."""
     too_old = set(answer.get(_TOO_OLD_FOR_VIEWS, ()))
-    trees = answer["chart"] if question.each else {"": answer["chart"]}
-    times = _read_times(next(iter(trees.values()))[question.types[0]], hourly=question.hourly)
+    trees = answer["chart"] if query.per_tweet else {"": answer["chart"]}
+    times = _read_times(next(iter(trees.values()))[query.types[0]], hourly=query.hourly)
     columns = [
-        _nothing(len(times)) if name in too_old else _read_line(question, tree)
+        [None] * len(times) if name in too_old else _read_line(query, tree)
         for name, tree in trees.items()
     ]
     ranking = [
-        Rank(tweet_id, None if tweet_id in too_old else _fold(question, counts))
+        Rank(tweet_id, None if tweet_id in too_old else _fold(query, counts))
         for tweet_id, counts in answer["ranking"].items()
     ]
-    first = f"{times[0].replace(' ', 'T')}:00Z" if question.hourly else times[0]
-    everyone = f"All {len(ranking)} Tweets together" if len(ranking) > 1 else ranking[0].tweet_id
+    first = f"{times[0].replace(' ', 'T')}:00Z" if query.hourly else times[0]
+    together = f"All {len(ranking)} Tweets together" if len(ranking) > 1 else ranking[0].tweet_id
     return Chart(
         window_start_s=parse_time(answer["start"]),
         window_end_s=parse_time(answer["end"]),
         start_s=int(parse_time(first)),
-        step_s=HOUR_S if question.hourly else DAY_S,
-        columns=[name or everyone for name in trees],
+        step_s=HOUR_S if query.hourly else DAY_S,
+        columns=[name or together for name in trees],
         times=times,
         rows=list(zip(*columns, strict=True)),
-        ranking=sort_by(ranking, [rank.value for rank in ranking]),
-        total=_fold(question, answer["total"]),
+        ranking=sort_by_number(ranking, [rank.value for rank in ranking]),
+        total=_fold(query, answer["total"]),
         unavailable=list(answer.get("unavailable_tweet_ids", ())),
         too_old=sorted(too_old),
         errors=list(answer.get("errors", ())),
@@ -219,68 +220,56 @@ def _read_times(days: Mapping[str, Any], *, hourly: bool) -> list[str]:
     return [f"{day} {hour}:00" for day, hours in days.items() for hour in hours]
 
 
-def _read_line(question: Question, tree: Mapping[str, Any]) -> list[Number]:
-    """A column's numbers in the order of time, of one Tweet or of all together."""
+def _read_line(query: ChartQuery, tree: Mapping[str, Any]) -> list[Number]:
+    """Read the numbers of a column in the order of time."""
     lines: list[Iterable[int]] = []
-    for name in question.types:
+    for name in query.types:
         days = tree[name].values()
-        texts = (text for hours in days for text in hours.values()) if question.hourly else days
+        texts = (text for hours in days for text in hours.values()) if query.hourly else days
         counts = map(int, texts)
-        lines.append(accumulate(counts) if question.cumulative else counts)
-    if question.metric == RATE:
+        lines.append(accumulate(counts) if query.cumulative else counts)
+    if query.metric == RATE:
         return [rate_of(*pair) for pair in zip(*lines, strict=True)]
     return list(lines[0])
 
 
-def _nothing(length: int) -> list[Number]:
-    return [None] * length
-
-
-def _fold(question: Question, counts: Mapping[str, str]) -> Number:
-    numbers = [int(counts[name]) for name in question.types]
-    return rate_of(*numbers) if question.metric == RATE else numbers[0]
+def _fold(query: ChartQuery, counts: Mapping[str, str]) -> Number:
+    numbers = [int(counts[name]) for name in query.types]
+    return rate_of(*numbers) if query.metric == RATE else numbers[0]
 
 
 def rate_of(engagements: int | None, impressions: int | None) -> float | None:
-    """Engagements over impressions, None where nothing was seen."""
+    """Return engagements divided by impressions; None without impressions."""
     if engagements is None or impressions is None or impressions <= 0:
         return None
     return engagements / impressions
 
 
-def sort_by(items: Sequence[Any], keys: Sequence[Number], *, ascending: bool = False) -> list[Any]:
-    """Sort by numbers, the greatest first; where there is none comes last either way."""
-    told = [(key, item) for key, item in zip(keys, items, strict=True) if key is not None]
-    told.sort(key=lambda pair: pair[0], reverse=not ascending)
-    untold = [item for key, item in zip(keys, items, strict=True) if key is None]
-    return [item for _, item in told] + untold
+def sort_by_number(
+    items: Sequence[Any], keys: Sequence[Number], *, ascending: bool = False
+) -> list[Any]:
+    """Sort by numbers, the greatest first. Items without a number come last in both directions."""
+    known = [(key, item) for key, item in zip(keys, items, strict=True) if key is not None]
+    known.sort(key=lambda pair: pair[0], reverse=not ascending)
+    unknown = [item for key, item in zip(keys, items, strict=True) if key is None]
+    return [item for _, item in known] + unknown
 
 
-def show_number(value: Number) -> str:
-    """A count with separators, a rate in percent, a dash for nothing."""
+def format_number(value: Number) -> str:
+    """Format a count with separators, a rate in percent and a missing number as a dash."""
     if value is None:
         return "—"
     return f"{value:.2%}" if isinstance(value, float) else f"{value:,}"
 
 
-def write_csv(question: Question, chart: Chart) -> str:
-    """The same figures as CSV (RFC 4180), counts and rates as plain numbers.
-
-    Nothing in it is anybody's own words, and no cell begins as a formula would: headings begin with
-    a letter, times with a digit, and what begins with a minus is a number.
-    """
-    unit = "hour" if question.hourly else "day"
-    # An id alone would be a number to a spreadsheet, which keeps 15 digits of it.
+def chart_table(query: ChartQuery, chart: Chart) -> tuple[list[str], list[list[object]]]:
+    """Return the header and the rows of a chart's CSV file."""
+    unit = "hour" if query.hourly else "day"
+    # Spreadsheets read a bare id as a number and keep only 15 of its digits.
     names = [f"Tweet {name}" if name.isdigit() else name for name in chart.columns]
-    lines = [[f"{unit} (UTC)", *(f"{question.metric}: {name}" for name in names)]]
-    lines += [
-        [
-            time,
-            *(
-                "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
-                for value in row
-            ),
-        ]
+    header = [f"{unit} (UTC)", *(f"{query.metric}: {name}" for name in names)]
+    rows: list[list[object]] = [
+        [time, *(float(f"{value:.6g}") if isinstance(value, float) else value for value in row)]
         for time, row in zip(chart.times, chart.rows, strict=True)
     ]
-    return "".join(f"{','.join(line)}\r\n" for line in lines)
+    return header, rows

@@ -1,4 +1,4 @@
-"""The table of an author's Tweets: a question for the API, and the shape of its answers. Pure."""
+"""The table of an author's Tweets: the API request behind it, and its figures. Pure functions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from openengagement.engagement.request import TWEET_IDS_MAX
 from openengagement.engagement.types import Endpoint, Tweet, parse_decimal
+from openengagement.http.forms import given_once
 from openengagement.portal.series import (
     LABELS,
     RATE,
@@ -14,15 +15,15 @@ from openengagement.portal.series import (
     Number,
     rate_of,
     read_tweet_ids,
-    sort_by,
+    sort_by_number,
 )
 
-AT_ONCE: Final = TWEET_IDS_MAX[Endpoint.TOTALS]
+TWEETS_PER_REQUEST: Final = TWEET_IDS_MAX[Endpoint.TOTALS]
 PICKED_MAX: Final = TWEET_IDS_MAX[Endpoint.HISTORICAL]
 ROWS_A_PAGE: Final = 50
 POSTED: Final = "posted"
 METRICS: Final = (*TOTALS_TYPES, RATE)
-# Which figures each of the answer's arrays says are not kept for a Tweet so old.
+# Array of the answer -> the metrics that are not kept for the Tweets in it, because of their age.
 _TOO_OLD: Final = {
     "unsupported_for_impressions_engagements_tweet_ids": RATE_OF,
     "unsupported_for_video_views_tweet_ids": ("video_views",),
@@ -33,8 +34,8 @@ Figures = Mapping[str, Number]
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """How the table is to be shown, as it stands in its address; `page` counts from 1."""
+class TableView:
+    """How the table is shown, as read from the URL. `page` counts from 1."""
 
     sort: str
     ascending: bool
@@ -46,42 +47,42 @@ class View:
         return self.sort == POSTED
 
     def parameters(self, **changes: str) -> dict[str, str]:
-        """The query of its address; a change to nothing leaves a parameter out."""
-        asked = {
+        """Return the parameters of this view's URL. A change to empty text removes a parameter."""
+        parameters = {
             "sort": self.sort,
             "order": "ascending" if self.ascending else "",
             "tweet_ids": ",".join(self.picked),
         }
-        return {name: value for name, value in (asked | changes).items() if value}
+        return {name: value for name, value in (parameters | changes).items() if value}
 
     def heading(self, name: str) -> dict[str, Any]:
-        """A column that it can be sorted by: what it is called, where that leads, how it stands."""
-        here = name == self.sort
-        order = "ascending" if here and not self.ascending else ""
-        stands = ("ascending" if self.ascending else "descending") if here else None
+        """Describe a sortable column: its label, its order, the parameters that sort by it."""
+        current = name == self.sort
+        order = "ascending" if current and not self.ascending else ""
+        direction = ("ascending" if self.ascending else "descending") if current else None
         return {
             "name": name,
             "label": LABELS.get(name, "Posted"),
-            "sorted": stands,
+            "sorted": direction,
             "parameters": self.parameters(sort=name, order=order),
         }
 
 
-def read_view(pairs: Iterable[tuple[str, str]]) -> View:
-    """Read an address's query; what makes no sense counts as not given."""
-    every = list(pairs)
-    given = dict(every)
+def read_view(pairs: Iterable[tuple[str, str]]) -> TableView:
+    """Read a view from the pairs of a URL's query. Invalid values count as not given."""
+    pairs = list(pairs)
+    given = given_once(pairs)
     sort = given.get("sort", "")
-    return View(
+    return TableView(
         sort if sort in METRICS else POSTED,
         ascending=given.get("order") == "ascending",
         page=parse_decimal(given.get("page", ""), maximum=_PAGE_MAX) or 1,
-        picked=read_tweet_ids(every)[:PICKED_MAX],
+        picked=read_tweet_ids(pairs)[:PICKED_MAX],
     )
 
 
 def build_request(tweet_ids: Sequence[str]) -> dict[str, Any]:
-    """The API's request behind a part of the table, of at most `AT_ONCE` Tweets."""
+    """Build the API request for the totals of at most `TWEETS_PER_REQUEST` Tweets."""
     return {
         "tweet_ids": list(tweet_ids),
         "engagement_types": list(TOTALS_TYPES),
@@ -90,7 +91,7 @@ def build_request(tweet_ids: Sequence[str]) -> dict[str, Any]:
 
 
 def shape_figures(answer: Mapping[str, Any]) -> Mapping[str, Figures]:
-    """Each Tweet's figures from the API's answer; None where a Tweet is too old to have one."""
+    """Map Tweets to their figures from the API's answer; None where a Tweet is too old."""
     figures: dict[str, dict[str, Number]] = {
         tweet_id: {name: int(counts[name]) for name in TOTALS_TYPES}
         for tweet_id, counts in answer["tweets"].items()
@@ -98,25 +99,25 @@ def shape_figures(answer: Mapping[str, Any]) -> Mapping[str, Figures]:
     for array, names in _TOO_OLD.items():
         for tweet_id in answer.get(array, ()):
             figures[tweet_id].update(dict.fromkeys(names))
-    for each in figures.values():
-        engagements, impressions = (each[name] for name in RATE_OF)
+    for counts in figures.values():
+        engagements, impressions = (counts[name] for name in RATE_OF)
         old = engagements is None or impressions is None
-        each[RATE] = None if old else rate_of(int(engagements or 0), int(impressions or 0))
+        counts[RATE] = None if old else rate_of(int(engagements or 0), int(impressions or 0))
     return figures
 
 
 def sort_tweets(
-    tweets: Sequence[Tweet], view: View, *, figures: Mapping[str, Figures]
+    tweets: Sequence[Tweet], view: TableView, *, figures: Mapping[str, Figures]
 ) -> list[Tweet]:
-    """The Tweets, which come newest first, in the order of the view."""
+    """Sort Tweets, given newest first, in the order of the view."""
     if view.by_time:
         return list(reversed(tweets)) if view.ascending else list(tweets)
     keys = [figures[str(tweet.tweet_id)][view.sort] for tweet in tweets]
-    return sort_by(tweets, keys, ascending=view.ascending)
+    return sort_by_number(tweets, keys, ascending=view.ascending)
 
 
-def turn_to(tweets: Sequence[Tweet], page: int) -> tuple[Sequence[Tweet], int, int]:
-    """The Tweets of a page, which page it is, and how many there are."""
+def paginate(tweets: Sequence[Tweet], page: int) -> tuple[Sequence[Tweet], int, int]:
+    """Return the Tweets of a page, the number of that page and the number of pages."""
     pages = max(1, -(-len(tweets) // ROWS_A_PAGE))
     page = min(max(page, 1), pages)
     return tweets[(page - 1) * ROWS_A_PAGE : page * ROWS_A_PAGE], page, pages

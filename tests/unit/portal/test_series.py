@@ -8,6 +8,7 @@ import pytest
 
 from openengagement.engagement.types import Endpoint, Tweet
 from openengagement.portal import totals
+from openengagement.portal.csv_files import write_csv
 from openengagement.portal.series import (
     LABELS,
     RATE,
@@ -15,18 +16,18 @@ from openengagement.portal.series import (
     TOTALS_TYPES,
     Rank,
     build_request,
-    read_question,
+    chart_table,
+    format_number,
+    read_chart_query,
     shape_chart,
-    show_number,
-    sort_by,
-    write_csv,
+    sort_by_number,
 )
 
 TODAY = date(2026, 11, 22)
 
 
 def question(**given):
-    return read_question({"tweet_ids": "5,6", **given}.items())
+    return read_chart_query({"tweet_ids": "5,6", **given}.items())
 
 
 def answer(chart, ranking, total, **more):
@@ -39,12 +40,12 @@ def answer(chart, ranking, total, **more):
 
 def test_tweets_are_named_once_each_however_they_are_listed():
     pairs = [("tweet_ids", "5,6"), ("metric", "replies"), ("tweet_ids", "7"), ("tweet_ids", " 5,")]
-    assert read_question(pairs).tweet_ids == ("5", "6", "7")
+    assert read_chart_query(pairs).tweet_ids == ("5", "6", "7")
 
 
 def test_what_nothing_is_said_of():
     asked = question()
-    assert (asked.metric, asked.hourly, asked.each, asked.cumulative) == (
+    assert (asked.metric, asked.hourly, asked.per_tweet, asked.cumulative) == (
         "impressions",
         True,
         True,
@@ -101,7 +102,7 @@ def test_the_last_28_hours_are_by_the_hour():
 def test_an_address_says_the_same_again():
     given = {"metric": "replies", "start": "2026-11-01", "end": "2026-11-02", "by": "hour"}
     asked = question(**given, show="together", cumulative="yes")
-    assert read_question(asked.parameters().items()) == asked
+    assert read_chart_query(asked.parameters().items()) == asked
     assert "start" not in asked.parameters(start="")
 
 
@@ -187,20 +188,21 @@ def test_one_tweet_goes_by_its_id():
     [(0, "0"), (-1234, "-1,234"), (1_234_567, "1,234,567"), (0.0421, "4.21%"), (None, "—")],
 )
 def test_numbers_as_people_read_them(value, shown):
-    assert show_number(value) == shown
+    assert format_number(value) == shown
 
 
 def test_nothing_comes_last_whichever_way():
     keys = [None, 2, 3, 2]
-    assert sort_by("abcd", keys) == ["c", "b", "d", "a"]
-    assert sort_by("abcd", keys, ascending=True) == ["b", "d", "c", "a"]
+    assert sort_by_number("abcd", keys) == ["c", "b", "d", "a"]
+    assert sort_by_number("abcd", keys, ascending=True) == ["b", "d", "c", "a"]
 
 
 # CSV.
 
 
 def read_csv(asked, told):
-    return list(csv.reader(io.StringIO(write_csv(asked, shape_chart(asked, told)), newline="")))
+    text = write_csv(*chart_table(asked, shape_chart(asked, told)))
+    return list(csv.reader(io.StringIO(text, newline="")))
 
 
 def test_csv_holds_the_figures_of_the_chart():
@@ -285,7 +287,7 @@ def test_the_order_of_tweets():
 )
 def test_turning_pages(given, page):
     listed = tweets(*range(120, 0, -1))
-    shown, at, pages = totals.turn_to(listed, view(page=given).page)
+    shown, at, pages = totals.paginate(listed, view(page=given).page)
     assert (at, pages) == (page, 3)
     assert shown == listed[(page - 1) * 50 : page * 50]
 
@@ -301,6 +303,12 @@ def test_a_heading_sorts_and_turns_around():
     assert asked.heading("posted")["sorted"] is None
     assert view(sort="replies", order="ascending").heading("replies")["sorted"] == "ascending"
     assert view(sort="nonsense").sort == "posted"
+
+
+def test_a_parameter_that_is_given_twice_counts_as_not_given():
+    twice = [("metric", "replies"), ("metric", "retweets"), ("sort", "replies"), ("sort", "likes")]
+    assert read_chart_query(twice).metric == "impressions"
+    assert totals.read_view(twice).sort == "posted"
 
 
 def test_no_more_is_picked_than_a_chart_takes():

@@ -14,7 +14,7 @@ import openengagement
 from openengagement.apps.app_form import ACCESS_LEVEL_TEXTS
 from openengagement.engagement.types import utc_datetime
 from openengagement.portal.developer import Fault
-from openengagement.portal.series import Chart, read_question
+from openengagement.portal.series import Chart, read_chart_query
 from openengagement.registry.apps import AppForm
 
 PORTAL = Path(openengagement.__file__).parent / "portal"
@@ -152,7 +152,7 @@ CONSENT = {
     "returns_to": None,
 }
 REQUEST = {"path": "/insights/engagement/28hr", "body": "{}", "curl": "curl -d '{}'"}
-ASKED = read_question([("tweet_ids", "5,6")])
+ASKED = read_chart_query([("tweet_ids", "5,6")])
 NO_ROWS = {
     "viewer": ALICE,
     "state": "table",
@@ -174,8 +174,8 @@ REFUSED_CHART = {
     "viewer": ALICE,
     "error": ["start: must lie before end"],
     "protected": False,
-    "question": ASKED,
-    "tabs": [{"title": "Last 28 hours", "href": "/explore/compare?a=b&c=d", "here": True}],
+    "query": ASKED,
+    "tabs": [{"title": "Last 28 hours", "href": "/explore/compare?a=b&c=d", "current": True}],
     "metrics": {"impressions": "Impressions"},
     "today": "2026-11-22",
     "choose": "/explore?tweet_ids=5",
@@ -306,7 +306,7 @@ MINIMAL = {
     "consent.html": CONSENT,
     "pin.html": {"app": app_named("Birdseye"), "pin": "0481923"},
     "denied.html": {"app": app_named("Birdseye"), "link": None},
-    "apps.html": {"viewer": ALICE, "apps": [], "sessions": [], "notice": None},
+    "account.html": {"viewer": ALICE, "apps": [], "sessions": [], "notice": None},
     "error.html": {"status": 403, "heading": "This link no longer works", "text": "Start again."},
 }
 
@@ -354,7 +354,7 @@ def chart_of(text):
     )
     return REFUSED_CHART | {
         "error": None,
-        "question": read_question(given.items()),
+        "query": read_chart_query(given.items()),
         "chart": chart,
         "rows": [("2026-11-20 22:00", Markup("<td>1</td>"))],
         "total": "1",
@@ -417,7 +417,7 @@ def hostile(text):
         },
         "pin.html": {"app": app, "pin": text, "viewer": viewer},
         "denied.html": {"app": app, "link": web, "viewer": viewer},
-        "apps.html": {
+        "account.html": {
             "viewer": viewer,
             "apps": [held, held_app(text, website=web)],
             "sessions": [session(browser=text), session(session_id=text, current=True)],
@@ -682,7 +682,7 @@ def test_denied_leads_back():
 
 
 def test_apps_can_be_revoked():
-    page = render("apps.html", apps=[held_app("Birdseye", last_used_s=WHEN)])
+    page = render("account.html", apps=[held_app("Birdseye", last_used_s=WHEN)])
     expected = [("csrf_token", "csrf"), ("app_id", "10000001")]
     assert page.form("/settings/apps/revoke") == expected
     assert "Read only" in page.html
@@ -691,7 +691,7 @@ def test_apps_can_be_revoked():
 
 
 def test_sessions_can_be_ended_but_for_this_one():
-    page = render("apps.html", sessions=[session(current=True), session(session_id="s2")])
+    page = render("account.html", sessions=[session(current=True), session(session_id="s2")])
     expected = [("csrf_token", "csrf"), ("session_id", "s2")]
     assert page.form("/settings/sessions/revoke") == expected
     ends = [f for f in page.all("form") if f["action"] == "/settings/sessions/revoke"]
@@ -700,7 +700,7 @@ def test_sessions_can_be_ended_but_for_this_one():
 
 
 def test_no_apps_tells_what_to_do():
-    page = render("apps.html", notice="Birdseye was revoked.")
+    page = render("account.html", notice="Birdseye was revoked.")
     assert "start in the app itself" in page.text_of["main"]
     assert page.with_id("notice")[1]["role"] == "status"
 
@@ -747,8 +747,8 @@ def test_a_table_that_sorts_tells_so():
 
 
 def test_a_refused_chart_keeps_what_was_asked():
-    asked = read_question({"tweet_ids": "5", "start": "2026-11-09", "metric": "replies"}.items())
-    page = render("explore_compare.html", question=asked, metrics={"replies": "Replies"})
+    asked = read_chart_query({"tweet_ids": "5", "start": "2026-11-09", "metric": "replies"}.items())
+    page = render("explore_compare.html", query=asked, metrics={"replies": "Replies"})
     assert page.with_id("error")[1]["role"] == "alert"
     assert page.with_id("start")[1]["value"] == "2026-11-09"
     assert next(a["value"] for a in page.all("option") if "selected" in a) == "replies"

@@ -7,8 +7,8 @@ import pytest
 from cryptography.fernet import Fernet
 
 from openengagement.auth.keyring import Keyring
-from openengagement.portal.shown_once import ShownOnce
-from openengagement.portal.visits import Visit, Visits
+from openengagement.portal.one_time_secrets import OneTimeSecrets
+from openengagement.portal.page_request import PageRequest
 
 NOW_S = 1_795_342_500
 SECRETS = {"consumer_key": "kkkk", "consumer_secret": "ssss"}
@@ -29,18 +29,18 @@ def clock():
 
 
 @pytest.fixture
-def shown_once(clock):
+def one_time_secrets(clock):
     return open_with(clock, OLD)
 
 
 def open_with(clock, *keys):
     keyring = Keyring(keys)
-    return ShownOnce(Visits(None, keyring, days=1, now_s=clock), keyring, now_s=clock)
+    return OneTimeSecrets(keyring, now_s=clock)
 
 
-def visit(cookie="", *, session="s1", secure=False):
+def request(cookie="", *, session="s1", secure=False):
     name = "__Host-oe_once" if secure else "oe_once"
-    return Visit(
+    return PageRequest(
         path="/portal",
         params={},
         query={},
@@ -55,17 +55,17 @@ def visit(cookie="", *, session="s1", secure=False):
 
 
 @pytest.fixture
-def parcel(shown_once):
-    giver = visit()
-    shown_once.hand_over(giver, "7", secrets=SECRETS)
+def parcel(one_time_secrets):
+    giver = request()
+    one_time_secrets.put(giver, "7", secrets=SECRETS)
     cookie, seconds = giver.set_cookies["once"]
     assert seconds == 60
     return cookie
 
 
-def test_it_arrives_and_is_taken_away(shown_once, parcel):
-    taker = visit(parcel)
-    assert shown_once.take(taker, "7") == SECRETS
+def test_it_arrives_and_is_taken_away(one_time_secrets, parcel):
+    taker = request(parcel)
+    assert one_time_secrets.take(taker, "7") == SECRETS
     assert taker.set_cookies == {"once": ("", 0)}
 
 
@@ -79,42 +79,42 @@ def test_no_secret_is_legible_on_the_way(parcel):
     ("session", "subject"),
     [("s2", "7"), ("", "7"), ("s1", "8"), ("s1", "77"), ("s1", ""), ("s1", ":7"), ("s1:", "7")],
 )
-def test_it_is_for_one_session_and_one_subject(shown_once, parcel, session, subject):
-    taker = visit(parcel, session=session)
-    assert shown_once.take(taker, subject) == {}
+def test_it_is_for_one_session_and_one_subject(one_time_secrets, parcel, session, subject):
+    taker = request(parcel, session=session)
+    assert one_time_secrets.take(taker, subject) == {}
     assert taker.set_cookies == {}, "it stays for the page that it is for"
 
 
-def test_it_is_for_one_minute(shown_once, parcel, clock):
+def test_it_is_for_one_minute(one_time_secrets, parcel, clock):
     clock.now_s = NOW_S + 60
-    assert shown_once.take(visit(parcel), "7") == SECRETS
+    assert one_time_secrets.take(request(parcel), "7") == SECRETS
     clock.now_s = NOW_S + 60.5
-    assert shown_once.take(visit(parcel), "7") == {}
+    assert one_time_secrets.take(request(parcel), "7") == {}
     clock.now_s = NOW_S + 86_400
-    assert shown_once.take(visit(parcel), "7") == {}
+    assert one_time_secrets.take(request(parcel), "7") == {}
 
 
-def test_nothing_is_taken_where_nothing_is(shown_once):
-    taker = visit()
-    assert shown_once.take(taker, "7") == {}
+def test_nothing_is_taken_where_nothing_is(one_time_secrets):
+    taker = request()
+    assert one_time_secrets.take(taker, "7") == {}
     assert taker.set_cookies == {}
 
 
 @pytest.mark.parametrize(
     "bad", ["x", "=", "A" * 3, "A" * 100, "\xff\xfe", "é", "gAAAAA", "\x00", " ", "A" * 10_000]
 )
-def test_garbage_is_nothing_and_is_taken_away(shown_once, bad):
-    taker = visit(bad)
-    assert shown_once.take(taker, "7") == {}
+def test_garbage_is_nothing_and_is_taken_away(one_time_secrets, bad):
+    taker = request(bad)
+    assert one_time_secrets.take(taker, "7") == {}
     assert taker.set_cookies == {"once": ("", 0)}
 
 
-def test_every_letter_of_it_counts(shown_once, parcel):
+def test_every_letter_of_it_counts(one_time_secrets, parcel):
     for at in range(len(parcel) - 2):  # the last may hold bits that mean nothing
         bad = parcel[:at] + ("A" if parcel[at] != "A" else "B") + parcel[at + 1 :]
-        assert shown_once.take(visit(bad), "7") == {}, at
+        assert one_time_secrets.take(request(bad), "7") == {}, at
     for cut in range(len(parcel) - 1):
-        assert shown_once.take(visit(parcel[:cut]), "7") == {}, cut
+        assert one_time_secrets.take(request(parcel[:cut]), "7") == {}, cut
 
 
 @pytest.mark.parametrize(
@@ -129,9 +129,9 @@ def test_every_letter_of_it_counts(shown_once, parcel):
         '{"type":"once","session_id":"s1","subject":7,"secrets":{},"at_s":1795342500}',
     ],
 )
-def test_what_was_sealed_for_something_else_is_no_parcel(shown_once, sealed):
+def test_what_was_sealed_for_something_else_is_no_parcel(one_time_secrets, sealed):
     cookie = Keyring([OLD]).encrypt(sealed).decode().rstrip("=")
-    assert shown_once.take(visit(cookie), "7") == {}
+    assert one_time_secrets.take(request(cookie), "7") == {}
 
 
 def test_what_it_seals_is_told_apart(parcel):
@@ -141,12 +141,12 @@ def test_what_it_seals_is_told_apart(parcel):
 
 
 def test_a_new_server_key_meanwhile(clock, parcel):
-    assert open_with(clock, NEW, OLD).take(visit(parcel), "7") == SECRETS
-    assert open_with(clock, NEW).take(visit(parcel), "7") == {}
+    assert open_with(clock, NEW, OLD).take(request(parcel), "7") == SECRETS
+    assert open_with(clock, NEW).take(request(parcel), "7") == {}
 
 
-def test_under_tls_it_is_another_cookie(shown_once, parcel):
-    plain = visit(parcel)
-    assert shown_once.take(visit(parcel, secure=True), "7") == SECRETS
+def test_under_tls_it_is_another_cookie(one_time_secrets, parcel):
+    plain = request(parcel)
+    assert one_time_secrets.take(request(parcel, secure=True), "7") == SECRETS
     plain.secure = True
-    assert shown_once.take(plain, "7") == {}
+    assert one_time_secrets.take(plain, "7") == {}

@@ -1,4 +1,4 @@
-"""Tables to take away."""
+"""CSV files that spreadsheets open safely."""
 
 import csv
 import io
@@ -8,17 +8,18 @@ from typing import Final
 
 from starlette.responses import Response
 
-# A spreadsheet takes text that begins so for a formula, and runs it; full-width signs included.
+# Spreadsheets run text that begins with one of these as a formula; full-width signs included.
 _SIGNS: Final = "=+-@\uff1d\uff0b\uff0d\uff20"
 _FORMULA_STARTS: Final = (*_SIGNS, "\t", "\r", "\n")
-# One that splits at semicolons, tabs or lines finds the beginning of a cell within a quoted one.
+# A spreadsheet that splits at semicolons, tabs or lines may start a new cell inside a quoted one.
 _INNER_START: Final = re.compile(rf"([;\t\r\n]\s*)(?=[{re.escape(_SIGNS)}])")
 
 
-def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table as CSV (RFC 4180); text that would be a formula gets an apostrophe in front.
+def write_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Write a table as CSV (RFC 4180), every cell quoted; None is an empty cell.
 
-    Every cell is quoted, so that most readers that split elsewhere keep it whole.
+    Text that a spreadsheet would run as a formula gets an apostrophe in front. Numbers stay as they
+    are.
     """
     out = io.StringIO()
     writer = csv.writer(out, quoting=csv.QUOTE_ALL)
@@ -27,10 +28,10 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return out.getvalue()
 
 
-def csv_file(name: str, text: str) -> Response:
-    """CSV as a file to keep under this name."""
+def csv_response(name: str, header: Sequence[str], *, rows: Iterable[Sequence[object]]) -> Response:
+    """Answer with a CSV file that the browser saves under this name."""
     headers = {"content-disposition": f'attachment; filename="{name}"'}
-    return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
+    return Response(write_csv(header, rows), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 def _plain(cell: object) -> object:

@@ -1,7 +1,7 @@
-"""Asks the API's own question of its own answerer, and shows how to ask it from elsewhere.
+"""Read the pages' figures through the API's own code path, and show the equivalent API request.
 
-The pages' figures are the API's by construction: the request that a page shows is, byte for byte,
-the one that its figures answer.
+The pages therefore always agree with the API: the request that a page shows is, byte for byte, the
+request whose answer it displays.
 """
 
 import shlex
@@ -15,7 +15,7 @@ from openengagement.engagement.types import Endpoint
 from openengagement.query import Query, ReadProtected
 
 _PATH: Final = "/insights/engagement/{}"
-# Signed by hand (RFC 5849, 3.4): keys and tokens of ours hold nothing that would be escaped.
+# Builds the signature in the shell (RFC 5849, 3.4). Our keys and tokens need no escaping.
 _CURL: Final = """\
 nonce=$(openssl rand -hex 16); at=$(date +%s)
 base="POST&{escaped}&oauth_consumer_key%3D$CONSUMER_KEY%26oauth_nonce%3D$nonce\
@@ -31,24 +31,24 @@ oauth_timestamp=\\"$at\\", oauth_token=\\"$ACCESS_TOKEN\\", oauth_version=\\"1.0
   -d {body}"""
 
 
-class Asker:
-    """Asks as the Tweets' author does, with an access token of theirs."""
+class ApiFigures:
+    """Answers API requests as the Tweets' author would get them with an access token."""
 
     def __init__(self, query: Query, read_protected: ReadProtected) -> None:
         self._query = query
         self._read_protected = read_protected
 
     def is_protected(self, account_id: int) -> bool:
-        """Whether this account's Tweets are never served, not even to its owner."""
+        """Tell whether the account is protected: nobody reads its Tweets, not even the owner."""
         return self._read_protected([account_id]).get(account_id) is not False
 
-    def ask(
+    def read(
         self, endpoint: Endpoint, request: Mapping[str, Any], *, account_id: int
     ) -> dict[str, Any]:
-        """The API's answer to a request of this account's, parsed.
+        """Return the API's answer to a request of this account, decoded from JSON.
 
         Raises:
-            RequestError, AccessError: as the API refuses it.
+            RequestError, AccessError: as the API refuses the request.
         """
         body = write_body(request).encode()
         _, answer = self._query.prepare_and_answer(endpoint, body, user_id=account_id)
@@ -56,8 +56,10 @@ class Asker:
         return figures
 
     @staticmethod
-    def show(endpoint: Endpoint, request: Mapping[str, Any], *, origin: str) -> dict[str, str]:
-        """A request as templates show it: `path`, `body`, and `curl`, a command for a shell."""
+    def describe_request(
+        endpoint: Endpoint, request: Mapping[str, Any], *, origin: str
+    ) -> dict[str, str]:
+        """Describe an API request for the templates: `path`, `body` and a shell command, `curl`."""
         path, body = _PATH.format(endpoint), write_body(request)
         url = origin + path
         shell = {"url": shlex.quote(url), "body": shlex.quote(body)}
@@ -66,7 +68,7 @@ class Asker:
 
 
 def write_body(request: Mapping[str, Any]) -> str:
-    """A request's JSON, a line for each of its fields."""
+    """Encode a request as JSON, one line per field."""
     fields = (f"  {_json(name)}: {_json(value)}" for name, value in request.items())
     return "{\n" + ",\n".join(fields) + "\n}"
 

@@ -1,0 +1,75 @@
+"""Account settings: the apps that may use a person's account, and where the person is signed in."""
+
+from starlette.responses import Response
+
+from openengagement.engagement.types import ID_MAX, parse_decimal
+from openengagement.portal.browser_sessions import BrowserSessions
+from openengagement.portal.page_request import PageRequest
+from openengagement.portal.rendering import PageRenderer, redirect
+from openengagement.portal.sign_in import HOME_PATH
+from openengagement.registry.registry import Registry
+
+
+class AccountSettings:
+    """Handlers of `/settings/*`."""
+
+    def __init__(
+        self, renderer: PageRenderer, sessions: BrowserSessions, *, registry: Registry
+    ) -> None:
+        self._renderer = renderer
+        self._sessions = sessions
+        self._registry = registry
+
+    def redirect_home(self, _request: PageRequest) -> Response:
+        """`GET /`."""
+        return redirect(HOME_PATH)
+
+    def show(self, request: PageRequest) -> Response:
+        """`GET /settings/apps`."""
+        apps = [
+            {
+                "app_id": str(grant.app_id),
+                "name": grant.name,
+                "website": grant.website,
+                "owner": grant.owner,
+                "access": grant.access_level,
+                "authorised_at_s": grant.created_at_s,
+                "suspended": grant.suspended,
+                "last_used_s": grant.last_used_s,
+            }
+            for grant in self._registry.grants.list_grants(request.account_id)
+        ]
+        sessions = [
+            {
+                "session_id": session.id,
+                "current": request.session is not None and session.id == request.session.id,
+                "browser": session.browser,
+                "signed_in_at_s": session.created_at_s,
+                "last_seen_s": session.last_seen_s,
+            }
+            for session in self._sessions.list(request)
+        ]
+        context = {
+            "title": "Apps and sessions",
+            "scripts": ("page.js",),
+            "apps": apps,
+            "sessions": sessions,
+            "notice": None,
+        }
+        return self._renderer.render(request, "account", context=context)
+
+    def revoke_app(self, request: PageRequest) -> Response:
+        """`POST /settings/apps/revoke`: revoke an app's access token, at once on every worker."""
+        app_id = parse_decimal(request.fields.get("app_id", ""), maximum=ID_MAX)
+        if request.session and app_id is not None:
+            self._registry.grants.revoke_access_token(
+                app_id=app_id, account_id=request.session.account_id
+            )
+        return redirect(HOME_PATH)
+
+    def end_session(self, request: PageRequest) -> Response:
+        """`POST /settings/sessions/revoke`."""
+        if request.session:
+            session_id = request.fields.get("session_id", "")
+            self._registry.sessions.end_session(session_id, account_id=request.session.account_id)
+        return redirect(HOME_PATH)

@@ -1,0 +1,98 @@
+"""A browser's request as the pages see it, with its cookies."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from openengagement.http.forms import given_once
+from openengagement.registry.sessions import Session
+
+
+@dataclass(slots=True)
+class PageRequest:
+    """A browser's request, and the cookies that its answer sets.
+
+    `query` and `fields` map names to values; a name that is given twice is missing.
+    """
+
+    path: str
+    params: Mapping[str, str]  # the parts of the path that the route leaves open
+    query: Mapping[str, str]
+    fields: Mapping[str, str]  # of the form
+    cookies: Mapping[str, str]
+    headers: Mapping[str, str]
+    host: str
+    secure: bool  # over TLS, as the browser sees it
+    address: str
+    query_pairs: Sequence[tuple[str, str]] = ()  # the query as it was sent, repeats included
+    session: Session | None = None
+    form_secret: str = ""  # the cookie that this browser's forms are bound to
+    set_cookies: dict[str, tuple[str, int]] = field(default_factory=dict)  # name -> value, seconds
+
+    @property
+    def scheme(self) -> str:
+        """`https` or `http`, as the browser sees it."""
+        return "https" if self.secure else "http"
+
+    @property
+    def origin(self) -> str:
+        """This server's origin, as the browser sees it."""
+        return f"{self.scheme}://{self.host}"
+
+    @property
+    def account_id(self) -> int:
+        """The account that is signed in. Only pages behind a sign-in may use this."""
+        assert self.session is not None, "the page's route demands no sign-in"
+        return self.session.account_id
+
+    def cookie(self, name: str) -> str:
+        """Return a cookie that the browser sent, empty if it sent none."""
+        return self.cookies.get(self._cookie_name(name), "")
+
+    def send_cookies(self, response: Response) -> None:
+        """Set the cookies of `set_cookies` on the answer. Zero seconds delete a cookie."""
+        for name, (value, seconds) in self.set_cookies.items():
+            response.set_cookie(
+                self._cookie_name(name),
+                value,
+                max_age=seconds,
+                path="/",
+                secure=self.secure,
+                httponly=True,
+                samesite="lax",
+            )
+
+    def _cookie_name(self, name: str) -> str:
+        # Under TLS the prefix stops other hosts of the domain from setting a cookie of this name.
+        return f"__Host-oe_{name}" if self.secure else f"oe_{name}"
+
+
+def read_page_request(request: Request, fields: Mapping[str, str]) -> PageRequest:
+    """Read a browser's request, still without its session. `fields` are those of its form."""
+    pairs = request.query_params.multi_items()
+    return PageRequest(
+        path=request.url.path,
+        params=request.path_params,
+        query=given_once(pairs),
+        fields=fields,
+        cookies=read_cookies(request.headers.raw),
+        headers=request.headers,
+        host=request.headers.get("host", ""),
+        secure=request.url.scheme == "https",
+        address=request.client.host if request.client else "",
+        query_pairs=pairs,
+    )
+
+
+def read_cookies(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Map the names of a request's cookies to their values, exactly as browsers tell names apart.
+
+    A cookie that is sent twice counts as missing. A more lenient reader would accept a cookie that
+    another host of the domain has set: its name differs by a byte that only this reader ignores.
+    """
+    sent = [value for name, value in headers if name == b"cookie"]
+    parts = [part.strip(b" \t") for part in b";".join(sent).split(b";")]
+    pairs = (part.partition(b"=") for part in parts)
+    return given_once((name.decode("latin-1"), value.decode("latin-1")) for name, _, value in pairs)

@@ -1,0 +1,78 @@
+"""Sign in with a screen name and a password."""
+
+from concurrent.futures import Executor
+from typing import Final
+
+from starlette.responses import Response
+
+from openengagement.http.threads import run_in_pool
+from openengagement.portal.browser_sessions import BrowserSessions
+from openengagement.portal.concurrency import client_network
+from openengagement.portal.page_request import PageRequest
+from openengagement.portal.sign_in import SignIn, local_path
+from openengagement.sign_in.passwords import Guess, Passwords, TooManyGuesses
+
+_WRONG: Final = "This screen name and password do not match. Check both and try again."
+_TOO_MANY: Final = (
+    "There were too many attempts. Try again in {} min, or use a browser that you have signed in "
+    "with before."
+)
+_NO_PASSWORDS: Final = "This server accepts no passwords. Sign in through the provider."
+
+
+class PasswordSignIn:
+    """The handler of `POST /sign-in`.
+
+    `slow_pool` has the threads that run Argon2id, so that many guesses do not slow others down.
+    """
+
+    def __init__(
+        self,
+        sign_in: SignIn,
+        passwords: Passwords,
+        *,
+        sessions: BrowserSessions,
+        pool: Executor,
+        slow_pool: Executor,
+    ) -> None:
+        self._sign_in = sign_in
+        self._passwords = passwords
+        self._sessions = sessions
+        self._pool = pool
+        self._slow_pool = slow_pool
+
+    async def submit(self, request: PageRequest) -> Response:
+        """`POST /sign-in`."""
+        refused = await run_in_pool(self._pool, self._limit_guesses, request)
+        if refused is not None:
+            return refused
+        return await run_in_pool(self._slow_pool, self._verify, request)
+
+    def _limit_guesses(self, request: PageRequest) -> Response | None:
+        """Count a guess before its password is verified; refuse it if there were too many."""
+        if not self._sign_in.methods.password:
+            return self._refuse(request, _NO_PASSWORDS, status=403)
+        try:
+            self._passwords.limit_guesses(self._guess(request))
+        except TooManyGuesses as error:
+            text = _TOO_MANY.format(-(-error.retry_after_s // 60))
+            response = self._refuse(request, text, status=429)
+            response.headers["retry-after"] = str(error.retry_after_s)
+            return response
+        return None
+
+    def _verify(self, request: PageRequest) -> Response:
+        password = request.fields.get("password", "")
+        account = self._passwords.verify(self._guess(request), password)
+        if account is None:
+            return self._refuse(request, _WRONG, status=403)
+        return_to = local_path(request.fields.get("return_to", ""))
+        return self._sign_in.complete(request, account, return_to=return_to)
+
+    def _guess(self, request: PageRequest) -> Guess:
+        screen_name = request.fields.get("screen_name", "").strip().removeprefix("@")
+        known = self._sessions.known_browser(request, screen_name)
+        return Guess(screen_name, client_network(request.address), known)
+
+    def _refuse(self, request: PageRequest, text: str, *, status: int) -> Response:
+        return self._sign_in.show_form(request, request.fields, error=text, status=status)

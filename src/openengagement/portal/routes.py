@@ -1,0 +1,139 @@
+"""Every page as one table: its path, its handler, who may see it and which limit it is under."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from starlette.responses import Response
+
+from openengagement.portal.access import Access
+from openengagement.portal.account import AccountSettings
+from openengagement.portal.assets import STATIC_PREFIX
+from openengagement.portal.charts import Charts
+from openengagement.portal.consent import Consent
+from openengagement.portal.developer import DeveloperApps
+from openengagement.portal.explorer import Explorer
+from openengagement.portal.keys import AppKeys
+from openengagement.portal.manage import Console
+from openengagement.portal.page_request import PageRequest
+from openengagement.portal.password_sign_in import PasswordSignIn
+from openengagement.portal.sign_in import SignIn
+
+if TYPE_CHECKING:
+    from openengagement.portal.oidc import OidcSignIn
+
+Handler = Callable[[PageRequest], Response]
+AsyncHandler = Callable[[PageRequest], Awaitable[Response]]
+# The paths that belong to pages, besides `/`. Every route's path must begin with one of them.
+PREFIXES: Final = (
+    "/oauth/authorize",
+    "/oauth/authenticate",
+    "/sign-in",
+    "/sign-out",
+    "/settings/",
+    "/portal",
+    "/explore",
+    "/manage",
+    STATIC_PREFIX,
+)
+
+
+class Load(Enum):
+    """How a page loads the server, and so which limit on concurrency it is under."""
+
+    LIGHT = "light"  # no limit besides the threads of the pool
+    FIGURES = "figures"  # reads many counters; its long answer is compressed
+    PASSWORD = "password"  # runs Argon2id
+    PROVIDER = "provider"  # waits for an OpenID Connect provider
+
+
+@dataclass(frozen=True, slots=True)
+class PageRoute:
+    """One page. `path` may hold names in braces; a handler finds them in `PageRequest.params`.
+
+    A plain handler runs in a thread, because it may block. A coroutine runs on the event loop.
+    """
+
+    method: str
+    path: str
+    handler: Handler | AsyncHandler
+    access: Access = Access.ANYONE
+    load: Load = Load.LIGHT
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """The handlers of the pages, by subject."""
+
+    consent: Consent
+    sign_in: SignIn
+    password: PasswordSignIn
+    account: AccountSettings
+    developer: DeveloperApps
+    keys: AppKeys
+    console: Console
+    explorer: Explorer
+    charts: Charts
+    oidc: "OidcSignIn | None" = None  # None when no provider is set
+
+
+def build_page_routes(handlers: Handlers) -> list[PageRoute]:
+    """List every page."""
+    consent, sign_in, account = handlers.consent, handlers.sign_in, handlers.account
+    return [
+        PageRoute("GET", "/", account.redirect_home),
+        PageRoute("GET", "/oauth/authorize", consent.authorize),
+        PageRoute("GET", "/oauth/authenticate", consent.authenticate),
+        PageRoute("POST", "/oauth/authorize", consent.decide),
+        PageRoute("GET", "/sign-in", sign_in.show),
+        PageRoute("POST", "/sign-in", handlers.password.submit, load=Load.PASSWORD),
+        *(_oidc_routes(handlers.oidc) if handlers.oidc else []),
+        PageRoute("POST", "/sign-out", sign_in.sign_out),
+        PageRoute("GET", "/settings/apps", account.show, Access.SIGNED_IN),
+        PageRoute("POST", "/settings/apps/revoke", account.revoke_app),
+        PageRoute("POST", "/settings/sessions/revoke", account.end_session),
+        *_developer_routes(handlers.developer, handlers.keys),
+        *_figures_routes(handlers.explorer, handlers.charts),
+        *_console_routes(handlers.console),
+    ]
+
+
+def _oidc_routes(oidc: "OidcSignIn") -> list[PageRoute]:
+    return [
+        PageRoute("POST", "/sign-in/oidc", oidc.start, load=Load.PROVIDER),
+        PageRoute("GET", "/sign-in/oidc/callback", oidc.finish, load=Load.PROVIDER),
+    ]
+
+
+def _developer_routes(developer: DeveloperApps, keys: AppKeys) -> list[PageRoute]:
+    app, own = "/portal/apps/{app_id}", developer.for_own_app
+    return [
+        PageRoute("GET", "/portal", developer.show_apps, Access.SIGNED_IN),
+        PageRoute("GET", "/portal/new", developer.show_new, Access.SIGNED_IN),
+        PageRoute("POST", "/portal/new", developer.create, Access.SIGNED_IN),
+        PageRoute("GET", app, own(developer.show_settings), Access.SIGNED_IN),
+        PageRoute("POST", app, own(developer.save), Access.SIGNED_IN),
+        PageRoute("GET", f"{app}/keys", own(keys.show), Access.SIGNED_IN),
+        PageRoute("POST", f"{app}/keys", own(keys.act), Access.SIGNED_IN),
+    ]
+
+
+def _figures_routes(explorer: Explorer, charts: Charts) -> list[PageRoute]:
+    return [
+        PageRoute("GET", "/explore", explorer.show, Access.SIGNED_IN, Load.FIGURES),
+        PageRoute("GET", "/explore/compare", charts.show, Access.SIGNED_IN, Load.FIGURES),
+        PageRoute("GET", "/explore/compare.csv", charts.export, Access.SIGNED_IN, Load.FIGURES),
+    ]
+
+
+def _console_routes(console: Console) -> list[PageRoute]:
+    app = "/manage/apps/{app_id}"
+    return [
+        PageRoute("GET", "/manage", console.overview, Access.MANAGER),
+        PageRoute("GET", app, console.app, Access.MANAGER),
+        PageRoute("POST", app, console.decide, Access.MANAGER),
+        PageRoute("GET", "/manage/usage", console.usage, Access.MANAGER),
+        PageRoute("GET", "/manage/usage.csv", console.usage_file, Access.MANAGER),
+        PageRoute("GET", "/manage/audit", console.audit, Access.MANAGER),
+    ]
