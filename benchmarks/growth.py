@@ -17,9 +17,9 @@ import world
 from measure import Spread, cores, disk_bytes, ratios, wait_until_idle
 from serving import (
     BY_TWEET,
-    Asker,
     Case,
     Maker,
+    RequestSource,
     alternate,
     body,
     historical,
@@ -103,7 +103,7 @@ def _write_hour(folder: Path, ids: np.ndarray, *, hours_ago: int, now_s: int) ->
 
 def flatness(small: Grown, large: Grown, sizes: Sizes) -> dict[str, dict[str, Spread]]:
     """Time each read against both stores in turn: one request at a time, one worker on one core."""
-    kinds: dict[str, Callable[[Asker], Maker]] = {
+    kinds: dict[str, Callable[[RequestSource], Maker]] = {
         "totals": totals,
         "28hr": last_28_hours,
         "historical": historical,
@@ -113,12 +113,12 @@ def flatness(small: Grown, large: Grown, sizes: Sizes) -> dict[str, dict[str, Sp
         for size, grown in (("small", small), ("large", large)):
             server = stack.enter_context(product.serving(grown.world.data, core=cores()[0]))
             wait_until_idle(server.pid)  # it compacts the files of the load
-            asker = Asker(grown.world, server.port)
+            source = RequestSource(grown.world, server.port)
             for name, make in kinds.items():
-                cases[name, size] = Case(f"{name} {size}", server, make(asker), connections=1)
+                cases[name, size] = Case(f"{name} {size}", server, make(source), connections=1)
             for name, ids in (("single", grown.single), ("shared", grown.shared)):
                 if size == "large":
-                    cases["video", name] = Case(name, server, _video(asker, ids), connections=1)
+                    cases["video", name] = Case(name, server, _video(source, ids), connections=1)
         alternate([*cases.values()], sizes.rounds, core=cores()[1], sample_s=sizes.sample_s)
     figures = {
         f"flat_{name}": _compared(cases[name, "small"], cases[name, "large"]) for name in kinds
@@ -126,10 +126,10 @@ def flatness(small: Grown, large: Grown, sizes: Sizes) -> dict[str, dict[str, Sp
     return figures | {"video": _compared(cases["video", "single"], cases["video", "shared"])}
 
 
-def _video(asker: Asker, ids: list[int]) -> Maker:
+def _video(source: RequestSource, ids: list[int]) -> Maker:
     """Request the video views of one random Tweet of these."""
     rng = np.random.default_rng(7)
-    return lambda amount: asker.requests(
+    return lambda amount: source.requests(
         Endpoint.TOTALS,
         [body([each], ["video_views"], BY_TWEET) for each in rng.choice(ids, amount)],
         bearer=True,

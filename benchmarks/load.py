@@ -109,8 +109,8 @@ def _drive(port: int, requests: Sequence[bytes], connections: int) -> Driven:
     for connection in at.values():
         connection.sent_at = clock()
         connection.sock.sendall(next(waiting))
-    under_way = connections
-    while under_way:
+    running = connections
+    while running:
         for descriptor, _ in poll.poll():
             connection = at[descriptor]
             if not _read(connection):
@@ -120,7 +120,7 @@ def _drive(port: int, requests: Sequence[bytes], connections: int) -> Driven:
             answer, connection.got, connection.wanted = connection.got, b"", 0
             request = next(waiting, None)
             if request is None:
-                under_way -= 1
+                running -= 1
                 continue
             connection.sent_at = now
             connection.sock.sendall(request)

@@ -13,7 +13,7 @@ from load import drive
 from measure import Spread, ratios
 from peers_environment import POSTGRESQL, PYTHON, why_missing
 from product import Server
-from serving import CONNECTIONS, Asker, Case, Maker
+from serving import CONNECTIONS, Case, Maker, RequestSource
 from world import World
 
 WORKERS = 2
@@ -21,7 +21,7 @@ OWNER_ID = 1
 TIMED_CONNECTIONS = 8  # more than elsewhere: few are spread unevenly over the workers
 COMPARED = 5  # answers of each kind that must be equal
 ATTEMPTS = 2  # an hour may end between two requests to `/28hr`
-ENDPOINTS: dict[str, tuple[Callable[[Asker], Maker], int]] = {
+ENDPOINTS: dict[str, tuple[Callable[[RequestSource], Maker], int]] = {
     "totals": (serving.totals, CONNECTIONS),
     "28hr": (serving.last_28_hours, TIMED_CONNECTIONS),
     "historical": (serving.historical, TIMED_CONNECTIONS),
@@ -44,10 +44,12 @@ def http_peer(
     with product.serving(world.data, workers=WORKERS) as ours, _peer(world) as theirs:
         cases = {}
         for name, (make, connections) in ENDPOINTS.items():
-            asked = [(make(Asker(world, server.port)), server) for server in (ours, theirs)]
-            if not any(_same(asked) for _ in range(ATTEMPTS)):
+            requested = [
+                (make(RequestSource(world, server.port)), server) for server in (ours, theirs)
+            ]
+            if not any(_same(requested) for _ in range(ATTEMPTS)):
                 raise RuntimeError(f"{name}: the peer's answer is not ours")
-            cases[name] = [Case(name, server, maker, connections) for maker, server in asked]
+            cases[name] = [Case(name, server, maker, connections) for maker, server in requested]
         every = [case for pair in cases.values() for case in pair]
         serving.alternate(every, rounds, sample_s=sample_s)
     return {name: _figures(*pair) for name, pair in cases.items()}
@@ -63,9 +65,9 @@ def _figures(ours: Case, peer: Case) -> dict[str, Spread]:
     }
 
 
-def _same(asked: Sequence[tuple[Maker, Server]]) -> bool:
+def _same(requested: Sequence[tuple[Maker, Server]]) -> bool:
     """Send both servers the same requests and compare: their generators draw the same Tweets."""
-    made = [[(server, request) for request in make(COMPARED)] for make, server in asked]
+    made = [[(server, request) for request in make(COMPARED)] for make, server in requested]
     return all(_answer(*ours) == _answer(*peer) for ours, peer in zip(*made, strict=True))
 
 

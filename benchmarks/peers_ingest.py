@@ -44,7 +44,7 @@ def ingest_peers(
     missing = {name: why for name in PEERS if (why := why_missing(DEBIAN_PACKAGES.get(name)))}
     names = [name for name in PEERS if name not in missing]
     return {
-        **_contend((OURS, *names), folder, rounds=rounds, run=run),
+        **_run_contenders((OURS, *names), folder, rounds=rounds, run=run),
         **{name: {"missing": why} for name, why in missing.items()},
     }
 
@@ -56,14 +56,14 @@ def sqlite_alone(
     if why := why_missing():
         return {"sqlite": {"missing": why}}
     run = _make_run(files, tweet_ids, quick=quick)
-    return _contend(("sqlite",), folder, rounds=rounds, run=run)
+    return _run_contenders(("sqlite",), folder, rounds=rounds, run=run)
 
 
 def _make_run(files: Sequence[Path], tweet_ids: np.ndarray, *, quick: bool) -> dict[str, Any]:
-    """Build the input of `peers/contend.py`, without its folder."""
+    """Build the input of `peers/run_contender.py`, without its folder."""
     counted = stream.count(files, tweet_ids)
     rng = np.random.default_rng(stream.SEED)
-    asked = rng.choice(tweet_ids, (FEW_READS if quick else READS, TWEETS_A_READ))
+    requested = rng.choice(tweet_ids, (FEW_READS if quick else READS, TWEETS_A_READ))
     return {
         "files": list(map(str, files)),
         "types": EVENT_TYPES,
@@ -72,11 +72,11 @@ def _make_run(files: Sequence[Path], tweet_ids: np.ndarray, *, quick: bool) -> d
         "counters": counted.counters,
         "sums": counted.types,
         "tweets": counted.tweets,
-        "reads": asked.tolist(),
+        "reads": requested.tolist(),
     }
 
 
-def _contend(
+def _run_contenders(
     names: Sequence[str], folder: Path, *, rounds: int, run: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
@@ -101,7 +101,7 @@ def _contend(
 
 def _run(name: str, folder: Path, run: dict[str, Any]) -> dict[str, Any]:
     done = subprocess.run(
-        [str(PYTHON), str(HERE / "peers" / "contend.py"), name],
+        [str(PYTHON), str(HERE / "peers" / "run_contender.py"), name],
         input=msgspec.json.encode({**run, "folder": str(folder)}),
         capture_output=True,
         env=product.environment(PYTHONPATH=str(HERE)),

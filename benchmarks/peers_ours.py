@@ -16,7 +16,7 @@ WARM_UP_READS = 10
 
 
 def run(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
-    """Do the same as `peers/contend.py`, but include the start-up of the process.
+    """Do the same as `peers/run_contender.py`, but include the start-up of the process.
 
     Raises:
         RuntimeError: the folder's counts differ from those of the files.

@@ -6,7 +6,7 @@ from typing import Any
 from measure import Spread
 from rows import Row, at_least
 
-Told = Mapping[str, Any]
+Figures = Mapping[str, Any]
 NAMES = {
     "ours": "ours (`load events`, start-up included)",
     "postgresql": "PostgreSQL, COPY and upserts",
@@ -47,61 +47,61 @@ MEMORY = {"copy": "copying the events", "newlines": "counting their newlines"}
 LIMITS = ("limit, one core", "GB/s", "events/s")
 
 
-def tables(results: Mapping[str, Told]) -> Iterator[str]:
+def tables(results: Mapping[str, Figures]) -> Iterator[str]:
     """The tables whose figures were measured."""
     for head, prefix, names, cells in (
         (INGEST, "ingest", NAMES, _ingest),
         (HTTP, "http", ENDPOINTS, _http),
         (LIMITS, "memory", MEMORY, _limit),
     ):
-        told = {text: results.get(f"{prefix}_{name}") for name, text in names.items()}
-        rows = [[text, *_or_missing(each, cells)] for text, each in told.items() if each]
+        found = {text: results.get(f"{prefix}_{name}") for name, text in names.items()}
+        rows = [[text, *_or_missing(each, cells)] for text, each in found.items() if each]
         if rows:
             yield _table(head, rows)
 
 
-def ahead(results: Mapping[str, Told]) -> Iterator[Row]:
+def ahead(results: Mapping[str, Figures]) -> Iterator[Row]:
     """Rows for the alternatives that are durable per batch; the target is their rate."""
     for name, text in NAMES.items():
-        told = results.get(f"ingest_{name}", {})
-        if told.get("durable") and "rate_ratio" in told and name != "ours":
+        found = results.get(f"ingest_{name}", {})
+        if found.get("durable") and "rate_ratio" in found and name != "ours":
             what = f"load events, start-up included: events/s / {text}"
-            yield at_least(what, told["rate_ratio"], 1, ".2f")
+            yield at_least(what, found["rate_ratio"], 1, ".2f")
 
 
-def times_a_peer(results: Mapping[str, Told]) -> Iterator[Row]:
+def times_a_peer(results: Mapping[str, Figures]) -> Iterator[Row]:
     """Rows for the FastAPI service; the target is a multiple of its rate."""
     for name, text in ENDPOINTS.items():
-        told = results.get(f"http_{name}", {})
-        if "rate_ratio" in told:
+        found = results.get(f"http_{name}", {})
+        if "rate_ratio" in found:
             what = f"{text}: requests/s / the FastAPI service's"
-            yield at_least(what, told["rate_ratio"], TIMES_A_PEER, ".2f")
+            yield at_least(what, found["rate_ratio"], TIMES_A_PEER, ".2f")
 
 
-def _or_missing(told: Told, cells: Any) -> list[str]:  # noqa: ANN401
-    return [f"**missing**: {told['missing']}"] if "missing" in told else cells(told)
+def _or_missing(found: Figures, cells: Any) -> list[str]:  # noqa: ANN401
+    return [f"**missing**: {found['missing']}"] if "missing" in found else cells(found)
 
 
-def _ingest(told: Told) -> list[str]:
-    ratio = told.get("rate_ratio")
+def _ingest(found: Figures) -> list[str]:
+    ratio = found.get("rate_ratio")
     shown = {"rate": ",.0f", "cpu_us": ".2f", "bytes_a_counter": ".1f", "memory_mib": ",.0f"}
-    rate, *figures = [told[name].show(form) for name, form in shown.items()]
-    reads = [told[name].show(".2f") for name in ("read_p50_ms", "read_p99_ms")]
-    durable = "yes" if told["durable"] else "**no**"
+    rate, *figures = [found[name].show(form) for name, form in shown.items()]
+    reads = [found[name].show(".2f") for name in ("read_p50_ms", "read_p99_ms")]
+    durable = "yes" if found["durable"] else "**no**"
     shown_ratio = ratio.show(".2f") if ratio else ""
-    return [told["version"], shown_ratio, rate, f"{durable}: {told['how']}", *figures, *reads]
+    return [found["version"], shown_ratio, rate, f"{durable}: {found['how']}", *figures, *reads]
 
 
-def _http(told: Told) -> list[str]:
-    ratios = [told[name].show(".2f") for name in ("rate_ratio", "cpu_ratio")]
-    rates = [told[name].show(",.1f") for name in ("ours_rate", "peer_rate")]
-    return [*ratios, *rates, *(told[name].show(",.1f") for name in ("ours_p50_ms", "peer_p50_ms"))]
+def _http(found: Figures) -> list[str]:
+    ratios = [found[name].show(".2f") for name in ("rate_ratio", "cpu_ratio")]
+    rates = [found[name].show(",.1f") for name in ("ours_rate", "peer_rate")]
+    return [*ratios, *rates, *(found[name].show(",.1f") for name in ("ours_p50_ms", "peer_p50_ms"))]
 
 
-def _limit(told: Told) -> list[str]:
-    found: Spread = told["bytes_a_second"]
-    scaled = Spread(found.median / 1e9, found.low / 1e9, found.high / 1e9, found.runs)
-    return [scaled.show(".1f"), told["events_a_second"].show()]
+def _limit(found: Figures) -> list[str]:
+    spread: Spread = found["bytes_a_second"]
+    scaled = Spread(spread.median / 1e9, spread.low / 1e9, spread.high / 1e9, spread.runs)
+    return [scaled.show(".1f"), found["events_a_second"].show()]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -53,9 +53,9 @@ class Produced(msgspec.Struct):
 
     acks: list[Ack] = []
     missed: int = 0
-    asked: int = 0
+    requested: int = 0
     cpu_s: float = 0.0
-    exhausted: bool = False  # no batch was left when it was told to end
+    exhausted: bool = False  # no batch was left when it had to end
 
     @property
     def lines(self) -> int:
@@ -92,12 +92,12 @@ def producing(plan: Plan) -> Iterator[Producing]:
         process.stdout.readline()
         process.stdin.write(b"go\n")
         process.stdin.flush()
-        under_way = Producing()
-        yield under_way
+        running = Producing()
+        yield running
         printed, _ = process.communicate(timeout=TIMEOUT_S)
         if process.returncode:
             raise RuntimeError("the producers failed")
-        under_way.produced = msgspec.json.decode(printed, type=Produced)
+        running.produced = msgspec.json.decode(printed, type=Produced)
     finally:
         process.kill()
         process.wait()
@@ -126,14 +126,14 @@ def _line_ends(path: Path, every: int) -> list[tuple[int, int]]:
     return list(zip(ends[last - 1].tolist(), sizes.tolist(), strict=True))
 
 
-class _Crowd:
+class _Producers:
     """The producers, each with its own connection."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._batches = iter(cut(plan))
-        self._turn = threading.Lock()
-        self._told_to_end = threading.Event()
+        self._lock = threading.Lock()
+        self._ending = threading.Event()
         self._failed: list[str] = []
         self.result = Produced()
 
@@ -145,7 +145,7 @@ class _Crowd:
         for each in threads:
             each.start()
         sys.stdin.read()
-        self._told_to_end.set()
+        self._ending.set()
         for each in threads:
             each.join()
         if self._failed:
@@ -165,8 +165,8 @@ class _Crowd:
     def _send_all(self, to: http.client.HTTPConnection, who: int) -> None:
         plan = self._plan
         counted = _ask(plan, plan.marked[who]) if plan.marked else 0
-        while not self._told_to_end.is_set():
-            with self._turn:
+        while not self._ending.is_set():
+            with self._lock:
                 batch = next(self._batches, None)
             if batch is None:
                 self.result.exhausted = True
@@ -183,9 +183,9 @@ class _Crowd:
             self.result.acks.append(Ack(sent_s, acked_s, lines, number))
             if plan.marked:
                 counted += 1
-                self.result.asked += 1
+                self.result.requested += 1
                 self.result.missed += _ask(plan, plan.marked[who]) != counted
-            self._told_to_end.wait(plan.pause_s)
+            self._ending.wait(plan.pause_s)
 
 
 def _read(path: str, start: int, size: int) -> bytes:
@@ -222,11 +222,11 @@ def _ask(plan: Plan, tweet_id: str) -> int:
 
 
 if __name__ == "__main__":
-    crowd = _Crowd(msgspec.json.decode(sys.argv[1], type=Plan))
+    producers = _Producers(msgspec.json.decode(sys.argv[1], type=Plan))
     print("ready", flush=True)
     sys.stdin.readline()
     prepared_s = time.process_time()
-    produced = crowd.run()
+    produced = producers.run()
     produced.cpu_s -= prepared_s
     with suppress(BrokenPipeError):
         sys.stdout.write(msgspec.json.encode(produced).decode())

@@ -59,12 +59,12 @@ class Command:
     """A running command of the product."""
 
     def __init__(self, data: Path, *arguments: str) -> None:
-        self._said = " ".join(arguments)
-        self._printed, self._told = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - `wait` closes them
+        self._command = " ".join(arguments)
+        self._stdout, self._stderr = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - `wait` closes them
         self._began = time.perf_counter()
         command = [*COMMAND, "--data", str(data), *arguments, "--json"]
         self._process = subprocess.Popen(
-            command, stdout=self._printed, stderr=self._told, env=environment()
+            command, stdout=self._stdout, stderr=self._stderr, env=environment()
         )
         self.pid = self._process.pid
 
@@ -82,19 +82,21 @@ class Command:
         _, status, usage = os.wait4(self.pid, 0)
         wall_s = time.perf_counter() - self._began
         self._process.returncode = os.waitstatus_to_exitcode(status)
-        with self._printed as printed, self._told as told:
-            printed.seek(0)
-            told.seek(0)
+        with self._stdout as stdout, self._stderr as stderr:
+            stdout.seek(0)
+            stderr.seek(0)
             if self._process.returncode != 0:
-                raise RuntimeError(f"{self._said}: {told.read().decode(errors='replace')[-2000:]}")
-            answer = msgspec.json.decode(printed.read())
+                raise RuntimeError(
+                    f"{self._command}: {stderr.read().decode(errors='replace')[-2000:]}"
+                )
+            answer = msgspec.json.decode(stdout.read())
         return Ran(answer, wall_s, usage.ru_utime + usage.ru_stime)
 
 
 def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind((HOST, 0))
-        return int(taken.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -136,18 +138,18 @@ def other(command: Sequence[str], port: int) -> Iterator[Server]:
 @contextmanager
 def _started(command: Sequence[str], port: int, *, core: int | None = None) -> Iterator[Server]:
     began = time.perf_counter()
-    with tempfile.TemporaryFile() as told:
+    with tempfile.TemporaryFile() as stderr:
         with _pinned(core):  # what is started inherits it
             process = subprocess.Popen(
                 command,
                 stdout=subprocess.DEVNULL,
-                stderr=told,
+                stderr=stderr,
                 env=environment(PYTHONPATH=_python_path()),
             )
         try:
             if not _answers(port, lambda: process.poll() is None):
-                told.seek(0)
-                text = told.read().decode(errors="replace")[-2000:]
+                stderr.seek(0)
+                text = stderr.read().decode(errors="replace")[-2000:]
                 raise RuntimeError(f"the server does not answer: {text}")
             yield Server(process.pid, port, time.perf_counter() - began)
         finally:

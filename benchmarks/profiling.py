@@ -28,7 +28,7 @@ import sustained
 import world
 from measure import cores, tree
 from producers import Plan, producing
-from serving import Asker, Case
+from serving import Case, RequestSource
 
 PAGE = report.DOCS / "profiles.md"
 PY_SPY = report.DOCS.parent.parent / ".venv-bench" / "bin" / "py-spy"
@@ -89,8 +89,8 @@ def _profiles(
         ("`/historical`, 25 Tweets x 17 types x 672 hours, three groupings", serving.historical),
     ):
         with product.serving(built.data, core=cores()[0]) as server:
-            asker = Asker(built, server.port)
-            case = Case(title, server, make(asker), serving.SLOW_CONNECTIONS)
+            source = RequestSource(built, server.port)
+            case = Case(title, server, make(source), serving.SLOW_CONNECTIONS)
             case.warm_up(cores()[1], sample_s)
             yield title, _both(lambda tool: _ask(case, tool))  # noqa: B023 - called at once
 
@@ -158,8 +158,8 @@ def _libraries(path: Path, pids: list[int]) -> Shares:
     """Return the self time of these processes by library."""
     # Distinguish by thread: perf attributes what several processes share to the first one.
     chosen = ["--pid", ",".join(map(str, pids)), "--sort", "pid,dso", "--field-separator", ";"]
-    asked = ["perf", "report", "-i", str(path), *chosen, "--stdio", "-q"]
-    text = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    command = ["perf", "report", "-i", str(path), *chosen, "--stdio", "-q"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     own: dict[str, float] = defaultdict(float)
     for each in map(_LIBRARY.match, text.splitlines()):
         if each:

@@ -5,7 +5,7 @@ from growth import Grown
 from load import Driven, pace
 from measure import Spread, ratios, wait_until_idle
 from producers import Plan, Produced, producing
-from serving import BY_TWEET, TOTALS_TYPES, Asker
+from serving import BY_TWEET, TOTALS_TYPES, RequestSource
 from sizes import Sizes
 from sustained import WORKERS, Stream
 
@@ -27,7 +27,7 @@ def pruning(grown: Grown, events: Stream, sizes: Sizes) -> dict[str, dict[str, S
     data = grown.world.data
     idle, busy, took_s = [], [], []
     with product.serving(data, workers=WORKERS) as server:
-        asker = Asker(grown.world, server.port)
+        source = RequestSource(grown.world, server.port)
         plan = Plan(
             server.port,
             grown.world.keys.platform_key,
@@ -36,20 +36,20 @@ def pruning(grown: Grown, events: Stream, sizes: Sizes) -> dict[str, dict[str, S
             PRODUCERS,
             pause_s=PAUSE_S,
         )
-        _look(asker, server.port)
+        _look(source, server.port)
         for days in OLDER_THAN_DAYS[: sizes.rounds]:
             wait_until_idle(server.pid)
-            with producing(plan) as under_way:
-                reads = [_look(asker, server.port) for _ in range(int(sizes.pace_s))]
-            idle.append((reads, under_way.produced))
-            with producing(plan) as under_way:
-                _look(asker, server.port)  # the producer is under way by then
+            with producing(plan) as running:
+                reads = [_look(source, server.port) for _ in range(int(sizes.pace_s))]
+            idle.append((reads, running.produced))
+            with producing(plan) as running:
+                _look(source, server.port)  # the producer is under way by then
                 command = product.Command(data, "prune", "--older-than-days", str(days))
-                reads = [_look(asker, server.port)]
+                reads = [_look(source, server.port)]
                 while command.running:
-                    reads.append(_look(asker, server.port))
+                    reads.append(_look(source, server.port))
                 took_s.append(_pruned(command))
-            busy.append((reads, under_way.produced))
+            busy.append((reads, running.produced))
     return {"prune": _figures(idle, busy) | {"took_s": Spread.of(took_s)}}
 
 
@@ -65,11 +65,11 @@ def _pruned(command: product.Command) -> float:
     return ran.wall_s
 
 
-def _look(asker: Asker, port: int) -> Driven:
-    bodies = asker.bodies(
+def _look(source: RequestSource, port: int) -> Driven:
+    bodies = source.bodies(
         int(READS_PER_S * LOOK_S), tweets=250, types=TOTALS_TYPES, groupings=BY_TWEET
     )
-    requests = asker.requests(Endpoint.TOTALS, bodies)
+    requests = source.requests(Endpoint.TOTALS, bodies)
     return pace(port, requests, rate=READS_PER_S, connections=CONNECTIONS)
 
 

@@ -42,8 +42,8 @@ def machine() -> dict[str, Any]:
 
 def commit() -> str:
     """Return the measured commit, marked if the package's source differs from it."""
-    asked = ["git", "-C", str(DOCS), "describe", "--always", "--abbrev=8"]
-    name = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    requested = ["git", "-C", str(DOCS), "describe", "--always", "--abbrev=8"]
+    name = subprocess.run(requested, capture_output=True, text=True, check=False).stdout.strip()
     changed = subprocess.run(
         ["git", "-C", str(DOCS), "diff", "--quiet", "HEAD", "--", ":/src"], check=False
     )

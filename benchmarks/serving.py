@@ -98,7 +98,7 @@ def alternate(
             case.run(core)
 
 
-class Asker:
+class RequestSource:
     """Generates requests for random Tweets of the owner."""
 
     def __init__(self, world: World, port: int) -> None:
@@ -142,12 +142,14 @@ def one_tweet(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
         core = cores()[0]
         server = stack.enter_context(product.serving(world.data, core=core))
         plain = stack.enter_context(product.bare(core=core))
-        ours, theirs = Asker(world, server.port), Asker(world, plain.port)
+        ours, theirs = RequestSource(world, server.port), RequestSource(world, plain.port)
 
-        def make(asker: Asker, types: list[str], *, bearer: bool = False) -> Callable[..., list]:
-            return lambda amount: asker.requests(
+        def make(
+            source: RequestSource, types: list[str], *, bearer: bool = False
+        ) -> Callable[..., list]:
+            return lambda amount: source.requests(
                 Endpoint.TOTALS,
-                asker.bodies(amount, tweets=1, types=types, groupings=BY_TWEET),
+                source.bodies(amount, tweets=1, types=types, groupings=BY_TWEET),
                 bearer=bearer,
             )
 
@@ -169,14 +171,14 @@ def one_tweet(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
 
 def many_tweets(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
     """Measure `/totals` with 250 Tweets and 7 types, and the store's read of the same Tweets."""
-    asked: list[list[int]] = []
+    requested: list[list[int]] = []
     with product.serving(world.data, core=cores()[0]) as server:
-        asker = Asker(world, server.port)
+        source = RequestSource(world, server.port)
 
         def make(amount: int) -> list[bytes]:
-            asked[:] = [asker.tweets(250) for _ in range(amount)]
-            bodies = [body(each, TOTALS_TYPES, BY_TWEET) for each in asked]
-            return asker.requests(Endpoint.TOTALS, bodies)
+            requested[:] = [source.tweets(250) for _ in range(amount)]
+            bodies = [body(each, TOTALS_TYPES, BY_TWEET) for each in requested]
+            return source.requests(Endpoint.TOTALS, bodies)
 
         case = Case("whole", server, make)
         alternate([case], 0, core=cores()[1])
@@ -186,9 +188,9 @@ def many_tweets(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
         for _ in range(rounds):
             case.run(cores()[1])
             reads["read_totals"].append(
-                read_us(lambda ids: stores.counters.read_totals(ids, TOTALS_TYPES), asked)
+                read_us(lambda ids: stores.counters.read_totals(ids, TOTALS_TYPES), requested)
             )
-            reads["read_tweets"].append(read_us(stores.tweets.read_tweets, asked))
+            reads["read_tweets"].append(read_us(stores.tweets.read_tweets, requested))
         parts.close()
     check_gzip(case.runs[-1].last_answer)
     figures = {"whole": case.figures()}
@@ -198,22 +200,22 @@ def many_tweets(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
     return figures
 
 
-def read_us(read: Callable[[list[int]], object], asked: Sequence[list[int]]) -> float:
+def read_us(read: Callable[[list[int]], object], requested: Sequence[list[int]]) -> float:
     """Return the CPU time of one read, in microseconds, on the server's core."""
-    read(asked[0])
+    read(requested[0])
     began = time.process_time()
-    for tweet_ids in asked:
+    for tweet_ids in requested:
         read(tweet_ids)
-    return (time.process_time() - began) / len(asked) * 1e6
+    return (time.process_time() - began) / len(requested) * 1e6
 
 
 def timed(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
     """Measure `/28hr` and `/historical` at their largest."""
     with product.serving(world.data, core=cores()[0]) as server:
-        asker = Asker(world, server.port)
+        source = RequestSource(world, server.port)
         cases = [
-            Case("28hr", server, last_28_hours(asker), SLOW_CONNECTIONS),
-            Case("historical", server, historical(asker), SLOW_CONNECTIONS),
+            Case("28hr", server, last_28_hours(source), SLOW_CONNECTIONS),
+            Case("historical", server, historical(source), SLOW_CONNECTIONS),
         ]
         alternate(cases, rounds, core=cores()[1])
     return _answered(cases)
@@ -223,40 +225,40 @@ def both_cores(world: World, sizes: Sizes) -> dict[str, dict[str, Spread]]:
     """Measure all three at their largest; one worker per core, shared with the generator."""
     # Enough connections that every worker gets some.
     with product.serving(world.data, workers=len(os.sched_getaffinity(0))) as server:
-        asker = Asker(world, server.port)
+        source = RequestSource(world, server.port)
         cases = [
-            Case("totals_both", server, totals(asker)),
-            Case("28hr_both", server, last_28_hours(asker)),
-            Case("historical_both", server, historical(asker)),
-            Case("historical_alone", server, historical(asker), connections=1),
+            Case("totals_both", server, totals(source)),
+            Case("28hr_both", server, last_28_hours(source)),
+            Case("historical_both", server, historical(source)),
+            Case("historical_alone", server, historical(source), connections=1),
         ]
         alternate(cases, sizes.rounds, sample_s=sizes.sample_s)
     return _answered(cases)
 
 
-def totals(asker: Asker) -> Maker:
+def totals(source: RequestSource) -> Maker:
     """`/totals` with 250 Tweets and 7 types."""
-    return lambda amount: asker.requests(
+    return lambda amount: source.requests(
         Endpoint.TOTALS,
-        asker.bodies(amount, tweets=250, types=TOTALS_TYPES, groupings=BY_TWEET),
+        source.bodies(amount, tweets=250, types=TOTALS_TYPES, groupings=BY_TWEET),
     )
 
 
-def last_28_hours(asker: Asker) -> Maker:
+def last_28_hours(source: RequestSource) -> Maker:
     """`/28hr` with 25 Tweets and 17 types, hourly."""
-    return lambda amount: asker.requests(
+    return lambda amount: source.requests(
         Endpoint.LAST_28_HOURS,
-        asker.bodies(amount, tweets=25, types=TIMED_TYPES, groupings=HOURLY),
+        source.bodies(amount, tweets=25, types=TIMED_TYPES, groupings=HOURLY),
     )
 
 
-def historical(asker: Asker) -> Maker:
+def historical(source: RequestSource) -> Maker:
     """`/historical` with 25 Tweets, 17 types, 672 hours and three groupings."""
     now_s = int(time.time())
     window = {"start": format_time(now_s - 28 * 86_400), "end": format_time(now_s)}
-    return lambda amount: asker.requests(
+    return lambda amount: source.requests(
         Endpoint.HISTORICAL,
-        [body(asker.tweets(25), TIMED_TYPES, THREE, **window) for _ in range(amount)],
+        [body(source.tweets(25), TIMED_TYPES, THREE, **window) for _ in range(amount)],
     )
 
 

@@ -13,7 +13,7 @@ import product
 from load import drive
 from measure import Spread, cores
 from product import HOST
-from serving import BY_TWEET, PUBLIC, Asker
+from serving import BY_TWEET, PUBLIC, RequestSource
 from world import World
 
 from openengagement.engagement.types import Endpoint
@@ -34,9 +34,9 @@ def signing_in(world: World, rounds: int) -> dict[str, Spread]:
     hash_ms = (time.perf_counter() - began) / HASHES * 1000
     idle, crowded, served = [], [], []
     with product.serving(world.data) as server:
-        asker = Asker(world, server.port)
-        bodies = asker.bodies(REQUESTS, tweets=1, types=PUBLIC, groupings=BY_TWEET)
-        requests = asker.requests(Endpoint.TOTALS, bodies, bearer=True)
+        source = RequestSource(world, server.port)
+        bodies = source.bodies(REQUESTS, tweets=1, types=PUBLIC, groupings=BY_TWEET)
+        requests = source.requests(Endpoint.TOTALS, bodies, bearer=True)
 
         def p99_ms() -> float:
             driven = drive(server.port, requests, connections=CONNECTIONS, core=cores()[1])
@@ -69,14 +69,14 @@ def _crowd(port: int) -> Iterator[Iterator[int]]:
             _sign_in(port, f"nobody_{who}_{index}")
             next(answered)
 
-    crowd = [threading.Thread(target=knock, args=(each,)) for each in range(CROWD)]
-    for each in crowd:
+    producers = [threading.Thread(target=knock, args=(each,)) for each in range(CROWD)]
+    for each in producers:
         each.start()
     try:
         yield answered
     finally:
         stop.set()
-        for each in crowd:
+        for each in producers:
             each.join()
 
 

@@ -150,9 +150,9 @@ def over_http(folder: Path, files: Sequence[Path], sizes: Sizes) -> Figures:
             given = enough(files, sizes.http_s)
             plan = Plan(server.port, key, given, BATCH_LINES, PRODUCERS)
             before = cpu_s(server.pid)
-            with producing(plan) as under_way:
+            with producing(plan) as running:
                 time.sleep(sizes.http_s)
-            run = under_way.produced
+            run = running.produced
             cpu.append((cpu_s(server.pid) - before) / run.lines * 1e6)
         counting.check(data, sent(files, run))
         shutil.rmtree(data)

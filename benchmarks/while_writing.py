@@ -13,7 +13,7 @@ import world
 from load import Driven, pace
 from measure import IDLE_AFTER_LOAD_S, Spread, ratios, wait_until_idle
 from producers import Plan, Produced, producing
-from serving import BY_TWEET, TOTALS_TYPES, Asker
+from serving import BY_TWEET, TOTALS_TYPES, RequestSource
 from sizes import Sizes
 from sustained import BATCH_LINES, PRODUCERS, WORKERS, Stream, enough
 
@@ -40,26 +40,26 @@ class Runs:
 
 def reads_while_writing(folder: Path, stream: Stream, sizes: Sizes) -> dict[str, dict[str, Spread]]:
     """Take turns: idle, producers over HTTP, `load events`; then count everything."""
-    asked, marked = _build(folder, stream, sizes)
+    requested, marked = _build(folder, stream, sizes)
     runs = Runs([counting.count(stream.files[: sizes.before_files])])
-    with product.serving(asked.data, workers=WORKERS) as server:
-        asker = Asker(asked, server.port)
+    with product.serving(requested.data, workers=WORKERS) as server:
+        source = RequestSource(requested, server.port)
 
         def read(seconds: float = sizes.pace_s) -> Driven:
             amount = int(seconds * READS_PER_S)
-            bodies = asker.bodies(amount, tweets=250, types=TOTALS_TYPES, groupings=BY_TWEET)
-            requests = asker.requests(Endpoint.TOTALS, bodies)
+            bodies = source.bodies(amount, tweets=250, types=TOTALS_TYPES, groupings=BY_TWEET)
+            requests = source.requests(Endpoint.TOTALS, bodies)
             return pace(server.port, requests, rate=READS_PER_S, connections=CONNECTIONS)
 
         plan = Plan(
             server.port,
-            asked.keys.platform_key,
+            requested.keys.platform_key,
             enough(stream.files, AHEAD_S + sizes.pace_s),
             BATCH_LINES,
             PRODUCERS,
             marked=marked,
             at=format_time(stream.start_s),
-            bearer=asked.keys.bearer,
+            bearer=requested.keys.bearer,
         )
         read(WARM_UP_S)
         for index in range(sizes.rounds):
@@ -68,16 +68,16 @@ def reads_while_writing(folder: Path, stream: Stream, sizes: Sizes) -> dict[str,
             _while_producing(plan, read, runs=runs, stream=stream)
             first = sizes.before_files + index * sizes.while_files
             files = stream.files[first : first + sizes.while_files]
-            _while_loading(asked.data, files, read=lambda: read(sizes.file_pace_s), runs=runs)
-    counting.check(asked.data, counting.add(*runs.counted))
+            _while_loading(requested.data, files, read=lambda: read(sizes.file_pace_s), runs=runs)
+    counting.check(requested.data, counting.add(*runs.counted))
     return _figures(runs)
 
 
 def _while_producing(plan: Plan, read: Callable[[], Driven], *, runs: Runs, stream: Stream) -> None:
-    with producing(plan) as under_way:
+    with producing(plan) as running:
         time.sleep(AHEAD_S)
         runs.http.append(read())
-    produced = under_way.produced
+    produced = running.produced
     if produced.exhausted:
         raise RuntimeError("the producers had nothing left to send before the reads ended")
     runs.produced.append(produced)
@@ -131,7 +131,7 @@ def _figures(runs: Runs) -> dict[str, dict[str, Spread]]:
     produced = runs.produced
     figures["reads_while_http"] |= {
         "written": Spread.of([run.rate for run in produced]),
-        "asked": Spread.of([float(sum(run.asked for run in produced))]),
+        "asked": Spread.of([float(sum(run.requested for run in produced))]),
         "missed": Spread.of([float(sum(run.missed for run in produced))]),
     }
     figures["reads_while_file"]["written"] = Spread.of(runs.file_rates)

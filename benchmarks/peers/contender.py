@@ -58,10 +58,10 @@ class Words:
     types: Sequence[str]
     totals: Sequence[str]
 
-    def parts(self, asked: str) -> list[str]:
+    def parts(self, requested: str) -> list[str]:
         """The event types that one total adds up."""
-        if asked != "engagements":
-            return [asked]
+        if requested != "engagements":
+            return [requested]
         return [name for name in self.types if name not in NOT_ENGAGEMENTS]
 
     def fold(self, counts: Mapping[str, int]) -> list[int]:

@@ -45,11 +45,11 @@ class Chdb(Contender):
         self.version = self._rows("SELECT version()")[0][0]
         session.query("CREATE DATABASE bench ENGINE = Atomic")
         session.query(_TABLE.format(types=self._types))
-        asked = (
+        sums_of = (
             f"sumIf(count, type IN ({', '.join(map(repr, words.parts(name)))}))"
             for name in words.totals
         )
-        self._totals = f"SELECT tweet_id, {', '.join(asked)} FROM bench.hours WHERE tweet_id IN "
+        self._totals = f"SELECT tweet_id, {', '.join(sums_of)} FROM bench.hours WHERE tweet_id IN "
 
     def apply(self, keys: Sequence[str], prepared: Sequence[Path]) -> None:
         types = self._types.replace("'", "\\'")

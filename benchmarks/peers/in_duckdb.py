@@ -30,12 +30,12 @@ class Duckdb(Contender):
         db.execute(f"CREATE TYPE event_type AS ENUM ({names})")
         db.execute("CREATE TABLE events (tweet_id BIGINT, type event_type, happened_at TIMESTAMP)")
         db.execute("CREATE TABLE batches (key VARCHAR PRIMARY KEY)")
-        asked = (
+        sums_of = (
             f"count(*) FILTER (type IN ({', '.join(map(repr, words.parts(name)))}))"
             for name in words.totals
         )
         self._totals = (
-            f"SELECT tweet_id, {', '.join(asked)} FROM events "
+            f"SELECT tweet_id, {', '.join(sums_of)} FROM events "
             "WHERE tweet_id IN (SELECT unnest(?)) GROUP BY tweet_id"
         )
 

@@ -36,7 +36,7 @@ class Postgresql(Contender):
     def __init__(self, connections: Sequence[psycopg.Connection], words: Words) -> None:
         self._connections = connections
         self._words = words
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(CONNECTIONS)
         self._db = connections[0]
         self.version = self._value("SHOW server_version").split()[0]
@@ -55,9 +55,9 @@ class Postgresql(Contender):
         self._db.execute("CHECKPOINT")
         for each in connections:
             each.execute("CREATE TEMPORARY TABLE staged (LIKE hours) ON COMMIT DELETE ROWS")
-        asked = (f"sum({' + '.join(words.parts(name))})" for name in words.totals)
+        sums_of = (f"sum({' + '.join(words.parts(name))})" for name in words.totals)
         self._totals = (
-            f"SELECT tweet_id, {', '.join(asked)} FROM hours WHERE tweet_id = ANY(%s) "
+            f"SELECT tweet_id, {', '.join(sums_of)} FROM hours WHERE tweet_id = ANY(%s) "
             "GROUP BY tweet_id"
         )
 
@@ -69,7 +69,7 @@ class Postgresql(Contender):
 
     def apply(self, keys: Sequence[str], prepared: Halves) -> None:
         halves = [[f"{key}/{index}" for key in keys] for index in range(CONNECTIONS)]
-        with self._turn:
+        with self._lock:
             list(self._pool.map(self._apply_half, self._connections, halves, prepared))
 
     def _apply_half(self, db: psycopg.Connection, keys: Sequence[str], rows: bytes) -> None:

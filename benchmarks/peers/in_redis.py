@@ -34,7 +34,7 @@ class Redis(Contender):
         self._folder = folder
         self._words = words
         self._client = client
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(str(folder / "socket"))
         self.version = client.info("server")["redis_version"]
@@ -55,7 +55,7 @@ class Redis(Contender):
         number, commands = prepared
         number += len(keys)
         marks = "".join(f"*3\r\n$3\r\nSET\r\n${len(key)}\r\n{key}\r\n$1\r\n1\r\n" for key in keys)
-        with self._turn:
+        with self._lock:
             known = self._client.exists(*keys)
             if known == len(keys):
                 return

@@ -25,7 +25,7 @@ class Sqlite(Contender):
         self._path = path
         self._words = words
         self._db = db
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         # The manual's advice for large transactions: a cache and a log that hold one.
         settings = ("journal_mode=WAL", "synchronous=FULL")
         for setting in (*settings, "cache_size=-262144", "wal_autocheckpoint=16384"):
@@ -40,15 +40,15 @@ class Sqlite(Contender):
         places = ", ".join("?" * (len(words.types) + 2))
         conflict = f"ON CONFLICT (tweet_id, hour) DO UPDATE SET {added}"
         self._upsert = f"INSERT INTO hours VALUES ({places}) {conflict}"
-        asked = (f"sum({' + '.join(words.parts(name))})" for name in words.totals)
-        self._totals = f"SELECT tweet_id, {', '.join(asked)} FROM hours WHERE tweet_id IN "
+        sums_of = (f"sum({' + '.join(words.parts(name))})" for name in words.totals)
+        self._totals = f"SELECT tweet_id, {', '.join(sums_of)} FROM hours WHERE tweet_id IN "
 
     def prepare(self, paths: Sequence[Path]) -> Rows:
         return fold.by_hour(fold.read_deltas(paths, self._words.types), self._words.types).rows()
 
     def apply(self, keys: Sequence[str], prepared: Rows) -> None:
         claim = "INSERT OR IGNORE INTO batches VALUES (?)"
-        with self._turn, self._db as db:
+        with self._lock, self._db as db:
             fresh = db.executemany(claim, [(key,) for key in keys]).rowcount
             if fresh == len(keys):
                 db.executemany(self._upsert, prepared)

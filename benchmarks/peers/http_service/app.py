@@ -95,34 +95,34 @@ Database = Annotated[AsyncConnection, Depends(connected)]
 
 
 @app.post("/insights/engagement/totals")
-async def totals(asked: Totals, user_id: User, db: Database) -> Response:
-    await must_own(db, asked.tweet_ids, user_id)
-    counts = await counters.read_totals(db, asked.tweet_ids, asked.engagement_types)
-    return answer(asked, counts, range(1))
+async def totals(requested: Totals, user_id: User, db: Database) -> Response:
+    await must_own(db, requested.tweet_ids, user_id)
+    counts = await counters.read_totals(db, requested.tweet_ids, requested.engagement_types)
+    return answer(requested, counts, range(1))
 
 
 @app.post("/insights/engagement/28hr")
-async def last_28_hours(asked: Last28Hours, user_id: User, db: Database) -> Response:
+async def last_28_hours(requested: Last28Hours, user_id: User, db: Database) -> Response:
     now = time.time()
     window = range(int(now // HOUR_S) - LAST_HOURS, int(-(-now // HOUR_S)))
-    return await timed(asked, user_id, db=db, window=window)
+    return await timed(requested, user_id, db=db, window=window)
 
 
 @app.post("/insights/engagement/historical")
-async def historical(asked: Historical, user_id: User, db: Database) -> Response:
-    start, end = asked.start.timestamp(), asked.end.timestamp()
+async def historical(requested: Historical, user_id: User, db: Database) -> Response:
+    start, end = requested.start.timestamp(), requested.end.timestamp()
     if not 0 < end - start <= WINDOW_MAX_HOURS * HOUR_S:
         raise HTTPException(400)
     window = range(int(start // HOUR_S), int(-(-end // HOUR_S)))
-    return await timed(asked, user_id, db=db, window=window)
+    return await timed(requested, user_id, db=db, window=window)
 
 
-async def timed(asked: Totals, user_id: int, *, db: AsyncConnection, window: range) -> Response:
-    await must_own(db, asked.tweet_ids, user_id)
+async def timed(requested: Totals, user_id: int, *, db: AsyncConnection, window: range) -> Response:
+    await must_own(db, requested.tweet_ids, user_id)
     counts = await counters.read_hours(
-        db, asked.tweet_ids, asked.engagement_types, first=window.start, end=window.stop
+        db, requested.tweet_ids, requested.engagement_types, first=window.start, end=window.stop
     )
-    return answer(asked, counts, window, start=time_of(window.start), end=time_of(window.stop))
+    return answer(requested, counts, window, start=time_of(window.start), end=time_of(window.stop))
 
 
 async def must_own(db: AsyncConnection, tweet_ids: list[int], user_id: int) -> None:
@@ -131,9 +131,9 @@ async def must_own(db: AsyncConnection, tweet_ids: list[int], user_id: int) -> N
         raise HTTPException(403)
 
 
-def answer(asked: Totals, counts: np.ndarray, window: range, **more: Any) -> Response:  # noqa: ANN401
-    cells = counters.Answer(counts, asked.tweet_ids, asked.engagement_types, window=window)
-    groups = {name: cells.group(each.group_by) for name, each in asked.groupings.items()}
+def answer(requested: Totals, counts: np.ndarray, window: range, **more: Any) -> Response:  # noqa: ANN401
+    cells = counters.Answer(counts, requested.tweet_ids, requested.engagement_types, window=window)
+    groups = {name: cells.group(each.group_by) for name, each in requested.groupings.items()}
     return Response(orjson.dumps(more | groups), media_type="application/json")
 
 

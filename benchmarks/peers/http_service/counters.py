@@ -22,10 +22,10 @@ def _ids(tweet_ids: Sequence[int]) -> Any:  # noqa: ANN401
 
 
 async def read_authors(db: AsyncConnection, tweet_ids: Sequence[int]) -> dict[int, int]:
-    asked = select(tweets.c.tweet_id, tweets.c.author_id).where(
+    query = select(tweets.c.tweet_id, tweets.c.author_id).where(
         tweets.c.tweet_id == _ids(tweet_ids)
     )
-    return dict((await db.execute(asked)).all())
+    return dict((await db.execute(query)).all())
 
 
 async def read_totals(
@@ -33,8 +33,8 @@ async def read_totals(
 ) -> np.ndarray:
     """`[tweet, type, 1, 1]`."""
     columns = [totals.c[name] for name in types]
-    asked = select(totals.c.tweet_id, *columns).where(totals.c.tweet_id == _ids(tweet_ids))
-    rows = {row[0]: row[1:] for row in await db.execute(asked)}
+    query = select(totals.c.tweet_id, *columns).where(totals.c.tweet_id == _ids(tweet_ids))
+    rows = {row[0]: row[1:] for row in await db.execute(query)}
     nothing = (0,) * len(types)
     counts = np.array([rows.get(tweet_id, nothing) for tweet_id in tweet_ids], dtype=np.int64)
     return counts[:, :, np.newaxis, np.newaxis]
@@ -50,10 +50,10 @@ async def read_hours(
 ) -> np.ndarray:
     """`[tweet, type, day, hour]` from the midnight before `first` to the one after `end`."""
     columns = [hours.c[name] for name in types]
-    asked = select(hours.c.tweet_id, hours.c.hour, *columns).where(
+    query = select(hours.c.tweet_id, hours.c.hour, *columns).where(
         hours.c.tweet_id == _ids(tweet_ids), hours.c.hour >= first, hours.c.hour < end
     )
-    rows = (await db.execute(asked)).all()
+    rows = (await db.execute(query)).all()
     start = first // HOURS_A_DAY * HOURS_A_DAY
     days = -(-end // HOURS_A_DAY) - start // HOURS_A_DAY
     counts = np.zeros((len(tweet_ids), len(types), days * HOURS_A_DAY), dtype=np.int64)

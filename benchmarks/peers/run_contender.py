@@ -1,4 +1,4 @@
-"""One run of one contender, in a process of its own: `contend.py NAME < run.json`, JSON out.
+"""One run of one contender, in a process of its own: `run_contender.py NAME < run.json`, JSON out.
 
 The input has the folder, the files, a plain count of the files, and the number of reads.
 """
@@ -34,10 +34,10 @@ def main() -> None:
     opened = getattr(importlib.import_module(module), name)
     words = Words(run["types"], run["totals_types"])
     with opened(Path(run["folder"]), words) as contender:
-        print(json.dumps(contend(contender, run)))
+        print(json.dumps(run_contender(contender, run)))
 
 
-def contend(contender: Contender, run: dict[str, Any]) -> dict[str, Any]:
+def run_contender(contender: Contender, run: dict[str, Any]) -> dict[str, Any]:
     """Load, send batches again, check, let the store compact, read.
 
     Raises:
@@ -96,12 +96,12 @@ def check(contender: Contender, run: dict[str, Any]) -> None:
         raise RuntimeError(f"{len(wrong)} counts are not those of the files: {some}")
 
 
-def read(contender: Contender, asked: Sequence[Sequence[int]]) -> dict[str, float]:
+def read(contender: Contender, requested: Sequence[Sequence[int]]) -> dict[str, float]:
     """Read the totals of each list of Tweets, one after the other, while the store is idle."""
-    for tweet_ids in asked[:WARM_UP_READS]:
+    for tweet_ids in requested[:WARM_UP_READS]:
         contender.totals(tweet_ids)
     took = []
-    for tweet_ids in asked:
+    for tweet_ids in requested:
         began = time.perf_counter()
         contender.totals(tweet_ids)
         took.append((time.perf_counter() - began) * 1000)
