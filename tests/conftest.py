@@ -11,7 +11,7 @@ MUST_NOT_SKIP = os.environ.get("TESTS_MUST_NOT_SKIP") == "1"
 
 # The tests of these folders share servers, so that one pytest worker runs a whole folder.
 # In every other folder the unit of work is a file.
-SHARED_SERVERS = ("attacks", "wire", "oidc", "interop", "oracle", "browser")
+SHARED_SERVERS = ("attacks", "wire", "oidc", "interop", "oracle", "browser", "registry")
 # Long folders first: the short files at the end then keep all pytest workers busy.
 LONG_FOLDERS = (*SHARED_SERVERS, "faults", "cli", "contract")
 

@@ -3,6 +3,7 @@
 import pytest
 
 from openengagement.registry.accounts import Account
+from openengagement.registry.apps import AppForm
 from openengagement.registry.opening import open_registry
 
 NOW_S = 1_795_342_500
@@ -20,3 +21,9 @@ def ana(registry):
     account = Account(1, "ana", NOW_S)
     registry.accounts.add_account(account)
     return account
+
+
+@pytest.fixture
+def app_id(registry, ana):
+    form = AppForm(name="app", owner_id=ana.id, callbacks=[])
+    return registry.apps.add_app(form, credentials=("key", b""), now_s=NOW_S)

@@ -20,7 +20,6 @@ from openengagement.auth.keyring import open_keyring
 from openengagement.registry.apps import FIRST_APP_ID, AppForm, TooManyApps
 from openengagement.registry.audit import COMMAND_LINE
 from openengagement.registry.grants import AccessToken
-from openengagement.registry.opening import open_registry
 
 NOW_S = 1_795_342_500
 
@@ -184,22 +183,15 @@ def test_an_account_has_one_token_for_an_app(registry, add_app, ana):
     assert registry.grants.find_access_token("1-x") is None
 
 
-def test_platform_keys(registry):
+def test_platform_keys(registry, stored_bytes):
     key = issue_platform_key(registry, name="x", now_s=NOW_S)
 
     assert registry.platform_keys.has_platform_key(hash_token(key))
     assert not registry.platform_keys.has_platform_key(hash_token(key + "x"))
-    assert key.encode() not in (registry_bytes(registry))
+    assert key.encode() not in stored_bytes()
 
 
-def registry_bytes(registry):
-    """Everything the registry's files hold."""
-    path = registry.database._engine.url.database
-    with open(path, "rb") as file, open(path + "-wal", "rb") as log:  # noqa: PTH123
-        return file.read() + log.read()
-
-
-def test_no_secret_is_stored_in_the_clear(registry, keyring, ana):
+def test_no_secret_is_stored_in_the_clear(registry, keyring, ana, stored_bytes):
     form = AppForm(name="app", owner_id=ana.id, callbacks=[])
     made = issue_app(registry, keyring, form=form, now_s=NOW_S)
     _, token_secret = issue_access_token(
@@ -207,7 +199,7 @@ def test_no_secret_is_stored_in_the_clear(registry, keyring, ana):
     )
     bearer = issue_bearer(registry, keyring, app=registry.apps.read_app(made.app_id))
 
-    stored = registry_bytes(registry)
+    stored = stored_bytes()
     for secret in (made.consumer_secret, token_secret, bearer):
         assert secret.encode() not in stored
     assert made.consumer_key.encode() in stored, "or the test looks in the wrong place"
@@ -240,22 +232,18 @@ def test_a_revoked_bearer_token_is_gone_and_the_next_is_another(registry, keyrin
     assert registry.apps.find_by_bearer(hash_token(first)) is None
 
 
-def test_two_that_ask_for_a_token_at_once_get_the_same(tmp_path, registry, keyring, add_app):
+def test_two_that_ask_for_a_token_at_once_get_the_same(registry, other, keyring, add_app):
     """Two commands, or a command and a server, each with its own view of the registry."""
     app_id = add_app()
-    other = open_registry(tmp_path)
     barrier = threading.Barrier(2)
 
     def issue(view):
         barrier.wait()
         return issue_access_token(view, keyring, granted=Granted(app_id, 1), now_s=NOW_S)
 
-    try:
-        for _ in range(5):
-            with registry.database._engine.begin() as db:
-                db.execute(sa.text("DELETE FROM access_tokens"))
-            with ThreadPoolExecutor(2) as pool:
-                one, two = pool.map(issue, [registry, other])
-            assert one == two
-    finally:
-        other.close()
+    for _ in range(5):
+        with registry.database.writing(credentials=True) as db:
+            db.execute(sa.text("DELETE FROM access_tokens"))
+        with ThreadPoolExecutor(2) as pool:
+            one, two = pool.map(issue, [registry, other])
+        assert one == two

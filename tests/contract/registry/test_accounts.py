@@ -1,10 +1,10 @@
 """Accounts: unique ids and names, and upserts that rename, take over and swap."""
 
 import random
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import sqlalchemy as sa
 
 from openengagement.engagement.permissions import Role
 from openengagement.registry.accounts import Account, NameTaken
@@ -208,14 +208,10 @@ def test_who_is_protected(registry):
     assert registry.accounts.read_protected([]) == {}
 
 
-def test_who_reads_waits_for_no_writer(registry, ana, tmp_path):
-    """The event loop looks credentials up: a long commit elsewhere must not hold it."""
-    writer = sqlite3.connect(tmp_path / "registry.sqlite3", isolation_level=None)
-    writer.execute("BEGIN IMMEDIATE")
-    try:
+def test_a_reader_waits_for_no_writer(registry, other, ana):
+    """The event loop looks credentials up: a long transaction elsewhere must not block it."""
+    with other.database.writing(credentials=True) as db:
+        db.execute(sa.text("UPDATE accounts SET screen_name = 'new'"))
         with ThreadPoolExecutor(1) as pool:
             found = pool.submit(registry.accounts.read_account, ana.id)
             assert found.result(timeout=WRITE_TIMEOUT_S / 2) == ana
-    finally:
-        writer.execute("ROLLBACK")
-        writer.close()
