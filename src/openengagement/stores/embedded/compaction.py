@@ -1,9 +1,9 @@
 """Keep the number of segments small, in two stages.
 
 *Flush* turns unflushed segments, which commits left in the database, into a file. *Compaction*
-turns several files into a larger one. As digits carry in addition, a counter is rewritten only a
-few times in its life. At most one thread of all processes runs a stage. The two stages work on
-different segments, so a long compaction never delays a flush.
+turns several files of similar size into a larger one, so a counter is rewritten only a few times.
+At most one thread of all processes runs a stage. The stages work on different segments, so a long
+compaction never delays a flush.
 """
 
 import sqlite3
