@@ -116,7 +116,7 @@ class Query:
     def prepare_and_answer(
         self, endpoint: Endpoint, body: bytes, *, user_id: int | None
     ) -> tuple[Plan, bytes]:
-        """Do both halves at once.
+        """Prepare and answer in one call.
 
         Raises:
             RequestError, AccessError, StoreUnavailable: as `prepare` and `answer`.

@@ -1,4 +1,4 @@
-"""Positions: a source's offset is committed with its counts, whoever dies."""
+"""Positions: a source's offset is committed with its counts, whichever process dies."""
 
 import time
 

@@ -22,8 +22,8 @@ LIVES = 25
 def test_whenever_it_is_killed(tmp_path):
     chance, path, commits = random.Random(), tmp_path / "counters.sqlite3", 0
     for _ in range(LIVES):
-        told = live(path, first=commits, seconds=chance.uniform(0.02, 0.6))
-        commits = check(path, least=commits + told)
+        printed = live(path, first=commits, seconds=chance.uniform(0.02, 0.6))
+        commits = check(path, least=commits + printed)
     assert commits > LIVES, "there was nothing to kill"
 
 
@@ -32,12 +32,12 @@ def live(path, *, first, seconds):
     process = subprocess.Popen(
         [sys.executable, SCRIPT, path, str(first)], stdout=subprocess.PIPE, text=True
     )
-    told = [process.stdout.readline()]
+    printed = [process.stdout.readline()]
     threading.Timer(seconds, process.kill).start()
-    told += process.stdout.readlines()
+    printed += process.stdout.readlines()
     process.wait()
     process.stdout.close()
-    whole = [line for line in told if line.endswith("\n")]
+    whole = [line for line in printed if line.endswith("\n")]
     assert [int(line) for line in whole] == list(range(first, first + len(whole)))
     return len(whole)
 

@@ -1,7 +1,7 @@
-"""What an engine for counters and Tweets promises, whatever it is built on.
+"""The contract of the engines that store counters and Tweets.
 
-`CounterStore` and `TweetStore` are what every engine, or pair of engines, offers. `Prunes`,
-`Compacts` and `Copies` are capabilities: only some engines have them. Ask with `isinstance`.
+Every engine, or pair of engines, offers `CounterStore` and `TweetStore`. `Prunes`, `Compacts` and
+`Copies` are capabilities, which only some engines have. Find out with `isinstance`.
 
 Every method may be called from any thread, and from several processes or machines at once.
 
@@ -11,9 +11,9 @@ After an acknowledgement. When `apply_batches`, `apply_tweets` or `delete_tweet`
 * every read that begins later, in any process on any machine, contains it;
 * a reader that has seen the change never sees an older state again.
 
-Consistency. A reader sees each batch wholly or not at all. A total equals the sum of its hours
-in whatever a reader sees, also while writes run. Two exceptions: hours that were pruned, and the
-views of a video, which all Tweets with that video share (`engagement.videos`).
+Consistency. A reader sees all of a batch or nothing of it. A total equals the sum of its hours
+in every state that a reader can see, also while writes run. There are two exceptions: hours that
+were pruned, and the views of a video, which all Tweets with it share (`engagement.videos`).
 
 Failure. A call that may succeed later raises `errors.StoreUnavailable`. Damaged data raises
 `OSError`: it is never returned as a number.
@@ -111,7 +111,7 @@ class CounterStore(Store, Protocol):
                 and adds up in a wider type. Reads then raise OverflowError instead of returning
                 a number that wrapped around.
             StoreUnavailable: the batches may or may not have been applied. Send them again under
-                the same keys.
+                the same keys. A consumer without keys reads its position to find out.
         """
 
     def read_totals(self, tweet_ids: Sequence[int], types: Sequence[str]) -> npt.NDArray[np.int64]:

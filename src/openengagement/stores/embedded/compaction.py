@@ -125,7 +125,7 @@ class Stage:
         with failures_logged(), self.lock.held(wait=wait) as held:
             if not held:
                 return StageResult.BUSY_ELSEWHERE
-            # List them under the lock: nobody else can merge these segments now.
+            # List them under the lock: no other process can merge these segments now.
             chosen = self._choose(self._merger.records(), idle=idle)
             self._merger.merge(chosen)
             result = StageResult.MERGED if chosen else StageResult.NOTHING_DUE
