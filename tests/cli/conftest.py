@@ -1,4 +1,4 @@
-"""Running commands, in this process for speed, and a server on the folder they work on."""
+"""Run commands, in this process for speed, and a server on the same folder."""
 
 import json
 import sys
@@ -17,14 +17,14 @@ from openengagement.cli.main import main
 
 @dataclass
 class Ended:
-    """What a command left behind."""
+    """The exit code and output of a command."""
 
     code: int
     out: str
     err: str
 
     def json(self):
-        """The one object on standard output, which must hold nothing else."""
+        """Parse standard output, which must be exactly one JSON object."""
         assert self.code == 0, self.err
         assert self.out.endswith("\n")
         assert self.out.count("\n") == 1

@@ -1,4 +1,4 @@
-"""Every command: what it prints with `--json` and without, and what it changes."""
+"""Every command: its output with and without `--json`, and its effect."""
 
 import json
 import subprocess
@@ -34,7 +34,7 @@ APP_VERBS = ("enable", "disable", "suspend", "resume")
 
 @pytest.fixture
 def arguments(owned_app, tmp_path):
-    """What each command needs after its name."""
+    """The arguments of every command."""
     files = {
         "accounts": '{"id":"1","screen_name":"bea"}\n',
         "tweets": '{"id":"1","author_id":"7"}\n',
@@ -54,7 +54,7 @@ def arguments(owned_app, tmp_path):
 
 
 @pytest.mark.parametrize("name", KEYS)
-def test_json(run, arguments, name):
+def test_json_output_has_the_documented_fields(run, arguments, name):
     printed = run(*name.split(), *arguments[name], "--json").json()
 
     assert set(printed) == KEYS[name]
@@ -67,8 +67,7 @@ def test_json(run, arguments, name):
 
 
 @pytest.mark.parametrize("name", KEYS)
-def test_for_people(run, arguments, name):
-    """A line for each of the same fields, and no JSON."""
+def test_output_for_people_has_one_line_per_field(run, arguments, name):
     done = run(*name.split(), *arguments[name])
 
     assert done.code == 0
@@ -78,12 +77,12 @@ def test_for_people(run, arguments, name):
 
 
 @pytest.mark.parametrize("name", KEYS)
-def test_json_may_come_first_too(run, arguments, name):
+def test_the_json_option_may_precede_the_arguments(run, arguments, name):
     assert set(run(*name.split(), "--json", *arguments[name]).json()) == KEYS[name]
 
 
-def test_as_a_process_of_its_own(tmp_path):
-    """The command as it is installed, with the folder in its own option or in the environment."""
+def test_the_installed_command_works(tmp_path):
+    """The data folder comes from the option or from the environment."""
     data = tmp_path / "data"
 
     def command(*arguments, **more):
@@ -106,7 +105,7 @@ def test_as_a_process_of_its_own(tmp_path):
     assert (data / "server.key").stat().st_mode & 0o777 == 0o600
 
 
-def test_the_module_is_the_command_too(tmp_path):
+def test_the_module_can_be_run_as_the_command(tmp_path):
     done = subprocess.run(
         [EXECUTABLE.with_name("python"), "-m", "openengagement", "--help"],
         capture_output=True,
@@ -119,13 +118,13 @@ def test_the_module_is_the_command_too(tmp_path):
     assert done.returncode == 0
     for name in ("serve", "sandbox", "account", "app", "token", "platform-key", "load"):
         assert name in done.stdout
-    assert not list(tmp_path.iterdir()), "help makes no folder"
+    assert not list(tmp_path.iterdir()), "help must not create a folder"
 
 
 # Accounts
 
 
-def test_an_account(run):
+def test_an_account_is_added(run):
     printed = run("account", "add", "Ana.B-2_ü", "--id", 2**63 - 1, "--protected", "--json").json()
 
     assert printed == {
@@ -136,11 +135,11 @@ def test_an_account(run):
     }
 
 
-def test_a_manager(run):
+def test_a_manager_is_added(run):
     assert run("account", "add", "boss", "--role", "manager", "--json").json()["role"] == "manager"
 
 
-def test_ids_are_made_up(run):
+def test_account_ids_are_generated(run):
     ids = [run("account", "add", name, "--json").json()["id"] for name in ("a", "b", "c")]
 
     assert len(set(ids)) == 3
@@ -150,8 +149,8 @@ def test_ids_are_made_up(run):
 # Apps and tokens
 
 
-def test_an_app(run, owned_app):
-    callbacks = [part for at in range(10) for part in ("--callback", f"http://127.0.0.1:{at}/")]
+def test_apps_are_added(run, owned_app):
+    callbacks = [part for port in range(10) for part in ("--callback", f"http://127.0.0.1:{port}/")]
     first = run("app", "add", "Dash", "--owner", "ANA", *callbacks, "--json").json()
     second = run("app", "add", "Dash", "--owner", "ana", "--json").json()
 
@@ -159,10 +158,10 @@ def test_an_app(run, owned_app):
     assert first["consumer_key"] != second["consumer_key"]
 
 
-def test_enabling(run, owned_app):
-    agreed = ("--per-minute", 12, "--handles", 500)
+def test_enabling_sets_limits_and_disabling_keeps_them(run, owned_app):
+    limits = ("--per-minute", 12, "--handles", 500)
     access = {"app_id": owned_app, "per_minute": 12, "handles_contracted": 500, "suspended": False}
-    enabled = run("app", "enable", owned_app, *agreed, "--json").json()
+    enabled = run("app", "enable", owned_app, *limits, "--json").json()
     assert enabled == access | {"enabled": True}
     disabled = run("app", "disable", owned_app, "--json").json()
     assert disabled == access | {"enabled": False}
@@ -170,7 +169,7 @@ def test_enabling(run, owned_app):
     assert again == access | {"enabled": True}
 
 
-def test_what_the_command_line_decides_is_logged(run, data, owned_app):
+def test_decisions_are_recorded_in_the_audit_log(run, data, owned_app):
     run("app", "enable", owned_app, "--per-minute", 12, "--handles", 500)
     for verb in ("suspend", "suspend", "resume", "disable"):
         run("app", verb, owned_app)
@@ -195,7 +194,7 @@ def test_what_the_command_line_decides_is_logged(run, data, owned_app):
     ]
 
 
-def test_tokens_last(run, owned_app):
+def test_tokens_stay_the_same(run, owned_app):
     issued = [run("token", "issue", owned_app, "--json").json() for _ in range(2)]
     bearers = [run("token", "bearer", owned_app, "--json").json() for _ in range(2)]
 
@@ -204,7 +203,7 @@ def test_tokens_last(run, owned_app):
     assert bearers[0] == bearers[1]
 
 
-def test_platform_keys_do_not(run):
+def test_every_platform_key_is_new(run):
     keys = {run("platform-key", "issue", "feed", "--json").json()["platform_key"] for _ in "abc"}
 
     assert len(keys) == 3
@@ -215,7 +214,7 @@ def test_platform_keys_do_not(run):
 
 @pytest.fixture
 def refuses(run, data):
-    """A command that ends with an error: a text that says what is wrong, and nothing else."""
+    """Run a command that must fail with an error text and no other output."""
 
     def refused(*arguments, says, code=1, folder=data):
         for more in ([], ["--json"]):
@@ -231,68 +230,68 @@ def refuses(run, data):
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x" * 65, "a/b", "<a>", "@ana", "a\n", "a\0b"])
-def test_names_refused(refuses, name):
+def test_invalid_screen_names_are_refused(refuses, name):
     refuses("account", "add", name, says="is not 1 to 64 letters")
 
 
 @pytest.mark.parametrize("name", ["[/b]", "[red]", "[link=x]a[/link]", "\\[a]"])
-def test_names_that_look_like_markup_are_shown_as_they_are(refuses, name):
+def test_screen_names_that_look_like_markup_are_printed_unchanged(refuses, name):
     assert repr(name) in refuses("account", "add", name, says="is not 1 to 64 letters")
 
 
 @pytest.mark.parametrize("name", ["[/b]", "[bold]x"])
-def test_owners_that_look_like_markup(refuses, name):
+def test_owners_that_look_like_markup_are_printed_unchanged(refuses, name):
     refuses("app", "add", "Dash", "--owner", name, says=f"there is no account {name}")
 
 
 @pytest.mark.parametrize(
     "arguments", [["ana"], ["ANA"], ["bob", "--id", "7"]], ids=["name", "letters", "id"]
 )
-def test_accounts_that_are_there(refuses, owned_app, arguments):
+def test_existing_accounts_are_refused(refuses, owned_app, arguments):
     refuses("account", "add", *arguments, says="already registered")
 
 
 @pytest.mark.parametrize("number", ["0", "-1", str(2**63), "x", "1.5"])
-def test_account_ids_refused(refuses, number):
+def test_invalid_account_ids_are_refused(refuses, number):
     refuses("account", "add", "bob", "--id", number, says="--id", code=2)
 
 
-def test_roles_refused(refuses):
+def test_invalid_roles_are_refused(refuses):
     refuses("account", "add", "bob", "--role", "king", says="--role", code=2)
     refuses("account", "role", "bob", "king", says="'king' is not one of", code=2)
     refuses("account", "role", "bob", "manager", says="there is no account bob")
 
 
-def test_an_app_without_owner(refuses):
+def test_an_app_without_an_owner_is_refused(refuses):
     refuses("app", "add", "Dash", says="--owner", code=2)
     refuses("app", "add", "Dash", "--owner", "nobody", says="openengagement account add nobody")
 
 
 @pytest.mark.parametrize(("name", "says"), [("", "name"), ("  ", "name"), ("x" * 129, "128")])
-def test_app_names_refused(refuses, owned_app, name, says):
+def test_invalid_app_names_are_refused(refuses, owned_app, name, says):
     refuses("app", "add", name, "--owner", "ana", says=says)
 
 
-def test_too_many_callbacks(refuses, owned_app):
-    many = [part for at in range(11) for part in ("--callback", f"http://127.0.0.1:{at}/")]
+def test_too_many_callbacks_are_refused(refuses, owned_app):
+    many = [part for port in range(11) for part in ("--callback", f"http://127.0.0.1:{port}/")]
     refuses("app", "add", "Dash", "--owner", "ana", *many, says="at most 10")
 
 
 @pytest.mark.parametrize(
     "command", [["app", "enable"], ["app", "disable"], ["token", "issue"], ["token", "bearer"]]
 )
-def test_unknown_apps(refuses, command):
+def test_unknown_apps_are_refused(refuses, command):
     refuses(*command, 99, says="there is no app with App ID 99")
     for number in ("0", str(2**63), "x"):
         refuses(*command, number, says="APP_ID", code=2)
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "10000001", "x"])
-def test_limits_refused(refuses, owned_app, limit):
+def test_invalid_rate_limits_are_refused(refuses, owned_app, limit):
     refuses("app", "enable", owned_app, "--per-minute", limit, says="--per-minute", code=2)
 
 
-def test_help_says_what_everything_is():
+def test_every_command_and_parameter_has_a_help_text():
     def look(command, path):
         for each in command.params:
             assert getattr(each, "help", None), f"{path}: {each.name}"
@@ -303,19 +302,19 @@ def test_help_says_what_everything_is():
     look(get_command(main), "openengagement")
 
 
-def test_a_limit_is_for_who_is_enabled(refuses, owned_app):
+def test_disabling_takes_no_rate_limit(refuses, owned_app):
     refuses("app", "disable", owned_app, "--per-minute", 5, says="No such option", code=2)
 
 
 @pytest.mark.parametrize("command", [["nonsense"], ["app", "nonsense"], ["load"], ["token"]])
-def test_unknown_commands(run, command):
+def test_unknown_commands_are_refused(run, command):
     done = run(*command, "--json")
 
     assert done.code == 2
     assert "Traceback" not in done.err
 
 
-def test_serve_and_sandbox_say_what_does_not_fit(run, tmp_path):
+def test_serve_and_sandbox_explain_invalid_options(run, tmp_path):
     certificate = tmp_path / "cert.pem"
     certificate.write_text("x")
     for arguments, says in (
@@ -328,7 +327,7 @@ def test_serve_and_sandbox_say_what_does_not_fit(run, tmp_path):
         assert "Traceback" not in done.err
 
 
-def test_a_folder_that_cannot_be_one(refuses, tmp_path):
+def test_an_unusable_data_folder_is_named_in_the_error(refuses, tmp_path):
     file = tmp_path / "file"
     file.write_text("x")
     refuses("platform-key", "issue", "x", says="--data", code=2, folder=file)
@@ -336,17 +335,16 @@ def test_a_folder_that_cannot_be_one(refuses, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["registry.sqlite3", "counters.sqlite3"])
-def test_databases_that_are_none(refuses, run, data, name):
-    """A damaged folder is told about, by name, without a traceback."""
+def test_a_damaged_database_is_an_error_without_a_traceback(refuses, run, data, name):
     run("platform-key", "issue", "x")
     for part in data.glob(f"{name}*"):
         part.unlink()
-    (data / name).write_bytes(b"this is no database, whatever its name says" * 100)
+    (data / name).write_bytes(b"this is not a database, although its name says so" * 100)
 
     refuses("platform-key", "issue", "x", says=str(data.name))
 
 
-def test_key_files_that_cannot_be_used(refuses, run, data):
+def test_an_unusable_key_file_is_explained(refuses, run, data):
     run("platform-key", "issue", "x")
     key = data / "server.key"
     key.chmod(0o644)
@@ -356,8 +354,7 @@ def test_key_files_that_cannot_be_used(refuses, run, data):
     refuses("platform-key", "issue", "x", says="is not a key file")
 
 
-def test_another_folders_key(refuses, run, data, owned_app):
-    """Secrets of another key: an error that says so, not a traceback."""
+def test_secrets_of_another_key_are_an_error(refuses, run, data, owned_app):
     run("token", "issue", owned_app)
     (data / "server.key").unlink()
 
@@ -382,7 +379,7 @@ def test_another_folders_key(refuses, run, data, owned_app):
     ],
 )
 @pytest.mark.parametrize("command", [["platform-key", "issue", "x"], ["account", "add", "x"]])
-def test_settings_that_do_not_fit_stop_every_command(
+def test_invalid_settings_stop_every_command(
     refuses, monkeypatch, data, command, name, value, says
 ):
     monkeypatch.setenv(name, value)
@@ -390,7 +387,7 @@ def test_settings_that_do_not_fit_stop_every_command(
 
 
 @pytest.mark.parametrize("command", [["serve", "--port", "1"], ["sandbox", "--port", "1"]])
-def test_settings_that_do_not_fit_stop_the_server(tmp_path, command):
+def test_invalid_settings_stop_the_server(tmp_path, command):
     done = subprocess.run(
         [EXECUTABLE, "--data", tmp_path / "data", *command],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""The sandbox on the real week: every number it serves equals a plain count over the file."""
+"""The sandbox with the real week: every number equals a plain count over the file."""
 
 import csv
 import gzip
@@ -19,10 +19,10 @@ from support.cli import EXECUTABLE, call_command, server_environment
 from support.server import HOST, free_port
 
 REAL_FILE = Path(__file__).resolve().parents[3] / "shared" / "data" / "higgs-activity_time.txt.gz"
-STARTS_IN_S = 30  # generous on a busy machine: it only ends a wait that would never end
+STARTS_IN_S = 30  # long enough for a busy machine; it only ends a wait that would never end
 TYPE_OF = {"RT": "retweets", "RE": "replies", "MT": "other_engagements"}
 HOUR_S = 3600
-OWNERS = 8  # whose private numbers are compared, hour by hour
+OWNERS = 8  # whose private metrics are compared hour by hour
 
 pytestmark = pytest.mark.skipif(
     not REAL_FILE.is_file(), reason="higgs-activity_time.txt.gz does not lie beside the checkout"
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class Week:
-    """The file, counted plainly."""
+    """The counts of the file in plain Python."""
 
     def __init__(self):
         self.totals = Counter()  # (Tweet, type)
@@ -55,7 +55,7 @@ class Week:
 
 
 class Sandbox:
-    """The sandbox as a process of its own; `shifts` are the hours it may have moved the week by."""
+    """A sandbox as a process; `shifts` are the possible shifts of the week in hours."""
 
     def __init__(self, folder, week):
         self.folder = folder / "sandbox"
@@ -112,7 +112,7 @@ class Sandbox:
         return answer.json()
 
     def owner_of(self, tweet_id):
-        """The signer of a Tweet's own author: a new app of that account."""
+        """Return the signer of a new app that belongs to the author of the Tweet."""
         app = call_command(self.folder, "app", "add", "check", "--owner", f"user_{tweet_id}")
         call_command(self.folder, "app", "enable", app["app_id"])
         token = call_command(self.folder, "token", "issue", app["app_id"])
@@ -138,13 +138,13 @@ def sandbox(tmp_path_factory, week):
 
 @pytest.fixture(scope="module")
 def chosen(week):
-    """The busiest Tweets, and some of the others."""
+    """The busiest Tweets and a sample of the others."""
     busiest = sorted(week.tweet_ids, key=week.engagements, reverse=True)
     return [*busiest[: OWNERS // 2], *random.Random(1).sample(busiest[OWNERS:], OWNERS // 2)]
 
 
 def hours_of(by_day):
-    """`{hour since 1970: count}` without zeros, from days and hours as an answer nests them."""
+    """Return `{hour since 1970: count}` without zeros from nested days and hours."""
     found = Counter()
     for day, by_hour in by_day.items():
         midnight = datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
@@ -153,11 +153,11 @@ def hours_of(by_day):
     return +found
 
 
-def test_it_says_that_nothing_is_simulated(sandbox):
-    assert "Nothing simulated" in sandbox.log.read_text()
+def test_the_sandbox_says_that_nothing_is_simulated(sandbox):
+    assert "Nothing is simulated" in sandbox.log.read_text()
 
 
-def test_the_totals_of_every_tweet(sandbox, week):
+def test_the_totals_of_every_tweet_are_right(sandbox, week):
     assert len(week.tweet_ids) > 50_000
     found = Counter()
     for start in range(0, len(week.tweet_ids), 250):
@@ -172,7 +172,7 @@ def test_the_totals_of_every_tweet(sandbox, week):
     assert dict(+found) == public
 
 
-def test_the_grand_total(sandbox, week):
+def test_the_total_over_all_tweets_is_right(sandbox, week):
     busiest = sorted(week.tweet_ids, key=week.engagements, reverse=True)[:250]
     answer = sandbox.ask("totals", busiest, ["retweets", "replies"], ["engagement.type"])
 
@@ -183,7 +183,7 @@ def test_the_grand_total(sandbox, week):
     assert answer == {"all": expected}
 
 
-def test_other_engagements_are_inside_engagements(sandbox, week, chosen):
+def test_other_engagements_count_as_engagements(sandbox, week, chosen):
     assert any(week.totals[one, "other_engagements"] for one in chosen)
     for tweet_id in chosen:
         types = ["engagements", "impressions", "retweets", "replies"]
@@ -202,7 +202,7 @@ def test_other_engagements_are_inside_engagements(sandbox, week, chosen):
         }
 
 
-def test_every_hour_of_the_week(sandbox, week, chosen):
+def test_every_hour_of_the_week_is_right(sandbox, week, chosen):
     four = ["tweet.id", "engagement.type", "engagement.day", "engagement.hour"]
     types = ["engagements", "retweets", "replies", "favorites"]
     for tweet_id in chosen:
@@ -224,8 +224,8 @@ def expected_hours(week, tweet_id, shift):
     }
 
 
-def test_the_last_28_hours(sandbox, week):
-    """The busiest Tweet of the file's last day, by its own author."""
+def test_the_last_28_hours_are_right(sandbox, week):
+    """The busiest Tweet of the last day of the file, read by its own author."""
     day_began = week.last_s // HOUR_S - 24
     last = Counter()
     for tweet_id in week.tweet_ids:
@@ -252,8 +252,7 @@ def test_the_last_28_hours(sandbox, week):
     pytest.fail(f"the hours differ: {found}")
 
 
-def test_the_demo_owners_last_28_hours(sandbox):
-    """What the sandbox prints to paste has something to show."""
+def test_the_printed_command_for_the_last_28_hours_shows_engagements(sandbox):
     demo = sandbox.demo
     auth = OAuth1(
         demo["CONSUMER_KEY"],

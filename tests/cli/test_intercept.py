@@ -1,6 +1,6 @@
-"""`sandbox --intercept`: unmodified clients reach it by environment alone, and nothing else.
+"""`sandbox --intercept`: unmodified clients reach the sandbox, and nothing else, by environment.
 
-The clients' hosts stand in tests/interop/intercepted.*, as they do in real ones.
+The clients in tests/interop/intercepted.* have built-in hosts, like real ones.
 """
 
 import json
@@ -54,7 +54,7 @@ VARIABLES = {
 
 
 def running():
-    """Of each process that is no zombie: id, parent and session."""
+    """Yield id, parent and session of every process that is not a zombie."""
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rpartition(")")[2].split()
@@ -65,7 +65,7 @@ def running():
 
 
 class Sandbox:
-    """An intercepting sandbox as a process of its own, in a session of its own."""
+    """An intercepting sandbox as a process in its own session."""
 
     def __init__(self, folder):
         self.folder = folder / "sandbox"
@@ -79,7 +79,7 @@ class Sandbox:
         folder.mkdir(exist_ok=True)
 
     def start(self, *options, until):
-        """Start it, and wait until it says that it is ready."""
+        """Start it, and wait until it has printed `until`."""
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*self.command, *options],
@@ -99,7 +99,7 @@ class Sandbox:
         return json.loads(self.log.read_text().splitlines()[-1])
 
     def processes(self):
-        """The ids of all that run of it."""
+        """The ids of all its processes."""
         return {pid for pid, _, session in running() if session == self.process.pid}
 
     def servers(self):
@@ -107,7 +107,7 @@ class Sandbox:
         return {pid for pid, parent, _ in running() if parent == self.process.pid}
 
     def end(self, number=signal.SIGTERM):
-        """Signal the one process that was started; its exit code, once all have ended."""
+        """Signal the process that was started; return its exit code once all have ended."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.wait()
@@ -125,7 +125,7 @@ class Sandbox:
         return code
 
     def listening(self):
-        """The addresses of its ports that somebody listens on, as the kernel writes them."""
+        """The addresses of its ports that are listened on, in the kernel's format."""
         wanted = {f"{port:04X}" for port in self.ports.values()}
         lines = [
             line.split()
@@ -148,7 +148,7 @@ def sandbox_in(folder):
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory):
-    """One for all the tests that leave it as it is; `printed` is what it printed with `--json`."""
+    """A sandbox shared by tests that do not change it; `printed` is its `--json` output."""
     with sandbox_in(tmp_path_factory.mktemp("intercept") / "a b") as one:
         one.printed = one.start_with_json()
         yield one
@@ -161,7 +161,7 @@ def demo(sandbox):
 
 @pytest.fixture
 def question(demo):
-    """A question of the demo author about a Tweet of theirs."""
+    """A request of the demo author about an own Tweet."""
     return {
         "tweet_ids": demo["tweet_ids"][:1],
         "engagement_types": ["favorites", "impressions"],
@@ -171,7 +171,7 @@ def question(demo):
 
 @pytest.fixture
 def figures(sandbox, demo, question):
-    """What plain HTTP answers."""
+    """The response over plain HTTP."""
     keys = ("consumer_key", "consumer_secret", "access_token", "access_token_secret")
     with open_session() as session:
         answer = session.post(
@@ -187,7 +187,7 @@ def figures(sandbox, demo, question):
 
 @pytest.fixture
 def run_client(sandbox, demo, question):
-    """Run an unmodified client in a shell that sourced the file; what it prints, read as JSON."""
+    """Run an unmodified client in a shell that sourced the file; return its JSON output."""
     credentials = {
         name.upper(): demo[name]
         for name in ("consumer_key", "consumer_secret", "access_token", "access_token_secret")
@@ -212,17 +212,17 @@ def run_client(sandbox, demo, question):
 
 @pytest.fixture
 def intercepted(demo):
-    """A session that goes through the proxy and trusts the sandbox's authority alone."""
+    """A session that uses the proxy and trusts only the sandbox's authority."""
     with open_session() as session:
         session.proxies = {"https": demo["intercept"]["proxy"]}
         session.verify = demo["intercept"]["certificate_authority"]
         yield session
 
 
-# Clients that know nothing of the sandbox.
+# Unmodified clients.
 
 
-def test_clients_in_python(run_client, demo, figures):
+def test_python_clients_reach_the_sandbox(run_client, demo, figures):
     found = run_client(sys.executable, CLIENTS / "intercepted.py")
 
     assert found["signed"] == dict.fromkeys(HOSTS, figures)
@@ -238,7 +238,7 @@ def test_clients_in_python(run_client, demo, figures):
 
 @pytest.mark.heavy
 @pytest.mark.skipif(CURL is None, reason="curl is not installed")
-def test_curl(run_client, demo, figures):
+def test_curl_reaches_the_sandbox(run_client, demo, figures):
     bearer = f"Authorization: Bearer {demo['bearer_token']}"
     question = {
         "tweet_ids": demo["tweet_ids"][:1],
@@ -257,7 +257,7 @@ def test_curl(run_client, demo, figures):
     not (CLIENTS / "node_modules" / "oauth-1.0a").is_dir(),
     reason="oauth-1.0a is not installed; run `make interop`",
 )
-def test_node(run_client, figures):
+def test_node_reaches_the_sandbox(run_client, figures):
     found = run_client(NODE, CLIENTS / "intercepted.mjs")
     assert (found["status"], found["body"]) == (200, figures)
     assert found["refused"] != "reached"
@@ -265,14 +265,14 @@ def test_node(run_client, figures):
 
 @pytest.mark.heavy
 @pytest.mark.skipif(not HAS_RUBY_OAUTH, reason="ruby's oauth is not installed (Debian: ruby-oauth)")
-def test_ruby(run_client, figures):
+def test_ruby_reaches_the_sandbox(run_client, figures):
     found = run_client(RUBY, CLIENTS / "intercepted.rb")
     assert (found["status"], found["body"]) == (200, figures)
     assert ONLY_THESE in found["refused"]
 
 
-def test_the_manager_finds_an_app_that_waits(sandbox, demo):
-    """Nothing of the interception: what every sandbox prints."""
+def test_the_manager_can_enable_the_waiting_app(sandbox, demo):
+    """Every sandbox prints the manager's credentials."""
     with Person(sandbox.url, demo["manager"], demo["manager_password"]) as manager:
         page = manager.sign_in(manager.open("/sign-in?return_to=/manage"))
         assert page.url == f"{sandbox.url}/manage"
@@ -281,8 +281,8 @@ def test_the_manager_finds_an_app_that_waits(sandbox, demo):
         assert page.text("notice") == "Harbour Charts is enabled. Its next request is answered."
 
 
-def test_a_pin_for_tweepy(sandbox, demo):
-    """The whole flow: the client at its own addresses, the person at the plain ones."""
+def test_tweepy_gets_a_token_by_pin(sandbox, demo):
+    """The client uses its built-in hosts; the person uses plain HTTP."""
     call_command(sandbox.folder, "account", "add", "visitor")
     call_command(sandbox.folder, "account", "password", "visitor", "--stdin", stdin=PASSWORD)
     app = call_command(sandbox.folder, "app", "add", "Desk", "--owner", demo["screen_name"])
@@ -306,10 +306,10 @@ def test_a_pin_for_tweepy(sandbox, demo):
     assert json.loads(out)["screen_name"] == "visitor"
 
 
-# What it prints and writes.
+# Output and files.
 
 
-def test_json(sandbox, demo):
+def test_json_output_describes_the_interception(sandbox, demo):
     found = demo["intercept"]
     proxy = f"http://{HOST}:{sandbox.ports['intercept-port']}"
     assert demo["url"] == sandbox.url
@@ -321,10 +321,10 @@ def test_json(sandbox, demo):
     assert found["certificate_authority"] == str(authority)
 
 
-def test_the_file_to_source_sets_the_same(demo):
+def test_the_environment_file_sets_the_same_variables(demo):
     file = Path(demo["intercept"]["environment_file"])
     assert file.stat().st_mode & 0o777 == 0o600
-    assert " " in str(file), "or nothing is shown about quoting"
+    assert " " in str(file), "the test needs a path with a space"
     done = subprocess.run(
         ["/bin/sh", "-euc", f". {shlex.quote(str(file))} && exec env -0"],
         capture_output=True,
@@ -337,12 +337,12 @@ def test_the_file_to_source_sets_the_same(demo):
     assert {name: found[name] for name in VARIABLES} == expected
 
 
-def test_keys_are_private(sandbox):
+def test_certificates_and_keys_are_private(sandbox):
     modes = {path.name: path.stat().st_mode & 0o777 for path in sandbox.folder.glob("authority/*")}
     assert modes == dict.fromkeys(("ca.pem", "ca.key", "leaf.pem", "leaf.key"), 0o600)
 
 
-# What is signed, and what is encrypted.
+# Signatures and encryption.
 
 
 @pytest.mark.parametrize(("scheme", "status"), [("https", 200), ("http", 401)])
@@ -360,14 +360,14 @@ def test_the_signature_is_checked_for_https(intercepted, demo, question, scheme,
         assert answer.headers["x-error-code"] == "invalid_signature"
 
 
-def test_a_certificate_that_is_not_trusted(intercepted):
+def test_clients_that_do_not_trust_the_authority_refuse_the_certificate(intercepted):
     intercepted.verify = True
     with pytest.raises(requests.exceptions.SSLError):
         intercepted.get("https://api.twitter.com/health", timeout=20)
 
 
 def shake_hands(sandbox, host="api.x.com", **options):
-    """TLS through the proxy, strict; the protocol agreed on, and the version."""
+    """Do a strict TLS handshake through the proxy; return the ALPN protocol and the TLS version."""
     trusting = ssl.create_default_context(
         cafile=sandbox.printed["intercept"]["certificate_authority"]
     )
@@ -385,21 +385,21 @@ def shake_hands(sandbox, host="api.x.com", **options):
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_strict_clients_take_the_certificate(sandbox, host):
+def test_strict_clients_accept_the_certificate(sandbox, host):
     assert shake_hands(sandbox, host) == (None, "TLSv1.3")
 
 
-def test_http_1_1_alone(sandbox):
+def test_only_http_1_1_is_offered(sandbox):
     assert shake_hands(sandbox, alpn=["h2", "http/1.1"])[0] == "http/1.1"
     with pytest.raises(ssl.SSLError, match=r"(?i)alert no application protocol"):
         shake_hands(sandbox, alpn=["h2"])
 
 
-def test_tls_1_2_and_nothing_older(sandbox):
+def test_tls_1_2_is_accepted(sandbox):
     assert shake_hands(sandbox, maximum_version=ssl.TLSVersion.TLSv1_2)[1] == "TLSv1.2"
 
 
-# Who can reach it.
+# Access.
 
 
 def test_it_listens_on_loopback_only(sandbox):
@@ -420,7 +420,7 @@ def test_it_listens_on_loopback_only(sandbox):
     ],
 )
 def test_nothing_else_is_reached(sandbox, request_head):
-    """Not even the sandbox's own plain port."""
+    """Not even the plain HTTP port of the sandbox."""
     if b"%d" in request_head:
         request_head %= sandbox.ports["port"]
     with socket.create_connection((HOST, sandbox.ports["intercept-port"]), timeout=20) as plain:
@@ -430,28 +430,28 @@ def test_nothing_else_is_reached(sandbox, request_head):
     assert answer.endswith(f"\r\n\r\n{ONLY_THESE}.\n".encode())
 
 
-# Starting and ending.
+# Start and end.
 
 
 @pytest.mark.parametrize("option", ["--port", "--https-port", "--intercept-port"])
-def test_ports_that_are_taken(run, option):
+def test_ports_in_use_are_refused(run, option):
     ports = {name: free_port() for name in ("--port", "--https-port", "--intercept-port")}
-    with socket.create_server((HOST, 0)) as taken:
-        ports[option] = taken.getsockname()[1]
+    with socket.create_server((HOST, 0)) as used:
+        ports[option] = used.getsockname()[1]
         given = [str(part) for pair in ports.items() for part in pair]
         done = run("sandbox", "--intercept", *given)
     assert done.code == 1
     assert f"port {ports[option]}: Address already in use; choose another with {option}" in done.err
 
 
-def test_ports_that_are_the_same(run):
+def test_equal_ports_are_refused(run):
     port = free_port()
     done = run("sandbox", "--intercept", "--port", port, "--https-port", port)
     assert done.code == 1
     assert "must differ" in done.err
 
 
-def test_a_key_that_others_may_read(tmp_path):
+def test_a_key_that_other_users_may_read_is_refused(tmp_path):
     key = tmp_path / "sandbox" / "authority" / "ca.key"
     key.parent.mkdir(parents=True)
     key.touch(0o644)
@@ -467,7 +467,7 @@ def test_a_key_that_others_may_read(tmp_path):
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
-    """A folder that sandboxes are started on one after the other, and its authority's file."""
+    """A folder on which sandboxes start one after the other, and its certificates."""
     with sandbox_in(tmp_path_factory.mktemp("kept")) as one:
         yield one, {}
 
@@ -480,7 +480,7 @@ def end_by_signal(one):
 
 
 def end_by_ctrl_c(one):
-    os.killpg(one.process.pid, signal.SIGINT)  # a terminal tells all of them
+    os.killpg(one.process.pid, signal.SIGINT)  # a terminal sends it to all processes
     return one.wait()
 
 
@@ -503,8 +503,8 @@ ENDS = {
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("end", ENDS)
-def test_from_start_to_start(kept, end):
-    """However it ends, nothing stays but the authority."""
+def test_all_processes_end_and_the_authority_is_kept(kept, end):
+    """However the sandbox ends."""
     one, authorities = kept
     one.start(until="Ready after")
     printed = one.log.read_text()

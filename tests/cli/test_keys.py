@@ -1,4 +1,4 @@
-"""Keys and passwords: rotation while servers run, keys of the environment, what old keys open."""
+"""Keys and passwords: rotation while servers run, keys in the environment, and revocation."""
 
 import sqlite3
 import threading
@@ -17,7 +17,7 @@ from support.cli import call_command
 
 @pytest.fixture(autouse=True)
 def no_grace(monkeypatch):
-    """Nobody else is about to store anything, but where a test says so."""
+    """No server is about to store a secret, except in the test that says so."""
     monkeypatch.setattr("openengagement.cli.keys.GRACE_S", 0.2)
 
 
@@ -34,7 +34,7 @@ def stored_secrets(data):
         db.close()
 
 
-def opens(keys, secrets):
+def decryptable(keys, secrets):
     def one(key, secret):
         try:
             return bool(Fernet(key).decrypt(secret))
@@ -44,7 +44,7 @@ def opens(keys, secrets):
     return [any(one(key, secret) for key in keys) for secret in secrets]
 
 
-def test_rotation_puts_every_secret_under_the_new_key_and_keeps_the_old(run, data, owned_app):
+def test_rotation_encrypts_every_secret_with_the_new_key_and_keeps_the_old(run, data, owned_app):
     token = run("token", "issue", owned_app, "--json").json()
     bearer = run("token", "bearer", owned_app, "--json").json()
     (old,) = keys_of(data)
@@ -53,14 +53,14 @@ def test_rotation_puts_every_secret_under_the_new_key_and_keeps_the_old(run, dat
 
     new, *rest = keys_of(data)
     assert (rest, new == old) == ([old], False)
-    assert opens([new], stored_secrets(data)) == [True, True]
-    assert opens([old], stored_secrets(data)) == [False, False]
+    assert decryptable([new], stored_secrets(data)) == [True, True]
+    assert decryptable([old], stored_secrets(data)) == [False, False]
     assert (data / "server.key").stat().st_mode & 0o777 == 0o600
     assert run("token", "issue", owned_app, "--json").json() == token
     assert run("token", "bearer", owned_app, "--json").json() == bearer
 
 
-def test_after_a_leak_old_keys_go_and_bearer_tokens_die(run, data, owned_app):
+def test_forgetting_old_keys_revokes_bearer_tokens(run, data, owned_app):
     bearer = run("token", "bearer", owned_app, "--json").json()
     token = run("token", "issue", owned_app, "--json").json()
     (old,) = keys_of(data)
@@ -68,14 +68,14 @@ def test_after_a_leak_old_keys_go_and_bearer_tokens_die(run, data, owned_app):
 
     (new,) = keys_of(data)
     assert new != old
-    assert opens([new], stored_secrets(data)) == [True, True]
+    assert decryptable([new], stored_secrets(data)) == [True, True]
     assert run("token", "issue", owned_app, "--json").json() == token
     assert run("token", "bearer", owned_app, "--json").json() != bearer
 
 
 @pytest.mark.parametrize("more", [[], ["--forget-old"]])
-def test_a_second_rotation_meanwhile_is_refused(run, data, owned_app, monkeypatch, more):
-    """Or it could forget the key that the first one has just made and used."""
+def test_a_second_rotation_at_the_same_time_is_refused(run, data, owned_app, monkeypatch, more):
+    """Otherwise it could delete the key that the first one has just created."""
     run("key", "rotate")
     ended = []
     monkeypatch.setattr(time, "sleep", lambda _: ended.append(run("key", "rotate", *more)))
@@ -85,12 +85,12 @@ def test_a_second_rotation_meanwhile_is_refused(run, data, owned_app, monkeypatc
     assert (ended[0].code, ended[0].out) == (1, "")
     assert "another command is rotating the keys of this folder" in ended[0].err
     assert len(keys_of(data)) == 1
-    assert opens(keys_of(data), stored_secrets(data)) == [True]
+    assert decryptable(keys_of(data), stored_secrets(data)) == [True]
     assert run("key", "rotate").code == 0
 
 
 @pytest.mark.parametrize(("grace_s", "text"), [(12.0, "Waiting 12 s"), (0.2, "Waiting 0.2 s")])
-def test_it_says_how_long_it_waits(run, data, owned_app, monkeypatch, grace_s, text):
+def test_the_command_says_how_long_it_waits(run, data, owned_app, monkeypatch, grace_s, text):
     monkeypatch.setattr("openengagement.cli.keys.GRACE_S", grace_s)
     monkeypatch.setattr(time, "sleep", lambda _: None)
     ended = run("key", "rotate", "--forget-old")
@@ -98,7 +98,7 @@ def test_it_says_how_long_it_waits(run, data, owned_app, monkeypatch, grace_s, t
     assert "The old keys are deleted" in ended.err
 
 
-def test_a_secret_that_does_not_open_holds_nothing_up(run, data, owned_app):
+def test_a_secret_that_cannot_be_decrypted_does_not_stop_the_rotation(run, data, owned_app):
     run("token", "issue", owned_app)
     db = sqlite3.connect(data / "registry.sqlite3")
     with db:
@@ -113,7 +113,7 @@ def test_a_secret_that_does_not_open_holds_nothing_up(run, data, owned_app):
     assert run("key", "rotate", "--json").json() == {"reencrypted": 1, "unreadable": 1}
 
 
-def test_keys_of_the_environment(run, data, monkeypatch):
+def test_keys_in_the_environment(run, data, monkeypatch):
     first, second = (run("key", "generate", "--json").json()["key"] for _ in range(2))
     assert run("key", "generate").out.strip() not in {first, second}
     monkeypatch.setenv("OPENENGAGEMENT_SERVER_KEYS", first)
@@ -133,7 +133,7 @@ def test_keys_of_the_environment(run, data, monkeypatch):
     assert "key generate" in run("token", "issue", app_id).err
 
 
-def test_a_secret_under_a_lost_key_says_so(tmp_path):
+def test_decrypting_with_another_key_is_an_error(tmp_path):
     stored = open_keyring(tmp_path / "one").encrypt("s")
 
     with pytest.raises(KeyFileError, match="cannot be decrypted"):
@@ -141,7 +141,7 @@ def test_a_secret_under_a_lost_key_says_so(tmp_path):
 
 
 def ask(running, auth):
-    # A connection of its own each time, so that both workers are asked.
+    # A new connection each time, so that both workers get requests.
     with requests.Session() as session:
         session.trust_env = False
         return session.post(
@@ -150,7 +150,7 @@ def ask(running, auth):
 
 
 def test_a_running_server_follows_a_rotation(running):
-    """An empty question gets a 400, which says that whoever asked was let in."""
+    """An empty request gets 400 only after it was authenticated."""
     app = running.app
     issued = running.command("token", "issue", app["app_id"])
     auth = OAuth1(
@@ -176,12 +176,12 @@ def test_a_running_server_follows_a_rotation(running):
 
 
 @pytest.mark.parametrize("password", ["", "short", "x" * 1025])
-def test_unfit_passwords(run, data, owned_app, password):
+def test_invalid_passwords_are_refused(run, data, owned_app, password):
     with pytest.raises(AssertionError, match="8 to 1024 characters"):
         call_command(data, "account", "password", "ana", "--stdin", stdin=f"{password}\n")
 
 
-def test_a_changed_password_kills_what_the_old_one_made(run, data, owned_app):
+def test_a_new_password_revokes_access_tokens(run, data, owned_app):
     run("token", "issue", owned_app)
     first = call_command(data, "account", "password", "ana", "--stdin", stdin="first password\n")
     token = run("token", "issue", owned_app, "--json").json()
@@ -207,10 +207,13 @@ def test_a_changed_password_kills_what_the_old_one_made(run, data, owned_app):
         (["--website", "javascript:x"], "begins with https"),
         (["--description", "x" * 513], "at most 512"),
         (["--callback", "https://a/", "--callback", "https://a/"], "given twice"),
-        ([each for at in range(11) for each in ("--callback", f"https://a/{at}")], "at most 10"),
+        (
+            [each for number in range(11) for each in ("--callback", f"https://a/{number}")],
+            "at most 10",
+        ),
     ],
 )
-def test_apps_that_may_not_be(run, owned_app, arguments, text):
+def test_invalid_apps_are_refused(run, owned_app, arguments, text):
     ended = run("app", "add", "Dash", "--owner", "ana", *arguments)
     assert ended.code == 1
     assert text in ended.err
@@ -220,12 +223,12 @@ def test_apps_that_may_not_be(run, owned_app, arguments, text):
     "name",
     ["", " ", "x" * 129, "a\nb", "abc\u202edcb", "a\u200bb", "\u200d", "\u3164", "\u2800 \u115f"],
 )
-def test_names_that_may_not_be(run, owned_app, name):
+def test_invalid_app_names_are_refused(run, owned_app, name):
     assert "visible characters" in run("app", "add", name, "--owner", "ana").err
 
 
-def test_no_secret_is_lost_when_a_key_is_forgotten_under_load(running, monkeypatch):
-    """What a server encrypted just before, and stores just after, opens all the same."""
+def test_no_secret_is_lost_when_keys_are_deleted_under_load(running, monkeypatch):
+    """A server may store a secret just after the rotation that it encrypted just before."""
     monkeypatch.setattr("openengagement.cli.keys.GRACE_S", 3)
     app, done, failed = running.app, threading.Event(), []
 

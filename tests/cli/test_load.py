@@ -1,4 +1,4 @@
-"""`openengagement load`: every kind in every format, what is handed back, and errors."""
+"""`openengagement load`: every kind in every format, rejected lines, and errors."""
 
 import gzip
 import io
@@ -57,7 +57,7 @@ def write_rows(path, rows):
 
 
 class Folder:
-    """A look into a data folder beside the commands."""
+    """A data folder, opened to check what a command did."""
 
     def __init__(self, data):
         self.registry = open_registry(data)
@@ -98,8 +98,8 @@ def test_every_kind_in_every_format(run, data, tmp_path, kind, suffix):
 
     assert printed == {"accepted": 2, "rejected": 2}
     check_loaded(data, kind)
-    aside = path.with_name(path.name + ".rejected.ndjson")
-    entries = [json.loads(line) for line in aside.read_text().splitlines()]
+    rejections = path.with_name(path.name + ".rejected.ndjson")
+    entries = [json.loads(line) for line in rejections.read_text().splitlines()]
     offset = suffix.startswith("csv")
     assert [entry["line"] - offset for entry in entries] == REFUSED[kind]
     for entry in entries:
@@ -110,7 +110,7 @@ def test_every_kind_in_every_format(run, data, tmp_path, kind, suffix):
 
 
 @pytest.mark.parametrize("kind", ROWS)
-def test_twice_is_once(run, data, tmp_path, kind):
+def test_loading_a_file_again_counts_nothing_twice(run, data, tmp_path, kind):
     path = write_rows(tmp_path / "rows.ndjson", ROWS[kind])
 
     printed = [run("load", kind, path, "--json").json() for _ in range(3)]
@@ -119,10 +119,10 @@ def test_twice_is_once(run, data, tmp_path, kind):
     check_loaded(data, kind)
 
 
-def test_several_files(run, data, tmp_path):
+def test_several_files_are_loaded(run, data, tmp_path):
     paths = [
-        write_rows(tmp_path / f"rows{at}.{suffix}", [{**ROWS["events"][0], "count": 10**at}])
-        for at, suffix in enumerate(["ndjson", "csv", "json", "parquet"])
+        write_rows(tmp_path / f"rows{index}.{suffix}", [{**ROWS["events"][0], "count": 10**index}])
+        for index, suffix in enumerate(["ndjson", "csv", "json", "parquet"])
     ]
 
     assert run("load", "events", *paths, "--json").json() == {"accepted": 4, "rejected": 0}
@@ -131,7 +131,7 @@ def test_several_files(run, data, tmp_path):
         assert folder.store.read_totals([10], ["replies"]).tolist() == [[1111]]
 
 
-def test_people_are_told_more(run, tmp_path):
+def test_notes_explain_rejections_repetitions_and_unknown_authors(run, tmp_path):
     path = write_rows(tmp_path / "rows.ndjson", ROWS["events"])
     first, second = run("load", "events", path), run("load", "events", path)
 
@@ -142,18 +142,18 @@ def test_people_are_told_more(run, tmp_path):
     assert "2 authors are not registered" in tweets.err
 
 
-def test_a_file_without_refusals_leaves_none_aside(run, tmp_path):
+def test_a_load_without_rejections_removes_the_file_of_rejections(run, tmp_path):
     path = write_rows(tmp_path / "rows.ndjson", ROWS["events"])
     run("load", "events", path)
-    aside = tmp_path / "rows.ndjson.rejected.ndjson"
-    assert aside.exists()
+    rejections = tmp_path / "rows.ndjson.rejected.ndjson"
+    assert rejections.exists()
     write_rows(path, ROWS["events"][:1])
     run("load", "events", path)
 
-    assert not aside.exists()
+    assert not rejections.exists()
 
 
-def test_nothing(run, tmp_path):
+def test_an_empty_file_counts_nothing(run, tmp_path):
     path = tmp_path / "rows.ndjson"
     path.write_text("")
 
@@ -165,13 +165,13 @@ BROKEN = {
     "rows": b"x",
     "cut.json": b'[{"tweet_id":',
     "object.json": b"5",
-    "rows.parquet": b"PAR1 this is no Parquet PAR1",
+    "rows.parquet": b"PAR1 this is not Parquet PAR1",
     "empty.parquet": b"",
-    "rows.arrow": b"this is no Arrow",
+    "rows.arrow": b"this is not Arrow",
     "cut.ndjson.gz": gzip.compress(b'{"tweet_id":"1"}\n' * 50_000)[:-20],
     "cut.ndjson.zst": zstandard.compress(bytes(range(256)) * 5000)[:-5],
-    "none.ndjson.gz": b"this is no gzip",
-    "none.ndjson.zst": b"this is no zstd",
+    "none.ndjson.gz": b"this is not gzip",
+    "none.ndjson.zst": b"this is not zstd",
     "cut.parquet.gz": gzip.compress(b"PAR1")[:-3],
     "[b].json": b"x",
     "[red].txt": b"x",
@@ -179,7 +179,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_files_that_cannot_be_read(run, tmp_path, name):
+def test_unreadable_files_are_named_in_the_error(run, tmp_path, name):
     path = tmp_path / name
     path.write_bytes(BROKEN[name])
 
@@ -191,7 +191,7 @@ def test_files_that_cannot_be_read(run, tmp_path, name):
     assert name in done.err.replace("\n", "")
 
 
-def test_good_files_before_a_broken_one_count(run, data, tmp_path):
+def test_files_before_a_broken_one_are_counted(run, data, tmp_path):
     good = write_rows(tmp_path / "good.ndjson", ROWS["events"])
     broken = tmp_path / "broken.json"
     broken.write_bytes(b"[")
@@ -201,20 +201,20 @@ def test_good_files_before_a_broken_one_count(run, data, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [["events"], ["events", "missing.ndjson"], ["likes", "."]])
-def test_arguments_that_do_not_fit(run, arguments):
+def test_invalid_arguments_are_refused(run, arguments):
     done = run("load", *arguments, "--json")
 
     assert (done.code, done.out) == (2, "")
     assert "Traceback" not in done.err
 
 
-def test_a_folder_is_no_file(run, tmp_path):
+def test_a_folder_is_refused(run, tmp_path):
     assert run("load", "events", tmp_path, "--json").code == 2
 
 
 @pytest.mark.parametrize("kind", ROWS)
-def test_many_files_at_once_need_no_more_descriptors(run, data, tmp_path, kind):
-    paths = [write_rows(tmp_path / f"{at}.ndjson", ROWS[kind][:1]) for at in range(40)]
+def test_many_files_need_no_more_descriptors(run, data, tmp_path, kind):
+    paths = [write_rows(tmp_path / f"{index}.ndjson", ROWS[kind][:1]) for index in range(40)]
     run("load", kind, paths[0])
     opened = len([*Path("/proc/self/fd").iterdir()])
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

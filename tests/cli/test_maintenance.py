@@ -1,4 +1,4 @@
-"""`backup` and `prune`: a copy that a server starts on, and less to keep."""
+"""`backup` and `prune`: complete copies, and deleted hours."""
 
 import json
 import shutil
@@ -46,7 +46,7 @@ def opened(folder):
 
 
 def counted(folder, tweet_id):
-    """The total, and the counts by days ago."""
+    """Return the total, and the counts by age in days."""
     now = int(NOW.timestamp()) // 3600
     with opened(folder) as store:
         total = store.read_totals([tweet_id], ["replies"])[0, 0]
@@ -56,7 +56,7 @@ def counted(folder, tweet_id):
     return total, {days: hours[24 * (40 - days)] for days in range(40) if hours[24 * (40 - days)]}
 
 
-def test_what_is_older_goes_and_totals_stay(run, data, load):
+def test_pruning_deletes_older_hours_and_keeps_totals(run, data, load):
     load(event(5, 0, 3), event(5, 9, 4), event(5, 10, 5), event(5, 39, 6))
 
     printed = run("prune", "--older-than-days", 10, "--json").json()
@@ -124,7 +124,7 @@ def test_a_command_says_that_a_store_cannot_be_opened_now(run, monkeypatch):
 
 
 @pytest.mark.parametrize("days", ["0", "-1", "x", "36501"])
-def test_days_refused(run, load, data, days):
+def test_invalid_days_are_refused(run, load, data, days):
     load(event(5, 9))
     done = run("prune", "--older-than-days", days)
     assert done.code == 2
@@ -132,10 +132,10 @@ def test_days_refused(run, load, data, days):
     assert counted(data, 5) == (1, {9: 1})
 
 
-def test_a_copy_holds_everything(run, data, load, owned_app, tmp_path):
+def test_a_copy_is_complete(run, data, load, owned_app, tmp_path):
     load(event(5, 0, 3))
-    with opened(data) as store:  # counters in a file as well as in the database
-        store.prune(oldest_hour=0)  # all of it into a file
+    with opened(data) as store:  # counters both in a segment file and in the database
+        store.prune(oldest_hour=0)  # moves all counters to a segment file
     load(event(5, 1, 4))
 
     printed = run("backup", tmp_path / "copy", "--json").json()
@@ -150,19 +150,19 @@ def test_a_copy_holds_everything(run, data, load, owned_app, tmp_path):
     assert [path.name for path in copy.rglob("*") if path.stat().st_mode & 0o077] == []
 
 
-def test_a_copy_is_put_nowhere_else(run, data, owned_app, tmp_path):
-    taken = tmp_path / "taken"
-    taken.mkdir()
-    (taken / "mine").write_text("x")
-    done = run("backup", taken)
-    assert (done.code, [path.name for path in taken.iterdir()]) == (1, ["mine"])
+def test_a_folder_that_is_not_empty_is_refused(run, data, owned_app, tmp_path):
+    used = tmp_path / "used"
+    used.mkdir()
+    (used / "mine").write_text("x")
+    done = run("backup", used)
+    assert (done.code, [path.name for path in used.iterdir()]) == (1, ["mine"])
     assert "not empty" in done.err
 
 
-def test_a_copy_that_would_not_be_whole_is_refused(run, data, load, tmp_path):
+def test_a_damaged_segment_stops_the_backup(run, data, load, tmp_path):
     load(event(5, 0, 3))
     with opened(data) as store:
-        store.prune(oldest_hour=0)  # all of it into a file
+        store.prune(oldest_hour=0)  # moves all counters to a segment file
     (segment,) = (data / "counters.segments").glob("*.segment")
     for damage in (lambda: segment.write_bytes(b"x"), segment.unlink):
         damage()
@@ -172,18 +172,18 @@ def test_a_copy_that_would_not_be_whole_is_refused(run, data, load, tmp_path):
         assert list(tmp_path.glob("copy*")) == []
 
 
-def test_a_copy_takes_no_more_room(run, data, load, tmp_path):
-    """Gaps in a file, where counters added up or were pruned, stay gaps."""
+def test_a_copy_uses_no_more_disk_space(run, data, load, tmp_path):
+    """Holes in sparse files stay holes."""
     with opened(data := make(data)) as store:
         for _ in range(8):
             store.apply_batches([many()])
-        store.prune(oldest_hour=0)  # all of it into a file
+        store.prune(oldest_hour=0)  # moves all counters to a segment file
     run("backup", tmp_path / "copy")
-    room = [
-        sum(path.stat().st_blocks for path in (at / "counters.segments").glob("*.segment"))
-        for at in (data, tmp_path / "copy")
+    used = [
+        sum(path.stat().st_blocks for path in (folder / "counters.segments").glob("*.segment"))
+        for folder in (data, tmp_path / "copy")
     ]
-    assert 0 < room[1] <= room[0]
+    assert 0 < used[1] <= used[0]
 
 
 def make(folder):
@@ -192,10 +192,10 @@ def make(folder):
 
 
 def many():
-    return make_batch([(at, 10, {"replies": 1}) for at in range(1, 20_001)])
+    return make_batch([(tweet_id, 10, {"replies": 1}) for tweet_id in range(1, 20_001)])
 
 
-def test_there_must_be_something_to_copy(run, data, tmp_path):
+def test_a_missing_data_folder_is_refused(run, data, tmp_path):
     done = run("backup", tmp_path / "copy")
     assert done.code == 1
     assert "is not a folder" in done.err
@@ -218,8 +218,8 @@ def send(server, session, number):
     assert answer.json()["accepted"] == 3
 
 
-def test_while_a_server_counts(running, tmp_path):
-    """Copies and prunings beside a producer: each copy is whole, and nothing is lost."""
+def test_backups_and_pruning_while_a_server_counts(running, tmp_path):
+    """Every copy is consistent, and no event is lost."""
     done, sent, faults = threading.Event(), [], []
 
     def produce():
@@ -234,7 +234,7 @@ def test_while_a_server_counts(running, tmp_path):
     producer = threading.Thread(target=produce)
     producer.start()
     wait_for(lambda: sent or faults)
-    copies = [tmp_path / f"copy {at}" for at in range(3)]
+    copies = [tmp_path / f"copy {number}" for number in range(3)]
     for copy in copies:
         before = len(sent)
         running.command("backup", str(copy))

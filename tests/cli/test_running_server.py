@@ -1,4 +1,4 @@
-"""Commands on the folder of a running server of two workers: the very next answer knows."""
+"""Commands on the folder of a running server take effect in the next response of both workers."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import requests
 from faults.crashing import open_session
 from support.cli import EXECUTABLE, run_command, server_environment
 
-ASKED = 12  # requests on fresh connections, so that both workers are asked
+REQUESTS = 12  # requests on new connections, so that both workers get some
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def bearer(running):
 
 @pytest.fixture
 def ask(running, bearer):
-    """Public totals of one Tweet, over a connection of its own each time."""
+    """Request public totals of one Tweet over a new connection."""
 
     def asked(tweet_id, token=bearer):
         with open_session() as session:
@@ -53,58 +53,58 @@ def event(tweet_id, count):
     return {"tweet_id": str(tweet_id), "type": "replies", "at": at, "count": count}
 
 
-def test_what_was_loaded_is_in_the_next_answer(ask, load):
+def test_loaded_events_are_in_the_next_response(ask, load):
     load("tweets", {"id": "100", "author_id": "1"})
     total = 0
-    for at in range(1, ASKED):
-        load("events", event(100, at), name=f"{at}.ndjson")
-        total += at
+    for count in range(1, REQUESTS):
+        load("events", event(100, count), name=f"{count}.ndjson")
+        total += count
         answers = {ask(100).json()["all"]["100"]["replies"] for _ in range(3)}
         assert answers == {str(total)}
 
 
 def test_a_tweet_is_served_once_it_is_registered(ask, load):
     load("events", event(200, 5))
-    for _ in range(ASKED):
+    for _ in range(REQUESTS):
         assert ask(200).status_code == 400
     load("tweets", {"id": "200", "author_id": "1"})
-    for _ in range(ASKED):
+    for _ in range(REQUESTS):
         assert ask(200).json() == {"all": {"200": {"replies": "5"}}}
     load("tweets", {"id": "200", "author_id": "1", "deleted": True})
-    for _ in range(ASKED):
+    for _ in range(REQUESTS):
         assert ask(200).json()["unavailable_tweet_ids"] == ["200"]
 
 
-def test_an_author_becomes_protected(ask, load):
+def test_protecting_an_author_takes_effect_at_once(ask, load):
     load("accounts", {"id": "50", "screen_name": "fifty"})
     load("tweets", {"id": "300", "author_id": "50"})
     for protected in (True, False, True):
         load("accounts", {"id": "50", "screen_name": "fifty", "protected": protected})
-        codes = {ask(300).status_code for _ in range(ASKED)}
+        codes = {ask(300).status_code for _ in range(REQUESTS)}
         assert codes == ({400} if protected else {200})
 
 
-def test_enabling_and_disabling_hold_at_once(running, ask, load, bearer):
+def test_enabling_and_disabling_take_effect_at_once(running, ask, load, bearer):
     load("tweets", {"id": "400", "author_id": "1"})
     app_id = running.app["app_id"]
     for turn in range(6):
         enabled = turn % 2 == 1
         running.command("app", "enable" if enabled else "disable", app_id)
-        answers = [ask(400) for _ in range(ASKED)]
+        answers = [ask(400) for _ in range(REQUESTS)]
         assert {answer.status_code for answer in answers} == ({200} if enabled else {403})
         if not enabled:
             assert answers[0].json() == {"errors": ["Your application ID is not authorized."]}
 
 
-def test_a_new_limit_holds_at_once(running, ask, load):
+def test_a_new_rate_limit_takes_effect_at_once(running, ask, load):
     load("tweets", {"id": "500", "author_id": "1"})
     app_id = running.app["app_id"]
     try:
         running.command("app", "enable", app_id, "--per-minute", "1")
-        assert {ask(500).status_code for _ in range(ASKED)} <= {200, 429}
+        assert {ask(500).status_code for _ in range(REQUESTS)} <= {200, 429}
         assert ask(500).headers["x-per-minute-limit"] == "1"
         running.command("app", "enable", app_id, "--per-minute", "5000")
-        answers = [ask(500) for _ in range(ASKED)]
+        answers = [ask(500) for _ in range(REQUESTS)]
         assert {answer.status_code for answer in answers} == {200}
         assert answers[0].headers["x-per-minute-limit"] == "5000"
     finally:
@@ -115,14 +115,14 @@ def test_a_new_apps_bearer_token_works_at_once(running, ask, load):
     load("tweets", {"id": "600", "author_id": "1"})
     app = running.command("app", "add", "new", "--owner", "owner")
     token = running.command("token", "bearer", app["app_id"])["access_token"]
-    assert {ask(600, token).status_code for _ in range(ASKED)} == {403}
+    assert {ask(600, token).status_code for _ in range(REQUESTS)} == {403}
     running.command("app", "enable", app["app_id"])
-    assert {ask(600, token).status_code for _ in range(ASKED)} == {200}
+    assert {ask(600, token).status_code for _ in range(REQUESTS)} == {200}
 
 
 def test_a_new_platform_key_works_at_once(running):
     key = running.command("platform-key", "issue", "another")["platform_key"]
-    for _ in range(ASKED):
+    for _ in range(REQUESTS):
         answer = requests.post(
             f"{running.url}/platform/v1/events",
             data=b"",
@@ -136,7 +136,7 @@ def test_a_new_platform_key_works_at_once(running):
         assert answer.status_code == 200, answer.text
 
 
-def test_a_command_as_a_process_beside_it(running, ask, tmp_path):
+def test_commands_in_other_processes_take_effect_at_once(running, ask, tmp_path):
     path = tmp_path / "rows.ndjson"
     path.write_text(json.dumps({"id": "700", "author_id": "1"}) + "\n")
     assert run_command(running.data, "load", "tweets", str(path)) == {"accepted": 1, "rejected": 0}
@@ -146,8 +146,8 @@ def test_a_command_as_a_process_beside_it(running, ask, tmp_path):
     assert ask(700).json() == {"all": {"700": {"replies": "9"}}}
 
 
-def test_a_second_server_on_the_port_is_told(running):
-    """Not two servers that share a port by chance, each with its own folder."""
+def test_a_second_server_on_the_same_port_is_refused(running):
+    """Otherwise two servers with different folders could share a port by mistake."""
     other = running.data.parent / "other"
     started = subprocess.Popen(
         [EXECUTABLE, "--data", other, "serve", "--port", str(running.port)],
@@ -161,6 +161,6 @@ def test_a_second_server_on_the_port_is_told(running):
     except subprocess.TimeoutExpired:
         os.killpg(started.pid, 9)
         started.communicate()
-        pytest.fail("it serves another folder on the same port")
+        pytest.fail("the second server runs on the same port")
     assert started.returncode != 0
     assert b"Traceback" not in err

@@ -1,4 +1,4 @@
-"""The sample code for tokens, run as a user would against a live server."""
+"""The sample code for tokens, run by a user against a running server."""
 
 import subprocess
 import sys
@@ -44,7 +44,7 @@ def environment(server, app, tmp_path):
     return path
 
 
-def test_a_token_by_pin(server, app, environment):
+def test_an_access_token_by_pin(server, app, environment):
     set_password(server, "alice")
     script = start("authorize_with_pin.py", "--env", str(environment))
     url = script.stderr.readline().split()[-1]
@@ -69,7 +69,7 @@ def signed(app, keys):
     return OAuth1(app.key, app.secret, keys["ACCESS_TOKEN"], keys["ACCESS_TOKEN_SECRET"])
 
 
-def test_a_wrong_pin_is_told(environment):
+def test_a_wrong_pin_is_explained(environment):
     script = start("authorize_with_pin.py", "--env", str(environment))
     script.stderr.readline()
     _, err = script.communicate("1234567\n", timeout=60)
@@ -87,7 +87,7 @@ def test_a_bearer_token_by_prompt(server, app):
     assert out.strip() == server.command("token", "bearer", app.app_id)["access_token"]
 
 
-def test_a_bearer_token_for_a_wrong_secret(server, app):
+def test_a_wrong_secret_gets_no_bearer_token(server, app):
     script = start("prompt_bearer_token.py", "--url", server.url)
     _, err = script.communicate(f"{app.key}\nwrong\n", timeout=60)
 

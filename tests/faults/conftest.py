@@ -1,4 +1,4 @@
-"""What the fault tests share."""
+"""Fixtures of the fault tests."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ from faults.crashing import Crashing
 
 @pytest.fixture
 def crashing(tmp_path):
-    """A server that can be killed and started again on its folder; not started yet."""
+    """A server, not started yet, that tests kill and restart on its folder."""
     made = Crashing(tmp_path / "data")
     yield made
     made.end()

@@ -1,4 +1,4 @@
-"""What was sent, kept as plain counters, and what the server says of it over HTTP."""
+"""Compare the events that were sent with the server's counts over HTTP."""
 
 import json
 import random
@@ -11,7 +11,7 @@ TOTALS_IDS, HISTORICAL_IDS = 250, 25
 
 
 class Span:
-    """A window of whole hours that ends a while ago, so that nothing of it is in the future."""
+    """A window of whole hours that ends in the past."""
 
     def __init__(self):
         now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
@@ -22,13 +22,13 @@ class Span:
         return (self.start + timedelta(hours=hour, minutes=minute)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def key(self, hour):
-        """The day and hour under which an answer shows an hour of the window."""
+        """The day and hour under which a response shows an hour of the window."""
         moment = self.start + timedelta(hours=hour)
         return moment.strftime("%Y-%m-%d"), moment.strftime("%H")
 
 
 class Batch:
-    """Events with counts on a few Tweets: its body, its key, and what it adds."""
+    """A batch of random events on a few Tweets: its body, key and counts."""
 
     def __init__(self, span, key, tweet_ids, *, lines, seed):
         chance = random.Random(seed)
@@ -36,9 +36,9 @@ class Batch:
         self.tweet_ids = tweet_ids
         self.counts = Counter()
         rows = []
-        for at in range(lines):
-            tweet_id = tweet_ids[at % len(tweet_ids)]
-            name, hour, count = chance.choice(TYPES), chance.randrange(WINDOW_HOURS), at % 3 + 1
+        for line in range(lines):
+            tweet_id = tweet_ids[line % len(tweet_ids)]
+            name, hour, count = chance.choice(TYPES), chance.randrange(WINDOW_HOURS), line % 3 + 1
             self.counts[tweet_id, name, hour] += count
             rows.append(
                 {
@@ -52,15 +52,15 @@ class Batch:
         self.body = "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
-def some(values, size):
+def slices(values, size):
     for start in range(0, len(values), size):
         yield values[start : start + size]
 
 
 def read_totals(server, tweet_ids):
-    """`{(tweet, type): count}` without zeros, as /totals says."""
+    """Return `{(tweet, type): count}` without zeros from /totals."""
     found = Counter()
-    for ids in some(tweet_ids, TOTALS_IDS):
+    for ids in slices(tweet_ids, TOTALS_IDS):
         answer = server.ask(
             "totals",
             {
@@ -76,9 +76,9 @@ def read_totals(server, tweet_ids):
 
 
 def read_hours(server, tweet_ids, span):
-    """`{(tweet, type, day, hour): count}` without zeros, as /historical says."""
+    """Return `{(tweet, type, day, hour): count}` without zeros from /historical."""
     found = Counter()
-    for ids in some(tweet_ids, HISTORICAL_IDS):
+    for ids in slices(tweet_ids, HISTORICAL_IDS):
         answer = server.ask(
             "historical",
             {
@@ -108,7 +108,7 @@ def read_hours(server, tweet_ids, span):
 
 
 def check_counts(server, batches, span, *, tweet_ids=None):
-    """The server counts exactly these batches, each once, in total and hour by hour."""
+    """Check that the server counted exactly these batches once, in total and by hour."""
     totals, hours = Counter(), Counter()
     for batch in batches:
         for (tweet_id, name, hour), count in batch.counts.items():
@@ -129,9 +129,9 @@ def differences(found, expected):
 
 
 def write_tweets(path, count, *, first=1, author_id=1):
-    """A file that registers Tweets, for `load tweets`."""
-    made_at = (datetime.now(UTC) - timedelta(days=40)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Write a file for `load tweets`."""
+    created_at = (datetime.now(UTC) - timedelta(days=40)).strftime("%Y-%m-%dT%H:%M:%SZ")
     with path.open("w") as file:
         file.write("id,author_id,created_at\n")
-        file.writelines(f"{first + at},{author_id},{made_at}\n" for at in range(count))
+        file.writelines(f"{first + index},{author_id},{created_at}\n" for index in range(count))
     return path

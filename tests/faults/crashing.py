@@ -1,4 +1,4 @@
-"""A real server that is killed without warning, all of its processes at once, and started again."""
+"""A real server whose processes are all killed at once, and restarted."""
 
 import os
 import signal
@@ -21,14 +21,14 @@ FORMS = {"ndjson": "application/x-ndjson", "json": "application/json"}
 
 
 def open_session():
-    """A session that knows nothing of this machine's proxies."""
+    """Return a session that ignores the proxy settings of this machine."""
     session = requests.Session()
     session.trust_env = False
     return session
 
 
 class Crashing:
-    """A server of two workers in a session of its own, so that one signal reaches all of it."""
+    """A server of two workers in its own session, so that one signal reaches all processes."""
 
     def __init__(self, data, *, workers=2):
         self.data = data
@@ -41,18 +41,18 @@ class Crashing:
         self._log = data.parent / "server.log"
 
     def command(self, *arguments):
-        """A command of the operator on the folder, in this process."""
+        """Run a command on the folder, in this process."""
         return call_command(self.data, *arguments)
 
     def make_app(self):
-        """An account that owns every Tweet of the test, and its app, enabled."""
+        """Add an account that owns all Tweets of the test, and its enabled app."""
         self.command("account", "add", "owner", "--id", str(OWNER_ID))
         self.app = self.command("app", "add", "faults", "--owner", "owner")
         self.command("app", "enable", self.app["app_id"], "--per-minute", PER_MINUTE)
         self.app |= self.command("token", "issue", self.app["app_id"])
 
     def start(self):
-        """Start it and wait until it answers."""
+        """Start the server and wait until it answers."""
         command = [EXECUTABLE, "--data", self.data, "serve", "--port", str(self.port)]
         command += ["--workers", str(self.workers)]
         with self._log.open("ab") as log:
@@ -69,7 +69,7 @@ class Crashing:
         raise AssertionError(f"the server does not answer: {self.log()[-2000:]}")
 
     def kill(self):
-        """The power goes: nobody gets to say a word."""
+        """Kill all processes at once, like a power failure."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
@@ -78,7 +78,7 @@ class Crashing:
             self.kill()
 
     def workers_running(self):
-        """The process ids of its workers."""
+        """The process ids of the workers."""
         others = (b"resource_tracker", COUNTING)
         return [
             child
@@ -87,7 +87,7 @@ class Crashing:
         ]
 
     def counting_running(self):
-        """The process ids of what counts for them."""
+        """The process ids of the counting process."""
         return [child for child, command in self._children() if COUNTING in command]
 
     def _children(self):
@@ -99,7 +99,7 @@ class Crashing:
         return self._log.read_text(errors="replace")
 
     def send(self, session, what, body, *, form="ndjson", key=None):
-        """One batch to the platform's side; the answer, or None where there was none."""
+        """Send a batch to the platform API; return the response, or None if there was none."""
         headers = {"Authorization": f"Bearer {self.platform_key}", "Content-Type": FORMS[form]}
         if key is not None:
             headers["Idempotency-Key"] = key
@@ -111,7 +111,7 @@ class Crashing:
             return None
 
     def ask(self, endpoint, body):
-        """A question as the owner, which must be answered."""
+        """Send a request as the owner, which must succeed."""
         app = self.app
         with open_session() as session:
             answer = session.post(
@@ -130,9 +130,9 @@ class Crashing:
 
 
 class Producers:
-    """Threads that each call `produce(name, at)` for ever, until they are told to stop.
+    """Threads that call `produce(name, number)` repeatedly until they are stopped.
 
-    What `produce` waits for may never come once the test has failed: `patience` ends that.
+    `produce` calls `patience` between attempts, which ends the thread if the test has failed.
     """
 
     def __init__(self, count, produce):
@@ -144,14 +144,14 @@ class Producers:
         ]
 
     def _run(self, name, produce):
-        at = 0
+        number = 0
         while not self.stopping.is_set():
             try:
-                produce(name, at)
+                produce(name, number)
             except Exception as error:
                 self.errors.append(error)
                 return
-            at += 1
+            number += 1
 
     def __enter__(self):
         for thread in self._threads:
@@ -166,7 +166,7 @@ class Producers:
         assert self.failed or self.errors == []
 
     def patience(self):
-        """Between two tries of a producer: a short sleep, or the end if the test has failed."""
+        """Sleep briefly between two attempts; raise if the test has failed."""
         if self.failed:
             raise RuntimeError("the test has failed")
         time.sleep(0.02)

@@ -1,15 +1,17 @@
-"""SIGKILL in the middle of loading over HTTP: what was acknowledged counts once, wholly."""
+"""SIGKILL while batches arrive over HTTP: acknowledged batches count completely and once."""
 
 import os
 import random
 import signal
 import threading
 import time
+from functools import partial
 
 import pytest
 
 from faults.counting import Batch, Span, check_counts, read_hours, write_tweets
 from faults.crashing import Producers, open_session
+from support.waiting import wait_for
 
 PRODUCERS = 4
 HOT = 1  # the Tweet that every batch of the retrying producers touches
@@ -18,7 +20,7 @@ OWN_TWEETS = 40_000
 
 
 class Stream:
-    """Makes batches, each with Tweets of its own, and keeps what was sent."""
+    """Makes batches with distinct Tweets, and remembers what was sent."""
 
     def __init__(self, seed):
         self.span = Span()
@@ -34,7 +36,7 @@ class Stream:
             first, self._next = self._next, self._next + own
             assert self._next < OWN_TWEETS
             ids = [*range(first, first + own), *([HOT] if hot else [])]
-            # Most batches are small, so that many are under way; some make a commit last.
+            # Most batches are small, so that many are in progress; some make a commit slow.
             lines = 1500 if number % 10 == 9 else self._chance.randint(4, 40)
             batch = Batch(self.span, f"batch {number}", ids, lines=lines, seed=number)
             self.sent[batch.key] = batch
@@ -42,12 +44,12 @@ class Stream:
 
 
 def check_answer(answer, batch):
-    """Taken and told so: True; refused for now: False."""
+    """Return True if the batch was accepted, False if the client must retry."""
     if answer is None or answer.status_code == 503:
         return False
     assert answer.status_code == 200, f"{answer.status_code} {answer.text[:300]}"
-    told = answer.json()
-    assert (told["accepted"], told["rejected"]) == (batch.lines, 0)
+    outcome = answer.json()
+    assert (outcome["accepted"], outcome["rejected"]) == (batch.lines, 0)
     return True
 
 
@@ -56,12 +58,17 @@ def prepare(crashing, tmp_path):
     crashing.command("load", "tweets", str(write_tweets(tmp_path / "tweets.csv", OWN_TWEETS)))
 
 
-def live_and_die(crashing, chance, *, longest_s=1.2):
-    """One life of the server, and a short death while its producers go on."""
+def run_and_kill(crashing, chance, until):
+    """Run the server for a short time and until `until()`, then kill it during the stream."""
     crashing.start()
-    time.sleep(chance.uniform(0.1, longest_s))
+    time.sleep(chance.uniform(0.1, 1.2))
+    wait_for(until)
     crashing.kill()
     time.sleep(chance.uniform(0, 0.1))
+
+
+def has_enough(stream, producers, batches):
+    return len(stream.sent) > batches or producers.errors
 
 
 def kill_while_producers_retry(crashing, tmp_path, *, rounds, seed):
@@ -69,7 +76,7 @@ def kill_while_producers_retry(crashing, tmp_path, *, rounds, seed):
     chance, stream = random.Random(seed), Stream(seed)
     sessions = [open_session() for _ in range(PRODUCERS)]
 
-    def produce(name, _at):
+    def produce(name, _number):
         batch = stream.make(own=1, hot=True)
         while True:
             answer = crashing.send(sessions[name], "events", batch.body, key=batch.key)
@@ -77,13 +84,14 @@ def kill_while_producers_retry(crashing, tmp_path, *, rounds, seed):
                 break
             producers.patience()
         stream.acknowledged.add(batch.key)
-        if chance.random() < 0.1:  # and now and then once more, for good measure
+        if chance.random() < 0.1:  # sometimes send it again
             answer = crashing.send(sessions[name], "events", batch.body, key=batch.key)
             assert answer is None or answer.status_code == 503 or answer.json()["duplicate"]
 
     with (producers := Producers(PRODUCERS, produce)):
-        for _ in range(rounds):
-            live_and_die(crashing, chance)
+        for number in range(1, rounds + 1):
+            busy = partial(has_enough, stream, producers, 5 * number)
+            run_and_kill(crashing, chance, busy)
             assert producers.errors == []
         crashing.start()
         producers.stopping.set()
@@ -91,7 +99,7 @@ def kill_while_producers_retry(crashing, tmp_path, *, rounds, seed):
         session.close()
 
     assert stream.acknowledged == set(stream.sent)
-    assert len(stream.sent) > 5 * rounds, "the producers did not get to work"
+    assert len(stream.sent) > 5 * rounds, "the producers sent too little"
     check_counts(crashing, stream.sent.values(), stream.span)
 
 
@@ -101,11 +109,13 @@ def kill_while_producers_never_retry(crashing, tmp_path, *, rounds, seed):
     sessions = [open_session() for _ in range(PRODUCERS)]
     up = threading.Event()
 
-    def produce(name, _at):
+    def produce(name, _number):
         if not up.wait(0.1):
             return
         batch = stream.make(own=2)
-        key = batch.key if chance.random() < 0.5 else None  # neither way may it count by halves
+        key = (
+            batch.key if chance.random() < 0.5 else None
+        )  # with and without a key, it must count completely or not at all
         answer = crashing.send(sessions[name], "events", batch.body, key=key)
         if check_answer(answer, batch):
             stream.acknowledged.add(batch.key)
@@ -126,11 +136,11 @@ def kill_while_producers_never_retry(crashing, tmp_path, *, rounds, seed):
 
     unknown = [batch for key, batch in stream.sent.items() if key not in stream.acknowledged]
     counted = [batch for key, batch in stream.sent.items() if key in stream.acknowledged]
-    assert len(counted) > rounds, "the producers did not get to work"
+    assert len(counted) > rounds, "the producers sent too little"
     for batch in unknown:
         found = read_hours(crashing, batch.tweet_ids, stream.span)
         if found:
-            counted.append(batch)  # wholly then, which is what is checked below
+            counted.append(batch)  # then it must be complete, which is checked below
     every = sorted(one for batch in stream.sent.values() for one in batch.tweet_ids)
     check_counts(crashing, counted, stream.span, tweet_ids=every)
     print(f"{len(stream.sent)} batches, {len(unknown)} never answered")
@@ -153,14 +163,14 @@ def test_many_kills_while_producers_never_retry(crashing, tmp_path, seed):
 
 
 @pytest.mark.heavy
-def test_one_worker_killed_at_a_time(crashing, tmp_path):
-    """The server brings its workers back by itself; producers see a few broken connections."""
+def test_workers_killed_one_at_a_time(crashing, tmp_path):
+    """The supervisor restarts workers; producers see a few broken connections."""
     kill_one_at_a_time(crashing, tmp_path, crashing.workers_running, seed=6)
 
 
 @pytest.mark.heavy
-def test_what_counts_killed_again_and_again(crashing, tmp_path):
-    """Another takes its place; producers are told to come again, and each batch counts once."""
+def test_the_counting_process_killed_repeatedly(crashing, tmp_path):
+    """It is restarted; producers retry, and every batch counts once."""
     kill_one_at_a_time(crashing, tmp_path, crashing.counting_running, seed=7)
 
 
@@ -169,7 +179,7 @@ def kill_one_at_a_time(crashing, tmp_path, running, *, seed):
     chance, stream = random.Random(seed), Stream(seed)
     sessions = [open_session() for _ in range(PRODUCERS)]
 
-    def produce(name, _at):
+    def produce(name, _number):
         batch = stream.make(own=1, hot=True)
         while not check_answer(
             crashing.send(sessions[name], "events", batch.body, key=batch.key), batch
@@ -179,7 +189,7 @@ def kill_one_at_a_time(crashing, tmp_path, running, *, seed):
     crashing.start()
     with (producers := Producers(PRODUCERS, produce)):
         for _ in range(5):
-            time.sleep(chance.uniform(5.6, 6.5))  # deaths in quicker succession end the server
+            time.sleep(chance.uniform(5.6, 6.5))  # Granian stops the server if workers die faster
             processes = running()
             assert processes, "none is running"
             os.kill(chance.choice(processes), signal.SIGKILL)

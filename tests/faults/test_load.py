@@ -1,4 +1,4 @@
-"""`openengagement load` killed at any moment and run again: every line counts once."""
+"""`openengagement load` killed at random moments and repeated: every line counts once."""
 
 import gzip
 import random
@@ -28,7 +28,7 @@ def start_load(data, *arguments):
 
 
 class Lines:
-    """A file of events, with what it adds up to in the shape of a batch."""
+    """A file of events with its counts, in the form of a batch."""
 
     def __init__(self, span, path, *, lines, first=1, seed=0):
         chance = random.Random(seed)
@@ -47,7 +47,7 @@ class Lines:
 
 
 def kill_until_it_ends(data, path, *, kills, seed):
-    """Runs of a load, each killed at a random moment of it, and a last one that is left alone."""
+    """Start a load repeatedly, kill it at random moments, and let the last one finish."""
     chance = random.Random(seed)
     for _ in range(kills):
         run = start_load(data, "events", str(path))
@@ -69,7 +69,7 @@ def prepare(crashing, tmp_path):
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("name", ["events.ndjson", "events.ndjson.gz"])
-def test_a_load_that_is_killed_many_times(crashing, tmp_path, name):
+def test_a_load_killed_many_times(crashing, tmp_path, name):
     prepare(crashing, tmp_path)
     span = Span()
     lines = Lines(span, tmp_path / name, lines=1_200_000)
@@ -82,7 +82,7 @@ def test_a_load_that_is_killed_many_times(crashing, tmp_path, name):
 
 
 @pytest.mark.heavy
-def test_a_load_that_is_killed_while_the_server_is_killed_too(crashing, tmp_path):
+def test_a_load_killed_while_the_server_is_killed_too(crashing, tmp_path):
     prepare(crashing, tmp_path)
     span, chance = Span(), random.Random(3)
     lines = Lines(span, tmp_path / "events.ndjson", lines=600_000)
@@ -108,18 +108,19 @@ def test_a_load_that_is_killed_while_the_server_is_killed_too(crashing, tmp_path
 
 @pytest.mark.heavy
 def test_two_loads_and_producers_at_once(crashing, tmp_path):
-    """One file by both loads, one by each of them, and HTTP besides, on the same Tweets."""
+    """Both loads have one file in common, and producers send events on the same Tweets."""
     prepare(crashing, tmp_path)
     span = Span()
     files = [
-        Lines(span, tmp_path / f"events{at}.ndjson", lines=300_000, seed=at) for at in range(3)
+        Lines(span, tmp_path / f"events{seed}.ndjson", lines=300_000, seed=seed)
+        for seed in range(3)
     ]
     sent, lock = [], threading.Lock()
     sessions = [open_session() for _ in range(3)]
     crashing.start()
 
-    def produce(name, at):
-        batch = Batch(span, f"{name} {at}", [1, 2, 100 + name], lines=30, seed=at)
+    def produce(name, number):
+        batch = Batch(span, f"{name} {number}", [1, 2, 100 + name], lines=30, seed=number)
         while True:
             answer = crashing.send(sessions[name], "events", batch.body, key=batch.key)
             if answer is not None and answer.status_code == 200:
@@ -132,8 +133,8 @@ def test_two_loads_and_producers_at_once(crashing, tmp_path):
     with (producers := Producers(3, produce)):
         paths = [str(lines.path) for lines in files]
         loads = [
-            start_load(crashing.data, "events", *some)
-            for some in ([paths[0], paths[1]], [paths[0], paths[2]])
+            start_load(crashing.data, "events", *pair)
+            for pair in ([paths[0], paths[1]], [paths[0], paths[2]])
         ]
         for load in loads:
             out, err = load.communicate(timeout=300)

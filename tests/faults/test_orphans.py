@@ -1,4 +1,4 @@
-"""The process that keeps the workers dies alone: they must not go on without it."""
+"""Workers and the counting process end when their supervisor is killed."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ ENDS_IN_S = 20
 
 
 def is_running(pid):
-    """Whether a process is there and no zombie."""
+    """Return whether the process exists and is not a zombie."""
     try:
         with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123
             return file.read().rpartition(")")[2].split()[0] != "Z"
@@ -21,8 +21,8 @@ def is_running(pid):
 
 
 @pytest.mark.heavy
-def test_workers_end_with_their_server(crashing):
-    """Or the next server shares its port with them, and they hold old settings for ever."""
+def test_workers_end_with_their_supervisor(crashing):
+    """Otherwise the next server would share its port with workers that have old settings."""
     crashing.start()
     with open_session() as session:
         crashing.send(session, "events", b"{}")
@@ -34,7 +34,7 @@ def test_workers_end_with_their_server(crashing):
         give_up = time.monotonic() + ENDS_IN_S
         while any(map(is_running, workers)) and time.monotonic() < give_up:
             time.sleep(0.2)
-        assert not any(map(is_running, workers)), "a worker outlives its server"
+        assert not any(map(is_running, workers)), "a worker outlives its supervisor"
     finally:
         for worker in filter(is_running, workers):
             os.kill(worker, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""SIGKILL while accounts and Tweets are registered: nothing is by halves, and it opens again."""
+"""SIGKILL while accounts and Tweets are registered: batches are complete or absent."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def row_of(what, number):
 
 
 def register_and_kill(crashing, *, rounds, seed):
-    """Producers register ranges of ids; returns which ranges were sent and which acknowledged."""
+    """Register ranges of ids while killing the server; return sent and acknowledged ranges."""
     chance = random.Random(seed)
     sent = {"accounts": [], "tweets": []}
     acknowledged = {"accounts": set(), "tweets": set()}
@@ -35,14 +35,14 @@ def register_and_kill(crashing, *, rounds, seed):
     sessions = [open_session() for _ in range(4)]
     up = threading.Event()
 
-    def produce(name, _at):
+    def produce(name, _number):
         if not up.wait(0.1):
             return
         what = ("accounts", "tweets")[name % 2]
         with lock:
             first = 1000 + len(sent[what]) * SIZE
             sent[what].append(first)
-        rows = [row_of(what, first + at) for at in range(SIZE)]
+        rows = [row_of(what, first + index) for index in range(SIZE)]
         body = json.dumps(rows).encode()
         answer = crashing.send(sessions[name], what, body, form="json")
         if answer is None:
@@ -67,7 +67,7 @@ def register_and_kill(crashing, *, rounds, seed):
 
 
 def check(crashing, sent, acknowledged):
-    """Every acknowledged range is there; every other one wholly, or not at all."""
+    """Check that acknowledged ranges are present, and that others are complete or absent."""
     for name in ("registry.sqlite3", "counters.sqlite3"):
         db = sqlite3.connect(crashing.data / name)
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)], name
@@ -91,7 +91,7 @@ def check(crashing, sent, acknowledged):
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("seed", [1, 2])
-def test_killed_while_registering(crashing, seed):
+def test_a_server_killed_while_registering(crashing, seed):
     sent, acknowledged = register_and_kill(crashing, rounds=10, seed=seed)
 
     check(crashing, sent, acknowledged)
@@ -100,11 +100,11 @@ def test_killed_while_registering(crashing, seed):
 
 
 @pytest.mark.heavy
-def test_killed_on_its_very_first_start(tmp_path):
-    """However far it got in making its folder, the next start makes the rest."""
+def test_commands_killed_during_the_first_start(tmp_path):
+    """The next start completes the data folder."""
     chance = random.Random(5)
-    for at in range(12):
-        data = tmp_path / f"data{at}"
+    for number in range(12):
+        data = tmp_path / f"data{number}"
         command = [EXECUTABLE, "--data", data, "platform-key", "issue", "x"]
         run = subprocess.Popen(
             command,
