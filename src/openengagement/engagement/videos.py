@@ -49,16 +49,17 @@ def move_views(
     before: Mapping[int, int],
     after: Mapping[int, int],
     *,
-    read_views: Callable[[Sequence[int]], AnyInts],
+    read_totals: Callable[[Sequence[int]], Ints],
 ) -> Counters:
     """Compute the deltas of videos when Tweets change to the videos in `after`.
 
-    `before` holds the present video of each Tweet in `after` that has one. `read_views` returns
-    the present views of Tweets, each Tweet's own. Same condition as for `add_video_views`.
+    `before` holds the present video of each Tweet in `after` that has one. `read_totals` returns
+    the totals of Tweets, `[tweet, type number]`, with each Tweet's own views. The Tweets must not
+    change until the commit ends, as for `add_video_views`.
     """
     moved = [tweet_id for tweet_id, video_id in after.items() if before.get(tweet_id) != video_id]
-    views = read_views(moved)
     leaving = [index for index, tweet_id in enumerate(moved) if tweet_id in before]
+    views = read_totals(moved)[:, VIDEO_VIEWS]
     gained = _views_of((after[tweet_id] for tweet_id in moved), views)
     lost = _views_of((before[moved[index]] for index in leaving), -views[leaving])
     return merge([gained, lost])

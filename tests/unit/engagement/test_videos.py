@@ -67,7 +67,7 @@ def test_views_replace_those_of_each_tweet_with_a_video():
 def test_only_changed_videos_move_views():
     counted = [deltas((5, 1, VIDEO_VIEWS, 3), (6, 1, VIDEO_VIEWS, 4), (7, 1, VIDEO_VIEWS, 5))]
     moved = move_views(
-        {5: 70, 6: 70}, {5: 70, 6: 71, 7: 71}, read_views=lambda ids: views(counted, ids)
+        {5: 70, 6: 70}, {5: 70, 6: 71, 7: 71}, read_totals=lambda ids: totals(counted, ids)
     )
     assert views([moved], [-70, -71, 5, 6, 7]).tolist() == [-4, 9, 0, 0, 0]
 
@@ -80,7 +80,7 @@ def test_random_histories(seed):
         if chance.random() < 0.3:
             after = {chance.randint(1, 6): chance.randint(70, 72) for _ in range(3)}
             before = {each: videos[each] for each in after if each in videos}
-            parts.append(move_views(before, after, read_views=lambda ids: views(parts, ids)))
+            parts.append(move_views(before, after, read_totals=lambda ids: totals(parts, ids)))
             videos |= after
         else:
             rows = [

@@ -85,20 +85,13 @@ class EmbeddedStore:
         folded = fold_tweets(tweets)
         videos = dict(folded.select("id", "video_id").drop_nulls().rows())
         with self._database.writing() as db:
-            self._move_views(db, videos)
+            if videos:
+                before = table.read_videos(db, list(videos))
+                read_totals = partial(sum_totals, self._reader.segments(db))
+                manifest.add_segment(db, move_views(before, videos, read_totals=read_totals))
             table.register_tweets(db, folded)
         if videos:
             self._compactor.notify_commit()
-
-    def _move_views(self, db: sqlite3.Connection, videos: dict[int, int]) -> None:
-        """Move the views of Tweets to the videos that they are about to change to."""
-
-        def read_views(tweet_ids: Sequence[int]) -> Ints:
-            views: Ints = sum_totals(self._reader.segments(db), tweet_ids)[:, VIDEO_VIEWS]
-            return views
-
-        before = table.read_videos(db, list(videos))
-        manifest.add_segment(db, move_views(before, videos, read_views=read_views))
 
     def delete_tweet(self, tweet_id: int) -> bool:
         with self._database.writing() as db:
