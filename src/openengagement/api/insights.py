@@ -5,7 +5,6 @@ small answer takes altogether (docs/decisions/0002), so only answers above `inli
 counters go.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -16,6 +15,7 @@ from openengagement.engagement.types import Endpoint
 from openengagement.errors import ApiError, InternalError, NonceUsed, RateLimited
 from openengagement.http.reply import JSON, Reply
 from openengagement.http.request import ReadBody, Request, read_message
+from openengagement.http.threads import run_in_pool
 from openengagement.limits.contract import MINUTE_S, RateWindow
 from openengagement.query import Plan, Query
 from openengagement.settings import Settings
@@ -83,14 +83,13 @@ class Insights:
         self, endpoint: Endpoint, body: bytes, *, user_id: int | None
     ) -> tuple[Plan, bytes]:
         """Prepare and answer. If the stores may block, both run in the pool."""
-        loop = asyncio.get_running_loop()
         if self._query.blocking:
             work = partial(self._query.prepare_and_answer, endpoint, body, user_id=user_id)
-            return await loop.run_in_executor(self._pool, work)
+            return await run_in_pool(self._pool, work)
         plan = self._query.prepare(endpoint, body, user_id=user_id)
         if plan.request.cells <= self._inline_cells_max:
             return plan, self._query.answer(plan)
-        return plan, await loop.run_in_executor(self._pool, self._query.answer, plan)
+        return plan, await run_in_pool(self._pool, self._query.answer, plan)
 
 
 def _refuse_exceeded(windows: Sequence[RateWindow]) -> None:
