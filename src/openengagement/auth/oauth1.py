@@ -266,12 +266,8 @@ def _make_nonce(parameters: OAuthParameters, signature: str) -> Nonce:
     a nonce. Only a holder of the secrets can make a second valid signature, and some clients use
     the current second as nonce.
     """
-    parts = (
-        parameters.protocol["oauth_consumer_key"],
-        parameters.token,
-        parameters.protocol["oauth_nonce"],
-        signature,
-    )
-    # The lengths keep parts from running into each other: (ab, c) is not (a, bc).
-    text = "".join(f"{len(part)}:{part}" for part in parts)
+    key, token = parameters.protocol["oauth_consumer_key"], parameters.token
+    nonce = parameters.protocol["oauth_nonce"]
+    # The lengths keep the parts from running into each other: (ab, c) is not (a, bc).
+    text = f"{len(key)}:{len(token)}:{len(nonce)}:{key}{token}{nonce}{signature}"
     return Nonce(parameters.timestamp, hashlib.blake2b(text.encode(), digest_size=16).digest())
