@@ -14,8 +14,10 @@ Every implementation promises the following; `tests/contract/test_limits.py` che
 * The state need not survive a crash or a restart of the machine that holds it. An implementation
   that cannot prove its state to be whole after a restart begins with an empty one. A request signed
   in the `timestamp_window_s` before the restart could then be served once more.
-* Calls may come from several threads. They may block for as long as another process takes for one
-  call, which is some ten microseconds for the embedded implementation.
+* Calls may come from several threads. Requests make them on the event loop, so a method must return
+  within microseconds. An implementation that waits for a network needs asynchronous callers first.
+* Limits fail closed: a method that cannot read or write the state raises, and the request that
+  needed it is refused.
 """
 
 from collections.abc import Mapping
