@@ -1,8 +1,8 @@
-"""How long an answer takes does not tell whether a key, a token or an account exists.
+"""The time of a response does not tell whether a key, a token or an account exists.
 
-Not measured, because a machine that is shared measures itself: what is counted is the work that
-takes the time. Each signature costs an HMAC over the base string, each sign-in one Argon2id, and
-each refusal must have cost as many as the others.
+The tests count the costly steps instead of measuring time, which varies on a shared machine. A
+signature costs an HMAC over the base string, a sign-in costs one Argon2id verification, and all
+refusals must cost the same.
 """
 
 import time
@@ -33,7 +33,7 @@ HOST = "api.example"
 
 
 class House:
-    """What verifies calls and passwords, in this process."""
+    """The parts that verify calls and passwords, in this process."""
 
     def __init__(self, folder):
         self.registry = open_registry(folder)
@@ -43,7 +43,7 @@ class House:
         self.verifier = OAuthVerifier(
             self.lookup, self.limits, settings=Settings(), now_s=time.time
         )
-        self.legs = ThreeLeggedFlow(
+        self.flow = ThreeLeggedFlow(
             self.verifier, self.registry, keyring=self.keyring, now_s=time.time
         )
         self.passwords = Passwords(self.registry, self.limits, now_s=time.time)
@@ -54,7 +54,7 @@ class House:
         form = AppForm(name="app", owner_id=1, callbacks=[CALLBACK])
         made = issue_app(self.registry, self.keyring, form=form, now_s=0)
         self.app = App(str(made.app_id), made.consumer_key, made.consumer_secret, "", "")
-        token, secret = self.legs.request_token(self.message("/oauth/request_token", self.app))
+        token, secret = self.flow.request_token(self.message("/oauth/request_token", self.app))
         self.asking = App(self.app.app_id, made.consumer_key, made.consumer_secret, token, secret)
 
     def message(self, path, app, **changes):
@@ -75,7 +75,7 @@ def house(tmp_path_factory):
 
 @pytest.fixture
 def work(monkeypatch):
-    """How often each costly step was taken."""
+    """Counts the calls of every costly step."""
     done = Counter()
 
     def counted(name, step):
@@ -123,7 +123,7 @@ def test_unknown_and_known_keys_cost_the_same(house, work):
 def test_unknown_and_known_request_tokens_cost_the_same(house, work):
     path = "/oauth/access_token"
     costs = [
-        cost(work, lambda app=app: house.legs.access_token(house.message(path, app, verifier="x")))
+        cost(work, lambda app=app: house.flow.access_token(house.message(path, app, verifier="x")))
         for app in (
             changed(house.asking, access_token_secret="wrong"),
             changed(house.asking, consumer_secret="wrong"),
@@ -135,8 +135,8 @@ def test_unknown_and_known_request_tokens_cost_the_same(house, work):
     assert costs == [{"sign": 1, "base_string": 1, "signatures_match": 1}] * len(costs)
 
 
-def test_a_sign_in_costs_one_argon2_whoever_it_is(house, work):
-    """With a password, without one, not there at all, or with a password nobody may have."""
+def test_every_failed_sign_in_costs_one_argon2(house, work):
+    """With a password, without one, for an unknown name, and with a password that is too long."""
     for name, password in (
         ("ann", "wrong"),
         ("ben", "wrong"),
@@ -150,8 +150,8 @@ def test_a_sign_in_costs_one_argon2_whoever_it_is(house, work):
         assert dict(work) == {"_matches": 1}
 
 
-def test_the_stand_in_hash_is_as_hard_as_a_real_one(house):
-    """Same kind, same memory, same rounds; and it is not made anew for each guess."""
+def test_the_stand_in_hash_is_as_costly_as_a_real_one(house):
+    """It has the same type, memory and rounds, and is computed once."""
     stand_in = passwords._stand_in_hash()
     real = house.registry.password_hashes.read_password_hash(1)
     assert stand_in.split("$")[1:4] == real.split("$")[1:4]
@@ -164,8 +164,8 @@ def test_the_stand_in_hash_is_as_hard_as_a_real_one(house):
     )
 
 
-def test_a_password_that_changes_while_it_is_looked_at(house, monkeypatch):
-    """Argon2id takes long enough to change it; the old one must not get in behind the change."""
+def test_a_password_that_changes_during_verification(house, monkeypatch):
+    """The old password must not open a session after the change."""
     hashes, match = house.registry.password_hashes, passwords._matches
     old = hashes.read_password_hash(1)
 
@@ -178,8 +178,8 @@ def test_a_password_that_changes_while_it_is_looked_at(house, monkeypatch):
     hashes.set_password(1, password_hash=old)
 
 
-def test_comparing_does_not_stop_at_the_first_difference(monkeypatch):
-    """Signatures, form tokens and verifiers are compared by what was made for it."""
+def test_secrets_are_compared_in_constant_time(monkeypatch):
+    """Signatures, form tokens and verifiers are compared with hmac.compare_digest."""
     import inspect
 
     from openengagement.auth import signature, three_legged_flow

@@ -1,5 +1,5 @@
-// The three legs with the npm package oauth, which signs and sends. The job's version is what it
-// calls the protocol; "1.0A" in its own examples.
+// The three-legged flow with the npm package oauth, which signs and sends. The job's version is the
+// package's name for the protocol's revision, "1.0A" in its own examples.
 
 import { OAuth } from "oauth";
 

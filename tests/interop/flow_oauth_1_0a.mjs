@@ -1,4 +1,4 @@
-// The three legs with the npm package oauth-1.0a, which signs, and node's fetch, which sends.
+// The three-legged flow with the npm package oauth-1.0a, which signs, and node's fetch, which sends.
 // The job's place tells where its parameters go: "header", "query" or, where there is one, "form".
 
 import { createHmac } from "node:crypto";

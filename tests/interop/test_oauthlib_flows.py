@@ -1,4 +1,4 @@
-"""The three legs through oauthlib's client, its parameters in a header, a query or a form."""
+"""The three-legged flow through oauthlib's client, with parameters in header, query or form."""
 
 import itertools
 from urllib.parse import parse_qs
@@ -79,7 +79,7 @@ def assert_acts_for_alice(signer, at):
 
 
 def ask_for_token(signer, at, method, callback):
-    """The first leg; returns where to send the person."""
+    """Get a request token; return the URL to send the person to."""
     fields = signer.take(signer.send(method, at.request_token, callback_uri=callback))
     assert fields["oauth_callback_confirmed"] == "true"
     return f"{at.authorize}?oauth_token={fields['oauth_token']}"

@@ -1,4 +1,4 @@
-"""The three legs through client libraries of other languages, each a process of its own."""
+"""The three-legged flow through client libraries of other languages, in their own processes."""
 
 import json
 import os

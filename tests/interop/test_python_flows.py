@@ -1,4 +1,4 @@
-"""The three legs through Python's client libraries, as their users write them."""
+"""The three-legged flow through Python's client libraries, as their users write it."""
 
 import contextlib
 import warnings
@@ -189,7 +189,7 @@ def test_a_callback_with_escapes(library, at, web_app, alice):
 
 
 def test_the_way_of_twitters_own_samples(at, desktop_app, alice):
-    """The callback stands in the query of the first leg; all else is in the header."""
+    """The request token call has its callback in the query and all else in the header."""
     app = {"client_key": desktop_app.key, "client_secret": desktop_app.secret}
 
     def session(**more):
@@ -386,7 +386,7 @@ def exchange_signed_with(client, at, consumer, *, token, verifier, secret):
 
 
 @pytest.mark.parametrize("lenient", [False, True])
-def test_loose_signatures_of_the_third_leg(servers, lenient):
+def test_loose_signatures_of_the_access_token_call(servers, lenient):
     settings = {"lenient_access_token_signature": "true"} if lenient else {}
     server = servers(**settings)
     at = Endpoints(server.url)

@@ -75,7 +75,7 @@ def sign_as_user(app: App, **options: Any) -> OAuth1:
 
 
 def sign_as_app(app: App, **options: Any) -> OAuth1:
-    """OAuth 1.0a with the consumer's key and secret only (two legs)."""
+    """OAuth 1.0a with the consumer's key and secret only."""
     return OAuth1(app.consumer_key, app.consumer_secret, **options)
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the three legs share: addresses, clients, and what a client sees at the end."""
+"""Shared by the tests of the three-legged flow: URLs, apps, and checks of the token at its end."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -89,7 +89,7 @@ class Stage:
     def exchange(
         self, app: App, verifier: str, *, client: Client | None = None, **changes: str | None
     ) -> Answer:
-        """The third leg, for the request token that the app holds."""
+        """Call oauth/access_token for the request token that the app holds."""
         return self.call(ACCESS_TOKEN, app, client=client, verifier=verifier, **changes)
 
     def page_of(self, app: App, page: str = "authorize") -> str:
