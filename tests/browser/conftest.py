@@ -1,6 +1,5 @@
 """Fixtures of the browser tests."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -8,10 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-
-# Pytest's importlib mode leaves the path alone; this makes `import support` work for any runner.
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from openengagement.registry.opening import open_registry

@@ -13,6 +13,7 @@ from browser.test_every_page import POCKET, SCHEMES, ask_axe, measure
 from browser.test_keyboard import FOCUSED
 from support.calls import Bearer, question, sign_as_user
 from support.flows import PASSWORD, set_password
+from support.waiting import PATIENCE_S
 from support.world import App
 
 QUESTION = question("111", types=("impressions",))
@@ -86,7 +87,12 @@ def run_curl(page, env, folder):
     (folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in env.items()))
     (folder / "ask.sh").write_text(page.locator("#curl").inner_text())
     done = subprocess.run(
-        ["bash", "ask.sh"], cwd=folder, capture_output=True, text=True, check=True, timeout=60
+        ["bash", "ask.sh"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_S,
     )
     return json.loads(done.stdout)
 

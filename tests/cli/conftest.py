@@ -1,15 +1,10 @@
 """Run commands, in this process for speed, and a server on the same folder."""
 
 import json
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
-
-# Pytest's importlib mode leaves the path alone; this makes `import faults` work for any runner.
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from faults.crashing import Crashing
 from openengagement.cli.main import main

@@ -10,6 +10,7 @@ from typer.main import get_command
 from openengagement.cli.main import main
 from openengagement.registry.opening import open_registry
 from support.cli import EXECUTABLE, server_environment
+from support.waiting import PATIENCE_S
 
 KEYS = {
     "account add": {"id", "screen_name", "protected", "role"},
@@ -394,7 +395,7 @@ def test_invalid_settings_stop_the_server(tmp_path, command):
         text=True,
         check=False,
         env=server_environment({"no_such_thing": "1"}),
-        timeout=60,
+        timeout=PATIENCE_S,
     )
 
     assert done.returncode == 1

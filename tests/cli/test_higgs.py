@@ -17,9 +17,9 @@ from requests_oauthlib import OAuth1
 from faults.crashing import open_session
 from support.cli import EXECUTABLE, call_command, server_environment
 from support.server import HOST, free_port
+from support.waiting import PATIENCE_S, wait_for
 
 REAL_FILE = Path(__file__).resolve().parents[3] / "shared" / "data" / "higgs-activity_time.txt.gz"
-STARTS_IN_S = 30  # long enough for a busy machine; it only ends a wait that would never end
 TYPE_OF = {"RT": "retweets", "RE": "replies", "MT": "other_engagements"}
 HOUR_S = 3600
 OWNERS = 8  # whose private metrics are compared hour by hour
@@ -63,33 +63,30 @@ class Sandbox:
         command = [EXECUTABLE, "--data", folder, "sandbox", "--higgs", REAL_FILE]
         command += ["--no-simulated", "--port", self.url.rpartition(":")[2]]
         self.log = folder / "sandbox.log"
-        began_s, began = time.time(), time.monotonic()
+        began_s = time.time()
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=server_environment(), start_new_session=True
             )
-        self.wait(began + 6 * STARTS_IN_S)
+        wait_for(self._is_ready, pause_s=0.05, reason=lambda: self.log.read_text()[-2000:])
         self.shifts = {(int(at) - week.last_s) // HOUR_S for at in (began_s, time.time())}
         lines = (self.folder / "credentials.env").read_text().splitlines()
         self.demo = dict(line.split("=", 1) for line in lines)
         self.session = open_session()
 
-    def wait(self, give_up):
-        while time.monotonic() < give_up and self.process.poll() is None:
-            try:
-                up = requests.get(f"{self.url}/health", timeout=5).status_code == 200
-                if up and "Ready after" in self.log.read_text():
-                    return
-                time.sleep(0.05)
-            except requests.RequestException:
-                time.sleep(0.05)
-        raise AssertionError(f"the sandbox does not answer: {self.log.read_text()[-2000:]}")
+    def _is_ready(self):
+        assert self.process.poll() is None, self.log.read_text()[-2000:]
+        try:
+            answer = requests.get(f"{self.url}/health", timeout=PATIENCE_S)
+        except requests.RequestException:
+            return False
+        return answer.status_code == 200 and "Ready after" in self.log.read_text()
 
     def close(self):
         self.session.close()
         os.killpg(self.process.pid, 15)
         try:
-            self.process.wait(20)
+            self.process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, 9)
             self.process.wait()
@@ -106,7 +103,7 @@ class Sandbox:
             },
             headers=headers,
             auth=auth,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
         assert answer.status_code == 200, answer.text[:500]
         return answer.json()

@@ -12,7 +12,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,9 +26,8 @@ from openengagement.sandbox.forward_proxy import HOSTS
 from support.cli import EXECUTABLE, call_command, server_environment
 from support.person import Person
 from support.server import HOST, free_port
+from support.waiting import PATIENCE_S, wait_for
 
-STARTS_IN_S = 90
-ENDS_IN_S = 20
 PASSWORD = "nine lighthouses and a paper boat"
 LISTEN = "0A"  # the state, in the kernel's tables
 CLIENTS = Path(__file__).parents[1] / "interop"
@@ -88,11 +86,13 @@ class Sandbox:
                 env=server_environment(),
                 start_new_session=True,
             )
-        give_up = time.monotonic() + STARTS_IN_S
-        while until not in self.log.read_text():
-            assert self.process.poll() is None, self.log.read_text()[-2000:]
-            assert time.monotonic() < give_up, self.log.read_text()[-2000:]
-            time.sleep(0.05)
+
+        def is_ready():
+            printed = self.log.read_text()
+            assert self.process.poll() is None, printed[-2000:]
+            return until in printed
+
+        wait_for(is_ready, pause_s=0.05, reason=lambda: self.log.read_text()[-2000:])
 
     def start_with_json(self):
         self.start("--json", until="}}\n")
@@ -113,16 +113,17 @@ class Sandbox:
         return self.wait()
 
     def wait(self):
-        code = self.process.wait(ENDS_IN_S)
-        give_up = time.monotonic() + ENDS_IN_S
+        code = self.process.wait(PATIENCE_S)
         try:
-            while left := (self.processes() or self.listening()):
-                assert time.monotonic() < give_up, f"left behind: {left}"
-                time.sleep(0.05)
+            wait_for(lambda: not self.left(), pause_s=0.05, reason=self.left)
         finally:
             for pid in self.processes():
                 os.kill(pid, signal.SIGKILL)
         return code
+
+    def left(self):
+        """Return the processes and the ports that it still has."""
+        return self.processes() or self.listening()
 
     def listening(self):
         """The addresses of its ports that are listened on, in the kernel's format."""
@@ -178,7 +179,7 @@ def figures(sandbox, demo, question):
             f"{sandbox.url}/insights/engagement/totals",
             json=question,
             auth=OAuth1(*(demo[key] for key in keys)),
-            timeout=20,
+            timeout=PATIENCE_S,
         )
     assert answer.status_code == 200, answer.text
     assert int(answer.json()["g"][demo["tweet_ids"][0]]["impressions"]) > 0
@@ -202,7 +203,7 @@ def run_client(sandbox, demo, question):
             text=True,
             check=False,
             env=server_environment() | credentials,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
@@ -301,7 +302,7 @@ def test_tweepy_gets_a_token_by_pin(sandbox, demo):
             "https://api.twitter.com/oauth/authorize"
         )
         pin = visitor.authorize_pin(f"{began.path}?{began.query}")
-        out, err = tweepy.communicate(f"{pin}\n", timeout=60)
+        out, err = tweepy.communicate(f"{pin}\n", timeout=PATIENCE_S)
     assert tweepy.returncode == 0, err
     assert json.loads(out)["screen_name"] == "visitor"
 
@@ -354,7 +355,7 @@ def test_the_signature_is_checked_for_https(intercepted, demo, question, scheme,
         resource_owner_secret=demo["access_token_secret"],
     )
     _, headers, _ = client.sign(DATA_API.replace("https", scheme), "POST")
-    answer = intercepted.post(DATA_API, json=question, headers=headers, timeout=20)
+    answer = intercepted.post(DATA_API, json=question, headers=headers, timeout=PATIENCE_S)
     assert answer.status_code == status
     if status == 401:
         assert answer.headers["x-error-code"] == "invalid_signature"
@@ -363,7 +364,7 @@ def test_the_signature_is_checked_for_https(intercepted, demo, question, scheme,
 def test_clients_that_do_not_trust_the_authority_refuse_the_certificate(intercepted):
     intercepted.verify = True
     with pytest.raises(requests.exceptions.SSLError):
-        intercepted.get("https://api.twitter.com/health", timeout=20)
+        intercepted.get("https://api.twitter.com/health", timeout=PATIENCE_S)
 
 
 def shake_hands(sandbox, host="api.x.com", **options):
@@ -377,7 +378,9 @@ def shake_hands(sandbox, host="api.x.com", **options):
             trusting.set_alpn_protocols(value)
         else:
             setattr(trusting, name, value)
-    with socket.create_connection((HOST, sandbox.ports["intercept-port"]), timeout=20) as plain:
+    with socket.create_connection(
+        (HOST, sandbox.ports["intercept-port"]), timeout=PATIENCE_S
+    ) as plain:
         plain.sendall(f"CONNECT {host}:443 HTTP/1.1\r\n\r\n".encode())
         assert plain.recv(100).startswith(b"HTTP/1.1 200 ")
         with trusting.wrap_socket(plain, server_hostname=host) as tls:
@@ -423,7 +426,9 @@ def test_nothing_else_is_reached(sandbox, request_head):
     """Not even the plain HTTP port of the sandbox."""
     if b"%d" in request_head:
         request_head %= sandbox.ports["port"]
-    with socket.create_connection((HOST, sandbox.ports["intercept-port"]), timeout=20) as plain:
+    with socket.create_connection(
+        (HOST, sandbox.ports["intercept-port"]), timeout=PATIENCE_S
+    ) as plain:
         plain.sendall(request_head)
         answer = b"".join(iter(lambda: plain.recv(4096), b""))
     assert answer.startswith(f"HTTP/1.1 403 {ONLY_THESE}\r\n".encode())

@@ -13,6 +13,7 @@ from requests_oauthlib import OAuth1
 
 from openengagement.auth.keyring import KeyFileError, open_keyring
 from support.cli import call_command
+from support.waiting import PATIENCE_S
 
 
 @pytest.fixture(autouse=True)
@@ -145,7 +146,7 @@ def ask(running, auth):
     with requests.Session() as session:
         session.trust_env = False
         return session.post(
-            f"{running.url}/insights/engagement/28hr", json={}, auth=auth, timeout=20
+            f"{running.url}/insights/engagement/28hr", json={}, auth=auth, timeout=PATIENCE_S
         )
 
 
@@ -240,7 +241,7 @@ def test_no_secret_is_lost_when_keys_are_deleted_under_load(running, monkeypatch
                 url, headers, _ = client.sign(
                     f"{running.url}/oauth/request_token?oauth_callback=oob", http_method="POST"
                 )
-                status = session.post(url, headers=headers, timeout=30).status_code
+                status = session.post(url, headers=headers, timeout=PATIENCE_S).status_code
                 if status not in {200, 429}:
                     failed.append(status)
 

@@ -16,7 +16,7 @@ from openengagement.clock import SystemClock
 from openengagement.errors import StoreUnavailable
 from openengagement.stores.contract import Stores
 from openengagement.stores.embedded.store import EmbeddedStore
-from support.waiting import wait_for
+from support.waiting import PATIENCE_S, wait_for
 
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 
@@ -212,7 +212,7 @@ def send(server, session, number):
             "Content-Type": "application/x-ndjson",
             "Idempotency-Key": f"batch {number}",
         },
-        timeout=30,
+        timeout=PATIENCE_S,
     )
     assert answer.status_code == 200
     assert answer.json()["accepted"] == 3

@@ -9,6 +9,7 @@ import requests
 
 from faults.crashing import open_session
 from support.cli import EXECUTABLE, run_command, server_environment
+from support.waiting import PATIENCE_S
 
 REQUESTS = 12  # requests on new connections, so that both workers get some
 
@@ -32,7 +33,7 @@ def ask(running, bearer):
                     "groupings": {"all": {"group_by": ["tweet.id", "engagement.type"]}},
                 },
                 headers={"Authorization": f"Bearer {token}"},
-                timeout=20,
+                timeout=PATIENCE_S,
             )
 
     return asked
@@ -131,7 +132,7 @@ def test_a_new_platform_key_works_at_once(running):
                 "Content-Type": "application/x-ndjson",
                 "Connection": "close",
             },
-            timeout=20,
+            timeout=PATIENCE_S,
         )
         assert answer.status_code == 200, answer.text
 
@@ -157,7 +158,7 @@ def test_a_second_server_on_the_same_port_is_refused(running):
         start_new_session=True,
     )
     try:
-        _, err = started.communicate(timeout=20)
+        _, err = started.communicate(timeout=PATIENCE_S)
     except subprocess.TimeoutExpired:
         os.killpg(started.pid, 9)
         started.communicate()

@@ -11,6 +11,7 @@ from requests_oauthlib import OAuth1
 from support.fixtures import server, servers, world
 from support.flows import OWNERS_FIGURES, OWNERS_QUESTION, PASSWORD, add_consumer, set_password
 from support.person import Person
+from support.waiting import PATIENCE_S
 
 __all__ = ["server", "servers", "world"]
 
@@ -50,7 +51,7 @@ def test_an_access_token_by_pin(server, app, environment):
     url = script.stderr.readline().split()[-1]
     with Person(server.url, "alice", PASSWORD) as alice:
         pin = alice.authorize_pin(url)
-    out, err = script.communicate(f"{pin}\n", timeout=60)
+    out, err = script.communicate(f"{pin}\n", timeout=PATIENCE_S)
 
     assert script.returncode == 0, err
     owner, *lines = out.splitlines()
@@ -60,7 +61,7 @@ def test_an_access_token_by_pin(server, app, environment):
         f"{server.url}/insights/engagement/totals",
         json=OWNERS_QUESTION,
         auth=signed(app, keys),
-        timeout=20,
+        timeout=PATIENCE_S,
     )
     assert asked.json() == OWNERS_FIGURES
 
@@ -72,7 +73,7 @@ def signed(app, keys):
 def test_a_wrong_pin_is_explained(environment):
     script = start("authorize_with_pin.py", "--env", str(environment))
     script.stderr.readline()
-    _, err = script.communicate("1234567\n", timeout=60)
+    _, err = script.communicate("1234567\n", timeout=PATIENCE_S)
 
     assert script.returncode == 1
     assert "check the digits" in err
@@ -81,7 +82,7 @@ def test_a_wrong_pin_is_explained(environment):
 
 def test_a_bearer_token_by_prompt(server, app):
     script = start("prompt_bearer_token.py", "--url", server.url)
-    out, err = script.communicate(f"{app.key}\n{app.secret}\n", timeout=60)
+    out, err = script.communicate(f"{app.key}\n{app.secret}\n", timeout=PATIENCE_S)
 
     assert script.returncode == 0, err
     assert out.strip() == server.command("token", "bearer", app.app_id)["access_token"]
@@ -89,7 +90,7 @@ def test_a_bearer_token_by_prompt(server, app):
 
 def test_a_wrong_secret_gets_no_bearer_token(server, app):
     script = start("prompt_bearer_token.py", "--url", server.url)
-    _, err = script.communicate(f"{app.key}\nwrong\n", timeout=60)
+    _, err = script.communicate(f"{app.key}\nwrong\n", timeout=PATIENCE_S)
 
     assert script.returncode == 1
     assert "Unable to verify your credentials" in err

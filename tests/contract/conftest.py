@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-# Pytest's importlib mode leaves the path alone; this makes `import contract` work for any runner.
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from contract.backends import BACKENDS, ChosenClock
+from support.waiting import PATIENCE_S
 
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -62,7 +60,7 @@ class Worker:
     def close(self):
         self.process.stdin.close()
         self.process.stdout.close()
-        assert self.process.wait(20) in {0, 9}
+        assert self.process.wait(PATIENCE_S) in {0, 9}
 
 
 @pytest.fixture

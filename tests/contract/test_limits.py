@@ -12,6 +12,7 @@ import pytest
 
 from contract.limits_backends import BACKENDS
 from openengagement.limits.contract import SUBJECT_BYTES_MAX, Nonce, RateWindow
+from support.waiting import PATIENCE_S
 
 T = 1_795_342_500  # a full minute
 MINUTE, SECOND = 60, 1
@@ -248,10 +249,10 @@ class Worker:
 
     def kill(self):
         self.process.kill()
-        assert self.process.wait(20) == -signal.SIGKILL
+        assert self.process.wait(PATIENCE_S) == -signal.SIGKILL
 
     def close(self):
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=PATIENCE_S)
         assert self.process.returncode in {0, -signal.SIGKILL}
 
 

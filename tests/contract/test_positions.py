@@ -4,6 +4,7 @@ import time
 
 from contract.deltas import make_batch
 from openengagement.stores.contract import KeyConflict, Position
+from support.waiting import PATIENCE_S
 
 ROW = [(5, 10, {"replies": 1})]
 
@@ -84,7 +85,7 @@ def test_a_killed_consumer_continues_where_its_counts_end(backend, start_worker)
         worker.send("consume", "log")
         time.sleep(0.05 * (life + 1))
         worker.process.kill()
-        worker.process.wait(20)
+        worker.process.wait(PATIENCE_S)
         worker.process.returncode = 9
         store = backend.open()
         consumed = total(store)

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from contract.deltas import make_batch, make_tweets
+from support.waiting import PATIENCE_S
 
 ROW = [[5, 10, {"replies": 1}]]
 
@@ -51,7 +52,7 @@ def test_commits_outlive_their_process(store, start_worker):
     worker = start_worker()
     worker.ask("apply", "k", ROW)
     worker.send("die")
-    assert worker.process.wait(20) == 9
+    assert worker.process.wait(PATIENCE_S) == 9
 
     assert store.read_totals([5], ["replies"]).tolist() == [[1]]
     (answer,) = store.apply_batches([make_batch([(5, 10, {"replies": 1})], key=b"k")])
@@ -104,7 +105,7 @@ def test_a_dead_process_blocks_no_other(store, start_worker, deaths):
         worker.ask("apply", f"{index}", ROW)
         worker.send("count", 1000, f"{index}", ROW)
         worker.process.kill()
-        worker.process.wait(20)
+        worker.process.wait(PATIENCE_S)
         worker.process.returncode = 9
         store.apply_batches([make_batch([(6, 1, {"replies": 1})])])
 

@@ -1,12 +1,6 @@
 """Fixtures of the fault tests."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-# Pytest's importlib mode leaves the path alone; this makes `import faults` work for any runner.
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from faults.crashing import Crashing
 

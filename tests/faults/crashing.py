@@ -12,8 +12,8 @@ from requests_oauthlib import OAuth1
 
 from support.cli import EXECUTABLE, call_command, server_environment
 from support.server import HOST, free_port
+from support.waiting import PATIENCE_S, wait_for
 
-STARTS_IN_S = 90
 OWNER_ID = 1
 PER_MINUTE = "10000000"
 COUNTING = b"openengagement.processes.counting_process"
@@ -59,14 +59,14 @@ class Crashing:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=server_environment(), start_new_session=True
             )
-        give_up = time.monotonic() + STARTS_IN_S
-        while time.monotonic() < give_up and self.process.poll() is None:
-            try:
-                if requests.get(f"{self.url}/health", timeout=5).status_code == 200:
-                    return
-            except requests.RequestException:
-                time.sleep(0.02)
-        raise AssertionError(f"the server does not answer: {self.log()[-2000:]}")
+        wait_for(self._has_started, pause_s=0.02, reason=lambda: self.log()[-2000:])
+
+    def _has_started(self):
+        assert self.process.poll() is None, self.log()[-2000:]
+        try:
+            return requests.get(f"{self.url}/health", timeout=PATIENCE_S).status_code == 200
+        except requests.RequestException:
+            return False
 
     def kill(self):
         """Kill all processes at once, like a power failure."""
@@ -105,7 +105,7 @@ class Crashing:
             headers["Idempotency-Key"] = key
         try:
             return session.post(
-                f"{self.url}/platform/v1/{what}", data=body, headers=headers, timeout=30
+                f"{self.url}/platform/v1/{what}", data=body, headers=headers, timeout=PATIENCE_S
             )
         except requests.RequestException:
             return None
@@ -123,7 +123,7 @@ class Crashing:
                     app["access_token"],
                     app["access_token_secret"],
                 ),
-                timeout=60,
+                timeout=PATIENCE_S,
             )
         assert answer.status_code == 200, f"{answer.status_code} {answer.text[:500]}"
         return answer.json()

@@ -12,6 +12,7 @@ import pytest
 from faults.counting import Batch, Span, check_counts, write_tweets
 from faults.crashing import Producers, open_session
 from support.cli import EXECUTABLE, server_environment
+from support.waiting import PATIENCE_S
 
 TWEETS = 60
 
@@ -57,7 +58,7 @@ def kill_until_it_ends(data, path, *, kills, seed):
             run.send_signal(signal.SIGKILL)
         run.communicate()
     run = start_load(data, "events", str(path))
-    out, err = run.communicate(timeout=300)
+    out, err = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 0, err.decode()[-1000:]
     return out
 
@@ -137,7 +138,7 @@ def test_two_loads_and_producers_at_once(crashing, tmp_path):
             for pair in ([paths[0], paths[1]], [paths[0], paths[2]])
         ]
         for load in loads:
-            out, err = load.communicate(timeout=300)
+            out, err = load.communicate(timeout=PATIENCE_S)
             assert load.returncode == 0, err.decode()[-1000:]
             assert f'"accepted":{2 * files[0].lines}'.encode() in out
     for session in sessions:

@@ -2,13 +2,11 @@
 
 import os
 import signal
-import time
 
 import pytest
 
 from faults.crashing import open_session
-
-ENDS_IN_S = 20
+from support.waiting import wait_for
 
 
 def is_running(pid):
@@ -31,10 +29,10 @@ def test_workers_end_with_their_supervisor(crashing):
     crashing.process.kill()
     crashing.process.wait()
     try:
-        give_up = time.monotonic() + ENDS_IN_S
-        while any(map(is_running, workers)) and time.monotonic() < give_up:
-            time.sleep(0.2)
-        assert not any(map(is_running, workers)), "a worker outlives its supervisor"
+        wait_for(
+            lambda: not any(map(is_running, workers)),
+            reason=lambda: f"ended: {[*filter(is_running, workers)]}",
+        )
     finally:
         for worker in filter(is_running, workers):
             os.kill(worker, signal.SIGKILL)

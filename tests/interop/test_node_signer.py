@@ -9,6 +9,7 @@ import pytest
 from requests.auth import HTTPBasicAuth
 
 from support.calls import question
+from support.waiting import PATIENCE_S
 
 HERE = Path(__file__).parent
 SCRIPT = HERE / "sign_and_send.mjs"
@@ -46,7 +47,7 @@ def send(server, world):
             input=json.dumps(job),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
             check=False,
         )
         assert done.returncode == 0, done.stderr

@@ -19,9 +19,9 @@ from support.flows import (
     assert_is_28_hours,
     assert_is_alice,
 )
+from support.waiting import PATIENCE_S
 
 HERE = Path(__file__).parent
-ENDS_IN_S = 60
 ADDRESSES = (
     "host",
     "request_token",
@@ -55,7 +55,7 @@ class Talk:
             # A proxy of this machine must not come between; Ruby would ask it.
             env={name: v for name, v in os.environ.items() if not name.lower().endswith("_proxy")},
         )
-        self.watch = threading.Timer(ENDS_IN_S, self.process.kill)
+        self.watch = threading.Timer(PATIENCE_S, self.process.kill)
 
     def __enter__(self):
         self.watch.start()

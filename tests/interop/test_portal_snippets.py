@@ -12,6 +12,7 @@ import pytest
 from support.developer import act, create, env_on, keys_path
 from support.flows import PASSWORD
 from support.person import Person
+from support.waiting import PATIENCE_S
 from support.world import HOUR_S, RECENT, recent_count
 
 
@@ -58,7 +59,7 @@ def run(developer, made, tmp_path):
             env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
             check=False,
         )
 

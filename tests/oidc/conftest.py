@@ -1,13 +1,8 @@
 """Fixtures of the OpenID Connect tests: a provider that a test can manipulate, and a server."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-# Pytest's importlib mode leaves the path alone; this makes `import support` work for any runner.
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.fixtures import servers, world
 from support.openid_provider import Provider

@@ -18,6 +18,7 @@ from joserfc.jwk import RSAKey
 from openengagement.auth.keyring import open_keyring
 from support.openid_provider import CLIENT_SECRET, KEY, OTHER_KEY, public, query_of, sign_with
 from support.traveller import Browser, alert
+from support.waiting import PATIENCE_S
 
 ALICE = {"preferred_username": "alice"}
 ENDED = "This sign-in has ended"
@@ -252,7 +253,9 @@ def test_the_number_of_waiting_sign_ins_is_limited(site, provider):
         cookies = dict(browser.http.cookies)
 
     async def crowd():
-        async with httpx.AsyncClient(cookies=cookies, timeout=30, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            cookies=cookies, timeout=PATIENCE_S, trust_env=False
+        ) as client:
             return await asyncio.gather(*(client.get(url) for _ in range(70)))
 
     answers = asyncio.run(crowd())

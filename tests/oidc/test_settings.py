@@ -6,6 +6,7 @@ import pytest
 
 from openengagement.settings import Settings, SettingsError
 from support.cli import EXECUTABLE, server_environment
+from support.waiting import PATIENCE_S
 
 WHOLE = {
     "oidc_issuer": "https://login.example/realm/",
@@ -93,7 +94,7 @@ def test_the_server_does_not_start_with_incomplete_settings(tmp_path):
         text=True,
         check=False,
         env=server_environment({"oidc_client_id": "engagement"}),
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 1
     assert "OPENENGAGEMENT_OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET" in done.stderr

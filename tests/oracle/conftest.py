@@ -2,14 +2,9 @@
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-# Pytest's importlib mode does not change the path, so add it for `import oracle`.
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from oracle.server import Server
 

@@ -23,10 +23,9 @@ from requests_oauthlib import OAuth1
 from oracle.bodies import CONTENT_TYPES
 from oracle.generator import OWNER_IDS, Batch
 from oracle.request_maker import ApiRequest
+from support.waiting import PATIENCE_S, wait_for
 
 EXECUTABLE = Path(sys.executable).with_name("openengagement")
-START_TIMEOUT_S = 60
-ANSWER_TIMEOUT_S = 60
 RATE_LIMIT = "10000000"
 
 
@@ -103,7 +102,7 @@ class Server:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(10)
+                self.process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -167,7 +166,7 @@ class Server:
             self.url + "/oauth2/token",
             auth=(app["consumer_key"], app["consumer_secret"]),
             data={"grant_type": "client_credentials"},
-            timeout=ANSWER_TIMEOUT_S,
+            timeout=PATIENCE_S,
         )
         answer.raise_for_status()
         return str(answer.json()["access_token"])
@@ -176,18 +175,19 @@ class Server:
 
     def wait_until_it_answers(self) -> None:
         """Send requests without credentials until one is answered."""
+        wait_for(self._answers, pause_s=0.05, reason=self._end_of_log)
+
+    def _answers(self) -> bool:
         assert self.process is not None
-        give_up = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < give_up and self.process.poll() is None:
-            try:
-                requests.post(self.url + "/insights/engagement/totals", timeout=ANSWER_TIMEOUT_S)
-            except requests.ConnectionError:
-                time.sleep(0.05)
-            else:
-                return
-        raise RuntimeError(
-            "the server does not answer: " + self.log.read_text(errors="replace")[-2000:]
-        )
+        assert self.process.poll() is None, self._end_of_log()
+        try:
+            requests.post(self.url + "/insights/engagement/totals", timeout=PATIENCE_S)
+        except requests.ConnectionError:
+            return False
+        return True
+
+    def _end_of_log(self) -> str:
+        return self.log.read_text(errors="replace")[-2000:]
 
     def session(self) -> requests.Session:
         """Return the session of this thread."""
@@ -209,9 +209,7 @@ class Server:
         }
         url = f"{self.url}/platform/v1/{what}"
         for _ in range(20):
-            answer = self.session().post(
-                url, data=body, headers=all_headers, timeout=ANSWER_TIMEOUT_S
-            )
+            answer = self.session().post(url, data=body, headers=all_headers, timeout=PATIENCE_S)
             if answer.status_code != requests.codes.service_unavailable:
                 return answer
             time.sleep(0.2)
@@ -233,7 +231,7 @@ class Server:
         return self.session().delete(
             f"{self.url}/platform/v1/tweets/{tweet_id}",
             headers={"Authorization": f"Bearer {self.platform_key}"},
-            timeout=ANSWER_TIMEOUT_S,
+            timeout=PATIENCE_S,
         )
 
     def request(self, request: ApiRequest) -> requests.Response:
@@ -243,9 +241,7 @@ class Server:
             raw = gzip.compress(raw)
         auth = self.signer(request, headers)
         url = f"{self.url}/insights/engagement/{request.endpoint}"
-        return self.session().post(
-            url, data=raw, headers=headers, auth=auth, timeout=ANSWER_TIMEOUT_S
-        )
+        return self.session().post(url, data=raw, headers=headers, auth=auth, timeout=PATIENCE_S)
 
     def signer(self, request: ApiRequest, headers: dict[str, str]) -> Any:
         """Add a bearer token to the headers, or make the signer of an OAuth 1.0a request."""

@@ -19,6 +19,7 @@ from oracle import wire
 from oracle.generator import OWNER_IDS
 from oracle.request_maker import ApiRequest
 from oracle.server import Server
+from support.waiting import PATIENCE_S
 
 OWNER_ID = OWNER_IDS[0]
 TWEET_IDS = count(500_000_001)
@@ -124,7 +125,7 @@ def test_totals_and_hours_agree_while_writes_run(server: Server, tweet_id: str) 
 
 def test_unknown_route_is_404_without_a_body(server: Server) -> None:
     """The route is checked before the credentials."""
-    answer = requests.post(server.url + "/insights/engagement/nothing", timeout=10)
+    answer = requests.post(server.url + "/insights/engagement/nothing", timeout=PATIENCE_S)
     assert (answer.status_code, answer.content) == (404, b"")
 
 
@@ -132,7 +133,7 @@ def test_unknown_route_is_404_without_a_body(server: Server) -> None:
 def test_other_methods_are_405(server: Server, endpoint: str) -> None:
     """The method is checked before the credentials, and the answer names the right one."""
     path = f"/insights/engagement/{endpoint}"
-    answer = requests.get(server.url + path, timeout=10)
+    answer = requests.get(server.url + path, timeout=PATIENCE_S)
     assert (answer.status_code, answer.text) == (405, f"GET is not allowed on path {path}")
     assert "POST" in answer.headers["Allow"]
 

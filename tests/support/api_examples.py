@@ -18,6 +18,7 @@ from requests_oauthlib import OAuth1
 from support.calls import Answer
 from support.person import Person
 from support.server import Server
+from support.waiting import PATIENCE_S
 
 API = Path(__file__).parents[2] / "docs" / "api.md"
 PASSWORD = "a mooring buoy, seven geese and 40 lanterns"
@@ -114,7 +115,7 @@ class Examples:
             ["sh", "-c", f"{command.strip()} --silent --noproxy '*'"],
             capture_output=True,
             check=True,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
         return json.loads(done.stdout)
 

@@ -13,9 +13,8 @@ from requests.structures import CaseInsensitiveDict
 from requests_oauthlib import OAuth1
 from urllib3.util import SKIP_HEADER
 
+from support.waiting import PATIENCE_S
 from support.world import App
-
-TIMEOUT_S = 20
 
 RATE_HEADERS = tuple(
     f"x-per-{unit}-{what}"
@@ -119,7 +118,7 @@ class Client:
             data=body,
             headers=given,
             auth=auth,
-            timeout=TIMEOUT_S,
+            timeout=PATIENCE_S,
             stream=True,
             allow_redirects=False,
         ) as response:

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from support.server import HOST, Server, free_port
+from support.waiting import PATIENCE_S
 
 SCRIPT = Path(__file__).parents[1] / "interop" / "openid_provider.mjs"
 PACKAGE = SCRIPT.parent / "node_modules" / "oidc-provider"
 NODE = shutil.which("node")
 SECRET = "made up: with + and % in it"
-ENDS_IN_S = 20
 
 
 class Certified:
@@ -63,5 +63,5 @@ class Certified:
             yield
         finally:
             process.stdin.close()
-            process.wait(ENDS_IN_S)
+            process.wait(PATIENCE_S)
             process.stdout.close()

@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Request, sync_playwright
 
+from support.waiting import PATIENCE_S
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-TIMEOUT_MS = 20_000
+TIMEOUT_MS = PATIENCE_S * 1000
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 800}
 

@@ -11,9 +11,9 @@ from typing import Any
 from typer.testing import CliRunner
 
 from openengagement.cli.main import main
+from support.waiting import PATIENCE_S
 
 EXECUTABLE = Path(sys.executable).with_name("openengagement")
-ENDS_IN_S = 60
 
 
 def server_environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -34,7 +34,7 @@ def run_command(data: Path, *arguments: str) -> dict[str, Any]:
         text=True,
         check=False,
         env=server_environment(),
-        timeout=ENDS_IN_S,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, f"{arguments}: {done.returncode}: {done.stderr or done.stdout}"
     printed: dict[str, Any] = json.loads(done.stdout)

@@ -14,7 +14,8 @@ from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import httpx
 
-TIMEOUT_S = 20
+from support.waiting import PATIENCE_S
+
 HOPS_MAX = 10
 REDIRECTS = (301, 302, 303)
 _VOID = {"br", "hr", "img", "input", "link", "meta", "source", "wbr"}
@@ -173,7 +174,7 @@ class Person:
         self.screen_name = screen_name
         self.password = password
         self.http = httpx.Client(
-            timeout=TIMEOUT_S,
+            timeout=PATIENCE_S,
             trust_env=False,
             headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"},
         )

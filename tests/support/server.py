@@ -1,11 +1,13 @@
 """The real server as a process of its own, on a copy of a seeded data folder."""
 
+import fcntl
+import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -15,19 +17,36 @@ import requests
 
 from support.calls import Bearer, Client
 from support.cli import EXECUTABLE, call_command, server_environment
+from support.waiting import PATIENCE_S, wait_for
 from support.world import App, World
 
 HOST = "127.0.0.1"
-STARTS_IN_S = 60
-STOPS_IN_S = 20
 RUNNING: list["Server"] = []
+# The kernel takes the ports of outgoing connections from 32768 upwards: these are never among them.
+PORTS = range(10_000, 32_000)
+_PORT_LOCKS = Path(tempfile.gettempdir(), "openengagement-test-ports")
+_locks_held: list[int] = []
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as taken:
-        taken.bind((HOST, 0))
-        return int(taken.getsockname()[1])
+    """Return a port that nobody listens on, reserved for this process until it ends.
+
+    Test processes reserve a port by the lock on a file, so that two of them never get the same.
+    """
+    _PORT_LOCKS.mkdir(exist_ok=True)
+    for port in random.sample(PORTS, 1000):
+        lock = os.open(_PORT_LOCKS / str(port), os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((HOST, port))
+        except OSError:
+            os.close(lock)
+            continue
+        _locks_held.append(lock)
+        return port
+    raise AssertionError("no free port")
 
 
 class Server:
@@ -92,14 +111,15 @@ class Server:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=server_environment(self.settings)
             )
-        give_up = time.monotonic() + STARTS_IN_S
-        while time.monotonic() < give_up and self._process.poll() is None:
-            try:
-                if self.is_healthy():
-                    return
-            except requests.ConnectionError:
-                time.sleep(0.05)
-        raise RuntimeError(f"the server does not answer: {self.log()[-2000:]}")
+        wait_for(self._has_started, pause_s=0.05, reason=lambda: self.log()[-2000:])
+
+    def _has_started(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, f"the server ended: {self.log()[-2000:]}"
+        try:
+            return self.is_healthy()
+        except requests.ConnectionError:
+            return False
 
     def stop(self) -> None:
         """Ask the process to stop, and see that it does, in time and without complaint."""
@@ -108,7 +128,7 @@ class Server:
         assert process is not None
         assert process.poll() is None, f"the server ended by itself: {self.log()[-2000:]}"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(STOPS_IN_S) == 0, self.log()[-2000:]
+        assert process.wait(PATIENCE_S) == 0, self.log()[-2000:]
         with socket.socket() as probe:
             assert probe.connect_ex((HOST, self.port)) != 0, "a worker outlived its server"
 
@@ -135,7 +155,7 @@ class Server:
         with requests.Session() as session:
             session.trust_env = False
             session.verify = str(self.tls[0]) if self.tls else True
-            return session.get(f"{self.url}/health", timeout=STARTS_IN_S).status_code == 200
+            return session.get(f"{self.url}/health", timeout=PATIENCE_S).status_code == 200
 
     def command(self, *arguments: str, stdin: str | None = None) -> dict[str, Any]:
         """Run a command of the operator on this server's folder while it runs."""

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from support.server import HOST
-
-ANSWERS_IN_S = 10.0
+from support.waiting import PATIENCE_S
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class RawAnswer:
 
 def talk(port: int, *pieces: bytes, pause_s: float = 0, hang_up: bool = False) -> bytes:
     """Send pieces, then read until the server closes; ends early when it says nothing more."""
-    with socket.create_connection((HOST, port), timeout=ANSWERS_IN_S) as connection:
+    with socket.create_connection((HOST, port), timeout=PATIENCE_S) as connection:
         send_all(connection, pieces, pause_s=pause_s)
         if hang_up:
             return b""

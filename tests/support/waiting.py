@@ -1,14 +1,41 @@
-"""Waiting for what happens in the background."""
+"""Waiting for things that happen in other processes and threads."""
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
-_PATIENCE_S = 30
+Found = TypeVar("Found")
+
+# How long a test waits before it fails. A wait ends as soon as its condition holds, so that this
+# is long: it must be enough on a machine on which every core has ten processes to run.
+PATIENCE_S = 120
 
 
-def wait_for(happened: Callable[[], object]) -> None:
-    """Return as soon as it has happened; fail where it does not in time."""
-    give_up = time.monotonic() + _PATIENCE_S
-    while not happened():
-        assert time.monotonic() < give_up, "it did not happen in time"
-        time.sleep(0.005)
+def wait_for(
+    condition: Callable[[], Found], *, pause_s: float = 0.01, reason: object = "in time"
+) -> Found:
+    """Return the first true value of `condition`; fail after `PATIENCE_S`.
+
+    `reason` is shown with the failure. A function is called then.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not {reason() if callable(reason) else reason}")
+        time.sleep(pause_s)
+    return found
+
+
+def within_one(period_s: int, act: Callable[[], Found]) -> Found:
+    """Return the result of the first call of `act` that starts and ends in the same period.
+
+    Rate limits count by minutes and seconds of the clock. A call that began in one period and ended
+    in the next proves nothing, so it is repeated after the period in which it ended.
+    """
+    while True:
+        began = time.time() // period_s
+        result = act()
+        ended = time.time() // period_s
+        if began == ended:
+            return result
+        time.sleep((ended + 1) * period_s - time.time() + 0.01)

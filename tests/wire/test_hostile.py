@@ -21,6 +21,7 @@ from support.calls import Bearer, question, sign_as_user
 from support.server import HOST, Server
 from support.signing import signed_header
 from support.sockets import exchange, parse_answers, read_all, request_bytes, send_all, talk
+from support.waiting import PATIENCE_S
 
 PATH = "/insights/engagement/totals"
 QUICK_S = 20  # tells a hang from an answer, on a busy machine too; it is no figure
@@ -204,7 +205,7 @@ def test_a_chunked_body_over_the_cap(server):
     headers = bearer_headers(server, ("Transfer-Encoding", "chunked"))
     chunk = b"10000\r\n" + b" " * 65_536 + b"\r\n"
     began = time.monotonic()
-    with socket.create_connection((HOST, server.port), timeout=10) as connection:
+    with socket.create_connection((HOST, server.port), timeout=PATIENCE_S) as connection:
         sender = threading.Thread(
             target=send_all,
             args=(connection, [request_bytes("POST", PATH, headers), *[chunk] * 4096]),
@@ -499,7 +500,7 @@ def test_a_client_that_waits_for_100_continue(server):
     headers = bearer_headers(server, ("Expect", "100-continue"))
     request = request_bytes("POST", PATH, headers, GOOD)
     head = request[: -len(GOOD)]
-    with socket.create_connection((HOST, server.port), timeout=5) as connection:
+    with socket.create_connection((HOST, server.port), timeout=PATIENCE_S) as connection:
         connection.sendall(head)
         received = connection.recv(4096)
         assert received.startswith(b"HTTP/1.1 100")
@@ -513,7 +514,7 @@ def test_a_refusal_instead_of_100_continue(server):
     headers = bearer_headers(
         server, ("Expect", "100-continue"), ("Content-Length", str(5 * MEGABYTE))
     )
-    with socket.create_connection((HOST, server.port), timeout=5) as connection:
+    with socket.create_connection((HOST, server.port), timeout=PATIENCE_S) as connection:
         connection.sendall(request_bytes("POST", PATH, headers))
         received = read_all(connection)
     assert parse_answers(received)[-1].status == 413
@@ -630,11 +631,13 @@ def test_a_storm_of_bad_requests_beside_good_ones(server):
     def bad(number):
         body = list(BODIES.values())[number % len(BODIES)]
         return requests.post(
-            server.url + PATH, data=body, auth=Bearer("AAAA-none"), timeout=10
+            server.url + PATH, data=body, auth=Bearer("AAAA-none"), timeout=PATIENCE_S
         ).status_code
 
     def good(_number):
-        return requests.post(server.url + PATH, data=GOOD, auth=bearer, timeout=10).status_code
+        return requests.post(
+            server.url + PATH, data=GOOD, auth=bearer, timeout=PATIENCE_S
+        ).status_code
 
     with ThreadPoolExecutor(8) as pool:
         bads, goods = pool.map(bad, range(150)), pool.map(good, range(50))
@@ -714,7 +717,7 @@ def test_forms(server, path, body):
 def test_a_refusal_reaches_a_client_that_is_still_sending(server, size):
     """Head and body come in packets of their own; refused by its head, it keeps its connection."""
     head = f"POST /insights/engagement/none HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
-    with socket.create_connection((HOST, server.port), timeout=10) as connection:
+    with socket.create_connection((HOST, server.port), timeout=PATIENCE_S) as connection:
         for _ in range(3):
             connection.sendall(head.encode())
             time.sleep(0.05)

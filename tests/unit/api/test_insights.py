@@ -26,6 +26,7 @@ from openengagement.limits.contract import RateWindow
 from openengagement.query import Query
 from openengagement.settings import Settings
 from openengagement.stores.contract import Stores
+from support.waiting import PATIENCE_S
 
 NOW_S = 1_800_000_029.5
 REQUEST = Request("POST", "/", "", (), {}, "https", "host", peer="", secure=True)
@@ -173,7 +174,7 @@ class SlowStores:
     def _wait(self):
         self.threads.append(threading.current_thread())
         self.entered.set()
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(PATIENCE_S)
 
     def read_tweets(self, tweet_ids):
         self._wait()

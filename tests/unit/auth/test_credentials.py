@@ -22,6 +22,7 @@ from openengagement.auth.keyring import KeyFileError, Keyring, open_keyring
 from openengagement.registry.accounts import Account
 from openengagement.registry.apps import AppForm
 from openengagement.registry.opening import open_registry
+from support.waiting import PATIENCE_S
 
 NOW_S = 1_795_342_500
 URL_SAFE = set(string.ascii_letters + string.digits + "-_")
@@ -117,7 +118,7 @@ def test_processes_that_create_it_at_once_share_one_key(tmp_path):
         for process in processes:
             process.stdin.write("go\n")
             process.stdin.flush()
-        stored = [process.communicate(timeout=60)[0].strip() for process in processes]
+        stored = [process.communicate(timeout=PATIENCE_S)[0].strip() for process in processes]
     finally:
         for process in processes:
             process.kill()

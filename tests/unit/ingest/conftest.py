@@ -3,9 +3,7 @@
 import csv
 import io
 import json
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -13,8 +11,6 @@ import pytest
 from openengagement.ingest.batch_parser import BatchParser
 from openengagement.ingest.formats.detection import Format
 from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 LATEST_S = datetime(2026, 11, 22, 10, 15, tzinfo=UTC).timestamp()
 KINDS = {kind.name: kind for kind in (EVENTS, TWEETS, ACCOUNTS)}

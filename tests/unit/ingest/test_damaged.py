@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from support.waiting import PATIENCE_S
+
 MUTANTS = 400
 READ_THEM = """
 import collections, io, json, random, sys
@@ -60,7 +62,7 @@ def test_a_damaged_body_is_parsed_or_refused(form, seed):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
 
     assert done.returncode == 0, f"the process died: {done.returncode}: {done.stderr[-400:]}"

@@ -14,7 +14,7 @@ from openengagement.ingest.sources.event_uploads import EventUploads
 from openengagement.ingest.sources.uploads import Upload
 from openengagement.settings import Settings
 from openengagement.stores.contract import Applied
-from support.waiting import wait_for
+from support.waiting import PATIENCE_S, wait_for
 
 EVENT = b'{"tweet_id":"123","type":"favorites","at":"2026-11-22T10:15:00Z"}\n'
 NOW_S = 1_795_342_500.0  # 2026-11-22T10:15:00Z
@@ -96,13 +96,13 @@ def test_a_slow_body_does_not_delay_the_next_for_long(counting, writer, monkeypa
     def parse_slowly(parser, body, *given, **more):
         if body != EVENT:
             begun.set()
-            assert end.wait(20)
+            assert end.wait(PATIENCE_S)
         return parse(parser, body, *given, **more)
 
     monkeypatch.setattr(BatchParser, "parse", parse_slowly)
     with ThreadPoolExecutor(2) as pool:
         slow = pool.submit(counting.handle, events(EVENT * 2))
-        assert begun.wait(20)
+        assert begun.wait(PATIENCE_S)
         quick = pool.submit(counting.handle, events())
         wait_for(lambda: writer.waiting)
         writer.waiting[0].set_result(Applied(duplicate=False, outcome=b""))

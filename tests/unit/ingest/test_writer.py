@@ -11,8 +11,7 @@ from openengagement.errors import InvalidField, KeyReused, StoreUnavailable, Una
 from openengagement.ingest import writer as writer_module
 from openengagement.ingest.writer import BatchWriter
 from openengagement.stores.contract import Applied, Batch, KeyConflict
-
-SOON_S = 10
+from support.waiting import PATIENCE_S
 
 
 class FakeStore:
@@ -27,7 +26,7 @@ class FakeStore:
 
     def apply_batches(self, batches):
         self.entered.set()
-        assert self.gate.wait(SOON_S)
+        assert self.gate.wait(PATIENCE_S)
         keys = [batch.key for batch in batches]
         if any(key.startswith(b"bad") for key in keys):
             raise OSError("the disk is full")
@@ -77,19 +76,19 @@ def start(store, failures):
     for writer in made:
         closer = threading.Thread(target=writer.close, daemon=True)
         closer.start()
-        closer.join(SOON_S)
+        closer.join(PATIENCE_S)
 
 
 def occupy(writer, store):
     """Block the writer in the commit of one batch."""
     store.hold()
     first = writer.submit(batch("first"))
-    assert store.entered.wait(SOON_S)
+    assert store.entered.wait(PATIENCE_S)
     return first
 
 
 def test_a_batch_is_applied(start, store):
-    applied = start().submit(batch("a")).result(SOON_S)
+    applied = start().submit(batch("a")).result(PATIENCE_S)
 
     assert applied == Applied(duplicate=False, outcome=b"outcome")
     assert store.commits == [[b"a"]]
@@ -102,7 +101,7 @@ def test_waiting_batches_are_committed_together(start, store):
     assert not first.done()
     store.gate.set()
 
-    assert all(future.result(SOON_S) for future in [first, *waiting])
+    assert all(future.result(PATIENCE_S) for future in [first, *waiting])
     assert store.commits == [[b"first"], [b"a", b"b", b"c"]]
 
 
@@ -114,7 +113,7 @@ def test_the_size_of_a_commit_is_bounded(start, store, monkeypatch):
     waiting = [writer.submit(batch(name, rows=4)) for name in "abcdefg"]
     store.gate.set()
     for future in [first, *waiting]:
-        future.result(SOON_S)
+        future.result(PATIENCE_S)
 
     assert store.commits == [[b"first"], [b"a", b"b", b"c"], [b"d", b"e", b"f"], [b"g"]]
 
@@ -126,18 +125,18 @@ def test_a_bad_batch_fails_alone(start, store, failures):
     store.gate.set()
 
     for name in ("a", "b", "c"):
-        assert futures[name].result(SOON_S) == Applied(duplicate=False, outcome=b"outcome")
+        assert futures[name].result(PATIENCE_S) == Applied(duplicate=False, outcome=b"outcome")
     for name in ("bad", "bad 2"):
         with pytest.raises(Unavailable, match="nothing of it was counted"):
-            futures[name].result(SOON_S)
-    assert first.result(SOON_S)
+            futures[name].result(PATIENCE_S)
+    assert first.result(PATIENCE_S)
     assert [type(error) for error in failures] == [OSError, OSError]
     assert sorted(key for commit in store.commits for key in commit) == [b"a", b"b", b"c", b"first"]
 
 
 def test_a_batch_that_overflows_a_counter_must_not_be_retried(start, failures):
     with pytest.raises(InvalidField, match="nothing was counted"):
-        start().submit(batch("huge")).result(SOON_S)
+        start().submit(batch("huge")).result(PATIENCE_S)
     assert failures == []
 
 
@@ -148,10 +147,10 @@ def test_batches_are_not_retried_while_the_store_is_away(start, store, failures)
     waiting = [writer.submit(batch(name)) for name in ("away", "a")]
     store.gate.set()
 
-    assert first.result(SOON_S)
+    assert first.result(PATIENCE_S)
     for future in waiting:
         with pytest.raises(StoreUnavailable):
-            future.result(SOON_S)
+            future.result(PATIENCE_S)
     assert store.attempts == len(failures) == 1
 
 
@@ -160,7 +159,7 @@ def test_the_error_does_not_reveal_the_cause_of_a_failure(start):
     future = start().submit(batch("bad"))
 
     with pytest.raises(Unavailable) as refused:
-        future.result(SOON_S)
+        future.result(PATIENCE_S)
     assert "disk" not in str(refused.value)
 
 
@@ -169,8 +168,8 @@ def test_a_reused_key_is_an_error_of_its_own(start):
     conflict, good = writer.submit(batch("conflict")), writer.submit(batch("a"))
 
     with pytest.raises(KeyReused):
-        conflict.result(SOON_S)
-    assert good.result(SOON_S)
+        conflict.result(PATIENCE_S)
+    assert good.result(PATIENCE_S)
 
 
 def test_a_full_queue_refuses_a_batch_at_once(start, store):
@@ -186,8 +185,8 @@ def test_a_full_queue_refuses_a_batch_at_once(start, store):
 
     store.gate.set()
     for future in [first, *waiting]:
-        future.result(SOON_S)
-    assert writer.submit(batch("c")).result(SOON_S)
+        future.result(PATIENCE_S)
+    assert writer.submit(batch("c")).result(PATIENCE_S)
     assert store.commits[-1] == [b"c"]
 
 
@@ -199,7 +198,7 @@ def test_close_applies_the_waiting_batches(start, store, count):
     closer = threading.Thread(target=writer.close)
     closer.start()
     store.gate.set()
-    closer.join(SOON_S)
+    closer.join(PATIENCE_S)
 
     assert not closer.is_alive()
     assert all(future.done() and future.result() for future in [first, *waiting])
@@ -214,9 +213,9 @@ def test_a_cancelled_batch_does_not_stop_the_writer(start, store):
     beside = writer.submit(batch("beside"))
     store.gate.set()
 
-    assert first.result(SOON_S)
-    assert beside.result(SOON_S)
-    assert writer.submit(batch("later")).result(SOON_S)
+    assert first.result(PATIENCE_S)
+    assert beside.result(PATIENCE_S)
+    assert writer.submit(batch("later")).result(PATIENCE_S)
 
 
 def test_a_batch_after_close_is_refused(start):
@@ -243,9 +242,9 @@ def test_many_senders_at_once(start, store):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(SOON_S)
+        thread.join(PATIENCE_S)
     for future in futures:
-        assert future.result(SOON_S)
+        assert future.result(PATIENCE_S)
 
     keys = [key for commit in store.commits for key in commit]
     assert len(keys) == len(set(keys)) == 400

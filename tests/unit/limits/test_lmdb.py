@@ -12,6 +12,7 @@ import pytest
 
 from openengagement.limits.contract import LimitsUnusable, Nonce
 from openengagement.limits.lmdb import LmdbLimits
+from support.waiting import PATIENCE_S
 
 T = 1_795_342_500
 MINUTE = 60
@@ -131,7 +132,7 @@ def test_too_little_address_space_forgets_nothing(tmp_path, limits):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (most, most)),
     )
 
@@ -189,7 +190,7 @@ def use_in_processes(folder, number):
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
-    ends = [process.communicate(timeout=60) for process in processes]
+    ends = [process.communicate(timeout=PATIENCE_S) for process in processes]
     assert [process.returncode for process in processes] == [0] * number, [end[1] for end in ends]
     return [json.loads(end[0]) for end in ends]
 

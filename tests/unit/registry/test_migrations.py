@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 from openengagement.registry.migrate import HEAD, migrate, upgrade
 from openengagement.registry.opening import open_registry
 from openengagement.registry.schema import METADATA
+from support.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ def test_many_first_starts_at_once(tmp_path):
     for start in starts:
         start.stdin.write("go\n")
         start.stdin.flush()
-    errors = [start.communicate(timeout=60)[1] for start in starts]
+    errors = [start.communicate(timeout=PATIENCE_S)[1] for start in starts]
 
     assert [start.returncode for start in starts] == [0] * len(starts), errors
     with sqlite3.connect(path) as db:

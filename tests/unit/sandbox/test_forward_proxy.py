@@ -11,11 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openengagement.sandbox.forward_proxy import HOSTS, ForwardProxy, ProxyLimits, check_head
+from support.waiting import PATIENCE_S, wait_for
 
-QUICK = ProxyLimits(head_s=0.5, idle_s=0.5, connections=4)
+CONNECTIONS = 4
+# Two sets of limits: no test may meet a timeout that it does not ask for, however slow the machine.
+PATIENT = ProxyLimits(head_s=PATIENCE_S, idle_s=PATIENCE_S, connections=CONNECTIONS)
+HASTY = ProxyLimits(head_s=0.5, idle_s=1, connections=CONNECTIONS)
 CONNECT = b"CONNECT api.twitter.com:443 HTTP/1.1\r\nHost: api.twitter.com:443\r\n\r\n"
 JOINED = b"HTTP/1.1 200 Connection established\r\n\r\n"
-WAITS_S = 10
 
 
 class Running:
@@ -28,16 +31,18 @@ class Running:
         self.failures = []
         self._loop.set_exception_handler(lambda _, context: self.failures.append(context))
         self.served = 0
-        self._servers = [self.call(asyncio.start_server(self._echo, "127.0.0.1", 0))]
-        upstream = self._servers[0].sockets[0].getsockname()[1]
-        if not sandbox:
-            self._servers.pop().close()
-        self.proxy = ForwardProxy(upstream, limits)
+        self._upstream = socket.socket()
+        self._upstream.bind(("127.0.0.1", 0))  # without a sandbox it refuses connections
+        self._servers = []
+        if sandbox:
+            echo = asyncio.start_server(self._echo, sock=self._upstream)
+            self._servers.append(self.call(echo))
+        self.proxy = ForwardProxy(self._upstream.getsockname()[1], limits)
         self._servers.append(self.call(self.proxy.listen(0)))
         self.address = self._servers[-1].sockets[0].getsockname()
 
     def call(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(WAITS_S)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE_S)
 
     async def _echo(self, reader, writer):
         self.served += 1
@@ -47,19 +52,31 @@ class Running:
                 await writer.drain()
             writer.write(b"<end>")
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
     def close(self):
-        for server in self._servers:
-            self._loop.call_soon_threadsafe(server.close)
-        self.call(self.proxy.close())
-        self.call(asyncio.sleep(0.05))
+        self.call(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        self._upstream.close()
         assert self.failures == []
 
+    async def _close(self):
+        """Close everything and wait until every connection is closed, or Python warns of it."""
+        for server in self._servers:
+            server.close()
+        await self.proxy.close()
+        # The task that accepts a connection starts the task that serves it. A closed transport
+        # closes its socket in a later turn of the loop.
+        for _ in range(10):
+            await asyncio.sleep(0)
+            if connections := asyncio.all_tasks() - {asyncio.current_task()}:
+                await asyncio.wait(connections)
+
     def connect(self):
-        return socket.create_connection(self.address, timeout=WAITS_S)
+        return socket.create_connection(self.address, timeout=PATIENCE_S)
 
     def ask(self, *pieces):
         """Send the pieces, and read until the proxy closes the connection."""
@@ -90,7 +107,7 @@ def read(connection, length):
 def start():
     running = []
 
-    def make(limits=QUICK, **options):
+    def make(limits=PATIENT, **options):
         running.append(Running(limits, **options))
         return running[-1]
 
@@ -311,19 +328,17 @@ def test_a_refusal_is_one_line_and_repeats_nothing(proxy, request_head, status):
     assert proxy.served == 0
 
 
-def test_a_slow_head_times_out(proxy):
-    began = time.monotonic()
-    with proxy.connect() as connection:
+def test_a_slow_head_times_out(start):
+    with start(HASTY).connect() as connection:
         with contextlib.suppress(OSError):
             for at in range(len(CONNECT) - 1):
                 connection.sendall(CONNECT[at : at + 1])
-                time.sleep(0.03)
+                time.sleep(0.015)
         assert read_all(connection).startswith(b"HTTP/1.1 408 ")
-    assert time.monotonic() - began < WAITS_S
 
 
-def test_a_silent_client_times_out(proxy):
-    assert proxy.ask().startswith(b"HTTP/1.1 408 ")
+def test_a_silent_client_times_out(start):
+    assert start(HASTY).ask().startswith(b"HTTP/1.1 408 ")
 
 
 def test_an_incomplete_head_is_refused(proxy):
@@ -351,53 +366,56 @@ def test_an_endless_head_is_refused(proxy):
 
 def test_connections_above_the_limit_are_refused(proxy):
     with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(proxy.connect()) for _ in range(QUICK.connections)]
+        held = [stack.enter_context(proxy.connect()) for _ in range(CONNECTIONS)]
         for connection in held:
             connection.sendall(CONNECT)
             assert read(connection, len(JOINED)) == JOINED
         assert proxy.ask(CONNECT).startswith(b"HTTP/1.1 503 ")
-        assert proxy.served == QUICK.connections
+        assert proxy.served == CONNECTIONS
         held.pop().close()
-        give_up = time.monotonic() + WAITS_S
-        while proxy.ask(b"\r\n\r\n").startswith(b"HTTP/1.1 503 "):
-            assert time.monotonic() < give_up
+        wait_for(lambda: not proxy.ask(b"\r\n\r\n").startswith(b"HTTP/1.1 503 "))
 
 
 def test_connections_above_twice_the_limit_are_closed(proxy):
     """Otherwise refusals could use up the file descriptors of the proxy."""
     with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(proxy.connect()) for _ in range(2 * QUICK.connections)]
+        held = [stack.enter_context(proxy.connect()) for _ in range(2 * CONNECTIONS)]
         with proxy.connect() as connection:
             assert read_all(connection) == b""
         assert read_all(held[-1]).startswith(b"HTTP/1.1 503 ")
 
 
-def test_an_idle_connection_is_closed(proxy):
-    with proxy.connect() as connection:
+def test_an_idle_connection_is_closed(start):
+    """It is cut. A tunnel in which bytes move stays open for longer than an idle one."""
+    with start(HASTY).connect() as connection:
         connection.sendall(CONNECT)
-        for _ in range(4):  # an active connection lasts longer than the idle time
-            time.sleep(0.3)
+        assert read(connection, len(JOINED)) == JOINED
+        until = time.monotonic() + 1.5 * HASTY.idle_s
+        while time.monotonic() < until:
             connection.sendall(b"x")
-        assert read_all(connection) == JOINED + b"xxxx"
+            assert read(connection, 1) == b"x"
+            time.sleep(0.01)
+        assert read_all(connection) == b""
 
 
-def test_a_client_that_does_not_read_is_disconnected(proxy):
+def test_a_client_that_does_not_read_is_disconnected(start):
+    """The proxy cuts the connection and discards what it would have sent."""
+    proxy = start(HASTY)
     with proxy.connect() as connection:
-        connection.setblocking(False)
         connection.sendall(CONNECT)
-        time.sleep(0.1)
+        wait_for(lambda: proxy.served)
+        connection.setblocking(False)
         sent = 0
-        give_up = time.monotonic() + WAITS_S
-        with contextlib.suppress(ConnectionError):
-            while proxy.proxy._tasks:
-                assert time.monotonic() < give_up
-                with contextlib.suppress(BlockingIOError):
-                    sent += connection.send(b"x" * 65_536)
-                time.sleep(0.001)
+
+        def send():
+            nonlocal sent
+            with contextlib.suppress(BlockingIOError, ConnectionError):
+                sent += connection.send(b"x" * 65_536)
+            return not proxy.proxy._tasks
+
+        wait_for(send, pause_s=0.001)
         assert sent > 1_000_000
-    while proxy.proxy._tasks or proxy.proxy._writers:
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
+    wait_for(lambda: not proxy.proxy._tasks and not proxy.proxy._writers)
 
 
 def test_without_a_sandbox_the_answer_is_502(start):
@@ -405,7 +423,7 @@ def test_without_a_sandbox_the_answer_is_502(start):
 
 
 def test_closing_the_proxy_aborts_open_connections(start):
-    proxy = start(ProxyLimits())
+    proxy = start()
     with proxy.connect() as joined, proxy.connect() as silent:
         joined.sendall(CONNECT)
         assert read(joined, len(JOINED)) == JOINED
@@ -416,14 +434,13 @@ def test_closing_the_proxy_aborts_open_connections(start):
 
 
 def test_vanished_clients_are_forgotten(start):
-    """Nothing is logged, and no task or connection remains."""
-    proxy = start(ProxyLimits())
+    """Nothing is written about them, and nothing of them stays."""
+    proxy = start()
     for sent in (b"", CONNECT[:9], CONNECT, CONNECT + b"x" * 100_000):
         connection = proxy.connect()
+        # asyncio leaves a socket open that is reset before its transport is made (Python 3.11).
+        wait_for(lambda: proxy.proxy._tasks)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         connection.sendall(sent)
         connection.close()
-    give_up = time.monotonic() + WAITS_S
-    while proxy.proxy._tasks or proxy.proxy._writers:
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
+        wait_for(lambda: not proxy.proxy._tasks and not proxy.proxy._writers)

@@ -1,14 +1,8 @@
 """Stores that are closed after each test."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
 from openengagement.stores.embedded.store import EmbeddedStore
-
-# Pytest's importlib mode leaves the path alone; this makes `import contract` work for any runner.
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 
 class Clock:

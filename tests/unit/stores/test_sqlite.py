@@ -16,6 +16,7 @@ from openengagement.stores.contract import Batch
 from openengagement.stores.embedded import database, manifest
 from openengagement.stores.embedded.tweets import LIST
 from openengagement.stores.embedded.upgrade import VERSION
+from support.waiting import PATIENCE_S
 
 
 def batch(rows=1, *, key=None, first=1):
@@ -94,11 +95,11 @@ def test_a_reader_waits_for_no_writer(store):
         with store._database.writing() as db:
             db.execute("DELETE FROM segments")
             inside.set()
-            leave.wait(10)
+            leave.wait(PATIENCE_S)
 
     writer = threading.Thread(target=write)
     writer.start()
-    assert inside.wait(10)
+    assert inside.wait(PATIENCE_S)
     began = time.monotonic()
     seen = store.read_totals([1], ["replies"])[0, 0]
     took_s = time.monotonic() - began
