@@ -165,7 +165,7 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
         legs=ThreeLegCalls(shared.flow, credentials, settings=settings, pool=pool),
         platform=Platform(
             authenticator,
-            uploads,
+            uploads.handle,
             delete_tweet=folder.stores.tweets.delete_tweet,
             in_flight_max=settings.batches_in_flight_max,
             bytes_max=settings.batch_max_bytes,

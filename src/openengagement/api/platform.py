@@ -30,14 +30,14 @@ class Platform:
     def __init__(
         self,
         authenticator: Authenticator,
-        uploads: UploadHandler,
+        handle_upload: UploadHandler,
         *,
         delete_tweet: Callable[[int], bool],
         in_flight_max: int,
         bytes_max: int,
     ) -> None:
         self._authenticator = authenticator
-        self._uploads = uploads
+        self._handle_upload = handle_upload
         self._delete_tweet = delete_tweet
         self._in_flight = 0
         self._in_flight_max = in_flight_max
@@ -69,9 +69,8 @@ class Platform:
         return Reply(204, b"")
 
     def close(self) -> None:
-        """Wait for the batches under way, then release what they used."""
+        """Wait for the batches under way."""
         self._pool.shutdown()
-        self._uploads.close()
 
     async def _handle(self, request: Request, read_body: ReadBody, *, kind: Kind) -> Reply:
         producer = self._authenticator.require_platform_key(request.message(b""))
@@ -89,7 +88,7 @@ class Platform:
                 atomic=atomic,
             )
             loop = asyncio.get_running_loop()
-            outcome = await loop.run_in_executor(self._pool, self._uploads.handle, upload)
+            outcome = await loop.run_in_executor(self._pool, self._handle_upload, upload)
         finally:
             self._in_flight -= 1
         return Reply(200, msgspec.json.encode(outcome), {"content-type": JSON})

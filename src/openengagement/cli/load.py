@@ -1,6 +1,5 @@
 """`openengagement load`: load files into a data folder, with a progress bar."""
 
-from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -54,8 +53,7 @@ def load(
             on_failure=lambda error: log_failure("commit_failed", error),
         )
         try:
-            with closing(_make_loader(folder, writer, kind=kind)) as loader:
-                loaded = _load(loader, files)
+            loaded = _load(_make_loader(folder, writer, kind=kind), files)
         finally:
             writer.close()
         for engine in folder.stores.engines:

@@ -16,7 +16,7 @@ class BatchParser:
     """Parses and validates the bodies of one source of batches; safe from any thread.
 
     `lines_max` bounds the lines of a body. `latest_s` returns the latest time that is not in the
-    future, in Unix seconds. `close` ends the child process that decodes Parquet and Arrow.
+    future, in Unix seconds.
     """
 
     def __init__(self, *, lines_max: int, latest_s: Callable[[], float]) -> None:
@@ -35,10 +35,6 @@ class BatchParser:
         if kind is EVENTS and form is Format.NDJSON:
             return self._parse_events(body, latest_s)
         return self._parse(body, form, kind=kind, latest_s=latest_s)
-
-    def close(self) -> None:
-        """End the child process."""
-        self._columnar.close()
 
     def _parse_events(self, body: bytes, latest_s: float) -> ParsedBatch:
         """Parse events in NDJSON: the plain ones fast, the others in the general way."""

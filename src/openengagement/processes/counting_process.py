@@ -45,7 +45,6 @@ def main() -> None:
     threading.Thread(target=_listen, args=(listener, uploads), daemon=True).start()
     sys.stdin.buffer.read()
     writer.close()
-    uploads.close()
     stores.close()
     # The supervisor removes this folder too, but not if it was killed.
     shutil.rmtree(Path(os.environ[COUNTING_VARIABLE]).parent, ignore_errors=True)
@@ -56,7 +55,7 @@ def _listen(listener: socket.socket, uploads: EventUploads) -> None:
 
     def serve(connection: socket.socket) -> None:
         try:
-            serve_upload(connection, uploads)
+            serve_upload(connection, uploads.handle)
         finally:
             free.release()
 

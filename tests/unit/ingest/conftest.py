@@ -27,9 +27,7 @@ def read():
         content = body.encode() if isinstance(body, str) else body
         return parsers[lines_max].parse(content, Format[form.upper()], kind=KINDS[kind])
 
-    yield parse
-    for parser in parsers.values():
-        parser.close()
+    return parse
 
 
 @pytest.fixture(scope="session")

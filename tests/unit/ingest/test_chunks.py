@@ -3,7 +3,6 @@
 import csv
 import gzip
 import json
-from contextlib import closing
 
 import polars as pl
 import pytest
@@ -37,11 +36,7 @@ def store(tmp_path):
 
 def ids_of(path):
     """The ids of a file by line number, as a load sees them, and the reasons of rejected lines."""
-    with closing(BatchParser(lines_max=10**9, latest_s=lambda: 1_795_342_500)) as parser:
-        return parse_ids(path, parser)
-
-
-def parse_ids(path, parser):
+    parser = BatchParser(lines_max=10**9, latest_s=lambda: 1_795_342_500)
     seen, refused = {}, {}
     for chunk in read_chunks(path):
         parsed = parser.parse(chunk.body, chunk.form, kind=EVENTS)

@@ -2,7 +2,6 @@
 
 import socket
 import threading
-from types import SimpleNamespace
 
 import pytest
 
@@ -30,7 +29,7 @@ def counting(tmp_path):
 
         def serve():
             for _ in range(times):
-                serve_upload(listener.accept()[0], SimpleNamespace(handle=handle))
+                serve_upload(listener.accept()[0], handle)
 
         threading.Thread(target=serve, daemon=True).start()
         return address

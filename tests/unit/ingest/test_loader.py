@@ -4,7 +4,6 @@ import gzip
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 
 import numpy as np
 import polars as pl
@@ -53,8 +52,7 @@ class Folder:
             now_s=self.clock.now_s,
             future_max_s=300,
         )
-        with closing(loader):
-            return loader.load(paths, on_progress)
+        return loader.load(paths, on_progress)
 
     def totals(self, ids, name="replies"):
         return self.store.read_totals(list(ids), [name])[:, 0].tolist()

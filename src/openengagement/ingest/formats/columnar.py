@@ -6,12 +6,14 @@ text columns as an Arrow stream. If the child dies, the file is refused, and the
 new child.
 """
 
+import contextlib
 import io
 import resource
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import polars as pl
@@ -32,13 +34,14 @@ _YEAR_10000_US: Final = 253_402_300_800_000_000
 class ColumnarReader:
     """Decodes columnar bodies in a child process, which the first body starts.
 
-    Safe from any thread; bodies are decoded one at a time. The child ends with `close`, or
-    with this process, because that closes the child's standard input.
+    Safe from any thread; bodies are decoded one at a time. The child ends with the reader or with
+    this process.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
+        self._end_child: Callable[[], object] = lambda: None
 
     def read(self, body: bytes, fields: Sequence[str], *, rows_max: int, name: str) -> pl.DataFrame:
         """Decode `fields` as text columns, all null where the body has no such column.
@@ -63,6 +66,7 @@ class ColumnarReader:
 
     def _ask(self, head: bytes, body: bytes) -> tuple[bytes, bytes]:
         if self._child is None or self._child.poll() is not None:
+            self._end_child()
             command = [sys.executable, "-m", __name__]
             self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 command,
@@ -70,6 +74,7 @@ class ColumnarReader:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
             )
+            self._end_child = weakref.finalize(self, _end, self._child)
         child = self._child
         if child.stdin is None or child.stdout is None:
             raise RuntimeError("the child was started without pipes")
@@ -79,26 +84,18 @@ class ColumnarReader:
                 child.stdin.flush()
             status, answer = (read_frame(child.stdout.read) for _ in range(2))
         except (OSError, EOFError):
-            self._end(child)
+            self._end_child()
             return _UNREADABLE, b""
         return status, answer
 
-    def close(self) -> None:
-        """End the child."""
-        with self._lock:
-            if self._child is not None:
-                self._end(self._child)
 
-    def _end(self, child: subprocess.Popen[bytes]) -> None:
-        child.kill()
-        child.wait()
-        for pipe in (child.stdin, child.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except OSError:
-                    continue  # the pipe still has bytes that the dead child never read
-        self._child = None
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.kill()
+    child.wait()
+    for pipe in (child.stdin, child.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # of bytes that the dead child never read
+                pipe.close()
 
 
 def decode(body: bytes, fields: Sequence[str], *, rows_max: int) -> pl.DataFrame:

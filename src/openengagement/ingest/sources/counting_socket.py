@@ -20,13 +20,8 @@ from openengagement.telemetry import log_failure
 _TIMEOUT_S: Final = 600.0  # for the answer; no batch takes so long
 
 
-class _Head(msgspec.Struct, frozen=True):
-    """The fields of an `Upload` but its body."""
-
-    encoding: str
-    content_type: str
-    key: bytes | None
-    atomic: bool
+# The fields of an `Upload` after its kind and body.
+_Head = tuple[str, str, bytes | None, bool]
 
 
 class _Error(msgspec.Struct, frozen=True, tag=True):
@@ -50,7 +45,7 @@ class _Counted(msgspec.Struct, frozen=True, tag=True):
     outcome: Outcome
 
 
-_HEAD: Final = msgspec.json.Decoder(_Head)
+_HEAD: Final[msgspec.json.Decoder[_Head]] = msgspec.json.Decoder(_Head)
 _ANSWER: Final[msgspec.json.Decoder[_Counted | _Error]] = msgspec.json.Decoder(_Counted | _Error)
 
 
@@ -61,7 +56,7 @@ def send_upload(upload: Upload, address: str) -> Outcome:
         ApiError: the counting process refused the batch.
         Unavailable: the counting process ended before it answered.
     """
-    head = _Head(upload.encoding, upload.content_type, upload.key, upload.atomic)
+    head: _Head = (upload.encoding, upload.content_type, upload.key, upload.atomic)
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_TIMEOUT_S)
@@ -79,13 +74,12 @@ def send_upload(upload: Upload, address: str) -> Outcome:
     return answer.outcome
 
 
-def serve_upload(connection: socket.socket, uploads: UploadHandler) -> None:
+def serve_upload(connection: socket.socket, handle: UploadHandler) -> None:
     """Serve one batch in the counting process, then close the connection."""
     with connection:
         try:
             head = _HEAD.decode(_receive(connection))
-            body = _receive(connection)
-            answer = _answer(head, body, uploads=uploads)
+            answer = _answer(Upload(EVENTS, _receive(connection), *head), handle)
             write_frame(connection.sendall, msgspec.json.encode(answer))
         except (OSError, EOFError):
             return  # the worker ended, so nobody waits for the answer
@@ -93,17 +87,9 @@ def serve_upload(connection: socket.socket, uploads: UploadHandler) -> None:
             log_failure("counting_request_failed", error)
 
 
-def _answer(head: _Head, body: bytes, *, uploads: UploadHandler) -> _Counted | _Error:
-    upload = Upload(
-        kind=EVENTS,
-        body=body,
-        encoding=head.encoding,
-        content_type=head.content_type,
-        key=head.key,
-        atomic=head.atomic,
-    )
+def _answer(upload: Upload, handle: UploadHandler) -> _Counted | _Error:
     try:
-        return _Counted(uploads.handle(upload))
+        return _Counted(handle(upload))
     except ApiError as error:
         return _Error.of(error)
     except BaseException as error:  # a panic of the data frame library is not an Exception

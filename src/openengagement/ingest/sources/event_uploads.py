@@ -37,7 +37,3 @@ class EventUploads:
                 describe=partial(self._reader.describe, atomic=upload.atomic),
             )
         return pending.wait()
-
-    def close(self) -> None:
-        """End the child process that decodes Parquet and Arrow."""
-        self._reader.close()

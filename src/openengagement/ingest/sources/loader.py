@@ -130,11 +130,6 @@ class Loader:
                     finish(len(pending) - 1)
         return summary
 
-    def close(self) -> None:
-        """End the threads, and the child process that decodes Parquet and Arrow."""
-        self._pool.shutdown()
-        self._parser.close()
-
     def _start_chunk(self, chunk: Chunk) -> _PendingChunk:
         if self._kind is not EVENTS:
             parsed = self._parse(chunk.body, chunk.form)

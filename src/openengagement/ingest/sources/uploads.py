@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -34,14 +34,8 @@ class Upload:
     atomic: bool
 
 
-class UploadHandler(Protocol):
-    """Applies uploads."""
-
-    def handle(self, upload: Upload) -> Outcome:
-        """Apply a batch; return its outcome when it is durable. Raises ApiError."""
-
-    def close(self) -> None:
-        """Release what `handle` used. Call it when no upload is under way."""
+# Applies an upload, and returns its outcome when it is durable. Raises ApiError.
+UploadHandler = Callable[[Upload], Outcome]
 
 
 class UploadReader:
@@ -94,7 +88,3 @@ class UploadReader:
             outcome = describe(nothing, listed_max=listed_max)
             raise BatchRefused(outcome.rejected, details=msgspec.to_builtins(outcome))
         return describe(parsed, listed_max=listed_max)
-
-    def close(self) -> None:
-        """End the child process that decodes Parquet and Arrow."""
-        self._parser.close()

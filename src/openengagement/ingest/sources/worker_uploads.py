@@ -45,7 +45,3 @@ class WorkerUploads:
             parsed = self._reader.parse(body, form, kind=upload.kind)
         registered = self._registrar.register(parsed, kind=upload.kind, atomic=upload.atomic)
         return self._reader.describe(registered, atomic=upload.atomic)
-
-    def close(self) -> None:
-        """End the child process that decodes Parquet and Arrow."""
-        self._reader.close()
