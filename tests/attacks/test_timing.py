@@ -183,13 +183,17 @@ def test_secrets_are_compared_in_constant_time(monkeypatch):
     import inspect
 
     from openengagement.auth import signature, three_legged_flow
-    from openengagement.portal import visits
+    from openengagement.portal.browser_sessions import BrowserSessions
 
     for compared in (
         signature.signatures_match,
         three_legged_flow.ThreeLeggedFlow._check_verifier,
-        visits.Visits.came_from_us,
-        visits.Visits.known_browser,
-        visits.Visits.signed_in_for,
+        BrowserSessions._is_tag,
     ):
         assert "hmac.compare_digest" in inspect.getsource(compared)
+    for compared in (
+        BrowserSessions.is_own_form,
+        BrowserSessions.known_browser,
+        BrowserSessions.was_started_for,
+    ):
+        assert "self._is_tag(" in inspect.getsource(compared)
