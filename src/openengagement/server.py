@@ -11,7 +11,6 @@ from openengagement.api.insights import Insights, default_headers
 from openengagement.api.oauth import OAuthCalls
 from openengagement.api.platform import Platform
 from openengagement.api.routes import Calls, build_routes
-from openengagement.api.three_legs import ThreeLegCalls
 from openengagement.api.usage import UsageCalls
 from openengagement.apps.last_used import LastUsed
 from openengagement.apps.own_apps import OwnApps
@@ -149,7 +148,6 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
         lookup, limits, settings=settings, note_used=note_used, now_s=now_s
     )
     query = Query(folder.stores, lookup.read_protected, settings=settings, now_s=now_s)
-    bearers = BearerTokens(verifier, lookup, registry=registry, keyring=folder.keyring)
     credentials = VerifyCredentials(
         verifier, registry, limits=limits, note_used=note_used, now_s=now_s
     )
@@ -161,8 +159,13 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
     )
     return Calls(
         insights=Insights(authenticator, query, meter=shared.meter, settings=settings, pool=pool),
-        bearers=OAuthCalls(bearers, settings=settings, pool=pool),
-        legs=ThreeLegCalls(shared.flow, credentials, settings=settings, pool=pool),
+        oauth=OAuthCalls(
+            shared.flow,
+            credentials,
+            bearer_tokens=BearerTokens(verifier, lookup, registry=registry, keyring=folder.keyring),
+            body_max_bytes=settings.body_max_bytes,
+            pool=pool,
+        ),
         platform=Platform(
             authenticator,
             uploads.handle,

@@ -68,11 +68,11 @@ def test_every_route_is_listed():
             return self
 
     calls = Calls(**dict.fromkeys(Calls.__dataclass_fields__, Handlers()))
-    table = build_routes(calls, Handlers(), page_prefixes=()).table
+    routes = build_routes(calls, Handlers(), page_prefixes=()).routes
     contents = PAGE.partition("## Quick start")[0]
-    for method, path in table:
-        assert method in contents
-        assert path.removesuffix(".json") in contents, path
+    for route in routes:
+        assert route.method in contents
+        assert route.path.removesuffix(".json") in contents, route.path
 
 
 def test_every_type_has_its_access():

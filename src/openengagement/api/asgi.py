@@ -1,6 +1,5 @@
-"""The ASGI application: heads checked, bodies bounded, every refusal rendered, answers encoded."""
+"""The ASGI application: check requests, route them, render errors and send answers."""
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import Executor
@@ -15,8 +14,8 @@ from openengagement.errors import (
     SslRequired,
     StoreUnavailable,
 )
-from openengagement.http.encoding import accepts_gzip, compress
-from openengagement.http.reply import Reply
+from openengagement.http.encoding import accepts_gzip
+from openengagement.http.reply import Reply, send_reply
 from openengagement.http.request import Body, Receive, Request, Scope, Send, check_head, read_head
 from openengagement.settings import Settings
 from openengagement.telemetry import log_failure
@@ -24,12 +23,10 @@ from openengagement.telemetry import log_failure
 Lifespan = Callable[[], Awaitable[None]]
 _DATA_PREFIX: Final = "/insights/"
 _PLATFORM_PREFIX: Final = "/platform/"
-# Bodies above this are compressed in a thread; below it the way there costs more.
-_GZIP_INLINE_MAX: Final = 262_144
 
 
 class Api:
-    """The ASGI application. `stop` closes what the server opened."""
+    """The ASGI application. `lifespan` holds what to run at the start and at the stop."""
 
     def __init__(
         self,
@@ -47,7 +44,7 @@ class Api:
         self._start, self._stop = lifespan
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One connection's event, as ASGI defines it."""
+        """Handle one request, or the start and the stop of the server."""
         if scope["type"] == "http":
             await self._serve(scope, receive, send)
         elif scope["type"] == "lifespan":
@@ -83,7 +80,8 @@ class Api:
         reply.headers["x-request-id"] = request_id
         if family is Family.DATA and "x-per-minute-limit" not in reply.headers:
             reply.headers.update(self._default_headers())
-        await self._send(request, reply, send=send)
+        gzip = accepts_gzip(request.headers)
+        await send_reply(reply, send, gzip=gzip, pool=self._pool)
 
     def _family(self, path: str) -> Family:
         if path.startswith(_DATA_PREFIX):
@@ -106,7 +104,7 @@ class Api:
         return await handler(request, body.read)
 
     async def _serve_page(self, scope: Scope, request: Request, *, body: Body, send: Send) -> None:
-        """Hand a browser's request to the pages: whole, and as the browser sent it."""
+        """Pass a browser's request to the pages, with the complete body and the browser's host."""
         check_head(request, self._settings.header_max_bytes)
         if not (request.secure or self._settings.allow_plain_http):
             raise SslRequired
@@ -124,28 +122,9 @@ class Api:
 
         await self._routes.pages(as_sent, receive_whole, send)
 
-    async def _send(self, request: Request, reply: Reply, *, send: Send) -> None:
-        body = reply.body
-        if reply.status != 204 and accepts_gzip(request.headers):  # noqa: PLR2004
-            if len(body) > _GZIP_INLINE_MAX:
-                loop = asyncio.get_running_loop()
-                body = await loop.run_in_executor(self._pool, compress, body)
-            else:
-                body = compress(body)
-            reply.headers["content-encoding"] = "gzip"
-        reply.headers["vary"] = "accept-encoding"
-        if reply.status != 204:  # noqa: PLR2004
-            reply.headers["content-length"] = str(len(body))
-        headers = [
-            (name.encode("latin-1"), value.encode("latin-1"))
-            for name, value in reply.headers.items()
-        ]
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
 
 def _with_request_id(send: Send, request_id: str) -> Send:
-    """A `send` whose answers say which request they are of."""
+    """Wrap `send` to add the request id to the headers of the answer."""
     header = (b"x-request-id", request_id.encode())
 
     async def send_more(message: MutableMapping[str, Any]) -> None:

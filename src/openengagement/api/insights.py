@@ -1,8 +1,8 @@
-"""The three endpoints of the data API: `POST /insights/engagement/{totals,28hr,historical}`.
+"""The data API: `POST /insights/engagement/{totals,28hr,historical}` (api.md 1 to 3).
 
-What is cheap runs on the event loop. Handing a request to a thread and back costs as much as a
-small answer takes altogether (docs/decisions/0002), so only answers above `inline_cells_max`
-counters go.
+Small answers are made on the event loop. Passing a request to a thread and back takes as long as a
+whole small answer (docs/decisions/0002), so only answers of more than `inline_cells_max` counters
+go to the pool.
 """
 
 from collections.abc import Callable, Sequence
@@ -53,10 +53,10 @@ class Insights:
         return await self._answer(request, read_body, endpoint=Endpoint.HISTORICAL)
 
     async def _answer(self, request: Request, read_body: ReadBody, *, endpoint: Endpoint) -> Reply:
-        """Authenticate, count, answer. Once it is known who asks, every outcome is their usage.
+        """Authenticate, limit, answer and meter. Every outcome after authentication is metered.
 
         Raises:
-            ApiError: with the rate-limit headers that every answer carries.
+            ApiError: with the app's rate-limit headers.
         """
         message = await read_message(request, read_body, limit=self._body_max_bytes)
         authenticator = self._authenticator
@@ -66,7 +66,7 @@ class Insights:
             windows = authenticator.enforce_limits(caller)
             _refuse_exceeded(windows)
             plan, body = await self._read(endpoint, message.body, user_id=caller.user_id)
-        except NonceUsed:  # whoever sends a request again need not be who signed it
+        except NonceUsed:  # not metered: anybody can repeat a request of the app
             raise
         except ApiError as error:
             self._meter.count_refusal(caller.app.id, error.headers.get("x-error-code", error.code))
@@ -104,10 +104,10 @@ def default_headers(limit: int, now_s: Callable[[], float]) -> dict[str, str]:
 
 
 def rate_headers(windows: Sequence[RateWindow]) -> dict[str, str]:
-    """All six headers, always: a real client reads a missing `-remaining` as "limited" (3.5).
+    """Build all six rate-limit headers; clients read a missing `-remaining` as zero (api.md 3.5).
 
-    `windows` holds the minute's window and, where one is enforced, the second's; otherwise the
-    per-second headers carry the minute's figures (api.md 0).
+    `windows` holds the window of the minute and, if the server limits seconds, that of the second.
+    Otherwise the per-second headers repeat the figures of the minute.
     """
     headers = {}
     for name, window in (("minute", windows[0]), ("second", windows[-1])):

@@ -1,42 +1,112 @@
-"""OAuth calls: an app fetches and invalidates its bearer token (api.md 4.7)."""
+"""The OAuth calls: request tokens, access tokens, bearer tokens and identity (api.md 4)."""
 
-import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
-
-import msgspec
+from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 from openengagement.auth.bearer_tokens import BearerTokens
+from openengagement.auth.identity import Identity, VerifyCredentials
+from openengagement.auth.three_legged_flow import ThreeLeggedFlow
+from openengagement.engagement.types import utc_datetime
 from openengagement.http.message import Message
-from openengagement.http.reply import JSON, Reply
+from openengagement.http.reply import HTML, NO_STORE, Reply, json_reply
 from openengagement.http.request import ReadBody, Request, read_message
-from openengagement.settings import Settings
+from openengagement.http.threads import run_in_pool
+
+Result = TypeVar("Result")
 
 
 class OAuthCalls:
-    """Handlers of `/oauth2/*`. They may write to the registry, so they run off the event loop."""
+    """Handlers of the OAuth calls. They use the registry, so they run in the pool."""
 
-    def __init__(self, tokens: BearerTokens, *, settings: Settings, pool: Executor) -> None:
-        self._tokens = tokens
-        self._body_max_bytes = settings.body_max_bytes
+    def __init__(
+        self,
+        flow: ThreeLeggedFlow,
+        credentials: VerifyCredentials,
+        *,
+        bearer_tokens: BearerTokens,
+        body_max_bytes: int,
+        pool: Executor,
+    ) -> None:
+        self._flow = flow
+        self._credentials = credentials
+        self._bearer_tokens = bearer_tokens
+        self._body_max_bytes = body_max_bytes
         self._pool = pool
 
-    async def token(self, request: Request, read_body: ReadBody) -> Reply:
+    async def request_token(self, request: Request, read_body: ReadBody) -> Reply:
+        """`POST|GET /oauth/request_token`."""
+        token, secret = await self._run(self._flow.request_token, request, read_body=read_body)
+        return _form(oauth_token=token, oauth_token_secret=secret, oauth_callback_confirmed="true")
+
+    async def access_token(self, request: Request, read_body: ReadBody) -> Reply:
+        """`POST|GET /oauth/access_token`."""
+        issued = await self._run(self._flow.access_token, request, read_body=read_body)
+        return _form(
+            oauth_token=issued.token,
+            oauth_token_secret=issued.secret,
+            user_id=str(issued.account.id),
+            screen_name=issued.account.screen_name,
+        )
+
+    async def invalidate_access_token(self, request: Request, read_body: ReadBody) -> Reply:
+        """`POST /1.1/oauth/invalidate_token`."""
+        token = await self._run(self._flow.invalidate_token, request, read_body=read_body)
+        return json_reply({"access_token": token}, NO_STORE)
+
+    async def verify_credentials(self, request: Request, read_body: ReadBody) -> Reply:
+        """`GET /1.1/account/verify_credentials.json`."""
+        identity = await self._run(self._credentials.identify, request, read_body=read_body)
+        headers = {
+            "x-access-level": identity.access_level,
+            "x-rate-limit-limit": str(identity.window.limit),
+            "x-rate-limit-remaining": str(identity.window.remaining),
+            "x-rate-limit-reset": str(identity.window.reset_s),
+        }
+        return json_reply(_user_object(identity), NO_STORE | headers)
+
+    async def bearer_token(self, request: Request, read_body: ReadBody) -> Reply:
         """`POST /oauth2/token`."""
-        message = await read_message(request, read_body, limit=self._body_max_bytes)
-        token = await self._in_thread(self._tokens.issue, message)
-        return _json({"token_type": "bearer", "access_token": token})
+        token = await self._run(self._bearer_tokens.issue, request, read_body=read_body)
+        return json_reply({"token_type": "bearer", "access_token": token}, NO_STORE)
 
-    async def invalidate_token(self, request: Request, read_body: ReadBody) -> Reply:
+    async def invalidate_bearer_token(self, request: Request, read_body: ReadBody) -> Reply:
         """`POST /oauth2/invalidate_token`."""
+        token = await self._run(self._bearer_tokens.invalidate, request, read_body=read_body)
+        return json_reply({"access_token": token}, NO_STORE)
+
+    async def _run(
+        self, work: Callable[[Message], Result], request: Request, *, read_body: ReadBody
+    ) -> Result:
         message = await read_message(request, read_body, limit=self._body_max_bytes)
-        token = await self._in_thread(self._tokens.invalidate, message)
-        return _json({"access_token": token})
-
-    async def _in_thread(self, work: Callable[[Message], str], message: Message) -> str:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, message)
+        return await run_in_pool(self._pool, work, message)
 
 
-def _json(body: dict[str, str]) -> Reply:
-    headers = {"content-type": JSON, "cache-control": "no-store", "pragma": "no-cache"}
-    return Reply(200, msgspec.json.encode(body), headers)
+def _form(**fields: str) -> Reply:
+    # The wire calls this HTML. Clients parse a form whatever the content type (api.md 4.4).
+    return Reply(200, urlencode(fields).encode(), {"content-type": HTML, **NO_STORE})
+
+
+def _user_object(identity: Identity) -> dict[str, Any]:
+    """Build the user object that sign-in libraries read (api.md 4.7); unknown fields are null."""
+    account = identity.account
+    created_at = utc_datetime(account.created_at_s)
+    return {
+        "id": account.id,
+        "id_str": str(account.id),
+        "name": account.screen_name,
+        "screen_name": account.screen_name,
+        "location": "",
+        "description": "",
+        "url": None,
+        "protected": account.protected,
+        "followers_count": None,
+        "friends_count": None,
+        "statuses_count": None,
+        "created_at": created_at.strftime("%a %b %d %H:%M:%S +0000 %Y"),
+        "verified": False,
+        "lang": None,
+        "profile_image_url": None,
+        "profile_image_url_https": None,
+    }

@@ -1,23 +1,20 @@
-"""The platform's side: `/platform/v1/*`, under a platform key. Not part of Twitter's wire.
+"""The platform API, `/platform/v1/*` (api.md 6), which is not part of Twitter's wire.
 
-Batches of events, Tweets and accounts come in any of the formats of `ingest.formats`. The key is
-checked before a body is read. A batch is worked on in a thread of a pool of its own, which has one
-for each batch that may be under way.
+Batches of events, Tweets and accounts come in any of the formats of `ingest.formats`. The platform
+key is verified before the body is read. A pool with one thread for each concurrent batch handles
+them.
 """
 
-import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-import msgspec
-
 from openengagement.auth.authenticate import Authenticator
 from openengagement.engagement.types import parse_id
 from openengagement.errors import InvalidField, NotFound, Unavailable
-from openengagement.http.forms import MalformedParameters, parse_form
-from openengagement.http.reply import JSON, Reply
+from openengagement.http.reply import Reply, json_reply
 from openengagement.http.request import ReadBody, Request
+from openengagement.http.threads import run_in_pool
 from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS, Kind
 from openengagement.ingest.sources.uploads import Upload, UploadHandler
 
@@ -45,7 +42,7 @@ class Platform:
         self._pool = ThreadPoolExecutor(in_flight_max, thread_name_prefix="batch")
 
     async def events(self, request: Request, read_body: ReadBody) -> Reply:
-        """`POST /platform/v1/events`: count a batch, once, durably, wholly or not at all."""
+        """`POST /platform/v1/events`: count a batch of events durably, exactly once."""
         return await self._handle(request, read_body, kind=EVENTS)
 
     async def tweets(self, request: Request, read_body: ReadBody) -> Reply:
@@ -56,15 +53,14 @@ class Platform:
         """`POST /platform/v1/accounts`: register or replace accounts."""
         return await self._handle(request, read_body, kind=ACCOUNTS)
 
-    async def delete_tweet(self, request: Request, tweet_id: str) -> Reply:
-        """`DELETE /platform/v1/tweets/{id}`: unavailable from now on; its counters are kept."""
+    async def delete_tweet(self, request: Request, _read_body: ReadBody, *, id: str) -> Reply:
+        """`DELETE /platform/v1/tweets/{id}`: make a Tweet unavailable; keep its counters."""
         self._authenticator.require_platform_key(request.message(b""))
         try:
-            number = parse_id(tweet_id)
+            number = parse_id(id)
         except ValueError as error:
-            raise InvalidField(f"id: {tweet_id[:40]!r} {error}") from None
-        loop = asyncio.get_running_loop()
-        if not await loop.run_in_executor(self._pool, self._delete_tweet, number):
+            raise InvalidField(f"id: {id[:40]!r} {error}") from None
+        if not await run_in_pool(self._pool, self._delete_tweet, number):
             raise NotFound(f"Tweet {number} is not registered")
         return Reply(204, b"")
 
@@ -87,15 +83,14 @@ class Platform:
                 key=key,
                 atomic=atomic,
             )
-            loop = asyncio.get_running_loop()
-            outcome = await loop.run_in_executor(self._pool, self._handle_upload, upload)
+            outcome = await run_in_pool(self._pool, self._handle_upload, upload)
         finally:
             self._in_flight -= 1
-        return Reply(200, msgspec.json.encode(outcome), {"content-type": JSON})
+        return json_reply(outcome)
 
 
 def _parse_key(request: Request, producer: bytes) -> bytes | None:
-    """The batch's key. Each platform key has a name space of its own."""
+    """Return the idempotency key of a batch; each platform key has its own name space."""
     keys = [value for name, value in request.headers if name == b"idempotency-key"]
     if len(keys) > 1:
         raise InvalidField("Idempotency-Key: is given twice")
@@ -107,10 +102,7 @@ def _parse_key(request: Request, producer: bytes) -> bytes | None:
 
 
 def _parse_atomic(request: Request) -> bool:
-    try:
-        parameters = parse_form(request.query)
-    except MalformedParameters as error:
-        raise InvalidField(f"query: {error}") from None
+    parameters = request.parse_query()
     if parameters not in ([], [("atomic", "true")], [("atomic", "false")]):
         raise InvalidField("query: the only parameter is atomic, once, true or false")
     return parameters == [("atomic", "true")]

@@ -1,51 +1,99 @@
-"""The whole surface as one table. api.md 8 lists the deliberate oddities of the wire."""
+"""Every call of the HTTP API as one table.
 
-from collections.abc import Awaitable, Callable, Mapping
+Deliberate oddities of the wire, all kept on purpose (api.md section in parentheses):
+
+* Every answer with a body is gzip for a client that accepts gzip, errors and empty bodies too.
+  Clients decompress before they look at the status (1.4). A client that gets the 406 accepts none.
+* A wrong path on the data API is a 404 without a body, a wrong method a 405 in plain text (3.4).
+* Every answer of the data API has six rate-limit headers, with or without a known app (3.5).
+* The OAuth calls answer errors as objects with numeric codes, the data API as strings (3.4, 4.8).
+* A body is read as JSON whatever its content type says, because sample code omits it (1.4).
+* `/28hr` may cover 29 hours, and the echoed default `end` of `/historical` is not rounded (8.9,
+  8.10).
+* Hour without day is the hour of the day (8.3). Views of a deleted Tweet still count for its video.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
+from functools import partial
 from typing import Final
 
 from openengagement.api.insights import Insights
 from openengagement.api.oauth import OAuthCalls
 from openengagement.api.platform import Platform
-from openengagement.api.three_legs import ThreeLegCalls
 from openengagement.api.usage import UsageCalls
 from openengagement.errors import MethodNotAllowed, NotFound
-from openengagement.http.reply import JSON, Reply
+from openengagement.http.reply import Reply, json_reply
 from openengagement.http.request import ReadBody, Receive, Request, Scope, Send
 
-Handler = Callable[[Request, ReadBody], Awaitable[Reply]]
+# Called with the request, the reader of its body, and the parameters of the path by name.
+Handler = Callable[..., Awaitable[Reply]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-_TWEET_PREFIX: Final = "/platform/v1/tweets/"
+_IDENTITY_PATH: Final = "/1.1/account/verify_credentials.json"
+_BEARER_PATH: Final = "/oauth2/invalidate_token"
+_PARAMETER: Final = re.compile(r"\\\{(\w+)\\\}")  # {name}, escaped by re.escape
+
+
+class Authentication(Enum):
+    """The credentials that a call demands (api.md 4.3)."""
+
+    NONE = "none"
+    CALLER = "OAuth 1.0a or a bearer token"
+    CONSUMER = "OAuth 1.0a with the consumer key alone"
+    REQUEST_TOKEN = "OAuth 1.0a with a request token"
+    ACCESS_TOKEN = "OAuth 1.0a with an access token"
+    BASIC = "Basic, with consumer key and secret"
+    PLATFORM_KEY = "a platform key"
 
 
 @dataclass(frozen=True, slots=True)
-class Routes:
-    """The surface: (method, path) -> handler. `delete_tweet` also takes the end of its path.
+class Route:
+    """One call. A name in braces in `path` is a parameter; it takes the rest of the path."""
 
-    Whatever begins with one of `page_prefixes` is for browsers, and `pages` answers it.
+    method: str
+    path: str
+    handler: Handler
+    authentication: Authentication
+    summary: str
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """The expression that the path of a request matches."""
+        return re.compile(_PARAMETER.sub(r"(?P<\1>.*)", re.escape(self.path)), re.DOTALL)
+
+
+class Routes:
+    """The routes of the API, and the application of the pages.
+
+    Paths that begin with one of `page_prefixes` belong to `pages`.
     """
 
-    table: Mapping[tuple[str, str], Handler]
-    delete_tweet: Callable[[Request, str], Awaitable[Reply]]
-    pages: AsgiApp
-    page_prefixes: tuple[str, ...]
+    def __init__(
+        self, routes: Sequence[Route], pages: AsgiApp, *, page_prefixes: tuple[str, ...]
+    ) -> None:
+        self.routes = routes
+        self.pages = pages
+        self.page_prefixes = page_prefixes
+        self._exact = {(route.method, route.path): route.handler for route in routes}
+        self._patterns = [(route, route.pattern) for route in routes if "{" in route.path]
 
     def find(self, method: str, path: str) -> Handler:
-        """The handler of a request.
+        """Return the handler of a request, bound to the parameters of its path.
 
         Raises:
             NotFound, MethodNotAllowed
         """
-        handler = self.table.get((method, path))
+        handler = self._exact.get((method, path))
         if handler is not None:
             return handler
-        if path.startswith(_TWEET_PREFIX):
-            allowed = ["DELETE"]
-            if method == "DELETE":
-                tweet_id = path.removeprefix(_TWEET_PREFIX)
-                return lambda request, _: self.delete_tweet(request, tweet_id)
-        else:
-            allowed = [each for each, known in self.table if known == path]
+        allowed = [known for known, exact in self._exact if exact == path]
+        for route, pattern in self._patterns:
+            if match := pattern.fullmatch(path):
+                if route.method == method:
+                    return partial(route.handler, **match.groupdict())
+                allowed.append(route.method)
         if allowed:
             raise MethodNotAllowed("Method not allowed", headers={"allow": ", ".join(allowed)})
         raise NotFound
@@ -53,53 +101,69 @@ class Routes:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """The handlers of the machine's calls, by what they are about."""
+    """The handlers of the API, by subject."""
 
     insights: Insights
-    bearers: OAuthCalls
-    legs: ThreeLegCalls
+    oauth: OAuthCalls
     platform: Platform
     usage: UsageCalls
 
 
-def build_routes(
-    calls: Calls,
-    pages: AsgiApp,
-    *,
-    page_prefixes: tuple[str, ...],
-) -> Routes:
-    """The table."""
-    insights, bearers, legs, platform = (
-        calls.insights,
-        calls.bearers,
-        calls.legs,
-        calls.platform,
-    )
-    return Routes(
-        table={
-            ("POST", "/insights/engagement/totals"): insights.totals,
-            ("POST", "/insights/engagement/28hr"): insights.last_28_hours,
-            ("POST", "/insights/engagement/historical"): insights.historical,
-            ("POST", "/oauth/request_token"): legs.request_token,
-            ("GET", "/oauth/request_token"): legs.request_token,
-            ("POST", "/oauth/access_token"): legs.access_token,
-            ("GET", "/oauth/access_token"): legs.access_token,
-            ("POST", "/1.1/oauth/invalidate_token"): legs.invalidate_token,
-            ("POST", "/1.1/oauth/invalidate_token.json"): legs.invalidate_token,
-            ("GET", "/1.1/account/verify_credentials.json"): legs.verify_credentials,
-            ("POST", "/oauth2/token"): bearers.token,
-            ("POST", "/oauth2/invalidate_token"): bearers.invalidate_token,
-            ("POST", "/platform/v1/events"): platform.events,
-            ("POST", "/platform/v1/tweets"): platform.tweets,
-            ("POST", "/platform/v1/accounts"): platform.accounts,
-            ("GET", "/platform/v1/usage"): calls.usage.read,
-            ("GET", "/health"): _health,
-        },
-        delete_tweet=platform.delete_tweet,
-        pages=pages,
-        page_prefixes=page_prefixes,
-    )
+def build_routes(calls: Calls, pages: AsgiApp, *, page_prefixes: tuple[str, ...]) -> Routes:
+    """Build the table of every call."""
+    table = [
+        *_insights_routes(calls.insights),
+        *_oauth_routes(calls.oauth),
+        *_platform_routes(calls.platform, calls.usage),
+        Route("GET", "/health", _health, Authentication.NONE, "Tell that the server answers"),
+    ]
+    return Routes(table, pages, page_prefixes=page_prefixes)
+
+
+def _insights_routes(insights: Insights) -> list[Route]:
+    caller, prefix = Authentication.CALLER, "/insights/engagement"
+    return [
+        Route("POST", f"{prefix}/totals", insights.totals, caller, "Counts since each posting"),
+        Route("POST", f"{prefix}/28hr", insights.last_28_hours, caller, "The last 28 hours"),
+        Route("POST", f"{prefix}/historical", insights.historical, caller, "Up to 28 days"),
+    ]
+
+
+def _oauth_routes(oauth: OAuthCalls) -> list[Route]:
+    user, issue = Authentication.ACCESS_TOKEN, "Issue an access token"
+    request_token, ask = oauth.request_token, "Issue a request token"
+    access_token, revoke = oauth.access_token, "Revoke an access token"
+    basic, invalidate = Authentication.BASIC, oauth.invalidate_access_token
+    identify = "Tell whose access token signs the call"
+    return [
+        *_both("/oauth/request_token", request_token, kind=Authentication.CONSUMER, summary=ask),
+        *_both(
+            "/oauth/access_token", access_token, kind=Authentication.REQUEST_TOKEN, summary=issue
+        ),
+        Route("POST", "/1.1/oauth/invalidate_token", invalidate, user, revoke),
+        Route("POST", "/1.1/oauth/invalidate_token.json", invalidate, user, revoke),
+        Route("GET", _IDENTITY_PATH, oauth.verify_credentials, user, identify),
+        Route("POST", "/oauth2/token", oauth.bearer_token, basic, "Issue the bearer token"),
+        Route("POST", _BEARER_PATH, oauth.invalidate_bearer_token, basic, "Revoke a bearer token"),
+    ]
+
+
+def _both(path: str, handler: Handler, *, kind: Authentication, summary: str) -> list[Route]:
+    """List a call that accepts POST and GET."""
+    return [Route(method, path, handler, kind, summary) for method in ("POST", "GET")]
+
+
+def _platform_routes(platform: Platform, usage: UsageCalls) -> list[Route]:
+    key, prefix = Authentication.PLATFORM_KEY, "/platform/v1"
+    tweet = f"{prefix}/tweets/{{id}}"
+    return [
+        Route("POST", f"{prefix}/events", platform.events, key, "Count a batch of events"),
+        Route("POST", f"{prefix}/tweets", platform.tweets, key, "Register or replace Tweets"),
+        Route("POST", f"{prefix}/accounts", platform.accounts, key, "Register accounts"),
+        Route("DELETE", tweet, platform.delete_tweet, key, "Make a Tweet unavailable"),
+        Route("GET", f"{prefix}/usage", usage.read, key, "Usage of every app in a month"),
+    ]
 
 
 async def _health(_request: Request, _read_body: ReadBody) -> Reply:
-    return Reply(200, b'{"status":"ok"}', {"content-type": JSON})
+    return json_reply({"status": "ok"})

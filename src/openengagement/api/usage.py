@@ -1,23 +1,20 @@
-"""`GET /platform/v1/usage`: what each app used in a month, under a platform key."""
+"""`GET /platform/v1/usage`: the usage of every app in a month (api.md 6.7)."""
 
-import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
 
-import msgspec
-
 from openengagement.auth.authenticate import Authenticator
 from openengagement.engagement.months import month_of, parse_month
 from openengagement.errors import InvalidField
-from openengagement.http.forms import MalformedParameters, parse_form
-from openengagement.http.reply import JSON, Reply
+from openengagement.http.reply import Reply, json_reply
 from openengagement.http.request import ReadBody, Request
+from openengagement.http.threads import run_in_pool
 from openengagement.registry.usage import AppUsage, Usage
 
 
 class UsageCalls:
-    """The handler."""
+    """The handler of `/platform/v1/usage`."""
 
     def __init__(
         self,
@@ -33,23 +30,19 @@ class UsageCalls:
         self._pool = pool
 
     async def read(self, request: Request, _read_body: ReadBody) -> Reply:
-        """`GET /platform/v1/usage?month=2026-11`: this month, when none is named."""
+        """`GET /platform/v1/usage?month=2026-11`; without a month, the present one."""
         self._authenticator.require_platform_key(request.message(b""))
-        month = _parse_query(request.query) or month_of(self._now_s())
-        loop = asyncio.get_running_loop()
-        apps = await loop.run_in_executor(self._pool, self._usage.read_month, month)
-        body = {"month": month, "apps": [_describe(each) for each in apps]}
-        return Reply(200, msgspec.json.encode(body), {"content-type": JSON})
+        month = _parse_month(request) or month_of(self._now_s())
+        apps = await run_in_pool(self._pool, self._usage.read_month, month)
+        return json_reply({"month": month, "apps": [_describe(app) for app in apps]})
 
 
-def _parse_query(query: str) -> str | None:
+def _parse_month(request: Request) -> str | None:
+    parameters = request.parse_query()
+    if [name for name, _ in parameters] not in ([], ["month"]):
+        raise InvalidField("query: the only parameter is month, once, such as month=2026-11")
     try:
-        parameters = parse_form(query)
-        if [name for name, _ in parameters] not in ([], ["month"]):
-            raise InvalidField("query: the only parameter is month, once, such as month=2026-11")
         return parse_month(parameters[0][1]) if parameters else None
-    except MalformedParameters as error:
-        raise InvalidField(f"query: {error}") from None
     except ValueError as error:
         raise InvalidField(f"month: {error}") from None
 

@@ -9,8 +9,15 @@ from urllib.parse import quote
 
 import msgspec
 
-from openengagement.errors import BodyTooLarge, BodyTooSlow, HeadersTooLarge, MalformedBody
+from openengagement.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    HeadersTooLarge,
+    InvalidField,
+    MalformedBody,
+)
 from openengagement.http.decompression import decompress
+from openengagement.http.forms import MalformedParameters, Parameters, parse_form
 from openengagement.http.message import Message
 from openengagement.settings import Network, Settings
 
@@ -29,7 +36,7 @@ _DISCARD_S: Final = 1.0
 class Request(msgspec.Struct, frozen=True):
     """The head of a request.
 
-    `headers` are all there are, names in lower case; `fields` has the last of each name.
+    `headers` has every header, names in lower case. `fields` maps each name to its last value.
     """
 
     method: str
@@ -40,14 +47,25 @@ class Request(msgspec.Struct, frozen=True):
     scheme: str
     host: str
     peer: str  # the client's address
-    secure: bool
+    secure: bool  # may be answered: TLS, or a client on this machine
 
     def header(self, name: bytes) -> str:
-        """The last header of this name (lower case), empty when there is none."""
+        """Return the last header of this name (lower case), empty if there is none."""
         return self.fields.get(name, "")
 
+    def parse_query(self) -> Parameters:
+        """Parse the query.
+
+        Raises:
+            InvalidField: it is malformed.
+        """
+        try:
+            return parse_form(self.query)
+        except MalformedParameters as error:
+            raise InvalidField(f"query: {error}") from None
+
     def message(self, body: bytes) -> Message:
-        """The request as authentication sees it."""
+        """Return the complete request, as authentication needs it."""
         return Message(
             method=self.method,
             scheme=self.scheme,
@@ -63,26 +81,25 @@ class Request(msgspec.Struct, frozen=True):
 
 
 def read_head(scope: Scope, settings: Settings) -> Request:
-    """The request's head, with scheme and host as the client saw them.
+    """Read the head of a request, with scheme and host as the client saw them.
 
-    `X-Forwarded-*` count only from a trusted proxy. `secure` is what plain HTTP is judged by: TLS
-    as far as we can tell, or a client on this machine.
+    `X-Forwarded-*` headers count only from a trusted proxy.
     """
     headers = scope["headers"]
-    seen = {key: value.decode("latin-1") for key, value in headers}
+    fields = {key: value.decode("latin-1") for key, value in headers}
     client = scope.get("client") or ("", 0)
-    scheme, host, peer = scope["scheme"], seen.get(b"host", ""), client[0]
+    scheme, host, peer = scope["scheme"], fields.get(b"host", ""), client[0]
     if settings.trusted_proxies and _is_in(peer, settings.proxies):
-        scheme = _last(seen.get(b"x-forwarded-proto"), scheme).lower()
-        host = _last(seen.get(b"x-forwarded-host"), host)
-        peer = _without_port(_last(seen.get(b"x-forwarded-for"), peer))
+        scheme = _last(fields.get(b"x-forwarded-proto"), scheme).lower()
+        host = _last(fields.get(b"x-forwarded-host"), host)
+        peer = _without_port(_last(fields.get(b"x-forwarded-for"), peer))
     raw_path = scope.get("raw_path") or quote(scope["path"], safe="/:@!$&'()*+,;=~-._").encode()
     return Request(
         method=scope["method"],
         path=raw_path.partition(b"?")[0].decode("latin-1"),
         query=scope["query_string"].decode("latin-1"),
         headers=headers,
-        fields=seen,
+        fields=fields,
         scheme=scheme,
         host=host,
         peer=peer,
@@ -91,18 +108,18 @@ def read_head(scope: Scope, settings: Settings) -> Request:
 
 
 def _last(value: str | None, default: str) -> str:
-    """What the nearest proxy, the one we trust, added to a list that a client may have begun."""
+    """Return the last item: the trusted proxy appended it, the client may have sent the others."""
     return value.rpartition(",")[2].strip() if value else default
 
 
 def _without_port(peer: str) -> str:
-    """A client's address; some proxies name its port too."""
+    """Remove the port that some proxies append to a client's address."""
     host = peer.partition("]")[0].removeprefix("[") if peer.startswith("[") else peer
     return host.partition(":")[0] if host.count(":") == 1 else host
 
 
 def _address(peer: str) -> IPv4Address | IPv6Address | None:
-    """A peer's address; one of IPv4 that came through an IPv6 socket as what it is."""
+    """Parse an address. An IPv4 address that arrived on an IPv6 socket becomes IPv4."""
     try:
         address = ip_address(peer)
     except ValueError:
@@ -116,14 +133,14 @@ def _is_in(peer: str, networks: tuple[Network, ...]) -> bool:
 
 
 def _is_loopback(peer: str) -> bool:
-    if peer == "127.0.0.1":  # by far the commonest, and parsing an address takes a while
+    if peer == "127.0.0.1":  # most frequent, and parsing an address is slow
         return True
     address = _address(peer)
     return address is not None and address.is_loopback
 
 
 def check_head(request: Request, limit: int) -> None:
-    """Refuse a head that is larger than the limit: path, query and headers, names included.
+    """Refuse a head (path, query, header names and values) that is larger than the limit.
 
     Raises:
         HeadersTooLarge

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from openengagement.api.asgi import Api
-from openengagement.api.routes import Routes
+from openengagement.api.routes import Authentication, Route, Routes
 from openengagement.errors import InvalidField, RateLimited
 from openengagement.http.reply import Reply
 from openengagement.settings import Settings
@@ -40,8 +40,8 @@ def call(path=TOTALS, method="POST", *, accept="gzip", peer="127.0.0.1", does=No
             raise does
         return does or Reply(200, await read_body(1000), {"content-type": "text/plain"})
 
-    async def delete_tweet(request, tweet_id):
-        return Reply(200, tweet_id.encode())
+    async def delete_tweet(request, read_body, *, id):
+        return Reply(200, id.encode())
 
     async def receive():
         return {"type": "http.request", "body": b"hello", "more_body": False}
@@ -57,12 +57,14 @@ def call(path=TOTALS, method="POST", *, accept="gzip", peer="127.0.0.1", does=No
     async def send(message):
         sent.append(message)
 
-    routes = Routes(
-        {("POST", each): handler for each in (TOTALS, TOKEN, EVENTS)},
-        delete_tweet,
-        pages=pages,
-        page_prefixes=("/sign-in",),
-    )
+    table = [
+        *(
+            Route("POST", each, handler, Authentication.NONE, "")
+            for each in (TOTALS, TOKEN, EVENTS)
+        ),
+        Route("DELETE", "/platform/v1/tweets/{id}", delete_tweet, Authentication.NONE, ""),
+    ]
+    routes = Routes(table, pages, page_prefixes=("/sign-in",))
     api = Api(
         routes,
         settings=Settings(**settings),
@@ -191,7 +193,9 @@ def test_a_wrong_method_names_the_right_one():
     assert answer.body == b"GET is not allowed on path /insights/engagement/totals"
 
 
-def test_deleting_a_tweet_takes_the_end_of_its_path():
+def test_a_parameter_takes_the_rest_of_the_path():
     assert call("/platform/v1/tweets/20", "DELETE").body == b"20"
+    assert call("/platform/v1/tweets/a/b", "DELETE").body == b"a/b"
+    assert call("/platform/v1/tweets/", "DELETE").body == b""
     answer = call("/platform/v1/tweets/20", "POST")
     assert (answer.status, answer.headers["allow"]) == (405, "DELETE")
