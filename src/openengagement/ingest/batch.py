@@ -8,7 +8,7 @@ import msgspec
 import polars as pl
 
 from openengagement.engagement.rollup import fold_events
-from openengagement.stores.contract import Batch
+from openengagement.stores.contract import Batch, Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,13 @@ class BatchIdentity:
 
     `key` is the idempotency key, None for a batch that counts each time it is sent. `digest` is the
     digest of the body: another one under the same key is an error. If `expires`, the store may
-    forget the key after `idempotency_keep_days`.
+    forget the key after `idempotency_keep_days`. A batch of a log has the `position` of its end.
     """
 
     key: bytes | None
     digest: bytes
     expires: bool = True
+    position: Position | None = None
 
 
 def digest_of(body: bytes) -> bytes:
@@ -97,4 +98,5 @@ def make_batch(parsed: ParsedBatch, outcome: Outcome, *, identity: BatchIdentity
         digest=identity.digest,
         expires=identity.expires,
         outcome=msgspec.json.encode(outcome),
+        position=identity.position,
     )

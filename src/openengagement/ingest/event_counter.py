@@ -22,7 +22,8 @@ class PendingBatch:
         """Wait until the batch is durable, and return its outcome.
 
         Raises:
-            ApiError: the store refused the batch or failed; nothing of it was counted.
+            KeyReused, InvalidField, Unavailable: nothing of the batch was counted.
+            StoreUnavailable: the batch may have been counted; retry it under the same key.
         """
         applied = self.applied.result()
         return Outcome.of_repeat(applied.outcome) if applied.duplicate else self.outcome

@@ -37,8 +37,9 @@ class BatchWriter:
         """Queue a batch. The future has its result once the batch is durable.
 
         Raises:
-            Unavailable: the queue is full, or the writer is closed. The future fails with
-                KeyReused, InvalidField or Unavailable if the batch was not applied.
+            Unavailable: the queue is full, or the writer is closed. The future raises KeyReused,
+                InvalidField or Unavailable if the batch was not applied, and StoreUnavailable if
+                that is unknown.
         """
         future: Future[Applied] = Future()
         if self._closed:

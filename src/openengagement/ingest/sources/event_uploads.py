@@ -26,7 +26,7 @@ class EventUploads:
         Raises:
             RequestError: the batch as a whole is refused; nothing of it counts.
             BatchRefused: the batch is atomic and has rejected lines; nothing of it counts.
-            Unavailable: the batch could not be stored; nothing of it counts.
+            KeyReused, Unavailable, StoreUnavailable: see `PendingBatch.wait`.
         """
         with self._reader.one_at_a_time():
             body, form = self._reader.decode(upload)

@@ -51,9 +51,9 @@ class UploadReader:
 
     @contextmanager
     def one_at_a_time(self) -> Iterator[None]:
-        """Parse in this block: one thread at a time, but a slow body delays no other for long.
+        """Let one thread at a time parse in this block; after _PATIENCE_S another enters anyway.
 
-        Parsing uses all cores, so several at once are no faster, and they delay everything else.
+        Parsing uses all cores. Several bodies at once are no faster, and they delay all other work.
         """
         acquired = self._lock.acquire(timeout=_PATIENCE_S)
         try:
