@@ -170,7 +170,7 @@ def test_what_was_counted_last_is_written_at_a_clean_stop(world):
                 assert client.ask("totals", question("111"), sign_as_user(world.main)).status == 200
         server.stop()
         with closing(open_registry(server.data)) as registry:
-            used = registry.usage.read_app(int(world.main.app_id), [MONTH])[MONTH]
+            used = registry.usage.read_app_usage(int(world.main.app_id), [MONTH])[MONTH]
             names = registry.usage.list_handles(int(world.main.app_id), MONTH, limit=10)
         assert (used.requests, used.errors, used.handles) == (3, {}, 1)
         assert names == ["alice"]

@@ -166,7 +166,7 @@ class Console:
     def _describe_usage(self, app: App, month: str) -> dict[str, Any]:
         """Describe an app's usage in recent months, and the handles that it used in `month`."""
         usage, this_month = self._registry.usage, self._month
-        used = usage.read_app(app.id, months_until(this_month, _MONTHS_SHOWN))
+        used = usage.read_app_usage(app.id, months_until(this_month, _MONTHS_SHOWN))
         return {
             "months": [
                 {"month": each, "name": format_month(each), **describe_usage(counts, app)}

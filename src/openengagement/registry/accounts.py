@@ -64,8 +64,8 @@ class Accounts:
         Returns:
             Index of a row that was left out -> id of the account that has the screen name.
         """
-        # Reads, decides and writes under the credential lock (Database.writing): no other writer
-        # takes a screen name in between.
+        # Relies on the credential lock (Database.writing): no other writer takes a screen name
+        # between the reads and the writes.
         with self._database.writing(credentials=True) as db:
             names = _read_names(db, rows)
             taken = _find_taken(rows, names)
@@ -77,15 +77,15 @@ class Accounts:
         return taken
 
     def find_account(self, screen_name: str) -> Account | None:
-        """The account with this screen name, in any case of letters."""
+        """Return the account with this screen name, in upper or lower case."""
         return self._read_one(ACCOUNTS.c.screen_name_key == screen_name.casefold())
 
     def read_account(self, account_id: int) -> Account | None:
-        """The account with this id."""
+        """Return the account with this id."""
         return self._read_one(ACCOUNTS.c.id == account_id)
 
     def read_protected(self, account_ids: Sequence[int]) -> dict[int, bool]:
-        """Account id -> whether it is protected, of those that are registered."""
+        """Map the registered ones of these account ids to whether the account is protected."""
         query = sa.select(ACCOUNTS.c.id, ACCOUNTS.c.protected)
         found: dict[int, bool] = {}
         with self._database.reading() as db:
@@ -116,7 +116,7 @@ def _slices(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
 
 
 def _fold_accounts(rows: Iterable[AccountRow]) -> Collection[AccountRow]:
-    """One row per account: its last screen name, and the last protection that is not None."""
+    """Fold rows to one per account: its last screen name, and its last protection if any."""
     folded: dict[int, AccountRow] = {}
     for account_id, screen_name, protected in rows:
         before = folded[account_id][2] if account_id in folded else None
@@ -125,7 +125,7 @@ def _fold_accounts(rows: Iterable[AccountRow]) -> Collection[AccountRow]:
 
 
 def _read_names(db: sa.Connection, rows: Sequence[AccountRow]) -> dict[int, str]:
-    """Account id -> key of its screen name, of all accounts that rows name by either."""
+    """Map account ids to the key of their screen name, for all accounts that rows name."""
     query = sa.select(ACCOUNTS.c.id, ACCOUNTS.c.screen_name_key)
     names: dict[int, str] = {}
     for ids in _slices([row[0] for row in rows]):
@@ -143,8 +143,8 @@ def _update_accounts(
     rows = [_account_row(row[0], row[1], protected=row[2]) for row in accounts]
     renamed = [row for row in rows if row["screen_name_key"] != names[row["id"]]]
     if renamed:
-        # Accounts may exchange screen names in a ring, so all of them free theirs before any
-        # takes a new one. No screen name begins with a space.
+        # Accounts may exchange screen names in a ring. So all of them first give up their names,
+        # for keys that no screen name can have: they begin with a space.
         free = ACCOUNTS.update().where(ACCOUNTS.c.id == sa.bindparam("new_id"))
         freed = [{"new_id": row["id"], "unused": f" {row['id']}"} for row in renamed]
         db.execute(free.values(screen_name_key=sa.bindparam("unused")), freed)
@@ -166,7 +166,7 @@ def _insert_accounts(db: sa.Connection, accounts: Sequence[AccountRow], *, now_s
 
 
 def _find_taken(rows: Sequence[AccountRow], names: dict[int, str]) -> dict[int, int]:
-    """Index of a row whose screen name another account has by then -> id of that account."""
+    """Map the index of each row whose screen name is taken to the id of the account that has it."""
     names = dict(names)
     owners = {key: account_id for account_id, key in names.items()}
     taken: dict[int, int] = {}

@@ -14,7 +14,7 @@ from openengagement.registry.usage import OK
 
 
 class AppState(StrEnum):
-    """What managers decided about an app. One that was never enabled is waiting."""
+    """The state of an app by its managers' decisions. `WAITING` means: never enabled so far."""
 
     WAITING = "waiting"
     ENABLED = "enabled"
@@ -24,7 +24,7 @@ class AppState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Which apps to list: by a part of the name or owner or the start of the App ID, by state."""
+    """A search for apps. `text` is a part of the name or owner, or the start of the App ID."""
 
     text: str = ""
     state: AppState | None = None
@@ -57,7 +57,7 @@ class AppList:
     def list_apps(
         self, search: Search, *, month: str, limit: int, skip: int = 0
     ) -> list[ListedApp]:
-        """The apps with the most requests of the month first; waiting apps by age, newest first."""
+        """List the matching apps: most requests in the month first, or newest first if waiting."""
         used = _requests_of(month)
         requests = sa.func.coalesce(used.c.requests, 0)
         query: sa.Select[Any] = (
@@ -79,7 +79,7 @@ class AppList:
         return self._database.read_all(ListedApp, query.order_by(*order))
 
     def count_apps(self, text: str = "") -> dict[str, int]:
-        """State -> how many of its apps match the text of a search."""
+        """Map each state to the number of its apps that match the text of a search."""
         query = (
             sa.select(_STATE.label("state"), sa.func.count())
             .join_from(APPS, ACCOUNTS, ACCOUNTS.c.id == APPS.c.owner_id)
@@ -91,7 +91,7 @@ class AppList:
         return {state: found.get(state, 0) for state in AppState}
 
     def read_state(self, app_id: int) -> AppState:
-        """The state of an app.
+        """Return the state of an app.
 
         Raises:
             sqlalchemy.exc.NoResultFound: there is no such app.
@@ -117,7 +117,7 @@ _STATE: Final[sa.ColumnElement[Any]] = sa.type_coerce(
 
 
 def _requests_of(month: str) -> sa.Subquery:
-    """Each app's requests of a month, and how many of them were refused."""
+    """Select the requests of each app in a month, and how many of them were refused."""
     requests = USAGE_REQUESTS.c.requests
     refused = sa.case((USAGE_REQUESTS.c.outcome == OK, 0), else_=requests)
     return (
@@ -147,7 +147,7 @@ def _matching(search: Search) -> list[sa.ColumnElement[bool]]:
 
 
 def _matching_text(text: str) -> sa.ColumnElement[bool]:
-    """Matches nothing without text, although every name contains the empty text."""
+    """Match nothing if the text is empty, although every name contains the empty text."""
     if not text:
         return sa.false()
     found = APPS.c.name.icontains(text, autoescape=True)
@@ -158,5 +158,5 @@ def _matching_text(text: str) -> sa.ColumnElement[bool]:
 
 
 def _printable(text: str) -> str:
-    """The text without control characters: no name has any, and patterns may not contain NUL."""
+    """Remove control characters: no name has any, and a pattern must not contain NUL."""
     return "".join(char for char in text if unicodedata.category(char) != "Cc")

@@ -1,4 +1,4 @@
-"""Developers' applications: what developers say about them, and their credentials.
+"""Developers' apps: their settings and their credentials.
 
 Secrets pass through here only encrypted or hashed.
 """
@@ -18,7 +18,7 @@ FIRST_APP_ID: Final = 10_000_001
 
 @dataclass(frozen=True, slots=True)
 class AppForm:
-    """What a developer says about an app.
+    """The settings of an app that its developer chooses.
 
     `callbacks` are the URLs that users may return to. An app without any is a desktop app, whose
     users copy a PIN. `sign_in` lets `oauth/authenticate` skip the consent page for users who
@@ -39,10 +39,10 @@ class AppForm:
 class App:
     """A developer's application.
 
-    `enabled` lets it use the data API. `suspended` refuses every request of it. Only managers
-    change these two and the limits (`registry.decisions`). `per_minute` None means the default
-    limit. `handles_contracted` is the contracted number of authors a month whose metrics it reads;
-    None without a contract.
+    An `enabled` app may use the data API. A `suspended` app may not use anything. Only managers
+    change these two and the limits (`registry.decisions`). `per_minute` is None where the default
+    applies. `handles_contracted` is how many authors' metrics it may read a month at no extra
+    charge; None without a contract.
     """
 
     id: int
@@ -90,8 +90,8 @@ class Apps:
             TooManyApps
         """
         owned = sa.select(sa.func.count()).where(APPS.c.owner_id == form.owner_id)
-        # The credential lock (Database.writing) makes the count and the next id right: no other
-        # writer adds an app in between. An id is never used twice, because apps are never removed.
+        # Relies on the credential lock (Database.writing): no other writer adds an app between
+        # the reads and the insert. No id is used twice, because apps are never removed.
         with self._database.writing(credentials=True) as db:
             if apps_max is not None and (db.scalar(owned) or 0) >= apps_max:
                 raise TooManyApps
@@ -112,44 +112,44 @@ class Apps:
             return app_id
 
     def apply_form(self, app_id: int, form: AppForm) -> None:
-        """Replace what the developer said about an app. Its owner and its tokens stay."""
+        """Replace the settings of an app. Its owner and its tokens stay."""
         with self._database.writing(credentials=True) as db:
             db.execute(APPS.update().where(APPS.c.id == app_id).values(_form_columns(form)))
             db.execute(CALLBACKS.delete().where(CALLBACKS.c.app_id == app_id))
             _insert_callbacks(db, app_id, urls=form.callbacks)
 
     def list_owned(self, owner_id: int) -> list[App]:
-        """The apps of an account, the newest first."""
+        """List the apps of an account, the newest first."""
         query = _SELECT.where(APPS.c.owner_id == owner_id).order_by(APPS.c.id.desc())
         return self._database.read_all(App, query)
 
     def read_app(self, app_id: int) -> App | None:
-        """The app with this App ID."""
+        """Return the app with this App ID."""
         return self._read_one(APPS.c.id == app_id)
 
     def read_callbacks(self, app_id: int) -> list[str]:
-        """The callback URLs of an app, in the developer's order."""
+        """List the callback URLs of an app, in the developer's order."""
         query = sa.select(CALLBACKS.c.url).where(CALLBACKS.c.app_id == app_id)
         with self._database.reading() as db:
             return list(db.scalars(query.order_by(CALLBACKS.c.position)))
 
     def find_by_consumer_key(self, consumer_key: str) -> App | None:
-        """The app with this consumer key."""
+        """Return the app with this consumer key."""
         return self._read_one(APPS.c.consumer_key == consumer_key)
 
     def find_by_name(self, name: str, *, owner_id: int) -> App | None:
-        """The owner's oldest app of this name."""
+        """Return the owner's oldest app of this name."""
         query = _SELECT.where(APPS.c.name == name, APPS.c.owner_id == owner_id)
         return self._database.read_one(App, query.order_by(APPS.c.id))
 
     def find_by_bearer(self, bearer_hash: bytes) -> App | None:
-        """The app whose live bearer token has this digest."""
+        """Return the app whose live bearer token has this digest."""
         return self._read_one(APPS.c.bearer_hash == bearer_hash)
 
     def replace_consumer(self, app_id: int, *, credentials: tuple[str, bytes]) -> None:
         """Replace an app's consumer key and secret, and revoke its bearer token.
 
-        Everyone who knew the old pair could have asked for that token.
+        Anyone who knew the old pair could have requested that token.
         """
         pair = {"consumer_key": credentials[0], "consumer_secret": credentials[1]}
         self._update(APPS.c.id == app_id, pair | _NO_BEARER)
@@ -159,11 +159,11 @@ class Apps:
         self._update(APPS.c.id == app_id, _NO_BEARER)
 
     def revoke_all_bearers(self) -> None:
-        """Revoke every bearer token, as when the keys that derive them have leaked."""
+        """Revoke all bearer tokens, for example when the keys that they derive from have leaked."""
         self._update(sa.true(), _NO_BEARER)
 
     def set_bearer(self, app: App, *, generation: int, bearer_hash: bytes | None) -> bool:
-        """Replace the app's bearer token: its generation, and the digest of a live token.
+        """Set the generation of the app's bearer token, and the digest of the live token if any.
 
         Compares and swaps: returns False if the generation changed since `app` was read.
         """
@@ -187,7 +187,7 @@ _NO_BEARER: Final[dict[str, Any]] = {
 
 
 def _form_columns(form: AppForm) -> dict[str, Any]:
-    """The columns that a developer may change."""
+    """Return the columns that a developer may change."""
     return {
         "name": form.name,
         "website": form.website,

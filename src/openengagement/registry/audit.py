@@ -14,7 +14,7 @@ from openengagement.registry.schema import AUDIT_LOG
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The author of a change: an account, or a part of the server without an account."""
+    """The author of a change: an account, or a program without an account."""
 
     name: str
     account_id: int | None = None
@@ -50,7 +50,7 @@ class AuditLog:
     def list_entries(
         self, *, limit: int, before_id: int | None = None, app_id: int | None = None
     ) -> list[Entry]:
-        """The newest entries first: of one app or of all, and older than `before_id` if given."""
+        """List entries of one app or of all, the newest first, from before `before_id` if given."""
         query = _SELECT.order_by(AUDIT_LOG.c.id.desc()).limit(limit)
         if before_id is not None:
             query = query.where(AUDIT_LOG.c.id < before_id)
@@ -60,7 +60,7 @@ class AuditLog:
 
 
 def write_entry(db: sa.Connection, actor: Actor, *, now_s: int, **fields: str | int | None) -> None:
-    """Add an entry. `fields`: `action` and `subject`, and `app_id`, `before`, `after` if any."""
+    """Add an entry. `fields`: `action`, `subject`, and optionally `app_id`, `before`, `after`."""
     row = {"at_s": now_s, "actor_id": actor.account_id, "actor": actor.name, **fields}
     db.execute(AUDIT_LOG.insert().values(row))
 

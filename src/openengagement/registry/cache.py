@@ -1,8 +1,8 @@
-"""A small cache of credentials that never serves what a commit has changed.
+"""A cache of credentials that never serves a credential that a commit has changed.
 
-Before each look-up it asks for the version of the registry's credentials, and forgets everything
-if that has moved. So disabling an app or revoking a token holds for the very next request on every
-worker. Commits of other data, such as usage, leave the cache as it is.
+It compares the credential version before each look-up, and empties itself if that has changed. So
+disabling an app or revoking a token holds for the very next request on every worker. Commits of
+other data, such as usage, leave the cache as it is.
 """
 
 from collections.abc import Callable, Hashable
@@ -13,7 +13,7 @@ ENTRIES_MAX: Final = 20_000
 
 
 class VersionedCache:
-    """Remembers at most ENTRIES_MAX look-ups, until `version()` returns another number."""
+    """Keeps at most ENTRIES_MAX look-ups, until `version()` returns another number."""
 
     def __init__(self, version: Callable[[], int]) -> None:
         self._version = version
@@ -21,14 +21,14 @@ class VersionedCache:
         self._entries: Entries = {}
 
     def entries(self) -> Entries:
-        """The entries that are still valid.
+        """Return the entries that are still valid.
 
-        Add to them only what is read from the registry after this call: the version was read
-        first, so no entry is older than the version that its dictionary stands for.
+        Add only data that is read from the registry after this call. The version was read first,
+        so no entry is older than the version of its dictionary.
         """
         seen = self._version()
         if seen != self._seen or len(self._entries) > ENTRIES_MAX:
-            # A new dictionary: a thread that still fills the old one fills nothing that is read.
+            # Another thread may still add to the old dictionary, which is not read any more.
             self._entries = {}
             self._seen = seen
         return self._entries

@@ -1,6 +1,6 @@
-"""What managers decide: which apps may use the API and how much, and who is a manager.
+"""The decisions of managers: which apps may use the API and how much, and who is a manager.
 
-The transaction that makes a decision also writes it to the audit log.
+The transaction that applies a decision also writes it to the audit log.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,7 +16,7 @@ from openengagement.registry.schema import ACCOUNTS, APPS
 
 PER_MINUTE_MAX: Final = 10_000_000
 HANDLES_MAX: Final = 1_000_000_000  # a month
-# Column of an app -> what the log calls its change: when it is set, and when it is cleared.
+# Column of an app -> the action in the log when it is set, and when it is cleared.
 _ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "enabled": ("enable", "disable"),
     "suspended": ("suspend", "resume"),
@@ -38,10 +38,10 @@ class Outdated(Exception):
 
 
 class Decisions:
-    """Makes and logs decisions.
+    """Applies and logs decisions.
 
-    Each reads, decides and writes under the credential lock (`Database.writing`): no other writer
-    changes the app, or the role of the actor, in between. So `before` in the log is right too.
+    Relies on the credential lock (`Database.writing`): no other writer changes the app, or the role
+    of the actor, between the reads and the writes. So `before` in the log is correct as well.
     """
 
     def __init__(self, database: Database) -> None:
@@ -58,12 +58,12 @@ class Decisions:
     ) -> bool:
         """Set any of `enabled`, `suspended`, `per_minute` and `handles_contracted`.
 
-        `known` are columns of the app as they were shown to the manager. A value that the app has
-        already is not logged. Returns False when there is no such app.
+        `known` are columns of the app as the manager saw them. A value that the app has already is
+        not logged. Returns False if there is no such app.
 
         Raises:
-            NotManager
-            Outdated
+            NotManager: the actor is not a manager.
+            Outdated: the app differs from `known`.
         """
         same_app = APPS.c.id == app_id
         with self._database.writing(credentials=True) as db:
@@ -93,7 +93,7 @@ class Decisions:
         """Change the role of an account, from its next request on.
 
         Raises:
-            NotManager: the actor is not one.
+            NotManager: the actor is not a manager.
         """
         same_account = ACCOUNTS.c.id == account_id
         query = sa.select(ACCOUNTS.c.screen_name, ACCOUNTS.c.role).where(same_account)
@@ -108,7 +108,7 @@ class Decisions:
 
 
 def _check_manager(db: sa.Connection, actor: Actor) -> None:
-    """Refuse an actor who stopped being a manager since their page was loaded."""
+    """Refuse an actor who is no longer a manager. Their page may have loaded before that."""
     if actor.account_id is None:
         return
     role = db.scalar(sa.select(ACCOUNTS.c.role).where(ACCOUNTS.c.id == actor.account_id))

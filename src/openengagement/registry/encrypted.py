@@ -1,4 +1,4 @@
-"""Re-encrypts every secret that the registry stores, when the server's keys are rotated."""
+"""Re-encrypts the secrets that the registry stores, when the server's keys are rotated."""
 
 from collections.abc import Callable
 from typing import Final
@@ -20,10 +20,9 @@ Reencrypt = Callable[[bytes], bytes | None]
 
 
 def reencrypt_secrets(database: Database, reencrypt: Reencrypt) -> tuple[int, int]:
-    """Replace every stored secret by its re-encryption.
+    """Re-encrypt every stored secret.
 
-    Works in slices: while both keys are known, a secret under the old key is as good as one under
-    the new key.
+    Works in slices. In the meantime the server can decrypt secrets under the old and the new key.
 
     Returns:
         How many secrets were re-encrypted, and how many no known key decrypts.

@@ -1,4 +1,4 @@
-"""The tokens that people give to apps: request tokens, and the access tokens they become.
+"""The tokens that people give to apps: request tokens, and the access tokens that they become.
 
 Secrets and verifiers pass through here only encrypted.
 """
@@ -67,8 +67,8 @@ class Grants:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    # Request tokens. No cache holds them. Each step is one statement, or one under the credential
-    # lock, and says by its row count whether this caller was first.
+    # No cache holds request tokens. Each step is one atomic statement, or runs under the credential
+    # lock. The number of changed rows tells whether this call was first.
 
     def add_request_token(self, token: RequestToken, *, forget_before_s: int) -> None:
         """Store a new request token, and delete those made before `forget_before_s`."""
@@ -78,7 +78,7 @@ class Grants:
             db.execute(REQUEST_TOKENS.insert().values(row))
 
     def find_request_token(self, token: str, *, oldest_s: int) -> RequestToken | None:
-        """A request token that was made at `oldest_s` or later."""
+        """Return a request token that was made at `oldest_s` or later."""
         query = sa.select(*columns_of(RequestToken, REQUEST_TOKENS)).where(
             REQUEST_TOKENS.c.token == token, REQUEST_TOKENS.c.created_at_s >= oldest_s
         )
@@ -99,7 +99,7 @@ class Grants:
             return db.execute(counted.where(allowed)).rowcount > 0
 
     def drop_request_token(self, token: str) -> bool:
-        """Use a request token up; False if another request was first."""
+        """Delete a request token; False if another request has used or deleted it."""
         with self._database.writing() as db:
             used = REQUEST_TOKENS.delete().where(REQUEST_TOKENS.c.token == token)
             return db.execute(used).rowcount > 0
@@ -107,11 +107,11 @@ class Grants:
     # Access tokens
 
     def find_access_token(self, token: str) -> AccessToken | None:
-        """A live access token by its text."""
+        """Return a live access token by its text."""
         return self._read_one(ACCESS_TOKENS.c.token == token)
 
     def read_access_token(self, *, app_id: int, account_id: int) -> AccessToken | None:
-        """The live token that this account gave this app."""
+        """Return the live token that this account gave this app."""
         return self._read_one(_given(app_id, account_id))
 
     def add_access_token(self, token: AccessToken, *, now_s: int) -> bool:
@@ -125,19 +125,21 @@ class Grants:
 
     def replace_access_token(self, token: AccessToken, *, now_s: int) -> None:
         """Revoke the token that this account gave this app, if any, and store this one instead."""
-        # The credential lock (Database.writing) keeps another token from being stored in between.
+        # Relies on the credential lock (Database.writing): no other writer stores a token between
+        # the deletion and the insert.
         with self._database.writing(credentials=True) as db:
             db.execute(ACCESS_TOKENS.delete().where(_given(token.app_id, token.account_id)))
             _insert(db, token, now_s=now_s)
 
     def redeem(self, request_token: str, token: AccessToken, *, now_s: int) -> AccessToken | None:
-        """Use a request token up for the live access token, or for `token` if there is none.
+        """Exchange a request token for the live access token, or for `token` if there is none.
 
         A live token gets the access level of `token`, to which the user has consented now. Returns
         None, and changes nothing, if the request token was used or revoked meanwhile.
         """
         given = _given(token.app_id, token.account_id)
-        # The credential lock keeps a token from being stored between the update and the insert.
+        # Relies on the credential lock: no other writer stores a token between the update and the
+        # insert.
         with self._database.writing(credentials=True) as db:
             used = REQUEST_TOKENS.delete().where(REQUEST_TOKENS.c.token == request_token)
             if not db.execute(used).rowcount:
@@ -156,7 +158,7 @@ class Grants:
             return revoked.rowcount > 0
 
     def list_grants(self, account_id: int) -> list[Grant]:
-        """Every app that holds a token of this account, the newest token first."""
+        """List the apps that hold a token of this account, the newest token first."""
         query = (
             sa.select(
                 APPS.c.id.label("app_id"),
@@ -190,7 +192,8 @@ class Grants:
         for start in range(0, len(tokens), _SLICE):
             some = tokens[start : start + _SLICE]
             with self._database.writing() as db:
-                # All transactions lock tokens in the database's order, so that no two deadlock.
+                # All transactions that change several tokens lock them in this order. So no two
+                # of them deadlock.
                 live = db.scalars(locked.where(ACCESS_TOKENS.c.token.in_(some))).all()
                 if live:
                     db.execute(update, [{"used": token, "used_s": used[token]} for token in live])

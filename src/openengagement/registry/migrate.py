@@ -1,4 +1,4 @@
-"""Bring a registry to the newest schema."""
+"""Migrates a registry to the newest schema."""
 
 from typing import Final
 
@@ -18,7 +18,7 @@ _VERSION: Final = sa.Table(
 def migrate(connection: sa.Connection) -> None:
     """Make the tables of a new registry, or apply missing migrations to an older one.
 
-    `connection` is in a transaction that keeps other processes from migrating at the same time.
+    `connection` must be in a transaction that excludes other processes from migrating.
     """
     if not sa.inspect(connection).get_table_names():
         METADATA.create_all(connection)

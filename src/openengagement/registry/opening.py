@@ -1,4 +1,4 @@
-"""Opening the registry of a data folder: the only module that names a database engine."""
+"""Opens the registry of a data folder. Only this module names a database engine."""
 
 from pathlib import Path
 

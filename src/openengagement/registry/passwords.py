@@ -1,4 +1,4 @@
-"""The Argon2id hashes of passwords. `auth` makes and verifies them."""
+"""The Argon2id hashes of passwords. `sign_in.passwords` makes and verifies them."""
 
 import sqlalchemy as sa
 
@@ -13,16 +13,16 @@ class PasswordHashes:
         self._database = database
 
     def read_password_hash(self, account_id: int) -> str | None:
-        """The hash of the account's password; None if none was set, or there is no account."""
+        """Return the hash of the account's password; None without a password or an account."""
         query = sa.select(ACCOUNTS.c.password_hash).where(ACCOUNTS.c.id == account_id)
         with self._database.reading() as db:
             found: str | None = db.scalar(query)
         return found
 
     def read_sign_in_subject(self, screen_name: str) -> str:
-        """A text that names an account and its present password hash; empty without an account.
+        """Return a text for an account and its present password hash; empty without an account.
 
-        A known-browser cookie proves this text, so a new password makes the cookie worthless.
+        The cookie of a known browser proves this text, so a new password invalidates the cookie.
         """
         found = ACCOUNTS.c.screen_name_key == screen_name.casefold()
         query = sa.select(ACCOUNTS.c.id, ACCOUNTS.c.password_hash).where(found)
@@ -37,14 +37,14 @@ class PasswordHashes:
             db.execute(ACCOUNTS.update().where(unchanged).values(password_hash=new))
 
     def set_password(self, account_id: int, *, password_hash: str) -> int:
-        """Set a password; returns how many access tokens it revoked.
+        """Set a password, and return how many access tokens that revoked.
 
-        Changing one ends all sessions and revokes all access tokens (api.md 4.6), because someone
-        who knew the old password may have made them. Setting the first one does not.
+        A change of the password ends all sessions and revokes all access tokens (api.md 4.6):
+        someone who knew the old password may have made them. The first password revokes nothing.
         """
         account = ACCOUNTS.c.id == account_id
         tokens = ACCESS_TOKENS.c.account_id == account_id
-        # The credential lock (Database.writing) keeps a token from being issued in between.
+        # Relies on the credential lock (Database.writing): no token is issued in the meantime.
         with self._database.writing(credentials=True) as db:
             old = db.scalar(sa.select(ACCOUNTS.c.password_hash).where(account))
             db.execute(ACCOUNTS.update().where(account).values(password_hash=password_hash))
@@ -52,7 +52,7 @@ class PasswordHashes:
                 return 0
             for table in (SESSIONS, REQUEST_TOKENS):
                 db.execute(table.delete().where(table.c.account_id == account_id))
-            # In the order in which apply_last_used locks them, or the two could deadlock.
+            # Locks tokens in the same order as Grants.apply_last_used, so that no two deadlock.
             ordered = sa.select(ACCESS_TOKENS.c.token).where(tokens).order_by(ACCESS_TOKENS.c.token)
             db.execute(ordered.with_for_update()).all()
             return db.execute(ACCESS_TOKENS.delete().where(tokens)).rowcount

@@ -1,4 +1,4 @@
-"""The platform's own keys, with which it sends events and registers accounts and Tweets."""
+"""The platform's own keys, for sending events and registering accounts and Tweets."""
 
 import sqlalchemy as sa
 
@@ -13,13 +13,13 @@ class PlatformKeys:
         self._database = database
 
     def add_platform_key(self, *, name: str, key_hash: bytes, now_s: int) -> None:
-        """Store the digest of a new key; `name` tells people what it is for."""
+        """Store the digest of a new key. `name` tells people what the key is for."""
         row = {"key_hash": key_hash, "name": name, "created_at_s": now_s}
         with self._database.writing(credentials=True) as db:
             db.execute(PLATFORM_KEYS.insert().values(row))
 
     def has_platform_key(self, key_hash: bytes) -> bool:
-        """Whether a key with this digest was issued."""
+        """Return whether a key with this digest was issued."""
         query = sa.select(PLATFORM_KEYS.c.key_hash).where(PLATFORM_KEYS.c.key_hash == key_hash)
         with self._database.reading() as db:
             return db.scalar(query) is not None

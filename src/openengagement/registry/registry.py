@@ -17,7 +17,7 @@ from openengagement.registry.usage import Usage
 
 
 class Registry:
-    """All tables of one database, a class for each kind of thing."""
+    """The registry in one database. Each attribute reads and writes one kind of data."""
 
     def __init__(self, database: Database) -> None:
         self.database = database

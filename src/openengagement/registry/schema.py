@@ -1,7 +1,7 @@
-"""The registry's tables. A test compares them with what the migrations build.
+"""The registry's tables. A test compares them with the result of the migrations.
 
-A table marked as `cached` holds what a credential cache may hold: `Database.writing` requires a
-transaction that changes it to say so.
+Rows of a table marked as `cached` may be in the credential caches. A transaction that changes one
+must pass `credentials=True` to `Database.writing`.
 """
 
 from enum import StrEnum
@@ -24,7 +24,7 @@ _CACHED: Final = {"cached": True}
 
 
 def word(words: type[StrEnum], *, length: int) -> sa.types.TypeEngine[Any]:
-    """The type of a column that stores the values of an enumeration as text."""
+    """Return the type of a column that stores the values of an enumeration as text."""
     return sa.Enum(
         words, native_enum=False, length=length, values_callable=lambda kind: list(map(str, kind))
     )

@@ -10,7 +10,7 @@ from openengagement.registry.database import Database, columns_of, delete_expire
 from openengagement.registry.schema import ACCOUNTS, SESSIONS
 
 _SESSIONS_MAX: Final = 50  # of one account
-_LAST_SEEN_STEP_S: Final = 300  # how exactly `last_seen_s` is kept
+_LAST_SEEN_STEP_S: Final = 300  # `last_seen_s` is stored at most this often
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Session:
         return self.role == Role.MANAGER
 
     def without_role(self) -> "Session":
-        """This session after its account has stopped being a manager."""
+        """Return this session as a member's, after its account has stopped being a manager."""
         return replace(self, role=Role.MEMBER)
 
 
@@ -44,7 +44,7 @@ class Sessions:
     def add_session(
         self, session_id: str, secret_hash: bytes, *, account_id: int, browser: str, now_s: int
     ) -> None:
-        """Begin a session. If the account has too many, end the one not seen for longest."""
+        """Begin a session. If the account then has too many, end the least recently seen."""
         row = {
             "secret_hash": secret_hash,
             "id": session_id,
@@ -58,13 +58,13 @@ class Sessions:
         seen_last = seen_last.order_by(SESSIONS.c.last_seen_s.desc()).limit(_SESSIONS_MAX - 1)
         account = sa.select(ACCOUNTS.c.id).where(ACCOUNTS.c.id == account_id)
         with self._database.writing() as db:
-            # Locks the account, so that another sign-in to it does not count the same sessions.
+            # Locks the account: another sign-in to it would keep the same sessions otherwise.
             db.execute(account.with_for_update(key_share=True))
             db.execute(SESSIONS.delete().where(same_account, SESSIONS.c.id.not_in(seen_last)))
             db.execute(SESSIONS.insert().values(row))
 
     def find_session(self, secret_hash: bytes, *, oldest_s: int, now_s: int) -> Session | None:
-        """The session of this secret, begun at `oldest_s` or later. Stores that it was seen."""
+        """Return the session of this secret if it began at `oldest_s` or later. Store the visit."""
         same = SESSIONS.c.secret_hash == secret_hash
         query = _SELECT.where(same, SESSIONS.c.created_at_s >= oldest_s)
         session = self._database.read_one(Session, query)
@@ -74,7 +74,7 @@ class Sessions:
         return session
 
     def list_sessions(self, account_id: int, *, oldest_s: int) -> list[Session]:
-        """The sessions of an account that began at `oldest_s` or later, the last seen first."""
+        """List the sessions of an account that began at `oldest_s` or later, last seen first."""
         live = (SESSIONS.c.account_id == account_id) & (SESSIONS.c.created_at_s >= oldest_s)
         query = _SELECT.where(live).order_by(SESSIONS.c.last_seen_s.desc())
         return self._database.read_all(Session, query)

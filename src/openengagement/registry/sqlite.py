@@ -13,7 +13,7 @@ from openengagement.registry.migrate import migrate
 
 
 class SqliteDatabase(Database):
-    """The database in the file `path`, which is made or migrated when opened."""
+    """The database in the file `path`. Opening it makes the tables, or migrates them."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -22,8 +22,9 @@ class SqliteDatabase(Database):
         )
         sa.event.listen(self._engine, "connect", _prepare)
         reader, writer = self._engine.execution_options(), self._engine.execution_options()
-        # A reader must wait for nobody: it may run on the event loop. A transaction that became a
-        # writer half-way could fail on another's commit, so a writer takes the lock at once.
+        # A reader may run on the event loop, so it takes no lock. A writer takes SQLite's write
+        # lock first: a transaction that reads and then writes would fail if another one committed
+        # in between.
         sa.event.listen(reader, "begin", lambda db: db.exec_driver_sql("BEGIN"))
         sa.event.listen(writer, "begin", lambda db: db.exec_driver_sql("BEGIN IMMEDIATE"))
         super().__init__(reader=reader, writer=writer)
@@ -36,8 +37,8 @@ class SqliteDatabase(Database):
 
     def version(self) -> int:
         with self._watch_lock:
-            # Costs 2 us and moves with every commit, so most calls need not read the table. It
-            # must be asked first: a commit in between is then noticed by the next call.
+            # The pragma takes 2 us and changes with every commit, so most calls read no table. It
+            # must come before the table: a commit in between then changes it for the next call.
             (commits,) = self._watch.execute("PRAGMA data_version").fetchone()
             if commits != self._commits:
                 row = self._watch.execute("SELECT version FROM credential_version").fetchone()
@@ -55,7 +56,7 @@ class SqliteDatabase(Database):
         )
 
     def copy_to(self, folder: Path) -> None:
-        """Copy the file into a folder, as it is at this moment, while others write.
+        """Copy the file to a folder, as it is at this moment. Other processes may write.
 
         Raises:
             OSError: the folder cannot be written.

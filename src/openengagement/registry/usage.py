@@ -1,4 +1,4 @@
-"""What apps used, by calendar month: requests by outcome, and unique handles (api.md 3.5).
+"""The usage of apps by calendar month: requests by outcome, and unique handles (api.md 3.5).
 
 A handle is an account whose Tweets were served to the app.
 """
@@ -22,7 +22,7 @@ Handles = Collection[tuple[str, int, int]]  # month, App ID, account id
 
 @dataclass(slots=True)
 class Used:
-    """What an app used in a month. `errors` maps the reason of a refusal to its requests."""
+    """The usage of an app in a month. `errors` maps the reason of a refusal to its requests."""
 
     requests: int = 0
     errors: dict[str, int] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Used:
 
     @property
     def refused(self) -> int:
-        """The number of refused requests."""
+        """Return the number of refused requests."""
         return sum(self.errors.values())
 
     def add(self, outcome: str, requests: int) -> None:
@@ -42,7 +42,7 @@ class Used:
 
 @dataclass(frozen=True, slots=True)
 class AppUsage:
-    """An app, and what it used in a month."""
+    """An app and its usage in a month."""
 
     app_id: int
     name: str
@@ -52,7 +52,7 @@ class AppUsage:
 
 
 class Usage:
-    """The usage of all apps. No cache holds it, so a flush of the usage meter empties none."""
+    """Adds up and reads the usage of apps. No cache holds it, so writing it empties none."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -60,9 +60,9 @@ class Usage:
     def add_usage(self, requests: Requests, handles: Handles) -> None:
         """Add to the counts of requests, and store the handles that are not stored yet.
 
-        Handles come first, in slices: other writers then wait only briefly, and storing a handle
-        again does no harm if this call fails half-way and is repeated. Each statement is atomic by
-        itself; rows are sorted, so that the flushes of two workers cannot deadlock.
+        Handles come first, in slices, so that other writers wait only briefly. If this call fails
+        half-way, repeating it stores the same handles once. Each statement is atomic by itself.
+        Rows are sorted, so that the calls of two workers cannot deadlock.
         """
         missing = self._database.insert_missing(USAGE_HANDLES)
         rows = _rows(("month", "app_id", "account_id"), sorted(handles))
@@ -78,7 +78,7 @@ class Usage:
                 )
 
     def read_month(self, month: str) -> list[AppUsage]:
-        """Every app with requests in a month or a contracted number of handles, by App ID."""
+        """List each app that has requests in a month or contracted handles, ordered by App ID."""
         requests = sa.select(
             USAGE_REQUESTS.c.app_id, USAGE_REQUESTS.c.outcome, USAGE_REQUESTS.c.requests
         ).where(USAGE_REQUESTS.c.month == month)
@@ -106,7 +106,7 @@ class Usage:
         return list(found.values())
 
     def count_handles(self, month: str, app_ids: Sequence[int] | None = None) -> dict[int, int]:
-        """App ID -> unique handles of a month. Of all apps or of these; without apps with none."""
+        """Map App IDs to their unique handles of a month. Leaves out apps without any."""
         query = sa.select(USAGE_HANDLES.c.app_id, sa.func.count())
         query = query.where(USAGE_HANDLES.c.month == month).group_by(USAGE_HANDLES.c.app_id)
         if app_ids is not None:
@@ -114,8 +114,8 @@ class Usage:
         with self._database.reading() as db:
             return {row[0]: row[1] for row in db.execute(query)}
 
-    def read_app(self, app_id: int, months: Sequence[str]) -> dict[str, Used]:
-        """What an app used in each of these months."""
+    def read_app_usage(self, app_id: int, months: Sequence[str]) -> dict[str, Used]:
+        """Map each of these months to the usage of an app."""
         used = {month: Used() for month in months}
         counted, served = USAGE_REQUESTS.c, USAGE_HANDLES.c
         requests = sa.select(counted.month, counted.outcome, counted.requests)
@@ -130,7 +130,7 @@ class Usage:
         return used
 
     def list_handles(self, app_id: int, month: str, *, limit: int) -> list[str]:
-        """The present screen names of an app's handles of a month, in alphabetical order."""
+        """List the present screen names of an app's handles of a month, in alphabetical order."""
         name = sa.func.coalesce(
             ACCOUNTS.c.screen_name, sa.cast(USAGE_HANDLES.c.account_id, sa.String)
         )

@@ -338,7 +338,7 @@ def test_usage_of_two_workers_adds_up(registry, race, ana, app_id):
         view.usage.add_usage({(MONTH, app_id, name): 2 for name in outcomes}, handles)
 
     race(flush, 24)
-    used = registry.usage.read_app(app_id, [MONTH])[MONTH]
+    used = registry.usage.read_app_usage(app_id, [MONTH])[MONTH]
     assert (used.requests, used.errors) == (144, {"rate_limited": 48, "nonce_used": 48})
     assert used.handles == 30
 

@@ -30,7 +30,7 @@ def test_what_is_added_again_adds_up(registry, apps):
             {(NOVEMBER, one, "ok"): 2, (NOVEMBER, one, "rate_limited"): 1, (OCTOBER, one, "ok"): 5},
             {(NOVEMBER, one, 1), (NOVEMBER, one, 77), (OCTOBER, one, 1)},
         )
-    used = registry.usage.read_app(one, [NOVEMBER, OCTOBER, "2026-09"])
+    used = registry.usage.read_app_usage(one, [NOVEMBER, OCTOBER, "2026-09"])
     november = used[NOVEMBER]
     assert (november.requests, november.errors, november.handles) == (9, {"rate_limited": 3}, 2)
     assert november.refused == 3

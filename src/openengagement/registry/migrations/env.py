@@ -1,4 +1,4 @@
-"""How Alembic runs our migrations: on the connection that `registry.migrate` hands over."""
+"""Runs migrations for Alembic, on the connection that `registry.migrate` passes."""
 
 from alembic import context
 

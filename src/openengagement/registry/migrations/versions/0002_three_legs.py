@@ -8,7 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Add what the flow of three legs and its pages need."""
+    """Add the columns and tables of the three-legged flow and its pages."""
     op.add_column("accounts", sa.Column("password_hash", sa.String(255), nullable=True))
     for name, size in (("website", 2048), ("description", 512)):
         op.add_column("apps", sa.Column(name, sa.String(size), nullable=True))

@@ -1,4 +1,4 @@
-"""What apps used, what they agreed on, and who changed what an app may do."""
+"""Usage of apps, contracted handles, and the audit log."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""A version that only changes of credentials increment, for the caches of credentials."""
+"""The credential version, which only changes of credentials increment."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Add the version with its one row."""
+    """Add the table and its one row."""
     table = op.create_table(
         "credential_version",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
