@@ -87,7 +87,7 @@ def write_private(path: Path, content: bytes, *, replace: bool = True) -> Path:
                 path.hardlink_to(temporary)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return path
 
 
@@ -97,8 +97,8 @@ def remove_temporary(path: Path) -> None:
         leftover.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a new name in the folder durable."""
+def sync_folder(folder: Path) -> None:
+    """Make new and removed names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -104,10 +104,7 @@ class Settings:
         limits=(1024, 67_108_864),
     )
     header_max_bytes: int = _number(
-        32_768,
-        "Maximum size of a request's path, query and headers together.",
-        unit="bytes",
-        limits=(4096, 262_144),
+        32_768, "Maximum size of path, query and headers.", unit="bytes", limits=(4096, 262_144)
     )
     body_timeout_s: int = _number(
         60, "Maximum time in which a request's body must arrive.", unit="seconds", limits=(1, 3600)
@@ -119,10 +116,7 @@ class Settings:
         limits=(0, 1_000_000),
     )
     threads: int = _number(
-        8,
-        "Threads of a worker for work that must not run on the event loop.",
-        unit="threads",
-        limits=(1, 64),
+        8, "Threads of a worker for work off the event loop.", unit="threads", limits=(1, 64)
     )
 
     # Authentication
@@ -151,10 +145,7 @@ class Settings:
         "Some clients use the consumer secret alone, or the app owner's access token secret."
     )
     request_tokens_per_minute: int = _number(
-        600,
-        "Maximum number of request tokens per app and minute.",
-        unit="requests",
-        limits=(1, 1_000_000),
+        600, "Request tokens per app and minute.", unit="requests", limits=(1, 1_000_000)
     )
     allow_plain_http: bool = _switch("Accept plain HTTP from other machines.")
     trusted_proxies: str = _text(
@@ -167,10 +158,7 @@ class Settings:
     # Pages
     platform_name: str = _text("Open Engagement", "Name of the platform on the pages.", unit="text")
     apps_per_account_max: int = _number(
-        10,
-        "Maximum number of apps that one account may create in the portal.",
-        unit="apps",
-        limits=(0, 100_000),
+        10, "Maximum number of apps that an account may create.", unit="apps", limits=(0, 100_000)
     )
     session_days: int = _number(
         14, "How long a person stays signed in to the pages.", unit="days", limits=(1, 365)
@@ -215,22 +203,13 @@ class Settings:
 
     # Sending events
     batch_max_bytes: int = _number(
-        67_108_864,
-        "Maximum size of a platform batch as sent.",
-        unit="bytes",
-        limits=(1024, 1_073_741_824),
+        67_108_864, "Maximum size of a batch as sent.", unit="bytes", limits=(1024, 1_073_741_824)
     )
     batch_max_decompressed_bytes: int = _number(
-        268_435_456,
-        "Maximum size of a platform batch after decompression.",
-        unit="bytes",
-        limits=(1024, 2_147_483_647),
+        268_435_456, "Maximum decompressed batch size.", unit="bytes", limits=(1024, 2_147_483_647)
     )
     batch_max_lines: int = _number(
-        1_000_000,
-        "Maximum number of lines in a platform batch.",
-        unit="lines",
-        limits=(1, 10_000_000),
+        1_000_000, "Maximum number of lines in a batch.", unit="lines", limits=(1, 10_000_000)
     )
     batches_in_flight_max: int = _number(
         8,
@@ -239,16 +218,10 @@ class Settings:
         limits=(1, 256),
     )
     rejections_listed_max: int = _number(
-        100,
-        "Maximum number of rejected lines that a response lists.",
-        unit="lines",
-        limits=(0, 10_000),
+        100, "Maximum number of rejected lines in a response.", unit="lines", limits=(0, 10_000)
     )
     event_future_max_s: int = _number(
-        300,
-        "How far in the future the time of an event may lie.",
-        unit="seconds",
-        limits=(0, 86_400),
+        300, "How far in the future an event may lie.", unit="seconds", limits=(0, 86_400)
     )
     idempotency_keep_days: int = _number(
         90, "How long the Idempotency-Key of a batch is kept.", unit="days", limits=(1, 3650)

@@ -92,7 +92,7 @@ The file sets, for Python, Ruby, curl and Node (before Node 24, give the client 
 {lines}"""
 
     def serve(self, data: Path, ready: Mapping[str, object]) -> NoReturn:
-        """Replace this process by `processes.sandbox_supervisor`; see `run_server`."""
+        """Replace this process by `processes.sandbox_supervisor`, with the options `ready` too."""
         options = {
             "--port": self.ports.plain,
             "--https-port": self.ports.https,

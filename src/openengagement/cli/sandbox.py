@@ -23,7 +23,7 @@ from openengagement.cli.interception import (
     ProxyPort,
     set_up_interception,
 )
-from openengagement.cli.serve import DEFAULT_PORT, Port, ready_options, refuse_used_port, run_server
+from openengagement.cli.serve import DEFAULT_PORT, Port, refuse_used_port, replace_process
 from openengagement.files import FileLock, write_private
 from openengagement.sandbox.demo import Demo
 from openengagement.sandbox.forward_proxy import LOOPBACK as HOST
@@ -72,10 +72,11 @@ def sandbox(
         text = _describe(demo, port, environment=environment, higgs=higgs)
         text += interception.describe() if interception else ""
     ready_text = write_private(folder / "ready.txt", text.encode())
-    ready = ready_options(ready_text, None if json else started_s)
+    ready = {"--ready-text": ready_text, "--started-s": None if json else started_s}
     if interception is not None:
         interception.serve(folder, ready)
-    run_server(folder, (HOST, port), ready=ready)
+    options = {"--host": HOST, "--port": port, "--workers": 1, **ready}
+    replace_process("supervisor", folder, options=options)
 
 
 def _build(folder: Path, higgs: Path | None, *, simulated: bool) -> Demo:

@@ -46,9 +46,15 @@ def serve(
     if json:
         show({"url": url, "workers": workers, "data": str(context.obj)}, as_json=True)
     else:
-        typer.echo(f"openengagement serves {context.obj} on {url}", err=True)
-    tls = (tls_cert.resolve(), tls_key.resolve()) if tls_cert and tls_key else None
-    run_server(context.obj, (host, port), workers=workers, tls=tls)
+        typer.echo(f"starting openengagement on {url} with the data folder {context.obj}", err=True)
+    options = {
+        "--host": host,
+        "--port": port,
+        "--workers": workers,
+        "--tls-cert": tls_cert and tls_cert.resolve(),
+        "--tls-key": tls_key and tls_key.resolve(),
+    }
+    replace_process("supervisor", context.obj, options=options)
 
 
 def refuse_used_port(host: str, port: int, *, option: str = "--port") -> None:
@@ -66,37 +72,6 @@ def refuse_used_port(host: str, port: int, *, option: str = "--port") -> None:
             probe.bind(address)
     except OSError as error:
         fail(f"cannot listen on {host} port {port}: {error.strerror}; choose another with {option}")
-
-
-def ready_options(text: Path, started_s: float | None) -> dict[str, object]:
-    """Options for a supervisor: print the file `text` once the server answers.
-
-    `started_s` is the monotonic time at which the command began. With it the supervisor also
-    prints how long the start took.
-    """
-    return {"--ready-text": text, "--started-s": started_s}
-
-
-def run_server(
-    data: Path,
-    address: tuple[str, int],
-    *,
-    workers: int = 1,
-    tls: tuple[Path, Path] | None = None,
-    ready: Mapping[str, object] = {},
-) -> NoReturn:
-    """Replace this process by a server (`processes.supervisor`) on (host, port).
-
-    `tls` is the certificate chain and its key; `ready` comes from `ready_options`.
-    """
-    options = {
-        "--host": address[0],
-        "--port": address[1],
-        "--workers": workers,
-        "--tls-cert": tls and tls[0],
-        "--tls-key": tls and tls[1],
-    }
-    replace_process("supervisor", data, options={**options, **ready})
 
 
 def replace_process(module: str, data: Path, *, options: Mapping[str, object]) -> NoReturn:

@@ -126,7 +126,7 @@ def test_commits_flush_when_the_background_does_not_keep_up(store, monkeypatch):
     check(store, 90)
 
 
-@pytest.mark.parametrize("place", ["cut", "merge_at_once", "_sync", "swap_segments"])
+@pytest.mark.parametrize("place", ["cut", "merge_at_once", "sync_folder", "swap_segments"])
 def test_a_failed_merge_changes_nothing(store, by_hand, monkeypatch, place):
     fill(store)
     with monkeypatch.context() as patch:
@@ -139,7 +139,7 @@ def test_a_failed_merge_changes_nothing(store, by_hand, monkeypatch, place):
     check(store, 10)
 
 
-@pytest.mark.parametrize("place", ["cut", "_sync", "swap_segments"])
+@pytest.mark.parametrize("place", ["cut", "sync_folder", "swap_segments"])
 def test_a_failed_merge_leaves_no_file(store, by_hand, monkeypatch, place):
     fill(store)
     monkeypatch.setattr(merging, place, lambda *_, **__: 1 / 0)
@@ -265,7 +265,7 @@ def test_neither_a_failed_merge_nor_its_log_line_touches_a_commit(store, monkeyp
     commits = 2 * compaction.BACKLOG_MAX
     with Path("/dev/full").open("w") as full:
         monkeypatch.setattr(sys, "stderr", full)
-        monkeypatch.setattr(merging, "_sync", fail)
+        monkeypatch.setattr(merging, "sync_folder", fail)
         fill(store, commits)
         with contextlib.suppress(OSError):
             full.close()

@@ -11,7 +11,6 @@ A file lock for each kind of merge (see `compaction`) keeps two processes from m
 segments. Should the lock file be deleted, step 2 fails: it finds a record missing.
 """
 
-import os
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
@@ -27,7 +26,7 @@ from openengagement.engagement.counters import (
     merge_at_once,
     to_totals,
 )
-from openengagement.files import FileLock
+from openengagement.files import FileLock, sync_folder
 from openengagement.stores.embedded.database import Database
 from openengagement.stores.embedded.manifest import (
     SegmentRecord,
@@ -107,7 +106,7 @@ class Merger:
         )
         try:
             rows, max_magnitude, dropped = self._write(file, segments, oldest_hour=oldest_hour)
-            _sync(self._folder)
+            sync_folder(self._folder)
             with self._database.writing() as db:
                 swap_segments(db, chosen, rows=rows, max_magnitude=max_magnitude, file=path.name)
         except BaseException:
@@ -176,12 +175,3 @@ def _scan(segment: Segment, column: AnyInts) -> Iterator[AnyInts]:
     for first in range(0, len(column), _SCANNED_ROWS):
         yield column[first : first + _SCANNED_ROWS]
         segment.evict()
-
-
-def _sync(folder: Path) -> None:
-    """Wait until the names of the folder's files are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
