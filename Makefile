@@ -13,6 +13,7 @@ PORT ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 PEERS_STAMP := .venv-bench/.installed
+INTEROP_STAMPS := $(patsubst %,tests/%/node_modules/.installed,interop browser)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .PHONY: help setup run test check lint ruff format-check types imports interop heavy format bench lock clean screenshots
@@ -71,20 +72,15 @@ format: setup ## Format the code and apply the safe fixes
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix --quiet .
 
-# The client libraries of other languages that the interop tests call, and what the browser tests
-# inject into pages.
-interop: setup
-	@for folder in tests/interop tests/browser; do \
-	  (cd $$folder && npm ci --no-audit --no-fund --loglevel=error); \
-	done
+# Client libraries of other languages, and the scripts that the browser tests inject into pages.
+interop: $(INTEROP_STAMPS)
 
-# No heavy test at all (pytest's exit code 5) is a failure as soon as one is written.
-heavy: interop
-	@status=0; $(BIN)/python -m pytest -q -m heavy || status=$$?; \
-	if [ $$status -eq 5 ] && ! grep -rqsE 'mark\.heavy' --include='*.py' tests; then \
-	  echo "There are no heavy tests yet."; status=0; \
-	fi; \
-	exit $$status
+$(INTEROP_STAMPS): %/node_modules/.installed: %/package-lock.json
+	@cd $* && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+heavy: setup interop ## Run the heavy tests, on all cores
+	@$(BIN)/python -m pytest -q -n logical -m heavy
 
 screenshots: setup ## Take the pictures of the pages under docs/screenshots anew
 	@$(BIN)/python tests/browser/screenshots.py

@@ -1,7 +1,6 @@
 """Hooks for every test: parallel runs, and skips that fail in CI (TESTS_MUST_NOT_SKIP=1)."""
 
 import os
-from pathlib import PurePosixPath
 
 import hypothesis
 import pytest
@@ -9,11 +8,20 @@ from xdist.scheduler import LoadScopeScheduling
 
 MUST_NOT_SKIP = os.environ.get("TESTS_MUST_NOT_SKIP") == "1"
 
-# The tests of these folders share servers, so that one pytest worker runs a whole folder.
-# In every other folder the unit of work is a file.
-SHARED_SERVERS = ("attacks", "wire", "oidc", "interop", "oracle", "browser", "registry")
-# Long folders first: the short files at the end then keep all pytest workers busy.
-LONG_FOLDERS = (*SHARED_SERVERS, "faults", "cli", "contract")
+# The tests of these folders share servers or a browser, so one pytest worker runs a whole folder.
+# In `faults` every test has its own server. In all other folders the unit of work is a file.
+WHOLE_FOLDERS = (
+    "tests/browser",
+    "tests/attacks",
+    "tests/oracle",
+    "tests/wire",
+    "tests/interop",
+    "tests/oidc",
+    "tests/contract/registry",
+)
+SINGLE_TESTS = "tests/faults/"
+# Long units first: the short files at the end then keep all pytest workers busy.
+LONG_UNITS = (*WHOLE_FOLDERS, "tests/faults", "tests/cli", "tests/contract", "tests/docs")
 
 # The result of CI must depend on the commit only. Other runs search for new examples.
 hypothesis.settings.register_profile("same", derandomize=True)
@@ -22,12 +30,14 @@ if MUST_NOT_SKIP:
 
 
 class FolderScheduling(LoadScopeScheduling):
-    """Give each pytest worker whole folders or whole files, in the order of collection."""
+    """Give each pytest worker whole folders, files or single tests, in the order of collection."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        folder = PurePosixPath(file).parent
-        return str(folder) if folder.name in SHARED_SERVERS else file
+        file, _, _ = nodeid.partition("::")
+        folder = _folder_of(nodeid)
+        if folder in WHOLE_FOLDERS:
+            return folder
+        return nodeid if file.startswith(SINGLE_TESTS) else file
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -36,13 +46,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FolderSch
     return FolderScheduling(config, log)
 
 
-def _position(item: pytest.Item) -> int:
-    folder = item.path.parent.name
-    return LONG_FOLDERS.index(folder) if folder in LONG_FOLDERS else len(LONG_FOLDERS)
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=_position)
+    items.sort(key=lambda item: _rank(_folder_of(item.nodeid)))
+
+
+def _folder_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0].rpartition("/")[0]
+
+
+def _rank(folder: str) -> int:
+    return LONG_UNITS.index(folder) if folder in LONG_UNITS else len(LONG_UNITS)
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
