@@ -8,7 +8,7 @@ import pytest
 
 from openengagement.api.asgi import Api
 from openengagement.api.routes import Authentication, Route, Routes
-from openengagement.errors import InvalidField, RateLimited
+from openengagement.errors import InvalidField, RateLimited, StoreUnavailable
 from openengagement.http.reply import Reply
 from openengagement.settings import Settings
 
@@ -97,6 +97,18 @@ def test_every_answer_of_the_data_api_carries_the_six_headers_and_a_request_id(f
     answer = call(**fault)
     assert answer.headers.items() >= SIX.items()
     assert len(answer.headers["x-request-id"]) == 16
+
+
+@pytest.mark.parametrize("path", [TOTALS, TOKEN, EVENTS, "/sign-in"])
+def test_an_unavailable_store_is_503_and_only_the_log_says_why(path, capsys):
+    error = StoreUnavailable("remote", "connection refused by 10.0.0.3")
+    answer = call(path, does=error)
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert answer.headers["x-error-code"] == "store_unavailable"
+    assert b"10.0.0.3" not in answer.body
+    line = json.loads(capsys.readouterr().err)
+    assert (line["store"], line["reason"]) == (error.store, error.reason)
+    assert line["request_id"] == answer.headers["x-request-id"]
 
 
 @pytest.mark.parametrize("path", [TOKEN, EVENTS, "/nothing"])
