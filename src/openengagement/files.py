@@ -1,4 +1,4 @@
-"""Locks on files, and private files that appear whole or not at all."""
+"""Locks on files, and atomic writes of private files."""
 
 import contextlib
 import fcntl
@@ -92,7 +92,10 @@ def write_private(path: Path, content: bytes, *, replace: bool = True) -> Path:
 
 
 def remove_temporary(path: Path) -> None:
-    """Remove the files that a crash during `write_private(path)` left, while nobody writes it."""
+    """Remove the files that a crash during `write_private(path)` left.
+
+    No other process may write the same path meanwhile.
+    """
     for leftover in path.parent.glob(f".{path.name}.*.new"):
         leftover.unlink()
 

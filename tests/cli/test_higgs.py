@@ -25,7 +25,7 @@ HOUR_S = 3600
 OWNERS = 8  # whose private metrics are compared hour by hour
 
 pytestmark = pytest.mark.skipif(
-    not REAL_FILE.is_file(), reason="higgs-activity_time.txt.gz does not lie beside the checkout"
+    not REAL_FILE.is_file(), reason="higgs-activity_time.txt.gz is not next to the checkout"
 )
 
 

@@ -83,7 +83,7 @@ class Crashing:
         return [
             child
             for child, command in self._children()
-            if not any(each in command for each in others)
+            if not any(name in command for name in others)
         ]
 
     def counting_running(self):
@@ -98,14 +98,14 @@ class Crashing:
     def log(self):
         return self._log.read_text(errors="replace")
 
-    def send(self, session, what, body, *, form="ndjson", key=None):
+    def send(self, session, kind, body, *, form="ndjson", key=None):
         """Send a batch to the platform API; return the response, or None if there was none."""
         headers = {"Authorization": f"Bearer {self.platform_key}", "Content-Type": FORMS[form]}
         if key is not None:
             headers["Idempotency-Key"] = key
         try:
             return session.post(
-                f"{self.url}/platform/v1/{what}", data=body, headers=headers, timeout=PATIENCE_S
+                f"{self.url}/platform/v1/{kind}", data=body, headers=headers, timeout=PATIENCE_S
             )
         except requests.RequestException:
             return None

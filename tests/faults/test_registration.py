@@ -21,9 +21,9 @@ SIZE = 300
 ALWAYS = {"tweets": {"author_id": "1", "created_at": "2026-01-01T00:00:00Z"}, "accounts": {}}
 
 
-def row_of(what, number):
-    named = {"screen_name": f"user{number}"} if what == "accounts" else {}
-    return {"id": str(number), **ALWAYS[what], **named}
+def row_of(kind, number):
+    named = {"screen_name": f"user{number}"} if kind == "accounts" else {}
+    return {"id": str(number), **ALWAYS[kind], **named}
 
 
 def register_and_kill(crashing, *, rounds, seed):
@@ -38,18 +38,18 @@ def register_and_kill(crashing, *, rounds, seed):
     def produce(name, _number):
         if not up.wait(0.1):
             return
-        what = ("accounts", "tweets")[name % 2]
+        kind = ("accounts", "tweets")[name % 2]
         with lock:
-            first = 1000 + len(sent[what]) * SIZE
-            sent[what].append(first)
-        rows = [row_of(what, first + index) for index in range(SIZE)]
+            first = 1000 + len(sent[kind]) * SIZE
+            sent[kind].append(first)
+        rows = [row_of(kind, first + index) for index in range(SIZE)]
         body = json.dumps(rows).encode()
-        answer = crashing.send(sessions[name], what, body, form="json")
+        answer = crashing.send(sessions[name], kind, body, form="json")
         if answer is None:
             up.clear()
         elif answer.status_code == 200:
             assert answer.json()["accepted"] == SIZE
-            acknowledged[what].add(first)
+            acknowledged[kind].add(first)
         else:
             assert answer.status_code == 503, answer.text[:300]
 
@@ -78,12 +78,12 @@ def check(crashing, sent, acknowledged):
     )
     readers = {"accounts": registry.accounts.read_protected, "tweets": store.read_tweets}
     try:
-        for what, read in readers.items():
-            assert acknowledged[what], f"no {what} were registered at all"
-            for first in sent[what]:
+        for kind, read in readers.items():
+            assert acknowledged[kind], f"no {kind} were registered at all"
+            for first in sent[kind]:
                 found = len(read(list(range(first, first + SIZE))))
-                allowed = {SIZE} if first in acknowledged[what] else {0, SIZE}
-                assert found in allowed, f"{what} from {first}: {found} of {SIZE}"
+                allowed = {SIZE} if first in acknowledged[kind] else {0, SIZE}
+                assert found in allowed, f"{kind} from {first}: {found} of {SIZE}"
     finally:
         store.close()
         registry.close()

@@ -62,7 +62,7 @@ def set_role(
     role: Annotated[Role, typer.Argument(help="A manager enables apps and sets their limits.")],
     json: Json = False,
 ) -> None:
-    """Make an account a manager or a member. All workers apply it to their next request."""
+    """Make an account a manager or a member. It takes effect with the next request."""
     with open_folder(context) as folder:
         known = find_account(folder, screen_name)
         folder.registry.decisions.set_role(known.id, role, actor=COMMAND_LINE, now_s=now_s())

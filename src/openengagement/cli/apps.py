@@ -97,7 +97,7 @@ def enable_app(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Let an App ID use the Engagement API. All workers apply it to their next request."""
+    """Let an App ID use the Engagement API. It takes effect with the next request."""
     given = {"per_minute": per_minute, "handles_contracted": handles}
     limits = {name: value for name, value in given.items() if value is not None}
     show(_access(_decide(context, app_id, values={"enabled": True, **limits})), as_json=json)

@@ -93,7 +93,7 @@ def _build(folder: Path, higgs: Path | None, *, simulated: bool) -> Demo:
 
 
 def _hold(folder: Path) -> None:
-    """Lock the folder for this sandbox, because each start removes it and builds it again.
+    """Lock the folder for this sandbox, because each start builds it again.
 
     The lock stays with the process when it becomes the server, until that ends.
     """
@@ -106,7 +106,7 @@ def _as_json(demo: Demo, port: int, *, interception: Interception | None) -> str
     fields = {"url": f"http://{HOST}:{port}", **dataclasses.asdict(demo)}
     fields |= {
         "app_id": str(demo.app_id),
-        "tweet_ids": [str(each) for each in demo.tweet_ids],
+        "tweet_ids": [str(tweet_id) for tweet_id in demo.tweet_ids],
         "other_tweet_id": str(demo.other_tweet_id),
     }
     if interception is not None:

@@ -1,7 +1,7 @@
 """The supervisor of an intercepting sandbox: a forward proxy and two servers on one data folder.
 
 One server speaks plain HTTP, as in a sandbox without interception. The other speaks HTTPS, with
-the certificate for the hosts that clients have built in. Each server is a `processes.supervisor`.
+a certificate for the built-in hosts of clients. Each server is a `processes.supervisor`.
 The servers end when this process ends, even by `kill -9`. This process ends when a server ends.
 """
 

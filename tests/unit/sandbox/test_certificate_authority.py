@@ -250,16 +250,16 @@ def test_other_hosts_need_another_authority(made, folder):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("damage", ["gone", "empty", "text", "another's"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "text", "another's"])
 def test_damaged_files_are_replaced(made, folder, tmp_path, name, damage):
     other = open_certificates(tmp_path / "other", HOSTS, now=NOW).authority.parent
     before = contents(folder)
     path = folder / name
     damaged = {"empty": b"", "text": b"x\n", "another's": (other / name).read_bytes()}
-    path.unlink() if damage == "gone" else path.write_bytes(damaged[damage])
+    path.unlink() if damage == "missing" else path.write_bytes(damaged[damage])
     open_certificates(folder, HOSTS, now=NOW)
     shake_hands(made, HOSTS[0])
-    kept = {each for each in NAMES if contents(folder)[each] == before[each]}
+    kept = {name for name in NAMES if contents(folder)[name] == before[name]}
     assert kept == (set() if name.startswith("ca") else {"ca.pem", "ca.key"})
 
 

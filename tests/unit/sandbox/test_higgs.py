@@ -17,7 +17,7 @@ HOUR_S = 3600
 TYPE_OF = {"RT": "retweets", "RE": "replies", "MT": "other_engagements"}
 
 needs_real_file = pytest.mark.skipif(
-    not REAL_FILE.is_file(), reason="higgs-activity_time.txt.gz does not lie beside the checkout"
+    not REAL_FILE.is_file(), reason="higgs-activity_time.txt.gz is not next to the checkout"
 )
 
 LINES = "5 9 7300 RT\n6 9 7201 MT\n5 4 7400 RE\n7 9 14500 RT\n"

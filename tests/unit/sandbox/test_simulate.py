@@ -193,7 +193,7 @@ def test_events_of_unknown_tweets_are_ignored(small):
 
 
 @pytest.mark.skipif(
-    not REAL_FILE.is_file(), reason="higgs-activity_time.txt.gz does not lie beside the checkout"
+    not REAL_FILE.is_file(), reason="higgs-activity_time.txt.gz is not next to the checkout"
 )
 def test_with_the_real_file_the_ratios_are_plausible():
     real = higgs_dataset(read_higgs(REAL_FILE), ends_at_s=ENDS_AT_S)
