@@ -57,7 +57,7 @@ from typing import ClassVar
 
 
 class ApiError(Exception):
-    """An error that a client is told about.
+    """An error that is reported to the client.
 
     A subclass declares its HTTP status, its stable name (`code`), and its `text` if that is always
     the same. `texts` are the messages of the answer. `arrays` are lists of Tweet ids by field
@@ -371,7 +371,7 @@ class StoreUnavailable(ApiError, code="store_unavailable", status=503):
     """A store cannot serve a call now. The same call may succeed later.
 
     `store` names the store and `reason` says what is wrong, without secrets. Only operators see
-    them; clients are told to retry.
+    them; clients only learn that they should retry.
     """
 
     store: str = "counters"  # in an error that the counting process raised

@@ -4,6 +4,7 @@ import gzip
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,13 @@ from openengagement.engagement.types import Tweet
 from openengagement.errors import MalformedBody
 from openengagement.ingest.registrar import Registrar
 from openengagement.ingest.sources import chunks
-from openengagement.ingest.sources.loader import IN_FLIGHT_MAX, KINDS, FileError, Loader
+from openengagement.ingest.sources.loader import (
+    IN_FLIGHT_MAX,
+    KINDS,
+    FileError,
+    Loader,
+    LoadProgress,
+)
 from openengagement.ingest.writer import BatchWriter
 from openengagement.registry.opening import open_registry
 from openengagement.stores.embedded.store import EmbeddedStore
@@ -220,8 +227,8 @@ def test_progress_is_reported(folder, tmp_path, small_chunks):
 
     folder.load(path, on_progress=reports.append)
 
-    assert reports == sorted(reports)
-    assert reports[-1] == (path, path.stat().st_size, 101)
+    assert reports == sorted(reports, key=astuple)
+    assert reports[-1] == LoadProgress(path, path.stat().st_size, 101)
 
 
 @pytest.mark.parametrize(
@@ -299,8 +306,8 @@ def test_files_are_loaded_in_order(folder, tmp_path, small_chunks):
     assert rejected_lines(paths[0]) is None
     for index, path in enumerate(paths[1:], 1):
         assert [entry["line"] for entry in rejected_lines(path)] == list(range(21, 21 + index))
-    assert reports == sorted(reports)
-    assert reports[-1] == (paths[-1], sum(path.stat().st_size for path in paths), 86)
+    assert reports == sorted(reports, key=astuple)
+    assert reports[-1] == LoadProgress(paths[-1], sum(path.stat().st_size for path in paths), 86)
 
 
 def test_a_file_named_twice_is_loaded_once(folder, tmp_path):

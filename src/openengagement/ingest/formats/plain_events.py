@@ -12,8 +12,9 @@ letter. With this path an event costs 0.20 us instead of 0.47 us (docs/benchmark
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +43,7 @@ _TIME: Final = re.compile(rb"([0-9:T-]+(?:\.(?P<fraction>[0-9]{1,6}))?)(?:[Zz]|\
 _DIGITS_MAX: Final = len(str(ID_MAX))
 
 
-def _words(text: bytes) -> _Words:
+def _to_words(text: bytes) -> _Words:
     """Convert a text to words; zeros fill the last one."""
     return np.frombuffer(text + bytes(-len(text) % 8), "<u8")
 
@@ -54,16 +55,16 @@ def _mask(size: int) -> bytes:
 
 def _table(texts: list[bytes]) -> list[_Words]:
     """Return the first words of all texts, then the second words, then the third words."""
-    return list(np.stack([_words(text.ljust(24, b"\0")) for text in texts], axis=1))
+    return list(np.stack([_to_words(text.ljust(24, b"\0")) for text in texts], axis=1))
 
 
 _WORD: Final = 8
-_ZEROS: Final = _words(b"0" * _WORD)
-_TOP_BITS: Final = _words(b"\x80" * _WORD)  # the highest bit of each byte
+_ZEROS: Final = _to_words(b"0" * _WORD)
+_TOP_BITS: Final = _to_words(b"\x80" * _WORD)  # the highest bit of each byte
 # Added to a byte below 0x80, this sets the highest bit if the byte is at least 10.
-_TEN_CARRY: Final = _words(bytes([0x80 - 10] * _WORD))
-_LOW_BYTE: Final = _words(b"\xff")
-_FIRST_AND_FIFTH: Final = _words(b"\xff\0\0\0" * 2)
+_TEN_CARRY: Final = _to_words(bytes([0x80 - 10] * _WORD))
+_LOW_BYTE: Final = _to_words(b"\xff")
+_FIRST_AND_FIFTH: Final = _to_words(b"\xff\0\0\0" * 2)
 _POWERS: Final = 10 ** np.arange(9, dtype=np.uint64)
 # The names include the quote that ends them, so that no name is a prefix of another.
 _NAMES: Final = sorted(
@@ -87,7 +88,8 @@ class _NotPlainError(Exception):
     """Most lines of a block differ in form from the first, or the first is not plain."""
 
 
-class OtherLines(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class OtherLines:
     """The lines for the general parser: their text, and the number of each line."""
 
     text: bytes
@@ -128,7 +130,7 @@ class _Lines:
         """
         self._window, self._offset = self._windows[self._cursors], 0
         for index, (word, mask) in enumerate(
-            zip(_words(gap), _words(_mask(len(gap))), strict=True)
+            zip(_to_words(gap), _to_words(_mask(len(gap))), strict=True)
         ):
             self.require((self.word(index) ^ word) & mask == 0)
         if 2 * np.count_nonzero(self.plain) < len(self.plain):
@@ -321,7 +323,7 @@ def _parse_types(lines: _Lines) -> npt.NDArray[np.uint8]:
 
 def _parse_flags(lines: _Lines) -> npt.NDArray[np.bool_]:
     word = lines.word(0)
-    true, false = (word & _words(_mask(len(t))) == _words(t) for t in (b"true", b"false"))
+    true, false = (word & _to_words(_mask(len(t))) == _to_words(t) for t in (b"true", b"false"))
     lines.require(true | false)
     lines.advance(np.where(true, len("true"), len("false")))
     flags: npt.NDArray[np.bool_] = true
@@ -353,10 +355,10 @@ def _parse_pairs(lines: _Lines, form: bytes) -> list[_Words]:
 
     Each byte of the result is ten times the digit there plus the next digit.
     """
-    rises = _words(bytes(0x80 - (10 if letter == ord("0") else 1) for letter in form))
+    rises = _to_words(bytes(0x80 - (10 if letter == ord("0") else 1) for letter in form))
     pairs: list[_Words] = []
     for index, (word, rise, mask) in enumerate(
-        zip(_words(form), rises, _words(_mask(len(form))), strict=True)
+        zip(_to_words(form), rises, _to_words(_mask(len(form))), strict=True)
     ):
         digits = (lines.word(index) ^ word) & mask
         lines.require(((digits + rise) | digits) & _TOP_BITS == 0)

@@ -45,8 +45,10 @@ class _Counted(msgspec.Struct, frozen=True, tag=True):
     outcome: Outcome
 
 
-_HEAD: Final[msgspec.json.Decoder[_Head]] = msgspec.json.Decoder(_Head)
-_ANSWER: Final[msgspec.json.Decoder[_Counted | _Error]] = msgspec.json.Decoder(_Counted | _Error)
+_HEAD_DECODER: Final[msgspec.json.Decoder[_Head]] = msgspec.json.Decoder(_Head)
+_ANSWER_DECODER: Final[msgspec.json.Decoder[_Counted | _Error]] = msgspec.json.Decoder(
+    _Counted | _Error
+)
 
 
 def send_upload(upload: Upload, address: str) -> Outcome:
@@ -63,7 +65,7 @@ def send_upload(upload: Upload, address: str) -> Outcome:
             connection.connect(address)
             write_frame(connection.sendall, msgspec.json.encode(head))
             write_frame(connection.sendall, upload.body)
-            answer = _ANSWER.decode(_receive(connection))
+            answer = _ANSWER_DECODER.decode(_receive(connection))
     except (OSError, EOFError):
         raise Unavailable(
             "it is unknown whether this batch was counted; send it again, with the same "
@@ -78,7 +80,7 @@ def serve_upload(connection: socket.socket, handle: UploadHandler) -> None:
     """Serve one batch in the counting process, then close the connection."""
     with connection:
         try:
-            head = _HEAD.decode(_receive(connection))
+            head = _HEAD_DECODER.decode(_receive(connection))
             answer = _answer(Upload(EVENTS, _receive(connection), *head), handle)
             write_frame(connection.sendall, msgspec.json.encode(answer))
         except (OSError, EOFError):

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 import polars as pl
@@ -47,7 +47,8 @@ class LoadSummary:
     reasons: dict[str, int] = field(default_factory=dict)
 
 
-class LoadProgress(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class LoadProgress:
     """The file that is being read, and the bytes and lines of all files that have been loaded."""
 
     path: Path
