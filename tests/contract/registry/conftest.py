@@ -1,4 +1,4 @@
-"""The registry on every database engine: SQLite, and a throw-away PostgreSQL."""
+"""The registry on each database engine: SQLite, and a PostgreSQL server for these tests only."""
 
 import sys
 from contextlib import ExitStack, closing
@@ -30,7 +30,7 @@ def postgresql():
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def open_view(request, tmp_path):
-    """Opens the same registry again and again, each time as another process would."""
+    """Returns a function that opens one registry, each time as another process would."""
     if request.param == "postgresql":
         server = request.getfixturevalue("postgresql")
         server.empty()

@@ -1,4 +1,4 @@
-"""Accounts: unique ids and names, and upserts that rename, take over and swap."""
+"""Accounts: unique ids and names; rows that rename accounts and exchange their names."""
 
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +38,7 @@ def test_an_account_is_found_by_name_and_id(registry, ana):
     ],
     ids=["id", "name", "name in other letters"],
 )
-def test_names_and_ids_are_unique(registry, ana, account):
+def test_a_name_or_id_that_is_in_use_is_refused(registry, ana, account):
     with pytest.raises(NameTaken):
         registry.accounts.add_account(account)
 
@@ -53,7 +53,7 @@ def test_letters_fold_beyond_ascii(registry, first, second):
     assert apply(registry, (2, second)) == {0: 1}
 
 
-def test_upserts(registry, ana):
+def test_apply_changes_known_accounts_and_adds_new_ones(registry, ana):
     taken = registry.accounts.apply_accounts([(1, "ana", True), (2, "bea", False)], now_s=NOW_S)
 
     assert taken == {}
@@ -61,7 +61,7 @@ def test_upserts(registry, ana):
     assert registry.accounts.read_account(2) == Account(2, "bea", NOW_S)
 
 
-def test_an_upsert_keeps_the_role(registry):
+def test_apply_keeps_the_role(registry):
     registry.accounts.add_account(Account(1, "boss", NOW_S, role=Role.MANAGER))
     apply(registry, (1, "chief"))
 
@@ -80,7 +80,7 @@ PROTECTED = {
 @pytest.mark.parametrize("at_once", [True, False], ids=["in one batch", "one after the other"])
 @pytest.mark.parametrize(("said", "after"), PROTECTED.values(), ids=PROTECTED)
 @pytest.mark.parametrize("known", [True, False], ids=["known", "new"])
-def test_protection_stays_until_something_else_is_said(registry, said, after, at_once, known):
+def test_a_row_without_protection_leaves_it_as_it_is(registry, said, after, at_once, known):
     rows = [(1, f"name{at}", protected) for at, protected in enumerate(said)]
     if known:
         apply(registry, (1, "ana", True))
@@ -93,7 +93,7 @@ def test_protection_stays_until_something_else_is_said(registry, said, after, at
     assert names(registry, 1) == {1: f"name{len(said) - 1}"}
 
 
-def test_a_new_account_is_public_unless_it_says_otherwise(registry):
+def test_a_new_account_is_public_by_default(registry):
     rows = [(1, "a", None), (2, "b", False), (3, "c", True)]
     registry.accounts.apply_accounts(rows, now_s=NOW_S)
 
@@ -101,7 +101,7 @@ def test_a_new_account_is_public_unless_it_says_otherwise(registry):
 
 
 @pytest.mark.parametrize("atomic", [False, True])
-def test_a_row_that_is_refused_says_nothing(registry, atomic):
+def test_a_refused_row_changes_nothing(registry, atomic):
     apply(registry, (1, "ana", True), (2, "bea", False))
     rows = [(1, "ann", None), (1, "bea", False), (2, "ANN", True)]
 
@@ -110,7 +110,7 @@ def test_a_row_that_is_refused_says_nothing(registry, atomic):
     assert names(registry, 1) == {1: "ana" if atomic else "ann"}
 
 
-def test_protection_stays_with_the_account_while_names_go_round(registry):
+def test_protection_follows_the_account_and_not_its_name(registry):
     apply(registry, (1, "ana", True), (2, "bea", False), (3, "cleo", True))
     ring = [(1, "tmp"), (3, "ana"), (2, "cleo"), (1, "bea")]
 
@@ -119,7 +119,7 @@ def test_protection_stays_with_the_account_while_names_go_round(registry):
     assert registry.accounts.read_protected([1, 2, 3]) == {1: True, 2: False, 3: True}
 
 
-def test_nothing(registry):
+def test_no_rows(registry):
     assert apply(registry) == {}
 
 
@@ -157,7 +157,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("rows", "taken", "after"), CASES.values(), ids=CASES)
-def test_names_change_hands_in_the_order_of_rows(registry, rows, taken, after):
+def test_names_move_between_accounts_in_the_order_of_rows(registry, rows, taken, after):
     apply(registry, (1, "ana"), (2, "bea"))
 
     assert apply(registry, *rows) == taken
@@ -165,7 +165,7 @@ def test_names_change_hands_in_the_order_of_rows(registry, rows, taken, after):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_like_one_row_at_a_time(registry, seed):
+def test_a_batch_gives_the_same_result_as_its_rows_one_by_one(registry, seed):
     """Whatever the rows are, together they do what they do one by one."""
     chance = random.Random(seed)
     owner_of, name_of, shut = {}, {}, {}
@@ -189,7 +189,7 @@ def test_like_one_row_at_a_time(registry, seed):
         assert registry.accounts.read_protected(list(shut)) == shut
 
 
-def test_very_many(registry):
+def test_more_rows_than_one_statement_has_parameters(registry):
     """More than fit into one statement's parameters."""
     count = 3000
     apply(registry, *((at, f"u{at}") for at in range(1, count + 1)))
@@ -201,7 +201,7 @@ def test_very_many(registry):
     assert names(registry, 1, count) == {1: "n1", count: f"n{count}"}
 
 
-def test_who_is_protected(registry):
+def test_read_protected(registry):
     registry.accounts.apply_accounts([(1, "a", True), (2, "b", False)], now_s=NOW_S)
 
     assert registry.accounts.read_protected([3, 2, 1]) == {1: True, 2: False}
@@ -209,7 +209,7 @@ def test_who_is_protected(registry):
 
 
 def test_a_reader_waits_for_no_writer(registry, other, ana):
-    """The event loop looks credentials up: a long transaction elsewhere must not block it."""
+    """Lookups run on the event loop, so a long transaction elsewhere must not block them."""
     with other.database.writing(credentials=True) as db:
         db.execute(sa.text("UPDATE accounts SET screen_name = 'new'"))
         with ThreadPoolExecutor(1) as pool:

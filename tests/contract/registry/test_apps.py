@@ -1,4 +1,4 @@
-"""Apps, tokens and keys: unique, found by what a request shows, and never half there."""
+"""Apps, tokens and keys: unique, found by the credentials of a request, written as a whole."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -46,21 +46,14 @@ def test_app_ids_count_up(registry, add_app):
     assert registry.apps.read_app(1) is None
 
 
-def test_app_ids_are_unique_among_threads(registry, add_app):
-    with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(add_app, (f"key {at}" for at in range(20))))
-
-    assert sorted(made) == [FIRST_APP_ID + at for at in range(20)]
-
-
 def test_a_new_app_is_not_enabled(registry, add_app):
     app = registry.apps.read_app(add_app())
 
     assert (app.enabled, app.per_minute, app.bearer_hash) == (False, None, None)
 
 
-def test_an_account_has_as_many_apps_as_it_may(registry, ana):
-    """However many ask at once; those of others do not count."""
+def test_the_limit_of_apps_holds_for_each_account(registry, ana):
+    """Also if many calls run at once. Apps of other accounts do not count."""
     form = AppForm(name="app", owner_id=ana.id, callbacks=[])
     registry.accounts.add_account(replace(ana, id=2, screen_name="ben"))
 
@@ -87,7 +80,7 @@ def decide(registry, app_id, **values):
     registry.decisions.change_app(app_id, values, actor=COMMAND_LINE, now_s=NOW_S)
 
 
-def test_apps_of_an_owner_are_listed_newest_first(registry, add_app):
+def test_list_owned_is_newest_first(registry, add_app):
     made = [add_app(key) for key in "abc"]
     decide(registry, made[1], suspended=True)
     assert [app.id for app in registry.apps.list_owned(1)] == made[::-1]
@@ -95,7 +88,7 @@ def test_apps_of_an_owner_are_listed_newest_first(registry, add_app):
     assert registry.apps.list_owned(2) == []
 
 
-def test_a_change_is_of_what_a_developer_says_and_of_one_app(registry, add_app):
+def test_apply_form_changes_the_settings_of_one_app_only(registry, add_app):
     app_id, other = add_app("a", callbacks=["x://1", "x://2"]), add_app("b", callbacks=["y://1"])
     decide(registry, app_id, enabled=True, per_minute=7)
     before = registry.apps.read_app(app_id)
@@ -117,7 +110,7 @@ def test_a_change_is_of_what_a_developer_says_and_of_one_app(registry, add_app):
     assert registry.apps.read_callbacks(app_id) == []
 
 
-def test_a_change_that_fails_leaves_everything(registry, add_app):
+def test_a_form_that_fails_changes_nothing(registry, add_app):
     app_id = add_app(callbacks=["x://1"])
     with pytest.raises(sa.exc.IntegrityError):
         registry.apps.apply_form(app_id, AppForm("new", 1, ["x://2", None]))
@@ -125,7 +118,7 @@ def test_a_change_that_fails_leaves_everything(registry, add_app):
     assert registry.apps.read_callbacks(app_id) == ["x://1"]
 
 
-def test_new_keys_kill_the_bearer_token_of_that_app(registry, keyring, add_app):
+def test_a_new_consumer_revokes_the_bearer_token_of_that_app(registry, keyring, add_app):
     apps = [registry.apps.read_app(add_app(key)) for key in "ab"]
     tokens = [issue_bearer(registry, keyring, app=app) for app in apps]
     registry.apps.replace_consumer(apps[0].id, credentials=("c", b"other"))
@@ -137,14 +130,14 @@ def test_new_keys_kill_the_bearer_token_of_that_app(registry, keyring, add_app):
     assert registry.apps.find_by_bearer(hash_token(tokens[1])).id == apps[1].id
 
 
-def test_new_keys_are_unique(registry, add_app):
+def test_a_new_consumer_key_is_unique(registry, add_app):
     app_id, _ = add_app("a"), add_app("b")
     with pytest.raises(sa.exc.IntegrityError):
         registry.apps.replace_consumer(app_id, credentials=("b", b""))
     assert registry.apps.find_by_consumer_key("a").id == app_id
 
 
-def test_each_killing_of_a_bearer_token_is_a_generation(registry, keyring, add_app):
+def test_each_revocation_of_a_bearer_token_begins_a_generation(registry, keyring, add_app):
     """So that none ever comes back, not one that was derived before on an old reading either."""
     stale = registry.apps.read_app(add_app())
     for generation in (1, 2):
@@ -163,14 +156,14 @@ def test_consumer_keys_are_unique(registry, add_app):
         add_app("key")
 
 
-def test_an_app_needs_an_owner_and_leaves_nothing_without(registry, add_app):
+def test_an_app_without_an_owner_is_refused_and_leaves_no_rows(registry, add_app):
     with pytest.raises(sa.exc.IntegrityError):
         add_app(owner_id=99, callbacks=["http://127.0.0.1/"])
     assert registry.apps.find_by_consumer_key("key") is None
     assert add_app() == FIRST_APP_ID
 
 
-def test_an_account_has_one_token_for_an_app(registry, add_app, ana):
+def test_an_account_gives_an_app_one_token(registry, add_app, ana):
     app_id = add_app()
     token = AccessToken("1-abc", app_id, ana.id, b"secret")
     assert registry.grants.add_access_token(token, now_s=NOW_S)
@@ -205,7 +198,7 @@ def test_no_secret_is_stored_in_the_clear(registry, keyring, ana, stored_bytes):
     assert made.consumer_key.encode() in stored, "or the test looks in the wrong place"
 
 
-def test_tokens_are_the_same_each_time(registry, keyring, add_app, ana):
+def test_issuing_again_returns_the_same_token(registry, keyring, add_app, ana):
     app_id = add_app()
     tokens = [
         issue_access_token(registry, keyring, granted=Granted(app_id, ana.id), now_s=NOW_S)
@@ -220,7 +213,7 @@ def test_tokens_are_the_same_each_time(registry, keyring, add_app, ana):
     assert registry.apps.find_by_bearer(hash_token(bearers[0])).id == app_id
 
 
-def test_a_revoked_bearer_token_is_gone_and_the_next_is_another(registry, keyring, add_app):
+def test_the_bearer_token_after_a_revocation_is_another_one(registry, keyring, add_app):
     app_id = add_app()
     first = issue_bearer(registry, keyring, app=registry.apps.read_app(app_id))
     revoke_bearer(registry, registry.apps.read_app(app_id))
@@ -232,7 +225,7 @@ def test_a_revoked_bearer_token_is_gone_and_the_next_is_another(registry, keyrin
     assert registry.apps.find_by_bearer(hash_token(first)) is None
 
 
-def test_two_that_ask_for_a_token_at_once_get_the_same(registry, other, keyring, add_app):
+def test_two_processes_that_issue_a_token_at_once_get_the_same(registry, other, keyring, add_app):
     """Two commands, or a command and a server, each with its own view of the registry."""
     app_id = add_app()
     barrier = threading.Barrier(2)

@@ -1,4 +1,4 @@
-"""Credential caches: emptied by every change of credentials at once, and by nothing else."""
+"""Credential caches: each change of credentials empties them at once, and nothing else does."""
 
 import pytest
 import sqlalchemy as sa
@@ -117,8 +117,8 @@ OTHER_CHANGES = {
 
 
 @pytest.mark.parametrize("change", CREDENTIAL_CHANGES.values(), ids=CREDENTIAL_CHANGES)
-def test_a_change_of_credentials_moves_the_version(registry, other, app, token, change):
-    """For the process that made it and for all others."""
+def test_a_change_of_credentials_changes_the_version(registry, other, app, token, change):
+    """In the process that made the change, and in other processes."""
     before = registry.database.version(), other.database.version()
     assert before == (registry.database.version(), other.database.version())
     change(registry, app, token)
@@ -128,14 +128,14 @@ def test_a_change_of_credentials_moves_the_version(registry, other, app, token, 
 
 
 @pytest.mark.parametrize("change", OTHER_CHANGES.values(), ids=OTHER_CHANGES)
-def test_other_commits_leave_the_version(registry, other, app, token, change):
+def test_other_commits_do_not_change_the_version(registry, other, app, token, change):
     before = registry.database.version(), other.database.version()
     change(registry, app, token)
     assert (registry.database.version(), other.database.version()) == before
 
 
-def test_the_version_moves_with_the_commit_and_not_before(registry, other, app):
-    """A cache that read the old rows under the new version would keep them."""
+def test_the_version_changes_at_the_commit_and_not_before(registry, other, app):
+    """Otherwise a cache could read old rows, and keep them under the new version."""
     before = other.database.version()
     with registry.database.writing(credentials=True) as db:
         db.execute(APPS.update().values(enabled=True))
@@ -145,7 +145,7 @@ def test_the_version_moves_with_the_commit_and_not_before(registry, other, app):
     assert other.apps.read_app(app.id).enabled
 
 
-def test_a_change_that_fails_leaves_the_version(registry, app):
+def test_a_failed_change_does_not_change_the_version(registry, app):
     before = registry.database.version()
     with pytest.raises(sa.exc.IntegrityError):
         registry.apps.apply_form(app.id, AppForm("new", 1, [None]))
@@ -153,8 +153,8 @@ def test_a_change_that_fails_leaves_the_version(registry, app):
 
 
 @pytest.mark.parametrize("table", [ACCOUNTS, APPS, ACCESS_TOKENS, PLATFORM_KEYS], ids=str)
-def test_a_forgotten_move_of_the_version_is_refused(registry, table):
-    """Every statement of ours that changes a cached table must say so, or it fails."""
+def test_a_transaction_that_forgets_the_version_fails(registry, table):
+    """A statement that changes a cached table must be in writing(credentials=True)."""
     statements = (table.insert(), table.update().values(created_at_s=1), table.delete())
     for statement in statements:
         with (
@@ -168,7 +168,7 @@ def test_a_forgotten_move_of_the_version_is_refused(registry, table):
 
 @pytest.fixture
 def loads(monkeypatch, keyring):
-    """How often something was decrypted or read from the database, since last asked."""
+    """Returns how often a secret was decrypted or a table read since the last call."""
     counted = []
     decrypt = keyring.decrypt
     monkeypatch.setattr(keyring, "decrypt", lambda stored: counted.append(1) or decrypt(stored))
@@ -183,7 +183,7 @@ def loads(monkeypatch, keyring):
 
 
 def test_a_flush_leaves_caches_warm(registry, other, keyring, app, token, loads):
-    """After a flush of usage and last uses, a look-up decrypts nothing and reads no table."""
+    """After a flush of usage and last uses, a lookup decrypts nothing and reads no table."""
     bearer = issue_bearer(registry, keyring, app=app)
     key = issue_platform_key(registry, name="x", now_s=NOW_S)
     lookup = CredentialLookup(registry, keyring)
@@ -220,8 +220,8 @@ def counting(call, loads):
     return counted
 
 
-def test_the_very_next_look_up_sees_a_change(registry, other, keyring, app):
-    """Disabling, a new limit, protection, a revoked token: by this process or by another one."""
+def test_the_next_lookup_sees_a_change(registry, other, keyring, app):
+    """Disabling, a new limit, protection and a revoked token, by this process or another one."""
     lookup = CredentialLookup(registry, keyring)
     views = [registry, other]
     for turn in range(20):
@@ -238,16 +238,14 @@ def test_the_very_next_look_up_sees_a_change(registry, other, keyring, app):
         assert lookup.read_protected([1, 2]) == {1: turn % 5 == 0}
 
 
-def test_a_revoked_access_token_is_unknown_to_the_next_look_up(
-    registry, other, keyring, app, token
-):
+def test_the_next_lookup_does_not_find_a_revoked_access_token(registry, other, keyring, app, token):
     lookup = CredentialLookup(registry, keyring)
     assert lookup.find_signing_pair(app.consumer_key, token)[1] is not None
     other.grants.revoke_access_token(app_id=app.id, account_id=1)
     assert lookup.find_signing_pair(app.consumer_key, token)[1] is None
 
 
-def test_a_key_that_was_unknown_is_known_once_it_is_issued(registry, other, keyring):
+def test_the_next_lookup_finds_a_new_platform_key(registry, other, keyring):
     lookup = CredentialLookup(registry, keyring)
     assert not lookup.find_platform_key("k")
     other.platform_keys.add_platform_key(name="x", key_hash=hash_token("k"), now_s=NOW_S)
@@ -255,7 +253,7 @@ def test_a_key_that_was_unknown_is_known_once_it_is_issued(registry, other, keyr
     assert lookup.find_platform_key("k")
 
 
-def test_an_account_that_was_unknown_is_known_once_it_is_registered(registry, other, keyring):
+def test_the_next_lookup_finds_a_new_account(registry, other, keyring):
     lookup = CredentialLookup(registry, keyring)
     assert lookup.read_protected([7]) == {}
     other.accounts.apply_accounts([(7, "gus", True)], now_s=NOW_S)

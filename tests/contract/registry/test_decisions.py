@@ -1,4 +1,4 @@
-"""What managers decide: done, logged in the same transaction, and listed for the next decision."""
+"""Decisions of managers, logged in the same transaction; the list of apps to decide about."""
 
 import re
 from pathlib import Path
@@ -51,7 +51,7 @@ def decide(registry):
 
 @pytest.fixture
 def logged(registry):
-    """The log, oldest first, as (who, what, of which app, called what, before, after)."""
+    """The log, oldest first, as (actor, action, App ID, subject, before, after)."""
 
     def read(**only):
         entries = registry.audit.list_entries(limit=100, **only)
@@ -62,7 +62,7 @@ def logged(registry):
     return read
 
 
-def test_every_decision_holds_and_is_logged(registry, add_app, decide, logged):
+def test_decisions_are_applied_and_logged(registry, add_app, decide, logged):
     app_id = add_app("Tide")
     assert decide(app_id, enabled=True, per_minute=7, handles_contracted=500)
     assert decide(app_id, suspended=True)
@@ -85,19 +85,19 @@ def test_every_decision_holds_and_is_logged(registry, add_app, decide, logged):
     assert (newest.actor_id, newest.at_s) == (5, NOW_S)
 
 
-def test_what_is_so_already_is_no_change(add_app, decide, logged):
+def test_a_value_that_does_not_change_is_not_logged(add_app, decide, logged):
     app_id = add_app()
     assert decide(app_id, enabled=False, suspended=False, per_minute=None)
     assert logged() == []
 
 
-def test_nothing_is_decided_of_an_app_that_is_not_there(decide, logged):
+def test_a_decision_about_an_unknown_app_is_not_logged(decide, logged):
     assert not decide(1, enabled=True)
     assert logged() == []
 
 
 def test_only_managers_decide(registry, ana, mira, add_app, decide, logged):
-    """The role is read where the decision is made: a page may have asked for it earlier."""
+    """The role is read in the transaction of the decision, because a page may be older."""
     app_id, set_role = add_app("Tide"), registry.decisions.set_role
     set_role(mira.id, "member", actor=COMMAND_LINE, now_s=NOW_S)
     before = logged()
@@ -113,7 +113,7 @@ def test_only_managers_decide(registry, ana, mira, add_app, decide, logged):
     assert logged() == before
 
 
-def test_a_decision_is_made_of_what_was_known(registry, add_app, decide, logged):
+def test_a_decision_is_refused_if_the_app_has_changed(registry, add_app, decide, logged):
     app_id = add_app("Tide")
     assert decide(app_id, per_minute=7, known={"per_minute": None, "name": "Tide"})
     before = logged()
@@ -124,14 +124,14 @@ def test_a_decision_is_made_of_what_was_known(registry, add_app, decide, logged)
     assert logged() == before
 
 
-def test_the_manager_of_a_sandbox_is_in_the_log(registry, logged):
+def test_the_manager_of_a_sandbox_is_logged(registry, logged):
     parts = SimpleNamespace(registry=registry)
     made = {demo._demo_manager(parts, now_s=NOW_S) for _ in range(2)}
     assert [registry.accounts.read_account(each).role for each in made] == ["manager"]
     assert logged() == [("command line", "role", None, "manager", "member", "manager")]
 
 
-def test_a_change_that_cannot_be_logged_is_not_made(registry, add_app, decide, monkeypatch):
+def test_a_decision_that_cannot_be_logged_is_not_applied(registry, add_app, decide, monkeypatch):
     app_id = add_app()
 
     def fail(*_args, **_fields):
@@ -156,7 +156,7 @@ def test_roles(registry, ana, logged):
     ]
 
 
-def test_the_log_by_pages_and_by_app(registry, add_app, decide):
+def test_the_log_is_listed_by_page_and_by_app(registry, add_app, decide):
     one, other = add_app(), add_app()
     for at in range(5):
         decide(one, per_minute=at + 1)
@@ -168,8 +168,8 @@ def test_the_log_by_pages_and_by_app(registry, add_app, decide):
     assert [e.after for e in read(limit=100, app_id=one)] == ["5", "4", "3", "2", "1"]
 
 
-def test_the_log_is_only_added_to():
-    """No code of ours changes or removes an entry."""
+def test_no_code_changes_or_deletes_log_entries():
+    """The table is never updated, and nothing is deleted from it."""
     package = Path(openengagement.__file__).parent
     for module in package.rglob("*.py"):
         source = module.read_text(encoding="utf-8")
@@ -229,7 +229,7 @@ def test_a_search_for_nothing_finds_nothing(registry, add_app, text):
     assert sum(registry.app_list.count_apps(text).values()) == 0
 
 
-def test_control_characters_do_not_count(registry, add_app):
+def test_a_search_ignores_control_characters(registry, add_app):
     add_app("Tide")
     add_app("Post @ Sea")
     assert names(registry, "ti\0de") == ["Tide"]
@@ -253,7 +253,7 @@ def test_the_busiest_app_comes_first_with_its_figures(registry, add_app):
     assert names(registry, limit=1, skip=1) == ["quiet"]
 
 
-def test_an_app_by_itself(registry, add_app):
+def test_the_state_of_one_app(registry, add_app):
     app_id = add_app(now_s=NOW_S - 5)
     assert registry.app_list.read_state(app_id) == "waiting"
     assert registry.apps.read_app(app_id).created_at_s == NOW_S - 5

@@ -1,7 +1,7 @@
-"""Two writers at once, each with a view of its own, as two processes have: on every engine.
+"""Two writers at once on each engine, with separate connections as two processes have.
 
-Every place that reads, decides and writes is right because of something that its comment names: the
-credential lock, a row lock, or one atomic statement. Here threads of both views meet in it.
+Each place that reads, decides and writes relies on the credential lock, a row lock, or one atomic
+statement; its comment says which. These tests run it in several threads at the same time.
 """
 
 import threading
@@ -27,7 +27,7 @@ WRITERS = 6
 
 @pytest.fixture
 def race(registry, other):
-    """Calls something with (view, number) for each number, in threads that start together."""
+    """Returns a function that calls `call(view, number)` in threads that start together."""
 
     def run(call, count=12):
         barrier = threading.Barrier(WRITERS)
@@ -67,15 +67,15 @@ def access_token(app_id, name):
 
 
 def refusal_of(refusals, call):
-    """What a call returns, or the class of its refusal."""
+    """The result of a call, or the class of its exception."""
     try:
         return call()
     except refusals as refusal:
         return type(refusal)
 
 
-def test_one_that_changes_credentials_waits_for_another(registry, other, app_id):
-    """The credential lock itself: what is read under it holds until the commit."""
+def test_a_change_of_credentials_waits_for_another(registry, other, app_id):
+    """The credential lock itself: rows that are read under it do not change until the commit."""
     with ThreadPoolExecutor(1) as pool, registry.database.writing(credentials=True):
         waiting = pool.submit(other.apps.revoke_bearer, app_id)
         time.sleep(0.2)
@@ -95,7 +95,7 @@ def test_app_ids_never_collide(race, ana):
     assert sorted(made) == list(range(FIRST_APP_ID, FIRST_APP_ID + 24))
 
 
-def test_nobody_gets_one_app_too_many(registry, race, ana):
+def test_no_owner_gets_more_apps_than_the_limit(registry, race, ana):
     made = race(
         lambda view, number: refusal_of(
             TooManyApps,
@@ -108,8 +108,8 @@ def test_nobody_gets_one_app_too_many(registry, race, ana):
     assert len(registry.apps.list_owned(1)) == 5
 
 
-def test_one_name_goes_to_one_account(registry, race):
-    """Added or applied: all others are told who has it."""
+def test_only_one_account_gets_a_screen_name(registry, race):
+    """Whether accounts are added or applied; the others are refused."""
     found = race(
         lambda view, number: view.accounts.apply_accounts(
             [(number + 1, "same", None), (number + 1, f"own{number}", None)], now_s=NOW_S
@@ -126,13 +126,13 @@ def test_one_name_goes_to_one_account(registry, race):
     assert added.count(NameTaken) == 11
 
 
-def test_an_account_that_two_register_at_once_is_one(registry, race):
-    """Both find it missing; the second must change it, not add it again."""
+def test_two_writers_register_the_same_account(registry, race):
+    """Both may find it missing, but the second must change it."""
     race(lambda view, number: view.accounts.apply_accounts([(7, f"n{number}", None)], now_s=NOW_S))
     assert registry.accounts.read_account(7).screen_name.startswith("n")
 
 
-def test_names_may_go_round_while_others_do_the_same(registry, race):
+def test_two_writers_exchange_the_same_names(registry, race):
     rows = [(number, f"name{number}", None) for number in range(8)]
     registry.accounts.apply_accounts(rows[1:], now_s=NOW_S)
 
@@ -155,7 +155,7 @@ def test_a_request_token_is_redeemed_once(registry, race, app_id, pending):
 
 
 def test_request_tokens_redeemed_at_once_give_one_access_token(registry, race, app_id, pending):
-    """Both find no access token; the second must take the first one's."""
+    """Both may find no access token, but the second must return the token of the first."""
     for number in range(12):
         pending(f"r{number}")
     found = race(
@@ -167,7 +167,7 @@ def test_request_tokens_redeemed_at_once_give_one_access_token(registry, race, a
     assert registry.grants.read_access_token(app_id=app_id, account_id=1) == found[0]
 
 
-def test_of_replaced_access_tokens_one_lives(registry, race, app_id):
+def test_only_one_of_several_replacements_is_live(registry, race, app_id):
     race(
         lambda view, number: view.grants.replace_access_token(
             access_token(app_id, number), now_s=NOW_S
@@ -177,7 +177,7 @@ def test_of_replaced_access_tokens_one_lives(registry, race, app_id):
     assert len(live) == 1
 
 
-def test_an_access_token_is_given_once(registry, race, app_id):
+def test_only_one_access_token_is_added(registry, race, app_id):
     given = race(
         lambda view, number: view.grants.add_access_token(access_token(app_id, number), now_s=NOW_S)
     )
@@ -193,7 +193,7 @@ def test_a_request_token_is_authorized_and_used_once(registry, race, app_id):
     assert (done.count(True), counted.count(True), used.count(True)) == (1, 5, 1)
 
 
-def test_old_request_tokens_are_deleted_by_many(registry, race, app_id):
+def test_several_writers_delete_expired_request_tokens(registry, race, app_id):
     def ask(view, number):
         asked = RequestToken(f"r{number}", app_id, b"s", OOB, AccessLevel.READ, NOW_S + number)
         view.grants.add_request_token(asked, forget_before_s=NOW_S + number - 3)
@@ -202,7 +202,7 @@ def test_old_request_tokens_are_deleted_by_many(registry, race, app_id):
     assert registry.grants.find_request_token("r35", oldest_s=0) is not None
 
 
-def test_a_decision_is_made_once_of_what_was_shown(registry, race, app_id):
+def test_only_one_decision_is_based_on_the_same_page(registry, race, app_id):
     found = race(
         lambda view, number: refusal_of(
             Outdated,
@@ -219,7 +219,7 @@ def test_a_decision_is_made_once_of_what_was_shown(registry, race, app_id):
     assert len(registry.audit.list_entries(limit=50)) == 1
 
 
-def test_the_log_tells_of_each_change_from_what(registry, race, app_id):
+def test_each_log_entry_begins_with_the_value_before_it(registry, race, app_id):
     race(
         lambda view, number: view.decisions.change_app(
             app_id, {"per_minute": number + 1}, actor=COMMAND_LINE, now_s=NOW_S
@@ -230,7 +230,7 @@ def test_the_log_tells_of_each_change_from_what(registry, race, app_id):
     assert [entry.before for entry in entries] == [None, *(entry.after for entry in entries[:-1])]
 
 
-def test_of_two_managers_who_demote_each_other_one_stays(registry, other):
+def test_one_of_two_managers_who_demote_each_other_remains(registry, other):
     for number in range(1, 11, 2):
         pair = [Account(at, f"m{at}", NOW_S, role=Role.MANAGER) for at in (number, number + 1)]
         for account in pair:
@@ -254,13 +254,13 @@ def test_of_two_managers_who_demote_each_other_one_stays(registry, other):
         assert sorted(map(str, found)) == sorted(map(str, [None, NotManager]))
 
 
-def test_a_rotated_secret_is_not_overwritten_by_its_old_one(registry, other, app_id):
-    """The app gets a new secret while the rotation of the server's keys has read the old one."""
+def test_reencryption_does_not_overwrite_a_rotated_secret(registry, other, app_id):
+    """The app gets a new secret after the rotation of the server's keys has read the old one."""
     read, rotated = threading.Event(), threading.Event()
 
     def reencrypt(stored):
         read.set()
-        rotated.wait(0.3)  # it cannot end before the commit where a lock keeps it out
+        rotated.wait(0.3)  # under the credential lock, the new secret waits for this
         return b"new " + stored
 
     with ThreadPoolExecutor(1) as pool:
@@ -272,7 +272,7 @@ def test_a_rotated_secret_is_not_overwritten_by_its_old_one(registry, other, app
     assert registry.apps.read_app(app_id).consumer_secret == b"fresh"
 
 
-def test_a_bearer_token_is_stored_once_a_generation(registry, race, app_id):
+def test_only_one_bearer_token_is_stored_for_a_generation(registry, race, app_id):
     app = registry.apps.read_app(app_id)
     done = race(
         lambda view, number: view.apps.set_bearer(
@@ -285,7 +285,7 @@ def test_a_bearer_token_is_stored_once_a_generation(registry, race, app_id):
 
 
 def test_no_access_token_survives_a_change_of_the_password(registry, race, app_id):
-    """Each was revoked by a change, or was given after the last of them."""
+    """Each token was revoked by a change, or was added after the last change."""
     registry.password_hashes.set_password(1, password_hash="first")
 
     def work(view, number):
@@ -299,8 +299,8 @@ def test_no_access_token_survives_a_change_of_the_password(registry, race, app_i
     assert given == revoked + (live is not None)
 
 
-def test_last_uses_and_revocations_do_not_deadlock(registry, race, ana):
-    """Both lock many access tokens, in one order."""
+def test_recording_last_uses_does_not_deadlock_with_revocations(registry, race, ana):
+    """Both lock several access tokens, in the same order."""
     apps = [
         registry.apps.add_app(AppForm("app", 1, []), credentials=(f"k{at}", b""), now_s=NOW_S)
         for at in range(8)
@@ -320,7 +320,7 @@ def test_last_uses_and_revocations_do_not_deadlock(registry, race, ana):
     assert race(work, 12) == [True] * 12
 
 
-def test_sessions_of_an_account_stay_bounded(registry, race, ana):
+def test_the_sessions_of_an_account_are_limited(registry, race, ana):
     def sign_in(view, number):
         view.sessions.add_session(
             f"id{number}", b"%d" % number, account_id=1, browser="b", now_s=NOW_S
@@ -343,7 +343,7 @@ def test_usage_of_two_workers_adds_up(registry, race, ana, app_id):
     assert used.handles == 30
 
 
-def test_the_figures_of_a_list_are_whole_numbers(registry, app_id):
+def test_the_counts_of_the_app_list_are_integers(registry, app_id):
     """PostgreSQL adds up BIGINT as NUMERIC."""
     from openengagement.registry.app_list import Search
 

@@ -1,4 +1,4 @@
-"""Usage: added up by month, app and outcome; each handle counts once a month."""
+"""Usage: requests add up by month, app and outcome; each handle counts once a month."""
 
 import pytest
 
@@ -12,7 +12,7 @@ OCTOBER, NOVEMBER = "2026-10", "2026-11"
 
 @pytest.fixture
 def apps(registry, ana):
-    """Two apps: one with usage, one with an agreement only; and a third with neither."""
+    """Three apps: one with usage, one with a contract only, one with neither."""
     ids = [
         registry.apps.add_app(AppForm(name, ana.id, []), credentials=(name, b""), now_s=NOW_S)
         for name in ("one", "two", "three")
@@ -23,7 +23,7 @@ def apps(registry, ana):
     return ids
 
 
-def test_what_is_added_again_adds_up(registry, apps):
+def test_usage_of_several_calls_adds_up(registry, apps):
     one = apps[0]
     for _ in range(3):
         registry.usage.add_usage(
@@ -38,7 +38,7 @@ def test_what_is_added_again_adds_up(registry, apps):
     assert (used["2026-09"].requests, used["2026-09"].handles) == (0, 0)
 
 
-def test_a_month_of_all_apps(registry, apps):
+def test_read_month_lists_all_apps_with_usage_or_a_contract(registry, apps):
     one, two, _three = apps
     registry.usage.add_usage(
         {(NOVEMBER, one, "ok"): 2, (NOVEMBER, one, "nonce_used"): 1, (NOVEMBER, 5, "ok"): 1},
@@ -51,12 +51,12 @@ def test_a_month_of_all_apps(registry, apps):
     assert found == [
         (one, "one", "ana", None, 3, {"nonce_used": 1}),
         (two, "two", "ana", 10, 0, {}),
-    ], "an app that is gone, or never asked, is not there"
+    ], "unknown apps, and apps without usage or a contract, are left out"
     assert [a.used.handles for a in registry.usage.read_month(NOVEMBER)] == [1, 0]
     assert [a.app_id for a in registry.usage.read_month(OCTOBER)] == [two]
 
 
-def test_handles_by_name(registry, apps):
+def test_handles_are_listed_by_screen_name(registry, apps):
     one, two, _ = apps
     for number, name in ((2, "Zoe"), (3, "bob")):
         registry.accounts.add_account(Account(number, name, NOW_S))

@@ -1,4 +1,4 @@
-"""A registry in a folder of its own, and an account to own things."""
+"""A registry in a folder of its own, with an account and an app."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The cache of look-ups, apart from any database; and SQLite's version across processes."""
+"""The cache of lookups without a database, and the version of SQLite across processes."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ registry.close()
 """
 
 
-def test_a_commit_of_another_process_moves_the_version(tmp_path, registry, app_id):
+def test_a_commit_of_another_process_changes_the_version(tmp_path, registry, app_id):
     before = registry.database.version()
     subprocess.run([sys.executable, "-c", CHANGE_APP, str(tmp_path), str(app_id)], check=True)
 
@@ -27,7 +27,7 @@ def test_a_commit_of_another_process_moves_the_version(tmp_path, registry, app_i
     assert registry.apps.read_app(app_id).per_minute == 3
 
 
-def test_entries_hold_while_the_version_stands(monkeypatch):
+def test_entries_are_kept_until_the_version_changes(monkeypatch):
     monkeypatch.setattr(cache, "ENTRIES_MAX", 3)
     version = 1
     kept = VersionedCache(lambda: version)
@@ -39,7 +39,7 @@ def test_entries_hold_while_the_version_stands(monkeypatch):
     fresh = kept.entries()
     assert fresh == {}
     entries["late"] = 1
-    assert kept.entries() == {}, "a thread that was late fills what nobody reads"
+    assert kept.entries() == {}, "a late thread adds to the old dictionary, which is not read"
 
     fresh.update(dict.fromkeys(range(4)))
-    assert kept.entries() == {}, "it does not grow without end"
+    assert kept.entries() == {}, "its size is limited"

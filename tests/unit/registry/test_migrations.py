@@ -1,4 +1,4 @@
-"""A new registry is what the migrations build, and the newest of them is the one we ask for."""
+"""A new registry is the same as the result of all migrations, and HEAD is the newest one."""
 
 import sqlite3
 import subprocess
@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 
 from openengagement.registry.migrate import HEAD, migrate, upgrade
 from openengagement.registry.opening import open_registry
-from openengagement.registry.schema import METADATA
+from openengagement.registry.schema import CREDENTIAL_VERSION, METADATA
 from support.waiting import PATIENCE_S
 
 
@@ -52,10 +52,11 @@ def test_a_new_registry_has_the_schema(engine, make):
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, METADATA) == []
         assert context.get_current_revision() == HEAD
+        assert connection.execute(sa.select(CREDENTIAL_VERSION)).all() == [(1, 0)]
 
 
-def test_constraints_too(engine, tmp_path):
-    """What the comparison above does not look at: every constraint, as SQLite keeps it."""
+def test_migrations_make_the_same_constraints(engine, tmp_path):
+    """Alembic compares no constraints, so this compares all of them as SQLite has them."""
     apply_all(engine)
     plain = sa.create_engine(f"sqlite:///{tmp_path / 'plain.sqlite3'}")
     apply_at_once(plain)
@@ -88,7 +89,7 @@ def test_migrating_again_changes_nothing(engine):
         assert revisions.all() == [(HEAD,)]
 
 
-def test_what_is_there_stays(tmp_path, engine):
+def test_opening_keeps_existing_rows(tmp_path, engine):
     apply_at_once(engine)
     with engine.begin() as connection:
         row = "1, 'ana', 'ana', 0, 'member', 0"
@@ -101,8 +102,8 @@ def test_what_is_there_stays(tmp_path, engine):
         registry.close()
 
 
-def test_a_folder_of_an_older_version_opens_as_it_was(tmp_path, engine):
-    """Made by the release before usage was counted, with an enabled app in it."""
+def test_a_folder_of_an_older_version_is_migrated(tmp_path, engine):
+    """The folder has an enabled app, and is from a release that did not count usage."""
     with engine.begin() as connection:
         upgrade(connection, "0002")
         connection.execute(
@@ -124,12 +125,15 @@ def test_a_folder_of_an_older_version_opens_as_it_was(tmp_path, engine):
         assert registry.audit.list_entries(limit=1) == []
         registry.usage.add_usage({("2026-11", app.id, "ok"): 1}, [("2026-11", app.id, 1)])
         assert registry.usage.read_month("2026-11")[0].used.handles == 1
+        before = registry.database.version()
+        registry.apps.revoke_bearer(app.id)
+        assert registry.database.version() != before
     finally:
         registry.close()
 
 
 def test_many_first_starts_at_once(tmp_path):
-    """Several commands and servers may meet an empty folder in the same moment."""
+    """Several commands and servers may open an empty folder at the same moment."""
     code = (
         "import sys; from pathlib import Path\n"
         "from openengagement.registry.opening import open_registry\n"
