@@ -1,4 +1,4 @@
-# The three legs with Ruby's oauth, which signs, and Net::HTTP below it, which sends.
+# The three-legged flow with Ruby's oauth, which signs, and Net::HTTP below it, which sends.
 #
 # Talks with the test as dialogue.mjs does. The job's scheme tells where the parameters of
 # token requests go ("header", "body" or "query_string"), its method how they are sent.

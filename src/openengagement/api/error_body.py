@@ -72,7 +72,7 @@ _OAUTH_CODES: Final[tuple[tuple[type[ApiError], int, int, str], ...]] = (
     (NotFound, 404, 34, "Sorry, that page does not exist"),
     (RateLimited, 429, 88, "Rate limit exceeded"),
 )
-# api.md 4.6: the third leg answers these in plain text, whatever its content type says.
+# api.md 4.6: `oauth/access_token` answers these in plain text, whatever its content type says.
 _PLAIN: Final[Mapping[type[ApiError], str]] = {
     InvalidVerifier: "Error processing your OAuth request: Invalid oauth_verifier parameter",
     RequestTokenMissing: "Request token missing",

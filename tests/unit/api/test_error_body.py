@@ -50,7 +50,7 @@ SAMPLES = [
     errors.Unavailable("busy; try again", retry_after_s=3),
     errors.StoreUnavailable("embedded", "the disk is full"),
 ]
-# On the third leg these come as plain text.
+# `oauth/access_token` answers these as plain text.
 PLAIN = [errors.RequestTokenMissing(), errors.RequestTokenNotFound(), errors.InvalidVerifier()]
 SAMPLES_AND_PLAIN = SAMPLES + PLAIN
 NOT_STRINGS = (errors.NotFound, errors.MethodNotAllowed)
@@ -211,7 +211,7 @@ def test_on_oauth_calls_a_refusal_has_its_code(error, status, code, message):
     ],
     ids=name_of,
 )
-def test_the_third_leg_refuses_in_plain_text(error, text):
+def test_the_access_token_call_refuses_in_plain_text(error, text):
     reply = render(error, OAUTH, path="/oauth/access_token")
     assert (reply.status, reply.body.decode()) == (401, text)
     assert reply.headers["content-type"] == "text/html;charset=utf-8"
