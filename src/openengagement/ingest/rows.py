@@ -5,7 +5,6 @@ the rows that break it. The first broken rule of a row gives the reason of its r
 break no rule are cast to their types.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -49,19 +48,24 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of row: its fields, and how their texts are validated and typed.
+    """A kind of row, declared by its fields.
 
-    `derive` adds parsed columns to the text columns; it may use all of them. `rules` returns the
-    rules for the result, given the latest time that is not in the future, in Unix seconds. `typed`
-    maps each column of a valid row to its expression. The columns in `nullable` may hold nulls.
+    `ids`, `times`, `counts` and `flags` name the fields of these types, whose parsed columns are
+    called `<field>_number`, `<field>_s` (Unix seconds), `<field>_number` and `<field>_flag`. Other
+    fields are text, which `text_rules` check. A row must have the `required` fields. `typed` maps
+    each column of a valid row to its expression; the columns in `nullable` may hold nulls.
     """
 
     name: str
     fields: tuple[str, ...]
-    derive: Callable[[pl.DataFrame], pl.DataFrame]
-    rules: Callable[[float], Sequence[Rule]]
+    required: tuple[str, ...]
     typed: dict[str, pl.Expr]
     nullable: frozenset[str] = frozenset()
+    ids: tuple[str, ...] = ()
+    times: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    text_rules: tuple[Rule, ...] = ()
 
 
 def validate(
@@ -72,11 +76,11 @@ def validate(
     `frame` has a column `line` and one text column per field of the kind. `latest_s` is the latest
     time that is not in the future, in Unix seconds.
     """
-    derived = kind.derive(frame)
+    derived = _parse_columns(frame, kind)
     # The expression of a rule is null where its field is missing; that breaks no rule.
     rules = [
         Rule(rule.reason, rule.broken.fill_null(value=False), rule.detail)
-        for rule in kind.rules(latest_s)
+        for rule in _rules_of(kind, latest_s)
     ]
     bad = derived.select(pl.any_horizontal(rule.broken for rule in rules)).to_series()
     valid = derived.filter(~bad) if bad.any() else derived
@@ -96,6 +100,28 @@ def _check_complete(typed: pl.DataFrame, kind: Kind) -> None:
         raise RuntimeError(f"the rules for {kind.name} accepted nulls in {sorted(missing)}")
 
 
+def _parse_columns(frame: pl.DataFrame, kind: Kind) -> pl.DataFrame:
+    """Add the parsed columns of a kind; a value is null where its text is missing or invalid."""
+    for column in kind.flags:
+        frame = _parse_flag(frame, column)
+    for column in kind.times:
+        frame = _parse_time(frame, column)
+    numbers = [*map(_parse_id, kind.ids), *map(_parse_count, kind.counts)]
+    return frame.with_columns(numbers)
+
+
+def _rules_of(kind: Kind, latest_s: float) -> list[Rule]:
+    """List the rules of a kind in their order: the first broken one gives the reason."""
+    return [
+        *map(_missing, kind.required),
+        *map(_bad_id, kind.ids),
+        *kind.text_rules,
+        *(rule for column in kind.times for rule in _bad_time(column, latest_s)),
+        *map(_bad_count, kind.counts),
+        *map(_bad_flag, kind.flags),
+    ]
+
+
 def no_rejections() -> pl.DataFrame:
     """An empty frame of rejected rows."""
     return pl.DataFrame(schema={"line": pl.UInt32, "reason": pl.String, "detail": pl.String})
@@ -106,25 +132,26 @@ def _detail(column: str, text: str) -> pl.Expr:
     return pl.format(f"{column} {{}} {text}", pl.col(column).str.slice(0, 64))
 
 
-def _missing(*columns: str) -> list[Rule]:
-    return [
-        Rule(DropReason.MISSING_FIELD, pl.col(name).is_null(), pl.lit(f"{name} is missing"))
-        for name in columns
-    ]
+def _missing(column: str) -> Rule:
+    detail = pl.lit(f"{column} is missing")
+    return Rule(DropReason.MISSING_FIELD, pl.col(column).is_null(), detail)
 
 
-def _parse_ids(frame: pl.DataFrame, *columns: str) -> pl.DataFrame:
-    """Add integers `<column>_number`, null where the text is no whole number from 1 to ID_MAX."""
-    parsed = {}
-    for column in columns:
-        number = pl.col(column).cast(pl.Int64, strict=False)
-        signed = pl.col(column).str.starts_with("+")
-        parsed[f"{column}_number"] = pl.when((number > 0) & ~signed).then(number)
-    return frame.with_columns(**parsed)
+def _parse_id(column: str) -> pl.Expr:
+    """Parse whole numbers from 1 to ID_MAX."""
+    number = pl.col(column).cast(pl.Int64, strict=False)
+    signed = pl.col(column).str.starts_with("+")
+    return pl.when((number > 0) & ~signed).then(number).alias(f"{column}_number")
 
 
-def _parse_times(frame: pl.DataFrame, column: str) -> pl.DataFrame:
-    """Add `<column>_s` in Unix seconds, null where the text is no RFC 3339 time."""
+def _parse_count(column: str) -> pl.Expr:
+    """Parse whole numbers; a missing count is 1."""
+    number = pl.col(column).cast(pl.Int64, strict=False)
+    return pl.when(pl.col(column).is_null()).then(1).otherwise(number).alias(f"{column}_number")
+
+
+def _parse_time(frame: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Parse RFC 3339 times to Unix seconds."""
     name = f"{column}_s"
     plain = pl.col(column).str.to_datetime("%Y-%m-%dT%H:%M:%SZ", strict=False, time_unit="us")
     # The library's parser alone would accept signs, spaces and single digits.
@@ -143,7 +170,7 @@ def _parse_times(frame: pl.DataFrame, column: str) -> pl.DataFrame:
 
 
 def _parse_flag(frame: pl.DataFrame, column: str) -> pl.DataFrame:
-    """Add a boolean `<column>_flag`, null where the text is missing or not a boolean."""
+    """Parse booleans."""
     if frame.get_column(column).null_count() == frame.height:
         return frame.with_columns(pl.lit(None, pl.Boolean).alias(f"{column}_flag"))
     values = {"true": True, "false": False, "True": True, "False": False}
@@ -172,41 +199,24 @@ def _bad_time(column: str, latest_s: float) -> list[Rule]:
     ]
 
 
-def _derive_events(frame: pl.DataFrame) -> pl.DataFrame:
-    frame = _parse_ids(_parse_times(_parse_flag(frame, "promoted"), "at"), "tweet_id")
-    number = pl.col("count").cast(pl.Int64, strict=False)
-    return frame.with_columns(
-        count_number=pl.when(pl.col("count").is_null()).then(1).otherwise(number)
-    )
+def _bad_count(column: str) -> Rule:
+    number = pl.col(f"{column}_number")
+    broken = number.is_null() | ~number.is_between(-COUNT_MAX, COUNT_MAX)
+    detail = _detail(column, f"is not a whole number from -{COUNT_MAX} to {COUNT_MAX}")
+    return Rule(DropReason.INVALID_COUNT, broken, detail)
 
 
-def _event_rules(latest_s: float) -> list[Rule]:
-    count = pl.col("count_number")
-    return [
-        *_missing("tweet_id", "type", "at"),
-        _bad_id("tweet_id"),
-        Rule(
-            DropReason.UNKNOWN_TYPE,
-            ~pl.col("type").is_in(EVENT_TYPES),
-            pl.when(pl.col("type") == "engagements")
-            .then(pl.lit("type engagements is derived from the other types; send those instead"))
-            .otherwise(_detail("type", f"is not one of {', '.join(EVENT_TYPES)}")),
-        ),
-        *_bad_time("at", latest_s),
-        Rule(
-            DropReason.INVALID_COUNT,
-            count.is_null() | ~count.is_between(-COUNT_MAX, COUNT_MAX),
-            _detail("count", f"is not a whole number from -{COUNT_MAX} to {COUNT_MAX}"),
-        ),
-        _bad_flag("promoted"),
-    ]
-
-
+_UNKNOWN_TYPE: Final = Rule(
+    DropReason.UNKNOWN_TYPE,
+    ~pl.col("type").is_in(EVENT_TYPES),
+    pl.when(pl.col("type") == "engagements")
+    .then(pl.lit("type engagements is derived from the other types; send those instead"))
+    .otherwise(_detail("type", f"is not one of {', '.join(EVENT_TYPES)}")),
+)
 EVENTS: Final = Kind(
     name="events",
     fields=("tweet_id", "type", "at", "count", "promoted"),
-    derive=_derive_events,
-    rules=_event_rules,
+    required=("tweet_id", "type", "at"),
     typed={
         "tweet_id": pl.col("tweet_id_number"),
         "type": pl.col("type").cast(EVENT_SCHEMA["type"]),
@@ -214,29 +224,18 @@ EVENTS: Final = Kind(
         "count": pl.col("count_number").cast(pl.Int64),
         "promoted": pl.col("promoted_flag").fill_null(value=False),
     },
+    ids=("tweet_id",),
+    times=("at",),
+    counts=("count",),
+    flags=("promoted",),
+    text_rules=(_UNKNOWN_TYPE,),
 )
-
-
-def _derive_tweets(frame: pl.DataFrame) -> pl.DataFrame:
-    frame = _parse_times(_parse_flag(frame, "deleted"), "created_at")
-    return _parse_ids(frame, "id", "author_id", "video_id")
-
-
-def _tweet_rules(latest_s: float) -> list[Rule]:
-    return [
-        *_missing("id", "author_id"),
-        *map(_bad_id, ("id", "author_id", "video_id")),
-        *_bad_time("created_at", latest_s),
-        _bad_flag("deleted"),
-    ]
-
 
 # A null in a row of a Tweet or an account means: keep the known value.
 TWEETS: Final = Kind(
     name="tweets",
     fields=("id", "author_id", "created_at", "video_id", "deleted"),
-    derive=_derive_tweets,
-    rules=_tweet_rules,
+    required=("id", "author_id"),
     typed={
         "id": pl.col("id_number"),
         "author_id": pl.col("author_id_number"),
@@ -245,12 +244,10 @@ TWEETS: Final = Kind(
         "deleted": pl.col("deleted_flag"),
     },
     nullable=frozenset({"created_at", "video_id", "deleted"}),
+    ids=("id", "author_id", "video_id"),
+    times=("created_at",),
+    flags=("deleted",),
 )
-
-
-def _derive_accounts(frame: pl.DataFrame) -> pl.DataFrame:
-    return _parse_ids(_parse_flag(frame, "protected"), "id")
-
 
 # Letters and digits of any script with their combining marks. No invisible characters, and none
 # that HTML must escape.
@@ -262,28 +259,22 @@ def is_screen_name(text: str) -> bool:
     return bool(pl.Series([text]).str.contains(_NAME_PATTERN).item())
 
 
-def _account_rules(_latest_s: float) -> list[Rule]:
-    return [
-        *_missing("id", "screen_name"),
-        _bad_id("id"),
-        Rule(
-            DropReason.INVALID_NAME,
-            ~pl.col("screen_name").str.contains(_NAME_PATTERN),
-            _detail("screen_name", "is not 1 to 64 letters, digits, dots, hyphens or underscores"),
-        ),
-        _bad_flag("protected"),
-    ]
-
-
+_INVALID_NAME: Final = Rule(
+    DropReason.INVALID_NAME,
+    ~pl.col("screen_name").str.contains(_NAME_PATTERN),
+    _detail("screen_name", "is not 1 to 64 letters, digits, dots, hyphens or underscores"),
+)
 ACCOUNTS: Final = Kind(
     name="accounts",
     fields=("id", "screen_name", "protected"),
-    derive=_derive_accounts,
-    rules=_account_rules,
+    required=("id", "screen_name"),
     typed={
         "id": pl.col("id_number"),
         "screen_name": pl.col("screen_name"),
         "protected": pl.col("protected_flag"),
     },
     nullable=frozenset({"protected"}),
+    ids=("id",),
+    flags=("protected",),
+    text_rules=(_INVALID_NAME,),
 )
