@@ -434,7 +434,7 @@ def test_no_more_apps_than_the_limit(full):
         assert "aria-invalid" not in refused.html
         page = one.open(PORTAL)
         assert f'href="{NEW}"' not in page.html
-        assert "no account may have more than 5" in page.html
+        assert "an account may have at most 5" in page.html
         [(newest,)] = full.sql("select max(id) from apps where owner_id = 101")
         assert send(one, "POST", settings_path(str(newest))).status_code == 303
 
@@ -445,7 +445,7 @@ def test_a_platform_whose_people_create_none(world):
         stage.server.command("account", "password", "newcomer", "--stdin", stdin="seven geese\n")
         person.screen_name, person.password = "newcomer", "seven geese"
         person.sign_in()
-        assert "Apps are not created here" in person.open(PORTAL).html
+        assert "You cannot create apps here" in person.open(PORTAL).html
         assert send(person, "POST", NEW).status_code == 400
         assert stage.sql("select count(*) from apps where owner_id not in (101, 202, 303)") == [
             (0,)

@@ -367,11 +367,11 @@ def test_the_permission_is_that_of_when_a_token_was_made(studio, developer):
     assert studio.sql(level, int(app_id)) == [("read-write",)]
     said = " ".join(developer.open(keys_path(app_id)).html.split())
     assert "Created with <strong>Read and write</strong> permissions" in said
-    assert "The app now asks for <strong>Read only</strong>" in said
+    assert "The app now has <strong>Read only</strong>" in said
     said = " ".join(act(developer, app_id, "regenerate_token").html.split())
     assert studio.sql(level, int(app_id)) == [("read",)]
     assert "Created with <strong>Read only</strong> permissions" in said
-    assert "now asks for" not in said
+    assert "The app now has" not in said
 
 
 def test_the_page_tells_when_a_token_was_made_and_used(studio, developer, live):

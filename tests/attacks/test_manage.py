@@ -208,7 +208,7 @@ def test_pages_of_many_apps(office, mira):
         rows = html.partition('id="all"')[2]
         seen += re.findall(r'<a href="/manage/apps/(\d+)"', rows)
     assert len(seen) == len(set(seen)) == 101
-    assert "see all that wait" in html
+    assert "see all waiting apps" in html
     office.sql("DELETE FROM apps WHERE id > 20000000")
 
 

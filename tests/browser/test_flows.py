@@ -24,7 +24,7 @@ def test_sign_in_consent_callback_and_figures(seats, web_app, server, site, scri
     seat = seats(java_script_enabled=script)
     page = seat.open(web_app.begin())
     expect(page).to_have_title("Sign in · Open Engagement")
-    expect(page.get_by_role("main")).to_contain_text("Tide Tables would like to use your account")
+    expect(page.get_by_role("main")).to_contain_text("Tide Tables asks to use your account")
     seat.sign_in()
     seat.expect_heading("Authorize Tide Tables to use your account?")
     main = page.get_by_role("main")

@@ -1,4 +1,4 @@
-"""The managers' console: decide on apps and their limits, see their usage and the audit log."""
+"""The manager's console: decide on apps and their limits, see their usage and the audit log."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

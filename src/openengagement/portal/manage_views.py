@@ -1,4 +1,4 @@
-"""The managers' console in detail: read its forms, describe its rows for templates and files."""
+"""The manager's console in detail: read its forms, describe its rows for templates and files."""
 
 import hashlib
 import json

@@ -625,7 +625,7 @@ def test_sign_in_with_a_provider(password_sign_in):
 def test_no_way_to_sign_in_is_told():
     page = render("sign_in.html", password_sign_in=False)
     assert page.all("form") == []
-    assert "Nobody can sign in here yet" in page.html
+    assert "Signing in is not set up yet" in page.html
 
 
 def test_sign_in_tells_which_app_is_waiting():
@@ -729,7 +729,7 @@ def test_only_web_addresses_are_linked(website, is_link):
 
 
 def test_protected_and_empty_accounts_are_told_why():
-    for state, words in (("protected", "never served"), ("empty", "Post one")):
+    for state, words in (("protected", "never served"), ("empty", "Your Tweets appear here")):
         page = render("explore.html", state=state)
         assert words in page.text_of["main"]
         assert page.all("table") == []
@@ -769,19 +769,19 @@ def test_no_apps_yet_tells_what_to_do():
 def test_an_app_is_created_from_the_list_while_there_is_room(count, may):
     page = render("developer_apps.html", apps=[own_app()] * count, most=3)
     assert ("/portal/new" in [a["href"] for a in page.all("a")]) is may
-    assert ("no account may have more than 3" in page.text_of["main"]) is not may
+    assert ("an account may have at most 3" in page.text_of["main"]) is not may
 
 
 def test_where_nobody_creates_apps():
     page = render("developer_apps.html", most=0)
     assert "/portal/new" not in page.html
-    assert "Please ask the people who run" in page.text_of["main"]
+    assert "Ask the operator of" in page.text_of["main"]
 
 
 @pytest.mark.parametrize(
     ("state", "badge", "words"),
     [
-        ("waiting", "Not enabled", "must be enabled for this App ID"),
+        ("waiting", "Not enabled", "once its App ID is enabled"),
         ("enabled", "Enabled", "for up to 12,000 requests a minute"),
         ("suspended", "Suspended", "is refused"),
     ],
@@ -869,7 +869,7 @@ def test_what_kills_a_live_credential_is_behind_a_warning():
     confirmed = re.findall(r'<details class="confirm"[^>]*>.*?</details>', page.html, re.DOTALL)
     for action in actions_of(page):
         [around] = [each for each in confirmed if f'value="{action}"' in each]
-        assert "at once, everywhere" in " ".join(around.split())
+        assert "working at once" in " ".join(around.split())
         assert "danger" in around
 
 
@@ -892,11 +892,11 @@ def test_secrets_are_where_they_were_just_made(names):
 def test_a_token_tells_its_permission_and_when_another_is_asked_for():
     text = " ".join(render("developer_keys.html", token=TOKEN).text_of["main"].split())
     assert "Created with Read only permissions" in text
-    assert "now asks for" not in text
+    assert "The app now has" not in text
     assert "Last used never" in text.replace("Last usednever", "Last used never")
     page = render("developer_keys.html", token=TOKEN, access="Read and write")
     text = " ".join(page.text_of["main"].split())
-    assert "The app now asks for Read and write: regenerate the token to have that." in text
+    assert "The app now has Read and write: regenerate the token to get these permissions." in text
     assert len(page.all("time")) == 1
 
 
@@ -1024,21 +1024,21 @@ def test_the_log_reads_like_a_sentence():
     ]
     text = " ".join(render("manage_audit.html", entries=log).text_of["main"].split())
     for said in (
-        "Birdseye: @mira enabled it.",
+        "Birdseye: @mira enabled the app.",
         "@mira changed its limit per minute from the default to 600.",
-        "@mira changed its handles a month from 500 to none agreed.",
-        "@mira made @ana a manager, before a member.",
-        "The command line suspended it.",
+        "@mira changed its contracted handles a month from 500 to none.",
+        "@mira made @ana a manager (previously a member).",
+        "The command line suspended the app.",
     ):
         assert said in text
 
 
 def test_empty_pages_of_the_console_tell_what_to_do():
     for template, words in (
-        ("manage.html", "Developers register theirs in the developer portal"),
-        ("manage_app.html", "is listed here"),
+        ("manage.html", "Developers create apps in the developer portal"),
+        ("manage_app.html", "are listed here"),
         ("manage_usage.html", "they are counted here"),
-        ("manage_audit.html", "Enable an app"),
+        ("manage_audit.html", "Enabling an app"),
     ):
         assert words in " ".join(render(template).text_of["main"].split())
     assert "No app matches" in render("manage.html", q="x").text_of["main"]

@@ -1,4 +1,4 @@
-// The explorer's comforts: a count of what is picked, and the chart, drawn from the page's table.
+// Optional helpers for the explorer: the number of picked Tweets, and the chart of the page's table.
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -13,12 +13,12 @@ if (picked) {
     const number = boxes.filter((box) => box.checked).length + Number(picked.dataset.elsewhere);
     const over = number > most;
     picked.textContent = !number ? hint
-      : over ? `${number} picked: please leave out ${number - most}`
+      : over ? `${number} picked: remove ${number - most}`
       : `${number} of at most ${most} picked`;
     picked.parentElement.classList.toggle("over", over);
   };
   boxes.forEach((box) => box.addEventListener("change", count));
-  addEventListener("pageshow", count); // a browser that goes back keeps what was ticked
+  addEventListener("pageshow", count); // after going back, the browser restores the ticks
 }
 
 // --- The chart ------------------------------------------------------------------------------
@@ -28,19 +28,19 @@ const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [4, 8]];
 const holder = document.getElementById("chart");
 if (holder) drawChart(holder, readTable(document.querySelector("#figures table")));
 
-// The table's figures as uPlot takes them: times in Unix seconds, then a list for each column.
+// The table's figures as uPlot expects them: times in Unix seconds, then a list for each column.
 function readTable(table) {
   const names = [...table.tHead.rows[0].cells].slice(1).map((cell) => cell.textContent);
   const start = Number(table.dataset.start);
   const step = Number(table.dataset.step);
   const rows = table.tBodies[0].rows;
   const data = [new Array(rows.length), ...names.map(() => new Array(rows.length))];
-  for (let at = 0; at < rows.length; at += 1) {
-    data[0][at] = start + at * step;
-    let cell = rows[at].firstElementChild;
+  for (let index = 0; index < rows.length; index += 1) {
+    data[0][index] = start + index * step;
+    let cell = rows[index].firstElementChild;
     for (let column = 1; column <= names.length; column += 1) {
       cell = cell.nextElementSibling;
-      data[column][at] = parse(cell.textContent);
+      data[column][index] = parse(cell.textContent);
     }
   }
   const shown = (row, column) => rows[row].cells[column + 1].textContent;
@@ -67,32 +67,32 @@ function drawChart(holder, figures) {
   $("figures").open = false;
   $("figures").classList.add("drawn");
   for (const part of [holder, readout, legend, $("tools"), $("png")]) part.hidden = false;
-  const entries = figures.names.map((name, at) => addEntry(legend, name, at));
-  entries.forEach((entry, at) => entry.button.addEventListener("click", () => {
-    const off = !hidden.delete(at) && Boolean(hidden.add(at));
+  const entries = figures.names.map((name, index) => addEntry(legend, name, index));
+  entries.forEach((entry, index) => entry.button.addEventListener("click", () => {
+    const off = !hidden.delete(index) && Boolean(hidden.add(index));
     entry.button.setAttribute("aria-pressed", String(!off));
-    plot.setSeries(at + 1, { show: !off });
+    plot.setSeries(index + 1, { show: !off });
   }));
 
   function draw() {
     plot?.destroy();
-    const options = makeOptions(holder, figures, { hidden, moment, follow, zoomed });
+    const options = makeOptions(holder, figures, { hidden, moment, showValues, showRange });
     plot = new uPlot(options, figures.data, holder);
     if (view !== whole) plot.setScale("x", { min: view[0], max: view[1] });
-    follow(null);
+    showValues(null);
   }
 
-  // What stands under the pointer, or, when it is nowhere, what to do.
-  function follow(at) {
-    readout.textContent = at == null
-      ? "Point at the chart to read it, drag across it to zoom in."
-      : moment.long(times[at]);
+  // Show the values under the pointer, or a hint if the pointer is elsewhere.
+  function showValues(index) {
+    readout.textContent = index == null
+      ? "Point at the chart to read its values. Drag across it to zoom in."
+      : moment.long(times[index]);
     entries.forEach((entry, column) => {
-      entry.value.textContent = at == null ? "" : figures.shown(at, column);
+      entry.value.textContent = index == null ? "" : figures.shown(index, column);
     });
   }
 
-  function zoomed(min, max) {
+  function showRange(min, max) {
     const full = min <= whole[0] && max >= whole[1];
     view = full ? whole : [min, max];
     for (const button of document.querySelectorAll("[data-zoom]")) {
@@ -125,18 +125,18 @@ function drawChart(holder, figures) {
   draw();
 }
 
-// A line's button: on and off, its look, and its value under the pointer.
-function addEntry(legend, name, at) {
+// The legend's button of a line: switches it on and off, shows its style and its present value.
+function addEntry(legend, name, index) {
   const button = document.createElement("button");
   button.type = "button";
-  button.className = `button hue-${at % HUES}`;
+  button.className = `button hue-${index % HUES}`;
   button.setAttribute("aria-pressed", "true");
   const swatch = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
   swatch.setAttribute("viewBox", "0 0 28 8");
   swatch.setAttribute("aria-hidden", "true");
   line.setAttribute("d", "M0 4h28");
-  line.setAttribute("stroke-dasharray", dashOf(at).join(" "));
+  line.setAttribute("stroke-dasharray", dashOf(index).join(" "));
   swatch.append(line);
   const label = document.createElement("span");
   label.textContent = name;
@@ -149,8 +149,8 @@ function addEntry(legend, name, at) {
   return { button, value };
 }
 
-function dashOf(at) {
-  return DASHES[Math.floor(at / HUES) % DASHES.length];
+function dashOf(index) {
+  return DASHES[Math.floor(index / HUES) % DASHES.length];
 }
 
 function sizeOf(holder) {
@@ -158,21 +158,21 @@ function sizeOf(holder) {
   return { width, height: Math.round(Math.max(240, Math.min(400, width * 0.4))) };
 }
 
-function makeOptions(holder, figures, { hidden, moment, follow, zoomed }) {
+function makeOptions(holder, figures, { hidden, moment, showValues, showRange }) {
   const many = figures.names.length > 1;
   const font = `12px ${css("--sans")}`;
   const axis = { stroke: css("--ink-soft"), font, ticks: { show: false } };
   const grid = { stroke: css("--line"), width: 1 };
   const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
   const write = (value) => figures.percent ? `${+(value * 100).toFixed(2)}%` : compact.format(value);
-  const series = figures.names.map((name, at) => {
-    const stroke = css(`--hue-${at % HUES}`);
+  const series = figures.names.map((name, index) => {
+    const stroke = css(`--hue-${index % HUES}`);
     return {
       label: name,
-      show: !hidden.has(at),
+      show: !hidden.has(index),
       stroke,
       width: 2,
-      dash: dashOf(at),
+      dash: dashOf(index),
       fill: many ? undefined : `${stroke}22`,
       points: { show: figures.data[0].length < 3 ? true : undefined, size: 6 },
     };
@@ -192,26 +192,26 @@ function makeOptions(holder, figures, { hidden, moment, follow, zoomed }) {
     ],
     series: [{}, ...series],
     hooks: {
-      setCursor: [(plot) => follow(plot.cursor.idx)],
-      setScale: [(plot, key) => key === "x" && zoomed(plot.scales.x.min, plot.scales.x.max)],
+      setCursor: [(plot) => showValues(plot.cursor.idx)],
+      setScale: [(plot, key) => key === "x" && showRange(plot.scales.x.min, plot.scales.x.max)],
     },
   };
 }
 
-// Distances of the time axis's marks: whole hours of a chart by the hour, else whole days.
+// Distances between the marks of the time axis: whole hours, or whole days.
 function stepsFrom(least) {
   const hours = [1, 2, 3, 4, 6, 12].map((number) => number * 3600);
-  return [...hours, ...[1, 2, 4, 7, 14].map((number) => number * 86400)].filter((each) => each >= least);
+  return [...hours, ...[1, 2, 4, 7, 14].map((number) => number * 86400)].filter((step) => step >= least);
 }
 
-// From zero, unless counts went below it, with room above the highest.
+// The range of the value axis: from zero or the lowest negative count, with room at the top.
 function spread(low, high) {
   if (low == null) return [0, 1];
   const room = (high - Math.min(low, 0)) * 0.05;
   return [low < 0 ? low - room : 0, high > 0 ? high + room : low < 0 ? 0 : 1];
 }
 
-// Times as an axis, a person and a screen reader want them; UTC, as the API counts.
+// Formats of a time for the axis, for people and for screen readers, in UTC like the API.
 function describeMoments(hourly) {
   const utc = (options) => {
     const format = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", ...options });
@@ -230,11 +230,11 @@ function describeMoments(hourly) {
   };
 }
 
-// The chart as it stands, with its name above and its lines' names below, as a picture.
+// Save the chart as a picture, with its heading above and the names of its lines below.
 function savePicture(plot, holder, figures, hidden) {
   const source = plot.ctx.canvas;
   const ratio = source.width / plot.width;
-  const shown = figures.names.map((name, at) => [name, at]).filter(([, at]) => !hidden.has(at));
+  const shown = figures.names.map((name, index) => [name, index]).filter(([, index]) => !hidden.has(index));
   const columns = Math.max(1, Math.floor(plot.width / 220));
   const lines = Math.ceil(shown.length / columns);
   const [above, below] = [44, 16 + 24 * lines];
@@ -253,11 +253,11 @@ function savePicture(plot, holder, figures, hidden) {
   pen.fillText(`${heading.replace(/\s+/g, " ").trim()} (UTC)`, 12, 24);
   pen.font = `13px ${css("--sans")}`;
   pen.lineWidth = 3;
-  shown.forEach(([name, at], place) => {
+  shown.forEach(([name, index], place) => {
     const x = 12 + (place % columns) * 220;
     const y = above + plot.height + 16 + 24 * Math.floor(place / columns);
-    pen.strokeStyle = css(`--hue-${at % HUES}`);
-    pen.setLineDash(dashOf(at));
+    pen.strokeStyle = css(`--hue-${index % HUES}`);
+    pen.setLineDash(dashOf(index));
     pen.beginPath();
     pen.moveTo(x, y);
     pen.lineTo(x + 28, y);

@@ -1,4 +1,4 @@
-// Comforts of a page that works without them: Copy buttons, and times in the reader's own zone.
+// Optional helpers for every page: Copy buttons, and times in the reader's own time zone.
 
 for (const button of document.querySelectorAll("button[data-copy]")) {
   const label = button.firstChild;
@@ -9,7 +9,7 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
       await navigator.clipboard.writeText(source.textContent);
       label.textContent = "Copied";
     } catch {
-      // Without TLS a browser keeps the clipboard to itself: mark it for the person's own Ctrl+C.
+      // Browsers allow clipboard access only under TLS. Otherwise select the text for Ctrl+C.
       getSelection().selectAllChildren(source);
       label.textContent = "Press Ctrl+C";
     }
