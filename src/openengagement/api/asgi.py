@@ -26,7 +26,7 @@ _PLATFORM_PREFIX: Final = "/platform/"
 
 
 class Api:
-    """The ASGI application. `lifespan` holds what to run at the start and at the stop."""
+    """The ASGI application. `lifespan` has a function for the start and one for the stop."""
 
     def __init__(
         self,
@@ -48,9 +48,9 @@ class Api:
         if scope["type"] == "http":
             await self._serve(scope, receive, send)
         elif scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._run_lifespan(receive, send)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
             await (self._start if message["type"] == "lifespan.startup" else self._stop)()
@@ -109,27 +109,27 @@ class Api:
         if not (request.secure or self._settings.allow_plain_http):
             raise SslRequired
         content = await body.read(self._settings.body_max_bytes)
-        seen = [(name, value) for name, value in scope["headers"] if name != b"host"]
-        as_sent = {
+        others = [(name, value) for name, value in scope["headers"] if name != b"host"]
+        page_scope = {
             **scope,
             "scheme": request.scheme,
             "client": (request.peer, 0),
-            "headers": [(b"host", request.host.encode("latin-1")), *seen],
+            "headers": [(b"host", request.host.encode("latin-1")), *others],
         }
 
-        async def receive_whole() -> dict[str, Any]:
+        async def receive_body() -> dict[str, Any]:
             return {"type": "http.request", "body": content, "more_body": False}
 
-        await self._routes.pages(as_sent, receive_whole, send)
+        await self._routes.pages(page_scope, receive_body, send)
 
 
 def _with_request_id(send: Send, request_id: str) -> Send:
     """Wrap `send` to add the request id to the headers of the answer."""
     header = (b"x-request-id", request_id.encode())
 
-    async def send_more(message: MutableMapping[str, Any]) -> None:
+    async def send_with_id(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             message["headers"] = [*message["headers"], header]
         await send(message)
 
-    return send_more
+    return send_with_id

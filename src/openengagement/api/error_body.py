@@ -1,7 +1,7 @@
-"""How a refusal looks on the wire: strings on the data API, objects with codes on the OAuth calls.
+"""Render errors: strings on the data API, objects with codes on the OAuth calls (api.md 3.4, 4.8).
 
-api.md 3.4 and 4.8. A browser gets a plain page where the pages themselves could not make one. The
-same `ApiError` answers on all of them; here it gets its shape.
+A browser gets a plain page for an error outside the pages' own handlers. The same `ApiError` serves
+every part of the server; this module gives it the form that the part demands.
 """
 
 import html
@@ -35,7 +35,7 @@ from openengagement.http.reply import HTML, JSON, Reply
 
 
 class Family(Enum):
-    """Which shape a route's refusals take."""
+    """The part of the server that answers, and so the form of its errors."""
 
     DATA = "data"
     OAUTH = "oauth"
@@ -43,7 +43,7 @@ class Family(Enum):
     PAGE = "page"
 
 
-# api.md 4.8: refusal -> (HTTP status, code, message); the first class that fits counts.
+# api.md 4.8: (error, HTTP status, code, message); the first matching class decides.
 _OAUTH_CODES: Final[tuple[tuple[type[ApiError], int, int, str], ...]] = (
     (AppSuspended, 401, 416, "Invalid / suspended application"),
     (
@@ -82,12 +82,12 @@ _REALM: Final = 'OAuth realm="https://api.twitter.com"'
 
 
 def render_error(error: ApiError, family: Family, *, method: str, path: str) -> Reply:
-    """The answer to a refused request."""
+    """Render the answer to a refused request."""
     headers = {"x-error-code": error.code, **error.headers}
     if family is Family.PAGE:
         return _render_page(error, headers)
     if isinstance(error, MethodNotAllowed) and family is not Family.OAUTH:
-        # Finatra answers a wrong method in plain text, and an unknown path with nothing at all.
+        # As Twitter's framework: plain text for a wrong method, no body for an unknown path.
         headers["content-type"] = "text/plain;charset=utf-8"
         text = f"{method} is not allowed on path {path}"
         return Reply(error.status, text.encode(), headers)
@@ -110,8 +110,8 @@ def render_error(error: ApiError, family: Family, *, method: str, path: str) -> 
 
 
 def _render_page(error: ApiError, headers: dict[str, str]) -> Reply:
-    heading = "Something went wrong here" if error.status >= 500 else "This cannot be done"  # noqa: PLR2004
-    text = html.escape("; ".join(error.texts) or "Please try again.")
+    heading = "Something went wrong" if error.status >= 500 else "This request was refused"  # noqa: PLR2004
+    text = html.escape("; ".join(error.texts) or "Try again in a moment.")
     headers |= {"content-type": HTML, "content-security-policy": "default-src 'none'"}
     page = f"<title>{heading}</title>\n<h1>{heading}</h1>\n<p>{text}</p>\n"
     return Reply(error.status, f'<!doctype html>\n<html lang="en">\n{page}'.encode(), headers)

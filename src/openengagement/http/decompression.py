@@ -1,4 +1,4 @@
-"""Undoing `Content-Encoding` without ever growing past a limit, or working long for little."""
+"""Decompress request bodies, within a limit on their size and on the work."""
 
 import zlib
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from openengagement.errors import BodyTooLarge, MalformedBody, UnsupportedBody
 
 _GZIP_WBITS: Final = 31
 _ZSTD_WINDOW_MAX: Final = 2**27
-# Members of gzip (bgzip makes one for 64 KiB) or frames of zstd in one body. Each costs a decoder.
+# Most gzip members (bgzip writes one per 64 KiB) or zstd frames in one body; each needs a decoder.
 _MEMBERS_MAX: Final = 10_000
-# How gzip, zlib and zstd begin. A body that does so undeclared is text for all we know, but the
-# data frame library would unpack it by itself, without a limit: it must not see it.
+# The first bytes of gzip, zlib and zstd data. A body that begins like this without declaring an
+# encoding must not reach the data frame library, which would decompress it without a limit.
 PACKED: Final = (b"\x1f\x8b", b"x\x01", b"x^", b"x\x9c", b"x\xda", b"\x28\xb5\x2f\xfd")
 
 
@@ -32,8 +32,8 @@ class _Gzip:
 class _Zstd:
     """A zstd frame.
 
-    zstandard cannot be told where to stop, so it is fed little: a block of 4 bytes can stand for
-    128 KiB, and this much input for 16 MiB at the very most.
+    zstandard has no limit on its output, so it gets small pieces of input. A block of 4 bytes can
+    expand to 128 KiB, and a piece to 16 MiB at most.
     """
 
     piece: Final = 512
@@ -49,12 +49,12 @@ _MEMBERS: Final[dict[str, Callable[[], _Gzip | _Zstd]]] = {"gzip": _Gzip, "zstd"
 
 
 def decompress(body: bytes, encoding: str, *, limit: int) -> bytes:
-    """Undo a content encoding: gzip, zstd or none. Several members or frames in a row are joined.
+    """Undo a content encoding: gzip, zstd or none. Consecutive members or frames are joined.
 
     Raises:
         UnsupportedBody: another encoding.
-        BodyTooLarge: it would grow past `limit` bytes.
-        MalformedBody: it is not what the encoding says, or is cut short.
+        BodyTooLarge: the result is larger than `limit` bytes.
+        MalformedBody: the body does not match the encoding, or is truncated.
     """
     encoding = encoding.strip().lower().removeprefix("x-")
     if encoding in {"", "identity"}:
@@ -76,14 +76,14 @@ def decompress(body: bytes, encoding: str, *, limit: int) -> bytes:
 def _decode_member(
     member: _Gzip | _Zstd, body: memoryview, *, decoded: bytearray, limit: int
 ) -> int:
-    """Decode the first member of `body` onto `decoded`; returns its length."""
-    at = 0
+    """Decompress the first member of `body` onto `decoded`; return its length in `body`."""
+    offset = 0
     while not member.inflate.eof:
-        piece = body[at : at + member.piece]
+        piece = body[offset : offset + member.piece]
         if not piece:
             raise MalformedBody("body: its compressed data is cut short")
         decoded += member.decode(bytes(piece), limit - len(decoded))
         if len(decoded) > limit:
             raise BodyTooLarge(f"body: is larger than {limit} bytes once decompressed")
-        at += len(piece)
-    return at - len(member.inflate.unused_data)
+        offset += len(piece)
+    return offset - len(member.inflate.unused_data)

@@ -1,4 +1,4 @@
-"""A browser by a name that its owner knows it by."""
+"""Name a browser in words that its owner recognizes."""
 
 import re
 from typing import Final
@@ -23,7 +23,7 @@ _SYSTEMS: Final = (
 
 
 def describe_browser(user_agent: str) -> str:
-    """Such as `Firefox on Windows`; only words of ours, whatever the header says."""
+    """Return a name such as `Firefox on Windows`. It never holds text of the header itself."""
     browser = next((name for name, mark in _BROWSERS if mark.search(user_agent)), None)
     system = next((name for name, mark in _SYSTEMS if mark.search(user_agent)), None)
     if browser is None:
