@@ -79,7 +79,7 @@ def test_the_secret_is_read_from_a_file(tmp_path):
         Settings(**given)
     file.write_text("made up\n")
     assert Settings(**given).oidc_secret == "made up"
-    with pytest.raises(SettingsError, match="in the environment too"):
+    with pytest.raises(SettingsError, match="also set in the environment"):
         Settings(**{**given, "oidc_client_secret": "made up"})
 
 

@@ -59,13 +59,12 @@ STAND_IN_SECRET: Final = "no consumer or token has this secret"
 class OAuthParameters(msgspec.Struct, frozen=True):
     """The parameters of a signed request, decoded; nothing is verified yet.
 
-    `protocol` holds the `oauth_*` parameters by name. The other two hold everything that is signed,
-    `oauth_*` included, except `oauth_signature`: from header and query, and from the form body.
+    `protocol` holds the `oauth_*` parameters by name. `readings` are the parameters that may have
+    been signed: one reading, or two if the body may be left out; that one comes first.
     """
 
     protocol: dict[str, str]
-    header_and_query: Parameters
-    form: Parameters
+    readings: tuple[Parameters, ...]
     timestamp: int  # Unix seconds
 
     @property
@@ -77,7 +76,8 @@ class OAuthParameters(msgspec.Struct, frozen=True):
 class VerifiedRequest(msgspec.Struct, frozen=True):
     """A request whose signature is good. `user` is None if it names no token (app only).
 
-    The signature is good for one use: `nonce` has yet to be remembered. `parameters` were signed.
+    The signature is good for one use: `nonce` has yet to be remembered. All of `parameters` were
+    signed.
     """
 
     consumer: Consumer
@@ -124,18 +124,14 @@ class SignatureVerifier:
         )
         token_secret = user.secret if user else STAND_IN_SECRET if token else ""
         signature = find_signature(
-            message,
-            parameters,
-            consumer=consumer,
-            token_secrets=[token_secret],
-            json_body=json_body,
+            message, parameters, consumer=consumer, token_secrets=[token_secret]
         )
         if consumer is None:
             raise ConsumerKeyNotFound
         if token and user is None:
             raise AccessTokenNotFound
         nonce = self._check(parameters, signature)
-        return VerifiedRequest(consumer, user, nonce, parameters.header_and_query + parameters.form)
+        return VerifiedRequest(consumer, user, nonce, parameters.readings[0])
 
     def verify_with(
         self,
@@ -151,7 +147,7 @@ class SignatureVerifier:
             ConsumerKeyNotFound, TimestampOutOfBounds, InvalidSignature
         """
         signature = find_signature(
-            message, parameters, consumer=consumer, token_secrets=token_secrets, json_body=False
+            message, parameters, consumer=consumer, token_secrets=token_secrets
         )
         if consumer is None:
             raise ConsumerKeyNotFound
@@ -186,10 +182,11 @@ def parse_oauth_parameters(message: Message, *, json_body: bool) -> OAuthParamet
     if len(placements) > 1 and sum(map(_has_required, placements)) > 1:
         raise MalformedAuthorization("oauth parameters are given in more than one place")
     _check_protocol(protocol)
-    header_and_query = [pair for pair in (*header, *query) if pair[0] != "oauth_signature"]
-    form = [pair for pair in form if pair[0] != "oauth_signature"]
-    timestamp = _parse_timestamp(protocol["oauth_timestamp"])
-    return OAuthParameters(protocol, header_and_query, form, timestamp)
+    signed = [[*header, *query, *form]]
+    if json_body and form:
+        signed.insert(0, [*header, *query])
+    readings = tuple([pair for pair in each if pair[0] != "oauth_signature"] for each in signed)
+    return OAuthParameters(protocol, readings, _parse_timestamp(protocol["oauth_timestamp"]))
 
 
 def _has_required(parameters: Parameters) -> bool:
@@ -235,7 +232,6 @@ def find_signature(
     *,
     consumer: Consumer | None,
     token_secrets: Sequence[str],
-    json_body: bool,
 ) -> str | None:
     """The request's signature if the consumer made it with one of these token secrets, else None.
 
@@ -244,16 +240,12 @@ def find_signature(
     """
     url = base_url(message.scheme, message.host, path=message.path)
     consumer_secret = consumer.secret if consumer else STAND_IN_SECRET
-    readings = [parameters.header_and_query + parameters.form]
-    if json_body and parameters.form:
-        readings.insert(0, parameters.header_and_query)
-    given = parameters.protocol["oauth_signature"]
-    bases = [base_string(message.method, url, parameters=reading) for reading in readings]
     found = None
-    for base in bases:
+    for reading in parameters.readings:
+        base = base_string(message.method, url, parameters=reading)
         for token_secret in token_secrets:
             expected = sign(base, consumer_secret, token_secret=token_secret)
-            if signatures_match(expected, given):
+            if signatures_match(expected, parameters.protocol["oauth_signature"]):
                 found = expected
     return found
 
