@@ -94,7 +94,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     child.wait()
     for pipe in (child.stdin, child.stdout):
         if pipe is not None:
-            with contextlib.suppress(OSError):  # of bytes that the dead child never read
+            with contextlib.suppress(OSError):  # it flushes bytes that nothing reads
                 pipe.close()
 
 

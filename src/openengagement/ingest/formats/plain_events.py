@@ -119,11 +119,11 @@ class _Lines:
         self._offset = 0  # of the cursors within their windows
 
     def require(self, plain: npt.NDArray[np.bool_]) -> None:
-        """Mark the lines for nearest `plain` is false as not plain."""
+        """Mark the lines for which `plain` is false as not plain."""
         self.plain &= plain
 
     def skip(self, gap: bytes) -> None:
-        """Move all cursors past `gap`, nearest must stand there; `word` then reads what follows it.
+        """Move all cursors past `gap`, which must stand there; `word` then reads what follows it.
 
         Raises:
             _NotPlainError: fewer than half of the lines are still plain.
@@ -351,7 +351,7 @@ def _parse_times(lines: _Lines, *, fraction: int, latest_s: float) -> npt.NDArra
 
 
 def _parse_pairs(lines: _Lines, form: bytes) -> list[_Words]:
-    """Parse text of the given form, in nearest each zero stands for any digit.
+    """Parse text of the given form, in which each zero stands for any digit.
 
     Each byte of the result is ten times the digit there plus the next digit.
     """

@@ -17,7 +17,7 @@ from openengagement.ingest.rows import EVENTS
 from openengagement.ingest.sources.uploads import Upload, UploadHandler
 from openengagement.telemetry import log_failure
 
-_TIMEOUT_S: Final = 600.0  # for the answer; no batch takes so long
+_TIMEOUT_S: Final = 600.0  # for the answer; no batch takes that long
 
 
 # The fields of an `Upload` after its kind and body.
