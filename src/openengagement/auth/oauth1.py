@@ -182,10 +182,9 @@ def parse_oauth_parameters(message: Message, *, json_body: bool) -> OAuthParamet
     if len(placements) > 1 and sum(map(_has_required, placements)) > 1:
         raise MalformedAuthorization("oauth parameters are given in more than one place")
     _check_protocol(protocol)
-    signed = [[*header, *query, *form]]
-    if json_body and form:
-        signed.insert(0, [*header, *query])
-    readings = tuple([pair for pair in each if pair[0] != "oauth_signature"] for each in signed)
+    signed = [pair for pair in (*header, *query) if pair[0] != "oauth_signature"]
+    form = [pair for pair in form if pair[0] != "oauth_signature"]
+    readings = (signed, signed + form) if json_body and form else (signed + form,)
     return OAuthParameters(protocol, readings, _parse_timestamp(protocol["oauth_timestamp"]))
 
 
