@@ -5,9 +5,11 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """A source of the current time, in Unix seconds with a fraction."""
+    """A source of the current time."""
 
-    def now_s(self) -> float: ...
+    def now_s(self) -> float:
+        """Return the current Unix time in seconds, with a fraction."""
+        ...
 
 
 class SystemClock:

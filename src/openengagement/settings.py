@@ -239,6 +239,7 @@ class Settings:
 
     @property
     def gzip_required(self) -> bool:
+        """Whether requests that do not accept gzip are refused."""
         return self.require_gzip or self.faithful
 
     @property

@@ -138,5 +138,5 @@ def _read_key_file(path: Path) -> list[bytes]:
     try:
         Keyring(keys)
     except ValueError:
-        raise KeyFileError(f"{path}: is not a key file of this server") from None
+        raise KeyFileError(f"{path} is not a key file of this server") from None
     return keys

@@ -52,8 +52,10 @@ def open_folder(context: typer.Context) -> Iterator[DataFolder]:
     try:
         with closing(open_data_folder(data, settings, clock=CLOCK)) as folder:
             yield folder
-    except (OSError, KeyFileError) as error:
-        fail(f"{data}: {error}")
+    except OSError as error:
+        fail(f"{error.filename or data}: {error.strerror or error}")
+    except KeyFileError as error:
+        fail(str(error))
     except StoreUnavailable as error:
         fail(f"{data}: {error}; try again later")
     except DBAPIError as error:
