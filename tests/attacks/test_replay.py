@@ -235,8 +235,8 @@ def test_stale_and_future_timestamps(stage, alice, path, off_s):
     answer = stage.call(path, app, method=method, timestamp=stamp, **changes)
     assert answer.status == 401, answer
     assert answer.json() == {"errors": [{"code": 135, "message": "Timestamp out of bounds."}]}
-    assert "date" in answer.headers  # by which a client corrects its clock
-    assert stage.call(path, app, method=method, **changes).status == 200  # it was only the time
+    assert "date" in answer.headers  # clients correct their clock with it
+    assert stage.call(path, app, method=method, **changes).status == 200  # only the time was wrong
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_by_another_app(stage, alice, app, callback):
     )
     for _ in range(ATTEMPTS_MAX + 1):
         assert outcome(stage.exchange(thief, verifier)) == (401, DEAD)
-    assert stage.exchange(asking, verifier).status == 200  # nor did that use it up
+    assert stage.exchange(asking, verifier).status == 200  # the refusal did not use it up
 
 
 @pytest.mark.parametrize(("age_s", "status"), [(870, 200), (905, 401), (86_400, 401)])
@@ -240,7 +240,7 @@ def test_the_right_verifier_at_once_on_two_workers_is_accepted_once(wide, wide_a
 
 def test_right_and_wrong_verifiers_at_once(wide, wide_alice, clients):
     asking, pin = wide.let_in(wide_alice, wide.desktop, OOB)
-    guesses = [(client, wrong(pin) if at % 2 else pin) for at, client in enumerate(clients)]
+    guesses = [(client, wrong(pin) if index % 2 else pin) for index, client in enumerate(clients)]
     found = at_once(lambda each: wide.exchange(asking, each[1], client=each[0]).status, guesses)
     assert found.count(200) <= 1
     assert set(found) <= {200, 401}

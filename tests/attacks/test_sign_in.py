@@ -145,7 +145,7 @@ def test_one_account_from_one_address(proxied):
         found = [guesser.guess("bob") for _ in range(3)]
         assert [page.status for page in found] == [403, 403, 429]
         assert 0 < int(found[-1].response.headers["retry-after"]) <= WINDOW_S
-        assert guesser.guess("bob", PASSWORD).status == 429  # the right one tells nothing any more
+        assert guesser.guess("bob", PASSWORD).status == 429  # the right password too
     assert gets_in(proxied, "bob", "198.51.100.2")
 
 
@@ -165,7 +165,7 @@ def test_at_once_on_both_workers(proxied):
 def test_one_password_at_many_accounts_from_one_address(proxied):
     proxied.count_guesses(PER_ADDRESS - 2, of="address", address="198.51.100.4")
     with Guesser(proxied, "198.51.100.4") as guesser:
-        found = [guesser.guess(f"victim{at}").status for at in range(4)]
+        found = [guesser.guess(f"victim{number}").status for number in range(4)]
     assert found == [403, 403, 429, 429]
     assert not gets_in(proxied, "bob", "198.51.100.4")
     assert gets_in(proxied, "bob", "198.51.100.5")
@@ -203,7 +203,7 @@ def test_guesses_from_a_known_browser_are_limited(proxied):
         known.sign_out()
         proxied.count_guesses(9, of="browser", name=name, browser=nonce)
         assert known.statuses(name, 2) == [403, 429]
-    assert gets_in(proxied, name, "203.0.113.4")  # nor does it keep others out
+    assert gets_in(proxied, name, "203.0.113.4")  # other browsers are not locked out
 
 
 @pytest.mark.parametrize("forged", ["x", "x.y", ".", "..", "", "a:b.c", "\xe9", '"\\012"'])
@@ -238,7 +238,7 @@ def test_a_stranger_who_keeps_guessing_does_not_lock_a_person_out(proxied):
     proxied.count_guesses(10, of="both", name="bob", address="203.0.113.90")
     with Guesser(proxied, "203.0.113.90") as stranger:
         assert stranger.statuses("bob", PER_ACCOUNT + 5) == [429] * (PER_ACCOUNT + 5)
-        assert stranger.guess("alice").status == 403  # nor are they counted for the address
+        assert stranger.guess("alice").status == 403  # refused guesses do not count
     assert gets_in(proxied, "bob", "203.0.113.91")
 
 
@@ -286,7 +286,7 @@ def test_a_client_behind_a_proxy_cannot_claim_another_address(proxied):
 @pytest.mark.heavy
 def test_many_sign_ins_at_once_do_not_block_other_requests(proxied):
     """Argon2id runs in threads of its own, so calls are answered while guesses wait."""
-    guessers = [Guesser(proxied, f"203.0.113.{200 + at}") for at in range(8)]
+    guessers = [Guesser(proxied, f"203.0.113.{200 + number}") for number in range(8)]
     done = threading.Event()
 
     def call():
@@ -317,15 +317,15 @@ def test_one_address_cannot_block_sign_in_for_others(proxied):
     strangers = [Guesser(proxied, "203.0.113.241") for _ in range(6)]
     done = threading.Event()
 
-    def knock(guesser, name, password):
+    def keep_trying(guesser, name, password):
         while not done.is_set():
             guesser.guess(name, password)
 
     with ThreadPoolExecutor(18) as pool:
         for each in insiders:
-            pool.submit(knock, each, "bob", PASSWORD)
+            pool.submit(keep_trying, each, "bob", PASSWORD)
         for each in strangers:
-            pool.submit(knock, each, "nobody", WRONG)
+            pool.submit(keep_trying, each, "nobody", WRONG)
         try:
             for _ in range(4):
                 assert gets_in(proxied, "alice", "203.0.113.242")

@@ -272,7 +272,7 @@ def test_no_signature_at_all(stage):
     parameters = protocol_parameters(stage.web, user=False, callback="oob")
     for path in (REQUEST_TOKEN, ACCESS_TOKEN):
         assert_not_authenticated(stage.send("POST", path, as_header(parameters)))
-        answer = stage.send("POST", path, more=parameters)  # nor is it said that it is signed
+        answer = stage.send("POST", path, more=parameters)
         assert (answer.status, answer.json()["errors"][0]["code"]) == (400, 215)
 
 

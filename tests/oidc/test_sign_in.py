@@ -15,13 +15,13 @@ from support.person import read_page
 from support.traveller import Browser, alert
 
 
-def arrive(browser, provider, return_to="/settings/apps", **claims):
+def complete_sign_in(browser, provider, return_to="/settings/apps", **claims):
     claims = claims or {"preferred_username": "alice"}
     return browser.open(provider.approve(browser.leave(return_to), **claims))
 
 
 def test_a_person_signs_in_and_returns_to_the_page_they_came_from(browser, provider):
-    page = arrive(browser, provider)
+    page = complete_sign_in(browser, provider)
     assert (page.status, page.url) == (200, f"{browser.origin}/settings/apps")
     assert browser.signed_in_as == "alice"
 
@@ -61,42 +61,44 @@ def test_every_asymmetric_algorithm_is_accepted(browser, provider, key, algorith
     provider.keys = [{"kty": "new", "kid": "x"}, {"kty": "EC"}, "nonsense", KEY, EC_KEY, OKP_KEY]
     provider.keys[2] = {}
     provider.sign = sign_with(key, algorithm)
-    arrive(browser, provider)
+    complete_sign_in(browser, provider)
     assert browser.is_signed_in
 
 
 def test_a_rotated_key_is_fetched(browser, provider):
-    arrive(browser, provider)
+    complete_sign_in(browser, provider)
     asked = provider.asked.count("/keys")
     provider.keys = [OTHER_KEY]
     provider.sign = sign_with(OTHER_KEY, "RS256")
     with Browser(browser.origin) as later:
-        arrive(later, provider)
+        complete_sign_in(later, provider)
         assert later.is_signed_in
     assert provider.asked.count("/keys") == asked + 1
 
 
 def test_discovery_and_keys_are_cached(browser, provider):
-    arrive(browser, provider)
+    complete_sign_in(browser, provider)
     provider.asked.clear()
     with Browser(browser.origin) as later:
-        arrive(later, provider)
+        complete_sign_in(later, provider)
     assert provider.asked == ["/token"]
 
 
 def test_a_token_for_several_audiences_needs_our_azp(browser, provider):
-    arrive(browser, provider, preferred_username="alice", aud=["engagement", "x"], azp="engagement")
+    complete_sign_in(
+        browser, provider, preferred_username="alice", aud=["engagement", "x"], azp="engagement"
+    )
     assert browser.is_signed_in
 
 
 def test_a_claim_missing_from_the_id_token_is_read_from_userinfo(browser, provider):
     provider.userinfo = {"sub": "7", "preferred_username": "bob"}
-    arrive(browser, provider, sub="7")
+    complete_sign_in(browser, provider, sub="7")
     assert browser.signed_in_as == "bob"
 
 
 def test_letter_case_of_a_screen_name_does_not_matter(browser, provider):
-    arrive(browser, provider, preferred_username="ALICE")
+    complete_sign_in(browser, provider, preferred_username="ALICE")
     assert browser.signed_in_as == "alice"
 
 
@@ -117,7 +119,7 @@ def test_letter_case_of_a_screen_name_does_not_matter(browser, provider):
     ],
 )
 def test_a_person_without_an_account_gets_an_error_that_names_no_one(browser, provider, claims):
-    page = arrive(browser, provider, "/oauth/authorize?oauth_token=x", **claims)
+    page = complete_sign_in(browser, provider, "/oauth/authorize?oauth_token=x", **claims)
     assert page.status == 403
     assert alert(page).startswith(
         "You are signed in at Harbour ID, but no account of this platform"
@@ -131,8 +133,8 @@ def test_a_person_without_an_account_gets_an_error_that_names_no_one(browser, pr
 def test_letters_that_fold_to_others_open_no_account(site, provider, browser):
     site.command("account", "add", "moss")
     for name in ("mo\u017fs", "MO\u017fS"):
-        assert arrive(browser, provider, preferred_username=name).status == 403
-    arrive(browser, provider, preferred_username="moss")
+        assert complete_sign_in(browser, provider, preferred_username=name).status == 403
+    complete_sign_in(browser, provider, preferred_username="moss")
     assert browser.signed_in_as == "moss"
 
 
@@ -154,7 +156,7 @@ def by_id(other_site):
 
 
 def test_a_subject_is_an_account_id(by_id, provider):
-    arrive(by_id, provider, sub="101")
+    complete_sign_in(by_id, provider, sub="101")
     assert by_id.signed_in_as == "alice"
 
 
@@ -162,7 +164,7 @@ def test_a_subject_is_an_account_id(by_id, provider):
     "sub", ["0101", "+101", " 101", "101.0", "alice", "\u0661\u0660\u0661", "9" * 19, "9" * 5000]
 )
 def test_a_subject_that_is_not_an_account_id_opens_no_account(by_id, provider, sub):
-    page = arrive(by_id, provider, sub=sub)
+    page = complete_sign_in(by_id, provider, sub=sub)
     assert page.status == 403
     assert not by_id.is_signed_in
 
@@ -179,12 +181,12 @@ def test_force_login_requires_a_recent_auth_time(browser, provider, age_s, statu
     """403 comes from the consent page, which does not know the request token."""
     back = "/oauth/authorize%3Foauth_token%3Dx%26force_login%3Dtrue"
     provider.bend_claims = lambda claims: {**claims, "auth_time": claims["iat"] - age_s}
-    assert arrive(browser, provider, back).status == status
+    assert complete_sign_in(browser, provider, back).status == status
     assert browser.is_signed_in is (age_s == 0)
 
 
 def test_a_sign_in_for_oauth_authenticate_continues_through_a_page(browser, provider):
-    page = arrive(browser, provider, "/oauth/authenticate?oauth_token=x")
+    page = complete_sign_in(browser, provider, "/oauth/authenticate?oauth_token=x")
     assert page.status == 200
     assert page.links["continue-link"] == "/oauth/authenticate?oauth_token=x"
     assert browser.is_signed_in
@@ -195,7 +197,7 @@ def test_a_sign_in_for_oauth_authenticate_continues_through_a_page(browser, prov
     ["//evil.example", "https://evil.example/", "/\\evil.example", "javascript:alert(1)", "/%09/x"],
 )
 def test_the_browser_is_never_sent_to_another_site(browser, provider, return_to):
-    page = arrive(browser, provider, return_to)
+    page = complete_sign_in(browser, provider, return_to)
     assert page.left_for is None
     assert page.url.startswith(f"{browser.origin}/")
 

@@ -165,7 +165,7 @@ def test_unauthenticated_requests_are_not_counted(limited):
     for _ in range(3):
         limited.client.ask("totals", BODY, None, replayed)
     after = limits_of(limited.client.ask("totals", BODY, sign_as_user(main)))
-    assert before[1] - after[1] == 2  # the replayed one the first time, and the last
+    assert before[1] - after[1] == 2  # the first of the three, and this one
 
 
 def test_the_default_limit_is_6000_a_minute(server):

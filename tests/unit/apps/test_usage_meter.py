@@ -36,7 +36,7 @@ def kept():
 
 
 class Metered(UsageMeter):
-    """A meter that is told the time with each request."""
+    """A usage meter whose clock shows the time given with a request."""
 
     def __init__(self, kept):
         super().__init__(kept, now_s=lambda: self.time_s)
@@ -106,8 +106,8 @@ def test_counting_during_a_flush(meter, kept):
 
     with ThreadPoolExecutor(2) as pool:
         writing = [pool.submit(write) for _ in range(2)]
-        for at in range(20_000):
-            meter.count_answer(APP, {at % 50}, now_s=LAST_OF_OCTOBER_S)
+        for number in range(20_000):
+            meter.count_answer(APP, {number % 50}, now_s=LAST_OF_OCTOBER_S)
             meter.count_refusal(APP, "rate_limited", now_s=LAST_OF_OCTOBER_S)
         done.set()
         for each in writing:
