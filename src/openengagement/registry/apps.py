@@ -180,6 +180,7 @@ class Apps:
 
 
 _SELECT: Final[sa.Select[Any]] = sa.select(*columns_of(App, APPS))
+_CHANGEABLE: Final = ("name", "website", "description", "access_level", "sign_in")
 _NO_BEARER: Final[dict[str, Any]] = {
     "bearer_generation": APPS.c.bearer_generation + 1,
     "bearer_hash": None,
@@ -188,13 +189,7 @@ _NO_BEARER: Final[dict[str, Any]] = {
 
 def _form_columns(form: AppForm) -> dict[str, Any]:
     """Return the columns that a developer may change."""
-    return {
-        "name": form.name,
-        "website": form.website,
-        "description": form.description,
-        "access_level": form.access_level,
-        "sign_in": form.sign_in,
-    }
+    return {name: getattr(form, name) for name in _CHANGEABLE}
 
 
 def _insert_callbacks(db: sa.Connection, app_id: int, *, urls: Sequence[str]) -> None:

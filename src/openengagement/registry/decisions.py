@@ -77,16 +77,9 @@ class Decisions:
             if changed:
                 db.execute(APPS.update().where(same_app).values(changed))
             for name, value in changed.items():
-                write_entry(
-                    db,
-                    actor,
-                    now_s=now_s,
-                    action=_ACTIONS[name][not value],
-                    app_id=app_id,
-                    subject=row["name"],
-                    before=_show(row[name]),
-                    after=_show(value),
-                )
+                names = {"action": _ACTIONS[name][not value], "subject": row["name"]}
+                values_shown = {"before": _show(row[name]), "after": _show(value)}
+                write_entry(db, actor, now_s=now_s, app_id=app_id, **names, **values_shown)
         return True
 
     def set_role(self, account_id: int, role: Role, *, actor: Actor, now_s: int) -> None:

@@ -11,12 +11,7 @@ import sqlalchemy as sa
 
 from openengagement.engagement.permissions import AccessLevel
 from openengagement.registry.database import Database, columns_of, delete_expired
-from openengagement.registry.schema import (
-    ACCESS_TOKENS,
-    ACCOUNTS,
-    APPS,
-    REQUEST_TOKENS,
-)
+from openengagement.registry.schema import ACCESS_TOKENS, ACCOUNTS, APPS, REQUEST_TOKENS
 
 OOB: Final = "oob"  # the callback of an app without one: its user copies a PIN
 _SLICE: Final = 500  # tokens in one transaction
@@ -161,14 +156,9 @@ class Grants:
         """List the apps that hold a token of this account, the newest token first."""
         query = (
             sa.select(
-                APPS.c.id.label("app_id"),
-                APPS.c.name,
-                APPS.c.website,
+                *columns_of(Grant, ACCESS_TOKENS),
+                *(APPS.c.name, APPS.c.website, APPS.c.suspended),
                 ACCOUNTS.c.screen_name.label("owner"),
-                ACCESS_TOKENS.c.access_level,
-                ACCESS_TOKENS.c.created_at_s,
-                ACCESS_TOKENS.c.last_used_s,
-                APPS.c.suspended,
             )
             .join(APPS, APPS.c.id == ACCESS_TOKENS.c.app_id)
             .join(ACCOUNTS, ACCOUNTS.c.id == APPS.c.owner_id)

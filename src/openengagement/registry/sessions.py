@@ -45,14 +45,8 @@ class Sessions:
         self, session_id: str, secret_hash: bytes, *, account_id: int, browser: str, now_s: int
     ) -> None:
         """Begin a session. If the account then has too many, end the least recently seen."""
-        row = {
-            "secret_hash": secret_hash,
-            "id": session_id,
-            "account_id": account_id,
-            "created_at_s": now_s,
-            "last_seen_s": now_s,
-            "browser": browser,
-        }
+        row = {"secret_hash": secret_hash, "id": session_id, "account_id": account_id}
+        row |= {"created_at_s": now_s, "last_seen_s": now_s, "browser": browser}
         same_account = SESSIONS.c.account_id == account_id
         seen_last = sa.select(SESSIONS.c.id).where(same_account)
         seen_last = seen_last.order_by(SESSIONS.c.last_seen_s.desc()).limit(_SESSIONS_MAX - 1)
