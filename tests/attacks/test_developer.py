@@ -124,7 +124,7 @@ def routes_of(app_id):
 # Who is not signed in.
 
 
-def test_a_stranger_is_led_to_the_sign_in_and_back(studio, app_id, unchanged):
+def test_a_visitor_is_sent_to_sign_in_and_back(studio, app_id, unchanged):
     for method, path, action in routes(app_id):
         with studio.person() as stranger:
             answer = send(stranger, method, path, action)
@@ -152,7 +152,7 @@ def test_a_stranger_is_led_to_the_sign_in_and_back(studio, app_id, unchanged):
         "/portal//evil.example",
     ],
 )
-def test_the_way_back_leads_nowhere_else(studio, path):
+def test_the_return_path_stays_on_this_server(studio, path):
     with studio.person() as stranger:
         page = stranger.open(stranger.origin + path)
         assert page.left_for is None
@@ -164,7 +164,7 @@ def test_the_way_back_leads_nowhere_else(studio, path):
         assert page.status in {200, 404}
 
 
-def test_a_stranger_costs_little(studio):
+def test_a_visitor_gets_only_a_short_redirect(studio):
     """No row, no password, no page: a short redirect."""
     count = "select (select count(*) from sessions), (select count(*) from apps)"
     before = studio.sql(count)
@@ -179,7 +179,7 @@ def test_a_stranger_costs_little(studio):
 # Who is somebody else.
 
 
-def test_an_app_of_somebody_else_is_not_there(app, bob, unchanged):
+def test_another_owners_app_looks_like_no_app(app, bob, unchanged):
     """And its page does not differ from that of an app that never was."""
     for (method, path, action), nowhere in zip(
         routes_of(app[0].app_id), routes_of("99999999"), strict=True
@@ -191,7 +191,7 @@ def test_an_app_of_somebody_else_is_not_there(app, bob, unchanged):
         assert answer.text.replace(app[0].app_id, "99999999") == none.text
 
 
-def test_a_manager_has_no_way_in_here_either(studio, app_id, bob, unchanged):
+def test_a_manager_cannot_open_another_owners_app(studio, app_id, bob, unchanged):
     studio.sql("update accounts set role = 'manager' where screen_name_key = 'bob'")
     try:
         for method, path, action in routes_of(app_id):
@@ -200,13 +200,13 @@ def test_a_manager_has_no_way_in_here_either(studio, app_id, bob, unchanged):
         studio.sql("update accounts set role = 'member' where screen_name_key = 'bob'")
 
 
-def test_nobody_sees_the_apps_of_somebody_else(developer, app_id, bob):
+def test_the_list_holds_only_ones_own_apps(developer, app_id, bob):
     assert settings_path(app_id) in developer.open(PORTAL).html
     assert settings_path(app_id) not in bob.open(PORTAL).html
 
 
 @pytest.mark.parametrize("form", ["none", "others", "cross-site", "twice", "kind", "origin"])
-def test_forms_from_elsewhere(developer, app_id, bob, unchanged, form):
+def test_forms_from_other_sites_are_refused(developer, app_id, bob, unchanged, form):
     for method, path, action in routes(app_id):
         if method == "GET":
             continue
@@ -224,7 +224,7 @@ def test_forms_from_elsewhere(developer, app_id, bob, unchanged, form):
         assert "The form was not accepted" in answer.text
 
 
-def test_nothing_is_done_by_an_address_alone(developer, app_id, unchanged):
+def test_a_get_request_changes_nothing(developer, app_id, unchanged):
     sent = as_form([*GOOD.items(), ("csrf_token", token_of(developer)), ("action", "revoke_token")])
     for path in (NEW, settings_path(app_id), keys_path(app_id)):
         for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"):
@@ -244,14 +244,14 @@ def test_nothing_is_done_by_an_address_alone(developer, app_id, unchanged):
         *("x", "%2E%2E", "..%2F..%2Fsettings", "{}%252Fkeys", "{}%2F..%2F{}", "new", "'or'1"),
     ],
 )
-def test_app_ids_that_are_none(developer, app_id, unchanged, name):
+def test_invalid_app_ids_are_refused(developer, app_id, unchanged, name):
     name = name.replace("{}", app_id)
     for path in (f"/portal/apps/{name}", f"/portal/apps/{name}/keys"):
         for method, action in (("GET", None), ("POST", "revoke_token")):
             assert send(developer, method, path, action).status_code == 404
 
 
-def test_other_methods_and_slashes(developer, app_id):
+def test_other_methods_and_trailing_slashes_are_refused(developer, app_id):
     for path in (PORTAL, settings_path(app_id), keys_path(app_id)):
         assert developer.http.put(developer.origin + path).status_code == 405
         assert developer.http.get(f"{developer.origin}{path}/").status_code == 404
@@ -261,7 +261,7 @@ def test_other_methods_and_slashes(developer, app_id):
 # What is saved.
 
 
-def test_what_is_said_of_an_app_is_what_it_is(studio, developer):
+def test_saved_settings_are_those_of_the_form(studio, developer):
     with studio.person() as person:
         person.sign_in()
         answer = send(person, "POST", NEW)
@@ -287,7 +287,7 @@ def test_what_is_said_of_an_app_is_what_it_is(studio, developer):
     assert {name: form[name] for name in expected} == expected
 
 
-def test_a_description_may_be_typed_on_two_lines(developer):
+def test_line_breaks_in_a_description_become_spaces(developer):
     """A text area invites it."""
     made, _ = create(developer, description="Tells when to post.\r\nAnd when not to.\r\n")
     page = developer.open(settings_path(made))
@@ -295,7 +295,7 @@ def test_a_description_may_be_typed_on_two_lines(developer):
     assert said == "Tells when to post. And when not to."
 
 
-def test_nobody_gives_themselves_what_a_manager_gives(studio, developer, app_id):
+def test_a_developer_cannot_set_what_a_manager_decides(studio, developer, app_id):
     more = {"enabled": "1", "per_minute": "9", "suspended": "0", "owner_id": "202", "id": "1"}
     token = {"csrf_token": token_of(developer)}
     for path in (NEW, settings_path(app_id)):
@@ -344,7 +344,9 @@ BAD = [
 
 
 @pytest.mark.parametrize(("field", "value"), BAD, ids=lambda each: ascii(each)[:40])
-def test_what_does_not_fit_is_refused_and_kept(developer, app_id, unchanged, field, value):
+def test_invalid_values_are_refused_and_stay_in_the_form(
+    developer, app_id, unchanged, field, value
+):
     token = {"csrf_token": token_of(developer)}
     for path in (NEW, settings_path(app_id)):
         answer = post(developer, path, GOOD | {field: value} | token)
@@ -365,7 +367,7 @@ def test_what_does_not_fit_is_refused_and_kept(developer, app_id, unchanged, fie
         assert {n: kept.get(n, "") for n in expected} == expected
 
 
-def test_a_field_that_is_given_twice_is_not_chosen_from(developer, app_id, unchanged):
+def test_a_field_that_is_given_twice_counts_as_missing(developer, app_id, unchanged):
     pairs = [*GOOD.items(), ("name", "Another"), ("csrf_token", token_of(developer))]
     for path in (NEW, settings_path(app_id)):
         answer = developer.http.post(developer.origin + path, content=as_form(pairs), headers=FORM)
@@ -373,14 +375,14 @@ def test_a_field_that_is_given_twice_is_not_chosen_from(developer, app_id, uncha
         assert "the name of an app is" in answer.text
 
 
-def test_a_form_of_a_hundred_thousand_callbacks(developer, app_id, unchanged):
+def test_a_form_with_a_hundred_thousand_callbacks_is_refused(developer, app_id, unchanged):
     many = "\n".join("x" for _ in range(100_000))
     token = {"csrf_token": token_of(developer)}
     assert post(developer, NEW, GOOD | {"callbacks": many} | token).status_code == 400
 
 
 @pytest.mark.parametrize("text", SCRIPTS)
-def test_script_in_what_is_said(developer, text):
+def test_scripts_in_the_settings_of_an_app_do_not_run(developer, text):
     made, page = create(developer, text, description=text)
     pages = [page, *(developer.open(path) for path in (PORTAL, settings_path(made)))]
     token = {"csrf_token": token_of(developer)}
@@ -396,7 +398,7 @@ def test_script_in_what_is_said(developer, text):
 
 
 @pytest.mark.parametrize("text", [*SCRIPTS, "javascript:alert(1)", "\u202e", "\x00", " "])
-def test_script_that_reached_the_registry_another_way(studio, developer, text):
+def test_scripts_written_directly_to_the_registry_do_not_run(studio, developer, text):
     made, _ = create(developer)
     update = "update apps set name = ?, website = ?, description = ? where id = ?"
     studio.sql(update, text, text, text, int(made))
@@ -418,7 +420,7 @@ def full(world):
         yield made
 
 
-def test_no_more_apps_than_the_limit(full):
+def test_the_number_of_apps_is_limited(full):
     count = "select count(*) from apps where owner_id = 101"
     with full.person() as one, full.person() as other:
         for person in (one, other):
@@ -439,7 +441,7 @@ def test_no_more_apps_than_the_limit(full):
         assert send(one, "POST", settings_path(str(newest))).status_code == 303
 
 
-def test_a_platform_whose_people_create_none(world):
+def test_a_limit_of_zero_allows_no_apps(world):
     with set_stage(world, apps_per_account_max="0") as stage, stage.person() as person:
         stage.server.command("account", "add", "newcomer")
         stage.server.command("account", "password", "newcomer", "--stdin", stdin="seven geese\n")
@@ -455,7 +457,7 @@ def test_a_platform_whose_people_create_none(world):
 # What every page carries.
 
 
-def test_headers_of_every_page(developer, app_id):
+def test_every_page_has_the_security_headers(developer, app_id):
     pages = [
         *(send(developer, "GET", path) for _, path, _ in routes(app_id)),
         send(developer, "POST", settings_path(app_id)),
@@ -479,7 +481,7 @@ def test_headers_of_every_page(developer, app_id):
         *("\xe9.example", "x%0aid", "x\tid", "", "$HOME", "a.example, b.example", "!!"),
     ],
 )
-def test_a_host_that_a_shell_would_act_on(studio, developer, app_id, host):
+def test_a_host_with_shell_syntax_is_replaced(studio, developer, app_id, host):
     cookie = ("Cookie", f"oe_session={developer.http.cookies['oe_session']}")
     sent = request_bytes("GET", keys_path(app_id), [cookie], host=host)
     answers = parse_answers(talk(studio.server.port, sent))
@@ -494,7 +496,7 @@ def test_a_host_that_a_shell_would_act_on(studio, developer, app_id, host):
     assert "<script>alert" not in text
 
 
-def test_hosts_that_are_plain(studio, developer, app_id):
+def test_a_plain_host_is_shown(studio, developer, app_id):
     cookie = ("Cookie", f"oe_session={developer.http.cookies['oe_session']}")
     for host in ("metrics.example", "localhost:8080", "[::1]:8080", "127.0.0.1", "a_b-c.example"):
         sent = request_bytes("GET", keys_path(app_id), [cookie], host=host)
@@ -502,7 +504,7 @@ def test_hosts_that_are_plain(studio, developer, app_id):
         assert f"ENGAGEMENT_API_URL=http://{host}\n" in answer.body.decode()
 
 
-def test_a_suspended_app(studio, developer):
+def test_the_pages_of_a_suspended_app(studio, developer):
     """Its pages say so; its developer may still put it right, and take credentials away."""
     made, _ = create(developer)
     studio.server.command("app", "enable", made)

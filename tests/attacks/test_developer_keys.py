@@ -95,7 +95,7 @@ def open_with(person, path, parcel):
 # Shown once.
 
 
-def test_each_secret_is_on_one_page_once(studio, secret_log):
+def test_a_new_secret_is_shown_once(studio, secret_log):
     with studio.person() as person:
         person.sign_in()
         seen = []
@@ -127,7 +127,7 @@ def test_each_secret_is_on_one_page_once(studio, secret_log):
         assert len(set(secret_log)) == len(secret_log) == 10
 
 
-def test_what_carries_a_secret_is_closed_and_short_lived(developer, live, secret_log):
+def test_the_cookie_of_a_secret_is_encrypted_and_short_lived(developer, live, secret_log):
     answer = post(developer, keys_path(live[0].app_id), action="regenerate_key")
     cookie = next(each for each in answer.headers.get_list("set-cookie") if "oe_once=" in each)
     attributes = set(cookie.split("; ")[1:])
@@ -145,7 +145,7 @@ def test_what_carries_a_secret_is_closed_and_short_lived(developer, live, secret
     assert "oe_once" not in developer.http.cookies
 
 
-def test_the_cookie_is_worth_nothing_elsewhere(studio, developer, live):
+def test_the_cookie_is_useless_in_another_session(studio, developer, live):
     app_id = live[0].app_id
     other, _ = create(developer)
     parcel = parcel_of(developer, app_id)
@@ -166,7 +166,7 @@ def test_the_cookie_is_worth_nothing_elsewhere(studio, developer, live):
     assert secrets_on(shown).keys() == {"BEARER_TOKEN"}, "it was a good one"
 
 
-def test_the_cookie_dies_with_the_session(studio):
+def test_the_cookie_is_useless_after_the_session(studio):
     with studio.person() as person:
         person.sign_in()
         app_id, _ = create(person)
@@ -176,7 +176,7 @@ def test_the_cookie_dies_with_the_session(studio):
         assert secrets_on(open_with(person, keys_path(app_id), parcel)) == {}
 
 
-def test_cookies_that_are_none(studio, developer, live):
+def test_invalid_cookies_yield_nothing(studio, developer, live):
     """Garbage, a good one with a letter changed, and other things that this server has sealed."""
     app_id = live[0].app_id
     parcel = parcel_of(developer, app_id)
@@ -196,7 +196,7 @@ def test_cookies_that_are_none(studio, developer, live):
     assert (answer.status_code, secrets_on(read_page(answer))) == (200, {})
 
 
-def test_looking_at_an_app_of_somebody_else_takes_nothing(studio, developer, live):
+def test_opening_another_page_does_not_lose_the_secret(studio, developer, live):
     """What waits for its page is not lost on the way."""
     post(developer, keys_path(live[0].app_id), action="regenerate_bearer")
     assert developer.open(settings_path(live[0].app_id)).status == 200
@@ -208,7 +208,7 @@ def test_looking_at_an_app_of_somebody_else_takes_nothing(studio, developer, liv
 
 
 @pytest.mark.parametrize("action", ["generate_bearer", "generate_token"])
-def test_generating_kills_nothing(studio, developer, live, crowd, action):
+def test_generating_does_not_replace_an_existing_credential(studio, developer, live, crowd, action):
     app, bearer = live
     answer = post(developer, keys_path(app.app_id), action=action)
     assert answer.status_code == 303
@@ -219,7 +219,7 @@ def test_generating_kills_nothing(studio, developer, live, crowd, action):
 
 
 @pytest.mark.parametrize("action", ["generate_bearer", "generate_token"])
-def test_generating_twice_at_once(studio, developer, crowd, action):
+def test_two_concurrent_generations_make_one_credential(studio, developer, crowd, action):
     """Whatever a page has shown works."""
     with studio.person() as other:
         other.sign_in()
@@ -250,7 +250,7 @@ def act_now(app_id, action, person):
 @pytest.mark.parametrize(
     "action", ["", "x", "generate", "Generate_bearer", "generate_bearer ", "delete", "__init__"]
 )
-def test_what_is_no_action_changes_nothing(studio, developer, live, action):
+def test_an_unknown_action_changes_nothing(studio, developer, live, action):
     app_id = int(live[0].app_id)
     rows = ("select * from apps where id = ?", "select * from access_tokens where app_id = ?")
     before = [studio.sql(row, app_id) for row in rows]
@@ -266,7 +266,9 @@ def test_what_is_no_action_changes_nothing(studio, developer, live, action):
     assert [studio.sql(row, app_id) for row in rows] == before
 
 
-def test_a_new_api_key_kills_the_old_one_on_every_worker(studio, developer, live, crowd):
+def test_regenerating_the_api_key_revokes_the_old_one_on_every_worker(
+    studio, developer, live, crowd
+):
     app, bearer = live
     assert statuses(crowd, sign_as_user(app)) == statuses(crowd, Bearer(bearer)) == {200}
     found = secrets_on(act(developer, app.app_id, "regenerate_key"))
@@ -296,7 +298,7 @@ def fetch_bearer(studio, key, secret):
         )
 
 
-def test_a_new_bearer_token_kills_the_old_one_on_every_worker(developer, live, crowd):
+def test_regenerating_the_bearer_token_revokes_the_old_one_on_every_worker(developer, live, crowd):
     app, bearer = live
     assert statuses(crowd, Bearer(bearer)) == {200}
     fresh = secrets_on(act(developer, app.app_id, "regenerate_bearer"))["BEARER_TOKEN"]
@@ -311,7 +313,9 @@ def test_a_new_bearer_token_kills_the_old_one_on_every_worker(developer, live, c
     assert statuses(crowd, Bearer(bearer)) == statuses(crowd, Bearer(fresh)) == {401}
 
 
-def test_a_new_access_token_kills_the_old_one_on_every_worker(studio, developer, live, crowd):
+def test_regenerating_the_access_token_revokes_the_old_one_on_every_worker(
+    studio, developer, live, crowd
+):
     app, bearer = live
     assert statuses(crowd, sign_as_user(app)) == {200}
     found = secrets_on(act(developer, app.app_id, "regenerate_token"))
@@ -327,7 +331,7 @@ def test_a_new_access_token_kills_the_old_one_on_every_worker(studio, developer,
     assert statuses(crowd, Bearer(bearer)) == {200}
 
 
-def test_a_token_that_its_owner_takes_away_elsewhere(studio, developer, live):
+def test_a_token_that_was_revoked_elsewhere(studio, developer, live):
     """By the page of apps, or by the app's own call."""
     app, _ = live
     developer.revoke(app.app_id)
@@ -343,7 +347,7 @@ def test_a_token_that_its_owner_takes_away_elsewhere(studio, developer, live):
     assert developer.open(keys_path(app.app_id)).form_sending("action", "generate_token")
 
 
-def test_somebody_elses_tokens_live_through_it(studio, developer, live, crowd):
+def test_tokens_of_other_people_are_not_affected(studio, developer, live, crowd):
     """What bob gave the app is not the owner's to make, to see or to revoke here."""
     app, _ = live
     form = {"callbacks": "https://tides.example/return"}
@@ -358,7 +362,7 @@ def test_somebody_elses_tokens_live_through_it(studio, developer, live, crowd):
         assert {studio.who(holder, each).status for each in crowd} == {200}
 
 
-def test_the_permission_is_that_of_when_a_token_was_made(studio, developer):
+def test_a_token_keeps_the_permission_of_its_creation(studio, developer):
     app_id, _ = create(developer, access_level="read-write")
     act(developer, app_id, "generate_token")
     level = "select access_level from access_tokens where app_id = ?"
@@ -374,7 +378,7 @@ def test_the_permission_is_that_of_when_a_token_was_made(studio, developer):
     assert "The app now has" not in said
 
 
-def test_the_page_tells_when_a_token_was_made_and_used(studio, developer, live):
+def test_the_page_shows_when_a_token_was_created_and_used(studio, developer, live):
     app, _ = live
     page = developer.open(keys_path(app.app_id))
     created = re.findall(r'<dt>Created</dt><dd><time datetime="([^"]+)"', page.html)
@@ -388,14 +392,14 @@ def test_the_page_tells_when_a_token_was_made_and_used(studio, developer, live):
     assert "22 Nov 2026" in developer.open(keys_path(app.app_id)).html
 
 
-def test_the_key_is_hinted_at_and_no_more(developer, live):
+def test_the_page_shows_only_a_hint_of_the_api_key(developer, live):
     app, _ = live
     page = developer.open(keys_path(app.app_id))
     assert f"<code>{app.consumer_key[:4]}…{app.consumer_key[-4:]}</code>" in page.html
     assert app.consumer_key[:5] not in page.html
 
 
-def test_an_app_that_is_not_enabled_says_so_to_whoever_calls(developer, crowd):
+def test_requests_of_an_app_that_is_not_enabled_are_refused(developer, crowd):
     app, bearer = collect(developer)
     for auth in (Bearer(bearer), sign_as_user(app)):
         answer = crowd[0].ask("totals", QUESTION, auth)

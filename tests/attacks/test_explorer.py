@@ -111,7 +111,7 @@ def day(ago):
 @pytest.mark.parametrize(
     "path", ["/explore?sort=replies&page=2", address("111", "112", start="2024-05-01"), COMPARE]
 )
-def test_who_is_not_signed_in_signs_in_first(stage, path):
+def test_a_visitor_must_sign_in_first(stage, path):
     with stage.person() as person:
         answer = person.http.get(stage.url + path)
         assert answer.status_code == 303
@@ -124,14 +124,14 @@ def test_who_is_not_signed_in_signs_in_first(stage, path):
         assert urlsplit(page.url).path == urlsplit(wanted).path
 
 
-def test_csv_is_for_who_is_signed_in(stage):
+def test_csv_needs_a_session(stage):
     with stage.person() as person:
         answer = person.http.get(f"{stage.url}{COMPARE}.csv?tweet_ids=111")
         assert answer.status_code == 303
 
 
 @pytest.mark.parametrize("form", ["", ".csv"])
-def test_other_peoples_tweets(stage, alice, form):
+def test_other_peoples_tweets_are_refused(stage, alice, form):
     for ids in ("211", "111,211"):
         page = alice.open(f"{COMPARE}{form}?tweet_ids={ids}")
         assert page.status == 403
@@ -139,25 +139,25 @@ def test_other_peoples_tweets(stage, alice, form):
         assert "<td>" not in page.html
 
 
-def test_only_ones_own_tweets_are_listed(alice):
+def test_the_table_lists_only_ones_own_tweets(alice):
     assert list(read_rows(alice.open("/explore"))) == MINE
 
 
 @pytest.mark.parametrize("ids", ["311", "117", "5", "311,117"])
-def test_tweets_that_cannot_be_shown(alice, ids):
+def test_unavailable_tweets_are_refused(alice, ids):
     page = alice.open(address(*ids.split(",")))
     assert page.status == 400
     assert f"{len(ids.split(','))} Tweet ID(s) are unavailable" in page.text("error")
 
 
-def test_what_is_left_out_of_a_chart_is_named(alice):
+def test_a_chart_names_the_tweets_that_it_omits(alice):
     page = alice.open(address("111", "117"))
     assert page.status == 200
     assert page.text("unavailable").endswith(": 117")
     assert read_figures(page)[0] == ["111"]
 
 
-def test_protected_accounts_are_told_why(stage):
+def test_protected_accounts_get_an_explanation(stage):
     set_password(stage.server, "carol")
     with stage.person("carol") as carol:
         carol.sign_in()
@@ -170,7 +170,7 @@ def test_protected_accounts_are_told_why(stage):
         assert "<td>" not in page.html
 
 
-def test_an_account_without_tweets(stage):
+def test_an_account_without_tweets_gets_an_explanation(stage):
     stage.server.command("account", "add", "newcomer")
     set_password(stage.server, "newcomer")
     with stage.person("newcomer") as newcomer:
@@ -197,7 +197,7 @@ def test_an_account_without_tweets(stage):
         ({"start": "2014-08-01", "end": "2014-08-03"}, "start: lies before 2014-09-01T00:00:00Z"),
     ],
 )
-def test_the_api_says_what_is_wrong(alice, given, text):
+def test_errors_of_the_api_are_shown(alice, given, text):
     page = alice.open(f"{COMPARE}?{urlencode({'tweet_ids': '111', **given})}")
     assert page.status == 400
     assert text in page.text("error")
@@ -206,7 +206,7 @@ def test_the_api_says_what_is_wrong(alice, given, text):
         assert form[name] == given.get(name, "111" if name == "tweet_ids" else "")
 
 
-def test_no_tweets_picked(alice):
+def test_a_chart_without_tweets_returns_to_the_table(alice):
     assert urlsplit(alice.open(COMPARE).url).path == "/explore"
     assert urlsplit(alice.open(f"{COMPARE}.csv").url).path == "/explore"
 
@@ -214,11 +214,11 @@ def test_no_tweets_picked(alice):
 @pytest.mark.parametrize(
     "query", ["sort=x", "page=-1", "page=99", "page=²", "order=x", "tweet_ids=<"]
 )
-def test_nonsense_in_the_tables_address_changes_nothing(alice, query):
+def test_invalid_parameters_of_the_table_are_ignored(alice, query):
     assert list(read_rows(alice.open(f"/explore?{query}"))) == MINE
 
 
-def test_the_pages_take_no_other_method(stage, alice):
+def test_the_pages_accept_only_get(stage, alice):
     for path in ("/explore", COMPARE, f"{COMPARE}.csv"):
         assert alice.http.post(stage.url + path).status_code == 405
     assert alice.open("/explore/elsewhere").status == 404
@@ -227,7 +227,7 @@ def test_the_pages_take_no_other_method(stage, alice):
 # Its figures are the API's.
 
 
-def test_totals(stage, alice):
+def test_the_tables_figures_are_those_of_totals(stage, alice):
     rows = read_rows(alice.open("/explore"))
     answer = ask(
         stage,
@@ -252,7 +252,7 @@ def test_totals(stage, alice):
     assert rows["116"][-1] == rows["113"][-1] == DASH
 
 
-def test_sorted_by_any_metric(alice):
+def test_the_table_sorts_by_every_metric(alice):
     for at, name in enumerate((*TOTALS, "engagement_rate")):
         page = alice.open(f"/explore?sort={name}")
         shown = [row[at] for row in read_rows(page).values()]
@@ -292,7 +292,7 @@ def test_the_last_28_hours(stage, alice, metric):
 
 @pytest.mark.parametrize("by", ["day", "hour"])
 @pytest.mark.parametrize("show", ["each", "together"])
-def test_any_days(stage, alice, by, show):
+def test_a_chart_of_days_includes_the_last_day(stage, alice, by, show):
     """The last day is among them; sums of them are what the API says of all."""
     given = {"start": "2024-05-01", "end": "2024-05-02", "by": by, "show": show}
     page = alice.open(address("111", "112", **given))
@@ -324,7 +324,7 @@ def test_any_days(stage, alice, by, show):
     assert page.text("total") == "50"
 
 
-def test_the_same_running(alice):
+def test_cumulative_charts_add_up_the_figures(alice):
     given = {"start": "2024-05-01", "end": "2024-05-03", "cumulative": "yes"}
     _, rows = read_figures(alice.open(address("111", "112", **given)))
     assert list(rows.values()) == [["23", "10"], ["40", "10"], ["40", "10"]]
@@ -332,7 +332,7 @@ def test_the_same_running(alice):
     assert list(rows.values()) == [["108.70%"], ["67.50%"], ["67.50%"]]
 
 
-def test_the_best_come_first(alice):
+def test_the_ranking_is_sorted_by_total(alice):
     page = alice.open(address("112", "111", "113", start="2024-05-01", end="2024-05-03"))
     ranking = page.html.partition('class="table ranking"')[2]
     assert re.findall(r'translate="no">(\d+)<', ranking) == ["111", "112", "113"]
@@ -346,7 +346,7 @@ def test_video_views_of_an_old_tweet_are_a_dash(alice):
     assert "115" in page.text("too-old")
 
 
-def test_today_ends_now(alice):
+def test_a_chart_that_ends_today_ends_now(alice):
     page = alice.open(address(RECENT, metric="url_clicks", start=day(27), end=day(0)))
     _, rows = read_figures(page)
     assert list(rows) == [day(ago) for ago in range(27, -1, -1)]
@@ -391,7 +391,7 @@ def run(command, app):
 @pytest.mark.parametrize(
     "path", ["/explore", address(RECENT, "111", metric="url_clicks", start=day(20), end=day(2))]
 )
-def test_the_request_behind_a_page(stage, alice, path):
+def test_the_curl_command_returns_the_figures_of_the_page(stage, alice, path):
     """Pasted, it answers with the page's figures; its body is what the page says it is."""
     page = alice.open(path)
     answer = run(page.texts["curl"], stage.server.world.main)
@@ -409,7 +409,7 @@ def test_the_request_behind_a_page(stage, alice, path):
         assert number(page.text("total")) == int(answer["total"]["url_clicks"])
 
 
-def test_charts_where_clients_may_ask_for_one_grouping(world):
+def test_charts_work_if_clients_may_use_one_grouping(world):
     with set_stage(world, groupings_max="1") as narrow, narrow.person() as alice:
         alice.sign_in()
         page = alice.open(address("111", start="2024-05-01", end="2024-05-02"))
@@ -419,7 +419,7 @@ def test_charts_where_clients_may_ask_for_one_grouping(world):
 # Many Tweets.
 
 
-def test_pages_of_tweets(stage, prolific):
+def test_the_table_has_pages(stage, prolific):
     first = prolific.open("/explore")
     assert list(read_rows(first)) == [str(each) for each in range(50_060, 50_010, -1)]
     form = first.form_with("page", action=COMPARE)
@@ -441,7 +441,7 @@ def chart_link(page):
     return re.search(r'href="(/explore\?tweet_ids=[^"]*)"', page.html)[1]
 
 
-def test_sorting_is_of_all_pages(prolific):
+def test_sorting_covers_all_pages(prolific):
     pages = [prolific.open(f"/explore?sort=favorites&page={page}") for page in (1, 2)]
     likes = [number(row[2]) for page in pages for row in read_rows(page).values()]
     assert likes == sorted(likes, reverse=True)
@@ -461,7 +461,7 @@ def test_the_newest_2000_are_listed(stage):
         assert "60003" in read_rows(page)
 
 
-def test_a_chart_of_25(prolific):
+def test_a_chart_of_25_tweets(prolific):
     ids = [str(each) for each in range(50_001, 50_026)]
     page = prolific.open(address(*ids, by="hour", start=day(27)))
     columns, rows = read_figures(page)

@@ -91,14 +91,14 @@ def assert_refused(answer):
 
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize("token", [None, "", "x", "A" * 43, "\x00", "é", "a" * 5000])
-def test_without_our_token(alice, fields, unchanged, action, token):
+def test_a_form_without_its_token_is_refused(alice, fields, unchanged, action, token):
     given = [] if token is None else [("csrf_token", token)]
     assert_refused(post(alice, action, fields[action] + given))
     unchanged()
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_with_a_token_of_somebody_else(stage, alice, fields, unchanged, action):
+def test_a_token_of_another_browser_is_refused(stage, alice, fields, unchanged, action):
     """An attacker can get as many as they like: for a browser of theirs."""
     with stage.person("bob") as bob:
         visitors = csrf_of(bob)
@@ -110,7 +110,7 @@ def test_with_a_token_of_somebody_else(stage, alice, fields, unchanged, action):
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_with_our_token_from_elsewhere(alice, fields, unchanged, action):
+def test_a_form_of_another_origin_is_refused(alice, fields, unchanged, action):
     """What the browser itself says of where a form stood."""
     sent = [*fields[action], ("csrf_token", csrf_of(alice))]
     for headers in (
@@ -132,7 +132,7 @@ def test_with_our_token_from_elsewhere(alice, fields, unchanged, action):
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_with_the_token_twice_or_where_it_does_not_belong(alice, fields, unchanged, action):
+def test_a_repeated_or_misplaced_token_is_refused(alice, fields, unchanged, action):
     token = csrf_of(alice)
     twice = [*fields[action], ("csrf_token", token), ("csrf_token", token)]
     assert_refused(post(alice, action, twice))
@@ -144,7 +144,7 @@ def test_with_the_token_twice_or_where_it_does_not_belong(alice, fields, unchang
 
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize("kind", ["text/plain", "application/json", "multipart/form-data", ""])
-def test_sent_as_something_else(alice, fields, unchanged, action, kind):
+def test_a_form_with_another_content_type_is_refused(alice, fields, unchanged, action, kind):
     """What a page elsewhere can send without asking first."""
     sent = [*fields[action], ("csrf_token", csrf_of(alice))]
     assert_refused(post(alice, action, sent, {**SAME, "Content-Type": kind}))
@@ -152,7 +152,7 @@ def test_sent_as_something_else(alice, fields, unchanged, action, kind):
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_by_an_address_alone(alice, fields, unchanged, action):
+def test_a_get_request_does_nothing(alice, fields, unchanged, action):
     """A link or a picture sends a GET."""
     sent = as_form([*fields[action], ("csrf_token", csrf_of(alice))])
     for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"):
@@ -162,7 +162,7 @@ def test_by_an_address_alone(alice, fields, unchanged, action):
     unchanged()
 
 
-def test_signing_somebody_in_as_the_attacker(stage):
+def test_nobody_can_be_signed_in_as_the_attacker(stage):
     """Whoever uses that account then tells the attacker all they do."""
     with stage.person("bob") as attacker, stage.person() as victim:
         token = csrf_of(attacker)
@@ -172,7 +172,7 @@ def test_signing_somebody_in_as_the_attacker(stage):
         assert victim.open("/settings/apps").url.endswith("/sign-in?return_to=%2Fsettings%2Fapps")
 
 
-def test_the_visitors_token_is_worth_nothing_after_the_sign_in(stage):
+def test_a_visitors_token_is_invalid_after_the_sign_in(stage):
     """What somebody saw or planted before must not hold afterwards; nor the last session's."""
     with stage.person() as person:
         before = csrf_of(person)
@@ -189,7 +189,7 @@ def test_the_visitors_token_is_worth_nothing_after_the_sign_in(stage):
         assert post(person, "/sign-out", [("csrf_token", second)]).status_code == 303
 
 
-def test_tokens_are_of_one_session(stage, alice):
+def test_a_token_belongs_to_one_session(stage, alice):
     with stage.person() as elsewhere:
         elsewhere.sign_in()
         assert_refused(post(alice, "/sign-out", [("csrf_token", csrf_of(elsewhere))]))
@@ -199,7 +199,7 @@ def test_tokens_are_of_one_session(stage, alice):
     "app_id",
     ["", "x", "-1", "1e3", "0x1", "٣", "9223372036854775808", "9" * 19, "9" * 400, "1 or 1=1"],
 )
-def test_ids_that_are_none(stage, alice, fields, unchanged, app_id):
+def test_invalid_ids_are_ignored(stage, alice, fields, unchanged, app_id):
     token = ("csrf_token", csrf_of(alice))
     for action, name in (
         ("/settings/apps/revoke", "app_id"),
@@ -209,7 +209,7 @@ def test_ids_that_are_none(stage, alice, fields, unchanged, app_id):
     unchanged()
 
 
-def test_nobody_revokes_for_somebody_else(stage, alice, fields, unchanged):
+def test_nobody_revokes_for_another_person(stage, alice, fields, unchanged):
     with stage.person("bob") as bob:
         bob.sign_in()
         token = ("csrf_token", csrf_of(bob))
@@ -218,7 +218,7 @@ def test_nobody_revokes_for_somebody_else(stage, alice, fields, unchanged):
     unchanged()
 
 
-def test_nobody_decides_without_a_session(stage, asking, unchanged):
+def test_a_decision_needs_a_session(stage, asking, unchanged):
     with stage.person() as stranger:
         token = ("csrf_token", csrf_of(stranger))
         sent = [("oauth_token", asking.access_token), ("decision", "authorize"), token]
@@ -229,7 +229,7 @@ def test_nobody_decides_without_a_session(stage, asking, unchanged):
 
 
 @pytest.mark.parametrize("decision", ["", "Authorize", "yes", "authorize ", "cancel"])
-def test_only_the_one_word_consents(stage, alice, asking, decision):
+def test_only_the_exact_value_gives_consent(stage, alice, asking, decision):
     sent = [("oauth_token", asking.access_token), ("csrf_token", csrf_of(alice))]
     answer = post(alice, "/oauth/authorize", [*sent, ("decision", decision)])
     assert answer.status_code == 200

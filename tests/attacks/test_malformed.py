@@ -117,7 +117,7 @@ def test_multipart_bodies(stage, path):
 @pytest.mark.parametrize(
     "value", ["\x00", "\xff", "\u202e", "\U0010ffff", "x" * 9_000, "%00", "[]"]
 )
-def test_values_of_a_form_that_is_ours(stage, alice, value):
+def test_strange_values_in_a_valid_form(stage, alice, value):
     """Past the check of where it came from."""
     page = alice.open("/settings/apps")
     token = dict(page.form_with(action="/sign-out").fields)["csrf_token"]
@@ -132,18 +132,18 @@ def test_values_of_a_form_that_is_ours(stage, alice, value):
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "gzip, gzip", "identity", "x"])
-def test_bodies_that_are_not_encoded_as_they_say(stage, coding):
+def test_bodies_with_a_wrong_content_encoding(stage, coding):
     for path in POSTED:
         refused(stage, "POST", path, [URLENCODED, ("Content-Encoding", coding)], b"not encoded")
 
 
-def test_a_small_body_that_unpacks_to_a_huge_one(stage):
+def test_a_decompression_bomb_is_refused(stage):
     bomb = gzip.compress(b"a=" + b"x" * 50_000_000)
     for path in POSTED:
         refused(stage, "POST", path, [URLENCODED, ("Content-Encoding", "gzip")], bomb)
 
 
-def test_reading_a_form_takes_a_bounded_time(stage):
+def test_parsing_a_form_takes_bounded_time(stage):
     begun = time.monotonic()
     for path in ("/sign-in", REQUEST_TOKEN):
         for body in ("10,000 fields", "huge", "10,000 equals"):
@@ -343,7 +343,7 @@ def test_paths(stage, path):
     assert b"Traceback" not in answer.body
 
 
-def test_a_form_that_never_comes_to_its_end(stage):
+def test_a_form_that_never_ends_is_refused(stage):
     head = request_bytes("POST", "/sign-in", [URLENCODED, ("Content-Length", "100")])
     talk(stage.server.port, head, b"csrf_token=x", hang_up=True)
     assert stage.server.client.send("GET", "/sign-in", headers=FORM).status == 200

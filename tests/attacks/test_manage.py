@@ -99,7 +99,7 @@ def log_of(office, app):
 # --- what it is for ------------------------------------------------------------------------------
 
 
-def test_from_the_queue_to_the_first_answer(office, mira, waiting):
+def test_enabling_an_app_lets_its_next_request_through(office, mira, waiting):
     assert codes(office, waiting) == {"app_not_enabled"}
     page = mira.open("/manage")
     form = page.form_with("per_minute", action=f"/manage/apps/{waiting.app_id}")
@@ -114,7 +114,7 @@ def test_from_the_queue_to_the_first_answer(office, mira, waiting):
     ]
 
 
-def test_each_decision_holds_for_the_next_request_of_every_worker(office, waiting, decide):
+def test_a_decision_takes_effect_on_the_next_request_of_every_worker(office, waiting, decide):
     for decision, fields, outcome in (
         ("enable", {}, "6000"),
         ("limits", {"per_minute": " 55 ", "handles_contracted": "3"}, "55"),
@@ -141,7 +141,7 @@ def test_each_decision_holds_for_the_next_request_of_every_worker(office, waitin
     ]
 
 
-def test_what_the_command_line_does_is_in_the_log_too(office, mira, waiting):
+def test_changes_by_the_command_line_are_in_the_audit_log(office, mira, waiting):
     office.server.command("app", "enable", waiting.app_id)
     office.server.command("account", "role", "bob", "manager")
     office.server.command("account", "role", "bob", "member")
@@ -152,7 +152,7 @@ def test_what_the_command_line_does_is_in_the_log_too(office, mira, waiting):
     assert "The command line" in page.html
 
 
-def test_the_command_line_tells_what_is_not_agreed(office, waiting):
+def test_the_command_line_shows_missing_contracts(office, waiting):
     done = CliRunner().invoke(
         main, ["--data", str(office.server.data), "app", "disable", waiting.app_id]
     )
@@ -160,7 +160,7 @@ def test_the_command_line_tells_what_is_not_agreed(office, waiting):
     assert (told["per_minute"], told["handles_contracted"]) == ("default", "none")
 
 
-def test_an_app_whose_access_was_taken_away_waits_no_more(mira, waiting, decide):
+def test_a_disabled_app_is_not_waiting(mira, waiting, decide):
     decide(waiting, "enable")
     decide(waiting, "disable")
     queue = mira.open("/manage?q=nothing-like-it")
@@ -168,7 +168,7 @@ def test_an_app_whose_access_was_taken_away_waits_no_more(mira, waiting, decide)
     assert waiting.app_id in mira.open("/manage?state=disabled").html
 
 
-def test_search(mira, waiting):
+def test_search_by_name_id_and_owner(mira, waiting):
     for query, found in (
         ("q=harbour+CHARTS", True),
         (f"q={waiting.app_id}", True),
@@ -190,7 +190,7 @@ def test_search(mira, waiting):
     assert "No app matches" in mira.open("/manage?q=nowhere").html
 
 
-def test_pages_of_many_apps(office, mira):
+def test_a_long_list_of_apps_has_pages(office, mira):
     now = int(time.time())
     columns = "id, name, owner_id, consumer_key, consumer_secret, enabled, bearer_generation"
     for at in range(101):
@@ -231,7 +231,7 @@ def used(office):
     return made["app_id"]
 
 
-def test_a_month_of_all_apps(mira, used):
+def test_the_usage_of_all_apps_in_a_month(mira, used):
     page = mira.open(f"/manage/usage?month={OTHER_MONTH}")
     text = " ".join(re.sub("<[^>]+>", " ", page.html).replace("&nbsp;", " ").split())
     words = ("Usage in February 2024", "2,000", "0.5 %", "10 rate_limited", "3 of 2", "1 over")
@@ -242,14 +242,14 @@ def test_a_month_of_all_apps(mira, used):
     assert 'rel="next"' not in newest
 
 
-def test_months_end_where_none_can_be_asked_for(mira):
+def test_links_to_months_stop_at_the_first_and_the_present_one(mira):
     for month, linked in (("2000-02", True), ("2000-01", False)):
         page = mira.open(f"/manage/usage?month={month}")
         assert (page.status, 'rel="prev"' in page.html) == (200, linked)
         assert 'rel="next"' in page.html
 
 
-def test_the_file_of_a_month_runs_nothing(mira, used):
+def test_the_csv_of_a_month_holds_no_formula(mira, used):
     answer = mira.open(f"/manage/usage.csv?month={OTHER_MONTH}").response
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     name = f'attachment; filename="usage-{OTHER_MONTH}.csv"'
@@ -270,7 +270,7 @@ def test_the_file_of_a_month_runs_nothing(mira, used):
     }
 
 
-def test_the_handles_of_a_month(mira, used):
+def test_the_handles_of_an_app_in_a_month(mira, used):
     html = mira.open(f"/manage/apps/{used}?month={OTHER_MONTH}").html
     names = re.findall(r"<li><bdi[^>]*>@(\w+)</bdi></li>", html)
     assert names == ["alice", "bob", "dave"]
@@ -279,7 +279,7 @@ def test_the_handles_of_a_month(mira, used):
 
 @pytest.mark.parametrize("month", ["2024-13", "x", "", "2024-02-01"])
 @pytest.mark.parametrize("path", ["/manage/usage", "/manage/usage.csv", "/manage/apps/{}"])
-def test_a_month_that_is_none(mira, used, path, month):
+def test_an_invalid_month_is_refused(mira, used, path, month):
     page = mira.open(f"{path.format(used)}?month={month}")
     assert page.status == 400
     assert "This is not a month" in page.html
@@ -290,7 +290,7 @@ def test_a_month_that_is_none(mira, used, path, month):
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_stranger_is_sent_to_sign_in_and_back(office, path):
+def test_a_visitor_must_sign_in_and_returns(office, path):
     with office.person("mira") as person:
         answer = person.http.get(f"{office.url}{path}?month={OTHER_MONTH}&q=a%26b")
         assert answer.status_code == 303
@@ -300,7 +300,7 @@ def test_a_stranger_is_sent_to_sign_in_and_back(office, path):
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_member_is_told_whom_it_is_for(member, path):
+def test_a_member_is_refused_with_an_explanation(member, path):
     page = member.open(path)
     assert page.status == 403
     assert "This page is for the platform&#39;s managers" in page.html
@@ -308,7 +308,7 @@ def test_a_member_is_told_whom_it_is_for(member, path):
     assert "/manage" not in page.html.replace(path, ""), "nothing of it is shown"
 
 
-def test_nobody_else_decides(office, member, waiting):
+def test_only_managers_decide(office, member, waiting):
     path = f"/manage/apps/{waiting.app_id}"
     token = dict(member.open("/settings/apps").form_with(action="/sign-out").fields)["csrf_token"]
     sent = {"csrf_token": token, "decision": "enable"}
@@ -324,7 +324,7 @@ def test_nobody_else_decides(office, member, waiting):
     assert codes(office, waiting) == {"app_not_enabled"}
 
 
-def test_no_other_site_decides(office, mira, member, waiting):
+def test_a_decision_from_another_site_is_refused(office, mira, member, waiting):
     path = f"{office.url}/manage/apps/{waiting.app_id}"
     page = mira.open(path)
     own = dict(page.form_sending("decision", "enable").fields)["csrf_token"]
@@ -344,7 +344,7 @@ def test_no_other_site_decides(office, mira, member, waiting):
     assert log_of(office, waiting) == []
 
 
-def test_a_role_that_is_taken_away_is_gone_at_once(office, waiting):
+def test_a_removed_role_has_no_effect_at_once(office, waiting):
     office.server.command("account", "add", "noor", "--role", "manager")
     set_password(office.server, "noor", PASSWORD)
     with office.person("noor") as noor:
@@ -361,7 +361,7 @@ def test_a_role_that_is_taken_away_is_gone_at_once(office, waiting):
     assert log_of(office, waiting) == [("noor", "enable", "no", "yes")]
 
 
-def test_a_role_that_is_taken_away_before_the_decision_is_written(office, member, waiting):
+def test_a_role_removed_before_the_decision_is_written_is_respected(office, member, waiting):
     """The page has asked who it is, and waits for its turn to write; the demotion comes first."""
     office.server.command("account", "add", "yuki", "--role", "manager")
     set_password(office.server, "yuki", PASSWORD)
@@ -393,7 +393,7 @@ def limits_form(person, app):
     return page, page.form_sending("decision", "limits")
 
 
-def test_of_two_managers_each_changes_their_own_limit(office, mira, waiting):
+def test_two_managers_can_change_different_limits(office, mira, waiting):
     stale = limits_form(mira, waiting)
     office.server.command("app", "enable", waiting.app_id, "--per-minute", "44")
     assert mira.submit(*stale, decision="limits", handles_contracted="9").status == 200
@@ -404,7 +404,7 @@ def test_of_two_managers_each_changes_their_own_limit(office, mira, waiting):
 
 
 @pytest.mark.parametrize("typed", ["55", "44", ""])
-def test_of_two_managers_none_overwrites_the_other(office, mira, waiting, typed):
+def test_two_managers_cannot_overwrite_each_other(office, mira, waiting, typed):
     office.server.command("app", "enable", waiting.app_id, "--per-minute", "33")
     stale = limits_form(mira, waiting)
     office.server.command("app", "enable", waiting.app_id, "--per-minute", "44")
@@ -421,7 +421,7 @@ def test_of_two_managers_none_overwrites_the_other(office, mira, waiting, typed)
     assert codes(office, waiting) == {"66"}
 
 
-def test_a_bad_number_hides_no_change_of_another(office, mira, waiting):
+def test_an_invalid_number_does_not_hide_a_change_by_another_manager(office, mira, waiting):
     page, form = limits_form(mira, waiting)
     page = mira.submit(page, form, decision="limits", handles_contracted="many")
     assert page.status == 400
@@ -446,7 +446,7 @@ def test_a_bad_number_hides_no_change_of_another(office, mira, waiting):
     ],
     ids=lambda changed: next(iter(changed)),
 )
-def test_an_approval_is_of_what_was_seen(office, mira, waiting, queue, changed):
+def test_an_approval_needs_the_app_that_the_page_showed(office, mira, waiting, queue, changed):
     page = mira.open("/manage" if queue else f"/manage/apps/{waiting.app_id}")
     action = f"/manage/apps/{waiting.app_id}"
     form = page.form_with("decision", "seen", action=action)
@@ -466,7 +466,7 @@ def test_an_approval_is_of_what_was_seen(office, mira, waiting, queue, changed):
     assert mira.submit(page, form, decision="enable").status == 200
 
 
-def test_the_queue_keeps_a_limit_that_was_set_before(office, mira, waiting, decide):
+def test_enabling_from_the_list_keeps_an_earlier_limit(office, mira, waiting, decide):
     decide(waiting, "limits", per_minute="210")
     page = mira.open("/manage")
     form = page.form_with("per_minute", action=f"/manage/apps/{waiting.app_id}")
@@ -485,7 +485,7 @@ def test_the_queue_keeps_a_limit_that_was_set_before(office, mira, waiting, deci
 @pytest.mark.parametrize(
     "app_id", ["1", "0", "x", "10000001x", "-1", "9" * 18, "9" * 40, "٣", "%00"]
 )
-def test_apps_that_are_not_there(office, mira, waiting, app_id):
+def test_unknown_apps_are_refused(office, mira, waiting, app_id):
     page = mira.open(f"/manage/apps/{app_id}")
     assert page.status == 404
     assert "There is no such app" in page.html
@@ -496,7 +496,7 @@ def test_apps_that_are_not_there(office, mira, waiting, app_id):
 
 
 @pytest.mark.parametrize("decision", ["", "delete", "Enable", "__class__"])
-def test_decisions_that_there_are_not(office, mira, waiting, decision):
+def test_unknown_decisions_are_refused(office, mira, waiting, decision):
     path = f"{office.url}/manage/apps/{waiting.app_id}"
     token = dict(mira.open(path).form_sending("decision", "enable").fields)["csrf_token"]
     for sent in ({"decision": decision}, {}):
@@ -516,7 +516,7 @@ def test_decisions_that_there_are_not(office, mira, waiting, decision):
         ({"decision": "enable", "seen": "x", "per_minute": "5"}, "was_per_minute"),
     ],
 )
-def test_forms_that_lack_something(office, mira, waiting, sent, missing):
+def test_incomplete_forms_are_refused(office, mira, waiting, sent, missing):
     path = f"{office.url}/manage/apps/{waiting.app_id}"
     token = dict(mira.open(path).form_sending("decision", "enable").fields)["csrf_token"]
     answer = mira.http.post(path, data={"csrf_token": token} | sent)
@@ -525,7 +525,7 @@ def test_forms_that_lack_something(office, mira, waiting, sent, missing):
     assert log_of(office, waiting) == []
 
 
-def test_no_link_tells_what_was_not_done(office, mira, waiting, decide):
+def test_a_link_cannot_claim_a_decision_that_was_not_made(office, mira, waiting, decide):
     app_id = waiting.app_id
 
     def told():
@@ -564,7 +564,7 @@ def test_no_link_tells_what_was_not_done(office, mira, waiting, decide):
 @pytest.mark.parametrize(
     "typed", ["0", "-5", "1.5", "6,000", "many", "1e3", "9" * 30, "٣", '"><script>']
 )
-def test_bad_numbers_are_told_and_kept(office, waiting, decide, field, typed):
+def test_invalid_numbers_are_reported_and_kept(office, waiting, decide, field, typed):
     other = LIMITS[field == LIMITS[0]]
     page = decide(waiting, "limits", **{field: typed, other: "12"})
     assert page.status == 400
@@ -577,7 +577,7 @@ def test_bad_numbers_are_told_and_kept(office, waiting, decide, field, typed):
     assert len(log_of(office, waiting)) == 2
 
 
-def test_a_bad_number_in_the_queue_enables_nothing(office, mira, waiting):
+def test_an_invalid_number_in_the_list_enables_nothing(office, mira, waiting):
     page = mira.open("/manage")
     form = page.form_with("per_minute", action=f"/manage/apps/{waiting.app_id}")
     page = mira.submit(page, form, per_minute="lots", decision="enable")
@@ -586,7 +586,7 @@ def test_a_bad_number_in_the_queue_enables_nothing(office, mira, waiting):
     assert log_of(office, waiting) == []
 
 
-def test_an_app_of_any_name(office, mira):
+def test_hostile_names_are_shown_as_text(office, mira):
     name = '"><script>alert(1)</script>'
     made = office.server.command("app", "add", name, "--owner", "bob")
     office.server.command("app", "enable", made["app_id"])

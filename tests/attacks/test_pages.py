@@ -74,14 +74,14 @@ def asking(stage):
         ("/static/x", 404),
     ],
 )
-def test_headers_of_a_strangers_pages(stage, path, status):
+def test_security_headers_of_pages_for_visitors(stage, path, status):
     with stage.person() as person:
         answer = person.http.get(stage.url + path)
     assert answer.status_code == status
     assert_guarded(answer)
 
 
-def test_headers_of_pages_that_refuse_a_form(stage, alice):
+def test_security_headers_of_refused_forms(stage, alice):
     actions = ("/sign-in", "/sign-out", "/oauth/authorize", "/settings/apps/revoke")
     for action in (*actions, "/manage/apps/10000001"):
         for sent in ("a=b", "%"):
@@ -90,7 +90,7 @@ def test_headers_of_pages_that_refuse_a_form(stage, alice):
             assert_guarded(answer)
 
 
-def test_headers_of_the_pages_of_a_flow(stage, alice, asking):
+def test_security_headers_of_the_consent_pages(stage, alice, asking):
     """Consent, PIN, denial, redirect, and the apps."""
     page = alice.open(stage.page_of(asking))
     assert_guarded(page.response, leads_to=["https:"])
@@ -109,7 +109,7 @@ def test_headers_of_the_pages_of_a_flow(stage, alice, asking):
     assert_guarded(alice.open("/settings/apps").response, scripts=True)
 
 
-def test_the_way_out_tells_no_referrer(stage, alice):
+def test_links_to_other_sites_send_no_referrer(stage, alice):
     page = alice.decide(stage.page_of(stage.request_token(stage.web, CALLBACK)), "cancel")
     assert 'rel="noreferrer"' in page.html
     made = stage.server.command(
@@ -120,7 +120,7 @@ def test_the_way_out_tells_no_referrer(stage, alice):
     assert 'rel="noopener noreferrer nofollow"' in page.html
 
 
-def test_answers_with_secrets_are_kept_by_no_cache(stage, alice):
+def test_answers_with_secrets_are_not_cached(stage, alice):
     holder = stage.token_of(alice, stage.web)
     for answer in (
         stage.call("/oauth/request_token", stage.web, callback=OOB),
@@ -131,7 +131,7 @@ def test_answers_with_secrets_are_kept_by_no_cache(stage, alice):
         assert answer.headers["cache-control"] == "no-store"
 
 
-def test_no_page_lets_another_origin_read_it(stage, alice):
+def test_no_page_allows_another_origin_to_read_it(stage, alice):
     for path in ("/sign-in", "/settings/apps", "/oauth/authorize", "/oauth/request_token"):
         answer = alice.http.get(stage.url + path, headers={"Origin": "https://evil.example"})
         assert not [name for name in answer.headers if name.startswith("access-control-")]
@@ -159,7 +159,7 @@ def assert_plain(html, text):
 
 
 @pytest.mark.parametrize("text", SCRIPTS)
-def test_script_in_what_a_developer_says_of_an_app(stage, alice, text):
+def test_scripts_in_the_texts_of_an_app_do_not_run(stage, alice, text):
     app = app_called(stage, text, description=text)
     asking = stage.request_token(app, CALLBACK)
     page = alice.open(stage.page_of(asking))
@@ -180,7 +180,7 @@ def test_script_in_what_a_developer_says_of_an_app(stage, alice, text):
 @pytest.mark.parametrize(
     "text", [*SCRIPTS, "javascript:alert(1)", "https://x.example/'\"><script>"]
 )
-def test_script_that_reached_the_registry_another_way(stage, alice, text):
+def test_scripts_written_directly_to_the_registry_do_not_run(stage, alice, text):
     """Names, owners and websites, behind the back of every check."""
     made = app_called(stage, "Innocent", website="https://innocent.example/")
     app_id = int(made.app_id)
@@ -205,7 +205,7 @@ def test_script_that_reached_the_registry_another_way(stage, alice, text):
 
 
 @pytest.mark.parametrize("text", SCRIPTS)
-def test_script_in_an_address(stage, alice, text):
+def test_scripts_in_a_url_do_not_run(stage, alice, text):
     for browser in (alice, stage.person()):
         for path in ("/sign-in", "/oauth/authorize", "/oauth/authenticate", "/settings/apps", "/x"):
             names = ("return_to", "screen_name", "oauth_token", "force_login", text)
@@ -216,7 +216,7 @@ def test_script_in_an_address(stage, alice, text):
 
 
 @pytest.mark.parametrize("text", SCRIPTS[:3])
-def test_script_in_a_form_and_in_a_browsers_name(stage, text):
+def test_scripts_in_a_form_or_a_user_agent_do_not_run(stage, text):
     with stage.person() as person:
         person.http.headers["User-Agent"] = f"Firefox/1 {text}"
         form = dict(person.open("/sign-in").form_with("password").fields)
@@ -235,7 +235,7 @@ def test_script_in_a_form_and_in_a_browsers_name(stage, text):
 @pytest.mark.parametrize(
     "name", ["<b>", "a b", "a'b", "\u202ebob", "a\x00", "", "x" * 65, "b\u200bob"]
 )
-def test_what_no_account_may_be_called(stage, world, name):
+def test_invalid_screen_names_are_refused(stage, world, name):
     """Neither by the command nor by the platform."""
     with pytest.raises(AssertionError, match="is not 1 to 64 letters"):
         stage.server.command("account", "add", name)
@@ -250,20 +250,20 @@ def test_what_no_account_may_be_called(stage, world, name):
 @pytest.mark.parametrize(
     "name", ["\u202eknaB eht", "a\x00b", "Bank\u2066", "x" * 129, " ", "a\nb", "\u200b"]
 )
-def test_what_no_app_may_be_called(stage, name):
+def test_invalid_names_of_apps_are_refused(stage, name):
     """Names that turn around or hide a part of themselves."""
     with pytest.raises(AssertionError, match="visible characters"):
         stage.server.command("app", "add", name, "--owner", "bob")
 
 
-def test_an_app_does_not_pass_for_the_page_itself(stage, alice):
+def test_the_name_of_an_app_is_marked_as_a_name(stage, alice):
     """A long name of words like ours stays marked as a name."""
     name = "Open Engagement. You are safe here; press Authorize"
     page = alice.open(stage.page_of(stage.request_token(app_called(stage, name), CALLBACK)))
     assert f'<bdi class="name" translate="no">{name}</bdi>' in " ".join(page.html.split())
 
 
-def test_errors_tell_nothing_of_the_inside(stage, alice):
+def test_error_pages_reveal_no_internals(stage, alice):
     for path in ("/oauth/authorize?oauth_token=x", "/settings/x", "/static/x", "/x", "/sign-in/x"):
         text = alice.http.get(stage.url + path).text
         for inside in (

@@ -74,7 +74,7 @@ STAYS = [
 
 
 @pytest.mark.parametrize("url", ELSEWHERE)
-def test_return_to_leads_home_instead_of_elsewhere(stage, url):
+def test_return_to_another_site_leads_home(stage, url):
     """The page repeats what it would return to; the next test sees that it does."""
     with stage.person() as person:
         page = person.open(f"/sign-in?return_to={quote(url, safe='', errors='surrogatepass')}")
@@ -84,7 +84,7 @@ def test_return_to_leads_home_instead_of_elsewhere(stage, url):
 
 
 @pytest.mark.parametrize("url", [*ELSEWHERE[4:12:3], "javascript:x", *STAYS[:2]])
-def test_signing_in_stays_here(stage, url):
+def test_sign_in_never_redirects_to_another_site(stage, url):
     """However the form was tampered with. What follows a redirect is a browser's own URL parser."""
     with stage.person() as person:
         token = (
@@ -102,12 +102,12 @@ def test_signing_in_stays_here(stage, url):
 
 
 @pytest.mark.parametrize("url", STAYS)
-def test_what_stays_here_is_kept(url):
+def test_a_local_return_path_is_kept(url):
     assert local_path(url) == url
     assert urlsplit(urljoin("https://here.example/", url)).netloc == "here.example"
 
 
-def test_no_page_redirects_to_what_an_address_names(stage, alice):
+def test_no_page_redirects_to_a_url_from_its_query(stage, alice):
     evil = "https://evil.example/"
     names = ("return_to", "redirect_uri", "next", "url", "oauth_callback", "callback", "continue")
     query = as_form([(name, evil) for name in names])
@@ -117,7 +117,7 @@ def test_no_page_redirects_to_what_an_address_names(stage, alice):
             assert "evil.example" not in str(answer.headers)
 
 
-def test_the_host_header_does_not_steer_a_redirect(stage):
+def test_the_host_header_does_not_change_redirects(stage):
     for host in (
         "evil.example",
         "127.0.0.1@evil.example",
@@ -161,7 +161,7 @@ def test_the_host_header_does_not_steer_a_redirect(stage):
         "\ufeffoob",
     ],
 )
-def test_only_a_registered_callback_is_taken_letter_by_letter(stage, callback):
+def test_a_callback_must_match_a_registered_one_exactly(stage, callback):
     answer = stage.call(REQUEST_TOKEN, stage.web, callback=callback)
     assert answer.status == 403, answer
     assert answer.json()["errors"][0]["code"] == 415
@@ -170,13 +170,13 @@ def test_only_a_registered_callback_is_taken_letter_by_letter(stage, callback):
 
 
 @pytest.mark.parametrize("callback", [CALLBACK, "https://evil.example/", "myapp://x", "OOB"])
-def test_a_desktop_app_has_none(stage, callback):
+def test_an_app_without_callbacks_can_only_use_a_pin(stage, callback):
     answer = stage.call(REQUEST_TOKEN, stage.desktop, callback=callback)
     assert answer.status == 401, answer
     assert answer.json()["errors"][0]["code"] == 417
 
 
-def test_a_callback_of_another_app(stage):
+def test_a_callback_of_another_app_is_refused(stage):
     """It is registered, but not here."""
     stage.server.command("app", "add", "Third", "--owner", "bob", "--callback", ESCAPED_CALLBACK)
     assert stage.call(REQUEST_TOKEN, stage.web, callback=ESCAPED_CALLBACK).status == 403
@@ -224,19 +224,19 @@ UNFIT = [
 
 
 @pytest.mark.parametrize("url", UNFIT)
-def test_what_no_app_may_register(url):
+def test_invalid_callbacks_cannot_be_registered(url):
     with pytest.raises(UnfitCallback):
         check_callback(url)
 
 
 @pytest.mark.parametrize("option", ["--callback", "--website"])
 @pytest.mark.parametrize("url", [UNFIT[0], "javascript:alert(1)", "https://a.example;b/"])
-def test_the_command_refuses_it_too(stage, option, url):
+def test_the_command_refuses_invalid_callbacks(stage, option, url):
     with pytest.raises(AssertionError, match=r"cannot be used|begins with https"):
         stage.server.command("app", "add", "Evil", "--owner", "bob", f"{option}={url}")
 
 
-def test_a_callback_that_reached_the_registry_writes_no_header(stage, alice):
+def test_a_callback_written_directly_to_the_registry_cannot_inject_headers(stage, alice):
     """Behind the back of every check, as from an older release."""
     made = stage.server.command("app", "add", "Old", "--owner", "bob", f"--callback={CALLBACK}")
     app = stage.web.__class__(made["app_id"], made["consumer_key"], made["consumer_secret"], "", "")

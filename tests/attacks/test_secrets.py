@@ -89,7 +89,7 @@ def long_ones(secrets):
     return [(what, secret) for what, secret in secrets if len(secret) > PIN_LENGTH]
 
 
-def test_no_log_has_any(lived):
+def test_no_log_holds_a_secret(lived):
     stage, secrets = lived
     log = stage.server.log()
     found = [
@@ -99,7 +99,7 @@ def test_no_log_has_any(lived):
     assert len({what for what, _ in secrets}) >= 9
 
 
-def test_no_log_has_any_after_an_error_of_our_own(world):
+def test_no_log_holds_a_secret_after_an_internal_error(world):
     """What is logged of a failure names a place in the code, not what was in hand there."""
     with set_stage(world) as stage, stage.person() as person:
         person.sign_in()
@@ -135,7 +135,7 @@ def test_no_log_has_any_after_an_error_of_our_own(world):
         assert "Traceback" not in bodies
 
 
-def test_a_stolen_copy_without_the_key_file_opens_nothing(lived):
+def test_a_copy_without_the_key_file_reveals_no_secret(lived):
     """Every file of the folder but the key: no secret in it, plain or in another spelling."""
     stage, secrets = lived
     stolen = [
@@ -157,7 +157,7 @@ def test_a_stolen_copy_without_the_key_file_opens_nothing(lived):
         assert not found, path.name
 
 
-def test_nor_do_its_pins_stand_anywhere(lived):
+def test_no_file_holds_a_pin(lived):
     stage, secrets = lived
     pins = {secret for _, secret in secrets if len(secret) == PIN_LENGTH}
     assert pins
@@ -191,7 +191,7 @@ def test_what_is_stored_is_encrypted_or_hashed(lived):
         assert {len(value) for (value,) in stage.sql(f"select {column} from {table}")} == {32}
 
 
-def test_the_files_are_their_owners_alone(lived):
+def test_only_the_owner_can_read_the_files(lived):
     stage, _ = lived
     for path in (stage.server.data, *stage.server.data.rglob("*")):
         mode = path.stat().st_mode & 0o077
@@ -199,7 +199,7 @@ def test_the_files_are_their_owners_alone(lived):
     assert (stage.server.data / "server.key").stat().st_mode & 0o777 == 0o600
 
 
-def test_what_a_stolen_copy_holds_is_no_credential(lived):
+def test_stored_values_are_not_credentials(lived):
     """A thief sends every stored value as if it were the thing itself."""
     stage, _ = lived
     values = [
@@ -233,7 +233,7 @@ def test_what_a_stolen_copy_holds_is_no_credential(lived):
             assert answer.status == 401
 
 
-def test_addresses_hold_no_secret_but_the_verifier(stage, alice):
+def test_urls_hold_no_secret_but_the_verifier(stage, alice):
     """And that one is good once, for the app alone, for minutes."""
     asking = stage.request_token(stage.web, CALLBACK)
     with stage.person() as person:
@@ -252,7 +252,7 @@ def test_addresses_hold_no_secret_but_the_verifier(stage, alice):
         assert "verifier" not in urlsplit(url).query
 
 
-def test_no_request_carries_a_referrer_out(stage, alice):
+def test_no_request_to_another_site_has_a_referrer(stage, alice):
     """Pages say so, and nothing on them loads from elsewhere."""
     page = alice.open(stage.page_of(stage.request_token(stage.web, CALLBACK)))
     assert page.response.headers["referrer-policy"] == "no-referrer"
@@ -262,7 +262,7 @@ def test_no_request_carries_a_referrer_out(stage, alice):
     assert all(each.startswith("/static/") for each in loaded)
 
 
-def test_a_refusal_does_not_repeat_what_was_shown(stage, alice):
+def test_an_error_does_not_repeat_the_credentials(stage, alice):
     """Signatures, secrets and verifiers that were wrong are still somebody's."""
     asking, verifier = stage.let_in(alice, stage.web)
     signed = dict(sign(asking, "POST", stage.url + ACCESS_TOKEN, verifier=verifier))

@@ -35,7 +35,7 @@ def form_of(person):
 
 
 @pytest.mark.parametrize("planted", ["x" * 43, ""])
-def test_a_session_that_was_planted_before_the_sign_in(stage, planted):
+def test_a_planted_session_cookie_is_replaced_at_sign_in(stage, planted):
     with stage.person() as victim, stage.person() as attacker:
         for person in (victim, attacker):
             person.http.cookies.set("oe_session", planted, domain="127.0.0.1", path="/")
@@ -45,7 +45,7 @@ def test_a_session_that_was_planted_before_the_sign_in(stage, planted):
         assert not is_in(attacker)
 
 
-def test_a_session_of_the_attackers_own_that_was_planted(stage):
+def test_a_planted_session_of_the_attacker_ends_at_sign_in(stage):
     """The sign-in ends it, and does not carry it over."""
     with stage.person("bob") as attacker, stage.person() as victim:
         attacker.sign_in()
@@ -57,7 +57,7 @@ def test_a_session_of_the_attackers_own_that_was_planted(stage):
         assert not is_in(attacker)
 
 
-def test_each_sign_in_is_a_session_of_its_own(stage):
+def test_every_sign_in_starts_a_new_session(stage):
     with stage.person() as person:
         person.sign_in()
         first = person.http.cookies["oe_session"]
@@ -69,7 +69,7 @@ def test_each_sign_in_is_a_session_of_its_own(stage):
         assert not is_in(person)
 
 
-def test_a_sign_in_that_fails_begins_none(stage):
+def test_a_failed_sign_in_starts_no_session(stage):
     with stage.person("alice", "not the password") as person:
         page = person.sign_in()
         assert page.status == 403
@@ -80,7 +80,7 @@ def test_a_sign_in_that_fails_begins_none(stage):
 # Cookies.
 
 
-def test_cookies_are_for_this_server_and_no_script(stage):
+def test_cookies_are_http_only_and_for_this_host(stage):
     with stage.person() as person:
         fields = form_of(person) | {"screen_name": "alice", "password": PASSWORD}
         answer = person.http.post(f"{stage.url}/sign-in", data=fields)
@@ -91,7 +91,7 @@ def test_cookies_are_for_this_server_and_no_script(stage):
         assert "domain" not in each.lower()
 
 
-def test_under_tls_no_other_host_can_plant_them(proxied):
+def test_under_tls_cookies_have_the_host_prefix(proxied):
     """The prefix keeps a browser from taking them from elsewhere, and us from reading others."""
     secure = [("X-Forwarded-Proto", "https")]
     port = proxied.server.port
@@ -110,7 +110,7 @@ def test_under_tls_no_other_host_can_plant_them(proxied):
     assert exchange(port, request_bytes("GET", APPS, [good])).status == 303
 
 
-def test_a_stranger_does_not_say_that_it_is_tls(stage):
+def test_only_a_trusted_proxy_can_declare_tls(stage):
     answer = exchange(
         stage.server.port, request_bytes("GET", "/sign-in", [("X-Forwarded-Proto", "https")])
     )
@@ -118,7 +118,7 @@ def test_a_stranger_does_not_say_that_it_is_tls(stage):
     assert "strict-transport-security" not in answer.headers
 
 
-def test_a_session_grows_old(stage):
+def test_a_session_expires(stage):
     with stage.person() as person:
         person.sign_in()
         assert is_in(person)
@@ -127,7 +127,7 @@ def test_a_session_grows_old(stage):
         stage.sql("update sessions set created_at_s = created_at_s + 15 * 86400")
 
 
-def test_the_id_of_a_session_opens_nothing(stage):
+def test_the_id_of_a_session_is_not_a_credential(stage):
     """It stands in the page; the secret does not."""
     with stage.person() as person, stage.person() as thief:
         person.sign_in()
@@ -141,7 +141,7 @@ def test_the_id_of_a_session_opens_nothing(stage):
 # force_login
 
 
-def test_force_login_wants_a_sign_in_for_this_very_request(stage, alice):
+def test_force_login_demands_a_sign_in_for_the_same_request(stage, alice):
     first, second = (stage.request_token(stage.web, CALLBACK) for _ in range(2))
     page = alice.open(f"{stage.page_of(first)}&force_login=true")
     assert "/sign-in?" in page.url
@@ -186,7 +186,7 @@ def test_ending_a_session_from_another_browser(wide, clients):
 
 
 @pytest.mark.parametrize("way", ["page", "call"])
-def test_a_revoked_token_dies_at_once_on_every_worker(wide, wide_alice, clients, way):
+def test_a_revoked_token_stops_working_at_once_on_every_worker(wide, wide_alice, clients, way):
     holder = wide.token_of(wide_alice, wide.web)
     assert {wide.who(holder, each).status for each in clients} == {200}
     if way == "page":
@@ -203,7 +203,7 @@ def test_a_revoked_token_dies_at_once_on_every_worker(wide, wide_alice, clients,
     assert {wide.who(holder, each).status for each in clients} == {401}
 
 
-def test_what_was_on_its_way_dies_with_the_app(wide, wide_alice):
+def test_revoking_an_app_ends_its_pending_requests(wide, wide_alice):
     """Or an app that is revoked would come back by a consent that it kept."""
     wide.token_of(wide_alice, wide.other)
     asking, verifier = wide.let_in(wide_alice, wide.other)
@@ -211,7 +211,7 @@ def test_what_was_on_its_way_dies_with_the_app(wide, wide_alice):
     assert wide.exchange(asking, verifier).status == 401
 
 
-def test_after_revocation_it_must_ask_again(wide):
+def test_a_revoked_app_must_ask_for_consent_again(wide):
     """`authenticate` passes whoever let the app in before; not who has thought better of it."""
     made = wide.server.command(
         "app", "add", "Signs in", "--owner", "bob", f"--callback={CALLBACK}", "--sign-in"
@@ -228,7 +228,7 @@ def test_after_revocation_it_must_ask_again(wide):
         assert page.form_sending("decision", "authorize")
 
 
-def test_authenticate_passes_nobody_unless_the_app_may(wide, wide_alice):
+def test_authenticate_always_asks_for_apps_without_sign_in(wide, wide_alice):
     wide.token_of(wide_alice, wide.web)
     page = wide_alice.open(wide.page_of(wide.request_token(wide.web, CALLBACK), "authenticate"))
     assert page.left_for is None
@@ -255,7 +255,7 @@ def test_a_changed_password_ends_sessions_and_tokens_on_every_worker(wide, clien
         assert person.sign_in().status == 200
 
 
-def test_the_times_that_people_see_are_of_now(stage, alice):
+def test_the_times_of_a_session_are_current(stage, alice):
     """What a person judges an unknown session by."""
     page = alice.open(APPS)
     found = re.findall(r'datetime="(\d{4}-\d\d-\d\dT\d\d):', page.html)
@@ -272,16 +272,16 @@ def beside(stage, planted):
 
 
 @pytest.mark.parametrize("stray", ["\xa0", "\x85", "\x1f", "\x0b"])
-def test_a_stray_byte_before_a_name_is_part_of_the_name(stage, stray):
+def test_a_stray_byte_before_a_cookie_name_is_part_of_the_name(stage, stray):
     """What another host of the domain may plant past a browser that guards `__Host-` names."""
     assert beside(stage, f"{stray}oe_session=planted").status in {200, 400}
 
 
-def test_a_cookie_that_comes_twice_is_not_chosen_from(stage):
+def test_a_cookie_that_is_sent_twice_counts_as_missing(stage):
     assert beside(stage, "oe_session=planted").status == 303
 
 
-def test_a_person_has_fifty_sessions_at_most(stage):
+def test_an_account_has_at_most_fifty_sessions(stage):
     registry = open_registry(stage.server.data)
     try:
         account = registry.accounts.find_account("alice")

@@ -98,7 +98,7 @@ def run_curl(page, env, folder):
 
 
 @WITH_AND_WITHOUT_SCRIPT
-def test_from_nothing_to_numbers_and_new_keys(sit, studio, tmp_path, script):
+def test_from_a_new_app_to_figures_and_new_keys(sit, studio, tmp_path, script):
     seat = sit(java_script_enabled=script)
     page = seat.page
     app_id = create(page)
@@ -140,7 +140,7 @@ def test_from_nothing_to_numbers_and_new_keys(sit, studio, tmp_path, script):
 
 
 @WITH_AND_WITHOUT_SCRIPT
-def test_a_warning_comes_before_anything_dies(sit, studio, script):
+def test_revoking_needs_a_confirmation(sit, studio, script):
     seat = sit(java_script_enabled=script)
     page = seat.page
     app_id = create(page)
@@ -159,7 +159,7 @@ def test_a_warning_comes_before_anything_dies(sit, studio, script):
     assert answer.status == 200
 
 
-def test_secrets_are_gone_once_left(sit):
+def test_secrets_disappear_after_leaving_the_page(sit):
     """Neither loading again, nor going back, nor coming back shows them."""
     page = sit().page
     create(page)
@@ -195,7 +195,7 @@ def tab_to(page, name):
     raise AssertionError(f"no Tab leads to {name}")
 
 
-def test_by_keyboard_alone(sit, studio):
+def test_everything_works_by_keyboard(sit, studio):
     page = sit("nadia").page
     tab_to(page, "Create an app")
     page.keyboard.press("Enter")
@@ -230,7 +230,7 @@ def test_by_keyboard_alone(sit, studio):
     expect(page.get_by_role("status")).to_have_text("Your changes are saved.")
 
 
-def test_a_second_enter_makes_one_app(sit):
+def test_pressing_enter_twice_creates_one_app(sit):
     """Or what was shown would be another app's, or gone."""
     page = sit().page
     before = page.get_by_role("listitem").count()
@@ -264,7 +264,7 @@ def test_copy_buttons(sit):
     assert page.evaluate("navigator.clipboard.readText()") == app_id
 
 
-def test_copying_where_the_browser_keeps_the_clipboard(sit):
+def test_copying_without_access_to_the_clipboard(sit):
     """As it does without TLS: the text is marked, and the button says which keys to press."""
     seat = sit()
     page = seat.page
@@ -279,7 +279,7 @@ def test_copying_where_the_browser_keeps_the_clipboard(sit):
         expect(button).to_contain_text("Copy ")
 
 
-def test_without_scripts_there_are_no_copy_buttons(sit):
+def test_without_scripts_copy_buttons_are_hidden(sit):
     """And one click marks a secret whole."""
     page = sit(java_script_enabled=False).page
     create(page)
@@ -294,7 +294,7 @@ def test_without_scripts_there_are_no_copy_buttons(sit):
 
 
 @pytest.mark.parametrize("zone", ["Asia/Kathmandu", "America/St_Johns", "UTC"])
-def test_times_are_of_the_reader_too(sit, zone):
+def test_times_are_also_shown_in_local_time(sit, zone):
     page = sit(timezone_id=zone, locale="en-GB").page
     create(page)
     press(page, "generate_token")
@@ -312,7 +312,7 @@ def test_times_are_of_the_reader_too(sit, zone):
 
 
 @pytest.mark.parametrize("options", [{"viewport": {"width": 1280, "height": 800}}, POCKET])
-def test_every_state_is_legible(sit, studio, options):
+def test_every_state_passes_axe(sit, studio, options):
     page = sit(**options).page
     app_id = create(page)
     wrong = []
@@ -346,7 +346,7 @@ def test_every_state_is_legible(sit, studio, options):
 
 
 @pytest.mark.parametrize("most", [0, 3])
-def test_an_empty_and_a_full_desk(seats, servers, most):
+def test_pages_without_apps_and_at_the_limit(seats, servers, most):
     server = servers(apps_per_account_max=str(most))
     set_password(server, "alice")
     server.command("account", "add", "nobody")
@@ -364,7 +364,7 @@ def test_an_empty_and_a_full_desk(seats, servers, most):
     assert wrong == [], "\n".join(wrong)
 
 
-def test_a_double_click_is_one(sit):
+def test_a_double_click_acts_once(sit):
     """What the first one makes is shown once: a second must not take its place."""
     page = sit().page
     before = page.get_by_role("listitem").count()

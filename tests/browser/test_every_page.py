@@ -95,7 +95,7 @@ def ask_axe(page, *schemes):
                 yield f"{scheme}: {each['id']}: {node['html']} {node['failureSummary']}"
 
 
-def test_axe_bites(seats):
+def test_axe_finds_a_planted_fault(seats):
     seat = seats(reduced_motion="reduce")
     seat.open("/sign-in")
     seat.page.evaluate("document.querySelector('.aside').style.color = '#777'")
@@ -105,7 +105,7 @@ def test_axe_bites(seats):
         assert any(each.startswith(wanted) for each in found), found
 
 
-def test_desk(seats, apps, server, site):
+def test_every_page_on_a_desktop(seats, apps, server, site):
     """axe-core finds nothing."""
     seat = seats(viewport=DESK, reduced_motion="reduce")
     wrong = [
@@ -116,7 +116,7 @@ def test_desk(seats, apps, server, site):
     assert seat.watch.origins == {server.url, site.url}
 
 
-def test_phone(seats, apps, server, site):
+def test_every_page_on_a_phone(seats, apps, server, site):
     """The same; nothing scrolls sideways, and a finger hits what it aims at."""
     seat = seats(**POCKET)
     wrong = []

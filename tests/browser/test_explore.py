@@ -91,7 +91,7 @@ def test_every_line_is_drawn_in_its_colour_light_and_dark(seats, server):
     assert seat.watch.origins == {server.url}
 
 
-def test_what_the_pointer_is_on_is_read_out(seat):
+def test_values_under_the_pointer_are_shown(seat):
     page = arrive(seat, DAYS)
     box = chart_of(page)
     expect(page.locator("#readout")).to_contain_text("Point at the chart")
@@ -105,7 +105,7 @@ def test_what_the_pointer_is_on_is_read_out(seat):
     expect(page.locator("#readout")).to_contain_text("Point at the chart")
 
 
-def test_hours_are_told_in_utc_and_in_the_readers_own_time(seats):
+def test_hours_are_shown_in_utc_and_local_time(seats):
     seat = seats(timezone_id="Asia/Kolkata", locale="en-GB")
     page = arrive(seat, DAYS + "&by=hour")
     box = chart_of(page)
@@ -113,7 +113,7 @@ def test_hours_are_told_in_utc_and_in_the_readers_own_time(seats):
     expect(page.locator("#readout")).to_have_text("1 May, 00:00 UTC (1 May 2024, 05:30 your time)")
 
 
-def test_zoom_by_dragging_and_back(seat):
+def test_zoom_by_dragging_and_reset(seat):
     page = arrive(seat, DAYS + "&by=hour")
     box = chart_of(page)
     buttons = {name: page.get_by_role("button", name=name) for name in ("Zoom out", "Reset zoom")}
@@ -149,7 +149,7 @@ def test_zoom_by_keyboard(seat):
     expect(page.locator("#range")).to_have_text("")
 
 
-def test_lines_are_taken_out_and_put_back(seat):
+def test_lines_can_be_hidden_and_shown(seat):
     page = arrive(seat, DAYS)
     chart_of(page)
     button = page.get_by_role("button", name="112")
@@ -185,7 +185,7 @@ def test_the_form_changes_the_chart(seat):
     assert page.locator("#figures tbody tr").count() in {28, 29}
 
 
-def test_csv_and_png(seat, tmp_path):
+def test_csv_and_png_downloads(seat, tmp_path):
     page = arrive(seat, DAYS)
     chart_of(page)
     with page.expect_download() as saved:
@@ -218,7 +218,7 @@ def test_the_request_is_copied(seats):
     assert f"{seat.origin}/insights/engagement/historical" in copied
 
 
-def test_without_a_script(seats, server):
+def test_the_explorer_works_without_scripts(seats, server):
     seat = seats(java_script_enabled=False)
     page = arrive(seat, "/explore")
     page.get_by_label("111").check()
@@ -240,7 +240,7 @@ def test_without_a_script(seats, server):
     assert seat.watch.origins == {server.url}
 
 
-def test_by_keyboard_alone(seat):
+def test_everything_works_by_keyboard(seat):
     page = arrive(seat, "/explore")
     page.get_by_label("111").focus()
     page.keyboard.press("Space")
@@ -252,7 +252,7 @@ def test_by_keyboard_alone(seat):
 
 
 @pytest.mark.parametrize("options", [{"viewport": DESK}, POCKET], ids=["desk", "phone"])
-def test_pages_in_every_state(seats, server, options):
+def test_every_state_of_the_explorer_passes_axe(seats, server, options):
     """axe-core finds nothing; on a phone nothing scrolls sideways, and a finger hits its aim."""
     seat = seats(**{"reduced_motion": "reduce", **options})
     page, wrong = arrive(seat, "/explore"), []

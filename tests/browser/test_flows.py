@@ -53,7 +53,7 @@ def test_pin(seats, desktop_app, server, script):
     assert seat.watch.origins == {server.url}
 
 
-def test_denial_leads_back_to_the_app(seat, web_app, site):
+def test_denial_returns_to_the_app(seat, web_app, site):
     page = seat.follow(web_app.begin())
     page.get_by_role("button", name="Cancel").click()
     seat.expect_heading("You did not authorize Tide Tables")
@@ -65,7 +65,7 @@ def test_denial_leads_back_to_the_app(seat, web_app, site):
     seat.expect_heading("This request has ended")
 
 
-def test_denial_of_a_pin_has_no_way_back(seat, desktop_app):
+def test_denial_without_a_callback_has_no_link(seat, desktop_app):
     page = seat.follow(desktop_app.begin())
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("main")).to_contain_text("You can close this page.")
@@ -73,7 +73,7 @@ def test_denial_of_a_pin_has_no_way_back(seat, desktop_app):
 
 
 @WITH_AND_WITHOUT_SCRIPT
-def test_revocation_takes_two_steps_and_works_at_once(seats, web_app, site, script):
+def test_revocation_needs_two_steps_and_takes_effect_at_once(seats, web_app, site, script):
     seat = seats(java_script_enabled=script)
     page = seat.follow(web_app.begin())
     page.get_by_role("button", name="Authorize").click()
@@ -157,7 +157,7 @@ def test_wrong_password(seat):
     expect(page).to_have_title("Error: Sign in · Open Engagement")
 
 
-def test_not_you(seat, web_app, site):
+def test_switching_the_account_returns_to_the_same_consent(seat, web_app, site):
     """Who is signed in as somebody else can say so, and goes on to the same consent."""
     page = seat.open(web_app.begin())
     seat.sign_in("bob")

@@ -46,7 +46,7 @@ def sign_in(seat):
     expect(seat.page).to_have_url(re.compile("/settings/apps$"))
 
 
-def test_nobody_may_frame_a_page(seats, server, site, web_app):
+def test_pages_cannot_be_framed(seats, server, site, web_app):
     seat = seats()
     sign_in(seat)
     paths = ("/sign-in", "/settings/apps", "/settings/nowhere")
@@ -63,7 +63,7 @@ def test_nobody_may_frame_a_page(seats, server, site, web_app):
         assert (framed, told) == (True, True), url
 
 
-def test_a_form_from_elsewhere_is_refused(seats, server, site, web_app):
+def test_a_form_of_another_site_is_refused(seats, server, site, web_app):
     seat = seats()
     page = seat.follow(web_app.begin())
     page.get_by_role("button", name="Authorize").click()
@@ -104,7 +104,7 @@ def test_cookies_and_headers_under_tls(seats, secure_server):
     assert seat.watch.origins == {secure_server.url}
 
 
-def test_no_page_is_kept_by_the_browser(seat):
+def test_the_browser_caches_no_page(seat):
     """After signing out, going back shows nothing."""
     sign_in(seat)
     seat.page.get_by_role("button", name="Sign out").click()

@@ -40,7 +40,7 @@ def press_tab(page, times):
     return names
 
 
-def test_from_the_link_to_the_callback(seat, web_app, site):
+def test_the_whole_flow_by_keyboard(seat, web_app, site):
     page = seat.open(web_app.begin())
     expect(page.get_by_label("Screen name")).to_be_focused()
     page.keyboard.type("alice")
@@ -73,7 +73,7 @@ def test_skip_link(seat, web_app):
     assert press_tab(page, 1) == ["tides.example (opens in a new tab)"]
 
 
-def test_a_stray_enter_consents_to_nothing(seat, web_app, site):
+def test_pressing_enter_too_often_gives_no_consent(seat, web_app, site):
     """Who presses Enter twice to sign in has not authorized anything, nor sent anything."""
     page = seat.open(web_app.begin())
     page.get_by_label("Screen name").fill("alice")
@@ -108,7 +108,7 @@ def test_revocation(seat, web_app, site):
     assert web_app.status() == 401
 
 
-def test_after_a_mistake_the_password_is_where_typing_goes(seat):
+def test_after_a_wrong_password_its_field_has_the_focus(seat):
     page = seat.open("/sign-in")
     expect(page.get_by_label("Screen name")).to_be_focused()
     page.keyboard.type("alice")

@@ -37,7 +37,7 @@ def enter(seat, path="/manage"):
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
-def test_an_app_from_the_queue_to_its_suspension(seats, office, asking, outcome, server, script):
+def test_an_app_from_waiting_to_suspended(seats, office, asking, outcome, server, script):
     seat = seats(java_script_enabled=script)
     page = enter(seat)
     row = page.get_by_role("listitem").filter(has_text=asking.app_id)
@@ -82,7 +82,7 @@ def test_an_app_from_the_queue_to_its_suspension(seats, office, asking, outcome,
     assert seat.watch.origins == {server.url}
 
 
-def test_with_the_keyboard_alone(seats, office, asking, outcome):
+def test_the_console_works_by_keyboard(seats, office, asking, outcome):
     seat = seats(reduced_motion="reduce")
     page = enter(seat, f"/manage/apps/{asking.app_id}")
     seat.expect_heading("Lantern Weekly")
@@ -116,7 +116,7 @@ def test_with_the_keyboard_alone(seats, office, asking, outcome):
     assert outcome() == "app_not_enabled"
 
 
-def test_a_months_usage_and_its_file(seats, office):
+def test_the_usage_of_a_month_and_its_csv(seats, office):
     seat = seats()
     page = enter(seat, "/manage/usage")
     row = page.get_by_role("row").filter(has_text=office.used)
@@ -133,7 +133,7 @@ def test_a_months_usage_and_its_file(seats, office):
     expect(row).to_be_visible()
 
 
-def test_rows_of_a_phone_say_what_each_figure_is(seats, office):
+def test_on_a_phone_every_figure_has_a_label(seats, office):
     seat = seats(viewport=PHONE)
     page = enter(seat, "/manage/usage")
     row = page.get_by_role("row").filter(has_text=office.used)
@@ -144,13 +144,13 @@ def test_rows_of_a_phone_say_what_each_figure_is(seats, office):
     assert page.evaluate("document.scrollingElement.scrollWidth") == PHONE["width"]
 
 
-def test_times_are_local_too(seats, office):
+def test_console_times_are_also_local(seats, office):
     seat = seats(timezone_id="Asia/Tokyo", locale="en-GB")
     page = enter(seat, "/manage/audit")
     expect(page.locator("time + .local").first).to_contain_text("your time")
 
 
-def test_a_member_sees_nothing_of_it(seats, office):
+def test_a_member_cannot_open_the_console(seats, office):
     seat = seats()
     seat.open("/manage")
     page = seat.sign_in("alice")

@@ -53,7 +53,7 @@ def sign_in_there(tab, login):
     tab.get_by_role("button", name="Continue").click()
 
 
-def test_a_person_signs_in_and_lets_an_app_in(tab, app, provider):
+def test_a_person_signs_in_and_authorizes_an_app(tab, app, provider):
     tab.goto(app.begin())
     tab.get_by_role("button", name="Continue with Harbour ID").click()
     sign_in_there(tab, "alice")
@@ -64,7 +64,7 @@ def test_a_person_signs_in_and_lets_an_app_in(tab, app, provider):
     app.assert_acts_for_alice()
 
 
-def test_who_comes_again_is_passed_on_to_the_app(tab, app, provider):
+def test_a_returning_person_is_redirected_to_the_app(tab, app, provider):
     """Form of the provider -> our callback -> /oauth/authenticate -> the app."""
     tab.goto(app.begin())
     tab.get_by_role("button", name="Continue with Harbour ID").click()
@@ -80,7 +80,7 @@ def test_who_comes_again_is_passed_on_to_the_app(tab, app, provider):
     app.finish_at(sent.value.url)
 
 
-def test_the_way_back_does_not_lead_through_the_page_in_between(tab, provider):
+def test_going_back_skips_the_continue_page(tab, provider):
     tab.goto(f"{provider.server.url}/sign-in")
     tab.get_by_role("button", name="Continue with Harbour ID").click()
     expect(tab.locator("[name=login]")).to_be_visible()

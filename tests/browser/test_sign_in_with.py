@@ -25,14 +25,14 @@ def let_in(seats, web_app, site):
     return web_app
 
 
-def test_who_authorized_before_passes_through_the_sign_in_form(let_in, seat, site):
+def test_an_authorized_app_needs_no_second_consent_after_sign_in(let_in, seat, site):
     seat.follow(let_in.begin(let_in.at.authenticate))
     expect(seat.page.get_by_text(WELCOME)).to_be_visible()
     let_in.finish_at(site.url + site.asked[-1])
     let_in.assert_acts_for_alice()
 
 
-def test_who_is_signed_in_and_authorized_before_passes_at_once(let_in, seat, site):
+def test_a_signed_in_person_is_redirected_at_once(let_in, seat, site):
     seat.open("/sign-in")
     seat.sign_in()
     seat.expect_heading("Apps and sessions")
@@ -47,14 +47,14 @@ def test_authorize_asks_again(let_in, seat):
     seat.expect_heading("Authorize Tide Tables to use your account?")
 
 
-def test_somebody_else_is_asked(let_in, seat):
+def test_another_person_is_asked_for_consent(let_in, seat):
     seat.open(let_in.begin(let_in.at.authenticate))
     seat.sign_in("bob")
     seat.expect_heading("Authorize Tide Tables to use your account?")
 
 
 @pytest.mark.parametrize("endpoint", ["authorize", "authenticate"])
-def test_forced_to_sign_in_anew(let_in, seat, site, endpoint):
+def test_force_login_demands_a_new_sign_in(let_in, seat, site, endpoint):
     seat.open("/sign-in")
     seat.sign_in()
     seat.expect_heading("Apps and sessions")
@@ -85,7 +85,7 @@ def test_an_app_on_a_phone_is_opened_by_its_own_scheme(seat, server, at):
     seat.watch.requests.remove(left.value.url)
 
 
-def test_a_callback_may_lead_on_to_another_origin(seats, server, at, site):
+def test_a_callback_may_redirect_to_another_origin(seats, server, at, site):
     with Listener() as home:
         site.redirects["/hop"] = f"{home.url}/return"
         callback = f"{site.url}/hop"

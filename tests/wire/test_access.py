@@ -71,7 +71,7 @@ def test_every_type(server, endpoint, who):
 
 
 @pytest.mark.parametrize("endpoint", SERVED)
-def test_one_private_type_refuses_all_to_an_app_alone(server, endpoint):
+def test_one_private_type_refuses_an_app_only_request(server, endpoint):
     types = ("favorites", "impressions", "retweets", "engagements")
     answer = server.client.ask(
         endpoint, question("111", types=types), server.bearer(server.world.main)
@@ -81,7 +81,7 @@ def test_one_private_type_refuses_all_to_an_app_alone(server, endpoint):
     assert answer.json() == {"errors": [f"Forbidden to access metrics: {', '.join(private)}"]}
 
 
-def test_refusals_hold_no_count(server):
+def test_errors_hold_no_counts(server):
     """A refusal is decided before any counter is read."""
     body = question("111", "211", types=("favorites", "impressions"))
     for auth_ in (None, server.bearer(server.world.main), sign_as_user(server.world.main)):

@@ -56,7 +56,7 @@ def raw(server, method, path, accept):
 
 
 @pytest.mark.parametrize("what", REQUESTS)
-def test_every_answer_is_gzip_to_a_client_that_takes_it(server, what):
+def test_every_answer_is_gzip_for_a_client_that_accepts_it(server, what):
     method, path, status = REQUESTS[what]
     plain, packed = (raw(server, method, path, accept) for accept in ("identity", "gzip"))
     assert (plain.status, packed.status) == (status, status)
@@ -83,14 +83,14 @@ def test_the_pages_and_the_api_read_accept_encoding_alike(server, accept):
 
 
 @pytest.mark.parametrize("accept", TAKES_GZIP)
-def test_clients_that_take_gzip(server, accept):
+def test_headers_that_accept_gzip(server, accept):
     answer = raw(server, "POST", PATH, accept)
     assert answer.headers.get("content-encoding") == "gzip"
     assert gzip.decompress(answer.body).startswith(b'{"errors":')
 
 
 @pytest.mark.parametrize("accept", TAKES_NO_GZIP)
-def test_clients_that_do_not(server, accept):
+def test_headers_that_do_not_accept_gzip(server, accept):
     answer = raw(server, "POST", PATH, accept)
     assert "content-encoding" not in answer.headers
     assert answer.body.startswith(b'{"errors":')
@@ -105,7 +105,7 @@ def test_accept_encoding_in_two_headers_is_one_list(server):
 @pytest.mark.parametrize(
     ("endpoint", "tweets"), [("totals", 1), ("totals", 250), ("historical", 25)]
 )
-def test_small_and_large_answers_unpack_whole(server, endpoint, tweets):
+def test_small_and_large_answers_decompress_completely(server, endpoint, tweets):
     """One member, its checksum right and nothing after it, however large."""
     ids = ["111", *(str(5000 + n) for n in range(tweets - 1))]
     body = question(*ids, groupings={"g": {"group_by": ["tweet.id", "engagement.type"]}})
@@ -122,7 +122,7 @@ def test_small_and_large_answers_unpack_whole(server, endpoint, tweets):
         assert unpacked == plain.raw
 
 
-def test_a_thousand_kilobytes_of_counts(server):
+def test_a_large_answer_is_compressed(server):
     body = question(
         *("111", "112", "113", "114", "116", "118", "119"),
         types=("impressions", "engagements", "url_clicks", "favorites", "replies"),

@@ -51,7 +51,7 @@ def nested(order):
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=" ".join)
-def test_order(server, order):
+def test_every_order_of_dimensions(server, order):
     body = question(*TWEETS, types=TYPES, groupings={"g": {"group_by": order}}, **WINDOW)
     answer = server.client.ask("historical", body, sign_as_user(server.world.main))
     assert answer.json() == {**WINDOW, "g": nested(order)}

@@ -151,18 +151,18 @@ BODIES = {
 
 
 @pytest.mark.parametrize("what", BODIES)
-def test_body(ask, what):
+def test_malformed_bodies_are_refused(ask, what):
     assert_refused(ask(BODIES[what]))
 
 
 @pytest.mark.parametrize("endpoint", ["28hr", "historical"])
 @pytest.mark.parametrize("what", ["arrays 10,000 deep", "a Tweet ID of 10,000 digits", "NUL bytes"])
-def test_body_elsewhere(ask, endpoint, what):
+def test_malformed_bodies_of_other_calls_are_refused(ask, endpoint, what):
     assert_refused(ask(BODIES[what], endpoint=endpoint))
 
 
 @pytest.mark.parametrize("raw", [DIGITS, f'"{DIGITS}"', ARRAYS, '"\\u0000"', '"2024-05-01\\u0000"'])
-def test_a_date(ask, raw):
+def test_malformed_dates_are_refused(ask, raw):
     assert_refused(ask(with_field("start", raw), endpoint="historical"))
 
 
@@ -171,7 +171,7 @@ def test_a_name_with_an_escaped_nul_comes_back_as_it_was(ask):
     assert ask(json.dumps(body).encode()).json() == {"a\x00b": {"111": "4"}}
 
 
-def test_fields_twice(ask):
+def test_repeated_json_fields(ask):
     """Which of two counts is not promised; that it is one of them is."""
     body = GOOD.replace(b'{"tweet_ids"', b'{"tweet_ids": ["211"], "tweet_ids"')
     assert ask(body).json() in (
@@ -217,7 +217,7 @@ def test_a_chunked_body_over_the_cap(server):
     assert time.monotonic() - began < QUICK_S
 
 
-def test_a_chunked_body_at_rest_is_taken(server):
+def test_a_chunked_body_with_pauses_is_accepted(server):
     headers = bearer_headers(server, ("Transfer-Encoding", "chunked"))
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (GOOD[:5], GOOD[5:]))
     [answer] = parse_answers(
@@ -229,7 +229,7 @@ def test_a_chunked_body_at_rest_is_taken(server):
 # Compression.
 
 
-def test_a_compressed_body_is_taken(ask):
+def test_a_compressed_body_is_accepted(ask):
     assert ask(gzip.compress(GOOD), headers={"Content-Encoding": "gzip"}).status == 200
     two = gzip.compress(GOOD[:20]) + gzip.compress(GOOD[20:])
     assert ask(two, headers={"Content-Encoding": "x-gzip"}).status == 200
@@ -269,7 +269,7 @@ COMPRESSED = {
 
 
 @pytest.mark.parametrize("what", COMPRESSED)
-def test_compressed(ask, what):
+def test_malformed_compressed_bodies_are_refused(ask, what):
     encoding, body, status = COMPRESSED[what]
     answer = ask(body, headers={"Content-Encoding": encoding})
     assert_refused(answer, *((status,) if status != 400 else (400, 413)))
@@ -301,12 +301,12 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("what", HEADERS)
-def test_headers_too_large(server, what):
+def test_headers_over_the_limit_are_refused(server, what):
     [answer] = strange_head(server, request_bytes("POST", PATH, HEADERS[what], GOOD))
     assert answer.status == 431
 
 
-def test_headers_below_the_limit(server):
+def test_headers_below_the_limit_are_accepted(server):
     headers = bearer_headers(server, ("X-Padding", "x" * 30_000))
     assert exchange(server.port, request_bytes("POST", PATH, headers, GOOD)).status == 200
 
@@ -326,7 +326,7 @@ ODD_HEADERS = {
 
 
 @pytest.mark.parametrize("what", ODD_HEADERS)
-def test_odd_header(server, what):
+def test_strange_headers(server, what):
     strange_head(server, request_bytes("POST", PATH, [ODD_HEADERS[what]]))
 
 
@@ -384,7 +384,7 @@ TARGETS = [
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: repr(target[:40]))
 @pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
-def test_target(server, method, target):
+def test_strange_request_targets(server, method, target):
     strange_head(server, request_bytes(method, target, [("Accept-Encoding", "gzip")]))
 
 
@@ -392,7 +392,7 @@ def test_target(server, method, target):
     "method",
     ["OPTIONS", "HEAD", "TRACE", "CONNECT", "PATCH", "PRI", "post", "X" * 5000, "GÉT", "\0"],
 )
-def test_method(server, method):
+def test_strange_methods(server, method):
     strange_head(server, request_bytes(method, PATH))
 
 
@@ -421,13 +421,13 @@ HOSTS = [
 
 
 @pytest.mark.parametrize("host", HOSTS, ids=lambda host: repr(host and host[:30]))
-def test_host_with_a_signature_for_another(server, host):
+def test_a_signature_for_another_host_is_refused(server, host):
     """Whatever the Host header says, a signature for another one is not good."""
     header = signed_header("POST", "http://other.example" + PATH, server.world.main)
     strange_head(server, request_bytes("POST", PATH, [("Authorization", header)], GOOD, host=host))
 
 
-def test_two_hosts(server):
+def test_two_host_headers(server):
     header = signed_header("POST", f"http://first.example{PATH}", server.world.main)
     headers = [("Host", "second.example"), ("Authorization", header)]
     strange_head(server, request_bytes("POST", PATH, headers, GOOD, host="first.example"))
@@ -468,7 +468,7 @@ def test_http_1_0_signed_without_a_host(server):
         "\0\0\0\0",
     ],
 )
-def test_first_line(server, first_line):
+def test_malformed_request_lines(server, first_line):
     strange_head(server, f"{first_line}\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
 
 
@@ -535,7 +535,7 @@ SMUGGLED = request_bytes("GET", "/health")
     ],
     ids=str,
 )
-def test_smuggling(server, headers):
+def test_request_smuggling(server, headers):
     """Two readings of where a body ends: no answer to the smuggled request may come."""
     request = request_bytes("POST", PATH, headers).replace(b"Connection: close\r\n", b"")
     received = talk(server.port, request + b"0\r\n\r\n" + SMUGGLED)
@@ -568,7 +568,7 @@ def test_broken_chunks(server, chunks):
 
 @pytest.mark.parametrize("path", [PATH, "/platform/v1/events", "/oauth2/token"])
 @pytest.mark.parametrize("sent", [0, 1, 50])
-def test_a_client_that_hangs_up_half_way(server, path, sent):
+def test_a_client_that_disconnects_early(server, path, sent):
     key = (
         server.world.platform_key if "platform" in path else server.bearer(server.world.main).token
     )
@@ -576,7 +576,7 @@ def test_a_client_that_hangs_up_half_way(server, path, sent):
     talk(server.port, request_bytes("POST", path, headers), b"x" * sent, hang_up=True)
 
 
-def test_hangups_do_not_use_up_what_is_limited(server):
+def test_disconnected_clients_free_their_places(server):
     """More than there are threads or batches in flight."""
     key = server.world.platform_key
     headers = [("Authorization", f"Bearer {key}"), ("Content-Length", "1000")]
@@ -588,7 +588,7 @@ def test_hangups_do_not_use_up_what_is_limited(server):
     assert answer.status == 200, answer
 
 
-def test_slow_clients_hold_nobody_up(server):
+def test_slow_clients_do_not_delay_others(server):
     headers = bearer_headers(server, ("Content-Length", "1000"))
     slow = [socket.create_connection((HOST, server.port)) for _ in range(50)]
     try:
@@ -603,7 +603,7 @@ def test_slow_clients_hold_nobody_up(server):
             connection.close()
 
 
-def test_slow_uploads_do_not_shut_the_platform_out(server):
+def test_slow_uploads_do_not_block_other_batches(server):
     """Uploads that never end must not keep an honest batch away for good."""
     key = server.world.platform_key
     headers = [("Authorization", f"Bearer {key}"), ("Content-Length", "1000")]
@@ -625,7 +625,7 @@ def test_slow_uploads_do_not_shut_the_platform_out(server):
         time.sleep(0.05)
 
 
-def test_a_storm_of_bad_requests_beside_good_ones(server):
+def test_good_requests_are_served_during_a_flood_of_bad_ones(server):
     bearer = server.bearer(server.world.main)
 
     def bad(number):
@@ -714,7 +714,7 @@ def test_forms(server, path, body):
 
 
 @pytest.mark.parametrize("size", [139, 100_000])
-def test_a_refusal_reaches_a_client_that_is_still_sending(server, size):
+def test_an_error_reaches_a_client_that_is_still_sending(server, size):
     """Head and body come in packets of their own; refused by its head, it keeps its connection."""
     head = f"POST /insights/engagement/none HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
     with socket.create_connection((HOST, server.port), timeout=PATIENCE_S) as connection:

@@ -187,23 +187,23 @@ def strict(servers):
     return servers(**SETTINGS)
 
 
-def test_the_draft_is_a_good_request(strict):
+def test_the_unchanged_draft_is_accepted(strict):
     assert answer_of(strict).status == 200
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=name)
-def test_one_fault(strict, fault):
+def test_a_single_fault_is_reported(strict, fault):
     answer = answer_of(strict, fault[0])
     assert (answer.status, answer.code) == fault[1:], answer
 
 
 @pytest.mark.parametrize(("first", "second"), PAIRS, ids=name)
-def test_the_earlier_fault_wins(strict, first, second):
+def test_the_earlier_of_two_faults_is_reported(strict, first, second):
     answer = answer_of(strict, first[0], second[0])
     assert (answer.status, answer.code) == first[1:], answer
 
 
-def test_the_order_is_the_one_that_errors_promises():
+def test_the_order_matches_the_declared_precedence():
     names = [code for _, _, code in FAULTS]
     codes = []
     for kind in PRECEDENCE:
@@ -212,7 +212,7 @@ def test_the_order_is_the_one_that_errors_promises():
     assert codes == names
 
 
-def test_every_promised_refusal_is_tried():
+def test_every_declared_error_is_tested():
     tried = {code for _, _, code in FAULTS}
     for kind in set(PRECEDENCE) - {BodyTooSlow}:  # takes its time; tested with the edge's units
         assert tried & ({each.code for each in kind.__subclasses__()} | {kind.code}), kind

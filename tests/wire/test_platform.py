@@ -96,7 +96,7 @@ def outcome(accepted, rejected=0, *, duplicate=False):
     ],
 )
 @pytest.mark.parametrize("call", ["events", "tweets", "accounts", "tweets/111"])
-def test_wrong_keys(server, call, authorization, code):
+def test_invalid_platform_keys_are_refused(server, call, authorization, code):
     method = "DELETE" if "/" in call else "POST"
     headers = {} if authorization is None else {"Authorization": authorization}
     answer = server.client.send(method, f"/platform/v1/{call}", body=b"{}", headers=headers)
@@ -114,7 +114,7 @@ def test_a_platform_key_reads_nothing(server):
     assert (answer.status, answer.code) == (401, "bearer_token_not_found")
 
 
-def test_the_key_is_judged_before_the_body(server):
+def test_the_platform_key_is_verified_before_the_body(server):
     answer = server.client.platform("POST", "events", "wrong", body=b"x" * 250_000)
     assert answer.status == 401
 
@@ -181,7 +181,7 @@ FORMATS = {
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("encoding", ["", "gzip", "zstd"])
-def test_format(send, server, favorites, tweet, name, encoding):
+def test_every_format_is_accepted(send, server, favorites, tweet, name, encoding):
     form, body = FORMATS[name](frame(tweet))
     pack = {"": bytes, "gzip": gzip.compress, "zstd": zstandard.compress}[encoding]
     headers = {"Content_Encoding": encoding} if encoding else {}
@@ -202,7 +202,7 @@ def test_format(send, server, favorites, tweet, name, encoding):
 @pytest.mark.parametrize(
     "form", ["application/xml", "text/html", "image/png", "multipart/form-data; boundary=x", "x"]
 )
-def test_content_types_nobody_reads(send, form):
+def test_unknown_content_types_are_refused(send, form):
     answer = send("events", b"<x/>", form)
     assert (answer.status, answer.code) == (415, "unsupported_body")
 
@@ -213,12 +213,12 @@ def test_content_types_nobody_reads(send, form):
 @pytest.mark.parametrize(
     "body", [b"", b"nonsense", b"PAR1PAR1", b"ARROW1\0\0", b"\xff\xff\xff\xff\x10"]
 )
-def test_columnar_bodies_that_are_none(send, form, body):
+def test_invalid_columnar_bodies_are_refused(send, form, body):
     answer = send("events", body, form)
     assert (answer.status, answer.code) == (400, "malformed_body"), answer
 
 
-def test_columnar_bodies_cut_short(send, tweet, favorites):
+def test_truncated_columnar_bodies_are_refused(send, tweet, favorites):
     for name in ("parquet", "arrow stream"):
         form, body = FORMATS[name](frame(tweet))
         for keep in (len(body) // 3, len(body) * 2 // 3):
@@ -229,7 +229,7 @@ def test_columnar_bodies_cut_short(send, tweet, favorites):
 @pytest.mark.parametrize(
     "body", ["{}", '"x"', "[1,", "nonsense", "null", "[" * 10_000, "\xff", '{"a":' * 10_000]
 )
-def test_bodies_that_are_no_json_array(send, body):
+def test_bodies_other_than_a_json_array_are_refused(send, body):
     answer = send("events", body.encode("latin-1"), "json")
     assert answer.status in {200, 400}
     found = answer.json()
@@ -271,7 +271,7 @@ BAD = {
 @pytest.mark.parametrize(
     ("reason", "row"), [(reason, row) for reason, rows in BAD.items() for row in rows]
 )
-def test_a_bad_line_among_good_ones(send, favorites, tweet, reason, row):
+def test_a_bad_line_does_not_affect_the_good_ones(send, favorites, tweet, reason, row):
     answer = send("events", lines(event(tweet), row, event(tweet)))
     assert answer.status == 200, answer
     found = answer.json()
@@ -283,7 +283,7 @@ def test_a_bad_line_among_good_ones(send, favorites, tweet, reason, row):
     assert favorites(tweet) == 2
 
 
-def test_rejections_are_listed_up_to_a_hundred_and_all_counted(send, tweet, favorites):
+def test_up_to_a_hundred_rejections_are_listed_and_all_are_counted(send, tweet, favorites):
     rows = [event(tweet, type="likes"), event(tweet, at="never"), event(tweet)] * 100
     found = send("events", lines(*rows)).json()
     assert (found["accepted"], found["rejected"]) == (100, 200)
@@ -293,7 +293,7 @@ def test_rejections_are_listed_up_to_a_hundred_and_all_counted(send, tweet, favo
     assert favorites(tweet) == 100
 
 
-def test_lines_are_numbered_as_an_editor_does(send, tweet):
+def test_lines_are_numbered_from_one(send, tweet):
     body = "\n" + lines(event(tweet)) + "\n\r\n" + lines("{bad}") + lines(event(tweet))
     found = send("events", body).json()
     assert (found["accepted"], [each["line"] for each in found["rejections"]]) == (2, [5])
@@ -305,12 +305,12 @@ def test_csv_rejections_name_lines_after_the_header(send, tweet):
     assert (found["accepted"], [each["line"] for each in found["rejections"]]) == (1, [3])
 
 
-def test_a_detail_does_not_repeat_a_megabyte(send):
+def test_a_rejection_quotes_only_the_start_of_a_value(send):
     found = send("events", lines(event("1", type="x" * 50_000))).json()
     assert len(found["rejections"][0]["detail"]) < 1000
 
 
-def test_atomic(send, favorites, tweet):
+def test_an_atomic_batch_is_applied_completely_or_not_at_all(send, favorites, tweet):
     bad = lines(event(tweet), event(tweet, type="likes"))
     answer = send("events", bad, query="?atomic=true")
     assert answer.status == 400
@@ -386,7 +386,7 @@ def test_a_key_with_another_body_is_refused(send, favorites, tweet):
     assert favorites(tweet) == 1
 
 
-def test_each_platform_key_has_keys_of_its_own(server, send, favorites, tweet):
+def test_idempotency_keys_belong_to_a_platform_key(server, send, favorites, tweet):
     """Two producers that both begin with "1" must not take each other's batches for repeats."""
     other = run_command(server.data, "platform-key", "issue", "other")["platform_key"]
     body, key = lines(event(tweet)), f"shared {tweet}"
@@ -396,14 +396,14 @@ def test_each_platform_key_has_keys_of_its_own(server, send, favorites, tweet):
     assert favorites(tweet) == 2
 
 
-def test_keys_have_a_length(send, favorites, tweet):
+def test_the_length_of_an_idempotency_key_is_limited(send, favorites, tweet):
     body = lines(event(tweet))
     assert send("events", body, Idempotency_Key="k" * 256).code == "invalid_field"
     assert send("events", body, Idempotency_Key=f"{tweet:k<255}").status == 200
     assert favorites(tweet) == 1
 
 
-def test_a_refused_batch_does_not_use_its_key_up(send, favorites, tweet):
+def test_a_refused_batch_does_not_consume_its_key(send, favorites, tweet):
     key = f"atomic {tweet}"
     bad = lines(event(tweet), "{")
     assert send("events", bad, query="?atomic=true", Idempotency_Key=key).status == 400
@@ -411,7 +411,7 @@ def test_a_refused_batch_does_not_use_its_key_up(send, favorites, tweet):
     assert favorites(tweet) == 1
 
 
-def test_compressed_or_not_it_is_the_same_batch(send, favorites, tweet):
+def test_compression_does_not_change_the_identity_of_a_batch(send, favorites, tweet):
     body, key = lines(event(tweet)).encode(), f"packed {tweet}"
     assert send("events", body, Idempotency_Key=key).json()["duplicate"] is False
     packed = send("events", gzip.compress(body), Content_Encoding="gzip", Idempotency_Key=key)
@@ -448,7 +448,7 @@ def test_deleting_a_tweet(server, send, tweet):
         ("1/2", 400),
     ],
 )
-def test_deleting_what_is_not_there(server, tweet_id, status):
+def test_deleting_an_unknown_tweet(server, tweet_id, status):
     answer = server.client.platform("DELETE", f"tweets/{tweet_id}", server.world.platform_key)
     assert answer.status == status, answer
     assert answer.json()["errors"]
@@ -460,7 +460,7 @@ def test_other_methods_on_a_tweet(server, method):
     assert (answer.status, answer.headers["allow"]) == (405, "DELETE")
 
 
-def test_what_is_said_of_a_tweet_again_holds(server, send, tweet):
+def test_registering_a_tweet_again_replaces_it(server, send, tweet):
     """Registered again it may have another author, and a deleted one may come back."""
     bearer = server.bearer(server.world.main)
     for author, deleted, status in (("404", False, 200), ("404", True, 400), ("202", False, 200)):
@@ -482,7 +482,7 @@ def empty_column(form, rows, name):
 
 
 @pytest.mark.parametrize("form", FIVE)
-def test_private_stays_private(server, send, form):
+def test_an_account_stays_protected_when_omitted(server, send, form):
     """An account sent again without `protected` keeps it, whether new rows say nothing or null."""
     bearer = server.bearer(server.world.main)
     account_id = str(time.time_ns() // 1000)
@@ -512,7 +512,7 @@ def test_private_stays_private(server, send, form):
 
 
 @pytest.mark.parametrize("form", FIVE)
-def test_what_is_left_out_of_a_tweet_stays(server, send, tweet, form):
+def test_omitted_fields_of_a_tweet_are_kept(server, send, tweet, form):
     """Its video, its time and its deletion."""
     bobs = sign_as_user(server.world.bobs)
     other, video = str(int(tweet) + 1), tweet
@@ -542,7 +542,7 @@ def test_what_is_left_out_of_a_tweet_stays(server, send, tweet, form):
     assert seen() == before
 
 
-def test_rows_of_a_batch_hold_in_their_order(server, send):
+def test_rows_of_a_batch_apply_in_order(server, send):
     bearer = server.bearer(server.world.main)
     first = time.time_ns() // 1000
     ids = [str(first + at) for at in range(3)]
@@ -568,14 +568,14 @@ def test_rows_of_a_batch_hold_in_their_order(server, send):
     assert answer.json()["g"].keys() == {ids[1]}
 
 
-def test_an_atomic_batch_that_is_refused_says_nothing(server, send, tweet):
+def test_a_refused_atomic_batch_registers_nothing(server, send, tweet):
     bearer = server.bearer(server.world.main)
     rows = lines({"id": tweet, "author_id": "202", "deleted": True}, {"id": "x"})
     assert send("tweets", rows, query="?atomic=true").status == 400
     assert server.client.ask("totals", question(tweet), bearer).status == 200
 
 
-def test_a_tweet_of_nobody_registered_is_told_and_unavailable(server, send):
+def test_a_tweet_of_an_unknown_author_is_reported_and_unavailable(server, send):
     row = {"id": "666001", "author_id": "666", "created_at": "2026-01-01T00:00:00Z"}
     answer = send("tweets", lines(row))
     assert answer.json() == {**outcome(1), "unknown_authors": 1}
@@ -586,7 +586,7 @@ def test_a_tweet_of_nobody_registered_is_told_and_unavailable(server, send):
     assert server.client.ask("totals", question("666001"), bearer).status == 200
 
 
-def test_bad_tweets_and_accounts(send):
+def test_invalid_tweets_and_accounts_are_rejected(send):
     tweets = [
         {"id": "1"},
         {"id": "x", "author_id": "1"},
@@ -617,12 +617,12 @@ def test_bad_tweets_and_accounts(send):
 # Caps.
 
 
-def test_a_batch_over_the_cap_of_bytes(send):
+def test_a_batch_with_too_many_bytes_is_refused(send):
     answer = send("events", b" " * 200_001)
     assert (answer.status, answer.code) == (413, "body_too_large")
 
 
-def test_a_batch_over_the_cap_of_lines(send, favorites, tweet):
+def test_a_batch_with_too_many_lines_is_refused(send, favorites, tweet):
     assert send("events", lines(*[event(tweet)] * 1000)).json() == outcome(1000)
     rows = [{"tweet_id": tweet, "type": "favorites", "at": AT}] * 2001
     packed = gzip.compress(lines(*rows).encode())
@@ -636,7 +636,7 @@ def test_a_batch_over_the_cap_of_lines(send, favorites, tweet):
 
 
 @pytest.mark.parametrize("form", ["parquet", "arrow stream"])
-def test_a_columnar_batch_over_the_cap_of_lines(send, tweet, form):
+def test_a_columnar_batch_with_too_many_rows_is_refused(send, tweet, form):
     rows = pl.DataFrame([event(tweet)] * 2001)
     media_type, body = FORMATS[form](rows)
     answer = send("events", body, media_type)
@@ -646,7 +646,7 @@ def test_a_columnar_batch_over_the_cap_of_lines(send, tweet, form):
 @pytest.mark.parametrize(
     ("encoding", "pack"), [("gzip", gzip.compress), ("zstd", zstandard.compress)]
 )
-def test_a_bomb(send, encoding, pack):
+def test_a_decompression_bomb_is_refused(send, encoding, pack):
     bomb = pack(b" " * 50_000_000)
     began = time.monotonic()
     answer = send("events", bomb, Content_Encoding=encoding)
@@ -659,7 +659,7 @@ def test_a_bomb(send, encoding, pack):
     [("gzip", gzip.compress(b"", mtime=0)), ("zstd", zstandard.compress(b""))],
     ids=["gzip", "zstd"],
 )
-def test_a_body_of_empty_members(servers, world, encoding, member):
+def test_a_body_of_empty_gzip_members(servers, world, encoding, member):
     """A sixteenth of the cap of bytes as shipped."""
     began = time.monotonic()
     answer = servers().client.platform(

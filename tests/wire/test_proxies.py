@@ -35,28 +35,28 @@ def ask(servers):
     return send
 
 
-def test_from_this_machine(ask):
+def test_local_clients_are_secure(ask):
     assert ask(STRICT, {}).status == 200
 
 
-def test_from_elsewhere_over_plain_http(ask):
+def test_remote_plain_http_is_refused(ask):
     answer = ask(STRICT, AWAY)
     assert (answer.status, answer.code) == (403, "ssl_required")
     assert answer.json() == {"errors": ["SSL is required"]}
 
 
-def test_from_elsewhere_over_plain_http_on_an_oauth_call(ask):
+def test_remote_plain_http_is_refused_on_oauth_calls(ask):
     answer = ask(STRICT, AWAY, path="/oauth2/token")
     assert answer.status == 403
     assert answer.json() == {"errors": [{"code": 92, "message": "SSL is required"}]}
 
 
-def test_from_elsewhere_over_plain_http_on_the_platforms_side(ask):
+def test_remote_plain_http_is_refused_on_the_platform_api(ask):
     answer = ask(STRICT, AWAY, path="/platform/v1/events")
     assert (answer.status, answer.code) == (403, "ssl_required")
 
 
-def test_the_proxy_had_tls(ask):
+def test_tls_at_the_trusted_proxy_counts(ask):
     forwarded = {
         **AWAY,
         "X-Forwarded-Proto": "https",
@@ -77,36 +77,36 @@ def test_the_proxy_had_tls(ask):
     ],
     ids=str,
 )
-def test_addresses_that_proxies_tell(ask, forwarded, signed_for):
+def test_forms_of_forwarded_addresses(ask, forwarded, signed_for):
     answer = ask(STRICT, {**AWAY, **forwarded}, signed_for=signed_for + PATH)
     assert answer.status == 200, answer
 
 
-def test_what_a_client_claims_itself_does_not_count(ask):
+def test_forwarded_headers_from_the_client_do_not_count(ask):
     """The proxy adds to the end of a list that a client may have begun."""
     claimed = {"X-Forwarded-For": "127.0.0.1, 203.0.113.9"}
     assert ask(STRICT, claimed).code == "ssl_required"
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "127.8.9.1"])
-def test_a_forwarded_client_of_this_machine(ask, address):
+def test_a_forwarded_local_client_is_secure(ask, address):
     assert ask(STRICT, {"X-Forwarded-For": address}).status == 200
 
 
 @pytest.mark.parametrize(
     "address", ["nonsense", "unknown", "203.0.113.9:1234", "0.0.0.0", "10.0.0.1"]
 )
-def test_other_forwarded_clients(ask, address):
+def test_other_forwarded_clients_are_not_secure(ask, address):
     assert ask(STRICT, {"X-Forwarded-For": address}).code == "ssl_required"
 
 
 @pytest.mark.parametrize("proto", ["gopher", "https; secure", "httpss", ""])
-def test_odd_protocols_are_not_tls(ask, proto):
+def test_unknown_forwarded_schemes_are_not_tls(ask, proto):
     answer = ask(STRICT, {**AWAY, "X-Forwarded-Proto": proto})
     assert answer.code == "ssl_required"
 
 
-def test_without_a_trusted_proxy_nothing_forwarded_counts(ask):
+def test_without_a_trusted_proxy_forwarded_headers_are_ignored(ask):
     for forwarded in (AWAY, {"X-Forwarded-Proto": "https"}, {"X-Forwarded-Host": "a.b"}):
         assert ask({}, forwarded).status == 200
 

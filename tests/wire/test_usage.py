@@ -56,7 +56,7 @@ def stay_in_the_minute(seconds):
         time.sleep(left + 0.1)
 
 
-def test_usage_is_what_was_asked(server, usage):
+def test_every_outcome_is_counted_as_usage(server, usage):
     main, limited, pending, bobs = (
         server.world.main,
         server.world.limited,
@@ -128,7 +128,7 @@ def row(name, owner, answered, errors, *, handles=0, contracted=None):
     }
 
 
-def test_another_month_is_another_bill(usage, server):
+def test_usage_is_counted_by_month(usage, server):
     body = usage("?month=2025-01")
     assert body["month"] == "2025-01"
     assert all(app["requests"] == app["handles"] == 0 for app in body["apps"])
@@ -145,13 +145,13 @@ def test_another_month_is_another_bill(usage, server):
         ("?month=%ff", "query: "),
     ],
 )
-def test_a_month_that_is_none(server, query, says):
+def test_an_invalid_month_is_refused(server, query, says):
     answer = server.client.platform("GET", f"usage{query}", server.world.platform_key)
     assert (answer.status, answer.code) == (400, "invalid_field")
     assert says in answer.json()["errors"][0]
 
 
-def test_only_the_platform_may_ask(server):
+def test_usage_needs_a_platform_key(server):
     ask = server.client.send
     path = "/platform/v1/usage"
     assert ask("GET", path).code == "unknown_authorization_type"
@@ -163,7 +163,7 @@ def test_only_the_platform_may_ask(server):
     assert (answer.status, answer.headers["allow"]) == (405, "GET")
 
 
-def test_what_was_counted_last_is_written_at_a_clean_stop(world):
+def test_usage_is_written_at_a_clean_stop(world):
     with Server(world) as server:
         with closing(Client(server.url)) as client:
             for _ in range(3):

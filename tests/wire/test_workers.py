@@ -45,7 +45,7 @@ def outcomes(clients, auth):
 OK, NOT_ENABLED, LIMITED = {(200, "")}, {(403, "app_not_enabled")}, {(429, "rate_limited")}
 
 
-def test_enabling_and_disabling_holds_for_every_answer_after_the_command(server, clients):
+def test_enabling_and_disabling_take_effect_on_the_next_request(server, clients):
     app = server.world.pending
     kinds = (sign_as_user(app), sign_as_app(app), server.bearer(app))
     assert all(outcomes(clients, auth) == NOT_ENABLED for auth in kinds)
@@ -70,7 +70,7 @@ def test_enabling_and_disabling_holds_for_every_answer_after_the_command(server,
         assert all(outcomes(clients, auth) == NOT_ENABLED for auth in kinds)
 
 
-def test_other_apps_do_not_notice(server, clients):
+def test_other_apps_are_not_affected(server, clients):
     app = server.world.carols
     auth = server.bearer(server.world.main)
     server.command("app", "disable", app.app_id)
@@ -79,7 +79,7 @@ def test_other_apps_do_not_notice(server, clients):
     assert outcomes(clients, auth) == OK
 
 
-def test_a_limit_is_shared_and_changes_at_once(server, clients):
+def test_workers_share_a_limit_and_changes_take_effect_at_once(server, clients):
     app = server.world.bobs
     auth = server.bearer(app)
     question_ = question("211")
@@ -102,7 +102,7 @@ def test_a_limit_is_shared_and_changes_at_once(server, clients):
     assert {answer.headers["x-per-minute-limit"] for answer in ask_all()} == {"1000"}
 
 
-def test_disabled_wins_over_the_limit(server, clients):
+def test_a_disabled_app_is_refused_before_its_limit(server, clients):
     app = server.world.limited
     auth = server.bearer(app)
     answers(clients, auth)
@@ -127,7 +127,7 @@ def test_an_app_registered_while_the_server_runs(server, clients):
         assert found == {status}
 
 
-def test_a_revoked_bearer_token_is_dead_on_every_worker(server, clients):
+def test_a_revoked_bearer_token_stops_working_on_every_worker(server, clients):
     app = server.world.carols
     basic = HTTPBasicAuth(app.consumer_key, app.consumer_secret)
 
@@ -144,7 +144,7 @@ def test_a_revoked_bearer_token_is_dead_on_every_worker(server, clients):
         assert {answer.code for answer in ask} == {"bearer_token_not_found"}
 
 
-def test_many_ask_for_the_first_token_at_once(server, clients):
+def test_concurrent_requests_get_the_same_first_bearer_token(server, clients):
     app = server.world.carols
     basic = HTTPBasicAuth(app.consumer_key, app.consumer_secret)
 
@@ -159,7 +159,7 @@ def test_many_ask_for_the_first_token_at_once(server, clients):
     assert len({answer.json()["access_token"] for answer in found}) == 1
 
 
-def test_a_deleted_tweet_is_gone_on_every_worker(server, clients):
+def test_a_deleted_tweet_is_unavailable_on_every_worker(server, clients):
     world = server.world
     auth = server.bearer(world.main)
     row = {"id": "888001", "author_id": "101", "deleted": False}
@@ -182,7 +182,7 @@ def test_protecting_an_account_hides_its_tweets_on_every_worker(server, clients)
         assert set(found) == {status}
 
 
-def test_a_nonce_is_good_once_however_many_come_at_once(server, clients):
+def test_concurrent_repeats_of_a_request_are_accepted_once(server, clients):
     app = server.world.main
     for _ in range(10):
         headers = {"Authorization": signed_header("POST", server.url + PATH, app)}
@@ -199,7 +199,7 @@ def test_a_nonce_is_good_once_however_many_come_at_once(server, clients):
         assert {answer.code for answer in found} == {"", "nonce_used"}
 
 
-def test_one_nonce_of_different_requests_is_good_once_for_each(server, clients):
+def test_one_nonce_is_accepted_once_for_each_signed_request(server, clients):
     """The signature is part of what is remembered, on every worker (api.md 4.1)."""
     app = server.world.main
     stamp = str(int(time.time()))
@@ -222,7 +222,7 @@ def test_one_nonce_of_different_requests_is_good_once_for_each(server, clients):
 
 
 @pytest.mark.heavy
-def test_nonces_outlive_a_restart(world):
+def test_used_nonces_survive_a_restart(world):
     """A request captured before a restart is not good again after it."""
     with Server(world) as server:
         headers = {"Authorization": signed_header("POST", server.url + PATH, world.main)}

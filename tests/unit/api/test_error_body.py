@@ -75,7 +75,7 @@ def oauth(error):
     return reply.status, entry, reply.headers
 
 
-def test_there_is_a_sample_of_every_leaf():
+def test_every_error_class_has_a_sample():
     parents = {
         parent
         for each in vars(errors).values()
@@ -96,7 +96,7 @@ def test_there_is_a_sample_of_every_leaf():
 
 
 @pytest.mark.parametrize("error", SAMPLES, ids=name_of)
-def test_every_refusal_carries_its_stable_name_and_its_own_headers(error):
+def test_every_error_sends_its_code_and_its_headers(error):
     for family in Family:
         reply = render(error, family)
         assert reply.headers["x-error-code"] == error.code
@@ -105,7 +105,7 @@ def test_every_refusal_carries_its_stable_name_and_its_own_headers(error):
 
 
 @pytest.mark.parametrize("error", SAMPLES, ids=name_of)
-def test_outside_oauth_the_status_is_the_refusals_own_and_nothing_asks_for_a_login(error):
+def test_outside_oauth_the_status_is_that_of_the_error_without_a_challenge(error):
     for family in (DATA, PLATFORM):
         assert render(error, family).status == error.status
         assert "www-authenticate" not in render(error, family).headers
@@ -114,7 +114,7 @@ def test_outside_oauth_the_status_is_the_refusals_own_and_nothing_asks_for_a_log
 @pytest.mark.parametrize(
     "error", [each for each in SAMPLES if not isinstance(each, NOT_STRINGS)], ids=name_of
 )
-def test_outside_oauth_errors_are_strings_with_the_id_arrays_beside_them(error):
+def test_outside_oauth_errors_are_strings_with_arrays_of_ids(error):
     arrays = {name: list(ids) for name, ids in error.arrays.items()}
     for family in (DATA, PLATFORM):
         reply = render(error, family)
@@ -128,7 +128,7 @@ def test_outside_oauth_errors_are_strings_with_the_id_arrays_beside_them(error):
 
 
 @pytest.mark.parametrize("error", SAMPLES, ids=name_of)
-def test_on_oauth_calls_every_refusal_is_one_object_with_code_and_message(error):
+def test_oauth_errors_are_one_object_with_code_and_message(error):
     status, entry, headers = oauth(error)
     assert 400 <= status < 600
     assert isinstance(entry["code"], int)
@@ -143,7 +143,7 @@ def test_on_oauth_calls_every_refusal_is_one_object_with_code_and_message(error)
 
 
 @pytest.mark.parametrize("error", SAMPLES, ids=name_of)
-def test_rendering_a_refusal_leaves_it_as_it_was(error):
+def test_rendering_an_error_does_not_change_it(error):
     before = (error.texts, dict(error.arrays), dict(error.headers))
     for family in Family:
         render(error, family)
@@ -194,7 +194,7 @@ def test_rendering_a_refusal_leaves_it_as_it_was(error):
     ],
     ids=name_of,
 )
-def test_on_oauth_calls_a_refusal_has_its_code(error, status, code, message):
+def test_oauth_errors_have_their_numeric_code(error, status, code, message):
     got, entry, _ = oauth(error)
     assert (got, entry["code"], entry["message"]) == (status, code, message)
 
@@ -218,7 +218,7 @@ def test_the_access_token_call_refuses_in_plain_text(error, text):
     assert reply.headers["www-authenticate"] == 'OAuth realm="https://api.twitter.com"'
 
 
-def test_bad_app_credentials_carry_their_label():
+def test_invalid_app_credentials_have_a_label():
     _, entry, _ = oauth(errors.UnverifiedClient())
     assert entry == {
         "code": 99,
@@ -227,7 +227,7 @@ def test_bad_app_credentials_carry_their_label():
     }  # fmt: skip
 
 
-def test_on_oauth_calls_an_authentication_error_does_not_say_which_check_failed():
+def test_oauth_authentication_errors_do_not_name_the_failed_check():
     for error in SAMPLES:
         if isinstance(error, errors.AuthenticationError):
             assert "Reason" not in oauth(error)[1]["message"]
@@ -245,7 +245,7 @@ def test_on_oauth_calls_an_authentication_error_does_not_say_which_check_failed(
     ],
     ids=name_of,
 )
-def test_on_oauth_calls_other_refusals_keep_status_and_text(error, status):
+def test_other_oauth_errors_keep_status_and_text(error, status):
     got, entry, _ = oauth(error)
     assert (got, entry["message"]) == (status, error.texts[0])
 
@@ -259,19 +259,19 @@ def test_an_unknown_path_of_the_data_api_is_a_404_with_an_empty_body():
     assert "content-type" not in reply.headers
 
 
-def test_an_unknown_path_of_the_platform_api_says_so():
+def test_an_unknown_path_of_the_platform_api_has_an_error_text():
     reply = render(errors.NotFound(), PLATFORM, path="/platform/v1/nothing")
     assert reply.status == 404
     assert json.loads(reply.body)["errors"]
 
 
-def test_a_404_with_a_reason_tells_it():
+def test_a_404_with_a_reason_contains_it():
     reply = render(errors.NotFound("tweet: is not registered"), PLATFORM)
     assert json.loads(reply.body) == {"errors": ["tweet: is not registered"]}
 
 
 @pytest.mark.parametrize("family", [DATA, PLATFORM])
-def test_a_wrong_method_is_told_in_plain_text_with_what_is_allowed(family):
+def test_a_wrong_method_is_plain_text_with_the_allowed_methods(family):
     error = errors.MethodNotAllowed("Method not allowed", headers={"allow": "POST, PUT"})
     reply = render(error, family, method="GET", path="/insights/engagement/28hr")
     assert (reply.status, reply.body) == (
@@ -282,12 +282,12 @@ def test_a_wrong_method_is_told_in_plain_text_with_what_is_allowed(family):
     assert reply.headers["content-type"].startswith("text/plain")
 
 
-def test_headers_of_a_refusal_reach_the_answer():
+def test_headers_of_an_error_are_sent():
     assert (
         render(errors.Unavailable("busy", retry_after_s=3), PLATFORM).headers["retry-after"] == "3"
     )
 
 
-def test_texts_are_json_whatever_they_hold():
+def test_any_error_text_is_valid_json():
     text = 'a "quoted" %s \\ é☃𝄞 \n\u2028'
     assert json.loads(render(errors.InvalidField(text), DATA).body) == {"errors": [text]}

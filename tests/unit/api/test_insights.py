@@ -112,7 +112,7 @@ def refused(call, **kwargs):
 # --- rate-limit headers --------------------------------------------------------------------------
 
 
-def test_without_a_limit_a_second_the_minutes_figures_stand_in_all_six():
+def test_without_a_limit_per_second_all_headers_show_the_minute():
     assert rate_headers([MINUTE]) == {
         "x-per-minute-limit": "60", "x-per-minute-remaining": "57",
         "x-per-minute-reset": "1800000060", "x-per-second-limit": "60",
@@ -120,7 +120,7 @@ def test_without_a_limit_a_second_the_minutes_figures_stand_in_all_six():
     }  # fmt: skip
 
 
-def test_with_a_limit_a_second_each_has_its_own():
+def test_with_a_limit_per_second_both_windows_have_headers():
     assert rate_headers([MINUTE, SECOND]) == {
         "x-per-minute-limit": "60", "x-per-minute-remaining": "57",
         "x-per-minute-reset": "1800000060", "x-per-second-limit": "2",
@@ -143,19 +143,19 @@ def test_remaining_never_falls_below_zero():
         ("historical", Endpoint.HISTORICAL),
     ],
 )
-def test_each_handler_asks_for_its_endpoint_as_the_caller(call, world, handler, endpoint):
+def test_each_handler_queries_its_endpoint_as_the_caller(call, world, handler, endpoint):
     reply = call(handler, b'{"x":1}')
     assert (reply.status, reply.body) == (200, b'{"all":{}}')
     assert world.steps[2] == ("prepare", endpoint, b'{"x":1}', 7)
 
 
-def test_an_answer_is_json_and_carries_the_six_headers(call):
+def test_an_answer_is_json_with_six_rate_limit_headers(call):
     reply = call()
     assert reply.headers["content-type"].startswith("application/json")
     assert reply.headers.items() >= rate_headers([MINUTE]).items()
 
 
-def test_small_answers_are_made_on_the_spot_and_large_ones_in_a_thread(call, world):
+def test_only_large_answers_are_made_in_a_thread(call, world):
     for cells, on_the_spot in {8: True, 9: False}.items():
         world.cells = cells
         call(inline_cells_max=8)
@@ -215,7 +215,7 @@ def test_the_event_loop_stays_free_while_a_store_blocks(world):
     assert threading.main_thread() not in stores.threads
 
 
-def test_an_unavailable_store_is_told_to_clients_and_counted(call, world):
+def test_an_unavailable_store_is_reported_and_metered(call, world):
     world.fails = {"prepare": StoreUnavailable("remote", "connection refused by 10.0.0.3")}
     error = refused(call)
     assert (error.status, error.code) == (503, "store_unavailable")
@@ -227,35 +227,35 @@ def test_an_unavailable_store_is_told_to_clients_and_counted(call, world):
 # --- refusals ------------------------------------------------------------------------------------
 
 
-def test_where_no_app_is_known_the_headers_say_nothing_is_used_up():
+def test_without_a_known_app_the_headers_show_an_unused_limit():
     assert default_headers(5, lambda: NOW_S) == rate_headers([RateWindow(5, 0, 1_800_000_060)])
 
 
 @pytest.mark.parametrize("step", ["read", "authenticate", "enforce_limits"])
-def test_a_refusal_before_the_app_is_known_leaves_the_headers_to_the_edge(call, world, step):
+def test_an_error_before_authentication_has_no_rate_limit_headers(call, world, step):
     world.fails = {step: InvalidSignature()}
     error = refused(call)
     assert isinstance(error, InvalidSignature)
     assert dict(error.headers) == {}
 
 
-def test_a_refusal_after_the_app_is_known_carries_its_figures(call, world):
+def test_an_error_after_authentication_has_the_apps_rate_limit_headers(call, world):
     world.fails = {"prepare": InvalidField("x: y")}
     assert dict(refused(call).headers) == rate_headers([MINUTE])
 
 
-def test_a_refusal_keeps_its_own_headers(call, world):
+def test_an_error_keeps_its_own_headers(call, world):
     world.fails = {"prepare": ApiError("x", headers={"retry-after": "3"})}
     assert refused(call).headers["retry-after"] == "3"
 
 
-def test_a_body_past_the_limit_is_refused_before_anyone_is_asked(call, world):
+def test_a_body_over_the_limit_is_refused_before_authentication(call, world):
     world.fails = {"read": BodyTooLarge("body: is larger than 1024 bytes")}
     assert isinstance(refused(call, body_max_bytes=1024), BodyTooLarge)
     assert world.steps == []
 
 
-def test_credentials_come_before_the_body_is_looked_at(call, world):
+def test_authentication_precedes_parsing(call, world):
     world.fails = {"enforce_limits": NonceUsed(), "prepare": InvalidField("x: y")}
     assert isinstance(refused(call, body=b"rubbish"), NonceUsed)
     assert [step for step, *_ in world.steps] == ["authenticate", "enforce_limits"]
@@ -269,7 +269,7 @@ def test_credentials_come_before_the_body_is_looked_at(call, world):
         [MINUTE, RateWindow(2, 3, 1_800_000_001)],
     ],
 )
-def test_an_app_past_a_limit_is_refused_before_its_body_is_looked_at(call, world, windows):
+def test_rate_limits_precede_parsing(call, world, windows):
     world.windows = windows
     world.fails = {"prepare": InvalidField("x: y")}
     error = refused(call)
@@ -287,7 +287,7 @@ def test_the_last_request_of_a_window_is_served(call, world):
 # --- usage ---------------------------------------------------------------------------------------
 
 
-def test_an_answer_is_usage_of_who_asked_with_the_authors_it_served(call, world):
+def test_an_answer_is_metered_with_the_authors_it_served(call, world):
     call()
     assert world.counted == [(5, "ok", [7, 8])]
 
@@ -301,14 +301,14 @@ def test_an_answer_is_usage_of_who_asked_with_the_authors_it_served(call, world)
         ("answer", OSError("disk"), "internal_error"),
     ],
 )
-def test_a_refusal_is_usage_by_its_reason(call, world, step, error, reason):
+def test_an_error_is_metered_by_its_code(call, world, step, error, reason):
     world.fails[step] = error
     with pytest.raises(type(error)):
         call()
     assert world.counted == [(5, reason)]
 
 
-def test_what_is_above_the_limit_is_usage_too(call, world):
+def test_rate_limited_requests_are_metered(call, world):
     world.windows = [RateWindow(5, 6, 60)]
     assert isinstance(refused(call), RateLimited)
     assert world.counted == [(5, "rate_limited")]
@@ -322,7 +322,7 @@ def test_what_is_above_the_limit_is_usage_too(call, world):
         ("enforce_limits", NonceUsed()),  # whoever saw a request can send it again
     ],
 )
-def test_strangers_use_nothing(call, world, step, error):
+def test_unauthenticated_requests_are_not_metered(call, world, step, error):
     world.fails[step] = error
     refused(call)
     assert world.counted == []

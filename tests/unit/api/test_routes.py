@@ -93,7 +93,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_every_answer_of_the_data_api_carries_the_six_headers_and_a_request_id(fault):
+def test_every_data_api_answer_has_rate_limit_headers_and_a_request_id(fault):
     answer = call(**fault)
     assert answer.headers.items() >= SIX.items()
     assert len(answer.headers["x-request-id"]) == 16
@@ -112,11 +112,11 @@ def test_an_unavailable_store_is_503_and_only_the_log_says_why(path, capsys):
 
 
 @pytest.mark.parametrize("path", [TOKEN, EVENTS, "/nothing"])
-def test_other_answers_carry_none_of_the_six(path):
+def test_other_answers_have_no_rate_limit_headers(path):
     assert not call(path).headers.keys() & SIX.keys()
 
 
-def test_the_figures_of_an_app_stay():
+def test_the_rate_limit_headers_of_an_app_are_kept():
     figures = dict.fromkeys(SIX, "7")
     assert call(does=Reply(200, b"", dict(figures))).headers.items() >= figures.items()
     error = RateLimited()
@@ -135,7 +135,7 @@ def test_every_body_is_gzip_for_a_client_that_accepts_it_and_plain_otherwise(pat
     assert packed.headers["vary"] == plain.headers["vary"] == "accept-encoding"
 
 
-def test_a_request_without_gzip_is_refused_in_plain_where_it_is_required():
+def test_a_client_without_gzip_gets_an_uncompressed_406_if_gzip_is_required():
     for setting in ("require_gzip", "faithful"):
         answer = call(accept="identity", **{setting: True})
         assert answer.status == 406
@@ -155,17 +155,17 @@ def test_a_request_without_gzip_is_refused_in_plain_where_it_is_required():
         ({"path": "/insights/x", "accept": f"gzip,{'x' * 5000}", "header_max_bytes": 4096}, 431),
     ],
 )
-def test_of_several_faults_the_earlier_check_is_reported(fault, status):
+def test_the_first_failed_check_is_reported(fault, status):
     assert call(**fault, does=None if status == 200 else InvalidField("x: y")).status == status
 
 
-def test_plain_http_from_afar_is_refused_unless_allowed():
+def test_remote_plain_http_is_refused_unless_allowed():
     assert json.loads(call(peer="203.0.113.9").body) == {"errors": ["SSL is required"]}
     assert json.loads(call(TOKEN, peer="203.0.113.9").body)["errors"][0]["code"] == 92
     assert call(peer="203.0.113.9", allow_plain_http=True).status == 200
 
 
-def test_what_breaks_is_an_internal_error_whose_cause_is_only_in_the_log(capsys):
+def test_an_exception_is_an_internal_error_and_its_cause_is_only_logged(capsys):
     answer = call(does=RuntimeError(SECRET))
     assert (answer.status, answer.body) == (500, b'{"errors":["internal server error"]}')
     err = capsys.readouterr().err
@@ -181,7 +181,7 @@ def test_what_breaks_is_an_internal_error_whose_cause_is_only_in_the_log(capsys)
         ({"does": InvalidField("field: <script>")}, 400),
     ],
 )
-def test_a_browser_is_refused_by_a_page(asked, status):
+def test_a_browser_gets_errors_as_a_page(asked, status):
     answer = call("/sign-in", "GET", **asked)
     page = answer.body.decode()
     assert (answer.status, page.count("<h1>")) == (status, 1)
@@ -192,14 +192,14 @@ def test_a_browser_is_refused_by_a_page(asked, status):
     assert "<script" not in page
 
 
-def test_an_unknown_path_is_told_as_its_family_tells_it():
+def test_an_unknown_path_is_answered_in_the_form_of_its_api():
     assert (call("/insights/x").status, call("/insights/x").body) == (404, b"")
     assert json.loads(call("/platform/x").body)["errors"]
     assert json.loads(call("/1.1/x").body)["errors"][0]["code"] == 34
     assert call("/insights/engagement/totals/").status == 404
 
 
-def test_a_wrong_method_names_the_right_one():
+def test_a_wrong_method_lists_the_allowed_ones():
     answer = call(method="GET")
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
     assert answer.body == b"GET is not allowed on path /insights/engagement/totals"

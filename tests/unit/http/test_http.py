@@ -60,7 +60,7 @@ def head(*headers, peer="203.0.113.9", scheme="http", proxies="", **scope):
         ("unknown", "unknown"),
     ],
 )
-def test_a_proxy_may_name_the_clients_port_too(named, peer):
+def test_a_port_in_the_forwarded_address_is_removed(named, peer):
     got = head("host: x", f"x-forwarded-for: {named}", peer="10.1.2.3", proxies="10.0.0.0/8")
     assert got.peer == peer
 
@@ -138,14 +138,14 @@ def test_without_the_header_gzip_is_not_accepted():
     [(("gzip", "deflate"), True), (("deflate", "gzip"), True), (("br", "deflate"), False),
      (("*", "gzip;q=0"), False)],
 )  # fmt: skip
-def test_several_lines_are_one_list(values, accepted):
+def test_several_accept_encoding_headers_are_one_list(values, accepted):
     request = request_with(*(f"accept-encoding: {value}" for value in values))
     assert accepts_gzip(request.headers) is accepted
 
 
 @QUICK
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=30))
-def test_any_header_gets_an_answer(value):
+def test_any_header_is_parsed_without_an_error(value):
     assert accepts_gzip(request_with(f"accept-encoding: {value}").headers) in {True, False}
 
 
@@ -154,22 +154,22 @@ def test_any_header_gets_an_answer(value):
 
 @QUICK
 @given(st.binary(max_size=2000))
-def test_what_is_encoded_decodes(body):
+def test_a_compressed_body_decompresses_to_itself(body):
     assert gzip.decompress(compress(body)) == body
 
 
 @pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, 70_000, 1_000_000])
-def test_bodies_of_any_size_decode(size):
+def test_bodies_of_any_size_decompress(size):
     body = bytes(at * 7919 >> 5 & 255 for at in range(size))
     assert gzip.decompress(compress(body)) == body
 
 
-def test_the_empty_body_is_gzip_too():
+def test_an_empty_body_becomes_valid_gzip():
     assert compress(b"")[:2] == b"\x1f\x8b"
     assert gzip.decompress(compress(b"")) == b""
 
 
-def test_equal_bodies_are_encoded_alike_and_without_a_time():
+def test_equal_bodies_compress_to_equal_bytes_without_a_time():
     assert compress(b"x" * 99) == compress(b"x" * 99)
     assert compress(b"x")[4:8] == bytes(4)
 
@@ -196,7 +196,7 @@ FORWARDED = (
         ("::ffff:a00:7", "10.0.0.7"),
     ],
 )
-def test_a_trusted_proxy_tells_what_the_client_saw(peer, proxies):
+def test_forwarded_headers_of_a_trusted_proxy_count(peer, proxies):
     got = head("host: internal:8080", *FORWARDED, peer=peer, proxies=proxies)
     assert (got.scheme, got.host, got.secure) == ("https", "api.example", True)
 
@@ -215,17 +215,17 @@ def test_a_trusted_proxy_tells_what_the_client_saw(peer, proxies):
         (None, "0.0.0.0/0,::/0"),
     ],
 )
-def test_forwarded_headers_of_anyone_else_are_ignored(peer, proxies):
+def test_forwarded_headers_of_other_peers_are_ignored(peer, proxies):
     got = head("host: real.example", *FORWARDED, peer=peer, proxies=proxies)
     assert (got.scheme, got.host, got.secure) == ("http", "real.example", False)
 
 
-def test_a_stranger_cannot_pass_for_this_machine():
+def test_a_remote_client_cannot_claim_to_be_local():
     got = head("host: x", "x-forwarded-for: 127.0.0.1", peer="203.0.113.9", proxies="10.0.0.0/8")
     assert not got.secure
 
 
-def test_behind_a_proxy_on_this_machine_a_client_from_afar_is_not_secure():
+def test_a_remote_client_behind_a_local_proxy_is_not_secure():
     got = head(
         "host: x", "x-forwarded-proto: http", "x-forwarded-for: 198.51.100.4",
         peer="127.0.0.1", proxies="127.0.0.1",
@@ -233,7 +233,7 @@ def test_behind_a_proxy_on_this_machine_a_client_from_afar_is_not_secure():
     assert (got.scheme, got.secure) == ("http", False)
 
 
-def test_of_a_list_only_what_the_nearest_proxy_added_counts():
+def test_only_the_last_item_of_a_forwarded_list_counts():
     got = head(
         "host: internal",
         "x-forwarded-proto: https, http",
@@ -245,12 +245,12 @@ def test_of_a_list_only_what_the_nearest_proxy_added_counts():
     assert (got.scheme, got.host, got.secure) == ("http", "api.example", False)
 
 
-def test_a_trusted_proxy_that_forwards_nothing_changes_nothing():
+def test_a_trusted_proxy_without_forwarded_headers_changes_nothing():
     got = head("host: real.example", peer="10.0.0.7", proxies="10.0.0.7", scheme="https")
     assert (got.scheme, got.host, got.secure) == ("https", "real.example", True)
 
 
-def test_a_forwarded_scheme_is_read_in_any_case():
+def test_a_forwarded_scheme_is_case_insensitive():
     got = head("host: x", "x-forwarded-proto: HTTPS", peer="10.0.0.7", proxies="10.0.0.7")
     assert (got.scheme, got.secure) == ("https", True)
 
@@ -260,7 +260,7 @@ def test_a_forwarded_scheme_is_read_in_any_case():
     ["127.0.0.1", "127.0.0.2", "127.255.255.255", "::1", "0:0:0:0:0:0:0:1", "::ffff:127.0.0.1",
      "::ffff:7f00:1"],
 )  # fmt: skip
-def test_a_client_on_this_machine_is_secure(peer):
+def test_a_local_client_is_secure(peer):
     assert head("host: x", peer=peer).secure
 
 
@@ -269,26 +269,26 @@ def test_a_client_on_this_machine_is_secure(peer):
     ["203.0.113.9", "128.0.0.1", "10.0.0.1", "0.0.0.0", "::", "fe80::1", "::2", "::127.0.0.1",
      "::ffff:10.0.0.1", "2001:db8::1", "localhost", "127.1", "", "unix:", None],
 )  # fmt: skip
-def test_any_other_client_is_not_secure_over_plain_http(peer):
+def test_a_remote_client_over_plain_http_is_not_secure(peer):
     assert not head("host: x", peer=peer).secure
     assert head("host: x", peer=peer, scheme="https").secure
 
 
-def test_the_head_keeps_path_and_query_as_they_were_sent():
+def test_path_and_query_stay_percent_encoded():
     got = head(raw_path=b"/a%20b/%E2%98%83", path="/a b/☃", query_string=b"x=%41+1&y")
     assert (got.method, got.path, got.query) == ("POST", "/a%20b/%E2%98%83", "x=%41+1&y")
 
 
-def test_a_raw_path_with_a_query_loses_it():
+def test_the_query_is_removed_from_a_raw_path():
     assert head(raw_path=b"/a?x=1", query_string=b"x=1").path == "/a"
 
 
 @pytest.mark.parametrize("raw_path", [None, b""])
-def test_without_a_raw_path_the_decoded_one_is_encoded_again(raw_path):
+def test_without_a_raw_path_the_decoded_path_is_encoded(raw_path):
     assert head(raw_path=raw_path, path="/a b/☃~-._").path == "/a%20b/%E2%98%83~-._"
 
 
-def test_of_a_repeated_header_the_last_counts():
+def test_the_last_of_repeated_headers_counts():
     got = head("x-a: 1", "x-a: 2", "x-b: 3")
     assert (got.header(b"x-a"), got.header(b"x-b"), got.header(b"x-c")) == ("2", "3", "")
 
@@ -310,7 +310,7 @@ def with_head(*pairs, path="/", query=""):
     )
 
 
-def test_a_head_up_to_the_limit_is_taken_and_one_byte_more_is_not():
+def test_a_head_may_be_as_large_as_the_limit():
     request = with_head((b"host", b"x" * 50), (b"a", b"b" * 42), path="/p", query="q")
     check_head(request, 100)
     with pytest.raises(HeadersTooLarge) as caught:
@@ -319,7 +319,7 @@ def test_a_head_up_to_the_limit_is_taken_and_one_byte_more_is_not():
     assert "99" in caught.value.texts[0]
 
 
-def test_many_small_headers_count_together_names_included():
+def test_the_size_of_a_head_includes_all_header_names():
     request = with_head(*((b"x", b""),) * 101, path="")
     check_head(request, 101)
     with pytest.raises(HeadersTooLarge):
@@ -358,7 +358,7 @@ def test_a_body_is_read_whole_up_to_the_limit(parts):
     assert body_of(Sent(*parts)) == b"".join(parts)
 
 
-def test_a_message_may_leave_out_its_body_and_whether_more_comes():
+def test_asgi_messages_may_omit_body_and_more_body():
     async def receive():
         return {"type": "http.request"}
 
@@ -373,7 +373,7 @@ def test_a_body_past_the_limit_is_refused(parts):
     assert "10" in caught.value.texts[0]
 
 
-def test_the_rest_of_a_body_past_the_limit_is_not_read():
+def test_reading_stops_at_the_limit():
     receive = Sent(*[b"0123456789"] * 100)
     with pytest.raises(BodyTooLarge):
         body_of(receive)
@@ -381,7 +381,7 @@ def test_the_rest_of_a_body_past_the_limit_is_not_read():
 
 
 @pytest.mark.parametrize("length", ["11", "99999999999999999999", "9" * 5000])
-def test_a_declared_length_past_the_limit_is_refused_before_anything_is_read(length):
+def test_a_declared_length_above_the_limit_is_refused_before_reading(length):
     receive = Sent(b"")
     with pytest.raises(BodyTooLarge):
         body_of(receive, f"content-length: {length}")
@@ -389,14 +389,14 @@ def test_a_declared_length_past_the_limit_is_refused_before_anything_is_read(len
 
 
 @pytest.mark.parametrize("length", ["10", "5", "0", "", "-1", "abc", "²"])
-def test_a_declared_length_within_the_limit_or_unreadable_is_not_believed(length):
+def test_other_declared_lengths_are_ignored(length):
     assert body_of(Sent(b"0123456789"), f"content-length: {length}") == b"0123456789"
     with pytest.raises(BodyTooLarge):
         body_of(Sent(b"0123456789a"), f"content-length: {length}")
 
 
 @pytest.mark.parametrize("parts", [[], [b"0"], [b"0", b"1"]])
-def test_a_body_that_ends_before_it_is_whole_is_refused(parts):
+def test_a_truncated_body_is_refused(parts):
     with pytest.raises(MalformedBody):
         body_of(Sent(*parts, gone=True))
 
@@ -414,16 +414,16 @@ def message_of(body, encoding="", *, limit=1000):
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip", " gzip "])
-def test_a_compressed_body_is_undone(encoding):
+def test_a_compressed_body_is_decompressed(encoding):
     assert message_of(gzip.compress(b"hello"), encoding).body == b"hello"
 
 
 @pytest.mark.parametrize("encoding", ["", "identity"])
-def test_a_plain_body_stays(encoding):
+def test_a_plain_body_is_unchanged(encoding):
     assert message_of(b"hello", encoding).body == b"hello"
 
 
-def test_a_body_may_grow_to_the_limit_and_no_further():
+def test_a_decompressed_body_may_be_as_large_as_the_limit():
     assert len(message_of(gzip.compress(bytes(1000)), "gzip").body) == 1000
     with pytest.raises(BodyTooLarge):
         message_of(gzip.compress(bytes(1001)), "gzip")
@@ -438,13 +438,13 @@ def test_another_encoding_is_refused(encoding):
 @pytest.mark.parametrize(
     "body", [b"hello", gzip.compress(b"hello", mtime=0)[:-3], zlib.compress(b"hello")]
 )
-def test_what_is_not_the_encoding_it_says_is_refused(body):
+def test_a_body_that_does_not_match_its_encoding_is_refused(body):
     with pytest.raises(RequestError) as caught:
         message_of(body, "gzip")
     assert caught.value.status == 400
 
 
-def test_a_body_that_does_not_come_is_not_waited_for():
+def test_a_slow_body_is_refused_after_the_timeout():
     """Otherwise a client that falls silent would hold its place for ever."""
 
     async def silent():
@@ -467,13 +467,13 @@ def test_a_body_that_does_not_come_is_not_waited_for():
         ([(b"content-length", b"9" * 30)], 0),
     ],
 )
-def test_what_is_left_of_a_short_body_is_let_in_before_a_refusal(headers, asked):
+def test_the_rest_of_a_short_body_is_read_before_an_error_is_sent(headers, asked):
     receive = Sent(b"12", b"3")
     asyncio.run(Body(with_head(*headers), receive, timeout_s=5).discard())
     assert receive.asked == asked
 
 
-def test_a_body_that_was_read_is_not_waited_for_again():
+def test_a_body_that_was_read_is_not_read_again():
     receive = Sent(b"123")
     body = Body(with_head((b"content-length", b"3")), receive, timeout_s=5)
 

@@ -19,19 +19,19 @@ def test_a_page_is_compressed_whole():
     assert page.headers["vary"] == "accept-encoding"
 
 
-def test_a_browser_that_takes_no_gzip():
+def test_a_page_stays_plain_for_a_browser_without_gzip():
     page = encode_page(HTMLResponse("<p>Hello</p>"), gzip=False)
     assert page.body == b"<p>Hello</p>"
     assert "content-encoding" not in page.headers
     assert page.headers["vary"] == "accept-encoding"
 
 
-def test_the_length_of_a_page_tells_nothing():
+def test_the_compressed_length_of_a_page_varies_at_random():
     lengths = {len(encode_page(HTMLResponse("same"), gzip=True).body) for _ in range(200)}
     assert len(lengths) > 50
 
 
-def test_every_asset_comes_either_way():
+def test_every_static_file_exists_compressed_and_plain():
     assets = Assets()
     for name in ("portal.css", "explore.js", "vendor/uPlot.iife.min.js"):
         hashed = assets.url(name).rpartition("/")[2]
@@ -42,7 +42,7 @@ def test_every_asset_comes_either_way():
         assert len(packed.body) < len(plain.body) * 0.6
 
 
-def test_what_others_made_comes_with_its_licence_and_version():
+def test_vendored_files_have_their_licence_and_version():
     licence = (VENDOR / "uPlot.LICENSE.txt").read_text()
     script = (VENDOR / "uPlot.iife.min.js").read_text()
     assert "MIT License" in licence

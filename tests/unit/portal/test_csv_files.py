@@ -14,21 +14,21 @@ def read(text):
     return list(csv.reader(io.StringIO(text, newline="")))
 
 
-def test_a_table():
+def test_a_table_becomes_quoted_csv():
     text = write_csv(["name", "count"], [["a", 1], ['b "c", d\ne', None], ["ü", -3]])
     assert text.startswith('"name","count"\r\n"a","1"\r\n')
     assert read(text) == [["name", "count"], ["a", "1"], ['b "c", d\ne', ""], ["ü", "-3"]]
 
 
 @pytest.mark.parametrize("start", [*SIGNS, "\t", "\r", "\n"])
-def test_no_formulas(start):
+def test_a_formula_gets_an_apostrophe(start):
     cell = f'{start}HYPERLINK("http://evil.example")'
     assert read(write_csv([cell], [[cell]])) == [[f"'{cell}"], [f"'{cell}"]]
 
 
 @pytest.mark.parametrize("sign", SIGNS)
 @pytest.mark.parametrize("separator", [";", "; ", "\t", ";;", "\n", ";\u3000"])
-def test_no_formulas_where_a_spreadsheet_may_split(separator, sign):
+def test_a_formula_inside_a_cell_gets_an_apostrophe_where_spreadsheets_may_split(separator, sign):
     cell = f"a{separator}{sign}1+1"
     assert read(write_csv(["x"], [[cell]])) == [["x"], [f"a{separator}'{sign}1+1"]]
     both = f"{sign}1{separator}{sign}2"
@@ -36,15 +36,15 @@ def test_no_formulas_where_a_spreadsheet_may_split(separator, sign):
 
 
 @pytest.mark.parametrize("text", ["a;b", "a = b", "1-2; 3", "x@y", "e-mail, @home"])
-def test_other_text_stays_as_it_is(text):
+def test_other_text_is_unchanged(text):
     assert read(write_csv(["x"], [[text]])) == [["x"], [text]]
 
 
-def test_a_minus_of_a_number_is_kept():
+def test_negative_numbers_are_unchanged():
     assert read(write_csv(["x"], [[-1.5]])) == [["x"], ["-1.5"]]
 
 
-def test_the_file():
+def test_the_answer_is_a_csv_file_with_a_name():
     response = csv_response("usage.csv", ["a", "b"], rows=[])
     assert response.headers["content-type"] == "text/csv; charset=utf-8"
     assert response.headers["content-disposition"] == 'attachment; filename="usage.csv"'

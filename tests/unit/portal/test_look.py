@@ -63,7 +63,7 @@ def test_contrast_is_aa(theme):
     assert poor == {}
 
 
-def test_dark_mode_repaints_every_colour():
+def test_dark_mode_changes_every_colour():
     """A colour left as it was in the light is most likely forgotten."""
     assert {name for name in LIGHT if DARK[name] == LIGHT[name]} == set()
 
@@ -73,7 +73,7 @@ def test_style_sheet_is_small_and_loads_nothing():
     assert re.search(r"@import|url\((?!\))|expression", CSS) is None
 
 
-def test_every_token_that_is_used_exists():
+def test_every_design_token_in_use_is_defined():
     defined = set(re.findall(r"(--[\w-]+):", CSS))
     used = set(re.findall(r"var\((--[\w-]+)", CSS))
     assert used <= defined

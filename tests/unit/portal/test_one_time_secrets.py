@@ -63,13 +63,13 @@ def parcel(one_time_secrets):
     return cookie
 
 
-def test_it_arrives_and_is_taken_away(one_time_secrets, parcel):
+def test_a_secret_arrives_and_its_cookie_is_deleted(one_time_secrets, parcel):
     taker = request(parcel)
     assert one_time_secrets.take(taker, "7") == SECRETS
     assert taker.set_cookies == {"once": ("", 0)}
 
 
-def test_no_secret_is_legible_on_the_way(parcel):
+def test_the_cookie_holds_no_readable_secret(parcel):
     assert parcel.isascii()
     assert not set(parcel) & set('";, =\\')
     assert "ssss" not in parcel
@@ -79,13 +79,13 @@ def test_no_secret_is_legible_on_the_way(parcel):
     ("session", "subject"),
     [("s2", "7"), ("", "7"), ("s1", "8"), ("s1", "77"), ("s1", ""), ("s1", ":7"), ("s1:", "7")],
 )
-def test_it_is_for_one_session_and_one_subject(one_time_secrets, parcel, session, subject):
+def test_a_secret_is_for_one_session_and_one_subject(one_time_secrets, parcel, session, subject):
     taker = request(parcel, session=session)
     assert one_time_secrets.take(taker, subject) == {}
     assert taker.set_cookies == {}, "it stays for the page that it is for"
 
 
-def test_it_is_for_one_minute(one_time_secrets, parcel, clock):
+def test_a_secret_expires_after_one_minute(one_time_secrets, parcel, clock):
     clock.now_s = NOW_S + 60
     assert one_time_secrets.take(request(parcel), "7") == SECRETS
     clock.now_s = NOW_S + 60.5
@@ -94,7 +94,7 @@ def test_it_is_for_one_minute(one_time_secrets, parcel, clock):
     assert one_time_secrets.take(request(parcel), "7") == {}
 
 
-def test_nothing_is_taken_where_nothing_is(one_time_secrets):
+def test_without_a_cookie_there_is_no_secret(one_time_secrets):
     taker = request()
     assert one_time_secrets.take(taker, "7") == {}
     assert taker.set_cookies == {}
@@ -103,13 +103,13 @@ def test_nothing_is_taken_where_nothing_is(one_time_secrets):
 @pytest.mark.parametrize(
     "bad", ["x", "=", "A" * 3, "A" * 100, "\xff\xfe", "é", "gAAAAA", "\x00", " ", "A" * 10_000]
 )
-def test_garbage_is_nothing_and_is_taken_away(one_time_secrets, bad):
+def test_an_invalid_cookie_yields_nothing_and_is_deleted(one_time_secrets, bad):
     taker = request(bad)
     assert one_time_secrets.take(taker, "7") == {}
     assert taker.set_cookies == {"once": ("", 0)}
 
 
-def test_every_letter_of_it_counts(one_time_secrets, parcel):
+def test_changing_any_character_of_the_cookie_makes_it_invalid(one_time_secrets, parcel):
     for at in range(len(parcel) - 2):  # the last may hold bits that mean nothing
         bad = parcel[:at] + ("A" if parcel[at] != "A" else "B") + parcel[at + 1 :]
         assert one_time_secrets.take(request(bad), "7") == {}, at
@@ -129,23 +129,23 @@ def test_every_letter_of_it_counts(one_time_secrets, parcel):
         '{"type":"once","session_id":"s1","subject":7,"secrets":{},"at_s":1795342500}',
     ],
 )
-def test_what_was_sealed_for_something_else_is_no_parcel(one_time_secrets, sealed):
+def test_a_value_sealed_for_another_purpose_is_refused(one_time_secrets, sealed):
     cookie = Keyring([OLD]).encrypt(sealed).decode().rstrip("=")
     assert one_time_secrets.take(request(cookie), "7") == {}
 
 
-def test_what_it_seals_is_told_apart(parcel):
+def test_the_sealed_value_names_its_purpose(parcel):
     """By a name of its own, so that it passes for nothing else that this server reads."""
     padded = parcel + "=" * (-len(parcel) % 4)
     assert msgspec.json.decode(Keyring([OLD]).decrypt(padded.encode()))["type"] == "once"
 
 
-def test_a_new_server_key_meanwhile(clock, parcel):
+def test_a_secret_survives_a_rotation_of_the_server_key(clock, parcel):
     assert open_with(clock, NEW, OLD).take(request(parcel), "7") == SECRETS
     assert open_with(clock, NEW).take(request(parcel), "7") == {}
 
 
-def test_under_tls_it_is_another_cookie(one_time_secrets, parcel):
+def test_under_tls_the_cookie_has_the_host_prefix(one_time_secrets, parcel):
     plain = request(parcel)
     assert one_time_secrets.take(request(parcel, secure=True), "7") == SECRETS
     plain.secure = True

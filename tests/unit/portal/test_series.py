@@ -38,12 +38,12 @@ def answer(chart, ranking, total, **more):
 # What is asked.
 
 
-def test_tweets_are_named_once_each_however_they_are_listed():
+def test_tweet_ids_are_read_once_from_any_form_of_list():
     pairs = [("tweet_ids", "5,6"), ("metric", "replies"), ("tweet_ids", "7"), ("tweet_ids", " 5,")]
     assert read_chart_query(pairs).tweet_ids == ("5", "6", "7")
 
 
-def test_what_nothing_is_said_of():
+def test_defaults_of_a_chart():
     asked = question()
     assert (asked.metric, asked.hourly, asked.per_tweet, asked.cumulative) == (
         "impressions",
@@ -65,7 +65,7 @@ def test_what_nothing_is_said_of():
     }
 
 
-def test_days_of_all_together():
+def test_one_line_by_day_for_all_tweets_together():
     asked = question(start="2026-11-01", end="2026-11-07", show="together", metric=RATE)
     request = build_request(asked, today=TODAY)
     assert asked.endpoint is Endpoint.HISTORICAL
@@ -88,18 +88,18 @@ def test_days_of_all_together():
         ("soon", "soon"),
     ],
 )
-def test_the_last_day_is_part_of_what_is_shown(end, sent):
+def test_the_last_day_is_part_of_the_chart(end, sent):
     """The API's `end` is the first moment that is not; today's is now, which it takes by itself."""
     assert build_request(question(end=end), today=TODAY).get("end") == sent
 
 
-def test_the_last_28_hours_are_by_the_hour():
+def test_a_chart_without_dates_shows_the_last_28_hours_by_the_hour():
     assert question(by="day").hourly
     assert not question(start="2026-11-01").hourly
     assert question(start="2026-11-01", by="hour").hourly
 
 
-def test_an_address_says_the_same_again():
+def test_the_url_of_a_chart_reads_back_as_the_same_chart():
     given = {"metric": "replies", "start": "2026-11-01", "end": "2026-11-02", "by": "hour"}
     asked = question(**given, show="together", cumulative="yes")
     assert read_chart_query(asked.parameters().items()) == asked
@@ -125,7 +125,7 @@ HOURLY = answer(
 )
 
 
-def test_hours_of_each():
+def test_one_line_by_hour_for_each_tweet():
     chart = shape_chart(question(metric="replies"), HOURLY)
     assert chart.columns == ["5", "6"]
     assert chart.times == ["2026-11-20 22:00", "2026-11-20 23:00", "2026-11-21 00:00"]
@@ -135,13 +135,13 @@ def test_hours_of_each():
     assert chart.total == 1207
 
 
-def test_running_sums():
+def test_cumulative_charts_show_running_sums():
     chart = shape_chart(question(metric="replies", cumulative="yes"), HOURLY)
     assert chart.rows == [(1, 4), (1, 9), (-2, 1209)]
     assert chart.ranking == [Rank("6", 1209), Rank("5", -2)], "a window has one sum either way"
 
 
-def test_days_of_a_rate():
+def test_a_rate_by_day():
     """A day when nothing was seen has none; cumulative ones are of the sums."""
     days = {
         "engagements": {"2026-11-20": "2", "2026-11-21": "1", "2026-11-22": "3"},
@@ -161,7 +161,7 @@ def test_days_of_a_rate():
     assert chart.rows == [(0.25,), (0.375,), (0.25,)]
 
 
-def test_a_tweet_too_old_for_video_views_has_none():
+def test_a_tweet_too_old_for_video_views_has_no_figures():
     days = {"2026-11-20": "0"}
     told = answer(
         {"5": {"video_views": days}, "6": {"video_views": {"2026-11-20": "7"}}},
@@ -177,7 +177,7 @@ def test_a_tweet_too_old_for_video_views_has_none():
     assert (chart.too_old, chart.unavailable, chart.errors) == (["5"], ["9"], ["more"])
 
 
-def test_one_tweet_goes_by_its_id():
+def test_the_line_of_a_single_tweet_is_named_by_its_id():
     told = answer({"replies": {"2026-11-20": "3"}}, {"5": {"replies": "3"}}, {"replies": "3"})
     given = {"metric": "replies", "show": "together", "start": "2026-11-20"}
     assert shape_chart(question(**given), told).columns == ["5"]
@@ -187,11 +187,11 @@ def test_one_tweet_goes_by_its_id():
     ("value", "shown"),
     [(0, "0"), (-1234, "-1,234"), (1_234_567, "1,234,567"), (0.0421, "4.21%"), (None, "—")],
 )
-def test_numbers_as_people_read_them(value, shown):
+def test_numbers_are_formatted_for_people(value, shown):
     assert format_number(value) == shown
 
 
-def test_nothing_comes_last_whichever_way():
+def test_missing_numbers_come_last_in_both_directions():
     keys = [None, 2, 3, 2]
     assert sort_by_number("abcd", keys) == ["c", "b", "d", "a"]
     assert sort_by_number("abcd", keys, ascending=True) == ["b", "d", "c", "a"]
@@ -214,7 +214,7 @@ def test_csv_holds_the_figures_of_the_chart():
     ]
 
 
-def test_csv_of_a_rate():
+def test_rates_in_csv_are_plain_numbers():
     days = {"engagements": {"2026-11-20": "1"}, "impressions": {"2026-11-20": "3"}}
     nothing = {"engagements": {"2026-11-20": "1"}, "impressions": {"2026-11-20": "0"}}
     counts = {"engagements": "1", "impressions": "3"}
@@ -226,7 +226,7 @@ def test_csv_of_a_rate():
     ]
 
 
-def test_no_cell_of_csv_is_a_formula():
+def test_no_cell_of_a_charts_csv_is_a_formula():
     for row in read_csv(question(metric="replies"), HOURLY):
         for cell in row:
             assert cell[:1] not in "=+@\t\r", cell
@@ -249,7 +249,7 @@ def told_of(*ids, **arrays):
     return {"tweets": {each: dict(counts) for each in ids}, **arrays}
 
 
-def test_totals_and_rate():
+def test_the_table_holds_totals_and_the_rate():
     figures = totals.shape_figures(told_of("5"))["5"]
     assert figures == {
         **{name: at for at, name in enumerate(TOTALS_TYPES, start=1)},
@@ -257,7 +257,7 @@ def test_totals_and_rate():
     }
 
 
-def test_what_is_not_kept_of_old_tweets():
+def test_figures_of_old_tweets_are_missing():
     figures = totals.shape_figures(
         told_of(
             "5",
@@ -272,7 +272,7 @@ def test_what_is_not_kept_of_old_tweets():
     assert figures["6"][RATE] == 2.0
 
 
-def test_the_order_of_tweets():
+def test_tweets_are_sorted_by_time_or_by_a_metric():
     listed = tweets(9, 8, 7)
     assert totals.sort_tweets(listed, view(), figures={}) == listed
     assert totals.sort_tweets(listed, view(order="ascending"), figures={}) == listed[::-1]
@@ -285,14 +285,14 @@ def test_the_order_of_tweets():
     ("given", "page"),
     [("", 1), ("2", 2), ("0", 1), ("3", 3), ("99", 3), ("-1", 1), ("²", 1), ("9" * 40, 1)],
 )
-def test_turning_pages(given, page):
+def test_page_numbers_are_bounded(given, page):
     listed = tweets(*range(120, 0, -1))
     shown, at, pages = totals.paginate(listed, view(page=given).page)
     assert (at, pages) == (page, 3)
     assert shown == listed[(page - 1) * 50 : page * 50]
 
 
-def test_a_heading_sorts_and_turns_around():
+def test_a_column_heading_sorts_and_reverses():
     asked = view(sort="replies", tweet_ids="5")
     assert asked.heading("replies")["sorted"] == "descending"
     assert asked.heading("replies")["parameters"] == {
@@ -311,5 +311,5 @@ def test_a_parameter_that_is_given_twice_counts_as_not_given():
     assert totals.read_view(twice).sort == "posted"
 
 
-def test_no_more_is_picked_than_a_chart_takes():
+def test_at_most_25_tweets_are_picked():
     assert len(view(tweet_ids=",".join(map(str, range(1, 40)))).picked) == totals.PICKED_MAX == 25

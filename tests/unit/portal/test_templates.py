@@ -502,7 +502,7 @@ def test_every_template_is_tested():
     assert pages & (set(MINIMAL) | shared) == set(MINIMAL) | shared
 
 
-def test_nothing_inline_and_nothing_foreign(page):
+def test_no_page_has_inline_code_or_foreign_resources(page):
     """The content security policy would refuse it, or worse, would not."""
     tags = {tag for tag, _ in page.elements}
     assert not tags & {"style", "iframe", "object", "embed", "base", "img"}
@@ -520,7 +520,7 @@ def test_nothing_inline_and_nothing_foreign(page):
     assert "49" not in page.text_of["main"]
 
 
-def test_every_page_has_its_bones(page):
+def test_every_page_has_the_basic_structure(page):
     """Language, one title, one heading, one main part, and a way to skip to it."""
     assert page.all("html") == [{"lang": "en"}]
     assert len(page.all("title")) == len(page.all("h1")) == len(page.all("main")) == 1
@@ -531,7 +531,7 @@ def test_every_page_has_its_bones(page):
     assert all(deeper <= before + 1 for before, deeper in pairwise(headings))
 
 
-def test_every_reference_leads_somewhere(page):
+def test_every_reference_names_an_existing_element(page):
     """Labels, descriptions and landmarks name elements that exist, and ids are unique."""
     ids = [a["id"] for _, a in page.elements if "id" in a]
     assert len(ids) == len(set(ids))
@@ -564,7 +564,7 @@ def test_every_form_that_posts_has_the_csrf_token(page):
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
-def test_hostile_words_come_through_as_they_are(name):
+def test_hostile_text_is_shown_unchanged_and_never_runs(name):
     """They are shown, not run and not mangled: what a form sends back is what came in."""
     page = render("consent.html", **hostile(name)["consent.html"])
     assert dict(page.form("/oauth/authorize"))["oauth_token"] == name
@@ -573,7 +573,7 @@ def test_hostile_words_come_through_as_they_are(name):
     assert page.with_id("screen_name")[1]["value"] == name
 
 
-def test_a_name_is_kept_apart_from_our_words():
+def test_names_are_isolated_from_the_text_around_them():
     page = render("consent.html", app=app_named(RIGHT_TO_LEFT))
     assert f'<bdi class="name" translate="no">{RIGHT_TO_LEFT}</bdi>' in page.html
 
@@ -622,13 +622,13 @@ def test_sign_in_with_a_provider(password_sign_in):
     assert len(primary) == 1
 
 
-def test_no_way_to_sign_in_is_told():
+def test_the_sign_in_page_says_when_no_method_is_set_up():
     page = render("sign_in.html", password_sign_in=False)
     assert page.all("form") == []
     assert "Signing in is not set up yet" in page.html
 
 
-def test_sign_in_tells_which_app_is_waiting():
+def test_sign_in_names_the_app_that_asks():
     page = render("sign_in.html", app=app_named("Birdseye", website="https://birdseye.example/a"))
     assert "Birdseye" in page.text_of["main"]
     assert "birdseye.example/a" in page.text_of["main"]
@@ -648,7 +648,7 @@ def test_consent_fields():
     assert "primary" not in classes["cancel"]
 
 
-def test_consent_tells_everything():
+def test_consent_shows_the_app_and_its_permissions():
     app = app_named("Birdseye", website="http://birdseye.example", owner="hq", description="Nice.")
     page = render(
         "consent.html", app=app, can=["Count"], cannot=["Post"], returns_to="callback.example"
@@ -658,30 +658,30 @@ def test_consent_tells_everything():
     assert [w for w in [*words, "callback.example"] if w not in text] == []
 
 
-def test_consent_lets_somebody_else_sign_in():
+def test_consent_offers_to_switch_accounts():
     page = render("consent.html", oauth_token="a&b=c/d")
     links = [a["href"] for a in page.all("a")]
     assert "/sign-in?return_to=/oauth/authorize%3Foauth_token%3Da%2526b%253Dc/d" in links
 
 
-def test_consent_announces_a_pin_when_nothing_is_returned_to():
+def test_consent_announces_a_pin_without_a_callback():
     assert "PIN" in render("consent.html").text_of["next"]
     assert "PIN" not in render("consent.html", returns_to="x.example").text_of["next"]
 
 
-def test_pin_holds_the_digits_alone():
+def test_the_pin_element_holds_only_digits():
     page = render("pin.html")
     assert page.text_of["pin"] == "0481923"
 
 
-def test_denied_leads_back():
+def test_the_denial_page_links_back_to_the_app():
     link = "https://birdseye.example/cb?x=1&denied=t"
     tag, attributes = render("denied.html", link=link).with_id("denied-link")
     assert (tag, attributes["href"]) == ("a", link)
     assert "denied-link" not in render("denied.html").html
 
 
-def test_apps_can_be_revoked():
+def test_the_account_page_can_revoke_apps():
     page = render("account.html", apps=[held_app("Birdseye", last_used_s=WHEN)])
     expected = [("csrf_token", "csrf"), ("app_id", "10000001")]
     assert page.form("/settings/apps/revoke") == expected
@@ -690,7 +690,7 @@ def test_apps_can_be_revoked():
     assert len(page.all("time")) == 2
 
 
-def test_sessions_can_be_ended_but_for_this_one():
+def test_every_session_but_the_present_one_can_be_ended():
     page = render("account.html", sessions=[session(current=True), session(session_id="s2")])
     expected = [("csrf_token", "csrf"), ("session_id", "s2")]
     assert page.form("/settings/sessions/revoke") == expected
@@ -699,13 +699,13 @@ def test_sessions_can_be_ended_but_for_this_one():
     assert page.html.count("This session") == 1
 
 
-def test_no_apps_tells_what_to_do():
+def test_the_account_page_without_apps_explains_what_to_do():
     page = render("account.html", notice="Birdseye was revoked.")
     assert "start in the app itself" in page.text_of["main"]
     assert page.with_id("notice")[1]["role"] == "status"
 
 
-def test_signed_in_people_can_sign_out_everywhere():
+def test_every_page_of_a_signed_in_person_can_sign_out():
     for template in MINIMAL:
         page = render(template, viewer=ALICE)
         assert page.form("/sign-out") == [("csrf_token", "csrf")]
@@ -723,19 +723,19 @@ def test_signed_in_people_can_sign_out_everywhere():
         (" https://a.example", False),
     ],
 )
-def test_only_web_addresses_are_linked(website, is_link):
+def test_only_http_urls_become_links(website, is_link):
     page = render("consent.html", app=app_named("Birdseye", website=website))
     assert (website in [a["href"] for a in page.all("a")]) is is_link
 
 
-def test_protected_and_empty_accounts_are_told_why():
+def test_protected_and_empty_accounts_get_an_explanation():
     for state, words in (("protected", "never served"), ("empty", "Your Tweets appear here")):
         page = render("explore.html", state=state)
         assert words in page.text_of["main"]
         assert page.all("table") == []
 
 
-def test_a_table_that_sorts_tells_so():
+def test_a_sorted_table_announces_its_order():
     page = render("explore.html", **table_of("replies"))
     heads = [a for a in page.all("th") if a.get("scope") == "col"]
     assert [a.get("aria-sort") for a in heads] == [None, "descending"]
@@ -746,7 +746,7 @@ def test_a_table_that_sorts_tells_so():
     assert "newest 2,000" in " ".join(page.text_of["main"].split())
 
 
-def test_a_refused_chart_keeps_what_was_asked():
+def test_a_refused_chart_keeps_the_values_of_its_form():
     asked = read_chart_query({"tweet_ids": "5", "start": "2026-11-09", "metric": "replies"}.items())
     page = render("explore_compare.html", query=asked, metrics={"replies": "Replies"})
     assert page.with_id("error")[1]["role"] == "alert"
@@ -759,20 +759,20 @@ def test_a_refused_chart_keeps_what_was_asked():
 # The developer portal.
 
 
-def test_no_apps_yet_tells_what_to_do():
+def test_the_list_of_apps_explains_what_to_do_when_empty():
     page = render("developer_apps.html")
     assert "You have no apps yet" in page.text_of["main"]
     assert [a["href"] for a in page.all("a")].count("/portal/new") == 1
 
 
 @pytest.mark.parametrize(("count", "may"), [(1, True), (2, True), (3, False), (4, False)])
-def test_an_app_is_created_from_the_list_while_there_is_room(count, may):
+def test_creating_an_app_is_offered_below_the_limit(count, may):
     page = render("developer_apps.html", apps=[own_app()] * count, most=3)
     assert ("/portal/new" in [a["href"] for a in page.all("a")]) is may
     assert ("an account may have at most 3" in page.text_of["main"]) is not may
 
 
-def test_where_nobody_creates_apps():
+def test_no_app_can_be_created_when_the_limit_is_zero():
     page = render("developer_apps.html", most=0)
     assert "/portal/new" not in page.html
     assert "Ask the operator of" in page.text_of["main"]
@@ -786,7 +786,7 @@ def test_where_nobody_creates_apps():
         ("suspended", "Suspended", "is refused"),
     ],
 )
-def test_an_apps_state_is_told(state, badge, words):
+def test_every_page_of_an_app_shows_its_state(state, badge, words):
     app = own_app(state=state, per_minute=12_000)
     for page in (
         render("developer_apps.html", apps=[app]),
@@ -819,7 +819,7 @@ def test_fields_of_an_app():
     assert not any("aria-invalid" in a for _, a in page.elements)
 
 
-def test_what_was_said_of_an_app_stands_in_its_form():
+def test_the_form_of_an_app_holds_its_present_values():
     form = AppForm("N", 1, ["x://1", "x://2"], "https://w", "D", "read-write", sign_in=True)
     page = render("developer_settings.html", form=form, saved=True)
     assert page.with_id("name")[1]["value"] == "N"
@@ -832,7 +832,7 @@ def test_what_was_said_of_an_app_stands_in_its_form():
 
 @pytest.mark.parametrize("template", ["developer_new.html", "developer_settings.html"])
 @pytest.mark.parametrize("field", ["name", "description", "website", "callbacks"])
-def test_a_fault_is_announced_and_names_its_field(template, field):
+def test_an_error_is_announced_and_linked_to_its_field(template, field):
     page = render(template, fault=Fault(field, "it is wrong"))
     assert page.with_id("fault")[1]["role"] == "alert"
     assert "Nothing was saved: it is wrong." in page.text_of["fault"]
@@ -842,7 +842,7 @@ def test_a_fault_is_announced_and_names_its_field(template, field):
     assert "<title>Error: " in page.html
 
 
-def test_a_fault_of_no_field():
+def test_an_error_of_the_whole_form_is_announced():
     page = render("developer_new.html", fault=Fault("", "you have enough"))
     assert "you have enough" in page.text_of["fault"]
     assert not any("aria-invalid" in a for _, a in page.elements)
@@ -852,7 +852,7 @@ def actions_of(page):
     return {b["value"] for b in page.all("button") if b.get("name") == "action"}
 
 
-def test_what_may_be_done_with_keys():
+def test_actions_depend_on_the_existing_credentials():
     assert actions_of(render("developer_keys.html")) == {
         "regenerate_key",
         "generate_bearer",
@@ -864,7 +864,7 @@ def test_what_may_be_done_with_keys():
     assert len(page.all("details")) == 5
 
 
-def test_what_kills_a_live_credential_is_behind_a_warning():
+def test_revoking_an_active_credential_needs_confirmation():
     page = render("developer_keys.html", has_bearer=True, token=TOKEN)
     confirmed = re.findall(r'<details class="confirm"[^>]*>.*?</details>', page.html, re.DOTALL)
     for action in actions_of(page):
@@ -874,7 +874,7 @@ def test_what_kills_a_live_credential_is_behind_a_warning():
 
 
 @pytest.mark.parametrize("names", [[], ["bearer_token"], ["consumer_key", "consumer_secret"]])
-def test_secrets_are_where_they_were_just_made(names):
+def test_new_secrets_appear_in_their_own_section(names):
     shown = {name: SECRETS[name] for name in names}
     page = render("developer_keys.html", shown=shown, has_bearer=True, token=TOKEN)
     for name, secret in SECRETS.items():
@@ -889,7 +889,7 @@ def test_secrets_are_where_they_were_just_made(names):
     assert len(statuses) == (1 if names else 0)
 
 
-def test_a_token_tells_its_permission_and_when_another_is_asked_for():
+def test_a_token_shows_its_permission_and_when_the_app_has_another():
     text = " ".join(render("developer_keys.html", token=TOKEN).text_of["main"].split())
     assert "Created with Read only permissions" in text
     assert "The app now has" not in text
@@ -910,7 +910,7 @@ def test_the_tab_of_the_page_is_marked(template, current):
 
 
 @pytest.mark.parametrize("text", [each for each in HOSTILE_NAMES if each.strip()])
-def test_hostile_words_stay_in_the_forms_of_apps(text):
+def test_hostile_text_stays_inside_the_forms_of_apps(text):
     page = render("developer_settings.html", **hostile(text)["developer_settings.html"])
     assert page.with_id("name")[1]["value"] == text
     assert page.text_of["description"] == f"\n{text}"
@@ -921,7 +921,7 @@ def test_hostile_words_stay_in_the_forms_of_apps(text):
 
 
 @pytest.mark.parametrize(("limit", "shown"), [(None, ""), (77, "77")])
-def test_a_waiting_app_is_enabled_right_there(limit, shown):
+def test_a_waiting_app_can_be_enabled_from_the_list(limit, shown):
     page = render("manage.html", waiting=[listed_app("Birdseye", per_minute=limit)])
     assert page.form("/manage/apps/10000001") == [
         ("per_minute", shown),
@@ -933,7 +933,7 @@ def test_a_waiting_app_is_enabled_right_there(limit, shown):
     ]
 
 
-def test_forms_tell_what_their_page_knew():
+def test_forms_send_back_what_their_page_showed():
     """So that nobody overwrites what they did not see."""
     knew = {"was_per_minute": "7", "was_handles_contracted": "500"}
     page = render("manage_app.html", numbers=NO_NUMBERS | knew)
@@ -950,7 +950,7 @@ def test_forms_tell_what_their_page_knew():
         ({"suspended": True, "state": "suspended"}, ["resume"]),
     ],
 )
-def test_only_what_makes_sense_can_be_decided(flags, decisions):
+def test_decisions_depend_on_the_state_of_the_app(flags, decisions):
     page = render("manage_app.html", app=MANAGE_APP["app"] | flags)
     offered = [b["value"] for b in page.all("button") if b.get("name") == "decision"]
     assert offered == [*decisions, "limits"]
@@ -961,7 +961,7 @@ def test_only_what_makes_sense_can_be_decided(flags, decisions):
     assert len(page.all("details")) == len(takes_away), "asked twice before something is taken"
 
 
-def test_a_bad_limit_is_told_beside_its_field_and_kept():
+def test_an_invalid_limit_is_reported_at_its_field_and_kept():
     error = {"field": "handles_contracted", "text": "Write a whole number."}
     numbers = NO_NUMBERS | {"handles_contracted": "12k"}
     page = render("manage_app.html", error=error, numbers=numbers)
@@ -973,7 +973,7 @@ def test_a_bad_limit_is_told_beside_its_field_and_kept():
 
 
 @pytest.mark.parametrize(("field", "place"), [("limits", "limits-error"), ("app", "notice")])
-def test_what_changed_meanwhile_is_told(field, place):
+def test_a_change_in_the_meantime_is_reported(field, place):
     page = render("manage_app.html", error={"field": field, "text": "It changed."})
     assert page.with_id(place)[1]["role"] == "alert"
     assert page.text_of[place].strip() == "It changed."
@@ -1003,7 +1003,7 @@ def test_handles_against_the_contract(handles, contracted, shown, bar):
     assert bars == ([] if bar is None else ["100", bar])
 
 
-def test_shares_of_refusals():
+def test_the_share_of_refused_requests():
     apps = [
         listed_app("a", requests=1000, refused=25),
         listed_app("b", requests=100_000, refused=1),
@@ -1014,7 +1014,7 @@ def test_shares_of_refusals():
     assert [s for s in ("2.5 %", "under 0.1 %", "0.0 %", "none") if s not in text] == []
 
 
-def test_the_log_reads_like_a_sentence():
+def test_entries_of_the_audit_log_are_sentences():
     log = [
         logged(),
         logged(action="limit", before=None, after="600"),
@@ -1033,7 +1033,7 @@ def test_the_log_reads_like_a_sentence():
         assert said in text
 
 
-def test_empty_pages_of_the_console_tell_what_to_do():
+def test_empty_pages_of_the_console_explain_what_to_do():
     for template, words in (
         ("manage.html", "Developers create apps in the developer portal"),
         ("manage_app.html", "are listed here"),
