@@ -1,4 +1,4 @@
-"""Fixtures of the attacks: a stage of one worker, one of two, and one behind a proxy."""
+"""Fixtures of the attack tests: servers with one worker, with two, and behind a proxy."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def wide(world):
 
 @pytest.fixture(scope="session")
 def proxied(world):
-    """Two workers behind a proxy on this machine, which says who asks."""
+    """Two workers behind a proxy on this machine, which forwards the client's address."""
     with set_stage(
         world, workers=2, trusted_proxies="127.0.0.1/32", allow_plain_http="true"
     ) as made:
@@ -32,14 +32,14 @@ def proxied(world):
 
 @pytest.fixture(scope="session")
 def studio(world):
-    """Two workers, where an account may create as many apps as the tests like."""
+    """Two workers with a high limit on apps per account."""
     with set_stage(world, workers=2, apps_per_account_max="1000") as made:
         yield made
 
 
 @pytest.fixture(scope="session")
 def developer(studio):
-    """Alice, signed in at the studio. Tests leave her so."""
+    """Alice, signed in at the studio. Tests must leave her signed in."""
     with studio.person() as person:
         person.sign_in()
         yield person
@@ -53,7 +53,7 @@ def clients(wide):
 
 @pytest.fixture(scope="session")
 def alice(stage):
-    """Alice, signed in at the stage of one worker. Tests leave her so."""
+    """Alice, signed in at the server with one worker. Tests must leave her signed in."""
     with stage.person() as person:
         person.sign_in()
         yield person
@@ -68,7 +68,7 @@ def wide_alice(wide):
 
 @pytest.fixture(autouse=True)
 def _still_alive(request):
-    """Whatever was done to a server, it lives on and has nothing to complain of."""
+    """After every test the server still runs, and its log holds no error."""
     yield
     for name in ("stage", "wide", "proxied", "studio"):
         if name in request.fixturenames:

@@ -1,4 +1,4 @@
-"""The developer portal: every app is its owner's alone, and only what is checked is saved."""
+"""The developer portal: only the owner reaches an app, and only valid settings are saved."""
 
 import re
 from urllib.parse import parse_qs, urlsplit
@@ -35,7 +35,7 @@ GOOD = {
     "access_level": "read-write",
     "sign_in": "on",
 }
-# What an app is, but for when its tokens were used.
+# The columns of an app except for the times of use.
 ROWS = (
     "select * from apps where id = ?",
     "select * from callbacks where app_id = ? order by position",
@@ -54,7 +54,7 @@ SCRIPTS = [
 
 @pytest.fixture(scope="module")
 def app(developer):
-    """An app of alice's with every credential, and its bearer token."""
+    """An app of alice with every credential, and its bearer token."""
     return collect(developer)
 
 
@@ -72,7 +72,7 @@ def bob(studio):
 
 @pytest.fixture
 def unchanged(studio, app_id):
-    """See that the app is what it was, and that alice has no other."""
+    """Check that the app is unchanged and that alice has no other app."""
 
     def state():
         owned = studio.sql("select count(*) from apps where owner_id in (101, 202)")
@@ -95,7 +95,7 @@ def post(person, path, fields, **headers):
 
 
 def send(person, method, path, action=None):
-    """A request that would be fit, if it came from whom it ought to."""
+    """Send a request that would be valid if the owner sent it."""
     if method == "GET":
         return person.http.get(person.origin + path)
     fields = {"action": action} if action else GOOD | {"name": "Changed"}
@@ -121,7 +121,7 @@ def routes_of(app_id):
     ]
 
 
-# Who is not signed in.
+# Visitors.
 
 
 def test_a_visitor_is_sent_to_sign_in_and_back(studio, app_id, unchanged):
@@ -165,7 +165,7 @@ def test_the_return_path_stays_on_this_server(studio, path):
 
 
 def test_a_visitor_gets_only_a_short_redirect(studio):
-    """No row, no password, no page: a short redirect."""
+    """No database row, no Argon2id, no page."""
     count = "select (select count(*) from sessions), (select count(*) from apps)"
     before = studio.sql(count)
     with studio.person() as stranger:
@@ -176,11 +176,11 @@ def test_a_visitor_gets_only_a_short_redirect(studio):
     assert studio.sql(count) == before
 
 
-# Who is somebody else.
+# Other accounts.
 
 
 def test_another_owners_app_looks_like_no_app(app, bob, unchanged):
-    """And its page does not differ from that of an app that never was."""
+    """The answer is the same as for an app that does not exist."""
     for (method, path, action), nowhere in zip(
         routes_of(app[0].app_id), routes_of("99999999"), strict=True
     ):
@@ -233,7 +233,7 @@ def test_a_get_request_changes_nothing(developer, app_id, unchanged):
             assert "oe_once" not in answer.headers.get("set-cookie", "")
 
 
-# Addresses.
+# URLs.
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_other_methods_and_trailing_slashes_are_refused(developer, app_id):
     assert developer.http.get(developer.origin + "/portals").status_code == 404
 
 
-# What is saved.
+# Saving.
 
 
 def test_saved_settings_are_those_of_the_form(studio, developer):
@@ -288,7 +288,7 @@ def test_saved_settings_are_those_of_the_form(studio, developer):
 
 
 def test_line_breaks_in_a_description_become_spaces(developer):
-    """A text area invites it."""
+    """People break lines in a text area."""
     made, _ = create(developer, description="Tells when to post.\r\nAnd when not to.\r\n")
     page = developer.open(settings_path(made))
     said = dict(page.form_with("name").fields)["description"]
@@ -410,12 +410,12 @@ def test_scripts_written_directly_to_the_registry_do_not_run(studio, developer, 
         assert 'href="javascript:' not in page.html
 
 
-# How many.
+# The limit on apps.
 
 
 @pytest.fixture(scope="module")
 def full(world):
-    """Where an account has five apps at most; alice has three."""
+    """A server with at most five apps per account, of which alice has three."""
     with set_stage(world, workers=2, apps_per_account_max="5") as made:
         yield made
 
@@ -454,7 +454,7 @@ def test_a_limit_of_zero_allows_no_apps(world):
         ]
 
 
-# What every page carries.
+# Headers of every page.
 
 
 def test_every_page_has_the_security_headers(developer, app_id):
@@ -505,7 +505,7 @@ def test_a_plain_host_is_shown(studio, developer, app_id):
 
 
 def test_the_pages_of_a_suspended_app(studio, developer):
-    """Its pages say so; its developer may still put it right, and take credentials away."""
+    """The pages say so. The developer can still correct the settings and revoke credentials."""
     made, _ = create(developer)
     studio.server.command("app", "enable", made)
     assert "is enabled for this App ID" in " ".join(

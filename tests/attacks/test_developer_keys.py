@@ -1,4 +1,4 @@
-"""Keys and tokens: each is shown once, to one person, and dies at once wherever it was known."""
+"""Keys and tokens: shown once to one person, and revoked at once on every worker."""
 
 import re
 import time
@@ -43,7 +43,7 @@ def crowd(studio):
 
 @pytest.fixture
 def live(studio, developer):
-    """An enabled app of alice's with every credential, and its bearer token."""
+    """An enabled app of alice with every credential, and its bearer token."""
     app, bearer = collect(developer)
     studio.server.command("app", "enable", app.app_id)
     return app, bearer
@@ -51,7 +51,7 @@ def live(studio, developer):
 
 @pytest.fixture
 def secret_log(studio):
-    """Collects secrets; in the end none of them may be in the log."""
+    """Collects secrets. At the end, the log must hold none of them."""
     kept = []
     yield kept
     log = studio.server.log()
@@ -60,7 +60,7 @@ def secret_log(studio):
 
 
 def post(person, path, **fields):
-    """Send a form, and do not follow where it leads."""
+    """Send a form without following its redirect."""
     page = person.open("/sign-in")
     token = next(v for form in page.forms for name, v in form.fields if name == "csrf_token")
     sent = as_form(list((fields | {"csrf_token": token}).items()))
@@ -68,12 +68,12 @@ def post(person, path, **fields):
 
 
 def statuses(crowd, auth):
-    """What every worker answers to this credential."""
+    """The statuses that the workers answer to this credential."""
     return {each.ask("totals", QUESTION, auth).status for each in crowd}
 
 
 def parcel_of(person, app_id, action="regenerate_bearer"):
-    """The cookie in which a secret travels, not yet opened; the person's browser forgets it."""
+    """Return the cookie that holds a secret, and delete it from the person's browser."""
     answer = post(person, keys_path(app_id), action=action)
     section = action.rpartition("_")[2]
     assert answer.status_code == 303
@@ -92,7 +92,7 @@ def open_with(person, path, parcel):
             person.http.cookies.jar.clear(cookie.domain, cookie.path, cookie.name)
 
 
-# Shown once.
+# One-time secrets.
 
 
 def test_a_new_secret_is_shown_once(studio, secret_log):
@@ -157,13 +157,13 @@ def test_the_cookie_is_useless_in_another_session(studio, developer, live):
             open_with(developer, keys_path(other), parcel),
             open_with(bob, keys_path(app_id), parcel),
             open_with(bob, keys_path(bobs), parcel),
-            open_with(again, keys_path(app_id), parcel),  # another session of alice's
+            open_with(again, keys_path(app_id), parcel),  # another session of alice
             open_with(stranger, keys_path(app_id), parcel),
         ]
     assert [each.status for each in pages] == [200, 404, 200, 200, 200]
     assert [secrets_on(each) for each in pages] == [{}] * 5
     shown = open_with(developer, keys_path(app_id), parcel)
-    assert secrets_on(shown).keys() == {"BEARER_TOKEN"}, "it was a good one"
+    assert secrets_on(shown).keys() == {"BEARER_TOKEN"}, "the unchanged cookie is valid"
 
 
 def test_the_cookie_is_useless_after_the_session(studio):
@@ -177,7 +177,7 @@ def test_the_cookie_is_useless_after_the_session(studio):
 
 
 def test_invalid_cookies_yield_nothing(studio, developer, live):
-    """Garbage, a good one with a letter changed, and other things that this server has sealed."""
+    """Garbage, a valid cookie with a changed character, and values sealed for other purposes."""
     app_id = live[0].app_id
     parcel = parcel_of(developer, app_id)
     [(sealed,)] = studio.sql("select consumer_secret from apps where id = ?", int(app_id))
@@ -197,14 +197,14 @@ def test_invalid_cookies_yield_nothing(studio, developer, live):
 
 
 def test_opening_another_page_does_not_lose_the_secret(studio, developer, live):
-    """What waits for its page is not lost on the way."""
+    """The secret still waits for its own page."""
     post(developer, keys_path(live[0].app_id), action="regenerate_bearer")
     assert developer.open(settings_path(live[0].app_id)).status == 200
     assert developer.open(keys_path("1")).status == 404
     assert secrets_on(developer.open(keys_path(live[0].app_id))).keys() == {"BEARER_TOKEN"}
 
 
-# What each button does.
+# Actions.
 
 
 @pytest.mark.parametrize("action", ["generate_bearer", "generate_token"])
@@ -220,7 +220,7 @@ def test_generating_does_not_replace_an_existing_credential(studio, developer, l
 
 @pytest.mark.parametrize("action", ["generate_bearer", "generate_token"])
 def test_two_concurrent_generations_make_one_credential(studio, developer, crowd, action):
-    """Whatever a page has shown works."""
+    """Every credential that a page has shown works."""
     with studio.person() as other:
         other.sign_in()
         for _ in range(4):
@@ -242,7 +242,7 @@ def test_two_concurrent_generations_make_one_credential(studio, developer, crowd
 
 
 def act_now(app_id, action, person):
-    """Without looking first."""
+    """Send the action without opening the page first."""
     assert post(person, keys_path(app_id), action=action).status_code == 303
     return person.open(keys_path(app_id))
 
@@ -277,7 +277,7 @@ def test_regenerating_the_api_key_revokes_the_old_one_on_every_worker(
     half = replace(app, consumer_key=found["CONSUMER_KEY"])
     assert statuses(crowd, sign_as_user(half)) == {401}
     new = replace(half, consumer_secret=found["CONSUMER_SECRET"])
-    # The access token goes on, as the page says.
+    # The access token keeps working, as the page says.
     answers = [each.ask("totals", OWNERS_QUESTION, sign_as_user(new)) for each in crowd]
     assert {answer.body for answer in answers} == {b'{"g":{"111":{"impressions":"40"}}}'}
     fresh = secrets_on(act(developer, app.app_id, "generate_bearer"))["BEARER_TOKEN"]
@@ -332,7 +332,7 @@ def test_regenerating_the_access_token_revokes_the_old_one_on_every_worker(
 
 
 def test_a_token_that_was_revoked_elsewhere(studio, developer, live):
-    """By the page of apps, or by the app's own call."""
+    """On the account page, or by the app's own call."""
     app, _ = live
     developer.revoke(app.app_id)
     page = developer.open(keys_path(app.app_id))
@@ -348,7 +348,7 @@ def test_a_token_that_was_revoked_elsewhere(studio, developer, live):
 
 
 def test_tokens_of_other_people_are_not_affected(studio, developer, live, crowd):
-    """What bob gave the app is not the owner's to make, to see or to revoke here."""
+    """The owner cannot create, see or revoke the access token that bob granted."""
     app, _ = live
     form = {"callbacks": "https://tides.example/return"}
     page = developer.open(settings_path(app.app_id))

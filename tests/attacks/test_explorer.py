@@ -1,4 +1,4 @@
-"""The explorer: its figures are the API's, its requests work elsewhere, and all is one's own."""
+"""The explorer: figures match the API, requests work in a shell, and only own Tweets are shown."""
 
 import csv
 import html
@@ -31,7 +31,7 @@ HOUR_S = 3600
 
 @pytest.fixture(scope="module")
 def prolific(stage):
-    """An author of 60 Tweets, who has a password."""
+    """An author with 60 Tweets and a password."""
     stage.server.command("account", "add", "erin", "--id", "505")
     set_password(stage.server, "erin")
     post(stage, "505", range(50_001, 50_061))
@@ -70,7 +70,7 @@ def send(stage, what, rows):
 
 
 def ask(stage, endpoint, body):
-    """The API's answer under a signature of alice's app."""
+    """Return the API's answer to a request signed by alice's app."""
     answer = stage.server.client.ask(endpoint, body, sign_as_user(stage.server.world.main))
     assert answer.status == 200, answer
     return answer.json()
@@ -81,7 +81,7 @@ def address(*tweet_ids, **given):
 
 
 def read_rows(page):
-    """Of the table of Tweets: what stands in each row, by Tweet, in order."""
+    """Read the table of Tweets: the cells of every row, by Tweet, in order."""
     rows = re.split(r'id="pick-(\d+)"', page.html)[1:]
     cells = [re.findall(r'<td class="number">(.*?)</td>', each, re.DOTALL) for each in rows[1::2]]
     texts = [[re.sub("<.*?>", "", cell).strip() for cell in each] for each in cells]
@@ -89,7 +89,7 @@ def read_rows(page):
 
 
 def read_figures(page):
-    """Of a chart's table: columns, and numbers by time."""
+    """Read a chart's table: its columns, and its numbers by time."""
     table = page.html.partition('id="figures"')[2].partition("</table>")[0]
     head, _, body = table.partition("<tbody>")
     rows = re.findall(r'<th scope="row">(.*?)</th>(.*?)</tr>', body, re.DOTALL)
@@ -105,7 +105,7 @@ def day(ago):
     return (datetime.now(UTC).date() - timedelta(ago)).isoformat()
 
 
-# Who may look at what.
+# Access.
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_an_account_without_tweets_gets_an_explanation(stage):
         assert "No Tweets yet" in newcomer.open("/explore").html
 
 
-# What is asked wrong.
+# Invalid parameters.
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_the_pages_accept_only_get(stage, alice):
     assert alice.open("/explore/elsewhere").status == 404
 
 
-# Its figures are the API's.
+# Figures.
 
 
 def test_the_tables_figures_are_those_of_totals(stage, alice):
@@ -273,7 +273,7 @@ def test_the_last_28_hours(stage, alice, metric):
         "engagement_types": [metric],
         "groupings": {"g": grouping, "all": {"group_by": ["engagement.type"]}},
     }
-    while True:  # an hour may end between the two
+    while True:  # the hour may change between the two requests
         before = ask(stage, "28hr", body)
         page = alice.open(address(RECENT, "111", metric=metric))
         if ask(stage, "28hr", body) == before:
@@ -293,7 +293,7 @@ def test_the_last_28_hours(stage, alice, metric):
 @pytest.mark.parametrize("by", ["day", "hour"])
 @pytest.mark.parametrize("show", ["each", "together"])
 def test_a_chart_of_days_includes_the_last_day(stage, alice, by, show):
-    """The last day is among them; sums of them are what the API says of all."""
+    """The last day is included, and the sums match the API's totals."""
     given = {"start": "2024-05-01", "end": "2024-05-02", "by": by, "show": show}
     page = alice.open(address("111", "112", **given))
     columns, rows = read_figures(page)
@@ -367,11 +367,11 @@ def test_csv_holds_what_the_page_shows(stage, alice):
     assert lines == shown
 
 
-# Its requests work elsewhere.
+# The API request behind a page.
 
 
 def run(command, app):
-    """Paste a command into a shell that has the app's keys."""
+    """Run a command in a shell that has the app's keys."""
     keys = {
         "CONSUMER_KEY": app.consumer_key,
         "CONSUMER_SECRET": app.consumer_secret,
@@ -392,7 +392,7 @@ def run(command, app):
     "path", ["/explore", address(RECENT, "111", metric="url_clicks", start=day(20), end=day(2))]
 )
 def test_the_curl_command_returns_the_figures_of_the_page(stage, alice, path):
-    """Pasted, it answers with the page's figures; its body is what the page says it is."""
+    """The command returns the page's figures, and its body is the one that the page shows."""
     page = alice.open(path)
     answer = run(page.texts["curl"], stage.server.world.main)
     method, where = page.texts["request"].split("\n")[0].split()
@@ -423,8 +423,8 @@ def test_the_table_has_pages(stage, prolific):
     first = prolific.open("/explore")
     assert list(read_rows(first)) == [str(each) for each in range(50_060, 50_010, -1)]
     form = first.form_with("page", action=COMPARE)
-    assert form.buttons == [("page", "2")], "the one that leads nowhere is off"
-    # As a browser sends it: the button's own address, and what is picked.
+    assert form.buttons == [("page", "2")], "the button without a page is disabled"
+    # As a browser sends it: the button's path with the picked Tweets.
     sent = urlencode([*form.fields, ("tweet_ids", "50060"), ("page", "2")])
     assert 'formaction="/explore"' in first.html
     second = prolific.open(f"/explore?{sent}")
@@ -470,7 +470,7 @@ def test_a_chart_of_25_tweets(prolific):
     assert {len(row) for row in rows.values()} == {25}
 
 
-# What a browser is told.
+# Compression and caching.
 
 
 def test_pages_are_compressed_and_small(stage, alice):

@@ -1,4 +1,4 @@
-"""A form counts only when it comes from a page of ours, in this browser, of this person."""
+"""Forms are accepted only from our own pages, in the same browser, by the same person."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def asking(stage):
 
 @pytest.fixture
 def fields(stage, alice, asking):
-    """What would do something, under each action."""
+    """The fields that each action needs."""
     stage.token_of(alice, stage.other)
     mine = next(
         value
@@ -42,7 +42,7 @@ def fields(stage, alice, asking):
 
 @pytest.fixture(scope="module", autouse=True)
 def _second_session(stage):
-    """Alice elsewhere, so that there is a session that another may end."""
+    """A second session of alice, which another session can end."""
     with stage.person() as person:
         person.sign_in()
         yield
@@ -50,7 +50,7 @@ def _second_session(stage):
 
 @pytest.fixture
 def unchanged(stage, alice, asking):
-    """See that alice is signed in, twice, that her app lives and that nothing was authorized."""
+    """Check that alice has two sessions, that her app works and that nothing was authorized."""
 
     def check():
         assert "@alice" in alice.open("/settings/apps").html
@@ -99,7 +99,7 @@ def test_a_form_without_its_token_is_refused(alice, fields, unchanged, action, t
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_a_token_of_another_browser_is_refused(stage, alice, fields, unchanged, action):
-    """An attacker can get as many as they like: for a browser of theirs."""
+    """An attacker can get any number of tokens, but only for their own browser."""
     with stage.person("bob") as bob:
         visitors = csrf_of(bob)
         bob.sign_in()
@@ -111,7 +111,7 @@ def test_a_token_of_another_browser_is_refused(stage, alice, fields, unchanged, 
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_a_form_of_another_origin_is_refused(alice, fields, unchanged, action):
-    """What the browser itself says of where a form stood."""
+    """The browser's own headers about the origin of the form."""
     sent = [*fields[action], ("csrf_token", csrf_of(alice))]
     for headers in (
         {"Sec-Fetch-Site": "cross-site"},
@@ -145,7 +145,7 @@ def test_a_repeated_or_misplaced_token_is_refused(alice, fields, unchanged, acti
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize("kind", ["text/plain", "application/json", "multipart/form-data", ""])
 def test_a_form_with_another_content_type_is_refused(alice, fields, unchanged, action, kind):
-    """What a page elsewhere can send without asking first."""
+    """Content types that another site can send without a preflight request."""
     sent = [*fields[action], ("csrf_token", csrf_of(alice))]
     assert_refused(post(alice, action, sent, {**SAME, "Content-Type": kind}))
     unchanged()
@@ -153,7 +153,7 @@ def test_a_form_with_another_content_type_is_refused(alice, fields, unchanged, a
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_a_get_request_does_nothing(alice, fields, unchanged, action):
-    """A link or a picture sends a GET."""
+    """A link or an image sends a GET request."""
     sent = as_form([*fields[action], ("csrf_token", csrf_of(alice))])
     for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"):
         answer = alice.http.request(method, f"{alice.origin}{action}?{sent}")
@@ -163,7 +163,7 @@ def test_a_get_request_does_nothing(alice, fields, unchanged, action):
 
 
 def test_nobody_can_be_signed_in_as_the_attacker(stage):
-    """Whoever uses that account then tells the attacker all they do."""
+    """Otherwise the victim would act in the attacker's account without noticing."""
     with stage.person("bob") as attacker, stage.person() as victim:
         token = csrf_of(attacker)
         victim.open("/sign-in")
@@ -173,7 +173,7 @@ def test_nobody_can_be_signed_in_as_the_attacker(stage):
 
 
 def test_a_visitors_token_is_invalid_after_the_sign_in(stage):
-    """What somebody saw or planted before must not hold afterwards; nor the last session's."""
+    """A token from before the sign-in, or of the previous session, must become invalid."""
     with stage.person() as person:
         before = csrf_of(person)
         visitor = person.http.cookies["oe_visitor"]
@@ -182,7 +182,7 @@ def test_a_visitors_token_is_invalid_after_the_sign_in(stage):
         first = csrf_of(person)
         assert before != first
         assert_refused(post(person, "/sign-out", [("csrf_token", before)]))
-        page = person.sign_in(person.open("/sign-in"))  # once more, as somebody does who must
+        page = person.sign_in(person.open("/sign-in"))  # once more, as a person who has to sign in
         second = csrf_of(person)
         assert page.status == 200
         assert_refused(post(person, "/sign-out", [("csrf_token", first)]))

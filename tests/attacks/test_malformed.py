@@ -1,4 +1,4 @@
-"""What no client sends on purpose: always an answer of 4xx, and the server lives on."""
+"""Malformed requests: always a 4xx answer, and the server keeps running."""
 
 import gzip
 import time
@@ -118,7 +118,7 @@ def test_multipart_bodies(stage, path):
     "value", ["\x00", "\xff", "\u202e", "\U0010ffff", "x" * 9_000, "%00", "[]"]
 )
 def test_strange_values_in_a_valid_form(stage, alice, value):
-    """Past the check of where it came from."""
+    """The form passes the check of its origin."""
     page = alice.open("/settings/apps")
     token = dict(page.form_with(action="/sign-out").fields)["csrf_token"]
     names = ("oauth_token", "decision", "app_id", "session_id", "screen_name", "return_to")
@@ -180,7 +180,7 @@ def test_queries(stage, query):
     "method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "X"]
 )
 def test_methods(stage, method):
-    """A route that changes something takes POST alone; the wire's two GETs must be signed."""
+    """A route with an effect accepts only POST; the two GET calls of the wire must be signed."""
     for path in POSTED:
         if path == "/sign-in" and method in {"GET", "HEAD"}:
             continue
@@ -289,7 +289,7 @@ def test_authorization_headers(stage, authorization):
     "name", ["consumer_key", "token", "nonce", "verifier", "signature", "version"]
 )
 def test_signed_values(stage, name, value):
-    """Whatever is said, signed or not, in the exchange of a token that there is not."""
+    """Any values, signed or not, in an access token call with an unknown request token."""
     app = stage.web
     signed = dict(sign(app, "POST", stage.url + ACCESS_TOKEN, token="x", verifier="x"))
     signed[f"oauth_{name}"] = value

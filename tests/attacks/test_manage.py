@@ -1,4 +1,4 @@
-"""The manager's console: it does what it says on every worker, and lets in managers alone."""
+"""The manager's console: its decisions hold on every worker, and only managers can open it."""
 
 import csv
 import io
@@ -57,7 +57,7 @@ def _healthy(office):
 
 @pytest.fixture
 def decide(mira):
-    """Open an app's page and press a button of it, its fields filled in."""
+    """Open an app's page and submit a decision with these fields."""
 
     def decided(app, decision, **fields):
         page = mira.open(f"/manage/apps/{app.app_id}")
@@ -69,7 +69,7 @@ def decide(mira):
 
 @pytest.fixture
 def waiting(office):
-    """A new app that waits for access, with its owner's access token."""
+    """A new app that waits for access, and its owner's access token."""
     made = office.server.command("app", "add", "Harbour Charts", "--owner", "alice")
     token = office.server.command("token", "issue", made["app_id"])
     office.server.secrets += [made["consumer_secret"], token["access_token_secret"]]
@@ -81,7 +81,7 @@ def waiting(office):
 
 
 def codes(office, app):
-    """How both workers answer a request of this app."""
+    """The codes that both workers answer to a request of this app."""
     with crowd_at(office.server) as clients:
         auth = sign_as_user(app)
         answers = [each.ask("totals", question("111"), auth) for each in clients]
@@ -217,7 +217,7 @@ def test_a_long_list_of_apps_has_pages(office, mira):
 
 @pytest.fixture(scope="module")
 def used(office):
-    """An old month in which one app, of an evil name, used more than it agreed on."""
+    """A past month in which an app with a hostile name exceeded its contract."""
     server = office.server
     made = server.command("app", "add", "=cmd|'/c calc'!A1", "--owner", "bob")
     server.command("app", "enable", made["app_id"], "--handles", "2")
@@ -305,7 +305,7 @@ def test_a_member_is_refused_with_an_explanation(member, path):
     assert page.status == 403
     assert "This page is for the platform&#39;s managers" in page.html
     assert page.response.headers["content-type"].startswith("text/html")
-    assert "/manage" not in page.html.replace(path, ""), "nothing of it is shown"
+    assert "/manage" not in page.html.replace(path, ""), "no part of the console is shown"
 
 
 def test_only_managers_decide(office, member, waiting):
@@ -352,7 +352,7 @@ def test_a_removed_role_has_no_effect_at_once(office, waiting):
         page = noor.open(f"/manage/apps/{waiting.app_id}")
         office.server.command("account", "role", "noor", "member")
         form = page.form_sending("decision", "enable")
-        for _ in range(6):  # whichever worker answers
+        for _ in range(6):  # any worker may answer
             assert noor.open("/manage").status == 403
             assert noor.submit(page, form, decision="enable").status == 403
         assert log_of(office, waiting) == []
@@ -362,7 +362,7 @@ def test_a_removed_role_has_no_effect_at_once(office, waiting):
 
 
 def test_a_role_removed_before_the_decision_is_written_is_respected(office, member, waiting):
-    """The page has asked who it is, and waits for its turn to write; the demotion comes first."""
+    """The page has checked the role and waits for the database; the demotion is written first."""
     office.server.command("account", "add", "yuki", "--role", "manager")
     set_password(office.server, "yuki", PASSWORD)
     path = office.server.data / "registry.sqlite3"
@@ -416,7 +416,7 @@ def test_two_managers_cannot_overwrite_each_other(office, mira, waiting, typed):
     shown = dict(form.fields)
     assert (shown["per_minute"], shown["was_per_minute"]) == ("44", "44")
     assert (shown["handles_contracted"], shown["was_handles_contracted"]) == ("", "")
-    assert log_of(office, waiting) == before, "not even the other one of the two"
+    assert log_of(office, waiting) == before, "the other decision of the two has no effect either"
     assert mira.submit(page, form, decision="limits", per_minute="66").status == 200
     assert codes(office, waiting) == {"66"}
 
@@ -529,7 +529,7 @@ def test_a_link_cannot_claim_a_decision_that_was_not_made(office, mira, waiting,
     app_id = waiting.app_id
 
     def told():
-        """Which notices links can call up."""
+        """The notices that links can show."""
         found = set()
         for done in ("enable", "disable", "suspend", "resume", "limits", "nonsense", ""):
             pages = [
@@ -571,7 +571,7 @@ def test_invalid_numbers_are_reported_and_kept(office, waiting, decide, field, t
     assert page.text(f"{field}-error").startswith("Write a whole number from 1 to 1")
     kept = dict(page.form_sending("decision", "limits").fields)
     assert (kept[field], kept[other]) == (typed, "12")
-    assert log_of(office, waiting) == [], "not even the good one of the two"
+    assert log_of(office, waiting) == [], "the valid number of the two is not saved either"
     page = decide(waiting, "limits", **{field: "8", other: "12"})
     assert page.status == 200
     assert len(log_of(office, waiting)) == 2

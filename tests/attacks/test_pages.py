@@ -1,4 +1,4 @@
-"""No page may be framed, none runs what others wrote, none tells another site where one was."""
+"""Pages cannot be framed, run no foreign script and send no referrer."""
 
 import json
 
@@ -52,7 +52,7 @@ def asking(stage):
     return stage.request_token(stage.web, CALLBACK)
 
 
-# Frames, caches, referrers.
+# Frames, caches and referrers.
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_security_headers_of_refused_forms(stage, alice):
 
 
 def test_security_headers_of_the_consent_pages(stage, alice, asking):
-    """Consent, PIN, denial, redirect, and the apps."""
+    """Consent, PIN, denial, redirect and account settings."""
     page = alice.open(stage.page_of(asking))
     assert_guarded(page.response, leads_to=["https:"])
     assert "form-action 'self' https:;" in page.response.headers["content-security-policy"]
@@ -138,7 +138,7 @@ def test_no_page_allows_another_origin_to_read_it(stage, alice):
     assert alice.http.options(stage.url + "/settings/apps").status_code == 405
 
 
-# Other people's words.
+# Text of strangers.
 
 
 def app_called(stage, name, **options):
@@ -150,8 +150,8 @@ def app_called(stage, name, **options):
 
 
 def assert_plain(html, text):
-    """The text is there, and nothing in it became part of the page."""
-    html = html.replace('<script src="/static/page.', "")  # ours, in a file of its own
+    """Check that the text is shown and that none of it became markup."""
+    html = html.replace('<script src="/static/page.', "")  # our own, in a static file
     for dangerous in ("<script", "<img", "<svg/", "<base", "onmouseover='alert", "evil.example>"):
         assert dangerous not in html.replace("&#39;", "&apos;").replace("&lt;", "&LT;")
     assert text not in html or not set(text) & set("<>\"'&")
@@ -181,7 +181,7 @@ def test_scripts_in_the_texts_of_an_app_do_not_run(stage, alice, text):
     "text", [*SCRIPTS, "javascript:alert(1)", "https://x.example/'\"><script>"]
 )
 def test_scripts_written_directly_to_the_registry_do_not_run(stage, alice, text):
-    """Names, owners and websites, behind the back of every check."""
+    """Names, owners and websites that bypassed all validation."""
     made = app_called(stage, "Innocent", website="https://innocent.example/")
     app_id = int(made.app_id)
     stage.sql(
@@ -236,7 +236,7 @@ def test_scripts_in_a_form_or_a_user_agent_do_not_run(stage, text):
     "name", ["<b>", "a b", "a'b", "\u202ebob", "a\x00", "", "x" * 65, "b\u200bob"]
 )
 def test_invalid_screen_names_are_refused(stage, world, name):
-    """Neither by the command nor by the platform."""
+    """Neither the command nor the platform API accepts them."""
     with pytest.raises(AssertionError, match="is not 1 to 64 letters"):
         stage.server.command("account", "add", name)
     row = json.dumps({"id": "777", "screen_name": name})
@@ -251,13 +251,13 @@ def test_invalid_screen_names_are_refused(stage, world, name):
     "name", ["\u202eknaB eht", "a\x00b", "Bank\u2066", "x" * 129, " ", "a\nb", "\u200b"]
 )
 def test_invalid_names_of_apps_are_refused(stage, name):
-    """Names that turn around or hide a part of themselves."""
+    """Names that reverse or hide a part of themselves."""
     with pytest.raises(AssertionError, match="visible characters"):
         stage.server.command("app", "add", name, "--owner", "bob")
 
 
 def test_the_name_of_an_app_is_marked_as_a_name(stage, alice):
-    """A long name of words like ours stays marked as a name."""
+    """A long name that imitates our texts stays marked as a name."""
     name = "Open Engagement. You are safe here; press Authorize"
     page = alice.open(stage.page_of(stage.request_token(app_called(stage, name), CALLBACK)))
     assert f'<bdi class="name" translate="no">{name}</bdi>' in " ".join(page.html.split())

@@ -1,4 +1,4 @@
-"""Nobody is sent where an attacker wants, and no header is written by one."""
+"""Redirects never lead where an attacker wants, and headers cannot be injected."""
 
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -56,7 +56,7 @@ ELSEWHERE = [
     "",
     "/" + "a" * 3000,
 ]
-# These look like a way out, but whoever follows them stays.
+# These look like another site, but browsers stay on this one.
 STAYS = [
     "/%09/evil.example",
     "/%2F/evil.example",
@@ -75,7 +75,7 @@ STAYS = [
 
 @pytest.mark.parametrize("url", ELSEWHERE)
 def test_return_to_another_site_leads_home(stage, url):
-    """The page repeats what it would return to; the next test sees that it does."""
+    """The page shows the return path; the next test follows it."""
     with stage.person() as person:
         page = person.open(f"/sign-in?return_to={quote(url, safe='', errors='surrogatepass')}")
     [kept] = [value for name, value in page.form_with("password").fields if name == "return_to"]
@@ -85,7 +85,7 @@ def test_return_to_another_site_leads_home(stage, url):
 
 @pytest.mark.parametrize("url", [*ELSEWHERE[4:12:3], "javascript:x", *STAYS[:2]])
 def test_sign_in_never_redirects_to_another_site(stage, url):
-    """However the form was tampered with. What follows a redirect is a browser's own URL parser."""
+    """However the form was changed. A browser's own URL parser interprets the redirect."""
     with stage.person() as person:
         token = (
             "csrf_token",
@@ -177,7 +177,7 @@ def test_an_app_without_callbacks_can_only_use_a_pin(stage, callback):
 
 
 def test_a_callback_of_another_app_is_refused(stage):
-    """It is registered, but not here."""
+    """The callback is registered for another app."""
     stage.server.command("app", "add", "Third", "--owner", "bob", "--callback", ESCAPED_CALLBACK)
     assert stage.call(REQUEST_TOKEN, stage.web, callback=ESCAPED_CALLBACK).status == 403
 
@@ -211,7 +211,7 @@ UNFIT = [
     "https://cl\u0456ent.example/",
     "https://client.example:port/",
     "https://[::1/",
-    # A host is named in the consent page's policy: these would write into it.
+    # The consent page's policy names a host; these values would inject into it.
     "https://client.example;frame-ancestors/",
     "https://client.example,default-src/",
     "https://*/",
@@ -237,7 +237,7 @@ def test_the_command_refuses_invalid_callbacks(stage, option, url):
 
 
 def test_a_callback_written_directly_to_the_registry_cannot_inject_headers(stage, alice):
-    """Behind the back of every check, as from an older release."""
+    """It bypassed all validation, as data of an older release may."""
     made = stage.server.command("app", "add", "Old", "--owner", "bob", f"--callback={CALLBACK}")
     app = stage.web.__class__(made["app_id"], made["consumer_key"], made["consumer_secret"], "", "")
     evil = "https://client.example/\r\nSet-Cookie: oe_session=x\r\n\r\n<script>"

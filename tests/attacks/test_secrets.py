@@ -1,4 +1,4 @@
-"""Secrets are in the one answer that issues them, and nowhere else: not in a log, not in a file."""
+"""A secret appears only in the answer that issues it, never in a log or a file."""
 
 import json
 import time
@@ -17,13 +17,13 @@ PIN_LENGTH = 7
 
 @pytest.fixture(scope="module")
 def lived(world):
-    """A stage after a whole day's work, and every secret there was; its databases as a thief's."""
+    """A server after a day of use, every secret it issued, and a stolen copy of its databases."""
     with set_stage(world) as stage:
         yield stage, list(_live(stage))
 
 
 def _live(stage):
-    """Do everything that makes a secret, well and badly; yields (what it is, secret)."""
+    """Issue and use every kind of secret, validly and invalidly; yield (kind, secret)."""
     for app in (stage.web, stage.other, stage.desktop):
         yield "consumer secret", app.consumer_secret
     yield "password", PASSWORD
@@ -65,7 +65,7 @@ def _secrets_of(person):
 
 
 def _sign_in_an_address(stage, person):
-    """What a client may put into an address: the worst place for it."""
+    """Send credentials in a URL, where a client should never put them."""
     signed = sign(stage.web, "GET", stage.url + REQUEST_TOKEN, callback=CALLBACK)
     answer = stage.server.client.send("GET", f"{REQUEST_TOKEN}?{as_form(signed)}")
     asking = holding(stage.web, answer)
@@ -85,7 +85,7 @@ def spellings(secret):
 
 
 def long_ones(secrets):
-    """A PIN's seven digits may be found in any number; it is looked for by its column instead."""
+    """The secrets except PINs: seven digits occur by chance, so a test checks their column."""
     return [(what, secret) for what, secret in secrets if len(secret) > PIN_LENGTH]
 
 
@@ -100,7 +100,7 @@ def test_no_log_holds_a_secret(lived):
 
 
 def test_no_log_holds_a_secret_after_an_internal_error(world):
-    """What is logged of a failure names a place in the code, not what was in hand there."""
+    """A logged failure names a place in the code, not the values there."""
     with set_stage(world) as stage, stage.person() as person:
         person.sign_in()
         asking, verifier = stage.let_in(person, stage.web)
@@ -136,7 +136,7 @@ def test_no_log_holds_a_secret_after_an_internal_error(world):
 
 
 def test_a_copy_without_the_key_file_reveals_no_secret(lived):
-    """Every file of the folder but the key: no secret in it, plain or in another spelling."""
+    """No file except the key file holds a secret, plain or encoded."""
     stage, secrets = lived
     stolen = [
         each
@@ -145,7 +145,9 @@ def test_a_copy_without_the_key_file_reveals_no_secret(lived):
     ]
     assert {"registry.sqlite3", "counters.sqlite3"} <= {each.name for each in stolen}
     assert [each for each in stolen if each.name.startswith("limits-")]
-    assert any(CALLBACK.encode() in path.read_bytes() for path in stolen)  # it would be found
+    assert any(
+        CALLBACK.encode() in path.read_bytes() for path in stolen
+    )  # the search would find it
     for path in stolen:
         content = path.read_bytes()
         found = [
@@ -170,7 +172,7 @@ def test_no_file_holds_a_pin(lived):
 
 
 def test_what_is_stored_is_encrypted_or_hashed(lived):
-    """By column, so that a new one is not forgotten."""
+    """Every column is listed, so that a new one cannot be forgotten."""
     stage, _ = lived
     encrypted = {
         "apps": ["consumer_secret"],
@@ -186,7 +188,7 @@ def test_what_is_stored_is_encrypted_or_hashed(lived):
     hashes = [value for (value,) in stage.sql("select password_hash from accounts") if value]
     assert len(hashes) == 2
     assert all(value.startswith("$argon2id$") for value in hashes)
-    assert len(set(hashes)) == 2  # the same password, under two salts
+    assert len(set(hashes)) == 2  # the same password with two salts
     for table, column in (("sessions", "secret_hash"), ("platform_keys", "key_hash")):
         assert {len(value) for (value,) in stage.sql(f"select {column} from {table}")} == {32}
 
@@ -200,7 +202,7 @@ def test_only_the_owner_can_read_the_files(lived):
 
 
 def test_stored_values_are_not_credentials(lived):
-    """A thief sends every stored value as if it were the thing itself."""
+    """A thief sends every stored value as a credential."""
     stage, _ = lived
     values = [
         value.decode("latin-1") if isinstance(value, bytes) else str(value)
@@ -234,7 +236,7 @@ def test_stored_values_are_not_credentials(lived):
 
 
 def test_urls_hold_no_secret_but_the_verifier(stage, alice):
-    """And that one is good once, for the app alone, for minutes."""
+    """The verifier is valid once, for one app, for a few minutes."""
     asking = stage.request_token(stage.web, CALLBACK)
     with stage.person() as person:
         seen = []
@@ -253,7 +255,7 @@ def test_urls_hold_no_secret_but_the_verifier(stage, alice):
 
 
 def test_no_request_to_another_site_has_a_referrer(stage, alice):
-    """Pages say so, and nothing on them loads from elsewhere."""
+    """Pages forbid it, and load nothing from other sites."""
     page = alice.open(stage.page_of(stage.request_token(stage.web, CALLBACK)))
     assert page.response.headers["referrer-policy"] == "no-referrer"
     loaded = [part.split('"')[0] for part in page.html.split('src="')[1:]]
@@ -263,7 +265,7 @@ def test_no_request_to_another_site_has_a_referrer(stage, alice):
 
 
 def test_an_error_does_not_repeat_the_credentials(stage, alice):
-    """Signatures, secrets and verifiers that were wrong are still somebody's."""
+    """An invalid signature, secret or verifier may still be somebody's secret."""
     asking, verifier = stage.let_in(alice, stage.web)
     signed = dict(sign(asking, "POST", stage.url + ACCESS_TOKEN, verifier=verifier))
     signed["oauth_timestamp"] = str(int(time.time()) - 4000)

@@ -1,4 +1,4 @@
-"""A session is one browser's, from its sign-in to its end; what is revoked dies on every worker."""
+"""A session belongs to one browser; revocation takes effect on every worker."""
 
 import re
 import time
@@ -31,7 +31,7 @@ def form_of(person):
     return dict(person.open("/sign-in").form_with("password").fields)
 
 
-# Fixation.
+# Session fixation.
 
 
 @pytest.mark.parametrize("planted", ["x" * 43, ""])
@@ -46,7 +46,7 @@ def test_a_planted_session_cookie_is_replaced_at_sign_in(stage, planted):
 
 
 def test_a_planted_session_of_the_attacker_ends_at_sign_in(stage):
-    """The sign-in ends it, and does not carry it over."""
+    """The sign-in ends that session and starts another."""
     with stage.person("bob") as attacker, stage.person() as victim:
         attacker.sign_in()
         mine = attacker.http.cookies["oe_session"]
@@ -92,7 +92,7 @@ def test_cookies_are_http_only_and_for_this_host(stage):
 
 
 def test_under_tls_cookies_have_the_host_prefix(proxied):
-    """The prefix keeps a browser from taking them from elsewhere, and us from reading others."""
+    """With the prefix, browsers refuse such cookies from other hosts, and we read no others."""
     secure = [("X-Forwarded-Proto", "https")]
     port = proxied.server.port
     answer = exchange(port, request_bytes("GET", "/sign-in", secure))
@@ -128,7 +128,7 @@ def test_a_session_expires(stage):
 
 
 def test_the_id_of_a_session_is_not_a_credential(stage):
-    """It stands in the page; the secret does not."""
+    """The page shows the id, never the secret."""
     with stage.person() as person, stage.person() as thief:
         person.sign_in()
         page = person.open(APPS)
@@ -160,7 +160,7 @@ def test_force_login_demands_a_sign_in_for_the_same_request(stage, alice):
         assert "/sign-in?" in other.open(f"{stage.page_of(first)}&force_login=true").url
 
 
-# What ends.
+# Ends of sessions.
 
 
 def test_signing_out_ends_the_session_on_every_worker(wide, clients):
@@ -204,7 +204,7 @@ def test_a_revoked_token_stops_working_at_once_on_every_worker(wide, wide_alice,
 
 
 def test_revoking_an_app_ends_its_pending_requests(wide, wide_alice):
-    """Or an app that is revoked would come back by a consent that it kept."""
+    """Otherwise a revoked app could use a consent that it had kept."""
     wide.token_of(wide_alice, wide.other)
     asking, verifier = wide.let_in(wide_alice, wide.other)
     wide_alice.revoke(wide.other.app_id)
@@ -212,7 +212,7 @@ def test_revoking_an_app_ends_its_pending_requests(wide, wide_alice):
 
 
 def test_a_revoked_app_must_ask_for_consent_again(wide):
-    """`authenticate` passes whoever let the app in before; not who has thought better of it."""
+    """`authenticate` skips consent for an authorized app, but not after a revocation."""
     made = wide.server.command(
         "app", "add", "Signs in", "--owner", "bob", f"--callback={CALLBACK}", "--sign-in"
     )
@@ -256,14 +256,14 @@ def test_a_changed_password_ends_sessions_and_tokens_on_every_worker(wide, clien
 
 
 def test_the_times_of_a_session_are_current(stage, alice):
-    """What a person judges an unknown session by."""
+    """People recognize an unknown session by its times."""
     page = alice.open(APPS)
     found = re.findall(r'datetime="(\d{4}-\d\d-\d\dT\d\d):', page.html)
     assert time.strftime("%Y-%m-%dT%H", time.gmtime()) in found or time.gmtime().tm_min < 10
 
 
 def beside(stage, planted):
-    """The answer to a person whose browser sends a planted cookie after the session's own."""
+    """The answer to a browser that sends a planted cookie after its session cookie."""
     with stage.person() as person:
         person.sign_in()
         mine = person.http.cookies["oe_session"]
@@ -273,7 +273,7 @@ def beside(stage, planted):
 
 @pytest.mark.parametrize("stray", ["\xa0", "\x85", "\x1f", "\x0b"])
 def test_a_stray_byte_before_a_cookie_name_is_part_of_the_name(stage, stray):
-    """What another host of the domain may plant past a browser that guards `__Host-` names."""
+    """Another host of the domain could set such a cookie despite the `__Host-` prefix."""
     assert beside(stage, f"{stray}oe_session=planted").status in {200, 400}
 
 

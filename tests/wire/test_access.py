@@ -31,7 +31,7 @@ def auth(who, server):
 
 
 def expected(endpoint, name, who):
-    """Status and refusal, from the contract's tables alone."""
+    """The expected status and error, from the tables of api.md alone."""
     if who == "nobody":
         return 401, ["Your account could not be authenticated. Reason: Unknown Authorization Type"]
     if name not in SERVED[endpoint]:
@@ -82,7 +82,7 @@ def test_one_private_type_refuses_an_app_only_request(server, endpoint):
 
 
 def test_errors_hold_no_counts(server):
-    """A refusal is decided before any counter is read."""
+    """Access is decided before any counter is read."""
     body = question("111", "211", types=("favorites", "impressions"))
     for auth_ in (None, server.bearer(server.world.main), sign_as_user(server.world.main)):
         answer = server.client.ask("totals", body, auth_)

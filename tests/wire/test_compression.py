@@ -1,4 +1,4 @@
-"""Every answer to a client that accepts gzip is gzip; to another none is (api.md 1.4)."""
+"""Answers are gzip exactly for clients that accept it (api.md 1.4)."""
 
 import gzip
 import zlib
@@ -106,7 +106,7 @@ def test_accept_encoding_in_two_headers_is_one_list(server):
     ("endpoint", "tweets"), [("totals", 1), ("totals", 250), ("historical", 25)]
 )
 def test_small_and_large_answers_decompress_completely(server, endpoint, tweets):
-    """One member, its checksum right and nothing after it, however large."""
+    """One gzip member with a valid checksum and no trailing data, at any size."""
     ids = ["111", *(str(5000 + n) for n in range(tweets - 1))]
     body = question(*ids, groupings={"g": {"group_by": ["tweet.id", "engagement.type"]}})
     answer = server.client.ask(endpoint, body, sign_as_user(server.world.main))
@@ -148,7 +148,7 @@ def test_a_large_answer_is_compressed(server):
 
 
 def test_204_has_no_body_and_no_encoding(server):
-    """The one answer that cannot have a body."""
+    """A 204 cannot have a body."""
     world = server.world
     row = {"id": "777000", "author_id": "202", "created_at": "2026-01-01T00:00:00Z"}
     assert server.client.platform("POST", "tweets", world.platform_key, body=[row]).status == 200

@@ -1,4 +1,4 @@
-"""Golden request and response pairs, asked of the real server (see goldens/README.md)."""
+"""Golden pairs of requests and responses, sent to a real server (see goldens/README.md)."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def read_goldens() -> list[Any]:
 
 
 def auth_for(name: str, server: Server) -> Any:
-    """Credentials by the words that the goldens use."""
+    """Map the goldens' names of credentials to credentials."""
     world = server.world
     users = {
         "owner": world.main,
@@ -74,7 +74,7 @@ def expand(value: Any) -> Any:
 
 
 def assert_matches(found: Any, expected: Any, place: str = "$") -> None:
-    """Equal, but for texts given as `{"$matches": pattern}`."""
+    """Check equality, except for texts given as `{"$matches": pattern}`."""
     if isinstance(expected, dict) and "$matches" in expected:
         assert isinstance(found, str), place
         assert re.fullmatch(expected["$matches"], found), f"{place}: {found!r}"
@@ -94,7 +94,7 @@ def assert_matches(found: Any, expected: Any, place: str = "$") -> None:
 
 
 def assert_in_order(found: Any) -> None:
-    """Days and hours ascend wherever they are keys (api.md 2.3)."""
+    """Check that days and hours ascend wherever they are keys (api.md 2.3)."""
     if isinstance(found, dict):
         keys = list(found)
         if keys and all(DAY_OR_HOUR.fullmatch(key) for key in keys):
@@ -104,7 +104,7 @@ def assert_in_order(found: Any) -> None:
 
 
 def assert_data_answer(answer: Answer, request: dict[str, Any]) -> None:
-    """What holds for every answer of the data API, whatever was asked."""
+    """Check the properties of every data API answer."""
     assert [name for name in RATE_HEADERS if name not in answer.headers] == []
     assert "date" in answer.headers
     assert re.fullmatch(r"[0-9a-f]{16}", answer.headers["x-request-id"])

@@ -1,4 +1,4 @@
-"""Every order of every set of dimensions (api.md 1.2), each checked against one fixed cube."""
+"""Every order of every set of dimensions (api.md 1.2), checked against one fixed cube."""
 
 from itertools import permutations
 
@@ -33,7 +33,7 @@ REFUSED = [order for order in permutations(DIMENSIONS) if order not in FOUR]
 
 
 def nested(order):
-    """The grouping, worked out cell by cell."""
+    """Compute the grouping cell by cell."""
     sums = {}
     for tweet in TWEETS:
         for name in TYPES:

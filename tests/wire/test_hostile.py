@@ -1,7 +1,7 @@
-"""Requests that nobody sends in good faith.
+"""Hostile requests.
 
-Each must be refused with a 4xx and a reason, within two seconds, without a traceback; and whatever
-was sent, the server must go on serving others. At the end its log holds no secret, no traceback.
+Every request must be refused with a 4xx and a reason, within two seconds, without a traceback. The
+server must keep serving other clients. At the end, its log must hold no secret and no traceback.
 """
 
 import gzip
@@ -24,7 +24,7 @@ from support.sockets import exchange, parse_answers, read_all, request_bytes, se
 from support.waiting import PATIENCE_S
 
 PATH = "/insights/engagement/totals"
-QUICK_S = 20  # tells a hang from an answer, on a busy machine too; it is no figure
+QUICK_S = 20  # distinguishes a hang from a slow answer; not a measured figure
 DEEP = 10_000
 MEGABYTE = 1 << 20
 GOOD = json.dumps(question("111")).encode()
@@ -33,7 +33,7 @@ TRACES = re.compile(rb"Traceback|File \"|\.py\b|Error:|Exception", re.IGNORECASE
 
 @pytest.fixture(scope="module")
 def server(world):
-    """A server of this module's own, whose log is read when everything was thrown at it."""
+    """A server for this module; its log is checked at the end."""
     with Server(world) as running:
         yield running
         log = running.log()
@@ -47,7 +47,7 @@ def server(world):
 
 @pytest.fixture(autouse=True)
 def still_serves(server):
-    """After every request the server answers others, and quickly."""
+    """Check after every test that the server answers other clients quickly."""
     yield
     began = time.monotonic()
     assert server.is_healthy()
@@ -58,7 +58,7 @@ def still_serves(server):
 
 @pytest.fixture
 def ask(server):
-    """Ask as the owner, by bytes."""
+    """Send bytes as the body of a request of the owner."""
 
     def send(body, *, endpoint="totals", headers=None, auth=None):
         began = time.monotonic()
@@ -76,7 +76,7 @@ def ask(server):
 
 
 def assert_refused(answer, *statuses):
-    """A 4xx with its name in a header and its reason in a text."""
+    """Check for a 4xx with its code in a header and its reason in the body."""
     assert answer.status in (statuses or (400,)), answer
     assert answer.code
     errors = answer.json()["errors"]
@@ -85,7 +85,7 @@ def assert_refused(answer, *statuses):
 
 
 def with_field(name, raw, **more):
-    """A good body with one field written by hand."""
+    """A valid body with one field as raw JSON."""
     fields = {key: json.dumps(value) for key, value in {**question("111"), **more}.items()}
     fields[name] = raw
     return ("{" + ",".join(f'"{key}":{value}' for key, value in fields.items()) + "}").encode()
@@ -172,7 +172,7 @@ def test_a_name_with_an_escaped_nul_comes_back_as_it_was(ask):
 
 
 def test_repeated_json_fields(ask):
-    """Which of two counts is not promised; that it is one of them is."""
+    """Either of two repeated fields may count, but nothing else."""
     body = GOOD.replace(b'{"tweet_ids"', b'{"tweet_ids": ["211"], "tweet_ids"')
     assert ask(body).json() in (
         {"g": {"111": {"favorites": "4"}}},
@@ -275,11 +275,11 @@ def test_malformed_compressed_bodies_are_refused(ask, what):
     assert_refused(answer, *((status,) if status != 400 else (400, 413)))
 
 
-# Heads.
+# Request heads.
 
 
 def strange_head(server, request):
-    """Send a head that may not even be HTTP: an answer, if one comes, is a 4xx, and it is quick."""
+    """Send a head that may not be HTTP. An answer, if any, must be a quick 4xx."""
     began = time.monotonic()
     received = talk(server.port, request)
     assert time.monotonic() - began < QUICK_S
@@ -422,7 +422,7 @@ HOSTS = [
 
 @pytest.mark.parametrize("host", HOSTS, ids=lambda host: repr(host and host[:30]))
 def test_a_signature_for_another_host_is_refused(server, host):
-    """Whatever the Host header says, a signature for another one is not good."""
+    """A signature is valid only for the host that it was made for."""
     header = signed_header("POST", "http://other.example" + PATH, server.world.main)
     strange_head(server, request_bytes("POST", PATH, [("Authorization", header)], GOOD, host=host))
 
@@ -447,7 +447,7 @@ def test_http_1_0(server):
 
 
 def test_http_1_0_signed_without_a_host(server):
-    """There is no host to sign for; it is refused and not guessed."""
+    """Without a host there is nothing to sign, so the request is refused."""
     header = signed_header("POST", server.url + PATH, server.world.main)
     request = (
         f"POST {PATH} HTTP/1.0\r\nAuthorization: {header}\r\nContent-Length: {len(GOOD)}\r\n\r\n"
@@ -477,7 +477,7 @@ def test_tls_on_a_plain_port(server):
 
 
 def test_http_2_preface(server):
-    """Either refused or spoken; never a traceback, never a hang."""
+    """Refused or answered, but never a traceback or a hang."""
     with socket.create_connection((HOST, server.port), timeout=1) as connection:
         connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 100)
         try:
@@ -536,7 +536,7 @@ SMUGGLED = request_bytes("GET", "/health")
     ids=str,
 )
 def test_request_smuggling(server, headers):
-    """Two readings of where a body ends: no answer to the smuggled request may come."""
+    """The end of the body is ambiguous. The smuggled request must not be answered."""
     request = request_bytes("POST", PATH, headers).replace(b"Connection: close\r\n", b"")
     received = talk(server.port, request + b"0\r\n\r\n" + SMUGGLED)
     assert received.count(b'{"status":"ok"}') <= 1
@@ -563,7 +563,7 @@ def test_broken_chunks(server, chunks):
     assert all(400 <= answer.status < 500 for answer in parse_answers(received))
 
 
-# Clients that go away, or take their time.
+# Disconnecting and slow clients.
 
 
 @pytest.mark.parametrize("path", [PATH, "/platform/v1/events", "/oauth2/token"])
@@ -577,7 +577,7 @@ def test_a_client_that_disconnects_early(server, path, sent):
 
 
 def test_disconnected_clients_free_their_places(server):
-    """More than there are threads or batches in flight."""
+    """More disconnects than there are threads and places for batches."""
     key = server.world.platform_key
     headers = [("Authorization", f"Bearer {key}"), ("Content-Length", "1000")]
     for _ in range(30):
@@ -604,7 +604,7 @@ def test_slow_clients_do_not_delay_others(server):
 
 
 def test_slow_uploads_do_not_block_other_batches(server):
-    """Uploads that never end must not keep an honest batch away for good."""
+    """Uploads that never end must not block a valid batch for ever."""
     key = server.world.platform_key
     headers = [("Authorization", f"Bearer {key}"), ("Content-Length", "1000")]
     slow = [socket.create_connection((HOST, server.port)) for _ in range(20)]
@@ -715,7 +715,7 @@ def test_forms(server, path, body):
 
 @pytest.mark.parametrize("size", [139, 100_000])
 def test_an_error_reaches_a_client_that_is_still_sending(server, size):
-    """Head and body come in packets of their own; refused by its head, it keeps its connection."""
+    """Head and body come in separate packets. After an early error the connection stays usable."""
     head = f"POST /insights/engagement/none HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
     with socket.create_connection((HOST, server.port), timeout=PATIENCE_S) as connection:
         for _ in range(3):

@@ -1,7 +1,7 @@
-"""Order of checks (api.md 3.4): of two faults in one request the earlier one is reported.
+"""The order of checks (api.md 3.4): of two faults, the earlier one is reported.
 
-Each fault is something done to a good request; every pair that can stand in one request is tried.
-The order is the contract's, compared with the one that `errors.PRECEDENCE` promises.
+A fault changes a valid request. Every pair of faults that can occur in one request is tried. The
+order is that of api.md, compared with `errors.PRECEDENCE`.
 """
 
 import json
@@ -24,7 +24,7 @@ SETTINGS = {
 
 @dataclass
 class Draft:
-    """A request in the making."""
+    """A request that faults can change before it is sent."""
 
     method: str = "POST"
     path: str = "/insights/engagement/totals"
@@ -131,7 +131,7 @@ FAULTS = [
     (private_metrics, 403, "forbidden_metrics"),
     (too_old, 400, "tweets_too_old"),
 ]
-# One request cannot have both: they change the same thing, or exclude each other by what they mean.
+# Pairs that one request cannot have: both change the same part, or they exclude each other.
 WHO = {no_credentials, never_enabled, over_the_limit, private_metrics}
 IDS = {no_field, all_unavailable, not_owned, too_old}
 APART = [
@@ -166,7 +166,7 @@ def send(server, draft):
         "over the limit": sign_as_user(world.limited),
     }[draft.who]
     text = draft.text or json.dumps(draft.body) + " " * draft.padding
-    # The signature is made for the address that the client sees, which the forwarded headers keep.
+    # The signature covers the URL that the client sees, which the forwarded headers preserve.
     return server.client.send(draft.method, draft.path, body=text, headers=draft.headers, auth=auth)
 
 
@@ -176,7 +176,7 @@ def answer_of(server, *faults):
         fault(draft)
     answer = send(server, draft)
     if draft.who == "over the limit":
-        for _ in range(2 * LIMIT + 1):  # also when a minute turns between two of these
+        for _ in range(2 * LIMIT + 1):  # even if a new minute begins between two of these
             if answer.code != "rate_limited" and answer.status in {200, 400, 403}:
                 answer = send(server, draft)
     return answer
@@ -214,5 +214,7 @@ def test_the_order_matches_the_declared_precedence():
 
 def test_every_declared_error_is_tested():
     tried = {code for _, _, code in FAULTS}
-    for kind in set(PRECEDENCE) - {BodyTooSlow}:  # takes its time; tested with the edge's units
+    for kind in set(PRECEDENCE) - {
+        BodyTooSlow
+    }:  # slow; covered by the unit tests of the ASGI application
         assert tried & ({each.code for each in kind.__subclasses__()} | {kind.code}), kind

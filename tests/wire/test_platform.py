@@ -1,4 +1,4 @@
-"""The platform's side (issue's point 6): formats, rejections, idempotency, deletion, caps."""
+"""The platform API (api.md 6): formats, rejections, idempotency, deletion and limits."""
 
 import gzip
 import io
@@ -20,7 +20,7 @@ HEADER = {"ndjson": "application/x-ndjson", "json": "application/json", "csv": "
 
 @pytest.fixture(scope="module")
 def server(world):
-    """A server of this module's own, with caps small enough to reach."""
+    """A server for this module, with small limits."""
     settings = {
         "batch_max_bytes": "200000",
         "batch_max_decompressed_bytes": "400000",
@@ -44,7 +44,7 @@ def send(server):
 
 @pytest.fixture
 def favorites(server):
-    """Of one of bob's Tweets, which every test uses for itself alone."""
+    """Read the favorites of a Tweet of bob; every test uses its own Tweet."""
 
     def count(tweet_id):
         answer = server.client.ask("totals", question(tweet_id), server.bearer(server.world.main))
@@ -56,7 +56,7 @@ def favorites(server):
 
 @pytest.fixture
 def tweet(send):
-    """A fresh Tweet of bob's."""
+    """A new Tweet of bob."""
     tweet_id = str(time.time_ns() // 1000)
     row = {"id": tweet_id, "author_id": "202", "created_at": "2026-01-01T00:00:00Z"}
     assert send("tweets", json.dumps(row)).json()["accepted"] == 1
@@ -81,7 +81,7 @@ def outcome(accepted, rejected=0, *, duplicate=False):
     }
 
 
-# Who may.
+# Authentication.
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_every_format_is_accepted(send, server, favorites, tweet, name, encoding
         question(tweet, types=("impressions", "engagements", "favorites")),
         sign_as_user(server.world.bobs),
     ).json()
-    if found.keys() == {"g"}:  # under 90 days old, or the message stands beside
+    if found.keys() == {"g"}:  # under 90 days old, otherwise the answer has a message
         assert found["g"][tweet] == {"impressions": "7", "engagements": "3", "favorites": "2"}
     assert favorites(tweet) == 2
 
@@ -325,7 +325,7 @@ def test_an_atomic_batch_is_applied_completely_or_not_at_all(send, favorites, tw
 
 
 def test_atomic_accounts_with_a_name_that_is_taken(send):
-    """Whose name it is shows only against the registry, and holds for the whole batch as well."""
+    """Only the registry knows that the name is taken, and the whole batch is refused."""
     first = str(time.time_ns() // 1000)
     second, third = str(int(first) + 1), str(int(first) + 2)
     assert send("accounts", lines({"id": first, "screen_name": f"a{first}"})).json() == outcome(1)
@@ -336,7 +336,7 @@ def test_atomic_accounts_with_a_name_that_is_taken(send):
     assert (answer.status, answer.code) == (400, "batch_refused")
     assert answer.json()["accepted"] == 0
     assert [each["reason"] for each in answer.json()["rejections"]] == ["name_taken"]
-    # Its name is still free, so the good row was not registered either.
+    # The name is still free, so the valid row was not registered either.
     again = lines({"id": third, "screen_name": f"a{second}"})
     assert send("accounts", again, query="?atomic=true").json() == outcome(1)
 
@@ -387,7 +387,7 @@ def test_a_key_with_another_body_is_refused(send, favorites, tweet):
 
 
 def test_idempotency_keys_belong_to_a_platform_key(server, send, favorites, tweet):
-    """Two producers that both begin with "1" must not take each other's batches for repeats."""
+    """Two producers that both start with key "1" must not look like repeats of each other."""
     other = run_command(server.data, "platform-key", "issue", "other")["platform_key"]
     body, key = lines(event(tweet)), f"shared {tweet}"
     assert send("events", body, Idempotency_Key=key).json() == outcome(1)
@@ -461,7 +461,7 @@ def test_other_methods_on_a_tweet(server, method):
 
 
 def test_registering_a_tweet_again_replaces_it(server, send, tweet):
-    """Registered again it may have another author, and a deleted one may come back."""
+    """A second registration may change the author and restores a deleted Tweet."""
     bearer = server.bearer(server.world.main)
     for author, deleted, status in (("404", False, 200), ("404", True, 400), ("202", False, 200)):
         row = {"id": tweet, "author_id": author, "deleted": deleted}
@@ -476,14 +476,14 @@ FIVE = ("ndjson", "json array", "csv", "parquet", "arrow stream")
 
 
 def empty_column(form, rows, name):
-    """The rows in a format, with a column in which nothing is said of any of them."""
+    """Encode the rows with a column that is empty for all of them."""
     nothing = pl.lit(None, dtype=pl.String).alias(name)
     return FORMATS[form](pl.DataFrame(rows).with_columns(nothing))
 
 
 @pytest.mark.parametrize("form", FIVE)
 def test_an_account_stays_protected_when_omitted(server, send, form):
-    """An account sent again without `protected` keeps it, whether new rows say nothing or null."""
+    """An account that is sent again without `protected`, or with null, stays protected."""
     bearer = server.bearer(server.world.main)
     account_id = str(time.time_ns() // 1000)
     tweet_id = account_id
@@ -513,7 +513,7 @@ def test_an_account_stays_protected_when_omitted(server, send, form):
 
 @pytest.mark.parametrize("form", FIVE)
 def test_omitted_fields_of_a_tweet_are_kept(server, send, tweet, form):
-    """Its video, its time and its deletion."""
+    """Video, creation time and deletion."""
     bobs = sign_as_user(server.world.bobs)
     other, video = str(int(tweet) + 1), tweet
     bare = [{"id": tweet, "author_id": "202"}, {"id": other, "author_id": "202"}]
@@ -523,7 +523,7 @@ def test_omitted_fields_of_a_tweet_are_kept(server, send, tweet, form):
     def seen():
         return server.client.ask("totals", question(tweet, types=("video_views",)), bobs).json()
 
-    # By its id it would be older than the 1,800 days that views are told for.
+    # By its id it would be older than 1,800 days, and would have no video views.
     before = seen()
     assert before == {"g": {tweet: {"video_views": "3"}}}
     for name in ("video_id", "created_at", "deleted"):
@@ -550,7 +550,7 @@ def test_rows_of_a_batch_apply_in_order(server, send):
         {"id": ids[0], "screen_name": f"a{first}", "protected": True},
         {"id": ids[0], "screen_name": f"b{first}"},
         {"id": ids[1], "screen_name": f"a{first}"},
-        {"id": ids[1], "screen_name": f"b{first}", "protected": True},  # refused: it is taken
+        {"id": ids[1], "screen_name": f"b{first}", "protected": True},  # refused: the name is taken
     ]
     tweets = [
         {"id": ids[0], "author_id": ids[0]},
@@ -614,7 +614,7 @@ def test_invalid_tweets_and_accounts_are_rejected(send):
     assert found["accepted"] == 0
 
 
-# Caps.
+# Limits.
 
 
 def test_a_batch_with_too_many_bytes_is_refused(send):
@@ -651,7 +651,7 @@ def test_a_decompression_bomb_is_refused(send, encoding, pack):
     began = time.monotonic()
     answer = send("events", bomb, Content_Encoding=encoding)
     assert answer.status == 413
-    assert time.monotonic() - began < 20  # a hang, not a figure
+    assert time.monotonic() - began < 20  # detects a hang; not a measured figure
 
 
 @pytest.mark.parametrize(
@@ -660,7 +660,7 @@ def test_a_decompression_bomb_is_refused(send, encoding, pack):
     ids=["gzip", "zstd"],
 )
 def test_a_body_of_empty_gzip_members(servers, world, encoding, member):
-    """A sixteenth of the cap of bytes as shipped."""
+    """A sixteenth of the default limit of bytes."""
     began = time.monotonic()
     answer = servers().client.platform(
         "POST",
@@ -670,4 +670,4 @@ def test_a_body_of_empty_gzip_members(servers, world, encoding, member):
         headers={"Content-Encoding": encoding, "Content-Type": "application/x-ndjson"},
     )
     assert answer.status in {200, 400, 413}
-    assert time.monotonic() - began < 20  # a hang, not a figure
+    assert time.monotonic() - began < 20  # detects a hang; not a measured figure

@@ -1,6 +1,6 @@
-"""Plain HTTP and trusted proxies (api.md 0, 4.1): who may speak without TLS, for which address.
+"""Plain HTTP and trusted proxies (api.md 0, 4.1).
 
-A client on this machine counts as secure; one from elsewhere is played by a proxy's headers.
+A local client counts as secure. Forwarded headers of a trusted proxy simulate a remote client.
 """
 
 import json
@@ -14,7 +14,7 @@ PATH = "/insights/engagement/totals"
 BODY = json.dumps(question("111"))
 AWAY = {"X-Forwarded-For": "203.0.113.9"}
 PROXIES = {"trusted_proxies": "127.0.0.1/32"}
-# The same servers as those of test_order.py and of goldens/partial_ownership.json: two starts less.
+# The same settings as in test_order.py and goldens/partial_ownership.json, to reuse their servers.
 STRICT = PROXIES | {"require_gzip": "true", "body_max_bytes": "4096", "header_max_bytes": "8192"}
 OPEN = PROXIES | {
     "allow_plain_http": "true",
@@ -83,7 +83,7 @@ def test_forms_of_forwarded_addresses(ask, forwarded, signed_for):
 
 
 def test_forwarded_headers_from_the_client_do_not_count(ask):
-    """The proxy adds to the end of a list that a client may have begun."""
+    """The proxy appends to a list whose start the client may have sent."""
     claimed = {"X-Forwarded-For": "127.0.0.1, 203.0.113.9"}
     assert ask(STRICT, claimed).code == "ssl_required"
 

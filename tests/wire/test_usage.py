@@ -1,4 +1,4 @@
-"""Usage: every request of an app counts once, by its outcome; `GET /platform/v1/usage` tells."""
+"""Usage: every request of an app is counted once by its outcome (api.md 6.7)."""
 
 import json
 import time
@@ -15,19 +15,19 @@ from support.world import LIMIT
 
 TOTALS = "/insights/engagement/totals"
 MONTH = time.strftime("%Y-%m", time.gmtime())
-WRITTEN_IN_S = 20  # workers write down what they counted every few seconds
+WRITTEN_IN_S = 20  # workers write their counts every few seconds
 
 
 @pytest.fixture(scope="module")
 def server(world):
-    """Two workers, on which nothing was asked yet."""
+    """Two workers without any requests so far."""
     with Server(world, workers=2) as running:
         yield running
 
 
 @pytest.fixture
 def usage(server):
-    """The answer of the call."""
+    """Call `GET /platform/v1/usage`."""
 
     def read(query=""):
         key = server.world.platform_key
@@ -43,7 +43,7 @@ def by_app(body):
 
 
 def written(read, wanted):
-    """What is told once everything is written down, or when waiting is of no use."""
+    """Return the usage once it is complete, or after a timeout."""
     give_up = time.monotonic() + WRITTEN_IN_S
     while (told := read()) != wanted and time.monotonic() < give_up:
         time.sleep(0.2)
@@ -73,12 +73,12 @@ def test_every_outcome_is_counted_as_usage(server, usage):
         return answer.code or answer.status
 
     with crowd_at(server) as clients:
-        # All that is answered, by both workers: alice's and bob's Tweets, and a protected author's.
+        # Answered requests on both workers: Tweets of alice, of bob and of a protected author.
         got = [ask(each, bearer, "111", "211", "311") for each in clients]
         got += [ask(each, sign_as_user(main), "112") for each in clients]
         assert got == [200] * 2 * len(clients)
         answered = len(got)
-        # All that is refused.
+        # Refused requests.
         client = clients[0]
         assert ask(client, sign_as_app(main), "311") == "tweets_unavailable"
         assert ask(client, sign_as_user(main), "111", "211") == "forbidden_tweets"
@@ -93,7 +93,7 @@ def test_every_outcome_is_counted_as_usage(server, usage):
         stay_in_the_minute(10)
         codes = [ask(each, sign_as_user(limited), "111") for each in clients[: LIMIT + 3]]
         assert codes == [200] * LIMIT + ["rate_limited"] * 3
-        # What nobody has proven to be theirs.
+        # Requests that fail authentication.
         wrong = header["Authorization"].replace("oauth_signature=", "oauth_signature=x")
         for headers in ({"Authorization": wrong}, {}):
             assert client.send("POST", TOTALS, body=body, headers=headers).status == 401

@@ -1,6 +1,6 @@
-"""Windows that move with the clock (api.md 1.3): judged by the answer's own bounds.
+"""Time windows that move with the clock (api.md 1.3), checked by the answer's own bounds.
 
-A test may run while an hour turns, so the clock before and the clock after a request both count.
+An hour may end during a test, so the times before and after a request are both acceptable.
 """
 
 import time
@@ -30,7 +30,7 @@ def ceil_hour(time_s):
 
 
 def expected_hours(start_s, end_s, seeded_hour):
-    """Day -> hour -> count of RECENT over whole hours."""
+    """Return the counts of RECENT by day and hour."""
     days = {}
     for hour in range(start_s // HOUR_S, end_s // HOUR_S):
         moment = datetime.fromtimestamp(hour * HOUR_S, UTC)
@@ -41,7 +41,7 @@ def expected_hours(start_s, end_s, seeded_hour):
 
 @pytest.fixture
 def ask(server):
-    """Ask about RECENT; returns the answer with the times before and after it."""
+    """Query RECENT; return the answer with the times before and after it."""
 
     def send(endpoint, **fields):
         body = question(RECENT, types=CLICKS, **fields)

@@ -1,4 +1,4 @@
-"""What must hold across worker processes: enabling, limits, revocation, and each nonce once."""
+"""State shared by worker processes: enabling, limits, revocation and used nonces."""
 
 import json
 import time
@@ -16,7 +16,7 @@ from support.waiting import within_one
 PATH = "/insights/engagement/totals"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 BODY = json.dumps(question("111"))
-CONNECTIONS = 12  # enough that both workers hold some
+CONNECTIONS = 12  # enough that both workers have several
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def server(world):
 
 @pytest.fixture(scope="module")
 def clients(server):
-    """Clients that keep their connections, spread over both workers."""
+    """Clients with open connections to both workers."""
     made = [Client(server.url) for _ in range(CONNECTIONS)]
     yield made
     for client in made:
@@ -49,7 +49,7 @@ def test_enabling_and_disabling_take_effect_on_the_next_request(server, clients)
     app = server.world.pending
     kinds = (sign_as_user(app), sign_as_app(app), server.bearer(app))
     assert all(outcomes(clients, auth) == NOT_ENABLED for auth in kinds)
-    for command in (run_command, call_command, call_command):  # a process of its own costs seconds
+    for command in (run_command, call_command, call_command):  # starting a process takes seconds
         done = command(server.data, "app", "enable", app.app_id)
         assert done == {
             "app_id": app.app_id,
@@ -200,7 +200,7 @@ def test_concurrent_repeats_of_a_request_are_accepted_once(server, clients):
 
 
 def test_one_nonce_is_accepted_once_for_each_signed_request(server, clients):
-    """The signature is part of what is remembered, on every worker (api.md 4.1)."""
+    """The signature is part of the key of a used nonce, on every worker (api.md 4.1)."""
     app = server.world.main
     stamp = str(int(time.time()))
     parameters = protocol_parameters(app, nonce=stamp, timestamp=stamp)
@@ -223,7 +223,7 @@ def test_one_nonce_is_accepted_once_for_each_signed_request(server, clients):
 
 @pytest.mark.heavy
 def test_used_nonces_survive_a_restart(world):
-    """A request captured before a restart is not good again after it."""
+    """A request captured before a restart is refused after it."""
     with Server(world) as server:
         headers = {"Authorization": signed_header("POST", server.url + PATH, world.main)}
         assert server.client.send("POST", PATH, body=BODY, headers=headers).status == 200

@@ -1,4 +1,4 @@
-"""How each refusal looks in each family of routes (api.md 3.4, 4.7, 4.8)."""
+"""Errors as each family of routes renders them (api.md 3.4, 4.7, 4.8)."""
 
 import json
 
@@ -67,7 +67,7 @@ def render(error, family, *, method="POST", path="/insights/engagement/totals"):
 
 
 def oauth(error):
-    """Status, the one entry, headers."""
+    """Return the status, the only entry and the headers."""
     reply = render(error, OAUTH, path="/oauth2/token")
     body = json.loads(reply.body)
     assert list(body) == ["errors"]

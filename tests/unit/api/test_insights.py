@@ -1,4 +1,4 @@
-"""The three endpoints' handlers around a made-up caller: order, headers, threads (3.4, 3.5)."""
+"""The handlers of the three endpoints: order of steps, headers, threads (api.md 3.4, 3.5)."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ MINUTE, SECOND = (
 
 
 class World:
-    """Authenticator, query and usage meter in one: does as it is told, and records each step."""
+    """A fake authenticator, query and usage meter that records every step."""
 
     def __init__(self):
         self.blocking = False
@@ -163,7 +163,7 @@ def test_only_large_answers_are_made_in_a_thread(call, world):
 
 
 class SlowStores:
-    """Both halves of a store in which every read waits until it may go on."""
+    """Counters and Tweets whose every read waits until the test releases it."""
 
     name, blocking = "slow", True
 
@@ -203,7 +203,7 @@ def test_the_event_loop_stays_free_while_a_store_blocks(world):
         with ThreadPoolExecutor(1) as pool:
             insights = Insights(world, query, meter=world, settings=Settings(), pool=pool)
             answer = asyncio.create_task(insights.totals(REQUEST, read_body))
-            # The loop runs on although the read waits.
+            # The event loop keeps running while the read waits.
             assert await asyncio.to_thread(stores.entered.wait, 10)
             assert not answer.done()
             stores.go_on.set()
@@ -319,7 +319,7 @@ def test_rate_limited_requests_are_metered(call, world):
     [
         ("read", BodyTooLarge("x")),
         ("authenticate", InvalidSignature()),
-        ("enforce_limits", NonceUsed()),  # whoever saw a request can send it again
+        ("enforce_limits", NonceUsed()),  # anybody who saw a request can repeat it
     ],
 )
 def test_unauthenticated_requests_are_not_metered(call, world, step, error):

@@ -1,4 +1,4 @@
-"""The edge around made-up handlers: which check comes first, and what every answer carries."""
+"""The ASGI application with fake handlers: the order of checks, the headers of answers."""
 
 import asyncio
 import gzip
@@ -21,7 +21,7 @@ SECRET = "kAcSOqF21Fu85e7zjz7ZN2U4ZRhfV3WpwPAoE3Z7kBw"
 
 
 class Answer:
-    """An answer as a client gets it, its body unpacked."""
+    """An answer as a client gets it, with its body decompressed."""
 
     def __init__(self, start, body):
         self.status = start["status"]
@@ -33,7 +33,7 @@ class Answer:
 
 
 def call(path=TOTALS, method="POST", *, accept="gzip", peer="127.0.0.1", does=None, **settings):
-    """Ask an API whose handlers echo the body, or do as told."""
+    """Send a request to an API whose handlers echo the body, raise `does` or return it."""
 
     async def handler(request, read_body):
         if isinstance(does, Exception):

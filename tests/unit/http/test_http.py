@@ -1,4 +1,4 @@
-"""Heads and bodies in, encodings out (api.md 0, 1.4, 4.1)."""
+"""Reading requests and encoding answers (api.md 0, 1.4, 4.1)."""
 
 import asyncio
 import gzip
@@ -20,12 +20,12 @@ from openengagement.http.encoding import accepts_gzip, compress
 from openengagement.http.request import Body, Request, check_head, read_head, read_message
 from openengagement.settings import Settings
 
-# A busy machine may take its time.
+# A busy machine may be slow.
 QUICK = settings(deadline=None, max_examples=40)
 
 
 def fields_of(pairs):
-    """The last of each name, as text."""
+    """The last header of every name, as text."""
     return {key: value.decode("latin-1") for key, value in pairs}
 
 
@@ -330,7 +330,7 @@ def test_the_size_of_a_head_includes_all_header_names():
 
 
 class Sent:
-    """An ASGI `receive` with what the client sends; counts how often it is asked."""
+    """An ASGI `receive` with the client's messages; counts its calls."""
 
     def __init__(self, *parts, gone=False):
         last = len(parts) - 1
@@ -445,7 +445,7 @@ def test_a_body_that_does_not_match_its_encoding_is_refused(body):
 
 
 def test_a_slow_body_is_refused_after_the_timeout():
-    """Otherwise a client that falls silent would hold its place for ever."""
+    """Otherwise a silent client would keep its connection for ever."""
 
     async def silent():
         await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""What browsers load is compressed: static files once, long pages with padding."""
+"""Compression for browsers: static files once, long pages with random padding."""
 
 import gzip
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A table as a file: what a spreadsheet would run as a formula stays text."""
+"""CSV files: text that a spreadsheet would run as a formula stays text."""
 
 import csv
 import io

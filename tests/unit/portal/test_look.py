@@ -1,4 +1,4 @@
-"""The style sheet keeps its promises: small, self-contained, and readable in light and dark."""
+"""The style sheet is small, self-contained and readable in light and dark mode."""
 
 import re
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_contrast_of_black_on_white():
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
 def test_contrast_is_aa(theme):
-    """4.5 to 1 for text, 3 to 1 for the outline of what can be used."""
+    """4.5 to 1 for text, 3 to 1 for the outline of a control."""
     poor = {
         f"{text} on {on}": round(contrast(theme[text], theme[on]), 2)
         for pairs, least in ((TEXT, 4.5), (EDGES, 3.0))
@@ -64,7 +64,7 @@ def test_contrast_is_aa(theme):
 
 
 def test_dark_mode_changes_every_colour():
-    """A colour left as it was in the light is most likely forgotten."""
+    """A colour that is the same in both modes was most likely forgotten."""
     assert {name for name in LIGHT if DARK[name] == LIGHT[name]} == set()
 
 

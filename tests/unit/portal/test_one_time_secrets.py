@@ -1,4 +1,4 @@
-"""Secrets on their way to a page: for one session, one subject, one minute."""
+"""Secrets that one page passes to the next: for one session, one subject and one minute."""
 
 from types import SimpleNamespace
 
@@ -82,7 +82,7 @@ def test_the_cookie_holds_no_readable_secret(parcel):
 def test_a_secret_is_for_one_session_and_one_subject(one_time_secrets, parcel, session, subject):
     taker = request(parcel, session=session)
     assert one_time_secrets.take(taker, subject) == {}
-    assert taker.set_cookies == {}, "it stays for the page that it is for"
+    assert taker.set_cookies == {}, "the secret stays for its own page"
 
 
 def test_a_secret_expires_after_one_minute(one_time_secrets, parcel, clock):
@@ -110,7 +110,7 @@ def test_an_invalid_cookie_yields_nothing_and_is_deleted(one_time_secrets, bad):
 
 
 def test_changing_any_character_of_the_cookie_makes_it_invalid(one_time_secrets, parcel):
-    for at in range(len(parcel) - 2):  # the last may hold bits that mean nothing
+    for at in range(len(parcel) - 2):  # the last character may hold unused bits
         bad = parcel[:at] + ("A" if parcel[at] != "A" else "B") + parcel[at + 1 :]
         assert one_time_secrets.take(request(bad), "7") == {}, at
     for cut in range(len(parcel) - 1):
@@ -135,7 +135,7 @@ def test_a_value_sealed_for_another_purpose_is_refused(one_time_secrets, sealed)
 
 
 def test_the_sealed_value_names_its_purpose(parcel):
-    """By a name of its own, so that it passes for nothing else that this server reads."""
+    """The name stops the value from being accepted as another sealed value."""
     padded = parcel + "=" * (-len(parcel) % 4)
     assert msgspec.json.decode(Keyring([OLD]).decrypt(padded.encode()))["type"] == "once"
 

@@ -1,4 +1,4 @@
-"""Charts and the table of Tweets: what is asked of the API, and what its answers become."""
+"""Charts and the table of Tweets: the API requests behind them, and their figures."""
 
 import csv
 import io
@@ -35,7 +35,7 @@ def answer(chart, ranking, total, **more):
     return {**window, "chart": chart, "ranking": ranking, "total": total, **more}
 
 
-# What is asked.
+# Requests.
 
 
 def test_tweet_ids_are_read_once_from_any_form_of_list():
@@ -89,7 +89,7 @@ def test_one_line_by_day_for_all_tweets_together():
     ],
 )
 def test_the_last_day_is_part_of_the_chart(end, sent):
-    """The API's `end` is the first moment that is not; today's is now, which it takes by itself."""
+    """The API's `end` is exclusive. Today needs no `end`: the API ends at the present."""
     assert build_request(question(end=end), today=TODAY).get("end") == sent
 
 
@@ -113,7 +113,7 @@ def test_every_metric_has_a_label():
     assert len(TOTALS_TYPES) == 7
 
 
-# What answers become.
+# Figures from answers.
 
 HOURLY = answer(
     {
@@ -138,11 +138,13 @@ def test_one_line_by_hour_for_each_tweet():
 def test_cumulative_charts_show_running_sums():
     chart = shape_chart(question(metric="replies", cumulative="yes"), HOURLY)
     assert chart.rows == [(1, 4), (1, 9), (-2, 1209)]
-    assert chart.ranking == [Rank("6", 1209), Rank("5", -2)], "a window has one sum either way"
+    assert chart.ranking == [Rank("6", 1209), Rank("5", -2)], (
+        "the sum of a window does not depend on the grouping"
+    )
 
 
 def test_a_rate_by_day():
-    """A day when nothing was seen has none; cumulative ones are of the sums."""
+    """A day without impressions has no rate. Cumulative rates are computed from the sums."""
     days = {
         "engagements": {"2026-11-20": "2", "2026-11-21": "1", "2026-11-22": "3"},
         "impressions": {"2026-11-20": "8", "2026-11-21": "0", "2026-11-22": "16"},

@@ -1,4 +1,4 @@
-"""The pages' templates, rendered with the least and with the worst that they may be given."""
+"""The pages' templates, rendered with minimal and with hostile context."""
 
 import re
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ VOID = {"circle", "input", "link", "meta", "path"}
 
 
 class Page(HTMLParser):
-    """A rendered page: its elements as (tag, attributes), and the text of those with an id."""
+    """A rendered page: its elements as (tag, attributes), and the texts of elements with an id."""
 
     def __init__(self, html):
         super().__init__()
@@ -69,13 +69,13 @@ class Page(HTMLParser):
         return found[0]
 
     def form(self, action):
-        """The named controls of the first form that posts there."""
+        """The named controls of the first form that posts to this path."""
         posting = [f["action"] for f in self.all("form") if f["method"] == "post"]
         assert action in posting, f"no form posts to {action}"
         return self.controls(action)
 
     def controls(self, action):
-        """The named controls of the first form that leads there."""
+        """The named controls of the first form that leads to this path."""
         kinds = {"form", "input", "textarea", "button"}
         tags = [(tag, a) for tag, a in self.elements if tag in kinds]
         starts = [i for i, (tag, a) in enumerate(tags) if a.get("action") == action]
@@ -239,7 +239,7 @@ def listed_app(name, **more):
 
 
 def logged(subject="Birdseye", **more):
-    """A line of the audit log."""
+    """An entry of the audit log."""
     entry = {"at_s": WHEN, "actor": "mira", "is_account": True, "action": "enable", "before": "no"}
     return entry | {"after": "yes", "app_id": "10000001", "subject": subject} | more
 
@@ -312,7 +312,7 @@ MINIMAL = {
 
 
 def table_of(text):
-    """The table of Tweets with as much in it as there may be."""
+    """The table of Tweets with every optional part."""
     column = {"name": text, "label": text, "sorted": "descending", "href": f"/explore?a={text}"}
     rows = [
         {"tweet_id": each, "posted_at_s": WHEN, "figures": {text: value}}
@@ -336,7 +336,7 @@ def table_of(text):
 
 
 def chart_of(text):
-    """A chart with as much about it as there may be, but for a refusal."""
+    """A chart with every optional part except an error."""
     given = {"tweet_ids": text, "metric": text, "start": text, "end": text}
     chart = Chart(
         window_start_s=1_795_212_000,
@@ -366,7 +366,7 @@ def chart_of(text):
 
 
 def hostile(text):
-    """Every page, with the same words wherever somebody else chooses them."""
+    """Every page, with the same text wherever a stranger can choose it."""
     viewer = {"screen_name": text, "role": "manager"}
     web = f"https://{text}"
     app = app_named(text, website=web, owner=text, description=text)
@@ -429,7 +429,7 @@ def hostile(text):
 
 
 def hostile_console(text, viewer):
-    """The manager's console, every part of it shown."""
+    """The manager's console with every optional part."""
     used = {"requests": 41, "refused": 3, "errors": [("rate_limited", 3)], "handles": 12}
     apps = [
         listed_app(text, owner=text, **used, contracted=10),
@@ -495,15 +495,15 @@ def page(request):
 
 
 def test_every_template_is_tested():
-    """A new page cannot escape the checks below."""
+    """Every template takes part in the checks below."""
     pages = {path.name for path in (PORTAL / "templates").glob("*.html")}
     shared = {"base.html", "_macros.html", "_explore.html", "_developer.html"}
-    # Pages of other parts of the portal, if there are any, have tests of their own.
+    # Other parts of the portal may have further templates with tests of their own.
     assert pages & (set(MINIMAL) | shared) == set(MINIMAL) | shared
 
 
 def test_no_page_has_inline_code_or_foreign_resources(page):
-    """The content security policy would refuse it, or worse, would not."""
+    """The content security policy would block inline code and foreign resources."""
     tags = {tag for tag, _ in page.elements}
     assert not tags & {"style", "iframe", "object", "embed", "base", "img"}
     for script in page.all("script"):
@@ -521,7 +521,7 @@ def test_no_page_has_inline_code_or_foreign_resources(page):
 
 
 def test_every_page_has_the_basic_structure(page):
-    """Language, one title, one heading, one main part, and a way to skip to it."""
+    """Language, one title, one heading, one main element, and a link that skips to it."""
     assert page.all("html") == [{"lang": "en"}]
     assert len(page.all("title")) == len(page.all("h1")) == len(page.all("main")) == 1
     assert page.all("a")[0]["href"] == "#main"
@@ -532,7 +532,7 @@ def test_every_page_has_the_basic_structure(page):
 
 
 def test_every_reference_names_an_existing_element(page):
-    """Labels, descriptions and landmarks name elements that exist, and ids are unique."""
+    """Labels, descriptions and landmarks name existing elements, and ids are unique."""
     ids = [a["id"] for _, a in page.elements if "id" in a]
     assert len(ids) == len(set(ids))
     for _, attributes in page.elements:
@@ -541,7 +541,7 @@ def test_every_reference_names_an_existing_element(page):
 
 
 def test_every_input_is_labelled(page):
-    """By a label that names it, or by one that it stands in."""
+    """A label names the input or contains it."""
     labelled = {label["for"] for label in page.all("label") if "for" in label}
     for field in [f for kind in ("input", "textarea", "select") for f in page.all(kind)]:
         inside = field.get("type") in {"radio", "checkbox"} and re.search(
@@ -552,7 +552,7 @@ def test_every_input_is_labelled(page):
 
 
 def test_every_form_that_posts_has_the_csrf_token(page):
-    """One that only asks has none: it would stand in an address."""
+    """A GET form has none, because the token would be part of the URL."""
     forms = page.all("form")
     assert {form["method"] for form in forms} <= {"get", "post"}
     for form in forms:
@@ -565,7 +565,7 @@ def test_every_form_that_posts_has_the_csrf_token(page):
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
 def test_hostile_text_is_shown_unchanged_and_never_runs(name):
-    """They are shown, not run and not mangled: what a form sends back is what came in."""
+    """Text is shown without running it, and a form sends back exactly what it received."""
     page = render("consent.html", **hostile(name)["consent.html"])
     assert dict(page.form("/oauth/authorize"))["oauth_token"] == name
     page = render("sign_in.html", **hostile(name)["sign_in.html"])
@@ -642,7 +642,9 @@ def test_consent_fields():
         ("decision", "authorize"),
         ("decision", "cancel"),
     ]
-    assert not any("autofocus" in a for _, a in page.elements), "Enter must not consent"
+    assert not any("autofocus" in a for _, a in page.elements), (
+        "pressing Enter must not give consent"
+    )
     classes = {b["value"]: b["class"].split() for b in page.all("button") if "value" in b}
     assert "primary" in classes["authorize"]
     assert "primary" not in classes["cancel"]
@@ -934,7 +936,7 @@ def test_a_waiting_app_can_be_enabled_from_the_list(limit, shown):
 
 
 def test_forms_send_back_what_their_page_showed():
-    """So that nobody overwrites what they did not see."""
+    """Without them, a manager could overwrite a change that they did not see."""
     knew = {"was_per_minute": "7", "was_handles_contracted": "500"}
     page = render("manage_app.html", numbers=NO_NUMBERS | knew)
     hidden = {i["name"]: i["value"] for i in page.all("input") if i.get("type") == "hidden"}
@@ -958,7 +960,7 @@ def test_decisions_depend_on_the_state_of_the_app(flags, decisions):
         if button.get("value") in {"disable", "suspend"}:
             assert "danger" in button["class"].split()
     takes_away = {"disable", "suspend"} & set(decisions)
-    assert len(page.all("details")) == len(takes_away), "asked twice before something is taken"
+    assert len(page.all("details")) == len(takes_away), "revoking needs a confirmation"
 
 
 def test_an_invalid_limit_is_reported_at_its_field_and_kept():
