@@ -3,36 +3,19 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Final
 
-from openengagement.clock import Clock
 from openengagement.limits.contract import Limits
-from openengagement.settings import Settings
 from openengagement.telemetry import log_failure
 
 _INTERVAL_S: Final = 5.0
 
 
 class Housekeeping:
-    """Runs the chores of one worker every few seconds, in threads off the event loop.
+    """Runs the chores of one worker in turn every few seconds, in threads off the event loop."""
 
-    It deletes expired nonces and rate windows, and calls `flushes`, which write counts from memory
-    to the registry.
-    """
-
-    def __init__(
-        self,
-        limits: Limits,
-        flushes: Sequence[Callable[[], None]],
-        *,
-        settings: Settings,
-        clock: Clock,
-    ) -> None:
-        self._limits = limits
-        self._flushes = flushes
-        self._window_s = settings.timestamp_window_s
-        self._clock = clock
+    def __init__(self, chores: Sequence[Callable[[], object]]) -> None:
+        self._chores = chores
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -49,12 +32,13 @@ class Housekeeping:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(_INTERVAL_S)
-            oldest = int(self._clock.now_s()) - self._window_s - 1
-            await asyncio.to_thread(
-                run_chore, partial(self._limits.expire, oldest_timestamp=oldest)
-            )
-            for flush in self._flushes:
-                await asyncio.to_thread(run_chore, flush)
+            for chore in self._chores:
+                await asyncio.to_thread(run_chore, chore)
+
+
+def expire_limits(limits: Limits, window_s: int, *, now_s: Callable[[], float]) -> None:
+    """Delete nonces and rate windows that ended before the window of accepted timestamps."""
+    limits.expire(oldest_timestamp=int(now_s()) - window_s - 1)
 
 
 def run_chore(chore: Callable[[], object]) -> None:

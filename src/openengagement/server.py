@@ -23,7 +23,7 @@ from openengagement.auth.three_legged_flow import ThreeLeggedFlow
 from openengagement.auth.verifier import OAuthVerifier
 from openengagement.clock import Clock
 from openengagement.data_folder import DataFolder, open_data_folder
-from openengagement.housekeeping import Housekeeping, run_chore
+from openengagement.housekeeping import Housekeeping, expire_limits, run_chore
 from openengagement.ingest.registrar import Registrar
 from openengagement.ingest.sources.worker_uploads import WorkerUploads
 from openengagement.limits.contract import Limits
@@ -87,7 +87,8 @@ def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) ->
     shared = _share(folder, settings, clock=clock, limits=limits, pool=pool)
     calls = _build_calls(shared, counting)
     flushes = (shared.last_used.flush, shared.meter.flush)
-    housekeeping = Housekeeping(limits, flushes, settings=settings, clock=clock)
+    expire = partial(expire_limits, limits, settings.timestamp_window_s, now_s=clock.now_s)
+    housekeeping = Housekeeping([expire, *flushes])
 
     async def stop() -> None:
         await housekeeping.stop()
