@@ -45,7 +45,9 @@ class Attempt(msgspec.Struct, frozen=True, tag="openid"):
 
     def to_request(self, redirect_uri: str) -> AuthorizationRequest:
         """The authorization request of this sign-in."""
-        return AuthorizationRequest(self.state, self.nonce, self.code_verifier, redirect_uri)
+        return AuthorizationRequest(
+            self.state, self.nonce, self.code_verifier, redirect_uri, self.reauthenticate
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +96,7 @@ class RelyingParty:
         """
         secrets = draw_cookie(), draw_cookie(), draw_cookie()
         attempt = Attempt(*secrets, return_to, reauthenticate, int(self._now_s()))
-        url = await self._provider.authorization_url(
-            attempt.to_request(redirect_uri), reauthenticate=reauthenticate
-        )
+        url = await self._provider.authorization_url(attempt.to_request(redirect_uri))
         return Started(url, self._sealed.seal(attempt))
 
     def open_attempt(self, cookie: str, state: str) -> Attempt:

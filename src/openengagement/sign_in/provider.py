@@ -57,13 +57,15 @@ class ClientRegistration:
 class AuthorizationRequest:
     """The values of one authorization request that the answer must match (Core, 3.1.2.1).
 
-    `state`, `nonce` and `code_verifier` (RFC 7636) are random, secret and URL-safe.
+    `state`, `nonce` and `code_verifier` (RFC 7636) are random, secret and URL-safe. With
+    `reauthenticate` the provider must authenticate the person even if it has a session for them.
     """
 
     state: str
     nonce: str
     code_verifier: str
     redirect_uri: str
+    reauthenticate: bool = False
 
 
 class Metadata(msgspec.Struct, frozen=True):
@@ -107,14 +109,8 @@ class Provider:
         self._configuration: _Configuration | None = None
         self._discovery: asyncio.Task[_Configuration] | None = None
 
-    async def authorization_url(
-        self, request: AuthorizationRequest, *, reauthenticate: bool
-    ) -> str:
-        """The URL to send the browser to (code flow with PKCE).
-
-        With `reauthenticate` the provider must authenticate the person again, even if it has a
-        session for them.
-        """
+    async def authorization_url(self, request: AuthorizationRequest) -> str:
+        """The URL to send the browser to (code flow with PKCE)."""
         async with _deadline():
             metadata = (await self._discover()).metadata
         digest = hashlib.sha256(request.code_verifier.encode()).digest()
@@ -128,7 +124,7 @@ class Provider:
             "code_challenge": base64.urlsafe_b64encode(digest).decode().rstrip("="),
             "code_challenge_method": "S256",
         }
-        if reauthenticate:
+        if request.reauthenticate:
             query |= {"prompt": "login", "max_age": "0"}
         endpoint = metadata.authorization_endpoint
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
@@ -276,7 +272,9 @@ class Provider:
         try:
             async with (
                 asyncio.timeout(_CALL_S),
-                self._connect() as client,
+                httpx.AsyncClient(
+                    verify=self._tls, timeout=_CALL_S, follow_redirects=False
+                ) as client,
                 client.stream("POST" if form else "GET", url, data=form, headers=sent) as response,
             ):
                 async for chunk in response.aiter_bytes():
@@ -290,9 +288,6 @@ class Provider:
         if response.status_code >= _ERROR:
             raise ProviderUnavailable
         return response.status_code, bytes(body)
-
-    def _connect(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(verify=self._tls, timeout=_CALL_S, follow_redirects=False)
 
 
 @asynccontextmanager

@@ -16,8 +16,8 @@ NEW, OLD = Fernet.generate_key(), Fernet.generate_key()
 class Provider:
     """Records the request."""
 
-    async def authorization_url(self, request: AuthorizationRequest, *, reauthenticate) -> str:
-        self.request, self.reauthenticate = request, reauthenticate
+    async def authorization_url(self, request: AuthorizationRequest) -> str:
+        self.request = request
         return "https://login.example/authorize"
 
 
@@ -39,6 +39,7 @@ def test_a_browser_that_comes_back_has_its_attempt():
     started, request = start()
     attempt = relying_party().open_attempt(started.cookie, request.state)
     assert (attempt.return_to, attempt.reauthenticate) == ("/here", True)
+    assert attempt.to_request("x") == request
     assert (attempt.state, attempt.nonce, attempt.code_verifier) == (
         request.state,
         request.nonce,
