@@ -6,6 +6,7 @@ replaced at every start, because the week ends now.
 
 import shutil
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
@@ -13,21 +14,26 @@ from openengagement.clock import Clock
 from openengagement.data_folder import DataFolder, open_data_folder
 from openengagement.sandbox.dataset import Dataset, fold_dataset
 from openengagement.sandbox.demo import Demo, describe
-from openengagement.sandbox.week import make_week
+from openengagement.sandbox.higgs import higgs_dataset, read_higgs
+from openengagement.sandbox.simulate import simulate_around, simulate_week
 from openengagement.settings import Settings
 from openengagement.stores.contract import Batch
+
+_SEED: Final = 2012
 
 
 def build_sandbox(
     data: Path, settings: Settings, *, clock: Clock, higgs: Path | None, simulated: bool
 ) -> Demo:
-    """Build a sandbox in the folder `data`; see `make_week` for `higgs` and `simulated`.
+    """Build a sandbox in the folder `data`, with the week of the file `higgs` or a simulated one.
+
+    `simulated` adds simulated events to the week of the file.
 
     Raises:
         OSError, ValueError: the Higgs file cannot be read.
     """
     now_s = int(clock.now_s())
-    dataset, extra = make_week(higgs, simulated=simulated, ends_at_s=now_s)
+    dataset, extra = _make_week(higgs, simulated=simulated, ends_at_s=now_s)
     for old in data.glob("counters.*"):
         shutil.rmtree(old) if old.is_dir() else old.unlink()
     folder = open_data_folder(data, settings, clock=clock)
@@ -38,6 +44,17 @@ def build_sandbox(
         return describe(folder, dataset, extra=extra.height, now_s=now_s)
     finally:
         folder.close()
+
+
+def _make_week(
+    higgs: Path | None, *, simulated: bool, ends_at_s: int
+) -> tuple[Dataset, pl.DataFrame]:
+    """Return a week that ends at `ends_at_s`, and simulated events to add to a real week."""
+    if higgs is None:
+        dataset = simulate_week(ends_at_s, _SEED)
+        return dataset, dataset.events.clear()
+    dataset = higgs_dataset(read_higgs(higgs), ends_at_s=ends_at_s)
+    return dataset, simulate_around(dataset, _SEED) if simulated else dataset.events.clear()
 
 
 def _register(folder: DataFolder, dataset: Dataset, *, now_s: int) -> None:
