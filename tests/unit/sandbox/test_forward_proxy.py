@@ -275,7 +275,7 @@ def test_bytes_are_forwarded_in_both_directions(proxy):
 
 
 def test_the_head_may_arrive_in_pieces_and_with_data_after_it(proxy):
-    pieces = [CONNECT[at : at + 7] for at in range(0, len(CONNECT), 7)]
+    pieces = [CONNECT[index : index + 7] for index in range(0, len(CONNECT), 7)]
     with proxy.connect() as connection:
         for piece in pieces[:-1]:
             connection.sendall(piece)
@@ -331,8 +331,8 @@ def test_a_refusal_is_one_line_and_repeats_nothing(proxy, request_head, status):
 def test_a_slow_head_times_out(start):
     with start(HASTY).connect() as connection:
         with contextlib.suppress(OSError):
-            for at in range(len(CONNECT) - 1):
-                connection.sendall(CONNECT[at : at + 1])
+            for index in range(len(CONNECT) - 1):
+                connection.sendall(CONNECT[index : index + 1])
                 time.sleep(0.015)
         assert read_all(connection).startswith(b"HTTP/1.1 408 ")
 
