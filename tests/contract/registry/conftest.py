@@ -18,44 +18,82 @@ from support.postgresql import PostgresqlDatabase, PostgresqlMissing, Postgresql
 NOW_S = 1_795_342_500
 
 
+class Sqlite:
+    """A registry in a folder."""
+
+    def __init__(self, folder):
+        self._folder = folder
+        self._views = ExitStack()
+
+    def open_view(self):
+        return self._views.enter_context(closing(open_registry(self._folder)))
+
+    def drop_tables(self):
+        """There are none before the first view is opened."""
+
+    def close(self):
+        self._views.close()
+
+
+class Postgresql:
+    """A registry on a server that all tests share. Connecting takes long, so views are kept."""
+
+    def __init__(self, server):
+        self._server = server
+        self._free = []
+        self._used = []
+
+    def open_view(self):
+        view = self._free.pop() if self._free else Registry(PostgresqlDatabase(self._server.url))
+        self._used.append(view)
+        return view
+
+    def drop_tables(self):
+        self.disconnect()
+        self._server.drop()
+
+    def disconnect(self):
+        while self._free:
+            self._free.pop().close()
+
+    def close(self):
+        self._free += self._used
+        self._used.clear()
+        self._server.empty()
+
+
 @pytest.fixture(scope="session")
 def postgresql():
     try:
         server = PostgresqlServer()
     except PostgresqlMissing as error:
         pytest.skip(str(error))
-    yield server
+    opened = Postgresql(server)
+    yield opened
+    opened.disconnect()
     server.stop()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def open_view(request, tmp_path):
-    """Returns a function that opens one registry, each time as another process would."""
-    if request.param == "postgresql":
-        server = request.getfixturevalue("postgresql")
-        server.empty()
-    with ExitStack() as stack:
-
-        def opened():
-            if request.param == "sqlite":
-                view = open_registry(tmp_path)
-            else:
-                view = Registry(PostgresqlDatabase(server.url))
-            return stack.enter_context(closing(view))
-
-        opened.drop_tables = (lambda: None) if request.param == "sqlite" else server.drop
-        yield opened
+def engine(request, tmp_path):
+    """One registry, empty: each view of it is as another process would open it."""
+    if request.param == "sqlite":
+        opened = Sqlite(tmp_path)
+    else:
+        opened = request.getfixturevalue("postgresql")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
-def registry(open_view):
-    return open_view()
+def registry(engine):
+    return engine.open_view()
 
 
 @pytest.fixture
-def other(open_view, registry):
+def other(engine, registry):
     """The registry as another process sees it."""
-    return open_view()
+    return engine.open_view()
 
 
 @pytest.fixture

@@ -167,19 +167,19 @@ def test_a_transaction_that_forgets_the_version_fails(registry, table):
 
 
 @pytest.fixture
-def loads(monkeypatch, keyring):
-    """Returns how often a secret was decrypted or a table read since the last call."""
-    counted = []
+def loads(registry, keyring, monkeypatch):
+    """What a lookup loads: the SQL that it runs, but for the version, and what it decrypts."""
+    loaded = []
     decrypt = keyring.decrypt
-    monkeypatch.setattr(keyring, "decrypt", lambda stored: counted.append(1) or decrypt(stored))
+    monkeypatch.setattr(keyring, "decrypt", lambda stored: loaded.append(stored) or decrypt(stored))
 
-    def since():
-        found = len(counted)
-        counted.clear()
-        return found
+    def record(_db, _cursor, statement, *_):
+        if statement.startswith("SELECT") and "credential_version" not in statement:
+            loaded.append(statement)
 
-    since.note = counted.append
-    return since
+    sa.event.listen(registry.database._engine, "before_cursor_execute", record)
+    yield loaded
+    sa.event.remove(registry.database._engine, "before_cursor_execute", record)
 
 
 def test_a_flush_leaves_caches_warm(registry, other, keyring, app, token, loads):
@@ -187,12 +187,9 @@ def test_a_flush_leaves_caches_warm(registry, other, keyring, app, token, loads)
     bearer = issue_bearer(registry, keyring, app=app)
     key = issue_platform_key(registry, name="x", now_s=NOW_S)
     lookup = CredentialLookup(registry, keyring)
-    registry.database.read_one = counting(registry.database.read_one, loads)
-    registry.platform_keys.has_platform_key = counting(
-        registry.platform_keys.has_platform_key, loads
-    )
 
     def look_up():
+        loads.clear()
         return (
             lookup.find_signing_pair(app.consumer_key, token),
             lookup.find_by_bearer(bearer),
@@ -201,23 +198,15 @@ def test_a_flush_leaves_caches_warm(registry, other, keyring, app, token, loads)
         )
 
     cold = look_up()
-    assert loads() > 0
+    assert len(loads) == 7, "five statements, two secrets"
     for view in (registry, other):
         view.usage.add_usage({(MONTH, app.id, "ok"): 3}, [(MONTH, app.id, 1)])
         view.grants.apply_last_used({token: NOW_S + 5})
         assert look_up() == cold
-        assert loads() == 0
+        assert loads == []
     decide(other, app.id, enabled=True)
     assert look_up() != cold
-    assert loads() > 0
-
-
-def counting(call, loads):
-    def counted(*args):
-        loads.note(1)
-        return call(*args)
-
-    return counted
+    assert len(loads) == 7
 
 
 def test_the_next_lookup_sees_a_change(registry, other, keyring, app):

@@ -353,10 +353,10 @@ def test_the_counts_of_the_app_list_are_integers(registry, app_id):
     assert {type(listed.requests), type(listed.refused)} == {int}
 
 
-def test_many_first_starts_at_once(open_view):
-    open_view.drop_tables()
+def test_many_first_starts_at_once(engine):
+    engine.drop_tables()
     with ThreadPoolExecutor(4) as pool:
-        views = list(pool.map(lambda _: open_view(), range(4)))
+        views = list(pool.map(lambda _: engine.open_view(), range(4)))
     for view in views:
         assert view.accounts.find_account("ana") is None
 
