@@ -32,7 +32,7 @@ class UserToken:
 
 
 class CredentialLookup:
-    """Finds credentials. A change that was committed to them holds for the very next look-up."""
+    """Finds credentials. A change that was committed to them holds for the very next lookup."""
 
     def __init__(self, registry: Registry, keyring: Keyring) -> None:
         self._registry = registry

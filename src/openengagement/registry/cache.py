@@ -1,6 +1,6 @@
 """A cache of credentials that never serves a credential that a commit has changed.
 
-It compares the credential version before each look-up, and empties itself if that has changed. So
+It compares the credential version before each lookup, and empties itself if that has changed. So
 disabling an app or revoking a token holds for the very next request on every worker. Commits of
 other data, such as usage, leave the cache as it is.
 """
@@ -13,7 +13,7 @@ ENTRIES_MAX: Final = 20_000
 
 
 class VersionedCache:
-    """Keeps at most ENTRIES_MAX look-ups, until `version()` returns another number."""
+    """Keeps at most ENTRIES_MAX lookups, until `version()` returns another number."""
 
     def __init__(self, version: Callable[[], int]) -> None:
         self._version = version
