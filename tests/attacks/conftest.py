@@ -3,65 +3,65 @@
 import pytest
 
 from support.fixtures import world
-from support.stage import crowd_at, set_stage
+from support.oauth_server import connected_clients, start_oauth_server
 
 __all__ = ["world"]
 
 
 @pytest.fixture(scope="session")
-def stage(world):
-    with set_stage(world) as made:
+def oauth(world):
+    with start_oauth_server(world) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
-def wide(world):
+def two_workers(world):
     """Two workers."""
-    with set_stage(world, workers=2) as made:
+    with start_oauth_server(world, workers=2) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
-def proxied(world):
+def behind_proxy(world):
     """Two workers behind a proxy on this machine, which forwards the client's address."""
-    with set_stage(
+    with start_oauth_server(
         world, workers=2, trusted_proxies="127.0.0.1/32", allow_plain_http="true"
     ) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
-def studio(world):
+def many_apps(world):
     """Two workers with a high limit on apps per account."""
-    with set_stage(world, workers=2, apps_per_account_max="1000") as made:
+    with start_oauth_server(world, workers=2, apps_per_account_max="1000") as made:
         yield made
 
 
 @pytest.fixture(scope="session")
-def developer(studio):
-    """Alice, signed in at the studio. Tests must leave her signed in."""
-    with studio.person() as person:
+def developer(many_apps):
+    """Alice, signed in where she may create many apps. Tests must leave her signed in."""
+    with many_apps.person() as person:
         person.sign_in()
         yield person
 
 
 @pytest.fixture(scope="session")
-def clients(wide):
-    with crowd_at(wide.server) as made:
+def clients(two_workers):
+    with connected_clients(two_workers.server) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
-def alice(stage):
+def alice(oauth):
     """Alice, signed in at the server with one worker. Tests must leave her signed in."""
-    with stage.person() as person:
+    with oauth.person() as person:
         person.sign_in()
         yield person
 
 
 @pytest.fixture(scope="session")
-def wide_alice(wide):
-    with wide.person() as person:
+def alice_on_two_workers(two_workers):
+    with two_workers.person() as person:
         person.sign_in()
         yield person
 
@@ -70,7 +70,7 @@ def wide_alice(wide):
 def _still_alive(request):
     """After every test the server still runs, and its log holds no error."""
     yield
-    for name in ("stage", "wide", "proxied", "studio"):
+    for name in ("oauth", "two_workers", "behind_proxy", "many_apps"):
         if name in request.fixturenames:
             server = request.getfixturevalue(name).server
             assert server.is_healthy()

@@ -15,10 +15,10 @@ from support.developer import (
     secrets_on,
     settings_path,
 )
+from support.oauth_server import FORM, run_at_once, start_oauth_server
 from support.person import read_page
 from support.signing import as_form
 from support.sockets import parse_answers, request_bytes, talk
-from support.stage import FORM, at_once, set_stage
 
 HEADERS = {
     "cache-control": "no-store",
@@ -64,26 +64,26 @@ def app_id(app):
 
 
 @pytest.fixture(scope="module")
-def bob(studio):
-    with studio.person("bob") as person:
+def bob(many_apps):
+    with many_apps.person("bob") as person:
         person.sign_in()
         yield person
 
 
 @pytest.fixture
-def unchanged(studio, app_id):
+def unchanged(many_apps, app_id):
     """Check that the app is unchanged and that alice has no other app."""
 
     def state():
-        owned = studio.sql("select count(*) from apps where owner_id in (101, 202)")
-        return [owned, *(studio.sql(row, int(app_id)) for row in ROWS)]
+        owned = many_apps.sql("select count(*) from apps where owner_id in (101, 202)")
+        return [owned, *(many_apps.sql(row, int(app_id)) for row in ROWS)]
 
     before = state()
     yield
     assert state() == before
 
 
-def token_of(person):
+def csrf_token_of(person):
     page = person.open("/sign-in")
     return next(value for form in page.forms for name, value in form.fields if name == "csrf_token")
 
@@ -99,7 +99,7 @@ def send(person, method, path, action=None):
     if method == "GET":
         return person.http.get(person.origin + path)
     fields = {"action": action} if action else GOOD | {"name": "Changed"}
-    return post(person, path, fields | {"csrf_token": token_of(person)})
+    return post(person, path, fields | {"csrf_token": csrf_token_of(person)})
 
 
 def routes(app_id):
@@ -124,9 +124,9 @@ def routes_of(app_id):
 # Visitors.
 
 
-def test_a_visitor_is_sent_to_sign_in_and_back(studio, app_id, unchanged):
+def test_a_visitor_is_sent_to_sign_in_and_back(many_apps, app_id, unchanged):
     for method, path, action in routes(app_id):
-        with studio.person() as stranger:
+        with many_apps.person() as stranger:
             answer = send(stranger, method, path, action)
             assert answer.status_code == 303
             target = urlsplit(answer.headers["location"])
@@ -152,28 +152,28 @@ def test_a_visitor_is_sent_to_sign_in_and_back(studio, app_id, unchanged):
         "/portal//evil.example",
     ],
 )
-def test_the_return_path_stays_on_this_server(studio, path):
-    with studio.person() as stranger:
+def test_the_return_path_stays_on_this_server(many_apps, path):
+    with many_apps.person() as stranger:
         page = stranger.open(stranger.origin + path)
         assert page.left_for is None
         assert "evil" not in "".join(each for each in page.response.headers if each != "location")
         if page.status == 200:
             page = stranger.sign_in(page)
         assert page.left_for is None
-        assert page.url.startswith(studio.url)
+        assert page.url.startswith(many_apps.url)
         assert page.status in {200, 404}
 
 
-def test_a_visitor_gets_only_a_short_redirect(studio):
+def test_a_visitor_gets_only_a_short_redirect(many_apps):
     """No database row, no Argon2id, no page."""
     count = "select (select count(*) from sessions), (select count(*) from apps)"
-    before = studio.sql(count)
-    with studio.person() as stranger:
+    before = many_apps.sql(count)
+    with many_apps.person() as stranger:
         for method, path, action in routes("10000001"):
             answer = send(stranger, method, path, action)
             assert answer.status_code == 303
             assert len(answer.content) < 200
-    assert studio.sql(count) == before
+    assert many_apps.sql(count) == before
 
 
 # Other accounts.
@@ -191,13 +191,13 @@ def test_another_owners_app_looks_like_no_app(app, bob, unchanged):
         assert answer.text.replace(app[0].app_id, "99999999") == none.text
 
 
-def test_a_manager_cannot_open_another_owners_app(studio, app_id, bob, unchanged):
-    studio.sql("update accounts set role = 'manager' where screen_name_key = 'bob'")
+def test_a_manager_cannot_open_another_owners_app(many_apps, app_id, bob, unchanged):
+    many_apps.sql("update accounts set role = 'manager' where screen_name_key = 'bob'")
     try:
         for method, path, action in routes_of(app_id):
             assert send(bob, method, path, action).status_code == 404
     finally:
-        studio.sql("update accounts set role = 'member' where screen_name_key = 'bob'")
+        many_apps.sql("update accounts set role = 'member' where screen_name_key = 'bob'")
 
 
 def test_the_list_holds_only_ones_own_apps(developer, app_id, bob):
@@ -210,7 +210,7 @@ def test_forms_from_other_sites_are_refused(developer, app_id, bob, unchanged, f
     for method, path, action in routes(app_id):
         if method == "GET":
             continue
-        token = token_of(bob if form == "others" else developer)
+        token = csrf_token_of(bob if form == "others" else developer)
         fields = {"action": action} if action else GOOD
         pairs = [*fields.items(), ("csrf_token", "" if form == "none" else token)]
         headers = {
@@ -225,7 +225,9 @@ def test_forms_from_other_sites_are_refused(developer, app_id, bob, unchanged, f
 
 
 def test_a_get_request_changes_nothing(developer, app_id, unchanged):
-    sent = as_form([*GOOD.items(), ("csrf_token", token_of(developer)), ("action", "revoke_token")])
+    sent = as_form(
+        [*GOOD.items(), ("csrf_token", csrf_token_of(developer)), ("action", "revoke_token")]
+    )
     for path in (NEW, settings_path(app_id), keys_path(app_id)):
         for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"):
             answer = developer.http.request(method, f"{developer.origin}{path}?{sent}")
@@ -261,8 +263,8 @@ def test_other_methods_and_trailing_slashes_are_refused(developer, app_id):
 # Saving.
 
 
-def test_saved_settings_are_those_of_the_form(studio, developer):
-    with studio.person() as person:
+def test_saved_settings_are_those_of_the_form(many_apps, developer):
+    with many_apps.person() as person:
         person.sign_in()
         answer = send(person, "POST", NEW)
         made = re.fullmatch(r"/portal/apps/(\d+)/keys", answer.headers["location"])[1]
@@ -270,7 +272,7 @@ def test_saved_settings_are_those_of_the_form(studio, developer):
     form = dict(page.form_with("name").fields)
     assert {name: form[name].replace("\n", "\r\n") for name in GOOD} == GOOD | {"name": "Changed"}
     row = "select owner_id, enabled, suspended, per_minute, sign_in from apps where id = ?"
-    assert studio.sql(row, int(made)) == [(101, 0, 0, None, 1)]
+    assert many_apps.sql(row, int(made)) == [(101, 0, 0, None, 1)]
     changed = developer.submit(
         page,
         page.form_with("name"),
@@ -295,15 +297,15 @@ def test_line_breaks_in_a_description_become_spaces(developer):
     assert said == "Tells when to post. And when not to."
 
 
-def test_a_developer_cannot_set_what_a_manager_decides(studio, developer, app_id):
+def test_a_developer_cannot_set_what_a_manager_decides(many_apps, developer, app_id):
     more = {"enabled": "1", "per_minute": "9", "suspended": "0", "owner_id": "202", "id": "1"}
-    token = {"csrf_token": token_of(developer)}
+    token = {"csrf_token": csrf_token_of(developer)}
     for path in (NEW, settings_path(app_id)):
         assert post(developer, path, GOOD | more | token).status_code == 303
-    [newest] = studio.sql("select max(id) from apps")
+    [newest] = many_apps.sql("select max(id) from apps")
     for each in (newest[0], int(app_id)):
         row = "select owner_id, enabled, per_minute, suspended from apps where id = ?"
-        assert studio.sql(row, each) == [(101, 0, None, 0)]
+        assert many_apps.sql(row, each) == [(101, 0, None, 0)]
 
 
 CALLBACKS = [f"https://tides.example/{at}" for at in range(11)]
@@ -347,7 +349,7 @@ BAD = [
 def test_invalid_values_are_refused_and_stay_in_the_form(
     developer, app_id, unchanged, field, value
 ):
-    token = {"csrf_token": token_of(developer)}
+    token = {"csrf_token": csrf_token_of(developer)}
     for path in (NEW, settings_path(app_id)):
         answer = post(developer, path, GOOD | {field: value} | token)
         assert answer.status_code == 400
@@ -368,7 +370,7 @@ def test_invalid_values_are_refused_and_stay_in_the_form(
 
 
 def test_a_field_that_is_given_twice_counts_as_missing(developer, app_id, unchanged):
-    pairs = [*GOOD.items(), ("name", "Another"), ("csrf_token", token_of(developer))]
+    pairs = [*GOOD.items(), ("name", "Another"), ("csrf_token", csrf_token_of(developer))]
     for path in (NEW, settings_path(app_id)):
         answer = developer.http.post(developer.origin + path, content=as_form(pairs), headers=FORM)
         assert answer.status_code == 400
@@ -377,7 +379,7 @@ def test_a_field_that_is_given_twice_counts_as_missing(developer, app_id, unchan
 
 def test_a_form_with_a_hundred_thousand_callbacks_is_refused(developer, app_id, unchanged):
     many = "\n".join("x" for _ in range(100_000))
-    token = {"csrf_token": token_of(developer)}
+    token = {"csrf_token": csrf_token_of(developer)}
     assert post(developer, NEW, GOOD | {"callbacks": many} | token).status_code == 400
 
 
@@ -385,7 +387,7 @@ def test_a_form_with_a_hundred_thousand_callbacks_is_refused(developer, app_id, 
 def test_scripts_in_the_settings_of_an_app_do_not_run(developer, text):
     made, page = create(developer, text, description=text)
     pages = [page, *(developer.open(path) for path in (PORTAL, settings_path(made)))]
-    token = {"csrf_token": token_of(developer)}
+    token = {"csrf_token": csrf_token_of(developer)}
     for path in (NEW, settings_path(made)):
         sent = dict.fromkeys(("website", "callbacks", "access_level", "name", "description"), text)
         pages.append(read_page(post(developer, path, sent | token)))
@@ -398,11 +400,11 @@ def test_scripts_in_the_settings_of_an_app_do_not_run(developer, text):
 
 
 @pytest.mark.parametrize("text", [*SCRIPTS, "javascript:alert(1)", "\u202e", "\x00", " "])
-def test_scripts_written_directly_to_the_registry_do_not_run(studio, developer, text):
+def test_scripts_written_directly_to_the_registry_do_not_run(many_apps, developer, text):
     made, _ = create(developer)
     update = "update apps set name = ?, website = ?, description = ? where id = ?"
-    studio.sql(update, text, text, text, int(made))
-    studio.sql("insert into callbacks values (?, 0, ?)", int(made), text)
+    many_apps.sql(update, text, text, text, int(made))
+    many_apps.sql("insert into callbacks values (?, 0, ?)", int(made), text)
     for path in (PORTAL, settings_path(made), keys_path(made)):
         page = developer.open(path)
         assert page.status == 200
@@ -416,7 +418,7 @@ def test_scripts_written_directly_to_the_registry_do_not_run(studio, developer, 
 @pytest.fixture(scope="module")
 def full(world):
     """A server with at most five apps per account, of which alice has three."""
-    with set_stage(world, workers=2, apps_per_account_max="5") as made:
+    with start_oauth_server(world, workers=2, apps_per_account_max="5") as made:
         yield made
 
 
@@ -427,7 +429,7 @@ def test_the_number_of_apps_is_limited(full):
             person.sign_in()
         create(one)
         assert f'href="{NEW}"' in one.open(PORTAL).html
-        answers = at_once(lambda person: send(person, "POST", NEW), [one, other, one, other])
+        answers = run_at_once(lambda person: send(person, "POST", NEW), [one, other, one, other])
         assert sorted(each.status_code for each in answers) == [303, 400, 400, 400]
         assert full.sql(count) == [(5,)]
         refused = read_page(next(each for each in answers if each.status_code == 400))
@@ -442,14 +444,14 @@ def test_the_number_of_apps_is_limited(full):
 
 
 def test_a_limit_of_zero_allows_no_apps(world):
-    with set_stage(world, apps_per_account_max="0") as stage, stage.person() as person:
-        stage.server.command("account", "add", "newcomer")
-        stage.server.command("account", "password", "newcomer", "--stdin", stdin="seven geese\n")
+    with start_oauth_server(world, apps_per_account_max="0") as oauth, oauth.person() as person:
+        oauth.server.command("account", "add", "newcomer")
+        oauth.server.command("account", "password", "newcomer", "--stdin", stdin="seven geese\n")
         person.screen_name, person.password = "newcomer", "seven geese"
         person.sign_in()
         assert "You cannot create apps here" in person.open(PORTAL).html
         assert send(person, "POST", NEW).status_code == 400
-        assert stage.sql("select count(*) from apps where owner_id not in (101, 202, 303)") == [
+        assert oauth.sql("select count(*) from apps where owner_id not in (101, 202, 303)") == [
             (0,)
         ]
 
@@ -462,7 +464,7 @@ def test_every_page_has_the_security_headers(developer, app_id):
         *(send(developer, "GET", path) for _, path, _ in routes(app_id)),
         send(developer, "POST", settings_path(app_id)),
         send(developer, "POST", keys_path(app_id), "none"),
-        post(developer, NEW, {"csrf_token": token_of(developer)}),
+        post(developer, NEW, {"csrf_token": csrf_token_of(developer)}),
         send(developer, "GET", settings_path("1")),
     ]
     assert {each.status_code for each in pages} == {200, 303, 400, 404}
@@ -481,10 +483,10 @@ def test_every_page_has_the_security_headers(developer, app_id):
         *("\xe9.example", "x%0aid", "x\tid", "", "$HOME", "a.example, b.example", "!!"),
     ],
 )
-def test_a_host_with_shell_syntax_is_replaced(studio, developer, app_id, host):
+def test_a_host_with_shell_syntax_is_replaced(many_apps, developer, app_id, host):
     cookie = ("Cookie", f"oe_session={developer.http.cookies['oe_session']}")
     sent = request_bytes("GET", keys_path(app_id), [cookie], host=host)
-    answers = parse_answers(talk(studio.server.port, sent))
+    answers = parse_answers(talk(many_apps.server.port, sent))
     if not answers or answers[0].status in {400, 404}:
         return
     [answer] = answers
@@ -496,28 +498,28 @@ def test_a_host_with_shell_syntax_is_replaced(studio, developer, app_id, host):
     assert "<script>alert" not in text
 
 
-def test_a_plain_host_is_shown(studio, developer, app_id):
+def test_a_plain_host_is_shown(many_apps, developer, app_id):
     cookie = ("Cookie", f"oe_session={developer.http.cookies['oe_session']}")
     for host in ("metrics.example", "localhost:8080", "[::1]:8080", "127.0.0.1", "a_b-c.example"):
         sent = request_bytes("GET", keys_path(app_id), [cookie], host=host)
-        [answer] = parse_answers(talk(studio.server.port, sent))
+        [answer] = parse_answers(talk(many_apps.server.port, sent))
         assert f"ENGAGEMENT_API_URL=http://{host}\n" in answer.body.decode()
 
 
-def test_the_pages_of_a_suspended_app(studio, developer):
+def test_the_pages_of_a_suspended_app(many_apps, developer):
     """The pages say so. The developer can still correct the settings and revoke credentials."""
     made, _ = create(developer)
-    studio.server.command("app", "enable", made)
+    many_apps.server.command("app", "enable", made)
     assert "is enabled for this App ID" in " ".join(
         developer.open(settings_path(made)).html.split()
     )
-    studio.server.command("app", "suspend", made)
+    many_apps.server.command("app", "suspend", made)
     page = developer.open(settings_path(made))
     assert "This App ID is suspended" in page.html
     assert ">Suspended<" in page.html
     assert ">Suspended<" in developer.open(PORTAL).html
     assert "BEARER_TOKEN" in secrets_on(act(developer, made, "generate_bearer"))
     act(developer, made, "revoke_bearer")
-    assert studio.sql("select suspended, bearer_hash from apps where id = ?", int(made)) == [
+    assert many_apps.sql("select suspended, bearer_hash from apps where id = ?", int(made)) == [
         (1, None)
     ]

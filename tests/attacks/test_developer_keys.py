@@ -20,9 +20,9 @@ from support.developer import (
     secrets_on,
     settings_path,
 )
+from support.oauth_server import FORM, INVALIDATE_TOKEN, connected_clients, run_at_once
 from support.person import read_page
 from support.signing import as_form
-from support.stage import FORM, INVALIDATE_TOKEN, at_once, crowd_at
 from support.world import App
 
 QUESTION = question("111")
@@ -36,25 +36,25 @@ MAKES = {
 
 
 @pytest.fixture(scope="module")
-def crowd(studio):
-    with crowd_at(studio.server) as made:
+def crowd(many_apps):
+    with connected_clients(many_apps.server) as made:
         yield made
 
 
 @pytest.fixture
-def live(studio, developer):
+def live(many_apps, developer):
     """An enabled app of alice with every credential, and its bearer token."""
     app, bearer = collect(developer)
-    studio.server.command("app", "enable", app.app_id)
+    many_apps.server.command("app", "enable", app.app_id)
     return app, bearer
 
 
 @pytest.fixture
-def secret_log(studio):
+def secret_log(many_apps):
     """Collects secrets. At the end, the log must hold none of them."""
     kept = []
     yield kept
-    log = studio.server.log()
+    log = many_apps.server.log()
     assert kept
     assert [secret for secret in kept if secret in log] == []
 
@@ -95,8 +95,8 @@ def open_with(person, path, parcel):
 # One-time secrets.
 
 
-def test_a_new_secret_is_shown_once(studio, secret_log):
-    with studio.person() as person:
+def test_a_new_secret_is_shown_once(many_apps, secret_log):
+    with many_apps.person() as person:
         person.sign_in()
         seen = []
         person.http.event_hooks["request"].append(
@@ -145,11 +145,15 @@ def test_the_cookie_of_a_secret_is_encrypted_and_short_lived(developer, live, se
     assert "oe_once" not in developer.http.cookies
 
 
-def test_the_cookie_is_useless_in_another_session(studio, developer, live):
+def test_the_cookie_is_useless_in_another_session(many_apps, developer, live):
     app_id = live[0].app_id
     other, _ = create(developer)
     parcel = parcel_of(developer, app_id)
-    with studio.person("bob") as bob, studio.person() as again, studio.person() as stranger:
+    with (
+        many_apps.person("bob") as bob,
+        many_apps.person() as again,
+        many_apps.person() as stranger,
+    ):
         bob.sign_in()
         bobs, _ = create(bob)
         again.sign_in()
@@ -166,8 +170,8 @@ def test_the_cookie_is_useless_in_another_session(studio, developer, live):
     assert secrets_on(shown).keys() == {"BEARER_TOKEN"}, "the unchanged cookie is valid"
 
 
-def test_the_cookie_is_useless_after_the_session(studio):
-    with studio.person() as person:
+def test_the_cookie_is_useless_after_the_session(many_apps):
+    with many_apps.person() as person:
         person.sign_in()
         app_id, _ = create(person)
         parcel = parcel_of(person, app_id)
@@ -176,11 +180,11 @@ def test_the_cookie_is_useless_after_the_session(studio):
         assert secrets_on(open_with(person, keys_path(app_id), parcel)) == {}
 
 
-def test_invalid_cookies_yield_nothing(studio, developer, live):
+def test_invalid_cookies_yield_nothing(many_apps, developer, live):
     """Garbage, a valid cookie with a changed character, and values sealed for other purposes."""
     app_id = live[0].app_id
     parcel = parcel_of(developer, app_id)
-    [(sealed,)] = studio.sql("select consumer_secret from apps where id = ?", int(app_id))
+    [(sealed,)] = many_apps.sql("select consumer_secret from apps where id = ?", int(app_id))
     turned = chr(ord(parcel[40]) ^ 1)
     for bad in (
         *("", "x", "=", "gAAAAA", "A" * 100, "A" * 101, "A" * 4000, '"', "%00"),
@@ -196,7 +200,7 @@ def test_invalid_cookies_yield_nothing(studio, developer, live):
     assert (answer.status_code, secrets_on(read_page(answer))) == (200, {})
 
 
-def test_opening_another_page_does_not_lose_the_secret(studio, developer, live):
+def test_opening_another_page_does_not_lose_the_secret(many_apps, developer, live):
     """The secret still waits for its own page."""
     post(developer, keys_path(live[0].app_id), action="regenerate_bearer")
     assert developer.open(settings_path(live[0].app_id)).status == 200
@@ -208,7 +212,9 @@ def test_opening_another_page_does_not_lose_the_secret(studio, developer, live):
 
 
 @pytest.mark.parametrize("action", ["generate_bearer", "generate_token"])
-def test_generating_does_not_replace_an_existing_credential(studio, developer, live, crowd, action):
+def test_generating_does_not_replace_an_existing_credential(
+    many_apps, developer, live, crowd, action
+):
     app, bearer = live
     answer = post(developer, keys_path(app.app_id), action=action)
     assert answer.status_code == 303
@@ -219,15 +225,15 @@ def test_generating_does_not_replace_an_existing_credential(studio, developer, l
 
 
 @pytest.mark.parametrize("action", ["generate_bearer", "generate_token"])
-def test_two_concurrent_generations_make_one_credential(studio, developer, crowd, action):
+def test_two_concurrent_generations_make_one_credential(many_apps, developer, crowd, action):
     """Every credential that a page has shown works."""
-    with studio.person() as other:
+    with many_apps.person() as other:
         other.sign_in()
         for _ in range(4):
             app_id, page = create(developer)
-            studio.server.command("app", "enable", app_id)
+            many_apps.server.command("app", "enable", app_id)
             key = secrets_on(page)
-            pages = at_once(partial(act_now, app_id, action), [developer, other])
+            pages = run_at_once(partial(act_now, app_id, action), [developer, other])
             shown = [secrets_on(each) for each in pages if secrets_on(each)]
             assert shown
             for each in shown:
@@ -250,24 +256,24 @@ def act_now(app_id, action, person):
 @pytest.mark.parametrize(
     "action", ["", "x", "generate", "Generate_bearer", "generate_bearer ", "delete", "__init__"]
 )
-def test_an_unknown_action_changes_nothing(studio, developer, live, action):
+def test_an_unknown_action_changes_nothing(many_apps, developer, live, action):
     app_id = int(live[0].app_id)
     rows = ("select * from apps where id = ?", "select * from access_tokens where app_id = ?")
-    before = [studio.sql(row, app_id) for row in rows]
+    before = [many_apps.sql(row, app_id) for row in rows]
     answer = post(developer, keys_path(str(app_id)), action=action)
     assert answer.status_code == 303
     assert "oe_once" not in answer.headers.get("set-cookie", "")
-    assert [studio.sql(row, app_id) for row in rows] == before
+    assert [many_apps.sql(row, app_id) for row in rows] == before
     both = [("action", "revoke_bearer"), ("action", "revoke_token")]
     token = dict(developer.open(NEW).form_with("name").fields)["csrf_token"]
     sent = as_form([*both, ("csrf_token", token)])
     url = developer.origin + keys_path(str(app_id))
     assert developer.http.post(url, content=sent, headers=FORM).status_code == 303
-    assert [studio.sql(row, app_id) for row in rows] == before
+    assert [many_apps.sql(row, app_id) for row in rows] == before
 
 
 def test_regenerating_the_api_key_revokes_the_old_one_on_every_worker(
-    studio, developer, live, crowd
+    many_apps, developer, live, crowd
 ):
     app, bearer = live
     assert statuses(crowd, sign_as_user(app)) == statuses(crowd, Bearer(bearer)) == {200}
@@ -284,15 +290,15 @@ def test_regenerating_the_api_key_revokes_the_old_one_on_every_worker(
     assert fresh != bearer
     assert statuses(crowd, Bearer(fresh)) == {200}
     basic = {app.consumer_key: app.consumer_secret, new.consumer_key: new.consumer_secret}
-    answered = [fetch_bearer(studio, *pair) for pair in basic.items()]
+    answered = [fetch_bearer(many_apps, *pair) for pair in basic.items()]
     assert [each.status_code for each in answered] == [403, 200]
     assert answered[1].json()["access_token"] == fresh
 
 
-def fetch_bearer(studio, key, secret):
-    with studio.person() as person:
+def fetch_bearer(many_apps, key, secret):
+    with many_apps.person() as person:
         return person.http.post(
-            f"{studio.url}/oauth2/token",
+            f"{many_apps.url}/oauth2/token",
             auth=(key, secret),
             data={"grant_type": "client_credentials"},
         )
@@ -314,7 +320,7 @@ def test_regenerating_the_bearer_token_revokes_the_old_one_on_every_worker(devel
 
 
 def test_regenerating_the_access_token_revokes_the_old_one_on_every_worker(
-    studio, developer, live, crowd
+    many_apps, developer, live, crowd
 ):
     app, bearer = live
     assert statuses(crowd, sign_as_user(app)) == {200}
@@ -331,7 +337,7 @@ def test_regenerating_the_access_token_revokes_the_old_one_on_every_worker(
     assert statuses(crowd, Bearer(bearer)) == {200}
 
 
-def test_a_token_that_was_revoked_elsewhere(studio, developer, live):
+def test_a_token_that_was_revoked_elsewhere(many_apps, developer, live):
     """On the account page, or by the app's own call."""
     app, _ = live
     developer.revoke(app.app_id)
@@ -343,42 +349,42 @@ def test_a_token_that_was_revoked_elsewhere(studio, developer, live):
     )
     names = ("ACCESS_TOKEN", "ACCESS_TOKEN_SECRET")
     fresh = App(app.app_id, app.consumer_key, app.consumer_secret, *(found[n] for n in names))
-    assert studio.call(INVALIDATE_TOKEN, fresh).status == 200
+    assert many_apps.call(INVALIDATE_TOKEN, fresh).status == 200
     assert developer.open(keys_path(app.app_id)).form_sending("action", "generate_token")
 
 
-def test_tokens_of_other_people_are_not_affected(studio, developer, live, crowd):
+def test_tokens_of_other_people_are_not_affected(many_apps, developer, live, crowd):
     """The owner cannot create, see or revoke the access token that bob granted."""
     app, _ = live
     form = {"callbacks": "https://tides.example/return"}
     page = developer.open(settings_path(app.app_id))
     developer.submit(page, page.form_with("name"), **form)
-    with studio.person("bob") as bob:
+    with many_apps.person("bob") as bob:
         bob.sign_in()
-        holder = studio.token_of(bob, replace(app, access_token=""), form["callbacks"])
+        holder = many_apps.access_token_of(bob, replace(app, access_token=""), form["callbacks"])
     for action in ("regenerate_token", "revoke_token"):
         page = act(developer, app.app_id, action)
         assert holder.access_token not in page.html
-        assert {studio.who(holder, each).status for each in crowd} == {200}
+        assert {many_apps.verify_credentials(holder, each).status for each in crowd} == {200}
 
 
-def test_a_token_keeps_the_permission_of_its_creation(studio, developer):
+def test_a_token_keeps_the_permission_of_its_creation(many_apps, developer):
     app_id, _ = create(developer, access_level="read-write")
     act(developer, app_id, "generate_token")
     level = "select access_level from access_tokens where app_id = ?"
     page = developer.open(settings_path(app_id))
     developer.submit(page, page.form_with("name"), access_level="read")
-    assert studio.sql(level, int(app_id)) == [("read-write",)]
+    assert many_apps.sql(level, int(app_id)) == [("read-write",)]
     said = " ".join(developer.open(keys_path(app_id)).html.split())
     assert "Created with <strong>Read and write</strong> permissions" in said
     assert "The app now has <strong>Read only</strong>" in said
     said = " ".join(act(developer, app_id, "regenerate_token").html.split())
-    assert studio.sql(level, int(app_id)) == [("read",)]
+    assert many_apps.sql(level, int(app_id)) == [("read",)]
     assert "Created with <strong>Read only</strong> permissions" in said
     assert "The app now has" not in said
 
 
-def test_the_page_shows_when_a_token_was_created_and_used(studio, developer, live):
+def test_the_page_shows_when_a_token_was_created_and_used(many_apps, developer, live):
     app, _ = live
     page = developer.open(keys_path(app.app_id))
     created = re.findall(r'<dt>Created</dt><dd><time datetime="([^"]+)"', page.html)
@@ -386,7 +392,7 @@ def test_the_page_shows_when_a_token_was_created_and_used(studio, developer, liv
     made = time.mktime(time.strptime(f"{created[0]} UTC", "%Y-%m-%dT%H:%M:%SZ %Z")) - time.timezone
     assert abs(time.time() - made) < 120
     assert re.search(r"<dt>Last used</dt><dd>\s*never", page.html)
-    studio.sql(
+    many_apps.sql(
         "update access_tokens set last_used_s = ? where app_id = ?", 1_795_342_500, int(app.app_id)
     )
     assert "22 Nov 2026" in developer.open(keys_path(app.app_id)).html

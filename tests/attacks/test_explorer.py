@@ -15,8 +15,8 @@ import pytest
 
 from support.calls import sign_as_user
 from support.flows import set_password
+from support.oauth_server import start_oauth_server
 from support.person import read_page
-from support.stage import set_stage
 from support.world import RECENT, show_time
 
 COMPARE = "/explore/compare"
@@ -30,11 +30,11 @@ HOUR_S = 3600
 
 
 @pytest.fixture(scope="module")
-def prolific(stage):
+def prolific(oauth):
     """An author with 60 Tweets and a password."""
-    stage.server.command("account", "add", "erin", "--id", "505")
-    set_password(stage.server, "erin")
-    post(stage, "505", range(50_001, 50_061))
+    oauth.server.command("account", "add", "erin", "--id", "505")
+    set_password(oauth.server, "erin")
+    post(oauth, "505", range(50_001, 50_061))
     events = [
         {
             "tweet_id": str(each),
@@ -45,33 +45,33 @@ def prolific(stage):
         for each in range(50_001, 50_061)
         if each % 7
     ]
-    send(stage, "events", events)
-    with stage.person("erin") as person:
+    send(oauth, "events", events)
+    with oauth.person("erin") as person:
         person.sign_in()
         yield person
 
 
-def post(stage, author_id, ids):
+def post(oauth, author_id, ids):
     now_s = int(time.time())
     rows = [
         {"id": str(each), "author_id": author_id, "created_at": show_time(now_s - 99_999 + at)}
         for at, each in enumerate(ids)
     ]
-    send(stage, "tweets", rows)
+    send(oauth, "tweets", rows)
 
 
-def send(stage, what, rows):
-    key = stage.server.world.platform_key
+def send(oauth, what, rows):
+    key = oauth.server.world.platform_key
     body = "".join(json.dumps(row) + "\n" for row in rows)
     headers = {"Content-Type": "application/x-ndjson"}
-    answer = stage.server.client.platform("POST", what, key, body=body, headers=headers)
+    answer = oauth.server.client.platform("POST", what, key, body=body, headers=headers)
     assert answer.status == 200, answer
     assert answer.json()["rejected"] == 0
 
 
-def ask(stage, endpoint, body):
+def ask(oauth, endpoint, body):
     """Return the API's answer to a request signed by alice's app."""
-    answer = stage.server.client.ask(endpoint, body, sign_as_user(stage.server.world.main))
+    answer = oauth.server.client.ask(endpoint, body, sign_as_user(oauth.server.world.main))
     assert answer.status == 200, answer
     return answer.json()
 
@@ -111,9 +111,9 @@ def day(ago):
 @pytest.mark.parametrize(
     "path", ["/explore?sort=replies&page=2", address("111", "112", start="2024-05-01"), COMPARE]
 )
-def test_a_visitor_must_sign_in_first(stage, path):
-    with stage.person() as person:
-        answer = person.http.get(stage.url + path)
+def test_a_visitor_must_sign_in_first(oauth, path):
+    with oauth.person() as person:
+        answer = person.http.get(oauth.url + path)
         assert answer.status_code == 303
         assert answer.headers["location"].startswith("/sign-in?return_to=%2Fexplore")
         page = person.sign_in(person.open(path))
@@ -124,14 +124,14 @@ def test_a_visitor_must_sign_in_first(stage, path):
         assert urlsplit(page.url).path == urlsplit(wanted).path
 
 
-def test_csv_needs_a_session(stage):
-    with stage.person() as person:
-        answer = person.http.get(f"{stage.url}{COMPARE}.csv?tweet_ids=111")
+def test_csv_needs_a_session(oauth):
+    with oauth.person() as person:
+        answer = person.http.get(f"{oauth.url}{COMPARE}.csv?tweet_ids=111")
         assert answer.status_code == 303
 
 
 @pytest.mark.parametrize("form", ["", ".csv"])
-def test_other_peoples_tweets_are_refused(stage, alice, form):
+def test_other_peoples_tweets_are_refused(oauth, alice, form):
     for ids in ("211", "111,211"):
         page = alice.open(f"{COMPARE}{form}?tweet_ids={ids}")
         assert page.status == 403
@@ -157,9 +157,9 @@ def test_a_chart_names_the_tweets_that_it_omits(alice):
     assert read_figures(page)[0] == ["111"]
 
 
-def test_protected_accounts_get_an_explanation(stage):
-    set_password(stage.server, "carol")
-    with stage.person("carol") as carol:
+def test_protected_accounts_get_an_explanation(oauth):
+    set_password(oauth.server, "carol")
+    with oauth.person("carol") as carol:
         carol.sign_in()
         page = carol.open("/explore")
         assert (page.status, read_rows(page)) == (200, {})
@@ -170,10 +170,10 @@ def test_protected_accounts_get_an_explanation(stage):
         assert "<td>" not in page.html
 
 
-def test_an_account_without_tweets_gets_an_explanation(stage):
-    stage.server.command("account", "add", "newcomer")
-    set_password(stage.server, "newcomer")
-    with stage.person("newcomer") as newcomer:
+def test_an_account_without_tweets_gets_an_explanation(oauth):
+    oauth.server.command("account", "add", "newcomer")
+    set_password(oauth.server, "newcomer")
+    with oauth.person("newcomer") as newcomer:
         newcomer.sign_in()
         assert "No Tweets yet" in newcomer.open("/explore").html
 
@@ -218,19 +218,19 @@ def test_invalid_parameters_of_the_table_are_ignored(alice, query):
     assert list(read_rows(alice.open(f"/explore?{query}"))) == MINE
 
 
-def test_the_pages_accept_only_get(stage, alice):
+def test_the_pages_accept_only_get(oauth, alice):
     for path in ("/explore", COMPARE, f"{COMPARE}.csv"):
-        assert alice.http.post(stage.url + path).status_code == 405
+        assert alice.http.post(oauth.url + path).status_code == 405
     assert alice.open("/explore/elsewhere").status == 404
 
 
 # Figures.
 
 
-def test_the_tables_figures_are_those_of_totals(stage, alice):
+def test_the_tables_figures_are_those_of_totals(oauth, alice):
     rows = read_rows(alice.open("/explore"))
     answer = ask(
-        stage,
+        oauth,
         "totals",
         {
             "tweet_ids": MINE,
@@ -266,7 +266,7 @@ def test_the_table_sorts_by_every_metric(alice):
 
 
 @pytest.mark.parametrize("metric", ["url_clicks", "impressions", "video_views"])
-def test_the_last_28_hours(stage, alice, metric):
+def test_the_last_28_hours(oauth, alice, metric):
     grouping = {"group_by": ["tweet.id", "engagement.type", "engagement.day", "engagement.hour"]}
     body = {
         "tweet_ids": [RECENT, "111"],
@@ -274,9 +274,9 @@ def test_the_last_28_hours(stage, alice, metric):
         "groupings": {"g": grouping, "all": {"group_by": ["engagement.type"]}},
     }
     while True:  # the hour may change between the two requests
-        before = ask(stage, "28hr", body)
+        before = ask(oauth, "28hr", body)
         page = alice.open(address(RECENT, "111", metric=metric))
-        if ask(stage, "28hr", body) == before:
+        if ask(oauth, "28hr", body) == before:
             break
     columns, rows = read_figures(page)
     assert columns == [RECENT, "111"]
@@ -292,14 +292,14 @@ def test_the_last_28_hours(stage, alice, metric):
 
 @pytest.mark.parametrize("by", ["day", "hour"])
 @pytest.mark.parametrize("show", ["each", "together"])
-def test_a_chart_of_days_includes_the_last_day(stage, alice, by, show):
+def test_a_chart_of_days_includes_the_last_day(oauth, alice, by, show):
     """The last day is included, and the sums match the API's totals."""
     given = {"start": "2024-05-01", "end": "2024-05-02", "by": by, "show": show}
     page = alice.open(address("111", "112", **given))
     columns, rows = read_figures(page)
     times = ["engagement.day", *(["engagement.hour"] if by == "hour" else [])]
     answer = ask(
-        stage,
+        oauth,
         "historical",
         {
             "tweet_ids": ["111", "112"],
@@ -353,11 +353,11 @@ def test_a_chart_that_ends_today_ends_now(alice):
     assert alice.open(address(RECENT, start=day(28), end=day(0))).status == 400
 
 
-def test_csv_holds_what_the_page_shows(stage, alice):
+def test_csv_holds_what_the_page_shows(oauth, alice):
     given = {"start": "2024-05-01", "end": "2024-05-03", "by": "hour"}
     page = alice.open(address("111", "112", **given))
     link = html.unescape(re.search(r'href="(/explore/compare\.csv[^"]*)"', page.html)[1])
-    answer = alice.http.get(stage.url + link)
+    answer = alice.http.get(oauth.url + link)
     assert answer.headers["content-type"].startswith("text/csv")
     named = 'attachment; filename="impressions-2024-05-01-2024-05-03.csv"'
     assert answer.headers["content-disposition"] == named
@@ -391,13 +391,13 @@ def run(command, app):
 @pytest.mark.parametrize(
     "path", ["/explore", address(RECENT, "111", metric="url_clicks", start=day(20), end=day(2))]
 )
-def test_the_curl_command_returns_the_figures_of_the_page(stage, alice, path):
+def test_the_curl_command_returns_the_figures_of_the_page(oauth, alice, path):
     """The command returns the page's figures, and its body is the one that the page shows."""
     page = alice.open(path)
-    answer = run(page.texts["curl"], stage.server.world.main)
+    answer = run(page.texts["curl"], oauth.server.world.main)
     method, where = page.texts["request"].split("\n")[0].split()
     body = json.loads(page.texts["request"].partition("\n\n")[2])
-    assert (method, answer) == ("POST", ask(stage, where.rpartition("/")[2], body))
+    assert (method, answer) == ("POST", ask(oauth, where.rpartition("/")[2], body))
     if path == "/explore":
         shown = read_rows(page)
         assert answer["tweets"].keys() == shown.keys()
@@ -410,7 +410,7 @@ def test_the_curl_command_returns_the_figures_of_the_page(stage, alice, path):
 
 
 def test_charts_work_if_clients_may_use_one_grouping(world):
-    with set_stage(world, groupings_max="1") as narrow, narrow.person() as alice:
+    with start_oauth_server(world, groupings_max="1") as narrow, narrow.person() as alice:
         alice.sign_in()
         page = alice.open(address("111", start="2024-05-01", end="2024-05-02"))
         assert read_figures(page)[1] == {"2024-05-01": ["23"], "2024-05-02": ["17"]}
@@ -419,7 +419,7 @@ def test_charts_work_if_clients_may_use_one_grouping(world):
 # Many Tweets.
 
 
-def test_the_table_has_pages(stage, prolific):
+def test_the_table_has_pages(oauth, prolific):
     first = prolific.open("/explore")
     assert list(read_rows(first)) == [str(each) for each in range(50_060, 50_010, -1)]
     form = first.form_with("page", action=COMPARE)
@@ -433,7 +433,7 @@ def test_the_table_has_pages(stage, prolific):
     assert ("tweet_ids", "50060") in form.fields
     chart = prolific.open(f"{COMPARE}?{urlencode([*form.fields, ('tweet_ids', '50003')])}")
     assert read_figures(chart)[0] == ["50060", "50003"]
-    again = read_page(prolific.http.get(stage.url + html.unescape(chart_link(chart))))
+    again = read_page(prolific.http.get(oauth.url + html.unescape(chart_link(chart))))
     assert ("tweet_ids", "50060") in again.form_with("page", action=COMPARE).fields
 
 
@@ -448,11 +448,11 @@ def test_sorting_covers_all_pages(prolific):
     assert len(likes) == 60
 
 
-def test_the_newest_2000_are_listed(stage):
-    stage.server.command("account", "add", "frank", "--id", "606")
-    set_password(stage.server, "frank")
-    post(stage, "606", range(60_001, 62_003))
-    with stage.person("frank") as frank:
+def test_the_newest_2000_are_listed(oauth):
+    oauth.server.command("account", "add", "frank", "--id", "606")
+    set_password(oauth.server, "frank")
+    post(oauth, "606", range(60_001, 62_003))
+    with oauth.person("frank") as frank:
         frank.sign_in()
         page = frank.open("/explore?sort=favorites&page=40")
         text = " ".join(re.sub("<.*?>", "", page.html).split())
@@ -473,15 +473,15 @@ def test_a_chart_of_25_tweets(prolific):
 # Compression and caching.
 
 
-def test_pages_are_compressed_and_small(stage, alice):
+def test_pages_are_compressed_and_small(oauth, alice):
     for path in ("/explore", address(*MINE, start=day(27), by="hour")):
-        answer = alice.http.get(stage.url + path)
+        answer = alice.http.get(oauth.url + path)
         assert answer.headers["content-encoding"] == "gzip"
         assert answer.headers["vary"] == "accept-encoding"
         assets = re.findall(r'(?:src|href)="(/static/[^"]+)"', answer.text)
-        files = [alice.http.get(stage.url + each) for each in assets]
+        files = [alice.http.get(oauth.url + each) for each in assets]
         assert {each.headers["content-encoding"] for each in files} == {"gzip"}
         weight = sum(each.num_bytes_downloaded for each in [answer, *files])
         assert weight < 150_000
-    plain = alice.http.get(f"{stage.url}/explore", headers={"accept-encoding": "identity"})
+    plain = alice.http.get(f"{oauth.url}/explore", headers={"accept-encoding": "identity"})
     assert "content-encoding" not in plain.headers

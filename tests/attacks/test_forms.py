@@ -3,8 +3,8 @@
 import pytest
 
 from support.flows import CALLBACK, PASSWORD
+from support.oauth_server import FORM
 from support.signing import as_form
-from support.stage import FORM
 
 ACTIONS = (
     "/oauth/authorize",
@@ -17,14 +17,14 @@ SAME = {**FORM, "Origin": "null", "Sec-Fetch-Site": "same-origin"}
 
 
 @pytest.fixture
-def asking(stage):
-    return stage.request_token(stage.web, CALLBACK)
+def asking(oauth):
+    return oauth.request_token(oauth.web, CALLBACK)
 
 
 @pytest.fixture
-def fields(stage, alice, asking):
+def fields(oauth, alice, asking):
     """The fields that each action needs."""
-    stage.token_of(alice, stage.other)
+    oauth.access_token_of(alice, oauth.other)
     mine = next(
         value
         for form in alice.open("/settings/apps").forms
@@ -35,34 +35,34 @@ def fields(stage, alice, asking):
         "/oauth/authorize": [("oauth_token", asking.access_token), ("decision", "authorize")],
         "/sign-in": [("screen_name", "bob"), ("password", PASSWORD)],
         "/sign-out": [],
-        "/settings/apps/revoke": [("app_id", stage.other.app_id)],
+        "/settings/apps/revoke": [("app_id", oauth.other.app_id)],
         "/settings/sessions/revoke": [("session_id", mine)],
     }
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _second_session(stage):
+def _second_session(oauth):
     """A second session of alice, which another session can end."""
-    with stage.person() as person:
+    with oauth.person() as person:
         person.sign_in()
         yield
 
 
 @pytest.fixture
-def unchanged(stage, alice, asking):
+def unchanged(oauth, alice, asking):
     """Check that alice has two sessions, that her app works and that nothing was authorized."""
 
     def check():
         assert "@alice" in alice.open("/settings/apps").html
         count = "select count(*) from {} where account_id = 101"
-        assert stage.sql(count.format("sessions")) == [(sessions,)]
+        assert oauth.sql(count.format("sessions")) == [(sessions,)]
         apps = "select app_id from access_tokens where account_id = 101"
-        assert (int(stage.other.app_id),) in stage.sql(apps)
+        assert (int(oauth.other.app_id),) in oauth.sql(apps)
         token = asking.access_token
-        found = stage.sql("select account_id from request_tokens where token = ?", token)
+        found = oauth.sql("select account_id from request_tokens where token = ?", token)
         assert found == [(None,)]
 
-    [(sessions,)] = stage.sql("select count(*) from sessions where account_id = 101")
+    [(sessions,)] = oauth.sql("select count(*) from sessions where account_id = 101")
     assert sessions >= 2
     return check
 
@@ -98,9 +98,9 @@ def test_a_form_without_its_token_is_refused(alice, fields, unchanged, action, t
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_a_token_of_another_browser_is_refused(stage, alice, fields, unchanged, action):
+def test_a_token_of_another_browser_is_refused(oauth, alice, fields, unchanged, action):
     """An attacker can get any number of tokens, but only for their own browser."""
-    with stage.person("bob") as bob:
+    with oauth.person("bob") as bob:
         visitors = csrf_of(bob)
         bob.sign_in()
         signed_in = csrf_of(bob)
@@ -162,9 +162,9 @@ def test_a_get_request_does_nothing(alice, fields, unchanged, action):
     unchanged()
 
 
-def test_nobody_can_be_signed_in_as_the_attacker(stage):
+def test_nobody_can_be_signed_in_as_the_attacker(oauth):
     """Otherwise the victim would act in the attacker's account without noticing."""
-    with stage.person("bob") as attacker, stage.person() as victim:
+    with oauth.person("bob") as attacker, oauth.person() as victim:
         token = csrf_of(attacker)
         victim.open("/sign-in")
         sent = [("screen_name", "bob"), ("password", PASSWORD), ("csrf_token", token)]
@@ -172,9 +172,9 @@ def test_nobody_can_be_signed_in_as_the_attacker(stage):
         assert victim.open("/settings/apps").url.endswith("/sign-in?return_to=%2Fsettings%2Fapps")
 
 
-def test_a_visitors_token_is_invalid_after_the_sign_in(stage):
+def test_a_visitors_token_is_invalid_after_the_sign_in(oauth):
     """A token from before the sign-in, or of the previous session, must become invalid."""
-    with stage.person() as person:
+    with oauth.person() as person:
         before = csrf_of(person)
         visitor = person.http.cookies["oe_visitor"]
         person.sign_in()
@@ -189,8 +189,8 @@ def test_a_visitors_token_is_invalid_after_the_sign_in(stage):
         assert post(person, "/sign-out", [("csrf_token", second)]).status_code == 303
 
 
-def test_a_token_belongs_to_one_session(stage, alice):
-    with stage.person() as elsewhere:
+def test_a_token_belongs_to_one_session(oauth, alice):
+    with oauth.person() as elsewhere:
         elsewhere.sign_in()
         assert_refused(post(alice, "/sign-out", [("csrf_token", csrf_of(elsewhere))]))
 
@@ -199,7 +199,7 @@ def test_a_token_belongs_to_one_session(stage, alice):
     "app_id",
     ["", "x", "-1", "1e3", "0x1", "٣", "9223372036854775808", "9" * 19, "9" * 400, "1 or 1=1"],
 )
-def test_invalid_ids_are_ignored(stage, alice, fields, unchanged, app_id):
+def test_invalid_ids_are_ignored(oauth, alice, fields, unchanged, app_id):
     token = ("csrf_token", csrf_of(alice))
     for action, name in (
         ("/settings/apps/revoke", "app_id"),
@@ -209,8 +209,8 @@ def test_invalid_ids_are_ignored(stage, alice, fields, unchanged, app_id):
     unchanged()
 
 
-def test_nobody_revokes_for_another_person(stage, alice, fields, unchanged):
-    with stage.person("bob") as bob:
+def test_nobody_revokes_for_another_person(oauth, alice, fields, unchanged):
+    with oauth.person("bob") as bob:
         bob.sign_in()
         token = ("csrf_token", csrf_of(bob))
         for action in ("/settings/apps/revoke", "/settings/sessions/revoke"):
@@ -218,8 +218,8 @@ def test_nobody_revokes_for_another_person(stage, alice, fields, unchanged):
     unchanged()
 
 
-def test_a_decision_needs_a_session(stage, asking, unchanged):
-    with stage.person() as stranger:
+def test_a_decision_needs_a_session(oauth, asking, unchanged):
+    with oauth.person() as stranger:
         token = ("csrf_token", csrf_of(stranger))
         sent = [("oauth_token", asking.access_token), ("decision", "authorize"), token]
         answer = post(stranger, "/oauth/authorize", sent)
@@ -229,9 +229,9 @@ def test_a_decision_needs_a_session(stage, asking, unchanged):
 
 
 @pytest.mark.parametrize("decision", ["", "Authorize", "yes", "authorize ", "cancel"])
-def test_only_the_exact_value_gives_consent(stage, alice, asking, decision):
+def test_only_the_exact_value_gives_consent(oauth, alice, asking, decision):
     sent = [("oauth_token", asking.access_token), ("csrf_token", csrf_of(alice))]
     answer = post(alice, "/oauth/authorize", [*sent, ("decision", decision)])
     assert answer.status_code == 200
     assert "location" not in answer.headers
-    assert stage.exchange(asking, "").status == 401
+    assert oauth.exchange(asking, "").status == 401

@@ -5,9 +5,7 @@ import time
 
 import pytest
 
-from support.signing import as_header
-from support.sockets import exchange, parse_answers, request_bytes, talk
-from support.stage import (
+from support.oauth_server import (
     ACCESS_TOKEN,
     FORM,
     INVALIDATE_TOKEN,
@@ -16,6 +14,8 @@ from support.stage import (
     VERIFY_CREDENTIALS,
     sign,
 )
+from support.signing import as_header
+from support.sockets import exchange, parse_answers, request_bytes, talk
 
 URLENCODED = ("Content-Type", "application/x-www-form-urlencoded")
 POSTED = (
@@ -82,28 +82,28 @@ CHARSETS = (
 )
 
 
-def refused(stage, method, path, headers=(), body=b"", *, host="localhost"):
-    answer = exchange(stage.server.port, request_bytes(method, path, headers, body, host=host))
+def refused(oauth, method, path, headers=(), body=b"", *, host="localhost"):
+    answer = exchange(oauth.server.port, request_bytes(method, path, headers, body, host=host))
     assert 400 <= answer.status < 500, (answer.status, answer.body[:200])
     return answer
 
 
 @pytest.mark.parametrize("path", POSTED)
-def test_bodies(stage, path):
+def test_bodies(oauth, path):
     for body in BODIES.values():
-        refused(stage, "POST", path, [URLENCODED], body)
-        refused(stage, "POST", path, [(URLENCODED[0], f"{URLENCODED[1]}; charset=utf-16")], body)
+        refused(oauth, "POST", path, [URLENCODED], body)
+        refused(oauth, "POST", path, [(URLENCODED[0], f"{URLENCODED[1]}; charset=utf-16")], body)
 
 
 @pytest.mark.parametrize("path", POSTED)
-def test_multipart_bodies(stage, path):
+def test_multipart_bodies(oauth, path):
     kind = f"multipart/form-data; boundary={BOUNDARY}"
     for body in MULTIPARTS.values():
-        refused(stage, "POST", path, [("Content-Type", kind)], body)
+        refused(oauth, "POST", path, [("Content-Type", kind)], body)
     for charset in CHARSETS:
         for name in ("surrogate", "NUL", "odd name"):
             kind = f"multipart/form-data; boundary={BOUNDARY}; charset={charset}"
-            refused(stage, "POST", path, [("Content-Type", kind)], MULTIPARTS[name])
+            refused(oauth, "POST", path, [("Content-Type", kind)], MULTIPARTS[name])
     for kind in (
         "multipart/form-data",
         "multipart/form-data; boundary=",
@@ -111,43 +111,43 @@ def test_multipart_bodies(stage, path):
         "\xff",
         ";",
     ):
-        refused(stage, "POST", path, [("Content-Type", kind)], b"--\r\n\r\n----\r\n")
+        refused(oauth, "POST", path, [("Content-Type", kind)], b"--\r\n\r\n----\r\n")
 
 
 @pytest.mark.parametrize(
     "value", ["\x00", "\xff", "\u202e", "\U0010ffff", "x" * 9_000, "%00", "[]"]
 )
-def test_strange_values_in_a_valid_form(stage, alice, value):
+def test_strange_values_in_a_valid_form(oauth, alice, value):
     """The form passes the check of its origin."""
     page = alice.open("/settings/apps")
     token = dict(page.form_with(action="/sign-out").fields)["csrf_token"]
     names = ("oauth_token", "decision", "app_id", "session_id", "screen_name", "return_to")
     fields = {"csrf_token": token, **dict.fromkeys(names, value)}
     for path in ("/oauth/authorize", "/settings/apps/revoke", "/settings/sessions/revoke"):
-        answer = alice.http.post(stage.url + path, data=fields)
+        answer = alice.http.post(oauth.url + path, data=fields)
         assert answer.status_code in {303, 403}
-    stage.count_guesses(10, of="both", name=value.casefold()[:200], address="127.0.0.1")
-    assert alice.http.post(f"{stage.url}/sign-in", data=fields).status_code in {403, 429}
+    oauth.count_guesses(10, of="both", name=value.casefold()[:200], address="127.0.0.1")
+    assert alice.http.post(f"{oauth.url}/sign-in", data=fields).status_code in {403, 429}
     assert alice.open("/settings/apps").url.endswith("/settings/apps")
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "gzip, gzip", "identity", "x"])
-def test_bodies_with_a_wrong_content_encoding(stage, coding):
+def test_bodies_with_a_wrong_content_encoding(oauth, coding):
     for path in POSTED:
-        refused(stage, "POST", path, [URLENCODED, ("Content-Encoding", coding)], b"not encoded")
+        refused(oauth, "POST", path, [URLENCODED, ("Content-Encoding", coding)], b"not encoded")
 
 
-def test_a_decompression_bomb_is_refused(stage):
+def test_a_decompression_bomb_is_refused(oauth):
     bomb = gzip.compress(b"a=" + b"x" * 50_000_000)
     for path in POSTED:
-        refused(stage, "POST", path, [URLENCODED, ("Content-Encoding", "gzip")], bomb)
+        refused(oauth, "POST", path, [URLENCODED, ("Content-Encoding", "gzip")], bomb)
 
 
-def test_parsing_a_form_takes_bounded_time(stage):
+def test_parsing_a_form_takes_bounded_time(oauth):
     begun = time.monotonic()
     for path in ("/sign-in", REQUEST_TOKEN):
         for body in ("10,000 fields", "huge", "10,000 equals"):
-            refused(stage, "POST", path, [URLENCODED], BODIES[body])
+            refused(oauth, "POST", path, [URLENCODED], BODIES[body])
     assert time.monotonic() - begun < 20
 
 
@@ -166,46 +166,46 @@ def test_parsing_a_form_takes_bounded_time(stage):
         "oauth_token=\xff",
     ],
 )
-def test_queries(stage, query):
+def test_queries(oauth, query):
     for page in ("authorize", "authenticate"):
-        refused(stage, "GET", f"/oauth/{page}?{query}")
+        refused(oauth, "GET", f"/oauth/{page}?{query}")
     for path in ("/sign-in", "/settings/apps"):
-        answer = exchange(stage.server.port, request_bytes("GET", f"{path}?{query}"))
+        answer = exchange(oauth.server.port, request_bytes("GET", f"{path}?{query}"))
         assert answer.status in {200, 303, 400}
     for path in (REQUEST_TOKEN, ACCESS_TOKEN, VERIFY_CREDENTIALS):
-        refused(stage, "GET", f"{path}?{query}&oauth_signature=x")
+        refused(oauth, "GET", f"{path}?{query}&oauth_signature=x")
 
 
 @pytest.mark.parametrize(
     "method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "X"]
 )
-def test_methods(stage, method):
+def test_methods(oauth, method):
     """A route with an effect accepts only POST; the two GET calls of the wire must be signed."""
     for path in POSTED:
         if path == "/sign-in" and method in {"GET", "HEAD"}:
             continue
-        refused(stage, method, path)
-        refused(stage, method, path, [URLENCODED], b"csrf_token=x")
+        refused(oauth, method, path)
+        refused(oauth, method, path, [URLENCODED], b"csrf_token=x")
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "X"])
-def test_methods_of_pages(stage, method):
+def test_methods_of_pages(oauth, method):
     for path in ("/sign-in", "/settings/apps", "/oauth/authenticate", "/static/x", "/settings/"):
-        received = talk(stage.server.port, request_bytes(method, path))
+        received = talk(oauth.server.port, request_bytes(method, path))
         assert all(400 <= answer.status < 500 for answer in parse_answers(received))
 
 
-def test_head_of_a_page_has_no_body_and_changes_nothing(stage, alice):
-    asking = stage.request_token(stage.web, "oob")
+def test_head_of_a_page_has_no_body_and_changes_nothing(oauth, alice):
+    asking = oauth.request_token(oauth.web, "oob")
     for path in (
         "/sign-in",
         "/settings/apps",
         f"/oauth/authorize?oauth_token={asking.access_token}",
     ):
-        answer = alice.http.head(stage.url + path)
+        answer = alice.http.head(oauth.url + path)
         assert (answer.status_code, answer.content) == (200, b"")
         assert answer.headers["x-frame-options"] == "DENY"
-    assert stage.exchange(asking, "").status == 401
+    assert oauth.exchange(asking, "").status == 401
 
 
 COOKIES = [
@@ -235,12 +235,12 @@ COOKIES = [
 
 
 @pytest.mark.parametrize("cookie", COOKIES, ids=range(len(COOKIES)))
-def test_cookies(stage, cookie):
+def test_cookies(oauth, cookie):
     for path, status in (("/sign-in", 200), ("/settings/apps", 303)):
-        answer = exchange(stage.server.port, request_bytes("GET", path, [("Cookie", cookie)]))
+        answer = exchange(oauth.server.port, request_bytes("GET", path, [("Cookie", cookie)]))
         assert answer.status in {status, 400}
     for path in POSTED:
-        refused(stage, "POST", path, [("Cookie", cookie), URLENCODED], b"csrf_token=x")
+        refused(oauth, "POST", path, [("Cookie", cookie), URLENCODED], b"csrf_token=x")
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_cookies(stage, cookie):
         " ",
     ],
 )
-def test_authorization_headers(stage, authorization):
+def test_authorization_headers(oauth, authorization):
     for method, path in (
         ("POST", REQUEST_TOKEN),
         ("POST", ACCESS_TOKEN),
@@ -281,30 +281,30 @@ def test_authorization_headers(stage, authorization):
         ("POST", "/oauth2/invalidate_token"),
     ):
         body = b"" if method == "GET" else b"grant_type=client_credentials&access_token=%ff"
-        refused(stage, method, path, [("Authorization", authorization), URLENCODED], body)
+        refused(oauth, method, path, [("Authorization", authorization), URLENCODED], body)
 
 
 @pytest.mark.parametrize("value", ["\x00", "\ud7ff", "\U0010ffff", "x" * 9000, "\r\n", "%00", "é"])
 @pytest.mark.parametrize(
     "name", ["consumer_key", "token", "nonce", "verifier", "signature", "version"]
 )
-def test_signed_values(stage, name, value):
+def test_signed_values(oauth, name, value):
     """Any values, signed or not, in an access token call with an unknown request token."""
-    app = stage.web
-    signed = dict(sign(app, "POST", stage.url + ACCESS_TOKEN, token="x", verifier="x"))
+    app = oauth.web
+    signed = dict(sign(app, "POST", oauth.url + ACCESS_TOKEN, token="x", verifier="x"))
     signed[f"oauth_{name}"] = value
-    answer = stage.send("POST", ACCESS_TOKEN, as_header(list(signed.items())))
+    answer = oauth.send("POST", ACCESS_TOKEN, as_header(list(signed.items())))
     assert 400 <= answer.status < 500, answer
 
 
 @pytest.mark.parametrize(
     "host", ["", "[", "[::1", "a:b:c", "\xff", "x" * 5000, "a/b", "a?b#c", "@", None]
 )
-def test_hosts(stage, host):
+def test_hosts(oauth, host):
     for path in ("/sign-in", "/oauth/authorize?oauth_token=x", "/settings/apps"):
         request = request_bytes("GET", path, host=host)
-        assert exchange(stage.server.port, request).status in {200, 303, 400, 403}
-    refused(stage, "POST", "/sign-in", [URLENCODED, ("Origin", "http://[")], b"a=b", host=host)
+        assert exchange(oauth.server.port, request).status in {200, 303, 400, 403}
+    refused(oauth, "POST", "/sign-in", [URLENCODED, ("Origin", "http://[")], b"a=b", host=host)
 
 
 @pytest.mark.parametrize(
@@ -338,12 +338,12 @@ def test_hosts(stage, host):
         "/" + "x" * 9000,
     ],
 )
-def test_paths(stage, path):
-    answer = refused(stage, "GET", path)
+def test_paths(oauth, path):
+    answer = refused(oauth, "GET", path)
     assert b"Traceback" not in answer.body
 
 
-def test_a_form_that_never_ends_is_refused(stage):
+def test_a_form_that_never_ends_is_refused(oauth):
     head = request_bytes("POST", "/sign-in", [URLENCODED, ("Content-Length", "100")])
-    talk(stage.server.port, head, b"csrf_token=x", hang_up=True)
-    assert stage.server.client.send("GET", "/sign-in", headers=FORM).status == 200
+    talk(oauth.server.port, head, b"csrf_token=x", hang_up=True)
+    assert oauth.server.client.send("GET", "/sign-in", headers=FORM).status == 200

@@ -17,7 +17,7 @@ from openengagement.registry.apps import AppForm
 from openengagement.registry.opening import open_registry
 from support.calls import question, sign_as_user
 from support.flows import PASSWORD, set_password
-from support.stage import crowd_at, set_stage
+from support.oauth_server import connected_clients, start_oauth_server
 
 MONTH = time.strftime("%Y-%m", time.gmtime())
 OTHER_MONTH = "2024-02"
@@ -26,33 +26,33 @@ LIMITS = ("per_minute", "handles_contracted")
 
 
 @pytest.fixture(scope="module")
-def office(world):
+def console(world):
     """Two workers, and a manager."""
-    with set_stage(world, workers=2) as made:
+    with start_oauth_server(world, workers=2) as made:
         made.server.command("account", "add", "mira", "--role", "manager")
         set_password(made.server, "mira")
         yield made
 
 
 @pytest.fixture(scope="module")
-def mira(office):
-    with office.person("mira") as person:
+def mira(console):
+    with console.person("mira") as person:
         person.sign_in()
         yield person
 
 
 @pytest.fixture(scope="module")
-def member(office):
-    with office.person("alice") as person:
+def member(console):
+    with console.person("alice") as person:
         person.sign_in()
         yield person
 
 
 @pytest.fixture(autouse=True)
-def _healthy(office):
+def _healthy(console):
     yield
-    assert office.server.is_healthy()
-    assert "request_failed" not in office.server.log(), office.server.log()[-2000:]
+    assert console.server.is_healthy()
+    assert "request_failed" not in console.server.log(), console.server.log()[-2000:]
 
 
 @pytest.fixture
@@ -68,28 +68,28 @@ def decide(mira):
 
 
 @pytest.fixture
-def waiting(office):
+def waiting(console):
     """A new app that waits for access, and its owner's access token."""
-    made = office.server.command("app", "add", "Harbour Charts", "--owner", "alice")
-    token = office.server.command("token", "issue", made["app_id"])
-    office.server.secrets += [made["consumer_secret"], token["access_token_secret"]]
+    made = console.server.command("app", "add", "Harbour Charts", "--owner", "alice")
+    token = console.server.command("token", "issue", made["app_id"])
+    console.server.secrets += [made["consumer_secret"], token["access_token_secret"]]
     return replace(
-        office.web,
+        console.web,
         **{name: made[name] for name in ("app_id", "consumer_key", "consumer_secret")},
         **token,
     )
 
 
-def codes(office, app):
+def codes(console, app):
     """The codes that both workers answer to a request of this app."""
-    with crowd_at(office.server) as clients:
+    with connected_clients(console.server) as clients:
         auth = sign_as_user(app)
         answers = [each.ask("totals", question("111"), auth) for each in clients]
         return {each.code or each.headers["x-per-minute-limit"] for each in answers}
 
 
-def log_of(office, app):
-    rows = office.sql(
+def log_of(console, app):
+    rows = console.sql(
         "SELECT actor, action, before, after FROM audit_log WHERE app_id = ? ORDER BY id",
         int(app.app_id),
     )
@@ -99,22 +99,22 @@ def log_of(office, app):
 # --- what it is for ------------------------------------------------------------------------------
 
 
-def test_enabling_an_app_lets_its_next_request_through(office, mira, waiting):
-    assert codes(office, waiting) == {"app_not_enabled"}
+def test_enabling_an_app_lets_its_next_request_through(console, mira, waiting):
+    assert codes(console, waiting) == {"app_not_enabled"}
     page = mira.open("/manage")
     form = page.form_with("per_minute", action=f"/manage/apps/{waiting.app_id}")
     page = mira.submit(page, form, per_minute="77", decision="enable")
-    assert (page.status, page.url.partition("?")[0]) == (200, f"{office.url}/manage")
+    assert (page.status, page.url.partition("?")[0]) == (200, f"{console.url}/manage")
     assert page.text("notice") == "Harbour Charts is enabled. Its next request is answered."
     assert f"/manage/apps/{waiting.app_id}" not in [form.action for form in page.forms]
-    assert codes(office, waiting) == {"77"}
-    assert log_of(office, waiting) == [
+    assert codes(console, waiting) == {"77"}
+    assert log_of(console, waiting) == [
         ("mira", "enable", "no", "yes"),
         ("mira", "limit", None, "77"),
     ]
 
 
-def test_a_decision_takes_effect_on_the_next_request_of_every_worker(office, waiting, decide):
+def test_a_decision_takes_effect_on_the_next_request_of_every_worker(console, waiting, decide):
     for decision, fields, outcome in (
         ("enable", {}, "6000"),
         ("limits", {"per_minute": " 55 ", "handles_contracted": "3"}, "55"),
@@ -127,8 +127,8 @@ def test_a_decision_takes_effect_on_the_next_request_of_every_worker(office, wai
         page = decide(waiting, decision, **fields)
         assert page.status == 200
         assert page.text("notice").startswith("Harbour Charts ")
-        assert codes(office, waiting) == {outcome}, decision
-    assert log_of(office, waiting) == [
+        assert codes(console, waiting) == {outcome}, decision
+    assert log_of(console, waiting) == [
         ("mira", "enable", "no", "yes"),
         ("mira", "limit", None, "55"),
         ("mira", "handles", None, "3"),
@@ -141,20 +141,20 @@ def test_a_decision_takes_effect_on_the_next_request_of_every_worker(office, wai
     ]
 
 
-def test_changes_by_the_command_line_are_in_the_audit_log(office, mira, waiting):
-    office.server.command("app", "enable", waiting.app_id)
-    office.server.command("account", "role", "bob", "manager")
-    office.server.command("account", "role", "bob", "member")
+def test_changes_by_the_command_line_are_in_the_audit_log(console, mira, waiting):
+    console.server.command("app", "enable", waiting.app_id)
+    console.server.command("account", "role", "bob", "manager")
+    console.server.command("account", "role", "bob", "member")
     main = " ".join(re.sub("<[^>]+>", "", mira.open("/manage/audit").html).split())
-    assert "Harbour Charts: The command line enabled it." in main
+    assert "Harbour Charts: The command line enabled the app." in main
     assert "The command line made @bob a manager, before a member." in main
     page = mira.open(f"/manage/apps/{waiting.app_id}")
     assert "The command line" in page.html
 
 
-def test_the_command_line_shows_missing_contracts(office, waiting):
+def test_the_command_line_shows_missing_contracts(console, waiting):
     done = CliRunner().invoke(
-        main, ["--data", str(office.server.data), "app", "disable", waiting.app_id]
+        main, ["--data", str(console.server.data), "app", "disable", waiting.app_id]
     )
     told = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert (told["per_minute"], told["handles_contracted"]) == ("default", "none")
@@ -190,11 +190,11 @@ def test_search_by_name_id_and_owner(mira, waiting):
     assert "No app matches" in mira.open("/manage?q=nowhere").html
 
 
-def test_a_long_list_of_apps_has_pages(office, mira):
+def test_a_long_list_of_apps_has_pages(console, mira):
     now = int(time.time())
     columns = "id, name, owner_id, consumer_key, consumer_secret, enabled, bearer_generation"
     for at in range(101):
-        office.sql(
+        console.sql(
             f"INSERT INTO apps ({columns}, created_at_s) VALUES (?, ?, 202, ?, x'00', 0, 0, ?)",
             20_000_001 + at,
             f"Crowd {at}",
@@ -209,16 +209,16 @@ def test_a_long_list_of_apps_has_pages(office, mira):
         seen += re.findall(r'<a href="/manage/apps/(\d+)"', rows)
     assert len(seen) == len(set(seen)) == 101
     assert "see all waiting apps" in html
-    office.sql("DELETE FROM apps WHERE id > 20000000")
+    console.sql("DELETE FROM apps WHERE id > 20000000")
 
 
 # --- usage ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def used(office):
+def used(console):
     """A past month in which an app with a hostile name exceeded its contract."""
-    server = office.server
+    server = console.server
     made = server.command("app", "add", "=cmd|'/c calc'!A1", "--owner", "bob")
     server.command("app", "enable", made["app_id"], "--handles", "2")
     registry = open_registry(server.data)
@@ -290,13 +290,13 @@ def test_an_invalid_month_is_refused(mira, used, path, month):
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_visitor_must_sign_in_and_returns(office, path):
-    with office.person("mira") as person:
-        answer = person.http.get(f"{office.url}{path}?month={OTHER_MONTH}&q=a%26b")
+def test_a_visitor_must_sign_in_and_returns(console, path):
+    with console.person("mira") as person:
+        answer = person.http.get(f"{console.url}{path}?month={OTHER_MONTH}&q=a%26b")
         assert answer.status_code == 303
         page = person.open(answer.headers["location"])
         landed = person.sign_in(page)
-        assert landed.url == f"{office.url}{path}?month={OTHER_MONTH}&q=a%26b"
+        assert landed.url == f"{console.url}{path}?month={OTHER_MONTH}&q=a%26b"
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -308,24 +308,24 @@ def test_a_member_is_refused_with_an_explanation(member, path):
     assert "/manage" not in page.html.replace(path, ""), "no part of the console is shown"
 
 
-def test_only_managers_decide(office, member, waiting):
+def test_only_managers_decide(console, member, waiting):
     path = f"/manage/apps/{waiting.app_id}"
     token = dict(member.open("/settings/apps").form_with(action="/sign-out").fields)["csrf_token"]
     sent = {"csrf_token": token, "decision": "enable"}
-    assert member.http.post(office.url + path, data=sent).status_code == 403
-    with office.person() as stranger:
+    assert member.http.post(console.url + path, data=sent).status_code == 403
+    with console.person() as stranger:
         page = stranger.open("/sign-in")
         token = dict(page.form_with("password").fields)["csrf_token"]
         sent = {"csrf_token": token, "decision": "enable"}
-        answer = stranger.http.post(office.url + path, data=sent)
+        answer = stranger.http.post(console.url + path, data=sent)
         assert answer.status_code == 303
         assert answer.headers["location"].startswith("/sign-in?")
-    assert log_of(office, waiting) == []
-    assert codes(office, waiting) == {"app_not_enabled"}
+    assert log_of(console, waiting) == []
+    assert codes(console, waiting) == {"app_not_enabled"}
 
 
-def test_a_decision_from_another_site_is_refused(office, mira, member, waiting):
-    path = f"{office.url}/manage/apps/{waiting.app_id}"
+def test_a_decision_from_another_site_is_refused(console, mira, member, waiting):
+    path = f"{console.url}/manage/apps/{waiting.app_id}"
     page = mira.open(path)
     own = dict(page.form_sending("decision", "enable").fields)["csrf_token"]
     foreign = dict(member.open("/settings/apps").form_with(action="/sign-out").fields)["csrf_token"]
@@ -341,32 +341,32 @@ def test_a_decision_from_another_site_is_refused(office, mira, member, waiting):
         assert answer.status_code == 403
         assert "The form was not accepted" in answer.text
     assert mira.http.get(f"{path}?decision=enable&csrf_token={own}").status_code == 200
-    assert log_of(office, waiting) == []
+    assert log_of(console, waiting) == []
 
 
-def test_a_removed_role_has_no_effect_at_once(office, waiting):
-    office.server.command("account", "add", "noor", "--role", "manager")
-    set_password(office.server, "noor", PASSWORD)
-    with office.person("noor") as noor:
+def test_a_removed_role_has_no_effect_at_once(console, waiting):
+    console.server.command("account", "add", "noor", "--role", "manager")
+    set_password(console.server, "noor", PASSWORD)
+    with console.person("noor") as noor:
         noor.sign_in()
         page = noor.open(f"/manage/apps/{waiting.app_id}")
-        office.server.command("account", "role", "noor", "member")
+        console.server.command("account", "role", "noor", "member")
         form = page.form_sending("decision", "enable")
         for _ in range(6):  # any worker may answer
             assert noor.open("/manage").status == 403
             assert noor.submit(page, form, decision="enable").status == 403
-        assert log_of(office, waiting) == []
-        office.server.command("account", "role", "noor", "manager")
+        assert log_of(console, waiting) == []
+        console.server.command("account", "role", "noor", "manager")
         assert noor.submit(page, form, decision="enable").status == 200
-    assert log_of(office, waiting) == [("noor", "enable", "no", "yes")]
+    assert log_of(console, waiting) == [("noor", "enable", "no", "yes")]
 
 
-def test_a_role_removed_before_the_decision_is_written_is_respected(office, member, waiting):
+def test_a_role_removed_before_the_decision_is_written_is_respected(console, member, waiting):
     """The page has checked the role and waits for the database; the demotion is written first."""
-    office.server.command("account", "add", "yuki", "--role", "manager")
-    set_password(office.server, "yuki", PASSWORD)
-    path = office.server.data / "registry.sqlite3"
-    with office.person("yuki") as yuki, ThreadPoolExecutor() as pool:
+    console.server.command("account", "add", "yuki", "--role", "manager")
+    set_password(console.server, "yuki", PASSWORD)
+    path = console.server.data / "registry.sqlite3"
+    with console.person("yuki") as yuki, ThreadPoolExecutor() as pool:
         yuki.sign_in()
         page = yuki.open(f"/manage/apps/{waiting.app_id}")
         form = page.form_sending("decision", "enable")
@@ -382,7 +382,7 @@ def test_a_role_removed_before_the_decision_is_written_is_respected(office, memb
     like = member.open(f"/manage/apps/{waiting.app_id}")
     assert told.text("main") == like.text("main")
     assert 'href="/manage' not in told.html
-    assert log_of(office, waiting) == []
+    assert log_of(console, waiting) == []
 
 
 # --- two at once ---------------------------------------------------------------------------------
@@ -393,22 +393,22 @@ def limits_form(person, app):
     return page, page.form_sending("decision", "limits")
 
 
-def test_two_managers_can_change_different_limits(office, mira, waiting):
+def test_two_managers_can_change_different_limits(console, mira, waiting):
     stale = limits_form(mira, waiting)
-    office.server.command("app", "enable", waiting.app_id, "--per-minute", "44")
+    console.server.command("app", "enable", waiting.app_id, "--per-minute", "44")
     assert mira.submit(*stale, decision="limits", handles_contracted="9").status == 200
-    limits = office.sql(
+    limits = console.sql(
         "SELECT per_minute, handles_contracted FROM apps WHERE id = ?", int(waiting.app_id)
     )
     assert limits == [(44, 9)]
 
 
 @pytest.mark.parametrize("typed", ["55", "44", ""])
-def test_two_managers_cannot_overwrite_each_other(office, mira, waiting, typed):
-    office.server.command("app", "enable", waiting.app_id, "--per-minute", "33")
+def test_two_managers_cannot_overwrite_each_other(console, mira, waiting, typed):
+    console.server.command("app", "enable", waiting.app_id, "--per-minute", "33")
     stale = limits_form(mira, waiting)
-    office.server.command("app", "enable", waiting.app_id, "--per-minute", "44")
-    before = log_of(office, waiting)
+    console.server.command("app", "enable", waiting.app_id, "--per-minute", "44")
+    before = log_of(console, waiting)
     page = mira.submit(*stale, decision="limits", per_minute=typed, handles_contracted="9")
     assert page.status == 409
     assert page.text("limits-error").startswith("Somebody else changed these limits")
@@ -416,23 +416,23 @@ def test_two_managers_cannot_overwrite_each_other(office, mira, waiting, typed):
     shown = dict(form.fields)
     assert (shown["per_minute"], shown["was_per_minute"]) == ("44", "44")
     assert (shown["handles_contracted"], shown["was_handles_contracted"]) == ("", "")
-    assert log_of(office, waiting) == before, "the other decision of the two has no effect either"
+    assert log_of(console, waiting) == before, "the other decision of the two has no effect either"
     assert mira.submit(page, form, decision="limits", per_minute="66").status == 200
-    assert codes(office, waiting) == {"66"}
+    assert codes(console, waiting) == {"66"}
 
 
-def test_an_invalid_number_does_not_hide_a_change_by_another_manager(office, mira, waiting):
+def test_an_invalid_number_does_not_hide_a_change_by_another_manager(console, mira, waiting):
     page, form = limits_form(mira, waiting)
     page = mira.submit(page, form, decision="limits", handles_contracted="many")
     assert page.status == 400
-    office.server.command("app", "enable", waiting.app_id, "--per-minute", "44")
+    console.server.command("app", "enable", waiting.app_id, "--per-minute", "44")
     page = mira.submit(
         page, page.form_sending("decision", "limits"), decision="limits", handles_contracted="x"
     )
     form = page.form_sending("decision", "limits")
     page = mira.submit(page, form, decision="limits", per_minute="55", handles_contracted="")
     assert page.status == 409
-    assert codes(office, waiting) == {"44"}
+    assert codes(console, waiting) == {"44"}
 
 
 @pytest.mark.parametrize("queue", [True, False])
@@ -446,11 +446,11 @@ def test_an_invalid_number_does_not_hide_a_change_by_another_manager(office, mir
     ],
     ids=lambda changed: next(iter(changed)),
 )
-def test_an_approval_needs_the_app_that_the_page_showed(office, mira, waiting, queue, changed):
+def test_an_approval_needs_the_app_that_the_page_showed(console, mira, waiting, queue, changed):
     page = mira.open("/manage" if queue else f"/manage/apps/{waiting.app_id}")
     action = f"/manage/apps/{waiting.app_id}"
     form = page.form_with("decision", "seen", action=action)
-    with closing(open_registry(office.server.data)) as registry:
+    with closing(open_registry(console.server.data)) as registry:
         app = registry.apps.read_app(int(waiting.app_id))
         said = AppForm(app.name, app.owner_id, [])
         registry.apps.apply_form(app.id, replace(said, **changed))
@@ -460,23 +460,23 @@ def test_an_approval_needs_the_app_that_the_page_showed(office, mira, waiting, q
         page.text("notice")
         == "This app changed after you opened the page. Check it again, then decide."
     )
-    assert log_of(office, waiting) == []
-    assert codes(office, waiting) == {"app_not_enabled"}
+    assert log_of(console, waiting) == []
+    assert codes(console, waiting) == {"app_not_enabled"}
     form = page.form_sending("decision", "enable")
     assert mira.submit(page, form, decision="enable").status == 200
 
 
-def test_enabling_from_the_list_keeps_an_earlier_limit(office, mira, waiting, decide):
+def test_enabling_from_the_list_keeps_an_earlier_limit(console, mira, waiting, decide):
     decide(waiting, "limits", per_minute="210")
     page = mira.open("/manage")
     form = page.form_with("per_minute", action=f"/manage/apps/{waiting.app_id}")
     stale = mira.open("/manage")
     assert mira.submit(page, form, decision="enable").status == 200
-    assert codes(office, waiting) == {"210"}
+    assert codes(console, waiting) == {"210"}
     decide(waiting, "limits", per_minute="220")
     page = mira.submit(stale, form, decision="enable", per_minute="230")
     assert page.status == 409
-    assert codes(office, waiting) == {"220"}
+    assert codes(console, waiting) == {"220"}
 
 
 # --- what does not fit ---------------------------------------------------------------------------
@@ -485,24 +485,24 @@ def test_enabling_from_the_list_keeps_an_earlier_limit(office, mira, waiting, de
 @pytest.mark.parametrize(
     "app_id", ["1", "0", "x", "10000001x", "-1", "9" * 18, "9" * 40, "٣", "%00"]
 )
-def test_unknown_apps_are_refused(office, mira, waiting, app_id):
+def test_unknown_apps_are_refused(console, mira, waiting, app_id):
     page = mira.open(f"/manage/apps/{app_id}")
     assert page.status == 404
     assert "There is no such app" in page.html
     token = dict(mira.open("/settings/apps").form_with(action="/sign-out").fields)["csrf_token"]
     sent = {"csrf_token": token, "decision": "enable"}
-    answer = mira.http.post(f"{office.url}/manage/apps/{app_id}", data=sent)
+    answer = mira.http.post(f"{console.url}/manage/apps/{app_id}", data=sent)
     assert answer.status_code == 404
 
 
 @pytest.mark.parametrize("decision", ["", "delete", "Enable", "__class__"])
-def test_unknown_decisions_are_refused(office, mira, waiting, decision):
-    path = f"{office.url}/manage/apps/{waiting.app_id}"
+def test_unknown_decisions_are_refused(console, mira, waiting, decision):
+    path = f"{console.url}/manage/apps/{waiting.app_id}"
     token = dict(mira.open(path).form_sending("decision", "enable").fields)["csrf_token"]
     for sent in ({"decision": decision}, {}):
         answer = mira.http.post(path, data={"csrf_token": token} | sent)
         assert answer.status_code == 400
-    assert log_of(office, waiting) == []
+    assert log_of(console, waiting) == []
 
 
 @pytest.mark.parametrize(
@@ -516,16 +516,16 @@ def test_unknown_decisions_are_refused(office, mira, waiting, decision):
         ({"decision": "enable", "seen": "x", "per_minute": "5"}, "was_per_minute"),
     ],
 )
-def test_incomplete_forms_are_refused(office, mira, waiting, sent, missing):
-    path = f"{office.url}/manage/apps/{waiting.app_id}"
+def test_incomplete_forms_are_refused(console, mira, waiting, sent, missing):
+    path = f"{console.url}/manage/apps/{waiting.app_id}"
     token = dict(mira.open(path).form_sending("decision", "enable").fields)["csrf_token"]
     answer = mira.http.post(path, data={"csrf_token": token} | sent)
     assert answer.status_code == 400
     assert f"The form lacks {missing}." in answer.text
-    assert log_of(office, waiting) == []
+    assert log_of(console, waiting) == []
 
 
-def test_a_link_cannot_claim_a_decision_that_was_not_made(office, mira, waiting, decide):
+def test_a_link_cannot_claim_a_decision_that_was_not_made(console, mira, waiting, decide):
     app_id = waiting.app_id
 
     def told():
@@ -564,40 +564,40 @@ def test_a_link_cannot_claim_a_decision_that_was_not_made(office, mira, waiting,
 @pytest.mark.parametrize(
     "typed", ["0", "-5", "1.5", "6,000", "many", "1e3", "9" * 30, "٣", '"><script>']
 )
-def test_invalid_numbers_are_reported_and_kept(office, waiting, decide, field, typed):
+def test_invalid_numbers_are_reported_and_kept(console, waiting, decide, field, typed):
     other = LIMITS[field == LIMITS[0]]
     page = decide(waiting, "limits", **{field: typed, other: "12"})
     assert page.status == 400
     assert page.text(f"{field}-error").startswith("Write a whole number from 1 to 1")
     kept = dict(page.form_sending("decision", "limits").fields)
     assert (kept[field], kept[other]) == (typed, "12")
-    assert log_of(office, waiting) == [], "the valid number of the two is not saved either"
+    assert log_of(console, waiting) == [], "the valid number of the two is not saved either"
     page = decide(waiting, "limits", **{field: "8", other: "12"})
     assert page.status == 200
-    assert len(log_of(office, waiting)) == 2
+    assert len(log_of(console, waiting)) == 2
 
 
-def test_an_invalid_number_in_the_list_enables_nothing(office, mira, waiting):
+def test_an_invalid_number_in_the_list_enables_nothing(console, mira, waiting):
     page = mira.open("/manage")
     form = page.form_with("per_minute", action=f"/manage/apps/{waiting.app_id}")
     page = mira.submit(page, form, per_minute="lots", decision="enable")
     assert page.status == 400
     assert dict(page.form_sending("decision", "limits").fields)["per_minute"] == "lots"
-    assert log_of(office, waiting) == []
+    assert log_of(console, waiting) == []
 
 
-def test_hostile_names_are_shown_as_text(office, mira):
+def test_hostile_names_are_shown_as_text(console, mira):
     name = '"><script>alert(1)</script>'
-    made = office.server.command("app", "add", name, "--owner", "bob")
-    office.server.command("app", "enable", made["app_id"])
+    made = console.server.command("app", "add", name, "--owner", "bob")
+    console.server.command("app", "enable", made["app_id"])
     for path in ("/manage", f"/manage/apps/{made['app_id']}?done=enable", "/manage/audit"):
         html = mira.open(path).html
         assert "<script>alert" not in html
         assert "&lt;script&gt;alert(1)" in html
 
 
-def test_other_methods(office, mira):
+def test_other_methods(console, mira):
     for method, path in (("POST", ""), ("PUT", "/apps/10000001"), ("DELETE", "/audit")):
-        assert mira.http.request(method, f"{office.url}/manage{path}").status_code == 405
+        assert mira.http.request(method, f"{console.url}/manage{path}").status_code == 405
     assert mira.open("/manage/nowhere").status == 404
     assert mira.open("/managers").status == 404

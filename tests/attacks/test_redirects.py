@@ -7,9 +7,9 @@ import pytest
 from openengagement.auth.callbacks import UnfitCallback, check_callback
 from openengagement.portal.sign_in import local_path
 from support.flows import CALLBACK, ESCAPED_CALLBACK, PASSWORD
+from support.oauth_server import FORM, REQUEST_TOKEN
 from support.signing import as_form
 from support.sockets import exchange, request_bytes
-from support.stage import FORM, REQUEST_TOKEN
 
 HOME = "/settings/apps"
 ELSEWHERE = [
@@ -74,9 +74,9 @@ STAYS = [
 
 
 @pytest.mark.parametrize("url", ELSEWHERE)
-def test_return_to_another_site_leads_home(stage, url):
+def test_return_to_another_site_leads_home(oauth, url):
     """The page shows the return path; the next test follows it."""
-    with stage.person() as person:
+    with oauth.person() as person:
         page = person.open(f"/sign-in?return_to={quote(url, safe='', errors='surrogatepass')}")
     [kept] = [value for name, value in page.form_with("password").fields if name == "return_to"]
     assert kept == HOME
@@ -84,20 +84,20 @@ def test_return_to_another_site_leads_home(stage, url):
 
 
 @pytest.mark.parametrize("url", [*ELSEWHERE[4:12:3], "javascript:x", *STAYS[:2]])
-def test_sign_in_never_redirects_to_another_site(stage, url):
+def test_sign_in_never_redirects_to_another_site(oauth, url):
     """However the form was changed. A browser's own URL parser interprets the redirect."""
-    with stage.person() as person:
+    with oauth.person() as person:
         token = (
             "csrf_token",
             dict(person.open("/sign-in").form_with("password").fields)["csrf_token"],
         )
         sent = [("screen_name", "alice"), ("password", PASSWORD), ("return_to", url), token]
-        answer = person.http.post(f"{stage.url}/sign-in", content=as_form(sent), headers=FORM)
+        answer = person.http.post(f"{oauth.url}/sign-in", content=as_form(sent), headers=FORM)
     assert answer.status_code == 303
     target = answer.headers["location"]
     assert target.startswith("/")
     assert not target.startswith(("//", "/\\"))
-    assert urlsplit(urljoin(stage.url, target)).netloc == urlsplit(stage.url).netloc
+    assert urlsplit(urljoin(oauth.url, target)).netloc == urlsplit(oauth.url).netloc
     assert target == (url if url in STAYS else HOME)
 
 
@@ -107,17 +107,17 @@ def test_a_local_return_path_is_kept(url):
     assert urlsplit(urljoin("https://here.example/", url)).netloc == "here.example"
 
 
-def test_no_page_redirects_to_a_url_from_its_query(stage, alice):
+def test_no_page_redirects_to_a_url_from_its_query(oauth, alice):
     evil = "https://evil.example/"
     names = ("return_to", "redirect_uri", "next", "url", "oauth_callback", "callback", "continue")
     query = as_form([(name, evil) for name in names])
     for path in ("/sign-in", HOME, "/oauth/authorize", "/oauth/authenticate", "/sign-out", "/"):
-        for browser in (alice.http, stage.server.client.session):
-            answer = browser.get(f"{stage.url}{path}?{query}")
+        for browser in (alice.http, oauth.server.client.session):
+            answer = browser.get(f"{oauth.url}{path}?{query}")
             assert "evil.example" not in str(answer.headers)
 
 
-def test_the_host_header_does_not_change_redirects(stage):
+def test_the_host_header_does_not_change_redirects(oauth):
     for host in (
         "evil.example",
         "127.0.0.1@evil.example",
@@ -128,7 +128,7 @@ def test_the_host_header_does_not_change_redirects(stage):
         "a b",
     ):
         request = request_bytes("GET", HOME, [("X-Forwarded-Host", "evil.example")], host=host)
-        answer = exchange(stage.server.port, request)
+        answer = exchange(oauth.server.port, request)
         assert answer.status in {303, 400}
         assert "evil" not in str(answer.headers)
 
@@ -161,8 +161,8 @@ def test_the_host_header_does_not_change_redirects(stage):
         "\ufeffoob",
     ],
 )
-def test_a_callback_must_match_a_registered_one_exactly(stage, callback):
-    answer = stage.call(REQUEST_TOKEN, stage.web, callback=callback)
+def test_a_callback_must_match_a_registered_one_exactly(oauth, callback):
+    answer = oauth.call(REQUEST_TOKEN, oauth.web, callback=callback)
     assert answer.status == 403, answer
     assert answer.json()["errors"][0]["code"] == 415
     assert b"evil" not in answer.body
@@ -170,16 +170,16 @@ def test_a_callback_must_match_a_registered_one_exactly(stage, callback):
 
 
 @pytest.mark.parametrize("callback", [CALLBACK, "https://evil.example/", "myapp://x", "OOB"])
-def test_an_app_without_callbacks_can_only_use_a_pin(stage, callback):
-    answer = stage.call(REQUEST_TOKEN, stage.desktop, callback=callback)
+def test_an_app_without_callbacks_can_only_use_a_pin(oauth, callback):
+    answer = oauth.call(REQUEST_TOKEN, oauth.desktop, callback=callback)
     assert answer.status == 401, answer
     assert answer.json()["errors"][0]["code"] == 417
 
 
-def test_a_callback_of_another_app_is_refused(stage):
+def test_a_callback_of_another_app_is_refused(oauth):
     """The callback is registered for another app."""
-    stage.server.command("app", "add", "Third", "--owner", "bob", "--callback", ESCAPED_CALLBACK)
-    assert stage.call(REQUEST_TOKEN, stage.web, callback=ESCAPED_CALLBACK).status == 403
+    oauth.server.command("app", "add", "Third", "--owner", "bob", "--callback", ESCAPED_CALLBACK)
+    assert oauth.call(REQUEST_TOKEN, oauth.web, callback=ESCAPED_CALLBACK).status == 403
 
 
 UNFIT = [
@@ -231,22 +231,22 @@ def test_invalid_callbacks_cannot_be_registered(url):
 
 @pytest.mark.parametrize("option", ["--callback", "--website"])
 @pytest.mark.parametrize("url", [UNFIT[0], "javascript:alert(1)", "https://a.example;b/"])
-def test_the_command_refuses_invalid_callbacks(stage, option, url):
+def test_the_command_refuses_invalid_callbacks(oauth, option, url):
     with pytest.raises(AssertionError, match=r"cannot be used|begins with https"):
-        stage.server.command("app", "add", "Evil", "--owner", "bob", f"{option}={url}")
+        oauth.server.command("app", "add", "Evil", "--owner", "bob", f"{option}={url}")
 
 
-def test_a_callback_written_directly_to_the_registry_cannot_inject_headers(stage, alice):
+def test_a_callback_written_directly_to_the_registry_cannot_inject_headers(oauth, alice):
     """It bypassed all validation, as data of an older release may."""
-    made = stage.server.command("app", "add", "Old", "--owner", "bob", f"--callback={CALLBACK}")
-    app = stage.web.__class__(made["app_id"], made["consumer_key"], made["consumer_secret"], "", "")
+    made = oauth.server.command("app", "add", "Old", "--owner", "bob", f"--callback={CALLBACK}")
+    app = oauth.web.__class__(made["app_id"], made["consumer_key"], made["consumer_secret"], "", "")
     evil = "https://client.example/\r\nSet-Cookie: oe_session=x\r\n\r\n<script>"
-    stage.sql("update callbacks set url = ? where app_id = ?", evil, int(app.app_id))
-    asking = stage.request_token(app, evil)
-    page = alice.open(stage.page_of(asking))
+    oauth.sql("update callbacks set url = ? where app_id = ?", evil, int(app.app_id))
+    asking = oauth.request_token(app, evil)
+    page = alice.open(oauth.consent_url(asking))
     form = page.form_sending("decision", "authorize")
     sent = as_form(form.filled(decision="authorize"))
-    answer = alice.http.post(f"{stage.url}/oauth/authorize", content=sent, headers=FORM)
+    answer = alice.http.post(f"{oauth.url}/oauth/authorize", content=sent, headers=FORM)
     assert answer.status_code == 302
     assert "set-cookie" not in answer.headers
     assert "\n" not in answer.headers["location"]

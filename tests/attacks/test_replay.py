@@ -9,16 +9,16 @@ import pytest
 
 from support.calls import question
 from support.flows import CALLBACK
-from support.signing import as_form, as_header
-from support.stage import (
+from support.oauth_server import (
     ACCESS_TOKEN,
     INVALIDATE_TOKEN,
     REQUEST_TOKEN,
     TOTALS,
     VERIFY_CREDENTIALS,
-    at_once,
+    run_at_once,
     sign,
 )
+from support.signing import as_form, as_header
 
 REPLAYED = (401, "nonce_used")
 
@@ -28,12 +28,12 @@ def outcome(answer):
 
 
 @pytest.fixture
-def captured(wide, wide_alice):
+def captured(two_workers, alice_on_two_workers):
     """Makes a valid call of each kind that an attacker captured before the server got it."""
-    holder = wide.token_of(wide_alice, wide.web)
-    asking, verifier = wide.let_in(wide_alice, wide.other)
+    holder = two_workers.access_token_of(alice_on_two_workers, two_workers.web)
+    asking, verifier = two_workers.authorize_request(alice_on_two_workers, two_workers.other)
     calls = {
-        REQUEST_TOKEN: (wide.web, "POST", {"callback": CALLBACK}),
+        REQUEST_TOKEN: (two_workers.web, "POST", {"callback": CALLBACK}),
         ACCESS_TOKEN: (asking, "POST", {"verifier": verifier}),
         VERIFY_CREDENTIALS: (holder, "GET", {}),
         TOTALS: (holder, "POST", {}),
@@ -42,7 +42,7 @@ def captured(wide, wide_alice):
 
     def make(path):
         app, method, changes = calls[path]
-        return method, as_header(sign(app, method, wide.url + path, **changes))
+        return method, as_header(sign(app, method, two_workers.url + path, **changes))
 
     return make
 
@@ -54,7 +54,7 @@ def send(client, method, path, header):
 
 
 @pytest.mark.parametrize("path", [REQUEST_TOKEN, VERIFY_CREDENTIALS, TOTALS])
-def test_a_captured_call_is_refused_by_every_worker(wide, clients, captured, path):
+def test_a_captured_call_is_refused_by_every_worker(two_workers, clients, captured, path):
     method, header = captured(path)
     first, *replays = [send(client, method, path, header) for client in clients]
     assert first.status == 200, first
@@ -62,13 +62,13 @@ def test_a_captured_call_is_refused_by_every_worker(wide, clients, captured, pat
 
 
 @pytest.mark.parametrize("path", [REQUEST_TOKEN, VERIFY_CREDENTIALS, TOTALS])
-def test_of_many_repeats_at_once_one_is_served(wide, clients, captured, path):
+def test_of_many_repeats_at_once_one_is_served(two_workers, clients, captured, path):
     method, header = captured(path)
-    found = at_once(lambda client: outcome(send(client, method, path, header)), clients)
+    found = run_at_once(lambda client: outcome(send(client, method, path, header)), clients)
     assert sorted(found) == [(200, ""), *[REPLAYED] * (len(clients) - 1)]
 
 
-def test_an_access_token_call_is_served_once(wide, clients, captured):
+def test_an_access_token_call_is_served_once(two_workers, clients, captured):
     """The repeat finds no request token any more, so it gets no second access token."""
     method, header = captured(ACCESS_TOKEN)
     found = [send(client, method, ACCESS_TOKEN, header) for client in clients]
@@ -76,38 +76,42 @@ def test_an_access_token_call_is_served_once(wide, clients, captured):
     assert all(b"oauth_token" not in answer.body for answer in found[1:])
 
 
-def test_of_many_access_token_calls_at_once_one_is_served(wide, clients, captured):
+def test_of_many_access_token_calls_at_once_one_is_served(two_workers, clients, captured):
     method, header = captured(ACCESS_TOKEN)
-    found = at_once(lambda client: send(client, method, ACCESS_TOKEN, header).status, clients)
+    found = run_at_once(lambda client: send(client, method, ACCESS_TOKEN, header).status, clients)
     assert sorted(found) == [200] + [401] * (len(clients) - 1)
 
 
-def test_a_captured_revocation_does_not_revoke_the_next_token(wide, wide_alice, clients, captured):
+def test_a_captured_revocation_does_not_revoke_the_next_token(
+    two_workers, alice_on_two_workers, clients, captured
+):
     method, header = captured(INVALIDATE_TOKEN)
     assert send(clients[0], method, INVALIDATE_TOKEN, header).status == 200
-    again = wide.token_of(wide_alice, wide.web)
+    again = two_workers.access_token_of(alice_on_two_workers, two_workers.web)
     found = {send(client, method, INVALIDATE_TOKEN, header).status for client in clients}
     assert found == {401}
-    assert wide.who(again).status == 200
+    assert two_workers.verify_credentials(again).status == 200
 
 
-def test_a_captured_signature_is_refused_for_another_call(stage, alice):
-    holder = stage.token_of(alice, stage.web)
-    header = as_header(sign(holder, "GET", stage.url + VERIFY_CREDENTIALS))
+def test_a_captured_signature_is_refused_for_another_call(oauth, alice):
+    holder = oauth.access_token_of(alice, oauth.web)
+    header = as_header(sign(holder, "GET", oauth.url + VERIFY_CREDENTIALS))
     for _ in range(2):
-        answer = stage.send("POST", INVALIDATE_TOKEN, header)
+        answer = oauth.send("POST", INVALIDATE_TOKEN, header)
         assert outcome(answer) == (401, "invalid_signature")
-        stage.server.client.send("GET", VERIFY_CREDENTIALS, headers={"Authorization": header})
-    assert stage.who(holder).status == 200
+        oauth.server.client.send("GET", VERIFY_CREDENTIALS, headers={"Authorization": header})
+    assert oauth.verify_credentials(holder).status == 200
 
 
-def test_two_calls_may_share_a_nonce_and_neither_may_be_repeated(wide, wide_alice, clients):
+def test_two_calls_may_share_a_nonce_and_neither_may_be_repeated(
+    two_workers, alice_on_two_workers, clients
+):
     """Their signatures differ, so neither repeats the other."""
-    holder = wide.token_of(wide_alice, wide.web)
+    holder = two_workers.access_token_of(alice_on_two_workers, two_workers.web)
     same = {"nonce": str(int(time.time())), "timestamp": str(int(time.time()))}
     calls = {VERIFY_CREDENTIALS: "GET", TOTALS: "POST"}
     headers = {
-        path: as_header(sign(holder, method, wide.url + path, **same))
+        path: as_header(sign(holder, method, two_workers.url + path, **same))
         for path, method in calls.items()
     }
     for path, method in calls.items():
@@ -117,11 +121,13 @@ def test_two_calls_may_share_a_nonce_and_neither_may_be_repeated(wide, wide_alic
         assert found == {REPLAYED}
 
 
-def test_a_repeat_in_another_spelling_is_refused_by_every_worker(wide, wide_alice, clients):
+def test_a_repeat_in_another_spelling_is_refused_by_every_worker(
+    two_workers, alice_on_two_workers, clients
+):
     """The server accepts every one of these spellings when it comes first."""
-    holder = wide.token_of(wide_alice, wide.web)
+    holder = two_workers.access_token_of(alice_on_two_workers, two_workers.web)
     for spell in SPELLINGS:
-        signed = sign(holder, "POST", wide.url + TOTALS)
+        signed = sign(holder, "POST", two_workers.url + TOTALS)
         assert send_parts(clients[0], *spell(signed)).status == 200, spell.__name__
         again = [as_is(signed), *(other(signed) for other in SPELLINGS)]
         found = {outcome(send_parts(client, *each)) for each in again for client in clients[:4]}
@@ -198,51 +204,51 @@ BASE64 = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
         lambda text: text.replace("=", "%3D"),
     ],
 )
-def test_another_base64_of_the_same_signature_is_refused(stage, alice, respell, send_first):
-    holder = stage.token_of(alice, stage.web)
-    signed = sign(holder, "GET", stage.url + VERIFY_CREDENTIALS)
+def test_another_base64_of_the_same_signature_is_refused(oauth, alice, respell, send_first):
+    holder = oauth.access_token_of(alice, oauth.web)
+    signed = sign(holder, "GET", oauth.url + VERIFY_CREDENTIALS)
     *parameters, (name, text) = signed
     headers = {"Authorization": as_header(signed)}
     if send_first:
-        assert stage.server.client.send("GET", VERIFY_CREDENTIALS, headers=headers).status == 200
+        assert oauth.server.client.send("GET", VERIFY_CREDENTIALS, headers=headers).status == 200
     other = {"Authorization": as_header([*parameters, (name, respell(text))])}
-    answer = stage.server.client.send("GET", VERIFY_CREDENTIALS, headers=other)
+    answer = oauth.server.client.send("GET", VERIFY_CREDENTIALS, headers=other)
     assert outcome(answer) == (401, "invalid_signature")
-    answer = stage.server.client.send("GET", VERIFY_CREDENTIALS, headers=headers)
+    answer = oauth.server.client.send("GET", VERIFY_CREDENTIALS, headers=headers)
     assert outcome(answer) == (REPLAYED if send_first else (200, ""))
 
 
-def test_a_call_with_a_bad_signature_does_not_use_a_nonce_up(stage):
+def test_a_call_with_a_bad_signature_does_not_use_a_nonce_up(oauth):
     """Otherwise an eavesdropper who sees a nonce could block the client's own call."""
     same = {"nonce": "overheard", "timestamp": str(int(time.time()))}
-    bad = [*sign(stage.web, "POST", stage.url + REQUEST_TOKEN, callback="oob", **same)]
+    bad = [*sign(oauth.web, "POST", oauth.url + REQUEST_TOKEN, callback="oob", **same)]
     bad[-1] = ("oauth_signature", "AAAA")
-    assert outcome(stage.send("POST", REQUEST_TOKEN, as_header(bad))) == (401, "invalid_signature")
-    assert stage.call(REQUEST_TOKEN, stage.web, callback="oob", **same).status == 200
+    assert outcome(oauth.send("POST", REQUEST_TOKEN, as_header(bad))) == (401, "invalid_signature")
+    assert oauth.call(REQUEST_TOKEN, oauth.web, callback="oob", **same).status == 200
 
 
 @pytest.mark.parametrize("path", [REQUEST_TOKEN, ACCESS_TOKEN, VERIFY_CREDENTIALS])
 @pytest.mark.parametrize("off_s", [-86_400, -310, 310, 86_400])
-def test_stale_and_future_timestamps(stage, alice, path, off_s):
+def test_stale_and_future_timestamps(oauth, alice, path, off_s):
     if path == VERIFY_CREDENTIALS:
-        app, method, changes = stage.token_of(alice, stage.web), "GET", {}
+        app, method, changes = oauth.access_token_of(alice, oauth.web), "GET", {}
     elif path == ACCESS_TOKEN:
-        app, verifier = stage.let_in(alice, stage.web)
+        app, verifier = oauth.authorize_request(alice, oauth.web)
         method, changes = "POST", {"verifier": verifier}
     else:
-        app, method, changes = stage.web, "POST", {"callback": CALLBACK}
+        app, method, changes = oauth.web, "POST", {"callback": CALLBACK}
     stamp = str(int(time.time()) + off_s)
-    answer = stage.call(path, app, method=method, timestamp=stamp, **changes)
+    answer = oauth.call(path, app, method=method, timestamp=stamp, **changes)
     assert answer.status == 401, answer
     assert answer.json() == {"errors": [{"code": 135, "message": "Timestamp out of bounds."}]}
     assert "date" in answer.headers  # clients correct their clock with it
-    assert stage.call(path, app, method=method, **changes).status == 200  # only the time was wrong
+    assert oauth.call(path, app, method=method, **changes).status == 200  # only the time was wrong
 
 
 @pytest.mark.parametrize(
     "stamp", ["", "-1", "1e9", "0x5f", "9" * 13, "9" * 400, "١٢٣٤", "1.5", " 1", "NaN", "\x00"]
 )
-def test_texts_that_are_not_timestamps(stage, stamp):
-    answer = stage.call(REQUEST_TOKEN, stage.web, callback="oob", timestamp=stamp)
+def test_texts_that_are_not_timestamps(oauth, stamp):
+    answer = oauth.call(REQUEST_TOKEN, oauth.web, callback="oob", timestamp=stamp)
     assert answer.status == 401, answer
     assert answer.json()["errors"][0]["code"] in {32, 135}

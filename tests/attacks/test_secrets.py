@@ -8,9 +8,16 @@ import pytest
 
 from support.calls import question
 from support.flows import CALLBACK, OOB, PASSWORD
+from support.oauth_server import (
+    ACCESS_TOKEN,
+    REQUEST_TOKEN,
+    TOTALS,
+    sign,
+    start_oauth_server,
+    with_token,
+)
 from support.person import query_of
 from support.signing import as_form
-from support.stage import ACCESS_TOKEN, REQUEST_TOKEN, TOTALS, holding, set_stage, sign
 
 PIN_LENGTH = 7
 
@@ -18,41 +25,41 @@ PIN_LENGTH = 7
 @pytest.fixture(scope="module")
 def lived(world):
     """A server after a day of use, every secret it issued, and a stolen copy of its databases."""
-    with set_stage(world) as stage:
-        yield stage, list(_live(stage))
+    with start_oauth_server(world) as oauth:
+        yield oauth, list(_live(oauth))
 
 
-def _live(stage):
+def _live(oauth):
     """Issue and use every kind of secret, validly and invalidly; yield (kind, secret)."""
-    for app in (stage.web, stage.other, stage.desktop):
+    for app in (oauth.web, oauth.other, oauth.desktop):
         yield "consumer secret", app.consumer_secret
     yield "password", PASSWORD
-    with stage.person() as person:
+    with oauth.person() as person:
         person.sign_in()
         yield from _secrets_of(person)
-        for app, callback in ((stage.web, CALLBACK), (stage.desktop, OOB)):
-            used, verifier = stage.let_in(person, app, callback)
+        for app, callback in ((oauth.web, CALLBACK), (oauth.desktop, OOB)):
+            used, verifier = oauth.authorize_request(person, app, callback)
             yield "request token's secret", used.access_token_secret
             yield "PIN or verifier", verifier
-            holder = holding(app, stage.exchange(used, verifier))
+            holder = with_token(app, oauth.exchange(used, verifier))
             yield "access token's secret", holder.access_token_secret
-            stage.exchange(used, verifier)
-            assert stage.who(holder).status == 200
-            waiting, verifier = stage.let_in(person, app, callback)
+            oauth.exchange(used, verifier)
+            assert oauth.verify_credentials(holder).status == 200
+            waiting, verifier = oauth.authorize_request(person, app, callback)
             yield "request token's secret", waiting.access_token_secret
             yield "PIN or verifier", verifier
-            stage.exchange(waiting, "0000000")
-        yield from _sign_in_an_address(stage, person)
-    with stage.person("alice", "a wrong password of mine") as person:
+            oauth.exchange(waiting, "0000000")
+        yield from _sign_in_an_address(oauth, person)
+    with oauth.person("alice", "a wrong password of mine") as person:
         person.sign_in()
         yield "wrong password", person.password
-    bearer = stage.server.bearer(stage.server.world.main).token
+    bearer = oauth.server.bearer(oauth.server.world.main).token
     yield "bearer token", bearer
-    stage.server.client.send(
+    oauth.server.client.send(
         "POST", TOTALS, body=b"x", headers={"Authorization": f"Bearer {bearer}"}
     )
-    yield "platform key", stage.server.world.platform_key
-    for app in stage.server.world.apps:
+    yield "platform key", oauth.server.world.platform_key
+    for app in oauth.server.world.apps:
         yield "consumer secret", app.consumer_secret
         yield "access token's secret", app.access_token_secret
 
@@ -64,20 +71,20 @@ def _secrets_of(person):
         yield "form token", dict(form.fields)["csrf_token"]
 
 
-def _sign_in_an_address(stage, person):
+def _sign_in_an_address(oauth, person):
     """Send credentials in a URL, where a client should never put them."""
-    signed = sign(stage.web, "GET", stage.url + REQUEST_TOKEN, callback=CALLBACK)
-    answer = stage.server.client.send("GET", f"{REQUEST_TOKEN}?{as_form(signed)}")
-    asking = holding(stage.web, answer)
+    signed = sign(oauth.web, "GET", oauth.url + REQUEST_TOKEN, callback=CALLBACK)
+    answer = oauth.server.client.send("GET", f"{REQUEST_TOKEN}?{as_form(signed)}")
+    asking = with_token(oauth.web, answer)
     yield "request token's secret", asking.access_token_secret
-    verifier = query_of(person.authorize(stage.page_of(asking)))["oauth_verifier"]
+    verifier = query_of(person.authorize(oauth.consent_url(asking)))["oauth_verifier"]
     yield "verifier", verifier
-    signed = sign(asking, "GET", stage.url + ACCESS_TOKEN, verifier=verifier)
+    signed = sign(asking, "GET", oauth.url + ACCESS_TOKEN, verifier=verifier)
     yield "signature", dict(signed)["oauth_signature"]
-    answer = stage.server.client.send("GET", f"{ACCESS_TOKEN}?{as_form(signed)}")
+    answer = oauth.server.client.send("GET", f"{ACCESS_TOKEN}?{as_form(signed)}")
     assert answer.status == 200
-    stage.server.client.send("GET", f"{ACCESS_TOKEN}?{as_form(signed)}")
-    stage.server.client.send("GET", f"/oauth/authorize?oauth_verifier={verifier}&oauth_token=x")
+    oauth.server.client.send("GET", f"{ACCESS_TOKEN}?{as_form(signed)}")
+    oauth.server.client.send("GET", f"/oauth/authorize?oauth_verifier={verifier}&oauth_token=x")
 
 
 def spellings(secret):
@@ -90,8 +97,8 @@ def long_ones(secrets):
 
 
 def test_no_log_holds_a_secret(lived):
-    stage, secrets = lived
-    log = stage.server.log()
+    oauth, secrets = lived
+    log = oauth.server.log()
     found = [
         what for what, secret in long_ones(secrets) if any(s in log for s in spellings(secret))
     ]
@@ -101,30 +108,30 @@ def test_no_log_holds_a_secret(lived):
 
 def test_no_log_holds_a_secret_after_an_internal_error(world):
     """A logged failure names a place in the code, not the values there."""
-    with set_stage(world) as stage, stage.person() as person:
+    with start_oauth_server(world) as oauth, oauth.person() as person:
         person.sign_in()
-        asking, verifier = stage.let_in(person, stage.web)
+        asking, verifier = oauth.authorize_request(person, oauth.web)
         token = dict(person.open("/sign-in").form_with("password").fields)["csrf_token"]
-        stage.sql("update request_tokens set secret = x'00', verifier = x'00'")
-        stage.sql("alter table sessions rename to elsewhere")
+        oauth.sql("update request_tokens set secret = x'00', verifier = x'00'")
+        oauth.sql("alter table sessions rename to elsewhere")
         answers = [
-            stage.exchange(asking, verifier),
-            stage.server.client.send(
+            oauth.exchange(asking, verifier),
+            oauth.server.client.send(
                 "POST", "/sign-in", body=f"password={PASSWORD}&csrf_token={token}"
             ),
-            stage.server.client.send(
+            oauth.server.client.send(
                 "GET",
                 "/settings/apps",
                 headers={"Cookie": f"oe_session={person.http.cookies['oe_session']}"},
             ),
         ]
         assert 500 in {answer.status for answer in answers}
-        log, bodies = stage.server.log(), b" ".join(answer.body for answer in answers).decode()
+        log, bodies = oauth.server.log(), b" ".join(answer.body for answer in answers).decode()
         assert "request_failed" in log
         secrets = [
             verifier,
             asking.access_token_secret,
-            stage.web.consumer_secret,
+            oauth.web.consumer_secret,
             person.http.cookies["oe_session"],
             PASSWORD,
             token,
@@ -137,10 +144,10 @@ def test_no_log_holds_a_secret_after_an_internal_error(world):
 
 def test_a_copy_without_the_key_file_reveals_no_secret(lived):
     """No file except the key file holds a secret, plain or encoded."""
-    stage, secrets = lived
+    oauth, secrets = lived
     stolen = [
         each
-        for each in stage.server.data.rglob("*")
+        for each in oauth.server.data.rglob("*")
         if each.is_file() and each.name != "server.key"
     ]
     assert {"registry.sqlite3", "counters.sqlite3"} <= {each.name for each in stolen}
@@ -160,11 +167,11 @@ def test_a_copy_without_the_key_file_reveals_no_secret(lived):
 
 
 def test_no_file_holds_a_pin(lived):
-    stage, secrets = lived
+    oauth, secrets = lived
     pins = {secret for _, secret in secrets if len(secret) == PIN_LENGTH}
     assert pins
-    for (table,) in stage.sql("select name from sqlite_master where type = 'table'"):
-        for row in stage.sql(f'select * from "{table}"'):
+    for (table,) in oauth.sql("select name from sqlite_master where type = 'table'"):
+        for row in oauth.sql(f'select * from "{table}"'):
             for value in row:
                 text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
                 assert text not in pins
@@ -173,7 +180,7 @@ def test_no_file_holds_a_pin(lived):
 
 def test_what_is_stored_is_encrypted_or_hashed(lived):
     """Every column is listed, so that a new one cannot be forgotten."""
-    stage, _ = lived
+    oauth, _ = lived
     encrypted = {
         "apps": ["consumer_secret"],
         "access_tokens": ["secret"],
@@ -181,29 +188,29 @@ def test_what_is_stored_is_encrypted_or_hashed(lived):
     }
     for table, columns in encrypted.items():
         for column in columns:
-            values = [value for (value,) in stage.sql(f"select {column} from {table}") if value]
+            values = [value for (value,) in oauth.sql(f"select {column} from {table}") if value]
             assert values
             assert all(bytes(value).startswith(b"gAAAA") for value in values), (table, column)
             assert len(set(values)) == len(values)
-    hashes = [value for (value,) in stage.sql("select password_hash from accounts") if value]
+    hashes = [value for (value,) in oauth.sql("select password_hash from accounts") if value]
     assert len(hashes) == 2
     assert all(value.startswith("$argon2id$") for value in hashes)
     assert len(set(hashes)) == 2  # the same password with two salts
     for table, column in (("sessions", "secret_hash"), ("platform_keys", "key_hash")):
-        assert {len(value) for (value,) in stage.sql(f"select {column} from {table}")} == {32}
+        assert {len(value) for (value,) in oauth.sql(f"select {column} from {table}")} == {32}
 
 
 def test_only_the_owner_can_read_the_files(lived):
-    stage, _ = lived
-    for path in (stage.server.data, *stage.server.data.rglob("*")):
+    oauth, _ = lived
+    for path in (oauth.server.data, *oauth.server.data.rglob("*")):
         mode = path.stat().st_mode & 0o077
         assert not mode or path.name == "data", (path.name, oct(mode))
-    assert (stage.server.data / "server.key").stat().st_mode & 0o777 == 0o600
+    assert (oauth.server.data / "server.key").stat().st_mode & 0o777 == 0o600
 
 
 def test_stored_values_are_not_credentials(lived):
     """A thief sends every stored value as a credential."""
-    stage, _ = lived
+    oauth, _ = lived
     values = [
         value.decode("latin-1") if isinstance(value, bytes) else str(value)
         for table, column in (
@@ -212,36 +219,36 @@ def test_stored_values_are_not_credentials(lived):
             ("request_tokens", "token"),
             ("access_tokens", "token"),
         )
-        for (value,) in stage.sql(f"select {column} from {table}")
+        for (value,) in oauth.sql(f"select {column} from {table}")
     ]
-    hexes = [row[0] for row in stage.sql("select lower(hex(secret_hash)) from sessions")]
+    hexes = [row[0] for row in oauth.sql("select lower(hex(secret_hash)) from sessions")]
     for value in [*values, *hexes]:
         if not value.isprintable() or not value.isascii():
             continue
-        answer = stage.server.client.send(
+        answer = oauth.server.client.send(
             "GET", "/settings/apps", headers={"Cookie": f"oe_session={value}"}
         )
         assert answer.status == 303
     for column, table in (("key_hash", "platform_keys"), ("bearer_hash", "apps")):
-        for (value,) in stage.sql(
+        for (value,) in oauth.sql(
             f"select lower(hex({column})) from {table} where {column} not null"
         ):
             headers = {"Authorization": f"Bearer {value}", "Content-Type": "application/json"}
             body = json.dumps(question("111"))
             assert (
-                stage.server.client.send("POST", TOTALS, body=body, headers=headers).status == 401
+                oauth.server.client.send("POST", TOTALS, body=body, headers=headers).status == 401
             )
-            answer = stage.server.client.send("DELETE", "/platform/v1/tweets/1", headers=headers)
+            answer = oauth.server.client.send("DELETE", "/platform/v1/tweets/1", headers=headers)
             assert answer.status == 401
 
 
-def test_urls_hold_no_secret_but_the_verifier(stage, alice):
+def test_urls_hold_no_secret_but_the_verifier(oauth, alice):
     """The verifier is valid once, for one app, for a few minutes."""
-    asking = stage.request_token(stage.web, CALLBACK)
-    with stage.person() as person:
+    asking = oauth.request_token(oauth.web, CALLBACK)
+    with oauth.person() as person:
         seen = []
         person.http.event_hooks["request"].append(lambda request: seen.append(str(request.url)))
-        target = person.authorize(stage.page_of(asking))
+        target = person.authorize(oauth.consent_url(asking))
         session = person.http.cookies["oe_session"]
         person.open("/settings/apps")
         person.sign_out()
@@ -254,9 +261,9 @@ def test_urls_hold_no_secret_but_the_verifier(stage, alice):
         assert "verifier" not in urlsplit(url).query
 
 
-def test_no_request_to_another_site_has_a_referrer(stage, alice):
+def test_no_request_to_another_site_has_a_referrer(oauth, alice):
     """Pages forbid it, and load nothing from other sites."""
-    page = alice.open(stage.page_of(stage.request_token(stage.web, CALLBACK)))
+    page = alice.open(oauth.consent_url(oauth.request_token(oauth.web, CALLBACK)))
     assert page.response.headers["referrer-policy"] == "no-referrer"
     loaded = [part.split('"')[0] for part in page.html.split('src="')[1:]]
     loaded += [part.split('"')[0] for part in page.html.split('rel="stylesheet" href="')[1:]]
@@ -264,14 +271,14 @@ def test_no_request_to_another_site_has_a_referrer(stage, alice):
     assert all(each.startswith("/static/") for each in loaded)
 
 
-def test_an_error_does_not_repeat_the_credentials(stage, alice):
+def test_an_error_does_not_repeat_the_credentials(oauth, alice):
     """An invalid signature, secret or verifier may still be somebody's secret."""
-    asking, verifier = stage.let_in(alice, stage.web)
-    signed = dict(sign(asking, "POST", stage.url + ACCESS_TOKEN, verifier=verifier))
+    asking, verifier = oauth.authorize_request(alice, oauth.web)
+    signed = dict(sign(asking, "POST", oauth.url + ACCESS_TOKEN, verifier=verifier))
     signed["oauth_timestamp"] = str(int(time.time()) - 4000)
     query = as_form(list(signed.items()))
     for path in (ACCESS_TOKEN, REQUEST_TOKEN, "/x", "/oauth/authorize", "/sign-in/x"):
-        answer = stage.server.client.send("POST", f"{path}?{query}")
+        answer = oauth.server.client.send("POST", f"{path}?{query}")
         assert answer.status >= 400
         shown = answer.body.decode() + str(dict(answer.headers))
         for secret in (signed["oauth_signature"], verifier, asking.access_token_secret):

@@ -8,8 +8,8 @@ import pytest
 
 from openengagement.registry.opening import open_registry
 from support.flows import CALLBACK, OOB, PASSWORD
+from support.oauth_server import TOTALS
 from support.sockets import exchange, request_bytes
-from support.stage import TOTALS
 
 ATTRIBUTES = {"HttpOnly", "SameSite=lax", "Path=/"}
 APPS = "/settings/apps"
@@ -35,8 +35,8 @@ def form_of(person):
 
 
 @pytest.mark.parametrize("planted", ["x" * 43, ""])
-def test_a_planted_session_cookie_is_replaced_at_sign_in(stage, planted):
-    with stage.person() as victim, stage.person() as attacker:
+def test_a_planted_session_cookie_is_replaced_at_sign_in(oauth, planted):
+    with oauth.person() as victim, oauth.person() as attacker:
         for person in (victim, attacker):
             person.http.cookies.set("oe_session", planted, domain="127.0.0.1", path="/")
         victim.sign_in()
@@ -45,9 +45,9 @@ def test_a_planted_session_cookie_is_replaced_at_sign_in(stage, planted):
         assert not is_in(attacker)
 
 
-def test_a_planted_session_of_the_attacker_ends_at_sign_in(stage):
+def test_a_planted_session_of_the_attacker_ends_at_sign_in(oauth):
     """The sign-in ends that session and starts another."""
-    with stage.person("bob") as attacker, stage.person() as victim:
+    with oauth.person("bob") as attacker, oauth.person() as victim:
         attacker.sign_in()
         mine = attacker.http.cookies["oe_session"]
         victim.http.cookies.set("oe_session", mine, domain="127.0.0.1", path="/")
@@ -57,8 +57,8 @@ def test_a_planted_session_of_the_attacker_ends_at_sign_in(stage):
         assert not is_in(attacker)
 
 
-def test_every_sign_in_starts_a_new_session(stage):
-    with stage.person() as person:
+def test_every_sign_in_starts_a_new_session(oauth):
+    with oauth.person() as person:
         person.sign_in()
         first = person.http.cookies["oe_session"]
         person.sign_in(person.open("/sign-in"))
@@ -69,8 +69,8 @@ def test_every_sign_in_starts_a_new_session(stage):
         assert not is_in(person)
 
 
-def test_a_failed_sign_in_starts_no_session(stage):
-    with stage.person("alice", "not the password") as person:
+def test_a_failed_sign_in_starts_no_session(oauth):
+    with oauth.person("alice", "not the password") as person:
         page = person.sign_in()
         assert page.status == 403
         assert set(person.http.cookies) == {"oe_visitor"}
@@ -80,10 +80,10 @@ def test_a_failed_sign_in_starts_no_session(stage):
 # Cookies.
 
 
-def test_cookies_are_http_only_and_for_this_host(stage):
-    with stage.person() as person:
+def test_cookies_are_http_only_and_for_this_host(oauth):
+    with oauth.person() as person:
         fields = form_of(person) | {"screen_name": "alice", "password": PASSWORD}
-        answer = person.http.post(f"{stage.url}/sign-in", data=fields)
+        answer = person.http.post(f"{oauth.url}/sign-in", data=fields)
     found = cookies_of(answer)
     assert set(found) == {"oe_session", "oe_visitor", "oe_fresh", "oe_known"}
     for each in found.values():
@@ -91,15 +91,15 @@ def test_cookies_are_http_only_and_for_this_host(stage):
         assert "domain" not in each.lower()
 
 
-def test_under_tls_cookies_have_the_host_prefix(proxied):
+def test_under_tls_cookies_have_the_host_prefix(behind_proxy):
     """With the prefix, browsers refuse such cookies from other hosts, and we read no others."""
     secure = [("X-Forwarded-Proto", "https")]
-    port = proxied.server.port
+    port = behind_proxy.server.port
     answer = exchange(port, request_bytes("GET", "/sign-in", secure))
     assert answer.headers["set-cookie"].startswith("__Host-oe_visitor=")
     assert set(answer.headers["set-cookie"].split("; ")) >= {"Secure", *ATTRIBUTES}
     assert "max-age=" in answer.headers["strict-transport-security"]
-    with proxied.person() as person:
+    with behind_proxy.person() as person:
         person.sign_in()
         session = person.http.cookies["oe_session"]
     tossed = ("Cookie", f"oe_session={session}")
@@ -110,30 +110,30 @@ def test_under_tls_cookies_have_the_host_prefix(proxied):
     assert exchange(port, request_bytes("GET", APPS, [good])).status == 303
 
 
-def test_only_a_trusted_proxy_can_declare_tls(stage):
+def test_only_a_trusted_proxy_can_declare_tls(oauth):
     answer = exchange(
-        stage.server.port, request_bytes("GET", "/sign-in", [("X-Forwarded-Proto", "https")])
+        oauth.server.port, request_bytes("GET", "/sign-in", [("X-Forwarded-Proto", "https")])
     )
     assert answer.headers["set-cookie"].startswith("oe_visitor=")
     assert "strict-transport-security" not in answer.headers
 
 
-def test_a_session_expires(stage):
-    with stage.person() as person:
+def test_a_session_expires(oauth):
+    with oauth.person() as person:
         person.sign_in()
         assert is_in(person)
-        stage.sql("update sessions set created_at_s = created_at_s - 15 * 86400")
+        oauth.sql("update sessions set created_at_s = created_at_s - 15 * 86400")
         assert not is_in(person)
-        stage.sql("update sessions set created_at_s = created_at_s + 15 * 86400")
+        oauth.sql("update sessions set created_at_s = created_at_s + 15 * 86400")
 
 
-def test_the_id_of_a_session_is_not_a_credential(stage):
+def test_the_id_of_a_session_is_not_a_credential(oauth):
     """The page shows the id, never the secret."""
-    with stage.person() as person, stage.person() as thief:
+    with oauth.person() as person, oauth.person() as thief:
         person.sign_in()
         page = person.open(APPS)
         assert person.http.cookies["oe_session"] not in page.html
-        for (name,) in stage.sql("select id from sessions"):
+        for (name,) in oauth.sql("select id from sessions"):
             thief.http.cookies.set("oe_session", name, domain="127.0.0.1", path="/")
             assert not is_in(thief)
 
@@ -141,30 +141,30 @@ def test_the_id_of_a_session_is_not_a_credential(stage):
 # force_login
 
 
-def test_force_login_demands_a_sign_in_for_the_same_request(stage, alice):
-    first, second = (stage.request_token(stage.web, CALLBACK) for _ in range(2))
-    page = alice.open(f"{stage.page_of(first)}&force_login=true")
+def test_force_login_demands_a_sign_in_for_the_same_request(oauth, alice):
+    first, second = (oauth.request_token(oauth.web, CALLBACK) for _ in range(2))
+    page = alice.open(f"{oauth.consent_url(first)}&force_login=true")
     assert "/sign-in?" in page.url
-    with stage.person() as person:
+    with oauth.person() as person:
         person.sign_in()
-        page = person.open(f"{stage.page_of(first)}&force_login=true")
+        page = person.open(f"{oauth.consent_url(first)}&force_login=true")
         assert "/sign-in?" in page.url
         page = person.sign_in(page)
         assert page.form_sending("decision", "authorize")
-        page = person.open(f"{stage.page_of(second)}&force_login=true")
+        page = person.open(f"{oauth.consent_url(second)}&force_login=true")
         assert "/sign-in?" in page.url
         fresh = person.http.cookies["oe_fresh"]
-    with stage.person() as other:
+    with oauth.person() as other:
         other.sign_in()
         other.http.cookies.set("oe_fresh", fresh, domain="127.0.0.1", path="/")
-        assert "/sign-in?" in other.open(f"{stage.page_of(first)}&force_login=true").url
+        assert "/sign-in?" in other.open(f"{oauth.consent_url(first)}&force_login=true").url
 
 
 # Ends of sessions.
 
 
-def test_signing_out_ends_the_session_on_every_worker(wide, clients):
-    with wide.person() as person:
+def test_signing_out_ends_the_session_on_every_worker(two_workers, clients):
+    with two_workers.person() as person:
         person.sign_in()
         cookie = {"Cookie": f"oe_session={person.http.cookies['oe_session']}"}
         assert {each.send("GET", APPS, headers=cookie).status for each in clients} == {200}
@@ -172,8 +172,8 @@ def test_signing_out_ends_the_session_on_every_worker(wide, clients):
         assert {each.send("GET", APPS, headers=cookie).status for each in clients} == {303}
 
 
-def test_ending_a_session_from_another_browser(wide, clients):
-    with wide.person() as lost, wide.person() as person:
+def test_ending_a_session_from_another_browser(two_workers, clients):
+    with two_workers.person() as lost, two_workers.person() as person:
         lost.sign_in()
         person.sign_in()
         cookie = {"Cookie": f"oe_session={lost.http.cookies['oe_session']}"}
@@ -186,103 +186,115 @@ def test_ending_a_session_from_another_browser(wide, clients):
 
 
 @pytest.mark.parametrize("way", ["page", "call"])
-def test_a_revoked_token_stops_working_at_once_on_every_worker(wide, wide_alice, clients, way):
-    holder = wide.token_of(wide_alice, wide.web)
-    assert {wide.who(holder, each).status for each in clients} == {200}
+def test_a_revoked_token_stops_working_at_once_on_every_worker(
+    two_workers, alice_on_two_workers, clients, way
+):
+    holder = two_workers.access_token_of(alice_on_two_workers, two_workers.web)
+    assert {two_workers.verify_credentials(holder, each).status for each in clients} == {200}
     if way == "page":
-        wide_alice.revoke(wide.web.app_id)
+        alice_on_two_workers.revoke(two_workers.web.app_id)
     else:
-        assert wide.call("/1.1/oauth/invalidate_token", holder).status == 200
+        assert two_workers.call("/1.1/oauth/invalidate_token", holder).status == 200
     for each in clients:
-        answer = wide.who(holder, each)
+        answer = two_workers.verify_credentials(holder, each)
         assert (answer.status, answer.json()["errors"][0]["code"]) == (401, 89)
-        assert wide.call(TOTALS, holder, client=each).code == "access_token_not_found"
-    again = wide.token_of(wide_alice, wide.web)
+        assert two_workers.call(TOTALS, holder, client=each).code == "access_token_not_found"
+    again = two_workers.access_token_of(alice_on_two_workers, two_workers.web)
     assert again.access_token != holder.access_token
     assert again.access_token_secret != holder.access_token_secret
-    assert {wide.who(holder, each).status for each in clients} == {401}
+    assert {two_workers.verify_credentials(holder, each).status for each in clients} == {401}
 
 
-def test_revoking_an_app_ends_its_pending_requests(wide, wide_alice):
+def test_revoking_an_app_ends_its_pending_requests(two_workers, alice_on_two_workers):
     """Otherwise a revoked app could use a consent that it had kept."""
-    wide.token_of(wide_alice, wide.other)
-    asking, verifier = wide.let_in(wide_alice, wide.other)
-    wide_alice.revoke(wide.other.app_id)
-    assert wide.exchange(asking, verifier).status == 401
+    two_workers.access_token_of(alice_on_two_workers, two_workers.other)
+    asking, verifier = two_workers.authorize_request(alice_on_two_workers, two_workers.other)
+    alice_on_two_workers.revoke(two_workers.other.app_id)
+    assert two_workers.exchange(asking, verifier).status == 401
 
 
-def test_a_revoked_app_must_ask_for_consent_again(wide):
+def test_a_revoked_app_must_ask_for_consent_again(two_workers):
     """`authenticate` skips consent for an authorized app, but not after a revocation."""
-    made = wide.server.command(
+    made = two_workers.server.command(
         "app", "add", "Signs in", "--owner", "bob", f"--callback={CALLBACK}", "--sign-in"
     )
-    app = type(wide.web)(made["app_id"], made["consumer_key"], made["consumer_secret"], "", "")
-    with wide.person() as person:
+    app = type(two_workers.web)(
+        made["app_id"], made["consumer_key"], made["consumer_secret"], "", ""
+    )
+    with two_workers.person() as person:
         person.sign_in()
-        wide.token_of(person, app)
-        page = person.open(wide.page_of(wide.request_token(app, CALLBACK), "authenticate"))
+        two_workers.access_token_of(person, app)
+        page = person.open(
+            two_workers.consent_url(two_workers.request_token(app, CALLBACK), "authenticate")
+        )
         assert page.left_for.startswith(CALLBACK)
         person.revoke(app.app_id)
-        page = person.open(wide.page_of(wide.request_token(app, CALLBACK), "authenticate"))
+        page = person.open(
+            two_workers.consent_url(two_workers.request_token(app, CALLBACK), "authenticate")
+        )
         assert page.left_for is None
         assert page.form_sending("decision", "authorize")
 
 
-def test_authenticate_always_asks_for_apps_without_sign_in(wide, wide_alice):
-    wide.token_of(wide_alice, wide.web)
-    page = wide_alice.open(wide.page_of(wide.request_token(wide.web, CALLBACK), "authenticate"))
+def test_authenticate_always_asks_for_apps_without_sign_in(two_workers, alice_on_two_workers):
+    two_workers.access_token_of(alice_on_two_workers, two_workers.web)
+    page = alice_on_two_workers.open(
+        two_workers.consent_url(
+            two_workers.request_token(two_workers.web, CALLBACK), "authenticate"
+        )
+    )
     assert page.left_for is None
 
 
-def test_a_changed_password_ends_sessions_and_tokens_on_every_worker(wide, clients):
-    server = wide.server
+def test_a_changed_password_ends_sessions_and_tokens_on_every_worker(two_workers, clients):
+    server = two_workers.server
     server.command("account", "add", "changing")
     server.command("account", "password", "changing", "--stdin", stdin=f"{PASSWORD}\n")
-    with wide.person("changing") as person:
+    with two_workers.person("changing") as person:
         person.sign_in()
         cookie = {"Cookie": f"oe_session={person.http.cookies['oe_session']}"}
-        holder = wide.token_of(person, wide.web)
-        asking, pin = wide.let_in(person, wide.desktop, OOB)
+        holder = two_workers.access_token_of(person, two_workers.web)
+        asking, pin = two_workers.authorize_request(person, two_workers.desktop, OOB)
         assert {each.send("GET", APPS, headers=cookie).status for each in clients} == {200}
-        assert {wide.who(holder, each).status for each in clients} == {200}
+        assert {two_workers.verify_credentials(holder, each).status for each in clients} == {200}
         new = "another 40 lanterns"
         server.command("account", "password", "changing", "--stdin", stdin=f"{new}\n")
         assert {each.send("GET", APPS, headers=cookie).status for each in clients} == {303}
-        assert {wide.who(holder, each).status for each in clients} == {401}
-        assert wide.exchange(asking, pin).status == 401
+        assert {two_workers.verify_credentials(holder, each).status for each in clients} == {401}
+        assert two_workers.exchange(asking, pin).status == 401
         assert person.sign_in().status == 403
         person.password = new
         assert person.sign_in().status == 200
 
 
-def test_the_times_of_a_session_are_current(stage, alice):
+def test_the_times_of_a_session_are_current(oauth, alice):
     """People recognize an unknown session by its times."""
     page = alice.open(APPS)
     found = re.findall(r'datetime="(\d{4}-\d\d-\d\dT\d\d):', page.html)
     assert time.strftime("%Y-%m-%dT%H", time.gmtime()) in found or time.gmtime().tm_min < 10
 
 
-def beside(stage, planted):
+def beside(oauth, planted):
     """The answer to a browser that sends a planted cookie after its session cookie."""
-    with stage.person() as person:
+    with oauth.person() as person:
         person.sign_in()
         mine = person.http.cookies["oe_session"]
         cookies = [("Cookie", f"oe_session={mine}; {planted}")]
-        return exchange(stage.server.port, request_bytes("GET", APPS, cookies))
+        return exchange(oauth.server.port, request_bytes("GET", APPS, cookies))
 
 
 @pytest.mark.parametrize("stray", ["\xa0", "\x85", "\x1f", "\x0b"])
-def test_a_stray_byte_before_a_cookie_name_is_part_of_the_name(stage, stray):
+def test_a_stray_byte_before_a_cookie_name_is_part_of_the_name(oauth, stray):
     """Another host of the domain could set such a cookie despite the `__Host-` prefix."""
-    assert beside(stage, f"{stray}oe_session=planted").status in {200, 400}
+    assert beside(oauth, f"{stray}oe_session=planted").status in {200, 400}
 
 
-def test_a_cookie_that_is_sent_twice_counts_as_missing(stage):
-    assert beside(stage, "oe_session=planted").status == 303
+def test_a_cookie_that_is_sent_twice_counts_as_missing(oauth):
+    assert beside(oauth, "oe_session=planted").status == 303
 
 
-def test_an_account_has_at_most_fifty_sessions(stage):
-    registry = open_registry(stage.server.data)
+def test_an_account_has_at_most_fifty_sessions(oauth):
+    registry = open_registry(oauth.server.data)
     try:
         account = registry.accounts.find_account("alice")
         for at in range(60):

@@ -13,8 +13,8 @@ import pytest
 from openengagement.portal.concurrency import client_network
 from openengagement.sign_in.passwords import WINDOW_S
 from support.flows import PASSWORD
+from support.oauth_server import CROWD, REQUEST_TOKEN, run_at_once, stay_in_window
 from support.person import Person
-from support.stage import CROWD, REQUEST_TOKEN, at_once, stay_in_window
 
 PER_ADDRESS, PER_ACCOUNT = 50, 100
 VARIES = {"date", "x-request-id"}
@@ -29,8 +29,8 @@ def _one_window():
 class Guesser:
     """A browser without a session, at an address."""
 
-    def __init__(self, stage, address):
-        self.browser = Person(stage.url)
+    def __init__(self, oauth, address):
+        self.browser = Person(oauth.url)
         self.browser.http.headers["X-Forwarded-For"] = address
         self.page = self.browser.open("/sign-in")
         self.form = self.page.form_with("screen_name", "password")
@@ -58,28 +58,28 @@ def close(guessers):
         each.browser.http.close()
 
 
-def gets_in(stage, name, address):
+def can_sign_in(oauth, name, address):
     """Whether a person who knows the password can sign in from this address."""
-    with Guesser(stage, address) as person:
+    with Guesser(oauth, address) as person:
         page = person.guess(name, PASSWORD)
         assert page.status in {200, 429}, page
         return page.url.endswith("/settings/apps")
 
 
-def new_account(stage, name):
-    stage.server.command("account", "add", name)
-    stage.server.command("account", "password", name, "--stdin", stdin=f"{PASSWORD}\n")
+def new_account(oauth, name):
+    oauth.server.command("account", "add", name)
+    oauth.server.command("account", "password", name, "--stdin", stdin=f"{PASSWORD}\n")
     return name
 
 
 # Responses do not reveal accounts.
 
 
-def test_responses_do_not_reveal_which_accounts_exist(proxied):
+def test_responses_do_not_reveal_which_accounts_exist(behind_proxy):
     """An account with a password, one without and an unknown name get the same response."""
     answers = []
     for name in ("alice", "carol", "nobod"):
-        with Guesser(proxied, "192.0.2.1") as guesser:
+        with Guesser(behind_proxy, "192.0.2.1") as guesser:
             page = guesser.guess(name)
             headers = {k: v for k, v in page.response.headers.items() if k not in VARIES}
             token = dict(guesser.form.fields)["csrf_token"]
@@ -90,10 +90,10 @@ def test_responses_do_not_reveal_which_accounts_exist(proxied):
     assert answers[0] == answers[1] == answers[2]
 
 
-def test_limits_do_not_reveal_which_accounts_exist(proxied):
-    with Guesser(proxied, "192.0.2.2") as guesser:
+def test_limits_do_not_reveal_which_accounts_exist(behind_proxy):
+    with Guesser(behind_proxy, "192.0.2.2") as guesser:
         for name in ("bob", "nobody"):
-            proxied.count_guesses(9, of="both", name=name, address="192.0.2.2")
+            behind_proxy.count_guesses(9, of="both", name=name, address="192.0.2.2")
             assert guesser.statuses(name, 2) == [403, 429]
 
 
@@ -106,29 +106,29 @@ def test_limits_do_not_reveal_which_accounts_exist(proxied):
         ("@Alice", "192.0.2.13"),
     ],
 )
-def test_spellings_of_a_name_share_their_guesses(proxied, name, address):
+def test_spellings_of_a_name_share_their_guesses(behind_proxy, name, address):
     """Otherwise every spelling would allow further guesses."""
-    proxied.count_guesses(10, of="both", name="alice", address=address)
-    with Guesser(proxied, address) as guesser:
+    behind_proxy.count_guesses(10, of="both", name="alice", address=address)
+    with Guesser(behind_proxy, address) as guesser:
         assert guesser.guess(name).status == 429
 
 
 @pytest.mark.parametrize("name", ["@", "alice\x00", "' or '1'='1", "\u0430lice"])
-def test_texts_that_are_not_screen_names(proxied, name):
-    with Guesser(proxied, "192.0.2.20") as guesser:
+def test_texts_that_are_not_screen_names(behind_proxy, name):
+    with Guesser(behind_proxy, "192.0.2.20") as guesser:
         page = guesser.guess(name, PASSWORD)
     assert page.status == 403
     assert WRONG in page.html
 
 
 @pytest.mark.parametrize("password", ["\x00", PASSWORD.upper(), f"{PASSWORD} "])
-def test_nearly_the_password(proxied, password):
-    with Guesser(proxied, "192.0.2.21") as guesser:
+def test_nearly_the_password(behind_proxy, password):
+    with Guesser(behind_proxy, "192.0.2.21") as guesser:
         assert guesser.guess("bob", password).status == 403
 
 
-def test_a_very_long_password_costs_no_more(proxied):
-    with Guesser(proxied, "192.0.2.22") as guesser:
+def test_a_very_long_password_costs_no_more(behind_proxy):
+    with Guesser(behind_proxy, "192.0.2.22") as guesser:
         for length in (1025, 60_000):
             begun = time.monotonic()
             assert guesser.guess("bob", "x" * length).status == 403
@@ -139,20 +139,20 @@ def test_a_very_long_password_costs_no_more(proxied):
 # Guessing is limited.
 
 
-def test_one_account_from_one_address(proxied):
-    proxied.count_guesses(8, of="both", name="bob", address="198.51.100.1")
-    with Guesser(proxied, "198.51.100.1") as guesser:
+def test_one_account_from_one_address(behind_proxy):
+    behind_proxy.count_guesses(8, of="both", name="bob", address="198.51.100.1")
+    with Guesser(behind_proxy, "198.51.100.1") as guesser:
         found = [guesser.guess("bob") for _ in range(3)]
         assert [page.status for page in found] == [403, 403, 429]
         assert 0 < int(found[-1].response.headers["retry-after"]) <= WINDOW_S
         assert guesser.guess("bob", PASSWORD).status == 429  # the right password too
-    assert gets_in(proxied, "bob", "198.51.100.2")
+    assert can_sign_in(behind_proxy, "bob", "198.51.100.2")
 
 
-def test_at_once_on_both_workers(proxied):
-    proxied.count_guesses(7, of="both", name="bob", address="198.51.100.3")
-    guessers = [Guesser(proxied, "198.51.100.3") for _ in range(CROWD)]
-    found = at_once(lambda each: each.guess("bob").status, guessers)
+def test_at_once_on_both_workers(behind_proxy):
+    behind_proxy.count_guesses(7, of="both", name="bob", address="198.51.100.3")
+    guessers = [Guesser(behind_proxy, "198.51.100.3") for _ in range(CROWD)]
+    found = run_at_once(lambda each: each.guess("bob").status, guessers)
     # On each worker four guesses of one address may wait; further ones are refused and not counted.
     assert set(found) <= {403, 429, 503}
     assert found.count(403) <= 3
@@ -162,54 +162,54 @@ def test_at_once_on_both_workers(proxied):
     assert after[-1] == 429
 
 
-def test_one_password_at_many_accounts_from_one_address(proxied):
-    proxied.count_guesses(PER_ADDRESS - 2, of="address", address="198.51.100.4")
-    with Guesser(proxied, "198.51.100.4") as guesser:
+def test_one_password_at_many_accounts_from_one_address(behind_proxy):
+    behind_proxy.count_guesses(PER_ADDRESS - 2, of="address", address="198.51.100.4")
+    with Guesser(behind_proxy, "198.51.100.4") as guesser:
         found = [guesser.guess(f"victim{number}").status for number in range(4)]
     assert found == [403, 403, 429, 429]
-    assert not gets_in(proxied, "bob", "198.51.100.4")
-    assert gets_in(proxied, "bob", "198.51.100.5")
+    assert not can_sign_in(behind_proxy, "bob", "198.51.100.4")
+    assert can_sign_in(behind_proxy, "bob", "198.51.100.5")
 
 
 @pytest.mark.parametrize(
     ("first", "second"),
     [("2001:db8:1:2::1", "2001:db8:1:2:ffff::9"), ("::ffff:198.51.100.6", "198.51.100.6")],
 )
-def test_ipv6_addresses_are_counted_by_network(proxied, first, second):
+def test_ipv6_addresses_are_counted_by_network(behind_proxy, first, second):
     """A subscriber has 2^64 IPv6 addresses. All spellings of an IPv4 address are one address."""
-    proxied.count_guesses(9, of="both", name="six", address=client_network(second))
+    behind_proxy.count_guesses(9, of="both", name="six", address=client_network(second))
     for address, status in ((first, 403), (second, 429)):
-        with Guesser(proxied, address) as guesser:
+        with Guesser(behind_proxy, address) as guesser:
             assert guesser.guess("six").status == status
 
 
-def test_one_account_from_many_addresses(proxied):
+def test_one_account_from_many_addresses(behind_proxy):
     """They are refused, but a browser in which the person signed in before still works."""
-    name = new_account(proxied, "besieged")
-    with Guesser(proxied, "203.0.113.1") as known:
+    name = new_account(behind_proxy, "besieged")
+    with Guesser(behind_proxy, "203.0.113.1") as known:
         assert known.guess(name, PASSWORD).url.endswith("/settings/apps")
         known.sign_out()
-        proxied.count_guesses(PER_ACCOUNT, of="account", name=name)
-        assert not gets_in(proxied, name, "203.0.113.2")
+        behind_proxy.count_guesses(PER_ACCOUNT, of="account", name=name)
+        assert not can_sign_in(behind_proxy, name, "203.0.113.2")
         assert known.guess(name, PASSWORD).url.endswith("/settings/apps")
-    assert gets_in(proxied, "bob", "203.0.113.2")
+    assert can_sign_in(behind_proxy, "bob", "203.0.113.2")
 
 
-def test_guesses_from_a_known_browser_are_limited(proxied):
-    name = new_account(proxied, "shared")
-    with Guesser(proxied, "203.0.113.3") as known:
+def test_guesses_from_a_known_browser_are_limited(behind_proxy):
+    name = new_account(behind_proxy, "shared")
+    with Guesser(behind_proxy, "203.0.113.3") as known:
         assert known.guess(name, PASSWORD).status == 200
         nonce = known.browser.http.cookies["oe_known"].partition(".")[0]
         known.sign_out()
-        proxied.count_guesses(9, of="browser", name=name, browser=nonce)
+        behind_proxy.count_guesses(9, of="browser", name=name, browser=nonce)
         assert known.statuses(name, 2) == [403, 429]
-    assert gets_in(proxied, name, "203.0.113.4")  # other browsers are not locked out
+    assert can_sign_in(behind_proxy, name, "203.0.113.4")  # other browsers are not locked out
 
 
 @pytest.mark.parametrize("forged", ["x", "x.y", ".", "..", "", "a:b.c", "\xe9", '"\\012"'])
-def test_a_forged_cookie_does_not_make_a_browser_known(proxied, forged):
-    proxied.count_guesses(10, of="both", name="bob", address="203.0.113.50")
-    with Guesser(proxied, "203.0.113.50") as guesser:
+def test_a_forged_cookie_does_not_make_a_browser_known(behind_proxy, forged):
+    behind_proxy.count_guesses(10, of="both", name="bob", address="203.0.113.50")
+    with Guesser(behind_proxy, "203.0.113.50") as guesser:
         visitor = guesser.browser.http.cookies["oe_visitor"]
         cookie = f"oe_known={forged}; oe_visitor={visitor}".encode("latin-1")
         guesser.browser.http.cookies.clear()
@@ -217,55 +217,55 @@ def test_a_forged_cookie_does_not_make_a_browser_known(proxied, forged):
         assert guesser.guess("bob").status == 429
 
 
-def test_a_browser_known_to_one_account_is_unknown_to_another(proxied):
+def test_a_browser_known_to_one_account_is_unknown_to_another(behind_proxy):
     """Signing in to an account of one's own takes no guesses at another account back."""
     address = "203.0.113.80"
-    with Guesser(proxied, address) as guesser:
+    with Guesser(behind_proxy, address) as guesser:
         assert guesser.guess("bob", PASSWORD).status == 200
         guesser.sign_out()
-        proxied.count_guesses(9, of="both", name="victim", address=address)
+        behind_proxy.count_guesses(9, of="both", name="victim", address=address)
         assert guesser.statuses("victim", 2) == [403, 429]
         assert guesser.guess("bob", PASSWORD).status == 200
-    with Guesser(proxied, address) as guesser:
+    with Guesser(behind_proxy, address) as guesser:
         assert guesser.guess("victim").status == 429
 
 
 # Limits do not lock out others.
 
 
-def test_a_stranger_who_keeps_guessing_does_not_lock_a_person_out(proxied):
+def test_a_stranger_who_keeps_guessing_does_not_lock_a_person_out(behind_proxy):
     """An address uses up only its own guesses at an account, however often it guesses."""
-    proxied.count_guesses(10, of="both", name="bob", address="203.0.113.90")
-    with Guesser(proxied, "203.0.113.90") as stranger:
+    behind_proxy.count_guesses(10, of="both", name="bob", address="203.0.113.90")
+    with Guesser(behind_proxy, "203.0.113.90") as stranger:
         assert stranger.statuses("bob", PER_ACCOUNT + 5) == [429] * (PER_ACCOUNT + 5)
         assert stranger.guess("alice").status == 403  # refused guesses do not count
-    assert gets_in(proxied, "bob", "203.0.113.91")
+    assert can_sign_in(behind_proxy, "bob", "203.0.113.91")
 
 
-def test_an_address_that_guesses_at_every_account_locks_out_none(proxied):
-    name = new_account(proxied, "tried")
-    proxied.count_guesses(PER_ADDRESS, of="address", address="203.0.113.95")
-    proxied.count_guesses(PER_ACCOUNT - 2, of="account", name=name)
-    with Guesser(proxied, "203.0.113.95") as stranger:
+def test_an_address_that_guesses_at_every_account_locks_out_none(behind_proxy):
+    name = new_account(behind_proxy, "tried")
+    behind_proxy.count_guesses(PER_ADDRESS, of="address", address="203.0.113.95")
+    behind_proxy.count_guesses(PER_ACCOUNT - 2, of="account", name=name)
+    with Guesser(behind_proxy, "203.0.113.95") as stranger:
         assert stranger.statuses(name, 9) == [429] * 9
-    assert gets_in(proxied, name, "203.0.113.96")
+    assert can_sign_in(behind_proxy, name, "203.0.113.96")
 
 
-def test_successful_sign_ins_are_not_counted(proxied):
-    name = new_account(proxied, "welcome")
-    proxied.count_guesses(9, of="both", name=name, address="203.0.113.92")
+def test_successful_sign_ins_are_not_counted(behind_proxy):
+    name = new_account(behind_proxy, "welcome")
+    behind_proxy.count_guesses(9, of="both", name=name, address="203.0.113.92")
     for _ in range(3):
-        assert gets_in(proxied, name, "203.0.113.92")
+        assert can_sign_in(behind_proxy, name, "203.0.113.92")
 
 
 # The address of a client.
 
 
-def test_a_client_cannot_claim_another_address(stage):
-    stage.count_guesses(9, of="both", name="forwarded", address="127.0.0.1")
+def test_a_client_cannot_claim_another_address(oauth):
+    oauth.count_guesses(9, of="both", name="forwarded", address="127.0.0.1")
     found = []
     for address in ("198.51.100.1", "198.51.100.2", "198.51.100.3"):
-        with Guesser(stage, address) as guesser:
+        with Guesser(oauth, address) as guesser:
             guesser.browser.http.headers.update(
                 {"X-Real-IP": address, "Forwarded": f"for={address}", "X-Client-IP": address}
             )
@@ -273,34 +273,34 @@ def test_a_client_cannot_claim_another_address(stage):
     assert found == [403, 429, 429]
 
 
-def test_a_client_behind_a_proxy_cannot_claim_another_address(proxied):
+def test_a_client_behind_a_proxy_cannot_claim_another_address(behind_proxy):
     """The proxy appends the address it sees. Everything before it comes from the client."""
-    proxied.count_guesses(9, of="both", name="prepended", address="203.0.113.93")
+    behind_proxy.count_guesses(9, of="both", name="prepended", address="203.0.113.93")
     found = []
     for own in ("198.51.100.1", "127.0.0.1", "::1, 10.0.0.1"):
-        with Guesser(proxied, f"{own}, 203.0.113.93") as guesser:
+        with Guesser(behind_proxy, f"{own}, 203.0.113.93") as guesser:
             found.append(guesser.guess("prepended").status)
     assert found == [403, 429, 429]
 
 
 @pytest.mark.heavy
-def test_many_sign_ins_at_once_do_not_block_other_requests(proxied):
+def test_many_sign_ins_at_once_do_not_block_other_requests(behind_proxy):
     """Argon2id runs in threads of its own, so calls are answered while guesses wait."""
-    guessers = [Guesser(proxied, f"203.0.113.{200 + number}") for number in range(8)]
+    guessers = [Guesser(behind_proxy, f"203.0.113.{200 + number}") for number in range(8)]
     done = threading.Event()
 
     def call():
         times = []
         while not done.is_set():
             begun = time.monotonic()
-            assert proxied.call(REQUEST_TOKEN, proxied.web).status == 200
+            assert behind_proxy.call(REQUEST_TOKEN, behind_proxy.web).status == 200
             times.append(time.monotonic() - begun)
         return sorted(times)
 
     with ThreadPoolExecutor(1) as pool:
         calls = pool.submit(call)
         begun = time.monotonic()
-        found = at_once(lambda each: each.guess("crowded").status, guessers)
+        found = run_at_once(lambda each: each.guess("crowded").status, guessers)
         took_s = time.monotonic() - begun
         done.set()
         times = calls.result()
@@ -310,11 +310,11 @@ def test_many_sign_ins_at_once_do_not_block_other_requests(proxied):
 
 
 @pytest.mark.heavy
-def test_one_address_cannot_block_sign_in_for_others(proxied):
+def test_one_address_cannot_block_sign_in_for_others(behind_proxy):
     """Neither by signing in over and over with the right password, nor by guessing on."""
-    insiders = [Guesser(proxied, "203.0.113.240") for _ in range(12)]
-    proxied.count_guesses(PER_ADDRESS, of="address", address="203.0.113.241")
-    strangers = [Guesser(proxied, "203.0.113.241") for _ in range(6)]
+    insiders = [Guesser(behind_proxy, "203.0.113.240") for _ in range(12)]
+    behind_proxy.count_guesses(PER_ADDRESS, of="address", address="203.0.113.241")
+    strangers = [Guesser(behind_proxy, "203.0.113.241") for _ in range(6)]
     done = threading.Event()
 
     def keep_trying(guesser, name, password):
@@ -328,7 +328,7 @@ def test_one_address_cannot_block_sign_in_for_others(proxied):
             pool.submit(keep_trying, each, "nobody", WRONG)
         try:
             for _ in range(4):
-                assert gets_in(proxied, "alice", "203.0.113.242")
+                assert can_sign_in(behind_proxy, "alice", "203.0.113.242")
         finally:
             done.set()
     close([*insiders, *strangers])

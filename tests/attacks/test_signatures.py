@@ -8,9 +8,7 @@ from oauthlib.oauth1 import SIGNATURE_HMAC_SHA256, SIGNATURE_HMAC_SHA512, SIGNAT
 from requests_oauthlib import OAuth1
 
 from support.flows import CALLBACK
-from support.signing import as_form, as_header, protocol_parameters, signature_with
-from support.sockets import exchange, request_bytes
-from support.stage import (
+from support.oauth_server import (
     ACCESS_TOKEN,
     FORM,
     INVALIDATE_TOKEN,
@@ -19,6 +17,8 @@ from support.stage import (
     VERIFY_CREDENTIALS,
     sign,
 )
+from support.signing import as_form, as_header, protocol_parameters, signature_with
+from support.sockets import exchange, request_bytes
 
 NOT_AUTHENTICATED = {"errors": [{"code": 32, "message": "Could not authenticate you."}]}
 
@@ -30,54 +30,54 @@ def assert_not_authenticated(answer):
 
 
 @pytest.fixture(scope="module")
-def holder(stage, alice):
+def holder(oauth, alice):
     """The web app, holding alice's access token."""
-    return stage.token_of(alice, stage.web)
+    return oauth.access_token_of(alice, oauth.web)
 
 
 @pytest.fixture(scope="module")
-def bobs(stage):
+def bobs(oauth):
     """The web app, holding bob's access token."""
-    with stage.person("bob") as bob:
-        return stage.token_of(bob, stage.web)
+    with oauth.person("bob") as bob:
+        return oauth.access_token_of(bob, oauth.web)
 
 
 # Changed in transit.
 
 
-def test_method(stage):
-    header = as_header(sign(stage.web, "GET", stage.url + REQUEST_TOKEN, callback="oob"))
-    assert_not_authenticated(stage.send("POST", REQUEST_TOKEN, header))
+def test_method(oauth):
+    header = as_header(sign(oauth.web, "GET", oauth.url + REQUEST_TOKEN, callback="oob"))
+    assert_not_authenticated(oauth.send("POST", REQUEST_TOKEN, header))
 
 
 @pytest.mark.parametrize("path", [REQUEST_TOKEN, INVALIDATE_TOKEN])
 @pytest.mark.parametrize(
     "host", ["api.twitter.com", "127.0.0.1", "127.0.0.1:80", "localhost", "127.0.0.1:1@evil", ""]
 )
-def test_host(stage, holder, host, path):
-    header = as_header(sign(holder, "POST", stage.url + path))
+def test_host(oauth, holder, host, path):
+    header = as_header(sign(holder, "POST", oauth.url + path))
     request = request_bytes("POST", path, [("Authorization", header)], host=host)
-    assert exchange(stage.server.port, request).status in {400, 401}
-    assert stage.who(holder).status == 200
+    assert exchange(oauth.server.port, request).status in {400, 401}
+    assert oauth.verify_credentials(holder).status == 200
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded"])
-def test_a_stranger_cannot_set_the_host_with_a_header(stage, header):
+def test_a_stranger_cannot_set_the_host_with_a_header(oauth, header):
     foreign = "https://api.twitter.com"
     value = {"X-Forwarded-Proto": "https", "Forwarded": "host=api.twitter.com;proto=https"}
-    signed = as_header(sign(stage.web, "POST", foreign + REQUEST_TOKEN, callback="oob"))
+    signed = as_header(sign(oauth.web, "POST", foreign + REQUEST_TOKEN, callback="oob"))
     headers = {"Authorization": signed, header: value.get(header, "api.twitter.com")}
-    answer = stage.server.client.send("POST", REQUEST_TOKEN, headers=headers)
+    answer = oauth.server.client.send("POST", REQUEST_TOKEN, headers=headers)
     assert_not_authenticated(answer)
 
 
-def test_path(stage, holder):
+def test_path(oauth, holder):
     """A call that reads must not become the call that revokes."""
-    header = as_header(sign(holder, "POST", stage.url + REQUEST_TOKEN))
-    assert_not_authenticated(stage.send("POST", INVALIDATE_TOKEN, header))
-    header = as_header(sign(holder, "POST", stage.url + INVALIDATE_TOKEN.removesuffix(".json")))
-    assert_not_authenticated(stage.send("POST", INVALIDATE_TOKEN, header))
-    assert stage.who(holder).status == 200
+    header = as_header(sign(holder, "POST", oauth.url + REQUEST_TOKEN))
+    assert_not_authenticated(oauth.send("POST", INVALIDATE_TOKEN, header))
+    header = as_header(sign(holder, "POST", oauth.url + INVALIDATE_TOKEN.removesuffix(".json")))
+    assert_not_authenticated(oauth.send("POST", INVALIDATE_TOKEN, header))
+    assert oauth.verify_credentials(holder).status == 200
 
 
 @pytest.mark.parametrize(
@@ -93,38 +93,38 @@ def test_path(stage, holder):
         "/oauth/request_token%00",
     ],
 )
-def test_another_spelling_of_the_path_is_refused(stage, path):
-    header = as_header(sign(stage.web, "POST", stage.url + REQUEST_TOKEN, callback="oob"))
+def test_another_spelling_of_the_path_is_refused(oauth, path):
+    header = as_header(sign(oauth.web, "POST", oauth.url + REQUEST_TOKEN, callback="oob"))
     request = request_bytes("POST", path, [("Authorization", header)])
-    assert exchange(stage.server.port, request).status in {400, 401, 404}
+    assert exchange(oauth.server.port, request).status in {400, 401, 404}
 
 
 @pytest.mark.parametrize(
     "query", ["skip_status=f", "", "skip_status=t&a=1", "skip_status=t&=", "a"]
 )
-def test_query(stage, holder, query):
+def test_query(oauth, holder, query):
     more = [("skip_status", "t")]
-    url = stage.url + VERIFY_CREDENTIALS
+    url = oauth.url + VERIFY_CREDENTIALS
     header = as_header(sign(holder, "GET", url, more=more))
-    assert_not_authenticated(stage.send("GET", f"{VERIFY_CREDENTIALS}?{query}", header))
-    assert stage.send("GET", VERIFY_CREDENTIALS, header, more=more).status == 200
+    assert_not_authenticated(oauth.send("GET", f"{VERIFY_CREDENTIALS}?{query}", header))
+    assert oauth.send("GET", VERIFY_CREDENTIALS, header, more=more).status == 200
 
 
 @pytest.mark.parametrize("added", ["oauth_callback=oob", "x_auth_access_type=write", "a=1"])
-def test_form(stage, added):
-    signed = sign(stage.web, "POST", stage.url + REQUEST_TOKEN)
+def test_form(oauth, added):
+    signed = sign(oauth.web, "POST", oauth.url + REQUEST_TOKEN)
     headers = {"Authorization": as_header(signed), **FORM}
-    answer = stage.server.client.send("POST", REQUEST_TOKEN, headers=headers, body=added)
+    answer = oauth.server.client.send("POST", REQUEST_TOKEN, headers=headers, body=added)
     assert_not_authenticated(answer)
 
 
-def test_a_form_under_another_content_type_is_not_read(stage):
+def test_a_form_under_another_content_type_is_not_read(oauth):
     """Otherwise an attacker could change the content type to add parameters that are not signed."""
-    signed = as_header(sign(stage.web, "POST", stage.url + REQUEST_TOKEN, callback=CALLBACK))
+    signed = as_header(sign(oauth.web, "POST", oauth.url + REQUEST_TOKEN, callback=CALLBACK))
     headers = {"Authorization": signed, "Content-Type": "text/plain"}
     body = "oauth_callback=https%3A%2F%2Fevil.example"
-    answer = stage.server.client.send("POST", REQUEST_TOKEN, headers=headers, body=body)
-    [(kept,)] = stage.sql("select callback from request_tokens order by rowid desc limit 1")
+    answer = oauth.server.client.send("POST", REQUEST_TOKEN, headers=headers, body=body)
+    [(kept,)] = oauth.sql("select callback from request_tokens order by rowid desc limit 1")
     assert (answer.status, kept) == (200, CALLBACK)
 
 
@@ -138,95 +138,95 @@ def test_a_form_under_another_content_type_is_not_read(stage):
         ("x_auth_access_type", "write"),
     ],
 )
-def test_protocol_parameters(stage, name, value):
-    signed = dict(sign(stage.web, "POST", stage.url + REQUEST_TOKEN, callback="oob"))
+def test_protocol_parameters(oauth, name, value):
+    signed = dict(sign(oauth.web, "POST", oauth.url + REQUEST_TOKEN, callback="oob"))
     signed[name] = str(int(signed[name]) + 1) if value == "+1" else value
     header = as_header([(key, text) for key, text in signed.items() if text is not None])
-    assert_not_authenticated(stage.send("POST", REQUEST_TOKEN, header))
+    assert_not_authenticated(oauth.send("POST", REQUEST_TOKEN, header))
 
 
 # Signed with other secrets.
 
 
-def test_another_apps_secret(stage):
-    forged = replace(stage.web, consumer_secret=stage.other.consumer_secret)
-    assert_not_authenticated(stage.call(REQUEST_TOKEN, forged, callback="oob"))
+def test_another_apps_secret(oauth):
+    forged = replace(oauth.web, consumer_secret=oauth.other.consumer_secret)
+    assert_not_authenticated(oauth.call(REQUEST_TOKEN, forged, callback="oob"))
 
 
 @pytest.mark.parametrize("secret", ["", "another", "\x00", "x" * 5000])
-def test_a_guessed_secret(stage, secret):
-    forged = replace(stage.web, consumer_secret=secret)
-    assert_not_authenticated(stage.call(REQUEST_TOKEN, forged, callback="oob"))
+def test_a_guessed_secret(oauth, secret):
+    forged = replace(oauth.web, consumer_secret=secret)
+    assert_not_authenticated(oauth.call(REQUEST_TOKEN, forged, callback="oob"))
 
 
-def test_the_stand_in_secret_proves_nothing(stage):
+def test_the_stand_in_secret_proves_nothing(oauth):
     """The secret used for unknown keys is in the source code, which everybody can read."""
     from openengagement.auth.oauth1 import STAND_IN_SECRET
 
-    unknown = replace(stage.web, consumer_key="nobody", consumer_secret=STAND_IN_SECRET)
-    assert_not_authenticated(stage.call(REQUEST_TOKEN, unknown, callback="oob"))
-    token = replace(stage.web, access_token="101-nobody", access_token_secret=STAND_IN_SECRET)
+    unknown = replace(oauth.web, consumer_key="nobody", consumer_secret=STAND_IN_SECRET)
+    assert_not_authenticated(oauth.call(REQUEST_TOKEN, unknown, callback="oob"))
+    token = replace(oauth.web, access_token="101-nobody", access_token_secret=STAND_IN_SECRET)
     for path, method in ((VERIFY_CREDENTIALS, "GET"), (ACCESS_TOKEN, "POST")):
-        answer = stage.call(path, token, method=method, verifier="1")
+        answer = oauth.call(path, token, method=method, verifier="1")
         assert answer.status == 401, answer
 
 
-def test_another_users_token(stage, holder, bobs):
+def test_another_users_token(oauth, holder, bobs):
     """A token and another token's secret do not authenticate."""
     mixed = replace(holder, access_token_secret=bobs.access_token_secret)
-    assert_not_authenticated(stage.who(mixed))
-    assert_not_authenticated(stage.call(INVALIDATE_TOKEN, mixed))
-    assert stage.who(holder).json()["screen_name"] == "alice"
-    assert stage.who(bobs).json()["screen_name"] == "bob"
+    assert_not_authenticated(oauth.verify_credentials(mixed))
+    assert_not_authenticated(oauth.call(INVALIDATE_TOKEN, mixed))
+    assert oauth.verify_credentials(holder).json()["screen_name"] == "alice"
+    assert oauth.verify_credentials(bobs).json()["screen_name"] == "bob"
 
 
-def test_a_token_is_refused_for_another_app(stage, holder):
+def test_a_token_is_refused_for_another_app(oauth, holder):
     stolen = replace(
-        stage.other,
+        oauth.other,
         access_token=holder.access_token,
         access_token_secret=holder.access_token_secret,
     )
-    answer = stage.who(stolen)
+    answer = oauth.verify_credentials(stolen)
     assert answer.status == 401
     assert answer.json()["errors"][0]["code"] == 89
-    assert stage.call(INVALIDATE_TOKEN, stolen).status == 401
-    assert stage.call(REQUEST_TOKEN, stolen, callback="oob").status == 401
-    assert stage.who(holder).status == 200
+    assert oauth.call(INVALIDATE_TOKEN, stolen).status == 401
+    assert oauth.call(REQUEST_TOKEN, stolen, callback="oob").status == 401
+    assert oauth.verify_credentials(holder).status == 200
 
 
-def test_a_token_removed_or_added(stage, holder):
+def test_a_token_removed_or_added(oauth, holder):
     """A call signed by the app alone does not become a user's call by naming a token."""
     for path, method in ((VERIFY_CREDENTIALS, "GET"), (INVALIDATE_TOKEN, "POST")):
         alone = replace(holder, access_token="", access_token_secret="")
-        parameters = dict(sign(alone, method, stage.url + path))
-        answer = stage.send(method, path, as_header(list(parameters.items())))
+        parameters = dict(sign(alone, method, oauth.url + path))
+        answer = oauth.send(method, path, as_header(list(parameters.items())))
         assert (answer.status, answer.json()["errors"][0]["code"]) == (400, 215)
         parameters["oauth_token"] = holder.access_token
-        answer = stage.send(method, path, as_header(list(parameters.items())))
+        answer = oauth.send(method, path, as_header(list(parameters.items())))
         assert_not_authenticated(answer)
 
 
-def test_a_request_token_is_not_accepted_as_an_access_token(stage, alice):
-    asking, _ = stage.let_in(alice, stage.web)
-    assert stage.who(asking).json()["errors"][0]["code"] == 89
-    assert stage.call(INVALIDATE_TOKEN, asking).status == 401
-    assert stage.call(TOTALS, asking).status == 401
+def test_a_request_token_is_not_accepted_as_an_access_token(oauth, alice):
+    asking, _ = oauth.authorize_request(alice, oauth.web)
+    assert oauth.verify_credentials(asking).json()["errors"][0]["code"] == 89
+    assert oauth.call(INVALIDATE_TOKEN, asking).status == 401
+    assert oauth.call(TOTALS, asking).status == 401
 
 
-def test_an_access_token_is_not_accepted_as_a_request_token(stage, holder):
-    assert stage.exchange(holder, "1").status == 401
+def test_an_access_token_is_not_accepted_as_a_request_token(oauth, holder):
+    assert oauth.exchange(holder, "1").status == 401
     page = f"/oauth/authorize?oauth_token={holder.access_token}"
-    assert stage.server.client.send("GET", page).status == 403
-    assert stage.who(holder).status == 200
+    assert oauth.server.client.send("GET", page).status == 403
+    assert oauth.verify_credentials(holder).status == 200
 
 
-def test_a_bearer_token_has_no_user(stage, world):
-    bearer = stage.server.bearer(world.main)
+def test_a_bearer_token_has_no_user(oauth, world):
+    bearer = oauth.server.bearer(world.main)
     for path, method in ((VERIFY_CREDENTIALS, "GET"), (INVALIDATE_TOKEN, "POST")):
-        answer = stage.server.client.send(method, path, auth=bearer)
+        answer = oauth.server.client.send(method, path, auth=bearer)
         assert answer.status == 403
         assert answer.json()["errors"][0]["code"] == 220
-    assert stage.server.client.send("POST", REQUEST_TOKEN, auth=bearer).status == 400
+    assert oauth.server.client.send("POST", REQUEST_TOKEN, auth=bearer).status == 400
 
 
 # Other signature methods.
@@ -238,7 +238,7 @@ def test_a_bearer_token_has_no_user(stage, world):
 @pytest.mark.parametrize(
     "method", [SIGNATURE_PLAINTEXT, SIGNATURE_HMAC_SHA256, SIGNATURE_HMAC_SHA512]
 )
-def test_a_valid_signature_of_another_signature_method(stage, holder, path, method):
+def test_a_valid_signature_of_another_signature_method(oauth, holder, path, method):
     auth = OAuth1(
         holder.consumer_key,
         holder.consumer_secret,
@@ -247,32 +247,32 @@ def test_a_valid_signature_of_another_signature_method(stage, holder, path, meth
         signature_method=method,
     )
     verb = "GET" if path == VERIFY_CREDENTIALS else "POST"
-    assert_not_authenticated(stage.server.client.send(verb, path, auth=auth))
+    assert_not_authenticated(oauth.server.client.send(verb, path, auth=auth))
 
 
 @pytest.mark.parametrize(
     "method",
     ["RSA-SHA1", "RSA-SHA256", "hmac-sha1", "HMAC-SHA1 ", "HMAC-MD5", "none", "", None, "\x00"],
 )
-def test_a_valid_digest_under_another_method_name(stage, method):
+def test_a_valid_digest_under_another_method_name(oauth, method):
     """The method name is signed too, and no name turns the check off."""
-    answer = stage.call(REQUEST_TOKEN, stage.web, callback="oob", signature_method=method)
+    answer = oauth.call(REQUEST_TOKEN, oauth.web, callback="oob", signature_method=method)
     assert_not_authenticated(answer)
 
 
-def test_plaintext_is_refused(stage):
-    secrets = f"{stage.web.consumer_secret}&"
+def test_plaintext_is_refused(oauth):
+    secrets = f"{oauth.web.consumer_secret}&"
     for method in ("PLAINTEXT", "HMAC-SHA1"):
-        parameters = protocol_parameters(stage.web, user=False, signature_method=method)
+        parameters = protocol_parameters(oauth.web, user=False, signature_method=method)
         header = as_header([*parameters, ("oauth_signature", secrets)])
-        assert_not_authenticated(stage.send("POST", REQUEST_TOKEN, header))
+        assert_not_authenticated(oauth.send("POST", REQUEST_TOKEN, header))
 
 
-def test_no_signature_at_all(stage):
-    parameters = protocol_parameters(stage.web, user=False, callback="oob")
+def test_no_signature_at_all(oauth):
+    parameters = protocol_parameters(oauth.web, user=False, callback="oob")
     for path in (REQUEST_TOKEN, ACCESS_TOKEN):
-        assert_not_authenticated(stage.send("POST", path, as_header(parameters)))
-        answer = stage.send("POST", path, more=parameters)
+        assert_not_authenticated(oauth.send("POST", path, as_header(parameters)))
+        answer = oauth.send("POST", path, more=parameters)
         assert (answer.status, answer.json()["errors"][0]["code"]) == (400, 215)
 
 
@@ -280,10 +280,10 @@ def test_no_signature_at_all(stage):
 
 
 @pytest.mark.parametrize("places", ["header+query", "header+form", "query+form"])
-def test_signed_in_two_places(stage, places):
+def test_signed_in_two_places(oauth, places):
     """A request with two signatures is refused; the server does not pick one."""
-    url = stage.url + REQUEST_TOKEN
-    both = [sign(stage.web, "POST", url, callback="oob") for _ in places.split("+")]
+    url = oauth.url + REQUEST_TOKEN
+    both = [sign(oauth.web, "POST", url, callback="oob") for _ in places.split("+")]
     path, headers, body = REQUEST_TOKEN, {}, None
     for place, signed in zip(places.split("+"), both, strict=True):
         if place == "header":
@@ -293,32 +293,32 @@ def test_signed_in_two_places(stage, places):
         else:
             headers |= FORM
             body = as_form(signed)
-    answer = stage.server.client.send("POST", path, headers=headers, body=body)
+    answer = oauth.server.client.send("POST", path, headers=headers, body=body)
     assert_not_authenticated(answer)
 
 
 @pytest.mark.parametrize("name", ["oauth_consumer_key", "oauth_nonce", "oauth_timestamp"])
 @pytest.mark.parametrize("place", ["header", "query", "form"])
-def test_a_protocol_parameter_twice(stage, name, place):
+def test_a_protocol_parameter_twice(oauth, name, place):
     """Only the app itself can sign such a request, and it is refused all the same."""
-    url = stage.url + REQUEST_TOKEN
-    parameters = protocol_parameters(stage.web, user=False, callback="oob")
+    url = oauth.url + REQUEST_TOKEN
+    parameters = protocol_parameters(oauth.web, user=False, callback="oob")
     parameters.append((name, dict(parameters)[name]))
-    signature = signature_with("POST", url, parameters, stage.web, user=False)
+    signature = signature_with("POST", url, parameters, oauth.web, user=False)
     signed = [*parameters, ("oauth_signature", signature)]
     if place == "header":
-        answer = stage.send("POST", REQUEST_TOKEN, as_header(signed))
+        answer = oauth.send("POST", REQUEST_TOKEN, as_header(signed))
     elif place == "query":
-        answer = stage.send("POST", f"{REQUEST_TOKEN}?{as_form(signed)}")
+        answer = oauth.send("POST", f"{REQUEST_TOKEN}?{as_form(signed)}")
     else:
-        answer = stage.send("POST", REQUEST_TOKEN, more=signed)
+        answer = oauth.send("POST", REQUEST_TOKEN, more=signed)
     assert_not_authenticated(answer)
 
 
 @pytest.mark.parametrize("name", ["oauth_callback", "oauth_token", "oauth_verifier"])
-def test_a_parameter_in_header_and_form(stage, alice, name):
+def test_a_parameter_in_header_and_form(oauth, alice, name):
     """Both values are signed; the request is refused all the same."""
-    asking, verifier = stage.let_in(alice, stage.web)
+    asking, verifier = oauth.authorize_request(alice, oauth.web)
     values = {
         "oauth_callback": CALLBACK,
         "oauth_token": asking.access_token,
@@ -326,24 +326,24 @@ def test_a_parameter_in_header_and_form(stage, alice, name):
     }
     more = [(name, values[name])]
     path = REQUEST_TOKEN if name == "oauth_callback" else ACCESS_TOKEN
-    app = stage.web if name == "oauth_callback" else asking
-    answer = stage.call(path, app, more=more, callback=CALLBACK, verifier=verifier)
+    app = oauth.web if name == "oauth_callback" else asking
+    answer = oauth.call(path, app, more=more, callback=CALLBACK, verifier=verifier)
     assert_not_authenticated(answer)
 
 
-def test_two_authorization_headers(stage):
-    url = stage.url + REQUEST_TOKEN
-    both = [as_header(sign(stage.web, "POST", url, callback="oob")) for _ in range(2)]
+def test_two_authorization_headers(oauth):
+    url = oauth.url + REQUEST_TOKEN
+    both = [as_header(sign(oauth.web, "POST", url, callback="oob")) for _ in range(2)]
     pairs = [("Authorization", header) for header in both]
-    host = f"127.0.0.1:{stage.server.port}"
-    answer = exchange(stage.server.port, request_bytes("POST", REQUEST_TOKEN, pairs, host=host))
+    host = f"127.0.0.1:{oauth.server.port}"
+    answer = exchange(oauth.server.port, request_bytes("POST", REQUEST_TOKEN, pairs, host=host))
     assert answer.status in {400, 401}
-    answer = exchange(stage.server.port, request_bytes("POST", REQUEST_TOKEN, pairs[:1], host=host))
+    answer = exchange(oauth.server.port, request_bytes("POST", REQUEST_TOKEN, pairs[:1], host=host))
     assert answer.status == 200
 
 
-def test_apps_do_not_share_nonces(stage):
+def test_apps_do_not_share_nonces(oauth):
     """An app cannot use up another app's nonces."""
     nonce = uuid.uuid4().hex
-    for app in (stage.web, stage.other):
-        assert stage.call(REQUEST_TOKEN, app, callback=CALLBACK, nonce=nonce).status == 200
+    for app in (oauth.web, oauth.other):
+        assert oauth.call(REQUEST_TOKEN, app, callback=CALLBACK, nonce=nonce).status == 200

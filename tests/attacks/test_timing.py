@@ -26,8 +26,8 @@ from openengagement.settings import Settings
 from openengagement.sign_in import passwords
 from openengagement.sign_in.passwords import Passwords, hash_password
 from support.flows import CALLBACK, PASSWORD
+from support.oauth_server import App, sign
 from support.signing import as_header
-from support.stage import App, sign
 
 HOST = "api.example"
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from openengagement.registry.opening import open_registry
-from support.chromium import TIMEOUT_MS, Watch, chromium, open_context
+from support.chromium import TIMEOUT_MS, PageMonitor, chromium, open_context
 from support.fixtures import server, servers, world
 from support.flows import OOB, PASSWORD, Endpoints, add_consumer, set_password
 from support.listener import Listener
@@ -55,7 +55,7 @@ def at(server) -> Endpoints:
 
 
 @pytest.fixture(scope="package")
-def office(server) -> SimpleNamespace:
+def console(server) -> SimpleNamespace:
     """A manager, an app that waits, and one that used more this month than it agreed on."""
     server.command("account", "add", "mira", "--role", "manager")
     set_password(server, "mira")
@@ -89,13 +89,13 @@ def desktop_app(server, at) -> ThirdParty:
     return ThirdParty("Log Book", add_consumer(server, "Log Book"), at=at, callback=OOB)
 
 
-class Seat:
-    """A person's browser: one window, and a watch on it."""
+class BrowserSession:
+    """A person's browser: one window, and a monitor on it."""
 
     def __init__(self, context: BrowserContext, origin: str) -> None:
         self.context = context
         self.origin = origin
-        self.watch = Watch(context)
+        self.monitor = PageMonitor(context)
         self.page: Page = context.new_page()
 
     def open(self, path: str) -> Page:
@@ -121,21 +121,21 @@ class Seat:
 
 
 @pytest.fixture
-def seats(browser, server, people) -> Iterator[Callable[..., Seat]]:
+def new_session(browser, server, people) -> Iterator[Callable[..., BrowserSession]]:
     """New browsers on demand, all of them closed in the end."""
     with ExitStack() as stack:
 
-        def sit_down(origin: str = server.url, **options: object) -> Seat:
+        def open_session(origin: str = server.url, **options: object) -> BrowserSession:
             context = stack.enter_context(open_context(browser, **options))
-            return Seat(context, origin)
+            return BrowserSession(context, origin)
 
-        yield sit_down
+        yield open_session
 
 
 @pytest.fixture
-def seat(seats, server, site) -> Iterator[Seat]:
+def session(new_session, server, site) -> Iterator[BrowserSession]:
     """One new browser; the pages must please it, and keep it from everybody else's servers."""
-    made = seats()
+    made = new_session()
     yield made
-    assert made.watch.complaints == []
-    assert made.watch.origins <= {server.url, site.url}
+    assert made.monitor.errors == []
+    assert made.monitor.origins <= {server.url, site.url}

@@ -18,11 +18,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from playwright.sync_api import Browser, Page
 
-from browser.showcase import publish
+from browser.demo_tweets import publish
 from openengagement.engagement.months import month_of, months_until
 from openengagement.registry.audit import Actor
 from openengagement.registry.opening import open_registry
-from support.chromium import DESK, PHONE, chromium, open_context
+from support.chromium import DESKTOP, PHONE, chromium, open_context
 from support.cli import call_command
 from support.flows import OOB, PASSWORD, Consumer, Endpoints, set_password
 from support.listener import Listener
@@ -58,7 +58,7 @@ OWN_APPS = (
 )
 # Viewport, what else makes the browser, and which pages are taken in dark as well.
 VIEWS = (
-    (DESK, {}, {"consent", "apps", "portal-keys", *EXPLORER}),
+    (DESKTOP, {}, {"consent", "apps", "portal-keys", *EXPLORER}),
     (
         PHONE,
         {"device_scale_factor": 2, "user_agent": ANDROID},

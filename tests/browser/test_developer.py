@@ -27,7 +27,7 @@ SECRET_IDS = ("consumer-key", "consumer-secret", "access-token", "access-token-s
 
 
 @pytest.fixture(scope="module")
-def studio(servers):
+def many_apps(servers):
     """Where alice has Tweets, and nadia nothing at all yet."""
     made = servers(apps_per_account_max="1000")
     made.command("account", "add", "nadia")
@@ -37,22 +37,22 @@ def studio(servers):
 
 
 @pytest.fixture
-def sit(seats, studio):
+def sit(new_session, many_apps):
     """Signed-in people at browsers of their own, whose pages please them."""
     seated = []
 
-    def sit_down(name="alice", **options):
-        seat = seats(studio.url, **{"reduced_motion": "reduce", **options})
-        seated.append(seat)
-        seat.open("/portal")
-        seat.sign_in(name)
-        seat.expect_heading("Your apps")
-        return seat
+    def open_session(name="alice", **options):
+        session = new_session(many_apps.url, **{"reduced_motion": "reduce", **options})
+        seated.append(session)
+        session.open("/portal")
+        session.sign_in(name)
+        session.expect_heading("Your apps")
+        return session
 
-    yield sit_down
-    for seat in seated:
-        assert seat.watch.complaints == []
-        assert seat.watch.origins == {studio.url}
+    yield open_session
+    for session in seated:
+        assert session.monitor.errors == []
+        assert session.monitor.origins == {many_apps.url}
 
 
 def create(page, name="Tide Tables"):
@@ -98,9 +98,9 @@ def run_curl(page, env, folder):
 
 
 @WITH_AND_WITHOUT_SCRIPT
-def test_from_a_new_app_to_figures_and_new_keys(sit, studio, tmp_path, script):
-    seat = sit(java_script_enabled=script)
-    page = seat.page
+def test_from_a_new_app_to_figures_and_new_keys(sit, many_apps, tmp_path, script):
+    session = sit(java_script_enabled=script)
+    page = session.page
     app_id = create(page)
     env = read_env(page)
     assert text_of(page, *SECRET_IDS[:2]) == [env["CONSUMER_KEY"], env["CONSUMER_SECRET"]]
@@ -115,14 +115,14 @@ def test_from_a_new_app_to_figures_and_new_keys(sit, studio, tmp_path, script):
     main = page.get_by_role("main")
     expect(page.locator("#app-id")).to_have_text(app_id)
     expect(main).to_contain_text("once its App ID is enabled")
-    studio.command("app", "enable", app_id, "--per-minute", "1200")
+    many_apps.command("app", "enable", app_id, "--per-minute", "1200")
     page.reload()
     expect(main).to_contain_text("for up to 1,200 requests a minute")
     page.get_by_role("link", name="Keys and tokens").click()
     numbers = run_curl(page, env, tmp_path)
     assert numbers == {"totals": {"111": TOTALS | {"video_views": "0"}}}
     mine = App(app_id, *(env[each.upper().replace("-", "_")] for each in SECRET_IDS))
-    ask = studio.client.ask
+    ask = many_apps.client.ask
     assert ask("totals", QUESTION, sign_as_user(mine)).json() == FIGURES
     press(page, "regenerate_key")
     expect(page.locator("#consumer-secret")).to_be_visible()
@@ -140,11 +140,11 @@ def test_from_a_new_app_to_figures_and_new_keys(sit, studio, tmp_path, script):
 
 
 @WITH_AND_WITHOUT_SCRIPT
-def test_revoking_needs_a_confirmation(sit, studio, script):
-    seat = sit(java_script_enabled=script)
-    page = seat.page
+def test_revoking_needs_a_confirmation(sit, many_apps, script):
+    session = sit(java_script_enabled=script)
+    page = session.page
     app_id = create(page)
-    studio.command("app", "enable", app_id)
+    many_apps.command("app", "enable", app_id)
     press(page, "generate_bearer")
     [bearer] = text_of(page, "bearer-token")
     section = page.get_by_role("region", name="Bearer token")
@@ -155,7 +155,7 @@ def test_revoking_needs_a_confirmation(sit, studio, script):
         expect(button).to_be_visible()
         expect(section.locator("details[open]").last).to_contain_text("working at once")
         section.locator("summary", has_text=words).click()
-    answer = studio.client.ask("totals", question("111"), Bearer(bearer))
+    answer = many_apps.client.ask("totals", question("111"), Bearer(bearer))
     assert answer.status == 200
 
 
@@ -195,7 +195,7 @@ def tab_to(page, name):
     raise AssertionError(f"no Tab leads to {name}")
 
 
-def test_everything_works_by_keyboard(sit, studio):
+def test_everything_works_by_keyboard(sit, many_apps):
     page = sit("nadia").page
     tab_to(page, "Create an app")
     page.keyboard.press("Enter")
@@ -247,8 +247,8 @@ def test_pressing_enter_twice_creates_one_app(sit):
 
 
 def test_copy_buttons(sit):
-    seat = sit(permissions=["clipboard-read", "clipboard-write"])
-    page = seat.page
+    session = sit(permissions=["clipboard-read", "clipboard-write"])
+    page = session.page
     app_id = create(page)
     for source in ("consumer-key", "consumer-secret", "env", "curl", "python"):
         button = page.locator(f"button[data-copy={source}]")
@@ -266,8 +266,8 @@ def test_copy_buttons(sit):
 
 def test_copying_without_access_to_the_clipboard(sit):
     """As it does without TLS: the text is marked, and the button says which keys to press."""
-    seat = sit()
-    page = seat.page
+    session = sit()
+    page = session.page
     page.add_init_script(NO_CLIPBOARD)
     create(page)
     for source in ("consumer-secret", "env"):
@@ -312,7 +312,7 @@ def test_times_are_also_shown_in_local_time(sit, zone):
 
 
 @pytest.mark.parametrize("options", [{"viewport": {"width": 1280, "height": 800}}, POCKET])
-def test_every_state_passes_axe(sit, studio, options):
+def test_every_state_passes_axe(sit, many_apps, options):
     page = sit(**options).page
     app_id = create(page)
     wrong = []
@@ -322,13 +322,13 @@ def test_every_state_passes_axe(sit, studio, options):
         wrong.extend(f"{state}: {each}" for each in found)
 
     for state in ("enable", "suspend"):
-        studio.command("app", state, app_id)
+        many_apps.command("app", state, app_id)
         for path in ("", f"/apps/{app_id}", f"/apps/{app_id}/keys"):
-            page.goto(f"{studio.url}/portal{path}")
+            page.goto(f"{many_apps.url}/portal{path}")
             look(f"{state} {path}")
-    page.goto(f"{studio.url}/portal/apps/1")
+    page.goto(f"{many_apps.url}/portal/apps/1")
     look("no such app")
-    page.goto(f"{studio.url}/portal/new")
+    page.goto(f"{many_apps.url}/portal/new")
     page.get_by_label("Read only").evaluate("radio => { radio.checked = false }")
     page.get_by_label("Name").fill("x")
     page.get_by_role("button", name="Create the app").click()
@@ -346,21 +346,21 @@ def test_every_state_passes_axe(sit, studio, options):
 
 
 @pytest.mark.parametrize("most", [0, 3])
-def test_pages_without_apps_and_at_the_limit(seats, servers, most):
+def test_pages_without_apps_and_at_the_limit(new_session, servers, most):
     server = servers(apps_per_account_max=str(most))
     set_password(server, "alice")
     server.command("account", "add", "nobody")
     set_password(server, "nobody")
     wrong = []
     for name in ("alice", "nobody"):
-        seat = seats(server.url, **POCKET)
-        seat.open("/portal")
-        page = seat.sign_in(name, PASSWORD)
-        seat.expect_heading("Your apps")
+        session = new_session(server.url, **POCKET)
+        session.open("/portal")
+        page = session.sign_in(name, PASSWORD)
+        session.expect_heading("Your apps")
         wrong += [f"{name}: {each}" for each in [*measure(page), *ask_axe(page, *SCHEMES)]]
         room = page.get_by_role("link", name="Create an app")
         expect(room).to_have_count(1 if (name, most) == ("nobody", 3) else 0)
-        assert seat.watch.complaints == []
+        assert session.monitor.errors == []
     assert wrong == [], "\n".join(wrong)
 
 

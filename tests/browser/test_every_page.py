@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from browser.tour import walk, walk_console
-from support.chromium import DESK, PHONE
+from browser.all_pages import walk, walk_console
+from support.chromium import DESKTOP, PHONE
 from support.flows import OOB, add_consumer
 from support.openid_provider import Provider
 from support.third_party import ThirdParty
@@ -75,10 +75,10 @@ def long_names(server, at, site):
     }
 
 
-def stops(seat, apps):
+def stops(session, apps):
     """The names of the pages while they are open; each must come."""
     seen = []
-    for name in walk(seat.page, seat.origin, **apps):
+    for name in walk(session.page, session.origin, **apps):
         seen.append(name)
         yield name
     assert [name for name in TOUR if name not in seen] == []
@@ -95,37 +95,39 @@ def ask_axe(page, *schemes):
                 yield f"{scheme}: {each['id']}: {node['html']} {node['failureSummary']}"
 
 
-def test_axe_finds_a_planted_fault(seats):
-    seat = seats(reduced_motion="reduce")
-    seat.open("/sign-in")
-    seat.page.evaluate("document.querySelector('.aside').style.color = '#777'")
-    seat.page.evaluate("document.querySelector('label').remove()")
-    found = list(ask_axe(seat.page, *SCHEMES))
+def test_axe_finds_a_planted_fault(new_session):
+    session = new_session(reduced_motion="reduce")
+    session.open("/sign-in")
+    session.page.evaluate("document.querySelector('.aside').style.color = '#777'")
+    session.page.evaluate("document.querySelector('label').remove()")
+    found = list(ask_axe(session.page, *SCHEMES))
     for wanted in ("light: label:", "light: color-contrast:", "dark: color-contrast:"):
         assert any(each.startswith(wanted) for each in found), found
 
 
-def test_every_page_on_a_desktop(seats, apps, server, site):
+def test_every_page_on_a_desktop(new_session, apps, server, site):
     """axe-core finds nothing."""
-    seat = seats(viewport=DESK, reduced_motion="reduce")
+    session = new_session(viewport=DESKTOP, reduced_motion="reduce")
     wrong = [
-        f"{name}: {each}" for name in stops(seat, apps) for each in ask_axe(seat.page, *SCHEMES)
+        f"{name}: {each}"
+        for name in stops(session, apps)
+        for each in ask_axe(session.page, *SCHEMES)
     ]
     assert wrong == [], "\n".join(wrong)
-    assert seat.watch.complaints == []
-    assert seat.watch.origins == {server.url, site.url}
+    assert session.monitor.errors == []
+    assert session.monitor.origins == {server.url, site.url}
 
 
-def test_every_page_on_a_phone(seats, apps, server, site):
+def test_every_page_on_a_phone(new_session, apps, server, site):
     """The same; nothing scrolls sideways, and a finger hits what it aims at."""
-    seat = seats(**POCKET)
+    session = new_session(**POCKET)
     wrong = []
-    for name in stops(seat, apps):
-        found = [*measure(seat.page), *ask_axe(seat.page, "light")]
+    for name in stops(session, apps):
+        found = [*measure(session.page), *ask_axe(session.page, "light")]
         wrong += [f"{name}: {each}" for each in found]
     assert wrong == [], "\n".join(wrong)
-    assert seat.watch.complaints == []
-    assert seat.watch.origins == {server.url, site.url}
+    assert session.monitor.errors == []
+    assert session.monitor.origins == {server.url, site.url}
 
 
 CONSOLE = [
@@ -141,38 +143,42 @@ CONSOLE = [
 
 
 @pytest.mark.parametrize("pocket", [False, True], ids=["desk", "phone"])
-def test_the_managers_console(seats, office, server, pocket):
-    seat = seats(**POCKET) if pocket else seats(viewport=DESK, reduced_motion="reduce")
+def test_the_managers_console(new_session, console, server, pocket):
+    session = (
+        new_session(**POCKET) if pocket else new_session(viewport=DESKTOP, reduced_motion="reduce")
+    )
     wrong, seen = [], []
-    for name in walk_console(seat.page, seat.origin, **vars(office)):
+    for name in walk_console(session.page, session.origin, **vars(console)):
         seen.append(name)
-        misfits = measure(seat.page) if pocket else []
-        wrong += [f"{name}: {each}" for each in [*misfits, *ask_axe(seat.page, *SCHEMES)]]
+        misfits = measure(session.page) if pocket else []
+        wrong += [f"{name}: {each}" for each in [*misfits, *ask_axe(session.page, *SCHEMES)]]
     assert wrong == [], "\n".join(wrong)
     assert seen == CONSOLE
-    assert seat.watch.complaints == []
-    assert seat.watch.origins == {server.url}
+    assert session.monitor.errors == []
+    assert session.monitor.origins == {server.url}
 
 
-def test_long_names_on_a_phone(seats, long_names):
-    seat = seats(**POCKET)
-    wrong = [f"{name}: {each}" for name in stops(seat, long_names) for each in measure(seat.page)]
+def test_long_names_on_a_phone(new_session, long_names):
+    session = new_session(**POCKET)
+    wrong = [
+        f"{name}: {each}" for name in stops(session, long_names) for each in measure(session.page)
+    ]
     assert wrong == [], "\n".join(wrong)
 
 
-def test_sign_in_through_a_provider(seats, servers):
+def test_sign_in_through_a_provider(new_session, servers):
     with Provider() as provider:
-        seat = seats(servers(**provider.settings).url, **POCKET)
+        session = new_session(servers(**provider.settings).url, **POCKET)
         # No content: a browser that is sent there stays where it is.
-        seat.context.route(f"{provider.issuer}/**", lambda sent: sent.fulfill(status=204))
-        page, wrong = seat.open("/sign-in"), []
+        session.context.route(f"{provider.issuer}/**", lambda sent: sent.fulfill(status=204))
+        page, wrong = session.open("/sign-in"), []
         for heading in ("Sign in to Open Engagement", "One moment"):
-            seat.expect_heading(heading)
+            session.expect_heading(heading)
             wrong += [*measure(page), *ask_axe(page, *SCHEMES)]
             page.get_by_role("button", name="Continue with Harbour ID").or_(
                 page.get_by_role("link", name="Continue", exact=True)
             ).click()
-        seat.open("/sign-in/oidc/callback?state=unknown&code=unknown")
+        session.open("/sign-in/oidc/callback?state=unknown&code=unknown")
         expect(page.get_by_role("alert")).to_contain_text("This sign-in has ended")
         wrong += [*measure(page), *ask_axe(page, *SCHEMES)]
     assert wrong == [], "\n".join(wrong)

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.test_every_page import POCKET, SCHEMES, ask_axe, measure
-from support.chromium import DESK
+from support.chromium import DESKTOP
 from support.flows import PASSWORD
 from support.world import RECENT
 
@@ -33,12 +33,12 @@ LIGHT_LINES = [(0x0B, 0x60, 0x74), (0xA8, 0x40, 0x1F), (0x5B, 0x45, 0xA8)]
 DARK_LINES = [(0x6F, 0xCB, 0xE0), (0xFF, 0x9D, 0x78), (0xB9, 0xA8, 0xF8)]
 
 
-def arrive(seat, path):
+def arrive(session, path):
     """Sign in on the way."""
-    seat.open(path)
-    seat.sign_in("alice", PASSWORD)
-    expect(seat.page).to_have_url(re.compile(re.escape(seat.origin + path.partition("?")[0])))
-    return seat.page
+    session.open(path)
+    session.sign_in("alice", PASSWORD)
+    expect(session.page).to_have_url(re.compile(re.escape(session.origin + path.partition("?")[0])))
+    return session.page
 
 
 def chart_of(page):
@@ -54,8 +54,8 @@ def columns_of(page):
     )
 
 
-def test_from_my_tweets_to_a_chart(seat):
-    page = arrive(seat, "/explore")
+def test_from_my_tweets_to_a_chart(session):
+    page = arrive(session, "/explore")
     expect(page.locator("#picked")).to_contain_text("Pick up to 25 Tweets")
     for tweet_id in (RECENT, "111"):
         page.get_by_label(tweet_id).check()
@@ -66,16 +66,16 @@ def test_from_my_tweets_to_a_chart(seat):
     for tweet_id in ("111", "112"):
         page.get_by_label(tweet_id).check()
     page.get_by_role("button", name="Show chart").click()
-    seat.expect_heading("Impressions of 2 Tweets")
+    session.expect_heading("Impressions of 2 Tweets")
     chart_of(page)
     page.get_by_role("link", name="My Tweets: choose others").click()
     expect(page.get_by_label("111")).to_be_checked()
     expect(page.locator("#picked")).to_have_text("2 of at most 25 picked")
 
 
-def test_every_line_is_drawn_in_its_colour_light_and_dark(seats, server):
-    seat = seats(reduced_motion="reduce")
-    page = arrive(seat, DAYS)
+def test_every_line_is_drawn_in_its_colour_light_and_dark(new_session, server):
+    session = new_session(reduced_motion="reduce")
+    page = arrive(session, DAYS)
     chart_of(page)
     for scheme, mine, others in (
         ("light", LIGHT_LINES, DARK_LINES),
@@ -87,12 +87,12 @@ def test_every_line_is_drawn_in_its_colour_light_and_dark(seats, server):
         page.wait_for_function(f"colour => ({INKED})(colour) > 100", arg=mine[1])
         assert page.evaluate(INKED, mine[2]) > 100
         assert [page.evaluate(INKED, each) for each in others[1:]] == [0, 0]
-    assert seat.watch.complaints == []
-    assert seat.watch.origins == {server.url}
+    assert session.monitor.errors == []
+    assert session.monitor.origins == {server.url}
 
 
-def test_values_under_the_pointer_are_shown(seat):
-    page = arrive(seat, DAYS)
+def test_values_under_the_pointer_are_shown(session):
+    page = arrive(session, DAYS)
     box = chart_of(page)
     expect(page.locator("#readout")).to_contain_text("Point at the chart")
     page.mouse.move(box["x"] + 2, box["y"] + 40)
@@ -105,16 +105,16 @@ def test_values_under_the_pointer_are_shown(seat):
     expect(page.locator("#readout")).to_contain_text("Point at the chart")
 
 
-def test_hours_are_shown_in_utc_and_local_time(seats):
-    seat = seats(timezone_id="Asia/Kolkata", locale="en-GB")
-    page = arrive(seat, DAYS + "&by=hour")
+def test_hours_are_shown_in_utc_and_local_time(new_session):
+    session = new_session(timezone_id="Asia/Kolkata", locale="en-GB")
+    page = arrive(session, DAYS + "&by=hour")
     box = chart_of(page)
     page.mouse.move(box["x"] + 1, box["y"] + 40)
     expect(page.locator("#readout")).to_have_text("1 May, 00:00 UTC (1 May 2024, 05:30 your time)")
 
 
-def test_zoom_by_dragging_and_reset(seat):
-    page = arrive(seat, DAYS + "&by=hour")
+def test_zoom_by_dragging_and_reset(session):
+    page = arrive(session, DAYS + "&by=hour")
     box = chart_of(page)
     buttons = {name: page.get_by_role("button", name=name) for name in ("Zoom out", "Reset zoom")}
     for button in buttons.values():
@@ -132,8 +132,8 @@ def test_zoom_by_dragging_and_reset(seat):
     expect(buttons["Reset zoom"]).to_be_disabled()
 
 
-def test_zoom_by_keyboard(seat):
-    page = arrive(seat, HOURS)
+def test_zoom_by_keyboard(session):
+    page = arrive(session, HOURS)
     chart_of(page)
     ranges = [page.locator("#range").inner_text()]
     for name in ("Zoom in", "Zoom in", "Later", "Earlier", "Zoom out"):
@@ -149,8 +149,8 @@ def test_zoom_by_keyboard(seat):
     expect(page.locator("#range")).to_have_text("")
 
 
-def test_lines_can_be_hidden_and_shown(seat):
-    page = arrive(seat, DAYS)
+def test_lines_can_be_hidden_and_shown(session):
+    page = arrive(session, DAYS)
     chart_of(page)
     button = page.get_by_role("button", name="112")
     colour = LIGHT_LINES[2]
@@ -165,13 +165,13 @@ def test_lines_can_be_hidden_and_shown(seat):
     page.wait_for_function(f"colour => ({INKED})(colour) > 100", arg=colour)
 
 
-def test_the_form_changes_the_chart(seat):
-    page = arrive(seat, DAYS)
+def test_the_form_changes_the_chart(session):
+    page = arrive(session, DAYS)
     page.get_by_label("Metric").select_option("Engagement rate")
     page.get_by_label("Show", exact=True).select_option("together")
     page.get_by_label("Count", exact=True).select_option("cumulative")
     page.get_by_role("button", name="Show", exact=True).click()
-    seat.expect_heading("Engagement rate of 3 Tweets")
+    session.expect_heading("Engagement rate of 3 Tweets")
     chart_of(page)
     expect(page.locator("#legend li")).to_have_text(["All 3 Tweets together"])
     page.get_by_text("The figures as a table").click()
@@ -185,8 +185,8 @@ def test_the_form_changes_the_chart(seat):
     assert page.locator("#figures tbody tr").count() in {28, 29}
 
 
-def test_csv_and_png_downloads(seat, tmp_path):
-    page = arrive(seat, DAYS)
+def test_csv_and_png_downloads(session, tmp_path):
+    page = arrive(session, DAYS)
     chart_of(page)
     with page.expect_download() as saved:
         page.get_by_role("link", name="Download CSV").click()
@@ -206,24 +206,24 @@ def test_csv_and_png_downloads(seat, tmp_path):
     assert height > canvas[1], "with its name and its lines'"
 
 
-def test_the_request_is_copied(seats):
-    seat = seats()
-    seat.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page = arrive(seat, DAYS)
+def test_the_request_is_copied(new_session):
+    session = new_session()
+    session.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = arrive(session, DAYS)
     page.get_by_text("The API request behind this chart").click()
     page.get_by_role("button", name="Copy the curl command").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied == page.locator("#curl").text_content()
-    assert f"{seat.origin}/insights/engagement/historical" in copied
+    assert f"{session.origin}/insights/engagement/historical" in copied
 
 
-def test_the_explorer_works_without_scripts(seats, server):
-    seat = seats(java_script_enabled=False)
-    page = arrive(seat, "/explore")
+def test_the_explorer_works_without_scripts(new_session, server):
+    session = new_session(java_script_enabled=False)
+    page = arrive(session, "/explore")
     page.get_by_label("111").check()
     page.get_by_role("button", name="Show chart").click()
-    seat.expect_heading("Impressions of 1 Tweet")
+    session.expect_heading("Impressions of 1 Tweet")
     table = page.get_by_role("region", name="Figures").get_by_role("table")
     expect(table).to_be_visible()
     assert table.get_by_role("row").count() in {29, 30}
@@ -236,26 +236,26 @@ def test_the_explorer_works_without_scripts(seats, server):
     expect(table.get_by_role("row")).to_have_text(
         [re.compile("Day"), re.compile("2024-05-01\\s*23"), re.compile("2024-05-02\\s*17")]
     )
-    assert seat.watch.complaints == []
-    assert seat.watch.origins == {server.url}
+    assert session.monitor.errors == []
+    assert session.monitor.origins == {server.url}
 
 
-def test_everything_works_by_keyboard(seat):
-    page = arrive(seat, "/explore")
+def test_everything_works_by_keyboard(session):
+    page = arrive(session, "/explore")
     page.get_by_label("111").focus()
     page.keyboard.press("Space")
     page.keyboard.press("Enter")
-    seat.expect_heading("Impressions of 1 Tweet")
+    session.expect_heading("Impressions of 1 Tweet")
     page.get_by_text("The figures as a table").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("region", name="Figures")).to_be_visible()
 
 
-@pytest.mark.parametrize("options", [{"viewport": DESK}, POCKET], ids=["desk", "phone"])
-def test_every_state_of_the_explorer_passes_axe(seats, server, options):
+@pytest.mark.parametrize("options", [{"viewport": DESKTOP}, POCKET], ids=["desk", "phone"])
+def test_every_state_of_the_explorer_passes_axe(new_session, server, options):
     """axe-core finds nothing; on a phone nothing scrolls sideways, and a finger hits its aim."""
-    seat = seats(**{"reduced_motion": "reduce", **options})
-    page, wrong = arrive(seat, "/explore"), []
+    session = new_session(**{"reduced_motion": "reduce", **options})
+    page, wrong = arrive(session, "/explore"), []
 
     def look(name):
         found = list(ask_axe(page, *SCHEMES))
@@ -269,14 +269,14 @@ def test_every_state_of_the_explorer_passes_axe(seats, server, options):
     page.get_by_label("111").check()
     look("table, picked, request open")
     for path in (HOURS, DAYS, f"{DAYS}&show=together&cumulative=yes"):
-        seat.open(path)
+        session.open(path)
         chart_of(page)
         look(path)
         page.get_by_text("The figures as a table").click()
         page.get_by_text("The API request behind").click()
         look(f"{path}, all open")
-    seat.open("/explore/compare?tweet_ids=111&start=2026-01-02&end=2026-01-01")
+    session.open("/explore/compare?tweet_ids=111&start=2026-01-02&end=2026-01-01")
     look("refused")
     assert wrong == [], "\n".join(wrong)
-    assert seat.watch.complaints == []
-    assert seat.watch.origins == {server.url}
+    assert session.monitor.errors == []
+    assert session.monitor.origins == {server.url}

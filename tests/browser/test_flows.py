@@ -20,13 +20,13 @@ def callback_of(site):
 
 
 @WITH_AND_WITHOUT_SCRIPT
-def test_sign_in_consent_callback_and_figures(seats, web_app, server, site, script):
-    seat = seats(java_script_enabled=script)
-    page = seat.open(web_app.begin())
+def test_sign_in_consent_callback_and_figures(new_session, web_app, server, site, script):
+    session = new_session(java_script_enabled=script)
+    page = session.open(web_app.begin())
     expect(page).to_have_title("Sign in · Open Engagement")
     expect(page.get_by_role("main")).to_contain_text("Tide Tables asks to use your account")
-    seat.sign_in()
-    seat.expect_heading("Authorize Tide Tables to use your account?")
+    session.sign_in()
+    session.expect_heading("Authorize Tide Tables to use your account?")
     main = page.get_by_role("main")
     for told in ("by @bob", "tides.example", "Tells when to post.", "Signed in as @alice"):
         expect(main).to_contain_text(told)
@@ -34,54 +34,54 @@ def test_sign_in_consent_callback_and_figures(seats, web_app, server, site, scri
     expect(page.get_by_text("Welcome")).to_be_visible()
     web_app.finish_at(callback_of(site))
     web_app.assert_acts_for_alice()
-    assert seat.watch.complaints == []
-    assert seat.watch.origins == {server.url, site.url}
+    assert session.monitor.errors == []
+    assert session.monitor.origins == {server.url, site.url}
 
 
 @WITH_AND_WITHOUT_SCRIPT
-def test_pin(seats, desktop_app, server, script):
-    seat = seats(java_script_enabled=script)
-    page = seat.follow(desktop_app.begin())
+def test_pin(new_session, desktop_app, server, script):
+    session = new_session(java_script_enabled=script)
+    page = session.follow(desktop_app.begin())
     expect(page.get_by_role("main")).to_contain_text("Authorizing shows you a PIN")
     page.get_by_role("button", name="Authorize").click()
-    seat.expect_heading("Type this PIN into Log Book")
+    session.expect_heading("Type this PIN into Log Book")
     pin = page.locator("#pin").inner_text()
     assert re.fullmatch(r"\d{7}", pin)
     desktop_app.finish(pin)
     desktop_app.assert_acts_for_alice()
-    assert seat.watch.complaints == []
-    assert seat.watch.origins == {server.url}
+    assert session.monitor.errors == []
+    assert session.monitor.origins == {server.url}
 
 
-def test_denial_returns_to_the_app(seat, web_app, site):
-    page = seat.follow(web_app.begin())
+def test_denial_returns_to_the_app(session, web_app, site):
+    page = session.follow(web_app.begin())
     page.get_by_role("button", name="Cancel").click()
-    seat.expect_heading("You did not authorize Tide Tables")
+    session.expect_heading("You did not authorize Tide Tables")
     page.locator("#denied-link").click()
     expect(page.get_by_text("Welcome")).to_be_visible()
     path = callback_of(site).removeprefix(site.url)
     assert path == f"/return?from=engagement&denied={web_app.token['oauth_token']}"
-    seat.open(web_app.at.authorize + f"?oauth_token={web_app.token['oauth_token']}")
-    seat.expect_heading("This request has ended")
+    session.open(web_app.at.authorize + f"?oauth_token={web_app.token['oauth_token']}")
+    session.expect_heading("This request has ended")
 
 
-def test_denial_without_a_callback_has_no_link(seat, desktop_app):
-    page = seat.follow(desktop_app.begin())
+def test_denial_without_a_callback_has_no_link(session, desktop_app):
+    page = session.follow(desktop_app.begin())
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("main")).to_contain_text("You can close this page.")
     expect(page.locator("#denied-link")).to_have_count(0)
 
 
 @WITH_AND_WITHOUT_SCRIPT
-def test_revocation_needs_two_steps_and_takes_effect_at_once(seats, web_app, site, script):
-    seat = seats(java_script_enabled=script)
-    page = seat.follow(web_app.begin())
+def test_revocation_needs_two_steps_and_takes_effect_at_once(new_session, web_app, site, script):
+    session = new_session(java_script_enabled=script)
+    page = session.follow(web_app.begin())
     page.get_by_role("button", name="Authorize").click()
     page.wait_for_url(f"{site.url}/**")
     web_app.finish_at(callback_of(site))
     assert web_app.status() == 200
-    seat.open("/settings/apps")
-    seat.expect_heading("Apps and sessions")
+    session.open("/settings/apps")
+    session.expect_heading("Apps and sessions")
     row = page.get_by_role("listitem").filter(
         has=page.locator(f'input[name=app_id][value="{web_app.consumer.app_id}"]')
     )
@@ -92,16 +92,16 @@ def test_revocation_needs_two_steps_and_takes_effect_at_once(seats, web_app, sit
     row.get_by_role("button", name="Revoke access").click()
     expect(row).to_have_count(0)
     assert web_app.status() == 401
-    seat.expect_heading("Apps and sessions")
-    assert seat.watch.complaints == []
+    session.expect_heading("Apps and sessions")
+    assert session.monitor.errors == []
 
 
-def test_last_use_is_shown(seat, web_app, site):
-    page = seat.follow(web_app.begin())
+def test_last_use_is_shown(session, web_app, site):
+    page = session.follow(web_app.begin())
     page.get_by_role("button", name="Authorize").click()
     page.wait_for_url(f"{site.url}/**")
     web_app.finish_at(callback_of(site))
-    seat.open("/settings/apps")
+    session.open("/settings/apps")
     row = page.get_by_role("listitem").filter(
         has=page.locator(f'input[name=app_id][value="{web_app.consumer.app_id}"]')
     )
@@ -115,12 +115,12 @@ def test_last_use_is_shown(seat, web_app, site):
     assert any(used() or page.wait_for_timeout(500) for _ in range(20))
 
 
-def test_ending_another_session(seats):
-    here, there = seats(java_script_enabled=False), seats()
-    for seat in (there, here):
-        seat.open("/sign-in")
-        seat.sign_in("bob")
-        expect(seat.page).to_have_url(re.compile("/settings/apps$"))
+def test_ending_another_session(new_session):
+    here, there = new_session(java_script_enabled=False), new_session()
+    for session in (there, here):
+        session.open("/sign-in")
+        session.sign_in("bob")
+        expect(session.page).to_have_url(re.compile("/settings/apps$"))
     sessions = here.page.get_by_role("region", name="Where you are signed in")
     expect(sessions.get_by_text("This session")).to_have_count(1)
     expect(sessions).to_contain_text("Chrome on Linux")
@@ -134,38 +134,38 @@ def test_ending_another_session(seats):
     here.expect_heading("Apps and sessions")
 
 
-def test_sign_out(seat, server):
-    page = seat.open("/sign-in")
-    seat.sign_in()
+def test_sign_out(session, server):
+    page = session.open("/sign-in")
+    session.sign_in()
     expect(page).to_have_url(f"{server.url}/settings/apps")
-    kept = seat.context.cookies()
+    kept = session.context.cookies()
     page.get_by_role("button", name="Sign out").click()
     expect(page).to_have_url(f"{server.url}/sign-in")
-    seat.open("/settings/apps")
-    seat.expect_heading("Sign in to Open Engagement")
-    seat.context.add_cookies(kept)
-    seat.open("/settings/apps")
-    seat.expect_heading("Sign in to Open Engagement")
+    session.open("/settings/apps")
+    session.expect_heading("Sign in to Open Engagement")
+    session.context.add_cookies(kept)
+    session.open("/settings/apps")
+    session.expect_heading("Sign in to Open Engagement")
 
 
-def test_wrong_password(seat):
-    page = seat.open("/sign-in")
-    seat.sign_in(password="not that")
+def test_wrong_password(session):
+    page = session.open("/sign-in")
+    session.sign_in(password="not that")
     expect(page.get_by_role("alert")).to_contain_text("do not match")
     expect(page.get_by_label("Screen name")).to_have_value("alice")
     expect(page.get_by_label("Password")).to_be_focused()
     expect(page).to_have_title("Error: Sign in · Open Engagement")
 
 
-def test_switching_the_account_returns_to_the_same_consent(seat, web_app, site):
+def test_switching_the_account_returns_to_the_same_consent(session, web_app, site):
     """Who is signed in as somebody else can say so, and goes on to the same consent."""
-    page = seat.open(web_app.begin())
-    seat.sign_in("bob")
+    page = session.open(web_app.begin())
+    session.sign_in("bob")
     expect(page.get_by_role("main")).to_contain_text("Signed in as @bob")
     page.get_by_role("link", name="Not you?").click()
-    seat.expect_heading("Sign in to Open Engagement")
+    session.expect_heading("Sign in to Open Engagement")
     expect(page.get_by_role("main")).to_contain_text("You are signed in as @bob")
-    seat.sign_in("alice")
+    session.sign_in("alice")
     expect(page.get_by_role("main")).to_contain_text("Signed in as @alice")
     page.get_by_role("button", name="Authorize").click()
     page.wait_for_url(f"{site.url}/**")

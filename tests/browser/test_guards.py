@@ -40,74 +40,74 @@ def secure_server(server, certificate):
         yield running
 
 
-def sign_in(seat):
-    seat.open("/sign-in")
-    seat.sign_in()
-    expect(seat.page).to_have_url(re.compile("/settings/apps$"))
+def sign_in(session):
+    session.open("/sign-in")
+    session.sign_in()
+    expect(session.page).to_have_url(re.compile("/settings/apps$"))
 
 
-def test_pages_cannot_be_framed(seats, server, site, web_app):
-    seat = seats()
-    sign_in(seat)
+def test_pages_cannot_be_framed(new_session, server, site, web_app):
+    session = new_session()
+    sign_in(session)
     paths = ("/sign-in", "/settings/apps", "/settings/nowhere")
     for url in (web_app.begin(), *(server.url + path for path in paths)):
         site.pages["/frame"] = f"<!doctype html><title>Frame</title><iframe src='{url}'></iframe>"
-        seat.watch.complaints.clear()
-        page = seat.open(f"{site.url}/frame")
+        session.monitor.errors.clear()
+        page = session.open(f"{site.url}/frame")
         for _ in range(100):  # the frame and the complaint come when the browser gets to them
             framed = len(page.frames) > 1 and page.frames[1].url.startswith("chrome-error:")
-            told = any("frame-ancestors" in each for each in seat.watch.complaints)
+            told = any("frame-ancestors" in each for each in session.monitor.errors)
             if framed and told:
                 break
             page.wait_for_timeout(100)
         assert (framed, told) == (True, True), url
 
 
-def test_a_form_of_another_site_is_refused(seats, server, site, web_app):
-    seat = seats()
-    page = seat.follow(web_app.begin())
+def test_a_form_of_another_site_is_refused(new_session, server, site, web_app):
+    session = new_session()
+    page = session.follow(web_app.begin())
     page.get_by_role("button", name="Authorize").click()
     expect(page.get_by_text("Welcome")).to_be_visible()
     web_app.finish_at(site.url + site.asked[-1])
     site.pages["/prize"] = FOREIGN_FORM.format(url=server.url, app_id=web_app.consumer.app_id)
-    page = seat.open(f"{site.url}/prize")
+    page = session.open(f"{site.url}/prize")
     page.get_by_role("button", name="Win").click()
-    seat.expect_heading("The form was not accepted")
+    session.expect_heading("The form was not accepted")
     assert web_app.status() == 200
 
 
-def test_cookies(seat):
-    sign_in(seat)
-    cookies = {each["name"]: each for each in seat.context.cookies()}
+def test_cookies(session):
+    sign_in(session)
+    cookies = {each["name"]: each for each in session.context.cookies()}
     assert "oe_session" in cookies
     for cookie in cookies.values():
         assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Lax", "/")
-    assert seat.page.evaluate("document.cookie") == ""
+    assert session.page.evaluate("document.cookie") == ""
 
 
-def test_cookies_and_headers_under_tls(seats, secure_server):
+def test_cookies_and_headers_under_tls(new_session, secure_server):
     secure_server.command("account", "password", "alice", "--stdin", stdin=f"{PASSWORD}\n")
-    seat = seats(secure_server.url, ignore_https_errors=True)
-    sign_in(seat)
-    cookies = {each["name"]: each for each in seat.context.cookies()}
+    session = new_session(secure_server.url, ignore_https_errors=True)
+    sign_in(session)
+    cookies = {each["name"]: each for each in session.context.cookies()}
     assert "__Host-oe_session" in cookies
     for name, cookie in cookies.items():
         assert name.startswith("__Host-")
         kept = [cookie[key] for key in ("secure", "httpOnly", "sameSite", "path", "domain")]
         assert kept == [True, True, "Lax", "/", "127.0.0.1"]
-    answer = seat.page.reload()
+    answer = session.page.reload()
     seconds = re.match(r"max-age=(\d+)", answer.headers["strict-transport-security"])
     assert int(seconds[1]) >= 180 * 86_400
-    seat.page.get_by_role("button", name="Sign out").click()
-    seat.expect_heading("Sign in to Open Engagement")
-    assert seat.watch.complaints == []
-    assert seat.watch.origins == {secure_server.url}
+    session.page.get_by_role("button", name="Sign out").click()
+    session.expect_heading("Sign in to Open Engagement")
+    assert session.monitor.errors == []
+    assert session.monitor.origins == {secure_server.url}
 
 
-def test_the_browser_caches_no_page(seat):
+def test_the_browser_caches_no_page(session):
     """After signing out, going back shows nothing."""
-    sign_in(seat)
-    seat.page.get_by_role("button", name="Sign out").click()
-    seat.expect_heading("Sign in to Open Engagement")
-    seat.page.go_back()
-    seat.expect_heading("Sign in to Open Engagement")
+    sign_in(session)
+    session.page.get_by_role("button", name="Sign out").click()
+    session.expect_heading("Sign in to Open Engagement")
+    session.page.go_back()
+    session.expect_heading("Sign in to Open Engagement")

@@ -21,11 +21,11 @@ FOCUSED = """() => {
 
 
 @pytest.fixture
-def seat(seats):
+def session(new_session):
     """No motion: what slides in is where it belongs at once."""
-    made = seats(reduced_motion="reduce")
+    made = new_session(reduced_motion="reduce")
     yield made
-    assert made.watch.complaints == []
+    assert made.monitor.errors == []
 
 
 def press_tab(page, times):
@@ -40,14 +40,14 @@ def press_tab(page, times):
     return names
 
 
-def test_the_whole_flow_by_keyboard(seat, web_app, site):
-    page = seat.open(web_app.begin())
+def test_the_whole_flow_by_keyboard(session, web_app, site):
+    page = session.open(web_app.begin())
     expect(page.get_by_label("Screen name")).to_be_focused()
     page.keyboard.type("alice")
     assert press_tab(page, 1) == ["password"]
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
-    seat.expect_heading("Authorize Tide Tables to use your account?")
+    session.expect_heading("Authorize Tide Tables to use your account?")
     assert press_tab(page, 7) == [
         "Skip to the content",
         "Apps and sessions of @alice",
@@ -64,38 +64,38 @@ def test_the_whole_flow_by_keyboard(seat, web_app, site):
     web_app.assert_acts_for_alice()
 
 
-def test_skip_link(seat, web_app):
-    page = seat.follow(web_app.begin())
-    seat.expect_heading("Authorize Tide Tables to use your account?")
+def test_skip_link(session, web_app):
+    page = session.follow(web_app.begin())
+    session.expect_heading("Authorize Tide Tables to use your account?")
     assert press_tab(page, 1) == ["Skip to the content"]
     page.keyboard.press("Enter")
     expect(page.get_by_role("main")).to_be_focused()
     assert press_tab(page, 1) == ["tides.example (opens in a new tab)"]
 
 
-def test_pressing_enter_too_often_gives_no_consent(seat, web_app, site):
+def test_pressing_enter_too_often_gives_no_consent(session, web_app, site):
     """Who presses Enter twice to sign in has not authorized anything, nor sent anything."""
-    page = seat.open(web_app.begin())
+    page = session.open(web_app.begin())
     page.get_by_label("Screen name").fill("alice")
     page.get_by_label("Password").fill(PASSWORD)
     page.keyboard.press("Enter")
     page.keyboard.press("Enter")
-    seat.expect_heading("Authorize Tide Tables to use your account?")
-    sent = len(seat.watch.requests)
+    session.expect_heading("Authorize Tide Tables to use your account?")
+    sent = len(session.monitor.requests)
     for key in ("Enter", "Space", "Enter"):
         page.keyboard.press(key)
     page.wait_for_timeout(300)
-    assert seat.watch.requests[sent:] == []
-    assert site.url not in seat.watch.origins
-    seat.expect_heading("Authorize Tide Tables to use your account?")
+    assert session.monitor.requests[sent:] == []
+    assert site.url not in session.monitor.origins
+    session.expect_heading("Authorize Tide Tables to use your account?")
 
 
-def test_revocation(seat, web_app, site):
-    page = seat.follow(web_app.begin())
+def test_revocation(session, web_app, site):
+    page = session.follow(web_app.begin())
     page.get_by_role("button", name="Authorize").press("Enter")
     expect(page.get_by_text("Welcome")).to_be_visible()
     web_app.finish_at(site.url + site.asked[-1])
-    seat.open("/settings/apps")
+    session.open("/settings/apps")
     row = page.get_by_role("listitem").filter(
         has=page.locator(f'input[name=app_id][value="{web_app.consumer.app_id}"]')
     )
@@ -108,8 +108,8 @@ def test_revocation(seat, web_app, site):
     assert web_app.status() == 401
 
 
-def test_after_a_wrong_password_its_field_has_the_focus(seat):
-    page = seat.open("/sign-in")
+def test_after_a_wrong_password_its_field_has_the_focus(session):
+    page = session.open("/sign-in")
     expect(page.get_by_label("Screen name")).to_be_focused()
     page.keyboard.type("alice")
     page.keyboard.press("Tab")

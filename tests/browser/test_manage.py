@@ -30,16 +30,16 @@ def outcome(server, asking):
     return ask
 
 
-def enter(seat, path="/manage"):
+def enter(session, path="/manage"):
     """Sign in as the manager on the way to a page."""
-    seat.open(path)
-    return seat.sign_in("mira")
+    session.open(path)
+    return session.sign_in("mira")
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
-def test_an_app_from_waiting_to_suspended(seats, office, asking, outcome, server, script):
-    seat = seats(java_script_enabled=script)
-    page = enter(seat)
+def test_an_app_from_waiting_to_suspended(new_session, console, asking, outcome, server, script):
+    session = new_session(java_script_enabled=script)
+    page = enter(session)
     row = page.get_by_role("listitem").filter(has_text=asking.app_id)
     assert outcome() == "app_not_enabled"
     row.get_by_label("Requests a minute").fill("88")
@@ -54,7 +54,7 @@ def test_an_app_from_waiting_to_suspended(seats, office, asking, outcome, server
     expect(table.get_by_role("row")).to_have_count(2)
     expect(table).to_contain_text("Enabled")
     table.get_by_role("link", name="Lantern Weekly").click()
-    seat.expect_heading("Lantern Weekly")
+    session.expect_heading("Lantern Weekly")
 
     page.get_by_label("Requests a minute").fill("")
     page.get_by_label("Contracted handles a month").fill("25")
@@ -75,17 +75,17 @@ def test_an_app_from_waiting_to_suspended(seats, office, asking, outcome, server
     assert outcome() == "6000"
 
     page.get_by_role("link", name="Audit log").click()
-    seat.expect_heading("Audit log")
+    session.expect_heading("Audit log")
     newest = page.get_by_role("listitem").first
     expect(newest).to_contain_text("Lantern Weekly: @mira resumed it.")
-    assert seat.watch.complaints == []
-    assert seat.watch.origins == {server.url}
+    assert session.monitor.errors == []
+    assert session.monitor.origins == {server.url}
 
 
-def test_the_console_works_by_keyboard(seats, office, asking, outcome):
-    seat = seats(reduced_motion="reduce")
-    page = enter(seat, f"/manage/apps/{asking.app_id}")
-    seat.expect_heading("Lantern Weekly")
+def test_the_console_works_by_keyboard(new_session, console, asking, outcome):
+    session = new_session(reduced_motion="reduce")
+    page = enter(session, f"/manage/apps/{asking.app_id}")
+    session.expect_heading("Lantern Weekly")
 
     def tab_to(name):
         for _ in range(40):
@@ -116,27 +116,27 @@ def test_the_console_works_by_keyboard(seats, office, asking, outcome):
     assert outcome() == "app_not_enabled"
 
 
-def test_the_usage_of_a_month_and_its_csv(seats, office):
-    seat = seats()
-    page = enter(seat, "/manage/usage")
-    row = page.get_by_role("row").filter(has_text=office.used)
+def test_the_usage_of_a_month_and_its_csv(new_session, console):
+    session = new_session()
+    page = enter(session, "/manage/usage")
+    row = page.get_by_role("row").filter(has_text=console.used)
     for told in ("42,124", "2.2 %", "911 rate_limited", "3 of 2", "1 over"):
         expect(row).to_contain_text(told)
     with page.expect_download() as taken:
         page.get_by_role("link", name="Download as CSV").click()
     assert re.fullmatch(r"usage-\d{4}-\d\d\.csv", taken.value.suggested_filename)
     lines = taken.value.path().read_text(encoding="utf-8").splitlines()
-    assert any(office.used in line and ',"42124",' in line for line in lines)
+    assert any(console.used in line and ',"42124",' in line for line in lines)
     page.get_by_role("navigation", name="Months").get_by_role("link").first.click()
     expect(page).to_have_url(re.compile(r"month=\d{4}-\d\d$"))
     page.get_by_role("navigation", name="Months").get_by_role("link").last.click()
     expect(row).to_be_visible()
 
 
-def test_on_a_phone_every_figure_has_a_label(seats, office):
-    seat = seats(viewport=PHONE)
-    page = enter(seat, "/manage/usage")
-    row = page.get_by_role("row").filter(has_text=office.used)
+def test_on_a_phone_every_figure_has_a_label(new_session, console):
+    session = new_session(viewport=PHONE)
+    page = enter(session, "/manage/usage")
+    row = page.get_by_role("row").filter(has_text=console.used)
     labels = row.get_by_role("cell").evaluate_all(
         "cells => cells.map(each => getComputedStyle(each, '::before').content)"
     )
@@ -144,15 +144,15 @@ def test_on_a_phone_every_figure_has_a_label(seats, office):
     assert page.evaluate("document.scrollingElement.scrollWidth") == PHONE["width"]
 
 
-def test_console_times_are_also_local(seats, office):
-    seat = seats(timezone_id="Asia/Tokyo", locale="en-GB")
-    page = enter(seat, "/manage/audit")
+def test_console_times_are_also_local(new_session, console):
+    session = new_session(timezone_id="Asia/Tokyo", locale="en-GB")
+    page = enter(session, "/manage/audit")
     expect(page.locator("time + .local").first).to_contain_text("your time")
 
 
-def test_a_member_cannot_open_the_console(seats, office):
-    seat = seats()
-    seat.open("/manage")
-    page = seat.sign_in("alice")
-    seat.expect_heading("This page is for the platform's managers")
+def test_a_member_cannot_open_the_console(new_session, console):
+    session = new_session()
+    session.open("/manage")
+    page = session.sign_in("alice")
+    session.expect_heading("This page is for the platform's managers")
     expect(page.get_by_role("link", name="Manager's console")).to_have_count(0)

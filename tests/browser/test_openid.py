@@ -6,8 +6,8 @@ The provider is on another site than the server, and the app on a third.
 import pytest
 from playwright.sync_api import expect
 
-from support.certified import NODE, PACKAGE, Certified
-from support.chromium import Watch, open_context
+from support.certified_provider import NODE, PACKAGE, CertifiedProvider
+from support.chromium import PageMonitor, open_context
 from support.flows import Endpoints, add_consumer
 from support.third_party import ThirdParty
 
@@ -21,7 +21,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def provider(servers):
-    certified = Certified()
+    certified = CertifiedProvider()
     certified.server = servers(**certified.settings, password_sign_in="false")
     with certified.serve(certified.server):
         yield certified
@@ -38,11 +38,11 @@ def app(provider, site):
 @pytest.fixture(params=[True, False], ids=["plain", "without JavaScript"])
 def tab(request, browser):
     context = open_context(browser, java_script_enabled=request.param)
-    watch = Watch(context)
+    monitor = PageMonitor(context)
     yield context.new_page()
     context.close()
     # The provider's own page asks for a font of elsewhere; policies are what matters here.
-    assert [each for each in watch.complaints if "Security Policy" in each] == []
+    assert [each for each in monitor.errors if "Security Policy" in each] == []
 
 
 def sign_in_there(tab, login):

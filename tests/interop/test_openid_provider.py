@@ -2,9 +2,9 @@
 
 import pytest
 
-from support.certified import NODE, PACKAGE, Certified
+from support.certified_provider import NODE, PACKAGE, CertifiedProvider
+from support.openid_browser import Browser, alert
 from support.person import Person, query_of
-from support.traveller import Browser, alert
 
 pytestmark = [
     pytest.mark.heavy,
@@ -27,7 +27,7 @@ pytestmark = [
 def provider(request, servers):
     """The provider; its server is started first, since the provider must know its address."""
     way, alg = request.param
-    certified = Certified(way=way, alg=alg)
+    certified = CertifiedProvider(way=way, alg=alg)
     certified.server = servers(**certified.settings)
     with certified.serve(certified.server):
         yield certified
@@ -50,7 +50,7 @@ def let_in(provider, url, login):
 
 
 def test_a_person_signs_in(browser, provider):
-    back = let_in(provider, browser.leave(), "alice")
+    back = let_in(provider, browser.go_to_provider(), "alice")
     assert query_of(back)["iss"] == provider.issuer
     page = browser.open(back)
     assert (page.status, page.url) == (200, f"{browser.origin}/settings/apps")
@@ -58,20 +58,20 @@ def test_a_person_signs_in(browser, provider):
 
 
 def test_who_has_no_account_is_told_so(browser, provider):
-    page = browser.open(let_in(provider, browser.leave(), "nobody-here"))
+    page = browser.open(let_in(provider, browser.go_to_provider(), "nobody-here"))
     assert page.status == 403
     assert "no account of this platform belongs to" in alert(page)
 
 
 def test_a_forced_sign_in_is_proven(browser, provider):
     back = "/oauth/authorize%3Foauth_token%3Dx%26force_login%3Dtrue"
-    browser.open(let_in(provider, browser.leave(back), "bob"))
+    browser.open(let_in(provider, browser.go_to_provider(back), "bob"))
     assert browser.signed_in_as == "bob"
 
 
 def test_a_person_who_turns_back_is_not_signed_in(browser, provider):
     with Person(provider.issuer) as there:
-        page = there.open(browser.leave())
+        page = there.open(browser.go_to_provider())
         assert page.status == 200, page
         cancel = page.url.rstrip("/") + "/abort"
         back = there.open(cancel).left_for

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from support.fixtures import servers, world
+from support.openid_browser import Browser
 from support.openid_provider import Provider
-from support.traveller import Browser
 
 __all__ = ["servers", "world"]
 

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc.jwk import RSAKey
 
 from openengagement.auth.keyring import open_keyring
+from support.openid_browser import Browser, alert
 from support.openid_provider import CLIENT_SECRET, KEY, OTHER_KEY, public, query_of, sign_with
-from support.traveller import Browser, alert
 from support.waiting import PATIENCE_S
 
 ALICE = {"preferred_username": "alice"}
@@ -97,7 +97,7 @@ def refused(page, text, status):
 
 
 def try_to(browser, provider, **claims):
-    return browser.open(provider.approve(browser.leave(), **(claims or ALICE)))
+    return browser.open(provider.approve(browser.go_to_provider(), **(claims or ALICE)))
 
 
 def test_a_correct_token_signed_by_hand_is_accepted(browser, provider):
@@ -154,7 +154,7 @@ def test_claims_for_another_sign_in_are_refused(browser, provider, change):
 
 def test_the_log_has_the_reason_and_no_secrets(site, browser, provider):
     provider.bend_claims = with_claims(aud="other")
-    link = browser.leave()
+    link = browser.go_to_provider()
     back = provider.approve(link, **ALICE)
     refused(browser.open(back), WRONG, 502)
     assert '"event": "openid_failed", "reason": "id_token invalid_claim"' in site.log()
@@ -234,7 +234,7 @@ def test_a_slow_provider_does_not_delay_other_requests(site, provider):
             time.sleep(0.02)
         with Browser(site.url) as other:
             assert other.open("/sign-in").status == 200
-            assert other.leave()
+            assert other.go_to_provider()
         assert not done, "the others were to wait still"
     finally:
         for each in waiting:
@@ -249,7 +249,7 @@ def test_a_slow_provider_does_not_delay_other_requests(site, provider):
 def test_the_number_of_waiting_sign_ins_is_limited(site, provider):
     provider.waits_s["/token"] = 20
     with Browser(site.url) as browser:
-        url = provider.approve(browser.leave(), **ALICE)
+        url = provider.approve(browser.go_to_provider(), **ALICE)
         cookies = dict(browser.http.cookies)
 
     async def crowd():
@@ -347,16 +347,16 @@ def test_concurrent_sign_ins_share_one_discovery(lost, provider):
 
 def test_an_attackers_answer_in_another_browser_is_refused(browser, other_browser, provider):
     """Login CSRF: the victim's browser opens the attacker's own answer."""
-    url = provider.approve(other_browser.leave(), preferred_username="bob")
+    url = provider.approve(other_browser.go_to_provider(), preferred_username="bob")
     refused(browser.open(url), ENDED, 403)
-    browser.leave()
+    browser.go_to_provider()
     refused(browser.open(url), ENDED, 403)
     assert not browser.is_signed_in
     assert "/token" not in provider.asked
 
 
 def test_an_answer_is_accepted_once(browser, provider):
-    url = provider.approve(browser.leave(), **ALICE)
+    url = provider.approve(browser.go_to_provider(), **ALICE)
     browser.open(url)
     assert browser.is_signed_in
     browser.sign_out()
@@ -365,7 +365,7 @@ def test_an_answer_is_accepted_once(browser, provider):
 
 
 def test_a_code_is_accepted_once_even_with_a_copied_cookie(browser, other_browser, provider):
-    url = provider.approve(browser.leave(), **ALICE)
+    url = provider.approve(browser.go_to_provider(), **ALICE)
     copied = dict(browser.http.cookies)
     browser.open(url)
     other_browser.http.cookies.update(copied)
@@ -374,15 +374,15 @@ def test_a_code_is_accepted_once_even_with_a_copied_cookie(browser, other_browse
 
 def test_the_code_of_another_sign_in_is_refused(browser, other_browser, provider):
     """PKCE and nonce make a stolen code useless."""
-    stolen = query_of(provider.approve(browser.leave(), **ALICE))["code"]
-    url = provider.approve(other_browser.leave(), preferred_username="bob")
+    stolen = query_of(provider.approve(browser.go_to_provider(), **ALICE))["code"]
+    url = provider.approve(other_browser.go_to_provider(), preferred_username="bob")
     own = query_of(url)["code"]
     refused(other_browser.open(url.replace(own, stolen)), ENDED, 403)
 
 
 def test_a_newer_sign_in_ends_an_older(browser, provider):
-    older = provider.approve(browser.leave(), **ALICE)
-    newer = provider.approve(browser.leave(), **ALICE)
+    older = provider.approve(browser.go_to_provider(), **ALICE)
+    newer = provider.approve(browser.go_to_provider(), **ALICE)
     refused(browser.open(older), ENDED, 403)
     assert browser.open(newer).status == 200
     assert browser.is_signed_in
@@ -413,7 +413,7 @@ def logged(site, *reasons):
 )
 def test_an_answer_with_changed_parameters_is_refused(site, browser, provider, change, reason):
     """Mix-up too: the provider announces that it sends `iss`, so `iss` is required (RFC 9207)."""
-    link = browser.leave()
+    link = browser.go_to_provider()
     url = change(provider.approve(link, **ALICE), query_of(link))
     with logged(site, reason):
         refused(browser.open(url), ENDED, 403)
@@ -422,7 +422,7 @@ def test_an_answer_with_changed_parameters_is_refused(site, browser, provider, c
 
 @pytest.mark.parametrize("cookie", ["", "x", "gAAAAA", "\u00ff", "=" * 40])
 def test_a_missing_or_forged_cookie_is_refused(site, browser, provider, cookie):
-    url = provider.approve(browser.leave(), **ALICE)
+    url = provider.approve(browser.go_to_provider(), **ALICE)
     with Browser(browser.origin) as other:
         sent = f"oe_openid={cookie}".encode("latin-1")
         with logged(site, "cookie_unreadable" if cookie else "cookie_missing"):
@@ -433,7 +433,7 @@ def test_a_missing_or_forged_cookie_is_refused(site, browser, provider, cookie):
 
 def test_a_sign_in_that_took_too_long_is_refused(site, browser, provider):
     """The log has its age."""
-    url = provider.approve(browser.leave(), **ALICE)
+    url = provider.approve(browser.go_to_provider(), **ALICE)
     keyring = open_keyring(site.data / "server.key")
     cookie = browser.http.cookies["oe_openid"]
     attempt = json.loads(keyring.decrypt(f"{cookie}{'=' * (-len(cookie) % 4)}".encode()))
@@ -453,7 +453,7 @@ def test_a_code_that_the_provider_refuses_is_logged(site, browser, provider):
 
 
 def test_the_provider_error_text_is_not_shown(browser, provider):
-    asked = query_of(browser.leave())
+    asked = query_of(browser.go_to_provider())
     query = f"error=access_denied&error_description=<b>Call+555</b>&iss={provider.issuer}"
     url = f"{asked['redirect_uri']}?{query}&state={asked['state']}"
     page = browser.open(url)
@@ -466,7 +466,7 @@ def test_the_provider_error_text_is_not_shown(browser, provider):
     ("error", "logged"), [("invalid_scope", "denied invalid_scope"), ("+555+", "denied other")]
 )
 def test_the_log_has_the_standard_error_code(site, browser, provider, error, logged):
-    asked = query_of(browser.leave())
+    asked = query_of(browser.go_to_provider())
     query = f"error={error}&iss={provider.issuer}&state={asked['state']}"
     refused(browser.open(f"{asked['redirect_uri']}?{query}"), "Harbour ID did not", 403)
     assert f'"event": "openid_failed", "reason": "{logged}"' in site.log()
@@ -474,7 +474,7 @@ def test_the_log_has_the_standard_error_code(site, browser, provider, error, log
 
 
 def test_a_forged_error_answer_does_not_end_a_sign_in(browser, provider):
-    url = provider.approve(browser.leave(), **ALICE)
+    url = provider.approve(browser.go_to_provider(), **ALICE)
     browser.open(f"{browser.origin}/sign-in/oidc/callback?error=access_denied&state=x")
     assert browser.open(url).status == 200
     assert browser.is_signed_in

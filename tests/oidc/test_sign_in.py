@@ -2,6 +2,7 @@
 
 import pytest
 
+from support.openid_browser import Browser, alert
 from support.openid_provider import (
     CLIENT_SECRET,
     EC_KEY,
@@ -12,12 +13,11 @@ from support.openid_provider import (
     sign_with,
 )
 from support.person import read_page
-from support.traveller import Browser, alert
 
 
 def complete_sign_in(browser, provider, return_to="/settings/apps", **claims):
     claims = claims or {"preferred_username": "alice"}
-    return browser.open(provider.approve(browser.leave(return_to), **claims))
+    return browser.open(provider.approve(browser.go_to_provider(return_to), **claims))
 
 
 def test_a_person_signs_in_and_returns_to_the_page_they_came_from(browser, provider):
@@ -31,14 +31,14 @@ def test_the_button_names_the_provider(browser):
 
 
 def test_every_sign_in_has_its_own_secrets(browser, provider):
-    first, second = (query_of(browser.leave()) for _ in range(2))
+    first, second = (query_of(browser.go_to_provider()) for _ in range(2))
     for name in ("state", "nonce", "code_challenge"):
         assert len(first[name]) >= 43
         assert first[name] != second[name]
 
 
 def test_the_redirect_uri_is_the_address_that_the_browser_sees(browser):
-    asked = query_of(browser.leave())
+    asked = query_of(browser.go_to_provider())
     assert asked["redirect_uri"] == f"{browser.origin}/sign-in/oidc/callback"
 
 
@@ -171,9 +171,9 @@ def test_a_subject_that_is_not_an_account_id_opens_no_account(by_id, provider, s
 
 def test_force_login_makes_the_provider_authenticate_again(browser, provider):
     back = "/oauth/authorize%3Foauth_token%3Dx%26force_login%3Dtrue"
-    asked = query_of(browser.leave(back))
+    asked = query_of(browser.go_to_provider(back))
     assert (asked["prompt"], asked["max_age"]) == ("login", "0")
-    assert "prompt" not in query_of(browser.leave())
+    assert "prompt" not in query_of(browser.go_to_provider())
 
 
 @pytest.mark.parametrize(("age_s", "status"), [(3600, 502), (0, 403)])

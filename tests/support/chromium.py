@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by Playwright, and a watch on what its pages ask for."""
+"""Debian's Chromium, driven by Playwright, and a monitor on what its pages ask for."""
 
 import shutil
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from support.waiting import PATIENCE_S
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 TIMEOUT_MS = PATIENCE_S * 1000
 PHONE = {"width": 360, "height": 740}
-DESK = {"width": 1280, "height": 800}
+DESKTOP = {"width": 1280, "height": 800}
 
 
 def find_chromium() -> str:
@@ -37,15 +37,15 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
-class Watch:
+class PageMonitor:
     """What every page of a context asked for, and what the browser had to say about it."""
 
     def __init__(self, context: BrowserContext) -> None:
         self.requests: list[str] = []
-        self.complaints: list[str] = []
+        self.errors: list[str] = []
         context.on("request", self._note_request)
         context.on("console", self._note_message)
-        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+        context.on("weberror", lambda error: self.errors.append(str(error.error)))
 
     def _note_request(self, request: Request) -> None:
         self.requests.append(request.url)
@@ -53,7 +53,7 @@ class Watch:
     def _note_message(self, message: ConsoleMessage) -> None:
         # The browser says of every 4xx page that it "failed to load"; its status is for the tests.
         if not message.text.startswith("Failed to load resource: the server responded with"):
-            self.complaints.append(f"{message.type}: {message.text}")
+            self.errors.append(f"{message.type}: {message.text}")
 
     @property
     def origins(self) -> set[str]:
@@ -64,6 +64,6 @@ class Watch:
 
 def open_context(browser: Browser, **options: Any) -> BrowserContext:
     """A browser without a past."""
-    context = browser.new_context(**{"viewport": DESK, **options})
+    context = browser.new_context(**{"viewport": DESKTOP, **options})
     context.set_default_timeout(TIMEOUT_MS)
     return context

@@ -8,9 +8,9 @@ import pytest
 
 from openengagement.registry.opening import open_registry
 from support.calls import Bearer, Client, question, sign_as_app, sign_as_user
+from support.oauth_server import connected_clients
 from support.server import Server
 from support.signing import signed_header
-from support.stage import crowd_at
 from support.world import LIMIT
 
 TOTALS = "/insights/engagement/totals"
@@ -72,7 +72,7 @@ def test_every_outcome_is_counted_as_usage(server, usage):
         answer = client.ask(endpoint, question(*tweet_ids, **body), auth)
         return answer.code or answer.status
 
-    with crowd_at(server) as clients:
+    with connected_clients(server) as clients:
         # Answered requests on both workers: Tweets of alice, of bob and of a protected author.
         got = [ask(each, bearer, "111", "211", "311") for each in clients]
         got += [ask(each, sign_as_user(main), "112") for each in clients]

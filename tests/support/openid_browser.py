@@ -8,7 +8,7 @@ HOME = "/settings/apps"
 class Browser(Person):
     """A browser that can go by way of the provider."""
 
-    def leave(self, return_to: str = HOME) -> str:
+    def go_to_provider(self, return_to: str = HOME) -> str:
         """Press the provider's button on the page of signing in; returns where that leads."""
         page = self.open(f"/sign-in?return_to={return_to}")
         page = self.submit(page, page.form_with(action="/sign-in/oidc"))

@@ -35,7 +35,7 @@ Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
-class Stage:
+class OAuthServer:
     """A server, and apps that hold nobody's token yet."""
 
     server: Server
@@ -84,7 +84,7 @@ class Stage:
         """The app, holding a fresh request token."""
         answer = self.call(REQUEST_TOKEN, app, callback=callback, **changes)
         assert answer.status == 200, answer
-        return holding(app, answer)
+        return with_token(app, answer)
 
     def exchange(
         self, app: App, verifier: str, *, client: Client | None = None, **changes: str | None
@@ -92,26 +92,28 @@ class Stage:
         """Call oauth/access_token for the request token that the app holds."""
         return self.call(ACCESS_TOKEN, app, client=client, verifier=verifier, **changes)
 
-    def page_of(self, app: App, page: str = "authorize") -> str:
+    def consent_url(self, app: App, page: str = "authorize") -> str:
         """Where a person decides on the request token that the app holds."""
         return f"{self.url}/oauth/{page}?oauth_token={app.access_token}"
 
-    def let_in(self, person: Person, app: App, callback: str = CALLBACK) -> tuple[App, str]:
+    def authorize_request(
+        self, person: Person, app: App, callback: str = CALLBACK
+    ) -> tuple[App, str]:
         """A request token that this person has authorized, and the verifier or PIN."""
         asking = self.request_token(app, callback)
         if callback == OOB:
-            return asking, person.authorize_pin(self.page_of(asking))
-        return asking, query_of(person.authorize(self.page_of(asking)))["oauth_verifier"]
+            return asking, person.authorize_pin(self.consent_url(asking))
+        return asking, query_of(person.authorize(self.consent_url(asking)))["oauth_verifier"]
 
-    def token_of(self, person: Person, app: App, callback: str = CALLBACK) -> App:
+    def access_token_of(self, person: Person, app: App, callback: str = CALLBACK) -> App:
         """The app, holding this person's access token."""
-        asking, verifier = self.let_in(person, app, callback)
+        asking, verifier = self.authorize_request(person, app, callback)
         answer = self.exchange(asking, verifier)
         assert answer.status == 200, answer
         self.server.secrets.append(verifier) if callback != OOB else None
-        return holding(app, answer)
+        return with_token(app, answer)
 
-    def who(self, app: App, client: Client | None = None) -> Answer:
+    def verify_credentials(self, app: App, client: Client | None = None) -> Answer:
         """Ask whose access token the app holds."""
         return self.call(VERIFY_CREDENTIALS, app, method="GET", client=client)
 
@@ -140,7 +142,7 @@ class Stage:
         return Person(self.url, name, password)
 
 
-def holding(app: App, answer: Answer) -> App:
+def with_token(app: App, answer: Answer) -> App:
     """The app with the token and secret of an answer."""
     found = {name: values[0] for name, values in parse_qs(answer.body.decode()).items()}
     return replace(
@@ -164,7 +166,7 @@ def sign(
 
 
 @contextmanager
-def set_stage(world: Any, *, workers: int = 1, **settings: str) -> Iterator[Stage]:
+def start_oauth_server(world: Any, *, workers: int = 1, **settings: str) -> Iterator[OAuthServer]:
     """A server of its own with people who have passwords, and three apps of bob's."""
     with Server(world, workers=workers, settings=settings) as server:
         for name in ("alice", "bob"):
@@ -178,11 +180,13 @@ def set_stage(world: Any, *, workers: int = 1, **settings: str) -> Iterator[Stag
                 ("Desktop app", ()),
             )
         ]
-        yield Stage(server, *(App(each.app_id, each.key, each.secret, "", "") for each in added))
+        yield OAuthServer(
+            server, *(App(each.app_id, each.key, each.secret, "", "") for each in added)
+        )
 
 
 @contextmanager
-def crowd_at(server: Server, size: int = CROWD) -> Iterator[list[Client]]:
+def connected_clients(server: Server, size: int = CROWD) -> Iterator[list[Client]]:
     """Clients that keep their connections, spread over the workers."""
     clients = [Client(server.url) for _ in range(size)]
     try:
@@ -194,7 +198,7 @@ def crowd_at(server: Server, size: int = CROWD) -> Iterator[list[Client]]:
             client.close()
 
 
-def at_once(work: Callable[[Item], Done], items: Iterable[Item]) -> list[Done]:
+def run_at_once(work: Callable[[Item], Done], items: Iterable[Item]) -> list[Done]:
     """Do it for all of them at the same time."""
     every = list(items)
     with ThreadPoolExecutor(len(every)) as pool:

@@ -16,7 +16,7 @@ NODE = shutil.which("node")
 SECRET = "made up: with + and % in it"
 
 
-class Certified:
+class CertifiedProvider:
     """Where it will be; its host differs from the server's, so that browsers see two sites."""
 
     def __init__(self, *, way: str = "client_secret_basic", alg: str = "RS256") -> None:

@@ -50,7 +50,7 @@ def publish(data: Path, author_id: str, *, now_s: float) -> list[str]:
                 if count
             ]
     for what, rows in (("tweets", tweets), ("events", events)):
-        path = data.parent / f"showcase-{what}.ndjson"
+        path = data.parent / f"demo-{what}.ndjson"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         call_command(data, "load", what, str(path))
     return [tweet["id"] for tweet in tweets]
