@@ -147,7 +147,7 @@ def test_changes_by_the_command_line_are_in_the_audit_log(console, mira, waiting
     console.server.command("account", "role", "bob", "member")
     main = " ".join(re.sub("<[^>]+>", "", mira.open("/manage/audit").html).split())
     assert "Harbour Charts: The command line enabled the app." in main
-    assert "The command line made @bob a manager, before a member." in main
+    assert "The command line made @bob a manager (previously a member)." in main
     page = mira.open(f"/manage/apps/{waiting.app_id}")
     assert "The command line" in page.html
 

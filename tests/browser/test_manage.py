@@ -77,7 +77,7 @@ def test_an_app_from_waiting_to_suspended(new_session, console, asking, outcome,
     page.get_by_role("link", name="Audit log").click()
     session.expect_heading("Audit log")
     newest = page.get_by_role("listitem").first
-    expect(newest).to_contain_text("Lantern Weekly: @mira resumed it.")
+    expect(newest).to_contain_text("Lantern Weekly: @mira resumed the app.")
     assert session.monitor.errors == []
     assert session.monitor.origins == {server.url}
 
