@@ -71,7 +71,7 @@ def test_an_app_from_waiting_to_suspended(new_session, console, asking, outcome,
     expect(page.locator("#notice")).to_contain_text("is suspended")
     assert outcome() == "app_suspended"
     page.get_by_role("button", name="Resume").click()
-    expect(page.locator("#notice")).to_contain_text("goes on")
+    expect(page.locator("#notice")).to_contain_text("no longer suspended")
     assert outcome() == "6000"
 
     page.get_by_role("link", name="Audit log").click()
@@ -140,7 +140,7 @@ def test_on_a_phone_every_figure_has_a_label(new_session, console):
     labels = row.get_by_role("cell").evaluate_all(
         "cells => cells.map(each => getComputedStyle(each, '::before').content)"
     )
-    assert labels == ['"Requests"', '"Refused"', '"Why"', '"Handles"']
+    assert labels == ['"Requests"', '"Refused"', '"Reasons"', '"Handles"']
     assert page.evaluate("document.scrollingElement.scrollWidth") == PHONE["width"]
 
 
