@@ -256,13 +256,13 @@ def test_the_table_sorts_by_every_metric(alice):
     for at, name in enumerate((*TOTALS, "engagement_rate")):
         page = alice.open(f"/explore?sort={name}")
         shown = [row[at] for row in read_rows(page).values()]
-        told = [float(text.replace(",", "").rstrip("%")) for text in shown if text != DASH]
-        assert told == sorted(told, reverse=True), name
-        assert shown[len(told) :] == [DASH] * (len(shown) - len(told))
+        numbers = [float(text.replace(",", "").rstrip("%")) for text in shown if text != DASH]
+        assert numbers == sorted(numbers, reverse=True), name
+        assert shown[len(numbers) :] == [DASH] * (len(shown) - len(numbers))
         assert page.html.count('aria-sort="descending"') == 1
         turned = alice.open(f"/explore?sort={name}&order=ascending")
         again = [row[at] for row in read_rows(turned).values()]
-        assert again[: len(told)] == shown[: len(told)][::-1]
+        assert again[: len(numbers)] == shown[: len(numbers)][::-1]
 
 
 @pytest.mark.parametrize("metric", ["url_clicks", "impressions", "video_views"])

@@ -156,8 +156,8 @@ def test_the_command_line_shows_missing_contracts(console, waiting):
     done = CliRunner().invoke(
         main, ["--data", str(console.server.data), "app", "disable", waiting.app_id]
     )
-    told = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
-    assert (told["per_minute"], told["handles_contracted"]) == ("default", "none")
+    printed = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert (printed["per_minute"], printed["handles_contracted"]) == ("default", "none")
 
 
 def test_a_disabled_app_is_not_waiting(mira, waiting, decide):
@@ -377,8 +377,8 @@ def test_a_role_removed_before_the_decision_is_written_is_respected(console, mem
             assert not refused.done()
             db.execute("UPDATE accounts SET role = 'member' WHERE screen_name = 'yuki'")
             db.execute("COMMIT")
-        told = refused.result()
-    assert told.status == 403
+        answer = refused.result()
+    assert answer.status == 403
     like = member.open(f"/manage/apps/{waiting.app_id}")
     assert told.text("main") == like.text("main")
     assert 'href="/manage' not in told.html
@@ -528,7 +528,7 @@ def test_incomplete_forms_are_refused(console, mira, waiting, sent, missing):
 def test_a_link_cannot_claim_a_decision_that_was_not_made(console, mira, waiting, decide):
     app_id = waiting.app_id
 
-    def told():
+    def claimable():
         """The notices that links can show."""
         found = set()
         for done in ("enable", "disable", "suspend", "resume", "limits", "nonsense", ""):
@@ -541,7 +541,7 @@ def test_a_link_cannot_claim_a_decision_that_was_not_made(console, mira, waiting
             found |= {done} if notices != {""} else set()
         return found
 
-    assert told() == {"resume", "limits"}
+    assert claimable() == {"resume", "limits"}
     page = mira.open(f"/manage/apps/{app_id}?done=resume")
     assert "is no longer suspended" in page.text("notice")
     page = mira.open(f"/manage/apps/{app_id}?done=limits")
@@ -550,11 +550,11 @@ def test_a_link_cannot_claim_a_decision_that_was_not_made(console, mira, waiting
         "handles a month."
     )
     decide(waiting, "enable")
-    assert told() == {"enable", "resume", "limits"}
+    assert claimable() == {"enable", "resume", "limits"}
     decide(waiting, "disable")
-    assert told() == {"disable", "resume", "limits"}
+    assert claimable() == {"disable", "resume", "limits"}
     decide(waiting, "suspend")
-    assert told() == {"suspend", "limits"}
+    assert claimable() == {"suspend", "limits"}
     decide(waiting, "resume")
     page = decide(waiting, "limits", per_minute="1234", handles_contracted="5678")
     assert "1,234 requests a minute, 5,678 contracted handles a month" in page.text("notice")

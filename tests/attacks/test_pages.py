@@ -35,7 +35,7 @@ SCRIPTS = [
 ]
 
 
-def assert_guarded(answer, *, leads_to=(), scripts=False):
+def assert_guarded(answer, *, form_targets=(), scripts=False):
     for name, value in HEADERS.items():
         assert answer.headers[name] == value, name
     assert len(answer.headers["x-request-id"]) == 16
@@ -44,7 +44,7 @@ def assert_guarded(answer, *, leads_to=(), scripts=False):
     )
     forms = given.pop("form-action")
     assert given == POLICY | ({"script-src": "'self'"} if scripts else {})
-    assert set(forms.split()) <= {"'self'", "'none'", *leads_to}
+    assert set(forms.split()) <= {"'self'", "'none'", *form_targets}
 
 
 @pytest.fixture(scope="module")

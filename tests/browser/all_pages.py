@@ -1,4 +1,4 @@
-"""Every page there is, one after another, in the states that a person can find it in."""
+"""A tour of every page in every state that a person can see."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from support.world import RECENT
 
 
 def walk(page: Page, origin: str, *, web: ThirdParty, desktop: ThirdParty) -> Iterator[str]:
-    """Walk from page to page as alice, who is signed in nowhere; yields the name of each.
+    """Open every page as alice, starting signed out; yield its name.
 
     `web` has a callback on this machine, `desktop` has none.
     """
@@ -76,13 +76,13 @@ def _revoke(page: Page, origin: str) -> Iterator[str]:
 
 
 def arrived(page: Page, name: str, heading: str) -> str:
-    """Wait for the page with this heading; returns the name."""
+    """Wait for the page with this heading; return the name."""
     expect(page.locator("h1")).to_have_text(heading)
     return name
 
 
 def _develop(page: Page, origin: str, *, name: str) -> Iterator[str]:
-    """Create an app, and make all it may have."""
+    """Create an app with every credential."""
     page.goto(f"{origin}/portal")
     yield arrived(page, "portal", "Your apps")
     page.get_by_role("link", name="Create an app").click()
@@ -112,9 +112,9 @@ def _develop(page: Page, origin: str, *, name: str) -> Iterator[str]:
 
 
 def walk_console(page: Page, origin: str, *, waiting: str, used: str) -> Iterator[str]:
-    """The manager's console, from page to page, as mira; yields the name of each.
+    """Open every page of the manager's console as mira; yield its name.
 
-    `waiting` and `used` are App IDs: of an app that waits, and of one that used more than agreed.
+    `waiting` and `used` are App IDs: of a waiting app, and of one that exceeded its contract.
     """
     page.goto(f"{origin}/sign-in?return_to=/manage")
     page.get_by_label("Screen name").fill("mira")

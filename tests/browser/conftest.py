@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.heavy)
 
 
-# While it is open, Playwright keeps an event loop in this thread, so that nobody else may have one:
+# While it is open, Playwright runs an event loop in this thread, and no other may run:
 # it must be closed before the tests of another folder begin.
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
@@ -38,7 +38,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def site() -> Iterator[Listener]:
-    """The web site of the apps."""
+    """The website of the apps."""
     with Listener() as running:
         yield running
 
@@ -76,7 +76,7 @@ def console(server) -> SimpleNamespace:
 
 @pytest.fixture
 def web_app(server, at, site) -> ThirdParty:
-    """An app that people may sign in with, known to nobody yet."""
+    """An app that people may sign in with and that nobody has authorized."""
     callback = f"{site.url}/return?from=engagement"
     options = ["--website", "https://tides.example", "--description", "Tells when to post."]
     consumer = add_consumer(server, "Tide Tables", "--callback", callback, "--sign-in", *options)
@@ -85,7 +85,7 @@ def web_app(server, at, site) -> ThirdParty:
 
 @pytest.fixture
 def desktop_app(server, at) -> ThirdParty:
-    """An app without a callback URL, which is told a PIN."""
+    """An app without a callback URL, which uses PINs."""
     return ThirdParty("Log Book", add_consumer(server, "Log Book"), at=at, callback=OOB)
 
 
@@ -99,24 +99,24 @@ class BrowserSession:
         self.page: Page = context.new_page()
 
     def open(self, path: str) -> Page:
-        """Open an address, or a path of the server."""
+        """Open a URL, or a path of the server."""
         self.page.goto(path if "://" in path else self.origin + path)
         return self.page
 
     def sign_in(self, screen_name: str = "alice", password: str = PASSWORD) -> Page:
-        """Fill in the form that is shown, and press its button."""
+        """Fill in the sign-in form and submit it."""
         self.page.get_by_label("Screen name").fill(screen_name)
         self.page.get_by_label("Password").fill(password)
         self.page.get_by_role("button", name="Sign in").click()
         return self.page
 
     def follow(self, url: str) -> Page:
-        """Follow an app's link, and sign in on the way."""
+        """Follow an app's link and sign in."""
         self.open(url)
         return self.sign_in()
 
     def expect_heading(self, text: str) -> None:
-        """Wait for the page of this name."""
+        """Wait for the page with this heading."""
         expect(self.page.locator("h1")).to_have_text(text)
 
 

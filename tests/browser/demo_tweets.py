@@ -1,4 +1,4 @@
-"""Invented Tweets for the pictures: an author's fortnight, each with its rise and its fall."""
+"""Invented Tweets for the screenshots: two weeks of an author."""
 
 import json
 import math
@@ -7,7 +7,7 @@ from pathlib import Path
 from support.cli import call_command
 from support.world import HOUR_S, show_time
 
-# How old each is in hours, how many impressions it drew in all, how quick it faded in hours,
+# Age in hours, total impressions, decay time in hours,
 # engagements per thousand impressions.
 _TWEETS = (
     (5, 21_000, 4, 38),
@@ -21,7 +21,7 @@ _TWEETS = (
     (243, 5_600, 6, 73),
     (330, 27_000, 11, 33),
 )
-# Of each engagement, in percent.
+# Shares of the types of engagement, in percent.
 _SHARES = {
     "favorites": 34,
     "retweets": 12,
@@ -33,7 +33,7 @@ _SHARES = {
 
 
 def publish(data: Path, author_id: str, *, now_s: float) -> list[str]:
-    """Load the Tweets and what happened to them; returns their ids, the newest first."""
+    """Load the Tweets and their events; return their ids, the newest first."""
     tweets, events = [], []
     for place, (age_h, reach, fades_h, rate) in enumerate(_TWEETS):
         tweet_id = str(2_124_559_922_866_689_634 - place * 311_482_190_733_114)
@@ -57,6 +57,6 @@ def publish(data: Path, author_id: str, *, now_s: float) -> list[str]:
 
 
 def _strength(hour: int, fades_h: int) -> float:
-    """How much attention there is so many hours on: a fade with some unrest and the night in it."""
+    """Return the attention after some hours: a decay with noise and a daily rhythm."""
     unrest = 1 + 0.35 * math.sin(hour * 1.7) + 0.2 * math.sin(hour * 0.61 + fades_h)
     return unrest * (math.exp(-hour / fades_h) + 0.02 * (1 + math.cos(hour * math.pi / 12)))

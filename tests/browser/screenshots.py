@@ -1,4 +1,4 @@
-"""Takes the pictures of the pages under docs/screenshots/, from a server of its own.
+"""Take the screenshots under docs/screenshots/ from a server of its own.
 
 `make screenshots` runs it. Names of people, apps and the platform are invented.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Literal
 
-# A script: nobody made `import support` work for it.
+# A script needs this for `import support`; pytest does it for tests.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from playwright.sync_api import Browser, Page
@@ -36,7 +36,7 @@ ANDROID = "Mozilla/5.0 (Linux; Android 16) AppleWebKit/537.36 Chrome/156.0.0.0 M
 PLATFORM = "Larkspur"
 PERSON, PERSON_ID = "mira_holm", "7001"
 MANAGER = "ines_varga"
-# Name, owner, website, description, access, whether it has a callback.
+# Name, owner, website, description, access level, whether there is a callback.
 APPS = (
     (
         "Tidewater Analytics",
@@ -50,13 +50,13 @@ APPS = (
     ("Marlow Insights", "marlow", "https://marlow.example", "", "read", True),
 )
 EXPLORER = ("explore", "explore-chart")
-# The person's own apps: name, description, what a manager did about it.
+# The person's own apps: name, description, a manager's decision.
 OWN_APPS = (
     ("Harbour Report", "Every Monday: how far the week's posts travelled.", ("enable",)),
     ("Old Newsletter", "", ("enable", "suspend")),
     ("Tide Tables", "Tells when to post.", ()),
 )
-# Viewport, what else makes the browser, and which pages are taken in dark as well.
+# Viewport, further browser options, and the pages that are also taken in dark mode.
 VIEWS = (
     (DESKTOP, {}, {"consent", "apps", "portal-keys", *EXPLORER}),
     (
@@ -65,11 +65,11 @@ VIEWS = (
         {"consent", "sign-in", "portal-settings", *EXPLORER},
     ),
 )
-# Taken as they stand in the window: what stays in sight while one scrolls would be in the middle.
+# Taken as the window shows them: a sticky element would appear in the middle of a full page.
 WINDOWED = {"explore"}
-# How long ago, in hours, each app was let in and used.
+# Hours since each app was authorized and used.
 AGES_H = ((1310, 1), (412, 70), (26, 3))
-# What the apps above used: answered, refused by reason, handles and contracted handles.
+# Usage of the apps above: answered, refused by reason, handles, contracted handles.
 USED: tuple[tuple[int, dict[str, int], int, int | None], ...] = (
     (48_213, {"rate_limited": 911, "invalid_field": 12}, 312, 500),
     (9_120, {"forbidden_tweets": 3}, 231, 200),
@@ -79,7 +79,7 @@ WAITING = (("Quay Charts", "pressroom", 0), ("Lantern Weekly", "marlow", 37))
 
 
 def main() -> None:
-    """Take them all."""
+    """Take every screenshot."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, Listener() as site:
         data = Path(folder, "data")
@@ -105,7 +105,7 @@ def _register(
     server: Server, site: Listener, *, app: tuple[str, str, str, str, str, bool]
 ) -> ThirdParty:
     name, owner, website, description, access, returns = app
-    # What a page shows of a callback is its host: one that reads well, and is never opened.
+    # A page shows the host of a callback. This one is never opened.
     callback = f"{website}/signed-in" if returns else OOB
     options = ["--callback", callback] if returns else []
     made = server.command(
@@ -125,7 +125,7 @@ def _register_own(server: Server, name: str, *, description: str, fate: tuple[st
 
 
 def _live(server: Server, apps: list[ThirdParty]) -> None:
-    """Some days in the life of the person: apps let in and used, a browser left behind."""
+    """Prepare the person's account: authorized apps, their use, and a second session."""
     with Person(server.url, PERSON, PASSWORD) as person:
         person.http.headers["User-Agent"] = "Mozilla/5.0 (iPhone; CPU iPhone OS) Safari/604.1"
         for app in apps:
@@ -137,7 +137,7 @@ def _live(server: Server, apps: list[ThirdParty]) -> None:
 
 
 def _backdate(registry: Path) -> None:
-    """Let what was done just now have been done over some weeks."""
+    """Spread the recorded times over some weeks."""
     with contextlib.closing(sqlite3.connect(registry)) as database, database:
         tokens = database.execute("SELECT token FROM access_tokens ORDER BY rowid").fetchall()
         for (token,), (authorized_h, used_h) in zip(tokens, AGES_H, strict=True):
@@ -175,7 +175,7 @@ def _take(
 
 
 def _take_console(browser: Browser, server: Server, *, apps: list[ThirdParty]) -> None:
-    """The manager's console: what apps used by this month's last day, and two more that wait."""
+    """The manager's console with a month of usage and two waiting apps."""
     _use(server, [int(app.consumer.app_id) for app in apps])
     app_id = apps[0].consumer.app_id
     pages = {
@@ -226,7 +226,7 @@ def _use(server: Server, app_ids: list[int]) -> None:
 
 
 def _visit(page: Page, origin: str, *, web: ThirdParty, desktop: ThirdParty) -> Iterator[str]:
-    """Go from page to page; yields the name of each."""
+    """Open every page in turn; yield its name."""
     page.goto(web.begin(screen_name=PERSON))
     yield "sign-in"
     page.get_by_label("Password").fill(PASSWORD)

@@ -56,7 +56,7 @@ def sit(new_session, many_apps):
 
 
 def create(page, name="Tide Tables"):
-    """Create an app; returns its App ID."""
+    """Create an app; return its App ID."""
     page.get_by_role("link", name="Create an app").click()
     page.get_by_label("Name").fill(name)
     page.get_by_role("button", name="Create the app").click()
@@ -69,7 +69,7 @@ def text_of(page, *ids):
 
 
 def press(page, action):
-    """Press the button that does this, opening what it is behind."""
+    """Press the button of an action and open its confirmation if there is one."""
     button = page.locator(f"button[value={action}]")
     if not button.is_visible():
         page.locator("details", has=button).locator("summary").click()
@@ -77,13 +77,13 @@ def press(page, action):
 
 
 def read_env(page):
-    """What there is in the `.env` on the page."""
+    """Read the `.env` on the page."""
     pairs = (line.partition("=") for line in page.locator("#env").inner_text().split())
     return {name: value for name, _, value in pairs if value}
 
 
 def run_curl(page, env, folder):
-    """Run what the page says, with this `.env`; returns what it prints."""
+    """Run the page's curl command with this `.env`; return its output."""
     (folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in env.items()))
     (folder / "ask.sh").write_text(page.locator("#curl").inner_text())
     done = subprocess.run(
@@ -160,7 +160,7 @@ def test_revoking_needs_a_confirmation(sit, many_apps, script):
 
 
 def test_secrets_disappear_after_leaving_the_page(sit):
-    """Neither loading again, nor going back, nor coming back shows them."""
+    """Reloading, going back and returning do not show them."""
     page = sit().page
     create(page)
     [secret] = text_of(page, "consumer-secret")
@@ -182,11 +182,11 @@ def test_secrets_disappear_after_leaving_the_page(sit):
 
 
 def tab_to(page, name):
-    """Press Tab until this is focused; each stop on the way must be seen."""
+    """Press Tab until this has the focus; every stop must be visible."""
     for _ in range(80):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement === document.body"):
-            continue  # past the end, and on from the top
+            continue  # past the end and again from the top
         focused = page.evaluate(FOCUSED)
         assert focused["ring"], focused
         assert focused["inside"], focused
@@ -231,7 +231,7 @@ def test_everything_works_by_keyboard(sit, many_apps):
 
 
 def test_pressing_enter_twice_creates_one_app(sit):
-    """Or what was shown would be another app's, or gone."""
+    """Otherwise the page would show the secrets of another app, or none."""
     page = sit().page
     before = page.get_by_role("listitem").count()
     page.get_by_role("link", name="Create an app").click()
@@ -280,7 +280,7 @@ def test_copying_without_access_to_the_clipboard(sit):
 
 
 def test_without_scripts_copy_buttons_are_hidden(sit):
-    """And one click marks a secret whole."""
+    """One click selects a whole secret."""
     page = sit(java_script_enabled=False).page
     create(page)
     for button in page.locator("button[data-copy]").all():
@@ -308,7 +308,7 @@ def test_times_are_also_shown_in_local_time(sit, zone):
     expect(page.locator(".local")).to_have_count(page.locator("time").count())
 
 
-# States that the tour of every page does not come through.
+# States that the tour of every page does not reach.
 
 
 @pytest.mark.parametrize("options", [{"viewport": {"width": 1280, "height": 800}}, POCKET])
@@ -365,7 +365,7 @@ def test_pages_without_apps_and_at_the_limit(new_session, servers, most):
 
 
 def test_a_double_click_acts_once(sit):
-    """What the first one makes is shown once: a second must not take its place."""
+    """The result of the first click is shown once. A second must not replace it."""
     page = sit().page
     before = page.get_by_role("listitem").count()
     page.get_by_role("link", name="Create an app").click()

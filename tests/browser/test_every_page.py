@@ -1,4 +1,4 @@
-"""Every page in a desk's and a phone's browser, in light and in dark: legible, usable, quiet."""
+"""Every page in a desktop and a phone browser, light and dark: accessible and without errors."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from support.openid_provider import Provider
 from support.third_party import ThirdParty
 
 AXE = Path(__file__).with_name("node_modules") / "axe-core" / "axe.min.js"
-# WCAG 2.2, A and AA, and what axe holds to be good practice.
+# WCAG 2.2, A and AA, and axe's best practices.
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-# What depends on colours, and need not be asked once more of anything else.
+# Rules that depend on colours; the others need only one colour scheme.
 IN_THE_DARK = ["color-contrast", "link-in-text-block"]
 RUN_AXE = "rules => axe.run(document, {runOnly: rules, resultTypes: ['violations']})"
 POCKET = {
@@ -26,7 +26,7 @@ POCKET = {
 }
 SCHEMES = ("light", "dark")
 TOUCH_PX = 44
-LINK_PX = 24  # WCAG 2.2, 2.5.8, for links that stand alone
+LINK_PX = 24  # WCAG 2.2, 2.5.8, for links outside of text
 TOUR = [
     "sign-in",
     "sign-in for an app",
@@ -63,7 +63,7 @@ def apps(web_app, desktop_app):
 
 @pytest.fixture
 def long_names(server, at, site):
-    """Apps whose names are as long as a name may be, without a space in them."""
+    """Apps with names of the maximum length and without spaces."""
     name = "Donaudampfschiff" * 8
     site_of_it = f"https://{name.lower()[:60]}.example/{name}"
     callback = f"{site.url}/return?from=engagement"
@@ -85,7 +85,7 @@ def stops(session, apps):
 
 
 def ask_axe(page, *schemes):
-    """What axe finds wrong with the page in these colour schemes."""
+    """Return the violations that axe finds in these colour schemes."""
     page.evaluate(AXE.read_text(encoding="utf-8"))
     for scheme in schemes:
         page.emulate_media(color_scheme=scheme)
@@ -185,7 +185,7 @@ def test_sign_in_through_a_provider(new_session, servers):
 
 
 def measure(page):
-    """What does not fit on the page, or is too small for a finger."""
+    """Return elements that overflow the page or are too small to touch."""
     return page.evaluate(MISFITS, [TOUCH_PX, LINK_PX])
 
 

@@ -1,4 +1,4 @@
-"""The explorer in a browser: charts drawn, read, zoomed, saved; and all of it without a script."""
+"""The explorer in a browser: draw, read, zoom and save charts; and use it without scripts."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ IDS = f"{RECENT},111,112"
 DAYS = f"/explore/compare?tweet_ids={IDS}&metric=impressions&start=2024-05-01&end=2024-05-03"
 HOURS = f"/explore/compare?tweet_ids={IDS}&metric=url_clicks"
 PNG = b"\x89PNG\r\n\x1a\n"
-# How many pixels of the canvas are of this colour, near enough.
+# The number of pixels of the canvas with about this colour.
 INKED = """([red, green, blue]) => {
   const canvas = document.querySelector("#chart canvas");
   const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d");
@@ -42,7 +42,7 @@ def arrive(session, path):
 
 
 def chart_of(page):
-    """The drawn chart's box."""
+    """The bounding box of the chart."""
     over = page.locator("#chart .u-over")
     expect(over).to_be_visible()
     return over.bounding_box()
@@ -83,7 +83,7 @@ def test_every_line_is_drawn_in_its_colour_light_and_dark(new_session, server):
         ("light", LIGHT_LINES, DARK_LINES),
     ):
         page.emulate_media(color_scheme=scheme)
-        # It is drawn anew when the browser gets to it; the first line lies under the others.
+        # The chart is redrawn asynchronously; the first line is below the others.
         page.wait_for_function(f"colour => ({INKED})(colour) > 100", arg=mine[1])
         assert page.evaluate(INKED, mine[2]) > 100
         assert [page.evaluate(INKED, each) for each in others[1:]] == [0, 0]

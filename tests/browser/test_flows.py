@@ -1,18 +1,18 @@
-"""A person in a browser lets apps in, keeps them out, and throws them out again."""
+"""A person in a browser authorizes apps, denies them and revokes them."""
 
 import re
 
 import pytest
 from playwright.sync_api import expect
 
-# No page has a script; the browser must not need one for anything either.
+# These pages have no script, so they must work without scripts.
 WITH_AND_WITHOUT_SCRIPT = pytest.mark.parametrize(
     "script", [True, False], ids=["script", "no-script"]
 )
 
 
 def callback_of(site):
-    """The address at which the app's own site was just asked for its callback, query kept."""
+    """Return the URL of the callback that the app's site just received."""
     path = site.asked[-1]
     assert path.startswith("/return?from=engagement&")
     assert "Referer" not in site.headers[-1]
@@ -28,8 +28,8 @@ def test_sign_in_consent_callback_and_figures(new_session, web_app, server, site
     session.sign_in()
     session.expect_heading("Authorize Tide Tables to use your account?")
     main = page.get_by_role("main")
-    for told in ("by @bob", "tides.example", "Tells when to post.", "Signed in as @alice"):
-        expect(main).to_contain_text(told)
+    for text in ("by @bob", "tides.example", "Tells when to post.", "Signed in as @alice"):
+        expect(main).to_contain_text(text)
     page.get_by_role("button", name="Authorize").click()
     expect(page.get_by_text("Welcome")).to_be_visible()
     web_app.finish_at(callback_of(site))

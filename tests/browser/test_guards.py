@@ -1,4 +1,4 @@
-"""What the browser itself enforces for us: frames, cookies, forms from elsewhere, TLS."""
+"""Protections that the browser enforces: frames, cookies, forms of other sites, TLS."""
 
 import re
 import subprocess
@@ -22,7 +22,7 @@ FOREIGN_FORM = """<!doctype html><title>Prize</title>
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """A certificate that nobody vouches for, and its key."""
+    """A self-signed certificate and its key."""
     folder = tmp_path_factory.mktemp("tls")
     subprocess.run(
         OPENSSL.split(),
@@ -35,7 +35,7 @@ def certificate(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def secure_server(server, certificate):
-    """The same folder, passwords and all, behind TLS."""
+    """A server on the same data folder, behind TLS."""
     with Server(server.world, tls=certificate) as running:
         yield running
 
@@ -60,7 +60,7 @@ def test_pages_cannot_be_framed(new_session, server, site, web_app):
             if framed and told:
                 break
             page.wait_for_timeout(100)
-        assert (framed, told) == (True, True), url
+        assert (framed, reported) == (True, True), url
 
 
 def test_a_form_of_another_site_is_refused(new_session, server, site, web_app):

@@ -1,4 +1,4 @@
-"""Everything works from the keyboard, and nothing is given away by a key pressed too often."""
+"""Everything works by keyboard, and pressing a key too often gives no consent."""
 
 import re
 
@@ -29,7 +29,7 @@ def session(new_session):
 
 
 def press_tab(page, times):
-    """The names of what is focused, one Tab after another; each must be seen to be focused."""
+    """Press Tab repeatedly; yield the name of the focused element, whose focus must be visible."""
     names = []
     for _ in range(times):
         page.keyboard.press("Tab")

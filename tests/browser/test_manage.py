@@ -1,4 +1,4 @@
-"""The manager's console in a browser: what it decides holds for the API's very next answer."""
+"""The manager's console in a browser: decisions take effect on the next API answer."""
 
 import re
 
@@ -12,7 +12,7 @@ from support.world import App
 
 @pytest.fixture
 def asking(server):
-    """An app of bob's that waits for access, with his access token."""
+    """A waiting app of bob, with his access token."""
     made = server.command("app", "add", "Lantern Weekly", "--owner", "bob")
     app = App(**made, **server.command("token", "issue", made["app_id"]))
     server.secrets += [app.consumer_secret, app.access_token_secret]
@@ -21,7 +21,7 @@ def asking(server):
 
 @pytest.fixture
 def outcome(server, asking):
-    """How the API answers the app now."""
+    """Return the API's present answer to the app."""
 
     def ask():
         answer = server.client.ask("totals", question("211"), sign_as_user(asking))
@@ -66,7 +66,7 @@ def test_an_app_from_waiting_to_suspended(new_session, console, asking, outcome,
     danger = page.get_by_role("button", name="Suspend Lantern Weekly")
     expect(danger).to_be_hidden()
     page.locator("summary", has_text="Suspend").click()
-    assert outcome() == "6000", "opening asks, and does nothing"
+    assert outcome() == "6000", "opening the confirmation has no effect"
     danger.click()
     expect(page.locator("#notice")).to_contain_text("is suspended")
     assert outcome() == "app_suspended"

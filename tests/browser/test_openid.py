@@ -1,6 +1,6 @@
-"""Signing in through an OpenID Connect provider in a real browser, which enforces every policy.
+"""Sign in through an OpenID Connect provider in a real browser, which enforces every policy.
 
-The provider is on another site than the server, and the app on a third.
+Provider, server and app are on three different sites.
 """
 
 import pytest
@@ -46,7 +46,7 @@ def tab(request, browser):
 
 
 def sign_in_there(tab, login):
-    """What the person does at the provider."""
+    """The person's part of the sign-in, at the provider."""
     tab.locator("[name=login]").fill(login)
     tab.locator("[name=password]").fill("any")
     tab.get_by_role("button", name="Sign-in").click()

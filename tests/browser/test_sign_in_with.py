@@ -1,7 +1,7 @@
-"""`/oauth/authenticate`, `force_login` and callbacks of every kind, as a real browser takes them.
+"""`/oauth/authenticate`, `force_login` and every kind of callback in a real browser.
 
-A browser holds a form to the page's policy over every redirect that follows; what it refuses shows
-as a button that does nothing.
+A browser checks the form policy of a page against every further redirect. If it refuses one, the
+button seems to do nothing.
 """
 
 import pytest

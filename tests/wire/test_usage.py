@@ -45,9 +45,9 @@ def by_app(body):
 def written(read, wanted):
     """Return the usage once it is complete, or after a timeout."""
     give_up = time.monotonic() + WRITTEN_IN_S
-    while (told := read()) != wanted and time.monotonic() < give_up:
+    while (found := read()) != wanted and time.monotonic() < give_up:
         time.sleep(0.2)
-    return told
+    return found
 
 
 def stay_in_the_minute(seconds):
@@ -111,8 +111,8 @@ def test_every_outcome_is_counted_as_usage(server, usage):
         pending.app_id: row("pending", "alice", 0, {"app_not_enabled": 1}),
         bobs.app_id: row("bobs", "bob", 0, {"app_suspended": 1}),
     }
-    told = written(lambda: by_app(usage()), apps)
-    assert told == apps
+    found = written(lambda: by_app(usage()), apps)
+    assert found == apps
     assert usage(f"?month={MONTH}") == usage()
     assert [each["app_id"] for each in usage()["apps"]] == sorted(apps, key=int)
 

@@ -26,7 +26,7 @@ from openengagement.portal.series import (
 TODAY = date(2026, 11, 22)
 
 
-def question(**given):
+def chart_query(**given):
     return read_chart_query({"tweet_ids": "5,6", **given}.items())
 
 
@@ -44,15 +44,15 @@ def test_tweet_ids_are_read_once_from_any_form_of_list():
 
 
 def test_defaults_of_a_chart():
-    asked = question()
-    assert (asked.metric, asked.hourly, asked.per_tweet, asked.cumulative) == (
+    query = chart_query()
+    assert (query.metric, query.hourly, query.per_tweet, query.cumulative) == (
         "impressions",
         True,
         True,
         False,
     )
-    assert asked.endpoint is Endpoint.LAST_28_HOURS
-    assert build_request(asked, today=TODAY) == {
+    assert query.endpoint is Endpoint.LAST_28_HOURS
+    assert build_request(query, today=TODAY) == {
         "tweet_ids": ["5", "6"],
         "engagement_types": ["impressions"],
         "groupings": {
@@ -66,9 +66,9 @@ def test_defaults_of_a_chart():
 
 
 def test_one_line_by_day_for_all_tweets_together():
-    asked = question(start="2026-11-01", end="2026-11-07", show="together", metric=RATE)
-    request = build_request(asked, today=TODAY)
-    assert asked.endpoint is Endpoint.HISTORICAL
+    query = chart_query(start="2026-11-01", end="2026-11-07", show="together", metric=RATE)
+    request = build_request(query, today=TODAY)
+    assert query.endpoint is Endpoint.HISTORICAL
     assert request["engagement_types"] == ["engagements", "impressions"]
     assert request["groupings"]["chart"] == {"group_by": ["engagement.type", "engagement.day"]}
     assert (request["start"], request["end"]) == ("2026-11-01", "2026-11-08")
@@ -90,20 +90,20 @@ def test_one_line_by_day_for_all_tweets_together():
 )
 def test_the_last_day_is_part_of_the_chart(end, sent):
     """The API's `end` is exclusive. Today needs no `end`: the API ends at the present."""
-    assert build_request(question(end=end), today=TODAY).get("end") == sent
+    assert build_request(chart_query(end=end), today=TODAY).get("end") == sent
 
 
 def test_a_chart_without_dates_shows_the_last_28_hours_by_the_hour():
-    assert question(by="day").hourly
-    assert not question(start="2026-11-01").hourly
-    assert question(start="2026-11-01", by="hour").hourly
+    assert chart_query(by="day").hourly
+    assert not chart_query(start="2026-11-01").hourly
+    assert chart_query(start="2026-11-01", by="hour").hourly
 
 
 def test_the_url_of_a_chart_reads_back_as_the_same_chart():
     given = {"metric": "replies", "start": "2026-11-01", "end": "2026-11-02", "by": "hour"}
-    asked = question(**given, show="together", cumulative="yes")
-    assert read_chart_query(asked.parameters().items()) == asked
-    assert "start" not in asked.parameters(start="")
+    query = chart_query(**given, show="together", cumulative="yes")
+    assert read_chart_query(query.parameters().items()) == query
+    assert "start" not in query.parameters(start="")
 
 
 def test_every_metric_has_a_label():
@@ -126,7 +126,7 @@ HOURLY = answer(
 
 
 def test_one_line_by_hour_for_each_tweet():
-    chart = shape_chart(question(metric="replies"), HOURLY)
+    chart = shape_chart(chart_query(metric="replies"), HOURLY)
     assert chart.columns == ["5", "6"]
     assert chart.times == ["2026-11-20 22:00", "2026-11-20 23:00", "2026-11-21 00:00"]
     assert (chart.start_s, chart.step_s) == (1_795_212_000, 3600)
@@ -136,7 +136,7 @@ def test_one_line_by_hour_for_each_tweet():
 
 
 def test_cumulative_charts_show_running_sums():
-    chart = shape_chart(question(metric="replies", cumulative="yes"), HOURLY)
+    chart = shape_chart(chart_query(metric="replies", cumulative="yes"), HOURLY)
     assert chart.rows == [(1, 4), (1, 9), (-2, 1209)]
     assert chart.ranking == [Rank("6", 1209), Rank("5", -2)], (
         "the sum of a window does not depend on the grouping"
@@ -150,22 +150,22 @@ def test_a_rate_by_day():
         "impressions": {"2026-11-20": "8", "2026-11-21": "0", "2026-11-22": "16"},
     }
     counts = {"engagements": "6", "impressions": "24"}
-    told = answer(days, {"5": counts, "6": {"engagements": "0", "impressions": "0"}}, counts)
+    response = answer(days, {"5": counts, "6": {"engagements": "0", "impressions": "0"}}, counts)
     given = {"metric": RATE, "show": "together", "start": "2026-11-20"}
-    chart = shape_chart(question(**given), told)
+    chart = shape_chart(chart_query(**given), response)
     assert chart.columns == ["All 2 Tweets together"]
     assert chart.times == ["2026-11-20", "2026-11-21", "2026-11-22"]
     assert (chart.start_s, chart.step_s) == (1_795_132_800, 86_400)
     assert chart.rows == [(0.25,), (None,), (0.1875,)]
     assert chart.total == 0.25
     assert chart.ranking == [Rank("5", 0.25), Rank("6", None)]
-    chart = shape_chart(question(**given, cumulative="yes"), told)
+    chart = shape_chart(chart_query(**given, cumulative="yes"), response)
     assert chart.rows == [(0.25,), (0.375,), (0.25,)]
 
 
 def test_a_tweet_too_old_for_video_views_has_no_figures():
     days = {"2026-11-20": "0"}
-    told = answer(
+    response = answer(
         {"5": {"video_views": days}, "6": {"video_views": {"2026-11-20": "7"}}},
         {"5": {"video_views": "0"}, "6": {"video_views": "7"}},
         {"video_views": "7"},
@@ -173,16 +173,16 @@ def test_a_tweet_too_old_for_video_views_has_no_figures():
         unavailable_tweet_ids=["9"],
         errors=["more"],
     )
-    chart = shape_chart(question(metric="video_views", start="2026-11-20"), told)
+    chart = shape_chart(chart_query(metric="video_views", start="2026-11-20"), response)
     assert chart.rows == [(None, 7)]
     assert chart.ranking == [Rank("6", 7), Rank("5", None)]
     assert (chart.too_old, chart.unavailable, chart.errors) == (["5"], ["9"], ["more"])
 
 
 def test_the_line_of_a_single_tweet_is_named_by_its_id():
-    told = answer({"replies": {"2026-11-20": "3"}}, {"5": {"replies": "3"}}, {"replies": "3"})
+    response = answer({"replies": {"2026-11-20": "3"}}, {"5": {"replies": "3"}}, {"replies": "3"})
     given = {"metric": "replies", "show": "together", "start": "2026-11-20"}
-    assert shape_chart(question(**given), told).columns == ["5"]
+    assert shape_chart(chart_query(**given), response).columns == ["5"]
 
 
 @pytest.mark.parametrize(
@@ -202,13 +202,13 @@ def test_missing_numbers_come_last_in_both_directions():
 # CSV.
 
 
-def read_csv(asked, told):
-    text = write_csv(*chart_table(asked, shape_chart(asked, told)))
+def read_csv(query, response):
+    text = write_csv(*chart_table(query, shape_chart(query, response)))
     return list(csv.reader(io.StringIO(text, newline="")))
 
 
 def test_csv_holds_the_figures_of_the_chart():
-    assert read_csv(question(metric="replies"), HOURLY) == [
+    assert read_csv(chart_query(metric="replies"), HOURLY) == [
         ["hour (UTC)", "replies: Tweet 5", "replies: Tweet 6"],
         ["2026-11-20 22:00", "1", "4"],
         ["2026-11-20 23:00", "0", "5"],
@@ -220,8 +220,8 @@ def test_rates_in_csv_are_plain_numbers():
     days = {"engagements": {"2026-11-20": "1"}, "impressions": {"2026-11-20": "3"}}
     nothing = {"engagements": {"2026-11-20": "1"}, "impressions": {"2026-11-20": "0"}}
     counts = {"engagements": "1", "impressions": "3"}
-    told = answer({"5": days, "6": nothing}, {"5": counts, "6": counts}, counts)
-    assert read_csv(question(metric=RATE, start="2026-11-20"), told)[1] == [
+    response = answer({"5": days, "6": nothing}, {"5": counts, "6": counts}, counts)
+    assert read_csv(chart_query(metric=RATE, start="2026-11-20"), response)[1] == [
         "2026-11-20",
         "0.333333",
         "",
@@ -229,7 +229,7 @@ def test_rates_in_csv_are_plain_numbers():
 
 
 def test_no_cell_of_a_charts_csv_is_a_formula():
-    for row in read_csv(question(metric="replies"), HOURLY):
+    for row in read_csv(chart_query(metric="replies"), HOURLY):
         for cell in row:
             assert cell[:1] not in "=+@\t\r", cell
             assert not cell.startswith("-") or int(cell) < 0
@@ -295,14 +295,14 @@ def test_page_numbers_are_bounded(given, page):
 
 
 def test_a_column_heading_sorts_and_reverses():
-    asked = view(sort="replies", tweet_ids="5")
-    assert asked.heading("replies")["sorted"] == "descending"
-    assert asked.heading("replies")["parameters"] == {
+    query = view(sort="replies", tweet_ids="5")
+    assert query.heading("replies")["sorted"] == "descending"
+    assert query.heading("replies")["parameters"] == {
         "sort": "replies",
         "order": "ascending",
         "tweet_ids": "5",
     }
-    assert asked.heading("posted")["sorted"] is None
+    assert query.heading("posted")["sorted"] is None
     assert view(sort="replies", order="ascending").heading("replies")["sorted"] == "ascending"
     assert view(sort="nonsense").sort == "posted"
 
