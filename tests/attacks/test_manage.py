@@ -380,8 +380,8 @@ def test_a_role_removed_before_the_decision_is_written_is_respected(console, mem
         answer = refused.result()
     assert answer.status == 403
     like = member.open(f"/manage/apps/{waiting.app_id}")
-    assert told.text("main") == like.text("main")
-    assert 'href="/manage' not in told.html
+    assert answer.text("main") == like.text("main")
+    assert 'href="/manage' not in answer.html
     assert log_of(console, waiting) == []
 
 

@@ -93,10 +93,10 @@ def test_security_headers_of_refused_forms(oauth, alice):
 def test_security_headers_of_the_consent_pages(oauth, alice, asking):
     """Consent, PIN, denial, redirect and account settings."""
     page = alice.open(oauth.consent_url(asking))
-    assert_guarded(page.response, leads_to=["https:"])
+    assert_guarded(page.response, form_targets=["https:"])
     assert "form-action 'self' https:;" in page.response.headers["content-security-policy"]
     with oauth.person() as stranger:
-        assert_guarded(stranger.open(oauth.consent_url(asking)).response, leads_to=["https:"])
+        assert_guarded(stranger.open(oauth.consent_url(asking)).response, form_targets=["https:"])
     page = alice.open(oauth.consent_url(oauth.request_token(oauth.web, CALLBACK)))
     sent = as_form(page.form_sending("decision", "authorize").filled(decision="authorize"))
     answer = alice.http.post(f"{oauth.url}/oauth/authorize", content=sent, headers=FORM)

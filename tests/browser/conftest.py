@@ -56,7 +56,7 @@ def at(server) -> Endpoints:
 
 @pytest.fixture(scope="package")
 def console(server) -> SimpleNamespace:
-    """A manager, an app that waits, and one that used more this month than it agreed on."""
+    """A manager, a waiting app, and an app that exceeded its contract this month."""
     server.command("account", "add", "mira", "--role", "manager")
     set_password(server, "mira")
     names = ("Harbour Charts", "Tidewater Analytics")
@@ -122,7 +122,7 @@ class BrowserSession:
 
 @pytest.fixture
 def new_session(browser, server, people) -> Iterator[Callable[..., BrowserSession]]:
-    """New browsers on demand, all of them closed in the end."""
+    """New browsers on demand, closed after the test."""
     with ExitStack() as stack:
 
         def open_session(origin: str = server.url, **options: object) -> BrowserSession:
@@ -134,7 +134,7 @@ def new_session(browser, server, people) -> Iterator[Callable[..., BrowserSessio
 
 @pytest.fixture
 def session(new_session, server, site) -> Iterator[BrowserSession]:
-    """One new browser; the pages must please it, and keep it from everybody else's servers."""
+    """One new browser. Its pages must cause no error and contact no other server."""
     made = new_session()
     yield made
     assert made.monitor.errors == []

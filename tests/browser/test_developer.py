@@ -28,7 +28,7 @@ SECRET_IDS = ("consumer-key", "consumer-secret", "access-token", "access-token-s
 
 @pytest.fixture(scope="module")
 def many_apps(servers):
-    """Where alice has Tweets, and nadia nothing at all yet."""
+    """A server where alice has Tweets and nadia has none."""
     made = servers(apps_per_account_max="1000")
     made.command("account", "add", "nadia")
     for name in ("alice", "nadia"):
@@ -38,7 +38,7 @@ def many_apps(servers):
 
 @pytest.fixture
 def sit(new_session, many_apps):
-    """Signed-in people at browsers of their own, whose pages please them."""
+    """Signed-in people in browsers of their own, whose pages cause no error."""
     seated = []
 
     def open_session(name="alice", **options):
@@ -265,7 +265,7 @@ def test_copy_buttons(sit):
 
 
 def test_copying_without_access_to_the_clipboard(sit):
-    """As it does without TLS: the text is marked, and the button says which keys to press."""
+    """Without TLS, the text is selected and the button names the keys to press."""
     session = sit()
     page = session.page
     page.add_init_script(NO_CLIPBOARD)

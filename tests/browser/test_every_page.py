@@ -76,7 +76,7 @@ def long_names(server, at, site):
 
 
 def stops(session, apps):
-    """The names of the pages while they are open; each must come."""
+    """Yield the name of every page while it is open; no page may be missing."""
     seen = []
     for name in walk(session.page, session.origin, **apps):
         seen.append(name)
@@ -119,7 +119,7 @@ def test_every_page_on_a_desktop(new_session, apps, server, site):
 
 
 def test_every_page_on_a_phone(new_session, apps, server, site):
-    """The same; nothing scrolls sideways, and a finger hits what it aims at."""
+    """axe-core finds nothing, nothing scrolls sideways, and touch targets are large enough."""
     session = new_session(**POCKET)
     wrong = []
     for name in stops(session, apps):

@@ -54,10 +54,10 @@ def test_pages_cannot_be_framed(new_session, server, site, web_app):
         site.pages["/frame"] = f"<!doctype html><title>Frame</title><iframe src='{url}'></iframe>"
         session.monitor.errors.clear()
         page = session.open(f"{site.url}/frame")
-        for _ in range(100):  # the frame and the complaint come when the browser gets to them
+        for _ in range(100):  # the frame and the error arrive asynchronously
             framed = len(page.frames) > 1 and page.frames[1].url.startswith("chrome-error:")
-            told = any("frame-ancestors" in each for each in session.monitor.errors)
-            if framed and told:
+            reported = any("frame-ancestors" in each for each in session.monitor.errors)
+            if framed and reported:
                 break
             page.wait_for_timeout(100)
         assert (framed, reported) == (True, True), url
