@@ -6,13 +6,10 @@ import gzip
 import json
 import os
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,9 +20,10 @@ from requests_oauthlib import OAuth1
 from oracle.bodies import CONTENT_TYPES
 from oracle.generator import OWNER_IDS, Batch
 from oracle.request_maker import ApiRequest
+from support.cli import EXECUTABLE, call_command, server_environment
+from support.server import HOST, free_port
 from support.waiting import PATIENCE_S, wait_for
 
-EXECUTABLE = Path(sys.executable).with_name("openengagement")
 RATE_LIMIT = "10000000"
 
 
@@ -34,21 +32,15 @@ def screen_name(account_id: int) -> str:
     return f"u{account_id}"
 
 
-def find_free_port() -> int:
-    """Find a port on which no process listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Server:
     """One server with its own data folder, an enabled app for each owner, and one never enabled."""
 
     def __init__(self, *, workers: int = 1) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="oracle-")
+        self.data = Path(self.folder.name, "data")
         self.workers = workers
-        self.port = find_free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.port = free_port()
+        self.url = f"http://{HOST}:{self.port}"
         self.apps: dict[int, dict[str, str]] = {}
         self.disabled: dict[str, str] = {}
         self.platform_key = ""
@@ -75,7 +67,7 @@ class Server:
             command += ["--workers", str(self.workers)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=self.environment(), start_new_session=True
+                command, stdout=log, stderr=log, env=server_environment(), start_new_session=True
             )
         self.wait_until_it_answers()
 
@@ -110,38 +102,22 @@ class Server:
 
     # The command line.
 
-    def environment(self) -> dict[str, str]:
-        """Return the environment without settings of the server, and with bytecode caching."""
-        kept_back = ("OPENENGAGEMENT_", "PYTHONDONTWRITEBYTECODE")
-        return {name: v for name, v in os.environ.items() if not name.startswith(kept_back)}
-
     def command(self) -> list[str]:
         """Return the first words of every command: the executable and the data folder."""
-        return [str(EXECUTABLE), "--data", str(Path(self.folder.name, "data"))]
+        return [str(EXECUTABLE), "--data", str(self.data)]
 
     def run(self, *arguments: str) -> dict[str, str]:
-        """Run one command on the data folder, and parse the object that it prints."""
-        command = [*self.command(), *arguments, "--json"]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=self.environment()
-        )
-        if done.returncode != 0:
-            raise RuntimeError(
-                f"{' '.join(arguments)}: {done.returncode}: {done.stderr or done.stdout}"
-            )
-        printed: dict[str, str] = json.loads(done.stdout)
-        return printed
+        """Run one command on the data folder in this process, and parse the object it prints."""
+        return call_command(self.data, *arguments)
 
     def make_apps(self) -> None:
-        """Register the owners, and make their apps, two at a time."""
+        """Register the owners, and make their apps."""
         owners = [{"id": str(one), "screen_name": screen_name(one)} for one in OWNER_IDS]
         answer = self.send("accounts", json.dumps(owners).encode(), "json")
         if not answer.ok or answer.json()["accepted"] != len(owners):
             raise RuntimeError(f"accounts: {answer.text}")
-        with ThreadPoolExecutor(2) as pool:
-            disabled = pool.submit(self.make_disabled_app)
-            self.apps = dict(zip(OWNER_IDS, pool.map(self.make_app, OWNER_IDS), strict=True))
-            self.disabled = disabled.result()
+        self.apps = {owner_id: self.make_app(owner_id) for owner_id in OWNER_IDS}
+        self.disabled = self.make_disabled_app()
 
     def make_app(self, owner_id: int) -> dict[str, str]:
         """Make an enabled app with its owner's access token and a bearer token."""
