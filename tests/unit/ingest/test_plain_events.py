@@ -248,7 +248,9 @@ def test_every_day_until_2200_is_converted():
     assert split_plain_events(later, latest_s=1e12)[1].text == later
 
 
-@pytest.mark.parametrize("seed", range(15))
+@pytest.mark.parametrize(
+    "seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.heavy) for seed in range(4, 15))]
+)
 def test_damaged_lines_give_the_same_results_on_both_paths(seed):
     """Bytes of plain lines are dropped, repeated or changed."""
     rng = random.Random(seed)

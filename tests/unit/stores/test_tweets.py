@@ -1,5 +1,6 @@
 """The cache of Tweets drops each changed Tweet before the next read."""
 
+import itertools
 import random
 import threading
 
@@ -110,7 +111,8 @@ def test_a_first_video_is_seen(store, other):
     assert views(store, 5, 6) == [3, 3]
 
 
-def test_no_reader_sees_views_of_another_video(store, other):
+@pytest.mark.parametrize("rounds", [30, pytest.param(100, marks=pytest.mark.heavy)])
+def test_no_reader_sees_views_of_another_video(store, other, rounds):
     """Views move with the Tweet in one commit. A reader sees the state before or after it."""
     other.apply_tweets(
         make_tweets((5, 7, 1000, 1, None), (6, 7, 1000, 1, None), (8, 7, 1000, 2, None))
@@ -125,7 +127,9 @@ def test_no_reader_sees_views_of_another_video(store, other):
     watchers = [threading.Thread(target=watch) for _ in range(3)]
     for watcher in watchers:
         watcher.start()
-    for index in range(100):
+    for index in itertools.count():
+        if index >= rounds and len(seen) > 1:  # a busy machine may run the watchers late
+            break
         other.apply_tweets(make_tweets((5, 7, None, 2 - index % 2, None)))
     done.set()
     for watcher in watchers:
@@ -145,7 +149,8 @@ def test_memory_is_bounded(store, monkeypatch):
         assert len(store._tweets._tweets) <= 10
 
 
-def test_a_read_contains_every_earlier_change(store, other):
+@pytest.mark.parametrize("rounds", [40, pytest.param(150, marks=pytest.mark.heavy)])
+def test_a_read_contains_every_earlier_change(store, other, rounds):
     ids = list(range(1, 9))
     register(store, *((tweet_id, 1, 1000) for tweet_id in ids))
     done, faults, newest = threading.Event(), [], [1]
@@ -161,7 +166,7 @@ def test_a_read_contains_every_earlier_change(store, other):
     watchers = [threading.Thread(target=watch) for _ in range(3)]
     for watcher in watchers:
         watcher.start()
-    for author_id in range(2, 150):
+    for author_id in range(2, rounds):
         register(other, *((tweet_id, author_id, 1000) for tweet_id in ids))
         newest[0] = author_id
     done.set()
