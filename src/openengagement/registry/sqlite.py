@@ -4,12 +4,23 @@ import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from openengagement.registry.database import WRITE_TIMEOUT_S, Database
 from openengagement.registry.migrate import migrate
+from openengagement.registry.schema import METADATA
+
+# A process of an earlier version may still serve the folder, and it does not know the credential
+# version. These triggers increment the version for it, or our caches would miss what it revokes.
+_TRIGGER: Final = """
+CREATE TRIGGER IF NOT EXISTS {table}_{change} AFTER {change} ON {table} {condition}
+BEGIN UPDATE credential_version SET version = version + 1; END
+"""
+# No cache holds this column, and every worker writes it every few seconds.
+_CONDITIONS: Final = {("access_tokens", "UPDATE"): "WHEN old.last_used_s IS new.last_used_s"}
 
 
 class SqliteDatabase(Database):
@@ -30,6 +41,7 @@ class SqliteDatabase(Database):
         super().__init__(reader=reader, writer=writer)
         with writer.begin() as db:
             migrate(db)
+            _create_triggers(db)
         # A connection that never writes sees the commits of all others, ours included.
         self._watch = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._watch_lock = threading.Lock()
@@ -77,3 +89,11 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # the driver must not begin transactions by itself
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _create_triggers(db: sa.Connection) -> None:
+    for table in METADATA.sorted_tables:
+        for change in ("INSERT", "UPDATE", "DELETE") if table.info.get("cached") else ():
+            condition = _CONDITIONS.get((table.name, change), "")
+            trigger = _TRIGGER.format(table=table.name, change=change, condition=condition)
+            db.exec_driver_sql(trigger)

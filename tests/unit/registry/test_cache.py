@@ -1,7 +1,11 @@
 """The cache of lookups without a database, and the version of SQLite across processes."""
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+
+import pytest
 
 from openengagement.registry import cache
 from openengagement.registry.cache import VersionedCache
@@ -25,6 +29,31 @@ def test_a_commit_of_another_process_changes_the_version(tmp_path, registry, app
 
     assert registry.database.version() != before
     assert registry.apps.read_app(app_id).per_minute == 3
+
+
+OLDER = [
+    "INSERT INTO access_tokens VALUES ('token', 10000001, 1, x'00', 0, 'read', NULL)",
+    "UPDATE access_tokens SET access_level = 'read-write'",
+    "UPDATE apps SET suspended = 1",
+    "UPDATE accounts SET protected = 1",
+    "INSERT INTO platform_keys VALUES (x'00', 'key', 0)",
+    "DELETE FROM platform_keys",
+    "DELETE FROM access_tokens",
+]
+
+
+@pytest.mark.usefixtures("app_id")
+def test_a_process_that_does_not_know_the_version_changes_it_too(tmp_path, registry):
+    """An older server may still serve the folder, and a person may revoke a token there."""
+    with closing(sqlite3.connect(tmp_path / "registry.sqlite3", isolation_level=None)) as older:
+        for statement in OLDER:
+            before = registry.database.version()
+            older.execute(statement)
+            assert registry.database.version() != before, statement
+            if statement is OLDER[0]:
+                before = registry.database.version()
+                older.execute("UPDATE access_tokens SET last_used_s = 1")
+                assert registry.database.version() == before, "its usage flush empties no cache"
 
 
 def test_entries_are_kept_until_the_version_changes(monkeypatch):
