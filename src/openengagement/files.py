@@ -12,6 +12,10 @@ from typing import Final
 _PRIVATE: Final = 0o600  # also the mode that `mkstemp` gives
 
 
+class UnusableFile(Exception):
+    """A file that the server needs cannot be used. The text says why and what to change."""
+
+
 class FileLock:
     """An exclusive lock, shared by all threads and processes that open the same path.
 

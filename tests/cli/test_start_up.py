@@ -1,9 +1,16 @@
-"""The allocator and the garbage collector are configured before large modules are imported."""
+"""Starting up: the allocator, the garbage collector, and a server that cannot start."""
 
+import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from support.cli import server_environment
+from support.server import free_port
+from support.waiting import PATIENCE_S
 
 
 @pytest.mark.parametrize(
@@ -26,3 +33,39 @@ def test_imported_modules_are_exempt_from_garbage_collection():
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["True", "True"]
+
+
+@pytest.fixture
+def without_limits(tmp_path):
+    """A data folder whose file of limits cannot be opened."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    boot_id = boot.read_text().strip() if boot.exists() else "unknown"
+    (tmp_path / f"limits-{boot_id}.lmdb").mkdir()
+    return tmp_path / f"limits-{boot_id}.lmdb"
+
+
+def run_python(*arguments, **settings):
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=server_environment(settings),
+        timeout=PATIENCE_S,
+    )
+
+
+def test_a_server_does_not_start_without_its_limits(without_limits):
+    command = ("--data", without_limits.parent, "serve", "--port", free_port())
+    ran = run_python("-m", "openengagement", *command)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert re.fullmatch(rf"error: {re.escape(str(without_limits))}: .+; .+\n", ran.stderr)
+
+
+def test_a_worker_without_its_limits_logs_the_file_and_ends(without_limits):
+    code = "from openengagement.processes.worker import create_app; create_app()"
+    ran = run_python("-c", code, data=str(without_limits.parent), counting="unused")
+    logged = json.loads(ran.stderr)
+    assert ran.returncode == 1
+    assert (logged["event"], logged["error"]) == ("worker_not_started", "LimitsUnusable")
+    assert logged["reason"].startswith(f"{without_limits}: ")

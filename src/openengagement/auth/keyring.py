@@ -11,12 +11,12 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from openengagement.files import write_private
+from openengagement.files import UnusableFile, write_private
 from openengagement.registry.apps import App
 
 
-class KeyFileError(Exception):
-    """The key file cannot be used, or its keys do not fit. The text says why and what to do."""
+class KeyFileError(UnusableFile):
+    """The key file cannot be used, or its keys do not fit."""
 
 
 class Keyring:

@@ -10,11 +10,11 @@ import msgspec
 import typer
 from sqlalchemy.exc import DBAPIError
 
-from openengagement.auth.keyring import KeyFileError
 from openengagement.clock import Clock, SystemClock
 from openengagement.data_folder import DataFolder, open_data_folder
 from openengagement.engagement.types import ID_MAX
 from openengagement.errors import StoreUnavailable
+from openengagement.files import UnusableFile
 from openengagement.registry.accounts import Account
 from openengagement.registry.apps import App
 from openengagement.settings import Settings, SettingsError, load_settings
@@ -54,7 +54,7 @@ def open_folder(context: typer.Context) -> Iterator[DataFolder]:
             yield folder
     except OSError as error:
         fail(f"{error.filename or data}: {error.strerror or error}")
-    except KeyFileError as error:
+    except UnusableFile as error:
         fail(str(error))
     except StoreUnavailable as error:
         fail(f"{data}: {error}; try again later")

@@ -10,6 +10,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from openengagement.cli.common import Json, fail, open_folder, show
+from openengagement.limits.opening import open_limits
 from openengagement.settings import DATA_VARIABLE
 
 DEFAULT_PORT: Final = 8080
@@ -39,8 +40,9 @@ def serve(
     if (tls_cert is None) != (tls_key is None):
         fail("give --tls-cert and --tls-key together")
     refuse_used_port(host, port)
+    # Create or migrate the folder once, before several workers open it.
     with open_folder(context):
-        pass  # create or migrate the folder once, before several workers open it
+        open_limits(context.obj).close()
     scheme = "https" if tls_cert else "http"
     url = f"{scheme}://{host}:{port}"
     if json:

@@ -25,11 +25,13 @@ from typing import Final, Protocol
 
 import msgspec
 
+from openengagement.files import UnusableFile
+
 MINUTE_S: Final = 60
 SUBJECT_BYTES_MAX: Final = 256
 
 
-class LimitsUnusable(Exception):
+class LimitsUnusable(UnusableFile):
     """The limits cannot be opened; the text says why and what to change."""
 
 

@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Final
 
 from openengagement.api.asgi import Api
 from openengagement.clock import SystemClock
+from openengagement.errors import StoreUnavailable
+from openengagement.files import UnusableFile
 from openengagement.server import build_api
 from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE, load_settings
+from openengagement.telemetry import log_failure
 from openengagement.tuning import configure_allocator
 
 _ORPHAN_CHECK_S: Final = 1.0
@@ -24,12 +28,13 @@ def create_app() -> Api:
     if (parent := multiprocessing.parent_process()) is not None and parent.pid is not None:
         threading.Thread(target=_end_with_parent, args=(parent.pid,), daemon=True).start()
     os.umask(0o077)  # only the server's own user may read the files that it writes
-    api = build_api(
-        Path(os.environ[DATA_VARIABLE]),
-        load_settings(os.environ),
-        clock=SystemClock(),
-        counting=os.environ[COUNTING_VARIABLE],
-    )
+    data, settings = Path(os.environ[DATA_VARIABLE]), load_settings(os.environ)
+    counting = os.environ[COUNTING_VARIABLE]
+    try:
+        api = build_api(data, settings, clock=SystemClock(), counting=counting)
+    except (OSError, StoreUnavailable, UnusableFile) as error:
+        log_failure("worker_not_started", error, reason=str(error))
+        sys.exit(1)
     # The objects made so far live as long as the worker: exempt them from garbage collection.
     gc.collect()
     gc.freeze()
