@@ -209,10 +209,7 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
             renderer, own_apps, one_time_secrets=secrets, default_per_minute=default_limit
         ),
         keys=AppKeys(
-            renderer,
-            own_apps,
-            one_time_secrets=secrets,
-            newest_tweet=partial(newest_tweet, tweets),
+            renderer, own_apps, one_time_secrets=secrets, newest_tweet=partial(newest_tweet, tweets)
         ),
         console=Console(renderer, registry, default_limit=default_limit, now_s=now_s),
         explorer=Explorer(renderer, figures, tweets=tweets),

@@ -18,9 +18,8 @@ from openengagement.engagement.types import parse_decimal
 
 ENV_PREFIX: Final = "OPENENGAGEMENT_"
 DATA_VARIABLE: Final = "OPENENGAGEMENT_DATA"  # the data folder, an option of the command line
-COUNTING_VARIABLE: Final = (
-    "OPENENGAGEMENT_COUNTING"  # set by the server: the counting process's socket
-)
+# The socket of the counting process; the server sets it.
+COUNTING_VARIABLE: Final = "OPENENGAGEMENT_COUNTING"
 _NOT_SETTINGS: Final = {DATA_VARIABLE, COUNTING_VARIABLE}
 
 _THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -170,8 +169,7 @@ class Settings:
         limits=(1, 64),
     )
     password_sign_in: bool = _switch(
-        "Let people sign in with a password. With false only OpenID Connect remains.",
-        default=True,
+        "Let people sign in with a password. With false only OpenID Connect remains.", default=True
     )
     oidc_issuer: str = _text(
         "",
@@ -244,7 +242,7 @@ class Settings:
 
     @property
     def proxies(self) -> tuple[Network, ...]:
-        """Parse `trusted_proxies`."""
+        """The networks of `trusted_proxies`."""
         names = [name.strip() for name in self.trusted_proxies.split(",") if name.strip()]
         try:
             return tuple(ipaddress.ip_network(name) for name in names)
@@ -259,7 +257,8 @@ class Settings:
         if any(given) and not all(given):
             names = "OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET (or OIDC_CLIENT_SECRET_FILE)"
             raise SettingsError(f"{ENV_PREFIX}{names}: set all three or none")
-        if self.oidc_issuer and not _is_issuer(self.oidc_issuer):
+        issuer = self.oidc_issuer
+        if issuer and ("?" in issuer or not is_provider_url(issuer)):
             text = "write an https URL without ? or #, or http on this machine"
             raise SettingsError(f"{ENV_PREFIX}OIDC_ISSUER: {text}")
         if "openid" not in self.oidc_scope.split():
@@ -300,10 +299,6 @@ def _read_secret(secret: str, path: str) -> str:
     if not text:
         raise SettingsError(f"{name}: {path} is empty")
     return text
-
-
-def _is_issuer(url: str) -> bool:
-    return is_provider_url(url) and "?" not in url
 
 
 def is_provider_url(url: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
 from openengagement.limits.opening import open_limits
-from openengagement.sign_in.passwords import WINDOW_S, _subjects
+from openengagement.sign_in.passwords import WINDOW_S, Guess
 from support.calls import Answer, Client
 from support.flows import CALLBACK, OOB, PASSWORD, add_consumer, set_password
 from support.person import Person, query_of
@@ -132,7 +132,7 @@ class OAuthServer:
 
         Each would take as long as Argon2id needs.
         """
-        made = _subjects(name, address, browser=browser)
+        made = Guess(name, address, browser).subjects
         order = ["browser"] if browser else ["both", "address", "account"]
         subject = list(made)[order.index(of)]
         limits = open_limits(self.server.data)

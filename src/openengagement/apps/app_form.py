@@ -18,9 +18,8 @@ ACCESS_LEVEL_TEXTS: Final[Mapping[str, str]] = {
 # Unicode categories of invisible characters. Some format characters (Cf) reverse the direction of
 # text, so that one name reads as another. Joiners are allowed: many scripts need them.
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
-_BLANK: Final = frozenset(
-    "\u115f\u1160\u2800\u3164\uffa0"
-)  # letters and symbols without a visible shape
+# Letters and symbols without a visible shape.
+_BLANK: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 _JOINERS: Final = frozenset("\u200c\u200d")
 
 

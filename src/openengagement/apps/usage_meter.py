@@ -22,8 +22,9 @@ class UsageMeter:
     def __init__(self, usage: Usage, *, now_s: Callable[[], float]) -> None:
         self._usage = usage
         self._now_s = now_s
-        self._requests: dict[tuple[int, int, str], int] = {}  # day, App ID, outcome
-        self._authors: defaultdict[tuple[int, int], set[int]] = defaultdict(set)  # day, App ID
+        # By day, App ID and outcome; by day and App ID.
+        self._requests: defaultdict[tuple[int, int, str], int] = defaultdict(int)
+        self._authors: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
         self._lock = threading.Lock()  # guards _requests and _authors
         self._flushing = threading.Lock()
         self._written: set[tuple[str, int, int]] = set()  # handles known to be in the registry
@@ -31,22 +32,20 @@ class UsageMeter:
     def count_answer(self, app_id: int, authors: Collection[int]) -> None:
         """Count a request that was answered with Tweets of these authors (account IDs)."""
         day = int(self._now_s() // DAY_S)
-        key = (day, app_id, OK)
         with self._lock:
-            self._requests[key] = self._requests.get(key, 0) + 1
+            self._requests[day, app_id, OK] += 1
             self._authors[day, app_id].update(authors)
 
     def count_refusal(self, app_id: int, reason: str) -> None:
         """Count a request that was refused; `reason` is the `x-error-code` of the refusal."""
-        key = (int(self._now_s() // DAY_S), app_id, reason)
         with self._lock:
-            self._requests[key] = self._requests.get(key, 0) + 1
+            self._requests[int(self._now_s() // DAY_S), app_id, reason] += 1
 
     def flush(self) -> None:
         """Write the counts to the registry. After a failure they stay for the next flush."""
         with self._flushing:
             with self._lock:
-                requests, self._requests = self._requests, {}
+                requests, self._requests = self._requests, defaultdict(int)
                 authors, self._authors = self._authors, defaultdict(set)
             if not requests:
                 return
@@ -55,7 +54,7 @@ class UsageMeter:
             except BaseException:
                 with self._lock:
                     for key, count in requests.items():
-                        self._requests[key] = self._requests.get(key, 0) + count
+                        self._requests[key] += count
                     for day_and_app, served in authors.items():
                         self._authors[day_and_app].update(served)
                 raise

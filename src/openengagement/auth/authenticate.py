@@ -1,7 +1,7 @@
 """Authenticate data API requests, then apply replay protection and rate limits (api.md 3.4).
 
-Nothing is written before the signature was verified: a stranger can fill neither the nonces nor a
-rate window.
+Nothing is written before the signature is verified, so a stranger can fill neither the store of
+nonces nor a rate window.
 """
 
 from collections.abc import Callable
@@ -28,8 +28,8 @@ from openengagement.settings import Settings
 class Caller(msgspec.Struct, frozen=True):
     """Who sent an authenticated request: an app, and the user whose access token it used.
 
-    `user` is None for app-only requests. `nonce` has yet to be remembered; a request with a bearer
-    token has none.
+    `user` is None for app-only requests. `nonce` is None for a bearer token; it is not remembered
+    yet.
     """
 
     app: App
@@ -43,10 +43,7 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class Authenticator:
-    """Authenticates requests against the registry and enforces their limits.
-
-    `note_used` is called with each access token that a request is counted for.
-    """
+    """Authenticates requests and enforces limits. Calls `note_used` with every token in use."""
 
     def __init__(
         self,
@@ -104,8 +101,7 @@ class Authenticator:
             if nonce and not self._limits.remember_nonce(nonce):
                 raise NonceUsed
             raise AppNotEnabled(suspended=app.suspended)
-        per_minute = app.per_minute or self._settings.rate_limit_per_minute
-        limits = {MINUTE_S: per_minute}
+        limits = {MINUTE_S: app.per_minute or self._settings.rate_limit_per_minute}
         if self._settings.rate_limit_per_second:
             limits[1] = self._settings.rate_limit_per_second
         subject = b"app %d" % app.id

@@ -5,12 +5,7 @@ from openengagement.auth.keyring import Keyring
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.auth.verifier import OAuthVerifier
 from openengagement.errors import UnverifiedClient
-from openengagement.http.forms import (
-    MalformedParameters,
-    given_once,
-    parse_form,
-    parse_form_body,
-)
+from openengagement.http.forms import MalformedParameters, given_once, parse_form, parse_form_body
 from openengagement.http.message import Message
 from openengagement.registry.registry import Registry
 

@@ -43,12 +43,7 @@ class NewApp:
 
 
 def issue_app(
-    registry: Registry,
-    keyring: Keyring,
-    *,
-    form: AppForm,
-    now_s: int,
-    apps_max: int | None = None,
+    registry: Registry, keyring: Keyring, *, form: AppForm, now_s: int, apps_max: int | None = None
 ) -> NewApp:
     """Register an app with a new consumer key and secret. Its owner may have `apps_max` apps.
 

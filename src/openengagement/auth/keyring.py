@@ -124,7 +124,7 @@ def remove_old_keys(path: Path) -> None:
 
 
 def _stamp(path: Path | None) -> tuple[int, int] | None:
-    """A value that changes when the file is replaced; None if there is no file."""
+    """Return a value that changes when the file is replaced; None if there is no file."""
     if path is None or not path.exists():
         return None
     status = path.stat()

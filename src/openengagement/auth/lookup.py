@@ -32,7 +32,7 @@ class UserToken:
 
 
 class CredentialLookup:
-    """Finds credentials. A change that was committed to them holds for the very next lookup."""
+    """Finds credentials. The very next lookup sees a change that was committed."""
 
     def __init__(self, registry: Registry, keyring: Keyring) -> None:
         self._registry = registry
@@ -74,14 +74,12 @@ class CredentialLookup:
     def read_protected(self, account_ids: Sequence[int]) -> dict[int, bool]:
         """Map the registered ones of these accounts to whether they are protected."""
         entries = self._cache.entries()
-        missing = [
-            account_id for account_id in account_ids if ("account", account_id) not in entries
-        ]
+        missing = [one for one in account_ids if ("account", one) not in entries]
         if missing:
             found = self._registry.accounts.read_protected(missing)
-            entries.update({("account", missed): found.get(missed) for missed in missing})
-        known = {account_id: entries["account", account_id] for account_id in account_ids}
-        return {account_id: flag for account_id, flag in known.items() if flag is not None}
+            entries.update({("account", one): found.get(one) for one in missing})
+        known = {one: entries["account", one] for one in account_ids}
+        return {one: flag for one, flag in known.items() if flag is not None}
 
     def _consumer(self, consumer_key: str, entries: Entries) -> Consumer | None:
         def load() -> Consumer | None:

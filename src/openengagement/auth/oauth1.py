@@ -1,9 +1,9 @@
 """OAuth 1.0a: parse the protocol parameters of a request and verify its signature.
 
 RFC 5849, section 3.2, and api.md 4.1 for what real clients send. The response names the check that
-failed, because the wire does (api.md 3.4); consumer keys and tokens are identifiers, not secrets.
-For an unknown key or token the signature is computed all the same, so that the time a response
-takes tells nothing more.
+failed, because the wire does (api.md 3.4). Consumer keys and tokens are identifiers, not secrets.
+The signature is computed even for an unknown key or token, so that response times reveal nothing
+else.
 """
 
 import hashlib
@@ -59,8 +59,8 @@ STAND_IN_SECRET: Final = "no consumer or token has this secret"
 class OAuthParameters(msgspec.Struct, frozen=True):
     """The parameters of a signed request, decoded; nothing is verified yet.
 
-    `protocol` holds the `oauth_*` parameters by name. `readings` are the parameters that may have
-    been signed: one reading, or two if the body may be left out; that one comes first.
+    `protocol` holds the `oauth_*` parameters by name. `readings` are the possible lists of signed
+    parameters: one, or two if the signature may leave the body out. The one without it comes first.
     """
 
     protocol: dict[str, str]
@@ -76,7 +76,7 @@ class OAuthParameters(msgspec.Struct, frozen=True):
 class VerifiedRequest(msgspec.Struct, frozen=True):
     """A request whose signature is good. `user` is None if it names no token (app only).
 
-    The signature is good for one use: `nonce` has yet to be remembered. All of `parameters` were
+    `nonce` is not remembered yet, so the request could still be a replay. All of `parameters` were
     signed.
     """
 
@@ -98,7 +98,7 @@ def has_oauth_parameters(message: Message) -> bool:
 
 
 class SignatureVerifier:
-    """Verifies signatures. Timestamps may be `window_s` seconds from now, either way."""
+    """Verifies signatures. A timestamp may differ from now by at most `window_s` seconds."""
 
     def __init__(
         self, lookup: CredentialLookup, *, window_s: int, now_s: Callable[[], float]
@@ -234,8 +234,8 @@ def find_signature(
 ) -> str | None:
     """The request's signature if the consumer made it with one of these token secrets, else None.
 
-    All secrets are tried, even if the first one fits or the consumer is unknown, so that the time
-    this takes depends on neither.
+    All secrets are tried, even if the first one fits or the consumer is unknown, so that neither
+    changes how long it takes.
     """
     url = base_url(message.scheme, message.host, path=message.path)
     consumer_secret = consumer.secret if consumer else STAND_IN_SECRET
@@ -250,12 +250,11 @@ def find_signature(
 
 
 def _make_nonce(parameters: OAuthParameters, signature: str) -> Nonce:
-    """What to remember of a verified request, so that it is served once (api.md 4.1).
+    """Make the record of a verified request by which a repeat is recognised (api.md 4.1).
 
-    `signature` is the one that this server computed, never the client's text: however a repeat
-    spells its signature, it gets the same digest. Two requests with different signatures may share
-    a nonce. Only a holder of the secrets can make a second valid signature, and some clients use
-    the current second as nonce.
+    `signature` is the one that this server computed, never the client's text, so every spelling of
+    a repeat gets the same digest. Two requests with different signatures may share a nonce: only a
+    holder of the secrets can make a second signature, and some clients send the current second.
     """
     key, token = parameters.protocol["oauth_consumer_key"], parameters.token
     nonce = parameters.protocol["oauth_nonce"]

@@ -27,10 +27,8 @@ def verify_basic(message: Message, lookup: CredentialLookup) -> App | None:
     if scheme != "basic":
         return None
     try:
-        key, colon, secret = b64decode(rest, validate=True).decode().partition(":")
-    except ValueError:  # not base64, or not UTF-8
-        return None
-    if not colon:
+        key, secret = b64decode(rest, validate=True).decode().split(":", 1)
+    except ValueError:  # not base64, not UTF-8, or no colon
         return None
     found = None
     for key_read, secret_read in _readings(key, secret):

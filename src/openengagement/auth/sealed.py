@@ -21,9 +21,8 @@ class Sealed(Generic[_Kind]):
         self._kind = kind
 
     def seal(self, value: _Kind) -> str:
-        """Encrypt a value. The text is URL-safe, and about 4/3 of the value's JSON plus 100."""
-        encrypted = self._keyring.encrypt(msgspec.json.encode(value).decode())
-        return encrypted.decode().rstrip("=")
+        """Encrypt a value. The text is URL-safe and has about 4/3 of the value's JSON plus 100."""
+        return self._keyring.encrypt(msgspec.json.encode(value).decode()).decode().rstrip("=")
 
     def open(self, text: str) -> _Kind | None:
         """Decrypt a value; None for any text that was not sealed as this type on this server."""

@@ -59,8 +59,8 @@ class Issued:
 class ThreeLeggedFlow:
     """Issues request tokens, records decisions, and issues access tokens.
 
-    A request token lasts REQUEST_TOKEN_S seconds and ATTEMPTS_MAX verifiers. With `lenient`, the
-    looser signatures of api.md 4.6 are accepted.
+    A request token ends after REQUEST_TOKEN_S seconds or ATTEMPTS_MAX attempts at its verifier.
+    With `lenient`, the looser signatures of api.md 4.6 are accepted.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class ThreeLeggedFlow:
         return with_query(request.callback, oauth_token=request.token, oauth_verifier=verifier)
 
     def deny(self, pending: Pending) -> str | None:
-        """Record a denial. Returns the URL back to the app, if it has one. Revokes the token."""
+        """Revoke a request token that a person denied. Returns the URL back to the app, if any."""
         request = pending.request
         self._grants.drop_request_token(request.token)
         if request.callback == OOB:
@@ -197,9 +197,9 @@ class ThreeLeggedFlow:
     def _token_secrets(self, app: App | None, request: RequestToken | None) -> list[str | None]:
         """The token secrets that a call to oauth/access_token may be signed with (api.md 4.6).
 
-        Only the secret of the request token, because token and verifier appear in URLs, and the
-        consumer secret is in every copy of an app. With `lenient`, also no secret, or the secret
-        of the app owner's access token. None stands for the secret of a missing token.
+        The request token's secret must sign, because token and verifier appear in URLs and every
+        copy of an app contains the consumer secret. `lenient` also accepts no token secret, and
+        that of the app owner's access token. None stands for the secret of a missing token.
         """
         secret = self._keyring.decrypt(request.secret) if request else None
         if not self._lenient:

@@ -1,6 +1,6 @@
 """Verify OAuth calls, signed by an app alone or with a token (api.md 4.4 to 4.7).
 
-Nothing is written before the signature was verified.
+Nothing is written before the signature is verified.
 """
 
 from collections.abc import Callable, Sequence

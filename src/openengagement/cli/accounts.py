@@ -46,12 +46,7 @@ def add_account(
         except NameTaken:
             or_id = f" or the id {account_id}" if account_id else ""
             fail(f"the screen name {screen_name}{or_id} is already registered")
-    fields = {
-        "id": str(chosen),
-        "screen_name": screen_name,
-        "protected": protected,
-        "role": role,
-    }
+    fields = {"id": str(chosen), "screen_name": screen_name, "protected": protected, "role": role}
     show(fields, as_json=json)
 
 

@@ -25,8 +25,7 @@ main = typer.Typer(
 def choose_folder(
     context: typer.Context,
     data: Annotated[
-        Path,
-        typer.Option("--data", envvar=DATA_VARIABLE, file_okay=False, help="The data folder."),
+        Path, typer.Option("--data", envvar=DATA_VARIABLE, file_okay=False, help="The data folder.")
     ] = Path("data"),
 ) -> None:
     """A self-hosted engagement-metrics service on the wire of Twitter's Engagement API."""

@@ -67,8 +67,7 @@ def _copy(folder: DataFolder, data: Path, *, target: Path) -> None:
 def prune(
     context: typer.Context,
     days: Annotated[
-        int,
-        typer.Option("--older-than-days", min=1, max=_DAYS_MAX, help="Keep this many days."),
+        int, typer.Option("--older-than-days", min=1, max=_DAYS_MAX, help="Keep this many days.")
     ],
     json: Json = False,
 ) -> None:

@@ -33,11 +33,15 @@ AUTHORITY_LASTS: Final = timedelta(days=3650)
 LEAF_LASTS: Final = timedelta(days=397)  # some clients refuse more than 398
 RENEWAL_MARGIN: Final = timedelta(days=30)
 _BACKDATED: Final = timedelta(hours=1)  # in case a client's clock is slow
+_KEY_USAGES: Final = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+    *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+)
 _ANY_ADDRESS: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 
 class AuthorityError(Exception):
-    """The files of the authority cannot be used. The text gives the reason and the remedy."""
+    """A file of the authority cannot be used. The text says why and what to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ def _make_authority(hosts: Sequence[str], *, now: datetime) -> _Pair:
         .not_valid_before(begins)
         .not_valid_after(begins + AUTHORITY_LASTS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(key_cert_sign=True), critical=True)
+        .add_extension(_key_usage("key_cert_sign"), critical=True)
         .add_extension(_constraints(hosts), critical=True)
         .add_extension(_identified_by(key), critical=False)
     )
@@ -126,7 +130,7 @@ def _make_leaf(hosts: Sequence[str], authority: _Pair, *, now: datetime) -> _Pai
         .not_valid_before(max(begins, issuer.not_valid_before_utc))
         .not_valid_after(min(begins + LEAF_LASTS, issuer.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(digital_signature=True), critical=True)
+        .add_extension(_key_usage("digital_signature"), critical=True)
         .add_extension(_alternative_names(hosts), critical=False)
         .add_extension(_identified_by(authority.key), critical=False)
     )
@@ -168,18 +172,9 @@ def _identified_by(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifi
     return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
 
 
-def _key_usage(*, digital_signature: bool = False, key_cert_sign: bool = False) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=digital_signature,
-        key_cert_sign=key_cert_sign,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
+def _key_usage(usage: str) -> x509.KeyUsage:
+    """Allow one of the _KEY_USAGES and no other."""
+    return x509.KeyUsage(**{name: name == usage for name in _KEY_USAGES})
 
 
 def _read(folder: Path, name: str) -> _Pair | None:

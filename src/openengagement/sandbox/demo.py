@@ -25,7 +25,7 @@ RECENT_S: Final = 28 * HOUR_S  # the window of `/28hr`
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """Everything that a sandbox prints for a client; `other_tweet_id` belongs to another author."""
+    """The values that a sandbox prints. `tweet_ids` are the demo author's; the other one is not."""
 
     screen_name: str
     password: str
@@ -55,13 +55,8 @@ def describe(folder: DataFolder, dataset: Dataset, *, extra: int, now_s: int) ->
     own = dataset.tweets.filter(pl.col("author_id") == owner_id)
     recent = dataset.events.filter(pl.col("at") >= now_s - RECENT_S)
     others = dataset.tweets.filter(pl.col("author_id") != owner_id)
-    public = others.join(
-        dataset.accounts.filter(~pl.col("protected")),
-        left_on="author_id",
-        right_on="id",
-        how="semi",
-    )
-    busiest = _busiest(dataset.events, public.get_column("id"), most=1)
+    unprotected = dataset.accounts.filter(~pl.col("protected"))
+    public = others.join(unprotected, left_on="author_id", right_on="id", how="semi")
     return Demo(
         screen_name=screen_name,
         password=_password(folder, screen_name, account_id=owner_id),
@@ -74,7 +69,7 @@ def describe(folder: DataFolder, dataset: Dataset, *, extra: int, now_s: int) ->
         manager=MANAGER,
         manager_password=_password(folder, MANAGER, account_id=_demo_manager(folder, now_s=now_s)),
         tweet_ids=_busiest(recent, own.get_column("id"), most=SHOWN_TWEETS),
-        other_tweet_id=busiest[0],
+        other_tweet_id=_busiest(dataset.events, public.get_column("id"), most=1)[0],
         events=dataset.events.height + extra,
         simulated=extra,
         tweets=dataset.tweets.height,
@@ -82,7 +77,7 @@ def describe(folder: DataFolder, dataset: Dataset, *, extra: int, now_s: int) ->
 
 
 def _demo_author(dataset: Dataset) -> tuple[str, int]:
-    """Return name and id of `demo_author`, or of the author of the most successful Tweet."""
+    """Return name and id of `demo_author`, or of the author of the Tweet with most engagement."""
     demo = dataset.accounts.filter(pl.col("screen_name") == "demo_author")
     if demo.is_empty():
         top = _busiest(dataset.events, dataset.tweets.get_column("id"), most=1)[0]
@@ -106,9 +101,8 @@ def _password(folder: DataFolder, screen_name: str, *, account_id: int) -> str:
     """
     password = folder.keyring.tags("sandbox password", screen_name)[-1][:PASSWORD_LENGTH]
     if folder.registry.password_hashes.read_password_hash(account_id) is None:
-        folder.registry.password_hashes.set_password(
-            account_id, password_hash=hash_password(password)
-        )
+        hashed = hash_password(password)
+        folder.registry.password_hashes.set_password(account_id, password_hash=hashed)
     return password
 
 
@@ -126,12 +120,8 @@ def _demo_manager(folder: DataFolder, *, now_s: int) -> int:
 def _demo_app(folder: DataFolder, owner_id: int, *, now_s: int) -> tuple[App, str]:
     app = folder.registry.apps.find_by_name(APP_NAME, owner_id=owner_id)
     if app is None:
-        form = AppForm(
-            APP_NAME,
-            owner_id,
-            ["http://127.0.0.1:8081/callback"],
-            description="Shows how a client asks for engagement metrics.",
-        )
+        text = "Shows how a client asks for engagement metrics."
+        form = AppForm(APP_NAME, owner_id, ["http://127.0.0.1:8081/callback"], description=text)
         made = issue_app(folder.registry, folder.keyring, form=form, now_s=now_s)
         folder.registry.decisions.change_app(
             made.app_id, {"enabled": True}, actor=COMMAND_LINE, now_s=now_s
@@ -139,6 +129,5 @@ def _demo_app(folder: DataFolder, owner_id: int, *, now_s: int) -> tuple[App, st
         waiting = AppForm(WAITING_APP_NAME, owner_id, [], description="Waits to be enabled.")
         issue_app(folder.registry, folder.keyring, form=waiting, now_s=now_s)
         app = folder.registry.apps.read_app(made.app_id)
-    if app is None:
-        raise RuntimeError("the demo app disappeared while it was created")
+    assert app is not None, "apps are never removed"
     return app, folder.keyring.decrypt(app.consumer_secret)

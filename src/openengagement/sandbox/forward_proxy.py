@@ -141,11 +141,7 @@ class ForwardProxy:
                 await asyncio.gather(upload, return_exceptions=True)
 
     async def _forward(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        *,
-        idle: asyncio.Timeout,
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, idle: asyncio.Timeout
     ) -> None:
         try:
             while part := await reader.read(_CHUNK):

@@ -5,13 +5,14 @@ replaced at every start, because the week ends now.
 """
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
 from openengagement.clock import Clock
-from openengagement.data_folder import DataFolder, open_data_folder
+from openengagement.data_folder import open_data_folder
 from openengagement.sandbox.dataset import Dataset, fold_dataset
 from openengagement.sandbox.demo import Demo, describe
 from openengagement.sandbox.higgs import higgs_dataset, read_higgs
@@ -36,14 +37,12 @@ def build_sandbox(
     dataset, extra = _make_week(higgs, simulated=simulated, ends_at_s=now_s)
     for old in data.glob("counters.*"):
         shutil.rmtree(old) if old.is_dir() else old.unlink()
-    folder = open_data_folder(data, settings, clock=clock)
-    try:
-        _register(folder, dataset, now_s=now_s)
-        deltas = fold_dataset(pl.concat([dataset.events, extra]))
+    deltas = fold_dataset(pl.concat([dataset.events, extra]))
+    with closing(open_data_folder(data, settings, clock=clock)) as folder:
+        folder.registry.accounts.apply_accounts(dataset.accounts.rows(), now_s=now_s)
+        folder.stores.tweets.apply_tweets(dataset.tweets.with_columns(deleted=False))
         folder.stores.counters.apply_batches([Batch(deltas, key=None, digest=b"", outcome=b"")])
         return describe(folder, dataset, extra=extra.height, now_s=now_s)
-    finally:
-        folder.close()
 
 
 def _make_week(
@@ -55,8 +54,3 @@ def _make_week(
         return dataset, dataset.events.clear()
     dataset = higgs_dataset(read_higgs(higgs), ends_at_s=ends_at_s)
     return dataset, simulate_around(dataset, _SEED) if simulated else dataset.events.clear()
-
-
-def _register(folder: DataFolder, dataset: Dataset, *, now_s: int) -> None:
-    folder.registry.accounts.apply_accounts(dataset.accounts.rows(), now_s=now_s)
-    folder.stores.tweets.apply_tweets(dataset.tweets.with_columns(deleted=False))

@@ -97,7 +97,7 @@ RATIOS: Final = (
 TRAIT_SHARES: Final = {"video": 0.1, "media": 0.25, "link": 0.45, "hashtag": 0.4, "app": 0.02}
 PROMOTED_TWEETS_SHARE: Final = 0.01
 PROMOTED_PER_IMPRESSION: Final = 0.25
-# Log-normal spread between Tweets: of the reach per interaction, and of every ratio.
+# Log-normal spread between Tweets: of the impressions per interaction, and of every ratio.
 REACH_SIGMA: Final = 0.4
 TASTE_SIGMA: Final = 0.3
 # Attention without interactions: an additional share, spread over the hours after posting. Tweets
@@ -122,7 +122,7 @@ class _Cells:
     """Pairs of Tweet and hour, sorted: four arrays of one length.
 
     `tweet` is the row of the Tweet. `first_s` and `last_s` (Unix s) are the limits of its events.
-    `attention` is the expected number of impressions, in units of those per interaction.
+    `attention` is the expected number of impressions, divided by IMPRESSIONS_PER_INTERACTION.
     """
 
     tweet: Ints
@@ -239,11 +239,7 @@ def _emit(
     return pl.DataFrame(
         {"tweet_id": ids[cells.tweet[kept]], "at": at, "count": counts[kept]}
     ).select(
-        "tweet_id",
-        pl.lit(name).alias("type"),
-        "at",
-        "count",
-        pl.lit(value=False).alias("promoted"),
+        "tweet_id", pl.lit(name).alias("type"), "at", "count", pl.lit(value=False).alias("promoted")
     )
 
 
@@ -327,11 +323,11 @@ def _draw_created_ms(author: Ints, ends_at_s: int, *, rng: np.random.Generator) 
 
 def _draw_videos(ids: Ints, author: Ints, *, rng: np.random.Generator) -> Ints:
     """Draw the video id of every Tweet (0: none), from shortly before the Tweet."""
-    carries = rng.random(ids.size) < TRAIT_SHARES["video"]
+    has_video = rng.random(ids.size) < TRAIT_SHARES["video"]
     demo = np.flatnonzero(author == DEMO)
     other = np.flatnonzero(author == OTHER)
-    carries[demo] = np.arange(demo.size) % DEMO_VIDEO_EVERY == DEMO_VIDEO_EVERY - 1
-    videos = np.where(carries, ids - (VIDEO_UPLOAD_MS << SNOWFLAKE_SHIFT), 0)
+    has_video[demo] = np.arange(demo.size) % DEMO_VIDEO_EVERY == DEMO_VIDEO_EVERY - 1
+    videos = np.where(has_video, ids - (VIDEO_UPLOAD_MS << SNOWFLAKE_SHIFT), 0)
     # Two authors share a video, so /totals adds the views of both Tweets.
     first, second = demo[DEMO_VIDEO_EVERY - 1], other[-1]
     videos[[first, second]] = min(ids[first], ids[second]) - (VIDEO_UPLOAD_MS << SNOWFLAKE_SHIFT)
@@ -376,9 +372,9 @@ def _draw_interactions(
         at[chosen] = created_s[row[chosen]] + drawn * HOUR_S
     at += rng.integers(0, HOUR_S, row.size)
     kind = rng.choice(len(KINDS), row.size, p=KIND_SHARES)
-    drawn_events = pl.DataFrame({"row": row, "hour": at // HOUR_S, "kind": kind, "at": at})
     counted = (
-        drawn_events.filter(pl.col("at") <= ends_at_s)
+        pl.DataFrame({"row": row, "hour": at // HOUR_S, "kind": kind, "at": at})
+        .filter(pl.col("at") <= ends_at_s)
         .group_by("row", "hour", "kind")
         .agg(pl.col("at").min(), pl.len().cast(pl.Int64).alias("count"))
         .sort("row", "hour", "kind")

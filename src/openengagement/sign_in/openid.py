@@ -18,11 +18,7 @@ from openengagement.engagement.types import parse_id
 from openengagement.registry.accounts import Account
 from openengagement.registry.registry import Registry
 from openengagement.sign_in.id_token import LEEWAY_S
-from openengagement.sign_in.provider import (
-    AuthorizationRequest,
-    InvalidProviderAnswer,
-    Provider,
-)
+from openengagement.sign_in.provider import AuthorizationRequest, InvalidProviderAnswer, Provider
 
 ATTEMPT_S: Final = 600
 # The errors of RFC 6749, 4.1.2.1, and Core, 3.1.2.6. No other text reaches the log.

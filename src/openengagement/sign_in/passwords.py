@@ -6,9 +6,9 @@ A guess is counted before it is verified, in windows of WINDOW_S seconds that al
 * per address, against trying a common password on many accounts;
 * per account, against guessing from many addresses.
 
-The last one alone would let a stranger lock a person out, and the first two would let one person
-lock out others behind the same address. A browser that signed in to the account before proves that
-with a cookie, and its guesses are counted apart. A successful sign-in takes its counts back.
+These limits let a stranger, or another person behind the same address, lock an account out.
+Therefore a browser that signed in to the account before proves that with a cookie, and its guesses
+are counted separately. A successful sign-in takes its counts back.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
-from openengagement.limits.contract import Limits, RateWindow
+from openengagement.limits.contract import Limits
 from openengagement.registry.accounts import Account
 from openengagement.registry.registry import Registry
 
@@ -46,7 +46,7 @@ class TooManyGuesses(Exception):
 
 
 class UnfitPassword(ValueError):
-    """The password does not fit the rules; the text says which one."""
+    """The password breaks a rule; the text says which one."""
 
 
 def hash_password(password: str) -> str:
@@ -75,8 +75,22 @@ class Guess:
 
     @property
     def subjects(self) -> dict[bytes, int]:
-        """The subjects that this guess counts for, and their limits."""
-        return _subjects(self.screen_name.casefold()[:200], self.address, browser=self.browser)
+        """The subjects that this guess counts for, in this order, and their limits in a window.
+
+        The narrowest comes first. A guess that it refuses is not counted for the wider ones.
+        Otherwise a stranger who keeps guessing would use up the account's guesses everywhere.
+        """
+        name = self.screen_name.casefold()[:200]
+        if self.browser is not None:
+            return {
+                _subject("browser", name, self.browser): PER_KNOWN_BROWSER,
+                _subject("known", name): PER_ACCOUNT_FROM_KNOWN_BROWSERS,
+            }
+        return {
+            _subject("both", name, self.address): PER_ACCOUNT_AND_ADDRESS,
+            _subject("address", self.address): PER_ADDRESS,
+            _subject("account", name): PER_ACCOUNT,
+        }
 
 
 class Passwords:
@@ -95,7 +109,9 @@ class Passwords:
         """
         now_s = self._now_s()
         for subject, limit in guess.subjects.items():
-            _refuse_exceeded(self._limits.count(subject, {WINDOW_S: limit}, now_s=now_s)[0], now_s)
+            (window,) = self._limits.count(subject, {WINDOW_S: limit}, now_s=now_s)
+            if window.exceeded:
+                raise TooManyGuesses(max(1, int(window.reset_s - now_s)))
 
     def verify(self, guess: Guess, password: str) -> Account | None:
         """The account if name and password belong together, else None.
@@ -120,32 +136,9 @@ class Passwords:
         return account
 
 
-def _subjects(name: str, address: str, *, browser: str | None) -> dict[bytes, int]:
-    """The subjects that a guess counts for, in this order, and their limits in a window.
-
-    The narrowest comes first. A guess that it refuses is not counted for the wider ones; otherwise
-    one stranger who keeps guessing would use up the account's guesses for every address.
-    """
-    if browser is not None:
-        return {
-            _subject("browser", name, browser): PER_KNOWN_BROWSER,
-            _subject("known", name): PER_ACCOUNT_FROM_KNOWN_BROWSERS,
-        }
-    return {
-        _subject("both", name, address): PER_ACCOUNT_AND_ADDRESS,
-        _subject("address", address): PER_ADDRESS,
-        _subject("account", name): PER_ACCOUNT,
-    }
-
-
 def _subject(*parts: str) -> bytes:
     text = "".join(f"{len(part)}:{part}" for part in ("guess", *parts))
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
-
-
-def _refuse_exceeded(window: RateWindow, now_s: float) -> None:
-    if window.exceeded:
-        raise TooManyGuesses(max(1, int(window.reset_s - now_s)))
 
 
 def _matches(stored: str, password: str) -> bool:
@@ -159,5 +152,5 @@ def _matches(stored: str, password: str) -> bool:
 
 @cache
 def _stand_in_hash() -> str:
-    """Verified against if there is no account or no password, so that the time does not tell."""
+    """Stands in for a missing account or password, so that response times do not reveal it."""
     return _HASHER.hash("no account has this password")
