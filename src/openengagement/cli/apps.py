@@ -47,7 +47,7 @@ def add_app(
         bool,
         typer.Option(
             "--sign-in",
-            help="oauth/authenticate skips the question for people who have authorized the app.",
+            help="oauth/authenticate asks for consent only once; later it redirects at once.",
         ),
     ] = False,
     json: Json = False,

@@ -21,7 +21,7 @@ def backup(
     target: Annotated[
         Path,
         typer.Argument(
-            metavar="FOLDER", file_okay=False, help="The folder to create; it may exist if empty."
+            metavar="FOLDER", file_okay=False, help="The folder to create, or an empty one."
         ),
     ],
     json: Json = False,
