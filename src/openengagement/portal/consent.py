@@ -41,9 +41,8 @@ _ENDED: Final = Refusal(
 )
 _NO_TOKEN: Final = Refusal(
     403,
-    "No app is asking",
-    "The link that the app gave you is incomplete: it has no oauth_token. Go back to the app and "
-    "start again.",
+    "This link is incomplete",
+    "The link from the app has no oauth_token. Go back to the app and start again.",
 )
 
 
