@@ -17,7 +17,7 @@ KEY_FILE: Final = "server.key"
 
 @dataclass(frozen=True, slots=True)
 class DataFolder:
-    """The parts of an open data folder, which the server and the command line share."""
+    """The parts of an open data folder."""
 
     registry: Registry
     stores: Stores

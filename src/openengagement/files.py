@@ -29,7 +29,7 @@ class FileLock:
 
     @contextlib.contextmanager
     def held(self, *, wait: bool = True) -> Iterator[bool]:
-        """Hold the lock for the block; yield False if `wait` is false and another holds it."""
+        """Hold the lock for the block. If another holds it, wait, or yield False without `wait`."""
         if not self._threads.acquire(blocking=wait):
             yield False
             return
@@ -44,7 +44,7 @@ class FileLock:
             self._threads.release()
 
     def hold_until_exit(self) -> bool:
-        """Hold the lock until this process ends, also across `exec`; False if another holds it."""
+        """Hold the lock until this process ends, even after `exec`. False if another holds it."""
         os.set_inheritable(self._descriptor, True)
         return self._lock_file(wait=False)
 
@@ -56,7 +56,7 @@ class FileLock:
         return True
 
     def close(self) -> None:
-        """Close the file, which also releases the lock; a second call does nothing."""
+        """Close the file, which also releases the lock. A second call does nothing."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -64,7 +64,7 @@ class FileLock:
 
 @contextlib.contextmanager
 def hold_lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock on `path` for the block, as `FileLock.held` does, then close the file."""
+    """Hold the lock on `path` for the block, as `FileLock.held` does."""
     with contextlib.closing(FileLock(path)) as lock, lock.held(wait=wait) as held:
         yield held
 
@@ -72,10 +72,8 @@ def hold_lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
 def write_private(path: Path, content: bytes, *, replace: bool = True) -> Path:
     """Write a durable file with mode 0600: readers see all of it or nothing.
 
-    Without `replace`, an existing file stays. Of two processes that write at the same time, the
-    first one wins for both.
-
-    Returns: `path`.
+    Without `replace`, an existing file stays. If two processes write at once, the first one wins
+    for both. Returns `path`.
     """
     descriptor, name = tempfile.mkstemp(".new", prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)
@@ -96,7 +94,7 @@ def write_private(path: Path, content: bytes, *, replace: bool = True) -> Path:
 
 
 def remove_temporary(path: Path) -> None:
-    """Remove the files that a crash during `write_private(path)` left.
+    """Remove temporary files that a crash in `write_private(path)` left.
 
     No other process may write the same path meanwhile.
     """

@@ -1,7 +1,7 @@
 """Answer a request: parse it, read the Tweets, decide, read the counters, fold, encode.
 
-The work has two halves, so that the server can choose a thread for each. `prepare` is small and
-bounded; `answer` grows with the number of counters. Each makes one call to a store.
+The work has two halves, so that the server can choose a thread for each. `prepare` is short. The
+time of `answer` grows with the number of counters.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from openengagement.engagement.types import Endpoint, Tweet, format_ids
 from openengagement.settings import Settings
 from openengagement.stores.contract import Stores
 
-# For each of these accounts that is registered: whether it is protected.
+# Maps those of these accounts that are registered to whether they are protected.
 ReadProtected = Callable[[Sequence[int]], dict[int, bool]]
 
 
@@ -78,7 +78,7 @@ class Query:
     def _read_available(self, tweet_ids: Sequence[int]) -> dict[int, Tweet | None]:
         """Read Tweets in the given order, None for each that may not be shown.
 
-        A Tweet is not shown before its author is registered: the account may be protected.
+        A Tweet is not shown before its author is registered, because the author may be protected.
         """
         tweets = self._tweets.read_tweets(tweet_ids)
         protected = self._read_protected([*{tweet.author_id for tweet in tweets.values()}])
@@ -125,7 +125,7 @@ class Query:
         return plan, self.answer(plan)
 
     def _read_counts(self, plan: Plan) -> Counts:
-        """Read counts, `[tweet, type, hour]`; zero if a Tweet is too old for a type."""
+        """Read counts, `[tweet, type, hour]`, zero where a Tweet is too old for a type."""
         request, tweet_ids = plan.request, plan.decision.tweet_ids
         asked = [rule.counted for rule in request.types.values()]
         counted = list(dict.fromkeys(asked))

@@ -9,6 +9,7 @@ import msgspec
 
 from openengagement.engagement.types import (
     DAY_S,
+    ENGAGEMENT_TYPES,
     TYPE_NAMES,
     Endpoint,
     Tweet,
@@ -44,14 +45,14 @@ _VIDEO_AGE_DAYS: Final = 1800
 _TIMED: Final = {
     **_rules_for(*(name for name in TYPE_NAMES if name != "quote_tweets"), context=Context.USER),
     **_rules_for("video_views", context=Context.USER, age_days=_VIDEO_AGE_DAYS),
-    # The name before October 2017. Clients still send it, and the answer uses it too.
+    # The old name, until October 2017. Clients still send it, and their answers show it.
     "media_clicks": AccessRule("media_engagements", Context.USER),
 }
 # An endpoint does not serve the types that are not listed here.
 ACCESS: Final[Mapping[Endpoint, Mapping[str, AccessRule]]] = {
     Endpoint.TOTALS: {
         **_rules_for("impressions", "engagements", context=Context.USER, age_days=90),
-        **_rules_for("favorites", "retweets", "replies", "quote_tweets", context=Context.APP_ONLY),
+        **_rules_for(*(t.name for t in ENGAGEMENT_TYPES if t.public), context=Context.APP_ONLY),
         **_rules_for("video_views", context=Context.APP_ONLY, age_days=_VIDEO_AGE_DAYS),
     },
     Endpoint.LAST_28_HOURS: _TIMED,
@@ -98,8 +99,8 @@ def decide_access(
     """Decide about a whole request before any counter is read.
 
     `types` maps the requested types to their rules. `tweets` maps the requested ids, in order, to
-    their Tweets, or to None if a Tweet is unknown, deleted or protected. `user_id` is the user of
-    the access token, None for an app alone. Errors are raised in the order of api.md 3.4.
+    their Tweets, or to None if a Tweet may not be shown. `user_id` is the user of the access token,
+    None for an app alone. Errors are raised in the order of api.md 3.4.
 
     Raises:
         TweetsUnavailable: no Tweet may be shown.
@@ -138,7 +139,7 @@ def decide_access(
 def _too_old(
     rules: Iterable[AccessRule], tweets: Sequence[Tweet], *, now_s: float
 ) -> dict[str, frozenset[int]]:
-    """Map each counted type with an age limit to the Tweets that are too old, if there are any."""
+    """Map each counted type that has Tweets older than its age limit to these Tweets."""
     zeroed = {}
     first_s = min([tweet.created_at_s for tweet in tweets])
     for rule in rules:
@@ -156,20 +157,18 @@ def _age_errors(zeroed: Mapping[str, frozenset[int]], now_s: float) -> tuple[str
     if not zeroed.keys() & {"impressions", "engagements"}:
         return ()
     oldest = format_time(now_s - 90 * DAY_S)
-    return (
-        f"Impressions & engagements for tweets older than 90 days ({oldest}) are not supported",
-    )
+    text = f"Impressions & engagements for tweets older than 90 days ({oldest}) are not supported"
+    return (text,)
 
 
 def _forbidden_texts(foreign: Sequence[Tweet], wording: str) -> list[str]:
     if wording == "tweets":
-        return [
-            f"Forbidden to access tweets: {', '.join(str(tweet.tweet_id) for tweet in foreign)}"
-        ]
+        ids = ", ".join(str(tweet.tweet_id) for tweet in foreign)
+        return [f"Forbidden to access tweets: {ids}"]
     authors: dict[int, list[str]] = {}
     for tweet in foreign:
         authors.setdefault(tweet.author_id, []).append(str(tweet.tweet_id))
     return [
-        f"Forbidden to access tweets for author id {author_id}: {', '.join(ids)}"
-        for author_id, ids in authors.items()
+        f"Forbidden to access tweets for author id {author_id}: {', '.join(tweet_ids)}"
+        for author_id, tweet_ids in authors.items()
     ]

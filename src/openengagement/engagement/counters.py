@@ -47,7 +47,7 @@ class Counters:
 
     @property
     def max_magnitude(self) -> int:
-        """The largest absolute value of a count; 0 if there are no counters."""
+        """The largest absolute value of a count, 0 if there are no counters."""
         return max_magnitude_of(self.counts)
 
     @property
@@ -81,7 +81,7 @@ class Counters:
 
 
 def max_magnitude_of(counts: AnyInts) -> int:
-    """The largest absolute value of these counts; 0 if there are none."""
+    """Return the largest absolute value of these counts, 0 if there are none."""
     return max(-int(counts.min(initial=0)), int(counts.max(initial=0)))
 
 
@@ -104,19 +104,19 @@ def cells_of(hours: AnyInts, types: AnyInts) -> Ints:
 
 
 def first_cell(hour: int) -> int:
-    """The lowest cell of an hour bucket."""
+    """Return the lowest cell of an hour bucket."""
     return hour << TYPE_BITS
 
 
 def sum_rows(ids: Ints, cells: Ints, *, counts: Ints) -> Counters:
-    """Add up rows, given in any order, that are equal in id and cell."""
+    """Make counters of rows in any order. Add up rows that are equal in id and cell."""
     if not len(ids):
         return no_counters()
     by_id = np.argsort(ids)
     ids = ids[by_id]
     firsts = _firsts(ids)
     keys = ((np.cumsum(firsts) - 1) << _CELL_BITS) | cells[by_id]
-    # Most events count one. Equal counts need not be reordered along with their keys.
+    # Most events count one. Equal counts need no reordering with their keys.
     if counts.min() == counts.max():
         keys.sort()
     else:
@@ -136,9 +136,8 @@ def merge(parts: Sequence[Counters]) -> Counters:
 def cut(parts: Sequence[Counters]) -> Iterator[list[Counters]]:
     """Cut all parts at the same Tweets into pieces of about `_PART_ROWS` rows, in order.
 
-    No Tweet is cut in two, so a Tweet with many counters can make its piece larger. This holds
-    wherever the Tweets of one part lie among those of another. The parts are read piece by piece,
-    so mapped files need not fit in memory.
+    No Tweet is cut in two, so a Tweet with many counters can make its piece larger. The parts are
+    read piece by piece, so mapped files need not fit in memory.
     """
     lows = [0] * len(parts)
     while any(low < len(part.ids) for part, low in zip(parts, lows, strict=True)):
@@ -148,7 +147,7 @@ def cut(parts: Sequence[Counters]) -> Iterator[list[Counters]]:
 
 
 def _end_of_piece(parts: Sequence[Counters], lows: Sequence[int]) -> list[int]:
-    """For each part, find the index where the piece that starts at `lows` ends."""
+    """Find the index in each part where the piece that starts at `lows` ends."""
     begun = list(zip(parts, lows, strict=True))
     rows = [part.rows - int(part.starts[low]) for part, low in begun]
     if sum(rows) <= _PART_ROWS:
@@ -159,7 +158,7 @@ def _end_of_piece(parts: Sequence[Counters], lows: Sequence[int]) -> list[int]:
     lasts: list[int] = []  # candidates for the last Tweet of the piece
     for part_starts, part_ids, remaining in zip(starts, ids, rows, strict=True):
         marks = part_starts[0] + np.arange(step, min(remaining, _PART_ROWS) + 1, step)
-        # The last Tweet that ends before the mark, but at least the first: no piece is empty.
+        # The last Tweet that ends before the mark, but at least one Tweet, so no piece is empty.
         indexes = np.maximum(np.searchsorted(part_starts, marks, side="right") - 2, 0)
         lasts += part_ids[indexes].tolist()
     lasts.sort()
@@ -234,8 +233,8 @@ def add_hours(sums: Ints, part: Counters, *, tweet_ids: Ints, start_hour: int) -
     cells = part.cells[where].astype(np.int64) - (start_hour << TYPE_BITS)
     inside = (cells >= 0) & (cells < sums.shape[1] << TYPE_BITS)
     rows, where, cells = rows[inside], where[inside], cells[inside]
-    # Tweets are unique and so are the cells of each: no place is added to twice, which `+=` on
-    # an index array would get wrong.
+    # `+=` on an index array would add to a repeated place only once. No place is repeated, because
+    # the Tweets are unique, and so are the cells of each Tweet.
     sums[rows, cells >> TYPE_BITS, cells & TYPE_MASK] += part.counts[where]
 
 
@@ -254,7 +253,7 @@ def _find(part: Counters, tweet_ids: Ints) -> tuple[Ints, Ints]:
 
 
 def _ranks(counters: Counters) -> Ints:
-    """For each row, the index of its Tweet in `ids`."""
+    """Return the index in `ids` of each row's Tweet."""
     return np.repeat(np.arange(len(counters.ids)), np.diff(counters.starts))
 
 

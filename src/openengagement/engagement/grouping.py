@@ -3,10 +3,10 @@
 The counters form a data cube: a dense array over Tweet, type, day and hour of day. A grouping sums
 over the dimensions that it does not name, and nests the others in its order.
 
-The shape of the JSON does not depend on the counts. So it is rendered once, as a template with a
-one-byte slot for each count, and its repeating parts are rendered only once. Then all counts are
-written into the slots together, and those with several digits are spliced in. This is ten times as
-fast as building dictionaries of strings. The largest answer has 285,600 counts in a grouping.
+The text is rendered first, as a template with a one-byte slot for each count; parts that repeat are
+rendered only once. Then all counts of one digit are written into their slots together, and longer
+counts are spliced in. This is ten times as fast as building dictionaries of strings. The largest
+answer has 285,600 counts in a grouping.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,10 +54,11 @@ def build_cube(
         return Cube(counts[:, :, :, np.newaxis], keys, _NO_WINDOW)
     first_day, offset = divmod(window.start_hour, HOURS_A_DAY)
     days = -(-window.end_hour // HOURS_A_DAY) - first_day
+    hours = slice(offset, offset + window.hours)
     inside = np.zeros(days * HOURS_A_DAY, dtype=np.bool_)
-    inside[offset : offset + window.hours] = True
+    inside[hours] = True
     grid = np.zeros((len(tweet_ids), len(types), days * HOURS_A_DAY), dtype=np.int64)
-    grid[:, :, offset : offset + window.hours] = counts
+    grid[:, :, hours] = counts
     day_keys = [utc_datetime((first_day + day) * DAY_S).strftime("%Y-%m-%d") for day in range(days)]
     keys = {
         Dimension.TWEET: tweet_ids,
@@ -91,7 +92,7 @@ def fold_grouping(group_by: tuple[Dimension, ...], cube: Cube) -> bytes:
 
 
 def _fill_slots(template: bytes, numbers: Counts, *, wide: Counts) -> bytes:
-    """Write digits into the zero bytes of a template; splice in the numbers indexed by `wide`."""
+    """Write digits into the zero bytes of a template. Splice in the numbers indexed by `wide`."""
     letters = np.frombuffer(bytearray(template), np.uint8)
     slots = np.flatnonzero(letters == 0)
     letters[slots] = ord("0") + numbers.astype(np.uint8)
@@ -108,7 +109,7 @@ class _Template:
     """The text of a grouping with `slot` in place of each number."""
 
     def __init__(self, keys: Mapping[Dimension, Sequence[str]], slot: str) -> None:
-        self._keys = keys  # ids, type names, days and hours: nothing that JSON must escape
+        self._keys = keys  # ids, type names, days and hours: JSON need not escape them
         self._slot = slot
         self._rendered: dict[tuple[int, bytes], str] = {}
 

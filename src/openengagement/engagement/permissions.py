@@ -23,5 +23,5 @@ class AccessLevel(StrEnum):
         return levels.index(self) >= levels.index(other)
 
     def limited_to(self, requested: str | None) -> "AccessLevel":
-        """This level, or READ if a client asks for no more (`x_auth_access_type`, api.md 4.6)."""
+        """Return READ if a client requests that (`x_auth_access_type`, api.md 4.6), else self."""
         return AccessLevel.READ if requested == AccessLevel.READ else self

@@ -1,4 +1,4 @@
-"""Parse the body of a request: untrusted bytes to a typed request with every limit checked."""
+"""Parse the body of a request into a typed request, and check every limit."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -52,26 +52,20 @@ class _Grouping(msgspec.Struct):
 
 
 class _Body(msgspec.Struct):
+    """A body without a window. Its `start` and `end` are ignored, so they may have any type."""
+
     tweet_ids: list[str | int] | None = None
     engagement_types: list[str] | None = None
     groupings: dict[str, _Grouping] | None = None
+
+
+class _WindowBody(_Body):
     start: str | None = None
     end: str | None = None
 
 
-class _UntimedBody(msgspec.Struct):
-    """`_Body` for endpoints without a window; `start` and `end` may then have any type."""
-
-    tweet_ids: list[str | int] | None = None
-    engagement_types: list[str] | None = None
-    groupings: dict[str, _Grouping] | None = None
-
-
-_DECODERS: Final[dict[Endpoint, msgspec.json.Decoder[_Body | _UntimedBody]]] = {
-    Endpoint.TOTALS: msgspec.json.Decoder(_UntimedBody),
-    Endpoint.LAST_28_HOURS: msgspec.json.Decoder(_UntimedBody),
-    Endpoint.HISTORICAL: msgspec.json.Decoder(_Body),
-}
+_DECODER: Final = msgspec.json.Decoder(_Body)
+_WINDOW_DECODER: Final = msgspec.json.Decoder(_WindowBody)
 
 
 def parse_request(
@@ -82,7 +76,7 @@ def parse_request(
     `floor_s` is the oldest start of a window, in Unix seconds.
 
     Raises:
-        MalformedBody: the body is not JSON, or it is JSON of another shape.
+        MalformedBody: the body is not JSON, or a field has the wrong type.
         InvalidField, UnsupportedTypes, UnsupportedGroupBys: a field breaks a rule.
     """
     raw = _decode(endpoint, body)
@@ -93,16 +87,16 @@ def parse_request(
     tweet_ids = _parse_tweet_ids(raw.tweet_ids or [], TWEET_IDS_MAX[endpoint])
     types = _parse_types(endpoint, raw.engagement_types or [])
     groupings = _parse_groupings(endpoint, raw.groupings or {}, groupings_max=groupings_max)
-    start, end = (raw.start, raw.end) if isinstance(raw, _Body) else (None, None)
+    start, end = (raw.start, raw.end) if isinstance(raw, _WindowBody) else (None, None)
     window = parse_window(endpoint, start, end=end, now_s=now_s, floor_s=floor_s)
     return InsightsRequest(endpoint, tweet_ids, types, groupings, window)
 
 
-def _decode(endpoint: Endpoint, body: bytes) -> _Body | _UntimedBody:
+def _decode(endpoint: Endpoint, body: bytes) -> _Body:
     try:
         if not body.isascii():
             body.decode()  # the decoder skips unknown fields without checking their UTF-8
-        return _DECODERS[endpoint].decode(body)
+        return (_WINDOW_DECODER if endpoint is Endpoint.HISTORICAL else _DECODER).decode(body)
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$")
         raise MalformedBody(f"{place.strip('`.') or 'body'}: {reason}") from None

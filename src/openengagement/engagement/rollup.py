@@ -3,9 +3,9 @@
 The rules (api.md 6.1):
 
 * A promoted impression does not count: impressions are organic.
-* Every event also counts as an engagement, promoted or not, except impressions, media views and
+* Every event, promoted or not, also counts as an engagement, except impressions, media views and
   video views.
-* A negative count undoes its own metric and takes nothing back from `engagements`.
+* A negative count reduces its own metric only, not `engagements`.
 """
 
 from typing import Final
@@ -21,7 +21,12 @@ from openengagement.engagement.counters import (
     merge,
     sum_rows,
 )
-from openengagement.engagement.types import BY_NAME, EVENT_TYPES, OTHER_ENGAGEMENTS, TYPE_NAMES
+from openengagement.engagement.types import (
+    ENGAGEMENT_TYPES,
+    EVENT_TYPES,
+    OTHER_ENGAGEMENTS,
+    TYPE_NAMES,
+)
 
 # One row per valid event: the result of parsing, and the argument of `fold_events`.
 EVENT_SCHEMA: Final = pl.Schema(
@@ -42,7 +47,7 @@ _NUMBERS: Final = np.array(
 )
 # For each type number: whether its events also count as engagements.
 _ROLLS_UP: Final = np.zeros(TYPE_MASK + 1, np.bool_)
-_ROLLS_UP[[TYPE_NAMES.index(name) for name in BY_NAME if BY_NAME[name].rolls_up]] = True
+_ROLLS_UP[: len(ENGAGEMENT_TYPES)] = [metric.rolls_up for metric in ENGAGEMENT_TYPES]
 _ROLLS_UP[_OTHER] = True
 
 
@@ -66,7 +71,7 @@ def fold_events(events: pl.DataFrame) -> Counters:
 
 
 def _roll_up(counted: Counters) -> Counters:
-    """Add the engagements to counters, all of whose counts are positive."""
+    """Add the engagements to counters with positive counts."""
     types = counted.cells & TYPE_MASK
     engagements = counted.cells & ~TYPE_MASK | _ENGAGEMENTS
     return fold_cells(counted, (types != _OTHER, counted.cells), (_ROLLS_UP[types], engagements))

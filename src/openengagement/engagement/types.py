@@ -42,10 +42,9 @@ class Dimension(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EngagementType:
-    """A metric.
+    """A metric. An app alone may read the totals of a `public` one.
 
-    Anyone may read the totals of a `public` one. If it `rolls_up`, its events count as
-    `engagements` too.
+    If it `rolls_up`, its events count as `engagements` too.
     """
 
     name: str
@@ -53,7 +52,7 @@ class EngagementType:
     rolls_up: bool = True
 
 
-# api.md 2.1. Stores keep the index of a type in this list, so append new ones.
+# api.md 2.1. Stores keep the index of a type in this list, so only append to it.
 ENGAGEMENT_TYPES: Final = (
     EngagementType("impressions", rolls_up=False),
     EngagementType("engagements", rolls_up=False),
@@ -75,7 +74,6 @@ ENGAGEMENT_TYPES: Final = (
     EngagementType("user_profile_clicks"),
 )
 TYPE_NAMES: Final = tuple(metric.name for metric in ENGAGEMENT_TYPES)
-BY_NAME: Final = {metric.name: metric for metric in ENGAGEMENT_TYPES}
 
 # The types of events: every metric but the derived one, and interactions without a metric.
 OTHER_ENGAGEMENTS: Final = "other_engagements"
@@ -92,11 +90,8 @@ class Tweet(NamedTuple):
 
 
 def parse_decimal(text: str, *, maximum: int) -> int | None:
-    """Parse a whole number from untrusted text: ASCII digits, from 0 to `maximum`.
-
-    Return None for any other text. The digits are counted before `int` reads them, so that a very
-    long text costs nothing.
-    """
+    """Parse a whole number from 0 to `maximum`, in ASCII digits. Return None for any other text."""
+    # Check the length before `int` runs: a very long text must cost nothing.
     if not (text.isascii() and text.isdecimal() and len(text) <= len(str(maximum))):
         return None
     number = int(text)
@@ -172,7 +167,7 @@ def parse_time(text: str) -> float:
         raise ValueError("is not a time that exists") from None
     if not fraction or not int(fraction[1:]):
         return whole
-    # A float holds microseconds beside today's seconds. A finer fraction would round to 0 or 1.
+    # A float of today's seconds is exact to microseconds. A finer fraction would round to 0 or 1.
     return whole + min(max(float(fraction), _FRACTION_MIN), 1 - _FRACTION_MIN)
 
 

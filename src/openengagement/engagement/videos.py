@@ -24,17 +24,17 @@ from openengagement.engagement.counters import (
 from openengagement.engagement.types import TYPE_NAMES
 
 VIDEO_VIEWS: Final = TYPE_NAMES.index("video_views")
-# The hours of a video's views are never read, so all of them count in the last hour there is.
+# The hours of a video's views are never read, so all views count in the last possible hour.
 _CELL: Final = cells_of(np.array([HOUR_MAX]), np.array([VIDEO_VIEWS]))
 
 
 def add_video_views(
     deltas: Counters, read_videos: Callable[[Sequence[int]], Mapping[int, int]]
 ) -> Counters:
-    """Add to the deltas of a commit what they add to the views of each video.
+    """Add the views of each video to the deltas of a commit.
 
-    `read_videos` returns the video of each of these Tweets that has one. The commit must see the
-    Tweets as they are until it ends: a Tweet must not change its video meanwhile.
+    `read_videos` returns the video of each of these Tweets that has one. No Tweet may change its
+    video until the commit ends.
     """
     views = to_totals(deltas.where((deltas.cells & TYPE_MASK) == VIDEO_VIEWS))
     if not views.rows:
@@ -54,8 +54,8 @@ def move_views(
     """Compute the deltas of videos when Tweets change to the videos in `after`.
 
     `before` holds the present video of each Tweet in `after` that has one. `read_totals` returns
-    the totals of Tweets, `[tweet, type number]`, with each Tweet's own views. The Tweets must not
-    change until the commit ends, as for `add_video_views`.
+    the totals of Tweets, `[tweet, type number]`, with each Tweet's own views. No Tweet may change
+    its video until the commit ends.
     """
     moved = [tweet_id for tweet_id, video_id in after.items() if before.get(tweet_id) != video_id]
     leaving = [index for index, tweet_id in enumerate(moved) if tweet_id in before]
@@ -66,12 +66,12 @@ def move_views(
 
 
 def ids_to_read(tweet_ids: Sequence[int], videos: Mapping[int, int]) -> list[int]:
-    """The ids whose totals `share_views` needs: all Tweets, then the video of each that has one."""
+    """List the ids whose totals `share_views` needs: the Tweets, then their videos."""
     return [*tweet_ids, *(-videos[tweet_id] for tweet_id in tweet_ids if tweet_id in videos)]
 
 
 def share_views(totals: Ints, tweet_ids: Sequence[int], *, videos: Mapping[int, int]) -> Ints:
-    """Put the views of its video in place of each Tweet's own.
+    """Replace the views of each Tweet that has a video by the views of the video.
 
     `totals` is `[id, type number]` of `ids_to_read`. The result is `[tweet, type number]`.
     """
@@ -82,6 +82,6 @@ def share_views(totals: Ints, tweet_ids: Sequence[int], *, videos: Mapping[int, 
 
 
 def _views_of(video_ids: Iterable[int], counts: AnyInts) -> Counters:
-    """Views of videos, as counters."""
+    """Make counters of the views of videos."""
     ids = -np.fromiter(video_ids, np.int64, len(counts))
     return sum_rows(ids, np.broadcast_to(_CELL, len(counts)), counts=counts.astype(np.int64))

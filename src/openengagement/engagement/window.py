@@ -1,6 +1,6 @@
 """The whole UTC hours that an answer covers, and the times it echoes (api.md 1.3, 8.9, 8.10)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from openengagement.engagement.types import (
@@ -21,10 +21,7 @@ CLOCK_SKEW_S: Final = 300  # the clock of a client may be this far ahead of ours
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The hour buckets from `start_hour` up to, but without, `end_hour`.
-
-    `start` and `end` are the times that the answer shows for it.
-    """
+    """The hour buckets `start_hour` <= hour < `end_hour`, and the times that the answer shows."""
 
     start_hour: int
     end_hour: int
@@ -40,10 +37,9 @@ class Window:
 def parse_window(
     endpoint: Endpoint, start: str | None, *, end: str | None, now_s: float, floor_s: int
 ) -> Window | None:
-    """Parse the window of a request; None on `/totals`, which has none.
+    """Parse the window of a request. Return None for `/totals`.
 
-    Only `/historical` uses `start` and `end`. `floor_s` is the oldest start
-    allowed, in Unix seconds.
+    Only `/historical` uses `start` and `end`. `floor_s` is the oldest start, in Unix seconds.
 
     Raises:
         InvalidField: a date cannot be parsed, or the dates break a rule.
@@ -78,9 +74,7 @@ def _historical(
     if start_s < floor_s:
         raise InvalidField(f"start: lies before {format_time(floor_s)}, the oldest time served")
     rounded = _whole_hours(hour_of(start_s), ceil_hour(until_s))
-    if end_s is not None:
-        return rounded
-    return Window(rounded.start_hour, rounded.end_hour, rounded.start, format_time(now_s))
+    return rounded if end_s is not None else replace(rounded, end=format_time(now_s))
 
 
 def _whole_hours(start_hour: int, end_hour: int) -> Window:

@@ -15,9 +15,8 @@ from openengagement.stores.contract import Batch, Position
 class ParsedBatch:
     """The rows of a body, in the order of their lines.
 
-    `rows` has the valid ones, typed, with their `line`; `rejected` has `line`, `reason` and
-    `detail`. For Tweets that were registered, `unknown_authors` is the number of their authors that
-    are not registered yet.
+    `rows` has the valid rows, typed, with their `line`. `rejected` has `line`, `reason` and
+    `detail`. For registered Tweets, `unknown_authors` counts their authors without an account.
     """
 
     rows: pl.DataFrame
@@ -36,9 +35,9 @@ class Rejection(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, frozen=True):
     """The answer to a batch.
 
-    `rejections` lists the first rejected lines, `reasons` counts all of them by reason. `duplicate`
-    is true if the batch was a repeat: then the other fields are those of the first time.
-    `unknown_authors` is present for Tweets only. Tweets stay unavailable until their authors are
+    `rejections` lists the first rejected lines, `reasons` counts all of them by reason. If
+    `duplicate`, the batch was a repeat, and the other fields are those of the first time.
+    `unknown_authors` is present for Tweets only. A Tweet is unavailable until its author is
     registered.
     """
 
@@ -51,7 +50,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     @classmethod
     def of_repeat(cls, first: bytes) -> Self:
-        """Mark the outcome that a store kept from the first time as that of a repeat."""
+        """Decode the outcome that a store kept from the first time, for a repeat."""
         return msgspec.structs.replace(msgspec.json.decode(first, type=cls), duplicate=True)
 
 
@@ -60,7 +59,7 @@ class BatchIdentity:
     """How a store recognises a repeat of a batch.
 
     `key` is the idempotency key, None for a batch that counts each time it is sent. `digest` is the
-    digest of the body: another one under the same key is an error. If `expires`, the store may
+    digest of the body. Another digest under the same key is an error. If `expires`, the store may
     forget the key after `idempotency_keep_days`. A batch of a log has the `position` of its end.
     """
 

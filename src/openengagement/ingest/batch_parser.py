@@ -37,7 +37,7 @@ class BatchParser:
         return self._parse(body, form, kind=kind, latest_s=latest_s)
 
     def _parse_events(self, body: bytes, latest_s: float) -> ParsedBatch:
-        """Parse events in NDJSON: the plain ones fast, the others in the general way."""
+        """Parse events in NDJSON: plain lines fast, all other lines with the general parser."""
         count_lines(body, Format.NDJSON, lines_max=self._lines_max)
         plain, others = split_plain_events(body, latest_s=latest_s)
         if plain.height and not others.text:

@@ -1,4 +1,4 @@
-"""Count batches of events: the one way from a body to a commit, for every source of events."""
+"""Count batches of events. Every source of events uses this way from a body to a commit."""
 
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -30,10 +30,7 @@ class PendingBatch:
 
 
 class EventCounter:
-    """Parses batches of events with `parse` and submits their deltas to the writer.
-
-    Files and uploads use it. Give a further source, such as a log, an `EventCounter` of its own.
-    """
+    """Parses batches of events with `parse` and submits their deltas to the writer."""
 
     def __init__(self, parse: Callable[[bytes, Format], ParsedBatch], writer: BatchWriter) -> None:
         self._parse = parse

@@ -1,4 +1,4 @@
-"""Length-prefixed frames, as processes send them to each other through pipes and sockets."""
+"""Length-prefixed frames, which processes send to each other through pipes and sockets."""
 
 from collections.abc import Callable
 from typing import Final
@@ -12,7 +12,7 @@ def write_frame(write: Callable[[bytes], object], content: bytes) -> None:
     `write` must send all that it gets.
     """
     write(len(content).to_bytes(_SIZE_BYTES))
-    if content:  # the reader may have closed by now: a frame of no bytes is complete
+    if content:  # an empty frame is complete, and its reader may have closed by now
         write(content)
 
 

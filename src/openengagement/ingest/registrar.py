@@ -1,4 +1,4 @@
-"""Register accounts and Tweets: valid rows into the registry and the Tweet store."""
+"""Register accounts in the registry, and Tweets in the Tweet store."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -50,10 +50,10 @@ class Rule:
 class Kind:
     """A kind of row, declared by its fields.
 
-    `ids`, `times`, `counts` and `flags` name the fields of these types, whose parsed columns are
+    `ids`, `times`, `counts` and `flags` name the fields of these types. Their parsed columns are
     called `<field>_number`, `<field>_s` (Unix seconds), `<field>_number` and `<field>_flag`. Other
     fields are text, which `text_rules` check. A row must have the `required` fields. `typed` maps
-    each column of a valid row to its expression; the columns in `nullable` may hold nulls.
+    each column of a valid row to its expression. The columns in `nullable` may hold nulls.
     """
 
     name: str
@@ -94,7 +94,7 @@ def validate(
 
 
 def _check_complete(typed: pl.DataFrame, kind: Kind) -> None:
-    """Assert that the rules rejected every row without a required value."""
+    """Check that the rules rejected every row with a null that is not allowed."""
     missing = {name for name in typed.columns if typed.get_column(name).null_count()}
     if missing - kind.nullable:
         raise RuntimeError(f"the rules for {kind.name} accepted nulls in {sorted(missing)}")
@@ -151,7 +151,7 @@ def _parse_count(column: str) -> pl.Expr:
 
 
 def _parse_time(frame: pl.DataFrame, column: str) -> pl.DataFrame:
-    """Parse RFC 3339 times to Unix seconds."""
+    """Add a column of RFC 3339 times as Unix seconds."""
     name = f"{column}_s"
     plain = pl.col(column).str.to_datetime("%Y-%m-%dT%H:%M:%SZ", strict=False, time_unit="us")
     # The library's parser alone would accept signs, spaces and single digits.
@@ -170,7 +170,6 @@ def _parse_time(frame: pl.DataFrame, column: str) -> pl.DataFrame:
 
 
 def _parse_flag(frame: pl.DataFrame, column: str) -> pl.DataFrame:
-    """Parse booleans."""
     if frame.get_column(column).null_count() == frame.height:
         return frame.with_columns(pl.lit(None, pl.Boolean).alias(f"{column}_flag"))
     values = {"true": True, "false": False, "True": True, "False": False}

@@ -1,8 +1,8 @@
-"""Commit batches in groups: those that wait together are committed together.
+"""Commit batches in groups.
 
 A commit costs one sync to the disk, whatever its size. While a commit runs, new batches wait in a
-queue. The following commit takes all of them, so many senders share each sync. The queue is
-bounded: a batch that finds it full is refused at once, and its sender may retry.
+queue. The next commit takes all of them, so many senders share each sync. The queue is bounded. If
+it is full, a batch is refused at once, and its sender may retry.
 """
 
 import queue
@@ -65,7 +65,7 @@ class BatchWriter:
                 self._apply(waiting)
 
     def _wait_for_batches(self) -> tuple[list[_Waiting], bool]:
-        """Wait for a batch, then take all others in the queue; True if they are the last ones."""
+        """Wait for a batch, then take all others that wait. Also return whether to stop then."""
         waiting: list[_Waiting] = []
         rows = 0
         while rows < ROWS_MAX:

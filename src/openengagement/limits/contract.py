@@ -5,19 +5,18 @@ subject that is counted: an app, an access token, an account's guesses.
 
 Every implementation promises the following; `tests/contract/test_limits.py` checks it.
 
-* All workers of a server share one state. A nonce that one worker remembered is refused by every
-  other worker from then on, and a count includes the requests of all workers.
+* All workers of a server share one state. Every worker refuses a nonce that any worker remembered,
+  and a count includes the requests of all workers.
 * Each method is atomic. Of several calls with the same nonce at the same time, in any number of
   processes, exactly one returns that it was new. A method that raises has changed nothing.
-* The state survives `kill -9` of any process, even of all of them. When a method has returned, its
-  effect is complete.
+* When a method has returned, its effect is complete. It survives `kill -9` of all processes.
 * The state need not survive a crash or a restart of the machine that holds it. An implementation
   that cannot prove its state to be whole after a restart begins with an empty one. A request signed
   in the `timestamp_window_s` before the restart could then be served once more.
 * Calls may come from several threads. Requests make them on the event loop, so a method must return
   within microseconds. An implementation that waits for a network needs asynchronous callers first.
-* Limits fail closed: a method that cannot read or write the state raises, and the request that
-  needed it is refused.
+* Limits fail closed: if a method cannot read or write the state, it raises, and the request is
+  refused.
 """
 
 from collections.abc import Mapping
@@ -32,14 +31,14 @@ SUBJECT_BYTES_MAX: Final = 256
 
 
 class LimitsUnusable(UnusableFile):
-    """The limits cannot be opened; the text says why and what to change."""
+    """The limits cannot be opened. The text says why and what to change."""
 
 
 class Nonce(msgspec.Struct, frozen=True):
     """Stands for one signed request, so that it is served once.
 
-    `timestamp` is the request's oauth_timestamp in Unix seconds. `digest` is 16 bytes; two requests
-    share timestamp and digest only if one repeats the other (see `auth.oauth1`).
+    `timestamp` is the request's oauth_timestamp in Unix seconds. `digest` is 16 bytes. Two requests
+    share both only if one repeats the other (see `auth.oauth1`).
     """
 
     timestamp: int
@@ -49,8 +48,8 @@ class Nonce(msgspec.Struct, frozen=True):
 class RateWindow(msgspec.Struct, frozen=True):
     """One window of a subject after a request was counted.
 
-    `limit` is the number of requests allowed in the window, `used` the number counted so far, this
-    one included, and `reset_s` the Unix second at which the next window starts.
+    `limit` is the number of requests allowed in the window, and `used` the number counted so far,
+    including this one. The next window starts at the Unix second `reset_s`.
     """
 
     limit: int
@@ -59,7 +58,7 @@ class RateWindow(msgspec.Struct, frozen=True):
 
     @property
     def remaining(self) -> int:
-        """The number of requests still allowed in this window, never negative."""
+        """The number of requests still allowed in this window."""
         return max(0, self.limit - self.used)
 
     @property
@@ -73,37 +72,31 @@ class Limits(Protocol):
 
     A window of `n` seconds begins where Unix time is a multiple of `n`. `subject` is 1 to
     SUBJECT_BYTES_MAX bytes. `limits` maps the length of a window in seconds to the number of
-    requests allowed in it; the answer lists the windows in the same order.
+    requests allowed in it. The answer lists the windows in the same order.
     """
 
     def remember_nonce(self, nonce: Nonce) -> bool:
         """Remember a nonce. Returns False if it was remembered before.
 
-        Call it only after the signature was verified: strangers must not be able to fill the store.
+        Call it only after the signature was verified, or strangers could fill the store.
         """
-        ...
 
     def count(self, subject: bytes, limits: Mapping[int, int], *, now_s: float) -> list[RateWindow]:
         """Add one to the current window of every length. Counts beyond the limit too."""
-        ...
 
     def remember_nonce_and_count(
         self, nonce: Nonce, subject: bytes, *, limits: Mapping[int, int], now_s: float
     ) -> list[RateWindow] | None:
         """Do both in one atomic step. Returns None, and counts nothing, for a used nonce."""
-        ...
 
     def uncount(self, subject: bytes, length_s: int, *, now_s: float) -> None:
-        """Take one off the current window of this length, at most down to zero."""
-        ...
+        """Subtract one from the current window of this length, but not below zero."""
 
     def expire(self, *, oldest_timestamp: int) -> None:
         """Remove nonces with an earlier timestamp, and windows that ended before it.
 
         The caller guarantees that a request this old is refused for its timestamp alone.
         """
-        ...
 
     def close(self) -> None:
-        """Release what this process holds; the shared state stays."""
-        ...
+        """Release the resources of this process. The shared state stays."""

@@ -1,11 +1,11 @@
 """The limits in an LMDB file of the data folder, for the workers of one machine.
 
 They are written on every request, so they have a file of their own. An LMDB transaction of two keys
-takes a few microseconds; its lock is in memory that all workers share. The file is never synced to
+takes a few microseconds. Its lock is in memory that all workers share. The file is never synced to
 the disk. A worker's writes are in the kernel's page cache, where they survive the worker. A crash
 of the machine can leave a damaged file, so every boot starts a new one.
 
-Every key begins with a time (8 bytes, big-endian), so that `expire` removes from the front.
+Every key begins with a time (8 bytes, big-endian), so the keys to expire come first.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ from openengagement.limits.contract import LimitsUnusable, Nonce, RateWindow
 
 _SLICE: Final = 500  # keys removed in one transaction
 _TIME_BYTES: Final = 8
-# Room for about two hundred million nonces. This is address space: the file is only as large as its
-# content. It must never fill up, because even removing keys needs free pages.
+# Address space for about two hundred million nonces. The file is only as large as its content. It
+# must never fill up, because even removing keys needs free pages.
 _MAP_BYTES: Final = 1 << 34
 _ABANDONED_S: Final = 3600
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -37,7 +37,7 @@ class LmdbLimits:
     def __init__(self, folder: Path) -> None:
         boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else "unknown"
         path = folder / f"limits-{boot}.lmdb"
-        # Otherwise one process could remove the file that another has just opened.
+        # Without this lock, one process could remove the file that another has just opened.
         with hold_lock(folder / "limits.lock"):
             self._db = _open_or_create(path)
             _remove_abandoned(path)
@@ -65,7 +65,7 @@ class LmdbLimits:
             db.put(key, max(0, used - 1).to_bytes(_TIME_BYTES))
 
     def expire(self, *, oldest_timestamp: int) -> None:
-        # In slices: requests wait while a slice is removed.
+        # Remove in slices, because requests wait while a slice is removed.
         oldest = _time(oldest_timestamp)
         removed = _SLICE
         while removed == _SLICE:
@@ -83,8 +83,8 @@ class LmdbLimits:
 def _open_or_create(path: Path) -> lmdb.Environment:
     """Open the file. Replace it if it is not an LMDB file.
 
-    A crash of the machine can leave such a file where no boot id tells boots apart. After any other
-    failure the file stays: other processes may be using it, and its nonces would be forgotten.
+    Without a boot id, a crash of the machine can leave such a file. After any other failure the
+    file stays: other processes may use it, and its nonces must not be forgotten.
 
     Raises:
         LimitsUnusable
@@ -113,7 +113,7 @@ def _open(path: Path) -> lmdb.Environment:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove the files of earlier boots, except those that were written to in the last hour."""
+    """Remove the files of earlier boots, except those written to in the last hour."""
     now_s = path.stat().st_mtime
     for old in path.parent.glob("limits-*.lmdb*"):
         with contextlib.suppress(FileNotFoundError):
@@ -142,6 +142,6 @@ def _count(
 
 
 def _window_key(subject: bytes, *, length_s: int, now_s: float) -> tuple[bytes, int]:
-    """The key of a subject's current window, and the Unix second at which it ends."""
+    """Return the key of a subject's current window, and the Unix second at which it ends."""
     reset_s = (int(now_s // length_s) + 1) * length_s
     return _time(reset_s) + b"w" + length_s.to_bytes(4) + subject, reset_s

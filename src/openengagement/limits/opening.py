@@ -1,4 +1,4 @@
-"""Opens the limits. No other module names an engine."""
+"""Open the limits. This is the only module that imports an engine for them."""
 
 from pathlib import Path
 

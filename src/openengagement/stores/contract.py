@@ -36,7 +36,7 @@ from openengagement.engagement.types import Tweet
 class Position:
     """How far a consumer has read a source, such as a topic of a log.
 
-    `offset` is opaque to the store: the consumer writes it and understands it.
+    `offset` is opaque to the store. Only the consumer understands it.
     """
 
     source: str
@@ -48,8 +48,8 @@ class Batch:
     """Deltas to apply under an idempotency key.
 
     `deltas` is the result of `engagement.rollup.fold_events`. A batch without a `key` counts each
-    time it is sent. `digest` tells a repeat from another batch under the same key. `outcome` is
-    the answer to a repeat: bytes that only the caller understands.
+    time it is sent. `digest` distinguishes a repeat from another batch under the same key.
+    `outcome` is the answer to a repeat. Only the caller understands its bytes.
     """
 
     deltas: Counters
@@ -73,7 +73,7 @@ class KeyConflict(Exception):
 
 
 class Store(Protocol):
-    """What callers need to know of any engine."""
+    """The part of the contract that is the same for every engine."""
 
     @property
     def name(self) -> str:
@@ -81,13 +81,10 @@ class Store(Protocol):
 
     @property
     def blocking(self) -> bool:
-        """Whether reads may wait, for a network for example.
-
-        If so, the server makes them in a thread, never on the event loop.
-        """
+        """Whether reads may wait, as for a network. If so, the server makes them in threads."""
 
     def close(self) -> None:
-        """Release every connection. Calls that are under way may fail."""
+        """Close every connection. Calls that are under way may fail."""
 
 
 class CounterStore(Store, Protocol):
@@ -101,15 +98,15 @@ class CounterStore(Store, Protocol):
         an outcome. It then completes the first attempt, or raises StoreUnavailable. It never
         answers with the outcome of the repeat.
 
-        The position of a batch is committed with its counts, atomically; a batch without counts
-        may carry one too. Repeats and conflicts do not change positions. Of several batches from
-        one source in a call, the last one wins. Each source has one consumer at a time.
+        The position of a batch is committed atomically with its counts, if it has counts. Repeats
+        and conflicts do not change positions. Of several batches from one source in a call, the
+        last one wins. Each source has one consumer at a time.
 
         Raises:
             OverflowError: a counter might pass `engagement.counters.COUNTER_MAX`; nothing was
-                applied. An engine that cannot know this bound when it writes accepts the batch
-                and adds up in a wider type. Reads then raise OverflowError instead of returning
-                a number that wrapped around.
+                applied. An engine that cannot know this when it writes accepts the batch and adds
+                up in a wider type. Reads then raise OverflowError. They never return a number that
+                wrapped around.
             StoreUnavailable: the batches may or may not have been applied. Send them again under
                 the same keys. A consumer without keys reads its position to find out.
         """
@@ -135,7 +132,7 @@ class CounterStore(Store, Protocol):
         """
 
     def read_position(self, source: str) -> bytes | None:
-        """Read the offset that was last committed for a source; None if there is none.
+        """Read the offset that was last committed for a source, None if there is none.
 
         Raises:
             StoreUnavailable: try again later.
@@ -149,8 +146,8 @@ class TweetStore(Store, Protocol):
         """Register or change Tweets durably, all or none. Rows apply in order.
 
         `tweets` has the columns of `engagement.tweets.TWEET_SCHEMA`. A null keeps the known value.
-        A new Tweet without values is as old as its id says, has no video, and is not deleted.
-        When a Tweet changes its video, its views so far move with it.
+        For a new Tweet, nulls mean: created at the time in its id, no video, not deleted. When a
+        Tweet changes its video, its views so far move with it.
         """
 
     def delete_tweet(self, tweet_id: int) -> bool:
@@ -171,7 +168,7 @@ class TweetStore(Store, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """The two halves of the data. One engine may be both."""
+    """The counter store and the Tweet store. One engine may be both."""
 
     counters: CounterStore
     tweets: TweetStore
@@ -200,7 +197,7 @@ class Compacts(Protocol):
     """A store whose reads become slower with the number of commits, until it is compacted."""
 
     def compact(self) -> None:
-        """Compact now, and return when reads are fast again. Call after a large load."""
+        """Compact now, and return when reads are fast. Call after a large load."""
 
     def start_compaction(self) -> None:
         """Compact in the background from now on, whenever the store is idle."""

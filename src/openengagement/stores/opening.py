@@ -1,4 +1,4 @@
-"""Open the stores of a data folder. This is the only module that imports a concrete engine."""
+"""Open the stores of a data folder. This is the only module that imports an engine for them."""
 
 from pathlib import Path
 

@@ -1,9 +1,8 @@
 """Decode Parquet and Arrow into columns of text, in a child process.
 
-A damaged or hostile file can make the decoder allocate absurd amounts of memory, or panic, and an
-abort ends its whole process. So a child process with a memory limit decodes the file and returns
-text columns as an Arrow stream. If the child dies, the file is refused, and the next file starts a
-new child.
+A damaged or hostile file can make the decoder use all memory, or end its whole process. So a child
+process with a memory limit decodes the file and returns text columns as an Arrow stream. If the
+child dies, the file is refused, and the next file starts a new child.
 """
 
 import contextlib
@@ -25,8 +24,8 @@ MEMORY_MAX_BYTES: Final = 4 * 2**30  # address space of the child
 ANSWER_MAX_BYTES: Final = 2**28  # text of one body
 _ARROW_FILE: Final = b"ARROW1"
 _PARQUET: Final = b"PAR1"
-_DECODED, _TOO_LARGE, _UNREADABLE = b"d", b"l", b"u"  # the statuses that the child answers with
-# `at` and `created_at` lie between these; a time outside of these years has no RFC 3339 text.
+_DECODED, _TOO_LARGE, _UNREADABLE = b"d", b"l", b"u"  # the status in the child's answer
+# The range of times with an RFC 3339 text, in Unix microseconds.
 _YEAR_ONE_US: Final = -62_135_596_800_000_000
 _YEAR_10000_US: Final = 253_402_300_800_000_000
 
@@ -67,9 +66,8 @@ class ColumnarReader:
     def _ask(self, head: bytes, body: bytes) -> tuple[bytes, bytes]:
         if self._child is None or self._child.poll() is not None:
             self._end_child()
-            command = [sys.executable, "-m", __name__]
             self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                command,
+                [sys.executable, "-m", __name__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -94,7 +92,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     child.wait()
     for pipe in (child.stdin, child.stdout):
         if pipe is not None:
-            with contextlib.suppress(OSError):  # it flushes bytes that nothing reads
+            with contextlib.suppress(OSError):  # closing flushes bytes that nothing reads
                 pipe.close()
 
 
@@ -104,7 +102,7 @@ def decode(body: bytes, fields: Sequence[str], *, rows_max: int) -> pl.DataFrame
     Raises:
         MalformedBody: a column has nested or binary values.
         BodyTooLarge: the body has more than `rows_max` rows.
-        BaseException: anything that the decoder raises for a damaged file, also a panic.
+        BaseException: the decoder failed on a damaged file, or panicked.
     """
     if body.startswith(_PARQUET):
         # A few bytes of Parquet can stand for billions of rows, so count them before decoding.

@@ -1,9 +1,9 @@
 """Parse CSV into columns of text.
 
 Most CSV has no quotes, so each line is a row, and the data frame library parses a whole body at
-once. If a body has a quote, a blank line or anything else that makes a line not a row, the standard
-library's reader parses it row by row. This keeps line numbers right, and a bad line affects no
-other.
+once. If a line may be more or less than a row, because of a quote or a blank line, the reader of
+the standard library parses the body row by row. So line numbers stay right, and a bad line affects
+no other.
 """
 
 import csv
@@ -34,10 +34,10 @@ def parse_csv(body: bytes, fields: Sequence[str]) -> TextRows:
     if _is_plain(body):
         try:
             frame = pl.read_csv(io.BytesIO(body), infer_schema=False)
+            columns = {name: _column(frame, name) for name in fields}
+            return TextRows(frame.select(**columns).with_row_index("line", offset=2), {})
         except pl.exceptions.PolarsError:
-            return _parse_rows(body, header, fields=fields)
-        columns = {name: _column(frame, name) for name in fields}
-        return TextRows(frame.select(**columns).with_row_index("line", offset=2), {})
+            pass
     return _parse_rows(body, header, fields=fields)
 
 
@@ -76,9 +76,8 @@ def _parse_rows(body: bytes, header: list[str], *, fields: Sequence[str]) -> Tex
     rows: list[tuple[int | str | None, ...]] = []
     for line, record in _records(body):
         if len(record) > len(header):
-            malformed[line] = (
-                f"has {len(record)} values, but the header names {len(header)} columns"
-            )
+            text = f"has {len(record)} values, but the header names {len(header)} columns"
+            malformed[line] = text
         elif not all(map(_is_text, record)):
             malformed[line] = "is not UTF-8"
         else:
@@ -89,13 +88,10 @@ def _parse_rows(body: bytes, header: list[str], *, fields: Sequence[str]) -> Tex
 
 
 def _records(body: bytes) -> Iterator[tuple[int, list[str]]]:
-    """Yield the records after the header, each with the number of its first line.
-
-    Blank lines are left out.
-    """
+    """Yield the records after the header and the number of the first line of each."""
     csv.field_size_limit(_CELL_CHARACTERS_MAX)
     text = body.decode(errors="surrogateescape").replace("\r\n", "\n")
-    # The reader would take a lone carriage return for the end of a line, so replace it.
+    # The reader would end a line at a lone carriage return, so replace it.
     text = text.replace("\r", _LONE_RETURN)
     reader = csv.reader(io.StringIO(text, newline=""))
     next(reader, None)

@@ -1,4 +1,4 @@
-"""The formats of bodies, and how the format of a body is detected."""
+"""Detect the format of a body."""
 
 from enum import StrEnum
 from typing import Final
@@ -25,7 +25,7 @@ _MEDIA_TYPES: Final = {
     "application/x-parquet": Format.PARQUET,
     "application/vnd.apache.arrow.file": Format.ARROW,
 }
-# The first bytes decide when the media type names no format, like the one curl sends by default.
+# The first bytes decide if the media type names no format, such as the one that curl sends.
 _FIRST_BYTES: Final = (
     (b"PAR1", Format.PARQUET),
     (b"ARROW1", Format.ARROW),

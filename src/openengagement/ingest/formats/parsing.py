@@ -1,7 +1,6 @@
 """Parse a body of any format into columns of text.
 
-All formats give the same columns, so one set of rules (`ingest.rows`) validates them all. To add a
-format, add it to `Format` and to `parse_body`.
+All formats give the same columns, so one set of rules (`ingest.rows`) validates them all.
 """
 
 from collections.abc import Sequence

@@ -25,5 +25,5 @@ def no_text_rows(fields: Sequence[str]) -> pl.DataFrame:
 
 
 def count_line_ends(body: bytes | memoryview) -> int:
-    """Count the line ends; several times as fast as `bytes.count`."""
+    """Count the line ends, several times as fast as `bytes.count`."""
     return int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord("\n")))

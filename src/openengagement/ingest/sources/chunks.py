@@ -1,8 +1,8 @@
 """Cut files into chunks, each of which is a batch.
 
-A chunk ends at the end of a line. Where it ends depends on the file alone, never on a setting. So a
-load that was interrupted and runs again sees the same chunks, and the store recognises those that
-were counted.
+A chunk ends at the end of a line. Its end depends on the file alone, never on a setting. So when an
+interrupted load runs again, it sees the same chunks, and the store recognises those that were
+counted.
 """
 
 import gzip
@@ -40,7 +40,7 @@ class Chunk:
     """A part of a file, with a body that can be parsed by itself.
 
     `lines_before` is the number of lines of the file before this chunk. `read_bytes` is the number
-    of bytes of the file, as it is stored, that were read up to the end of this chunk.
+    of stored (perhaps compressed) bytes of the file up to the end of this chunk.
     """
 
     body: bytes
@@ -48,13 +48,8 @@ class Chunk:
     lines_before: int
     read_bytes: int
 
-    @property
-    def has_lines(self) -> bool:
-        """Whether each row of the body is a line of text."""
-        return self.form in {Format.NDJSON, Format.CSV}
-
     def identity(self) -> BatchIdentity:
-        """Identify the chunk by its content and its place in the file; never forget it."""
+        """Identify the chunk by its content and its place in the file, without expiry."""
         digest = digest_of(self.body)
         key = b"file:" + digest + self.lines_before.to_bytes(8, "big")
         return BatchIdentity(key, digest, expires=False)
@@ -72,9 +67,8 @@ def read_chunks(path: Path) -> Iterator[Chunk]:
     form = _SUFFIXES.get(Path(name).suffix.lower())
     if form is None:
         allowed = " ".join(_SUFFIXES)
-        raise UnsupportedBody(
-            f"{path}: the name must end in one of {allowed} (.gz or .zst may follow)"
-        )
+        text = f"{path}: the name must end in one of {allowed} (.gz or .zst may follow)"
+        raise UnsupportedBody(text)
     with path.open("rb") as raw, _decompressed(path, raw) as file:
         if form in {Format.NDJSON, Format.CSV}:
             yield from _cut_lines(file, form, tell=raw.tell)
@@ -95,7 +89,7 @@ def _decompressed(path: Path, raw: IO[bytes]) -> Iterator[IO[bytes]]:
 
 
 class _ZstdFile(io.RawIOBase):
-    """Decompresses zstd. Unlike the library's reader, it detects a frame that is cut short."""
+    """Decompresses zstd. Unlike the library's own reader, fails if a frame is cut short."""
 
     def __init__(self, raw: IO[bytes]) -> None:
         self._raw = raw
@@ -145,7 +139,7 @@ def _cut_lines(file: IO[bytes], form: Format, *, tell: Callable[[], int]) -> Ite
         yield Chunk(body, form, lines_before, tell())
         lines_before += count_line_ends(body) - bool(header)
         if form is Format.CSV and not header:
-            # Later chunks repeat the header, and there it does not count as a line of the file.
+            # Later chunks begin with the header too, but there it is no line of the file.
             header = body[: body.find(b"\n") + 1]
             lines_before -= 1
     if rest.strip():

@@ -1,8 +1,8 @@
 """Send batches of events to the counting process, which counts for all workers of a server.
 
 If a worker counted in its own threads, they would compete with its answers for the interpreter. So
-it connects to a Unix socket that only its own user can reach, once for each batch. It sends two
-frames, a head and the body, and receives one frame with the outcome or the error.
+it opens a connection for each batch, to a Unix socket that only its own user can reach. It sends
+two frames, a head and the body, and receives one frame with the outcome or the error.
 """
 
 import socket

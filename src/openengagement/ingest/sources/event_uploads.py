@@ -18,7 +18,9 @@ class EventUploads:
         self, writer: BatchWriter, *, settings: Settings, now_s: Callable[[], float]
     ) -> None:
         self._reader = UploadReader(settings, now_s)
-        self._counter = EventCounter(partial(self._reader.parse, kind=EVENTS), writer)
+        self._counter = EventCounter(
+            lambda body, form: self._reader.parser.parse(body, form, kind=EVENTS), writer
+        )
 
     def handle(self, upload: Upload) -> Outcome:
         """Count a batch; return when it is durable.

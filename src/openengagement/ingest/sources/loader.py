@@ -1,8 +1,8 @@
 """Load files into a data folder, also while servers run on it.
 
 Three stages overlap: one chunk of events is parsed while the one before is folded and the one
-before that is committed. Rejected lines go to `FILE.rejected.ndjson`, each with its number, its
-reason and its original text.
+before that is committed. `FILE.rejected.ndjson` gets the rejected lines of a file, with the number,
+the reason and the original text of each.
 """
 
 from collections import deque
@@ -95,7 +95,7 @@ class Loader:
     def load(
         self, paths: Sequence[Path], on_progress: Callable[[LoadProgress], None]
     ) -> LoadSummary:
-        """Load files. On return, every line is durable, or in the file of rejected lines.
+        """Load files. When it returns, every line is durable or in the file of rejected lines.
 
         Raises:
             FileError: a file cannot be read or stored; the chunks before the error count.
@@ -107,7 +107,7 @@ class Loader:
             while len(pending) > pending_max:
                 path, future = pending.popleft()
                 with _errors_of(path):
-                    _finish_chunk(future.result(), summary, rejected=_RejectedFile(path))
+                    _finish_chunk(future.result(), summary, rejected=_rejected_file(path))
 
         def report(path: Path, read_bytes: int) -> None:
             on_progress(LoadProgress(path, read_bytes, summary.accepted + summary.rejected))
@@ -116,7 +116,7 @@ class Loader:
         try:
             for path in dict.fromkeys(paths):
                 with _errors_of(path):
-                    _RejectedFile(path).remove()
+                    _rejected_file(path).unlink(missing_ok=True)  # that of an earlier load
                     for chunk in read_chunks(path):
                         pending.append((path, self._pool.submit(self._start_chunk, chunk)))
                         finish(IN_FLIGHT_MAX - 1)
@@ -148,23 +148,21 @@ class Loader:
 
 
 def _describe_early(parsed: ParsedBatch) -> Outcome:
-    """Describe the lines in the future. Another load parses the chunk again and may accept them.
+    """Describe the lines in the future. A later load parses the chunk again, and may accept them.
 
-    All other rejections come out the same again, so the store need not keep them.
+    All other rejections are the same in every load, so the store need not keep them.
     """
     early = parsed.rejected.filter(pl.col("reason") == DropReason.IN_FUTURE)
     return describe(ParsedBatch(parsed.rows, early), listed_max=early.height)
 
 
-def _finish_chunk(
-    pending: _PendingChunk, summary: LoadSummary, *, rejected: "_RejectedFile"
-) -> None:
+def _finish_chunk(pending: _PendingChunk, summary: LoadSummary, *, rejected: Path) -> None:
     """Wait until a chunk is durable, then count its lines and write the rejected ones."""
     parsed = pending.parsed
     if pending.applied is not None and (applied := pending.applied.result()).duplicate:
         parsed = _as_first_counted(parsed, Outcome.of_repeat(applied.outcome))
         summary.repeated += parsed.rows.height
-    rejected.write(parsed.rejected, pending.chunk)
+    _write_rejected(rejected, parsed.rejected, chunk=pending.chunk)
     outcome = describe(parsed, listed_max=0)
     summary.accepted += outcome.accepted
     summary.rejected += outcome.rejected
@@ -176,10 +174,9 @@ def _finish_chunk(
 def _as_first_counted(parsed: ParsedBatch, first: Outcome) -> ParsedBatch:
     """Reject the lines of a repeated chunk that were in the future when the chunk was counted."""
     known = set(parsed.rejected.get_column("line"))
-    early = [each for each in first.rejections if each.line not in known]
-    if not early:
+    rows = [msgspec.structs.astuple(row) for row in first.rejections if row.line not in known]
+    if not rows:
         return parsed
-    rows = [(each.line, each.reason, each.detail) for each in early]
     again = pl.DataFrame(rows, schema=parsed.rejected.schema, orient="row")
     lines = again.get_column("line").implode()
     return ParsedBatch(
@@ -188,27 +185,21 @@ def _as_first_counted(parsed: ParsedBatch, first: Outcome) -> ParsedBatch:
     )
 
 
-class _RejectedFile:
-    """The file for the rejected lines of another file. It exists only if there are any."""
+def _rejected_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.rejected.ndjson")
 
-    def __init__(self, path: Path) -> None:
-        self._path = path.with_name(f"{path.name}.rejected.ndjson")
 
-    def remove(self) -> None:
-        """Remove the rejected lines of an earlier load."""
-        self._path.unlink(missing_ok=True)
-
-    def write(self, rejected: pl.DataFrame, chunk: Chunk) -> None:
-        """Append the rejected lines of a chunk."""
-        if rejected.is_empty():
-            return
-        texts = chunk.body.split(b"\n") if chunk.has_lines else []
-        with self._path.open("ab") as file:
-            for line, reason, detail in rejected.iter_rows():
-                entry = {"line": line + chunk.lines_before, "reason": reason, "detail": detail}
-                if texts:
-                    entry["row"] = texts[line - 1].decode("utf-8", "replace").rstrip("\r")
-                file.write(msgspec.json.encode(entry) + b"\n")
+def _write_rejected(path: Path, rejected: pl.DataFrame, *, chunk: Chunk) -> None:
+    """Append the rejected lines of a chunk, if there are any."""
+    if rejected.is_empty():
+        return
+    texts = chunk.body.split(b"\n") if chunk.form in {Format.NDJSON, Format.CSV} else []
+    with path.open("ab") as file:
+        for line, reason, detail in rejected.iter_rows():
+            entry = {"line": line + chunk.lines_before, "reason": reason, "detail": detail}
+            if texts:
+                entry["row"] = texts[line - 1].decode("utf-8", "replace").rstrip("\r")
+            file.write(msgspec.json.encode(entry) + b"\n")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ _PATIENCE_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A body as it was sent, and what its headers and query say about it.
+    """A body as it was sent, with the headers and query parameters that describe it.
 
     `encoding` and `content_type` are header values, empty if the header is missing.
     """
@@ -39,11 +39,11 @@ UploadHandler = Callable[[Upload], Outcome]
 
 
 class UploadReader:
-    """Decompresses and parses uploaded bodies within the limits of the settings."""
+    """Reads uploaded bodies within the limits of the settings: `decode`, then `parser.parse`."""
 
     def __init__(self, settings: Settings, now_s: Callable[[], float]) -> None:
         self._settings = settings
-        self._parser = BatchParser(
+        self.parser = BatchParser(
             lines_max=settings.batch_max_lines,
             latest_s=lambda: now_s() + settings.event_future_max_s,
         )
@@ -51,7 +51,7 @@ class UploadReader:
 
     @contextmanager
     def one_at_a_time(self) -> Iterator[None]:
-        """Let one thread at a time parse in this block; after _PATIENCE_S another enters anyway.
+        """Let one thread at a time run this block. After _PATIENCE_S, a thread enters anyway.
 
         Parsing uses all cores. Several bodies at once are no faster, and they delay all other work.
         """
@@ -72,10 +72,6 @@ class UploadReader:
         body = decompress(upload.body, upload.encoding, limit=limit)
         return body, detect_format(upload.content_type, body)
 
-    def parse(self, body: bytes, form: Format, *, kind: Kind) -> ParsedBatch:
-        """Parse a decompressed body; see `BatchParser.parse`."""
-        return self._parser.parse(body, form, kind=kind)
-
     def describe(self, parsed: ParsedBatch, *, atomic: bool) -> Outcome:
         """Describe the outcome of a batch for its sender.
 
@@ -84,7 +80,7 @@ class UploadReader:
         """
         listed_max = self._settings.rejections_listed_max
         if atomic and parsed.rejected.height:
-            nothing = ParsedBatch(parsed.rows.clear(), parsed.rejected)
-            outcome = describe(nothing, listed_max=listed_max)
+            refused = ParsedBatch(parsed.rows.clear(), parsed.rejected)
+            outcome = describe(refused, listed_max=listed_max)
             raise BatchRefused(outcome.rejected, details=msgspec.to_builtins(outcome))
         return describe(parsed, listed_max=listed_max)

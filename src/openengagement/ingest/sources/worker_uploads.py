@@ -30,18 +30,18 @@ class WorkerUploads:
         self._reader = UploadReader(settings, now_s)
 
     def handle(self, upload: Upload) -> Outcome:
-        """Apply a batch; return when it is durable. May lower the priority of this thread.
+        """Apply a batch, and return when it is durable. May lower the priority of this thread.
 
         Raises:
             RequestError: the batch as a whole is refused; nothing of it is applied.
             BatchRefused: the batch is atomic and has rejected lines; nothing of it is applied.
-            Unavailable: the batch could not be stored, or its fate is unknown; it may be retried.
+            Unavailable: the batch was not stored, or this is unknown. It may be sent again.
         """
         if upload.kind is EVENTS:
             return send_upload(upload, self._counting_address)
         lower_priority()
         with self._reader.one_at_a_time():
             body, form = self._reader.decode(upload)
-            parsed = self._reader.parse(body, form, kind=upload.kind)
+            parsed = self._reader.parser.parse(body, form, kind=upload.kind)
         registered = self._registrar.register(parsed, kind=upload.kind, atomic=upload.atomic)
         return self._reader.describe(registered, atomic=upload.atomic)

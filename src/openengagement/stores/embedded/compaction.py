@@ -25,11 +25,11 @@ from openengagement.tuning import lower_priority
 FLUSH_MIN: Final = 8  # unflushed segments that are worth a file
 _FLUSH_ROWS_MAX: Final = 4_000_000
 _IDLE_FLUSH_ROWS: Final = 100_000  # rows that are worth a file while the store is idle
-# More unflushed segments than this delay the next commit: each read has to look into all of them.
+# More unflushed segments than this delay the next commit, because every read opens all of them.
 BACKLOG_MAX: Final = 32
 _COMPACT_MIN: Final = 6  # files to merge, unless the store is idle
-_FILES_MAX: Final = 24  # after a load; a few files are new since a large compaction began
-# How many times as large as all smaller files together a file may be, to be merged with them.
+_FILES_MAX: Final = 24  # files that `compact` may leave
+# A file is merged with the smaller ones if it is at most this many times as large as they together.
 _BUSY_RATIO: Final = 0.5
 _IDLE_RATIO: Final = 8
 _IDLE_S: Final = 1.0  # without a commit of any process
@@ -39,7 +39,7 @@ _LOOK_EVERY_S: Final = 30.0
 _FLUSH_LOCK: Final = "gather.lock"
 _COMPACTION_LOCK: Final = "carry.lock"
 
-# Called with all records and `idle`, whether nothing else is going on.
+# Called with all records and `idle`, returns the segments to merge.
 Choose = Callable[..., list[SegmentRecord]]
 
 
@@ -61,7 +61,7 @@ def choose_unflushed(records: Sequence[SegmentRecord], *, idle: bool) -> list[Se
 
 
 def limit_rows(unflushed: Sequence[SegmentRecord]) -> list[SegmentRecord]:
-    """Keep the first segments, as many as one merge may read into memory."""
+    """Keep the first segments, as many as one merge may hold in memory."""
     before = accumulate((record.rows for record in unflushed), initial=0)
     pairs = zip(unflushed, before, strict=False)
     return [record for record, rows in pairs if rows < _FLUSH_ROWS_MAX]
@@ -72,8 +72,8 @@ def choose_files(records: Sequence[SegmentRecord], *, idle: bool) -> list[Segmen
 
     The largest chosen file is at most half as large as all smaller ones together. So the number of
     files stays small, and a counter is rewritten only if its file at least triples. While the
-    store is idle, that file may be several times as large and two files are enough, because every
-    read has to look into each file.
+    store is idle, that file may be several times as large, and two files are enough: fewer
+    files make every read faster.
     """
     files = sorted((each for each in records if each.file), key=lambda each: each.rows)
     ratio = _IDLE_RATIO if idle else _BUSY_RATIO
@@ -89,8 +89,8 @@ def choose_files(records: Sequence[SegmentRecord], *, idle: bool) -> list[Segmen
 def failures_logged() -> Iterator[None]:
     """Log a failure of the block instead of raising it.
 
-    Committed data is safe, whether or not it is merged. A commit that raised an error after it
-    succeeded would make its caller send the batch again.
+    Committed data is safe without a merge. If a commit raised this error after it succeeded, its
+    caller would send the batch again.
     """
     try:
         yield
@@ -101,9 +101,9 @@ def failures_logged() -> Iterator[None]:
 
 
 class Stage:
-    """One kind of merge, which at most one thread of all processes runs at a time.
+    """A kind of merge. At most one thread of all processes runs it at a time.
 
-    `followed_by` is a stage for which each merge of this one makes work.
+    `followed_by` is the stage that may have work after a merge of this one.
     """
 
     def __init__(
@@ -146,9 +146,8 @@ class Stage:
         lower_priority()
         seen: list[SegmentRecord] = []
         while not stopping.is_set():
-            # Other processes do not set `wake`, so look for their segments from time to time: a
-            # load may have ended and left some. If nothing has changed since the last look, a
-            # merge was not due, or it failed and would fail again.
+            # Other processes do not set `wake`, so look for their segments from time to time. If
+            # nothing has changed since the last look, a merge was not due, or would fail again.
             if not self.wake.wait(_LOOK_EVERY_S) and self._look() == seen:
                 continue
             self.wake.clear()
@@ -157,8 +156,8 @@ class Stage:
             while not stopping.is_set() and self._wait_until_idle():
                 seen = self._look()
                 result = self.run(idle=True)
-                # After BUSY_ELSEWHERE, wait and look again: the other process may die during its
-                # merge, and nothing would wake this thread.
+                # After BUSY_ELSEWHERE, wait and look again. The other process may die during its
+                # merge, and then nothing would wake this thread.
                 if result in {StageResult.NOTHING_DUE, StageResult.FAILED}:
                     with failures_logged():
                         self._merger.remove_orphaned_files()
@@ -181,7 +180,7 @@ class Stage:
         return idle
 
     def _look(self) -> list[SegmentRecord]:
-        """List all segments; none if the database cannot be read now."""
+        """List all segments, or none if the database cannot be read now."""
         with suppress(sqlite3.Error):
             return self._merger.records()
         return []
@@ -233,7 +232,7 @@ class Compactor:
 
     def prune(self, oldest_hour: int) -> int:
         """Forget the counters of earlier hours. Return their number."""
-        # Only files have totals that can stay when hours go, so flush everything first.
+        # Only files have totals of their own, which stay when hours go, so flush everything first.
         with self.flush.lock.held():
             while unflushed := limit_rows(self._merger.unflushed()):
                 self._merger.merge(unflushed)
@@ -244,7 +243,7 @@ class Compactor:
             return self._merger.merge(files, oldest_hour=oldest_hour)
 
     def close(self) -> None:
-        """Stop. A merge that is under way leaves no trace."""
+        """Stop the stages. A merge that is under way is undone."""
         self._stopping.set()
         stages = (self.flush, self.compaction)
         for stage in stages:
@@ -252,5 +251,5 @@ class Compactor:
         for stage in stages:
             if stage.thread is not None:
                 stage.thread.join()
-        for stage in stages:  # last, because the thread of one stage also takes the other's lock
+        for stage in stages:  # last, because a thread of one stage also holds the other's lock
             stage.lock.close()

@@ -1,8 +1,8 @@
 """The SQLite file of the embedded store: one connection per thread, one writer at a time.
 
-Writers of all threads and processes wait for a file lock. SQLite's own busy handler polls instead,
-which can starve a writer. Checkpoints run under the same lock, so a write never meets one. Readers
-take no lock: the write-ahead log gives each of them a snapshot.
+Writers of all threads and processes wait for a file lock, because SQLite's own busy handler polls,
+which can starve a writer. Checkpoints run under the same lock, so they never delay a write. Readers
+hold no lock: the write-ahead log gives each of them a snapshot.
 """
 
 import errno
@@ -29,7 +29,7 @@ _OS_MAY_PASS: Final = {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errn
 
 
 class Database:
-    """The file `path`. Every method may be called from any thread."""
+    """The database in the file `path`. Every method may be called from any thread."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""The ledger: the idempotency keys that were used, and how far each source has been read."""
+"""The ledger: used idempotency keys, and how far each source has been read."""
 
 import sqlite3
 from typing import Final
@@ -14,7 +14,7 @@ CREATE INDEX batches_by_age ON batches (applied_at_s)
 POSITIONS: Final = """
 CREATE TABLE positions (source TEXT PRIMARY KEY, position BLOB NOT NULL) STRICT, WITHOUT ROWID
 """
-_NEVER: Final = 2**62  # a time of application so late that the key never expires
+_NEVER: Final = 2**62  # an `applied_at_s` so late that the key never expires
 
 
 def expire_keys(db: sqlite3.Connection, *, before_s: int) -> None:

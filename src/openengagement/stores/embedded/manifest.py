@@ -1,8 +1,8 @@
-"""The manifest: the table of all segments, and the folder of those that are files.
+"""The manifest: the table of all segments.
 
 A commit adds its counters as an *unflushed* segment, a blob in the table itself. Flush and
-compaction put files in the place of several segments. A file is on the disk before it is listed,
-and is removed only after it is no longer listed, so every listed segment is complete.
+compaction replace several segments by a file. A file is on the disk before it is listed, and is
+removed only after it is no longer listed. So every listed segment is complete.
 """
 
 import sqlite3
@@ -50,7 +50,7 @@ def read_segment(db: sqlite3.Connection, record: SegmentRecord, *, folder: Path)
     """Read a segment.
 
     Raises:
-        FileNotFoundError: it was merged into another segment after it was listed.
+        FileNotFoundError: the segment was merged into another one after it was listed.
     """
     if record.file is not None:
         return open_segment(folder / record.file)
@@ -87,8 +87,7 @@ def swap_segments(
     """Replace the records of segments by that of the file they were merged into.
 
     Raises:
-        RuntimeError: another process has merged them too. Nothing may be swapped then, or their
-            counters would count twice.
+        RuntimeError: another process has merged them too. A swap would count them twice.
     """
     ids = [(record.segment_id,) for record in merged]
     if db.executemany("DELETE FROM segments WHERE segment_id = ?", ids).rowcount != len(ids):

@@ -1,11 +1,11 @@
 """Merge segments into one file, so that a crash at any moment loses and repeats nothing.
 
 1. Write the file and sync it, then sync the folder. No reader knows the file yet. If the process
-   dies here, the file is an orphan, which `remove_orphaned_files` deletes later.
+   dies here, the file is an orphan. `remove_orphaned_files` deletes it later.
 2. Replace the records of the merged segments by the record of the file, in one transaction. It
    must come after the syncs: after power loss, a listed file has to be there and complete.
-3. Remove the files that were merged. If the process dies before, they are orphans too. Readers
-   that have mapped such a file can use it until they close it.
+3. Remove the merged files. If the process dies before, they are orphans too. Readers that have
+   mapped such a file can use it until they close it.
 
 A file lock for each kind of merge (see `compaction`) keeps two processes from merging the same
 segments. Should the lock file be deleted, step 2 fails: it finds a record missing.
@@ -47,7 +47,7 @@ class StoppedError(Exception):
 class Merger:
     """Merges segments of one store, until the event `stopping` is set.
 
-    `locks` are the locks under which any process merges: callers of `merge` hold one of them.
+    `locks` are the file locks of the stages. Callers of `merge` hold one of them.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Merger:
         return list_segments(self._database.connection())
 
     def unflushed(self) -> list[SegmentRecord]:
-        """List the segments that lie in the database."""
+        """List the segments that are blobs in the database."""
         return [record for record in self.records() if record.file is None]
 
     def files(self) -> list[SegmentRecord]:
@@ -116,7 +116,7 @@ class Merger:
             raise
         finally:
             file.close()
-        del segments  # unmaps the merged files, so that their space can be freed
+        del segments  # unmap the merged files, so that their space can be freed
         files = [self._folder / record.file for record in chosen if record.file]
         remove_segments(files, stopping=self._stopping.wait)
         return dropped
@@ -142,8 +142,8 @@ class Merger:
     ) -> tuple[int, int, int]:
         """Write the sum of the segments. Return its rows, its largest magnitude, dropped counters.
 
-        Files have totals of their own. Blobs do not: none of their hours was pruned, so the hours
-        add up to the totals. A merge has either files or blobs.
+        The segments are either all files, which have totals of their own, or all blobs, whose hours
+        add up to the totals.
         """
         hours = [segment.hours for segment in segments]
         totals = [segment.totals for segment in segments if segment.totals is not None]
@@ -166,12 +166,12 @@ class Merger:
 
 
 def _max_magnitude_of_hours(segment: Segment) -> int:
-    """The largest magnitude of a segment's hourly counts."""
+    """Find the largest magnitude of a segment's hourly counts."""
     return max(map(max_magnitude_of, _scan(segment, segment.hours.counts)), default=0)
 
 
 def _scan(segment: Segment, column: AnyInts) -> Iterator[AnyInts]:
-    """Yield a column in pieces, and drop each from memory before the next one is read."""
+    """Yield a column in pieces. Drop each piece from memory before reading the next one."""
     for first in range(0, len(column), _SCANNED_ROWS):
         yield column[first : first + _SCANNED_ROWS]
         segment.evict()

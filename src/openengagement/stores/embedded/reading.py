@@ -44,7 +44,7 @@ class SegmentReader:
         """Open every segment of this snapshot.
 
         Raises:
-            FileNotFoundError: it was merged meanwhile; see `read_snapshot`.
+            FileNotFoundError: a segment was merged meanwhile; see `read_snapshot`.
         """
         before = self._open
         records = manifest.list_segments(db)

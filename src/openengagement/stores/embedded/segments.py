@@ -2,8 +2,8 @@
 
 Layout: a head of 4096 bytes, then the arrays. The head is padded JSON and lists the name, type,
 length and offset of each array. A file is written piece by piece, before its final size is known.
-Each array therefore gets room for the most that it may hold. The gaps between the arrays are
-holes, which take no space on the disk.
+So each array gets room for its largest possible size. The gaps between the arrays are holes, which
+take no space on the disk.
 """
 
 import fcntl
@@ -28,8 +28,8 @@ _INDEX: Final = np.dtype("<u4")
 _WIDE_INDEX: Final = np.dtype("<i8")
 _COUNTS: Final = tuple(map(np.dtype, ("<i1", "<i2", "<i4", "<i8")))
 _ARRAYS: Final = ("ids", "starts", "cells", "counts")
-# Sync a file that is being written after this many rows. A single sync of a large file at its end
-# would delay the commits that run meanwhile.
+# Sync a file after writing this many rows. A single sync of a large file at its end would delay
+# the commits that run meanwhile.
 _SYNC_ROWS: Final = 2**19
 # Free a large file in steps of this size, for the same reason.
 _FREED_BYTES: Final = 16 * 2**20
@@ -44,7 +44,7 @@ class Segment:
     """Counters by the hour, and in total.
 
     A file has both, because totals stay when hours are pruned. A blob has no `totals`: its hours
-    were never pruned and add up to them. `data` is the memory that the arrays lie in.
+    were never pruned, so they add up to the totals. `data` is the memory of the arrays.
     """
 
     hours: Counters
@@ -68,7 +68,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The most that a section of a file may hold: Tweets, rows, and magnitude of a count."""
+    """The limits of a section of a file: Tweets, rows, and magnitude of a count."""
 
     ids: int
     rows: int
@@ -76,7 +76,7 @@ class Bounds:
 
 
 def bounds_of(parts: Sequence[Counters], *, max_magnitude: int) -> Bounds:
-    """Bound the sum of these counters, whose counts do not pass `max_magnitude`."""
+    """Bound the sum of these counters. `max_magnitude` bounds its counts."""
     ids, rows = sum(len(part.ids) for part in parts), sum(part.rows for part in parts)
     return Bounds(ids, rows, max_magnitude)
 
@@ -97,7 +97,7 @@ class _Section:
         self._offsets: dict[str, int] = {}
         for field, (dtype, length) in self._types.items():
             self._offsets[field] = offset
-            # `starts` has one element more than `ids`. The spare room does no harm to the others.
+            # `starts` has one element more than `ids`, so every array gets room for one more.
             offset += -(-dtype.itemsize * (length + 1) // _ALIGN) * _ALIGN
         self.end = offset
         self._ids = 0
@@ -174,8 +174,8 @@ def open_segment(path: Path) -> Segment:
 def close_later(segments: list[Segment]) -> None:
     """Empty this list a moment later, in another thread.
 
-    Dropping the last reference to a removed file waits until the disk has freed it. No reader
-    should have to wait for that.
+    Dropping the last reference to a removed file takes until the disk has freed it. No reader
+    should wait for that.
     """
 
     def close() -> None:
@@ -188,8 +188,8 @@ def close_later(segments: list[Segment]) -> None:
 def remove_segments(paths: Sequence[Path], *, stopping: Callable[[float], bool]) -> None:
     """Remove files, and free their space in small steps once no process uses them.
 
-    `stopping` waits for the given seconds and returns whether the process is stopping. In that
-    case, or if a file stays in use for long, the system frees the rest by itself.
+    `stopping` waits for the given seconds and returns whether the process is stopping. If so, or
+    if a file stays in use for long, the system frees the rest later.
     """
     with ExitStack() as stack:
         files = [stack.enter_context(path.open("r+b")).fileno() for path in paths]
@@ -268,7 +268,7 @@ def _head(entries: Sequence[_Entry]) -> bytes:
 
 
 def _narrowest(max_magnitude: int) -> np.dtype[Any]:
-    """The smallest type that holds counts of this magnitude."""
+    """Find the smallest type that holds counts of this magnitude."""
     return next(dtype for dtype in _COUNTS if max_magnitude <= np.iinfo(dtype).max)
 
 

@@ -1,9 +1,9 @@
 """The embedded store: Tweets and the ledger in an SQLite file, counters in segments.
 
 A commit adds its counters as one segment, a blob of sorted arrays, in the same transaction that
-records its idempotency keys. In the background, flush and compaction turn many segments into few
-files (see `compaction`). A reader lists the segments in a snapshot of the database and adds up
-their counters of its Tweets. It therefore sees whole commits only.
+records its idempotency keys. In the background, flush and compaction merge many segments into few
+files (see `compaction`). A reader lists the segments in a snapshot of the database, and adds up
+their counters. So it sees whole commits only.
 """
 
 import sqlite3
@@ -154,7 +154,7 @@ class EmbeddedStore:
             copy_segment(segment, segments / name)
 
     def _copy_database(self, db: sqlite3.Connection, path: Path) -> dict[str, Segment]:
-        """Copy a snapshot. Return the files that it lists, opened, so that none can disappear."""
+        """Copy a snapshot. Return the files that it lists, opened so that none can disappear."""
         files = {
             record.file: manifest.read_segment(db, record, folder=self._folder)
             for record in manifest.list_segments(db)
@@ -170,12 +170,12 @@ class EmbeddedStore:
 
 
 def _add(db: sqlite3.Connection, deltas: Sequence[Counters]) -> None:
-    """Add the deltas of a commit, and what they add to the views of videos.
+    """Add the deltas of a commit, and the views that they add to videos.
 
     Raises:
         OverflowError: a counter might pass COUNTER_MAX.
     """
-    # Checked before they are added up: their sum must not wrap around.
+    # Check before adding them up, because the sum must not wrap around.
     if sum(each.total_bound for each in deltas) > COUNTER_MAX:
         raise OverflowError("a counter might not hold the deltas of this commit")
     manifest.add_segment(db, add_video_views(merge(deltas), partial(table.read_videos, db)))

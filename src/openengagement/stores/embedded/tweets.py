@@ -49,8 +49,7 @@ LIST: Final = """
 SELECT tweet_id, author_id, created_at_s FROM tweets WHERE author_id = ? AND deleted = 0
 ORDER BY created_at_s DESC, tweet_id DESC LIMIT ?
 """
-# The parameters are the columns of `fold_tweets`. A null keeps the known value. The statement
-# looks it up itself, so no other writer can change it in between.
+# The parameters are the columns of `fold_tweets`. A null keeps the known value.
 _REGISTER: Final = """
 INSERT INTO tweets VALUES (?1, ?2, coalesce(?3, ?6), ?4, coalesce(?5, 0))
 ON CONFLICT (tweet_id) DO UPDATE SET
@@ -86,10 +85,10 @@ def read_tweets(db: sqlite3.Connection, tweet_ids: Sequence[int]) -> dict[int, T
 
 
 class TweetCache:
-    """Tweets that this process has read, until any process changes them.
+    """Caches the Tweets that this process has read, until any process changes them.
 
-    Looking up 250 Tweets in the table takes longer than adding up their counters. Tweets that are
-    not registered are not cached, so a newly registered one is found at once.
+    A lookup of 250 Tweets in the table takes longer than adding up their counters. Missing Tweets
+    are not cached, so a newly registered one is found at once.
     """
 
     def __init__(self, database: Database) -> None:
@@ -97,8 +96,8 @@ class TweetCache:
         self._tweets: dict[int, Tweet] = {}
         self._videos: dict[int, int] = {}  # of the cached Tweets that have one
         self._change_id = 0  # the last change that the cache contains
-        # Held from the look at the changes until Tweets are added. Otherwise a thread with an
-        # older snapshot could add a Tweet that another thread has just dropped.
+        # Held from reading the changes until Tweets are added. Otherwise a thread with an older
+        # snapshot could add a Tweet that another thread has just dropped.
         self._lock = threading.Lock()
 
     def read(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
@@ -111,8 +110,8 @@ class TweetCache:
     def read_videos(self, db: sqlite3.Connection, tweet_ids: Sequence[int]) -> dict[int, int]:
         """Read the video of each Tweet that has one.
 
-        Must be the first statement of a transaction. SQLite takes the snapshot at the first
-        statement, and it must do so while we hold the lock.
+        Must be the first statement of its transaction: SQLite takes the snapshot then, and the lock
+        must be held at that moment.
         """
         with self._lock:
             if not _any_video(db):
@@ -152,9 +151,7 @@ class TweetCache:
 
 def list_tweets(db: sqlite3.Connection, author_id: int, *, limit: int) -> list[Tweet]:
     """List an author's newest Tweets, the newest first, without deleted ones."""
-    return [
-        Tweet(row[0], row[1], row[2], deleted=False) for row in db.execute(LIST, (author_id, limit))
-    ]
+    return [Tweet(*row, False) for row in db.execute(LIST, (author_id, limit))]
 
 
 def read_videos(db: sqlite3.Connection, tweet_ids: Sequence[int]) -> dict[int, int]:
@@ -172,10 +169,7 @@ def _any_video(db: sqlite3.Connection) -> bool:
 
 @lru_cache(1024)
 def _read_statement(count: int) -> str:
-    """A statement that reads this many Tweets by id.
-
-    One placeholder per id is faster than `json_each`, and the order does not matter here.
-    """
+    """Make a statement that reads this many Tweets by id. Placeholders beat `json_each` here."""
     return (
         "SELECT tweet_id, author_id, created_at_s, deleted FROM tweets "  # noqa: S608
         f"WHERE tweet_id IN ({', '.join('?' * count)})"

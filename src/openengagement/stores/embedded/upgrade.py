@@ -4,7 +4,7 @@
 |---|---|
 | 1 | an index of each author's Tweets |
 | 2 | segments, in place of a row per (Tweet, hour), totals, and views of each video |
-| 3 | changes of videos are noted for caches |
+| 3 | a record of changed videos, for caches |
 | 4 | positions of sources |
 """
 
@@ -24,7 +24,7 @@ _ROWS_AT_ONCE: Final = 20_000
 
 
 def create_or_upgrade(db: sqlite3.Connection, add: Callable[[Counters], object]) -> bool:
-    """Bring the tables to VERSION. `add` adds counters to them. True if counters were moved.
+    """Bring the tables to VERSION. `add` adds counters to them. Return whether counters were moved.
 
     Raises:
         OSError: a later version, or another program, made them.
