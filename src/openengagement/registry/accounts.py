@@ -1,20 +1,18 @@
 """Accounts: the users of the platform."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from openengagement.engagement.permissions import Role
-from openengagement.registry.database import Database, columns_of
+from openengagement.registry.database import Database, columns_of, slices
 from openengagement.registry.schema import ACCOUNTS
 
-Value = TypeVar("Value")
-
 _SLICE: Final = 500  # values in one IN list
-# What a platform says about an account: its id, its screen name, and whether it is protected. None
-# leaves the protection as it is; a new account is then public.
+# The id of an account, its screen name, and whether it is protected. None keeps the known value; a
+# new account is then public.
 AccountRow = tuple[int, str, bool | None]
 
 
@@ -24,7 +22,7 @@ class NameTaken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user of the platform. `created_at_s` is when it was registered here, in Unix seconds."""
+    """A user of the platform. `created_at_s` is the Unix time of its registration here."""
 
     id: int
     screen_name: str
@@ -48,8 +46,7 @@ class Accounts:
         row = _account_row(account.id, account.screen_name, protected=account.protected)
         row |= {"role": account.role, "created_at_s": account.created_at_s}
         try:
-            with self._database.writing(credentials=True) as db:
-                db.execute(ACCOUNTS.insert().values(row))
+            self._database.change(ACCOUNTS.insert().values(row), credentials=True)
         except sa.exc.IntegrityError:
             raise NameTaken(account.screen_name) from None
 
@@ -59,10 +56,8 @@ class Accounts:
         """Register or change accounts, in the order of rows.
 
         Leaves out a row whose screen name belongs to another account, in the registry or earlier
-        among these rows. With `atomic`, one such row leaves out all rows.
-
-        Returns:
-            Index of a row that was left out -> id of the account that has the screen name.
+        among these rows. With `atomic`, one such row leaves out all rows. Returns the index of each
+        such row -> the id of the account that has the screen name.
         """
         # Relies on the credential lock (Database.writing): no other writer takes a screen name
         # between the reads and the writes.
@@ -85,11 +80,11 @@ class Accounts:
         return self._read_one(ACCOUNTS.c.id == account_id)
 
     def read_protected(self, account_ids: Sequence[int]) -> dict[int, bool]:
-        """Map the registered ones of these account ids to whether the account is protected."""
+        """Map the registered ones of these accounts to whether they are protected."""
         query = sa.select(ACCOUNTS.c.id, ACCOUNTS.c.protected)
         found: dict[int, bool] = {}
         with self._database.reading() as db:
-            for ids in _slices(account_ids):
+            for ids in slices(account_ids, _SLICE):
                 rows = db.execute(query.where(ACCOUNTS.c.id.in_(ids)))
                 found.update((row[0], row[1]) for row in rows)
         return found
@@ -110,11 +105,6 @@ def _account_row(account_id: int, screen_name: str, *, protected: bool | None) -
     }
 
 
-def _slices(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
-    for start in range(0, len(values), _SLICE):
-        yield values[start : start + _SLICE]
-
-
 def _fold_accounts(rows: Iterable[AccountRow]) -> Collection[AccountRow]:
     """Fold rows to one per account: its last screen name, and its last protection if any."""
     folded: dict[int, AccountRow] = {}
@@ -125,12 +115,12 @@ def _fold_accounts(rows: Iterable[AccountRow]) -> Collection[AccountRow]:
 
 
 def _read_names(db: sa.Connection, rows: Sequence[AccountRow]) -> dict[int, str]:
-    """Map account ids to the key of their screen name, for all accounts that rows name."""
+    """Map the accounts with an id or screen name of these rows to the key of their screen name."""
     query = sa.select(ACCOUNTS.c.id, ACCOUNTS.c.screen_name_key)
     names: dict[int, str] = {}
-    for ids in _slices([row[0] for row in rows]):
+    for ids in slices([row[0] for row in rows], _SLICE):
         names.update((row[0], row[1]) for row in db.execute(query.where(ACCOUNTS.c.id.in_(ids))))
-    for keys in _slices([row[1].casefold() for row in rows]):
+    for keys in slices([row[1].casefold() for row in rows], _SLICE):
         found = db.execute(query.where(ACCOUNTS.c.screen_name_key.in_(keys)))
         names.update((row[0], row[1]) for row in found)
     return names
@@ -143,8 +133,8 @@ def _update_accounts(
     rows = [_account_row(row[0], row[1], protected=row[2]) for row in accounts]
     renamed = [row for row in rows if row["screen_name_key"] != names[row["id"]]]
     if renamed:
-        # Accounts may exchange screen names in a ring. So all of them first give up their names,
-        # for keys that no screen name can have: they begin with a space.
+        # Accounts may exchange screen names in a ring. So all of them first get keys that no screen
+        # name can have: they begin with a space.
         free = ACCOUNTS.update().where(ACCOUNTS.c.id == sa.bindparam("new_id"))
         freed = [{"new_id": row["id"], "unused": f" {row['id']}"} for row in renamed]
         db.execute(free.values(screen_name_key=sa.bindparam("unused")), freed)

@@ -14,7 +14,7 @@ from openengagement.registry.usage import OK
 
 
 class AppState(StrEnum):
-    """The state of an app by its managers' decisions. `WAITING` means: never enabled so far."""
+    """The state of an app. `WAITING` means that it was never enabled."""
 
     WAITING = "waiting"
     ENABLED = "enabled"
@@ -57,7 +57,7 @@ class AppList:
     def list_apps(
         self, search: Search, *, month: str, limit: int, skip: int = 0
     ) -> list[ListedApp]:
-        """List the matching apps: most requests in the month first, or newest first if waiting."""
+        """List the matching apps, those with most requests first, or waiting apps newest first."""
         used = _requests_of(month)
         requests = sa.func.coalesce(used.c.requests, 0)
         query: sa.Select[Any] = (
@@ -147,7 +147,7 @@ def _matching(search: Search) -> list[sa.ColumnElement[bool]]:
 
 
 def _matching_text(text: str) -> sa.ColumnElement[bool]:
-    """Match nothing if the text is empty, although every name contains the empty text."""
+    """Match a text. An empty one matches nothing, although every name contains it."""
     if not text:
         return sa.false()
     found = APPS.c.name.icontains(text, autoescape=True)

@@ -20,10 +20,10 @@ FIRST_APP_ID: Final = 10_000_001
 class AppForm:
     """The settings of an app that its developer chooses.
 
-    `callbacks` are the URLs that users may return to. An app without any is a desktop app, whose
-    users copy a PIN. `sign_in` lets `oauth/authenticate` skip the consent page for users who
-    authorized the app before. `access_level` is a value of `AccessLevel`, once the form is checked
-    (`apps.app_form`).
+    `callbacks` are the URLs that users may return to. An app without callbacks is a desktop app,
+    whose users copy a PIN. `sign_in` lets `oauth/authenticate` skip the consent page for users who
+    authorized the app before. `access_level` is a value of `AccessLevel` after `apps.app_form` has
+    checked the form.
     """
 
     name: str
@@ -39,10 +39,10 @@ class AppForm:
 class App:
     """A developer's application.
 
-    An `enabled` app may use the data API. A `suspended` app may not use anything. Only managers
-    change these two and the limits (`registry.decisions`). `per_minute` is None where the default
-    applies. `handles_contracted` is how many authors' metrics it may read a month at no extra
-    charge; None without a contract.
+    An `enabled` app may use the data API. A `suspended` app can do nothing. Only managers change
+    these two and the limits (`registry.decisions`). `per_minute` is None if the default applies.
+    `handles_contracted` is the number of unique handles per month in the app's contract, None
+    without a contract.
     """
 
     id: int
@@ -64,7 +64,7 @@ class App:
 
 
 class TooManyApps(Exception):
-    """The owner has as many apps as one account may have."""
+    """The owner has the largest number of apps that an account may have."""
 
 
 class Apps:
@@ -83,11 +83,11 @@ class Apps:
     ) -> int:
         """Register an app, not enabled, and return its App ID.
 
-        `credentials` are the consumer key and the encrypted consumer secret. `apps_max` is how
-        many apps the owner may have, the new one included.
+        `credentials` are the consumer key and the encrypted consumer secret. `apps_max` is the
+        number of apps that the owner may have, including this one.
 
         Raises:
-            TooManyApps
+            TooManyApps: the owner has `apps_max` apps already.
         """
         owned = sa.select(sa.func.count()).where(APPS.c.owner_id == form.owner_id)
         # Relies on the credential lock (Database.writing): no other writer adds an app between
@@ -149,7 +149,7 @@ class Apps:
     def replace_consumer(self, app_id: int, *, credentials: tuple[str, bytes]) -> None:
         """Replace an app's consumer key and secret, and revoke its bearer token.
 
-        Anyone who knew the old pair could have requested that token.
+        Anyone who knew the old key and secret could have requested that token.
         """
         pair = {"consumer_key": credentials[0], "consumer_secret": credentials[1]}
         self._update(APPS.c.id == app_id, pair | _NO_BEARER)
@@ -159,21 +159,22 @@ class Apps:
         self._update(APPS.c.id == app_id, _NO_BEARER)
 
     def revoke_all_bearers(self) -> None:
-        """Revoke all bearer tokens, for example when the keys that they derive from have leaked."""
+        """Revoke all bearer tokens, for example after the keys that they derive from leaked."""
         self._update(sa.true(), _NO_BEARER)
 
     def set_bearer(self, app: App, *, generation: int, bearer_hash: bytes | None) -> bool:
         """Set the generation of the app's bearer token, and the digest of the live token if any.
 
-        Compares and swaps: returns False if the generation changed since `app` was read.
+        Returns False, and changes nothing, if the generation changed since `app` was read.
         """
         unchanged = (APPS.c.id == app.id) & (APPS.c.bearer_generation == app.bearer_generation)
         values = {"bearer_generation": generation, "bearer_hash": bearer_hash}
         return self._update(unchanged, values)
 
     def _update(self, condition: sa.ColumnElement[bool], values: dict[str, Any]) -> bool:
-        with self._database.writing(credentials=True) as db:
-            return db.execute(APPS.update().where(condition).values(values)).rowcount > 0
+        return self._database.change(
+            APPS.update().where(condition).values(values), credentials=True
+        )
 
     def _read_one(self, condition: sa.ColumnElement[bool]) -> App | None:
         return self._database.read_one(App, _SELECT.where(condition))

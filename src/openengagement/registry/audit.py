@@ -1,4 +1,4 @@
-"""The audit log: who changed what an app or an account may do, when, and from what to what.
+"""The audit log: every change of the permissions of an app or account.
 
 Entries are only added, each in the transaction of the change itself.
 """
@@ -50,7 +50,7 @@ class AuditLog:
     def list_entries(
         self, *, limit: int, before_id: int | None = None, app_id: int | None = None
     ) -> list[Entry]:
-        """List entries of one app or of all, the newest first, from before `before_id` if given."""
+        """List entries, the newest first: those before `before_id`, of one app, if given."""
         query = _SELECT.order_by(AUDIT_LOG.c.id.desc()).limit(limit)
         if before_id is not None:
             query = query.where(AUDIT_LOG.c.id < before_id)

@@ -1,8 +1,8 @@
 """A cache of credentials that never serves a credential that a commit has changed.
 
-It compares the credential version before each lookup, and empties itself if that has changed. So
+It compares the credential version before each lookup, and empties itself if the version changed. So
 disabling an app or revoking a token holds for the very next request on every worker. Commits of
-other data, such as usage, leave the cache as it is.
+other data, such as usage, do not change the version.
 """
 
 from collections.abc import Callable, Hashable
@@ -23,8 +23,8 @@ class VersionedCache:
     def entries(self) -> Entries:
         """Return the entries that are still valid.
 
-        Add only data that is read from the registry after this call. The version was read first,
-        so no entry is older than the version of its dictionary.
+        Add only data that is read from the registry after this call. Then no entry is older than
+        the version of its dictionary.
         """
         seen = self._version()
         if seen != self._seen or len(self._entries) > ENTRIES_MAX:

@@ -4,7 +4,7 @@
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields
 from typing import Any, Final, TypeVar
@@ -15,13 +15,16 @@ from sqlalchemy.sql.expression import UpdateBase
 from openengagement.registry.schema import CREDENTIAL_VERSION
 
 Record = TypeVar("Record")  # a dataclass with the names of columns
+Value = TypeVar("Value")
 
 WRITE_TIMEOUT_S: Final = 10.0  # a transaction fails when it has waited this long for others
-_MOVE_VERSION: Final = CREDENTIAL_VERSION.update().values(version=CREDENTIAL_VERSION.c.version + 1)
+_INCREMENT_VERSION: Final = CREDENTIAL_VERSION.update().values(
+    version=CREDENTIAL_VERSION.c.version + 1
+)
 
 
 class Database(ABC):
-    """Give out transactions on the registry's tables, and the version of its credentials.
+    """Opens transactions on the registry's tables, and knows the version of its credentials.
 
     An engine subclasses this and passes two SQLAlchemy engines. Transactions of `reader` must not
     wait for a writer. An engine that can copy itself has `copy_to` (`stores.contract.Copies`).
@@ -45,12 +48,12 @@ class Database(ABC):
         """Open a connection in a transaction: commit at the end, roll back on an exception.
 
         A transaction that changes a table marked as `cached` (`registry.schema`) must pass
-        `credentials=True`. It first increments the credential version, in the same transaction.
-        So caches are emptied at the moment when the change becomes visible.
+        `credentials=True`. It first increments the credential version, so caches are emptied at
+        the moment when the change becomes visible.
 
         The increment is also the *credential lock*. The row stays locked until the commit, so
-        transactions with `credentials=True` run one after another, and every statement sees all
-        that earlier ones committed. Such a transaction may read, decide and write. In any other,
+        transactions with `credentials=True` run one after another, and each sees all changes of
+        the earlier ones. Such a transaction may read, decide and write. In any other transaction,
         only a single statement is atomic, as under READ COMMITTED.
 
         Raises:
@@ -60,7 +63,7 @@ class Database(ABC):
         engine = self._credential_writer if credentials else self._writer
         with engine.begin() as db:
             if credentials:
-                db.execute(_MOVE_VERSION)
+                db.execute(_INCREMENT_VERSION)
             yield db
 
     @abstractmethod
@@ -88,6 +91,11 @@ class Database(ABC):
             row = db.execute(query).mappings().first()
         return None if row is None else record(**row)
 
+    def change(self, statement: UpdateBase, *, credentials: bool = False) -> bool:
+        """Run one statement in a transaction; return whether it changed any row. See `writing`."""
+        with self.writing(credentials=credentials) as db:
+            return db.execute(statement).rowcount > 0
+
     def read_all(self, record: type[Record], query: sa.Select[Any]) -> list[Record]:
         """Return the rows of a query as `record` objects, matched by column name."""
         with self.reading() as db:
@@ -95,16 +103,21 @@ class Database(ABC):
 
 
 def columns_of(record: type[Any], table: sa.Table) -> list[sa.Column[Any]]:
-    """Return the columns of a table that a dataclass has fields for, in the order of its fields."""
+    """Return the columns of a table that a dataclass has fields for."""
     return [table.c[field.name] for field in fields(record) if field.name in table.c]
+
+
+def slices(values: Sequence[Value], size: int) -> Iterator[Sequence[Value]]:
+    """Cut a sequence into slices of at most `size` values."""
+    return (values[start : start + size] for start in range(0, len(values), size))
 
 
 def delete_expired(db: sa.Connection, table: sa.Table, *, before_s: int) -> None:
     """Delete the rows of a table that were created before `before_s`."""
     (key,) = table.primary_key.columns
     expired = sa.select(key).where(table.c.created_at_s < before_s)
-    # Skips rows that another transaction has locked. Waiting for them could deadlock, because two
-    # transactions may reach the same rows in different orders. The next call deletes them.
+    # Skips rows that another transaction has locked; the next call deletes them. Waiting could
+    # deadlock, because two transactions may reach the same rows in different orders.
     db.execute(table.delete().where(key.in_(expired.with_for_update(skip_locked=True))))
 
 

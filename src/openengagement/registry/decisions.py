@@ -1,4 +1,4 @@
-"""The decisions of managers: which apps may use the API and how much, and who is a manager.
+"""The decisions of managers: permissions and limits of apps, and the roles of accounts.
 
 The transaction that applies a decision also writes it to the audit log.
 """
@@ -30,7 +30,7 @@ class NotManager(Exception):
 
 
 class Outdated(Exception):
-    """The app changed since the manager's page was loaded; `columns` names what differs."""
+    """The app changed since the manager's page was loaded. `columns` names the differences."""
 
     def __init__(self, columns: Collection[str]) -> None:
         super().__init__(", ".join(columns))
@@ -58,8 +58,8 @@ class Decisions:
     ) -> bool:
         """Set any of `enabled`, `suspended`, `per_minute` and `handles_contracted`.
 
-        `known` are columns of the app as the manager saw them. A value that the app has already is
-        not logged. Returns False if there is no such app.
+        `known` holds columns of the app as the manager saw them. A value that the app has already
+        is not logged. Returns False if there is no such app.
 
         Raises:
             NotManager: the actor is not a manager.
@@ -101,7 +101,7 @@ class Decisions:
 
 
 def _check_manager(db: sa.Connection, actor: Actor) -> None:
-    """Refuse an actor who is no longer a manager. Their page may have loaded before that."""
+    """Refuse an actor who is not a manager any more, although their page may still show it."""
     if actor.account_id is None:
         return
     role = db.scalar(sa.select(ACCOUNTS.c.role).where(ACCOUNTS.c.id == actor.account_id))

@@ -1,11 +1,11 @@
-"""Re-encrypts the secrets that the registry stores, when the server's keys are rotated."""
+"""Re-encrypt the stored secrets, after the server's keys were rotated."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import sqlalchemy as sa
 
-from openengagement.registry.database import Database
+from openengagement.registry.database import Database, slices
 from openengagement.registry.schema import ACCESS_TOKENS, APPS, REQUEST_TOKENS
 
 COLUMNS: Final = (
@@ -15,34 +15,29 @@ COLUMNS: Final = (
     REQUEST_TOKENS.c.verifier,
 )
 _SLICE: Final = 200  # rows changed in one transaction, so that no other writer waits for long
-# A stored secret -> the same secret under the newest key; None if no known key decrypts it.
+# A stored secret -> the same secret under the newest key, or None if no known key decrypts it.
 Reencrypt = Callable[[bytes], bytes | None]
 
 
 def reencrypt_secrets(database: Database, reencrypt: Reencrypt) -> tuple[int, int]:
-    """Re-encrypt every stored secret.
+    """Re-encrypt every stored secret, in slices. Meanwhile the server needs the old and new keys.
 
-    Works in slices. In the meantime the server can decrypt secrets under the old and the new key.
-
-    Returns:
-        How many secrets were re-encrypted, and how many no known key decrypts.
+    Returns the number of secrets that were re-encrypted, and of those that no known key decrypts.
     """
     changed, unreadable = 0, 0
     for column in COLUMNS:
         (key,) = column.table.primary_key.columns
         with database.reading() as db:
             keys = list(db.scalars(sa.select(key).where(column.is_not(None)).order_by(key)))
-        for start in range(0, len(keys), _SLICE):
-            good, bad = _reencrypt_slice(
-                database, column, keys=keys[start : start + _SLICE], reencrypt=reencrypt
-            )
+        for some in slices(keys, _SLICE):
+            good, bad = _reencrypt_slice(database, column, keys=some, reencrypt=reencrypt)
             changed += good
             unreadable += bad
     return changed, unreadable
 
 
 def _reencrypt_slice(
-    database: Database, column: sa.Column[bytes], *, keys: list[object], reencrypt: Reencrypt
+    database: Database, column: sa.Column[bytes], *, keys: Sequence[object], reencrypt: Reencrypt
 ) -> tuple[int, int]:
     (key,) = column.table.primary_key.columns
     with database.writing(credentials=True) as db:

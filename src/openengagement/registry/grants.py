@@ -1,4 +1,4 @@
-"""The tokens that people give to apps: request tokens, and the access tokens that they become.
+"""The tokens that people give to apps: request tokens and access tokens.
 
 Secrets and verifiers pass through here only encrypted.
 """
@@ -10,7 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from openengagement.engagement.permissions import AccessLevel
-from openengagement.registry.database import Database, columns_of, delete_expired
+from openengagement.registry.database import Database, columns_of, delete_expired, slices
 from openengagement.registry.schema import ACCESS_TOKENS, ACCOUNTS, APPS, REQUEST_TOKENS
 
 OOB: Final = "oob"  # the callback of an app without one: its user copies a PIN
@@ -63,7 +63,7 @@ class Grants:
         self._database = database
 
     # No cache holds request tokens. Each step is one atomic statement, or runs under the credential
-    # lock. The number of changed rows tells whether this call was first.
+    # lock. If it changes a row, no other call was first.
 
     def add_request_token(self, token: RequestToken, *, forget_before_s: int) -> None:
         """Store a new request token, and delete those made before `forget_before_s`."""
@@ -80,24 +80,20 @@ class Grants:
         return self._database.read_one(RequestToken, query)
 
     def authorize(self, token: str, *, account_id: int, verifier: bytes) -> bool:
-        """Store who authorized a request token; False if it was deleted or authorized before."""
+        """Store who authorized a request token. False if it was deleted or authorized before."""
         pending = (REQUEST_TOKENS.c.token == token) & REQUEST_TOKENS.c.account_id.is_(None)
         values = {"account_id": account_id, "verifier": verifier}
-        with self._database.writing() as db:
-            return db.execute(REQUEST_TOKENS.update().where(pending).values(values)).rowcount > 0
+        return self._database.change(REQUEST_TOKENS.update().where(pending).values(values))
 
     def count_attempt(self, token: str, *, attempts_max: int) -> bool:
-        """Count an attempt at the verifier, before comparing it; False if there were too many."""
+        """Count an attempt at the verifier, before comparing it. False if there were too many."""
         allowed = (REQUEST_TOKENS.c.token == token) & (REQUEST_TOKENS.c.attempts < attempts_max)
         counted = REQUEST_TOKENS.update().values(attempts=REQUEST_TOKENS.c.attempts + 1)
-        with self._database.writing() as db:
-            return db.execute(counted.where(allowed)).rowcount > 0
+        return self._database.change(counted.where(allowed))
 
     def drop_request_token(self, token: str) -> bool:
-        """Delete a request token; False if another request has used or deleted it."""
-        with self._database.writing() as db:
-            used = REQUEST_TOKENS.delete().where(REQUEST_TOKENS.c.token == token)
-            return db.execute(used).rowcount > 0
+        """Delete a request token. False if another request has used or deleted it."""
+        return self._database.change(REQUEST_TOKENS.delete().where(REQUEST_TOKENS.c.token == token))
 
     # Access tokens
 
@@ -110,7 +106,7 @@ class Grants:
         return self._read_one(_given(app_id, account_id))
 
     def add_access_token(self, token: AccessToken, *, now_s: int) -> bool:
-        """Store a new access token; False if the account has given the app one already."""
+        """Store a new access token. False if the account has given the app one already."""
         try:
             with self._database.writing(credentials=True) as db:
                 _insert(db, token, now_s=now_s)
@@ -133,8 +129,7 @@ class Grants:
         None, and changes nothing, if the request token was used or revoked meanwhile.
         """
         given = _given(token.app_id, token.account_id)
-        # Relies on the credential lock: no other writer stores a token between the update and the
-        # insert.
+        # Relies on the credential lock: no other writer stores a token between update and insert.
         with self._database.writing(credentials=True) as db:
             used = REQUEST_TOKENS.delete().where(REQUEST_TOKENS.c.token == request_token)
             if not db.execute(used).rowcount:
@@ -179,11 +174,10 @@ class Grants:
         )
         tokens = sorted(used)
         locked = sa.select(ACCESS_TOKENS.c.token).order_by(ACCESS_TOKENS.c.token).with_for_update()
-        for start in range(0, len(tokens), _SLICE):
-            some = tokens[start : start + _SLICE]
+        for some in slices(tokens, _SLICE):
             with self._database.writing() as db:
-                # All transactions that change several tokens lock them in this order. So no two
-                # of them deadlock.
+                # All transactions that change several tokens lock them in this order, so that no
+                # two of them deadlock.
                 live = db.scalars(locked.where(ACCESS_TOKENS.c.token.in_(some))).all()
                 if live:
                     db.execute(update, [{"used": token, "used_s": used[token]} for token in live])

@@ -1,4 +1,4 @@
-"""Migrates a registry to the newest schema."""
+"""Migrate a registry to the newest schema."""
 
 from typing import Final
 
@@ -14,7 +14,7 @@ _VERSION: Final = sa.Table(
 
 
 def migrate(connection: sa.Connection) -> None:
-    """Make the tables of a new registry, or apply missing migrations to an older one.
+    """Create the tables of a new registry, or apply missing migrations to an older one.
 
     `connection` must be in a transaction that excludes other processes from migrating.
     """

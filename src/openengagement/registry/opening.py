@@ -1,4 +1,4 @@
-"""Opens the registry of a data folder. Only this module names a database engine."""
+"""Open the registry of a data folder. This is the only module that imports its engine."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from openengagement.registry.sqlite import SqliteDatabase
 
 
 def open_registry(data: Path) -> Registry:
-    """Open the registry of a data folder. Make it on first use, and migrate an older one.
+    """Open the registry of a data folder. Create it, or migrate an older one.
 
     Raises:
         sqlalchemy.exc.DBAPIError: the database cannot be used.

@@ -13,16 +13,16 @@ class PasswordHashes:
         self._database = database
 
     def read_password_hash(self, account_id: int) -> str | None:
-        """Return the hash of the account's password; None without a password or an account."""
+        """Return the hash of the account's password, None without a password or an account."""
         query = sa.select(ACCOUNTS.c.password_hash).where(ACCOUNTS.c.id == account_id)
         with self._database.reading() as db:
             found: str | None = db.scalar(query)
         return found
 
     def read_sign_in_subject(self, screen_name: str) -> str:
-        """Return a text for an account and its present password hash; empty without an account.
+        """Return a text for an account and its present password hash, empty without an account.
 
-        The cookie of a known browser proves this text, so a new password invalidates the cookie.
+        The cookie of a known browser is bound to this text, so a new password invalidates it.
         """
         found = ACCOUNTS.c.screen_name_key == screen_name.casefold()
         query = sa.select(ACCOUNTS.c.id, ACCOUNTS.c.password_hash).where(found)
@@ -33,11 +33,11 @@ class PasswordHashes:
     def rehash_password(self, account_id: int, *, old: str, new: str) -> None:
         """Store another hash of the same password, unless the password changed meanwhile."""
         unchanged = (ACCOUNTS.c.id == account_id) & (ACCOUNTS.c.password_hash == old)
-        with self._database.writing(credentials=True) as db:
-            db.execute(ACCOUNTS.update().where(unchanged).values(password_hash=new))
+        update = ACCOUNTS.update().where(unchanged).values(password_hash=new)
+        self._database.change(update, credentials=True)
 
     def set_password(self, account_id: int, *, password_hash: str) -> int:
-        """Set a password, and return how many access tokens that revoked.
+        """Set a password, and return the number of access tokens that this revoked.
 
         A change of the password ends all sessions and revokes all access tokens (api.md 4.6):
         someone who knew the old password may have made them. The first password revokes nothing.

@@ -1,4 +1,4 @@
-"""The platform's own keys, for sending events and registering accounts and Tweets."""
+"""The platform's own keys, which let it send events and register accounts and Tweets."""
 
 import sqlalchemy as sa
 
@@ -13,10 +13,9 @@ class PlatformKeys:
         self._database = database
 
     def add_platform_key(self, *, name: str, key_hash: bytes, now_s: int) -> None:
-        """Store the digest of a new key. `name` tells people what the key is for."""
+        """Store the digest of a new key. Only people read its `name`."""
         row = {"key_hash": key_hash, "name": name, "created_at_s": now_s}
-        with self._database.writing(credentials=True) as db:
-            db.execute(PLATFORM_KEYS.insert().values(row))
+        self._database.change(PLATFORM_KEYS.insert().values(row), credentials=True)
 
     def has_platform_key(self, key_hash: bytes) -> bool:
         """Return whether a key with this digest was issued."""

@@ -1,6 +1,6 @@
 """The registry: accounts, apps, credentials, sessions, usage and decisions in one database.
 
-Secrets pass through it only encrypted or hashed; `auth.credentials` makes and reads them.
+It receives secrets only encrypted or hashed. `auth.credentials` makes and reads them.
 """
 
 from openengagement.registry.accounts import Accounts
@@ -17,7 +17,7 @@ from openengagement.registry.usage import Usage
 
 
 class Registry:
-    """The registry in one database. Each attribute reads and writes one kind of data."""
+    """The registry. Each attribute reads and writes one kind of data."""
 
     def __init__(self, database: Database) -> None:
         self.database = database

@@ -1,4 +1,4 @@
-"""The registry's tables. A test compares them with the result of the migrations.
+"""The registry's tables. A test compares them with the result of all migrations.
 
 Rows of a table marked as `cached` may be in the credential caches. A transaction that changes one
 must pass `credentials=True` to `Database.writing`.

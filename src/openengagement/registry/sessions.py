@@ -52,7 +52,7 @@ class Sessions:
         seen_last = seen_last.order_by(SESSIONS.c.last_seen_s.desc()).limit(_SESSIONS_MAX - 1)
         account = sa.select(ACCOUNTS.c.id).where(ACCOUNTS.c.id == account_id)
         with self._database.writing() as db:
-            # Locks the account: another sign-in to it would keep the same sessions otherwise.
+            # Lock the account, or two sign-ins at the same time could keep one session too many.
             db.execute(account.with_for_update(key_share=True))
             db.execute(SESSIONS.delete().where(same_account, SESSIONS.c.id.not_in(seen_last)))
             db.execute(SESSIONS.insert().values(row))
@@ -63,8 +63,7 @@ class Sessions:
         query = _SELECT.where(same, SESSIONS.c.created_at_s >= oldest_s)
         session = self._database.read_one(Session, query)
         if session and now_s - session.last_seen_s >= _LAST_SEEN_STEP_S:
-            with self._database.writing() as db:
-                db.execute(SESSIONS.update().where(same).values(last_seen_s=now_s))
+            self._database.change(SESSIONS.update().where(same).values(last_seen_s=now_s))
         return session
 
     def list_sessions(self, account_id: int, *, oldest_s: int) -> list[Session]:
@@ -74,10 +73,9 @@ class Sessions:
         return self._database.read_all(Session, query)
 
     def end_session(self, session_id: str, *, account_id: int) -> bool:
-        """End a session of this account; False if there is none."""
+        """End a session of this account. False if there is none."""
         found = (SESSIONS.c.id == session_id) & (SESSIONS.c.account_id == account_id)
-        with self._database.writing() as db:
-            return db.execute(SESSIONS.delete().where(found)).rowcount > 0
+        return self._database.change(SESSIONS.delete().where(found))
 
     def end_before(self, oldest_s: int) -> None:
         """End the sessions of all accounts that began before `oldest_s`."""

@@ -24,7 +24,7 @@ _CONDITIONS: Final = {("access_tokens", "UPDATE"): "WHEN old.last_used_s IS new.
 
 
 class SqliteDatabase(Database):
-    """The database in the file `path`. Opening it makes the tables, or migrates them."""
+    """The database in the file `path`. Opening it creates the tables, or migrates them."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -33,24 +33,24 @@ class SqliteDatabase(Database):
         )
         sa.event.listen(self._engine, "connect", _prepare)
         reader, writer = self._engine.execution_options(), self._engine.execution_options()
-        # A reader may run on the event loop, so it takes no lock. A writer takes SQLite's write
-        # lock first: a transaction that reads and then writes would fail if another one committed
-        # in between.
+        # A reader may run on the event loop, so it waits for no lock. A writer acquires the write
+        # lock first: otherwise it would fail if another one committed between its read and its
+        # write.
         sa.event.listen(reader, "begin", lambda db: db.exec_driver_sql("BEGIN"))
         sa.event.listen(writer, "begin", lambda db: db.exec_driver_sql("BEGIN IMMEDIATE"))
         super().__init__(reader=reader, writer=writer)
         with writer.begin() as db:
             migrate(db)
             _create_triggers(db)
-        # A connection that never writes sees the commits of all others, ours included.
+        # This connection never writes, so `data_version` shows it the commits of all others.
         self._watch = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._watch_lock = threading.Lock()
         self._commits, self._version = -1, -1
 
     def version(self) -> int:
         with self._watch_lock:
-            # The pragma takes 2 us and changes with every commit, so most calls read no table. It
-            # must come before the table: a commit in between then changes it for the next call.
+            # The pragma takes 2 us and changes with every commit, so most calls read no table. Run
+            # it before the SELECT: after a commit in between, the next call then reads again.
             (commits,) = self._watch.execute("PRAGMA data_version").fetchone()
             if commits != self._commits:
                 row = self._watch.execute("SELECT version FROM credential_version").fetchone()

@@ -9,7 +9,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from openengagement.registry.database import Database
+from openengagement.registry.database import Database, slices
 from openengagement.registry.schema import ACCOUNTS, APPS, USAGE_HANDLES, USAGE_REQUESTS
 
 OK: Final = "ok"  # the outcome of a served request; a refused one has the refusal's stable name
@@ -30,7 +30,7 @@ class Used:
 
     @property
     def refused(self) -> int:
-        """Return the number of refused requests."""
+        """The number of refused requests."""
         return sum(self.errors.values())
 
     def add(self, outcome: str, requests: int) -> None:
@@ -52,7 +52,7 @@ class AppUsage:
 
 
 class Usage:
-    """Adds up and reads the usage of apps. No cache holds it, so writing it empties none."""
+    """Adds up and reads the usage of apps."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -60,15 +60,15 @@ class Usage:
     def add_usage(self, requests: Requests, handles: Handles) -> None:
         """Add to the counts of requests, and store the handles that are not stored yet.
 
-        Handles come first, in slices, so that other writers wait only briefly. If this call fails
-        half-way, repeating it stores the same handles once. Each statement is atomic by itself.
-        Rows are sorted, so that the calls of two workers cannot deadlock.
+        Handles come first, in slices, so that other writers wait only briefly. If a slice fails,
+        the call can be repeated: no request was counted yet. Rows are sorted, so that the calls of
+        two workers cannot deadlock.
         """
         missing = self._database.insert_missing(USAGE_HANDLES)
         rows = _rows(("month", "app_id", "account_id"), sorted(handles))
-        for start in range(0, len(rows), _SLICE):
+        for some in slices(rows, _SLICE):
             with self._database.writing() as db:
-                db.execute(missing, rows[start : start + _SLICE])
+                db.execute(missing, some)
         counts = sorted((*key, count) for key, count in requests.items())
         if counts:
             with self._database.writing() as db:

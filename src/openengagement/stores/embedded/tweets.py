@@ -151,7 +151,8 @@ class TweetCache:
 
 def list_tweets(db: sqlite3.Connection, author_id: int, *, limit: int) -> list[Tweet]:
     """List an author's newest Tweets, the newest first, without deleted ones."""
-    return [Tweet(*row, False) for row in db.execute(LIST, (author_id, limit))]
+    rows = db.execute(LIST, (author_id, limit))
+    return [Tweet(row[0], row[1], row[2], deleted=False) for row in rows]
 
 
 def read_videos(db: sqlite3.Connection, tweet_ids: Sequence[int]) -> dict[int, int]:
