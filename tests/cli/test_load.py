@@ -14,6 +14,7 @@ from openengagement.clock import SystemClock
 from openengagement.registry.opening import open_registry
 from openengagement.stores.embedded.store import EmbeddedStore
 
+SUFFIXES = ("ndjson", "jsonl", "json", "csv", "parquet", "arrow", "ndjson.gz", "csv.zst", "json.gz")
 ROWS = {
     "accounts": [
         {"id": 1, "screen_name": "ana", "protected": False},
@@ -86,12 +87,15 @@ def check_loaded(data, kind):
             assert counts.tolist() == [[3, 1, 3]]
 
 
-@pytest.mark.parametrize("kind", ROWS)
+# tests/unit/ingest/test_rows.py reads every kind in every format.
 @pytest.mark.parametrize(
-    "suffix",
-    ["ndjson", "jsonl", "json", "csv", "parquet", "arrow", "ndjson.gz", "csv.zst", "json.gz"],
+    ("kind", "suffix"),
+    [
+        *(("events", suffix) for suffix in SUFFIXES),
+        *((kind, suffix) for kind in ("tweets", "accounts") for suffix in ("ndjson", "csv.zst")),
+    ],
 )
-def test_every_kind_in_every_format(run, data, tmp_path, kind, suffix):
+def test_every_kind_and_every_format(run, data, tmp_path, kind, suffix):
     path = write_rows(tmp_path / f"rows.{suffix}", ROWS[kind])
 
     printed = run("load", kind, path, "--json").json()

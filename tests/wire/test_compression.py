@@ -82,20 +82,6 @@ def test_the_pages_and_the_api_read_accept_encoding_alike(server, accept):
     assert encodings == {"gzip" if accept in TAKES_GZIP else None}
 
 
-@pytest.mark.parametrize("accept", TAKES_GZIP)
-def test_headers_that_accept_gzip(server, accept):
-    answer = raw(server, "POST", PATH, accept)
-    assert answer.headers.get("content-encoding") == "gzip"
-    assert gzip.decompress(answer.body).startswith(b'{"errors":')
-
-
-@pytest.mark.parametrize("accept", TAKES_NO_GZIP)
-def test_headers_that_do_not_accept_gzip(server, accept):
-    answer = raw(server, "POST", PATH, accept)
-    assert "content-encoding" not in answer.headers
-    assert answer.body.startswith(b'{"errors":')
-
-
 def test_accept_encoding_in_two_headers_is_one_list(server):
     headers = [("Accept-Encoding", "gzip"), ("Accept-Encoding", "deflate")]
     answer = exchange(server.port, request_bytes("POST", PATH, headers))
