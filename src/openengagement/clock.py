@@ -1,4 +1,4 @@
-"""The only module that reads wall time, so that tests can replace the clock."""
+"""The wall clock. No other module reads it, so that tests can replace it."""
 
 import time
 from typing import Protocol

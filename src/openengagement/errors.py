@@ -60,8 +60,8 @@ class ApiError(Exception):
     """An error that is reported to the client.
 
     A subclass declares its HTTP status, its stable name (`code`), and its `text` if that is always
-    the same. `texts` are the messages of the answer. `arrays` are lists of Tweet ids by field
-    name, `headers` are extra response headers, and `details` are further fields of the body.
+    the same. `texts` are the messages of the answer, `arrays` lists of Tweet ids by field name,
+    `headers` extra response headers, and `details` further fields of the body.
     """
 
     status: ClassVar[int] = 500
@@ -83,11 +83,9 @@ class ApiError(Exception):
         headers: Mapping[str, str] | None = None,
         details: Mapping[str, object] | None = None,
     ) -> None:
-        self.texts: tuple[str, ...] = texts or ((self.text,) if self.text else ())
+        self.texts = texts or ((self.text,) if self.text else ())
         super().__init__(*self.texts)
-        self.arrays: Mapping[str, Sequence[str]] = arrays or {}
-        self.headers: Mapping[str, str] = headers or {}
-        self.details: Mapping[str, object] = details or {}
+        self.arrays, self.headers, self.details = arrays or {}, headers or {}, details or {}
 
     @classmethod
     def from_parts(
@@ -274,13 +272,13 @@ class RequestTokenNotFound(
 class InvalidVerifier(
     AuthenticationError, code="invalid_verifier", text="Invalid oauth_verifier parameter"
 ):
-    """The verifier is not the one, or the PIN, that the user was given (api.md 4.6)."""
+    """The verifier or PIN differs from the one that the user was given (api.md 4.6)."""
 
 
 class AppSuspended(
     AuthenticationError, code="app_suspended", text="Invalid / suspended application"
 ):
-    """The platform's manager has suspended this App ID."""
+    """A manager has suspended this App ID."""
 
 
 class DesktopAppsOnlyPin(
@@ -309,7 +307,7 @@ class SslRequired(AccessError, code="ssl_required", text="SSL is required"):
 
 
 class AppNotEnabled(AccessError, code="app_not_enabled"):
-    """The platform's manager has not enabled this App ID, or has suspended it."""
+    """A manager has not enabled this App ID, or has suspended it."""
 
     def __init__(self, *, suspended: bool = False) -> None:
         # The wire has one text for both cases; only the header tells them apart.

@@ -37,12 +37,12 @@ class Housekeeping:
 
 
 def expire_limits(limits: Limits, window_s: int, *, now_s: Callable[[], float]) -> None:
-    """Delete nonces and rate windows that ended before the window of accepted timestamps."""
+    """Delete nonces and rate windows from before the window of accepted timestamps."""
     limits.expire(oldest_timestamp=int(now_s()) - window_s - 1)
 
 
 def run_chore(chore: Callable[[], object]) -> None:
-    """Run a chore; log a failure and continue with the next one."""
+    """Run a chore. A failure is only logged, so that the next chore still runs."""
     try:
         chore()
     except Exception as error:

@@ -1,7 +1,7 @@
 """Wire the parts of a server together; this is the only module that does so."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,11 +22,10 @@ from openengagement.auth.lookup import CredentialLookup
 from openengagement.auth.three_legged_flow import ThreeLeggedFlow
 from openengagement.auth.verifier import OAuthVerifier
 from openengagement.clock import Clock
-from openengagement.data_folder import DataFolder, open_data_folder
+from openengagement.data_folder import open_data_folder
 from openengagement.housekeeping import Housekeeping, expire_limits, run_chore
 from openengagement.ingest.registrar import Registrar
 from openengagement.ingest.sources.worker_uploads import WorkerUploads
-from openengagement.limits.contract import Limits
 from openengagement.limits.opening import open_limits
 from openengagement.portal.account import AccountSettings
 from openengagement.portal.api_figures import ApiFigures
@@ -54,20 +53,27 @@ if TYPE_CHECKING:
     from openengagement.portal.oidc import OidcSignIn
 
 
-@dataclass(frozen=True, slots=True)
 class _Shared:
     """The objects that both API calls and pages use."""
 
-    folder: DataFolder
-    settings: Settings
-    clock: Clock
-    limits: Limits
-    lookup: CredentialLookup
-    last_used: LastUsed
-    meter: UsageMeter
-    verifier: OAuthVerifier
-    flow: ThreeLeggedFlow
-    pool: ThreadPoolExecutor
+    def __init__(self, data: Path, settings: Settings, *, clock: Clock) -> None:
+        self.settings = settings
+        self.now_s = clock.now_s
+        self.folder = open_data_folder(data, settings, clock=clock)
+        self.limits = open_limits(data)
+        self.pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="work")
+        registry, keyring = self.folder.registry, self.folder.keyring
+        self.lookup = CredentialLookup(registry, keyring)
+        self.last_used = LastUsed(registry.grants, now_s=self.now_s)
+        self.meter = UsageMeter(registry.usage, now_s=self.now_s)
+        self.verifier = OAuthVerifier(self.lookup, self.limits, settings=settings, now_s=self.now_s)
+        self.flow = ThreeLeggedFlow(
+            self.verifier,
+            registry,
+            keyring=keyring,
+            lenient=settings.lenient_access_token_signature,
+            now_s=self.now_s,
+        )
 
 
 def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) -> Api:
@@ -75,73 +81,40 @@ def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) ->
 
     `counting` is the address of the counting process (`ingest.sources.counting_socket`).
     """
-    folder = open_data_folder(data, settings, clock=clock)
-    for engine in folder.stores.engines:
+    shared = _Shared(data, settings, clock=clock)
+    for engine in shared.folder.stores.engines:
         if isinstance(engine, Compacts):
             engine.start_compaction()
-    limits = open_limits(data)
-    pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="work")
     slow_pool = ThreadPoolExecutor(
         settings.sign_in_threads, thread_name_prefix="password", initializer=lower_priority
     )
-    shared = _share(folder, settings, clock=clock, limits=limits, pool=pool)
     calls = _build_calls(shared, counting)
     flushes = (shared.last_used.flush, shared.meter.flush)
-    expire = partial(expire_limits, limits, settings.timestamp_window_s, now_s=clock.now_s)
+    expire = partial(expire_limits, shared.limits, settings.timestamp_window_s, now_s=clock.now_s)
     housekeeping = Housekeeping([expire, *flushes])
 
     async def stop() -> None:
         await housekeeping.stop()
         calls.platform.close()
         slow_pool.shutdown(cancel_futures=True)
-        pool.shutdown()
+        shared.pool.shutdown()
         for flush in flushes:
             run_chore(flush)
-        limits.close()
-        folder.close()
+        shared.limits.close()
+        shared.folder.close()
 
     return Api(
         build_routes(calls, _build_pages(shared, slow_pool), page_prefixes=PREFIXES),
         settings=settings,
-        pool=pool,
+        pool=shared.pool,
         default_headers=partial(default_headers, settings.rate_limit_per_minute, clock.now_s),
         lifespan=(housekeeping.start, stop),
     )
 
 
-def _share(
-    folder: DataFolder,
-    settings: Settings,
-    *,
-    clock: Clock,
-    limits: Limits,
-    pool: ThreadPoolExecutor,
-) -> _Shared:
-    lookup = CredentialLookup(folder.registry, folder.keyring)
-    verifier = OAuthVerifier(lookup, limits, settings=settings, now_s=clock.now_s)
-    return _Shared(
-        folder,
-        settings,
-        clock,
-        limits,
-        lookup,
-        LastUsed(folder.registry.grants, now_s=clock.now_s),
-        UsageMeter(folder.registry.usage, now_s=clock.now_s),
-        verifier,
-        ThreeLeggedFlow(
-            verifier,
-            folder.registry,
-            keyring=folder.keyring,
-            lenient=settings.lenient_access_token_signature,
-            now_s=clock.now_s,
-        ),
-        pool,
-    )
-
-
 def _build_calls(shared: _Shared, counting: str) -> Calls:
     """Build the handlers of the API calls."""
-    folder, settings, now_s = shared.folder, shared.settings, shared.clock.now_s
+    folder, settings, now_s = shared.folder, shared.settings, shared.now_s
     registry, lookup, verifier = folder.registry, shared.lookup, shared.verifier
     limits, pool = shared.limits, shared.pool
     note_used = shared.last_used.note
@@ -181,7 +154,7 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
 def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
     """Build the pages."""
     registry, keyring, settings = shared.folder.registry, shared.folder.keyring, shared.settings
-    tweets, now_s = shared.folder.stores.tweets, shared.clock.now_s
+    tweets, now_s = shared.folder.stores.tweets, shared.now_s
     sessions = BrowserSessions(registry, keyring, days=settings.session_days, now_s=now_s)
     renderer = PageRenderer(settings.platform_name, sessions)
     sign_in = SignIn(
@@ -224,13 +197,13 @@ def _build_figures(shared: _Shared) -> ApiFigures:
     protected, settings = shared.lookup.read_protected, shared.settings
     # A chart needs three groupings, even if the operator allows clients fewer.
     settings = replace(settings, groupings_max=max(settings.groupings_max, CHART_GROUPINGS))
-    query = Query(shared.folder.stores, protected, settings=settings, now_s=shared.clock.now_s)
+    query = Query(shared.folder.stores, protected, settings=settings, now_s=shared.now_s)
     return ApiFigures(query, protected)
 
 
 def _build_oidc(shared: _Shared, renderer: PageRenderer, *, sign_in: SignIn) -> "OidcSignIn | None":
     """Build the sign-in through an OpenID Connect provider; None if no provider is set."""
-    settings, now_s = shared.settings, shared.clock.now_s
+    settings, now_s = shared.settings, shared.now_s
     if not settings.oidc_issuer:
         return None
     # Without these imports, a worker that needs no provider starts a quarter of a second earlier.

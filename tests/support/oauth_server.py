@@ -118,12 +118,9 @@ class OAuthServer:
         return self.call(VERIFY_CREDENTIALS, app, method="GET", client=client)
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """Run a statement in the registry of the running server, whose caches notice a change."""
+        """Run a statement in the registry of the running server. Triggers tell its caches."""
         with closing(sqlite3.connect(self.server.data / "registry.sqlite3")) as db, db:
-            rows = db.execute(statement, values).fetchall()
-            if db.in_transaction:  # the statement has written
-                db.execute("UPDATE credential_version SET version = version + 1")
-            return rows
+            return db.execute(statement, values).fetchall()
 
     def count_guesses(
         self, times: int, *, of: str, name: str = "", address: str = "", browser: str | None = None

@@ -1,7 +1,7 @@
 """The usage of apps: counted in memory at each request, flushed to the registry.
 
 A commit for every request would cost more than the request. A worker that is killed loses the
-counts since its last flush, which are those of a few seconds.
+counts of the few seconds since its last flush.
 """
 
 import threading

@@ -36,8 +36,8 @@ class BearerTokens:
         if app is None or _form_fields(message).get("grant_type") != "client_credentials":
             raise UnverifiedClient
         token = issue_bearer(self._registry, self._keyring, app=app)
-        # The key may have been rotated meanwhile, which revokes the bearer token. The one issued
-        # here would then be the next one, which the old key must not get.
+        # A rotation of the consumer key, which revokes the bearer token, may have run meanwhile.
+        # `token` is then the one of the next generation, which the old key must not get.
         if self._lookup.find_consumer(app.consumer_key) is None:
             raise UnverifiedClient
         return token
@@ -52,9 +52,7 @@ class BearerTokens:
             UnverifiedClient: the credentials are wrong, or the token is another app's.
             NonceUsed: the owner's signed call was made before.
         """
-        app = self._verifier.verify_basic(message)
-        if app is None:
-            app = self._verifier.verify_owner(message)
+        app = self._verifier.verify_basic(message) or self._verifier.verify_owner(message)
         if app is None:
             raise UnverifiedClient
         token = _form_fields(message).get("access_token", "")
@@ -66,7 +64,7 @@ class BearerTokens:
 
 
 def _form_fields(message: Message) -> dict[str, str]:
-    """Read query and form together. A field that is given twice counts as not given."""
+    """Read the fields of query and form. A field that is given twice counts as missing."""
     try:
         form = parse_form_body(message.content_type, message.body)
         return given_once(parse_form(message.query) + form)

@@ -29,7 +29,7 @@ class Identity:
 
 
 class VerifyCredentials:
-    """Answers calls to verify_credentials. Each token may call PER_QUARTER times in QUARTER_S."""
+    """Answers verify_credentials, at most PER_QUARTER times per token in QUARTER_S seconds."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """OAuth 1.0a signatures (RFC 5849, 3.4). Pure functions, no I/O.
 
-Parameters are pairs of decoded text. Repeated names stay, because the base string has them too.
+Parameters are pairs of decoded text. They include repeated names, as the base string does.
 """
 
 import hmac
@@ -73,7 +73,7 @@ def sign(base: str, consumer_secret: str, *, token_secret: str = "") -> str:
 
 @lru_cache(1024)
 def _keyed(consumer_secret: str, token_secret: str) -> hmac.HMAC:
-    """A hash with the key already in it. Caching it saves half of the work."""
+    """Return the keyed hash before its first update. Caching it saves half of the work."""
     key = f"{encode(consumer_secret)}&{encode(token_secret)}"
     return hmac.new(key.encode(), digestmod="sha1")
 

@@ -175,7 +175,7 @@ class ThreeLeggedFlow:
                 message, parameters, find_secrets=lambda app: self._token_secrets(app, request)
             )
         except InvalidSignature:
-            if token and request is None:  # expired tokens have no secret any more; name the cause
+            if token and request is None:  # the secret of an expired token is gone; say so
                 raise RequestTokenNotFound from None
             raise
         if app.suspended:
@@ -208,10 +208,10 @@ class ThreeLeggedFlow:
         return [secret, "", self._keyring.decrypt(owners.secret) if owners else None]
 
     def _check_verifier(self, request: RequestToken, given: str) -> None:
-        """Compare a verifier in constant time. The attempt is counted before.
+        """Count an attempt, then compare the verifier in constant time.
 
         Raises:
-            RequestTokenNotFound: there were too many attempts; the token is revoked.
+            RequestTokenNotFound: there were too many attempts, so the token is revoked.
             InvalidVerifier
         """
         if not self._grants.count_attempt(request.token, attempts_max=ATTEMPTS_MAX):

@@ -47,7 +47,7 @@ class OAuthVerifier:
         self._now_s = now_s
 
     def parse(self, message: Message) -> OAuthParameters:
-        """Parse a signed OAuth call. Nothing of it is verified yet.
+        """Parse a signed OAuth call without verifying it.
 
         Raises:
             UnknownAuthorization: the call is not signed.

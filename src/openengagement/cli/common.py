@@ -46,7 +46,7 @@ def read_settings() -> Settings:
 
 @contextmanager
 def open_folder(context: typer.Context) -> Iterator[DataFolder]:
-    """Open the data folder of the command for the block; turn failures into error messages."""
+    """Open the command's data folder for the block. Failures end the command with a message."""
     data: Path = context.obj
     settings = read_settings()
     try:

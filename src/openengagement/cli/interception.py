@@ -66,7 +66,7 @@ class Interception:
     environment_file: Path
 
     def fields(self) -> dict[str, Any]:
-        """Return what `--json` prints about it."""
+        """Return the fields that `--json` prints."""
         return {
             "proxy": _proxy_url(self.ports),
             "hosts": list(HOSTS),
@@ -76,7 +76,7 @@ class Interception:
         }
 
     def describe(self) -> str:
-        """Return the same as text for a person."""
+        """Return the same values as text for a person."""
         width = max(map(len, self.environment))
         lines = "".join(
             f"  {name.ljust(width)}  {value}\n" for name, value in self.environment.items()
@@ -92,7 +92,7 @@ The file sets, for Python, Ruby, curl and Node (before Node 24, give the client 
 {lines}"""
 
     def serve(self, data: Path, ready: Mapping[str, object]) -> NoReturn:
-        """Replace this process by `processes.sandbox_supervisor`, with the options `ready` too."""
+        """Replace this process by `processes.sandbox_supervisor`; `ready` are more options."""
         options = {
             "--port": self.ports.plain,
             "--https-port": self.ports.https,

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from openengagement.cli.common import CLOCK, Json, fail, open_folder, read_settings, show
-from openengagement.data_folder import DataFolder
 from openengagement.ingest.registrar import Registrar
 from openengagement.ingest.sources.loader import (
     IN_FLIGHT_MAX,
@@ -52,8 +51,15 @@ def load(
             queue_max=IN_FLIGHT_MAX + 1,
             on_failure=lambda error: log_failure("commit_failed", error),
         )
+        loader = Loader(
+            KINDS[kind.value],
+            registrar=Registrar(folder.registry, folder.stores.tweets, now_s=CLOCK.now_s),
+            writer=writer,
+            now_s=CLOCK.now_s,
+            future_max_s=read_settings().event_future_max_s,
+        )
         try:
-            loaded = _load(_make_loader(folder, writer, kind=kind), files)
+            loaded = _load(loader, files)
         finally:
             writer.close()
         for engine in folder.stores.engines:
@@ -61,16 +67,6 @@ def load(
                 engine.compact()
     fields = {"accepted": loaded.accepted, "rejected": loaded.rejected}
     show(fields, as_json=json, notes=_notes(loaded))
-
-
-def _make_loader(folder: DataFolder, writer: BatchWriter, *, kind: Kind) -> Loader:
-    return Loader(
-        KINDS[kind.value],
-        registrar=Registrar(folder.registry, folder.stores.tweets, now_s=CLOCK.now_s),
-        writer=writer,
-        now_s=CLOCK.now_s,
-        future_max_s=read_settings().event_future_max_s,
-    )
 
 
 def _load(loader: Loader, files: list[Path]) -> LoadSummary:

@@ -38,7 +38,7 @@ def counting_supervisor() -> Iterator[None]:
 
     The process starts with the first connection, so a server that receives no events has none.
     """
-    # The path of a socket must be short, so it lies neither in the data folder nor in a deep one.
+    # The path of a socket must be short, so it cannot be in the data folder or in any deep folder.
     temporary = tempfile.gettempdir() if len(tempfile.gettempdir()) < _FOLDER_MAX else "/tmp"  # noqa: S108 - the folder in it is private
     with (
         tempfile.TemporaryDirectory(
@@ -104,7 +104,7 @@ class _Supervisor:
         return self._child.wait() == 0
 
     def _close_waiting_connections(self) -> None:
-        """Let waiting workers fail now, because they would only cause more failed starts."""
+        """Close waiting connections, because each would only cause another failed start."""
         while select.select([self._listener], [], [], 0)[0]:
             with _FORK_LOCK:
                 self._listener.accept()[0].close()

@@ -1,7 +1,7 @@
 """The supervisor of one server: it starts the workers and uses as little memory as possible.
 
-`serve` and `sandbox` replace their own process by this module once a folder is ready. The modules
-that they loaded then do not stay in memory. It imports Granian and very little of our own code.
+`serve` and `sandbox` replace their process by this module once a folder is ready. That frees the
+memory of the modules that they loaded. It imports Granian and very little of our own code.
 """
 
 import itertools

@@ -25,7 +25,7 @@ EVENTS_SCHEMA = pl.Schema(
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Three frames whose ids refer to each other; times are Unix seconds.
+    """Three frames that refer to each other by id; times are Unix seconds.
 
     The schemas are ACCOUNTS_SCHEMA, TWEETS_SCHEMA (`video_id` may be null) and EVENTS_SCHEMA
     (`type` is an event type of the platform API, `count` is at least 1).

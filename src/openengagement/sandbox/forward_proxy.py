@@ -4,8 +4,8 @@ A client with built-in hosts sends CONNECT for one of them on port 443 (RFC 9110
 connects it to the sandbox's HTTPS server. It never resolves a name, connects to any other address,
 reads the bytes that it forwards, or repeats anything that a client sent.
 
-Refusals: 403 any other request; 400 not HTTP; 408 head too slow; 431 head too large; 503 too many
-connections; 502 the sandbox's HTTPS server does not answer.
+It refuses all other requests (403), bytes that are not HTTP (400), slow heads (408), large heads
+(431) and too many connections (503). If the HTTPS server does not answer, it answers 502.
 """
 
 import asyncio
@@ -116,7 +116,7 @@ class ForwardProxy:
         return check_head(head.removesuffix(_HEAD_END))
 
     async def _connect(self, client: _Streams) -> str:
-        """Forward bytes both ways until the sandbox closes; return a refusal if it is not there."""
+        """Forward bytes both ways until the sandbox closes; return a refusal if it is down."""
         try:
             async with asyncio.timeout(self.limits.head_s):
                 sandbox = await asyncio.open_connection(LOOPBACK, self.https_port)

@@ -54,7 +54,7 @@ KIND_SHARES: Final = (0.6660, 0.0408, 0.2932)
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """`type` happens `per_thousand` times per thousand `of`; `needs` limits it to a trait."""
+    """`type` happens `per_thousand` times per thousand `of`, on Tweets with the trait `needs`."""
 
     type: str
     of: str
@@ -69,25 +69,15 @@ IMPRESSIONS_PER_INTERACTION: Final = 200
 # The `of` of a row is a row above it. Media and video views never count as engagements.
 RATIOS: Final = (
     Ratio("favorites", "impressions", 8.0, None, "a like costs least: 2 to 4 per retweet"),
-    Ratio(
-        "detail_expands", "impressions", 11.0, None, "opening the Tweet is the most common click"
-    ),
+    Ratio("detail_expands", "impressions", 11.0, None, "most clicks on a Tweet open it"),
     Ratio("user_profile_clicks", "impressions", 3.5, None, "fewer people look at the author"),
     Ratio("user_follows", "user_profile_clicks", 60.0, None, "one visitor in 17 stays"),
     Ratio("permalink_clicks", "impressions", 0.8, None, "only on desktop, on the Tweet's date"),
     Ratio("quote_tweets", "impressions", 0.45, None, "a seventh of retweets add a comment"),
     Ratio("email_tweet", "impressions", 0.01, None, "rare: a hidden menu item"),
     Ratio("url_clicks", "impressions", 8.0, "link", "click-through rates lie near 1%"),
-    Ratio(
-        "hashtag_clicks", "impressions", 1.0, "hashtag", "few people leave a Tweet for its topic"
-    ),
-    Ratio(
-        "media_views",
-        "impressions",
-        450.0,
-        "media",
-        "autoplay reaches half of the people who see it",
-    ),
+    Ratio("hashtag_clicks", "impressions", 1.0, "hashtag", "few people look for other Tweets"),
+    Ratio("media_views", "impressions", 450.0, "media", "autoplay reaches half of the people"),
     Ratio("media_engagements", "media_views", 20.0, "media", "one viewer in 50 taps the picture"),
     Ratio("video_views", "media_views", 550.0, "video", "not every video is half visible for 2 s"),
     Ratio("app_opens", "impressions", 0.6, "app", "only people who have the app"),
@@ -164,7 +154,7 @@ def simulate_around(dataset: Dataset, seed: int) -> pl.DataFrame:
 
 
 def _find_cells(dataset: Dataset) -> _Cells:
-    """Return the hours of attention of every Tweet: hours with real events, and the first hours."""
+    """Return the hours of every Tweet with attention: those of real events, and the first ones."""
     tweets = dataset.tweets.select("id", "created_at").with_row_index("row")
     events = dataset.events.select("tweet_id", "at", "count").join(
         tweets, left_on="tweet_id", right_on="id", maintain_order="left"

@@ -1,7 +1,4 @@
-"""Verify the ID token of OpenID Connect (Core, 3.1.3.7).
-
-Pure: keys and time are parameters.
-"""
+"""Verify the ID token of OpenID Connect (Core, 3.1.3.7). Pure: keys and time are parameters."""
 
 import hmac
 from collections.abc import Collection, Mapping
@@ -25,7 +22,7 @@ _KEYS_MAX: Final = 100
 
 
 class IdTokenRefused(Exception):
-    """The ID token is not valid. The text names the check that failed and is fit for a log."""
+    """The ID token is not valid. The text names the check that failed, and may be logged."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,15 +55,15 @@ class Started:
 
 
 class SignInDenied(Exception):
-    """The provider did not sign the person in. The text is fit for a log."""
+    """The provider did not sign the person in. The text may be logged."""
 
 
 class AttemptRefused(Exception):
-    """The browser brought back no attempt of its own that is still valid. The text fits a log."""
+    """The browser's cookie holds no valid attempt of its own. The text may be logged."""
 
 
 class AnswerRefused(Exception):
-    """The answer does not belong to this attempt. The text is fit for a log."""
+    """The answer does not belong to this attempt. The text may be logged."""
 
 
 class RelyingParty:
@@ -148,8 +148,8 @@ class RelyingParty:
         account = self._registry.accounts.find_account(value)
         if account is None or account.screen_name == value:
             return account
-        # Screen names match in any case. Outside ASCII, several letters fold to the same one,
-        # which would let two people into one account.
+        # Screen names match in any case. Outside ASCII, several letters fold to the same one, so
+        # two people of the provider could sign in to one account.
         return account if (account.screen_name + value).isascii() else None
 
     def _find_by_id(self, text: str) -> Account | None:
@@ -157,7 +157,7 @@ class RelyingParty:
             account_id = parse_id(text)
         except ValueError:
             return None
-        # One account, one spelling: the provider may treat 7 and 07 as two people.
+        # Only one spelling is an account: the provider may treat 7 and 07 as two people.
         return self._registry.accounts.read_account(account_id) if str(account_id) == text else None
 
 

@@ -36,7 +36,7 @@ class ProviderUnavailable(Exception):
 
 
 class InvalidProviderAnswer(Exception):
-    """The provider's answer breaks the protocol. The text names the check and is fit for a log."""
+    """The provider's answer breaks the protocol. The text names the check, and may be logged."""
 
 
 class CodeRefused(Exception):
@@ -69,7 +69,7 @@ class AuthorizationRequest:
 
 
 class Metadata(msgspec.Struct, frozen=True):
-    """The fields in use of a provider's discovery document (OpenID Connect Discovery, 3)."""
+    """The fields that we use of a provider's discovery document (Discovery, 3)."""
 
     issuer: str
     authorization_endpoint: str
