@@ -35,13 +35,13 @@ def test_imported_modules_are_exempt_from_garbage_collection():
     assert ran.stdout.split() == ["True", "True"]
 
 
-@pytest.fixture
-def without_limits(tmp_path):
-    """A data folder whose file of limits cannot be opened."""
+def break_limits(folder):
+    """Make the file of the limits in this data folder unusable; returns its path."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     boot_id = boot.read_text().strip() if boot.exists() else "unknown"
-    (tmp_path / f"limits-{boot_id}.lmdb").mkdir()
-    return tmp_path / f"limits-{boot_id}.lmdb"
+    file = folder / f"limits-{boot_id}.lmdb"
+    file.mkdir(parents=True)
+    return file
 
 
 def run_python(*arguments, **settings):
@@ -55,17 +55,21 @@ def run_python(*arguments, **settings):
     )
 
 
-def test_a_server_does_not_start_without_its_limits(without_limits):
-    command = ("--data", without_limits.parent, "serve", "--port", free_port())
-    ran = run_python("-m", "openengagement", *command)
+@pytest.mark.parametrize(("command", "folder"), [("serve", "."), ("sandbox", "sandbox")])
+def test_a_server_does_not_start_without_its_limits(tmp_path, command, folder):
+    file = break_limits(tmp_path / folder)
+    ran = run_python("-m", "openengagement", "--data", tmp_path, command, "--port", free_port())
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert re.fullmatch(rf"error: {re.escape(str(without_limits))}: .+; .+\n", ran.stderr)
+    assert "Traceback" not in ran.stderr
+    last = ran.stderr.splitlines()[-1]
+    assert re.fullmatch(rf"error: {re.escape(str(file))}: .+; .+", last)
 
 
-def test_a_worker_without_its_limits_logs_the_file_and_ends(without_limits):
+def test_a_worker_without_its_limits_logs_the_file_and_ends(tmp_path):
+    file = break_limits(tmp_path)
     code = "from openengagement.processes.worker import create_app; create_app()"
-    ran = run_python("-c", code, data=str(without_limits.parent), counting="unused")
+    ran = run_python("-c", code, data=str(tmp_path), counting="unused")
     logged = json.loads(ran.stderr)
     assert ran.returncode == 1
     assert (logged["event"], logged["error"]) == ("worker_not_started", "LimitsUnusable")
-    assert logged["reason"].startswith(f"{without_limits}: ")
+    assert logged["reason"].startswith(f"{file}: ")

@@ -24,7 +24,8 @@ from openengagement.cli.interception import (
     set_up_interception,
 )
 from openengagement.cli.serve import DEFAULT_PORT, Port, refuse_used_port, replace_process
-from openengagement.files import FileLock, write_private
+from openengagement.files import FileLock, UnusableFile, write_private
+from openengagement.limits.opening import open_limits
 from openengagement.sandbox.demo import Demo
 from openengagement.sandbox.forward_proxy import LOOPBACK as HOST
 from openengagement.sandbox.seed import build_sandbox
@@ -81,15 +82,16 @@ def sandbox(
 
 def _build(folder: Path, higgs: Path | None, *, simulated: bool) -> Demo:
     typer.echo("Building a week of engagement that ends now ...", err=True)
-    # Build in a separate process, so that the server does not keep the memory.
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as builder:
-        work = builder.submit(
-            build_sandbox, folder, read_settings(), clock=CLOCK, higgs=higgs, simulated=simulated
-        )
-        try:
-            return work.result()
-        except (OSError, ValueError) as error:
-            fail(str(error))
+    settings = read_settings()
+    try:
+        open_limits(folder).close()  # otherwise only the server would notice a failure
+        # Build in a separate process, so that the server does not keep the memory.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as builder:
+            return builder.submit(
+                build_sandbox, folder, settings, clock=CLOCK, higgs=higgs, simulated=simulated
+            ).result()
+    except (OSError, ValueError, UnusableFile) as error:
+        fail(str(error))
 
 
 def _hold(folder: Path) -> None:
