@@ -347,20 +347,3 @@ def _parse_value(name: str, text: str, *, field: "dataclasses.Field[Any]") -> in
     if choices and text not in choices:
         raise SettingsError(f"{name}: write one of {', '.join(choices)}, not {text!r}")
     return text
-
-
-def render_settings() -> str:
-    """Render the table as Markdown, for `docs/settings.md`."""
-    rows = [
-        "| variable | default | unit or choices | limits | what it sets |",
-        "|---|---|---|---|---|",
-    ]
-    for field in dataclasses.fields(Settings):
-        meta = field.metadata
-        limits = f"{meta['low']:,} to {meta['high']:,}" if "low" in meta else ""
-        default = str(field.default).lower() if field.type is bool else str(field.default)
-        rows.append(
-            f"| `{ENV_PREFIX}{field.name.upper()}` | {default or 'none'} | {meta['unit']} "
-            f"| {limits} | {meta['help']} |"
-        )
-    return "\n".join(rows) + "\n"

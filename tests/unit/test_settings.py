@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from openengagement.settings import Settings, SettingsError, load_settings, render_settings
+from openengagement.settings import Settings, SettingsError, load_settings
+from support.settings_table import render_settings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
 REGENERATE = (
     "docs/settings.md differs from the table in settings.py. Replace the table by the output of\n\n"
-    '    .venv/bin/python -c "from openengagement.settings import render_settings; '
-    "print(render_settings(), end='')\"\n"
+    "    .venv/bin/python tests/support/settings_table.py\n"
 )
 FIELDS = dataclasses.fields(Settings)
 NUMBERS = [field for field in FIELDS if field.type is int]
