@@ -59,7 +59,8 @@ ACCESS: Final[Mapping[Endpoint, Mapping[str, AccessRule]]] = {
     Endpoint.HISTORICAL: _TIMED,
 }
 
-_AGE_ARRAYS: Final[Mapping[int | None, str]] = {
+# The field of the answer that lists the Tweets older than so many days.
+AGE_ARRAYS: Final[Mapping[int | None, str]] = {
     90: "unsupported_for_impressions_engagements_tweet_ids",
     _VIDEO_AGE_DAYS: "unsupported_for_video_views_tweet_ids",
 }
@@ -127,7 +128,7 @@ def decide_access(
     for rule in types.values() if zeroed else ():
         if old := zeroed.get(rule.counted):
             ids = tuple(str(tweet.tweet_id) for tweet in served if tweet.tweet_id in old)
-            arrays[_AGE_ARRAYS[rule.age_days]] = ids
+            arrays[AGE_ARRAYS[rule.age_days]] = ids
     too_old = _age_errors(zeroed, now_s)
     errors = (*(_forbidden_texts(foreign, policy.forbidden_text) if foreign else ()), *too_old)
     if too_old and all(len(zeroed.get(rule.counted, ())) == len(served) for rule in types.values()):

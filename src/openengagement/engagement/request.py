@@ -5,21 +5,14 @@ from typing import Final
 
 import msgspec
 
-from openengagement.engagement.access import ACCESS, AccessRule
+from openengagement.engagement.access import ACCESS, AGE_ARRAYS, AccessRule
 from openengagement.engagement.types import Dimension, Endpoint, parse_id, parse_plain_ids
 from openengagement.engagement.window import Window, parse_window
 from openengagement.errors import InvalidField, MalformedBody, UnsupportedGroupBys, UnsupportedTypes
 
 TWEET_IDS_MAX: Final = {Endpoint.TOTALS: 250, Endpoint.LAST_28_HOURS: 25, Endpoint.HISTORICAL: 25}
 RESERVED_NAMES: Final = frozenset(
-    {
-        "start",
-        "end",
-        "errors",
-        "unavailable_tweet_ids",
-        "unsupported_for_impressions_engagements_tweet_ids",
-        "unsupported_for_video_views_tweet_ids",
-    }
+    {"start", "end", "errors", "unavailable_tweet_ids", *AGE_ARRAYS.values()}
 )
 _FOUR_ITEM_ORDERS: Final = (
     (Dimension.TWEET, Dimension.TYPE, Dimension.DAY, Dimension.HOUR),

@@ -15,11 +15,9 @@ from openengagement.engagement.rollup import EVENT_SCHEMA
 from openengagement.engagement.types import EVENT_TYPES, HOUR_S, ID_MAX
 
 COUNT_MAX: Final = 1_000_000_000
-_PLAIN_TIME: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"
-_ZONED_TIME: Final = (
-    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
-    r"([Zz]|[+-][0-9]{2}:?[0-9]{2})$"
-)
+_SECOND: Final = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}"
+_PLAIN_TIME: Final = _SECOND + "Z$"
+_ZONED_TIME: Final = _SECOND + r"(\.[0-9]+)?([Zz]|[+-][0-9]{2}:?[0-9]{2})$"
 
 
 class DropReason(StrEnum):

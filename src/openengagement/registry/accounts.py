@@ -1,7 +1,7 @@
 """Accounts: the users of the platform."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -43,8 +43,7 @@ class Accounts:
         Raises:
             NameTaken: the screen name or the id is in use.
         """
-        row = _account_row(account.id, account.screen_name, protected=account.protected)
-        row |= {"role": account.role, "created_at_s": account.created_at_s}
+        row = asdict(account) | {"screen_name_key": account.screen_name.casefold()}
         try:
             self._database.change(ACCOUNTS.insert().values(row), credentials=True)
         except sa.exc.IntegrityError:

@@ -99,10 +99,11 @@ class _Lines:
     """The lines of a text, with a cursor in each.
 
     `plain` marks the lines that are plain so far. The cursors of other lines move along, because
-    leaving them out would be slower. Their values are dropped at the end.
+    leaving them out would be slower. Their values are dropped at the end. `latest_s` is the latest
+    time of a plain line.
     """
 
-    def __init__(self, text: memoryview) -> None:
+    def __init__(self, text: memoryview, *, latest_s: int) -> None:
         size = len(text) + (text[-1] != ord("\n"))
         letters = np.zeros(size + _ROOM_BYTES, np.uint8)
         letters[: len(text)] = text
@@ -111,6 +112,7 @@ class _Lines:
         self._ends = np.flatnonzero(self._letters == ord("\n"))
         self.cursors = np.concatenate([[0], self._ends[:-1] + 1])
         self.plain = np.ones(len(self._ends), np.bool_)
+        self.latest_s = latest_s
         starts = len(letters) - _WINDOW_BYTES
         # A view of overlapping windows, one from each letter on.
         self._windows = np.ndarray(starts, f"V{_WINDOW_BYTES}", letters, strides=(1,))
@@ -164,7 +166,7 @@ def split_plain_events(body: bytes, *, latest_s: float) -> tuple[pl.DataFrame, O
     start = lines = 0
     while start < len(body):
         end = _block_end(body, start)
-        rows, rest = _split_block(whole[start:end], latest_s=latest_s)
+        rows, rest = _split_block(whole[start:end], latest_s=int(latest_s))
         frames.append(rows.with_columns(pl.col("line") + lines))
         others.append(OtherLines(rest.text, rest.numbers + lines))
         lines += rows.height + len(rest.numbers)
@@ -183,12 +185,12 @@ def _block_end(body: bytes, start: int) -> int:
     return body.rfind(b"\n", start, end) + 1 or body.find(b"\n", end) + 1 or len(body)
 
 
-def _split_block(text: memoryview, *, latest_s: float) -> tuple[pl.DataFrame, OtherLines]:
+def _split_block(text: memoryview, *, latest_s: int) -> tuple[pl.DataFrame, OtherLines]:
     """Do what `split_plain_events` does for a block of lines, numbered from 1."""
     first, _, _ = bytes(text[:_FIRST_LINE_BYTES_MAX]).partition(b"\n")
     try:
-        members, tail = _derive_form(first, latest_s=latest_s)
-        lines = _Lines(text)
+        members, tail = _derive_form(first)
+        lines = _Lines(text, latest_s=latest_s)
         columns = {}
         for field, (gap, parse) in members.items():
             lines.skip(gap)
@@ -219,9 +221,7 @@ def _no_rows() -> pl.DataFrame:
     return pl.DataFrame(schema={"line": pl.UInt32, **EVENT_SCHEMA})
 
 
-def _derive_form(
-    line: bytes, *, latest_s: float
-) -> tuple[dict[str, tuple[bytes, _ParseValues]], bytes]:
+def _derive_form(line: bytes) -> tuple[dict[str, tuple[bytes, _ParseValues]], bytes]:
     """Derive the form of all lines from one line.
 
     Returns a map of each field to the gap before its value and the function that parses the value,
@@ -236,9 +236,7 @@ def _derive_form(
     end = 0
     for found in _VALUE.finditer(line):
         field, begin = found["field"].decode(), found.start("value")
-        parse, size = _choose_parser(
-            field, found["value"], quoted=bool(found["quote"]), latest_s=latest_s
-        )
+        parse, size = _choose_parser(field, found["value"], quoted=bool(found["quote"]))
         if field in members:
             raise _NotPlainError
         members[field] = (line[end:begin], parse)
@@ -249,9 +247,7 @@ def _derive_form(
     return members, line[end:]
 
 
-def _choose_parser(
-    field: str, value: bytes, *, quoted: bool, latest_s: float
-) -> tuple[_ParseValues, int]:
+def _choose_parser(field: str, value: bytes, *, quoted: bool) -> tuple[_ParseValues, int]:
     """Choose the function that parses such values. Return it with the letters that it parses."""
     if field == "tweet_id":
         return partial(_parse_numbers, maximum=ID_MAX), len(value)
@@ -262,8 +258,7 @@ def _choose_parser(
     if field == "type" and quoted:
         return _parse_types, len(value)
     if field == "at" and quoted and (time := _TIME.fullmatch(value)):
-        fraction = len(time["fraction"] or b"")
-        return partial(_parse_times, fraction=fraction, latest_s=latest_s), time.end(1)
+        return partial(_parse_times, fraction=len(time["fraction"] or b"")), time.end(1)
     raise _NotPlainError
 
 
@@ -319,7 +314,7 @@ def _parse_flags(lines: _Lines) -> npt.NDArray[np.bool_]:
     return flags
 
 
-def _parse_times(lines: _Lines, *, fraction: int, latest_s: float) -> npt.NDArray[np.int32]:
+def _parse_times(lines: _Lines, *, fraction: int) -> npt.NDArray[np.int32]:
     """Parse times such as 2026-11-22T10:15:00, with `fraction` digits after it, to hour buckets."""
     form = b"0000-00-00T00:00:00" + (b"." + b"0" * fraction if fraction else b"")
     pairs = _parse_pairs(lines, form)
@@ -334,7 +329,7 @@ def _parse_times(lines: _Lines, *, fraction: int, latest_s: float) -> npt.NDArra
     lines.plain &= (day > 0) & (days < _FIRST_DAYS[months + 1])
     lines.plain &= (hour < _HOURS) & (minute < _MINUTES) & (second < _SECONDS)
     hours: _Words = _HOURS * days + hour
-    lines.plain &= (_MINUTES * hours + minute) * _SECONDS + second <= int(latest_s)
+    lines.plain &= (_MINUTES * hours + minute) * _SECONDS + second <= lines.latest_s
     lines.cursors += len(form)
     return hours.astype(np.int32)
 

@@ -136,9 +136,8 @@ class Stage:
     def start(self, name: str, stopping: threading.Event) -> None:
         """Run the stage in a thread from now on, until `stopping` and `wake` are set."""
         self.wake.set()
-        thread = threading.Thread(
-            target=self._run_forever, args=(stopping,), name=name, daemon=True
-        )
+        run = self._run_forever
+        thread = threading.Thread(target=run, args=(stopping,), name=name, daemon=True)
         thread.start()
         self.thread = thread
 

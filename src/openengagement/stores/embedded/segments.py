@@ -88,39 +88,35 @@ class _Section:
         self._name = name
         counts = _narrowest(bounds.max_magnitude)
         self._most = int(np.iinfo(counts).max)
-        self._types = {
+        rooms = {
             "ids": (np.dtype("<i8"), bounds.ids),
             "starts": (_INDEX if bounds.rows <= np.iinfo(_INDEX).max else _WIDE_INDEX, bounds.ids),
             "cells": (np.dtype("<u4"), bounds.rows),
             "counts": (counts, bounds.rows),
         }
-        self._offsets: dict[str, int] = {}
-        for field, (dtype, length) in self._types.items():
-            self._offsets[field] = offset
+        self._arrays: dict[str, tuple[np.dtype[Any], int]] = {}  # type and offset
+        for field, (dtype, length) in rooms.items():
+            self._arrays[field] = (dtype, offset)
             # `starts` has one element more than `ids`, so every array gets room for one more.
             offset += -(-dtype.itemsize * (length + 1) // _ALIGN) * _ALIGN
         self.end = offset
-        self._ids = 0
-        self._rows = 0
+        self._lengths = dict.fromkeys(rooms, 0)  # written so far; `starts` without its last element
 
     def write(self, file: int, counters: Counters) -> None:
         if (magnitude := counters.max_magnitude) > self._most:
             raise OverflowError(f"a count of {magnitude} where at most {self._most} has room")
-        written = {"ids": self._ids, "starts": self._ids, "cells": self._rows, "counts": self._rows}
-        counters = replace(counters, starts=counters.starts.astype(np.int64) + self._rows)
-        for field, (dtype, _) in self._types.items():
-            offset = self._offsets[field] + written[field] * dtype.itemsize
-            _write_all(file, getattr(counters, field).astype(dtype).tobytes(), offset=offset)
-        self._ids += len(counters.ids)
-        self._rows += counters.rows
+        starts = counters.starts.astype(np.int64) + self._lengths["cells"]
+        counters = replace(counters, starts=starts)
+        for field, (dtype, offset) in self._arrays.items():
+            array = getattr(counters, field).astype(dtype)
+            done = self._lengths[field] * dtype.itemsize
+            _write_all(file, array.tobytes(), offset=offset + done)
+            self._lengths[field] += len(array) - (field == "starts")
 
     def entries(self) -> list[_Entry]:
-        lengths = {"ids": self._ids, "starts": self._ids + 1}
         return [
-            (f"{self._name}.{field}", dtype.str, lengths.get(field, self._rows), offset)
-            for (field, (dtype, _)), offset in zip(
-                self._types.items(), self._offsets.values(), strict=True
-            )
+            (f"{self._name}.{field}", dtype.str, self._lengths[field] + (field == "starts"), offset)
+            for field, (dtype, offset) in self._arrays.items()
         ]
 
 
