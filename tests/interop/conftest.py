@@ -18,20 +18,20 @@ __all__ = ["server", "servers", "world"]
 
 @pytest.fixture(scope="session")
 def at(server):
-    """The addresses of the running server."""
+    """The URLs of the running server."""
     return Endpoints(server.url)
 
 
 @pytest.fixture(scope="session")
 def web_app(server):
-    """An app with callback URLs, which people may sign in with."""
+    """An app with callback URLs, with which people may sign in."""
     callbacks = ["--callback", CALLBACK, "--callback", ESCAPED_CALLBACK]
     return add_consumer(server, "Harbour Charts", *callbacks, "--sign-in")
 
 
 @pytest.fixture(scope="session")
 def desktop_app(server):
-    """An app without a callback URL, which is told a PIN."""
+    """An app without a callback URL, which uses PINs."""
     return add_consumer(server, "Harbour Desk")
 
 
@@ -42,6 +42,6 @@ def passwords(server):
 
 @pytest.fixture
 def alice(server, passwords):
-    """The author of the Tweets that the tests ask about, with a new browser: not signed in."""
+    """The author of the Tweets in the requests, with a new browser, not signed in."""
     with Person(server.url, "alice", PASSWORD) as person:
         yield person

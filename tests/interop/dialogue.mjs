@@ -1,8 +1,8 @@
-// How a client in node talks with the test that plays the person.
+// The dialogue of a client in node with the test, which acts as the person.
 //
 // The test sends a job as one line of JSON: consumer {key, secret}, callback (a URL or "oob"), at
-// (the server's addresses by name), ask (what to post at the end), and what a client needs besides.
-// The client says where to send the person, hears how that ended, and prints what it got.
+// (the server's URLs by name), ask (what to post at the end), and options of the client.
+// The client prints the URL for the person, reads the outcome, and prints its results.
 
 import { createInterface } from "node:readline";
 
@@ -18,7 +18,7 @@ const say = (what) => console.log(JSON.stringify(what));
 
 export const job = await hear();
 
-// Send the person to this address; resolves to {pin} or {callback}, the address they came back to.
+// Send the person to this URL. Resolves to {pin} or {callback}, the URL of the redirect.
 export async function sendPerson(url) {
   say({ open: url });
   return hear();
@@ -27,7 +27,7 @@ export async function sendPerson(url) {
 export const verifierOf = ({ pin, callback }) =>
   pin ?? new URL(callback).searchParams.get("oauth_verifier");
 
-// What the client got in the end: token {key, secret}, user, and answers to the questions in `ask`.
+// The results: token {key, secret}, user, and the responses to the requests in `ask`.
 export function finish(result) {
   say(result);
   process.exit(0);

@@ -1,7 +1,7 @@
 # The three-legged flow with Ruby's oauth, which signs, and Net::HTTP below it, which sends.
 #
-# Talks with the test as dialogue.mjs does. The job's scheme tells where the parameters of
-# token requests go ("header", "body" or "query_string"), its method how they are sent.
+# Has the dialogue of dialogue.mjs with the test. The job's `scheme` says where the parameters of
+# token requests go ("header", "body" or "query_string"), its `method` how they are sent.
 
 require "cgi"
 require "json"
@@ -29,7 +29,7 @@ site = { site: job["at"]["host"] }
 options = { scheme: job["scheme"].to_sym, http_method: job["method"].to_sym }
 consumer = OAuth::Consumer.new(key, secret, **site, **options)
 
-# Without a callback it asks for a PIN by itself.
+# Without a callback the gem asks for a PIN.
 wanted = job["callback"] == "oob" ? {} : { oauth_callback: job["callback"] }
 request = consumer.get_request_token(wanted)
 say(open: request.authorize_url, confirmed: request.callback_confirmed?)
@@ -37,7 +37,7 @@ ended = hear
 verifier = ended["pin"] || CGI.parse(URI(ended["callback"]).query)["oauth_verifier"].first
 granted = request.get_access_token(oauth_verifier: verifier)
 
-# The calls are signed in a header, as everybody's are; a JSON body goes with its hash.
+# Calls are signed in the header. A JSON body is sent with its hash.
 api = OAuth::Consumer.new(key, secret, **site)
 token = OAuth::AccessToken.new(api, granted.token, granted.secret)
 json = { "Content-Type" => "application/json" }

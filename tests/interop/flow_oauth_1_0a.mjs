@@ -1,5 +1,5 @@
 // The three-legged flow with the npm package oauth-1.0a, which signs, and node's fetch, which sends.
-// The job's place tells where its parameters go: "header", "query" or, where there is one, "form".
+// The job's `place` says where its parameters go: "header", "query" or, where there is one, "form".
 
 import { createHmac } from "node:crypto";
 
@@ -14,7 +14,7 @@ const oauth = OAuth({
 });
 
 async function send(method, url, { token, more = {}, json } = {}) {
-  // What is signed comes back, `more` included.
+  // Returns what is signed, with `more`.
   const signed = oauth.authorize({ url, method, data: more }, token);
   const headers = json ? { "Content-Type": "application/json" } : {};
   let body = json && JSON.stringify(json);

@@ -1,7 +1,7 @@
-// Signing in with the npm package passport-twitter: its strategy, with what a framework gives it.
+// Sign-in with the npm package passport-twitter: its strategy, called as a framework does.
 //
 // The strategy gets its request token, redirects, takes the callback, fetches the access token and
-// then the profile. The job's sign_in holds the strategy's options for the redirect.
+// then the profile. The job's `sign_in` has the strategy's options for the redirect.
 
 import { Strategy } from "passport-twitter";
 
@@ -24,7 +24,7 @@ const strategy = new Strategy(
 
 const session = {};
 
-// One visit of the person's browser to the app; resolves to what the strategy decided.
+// One request of the person's browser to the app. Resolves to the strategy's decision.
 function visit(url, options) {
   const query = Object.fromEntries(new URL(url).searchParams);
   return new Promise((resolve, reject) => {

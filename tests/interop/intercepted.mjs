@@ -1,7 +1,7 @@
-// Asks the data API at the address that is built in below, signed by the npm package oauth-1.0a.
+// Sends a request to the real host of the data API, signed by the npm package oauth-1.0a.
 //
-// Proxy, certificate and credentials come from the environment; the body from standard input. From
-// Node 24 on the environment is enough. Before it, a client brings an agent of its own, as here.
+// Proxy, certificate and credentials come from the environment, the body from standard input.
+// Since Node 24 the environment is enough. Older clients need an agent, as here.
 
 import { createHmac } from "node:crypto";
 import http from "node:http";

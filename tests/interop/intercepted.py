@@ -1,4 +1,4 @@
-"""Asks the APIs at the addresses that are built in below, as unmodified clients do.
+"""Send requests to the real hosts, as unmodified clients do.
 
 Proxy, certificate and credentials come from the environment; the body from standard input.
 """
@@ -22,14 +22,14 @@ token = (os.environ["ACCESS_TOKEN"], os.environ["ACCESS_TOKEN_SECRET"])
 
 
 def ask_elsewhere(url):
-    """The status of an answer, or the error that it led to."""
+    """Return the status of a response, or the error."""
     try:
         return requests.get(url, timeout=20).status_code
     except requests.RequestException as error:
         return str(error)
 
 
-# tweepy fetches its bearer token from an address that cannot be changed.
+# The URL from which tweepy fetches its bearer token cannot be changed.
 bearer = tweepy.OAuth2AppHandler(*consumer).apply_auth()(requests.Request()).headers
 public = {**BODY, "engagement_types": ["favorites"]}
 signed = {

@@ -1,6 +1,6 @@
-# Asks the data API at the address that is built in below, signed by Ruby's oauth.
+# Sends a request to the real host of the data API, signed by Ruby's oauth.
 #
-# Proxy, certificate and credentials come from the environment; the body from standard input.
+# Proxy, certificate and credentials come from the environment, the body from standard input.
 
 require "json"
 require "oauth"

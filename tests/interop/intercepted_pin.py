@@ -1,4 +1,4 @@
-"""tweepy, whose addresses cannot be changed, lets a person in by PIN and asks who it is.
+"""tweepy, whose URLs cannot be changed: authorize by PIN and call verify_credentials.
 
 Proxy, certificate and the app's key come from the environment. It prints the address to send the
 person to, reads the PIN, and prints what the API says of them.

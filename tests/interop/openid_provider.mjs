@@ -1,4 +1,4 @@
-// npm's oidc-provider, as a platform might run it: any login will do, and names the account.
+// npm's oidc-provider, as a platform might run it. It accepts any login, which names the account.
 // Takes one line of JSON: port, issuer, redirectUris, secret, way (of client authentication), alg.
 
 import { generateKeyPairSync } from "node:crypto";
@@ -41,5 +41,5 @@ createInterface({ input: process.stdin }).once("line", (line) => {
   });
   provider.listen(port, "127.0.0.1", () => console.log("ready"));
 });
-// It ends with whoever started it.
+// It ends with the process that started it.
 process.stdin.on("end", () => process.exit(0));

@@ -66,7 +66,7 @@ function throughHttp() {
       const parts = [];
       answer.on("data", (part) => parts.push(part));
       answer.on("end", () => {
-        // As real clients do: unpack before looking at the status.
+        // Decompress before reading the status, as real clients do.
         const unpacked = gunzipSync(Buffer.concat(parts)).toString();
         resolve({ status: answer.statusCode, body: unpacked });
       });

@@ -1,4 +1,4 @@
-"""npm's oauth-1.0a, sent by node's own HTTP, against the running server."""
+"""npm's oauth-1.0a with node's HTTP, against the running server."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ pytestmark = [
 
 @pytest.fixture
 def send(server, world):
-    """Sign and send one request in node; returns its status and its body, read as JSON."""
+    """Sign and send one request in node. Return the status and the parsed JSON body."""
 
     def run(path=PATH, *, app=world.main, user=True, place="header", through="fetch", **job):
         token = {"key": app.access_token, "secret": app.access_token_secret}
@@ -118,7 +118,7 @@ def test_unicode_in_a_json_body(send):
 
 
 @pytest.mark.parametrize("through", ["fetch", "http"])
-def test_refusals_reach_node_as_well(send, world, through):
+def test_errors_reach_node(send, world, through):
     status, found = send(through=through, json=question("211"))
     assert (status, found) == (403, {"errors": ["Forbidden to access tweets: 211"]})
     wrong = {"key": world.main.consumer_key, "secret": "wrong"}

@@ -29,12 +29,12 @@ PLACES = {
     "query": SIGNATURE_TYPE_QUERY,
     "body": SIGNATURE_TYPE_BODY,
 }
-# A form needs a POST; the rest works both ways.
+# A form needs POST. Header and query work with both methods.
 WAYS = [("body", "POST"), *itertools.product(("header", "query"), ("GET", "POST"))]
 
 
 class Signer:
-    """oauthlib's client with its parameters in one place, sent by requests."""
+    """oauthlib's client with its parameters in header, query or form, sent by requests."""
 
     def __init__(self, http, consumer, place):
         self.http = http
@@ -50,7 +50,7 @@ class Signer:
         return self.http.request(method, uri, headers=headers, data=body or None, json=json)
 
     def take(self, answer):
-        """Read a token and its secret, and sign with them from now on."""
+        """Parse a token and its secret, and sign later requests with them."""
         assert answer.status_code == 200, answer.text
         fields = {name: value for name, [value] in parse_qs(answer.text).items()}
         self.token = {
@@ -86,7 +86,7 @@ def ask_for_token(signer, at, method, callback):
 
 
 def assert_ends(signer, at):
-    """The token invalidates itself, signed in the same place, and is dead at once."""
+    """Invalidate the token with its own signature. It must be invalid at once."""
     token = signer.token["resource_owner_key"]
     answer = signer.send("POST", at.invalidate_token)
     assert (answer.status_code, answer.json()) == (200, {"access_token": token})
@@ -103,7 +103,7 @@ def test_callback(http, at, web_app, alice, place, method):
     verifier = returned["oauth_verifier"]
     fields = signer.take(signer.send(method, at.access_token, verifier=verifier))
     assert (fields["user_id"], fields["screen_name"]) == ("101", "alice")
-    if place != "body":  # no JSON body fits beside the parameters
+    if place != "body":  # the parameters use the body
         assert_acts_for_alice(signer, at)
     assert_ends(signer, at)
 

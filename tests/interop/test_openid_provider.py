@@ -1,4 +1,4 @@
-"""Signing in through npm's oidc-provider, which is certified and insists on PKCE."""
+"""Sign-in through npm's oidc-provider, which is certified and requires PKCE."""
 
 import pytest
 
@@ -25,7 +25,7 @@ pytestmark = [
     ids="-".join,
 )
 def provider(request, servers):
-    """The provider; its server is started first, since the provider must know its address."""
+    """The provider. The server starts first, because the provider needs its URL."""
     way, alg = request.param
     certified = CertifiedProvider(way=way, alg=alg)
     certified.server = servers(**certified.settings)
@@ -40,7 +40,7 @@ def browser(provider):
 
 
 def let_in(provider, url, login):
-    """What the person does at the provider; returns where it sends the browser."""
+    """Sign in at the provider. Return the URL to which it redirects the browser."""
     with Person(provider.issuer) as there:
         page = there.open(url)
         page = there.submit(page, page.form_with("login"), login=login, password="any")
@@ -57,19 +57,19 @@ def test_a_person_signs_in(browser, provider):
     assert browser.signed_in_as == "alice"
 
 
-def test_who_has_no_account_is_told_so(browser, provider):
+def test_a_person_without_an_account_gets_an_error(browser, provider):
     page = browser.open(let_in(provider, browser.go_to_provider(), "nobody-here"))
     assert page.status == 403
     assert "no account of this platform belongs to" in alert(page)
 
 
-def test_a_forced_sign_in_is_proven(browser, provider):
+def test_a_forced_sign_in_needs_a_new_authentication(browser, provider):
     back = "/oauth/authorize%3Foauth_token%3Dx%26force_login%3Dtrue"
     browser.open(let_in(provider, browser.go_to_provider(back), "bob"))
     assert browser.signed_in_as == "bob"
 
 
-def test_a_person_who_turns_back_is_not_signed_in(browser, provider):
+def test_a_person_who_cancels_is_not_signed_in(browser, provider):
     with Person(provider.issuer) as there:
         page = there.open(browser.go_to_provider())
         assert page.status == 200, page

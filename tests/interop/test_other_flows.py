@@ -43,7 +43,7 @@ needs_node = [
 
 
 class Talk:
-    """A client's process: a line of JSON each way at a time."""
+    """The process of a client. Both sides send lines of JSON in turn."""
 
     def __init__(self, *command):
         self.process = subprocess.Popen(
@@ -52,7 +52,7 @@ class Talk:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # A proxy of this machine must not come between; Ruby would ask it.
+            # Ruby would use the proxy of this machine.
             env={name: v for name, v in os.environ.items() if not name.lower().endswith("_proxy")},
         )
         self.watch = threading.Timer(PATIENCE_S, self.process.kill)
@@ -77,7 +77,7 @@ class Talk:
 
 
 def authorize(person, url):
-    """Let the app in, unless that was done before; returns what the client hears of it."""
+    """Authorize the app, if that is still needed. Return what the client learns."""
     page = person.consent_page(url)
     if page.left_for is None:
         page = person.answer(page, "authorize")
@@ -88,7 +88,7 @@ def authorize(person, url):
 
 @pytest.fixture
 def run(at, alice):
-    """Run a client to its end; `person` is told the address and returns what came of it."""
+    """Run a client to its end. `person` gets the URL and returns the outcome."""
 
     def run(*command, consumer, callback, person=None, **job):
         asked = [(at.totals, OWNERS_QUESTION), (at.last_28_hours, RECENT_QUESTION)]
@@ -110,7 +110,7 @@ def run(at, alice):
 
 @pytest.fixture(params=["callback", "pin"])
 def way(request, web_app, desktop_app):
-    """The app that comes back by a URL, and the one that asks for a PIN."""
+    """The app with a callback URL, and the app that uses PINs."""
     if request.param == "callback":
         return {"consumer": web_app, "callback": CALLBACK}
     return {"consumer": desktop_app, "callback": OOB}
@@ -154,7 +154,7 @@ class TestNode:
         assert result["owner"] == {"user_id": "101", "screen_name": "alice"}
 
     def test_passport_twitter_forces_a_sign_in(self, run, alice, web_app):
-        """The options of the strategy reach the sign-in page; whoever was signed in is asked."""
+        """The options of the strategy reach the sign-in page, also with an open session."""
         alice.sign_in()
 
         def person(url):
@@ -166,7 +166,7 @@ class TestNode:
         options = {"forceLogin": True, "screenName": "alice"}
         assert_is_alice(self.passport(run, web_app, person=person, sign_in=options)["user"])
 
-    def test_passport_twitter_hears_of_a_denial(self, run, alice, server):
+    def test_passport_twitter_learns_of_a_denial(self, run, alice, server):
         stranger = add_consumer(server, "Somebody's Charts", "--callback", CALLBACK)
         result = self.passport(run, stranger, person=lambda url: {"callback": alice.cancel(url)})
         assert result == {"failed": True}
@@ -174,7 +174,7 @@ class TestNode:
 
 @pytest.fixture(scope="session")
 def ruby():
-    """Ruby with its oauth."""
+    """The path of a Ruby that has the oauth gem."""
     if (
         RUBY is None
         or subprocess.run(
@@ -186,7 +186,7 @@ def ruby():
 
 
 class TestRuby:
-    """Debian's ruby-oauth, which adds `oauth_body_hash` to every body that is no form."""
+    """Debian's ruby-oauth, which adds `oauth_body_hash` to every body except forms."""
 
     @pytest.mark.parametrize(
         ("scheme", "method"),

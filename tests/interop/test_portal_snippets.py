@@ -1,4 +1,4 @@
-"""What the page of keys says to paste, pasted: every line as it stands, run as a newcomer would."""
+"""The snippets of the keys page, copied and run without changes."""
 
 import calendar
 import json
@@ -25,7 +25,7 @@ def developer(server, passwords):
 
 @pytest.fixture(scope="module")
 def made(developer):
-    """The App ID of a new app, and its `.env`, gathered from the page that follows each button."""
+    """The App ID of a new app, and its `.env`, collected from the page after every button."""
     app_id, page = create(developer)
     env = env_on(page)
     for action in ("generate_bearer", "generate_token"):
@@ -43,7 +43,7 @@ def enabled(server, made):
 
 @pytest.fixture
 def run(developer, made, tmp_path):
-    """Save the `.env` with this Tweet ID, and run one of the page's snippets beside it."""
+    """Save the `.env` with this Tweet ID, and run one of the page's snippets in its folder."""
 
     def run_snippet(name, tweet_id):
         page = developer.open(keys_path(made[0]))
@@ -107,7 +107,7 @@ def read_hour(shown):
 
 
 @pytest.mark.parametrize("snippet", ["curl", "python"])
-def test_before_the_app_is_enabled_they_say_why_not(run, snippet):
+def test_before_the_app_is_enabled_they_print_the_reason(run, snippet):
     done = run(snippet, "111")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().removeprefix("403 ") == (

@@ -1,4 +1,4 @@
-"""The three-legged flow through Python's client libraries, as their users write it."""
+"""The three-legged flow through Python's client libraries, used as documented."""
 
 import contextlib
 import warnings
@@ -29,7 +29,7 @@ from support.flows import (
 from support.person import Person, query_of
 
 with warnings.catch_warnings():
-    # Authlib would rather have httpx2, and says so.
+    # Authlib warns that it prefers httpx2.
     warnings.simplefilter("ignore", AuthlibDeprecationWarning)
     from authlib.integrations import httpx_client
 
@@ -43,7 +43,7 @@ class RequestsOauthlib:
         self.session.trust_env = False
 
     def begin(self):
-        """Get a request token; returns where to send the person."""
+        """Get a request token. Return the URL to which the person must go."""
         answer = self.session.fetch_request_token(self.at.request_token)
         assert answer["oauth_callback_confirmed"] == "true"
         return self.session.authorization_url(self.at.authorize)
@@ -66,7 +66,7 @@ class RequestsOauthlib:
 
 
 class AuthlibRequests(RequestsOauthlib):
-    """Authlib's session on requests; it sends its callback with every later request too."""
+    """Authlib's session on requests. It also sends its callback with every later request."""
 
     def __init__(self, at, consumer, callback):
         self.at = at
@@ -81,7 +81,7 @@ class AuthlibRequests(RequestsOauthlib):
 
 
 class AuthlibHttpx(AuthlibRequests):
-    """Authlib's client on httpx; unless told to include it, it drops a JSON body."""
+    """Authlib's client on httpx. Without an option it drops a JSON body."""
 
     def __init__(self, at, consumer, callback):
         self.at = at
@@ -95,7 +95,7 @@ class AuthlibHttpx(AuthlibRequests):
 
 
 class Tweepy:
-    """tweepy's handler, for which the host stands in one method, and requests with its signer."""
+    """tweepy's handler, with the host replaced, and requests with its signer."""
 
     def __init__(self, at, consumer, callback):
         class Redirected(tweepy.OAuth1UserHandler):
@@ -155,7 +155,7 @@ def assert_acts_for_alice(client, at):
 def test_callback(library, at, web_app, alice):
     with contextlib.closing(library(at, web_app, CALLBACK)) as client:
         returned = alice.authorize(client.begin())
-        # The app finds its own parameters as it registered them, and two more.
+        # The registered parameters are unchanged; two are added.
         assert returned.startswith(f"{CALLBACK}&")
         assert set(query_of(returned)) == {
             *query_of(CALLBACK),
@@ -164,7 +164,7 @@ def test_callback(library, at, web_app, alice):
         }
         token = client.take_callback(returned)
         assert token["oauth_token"].startswith("101-")
-        if library is not Tweepy:  # which throws these away
+        if library is not Tweepy:  # which discards these
             assert (token["user_id"], token["screen_name"]) == ("101", "alice")
         assert_acts_for_alice(client, at)
 
@@ -180,7 +180,7 @@ def test_pin(library, at, desktop_app, alice):
 
 @pytest.mark.parametrize("library", [RequestsOauthlib, Tweepy])
 def test_a_callback_with_escapes(library, at, web_app, alice):
-    """It comes back byte for byte. (Authlib decodes it once too often when it signs.)"""
+    """It returns unchanged. (Authlib decodes it once too often when it signs.)"""
     with contextlib.closing(library(at, web_app, ESCAPED_CALLBACK)) as client:
         returned = alice.authorize(client.begin())
         assert returned.startswith(f"{ESCAPED_CALLBACK}&oauth_token=")
@@ -188,8 +188,8 @@ def test_a_callback_with_escapes(library, at, web_app, alice):
         assert_acts_for_alice(client, at)
 
 
-def test_the_way_of_twitters_own_samples(at, desktop_app, alice):
-    """The request token call has its callback in the query and all else in the header."""
+def test_the_flow_of_twitters_own_samples(at, desktop_app, alice):
+    """The request token call has its callback in the query, and the rest in the header."""
     app = {"client_key": desktop_app.key, "client_secret": desktop_app.secret}
 
     def session(**more):
@@ -261,7 +261,7 @@ def test_a_double_click_ends_at_the_same_callback(at, web_app, alice):
         client.take_callback(first)
 
 
-def test_what_one_person_granted_nobody_else_is_shown(server, at, desktop_app, alice):
+def test_an_access_is_shown_only_to_the_person_who_granted_it(server, at, desktop_app, alice):
     set_password(server, "dave")
     with contextlib.closing(RequestsOauthlib(at, desktop_app, OOB)) as client:
         url = client.begin()
@@ -281,8 +281,8 @@ def test_a_mistyped_pin(at, desktop_app, alice):
         assert client.take_pin(pin)["screen_name"] == "alice"
 
 
-def test_a_sign_in_that_is_forced(at, web_app, alice):
-    """`force_login` asks for the password of who is signed in, with the name filled in."""
+def test_a_forced_sign_in(at, web_app, alice):
+    """`force_login` asks a signed-in person for the password. The name is filled in."""
     alice.sign_in()
     with contextlib.closing(RequestsOauthlib(at, web_app, CALLBACK)) as client:
         client.begin()
@@ -296,7 +296,7 @@ def test_a_sign_in_that_is_forced(at, web_app, alice):
 
 
 def test_tweepy_signs_in_with_twitter(at, web_app, alice):
-    """`authenticate` asks once; after that it redirects at once, also from the sign-in page."""
+    """`authenticate` asks for consent once. Later it redirects, also from the sign-in page."""
     with contextlib.closing(Tweepy(at, web_app, CALLBACK)) as client:
         client.take_callback(alice.authorize(client.begin()))
         page = alice.open(client.begin(signin_with_twitter=True))
@@ -311,7 +311,7 @@ def test_tweepy_signs_in_with_twitter(at, web_app, alice):
 
 
 def test_tweepy_asks_to_read_only(server, at, alice):
-    """`x_auth_access_type` in the query of a request token that is signed in the header."""
+    """`x_auth_access_type` is in the query of a request token call signed in the header."""
     options = ["--callback", CALLBACK, "--access", "read-write"]
     for wanted, level in (({"access_type": "read"}, "read"), ({}, "read-write")):
         app = add_consumer(server, f"Harbour Pilot, {level}", *options)
@@ -332,7 +332,7 @@ def app(server, request):
 
 
 def half(page, id_):
-    """The text of the list under the heading with this id."""
+    """Return the text of the list under the heading with this id."""
     before, _, after = page.html.partition(f'id="{id_}"')
     assert before
     return after.partition("</section>")[0]
@@ -343,7 +343,7 @@ def level_after(client, at, callback):
     return token, client.get(at.verify_credentials).headers["x-access-level"]
 
 
-def test_the_same_token_is_for_what_was_consented_to_last(at, app, alice):
+def test_a_repeated_consent_replaces_the_permission_of_the_token(at, app, alice):
     tokens = []
     for wanted, level in (
         ({}, "read-write"),
@@ -361,7 +361,7 @@ def test_the_same_token_is_for_what_was_consented_to_last(at, app, alice):
     assert len(set(tokens)) == 1
 
 
-def test_nobody_passes_to_more_than_they_consented_to(at, app, alice):
+def test_more_permissions_need_a_new_consent(at, app, alice):
     with contextlib.closing(Tweepy(at, app, CALLBACK)) as client:
         client.take_callback(alice.authorize(client.begin(access_type="read")))
     with contextlib.closing(Tweepy(at, app, CALLBACK)) as client:
@@ -408,12 +408,12 @@ def test_loose_signatures_of_the_access_token_call(servers, lenient):
             assert (answer.status_code == 200) == taken, answer.text
 
 
-def test_an_app_may_not_ask_for_request_tokens_without_end(servers):
+def test_request_tokens_are_rate_limited(servers):
     server = servers(request_tokens_per_minute="3")
     at = Endpoints(server.url)
     consumer = add_consumer(server, "Harbour Flood", "--callback", CALLBACK)
     told = []
-    for _ in range(8):  # the minute may turn once
+    for _ in range(8):  # a new minute may begin once
         with contextlib.closing(RequestsOauthlib(at, consumer, CALLBACK)) as app:
             try:
                 app.begin()

@@ -1,4 +1,4 @@
-"""Python signers against the running server: oauthlib, and requests-oauthlib as users do."""
+"""Python signers against the running server: oauthlib and requests-oauthlib."""
 
 import json
 
@@ -100,7 +100,7 @@ def test_oauthlib_with_another_signature_method(server, http, main, method):
 
 @pytest.mark.parametrize("place", PLACES)
 def test_oauthlib_invalidates_a_bearer_token(server, http, world, place):
-    """A form is signed; the protocol's parameters may stand in it, in the query or in a header."""
+    """The form is signed. The `oauth_*` parameters may be in form, query or header."""
     app = world.bobs
     token = http.post(
         f"{server.url}/oauth2/token",

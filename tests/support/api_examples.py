@@ -1,4 +1,4 @@
-"""The examples of docs/api.md: parsed from its fenced blocks, sent to a server, compared."""
+"""Parse the examples of docs/api.md, send them to a server, and compare the responses."""
 
 import json
 import re
@@ -55,7 +55,7 @@ def read_blocks(text: str) -> list[Block]:
 
 
 def read_commands(text: str) -> list[str]:
-    """The commands that make the demo data, one a line."""
+    """The commands that make the demo data, one per line."""
     lines = [line for block in read_blocks(text) if block.kind == "sh" for line in _lines(block)]
     return [line for line in lines if line.startswith("openengagement ")]
 
@@ -83,7 +83,7 @@ class Examples:
         self.compared = 0
 
     def prepare(self, text: str, run: Callable[..., Mapping[str, Any]]) -> None:
-        """Run the commands of the demo data; the comment behind one names what it prints."""
+        """Run the commands of the demo data. The comment after a command names its output."""
         for line in read_commands(text):
             command, _, comment = line.partition("#")
             _, *arguments = shlex.split(command)
@@ -93,7 +93,7 @@ class Examples:
                 self._values[f"${name}"] = str(printed.get(key) or printed["access_token"])
 
     def use(self, server: Server) -> None:
-        """Send what follows to this server."""
+        """Send the following requests to this server."""
         self._server = server
 
     def run(self, blocks: Iterator[Block]) -> None:
@@ -120,7 +120,7 @@ class Examples:
         return json.loads(done.stdout)
 
     def _approve(self) -> str:
-        """Sign in as alice and let the app in; returns the address she is sent to."""
+        """Sign in as alice and authorize the app. Return the URL to which she is redirected."""
         token = self._values["<request token>"]
         self._server.command("account", "password", "alice", "--stdin", stdin=f"{PASSWORD}\n")
         with Person(self._server.url, "alice", PASSWORD) as alice:
@@ -137,7 +137,7 @@ class Examples:
         )
 
     def _auth(self, words: str) -> AuthBase | None:
-        """The signer that the page's shorthand stands for; None for a literal header."""
+        """Return the signer for a shorthand of the page, or None for a literal header."""
         if words == "Basic <key and secret>":
             return _Basic(self._values["$CONSUMER_KEY"], self._values["$CONSUMER_SECRET"])
         token = {
@@ -156,7 +156,7 @@ class Examples:
         )
 
     def _fill(self, text: str) -> str:
-        """The text with every value that is known by now."""
+        """Return the text with all values that are known so far."""
         text = _VARIABLE.sub(lambda match: self._values.get(match[0], match[0]), text)
         return _PLACEHOLDER.sub(lambda match: self._values.get(match[0], match[0]), text)
 
@@ -191,7 +191,7 @@ class Examples:
         return type(found) is type(expected) and found == expected
 
     def _matches_text(self, found: str, expected: str) -> bool:
-        """Compare with placeholders, and remember what stands in their places."""
+        """Compare with placeholders, and remember the values in their places."""
         names = _PLACEHOLDER.findall(expected)
         pattern = "(.+?)".join(re.escape(part) for part in _PLACEHOLDER.split(expected))
         match = re.fullmatch(pattern, found, re.DOTALL)

@@ -1,4 +1,4 @@
-"""A client of the wire for tests: what is sent as whom, and the answer with its bytes untouched."""
+"""An HTTP client for the API. Its responses keep their bytes as they were sent."""
 
 import gzip
 import json
@@ -25,7 +25,7 @@ RATE_HEADERS = tuple(
 
 @dataclass(frozen=True)
 class Answer:
-    """A response; `raw` is the body as it came over the wire."""
+    """A response. `raw` is the body before decompression."""
 
     status: int
     headers: Mapping[str, str]
@@ -41,7 +41,7 @@ class Answer:
 
     @property
     def code(self) -> str:
-        """The stable name of a refusal."""
+        """The stable name of an error, from `x-error-code`."""
         return self.headers.get("x-error-code", "")
 
     def json(self) -> Any:
@@ -52,7 +52,7 @@ class Answer:
 
 
 class Bearer(AuthBase):
-    """An app alone, by its bearer token."""
+    """App-only authentication with a bearer token."""
 
     def __init__(self, token: str) -> None:
         self.token = token
@@ -63,7 +63,7 @@ class Bearer(AuthBase):
 
 
 def sign_as_user(app: App, **options: Any) -> OAuth1:
-    """OAuth 1.0a with the access token of the app's owner."""
+    """Sign with OAuth 1.0a and the access token of the app's owner."""
     return OAuth1(
         app.consumer_key,
         app.consumer_secret,
@@ -74,7 +74,7 @@ def sign_as_user(app: App, **options: Any) -> OAuth1:
 
 
 def sign_as_app(app: App, **options: Any) -> OAuth1:
-    """OAuth 1.0a with the consumer's key and secret only."""
+    """Sign with OAuth 1.0a and the consumer key and secret only."""
     return OAuth1(app.consumer_key, app.consumer_secret, **options)
 
 
@@ -99,7 +99,7 @@ class Client:
         headers: Mapping[str, str | None] | None = None,
         auth: AuthBase | None = None,
     ) -> Answer:
-        """Send one request; a body that is neither bytes nor text is sent as JSON.
+        """Send one request. A body that is neither bytes nor text is sent as JSON.
 
         A header of None is not sent at all.
         """
@@ -109,7 +109,7 @@ class Client:
             given["Content-Type"] = "application/json"
         given.update(headers or {})
         if given["Accept-Encoding"] is None:
-            given["Accept-Encoding"] = SKIP_HEADER  # or a header is made up below us
+            given["Accept-Encoding"] = SKIP_HEADER  # urllib3 would add a header of its own
         if isinstance(body, str):
             body = body.encode()
         with self.session.request(
@@ -132,7 +132,7 @@ class Client:
         auth: AuthBase | None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Ask one of the three endpoints."""
+        """Send a request to one of the three endpoints."""
         return self.send(
             "POST", f"/insights/engagement/{endpoint}", body=body, headers=headers, auth=auth
         )
@@ -146,14 +146,14 @@ class Client:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Call the platform API under a platform key; `path` is what follows `/platform/v1/`."""
+        """Call the platform API with a platform key. `path` is relative to `/platform/v1/`."""
         return self.send(
             method, f"/platform/v1/{path}", body=body, headers=headers, auth=Bearer(key)
         )
 
 
 def question(*tweet_ids: str, types: tuple[str, ...] = ("favorites",), **fields: Any) -> Any:
-    """A plain question about these Tweets: one grouping, by Tweet and type."""
+    """Make a request body for these Tweets with one grouping, by Tweet and type."""
     return {
         "tweet_ids": list(tweet_ids),
         "engagement_types": list(types),

@@ -1,4 +1,4 @@
-"""A certified OpenID Connect provider that we did not write, as a process of its own."""
+"""A certified OpenID Connect provider (npm's oidc-provider) in its own process."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ SECRET = "made up: with + and % in it"
 
 
 class CertifiedProvider:
-    """Where it will be; its host differs from the server's, so that browsers see two sites."""
+    """The provider. Its host differs from the server's, so that browsers see two sites."""
 
     def __init__(self, *, way: str = "client_secret_basic", alg: str = "RS256") -> None:
         self.port = free_port()
@@ -27,7 +27,7 @@ class CertifiedProvider:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What our server needs to be told of it."""
+        """The settings with which the server uses this provider."""
         return {
             "oidc_issuer": self.issuer,
             "oidc_client_id": "engagement",
@@ -37,13 +37,13 @@ class CertifiedProvider:
 
     @contextmanager
     def serve(self, server: Server) -> Iterator[None]:
-        """Run it, for people of this server."""
+        """Run the provider for the accounts of this server."""
         assert NODE, "node is not installed"
         process = subprocess.Popen(
             [NODE, str(SCRIPT)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # what it has to say about quick starts
+            stderr=subprocess.DEVNULL,  # warnings about its default configuration
             text=True,
         )
         told = {

@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by Playwright, and a monitor on what its pages ask for."""
+"""Debian's Chromium, controlled by Playwright, and a monitor of its requests and errors."""
 
 import shutil
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ DESKTOP = {"width": 1280, "height": 800}
 
 
 def find_chromium() -> str:
-    """The browser of this machine; nothing is downloaded."""
+    """Return the path of the installed browser. Nothing is downloaded."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     assert found, f"none of {', '.join(NAMES)} is installed (Debian: apt-get install chromium)"
     return found
@@ -25,7 +25,7 @@ def find_chromium() -> str:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A headless browser. CI runs as root, for whom Chromium has no sandbox of its own."""
+    """Start a headless browser. CI runs as root, and Chromium has no sandbox for root."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=find_chromium(),
@@ -38,7 +38,7 @@ def chromium() -> Iterator[Browser]:
 
 
 class PageMonitor:
-    """What every page of a context asked for, and what the browser had to say about it."""
+    """Records the requests of all pages of a context, and the errors that the browser reports."""
 
     def __init__(self, context: BrowserContext) -> None:
         self.requests: list[str] = []
@@ -51,19 +51,19 @@ class PageMonitor:
         self.requests.append(request.url)
 
     def _note_message(self, message: ConsoleMessage) -> None:
-        # The browser says of every 4xx page that it "failed to load"; its status is for the tests.
+        # The browser reports every page with a 4xx status. The tests check statuses themselves.
         if not message.text.startswith("Failed to load resource: the server responded with"):
             self.errors.append(f"{message.type}: {message.text}")
 
     @property
     def origins(self) -> set[str]:
-        """Whom the browser spoke to."""
+        """The origins to which the browser sent requests."""
         parts = (urlsplit(url) for url in self.requests)
         return {f"{each.scheme}://{each.netloc}" for each in parts}
 
 
 def open_context(browser: Browser, **options: Any) -> BrowserContext:
-    """A browser without a past."""
+    """Open a browser context without cookies."""
     context = browser.new_context(**{"viewport": DESKTOP, **options})
     context.set_default_timeout(TIMEOUT_MS)
     return context

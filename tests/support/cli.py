@@ -1,4 +1,4 @@
-"""The command line on a data folder, as a process of its own or, for speed, in this one."""
+"""The command line on a data folder: in its own process or, which is faster, in this one."""
 
 import json
 import os
@@ -17,7 +17,9 @@ EXECUTABLE = Path(sys.executable).with_name("openengagement")
 
 
 def server_environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This environment with these settings of the server and no others, free to keep bytecode."""
+    """Return this environment with these server settings and no others.
+
+    Python may write bytecode: every process would compile all modules otherwise."""
     kept_back = ("OPENENGAGEMENT_", "PYTHONDONTWRITEBYTECODE")
     environment = {name: v for name, v in os.environ.items() if not name.startswith(kept_back)}
     return environment | {
@@ -26,7 +28,7 @@ def server_environment(settings: Mapping[str, str] | None = None) -> dict[str, s
 
 
 def run_command(data: Path, *arguments: str) -> dict[str, Any]:
-    """Run `openengagement` as an operator does; returns the one object that `--json` prints."""
+    """Run `openengagement` in its own process. Return the object that `--json` prints."""
     command = [str(EXECUTABLE), "--data", str(data), *arguments, "--json"]
     done = subprocess.run(
         command,
@@ -42,7 +44,7 @@ def run_command(data: Path, *arguments: str) -> dict[str, Any]:
 
 
 def call_command(data: Path, *arguments: str, stdin: str | None = None) -> dict[str, Any]:
-    """The same command without the second or two that a process of its own takes to start."""
+    """Run the command in this process, which saves a second. Return what `--json` prints."""
     done = CliRunner().invoke(main, ["--data", str(data), *arguments, "--json"], input=stdin)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception

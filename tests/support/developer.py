@@ -1,4 +1,4 @@
-"""What a developer does on the portal's pages, and what they take away from them."""
+"""Use the developer pages of the portal, and read credentials from them."""
 
 import re
 
@@ -7,7 +7,7 @@ from support.world import App
 
 PORTAL = "/portal"
 NEW = "/portal/new"
-# The elements that show a secret on the page of keys, as the `.env` calls what they hold.
+# Elements of the keys page that show a credential -> the name of the credential in the `.env`.
 SECRETS = {
     "consumer-key": "CONSUMER_KEY",
     "consumer-secret": "CONSUMER_SECRET",
@@ -26,7 +26,7 @@ def keys_path(app_id: str) -> str:
 
 
 def create(person: Person, name: str = "Tide Tables", **fields: str) -> tuple[str, Page]:
-    """Create an app; returns its App ID, and the page that shows its key and secret."""
+    """Create an app. Return its App ID, and the page that shows its key and secret."""
     page = person.open(NEW)
     made = person.submit(page, page.form_with("name", action=NEW), name=name, **fields)
     found = re.fullmatch(r".*/portal/apps/(\d+)/keys", made.url)
@@ -35,24 +35,24 @@ def create(person: Person, name: str = "Tide Tables", **fields: str) -> tuple[st
 
 
 def act(person: Person, app_id: str, action: str) -> Page:
-    """Press the button that does this; returns the page that follows."""
+    """Press the button of this action. Return the next page."""
     page = person.open(keys_path(app_id))
     return person.submit(page, page.form_sending("action", action), action=action)
 
 
 def secrets_on(page: Page) -> dict[str, str]:
-    """What a page of keys shows, by the names of the `.env`."""
+    """Return the credentials that a keys page shows, by their names in the `.env`."""
     return {name: page.text(id_) for id_, name in SECRETS.items() if id_ in page.texts}
 
 
 def env_on(page: Page) -> dict[str, str]:
-    """The lines of the `.env` on a page of keys."""
+    """Return the lines of the `.env` on a keys page, as a dictionary."""
     pairs = (line.partition("=") for line in page.texts["env"].split())
     return {name: value for name, _, value in pairs}
 
 
 def collect(person: Person, name: str = "Tide Tables", **fields: str) -> tuple[App, str]:
-    """Create an app and make everything it may have; returns it with its bearer token."""
+    """Create an app with every credential. Return the app and its bearer token."""
     app_id, page = create(person, name, **fields)
     found = secrets_on(page)
     for action in ("generate_bearer", "generate_token"):

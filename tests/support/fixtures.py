@@ -1,4 +1,4 @@
-"""Fixtures that several folders share: import them in a `conftest.py`."""
+"""Fixtures for several folders. Import them in a `conftest.py`."""
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -13,7 +13,7 @@ _LOG_SHOWN = 4000
 
 
 class _Logs:
-    """Shows beside a failure what the servers that ran wrote since that test began."""
+    """Adds to a failure the log lines that the servers wrote during the test."""
 
     def __init__(self) -> None:
         self._before: dict[Server, int] = {}
@@ -34,7 +34,7 @@ class _Logs:
 
 @pytest.fixture(scope="session")
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> World:
-    """The seeded folder, built once a session whoever asks."""
+    """The seeded data folder, built once for each pytest worker."""
     stash = request.config.stash
     if _WORLD not in stash:
         stash[_WORLD] = build_world(tmp_path_factory.mktemp("world"))
@@ -44,7 +44,9 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="session")
 def servers(world: World) -> Iterator[Callable[..., Server]]:
-    """Servers by their settings: `servers(forbidden_text="authors")`, each started once."""
+    """Returns a server with these settings, for example `servers(forbidden_text="authors")`.
+
+    A second call with the same settings returns the same server."""
     running: dict[tuple[tuple[str, str], ...], Server] = {}
     with ExitStack() as stack:
 
@@ -59,5 +61,5 @@ def servers(world: World) -> Iterator[Callable[..., Server]]:
 
 @pytest.fixture(scope="session")
 def server(servers: Callable[..., Server]) -> Server:
-    """The server with every setting at its default. Tests leave its Tweets and apps as they are."""
+    """The server with default settings. Tests must not change its Tweets and apps."""
     return servers()

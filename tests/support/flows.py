@@ -15,7 +15,7 @@ ESCAPED_CALLBACK = (
 )
 OOB = "oob"
 
-# Only the author's own token may see these; the figures are the world's.
+# Only the author's access token may read these. The counts are those of the seeded data.
 OWNERS_QUESTION = question("111", types=("impressions", "engagements"))
 OWNERS_FIGURES = {"g": {"111": {"impressions": "40", "engagements": "27"}}}
 RECENT_QUESTION = question(RECENT, types=("url_clicks",))
@@ -23,7 +23,7 @@ RECENT_QUESTION = question(RECENT, types=("url_clicks",))
 
 @dataclass(frozen=True)
 class Endpoints:
-    """The addresses that a client is told, all on one host."""
+    """The URLs that a client needs, all on one host."""
 
     host: str
 
@@ -62,7 +62,7 @@ class Endpoints:
 
 @dataclass(frozen=True)
 class Consumer:
-    """An app as a client library knows it before anybody let it in."""
+    """An app without an access token."""
 
     app_id: str
     key: str
@@ -70,7 +70,7 @@ class Consumer:
 
 
 def add_consumer(server: Server, name: str, *options: str) -> Consumer:
-    """Register an app of bob's, enabled; it holds nobody's token yet."""
+    """Add an enabled app of bob. It has no access token."""
     made = server.command("app", "add", name, "--owner", "bob", *options)
     server.command("app", "enable", made["app_id"])
     server.secrets.append(made["consumer_secret"])
@@ -78,12 +78,12 @@ def add_consumer(server: Server, name: str, *options: str) -> Consumer:
 
 
 def set_password(server: Server, screen_name: str, password: str = PASSWORD) -> None:
-    """Give an account a password, as the operator does."""
+    """Set the password of an account by the command line."""
     server.command("account", "password", screen_name, "--stdin", stdin=f"{password}\n")
 
 
 def assert_is_alice(user: Mapping[str, Any]) -> None:
-    """The body of `verify_credentials`, as sign-in libraries read it."""
+    """Check the body of `verify_credentials`, which sign-in libraries read."""
     found = (user["id"], user["id_str"], user["screen_name"])
     assert found == (int(ALICE), ALICE, "alice"), user
     assert "name" in user
@@ -91,6 +91,6 @@ def assert_is_alice(user: Mapping[str, Any]) -> None:
 
 
 def assert_is_28_hours(body: Mapping[str, Any]) -> None:
-    """The answer to `RECENT_QUESTION`: one to five clicks in each of 28 hours and a bit."""
+    """Check the response to `RECENT_QUESTION`: one to five clicks an hour, in 28 or 29 hours."""
     clicks = int(body["g"][RECENT]["url_clicks"])
     assert 28 <= clicks <= 5 * 29, body

@@ -1,4 +1,4 @@
-"""Web sites on this machine that are not the server's: an app's own, to which a browser is sent."""
+"""HTTP servers in this process, for example the website of an app."""
 
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +10,7 @@ from support.server import HOST
 
 
 class WebSite:
-    """Serves on a free port, from threads, while it is entered."""
+    """Serves on a free port in threads, inside a `with` block."""
 
     def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
         self.http = ThreadingHTTPServer((HOST, 0), handler)
@@ -34,9 +34,9 @@ class WebSite:
 
 
 class Listener(WebSite):
-    """Answers what it was given, 404 to the rest, and keeps every path that it was asked for.
+    """Serves `pages` and `redirects`, 404 otherwise, and records every requested path.
 
-    Its host differs from the server's, so that a browser takes the two for different sites.
+    Its host differs from the server's, so that browsers see two sites.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Listener(WebSite):
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 path = self.path.partition("?")[0]
-                if path != "/favicon.ico":  # a browser's own wish
+                if path != "/favicon.ico":  # browsers request it without being told
                     listener.asked.append(self.path)
                     listener.headers.append(dict(self.headers))
                 if target := listener.redirects.get(path):
@@ -69,6 +69,6 @@ class Listener(WebSite):
                 self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
-                """Nobody reads it."""
+                """Write no log."""
 
         return Handler

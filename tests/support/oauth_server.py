@@ -1,6 +1,6 @@
-"""A server with people and apps on it, and every OAuth call made by hand: what an attacker needs.
+"""A server with people and apps, and OAuth calls that tests can change in every detail.
 
-Nothing here refuses to send what no honest client would send.
+Attack tests use it to send what no honest client would send.
 """
 
 import sqlite3
@@ -28,7 +28,7 @@ ACCESS_TOKEN = "/oauth/access_token"
 INVALIDATE_TOKEN = "/1.1/oauth/invalidate_token.json"
 VERIFY_CREDENTIALS = "/1.1/account/verify_credentials.json"
 TOTALS = "/insights/engagement/totals"
-CROWD = 12  # enough connections that both of two workers hold some
+CROWD = 12  # enough connections for each of two workers to have some
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")
@@ -36,10 +36,10 @@ Done = TypeVar("Done")
 
 @dataclass(frozen=True)
 class OAuthServer:
-    """A server, and apps that hold nobody's token yet."""
+    """A server, and apps without access tokens."""
 
     server: Server
-    web: App  # alice's password lets her sign in; bob owns the apps
+    web: App  # bob owns the apps; alice and bob have passwords
     other: App
     desktop: App
 
@@ -57,7 +57,7 @@ class OAuthServer:
         client: Client | None = None,
         **changes: str | None,
     ) -> Answer:
-        """A signed OAuth call; `more` is a form, or a query where the method is GET."""
+        """Make a signed OAuth call. `more` is a form, or with GET a query."""
         parameters = sign(app, method, self.url + path, more=more, **changes)
         return self.send(method, path, as_header(parameters), more=more, client=client)
 
@@ -70,7 +70,7 @@ class OAuthServer:
         more: Sequence[tuple[str, str]] = (),
         client: Client | None = None,
     ) -> Answer:
-        """Send what was signed before."""
+        """Send a request with a prepared Authorization header."""
         headers = {"Authorization": authorization} if authorization else {}
         body = None
         if more and method == "GET":
@@ -81,7 +81,7 @@ class OAuthServer:
         return (client or self.server.client).send(method, path, headers=headers, body=body)
 
     def request_token(self, app: App, callback: str = OOB, **changes: str | None) -> App:
-        """The app, holding a fresh request token."""
+        """Return the app with a new request token."""
         answer = self.call(REQUEST_TOKEN, app, callback=callback, **changes)
         assert answer.status == 200, answer
         return with_token(app, answer)
@@ -89,24 +89,24 @@ class OAuthServer:
     def exchange(
         self, app: App, verifier: str, *, client: Client | None = None, **changes: str | None
     ) -> Answer:
-        """Call oauth/access_token for the request token that the app holds."""
+        """Call oauth/access_token with the app's request token."""
         return self.call(ACCESS_TOKEN, app, client=client, verifier=verifier, **changes)
 
     def consent_url(self, app: App, page: str = "authorize") -> str:
-        """Where a person decides on the request token that the app holds."""
+        """Return the URL of the consent page for the app's request token."""
         return f"{self.url}/oauth/{page}?oauth_token={app.access_token}"
 
     def authorize_request(
         self, person: Person, app: App, callback: str = CALLBACK
     ) -> tuple[App, str]:
-        """A request token that this person has authorized, and the verifier or PIN."""
+        """Return a request token that the person has authorized, and the verifier or PIN."""
         asking = self.request_token(app, callback)
         if callback == OOB:
             return asking, person.authorize_pin(self.consent_url(asking))
         return asking, query_of(person.authorize(self.consent_url(asking)))["oauth_verifier"]
 
     def access_token_of(self, person: Person, app: App, callback: str = CALLBACK) -> App:
-        """The app, holding this person's access token."""
+        """Return the app with an access token of this person."""
         asking, verifier = self.authorize_request(person, app, callback)
         answer = self.exchange(asking, verifier)
         assert answer.status == 200, answer
@@ -114,7 +114,7 @@ class OAuthServer:
         return with_token(app, answer)
 
     def verify_credentials(self, app: App, client: Client | None = None) -> Answer:
-        """Ask whose access token the app holds."""
+        """Call account/verify_credentials with the app's access token."""
         return self.call(VERIFY_CREDENTIALS, app, method="GET", client=client)
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
@@ -125,9 +125,9 @@ class OAuthServer:
     def count_guesses(
         self, times: int, *, of: str, name: str = "", address: str = "", browser: str | None = None
     ) -> None:
-        """So many guesses were made before, for `of`: both, address, account or browser.
+        """Record that many password guesses, for `of`: both, address, account or browser.
 
-        Each would take as long as Argon2id needs.
+        Real guesses would each take as long as Argon2id.
         """
         made = Guess(name, address, browser).subjects
         order = ["browser"] if browser else ["both", "address", "account"]
@@ -138,12 +138,12 @@ class OAuthServer:
         limits.close()
 
     def person(self, name: str = "alice", password: str = PASSWORD) -> Person:
-        """A person at a browser of their own."""
+        """Return a person with a new browser."""
         return Person(self.url, name, password)
 
 
 def with_token(app: App, answer: Answer) -> App:
-    """The app with the token and secret of an answer."""
+    """Return the app with the token and secret of a response."""
     found = {name: values[0] for name, values in parse_qs(answer.body.decode()).items()}
     return replace(
         app, access_token=found["oauth_token"], access_token_secret=found["oauth_token_secret"]
@@ -158,7 +158,7 @@ def sign(
     more: Sequence[tuple[str, str]] = (),
     **changes: str | None,
 ) -> list[tuple[str, str]]:
-    """The protocol's parameters, signed; a token stands among them when the app holds one."""
+    """Return the signed `oauth_*` parameters, with the app's token if it has one."""
     user = bool(app.access_token)
     parameters = protocol_parameters(app, user=user, **changes)
     signature = signature_with(method, url, [*parameters, *more], app, user=user)
@@ -167,7 +167,7 @@ def sign(
 
 @contextmanager
 def start_oauth_server(world: Any, *, workers: int = 1, **settings: str) -> Iterator[OAuthServer]:
-    """A server of its own with people who have passwords, and three apps of bob's."""
+    """Start a server on which alice and bob have passwords, and bob has three apps."""
     with Server(world, workers=workers, settings=settings) as server:
         for name in ("alice", "bob"):
             set_password(server, name)
@@ -187,10 +187,10 @@ def start_oauth_server(world: Any, *, workers: int = 1, **settings: str) -> Iter
 
 @contextmanager
 def connected_clients(server: Server, size: int = CROWD) -> Iterator[list[Client]]:
-    """Clients that keep their connections, spread over the workers."""
+    """Open clients that keep their connections, which are spread over the workers."""
     clients = [Client(server.url) for _ in range(size)]
     try:
-        for client in clients:  # each connects now, so that what follows meets no connecting
+        for client in clients:  # connect now
             assert client.send("GET", "/health").status == 200
         yield clients
     finally:
@@ -199,7 +199,7 @@ def connected_clients(server: Server, size: int = CROWD) -> Iterator[list[Client
 
 
 def run_at_once(work: Callable[[Item], Done], items: Iterable[Item]) -> list[Done]:
-    """Do it for all of them at the same time."""
+    """Call `work` for all items at the same time, in threads."""
     every = list(items)
     with ThreadPoolExecutor(len(every)) as pool:
         return list(pool.map(work, every))

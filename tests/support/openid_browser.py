@@ -1,4 +1,4 @@
-"""A person who signs in by way of an OpenID Connect provider."""
+"""A person who signs in through an OpenID Connect provider."""
 
 from support.person import Page, Person
 
@@ -6,10 +6,10 @@ HOME = "/settings/apps"
 
 
 class Browser(Person):
-    """A browser that can go by way of the provider."""
+    """A browser that can use the provider."""
 
     def go_to_provider(self, return_to: str = HOME) -> str:
-        """Press the provider's button on the page of signing in; returns where that leads."""
+        """Press the provider's button on the sign-in page. Return the provider's URL."""
         page = self.open(f"/sign-in?return_to={return_to}")
         page = self.submit(page, page.form_with(action="/sign-in/oidc"))
         assert page.status == 200, page
@@ -29,5 +29,5 @@ class Browser(Person):
 
 
 def alert(page: Page) -> str:
-    """What the page of signing in says went wrong."""
+    """Return the error on the sign-in page."""
     return page.text("sign-in-error")

@@ -1,4 +1,4 @@
-"""An OpenID Connect provider over HTTP that does as it should, until a test tells it otherwise.
+"""An OpenID Connect provider that behaves correctly until a test changes its behaviour.
 
 It is there for what no good provider would do. That we get on with one we did not write is shown in
 `tests/interop/test_openid_provider.py`.
@@ -26,7 +26,7 @@ OTHER_KEY = RSAKey.generate_key(2048, {"kid": "second", "use": "sig"})
 EC_KEY = ECKey.generate_key("P-256", {"kid": "curve", "use": "sig"})
 OKP_KEY = OKPKey.generate_key("Ed25519", {"kid": "edwards", "use": "sig"})
 
-# Two of them are of no use to anybody who wants to know who signed.
+# The last two do not prove who signed.
 ANNOUNCED = ["RS256", "PS256", "ES256", "EdDSA", "HS256", "none"]
 
 Json = dict[str, Any]
@@ -37,7 +37,7 @@ def query_of(url: str) -> dict[str, str]:
 
 
 class Provider(WebSite):
-    """What it says can be bent: `discovery`, `keys`, `bend_claims`, `sign`, `answers`."""
+    """Tests change `discovery`, `keys`, `bend_claims`, `sign`, `answers` and so on."""
 
     def __init__(self) -> None:
         super().__init__(_Handler)
@@ -46,7 +46,7 @@ class Provider(WebSite):
         self.behave()
 
     def behave(self) -> None:
-        """Do as a provider should, and forget everything."""
+        """Return to correct behaviour, and delete everything that was recorded."""
         self.discovery: Json = {}
         self.keys: list[Any] = [KEY]
         self.bend_claims: Callable[[Json], Json] = lambda claims: claims
@@ -60,7 +60,7 @@ class Provider(WebSite):
 
     @property
     def settings(self) -> dict[str, str]:
-        """What our server needs to be told of this provider."""
+        """The settings with which the server uses this provider."""
         return {
             "oidc_issuer": self.issuer,
             "oidc_client_id": CLIENT_ID,
@@ -69,12 +69,12 @@ class Provider(WebSite):
         }
 
     def approve(self, url: str, **claims: Any) -> str:
-        """Let in whoever was sent here; returns where the browser goes then."""
+        """Approve the sign-in of this URL. Return the URL to which the browser is redirected."""
         asked = query_of(url)
         assert url.startswith(f"{self.issuer}/authorize?"), url
         assert (asked["client_id"], asked["response_type"]) == (CLIENT_ID, "code")
         assert (asked["code_challenge_method"], asked["scope"]) == ("S256", "openid profile")
-        # Never the same twice: a slow answer of an earlier test may yet use its code up.
+        # Codes are unique, because a slow request of an earlier test may still use its code.
         code = f"code-{secrets.token_hex(8)}"
         self._codes[code] = {"asked": asked, "claims": claims}
         back = {"code": code, "state": asked["state"], "iss": self.issuer}
@@ -119,7 +119,7 @@ class Provider(WebSite):
 
 
 def sign_with(key: Any, algorithm: str, **header: Any) -> Callable[[Json], str]:
-    """Signs as a provider does; a header of None is left out."""
+    """Return a function that signs claims. A header of None is left out."""
 
     def sign(claims: Json) -> str:
         given = {"alg": algorithm, "kid": key.kid, **header}
@@ -176,11 +176,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _write(self, body: bytes) -> None:
         try:
             self.wfile.write(body)
-        except (BrokenPipeError, ConnectionResetError):  # it did not want to hear it all
+        except (
+            BrokenPipeError,
+            ConnectionResetError,
+        ):  # the client closed before it had read everything
             self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Write no log."""
 
 
 def public(key: Any) -> Json:

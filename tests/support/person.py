@@ -1,4 +1,4 @@
-"""A person at a browser, over plain HTTP: opens pages, fills in their forms, presses their buttons.
+"""A person with a browser, over plain HTTP: opens pages, fills in forms, presses buttons.
 
 It knows nothing of a page but what the page holds. What a browser adds to a form by itself (Origin,
 Sec-Fetch-*) and what it enforces (a form may only lead where the page's policy lets it) is here
@@ -26,7 +26,7 @@ Pairs = list[tuple[str, str]]
 
 @dataclass
 class Form:
-    """A form of a page: what it sends by itself, and the buttons that may send it."""
+    """A form of a page: its fields with their values, and its buttons."""
 
     action: str
     method: str
@@ -38,11 +38,11 @@ class Form:
         return {name for name, _ in [*self.fields, *self.buttons]}
 
     def can_send(self, name: str, value: str) -> bool:
-        """Whether some button or field of the form sends exactly this."""
+        """Return whether a button or field of the form has this name and value."""
         return (name, value) in [*self.fields, *self.buttons]
 
     def filled(self, **values: str) -> Pairs:
-        """What is sent once these fields are filled in, or the buttons of these names pressed."""
+        """Return what the form sends with these values of fields and these pressed buttons."""
         sent = [(name, values.pop(name, value)) for name, value in self.fields]
         for pressed in values.items():
             assert pressed in self.buttons, f"the form has no {pressed}: {self}"
@@ -51,7 +51,7 @@ class Form:
 
 
 class _Reader(HTMLParser):
-    """Collects forms, and the text and the address of every element that has an id."""
+    """Collects forms, and the text and link of every element that has an id."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class _Reader(HTMLParser):
 
 @dataclass(frozen=True)
 class Page:
-    """Where the person stands: the last answer, and `left_for` when it sent them elsewhere."""
+    """An open page. `left_for` is the URL of a redirect to another site, which is not followed."""
 
     response: httpx.Response
     forms: list[Form]
@@ -142,7 +142,7 @@ class Page:
         return self.response.text
 
     def form_with(self, *names: str, action: str | None = None) -> Form:
-        """The one form that has fields or buttons of all these names."""
+        """Return the only form with fields or buttons of all these names."""
         found = [
             form
             for form in self.forms
@@ -152,13 +152,13 @@ class Page:
         return found[0]
 
     def form_sending(self, name: str, value: str) -> Form:
-        """The one form that can send exactly this."""
+        """Return the only form that can send this name and value."""
         found = [form for form in self.forms if form.can_send(name, value)]
         assert len(found) == 1, f"{len(found)} forms send {name}={value} on {self}"
         return found[0]
 
     def text(self, id_: str) -> str:
-        """What the element with this id says."""
+        """Return the text of the element with this id."""
         assert id_ in self.texts, f"nothing has the id {id_!r} on {self}"
         return " ".join(self.texts[id_].split())
 
@@ -167,7 +167,7 @@ class Page:
 
 
 class Person:
-    """One person with one browser, cookies kept: `with Person(server.url, "ann", "..") as ann:`."""
+    """A person and a browser with cookies: `with Person(server.url, "ann", "..") as ann:`."""
 
     def __init__(self, origin: str, screen_name: str = "", password: str = "") -> None:
         self.origin = origin_of(origin)
@@ -190,17 +190,17 @@ class Person:
     ) -> None:
         self.http.close()
 
-    # What a browser does.
+    # Actions of the browser.
 
     def open(self, url: str) -> Page:
-        """Open an address, or a path of the server; redirects are followed while they stay there.
+        """Open a URL or a path of the server. Follow redirects that stay on the server.
 
-        Cookies are kept, and nothing is judged: the caller looks at the status.
+        The caller checks the status.
         """
         return self._follow(self.http.get(urljoin(f"{self.origin}/", url)))
 
     def submit(self, page: Page, form: Form, **values: str) -> Page:
-        """Fill in fields, press the button that is named, and see what comes."""
+        """Fill in fields, press the named button, and return the next page."""
         return self._send(page, form, form.filled(**values))
 
     def _send(self, page: Page, form: Form, sent: Pairs) -> Page:
@@ -227,76 +227,76 @@ class Person:
         for _ in range(HOPS_MAX):
             if answer.status_code not in REDIRECTS:
                 return read_page(answer)
-            # Joined by text, not by a URL library: a callback must arrive as it was registered.
+            # No URL library may change the text: a callback must arrive as it was registered.
             target = urljoin(str(answer.url), answer.headers["location"])
             if sent_from is not None:
                 may_lead_to(sent_from, target)
             if origin_of(target) != self.origin:
                 return read_page(answer, left_for=target)
             answer = self.http.get(target)
-        raise AssertionError(f"redirected for ever, at last from {answer.url}")
+        raise AssertionError(f"too many redirects, the last one from {answer.url}")
 
-    # What a person wants.
+    # Actions of the person.
 
     def sign_in(self, page: Page | None = None) -> Page:
-        """Sign in on this page, or on /sign-in; returns where that led."""
+        """Sign in on this page, or on /sign-in. Return the next page."""
         page = page or self.open("/sign-in")
         assert page.status == 200, page
         form = page.form_with("screen_name", "password")
         return self.submit(page, form, screen_name=self.screen_name, password=self.password)
 
     def sign_out(self) -> Page:
-        """Press Sign out, which every page has for who is signed in."""
+        """Press "Sign out"."""
         page = self.open("/settings/apps")
         return self.submit(page, page.form_with(action="/sign-out"))
 
     def consent_page(self, url: str) -> Page:
-        """Follow an app's link to where it asks, signing in on the way when that is asked."""
+        """Follow an app's link to the consent page. Sign in if the server asks for it."""
         page = self.open(url)
         if page.left_for is None and any("password" in form.names for form in page.forms):
             page = self.sign_in(page)
         return page
 
     def decide(self, url: str, decision: str) -> Page:
-        """Follow an app's link and answer what it asks: "authorize" or "cancel"."""
+        """Follow an app's link and decide: "authorize" or "cancel"."""
         page = self.consent_page(url)
         assert (page.status, page.left_for) == (200, None), page
         return self.answer(page, decision)
 
     def answer(self, page: Page, decision: str) -> Page:
-        """Answer the page that asks."""
+        """Decide on the consent page."""
         form = page.form_sending("decision", decision)
         if ("decision", decision) in form.buttons:
             return self.submit(page, form, decision=decision)
         return self.submit(page, form)
 
     def authorize(self, url: str) -> str:
-        """Let the app in; returns the callback address that the browser is sent to."""
+        """Authorize the app. Return the callback URL to which the browser is redirected."""
         page = self.decide(url, "authorize")
         assert page.status == 302, page
         assert page.left_for is not None, page
         return page.left_for
 
     def authorize_pin(self, url: str) -> str:
-        """Let the app in; returns the PIN that the page shows."""
+        """Authorize the app. Return the PIN that the page shows."""
         page = self.decide(url, "authorize")
         assert page.status == 200, page
         return page.text("pin")
 
     def cancel(self, url: str) -> str | None:
-        """Keep the app out; returns the link back to it, None when there is no way back."""
+        """Deny the app. Return the link back to it, or None."""
         page = self.decide(url, "cancel")
         assert (page.status, page.left_for) == (200, None), page
         return page.links.get("denied-link")
 
     def revoke(self, app_id: str) -> Page:
-        """Take an app's access away, on the page of apps."""
+        """Revoke an app's access on the account page."""
         page = self.open("/settings/apps")
         return self.submit(page, page.form_sending("app_id", app_id))
 
 
 def read_page(answer: httpx.Response, *, left_for: str | None = None) -> Page:
-    """Read a response as HTML, if it is."""
+    """Parse a response, if it is HTML."""
     reader = _Reader()
     if answer.headers.get("content-type", "").startswith("text/html"):
         reader.feed(answer.text)
@@ -305,13 +305,13 @@ def read_page(answer: httpx.Response, *, left_for: str | None = None) -> Page:
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port; of an app's own scheme, the scheme."""
+    """Return scheme, host and port, or only a scheme that has no host."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}" if parts.netloc else f"{parts.scheme}:"
 
 
 def may_lead_to(page: Page, target: str) -> None:
-    """See that the page's policy lets its form lead there, as a browser sees to it.
+    """Check that the page's `form-action` policy allows its form to lead to `target`.
 
     A browser asks this of the form's own address and of every redirect after it; a refusal shows
     as a button that does nothing.
@@ -322,7 +322,7 @@ def may_lead_to(page: Page, target: str) -> None:
     scheme = f"{urlsplit(target).scheme}:"
     own = origin_of(target) == origin_of(page.url) and "'self'" in sources
     allowed = own or origin_of(target) in sources or scheme in sources
-    assert allowed, f"form-action {sources} on {page.url} keeps a browser from {target}"
+    assert allowed, f"form-action {sources} on {page.url} blocks {target}"
 
 
 def _form_sources(policy: str) -> set[str] | None:
@@ -334,7 +334,7 @@ def _form_sources(policy: str) -> set[str] | None:
 
 
 def query_of(url: str) -> dict[str, str]:
-    """The parameters of an address, each of which must be there once."""
+    """Return the parameters of a URL. Every name must appear once."""
     parsed = parse_qs(urlsplit(url).query, keep_blank_values=True, strict_parsing=True)
     assert all(len(values) == 1 for values in parsed.values()), url
     return {name: values[0] for name, values in parsed.items()}

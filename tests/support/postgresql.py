@@ -1,4 +1,4 @@
-"""A throw-away PostgreSQL server, and the registry's `Database` on it. For tests only."""
+"""A temporary PostgreSQL server, and the registry's `Database` on it. For tests only."""
 
 import os
 import pwd
@@ -17,9 +17,9 @@ from openengagement.registry.database import WRITE_TIMEOUT_S, Database
 from openengagement.registry.migrate import migrate
 from openengagement.registry.schema import CREDENTIAL_VERSION, METADATA
 
-# PostgreSQL refuses to run as root: it then runs as the first of these users that there is.
+# PostgreSQL refuses to run as root. It then runs as the first of these users that exists.
 USERS = ("postgres", "nobody")
-# The data is worth nothing, so nothing waits for the disk.
+# The data need not survive a crash, so no commit waits for the disk.
 SETTINGS = {
     "listen_addresses": "",
     "fsync": "off",
@@ -32,11 +32,11 @@ START_S = 60
 
 
 class PostgresqlMissing(Exception):
-    """PostgreSQL cannot be run here; the text says why."""
+    """PostgreSQL cannot run here. The text says why."""
 
 
 class PostgresqlServer:
-    """A server on a Unix socket in a folder of its own."""
+    """A server on a Unix socket in a temporary folder."""
 
     def __init__(self):
         programs = find_programs()
@@ -97,14 +97,14 @@ class PostgresqlServer:
             db.execute("CREATE SCHEMA public")
 
     def stop(self):
-        """End the server at once, and remove its folder."""
+        """Stop the server immediately, and remove its folder."""
         self._process.send_signal(signal.SIGQUIT)
         self._process.wait(30)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def find_programs():
-    """The folder of PostgreSQL's programs, which Debian keeps off the path."""
+    """Return the folder of PostgreSQL's programs. On Debian it is not in PATH."""
     found = shutil.which("initdb")
     folders = [Path(found).resolve().parent] if found else []
     folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
@@ -115,7 +115,7 @@ def find_programs():
 
 
 def find_user():
-    """What makes `subprocess` run a program as another user than root; nothing otherwise."""
+    """Return the options of `subprocess` that avoid to run a program as root."""
     if os.geteuid():
         return {}
     for user in pwd.getpwall():

@@ -1,4 +1,4 @@
-"""The real server as a process of its own, on a copy of a seeded data folder."""
+"""The real server in its own process, on a copy of a seeded data folder."""
 
 import fcntl
 import os
@@ -22,7 +22,7 @@ from support.world import App, World
 
 HOST = "127.0.0.1"
 RUNNING: list["Server"] = []
-# The kernel takes the ports of outgoing connections from 32768 upwards: these are never among them.
+# Below 32768, where the kernel starts to take ports for outgoing connections.
 PORTS = range(10_000, 32_000)
 _PORT_LOCKS = Path(tempfile.gettempdir(), "openengagement-test-ports")
 _locks_held: list[int] = []
@@ -122,7 +122,7 @@ class Server:
             return False
 
     def stop(self) -> None:
-        """Ask the process to stop, and see that it does, in time and without complaint."""
+        """Stop the process with SIGTERM. Check that it exits with 0 and leaves no worker."""
         self.client.close()
         process = self._process
         assert process is not None
@@ -140,29 +140,29 @@ class Server:
         self._folder.cleanup()
 
     def log(self, *, since: int = 0) -> str:
-        """What the server wrote so far, after so many bytes."""
+        """Return the log, without its first `since` bytes."""
         with self._log.open("rb") as log:
             log.seek(since)
             return log.read().decode(errors="replace")
 
     @property
     def log_bytes(self) -> int:
-        """How much that is."""
+        """The size of the log."""
         return self._log.stat().st_size
 
     def is_healthy(self) -> bool:
-        """Whether `/health` says so, over a connection of its own."""
+        """Return whether `/health` answers 200, over a new connection."""
         with requests.Session() as session:
             session.trust_env = False
             session.verify = str(self.tls[0]) if self.tls else True
             return session.get(f"{self.url}/health", timeout=PATIENCE_S).status_code == 200
 
     def command(self, *arguments: str, stdin: str | None = None) -> dict[str, Any]:
-        """Run a command of the operator on this server's folder while it runs."""
+        """Run a command on the data folder while the server runs."""
         return call_command(self.data, *arguments, stdin=stdin)
 
     def bearer(self, app: App) -> Bearer:
-        """An app alone, by the bearer token it fetches the first time."""
+        """Return app-only authentication. The first call fetches the bearer token."""
         if app.app_id not in self._bearers:
             answer = self.client.send(
                 "POST",

@@ -1,4 +1,4 @@
-"""OAuth 1.0a by hand, for requests that no library would send. The signing is oauthlib's."""
+"""OAuth 1.0a for requests that no library would send. oauthlib computes the signatures."""
 
 import time
 import uuid
@@ -18,7 +18,7 @@ def escape(text: str) -> str:
 
 
 def protocol_parameters(app: App, *, user: bool = True, **changes: str | None) -> Pairs:
-    """The `oauth_*` parameters of a request but its signature; a change to None leaves one out."""
+    """Return the `oauth_*` parameters without the signature. A change to None removes one."""
     fields: dict[str, str | None] = {
         "oauth_consumer_key": app.consumer_key,
         "oauth_nonce": uuid.uuid4().hex,
@@ -37,7 +37,7 @@ def signature_of(
     parameters: Sequence[tuple[str, str]],
     secrets: tuple[str, str],
 ) -> str:
-    """The HMAC-SHA1 signature; `url` is without its query, `parameters` are all that is signed."""
+    """Return the HMAC-SHA1 signature of `url` (without a query) and all signed parameters."""
     normalized = signature.normalize_parameters(list(parameters))
     base = signature.signature_base_string(method, signature.base_string_uri(url), normalized)
     client = Client("", client_secret=secrets[0], resource_owner_secret=secrets[1])
@@ -53,19 +53,19 @@ def signature_with(
 
 
 def as_header(parameters: Sequence[tuple[str, str]], *, comma: str = ", ") -> str:
-    """The value of an Authorization header."""
+    """Return the value of an Authorization header."""
     return "OAuth " + comma.join(f'{escape(name)}="{escape(text)}"' for name, text in parameters)
 
 
 def as_form(parameters: Sequence[tuple[str, str]]) -> str:
-    """A query string or a form body."""
+    """Return a query string or a form body."""
     return "&".join(f"{escape(name)}={escape(text)}" for name, text in parameters)
 
 
 def signed_header(
     method: str, url: str, app: App, *, user: bool = True, more: Sequence[tuple[str, str]] = ()
 ) -> str:
-    """A whole good Authorization header; `more` are parameters of query or form."""
+    """Return a valid Authorization header. `more` are the parameters of the query or form."""
     parameters = protocol_parameters(app, user=user)
     signed = signature_with(method, url, [*parameters, *more], app, user=user)
     return as_header([*parameters, ("oauth_signature", signed)])

@@ -1,4 +1,4 @@
-"""HTTP by hand, for requests that no client library would send."""
+"""HTTP over sockets, for requests that no client library would send."""
 
 import socket
 import time
@@ -11,7 +11,7 @@ from support.waiting import PATIENCE_S
 
 @dataclass(frozen=True)
 class RawAnswer:
-    """A response as it came; header names in small letters, a repeated one as its last value."""
+    """A response. Header names are in lower case; a repeated header has its last value."""
 
     version: bytes
     status: int
@@ -20,7 +20,7 @@ class RawAnswer:
 
 
 def talk(port: int, *pieces: bytes, pause_s: float = 0, hang_up: bool = False) -> bytes:
-    """Send pieces, then read until the server closes; ends early when it says nothing more."""
+    """Send pieces, then read until the server closes the connection."""
     with socket.create_connection((HOST, port), timeout=PATIENCE_S) as connection:
         send_all(connection, pieces, pause_s=pause_s)
         if hang_up:
@@ -29,7 +29,7 @@ def talk(port: int, *pieces: bytes, pause_s: float = 0, hang_up: bool = False) -
 
 
 def send_all(connection: socket.socket, pieces: Iterable[bytes], *, pause_s: float = 0) -> None:
-    """Send pieces; a server may refuse and close before it has them all."""
+    """Send pieces. The server may close the connection before it has received all of them."""
     try:
         for piece in pieces:
             connection.sendall(piece)
@@ -49,7 +49,7 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def parse_answers(received: bytes) -> list[RawAnswer]:
-    """Every response in what was received."""
+    """Parse all responses in the received bytes."""
     answers = []
     while received:
         head, found, rest = received.partition(b"\r\n\r\n")
@@ -72,7 +72,7 @@ def request_bytes(
     *,
     host: str | None = "localhost",
 ) -> bytes:
-    """A request that asks to close the connection after it; nothing in it is checked or quoted."""
+    """Return a request with `Connection: close`. Nothing is checked or quoted."""
     lines = [f"{method} {target} HTTP/1.1"]
     if host is not None:
         lines.append(f"Host: {host}")
@@ -84,6 +84,6 @@ def request_bytes(
 
 
 def exchange(port: int, request: bytes) -> RawAnswer:
-    """Send one request and read the one answer to it."""
+    """Send one request and read its response."""
     [answer] = parse_answers(talk(port, request))
     return answer

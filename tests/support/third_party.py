@@ -1,4 +1,4 @@
-"""An app of somebody else's, with requests-oauthlib: asks for a token, and acts with it."""
+"""A third-party app that uses requests-oauthlib to get and use an access token."""
 
 from requests_oauthlib import OAuth1Session
 
@@ -14,7 +14,7 @@ from support.person import query_of
 
 
 class ThirdParty:
-    """One app, one person at a time."""
+    """An app that serves one person at a time."""
 
     def __init__(self, name: str, consumer: Consumer, *, at: Endpoints, callback: str) -> None:
         self.name = name
@@ -24,7 +24,7 @@ class ThirdParty:
         self.token: dict[str, str] = {}
 
     def begin(self, endpoint: str | None = None, **query: str) -> str:
-        """Fetch a request token; returns the address to send a person to."""
+        """Fetch a request token. Return the URL to which the person must go."""
         self.token = {}
         with self._session(callback_uri=self.callback) as session:
             self.token = session.fetch_request_token(self.at.request_token)
@@ -32,18 +32,18 @@ class ThirdParty:
             return url
 
     def finish(self, verifier: str) -> None:
-        """Change the request token for an access token."""
+        """Exchange the request token for an access token."""
         with self._session(verifier=verifier) as session:
             self.token = session.fetch_access_token(self.at.access_token)
 
     def finish_at(self, callback: str) -> None:
-        """The same, from the address that a person was sent back to."""
+        """Exchange the request token, with the verifier of the callback URL."""
         given = query_of(callback)
         assert given["oauth_token"] == self.token["oauth_token"]
         self.finish(given["oauth_verifier"])
 
     def assert_acts_for_alice(self) -> None:
-        """See what only alice may see."""
+        """Check that the token reads metrics that only alice may read."""
         assert self.token["screen_name"] == "alice"
         with self._session() as session:
             answer = session.post(self.at.last_28_hours, json=RECENT_QUESTION)
@@ -53,7 +53,7 @@ class ThirdParty:
             assert (answer.status_code, answer.json()) == (200, OWNERS_FIGURES)
 
     def status(self) -> int:
-        """What the API answers to the token, now."""
+        """Return the status of an API request with the token."""
         with self._session() as session:
             return session.post(self.at.last_28_hours, json=RECENT_QUESTION).status_code
 

@@ -1,7 +1,7 @@
-"""The fixed data set that the wire and interop tests ask about, seeded through the command line.
+"""The seeded data of the wire and interop tests, loaded through the command line.
 
-Tweets are as old as their rules need, counted from now; engagement lies on fixed dates, so answers
-over fixed windows are literal. `RECENT` alone has engagement in every hour up to now.
+The ages of Tweets count from now. Events are on fixed dates, so that expected responses are
+literal. Only `RECENT` has events in every hour up to now.
 """
 
 import json
@@ -18,7 +18,7 @@ ALICE, BOB, CAROL, DAVE, STRANGER = "101", "202", "303", "404", "909"
 SCREEN_NAMES = {ALICE: "alice", BOB: "bob", CAROL: "carol", DAVE: "dave"}
 RECENT = "119"
 
-# Tweet -> author, age in days (None: told by its snowflake id), more fields.
+# Tweet -> author, age in days (None: from its snowflake id), more fields.
 _TWEETS: tuple[tuple[str, str, int | None, dict[str, object]], ...] = (
     ("111", ALICE, 10, {}),
     ("112", ALICE, 20, {}),
@@ -77,13 +77,13 @@ _RECENT_HOURS = 29 * 24  # more than four weeks
 
 
 def recent_count(hour: int) -> int:
-    """How many `url_clicks` RECENT got in this hour (since 1970), up to the hour of seeding."""
+    """Return the `url_clicks` of RECENT in this hour (since 1970), up to the hour of seeding."""
     return hour % 5 + 1
 
 
 @dataclass(frozen=True)
 class App:
-    """An app as its developer knows it; the access token is its owner's."""
+    """The credentials of an app. The access token is that of its owner."""
 
     app_id: str
     consumer_key: str
@@ -100,7 +100,7 @@ class World:
     seeded_hour: int
     main: App  # alice's
     bobs: App
-    carols: App  # whose owner is protected
+    carols: App  # its owner is a protected account
     pending: App  # alice's, never enabled
     limited: App  # alice's, LIMIT requests a minute
     platform_key: str
@@ -111,7 +111,7 @@ class World:
 
     @property
     def secrets(self) -> list[str]:
-        """Everything that must appear nowhere but in the answer that issued it."""
+        """All secrets. They may appear only in the response that issued them."""
         issued = [
             secret for a in self.apps for secret in (a.consumer_secret, a.access_token_secret)
         ]
@@ -122,7 +122,7 @@ LIMIT = 4
 
 
 def build_world(folder: Path) -> World:
-    """Seed a data folder."""
+    """Create and seed a data folder."""
     now_s = int(time.time())
     data = folder / "data"
     for account_id, name in SCREEN_NAMES.items():
@@ -182,5 +182,5 @@ def _recent_events(last_hour: int) -> list[dict[str, object]]:
 
 
 def show_time(time_s: float) -> str:
-    """Unix seconds in the wire's form."""
+    """Format Unix seconds as the API does."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time_s))
