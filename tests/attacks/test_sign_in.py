@@ -132,7 +132,7 @@ def test_a_very_long_password_costs_no_more(behind_proxy):
         for length in (1025, 60_000):
             begun = time.monotonic()
             assert guesser.guess("bob", "x" * length).status == 403
-            assert time.monotonic() - begun < 10
+            assert time.monotonic() - begun < 20
         assert guesser.guess("bob", "x" * 900_000).status == 400
 
 

@@ -20,6 +20,7 @@ from openengagement.ingest.sources.uploads import Upload
 from openengagement.processes import counting_supervisor as supervisor
 from openengagement.processes.counting_supervisor import counting_supervisor
 from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE
+from support.waiting import PATIENCE_S
 
 EVENT = b'{"tweet_id":"123","type":"favorites","at":"2026-01-01T00:00:00Z"}\n'
 
@@ -47,7 +48,7 @@ def children():
     return found
 
 
-def count_within(address, seconds=20):
+def count_within(address, seconds=PATIENCE_S):
     """Count a batch; repeat while the supervisor still closes connections of a failed process."""
     until = time.monotonic() + seconds
     while True:

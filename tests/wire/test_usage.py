@@ -11,11 +11,11 @@ from support.calls import Bearer, Client, question, sign_as_app, sign_as_user
 from support.oauth_server import connected_clients
 from support.server import Server
 from support.signing import signed_header
+from support.waiting import PATIENCE_S
 from support.world import LIMIT
 
 TOTALS = "/insights/engagement/totals"
 MONTH = time.strftime("%Y-%m", time.gmtime())
-WRITTEN_IN_S = 20  # workers write their counts every few seconds
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def by_app(body):
 
 def written(read, wanted):
     """Return the usage once it is complete, or after a timeout."""
-    give_up = time.monotonic() + WRITTEN_IN_S
+    give_up = time.monotonic() + PATIENCE_S
     while (found := read()) != wanted and time.monotonic() < give_up:
         time.sleep(0.2)
     return found
