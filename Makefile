@@ -82,10 +82,10 @@ $(INTEROP_STAMPS): %/node_modules/.installed: %/package-lock.json
 heavy: setup interop ## Run the heavy tests, on all cores
 	@$(BIN)/python -m pytest -q -n logical -m heavy
 
-screenshots: setup ## Take the pictures of the pages under docs/screenshots anew
+screenshots: setup ## Take the pictures of the pages under docs/screenshots again
 	@$(BIN)/python tests/browser/screenshots.py
 
-bench: setup ## Run the benchmarks, beside their peers
+bench: setup ## Run the benchmarks of the product and its peers
 	@$(MAKE) $(PEERS_STAMP) || echo "The peers' packages cannot be installed: measured without them." >&2
 	@$(BIN)/python benchmarks/run.py
 	@if test -e $(PEERS_STAMP); then .venv-bench/bin/python benchmarks/plots.py; fi

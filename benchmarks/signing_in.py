@@ -62,14 +62,14 @@ def _crowd(port: int) -> Iterator[Iterator[int]]:
     """Sign in with wrong names without a pause; yields the number of answers."""
     stop, answered = threading.Event(), itertools.count()
 
-    def knock(who: int) -> None:
+    def sign_in_repeatedly(who: int) -> None:
         for index in itertools.count():
             if stop.is_set():
                 return
             _sign_in(port, f"nobody_{who}_{index}")
             next(answered)
 
-    producers = [threading.Thread(target=knock, args=(each,)) for each in range(CROWD)]
+    producers = [threading.Thread(target=sign_in_repeatedly, args=(each,)) for each in range(CROWD)]
     for each in producers:
         each.start()
     try:

@@ -23,7 +23,7 @@ DAYS = 28
 HOUR_S = 3600
 OWNER = "bench_owner"
 PER_MINUTE = 10_000_000
-# How often each type comes, beside impressions.
+# How often each type comes, besides impressions.
 SHARE = {
     "impressions": 40,
     "media_views": 15,

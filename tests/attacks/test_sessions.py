@@ -274,7 +274,7 @@ def test_the_times_of_a_session_are_current(oauth, alice):
     assert time.strftime("%Y-%m-%dT%H", time.gmtime()) in found or time.gmtime().tm_min < 10
 
 
-def beside(oauth, planted):
+def answer_to_planted(oauth, planted):
     """The answer to a browser that sends a planted cookie after its session cookie."""
     with oauth.person() as person:
         person.sign_in()
@@ -286,11 +286,11 @@ def beside(oauth, planted):
 @pytest.mark.parametrize("stray", ["\xa0", "\x85", "\x1f", "\x0b"])
 def test_a_stray_byte_before_a_cookie_name_is_part_of_the_name(oauth, stray):
     """Another host of the domain could set such a cookie despite the `__Host-` prefix."""
-    assert beside(oauth, f"{stray}oe_session=planted").status in {200, 400}
+    assert answer_to_planted(oauth, f"{stray}oe_session=planted").status in {200, 400}
 
 
 def test_a_cookie_that_is_sent_twice_counts_as_missing(oauth):
-    assert beside(oauth, "oe_session=planted").status == 303
+    assert answer_to_planted(oauth, "oe_session=planted").status == 303
 
 
 def test_an_account_has_at_most_fifty_sessions(oauth):

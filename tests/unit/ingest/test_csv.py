@@ -18,7 +18,7 @@ RAGGED = "6,favorites,2026-01-01T00:30:00Z,2,true,and,more"
 ROW = (5, "favorites", 490_896, 2, True)
 
 
-@pytest.fixture(params=[False, True], ids=["whole", "beside a ragged line"])
+@pytest.fixture(params=[False, True], ids=["whole", "next to a ragged line"])
 def parse_csv_body(request, read):
     """Parse valid rows and reasons of rejected lines, with and without a ragged line at the end."""
 

@@ -101,12 +101,12 @@ def test_a_million_brackets_are_rejected(read):
 def test_half_of_a_surrogate_pair(read, escape):
     """It is not text, so it rejects its line; in an unknown field it may be ignored."""
     typed = GOOD.replace("favorites", f"favorites{escape}")
-    beside = GOOD[:-1] + f',"note":"{escape}"}}'
+    noted = GOOD[:-1] + f',"note":"{escape}"}}'
     parsed = read(f"{typed}\n{GOOD}\n")
     assert parsed.rows.get_column("line").to_list() == [2]
     assert parsed.rejected.get_column("line").to_list() == [1]
 
-    assert read(f"{beside}\n{GOOD}\n").rejected.get_column("line").to_list() in ([], [1])
+    assert read(f"{noted}\n{GOOD}\n").rejected.get_column("line").to_list() in ([], [1])
 
 
 @pytest.mark.parametrize("form", ["ndjson", "json"])

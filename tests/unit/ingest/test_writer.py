@@ -210,11 +210,11 @@ def test_a_cancelled_batch_does_not_stop_the_writer(start, store):
     first = occupy(writer, store)
     given_up = writer.submit(batch("given up"))
     given_up.cancel()
-    beside = writer.submit(batch("beside"))
+    fitting = writer.submit(batch("fitting"))
     store.gate.set()
 
     assert first.result(PATIENCE_S)
-    assert beside.result(PATIENCE_S)
+    assert fitting.result(PATIENCE_S)
     assert writer.submit(batch("later")).result(PATIENCE_S)
 
 

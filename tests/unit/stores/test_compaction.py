@@ -276,7 +276,7 @@ def test_neither_a_failed_merge_nor_its_log_line_touches_a_commit(store, monkeyp
 
 
 def test_a_server_continues_after_another_process_died_in_a_merge(open_store, by_hand, monkeypatch):
-    """A load beside the server, for example, is killed during a compaction."""
+    """A load on the folder of a server, for example, is killed during a compaction."""
     monkeypatch.setattr(compaction, "_LOOK_EVERY_S", 0.05)
     monkeypatch.setattr(compaction, "_IDLE_S", 0.02)
     server, other = open_store(), open_store()
