@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from openengagement.clock import SystemClock
 from openengagement.errors import Unavailable
 from openengagement.ingest.rows import EVENTS
 from openengagement.ingest.sources.counting_socket import send_upload
@@ -20,6 +22,7 @@ from openengagement.ingest.sources.uploads import Upload
 from openengagement.processes import counting_supervisor as supervisor
 from openengagement.processes.counting_supervisor import counting_supervisor
 from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE
+from openengagement.stores.embedded.store import EmbeddedStore
 from support.waiting import PATIENCE_S
 
 EVENT = b'{"tweet_id":"123","type":"favorites","at":"2026-01-01T00:00:00Z"}\n'
@@ -164,6 +167,20 @@ def test_a_batch_fails_if_the_data_folder_cannot_be_opened(address, tmp_path, ca
     with pytest.raises(Unavailable):
         send_upload(upload(), address)
     assert "DatabaseError" in capfd.readouterr().err
+
+
+def test_a_batch_fails_if_the_data_folder_is_locked(address, tmp_path, capfd):
+    """SQLite waits for a lock longer than any other failed start takes."""
+    EmbeddedStore(tmp_path / "counters.sqlite3", clock=SystemClock(), idempotency_keep_days=1).close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "counters.sqlite3")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable):
+            send_upload(upload(), address)
+        other.rollback()
+    assert count_within(address).accepted == 1
+    logged = capfd.readouterr().err
+    assert '"reason": "database is locked"' in logged
+    assert "Traceback" not in logged
 
 
 def test_a_deep_folder_for_temporary_files_is_avoided(tmp_path, monkeypatch):

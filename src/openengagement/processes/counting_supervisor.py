@@ -85,11 +85,14 @@ class _Supervisor:
             if not select.select([self._listener], [], [], _POLL_S)[0]:
                 continue
             started = time.monotonic()
-            if not self._run_child() and time.monotonic() - started < _FAILED_START_S:
+            code = self._run_child()
+            failed_soon = code != 0 and time.monotonic() - started < _FAILED_START_S
+            # A store that another process has locked takes longer than that to be unavailable.
+            if failed_soon or code == os.EX_TEMPFAIL:
                 self._close_waiting_connections()
 
-    def _run_child(self) -> bool:
-        """Run a counting process until it ends; return whether it ended without an error."""
+    def _run_child(self) -> int:
+        """Run a counting process until it ends; return its exit code, 1 if it did not start."""
         descriptor = self._listener.fileno()
         module = "openengagement.processes.counting_process"
         command = [sys.executable, "-m", module, str(descriptor)]
@@ -100,8 +103,8 @@ class _Supervisor:
                 )
         except OSError as error:
             log_failure("counting_process_not_started", error)
-            return False
-        return self._child.wait() == 0
+            return 1
+        return self._child.wait()
 
     def _close_waiting_connections(self) -> None:
         """Close waiting connections, because each would only cause another failed start."""
