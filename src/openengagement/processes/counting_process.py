@@ -18,7 +18,6 @@ from openengagement.tuning import configure_allocator, lower_priority
 configure_allocator()  # before the imports below start threads
 
 from openengagement.clock import SystemClock
-from openengagement.errors import StoreUnavailable
 from openengagement.ingest.sources.counting_socket import serve_upload
 from openengagement.ingest.sources.event_uploads import EventUploads
 from openengagement.ingest.writer import BatchWriter
@@ -35,11 +34,7 @@ def main() -> None:
     lower_priority()
     os.umask(0o077)
     settings, clock = load_settings(os.environ), SystemClock()
-    try:
-        stores = open_stores(Path(os.environ[DATA_VARIABLE]), settings, clock=clock)
-    except StoreUnavailable as error:
-        log_failure("counting_process_failed", error)
-        sys.exit(os.EX_TEMPFAIL)
+    stores = open_stores(Path(os.environ[DATA_VARIABLE]), settings, clock=clock)
     writer = BatchWriter(
         stores.counters,
         queue_max=0,  # unlimited, because the workers limit the batches in flight

@@ -21,6 +21,7 @@ _BACKLOG: Final = 1024  # connections that wait to be accepted
 _FOLDER_MAX: Final = 60  # characters; some systems refuse a socket whose path has 104
 _POLL_S: Final = 0.5
 _FAILED_START_S: Final = 5.0  # a process that fails within this time would fail again
+_RAISED: Final = 1  # exit code of a process that ended with an exception
 _STOP_TIMEOUT_S: Final = 4
 # A terminal or a service manager sends these to every process of the server. The counting process
 # must ignore them: the workers stop first and need it until then.
@@ -87,12 +88,12 @@ class _Supervisor:
             started = time.monotonic()
             code = self._run_child()
             failed_soon = code != 0 and time.monotonic() - started < _FAILED_START_S
-            # A store that another process has locked takes longer than that to be unavailable.
-            if failed_soon or code == os.EX_TEMPFAIL:
+            # It took longer to raise an error if another process has locked the store.
+            if failed_soon or code == _RAISED:
                 self._close_waiting_connections()
 
     def _run_child(self) -> int:
-        """Run a counting process until it ends; return its exit code, 1 if it did not start."""
+        """Run a counting process until it ends; return its exit code."""
         descriptor = self._listener.fileno()
         module = "openengagement.processes.counting_process"
         command = [sys.executable, "-m", module, str(descriptor)]
@@ -103,7 +104,7 @@ class _Supervisor:
                 )
         except OSError as error:
             log_failure("counting_process_not_started", error)
-            return 1
+            return _RAISED
         return self._child.wait()
 
     def _close_waiting_connections(self) -> None:
