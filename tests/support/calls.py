@@ -123,7 +123,12 @@ class Client:
             allow_redirects=False,
         ) as response:
             raw = response.raw.read(decode_content=False)
-            return Answer(response.status_code, response.headers, raw)
+            answer = Answer(response.status_code, response.headers, raw)
+        if answer.status == 413:
+            # The server closes the connection, since it has not read the body. The close may arrive
+            # after the response, and the next request must not use the connection.
+            self.session.close()
+        return answer
 
     def ask(
         self,
