@@ -1,11 +1,12 @@
 """docs/api.md is complete: it is compared with the tables of the code that it describes."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-from openengagement.api.error_body import _OAUTH_CODES
+from openengagement.api.error_body import _OAUTH_CODES, Family, render_error
 from openengagement.api.routes import Calls, build_routes
 from openengagement.auth.signature import base_string, base_url, sign
 from openengagement.engagement.access import ACCESS, Context
@@ -57,7 +58,12 @@ def test_every_numeric_code_has_status_and_message():
         for code, status, message, _ in rows("4.8")[1:]
         if status.isdecimal()
     }
-    assert described == {(code, status, text) for _, status, code, text in _OAUTH_CODES}
+    rendered = set()
+    for kind in _OAUTH_CODES:
+        reply = render_error(kind(), Family.OAUTH, method="POST", path="/oauth/request_token")
+        entry = json.loads(reply.body)["errors"][0]
+        rendered.add((entry["code"], reply.status, entry["message"]))
+    assert described == rendered
 
 
 def test_every_route_is_listed():

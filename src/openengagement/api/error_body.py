@@ -1,7 +1,7 @@
 """Render errors: strings on the data API, objects with codes on the OAuth calls (api.md 3.4, 4.8).
 
-A browser gets a plain page for an error outside the pages' own handlers. The same `ApiError` serves
-every part of the server; this module gives it the form that the part demands.
+A browser gets a plain HTML page for an error that no handler of the portal renders. Every part of
+the server raises the same `ApiError`; the family of the route decides the form of the answer.
 """
 
 import html
@@ -35,7 +35,7 @@ from openengagement.http.reply import HTML, JSON, Reply
 
 
 class Family(Enum):
-    """The part of the server that answers, and so the form of its errors."""
+    """A part of the server whose errors have one form."""
 
     DATA = "data"
     OAUTH = "oauth"
@@ -43,39 +43,28 @@ class Family(Enum):
     PAGE = "page"
 
 
-# api.md 4.8: (error, HTTP status, code, message); the first matching class decides.
-_OAUTH_CODES: Final[tuple[tuple[type[ApiError], int, int, str], ...]] = (
-    (AppSuspended, 401, 416, "Invalid / suspended application"),
-    (
-        DesktopAppsOnlyPin,
-        401,
-        417,
-        "Desktop applications only support the oauth_callback value 'oob'",
-    ),
-    (
-        CallbackNotApproved,
-        403,
-        415,
-        (
-            "Callback URL not approved for this client application. "
-            "Approved callback URLs can be adjusted in your application settings"
-        ),
-    ),
-    (UserContextRequired, 403, 220, "Your credentials do not allow access to this resource"),
-    (UnverifiedClient, 403, 99, "Unable to verify your credentials"),
-    (UnknownAuthorization, 400, 215, "Bad Authentication data."),
-    (TimestampOutOfBounds, 401, 135, "Timestamp out of bounds."),
-    (AccessTokenNotFound, 401, 89, "Invalid or expired token."),
-    (BearerTokenNotFound, 401, 89, "Invalid or expired token."),
-    (AuthenticationError, 401, 32, "Could not authenticate you."),
-    (SslRequired, 403, 92, "SSL is required"),
-    (NotFound, 404, 34, "Sorry, that page does not exist"),
-    (RateLimited, 429, 88, "Rate limit exceeded"),
-)
-# api.md 4.6: `oauth/access_token` answers these in plain text, whatever its content type says.
+_NO_PAGE: Final = "Sorry, that page does not exist"
+_ADJUST_CALLBACKS: Final = "Approved callback URLs can be adjusted in your application settings"
+# api.md 4.8: the numeric code and the message of each class and its subclasses.
+_OAUTH_CODES: Final[Mapping[type[ApiError], tuple[int, str]]] = {
+    AppSuspended: (416, AppSuspended.text),
+    DesktopAppsOnlyPin: (417, DesktopAppsOnlyPin.text),
+    CallbackNotApproved: (415, f"{CallbackNotApproved.text}. {_ADJUST_CALLBACKS}"),
+    UserContextRequired: (220, UserContextRequired.text),
+    UnverifiedClient: (99, UnverifiedClient.text),
+    UnknownAuthorization: (215, "Bad Authentication data."),
+    TimestampOutOfBounds: (135, f"{TimestampOutOfBounds.text}."),
+    AccessTokenNotFound: (89, "Invalid or expired token."),
+    BearerTokenNotFound: (89, "Invalid or expired token."),
+    AuthenticationError: (32, "Could not authenticate you."),
+    SslRequired: (92, SslRequired.text),
+    NotFound: (34, _NO_PAGE),
+    RateLimited: (88, RateLimited.text),
+}
+# api.md 4.6: the OAuth calls answer these in plain text, although the content type says HTML.
 _PLAIN: Final[Mapping[type[ApiError], str]] = {
-    InvalidVerifier: "Error processing your OAuth request: Invalid oauth_verifier parameter",
-    RequestTokenMissing: "Request token missing",
+    InvalidVerifier: f"Error processing your OAuth request: {InvalidVerifier.text}",
+    RequestTokenMissing: RequestTokenMissing.text,
     RequestTokenNotFound: "Invalid request token.",
 }
 _REALM: Final = 'OAuth realm="https://api.twitter.com"'
@@ -87,7 +76,7 @@ def render_error(error: ApiError, family: Family, *, method: str, path: str) -> 
     if family is Family.PAGE:
         return _render_page(error, headers)
     if isinstance(error, MethodNotAllowed) and family is not Family.OAUTH:
-        # As Twitter's framework: plain text for a wrong method, no body for an unknown path.
+        # Twitter's framework answered in plain text here, and without a body to an unknown path.
         headers["content-type"] = "text/plain;charset=utf-8"
         text = f"{method} is not allowed on path {path}"
         return Reply(error.status, text.encode(), headers)
@@ -100,7 +89,7 @@ def render_error(error: ApiError, family: Family, *, method: str, path: str) -> 
     headers["content-type"] = JSON
     if family is Family.OAUTH:
         return _render_oauth(error, headers)
-    texts = error.texts or ("Sorry, that page does not exist",)
+    texts = error.texts or (_NO_PAGE,)
     body = {
         "errors": list(texts),
         **{name: list(ids) for name, ids in error.arrays.items()},
@@ -118,10 +107,11 @@ def _render_page(error: ApiError, headers: dict[str, str]) -> Reply:
 
 
 def _render_oauth(error: ApiError, headers: dict[str, str]) -> Reply:
-    fallback = (error.status, 131, "; ".join(error.texts) or "Internal error")
-    status, code, message = next(
-        (row[1:] for row in _OAUTH_CODES if isinstance(error, row[0])), fallback
-    )
+    kind = next((each for each in type(error).__mro__ if each in _OAUTH_CODES), None)
+    fallback = (131, "; ".join(error.texts) or "Internal error")
+    code, message = _OAUTH_CODES[kind] if kind else fallback
+    # The data API answers this error with 401.
+    status = 400 if kind is UnknownAuthorization else error.status
     entry: dict[str, str | int] = {"code": code, "message": message}
     if isinstance(error, UnverifiedClient):
         entry["label"] = "authenticity_token_error"
