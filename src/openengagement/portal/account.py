@@ -26,35 +26,12 @@ class AccountSettings:
 
     def show(self, request: PageRequest) -> Response:
         """`GET /settings/apps`."""
-        apps = [
-            {
-                "app_id": str(grant.app_id),
-                "name": grant.name,
-                "website": grant.website,
-                "owner": grant.owner,
-                "access": grant.access_level,
-                "authorised_at_s": grant.created_at_s,
-                "suspended": grant.suspended,
-                "last_used_s": grant.last_used_s,
-            }
-            for grant in self._registry.grants.list_grants(request.account_id)
-        ]
-        sessions = [
-            {
-                "session_id": session.id,
-                "current": request.session is not None and session.id == request.session.id,
-                "browser": session.browser,
-                "signed_in_at_s": session.created_at_s,
-                "last_seen_s": session.last_seen_s,
-            }
-            for session in self._sessions.list(request)
-        ]
         context = {
             "title": "Apps and sessions",
             "scripts": ("page.js",),
-            "apps": apps,
-            "sessions": sessions,
-            "notice": None,
+            "apps": self._registry.grants.list_grants(request.account_id),
+            "sessions": self._sessions.list(request),
+            "current_id": request.session.id if request.session else "",
         }
         return self._renderer.render(request, "account", context=context)
 

@@ -12,7 +12,7 @@ from openengagement.errors import RequestTokenNotFound
 from openengagement.http.forms import read_url_query
 from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.page_request import PageRequest
-from openengagement.portal.rendering import PageRenderer, Refusal, redirect
+from openengagement.portal.rendering import PageRenderer, Refusal, describe_app, redirect
 from openengagement.registry.grants import OOB
 
 _CAN_READ: Final = (
@@ -79,7 +79,7 @@ class Consent:
             return self._renderer.refuse(request, _ENDED)
         context = {
             "title": f"Authorize {pending.app.name}",
-            "app": describe_app(pending),
+            "app": describe_pending(pending),
             "oauth_token": pending.request.token,
             "returns_to": _describe_callback(pending.request.callback),
             **_permissions(pending.request.access_level),
@@ -109,12 +109,12 @@ class Consent:
             return self._renderer.refuse(request, _ENDED)
         if pending.request.callback != OOB:
             return redirect(granted, 302)
-        context = {"title": "Your PIN", "app": describe_app(pending), "pin": granted}
+        context = {"title": "Your PIN", "app": describe_pending(pending), "pin": granted}
         return self._renderer.render(request, "pin", context=context)
 
     def _deny(self, request: PageRequest, pending: Pending) -> Response:
         link = self._flow.deny(pending)
-        context = {"title": "Not authorized", "app": describe_app(pending), "link": link}
+        context = {"title": "Not authorized", "app": describe_pending(pending), "link": link}
         return self._renderer.render(request, "denied", context=context)
 
 
@@ -138,15 +138,9 @@ def find_pending(flow: ThreeLeggedFlow, return_to: str) -> Pending | None:
         return None
 
 
-def describe_app(pending: Pending) -> dict[str, str | None]:
-    """Describe an app for the templates."""
-    app = pending.app
-    return {
-        "name": app.name,
-        "website": app.website,
-        "description": app.description,
-        "owner": pending.owner.screen_name,
-    }
+def describe_pending(pending: Pending) -> dict[str, object]:
+    """Describe the app that asks for consent, and its owner."""
+    return describe_app(pending.app, owner=pending.owner.screen_name)
 
 
 def form_targets(pending: Pending) -> tuple[str, ...]:

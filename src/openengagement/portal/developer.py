@@ -10,7 +10,7 @@ from openengagement.apps.app_form import ACCESS_LEVEL_TEXTS, UnfitApp
 from openengagement.apps.own_apps import OwnApps
 from openengagement.portal.one_time_secrets import OneTimeSecrets
 from openengagement.portal.page_request import PageRequest
-from openengagement.portal.rendering import PageRenderer, Refusal, redirect
+from openengagement.portal.rendering import PageRenderer, Refusal, describe_app, redirect
 from openengagement.registry.apps import App, AppForm, TooManyApps
 
 PORTAL_PATH: Final = "/portal"
@@ -72,7 +72,7 @@ class DeveloperApps:
         return redirect(f"{PORTAL_PATH}/apps/{made.app_id}/keys")
 
     def for_own_app(self, handler: AppHandler) -> Handler:
-        """Wrap a handler of an app's page: find the app, refuse all people but its owner."""
+        """Wrap a handler of an app's page: find the app, and refuse everybody but its owner."""
 
         def handle(request: PageRequest) -> Response:
             app = self._apps.find(request.params["app_id"], owner_id=request.account_id)
@@ -113,21 +113,7 @@ class DeveloperApps:
 
     def _describe(self, app: App) -> dict[str, Any]:
         per_minute = app.per_minute or self._default_per_minute
-        return describe(app, self._apps.read_state(app)) | {"per_minute": per_minute}
-
-
-def describe(app: App, state: str) -> dict[str, Any]:
-    """Describe an app for the templates.
-
-    `state` is a value of `AppState`.
-    """
-    return {
-        "app_id": str(app.id),
-        "name": app.name,
-        "website": app.website,
-        "description": app.description,
-        "state": state,
-    }
+        return describe_app(app, state=self._apps.read_state(app), per_minute=per_minute)
 
 
 def _read_form(request: PageRequest, owner_id: int) -> AppForm:

@@ -2,21 +2,20 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from starlette.responses import Response
 
 from openengagement.apps.app_form import ACCESS_LEVEL_TEXTS
 from openengagement.apps.own_apps import OwnApps
-from openengagement.portal.developer import PORTAL_PATH, describe
+from openengagement.portal.developer import PORTAL_PATH
 from openengagement.portal.one_time_secrets import OneTimeSecrets
 from openengagement.portal.page_request import PageRequest
-from openengagement.portal.rendering import PageRenderer, redirect
+from openengagement.portal.rendering import PageRenderer, describe_app, redirect
 from openengagement.registry.apps import App
-from openengagement.registry.grants import Grant
 
 _SECTIONS: Final = frozenset({"key", "bearer", "token"})  # of the page; actions end in these
-# Needs no escaping inside the quotes of a shell.
+# A host that needs no escaping inside the quotes of a shell.
 _PLAIN_HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]+")
 
 
@@ -41,15 +40,15 @@ class AppKeys:
 
     def show(self, request: PageRequest, app: App) -> Response:
         """`GET /portal/apps/{app_id}/keys`."""
-        token = self._apps.read_token(app)
         context = {
             "title": f"Keys and tokens of {app.name}",
             "scripts": ("page.js",),
-            "app": describe(app, self._apps.read_state(app)),
+            "app": describe_app(app, state=self._apps.read_state(app)),
             "key_hint": f"{app.consumer_key[:4]}…{app.consumer_key[-4:]}",
             "has_bearer": app.bearer_hash is not None,
-            "token": _describe_token(token) if token else None,
-            "access": ACCESS_LEVEL_TEXTS[app.access_level],
+            "token": self._apps.read_token(app),
+            "access_level": app.access_level,
+            "access_levels": ACCESS_LEVEL_TEXTS,
             "shown": self._one_time_secrets.take(request, str(app.id)),
             "origin": _origin(request),
             "tweet_id": self._newest_tweet(app.owner_id) or "",
@@ -93,14 +92,6 @@ class AppKeys:
 
 def _name_pair(pair: tuple[str, str]) -> dict[str, str]:
     return {"access_token": pair[0], "access_token_secret": pair[1]}
-
-
-def _describe_token(token: Grant) -> dict[str, Any]:
-    return {
-        "access": ACCESS_LEVEL_TEXTS[token.access_level],
-        "created_at_s": token.created_at_s,
-        "last_used_s": token.last_used_s,
-    }
 
 
 def _origin(request: PageRequest) -> str:

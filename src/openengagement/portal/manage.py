@@ -1,6 +1,6 @@
 """The manager's console: decide on apps and their limits, see their usage and the audit log."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -9,15 +9,13 @@ from starlette.responses import Response
 from openengagement.engagement.months import month_of, months_around, months_until, parse_month
 from openengagement.portal.access import MANAGERS_ONLY
 from openengagement.portal.manage_views import (
+    DECISIONS,
     WAITING,
     InvalidNumber,
     actor_of,
-    describe_app,
     describe_done,
-    describe_entry,
     describe_error,
     describe_limits,
-    describe_usage,
     fingerprint,
     format_month,
     list_missing_fields,
@@ -28,23 +26,16 @@ from openengagement.portal.manage_views import (
     usage_csv,
 )
 from openengagement.portal.page_request import PageRequest
-from openengagement.portal.rendering import PageRenderer, Refusal, redirect
+from openengagement.portal.rendering import PageRenderer, Refusal, describe_app, redirect
 from openengagement.registry.apps import App
 from openengagement.registry.decisions import NotManager, Outdated
 from openengagement.registry.registry import Registry
 
-_SHOWN: Final = 50  # of a list, on one page
+_SHOWN: Final = 50  # rows of a list on one page
 _WAITING_SHOWN: Final = 10
 _MONTHS_SHOWN: Final = 12
 _HANDLES_SHOWN: Final = 500
 _FIRST_MONTH: Final = "2000-01"  # the first one that `parse_month` accepts
-_DECISIONS: Final[Mapping[str, Mapping[str, bool]]] = {
-    "enable": {"enabled": True},
-    "disable": {"enabled": False},
-    "suspend": {"suspended": True},
-    "resume": {"suspended": False},
-    "limits": {},
-}
 _NO_APP: Final = Refusal(404, "There is no such app", "No app has this App ID. Check the App ID.")
 _NO_MONTH: Final = Refusal(
     400, "This is not a month", "Write the month in the address as in month=2026-11."
@@ -85,15 +76,16 @@ class Console:
         page = _page(request, total)
         apps = app_list.list_apps(search, month=month, limit=_SHOWN, skip=(page - 1) * _SHOWN)
         waiting = app_list.list_apps(WAITING, month=month, limit=_WAITING_SHOWN)
-        handles = usage.count_handles(month, [app.id for app in apps])
         context = {
             "title": "Apps",
             "scripts": ("page.js",),
             "notice": self._describe_done(request, read_id(request.query.get("app", ""))),
-            "waiting": [describe_app(app) for app in waiting],
+            "waiting": waiting,
             "waiting_in_all": (app_list.count_apps() if search.text else counts)["waiting"],
             "default_limit": self._default_limit,
-            "apps": [describe_app(app, handles.get(app.id, 0)) for app in apps],
+            "fingerprint": fingerprint,
+            "apps": apps,
+            "handles": usage.count_handles(month, [app.id for app in apps]),
             "counts": counts,
             "state": search.state or "",
             "q": search.text,
@@ -104,13 +96,13 @@ class Console:
         return self._renderer.render(request, "manage", context=context)
 
     def _describe_done(self, request: PageRequest, app_id: int) -> dict[str, str] | None:
-        """Describe the decision that the URL says was just made, and the app."""
-        done = request.query.get("done", "")
-        app = self._registry.apps.read_app(app_id) if done in _DECISIONS else None
-        if app is None:
+        """Describe the decision on an app that the URL says was just made."""
+        decision = DECISIONS.get(request.query.get("done", ""))
+        app = self._registry.apps.read_app(app_id) if decision else None
+        if decision is None or app is None:
             return None
         state = self._registry.app_list.read_state(app_id)
-        return describe_done(app, done, state=state, default_limit=self._default_limit)
+        return describe_done(app, decision, state=state, default_limit=self._default_limit)
 
     def app(self, request: PageRequest) -> Response:
         """`GET /manage/apps/{app_id}`."""
@@ -133,7 +125,6 @@ class Console:
         except ValueError:
             return self._renderer.refuse(request, _NO_MONTH)
         typed = request.fields if isinstance(error, InvalidNumber) else {}
-        entries = registry.audit.list_entries(limit=20, app_id=app.id)
         context = {
             "title": app.name,
             "scripts": ("page.js",),
@@ -142,38 +133,37 @@ class Console:
             "default_limit": self._default_limit,
             "numbers": describe_limits(app, typed),
             "error": describe_error(error),
-            "entries": [describe_entry(entry) for entry in entries],
+            "entries": registry.audit.list_entries(limit=20, app_id=app.id),
             **self._describe_usage(app, month),
         }
         return self._renderer.render(request, "manage_app", context=context, status=status)
 
-    def _describe_app(self, app: App) -> dict[str, Any]:
+    def _describe_app(self, app: App) -> dict[str, object]:
         registry = self._registry
         owner = registry.accounts.read_account(app.owner_id)
-        return {
-            "app_id": str(app.id),
-            "seen": fingerprint(app),
-            "name": app.name,
-            "owner": owner.screen_name if owner else "",
-            "website": app.website,
-            "description": app.description,
-            "state": registry.app_list.read_state(app.id),
-            "enabled": app.enabled,
-            "suspended": app.suspended,
-            "made_at_s": app.created_at_s,
-        }
+        return describe_app(
+            app,
+            seen=fingerprint(app),
+            owner=owner.screen_name if owner else "",
+            state=registry.app_list.read_state(app.id),
+            enabled=app.enabled,
+            suspended=app.suspended,
+            created_at_s=app.created_at_s,
+        )
 
     def _describe_usage(self, app: App, month: str) -> dict[str, Any]:
         """Describe an app's usage in recent months, and the handles that it used in `month`."""
         usage, this_month = self._registry.usage, self._month
         used = usage.read_app_usage(app.id, months_until(this_month, _MONTHS_SHOWN))
         return {
-            "months": [
-                {"month": each, "name": format_month(each), **describe_usage(counts, app)}
+            "format_month": format_month,
+            "months": {
+                each: counts
                 for each, counts in used.items()
                 if counts.requests or each == this_month
-            ],
-            "month": {"month": month, "name": format_month(month)},
+            },
+            "handles_contracted": app.handles_contracted,
+            "month": month,
             "handles": usage.list_handles(app.id, month, limit=_HANDLES_SHOWN),
             "handles_in_all": usage.count_handles(month, [app.id]).get(app.id, 0),
         }
@@ -181,7 +171,7 @@ class Console:
     def decide(self, request: PageRequest) -> Response:
         """`POST /manage/apps/{app_id}`: apply a decision; it holds for the app's next request."""
         fields, decision = request.fields, request.fields.get("decision", "")
-        if decision not in _DECISIONS or request.session is None:
+        if decision not in DECISIONS or request.session is None:
             return self._renderer.refuse(request, _NO_DECISION)
         app = self._registry.apps.read_app(read_id(request.params["app_id"]))
         if app is None:
@@ -194,7 +184,7 @@ class Console:
             limits, known_limits = read_limits(fields, app)
             self._registry.decisions.change_app(
                 app.id,
-                {**_DECISIONS[decision], **limits},
+                {**DECISIONS[decision].columns, **limits},
                 actor=actor_of(request.session),
                 now_s=int(self._now_s()),
                 known={**known, **known_limits},
@@ -222,23 +212,13 @@ class Console:
         apps.sort(key=lambda each: (-each.used.requests, each.app_id))
         page = _page(request, len(apps))
         before, after = months_around(month, last=self._month)
-        shown = [
-            {
-                "app_id": str(each.app_id),
-                "name": each.name,
-                "owner": each.owner,
-                **describe_usage(each.used, each),
-            }
-            for each in apps[(page - 1) * _SHOWN : page * _SHOWN]
-        ]
         context = {
             "title": f"Usage in {format_month(month)}",
-            "month": {"month": month, "name": format_month(month)},
-            "before": {"month": before, "name": format_month(before)}
-            if month > _FIRST_MONTH
-            else None,
-            "after": {"month": after, "name": format_month(after)} if after else None,
-            "apps": shown,
+            "format_month": format_month,
+            "month": month,
+            "before": before if month > _FIRST_MONTH else None,
+            "after": after,
+            "apps": apps[(page - 1) * _SHOWN : page * _SHOWN],
             "requests": sum(each.used.requests for each in apps),
             "refused": sum(each.used.refused for each in apps),
             "over": sum(
@@ -267,7 +247,7 @@ class Console:
         context: dict[str, Any] = {
             "title": "Audit log",
             "scripts": ("page.js",),
-            "entries": [describe_entry(entry) for entry in entries[:_SHOWN]],
+            "entries": entries[:_SHOWN],
             "older": entries[_SHOWN - 1].id if len(entries) > _SHOWN else None,
             "newest": before_id is None,
         }

@@ -1,10 +1,11 @@
-"""The manager's console in detail: read its forms, describe its rows for templates and files."""
+"""The manager's console in detail: read its forms, describe its data for templates and files."""
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from starlette.responses import Response
 
@@ -12,10 +13,10 @@ from openengagement.engagement.types import ID_MAX, parse_decimal
 from openengagement.portal.csv_files import csv_response
 from openengagement.registry.app_list import AppState, ListedApp, Search
 from openengagement.registry.apps import App
-from openengagement.registry.audit import Actor, Entry
+from openengagement.registry.audit import Actor
 from openengagement.registry.decisions import HANDLES_MAX, PER_MINUTE_MAX, Outdated
 from openengagement.registry.sessions import Session
-from openengagement.registry.usage import AppUsage, Used
+from openengagement.registry.usage import AppUsage
 
 LIMITS: Final[Mapping[str, int]] = {
     "per_minute": PER_MINUTE_MAX,
@@ -28,6 +29,42 @@ _LIMITS_CHANGED: Final = (
     "Somebody else changed these limits after you opened the page, so yours were not saved. The "
     "form shows the present limits."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A decision on an app: the columns that it sets, and the notice on the next page.
+
+    The URL of that page names the decision, and anybody can write such a link. The notice therefore
+    appears only if the app is in one of `states`.
+    """
+
+    columns: Mapping[str, bool]
+    notice: str
+    states: Collection[AppState] = tuple(AppState)
+
+
+DECISIONS: Final[Mapping[str, Decision]] = {
+    "enable": Decision(
+        {"enabled": True}, "is enabled. Its next request is answered.", {AppState.ENABLED}
+    ),
+    "disable": Decision(
+        {"enabled": False},
+        "is disabled. Its requests are refused from now on.",
+        {AppState.DISABLED},
+    ),
+    "suspend": Decision(
+        {"suspended": True},
+        "is suspended. Its keys and tokens stop working now.",
+        {AppState.SUSPENDED},
+    ),
+    "resume": Decision(
+        {"suspended": False},
+        "is no longer suspended. Its keys and tokens work again.",
+        set(AppState) - {AppState.SUSPENDED},
+    ),
+    "limits": Decision({}, "has new limits: {limits}."),
+}
 
 
 class InvalidNumber(ValueError):
@@ -102,7 +139,7 @@ def describe_limits(app: App, typed: Mapping[str, str]) -> dict[str, str]:
 
 
 def describe_error(error: InvalidNumber | Outdated | None) -> dict[str, str] | None:
-    """Describe an error of a form; `field` is a limit, all `limits`, or the `app`."""
+    """Describe an error of a form. `field` is the name of a limit, `limits` for both, or `app`."""
     if error is None:
         return None
     if isinstance(error, InvalidNumber):
@@ -113,31 +150,16 @@ def describe_error(error: InvalidNumber | Outdated | None) -> dict[str, str] | N
 
 
 def describe_done(
-    app: App, done: str, *, state: AppState, default_limit: int
+    app: App, decision: Decision, *, state: AppState, default_limit: int
 ) -> dict[str, str] | None:
-    """Describe a decision, unless the app's state contradicts it: any link may claim any."""
+    """Describe a decision that was made; None if the app's state contradicts it."""
+    if state not in decision.states:
+        return None
     per_minute = f"{app.per_minute or default_limit:,} requests a minute"
     per_minute += "" if app.per_minute else " (the default)"
     handles = f"{app.handles_contracted:,}" if app.handles_contracted else "no"
     limits = f"{per_minute}, {handles} contracted handles a month"
-    texts = {
-        "enable": (state == AppState.ENABLED, "is enabled. Its next request is answered."),
-        "disable": (
-            state == AppState.DISABLED,
-            "is disabled. Its requests are refused from now on.",
-        ),
-        "suspend": (
-            state == AppState.SUSPENDED,
-            "is suspended. Its keys and tokens stop working now.",
-        ),
-        "resume": (
-            state != AppState.SUSPENDED,
-            "is no longer suspended. Its keys and tokens work again.",
-        ),
-        "limits": (True, f"has new limits: {limits}."),
-    }
-    agrees, text = texts.get(done, (False, ""))
-    return {"app": app.name, "text": text} if agrees else None
+    return {"app": app.name, "text": decision.notice.format(limits=limits)}
 
 
 def format_number(number: int | None) -> str:
@@ -173,48 +195,6 @@ def actor_of(session: Session) -> Actor:
 def format_month(month: str) -> str:
     """Format `2026-11` as `November 2026`."""
     return datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC).strftime("%B %Y")
-
-
-def describe_app(app: ListedApp, handles: int = 0) -> dict[str, Any]:
-    """Describe an app of a list."""
-    return {
-        "app_id": str(app.id),
-        "name": app.name,
-        "owner": app.owner,
-        "state": app.state,
-        "per_minute": app.per_minute,
-        "seen": fingerprint(app),
-        "made_at_s": app.created_at_s,
-        "requests": app.requests,
-        "refused": app.refused,
-        "handles": handles,
-        "contracted": app.handles_contracted,
-    }
-
-
-def describe_usage(used: Used, app: App | AppUsage) -> dict[str, Any]:
-    """Describe an app's usage in a month, the most frequent error first."""
-    return {
-        "requests": used.requests,
-        "refused": used.refused,
-        "errors": sorted(used.errors.items(), key=lambda each: (-each[1], each[0])),
-        "handles": used.handles,
-        "contracted": app.handles_contracted,
-    }
-
-
-def describe_entry(entry: Entry) -> dict[str, Any]:
-    """Describe an entry of the audit log."""
-    return {
-        "at_s": entry.at_s,
-        "actor": entry.actor,
-        "is_account": entry.actor_id is not None,
-        "action": entry.action,
-        "app_id": None if entry.app_id is None else str(entry.app_id),
-        "subject": entry.subject,
-        "before": entry.before,
-        "after": entry.after,
-    }
 
 
 def usage_csv(month: str, apps: Sequence[AppUsage]) -> Response:

@@ -13,6 +13,7 @@ from openengagement.http.encoding import compress_page
 from openengagement.portal.assets import Assets
 from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.page_request import PageRequest
+from openengagement.registry.apps import App
 
 # Only our own style sheets and pictures load, and no site may frame a page.
 _POLICY: Final = (
@@ -86,6 +87,12 @@ class PageRenderer:
         """Render the page that explains a refusal."""
         context = {"title": refusal.heading, **asdict(refusal)}
         return self.render(request, "error", context=context, status=refusal.status)
+
+
+def describe_app(app: App, **more: object) -> dict[str, object]:
+    """Describe an app for the templates, without its credentials."""
+    shown = {"id": app.id, "name": app.name, "website": app.website}
+    return {**shown, "description": app.description, **more}
 
 
 def _describe_viewer(request: PageRequest) -> dict[str, str] | None:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from openengagement.auth.three_legged_flow import ThreeLeggedFlow
 from openengagement.portal.browser_sessions import BrowserSessions
-from openengagement.portal.consent import describe_app, find_pending, form_targets
+from openengagement.portal.consent import describe_pending, find_pending, form_targets
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import PageRenderer, redirect
 from openengagement.registry.accounts import Account
@@ -83,7 +83,7 @@ class SignIn:
             "fields_wrong": error is not None and fields_wrong,
             "screen_name": given.get("screen_name", "")[:64],
             "return_to": return_to,
-            "app": describe_app(pending) if pending else None,
+            "app": describe_pending(pending) if pending else None,
             "password_sign_in": self.methods.password,
             "oidc": self.methods.provider is not None,
             "oidc_name": self.provider_name,

@@ -14,6 +14,7 @@ import openengagement
 from openengagement.apps.app_form import ACCESS_LEVEL_TEXTS
 from openengagement.engagement.types import utc_datetime
 from openengagement.portal.developer import Fault
+from openengagement.portal.manage_views import format_month
 from openengagement.portal.series import Chart, read_chart_query
 from openengagement.registry.apps import AppForm
 
@@ -120,8 +121,8 @@ def app_named(name, **more):
 def held_app(name, **more):
     held = {
         "app_id": "10000001",
-        "access": "read",
-        "authorised_at_s": WHEN,
+        "access_level": "read",
+        "created_at_s": WHEN,
         "suspended": False,
         "last_used_s": None,
     }
@@ -129,8 +130,8 @@ def held_app(name, **more):
 
 
 def session(**more):
-    times = {"signed_in_at_s": WHEN, "last_seen_s": WHEN}
-    return {"session_id": "s1", "current": False, "browser": "Firefox on Linux"} | times | more
+    times = {"created_at_s": WHEN, "last_seen_s": WHEN}
+    return {"id": "s1", "browser": "Firefox on Linux"} | times | more
 
 
 ALICE = {"screen_name": "alice", "role": "member"}
@@ -186,7 +187,7 @@ FORM = AppForm("", 1, ())
 
 def own_app(name="Birdseye", **more):
     own = {
-        "app_id": "10000001",
+        "id": 10000001,
         "website": None,
         "description": None,
         "state": "waiting",
@@ -204,7 +205,8 @@ KEYS = {
     "key_hint": "abcd…wxyz",
     "has_bearer": False,
     "token": None,
-    "access": "Read only",
+    "access_level": "read",
+    "access_levels": ACCESS_LEVEL_TEXTS,
     "shown": {},
     "origin": "http://127.0.0.1:8080",
     "tweet_id": "",
@@ -216,42 +218,47 @@ SECRETS = {
     "access_token": "1-the-token",
     "access_token_secret": "the-token-secret",
 }
-TOKEN = {"access": "Read only", "created_at_s": WHEN, "last_used_s": None}
+TOKEN = {"access_level": "read", "created_at_s": WHEN, "last_used_s": None}
 MIRA = {"screen_name": "mira", "role": "manager"}
 
 
 def listed_app(name, **more):
     """An app as the manager's console lists it."""
     return {
-        "app_id": "10000001",
+        "id": 10000001,
         "name": name,
         "owner": "o",
         "state": "enabled",
         "per_minute": None,
-        "seen": "tag",
-        "made_at_s": WHEN,
+        "created_at_s": WHEN,
         "requests": 0,
         "refused": 0,
-        "errors": [],
-        "handles": 0,
-        "contracted": None,
+        "handles_contracted": None,
     } | more
+
+
+def app_usage(name, contracted=None, **used):
+    """An app and its usage in a month."""
+    used = {"requests": 0, "refused": 0, "errors": {}, "handles": 0} | used
+    app = {"app_id": 10000001, "name": name, "owner": name}
+    return app | {"handles_contracted": contracted, "used": used}
 
 
 def logged(subject="Birdseye", **more):
     """An entry of the audit log."""
-    entry = {"at_s": WHEN, "actor": "mira", "is_account": True, "action": "enable", "before": "no"}
-    return entry | {"after": "yes", "app_id": "10000001", "subject": subject} | more
+    entry = {"at_s": WHEN, "actor": "mira", "actor_id": 7, "action": "enable", "before": "no"}
+    return entry | {"after": "yes", "app_id": 10000001, "subject": subject} | more
 
 
-NOVEMBER = {"month": "2026-11", "name": "November 2026"}
 MANAGE = {
     "viewer": MIRA,
     "notice": None,
     "waiting": [],
     "waiting_in_all": 0,
     "default_limit": 6000,
+    "fingerprint": lambda _app: "tag",
     "apps": [],
+    "handles": {},
     "counts": {"waiting": 0, "enabled": 0, "disabled": 0, "suspended": 0},
     "state": "",
     "q": "",
@@ -266,23 +273,24 @@ MANAGE_APP = {
     "viewer": MIRA,
     "notice": None,
     "app": app_named("Birdseye")
-    | {"app_id": "10000001", "state": "waiting", "enabled": False, "suspended": False}
-    | {"made_at_s": WHEN, "seen": "tag"},
+    | {"id": 10000001, "state": "waiting", "enabled": False, "suspended": False}
+    | {"created_at_s": WHEN, "seen": "tag"},
     "default_limit": 6000,
     "numbers": NO_NUMBERS,
     "error": None,
-    "months": [
-        NOVEMBER | {"requests": 0, "refused": 0, "errors": []} | {"handles": 0, "contracted": None}
-    ],
-    "month": NOVEMBER,
+    "format_month": format_month,
+    "months": {"2026-11": {"requests": 0, "refused": 0, "errors": {}, "handles": 0}},
+    "handles_contracted": None,
+    "month": "2026-11",
     "handles": [],
     "handles_in_all": 0,
     "entries": [],
 }
 MANAGE_USAGE = {
     "viewer": MIRA,
-    "month": NOVEMBER,
-    "before": {"month": "2026-10", "name": "October 2026"},
+    "format_month": format_month,
+    "month": "2026-11",
+    "before": "2026-10",
     "after": None,
     "apps": [],
     "requests": 0,
@@ -306,7 +314,7 @@ MINIMAL = {
     "consent.html": CONSENT,
     "pin.html": {"app": app_named("Birdseye"), "pin": "0481923"},
     "denied.html": {"app": app_named("Birdseye"), "link": None},
-    "account.html": {"viewer": ALICE, "apps": [], "sessions": [], "notice": None},
+    "account.html": {"viewer": ALICE, "apps": [], "sessions": [], "current_id": "s1"},
     "error.html": {"status": 403, "heading": "This link no longer works", "text": "Start again."},
 }
 
@@ -370,7 +378,8 @@ def hostile(text):
     viewer = {"screen_name": text, "role": "manager"}
     web = f"https://{text}"
     app = app_named(text, website=web, owner=text, description=text)
-    held = held_app(text, website=f"javascript:{text}", owner=text, access=text, last_used_s=WHEN)
+    held = held_app(text, website=f"javascript:{text}", owner=text, last_used_s=WHEN)
+    held["access_level"] = text
     own = own_app(text, website=web, description=text, state="enabled")
     form = AppForm(text, 1, [text, text], text, text, text, sign_in=True)
     said = {"viewer": viewer, "form": form, "fault": Fault("website", text)}
@@ -391,8 +400,8 @@ def hostile(text):
             "app": own,
             "key_hint": text,
             "has_bearer": True,
-            "token": TOKEN | {"access": text, "last_used_s": WHEN},
-            "access": text,
+            "token": TOKEN | {"last_used_s": WHEN},
+            "access_levels": {"read": text},
             "shown": dict.fromkeys(SECRETS, text),
             "origin": text,
             "tweet_id": 2124462388521473622,
@@ -420,8 +429,8 @@ def hostile(text):
         "account.html": {
             "viewer": viewer,
             "apps": [held, held_app(text, website=web)],
-            "sessions": [session(browser=text), session(session_id=text, current=True)],
-            "notice": text,
+            "sessions": [session(browser=text), session(id=text)],
+            "current_id": text,
         },
         "error.html": {"status": 400, "heading": text, "text": text, "viewer": viewer},
         **hostile_console(text, viewer),
@@ -430,14 +439,14 @@ def hostile(text):
 
 def hostile_console(text, viewer):
     """The manager's console with every optional part."""
-    used = {"requests": 41, "refused": 3, "errors": [("rate_limited", 3)], "handles": 12}
+    used = {"requests": 41, "refused": 3, "errors": {"rate_limited": 3}, "handles": 12}
     apps = [
-        listed_app(text, owner=text, **used, contracted=10),
-        listed_app(text, app_id="10000002", state="suspended", per_minute=7, contracted=500),
+        listed_app(text, owner=text, requests=41, refused=3, handles_contracted=10),
+        listed_app(text, id=10000002, state="suspended", per_minute=7, handles_contracted=500),
     ]
     notice = {"app": text, "text": "is enabled."}
     log = [logged(text, actor=text, action=each) for each in ("enable", "limit", "role", text)]
-    log.append(logged(text, before=None, action="handles", actor="command line", is_account=False))
+    log.append(logged(text, before=None, action="handles", actor="command line", actor_id=None))
     return {
         "manage.html": {
             "viewer": viewer,
@@ -445,6 +454,7 @@ def hostile_console(text, viewer):
             "waiting": apps,
             "waiting_in_all": 40,
             "apps": apps,
+            "handles": {10000001: 12},
             "q": text,
             "state": "waiting",
             "page": 2,
@@ -458,15 +468,16 @@ def hostile_console(text, viewer):
             | {"state": "enabled", "enabled": True},
             "numbers": dict.fromkeys(NO_NUMBERS, text),
             "error": {"field": "per_minute", "text": text},
-            "months": [NOVEMBER | used | {"contracted": 10}],
+            "months": {"2026-11": used},
+            "handles_contracted": 10,
             "handles": [text, text],
             "handles_in_all": 3,
             "entries": log,
         },
         "manage_usage.html": {
             "viewer": viewer,
-            "after": NOVEMBER,
-            "apps": apps,
+            "after": "2026-11",
+            "apps": [app_usage(text, 10, **used), app_usage(text, 500)],
             "requests": 41,
             "page": 2,
             "pages": 3,
@@ -693,7 +704,7 @@ def test_the_account_page_can_revoke_apps():
 
 
 def test_every_session_but_the_present_one_can_be_ended():
-    page = render("account.html", sessions=[session(current=True), session(session_id="s2")])
+    page = render("account.html", sessions=[session(), session(id="s2")])
     expected = [("csrf_token", "csrf"), ("session_id", "s2")]
     assert page.form("/settings/sessions/revoke") == expected
     ends = [f for f in page.all("form") if f["action"] == "/settings/sessions/revoke"]
@@ -702,9 +713,7 @@ def test_every_session_but_the_present_one_can_be_ended():
 
 
 def test_the_account_page_without_apps_explains_what_to_do():
-    page = render("account.html", notice="Birdseye was revoked.")
-    assert "start in the app itself" in page.text_of["main"]
-    assert page.with_id("notice")[1]["role"] == "status"
+    assert "start in the app itself" in render("account.html").text_of["main"]
 
 
 def test_every_page_of_a_signed_in_person_can_sign_out():
@@ -896,7 +905,7 @@ def test_a_token_shows_its_permission_and_when_the_app_has_another():
     assert "Created with Read only permissions" in text
     assert "The app now has" not in text
     assert "Last used never" in text.replace("Last usednever", "Last used never")
-    page = render("developer_keys.html", token=TOKEN, access="Read and write")
+    page = render("developer_keys.html", token=TOKEN, access_level="read-write")
     text = " ".join(page.text_of["main"].split())
     assert "The app now has Read and write: regenerate the token to get these permissions." in text
     assert len(page.all("time")) == 1
@@ -997,7 +1006,7 @@ def test_no_link_before_the_first_month():
     ],
 )
 def test_handles_against_the_contract(handles, contracted, shown, bar):
-    app = listed_app("Birdseye", handles=handles, contracted=contracted)
+    app = app_usage("Birdseye", contracted, handles=handles)
     page = render("manage_usage.html", apps=[app])
     assert shown in " ".join(page.text_of["main"].split())
     assert ("over" in page.text_of["main"].replace("Over contract", "")) is (handles == 1531)
@@ -1007,10 +1016,10 @@ def test_handles_against_the_contract(handles, contracted, shown, bar):
 
 def test_the_share_of_refused_requests():
     apps = [
-        listed_app("a", requests=1000, refused=25),
-        listed_app("b", requests=100_000, refused=1),
-        listed_app("c", requests=10),
-        listed_app("d"),
+        app_usage("a", requests=1000, refused=25),
+        app_usage("b", requests=100_000, refused=1),
+        app_usage("c", requests=10),
+        app_usage("d"),
     ]
     text = render("manage_usage.html", apps=apps).text_of["main"].replace("\xa0", " ")
     assert [s for s in ("2.5 %", "under 0.1 %", "0.0 %", "none") if s not in text] == []
@@ -1022,7 +1031,7 @@ def test_entries_of_the_audit_log_are_sentences():
         logged(action="limit", before=None, after="600"),
         logged(action="handles", before="500", after=None),
         logged("ana", action="role", app_id=None, before="member", after="manager"),
-        logged(action="suspend", actor="command line", is_account=False),
+        logged(action="suspend", actor="command line", actor_id=None),
     ]
     text = " ".join(render("manage_audit.html", entries=log).text_of["main"].split())
     for said in (
