@@ -68,7 +68,7 @@ def test_from_my_tweets_to_a_chart(session):
     page.get_by_role("button", name="Show chart").click()
     session.expect_heading("Impressions of 2 Tweets")
     chart_of(page)
-    page.get_by_role("link", name="My Tweets: choose others").click()
+    page.get_by_role("link", name="My Tweets: choose other Tweets").click()
     expect(page.get_by_label("111")).to_be_checked()
     expect(page.locator("#picked")).to_have_text("2 of at most 25 picked")
 

@@ -26,7 +26,7 @@ _PLATFORM_PREFIX: Final = "/platform/"
 
 
 class Api:
-    """The ASGI application. `lifespan` has a function for the start and one for the stop."""
+    """The ASGI application. `lifespan` holds the function for the start and that for the stop."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Api:
         return await handler(request, body.read)
 
     async def _serve_page(self, scope: Scope, request: Request, *, body: Body, send: Send) -> None:
-        """Pass a browser's request to the pages, with the complete body and the browser's host."""
+        """Pass a request to the pages, with its whole body, and the host that the browser sees."""
         check_head(request, self._settings.header_max_bytes)
         if not (request.secure or self._settings.allow_plain_http):
             raise SslRequired

@@ -98,7 +98,7 @@ def _refuse_exceeded(windows: Sequence[RateWindow]) -> None:
 
 
 def default_headers(limit: int, now_s: Callable[[], float]) -> dict[str, str]:
-    """The six headers for a request of no known app: nothing of the default limit is used."""
+    """Build the six headers for a request of an unknown app: the default limit, unused."""
     reset_s = (int(now_s() // MINUTE_S) + 1) * MINUTE_S
     return rate_headers([RateWindow(limit, 0, reset_s)])
 

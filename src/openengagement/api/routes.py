@@ -3,7 +3,8 @@
 Deliberate oddities of the wire, all kept on purpose (api.md section in parentheses):
 
 * Every answer with a body is gzip for a client that accepts gzip, errors and empty bodies too.
-  Clients decompress before they look at the status (1.4). A client that gets the 406 accepts none.
+  Clients decompress before they look at the status (1.4). The 406 is plain, because its client
+  does not accept gzip.
 * A wrong path on the data API is a 404 without a body, a wrong method a 405 in plain text (3.4).
 * Every answer of the data API has six rate-limit headers, with or without a known app (3.5).
 * The OAuth calls answer errors as objects with numeric codes, the data API as strings (3.4, 4.8).

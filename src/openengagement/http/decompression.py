@@ -10,7 +10,8 @@ from openengagement.errors import BodyTooLarge, MalformedBody, UnsupportedBody
 
 _GZIP_WBITS: Final = 31
 _ZSTD_WINDOW_MAX: Final = 2**27
-# Most gzip members (bgzip writes one per 64 KiB) or zstd frames in one body; each needs a decoder.
+# Limit on the gzip members (bgzip writes one per 64 KiB) or zstd frames of a body. Each one costs
+# a new decoder.
 _MEMBERS_MAX: Final = 10_000
 # The first bytes of gzip, zlib and zstd data. A body that begins like this without declaring an
 # encoding must not reach the data frame library, which would decompress it without a limit.

@@ -1,4 +1,4 @@
-"""Content encodings of answers: which one the client accepts, and gzip itself."""
+"""Decide whether an answer is compressed, and compress it with gzip."""
 
 import gzip
 import os
@@ -19,8 +19,8 @@ _ENCODINGS: Final = ("gzip", "x-gzip", "*")  # the first of these that a header 
 def accepts_gzip(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Tell whether a request accepts gzip (RFC 9110, 12.5.3; api.md 1.4).
 
-    `headers` are those of ASGI. `x-gzip` means gzip (8.4.1.3), and `*` stands for every encoding
-    that is not listed. A weight of zero refuses.
+    `headers` are in the form of ASGI. `x-gzip` means gzip (8.4.1.3), and `*` stands for every
+    encoding that is not listed. A weight of zero refuses.
     """
     text = b",".join([value for name, value in headers if name == b"accept-encoding"])
     if text == b"gzip":
@@ -54,8 +54,9 @@ def compress_file(content: bytes) -> bytes:
 def compress_page(page: bytes) -> bytes:
     """Compress a page with gzip and hide its compressed length.
 
-    A page holds the secret token of its forms next to words from its address, so the compressed
-    length could reveal the token (BREACH). A file name of random length in the header blurs it.
+    A page holds the CSRF token of its forms next to text from its URL, so the compressed length
+    could reveal the token (the BREACH attack). A file name of random length in the gzip header
+    hides that length.
     """
     packed = BytesIO()
     padding = os.urandom(_PADDING_MAX).hex()[: 1 + os.urandom(1)[0] % _PADDING_MAX]

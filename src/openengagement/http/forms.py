@@ -1,4 +1,4 @@
-"""Read queries and HTML forms: pairs of decoded text, and the rule for a repeated parameter."""
+"""Parse queries and HTML forms into pairs of decoded text. One rule for repeated parameters."""
 
 import re
 from collections import Counter
@@ -75,8 +75,8 @@ def parse_form_body(content_type: str, body: bytes) -> Parameters:
 def given_once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Map names to values. A name that is given twice counts as not given.
 
-    This is the one rule for repeated parameters, fields and cookies. Two parties that each pick
-    another of two values (the first, the last) can be played off against each other.
+    This is the one rule for repeated parameters, fields and cookies. If a proxy read the first of
+    two values and this server the last, an attacker could show each of them a different value.
     """
     every = list(pairs)
     values = dict(every)

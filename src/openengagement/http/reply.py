@@ -1,4 +1,4 @@
-"""Answers of the API: their content before compression, and how they are sent."""
+"""Answers of the API: build, compress and send them."""
 
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -15,7 +15,8 @@ HTML: Final = "text/html;charset=utf-8"
 # For answers with credentials: no cache may keep them.
 NO_STORE: Final = {"cache-control": "no-store", "pragma": "no-cache"}
 _NO_CONTENT: Final = 204
-# Larger bodies are compressed in a thread. For smaller ones the detour takes longer than the work.
+# Larger bodies are compressed in a thread. For a smaller body, passing it to a thread takes
+# longer than compressing it.
 _INLINE_MAX: Final = 262_144
 
 

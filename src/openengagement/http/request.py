@@ -1,4 +1,4 @@
-"""Read a request from ASGI: the head as the client sent it, the body within size and time."""
+"""Read a request from ASGI: its head, and its body within limits of size and time."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 # Reads a request's body, still encoded, up to a limit of bytes.
 ReadBody = Callable[[int], Awaitable[bytes]]
 _LENGTH_DIGITS_MAX: Final = 18
-# How much of an unread body is read and thrown away before a refusal is sent, and for how long.
+# Before a refusal is sent, at most so much of an unread body is read and dropped, for so long.
 _DISCARD_MAX_BYTES: Final = 1_048_576
 _DISCARD_S: Final = 1.0
 
@@ -151,7 +151,7 @@ def check_head(request: Request, limit: int) -> None:
 
 
 class Body:
-    """A request's body, still encoded, on its way in."""
+    """The body of a request while it arrives, not decompressed."""
 
     def __init__(self, request: Request, receive: Receive, *, timeout_s: float) -> None:
         self._request = request
@@ -210,7 +210,7 @@ async def _receive_all(receive: Receive, limit: int) -> bytes:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            # The client has gone, or its chunks are malformed. In the second case it reads this.
+            # Either the client closed the connection, or it sent malformed chunks and reads this.
             raise MalformedBody("body: ended before it was whole")
         parts.append(message.get("body", b""))
         size += len(parts[-1])
@@ -221,7 +221,7 @@ async def _receive_all(receive: Receive, limit: int) -> bytes:
 
 
 async def read_message(request: Request, read: ReadBody, *, limit: int) -> Message:
-    """Read a whole request for authentication, its body decompressed.
+    """Read and decompress the body, and return the complete request.
 
     Raises:
         BodyTooLarge, UnsupportedBody, RequestError

@@ -1,4 +1,4 @@
-"""Who may see a page."""
+"""Who may see a page, and what other people get instead."""
 
 from enum import Enum
 from typing import Final
@@ -25,16 +25,8 @@ class Access(Enum):
     MANAGER = "manager"
 
 
-def decide_access(access: Access, request: PageRequest) -> Refusal | None:
-    """Refuse a page to a person who is signed in but lacks the role for it."""
-    session = request.session
-    if access is Access.MANAGER and session is not None and not session.is_manager:
-        return MANAGERS_ONLY
-    return None
-
-
 def sign_in_first(request: PageRequest, *, posted: bool) -> Response:
-    """Redirect to the sign-in page, which returns to this page; after a form, without its query."""
+    """Redirect to the sign-in page, which returns to this page. A form loses its query."""
     query = "" if posted else urlencode(request.query_pairs)
     here = f"{request.path}?{query}" if query else request.path
     return redirect(f"/sign-in?{urlencode({'return_to': here})}")

@@ -32,14 +32,14 @@ oauth_timestamp=\\"$at\\", oauth_token=\\"$ACCESS_TOKEN\\", oauth_version=\\"1.0
 
 
 class ApiFigures:
-    """Answers API requests as the Tweets' author would get them with an access token."""
+    """Answers API requests as the API answers the author of the Tweets."""
 
     def __init__(self, query: Query, read_protected: ReadProtected) -> None:
         self._query = query
         self._read_protected = read_protected
 
     def is_protected(self, account_id: int) -> bool:
-        """Tell whether the account is protected: nobody reads its Tweets, not even the owner."""
+        """Tell whether the account is protected. Then nobody, not even the owner, gets metrics."""
         return self._read_protected([account_id]).get(account_id) is not False
 
     def read(

@@ -1,8 +1,8 @@
 """Sessions of browsers: who is signed in, and which forms come from our own pages.
 
-Every form carries a token which proves that it came from a page of this server in the same browser.
-The token is a tag of a secret cookie: the session's, or a visitor's where nobody is signed in. The
-server stores nothing for it.
+Every form carries a CSRF token, which proves that the form came from a page of this server in the
+same browser. The token is an HMAC of a secret cookie: the session's, or a visitor's if nobody is
+signed in. The server does not store it.
 """
 
 import hmac
@@ -21,7 +21,7 @@ from openengagement.registry.registry import Registry
 from openengagement.registry.sessions import Session
 
 _VISITOR_S: Final = DAY_S
-_RECENT_S: Final = 15 * 60  # for how long a sign-in counts for the app that demanded it
+_RECENT_S: Final = 15 * 60  # how long a sign-in satisfies the `force_login` of an app
 _KNOWN_S: Final = 365 * DAY_S
 
 
@@ -38,20 +38,18 @@ class BrowserSessions:
         self._now_s = now_s
 
     def read(self, request: Request, fields: Mapping[str, str]) -> PageRequest:
-        """Read a request and look its session up. `fields` are those of the form it posts."""
+        """Read a request and find its session. `fields` are those of the form that it posts."""
         page_request = read_page_request(request, fields)
-        self._find_session(page_request)
-        return page_request
-
-    def _find_session(self, request: PageRequest) -> None:
-        if secret := request.cookie("session"):
-            request.session = self._sessions.find_session(
+        if secret := page_request.cookie("session"):
+            page_request.session = self._sessions.find_session(
                 hash_token(secret), oldest_s=self._oldest_s, now_s=int(self._now_s())
             )
-        request.form_secret = secret if request.session else request.cookie("visitor")
-        if not request.form_secret:
-            request.form_secret = draw_cookie()
-            request.set_cookies["visitor"] = (request.form_secret, _VISITOR_S)
+        form_secret = secret if page_request.session else page_request.cookie("visitor")
+        if not form_secret:
+            form_secret = draw_cookie()
+            page_request.set_cookies["visitor"] = (form_secret, _VISITOR_S)
+        page_request.form_secret = form_secret
+        return page_request
 
     @property
     def _oldest_s(self) -> int:
@@ -72,12 +70,12 @@ class BrowserSessions:
         return self._is_tag(given, "csrf", text=request.form_secret)
 
     def _is_tag(self, given: str, purpose: str, *, text: str) -> bool:
-        """Compare with the tag under every key, each in constant time."""
+        """Compare with the tag under each key, in constant time."""
         tags = self._keyring.tags(purpose, text)
         return any(hmac.compare_digest(tag.encode(), given.encode()) for tag in tags)
 
     def start(self, request: PageRequest, account: Account, *, request_token: str = "") -> None:
-        """Start a session of this person in this browser; the previous one ends.
+        """Start a session of this person in this browser, and end the previous one.
 
         `request_token` names the request for consent that the sign-in belongs to, if any.
         """
@@ -115,7 +113,7 @@ class BrowserSessions:
         return self._sessions.list_sessions(request.account_id, oldest_s=self._oldest_s)
 
     def known_browser(self, request: PageRequest, screen_name: str) -> str | None:
-        """Return an id of this browser if this person has signed in with it before.
+        """Return an id of this browser if the person with this name has signed in with it before.
 
         Changing the password makes every browser unknown.
         """

@@ -1,4 +1,4 @@
-"""Limits on how many slow pages are under way at once."""
+"""Limits on the number of slow pages that are under way at once."""
 
 import asyncio
 import ipaddress

@@ -36,6 +36,7 @@ _WAITING_SHOWN: Final = 10
 _MONTHS_SHOWN: Final = 12
 _HANDLES_SHOWN: Final = 500
 _FIRST_MONTH: Final = "2000-01"  # the first one that `parse_month` accepts
+_STATUSES: Final = {InvalidNumber: 400, Outdated: 409}
 _NO_APP: Final = Refusal(404, "There is no such app", "No app has this App ID. Check the App ID.")
 _NO_MONTH: Final = Refusal(
     400, "This is not a month", "Write the month in the address as in month=2026-11."
@@ -104,18 +105,13 @@ class Console:
         state = self._registry.app_list.read_state(app_id)
         return describe_done(app, decision, state=state, default_limit=self._default_limit)
 
-    def app(self, request: PageRequest) -> Response:
-        """`GET /manage/apps/{app_id}`."""
-        return self._render_app(request)
-
-    def _render_app(
-        self,
-        request: PageRequest,
-        *,
-        error: InvalidNumber | Outdated | None = None,
-        status: int = 200,
+    def app(
+        self, request: PageRequest, *, error: InvalidNumber | Outdated | None = None
     ) -> Response:
-        """Render an app's page. After an invalid number, the form keeps what was typed."""
+        """`GET /manage/apps/{app_id}`, and the answer to a form that has an `error`.
+
+        After an invalid number, the form keeps the text that was typed.
+        """
         registry = self._registry
         app = registry.apps.read_app(read_id(request.params["app_id"]))
         if app is None:
@@ -136,6 +132,7 @@ class Console:
             "entries": registry.audit.list_entries(limit=20, app_id=app.id),
             **self._describe_usage(app, month),
         }
+        status = _STATUSES.get(type(error), 200)
         return self._renderer.render(request, "manage_app", context=context, status=status)
 
     def _describe_app(self, app: App) -> dict[str, object]:
@@ -169,7 +166,7 @@ class Console:
         }
 
     def decide(self, request: PageRequest) -> Response:
-        """`POST /manage/apps/{app_id}`: apply a decision; it holds for the app's next request."""
+        """`POST /manage/apps/{app_id}`: apply a decision. It holds from the app's next request."""
         fields, decision = request.fields, request.fields.get("decision", "")
         if decision not in DECISIONS or request.session is None:
             return self._renderer.refuse(request, _NO_DECISION)
@@ -189,10 +186,8 @@ class Console:
                 now_s=int(self._now_s()),
                 known={**known, **known_limits},
             )
-        except InvalidNumber as error:
-            return self._render_app(request, error=error, status=400)
-        except Outdated as error:
-            return self._render_app(request, error=error, status=409)
+        except (InvalidNumber, Outdated) as error:
+            return self.app(request, error=error)
         except NotManager:
             request.session = request.session.without_role()
             return self._renderer.refuse(request, MANAGERS_ONLY)

@@ -1,7 +1,8 @@
 """Sign in through the platform's OpenID Connect provider.
 
-The browser goes to the provider from a page of ours, not by a redirect. The policy on where a form
-may lead also applies to every redirect after it, and nobody knows the provider's own redirects.
+A page sends the browser to the provider. A redirect would not do: browsers apply the policy on the
+targets of a form (CSP `form-action`) to every redirect that follows, and the provider may redirect
+to hosts that this server does not know.
 """
 
 from collections.abc import Mapping
@@ -116,8 +117,8 @@ class OidcSignIn:
             return self._show_failure(request, return_to, error=_NoAccount())
         response = self._sign_in.complete(request, account, return_to=return_to)
         if return_to.startswith(_AUTHENTICATE_PATH):
-            # That page may redirect to the app at once, which the policy of the provider's form
-            # may forbid. A page in between ends the form's chain of redirects.
+            # That page may redirect to the app at once, which the `form-action` of the provider's
+            # page may forbid. A page in between ends the chain of redirects.
             return self._show_continue(request, return_to, destination=None)
         return response
 

@@ -1,11 +1,11 @@
-"""Secrets on their way to the one page that shows them, once.
+"""Pass a new secret to the one page that shows it, once.
 
 A form that makes a secret answers with a redirect, so that reloading the page makes no second one.
 The secret travels to that page in an encrypted cookie, which only this server can read. The cookie
-is good for one session, one subject and one minute. The page that shows it deletes it.
+is valid for one session, one subject and one minute. The page that shows the secret deletes the
+cookie.
 """
 
-import hmac
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -51,11 +51,7 @@ class OneTimeSecrets:
         if parcel is None:
             request.set_cookies[_COOKIE] = ("", 0)
             return {}
-        meant = hmac.compare_digest(
-            f"{parcel.session_id}:{parcel.subject}".encode(),
-            f"{request.session.id}:{subject}".encode(),
-        )
-        if not meant:
+        if (parcel.session_id, parcel.subject) != (request.session.id, subject):
             return {}
         request.set_cookies[_COOKIE] = ("", 0)
         return parcel.secrets if self._now_s() - parcel.at_s <= _LIFETIME_S else {}

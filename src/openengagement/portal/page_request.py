@@ -18,7 +18,7 @@ class PageRequest:
     """
 
     path: str
-    params: Mapping[str, str]  # the parts of the path that the route leaves open
+    params: Mapping[str, str]  # the parameters of the path
     query: Mapping[str, str]
     fields: Mapping[str, str]  # of the form
     cookies: Mapping[str, str]

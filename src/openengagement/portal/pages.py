@@ -1,7 +1,7 @@
 """The ASGI application of the pages.
 
 Most handlers are plain functions of a `PageRequest`. They read and write the registry, so each runs
-in a thread. Slow pages are limited, so that many of them at once do not slow the others down.
+in a thread. Concurrency limits keep slow pages from occupying every thread.
 """
 
 import inspect
@@ -20,7 +20,7 @@ from starlette.types import Message, Receive, Scope, Send
 from openengagement.http.encoding import accepts_gzip
 from openengagement.http.forms import MalformedParameters, given_once, parse_form_body
 from openengagement.http.threads import run_in_pool
-from openengagement.portal.access import Access, decide_access, sign_in_first
+from openengagement.portal.access import MANAGERS_ONLY, Access, sign_in_first
 from openengagement.portal.assets import STATIC_PREFIX
 from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.concurrency import Busy, ConcurrencyLimit, client_network
@@ -49,7 +49,7 @@ _UNREADABLE: Final = "The form cannot be read. Go back, reload the page and try 
 
 
 class Pages:
-    """The ASGI application of the pages."""
+    """Answers every request for a page or a static file."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Pages:
             await PlainTextResponse(text, error.status_code)(scope, receive, send_with_headers)
 
     async def _respond(self, route: PageRoute, request: Request) -> Response:
-        """Answer with a page, within the limit on concurrency that it is under."""
+        """Answer with a page, within its concurrency limit."""
         limit = self._limits.get(route.load)
         if limit is None:
             return await self._answer(route, request)
@@ -129,10 +129,13 @@ class Pages:
         posted = route.method == "POST"
         if posted and not self._sessions.is_own_form(request):
             return self._renderer.refuse(request, _FOREIGN_FORM)
-        if route.access is not Access.ANYONE and request.session is None:
+        if route.access is Access.ANYONE:
+            return None
+        if request.session is None:
             return sign_in_first(request, posted=posted)
-        refusal = decide_access(route.access, request)
-        return self._renderer.refuse(request, refusal) if refusal else None
+        if route.access is Access.MANAGER and not request.session.is_manager:
+            return self._renderer.refuse(request, MANAGERS_ONLY)
+        return None
 
     async def _refuse(self, refusal: Refusal, request: Request) -> Response:
         route = PageRoute("GET", "", lambda asked: self._renderer.refuse(asked, refusal))
@@ -149,7 +152,7 @@ class Pages:
 
 
 async def _read_form(request: Request) -> dict[str, str]:
-    """Read the fields of a form. Another content type than that of our forms has no fields.
+    """Read the fields of a form. A body of any other content type has none.
 
     Raises:
         HTTPException: the form is malformed.

@@ -23,7 +23,7 @@ _NO_PASSWORDS: Final = "This server accepts no passwords. Sign in through the pr
 class PasswordSignIn:
     """The handler of `POST /sign-in`.
 
-    `slow_pool` has the threads that run Argon2id, so that many guesses do not slow others down.
+    Argon2id runs in `slow_pool`, so that many guesses do not slow other pages down.
     """
 
     def __init__(

@@ -43,7 +43,7 @@ class Refusal:
 
 
 class PageRenderer:
-    """Renders templates for the person who looks at them. `assets` are the static files."""
+    """Renders templates for the person who is signed in. `assets` are the static files."""
 
     def __init__(self, platform_name: str, sessions: BrowserSessions) -> None:
         self.assets = Assets()

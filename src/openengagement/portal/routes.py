@@ -1,4 +1,4 @@
-"""Every page as one table: its path, its handler, who may see it and which limit it is under."""
+"""The table of all pages: path, handler, who may see the page, and its concurrency limit."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -40,9 +40,9 @@ PREFIXES: Final = (
 
 
 class Load(Enum):
-    """How a page loads the server, and so which limit on concurrency it is under."""
+    """How a page loads the server. Each kind but `LIGHT` has a concurrency limit."""
 
-    LIGHT = "light"  # no limit besides the threads of the pool
+    LIGHT = "light"  # limited only by the threads of the pool
     FIGURES = "figures"  # reads many counters; its long answer is compressed
     PASSWORD = "password"  # runs Argon2id
     PROVIDER = "provider"  # waits for an OpenID Connect provider

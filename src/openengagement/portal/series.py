@@ -17,7 +17,6 @@ from openengagement.engagement.types import (
     TYPE_NAMES,
     Endpoint,
     parse_time,
-    utc_datetime,
 )
 from openengagement.http.forms import given_once
 
@@ -111,7 +110,7 @@ def read_chart_query(pairs: Iterable[tuple[str, str]]) -> ChartQuery:
 
 
 def read_tweet_ids(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """List the Tweet ids of a URL's query, without repeats, not validated."""
+    """List the Tweet ids of a URL's query, without repeats. The API validates them."""
     lists = (value.split(",") for name, value in pairs if name == "tweet_ids")
     return tuple(dict.fromkeys(text.strip() for ids in lists for text in ids if text.strip()))
 
@@ -135,16 +134,11 @@ def build_request(query: ChartQuery, *, today: date) -> dict[str, Any]:
     return request
 
 
-def day_of(time_s: float) -> date:
-    """Return the UTC day of a Unix time."""
-    return utc_datetime(time_s).date()
-
-
 def _parse_end(last: str, today: date) -> str:
     """Return the API's `end`, which is exclusive, for the last day that a person wants to see.
 
-    Today needs no `end`, because the API ends at the present by default. Text that is no date goes
-    to the API unchanged.
+    Today needs no `end`, because the API ends at the present by default. Text that is not a date
+    goes to the API unchanged.
     """
     try:
         day = date.fromisoformat(last)
@@ -238,7 +232,7 @@ def _fold(query: ChartQuery, counts: Mapping[str, str]) -> Number:
     return rate_of(*numbers) if query.metric == RATE else numbers[0]
 
 
-def rate_of(engagements: int | None, impressions: int | None) -> float | None:
+def rate_of(engagements: Number, impressions: Number) -> float | None:
     """Return engagements divided by impressions; None without impressions."""
     if engagements is None or impressions is None or impressions <= 0:
         return None

@@ -26,7 +26,7 @@ class SignInMethods:
 
 
 class SignIn:
-    """Handlers of `/sign-in` and `/sign-out`, and the end that every method of sign-in shares."""
+    """Handlers of `/sign-in` and `/sign-out`, and the last step of every sign-in method."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class SignIn:
         return redirect("/sign-in")
 
     def complete(self, request: PageRequest, account: Account, *, return_to: str) -> Response:
-        """Start the session of a person whose identity is proven, and return to where they were."""
+        """Start the session of a person whose identity is proven, and go on to `return_to`."""
         pending = find_pending(self._flow, return_to)
         token = pending.request.token if pending else ""
         self._sessions.start(request, account, request_token=token)

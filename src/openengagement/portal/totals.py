@@ -23,7 +23,7 @@ PICKED_MAX: Final = TWEET_IDS_MAX[Endpoint.HISTORICAL]
 ROWS_A_PAGE: Final = 50
 POSTED: Final = "posted"
 METRICS: Final = (*TOTALS_TYPES, RATE)
-# Array of the answer -> the metrics that are not kept for the Tweets in it, because of their age.
+# Array of the answer -> the metrics for which the Tweets in that array are too old.
 _TOO_OLD: Final = {
     "unsupported_for_impressions_engagements_tweet_ids": RATE_OF,
     "unsupported_for_video_views_tweet_ids": ("video_views",),
@@ -100,9 +100,7 @@ def shape_figures(answer: Mapping[str, Any]) -> Mapping[str, Figures]:
         for tweet_id in answer.get(array, ()):
             figures[tweet_id].update(dict.fromkeys(names))
     for counts in figures.values():
-        engagements, impressions = (counts[name] for name in RATE_OF)
-        old = engagements is None or impressions is None
-        counts[RATE] = None if old else rate_of(int(engagements or 0), int(impressions or 0))
+        counts[RATE] = rate_of(*(counts[name] for name in RATE_OF))
     return figures
 
 
