@@ -90,7 +90,7 @@ class Platform:
 
 
 def _parse_key(request: Request, producer: bytes) -> bytes | None:
-    """Return the idempotency key of a batch; each platform key has its own name space."""
+    """Return the idempotency key of a batch; each platform key has its own namespace."""
     keys = [value for name, value in request.headers if name == b"idempotency-key"]
     if len(keys) > 1:
         raise InvalidField("Idempotency-Key: is given twice")

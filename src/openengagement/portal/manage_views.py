@@ -118,10 +118,10 @@ def read_limits(fields: Mapping[str, str], app: App) -> tuple[dict[str, int | No
     given = {name: most for name, most in LIMITS.items() if name in fields}
     for name, most in given.items():
         number = parse_number(fields[name], field=name, most=most)
-        if format_number(number) != fields[f"was_{name}"]:
+        if _field_text(number) != fields[f"was_{name}"]:
             changed[name] = number
     known: dict[str, int | None] = {name: getattr(app, name) for name in changed}
-    differing = [name for name in known if format_number(known[name]) != fields[f"was_{name}"]]
+    differing = [name for name in known if _field_text(known[name]) != fields[f"was_{name}"]]
     if differing:
         raise Outdated(differing)
     return changed, known
@@ -133,7 +133,7 @@ def describe_limits(app: App, typed: Mapping[str, str]) -> dict[str, str]:
     `was_*` are the values that the page first showed. They survive a second rendering, so that a
     change by somebody else in the meantime is still detected.
     """
-    now = {name: format_number(getattr(app, name)) for name in LIMITS}
+    now = {name: _field_text(getattr(app, name)) for name in LIMITS}
     now |= {f"was_{name}": text for name, text in now.items()}
     return {name: typed.get(name, text) for name, text in now.items()}
 
@@ -162,8 +162,8 @@ def describe_done(
     return {"app": app.name, "text": decision.notice.format(limits=limits)}
 
 
-def format_number(number: int | None) -> str:
-    """Format a number for a form."""
+def _field_text(number: int | None) -> str:
+    """Return the text of a number in a field of a form."""
     return "" if number is None else str(number)
 
 

@@ -40,8 +40,8 @@ _ENDED: Final = (
 )
 _SILENT: Final = "{} does not answer. Try again in a moment."
 _WRONG: Final = (
-    "{} sent an answer that this server cannot trust. The operator of this server finds the reason "
-    "in its log."
+    "{} sent an answer that this server cannot trust. The operator finds the reason in the log "
+    "of this server."
 )
 _DENIED: Final = "{} did not sign you in. Try again."
 _NO_ACCOUNT: Final = (

@@ -250,7 +250,7 @@ def sort_by_number(
 
 
 def format_number(value: Number) -> str:
-    """Format a count with separators, a rate in percent and a missing number as a dash."""
+    """Format a number for people: a rate in percent, a missing number as a dash."""
     if value is None:
         return "—"
     return f"{value:.2%}" if isinstance(value, float) else f"{value:,}"
