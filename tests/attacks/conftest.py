@@ -68,10 +68,12 @@ def alice_on_two_workers(two_workers):
 
 @pytest.fixture(autouse=True)
 def _still_alive(request):
-    """After every test the server still runs, and its log holds no error."""
+    """After every test the server still runs, and its new log lines hold no error."""
+    names = {"oauth", "two_workers", "behind_proxy", "many_apps"}.intersection(request.fixturenames)
+    servers = [request.getfixturevalue(name).server for name in names]
+    before = [server.log_bytes for server in servers]
     yield
-    for name in ("oauth", "two_workers", "behind_proxy", "many_apps"):
-        if name in request.fixturenames:
-            server = request.getfixturevalue(name).server
-            assert server.is_healthy()
-            assert "request_failed" not in server.log(), server.log()[-2000:]
+    for server, size in zip(servers, before, strict=True):
+        assert server.is_healthy()
+        written = server.log(since=size)
+        assert "request_failed" not in written, written[-2000:]

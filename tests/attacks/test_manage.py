@@ -10,12 +10,11 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
-from typer.testing import CliRunner
 
-from openengagement.cli.main import main
 from openengagement.registry.apps import AppForm
 from openengagement.registry.opening import open_registry
 from support.calls import question, sign_as_user
+from support.cli import invoke
 from support.flows import PASSWORD, set_password
 from support.oauth_server import connected_clients, start_oauth_server
 
@@ -153,9 +152,7 @@ def test_changes_by_the_command_line_are_in_the_audit_log(console, mira, waiting
 
 
 def test_the_command_line_shows_missing_contracts(console, waiting):
-    done = CliRunner().invoke(
-        main, ["--data", str(console.server.data), "app", "disable", waiting.app_id]
-    )
+    done = invoke("--data", str(console.server.data), "app", "disable", waiting.app_id)
     printed = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert (printed["per_minute"], printed["handles_contracted"]) == ("default", "none")
 

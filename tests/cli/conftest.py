@@ -4,10 +4,9 @@ import json
 from dataclasses import dataclass
 
 import pytest
-from typer.testing import CliRunner
 
 from faults.crashing import Crashing
-from openengagement.cli.main import main
+from support.cli import invoke
 
 
 @dataclass
@@ -39,10 +38,7 @@ def run(data, monkeypatch):
     monkeypatch.delenv("OPENENGAGEMENT_DATA", raising=False)
 
     def command(*arguments, folder=data):
-        arguments = ["--data", str(folder), *map(str, arguments)]
-        done = CliRunner().invoke(main, arguments)
-        if done.exception is not None and not isinstance(done.exception, SystemExit):
-            raise done.exception
+        done = invoke("--data", str(folder), *map(str, arguments))
         return Ended(done.exit_code, done.stdout, done.stderr)
 
     return command

@@ -8,18 +8,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from typer.testing import CliRunner
+import typer
+from click.testing import CliRunner, Result
 
 from openengagement.cli.main import main
 from support.waiting import PATIENCE_S
 
 EXECUTABLE = Path(sys.executable).with_name("openengagement")
+COMMAND = typer.main.get_command(main)  # made once: it takes longer than most commands
 
 
 def server_environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return this environment with these server settings and no others.
 
-    Python may write bytecode: every process would compile all modules otherwise."""
+    Python may write bytecode: every process would compile all modules otherwise.
+    """
     kept_back = ("OPENENGAGEMENT_", "PYTHONDONTWRITEBYTECODE")
     environment = {name: v for name, v in os.environ.items() if not name.startswith(kept_back)}
     return environment | {
@@ -43,11 +46,17 @@ def run_command(data: Path, *arguments: str) -> dict[str, Any]:
     return printed
 
 
-def call_command(data: Path, *arguments: str, stdin: str | None = None) -> dict[str, Any]:
-    """Run the command in this process, which saves a second. Return what `--json` prints."""
-    done = CliRunner().invoke(main, ["--data", str(data), *arguments, "--json"], input=stdin)
+def invoke(*arguments: str, stdin: str | None = None) -> Result:
+    """Run the command line in this process. Raise an exception that it did not handle."""
+    done = CliRunner().invoke(COMMAND, arguments, input=stdin)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
+    return done
+
+
+def call_command(data: Path, *arguments: str, stdin: str | None = None) -> dict[str, Any]:
+    """Run the command in this process, which saves a second. Return what `--json` prints."""
+    done = invoke("--data", str(data), *arguments, "--json", stdin=stdin)
     assert done.exit_code == 0, f"{arguments}: {done.exit_code}: {done.output}"
     printed: dict[str, Any] = json.loads(done.stdout)
     return printed

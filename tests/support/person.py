@@ -5,8 +5,10 @@ Sec-Fetch-*) and what it enforces (a form may only lead where the page's policy 
 too, so that a page which works for this person works in a browser.
 """
 
+import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from html.parser import HTMLParser
 from types import TracebackType
 from typing import Self
@@ -166,6 +168,12 @@ class Page:
         return f"<{self.status} {self.url} {' '.join(self.html.split())[:600]!r}>"
 
 
+@cache
+def _tls_context() -> ssl.SSLContext:
+    """Return one context for all clients: reading the trusted certificates takes long."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 class Person:
     """A person and a browser with cookies: `with Person(server.url, "ann", "..") as ann:`."""
 
@@ -176,6 +184,7 @@ class Person:
         self.http = httpx.Client(
             timeout=PATIENCE_S,
             trust_env=False,
+            verify=_tls_context(),
             headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"},
         )
 
