@@ -7,6 +7,7 @@ directly, because Argon2id would take too long for all of them.
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -23,7 +24,7 @@ WRONG = "do not match"
 
 @pytest.fixture(autouse=True)
 def _one_window():
-    stay_in_window(60)
+    stay_in_window(20)
 
 
 class Guesser:
@@ -53,9 +54,11 @@ class Guesser:
         return [self.guess(name).status for _ in range(times)]
 
 
-def close(guessers):
-    for each in guessers:
-        each.browser.http.close()
+@contextmanager
+def guessers_at(oauth, *addresses):
+    """A guesser at every address. All are closed, also after a failure."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Guesser(oauth, address)) for address in addresses]
 
 
 def can_sign_in(oauth, name, address):
@@ -151,13 +154,12 @@ def test_one_account_from_one_address(behind_proxy):
 
 def test_at_once_on_both_workers(behind_proxy):
     behind_proxy.count_guesses(7, of="both", name="bob", address="198.51.100.3")
-    guessers = [Guesser(behind_proxy, "198.51.100.3") for _ in range(CROWD)]
-    found = run_at_once(lambda each: each.guess("bob").status, guessers)
+    with guessers_at(behind_proxy, *["198.51.100.3"] * CROWD) as guessers:
+        found = run_at_once(lambda each: each.guess("bob").status, guessers)
+        after = [guessers[0].guess("bob").status for _ in range(4)]
     # On each worker four guesses of one address may wait; further ones are refused and not counted.
     assert set(found) <= {403, 429, 503}
     assert found.count(403) <= 3
-    after = [guessers[0].guess("bob").status for _ in range(4)]
-    close(guessers)
     assert (found + after).count(403) == 3
     assert after[-1] == 429
 
@@ -286,7 +288,7 @@ def test_a_client_behind_a_proxy_cannot_claim_another_address(behind_proxy):
 @pytest.mark.heavy
 def test_many_sign_ins_at_once_do_not_block_other_requests(behind_proxy):
     """Argon2id runs in threads of its own, so calls are answered while guesses wait."""
-    guessers = [Guesser(behind_proxy, f"203.0.113.{200 + number}") for number in range(8)]
+    addresses = [f"203.0.113.{200 + number}" for number in range(8)]
     done = threading.Event()
 
     def call():
@@ -297,31 +299,34 @@ def test_many_sign_ins_at_once_do_not_block_other_requests(behind_proxy):
             times.append(time.monotonic() - begun)
         return sorted(times)
 
-    with ThreadPoolExecutor(1) as pool:
+    with guessers_at(behind_proxy, *addresses) as guessers, ThreadPoolExecutor(1) as pool:
         calls = pool.submit(call)
         begun = time.monotonic()
-        found = run_at_once(lambda each: each.guess("crowded").status, guessers)
-        took_s = time.monotonic() - begun
-        done.set()
+        try:
+            found = run_at_once(lambda each: each.guess("crowded").status, guessers)
+            took_s = time.monotonic() - begun
+        finally:
+            done.set()
         times = calls.result()
-    close(guessers)
-    assert found == [403] * len(guessers)
+    assert found == [403] * len(addresses)
     assert times[len(times) // 2] < took_s / 2, "a call waits until the guesses are done"
 
 
 @pytest.mark.heavy
 def test_one_address_cannot_block_sign_in_for_others(behind_proxy):
     """Neither by signing in over and over with the right password, nor by guessing on."""
-    insiders = [Guesser(behind_proxy, "203.0.113.240") for _ in range(12)]
     behind_proxy.count_guesses(PER_ADDRESS, of="address", address="203.0.113.241")
-    strangers = [Guesser(behind_proxy, "203.0.113.241") for _ in range(6)]
     done = threading.Event()
 
     def keep_trying(guesser, name, password):
         while not done.is_set():
             guesser.guess(name, password)
 
-    with ThreadPoolExecutor(18) as pool:
+    with (
+        guessers_at(behind_proxy, *["203.0.113.240"] * 12) as insiders,
+        guessers_at(behind_proxy, *["203.0.113.241"] * 6) as strangers,
+        ThreadPoolExecutor(18) as pool,
+    ):
         for each in insiders:
             pool.submit(keep_trying, each, "bob", PASSWORD)
         for each in strangers:
@@ -331,4 +336,3 @@ def test_one_address_cannot_block_sign_in_for_others(behind_proxy):
                 assert can_sign_in(behind_proxy, "alice", "203.0.113.242")
         finally:
             done.set()
-    close([*insiders, *strangers])
