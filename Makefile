@@ -5,6 +5,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
+# With it, every process that a test starts would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Leave PYTHON empty to take the first Python on the path that is new enough.
 PYTHON ?=
 HIGGS ?=
@@ -49,8 +52,9 @@ $(STAMP): requirements.lock pyproject.toml
 run: setup ## Run a sandbox to try things in; PORT=8080 and HIGGS=file are optional
 	@$(BIN)/openengagement sandbox $(if $(PORT),--port $(PORT)) $(if $(HIGGS),--higgs $(HIGGS))
 
+# One pytest worker more than there are cores: the tests often wait for a server.
 test: setup ## Run the quick tests, on all cores
-	@$(BIN)/python -m pytest -q -n logical -m "not heavy"
+	@$(BIN)/python -m pytest -q -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) -m "not heavy"
 
 check: lint test heavy ## Run everything that CI runs
 

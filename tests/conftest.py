@@ -1,5 +1,6 @@
 """Hooks for every test: parallel runs, and skips that fail in CI (TESTS_MUST_NOT_SKIP=1)."""
 
+import gc
 import os
 
 import hypothesis
@@ -48,6 +49,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FolderSch
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _rank(_folder_of(item.nodeid)))
+
+
+def pytest_collection_finish() -> None:
+    """Leave the thousands of collected tests out of every later garbage collection."""
+    gc.collect()
+    gc.freeze()
 
 
 def _folder_of(nodeid: str) -> str:
