@@ -67,7 +67,7 @@ def grow(folder: Path, tweets: int, *, of_video: int) -> Grown:
     data = folder / "data"
     columns = {"id": ids, "author_id": authors}
     registered = pl.DataFrame(columns).with_columns(
-        video_id=pl.Series([*videos, *[None] * (tweets - len(videos))], dtype=pl.Int64)
+        video_id=pl.Series([*map(str, videos), *[None] * (tweets - len(videos))], dtype=pl.String)
     )
     world.register(data, registered)
     empty_bytes = disk_bytes(data)

@@ -25,6 +25,6 @@ def make_batch(rows, *, key=None, digest=b"digest", outcome=b"outcome", position
 
 def make_tweets(*rows):
     """Build Tweets from `(id, author_id, created_at, video_id, deleted)`; None keeps a value."""
-    names = ("id", "author_id", "created_at", "video_id")
-    schema = {**dict.fromkeys(names, pl.Int64), "deleted": pl.Boolean}
+    names = ("id", "author_id", "created_at")
+    schema = {**dict.fromkeys(names, pl.Int64), "video_id": pl.String, "deleted": pl.Boolean}
     return pl.DataFrame(list(rows), schema=schema, orient="row")

@@ -22,11 +22,22 @@ def test_an_engine_that_is_both_halves_is_closed_once(store):
     assert Stores(store, store).engines == (store,)
 
 
-def test_videos_are_read(store):
-    store.apply_tweets(make_tweets((5, 7, 1000, 70, False), (6, 7, 1000, None, False)))
-    assert store.read_videos([5, 6, 9]) == {5: 70}
-    store.apply_tweets(make_tweets((5, 7, None, 71, None)))
-    assert store.read_videos([5]) == {5: 71}
+def test_videos_have_numbers(store):
+    """A number is that of one video, for ever, and fits into the id of a counter."""
+    ids = ("13_70", "70", "9d0e", "\N{EN DASH}70", "7" * 128)
+    videos = dict(enumerate(ids, start=1))
+    register = [(tweet_id, 7, 1000, video_id, False) for tweet_id, video_id in videos.items()]
+    store.apply_tweets(make_tweets(*register, (99, 7, 1000, None, False)))
+    numbers = store.read_videos([*videos, 99, 100])
+
+    assert set(numbers) == set(videos)
+    assert len(set(numbers.values())) == len(ids)
+    assert all(0 < number < 2**63 for number in numbers.values())
+    store.apply_tweets(make_tweets(*((index + 10, *row[1:]) for index, row in enumerate(register))))
+    again = store.read_videos([*videos, *range(10, 10 + len(ids))])
+    assert again == numbers | {index + 9: number for index, number in numbers.items()}
+    store.apply_tweets(make_tweets((1, 7, None, "70", None)))
+    assert store.read_videos([1, 2]) == {1: numbers[2], 2: numbers[2]}
 
 
 def test_prune_keeps_totals(store):

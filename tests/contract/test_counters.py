@@ -313,7 +313,7 @@ def test_batches_whose_sum_is_past_the_limit_are_refused(store):
 
 
 def test_views_of_a_video_past_the_limit_are_refused(store):
-    store.apply_tweets(make_tweets((5, 1, 0, 70, False), (6, 1, 0, 70, False)))
+    store.apply_tweets(make_tweets((5, 1, 0, "70", False), (6, 1, 0, "70", False)))
     apply(store, [(5, 10, {"video_views": BIG})])
 
     fails(store, [(6, 10, {"video_views": BIG})])

@@ -8,7 +8,7 @@ import pytest
 from contract.deltas import make_batch, make_tweets
 from openengagement.engagement.types import Tweet
 
-VIDEO, OTHER = 70, 71
+VIDEO, OTHER = "13_1263145212760805376", "70"
 
 
 def views(store, *ids):

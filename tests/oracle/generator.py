@@ -214,7 +214,8 @@ class WorldMaker:
 
     def video_ids(self) -> list[str]:
         """List the videos of this world."""
-        return [str(7_000_000 + self.seed * 100 + number) for number in range(6)]
+        numbers = [7_000_000 + self.seed * 100 + number for number in range(3)]
+        return [form.format(number) for number in numbers for form in ("{}", "13_{}")]
 
     def share_videos(self) -> None:
         """Give some Tweets a video; they share a few videos."""

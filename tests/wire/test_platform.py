@@ -594,7 +594,7 @@ def test_invalid_tweets_and_accounts_are_rejected(send):
         {"id": "1"},
         {"id": "x", "author_id": "1"},
         {"id": "1", "author_id": "1", "created_at": "never"},
-        {"id": "1", "author_id": "1", "video_id": "x"},
+        {"id": "1", "author_id": "1", "video_id": "x" * 129},
         {"id": "1", "author_id": "1", "deleted": "x"},
     ]
     found = send("tweets", lines(*tweets)).json()

@@ -12,7 +12,7 @@ TWEET_SCHEMA: Final = pl.Schema(
         ("id", pl.Int64()),
         ("author_id", pl.Int64()),
         ("created_at", pl.Int64()),  # Unix seconds
-        ("video_id", pl.Int64()),
+        ("video_id", pl.String()),
         ("deleted", pl.Boolean()),
     ]
 )

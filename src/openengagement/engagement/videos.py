@@ -1,8 +1,9 @@
 """Video views are shared: each Tweet with a video shows the views of all Tweets with it.
 
-An engine keeps two counts: the views of each Tweet, and the views of each video. The counters of a
-video have the id `-video_id`, so an engine stores and merges them like those of a Tweet. A reader
-gets the video's count in place of the Tweet's own (api.md 2.2).
+An engine keeps two counts: the views of each Tweet, and the views of each video. A video's id is
+text, so the store of Tweets gives each video a number, which never changes. The counters of a video
+have the id `-number`, so an engine stores and merges them like those of a Tweet. A reader gets the
+video's count in place of the Tweet's own (api.md 2.2). "Video" below stands for this number.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -57,7 +58,7 @@ def move_views(
     the totals of Tweets, `[tweet, type number]`, with each Tweet's own views. No Tweet may change
     its video until the commit ends.
     """
-    moved = [tweet_id for tweet_id, video_id in after.items() if before.get(tweet_id) != video_id]
+    moved = [tweet_id for tweet_id, video in after.items() if before.get(tweet_id) != video]
     leaving = [index for index, tweet_id in enumerate(moved) if tweet_id in before]
     views = read_totals(moved)[:, VIDEO_VIEWS]
     gained = _views_of((after[tweet_id] for tweet_id in moved), views)
@@ -81,7 +82,7 @@ def share_views(totals: Ints, tweet_ids: Sequence[int], *, videos: Mapping[int, 
     return totals[:count]
 
 
-def _views_of(video_ids: Iterable[int], counts: AnyInts) -> Counters:
+def _views_of(videos: Iterable[int], counts: AnyInts) -> Counters:
     """Make counters of the views of videos."""
-    ids = -np.fromiter(video_ids, np.int64, len(counts))
+    ids = -np.fromiter(videos, np.int64, len(counts))
     return sum_rows(ids, np.broadcast_to(_CELL, len(counts)), counts=counts.astype(np.int64))

@@ -15,6 +15,7 @@ from openengagement.engagement.rollup import EVENT_SCHEMA
 from openengagement.engagement.types import EVENT_TYPES, HOUR_S, ID_MAX
 
 COUNT_MAX: Final = 1_000_000_000
+VIDEO_ID_LENGTH_MAX: Final = 128
 _SECOND: Final = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}"
 _PLAIN_TIME: Final = _SECOND + "Z$"
 _ZONED_TIME: Final = _SECOND + r"(\.[0-9]+)?([Zz]|[+-][0-9]{2}:?[0-9]{2})$"
@@ -228,6 +229,26 @@ EVENTS: Final = Kind(
     text_rules=(_UNKNOWN_TYPE,),
 )
 
+_VIDEO_ID: Final = pl.col("video_id")
+# A number that was a float may be rounded, and name the video of another Tweet.
+_ROUNDED: Final = r"^[+-]?[0-9]+(\.[0-9]+([eE][+-]?[0-9]+)?|[eE][+-][0-9]+)$"
+_INVALID_VIDEO: Final = (
+    Rule(
+        DropReason.INVALID_ID,
+        ~_VIDEO_ID.str.len_chars().is_between(1, VIDEO_ID_LENGTH_MAX),
+        _detail("video_id", f"is not text of 1 to {VIDEO_ID_LENGTH_MAX} characters"),
+    ),
+    Rule(
+        DropReason.INVALID_ID,
+        _VIDEO_ID.str.contains(r"[\p{Cc}\p{Zl}\p{Zp}]|^\s|\s$"),
+        pl.lit("video_id has a control character or line break, or a space at an end"),
+    ),
+    Rule(
+        DropReason.INVALID_ID,
+        _VIDEO_ID.str.contains(_ROUNDED),
+        _detail("video_id", "is a number with a fraction or an exponent; send the id as text"),
+    ),
+)
 # A null in a row of a Tweet or an account means: keep the known value.
 TWEETS: Final = Kind(
     name="tweets",
@@ -237,13 +258,15 @@ TWEETS: Final = Kind(
         "id": pl.col("id_number"),
         "author_id": pl.col("author_id_number"),
         "created_at": pl.col("created_at_s"),
-        "video_id": pl.col("video_id_number"),
+        # Leading zeros of a number do not count, as for every other id.
+        "video_id": pl.col("video_id").str.replace(r"^0+([0-9]+)$", "${1}"),
         "deleted": pl.col("deleted_flag"),
     },
     nullable=frozenset({"created_at", "video_id", "deleted"}),
-    ids=("id", "author_id", "video_id"),
+    ids=("id", "author_id"),
     times=("created_at",),
     flags=("deleted",),
+    text_rules=_INVALID_VIDEO,
 )
 
 # Letters and digits of any script with their combining marks. No invisible characters, and none

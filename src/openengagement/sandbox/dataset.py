@@ -10,7 +10,7 @@ from openengagement.engagement.types import HOUR_S
 
 ACCOUNTS_SCHEMA = pl.Schema({"id": pl.Int64, "screen_name": pl.String, "protected": pl.Boolean})
 TWEETS_SCHEMA = pl.Schema(
-    {"id": pl.Int64, "author_id": pl.Int64, "created_at": pl.Int64, "video_id": pl.Int64}
+    {"id": pl.Int64, "author_id": pl.Int64, "created_at": pl.Int64, "video_id": pl.String}
 )
 EVENTS_SCHEMA = pl.Schema(
     {

@@ -113,7 +113,7 @@ def higgs_dataset(rows: pl.DataFrame, *, ends_at_s: int | None) -> Dataset:
         pl.col("target").alias("id"),
         pl.col("target").alias("author_id"),
         pl.col("created_at"),
-        pl.lit(None, dtype=pl.Int64).alias("video_id"),
+        pl.lit(None, dtype=pl.String).alias("video_id"),
     )
     events = rows.select(
         pl.col("target").alias("tweet_id"),

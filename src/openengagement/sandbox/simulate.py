@@ -256,9 +256,12 @@ def simulate_week(ends_at_s: int, seed: int) -> Dataset:
             "id": ids,
             "author_id": accounts["id"].to_numpy()[author],
             "created_at": created_ms // 1000,
-            "video_id": pl.Series(videos).replace(0, None),
+            "video_id": videos,
         }
-    ).match_to_schema(TWEETS_SCHEMA)
+    )
+    # Like Twitter's media keys: 13 stands for a video.
+    key = pl.format("13_{}", pl.col("video_id").replace(0, None))
+    tweets = tweets.with_columns(video_id=key).match_to_schema(TWEETS_SCHEMA)
     sizes = _draw_sizes(author, rng)
     interactions = _draw_interactions(tweets, sizes, ends_at_s=ends_at_s, rng=rng)
     real = Dataset(accounts=accounts, tweets=tweets, events=interactions)
@@ -312,7 +315,7 @@ def _draw_created_ms(author: Ints, ends_at_s: int, *, rng: np.random.Generator) 
 
 
 def _draw_videos(ids: Ints, author: Ints, *, rng: np.random.Generator) -> Ints:
-    """Draw the video id of every Tweet (0: none), from shortly before the Tweet."""
+    """Draw the number in the video id of every Tweet (0: none), from shortly before the Tweet."""
     has_video = rng.random(ids.size) < TRAIT_SHARES["video"]
     demo = np.flatnonzero(author == DEMO)
     other = np.flatnonzero(author == OTHER)

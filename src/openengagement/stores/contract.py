@@ -163,7 +163,11 @@ class TweetStore(Store, Protocol):
         """
 
     def read_videos(self, tweet_ids: Sequence[int]) -> Mapping[int, int]:
-        """Read the video id of each Tweet that has a video."""
+        """Read the number of the video of each Tweet that has one.
+
+        The store numbers videos from 1 to 2^63-1. A video keeps its number for ever, and no two
+        videos have the same one. `engagement.videos` counts views under it.
+        """
 
 
 @dataclass(frozen=True, slots=True)

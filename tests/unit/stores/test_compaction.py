@@ -528,6 +528,6 @@ def test_segments_of_moved_views_are_flushed(open_store):
     first.close()
     store = open_store()
     for index in range(1, 91):  # commits flush some themselves, and leave about 24
-        store.apply_tweets(make_tweets((index, 7, 1000, index, None)))
+        store.apply_tweets(make_tweets((index, 7, 1000, str(index), None)))
     wait_for(lambda: unflushed(store) < compaction.FLUSH_MIN)
     assert store.read_totals(list(range(1, 101)), ["video_views"]).sum() == 100

@@ -89,14 +89,14 @@ def views(store, *tweet_ids):
 
 def test_videos_are_cached_until_one_changes(store, other, videos_looked_up):
     other.apply_tweets(
-        make_tweets((5, 7, 1000, 1, None), (6, 7, 1000, 1, None), (8, 7, 1000, None, None))
+        make_tweets((5, 7, 1000, "1", None), (6, 7, 1000, "1", None), (8, 7, 1000, None, None))
     )
     other.apply_batches([make_batch([(5, 1, {"video_views": 3}), (8, 1, {"video_views": 4})])])
     videos_looked_up.clear()
     assert views(store, 5, 6, 8) == [3, 3, 4]
     assert views(store, 8, 6) == [4, 3]
     assert videos_looked_up == [[5, 6, 8]]
-    other.apply_tweets(make_tweets((6, 7, None, 2, None)))
+    other.apply_tweets(make_tweets((6, 7, None, "2", None)))
     videos_looked_up.clear()
     assert views(store, 5, 6, 8) == [3, 0, 4]
     assert videos_looked_up == [[6]]
@@ -107,7 +107,7 @@ def test_a_first_video_is_seen(store, other):
     other.apply_batches([make_batch([(5, 1, {"video_views": 3})])])
     assert views(store, 5) == [3]
     store.read_tweets([5])
-    other.apply_tweets(make_tweets((6, 7, 1000, 1, None), (5, 7, None, 1, None)))
+    other.apply_tweets(make_tweets((6, 7, 1000, "1", None), (5, 7, None, "1", None)))
     assert views(store, 5, 6) == [3, 3]
 
 
@@ -115,7 +115,7 @@ def test_a_first_video_is_seen(store, other):
 def test_no_reader_sees_views_of_another_video(store, other, rounds):
     """Views move with the Tweet in one commit. A reader sees the state before or after it."""
     other.apply_tweets(
-        make_tweets((5, 7, 1000, 1, None), (6, 7, 1000, 1, None), (8, 7, 1000, 2, None))
+        make_tweets((5, 7, 1000, "1", None), (6, 7, 1000, "1", None), (8, 7, 1000, "2", None))
     )
     other.apply_batches([make_batch([(5, 1, {"video_views": 3}), (8, 1, {"video_views": 10})])])
     done, seen = threading.Event(), set()
@@ -130,7 +130,7 @@ def test_no_reader_sees_views_of_another_video(store, other, rounds):
     for index in itertools.count():
         if index >= rounds and len(seen) > 1:  # a busy machine may run the watchers late
             break
-        other.apply_tweets(make_tweets((5, 7, None, 2 - index % 2, None)))
+        other.apply_tweets(make_tweets((5, 7, None, "21"[index % 2], None)))
     done.set()
     for watcher in watchers:
         watcher.join()

@@ -4,10 +4,11 @@ import sqlite3
 
 import pytest
 
-from contract.deltas import make_batch, make_tweets
+from contract.deltas import make_batch, make_deltas, make_tweets
+from openengagement.engagement.counters import HOUR_MAX
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.stores.contract import Position
-from openengagement.stores.embedded import upgrade
+from openengagement.stores.embedded import manifest, upgrade
 
 COUNTS = ", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in TYPE_NAMES)
 OLD = f"""
@@ -69,26 +70,35 @@ def test_everything_is_still_there(open_store, path, monkeypatch, version, rows_
         store.close()
 
 
+def downgrade(store):
+    """Make a new, empty store one of version 5. Return its connection."""
+    db = store._database.connection()
+    db.execute("DROP TABLE videos")
+    db.execute("ALTER TABLE tweets RENAME COLUMN video_number TO video_id")
+    db.execute("PRAGMA user_version = 5")
+    return db
+
+
 def test_version_3_gains_changes_of_videos(open_store, path):
     made = open_store()
-    db = made._database.connection()
+    db = downgrade(made)
     db.execute("DROP TRIGGER note_video")
     db.execute("DROP TABLE positions")
     db.execute("PRAGMA user_version = 3")
     made.close()
 
     store, other = open_store(), open_store()
-    store.apply_tweets(make_tweets((5, 7, 1000, 1, None), (6, 7, 1000, 2, None)))
+    store.apply_tweets(make_tweets((5, 7, 1000, "1", None), (6, 7, 1000, "2", None)))
     store.apply_batches([make_batch([(5, 1, {"video_views": 3}), (6, 1, {"video_views": 9})])])
     assert store.read_totals([5], ["video_views"]).tolist() == [[3]]
-    other.apply_tweets(make_tweets((5, 7, None, 2, None)))
+    other.apply_tweets(make_tweets((5, 7, None, "2", None)))
     assert store.read_totals([5], ["video_views"]).tolist() == [[12]]
 
 
 def test_version_4_gains_positions(open_store, path):
     made = open_store()
     made.apply_batches([make_batch([(5, 1, {"replies": 3})])])
-    db = made._database.connection()
+    db = downgrade(made)
     db.execute("DROP TABLE positions")
     db.execute("PRAGMA user_version = 4")
     made.close()
@@ -99,6 +109,77 @@ def test_version_4_gains_positions(open_store, path):
         store.apply_batches([make_batch([], position=Position("log", b"%d" % index))])
         assert store.read_totals([5], ["replies"]).tolist() == [[3]]
         store.close()
+
+
+def make_version_5(store, videos):
+    """Fill a new store like one of version 5: a Tweet per video number, with one view."""
+    db = downgrade(store)
+    for tweet_id, number in videos.items():
+        db.execute("INSERT INTO tweets VALUES (?, 7, 1000, ?, 0)", (tweet_id, number))
+    views = [(tweet_id, 1, {"video_views": 1}) for tweet_id in videos]
+    shared = [(-number, HOUR_MAX, {"video_views": 1}) for number in videos.values() if number]
+    with store._database.writing() as writing:
+        manifest.add_segment(writing, make_deltas(views + shared))
+    store.close()
+
+
+def views(store, *tweet_ids):
+    return store.read_totals(tweet_ids, ["video_views"])[:, 0].tolist()
+
+
+def test_video_numbers_of_version_5_become_text(open_store):
+    make_version_5(open_store(), {5: 70, 6: 70, 8: 2**63 - 1, 9: 1, 10: None})
+
+    for index in range(3):  # the first time, the folder is upgraded
+        store = open_store()
+        assert views(store, 5, 6, 8, 9, 10) == [2 + index, 2 + index, 1 + index, 1, 1]
+        store.apply_tweets(
+            make_tweets(
+                (100 + index, 7, 1000, "70", None), (200 + index, 7, 1000, str(2**63 - 1), None)
+            )
+        )
+        new = [(100 + index, 2, {"video_views": 1}), (200 + index, 2, {"video_views": 1})]
+        store.apply_batches([make_batch(new)])
+        store.close()
+
+
+def test_new_videos_get_numbers_that_no_old_video_has(open_store):
+    """Also when an old video has the largest number, so that SQLite cannot add 1 to it."""
+    make_version_5(open_store(), {5: 2**63 - 1, 6: 1, 8: 2})
+    store = open_store()
+    texts = ["13_1", "1-1", "3", "9223372036854775808", "x"]
+    store.apply_tweets(
+        make_tweets(*((100 + index, 7, 1000, text, None) for index, text in enumerate(texts)))
+    )
+    ids = [100 + index for index in range(len(texts))]
+    store.apply_batches([make_batch([(each, 2, {"video_views": 10 + each}) for each in ids])])
+
+    assert views(store, 5, 6, 8, *ids) == [1, 1, 1, *(10 + each for each in ids)]
+    numbers = store.read_videos([5, 6, 8, *ids])
+    assert len(set(numbers.values())) == 3 + len(texts)
+    assert all(0 < number < 2**63 for number in numbers.values())
+
+
+def test_a_running_server_of_version_5_stores_no_number_of_another_video(open_store, path):
+    """It fails, because its column has another name now."""
+    open_store().apply_tweets(make_tweets((5, 7, 1000, "13_70", None)))
+    old = sqlite3.connect(path)
+    register = "INSERT INTO tweets VALUES (6, 7, 1000, 1, 0) ON CONFLICT DO UPDATE SET {}"
+    with pytest.raises(sqlite3.OperationalError, match="no such column: video_id"):
+        old.execute(register.format("video_id = coalesce(1, video_id)"))
+    with pytest.raises(sqlite3.OperationalError, match="no such column: video_id"):
+        old.execute("SELECT 1 FROM tweets WHERE video_id IS NOT NULL LIMIT 1")
+    old.close()
+
+
+def test_an_interrupted_upgrade_of_video_ids_leaves_the_old_data(open_store, path, monkeypatch):
+    make_version_5(open_store(), {5: 70, 6: 70})
+    with monkeypatch.context() as patch:
+        patch.setattr(upgrade.tweets, "VIDEOS", upgrade.tweets.VIDEOS + "; SELECT * FROM nothing")
+        with pytest.raises(sqlite3.OperationalError):
+            open_store()
+
+    assert views(open_store(), 5, 6) == [2, 2]
 
 
 def test_old_keys_are_kept(open_store, path):

@@ -83,13 +83,14 @@ class EmbeddedStore:
 
     def apply_tweets(self, tweets: pl.DataFrame) -> None:
         folded = fold_tweets(tweets)
-        videos = dict(folded.select("id", "video_id").drop_nulls().rows())
         with self._database.writing() as db:
+            numbered = table.number_videos(db, folded)
+            videos = dict(numbered.select("id", "video_number").drop_nulls().rows())
             if videos:
                 before = table.read_videos(db, list(videos))
                 read_totals = partial(sum_totals, self._reader.segments(db))
                 manifest.add_segment(db, move_views(before, videos, read_totals=read_totals))
-            table.register_tweets(db, folded)
+            table.register_tweets(db, numbered)
         if videos:
             self._compactor.notify_commit()
 

@@ -15,9 +15,18 @@ from openengagement.stores.embedded.database import Database
 SCHEMA: Final = """
 CREATE TABLE tweets (
     tweet_id INTEGER PRIMARY KEY, author_id INTEGER NOT NULL, created_at_s INTEGER NOT NULL,
-    video_id INTEGER, deleted INTEGER NOT NULL
+    video_number INTEGER, deleted INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX tweets_by_video ON tweets (video_id) WHERE video_id IS NOT NULL
+CREATE INDEX tweets_by_video ON tweets (video_number) WHERE video_number IS NOT NULL
+"""
+# Until version 5, videos had numbers only, in the column `video_id`. Views are counted under them,
+# so these videos keep their numbers. The new name stops a running server of such a version: it
+# would store numbers that belong to other videos.
+RENAME_VIDEO: Final = "ALTER TABLE tweets RENAME COLUMN video_id TO video_number"
+VIDEOS: Final = """
+CREATE TABLE videos (video_number INTEGER PRIMARY KEY, video_id TEXT NOT NULL UNIQUE) STRICT;
+INSERT INTO videos
+SELECT DISTINCT video_number, video_number FROM tweets WHERE video_number IS NOT NULL
 """
 # The changed Tweets, in order, so that the caches of all processes can drop them.
 CHANGES: Final = (
@@ -33,7 +42,7 @@ END
 )
 # A trigger of its own, because version 3 did not record changes of videos.
 VIDEO_CHANGES: Final = """
-CREATE TRIGGER note_video AFTER UPDATE ON tweets WHEN old.video_id IS NOT new.video_id
+CREATE TRIGGER note_video AFTER UPDATE ON tweets WHEN old.video_number IS NOT new.video_number
 BEGIN
     INSERT INTO tweet_changes (tweet_id) VALUES (new.tweet_id);
 END
@@ -49,22 +58,40 @@ LIST: Final = """
 SELECT tweet_id, author_id, created_at_s FROM tweets WHERE author_id = ? AND deleted = 0
 ORDER BY created_at_s DESC, tweet_id DESC LIMIT ?
 """
-# The parameters are the columns of `fold_tweets`. A null keeps the known value.
+# The parameters are the columns of `number_videos`. A null keeps the known value.
 _REGISTER: Final = """
 INSERT INTO tweets VALUES (?1, ?2, coalesce(?3, ?6), ?4, coalesce(?5, 0))
 ON CONFLICT (tweet_id) DO UPDATE SET
     author_id = ?2, created_at_s = coalesce(?3, created_at_s),
-    video_id = coalesce(?4, video_id), deleted = coalesce(?5, deleted)
+    video_number = coalesce(?4, video_number), deleted = coalesce(?5, deleted)
 """
 _VIDEOS: Final = """
-SELECT tweet_id, video_id FROM json_each(?) CROSS JOIN tweets ON tweet_id = value
-WHERE video_id IS NOT NULL
+SELECT tweet_id, video_number FROM json_each(?) CROSS JOIN tweets ON tweet_id = value
+WHERE video_number IS NOT NULL
+"""
+# SQLite takes the largest number plus 1. If 2^63-1 is used, it draws an unused one.
+_ADD_VIDEO: Final = "INSERT OR IGNORE INTO videos (video_id) VALUES (?)"
+_NUMBERS: Final = """
+SELECT video_id, video_number FROM json_each(?) CROSS JOIN videos ON video_id = value
 """
 
 
-def register_tweets(db: sqlite3.Connection, folded: pl.DataFrame) -> None:
-    """Register or change Tweets. `folded` is the result of `engagement.tweets.fold_tweets`."""
-    db.executemany(_REGISTER, folded.iter_rows())
+def number_videos(db: sqlite3.Connection, folded: pl.DataFrame) -> pl.DataFrame:
+    """Replace `video_id` by `video_number`, and give new videos a number.
+
+    `folded` is the result of `engagement.tweets.fold_tweets`.
+    """
+    column = folded.get_column("video_id")
+    ids = column.drop_nulls().unique(maintain_order=True).to_list()
+    db.executemany(_ADD_VIDEO, ((video_id,) for video_id in ids))
+    numbers = dict(db.execute(_NUMBERS, (msgspec.json.encode(ids).decode(),)).fetchall())
+    numbered = pl.Series("video_number", [*map(numbers.get, column)], pl.Int64)
+    return folded.replace_column(folded.get_column_index("video_id"), numbered)
+
+
+def register_tweets(db: sqlite3.Connection, numbered: pl.DataFrame) -> None:
+    """Register or change Tweets. `numbered` is the result of `number_videos`."""
+    db.executemany(_REGISTER, numbered.iter_rows())
     last = db.execute("SELECT max(change_id) FROM tweet_changes").fetchone()[0] or 0
     db.execute("DELETE FROM tweet_changes WHERE change_id <= ?", (last - _CHANGES_KEPT,))
 
@@ -108,7 +135,7 @@ class TweetCache:
             return {tweet_id: tweet for tweet_id, tweet in tweets if tweet}
 
     def read_videos(self, db: sqlite3.Connection, tweet_ids: Sequence[int]) -> dict[int, int]:
-        """Read the video of each Tweet that has one.
+        """Read the number of the video of each Tweet that has one.
 
         Must be the first statement of its transaction: SQLite takes the snapshot then, and the lock
         must be held at that moment.
@@ -156,7 +183,7 @@ def list_tweets(db: sqlite3.Connection, author_id: int, *, limit: int) -> list[T
 
 
 def read_videos(db: sqlite3.Connection, tweet_ids: Sequence[int]) -> dict[int, int]:
-    """Read the video of each Tweet that has one, from the table."""
+    """Read the number of the video of each Tweet that has one, from the table."""
     if not _any_video(db):
         return {}
     ids = msgspec.json.encode(tweet_ids).decode()
@@ -164,7 +191,7 @@ def read_videos(db: sqlite3.Connection, tweet_ids: Sequence[int]) -> dict[int, i
 
 
 def _any_video(db: sqlite3.Connection) -> bool:
-    query = "SELECT 1 FROM tweets WHERE video_id IS NOT NULL LIMIT 1"
+    query = "SELECT 1 FROM tweets WHERE video_number IS NOT NULL LIMIT 1"
     return db.execute(query).fetchone() is not None
 
 

@@ -6,6 +6,7 @@
 | 2 | segments, in place of a row per (Tweet, hour), totals, and views of each video |
 | 3 | a record of changed videos, for caches |
 | 4 | positions of sources |
+| 5 | ids of videos as text, next to the numbers under which their views are counted |
 """
 
 import sqlite3
@@ -18,7 +19,7 @@ from openengagement.engagement.counters import Counters, cells_of, sum_rows
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.stores.embedded import ledger, manifest, tweets
 
-VERSION: Final = 5
+VERSION: Final = 6
 WITH_ROWS: Final = (1, 2)  # versions with a row per (Tweet, hour), a column per engagement type
 _ROWS_AT_ONCE: Final = 20_000
 
@@ -34,6 +35,8 @@ def create_or_upgrade(db: sqlite3.Connection, add: Callable[[Counters], object])
         raise OSError(f"the counters were made by another version of the server ({version})")
     if version == 0:
         _run(db, tweets.SCHEMA, ledger.SCHEMA)
+    elif version < 6:  # noqa: PLR2004
+        db.execute(tweets.RENAME_VIDEO)
     if version < 3:  # noqa: PLR2004
         _run(db, tweets.INDEX, manifest.SCHEMA)
         for statement in tweets.CHANGES:  # not split at semicolons: triggers contain them
@@ -42,8 +45,10 @@ def create_or_upgrade(db: sqlite3.Connection, add: Callable[[Counters], object])
         _move_counters(db, add)
     if version < 4:  # noqa: PLR2004
         db.execute(tweets.VIDEO_CHANGES)
-    if version < VERSION:
+    if version < 5:  # noqa: PLR2004
         db.execute(ledger.POSITIONS)
+    if version < VERSION:
+        _run(db, tweets.VIDEOS)
         db.execute(f"PRAGMA user_version = {VERSION}")
     return version in WITH_ROWS
 
