@@ -12,12 +12,12 @@ from openengagement.api.oauth import OAuthCalls
 from openengagement.api.platform import Platform
 from openengagement.api.routes import Calls, build_routes
 from openengagement.api.usage import UsageCalls
-from openengagement.apps.last_used import LastUsed
 from openengagement.apps.own_apps import OwnApps
 from openengagement.apps.usage_meter import UsageMeter
 from openengagement.auth.authenticate import Authenticator
 from openengagement.auth.bearer_tokens import BearerTokens
 from openengagement.auth.identity import VerifyCredentials
+from openengagement.auth.last_used import LastUsed
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.auth.three_legged_flow import ThreeLeggedFlow
 from openengagement.auth.verifier import OAuthVerifier
@@ -64,7 +64,7 @@ class _Shared:
         self.pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="work")
         registry, keyring = self.folder.registry, self.folder.keyring
         self.lookup = CredentialLookup(registry, keyring)
-        self.last_used = LastUsed(registry.grants, now_s=self.now_s)
+        self.last_used = LastUsed(registry, now_s=self.now_s)
         self.meter = UsageMeter(registry.usage, now_s=self.now_s)
         self.verifier = OAuthVerifier(self.lookup, self.limits, settings=settings, now_s=self.now_s)
         self.flow = ThreeLeggedFlow(

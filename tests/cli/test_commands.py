@@ -1,6 +1,7 @@
 """Every command: its output with and without `--json`, and its effect."""
 
 import json
+import re
 import subprocess
 from contextlib import closing
 
@@ -23,6 +24,7 @@ KEYS = {
     "token issue": {"access_token", "access_token_secret"},
     "token bearer": {"access_token"},
     "platform-key issue": {"platform_key"},
+    "platform-key revoke": {"id", "name", "created_at"},
     "load accounts": {"accepted", "rejected"},
     "load tweets": {"accepted", "rejected"},
     "load events": {"accepted", "rejected"},
@@ -34,7 +36,7 @@ APP_VERBS = ("enable", "disable", "suspend", "resume")
 
 
 @pytest.fixture
-def arguments(owned_app, tmp_path):
+def arguments(run, owned_app, tmp_path):
     """The arguments of every command."""
     files = {
         "accounts": '{"id":"1","screen_name":"bea"}\n',
@@ -43,11 +45,13 @@ def arguments(owned_app, tmp_path):
     }
     for kind, text in files.items():
         (tmp_path / f"{kind}.ndjson").write_text(text)
+    run("platform-key", "issue", "old")
     return {
         "account add": ["bob"],
         "account role": ["ana", "manager"],
         "app add": ["Dash 2", "--owner", "ana"],
         "platform-key issue": ["feed"],
+        "platform-key revoke": ["old"],
         **{f"load {kind}": [str(tmp_path / f"{kind}.ndjson")] for kind in files},
         **{f"app {verb}": [owned_app] for verb in APP_VERBS},
         **{f"token {verb}": [owned_app] for verb in ("issue", "bearer")},
@@ -208,6 +212,73 @@ def test_every_platform_key_is_new(run):
     keys = {run("platform-key", "issue", "feed", "--json").json()["platform_key"] for _ in "abc"}
 
     assert len(keys) == 3
+
+
+def listed(run):
+    return run("platform-key", "list", "--json").json()["platform_keys"]
+
+
+def test_platform_keys_are_listed(run):
+    """Several keys may have one name; ids tell them apart. No key is shown again."""
+    keys = [run("platform-key", "issue", name, "--json").json() for name in ("a", "b", "b")]
+    rows = listed(run)
+
+    assert sorted(row["name"] for row in rows) == ["a", "b", "b"]
+    assert len({row["id"] for row in rows}) == 3
+    assert {row["last_used_at"] for row in rows} == {None}
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row["created_at"]) for row in rows)
+    shown = run("platform-key", "list")
+    assert shown.code == 0
+    for row, line in zip(rows, shown.out.splitlines(), strict=True):
+        assert line.startswith(f"{row['id']}  issued {row['created_at']}  never used ")
+        assert line.endswith(f"  {row['name']}")
+    assert not any(key["platform_key"] in shown.out for key in keys)
+
+
+def test_a_folder_without_platform_keys(run):
+    assert listed(run) == []
+    shown = run("platform-key", "list")
+    assert (shown.code, shown.out, shown.err) == (0, "", "There are no platform keys.\n")
+
+
+def test_a_platform_key_is_revoked_by_its_name_or_id(run, data):
+    for name in ("a", "b", "c"):
+        run("platform-key", "issue", name)
+    ids = {row["name"]: row["id"] for row in listed(run)}
+
+    assert run("platform-key", "revoke", "a", "--json").json()["id"] == ids["a"]
+    assert run("platform-key", "revoke", ids["b"], "--json").json()["name"] == "b"
+    assert [row["name"] for row in listed(run)] == ["c"]
+    with closing(open_registry(data)) as registry:
+        entries = registry.audit.list_entries(limit=9)[::-1]
+    assert [(each.action, each.subject, each.before) for each in entries] == [
+        ("revoke_key", name, ids[name]) for name in ("a", "b")
+    ]
+
+
+def test_an_ambiguous_name_revokes_no_platform_key(run, refuses):
+    for _ in range(2):
+        run("platform-key", "issue", "feed")
+    first, second = (row["id"] for row in listed(run))
+
+    refuses("platform-key", "revoke", "feed", says=f"by its id: {first}, {second}")
+    assert len(listed(run)) == 2
+    assert run("platform-key", "revoke", second).code == 0
+    assert run("platform-key", "revoke", "feed", "--json").json()["id"] == first
+
+
+@pytest.mark.parametrize("key", ["nothing", "", "Feed", "fee", "%", "0" * 12])
+def test_an_unknown_platform_key_is_not_revoked(run, refuses, key):
+    run("platform-key", "issue", "feed")
+
+    refuses("platform-key", "revoke", key, says="there is no platform key")
+    assert len(listed(run)) == 1
+
+
+@pytest.mark.parametrize("name", ["", "x" * 129, "a\nb", " a", "a ", "\x1b[31m", "\u202e"])
+def test_a_platform_key_needs_a_printable_name(run, refuses, name):
+    refuses("platform-key", "issue", name, says="printable characters")
+    assert listed(run) == []
 
 
 # Errors

@@ -9,7 +9,7 @@ import requests
 
 from faults.crashing import open_session
 from support.cli import EXECUTABLE, run_command, server_environment
-from support.waiting import PATIENCE_S
+from support.waiting import PATIENCE_S, wait_for
 
 REQUESTS = 12  # requests on new connections, so that both workers get some
 
@@ -135,6 +135,34 @@ def test_a_new_platform_key_works_at_once(running):
             timeout=PATIENCE_S,
         )
         assert answer.status_code == 200, answer.text
+
+
+def test_a_revoked_platform_key_is_refused_at_once(running):
+    """Every worker knew the key. Another key stays valid, and shows when it was used."""
+    keys = {
+        name: running.command("platform-key", "issue", name)["platform_key"]
+        for name in ("leaked", "kept")
+    }
+
+    def statuses(name):
+        return {
+            requests.get(
+                f"{running.url}/platform/v1/usage",
+                headers={"Authorization": f"Bearer {keys[name]}", "Connection": "close"},
+                timeout=PATIENCE_S,
+            ).status_code
+            for _ in range(REQUESTS)
+        }
+
+    def last_used_at(name):
+        rows = run_command(running.data, "platform-key", "list")["platform_keys"]
+        (found,) = [row for row in rows if row["name"] == name]
+        return found["last_used_at"]
+
+    assert (statuses("leaked"), statuses("kept")) == ({200}, {200})
+    wait_for(lambda: last_used_at("leaked") and last_used_at("kept"), pause_s=0.5)
+    running.command("platform-key", "revoke", "leaked")
+    assert (statuses("leaked"), statuses("kept")) == ({401}, {200})
 
 
 def test_commands_in_other_processes_take_effect_at_once(running, ask, tmp_path):

@@ -43,7 +43,10 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class Authenticator:
-    """Authenticates requests and enforces limits. Calls `note_used` with every token in use."""
+    """Authenticates requests and enforces limits.
+
+    Calls `note_used` with every access token in use, and with the hash of every platform key.
+    """
 
     def __init__(
         self,
@@ -51,7 +54,7 @@ class Authenticator:
         limits: Limits,
         *,
         settings: Settings,
-        note_used: Callable[[str], None],
+        note_used: Callable[[str | bytes], None],
         now_s: Callable[[], float],
     ) -> None:
         window_s = settings.timestamp_window_s
@@ -105,9 +108,11 @@ class Authenticator:
         if self._settings.rate_limit_per_second:
             limits[1] = self._settings.rate_limit_per_second
         subject = b"app %d" % app.id
-        if nonce is None:
-            return self._limits.count(subject, limits, now_s=now_s)
-        windows = self._limits.remember_nonce_and_count(nonce, subject, limits=limits, now_s=now_s)
+        windows = (
+            self._limits.count(subject, limits, now_s=now_s)
+            if nonce is None
+            else self._limits.remember_nonce_and_count(nonce, subject, limits=limits, now_s=now_s)
+        )
         if windows is None:
             raise NonceUsed
         if caller.user:
@@ -126,4 +131,5 @@ class Authenticator:
         stored = self._lookup.find_platform_key(rest)
         if stored is None:
             raise PlatformKeyNotFound
+        self._note_used(stored)
         return stored

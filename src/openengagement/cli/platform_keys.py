@@ -1,17 +1,22 @@
 """`openengagement platform-key`: the keys with which the platform itself calls the server."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
+import msgspec
 import typer
 
 from openengagement.auth.credentials import issue_platform_key
-from openengagement.cli.common import Json, now_s, open_folder, show
+from openengagement.cli.common import Json, fail, now_s, open_folder, show
+from openengagement.engagement.types import format_time
+from openengagement.registry.platform_keys import PlatformKey
 
 platform_key = typer.Typer(
     help="The platform's own keys, for sending events.", no_args_is_help=True
 )
 
 ONE_TIME = "Save it now: only its hash is stored, so it cannot be shown again."
+NAME_LENGTH_MAX: Final = 128
+_NEVER: Final = "never used"
 
 
 @platform_key.command("issue")
@@ -21,6 +26,53 @@ def issue_key(
     json: Json = False,
 ) -> None:
     """Issue a key for sending events and for registering accounts and Tweets."""
+    if not 1 <= len(name) <= NAME_LENGTH_MAX or not name.isprintable() or name != name.strip():
+        fail(f"the name is not 1 to {NAME_LENGTH_MAX} printable characters without spaces around")
     with open_folder(context) as folder:
         key = issue_platform_key(folder.registry, name=name, now_s=now_s())
     show({"platform_key": key}, as_json=json, notes=(ONE_TIME,))
+
+
+@platform_key.command("list")
+def list_keys(context: typer.Context, json: Json = False) -> None:
+    """List the keys, the oldest first, with their ids. A time of use may be some seconds late."""
+    with open_folder(context) as folder:
+        keys = folder.registry.platform_keys.list_platform_keys()
+    if json:
+        rows = [{**_describe(key), "last_used_at": _last_used_at(key)} for key in keys]
+        typer.echo(msgspec.json.encode({"platform_keys": rows}).decode())
+        return
+    for key in keys:
+        described = _describe(key)
+        used = f"used {at}" if (at := _last_used_at(key)) else _NEVER
+        typer.echo(f"{described['id']}  issued {described['created_at']}  {used:25}  {key.name}")
+    if not keys:
+        typer.secho("There are no platform keys.", dim=True, err=True)
+
+
+@platform_key.command("revoke")
+def revoke_key(
+    context: typer.Context,
+    key: Annotated[
+        str, typer.Argument(metavar="NAME_OR_ID", help="A name or an id that `list` shows.")
+    ],
+    json: Json = False,
+) -> None:
+    """Revoke a key, from its next request on. The audit log records it."""
+    with open_folder(context) as folder:
+        keys = folder.registry.platform_keys
+        found = [each for each in keys.list_platform_keys() if key in {each.name, each.id}]
+        if len(found) > 1:
+            ids = ", ".join(each.id for each in found)
+            fail(f"{len(found)} platform keys are called {key}; revoke one by its id: {ids}")
+        if not found or not keys.revoke_platform_key(found[0], now_s=now_s()):
+            fail(f"there is no platform key {key}; see: openengagement platform-key list")
+    show(_describe(found[0]), as_json=json)
+
+
+def _describe(key: PlatformKey) -> dict[str, str]:
+    return {"id": key.id, "name": key.name, "created_at": format_time(key.created_at_s)}
+
+
+def _last_used_at(key: PlatformKey) -> str | None:
+    return format_time(key.last_used_s) if key.last_used_s is not None else None

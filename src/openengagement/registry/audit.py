@@ -1,4 +1,4 @@
-"""The audit log: every change of the permissions of an app or account.
+"""The audit log: every change of the permissions of an app or account, and revoked platform keys.
 
 Entries are only added, each in the transaction of the change itself.
 """
@@ -25,7 +25,7 @@ COMMAND_LINE: Final = Actor("command line")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One change. `subject` is the name of the app or account at that time.
+    """One change. `subject` is the name of the app, account or platform key at that time.
 
     `before` and `after` are None where the default applied.
     """

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from openengagement.registry.schema import CREDENTIAL_VERSION, METADATA
 
-HEAD: Final = "0004"  # the newest revision under migrations/versions; a test compares
+HEAD: Final = "0005"  # the newest revision under migrations/versions; a test compares
 
 _VERSION: Final = sa.Table(
     "alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True)

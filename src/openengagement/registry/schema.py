@@ -121,6 +121,7 @@ PLATFORM_KEYS = sa.Table(
     sa.Column("key_hash", sa.LargeBinary, primary_key=True),
     sa.Column("name", sa.String(128), nullable=False),
     sa.Column("created_at_s", sa.BigInteger, nullable=False),
+    sa.Column("last_used_s", sa.BigInteger, nullable=True),
     info=_CACHED,
 )
 

@@ -20,7 +20,10 @@ CREATE TRIGGER IF NOT EXISTS {table}_{change} AFTER {change} ON {table} {conditi
 BEGIN UPDATE credential_version SET version = version + 1; END
 """
 # No cache holds this column, and every worker writes it every few seconds.
-_CONDITIONS: Final = {("access_tokens", "UPDATE"): "WHEN old.last_used_s IS new.last_used_s"}
+_UNUSED: Final = "WHEN old.last_used_s IS new.last_used_s"
+_CONDITIONS: Final = dict.fromkeys(
+    [(t, "UPDATE") for t in ("access_tokens", "platform_keys")], _UNUSED
+)
 
 
 class SqliteDatabase(Database):

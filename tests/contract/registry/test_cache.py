@@ -19,6 +19,7 @@ from openengagement.registry.apps import AppForm
 from openengagement.registry.audit import COMMAND_LINE
 from openengagement.registry.encrypted import reencrypt_secrets
 from openengagement.registry.grants import OOB, AccessToken, RequestToken
+from openengagement.registry.platform_keys import PlatformKey
 from openengagement.registry.schema import ACCESS_TOKENS, ACCOUNTS, APPS, PLATFORM_KEYS, SESSIONS
 
 NOW_S = 1_795_342_500
@@ -90,6 +91,10 @@ CREDENTIAL_CHANGES = {
     "platform key": lambda view, app, token: view.platform_keys.add_platform_key(
         name="x", key_hash=b"1", now_s=NOW_S
     ),
+    "revoked platform key": lambda view, app, token: (
+        view.platform_keys.add_platform_key(name="x", key_hash=b"2", now_s=NOW_S),
+        view.platform_keys.revoke_platform_key(PlatformKey(b"2", "x", NOW_S, None), now_s=NOW_S),
+    ),
     "key rotation": lambda view, app, token: reencrypt_secrets(view.database, lambda secret: b"x"),
 }
 OTHER_CHANGES = {
@@ -131,6 +136,15 @@ def test_a_change_of_credentials_changes_the_version(registry, other, app, token
 def test_other_commits_do_not_change_the_version(registry, other, app, token, change):
     before = registry.database.version(), other.database.version()
     change(registry, app, token)
+    assert (registry.database.version(), other.database.version()) == before
+
+
+def test_a_last_use_of_a_platform_key_does_not_change_the_version(registry, other):
+    registry.platform_keys.add_platform_key(name="x", key_hash=b"k", now_s=NOW_S)
+    before = registry.database.version(), other.database.version()
+    other.platform_keys.apply_last_used({b"k": NOW_S + 5})
+
+    assert registry.platform_keys.list_platform_keys()[0].last_used_s == NOW_S + 5
     assert (registry.database.version(), other.database.version()) == before
 
 
@@ -202,6 +216,7 @@ def test_a_flush_leaves_caches_warm(registry, other, keyring, app, token, loads)
     for view in (registry, other):
         view.usage.add_usage({(MONTH, app.id, "ok"): 3}, [(MONTH, app.id, 1)])
         view.grants.apply_last_used({token: NOW_S + 5})
+        view.platform_keys.apply_last_used({hash_token(key): NOW_S + 5})
         assert look_up() == cold
         assert loads == []
     decide(other, app.id, enabled=True)
@@ -240,6 +255,16 @@ def test_the_next_lookup_finds_a_new_platform_key(registry, other, keyring):
     other.platform_keys.add_platform_key(name="x", key_hash=hash_token("k"), now_s=NOW_S)
 
     assert lookup.find_platform_key("k")
+
+
+def test_the_next_lookup_does_not_find_a_revoked_platform_key(registry, other, keyring):
+    lookup = CredentialLookup(registry, keyring)
+    key = issue_platform_key(registry, name="x", now_s=NOW_S)
+    assert lookup.find_platform_key(key)
+    (stored,) = other.platform_keys.list_platform_keys()
+    assert other.platform_keys.revoke_platform_key(stored, now_s=NOW_S)
+
+    assert not lookup.find_platform_key(key)
 
 
 def test_the_next_lookup_finds_a_new_account(registry, other, keyring):

@@ -1032,6 +1032,10 @@ def test_entries_of_the_audit_log_are_sentences():
         logged(action="handles", before="500", after=None),
         logged("ana", action="role", app_id=None, before="member", after="manager"),
         logged(action="suspend", actor="command line", actor_id=None),
+        logged(
+            "ingest", action="revoke_key", app_id=None, before="a0b1c2d3e4f5", actor="command line"
+        )
+        | {"actor_id": None},
     ]
     text = " ".join(render("manage_audit.html", entries=log).text_of["main"].split())
     for said in (
@@ -1040,6 +1044,7 @@ def test_entries_of_the_audit_log_are_sentences():
         "@mira changed its contracted handles a month from 500 to none.",
         "@mira made @ana a manager (previously a member).",
         "The command line suspended the app.",
+        "The command line revoked the platform key ingest (a0b1c2d3e4f5).",
     ):
         assert said in text
 

@@ -36,7 +36,7 @@ OLDER = [
     "UPDATE access_tokens SET access_level = 'read-write'",
     "UPDATE apps SET suspended = 1",
     "UPDATE accounts SET protected = 1",
-    "INSERT INTO platform_keys VALUES (x'00', 'key', 0)",
+    "INSERT INTO platform_keys (key_hash, name, created_at_s) VALUES (x'00', 'key', 0)",
     "DELETE FROM platform_keys",
     "DELETE FROM access_tokens",
 ]
@@ -53,6 +53,7 @@ def test_a_process_that_does_not_know_the_version_changes_it_too(tmp_path, regis
             if statement is OLDER[0]:
                 before = registry.database.version()
                 older.execute("UPDATE access_tokens SET last_used_s = 1")
+                older.execute("UPDATE platform_keys SET last_used_s = 1")
                 assert registry.database.version() == before, "its usage flush empties no cache"
 
 

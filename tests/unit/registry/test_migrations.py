@@ -13,6 +13,7 @@ from alembic.script import ScriptDirectory
 
 from openengagement.registry.migrate import HEAD, migrate, upgrade
 from openengagement.registry.opening import open_registry
+from openengagement.registry.platform_keys import PlatformKey
 from openengagement.registry.schema import CREDENTIAL_VERSION, METADATA
 from support.waiting import PATIENCE_S
 
@@ -127,6 +128,31 @@ def test_a_folder_of_an_older_version_is_migrated(tmp_path, engine):
         assert registry.usage.read_month("2026-11")[0].used.handles == 1
         before = registry.database.version()
         registry.apps.revoke_bearer(app.id)
+        assert registry.database.version() != before
+    finally:
+        registry.close()
+
+
+def test_last_uses_of_platform_keys_empty_no_cache_after_a_migration(tmp_path, engine):
+    """The trigger of the older version took every change of a platform key for a credential's."""
+    with engine.begin() as connection:
+        upgrade(connection, "0004")
+        connection.execute(sa.text("INSERT INTO platform_keys VALUES (x'00', 'ingest', 7)"))
+        connection.execute(
+            sa.text(
+                "CREATE TRIGGER platform_keys_UPDATE AFTER UPDATE ON platform_keys "
+                "BEGIN UPDATE credential_version SET version = version + 1; END"
+            )
+        )
+
+    registry = open_registry(tmp_path)
+    try:
+        before = registry.database.version()
+        registry.platform_keys.apply_last_used({b"\0": 9})
+        assert registry.platform_keys.list_platform_keys() == [PlatformKey(b"\0", "ingest", 7, 9)]
+        assert registry.database.version() == before
+        with engine.begin() as connection:
+            connection.execute(sa.text("UPDATE platform_keys SET name = 'x'"))
         assert registry.database.version() != before
     finally:
         registry.close()
