@@ -47,13 +47,14 @@ The tree (status, stable name sent as ``x-error-code``)::
     ├── InternalError 500             internal_error
     ├── Unavailable 503               unavailable
     └── StoreUnavailable 503          store_unavailable
+        └── StoreDamaged 503          store_damaged
 
 The texts are those of the wire (api.md 3.4). Where the wire has none, ours follow its style.
 `api.error_body` renders an error for each family of routes.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class ApiError(Exception):
@@ -88,20 +89,12 @@ class ApiError(Exception):
         self.arrays, self.headers, self.details = arrays or {}, headers or {}, details or {}
 
     @classmethod
-    def from_parts(
-        cls,
-        code: str,
-        texts: Sequence[str],
-        *,
-        arrays: Mapping[str, Sequence[str]],
-        headers: Mapping[str, str],
-        details: Mapping[str, object],
-    ) -> "ApiError":
+    def from_parts(cls, code: str, texts: Sequence[str], **named: Any) -> "ApiError":  # noqa: ANN401
         """Rebuild an error that another process raised. An unknown code raises KeyError."""
         kind = cls._by_code[code]
         # Skip the constructor of the subclass: it would compose the texts, which exist already.
         error = kind.__new__(kind)
-        ApiError.__init__(error, *texts, arrays=arrays, headers=headers, details=details)
+        ApiError.__init__(error, *texts, **named)
         return error
 
 
@@ -382,6 +375,16 @@ class StoreUnavailable(ApiError, code="store_unavailable", status=503):
 
     def __str__(self) -> str:
         return f"the {self.store} store is unavailable: {self.reason}"
+
+
+class StoreDamaged(StoreUnavailable, code="store_damaged"):
+    """Stored data is damaged, so it is not served. `file` is the file's path in the data folder."""
+
+    file: str = ""
+
+    def __init__(self, store: str, file: str, *, reason: str) -> None:
+        super().__init__(store, f"{file} is damaged: {reason}; see `openengagement check`")
+        self.file = file
 
 
 # If several errors apply to a request, the first of them is reported (api.md 3.4, "order of

@@ -9,7 +9,7 @@ import sys
 import traceback
 from contextlib import suppress
 
-from openengagement.errors import StoreUnavailable
+from openengagement.errors import StoreDamaged, StoreUnavailable
 
 
 def log_event(event: str, **fields: str | float | None) -> None:
@@ -28,9 +28,12 @@ def log_failure(event: str, error: BaseException, **fields: str | float | None) 
     """Write one log line about an exception: its type, and its frames as `file:line function`.
 
     The innermost frame comes first. StoreUnavailable adds its store and reason, without secrets.
+    StoreDamaged also adds the damaged file.
     """
     if isinstance(error, StoreUnavailable):
         fields |= {"store": error.store, "reason": error.reason}
+    if isinstance(error, StoreDamaged):
+        fields |= {"file": error.file}
     frames = traceback.extract_tb(error.__traceback__)
     trace = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in frames]
     log_event(event, error=type(error).__name__, trace=" < ".join(reversed(trace)), **fields)

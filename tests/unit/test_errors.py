@@ -189,6 +189,7 @@ ELSEWHERE = {
     "InternalError",
     "Unavailable",
     "StoreUnavailable",
+    "StoreDamaged",
 }
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from openengagement.clock import Clock, SystemClock
 from openengagement.data_folder import DataFolder, open_data_folder
 from openengagement.engagement.types import ID_MAX
-from openengagement.errors import StoreUnavailable
+from openengagement.errors import StoreDamaged, StoreUnavailable
 from openengagement.files import UnusableFile
 from openengagement.registry.accounts import Account
 from openengagement.registry.apps import App
@@ -56,6 +56,8 @@ def open_folder(context: typer.Context) -> Iterator[DataFolder]:
         fail(f"{error.filename or data}: {error.strerror or error}")
     except UnusableFile as error:
         fail(str(error))
+    except StoreDamaged as error:
+        fail(f"{data}: {error}")
     except StoreUnavailable as error:
         fail(f"{data}: {error}; try again later")
     except DBAPIError as error:

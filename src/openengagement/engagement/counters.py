@@ -7,7 +7,7 @@ one number, so the cells of a Tweet sort by hour. Every function works on whole 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,18 @@ HOUR_MAX: Final = _CELL_MASK >> TYPE_BITS
 _PART_ROWS: Final = 125_000
 
 
+class Verifier(Protocol):
+    """Verifies stored counters before they are used. Each method raises if they are damaged."""
+
+    pending: bool  # whether anything has not been verified yet
+
+    def verify(self, indexes: Ints) -> None:
+        """Verify the Tweets at these indexes, and the id before each of them."""
+
+    def verify_range(self, low: int, high: int) -> None:
+        """Verify the Tweets with index `low` <= index < `high`."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Counters:
     """Counts by Tweet and cell. No count is zero.
@@ -32,13 +44,15 @@ class Counters:
     `ids` holds the Tweet ids, sorted and unique. The cells of Tweet `ids[i]` are
     `cells[starts[i]:starts[i + 1]]`, sorted and unique. `counts[j]` is the count of `cells[j]`.
 
-    A negative id is a video: see `engagement.videos`.
+    A negative id is a video: see `engagement.videos`. Counters that are read in place from a disk
+    have a `verifier`.
     """
 
     ids: Ints
     starts: AnyInts
     cells: AnyInts
     counts: AnyInts
+    verifier: Verifier | None = None
 
     @property
     def rows(self) -> int:
@@ -60,6 +74,8 @@ class Counters:
 
     def between(self, low: int, high: int) -> "Counters":
         """Select the Tweets with index `low` <= index < `high`. Only `starts` is copied."""
+        if self.verifier is not None:
+            self.verifier.verify_range(low, high)
         first, last = int(self.starts[low]), int(self.starts[high])
         return Counters(
             self.ids[low:high],
@@ -152,8 +168,11 @@ def _end_of_piece(parts: Sequence[Counters], lows: Sequence[int]) -> list[int]:
     rows = [part.rows - int(part.starts[low]) for part, low in begun]
     if sum(rows) <= _PART_ROWS:
         return [len(part.ids) for part in parts]
-    starts = [part.starts[low : low + _PART_ROWS + 1] for part, low in begun]
-    ids = [part.ids[low : low + _PART_ROWS] for part, low in begun]
+    highs = [_end_of_rows(part, low) for part, low in begun]
+    starts = [
+        part.starts[low : high + 1] for part, low, high in zip(parts, lows, highs, strict=True)
+    ]
+    ids = [part.ids[low:high] for part, low, high in zip(parts, lows, highs, strict=True)]
     step = -(-_PART_ROWS // len(parts))
     lasts: list[int] = []  # candidates for the last Tweet of the piece
     for part_starts, part_ids, remaining in zip(starts, ids, rows, strict=True):
@@ -172,6 +191,16 @@ def _end_of_piece(parts: Sequence[Counters], lows: Sequence[int]) -> list[int]:
 
     best = max(bisect_right(lasts, _PART_ROWS, key=rows_to) - 1, 0)
     return [low + end for low, end in zip(lows, ends(lasts[best]), strict=True)]
+
+
+def _end_of_rows(part: Counters, low: int) -> int:
+    """Find the index after the Tweet in which the next `_PART_ROWS` rows from `low` on end."""
+    starts = part.starts[low : low + _PART_ROWS + 1]
+    ahead = int(np.searchsorted(starts, int(part.starts[low]) + _PART_ROWS, side="right"))
+    high = min(low + max(ahead, 1), len(part.ids))
+    if part.verifier is not None:
+        part.verifier.verify_range(low, high)
+    return high
 
 
 def merge_at_once(parts: Sequence[Counters]) -> Counters:
@@ -243,7 +272,11 @@ def _find(part: Counters, tweet_ids: Ints) -> tuple[Ints, Ints]:
     if not len(part.ids):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     indexes = np.searchsorted(part.ids, tweet_ids)
-    indexes[indexes == len(part.ids)] = 0
+    np.minimum(indexes, len(part.ids) - 1, out=indexes)
+    # Verify after the search. A damaged id can mislead it, but then the result is wrong for the
+    # ids at and before each index, and these are verified.
+    if part.verifier is not None and part.verifier.pending:
+        part.verifier.verify(indexes)
     found = np.flatnonzero(part.ids[indexes] == tweet_ids)
     first = part.starts[indexes[found]].astype(np.int64)
     sizes = part.starts[indexes[found] + 1] - first

@@ -16,7 +16,7 @@ in every state that a reader can see, also while writes run. There are two excep
 were pruned, and the views of a video, which all Tweets with it share (`engagement.videos`).
 
 Failure. A call that may succeed later raises `errors.StoreUnavailable`. Damaged data raises
-`OSError`: it is never returned as a number.
+`errors.StoreDamaged`: it is never returned as a number, merged or copied.
 """
 
 from collections.abc import Mapping, Sequence

@@ -49,6 +49,7 @@ SAMPLES = [
     errors.InternalError(),
     errors.Unavailable("busy; try again", retry_after_s=3),
     errors.StoreUnavailable("embedded", "the disk is full"),
+    errors.StoreDamaged("embedded", "counters.sqlite3", reason="a page is malformed"),
 ]
 # `oauth/access_token` answers these as plain text.
 PLAIN = [errors.RequestTokenMissing(), errors.RequestTokenNotFound(), errors.InvalidVerifier()]

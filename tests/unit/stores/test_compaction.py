@@ -15,6 +15,7 @@ import pytest
 from contract.deltas import make_batch, make_tweets
 from openengagement.clock import SystemClock
 from openengagement.engagement.types import TYPE_NAMES
+from openengagement.errors import StoreDamaged
 from openengagement.stores.embedded import compaction, manifest, merging, segments
 from openengagement.stores.embedded.compaction import StageResult, choose_files, choose_unflushed
 from openengagement.stores.embedded.manifest import SegmentRecord
@@ -164,7 +165,7 @@ def test_segments_are_merged_once(store, by_hand):
     chosen = listed(store)
     merger(store).merge(chosen)
     with store._database.writing() as db, pytest.raises(RuntimeError, match="lock"):
-        manifest.swap_segments(db, chosen, rows=1, max_magnitude=1, file="x")
+        manifest.swap_segments(db, chosen, into=SegmentRecord(0, 1, 1, "x"), content=0)
     check(store, 10)
 
 
@@ -174,7 +175,7 @@ def test_a_damaged_file_is_named(store, by_hand):
     (name,) = files(store)
     (store._folder / name).write_bytes(b"")
     store._reader._open = {}
-    with pytest.raises(OSError, match=f"{name} is damaged"):
+    with pytest.raises(StoreDamaged, match=f"{name} is damaged"):
         store.read_totals([1], ["replies"])
 
 
@@ -386,7 +387,7 @@ def test_a_missing_file_is_an_error(store, by_hand):
     flush(store)
     (store._folder / files(store)[0]).unlink()
     store._reader._open = {}
-    with pytest.raises(FileNotFoundError, match="missing"):
+    with pytest.raises(StoreDamaged, match=r"\.segment is damaged: the file is missing"):
         store.read_totals([1], ["replies"])
 
 

@@ -38,7 +38,7 @@ ONE = counters((5, 10, 0, 1), (5, 10, 3, -2), (9, 490_000, 17, 3))
 )
 def test_counts_of_any_width(count):
     wide = counters((5, 10, 0, count), (-7, 3, 1, 1))
-    assert plain(decode_segment(encode_hours(wide)).hours) == plain(wide)
+    assert plain(decode_segment(encode_hours(wide), "a").hours) == plain(wide)
 
 
 def test_small_counts_take_a_byte():
@@ -48,7 +48,7 @@ def test_small_counts_take_a_byte():
 
 
 def test_a_blob_has_hours_only():
-    segment = decode_segment(encode_hours(ONE))
+    segment = decode_segment(encode_hours(ONE), "a")
     assert segment.totals is None
     assert plain(segment.summable) == plain(ONE)
 

@@ -11,7 +11,7 @@ import pytest
 
 from openengagement.engagement.counters import cells_of, sum_rows
 from openengagement.engagement.types import TYPE_NAMES
-from openengagement.errors import StoreUnavailable
+from openengagement.errors import StoreDamaged, StoreUnavailable
 from openengagement.stores.contract import Batch
 from openengagement.stores.embedded import database, manifest
 from openengagement.stores.embedded.tweets import LIST
@@ -148,9 +148,9 @@ def test_a_segment_that_cannot_be_opened_now_makes_the_store_unavailable(store, 
         store.read_totals([1], ["replies"])
 
 
-def test_a_damaged_database_is_no_reason_to_try_again(open_store, path):
+def test_a_damaged_database_is_named(open_store, path):
     path.write_bytes(b"not a database" * 1000)
-    with pytest.raises(OSError, match="the counters cannot be used: file is not a database"):
+    with pytest.raises(StoreDamaged, match=r"counters.sqlite3 is damaged: file is not a database"):
         open_store()
 
 

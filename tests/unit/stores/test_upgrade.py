@@ -74,6 +74,7 @@ def downgrade(store):
     """Make a new, empty store one of version 5. Return its connection."""
     db = store._database.connection()
     db.execute("DROP TABLE videos")
+    db.execute("ALTER TABLE segments DROP COLUMN checksum")
     db.execute("ALTER TABLE tweets RENAME COLUMN video_number TO video_id")
     db.execute("PRAGMA user_version = 5")
     return db
@@ -113,13 +114,13 @@ def test_version_4_gains_positions(open_store, path):
 
 def make_version_5(store, videos):
     """Fill a new store like one of version 5: a Tweet per video number, with one view."""
-    db = downgrade(store)
-    for tweet_id, number in videos.items():
-        db.execute("INSERT INTO tweets VALUES (?, 7, 1000, ?, 0)", (tweet_id, number))
     views = [(tweet_id, 1, {"video_views": 1}) for tweet_id in videos]
     shared = [(-number, HOUR_MAX, {"video_views": 1}) for number in videos.values() if number]
     with store._database.writing() as writing:
         manifest.add_segment(writing, make_deltas(views + shared))
+    db = downgrade(store)
+    for tweet_id, number in videos.items():
+        db.execute("INSERT INTO tweets VALUES (?, 7, 1000, ?, 0)", (tweet_id, number))
     store.close()
 
 

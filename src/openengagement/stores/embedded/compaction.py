@@ -126,7 +126,7 @@ class Stage:
             if not held:
                 return StageResult.BUSY_ELSEWHERE
             # List them under the lock: no other process can merge these segments now.
-            chosen = self._choose(self._merger.records(), idle=idle)
+            chosen = self._choose(self._merger.mergeable(), idle=idle)
             self._merger.merge(chosen)
             result = StageResult.MERGED if chosen else StageResult.NOTHING_DUE
         if result is StageResult.MERGED and self._followed_by:

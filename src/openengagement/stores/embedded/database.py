@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NoReturn
 
-from openengagement.errors import StoreUnavailable
+from openengagement.errors import StoreDamaged, StoreUnavailable
 from openengagement.files import FileLock
 
 NAME: Final = "embedded"
@@ -24,7 +24,7 @@ _CHECKPOINT_PAGES: Final = 16_384
 _MMAP_BYTES: Final = 2**28
 # Failures that no retry helps, among those that SQLite reports as OperationalError.
 _MISTAKE: Final = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY}
-_UNUSABLE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY}
+_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _OS_MAY_PASS: Final = {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}
 
 
@@ -49,6 +49,7 @@ class Database:
             connection.execute("PRAGMA journal_mode = WAL")
             # FULL syncs the log at each commit: an acknowledged batch survives power loss.
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA cell_size_check = ON")  # notices more damage
             connection.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
             connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             self._local.connection = connection
@@ -59,7 +60,7 @@ class Database:
         """Run the block as the only writer, in a transaction: all of it is committed, or nothing.
 
         Raises:
-            StoreUnavailable, OSError: as for `snapshot`.
+            StoreUnavailable, StoreDamaged, OSError: as for `snapshot`.
         """
         with self._write_lock.held():
             try:
@@ -73,7 +74,7 @@ class Database:
                         db.execute("ROLLBACK")
                     raise
             except (sqlite3.DatabaseError, OSError) as error:
-                _raise_as_promised(error)
+                self._raise_as_promised(error)
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -81,7 +82,8 @@ class Database:
 
         Raises:
             StoreUnavailable: SQLite or a file failed in a way that may pass.
-            OSError: the data is damaged or cannot be written.
+            StoreDamaged: the database is damaged.
+            OSError: the data cannot be written.
         """
         try:
             db = self.connection()
@@ -92,7 +94,27 @@ class Database:
                 if db.in_transaction:  # a disk error can end it
                     db.execute("COMMIT")
         except (sqlite3.DatabaseError, OSError) as error:
-            _raise_as_promised(error)
+            self._raise_as_promised(error)
+
+    def _raise_as_promised(self, error: sqlite3.DatabaseError | OSError) -> NoReturn:
+        """Raise StoreUnavailable if a retry may help, StoreDamaged for damage, else the error.
+
+        Busy, out of memory, a full disk and I/O errors may pass. Everything else is a mistake of
+        ours, or of the operator.
+        """
+        if isinstance(error, OSError):
+            if error.errno in _OS_MAY_PASS:
+                raise StoreUnavailable(NAME, os.strerror(error.errno)) from error
+            raise error
+        # The low byte is the primary code. Errors of the module itself have none.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code in _DAMAGED:
+            raise StoreDamaged(NAME, self._path.name, reason=str(error)) from error
+        if isinstance(error, sqlite3.OperationalError) and code not in _MISTAKE:
+            raise StoreUnavailable(NAME, str(error)) from error
+        if code == sqlite3.SQLITE_READONLY:
+            raise OSError(f"the counters cannot be used: {error}") from error
+        raise error
 
     def close(self) -> None:
         """Close every thread's connection."""
@@ -103,19 +125,15 @@ class Database:
         self._write_lock.close()
 
 
-def _raise_as_promised(error: sqlite3.DatabaseError | OSError) -> NoReturn:
-    """Raise StoreUnavailable if a retry may help, OSError for damage, else the error itself.
+def verify_pages(db: sqlite3.Connection, *, file: str) -> None:
+    """Verify the pages of a database as far as SQLite can. They have no checksums.
 
-    Busy, out of memory, a full disk and I/O errors may pass. Everything else is a mistake of ours.
+    Raises:
+        StoreDamaged
     """
-    if isinstance(error, OSError):
-        if error.errno in _OS_MAY_PASS:
-            raise StoreUnavailable(NAME, os.strerror(error.errno)) from error
-        raise error
-    # The low byte is the primary code. Errors of the module itself have none.
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if isinstance(error, sqlite3.OperationalError) and code not in _MISTAKE:
-        raise StoreUnavailable(NAME, str(error)) from error
-    if code in _UNUSABLE:
-        raise OSError(f"the counters cannot be used: {error}") from error
-    raise error
+    try:
+        found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        found = str(error)
+    if found != "ok":
+        raise StoreDamaged(NAME, file, reason=found)

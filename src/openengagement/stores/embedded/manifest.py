@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from openengagement.engagement.counters import COUNTER_MAX, Counters
+from openengagement.errors import StoreDamaged
+from openengagement.stores.embedded.checksums import checksum_of
+from openengagement.stores.embedded.database import NAME
 from openengagement.stores.embedded.segments import (
     Segment,
     decode_segment,
@@ -25,6 +28,8 @@ CREATE TABLE segments (
     body BLOB, file TEXT
 ) STRICT
 """
+# Null for a segment that an older version wrote. It gets one when it is merged.
+CHECKSUM: Final = "ALTER TABLE segments ADD COLUMN checksum INTEGER"
 _LIST: Final = "SELECT segment_id, rows, reach, file FROM segments ORDER BY segment_id"
 
 
@@ -40,6 +45,10 @@ class SegmentRecord(NamedTuple):
     max_magnitude: int
     file: str | None
 
+    def is_in(self, file: str) -> bool:
+        """Whether this segment is the file that an error names."""
+        return self.file is not None and file.endswith(self.file)
+
 
 def list_segments(db: sqlite3.Connection) -> list[SegmentRecord]:
     """List every segment, the oldest first."""
@@ -47,18 +56,49 @@ def list_segments(db: sqlite3.Connection) -> list[SegmentRecord]:
 
 
 def read_segment(db: sqlite3.Connection, record: SegmentRecord, *, folder: Path) -> Segment:
-    """Read a segment.
+    """Read a segment. The blocks of a file are verified when they are used, a blob at once.
 
     Raises:
         FileNotFoundError: the segment was merged into another one after it was listed.
+        StoreDamaged: the segment, or its record, is damaged.
     """
-    if record.file is not None:
-        return open_segment(folder / record.file)
-    query = "SELECT body FROM segments WHERE segment_id = ?"
-    row = db.execute(query, (record.segment_id,)).fetchone()
+    query = "SELECT body, checksum FROM segments WHERE segment_id = ?"
+    row: tuple[bytes | None, int | None] | None = db.execute(query, record[:1]).fetchone()
     if row is None:
         raise FileNotFoundError(f"segment {record.segment_id}")
-    return decode_segment(row[0])
+    body, checksum = row
+    database = f"{folder.stem}.sqlite3"
+    if record.file is not None:
+        name = f"{folder.name}/{record.file}"
+        segment = open_segment(folder / record.file, max_magnitude=record.max_magnitude)
+    elif body is not None:
+        name = f"{database} (segment {record.segment_id})"
+        segment = decode_segment(body, name, max_magnitude=record.max_magnitude)
+    else:
+        raise StoreDamaged(NAME, database, reason=f"segment {record.segment_id} has no content")
+    if checksum is None:
+        _verify_old(segment, record, name=name)
+    elif checksum != _seal(record, segment.checksum):
+        reason = "its checksum differs from the one in the database"
+        raise StoreDamaged(NAME, name, reason=reason)
+    elif not segment.is_file:
+        segment.trust()
+    return segment
+
+
+def _verify_old(segment: Segment, record: SegmentRecord, *, name: str) -> None:
+    """Verify a segment of an older version as far as possible without a checksum."""
+    rows = sum(section.rows for section in segment.sections)
+    if record.rows not in {rows, segment.hours.rows}:
+        raise StoreDamaged(NAME, name, reason=f"it has {rows} rows instead of {record.rows}")
+    if not segment.is_file:
+        segment.verify()
+
+
+def _seal(record: SegmentRecord, content: int) -> int:
+    """Compute the checksum of a record and its content. The id is unknown when it is inserted."""
+    fields = f"{record.rows} {record.max_magnitude} {record.file or ''} {content}"
+    return checksum_of([fields.encode()])
 
 
 def add_segment(db: sqlite3.Connection, deltas: Counters) -> None:
@@ -72,19 +112,29 @@ def add_segment(db: sqlite3.Connection, deltas: Counters) -> None:
     bound = deltas.total_bound
     if bound + sum(record.max_magnitude for record in list_segments(db)) > COUNTER_MAX:
         raise OverflowError("a counter might not hold the deltas of this commit")
-    added = (deltas.rows, bound, encode_hours(deltas))
-    db.execute("INSERT INTO segments (rows, reach, body) VALUES (?, ?, ?)", added)
+    body = encode_hours(deltas)
+    _insert(db, SegmentRecord(0, deltas.rows, bound, None), body=body, content=checksum_of([body]))
+
+
+def _insert(
+    db: sqlite3.Connection, record: SegmentRecord, *, body: bytes | None, content: int
+) -> None:
+    _, rows, max_magnitude, file = record
+    added = (rows, max_magnitude, body, file, _seal(record, content))
+    query = "INSERT INTO segments (rows, reach, body, file, checksum) VALUES (?, ?, ?, ?, ?)"
+    db.execute(query, added)
 
 
 def swap_segments(
     db: sqlite3.Connection,
     merged: Sequence[SegmentRecord],
     *,
-    rows: int,
-    max_magnitude: int,
-    file: str,
+    into: SegmentRecord,
+    content: int,
 ) -> None:
     """Replace the records of segments by that of the file they were merged into.
+
+    The database chooses the id of the new record. `content` is the checksum of the file.
 
     Raises:
         RuntimeError: another process has merged them too. A swap would count them twice.
@@ -92,5 +142,4 @@ def swap_segments(
     ids = [(record.segment_id,) for record in merged]
     if db.executemany("DELETE FROM segments WHERE segment_id = ?", ids).rowcount != len(ids):
         raise RuntimeError("another process has merged these segments; was a lock file removed?")
-    added = (rows, max_magnitude, file)
-    db.execute("INSERT INTO segments (rows, reach, file) VALUES (?, ?, ?)", added)
+    _insert(db, into, body=None, content=content)

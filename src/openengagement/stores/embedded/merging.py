@@ -26,6 +26,7 @@ from openengagement.engagement.counters import (
     merge_at_once,
     to_totals,
 )
+from openengagement.errors import StoreDamaged
 from openengagement.files import FileLock, sync_folder
 from openengagement.stores.embedded.database import Database
 from openengagement.stores.embedded.manifest import (
@@ -62,10 +63,15 @@ class Merger:
         self._folder = folder
         self._locks = locks
         self._stopping = stopping
+        self._damaged: set[int] = set()  # segments that a merge found damaged
 
     def records(self) -> list[SegmentRecord]:
         """List all segments."""
         return list_segments(self._database.connection())
+
+    def mergeable(self) -> list[SegmentRecord]:
+        """List the segments without those that are known to be damaged."""
+        return [record for record in self.records() if record.segment_id not in self._damaged]
 
     def unflushed(self) -> list[SegmentRecord]:
         """List the segments that are blobs in the database."""
@@ -87,6 +93,7 @@ class Merger:
 
         Raises:
             StoppedError: `stopping` was set; nothing has changed.
+            StoreDamaged: a segment is damaged; nothing has changed.
         """
         if not chosen:
             return 0
@@ -106,10 +113,14 @@ class Merger:
         )
         try:
             rows, max_magnitude, dropped = self._write(file, segments, oldest_hour=oldest_hour)
+            content = file.finish()
             sync_folder(self._folder)
             with self._database.writing() as db:
-                swap_segments(db, chosen, rows=rows, max_magnitude=max_magnitude, file=path.name)
-        except BaseException:
+                into = SegmentRecord(0, rows, max_magnitude, path.name)
+                swap_segments(db, chosen, into=into, content=content)
+        except BaseException as error:
+            if isinstance(error, StoreDamaged):
+                self._damaged |= {each.segment_id for each in chosen if each.is_in(error.file)}
             # The commit may have succeeded although it raised: never remove a listed file.
             if all(record.file != path.name for record in self.records()):
                 path.unlink()
@@ -135,7 +146,11 @@ class Merger:
                         path.unlink(missing_ok=True)
 
     def _read(self, record: SegmentRecord) -> Segment:
-        return read_segment(self._database.connection(), record, folder=self._folder)
+        try:
+            return read_segment(self._database.connection(), record, folder=self._folder)
+        except StoreDamaged:
+            self._damaged.add(record.segment_id)
+            raise
 
     def _write(
         self, file: SegmentFile, segments: Sequence[Segment], *, oldest_hour: int
@@ -161,7 +176,6 @@ class Merger:
             max_magnitude = max(max_magnitude, kept.max_magnitude, sums.max_magnitude)
             for segment in segments:
                 segment.evict()
-        file.finish()
         return rows, max_magnitude, dropped
 
 

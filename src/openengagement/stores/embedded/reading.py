@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -10,8 +9,9 @@ import numpy as np
 
 from openengagement.engagement.counters import Ints, add_totals
 from openengagement.engagement.types import TYPE_NAMES
+from openengagement.errors import StoreDamaged
 from openengagement.stores.embedded import manifest
-from openengagement.stores.embedded.database import Database
+from openengagement.stores.embedded.database import NAME, Database
 from openengagement.stores.embedded.segments import Segment, close_later
 
 Result = TypeVar("Result")
@@ -33,12 +33,16 @@ class SegmentReader:
         opens it. Then `read` is called again in a newer snapshot.
 
         Raises:
-            FileNotFoundError: a listed file is really missing.
+            StoreDamaged: a listed file is really missing, or a segment is damaged.
         """
+        missing = ""
         for _ in range(_ATTEMPTS):
-            with suppress(FileNotFoundError), self._database.snapshot() as db:
-                return read(db)
-        raise FileNotFoundError(f"a segment that is listed is missing from {self._folder}")
+            try:
+                with self._database.snapshot() as db:
+                    return read(db)
+            except FileNotFoundError as error:
+                missing = f"{self._folder.name}/{Path(error.filename or str(error)).name}"
+        raise StoreDamaged(NAME, missing, reason="the file is missing")
 
     def segments(self, db: sqlite3.Connection) -> list[Segment]:
         """Open every segment of this snapshot.

@@ -4,6 +4,9 @@ Layout: a head of 4096 bytes, then the arrays. The head is padded JSON and lists
 length and offset of each array. A file is written piece by piece, before its final size is known.
 So each array gets room for its largest possible size. The gaps between the arrays are holes, which
 take no space on the disk.
+
+A section of a file, hours or totals, has one array more. Its first element is the number of Tweets
+in a block. The others are the table of `checksums.BlockChecksums`. Older versions ignore it.
 """
 
 import fcntl
@@ -11,16 +14,29 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
-from openengagement.engagement.counters import Counters
+from openengagement.engagement.counters import COUNTER_MAX, Counters
+from openengagement.errors import StoreDamaged
+from openengagement.stores.embedded.checksums import (
+    UNCHECKED_TWEETS,
+    BlockChecksums,
+    Blocks,
+    BlockVerifier,
+    Columns,
+    checksum_of,
+    choose_block_tweets,
+    populate,
+)
+from openengagement.stores.embedded.database import NAME
 
 _HEAD_BYTES: Final = 4096
 _ALIGN: Final = 4096
@@ -28,6 +44,7 @@ _INDEX: Final = np.dtype("<u4")
 _WIDE_INDEX: Final = np.dtype("<i8")
 _COUNTS: Final = tuple(map(np.dtype, ("<i1", "<i2", "<i4", "<i8")))
 _ARRAYS: Final = ("ids", "starts", "cells", "counts")
+_TABLE: Final = np.dtype("<u4")
 # Sync a file after writing this many rows. A single sync of a large file at its end would delay
 # the commits that run meanwhile.
 _SYNC_ROWS: Final = 2**19
@@ -44,12 +61,14 @@ class Segment:
     """Counters by the hour, and in total.
 
     A file has both, because totals stay when hours are pruned. A blob has no `totals`: its hours
-    were never pruned, so they add up to the totals. `data` is the memory of the arrays.
+    were never pruned, so they add up to the totals. `data` is the memory of the arrays. `checksum`
+    covers the head and the tables of checksums of a file, and all of a blob.
     """
 
     hours: Counters
     totals: Counters | None
     data: mmap.mmap | bytes
+    checksum: int
 
     @property
     def summable(self) -> Counters:
@@ -59,6 +78,26 @@ class Segment:
     @property
     def is_file(self) -> bool:
         return self.totals is not None
+
+    @property
+    def sections(self) -> list[Counters]:
+        return [self.hours] if self.totals is None else [self.hours, self.totals]
+
+    def trust(self) -> None:
+        """Skip the verification of blocks: `checksum` covers them, and was compared."""
+        for section in self.sections:
+            assert isinstance(section.verifier, BlockVerifier)
+            section.verifier.trust()
+
+    def verify(self, on_block: Callable[[int], object] = lambda _: None) -> None:
+        """Verify all counters. `on_block` is called with a number of Tweets after each block.
+
+        Raises:
+            StoreDamaged
+        """
+        for section in self.sections:
+            assert isinstance(section.verifier, BlockVerifier)
+            section.verifier.verify_all(on_block)
 
     def evict(self) -> None:
         """Drop a file's pages from this process's memory. They are read again when needed."""
@@ -99,25 +138,44 @@ class _Section:
             self._arrays[field] = (dtype, offset)
             # `starts` has one element more than `ids`, so every array gets room for one more.
             offset += -(-dtype.itemsize * (length + 1) // _ALIGN) * _ALIGN
-        self.end = offset
         self._lengths = dict.fromkeys(rooms, 0)  # written so far; `starts` without its last element
+        block_tweets = choose_block_tweets(bounds.ids, bounds.rows, count_bytes=counts.itemsize)
+        self._checksums = BlockChecksums(block_tweets)
+        self._block_tweets = block_tweets
+        self._table = np.zeros(0, _TABLE)
+        self._table_offset = offset
+        table_bytes = _TABLE.itemsize * (1 + len(_ARRAYS) * -(-bounds.ids // block_tweets))
+        self.end = offset + -(-table_bytes // _ALIGN) * _ALIGN
 
     def write(self, file: int, counters: Counters) -> None:
         if (magnitude := counters.max_magnitude) > self._most:
             raise OverflowError(f"a count of {magnitude} where at most {self._most} has room")
         starts = counters.starts.astype(np.int64) + self._lengths["cells"]
         counters = replace(counters, starts=starts)
+        columns = {
+            field: getattr(counters, field).astype(dtype)
+            for field, (dtype, _) in self._arrays.items()
+        }
+        self._checksums.add(_columns_of(columns))
         for field, (dtype, offset) in self._arrays.items():
-            array = getattr(counters, field).astype(dtype)
             done = self._lengths[field] * dtype.itemsize
-            _write_all(file, array.tobytes(), offset=offset + done)
-            self._lengths[field] += len(array) - (field == "starts")
+            _write_all(file, columns[field].tobytes(), offset=offset + done)
+            self._lengths[field] += len(columns[field]) - (field == "starts")
+
+    def finish(self, file: int) -> bytes:
+        """Write the table of checksums, and return its bytes."""
+        table = self._checksums.finish().ravel()
+        self._table = np.concatenate([[self._block_tweets], table]).astype(_TABLE)
+        _write_all(file, self._table.tobytes(), offset=self._table_offset)
+        return self._table.tobytes()
 
     def entries(self) -> list[_Entry]:
-        return [
+        entries = [
             (f"{self._name}.{field}", dtype.str, self._lengths[field] + (field == "starts"), offset)
             for field, (dtype, offset) in self._arrays.items()
         ]
+        table = (f"{self._name}.checksums", _TABLE.str, len(self._table), self._table_offset)
+        return [*entries, table]
 
 
 class SegmentFile:
@@ -138,22 +196,26 @@ class SegmentFile:
             os.fdatasync(self._file)
             self._unsynced = 0
 
-    def finish(self) -> None:
-        """Write the head, and wait until the whole file is on the disk."""
-        _write_all(self._file, _head([*self._hours.entries(), *self._totals.entries()]), offset=0)
+    def finish(self) -> int:
+        """Write the head, wait until the whole file is on the disk, and return its checksum."""
+        sections = (self._hours, self._totals)
+        tables = [section.finish(self._file) for section in sections]
+        head = _head([entry for section in sections for entry in section.entries()])
+        _write_all(self._file, head, offset=0)
         os.ftruncate(self._file, self._totals.end)
         os.fsync(self._file)
+        return checksum_of([head, *tables])
 
     def close(self) -> None:
         os.close(self._file)
 
 
-def open_segment(path: Path) -> Segment:
+def open_segment(path: Path, *, max_magnitude: int = COUNTER_MAX) -> Segment:
     """Map a segment file. Its disk space is not freed while the segment is in use.
 
     Raises:
         FileNotFoundError: the file does not exist, or is being removed.
-        OSError: the file is damaged.
+        StoreDamaged: the file is damaged.
     """
     with path.open("rb") as file:
         try:
@@ -161,10 +223,11 @@ def open_segment(path: Path) -> Segment:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             raise FileNotFoundError(f"{path.name} is being removed") from None
-        try:
-            return decode_segment(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        except (ValueError, TypeError, KeyError, msgspec.DecodeError) as error:
-            raise OSError(f"{path.name} is damaged: {error}") from None
+        name = f"{path.parent.name}/{path.name}"
+        if not os.fstat(file.fileno()).st_size:
+            raise StoreDamaged(NAME, name, reason="the file is empty")
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return decode_segment(data, name, max_magnitude=max_magnitude)
 
 
 def close_later(segments: list[Segment]) -> None:
@@ -212,7 +275,12 @@ def _is_unused(file: int) -> bool:
 
 
 def copy_segment(segment: Segment, path: Path) -> None:
-    """Write a mapped segment to another file, with its holes, and wait until it is on the disk."""
+    """Verify a mapped segment, and write it to another file, with its holes, durably.
+
+    Raises:
+        StoreDamaged: the segment is damaged; nothing was written.
+    """
+    segment.verify()
     with path.open("xb") as file, memoryview(segment.data) as data:
         file.write(data[:_HEAD_BYTES])
         for _, dtype, length, offset in _read_head(segment.data):
@@ -241,16 +309,65 @@ def encode_hours(hours: Counters) -> bytes:
     return b"".join([_head(entries), *pieces])
 
 
-def decode_segment(data: mmap.mmap | bytes) -> Segment:
-    """Read a segment in place, without a copy. `data` must not change afterwards."""
+def decode_segment(
+    data: mmap.mmap | bytes, file: str, *, max_magnitude: int = COUNTER_MAX
+) -> Segment:
+    """Read a segment in place, without a copy. `data` must not change afterwards.
+
+    `file` names the file in errors. `max_magnitude` bounds the counts.
+
+    Raises:
+        StoreDamaged: the segment cannot be read. Its blocks are verified when they are used.
+    """
+
+    def fail(reason: str) -> NoReturn:
+        raise StoreDamaged(NAME, file, reason=reason)
+
+    try:
+        arrays = _read_arrays(data)
+        sections = []
+        for name in ("hours", "totals") if "totals.ids" in arrays else ("hours",):
+            columns = _columns_of({field: arrays[f"{name}.{field}"] for field in _ARRAYS})
+            verifier = BlockVerifier(
+                columns,
+                data,
+                blocks=_read_blocks(arrays.get(f"{name}.checksums")),
+                max_magnitude=max_magnitude,
+                fail=fail,
+            )
+            sections.append(Counters(*columns, verifier))
+    except (OSError, ValueError, TypeError, LookupError, msgspec.DecodeError) as error:
+        fail(f"its head is wrong ({error})")
+    if isinstance(data, bytes):
+        return Segment(sections[0], None, data, checksum_of([data]))
+    tables = [array for name, array in arrays.items() if name.endswith(".checksums")]
+    totals = sections[1] if len(sections) > 1 else None
+    return Segment(sections[0], totals, data, checksum_of([data[:_HEAD_BYTES], *tables]))
+
+
+def _read_arrays(data: mmap.mmap | bytes) -> dict[str, npt.NDArray[Any]]:
+    """Find the arrays that the head lists. Read the head and the tables of checksums."""
+    if isinstance(data, mmap.mmap):
+        populate(data, np.frombuffer(data, np.uint8, _HEAD_BYTES))
     arrays = {
         name: np.frombuffer(data, dtype, length, offset)
         for name, dtype, length, offset in _read_head(data)
     }
-    hours = Counters(*(arrays[f"hours.{field}"] for field in _ARRAYS))
-    if "totals.ids" not in arrays:
-        return Segment(hours, None, data)
-    return Segment(hours, Counters(*(arrays[f"totals.{field}"] for field in _ARRAYS)), data)
+    for name, array in arrays.items():
+        if isinstance(data, mmap.mmap) and name.endswith(".checksums"):
+            populate(data, array)
+    return arrays
+
+
+def _read_blocks(table: npt.NDArray[Any] | None) -> Blocks:
+    if table is None:
+        return Blocks(UNCHECKED_TWEETS, None)
+    # A copy, because a mapped file may become shorter.
+    return Blocks(int(table[0]), table[1:].reshape(-1, len(_ARRAYS)).copy())
+
+
+def _columns_of(arrays: Mapping[str, npt.NDArray[Any]]) -> Columns:
+    return arrays["ids"], arrays["starts"], arrays["cells"], arrays["counts"]
 
 
 def _read_head(data: mmap.mmap | bytes) -> list[_Entry]:

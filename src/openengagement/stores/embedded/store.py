@@ -31,7 +31,7 @@ from openengagement.stores.contract import Applied, Batch, KeyConflict
 from openengagement.stores.embedded import ledger, manifest
 from openengagement.stores.embedded import tweets as table
 from openengagement.stores.embedded.compaction import Compactor
-from openengagement.stores.embedded.database import NAME, Database
+from openengagement.stores.embedded.database import NAME, Database, verify_pages
 from openengagement.stores.embedded.reading import SegmentReader, sum_totals
 from openengagement.stores.embedded.segments import Segment, copy_segment
 from openengagement.stores.embedded.upgrade import create_or_upgrade
@@ -156,13 +156,14 @@ class EmbeddedStore:
 
     def _copy_database(self, db: sqlite3.Connection, path: Path) -> dict[str, Segment]:
         """Copy a snapshot. Return the files that it lists, opened so that none can disappear."""
-        files = {
-            record.file: manifest.read_segment(db, record, folder=self._folder)
-            for record in manifest.list_segments(db)
-            if record.file
-        }
+        files: dict[str, Segment] = {}
+        for record in manifest.list_segments(db):
+            segment = manifest.read_segment(db, record, folder=self._folder)
+            if record.file:
+                files[record.file] = segment
         with closing(sqlite3.connect(path)) as target:
             db.backup(target)
+            verify_pages(target, file=self._path.name)
         return files
 
     def close(self) -> None:

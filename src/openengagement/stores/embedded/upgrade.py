@@ -7,6 +7,7 @@
 | 3 | a record of changed videos, for caches |
 | 4 | positions of sources |
 | 5 | ids of videos as text, next to the numbers under which their views are counted |
+| 6 | checksums of segments |
 """
 
 import sqlite3
@@ -19,7 +20,7 @@ from openengagement.engagement.counters import Counters, cells_of, sum_rows
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.stores.embedded import ledger, manifest, tweets
 
-VERSION: Final = 6
+VERSION: Final = 7
 WITH_ROWS: Final = (1, 2)  # versions with a row per (Tweet, hour), a column per engagement type
 _ROWS_AT_ONCE: Final = 20_000
 
@@ -41,16 +42,24 @@ def create_or_upgrade(db: sqlite3.Connection, add: Callable[[Counters], object])
         _run(db, tweets.INDEX, manifest.SCHEMA)
         for statement in tweets.CHANGES:  # not split at semicolons: triggers contain them
             db.execute(statement)
+    if version < VERSION:
+        db.execute(manifest.CHECKSUM)  # before counters are moved, which adds segments
     if version in WITH_ROWS:
         _move_counters(db, add)
+    if version < VERSION:
+        _add_tables(db, version)
+        db.execute(f"PRAGMA user_version = {VERSION}")
+    return version in WITH_ROWS
+
+
+def _add_tables(db: sqlite3.Connection, version: int) -> None:
+    """Add what is independent of the counters."""
     if version < 4:  # noqa: PLR2004
         db.execute(tweets.VIDEO_CHANGES)
     if version < 5:  # noqa: PLR2004
         db.execute(ledger.POSITIONS)
-    if version < VERSION:
+    if version < 6:  # noqa: PLR2004
         _run(db, tweets.VIDEOS)
-        db.execute(f"PRAGMA user_version = {VERSION}")
-    return version in WITH_ROWS
 
 
 def _run(db: sqlite3.Connection, *scripts: str) -> None:
