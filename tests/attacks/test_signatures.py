@@ -13,6 +13,7 @@ from support.oauth_server import (
     FORM,
     INVALIDATE_TOKEN,
     REQUEST_TOKEN,
+    SECOND_CALLBACK,
     TOTALS,
     VERIFY_CREDENTIALS,
     sign,
@@ -315,20 +316,83 @@ def test_a_protocol_parameter_twice(oauth, name, place):
     assert_not_authenticated(answer)
 
 
-@pytest.mark.parametrize("name", ["oauth_callback", "oauth_token", "oauth_verifier"])
-def test_a_parameter_in_header_and_form(oauth, alice, name):
-    """Both values are signed; the request is refused all the same."""
+@pytest.mark.parametrize("place", ["query", "form"])
+@pytest.mark.parametrize("times", ["once", "as often as sent"])
+@pytest.mark.parametrize("names", ["oauth_token", "oauth_verifier", "oauth_token oauth_verifier"])
+def test_a_parameter_repeated_with_the_same_value(oauth, alice, names, place, times):
+    """twitter-api-v2, twitter-lite and Twitter's own Explorer send such calls."""
     asking, verifier = oauth.authorize_request(alice, oauth.web)
-    values = {
-        "oauth_callback": CALLBACK,
-        "oauth_token": asking.access_token,
-        "oauth_verifier": verifier,
-    }
-    more = [(name, values[name])]
-    path = REQUEST_TOKEN if name == "oauth_callback" else ACCESS_TOKEN
-    app = oauth.web if name == "oauth_callback" else asking
-    answer = oauth.call(path, app, more=more, callback=CALLBACK, verifier=verifier)
+    values = {"oauth_token": asking.access_token, "oauth_verifier": verifier}
+    repeated = [(name, values[name]) for name in names.split()]
+    signed = sign(
+        asking,
+        "POST",
+        oauth.url + ACCESS_TOKEN,
+        more=repeated if times == "as often as sent" else (),
+        verifier=verifier,
+    )
+    answer = send_repeated(oauth, ACCESS_TOKEN, signed, repeated=repeated, place=place)
+    assert answer.status == 200, answer
+    assert b"screen_name=alice" in answer.body
+
+
+@pytest.mark.parametrize("place", ["query", "form"])
+@pytest.mark.parametrize("callback", [CALLBACK, SECOND_CALLBACK, "oob"])
+def test_a_repeated_callback_is_the_callback(oauth, place, callback):
+    repeated = [("oauth_callback", callback)]
+    signed = sign(oauth.web, "POST", oauth.url + REQUEST_TOKEN, callback=callback)
+    answer = send_repeated(oauth, REQUEST_TOKEN, signed, repeated=repeated, place=place)
+    [(kept,)] = oauth.sql("select callback from request_tokens order by rowid desc limit 1")
+    assert (answer.status, kept) == (200, callback)
+
+
+@pytest.mark.parametrize("place", ["query", "form"])
+def test_all_parameters_repeated(oauth, place):
+    signed = sign(oauth.web, "POST", oauth.url + REQUEST_TOKEN, callback="oob")
+    answer = send_repeated(oauth, REQUEST_TOKEN, signed, repeated=signed, place=place)
+    assert answer.status == 200, answer
+
+
+@pytest.mark.parametrize("place", ["query", "form"])
+@pytest.mark.parametrize("name", ["oauth_callback", "oauth_consumer_key", "oauth_signature"])
+@pytest.mark.parametrize("value", ["", "another", "\x00"])
+def test_a_parameter_repeated_with_another_value(oauth, name, place, value):
+    """The app itself signed both values."""
+    more = [(name, value)]
+    signed = sign(oauth.web, "POST", oauth.url + REQUEST_TOKEN, more=more, callback=CALLBACK)
+    answer = send_repeated(oauth, REQUEST_TOKEN, signed, repeated=more, place=place)
     assert_not_authenticated(answer)
+    assert answer.code == "malformed_authorization"
+    answer = send_repeated(oauth, TOTALS, signed, repeated=more, place=place)
+    reason = f"Malformed authorization: {name} is given twice with different values"
+    assert answer.json()["errors"] == [f"Your account could not be authenticated. Reason: {reason}"]
+
+
+@pytest.mark.parametrize("place", ["query", "form"])
+def test_only_oauth_parameters_may_be_repeated_unsigned(oauth, place):
+    """`x_auth_access_type` limits the grant: an attacker must not add or move it."""
+    more = [("x_auth_access_type", "read")]
+    url = oauth.url + REQUEST_TOKEN
+    signed = [*sign(oauth.web, "POST", url, more=more, callback="oob"), *more]
+    answer = send_repeated(oauth, REQUEST_TOKEN, signed, repeated=more, place=place)
+    assert_not_authenticated(answer)
+
+
+@pytest.mark.parametrize("added", [("oauth_callback", "oob"), ("oauth_token", "x"), ("a", "1")])
+@pytest.mark.parametrize("place", ["query", "form"])
+def test_a_parameter_that_is_no_repeat_must_be_signed(oauth, added, place):
+    signed = sign(oauth.web, "POST", oauth.url + REQUEST_TOKEN)
+    answer = send_repeated(oauth, REQUEST_TOKEN, signed, repeated=[added], place=place)
+    unknown_token = added[0] == "oauth_token"
+    expected = "access_token_not_found" if unknown_token else "invalid_signature"
+    assert (answer.status, answer.code) == (401, expected)
+
+
+def send_repeated(oauth, path, signed, *, repeated, place):
+    """Send a signed header, and some of its parameters again in the query or the form."""
+    if place == "form":
+        return oauth.send("POST", path, as_header(signed), more=repeated)
+    return oauth.send("POST", f"{path}?{as_form(repeated)}", as_header(signed))
 
 
 def test_two_authorization_headers(oauth):

@@ -9,11 +9,13 @@ else.
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Final
 
 import msgspec
 
 from openengagement.auth.lookup import Consumer, CredentialLookup, UserToken
+from openengagement.auth.oauth2 import scheme_and_rest
 from openengagement.auth.signature import (
     SIGNATURE_METHOD,
     base_string,
@@ -55,12 +57,15 @@ _TIMESTAMP_MAX: Final = 10**12 - 1
 # proves nothing: every caller refuses an unknown key or token whatever the signature.
 STAND_IN_SECRET: Final = "no consumer or token has this secret"
 
+_Places = tuple[Parameters, Parameters, Parameters]  # header, query, form
+
 
 class OAuthParameters(msgspec.Struct, frozen=True):
     """The parameters of a signed request, decoded; nothing is verified yet.
 
     `protocol` holds the `oauth_*` parameters by name. `readings` are the possible lists of signed
-    parameters: one, or two if the signature may leave the body out. The one without it comes first.
+    parameters: usually one. If the signature may leave the body out, the list without it comes
+    first. If an `oauth_*` parameter is repeated, lists that hold it once precede those as sent.
     """
 
     protocol: dict[str, str]
@@ -168,24 +173,56 @@ def parse_oauth_parameters(message: Message, *, json_body: bool) -> OAuthParamet
         MalformedAuthorization, UnsupportedSignature
     """
     try:
-        header = [pair for pair in _parse_authorization(message) if pair[0] != "realm"]
+        header = _parse_authorization(message)
         query = parse_form(message.query)
         form = _parse_form_body(message, json_body=json_body)
     except MalformedParameters as error:
         raise MalformedAuthorization(str(error)) from None
-    pairs = [pair for pair in (*header, *query, *form) if pair[0].startswith("oauth_")]
-    protocol = dict(pairs)
-    if len(protocol) < len(pairs):
-        names = Counter(name for name, _ in pairs)
-        raise MalformedAuthorization(f"{names.most_common(1)[0][0][:40]} is given twice")
-    placements = [part for part in (header, query, form) if part]
-    if len(placements) > 1 and sum(map(_has_required, placements)) > 1:
+    sent = (header, query, form)
+    once = _drop_repeats(sent)
+    if sum(map(_has_required, once)) > 1:
         raise MalformedAuthorization("oauth parameters are given in more than one place")
+    protocol = {
+        name: value for name, value in chain.from_iterable(once) if name.startswith("oauth_")
+    }
     _check_protocol(protocol)
-    signed = [pair for pair in (*header, *query) if pair[0] != "oauth_signature"]
-    form = [pair for pair in form if pair[0] != "oauth_signature"]
-    readings = (signed, signed + form) if json_body and form else (signed + form,)
+    readings = _readings(once, json_body=json_body)
+    if once is not sent:
+        readings += _readings(sent, json_body=json_body)
     return OAuthParameters(protocol, readings, _parse_timestamp(protocol["oauth_timestamp"]))
+
+
+def _drop_repeats(places: _Places) -> _Places:
+    """Drop each `oauth_*` parameter that an earlier place holds with the same value (api.md 4.1).
+
+    Returns `places` itself if there is none.
+
+    Raises:
+        MalformedAuthorization: the values differ, or one place holds a parameter twice.
+    """
+    if not (places[1] or places[2]) and len(dict(places[0])) == len(places[0]):
+        return places  # nearly every request: all of it in the header
+    seen: dict[str, str] = {}
+    kept: list[Parameters] = []
+    for place in places:
+        own = [pair for pair in place if pair[0].startswith("oauth_")]
+        if len(dict(own)) < len(own):
+            twice = Counter(name for name, _ in own).most_common(1)[0][0]
+            raise MalformedAuthorization(f"{twice[:40]} is given twice in one place")
+        if other := [name for name, value in own if seen.get(name, value) != value]:
+            raise MalformedAuthorization(f"{other[0][:40]} is given twice with different values")
+        kept.append([pair for pair in place if pair[0] not in seen])
+        seen.update(own)
+    return places if kept == list(places) else (kept[0], kept[1], kept[2])
+
+
+def _readings(places: _Places, *, json_body: bool) -> tuple[Parameters, ...]:
+    """List the parameters that the signature may cover, without and with the body."""
+    header, query, form = (
+        [pair for pair in place if pair[0] != "oauth_signature"] for place in places
+    )
+    whole = header + query + form
+    return (header + query, whole) if json_body and form else (whole,)
 
 
 def _has_required(parameters: Parameters) -> bool:
@@ -193,10 +230,10 @@ def _has_required(parameters: Parameters) -> bool:
 
 
 def _parse_authorization(message: Message) -> Parameters:
-    if not message.authorization:
-        return []
-    scheme, _, rest = message.authorization[0].strip().partition(" ")
-    return parse_header(rest) if scheme.lower() == "oauth" else []
+    if len(message.authorization) > 1:
+        raise MalformedParameters("the Authorization header is given twice")
+    scheme, rest = scheme_and_rest(message)
+    return parse_header(rest) if scheme == "oauth" else []
 
 
 def _parse_form_body(message: Message, *, json_body: bool) -> Parameters:

@@ -17,7 +17,10 @@ def scheme_and_rest(message: Message) -> tuple[str, str]:
     """
     if len(message.authorization) != 1:
         return "", ""
-    scheme, _, rest = message.authorization[0].strip().partition(" ")
+    header = message.authorization[0].strip()
+    if header[:6].lower() == "oauth,":  # some clients write an empty element before the first
+        return "oauth", header[5:]
+    scheme, _, rest = header.partition(" ")
     return scheme.lower(), rest.strip()
 
 

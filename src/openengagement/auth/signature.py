@@ -17,8 +17,13 @@ from openengagement.http.forms import MalformedParameters, Parameters, decode
 SIGNATURE_METHOD: Final = "HMAC-SHA1"
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9\-._~]").search
-# name="value" or nothing, up to a comma or the end; otherwise the invalid rest.
-_HEADER_PART: Final = re.compile(r'\s*(?:([^\s=,]+)\s*=\s*"([^"]*)"\s*)?(?:,|\Z)|(.+)', re.DOTALL)
+# One element of the list (RFC 7235, 2.1): name="value", name=value or nothing, up to a comma or
+# the end; otherwise the invalid rest.
+_HEADER_PART: Final = re.compile(
+    r'''\s*(?:([^\s=,]+)\s*=\s*(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^\s,"'=]+=*))\s*)?(?:,|\Z)|(.+)''',
+    re.DOTALL,
+)
+_QUOTED_PAIR: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
 def encode(text: str) -> str:
@@ -27,15 +32,22 @@ def encode(text: str) -> str:
 
 
 def parse_header(text: str) -> Parameters:
-    """Parse what follows `OAuth` in an Authorization header (RFC 5849, 3.5.1), `realm` included.
+    """Parse what follows `OAuth` in an Authorization header (RFC 5849, 3.5.1).
+
+    The list is read as RFC 7235 has it: values may hold quoted pairs and need no quotes, and
+    elements may be empty. `realm` is not a parameter of OAuth: it is dropped and never decoded.
 
     Raises:
         MalformedParameters: the text is not a list of `name="value"`.
     """
-    found = _HEADER_PART.findall(text)
-    if any(rest for _, _, rest in found):
-        raise MalformedParameters('the header is not a list of name="value"')
-    return [(decode(name), decode(value)) for name, value, _ in found if name]
+    pairs = []
+    for name, quoted, token, rest in _HEADER_PART.findall(text):
+        if rest:
+            raise MalformedParameters('the header is not a list of name="value"')
+        if name and name.lower() != "realm":
+            value = _QUOTED_PAIR.sub(r"\1", quoted) if "\\" in quoted else quoted or token
+            pairs.append((decode(name), decode(value)))
+    return pairs
 
 
 def base_url(scheme: str, host: str, *, path: str) -> str:

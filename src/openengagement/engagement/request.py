@@ -109,7 +109,8 @@ def _parse_tweet_ids(values: Sequence[str | int], limit: int) -> tuple[int, ...]
     ids: dict[int, None] = {}
     for value in values:
         try:
-            ids[parse_id(value)] = None
+            # Tools that read ids from a file send each one with its line end (api.md 1.5).
+            ids[parse_id(value.strip() if isinstance(value, str) else value)] = None
         except ValueError as error:
             raise InvalidField(f"tweet_ids: {str(value)[:40]!r} {error}") from None
     return tuple(ids)

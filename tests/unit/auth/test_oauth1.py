@@ -1,5 +1,6 @@
 """Verify requests that oauthlib signed, against credentials of the test."""
 
+import re
 import time
 
 import pytest
@@ -9,6 +10,7 @@ from oauthlib.oauth1 import SIGNATURE_TYPE_BODY, SIGNATURE_TYPE_QUERY, Client
 from openengagement.auth import oauth1
 from openengagement.auth.lookup import Consumer, UserToken
 from openengagement.auth.oauth1 import SignatureVerifier
+from openengagement.auth.signature import base_string, encode, parse_header, sign
 from openengagement.errors import (
     AccessTokenNotFound,
     ConsumerKeyNotFound,
@@ -17,6 +19,7 @@ from openengagement.errors import (
     TimestampOutOfBounds,
     UnsupportedSignature,
 )
+from openengagement.http.forms import parse_form
 from openengagement.http.message import Message
 from openengagement.registry.apps import App
 from openengagement.registry.grants import AccessToken
@@ -126,6 +129,52 @@ def test_a_signed_form():
     assert verify(request, json_body=False).user
     with pytest.raises(InvalidSignature):
         verify(replace(request, body=b"a=2&b=+"), json_body=False)
+
+
+@pytest.mark.parametrize("json_body", [True, False])
+def test_a_repeat_enters_the_base_string_once_or_as_often_as_it_is_sent(json_body):
+    """joauth, Twitter's own verifier, signs it once; RFC 5849, 3.4.1.3.1, as often as it is sent."""
+    form = {"body": "oauth_token=our+token&a=1", "headers": {"Content-Type": FORM}}
+    once = message(client().sign(URL, "POST", body="a=1", headers=form["headers"]))
+    once = replace(once, body=form["body"].encode())
+    # oauthlib refuses to sign the second reading in a form, but signs it in a query.
+    query = "oauth_token=our+token&oauth_version=1.0"
+    twice = message(client().sign(URL, "POST"))
+    (header,) = twice.authorization
+    sent = parse_header(header.removeprefix("OAuth "))
+    sent = [*(pair for pair in sent if pair[0] != "oauth_signature"), *parse_form(query)]
+    base = base_string("POST", URL, parameters=sent)
+    made = encode(sign(base, "our secret", token_secret="our token's secret"))
+    header = re.sub('(?<=oauth_signature=")[^"]*', made, header)
+    for request in (once, replace(twice, query=query, authorization=(header,))):
+        verified = verify(request, json_body=json_body)
+        assert (verified.user.token.token, verified.parameter("oauth_token")) == ("our token",) * 2
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("oauth_token=their+token", "oauth_token is given twice with different values"),
+        ("oauth_token=", "oauth_token is given twice with different values"),
+        ("oauth_nonce=n&oauth_version=1.0a", "oauth_version is given twice with different values"),
+        ("oauth_x=1&oauth_x=1", "oauth_x is given twice in one place"),
+        ("oauth_token=our+token&oauth_token=our+token", "oauth_token is given twice in one place"),
+    ],
+)
+def test_repeats_that_are_refused(query, reason):
+    signed = message(client(nonce="n").sign(URL, "POST"))
+    with pytest.raises(MalformedAuthorization, match=reason):
+        verify(replace(signed, query=query))
+
+
+def test_the_signature_stands_in_one_place():
+    signed = message(client(nonce="n").sign(URL, "POST"))
+    (header,) = signed.authorization
+    moved = header.replace('oauth_nonce="n", ', "")
+    with pytest.raises(MalformedAuthorization, match="more than one place"):
+        verify(replace(signed, authorization=(moved,), query="oauth_nonce=n"))
+    with pytest.raises(MalformedAuthorization, match="Authorization header is given twice"):
+        verify(replace(signed, authorization=(header, header)))
 
 
 def test_only_a_json_body_may_be_left_out_of_the_signature():
@@ -253,6 +302,12 @@ def test_a_repeat_has_the_same_nonce_however_it_is_spelled():
         replace(request, authorization=(), query="&".join(parameters).replace('"', "")),
         replace(request, host="DATA-API.example:443", scheme="HTTPS", method="post"),
         replace(request, content_type=FORM, body=b"a=1"),
+        replace(request, query="&".join(parameters).replace('"', "")),
+        replace(request, query=parameters[0].replace('"', "")),
+        replace(request, content_type=FORM, body=parameters[-1].replace('"', "").encode()),
+        replace(request, authorization=(header.replace("OAuth ", "OAuth, ,"),)),
+        replace(request, authorization=(header.replace('"', ""),)),
+        replace(request, authorization=(header.replace('="', '="\\'),)),
     ]
     assert {verify(each).nonce for each in spellings} == {verify(request).nonce}
 

@@ -93,3 +93,14 @@ def test_two_headers_count_as_none():
     assert scheme_and_rest(message("Bearer a", "Bearer b")) == ("", "")
     assert scheme_and_rest(message()) == ("", "")
     assert scheme_and_rest(message("  Bearer   a b ")) == ("bearer", "a b")
+
+
+@pytest.mark.parametrize("header", ["OAuth, a=1", "oauth,a=1", "OAUTH , a=1", " OAuth ,, a=1"])
+def test_an_empty_element_may_follow_oauth(header):
+    scheme, rest = scheme_and_rest(message(header))
+    assert (scheme, rest.strip(" ,")) == ("oauth", "a=1")
+
+
+@pytest.mark.parametrize("header", ["Bearer, a", "Basic,a", "OAuth;a", "OAuth2, a"])
+def test_no_comma_follows_another_scheme(header):
+    assert scheme_and_rest(message(header))[0] not in {"oauth", "bearer", "basic"}

@@ -311,6 +311,15 @@ def test_whole_numbers_are_ids_and_equal_their_strings():
     assert parse(whole(tweet_ids=[3, "1", "3", 2, 1])).tweet_ids == (3, 1, 2)
 
 
+@pytest.mark.parametrize(
+    "value", ["7\n", "7\r\n", " 7", "7 ", "\t7\t", "\n\n7\v\f", "\u00a07\u2003", " " * 900 + "7"]
+)
+def test_white_space_around_ids_is_trimmed(value):
+    for endpoint in Endpoint:
+        assert parse(whole(tweet_ids=["1", value, 7, "7"]), endpoint).tweet_ids == (1, 7)
+    assert parse(whole(tweet_ids=[value] * 25)).tweet_ids == (7,)
+
+
 def test_the_largest_id_is_accepted():
     assert parse(whole(tweet_ids=[2**63 - 1])).tweet_ids == (2**63 - 1,)
     assert parse(whole(tweet_ids=[str(2**63 - 1)])).tweet_ids == (2**63 - 1,)
@@ -322,7 +331,7 @@ def test_an_empty_list_of_tweet_ids_is_refused():
 
 @pytest.mark.parametrize(
     "value",
-    ["", "abc", "-1", "0", "1.0", " 1", "1e3", "１", "9" * 400, str(2**63), 0, -5, 2**63],  # noqa: RUF001
+    ["", " ", "abc", "-1", "0", "1.0", "1 2", "1e3", "１", "9" * 400, str(2**63), 0, -5, 2**63],  # noqa: RUF001
 )  # fmt: skip
 def test_an_id_that_is_not_a_decimal_number_is_refused_with_a_short_quote(value):
     for endpoint in Endpoint:
