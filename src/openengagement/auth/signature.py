@@ -20,7 +20,7 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9\-._~]").search
 # One element of the list (RFC 7235, 2.1): name="value", name=value or nothing, up to a comma or
 # the end; otherwise the invalid rest.
 _HEADER_PART: Final = re.compile(
-    r'''\s*(?:([^\s=,]+)\s*=\s*(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^\s,"'=]+=*))\s*)?(?:,|\Z)|(.+)''',
+    r"""\s*(?:([^\s=,]+)\s*=\s*(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^\s,"'=]+=*))\s*)?(?:,|\Z)|(.+)""",
     re.DOTALL,
 )
 _QUOTED_PAIR: Final = re.compile(r"\\(.)", re.DOTALL)

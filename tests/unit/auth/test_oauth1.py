@@ -133,7 +133,7 @@ def test_a_signed_form():
 
 @pytest.mark.parametrize("json_body", [True, False])
 def test_a_repeat_enters_the_base_string_once_or_as_often_as_it_is_sent(json_body):
-    """joauth, Twitter's own verifier, signs it once; RFC 5849, 3.4.1.3.1, as often as it is sent."""
+    """Twitter's own verifier signs it once; RFC 5849, 3.4.1.3.1, as often as it is sent."""
     form = {"body": "oauth_token=our+token&a=1", "headers": {"Content-Type": FORM}}
     once = message(client().sign(URL, "POST", body="a=1", headers=form["headers"]))
     once = replace(once, body=form["body"].encode())
