@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from openengagement.api.account import AccountCalls
 from openengagement.api.asgi import Api
 from openengagement.api.insights import Insights, default_headers
 from openengagement.api.oauth import OAuthCalls
@@ -19,6 +20,7 @@ from openengagement.auth.bearer_tokens import BearerTokens
 from openengagement.auth.identity import VerifyCredentials
 from openengagement.auth.last_used import LastUsed
 from openengagement.auth.lookup import CredentialLookup
+from openengagement.auth.rate_limit_status import RateLimitStatus
 from openengagement.auth.three_legged_flow import ThreeLeggedFlow
 from openengagement.auth.verifier import OAuthVerifier
 from openengagement.clock import Clock
@@ -122,9 +124,6 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
         lookup, limits, settings=settings, note_used=note_used, now_s=now_s
     )
     query = Query(folder.stores, lookup.read_protected, settings=settings, now_s=now_s)
-    credentials = VerifyCredentials(
-        verifier, registry, limits=limits, note_used=note_used, now_s=now_s
-    )
     uploads = WorkerUploads(
         Registrar(registry, folder.stores.tweets, now_s=now_s),
         counting_address=counting,
@@ -135,8 +134,7 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
         insights=Insights(authenticator, query, meter=shared.meter, settings=settings, pool=pool),
         oauth=OAuthCalls(
             shared.flow,
-            credentials,
-            bearer_tokens=BearerTokens(verifier, lookup, registry=registry, keyring=folder.keyring),
+            BearerTokens(verifier, lookup, registry=registry, keyring=folder.keyring),
             body_max_bytes=settings.body_max_bytes,
             pool=pool,
         ),
@@ -148,6 +146,12 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
             bytes_max=settings.batch_max_bytes,
         ),
         usage=UsageCalls(authenticator, registry.usage, now_s=now_s, pool=pool),
+        account=AccountCalls(
+            VerifyCredentials(verifier, registry, limits=limits, note_used=note_used, now_s=now_s),
+            RateLimitStatus(authenticator, limits, settings=settings, now_s=now_s),
+            body_max_bytes=settings.body_max_bytes,
+            pool=pool,
+        ),
     )
 
 

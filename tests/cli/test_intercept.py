@@ -304,7 +304,10 @@ def test_tweepy_gets_a_token_by_pin(sandbox, demo):
         pin = visitor.authorize_pin(f"{began.path}?{began.query}")
         out, err = tweepy.communicate(f"{pin}\n", timeout=PATIENCE_S)
     assert tweepy.returncode == 0, err
-    assert json.loads(out)["screen_name"] == "visitor"
+    account, limits = json.loads(out)
+    assert account["screen_name"] == "visitor"
+    found = limits["resources"]["account"]["/account/verify_credentials"]
+    assert (found["limit"], found["remaining"]) == (75, 74)
 
 
 # Output and files.

@@ -138,6 +138,18 @@ def test_no_count_falls_below_zero(limits):
     assert used(limits) == 1
 
 
+def test_reading_windows_counts_nothing(limits):
+    both = {MINUTE: 10, SECOND: 2}
+    empty = [RateWindow(10, 0, T + 60), RateWindow(2, 0, T + 1)]
+    assert limits.read(b"5", both, now_s=T + 0.5) == empty
+    counted = [limits.count(b"5", both, now_s=T + 0.5) for _ in range(3)][-1]
+    for _ in range(3):
+        assert limits.read(b"5", both, now_s=T + 0.7) == counted
+    assert [window.exceeded for window in counted] == [False, True]
+    assert limits.read(b"6", both, now_s=T) == empty
+    assert limits.read(b"5", {MINUTE: 10}, now_s=T + 60) == [RateWindow(10, 0, T + 120)]
+
+
 # Both in one step.
 
 

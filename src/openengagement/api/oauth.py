@@ -1,14 +1,12 @@
-"""The OAuth calls: request tokens, access tokens, bearer tokens and identity (api.md 4)."""
+"""The OAuth calls: request tokens, access tokens and bearer tokens (api.md 4)."""
 
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlencode
 
 from openengagement.auth.bearer_tokens import BearerTokens
-from openengagement.auth.identity import Identity, VerifyCredentials
 from openengagement.auth.three_legged_flow import ThreeLeggedFlow
-from openengagement.engagement.types import utc_datetime
 from openengagement.http.message import Message
 from openengagement.http.reply import HTML, NO_STORE, Reply, json_reply
 from openengagement.http.request import ReadBody, Request, read_message
@@ -23,14 +21,12 @@ class OAuthCalls:
     def __init__(
         self,
         flow: ThreeLeggedFlow,
-        credentials: VerifyCredentials,
-        *,
         bearer_tokens: BearerTokens,
+        *,
         body_max_bytes: int,
         pool: Executor,
     ) -> None:
         self._flow = flow
-        self._credentials = credentials
         self._bearer_tokens = bearer_tokens
         self._body_max_bytes = body_max_bytes
         self._pool = pool
@@ -55,17 +51,6 @@ class OAuthCalls:
         token = await self._run(self._flow.invalidate_token, request, read_body=read_body)
         return json_reply({"access_token": token}, NO_STORE)
 
-    async def verify_credentials(self, request: Request, read_body: ReadBody) -> Reply:
-        """`GET /1.1/account/verify_credentials.json`."""
-        identity = await self._run(self._credentials.identify, request, read_body=read_body)
-        headers = {
-            "x-access-level": identity.access_level,
-            "x-rate-limit-limit": str(identity.window.limit),
-            "x-rate-limit-remaining": str(identity.window.remaining),
-            "x-rate-limit-reset": str(identity.window.reset_s),
-        }
-        return json_reply(_user_object(identity), NO_STORE | headers)
-
     async def bearer_token(self, request: Request, read_body: ReadBody) -> Reply:
         """`POST /oauth2/token`."""
         token = await self._run(self._bearer_tokens.issue, request, read_body=read_body)
@@ -86,27 +71,3 @@ class OAuthCalls:
 def _form(**fields: str) -> Reply:
     # The wire calls this HTML. Clients parse a form whatever the content type (api.md 4.4).
     return Reply(200, urlencode(fields).encode(), {"content-type": HTML, **NO_STORE})
-
-
-def _user_object(identity: Identity) -> dict[str, Any]:
-    """Build the user object that sign-in libraries read (api.md 4.7); unknown fields are null."""
-    account = identity.account
-    created_at = utc_datetime(account.created_at_s)
-    return {
-        "id": account.id,
-        "id_str": str(account.id),
-        "name": account.screen_name,
-        "screen_name": account.screen_name,
-        "location": "",
-        "description": "",
-        "url": None,
-        "protected": account.protected,
-        "followers_count": None,
-        "friends_count": None,
-        "statuses_count": None,
-        "created_at": created_at.strftime("%a %b %d %H:%M:%S +0000 %Y"),
-        "verified": False,
-        "lang": None,
-        "profile_image_url": None,
-        "profile_image_url_https": None,
-    }

@@ -21,6 +21,7 @@ from enum import Enum
 from functools import partial
 from typing import Final
 
+from openengagement.api.account import AccountCalls
 from openengagement.api.insights import Insights
 from openengagement.api.oauth import OAuthCalls
 from openengagement.api.platform import Platform
@@ -33,6 +34,7 @@ from openengagement.http.request import ReadBody, Receive, Request, Scope, Send
 Handler = Callable[..., Awaitable[Reply]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 _IDENTITY_PATH: Final = "/1.1/account/verify_credentials.json"
+_STATUS_PATH: Final = "/1.1/application/rate_limit_status.json"
 _BEARER_PATH: Final = "/oauth2/invalidate_token"
 _PARAMETER: Final = re.compile(r"\\\{(\w+)\\\}")  # {name}, escaped by re.escape
 
@@ -108,6 +110,7 @@ class Calls:
     oauth: OAuthCalls
     platform: Platform
     usage: UsageCalls
+    account: AccountCalls
 
 
 def build_routes(calls: Calls, pages: AsgiApp, *, page_prefixes: tuple[str, ...]) -> Routes:
@@ -116,6 +119,7 @@ def build_routes(calls: Calls, pages: AsgiApp, *, page_prefixes: tuple[str, ...]
         *_insights_routes(calls.insights),
         *_oauth_routes(calls.oauth),
         *_platform_routes(calls.platform, calls.usage),
+        *_account_routes(calls.account),
         Route("GET", "/health", _health, Authentication.NONE, "Tell that the server answers"),
     ]
     return Routes(table, pages, page_prefixes=page_prefixes)
@@ -135,7 +139,6 @@ def _oauth_routes(oauth: OAuthCalls) -> list[Route]:
     request_token, ask = oauth.request_token, "Issue a request token"
     access_token, revoke = oauth.access_token, "Revoke an access token"
     basic, invalidate = Authentication.BASIC, oauth.invalidate_access_token
-    identify = "Tell whose access token signs the call"
     return [
         *_both("/oauth/request_token", request_token, kind=Authentication.CONSUMER, summary=ask),
         *_both(
@@ -143,9 +146,17 @@ def _oauth_routes(oauth: OAuthCalls) -> list[Route]:
         ),
         Route("POST", "/1.1/oauth/invalidate_token", invalidate, user, revoke),
         Route("POST", "/1.1/oauth/invalidate_token.json", invalidate, user, revoke),
-        Route("GET", _IDENTITY_PATH, oauth.verify_credentials, user, identify),
         Route("POST", "/oauth2/token", oauth.bearer_token, basic, "Issue the bearer token"),
         Route("POST", _BEARER_PATH, oauth.invalidate_bearer_token, basic, "Revoke a bearer token"),
+    ]
+
+
+def _account_routes(account: AccountCalls) -> list[Route]:
+    user, caller = Authentication.ACCESS_TOKEN, Authentication.CALLER
+    identify, status = "Tell whose access token signs the call", account.rate_limit_status
+    return [
+        Route("GET", _IDENTITY_PATH, account.verify_credentials, user, identify),
+        Route("GET", _STATUS_PATH, status, caller, "Tell the caller's rate limits"),
     ]
 
 

@@ -42,6 +42,17 @@ class Caller(msgspec.Struct, frozen=True):
         return self.user.token.account_id if self.user else None
 
 
+def app_limits(app: App, settings: Settings) -> tuple[bytes, dict[int, int]]:
+    """Return the subject under which an app's requests are counted, and their limits.
+
+    The limits map the length of a window in seconds to a number of requests, the minute first.
+    """
+    limits = {MINUTE_S: app.per_minute or settings.rate_limit_per_minute}
+    if settings.rate_limit_per_second:
+        limits[1] = settings.rate_limit_per_second
+    return b"app %d" % app.id, limits
+
+
 class Authenticator:
     """Authenticates requests and enforces limits.
 
@@ -62,7 +73,7 @@ class Authenticator:
         self._lookup = lookup
         self._limits = limits
         self._settings = settings
-        self._note_used = note_used
+        self.note_used = note_used
         self._now_s = now_s
 
     def authenticate(self, message: Message) -> Caller:
@@ -104,10 +115,7 @@ class Authenticator:
             if nonce and not self._limits.remember_nonce(nonce):
                 raise NonceUsed
             raise AppNotEnabled(suspended=app.suspended)
-        limits = {MINUTE_S: app.per_minute or self._settings.rate_limit_per_minute}
-        if self._settings.rate_limit_per_second:
-            limits[1] = self._settings.rate_limit_per_second
-        subject = b"app %d" % app.id
+        subject, limits = app_limits(app, self._settings)
         windows = (
             self._limits.count(subject, limits, now_s=now_s)
             if nonce is None
@@ -116,7 +124,7 @@ class Authenticator:
         if windows is None:
             raise NonceUsed
         if caller.user:
-            self._note_used(caller.user.token.token)
+            self.note_used(caller.user.token.token)
         return windows
 
     def require_platform_key(self, message: Message) -> bytes:

@@ -10,6 +10,7 @@ from openengagement.errors import AccessTokenNotFound, AppSuspended, RateLimited
 from openengagement.http.message import Message
 from openengagement.limits.contract import Limits, RateWindow
 from openengagement.registry.accounts import Account
+from openengagement.registry.grants import AccessToken
 from openengagement.registry.registry import Registry
 
 QUARTER_S: Final = 15 * 60
@@ -26,6 +27,11 @@ class Identity:
     account: Account
     access_level: AccessLevel
     window: RateWindow
+
+
+def identity_subject(token: AccessToken) -> bytes:
+    """Return the subject under which a token's calls to verify_credentials are counted."""
+    return b"identity " + token.token.encode()
 
 
 class VerifyCredentials:
@@ -57,8 +63,8 @@ class VerifyCredentials:
             raise AppSuspended
         assert verified.user is not None
         token = verified.user.token
-        subject = b"identity " + token.token.encode()
-        windows = self._limits.count(subject, {QUARTER_S: PER_QUARTER}, now_s=self._now_s())
+        limits = {QUARTER_S: PER_QUARTER}
+        windows = self._limits.count(identity_subject(token), limits, now_s=self._now_s())
         if windows[0].exceeded:
             raise RateLimited
         account = self._registry.accounts.read_account(token.account_id)

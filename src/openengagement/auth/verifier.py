@@ -106,7 +106,7 @@ class OAuthVerifier:
             RateLimited
         """
         limits = {MINUTE_S: self._settings.request_tokens_per_minute}
-        subject = b"request token %d" % app.id
+        subject = request_token_subject(app)
         if self._limits.count(subject, limits, now_s=self._now_s())[0].exceeded:
             raise RateLimited
 
@@ -134,6 +134,11 @@ class OAuthVerifier:
     def _remember(self, nonce: Nonce) -> None:
         if self._settings.replay_protection != "off" and not self._limits.remember_nonce(nonce):
             raise NonceUsed
+
+
+def request_token_subject(app: App) -> bytes:
+    """Return the subject under which an app's request tokens are counted."""
+    return b"request token %d" % app.id
 
 
 def _require_oauth(message: Message) -> None:

@@ -46,10 +46,10 @@ class Nonce(msgspec.Struct, frozen=True):
 
 
 class RateWindow(msgspec.Struct, frozen=True):
-    """One window of a subject after a request was counted.
+    """One window of a subject, usually after a request was counted.
 
     `limit` is the number of requests allowed in the window, and `used` the number counted so far,
-    including this one. The next window starts at the Unix second `reset_s`.
+    including that request. The next window starts at the Unix second `reset_s`.
     """
 
     limit: int
@@ -83,6 +83,9 @@ class Limits(Protocol):
 
     def count(self, subject: bytes, limits: Mapping[int, int], *, now_s: float) -> list[RateWindow]:
         """Add one to the current window of every length. Counts beyond the limit too."""
+
+    def read(self, subject: bytes, limits: Mapping[int, int], *, now_s: float) -> list[RateWindow]:
+        """Return the current window of every length. Counts nothing."""
 
     def remember_nonce_and_count(
         self, nonce: Nonce, subject: bytes, *, limits: Mapping[int, int], now_s: float

@@ -50,6 +50,14 @@ class LmdbLimits:
         with self._db.begin(write=True) as db:
             return _count(db, subject, limits=limits, now_s=now_s)
 
+    def read(self, subject: bytes, limits: Mapping[int, int], *, now_s: float) -> list[RateWindow]:
+        with self._db.begin() as db:
+            windows = []
+            for length_s, limit in limits.items():
+                key, reset_s = _window_key(subject, length_s=length_s, now_s=now_s)
+                windows.append(RateWindow(limit, int.from_bytes(db.get(key, b"")), reset_s))
+            return windows
+
     def remember_nonce_and_count(
         self, nonce: Nonce, subject: bytes, *, limits: Mapping[int, int], now_s: float
     ) -> list[RateWindow] | None:
