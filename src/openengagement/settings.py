@@ -143,6 +143,10 @@ class Settings:
         "Also accept oauth/access_token calls that are not signed with the request token's secret. "
         "Some clients use the consumer secret alone, or the app owner's access token secret."
     )
+    log_refusals: bool = _switch(
+        "Log one line for every refused API call: the reason, and what to change. For development; "
+        "the sandbox turns it on unless it is set to false."
+    )
     request_tokens_per_minute: int = _number(
         600, "Request tokens per app and minute.", unit="requests", limits=(1, 1_000_000)
     )

@@ -313,6 +313,37 @@ def test_tweepy_gets_a_token_by_pin(sandbox, demo):
 # Output and files.
 
 
+def test_the_callback_of_the_demo_app_is_printed(sandbox, demo):
+    """It is registered, so a client can send it at once."""
+    assert demo["callback"] == "http://127.0.0.1:8081/callback"
+    keys = (demo["consumer_key"], demo["consumer_secret"])
+    with open_session() as session:
+        for callback, status in ((demo["callback"], 200), (f"{demo['callback']}?a=1", 403)):
+            answer = session.post(
+                f"{sandbox.url}/oauth/request_token",
+                auth=OAuth1(*keys, callback_uri=callback),
+                timeout=PATIENCE_S,
+            )
+            assert answer.status_code == status, answer.text
+
+
+def test_the_sandbox_logs_refused_calls(sandbox, demo, intercepted):
+    """On both of its servers, and without any of its credentials."""
+    answers = [
+        intercepted.post(DATA_API, timeout=PATIENCE_S),
+        requests.post(f"{sandbox.url}/oauth2/token", timeout=PATIENCE_S),
+    ]
+    log = sandbox.log.read_text()
+    lines = [json.loads(line) for line in log.splitlines() if '"call_refused"' in line]
+    by_id = {line["request_id"]: line for line in lines}
+    found = [by_id[answer.headers["x-request-id"]] for answer in answers]
+    assert [line["code"] for line in found] == ["unknown_authorization_type", "unverified_client"]
+    assert all(line["remedy"] for line in found)
+    for line in lines:
+        for name in ("consumer_key", "consumer_secret", "access_token_secret", "bearer_token"):
+            assert demo[name] not in json.dumps(line)
+
+
 def test_json_output_describes_the_interception(sandbox, demo):
     found = demo["intercept"]
     proxy = f"http://{HOST}:{sandbox.ports['intercept-port']}"
@@ -517,6 +548,9 @@ def test_all_processes_end_and_the_authority_is_kept(kept, end):
     one.start(until="Ready after")
     printed = one.log.read_text()
     assert f". {shlex.quote(f'{one.folder}/intercept.env')} && python your_client.py" in printed
+    assert (
+        "\n  callback URL         http://127.0.0.1:8081/callback (/portal changes it)\n" in printed
+    )
     for name in VARIABLES:
         assert f"\n  {name} " in printed
     assert len(one.servers()) == 2

@@ -6,19 +6,18 @@ from concurrent.futures import Executor
 from typing import Any, Final
 
 from openengagement.api.error_body import Family, render_error
+from openengagement.api.refusals import log_error
 from openengagement.api.routes import Routes
 from openengagement.errors import (
     ApiError,
     GzipRequired,
     InternalError,
     SslRequired,
-    StoreUnavailable,
 )
 from openengagement.http.encoding import accepts_gzip
 from openengagement.http.reply import Reply, send_reply
 from openengagement.http.request import Body, Receive, Request, Scope, Send, check_head, read_head
 from openengagement.settings import Settings
-from openengagement.telemetry import log_failure
 
 Lifespan = Callable[[], Awaitable[None]]
 _DATA_PREFIX: Final = "/insights/"
@@ -70,12 +69,11 @@ class Api:
                 return
             reply = await self._answer(request, family, body=body)
         except ApiError as error:
-            if isinstance(error, StoreUnavailable):
-                log_failure("store_unavailable", error, request_id=request_id)
+            log_error(error, request, request_id=request_id, refusals=self._settings.log_refusals)
             await body.discard()
             reply = render_error(error, family, method=request.method, path=request.path)
         except Exception as error:
-            log_failure("request_failed", error, request_id=request_id, path=request.path[:200])
+            log_error(error, request, request_id=request_id)
             reply = render_error(InternalError(), family, method=request.method, path=request.path)
         reply.headers["x-request-id"] = request_id
         if family is Family.DATA and "x-per-minute-limit" not in reply.headers:

@@ -10,7 +10,6 @@ import msgspec
 
 from openengagement.auth.lookup import CredentialLookup, UserToken
 from openengagement.auth.oauth1 import SignatureVerifier, has_oauth_parameters
-from openengagement.auth.oauth2 import scheme_and_rest
 from openengagement.errors import (
     AppNotEnabled,
     BearerTokenNotFound,
@@ -19,7 +18,7 @@ from openengagement.errors import (
     PlatformKeyNotFound,
     UnknownAuthorization,
 )
-from openengagement.http.message import Message
+from openengagement.http.message import Message, scheme_and_rest
 from openengagement.limits.contract import MINUTE_S, Limits, Nonce, RateWindow
 from openengagement.registry.apps import App
 from openengagement.settings import Settings
@@ -68,8 +67,12 @@ class Authenticator:
         note_used: Callable[[str | bytes], None],
         now_s: Callable[[], float],
     ) -> None:
-        window_s = settings.timestamp_window_s
-        self._signatures = SignatureVerifier(lookup, window_s=window_s, now_s=now_s)
+        self._signatures = SignatureVerifier(
+            lookup,
+            window_s=settings.timestamp_window_s,
+            now_s=now_s,
+            explains=settings.log_refusals,
+        )
         self._lookup = lookup
         self._limits = limits
         self._settings = settings

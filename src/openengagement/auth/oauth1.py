@@ -15,7 +15,6 @@ from typing import Final
 import msgspec
 
 from openengagement.auth.lookup import Consumer, CredentialLookup, UserToken
-from openengagement.auth.oauth2 import scheme_and_rest
 from openengagement.auth.signature import (
     SIGNATURE_METHOD,
     base_string,
@@ -24,6 +23,7 @@ from openengagement.auth.signature import (
     sign,
     signatures_match,
 )
+from openengagement.auth.signature_hints import explain_signature
 from openengagement.engagement.types import parse_decimal
 from openengagement.errors import (
     AccessTokenNotFound,
@@ -40,7 +40,7 @@ from openengagement.http.forms import (
     parse_form,
     parse_form_body,
 )
-from openengagement.http.message import Message
+from openengagement.http.message import Message, scheme_and_rest
 from openengagement.limits.contract import Nonce
 
 _REQUIRED: Final = (
@@ -103,12 +103,21 @@ def has_oauth_parameters(message: Message) -> bool:
 
 
 class SignatureVerifier:
-    """Verifies signatures. A timestamp may differ from now by at most `window_s` seconds."""
+    """Verifies signatures. A timestamp may differ from now by at most `window_s` seconds.
+
+    If it `explains`, a note of InvalidSignature says what the client does differently.
+    """
 
     def __init__(
-        self, lookup: CredentialLookup, *, window_s: int, now_s: Callable[[], float]
+        self,
+        lookup: CredentialLookup,
+        *,
+        window_s: int,
+        now_s: Callable[[], float],
+        explains: bool = False,
     ) -> None:
         self._lookup = lookup
+        self._explains = explains
         self._window_s = window_s
         self._now_s = now_s
 
@@ -135,7 +144,9 @@ class SignatureVerifier:
             raise ConsumerKeyNotFound
         if token and user is None:
             raise AccessTokenNotFound
-        nonce = self._check(parameters, signature)
+        nonce = self._check(
+            message, parameters, signature=signature, secrets=(consumer.secret, [token_secret])
+        )
         return VerifiedRequest(consumer, user, nonce, parameters.readings[0])
 
     def verify_with(
@@ -156,13 +167,29 @@ class SignatureVerifier:
         )
         if consumer is None:
             raise ConsumerKeyNotFound
-        return self._check(parameters, signature)
+        return self._check(
+            message, parameters, signature=signature, secrets=(consumer.secret, token_secrets)
+        )
 
-    def _check(self, parameters: OAuthParameters, signature: str | None) -> Nonce:
+    def _check(
+        self,
+        message: Message,
+        parameters: OAuthParameters,
+        *,
+        signature: str | None,
+        secrets: tuple[str, Sequence[str]],
+    ) -> Nonce:
+        """Check timestamp and `signature`. `secrets` are the consumer's and those of the token."""
         if abs(self._now_s() - parameters.timestamp) > self._window_s:
             raise TimestampOutOfBounds
         if signature is None:
-            raise InvalidSignature
+            error = InvalidSignature()
+            if self._explains:
+                given, readings = parameters.protocol["oauth_signature"], parameters.readings
+                error.add_note(
+                    explain_signature(message, given, readings=readings, secrets=secrets)
+                )
+            raise error
         return _make_nonce(parameters, signature)
 
 

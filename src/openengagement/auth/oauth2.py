@@ -1,4 +1,4 @@
-"""OAuth 2.0, app only: read bearer tokens and verify Basic credentials (api.md 4.7)."""
+"""OAuth 2.0, app only: verify Basic credentials (api.md 4.7)."""
 
 import hmac
 from base64 import b64decode
@@ -6,22 +6,8 @@ from collections.abc import Iterator
 from urllib.parse import unquote
 
 from openengagement.auth.lookup import CredentialLookup
-from openengagement.http.message import Message
+from openengagement.http.message import Message, scheme_and_rest
 from openengagement.registry.apps import App
-
-
-def scheme_and_rest(message: Message) -> tuple[str, str]:
-    """Split the Authorization header into its scheme, in lower case, and the rest.
-
-    Both are empty if the header is missing or given more than once.
-    """
-    if len(message.authorization) != 1:
-        return "", ""
-    header = message.authorization[0].strip()
-    if header[:6].lower() == "oauth,":  # some clients write an empty element before the first
-        return "oauth", header[5:]
-    scheme, _, rest = header.partition(" ")
-    return scheme.lower(), rest.strip()
 
 
 def verify_basic(message: Message, lookup: CredentialLookup) -> App | None:

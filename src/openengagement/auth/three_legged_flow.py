@@ -109,7 +109,11 @@ class ThreeLeggedFlow:
             return registered[0] if registered else OOB
         if given == OOB or given in registered:
             return given
-        raise CallbackNotApproved if registered else DesktopAppsOnlyPin
+        if not registered:
+            raise DesktopAppsOnlyPin
+        error = CallbackNotApproved()
+        error.add_note(f"Registered, letter for letter: {', '.join(registered)}.")
+        raise error
 
     def read_pending(self, token: str, *, account_id: int | None = None) -> Pending:
         """Find a request token that nobody has decided on, or that `account_id` has authorized.

@@ -14,7 +14,7 @@ from openengagement.auth.oauth1 import (
     has_oauth_parameters,
     parse_oauth_parameters,
 )
-from openengagement.auth.oauth2 import scheme_and_rest, verify_basic
+from openengagement.auth.oauth2 import verify_basic
 from openengagement.errors import (
     AuthenticationError,
     NonceUsed,
@@ -22,7 +22,7 @@ from openengagement.errors import (
     UnknownAuthorization,
     UserContextRequired,
 )
-from openengagement.http.message import Message
+from openengagement.http.message import Message, scheme_and_rest
 from openengagement.limits.contract import MINUTE_S, Limits, Nonce
 from openengagement.registry.apps import App
 from openengagement.settings import Settings
@@ -39,8 +39,12 @@ class OAuthVerifier:
         settings: Settings,
         now_s: Callable[[], float],
     ) -> None:
-        window_s = settings.timestamp_window_s
-        self._signatures = SignatureVerifier(lookup, window_s=window_s, now_s=now_s)
+        self._signatures = SignatureVerifier(
+            lookup,
+            window_s=settings.timestamp_window_s,
+            now_s=now_s,
+            explains=settings.log_refusals,
+        )
         self._lookup = lookup
         self._limits = limits
         self._settings = settings

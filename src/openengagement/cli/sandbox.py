@@ -1,6 +1,7 @@
 """`openengagement sandbox`: a server with a week of engagement and working credentials."""
 
 import dataclasses
+import os
 import shlex
 import sys
 import time
@@ -73,6 +74,7 @@ def sandbox(
         text = _describe(demo, port, environment=environment, higgs=higgs)
         text += interception.describe() if interception else ""
     ready_text = write_private(folder / "ready.txt", text.encode())
+    os.environ.setdefault("OPENENGAGEMENT_LOG_REFUSALS", "true")
     ready = {"--ready-text": ready_text, "--started-s": None if json else started_s}
     if interception is not None:
         interception.serve(folder, ready)
@@ -149,6 +151,7 @@ Open Engagement sandbox on http://{HOST}:{port}
   access token         {demo.access_token}
   access token secret  {demo.access_token_secret}
   bearer token         {demo.bearer_token}
+  callback URL         {demo.callback} (/portal changes it)
   sign-in password     {demo.password}
   as a .env file       {short(environment)}
 

@@ -131,9 +131,11 @@ def _parse_groupings(
     if not groupings:
         raise InvalidField("groupings: must hold at least one grouping")
     if len(groupings) > groupings_max:
-        raise InvalidField(
+        error = InvalidField(
             f"groupings: holds {len(groupings)} groupings, at most {groupings_max} are allowed"
         )
+        error.add_note("OPENENGAGEMENT_GROUPINGS_MAX allows up to 10 groupings.")
+        raise error
     parsed = {
         name: _parse_group_by(endpoint, name, values=grouping.group_by)
         for name, grouping in groupings.items()

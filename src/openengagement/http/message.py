@@ -25,3 +25,17 @@ class Message(msgspec.Struct, frozen=True):
     def is_form(self) -> bool:
         """Whether the body is that of an HTML form."""
         return is_form(self.content_type)
+
+
+def scheme_and_rest(message: Message) -> tuple[str, str]:
+    """Split the Authorization header into its scheme, in lower case, and the rest.
+
+    Both are empty if the header is missing or given more than once.
+    """
+    if len(message.authorization) != 1:
+        return "", ""
+    header = message.authorization[0].strip()
+    if header[:6].lower() == "oauth,":  # some clients write an empty element before the first
+        return "oauth", header[5:]
+    scheme, _, rest = header.partition(" ")
+    return scheme.lower(), rest.strip()

@@ -12,6 +12,7 @@ from openengagement.engagement.types import HOUR_S, snowflake
 from openengagement.registry.accounts import Account
 from openengagement.registry.apps import App, AppForm
 from openengagement.registry.audit import COMMAND_LINE
+from openengagement.registry.grants import OOB
 from openengagement.sandbox.dataset import Dataset
 from openengagement.sign_in.passwords import hash_password
 
@@ -20,12 +21,16 @@ WAITING_APP_NAME: Final = "Harbour Charts"
 MANAGER: Final = "manager"
 PASSWORD_LENGTH: Final = 16
 SHOWN_TWEETS: Final = 5
+CALLBACK: Final = "http://127.0.0.1:8081/callback"
 RECENT_S: Final = 28 * HOUR_S  # the window of `/28hr`
 
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """The values that a sandbox prints. `tweet_ids` are the demo author's; the other one is not."""
+    """The values that a sandbox prints. `tweet_ids` are the demo author's; the other one is not.
+
+    `callback` is the first callback URL of the demo app; `oob` if a person removed all of them.
+    """
 
     screen_name: str
     password: str
@@ -35,6 +40,7 @@ class Demo:
     access_token: str
     access_token_secret: str
     bearer_token: str
+    callback: str
     manager: str
     manager_password: str
     tweet_ids: list[int]
@@ -66,6 +72,7 @@ def describe(folder: DataFolder, dataset: Dataset, *, extra: int, now_s: int) ->
         access_token=token,
         access_token_secret=token_secret,
         bearer_token=issue_bearer(registry, keyring, app=app),
+        callback=next(iter(registry.apps.read_callbacks(app.id)), OOB),
         manager=MANAGER,
         manager_password=_password(folder, MANAGER, account_id=_demo_manager(folder, now_s=now_s)),
         tweet_ids=_busiest(recent, own.get_column("id"), most=SHOWN_TWEETS),
@@ -121,7 +128,7 @@ def _demo_app(folder: DataFolder, owner_id: int, *, now_s: int) -> tuple[App, st
     app = folder.registry.apps.find_by_name(APP_NAME, owner_id=owner_id)
     if app is None:
         text = "Shows how a client asks for engagement metrics."
-        form = AppForm(APP_NAME, owner_id, ["http://127.0.0.1:8081/callback"], description=text)
+        form = AppForm(APP_NAME, owner_id, [CALLBACK], description=text)
         made = issue_app(folder.registry, folder.keyring, form=form, now_s=now_s)
         folder.registry.decisions.change_app(
             made.app_id, {"enabled": True}, actor=COMMAND_LINE, now_s=now_s

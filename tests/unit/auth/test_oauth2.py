@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from openengagement.auth.oauth2 import scheme_and_rest, verify_basic
-from openengagement.http.message import Message
+from openengagement.auth.oauth2 import verify_basic
+from openengagement.http.message import Message, scheme_and_rest
 
 KEY = "xvz1evFS4wEEPTGEFPHBog"
 SECRET = "L8qq9PZyRg6ieKGEKhZolGC0vJWLw8iEJ88DRdyOg"
