@@ -117,7 +117,7 @@ def find_remedy(error: ApiError, request: Request) -> str:
             "within a second has the same signature: wait a second between such calls, or set "
             "OPENENGAGEMENT_REPLAY_PROTECTION=oauth."
         )
-    notes = list(getattr(error, "__notes__", ()))
+    notes: list[str] = getattr(error, "__notes__", [])
     if isinstance(error, errors.InvalidSignature) and notes:
         return notes[0]
     return " ".join([*notes, general])

@@ -142,5 +142,5 @@ class Authenticator:
         stored = self._lookup.find_platform_key(rest)
         if stored is None:
             raise PlatformKeyNotFound
-        self._note_used(stored)
+        self.note_used(stored)
         return stored
