@@ -42,7 +42,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "openengagement.api.asgi:Api._serve": "the edge: no traceback reaches a client",
     "openengagement.ingest.writer:BatchWriter._apply": "producers must hear of any failed commit",
     "openengagement.ingest.sources.counting_socket:_answer": "the worker must get an answer",
-    "openengagement.ingest.formats.columnar:main": "a decoder's panic is not an Exception",
+    "openengagement.ingest.formats.columnar:decode_into": "a decoder's panic is not an Exception",
     "openengagement.stores.embedded.compaction:failures_logged": "committed data is safe",
     "openengagement.housekeeping:run_chore": "it is logged, and tried again in a moment",
 }

@@ -1,46 +1,43 @@
-"""Decode Parquet and Arrow into columns of text, in a child process.
+"""Decode Parquet and Arrow into columns of text, in a process with a memory limit.
 
-A damaged or hostile file can make the decoder use all memory, or end its whole process. So a child
-process with a memory limit decodes the file and returns text columns as an Arrow stream. If the
-child dies, the file is refused, and the next file starts a new child.
+A body is refused as damaged only if a fresh process says so, or crashes twice over it. A process
+that another one killed says nothing about the body.
 """
 
-import contextlib
 import io
-import resource
-import subprocess
-import sys
+import os
 import threading
-import weakref
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Sequence
+from typing import IO, Final
 
 import polars as pl
 
-from openengagement.errors import BodyTooLarge, MalformedBody
+from openengagement.errors import BodyTooLarge, MalformedBody, Unavailable
+from openengagement.ingest.formats.decoder_process import DecoderServer, serve
 from openengagement.ingest.framing import read_frame, write_frame
+from openengagement.telemetry import log_event, log_failure
 
-MEMORY_MAX_BYTES: Final = 4 * 2**30  # address space of the child
+MEMORY_MAX_BYTES: Final = 4 * 2**30  # address space of the process
 ANSWER_MAX_BYTES: Final = 2**28  # text of one body
+_TRIES: Final = 2
 _ARROW_FILE: Final = b"ARROW1"
 _PARQUET: Final = b"PAR1"
-_DECODED, _TOO_LARGE, _UNREADABLE = b"d", b"l", b"u"  # the status in the child's answer
+# The status in the answer. `_FAILED` is a failure that no reader of a damaged body should have.
+_DECODED, _TOO_LARGE, _UNREADABLE, _FAILED = b"d", b"l", b"u", b"f"
 # The range of times with an RFC 3339 text, in Unix microseconds.
 _YEAR_ONE_US: Final = -62_135_596_800_000_000
 _YEAR_10000_US: Final = 253_402_300_800_000_000
 
 
 class ColumnarReader:
-    """Decodes columnar bodies in a child process, which the first body starts.
+    """Decodes columnar bodies in processes of their own, whose server the first body starts.
 
-    Safe from any thread; bodies are decoded one at a time. The child ends with the reader or with
-    this process.
+    Safe from any thread; bodies are decoded one at a time.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._child: subprocess.Popen[bytes] | None = None
-        self._end_child: Callable[[], object] = lambda: None
+        self._server = DecoderServer(__name__)
 
     def read(self, body: bytes, fields: Sequence[str], *, rows_max: int, name: str) -> pl.DataFrame:
         """Decode `fields` as text columns, all null where the body has no such column.
@@ -50,10 +47,13 @@ class ColumnarReader:
         Raises:
             MalformedBody: the body cannot be decoded.
             BodyTooLarge: it has more than `rows_max` rows, or more than ANSWER_MAX_BYTES of text.
+            Unavailable: the decoder was killed, or cannot be started.
         """
         head = f"{rows_max} {','.join(fields)}".encode()
-        with self._lock:
-            status, answer = self._ask(head, body)
+        with self._lock, os.fdopen(os.memfd_create("body"), "w+b") as file:
+            file.write(body)
+            file.flush()
+            status, answer = self._decode(head, file)
         if status == _TOO_LARGE:
             raise BodyTooLarge(
                 f"body: has more than {rows_max} lines, or too much text; send smaller batches"
@@ -63,37 +63,31 @@ class ColumnarReader:
             raise MalformedBody(answer.decode() or text)
         return pl.read_ipc_stream(io.BytesIO(answer))
 
-    def _ask(self, head: bytes, body: bytes) -> tuple[bytes, bytes]:
-        if self._child is None or self._child.poll() is not None:
-            self._end_child()
-            self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", __name__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
-            self._end_child = weakref.finalize(self, _end, self._child)
-        child = self._child
-        if child.stdin is None or child.stdout is None:
-            raise RuntimeError("the child was started without pipes")
-        try:
-            for part in (head, body):
-                write_frame(child.stdin.write, part)
-                child.stdin.flush()
-            status, answer = (read_frame(child.stdout.read) for _ in range(2))
-        except (OSError, EOFError):
-            self._end_child()
+    def _decode(self, head: bytes, file: IO[bytes]) -> tuple[bytes, bytes]:
+        """Decode a body; after a failure that a good body could have had, try once more."""
+        crashed = False
+        for attempt in range(1, _TRIES + 1):
+            try:
+                with self._server.decoding(head, file) as decoding:
+                    status, answer = _read_answer(decoding.answer)
+            except OSError as error:
+                log_failure("decoder_did_not_start", error)
+                break
+            if status != _FAILED:
+                return status, answer
+            name = answer.decode() or None
+            log_event("decoder_failed", exit_code=decoding.exit_code, error=name, attempt=attempt)
+            crashed = decoding.crashed or bool(answer)
+        if crashed:
             return _UNREADABLE, b""
-        return status, answer
+        raise Unavailable("Parquet and Arrow cannot be decoded now; send this batch again")
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    child.kill()
-    child.wait()
-    for pipe in (child.stdin, child.stdout):
-        if pipe is not None:
-            with contextlib.suppress(OSError):  # closing flushes bytes that nothing reads
-                pipe.close()
+def _read_answer(pipe: IO[bytes]) -> tuple[bytes, bytes]:
+    try:
+        return read_frame(pipe.read), read_frame(pipe.read)
+    except EOFError:
+        return _FAILED, b""
 
 
 def decode(body: bytes, fields: Sequence[str], *, rows_max: int) -> pl.DataFrame:
@@ -148,28 +142,23 @@ def _answer(body: bytes, fields: Sequence[str], *, rows_max: int) -> tuple[bytes
     return _DECODED, buffer.getvalue()
 
 
-def main() -> None:
-    """Run the child: answer requests on standard input until it is closed."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX_BYTES, MEMORY_MAX_BYTES))
-    source, sink = sys.stdin.buffer, sys.stdout.buffer
-    while True:
-        try:
-            rows_max, _, fields = read_frame(source.read).decode().partition(" ")
-            body = read_frame(source.read)
-        except EOFError:
-            return
-        try:
-            status, answer = _answer(body, fields.split(","), rows_max=int(rows_max))
-        except BodyTooLarge:
-            status, answer = _TOO_LARGE, b""
-        except MalformedBody as error:
-            status, answer = _UNREADABLE, error.texts[0].encode()
-        except BaseException:
-            status, answer = _UNREADABLE, b""
-        write_frame(sink.write, status)
-        write_frame(sink.write, answer)
-        sink.flush()
+def decode_into(request: bytes, body: IO[bytes], *, sink: IO[bytes]) -> None:
+    """Decode a body, in the fork, and write the status and the answer as frames."""
+    rows_max, _, fields = request.decode().partition(" ")
+    body.seek(0)
+    try:
+        status, answer = _answer(body.read(), fields.split(","), rows_max=int(rows_max))
+    except BodyTooLarge:
+        status, answer = _TOO_LARGE, b""
+    except MalformedBody as error:
+        status, answer = _UNREADABLE, error.texts[0].encode()
+    except pl.exceptions.PolarsError:
+        status, answer = _UNREADABLE, b""
+    except BaseException as error:
+        status, answer = _FAILED, type(error).__name__.encode()
+    for part in (status, answer):
+        write_frame(sink.write, part)
 
 
 if __name__ == "__main__":
-    main()
+    serve(decode_into, memory_max_bytes=MEMORY_MAX_BYTES)

@@ -1,0 +1,136 @@
+"""The process that decodes Parquet and Arrow fails: no failure condemns a good body."""
+
+import io
+import json
+import os
+import signal
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import support
+from openengagement.errors import MalformedBody, Unavailable
+from openengagement.ingest.formats.columnar import ColumnarReader
+from openengagement.ingest.formats.decoder_process import DecoderServer
+
+KILLED = f"signal {signal.SIGKILL:d}"
+CRASHED = f"signal {signal.SIGSEGV:d}"
+ABORTED = f"signal {signal.SIGABRT:d}"
+
+
+def parquet(values):
+    target = io.BytesIO()
+    pl.DataFrame({"id": values}).write_parquet(target)
+    return target.getvalue()
+
+
+@pytest.fixture(scope="module")
+def read_after(tmp_path_factory):
+    """Read a good body with a decoder that does what a test lists, one action for each try."""
+    orders = tmp_path_factory.mktemp("decoder") / "orders"
+    reader = ColumnarReader()
+    reader._server = DecoderServer("support.failing_decoder")
+
+    def read(*actions):
+        orders.write_text("\n".join(actions))
+        frame = reader.read(parquet([7]), ["id"], rows_max=10, name="Parquet")
+        assert not orders.read_text()
+        return frame.rows()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FAILING_DECODER", str(orders))
+        patch.setenv("PYTHONPATH", str(Path(support.__file__).parents[1]))
+        yield read
+
+
+def logged(capsys):
+    lines = map(json.loads, capsys.readouterr().err.splitlines())
+    return [(line["event"], line["exit_code"], line["error"], line["attempt"]) for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("action", "exit_code", "error"),
+    [
+        (KILLED, -9, None),
+        (CRASHED, -11, None),
+        (ABORTED, -6, None),
+        ("exit 3", 3, None),
+        ("raise", 1, None),
+        ("half", 0, None),
+        ("end-server", None, None),
+    ],
+)
+def test_one_failure_is_logged_and_a_fresh_process_decodes(
+    read_after, capsys, action, exit_code, error
+):
+    assert read_after(action) == [("7",)]
+    assert logged(capsys) == [("decoder_failed", exit_code, error, 1)]
+    assert read_after() == [("7",)]
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "actions",
+    [
+        (KILLED, KILLED),
+        (CRASHED, KILLED),
+        ("end-server", "end-server"),
+        (KILLED, "end-server"),
+        (f"signal {signal.SIGUSR1:d}", f"signal {signal.SIGXCPU:d}"),
+    ],
+)
+def test_a_decoder_that_is_killed_refuses_no_body_as_damaged(read_after, actions):
+    with pytest.raises(Unavailable, match="send this batch again") as caught:
+        read_after(*actions)
+
+    assert caught.value.status == 503
+    assert read_after() == [("7",)]
+
+
+@pytest.mark.parametrize("action", [CRASHED, ABORTED, "raise", "exit 3"])
+def test_a_body_over_which_two_fresh_processes_crash_is_refused(read_after, action):
+    """The limit of memory ends a process with SIGABRT."""
+    with pytest.raises(MalformedBody, match="damaged or far too large"):
+        read_after(action, action)
+
+    assert read_after() == [("7",)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_to_a_group_of_processes_end_no_decoder(read_after, capsys, number):
+    """An interrupt of the terminal, or a stop of the service, goes to the decoder too."""
+    assert read_after(f"signal {number:d}") == [("7",)]
+    assert not capsys.readouterr().err
+
+
+def test_a_server_that_was_killed_between_bodies_is_replaced(capsys):
+    reader = ColumnarReader()
+    for value in range(3):
+        frame = reader.read(parquet([value]), ["id"], rows_max=10, name="Parquet")
+        assert frame.rows() == [(str(value),)]
+        server = reader._server.process
+        os.kill(server.pid, signal.SIGKILL)
+        server.wait()
+    assert not capsys.readouterr().err
+
+
+def test_the_server_ends_with_its_reader():
+    reader = ColumnarReader()
+    reader.read(parquet([1]), ["id"], rows_max=10, name="Parquet")
+    server = reader._server.process
+    assert server.poll() is None
+
+    del reader
+
+    assert server.poll() is not None
+
+
+def test_bodies_share_no_state():
+    """Every body has a process of its own: none inherits what the one before left behind."""
+    reader = ColumnarReader()
+    for _ in range(3):
+        with pytest.raises(MalformedBody):
+            reader.read(parquet([1])[:-30], ["id"], rows_max=10, name="Parquet")
+        frame = reader.read(parquet([1]), ["id"], rows_max=10, name="Parquet")
+        assert frame.rows() == [("1",)]
