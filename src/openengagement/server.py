@@ -13,6 +13,7 @@ from openengagement.api.oauth import OAuthCalls
 from openengagement.api.platform import Platform
 from openengagement.api.routes import Calls, build_routes
 from openengagement.api.usage import UsageCalls
+from openengagement.apps.app_form import check_app_form
 from openengagement.apps.own_apps import OwnApps
 from openengagement.apps.usage_meter import UsageMeter
 from openengagement.auth.authenticate import Authenticator
@@ -167,7 +168,13 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
         flow=shared.flow,
         methods=SignInMethods(settings.password_sign_in, settings.oidc_shown_name),
     )
-    own_apps = OwnApps(registry, keyring, apps_max=settings.apps_per_account_max, now_s=now_s)
+    own_apps = OwnApps(
+        registry,
+        keyring,
+        apps_max=settings.apps_per_account_max,
+        check_form=partial(check_app_form, schemes=settings.allowed_callback_schemes),
+        now_s=now_s,
+    )
     secrets = OneTimeSecrets(keyring, now_s=now_s)
     default_limit = settings.rate_limit_per_minute
     figures = _build_figures(shared)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from openengagement.engagement.callback_schemes import CallbackSchemes, parse_callback_schemes
 from openengagement.engagement.types import parse_decimal
 
 ENV_PREFIX: Final = "OPENENGAGEMENT_"
@@ -163,6 +164,13 @@ class Settings:
     apps_per_account_max: int = _number(
         10, "Maximum number of apps that an account may create.", unit="apps", limits=(0, 100_000)
     )
+    callback_schemes: str = _text(
+        "https, http, reverse-domain",
+        "Schemes that a new callback URL may have. `reverse-domain` stands for every reverse "
+        "domain name with a dot, such as com.example.app; `twitterkit-*` for every name that "
+        "begins so.",
+        unit="schemes, separated by commas",
+    )
     session_days: int = _number(
         14, "How long a person stays signed in to the pages.", unit="days", limits=(1, 365)
     )
@@ -231,7 +239,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         # These properties raise if their text is invalid.
-        _ = self.proxies, self.historical_floor_s, self.oidc_secret
+        _ = self.proxies, self.historical_floor_s, self.oidc_secret, self.allowed_callback_schemes
         if not self.password_sign_in and not self.oidc_issuer:
             raise SettingsError(
                 f"{ENV_PREFIX}PASSWORD_SIGN_IN: without an OpenID Connect provider nobody could "
@@ -252,6 +260,14 @@ class Settings:
             return tuple(ipaddress.ip_network(name) for name in names)
         except ValueError as error:
             raise SettingsError(f"{ENV_PREFIX}TRUSTED_PROXIES: {error}") from None
+
+    @property
+    def allowed_callback_schemes(self) -> CallbackSchemes:
+        """The schemes of `callback_schemes`."""
+        try:
+            return parse_callback_schemes(self.callback_schemes)
+        except ValueError as error:
+            raise SettingsError(f"{ENV_PREFIX}CALLBACK_SCHEMES: {error}") from None
 
     @property
     def oidc_secret(self) -> str:

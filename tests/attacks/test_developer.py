@@ -31,7 +31,7 @@ GOOD = {
     "name": "Tide Tables",
     "description": "Tells when to post.",
     "website": "https://tides.example/about",
-    "callbacks": "https://tides.example/return\r\ntides://signed-in",
+    "callbacks": "https://tides.example/return\r\nexample.tides://signed-in",
     "access_level": "read-write",
     "sign_in": "on",
 }
@@ -279,13 +279,13 @@ def test_saved_settings_are_those_of_the_form(many_apps, developer):
         name="Second name",
         description="",
         website="",
-        callbacks="\n tides://signed-in \n\n",
+        callbacks="\n example.tides://signed-in \n\n",
         access_level="read",
     )
     assert "Your changes are saved" in changed.html
     form = dict(changed.form_with("name").fields)
     expected = {"name": "Second name", "description": "", "website": ""}
-    expected |= {"callbacks": "tides://signed-in", "access_level": "read", "sign_in": "on"}
+    expected |= {"callbacks": "example.tides://signed-in", "access_level": "read", "sign_in": "on"}
     assert {name: form[name] for name in expected} == expected
 
 
@@ -330,6 +330,7 @@ BAD = [
             "\r\n".join(CALLBACKS),
             "\r\n".join([*CALLBACKS[:2], CALLBACKS[0]]),
             *("javascript:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd"),
+            *("tides://x", "ms-msdt:/id", "intent://x", "chrome-extension://x/y", "x-a.b:c"),
             *("mailto:a@b.example", "about:blank", "blob:https://x", "view-source:https://x"),
             *("JavaScript:alert(1)", "tides.example/return", "/return", "https://", "oob"),
             *("https://tides.example/#x", "https://me:secret@tides.example/", "https://a;b/"),

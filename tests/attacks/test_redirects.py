@@ -6,6 +6,7 @@ import pytest
 
 from openengagement.auth.callbacks import UnfitCallback, check_callback
 from openengagement.portal.sign_in import local_path
+from openengagement.settings import Settings
 from support.flows import CALLBACK, ESCAPED_CALLBACK, PASSWORD
 from support.oauth_server import FORM, REQUEST_TOKEN
 from support.signing import as_form
@@ -223,10 +224,46 @@ UNFIT = [
 ]
 
 
-@pytest.mark.parametrize("url", UNFIT)
+SCHEMES = Settings().allowed_callback_schemes
+# Browsers, desktops and phones open these by themselves. An allow-list needs no complete list.
+OPENED_BY_THEMSELVES = [
+    *("ms-msdt:/id", "ms-officecmd:x", "search-ms:query=x", "ms-settings:x", "ms-word:ofe|u|x"),
+    *("intent://x#Intent;scheme=x;end", "feed:javascript:alert(1)", "jar:https://a.example!/x"),
+    *("mhtml:https://a.example/x", "smb://a.example/x", "chrome-extension://abc/x"),
+    *("javascript+x:alert(1)", "x-javascript:x", "moz-extension://x"),
+    *("market://details?id=x", "itms-services://?action=x", "tel:112", "sms:112", "facetime:x"),
+    *(
+        "ldaps://a.example",
+        "sftp://a.example",
+        "ssh://a.example",
+        "steam://run/1",
+        "wss://a.example",
+    ),
+    *("x-apple.systempreferences:com.apple.preference.security", "vnd.ms.radio:x", "z39.50r://x"),
+    *("tides://signed-in", "com:x", ".com.example:x", "com.:x", "com..example:x", "com.-+.x:x"),
+]
+
+
+@pytest.mark.parametrize("url", UNFIT + OPENED_BY_THEMSELVES)
 def test_invalid_callbacks_cannot_be_registered(url):
     with pytest.raises(UnfitCallback):
-        check_callback(url)
+        check_callback(url, SCHEMES)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://client.example/",
+        "HTTP://127.0.0.1:8081/back",
+        "http://[::1]/",
+        "com.example.app:/signed-in",
+        "com.example.app://signed-in?by=x",
+        "org.example.my-app:/x",
+        "XN--P1AI.example:/x",
+    ],
+)
+def test_valid_callbacks_can_be_registered(url):
+    check_callback(url, SCHEMES)
 
 
 @pytest.mark.parametrize("option", ["--callback", "--website"])
@@ -234,6 +271,15 @@ def test_invalid_callbacks_cannot_be_registered(url):
 def test_the_command_refuses_invalid_callbacks(oauth, option, url):
     with pytest.raises(AssertionError, match=r"cannot be used|begins with https"):
         oauth.server.command("app", "add", "Evil", "--owner", "bob", f"{option}={url}")
+
+
+def test_a_registered_callback_keeps_working_after_its_scheme_was_forbidden(oauth):
+    """Its app may have registered it in an older release, or under another setting."""
+    made = oauth.server.command("app", "add", "Tides", "--owner", "bob", f"--callback={CALLBACK}")
+    app = oauth.web.__class__(made["app_id"], made["consumer_key"], made["consumer_secret"], "", "")
+    oauth.sql("update callbacks set url = 'tides://x' where app_id = ?", int(app.app_id))
+    assert oauth.call(REQUEST_TOKEN, app, callback="tides://x").status == 200
+    assert oauth.call(REQUEST_TOKEN, app, callback="tides://y").status == 403
 
 
 def test_a_callback_written_directly_to_the_registry_cannot_inject_headers(oauth, alice):

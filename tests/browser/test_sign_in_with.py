@@ -72,13 +72,17 @@ def test_force_login_demands_a_new_sign_in(let_in, session, site, endpoint):
 
 
 def test_an_app_on_a_phone_is_opened_by_its_own_scheme(session, server, at):
-    """Nobody here opens `lanterns:`; that the browser tried is all that can be seen."""
-    callback = "lanterns://signed-in?by=engagement"
+    """Nobody here opens `example.lanterns:`; that the browser tried is all that can be seen."""
+    callback = "example.lanterns://signed-in?by=engagement"
     consumer = add_consumer(server, "Lanterns", "--callback", callback)
     app = ThirdParty("Lanterns", consumer, at=at, callback=callback)
     page = session.follow(app.begin())
-    expect(page.get_by_role("main")).to_contain_text("returns you to an app that opens lanterns:")
-    with page.expect_event("requestfailed", lambda sent: sent.url.startswith("lanterns:")) as left:
+    expect(page.get_by_role("main")).to_contain_text(
+        "returns you to an app that opens example.lanterns:"
+    )
+    with page.expect_event(
+        "requestfailed", lambda sent: sent.url.startswith("example.lanterns:")
+    ) as left:
         page.get_by_role("button", name="Authorize").click()
     app.finish_at(left.value.url)
     app.assert_acts_for_alice()

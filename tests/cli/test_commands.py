@@ -11,6 +11,7 @@ from typer.main import get_command
 from openengagement.cli.main import main
 from openengagement.registry.opening import open_registry
 from support.cli import EXECUTABLE, server_environment
+from support.server import free_port
 from support.waiting import PATIENCE_S
 
 KEYS = {
@@ -384,6 +385,46 @@ def test_unknown_commands_are_refused(run, command):
 
     assert done.code == 2
     assert "Traceback" not in done.err
+
+
+def test_a_setting_allows_other_callback_schemes(run, monkeypatch):
+    run("account", "add", "ana")
+    tides = ("app", "add", "Tides", "--owner", "ana", "--callback", "tides://x", "--json")
+    refused = run(*tides)
+    assert (refused.code, refused.out) == (1, "")
+    assert "scheme tides is not allowed; allowed are: https, http, reverse domain" in refused.err
+    monkeypatch.setenv("OPENENGAGEMENT_CALLBACK_SCHEMES", "https, tides")
+    assert run(*tides).code == 0
+    assert run(*tides[:-2], "http://127.0.0.1/", "--json").code == 1
+    monkeypatch.setenv("OPENENGAGEMENT_CALLBACK_SCHEMES", "https, javascript")
+    broken = run(*tides)
+    assert (broken.code, broken.out) == (1, "")
+    assert (
+        "OPENENGAGEMENT_CALLBACK_SCHEMES: a browser runs or opens javascript itself" in broken.err
+    )
+
+
+def test_serve_names_apps_with_callbacks_that_it_would_refuse(run, data, monkeypatch):
+    run("account", "add", "ana")
+    with monkeypatch.context() as patch:
+        patch.setenv("OPENENGAGEMENT_CALLBACK_SCHEMES", "https, tides")
+        made = run("app", "add", "T", "--owner", "ana", "--callback", "tides://x", "--json").json()
+        run("app", "add", "W", "--owner", "ana", "--callback", "https://x.example")
+    server = subprocess.Popen(
+        [EXECUTABLE, "--data", data, "serve", "--port", str(free_port())],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=server_environment(),
+    )
+    try:
+        lines = [server.stderr.readline() for _ in range(2)]
+    finally:
+        server.terminate()
+        server.communicate(timeout=PATIENCE_S)
+    assert lines[0].startswith(f"warning: app {made['app_id']} has a callback URL with the scheme")
+    assert "'tides'" in lines[0]
+    assert "it keeps working" in lines[0]
+    assert lines[1].startswith("starting openengagement")
 
 
 def test_serve_and_sandbox_explain_invalid_options(run, tmp_path):

@@ -1,10 +1,11 @@
 """The rules for the form of an app: name, description, website, callback URLs, access level."""
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
-from openengagement.auth.callbacks import CALLBACKS_MAX, UnfitCallback, check_callback
+from openengagement.auth.callbacks import CALLBACKS_MAX, UnfitCallback, check_callback, check_url
+from openengagement.engagement.callback_schemes import CallbackSchemes
 from openengagement.engagement.permissions import AccessLevel
 from openengagement.registry.apps import AppForm
 
@@ -31,8 +32,12 @@ class UnfitApp(ValueError):
         self.field = field
 
 
-def check_app_form(form: AppForm) -> None:
+def check_app_form(
+    form: AppForm, *, schemes: CallbackSchemes, registered: Collection[str] = ()
+) -> None:
     """Check the form of an app.
+
+    The app keeps the callback URLs in `registered` even if `schemes` no longer allows theirs.
 
     Raises:
         UnfitApp
@@ -52,7 +57,8 @@ def check_app_form(form: AppForm) -> None:
         raise UnfitApp("a callback URL is given twice", field="callbacks")
     for url in form.callbacks:
         try:
-            check_callback(url)
+            if url not in registered:
+                check_callback(url, schemes)
         except UnfitCallback as error:
             text = f"the callback URL {url[:80]!r} cannot be used: {error}"
             raise UnfitApp(text, field="callbacks") from None
@@ -66,7 +72,7 @@ def _check_website(url: str) -> None:
         text = "the website is a URL that begins with https:// or http://"
         raise UnfitApp(text, field="website")
     try:
-        check_callback(url)
+        check_url(url)
     except UnfitCallback as error:
         raise UnfitApp(f"the website cannot be used: {error}", field="website") from None
 

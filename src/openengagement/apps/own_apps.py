@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from openengagement.apps.app_form import check_app_form
 from openengagement.auth.credentials import (
     Granted,
     NewApp,
@@ -21,14 +20,24 @@ from openengagement.registry.registry import Registry
 
 
 class OwnApps:
-    """The apps of developers. An account may have `apps_max` of them."""
+    """The apps of developers. An account may have `apps_max` of them.
+
+    `check_form` is `app_form.check_app_form` with the allowed schemes.
+    """
 
     def __init__(
-        self, registry: Registry, keyring: Keyring, *, apps_max: int, now_s: Callable[[], float]
+        self,
+        registry: Registry,
+        keyring: Keyring,
+        *,
+        apps_max: int,
+        check_form: Callable[..., None],
+        now_s: Callable[[], float],
     ) -> None:
         self._registry = registry
         self._keyring = keyring
         self._now_s = now_s
+        self._check_form = check_form
         self.apps_max = apps_max
 
     def list(self, owner_id: int) -> list[App]:
@@ -65,7 +74,7 @@ class OwnApps:
         Raises:
             UnfitApp, TooManyApps
         """
-        check_app_form(form)
+        self._check_form(form)
         now_s = int(self._now_s())
         return issue_app(
             self._registry, self._keyring, form=form, now_s=now_s, apps_max=self.apps_max
@@ -77,7 +86,8 @@ class OwnApps:
         Raises:
             UnfitApp
         """
-        check_app_form(form)
+        registered = self._registry.apps.read_callbacks(app.id)
+        self._check_form(form, registered=registered)
         self._registry.apps.apply_form(app.id, form)
 
     def rotate_consumer(self, app: App) -> NewApp:

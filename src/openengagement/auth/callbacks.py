@@ -4,15 +4,10 @@ import re
 from typing import Final
 from urllib.parse import SplitResult, urlencode, urlsplit
 
+from openengagement.engagement.callback_schemes import CallbackSchemes
+
 CALLBACKS_MAX: Final = 10
 CALLBACK_LENGTH_MAX: Final = 2048
-# api.md 5: apps on phones need custom schemes. Schemes that a browser or desktop acts on by
-# itself are refused.
-_REFUSED_SCHEMES: Final = re.compile(
-    r"about|acrobat|blob|callto|daap|data|file|filesystem|firefoxurl|ftp|gopher|hcp|itms|itpc|"
-    r"javascript|keyword|ldap|livescript|mailto|mmst|mmsu|mocha|msbd|mso-offdap|news|nntp|outlook|"
-    r"rlogin|rtsp|shell|sip|snews|stssync|telnet|tn3270|vbs|vbscript|view-source"
-)
 _PORT: Final = re.compile(r"[0-9]{1,5}(?:/|$)", re.ASCII)
 # The host goes into the consent page's Content-Security-Policy, where `;`, `,`, `'` and `*` are
 # syntax.
@@ -23,8 +18,22 @@ class UnfitCallback(ValueError):
     """A URL cannot be a callback. The text completes "the callback cannot be used: ..."."""
 
 
-def check_callback(url: str) -> None:
-    """Refuse a URL that no app may register as its callback.
+def check_callback(url: str, schemes: CallbackSchemes) -> None:
+    """Refuse a URL that no app may register as its callback (api.md 5).
+
+    Raises:
+        UnfitCallback
+    """
+    check_url(url)
+    scheme = urlsplit(url).scheme
+    if not schemes.allow(scheme):
+        raise UnfitCallback(
+            f"the scheme {scheme} is not allowed; allowed are: {schemes.describe()}"
+        )
+
+
+def check_url(url: str) -> None:
+    """Refuse a URL to which a browser cannot be sent safely. Its scheme is not checked.
 
     Raises:
         UnfitCallback
@@ -44,8 +53,6 @@ def check_callback(url: str) -> None:
         )
     if not parts.netloc and _PORT.match(parts.path):  # localhost:8000 reads as scheme and path
         raise UnfitCallback("it has no scheme; write http:// or https:// in front")
-    if _REFUSED_SCHEMES.fullmatch(parts.scheme):
-        raise UnfitCallback(f"the scheme {parts.scheme} is not allowed")
     _check_host(parts)
     if parts.fragment or "#" in url:
         raise UnfitCallback("it has a fragment (#...), so no parameters can be appended")

@@ -14,6 +14,7 @@ from openengagement.cli.common import (
     find_app,
     now_s,
     open_folder,
+    read_settings,
     show,
 )
 from openengagement.engagement.permissions import AccessLevel
@@ -64,7 +65,7 @@ def add_app(
             sign_in=sign_in,
         )
         try:
-            check_app_form(form)
+            check_app_form(form, schemes=read_settings().allowed_callback_schemes)
         except UnfitApp as error:
             fail(str(error))
         new = issue_app(folder.registry, folder.keyring, form=form, now_s=now_s())

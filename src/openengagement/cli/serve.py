@@ -9,9 +9,10 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from openengagement.cli.common import Json, fail, open_folder, show
+from openengagement.cli.common import Json, fail, open_folder, read_settings, show
+from openengagement.data_folder import DataFolder
 from openengagement.limits.opening import open_limits
-from openengagement.settings import DATA_VARIABLE
+from openengagement.settings import DATA_VARIABLE, ENV_PREFIX
 
 DEFAULT_PORT: Final = 8080
 Port = Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")]
@@ -41,8 +42,9 @@ def serve(
         fail("give --tls-cert and --tls-key together")
     refuse_used_port(host, port)
     # Create or migrate the folder once, before several workers open it.
-    with open_folder(context):
+    with open_folder(context) as folder:
         open_limits(context.obj).close()
+        _report_callbacks(folder)
     scheme = "https" if tls_cert else "http"
     url = f"{scheme}://{host}:{port}"
     if json:
@@ -57,6 +59,19 @@ def serve(
         "--tls-key": tls_key and tls_key.resolve(),
     }
     replace_process("supervisor", context.obj, options=options)
+
+
+def _report_callbacks(folder: DataFolder) -> None:
+    """Name the callback URLs that could no longer be registered. They keep working."""
+    schemes = read_settings().allowed_callback_schemes
+    for app_id, url in folder.registry.apps.list_callbacks():
+        scheme = url.partition(":")[0].lower()
+        if not schemes.allow(scheme):
+            typer.echo(
+                f"warning: app {app_id} has a callback URL with the scheme {scheme[:64]!r}, which "
+                f"{ENV_PREFIX}CALLBACK_SCHEMES does not allow for new ones; it keeps working",
+                err=True,
+            )
 
 
 def refuse_used_port(host: str, port: int, *, option: str = "--port") -> None:

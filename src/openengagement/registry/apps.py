@@ -133,6 +133,13 @@ class Apps:
         with self._database.reading() as db:
             return list(db.scalars(query.order_by(CALLBACKS.c.position)))
 
+    def list_callbacks(self) -> list[tuple[int, str]]:
+        """List the App ID and URL of the callbacks of all apps."""
+        query = sa.select(CALLBACKS.c.app_id, CALLBACKS.c.url)
+        with self._database.reading() as db:
+            rows = db.execute(query.order_by(CALLBACKS.c.app_id, CALLBACKS.c.position))
+            return [(row.app_id, row.url) for row in rows]
+
     def find_by_consumer_key(self, consumer_key: str) -> App | None:
         """Return the app with this consumer key."""
         return self._read_one(APPS.c.consumer_key == consumer_key)

@@ -6,7 +6,9 @@ import pytest
 
 from openengagement.apps.app_form import UnfitApp, check_app_form
 from openengagement.registry.apps import AppForm
+from openengagement.settings import Settings
 
+SCHEMES = Settings().allowed_callback_schemes
 FORM = AppForm("Tide Tables", 1, ("https://tides.example/return",))
 
 
@@ -24,13 +26,13 @@ FORM = AppForm("Tide Tables", 1, ("https://tides.example/return",))
         {"website": "https://tides.example:8443/a?b=c"},
         {"callbacks": ()},
         {"callbacks": [f"https://tides.example/{number}" for number in range(10)]},
-        {"callbacks": ["tides://signed-in", "http://127.0.0.1:8080/", "http://[::1]/"]},
+        {"callbacks": ["example.tides://signed-in", "http://127.0.0.1:8080/", "http://[::1]/"]},
         {"access_level": "read-write-directmessages"},
     ],
     ids=lambda change: ascii(change)[:40],
 )
 def test_valid_forms(change):
-    check_app_form(replace(FORM, **change))
+    check_app_form(replace(FORM, **change), schemes=SCHEMES)
 
 
 @pytest.mark.parametrize(
@@ -63,11 +65,27 @@ def test_valid_forms(change):
 )
 def test_an_invalid_form_names_the_field(field, value, words):
     with pytest.raises(UnfitApp, match=words) as refused:
-        check_app_form(replace(FORM, **{field: value}))
+        check_app_form(replace(FORM, **{field: value}), schemes=SCHEMES)
     assert refused.value.field == field
 
 
 def test_a_long_callback_is_not_repeated_in_full():
     with pytest.raises(UnfitApp) as refused:
-        check_app_form(replace(FORM, callbacks=["https://" + "x" * 5000]))
+        check_app_form(replace(FORM, callbacks=["https://" + "x" * 5000]), schemes=SCHEMES)
     assert len(str(refused.value)) < 250
+
+
+def test_a_refused_scheme_names_the_allowed_ones():
+    with pytest.raises(UnfitApp) as refused:
+        check_app_form(replace(FORM, callbacks=["tides://x"]), schemes=SCHEMES)
+    assert str(refused.value) == (
+        "the callback URL 'tides://x' cannot be used: the scheme tides is not allowed; "
+        "allowed are: https, http, reverse domain names such as com.example.app"
+    )
+
+
+def test_a_registered_callback_stays_although_its_scheme_is_no_longer_allowed():
+    form = replace(FORM, callbacks=["tides://x", "https://tides.example"])
+    check_app_form(form, schemes=SCHEMES, registered=["tides://x"])
+    with pytest.raises(UnfitApp, match="scheme tides is not allowed"):
+        check_app_form(form, schemes=SCHEMES, registered=["tides://x/y"])

@@ -2,11 +2,12 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 
-from openengagement.apps.app_form import UnfitApp
+from openengagement.apps.app_form import UnfitApp, check_app_form
 from openengagement.apps.own_apps import OwnApps
 from openengagement.auth.bearer_tokens import BearerTokens
 from openengagement.auth.credentials import hash_token
@@ -16,12 +17,13 @@ from openengagement.errors import UnverifiedClient
 from openengagement.registry.accounts import Account
 from openengagement.registry.apps import AppForm, TooManyApps
 from openengagement.registry.opening import open_registry
+from openengagement.settings import Settings
 
 NOW_S = 1_795_342_500
 FORM = AppForm(
     "Tide Tables",
     1,
-    ("https://tides.example/b", "tides://a"),
+    ("https://tides.example/b", "example.tides://a"),
     "https://tides.example",
     "Tells when to post.",
     "read-write",
@@ -46,7 +48,13 @@ def registry(tmp_path):
 
 @pytest.fixture
 def apps(registry, keyring):
-    return OwnApps(registry, keyring, apps_max=3, now_s=lambda: NOW_S + 0.9)
+    return OwnApps(
+        registry,
+        keyring,
+        apps_max=3,
+        check_form=partial(check_app_form, schemes=Settings().allowed_callback_schemes),
+        now_s=lambda: NOW_S + 0.9,
+    )
 
 
 @pytest.fixture
