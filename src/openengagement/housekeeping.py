@@ -5,8 +5,9 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from openengagement.clock import Clock
 from openengagement.limits.contract import Limits
-from openengagement.telemetry import log_failure
+from openengagement.telemetry import log_event, log_failure
 
 _INTERVAL_S: Final = 5.0
 
@@ -36,9 +37,12 @@ class Housekeeping:
                 await asyncio.to_thread(run_chore, chore)
 
 
-def expire_limits(limits: Limits, window_s: int, *, now_s: Callable[[], float]) -> None:
+def expire_limits(limits: Limits, window_s: int, *, clock: Clock) -> None:
     """Delete nonces and rate windows from before the window of accepted timestamps."""
-    limits.expire(oldest_timestamp=int(now_s()) - window_s - 1)
+    now_s, uptime_s = clock.now_s(), clock.uptime().seconds
+    jumped_s = limits.expire(now_s=now_s, uptime_s=uptime_s, window_s=window_s)
+    if jumped_s is not None:
+        log_event("clock_jumped", noticed_by="nonces", from_s=now_s - jumped_s, to_s=now_s)
 
 
 def run_chore(chore: Callable[[], object]) -> None:

@@ -93,7 +93,8 @@ def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) ->
     )
     calls = _build_calls(shared, counting)
     flushes = (shared.last_used.flush, shared.meter.flush)
-    expire = partial(expire_limits, shared.limits, settings.timestamp_window_s, now_s=clock.now_s)
+    expire = partial(expire_limits, shared.limits, settings.timestamp_window_s, clock=clock)
+    run_chore(expire)  # it notes the clock before the first nonce is used
     housekeeping = Housekeeping([expire, *flushes])
 
     async def stop() -> None:

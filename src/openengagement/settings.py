@@ -234,7 +234,10 @@ class Settings:
         300, "How far in the future an event may lie.", unit="seconds", limits=(0, 86_400)
     )
     idempotency_keep_days: int = _number(
-        90, "How long the Idempotency-Key of a batch is kept.", unit="days", limits=(1, 3650)
+        90,
+        "How long the Idempotency-Key of a batch is kept at least.",
+        unit="days",
+        limits=(1, 3650),
     )
 
     def __post_init__(self) -> None:

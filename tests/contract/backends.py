@@ -2,19 +2,34 @@
 
 from pathlib import Path
 
+from openengagement.clock import Uptime
 from openengagement.stores.embedded.store import EmbeddedStore
 
 KEEP_DAYS = 90
 
 
 class ChosenClock:
-    """A clock that returns the time it was set to."""
+    """A clock that returns the time it was set to. `jumped_s` is the part that has not passed."""
 
     def __init__(self, at_s=1_767_225_600.0):
-        self.at_s = at_s
+        self.at_s = self.start_s = at_s
+        self.jumped_s = 0
+        self.boot = "one"
 
     def now_s(self):
         return self.at_s
+
+    def uptime(self):
+        return Uptime(self.boot, self.at_s - self.start_s - self.jumped_s)
+
+    def jump(self, by_s):
+        self.at_s += by_s
+        self.jumped_s += by_s
+
+    def reboot(self, *, off_s):
+        """Start the machine again, `off_s` later by its clock."""
+        self.at_s += off_s
+        self.start_s, self.jumped_s, self.boot = self.at_s, 0, f"after {self.boot}"
 
 
 class Embedded:

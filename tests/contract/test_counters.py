@@ -220,6 +220,52 @@ def test_keys_expire(store, clock):
     assert total(store, 5) == 2
 
 
+@pytest.mark.parametrize("jumped_s", [91 * DAY_S, 10_000 * DAY_S])
+def test_a_clock_that_jumps_forward_and_back_forgets_no_key(store, clock, jumped_s):
+    batch = make_batch([(5, 10, {"replies": 1})], key=b"k")
+    apply(store, batch)
+    clock.jump(jumped_s)
+    apply(store, make_batch([], key=b"meanwhile"))
+    clock.jump(-jumped_s)
+    assert apply(store, batch)[0].duplicate
+    assert apply(store, make_batch([], key=b"meanwhile"))[0].duplicate
+    clock.at_s += (KEEP_DAYS + 1) * DAY_S
+    assert not apply(store, batch)[0].duplicate
+
+
+def test_a_key_of_a_time_when_the_clock_was_years_behind_is_kept(store, clock):
+    clock.jump(-2000 * DAY_S)
+    batch = make_batch([(5, 10, {"replies": 1})], key=b"k")
+    apply(store, batch)
+    clock.jump(2000 * DAY_S)
+    apply(store, make_batch([], key=b"later"))
+    clock.at_s += KEEP_DAYS * DAY_S
+    assert apply(store, batch)[0].duplicate
+    clock.at_s += 2 * DAY_S
+    assert not apply(store, batch)[0].duplicate
+
+
+@pytest.mark.parametrize("off_s", [-2000 * DAY_S, 60, 91 * DAY_S])
+def test_a_start_of_the_machine_forgets_no_key(backend, clock, off_s):
+    """The clock of a machine that starts may be wrong, so the time that it was off counts for
+    nothing."""
+    store = backend.open(clock)
+    batch = make_batch([(5, 10, {"replies": 1})], key=b"k")
+    apply(store, batch)
+    store.close()
+    for _ in range(3):
+        clock.reboot(off_s=off_s)
+        store = backend.open(clock)
+        assert apply(store, batch)[0].duplicate
+        clock.at_s += 29 * DAY_S
+        assert apply(store, batch)[0].duplicate
+        store.close()
+    clock.at_s += 4 * DAY_S
+    store = backend.open(clock)
+    assert not apply(store, batch)[0].duplicate
+    store.close()
+
+
 def test_an_expired_key_accepts_another_digest(store, clock):
     apply(store, make_batch([(5, 10, {"replies": 1})], key=b"k", digest=b"one"))
     clock.at_s += (KEEP_DAYS + 1) * DAY_S

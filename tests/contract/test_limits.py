@@ -173,17 +173,26 @@ def test_a_used_nonce_is_not_counted(limits):
 
 # Expiry.
 
+WINDOW_S = 300
+
+
+def expire(limits, *, oldest_timestamp, jumped_s=0):
+    """Expire at the time when this timestamp is the oldest one that may be used."""
+    now_s = oldest_timestamp + WINDOW_S + 1
+    uptime_s = now_s - jumped_s - T + 10_000
+    return limits.expire(now_s=now_s, uptime_s=uptime_s, window_s=WINDOW_S)
+
 
 def test_expiry_removes_older_nonces_and_windows_that_ended(limits):
     for after_s in range(10):
         limits.remember_nonce(nonce(timestamp=T + after_s))
     used(limits)
-    limits.expire(oldest_timestamp=T + 4)
+    expire(limits, oldest_timestamp=T + 4)
 
     new = [s for s in range(10) if limits.remember_nonce(nonce(timestamp=T + s))]
     assert new == [0, 1, 2, 3]
     assert used(limits) == 2
-    limits.expire(oldest_timestamp=T + 61)
+    expire(limits, oldest_timestamp=T + 61)
     assert used(limits) == 1
 
 
@@ -191,22 +200,82 @@ def test_expiry_of_many(limits):
     several = [nonce(str(number)) for number in range(1_200)]
     for each in several:
         limits.remember_nonce(each)
-    limits.expire(oldest_timestamp=T)
+    expire(limits, oldest_timestamp=T)
     assert not limits.remember_nonce(several[-1])
-    limits.expire(oldest_timestamp=T + 1)
+    expire(limits, oldest_timestamp=T + 1)
     assert all(limits.remember_nonce(each) for each in several[::100])
 
 
 def test_expiry_while_others_write(limits):
     """No nonce that is still in use is removed, and no call fails."""
     with ThreadPoolExecutor(4) as pool:
-        expiries = [pool.submit(limits.expire, oldest_timestamp=T) for _ in range(20)]
+        expiries = [pool.submit(expire, limits, oldest_timestamp=T) for _ in range(20)]
         first = list(pool.map(lambda n: limits.remember_nonce(nonce(str(n))), range(200)))
         for each in expiries:
             each.result()
 
     assert all(first)
     assert not any(limits.remember_nonce(nonce(str(number))) for number in range(200))
+
+
+def expire_at(limits, *, passed_s, jumped_s=0):
+    """Expire when this much real time has passed since T, and the clock was set by `jumped_s`."""
+    now_s = T + passed_s + jumped_s
+    return limits.expire(now_s=now_s, uptime_s=10_000 + passed_s, window_s=WINDOW_S)
+
+
+@pytest.mark.parametrize("jumped_s", [700, 3600, 91 * 86_400, 10 * 365 * 86_400])
+def test_a_clock_that_jumps_forward_and_back_forgets_no_nonce(opener, jumped_s):
+    """Also if the server was restarted for it."""
+    limits = opener()
+    expire_at(limits, passed_s=0)
+    limits.remember_nonce(nonce())
+    limits.close()
+    limits = opener()
+    for passed_s in (5, 10):
+        expire_at(limits, passed_s=passed_s, jumped_s=jumped_s)
+    assert not limits.remember_nonce(nonce())
+    expire_at(limits, passed_s=15)
+    assert not limits.remember_nonce(nonce())
+    expire_at(limits, passed_s=WINDOW_S + 2)
+    assert limits.remember_nonce(nonce())
+
+
+def test_a_clock_that_stays_ahead_is_trusted_after_twice_the_window(limits):
+    """As after a start with the clock of 2020, which then gets the right time."""
+    expire_at(limits, passed_s=0)
+    for passed_s in range(0, 1000, 5):
+        limits.remember_nonce(nonce(str(passed_s), timestamp=T + 1_000_000 + passed_s))
+        expire_at(limits, passed_s=passed_s, jumped_s=1_000_000)
+        if passed_s <= 2 * WINDOW_S:
+            assert not limits.remember_nonce(nonce("0", timestamp=T + 1_000_000))
+    assert limits.remember_nonce(nonce("0", timestamp=T + 1_000_000))
+
+
+@pytest.mark.parametrize("jumped_s", [-100, -3600, -10 * 365 * 86_400])
+def test_a_clock_that_jumps_back_forgets_no_nonce(limits, jumped_s):
+    expire_at(limits, passed_s=0)
+    limits.remember_nonce(nonce())
+    for passed_s in (5, 400, 900):
+        expire_at(limits, passed_s=passed_s, jumped_s=jumped_s)
+        assert limits.remember_nonce(nonce()) is (passed_s + jumped_s > WINDOW_S)
+
+
+def test_a_clock_that_jumps_further_and_further_forgets_no_nonce(limits):
+    expire_at(limits, passed_s=0)
+    limits.remember_nonce(nonce())
+    for passed_s in range(5, 250, 5):
+        expire_at(limits, passed_s=passed_s, jumped_s=100 * passed_s)
+        assert not limits.remember_nonce(nonce())
+
+
+def test_a_jump_is_returned_once(limits):
+    assert expire_at(limits, passed_s=0) is None
+    assert expire_at(limits, passed_s=5, jumped_s=30) is None
+    assert expire_at(limits, passed_s=10, jumped_s=700) == pytest.approx(670)
+    assert expire_at(limits, passed_s=10, jumped_s=700) is None
+    assert expire_at(limits, passed_s=15) == pytest.approx(-700)
+    assert expire_at(limits, passed_s=15) is None
 
 
 # Threads and processes.

@@ -95,10 +95,16 @@ class Limits(Protocol):
     def uncount(self, subject: bytes, length_s: int, *, now_s: float) -> None:
         """Subtract one from the current window of this length, but not below zero."""
 
-    def expire(self, *, oldest_timestamp: int) -> None:
-        """Remove nonces with an earlier timestamp, and windows that ended before it.
+    def expire(self, *, now_s: float, uptime_s: float, window_s: int) -> float | None:
+        """Remove nonces that no request can use any more, and windows that ended before them.
 
-        The caller guarantees that a request this old is refused for its timestamp alone.
+        The server refuses timestamps that differ from its clock by more than `window_s`. A clock
+        that is set forward removes nothing: for twice that time, older nonces are removed by the
+        clock as it was before. `uptime_s` is real time, which no change of the clock moves. All
+        callers have the same.
+
+        Returns by how many seconds the clock jumped since the last call of any process, None if it
+        did not.
         """
 
     def close(self) -> None:

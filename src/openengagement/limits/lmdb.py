@@ -9,12 +9,14 @@ Every key begins with a time (8 bytes, big-endian), so the keys to expire come f
 """
 
 import contextlib
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import lmdb
 
+from openengagement.clock import JUMP_S
 from openengagement.files import hold_lock
 from openengagement.limits.contract import LimitsUnusable, Nonce, RateWindow
 
@@ -25,6 +27,9 @@ _TIME_BYTES: Final = 8
 _MAP_BYTES: Final = 1 << 34
 _ABANDONED_S: Final = 3600
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+# Where the clock is noted. The key is later than every time.
+_CLOCK: Final = b"\xff" * _TIME_BYTES + b"clock"
+_CLOCK_FORMAT: Final = struct.Struct("<ddd")  # lowest offset, uptime when it was seen, last offset
 
 
 class LmdbLimits:
@@ -72,9 +77,13 @@ class LmdbLimits:
             used = int.from_bytes(db.get(key, b""))
             db.put(key, max(0, used - 1).to_bytes(_TIME_BYTES))
 
-    def expire(self, *, oldest_timestamp: int) -> None:
+    def expire(self, *, now_s: float, uptime_s: float, window_s: int) -> float | None:
+        with self._db.begin(write=True) as db:
+            offset, jumped_s = _note_clock(
+                db, offset=now_s - uptime_s, uptime_s=uptime_s, keep_s=2 * window_s + 1
+            )
         # Remove in slices, because requests wait while a slice is removed.
-        oldest = _time(oldest_timestamp)
+        oldest = _time(max(0, int(offset + uptime_s) - window_s - 1))
         removed = _SLICE
         while removed == _SLICE:
             removed = 0
@@ -83,6 +92,7 @@ class LmdbLimits:
                 while more and removed < _SLICE and cursor.key()[:_TIME_BYTES] < oldest:
                     more = cursor.delete()  # moves on to the next key
                     removed += 1
+        return jumped_s
 
     def close(self) -> None:
         self._db.close()
@@ -131,6 +141,24 @@ def _remove_abandoned(path: Path) -> None:
 
 def _time(seconds: int) -> bytes:
     return seconds.to_bytes(_TIME_BYTES)
+
+
+def _note_clock(
+    db: lmdb.Transaction, *, offset: float, uptime_s: float, keep_s: float
+) -> tuple[float, float | None]:
+    """Return the offset by which nonces expire, and by how many seconds the clock jumped.
+
+    An offset is the difference between the wall clock and real time. It changes only when the clock
+    is set. The lowest one of the last `keep_s` is used. A clock that was set forward by mistake and
+    back again has then removed nothing too early.
+    """
+    known = db.get(_CLOCK)
+    lowest, seen_s, last = _CLOCK_FORMAT.unpack(known) if known else (offset, uptime_s, offset)
+    if offset < lowest + 1 or not 0 <= uptime_s - seen_s <= keep_s:
+        lowest, seen_s = offset, uptime_s
+    db.put(_CLOCK, _CLOCK_FORMAT.pack(lowest, seen_s, offset))
+    jumped_s = offset - last
+    return lowest, jumped_s if abs(jumped_s) > JUMP_S else None
 
 
 def _insert(db: lmdb.Transaction, nonce: Nonce) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from openengagement.clock import Uptime
 from openengagement.engagement.types import Tweet
 from openengagement.errors import MalformedBody
 from openengagement.ingest.registrar import Registrar
@@ -35,6 +36,9 @@ class Clock:
 
     def now_s(self):
         return self.at_s
+
+    def uptime(self):
+        return Uptime("boot", self.at_s)
 
 
 class Folder:

@@ -40,7 +40,7 @@ def test_the_file_stays_small(tmp_path, limits):
     def size_after(second):
         for number in range(400):
             limits.remember_nonce(nonce(f"{second} {number}", timestamp=T + second))
-        limits.expire(oldest_timestamp=T + second)
+        limits.expire(now_s=T + second + 301, uptime_s=1000 + second, window_s=300)
         return sum(file.stat().st_size for file in tmp_path.iterdir())
 
     sizes = [size_after(second) for second in range(12)]

@@ -2,12 +2,16 @@
 
 import pytest
 
+from openengagement.clock import Uptime
 from openengagement.stores.embedded.store import EmbeddedStore
 
 
 class Clock:
     def now_s(self):
         return 1_795_342_500.0
+
+    def uptime(self):
+        return Uptime("boot", 1000.0)
 
 
 @pytest.fixture

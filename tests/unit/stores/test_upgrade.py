@@ -73,7 +73,8 @@ def test_everything_is_still_there(open_store, path, monkeypatch, version, rows_
 def downgrade(store):
     """Make a new, empty store one of version 5. Return its connection."""
     db = store._database.connection()
-    db.execute("DROP TABLE videos")
+    for table in ("videos", "ledger_time", "clock_jumps"):
+        db.execute(f"DROP TABLE {table}")
     db.execute("ALTER TABLE segments DROP COLUMN checksum")
     db.execute("ALTER TABLE tweets RENAME COLUMN video_number TO video_id")
     db.execute("PRAGMA user_version = 5")

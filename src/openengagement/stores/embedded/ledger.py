@@ -1,4 +1,7 @@
-"""The ledger: used idempotency keys, and how far each source has been read."""
+"""The ledger: used idempotency keys, and how far each source has been read.
+
+Its times are those of `ledger_time`.
+"""
 
 import sqlite3
 from typing import Final
@@ -14,7 +17,7 @@ CREATE INDEX batches_by_age ON batches (applied_at_s)
 POSITIONS: Final = """
 CREATE TABLE positions (source TEXT PRIMARY KEY, position BLOB NOT NULL) STRICT, WITHOUT ROWID
 """
-_NEVER: Final = 2**62  # an `applied_at_s` so late that the key never expires
+NEVER: Final = 2**62  # an `applied_at_s` so late that the key never expires
 
 
 def expire_keys(db: sqlite3.Connection, *, before_s: int) -> None:
@@ -30,7 +33,7 @@ def claim(db: sqlite3.Connection, batch: Batch, *, now_s: int) -> Applied | KeyC
         if known is not None:
             digest, outcome = known
             return Applied(True, outcome) if digest == batch.digest else KeyConflict()
-        row = (batch.key, batch.digest, batch.outcome, now_s if batch.expires else _NEVER)
+        row = (batch.key, batch.digest, batch.outcome, now_s if batch.expires else NEVER)
         db.execute("INSERT INTO batches VALUES (?, ?, ?, ?)", row)
     if batch.position is not None:
         position = (batch.position.source, batch.position.offset)

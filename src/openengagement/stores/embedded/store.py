@@ -9,6 +9,7 @@ their counters. So it sees whole commits only.
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -28,13 +29,14 @@ from openengagement.engagement.videos import (
     share_views,
 )
 from openengagement.stores.contract import Applied, Batch, KeyConflict
-from openengagement.stores.embedded import ledger, manifest
+from openengagement.stores.embedded import ledger, ledger_time, manifest
 from openengagement.stores.embedded import tweets as table
 from openengagement.stores.embedded.compaction import Compactor
 from openengagement.stores.embedded.database import NAME, Database, verify_pages
 from openengagement.stores.embedded.reading import SegmentReader, sum_totals
 from openengagement.stores.embedded.segments import Segment, copy_segment
 from openengagement.stores.embedded.upgrade import create_or_upgrade
+from openengagement.telemetry import log_event
 
 
 class EmbeddedStore:
@@ -70,7 +72,7 @@ class EmbeddedStore:
         answers: list[Applied | KeyConflict] = []
         deltas: list[Counters] = []
         with self._database.writing() as db:
-            now_s = int(self._clock.now_s())
+            now_s, jump = ledger_time.advance(db, self._clock)
             ledger.expire_keys(db, before_s=now_s - self._keep_s)
             for batch in batches:
                 answer = ledger.claim(db, batch, now_s=now_s)
@@ -78,6 +80,8 @@ class EmbeddedStore:
                 if isinstance(answer, Applied) and not answer.duplicate:
                     deltas.append(batch.deltas)
             _add(db, deltas)
+        if jump is not None:
+            log_event("clock_jumped", noticed_by="idempotency keys", **asdict(jump))
         self._compactor.notify_commit()
         return answers
 

@@ -8,6 +8,7 @@
 | 4 | positions of sources |
 | 5 | ids of videos as text, next to the numbers under which their views are counted |
 | 6 | checksums of segments |
+| 7 | the time of the ledger |
 """
 
 import sqlite3
@@ -18,9 +19,9 @@ import numpy as np
 
 from openengagement.engagement.counters import Counters, cells_of, sum_rows
 from openengagement.engagement.types import TYPE_NAMES
-from openengagement.stores.embedded import ledger, manifest, tweets
+from openengagement.stores.embedded import ledger, ledger_time, manifest, tweets
 
-VERSION: Final = 7
+VERSION: Final = 8
 WITH_ROWS: Final = (1, 2)  # versions with a row per (Tweet, hour), a column per engagement type
 _ROWS_AT_ONCE: Final = 20_000
 
@@ -42,7 +43,7 @@ def create_or_upgrade(db: sqlite3.Connection, add: Callable[[Counters], object])
         _run(db, tweets.INDEX, manifest.SCHEMA)
         for statement in tweets.CHANGES:  # not split at semicolons: triggers contain them
             db.execute(statement)
-    if version < VERSION:
+    if version < 7:  # noqa: PLR2004
         db.execute(manifest.CHECKSUM)  # before counters are moved, which adds segments
     if version in WITH_ROWS:
         _move_counters(db, add)
@@ -60,6 +61,8 @@ def _add_tables(db: sqlite3.Connection, version: int) -> None:
         db.execute(ledger.POSITIONS)
     if version < 6:  # noqa: PLR2004
         _run(db, tweets.VIDEOS)
+    if version < 8:  # noqa: PLR2004
+        _run(db, ledger_time.SCHEMA)
 
 
 def _run(db: sqlite3.Connection, *scripts: str) -> None:
