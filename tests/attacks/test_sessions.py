@@ -1,13 +1,15 @@
 """A session belongs to one browser; revocation takes effect on every worker."""
 
 import re
+import threading
 import time
 from urllib.parse import urlsplit
 
 import pytest
 
 from openengagement.registry.opening import open_registry
-from support.flows import CALLBACK, OOB, PASSWORD
+from openengagement.registry.sessions import NewSession
+from support.flows import CALLBACK, OOB, PASSWORD, set_password
 from support.oauth_server import TOTALS
 from support.sockets import exchange, request_bytes
 
@@ -298,9 +300,7 @@ def test_an_account_has_at_most_fifty_sessions(oauth):
     try:
         account = registry.accounts.find_account("alice")
         for at in range(60):
-            registry.sessions.add_session(
-                f"extra{at}", b"%d" % at, account_id=account.id, browser="x", now_s=at
-            )
+            registry.sessions.add_session(NewSession(f"extra{at}", b"%d" % at, account.id, "x", at))
         live = registry.sessions.list_sessions(account.id, oldest_s=0)
         assert len(live) == 50
         for session in live:
@@ -308,3 +308,26 @@ def test_an_account_has_at_most_fifty_sessions(oauth):
                 registry.sessions.end_session(session.id, account_id=account.id)
     finally:
         registry.close()
+
+
+def test_no_session_of_an_old_password_outlives_its_change(oauth):
+    """People sign in with the old password all the time while it changes."""
+    oauth.server.command("account", "add", "olga")
+    set_password(oauth.server, "olga")
+    refused = []
+
+    def sign_in_until_refused():
+        with oauth.person("olga") as olga:
+            while (page := olga.sign_in()).status == 200:
+                olga.http.cookies.clear()
+            refused.append((page.status, is_in(olga)))
+
+    threads = [threading.Thread(target=sign_in_until_refused) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    set_password(oauth.server, "olga", "another 40 lanterns")
+    for thread in threads:
+        thread.join()
+    assert refused == [(403, False)] * len(threads)
+    account = "(select id from accounts where screen_name = 'olga')"
+    assert oauth.sql(f"select count(*) from sessions where account_id = {account}") == [(0,)]

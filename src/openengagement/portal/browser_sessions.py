@@ -17,8 +17,9 @@ from openengagement.engagement.types import DAY_S
 from openengagement.portal.browsers import describe_browser
 from openengagement.portal.page_request import PageRequest, read_page_request
 from openengagement.registry.accounts import Account
+from openengagement.registry.passwords import sign_in_subject
 from openengagement.registry.registry import Registry
-from openengagement.registry.sessions import Session
+from openengagement.registry.sessions import NewSession, Session
 
 _VISITOR_S: Final = DAY_S
 _RECENT_S: Final = 15 * 60  # how long a sign-in satisfies the `force_login` of an app
@@ -74,26 +75,41 @@ class BrowserSessions:
         tags = self._keyring.tags(purpose, text)
         return any(hmac.compare_digest(tag.encode(), given.encode()) for tag in tags)
 
-    def start(self, request: PageRequest, account: Account, *, request_token: str = "") -> None:
+    def start(
+        self,
+        request: PageRequest,
+        account: Account,
+        *,
+        request_token: str,
+        password_hash: str | None,
+    ) -> None:
         """Start a session of this person in this browser, and end the previous one.
 
-        `request_token` names the request for consent that the sign-in belongs to, if any.
+        `request_token` names the request for consent that the sign-in belongs to, empty for none.
+        `password_hash` is that of the password with which the person signed in, if with one.
+
+        Raises:
+            PasswordChanged: the account has another password by now.
         """
-        now_s = int(self._now_s())
         self._sessions.end_before(self._oldest_s)
-        if request.session:
-            self._sessions.end_session(request.session.id, account_id=request.session.account_id)
         secret, session_id = draw_session()
         browser = describe_browser(request.headers.get("user-agent", ""))
-        self._sessions.add_session(
-            session_id, hash_token(secret), account_id=account.id, browser=browser, now_s=now_s
-        )
+        now_s = int(self._now_s())
+        new = NewSession(session_id, hash_token(secret), account.id, browser, now_s)
+        self._sessions.add_session(new, password_hash=password_hash)
+        if request.session:
+            self._sessions.end_session(request.session.id, account_id=request.session.account_id)
         request.set_cookies["session"] = (secret, self._length_s)
         request.set_cookies["visitor"] = ("", 0)
         proof = self._keyring.tags("fresh", f"{secret}:{request_token}")[0]
         request.set_cookies["fresh"] = (proof, _RECENT_S)
         nonce = draw_cookie()
-        subject = self._password_hashes.read_sign_in_subject(account.screen_name)
+        # Of the password that was proven: the account may have another one since then.
+        subject = (
+            sign_in_subject(account.id, password_hash)
+            if password_hash
+            else self._password_hashes.read_sign_in_subject(account.screen_name)
+        )
         proof = self._keyring.tags("browser", f"{subject}:{nonce}")[0]
         request.set_cookies["known"] = (f"{nonce}.{proof}", _KNOWN_S)
 

@@ -10,6 +10,7 @@ from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.concurrency import client_network
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.sign_in import SignIn, local_path
+from openengagement.registry.sessions import PasswordChanged
 from openengagement.sign_in.passwords import Guess, Passwords, TooManyGuesses
 
 _WRONG: Final = "This screen name and password do not match. Check both and try again."
@@ -63,11 +64,19 @@ class PasswordSignIn:
 
     def _verify(self, request: PageRequest) -> Response:
         password = request.fields.get("password", "")
-        account = self._passwords.verify(self._guess(request), password)
-        if account is None:
+        verified = self._passwords.verify(self._guess(request), password)
+        if verified is None:
             return self._refuse(request, _WRONG, status=403)
         return_to = local_path(request.fields.get("return_to", ""))
-        return self._sign_in.complete(request, account, return_to=return_to)
+        try:
+            return self._sign_in.complete(
+                request,
+                verified.account,
+                return_to=return_to,
+                password_hash=verified.password_hash,
+            )
+        except PasswordChanged:
+            return self._refuse(request, _WRONG, status=403)
 
     def _guess(self, request: PageRequest) -> Guess:
         screen_name = request.fields.get("screen_name", "").strip().removeprefix("@")

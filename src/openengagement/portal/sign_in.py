@@ -55,11 +55,24 @@ class SignIn:
         self._sessions.end(request)
         return redirect("/sign-in")
 
-    def complete(self, request: PageRequest, account: Account, *, return_to: str) -> Response:
-        """Start the session of a person whose identity is proven, and go on to `return_to`."""
+    def complete(
+        self,
+        request: PageRequest,
+        account: Account,
+        *,
+        return_to: str,
+        password_hash: str | None = None,
+    ) -> Response:
+        """Start the session of a person whose identity is proven, and go on to `return_to`.
+
+        `password_hash` is that of the password which proved it, if one did.
+
+        Raises:
+            PasswordChanged: the account has another password by now.
+        """
         pending = find_pending(self._flow, return_to)
         token = pending.request.token if pending else ""
-        self._sessions.start(request, account, request_token=token)
+        self._sessions.start(request, account, request_token=token, password_hash=password_hash)
         return redirect(return_to)
 
     def show_form(

@@ -6,6 +6,11 @@ from openengagement.registry.database import Database
 from openengagement.registry.schema import ACCESS_TOKENS, ACCOUNTS, REQUEST_TOKENS, SESSIONS
 
 
+def sign_in_subject(account_id: int, password_hash: str | None) -> str:
+    """Return a text for an account and a password hash. See `read_sign_in_subject`."""
+    return f"{account_id}:{password_hash}"
+
+
 class PasswordHashes:
     """The password hashes of the registry's accounts."""
 
@@ -28,13 +33,13 @@ class PasswordHashes:
         query = sa.select(ACCOUNTS.c.id, ACCOUNTS.c.password_hash).where(found)
         with self._database.reading() as db:
             row = db.execute(query).first()
-        return f"{row.id}:{row.password_hash}" if row else ""
+        return sign_in_subject(row.id, row.password_hash) if row else ""
 
-    def rehash_password(self, account_id: int, *, old: str, new: str) -> None:
-        """Store another hash of the same password, unless the password changed meanwhile."""
+    def rehash_password(self, account_id: int, *, old: str, new: str) -> bool:
+        """Store another hash of the same password. False if the password changed meanwhile."""
         unchanged = (ACCOUNTS.c.id == account_id) & (ACCOUNTS.c.password_hash == old)
         update = ACCOUNTS.update().where(unchanged).values(password_hash=new)
-        self._database.change(update, credentials=True)
+        return self._database.change(update, credentials=True)
 
     def set_password(self, account_id: int, *, password_hash: str) -> int:
         """Set a password, and return the number of access tokens that this revoked.

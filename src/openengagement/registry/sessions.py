@@ -1,6 +1,6 @@
 """The sessions of people who are signed in to the pages."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -35,26 +35,47 @@ class Session:
         return replace(self, role=Role.MEMBER)
 
 
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """A session to begin. `secret_hash` is the SHA-256 digest of the secret in its cookie."""
+
+    id: str
+    secret_hash: bytes
+    account_id: int
+    browser: str
+    created_at_s: int
+
+
+class PasswordChanged(Exception):
+    """The password that a person proved is no longer the account's."""
+
+
 class Sessions:
     """The sessions of the registry, by the SHA-256 digest of their secret."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add_session(
-        self, session_id: str, secret_hash: bytes, *, account_id: int, browser: str, now_s: int
-    ) -> None:
-        """Begin a session. If the account then has too many, end the least recently seen."""
-        row = {"secret_hash": secret_hash, "id": session_id, "account_id": account_id}
-        row |= {"created_at_s": now_s, "last_seen_s": now_s, "browser": browser}
-        same_account = SESSIONS.c.account_id == account_id
+    def add_session(self, new: NewSession, *, password_hash: str | None = None) -> None:
+        """Begin a session. If the account then has too many, end the least recently seen.
+
+        `password_hash` is that of the password with which the person signed in, if with one.
+
+        Raises:
+            PasswordChanged: the account has another password by now.
+        """
+        same_account = SESSIONS.c.account_id == new.account_id
         seen_last = sa.select(SESSIONS.c.id).where(same_account)
         seen_last = seen_last.order_by(SESSIONS.c.last_seen_s.desc()).limit(_SESSIONS_MAX - 1)
-        account = sa.select(ACCOUNTS.c.id).where(ACCOUNTS.c.id == account_id)
+        account = sa.select(ACCOUNTS.c.password_hash).where(ACCOUNTS.c.id == new.account_id)
         with self._database.writing() as db:
             # Lock the account, or two sign-ins at the same time could keep one session too many.
-            db.execute(account.with_for_update(key_share=True))
+            # A change of the password locks it too, and then ends the sessions that it finds.
+            current = db.scalar(account.with_for_update(key_share=True))
+            if password_hash not in {None, current}:
+                raise PasswordChanged
             db.execute(SESSIONS.delete().where(same_account, SESSIONS.c.id.not_in(seen_last)))
+            row = {**asdict(new), "last_seen_s": new.created_at_s}
             db.execute(SESSIONS.insert().values(row))
 
     def find_session(self, secret_hash: bytes, *, oldest_s: int, now_s: int) -> Session | None:

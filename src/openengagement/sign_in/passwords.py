@@ -93,6 +93,14 @@ class Guess:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A person who proved the password of an account, with its hash at that time."""
+
+    account: Account
+    password_hash: str
+
+
 class Passwords:
     """Limits guesses and verifies passwords."""
 
@@ -113,9 +121,11 @@ class Passwords:
             if window.exceeded:
                 raise TooManyGuesses(max(1, int(window.reset_s - now_s)))
 
-    def verify(self, guess: Guess, password: str) -> Account | None:
+    def verify(self, guess: Guess, password: str) -> Verified | None:
         """The account if name and password belong together, else None.
 
+        The password may change at any time, so the write that relies on it checks the hash again
+        (`Sessions.add_session`).
         Blocks for one Argon2id verification, whether or not the account exists.
         """
         account = self._registry.accounts.find_account(guess.screen_name)
@@ -123,17 +133,17 @@ class Passwords:
         good = _matches(stored or _stand_in_hash(), password)
         if account is None or stored is None or not good:
             return None
-        # The password may have been changed meanwhile. The old one must not open a session then.
+        # The password may have been changed meanwhile; the old one gives no counts back.
         if self._registry.password_hashes.read_password_hash(account.id) != stored:
             return None
         now_s = self._now_s()
         for subject in guess.subjects:
             self._limits.uncount(subject, WINDOW_S, now_s=now_s)
         if _HASHER.check_needs_rehash(stored):
-            self._registry.password_hashes.rehash_password(
-                account.id, old=stored, new=_HASHER.hash(password)
-            )
-        return account
+            new = _HASHER.hash(password)
+            if self._registry.password_hashes.rehash_password(account.id, old=stored, new=new):
+                stored = new
+        return Verified(account, stored)
 
 
 def _subject(*parts: str) -> bytes:

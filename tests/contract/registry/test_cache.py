@@ -21,6 +21,7 @@ from openengagement.registry.encrypted import reencrypt_secrets
 from openengagement.registry.grants import OOB, AccessToken, RequestToken
 from openengagement.registry.platform_keys import PlatformKey
 from openengagement.registry.schema import ACCESS_TOKENS, ACCOUNTS, APPS, PLATFORM_KEYS, SESSIONS
+from openengagement.registry.sessions import NewSession
 
 NOW_S = 1_795_342_500
 MONTH = "2026-11"
@@ -103,10 +104,10 @@ OTHER_CHANGES = {
     ),
     "last use": lambda view, app, token: view.grants.apply_last_used({token: NOW_S + 5}),
     "sign-in": lambda view, app, token: view.sessions.add_session(
-        "id", b"hash", account_id=1, browser="Firefox", now_s=NOW_S
+        NewSession("id", b"hash", 1, "Firefox", NOW_S)
     ),
     "seen session": lambda view, app, token: (
-        view.sessions.add_session("i", b"h", account_id=1, browser="Firefox", now_s=NOW_S),
+        view.sessions.add_session(NewSession("i", b"h", 1, "Firefox", NOW_S)),
         view.sessions.find_session(b"h", oldest_s=0, now_s=NOW_S + 999),
     ),
     "sign-out": lambda view, app, token: view.sessions.end_session("id", account_id=1),

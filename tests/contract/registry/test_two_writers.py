@@ -19,6 +19,7 @@ from openengagement.registry.audit import COMMAND_LINE, Actor
 from openengagement.registry.decisions import NotManager, Outdated
 from openengagement.registry.encrypted import reencrypt_secrets
 from openengagement.registry.grants import OOB, AccessToken, RequestToken
+from openengagement.registry.sessions import NewSession, PasswordChanged
 
 NOW_S = 1_795_342_500
 MONTH = "2026-11"
@@ -320,11 +321,45 @@ def test_recording_last_uses_does_not_deadlock_with_revocations(registry, race, 
     assert race(work, 12) == [True] * 12
 
 
+def test_no_session_of_an_old_password_survives_its_change(registry, race, ana):
+    """Each session was ended by a change, or belongs to the last password."""
+    registry.password_hashes.set_password(1, password_hash="h0")
+
+    def work(view, number):
+        if number % 4 == 0:
+            view.password_hashes.set_password(1, password_hash=f"h{number}")
+            return 0
+        stored = view.password_hashes.read_password_hash(1)
+        new = NewSession(f"{stored}-{number}", b"%d" % number, 1, "b", NOW_S)
+        try:
+            view.sessions.add_session(new, password_hash=stored)
+        except PasswordChanged:
+            return 0
+        return 1
+
+    race(work, 48)
+    last = registry.password_hashes.read_password_hash(1)
+    live = [session.id for session in registry.sessions.list_sessions(1, oldest_s=0)]
+    assert {each.partition("-")[0] for each in live} <= {last}
+
+
+def test_an_old_password_begins_no_session(registry, other, ana):
+    registry.password_hashes.set_password(1, password_hash="old")
+    new = NewSession("id", b"secret", 1, "b", NOW_S)
+    for hashed in ("old", None):
+        registry.sessions.add_session(new, password_hash=hashed)
+        assert registry.sessions.end_session("id", account_id=1)
+    other.password_hashes.set_password(1, password_hash="new")
+    with pytest.raises(PasswordChanged):
+        registry.sessions.add_session(new, password_hash="old")
+    assert registry.sessions.list_sessions(1, oldest_s=0) == []
+    registry.sessions.add_session(new, password_hash="new")
+    assert len(registry.sessions.list_sessions(1, oldest_s=0)) == 1
+
+
 def test_the_sessions_of_an_account_are_limited(registry, race, ana):
     def sign_in(view, number):
-        view.sessions.add_session(
-            f"id{number}", b"%d" % number, account_id=1, browser="b", now_s=NOW_S
-        )
+        view.sessions.add_session(NewSession(f"id{number}", b"%d" % number, 1, "b", NOW_S))
 
     race(sign_in, 48)
     race(lambda view, number: sign_in(view, number + 100), 24)
