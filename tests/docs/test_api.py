@@ -88,7 +88,7 @@ def test_every_type_has_its_access():
         rule = ACCESS[endpoint].get(name)
         if rule is None:
             return "-"
-        age = f", Tweets of the last {rule.age_days:,} days" if rule.age_days else ""
+        age = f", Tweets of the last {rule.age.days:,} days" if rule.age else ""
         return words[rule.context] + age
 
     described = {codes(name)[0]: (totals, timed) for name, totals, timed, _ in rows("2.1")[1:]}

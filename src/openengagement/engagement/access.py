@@ -26,44 +26,62 @@ class Context(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class AgeLimit:
+    """Tweets older than `days` have no count.
+
+    `array` is the field of the answer that lists them. `error` is the message for them, with `{}`
+    for the earliest time that is served, or empty.
+    """
+
+    days: int
+    array: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AccessRule:
     """The access to one engagement type on one endpoint.
 
-    `counted` names the counter that is read. Tweets older than `age_days` have no count.
+    `counted` names the counter that is read.
     """
 
     counted: str
     context: Context
-    age_days: int | None = None
+    age: AgeLimit | None = None
 
 
-def _rules_for(*types: str, context: Context, age_days: int | None = None) -> dict[str, AccessRule]:
-    return {name: AccessRule(name, context, age_days) for name in types}
+def _rules_for(*types: str, context: Context, age: AgeLimit | None = None) -> dict[str, AccessRule]:
+    return {name: AccessRule(name, context, age) for name in types}
 
 
-_VIDEO_AGE_DAYS: Final = 1800
+_IMPRESSIONS_AGE: Final = AgeLimit(
+    90,
+    "unsupported_for_impressions_engagements_tweet_ids",
+    "Impressions & engagements for tweets older than 90 days ({}) are not supported",
+)
+# Old videos have an array but no message (api.md 3.2).
+_VIDEO_AGE: Final = AgeLimit(1800, "unsupported_for_video_views_tweet_ids")
 _TIMED: Final = {
     **_rules_for(*(name for name in TYPE_NAMES if name != "quote_tweets"), context=Context.USER),
-    **_rules_for("video_views", context=Context.USER, age_days=_VIDEO_AGE_DAYS),
+    **_rules_for("video_views", context=Context.USER, age=_VIDEO_AGE),
     # The old name, until October 2017. Clients still send it, and their answers show it.
     "media_clicks": AccessRule("media_engagements", Context.USER),
 }
 # An endpoint does not serve the types that are not listed here.
 ACCESS: Final[Mapping[Endpoint, Mapping[str, AccessRule]]] = {
     Endpoint.TOTALS: {
-        **_rules_for("impressions", "engagements", context=Context.USER, age_days=90),
+        **_rules_for("impressions", "engagements", context=Context.USER, age=_IMPRESSIONS_AGE),
         **_rules_for(*(t.name for t in ENGAGEMENT_TYPES if t.public), context=Context.APP_ONLY),
-        **_rules_for("video_views", context=Context.APP_ONLY, age_days=_VIDEO_AGE_DAYS),
+        **_rules_for("video_views", context=Context.APP_ONLY, age=_VIDEO_AGE),
     },
     Endpoint.LAST_28_HOURS: _TIMED,
     Endpoint.HISTORICAL: _TIMED,
 }
 
-# The field of the answer that lists the Tweets older than so many days.
-AGE_ARRAYS: Final[Mapping[int | None, str]] = {
-    90: "unsupported_for_impressions_engagements_tweet_ids",
-    _VIDEO_AGE_DAYS: "unsupported_for_video_views_tweet_ids",
-}
+# The fields of an answer that list Tweets which are too old.
+AGE_ARRAYS: Final = frozenset(
+    rule.age.array for rules in ACCESS.values() for rule in rules.values() if rule.age
+)
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -126,10 +144,10 @@ def decide_access(
     arrays = {"unavailable_tweet_ids": unavailable} if unavailable else {}
     zeroed = _too_old(types.values(), served, now_s=now_s)
     for rule in types.values() if zeroed else ():
-        if old := zeroed.get(rule.counted):
+        if rule.age and (old := zeroed.get(rule.counted)):
             ids = tuple(str(tweet.tweet_id) for tweet in served if tweet.tweet_id in old)
-            arrays[AGE_ARRAYS[rule.age_days]] = ids
-    too_old = _age_errors(zeroed, now_s)
+            arrays[rule.age.array] = ids
+    too_old = _age_errors(types.values(), zeroed, now_s=now_s) if zeroed else ()
     errors = (*(_forbidden_texts(foreign, policy.forbidden_text) if foreign else ()), *too_old)
     if too_old and all(len(zeroed.get(rule.counted, ())) == len(served) for rule in types.values()):
         raise TweetsTooOld(*errors, arrays=arrays)
@@ -144,22 +162,23 @@ def _too_old(
     zeroed = {}
     first_s = min([tweet.created_at_s for tweet in tweets])
     for rule in rules:
-        if rule.age_days is None:
+        if rule.age is None:
             continue
-        oldest_s = now_s - rule.age_days * DAY_S
+        oldest_s = now_s - rule.age.days * DAY_S
         if first_s < oldest_s:
             old = frozenset(tweet.tweet_id for tweet in tweets if tweet.created_at_s < oldest_s)
             zeroed[rule.counted] = old
     return zeroed
 
 
-def _age_errors(zeroed: Mapping[str, frozenset[int]], now_s: float) -> tuple[str, ...]:
-    """Make the 90-day message. Old videos have an array but no message (api.md 3.2)."""
-    if not zeroed.keys() & {"impressions", "engagements"}:
-        return ()
-    oldest = format_time(now_s - 90 * DAY_S)
-    text = f"Impressions & engagements for tweets older than 90 days ({oldest}) are not supported"
-    return (text,)
+def _age_errors(
+    rules: Iterable[AccessRule], zeroed: Mapping[str, frozenset[int]], *, now_s: float
+) -> tuple[str, ...]:
+    """Make the message of each age limit that a Tweet exceeds."""
+    exceeded = dict.fromkeys(rule.age for rule in rules if rule.age and rule.counted in zeroed)
+    return tuple(
+        age.error.format(format_time(now_s - age.days * DAY_S)) for age in exceeded if age.error
+    )
 
 
 def _forbidden_texts(foreign: Sequence[Tweet], wording: str) -> list[str]:

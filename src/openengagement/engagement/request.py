@@ -11,9 +11,7 @@ from openengagement.engagement.window import Window, parse_window
 from openengagement.errors import InvalidField, MalformedBody, UnsupportedGroupBys, UnsupportedTypes
 
 TWEET_IDS_MAX: Final = {Endpoint.TOTALS: 250, Endpoint.LAST_28_HOURS: 25, Endpoint.HISTORICAL: 25}
-RESERVED_NAMES: Final = frozenset(
-    {"start", "end", "errors", "unavailable_tweet_ids", *AGE_ARRAYS.values()}
-)
+RESERVED_NAMES: Final = frozenset({"start", "end", "errors", "unavailable_tweet_ids", *AGE_ARRAYS})
 _FOUR_ITEM_ORDERS: Final = (
     (Dimension.TWEET, Dimension.TYPE, Dimension.DAY, Dimension.HOUR),
     (Dimension.TYPE, Dimension.TWEET, Dimension.DAY, Dimension.HOUR),

@@ -17,7 +17,6 @@ from openengagement.engagement.types import DAY_S
 from openengagement.portal.browsers import describe_browser
 from openengagement.portal.page_request import PageRequest, read_page_request
 from openengagement.registry.accounts import Account
-from openengagement.registry.passwords import sign_in_subject
 from openengagement.registry.registry import Registry
 from openengagement.registry.sessions import NewSession, Session
 
@@ -106,7 +105,7 @@ class BrowserSessions:
         nonce = draw_cookie()
         # Of the password that was proven: the account may have another one since then.
         subject = (
-            sign_in_subject(account.id, password_hash)
+            self._password_hashes.sign_in_subject(account.id, password_hash)
             if password_hash
             else self._password_hashes.read_sign_in_subject(account.screen_name)
         )

@@ -6,11 +6,6 @@ from openengagement.registry.database import Database
 from openengagement.registry.schema import ACCESS_TOKENS, ACCOUNTS, REQUEST_TOKENS, SESSIONS
 
 
-def sign_in_subject(account_id: int, password_hash: str | None) -> str:
-    """Return a text for an account and a password hash. See `read_sign_in_subject`."""
-    return f"{account_id}:{password_hash}"
-
-
 class PasswordHashes:
     """The password hashes of the registry's accounts."""
 
@@ -33,7 +28,12 @@ class PasswordHashes:
         query = sa.select(ACCOUNTS.c.id, ACCOUNTS.c.password_hash).where(found)
         with self._database.reading() as db:
             row = db.execute(query).first()
-        return sign_in_subject(row.id, row.password_hash) if row else ""
+        return self.sign_in_subject(row.id, row.password_hash) if row else ""
+
+    @staticmethod
+    def sign_in_subject(account_id: int, password_hash: str | None) -> str:
+        """Return the text of `read_sign_in_subject` for an account with this password hash."""
+        return f"{account_id}:{password_hash}"
 
     def rehash_password(self, account_id: int, *, old: str, new: str) -> bool:
         """Store another hash of the same password. False if the password changed meanwhile."""

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openengagement.engagement.access import ACCESS, Context, Policy, decide_access
+from openengagement.engagement.access import (
+    ACCESS,
+    AGE_ARRAYS,
+    AccessRule,
+    AgeLimit,
+    Context,
+    Policy,
+    decide_access,
+)
+from openengagement.engagement.request import RESERVED_NAMES
 from openengagement.engagement.types import Endpoint, Tweet, format_time
 from openengagement.errors import ForbiddenMetrics, ForbiddenTweets, TweetsTooOld, TweetsUnavailable
 
@@ -94,7 +103,7 @@ def test_a_type_has_the_context_and_age_of_the_contract(endpoint, name):
     assert (rule.context if rule else None) is TABLE[name][column]
     if rule:
         assert rule.counted == ("media_engagements" if name == "media_clicks" else name)
-        assert rule.age_days == AGE_DAYS.get(name, (None, None))[column]
+        assert (rule.age and rule.age.days) == AGE_DAYS.get(name, (None, None))[column]
 
 
 @pytest.mark.parametrize(
@@ -293,6 +302,27 @@ def test_the_90_day_message_appears_once(types):
     assert format_time(NOW_S - 90 * DAY_S) in text
     assert got.arrays == {OLD: ("2", "3")}
     assert got.zeroed == {name: {2, 3} for name in types if name != "favorites"}
+
+
+def test_any_age_limit_has_its_array_and_message():
+    """A new limit is one value; no other table has to know it."""
+    month = AgeLimit(30, "old_replies_tweet_ids", "Replies before {} are not supported")
+    rules = {
+        "replies": AccessRule("replies", APP, month),
+        "retweets": AccessRule("retweets", APP, AgeLimit(7, "old_retweets_tweet_ids")),
+        "favorites": AccessRule("favorites", APP),
+    }
+    tweets = {1: tweet(1), 2: tweet(2, age_s=8 * DAY_S), 3: tweet(3, age_s=31 * DAY_S)}
+
+    got = decide_access(rules, tweets, user_id=None, now_s=NOW_S, policy=Policy())
+    assert got.arrays == {"old_replies_tweet_ids": ("3",), "old_retweets_tweet_ids": ("2", "3")}
+    assert got.zeroed == {"replies": {3}, "retweets": {2, 3}}
+    oldest = format_time(NOW_S - 30 * DAY_S)
+    assert got.errors == (f"Replies before {oldest} are not supported",)
+
+
+def test_no_grouping_may_have_the_name_of_an_array():
+    assert {OLD, OLD_VIDEO} == AGE_ARRAYS <= RESERVED_NAMES
 
 
 def test_old_tweets_are_still_served_the_types_that_have_no_age_limit():
