@@ -1,14 +1,12 @@
 """The three-legged flow through client libraries of other languages, in their own processes."""
 
-import json
-import os
 import shutil
 import subprocess
-import threading
 from pathlib import Path
 
 import pytest
 
+from support.dialogue import Talk, authorize
 from support.flows import (
     CALLBACK,
     OOB,
@@ -19,7 +17,6 @@ from support.flows import (
     assert_is_28_hours,
     assert_is_alice,
 )
-from support.waiting import PATIENCE_S
 
 HERE = Path(__file__).parent
 ADDRESSES = (
@@ -40,50 +37,6 @@ needs_node = [
         reason="the packages are not installed; run `make interop`",
     ),
 ]
-
-
-class Talk:
-    """The process of a client. Both sides send lines of JSON in turn."""
-
-    def __init__(self, *command):
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            # Ruby would use the proxy of this machine.
-            env={name: v for name, v in os.environ.items() if not name.lower().endswith("_proxy")},
-        )
-        self.watch = threading.Timer(PATIENCE_S, self.process.kill)
-
-    def __enter__(self):
-        self.watch.start()
-        return self
-
-    def __exit__(self, *error):
-        self.watch.cancel()
-        self.process.kill()
-        self.process.communicate()
-
-    def say(self, what):
-        self.process.stdin.write(json.dumps(what) + "\n")
-        self.process.stdin.flush()
-
-    def hear(self):
-        line = self.process.stdout.readline()
-        assert line, self.process.communicate()[1]
-        return json.loads(line)
-
-
-def authorize(person, url):
-    """Authorize the app, if that is still needed. Return what the client learns."""
-    page = person.consent_page(url)
-    if page.left_for is None:
-        page = person.answer(page, "authorize")
-    if page.left_for is None:
-        return {"pin": page.text("pin")}
-    return {"callback": page.left_for}
 
 
 @pytest.fixture

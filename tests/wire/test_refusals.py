@@ -109,6 +109,14 @@ def test_a_form_under_another_content_type(server, refused):
     assert f"send Content-Type: {FORM['Content-Type']}" in line["remedy"]
 
 
+def test_a_form_where_json_is_expected(server, refused):
+    """As clients do by default that know Twitter's API 1.1, such as twitter-api-v2."""
+    body = "tweet_ids=111&engagement_types=favorites"
+    line = refused("POST", TOTALS, body=body, headers=FORM, auth=server.bearer(server.world.main))
+    assert line["code"] == "malformed_body"
+    assert "Content-Type: application/json" in line["remedy"]
+
+
 def test_a_grant_type_that_is_not_in_a_form(server, refused):
     app = server.world.main
     basic = HTTPBasicAuth(app.consumer_key, app.consumer_secret)
@@ -133,6 +141,7 @@ def test_a_content_type_that_no_batch_has(server, refused):
         ("GET", TOTALS, "method_not_allowed"),
         ("GET", "/1.1/statuses/show.json?id=1", "not_found"),
         ("POST", TOTALS, "unknown_authorization_type"),
+        ("POST", REQUEST_TOKEN, "unknown_authorization_type"),
         ("POST", "/platform/v1/events", "unknown_authorization_type"),
     ],
 )

@@ -69,9 +69,10 @@ class Api:
                 return
             reply = await self._answer(request, family, body=body)
         except ApiError as error:
-            log_error(error, request, request_id=request_id, refusals=self._settings.log_refusals)
             await body.discard()
             reply = render_error(error, family, method=request.method, path=request.path)
+            status = reply.status if self._settings.log_refusals else None
+            log_error(error, request, request_id=request_id, refused_with=status)
         except Exception as error:
             log_error(error, request, request_id=request_id)
             reply = render_error(InternalError(), family, method=request.method, path=request.path)

@@ -82,23 +82,23 @@ REMEDIES: Final[Mapping[type[ApiError], str]] = {
 
 
 def log_error(
-    error: Exception, request: Request, *, request_id: str, refusals: bool = False
+    error: Exception, request: Request, *, request_id: str, refused_with: int | None = None
 ) -> None:
-    """Log an error of the server itself; a refused call only if `refusals` are logged."""
+    """Log an error of the server itself, and a refused call if its status is given."""
     if not isinstance(error, ApiError):
         log_failure("request_failed", error, request_id=request_id, path=request.path[:200])
         return
     if isinstance(error, errors.StoreUnavailable):
         log_failure("store_unavailable", error, request_id=request_id)
-    if refusals:
-        _log_refusal(error, request, request_id=request_id)
+    if refused_with is not None:
+        _log_refusal(error, request, request_id=request_id, status=refused_with)
 
 
-def _log_refusal(error: ApiError, request: Request, *, request_id: str) -> None:
+def _log_refusal(error: ApiError, request: Request, *, request_id: str, status: int) -> None:
     reason = "; ".join(error.texts) or error.code.replace("_", " ")
     log_event(
         "call_refused",
-        status=error.status,
+        status=status,
         code=error.headers.get("x-error-code", error.code),
         method=request.method[:20],
         path=_hide(request.path),
@@ -116,6 +116,11 @@ def find_remedy(error: ApiError, request: Request) -> str:
             "The client uses the current second as its nonce, so that a call that is repeated "
             "within a second has the same signature: wait a second between such calls, or set "
             "OPENENGAGEMENT_REPLAY_PROTECTION=oauth."
+        )
+    if isinstance(error, errors.MalformedBody) and request.message(b"").is_form:
+        return (
+            "The client sends a form. Send the fields as one JSON object, with Content-Type: "
+            "application/json."
         )
     notes: list[str] = getattr(error, "__notes__", [])
     if isinstance(error, errors.InvalidSignature) and notes:

@@ -87,7 +87,8 @@ or {HOSTS[-1]} reach this sandbox without a change, from a shell that reads this
 
   (. {shlex.quote(_path_to_source(self.environment_file))} && python your_client.py)
 
-The file sets, for Python, Ruby, curl and Node (before Node 24, give the client a proxy agent):
+The file sets, for Python, Ruby, Go, Perl, PHP, Java, curl and Node (before Node 24, give the client
+a proxy agent):
 
 {lines}"""
 
@@ -109,9 +110,11 @@ def set_up_interception(folder: Path, ports: Ports) -> Interception:
     now = datetime.fromtimestamp(CLOCK.now_s(), UTC)
     try:
         certificates = open_certificates(folder / "authority", HOSTS, now=now)
+        environment = client_environment(
+            _proxy_url(ports), certificates.authority, folder=folder / "intercept"
+        )
     except (AuthorityError, OSError) as error:
         fail(str(error))
-    environment = client_environment(_proxy_url(ports), certificates.authority)
     file = write_private(folder / "intercept.env", render_environment(environment).encode())
     return Interception(ports, certificates, environment, file)
 

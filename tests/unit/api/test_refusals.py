@@ -49,7 +49,7 @@ def test_the_settings_that_remedies_name_exist():
 
 
 def logged(capsys, error, **fields):
-    log_error(error, request(**fields), request_id="1", refusals=True)
+    log_error(error, request(**fields), request_id="1", refused_with=error.status)
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
