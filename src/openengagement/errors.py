@@ -380,11 +380,11 @@ class StoreUnavailable(ApiError, code="store_unavailable", status=503):
 class StoreDamaged(StoreUnavailable, code="store_damaged"):
     """Stored data is damaged, so it is not served. `file` is the file's path in the data folder."""
 
-    file: str = ""
+    file = fault = ""
 
     def __init__(self, store: str, file: str, *, reason: str) -> None:
         super().__init__(store, f"{file} is damaged: {reason}; see `openengagement check`")
-        self.file = file
+        self.file, self.fault = file, reason
 
 
 # If several errors apply to a request, the first of them is reported (api.md 3.4, "order of

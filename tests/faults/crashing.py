@@ -112,9 +112,15 @@ class Crashing:
 
     def ask(self, endpoint, body):
         """Send a request as the owner, which must succeed."""
+        answer = self.request(endpoint, body)
+        assert answer.status_code == 200, f"{answer.status_code} {answer.text[:500]}"
+        return answer.json()
+
+    def request(self, endpoint, body):
+        """Send a request as the owner; return the response."""
         app = self.app
         with open_session() as session:
-            answer = session.post(
+            return session.post(
                 f"{self.url}/insights/engagement/{endpoint}",
                 json=body,
                 auth=OAuth1(
@@ -125,8 +131,6 @@ class Crashing:
                 ),
                 timeout=PATIENCE_S,
             )
-        assert answer.status_code == 200, f"{answer.status_code} {answer.text[:500]}"
-        return answer.json()
 
 
 class Producers:

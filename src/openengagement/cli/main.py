@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from openengagement.cli import accounts, apps, keys, platform_keys, tokens
+from openengagement.cli.check import check
 from openengagement.cli.load import load
 from openengagement.cli.maintenance import backup, prune
 from openengagement.cli.sandbox import sandbox
@@ -38,6 +39,7 @@ main.command("sandbox")(sandbox)
 main.command("load")(load)
 main.command("backup")(backup)
 main.command("prune")(prune)
+main.command("check")(check)
 main.add_typer(accounts.account, name="account")
 main.add_typer(apps.app, name="app")
 main.add_typer(tokens.token, name="token")

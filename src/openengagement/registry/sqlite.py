@@ -9,6 +9,8 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
+from openengagement.damage import find_damaged_pages
+from openengagement.errors import StoreDamaged
 from openengagement.registry.database import WRITE_TIMEOUT_S, Database
 from openengagement.registry.migrate import migrate
 from openengagement.registry.schema import METADATA
@@ -24,6 +26,7 @@ _UNUSED: Final = "WHEN old.last_used_s IS new.last_used_s"
 _CONDITIONS: Final = dict.fromkeys(
     [(t, "UPDATE") for t in ("access_tokens", "platform_keys")], _UNUSED
 )
+_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 class SqliteDatabase(Database):
@@ -35,6 +38,7 @@ class SqliteDatabase(Database):
             f"sqlite:///{path}", connect_args={"timeout": WRITE_TIMEOUT_S}
         )
         sa.event.listen(self._engine, "connect", _prepare)
+        sa.event.listen(self._engine, "handle_error", self._refuse_damage)
         reader, writer = self._engine.execution_options(), self._engine.execution_options()
         # A reader may run on the event loop, so it waits for no lock. A writer acquires the write
         # lock first: otherwise it would fail if another one committed between its read and its
@@ -60,6 +64,12 @@ class SqliteDatabase(Database):
                 self._commits, self._version = commits, row[0]
             return self._version
 
+    def _refuse_damage(self, context: sa.ExceptionContext) -> None:
+        """Raise StoreDamaged in place of SQLite's own error."""
+        error = context.original_exception
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _DAMAGED:
+            raise StoreDamaged("registry", self._path.name, reason=str(error)) from error
+
     def insert_missing(self, table: sa.Table) -> sa.Insert:
         return insert(table).on_conflict_do_nothing()
 
@@ -74,12 +84,14 @@ class SqliteDatabase(Database):
         """Copy the file to a folder, as it is at this moment. Other processes may write.
 
         Raises:
-            OSError: the folder cannot be written.
+            OSError: the folder cannot be written, or the database is damaged.
         """
         source = closing(sqlite3.connect(self._path))
         try:
             with source as db, closing(sqlite3.connect(folder / self._path.name)) as copy:
                 db.backup(copy)
+                if found := find_damaged_pages(copy):
+                    raise OSError(f"{self._path.name} is damaged: {found[0]}")
         except sqlite3.Error as error:
             raise OSError(str(error)) from error
 
@@ -90,7 +102,12 @@ class SqliteDatabase(Database):
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # the driver must not begin transactions by itself
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "cell_size_check = ON",
+    ):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from openengagement.clock import Clock
+from openengagement.damage import Inspection
 from openengagement.settings import Settings
 from openengagement.stores.contract import Stores
+from openengagement.stores.embedded.checking import inspect_counters
 from openengagement.stores.embedded.store import EmbeddedStore
 
 
@@ -19,3 +21,8 @@ def open_stores(data: Path, settings: Settings, *, clock: Clock) -> Stores:
         data / "counters.sqlite3", clock=clock, idempotency_keep_days=settings.idempotency_keep_days
     )
     return Stores(store, store)
+
+
+def check_stores(data: Path, inspection: Inspection) -> None:
+    """Verify the files of the stores. Other processes may use them."""
+    inspect_counters(data / "counters.sqlite3", inspection)

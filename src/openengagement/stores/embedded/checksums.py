@@ -149,12 +149,15 @@ class BlockVerifier:
         self._unverified[:] = False
         self.pending = False
 
-    def verify_all(self, on_block: Callable[[int], object] = lambda _: None) -> None:
-        """Verify every block. `on_block` is called with the number of Tweets after each block."""
-        tweets, count = 1 << self._shift, len(self._columns[0])
-        for low in range(0, count, tweets):
-            self.verify_range(low, min(low + tweets, count))
-            on_block(min(tweets, count - low))
+    def verify_all(self, on_bytes: Callable[[int], object]) -> None:
+        """Verify every block. `on_bytes` is called with the size of each block after it."""
+        ids, starts, cells, counts = self._columns
+        for block in range(len(self._unverified)):
+            low, high = self._edges(block)
+            self.verify_range(low, high)
+            rows = int(starts[high]) - int(starts[low])
+            row_bytes = cells.itemsize + counts.itemsize
+            on_bytes((high - low) * (ids.itemsize + starts.itemsize) + rows * row_bytes)
 
     def _verify_blocks(self, blocks: Sequence[int]) -> None:
         for block in blocks:
@@ -164,8 +167,7 @@ class BlockVerifier:
 
     def _verify_block(self, block: int) -> None:
         ids, starts, cells, counts = self._columns
-        low = block << self._shift
-        high = min(low + (1 << self._shift), len(ids))
+        low, high = self._edges(block)
         self._compare(block, 0, piece=ids[max(low - 1, 0) : high])
         self._compare(block, 1, piece=starts[low : high + 1])
         first, last = int(starts[low]), int(starts[high])
@@ -173,6 +175,11 @@ class BlockVerifier:
             self._fail(f"block {block} refers to rows {first} to {last} of {len(cells)}")
         self._compare(block, 2, piece=cells[first:last])
         self._compare(block, 3, piece=counts[first:last])
+
+    def _edges(self, block: int) -> tuple[int, int]:
+        """Return the index of the first Tweet of a block, and the one after its last."""
+        low = block << self._shift
+        return low, min(low + (1 << self._shift), len(self._columns[0]))
 
     def _compare(self, block: int, column: int, *, piece: AnyInts) -> None:
         if isinstance(self._data, mmap.mmap) and len(piece):

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NoReturn
 
+from openengagement.damage import find_damaged_pages
 from openengagement.errors import StoreDamaged, StoreUnavailable
 from openengagement.files import FileLock
 
@@ -126,14 +127,10 @@ class Database:
 
 
 def verify_pages(db: sqlite3.Connection, *, file: str) -> None:
-    """Verify the pages of a database as far as SQLite can. They have no checksums.
+    """Verify the pages of a database as far as SQLite can.
 
     Raises:
         StoreDamaged
     """
-    try:
-        found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.DatabaseError as error:
-        found = str(error)
-    if found != "ok":
-        raise StoreDamaged(NAME, file, reason=found)
+    for reason in find_damaged_pages(db):
+        raise StoreDamaged(NAME, file, reason=reason)

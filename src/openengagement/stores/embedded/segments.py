@@ -89,15 +89,15 @@ class Segment:
             assert isinstance(section.verifier, BlockVerifier)
             section.verifier.trust()
 
-    def verify(self, on_block: Callable[[int], object] = lambda _: None) -> None:
-        """Verify all counters. `on_block` is called with a number of Tweets after each block.
+    def verify(self, on_bytes: Callable[[int], object] = lambda _: None) -> None:
+        """Verify all counters. `on_bytes` is called with the size of each block after it.
 
         Raises:
             StoreDamaged
         """
         for section in self.sections:
             assert isinstance(section.verifier, BlockVerifier)
-            section.verifier.verify_all(on_block)
+            section.verifier.verify_all(on_bytes)
 
     def evict(self) -> None:
         """Drop a file's pages from this process's memory. They are read again when needed."""

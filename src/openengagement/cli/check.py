@@ -1,0 +1,73 @@
+"""`openengagement check`: verify all files of a data folder."""
+
+from pathlib import Path
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from openengagement.cli.common import Json, fail, open_folder, show
+from openengagement.damage import Inspection
+from openengagement.engagement.types import format_time
+from openengagement.registry.opening import check_registry
+from openengagement.stores.opening import check_stores
+from openengagement.tuning import lower_priority
+
+
+def check(context: typer.Context, json: Json = False) -> None:
+    """Verify every file of the data folder. Servers may be running.
+
+    Exits with 1 if something is damaged, and says what can be done. Counters have checksums.
+    The databases are checked as far as SQLite can, which has none.
+    """
+    lower_priority()
+    data: Path = context.obj
+    if not data.is_dir():
+        fail(f"{data} is not a folder; name the data folder with --data")
+    inspection = _inspect(data)
+    if not inspection.damaged:
+        with open_folder(context):  # its files fit together, or this ends the command
+            pass
+    jumps = [
+        {"from": format_time(int(a)), "to": format_time(int(b))} for a, b in inspection.clock_jumps
+    ]
+    fields: dict[str, object] = {
+        "files": inspection.files,
+        "segments_without_checksums": inspection.without_checksums,
+        "clock_jumps": jumps if json else len(jumps),
+        "damaged": msgspec.to_builtins(inspection.damaged) if json else len(inspection.damaged),
+    }
+    show(fields, as_json=json, notes=_notes(inspection, jumps))
+    if inspection.damaged:
+        raise typer.Exit(1)
+
+
+def _inspect(data: Path) -> Inspection:
+    size = sum(512 * path.stat().st_blocks for path in data.rglob("*") if path.is_file())
+    columns = (
+        TextColumn("checking"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("check", total=size)
+        inspection = Inspection(lambda done: progress.advance(task, done))
+        check_registry(data, inspection)
+        check_stores(data, inspection)
+        progress.update(task, completed=size)
+    return inspection
+
+
+def _notes(inspection: Inspection, jumps: list[dict[str, str]]) -> tuple[str, ...]:
+    notes = [
+        f"{each.file} is damaged: {each.reason}. {each.remedy}." for each in inspection.damaged
+    ]
+    notes += [f"The clock was set from {jump['from']} to {jump['to']}." for jump in jumps]
+    if inspection.without_checksums:
+        notes.append(
+            "Segments of an older version have no checksums until they are merged. Their order and "
+            "limits were checked."
+        )
+    return tuple(notes)

@@ -1,0 +1,60 @@
+"""Damage in the files of a data folder: what `openengagement check` reports."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A damaged file, by its path in the data folder, and what can be done."""
+
+    file: str
+    reason: str
+    remedy: str
+
+
+@dataclass(slots=True)
+class Inspection:
+    """The result of a check. `on_bytes` is called with the size of each part that was read.
+
+    `clock_jumps` are pairs of Unix times: the clock was set from the first one to the second.
+    """
+
+    on_bytes: Callable[[int], object]
+    files: int = 0
+    damaged: list[Damage] = field(default_factory=list)
+    without_checksums: int = 0
+    clock_jumps: list[tuple[float, float]] = field(default_factory=list)
+
+
+def find_damaged_pages(db: sqlite3.Connection, *, limit: int = 1) -> list[str]:
+    """Find damage in the pages of a database as far as SQLite can. They have no checksums."""
+    try:
+        rows = db.execute(f"PRAGMA quick_check({limit})").fetchall()
+    except sqlite3.DatabaseError as error:
+        return [str(error)]
+    return [row[0] for row in rows if row[0] != "ok"]
+
+
+def inspect_database(path: Path, inspection: Inspection, *, remedy: str) -> bool:
+    """Check the pages of an SQLite file, while others use it. Return whether they are sound."""
+    inspection.files += 1
+    if not path.exists():
+        inspection.damaged.append(Damage(path.name, "the file is missing", remedy))
+        return False
+    try:
+        with closing(connect_read_only(path)) as db:
+            found = find_damaged_pages(db, limit=10)
+    except sqlite3.Error as error:
+        found = [str(error)]
+    inspection.damaged += [Damage(path.name, reason, remedy) for reason in found]
+    inspection.on_bytes(path.stat().st_size)
+    return not found
+
+
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """Connect to an existing database."""
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)

@@ -1,0 +1,180 @@
+"""`openengagement check` finds damage in every kind of file, and disturbs no server."""
+
+import json
+import sqlite3
+
+import pytest
+
+from contract.deltas import make_batch
+from openengagement.clock import SystemClock
+from openengagement.stores.embedded import compaction, segments
+from openengagement.stores.embedded.store import EmbeddedStore
+from support.cli import call_command, invoke
+
+TWEETS = range(1, 2001)
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """A data folder with a file of counters, a blob of counters, and an account."""
+    monkeypatch.setattr(compaction.Compactor, "notify_commit", lambda _: None)
+    folder = tmp_path / "data"
+    call_command(folder, "account", "add", "owner", "--id", "1")
+    store = EmbeddedStore(
+        folder / "counters.sqlite3", clock=SystemClock(), idempotency_keep_days=90
+    )
+    fill(store)
+    store._compactor._merger.merge(store._compactor._merger.unflushed())
+    fill(store)
+    store.close()
+    return folder
+
+
+def fill(store):
+    rows = [(tweet, 5, {"replies": tweet % 9 + 1}) for tweet in TWEETS]
+    store.apply_batches([make_batch(rows)])
+
+
+def check(data):
+    """Return the exit code, and the object that `--json` prints."""
+    done = invoke("--data", str(data), "check", "--json")
+    return done.exit_code, json.loads(done.stdout)
+
+
+def segment_file(data):
+    (path,) = (data / "counters.segments").glob("*.segment")
+    return path
+
+
+def flip(path, at):
+    content = bytearray(path.read_bytes())
+    content[at] ^= 4
+    path.write_bytes(content)
+
+
+def test_a_sound_folder(data):
+    assert check(data) == (
+        0,
+        {"files": 3, "segments_without_checksums": 0, "clock_jumps": [], "damaged": []},
+    )
+
+
+def test_nothing_is_created_or_changed(data):
+    before = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
+    check(data)
+    after = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
+    assert after == before
+
+
+@pytest.mark.parametrize("part", range(10))
+def test_a_flipped_bit_in_each_array_of_a_file(data, part):
+    path = segment_file(data)
+    name, _, length, offset = segments._read_head(path.read_bytes())[part]
+    flip(path, offset + length // 2)
+    code, found = check(data)
+    assert code == 1, name
+    (damage,) = found["damaged"]
+    assert damage["file"] == f"counters.segments/{path.name}"
+    assert "backup" in damage["remedy"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "head"])
+def test_a_damaged_file(data, damage):
+    path = segment_file(data)
+    content = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes({"empty": b"", "cut": content[:9000], "head": b"x" + content[1:]}[damage])
+    code, found = check(data)
+    assert code == 1
+    assert [each["file"] for each in found["damaged"]] == [f"counters.segments/{path.name}"]
+
+
+def find(path, needle):
+    at = path.read_bytes().find(needle)
+    assert at > 0
+    return at
+
+
+def test_a_flipped_bit_in_a_blob(data):
+    path = data / "counters.sqlite3"
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        body = db.execute("SELECT body FROM segments WHERE body IS NOT NULL").fetchone()[0]
+    db.close()
+    flip(path, find(path, body[9000:9100]) + 50)
+    code, found = check(data)
+    assert code == 1
+    assert found["damaged"][0]["file"] == "counters.sqlite3 (segment 3)"
+
+
+@pytest.mark.parametrize("name", ["registry.sqlite3", "counters.sqlite3"])
+@pytest.mark.parametrize("damage", ["head of a page", "cut", "no database", "missing"])
+def test_a_damaged_database(data, name, damage):
+    path = data / name
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    content = bytearray(path.read_bytes())
+    if damage == "head of a page":
+        content[4096:4104] = b"\xff" * 8
+        path.write_bytes(content)
+    elif damage == "cut":
+        path.write_bytes(content[: 4096 * 3])
+    elif damage == "no database":
+        path.write_bytes(b"no database" * 1000)
+    else:
+        path.unlink()
+    code, found = check(data)
+    assert code == 1
+    assert {each["file"] for each in found["damaged"]} == {name}
+
+
+def test_a_person_sees_the_file_and_the_remedy(data):
+    flip(segment_file(data), 5000)
+    done = invoke("--data", str(data), "check")
+    assert done.exit_code == 1
+    assert (
+        f"{segment_file(data).name} is damaged: block 0 does not have its checksum. " in done.stderr
+    )
+    assert "Restore a backup into an empty folder" in done.stderr
+
+
+def test_segments_of_older_versions_are_named(data):
+    with sqlite3.connect(data / "counters.sqlite3") as db:
+        db.execute("UPDATE segments SET checksum = NULL")
+    db.close()
+    code, found = check(data)
+    assert (code, found["segments_without_checksums"]) == (0, 2)
+    done = invoke("--data", str(data), "check")
+    assert "until they are merged" in done.stderr
+
+
+def test_jumps_of_the_clock_are_shown(data):
+    with sqlite3.connect(data / "counters.sqlite3") as db:
+        db.execute("INSERT INTO clock_jumps (from_s, to_s) VALUES (1795342500.5, 1803204900.5)")
+    db.close()
+    code, found = check(data)
+    assert (code, found["clock_jumps"]) == (
+        0,
+        [{"from": "2026-11-22T10:15:00Z", "to": "2027-02-21T10:15:00Z"}],
+    )
+    done = invoke("--data", str(data), "check")
+    assert "The clock was set from 2026-11-22T10:15:00Z to 2027-02-21T10:15:00Z." in done.stderr
+
+
+def test_a_folder_of_an_older_version_is_not_touched(data):
+    with sqlite3.connect(data / "counters.sqlite3") as db:
+        db.execute("PRAGMA user_version = 7")
+    db.close()
+    code, found = check(data)
+    assert code == 1
+    assert "version is 7" in found["damaged"][0]["reason"]
+
+
+def test_a_folder_that_does_not_exist(tmp_path):
+    done = invoke("--data", str(tmp_path / "none"), "check")
+    assert done.exit_code == 1
+    assert "is not a folder" in done.stderr
+    assert not (tmp_path / "none").exists()

@@ -1,0 +1,153 @@
+"""Bits flip in the files of a live server: the numbers are right, or the answer is 503."""
+
+import json
+import random
+import sqlite3
+
+import pytest
+
+from contract.deltas import make_batch
+from faults.counting import write_tweets
+from openengagement.clock import SystemClock
+from openengagement.engagement.types import hour_of
+from openengagement.stores.embedded import compaction, segments
+from openengagement.stores.embedded.store import EmbeddedStore
+from support.cli import invoke
+
+TWEETS = range(1, 251)
+TYPES = ["favorites", "replies"]
+
+
+@pytest.fixture
+def folder(crashing, tmp_path, monkeypatch):
+    """The folder of a server that is not running yet, with a file and a blob of counters."""
+    monkeypatch.setattr(compaction.Compactor, "notify_commit", lambda _: None)
+    crashing.workers = 1
+    crashing.make_app()
+    crashing.command("load", "tweets", str(write_tweets(tmp_path / "tweets.csv", len(TWEETS))))
+    path = crashing.data / "counters.sqlite3"
+    store = EmbeddedStore(path, clock=SystemClock(), idempotency_keep_days=90)
+    hour = hour_of(int(SystemClock().now_s()))
+    for part in range(2):
+        rows = [(each, hour - part, {"favorites": each, "replies": part + 1}) for each in TWEETS]
+        store.apply_batches([make_batch(rows)])
+        if not part:
+            store._compactor._merger.merge(store._compactor._merger.unflushed())
+    store.close()
+    checkpoint(path)
+    return crashing.data
+
+
+def checkpoint(path):
+    db = sqlite3.connect(path)
+    assert db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+    db.close()
+
+
+def flip(path, at, bit):
+    with path.open("r+b") as file:
+        file.seek(at)
+        value = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([value ^ (1 << bit)]))
+
+
+def read(server):
+    """Return the totals of all Tweets, or the error code of a 503."""
+    answer = server.request(
+        "totals",
+        {
+            "tweet_ids": [str(each) for each in TWEETS],
+            "engagement_types": TYPES,
+            "groupings": {"all": {"group_by": ["tweet.id", "engagement.type"]}},
+        },
+    )
+    if answer.status_code == 503:
+        return answer.headers["x-error-code"]
+    assert answer.status_code == 200, answer.text
+    counts = answer.json()["all"]
+    return {int(each): [int(counts[each][name]) for name in TYPES] for each in counts}
+
+
+RIGHT = {each: [2 * each, 3] for each in TWEETS}
+
+
+def damaged_files(server):
+    lines = [json.loads(line) for line in server.log().splitlines() if line.startswith("{")]
+    return {line["file"] for line in lines if line["event"] == "store_unavailable"}
+
+
+def check(data):
+    return invoke("--data", str(data), "check")
+
+
+def test_flipped_bits_of_a_segment_are_answered_with_503(crashing, folder):
+    (path,) = (folder / "counters.segments").glob("*.segment")
+    name = f"counters.segments/{path.name}"
+    parts = segments._read_head(path.read_bytes())
+    # The server reads the head and the checksums once, when it opens the file.
+    arrays = [each for each in parts if each[0].startswith("totals") and "checksums" not in each[0]]
+    at_opening = [("head", "<i1", 100, 0), next(each for each in parts if "checksums" in each[0])]
+    chance = random.Random(1)
+    crashing.start()
+    for _, dtype, length, offset in at_opening + arrays:
+        for _ in range(3):
+            at, bit = offset + chance.randrange(length * int(dtype[-1])), chance.randrange(8)
+            flip(path, at, bit)
+            assert read(crashing) == "store_damaged"
+            assert check(folder).exit_code == 1
+            flip(path, at, bit)
+    assert read(crashing) == RIGHT
+    assert damaged_files(crashing) == {name}
+    assert check(folder).exit_code == 0
+
+
+def test_flipped_bits_of_a_blob_are_answered_with_503(crashing, folder):
+    path = folder / "counters.sqlite3"
+    db = sqlite3.connect(path)
+    (body,) = db.execute("SELECT body FROM segments WHERE file IS NULL").fetchone()
+    db.close()
+    pages = [body[at : at + 500] for at in range(0, len(body) - 500, 500)]
+    places = [path.read_bytes().find(page) for page in pages if any(page[:100])]
+    crashing.start()
+    for at in [place for place in places if place > 0][::5]:
+        flip(path, at + 50, 3)
+        assert read(crashing) == "store_damaged"
+        flip(path, at + 50, 3)
+    assert read(crashing) == RIGHT
+    (file,) = damaged_files(crashing)
+    assert file.startswith("counters.sqlite3")
+
+
+@pytest.mark.parametrize("name", ["counters.sqlite3", "registry.sqlite3"])
+def test_a_damaged_page_of_a_database_is_answered_with_503(crashing, folder, name):
+    """SQLite notices a page that cannot be one of its own."""
+    path = folder / name
+    checkpoint(path)
+    table = {"counters.sqlite3": "tweets", "registry.sqlite3": "apps"}[name]
+    db = sqlite3.connect(path)
+    (root,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
+    (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
+    db.close()
+    crashing.start()
+    crashing.kill()
+    checkpoint(path)
+    flip(path, (root - 1) * page_bytes, 1)
+    crashing.start()
+    assert read(crashing) == "store_damaged"
+    assert damaged_files(crashing) == {name}
+    done = check(folder)
+    assert done.exit_code == 1
+    assert f"{name} is damaged" in done.stderr
+
+
+def test_a_backup_of_a_damaged_folder_is_refused(crashing, folder, tmp_path):
+    (path,) = (folder / "counters.segments").glob("*.segment")
+    crashing.start()
+    name, _, _, offset = segments._read_head(path.read_bytes())[0]
+    assert name == "hours.ids"
+    flip(path, offset, 0)
+    done = invoke("--data", str(folder), "backup", str(tmp_path / "copy"))
+    assert done.exit_code == 1
+    assert f"counters.segments/{path.name} is damaged" in done.stderr
+    assert not (tmp_path / "copy").exists()
