@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 _PRIVATE: Final = 0o600  # also the mode that `mkstemp` gives
+_ROOM_MIN_BYTES: Final = 1 << 20
 
 
 class UnusableFile(Exception):
@@ -109,3 +111,8 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def has_room(folder: Path) -> bool:
+    """Return whether the file system of a folder has a MiB of free space."""
+    return shutil.disk_usage(folder).free >= _ROOM_MIN_BYTES

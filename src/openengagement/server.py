@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openengagement.api.account import AccountCalls
-from openengagement.api.asgi import Api
+from openengagement.api.asgi import Api, Hooks
+from openengagement.api.health import Health
 from openengagement.api.insights import Insights, default_headers
 from openengagement.api.oauth import OAuthCalls
 from openengagement.api.platform import Platform
@@ -26,9 +27,12 @@ from openengagement.auth.three_legged_flow import ThreeLeggedFlow
 from openengagement.auth.verifier import OAuthVerifier
 from openengagement.clock import Clock
 from openengagement.data_folder import open_data_folder
+from openengagement.files import has_room
 from openengagement.housekeeping import Housekeeping, expire_limits, run_chore
 from openengagement.ingest.registrar import Registrar
+from openengagement.ingest.sources.counting_listener import is_hung, is_listening
 from openengagement.ingest.sources.worker_uploads import WorkerUploads
+from openengagement.limits.contract import MINUTE_S
 from openengagement.limits.opening import open_limits
 from openengagement.portal.account import AccountSettings
 from openengagement.portal.api_figures import ApiFigures
@@ -60,6 +64,7 @@ class _Shared:
     """The objects that both API calls and pages use."""
 
     def __init__(self, data: Path, settings: Settings, *, clock: Clock) -> None:
+        self.data = data
         self.settings = settings
         self.now_s = clock.now_s
         self.folder = open_data_folder(data, settings, clock=clock)
@@ -100,6 +105,7 @@ def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) ->
     async def stop() -> None:
         await housekeeping.stop()
         calls.platform.close()
+        calls.health.close()
         slow_pool.shutdown(cancel_futures=True)
         shared.pool.shutdown()
         for flush in flushes:
@@ -112,7 +118,7 @@ def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) ->
         settings=settings,
         pool=shared.pool,
         default_headers=partial(default_headers, settings.rate_limit_per_minute, clock.now_s),
-        lifespan=(housekeeping.start, stop),
+        hooks=Hooks(housekeeping.start, stop, calls.health.note_damage),
     )
 
 
@@ -154,6 +160,25 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
             body_max_bytes=settings.body_max_bytes,
             pool=pool,
         ),
+        health=_build_health(shared, counting),
+    )
+
+
+def _build_health(shared: _Shared, counting: str) -> Health:
+    """Build the health check. Its limits write, as every signed request does."""
+    counters, registry = shared.folder.stores.counters, shared.folder.registry
+    limits, now_s = shared.limits, shared.now_s
+    return Health(
+        {
+            "the socket of the counting process is gone": partial(is_listening, counting),
+            "the counting process does not answer": lambda: not is_hung(counting),
+            "the counters cannot be read": partial(counters.read_totals, [1], ["favorites"]),
+            "the registry cannot be read": partial(registry.accounts.read_protected, [1]),
+            "the limits cannot be written": lambda: limits.count(
+                b"health", {MINUTE_S: 0}, now_s=now_s()
+            ),
+            "the disk of the data folder is full": partial(has_room, shared.data),
+        }
     )
 
 

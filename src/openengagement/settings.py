@@ -227,6 +227,18 @@ class Settings:
         unit="batches",
         limits=(1, 256),
     )
+    batch_timeout_s: int = _number(
+        60,
+        "Maximum time until a batch of events is counted and answered; after that it gets 503.",
+        unit="seconds",
+        limits=(1, 3600),
+    )
+    counting_hang_max_s: int = _number(
+        30,
+        "How long the counting process may give no sign of life before it is replaced.",
+        unit="seconds",
+        limits=(10, 3600),
+    )
     rejections_listed_max: int = _number(
         100, "Maximum number of rejected lines in a response.", unit="lines", limits=(0, 10_000)
     )

@@ -1,14 +1,16 @@
 """The counting process runs from the first batch until its server ends."""
 
 import contextlib
+import dataclasses
+import errno
 import os
+import shutil
 import signal
 import socket
 import sqlite3
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -17,13 +19,13 @@ import pytest
 from openengagement.clock import SystemClock
 from openengagement.errors import Unavailable
 from openengagement.ingest.rows import EVENTS
-from openengagement.ingest.sources.counting_socket import send_upload
+from openengagement.ingest.sources import counting_listener, counting_socket
 from openengagement.ingest.sources.uploads import Upload
 from openengagement.processes import counting_supervisor as supervisor
 from openengagement.processes.counting_supervisor import counting_supervisor
-from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE
+from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE, Settings
 from openengagement.stores.embedded.store import EmbeddedStore
-from support.waiting import PATIENCE_S
+from support.waiting import PATIENCE_S, wait_for
 
 EVENT = b'{"tweet_id":"123","type":"favorites","at":"2026-01-01T00:00:00Z"}\n'
 
@@ -38,6 +40,16 @@ def address(tmp_path, monkeypatch):
 
 def upload(body=EVENT):
     return Upload(EVENTS, body, "", "application/x-ndjson", None, atomic=False)
+
+
+def send_upload(sent, address):
+    return counting_socket.send_upload(sent, address, timeout_s=PATIENCE_S)
+
+
+def read_favorites(folder):
+    store = EmbeddedStore(folder / "counters.sqlite3", clock=SystemClock(), idempotency_keep_days=1)
+    with contextlib.closing(store):
+        return int(store.read_totals([123], ["favorites"])[0, 0])
 
 
 def children():
@@ -66,13 +78,15 @@ def test_it_starts_with_the_first_batch_and_ends_with_its_server(tmp_path, monke
     monkeypatch.setenv(COUNTING_VARIABLE, "")
     with counting_supervisor():
         address = Path(os.environ[COUNTING_VARIABLE])
-        assert stat.S_IMODE(address.parent.stat().st_mode) == 0o700
+        assert address.parent == tmp_path
+        assert stat.S_ISSOCK(address.stat().st_mode)
         assert children() == []
         for _ in range(3):
             assert send_upload(upload(), str(address)).accepted == 1
         assert len(children()) == 1
     assert children() == []
-    assert not address.parent.exists()
+    assert not address.exists()
+    assert list(tmp_path.glob("counting*")) == []
 
 
 def test_it_is_restarted_after_it_was_killed(address):
@@ -182,14 +196,164 @@ def test_a_batch_fails_if_the_data_folder_is_locked(address, tmp_path, capfd):
     assert "the embedded store is unavailable: database is locked" in capfd.readouterr().err
 
 
-def test_a_deep_folder_for_temporary_files_is_avoided(tmp_path, monkeypatch):
-    deep = tmp_path / ("x" * 100)
-    deep.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(deep))
-    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
+def test_a_deep_data_folder(tmp_path, monkeypatch):
+    """The address of a socket holds 107 bytes."""
+    deep = tmp_path / ("x" * 100) / ("é" * 60)
+    deep.mkdir(parents=True)
+    monkeypatch.setenv(DATA_VARIABLE, str(deep))
     monkeypatch.setenv(COUNTING_VARIABLE, "")
     with counting_supervisor():
-        assert send_upload(upload(), os.environ[COUNTING_VARIABLE]).accepted == 1
+        address = os.environ[COUNTING_VARIABLE]
+        assert send_upload(upload(), address).accepted == 1
+        assert Path(address).parent == deep
+        Path(address).unlink()
+        assert send_upload(upload(), address).accepted == 1
+    assert not Path(address).exists()
+
+
+@pytest.fixture
+def no_sockets(tmp_path, monkeypatch):
+    """A data folder on a file system without Unix sockets, and a runtime folder."""
+    runtime = tmp_path / "runtime"
+    runtime.mkdir()
+    data = tmp_path / "data"
+    data.mkdir()
+    bind = socket.socket.bind
+
+    def refuse(self, address):
+        if str(address).startswith(str(data)):
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        bind(self, address)
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    monkeypatch.setenv(DATA_VARIABLE, str(data))
+    monkeypatch.setenv(COUNTING_VARIABLE, "")
+    return runtime
+
+
+def test_a_file_system_without_sockets(no_sockets, capfd):
+    with counting_supervisor():
+        address = Path(os.environ[COUNTING_VARIABLE])
+        assert address.parent.parent == no_sockets
+        assert stat.S_IMODE(address.parent.stat().st_mode) == 0o700
+        assert send_upload(upload(), str(address)).accepted == 1
+        shutil.rmtree(address.parent)
+        assert send_upload(upload(), str(address)).accepted == 1
+    assert list(no_sockets.iterdir()) == []
+    assert "no_socket_in_data_folder" in capfd.readouterr().err
+
+
+def test_a_private_folder_of_another_user_is_refused(no_sockets):
+    folder = no_sockets / f"openengagement-{os.geteuid()}"
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    with pytest.raises(PermissionError), counting_supervisor():
+        pass
+    folder.rmdir()
+    folder.symlink_to(no_sockets)
+    with pytest.raises(OSError, match=r"exists|ermission"), counting_supervisor():
+        pass
+
+
+def test_a_socket_that_is_gone_is_bound_again_before_the_first_batch(address, capfd):
+    Path(address).unlink()
+    assert send_upload(upload(), address).accepted == 1
+    assert "counting_socket_restored" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("how", ["removed", "a dead socket", "a file"])
+def test_a_socket_that_is_gone_is_bound_again_while_the_process_runs(address, how, capfd):
+    assert send_upload(upload(), address).accepted == 1
+    before = children()
+    for _ in range(2):
+        Path(address).unlink()
+        if how == "a file":
+            Path(address).touch()
+        if how == "a dead socket":
+            with socket.socket(socket.AF_UNIX) as dead:
+                dead.bind(address)
+        assert send_upload(upload(), address).accepted == 1
+    assert children() == before
+    assert capfd.readouterr().err.count("counting_socket_restored") == 2
+    os.kill(before[0], 9)  # now only the supervisor can bind it again
+    assert count_within(address).accepted == 1
+
+
+def test_a_socket_that_cannot_be_bound_again_is_reported_once(address, tmp_path, capfd):
+    assert send_upload(upload(), address).accepted == 1
+    Path(address).unlink()
+    Path(address).mkdir()
+    (Path(address) / "occupied").touch()
+    wait_for(lambda: not counting_listener.is_listening(address))
+    time.sleep(1.2)
+    assert capfd.readouterr().err.count("counting_socket_lost") == 1
+    (Path(address) / "occupied").unlink()
+    Path(address).rmdir()
+    assert send_upload(upload(), address).accepted == 1
+    assert counting_listener.is_listening(address)
+
+
+def test_sockets_of_dead_servers_are_removed_and_those_of_others_stay(tmp_path, address):
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "counting-0123.socket"))
+    (tmp_path / "counting-0123.hung").touch()
+    (tmp_path / "counting-4567.hung").touch()
+    with counting_supervisor():
+        second = os.environ[COUNTING_VARIABLE]
+        assert sorted(map(str, tmp_path.glob("counting-*"))) == sorted([address, second])
+        for each in (address, second, address):
+            assert send_upload(upload(), each).accepted == 1
+    assert children() != []
+
+
+@pytest.fixture
+def hang_max_s():
+    return 3600
+
+
+@pytest.fixture
+def watched(monkeypatch, hang_max_s):
+    """A supervisor that soon notices that a process was stopped; request it before `address`."""
+    monkeypatch.setattr(supervisor, "_SILENCE_MAX_S", 1)
+    monkeypatch.setattr(supervisor, "_PING_EVERY_S", 0.1)
+    loaded = dataclasses.replace(Settings(), counting_hang_max_s=hang_max_s)
+    monkeypatch.setattr(supervisor, "load_settings", lambda _environ: loaded)
+
+
+def test_a_stopped_process_is_reported_and_counts_once_it_goes_on(
+    watched, address, tmp_path, capfd
+):
+    sent = dataclasses.replace(upload(), key=b"key")
+    assert send_upload(upload(), address).accepted == 1
+    (child,) = children()
+    os.kill(child, signal.SIGSTOP)
+    with pytest.raises(Unavailable, match="unknown") as caught:
+        counting_socket.send_upload(sent, address, timeout_s=0.2)
+    assert caught.value.headers == {"retry-after": "1"}
+    wait_for(lambda: counting_listener.is_hung(address))
+    os.kill(child, signal.SIGCONT)
+    wait_for(lambda: not counting_listener.is_hung(address))
+    assert children() == [child]
+    assert send_upload(sent, address).duplicate
+    assert read_favorites(tmp_path) == 2
+    assert capfd.readouterr().err.count("counting_process_hung") == 1
+
+
+@pytest.mark.parametrize("hang_max_s", [2])
+def test_a_process_that_stays_stopped_is_replaced(watched, address, tmp_path, capfd):
+    sent = dataclasses.replace(upload(), key=b"key")
+    assert send_upload(upload(), address).accepted == 1
+    (child,) = children()
+    os.kill(child, signal.SIGSTOP)
+    # If the stopped process had accepted the connection, it breaks; else the next one serves it.
+    with contextlib.suppress(Unavailable):
+        assert not send_upload(sent, address).duplicate
+    wait_for(lambda: child not in children())
+    assert send_upload(sent, address).accepted == 1
+    wait_for(lambda: not counting_listener.is_hung(address))
+    assert read_favorites(tmp_path) == 2
+    assert capfd.readouterr().err.count("counting_process_killed") == 1
 
 
 DIES = """

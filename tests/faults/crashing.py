@@ -33,6 +33,7 @@ class Crashing:
     def __init__(self, data, *, workers=2):
         self.data = data
         self.workers = workers
+        self.settings = {}  # by their names in the settings table
         self.port = free_port()
         self.url = f"http://{HOST}:{self.port}"
         self.process = None
@@ -55,9 +56,10 @@ class Crashing:
         """Start the server and wait until it answers."""
         command = [EXECUTABLE, "--data", self.data, "serve", "--port", str(self.port)]
         command += ["--workers", str(self.workers)]
+        environment = server_environment(self.settings)
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=server_environment(), start_new_session=True
+                command, stdout=log, stderr=log, env=environment, start_new_session=True
             )
         wait_for(self._has_started, pause_s=0.02, reason=lambda: self.log()[-2000:])
 

@@ -40,6 +40,7 @@ MANY_PARAMETERS: dict[str, str] = {
 # Functions that catch Exception, BaseException or everything and do not raise it again.
 BROAD_EXCEPTS: dict[str, str] = {
     "openengagement.api.asgi:Api._serve": "the edge: no traceback reaches a client",
+    "openengagement.api.health:Health._has_failed": "any failure is what it reports",
     "openengagement.ingest.writer:BatchWriter._apply": "producers must hear of any failed commit",
     "openengagement.ingest.sources.counting_socket:_answer": "the worker must get an answer",
     "openengagement.ingest.formats.columnar:decode_into": "a decoder's panic is not an Exception",
@@ -56,6 +57,8 @@ MANY_IMPORTS: dict[str, str] = {
     "openengagement.api.insights": "authenticate, limit, query and meter: one step each",
     "openengagement.cli.main": "the table of all commands",
     "openengagement.ingest.sources.loader": "it leads a file through every step",
+    "openengagement.processes.counting_process": "it puts the counting process together",
+    "openengagement.processes.worker": "it puts the worker process together",
     "openengagement.portal.routes": "it lists the handlers of all pages",
     "openengagement.portal.pages": "it applies every rule that all pages share",
     "openengagement.stores.embedded.store": "it puts the embedded store together",

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any, Final
 
 from openengagement.api.error_body import Family, render_error
@@ -13,6 +14,7 @@ from openengagement.errors import (
     GzipRequired,
     InternalError,
     SslRequired,
+    StoreDamaged,
 )
 from openengagement.http.encoding import accepts_gzip
 from openengagement.http.reply import Reply, send_reply
@@ -24,8 +26,17 @@ _DATA_PREFIX: Final = "/insights/"
 _PLATFORM_PREFIX: Final = "/platform/"
 
 
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Functions that the application calls: at its start, at its stop, and about damage."""
+
+    start: Lifespan
+    stop: Lifespan
+    note_damage: Callable[[StoreDamaged], None]
+
+
 class Api:
-    """The ASGI application. `lifespan` holds the function for the start and that for the stop."""
+    """The ASGI application."""
 
     def __init__(
         self,
@@ -34,13 +45,13 @@ class Api:
         settings: Settings,
         pool: Executor,
         default_headers: Callable[[], Mapping[str, str]],
-        lifespan: tuple[Lifespan, Lifespan],
+        hooks: Hooks,
     ) -> None:
         self._routes = routes
         self._settings = settings
         self._pool = pool
         self._default_headers = default_headers
-        self._start, self._stop = lifespan
+        self._hooks = hooks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, or the start and the stop of the server."""
@@ -52,7 +63,8 @@ class Api:
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
-            await (self._start if message["type"] == "lifespan.startup" else self._stop)()
+            hooks = self._hooks
+            await (hooks.start if message["type"] == "lifespan.startup" else hooks.stop)()
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
                 return
@@ -69,6 +81,8 @@ class Api:
                 return
             reply = await self._answer(request, family, body=body)
         except ApiError as error:
+            if isinstance(error, StoreDamaged):
+                self._hooks.note_damage(error)
             await body.discard()
             reply = render_error(error, family, method=request.method, path=request.path)
             status = reply.status if self._settings.log_refusals else None

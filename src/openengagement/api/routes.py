@@ -22,13 +22,14 @@ from functools import partial
 from typing import Final
 
 from openengagement.api.account import AccountCalls
+from openengagement.api.health import Health
 from openengagement.api.insights import Insights
 from openengagement.api.oauth import OAuthCalls
 from openengagement.api.platform import Platform
 from openengagement.api.usage import UsageCalls
 from openengagement.errors import MethodNotAllowed, NotFound
-from openengagement.http.reply import Reply, json_reply
-from openengagement.http.request import ReadBody, Receive, Request, Scope, Send
+from openengagement.http.reply import Reply
+from openengagement.http.request import Receive, Scope, Send
 
 # Called with the request, the reader of its body, and the parameters of the path by name.
 Handler = Callable[..., Awaitable[Reply]]
@@ -111,6 +112,7 @@ class Calls:
     platform: Platform
     usage: UsageCalls
     account: AccountCalls
+    health: Health
 
 
 def build_routes(calls: Calls, pages: AsgiApp, *, page_prefixes: tuple[str, ...]) -> Routes:
@@ -120,7 +122,7 @@ def build_routes(calls: Calls, pages: AsgiApp, *, page_prefixes: tuple[str, ...]
         *_oauth_routes(calls.oauth),
         *_platform_routes(calls.platform, calls.usage),
         *_account_routes(calls.account),
-        Route("GET", "/health", _health, Authentication.NONE, "Tell that the server answers"),
+        Route("GET", "/health", calls.health.read, Authentication.NONE, "Tell what does not work"),
     ]
     return Routes(table, pages, page_prefixes=page_prefixes)
 
@@ -175,7 +177,3 @@ def _platform_routes(platform: Platform, usage: UsageCalls) -> list[Route]:
         Route("DELETE", tweet, platform.delete_tweet, key, "Make a Tweet unavailable"),
         Route("GET", f"{prefix}/usage", usage.read, key, "Usage of every app in a month"),
     ]
-
-
-async def _health(_request: Request, _read_body: ReadBody) -> Reply:
-    return json_reply({"status": "ok"})

@@ -1,15 +1,16 @@
 """The counting process: it counts the events that all workers of one server receive.
 
 `processes.counting_supervisor` starts it when the first batch arrives, and again after a crash. It
-inherits a listening socket (`ingest.sources.counting_socket` is the protocol). It ends when its
-standard input closes, which happens when the server ends.
+inherits a listening socket (`ingest.sources.counting_socket` is the protocol), and a pipe on which
+it answers the pings of the supervisor. It ends when its standard input closes, which happens when
+the server ends.
 """
 
 import os
-import shutil
 import socket
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,19 @@ from openengagement.tuning import configure_allocator, lower_priority
 
 configure_allocator()  # before the imports below start threads
 
+
+def _answer_pings(channel: socket.socket) -> None:
+    with suppress(OSError):  # the supervisor was killed, and this process will end soon
+        while ping := channel.recv(1):
+            channel.send(ping)
+
+
+if __name__ == "__main__":  # a slow import is no sign of a hang
+    _CHANNEL: Final = socket.socket(fileno=int(sys.argv[2]))
+    threading.Thread(target=_answer_pings, args=(_CHANNEL,), daemon=True).start()
+
 from openengagement.clock import SystemClock
+from openengagement.ingest.sources.counting_listener import CountingListener, remove_socket
 from openengagement.ingest.sources.counting_socket import serve_upload
 from openengagement.ingest.sources.event_uploads import EventUploads
 from openengagement.ingest.writer import BatchWriter
@@ -26,10 +39,11 @@ from openengagement.stores.opening import open_stores
 from openengagement.telemetry import log_failure
 
 _CONNECTIONS_MAX: Final = 256  # served at once; further ones wait
+_SOCKET_CHECK_S: Final = 0.5
 
 
 def main() -> None:
-    """Count until standard input closes. The one argument is the descriptor of the socket."""
+    """Count until standard input closes. The arguments are descriptors: the socket, the pipe."""
     threading.excepthook = _end_process
     lower_priority()
     os.umask(0o077)
@@ -41,16 +55,16 @@ def main() -> None:
         on_failure=lambda error: log_failure("commit_failed", error),
     )
     uploads = EventUploads(writer, settings=settings, now_s=clock.now_s)
-    listener = socket.socket(fileno=int(sys.argv[1]))
+    inherited = socket.socket(fileno=int(sys.argv[1]))
+    listener = CountingListener(inherited, os.environ[COUNTING_VARIABLE])
     threading.Thread(target=_listen, args=(listener, uploads), daemon=True).start()
     sys.stdin.buffer.read()
     writer.close()
     stores.close()
-    # The supervisor removes this folder too, but not if it was killed.
-    shutil.rmtree(Path(os.environ[COUNTING_VARIABLE]).parent, ignore_errors=True)
+    remove_socket(listener.address)  # the supervisor does this too, but not if it was killed
 
 
-def _listen(listener: socket.socket, uploads: EventUploads) -> None:
+def _listen(listener: CountingListener, uploads: EventUploads) -> None:
     free = threading.Semaphore(_CONNECTIONS_MAX)
 
     def serve(connection: socket.socket) -> None:
@@ -61,7 +75,8 @@ def _listen(listener: socket.socket, uploads: EventUploads) -> None:
 
     while True:
         free.acquire()
-        connection, _ = listener.accept()
+        while (connection := listener.accept(timeout_s=_SOCKET_CHECK_S)) is None:
+            listener.restore()
         threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
 

@@ -6,19 +6,20 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from openengagement.settings import COUNTING_VARIABLE
-from openengagement.telemetry import log_failure
+from openengagement.ingest.sources.counting_listener import CountingListener
+from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE, load_settings
+from openengagement.telemetry import log_event, log_failure
 
-_BACKLOG: Final = 1024  # connections that wait to be accepted
-_FOLDER_MAX: Final = 60  # characters; some systems refuse a socket whose path has 104
+_MODULE: Final = "openengagement.processes.counting_process"
+_PING_EVERY_S: Final = 1.0
+_SILENCE_MAX_S: Final = 5  # after this time without an answer, the health check reports it
 _POLL_S: Final = 0.5
 _FAILED_START_S: Final = 5.0  # a process that fails within this time would fail again
 _RAISED: Final = 1  # exit code of a process that ended with an exception
@@ -38,31 +39,27 @@ def counting_supervisor() -> Iterator[None]:
     """Supervise a counting process for the block; COUNTING_VARIABLE names the socket to connect to.
 
     The process starts with the first connection, so a server that receives no events has none.
+
+    Raises:
+        OSError: there is no place for the socket.
     """
-    # The path of a socket must be short, so it cannot be in the data folder or in any deep folder.
-    temporary = tempfile.gettempdir() if len(tempfile.gettempdir()) < _FOLDER_MAX else "/tmp"  # noqa: S108 - the folder in it is private
-    with (
-        tempfile.TemporaryDirectory(
-            prefix="openengagement-", dir=temporary, ignore_cleanup_errors=True
-        ) as folder,
-        socket.socket(socket.AF_UNIX) as listener,
-    ):
-        address = str(Path(folder, "counting"))
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-        os.environ[COUNTING_VARIABLE] = address
-        supervisor = _Supervisor(listener)
-        try:
-            yield
-        finally:
-            supervisor.stop()
+    hang_max_s = load_settings(os.environ).counting_hang_max_s
+    listener = CountingListener.bind_for(Path(os.environ[DATA_VARIABLE]))
+    os.environ[COUNTING_VARIABLE] = listener.address
+    supervisor = _Supervisor(listener, hang_max_s=hang_max_s)
+    try:
+        yield
+    finally:
+        supervisor.stop()
+        listener.close()
 
 
 class _Supervisor:
     """Runs a counting process whenever connections wait on the listener, in a thread."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: CountingListener, *, hang_max_s: int) -> None:
         self._listener = listener
+        self._hang_max_s = hang_max_s
         # The counting process reads this pipe and ends when the last writer closes it: this
         # process, and the workers that inherited it.
         self._input, self._output = os.pipe()
@@ -83,7 +80,9 @@ class _Supervisor:
     def _run(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED_SIGNALS)  # child processes inherit it
         while not self._stopping:
-            if not select.select([self._listener], [], [], _POLL_S)[0]:
+            if not _is_readable(self._listener, _POLL_S):
+                with _FORK_LOCK:
+                    self._listener.restore()
                 continue
             started = time.monotonic()
             code = self._run_child()
@@ -94,21 +93,62 @@ class _Supervisor:
 
     def _run_child(self) -> int:
         """Run a counting process until it ends; return its exit code."""
-        descriptor = self._listener.fileno()
-        module = "openengagement.processes.counting_process"
-        command = [sys.executable, "-m", module, str(descriptor)]
         try:
             with _FORK_LOCK:
-                self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                    command, stdin=self._input, pass_fds=[descriptor]
-                )
+                child, channel = self._start_child()
         except OSError as error:
             log_failure("counting_process_not_started", error)
             return _RAISED
-        return self._child.wait()
+        self._child = child
+        with channel, suppress(OSError):  # the channel breaks when the child ends
+            while self._is_alive(channel):
+                pass
+            child.kill()  # safe at any moment, because commits are transactions
+        code = child.wait()
+        self._listener.set_hung(hung=False)
+        return code
+
+    def _start_child(self) -> tuple["subprocess.Popen[bytes]", socket.socket]:
+        """Start a counting process; return it and the channel on which it answers pings."""
+        channel, theirs = socket.socketpair()
+        with theirs:
+            passed = [self._listener.fileno(), theirs.fileno()]
+            command = [sys.executable, "-m", _MODULE, *map(str, passed)]
+            try:
+                child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                    command, stdin=self._input, pass_fds=passed
+                )
+            except BaseException:
+                channel.close()
+                raise
+        return child, channel
+
+    def _is_alive(self, channel: socket.socket) -> bool:
+        """Ping the counting process. Return False if it ended, or hung for too long.
+
+        Raises:
+            OSError: it ended.
+        """
+        channel.send(b".")
+        # Count seconds, because this process may be stopped together with the counting process.
+        for silent_s in range(self._hang_max_s):
+            if silent_s == _SILENCE_MAX_S:
+                log_event("counting_process_hung", silent_s=silent_s)
+                self._listener.set_hung(hung=True)
+            if _is_readable(channel, 1):
+                self._listener.set_hung(hung=False)
+                # It answers each ping with a byte. If more can be read, that is its end.
+                return bool(channel.recv(1)) and not _is_readable(channel, _PING_EVERY_S)
+        log_event("counting_process_killed", silent_s=self._hang_max_s)
+        return False
 
     def _close_waiting_connections(self) -> None:
         """Close waiting connections, because each would only cause another failed start."""
-        while select.select([self._listener], [], [], 0)[0]:
+        while _is_readable(self._listener, 0):
             with _FORK_LOCK:
-                self._listener.accept()[0].close()
+                if connection := self._listener.accept(timeout_s=0):
+                    connection.close()
+
+
+def _is_readable(file: socket.socket | CountingListener, timeout_s: float) -> bool:
+    return bool(select.select([file], [], [], timeout_s)[0])

@@ -13,6 +13,7 @@ from openengagement.api.asgi import Api
 from openengagement.clock import SystemClock
 from openengagement.errors import StoreUnavailable
 from openengagement.files import UnusableFile
+from openengagement.ingest.sources.counting_listener import remove_socket
 from openengagement.server import build_api
 from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE, load_settings
 from openengagement.telemetry import log_failure
@@ -24,12 +25,13 @@ _ORPHAN_CHECK_S: Final = 1.0
 def create_app() -> Api:
     """Build the application of a worker. The environment names the folder and the settings."""
     configure_allocator()
+    counting = os.environ[COUNTING_VARIABLE]
     # The parent's pid as recorded at the fork, because the parent may have died since.
     if (parent := multiprocessing.parent_process()) is not None and parent.pid is not None:
-        threading.Thread(target=_end_with_parent, args=(parent.pid,), daemon=True).start()
+        arguments = (parent.pid, counting)
+        threading.Thread(target=_end_with_parent, args=arguments, daemon=True).start()
     os.umask(0o077)  # only the server's own user may read the files that it writes
     data, settings = Path(os.environ[DATA_VARIABLE]), load_settings(os.environ)
-    counting = os.environ[COUNTING_VARIABLE]
     try:
         api = build_api(data, settings, clock=SystemClock(), counting=counting)
     except (OSError, StoreUnavailable, UnusableFile) as error:
@@ -41,12 +43,13 @@ def create_app() -> Api:
     return api
 
 
-def _end_with_parent(parent: int) -> None:
+def _end_with_parent(parent: int, counting: str) -> None:
     """End this worker when its supervisor has ended, even by `kill -9`.
 
     Otherwise it would keep listening, and the next server on this port would share requests with
-    an older one. All acknowledged data is durable, so there is nothing to clean up.
+    an older one. All acknowledged data is durable. The one thing to remove is the counting socket.
     """
     while os.getppid() == parent:
         time.sleep(_ORPHAN_CHECK_S)
+    remove_socket(counting)
     os._exit(1)

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from openengagement.api.asgi import Api
+from openengagement.api.asgi import Api, Hooks
 from openengagement.api.routes import Authentication, Route, Routes
-from openengagement.errors import InvalidField, RateLimited, StoreUnavailable
+from openengagement.errors import InvalidField, RateLimited, StoreDamaged, StoreUnavailable
 from openengagement.http.reply import Reply
 from openengagement.settings import Settings
 
@@ -32,7 +32,16 @@ class Answer:
         self.body = gzip.decompress(body["body"]) if packed else body["body"]
 
 
-def call(path=TOTALS, method="POST", *, accept="gzip", peer="127.0.0.1", does=None, **settings):
+def call(
+    path=TOTALS,
+    method="POST",
+    *,
+    accept="gzip",
+    peer="127.0.0.1",
+    does=None,
+    note_damage=None,
+    **settings,
+):
     """Send a request to an API whose handlers echo the body, raise `does` or return it."""
 
     async def handler(request, read_body):
@@ -70,7 +79,7 @@ def call(path=TOTALS, method="POST", *, accept="gzip", peer="127.0.0.1", does=No
         settings=Settings(**settings),
         pool=None,
         default_headers=lambda: dict(SIX),
-        lifespan=(nothing, nothing),
+        hooks=Hooks(nothing, nothing, note_damage),
     )
     headers = [(b"host", b"h")] + ([(b"accept-encoding", accept.encode())] if accept else [])
     scope = {
@@ -109,6 +118,13 @@ def test_an_unavailable_store_is_503_and_only_the_log_says_why(path, capsys):
     line = json.loads(capsys.readouterr().err)
     assert (line["store"], line["reason"]) == (error.store, error.reason)
     assert line["request_id"] == answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("path", [TOTALS, EVENTS, "/sign-in"])
+def test_damage_is_noted_for_the_health_check(path):
+    error, noted = StoreDamaged("embedded", "7.segment", reason="a bit flipped"), []
+    answer = call(path, does=error, note_damage=noted.append)
+    assert (answer.status, noted) == (503, [error])
 
 
 @pytest.mark.parametrize("path", [TOKEN, EVENTS, "/nothing"])

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 
 import pytest
 
@@ -9,7 +10,8 @@ from openengagement import errors
 from openengagement.errors import ApiError, BatchRefused, InternalError, Unavailable
 from openengagement.ingest.batch import Outcome, Rejection
 from openengagement.ingest.rows import EVENTS
-from openengagement.ingest.sources.counting_socket import send_upload, serve_upload
+from openengagement.ingest.sources import counting_socket
+from openengagement.ingest.sources.counting_socket import serve_upload
 from openengagement.ingest.sources.uploads import Upload
 
 OUTCOME = Outcome(3, 1, [Rejection(2, "malformed", "is not valid JSON")], {"malformed": 1})
@@ -37,6 +39,10 @@ def counting(tmp_path):
     yield listen
     for each in listeners:
         each.close()
+
+
+def send_upload(sent, address, *, timeout_s=60):
+    return counting_socket.send_upload(sent, address, timeout_s=timeout_s)
 
 
 def upload(body=b"{}", **changes):
@@ -118,8 +124,21 @@ def test_an_internal_failure_is_logged_without_its_message(counting, capfd):
 
 
 def test_no_process_listens(tmp_path):
-    with pytest.raises(Unavailable):
-        send_upload(upload(), str(tmp_path / "nothing"))
+    with pytest.raises(Unavailable, match="nothing of this batch was counted"):
+        send_upload(upload(), str(tmp_path / "nothing"), timeout_s=0.1)
+
+
+@pytest.mark.parametrize("size", [1, 10**7])
+def test_a_batch_that_nobody_takes_is_refused_in_time(tmp_path, size):
+    """The large one does not even fit into the buffers of the socket."""
+    address = str(tmp_path / "counting")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match="Idempotency-Key"):
+            send_upload(upload(b"x" * size), address, timeout_s=0.3)
+        assert time.monotonic() - began < 30
 
 
 def test_the_counting_process_ends_before_it_answers(tmp_path):

@@ -6,6 +6,7 @@ two frames, a head and the body, and receives one frame with the outcome or the 
 """
 
 import socket
+import time
 from typing import Any, Final, Self
 
 import msgspec
@@ -14,10 +15,11 @@ from openengagement.errors import ApiError, InternalError, Unavailable
 from openengagement.ingest.batch import Outcome
 from openengagement.ingest.framing import read_frame, write_frame
 from openengagement.ingest.rows import EVENTS
+from openengagement.ingest.sources.counting_listener import connect
 from openengagement.ingest.sources.uploads import Upload, UploadHandler
 from openengagement.telemetry import log_failure
 
-_TIMEOUT_S: Final = 600.0  # for the answer; no batch takes that long
+_RESTORE_S: Final = 3.0  # a socket that is gone is bound again within this time
 
 
 # The fields of an `Upload` after its kind and body.
@@ -45,35 +47,46 @@ class _Counted(msgspec.Struct, frozen=True, tag=True):
     outcome: Outcome
 
 
+_NOT_COUNTED: Final = "nothing of this batch was counted; send it again"
+_UNKNOWN: Final = (
+    "it is unknown whether this batch was counted; send it again, with the same "
+    "Idempotency-Key if it had one"
+)
 _HEAD_DECODER: Final[msgspec.json.Decoder[_Head]] = msgspec.json.Decoder(_Head)
 _ANSWER_DECODER: Final[msgspec.json.Decoder[_Counted | _Error]] = msgspec.json.Decoder(
     _Counted | _Error
 )
 
 
-def send_upload(upload: Upload, address: str) -> Outcome:
+def send_upload(upload: Upload, address: str, *, timeout_s: float) -> Outcome:
     """Send a batch of events to the counting process that listens at `address`.
 
     Raises:
         ApiError: the counting process refused the batch.
-        Unavailable: the counting process ended before it answered.
+        Unavailable: the counting process cannot be reached, or ended or hung before it answered.
     """
-    head: _Head = (upload.encoding, upload.content_type, upload.key, upload.atomic)
-    try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(_TIMEOUT_S)
-            connection.connect(address)
-            write_frame(connection.sendall, msgspec.json.encode(head))
-            write_frame(connection.sendall, upload.body)
-            answer = _ANSWER_DECODER.decode(_receive(connection))
-    except (OSError, EOFError):
-        raise Unavailable(
-            "it is unknown whether this batch was counted; send it again, with the same "
-            "Idempotency-Key if it had one"
-        ) from None
+    deadline = time.monotonic() + timeout_s
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(timeout_s)
+        try:
+            connect(connection, address, patience_s=min(timeout_s, _RESTORE_S))
+        except OSError:
+            raise Unavailable(_NOT_COUNTED) from None
+        try:
+            answer = _exchange(connection, upload, deadline=deadline)
+        except (OSError, EOFError):
+            raise Unavailable(_UNKNOWN) from None
     if isinstance(answer, _Error):
         raise ApiError.from_parts(**msgspec.structs.asdict(answer))
     return answer.outcome
+
+
+def _exchange(connection: socket.socket, upload: Upload, *, deadline: float) -> _Counted | _Error:
+    head: _Head = (upload.encoding, upload.content_type, upload.key, upload.atomic)
+    write_frame(connection.sendall, msgspec.json.encode(head))
+    write_frame(connection.sendall, upload.body)
+    connection.settimeout(max(0.001, deadline - time.monotonic()))
+    return _ANSWER_DECODER.decode(_receive(connection))
 
 
 def serve_upload(connection: socket.socket, handle: UploadHandler) -> None:

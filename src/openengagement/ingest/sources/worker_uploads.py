@@ -27,6 +27,7 @@ class WorkerUploads:
     ) -> None:
         self._registrar = registrar
         self._counting_address = counting_address
+        self._timeout_s = settings.batch_timeout_s
         self._reader = UploadReader(settings, now_s)
 
     def handle(self, upload: Upload) -> Outcome:
@@ -38,7 +39,7 @@ class WorkerUploads:
             Unavailable: the batch was not stored, or this is unknown. It may be sent again.
         """
         if upload.kind is EVENTS:
-            return send_upload(upload, self._counting_address)
+            return send_upload(upload, self._counting_address, timeout_s=self._timeout_s)
         lower_priority()
         with self._reader.one_at_a_time():
             body, form = self._reader.decode(upload)

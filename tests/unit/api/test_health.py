@@ -1,0 +1,126 @@
+"""The health check: its answers, how often it looks, and a check that hangs."""
+
+import asyncio
+import json
+import threading
+import time
+
+import pytest
+
+from openengagement.api import health
+from openengagement.errors import StoreDamaged, StoreUnavailable
+
+OK = (200, {"status": "ok"})
+LIMITS, STORE = "the limits cannot be written", "the counters cannot be read"
+
+
+def unavailable(*reasons):
+    return (503, {"status": "unavailable", "reasons": list(reasons)})
+
+
+class Checks:
+    """Two checks with the results that a test sets; counts the looks."""
+
+    def __init__(self):
+        self.results = {LIMITS: None, STORE: True}
+        self.looks = 0
+
+    def look(self, fault):
+        self.looks += fault == STORE
+        result = self.results[fault]
+        if isinstance(result, Exception):
+            raise result
+        return result() if callable(result) else result
+
+    def table(self):
+        return {fault: lambda fault=fault: self.look(fault) for fault in self.results}
+
+
+@pytest.fixture
+def checks():
+    return Checks()
+
+
+@pytest.fixture
+def ask(checks):
+    """Ask several times at once; return the distinct answers."""
+    made = health.Health(checks.table())
+
+    async def ask_all(times):
+        replies = await asyncio.gather(*[made.read(None, None) for _ in range(times)])
+        answers = [(reply.status, json.loads(reply.body)) for reply in replies]
+        for reply in replies:
+            assert ("retry-after" in reply.headers) == (reply.status == 503)
+        return [each for n, each in enumerate(answers) if each not in answers[:n]]
+
+    with asyncio.Runner() as runner:
+
+        def run(times=1):
+            return runner.run(ask_all(times))
+
+        run.health = made
+        yield run
+    made.close()
+
+
+def test_it_is_ok_if_no_check_fails(ask):
+    assert ask() == [OK]
+
+
+@pytest.mark.parametrize(
+    "failure", [False, OSError("secret"), StoreUnavailable("limits", "no room")], ids=repr
+)
+def test_it_names_what_fails_and_recovers_by_itself(ask, checks, monkeypatch, capfd, failure):
+    monkeypatch.setattr(health, "_KEPT_S", 0)
+    for _ in range(2):
+        checks.results[LIMITS] = failure
+        for _ in range(3):
+            assert ask() == [unavailable(LIMITS)]
+        checks.results[LIMITS] = None
+        assert ask() == [OK]
+    log = capfd.readouterr().err
+    assert "secret" not in log
+    assert log.count("health_changed") == 4
+    assert log.count("health_check_failed") == 2 * isinstance(failure, Exception)
+
+
+def test_it_names_everything_that_fails(ask, checks):
+    checks.results = {LIMITS: False, STORE: ZeroDivisionError()}
+    assert ask() == [unavailable(LIMITS, STORE)]
+
+
+def test_many_calls_look_once(ask, checks):
+    assert ask(500) == [OK]
+    assert ask(500) == [OK]
+    assert checks.looks == 1
+
+
+def test_it_looks_again_after_a_while(ask, checks, monkeypatch):
+    monkeypatch.setattr(health, "_KEPT_S", 0.05)
+    ask()
+    checks.results[STORE] = False
+    time.sleep(0.1)
+    assert ask() == [unavailable(STORE)]
+
+
+def test_a_check_that_hangs_is_answered_and_holds_one_thread(ask, checks, monkeypatch):
+    monkeypatch.setattr(health, "_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(health, "_KEPT_S", 0)
+    release = threading.Event()
+    checks.results[STORE] = release.wait
+    before = threading.active_count()
+    for _ in range(5):
+        assert ask(3) == [unavailable("the checks took too long")]
+    assert threading.active_count() <= before + 1
+    release.set()
+    checks.results[STORE] = True
+    monkeypatch.setattr(health, "_TIMEOUT_S", 60)
+    assert ask() == [OK]
+
+
+def test_damage_is_reported_until_the_worker_ends(ask, monkeypatch):
+    monkeypatch.setattr(health, "_KEPT_S", 0)
+    assert ask() == [OK]
+    ask.health.note_damage(StoreDamaged("embedded", "7.segment", reason="a bit flipped"))
+    for _ in range(2):
+        assert ask() == [unavailable("stored data is damaged; run `openengagement check`")]
