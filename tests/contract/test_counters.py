@@ -13,7 +13,7 @@ from contract.backends import KEEP_DAYS
 from contract.deltas import make_batch, make_tweets
 from openengagement.engagement.counters import COUNTER_MAX, HOUR_MAX
 from openengagement.engagement.types import DAY_S, TYPE_NAMES
-from openengagement.stores.contract import Applied, KeyConflict
+from openengagement.stores.contract import Applied, Compacts, KeyConflict
 
 BIG = COUNTER_MAX // 2 + 1
 MOST = 2**63 - 1
@@ -365,6 +365,22 @@ def test_views_of_a_video_past_the_limit_are_refused(store):
     fails(store, [(6, 10, {"video_views": BIG})])
 
     assert store.read_totals([5, 6], ["video_views"]).tolist() == [[BIG], [BIG]]
+
+
+@pytest.mark.parametrize("correction", [-1, -(2**60), -COUNTER_MAX, -(2**61) - 5])
+def test_a_full_counter_refuses_no_correction_and_no_other_counter(store, correction):
+    apply(store, [(5, 10, {"replies": COUNTER_MAX})])
+    fails(store, [(5, 10, {"replies": 1})])
+    fails(store, [(5, 12, {"replies": 1})])
+    apply(store, [(5, 10, {"replies": correction})])
+    apply(store, [(6, 10, {"replies": COUNTER_MAX})], [(7, 10, {"replies": 3})])
+    apply(store, [(5, 10, {"favorites": 8})])
+    if isinstance(store, Compacts):
+        store.compact()
+    assert total(store, 5) == COUNTER_MAX + correction
+    assert hours(store, 5) == ({10: COUNTER_MAX + correction} if total(store, 5) else {})
+    assert (total(store, 6), total(store, 7)) == (COUNTER_MAX, 3)
+    assert total(store, 5, "favorites") == 8
 
 
 def test_the_store_works_after_a_refusal(store):

@@ -18,8 +18,8 @@ AnyInts = npt.NDArray[np.integer]
 COUNTER_MAX: Final = 2**62
 TYPE_BITS: Final = 5  # room for 32 types
 TYPE_MASK: Final = (1 << TYPE_BITS) - 1
-_CELL_BITS: Final = 32
-_CELL_MASK: Final = (1 << _CELL_BITS) - 1
+CELL_BITS: Final = 32
+_CELL_MASK: Final = (1 << CELL_BITS) - 1
 HOUR_MAX: Final = _CELL_MASK >> TYPE_BITS
 # Rows to add up at once. Rows that fit the processor's caches are added up several times as fast.
 _PART_ROWS: Final = 125_000
@@ -131,7 +131,7 @@ def sum_rows(ids: Ints, cells: Ints, *, counts: Ints) -> Counters:
     by_id = np.argsort(ids)
     ids = ids[by_id]
     firsts = _firsts(ids)
-    keys = ((np.cumsum(firsts) - 1) << _CELL_BITS) | cells[by_id]
+    keys = ((np.cumsum(firsts) - 1) << CELL_BITS) | cells[by_id]
     # Most events count one. Equal counts need no reordering with their keys.
     if counts.min() == counts.max():
         keys.sort()
@@ -216,7 +216,7 @@ def merge_at_once(parts: Sequence[Counters]) -> Counters:
     ranks = np.empty_like(ids)
     ranks[order] = np.cumsum(firsts) - 1
     sizes = np.concatenate([np.diff(part.starts) for part in parts])
-    keys = np.repeat(ranks << _CELL_BITS, sizes) | np.concatenate([part.cells for part in parts])
+    keys = np.repeat(ranks << CELL_BITS, sizes) | np.concatenate([part.cells for part in parts])
     counts = np.concatenate([part.counts for part in parts])
     return _sort_and_sum(ids[firsts], keys, counts=counts)
 
@@ -227,7 +227,7 @@ def fold_cells(counters: Counters, *folds: tuple[npt.NDArray[np.bool_], AnyInts]
     A fold is (mask, cells): the rows that the mask selects, and the new cell of every row. A row
     that several folds select counts in each of them. Fastest if a fold keeps the rows in order.
     """
-    ranks = _ranks(counters) << _CELL_BITS
+    ranks = _ranks(counters) << CELL_BITS
     keys = np.concatenate([(ranks | cells)[mask] for mask, cells in folds])
     if not len(keys):
         return no_counters()
@@ -239,7 +239,7 @@ def to_totals(counters: Counters) -> Counters:
     """Add up all hours of each Tweet. The cells of the result are type numbers (hour 0)."""
     if not counters.rows:
         return no_counters()
-    keys = (_ranks(counters) << _CELL_BITS) | (counters.cells & TYPE_MASK)
+    keys = (_ranks(counters) << CELL_BITS) | (counters.cells & TYPE_MASK)
     return _sort_and_sum(counters.ids, keys, counts=counters.counts)
 
 
@@ -248,7 +248,7 @@ def add_totals(sums: Ints, part: Counters, *, tweet_ids: Ints) -> None:
 
     `tweet_ids` may be in any order and may contain an id twice.
     """
-    rows, where = _find(part, tweet_ids)
+    rows, where = find_rows(part, tweet_ids)
     places = rows * sums.shape[1] + (part.cells[where] & TYPE_MASK)
     np.add.at(sums.reshape(-1), places, part.counts[where].astype(np.int64))
 
@@ -258,7 +258,7 @@ def add_hours(sums: Ints, part: Counters, *, tweet_ids: Ints, start_hour: int) -
 
     Hours outside of `sums` are skipped. `tweet_ids` must be unique.
     """
-    rows, where = _find(part, tweet_ids)
+    rows, where = find_rows(part, tweet_ids)
     cells = part.cells[where].astype(np.int64) - (start_hour << TYPE_BITS)
     inside = (cells >= 0) & (cells < sums.shape[1] << TYPE_BITS)
     rows, where, cells = rows[inside], where[inside], cells[inside]
@@ -267,7 +267,7 @@ def add_hours(sums: Ints, part: Counters, *, tweet_ids: Ints, start_hour: int) -
     sums[rows, cells >> TYPE_BITS, cells & TYPE_MASK] += part.counts[where]
 
 
-def _find(part: Counters, tweet_ids: Ints) -> tuple[Ints, Ints]:
+def find_rows(part: Counters, tweet_ids: Ints) -> tuple[Ints, Ints]:
     """Find the rows of these Tweets: each row's index in `tweet_ids`, and its index in `part`."""
     if not len(part.ids):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -308,7 +308,7 @@ def _sum_keys(ids: Ints, keys: Ints, *, counts: Ints) -> Counters:
         # Differences of running sums are right even where the running sum wraps around.
         before = np.cumsum(counts)[first[1:] - 1]
         keys, counts = keys[first], np.diff(before, prepend=0, append=counts.sum())
-    return _pack(ids, keys >> _CELL_BITS, cells=keys & _CELL_MASK, counts=counts)
+    return _pack(ids, keys >> CELL_BITS, cells=keys & _CELL_MASK, counts=counts)
 
 
 def _pack(ids: Ints, ranks: Ints, *, cells: AnyInts, counts: AnyInts) -> Counters:

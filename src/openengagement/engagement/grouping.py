@@ -10,12 +10,14 @@ answer has 285,600 counts in a grouping.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from math import prod
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from openengagement.engagement.counters import max_magnitude_of
 from openengagement.engagement.types import DAY_S, HOUR_S, Dimension, utc_datetime
 from openengagement.engagement.window import Window
 
@@ -75,7 +77,7 @@ def fold_grouping(group_by: tuple[Dimension, ...], cube: Cube) -> bytes:
     omitted = tuple(axis for axis, name in enumerate(_AXES) if name not in group_by)
     counts, inside = cube.counts, cube.inside
     if any(counts.shape[axis] > 1 for axis in omitted):
-        counts = counts.sum(axis=omitted, keepdims=True)
+        counts = _sum(counts, omitted)
         omitted_times = tuple(axis - _DAY_AXIS for axis in omitted if axis >= _DAY_AXIS)
         inside = np.any(inside, axis=omitted_times, keepdims=True)
     order = [*(_AXES.index(name) for name in group_by), *omitted]
@@ -83,12 +85,27 @@ def fold_grouping(group_by: tuple[Dimension, ...], cube: Cube) -> bytes:
     if inside.size > 1 and not inside.all():
         values = values[np.broadcast_to(inside, counts.shape).transpose(order)]
     numbers = values.ravel()
+    if numbers.dtype == object:
+        template = _Template(cube.keys, "%d").render(group_by, inside)
+        return (template % tuple(numbers)).encode()
     wide = np.flatnonzero((numbers < 0) | (numbers > _DIGIT_MAX))
     if len(wide) * _WIDE_SHARE > len(numbers):
         template = _Template(cube.keys, "%d").render(group_by, inside)
         return (template % tuple(numbers.tolist())).encode()
     template = _Template(cube.keys, "\0").render(group_by, inside)
     return _fill_slots(template.encode(), numbers, wide=wide)
+
+
+def _sum(counts: Counts, axes: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Sum over these axes. The result holds Python integers if 64 bits might be too few."""
+    terms = prod(counts.shape[axis] for axis in axes)
+    # The bits of all counts bound each of them, if none is negative, and are found in one pass.
+    bound = int(np.bitwise_or.reduce(counts, axis=None))
+    if bound < 0:
+        bound = max_magnitude_of(counts)
+    wide = counts.astype(object) if bound * terms > np.iinfo(np.int64).max else counts
+    summed: npt.NDArray[Any] = wide.sum(axis=axes, keepdims=True)
+    return summed
 
 
 def _fill_slots(template: bytes, numbers: Counts, *, wide: Counts) -> bytes:

@@ -22,6 +22,7 @@ from openengagement.engagement.counters import (
     sum_rows,
     to_totals,
 )
+from openengagement.engagement.overflow import verify_sum
 from openengagement.engagement.types import TYPE_NAMES
 
 VIDEO_VIEWS: Final = TYPE_NAMES.index("video_views")
@@ -83,6 +84,11 @@ def share_views(totals: Ints, tweet_ids: Sequence[int], *, videos: Mapping[int, 
 
 
 def _views_of(videos: Iterable[int], counts: AnyInts) -> Counters:
-    """Make counters of the views of videos."""
+    """Make counters of the views of videos.
+
+    Raises:
+        OverflowError: the views of a video are too many.
+    """
+    verify_sum(counts)
     ids = -np.fromiter(videos, np.int64, len(counts))
     return sum_rows(ids, np.broadcast_to(_CELL, len(counts)), counts=counts.astype(np.int64))

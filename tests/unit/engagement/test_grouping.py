@@ -259,3 +259,26 @@ def test_the_largest_answer_has_every_counter(group_by):
     assert len(flat) == 286_025
     expected = counts if group_by[0] is TWEET else counts.transpose(1, 0, 2)
     assert flat == expected.ravel().tolist()
+
+
+@pytest.mark.parametrize(
+    "count", [3 * 2**60, -3 * 2**60, 2**62, -(2**62), 2**63 // 20, 2**63 // 20 + 1]
+)
+@pytest.mark.parametrize("others", [0, 5, -5, 2**61])
+def test_sums_beyond_64_bits_are_exact(count, others):
+    """20 Tweets of 1.5 * 2^61 each were shown as a negative number."""
+    counts = np.full((20, 2, 1), count, np.int64)
+    counts[3:7, 1] = others
+    cube = build_cube(counts, [str(each) for each in range(20)], types=["a", "b"], window=None)
+    right = {"a": str(20 * count), "b": str(16 * count + 4 * others)}
+    assert json.loads(fold_grouping((Dimension.TYPE,), cube)) == right
+    right = [str(sum(map(int, row))) for row in counts[:, :, 0].tolist()]
+    assert list(json.loads(fold_grouping((Dimension.TWEET,), cube)).values()) == right
+
+
+def test_sums_over_hours_beyond_64_bits_are_exact():
+    counts = np.full((2, 1, 50), 2**62, np.int64)
+    window = window_of("2026-11-22T22:00:00+00:00", 50)
+    found = folded((TYPE, DAY), counts, tweets=["1", "2"], types=["a"], window=window)
+    days = {"2026-11-22": 4, "2026-11-23": 48, "2026-11-24": 48}
+    assert found == [("a", [(day, str(hours * 2**62)) for day, hours in days.items()])]

@@ -118,7 +118,7 @@ def make_version_5(store, videos):
     views = [(tweet_id, 1, {"video_views": 1}) for tweet_id in videos]
     shared = [(-number, HOUR_MAX, {"video_views": 1}) for number in videos.values() if number]
     with store._database.writing() as writing:
-        manifest.add_segment(writing, make_deltas(views + shared))
+        manifest.add_segment(writing, make_deltas(views + shared), read_segments=list)
     db = downgrade(store)
     for tweet_id, number in videos.items():
         db.execute("INSERT INTO tweets VALUES (?, 7, 1000, ?, 0)", (tweet_id, number))

@@ -6,11 +6,12 @@ removed only after it is no longer listed. So every listed segment is complete.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from openengagement.engagement.counters import COUNTER_MAX, Counters
+from openengagement.engagement.counters import COUNTER_MAX, Counters, to_totals
+from openengagement.engagement.overflow import verify_room
 from openengagement.errors import StoreDamaged
 from openengagement.stores.embedded.checksums import checksum_of
 from openengagement.stores.embedded.database import NAME
@@ -101,17 +102,25 @@ def _seal(record: SegmentRecord, content: int) -> int:
     return checksum_of([fields.encode()])
 
 
-def add_segment(db: sqlite3.Connection, deltas: Counters) -> None:
+def add_segment(
+    db: sqlite3.Connection, deltas: Counters, *, read_segments: Callable[[], Sequence[Segment]]
+) -> None:
     """Add the counters of a commit as an unflushed segment.
 
+    `read_segments` returns all segments of this transaction. It is called only if the bounds of all
+    counters together do not show that each of them can hold the deltas.
+
     Raises:
-        OverflowError: a counter might pass COUNTER_MAX.
+        OverflowError: a counter would pass COUNTER_MAX.
     """
     if not deltas.rows:
         return
     bound = deltas.total_bound
     if bound + sum(record.max_magnitude for record in list_segments(db)) > COUNTER_MAX:
-        raise OverflowError("a counter might not hold the deltas of this commit")
+        segments = read_segments()
+        hours = (segment.hours for segment in segments)
+        verify_room([deltas], hours=hours, totals=(segment.summable for segment in segments))
+        bound = max(deltas.max_magnitude, to_totals(deltas).max_magnitude)
     body = encode_hours(deltas)
     _insert(db, SegmentRecord(0, deltas.rows, bound, None), body=body, content=checksum_of([body]))
 

@@ -381,8 +381,9 @@ def _head(entries: Sequence[_Entry]) -> bytes:
 
 
 def _narrowest(max_magnitude: int) -> np.dtype[Any]:
-    """Find the smallest type that holds counts of this magnitude."""
-    return next(dtype for dtype in _COUNTS if max_magnitude <= np.iinfo(dtype).max)
+    """Find the smallest type that holds counts of this magnitude, or else the largest type."""
+    fits = (dtype for dtype in _COUNTS if max_magnitude <= np.iinfo(dtype).max)
+    return next(fits, _COUNTS[-1])
 
 
 def _write_all(file: int, data: bytes, *, offset: int) -> None:

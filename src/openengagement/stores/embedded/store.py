@@ -19,6 +19,7 @@ import polars as pl
 
 from openengagement.clock import Clock
 from openengagement.engagement.counters import COUNTER_MAX, Counters, Ints, add_hours, merge
+from openengagement.engagement.overflow import verify_room
 from openengagement.engagement.tweets import fold_tweets
 from openengagement.engagement.types import DAY_S, TYPE_NAMES, Tweet
 from openengagement.engagement.videos import (
@@ -61,7 +62,7 @@ class EmbeddedStore:
         self._tweets = table.TweetCache(self._database)
         try:
             with self._database.writing() as db:
-                moved = create_or_upgrade(db, lambda deltas: _add(db, [deltas]))
+                moved = create_or_upgrade(db, lambda deltas: self._add(db, [deltas]))
             if moved:
                 self._compactor.notify_commit()
         except BaseException:
@@ -79,7 +80,7 @@ class EmbeddedStore:
                 answers.append(answer)
                 if isinstance(answer, Applied) and not answer.duplicate:
                     deltas.append(batch.deltas)
-            _add(db, deltas)
+            self._add(db, deltas)
         if jump is not None:
             log_event("clock_jumped", noticed_by="idempotency keys", **asdict(jump))
         self._compactor.notify_commit()
@@ -92,8 +93,9 @@ class EmbeddedStore:
             videos = dict(numbered.select("id", "video_number").drop_nulls().rows())
             if videos:
                 before = table.read_videos(db, list(videos))
-                read_totals = partial(sum_totals, self._reader.segments(db))
-                manifest.add_segment(db, move_views(before, videos, read_totals=read_totals))
+                segments = self._reader.segments(db)
+                moved = move_views(before, videos, read_totals=partial(sum_totals, segments))
+                manifest.add_segment(db, moved, read_segments=lambda: segments)
             table.register_tweets(db, numbered)
         if videos:
             self._compactor.notify_commit()
@@ -170,18 +172,18 @@ class EmbeddedStore:
             verify_pages(target, file=self._path.name)
         return files
 
+    def _add(self, db: sqlite3.Connection, deltas: Sequence[Counters]) -> None:
+        """Add the deltas of a commit, and the views that they add to videos.
+
+        Raises:
+            OverflowError: a counter would pass COUNTER_MAX.
+        """
+        # Verify before adding them up, because the sum must not wrap around.
+        if sum(each.total_bound for each in deltas) > COUNTER_MAX:
+            verify_room(deltas, hours=(), totals=())
+        merged = add_video_views(merge(deltas), partial(table.read_videos, db))
+        manifest.add_segment(db, merged, read_segments=partial(self._reader.segments, db))
+
     def close(self) -> None:
         self._compactor.close()
         self._database.close()
-
-
-def _add(db: sqlite3.Connection, deltas: Sequence[Counters]) -> None:
-    """Add the deltas of a commit, and the views that they add to videos.
-
-    Raises:
-        OverflowError: a counter might pass COUNTER_MAX.
-    """
-    # Check before adding them up, because the sum must not wrap around.
-    if sum(each.total_bound for each in deltas) > COUNTER_MAX:
-        raise OverflowError("a counter might not hold the deltas of this commit")
-    manifest.add_segment(db, add_video_views(merge(deltas), partial(table.read_videos, db)))
