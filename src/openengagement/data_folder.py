@@ -1,18 +1,27 @@
-"""Open a data folder."""
+"""Open a data folder.
+
+Its files belong together. A folder that lacks one of them, or has one of another folder, is
+refused before anything is created: a server that starts with an empty database next to real data
+would hide the loss, and what it then writes would not fit the restored file.
+"""
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from openengagement.auth.keyring import Keyring, open_keyring
+from openengagement.auth.keyring import KeyFileError, Keyring, open_keyring
 from openengagement.clock import Clock
-from openengagement.registry.opening import open_registry
+from openengagement.files import PUT_BACK, UnusableFile, make_folder
+from openengagement.registry.encrypted import sample_secrets
+from openengagement.registry.opening import is_missing, open_registry
 from openengagement.registry.registry import Registry
-from openengagement.settings import Settings
+from openengagement.settings import REGISTRY_FILE, Settings
 from openengagement.stores.contract import Stores
-from openengagement.stores.opening import open_stores
+from openengagement.stores.opening import hold_data, open_stores
 
 KEY_FILE: Final = "server.key"
+RESTORING: Final = "restore.unfinished"  # in the folder while a backup is copied to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +39,53 @@ class DataFolder:
 
 
 def open_data_folder(data: Path, settings: Settings, *, clock: Clock) -> DataFolder:
-    """Open a data folder. Create what is missing, and upgrade what an older version made.
+    """Open a data folder. Create it if it is empty, and upgrade what an older version made.
 
     Raises:
+        UnusableFile: files are missing, or are not of one state.
         OSError: the folder cannot be used.
         KeyFileError: the key file cannot be used.
         StoreUnavailable: try again later.
     """
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    keyring = open_keyring(data / KEY_FILE, settings.server_keys)
+    make_folder(data)
+    if (data / RESTORING).exists():
+        raise UnusableFile(
+            f"{data}: a restore into this folder has not finished. If none is running, empty the "
+            "folder and restore the backup again"
+        )
+    # The stores first: the process that creates a folder makes the registry before them.
+    if hold_data(data) and is_missing(data):
+        raise UnusableFile(
+            f"{data / REGISTRY_FILE} is missing or empty, although the folder holds counters. "
+            f"{PUT_BACK}"
+        )
     registry = open_registry(data)
     try:
-        stores = open_stores(data, settings, clock=clock)
+        keyring = _open_keyring(data, settings, registry=registry)
+        # The registry first: it is empty until the process that creates a folder made the stores.
+        create = registry.is_empty()
+        stores = open_stores(data, settings, clock=clock, create=create)
     except BaseException:
         registry.close()
         raise
     return DataFolder(registry, stores, keyring)
+
+
+def _open_keyring(data: Path, settings: Settings, *, registry: Registry) -> Keyring:
+    """Open the keys. Create a key file only if no secret needs an older one."""
+    path = data / KEY_FILE
+    secrets = sample_secrets(registry.database)
+    first = next(secrets, None)
+    if first is not None and not settings.server_keys and not path.exists():
+        raise KeyFileError(
+            f"{path} is missing, although the registry holds secrets that are encrypted with it. "
+            "Nothing was changed. Put the file back, or set OPENENGAGEMENT_SERVER_KEYS to its keys"
+        )
+    keyring = open_keyring(path, settings.server_keys)
+    if first is not None and not any(map(keyring.decrypts, chain([first], secrets))):
+        source = "OPENENGAGEMENT_SERVER_KEYS" if settings.server_keys else str(path)
+        raise KeyFileError(
+            f"{source} cannot decrypt any secret of the registry: it belongs to another data "
+            "folder. Nothing was changed. Put the right keys back"
+        )
+    return keyring

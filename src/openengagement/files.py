@@ -12,6 +12,12 @@ from typing import Final
 
 _PRIVATE: Final = 0o600  # also the mode that `mkstemp` gives
 _ROOM_MIN_BYTES: Final = 1 << 20
+_PRIVATE_FOLDER: Final = 0o700
+# What to do about a missing file of a data folder.
+PUT_BACK: Final = (
+    "Nothing was changed. Put the missing file back, or restore a backup into an empty folder with "
+    "`openengagement restore`"
+)
 
 
 class UnusableFile(Exception):
@@ -102,6 +108,14 @@ def remove_temporary(path: Path) -> None:
     """
     for leftover in path.parent.glob(f".{path.name}.*.new"):
         leftover.unlink()
+
+
+def make_folder(folder: Path) -> None:
+    """Create a private folder durably, if it does not exist, and its parents."""
+    if not folder.exists():
+        make_folder(folder.parent)
+        folder.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

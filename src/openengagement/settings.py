@@ -21,6 +21,8 @@ ENV_PREFIX: Final = "OPENENGAGEMENT_"
 DATA_VARIABLE: Final = "OPENENGAGEMENT_DATA"  # the data folder, an option of the command line
 # The socket of the counting process; the server sets it.
 COUNTING_VARIABLE: Final = "OPENENGAGEMENT_COUNTING"
+# The file in the data folder; its name is here for processes that do not load the registry.
+REGISTRY_FILE: Final = "registry.sqlite3"
 _NOT_SETTINGS: Final = {DATA_VARIABLE, COUNTING_VARIABLE}
 
 _THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})

@@ -56,9 +56,10 @@ def check(path, *, least):
         assert favorites == [commits * tweet for tweet in TWEETS]
         keys = store._database.connection().execute("SELECT count(*) FROM batches").fetchone()[0]
         assert keys == commits
-        store._compactor._merger.remove_orphaned_files()
+        store._compactor.folder.remove_leftovers()
         listed = manifest.list_segments(store._database.connection())
-        files = {each.name for each in path.with_suffix(".segments").glob("*.segment")}
+        folder = path.with_suffix(".segments")
+        files = {each.name for each in folder.iterdir() if not each.name.endswith(".lock")}
         assert files == {each.file for each in listed if each.file}
     finally:
         store.close()

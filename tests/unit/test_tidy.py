@@ -52,6 +52,8 @@ BROAD_EXCEPTS: dict[str, str] = {
 MANY_IMPORTS: dict[str, str] = {
     "openengagement.auth.three_legged_flow": "it touches apps, accounts and both kinds of tokens",
     "openengagement.registry.registry": "it bundles the classes of all tables",
+    "openengagement.data_folder": "it opens every part of a folder, and compares them",
+    "openengagement.sandbox.seed": "it makes a folder, and fills every part of it",
     "openengagement.sandbox.demo": "it makes accounts, an app and credentials",
     "openengagement.server": "the composition root wires everything",
     "openengagement.api.insights": "authenticate, limit, query and meter: one step each",

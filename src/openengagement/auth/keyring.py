@@ -60,6 +60,14 @@ class Keyring:
                 "a stored secret cannot be decrypted with the keys of this server"
             ) from None
 
+    def decrypts(self, stored: bytes) -> bool:
+        """Whether a key of this server decrypts a secret."""
+        try:
+            self.decrypt(stored)
+        except KeyFileError:
+            return False
+        return True
+
     def tags(self, purpose: str, subject: str) -> list[str]:
         """Compute an HMAC-SHA256 tag of a subject under each key, the newest key first.
 

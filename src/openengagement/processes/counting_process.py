@@ -34,7 +34,12 @@ from openengagement.ingest.sources.counting_listener import CountingListener, re
 from openengagement.ingest.sources.counting_socket import serve_upload
 from openengagement.ingest.sources.event_uploads import EventUploads
 from openengagement.ingest.writer import BatchWriter
-from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE, load_settings
+from openengagement.settings import (
+    COUNTING_VARIABLE,
+    DATA_VARIABLE,
+    REGISTRY_FILE,
+    load_settings,
+)
 from openengagement.stores.opening import open_stores
 from openengagement.telemetry import log_failure
 
@@ -48,7 +53,10 @@ def main() -> None:
     lower_priority()
     os.umask(0o077)
     settings, clock = load_settings(os.environ), SystemClock()
-    stores = open_stores(Path(os.environ[DATA_VARIABLE]), settings, clock=clock)
+    data = Path(os.environ[DATA_VARIABLE])
+    # If a server has made the folder, a database that is missing now was removed since.
+    create = not (data / REGISTRY_FILE).exists()
+    stores = open_stores(data, settings, clock=clock, create=create)
     writer = BatchWriter(
         stores.counters,
         queue_max=0,  # unlimited, because the workers limit the batches in flight

@@ -1,6 +1,6 @@
 """Re-encrypt the stored secrets, after the server's keys were rotated."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -15,8 +15,17 @@ COLUMNS: Final = (
     REQUEST_TOKENS.c.verifier,
 )
 _SLICE: Final = 200  # rows changed in one transaction, so that no other writer waits for long
+_SAMPLE_MAX: Final = 1000
 # A stored secret -> the same secret under the newest key, or None if no known key decrypts it.
 Reencrypt = Callable[[bytes], bytes | None]
+
+
+def sample_secrets(database: Database) -> Iterator[bytes]:
+    """Yield stored secrets, at most `_SAMPLE_MAX` of each kind."""
+    for column in COLUMNS:
+        query = sa.select(column).where(column.is_not(None)).limit(_SAMPLE_MAX)
+        with database.reading() as db:
+            yield from db.scalars(query)
 
 
 def reencrypt_secrets(database: Database, reencrypt: Reencrypt) -> tuple[int, int]:

@@ -6,6 +6,8 @@ from typing import Final
 from openengagement.damage import Inspection, inspect_database
 from openengagement.registry.registry import Registry
 from openengagement.registry.sqlite import SqliteDatabase
+from openengagement.settings import REGISTRY_FILE
+from openengagement.sqlite_files import is_new, refuse_foreign_log
 
 _REMEDY: Final = (
     "Stop the servers. Restore a backup into an empty folder. Apps, tokens and decisions of after "
@@ -17,11 +19,18 @@ def open_registry(data: Path) -> Registry:
     """Open the registry of a data folder. Create it, or migrate an older one.
 
     Raises:
+        UnusableFile: a write-ahead log next to it does not belong to it.
         sqlalchemy.exc.DBAPIError: the database cannot be used.
     """
-    return Registry(SqliteDatabase(data / "registry.sqlite3"))
+    return Registry(SqliteDatabase(data / REGISTRY_FILE))
 
 
 def check_registry(data: Path, inspection: Inspection) -> None:
     """Verify the registry as far as its engine can. Other processes may use it."""
-    inspect_database(data / "registry.sqlite3", inspection, remedy=_REMEDY)
+    inspect_database(data / REGISTRY_FILE, inspection, remedy=_REMEDY)
+
+
+def is_missing(data: Path) -> bool:
+    """Whether a data folder has no registry, or one without tables."""
+    refuse_foreign_log(data / REGISTRY_FILE)
+    return is_new(data / REGISTRY_FILE)

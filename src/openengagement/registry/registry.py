@@ -3,6 +3,10 @@
 It receives secrets only encrypted or hashed. `auth.credentials` makes and reads them.
 """
 
+from typing import Final
+
+import sqlalchemy as sa
+
 from openengagement.registry.accounts import Accounts
 from openengagement.registry.app_list import AppList
 from openengagement.registry.apps import Apps
@@ -12,8 +16,11 @@ from openengagement.registry.decisions import Decisions
 from openengagement.registry.grants import Grants
 from openengagement.registry.passwords import PasswordHashes
 from openengagement.registry.platform_keys import PlatformKeys
+from openengagement.registry.schema import ACCOUNTS, APPS, PLATFORM_KEYS
 from openengagement.registry.sessions import Sessions
 from openengagement.registry.usage import Usage
+
+_CONTENT: Final = (ACCOUNTS, APPS, PLATFORM_KEYS)
 
 
 class Registry:
@@ -31,6 +38,12 @@ class Registry:
         self.platform_keys = PlatformKeys(database)
         self.sessions = Sessions(database)
         self.usage = Usage(database)
+
+    def is_empty(self) -> bool:
+        """Whether it has no account, app or platform key yet."""
+        with self.database.reading() as db:
+            rows = (db.scalar(sa.select(sa.exists(sa.select(table)))) for table in _CONTENT)
+            return not any(rows)
 
     def close(self) -> None:
         """Close the database."""

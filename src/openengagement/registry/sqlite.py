@@ -4,7 +4,7 @@ import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
@@ -14,6 +14,7 @@ from openengagement.errors import StoreDamaged
 from openengagement.registry.database import WRITE_TIMEOUT_S, Database
 from openengagement.registry.migrate import migrate
 from openengagement.registry.schema import METADATA
+from openengagement.sqlite_files import count_commit, refuse_foreign_log
 
 # A process of an earlier version may still serve the folder, and it does not know the credential
 # version. These triggers increment the version for it, or our caches would miss what it revokes.
@@ -30,10 +31,15 @@ _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 class SqliteDatabase(Database):
-    """The database in the file `path`. Opening it creates the tables, or migrates them."""
+    """The database in the file `path`. Opening it creates the tables, or migrates them.
+
+    Raises:
+        UnusableFile: a write-ahead log next to it does not belong to it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        refuse_foreign_log(path)
         self._engine = sa.create_engine(
             f"sqlite:///{path}", connect_args={"timeout": WRITE_TIMEOUT_S}
         )
@@ -44,7 +50,8 @@ class SqliteDatabase(Database):
         # lock first: otherwise it would fail if another one committed between its read and its
         # write.
         sa.event.listen(reader, "begin", lambda db: db.exec_driver_sql("BEGIN"))
-        sa.event.listen(writer, "begin", lambda db: db.exec_driver_sql("BEGIN IMMEDIATE"))
+        sa.event.listen(writer, "begin", _begin_writing)
+        sa.event.listen(writer, "commit", _count_commit)
         super().__init__(reader=reader, writer=writer)
         with writer.begin() as db:
             migrate(db)
@@ -109,6 +116,21 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
         "cell_size_check = ON",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_writing(db: sa.Connection) -> None:
+    db.exec_driver_sql("BEGIN IMMEDIATE")
+    db.info["changes"] = _total_changes(db)
+
+
+def _count_commit(db: sa.Connection) -> None:
+    if _total_changes(db) != db.info["changes"]:
+        count_commit(db.exec_driver_sql)
+
+
+def _total_changes(db: sa.Connection) -> int:
+    connection: Any = db.connection.dbapi_connection
+    return int(connection.total_changes)
 
 
 def _create_triggers(db: sa.Connection) -> None:

@@ -19,6 +19,7 @@ from openengagement.sandbox.higgs import higgs_dataset, read_higgs
 from openengagement.sandbox.simulate import simulate_around, simulate_week
 from openengagement.settings import Settings
 from openengagement.stores.contract import Batch
+from openengagement.stores.opening import open_stores
 
 _SEED: Final = 2012
 
@@ -38,6 +39,8 @@ def build_sandbox(
     for old in data.glob("counters.*"):
         shutil.rmtree(old) if old.is_dir() else old.unlink()
     deltas = fold_dataset(pl.concat([dataset.events, extra]))
+    # Accounts and apps are kept, and a folder with them is not opened without a store.
+    open_stores(data, settings, clock=clock).close()
     with closing(open_data_folder(data, settings, clock=clock)) as folder:
         folder.registry.accounts.apply_accounts(dataset.accounts.rows(), now_s=now_s)
         folder.stores.tweets.apply_tweets(dataset.tweets.with_columns(deleted=False))

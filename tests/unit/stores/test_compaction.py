@@ -18,7 +18,8 @@ from openengagement.engagement.types import TYPE_NAMES
 from openengagement.errors import StoreDamaged
 from openengagement.stores.embedded import compaction, manifest, merging, segments
 from openengagement.stores.embedded.compaction import StageResult, choose_files, choose_unflushed
-from openengagement.stores.embedded.manifest import SegmentRecord
+from openengagement.stores.embedded.manifest import SegmentRecord, Unlisted
+from openengagement.stores.embedded.segment_folder import SegmentFolder
 from openengagement.stores.embedded.store import EmbeddedStore
 from support.waiting import wait_for
 
@@ -39,6 +40,10 @@ def files(store):
 
 def merger(store):
     return store._compactor._merger
+
+
+def folder(store):
+    return store._compactor.folder
 
 
 def flush(store):
@@ -149,11 +154,11 @@ def test_a_failed_merge_leaves_no_file(store, by_hand, monkeypatch, place):
     assert files(store) == []
 
 
-@pytest.mark.parametrize("place", ["start", "unflushed", "remove_orphaned_files"])
+@pytest.mark.parametrize("place", ["start", "unflushed", "remove_leftovers"])
 def test_a_commit_is_acknowledged_though_merging_fails(store, monkeypatch, place):
     """Otherwise the batch would be sent again and count twice."""
-    owner = compaction.Stage if place == "start" else merging.Merger
-    monkeypatch.setattr(owner, place, lambda *_, **__: 1 / 0)
+    owners = {"start": compaction.Stage, "remove_leftovers": SegmentFolder}
+    monkeypatch.setattr(owners.get(place, merging.Merger), place, lambda *_, **__: 1 / 0)
     (answer,) = store.apply_batches([make_batch([(1, 5, {"replies": 1})])])
     assert not answer.duplicate
     assert store.read_totals([1], ["replies"]).tolist() == [[1]]
@@ -282,15 +287,16 @@ def test_a_server_continues_after_another_process_died_in_a_merge(open_store, by
     monkeypatch.setattr(compaction, "_IDLE_S", 0.02)
     server, other = open_store(), open_store()
     flush_files(other, 3)
-    (other._folder / "half.segment").write_bytes(b"what it had written")
+    half = other._folder / f"merged-{'0' * 32}.unfinished"
+    half.write_bytes(b"what it had written")
     with other._compactor.compaction.lock.held():
         looks = []
         read = merger(server).records
         monkeypatch.setattr(merger(server), "records", lambda: looks.append(1) or read())
         server.start_compaction()
         wait_for(lambda: len(looks) > 50)
-        assert len(files(server)) == 4
-    wait_for(lambda: len(files(server)) == 1)
+        assert half.exists()
+    wait_for(lambda: len(files(server)) == 1 and not half.exists())
     check(server, 30)
 
 
@@ -347,21 +353,71 @@ def test_a_failed_merge_is_not_repeated(open_store, by_hand, monkeypatch):
     assert len(files(store)) == 3
 
 
-def test_orphaned_files_are_removed(store, tmp_path, by_hand):
+def leave(store, name, state=None):
+    """Put a file into the folder of segments, recorded as `state`."""
+    (store._folder / name).write_bytes(b"counters")
+    if state:
+        with store._database.writing() as db:
+            manifest.note_unlisted(db, [name], state=state)
+
+
+UNFINISHED = f"merged-{'a' * 32}.unfinished"
+
+
+def test_files_that_a_crash_left_are_removed(store, by_hand):
     fill(store)
     flush(store)
     kept = files(store)
-    (store._folder / "0123.segment").write_bytes(b"half")
-    merger(store).remove_orphaned_files()
+    leave(store, UNFINISHED)
+    leave(store, "expected.segment", Unlisted.EXPECTED)
+    leave(store, "replaced.segment", Unlisted.REPLACED)
+    folder(store).remove_leftovers()
     assert files(store) == kept
+    assert not (store._folder / UNFINISHED).exists()
+    assert manifest.list_unlisted(store._database.connection()) == {}
+    check(store, 10)
+
+
+@pytest.mark.parametrize(
+    "name", ["0123.segment", f"{'a' * 32}.segment", "x.unfinished", "merged-1.unfinished", "note"]
+)
+def test_no_other_file_is_ever_removed(store, by_hand, name):
+    leave(store, name)
+    leave(store, "kept.segment", Unlisted.KEPT)
+    flush_files(store, 6)
+    compact_once(store)
+    store.prune(oldest_hour=5)
+    folder(store).remove_leftovers()
+    store.close()
+    assert (store._folder / name).read_bytes() == b"counters"
+    assert (store._folder / "kept.segment").read_bytes() == b"counters"
+
+
+def test_a_listed_file_is_not_removed_whatever_else_is_recorded(store, by_hand):
+    fill(store)
+    flush(store)
+    listed_files = files(store)
+    with store._database.writing() as db:
+        manifest.note_unlisted(db, listed_files, state=Unlisted.REPLACED)
+    folder(store).remove_leftovers()
     check(store, 10)
 
 
 def test_no_file_is_removed_during_a_merge(store, by_hand):
-    (store._folder / "0123.segment").write_bytes(b"half")
+    leave(store, "0123.segment", Unlisted.REPLACED)
     with store._compactor.compaction.lock.held():
-        merger(store).remove_orphaned_files()
+        folder(store).remove_leftovers()
     assert files(store) == ["0123.segment"]
+
+
+def test_replaced_files_are_forgotten_once_their_removal_is_durable(store, by_hand):
+    """The record of the last merge stays until the next one has synced the folder."""
+    flush_files(store, 6)
+    compact_once(store)
+    assert len(manifest.list_unlisted(store._database.connection())) == 6
+    fill(store)
+    flush(store)
+    assert manifest.list_unlisted(store._database.connection()) == {}
 
 
 def test_a_file_that_is_merged_before_it_is_opened(store, by_hand, monkeypatch):

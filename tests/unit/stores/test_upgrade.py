@@ -7,6 +7,7 @@ import pytest
 from contract.deltas import make_batch, make_deltas, make_tweets
 from openengagement.engagement.counters import HOUR_MAX
 from openengagement.engagement.types import TYPE_NAMES
+from openengagement.files import UnusableFile
 from openengagement.stores.contract import Position
 from openengagement.stores.embedded import manifest, upgrade
 
@@ -73,7 +74,8 @@ def test_everything_is_still_there(open_store, path, monkeypatch, version, rows_
 def downgrade(store):
     """Make a new, empty store one of version 5. Return its connection."""
     db = store._database.connection()
-    for table in ("videos", "ledger_time", "clock_jumps"):
+    db.execute("DROP TRIGGER note_replaced")
+    for table in ("videos", "ledger_time", "clock_jumps", "unlisted_files"):
         db.execute(f"DROP TABLE {table}")
     db.execute("ALTER TABLE segments DROP COLUMN checksum")
     db.execute("ALTER TABLE tweets RENAME COLUMN video_number TO video_id")
@@ -203,3 +205,93 @@ def test_an_interrupted_upgrade_leaves_the_old_data(open_store, path, monkeypatc
     assert db.execute("SELECT count(*) FROM hours").fetchone() == (5,)
     db.close()
     assert open_store().read_totals([9], ["video_views"]).tolist() == [[9]]
+
+
+# Files that an older version left after a crash
+
+
+LEFT = f"{'a' * 32}.segment"
+
+
+def make_version_8(store, *, left=(), version=8):
+    """Make a store with counters one of version 8, with files that no record lists."""
+    store.apply_batches([make_batch([(5, 1, {"replies": 3})])])
+    store.prune(oldest_hour=0)  # moves all counters to a segment file
+    db = store._database.connection()
+    db.execute("DROP TRIGGER note_replaced")
+    db.execute("DROP TABLE unlisted_files")
+    db.execute(f"PRAGMA user_version = {version}")
+    store.close()
+    for name in left:
+        (store._folder / name).write_bytes(b"left")
+
+
+def test_files_left_by_a_crash_of_an_older_version_are_kept(open_store, capfd):
+    """One of them could be listed by a newer database, so none is removed."""
+    names = [LEFT, f"{'b' * 32}.segment"]
+    make_version_8(open_store(), left=names)
+    for _ in range(2):  # the first time, the folder is upgraded
+        store = open_store()
+        store.start_compaction()
+        store._compactor.folder.remove_leftovers()
+        assert store.read_totals([5], ["replies"]).tolist() == [[3]]
+        store.close()
+        assert [(store._folder / name).read_bytes() for name in names] == [b"left", b"left"]
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "unlisted_segments_kept" in line
+    assert f"2 segment files ({LEFT}, {names[1]})" in line
+
+
+def test_a_file_of_a_newer_version_is_not_left_by_a_crash_of_an_older_one(open_store):
+    """The database is from before the upgrade, and the segments from after it."""
+    make_version_8(open_store(), left=[f"merged-{'a' * 32}.segment"])
+    with pytest.raises(UnusableFile, match="does not list"):
+        open_store()
+
+
+def test_a_missing_file_is_refused_in_an_upgrade_too(open_store, path):
+    store = open_store()
+    make_version_8(store, left=[LEFT])
+    (listed,) = store._folder.glob("merged-*.segment")
+    moved = listed.rename(path.parent / listed.name)
+    with pytest.raises(UnusableFile, match="lacks 1 segment file"):
+        open_store()
+    moved.rename(listed)
+    assert open_store().read_totals([5], ["replies"]).tolist() == [[3]]
+
+
+@pytest.mark.parametrize("version", upgrade.WITH_ROWS)
+def test_segments_beside_a_database_that_is_older_than_segments(open_store, path, version):
+    make_old(path, version)
+    folder = path.with_suffix(".segments")
+    folder.mkdir()
+    (folder / LEFT).write_bytes(b"counters")
+    with pytest.raises(UnusableFile, match="does not list"):
+        open_store()
+    assert (folder / LEFT).read_bytes() == b"counters"
+    db = sqlite3.connect(path)
+    assert db.execute("PRAGMA user_version").fetchone() == (version,)
+    db.close()
+
+
+def test_a_file_that_an_older_server_is_writing_is_no_reason_to_refuse(open_store):
+    """Such a server runs during an upgrade, and records nothing."""
+    store = open_store()
+    writing = store._folder / LEFT
+    writing.write_bytes(b"half")
+    with store._compactor.flush.lock.held():
+        open_store().close()
+    with pytest.raises(UnusableFile, match="does not list"):
+        open_store()
+    assert writing.read_bytes() == b"half"
+
+
+def test_files_that_an_older_server_replaced_are_recorded(open_store):
+    store = open_store()
+    store.apply_batches([make_batch([(5, 1, {"replies": 3})])])
+    store.prune(oldest_hour=0)
+    (listed,) = manifest.list_segments(store._database.connection())
+    with store._database.writing() as db:
+        db.execute("DELETE FROM segments WHERE segment_id = ?", (listed.segment_id,))
+    assert manifest.list_unlisted(store._database.connection()) == {listed.file: "replaced"}
+    open_store().close()

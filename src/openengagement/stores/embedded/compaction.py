@@ -15,10 +15,11 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
-from openengagement.files import FileLock
+from openengagement.files import FileLock, make_folder
 from openengagement.stores.embedded.database import Database
 from openengagement.stores.embedded.manifest import SegmentRecord
 from openengagement.stores.embedded.merging import Merger, StoppedError
+from openengagement.stores.embedded.segment_folder import SegmentFolder
 from openengagement.telemetry import log_failure
 from openengagement.tuning import lower_priority
 
@@ -159,7 +160,7 @@ class Stage:
                 # merge, and then nothing would wake this thread.
                 if result in {StageResult.NOTHING_DUE, StageResult.FAILED}:
                     with failures_logged():
-                        self._merger.remove_orphaned_files()
+                        self._merger.folder.remove_leftovers()
                     break
 
     def _wait_until_idle(self) -> bool:
@@ -189,10 +190,11 @@ class Compactor:
     """Runs the two stages of a store, on demand and in the background."""
 
     def __init__(self, database: Database, folder: Path) -> None:
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_folder(folder)
         self._stopping = threading.Event()
         locks = [FileLock(folder / name) for name in (_FLUSH_LOCK, _COMPACTION_LOCK)]
-        self._merger = merger = Merger(database, folder, locks=locks, stopping=self._stopping)
+        self.folder = SegmentFolder(database, folder, locks=locks)
+        self._merger = merger = Merger(database, self.folder, stopping=self._stopping)
         self.compaction = Stage(merger, locks[1], choose=choose_files)
         self.flush = Stage(merger, locks[0], choose=choose_unflushed, followed_by=self.compaction)
         self._starting = threading.Lock()
@@ -213,7 +215,7 @@ class Compactor:
         """Run both stages in the background from now on."""
         with failures_logged(), self._starting:
             if self.flush.thread is None:
-                self._merger.remove_orphaned_files()
+                self.folder.remove_leftovers()
                 self.flush.start("flush", self._stopping)
             if self.compaction.thread is None:
                 self.compaction.start("compaction", self._stopping)

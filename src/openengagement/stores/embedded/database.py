@@ -17,6 +17,7 @@ from typing import Final, NoReturn
 from openengagement.damage import find_damaged_pages
 from openengagement.errors import StoreDamaged, StoreUnavailable
 from openengagement.files import FileLock
+from openengagement.sqlite_files import connect, count_commit, refuse_foreign_log
 
 NAME: Final = "embedded"
 # Pages of the log after which a commit writes them back to the database: 64 MiB.
@@ -33,7 +34,7 @@ class Database:
     """The database in the file `path`. Every method may be called from any thread."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
         self._open_lock = threading.Lock()
@@ -44,7 +45,9 @@ class Database:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             # Only this thread uses the connection, but any thread may close the store.
-            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            connection = connect(
+                self.path, mode="rw", isolation_level=None, check_same_thread=False
+            )
             with self._open_lock:
                 self._open.append(connection)
             connection.execute("PRAGMA journal_mode = WAL")
@@ -57,25 +60,47 @@ class Database:
         return connection
 
     @contextmanager
+    def opening(self) -> Iterator[sqlite3.Connection]:
+        """Create the file if it is missing, and run the block as in `writing`.
+
+        Raises:
+            UnusableFile: a write-ahead log next to it does not belong to it.
+            StoreUnavailable, OSError: as for `snapshot`.
+        """
+        with self._write_lock.held():
+            refuse_foreign_log(self.path)
+            if not self.path.exists():
+                self.path.touch(mode=0o600)
+            with self._transaction() as db:
+                yield db
+
+    @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """Run the block as the only writer, in a transaction: all of it is committed, or nothing.
 
         Raises:
             StoreUnavailable, StoreDamaged, OSError: as for `snapshot`.
         """
-        with self._write_lock.held():
+        with self._write_lock.held(), self._transaction() as db:
+            yield db
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            db = self.connection()
+            db.execute("BEGIN IMMEDIATE")
+            changes = db.total_changes
             try:
-                db = self.connection()
-                db.execute("BEGIN IMMEDIATE")
-                try:
-                    yield db
-                    db.execute("COMMIT")
-                except BaseException:
-                    if db.in_transaction:
-                        db.execute("ROLLBACK")
-                    raise
-            except (sqlite3.DatabaseError, OSError) as error:
-                self._raise_as_promised(error)
+                yield db
+                if db.total_changes != changes:
+                    count_commit(db.execute)
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+        except (sqlite3.DatabaseError, OSError) as error:
+            self._raise_as_promised(error)
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -110,7 +135,7 @@ class Database:
         # The low byte is the primary code. Errors of the module itself have none.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         if code in _DAMAGED:
-            raise StoreDamaged(NAME, self._path.name, reason=str(error)) from error
+            raise StoreDamaged(NAME, self.path.name, reason=str(error)) from error
         if isinstance(error, sqlite3.OperationalError) and code not in _MISTAKE:
             raise StoreUnavailable(NAME, str(error)) from error
         if code == sqlite3.SQLITE_READONLY:

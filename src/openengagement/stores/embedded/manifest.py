@@ -3,10 +3,14 @@
 A commit adds its counters as an *unflushed* segment, a blob in the table itself. Flush and
 compaction replace several segments by a file. A file is on the disk before it is listed, and is
 removed only after it is no longer listed. So every listed segment is complete.
+
+A file that is about to be listed, or was replaced, is recorded as *unlisted*. Only these files are
+ever removed. Any other file in the folder belongs to another state of the database.
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -31,7 +35,24 @@ CREATE TABLE segments (
 """
 # Null for a segment that an older version wrote. It gets one when it is merged.
 CHECKSUM: Final = "ALTER TABLE segments ADD COLUMN checksum INTEGER"
+# Files that are in the folder of segments, or may be, although no record lists them.
+UNLISTED: Final = """
+CREATE TABLE unlisted_files (file TEXT PRIMARY KEY, state TEXT NOT NULL) STRICT, WITHOUT ROWID
+"""
+# A trigger, because a running server of an older version does not know the table.
+NOTE_REPLACED: Final = """
+CREATE TRIGGER note_replaced AFTER DELETE ON segments WHEN old.file IS NOT NULL
+BEGIN INSERT OR REPLACE INTO unlisted_files VALUES (old.file, 'replaced'); END
+"""
 _LIST: Final = "SELECT segment_id, rows, reach, file FROM segments ORDER BY segment_id"
+
+
+class Unlisted(StrEnum):
+    """Why a file may be in the folder although no record lists it."""
+
+    EXPECTED = "expected"  # it is complete, and about to be listed
+    REPLACED = "replaced"  # it was merged into another one
+    KEPT = "kept"  # it was there before the database recorded such files; never removed
 
 
 class SegmentRecord(NamedTuple):
@@ -143,7 +164,8 @@ def swap_segments(
 ) -> None:
     """Replace the records of segments by that of the file they were merged into.
 
-    The database chooses the id of the new record. `content` is the checksum of the file.
+    The database chooses the id of the new record. `content` is the checksum of the file. The
+    replaced files are recorded as unlisted.
 
     Raises:
         RuntimeError: another process has merged them too. A swap would count them twice.
@@ -152,3 +174,21 @@ def swap_segments(
     if db.executemany("DELETE FROM segments WHERE segment_id = ?", ids).rowcount != len(ids):
         raise RuntimeError("another process has merged these segments; was a lock file removed?")
     _insert(db, into, body=None, content=content)
+    forget_unlisted(db, [into.file])
+
+
+def list_unlisted(db: sqlite3.Connection) -> dict[str, Unlisted]:
+    """List the files that no record lists."""
+    rows = db.execute("SELECT file, state FROM unlisted_files")
+    return {file: Unlisted(state) for file, state in rows}
+
+
+def note_unlisted(db: sqlite3.Connection, files: Iterable[str], *, state: Unlisted) -> None:
+    """Record files that no record lists."""
+    rows = [(file, state) for file in files]
+    db.executemany("INSERT OR REPLACE INTO unlisted_files VALUES (?, ?)", rows)
+
+
+def forget_unlisted(db: sqlite3.Connection, files: Iterable[str | None]) -> None:
+    """Forget files that are listed now, or whose removal is durable."""
+    db.executemany("DELETE FROM unlisted_files WHERE file = ?", [(file,) for file in files])

@@ -1,20 +1,21 @@
 """Merge segments into one file, so that a crash at any moment loses and repeats nothing.
 
-1. Write the file and sync it, then sync the folder. No reader knows the file yet. If the process
-   dies here, the file is an orphan. `remove_orphaned_files` deletes it later.
-2. Replace the records of the merged segments by the record of the file, in one transaction. It
-   must come after the syncs: after power loss, a listed file has to be there and complete.
-3. Remove the merged files. If the process dies before, they are orphans too. Readers that have
-   mapped such a file can use it until they close it.
+1. Write the file under a name that no record ever lists, and sync it.
+2. Record its final name as unlisted, give it this name, and sync the folder. Without the record,
+   a file that a crash leaves here could be one that a newer database lists.
+3. Replace the records of the merged segments by the record of the file, in one transaction. It
+   must come after the syncs: after power loss, a listed file has to be there and complete. The
+   merged files are recorded as unlisted.
+4. Remove the merged files. Readers that have mapped such a file can use it until they close it.
 
-A file lock for each kind of merge (see `compaction`) keeps two processes from merging the same
-segments. Should the lock file be deleted, step 2 fails: it finds a record missing.
+If the process dies, `SegmentFolder.remove_leftovers` finishes or undoes the removal later. A file
+lock for each kind of merge (see `compaction`) keeps two processes from merging the same segments.
+Should the lock file be deleted, step 3 fails: it finds a record missing.
 """
 
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -27,17 +28,20 @@ from openengagement.engagement.counters import (
     to_totals,
 )
 from openengagement.errors import StoreDamaged
-from openengagement.files import FileLock, sync_folder
+from openengagement.files import sync_folder
 from openengagement.stores.embedded.database import Database
 from openengagement.stores.embedded.manifest import (
     SegmentRecord,
+    Unlisted,
+    forget_unlisted,
     list_segments,
+    note_unlisted,
     read_segment,
     swap_segments,
 )
+from openengagement.stores.embedded.segment_folder import SUFFIX, SegmentFolder
 from openengagement.stores.embedded.segments import Segment, SegmentFile, bounds_of, remove_segments
 
-_SUFFIX: Final = ".segment"
 _SCANNED_ROWS: Final = 1_000_000
 
 
@@ -48,20 +52,14 @@ class StoppedError(Exception):
 class Merger:
     """Merges segments of one store, until the event `stopping` is set.
 
-    `locks` are the file locks of the stages. Callers of `merge` hold one of them.
+    Callers of `merge` hold the file lock of a stage.
     """
 
     def __init__(
-        self,
-        database: Database,
-        folder: Path,
-        *,
-        locks: Sequence[FileLock],
-        stopping: threading.Event,
+        self, database: Database, folder: SegmentFolder, *, stopping: threading.Event
     ) -> None:
         self._database = database
-        self._folder = folder
-        self._locks = locks
+        self.folder = folder
         self._stopping = stopping
         self._damaged: set[int] = set()  # segments that a merge found damaged
 
@@ -98,9 +96,9 @@ class Merger:
         if not chosen:
             return 0
         segments = [self._read(record) for record in chosen]
-        path = self._folder / f"{uuid.uuid4().hex}{_SUFFIX}"
+        unfinished = self.folder.path / f"merged-{uuid.uuid4().hex}.unfinished"
         file = SegmentFile(
-            path,
+            unfinished,
             hours=bounds_of(
                 [segment.hours for segment in segments],
                 max_magnitude=sum(map(_max_magnitude_of_hours, segments)),
@@ -114,40 +112,47 @@ class Merger:
         try:
             rows, max_magnitude, dropped = self._write(file, segments, oldest_hour=oldest_hour)
             content = file.finish()
-            sync_folder(self._folder)
-            with self._database.writing() as db:
-                into = SegmentRecord(0, rows, max_magnitude, path.name)
-                swap_segments(db, chosen, into=into, content=content)
-        except BaseException as error:
-            if isinstance(error, StoreDamaged):
-                self._damaged |= {each.segment_id for each in chosen if each.is_in(error.file)}
-            # The commit may have succeeded although it raised: never remove a listed file.
-            if all(record.file != path.name for record in self.records()):
-                path.unlink()
+            into = SegmentRecord(0, rows, max_magnitude, unfinished.with_suffix(SUFFIX).name)
+            self._list(unfinished, chosen, into=into, content=content)
+        except StoreDamaged as error:
+            self._damaged |= {each.segment_id for each in chosen if each.is_in(error.file)}
             raise
         finally:
             file.close()
+            unfinished.unlink(missing_ok=True)
         del segments  # unmap the merged files, so that their space can be freed
-        files = [self._folder / record.file for record in chosen if record.file]
+        files = [self.folder.path / record.file for record in chosen if record.file]
         remove_segments(files, stopping=self._stopping.wait)
         return dropped
 
-    def remove_orphaned_files(self) -> None:
-        """Remove the files of dead processes: those that no record lists.
-
-        A file that is being written is not listed yet either. Files are therefore removed only
-        under all locks, when no process merges.
-        """
-        with ExitStack() as stack:
-            if all(stack.enter_context(lock.held(wait=False)) for lock in self._locks):
-                listed = {record.file for record in self.records()}
-                for path in self._folder.glob(f"*{_SUFFIX}"):
-                    if path.name not in listed:
-                        path.unlink(missing_ok=True)
+    def _list(
+        self,
+        unfinished: Path,
+        merged: Sequence[SegmentRecord],
+        *,
+        into: SegmentRecord,
+        content: int,
+    ) -> None:
+        """Give a file its final name, and list it in place of the segments in it."""
+        path = unfinished.with_suffix(SUFFIX)
+        try:
+            with self._database.writing() as db:
+                note_unlisted(db, [path.name], state=Unlisted.EXPECTED)
+            unfinished.rename(path)
+            removed = self.folder.removed()  # before the sync, which makes their removal durable
+            sync_folder(self.folder.path)
+            with self._database.writing() as db:
+                swap_segments(db, merged, into=into, content=content)
+                forget_unlisted(db, removed)
+        except BaseException:
+            # The commit may have succeeded although it raised: never remove a listed file.
+            if all(each.file != path.name for each in self.records()):
+                path.unlink(missing_ok=True)
+            raise
 
     def _read(self, record: SegmentRecord) -> Segment:
         try:
-            return read_segment(self._database.connection(), record, folder=self._folder)
+            return read_segment(self._database.connection(), record, folder=self.folder.path)
         except StoreDamaged:
             self._damaged.add(record.segment_id)
             raise

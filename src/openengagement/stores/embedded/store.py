@@ -29,21 +29,26 @@ from openengagement.engagement.videos import (
     move_views,
     share_views,
 )
+from openengagement.sqlite_files import connect, is_new, refuse_foreign_log
 from openengagement.stores.contract import Applied, Batch, KeyConflict
 from openengagement.stores.embedded import ledger, ledger_time, manifest
 from openengagement.stores.embedded import tweets as table
 from openengagement.stores.embedded.compaction import Compactor
 from openengagement.stores.embedded.database import NAME, Database, verify_pages
 from openengagement.stores.embedded.reading import SegmentReader, sum_totals
+from openengagement.stores.embedded.segment_folder import SUFFIX
 from openengagement.stores.embedded.segments import Segment, copy_segment
-from openengagement.stores.embedded.upgrade import create_or_upgrade
+from openengagement.stores.embedded.upgrade import WITH_ORPHANS, WITH_ROWS, create_or_upgrade
 from openengagement.telemetry import log_event
+
+_CONTENT: Final = ("segments", "tweets", "batches")
 
 
 class EmbeddedStore:
     """Both halves of `stores.contract`, and every capability, in the file `path`.
 
     Raises:
+        UnusableFile: database and segments are not of one state.
         OSError: the files cannot be used, or another version of the server made them.
         StoreUnavailable: try again later.
     """
@@ -61,9 +66,11 @@ class EmbeddedStore:
         self._compactor = Compactor(self._database, self._folder)
         self._tweets = table.TweetCache(self._database)
         try:
-            with self._database.writing() as db:
-                moved = create_or_upgrade(db, lambda deltas: self._add(db, [deltas]))
-            if moved:
+            self._compactor.folder.refuse_new_database()
+            with self._database.opening() as db:
+                before = create_or_upgrade(db, lambda deltas: self._add(db, [deltas]))
+                self._compactor.folder.refuse_misfit(db, orphans_expected=before in WITH_ORPHANS)
+            if before in WITH_ROWS:
                 self._compactor.notify_commit()
         except BaseException:
             self.close()
@@ -170,6 +177,9 @@ class EmbeddedStore:
         with closing(sqlite3.connect(path)) as target:
             db.backup(target)
             verify_pages(target, file=self._path.name)
+            # These files are not copied. In another folder, the records could name other files.
+            target.execute("DELETE FROM unlisted_files")
+            target.commit()
         return files
 
     def _add(self, db: sqlite3.Connection, deltas: Sequence[Counters]) -> None:
@@ -187,3 +197,23 @@ class EmbeddedStore:
     def close(self) -> None:
         self._compactor.close()
         self._database.close()
+
+
+def holds_counters(path: Path) -> bool:
+    """Whether the store `path` has segment files, or any row.
+
+    Raises:
+        UnusableFile: a write-ahead log next to it does not belong to it.
+    """
+    if any(path.with_suffix(".segments").glob(f"*{SUFFIX}")):
+        return True
+    refuse_foreign_log(path)
+    if is_new(path):
+        return False
+    try:
+        with closing(connect(path, mode="ro")) as db:
+            return any(db.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone() for name in _CONTENT)  # noqa: S608
+    except sqlite3.OperationalError:
+        return True  # an older version made it, with other tables
+    except sqlite3.DatabaseError:
+        return False  # not a database; opening it says so

@@ -9,6 +9,7 @@
 | 5 | ids of videos as text, next to the numbers under which their views are counted |
 | 6 | checksums of segments |
 | 7 | the time of the ledger |
+| 8 | a record of unlisted files |
 """
 
 import sqlite3
@@ -21,13 +22,14 @@ from openengagement.engagement.counters import Counters, cells_of, sum_rows
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.stores.embedded import ledger, ledger_time, manifest, tweets
 
-VERSION: Final = 8
+VERSION: Final = 9
 WITH_ROWS: Final = (1, 2)  # versions with a row per (Tweet, hour), a column per engagement type
+WITH_ORPHANS: Final = (3, 4, 5, 6, 7, 8)  # versions whose crashes left files without a record
 _ROWS_AT_ONCE: Final = 20_000
 
 
-def create_or_upgrade(db: sqlite3.Connection, add: Callable[[Counters], object]) -> bool:
-    """Bring the tables to VERSION. `add` adds counters to them. Return whether counters were moved.
+def create_or_upgrade(db: sqlite3.Connection, add: Callable[[Counters], object]) -> int:
+    """Bring the tables to VERSION. `add` adds counters to them. Return the version before.
 
     Raises:
         OSError: a later version, or another program, made them.
@@ -50,7 +52,7 @@ def create_or_upgrade(db: sqlite3.Connection, add: Callable[[Counters], object])
     if version < VERSION:
         _add_tables(db, version)
         db.execute(f"PRAGMA user_version = {VERSION}")
-    return version in WITH_ROWS
+    return int(version)
 
 
 def _add_tables(db: sqlite3.Connection, version: int) -> None:
@@ -63,6 +65,8 @@ def _add_tables(db: sqlite3.Connection, version: int) -> None:
         _run(db, tweets.VIDEOS)
     if version < 8:  # noqa: PLR2004
         _run(db, ledger_time.SCHEMA)
+    _run(db, manifest.UNLISTED)
+    db.execute(manifest.NOTE_REPLACED)
 
 
 def _run(db: sqlite3.Connection, *scripts: str) -> None:
