@@ -9,7 +9,6 @@ else.
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Final
 
 import msgspec
@@ -207,10 +206,8 @@ def parse_oauth_parameters(message: Message, *, json_body: bool) -> OAuthParamet
         raise MalformedAuthorization(str(error)) from None
     sent = (header, query, form)
     once = _drop_repeats(sent)
-    if sum(map(_has_required, once)) > 1:
-        raise MalformedAuthorization("oauth parameters are given in more than one place")
     protocol = {
-        name: value for name, value in chain.from_iterable(once) if name.startswith("oauth_")
+        name: value for name, value in (*header, *query, *form) if name.startswith("oauth_")
     }
     _check_protocol(protocol)
     readings = _readings(once, json_body=json_body)
@@ -225,7 +222,8 @@ def _drop_repeats(places: _Places) -> _Places:
     Returns `places` itself if there is none.
 
     Raises:
-        MalformedAuthorization: the values differ, or one place holds a parameter twice.
+        MalformedAuthorization: the values differ, one place holds a parameter twice, or the
+            signature's own parameters stand in several places.
     """
     if not (places[1] or places[2]) and len(dict(places[0])) == len(places[0]):
         return places  # nearly every request: all of it in the header
@@ -240,16 +238,18 @@ def _drop_repeats(places: _Places) -> _Places:
             raise MalformedAuthorization(f"{other[0][:40]} is given twice with different values")
         kept.append([pair for pair in place if pair[0] not in seen])
         seen.update(own)
+    if sum(map(_has_required, kept)) > 1:
+        raise MalformedAuthorization("oauth parameters are given in more than one place")
     return places if kept == list(places) else (kept[0], kept[1], kept[2])
 
 
 def _readings(places: _Places, *, json_body: bool) -> tuple[Parameters, ...]:
     """List the parameters that the signature may cover, without and with the body."""
-    header, query, form = (
-        [pair for pair in place if pair[0] != "oauth_signature"] for place in places
-    )
-    whole = header + query + form
-    return (header + query, whole) if json_body and form else (whole,)
+    header, query, form = places
+    whole = [pair for pair in (*header, *query, *form) if pair[0] != "oauth_signature"]
+    if not (json_body and form):
+        return (whole,)
+    return [pair for pair in (*header, *query) if pair[0] != "oauth_signature"], whole
 
 
 def _has_required(parameters: Parameters) -> bool:

@@ -20,9 +20,12 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9\-._~]").search
 # One element of the list (RFC 7235, 2.1): name="value", name=value or nothing, up to a comma or
 # the end; otherwise the invalid rest.
 _HEADER_PART: Final = re.compile(
-    r"""\s*(?:([^\s=,]+)\s*=\s*(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^\s,"'=]+=*))\s*)?(?:,|\Z)|(.+)""",
-    re.DOTALL,
+    r"""
+    \s*+ (?: ([^\s=,]++) \s*+=\s*+ (?: "([^"\\]*+ (?:\\.[^"\\]*+)*+)" | ([^\s,"'=]++=*+) ) \s*+ )?
+    (?:,|\Z) | (.+)""",
+    re.DOTALL | re.VERBOSE,
 )
+_REALM: Final = "realm"
 _QUOTED_PAIR: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -40,14 +43,16 @@ def parse_header(text: str) -> Parameters:
     Raises:
         MalformedParameters: the text is not a list of `name="value"`.
     """
-    pairs = []
-    for name, quoted, token, rest in _HEADER_PART.findall(text):
-        if rest:
-            raise MalformedParameters('the header is not a list of name="value"')
-        if name and name.lower() != "realm":
-            value = _QUOTED_PAIR.sub(r"\1", quoted) if "\\" in quoted else quoted or token
-            pairs.append((decode(name), decode(value)))
-    return pairs
+    found = _HEADER_PART.findall(text)
+    if found[-1][3] or (len(found) > 1 and found[-2][3]):
+        raise MalformedParameters('the header is not a list of name="value"')
+    if "\\" in text:
+        found = [(name, _QUOTED_PAIR.sub(r"\1", value), *rest) for name, value, *rest in found]
+    return [
+        (decode(name), decode(quoted or token))
+        for name, quoted, token, _ in found
+        if name and (len(name) != len(_REALM) or name.lower() != _REALM)
+    ]
 
 
 def base_url(scheme: str, host: str, *, path: str) -> str:
