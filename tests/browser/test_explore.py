@@ -149,6 +149,15 @@ def test_zoom_by_keyboard(session):
     expect(page.locator("#range")).to_have_text("")
 
 
+def test_a_single_point_has_no_zoom(session):
+    """The point would vanish: no part of the range but its middle holds it."""
+    page = arrive(session, DAYS.replace("end=2024-05-03", "end=2024-05-01") + "&by=day")
+    chart_of(page)
+    for name in ("Zoom in", "Zoom out", "Earlier", "Later", "Reset zoom"):
+        expect(page.get_by_role("button", name=name)).to_be_disabled()
+    page.wait_for_function(f"colour => ({INKED})(colour) > 10", arg=LIGHT_LINES[0])
+
+
 def test_lines_can_be_hidden_and_shown(session):
     page = arrive(session, DAYS)
     chart_of(page)

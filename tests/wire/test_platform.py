@@ -240,6 +240,76 @@ def test_bodies_other_than_a_json_array_are_refused(send, body):
         assert (found["accepted"], found["rejected"]) == (0, 1)
 
 
+# Bodies as real programs send them, and the counted favorites. "ID" stands for the Tweet.
+READ = {
+    "TRUE and FALSE of a spreadsheet": (
+        "csv",
+        f"tweet_id,type,at,promoted\nID,favorites,{AT},TRUE\nID,favorites,{AT},FALSE\n",
+        2,
+    ),
+    "a byte order mark": ("ndjson", "\ufeff" + lines(event("ID"), event("ID")), 2),
+    "a byte order mark in CSV": ("csv", f"\ufefftweet_id,type,at\nID,favorites,{AT}\n", 1),
+    "a byte order mark before an array": ("json", "\ufeff" + json.dumps([event("ID")]), 1),
+    "an object over several lines": ("json", json.dumps(event("ID"), indent=2), 1),
+    "the output of jq": ("json", "\n".join([json.dumps(event("ID"), indent=2)] * 3), 3),
+    "a key twice": ("ndjson", lines(event("ID", count=2))[:-2] + ',"count":5}\n', 5),
+    "a number beyond a double": ("ndjson", lines(event("ID"))[:-2] + ',"ratio":1e400}', 1),
+    "counts with a fraction": ("csv", f"tweet_id,type,at,count\nID,favorites,{AT},3.0\n", 3),
+    "counts with an exponent": ("ndjson", lines(event("ID")).replace("}", ',"count":1e3}'), 1000),
+    "a space in a time": ("ndjson", lines(event("ID", at="2024-06-01 10:15:00+05:30")), 1),
+    "a leap second": ("ndjson", lines(event("ID", at="2024-06-01T23:59:60Z")), 1),
+}
+
+
+@pytest.mark.parametrize("case", READ)
+def test_bodies_of_real_programs_are_counted(send, favorites, tweet, case):
+    form, text, count = READ[case]
+    answer = send("events", text.replace("ID", tweet).encode(), form)
+    assert (answer.status, answer.json()["rejected"]) == (200, 0), answer
+    assert favorites(tweet) == count
+
+
+# Bodies that are refused as a whole, and a word of the message.
+REFUSED = {
+    "semicolons": ("csv", f"tweet_id;type;at\nID;favorites;{AT}\n", "semicolons"),
+    "a column missing": ("csv", "tweet_id,type\nID,favorites\n", "names no column at"),
+    "line ends removed": ("csv", f"tweet_id,type,atID,favorites,{AT}", "--data-binary"),
+    "carriage returns": ("csv", f"tweet_id,type,at\rID,favorites,{AT}\r", "carriage return"),
+    "an array as NDJSON": ("ndjson", json.dumps([event("ID")], indent=0), "a JSON array"),
+    "data after an array": ("json", json.dumps([event("ID")]) + lines(event("ID")), "trailing"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bodies_that_are_no_batch_are_refused_as_a_whole(send, favorites, tweet, case):
+    form, text, message = REFUSED[case]
+    answer = send("events", text.replace("ID", tweet).encode(), form)
+    assert (answer.status, answer.code) == (400, "malformed_body")
+    [error] = answer.json()["errors"]
+    assert message in error
+    assert favorites(tweet) == 0
+
+
+def test_lines_after_an_unclosed_quote_are_rejected(send, favorites, tweet):
+    row = f"{tweet},favorites,{AT},"
+    body = "\n".join(["tweet_id,type,at,text", row, row + '"to be', *[row] * 200])
+    answer = send("events", body, "csv").json()
+    assert (answer["accepted"], answer["rejected"]) == (1, 201)
+    assert answer["reasons"] == {"malformed": 201}
+    assert answer["rejections"][0]["line"] == 3
+    assert favorites(tweet) == 1
+    assert send("events", body, "csv", query="?atomic=true").status == 400
+    assert favorites(tweet) == 1
+
+
+@pytest.mark.parametrize("form", ["ndjson", "json", "csv", "application/gzip", ""])
+def test_undeclared_compression_is_named(send, form):
+    for name, pack in (("gzip", gzip.compress), ("zstd", zstandard.compress)):
+        answer = send("events", pack(lines(event("1")).encode()), form)
+        assert (answer.status, answer.code) == (400, "malformed_body")
+        assert answer.json()["errors"] == [f"body: is {name} data; send Content-Encoding: {name}"]
+
+
 def test_an_empty_batch(send):
     assert send("events", b"").json() == outcome(0)
     assert send("events", b"[]", "json").json() == outcome(0)
@@ -379,6 +449,16 @@ def test_the_same_batch_under_another_key_or_none_counts_again(send, favorites, 
     for headers in ({"Idempotency_Key": f"a{tweet}"}, {"Idempotency_Key": f"b{tweet}"}, {}, {}):
         assert send("events", body, **headers).json() == outcome(1)
     assert favorites(tweet) == 4
+
+
+@pytest.mark.parametrize("what", ["events", "tweets"])
+def test_an_empty_key_is_refused(send, favorites, tweet, what):
+    """The sender believes that a repeat counts once."""
+    row = event(tweet) if what == "events" else {"id": tweet, "author_id": "202"}
+    answer = send(what, lines(row), Idempotency_Key="")
+    assert (answer.status, answer.code) == (400, "invalid_field")
+    assert answer.json()["errors"][0].startswith("Idempotency-Key: is empty")
+    assert favorites(tweet) == 0
 
 
 def test_a_key_with_another_body_is_refused(send, favorites, tweet):

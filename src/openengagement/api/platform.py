@@ -94,8 +94,10 @@ def _parse_key(request: Request, producer: bytes) -> bytes | None:
     keys = [value for name, value in request.headers if name == b"idempotency-key"]
     if len(keys) > 1:
         raise InvalidField("Idempotency-Key: is given twice")
-    if not keys or not keys[0]:
+    if not keys:
         return None
+    if not keys[0]:
+        raise InvalidField("Idempotency-Key: is empty; send a key, or leave the header out")
     if len(keys[0]) > KEY_LENGTH_MAX:
         raise InvalidField(f"Idempotency-Key: is longer than {KEY_LENGTH_MAX} characters")
     return b"key:" + producer + keys[0]

@@ -1,5 +1,6 @@
 """Parse the body of a request into a typed request, and check every limit."""
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -84,6 +85,7 @@ def parse_request(
 
 
 def _decode(endpoint: Endpoint, body: bytes) -> _Body:
+    body = body.removeprefix(BOM_UTF8)  # RFC 8259, 8.1
     try:
         if not body.isascii():
             body.decode()  # the decoder skips unknown fields without checking their UTF-8

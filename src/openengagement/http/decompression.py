@@ -16,6 +16,7 @@ _MEMBERS_MAX: Final = 10_000
 # The first bytes of gzip, zlib and zstd data. A body that begins like this without declaring an
 # encoding must not reach the data frame library, which would decompress it without a limit.
 PACKED: Final = (b"\x1f\x8b", b"x\x01", b"x^", b"x\x9c", b"x\xda", b"\x28\xb5\x2f\xfd")
+_MAGIC: Final = {b"\x1f\x8b\x08": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
 class _Gzip:
@@ -64,14 +65,23 @@ def decompress(body: bytes, encoding: str, *, limit: int) -> bytes:
         raise UnsupportedBody("Content-Encoding: use gzip, zstd or none")
     decoded = bytearray()
     rest = memoryview(body)
-    for _ in range(_MEMBERS_MAX):
-        if not rest:
+    for number in range(_MEMBERS_MAX):
+        # As gzip does, accept zeros after the last member: storage in blocks adds them.
+        if not rest or (number and encoding == "gzip" and not any(rest)):
             return bytes(decoded)
         try:
             rest = rest[_decode_member(_MEMBERS[encoding](), rest, decoded=decoded, limit=limit) :]
         except (zlib.error, zstandard.ZstdError):
+            if number and find_compression(bytes(rest[:4])) != encoding:
+                text = f"body: has {len(rest)} other bytes after the end of the {encoding} data"
+                raise MalformedBody(text) from None
             raise MalformedBody(f"body: is not the {encoding} that Content-Encoding says") from None
     raise MalformedBody(f"body: is made of more than {_MEMBERS_MAX} {encoding} members")
+
+
+def find_compression(start: bytes) -> str | None:
+    """Return the encoding that a body begins like, by its first bytes: gzip, zstd or None."""
+    return next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
 
 
 def _decode_member(

@@ -7,7 +7,7 @@ import polars as pl
 from openengagement.ingest.batch import ParsedBatch
 from openengagement.ingest.formats.columnar import ColumnarReader
 from openengagement.ingest.formats.detection import Format
-from openengagement.ingest.formats.parsing import count_lines, parse_body
+from openengagement.ingest.formats.parsing import check_body, parse_body
 from openengagement.ingest.formats.plain_events import split_plain_events
 from openengagement.ingest.rows import EVENTS, DropReason, Kind, no_rejections, validate
 
@@ -32,13 +32,13 @@ class BatchParser:
             BodyTooLarge: it has too many lines.
         """
         latest_s = self._latest_s()
+        body = check_body(body, form, lines_max=self._lines_max)
         if kind is EVENTS and form is Format.NDJSON:
             return self._parse_events(body, latest_s)
         return self._parse(body, form, kind=kind, latest_s=latest_s)
 
     def _parse_events(self, body: bytes, latest_s: float) -> ParsedBatch:
         """Parse events in NDJSON: plain lines fast, all other lines with the general parser."""
-        count_lines(body, Format.NDJSON, lines_max=self._lines_max)
         plain, others = split_plain_events(body, latest_s=latest_s)
         if plain.height and not others.text:
             return ParsedBatch(plain, no_rejections())
@@ -50,9 +50,7 @@ class BatchParser:
         return ParsedBatch(pl.concat([plain, rows]).sort("line"), rejected)
 
     def _parse(self, body: bytes, form: Format, *, kind: Kind, latest_s: float) -> ParsedBatch:
-        text = parse_body(
-            body, form, fields=kind.fields, lines_max=self._lines_max, columnar=self._columnar
-        )
+        text = parse_body(body, form, kind=kind, lines_max=self._lines_max, columnar=self._columnar)
         rows, rejected = validate(text.rows, kind, latest_s=latest_s)
         if text.malformed:
             malformed = pl.DataFrame(

@@ -13,12 +13,15 @@ import polars as pl
 
 from openengagement.engagement.rollup import EVENT_SCHEMA
 from openengagement.engagement.types import EVENT_TYPES, HOUR_S, ID_MAX
+from openengagement.ingest.values import (
+    COUNT_MAX,
+    parse_counts,
+    parse_flags,
+    parse_ids,
+    parse_times,
+)
 
-COUNT_MAX: Final = 1_000_000_000
 VIDEO_ID_LENGTH_MAX: Final = 128
-_SECOND: Final = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}"
-_PLAIN_TIME: Final = _SECOND + "Z$"
-_ZONED_TIME: Final = _SECOND + r"(\.[0-9]+)?([Zz]|[+-][0-9]{2}:?[0-9]{2})$"
 
 
 class DropReason(StrEnum):
@@ -101,12 +104,17 @@ def _check_complete(typed: pl.DataFrame, kind: Kind) -> None:
 
 def _parse_columns(frame: pl.DataFrame, kind: Kind) -> pl.DataFrame:
     """Add the parsed columns of a kind; a value is null where its text is missing or invalid."""
-    for column in kind.flags:
-        frame = _parse_flag(frame, column)
-    for column in kind.times:
-        frame = _parse_time(frame, column)
-    numbers = [*map(_parse_id, kind.ids), *map(_parse_count, kind.counts)]
-    return frame.with_columns(numbers)
+    parsers = (
+        (kind.ids, parse_ids, "number"),
+        (kind.times, parse_times, "s"),
+        (kind.counts, parse_counts, "number"),
+        (kind.flags, parse_flags, "flag"),
+    )
+    return frame.with_columns(
+        parse(frame.get_column(column)).alias(f"{column}_{suffix}")
+        for columns, parse, suffix in parsers
+        for column in columns
+    )
 
 
 def _rules_of(kind: Kind, latest_s: float) -> list[Rule]:
@@ -136,46 +144,6 @@ def _missing(column: str) -> Rule:
     return Rule(DropReason.MISSING_FIELD, pl.col(column).is_null(), detail)
 
 
-def _parse_id(column: str) -> pl.Expr:
-    """Parse whole numbers from 1 to ID_MAX."""
-    number = pl.col(column).cast(pl.Int64, strict=False)
-    signed = pl.col(column).str.starts_with("+")
-    return pl.when((number > 0) & ~signed).then(number).alias(f"{column}_number")
-
-
-def _parse_count(column: str) -> pl.Expr:
-    """Parse whole numbers; a missing count is 1."""
-    number = pl.col(column).cast(pl.Int64, strict=False)
-    return pl.when(pl.col(column).is_null()).then(1).otherwise(number).alias(f"{column}_number")
-
-
-def _parse_time(frame: pl.DataFrame, column: str) -> pl.DataFrame:
-    """Add a column of RFC 3339 times as Unix seconds."""
-    name = f"{column}_s"
-    plain = pl.col(column).str.to_datetime("%Y-%m-%dT%H:%M:%SZ", strict=False, time_unit="us")
-    # The library's parser alone would accept signs, spaces and single digits.
-    wanted = pl.col(column).str.contains(_PLAIN_TIME)
-    parsed = frame.with_columns(pl.when(wanted).then(plain.dt.epoch("s")).alias(name))
-    unread = pl.col(name).is_null() & pl.col(column).is_not_null()
-    if parsed.select(unread.any()).item():
-        zoned = (
-            pl.col(column)
-            .str.replace(r"[Zz]$", "+00:00")
-            .str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", strict=False, time_unit="us")
-        )
-        zoned_s = pl.when(pl.col(column).str.contains(_ZONED_TIME)).then(zoned.dt.epoch("s"))
-        parsed = parsed.with_columns(pl.coalesce(name, zoned_s).alias(name))
-    return parsed
-
-
-def _parse_flag(frame: pl.DataFrame, column: str) -> pl.DataFrame:
-    if frame.get_column(column).null_count() == frame.height:
-        return frame.with_columns(pl.lit(None, pl.Boolean).alias(f"{column}_flag"))
-    values = {"true": True, "false": False, "True": True, "False": False}
-    flag = pl.col(column).replace_strict(values, default=None, return_dtype=pl.Boolean)
-    return frame.with_columns(flag.alias(f"{column}_flag"))
-
-
 def _bad_id(column: str) -> Rule:
     broken = pl.col(column).is_not_null() & pl.col(f"{column}_number").is_null()
     detail = _detail(column, f"is not a whole number from 1 to {ID_MAX}")
@@ -198,8 +166,7 @@ def _bad_time(column: str, latest_s: float) -> list[Rule]:
 
 
 def _bad_count(column: str) -> Rule:
-    number = pl.col(f"{column}_number")
-    broken = number.is_null() | ~number.is_between(-COUNT_MAX, COUNT_MAX)
+    broken = pl.col(f"{column}_number").is_null()
     detail = _detail(column, f"is not a whole number from -{COUNT_MAX} to {COUNT_MAX}")
     return Rule(DropReason.INVALID_COUNT, broken, detail)
 

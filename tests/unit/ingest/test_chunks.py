@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 import zstandard
 
-from openengagement.errors import UnsupportedBody
+from openengagement.errors import MalformedBody, UnsupportedBody
 from openengagement.ingest.batch_parser import BatchParser
 from openengagement.ingest.formats.detection import Format
 from openengagement.ingest.rows import EVENTS
-from openengagement.ingest.sources import chunks
+from openengagement.ingest.sources import chunks, text_parts
 from openengagement.ingest.sources.chunks import read_chunks
 
 COMPRESS = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
@@ -172,6 +172,158 @@ def test_an_empty_file(store, chunk_bytes, name, data):
 
 def test_a_csv_header_alone(store, chunk_bytes):
     assert ids_of(store("e.csv", b"tweet_id,type,at\n")) == ({}, {})
+
+
+# JSON documents
+
+
+def json_events(count):
+    """Events with text that looks like structure, and elements that are no events."""
+    for number in range(1, count + 1):
+        row = {"tweet_id": number, "type": "replies", "at": "2026-01-01T00:00:00Z"}
+        if number % 5 == 0:
+            yield number
+        elif number % 7 == 0:
+            yield row | {"text": 'a},{"b\\\\"]', "more": [{"x": [1, {}]}, [], "é"]}
+        else:
+            yield row
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+@pytest.mark.parametrize("indent", [None, 1, "\t"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_an_array_is_cut_between_elements(store, chunk_bytes, suffix, indent, mark):
+    text = mark + json.dumps(list(json_events(60)), indent=indent, ensure_ascii=False) + "\n "
+    path = store("e.json" + suffix, COMPRESS[suffix](text.encode()))
+
+    seen, refused = ids_of(path)
+
+    assert refused == dict.fromkeys(range(5, 61, 5), "malformed")
+    assert seen == {number: number for number in range(1, 61) if number % 5}
+    keys = [[(key_of(chunk), chunk.lines_before) for chunk in read_chunks(path)] for _ in range(2)]
+    assert keys[0] == keys[1]
+    assert len(set(keys[0])) == len(keys[0]) >= (1 if chunk_bytes > 1000 else 10)
+
+
+@pytest.mark.parametrize("gap", ["", "\n", "\r\n \t"])
+def test_objects_are_cut_between_objects(store, chunk_bytes, gap):
+    rows = [row for row in json_events(60) if isinstance(row, dict)]
+    path = store("e.json", gap.join(json.dumps(row, indent=1) for row in rows).encode())
+
+    seen, refused = ids_of(path)
+
+    assert refused == {}
+    assert seen == {line: row["tweet_id"] for line, row in enumerate(rows, start=1)}
+
+
+def test_ndjson_may_have_the_suffix_of_json(store, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 300)
+    path = store("e.json", "\n".join(ndjson_lines(40, bad={17})).encode())
+
+    assert ids_of(path)[1] == {17: "malformed"}
+
+
+def test_a_small_array_is_one_chunk(store):
+    """It has the key that it had when arrays were not cut, so it counts nothing if loaded again."""
+    data = f" [{','.join(ndjson_lines(50))}]\n".encode()
+
+    assert [chunk.body for chunk in read_chunks(store("e.json", data))] == [data]
+
+
+@pytest.mark.parametrize(
+    ("tail", "message"),
+    [
+        (",]", "comma before the end|trailing comma"),
+        (",,5]", "is not a JSON array"),
+        ("", "does not end|truncated"),
+        (",", "does not end|truncated"),
+        (',{"a', "does not end|truncated"),
+        ("] x", "after the end|trailing characters"),
+        ("]" + " " * 2000 + "x", "after the end|trailing characters"),
+        ("][5]", "after the end|trailing characters"),
+        ("}]", "after the end|not a JSON array"),
+    ],
+)
+def test_an_array_without_its_end_or_with_more_is_an_error(store, chunk_bytes, tail, message):
+    elements = ",".join(json.dumps(row) for row in json_events(40))
+
+    with pytest.raises(MalformedBody, match=message):
+        ids_of(store("e.json", f"[{elements}{tail}".encode()))
+
+
+@pytest.mark.parametrize("tail", ["{", '{"a": 1', "}", "5"])
+def test_objects_without_their_end_are_an_error(store, chunk_bytes, tail):
+    rows = [row for row in json_events(40) if isinstance(row, dict)]
+    text = "\n".join(json.dumps(row, indent=1) for row in rows)
+
+    with pytest.raises(MalformedBody, match=r"does not end|not a JSON array"):
+        ids_of(store("e.json", (text + tail).encode()))
+
+
+@pytest.mark.parametrize("name", ["e.json", "e.ndjson", "e.csv"])
+def test_an_element_or_line_has_a_limit(store, monkeypatch, name):
+    """Otherwise the memory in use would depend on the file."""
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 100)
+    monkeypatch.setattr(text_parts, "ROW_BYTES_MAX", 1000)
+    start = {"e.json": "[5, ", "e.ndjson": "{}\n", "e.csv": "tweet_id,type,at\n"}[name]
+    path = store(name, (start + '"' + "x" * 2000).encode())
+
+    with pytest.raises(MalformedBody, match=r"(element|line) 2 is longer than 1000 bytes"):
+        ids_of(path)
+
+
+def test_an_unclosed_quote_rejects_its_chunk_only(store, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 100)
+    monkeypatch.setattr(text_parts, "ROW_BYTES_MAX", 500)
+    rows = [f"{number},replies,2026-01-01T00:00:00Z,x" for number in range(1, 201)]
+    rows[9] = rows[9][:-1] + '"x'
+    path = store("e.csv", "\n".join(["tweet_id,type,at,note", *rows]).encode())
+
+    seen, refused = ids_of(path)
+
+    assert sorted([*seen, *refused]) == list(range(2, 202))
+    assert all(seen[line] == line - 1 for line in seen)
+    assert min(refused) == 11
+    assert len(refused) < 25
+
+
+FILES = {
+    "e.json": "is empty",
+    "e.csv": "is empty",
+    "e.parquet": "is empty",
+    "e.arrow": "is empty",
+    "e.json.gz": "is empty",
+    "e.csv.zst": "is empty",
+}
+
+
+@pytest.mark.parametrize(("name", "message"), FILES.items())
+def test_an_empty_file_is_refused(store, name, message):
+    with pytest.raises(MalformedBody, match=message):
+        ids_of(store(name, COMPRESS.get("." + name.rpartition(".")[2], bytes)(b"")))
+
+
+@pytest.mark.parametrize("name", ["e.ndjson", "e.json", "e.csv"])
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_compressed_data_under_another_name_is_named(store, name, suffix):
+    data = COMPRESS[suffix]("\n".join(ndjson_lines(5)).encode())
+
+    with pytest.raises(MalformedBody, match=rf"data; the name .* must end in \{suffix}"):
+        ids_of(store(name, data))
+
+
+@pytest.mark.parametrize("name", ["e.ndjson", "e.json", "e.csv"])
+def test_utf_16_is_named(store, name):
+    with pytest.raises(MalformedBody, match="UTF-16"):
+        ids_of(store(name, "\n".join(csv_lines(5)).encode("utf-16")))
+
+
+def test_a_byte_order_mark_is_skipped(store, chunk_bytes):
+    for name, lines in (("e.ndjson", ndjson_lines(9)), ("e.csv", csv_lines(9))):
+        seen, refused = ids_of(
+            store(name, "\n".join(["\ufeff", *lines]).replace("\n", "", 1).encode())
+        )
+        assert (len(seen), refused) == (9, {})
 
 
 @pytest.mark.parametrize("size", [1, 7, 40, 100])

@@ -117,12 +117,11 @@ def test_columns_may_have_any_order_among_unknown_ones(parse_csv_body):
     assert parse_csv_body(body) == ([(2, *ROW)], [(3, "invalid_id")])
 
 
-def test_missing_columns(parse_csv_body):
+def test_missing_optional_columns(parse_csv_body):
     assert parse_csv_body("at,type,tweet_id\n2026-01-01T00:30:00Z,favorites,5\n") == (
         [(2, 5, "favorites", 490_896, 1, False)],
         [],
     )
-    assert parse_csv_body("tweet_id,type\n5,favorites\n") == ([], [(2, "missing_field")])
 
 
 def test_unknown_columns_may_have_any_name(parse_csv_body):

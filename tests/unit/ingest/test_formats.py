@@ -46,7 +46,6 @@ MALFORMED = {
     "comment": GOOD + "//",
     "single quotes": GOOD.replace('"', "'"),
     "bare words": "tweet_id: 5",
-    "an array": f"[{GOOD}]",
     "null": "null",
     "true": "true",
     "a number": "5",
@@ -55,14 +54,12 @@ MALFORMED = {
     "leading zero": GOOD[:-1] + ',"count":05}',
     "plus sign": GOOD[:-1] + ',"count":+5}',
     "a number of 10,000 digits": GOOD[:-1] + ',"count":' + "1" * 10_000 + "}",
-    "an exponent past all floats": GOOD[:-1] + ',"x":1e999}',
     "a raw tab in a string": GOOD[:-1] + ',"x":"a\tb"}',
     "a bad escape": GOOD[:-1] + ',"x":"\\q"}',
     "half a unicode escape": GOOD[:-1] + ',"x":"\\u12"}',
     "NUL": "\0",
     "NUL after it": GOOD + "\0",
     "NUL in a string": GOOD[:-1] + ',"x":"\0"}',
-    "a byte order mark": "\ufeff" + GOOD,
     "deep arrays": GOOD[:-1] + ',"x":' + "[" * DEEP + "]" * DEEP + "}",
     "deep objects": GOOD[:-1] + ',"x":' + '{"a":' * DEEP + "1" + "}" * DEEP + "}",
     "deep and never closed": '{"x":' + "[" * DEEP + "}",
@@ -110,14 +107,25 @@ def test_half_of_a_surrogate_pair(read, escape):
 
 
 @pytest.mark.parametrize("form", ["ndjson", "json"])
-def test_a_field_named_twice(read, form):
-    """JSON does not say which one is valid. Here it is always the first."""
-    twice = GOOD[:-1] + ',"tweet_id":"6"}'
-    body = f"[{twice}]" if form == "json" else twice
-
-    assert read(body, form).rows.get_column("tweet_id").to_list() == [5]
-    if form == "ndjson":
-        assert read(f"{twice}\n{{").rows.get_column("tweet_id").to_list() == [5]
+@pytest.mark.parametrize(
+    ("twice", "ids"),
+    [
+        (GOOD[:-1] + ',"tweet_id":"6"}', [6]),
+        (GOOD[:-1] + ',"tweet_\\u0069d":"6"}', [6]),
+        (GOOD.replace("tweet_id", "tweet_\\u0069d")[:-1] + ',"tweet_id":"6"}', [6]),
+        (GOOD[:-1] + ',"tweet_id":"7","tweet_id":"6"}', [6]),
+        (GOOD[:-1] + ',"tweet_id":null}', []),
+        ('{"tweet_id":null,' + GOOD[1:], [5]),
+    ],
+)
+def test_of_a_repeated_key_the_last_value_is_taken(read, form, twice, ids):
+    """As in the data API, Python and JavaScript; also if other lines take another path."""
+    plain = GOOD.replace('"5"', '"8"')
+    for others in ([], [plain], [plain, "{"]):
+        lines = [twice, *others]
+        body = f"[{','.join(lines[:2])}]" if form == "json" else "\n".join(lines)
+        seen = read(body, form).rows.get_column("tweet_id").to_list()
+        assert seen == ids + [8] * bool(others)
 
 
 def test_unknown_fields_are_ignored(read):
@@ -176,7 +184,6 @@ def test_an_empty_array(read, body):
     [
         "",
         " ",
-        "{}",
         "null",
         "5",
         "[",
@@ -235,7 +242,11 @@ def test_the_error_of_a_broken_body_is_short(read):
         ("application/x-www-form-urlencoded", b"[1]", "JSON"),
         ("application/octet-stream", b"ARROW1..", "ARROW"),
         ("text/plain", b"\xff\xff\xff\xff..", "ARROW"),
-        ("text/plain", b'\r\n {"a"', "NDJSON"),
+        ("text/plain", b'\r\n {"a":1}', "NDJSON"),
+        ("text/plain", b'\r\n {"a":1\n}', "JSON"),
+        ("application/json", b'{\n"a":1\n}\n', "JSON"),
+        ("application/json", b'\xef\xbb\xbf{"a":1}', "NDJSON"),
+        ("text/plain", b'\xef\xbb\xbf[{"a":1}]', "JSON"),
     ],
 )
 def test_the_format_is_detected_from_the_type_or_the_first_bytes(content_type, body, form):

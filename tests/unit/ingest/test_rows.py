@@ -119,6 +119,12 @@ def test_other_ids_are_rejected(validate_event, value):
         ("007", 7),
         (1.0, 1),
         (1e3, 1000),
+        ("1.0", 1),
+        ("-2.00", -2),
+        ("1e3", 1000),
+        ("+1.5E1", 15),
+        ("1000e-3", 1),
+        ("-0", 0),
         (10**9, 10**9),
         (-(10**9), -(10**9)),
     ],
@@ -146,9 +152,25 @@ def test_a_count_may_be_written_in_any_json_notation(read, event, text):
         1.5,
         -0.5,
         1e10,
-        "1.0",
         "1.5",
-        "1e3",
+        "1e-1",
+        "1.000000000000000000001",
+        "1000000000.5",
+        "1e10",
+        "1e400",
+        "1e-9999",
+        "1e99999999999999999999",
+        "1.",
+        ".5",
+        "1e",
+        "e3",
+        "0x1",
+        "1,000",
+        "1_000",
+        "1.0 ",
+        "\u0661.0",
+        "Infinity",
+        "NaN",
         "",
         " 1",
         "1 ",
@@ -186,8 +208,16 @@ def test_other_counts_are_rejected(validate_event, value):
         ("1970-01-01T00:00:00+00:00", 0),
         ("2026-11-22T10:15:00Z", 498_706),
         ("2026-11-22T12:15:00+02:00", 498_706),
-        # A leap second has the same Unix time as the second after it.
-        ("2016-12-31T23:59:60Z", 412_008),
+        # A leap second belongs to the hour and the day that it ends.
+        ("2016-12-31T23:59:60Z", 412_007),
+        ("2016-12-31t23:59:60.999z", 412_007),
+        ("2017-01-01T05:29:60+05:30", 412_007),
+        ("2016-12-31 18:59:60-0500", 412_007),
+        ("2026-11-21T23:59:60Z", 498_695),
+        ("2026-01-01t00:00:00z", HOUR),
+        ("2026-01-01 00:00:00Z", HOUR),
+        ("2026-01-01 05:30:00.123456789+05:30", HOUR),
+        ("2024-02-29t23:59:60-00:00", 474_791),
     ],
 )
 def test_valid_times_are_accepted(validate_event, value, hour):
@@ -206,6 +236,15 @@ def test_valid_times_are_accepted(validate_event, value, hour):
         "2026-01-01T24:00:00Z",
         "2026-01-01T00:60:00Z",
         "2026-01-01T00:00:61Z",
+        "2026-01-01T10:59:60Z",
+        "2026-01-01T23:58:60Z",
+        "2026-01-01T23:59:60+01:00",
+        "2026-01-01T00:00:60.5-00:00",
+        "2026-01-01T05:29:60Z",
+        "1969-12-31T23:59:60Z",
+        "2026-02-29T23:59:60Z",
+        "2026-01-01  00:00:00Z",
+        "2026-01-01_00:00:00Z",
         "2026-02-29T00:00:00Z",
         "2026-13-01T00:00:00Z",
         "2026-00-01T00:00:00Z",
@@ -273,13 +312,15 @@ def test_times_in_the_future_are_rejected(validate_event, value):
         ("false", False),
         ("True", True),
         ("False", False),
+        ("TRUE", True),
+        ("FALSE", False),
     ],
 )
 def test_valid_flags_are_accepted(validate_event, value, promoted):
     assert validate_event(promoted=value)[4] is promoted
 
 
-@pytest.mark.parametrize("value", ["", "TRUE", "yes", "1", "0", 0, 1, 1.0, [True], " true"])
+@pytest.mark.parametrize("value", ["", "tRUE", "T", "yes", "1", "0", 0, 1, 1.0, [True], " true"])
 def test_other_flags_are_rejected(validate_event, value):
     assert validate_event(promoted=value) == "invalid_flag"
 

@@ -9,28 +9,27 @@ no other.
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import polars as pl
 
-from openengagement.errors import MalformedBody
 from openengagement.http.decompression import PACKED
+from openengagement.ingest.formats.csv_header import read_header
 from openengagement.ingest.formats.text_rows import TextRows, no_text_rows
 
-_BOM = b"\xef\xbb\xbf"
-_LONE_RETURN = "\N{SYMBOL FOR CARRIAGE RETURN}"
-_CELL_CHARACTERS_MAX = 2**30
+_LONE_RETURN: Final = "\N{SYMBOL FOR CARRIAGE RETURN}"
+_CELL_CHARACTERS_MAX: Final = 2**30
 
 
-def parse_csv(body: bytes, fields: Sequence[str]) -> TextRows:
+def parse_csv(body: bytes, *, fields: Sequence[str], required: Sequence[str]) -> TextRows:
     """Parse a CSV body whose first line, line 1, names the columns.
 
     An empty value is null, quoted or not, because some exporters quote everything.
 
     Raises:
-        MalformedBody: the header is missing or ambiguous, or the body is not CSV.
+        MalformedBody: the header is missing or ambiguous, or lacks a `required` column.
     """
-    body = body.removeprefix(_BOM)
-    header = _read_header(body, fields)
+    header = read_header(body, fields=fields, required=required)
     if _is_plain(body):
         try:
             frame = pl.read_csv(io.BytesIO(body), infer_schema=False)
@@ -39,22 +38,6 @@ def parse_csv(body: bytes, fields: Sequence[str]) -> TextRows:
         except pl.exceptions.PolarsError:
             pass
     return _parse_rows(body, header, fields=fields)
-
-
-def _read_header(body: bytes, fields: Sequence[str]) -> list[str]:
-    if not body.strip():
-        raise MalformedBody("body: is empty; the first line of CSV must name the columns")
-    try:
-        header = next(csv.reader([body.partition(b"\n")[0].decode()]), [])
-        if not any(name.strip() for name in header):
-            raise MalformedBody("body: the first line is blank; it must name the columns")
-    except (csv.Error, UnicodeDecodeError):
-        raise MalformedBody(
-            "body: the first line cannot be parsed; it must name the columns"
-        ) from None
-    if twice := [name for name in fields if header.count(name) > 1]:
-        raise MalformedBody(f"body: the first line names column {twice[0]} twice")
-    return header
 
 
 def _is_plain(body: bytes) -> bool:
@@ -74,35 +57,48 @@ def _parse_rows(body: bytes, header: list[str], *, fields: Sequence[str]) -> Tex
     positions = [header.index(name) if name in header else -1 for name in fields]
     malformed: dict[int, str] = {}
     rows: list[tuple[int | str | None, ...]] = []
-    for line, record in _records(body):
-        if len(record) > len(header):
-            text = f"has {len(record)} values, but the header names {len(header)} columns"
-            malformed[line] = text
-        elif not all(map(_is_text, record)):
-            malformed[line] = "is not UTF-8"
+    for first, last, record in _records(body):
+        if fault := _find_fault(record, header):
+            # An unclosed quote makes one record of many lines. All of them are refused.
+            malformed |= dict.fromkeys(range(first, last + 1), fault)
         else:
             values = (record[index] if 0 <= index < len(record) else "" for index in positions)
-            rows.append((line, *(value or None for value in values)))
+            rows.append((first, *(value or None for value in values)))
     frame = pl.DataFrame(rows, schema=no_text_rows(fields).schema, orient="row")
     return TextRows(frame, malformed)
 
 
-def _records(body: bytes) -> Iterator[tuple[int, list[str]]]:
-    """Yield the records after the header and the number of the first line of each."""
+def _find_fault(record: list[str] | str, header: list[str]) -> str | None:
+    if isinstance(record, str):
+        return record
+    if len(record) > len(header):
+        return f"has {len(record)} values, but the header names {len(header)} columns"
+    return None if all(map(_is_text, record)) else "is not UTF-8"
+
+
+def _records(body: bytes) -> Iterator[tuple[int, int, list[str] | str]]:
+    """Yield the first and the last line of each record after the header, and the record.
+
+    If it is no record, yield the reason instead.
+    """
     csv.field_size_limit(_CELL_CHARACTERS_MAX)
     text = body.decode(errors="surrogateescape").replace("\r\n", "\n")
     # The reader would end a line at a lone carriage return, so replace it.
     text = text.replace("\r", _LONE_RETURN)
-    reader = csv.reader(io.StringIO(text, newline=""))
+    # If not strict, an unclosed quote would swallow lines without an error.
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     next(reader, None)
-    line = reader.line_num + 1
-    try:
-        for record in reader:
-            if record:
-                yield line, record
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise MalformedBody(f"body: is not CSV: line {line}: {error}") from None
+    while True:
+        first = reader.line_num + 1
+        try:
+            record: list[str] | str = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            # The reader continues with the next line.
+            record = f"has an unclosed quote, or text after one, in the value(s) from line {first}"
+        if record:
+            yield first, reader.line_num, record
 
 
 def _is_text(value: str) -> bool:

@@ -1,5 +1,6 @@
 """Detect the format of a body."""
 
+from codecs import BOM_UTF8
 from enum import StrEnum
 from typing import Final
 
@@ -31,7 +32,6 @@ _FIRST_BYTES: Final = (
     (b"ARROW1", Format.ARROW),
     (b"\xff\xff\xff\xff", Format.ARROW),
     (b"[", Format.JSON),
-    (b"{", Format.NDJSON),
 )
 
 
@@ -42,13 +42,21 @@ def detect_format(content_type: str, body: bytes) -> Format:
         UnsupportedBody: neither names a format.
     """
     named = _MEDIA_TYPES.get(content_type.partition(";")[0].strip().lower())
-    if named is Format.JSON and body.lstrip()[:1] == b"{":
-        return Format.NDJSON
+    if named not in {None, Format.JSON}:
+        return named
+    start = body.removeprefix(BOM_UTF8).lstrip()
+    if start.startswith(b"{"):
+        return detect_objects(start)
     if named is not None:
         return named
-    start = body.lstrip()
     for first_bytes, form in _FIRST_BYTES:
         if start.startswith(first_bytes):
             return form
     allowed = ", ".join(form.value for form in Format)
     raise UnsupportedBody(f"Content-Type: send one of {allowed}")
+
+
+def detect_objects(start: bytes) -> Format:
+    """Detect whether JSON objects have one line each, or perhaps several, by their first line."""
+    first_line = start.partition(b"\n")[0].rstrip()
+    return Format.NDJSON if first_line.endswith(b"}") else Format.JSON

@@ -3,58 +3,67 @@
 All formats give the same columns, so one set of rules (`ingest.rows`) validates them all.
 """
 
-from collections.abc import Sequence
-
-import msgspec
+from typing import Final
 
 from openengagement.errors import BodyTooLarge, MalformedBody
 from openengagement.ingest.formats.columnar import ColumnarReader
 from openengagement.ingest.formats.csv_rows import parse_csv
 from openengagement.ingest.formats.detection import Format
-from openengagement.ingest.formats.ndjson import parse_ndjson
-from openengagement.ingest.formats.text_rows import TextRows, count_line_ends
+from openengagement.ingest.formats.json_documents import split_document
+from openengagement.ingest.formats.json_rows import parse_objects
+from openengagement.ingest.formats.text_rows import TextRows, count_line_ends, strip_mark
+from openengagement.ingest.rows import Kind
+
+_COLUMNAR: Final = frozenset({Format.PARQUET, Format.ARROW})
 
 
 def parse_body(
-    body: bytes, form: Format, *, fields: Sequence[str], lines_max: int, columnar: ColumnarReader
+    body: bytes, form: Format, *, kind: Kind, lines_max: int, columnar: ColumnarReader
 ) -> TextRows:
-    """Parse a body into text columns named `fields`.
+    """Parse a body that `check_body` returned into text columns, one for each field of a kind.
 
     Raises:
         MalformedBody: the body as a whole cannot be parsed.
         BodyTooLarge: it has more than `lines_max` lines.
     """
-    if form in {Format.PARQUET, Format.ARROW}:
-        rows = columnar.read(body, fields, rows_max=lines_max, name=form.name.capitalize())
+    if form in _COLUMNAR:
+        rows = columnar.read(body, kind.fields, rows_max=lines_max, name=form.name.capitalize())
         return TextRows(rows.with_row_index("line", offset=1), {})
-    if form is Format.JSON:
-        body = _array_to_lines(body)
-    lines = count_lines(body, form, lines_max=lines_max)
     if form is Format.CSV:
-        return parse_csv(body, fields)
-    return parse_ndjson(body, fields, lines=lines)
+        return parse_csv(body, fields=kind.fields, required=kind.required)
+    texts = split_document(body) if form is Format.JSON else body.split(b"\n")
+    # A body of lines was counted before, so this limits elements. A last line may be empty.
+    if form is Format.JSON and len(texts) > lines_max:
+        raise _too_many_lines(lines_max)
+    return parse_objects(texts, kind.fields, is_utf8=_is_utf8(body))
 
 
-def count_lines(body: bytes, form: Format, *, lines_max: int) -> int:
-    """Count the lines of a body, without the header of CSV.
+def check_body(body: bytes, form: Format, *, lines_max: int) -> bytes:
+    """Check a body as a whole, and remove a byte order mark.
 
     Raises:
-        BodyTooLarge: there are more than `lines_max`.
+        MalformedBody: the text is UTF-16, or it is a JSON array instead of NDJSON.
+        BodyTooLarge: there are more than `lines_max` lines.
     """
-    lines = count_line_ends(body) + (not body.endswith(b"\n")) - (form is Format.CSV)
-    if lines > lines_max:
-        raise BodyTooLarge(f"body: has more than {lines_max} lines; send smaller batches")
-    return lines
+    if form in _COLUMNAR:
+        return body
+    body = strip_mark(body)
+    if form is Format.NDJSON and body.lstrip(b" \t\r\n")[:1] == b"[":
+        raise MalformedBody("body: is a JSON array, not NDJSON; send Content-Type application/json")
+    if form is not Format.JSON:
+        # The header of CSV is no row.
+        lines = count_line_ends(body) + (not body.endswith(b"\n")) - (form is Format.CSV)
+        if lines > lines_max:
+            raise _too_many_lines(lines_max)
+    return body
 
 
-def _array_to_lines(body: bytes) -> bytes:
-    """Convert a JSON array to NDJSON, one element a line."""
+def _too_many_lines(lines_max: int) -> BodyTooLarge:
+    return BodyTooLarge(f"body: has more than {lines_max} lines; send smaller batches")
+
+
+def _is_utf8(body: bytes) -> bool:
     try:
-        values = msgspec.json.decode(body, type=list[msgspec.Raw])
-        return b"\n".join(_one_line(bytes(value)) for value in values)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise MalformedBody(f"body: is not a JSON array: {error}") from None
-
-
-def _one_line(value: bytes) -> bytes:
-    return msgspec.json.format(value, indent=-1) if b"\n" in value or b"\r" in value else value
+        return body.isascii() or bool(body.decode())
+    except UnicodeDecodeError:
+        return False

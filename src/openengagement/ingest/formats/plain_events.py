@@ -23,7 +23,7 @@ import polars as pl
 from openengagement.engagement.rollup import EVENT_SCHEMA
 from openengagement.engagement.types import EVENT_TYPES, ID_MAX
 from openengagement.ingest.formats.text_rows import count_line_ends
-from openengagement.ingest.rows import COUNT_MAX
+from openengagement.ingest.values import COUNT_MAX
 
 _Words = npt.NDArray[np.uint64]
 _ParseValues = Callable[["_Lines"], npt.NDArray[Any]]

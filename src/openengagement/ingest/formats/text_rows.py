@@ -1,10 +1,16 @@
-"""The result of parsing a body in any format: columns of text."""
+"""The text of a body, and the result of parsing it: columns of text."""
 
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import polars as pl
+
+from openengagement.errors import MalformedBody
+
+_UTF_16_MARKS: Final = (BOM_UTF16_LE, BOM_UTF16_BE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +33,16 @@ def no_text_rows(fields: Sequence[str]) -> pl.DataFrame:
 def count_line_ends(body: bytes | memoryview) -> int:
     """Count the line ends, several times as fast as `bytes.count`."""
     return int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord("\n")))
+
+
+def strip_mark(body: bytes) -> bytes:
+    """Remove a byte order mark.
+
+    Raises:
+        MalformedBody: the body is UTF-16 or UTF-32.
+    """
+    # In these encodings, a byte of an ASCII character is zero.
+    zeros = [byte == 0 for byte in body[:4]]
+    if body.startswith(_UTF_16_MARKS) or zeros in ([False, True] * 2, [True, False] * 2):
+        raise MalformedBody("body: is UTF-16; send UTF-8")
+    return body.removeprefix(BOM_UTF8)

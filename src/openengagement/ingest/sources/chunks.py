@@ -1,8 +1,8 @@
 """Cut files into chunks, each of which is a batch.
 
-A chunk ends at the end of a line. Its end depends on the file alone, never on a setting. So when an
-interrupted load runs again, it sees the same chunks, and the store recognises those that were
-counted.
+A chunk ends at the end of a line or of an element. Its end depends on the file alone, never on a
+setting. So when an interrupted load runs again, it sees the same chunks, and the store recognises
+those that were counted.
 """
 
 import gzip
@@ -10,6 +10,8 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
@@ -17,9 +19,11 @@ import polars as pl
 import zstandard
 
 from openengagement.errors import MalformedBody, UnsupportedBody
+from openengagement.http.decompression import find_compression
 from openengagement.ingest.batch import BatchIdentity, digest_of
-from openengagement.ingest.formats.detection import Format
-from openengagement.ingest.formats.text_rows import count_line_ends
+from openengagement.ingest.formats.detection import Format, detect_objects
+from openengagement.ingest.formats.text_rows import strip_mark
+from openengagement.ingest.sources.text_parts import cut_csv, cut_document, cut_lines
 
 CHUNK_BYTES: Final = 16 * 2**20
 CHUNK_ROWS: Final = 250_000  # in formats without lines
@@ -33,6 +37,8 @@ _SUFFIXES: Final = {
     ".arrow": Format.ARROW,
     ".arrows": Format.ARROW,
 }
+
+_CUTTERS: Final = {Format.NDJSON: cut_lines, Format.CSV: cut_csv, Format.JSON: cut_document}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +66,22 @@ def read_chunks(path: Path) -> Iterator[Chunk]:
 
     Raises:
         UnsupportedBody: the file name does not end in the suffix of a format.
-        MalformedBody: the file is not valid Parquet.
+        MalformedBody: the file is empty, compressed against its name, UTF-16, or damaged.
         OSError, EOFError, zstandard.ZstdError: the file cannot be read, or is cut short.
     """
     name = path.name.removesuffix(".gz").removesuffix(".zst")
     form = _SUFFIXES.get(Path(name).suffix.lower())
     if form is None:
         allowed = " ".join(_SUFFIXES)
-        text = f"{path}: the name must end in one of {allowed} (.gz or .zst may follow)"
-        raise UnsupportedBody(text)
+        raise UnsupportedBody(f"the name must end in one of {allowed} (.gz or .zst may follow)")
     with path.open("rb") as raw, _decompressed(path, raw) as file:
-        if form in {Format.NDJSON, Format.CSV}:
-            yield from _cut_lines(file, form, tell=raw.tell)
-        else:
-            body = file.read()
-            yield from _cut_rows(body, form, read_bytes=raw.tell())
+        if form in _CUTTERS:
+            yield from _cut_text(file, form, tell=raw.tell)
+            return
+        body = file.read()
+        if not body:
+            raise MalformedBody("is empty")
+        yield from _cut_rows(body, form, read_bytes=raw.tell())
 
 
 @contextmanager
@@ -120,41 +127,19 @@ def _zstd_frame() -> Any:  # noqa: ANN401 - the library names no type for it
     return zstandard.ZstdDecompressor(max_window_size=2**27).decompressobj()
 
 
-def _cut_lines(file: IO[bytes], form: Format, *, tell: Callable[[], int]) -> Iterator[Chunk]:
-    header = b""
-    lines_before = 0
-    rest = b""
-    while block := file.read(CHUNK_BYTES):
-        if form is Format.CSV:
-            block, rest = rest + block, b""
-            end = _last_row_end(block)
-        else:
-            end = block.rfind(b"\n") + 1
-        if not end:
-            rest += block
-            continue
-        # `join` copies this large block once; adding up the parts would copy it several times.
-        body = b"".join([header, rest, memoryview(block)[:end]])
-        rest = block[end:]
+def _cut_text(file: IO[bytes], form: Format, *, tell: Callable[[], int]) -> Iterator[Chunk]:
+    blocks = iter(partial(file.read, CHUNK_BYTES), b"")
+    first = next(blocks, b"")
+    if not first and form is not Format.NDJSON:
+        raise MalformedBody("is empty")
+    if encoding := find_compression(first):
+        suffix = {"gzip": ".gz", "zstd": ".zst"}[encoding]
+        raise MalformedBody(f"is {encoding} data; the name of such a file must end in {suffix}")
+    start = strip_mark(first).lstrip()
+    if form is Format.JSON and start.startswith(b"{"):
+        form = detect_objects(start)
+    for body, lines_before in _CUTTERS[form](chain([first], blocks)):
         yield Chunk(body, form, lines_before, tell())
-        lines_before += count_line_ends(body) - bool(header)
-        if form is Format.CSV and not header:
-            # Later chunks begin with the header too, but there it is no line of the file.
-            header = body[: body.find(b"\n") + 1]
-            lines_before -= 1
-    if rest.strip():
-        yield Chunk(header + rest, form, lines_before, tell())
-
-
-def _last_row_end(block: bytes) -> int:
-    """Find the end of the last whole row of a CSV block: the last line end outside of quotes."""
-    end = block.rfind(b"\n") + 1
-    quotes = block.count(b'"', 0, end)
-    while quotes % 2:
-        before = block.rfind(b"\n", 0, end - 1) + 1
-        quotes -= block.count(b'"', before, end)
-        end = before
-    return end
 
 
 def _cut_rows(body: bytes, form: Format, *, read_bytes: int) -> Iterator[Chunk]:

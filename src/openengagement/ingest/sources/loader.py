@@ -60,7 +60,8 @@ class FileError(Exception):
     """A file cannot be read or stored to its end. The chunks before the error count."""
 
     def __init__(self, path: Path, reason: Exception) -> None:
-        super().__init__(f"{path}: {reason}")
+        # An error about an uploaded body names the body. Here it is the file.
+        super().__init__(f"{path}: {str(reason).removeprefix('body: ')}")
 
 
 @dataclass(frozen=True, slots=True)

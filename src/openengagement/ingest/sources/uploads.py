@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
-from openengagement.errors import BatchRefused
-from openengagement.http.decompression import decompress
+from openengagement.errors import BatchRefused, MalformedBody
+from openengagement.http.decompression import decompress, find_compression
 from openengagement.ingest.batch import Outcome, ParsedBatch, describe
 from openengagement.ingest.batch_parser import BatchParser
 from openengagement.ingest.formats.detection import Format, detect_format
@@ -70,6 +70,9 @@ class UploadReader:
         """
         limit = self._settings.batch_max_decompressed_bytes
         body = decompress(upload.body, upload.encoding, limit=limit)
+        if encoding := find_compression(body):
+            fault = f"is {encoding} data; send Content-Encoding: {encoding}"
+            raise MalformedBody(f"body: {fault if body is upload.body else 'is compressed twice'}")
         return body, detect_format(upload.content_type, body)
 
     def describe(self, parsed: ParsedBatch, *, atomic: bool) -> Outcome:

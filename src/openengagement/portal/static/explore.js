@@ -97,7 +97,7 @@ function drawChart(holder, figures) {
     view = full ? whole : [min, max];
     for (const button of document.querySelectorAll("[data-zoom]")) {
       const step = button.dataset.zoom;
-      button.disabled = step === "in" ? max - min <= 4 * figures.step
+      button.disabled = step === "in" ? times.length < 2 || max - min <= 4 * figures.step
         : step === "earlier" ? min <= whole[0]
         : step === "later" ? max >= whole[1] : full;
     }
