@@ -1,6 +1,7 @@
 """A server on a folder that lost a part: it refuses to start, and nothing is lost."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -166,3 +167,17 @@ def test_a_database_that_is_removed_under_a_running_server_is_not_made_again(cou
     shutil.copytree(kept, counted.data)
     counted.start()
     assert replies(counted) == BATCHES
+
+
+@pytest.mark.parametrize("keep", [8192, 12288, 100])
+def test_a_start_with_truncated_limits(counted, keep):
+    """Each worker ended with SIGBUS, at each start, and without a log line."""
+    assert [replies(counted) for _ in range(20)] == [BATCHES] * 20
+    counted.kill()
+    (limits,) = counted.data.glob("limits-*.lmdb")
+    assert limits.stat().st_size > 12288
+    os.truncate(limits, keep)
+    counted.start()
+    assert replies(counted) == BATCHES
+    (line,) = [line for line in counted.log().splitlines() if "limits_replaced" in line]
+    assert json.loads(line)["file"] == limits.name

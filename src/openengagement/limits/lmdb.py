@@ -19,6 +19,8 @@ import lmdb
 from openengagement.clock import JUMP_S
 from openengagement.files import hold_lock
 from openengagement.limits.contract import LimitsUnusable, Nonce, RateWindow
+from openengagement.limits.lmdb_file import find_damage
+from openengagement.telemetry import log_event
 
 _SLICE: Final = 500  # keys removed in one transaction
 _TIME_BYTES: Final = 8
@@ -27,6 +29,10 @@ _TIME_BYTES: Final = 8
 _MAP_BYTES: Final = 1 << 34
 _ABANDONED_S: Final = 3600
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+_EFFECT: Final = (
+    "signed requests of before the start could be repeated once while their timestamp is valid; "
+    "rate limits and password guesses are counted from zero"
+)
 # Where the clock is noted. The key is later than every time.
 _CLOCK: Final = b"\xff" * _TIME_BYTES + b"clock"
 _CLOCK_FORMAT: Final = struct.Struct("<ddd")  # lowest offset, uptime when it was seen, last offset
@@ -99,18 +105,19 @@ class LmdbLimits:
 
 
 def _open_or_create(path: Path) -> lmdb.Environment:
-    """Open the file. Replace it if it is not an LMDB file.
+    """Open the file. Replace it if it is damaged and no process has it open.
 
-    Without a boot id, a crash of the machine can leave such a file. After any other failure the
-    file stays: other processes may use it, and its nonces must not be forgotten.
+    Nobody could do more with a damaged file than remove it, so the server does that and starts.
+    After any other failure the file stays: other processes may use it, and its nonces must not be
+    forgotten.
 
     Raises:
         LimitsUnusable
     """
     try:
-        with contextlib.suppress(lmdb.InvalidError):
-            return _open(path)
-        path.unlink()
+        if damage := find_damage(path):
+            log_event("limits_replaced", file=path.name, reason=damage, effect=_EFFECT)
+            path.unlink()
         return _open(path)
     except lmdb.Error as error:
         raise LimitsUnusable(f"{error}; {_advise(error)}") from error

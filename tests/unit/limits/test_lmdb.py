@@ -2,16 +2,20 @@
 
 import json
 import os
+import random
 import resource
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import lmdb
 import pytest
 
 from openengagement.limits.contract import LimitsUnusable, Nonce
 from openengagement.limits.lmdb import LmdbLimits
+from openengagement.limits.lmdb_file import find_damage
 from support.waiting import PATIENCE_S
 
 T = 1_795_342_500
@@ -205,3 +209,138 @@ def test_processes_that_create_or_replace_the_file_together_share_it(tmp_path, d
 
     counts = [used for each in use_in_processes(tmp_path, 6) for used in each]
     assert sorted(counts) == list(range(1, 151))
+
+
+# Damaged files, which LMDB itself would map
+
+
+@pytest.fixture
+def full(tmp_path):
+    """A file with trees of several levels, a list of free pages, and removed keys."""
+    limits, chance = LmdbLimits(tmp_path), random.Random(1)
+    for second in range(0, 300, 20):
+        for number in range(1000):
+            limits.remember_nonce_and_count(
+                Nonce(T + second, chance.randbytes(16)), b"%d" % number, limits={1: 9}, now_s=T
+            )
+        limits.expire(now_s=T + second, uptime_s=T + second, window_s=100)
+    limits.remember_nonce(nonce("kept", T + 300))
+    limits.close()
+    (path,) = tmp_path.glob("limits-*.lmdb")
+    assert path.stat().st_size > 100 * 4096
+    return path
+
+
+USE_ALL = """
+import sys
+from pathlib import Path
+from openengagement.limits.contract import Nonce
+from openengagement.limits.lmdb import LmdbLimits
+limits = LmdbLimits(Path(sys.argv[1]))
+known = not limits.remember_nonce(Nonce(1795342500 + 300, b"kept"))
+for number in range(2000):
+    limits.remember_nonce(Nonce(1795342500 + 299, b"%d" % number))
+limits.expire(now_s=2e9, uptime_s=2e9, window_s=1)
+limits.close()
+print("known" if known else "forgotten")
+"""
+
+
+def use_all(folder):
+    """Open a file and touch all of it, in a process of its own. Return its output and its log."""
+    done = subprocess.run(
+        [sys.executable, "-c", USE_ALL, str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip(), done.stderr
+
+
+def test_a_sound_file_is_used(full):
+    assert find_damage(full) is None
+    assert use_all(full.parent) == ("known", "")
+
+
+@pytest.mark.parametrize("keep", [0.02, 0.3, 0.6, 0.95, "two pages", "half a page"])
+def test_a_truncated_file_is_replaced_and_logged(full, keep):
+    """Without the check, the process would end with SIGBUS."""
+    sizes = {"two pages": 8192, "half a page": 2048}
+    os.truncate(full, sizes[keep] if keep in sizes else int(full.stat().st_size * keep))
+    printed, logged = use_all(full.parent)
+    assert printed == "forgotten"
+    line = json.loads(logged)
+    assert (line["event"], line["file"]) == ("limits_replaced", full.name)
+    assert "could be repeated once" in line["effect"]
+    assert use_all(full.parent)[1] == ""
+
+
+@pytest.mark.parametrize("content", [bytes, os.urandom])
+@pytest.mark.parametrize("page", [0, 1, "root", "leaf"])
+def test_a_page_of_garbage_is_found(full, page, content):
+    data = bytearray(full.read_bytes())
+    if isinstance(page, str):
+        page = find_page(data, kind=1 if page == "root" else 2)
+    data[page * 4096 : page * 4096 + 4096] = content(4096)
+    full.write_bytes(data)
+    printed, logged = use_all(full.parent)
+    assert (printed, json.loads(logged)["event"]) == ("forgotten", "limits_replaced")
+
+
+def find_page(data, *, kind):
+    """Find the last written page of a kind that is in use: its garbage is not noticed elsewhere."""
+    for page in reversed(range(2, len(data) // 4096)):
+        if data[page * 4096 + 10] == kind:
+            kept = bytes(data)
+            data[page * 4096 : page * 4096 + 4096] = bytes(4096)
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder, "x")
+                path.write_bytes(data)
+                used = find_damage(path) is not None
+            data[:] = kept
+            if used:
+                return page
+    raise AssertionError
+
+
+def test_random_damage_never_ends_the_process(full):
+    """Bytes that change within a page may stay unnoticed, but no access leaves the file."""
+    chance, sound = random.Random(7), full.read_bytes()
+    for _ in range(12):
+        data = bytearray(sound)
+        at = chance.randrange(len(data) - 4096) // 4096 * 4096
+        if chance.random() < 0.5:
+            del data[at:]
+        else:
+            data[at : at + 4096] = chance.randbytes(4096)
+        full.write_bytes(data)
+        use_all(full.parent)
+
+
+def find_damage_elsewhere(path):
+    code = (
+        "import sys; from pathlib import Path; from openengagement.limits.lmdb_file import *\n"
+        "print(find_damage(Path(sys.argv[1])))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, check=True)
+    return done.stdout.decode().strip()
+
+
+def test_a_damaged_file_that_a_process_has_open_is_kept(used):
+    """Its pages change while it is open, and its nonces must not be forgotten."""
+    first = LmdbLimits(used.parent)
+    content = used.read_bytes()
+    os.truncate(used, 4096)
+    assert find_damage_elsewhere(used) == "None"
+    used.write_bytes(content)
+    first.close()
+    os.truncate(used, 4096)
+    assert find_damage_elsewhere(used) == "its pages do not fit together"
+
+
+def test_a_file_is_verified_quickly(full):
+    started = time.perf_counter()
+    find_damage(full)
+    assert time.perf_counter() - started < 2
