@@ -21,6 +21,10 @@ def server(servers):
     return servers(log_refusals="true")
 
 
+def has_line(log):
+    return "call_refused" in log and log.endswith("\n")
+
+
 @pytest.fixture
 def refused(server):
     """Sends a request that is refused; returns the answer and its log line."""
@@ -28,9 +32,9 @@ def refused(server):
     def refused(method, path, **options):
         before = server.log_bytes
         answer = server.client.send(method, path, **options)
-        wait_for(lambda: server.log(since=before).endswith("\n"), pause_s=0.01)
-        (line,) = [json.loads(text) for text in server.log(since=before).splitlines()]
-        assert line["event"] == "call_refused"
+        wait_for(lambda: has_line(server.log(since=before)), pause_s=0.01)
+        lines = [json.loads(text) for text in server.log(since=before).splitlines()]
+        (line,) = [each for each in lines if each["event"] == "call_refused"]
         assert (line["status"], line["code"]) == (answer.status, answer.code)
         assert line["request_id"] == answer.headers["x-request-id"]
         assert line["path"] == path.partition("?")[0]

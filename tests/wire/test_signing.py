@@ -302,11 +302,17 @@ def test_parameters_split_between_header_and_query(ask, main, url):
 
 
 def test_parameters_in_query_and_form(ask, main, url):
-    parameters = protocol_parameters(main)
-    pairs = as_form(
-        [*parameters, ("oauth_signature", signature_with("POST", url, parameters, main))]
-    )
+    """The same ones twice are accepted, so the next check refuses a form as the body."""
+
+    def signed():
+        parameters = protocol_parameters(main)
+        made = signature_with("POST", url, parameters, main)
+        return as_form([*parameters, ("oauth_signature", made)])
+
+    pairs = signed()
     answer = ask(path=f"{PATH}?{pairs}", body=pairs, headers=FORM)
+    assert (answer.status, answer.code) == (400, "malformed_body")
+    answer = ask(path=f"{PATH}?{signed()}", body=signed(), headers=FORM)
     assert_refused(answer, "malformed_authorization", "Malformed authorization")
 
 
