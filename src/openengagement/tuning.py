@@ -35,4 +35,7 @@ def lower_priority() -> None:
     For work that keeps a core busy for long while other threads answer requests.
     """
     if sys.platform == "linux":  # on other systems a thread has no priority of its own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW_PRIORITY)
+        thread = threading.get_native_id()
+        # A server that was started with a lower priority keeps it: only root may raise one.
+        if os.getpriority(os.PRIO_PROCESS, thread) < _LOW_PRIORITY:
+            os.setpriority(os.PRIO_PROCESS, thread, _LOW_PRIORITY)

@@ -2,8 +2,10 @@
 
 import json
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -73,3 +75,24 @@ def test_a_worker_without_its_limits_logs_the_file_and_ends(tmp_path):
     assert ran.returncode == 1
     assert (logged["event"], logged["error"]) == ("worker_not_started", "LimitsUnusable")
     assert logged["reason"].startswith(f"{file}: ")
+
+
+@pytest.mark.parametrize("fault", ["damaged", pytest.param("locked", marks=pytest.mark.heavy)])
+def test_a_sandbox_that_cannot_be_built_says_why_in_one_sentence(tmp_path, fault):
+    folder = tmp_path / "sandbox"
+    folder.mkdir()
+    path = folder / "registry.sqlite3"
+    port = str(free_port())
+    command = ("-m", "openengagement", "--data", tmp_path, "sandbox", "--port", port)
+    if fault == "damaged":
+        path.write_bytes(b"no database" * 1000)
+        ran = run_python(*command)
+    else:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            ran = run_python(*command)
+    assert ran.returncode == 1
+    assert "Traceback" not in ran.stderr
+    assert ran.stderr.splitlines()[-1].startswith(f"error: {folder}"), ran.stderr
+    says = "is not a database" if fault == "damaged" else "database is locked"
+    assert says in ran.stderr

@@ -34,6 +34,7 @@ class Crashing:
         self.data = data
         self.workers = workers
         self.settings = {}  # by their names in the settings table
+        self.prefix = ()  # of the command that starts the server
         self.port = free_port()
         self.url = f"http://{HOST}:{self.port}"
         self.process = None
@@ -54,7 +55,8 @@ class Crashing:
 
     def start(self):
         """Start the server and wait until it answers."""
-        command = [EXECUTABLE, "--data", self.data, "serve", "--port", str(self.port)]
+        command = [*self.prefix, EXECUTABLE, "--data", self.data, "serve"]
+        command += ["--port", str(self.port)]
         command += ["--workers", str(self.workers)]
         environment = server_environment(self.settings)
         with self._log.open("ab") as log:

@@ -49,9 +49,18 @@ def open_folder(context: typer.Context) -> Iterator[DataFolder]:
     """Open the command's data folder for the block. Failures end the command with a message."""
     data: Path = context.obj
     settings = read_settings()
+    with (
+        failures_shown(data),
+        closing(open_data_folder(data, settings, clock=CLOCK)) as folder,
+    ):
+        yield folder
+
+
+@contextmanager
+def failures_shown(data: Path) -> Iterator[None]:
+    """End the command with one sentence if the data folder cannot be used in the block."""
     try:
-        with closing(open_data_folder(data, settings, clock=CLOCK)) as folder:
-            yield folder
+        yield
     except OSError as error:
         fail(f"{error.filename or data}: {error.strerror or error}")
     except UnusableFile as error:

@@ -6,6 +6,7 @@ import shlex
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Final
@@ -13,7 +14,7 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from openengagement.cli.common import CLOCK, Json, fail, read_settings, short
+from openengagement.cli.common import CLOCK, Json, fail, failures_shown, read_settings, short
 from openengagement.cli.interception import (
     DEFAULT_HTTPS_PORT,
     DEFAULT_PROXY_PORT,
@@ -25,7 +26,7 @@ from openengagement.cli.interception import (
     set_up_interception,
 )
 from openengagement.cli.serve import DEFAULT_PORT, Port, refuse_used_port, replace_process
-from openengagement.files import FileLock, UnusableFile, write_private
+from openengagement.files import FileLock, write_private
 from openengagement.limits.opening import open_limits
 from openengagement.sandbox.demo import Demo
 from openengagement.sandbox.forward_proxy import LOOPBACK as HOST
@@ -85,15 +86,18 @@ def sandbox(
 def _build(folder: Path, higgs: Path | None, *, simulated: bool) -> Demo:
     typer.echo("Building a week of engagement that ends now ...", err=True)
     settings = read_settings()
-    try:
+    with failures_shown(folder):
         open_limits(folder).close()  # otherwise only the server would notice a failure
-        # Build in a separate process, so that the server does not keep the memory.
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as builder:
-            return builder.submit(
-                build_sandbox, folder, settings, clock=CLOCK, higgs=higgs, simulated=simulated
-            ).result()
-    except (OSError, ValueError, UnusableFile) as error:
-        fail(str(error))
+        try:
+            # Build in a separate process, so that the server does not keep the memory.
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as builder:
+                return builder.submit(
+                    build_sandbox, folder, settings, clock=CLOCK, higgs=higgs, simulated=simulated
+                ).result()
+        except ValueError as error:  # the Higgs file
+            fail(str(error))
+        except BrokenProcessPool:
+            fail("the process that builds the sandbox was killed; is there enough memory?")
 
 
 def _hold(folder: Path) -> None:

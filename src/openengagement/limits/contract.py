@@ -15,8 +15,8 @@ Every implementation promises the following; `tests/contract/test_limits.py` che
   in the `timestamp_window_s` before the restart could then be served once more.
 * Calls may come from several threads. Requests make them on the event loop, so a method must return
   within microseconds. An implementation that waits for a network needs asynchronous callers first.
-* Limits fail closed: if a method cannot read or write the state, it raises, and the request is
-  refused.
+* Limits fail closed: if a method cannot read or write the state now, it raises
+  `errors.StoreUnavailable`, and the request is refused. A full disk is such a failure.
 """
 
 from collections.abc import Mapping

@@ -10,13 +10,15 @@ Every key begins with a time (8 bytes, big-endian), so the keys to expire come f
 
 import contextlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 import lmdb
 
 from openengagement.clock import JUMP_S
+from openengagement.errors import StoreUnavailable
 from openengagement.files import hold_lock
 from openengagement.limits.contract import LimitsUnusable, Nonce, RateWindow
 from openengagement.limits.lmdb_file import find_damage
@@ -38,6 +40,26 @@ _CLOCK: Final = b"\xff" * _TIME_BYTES + b"clock"
 _CLOCK_FORMAT: Final = struct.Struct("<ddd")  # lowest offset, uptime when it was seen, last offset
 
 
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+_MISTAKES: Final = (lmdb.BadValsizeError, lmdb.BadTxnError, lmdb.InvalidParameterError)
+
+
+def _unavailable(method: Callable[Given, Result]) -> Callable[Given, Result]:
+    """Make a method raise StoreUnavailable for a failure that may pass, such as a full disk."""
+
+    @wraps(method)
+    def call(*given: Given.args, **named: Given.kwargs) -> Result:
+        try:
+            return method(*given, **named)
+        except _MISTAKES:
+            raise
+        except lmdb.Error as error:
+            raise StoreUnavailable("limits", str(error)) from error
+
+    return call
+
+
 class LmdbLimits:
     """Implements `Limits` in a file of `folder`. Several processes may open the same folder.
 
@@ -53,14 +75,17 @@ class LmdbLimits:
             self._db = _open_or_create(path)
             _remove_abandoned(path)
 
+    @_unavailable
     def remember_nonce(self, nonce: Nonce) -> bool:
         with self._db.begin(write=True) as db:
             return _insert(db, nonce)
 
+    @_unavailable
     def count(self, subject: bytes, limits: Mapping[int, int], *, now_s: float) -> list[RateWindow]:
         with self._db.begin(write=True) as db:
             return _count(db, subject, limits=limits, now_s=now_s)
 
+    @_unavailable
     def read(self, subject: bytes, limits: Mapping[int, int], *, now_s: float) -> list[RateWindow]:
         with self._db.begin() as db:
             windows = []
@@ -69,6 +94,7 @@ class LmdbLimits:
                 windows.append(RateWindow(limit, int.from_bytes(db.get(key, b"")), reset_s))
             return windows
 
+    @_unavailable
     def remember_nonce_and_count(
         self, nonce: Nonce, subject: bytes, *, limits: Mapping[int, int], now_s: float
     ) -> list[RateWindow] | None:
@@ -77,12 +103,14 @@ class LmdbLimits:
                 return None
             return _count(db, subject, limits=limits, now_s=now_s)
 
+    @_unavailable
     def uncount(self, subject: bytes, length_s: int, *, now_s: float) -> None:
         key = _window_key(subject, length_s=length_s, now_s=now_s)[0]
         with self._db.begin(write=True) as db:
             used = int.from_bytes(db.get(key, b""))
             db.put(key, max(0, used - 1).to_bytes(_TIME_BYTES))
 
+    @_unavailable
     def expire(self, *, now_s: float, uptime_s: float, window_s: int) -> float | None:
         with self._db.begin(write=True) as db:
             offset, jumped_s = _note_clock(

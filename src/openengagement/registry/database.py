@@ -40,6 +40,10 @@ class Database(ABC):
         """Open a connection for reading. It waits for no writer and sees every earlier commit.
 
         Two statements may see different commits.
+
+        Raises:
+            StoreUnavailable: the database cannot be read now.
+            StoreDamaged: its content is damaged.
         """
         return self._reader.connect()
 
@@ -57,7 +61,8 @@ class Database(ABC):
         only a single statement is atomic, as under READ COMMITTED.
 
         Raises:
-            sqlalchemy.exc.OperationalError: the transaction waited longer than WRITE_TIMEOUT_S.
+            StoreUnavailable: the transaction waited longer than WRITE_TIMEOUT_S, or the database
+                cannot be written now. Nothing was changed.
             AssertionError: it changes a `cached` table without `credentials=True`.
         """
         engine = self._credential_writer if credentials else self._writer

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from openengagement.damage import find_damaged_pages
-from openengagement.errors import StoreDamaged
+from openengagement.errors import StoreDamaged, StoreUnavailable
 from openengagement.registry.database import WRITE_TIMEOUT_S, Database
 from openengagement.registry.migrate import migrate
 from openengagement.registry.schema import METADATA
@@ -28,6 +28,11 @@ _CONDITIONS: Final = dict.fromkeys(
     [(t, "UPDATE") for t in ("access_tokens", "platform_keys")], _UNUSED
 )
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+# Another process has the lock for too long, the disk is full or fails, too many files are open.
+_MAY_PASS: Final = {
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL),
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM),
+}
 
 
 class SqliteDatabase(Database):
@@ -44,7 +49,7 @@ class SqliteDatabase(Database):
             f"sqlite:///{path}", connect_args={"timeout": WRITE_TIMEOUT_S}
         )
         sa.event.listen(self._engine, "connect", _prepare)
-        sa.event.listen(self._engine, "handle_error", self._refuse_damage)
+        sa.event.listen(self._engine, "handle_error", self._raise_as_promised)
         reader, writer = self._engine.execution_options(), self._engine.execution_options()
         # A reader may run on the event loop, so it waits for no lock. A writer acquires the write
         # lock first: otherwise it would fail if another one committed between its read and its
@@ -62,6 +67,13 @@ class SqliteDatabase(Database):
         self._commits, self._version = -1, -1
 
     def version(self) -> int:
+        try:
+            return self._read_version()
+        except sqlite3.Error as error:
+            self._raise_for(error)
+            raise
+
+    def _read_version(self) -> int:
         with self._watch_lock:
             # The pragma takes 2 us and changes with every commit, so most calls read no table. Run
             # it before the SELECT: after a commit in between, the next call then reads again.
@@ -71,11 +83,17 @@ class SqliteDatabase(Database):
                 self._commits, self._version = commits, row[0]
             return self._version
 
-    def _refuse_damage(self, context: sa.ExceptionContext) -> None:
-        """Raise StoreDamaged in place of SQLite's own error."""
-        error = context.original_exception
-        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _DAMAGED:
+    def _raise_as_promised(self, context: sa.ExceptionContext) -> None:
+        self._raise_for(context.original_exception)
+
+    def _raise_for(self, error: BaseException) -> None:
+        """Raise StoreDamaged for damage, and StoreUnavailable if a retry may help."""
+        # The low byte is the primary code. Errors of the module itself have none.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code in _DAMAGED:
             raise StoreDamaged("registry", self._path.name, reason=str(error)) from error
+        if code in _MAY_PASS:
+            raise StoreUnavailable("registry", str(error)) from error
 
     def insert_missing(self, table: sa.Table) -> sa.Insert:
         return insert(table).on_conflict_do_nothing()

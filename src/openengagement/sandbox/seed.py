@@ -13,6 +13,8 @@ import polars as pl
 
 from openengagement.clock import Clock
 from openengagement.data_folder import open_data_folder
+from openengagement.errors import StoreUnavailable
+from openengagement.files import UnusableFile
 from openengagement.sandbox.dataset import Dataset, fold_dataset
 from openengagement.sandbox.demo import Demo, describe
 from openengagement.sandbox.higgs import higgs_dataset, read_higgs
@@ -33,6 +35,7 @@ def build_sandbox(
 
     Raises:
         OSError, ValueError: the Higgs file cannot be read.
+        UnusableFile: a store is damaged, or cannot be used now.
     """
     now_s = int(clock.now_s())
     dataset, extra = _make_week(higgs, simulated=simulated, ends_at_s=now_s)
@@ -40,12 +43,15 @@ def build_sandbox(
         shutil.rmtree(old) if old.is_dir() else old.unlink()
     deltas = fold_dataset(pl.concat([dataset.events, extra]))
     # Accounts and apps are kept, and a folder with them is not opened without a store.
-    open_stores(data, settings, clock=clock).close()
-    with closing(open_data_folder(data, settings, clock=clock)) as folder:
-        folder.registry.accounts.apply_accounts(dataset.accounts.rows(), now_s=now_s)
-        folder.stores.tweets.apply_tweets(dataset.tweets.with_columns(deleted=False))
-        folder.stores.counters.apply_batches([Batch(deltas, key=None, digest=b"", outcome=b"")])
-        return describe(folder, dataset, extra=extra.height, now_s=now_s)
+    try:
+        open_stores(data, settings, clock=clock).close()
+        with closing(open_data_folder(data, settings, clock=clock)) as folder:
+            folder.registry.accounts.apply_accounts(dataset.accounts.rows(), now_s=now_s)
+            folder.stores.tweets.apply_tweets(dataset.tweets.with_columns(deleted=False))
+            folder.stores.counters.apply_batches([Batch(deltas, key=None, digest=b"", outcome=b"")])
+            return describe(folder, dataset, extra=extra.height, now_s=now_s)
+    except StoreUnavailable as error:  # it cannot be pickled for the command's process
+        raise UnusableFile(f"{data}: {error}") from None
 
 
 def _make_week(

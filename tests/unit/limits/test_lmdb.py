@@ -1,5 +1,6 @@
 """The LMDB file of the limits: when it is created, replaced, removed and refused."""
 
+import contextlib
 import json
 import os
 import random
@@ -13,6 +14,7 @@ from pathlib import Path
 import lmdb
 import pytest
 
+from openengagement.errors import StoreUnavailable
 from openengagement.limits.contract import LimitsUnusable, Nonce
 from openengagement.limits.lmdb import LmdbLimits
 from openengagement.limits.lmdb_file import find_damage
@@ -209,6 +211,29 @@ def test_processes_that_create_or_replace_the_file_together_share_it(tmp_path, d
 
     counts = [used for each in use_in_processes(tmp_path, 6) for used in each]
     assert sorted(counts) == list(range(1, 151))
+
+
+def test_a_write_that_does_not_fit_is_refused_and_changes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("openengagement.limits.lmdb._MAP_BYTES", 64 * 1024)
+    with contextlib.closing(LmdbLimits(tmp_path)) as small:
+        given = (nonce(f"{number:016}") for number in range(5000))
+
+        def remember_all():
+            for last in given:
+                seen.append(last)
+                small.remember_nonce_and_count(last, b"5", limits={MINUTE: 9}, now_s=T)
+
+        seen = []
+        with pytest.raises(StoreUnavailable, match=r"the limits store is unavailable: .*MAP_FULL"):
+            remember_all()
+        small._db.set_mapsize(1 << 20)
+        assert small.remember_nonce(seen[-1])
+        assert small.count(b"5", {MINUTE: 9}, now_s=T)[0].used == len(seen)
+
+
+def test_a_mistake_of_ours_is_not_hidden(limits):
+    with pytest.raises(lmdb.BadValsizeError):
+        limits.count(b"x" * 1000, {MINUTE: 9}, now_s=T)
 
 
 # Damaged files, which LMDB itself would map

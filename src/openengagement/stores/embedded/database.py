@@ -27,7 +27,9 @@ _MMAP_BYTES: Final = 2**28
 # Failures that no retry helps, among those that SQLite reports as OperationalError.
 _MISTAKE: Final = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY}
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_OS_MAY_PASS: Final = {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}
+_OS_MAY_PASS: Final = {
+    *(errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT)
+}
 
 
 class Database:
