@@ -8,7 +8,7 @@ import os
 import signal
 from pathlib import Path
 
-from openengagement.ingest.formats.columnar import MEMORY_MAX_BYTES, decode_into
+from openengagement.ingest.formats.column_decoder import MEMORY_MAX_BYTES, decode_into
 from openengagement.ingest.formats.decoder_process import serve
 
 

@@ -43,7 +43,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "openengagement.api.health:Health._has_failed": "any failure is what it reports",
     "openengagement.ingest.writer:BatchWriter._apply": "producers must hear of any failed commit",
     "openengagement.ingest.sources.counting_socket:_answer": "the worker must get an answer",
-    "openengagement.ingest.formats.columnar:decode_into": "a decoder's panic is not an Exception",
+    "openengagement.ingest.formats.column_decoder:decode_into": "the reader hears of any failure",
     "openengagement.stores.embedded.compaction:failures_logged": "committed data is safe",
     "openengagement.housekeeping:run_chore": "it is logged, and tried again in a moment",
 }

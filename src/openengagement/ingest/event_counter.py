@@ -5,6 +5,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from openengagement.ingest.batch import BatchIdentity, Outcome, ParsedBatch, make_batch
+from openengagement.ingest.batch_parser import Content
 from openengagement.ingest.formats.detection import Format
 from openengagement.ingest.writer import BatchWriter
 from openengagement.stores.contract import Applied
@@ -32,13 +33,15 @@ class PendingBatch:
 class EventCounter:
     """Parses batches of events with `parse` and submits their deltas to the writer."""
 
-    def __init__(self, parse: Callable[[bytes, Format], ParsedBatch], writer: BatchWriter) -> None:
+    def __init__(
+        self, parse: Callable[[Content, Format], ParsedBatch], writer: BatchWriter
+    ) -> None:
         self._parse = parse
         self._writer = writer
 
     def count_batch(
         self,
-        body: bytes,
+        body: Content,
         form: Format,
         *,
         identity: BatchIdentity,

@@ -1,12 +1,12 @@
 """Length-prefixed frames, which processes send to each other through pipes and sockets."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 _SIZE_BYTES: Final = 8
 
 
-def write_frame(write: Callable[[bytes], object], content: bytes) -> None:
+def write_frame(write: Callable[[Any], object], content: bytes | memoryview) -> None:
     """Write the size of `content` (8 bytes, big-endian), then `content`.
 
     `write` must send all that it gets.

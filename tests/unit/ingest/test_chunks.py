@@ -3,18 +3,20 @@
 import csv
 import gzip
 import json
+from functools import partial
 
 import polars as pl
 import pytest
 import zstandard
 
 from openengagement.errors import MalformedBody, UnsupportedBody
+from openengagement.ingest import batch_parser
 from openengagement.ingest.batch_parser import BatchParser
 from openengagement.ingest.formats.detection import Format
 from openengagement.ingest.rows import EVENTS
 from openengagement.ingest.sources import chunks, text_parts
-from openengagement.ingest.sources.chunks import read_chunks
 
+PARSER = BatchParser(lines_max=10**9, latest_s=lambda: 1_795_342_500)
 COMPRESS = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
 
 
@@ -36,10 +38,9 @@ def store(tmp_path):
 
 def ids_of(path):
     """The ids of a file by line number, as a load sees them, and the reasons of rejected lines."""
-    parser = BatchParser(lines_max=10**9, latest_s=lambda: 1_795_342_500)
     seen, refused = {}, {}
-    for chunk in read_chunks(path):
-        parsed = parser.parse(chunk.body, chunk.form, kind=EVENTS)
+    for chunk in chunks_of(path):
+        parsed = PARSER.parse(chunk.body, chunk.form, kind=EVENTS)
         for line, tweet_id in parsed.rows.select("line", "tweet_id").rows():
             assert line + chunk.lines_before not in seen
             seen[line + chunk.lines_before] = tweet_id
@@ -47,6 +48,10 @@ def ids_of(path):
             assert line + chunk.lines_before not in refused
             refused[line + chunk.lines_before] = reason
     return seen, refused
+
+
+def chunks_of(path):
+    return chunks.read_chunks(path, partial(PARSER.decode_file, kind=EVENTS))
 
 
 def key_of(chunk):
@@ -125,7 +130,7 @@ def test_a_file_is_always_cut_in_the_same_places(store, monkeypatch, name):
     path = store(name, COMPRESS[suffix]("\n".join(lines).encode()))
 
     first, second = (
-        [(key_of(chunk), chunk.lines_before) for chunk in read_chunks(path)] for _ in range(2)
+        [(key_of(chunk), chunk.lines_before) for chunk in chunks_of(path)] for _ in range(2)
     )
 
     assert first == second
@@ -137,7 +142,7 @@ def test_compressed_and_plain_files_have_the_same_keys(store, monkeypatch):
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 500)
     data = "\n".join(ndjson_lines(100)).encode()
     keys = [
-        [key_of(chunk) for chunk in read_chunks(store("e.ndjson" + suffix, pack(data)))]
+        [key_of(chunk) for chunk in chunks_of(store("e.ndjson" + suffix, pack(data)))]
         for suffix, pack in COMPRESS.items()
     ]
 
@@ -150,7 +155,7 @@ def test_equal_chunks_of_one_file_have_different_keys(store, monkeypatch):
     line = next(ndjson_lines(1)) + "\n"
     path = store("e.ndjson", (line * 30).encode())
 
-    keys = [key_of(chunk) for chunk in read_chunks(path)]
+    keys = [key_of(chunk) for chunk in chunks_of(path)]
 
     assert len(set(keys)) == len(keys) > 10
     assert len(ids_of(path)[0]) == 30
@@ -200,7 +205,7 @@ def test_an_array_is_cut_between_elements(store, chunk_bytes, suffix, indent, ma
 
     assert refused == dict.fromkeys(range(5, 61, 5), "malformed")
     assert seen == {number: number for number in range(1, 61) if number % 5}
-    keys = [[(key_of(chunk), chunk.lines_before) for chunk in read_chunks(path)] for _ in range(2)]
+    keys = [[(key_of(chunk), chunk.lines_before) for chunk in chunks_of(path)] for _ in range(2)]
     assert keys[0] == keys[1]
     assert len(set(keys[0])) == len(keys[0]) >= (1 if chunk_bytes > 1000 else 10)
 
@@ -227,7 +232,7 @@ def test_a_small_array_is_one_chunk(store):
     """It has the key that it had when arrays were not cut, so it counts nothing if loaded again."""
     data = f" [{','.join(ndjson_lines(50))}]\n".encode()
 
-    assert [chunk.body for chunk in read_chunks(store("e.json", data))] == [data]
+    assert [chunk.body for chunk in chunks_of(store("e.json", data))] == [data]
 
 
 @pytest.mark.parametrize(
@@ -328,7 +333,7 @@ def test_a_byte_order_mark_is_skipped(store, chunk_bytes):
 
 @pytest.mark.parametrize("size", [1, 7, 40, 100])
 def test_parquet_in_slices(tmp_path, monkeypatch, size):
-    monkeypatch.setattr(chunks, "CHUNK_ROWS", size)
+    monkeypatch.setattr(batch_parser, "CHUNK_ROWS", size)
     path = tmp_path / "e.parquet"
     pl.DataFrame(
         {
@@ -342,7 +347,7 @@ def test_parquet_in_slices(tmp_path, monkeypatch, size):
 
     assert refused == {17: "invalid_id"}
     assert seen == {number: number for number in range(1, 41) if number != 17}
-    keys = [[key_of(chunk) for chunk in read_chunks(path)] for _ in range(2)]
+    keys = [[key_of(chunk) for chunk in chunks_of(path)] for _ in range(2)]
     assert keys[0] == keys[1]
     assert len(set(keys[0])) == len(keys[0])
 
@@ -351,7 +356,7 @@ def test_progress_ends_at_the_size_of_the_file(store, monkeypatch):
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 300)
     for suffix, pack in COMPRESS.items():
         path = store("e.ndjson" + suffix, pack("\n".join(ndjson_lines(200)).encode()))
-        read = [chunk.read_bytes for chunk in read_chunks(path)]
+        read = [chunk.read_bytes for chunk in chunks_of(path)]
         assert read == sorted(read)
         assert read[-1] == path.stat().st_size
 
@@ -370,13 +375,13 @@ def test_the_file_name_gives_the_format(store, name, form):
     data = {"NDJSON": b"{}", "CSV": b"a\n1\n", "JSON": b"[{}]"}[form]
     path = store(name, COMPRESS["." + name.rpartition(".")[2]](data) if form != "NDJSON" else data)
 
-    assert [chunk.form for chunk in read_chunks(path)] == [Format[form]]
+    assert [chunk.form for chunk in chunks_of(path)] == [Format[form]]
 
 
 @pytest.mark.parametrize("name", ["events", "events.txt", "events.gz", "events.xls", ".ndjson"])
 def test_other_file_names_are_refused(store, name):
     with pytest.raises(UnsupportedBody, match=r"\.ndjson"):
-        list(read_chunks(store(name, b"{}")))
+        list(chunks_of(store(name, b"{}")))
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
@@ -387,7 +392,7 @@ def test_truncated_compressed_data_is_an_error(store, suffix, keep):
     cut = whole[:keep] if isinstance(keep, int) else whole[: int(len(whole) * keep)]
 
     with pytest.raises((EOFError, OSError, zstandard.ZstdError)):
-        list(read_chunks(store("e.ndjson" + suffix, cut)))
+        list(chunks_of(store("e.ndjson" + suffix, cut)))
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
@@ -403,4 +408,4 @@ def test_several_members(store, suffix):
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_a_file_that_is_not_compressed_as_its_name_says(store, suffix):
     with pytest.raises((OSError, zstandard.ZstdError)):
-        list(read_chunks(store("e.ndjson" + suffix, b"hello, this is not compressed data")))
+        list(chunks_of(store("e.ndjson" + suffix, b"hello, this is not compressed data")))

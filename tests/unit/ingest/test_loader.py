@@ -13,6 +13,7 @@ import pytest
 from openengagement.clock import Uptime
 from openengagement.engagement.types import Tweet
 from openengagement.errors import MalformedBody
+from openengagement.ingest import batch_parser
 from openengagement.ingest.registrar import Registrar
 from openengagement.ingest.sources import chunks
 from openengagement.ingest.sources.loader import (
@@ -172,7 +173,7 @@ def test_rejected_lines_of_csv_are_written_to_a_file(folder, tmp_path, small_chu
 
 @pytest.mark.parametrize("form", ["json", "parquet", "arrow"])
 def test_rejected_rows_of_other_formats_are_numbered(folder, tmp_path, monkeypatch, form):
-    monkeypatch.setattr(chunks, "CHUNK_ROWS", 4)
+    monkeypatch.setattr(batch_parser, "CHUNK_ROWS", 4)
     rows = [json.loads(line(0 if index in {3, 9} else index)) for index in range(1, 11)]
     path = tmp_path / f"e.{form}"
     if form == "json":

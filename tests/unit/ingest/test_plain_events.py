@@ -12,7 +12,6 @@ from openengagement.engagement.types import EVENT_TYPES, ID_MAX
 from openengagement.errors import BodyTooLarge
 from openengagement.ingest.batch_parser import BatchParser
 from openengagement.ingest.formats import plain_events
-from openengagement.ingest.formats.columnar import ColumnarReader
 from openengagement.ingest.formats.detection import Format
 from openengagement.ingest.formats.parsing import parse_body
 from openengagement.ingest.formats.plain_events import split_plain_events
@@ -30,9 +29,7 @@ def ndjson(*rows, **how):
 
 def parse_in_general(body, latest_s=LATEST_S):
     """The general path: valid rows, and the numbers of rejected lines."""
-    parsed = parse_body(
-        body, Format.NDJSON, kind=EVENTS, lines_max=10**6, columnar=ColumnarReader()
-    )
+    parsed = parse_body(body, Format.NDJSON, kind=EVENTS, lines_max=10**6)
     rows, rejected = validate(parsed.rows, EVENTS, latest_s=latest_s)
     return rows, {*parsed.malformed, *rejected.get_column("line")}
 

@@ -1,4 +1,4 @@
-"""Decode Parquet and Arrow into columns of text, in a process with a memory limit.
+"""Read Parquet and Arrow through the decoder process: plain events typed, all other rows as text.
 
 A body is refused as damaged only if a fresh process says so, or crashes twice over it. A process
 that another one killed says nothing about the body.
@@ -7,26 +7,48 @@ that another one killed says nothing about the body.
 import io
 import os
 import threading
-from collections.abc import Sequence
-from typing import IO, Final
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO, Any, Final
 
+import msgspec
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from openengagement.engagement.rollup import EVENT_SCHEMA
 from openengagement.errors import BodyTooLarge, MalformedBody, Unavailable
-from openengagement.ingest.formats.decoder_process import DecoderServer, serve
-from openengagement.ingest.framing import read_frame, write_frame
+from openengagement.ingest.formats.decoder_process import DecoderServer, Decoding
+from openengagement.ingest.formats.decoder_protocol import (
+    PLAIN_COLUMNS,
+    PieceHead,
+    Request,
+    Status,
+)
+from openengagement.ingest.formats.text_rows import no_text_rows
+from openengagement.ingest.framing import read_frame
 from openengagement.telemetry import log_event, log_failure
 
-MEMORY_MAX_BYTES: Final = 4 * 2**30  # address space of the process
-ANSWER_MAX_BYTES: Final = 2**28  # text of one body
+DECODER: Final = "openengagement.ingest.formats.column_decoder"
 _TRIES: Final = 2
-_ARROW_FILE: Final = b"ARROW1"
-_PARQUET: Final = b"PAR1"
-# The status in the answer. `_FAILED` is a failure that no reader of a damaged body should have.
-_DECODED, _TOO_LARGE, _UNREADABLE, _FAILED = b"d", b"l", b"u", b"f"
-# The range of times with an RFC 3339 text, in Unix microseconds.
-_YEAR_ONE_US: Final = -62_135_596_800_000_000
-_YEAR_10000_US: Final = 253_402_300_800_000_000
+_Values = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedRows:
+    """Rows of a columnar body: `plain` events as `rows.validate` returns them, and others as text.
+
+    `read_bytes` is the number of bytes of the body that were read up to the end of these rows.
+    """
+
+    plain: pl.DataFrame
+    text: pl.DataFrame
+    read_bytes: int = 0
+
+    @property
+    def height(self) -> int:
+        """The number of rows."""
+        return self.plain.height + self.text.height
 
 
 class ColumnarReader:
@@ -37,128 +59,154 @@ class ColumnarReader:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._server = DecoderServer(__name__)
+        self._server = DecoderServer(DECODER)
 
-    def read(self, body: bytes, fields: Sequence[str], *, rows_max: int, name: str) -> pl.DataFrame:
-        """Decode `fields` as text columns, all null where the body has no such column.
-
-        `name` names the format in errors.
+    def read(self, body: bytes, request: Request) -> DecodedRows:
+        """Decode a body.
 
         Raises:
-            MalformedBody: the body cannot be decoded.
-            BodyTooLarge: it has more than `rows_max` rows, or more than ANSWER_MAX_BYTES of text.
+            MalformedBody: the body cannot be decoded, or lacks a required column.
+            BodyTooLarge: it has too many rows, or more than `text_max_bytes` of text.
             Unavailable: the decoder was killed, or cannot be started.
         """
-        head = f"{rows_max} {','.join(fields)}".encode()
-        with self._lock, os.fdopen(os.memfd_create("body"), "w+b") as file:
+        with os.fdopen(os.memfd_create("body"), "w+b") as file:
             file.write(body)
             file.flush()
-            status, answer = self._decode(head, file)
-        if status == _TOO_LARGE:
-            raise BodyTooLarge(
-                f"body: has more than {rows_max} lines, or too much text; send smaller batches"
-            )
-        if status != _DECODED:
-            text = f"body: cannot be decoded as {name}; it is damaged or far too large"
-            raise MalformedBody(answer.decode() or text)
-        return pl.read_ipc_stream(io.BytesIO(answer))
+            none = DecodedRows(_plain_rows(pl.Series(), {}), _text_rows(b"", request))
+            return concat([none, *self.read_pieces(file, request)])
 
-    def _decode(self, head: bytes, file: IO[bytes]) -> tuple[bytes, bytes]:
-        """Decode a body; after a failure that a good body could have had, try once more."""
-        crashed = False
+    def read_pieces(self, file: IO[bytes], request: Request) -> Iterator[DecodedRows]:
+        """Decode a file on disk or in memory, piece by piece. Raises what `read` does."""
+        rows = 0
+        condemned = False
         for attempt in range(1, _TRIES + 1):
-            try:
-                with self._server.decoding(head, file) as decoding:
-                    status, answer = _read_answer(decoding.answer)
-            except OSError as error:
-                log_failure("decoder_did_not_start", error)
-                break
-            if status != _FAILED:
-                return status, answer
-            name = answer.decode() or None
-            log_event("decoder_failed", exit_code=decoding.exit_code, error=name, attempt=attempt)
-            crashed = decoding.crashed or bool(answer)
-        if crashed:
-            return _UNREADABLE, b""
+            failure = _Failure(attempt)
+            done = 0
+            with self._lock:
+                for piece in self._try(file, request, failure=failure):
+                    done += piece.height
+                    if done > rows:  # a second try repeats the pieces of the first
+                        rows = done
+                        yield piece
+            if not failure.happened:
+                return
+            condemned = failure.condemns
+        if condemned:
+            raise MalformedBody(_damaged(request))
         raise Unavailable("Parquet and Arrow cannot be decoded now; send this batch again")
 
+    def _try(
+        self, file: IO[bytes], request: Request, *, failure: "_Failure"
+    ) -> Iterator[DecodedRows]:
+        try:
+            with self._server.decoding(msgspec.json.encode(request), file) as decoding:
+                try:
+                    yield from _pieces(decoding, request)
+                except _FailedError as error:
+                    failure.happened, failure.error = True, str(error)
+        except OSError as error:
+            log_failure("decoder_did_not_start", error)
+            failure.happened = True
+            return
+        if failure.happened:
+            failure.record(decoding)
 
-def _read_answer(pipe: IO[bytes]) -> tuple[bytes, bytes]:
+
+@dataclass(slots=True)
+class _Failure:
+    """Whether and how an attempt failed. It `condemns` the body if the process itself failed."""
+
+    attempt: int
+    happened: bool = False
+    error: str = ""
+    condemns: bool = False
+
+    def record(self, decoding: Decoding) -> None:
+        """Log the failure when the process has ended."""
+        self.condemns = bool(self.error) or decoding.crashed
+        log_event(
+            "decoder_failed",
+            exit_code=decoding.exit_code,
+            error=self.error or None,
+            attempt=self.attempt,
+        )
+
+
+class _FailedError(Exception):
+    """The decoder failed in a way that says nothing about the body. The text names the error."""
+
+
+def _pieces(decoding: Decoding, request: Request) -> Iterator[DecodedRows]:
+    text_bytes = 0
+    while (status := Status(_frame(decoding))) is Status.PIECE:
+        head = msgspec.json.decode(_frame(decoding), type=PieceHead)
+        columns = {
+            name: np.frombuffer(_frame(decoding), PLAIN_COLUMNS[name]) for name in head.columns
+        }
+        lines, text = _lines_of(head), b""
+        if head.mixed:
+            lines, text = pl.Series(np.frombuffer(_frame(decoding), np.uint32)), _frame(decoding)
+        text_bytes += len(text)
+        if text_bytes > request.text_max_bytes:
+            raise BodyTooLarge(_too_large(request))
+        yield DecodedRows(_plain_rows(lines, columns), _text_rows(text, request), head.read_bytes)
+    reason = _frame(decoding).decode()
+    if status is Status.TOO_LARGE:
+        raise BodyTooLarge(_too_large(request))
+    if status is Status.FAILED:
+        raise _FailedError(reason)
+    if status is Status.UNREADABLE:
+        raise MalformedBody(reason or _damaged(request))
+
+
+def _frame(decoding: Decoding) -> bytes:
     try:
-        return read_frame(pipe.read), read_frame(pipe.read)
+        return read_frame(decoding.answer.read)
     except EOFError:
-        return _FAILED, b""
+        raise _FailedError from None
 
 
-def decode(body: bytes, fields: Sequence[str], *, rows_max: int) -> pl.DataFrame:
-    """Decode a body, in the child.
-
-    Raises:
-        MalformedBody: a column has nested or binary values.
-        BodyTooLarge: the body has more than `rows_max` rows.
-        BaseException: the decoder failed on a damaged file, or panicked.
-    """
-    if body.startswith(_PARQUET):
-        # A few bytes of Parquet can stand for billions of rows, so count them before decoding.
-        height = pl.scan_parquet(io.BytesIO(body)).select(pl.len()).collect().item()
-        if height > rows_max:
-            raise BodyTooLarge("rows")
-        frame = pl.read_parquet(io.BytesIO(body))
-    elif body.startswith(_ARROW_FILE):
-        frame = pl.read_ipc(io.BytesIO(body))
-    else:
-        frame = pl.read_ipc_stream(io.BytesIO(body))
-    if frame.height > rows_max:
-        raise BodyTooLarge("rows")
-    return frame.select(**{name: _as_text(frame, name) for name in fields})
+def _damaged(request: Request) -> str:
+    return f"body: cannot be decoded as {request.name}; it is damaged or far too large"
 
 
-def _as_text(frame: pl.DataFrame, name: str) -> pl.Expr:
-    """Select a column as text, with times in RFC 3339."""
-    dtype = frame.schema.get(name)
-    if dtype is None:
-        return pl.lit(None, dtype=pl.String)
-    column = pl.col(name)
-    if isinstance(dtype, pl.Datetime):
-        # A time without a zone is UTC, as both formats define.
-        micros = column.dt.epoch("us")
-        has_text = micros.is_between(_YEAR_ONE_US, _YEAR_10000_US, closed="left")
-        time = pl.when(has_text).then(micros).cast(pl.Datetime("us"))
-        return pl.coalesce(
-            time.dt.strftime("%Y-%m-%dT%H:%M:%SZ"), column.cast(pl.Int64).cast(pl.String)
-        )
-    if dtype.is_nested() or isinstance(dtype, (pl.Binary, pl.Duration, pl.Object)):
-        raise MalformedBody(
-            f"body: column {name} has the type {dtype}; send numbers, text, times or booleans"
-        )
-    return column.cast(pl.String, strict=False)
+def _too_large(request: Request) -> str:
+    return f"body: has more than {request.rows_max} lines, or too much text; send smaller batches"
 
 
-def _answer(body: bytes, fields: Sequence[str], *, rows_max: int) -> tuple[bytes, bytes]:
-    buffer = io.BytesIO()
-    decode(body, fields, rows_max=rows_max).write_ipc_stream(buffer)
-    if buffer.tell() > ANSWER_MAX_BYTES:
-        return _TOO_LARGE, b""
-    return _DECODED, buffer.getvalue()
+def _lines_of(head: PieceHead) -> pl.Series:
+    end = head.first_line + head.rows
+    return pl.int_range(head.first_line, end, dtype=pl.UInt32, eager=True)
 
 
-def decode_into(request: bytes, body: IO[bytes], *, sink: IO[bytes]) -> None:
-    """Decode a body, in the fork, and write the status and the answer as frames."""
-    rows_max, _, fields = request.decode().partition(" ")
-    body.seek(0)
-    try:
-        status, answer = _answer(body.read(), fields.split(","), rows_max=int(rows_max))
-    except BodyTooLarge:
-        status, answer = _TOO_LARGE, b""
-    except MalformedBody as error:
-        status, answer = _UNREADABLE, error.texts[0].encode()
-    except pl.exceptions.PolarsError:
-        status, answer = _UNREADABLE, b""
-    except BaseException as error:
-        status, answer = _FAILED, type(error).__name__.encode()
-    for part in (status, answer):
-        write_frame(sink.write, part)
+def _plain_rows(lines: pl.Series, columns: dict[str, _Values]) -> pl.DataFrame:
+    if not columns:
+        return pl.DataFrame(schema={"line": pl.UInt32, **EVENT_SCHEMA})
+    return pl.DataFrame(
+        {
+            "line": lines,
+            "tweet_id": columns["tweet_id"],
+            "type": pl.Series(columns["type"]).cat.to(EVENT_SCHEMA["type"]),
+            "hour": columns["hour"],
+            "count": columns.get("count", np.ones(len(lines), np.int64)),
+            "promoted": columns.get("promoted", np.zeros(len(lines), np.bool_)),
+        }
+    )
 
 
-if __name__ == "__main__":
-    serve(decode_into, memory_max_bytes=MEMORY_MAX_BYTES)
+def _text_rows(stream: bytes, request: Request) -> pl.DataFrame:
+    empty = no_text_rows(request.fields)
+    if not stream:
+        return empty
+    return pl.concat([empty, pl.read_ipc_stream(io.BytesIO(stream))], how="diagonal")
+
+
+def concat(pieces: Sequence[DecodedRows]) -> DecodedRows:
+    """Put pieces of one body together. There must be one at least."""
+    if len(pieces) == 1:
+        return pieces[0]
+    return DecodedRows(
+        pl.concat([piece.plain for piece in pieces]),
+        pl.concat([piece.text for piece in pieces]),
+        pieces[-1].read_bytes,
+    )

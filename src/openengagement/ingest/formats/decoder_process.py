@@ -135,7 +135,8 @@ def _decode_and_exit(
 ) -> None:
     code = 1
     try:
-        resource.setrlimit(resource.RLIMIT_AS, (memory_max_bytes, memory_max_bytes))
+        # Files that are mapped into memory do not count, so they may be larger.
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_max_bytes, memory_max_bytes))
         with os.fdopen(files[0], "rb") as body, os.fdopen(files[1], "wb") as sink:
             decode(request, body, sink=sink)
         code = 0

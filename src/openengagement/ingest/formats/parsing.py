@@ -1,12 +1,9 @@
-"""Parse a body of any format into columns of text.
+"""Parse a body of a text format into columns of text.
 
 All formats give the same columns, so one set of rules (`ingest.rows`) validates them all.
 """
 
-from typing import Final
-
 from openengagement.errors import BodyTooLarge, MalformedBody
-from openengagement.ingest.formats.columnar import ColumnarReader
 from openengagement.ingest.formats.csv_rows import parse_csv
 from openengagement.ingest.formats.detection import Format
 from openengagement.ingest.formats.json_documents import split_document
@@ -14,21 +11,14 @@ from openengagement.ingest.formats.json_rows import parse_objects
 from openengagement.ingest.formats.text_rows import TextRows, count_line_ends, strip_mark
 from openengagement.ingest.rows import Kind
 
-_COLUMNAR: Final = frozenset({Format.PARQUET, Format.ARROW})
 
-
-def parse_body(
-    body: bytes, form: Format, *, kind: Kind, lines_max: int, columnar: ColumnarReader
-) -> TextRows:
+def parse_body(body: bytes, form: Format, *, kind: Kind, lines_max: int) -> TextRows:
     """Parse a body that `check_body` returned into text columns, one for each field of a kind.
 
     Raises:
         MalformedBody: the body as a whole cannot be parsed.
         BodyTooLarge: it has more than `lines_max` lines.
     """
-    if form in _COLUMNAR:
-        rows = columnar.read(body, kind.fields, rows_max=lines_max, name=form.name.capitalize())
-        return TextRows(rows.with_row_index("line", offset=1), {})
     if form is Format.CSV:
         return parse_csv(body, fields=kind.fields, required=kind.required)
     texts = split_document(body) if form is Format.JSON else body.split(b"\n")
@@ -45,8 +35,6 @@ def check_body(body: bytes, form: Format, *, lines_max: int) -> bytes:
         MalformedBody: the text is UTF-16, or it is a JSON array instead of NDJSON.
         BodyTooLarge: there are more than `lines_max` lines.
     """
-    if form in _COLUMNAR:
-        return body
     body = strip_mark(body)
     if form is Format.NDJSON and body.lstrip(b" \t\r\n")[:1] == b"[":
         raise MalformedBody("body: is a JSON array, not NDJSON; send Content-Type application/json")

@@ -1,12 +1,15 @@
 """Cut files into chunks, each of which is a batch.
 
-A chunk ends at the end of a line or of an element. Its end depends on the file alone, never on a
+A chunk ends at the end of a line, element or row. Its end depends on the file alone, never on a
 setting. So when an interrupted load runs again, it sees the same chunks, and the store recognises
 those that were counted.
 """
 
 import gzip
+import hashlib
 import io
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,19 +18,20 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
-import polars as pl
 import zstandard
 
 from openengagement.errors import MalformedBody, UnsupportedBody
 from openengagement.http.decompression import find_compression
 from openengagement.ingest.batch import BatchIdentity, digest_of
+from openengagement.ingest.batch_parser import COLUMNAR, Content
+from openengagement.ingest.formats.columnar import DecodedRows
 from openengagement.ingest.formats.detection import Format, detect_objects
 from openengagement.ingest.formats.text_rows import strip_mark
 from openengagement.ingest.sources.text_parts import cut_csv, cut_document, cut_lines
 
 CHUNK_BYTES: Final = 16 * 2**20
-CHUNK_ROWS: Final = 250_000  # in formats without lines
 _ZSTD_READ_BYTES: Final = 65_536
+_COPY_BYTES: Final = 2**20
 _SUFFIXES: Final = {
     ".ndjson": Format.NDJSON,
     ".jsonl": Format.NDJSON,
@@ -41,28 +45,33 @@ _SUFFIXES: Final = {
 _CUTTERS: Final = {Format.NDJSON: cut_lines, Format.CSV: cut_csv, Format.JSON: cut_document}
 
 
+# Decodes a columnar file on disk in chunks of rows.
+Decode = Callable[[IO[bytes], Format], Iterator[DecodedRows]]
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A part of a file, with a body that can be parsed by itself.
+    """A part of a file: a body that can be parsed by itself, or rows of a columnar file.
 
     `lines_before` is the number of lines of the file before this chunk. `read_bytes` is the number
-    of stored (perhaps compressed) bytes of the file up to the end of this chunk.
+    of stored (perhaps compressed) bytes of the file up to the end of this chunk. `digest` is that
+    of the body, or of the whole columnar file.
     """
 
-    body: bytes
+    body: Content
     form: Format
     lines_before: int
     read_bytes: int
+    digest: bytes
 
     def identity(self) -> BatchIdentity:
         """Identify the chunk by its content and its place in the file, without expiry."""
-        digest = digest_of(self.body)
-        key = b"file:" + digest + self.lines_before.to_bytes(8, "big")
-        return BatchIdentity(key, digest, expires=False)
+        key = b"file:" + self.digest + self.lines_before.to_bytes(8, "big")
+        return BatchIdentity(key, self.digest, expires=False)
 
 
-def read_chunks(path: Path) -> Iterator[Chunk]:
-    """Cut a file into chunks, and decompress `.gz` and `.zst`.
+def read_chunks(path: Path, decode: Decode) -> Iterator[Chunk]:
+    """Cut a file into chunks, and decompress `.gz` and `.zst`. `decode` reads columnar files.
 
     Raises:
         UnsupportedBody: the file name does not end in the suffix of a format.
@@ -75,13 +84,11 @@ def read_chunks(path: Path) -> Iterator[Chunk]:
         allowed = " ".join(_SUFFIXES)
         raise UnsupportedBody(f"the name must end in one of {allowed} (.gz or .zst may follow)")
     with path.open("rb") as raw, _decompressed(path, raw) as file:
-        if form in _CUTTERS:
+        if form not in COLUMNAR:
             yield from _cut_text(file, form, tell=raw.tell)
             return
-        body = file.read()
-        if not body:
-            raise MalformedBody("is empty")
-        yield from _cut_rows(body, form, read_bytes=raw.tell())
+        with _on_disk(file, raw) as stored:
+            yield from _cut_rows(stored, form, decode=decode)
 
 
 @contextmanager
@@ -93,6 +100,18 @@ def _decompressed(path: Path, raw: IO[bytes]) -> Iterator[IO[bytes]]:
         yield cast("IO[bytes]", io.BufferedReader(_ZstdFile(raw)))
     else:
         yield raw
+
+
+@contextmanager
+def _on_disk(file: IO[bytes], raw: IO[bytes]) -> Iterator[IO[bytes]]:
+    """Decompress a columnar file to a temporary one: its decoder does not read from the front."""
+    if file is raw:
+        yield raw
+    else:
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(file, copy, _COPY_BYTES)
+            copy.flush()
+            yield copy
 
 
 class _ZstdFile(io.RawIOBase):
@@ -139,20 +158,13 @@ def _cut_text(file: IO[bytes], form: Format, *, tell: Callable[[], int]) -> Iter
     if form is Format.JSON and start.startswith(b"{"):
         form = detect_objects(start)
     for body, lines_before in _CUTTERS[form](chain([first], blocks)):
-        yield Chunk(body, form, lines_before, tell())
+        yield Chunk(body, form, lines_before, tell(), digest_of(body))
 
 
-def _cut_rows(body: bytes, form: Format, *, read_bytes: int) -> Iterator[Chunk]:
-    if form is not Format.PARQUET:
-        yield Chunk(body, form, 0, read_bytes)
-        return
-    try:
-        height = pl.scan_parquet(io.BytesIO(body)).select(pl.len()).collect().item()
-        for start in range(0, height, CHUNK_ROWS):
-            rows = pl.scan_parquet(io.BytesIO(body)).slice(start, CHUNK_ROWS).collect()
-            part = io.BytesIO()
-            rows.write_ipc_stream(part)
-            done = read_bytes * min(height, start + CHUNK_ROWS) // height
-            yield Chunk(part.getvalue(), Format.ARROW, start, done)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
-        raise MalformedBody("is damaged, or is not Parquet") from None
+def _cut_rows(file: IO[bytes], form: Format, *, decode: Decode) -> Iterator[Chunk]:
+    """Read a columnar file in chunks of rows. Their digest is that of the whole file."""
+    digest = hashlib.file_digest(cast("io.BufferedReader", file), "sha256").digest()
+    lines_before = 0
+    for rows in decode(file, form):
+        yield Chunk(rows, form, lines_before, rows.read_bytes, digest)
+        lines_before += rows.height

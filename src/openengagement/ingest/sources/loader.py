@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
-from typing import Final
+from typing import IO, Final
 
 import msgspec
 import polars as pl
@@ -20,8 +20,9 @@ import zstandard
 
 from openengagement.errors import ApiError
 from openengagement.ingest.batch import Outcome, ParsedBatch, describe
-from openengagement.ingest.batch_parser import BatchParser
+from openengagement.ingest.batch_parser import BatchParser, Content
 from openengagement.ingest.event_counter import EventCounter
+from openengagement.ingest.formats.columnar import DecodedRows
 from openengagement.ingest.formats.detection import Format
 from openengagement.ingest.registrar import Registrar
 from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS, DropReason, Kind
@@ -118,7 +119,7 @@ class Loader:
             for path in dict.fromkeys(paths):
                 with _errors_of(path):
                     _rejected_file(path).unlink(missing_ok=True)  # that of an earlier load
-                    for chunk in read_chunks(path):
+                    for chunk in read_chunks(path, self._decode):
                         pending.append((path, self._pool.submit(self._start_chunk, chunk)))
                         finish(IN_FLIGHT_MAX - 1)
                         report(path, bytes_before + chunk.read_bytes)
@@ -143,7 +144,10 @@ class Loader:
         parsed = replace(pending.parsed, rows=pending.parsed.rows.select("line"))
         return _PendingChunk(chunk, parsed, pending.applied)
 
-    def _parse(self, body: bytes, form: Format) -> ParsedBatch:
+    def _decode(self, file: IO[bytes], form: Format) -> Iterator[DecodedRows]:
+        return self._parser.decode_file(file, form, kind=self._kind)
+
+    def _parse(self, body: Content, form: Format) -> ParsedBatch:
         with self._parsing:
             return self._parser.parse(body, form, kind=self._kind)
 
@@ -194,7 +198,9 @@ def _write_rejected(path: Path, rejected: pl.DataFrame, *, chunk: Chunk) -> None
     """Append the rejected lines of a chunk, if there are any."""
     if rejected.is_empty():
         return
-    texts = chunk.body.split(b"\n") if chunk.form in {Format.NDJSON, Format.CSV} else []
+    texts: list[bytes] = []
+    if isinstance(chunk.body, bytes) and chunk.form in {Format.NDJSON, Format.CSV}:
+        texts = chunk.body.split(b"\n")
     with path.open("ab") as file:
         for line, reason, detail in rejected.iter_rows():
             entry = {"line": line + chunk.lines_before, "reason": reason, "detail": detail}

@@ -1,0 +1,180 @@
+"""Read the columns of Parquet and Arrow by row group and record batch, in the decoder process.
+
+The file is mapped into memory, and the pages that were read are given back, so that a file of any
+size is never held whole. Only the columns that are asked for are read.
+"""
+
+import mmap
+from collections.abc import Iterator
+from typing import IO, Any, Final, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import ipc
+
+from openengagement.errors import BodyTooLarge, MalformedBody
+from openengagement.ingest.formats.column_text import check_type, is_text_or_bytes, simplify
+from openengagement.ingest.formats.column_wide import read_wide
+from openengagement.ingest.formats.decoder_protocol import Request
+
+BATCH_ROWS: Final = 125_000
+_ARROW_FILE: Final = b"ARROW1"
+_PARQUET: Final = b"PAR1"
+_FOOTER_BYTES: Final = 8  # the size of the metadata and the magic number at the end of Parquet
+_NAMES_SHOWN: Final = 20
+_NAME_SHOWN: Final = 64  # characters
+_BUFFER_BYTES: Final = 2**20
+
+
+class Batch(NamedTuple):
+    """Columns of the same rows by name, and the bytes of the file that are read after them."""
+
+    columns: dict[str, pa.Array]
+    rows: int
+    read_bytes: int
+
+
+def read_batches(file: IO[bytes], request: Request) -> Iterator[Batch]:
+    """Read the columns that are asked for, as far as a file has them.
+
+    Raises:
+        MalformedBody: a required column is missing, a column is named twice, or data follows the
+            end of the file.
+        BodyTooLarge: there are too many rows.
+        pa.ArrowException, OSError: the file is damaged.
+    """
+    size = file.seek(0, 2)
+    if not size:
+        raise MalformedBody(f"body: is empty, not {request.name}")
+    # The mapping ends with the process: buffers refer to it as long as they live.
+    whole = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    rows = 0
+    for batch in _read(whole, request):
+        rows += batch.rows
+        if rows > request.rows_max:
+            raise BodyTooLarge("rows")
+        yield batch
+        whole.madvise(mmap.MADV_DONTNEED)
+
+
+def _read(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
+    source = pa.BufferReader(pa.py_buffer(whole))
+    is_stream = False
+    started = False
+    if whole[:4] == _PARQUET:
+        batches = _read_parquet(whole, request)
+    elif whole[: len(_ARROW_FILE)] == _ARROW_FILE:
+        batches = _read_file(source, request)
+    else:
+        is_stream = True
+        batches = _read_streams(source, request)
+    try:
+        for batch in batches:
+            started = True
+            yield batch
+    except pa.ArrowNotImplementedError:
+        if started:
+            raise
+        for wide in read_wide(whole[:], request, is_stream=is_stream).to_batches():
+            yield from _slices(wide, len(whole))
+
+
+def _choose_columns(schema: pa.Schema, request: Request) -> list[int]:
+    """Choose the columns of a schema by index, and check their types."""
+    names = schema.names
+    if missing := [name for name in request.required if name not in names]:
+        found = ", ".join(name[:_NAME_SHOWN] for name in names[:_NAMES_SHOWN]) or "none"
+        more = ", ..." if len(names) > _NAMES_SHOWN else ""
+        raise MalformedBody(
+            f"body: has no column {', '.join(missing)}; its columns are: {found}{more}"
+        )
+    if twice := [name for name in request.fields if names.count(name) > 1]:
+        raise MalformedBody(f"body: has column {twice[0]} twice")
+    chosen = [names.index(name) for name in request.fields if name in names]
+    for index in chosen:
+        check_type(names[index], schema.types[index])
+    return chosen
+
+
+def _read_parquet(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
+    source = pa.py_buffer(whole)
+    with pq.ParquetFile(pa.BufferReader(source)) as file:
+        # A few bytes of Parquet can stand for billions of rows, so count them before decoding.
+        metadata = file.metadata
+        if metadata.num_rows > request.rows_max:
+            raise BodyTooLarge("rows")
+        _check_one_file(whole, metadata)
+        schema = file.schema_arrow
+        chosen = _choose_columns(schema, request)
+    names = [schema.names[index] for index in chosen]
+    texts = [schema.names[index] for index in chosen if is_text_or_bytes(schema.types[index])]
+    # A reader that buffers holds one page of each column, not the whole column of a row group.
+    options: dict[str, Any] = {
+        "buffer_size": _BUFFER_BYTES,
+        "pre_buffer": False,
+        "coerce_int96_timestamp_unit": "us",
+        "read_dictionary": texts,
+    }
+    rows = 0
+    with pq.ParquetFile(pa.BufferReader(source), metadata=metadata, **options) as file:
+        for batch in file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
+            rows += batch.num_rows
+            yield _batch(batch, len(whole) * rows // metadata.num_rows)
+    if rows != metadata.num_rows:
+        raise pa.ArrowInvalid("rows are missing")
+
+
+def _check_one_file(whole: mmap.mmap, metadata: pq.FileMetaData) -> None:
+    """Refuse files that were put one behind the other: only the metadata of the last would count.
+
+    Offsets count from the start of a file. So between the last column and the metadata there is
+    room for all files before, and their end lies as far from the start at most.
+    """
+    end = len(_PARQUET)
+    if metadata.num_row_groups:
+        group = metadata.row_group(metadata.num_row_groups - 1)
+        for column in (group.column(index) for index in range(group.num_columns)):
+            starts = filter(None, (column.dictionary_page_offset, column.data_page_offset))
+            end = max(end, min(starts, default=0) + column.total_compressed_size)
+    room = len(whole) - _FOOTER_BYTES - metadata.serialized_size - end
+    if whole.find(2 * _PARQUET, 0, max(room, 0) + len(_PARQUET)) >= 0:
+        raise MalformedBody("body: holds several Parquet files; send each by itself")
+
+
+def _read_streams(source: pa.BufferReader, request: Request) -> Iterator[Batch]:
+    while (start := source.tell()) < source.size():
+        try:
+            schema = ipc.open_stream(source).schema
+        except (pa.ArrowException, OSError, EOFError):
+            if start:
+                raise MalformedBody("body: has data after the end of the Arrow stream") from None
+            raise
+        options = _only(schema, request)
+        source.seek(start)
+        for batch in ipc.open_stream(source, options=options):
+            yield from _slices(batch, source.tell())
+
+
+def _read_file(source: pa.BufferReader, request: Request) -> Iterator[Batch]:
+    options = _only(ipc.open_file(source).schema, request)
+    reader = ipc.open_file(source, options=options)
+    for index in range(reader.num_record_batches):
+        position = source.size() * (index + 1) // reader.num_record_batches
+        yield from _slices(reader.get_batch(index), position)
+
+
+def _only(schema: pa.Schema, request: Request) -> ipc.IpcReadOptions:
+    chosen = _choose_columns(schema, request)
+    return ipc.IpcReadOptions(use_threads=False, included_fields=chosen)
+
+
+def _slices(batch: pa.RecordBatch, read_bytes: int) -> Iterator[Batch]:
+    batch.validate(full=True)
+    for start in range(0, batch.num_rows, BATCH_ROWS):
+        part = batch.slice(start, BATCH_ROWS)
+        yield _batch(part, read_bytes)
+
+
+def _batch(batch: pa.RecordBatch, read_bytes: int) -> Batch:
+    columns = map(simplify, batch.columns)
+    return Batch(dict(zip(batch.schema.names, columns, strict=True)), batch.num_rows, read_bytes)

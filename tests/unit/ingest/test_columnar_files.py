@@ -1,0 +1,325 @@
+"""Columnar files as other programs write them: types, zones, projections, concatenations."""
+
+import io
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyarrow import ipc
+
+from openengagement.errors import MalformedBody
+
+AT = datetime(2026, 1, 1, 0, 30, tzinfo=UTC)
+HOUR = 490_896
+GOOD = (5, "favorites", HOUR, 1, False)
+
+
+def table(rows=1, **columns):
+    whole = {"tweet_id": [5] * rows, "type": ["favorites"] * rows, "at": [AT] * rows, **columns}
+    return pa.table(whole)
+
+
+def parquet(content, **options):
+    target = pa.BufferOutputStream()
+    pq.write_table(content, target, **options)
+    return target.getvalue().to_pybytes()
+
+
+def stream(content, *, batch_rows=None, **options):
+    target = pa.BufferOutputStream()
+    with ipc.new_stream(target, content.schema, options=ipc.IpcWriteOptions(**options)) as writer:
+        writer.write_table(content, batch_rows)
+    return target.getvalue().to_pybytes()
+
+
+def arrow_file(content):
+    target = pa.BufferOutputStream()
+    with ipc.new_file(target, content.schema) as writer:
+        writer.write_table(content)
+    return target.getvalue().to_pybytes()
+
+
+WRITERS = {"parquet": parquet, "arrow": stream, "arrow file": arrow_file}
+
+
+@pytest.fixture(params=WRITERS)
+def parse(request, read):
+    def parse_table(content, **options):
+        body = WRITERS[request.param](content)
+        parsed = read(body, request.param.partition(" ")[0], **options)
+        return parsed.rows.drop("line").rows(), parsed.rejected.get_column("reason").to_list()
+
+    return parse_table
+
+
+@pytest.mark.parametrize(
+    "zone", ["+05:30", "-03:00", "+00:00", "+14:00", "UTC", "Europe/Berlin", "Z", "+0530", None]
+)
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_a_time_is_the_instant_whatever_its_zone_is_called(parse, zone, unit):
+    at = pa.array([int(AT.timestamp())], pa.timestamp("s")).cast(pa.timestamp(unit))
+    content = table(at=at.cast(pa.int64()).cast(pa.timestamp(unit, zone)))
+
+    assert parse(content) == ([GOOD], [])
+
+
+def test_another_column_with_a_fixed_offset_does_not_matter(parse):
+    seen = pa.array([0], pa.timestamp("us", "+05:30"))
+
+    assert parse(table(seen=seen)) == ([GOOD], [])
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [pa.binary(), pa.large_binary(), pa.binary(9), pa.dictionary(pa.int8(), pa.binary())],
+    ids=str,
+)
+def test_bytes_that_are_utf_8_are_text(parse, dtype):
+    names = pa.array([b"favorites"])
+    is_dictionary = pa.types.is_dictionary(dtype)
+    names = names.dictionary_encode() if is_dictionary else names.cast(dtype)
+
+    assert parse(table(type=names)) == ([GOOD], [])
+
+
+@pytest.mark.parametrize("name", ["tweet_id", "type", "at", "count", "promoted"])
+def test_bytes_that_are_not_utf_8_refuse_the_body(parse, name):
+    with pytest.raises(MalformedBody, match=f"column {name} has bytes that are not UTF-8"):
+        parse(table(**{name: pa.array([b"\xff"])}))
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        (pa.array([1.0, 2.0, -3.0]), [1, 2, -3]),
+        (pa.array([1e9, 7, None], pa.float64()), [10**9, 7, 1]),
+        (pa.array([4, 5, 6], pa.float32()), [4, 5, 6]),
+        (pa.array(np.array([4, 5, 6], np.float16)), [4, 5, 6]),
+        (pa.array([Decimal("3.00"), Decimal(4), None], pa.decimal128(38, 2)), [3, 4, 1]),
+        (pa.array([Decimal(3), Decimal(4), Decimal(5)], pa.decimal256(60, 0)), [3, 4, 5]),
+        (pa.array([3, 4, 5], pa.uint64()), [3, 4, 5]),
+    ],
+    ids=["double", "double with null", "float", "half", "decimal", "decimal256", "uint64"],
+)
+def test_whole_numbers_of_every_type_are_counts(parse, counts, expected):
+    for at in ([AT] * 3, ["2026-01-01T00:30:00Z"] * 3):  # typed rows, and rows of text
+        rows, reasons = parse(table(3, count=counts, at=at))
+        assert ([row[3] for row in rows], reasons) == (expected, [])
+
+
+@pytest.mark.parametrize(
+    ("counts", "reasons"),
+    [
+        (pa.array([1.0, 1.5, 2.0]), ["invalid_count"]),
+        (pa.array([1.0, float("nan"), float("inf")]), ["invalid_count"] * 2),
+        (pa.array([1e9 + 1, -1e300, 1.0]), ["invalid_count"] * 2),
+    ],
+)
+def test_other_floats_are_not_counts(parse, counts, reasons):
+    assert parse(table(3, count=counts))[1] == reasons
+
+
+@pytest.mark.parametrize("dtype", [pa.float64(), pa.float32(), pa.float16()], ids=str)
+def test_ids_as_floats_are_refused(parse, dtype):
+    """A double cannot hold most ids, so even a whole one may be another Tweet's."""
+    ids = pa.array(np.array([5.0], dtype.to_pandas_dtype()))
+
+    assert parse(table(tweet_id=ids)) == ([], ["invalid_id"])
+
+
+@pytest.mark.parametrize(
+    ("ids", "rows", "reasons"),
+    [
+        (pa.array(["5", "+5", "x"]), 1, 2),
+        (pa.array([5, 0, None], pa.int16()), 1, 2),
+        (pa.array([5, 2**63, 2**64 - 1], pa.uint64()), 1, 2),
+        (pa.array([Decimal(5), Decimal(2**63), None], pa.decimal128(38, 0)), 1, 2),
+        (pa.array([Decimal(5), Decimal(6), Decimal("5.5")], pa.decimal128(38, 1)), 0, 3),
+    ],
+)
+def test_bad_ids_reject_their_rows_only(parse, ids, rows, reasons):
+    done, refused = parse(table(3, tweet_id=ids))
+
+    assert (len(done), len(refused)) == (rows, reasons)
+
+
+@pytest.mark.parametrize("dtype", [pa.date32(), pa.date64()], ids=str)
+def test_dates_are_no_times(parse, dtype):
+    at = pa.array([date(2026, 1, 1)], dtype)
+
+    assert parse(table(at=at)) == ([], ["invalid_time"])
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([Decimal(1)], pa.decimal256(76, 0)),
+        pa.array([{"a": [1]}]),
+        pa.array([[[1]]]),
+        pa.array([(1, 2, 3)], pa.month_day_nano_interval()),
+        pa.UnionArray.from_dense(
+            pa.array([0], pa.int8()), pa.array([0], pa.int32()), [pa.nulls(1)]
+        ),
+        pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int32())),
+        pa.array([b"\xff" * 16], pa.uuid()),
+    ],
+    ids=["decimal256", "struct", "list", "interval", "union", "map", "uuid"],
+)
+@pytest.mark.parametrize("form", ["parquet", "arrow"])
+def test_columns_that_are_not_ours_are_not_read(read, form, column):
+    try:
+        body = WRITERS[form](table(other=column))
+    except pa.ArrowNotImplementedError:
+        pytest.skip("the format has no such type")
+
+    assert read(body, form).rows.drop("line").rows() == [GOOD]
+
+
+@pytest.mark.parametrize("dtype", [pl.Int128, pl.Int64], ids=str)
+def test_a_column_of_128_bits_that_is_not_ours(read, dtype):
+    """Only polars writes them, and no other library reads the schema."""
+    frame = pl.from_arrow(table(2, wide=[1, 2])).with_columns(pl.col("wide").cast(dtype))
+    for form, write in (("parquet", frame.write_parquet), ("arrow", frame.write_ipc_stream)):
+        target = io.BytesIO()
+        write(target)
+        assert read(target.getvalue(), form).rows.drop("line").rows() == [GOOD] * 2
+
+
+def test_views_runs_and_large_types(parse):
+    content = table(
+        2,
+        tweet_id=pa.array(["5", "6"], pa.string_view()),
+        type=pa.array(["favorites", "replies"], pa.large_string()),
+    )
+
+    assert [row[0] for row in parse(content)[0]] == [5, 6]
+
+
+def test_run_end_encoded_columns(read):
+    runs = pa.RunEndEncodedArray.from_arrays(pa.array([3], pa.int32()), pa.array(["favorites"]))
+    count = pa.RunEndEncodedArray.from_arrays(pa.array([2, 3], pa.int32()), pa.array([2, 4]))
+
+    rows = read(stream(table(3, type=runs, count=count)), "arrow").rows
+
+    assert rows.get_column("count").to_list() == [2, 2, 4]
+
+
+def numbered(first, count):
+    return table(count, tweet_id=list(range(first, first + count)))
+
+
+def test_concatenated_arrow_streams_are_counted(read):
+    """`cat a.arrows b.arrows` makes such files. Lines count through."""
+    last = table(2, tweet_id=["8", "x"], other=[1, 2])
+    body = stream(numbered(1, 3)) + stream(numbered(4, 4)) + stream(last)
+
+    parsed = read(body, "arrow")
+
+    assert parsed.rows.select("line", "tweet_id").rows() == [(n, n) for n in range(1, 9)]
+    assert parsed.rejected.get_column("line").to_list() == [9]
+
+
+@pytest.mark.parametrize("tail", [b"x" * 35, b"\n", b"\0" * 3, b"PAR1", b'{"tweet_id":"5"}'])
+def test_other_data_after_an_arrow_stream_refuses_the_body(read, tail):
+    with pytest.raises(MalformedBody, match="data after the end of the Arrow stream"):
+        read(stream(table()) + tail, "arrow")
+
+
+@pytest.mark.parametrize("tail", [b"x", b"\n", b"\0" * 8, b"x" * 35])
+@pytest.mark.parametrize("form", ["parquet", "arrow file"])
+def test_data_after_a_file_refuses_the_body(read, form, tail):
+    with pytest.raises(MalformedBody):
+        read(WRITERS[form](table()) + tail, form.partition(" ")[0])
+
+
+@pytest.mark.parametrize("sizes", [(3, 3), (3, 4000), (4000, 3), (2, 3, 4)])
+def test_parquet_files_one_behind_the_other_refuse_the_body(read, sizes):
+    """Only the last one would be read, and perhaps with the data of the first."""
+    with pytest.raises(MalformedBody):
+        read(b"".join(parquet(numbered(1, size)) for size in sizes), "parquet")
+
+
+def test_a_file_with_indexes_and_bloom_filters_is_one_file(read):
+    content = table(3000, note=[f"PAR1{number}" for number in range(3000)])
+    body = parquet(content, write_page_index=True, data_page_size=200, row_group_size=100)
+
+    assert read(body, "parquet").rows.height == 3000
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"row_group_size": 7},
+        {"data_page_version": "2.0"},
+        {"use_dictionary": False},
+        {"compression": "zstd"},
+        {"compression": "gzip"},
+        {"compression": "none", "data_page_size": 100},
+        {"use_deprecated_int96_timestamps": True},
+        {"column_encoding": {"tweet_id": "DELTA_BINARY_PACKED"}, "use_dictionary": False},
+        {"store_schema": False},
+    ],
+    ids=str,
+)
+def test_parquet_of_every_layout(read, options):
+    parsed = read(parquet(numbered(1, 100), **options), "parquet")
+
+    assert parsed.rows.select("line", "tweet_id").rows() == [(n, n) for n in range(1, 101)]
+    assert set(parsed.rows.get_column("hour")) == {HOUR}
+
+
+@pytest.mark.parametrize("compression", [None, "lz4", "zstd"])
+@pytest.mark.parametrize("batch_rows", [1, 30, None])
+def test_arrow_of_every_layout(read, compression, batch_rows):
+    body = stream(numbered(1, 100), batch_rows=batch_rows, compression=compression)
+
+    assert read(body, "arrow").rows.get_column("tweet_id").to_list() == list(range(1, 101))
+
+
+def test_a_column_that_is_there_twice_refuses_the_body(read):
+    twice = pa.Table.from_arrays(
+        [*table().columns, pa.array([1]), pa.array([2])],
+        [*table().column_names, "count", "count"],
+    )
+    for form in ("parquet", "arrow"):
+        with pytest.raises(MalformedBody, match="column count twice"):
+            read(WRITERS[form](twice), form)
+
+
+def test_the_columns_that_are_there_are_named_up_to_a_limit(read):
+    content = pa.table({f"column_{number}": [1] for number in range(100)})
+
+    with pytest.raises(MalformedBody, match=r"no column tweet_id, type, at; .*column_19, \.\.\.$"):
+        read(parquet(content), "parquet")
+
+
+def test_rows_that_are_plain_and_others_keep_their_order_and_lines(read):
+    """Typed rows and rows of text give the verdicts that text alone gives."""
+    ids = [n if n % 7 else 0 for n in range(1, 2001)]
+    types = ["likes" if n % 11 == 0 else "replies" for n in range(2000)]
+    counts = [None if n % 5 == 0 else n % 13 - 6 for n in range(2000)]
+    times = [
+        None if n % 17 == 0 else datetime(2026, 1 + n % 12, 1, tzinfo=UTC) for n in range(2000)
+    ]
+    flags = [(None, True, False)[n % 3] for n in range(2000)]
+    content = pa.table(
+        {"tweet_id": ids, "type": types, "at": times, "count": counts, "promoted": flags}
+    )
+    texts = pa.table(
+        {
+            "tweet_id": list(map(str, ids)),
+            "type": types,
+            "at": [time and f"{time:%Y-%m-%dT%H:%M:%SZ}" for time in times],
+            "count": [None if count is None else str(count) for count in counts],
+            "promoted": [None if flag is None else str(flag).lower() for flag in flags],
+        }
+    )
+    for form in ("parquet", "arrow"):
+        typed, text = read(WRITERS[form](content), form), read(WRITERS[form](texts), form)
+        assert typed.rows.equals(text.rows)
+        assert typed.rejected.equals(text.rejected)
+        assert typed.rows.height > 500 < typed.rejected.height
