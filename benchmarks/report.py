@@ -72,6 +72,17 @@ def _loading_http(results: Results) -> Iterator[Row]:
     yield Row("the same, CPU µs per event", sent["cpu_us"].show(".2f"))
 
 
+def _checksums(results: Results) -> Iterator[Row]:
+    found = results["checksums"]
+    yield at_most("checksums: share of the CPU time of a load", found["load_share"], 0.03, ".1%")
+    yield at_most(
+        "read of warm totals, 250 Tweets: CPU / the same without verification",
+        found["read_ratio"],
+        1.02,
+        ".3f",
+    )
+
+
 def _one_tweet(results: Results) -> Iterator[Row]:
     for name, text in (
         ("bare", "bare ASGI handler"),
@@ -147,6 +158,7 @@ _SECTIONS = {
     **stream_rows.SECTIONS,
     "load_file": _loading,
     "load_http": _loading_http,
+    "checksums": _checksums,
     "bare": _one_tweet,
     "whole": _many_tweets,
     "28hr": _timed,

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
+import checksums
 import counting
 import growth
 import limits
@@ -99,6 +100,14 @@ class Bench:
             "load_http": loading.over_http(self._folder, path, self._few_rounds),
         }
 
+    def checksums(self) -> Figures:
+        files = self._stream().files[: self._sizes.peer_files]
+        figures = {
+            "load_share": checksums.share_of_load(self._folder, files, self._few_rounds),
+            "read_ratio": checksums.warm_read(self._world(), self._rounds),
+        }
+        return {"checksums": figures}
+
     def one_tweet(self) -> Figures:
         return serving.one_tweet(self._world(), self._rounds + 2)
 
@@ -150,6 +159,7 @@ PARTS = (
     "growth",
     "prune",
     "load",
+    "checksums",
     "one_tweet",
     "many_tweets",
     "timed",

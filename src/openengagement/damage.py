@@ -6,6 +6,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from openengagement.sqlite_files import connect
+
 
 @dataclass(frozen=True, slots=True)
 class Damage:
@@ -46,15 +48,10 @@ def inspect_database(path: Path, inspection: Inspection, *, remedy: str) -> bool
         inspection.damaged.append(Damage(path.name, "the file is missing", remedy))
         return False
     try:
-        with closing(connect_read_only(path)) as db:
+        with closing(connect(path, mode="ro")) as db:
             found = find_damaged_pages(db, limit=10)
     except sqlite3.Error as error:
         found = [str(error)]
     inspection.damaged += [Damage(path.name, reason, remedy) for reason in found]
     inspection.on_bytes(path.stat().st_size)
     return not found
-
-
-def connect_read_only(path: Path) -> sqlite3.Connection:
-    """Connect to an existing database."""
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)

@@ -5,8 +5,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from openengagement.damage import Damage, Inspection, connect_read_only, inspect_database
+from openengagement.damage import Damage, Inspection, inspect_database
 from openengagement.errors import StoreDamaged
+from openengagement.sqlite_files import connect
 from openengagement.stores.embedded.ledger_time import list_jumps
 from openengagement.stores.embedded.manifest import list_segments, read_segment
 from openengagement.stores.embedded.segments import Segment
@@ -23,7 +24,7 @@ def inspect_counters(path: Path, inspection: Inspection) -> None:
     """Verify the database's pages as far as SQLite can, and every block of every segment."""
     if not inspect_database(path, inspection, remedy=_REMEDY):
         return
-    with closing(connect_read_only(path)) as db:
+    with closing(connect(path, mode="ro", isolation_level=None)) as db:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version != VERSION:
             reason = f"its version is {version}, and this program knows version {VERSION}"
