@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from openengagement.errors import StoreDamaged, StoreUnavailable
+from openengagement.processes import worker
 from support.cli import server_environment
 from support.server import free_port
 from support.waiting import PATIENCE_S
@@ -75,6 +77,33 @@ def test_a_worker_without_its_limits_logs_the_file_and_ends(tmp_path):
     assert ran.returncode == 1
     assert (logged["event"], logged["error"]) == ("worker_not_started", "LimitsUnusable")
     assert logged["reason"].startswith(f"{file}: ")
+
+
+def test_a_worker_waits_longer_and_longer_for_a_store(monkeypatch, capfd):
+    pauses = []
+    monkeypatch.setattr(worker.time, "sleep", pauses.append)
+    outcomes = [StoreUnavailable("registry", "database is locked")] * 7 + ["the application"]
+
+    def build():
+        if isinstance(outcome := outcomes.pop(0), Exception):
+            raise outcome
+        return outcome
+
+    assert worker._build_when_available(build) == "the application"
+    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert [line["pause_s"] for line in lines] == pauses
+    assert {(line["event"], line["reason"]) for line in lines} == {
+        ("worker_waits", "database is locked")
+    }
+
+
+def test_a_worker_does_not_wait_for_a_damaged_store():
+    def build():
+        raise StoreDamaged("embedded", "7.segment", reason="a bit flipped")
+
+    with pytest.raises(StoreDamaged):
+        worker._build_when_available(build)
 
 
 @pytest.mark.parametrize("fault", ["damaged", pytest.param("locked", marks=pytest.mark.heavy)])

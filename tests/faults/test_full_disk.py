@@ -1,5 +1,7 @@
 """A live server that cannot write: 503, nothing is lost or counted twice, and it recovers."""
 
+import os
+import signal
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -184,3 +186,26 @@ def test_a_registry_that_another_process_keeps_locked(crashing, session):
     calls.post("request token", "/oauth/request_token", auth=calls.consumer)
     assert calls.statuses["request token"] == {503: 1, 200: 1}
     assert "database is locked" in crashing.log()
+
+
+@pytest.mark.heavy
+def test_a_worker_that_cannot_start_waits_and_serves_once_it_can(crashing):
+    crashing.workers = 1
+    crashing.make_app()
+    crashing.start()
+    with closing(sqlite3.connect(crashing.data / "registry.sqlite3", isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        (worker,) = crashing.workers_running()
+        os.kill(worker, signal.SIGKILL)
+        wait_for(lambda: crashing.log().count('"worker_waits"') >= 2)
+        (waiting,) = crashing.workers_running()
+        db.execute("ROLLBACK")
+    wait_for(lambda: is_served(crashing))
+    assert crashing.workers_running() == [waiting]
+
+
+def is_served(crashing):
+    try:
+        return health(crashing) == (200, [])
+    except requests.ConnectionError:
+        return False

@@ -6,12 +6,14 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from openengagement.api.asgi import Api
 from openengagement.clock import SystemClock
-from openengagement.errors import StoreUnavailable
+from openengagement.errors import StoreDamaged, StoreUnavailable
 from openengagement.files import UnusableFile
 from openengagement.ingest.sources.counting_listener import remove_socket
 from openengagement.server import build_api
@@ -20,6 +22,8 @@ from openengagement.telemetry import log_failure
 from openengagement.tuning import configure_allocator
 
 _ORPHAN_CHECK_S: Final = 1.0
+_PAUSE_MIN_S: Final = 1.0
+_PAUSE_MAX_S: Final = 30.0
 
 
 def create_app() -> Api:
@@ -33,14 +37,33 @@ def create_app() -> Api:
     os.umask(0o077)  # only the server's own user may read the files that it writes
     data, settings = Path(os.environ[DATA_VARIABLE]), load_settings(os.environ)
     try:
-        api = build_api(data, settings, clock=SystemClock(), counting=counting)
-    except (OSError, StoreUnavailable, UnusableFile) as error:
+        api = _build_when_available(
+            partial(build_api, data, settings, clock=SystemClock(), counting=counting)
+        )
+    except (OSError, StoreDamaged, UnusableFile) as error:
         log_failure("worker_not_started", error, reason=str(error))
         sys.exit(1)
     # The objects made so far live as long as the worker: exempt them from garbage collection.
     gc.collect()
     gc.freeze()
     return api
+
+
+def _build_when_available(build: Callable[[], Api]) -> Api:
+    """Build the application. While a store is unavailable, try again after growing pauses.
+
+    If the worker ended instead, Granian would start the next one at once, again and again.
+    """
+    pause_s = _PAUSE_MIN_S
+    while True:
+        try:
+            return build()
+        except StoreDamaged:
+            raise
+        except StoreUnavailable as error:
+            log_failure("worker_waits", error, pause_s=pause_s)
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _PAUSE_MAX_S)
 
 
 def _end_with_parent(parent: int, counting: str) -> None:
