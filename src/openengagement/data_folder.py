@@ -12,6 +12,7 @@ from typing import Final
 
 from openengagement.auth.keyring import KeyFileError, Keyring, open_keyring
 from openengagement.clock import Clock
+from openengagement.errors import StoreDamaged
 from openengagement.files import PUT_BACK, UnusableFile, make_folder
 from openengagement.registry.encrypted import sample_secrets
 from openengagement.registry.opening import is_missing, open_registry
@@ -38,8 +39,12 @@ class DataFolder:
         self.registry.close()
 
 
-def open_data_folder(data: Path, settings: Settings, *, clock: Clock) -> DataFolder:
+def open_data_folder(
+    data: Path, settings: Settings, *, clock: Clock, restoring: bool = False
+) -> DataFolder:
     """Open a data folder. Create it if it is empty, and upgrade what an older version made.
+
+    Only the command that restores a backup may open a folder while it is `restoring` it.
 
     Raises:
         UnusableFile: files are missing, or are not of one state.
@@ -48,7 +53,7 @@ def open_data_folder(data: Path, settings: Settings, *, clock: Clock) -> DataFol
         StoreUnavailable: try again later.
     """
     make_folder(data)
-    if (data / RESTORING).exists():
+    if (data / RESTORING).exists() and not restoring:
         raise UnusableFile(
             f"{data}: a restore into this folder has not finished. If none is running, empty the "
             "folder and restore the backup again"
@@ -63,7 +68,7 @@ def open_data_folder(data: Path, settings: Settings, *, clock: Clock) -> DataFol
     try:
         keyring = _open_keyring(data, settings, registry=registry)
         # The registry first: it is empty until the process that creates a folder made the stores.
-        create = registry.is_empty()
+        create = _is_empty(registry)
         stores = open_stores(data, settings, clock=clock, create=create)
     except BaseException:
         registry.close()
@@ -71,12 +76,25 @@ def open_data_folder(data: Path, settings: Settings, *, clock: Clock) -> DataFol
     return DataFolder(registry, stores, keyring)
 
 
+def _is_empty(registry: Registry) -> bool:
+    try:
+        return registry.is_empty()
+    except StoreDamaged:
+        return False
+
+
 def _open_keyring(data: Path, settings: Settings, *, registry: Registry) -> Keyring:
     """Open the keys. Create a key file only if no secret needs an older one."""
     path = data / KEY_FILE
     secrets = sample_secrets(registry.database)
-    first = next(secrets, None)
-    if first is not None and not settings.server_keys and not path.exists():
+    missing = not settings.server_keys and not path.exists()
+    try:
+        first = next(secrets, None)
+    except StoreDamaged:
+        if missing:
+            raise
+        return open_keyring(path, settings.server_keys)  # a server answers 503 where it must
+    if first is not None and missing:
         raise KeyFileError(
             f"{path} is missing, although the registry holds secrets that are encrypted with it. "
             "Nothing was changed. Put the file back, or set OPENENGAGEMENT_SERVER_KEYS to its keys"

@@ -13,6 +13,7 @@ from typing import Final
 _PRIVATE: Final = 0o600  # also the mode that `mkstemp` gives
 _ROOM_MIN_BYTES: Final = 1 << 20
 _PRIVATE_FOLDER: Final = 0o700
+_COPIED_BYTES: Final = 2**16
 # What to do about a missing file of a data folder.
 PUT_BACK: Final = (
     "Nothing was changed. Put the missing file back, or restore a backup into an empty folder with "
@@ -99,6 +100,20 @@ def write_private(path: Path, content: bytes, *, replace: bool = True) -> Path:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
     return path
+
+
+def copy_private(source: Path, target: Path) -> None:
+    """Copy a file durably to a new one with mode 0600. Holes stay holes."""
+    with source.open("rb") as reader, target.open("xb") as writer:
+        target.chmod(_PRIVATE)
+        while chunk := reader.read(_COPIED_BYTES):
+            if chunk.count(0) == len(chunk):
+                writer.seek(len(chunk), os.SEEK_CUR)
+            else:
+                writer.write(chunk)
+        writer.truncate(reader.tell())
+        writer.flush()
+        os.fsync(writer.fileno())
 
 
 def remove_temporary(path: Path) -> None:

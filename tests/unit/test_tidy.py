@@ -35,6 +35,7 @@ MANY_PARAMETERS: dict[str, str] = {
     "openengagement.cli.serve:serve": "a command",
     "openengagement.cli.maintenance:backup": "a command",
     "openengagement.cli.maintenance:prune": "a command",
+    "openengagement.cli.restore:restore": "a command",
 }
 
 # Functions that catch Exception, BaseException or everything and do not raise it again.

@@ -25,7 +25,7 @@ def check(context: typer.Context, json: Json = False) -> None:
     data: Path = context.obj
     if not data.is_dir():
         fail(f"{data} is not a folder; name the data folder with --data")
-    inspection = _inspect(data)
+    inspection = inspect_folder(data)
     if not inspection.damaged:
         with open_folder(context):  # its files fit together, or this ends the command
             pass
@@ -43,7 +43,8 @@ def check(context: typer.Context, json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def _inspect(data: Path) -> Inspection:
+def inspect_folder(data: Path) -> Inspection:
+    """Verify every file of a data folder, and show the progress."""
     size = sum(512 * path.stat().st_blocks for path in data.rglob("*") if path.is_file())
     columns = (
         TextColumn("checking"),

@@ -45,13 +45,16 @@ def read_settings() -> Settings:
 
 
 @contextmanager
-def open_folder(context: typer.Context) -> Iterator[DataFolder]:
-    """Open the command's data folder for the block. Failures end the command with a message."""
+def open_folder(context: typer.Context, *, restoring: bool = False) -> Iterator[DataFolder]:
+    """Open the command's data folder for the block. Failures end the command with a message.
+
+    Only the command that restores a backup may open a folder while it is `restoring` it.
+    """
     data: Path = context.obj
     settings = read_settings()
     with (
         failures_shown(data),
-        closing(open_data_folder(data, settings, clock=CLOCK)) as folder,
+        closing(open_data_folder(data, settings, clock=CLOCK, restoring=restoring)) as folder,
     ):
         yield folder
 

@@ -10,6 +10,7 @@ from openengagement.cli import accounts, apps, keys, platform_keys, tokens
 from openengagement.cli.check import check
 from openengagement.cli.load import load
 from openengagement.cli.maintenance import backup, prune
+from openengagement.cli.restore import restore
 from openengagement.cli.sandbox import sandbox
 from openengagement.cli.serve import serve
 from openengagement.settings import DATA_VARIABLE
@@ -38,6 +39,7 @@ main.command("serve")(serve)
 main.command("sandbox")(sandbox)
 main.command("load")(load)
 main.command("backup")(backup)
+main.command("restore")(restore)
 main.command("prune")(prune)
 main.command("check")(check)
 main.add_typer(accounts.account, name="account")

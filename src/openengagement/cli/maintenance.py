@@ -10,6 +10,7 @@ from openengagement.cli.common import Json, fail, now_s, open_folder, show
 from openengagement.data_folder import KEY_FILE, DataFolder
 from openengagement.engagement.types import DAY_S, HOUR_S, format_time, hour_of
 from openengagement.errors import StoreUnavailable
+from openengagement.files import copy_private, sync_folder
 from openengagement.stores.contract import Copies, Prunes
 from openengagement.tuning import lower_priority
 
@@ -61,7 +62,8 @@ def _copy(folder: DataFolder, data: Path, *, target: Path) -> None:
     for part in copies:
         part.copy_to(target)
     if (data / KEY_FILE).exists():
-        shutil.copy2(data / KEY_FILE, target / KEY_FILE)
+        copy_private(data / KEY_FILE, target / KEY_FILE)
+    sync_folder(target)
 
 
 def prune(
