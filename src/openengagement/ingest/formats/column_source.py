@@ -169,9 +169,10 @@ def _only(schema: pa.Schema, request: Request) -> ipc.IpcReadOptions:
 
 
 def _slices(batch: pa.RecordBatch, read_bytes: int) -> Iterator[Batch]:
-    batch.validate(full=True)
+    """Cut a batch, which may be a whole file, so that few of its pages are in memory at a time."""
     for start in range(0, batch.num_rows, BATCH_ROWS):
         part = batch.slice(start, BATCH_ROWS)
+        part.validate(full=True)
         yield _batch(part, read_bytes)
 
 
