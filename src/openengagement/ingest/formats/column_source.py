@@ -165,7 +165,9 @@ def _read_file(source: pa.BufferReader, request: Request) -> Iterator[Batch]:
 
 def _only(schema: pa.Schema, request: Request) -> ipc.IpcReadOptions:
     chosen = _choose_columns(schema, request)
-    return ipc.IpcReadOptions(use_threads=False, included_fields=chosen)
+    # With a choice of columns, the library copies a whole batch; else it refers to the mapped file.
+    included = chosen if len(chosen) < len(schema.names) else None
+    return ipc.IpcReadOptions(use_threads=False, included_fields=included)
 
 
 def _slices(batch: pa.RecordBatch, read_bytes: int) -> Iterator[Batch]:
