@@ -1,7 +1,6 @@
 """The registry's database in a SQLite file: for one machine, with any number of processes."""
 
 import sqlite3
-import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +12,8 @@ from openengagement.damage import find_damaged_pages
 from openengagement.errors import StoreDamaged, StoreUnavailable
 from openengagement.registry.database import WRITE_TIMEOUT_S, Database
 from openengagement.registry.migrate import migrate
-from openengagement.registry.schema import METADATA
+from openengagement.registry.schema import CREDENTIAL_VERSION, METADATA
+from openengagement.sqlite_commits import CommitWatch
 from openengagement.sqlite_files import count_commit, refuse_foreign_log
 
 # A process of an earlier version may still serve the folder, and it does not know the credential
@@ -61,27 +61,23 @@ class SqliteDatabase(Database):
         with writer.begin() as db:
             migrate(db)
             _create_triggers(db)
-        # This connection never writes, so `data_version` shows it the commits of all others.
-        self._watch = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._watch_lock = threading.Lock()
-        self._commits, self._version = -1, -1
+        self._commits = CommitWatch(path)
+        self._seen: tuple[object, int] = (None, -1)  # a mark of the watch, and the version then
 
     def version(self) -> int:
         try:
-            return self._read_version()
+            mark = self._commits.mark()
         except sqlite3.Error as error:
             self._raise_for(error)
             raise
-
-    def _read_version(self) -> int:
-        with self._watch_lock:
-            # The pragma takes 2 us and changes with every commit, so most calls read no table. Run
-            # it before the SELECT: after a commit in between, the next call then reads again.
-            (commits,) = self._watch.execute("PRAGMA data_version").fetchone()
-            if commits != self._commits:
-                row = self._watch.execute("SELECT version FROM credential_version").fetchone()
-                self._commits, self._version = commits, row[0]
-            return self._version
+        # Any commit changes the mark. After a commit between the mark and the SELECT, the next call
+        # reads the version again.
+        seen, version = self._seen
+        if seen != mark:
+            with self.reading() as db:
+                version = db.execute(sa.select(CREDENTIAL_VERSION.c.version)).scalar_one()
+            self._seen = mark, version
+        return version
 
     def _raise_as_promised(self, context: sa.ExceptionContext) -> None:
         self._raise_for(context.original_exception)
@@ -121,7 +117,7 @@ class SqliteDatabase(Database):
             raise OSError(str(error)) from error
 
     def close(self) -> None:
-        self._watch.close()
+        self._commits.close()
         self._engine.dispose()
 
 

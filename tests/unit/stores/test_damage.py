@@ -71,7 +71,7 @@ def flip(path, at, bit):
 
 def changed(store):
     """Read in a new process, so to say. Return whether the damage was noticed."""
-    store._reader._open = {}
+    store._reader._open = None, {}
     try:
         found = read(store)
     except StoreDamaged as error:
@@ -120,7 +120,7 @@ def test_one_read_gives_the_right_numbers_or_none(filled):
         at, bit = chance.randrange(first, end), chance.randrange(8)
         some = [*sorted(chance.sample(TWEETS, 3)), 9_999_999]
         flip(path, at, bit)
-        filled._reader._open = {}
+        filled._reader._open = None, {}
         try:
             totals = filled.read_totals(some, TYPE_NAMES)
             hours = filled.read_buckets(some, TYPE_NAMES, start_hour=0, end_hour=HOURS)
@@ -158,7 +158,7 @@ def test_larger_damage_is_noticed(filled, open_store, damage, tmp_path):
 def test_a_file_that_became_shorter_while_it_is_open(filled):
     """An access to the missing part would end the process by SIGBUS."""
     path = flush(filled)
-    filled._reader._open = {}
+    filled._reader._open = None, {}
     read(filled, TWEETS[:1])
     ((_, first, _),) = [each for each in used(path) if each[0] == "totals.cells"]
     with path.open("r+b") as file:
@@ -200,7 +200,7 @@ def test_damage_is_not_merged_and_the_rest_is(filled):
         fill(filled, hours=[hour])
         merger.merge(merger.unflushed())
     flip(path, first, 0)
-    filled._reader._open = {}
+    filled._reader._open = None, {}
     before = merger.records()
     with pytest.raises(StoreDamaged, match=path.name):
         merger.merge(before)
@@ -209,7 +209,7 @@ def test_damage_is_not_merged_and_the_rest_is(filled):
     assert [each.file for each in merger.records() if each not in merger.mergeable()] == [path.name]
     merger.merge(merger.mergeable())
     flip(path, first, 0)
-    filled._reader._open = {}
+    filled._reader._open = None, {}
     assert read(filled)[:, TYPE_NAMES.index("favorites")].tolist() == [21 + 3] * len(TWEETS)
 
 
@@ -228,7 +228,7 @@ def test_damage_is_not_backed_up(filled, tmp_path, part):
     path = flush(filled)
     ((_, first, _),) = [each for each in used(path) if each[0] == part]
     flip(path, first + 4, 6)
-    filled._reader._open = {}
+    filled._reader._open = None, {}
     (tmp_path / "copy").mkdir()
     with pytest.raises(StoreDamaged, match=path.name):
         filled.copy_to(tmp_path / "copy")

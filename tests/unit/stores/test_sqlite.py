@@ -142,7 +142,7 @@ def test_a_segment_that_cannot_be_opened_now_makes_the_store_unavailable(store, 
         raise OSError(code, "in the way")
 
     store.apply_batches([batch()])
-    store._reader._open = {}
+    store._reader._open = None, {}
     monkeypatch.setattr(manifest, "read_segment", fail)
     with pytest.raises(StoreUnavailable, match=os.strerror(code)):
         store.read_totals([1], ["replies"])

@@ -17,6 +17,7 @@ from typing import Final, NoReturn
 from openengagement.damage import find_damaged_pages
 from openengagement.errors import StoreDamaged, StoreUnavailable
 from openengagement.files import FileLock
+from openengagement.sqlite_commits import CommitWatch
 from openengagement.sqlite_files import connect, count_commit, refuse_foreign_log
 
 NAME: Final = "embedded"
@@ -41,6 +42,7 @@ class Database:
         self._open: list[sqlite3.Connection] = []
         self._open_lock = threading.Lock()
         self._write_lock = FileLock(path.with_suffix(".lock"))
+        self._commits: CommitWatch | None = None  # until `opening` has created the file
 
     def connection(self) -> sqlite3.Connection:
         """Return this thread's connection."""
@@ -61,6 +63,13 @@ class Database:
             self._local.connection = connection
         return connection
 
+    def mark(self) -> object:
+        """Return a value that differs from all earlier ones if any process has committed since.
+
+        A snapshot that is taken after this call sees at least the commits that the mark counts.
+        """
+        return object() if self._commits is None else self._commits.mark()
+
     @contextmanager
     def opening(self) -> Iterator[sqlite3.Connection]:
         """Create the file if it is missing, and run the block as in `writing`.
@@ -75,6 +84,7 @@ class Database:
                 self.path.touch(mode=0o600)
             with self._transaction() as db:
                 yield db
+            self._commits = CommitWatch(self.path)
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -150,6 +160,8 @@ class Database:
             for connection in self._open:
                 connection.close()
             self._open.clear()
+        if self._commits is not None:
+            self._commits.close()
         self._write_lock.close()
 
 

@@ -24,7 +24,8 @@ class SegmentReader:
     def __init__(self, database: Database, folder: Path) -> None:
         self._database = database
         self._folder = folder
-        self._open: dict[int, Segment] = {}
+        # By id: the segments of a commit, and its mark, None if that is not known.
+        self._open: tuple[object, dict[int, Segment]] = (None, {})
 
     def read_snapshot(self, read: Callable[[sqlite3.Connection], Result]) -> Result:
         """Return the result of `read` in a snapshot.
@@ -44,26 +45,44 @@ class SegmentReader:
                 missing = f"{self._folder.name}/{Path(error.filename or str(error)).name}"
         raise StoreDamaged(NAME, missing, reason="the file is missing")
 
+    def read_newest(self) -> list[Segment]:
+        """Open every segment of the newest commit.
+
+        Raises:
+            StoreDamaged: as for `read_snapshot`.
+        """
+        mark = self._database.mark()
+        opened_mark, segments = self._open
+        if opened_mark != mark:
+            segments = self.read_snapshot(self._open_listed)
+            # After a commit between the mark and the snapshot, the segments may be of either.
+            if mark == self._database.mark():
+                self._open = mark, segments
+        return list(segments.values())
+
     def segments(self, db: sqlite3.Connection) -> list[Segment]:
         """Open every segment of this snapshot.
 
         Raises:
             FileNotFoundError: a segment was merged meanwhile; see `read_snapshot`.
         """
-        before = self._open
+        return list(self._open_listed(db).values())
+
+    def _open_listed(self, db: sqlite3.Connection) -> dict[int, Segment]:
+        _, before = self._open
         records = manifest.list_segments(db)
         if before.keys() == {record.segment_id for record in records}:
-            return list(before.values())
+            return before
         segments = {
             record.segment_id: before.get(record.segment_id)
             or manifest.read_segment(db, record, folder=self._folder)
             for record in records
         }
-        self._open = segments
+        self._open = None, segments
         merged = [before[segment_id] for segment_id in before.keys() - segments.keys()]
         if any(segment.is_file for segment in merged):
             close_later(merged)
-        return list(segments.values())
+        return segments
 
 
 def sum_totals(segments: Sequence[Segment], tweet_ids: Sequence[int]) -> Ints:

@@ -125,11 +125,7 @@ class EmbeddedStore:
     def read_totals(self, tweet_ids: Sequence[int], types: Sequence[str]) -> Ints:
         numbers = [TYPE_NAMES.index(name) for name in types]
 
-        def read(db: sqlite3.Connection) -> tuple[list[Segment], dict[int, int]]:
-            videos = self._tweets.read_videos(db, tweet_ids) if VIDEO_VIEWS in numbers else {}
-            return self._reader.segments(db), videos
-
-        segments, videos = self._reader.read_snapshot(read)
+        segments, videos = self._read_state(tweet_ids, with_videos=VIDEO_VIEWS in numbers)
         if videos:
             sums = sum_totals(segments, ids_to_read(tweet_ids, videos))
             sums = share_views(sums, tweet_ids, videos=videos)
@@ -137,13 +133,30 @@ class EmbeddedStore:
             sums = sum_totals(segments, tweet_ids)
         return sums[:, numbers]
 
+    def _read_state(
+        self, tweet_ids: Sequence[int], *, with_videos: bool
+    ) -> tuple[list[Segment], dict[int, int]]:
+        """Read the segments, and the number of each Tweet's video, both of the same commit."""
+
+        def read(db: sqlite3.Connection) -> tuple[list[Segment], dict[int, int]]:
+            videos = self._tweets.read_videos(db, tweet_ids) if with_videos else {}
+            return self._reader.segments(db), videos
+
+        mark = self._database.mark()
+        videos = self._tweets.cached_videos(mark, tweet_ids) if with_videos else {}
+        if videos is not None:
+            segments = self._reader.read_newest()
+            if mark == self._database.mark():  # no commit came in between
+                return segments, videos
+        return self._reader.read_snapshot(read)
+
     def read_buckets(
         self, tweet_ids: Sequence[int], types: Sequence[str], *, start_hour: int, end_hour: int
     ) -> Ints:
         numbers = [TYPE_NAMES.index(name) for name in types]
         sums = np.zeros((len(tweet_ids), end_hour - start_hour, len(TYPE_NAMES)), np.int64)
         ids = np.array(tweet_ids, np.int64)
-        for segment in self._reader.read_snapshot(self._reader.segments):
+        for segment in self._reader.read_newest():
             add_hours(sums, segment.hours, tweet_ids=ids, start_hour=start_hour)
         return sums[:, :, numbers].transpose(0, 2, 1)
 

@@ -122,17 +122,36 @@ class TweetCache:
         self._database = database
         self._tweets: dict[int, Tweet] = {}
         self._videos: dict[int, int] = {}  # of the cached Tweets that have one
+        self._any_video = False  # whether any Tweet has a video
         self._change_id = 0  # the last change that the cache contains
+        self._mark: object = None  # the commit that the cache is of, if that is known
         # Held from reading the changes until Tweets are added. Otherwise a thread with an older
         # snapshot could add a Tweet that another thread has just dropped.
         self._lock = threading.Lock()
 
     def read(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
         """Read Tweets by id, without those that are not registered."""
-        with self._lock, self._database.snapshot() as db:
-            self._fill(db, tweet_ids)
+        with self._lock:
+            mark = self._database.mark()
+            if mark != self._mark or not self._has_all(tweet_ids):
+                with self._database.snapshot() as db:
+                    self._fill(db, tweet_ids)
+                # After a commit between the mark and the snapshot, the cache is of neither.
+                self._mark = mark if mark == self._database.mark() else None
             tweets = zip(tweet_ids, map(self._tweets.get, tweet_ids), strict=True)
             return {tweet_id: tweet for tweet_id, tweet in tweets if tweet}
+
+    def cached_videos(self, mark: object, tweet_ids: Sequence[int]) -> dict[int, int] | None:
+        """Return the number of the video of each Tweet that has one, as of `Database.mark`.
+
+        None if the cache is of another commit, or does not have all these Tweets.
+        """
+        with self._lock:
+            if mark != self._mark:
+                return None
+            if not self._any_video:
+                return {}
+            return self._videos_of(tweet_ids) if self._has_all(tweet_ids) else None
 
     def read_videos(self, db: sqlite3.Connection, tweet_ids: Sequence[int]) -> dict[int, int]:
         """Read the number of the video of each Tweet that has one.
@@ -144,12 +163,20 @@ class TweetCache:
             if not _any_video(db):
                 return {}
             self._fill(db, tweet_ids)
-            videos = self._videos
-            return {each: video for each in tweet_ids if (video := videos.get(each))}
+            return self._videos_of(tweet_ids)
+
+    def _has_all(self, tweet_ids: Sequence[int]) -> bool:
+        return all(map(self._tweets.__contains__, tweet_ids))
+
+    def _videos_of(self, tweet_ids: Sequence[int]) -> dict[int, int]:
+        videos = self._videos
+        return {each: video for each in tweet_ids if (video := videos.get(each))}
 
     def _fill(self, db: sqlite3.Connection, tweet_ids: Sequence[int]) -> None:
         """Bring the cache up to date with this snapshot, and add these Tweets."""
+        self._mark = None
         self._drop_changed(db)
+        self._any_video = _any_video(db)
         cached = self._tweets
         if missing := [tweet_id for tweet_id in tweet_ids if tweet_id not in cached]:
             read = read_tweets(db, missing)
