@@ -106,7 +106,8 @@ def test_an_upgrade_under_a_wrong_clock_forgets_nothing(path, clock, ahead_s, ke
     first.apply_batches([make_batch([], key=b"unending")])
     db = first._database.connection()
     db.execute("UPDATE batches SET applied_at_s = ? WHERE key = ?", (2**62, b"unending"))
-    for table in ("ledger_time", "clock_jumps"):
+    db.execute("DROP TRIGGER note_replaced")
+    for table in ("ledger_time", "clock_jumps", "unlisted_files"):
         db.execute(f"DROP TABLE {table}")
     db.execute("PRAGMA user_version = 7")
     first.close()
