@@ -22,14 +22,15 @@ class Damage:
 class Inspection:
     """The result of a check. `on_bytes` is called with the size of each part that was read.
 
-    `clock_jumps` are pairs of Unix times: the clock was set from the first one to the second.
+    `clock_jumps` are the record that noticed the jump, and two Unix times: the clock was set from
+    the first one to the second.
     """
 
     on_bytes: Callable[[int], object]
     files: int = 0
     damaged: list[Damage] = field(default_factory=list)
     without_checksums: int = 0
-    clock_jumps: list[tuple[float, float]] = field(default_factory=list)
+    clock_jumps: list[tuple[str, float, float]] = field(default_factory=list)
 
 
 def find_damaged_pages(db: sqlite3.Connection, *, limit: int = 1) -> list[str]:

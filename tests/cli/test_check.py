@@ -7,6 +7,7 @@ import pytest
 
 from contract.deltas import make_batch
 from openengagement.clock import SystemClock
+from openengagement.limits.lmdb import LmdbLimits
 from openengagement.stores.embedded import compaction, segments
 from openengagement.stores.embedded.store import EmbeddedStore
 from support.cli import call_command, invoke
@@ -158,10 +159,29 @@ def test_jumps_of_the_clock_are_shown(data):
     code, found = check(data)
     assert (code, found["clock_jumps"]) == (
         0,
-        [{"from": "2026-11-22T10:15:00Z", "to": "2027-02-21T10:15:00Z"}],
+        [
+            {
+                "noticed_by": "idempotency keys",
+                "from": "2026-11-22T10:15:00Z",
+                "to": "2027-02-21T10:15:00Z",
+            }
+        ],
     )
     done = invoke("--data", str(data), "check")
-    assert "The clock was set from 2026-11-22T10:15:00Z to 2027-02-21T10:15:00Z." in done.stderr
+    assert "The clock was set from 2026-11-22T10:15:00Z to 2027-02-21T10:15:00Z" in done.stderr
+
+
+def test_jumps_that_only_a_server_noticed_are_shown(data):
+    limits = LmdbLimits(data)
+    for now_s, uptime_s in ((1_795_342_500, 100), (1_795_343_205, 105), (1_795_342_510, 110)):
+        limits.expire(now_s=now_s, uptime_s=uptime_s, window_s=300)
+    limits.close()
+    code, found = check(data)
+    assert (code, found["files"]) == (0, 4)
+    assert found["clock_jumps"] == [
+        {"noticed_by": "nonces", "from": "2026-11-22T10:15:05Z", "to": "2026-11-22T10:26:45Z"},
+        {"noticed_by": "nonces", "from": "2026-11-22T10:26:50Z", "to": "2026-11-22T10:15:10Z"},
+    ]
 
 
 def test_a_folder_of_an_older_version_is_not_touched(data):

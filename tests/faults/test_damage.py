@@ -4,13 +4,15 @@ import json
 import random
 import sqlite3
 
+import numpy as np
 import pytest
 
 from contract.deltas import make_batch
 from faults.counting import write_tweets
+from faults.crashing import open_session
 from openengagement.clock import SystemClock
 from openengagement.engagement.types import hour_of
-from openengagement.stores.embedded import compaction, segments
+from openengagement.stores.embedded import checksums, compaction, segments
 from openengagement.stores.embedded.store import EmbeddedStore
 from support.cli import invoke
 
@@ -22,6 +24,8 @@ TYPES = ["favorites", "replies"]
 def folder(crashing, tmp_path, monkeypatch):
     """The folder of a server that is not running yet, with a file and a blob of counters."""
     monkeypatch.setattr(compaction.Compactor, "notify_commit", lambda _: None)
+    # Small blocks: the health check reads Tweet 1, and with it the first block.
+    monkeypatch.setattr(checksums, "_BLOCK_BYTES", 2048)
     crashing.workers = 1
     crashing.make_app()
     crashing.command("load", "tweets", str(write_tweets(tmp_path / "tweets.csv", len(TWEETS))))
@@ -87,34 +91,39 @@ def test_flipped_bits_of_a_segment_are_answered_with_503(crashing, folder):
     parts = segments._read_head(path.read_bytes())
     # The server reads the head and the checksums once, when it opens the file.
     arrays = [each for each in parts if each[0].startswith("totals") and "checksums" not in each[0]]
-    at_opening = [("head", "<i1", 100, 0), next(each for each in parts if "checksums" in each[0])]
     chance = random.Random(1)
     crashing.start()
-    for _, dtype, length, offset in at_opening + arrays:
-        for _ in range(3):
-            at, bit = offset + chance.randrange(length * int(dtype[-1])), chance.randrange(8)
+    for _, dtype, length, offset in arrays:
+        size = length * int(dtype[-1])
+        for at, bit in [(offset + chance.randrange(size // 2, size), chance.randrange(8))] * 2:
             flip(path, at, bit)
             assert read(crashing) == "store_damaged"
-            assert check(folder).exit_code == 1
             flip(path, at, bit)
+    flip(path, at, bit)
+    assert check(folder).exit_code == 1
+    flip(path, at, bit)
     assert read(crashing) == RIGHT
     assert damaged_files(crashing) == {name}
     assert check(folder).exit_code == 0
 
 
 def test_flipped_bits_of_a_blob_are_answered_with_503(crashing, folder):
-    path = folder / "counters.sqlite3"
-    db = sqlite3.connect(path)
-    (body,) = db.execute("SELECT body FROM segments WHERE file IS NULL").fetchone()
-    db.close()
-    pages = [body[at : at + 500] for at in range(0, len(body) - 500, 500)]
-    places = [path.read_bytes().find(page) for page in pages if any(page[:100])]
+    """A batch that was just counted. It is in the write-ahead log, and nothing has read it."""
+    log = folder / "counters.sqlite3-wal"
     crashing.start()
-    for at in [place for place in places if place > 0][::5]:
-        flip(path, at + 50, 3)
-        assert read(crashing) == "store_damaged"
-        flip(path, at + 50, 3)
-    assert read(crashing) == RIGHT
+    event = {"type": "favorites", "at": "2021-01-01T00:00:00Z", "count": 7}
+    lines = [json.dumps({"tweet_id": str(each), **event}) + "\n" for each in TWEETS]
+    with open_session() as session:
+        assert crashing.send(session, "events", "".join(lines)).status_code == 200
+    ids = np.array(TWEETS, "<i8").tobytes()
+    at = log.read_bytes().find(ids[:1000])
+    assert at > 0
+    flip(log, at + 500, 3)
+    assert read(crashing) == "store_damaged"
+    flip(log, at + 500, 3)
+    crashing.kill()  # SQLite has the page in memory
+    crashing.start()
+    assert read(crashing) == {each: [2 * each + 7, 3] for each in TWEETS}
     (file,) = damaged_files(crashing)
     assert file.startswith("counters.sqlite3")
 
@@ -124,7 +133,7 @@ def test_a_damaged_page_of_a_database_is_answered_with_503(crashing, folder, nam
     """SQLite notices a page that cannot be one of its own."""
     path = folder / name
     checkpoint(path)
-    table = {"counters.sqlite3": "tweets", "registry.sqlite3": "apps"}[name]
+    table = {"counters.sqlite3": "tweets", "registry.sqlite3": "access_tokens"}[name]
     db = sqlite3.connect(path)
     (root,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
     (page_bytes,) = db.execute("PRAGMA page_size").fetchone()

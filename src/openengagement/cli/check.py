@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from openengagement.cli.common import Json, fail, open_folder, show
 from openengagement.damage import Inspection
 from openengagement.engagement.types import format_time
+from openengagement.limits.opening import check_limits
 from openengagement.registry.opening import check_registry
 from openengagement.stores.opening import check_stores
 from openengagement.tuning import lower_priority
@@ -30,7 +31,8 @@ def check(context: typer.Context, json: Json = False) -> None:
         with open_folder(context):  # its files fit together, or this ends the command
             pass
     jumps = [
-        {"from": format_time(int(a)), "to": format_time(int(b))} for a, b in inspection.clock_jumps
+        {"noticed_by": noticed_by, "from": format_time(int(from_s)), "to": format_time(int(to_s))}
+        for noticed_by, from_s, to_s in inspection.clock_jumps
     ]
     fields: dict[str, object] = {
         "files": inspection.files,
@@ -57,6 +59,7 @@ def inspect_folder(data: Path) -> Inspection:
         inspection = Inspection(lambda done: progress.advance(task, done))
         check_registry(data, inspection)
         check_stores(data, inspection)
+        check_limits(data, inspection)
         progress.update(task, completed=size)
     return inspection
 
@@ -65,7 +68,11 @@ def _notes(inspection: Inspection, jumps: list[dict[str, str]]) -> tuple[str, ..
     notes = [
         f"{each.file} is damaged: {each.reason}. {each.remedy}." for each in inspection.damaged
     ]
-    notes += [f"The clock was set from {jump['from']} to {jump['to']}." for jump in jumps]
+    notes += [
+        f"The clock was set from {jump['from']} to {jump['to']} (noticed by the record of "
+        f"{jump['noticed_by']})."
+        for jump in jumps
+    ]
     if inspection.without_checksums:
         notes.append(
             "Segments of an older version have no checksums until they are merged. Their order and "

@@ -37,6 +37,9 @@ _EFFECT: Final = (
 )
 # Where the clock is noted. The key is later than every time.
 _CLOCK: Final = b"\xff" * _TIME_BYTES + b"clock"
+_JUMPS: Final = b"\xff" * _TIME_BYTES + b"jumps"
+_JUMP_FORMAT: Final = struct.Struct("<dd")  # from and to these Unix times
+_JUMPS_KEPT: Final = 100
 _CLOCK_FORMAT: Final = struct.Struct("<ddd")  # lowest offset, uptime when it was seen, last offset
 
 
@@ -116,6 +119,9 @@ class LmdbLimits:
             offset, jumped_s = _note_clock(
                 db, offset=now_s - uptime_s, uptime_s=uptime_s, keep_s=2 * window_s + 1
             )
+            if jumped_s is not None:
+                jumps = db.get(_JUMPS, b"") + _JUMP_FORMAT.pack(now_s - jumped_s, now_s)
+                db.put(_JUMPS, jumps[-_JUMPS_KEPT * _JUMP_FORMAT.size :])
         # Remove in slices, because requests wait while a slice is removed.
         oldest = _time(max(0, int(offset + uptime_s) - window_s - 1))
         removed = _SLICE
@@ -127,6 +133,11 @@ class LmdbLimits:
                     more = cursor.delete()  # moves on to the next key
                     removed += 1
         return jumped_s
+
+    def list_jumps(self) -> list[tuple[float, float]]:
+        """List the recorded jumps of the clock, the oldest first: from and to these Unix times."""
+        with self._db.begin() as db:
+            return [*_JUMP_FORMAT.iter_unpack(db.get(_JUMPS, b""))]
 
     def close(self) -> None:
         self._db.close()

@@ -33,7 +33,9 @@ def inspect_counters(path: Path, inspection: Inspection) -> None:
             )
             inspection.damaged.append(Damage(path.name, reason, remedy))
             return
-        inspection.clock_jumps += [(jump.from_s, jump.to_s) for jump in list_jumps(db)]
+        inspection.clock_jumps += [
+            ("idempotency keys", jump.from_s, jump.to_s) for jump in list_jumps(db)
+        ]
         query = "SELECT count(*) FROM segments WHERE checksum IS NULL"
         inspection.without_checksums += db.execute(query).fetchone()[0]
         opened, damaged = _open_all(db, path.with_suffix(".segments"))
