@@ -1,15 +1,22 @@
-"""Parse JSON objects into columns of text."""
+"""Parse JSON objects into columns of text.
+
+Texts that are no objects are `malformed`. Numbers of rows count from 1. If a key is repeated, the
+last value is taken.
+"""
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 import polars as pl
 
-from openengagement.ingest.formats.text_rows import TextRows
+from openengagement.ingest.formats.text_rows import TextRows, count_line_ends
 
 _JSON_SPACE: Final = b" \t\r\n"  # `bytes.strip` alone would also strip other characters
 _TRAILING: Final = re.compile(r"trailing characters \(byte ([0-9]+)\)")
@@ -19,31 +26,71 @@ _SEVERAL_OBJECTS: Final = (
 )
 
 
-def parse_objects(
+def parse_lines(body: bytes, fields: Sequence[str]) -> TextRows:
+    """Parse a body with a JSON object on each line. Blank lines are no rows."""
+    utf8 = _is_utf8(body)
+    if utf8 and _has_object_lines(body):
+        with suppress(msgspec.DecodeError, RecursionError):
+            rows = _decoder(tuple(fields)).decode_lines(body)
+            # If a line held several objects, there would be more rows than lines.
+            if len(rows) == count_line_ends(body) + (not body.endswith(b"\n")):
+                return _to_rows(rows, fields, numbers=range(1, len(rows) + 1))
+    return _parse_texts(body.split(b"\n"), fields, is_utf8=utf8)
+
+
+def parse_elements(
+    elements: Sequence[bytes | msgspec.Raw], fields: Sequence[str], *, body: bytes
+) -> TextRows:
+    """Parse the elements of the document `body`: each should be a JSON object."""
+    return _parse_texts(elements, fields, is_utf8=_is_utf8(body))
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        return body.isascii() or bool(body.decode())
+    except UnicodeDecodeError:
+        return False
+
+
+def _has_object_lines(body: bytes) -> bool:
+    """Whether each line begins with { and ends with }. Then no object extends over two lines.
+
+    A bracket that opens cannot follow one that closes, unless an object has ended between them.
+    """
+    letters = np.frombuffer(body.removesuffix(b"\n"), np.uint8)
+    ends = np.flatnonzero(letters == ord("\n"))
+    starts = np.append(0, ends + 1)
+    ends = np.append(ends, len(letters)) - 1
+    return bool(
+        len(letters)
+        and (letters[starts[starts < len(letters)]] == ord("{")).all()
+        and (letters[ends] == ord("}")).all()
+    )
+
+
+def _parse_texts(
     texts: Sequence[bytes | msgspec.Raw], fields: Sequence[str], *, is_utf8: bool
 ) -> TextRows:
-    """Parse JSON objects. Texts that are none are `malformed`; blank ones are no rows.
-
-    The numbers of rows count from 1. If a key is repeated, the last value is taken. If not
-    `is_utf8`, some texts may be no UTF-8.
-    """
     decode = _decoder(tuple(fields)).decode
-    read_values = attrgetter(*fields)
     malformed: dict[int, str] = {}
     numbers: list[int] = []
-    rows: list[tuple[Any, ...]] = []
+    rows: list[Any] = []
     for number, text in enumerate(texts, start=1):
         try:
             # The decoder skips unknown fields without checking their UTF-8.
-            rows.append(read_values(decode(text if is_utf8 else bytes(text).decode())))
+            rows.append(decode(text if is_utf8 else bytes(text).decode()))
             numbers.append(number)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if bytes(text).strip(_JSON_SPACE):
                 malformed[number] = _describe_fault(bytes(text), error)
-    columns = zip(*rows, strict=True) if rows else ((),) * len(fields)
-    texts_by_field = dict(zip(fields, map(_to_texts, columns), strict=True))
-    lines = pl.Series(numbers, dtype=pl.UInt32)
-    return TextRows(pl.DataFrame({"line": lines, **texts_by_field}), malformed)
+    return replace(_to_rows(rows, fields, numbers=numbers), malformed=malformed)
+
+
+def _to_rows(rows: Sequence[Any], fields: Sequence[str], *, numbers: Sequence[int]) -> TextRows:
+    # A tuple for each row would cost more: the garbage collector visits each of them.
+    columns = {name: _to_texts(list(map(attrgetter(name), rows))) for name in fields}
+    lines = pl.Series(values=numbers, dtype=pl.UInt32)
+    return TextRows(pl.DataFrame({"line": lines, **columns}), {})
 
 
 @cache
@@ -71,6 +118,8 @@ def _to_texts(values: Sequence[Any]) -> pl.Series:
 def _to_text(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
     if value is None or isinstance(value, str):
         return value
+    if type(value) is int:  # not a bool
+        return str(value)
     return msgspec.json.encode(value).decode()
 
 

@@ -7,7 +7,7 @@ from openengagement.errors import BodyTooLarge, MalformedBody
 from openengagement.ingest.formats.csv_rows import parse_csv
 from openengagement.ingest.formats.detection import Format
 from openengagement.ingest.formats.json_documents import split_document
-from openengagement.ingest.formats.json_rows import parse_objects
+from openengagement.ingest.formats.json_rows import parse_elements, parse_lines
 from openengagement.ingest.formats.text_rows import TextRows, count_line_ends, strip_mark
 from openengagement.ingest.rows import Kind
 
@@ -21,11 +21,12 @@ def parse_body(body: bytes, form: Format, *, kind: Kind, lines_max: int) -> Text
     """
     if form is Format.CSV:
         return parse_csv(body, fields=kind.fields, required=kind.required)
-    texts = split_document(body) if form is Format.JSON else body.split(b"\n")
-    # A body of lines was counted before, so this limits elements. A last line may be empty.
-    if form is Format.JSON and len(texts) > lines_max:
+    if form is Format.NDJSON:
+        return parse_lines(body, kind.fields)
+    elements = split_document(body)
+    if len(elements) > lines_max:
         raise _too_many_lines(lines_max)
-    return parse_objects(texts, kind.fields, is_utf8=_is_utf8(body))
+    return parse_elements(elements, kind.fields, body=body)
 
 
 def check_body(body: bytes, form: Format, *, lines_max: int) -> bytes:
@@ -48,10 +49,3 @@ def check_body(body: bytes, form: Format, *, lines_max: int) -> bytes:
 
 def _too_many_lines(lines_max: int) -> BodyTooLarge:
     return BodyTooLarge(f"body: has more than {lines_max} lines; send smaller batches")
-
-
-def _is_utf8(body: bytes) -> bool:
-    try:
-        return body.isascii() or bool(body.decode())
-    except UnicodeDecodeError:
-        return False

@@ -147,7 +147,9 @@ def _zstd_frame() -> Any:  # noqa: ANN401 - the library names no type for it
 
 
 def _cut_text(file: IO[bytes], form: Format, *, tell: Callable[[], int]) -> Iterator[Chunk]:
-    blocks = iter(partial(file.read, CHUNK_BYTES), b"")
+    # Objects of a JSON document take several times the memory of lines.
+    size = CHUNK_BYTES // 2 if form is Format.JSON else CHUNK_BYTES
+    blocks = iter(partial(file.read, size), b"")
     first = next(blocks, b"")
     if not first and form is not Format.NDJSON:
         raise MalformedBody("is empty")

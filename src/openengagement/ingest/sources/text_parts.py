@@ -86,7 +86,10 @@ def cut_document(blocks: Iterator[bytes]) -> Bodies:
         MalformedBody: it has no end, or data after its end, or an element is longer than
             ROW_BYTES_MAX.
     """
-    first, second = next(blocks, b""), next(blocks, b"")
+    first = next(blocks, b"")
+    second = next(blocks, b"")
+    while second and not strip_mark(first).strip():  # a mark or white space only
+        first, second = second, next(blocks, b"")
     if not second:
         # Older versions did not cut documents. A small file keeps the key that it had there.
         yield first, 0
