@@ -15,6 +15,7 @@ The tree (status, stable name sent as ``x-error-code``)::
     │   ├── BodyTooSlow          408  body_too_slow
     │   ├── BodyTooLarge         413  body_too_large
     │   ├── UnsupportedBody      415  unsupported_body
+    │   ├── WrongHost            421  wrong_host
     │   ├── KeyReused            422  idempotency_key_reused
     │   └── HeadersTooLarge      431  headers_too_large
     ├── AuthenticationError 401
@@ -49,8 +50,7 @@ The tree (status, stable name sent as ``x-error-code``)::
     └── StoreUnavailable 503          store_unavailable
         └── StoreDamaged 503          store_damaged
 
-The texts are those of the wire (api.md 3.4). Where the wire has none, ours follow its style.
-`api.error_body` renders an error for each family of routes.
+The texts are the wire's (api.md 3.4) or follow its style; `api.error_body` renders the answers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -169,6 +169,10 @@ class BodyTooLarge(RequestError, code="body_too_large", status=413):
 
 class UnsupportedBody(RequestError, code="unsupported_body", status=415):
     """This route does not read bodies with this content type or content encoding."""
+
+
+class WrongHost(RequestError, code="wrong_host", status=421):
+    """The `hosts` setting does not list the request's host."""
 
 
 class KeyReused(
@@ -359,11 +363,7 @@ class Unavailable(ApiError, code="unavailable", status=503):
 
 
 class StoreUnavailable(ApiError, code="store_unavailable", status=503):
-    """A store cannot serve a call now. The same call may succeed later.
-
-    `store` names the store and `reason` says what is wrong, without secrets. Only operators see
-    them; clients only learn that they should retry.
-    """
+    """A store cannot serve a call now. Only operators see its name and the secret-free `reason`."""
 
     store: str = "counters"  # in an error that the counting process raised
     reason: str = "see the log of the counting process"
@@ -387,13 +387,12 @@ class StoreDamaged(StoreUnavailable, code="store_damaged"):
         self.file, self.fault = file, reason
 
 
-# If several errors apply to a request, the first of them is reported (api.md 3.4, "order of
-# checks"). InvalidField, UnsupportedTypes and UnsupportedGroupBys share a rank: the first field
-# with an error decides, in the order tweet_ids, engagement_types, groupings, start, end.
+# Of several errors of a request, the first is reported (api.md 3.4, "order of checks", also for
+# forms). InvalidField, UnsupportedTypes and UnsupportedGroupBys share a rank: the fields' order.
 # fmt: off
 PRECEDENCE: tuple[type[ApiError], ...] = (
-    HeadersTooLarge, NotFound, MethodNotAllowed, SslRequired, GzipRequired,
-    BodyTooSlow, BodyTooLarge, UnsupportedBody, AuthenticationError, AppNotEnabled, RateLimited,
+    HeadersTooLarge, WrongHost, NotFound, MethodNotAllowed, SslRequired, GzipRequired,
+    AuthenticationError, AppNotEnabled, RateLimited, BodyTooSlow, BodyTooLarge, UnsupportedBody,
     MalformedBody, InvalidField, UnsupportedTypes, UnsupportedGroupBys,
     TweetsUnavailable, ForbiddenTweets, ForbiddenMetrics, TweetsTooOld,
 )

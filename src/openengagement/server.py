@@ -93,8 +93,8 @@ def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) ->
     for engine in shared.folder.stores.engines:
         if isinstance(engine, Compacts):
             engine.start_compaction()
-    slow_pool = ThreadPoolExecutor(
-        settings.sign_in_threads, thread_name_prefix="password", initializer=lower_priority
+    slow_pool = ThreadPoolExecutor(  # one more thread is kept for known browsers
+        settings.sign_in_threads + 1, thread_name_prefix="password", initializer=lower_priority
     )
     calls = _build_calls(shared, counting)
     flushes = (shared.last_used.flush, shared.meter.flush)
@@ -210,9 +210,9 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
         password=PasswordSignIn(
             sign_in,
             Passwords(registry, shared.limits, now_s=now_s),
-            sessions=sessions,
             pool=shared.pool,
             slow_pool=slow_pool,
+            strangers_threads=settings.sign_in_threads,
         ),
         account=AccountSettings(renderer, sessions, registry=registry),
         developer=DeveloperApps(
@@ -226,7 +226,13 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
         charts=Charts(renderer, figures, tweets=tweets, now_s=now_s),
         oidc=_build_oidc(shared, renderer, sign_in=sign_in),
     )
-    return Pages(renderer, sessions, routes=build_page_routes(handlers), pool=shared.pool)
+    return Pages(
+        renderer,
+        sessions,
+        routes=build_page_routes(handlers),
+        pool=shared.pool,
+        body_max_bytes=settings.body_max_bytes,
+    )
 
 
 def _build_figures(shared: _Shared) -> ApiFigures:

@@ -16,6 +16,11 @@ from urllib.parse import urlsplit
 
 from openengagement.engagement.callback_schemes import CallbackSchemes, parse_callback_schemes
 from openengagement.engagement.types import parse_decimal
+from openengagement.setting_kinds import choice as _choice
+from openengagement.setting_kinds import is_host, is_provider_url
+from openengagement.setting_kinds import number as _number
+from openengagement.setting_kinds import switch as _switch
+from openengagement.setting_kinds import text as _text
 
 ENV_PREFIX: Final = "OPENENGAGEMENT_"
 DATA_VARIABLE: Final = "OPENENGAGEMENT_DATA"  # the data folder, an option of the command line
@@ -25,36 +30,11 @@ COUNTING_VARIABLE: Final = "OPENENGAGEMENT_COUNTING"
 REGISTRY_FILE: Final = "registry.sqlite3"
 _NOT_SETTINGS: Final = {DATA_VARIABLE, COUNTING_VARIABLE}
 
-_THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
-
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class SettingsError(ValueError):
     """A setting is invalid. The text names it and says which values are valid."""
-
-
-# A field's type is its annotation, so these functions return Any.
-
-
-def _number(default: int, text: str, *, unit: str, limits: tuple[int, int]) -> Any:  # noqa: ANN401
-    meta = {"help": text, "unit": unit, "low": limits[0], "high": limits[1]}
-    return dataclasses.field(default=default, metadata=meta)
-
-
-def _switch(text: str, *, default: bool = False) -> Any:  # noqa: ANN401
-    return dataclasses.field(default=default, metadata={"help": text, "unit": "true or false"})
-
-
-def _text(default: str, text: str, *, unit: str, secret: bool = False) -> Any:  # noqa: ANN401
-    return dataclasses.field(
-        default=default, repr=not secret, metadata={"help": text, "unit": unit}
-    )
-
-
-def _choice(default: str, text: str, *choices: str) -> Any:  # noqa: ANN401
-    meta = {"help": text, "unit": ", ".join(choices), "choices": choices}
-    return dataclasses.field(default=default, metadata=meta)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +91,27 @@ class Settings:
     body_timeout_s: int = _number(
         60, "Maximum time in which a request's body must arrive.", unit="seconds", limits=(1, 3600)
     )
+    response_timeout_s: int = _number(
+        60,
+        "Maximum time for which a client may take nothing of its response; the connection is then "
+        "closed. On other systems than Linux, this covers only responses of more than 64 KiB.",
+        unit="seconds",
+        limits=(1, 3600),
+    )
+    bodies_in_flight_max_bytes: int = _number(
+        67_108_864,
+        "Maximum size of all data API request bodies that a worker holds at the same time; further "
+        "ones get 503.",
+        unit="bytes",
+        limits=(65_536, 1_073_741_824),
+    )
+    responses_in_flight_max_bytes: int = _number(
+        67_108_864,
+        "Maximum size of all responses of more than 64 KiB that clients of a worker have not taken "
+        "yet; further ones become 503.",
+        unit="bytes",
+        limits=(65_536, 1_073_741_824),
+    )
     inline_cells_max: int = _number(
         8192,
         "Maximum size of a response that is computed on the event loop; larger ones use a thread.",
@@ -154,6 +155,13 @@ class Settings:
         600, "Request tokens per app and minute.", unit="requests", limits=(1, 1_000_000)
     )
     allow_plain_http: bool = _switch("Accept plain HTTP from other machines.")
+    hosts: str = _text(
+        "",
+        "Names of this server, as clients write them in URLs; a name without a port allows every "
+        "port. Requests for other hosts are refused with 421, except /health. By default every "
+        "host is accepted.",
+        unit="host names, separated by commas",
+    )
     trusted_proxies: str = _text(
         "",
         "Proxies whose X-Forwarded-Proto, -Host and -For are trusted. Signatures are then checked "
@@ -178,7 +186,8 @@ class Settings:
     )
     sign_in_threads: int = _number(
         2,
-        "Passwords that a worker verifies at the same time; each takes 64 MiB and several cores.",
+        "Passwords that a worker verifies at the same time, besides one that is kept for browsers "
+        "that signed in before; each takes 64 MiB and several cores.",
         unit="threads",
         limits=(1, 64),
     )
@@ -256,7 +265,13 @@ class Settings:
 
     def __post_init__(self) -> None:
         # These properties raise if their text is invalid.
-        _ = self.proxies, self.historical_floor_s, self.oidc_secret, self.allowed_callback_schemes
+        _ = (
+            self.host_names,
+            self.proxies,
+            self.historical_floor_s,
+            self.oidc_secret,
+            self.allowed_callback_schemes,
+        )
         if not self.password_sign_in and not self.oidc_issuer:
             raise SettingsError(
                 f"{ENV_PREFIX}PASSWORD_SIGN_IN: without an OpenID Connect provider nobody could "
@@ -268,6 +283,15 @@ class Settings:
     def gzip_required(self) -> bool:
         """Whether requests that do not accept gzip are refused."""
         return self.require_gzip or self.faithful
+
+    @property
+    def host_names(self) -> frozenset[str]:
+        """The names of `hosts`, in lower case."""
+        names = frozenset(name.strip().lower() for name in self.hosts.split(",") if name.strip())
+        if wrong := [name for name in names if not is_host(name)]:
+            text = f"write names such as api.example.com or localhost:8080, not {wrong[0]!r}"
+            raise SettingsError(f"{ENV_PREFIX}HOSTS: {text}")
+        return names
 
     @property
     def proxies(self) -> tuple[Network, ...]:
@@ -336,20 +360,6 @@ def _read_secret(secret: str, path: str) -> str:
     if not text:
         raise SettingsError(f"{name}: {path} is empty")
     return text
-
-
-def is_provider_url(url: str) -> bool:
-    """Return whether the URL may be an OpenID Connect provider: HTTPS, or HTTP on this machine."""
-    if not url.isascii() or not url.isprintable() or any(mark in url for mark in ' "<>\\#'):
-        return False
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return False
-    if not host or "@" in parts.netloc:
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and host in _THIS_MACHINE)
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:

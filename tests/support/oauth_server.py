@@ -123,15 +123,25 @@ class OAuthServer:
             return db.execute(statement, values).fetchall()
 
     def count_guesses(
-        self, times: int, *, of: str, name: str = "", address: str = "", browser: str | None = None
+        self,
+        times: int,
+        *,
+        of: str,
+        name: str = "",
+        address: str = "",
+        browser: str | None = None,
+        position: int = 0,
     ) -> None:
         """Record that many password guesses, for `of`: both, address, account or browser.
 
+        `address` may be a wider network; `position` is then its place among a client's networks.
+
         Real guesses would each take as long as Argon2id.
         """
-        made = Guess(name, address, browser).subjects
-        order = ["browser"] if browser else ["both", "address", "account"]
-        subject = list(made)[order.index(of)]
+        networks = ("",) * position + (address,)
+        made = list(Guess(name, networks, browser).subjects)
+        places = {"both": 0, "browser": 0, "address": -2, "account": -1}
+        subject = made[places[of]]
         limits = open_limits(self.server.data)
         for _ in range(times):
             limits.count(subject, {WINDOW_S: 1}, now_s=time.time())

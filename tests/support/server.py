@@ -71,6 +71,7 @@ class Server:
         self.tls = tls
         self.url = f"{'https' if tls else 'http'}://{HOST}:{self.port}"
         self.client = Client(self.url)
+        self.client.session.verify = self.verify
         self.secrets = list(world.secrets)
         self._folder = tempfile.TemporaryDirectory(prefix="openengagement-test-")
         self.data = Path(self._folder.name, "data")
@@ -139,6 +140,17 @@ class Server:
             self._process.wait()
         self._folder.cleanup()
 
+    @property
+    def verify(self) -> str | bool:
+        """How `requests` verifies the server's certificate."""
+        return str(self.tls[0]) if self.tls else True
+
+    @property
+    def pid(self) -> int:
+        """The process that started the workers."""
+        assert self._process is not None
+        return self._process.pid
+
     def log(self, *, since: int = 0) -> str:
         """Return the log, without its first `since` bytes."""
         with self._log.open("rb") as log:
@@ -154,7 +166,7 @@ class Server:
         """Return whether `/health` answers 200, over a new connection."""
         with requests.Session() as session:
             session.trust_env = False
-            session.verify = str(self.tls[0]) if self.tls else True
+            session.verify = self.verify
             return session.get(f"{self.url}/health", timeout=PATIENCE_S).status_code == 200
 
     def command(self, *arguments: str, stdin: str | None = None) -> dict[str, Any]:

@@ -275,3 +275,23 @@ def test_the_docs_contain_the_table():
     if not DOCS.exists():
         pytest.skip("docs/settings.md is not written yet")
     assert render_settings() in DOCS.read_text(encoding="utf-8"), REGENERATE
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", set()),
+        ("api.example.com", {"api.example.com"}),
+        (" API.example.com, localhost:8080 ,", {"api.example.com", "localhost:8080"}),
+        ("192.0.2.1, [2001:db8::1], [::1]:8080", {"192.0.2.1", "[2001:db8::1]", "[::1]:8080"}),
+    ],
+)
+def test_hosts_are_names_with_or_without_a_port(text, names):
+    assert load(hosts=text).host_names == names
+
+
+@pytest.mark.parametrize(
+    "text", ["https://api.example.com", "api.example.com/", "a@b", "host:x", "host:0", ":80", "a?b"]
+)
+def test_other_hosts_are_refused(text):
+    assert refused({"OPENENGAGEMENT_HOSTS": text}).startswith("OPENENGAGEMENT_HOSTS: ")

@@ -58,6 +58,7 @@ MANY_IMPORTS: dict[str, str] = {
     "openengagement.sandbox.demo": "it makes accounts, an app and credentials",
     "openengagement.server": "the composition root wires everything",
     "openengagement.api.routes": "the table of all calls",
+    "openengagement.api.asgi": "it leads a request through every step",
     "openengagement.api.insights": "authenticate, limit, query and meter: one step each",
     "openengagement.cli.main": "the table of all commands",
     "openengagement.ingest.sources.loader": "it leads a file through every step",

@@ -19,6 +19,7 @@ SETTINGS = {
     "trusted_proxies": "127.0.0.1/32",
     "body_max_bytes": "4096",
     "header_max_bytes": "8192",
+    "hosts": "127.0.0.1",
 }
 
 
@@ -39,6 +40,10 @@ class Draft:
 
 def too_many_headers(draft):
     draft.headers["X-Padding"] = "x" * 9000
+
+
+def wrong_host(draft):
+    draft.headers["X-Forwarded-Host"] = "api.example"
 
 
 def wrong_path(draft):
@@ -113,15 +118,16 @@ def too_old(draft):
 # api.md 3.4, in its order: fault, status, name.
 FAULTS = [
     (too_many_headers, 431, "headers_too_large"),
+    (wrong_host, 421, "wrong_host"),
     (wrong_path, 404, "not_found"),
     (wrong_method, 405, "method_not_allowed"),
     (plain_http, 403, "ssl_required"),
     (no_gzip, 406, "gzip_required"),
-    (too_large, 413, "body_too_large"),
-    (unknown_encoding, 415, "unsupported_body"),
     (no_credentials, 401, "unknown_authorization_type"),
     (never_enabled, 403, "app_not_enabled"),
     (over_the_limit, 429, "rate_limited"),
+    (too_large, 413, "body_too_large"),
+    (unknown_encoding, 415, "unsupported_body"),
     (no_json, 400, "malformed_body"),
     (no_field, 400, "invalid_field"),
     (unknown_type, 400, "unsupported_engagement_types"),

@@ -15,15 +15,27 @@ from openengagement.errors import (
     InternalError,
     SslRequired,
     StoreDamaged,
+    Unavailable,
 )
+from openengagement.http.budget import ByteBudget
 from openengagement.http.encoding import accepts_gzip
-from openengagement.http.reply import Reply, send_reply
-from openengagement.http.request import Body, Receive, Request, Scope, Send, check_head, read_head
+from openengagement.http.reply import Outbox, Reply, encode_reply, start_of
+from openengagement.http.request import (
+    READ_BODY,
+    Body,
+    Receive,
+    Request,
+    Scope,
+    Send,
+    check_head,
+    read_head,
+)
 from openengagement.settings import Settings
 
 Lifespan = Callable[[], Awaitable[None]]
 _DATA_PREFIX: Final = "/insights/"
 _PLATFORM_PREFIX: Final = "/platform/"
+_HEALTH_PATH: Final = "/health"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +64,10 @@ class Api:
         self._pool = pool
         self._default_headers = default_headers
         self._hooks = hooks
+        self._hosts = settings.host_names
+        self._bodies = ByteBudget(settings.bodies_in_flight_max_bytes, "request bodies")
+        responses = ByteBudget(settings.responses_in_flight_max_bytes, "large responses")
+        self._outbox = Outbox(responses, timeout_s=settings.response_timeout_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, or the start and the stop of the server."""
@@ -73,10 +89,11 @@ class Api:
         request_id = os.urandom(8).hex()
         request = read_head(scope, self._settings)
         family = self._family(request.path)
-        body = Body(request, receive, timeout_s=self._settings.body_timeout_s)
+        timeout_s = self._settings.body_timeout_s
+        body = Body(request, receive, timeout_s=timeout_s, budget=self._bodies)
         try:
             if family is Family.PAGE:
-                page_send = _with_request_id(send, request_id)
+                page_send = self._page_send(send, body, request_id=request_id)
                 await self._serve_page(scope, request, body=body, send=page_send)
                 return
             reply = await self._answer(request, family, body=body)
@@ -90,11 +107,21 @@ class Api:
         except Exception as error:
             log_error(error, request, request_id=request_id)
             reply = render_error(InternalError(), family, method=request.method, path=request.path)
+        finally:
+            body.release()
         reply.headers["x-request-id"] = request_id
+        try:
+            await self._send(reply, request, family=family, send=send)
+        except Unavailable as error:
+            reply = render_error(error, family, method=request.method, path=request.path)
+            reply.headers["x-request-id"] = request_id
+            await self._send(reply, request, family=family, send=send)
+
+    async def _send(self, reply: Reply, request: Request, *, family: Family, send: Send) -> None:
         if family is Family.DATA and "x-per-minute-limit" not in reply.headers:
             reply.headers.update(self._default_headers())
-        gzip = accepts_gzip(request.headers)
-        await send_reply(reply, send, gzip=gzip, pool=self._pool)
+        await encode_reply(reply, gzip=accepts_gzip(request.headers), pool=self._pool)
+        await self._outbox.send(start_of(reply), reply.body, send=send)
 
     def _family(self, path: str) -> Family:
         if path.startswith(_DATA_PREFIX):
@@ -103,8 +130,13 @@ class Api:
             return Family.PAGE
         return Family.PLATFORM if path.startswith(_PLATFORM_PREFIX) else Family.OAUTH
 
+    def _check_head(self, request: Request) -> None:
+        # Probes of /health often have an address instead of a name.
+        hosts = self._hosts if request.path != _HEALTH_PATH else frozenset()
+        check_head(request, self._settings.header_max_bytes, hosts=hosts)
+
     async def _answer(self, request: Request, family: Family, *, body: Body) -> Reply:
-        check_head(request, self._settings.header_max_bytes)
+        self._check_head(request)
         handler = self._routes.find(request.method, request.path)
         if not (request.secure or self._settings.allow_plain_http):
             raise SslRequired
@@ -117,32 +149,35 @@ class Api:
         return await handler(request, body.read)
 
     async def _serve_page(self, scope: Scope, request: Request, *, body: Body, send: Send) -> None:
-        """Pass a request to the pages, with its whole body, and the host that the browser sees."""
-        check_head(request, self._settings.header_max_bytes)
+        """Pass a request to the pages, with a reader of its body and the host that browsers see."""
+        self._check_head(request)
         if not (request.secure or self._settings.allow_plain_http):
             raise SslRequired
-        content = await body.read(self._settings.body_max_bytes)
         others = [(name, value) for name, value in scope["headers"] if name != b"host"]
         page_scope = {
             **scope,
             "scheme": request.scheme,
             "client": (request.peer, 0),
             "headers": [(b"host", request.host.encode("latin-1")), *others],
+            READ_BODY: body.read,
         }
+        await self._routes.pages(page_scope, _receive_nothing, send)
 
-        async def receive_body() -> dict[str, Any]:
-            return {"type": "http.request", "body": content, "more_body": False}
+    def _page_send(self, send: Send, body: Body, *, request_id: str) -> Send:
+        """Return a `send` for a page, which adds the request id. A page's body is one message."""
+        header = (b"x-request-id", request_id.encode())
+        start: MutableMapping[str, Any] = {}
 
-        await self._routes.pages(page_scope, receive_body, send)
+        async def send_page(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                await body.discard()
+                start.update(message, headers=[*message["headers"], header])
+            else:
+                await self._outbox.send(start, message["body"], send=send)
+
+        return send_page
 
 
-def _with_request_id(send: Send, request_id: str) -> Send:
-    """Wrap `send` to add the request id to the headers of the answer."""
-    header = (b"x-request-id", request_id.encode())
-
-    async def send_with_id(message: MutableMapping[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], header]
-        await send(message)
-
-    return send_with_id
+async def _receive_nothing() -> dict[str, Any]:
+    """Stand in for the body, which pages read with `scope[READ_BODY]`."""
+    return {"type": "http.request", "body": b"", "more_body": False}

@@ -13,8 +13,9 @@ from openengagement.apps.usage_meter import UsageMeter
 from openengagement.auth.authenticate import Authenticator
 from openengagement.engagement.types import Endpoint
 from openengagement.errors import ApiError, InternalError, NonceUsed, RateLimited
+from openengagement.http.message import Message
 from openengagement.http.reply import JSON, Reply
-from openengagement.http.request import ReadBody, Request, read_message
+from openengagement.http.request import FORM_MAX_BYTES, ReadBody, Request, read_message
 from openengagement.http.threads import run_in_pool
 from openengagement.limits.contract import MINUTE_S, RateWindow
 from openengagement.query import Plan, Query
@@ -38,6 +39,7 @@ class Insights:
         self._meter = meter
         self._inline_cells_max = settings.inline_cells_max
         self._body_max_bytes = settings.body_max_bytes
+        self._form_max_bytes = min(settings.body_max_bytes, FORM_MAX_BYTES)
         self._pool = pool
 
     async def totals(self, request: Request, read_body: ReadBody) -> Reply:
@@ -53,18 +55,26 @@ class Insights:
         return await self._answer(request, read_body, endpoint=Endpoint.HISTORICAL)
 
     async def _answer(self, request: Request, read_body: ReadBody, *, endpoint: Endpoint) -> Reply:
-        """Authenticate, limit, answer and meter. Every outcome after authentication is metered.
+        """Authenticate, limit, read the body, answer and meter.
+
+        Every outcome after authentication is metered.
 
         Raises:
             ApiError: with the app's rate-limit headers.
         """
-        message = await read_message(request, read_body, limit=self._body_max_bytes)
         authenticator = self._authenticator
-        caller = authenticator.authenticate(message)
+        form = None
+        caller = authenticator.authenticate_head(request.message(b""))
+        if caller is None:
+            form = await read_message(request, read_body, limit=self._form_max_bytes)
+            caller = authenticator.authenticate(form)
         windows: Sequence[RateWindow] = ()
         try:
             windows = authenticator.enforce_limits(caller)
             _refuse_exceeded(windows)
+            message = form
+            if message is None:
+                message = await self._read_authenticated(request, read_body)
             plan, body = await self._read(endpoint, message.body, user_id=caller.user_id)
         except NonceUsed:  # not metered: anybody can repeat a request of the app
             raise
@@ -78,6 +88,15 @@ class Insights:
             raise
         self._meter.count_answer(caller.app.id, plan.decision.author_ids)
         return Reply(200, body, {"content-type": JSON, **rate_headers(windows)})
+
+    async def _read_authenticated(self, request: Request, read_body: ReadBody) -> Message:
+        """Read the body of a request whose head has been authenticated."""
+        limit = self._body_max_bytes
+        message = await read_message(request, read_body, limit=limit, counted=True)
+        if message.is_form and (b"=" in message.body or b"&" in message.body):
+            # It may hold OAuth parameters that contradict those of the head.
+            self._authenticator.authenticate(message)
+        return message
 
     async def _read(
         self, endpoint: Endpoint, body: bytes, *, user_id: int | None

@@ -9,7 +9,7 @@ from openengagement.auth.bearer_tokens import BearerTokens
 from openengagement.auth.three_legged_flow import ThreeLeggedFlow
 from openengagement.http.message import Message
 from openengagement.http.reply import HTML, NO_STORE, Reply, json_reply
-from openengagement.http.request import ReadBody, Request, read_message
+from openengagement.http.request import FORM_MAX_BYTES, ReadBody, Request, read_message
 from openengagement.http.threads import run_in_pool
 
 Result = TypeVar("Result")
@@ -28,7 +28,7 @@ class OAuthCalls:
     ) -> None:
         self._flow = flow
         self._bearer_tokens = bearer_tokens
-        self._body_max_bytes = body_max_bytes
+        self._form_max_bytes = min(body_max_bytes, FORM_MAX_BYTES)
         self._pool = pool
 
     async def request_token(self, request: Request, read_body: ReadBody) -> Reply:
@@ -64,7 +64,7 @@ class OAuthCalls:
     async def _run(
         self, work: Callable[[Message], Result], request: Request, *, read_body: ReadBody
     ) -> Result:
-        message = await read_message(request, read_body, limit=self._body_max_bytes)
+        message = await read_message(request, read_body, limit=self._form_max_bytes)
         return await run_in_pool(self._pool, work, message)
 
 

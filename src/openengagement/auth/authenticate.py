@@ -12,7 +12,9 @@ from openengagement.auth.lookup import CredentialLookup, UserToken
 from openengagement.auth.oauth1 import SignatureVerifier, has_oauth_parameters
 from openengagement.errors import (
     AppNotEnabled,
+    AuthenticationError,
     BearerTokenNotFound,
+    ConsumerKeyNotFound,
     MalformedAuthorization,
     NonceUsed,
     PlatformKeyNotFound,
@@ -94,6 +96,24 @@ class Authenticator:
             verified = self._signatures.verify(message, json_body=True)
             return Caller(verified.consumer.app, verified.user, verified.nonce)
         raise UnknownAuthorization
+
+    def authenticate_head(self, message: Message) -> Caller | None:
+        """Authenticate a request before its body is read; `message` has none yet.
+
+        Returns None for a form that only its body can authenticate: it may hold the OAuth
+        parameters, or the signature may cover it.
+
+        Raises:
+            AuthenticationError: as `authenticate`.
+        """
+        try:
+            return self.authenticate(message)
+        except (ConsumerKeyNotFound, BearerTokenNotFound):
+            raise
+        except AuthenticationError:
+            if message.is_form:
+                return None
+            raise
 
     def _authenticate_bearer(self, message: Message, token: str) -> Caller:
         if has_oauth_parameters(message):

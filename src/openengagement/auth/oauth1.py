@@ -2,8 +2,8 @@
 
 RFC 5849, section 3.2, and api.md 4.1 for what real clients send. The response names the check that
 failed, because the wire does (api.md 3.4). Consumer keys and tokens are identifiers, not secrets.
-The signature is computed even for an unknown key or token, so that response times reveal nothing
-else.
+The signature is computed even for an unknown token, so that response times reveal nothing else. An
+unknown key is refused before that: the answer names it anyway, and a stranger costs little.
 """
 
 import hashlib
@@ -52,8 +52,8 @@ _REQUIRED: Final = (
 # RFC 5849 says 1.0 for both revisions; many Node clients send 1.0a for the second.
 _VERSIONS: Final = ("1.0", "1.0a")
 _TIMESTAMP_MAX: Final = 10**12 - 1
-# Stands in for the secret of an unknown key or token. It is public, so a signature made with it
-# proves nothing: every caller refuses an unknown key or token whatever the signature.
+# Stands in for the secret of an unknown token. It is public, so a signature made with it
+# proves nothing: every caller refuses an unknown token whatever the signature.
 STAND_IN_SECRET: Final = "no consumer or token has this secret"
 
 _Places = tuple[Parameters, Parameters, Parameters]  # header, query, form
@@ -135,12 +135,12 @@ class SignatureVerifier:
         consumer, user = self._lookup.find_signing_pair(
             parameters.protocol["oauth_consumer_key"], token
         )
+        if consumer is None:  # first, because a signature over many parameters takes long
+            raise ConsumerKeyNotFound
         token_secret = user.secret if user else STAND_IN_SECRET if token else ""
         signature = find_signature(
             message, parameters, consumer=consumer, token_secrets=[token_secret]
         )
-        if consumer is None:
-            raise ConsumerKeyNotFound
         if token and user is None:
             raise AccessTokenNotFound
         nonce = self._check(
@@ -161,11 +161,11 @@ class SignatureVerifier:
         Raises:
             ConsumerKeyNotFound, TimestampOutOfBounds, InvalidSignature
         """
+        if consumer is None:
+            raise ConsumerKeyNotFound
         signature = find_signature(
             message, parameters, consumer=consumer, token_secrets=token_secrets
         )
-        if consumer is None:
-            raise ConsumerKeyNotFound
         return self._check(
             message, parameters, signature=signature, secrets=(consumer.secret, token_secrets)
         )
@@ -293,21 +293,19 @@ def find_signature(
     message: Message,
     parameters: OAuthParameters,
     *,
-    consumer: Consumer | None,
+    consumer: Consumer,
     token_secrets: Sequence[str],
 ) -> str | None:
     """The request's signature if the consumer made it with one of these token secrets, else None.
 
-    All secrets are tried, even if the first one fits or the consumer is unknown, so that neither
-    changes how long it takes.
+    All secrets are tried, even if the first one fits, so that it does not change how long it takes.
     """
     url = base_url(message.scheme, message.host, path=message.path)
-    consumer_secret = consumer.secret if consumer else STAND_IN_SECRET
     found = None
     for reading in parameters.readings:
         base = base_string(message.method, url, parameters=reading)
         for token_secret in token_secrets:
-            expected = sign(base, consumer_secret, token_secret=token_secret)
+            expected = sign(base, consumer.secret, token_secret=token_secret)
             if signatures_match(expected, parameters.protocol["oauth_signature"]):
                 found = expected
     return found

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 import msgspec
@@ -15,7 +16,9 @@ from openengagement.errors import (
     HeadersTooLarge,
     InvalidField,
     MalformedBody,
+    WrongHost,
 )
+from openengagement.http.budget import ByteBudget
 from openengagement.http.decompression import decompress
 from openengagement.http.forms import MalformedParameters, Parameters, parse_form
 from openengagement.http.message import Message
@@ -25,12 +28,23 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-# Reads a request's body, still encoded, up to a limit of bytes.
-ReadBody = Callable[[int], Awaitable[bytes]]
+# The key of a page's ASGI scope under which it finds its ReadBody.
+READ_BODY: Final = "openengagement.read_body"
+# Nobody's credentials are checked before a form is read, so that every connection of a worker may
+# hold a form of this size.
+FORM_MAX_BYTES: Final = 16_384
+_PORT: Final = re.compile(r":[0-9]+\Z")
 _LENGTH_DIGITS_MAX: Final = 18
 # Before a refusal is sent, at most so much of an unread body is read and dropped, for so long.
 _DISCARD_MAX_BYTES: Final = 1_048_576
 _DISCARD_S: Final = 1.0
+
+
+class ReadBody(Protocol):
+    """Reads a request's body, still encoded, up to a limit of bytes."""
+
+    async def __call__(self, limit: int, *, counted: bool = False) -> bytes:
+        """`counted` says that its bytes count for the budget of the bodies in flight."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -139,33 +153,47 @@ def _is_loopback(peer: str) -> bool:
     return address is not None and address.is_loopback
 
 
-def check_head(request: Request, limit: int) -> None:
-    """Refuse a head (path, query, header names and values) that is larger than the limit.
+def check_head(request: Request, limit: int, *, hosts: frozenset[str] = frozenset()) -> None:
+    """Refuse a head that is larger than the limit, or for a host that is not among `hosts`, if any.
+
+    The size is that of path, query, and names and values of the headers. A host without a port
+    stands for all its ports.
 
     Raises:
-        HeadersTooLarge
+        HeadersTooLarge, WrongHost
     """
     size = len(request.path) + len(request.query)
     if size + sum([len(name) + len(value) for name, value in request.headers]) > limit:
         raise HeadersTooLarge(f"headers: with path and query they are larger than {limit} bytes")
+    if hosts:
+        host = request.host.lower()
+        if host not in hosts and _PORT.sub("", host) not in hosts:
+            raise WrongHost("Host: is not one of this server's names")
 
 
 class Body:
     """The body of a request while it arrives, not decompressed."""
 
-    def __init__(self, request: Request, receive: Receive, *, timeout_s: float) -> None:
+    def __init__(
+        self, request: Request, receive: Receive, *, timeout_s: float, budget: ByteBudget
+    ) -> None:
         self._request = request
         self._receive = receive
         self._timeout_s = timeout_s
+        self._budget = budget
+        self._counted = 0
         self._arrived = False
 
-    async def read(self, limit: int) -> bytes:
+    async def read(self, limit: int, *, counted: bool = False) -> bytes:
         """Read the whole body. Call it once.
+
+        `counted` says that its bytes count for the budget until `release`.
 
         Raises:
             BodyTooLarge: more than `limit` bytes; the rest stays unread.
             BodyTooSlow: the body was not complete in time.
             MalformedBody: the connection ended before the body did.
+            Unavailable: too many bytes of bodies are in flight.
         """
         declared = self._request.header(b"content-length")
         if declared.isdecimal() and (len(declared) > _LENGTH_DIGITS_MAX or int(declared) > limit):
@@ -181,7 +209,7 @@ class Body:
         # asyncio.timeout does the same in three times the time, on every request.
         timer = asyncio.get_running_loop().call_later(self._timeout_s, give_up)
         try:
-            body = await _receive_all(self._receive, limit)
+            body = await self._receive_all(limit, counted=counted)
         except asyncio.CancelledError:
             if slow and task.uncancel() == 0:
                 raise BodyTooSlow(f"body: was not whole within {self._timeout_s} s") from None
@@ -190,6 +218,30 @@ class Body:
             timer.cancel()
         self._arrived = True
         return body
+
+    async def _receive_all(self, limit: int, *, counted: bool) -> bytes:
+        parts: list[bytes] = []
+        size, more = 0, True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                # Either the client closed the connection, or it sent malformed chunks and reads on.
+                raise MalformedBody("body: ended before it was whole")
+            part = message.get("body", b"")
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                raise BodyTooLarge(f"body: is larger than {limit} bytes")
+            if counted:
+                self._budget.take(len(part))
+                self._counted += len(part)
+            more = message.get("more_body", False)
+        return b"".join(parts)
+
+    def release(self) -> None:
+        """Stop counting this body. Call it when the request is handled."""
+        self._budget.give_back(self._counted)
+        self._counted = 0
 
     async def discard(self) -> None:
         """Read the rest of a small body before a refusal is sent.
@@ -217,27 +269,15 @@ async def _receive_none(receive: Receive, limit: int) -> None:
         more = message["type"] == "http.request" and message.get("more_body", False)
 
 
-async def _receive_all(receive: Receive, limit: int) -> bytes:
-    parts: list[bytes] = []
-    size, more = 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            # Either the client closed the connection, or it sent malformed chunks and reads this.
-            raise MalformedBody("body: ended before it was whole")
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > limit:
-            raise BodyTooLarge(f"body: is larger than {limit} bytes")
-        more = message.get("more_body", False)
-    return b"".join(parts)
-
-
-async def read_message(request: Request, read: ReadBody, *, limit: int) -> Message:
+async def read_message(
+    request: Request, read: ReadBody, *, limit: int, counted: bool = False
+) -> Message:
     """Read and decompress the body, and return the complete request.
+
+    `counted` is that of ReadBody.
 
     Raises:
         BodyTooLarge, UnsupportedBody, RequestError
     """
-    encoded = await read(limit)
+    encoded = await read(limit, counted=counted)
     return request.message(decompress(encoded, request.header(b"content-encoding"), limit=limit))

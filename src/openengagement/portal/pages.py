@@ -7,6 +7,7 @@ in a thread. Concurrency limits keep slow pages from occupying every thread.
 import inspect
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from contextlib import nullcontext
 from functools import partial
 from typing import Final, cast
 
@@ -19,11 +20,12 @@ from starlette.types import Message, Receive, Scope, Send
 
 from openengagement.http.encoding import accepts_gzip
 from openengagement.http.forms import MalformedParameters, given_once, parse_form_body
+from openengagement.http.request import FORM_MAX_BYTES, READ_BODY
 from openengagement.http.threads import run_in_pool
 from openengagement.portal.access import MANAGERS_ONLY, Access, sign_in_first
 from openengagement.portal.assets import STATIC_PREFIX
 from openengagement.portal.browser_sessions import BrowserSessions
-from openengagement.portal.concurrency import Busy, ConcurrencyLimit, client_network
+from openengagement.portal.concurrency import SIGN_IN_BUSY, Busy, ConcurrencyLimit, client_networks
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import (
     PageRenderer,
@@ -33,10 +35,11 @@ from openengagement.portal.rendering import (
 )
 from openengagement.portal.routes import AsyncHandler, Handler, Load, PageRoute
 
-_BUSY: Final = Refusal(503, "Too many people are signing in", "Wait a few seconds and try again.")
 _MANY_CHARTS: Final = Refusal(
     503, "Too many people are loading charts", "Wait a few seconds and reload the page."
 )
+# The form of a person who is signed in. A visitor's is at most FORM_MAX_BYTES.
+_PERSONS_FORM_MAX_BYTES: Final = 65_536
 _RETRY_AFTER_S: Final = "2"
 _FOREIGN_FORM: Final = Refusal(
     403,
@@ -58,14 +61,15 @@ class Pages:
         *,
         routes: Sequence[PageRoute],
         pool: Executor,
+        body_max_bytes: int,
     ) -> None:
         self._renderer = renderer
         self._sessions = sessions
+        self._body_max_bytes = body_max_bytes
         self._pool = pool
         self._limits = {
             Load.FIGURES: ConcurrencyLimit(32, _MANY_CHARTS, running_max=2),
-            Load.PASSWORD: ConcurrencyLimit(32, _BUSY, most_per_network=4),
-            Load.PROVIDER: ConcurrencyLimit(64, _BUSY),
+            Load.PROVIDER: ConcurrencyLimit(64, SIGN_IN_BUSY),
         }
         table = [
             Route(route.path, partial(self._respond, route), methods=[route.method])
@@ -85,25 +89,27 @@ class Pages:
 
         try:
             await self._router(scope, receive, send_with_headers)
-        except HTTPException as error:  # _read_form
+        except HTTPException as error:  # Pages._read_form
             text = f"{error.detail}\n"
             await PlainTextResponse(text, error.status_code)(scope, receive, send_with_headers)
 
     async def _respond(self, route: PageRoute, request: Request) -> Response:
         """Answer with a page, within its concurrency limit."""
+        # Before the limit: a form that arrives slowly must not hold a place.
+        fields = await self._read_form(request) if route.method == "POST" else {}
         limit = self._limits.get(route.load)
-        if limit is None:
-            return await self._answer(route, request)
+        networks = client_networks(request.client.host if request.client else "")
         try:
-            async with limit.hold(client_network(request.client.host if request.client else "")):
-                return await self._answer(route, request)
+            async with limit.hold(networks) if limit else nullcontext():
+                return await self._answer(route, request, fields=fields)
         except Busy as error:
             response = await self._refuse(error.refusal, request)
             response.headers["retry-after"] = _RETRY_AFTER_S
             return response
 
-    async def _answer(self, route: PageRoute, request: Request) -> Response:
-        fields = await _read_form(request) if route.method == "POST" else {}
+    async def _answer(
+        self, route: PageRoute, request: Request, *, fields: dict[str, str]
+    ) -> Response:
         if not inspect.iscoroutinefunction(route.handler):
             work = partial(self._answer_in_thread, route, request, fields=fields)
             return await run_in_pool(self._pool, work)
@@ -124,6 +130,21 @@ class Pages:
         page_request.send_cookies(response)
         return response
 
+    async def _read_form(self, request: Request) -> dict[str, str]:
+        """Read the fields of a form. A body of any other content type has none.
+
+        Raises:
+            HTTPException: the form is malformed.
+            ApiError: it cannot be read.
+        """
+        visitor = await run_in_pool(self._pool, self._sessions.read, request, {})
+        limit = _PERSONS_FORM_MAX_BYTES if visitor.session else FORM_MAX_BYTES
+        body = await request.scope[READ_BODY](min(limit, self._body_max_bytes))
+        try:
+            return given_once(parse_form_body(request.headers.get("content-type", ""), body))
+        except MalformedParameters:
+            raise HTTPException(400, _UNREADABLE) from None
+
     def _check(self, route: PageRoute, request: PageRequest) -> Response | None:
         """Refuse a form of another site, and a page that this person may not see."""
         posted = route.method == "POST"
@@ -139,7 +160,7 @@ class Pages:
 
     async def _refuse(self, refusal: Refusal, request: Request) -> Response:
         route = PageRoute("GET", "", lambda asked: self._renderer.refuse(asked, refusal))
-        return await self._answer(route, request)
+        return await self._answer(route, request, fields={})
 
     async def _missing(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self._refuse(_MISSING, Request(scope, receive))
@@ -149,16 +170,3 @@ class Pages:
         gzip = accepts_gzip(request.headers.raw)
         response = self._renderer.assets.respond(request.path_params["name"], gzip=gzip)
         return response or await self._refuse(_MISSING, request)
-
-
-async def _read_form(request: Request) -> dict[str, str]:
-    """Read the fields of a form. A body of any other content type has none.
-
-    Raises:
-        HTTPException: the form is malformed.
-    """
-    try:
-        pairs = parse_form_body(request.headers.get("content-type", ""), await request.body())
-    except MalformedParameters:
-        raise HTTPException(400, _UNREADABLE) from None
-    return given_once(pairs)

@@ -1,13 +1,14 @@
 """Sign in with a screen name and a password."""
 
+import asyncio
 from concurrent.futures import Executor
+from contextlib import nullcontext
 from typing import Final
 
 from starlette.responses import Response
 
 from openengagement.http.threads import run_in_pool
-from openengagement.portal.browser_sessions import BrowserSessions
-from openengagement.portal.concurrency import client_network
+from openengagement.portal.concurrency import SIGN_IN_BUSY, ConcurrencyLimit, client_networks
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.sign_in import SignIn, local_path
 from openengagement.registry.sessions import PasswordChanged
@@ -19,12 +20,19 @@ _TOO_MANY: Final = (
     "with before."
 )
 _NO_PASSWORDS: Final = "This server accepts no passwords. Sign in through the provider."
+# Sign-ins under way at once in a worker, those that wait for a thread included.
+_STRANGERS_MAX: Final = 32
+_KNOWN_MAX: Final = 16
+_PER_NETWORK_MAX: Final = (4, 8, 16)  # the narrowest network first
 
 
 class PasswordSignIn:
     """The handler of `POST /sign-in`.
 
-    Argon2id runs in `slow_pool`, so that many guesses do not slow other pages down.
+    Argon2id runs in `slow_pool`, so that many guesses do not slow other pages down. At most
+    `strangers_threads` of its threads verify guesses from unknown browsers. Browsers that
+    signed in to the account before have places and a thread of their own, so that strangers cannot
+    keep them out.
     """
 
     def __init__(
@@ -32,29 +40,41 @@ class PasswordSignIn:
         sign_in: SignIn,
         passwords: Passwords,
         *,
-        sessions: BrowserSessions,
         pool: Executor,
         slow_pool: Executor,
+        strangers_threads: int,
     ) -> None:
         self._sign_in = sign_in
         self._passwords = passwords
-        self._sessions = sessions
         self._pool = pool
         self._slow_pool = slow_pool
+        self._strangers_threads = asyncio.Semaphore(strangers_threads)
+        self._strangers = ConcurrencyLimit(
+            _STRANGERS_MAX, SIGN_IN_BUSY, most_per_network=_PER_NETWORK_MAX
+        )
+        self._known = ConcurrencyLimit(_KNOWN_MAX, SIGN_IN_BUSY, most_per_network=_PER_NETWORK_MAX)
 
     async def submit(self, request: PageRequest) -> Response:
-        """`POST /sign-in`."""
-        refused = await run_in_pool(self._pool, self._limit_guesses, request)
-        if refused is not None:
-            return refused
-        return await run_in_pool(self._slow_pool, self._verify, request)
+        """`POST /sign-in`.
 
-    def _limit_guesses(self, request: PageRequest) -> Response | None:
+        Raises:
+            Busy: too many sign-ins are under way.
+        """
+        guess = await run_in_pool(self._pool, self._guess, request)
+        places = self._strangers if guess.browser is None else self._known
+        async with places.hold(guess.networks):
+            refused = await run_in_pool(self._pool, self._limit_guesses, request, guess)
+            if refused is not None:
+                return refused
+            async with self._strangers_threads if guess.browser is None else nullcontext():
+                return await run_in_pool(self._slow_pool, self._verify, request, guess)
+
+    def _limit_guesses(self, request: PageRequest, guess: Guess) -> Response | None:
         """Count a guess before its password is verified; refuse it if there were too many."""
         if not self._sign_in.methods.password:
             return self._refuse(request, _NO_PASSWORDS, status=403)
         try:
-            self._passwords.limit_guesses(self._guess(request))
+            self._passwords.limit_guesses(guess)
         except TooManyGuesses as error:
             text = _TOO_MANY.format(-(-error.retry_after_s // 60))
             response = self._refuse(request, text, status=429)
@@ -62,9 +82,8 @@ class PasswordSignIn:
             return response
         return None
 
-    def _verify(self, request: PageRequest) -> Response:
-        password = request.fields.get("password", "")
-        verified = self._passwords.verify(self._guess(request), password)
+    def _verify(self, request: PageRequest, guess: Guess) -> Response:
+        verified = self._passwords.verify(guess, request.fields.get("password", ""))
         if verified is None:
             return self._refuse(request, _WRONG, status=403)
         return_to = local_path(request.fields.get("return_to", ""))
@@ -80,8 +99,8 @@ class PasswordSignIn:
 
     def _guess(self, request: PageRequest) -> Guess:
         screen_name = request.fields.get("screen_name", "").strip().removeprefix("@")
-        known = self._sessions.known_browser(request, screen_name)
-        return Guess(screen_name, client_network(request.address), known)
+        known = self._sign_in.sessions.known_browser(request, screen_name)
+        return Guess(screen_name, client_networks(request.address), known)
 
     def _refuse(self, request: PageRequest, text: str, *, status: int) -> Response:
         return self._sign_in.show_form(request, request.fields, error=text, status=status)

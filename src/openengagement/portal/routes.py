@@ -40,11 +40,13 @@ PREFIXES: Final = (
 
 
 class Load(Enum):
-    """How a page loads the server. Each kind but `LIGHT` has a concurrency limit."""
+    """How a page loads the server. Each kind but `LIGHT` has a concurrency limit.
+
+    The sign-in with a password has limits of its own (`portal.password_sign_in`).
+    """
 
     LIGHT = "light"  # limited only by the threads of the pool
     FIGURES = "figures"  # reads many counters; its long answer is compressed
-    PASSWORD = "password"  # runs Argon2id
     PROVIDER = "provider"  # waits for an OpenID Connect provider
 
 
@@ -87,7 +89,7 @@ def build_page_routes(handlers: Handlers) -> list[PageRoute]:
         PageRoute("GET", "/oauth/authenticate", consent.authenticate),
         PageRoute("POST", "/oauth/authorize", consent.decide),
         PageRoute("GET", "/sign-in", sign_in.show),
-        PageRoute("POST", "/sign-in", handlers.password.submit, load=Load.PASSWORD),
+        PageRoute("POST", "/sign-in", handlers.password.submit),
         *(_oidc_routes(handlers.oidc) if handlers.oidc else []),
         PageRoute("POST", "/sign-out", sign_in.sign_out),
         PageRoute("GET", "/settings/apps", account.show, Access.SIGNED_IN),

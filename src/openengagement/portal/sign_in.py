@@ -37,7 +37,7 @@ class SignIn:
         methods: SignInMethods,
     ) -> None:
         self._renderer = renderer
-        self._sessions = sessions
+        self.sessions = sessions
         self._flow = flow
         self.methods = methods
 
@@ -52,7 +52,7 @@ class SignIn:
 
     def sign_out(self, request: PageRequest) -> Response:
         """`POST /sign-out`."""
-        self._sessions.end(request)
+        self.sessions.end(request)
         return redirect("/sign-in")
 
     def complete(
@@ -72,7 +72,7 @@ class SignIn:
         """
         pending = find_pending(self._flow, return_to)
         token = pending.request.token if pending else ""
-        self._sessions.start(request, account, request_token=token, password_hash=password_hash)
+        self.sessions.start(request, account, request_token=token, password_hash=password_hash)
         return redirect(return_to)
 
     def show_form(

@@ -16,11 +16,16 @@ from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 
 from openengagement.processes.counting_supervisor import counting_supervisor
+from openengagement.processes.listener import spawn_worker
 from openengagement.processes.readiness import readiness_thread, shared_options
+from openengagement.settings import load_settings
 
 HEAD_TIMEOUT_MS = 15_000  # for the head of a request, and for an idle connection
 STOP_TIMEOUT_S = 15
 CONNECTIONS_MAX = 4096  # open at once in one worker
+# What Granian may hold of a connection's requests that the application has not taken, and again of
+# its answers. A head must fit.
+BUFFER_BYTES = 49_152
 
 
 def main() -> None:
@@ -49,7 +54,10 @@ def main() -> None:
         workers_kill_timeout=STOP_TIMEOUT_S,
         # Only with HTTP/1.1 alone does Granian close a connection that sends nothing.
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEAD_TIMEOUT_MS),
+        http1_settings=HTTP1Settings(
+            header_read_timeout=HEAD_TIMEOUT_MS,
+            max_buffer_size=max(BUFFER_BYTES, load_settings(os.environ).header_max_bytes * 3 // 2),
+        ),
         backpressure=CONNECTIONS_MAX,
     )
     if options.ready_text is not None:
@@ -59,7 +67,8 @@ def main() -> None:
         else:
             server.on_startup(report.start)
     with counting_supervisor():
-        server.serve()
+        # Elsewhere, a connection does not inherit these options, and sockets cannot share a port.
+        server.serve(spawn_target=spawn_worker if sys.platform == "linux" else None)
 
 
 def _call_after_forks(action: Callable[[], None], *, forks: int) -> None:

@@ -2,9 +2,10 @@
 
 A guess is counted before it is verified, in windows of WINDOW_S seconds that all workers share:
 
-* per account and address, against guessing one account's password;
-* per address, against trying a common password on many accounts;
-* per account, against guessing from many addresses.
+* per account and narrowest network, against guessing one account's password;
+* per network, against trying a common password on many accounts: an IPv4 address, or the /64, /56
+  and /48 of an IPv6 address;
+* per account, against guessing from many networks.
 
 These limits let a stranger, or another person behind the same address, lock an account out.
 Therefore a browser that signed in to the account before proves that with a cookie, and its guesses
@@ -14,7 +15,6 @@ are counted separately. A successful sign-in takes its counts back.
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Final
 
 from argon2 import PasswordHasher
@@ -28,13 +28,19 @@ from openengagement.registry.registry import Registry
 PASSWORD_LENGTH_MIN: Final = 8
 PASSWORD_LENGTH_MAX: Final = 1024
 WINDOW_S: Final = 15 * 60
-PER_ACCOUNT_AND_ADDRESS: Final = 10
-PER_ADDRESS: Final = 50
+PER_ACCOUNT_AND_NETWORK: Final = 10
+PER_NETWORK: Final = (50, 100, 200)  # the narrowest network first
 PER_ACCOUNT: Final = 100
 PER_KNOWN_BROWSER: Final = 10
 PER_ACCOUNT_FROM_KNOWN_BROWSERS: Final = 50
 
 _HASHER: Final = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
+# Stands in for the hash of a missing account or password, so that response times do not reveal it.
+# It has the cost of a real hash. Its salt and digest are zeros, which nobody's password gives.
+_STAND_IN_HASH: Final = (
+    f"$argon2id$v=19$m={_HASHER.memory_cost},t={_HASHER.time_cost},p={_HASHER.parallelism}"
+    f"${'A' * 22}${'A' * 43}"
+)
 
 
 class TooManyGuesses(Exception):
@@ -64,13 +70,13 @@ def hash_password(password: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """An attempt to sign in: the name given, and the network it comes from.
+    """An attempt to sign in: the name given, and the networks it comes from, the narrowest first.
 
     `browser` identifies a browser that proved an earlier sign-in to this account; otherwise None.
     """
 
     screen_name: str
-    address: str
+    networks: tuple[str, ...]
     browser: str | None
 
     @property
@@ -86,9 +92,10 @@ class Guess:
                 _subject("browser", name, self.browser): PER_KNOWN_BROWSER,
                 _subject("known", name): PER_ACCOUNT_FROM_KNOWN_BROWSERS,
             }
+        limits = zip(self.networks, PER_NETWORK, strict=False)
         return {
-            _subject("both", name, self.address): PER_ACCOUNT_AND_ADDRESS,
-            _subject("address", self.address): PER_ADDRESS,
+            _subject("both", name, self.networks[0]): PER_ACCOUNT_AND_NETWORK,
+            **{_subject("address", network): most for network, most in limits},
             _subject("account", name): PER_ACCOUNT,
         }
 
@@ -130,7 +137,7 @@ class Passwords:
         """
         account = self._registry.accounts.find_account(guess.screen_name)
         stored = self._registry.password_hashes.read_password_hash(account.id) if account else None
-        good = _matches(stored or _stand_in_hash(), password)
+        good = _matches(stored or _STAND_IN_HASH, password)
         if account is None or stored is None or not good:
             return None
         # The password may have been changed meanwhile; the old one gives no counts back.
@@ -158,9 +165,3 @@ def _matches(stored: str, password: str) -> bool:
         return _HASHER.verify(stored, password)
     except (VerificationError, InvalidHashError):
         return False
-
-
-@cache
-def _stand_in_hash() -> str:
-    """Stands in for a missing account or password, so that response times do not reveal it."""
-    return _HASHER.hash("no account has this password")

@@ -18,7 +18,7 @@ import httpx
 import msgspec
 from joserfc.jwk import KeySet
 
-from openengagement.settings import is_provider_url
+from openengagement.setting_kinds import is_provider_url
 from openengagement.sign_in.id_token import Expected, IdTokenRefused, parse_keys, verify_id_token
 
 _RESPONSE_MAX_BYTES: Final = 1_048_576

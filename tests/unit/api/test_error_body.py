@@ -18,6 +18,7 @@ SAMPLES = [
     errors.GzipRequired(),
     errors.BodyTooLarge("body: is larger than 5 bytes"),
     errors.UnsupportedBody("Content-Encoding: use gzip, zstd or none"),
+    errors.WrongHost("Host: is not one of this server's names"),
     errors.BodyTooSlow("body: was not whole within 60 s"),
     errors.BatchRefused(2, details={"accepted": 0, "rejected": 2}),
     errors.KeyReused(),

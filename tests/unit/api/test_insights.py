@@ -17,6 +17,7 @@ from openengagement.errors import (
     BodyTooLarge,
     InvalidField,
     InvalidSignature,
+    MalformedAuthorization,
     NonceUsed,
     RateLimited,
     StoreUnavailable,
@@ -30,6 +31,17 @@ from support.waiting import PATIENCE_S
 
 NOW_S = 1_800_000_029.5
 REQUEST = Request("POST", "/", "", (), {}, "https", "host", peer="", secure=True)
+FORM = Request(
+    "POST",
+    "/",
+    "",
+    (),
+    {b"content-type": "application/x-www-form-urlencoded"},
+    "https",
+    "host",
+    peer="",
+    secure=True,
+)
 MINUTE, SECOND = (
     RateWindow(60, 3, 1_800_000_060),
     RateWindow(2, 1, 1_800_000_001),
@@ -43,6 +55,7 @@ class World:
         self.blocking = False
         self.windows = [MINUTE]
         self.cells = 1
+        self.whole = False  # only a form's body can authenticate the request
         self.fails = {}
         self.steps = []
         self.counted = []
@@ -52,8 +65,15 @@ class World:
         if name in self.fails:
             raise self.fails[name]
 
+    def authenticate_head(self, message):
+        self._step("authenticate_head", message.body)
+        return None if self.whole else self._caller()
+
     def authenticate(self, message):
         self._step("authenticate", message.body)
+        return self._caller()
+
+    def _caller(self):
         return SimpleNamespace(user_id=7, app=SimpleNamespace(id=5))
 
     def enforce_limits(self, caller):
@@ -89,16 +109,14 @@ def world():
 def call(world):
     """Call an endpoint's handler with a body."""
 
-    def made(endpoint="totals", body=b"{}", **settings):
-        async def read_body(limit):
-            assert limit == Settings(**settings).body_max_bytes
-            if "read" in world.fails:
-                raise world.fails["read"]
+    def made(endpoint="totals", body=b"{}", request=REQUEST, **settings):
+        async def read_body(limit, *, counted=False):
+            world._step("read", limit, counted)
             return body
 
         with ThreadPoolExecutor(1) as pool:
             insights = build(world, pool, **settings)
-            return asyncio.run(getattr(insights, endpoint)(REQUEST, read_body))
+            return asyncio.run(getattr(insights, endpoint)(request, read_body))
 
     return made
 
@@ -146,7 +164,7 @@ def test_remaining_never_falls_below_zero():
 def test_each_handler_queries_its_endpoint_as_the_caller(call, world, handler, endpoint):
     reply = call(handler, b'{"x":1}')
     assert (reply.status, reply.body) == (200, b'{"all":{}}')
-    assert world.steps[2] == ("prepare", endpoint, b'{"x":1}', 7)
+    assert world.steps[3] == ("prepare", endpoint, b'{"x":1}', 7)
 
 
 def test_an_answer_is_json_with_six_rate_limit_headers(call):
@@ -196,7 +214,7 @@ def test_the_event_loop_stays_free_while_a_store_blocks(world):
     group_by = {"group_by": ["engagement.type"]}
     body = {"tweet_ids": ["1"], "engagement_types": ["favorites"], "groupings": {"all": group_by}}
 
-    async def read_body(_limit):
+    async def read_body(_limit, *, counted):
         return json.dumps(body).encode()
 
     async def call():
@@ -231,7 +249,7 @@ def test_without_a_known_app_the_headers_show_an_unused_limit():
     assert default_headers(5, lambda: NOW_S) == rate_headers([RateWindow(5, 0, 1_800_000_060)])
 
 
-@pytest.mark.parametrize("step", ["read", "authenticate", "enforce_limits"])
+@pytest.mark.parametrize("step", ["authenticate_head", "enforce_limits"])
 def test_an_error_before_authentication_has_no_rate_limit_headers(call, world, step):
     world.fails = {step: InvalidSignature()}
     error = refused(call)
@@ -249,16 +267,51 @@ def test_an_error_keeps_its_own_headers(call, world):
     assert refused(call).headers["retry-after"] == "3"
 
 
-def test_a_body_over_the_limit_is_refused_before_authentication(call, world):
-    world.fails = {"read": BodyTooLarge("body: is larger than 1024 bytes")}
-    assert isinstance(refused(call, body_max_bytes=1024), BodyTooLarge)
-    assert world.steps == []
+@pytest.mark.parametrize("step", ["authenticate_head", "enforce_limits"])
+def test_no_body_is_read_before_authentication_and_limits(call, world, step):
+    world.fails = {step: InvalidSignature()}
+    refused(call)
+    assert "read" not in [step for step, *_ in world.steps]
+
+
+def test_an_authenticated_body_may_have_the_whole_limit_and_is_counted(call, world):
+    call(body_max_bytes=100_000)
+    assert world.steps[2] == ("read", 100_000, True)
+
+
+@pytest.mark.parametrize(("most", "limit"), [(100_000, 16_384), (1024, 1024)])
+def test_a_form_that_authenticates_the_request_is_small(call, world, most, limit):
+    """Strangers may send one over every connection."""
+    world.whole = True
+    call(body=b"oauth_signature=x", body_max_bytes=most)
+    assert [step[:2] for step in world.steps[:4]] == [
+        ("authenticate_head", b""),
+        ("read", limit),
+        ("authenticate", b"oauth_signature=x"),
+        ("enforce_limits", 7),
+    ]
+    assert world.steps[1][2] is False
+
+
+@pytest.mark.parametrize(
+    ("body", "again"),
+    [(b"a=b", True), (b"{}&oauth_token", True), (b"{}", False), (b'{"tweet_ids":["1"]}', False)],
+)
+def test_a_form_is_authenticated_again_if_it_may_hold_parameters(call, world, body, again):
+    """Its head alone is authentic, but the body may contradict it."""
+    call(body=body, request=FORM)
+    assert (("authenticate", body) in world.steps) is again
+
+
+def test_a_contradicting_form_is_refused(call, world):
+    world.fails = {"authenticate": MalformedAuthorization("oauth_token is given twice")}
+    assert isinstance(refused(call, body=b"oauth_token=x", request=FORM), MalformedAuthorization)
 
 
 def test_authentication_precedes_parsing(call, world):
     world.fails = {"enforce_limits": NonceUsed(), "prepare": InvalidField("x: y")}
     assert isinstance(refused(call, body=b"rubbish"), NonceUsed)
-    assert [step for step, *_ in world.steps] == ["authenticate", "enforce_limits"]
+    assert [step for step, *_ in world.steps] == ["authenticate_head", "enforce_limits"]
 
 
 @pytest.mark.parametrize(
@@ -297,6 +350,7 @@ def test_an_answer_is_metered_with_the_authors_it_served(call, world):
     [
         ("enforce_limits", AppNotEnabled(), "app_not_enabled"),
         ("enforce_limits", AppNotEnabled(suspended=True), "app_suspended"),
+        ("read", BodyTooLarge("x"), "body_too_large"),
         ("prepare", InvalidField("x"), "invalid_field"),
         ("answer", OSError("disk"), "internal_error"),
     ],
@@ -317,8 +371,7 @@ def test_rate_limited_requests_are_metered(call, world):
 @pytest.mark.parametrize(
     ("step", "error"),
     [
-        ("read", BodyTooLarge("x")),
-        ("authenticate", InvalidSignature()),
+        ("authenticate_head", InvalidSignature()),
         ("enforce_limits", NonceUsed()),  # anybody who saw a request can repeat it
     ],
 )

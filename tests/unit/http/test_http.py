@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import zlib
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given, settings
@@ -14,9 +15,13 @@ from openengagement.errors import (
     HeadersTooLarge,
     MalformedBody,
     RequestError,
+    Unavailable,
     UnsupportedBody,
+    WrongHost,
 )
+from openengagement.http.budget import ByteBudget
 from openengagement.http.encoding import accepts_gzip, compress
+from openengagement.http.reply import PIECE_BYTES, WHOLE_MAX_BYTES, Outbox
 from openengagement.http.request import Body, Request, check_head, read_head, read_message
 from openengagement.settings import Settings
 
@@ -326,6 +331,41 @@ def test_the_size_of_a_head_includes_all_header_names():
         check_head(request, 100)
 
 
+HOSTS = frozenset({"api.example", "[::1]", "localhost:8080"})
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["api.example", "API.Example", "api.example:8443", "[::1]", "[::1]:80", "localhost:8080"],
+)
+def test_the_servers_own_hosts_are_served(host):
+    check_head(head(f"host: {host}"), 1000, hosts=HOSTS)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "api.twitter.com", "api.example.evil", "xapi.example", "localhost", "localhost:8081",
+     "api.example:80:80", "api.example:", "[::2]", "api.example:8443x", "api.example."],
+)  # fmt: skip
+def test_other_hosts_are_refused(host):
+    with pytest.raises(WrongHost) as caught:
+        check_head(head(f"host: {host}"), 1000, hosts=HOSTS)
+    assert (caught.value.status, caught.value.code) == (421, "wrong_host")
+
+
+def test_a_forwarded_host_of_a_trusted_proxy_is_checked():
+    for name, refused in (("api.example", False), ("evil.example", True)):
+        request = head(
+            "host: internal", f"x-forwarded-host: {name}", peer="10.0.0.7", proxies="10.0.0.7"
+        )
+        with pytest.raises(WrongHost) if refused else nullcontext():
+            check_head(request, 1000, hosts=HOSTS)
+
+
+def test_without_a_list_every_host_is_served():
+    check_head(head("host: anything"), 1000)
+
+
 # --- bodies --------------------------------------------------------------------------------------
 
 
@@ -347,8 +387,14 @@ class Sent:
         return self.messages.pop(0)
 
 
+def make_body(request, receive, *, timeout_s=5, budget=None):
+    return Body(
+        request, receive, timeout_s=timeout_s, budget=budget or ByteBudget(1000, "request bodies")
+    )
+
+
 def body_of(receive, *headers, limit=10):
-    return asyncio.run(Body(request_with(*headers), receive, timeout_s=5).read(limit))
+    return asyncio.run(make_body(request_with(*headers), receive).read(limit))
 
 
 @pytest.mark.parametrize(
@@ -405,8 +451,8 @@ def test_a_truncated_body_is_refused(parts):
 
 
 def message_of(body, encoding="", *, limit=1000):
-    async def read(most):
-        assert most == limit
+    async def read(most, *, counted):
+        assert (most, counted) == (limit, False)
         return body
 
     request = request_with(f"content-encoding: {encoding}", "content-type: text/plain")
@@ -452,7 +498,7 @@ def test_a_slow_body_is_refused_after_the_timeout():
 
     request = with_head((b"content-length", b"1000"))
     with pytest.raises(BodyTooSlow) as caught:
-        asyncio.run(Body(request, silent, timeout_s=0.01).read(1000))
+        asyncio.run(make_body(request, silent, timeout_s=0.01).read(1000))
     assert caught.value.status == 408
 
 
@@ -469,13 +515,13 @@ def test_a_slow_body_is_refused_after_the_timeout():
 )
 def test_the_rest_of_a_short_body_is_read_before_an_error_is_sent(headers, asked):
     receive = Sent(b"12", b"3")
-    asyncio.run(Body(with_head(*headers), receive, timeout_s=5).discard())
+    asyncio.run(make_body(with_head(*headers), receive).discard())
     assert receive.asked == asked
 
 
 def test_a_body_that_was_read_is_not_read_again():
     receive = Sent(b"123")
-    body = Body(with_head((b"content-length", b"3")), receive, timeout_s=5)
+    body = make_body(with_head((b"content-length", b"3")), receive)
 
     async def read_and_discard():
         await body.read(10)
@@ -483,3 +529,105 @@ def test_a_body_that_was_read_is_not_read_again():
 
     asyncio.run(read_and_discard())
     assert receive.asked == 1
+
+
+# --- the bytes in flight -------------------------------------------------------------------------
+
+
+def test_a_counted_body_takes_from_the_budget_until_it_is_released():
+    budget = ByteBudget(10, "request bodies")
+    first = make_body(with_head(), Sent(b"12345", b"678"), budget=budget)
+    second = make_body(with_head(), Sent(b"12", b"34"), budget=budget)
+    assert asyncio.run(first.read(100, counted=True)) == b"12345678"
+    with pytest.raises(Unavailable) as caught:
+        asyncio.run(second.read(100, counted=True))
+    assert (caught.value.status, caught.value.headers["retry-after"]) == (503, "1")
+    second.release()
+    first.release()
+    first.release()  # a second release changes nothing
+    third = make_body(with_head(), Sent(b"0123456789"), budget=budget)
+    assert asyncio.run(third.read(100, counted=True)) == b"0123456789"
+
+
+def test_a_body_that_is_not_counted_is_read_although_the_budget_is_used_up():
+    budget = ByteBudget(10, "request bodies")
+    budget.take(10)
+    assert asyncio.run(make_body(with_head(), Sent(b"123"), budget=budget).read(100)) == b"123"
+
+
+def test_a_single_body_may_be_larger_than_the_budget():
+    """Otherwise a small budget would refuse it for ever."""
+    budget = ByteBudget(10, "request bodies")
+    body = make_body(with_head(), Sent(b"x" * 11), budget=budget)
+    assert len(asyncio.run(body.read(100, counted=True))) == 11
+
+
+class Client:
+    """An ASGI `send` that takes at most `most` messages and then waits for ever."""
+
+    def __init__(self, most=1000):
+        self.most = most
+        self.messages = []
+
+    async def __call__(self, message):
+        if len(self.messages) == self.most:
+            await asyncio.Event().wait()
+        self.messages.append(message)
+
+    @property
+    def body(self):
+        return b"".join(message["body"] for message in self.messages[1:])
+
+
+START = {"type": "http.response.start", "status": 200, "headers": []}
+
+
+def send(client, body, *, budget=None, timeout_s=5):
+    outbox = Outbox(budget or ByteBudget(1_000_000, "responses"), timeout_s=timeout_s)
+    asyncio.run(outbox.send(START, body, send=client))
+
+
+def test_a_small_answer_is_one_message_and_not_counted():
+    budget, client = ByteBudget(1, "responses"), Client()
+    budget.take(1)
+    send(client, b"x" * WHOLE_MAX_BYTES, budget=budget)
+    assert [message["type"] for message in client.messages] == [
+        "http.response.start",
+        "http.response.body",
+    ]
+
+
+@pytest.mark.parametrize("size", [WHOLE_MAX_BYTES + 1, 5 * PIECE_BYTES, 300_001])
+def test_a_large_answer_is_sent_whole_in_pieces(size):
+    body = bytes(at * 7919 >> 5 & 255 for at in range(size))
+    client = Client()
+    send(client, body)
+    assert client.body == body
+    more = [message.get("more_body", False) for message in client.messages[1:]]
+    assert more == [True] * (len(more) - 1) + [False]
+    assert max(len(message["body"]) for message in client.messages[1:]) == PIECE_BYTES
+
+
+def test_a_large_answer_counts_until_it_is_taken_or_given_up():
+    budget = ByteBudget(100_000, "responses")
+    client = Client(most=2)
+    send(client, b"x" * 90_000, budget=budget, timeout_s=0.01)
+    assert len(client.messages) == 2  # the connection ends with a part of the body
+    send(Client(), b"x" * 100_000, budget=budget)
+    budget.take(50_000)
+    client = Client()
+    with pytest.raises(Unavailable) as caught:
+        send(client, b"x" * 90_001, budget=budget)
+    assert caught.value.headers["retry-after"] == "1"
+    assert client.messages == []
+
+
+def test_a_client_that_takes_a_piece_in_time_gets_the_whole_answer():
+    class Slow(Client):
+        async def __call__(self, message):
+            await asyncio.sleep(0.25)
+            await super().__call__(message)
+
+    client = Slow()
+    send(client, b"x" * (5 * PIECE_BYTES), timeout_s=2)  # ten messages take longer
+    assert len(client.body) == 5 * PIECE_BYTES

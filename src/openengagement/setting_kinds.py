@@ -1,0 +1,56 @@
+"""The kinds of settings, and checks of their texts. The table is in `settings`."""
+
+import dataclasses
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+_THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+# A field's type is its annotation, so these functions return Any.
+
+
+def number(default: int, text: str, *, unit: str, limits: tuple[int, int]) -> Any:  # noqa: ANN401
+    """Declare a whole number within limits."""
+    meta = {"help": text, "unit": unit, "low": limits[0], "high": limits[1]}
+    return dataclasses.field(default=default, metadata=meta)
+
+
+def switch(text: str, *, default: bool = False) -> Any:  # noqa: ANN401
+    """Declare a setting that is true or false."""
+    return dataclasses.field(default=default, metadata={"help": text, "unit": "true or false"})
+
+
+def text(default: str, text: str, *, unit: str, secret: bool = False) -> Any:  # noqa: ANN401
+    """Declare a text; a secret is never shown."""
+    return dataclasses.field(
+        default=default, repr=not secret, metadata={"help": text, "unit": unit}
+    )
+
+
+def choice(default: str, text: str, *choices: str) -> Any:  # noqa: ANN401
+    """Declare one of several texts."""
+    meta = {"help": text, "unit": ", ".join(choices), "choices": choices}
+    return dataclasses.field(default=default, metadata=meta)
+
+
+def is_host(text: str) -> bool:
+    """Return whether a text is a host name or address, with or without a port."""
+    try:
+        parts = urlsplit(f"//{text}")
+        return parts.netloc == text and bool(parts.hostname) and parts.port != 0 and "@" not in text
+    except ValueError:
+        return False
+
+
+def is_provider_url(url: str) -> bool:
+    """Return whether the URL may be an OpenID Connect provider: HTTPS, or HTTP on this machine."""
+    if not url.isascii() or not url.isprintable() or any(mark in url for mark in ' "<>\\#'):
+        return False
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if not host or "@" in parts.netloc:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and host in _THIS_MACHINE)
