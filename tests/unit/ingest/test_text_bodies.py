@@ -73,12 +73,11 @@ def test_all_lines_of_an_unclosed_quote_are_rejected(upload, lines, malformed, n
         upload(body, "text/csv", atomic=True)
 
 
-def test_the_detail_of_an_unclosed_quote_names_its_line(upload):
+def test_the_detail_of_an_unclosed_quote_explains_it(upload):
     body = "\n".join([HEADER, ROW, ROW + '"open', ROW]).encode()
 
     for detail in upload(body, "text/csv").rejected.get_column("detail"):
         assert "unclosed quote" in detail
-        assert "line 3" in detail
 
 
 # The first line of CSV

@@ -96,7 +96,7 @@ def _records(body: bytes) -> Iterator[tuple[int, int, list[str] | str]]:
             return
         except csv.Error:
             # The reader continues with the next line.
-            record = f"has an unclosed quote, or text after one, in the value(s) from line {first}"
+            record = "belongs to a value with an unclosed quote, or with text after its quote"
         if record:
             yield first, reader.line_num, record
 
