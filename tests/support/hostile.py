@@ -81,12 +81,13 @@ def wait_until_closed(port: int, *, left: int = 0) -> None:
 
 def worker_bytes(server: Server) -> int:
     """Return the resident memory of the worker of a server that has one and counts nothing."""
-    [worker] = [folder for folder in Path("/proc").iterdir() if _parent(folder) == server.pid]
+    processes = [folder for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+    [worker] = [folder for folder in processes if _parent(folder) == server.pid]
     return int((worker / "statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
 
 
 def _parent(folder: Path) -> int | None:
     try:
         return int((folder / "stat").read_bytes().rpartition(b")")[2].split()[1])
-    except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError):
         return None
