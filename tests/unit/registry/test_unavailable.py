@@ -98,19 +98,14 @@ def test_a_file_that_cannot_be_opened_for_now(registry, path):
     assert count_accounts(registry) == 0
 
 
-def test_the_version_cannot_be_read(registry):
+def test_the_version_cannot_be_read(registry, monkeypatch):
     error = sqlite3.OperationalError("disk I/O error")
     error.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ
 
-    class Failing:
-        def execute(self, _statement):
-            raise error
+    def fail():
+        raise error
 
-        def close(self):
-            pass
-
-    registry.database._watch.close()
-    registry.database._watch = Failing()
+    monkeypatch.setattr(registry.database._commits, "mark", fail)
     with pytest.raises(StoreUnavailable, match="I/O"):
         registry.database.version()
 
