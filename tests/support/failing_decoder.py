@@ -1,9 +1,10 @@
 """A decoder that fails in the ways that a file lists, one for each body, and then decodes.
 
 FAILING_DECODER names the file. Each line is an action: `signal 9`, `exit 3`, `raise`, `half` (of
-an answer) or `end-server`.
+an answer), `cut 500` (send so many bytes of the answer, then die) or `end-server`.
 """
 
+import io
 import os
 import signal
 from pathlib import Path
@@ -27,6 +28,12 @@ def decode(request, body, *, sink):
             os._exit(int(code))
         case ["raise"]:
             raise RuntimeError
+        case ["cut", size]:
+            answer = io.BytesIO()
+            decode_into(request, body, sink=answer)
+            sink.write(answer.getvalue()[: int(size)])
+            sink.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
         case ["half"]:
             sink.write(b"\0\0\0")
         case _:

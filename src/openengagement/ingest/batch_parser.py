@@ -53,10 +53,10 @@ class BatchParser:
         return self._parse(body, form, kind=kind, latest_s=latest_s)
 
     def decode_file(self, file: IO[bytes], form: Format, *, kind: Kind) -> Iterator[DecodedRows]:
-        """Decode a columnar file of any size in chunks of CHUNK_ROWS rows, the last one smaller.
+        """Decode a columnar file of any size in chunks of CHUNK_ROWS rows; the last may be smaller.
 
         Raises:
-            MalformedBody: the file cannot be decoded; the chunks before count.
+            MalformedBody: the file cannot be decoded. The chunks before the fault are good.
         """
         request = msgspec.structs.replace(
             self._request(form, kind),
@@ -100,7 +100,6 @@ class BatchParser:
 
     def _parse(self, body: bytes, form: Format, *, kind: Kind, latest_s: float) -> ParsedBatch:
         text = parse_body(body, form, kind=kind, lines_max=self._lines_max)
-        text = parse_body(body, form, kind=kind, lines_max=self._lines_max)
         rows, rejected = validate(text.rows, kind, latest_s=latest_s)
         if text.malformed:
             malformed = pl.DataFrame(
@@ -116,7 +115,7 @@ class BatchParser:
 
 
 def _validate_decoded(decoded: DecodedRows, kind: Kind, *, latest_s: float) -> ParsedBatch:
-    """Validate the rows of a columnar body that are not plain, and put them among the others."""
+    """Validate the rows that are not plain, and merge them with the plain ones."""
     if decoded.text.is_empty() and kind is EVENTS:
         return ParsedBatch(decoded.plain, no_rejections())
     rows, rejected = validate(decoded.text, kind, latest_s=latest_s)

@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -39,8 +40,8 @@ REQUEST = Request(
 )
 
 
-def read_ids(reader, body):
-    return reader.read(body, REQUEST).text.get_column("id").to_list()
+def read_ids(reader, body, request=REQUEST):
+    return reader.read(body, request).text.get_column("id").to_list()
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +51,9 @@ def read_after(tmp_path_factory):
     reader = ColumnarReader()
     reader._server = DecoderServer("support.failing_decoder")
 
-    def read(*actions):
+    def read(*actions, values=(7,), request=REQUEST):
         orders.write_text("\n".join(actions))
-        ids = read_ids(reader, parquet([7]))
+        ids = read_ids(reader, parquet(values), request)
         assert not orders.read_text()
         return ids
 
@@ -94,6 +95,8 @@ def test_one_failure_is_logged_and_a_fresh_process_decodes(
         (KILLED, KILLED),
         (CRASHED, KILLED),
         ("end-server", "end-server"),
+        (KILLED, CRASHED),
+        (KILLED, "raise"),
         (KILLED, "end-server"),
         (f"signal {signal.SIGUSR1:d}", f"signal {signal.SIGXCPU:d}"),
     ],
@@ -104,6 +107,19 @@ def test_a_decoder_that_is_killed_refuses_no_body_as_damaged(read_after, actions
 
     assert caught.value.status == 503
     assert read_after() == ["7"]
+
+
+def test_a_second_try_repeats_no_row_of_the_first(read_after, capsys):
+    """A file of ten rows has four pieces. The first process dies after each part of its answer."""
+    request = msgspec.structs.replace(REQUEST, chunk_rows=3)
+    kept = []
+    for size in range(0, 10_000, 150):
+        ids = read_after(f"cut {size}", values=range(10), request=request)
+        assert ids == [str(value) for value in range(10)]
+        if "decoder_failed" not in capsys.readouterr().err:
+            break  # the answer was complete before the process died
+        kept.append(size)
+    assert len(kept) > 10
 
 
 @pytest.mark.parametrize("action", [CRASHED, ABORTED, "raise", "exit 3"])

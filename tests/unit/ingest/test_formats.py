@@ -5,7 +5,9 @@ import json
 import pytest
 
 from openengagement.errors import BodyTooLarge, MalformedBody, UnsupportedBody
+from openengagement.ingest import batch_parser
 from openengagement.ingest.formats.detection import Format, detect_format
+from openengagement.ingest.formats.parsing import parse_body
 
 GOOD = '{"tweet_id":"5","type":"favorites","at":"2026-01-01T00:30:00Z"}'
 ZERO_ID = GOOD.replace('"5"', '"0"')
@@ -126,6 +128,20 @@ def test_of_a_repeated_key_the_last_value_is_taken(read, form, twice, ids):
         body = f"[{','.join(lines[:2])}]" if form == "json" else "\n".join(lines)
         seen = read(body, form).rows.get_column("tweet_id").to_list()
         assert seen == ids + [8] * bool(others)
+
+
+@pytest.mark.parametrize("form", ["ndjson", "json", "csv"])
+def test_a_body_is_parsed_once(read, write, event, monkeypatch, form):
+    bodies = []
+
+    def parse(body, *args, **named):
+        bodies.append(body)
+        return parse_body(body, *args, **named)
+
+    monkeypatch.setattr(batch_parser, "parse_body", parse)
+    body = write([event(promoted="True")], form)
+
+    assert read(body, form).rows.height == len(bodies) == 1
 
 
 def test_unknown_fields_are_ignored(read):

@@ -1,7 +1,7 @@
 """Read Parquet and Arrow through the decoder process: plain events typed, all other rows as text.
 
-A body is refused as damaged only if a fresh process says so, or crashes twice over it. A process
-that another one killed says nothing about the body.
+A body is refused as damaged only if a fresh process says so, or if two fresh processes crash while
+they decode it. If another process killed the decoder, the body may be good.
 """
 
 import io
@@ -77,63 +77,52 @@ class ColumnarReader:
 
     def read_pieces(self, file: IO[bytes], request: Request) -> Iterator[DecodedRows]:
         """Decode a file on disk or in memory, piece by piece. Raises what `read` does."""
-        rows = 0
-        condemned = False
+        rows = crashes = 0
         for attempt in range(1, _TRIES + 1):
-            failure = _Failure(attempt)
-            done = 0
-            with self._lock:
-                for piece in self._try(file, request, failure=failure):
-                    done += piece.height
-                    if done > rows:  # a second try repeats the pieces of the first
-                        rows = done
-                        yield piece
-            if not failure.happened:
+            end = 0
+            try:
+                with self._lock:
+                    for piece in self._try(file, request, attempt=attempt):
+                        start, end = end, end + piece.height
+                        # A second try repeats the pieces that the first one returned.
+                        if start < rows < end:
+                            raise RuntimeError("the decoder cut a body in other places than before")
+                        if start >= rows:
+                            rows = end
+                            yield piece
                 return
-            condemned = failure.condemns
-        if condemned:
+            except _FailedError as failure:
+                crashes += failure.is_crash
+        if crashes == _TRIES:
             raise MalformedBody(_damaged(request))
         raise Unavailable("Parquet and Arrow cannot be decoded now; send this batch again")
 
-    def _try(
-        self, file: IO[bytes], request: Request, *, failure: "_Failure"
-    ) -> Iterator[DecodedRows]:
+    def _try(self, file: IO[bytes], request: Request, *, attempt: int) -> Iterator[DecodedRows]:
+        error = None
         try:
             with self._server.decoding(msgspec.json.encode(request), file) as decoding:
                 try:
                     yield from _pieces(decoding, request)
-                except _FailedError as error:
-                    failure.happened, failure.error = True, str(error)
-        except OSError as error:
-            log_failure("decoder_did_not_start", error)
-            failure.happened = True
-            return
-        if failure.happened:
-            failure.record(decoding)
-
-
-@dataclass(slots=True)
-class _Failure:
-    """Whether and how an attempt failed. It `condemns` the body if the process itself failed."""
-
-    attempt: int
-    happened: bool = False
-    error: str = ""
-    condemns: bool = False
-
-    def record(self, decoding: Decoding) -> None:
-        """Log the failure when the process has ended."""
-        self.condemns = bool(self.error) or decoding.crashed
-        log_event(
-            "decoder_failed",
-            exit_code=decoding.exit_code,
-            error=self.error or None,
-            attempt=self.attempt,
-        )
+                    return
+                except _FailedError as failure:
+                    error = failure.error
+        except OSError as fault:
+            log_failure("decoder_did_not_start", fault)
+            raise _FailedError from None
+        log_event("decoder_failed", exit_code=decoding.exit_code, error=error, attempt=attempt)
+        raise _FailedError(error, is_crash=bool(error) or decoding.crashed)
 
 
 class _FailedError(Exception):
-    """The decoder failed in a way that says nothing about the body. The text names the error."""
+    """The decoder failed. If this is no crash of its own, the body may be good.
+
+    `error` is the name of the exception in the decoder, if it reported one.
+    """
+
+    def __init__(self, error: str | None = None, *, is_crash: bool = False) -> None:
+        super().__init__(error)
+        self.error = error
+        self.is_crash = is_crash
 
 
 def _pieces(decoding: Decoding, request: Request) -> Iterator[DecodedRows]:
@@ -202,7 +191,7 @@ def _text_rows(stream: bytes, request: Request) -> pl.DataFrame:
 
 
 def concat(pieces: Sequence[DecodedRows]) -> DecodedRows:
-    """Put pieces of one body together. There must be one at least."""
+    """Join pieces of one body. There must be at least one."""
     if len(pieces) == 1:
         return pieces[0]
     return DecodedRows(
