@@ -1,7 +1,7 @@
 """The cost of the checksums of segments: their share of a load, and of a read of warm counters.
 
-python benchmarks/checksums.py DATA FILE...   load events, and print the CPU time in seconds that
-                                              computing and verifying checksums took, and all of it
+python benchmarks/checksums.py DATA FILE...   load events, and print two CPU times in seconds: that
+                                              of all checksums, and that of all work
 """
 
 import json
@@ -45,8 +45,8 @@ def share_of_load(folder: Path, files: Sequence[Path], rounds: int) -> Spread:
 
 def warm_read(world: World, rounds: int) -> Spread:
     """Divide the CPU time of reads of verified counters by that of counters without a verifier."""
-    parts = open_data_folder(world.data, Settings(), clock=SystemClock())
-    store: Any = parts.stores.counters
+    folder = open_data_folder(world.data, Settings(), clock=SystemClock())
+    store: Any = folder.stores.counters
     chance = np.random.default_rng(5)
     asked = [chance.choice(world.tweet_ids, READ_TWEETS).tolist() for _ in range(READS)]
     _read_us(store, [world.tweet_ids])  # verifies and opens everything
@@ -57,7 +57,7 @@ def warm_read(world: World, rounds: int) -> Spread:
         for with_checksums, opened in ((True, verified), (False, plain)):
             store._reader._open = opened  # noqa: SLF001
             found[with_checksums].append(_read_us(store, asked))
-    parts.close()
+    folder.close()
     return ratios(found[True][1:], found[False][1:])
 
 
@@ -74,7 +74,7 @@ def _read_us(store: Any, asked: Sequence[list[int]]) -> float:  # noqa: ANN401
 
 
 def _load(data: str, files: Sequence[str]) -> None:
-    """Run the command in this process, with a clock around every call that works on checksums."""
+    """Run the command in this process, and time every call that works on checksums."""
     spent: list[float] = []
 
     def timed(call: Callable[..., Any]) -> Callable[..., Any]:

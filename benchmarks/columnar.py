@@ -1,9 +1,10 @@
-"""Parquet beside NDJSON: the same events, loaded in turn, with CPU, memory and the start-up.
+"""Load the same events from Parquet and from NDJSON, and measure CPU time, memory and throughput.
 
 python benchmarks/columnar.py [MILLIONS] [ROUNDS]      10 million events and 3 rounds by default
 
-"before folding" reads and parses a file as `load` does, and counts nothing. If DuckDB is installed
-(.venv-bench), it sums up the same Parquet file by Tweet, type and hour.
+The throughput includes the start of the command. "before folding" is the CPU time to read and parse
+the file, without counting. If DuckDB is installed (.venv-bench), it sums up the same Parquet file
+by Tweet, type and hour.
 """
 
 import resource
@@ -22,6 +23,7 @@ import product
 
 from openengagement.engagement.types import EVENT_TYPES
 
+DEFAULTS = (10, 3)  # millions of events, and rounds
 PART_ROWS = 1_000_000
 TWEETS = 20_000
 WEEK_S = 7 * 86_400
@@ -92,7 +94,7 @@ def peak_of(pid: int, is_running: Callable[[], bool]) -> int:
 
 
 def load(data: Path, path: Path, lines: int) -> tuple[float, float, float]:
-    """Load a file into a new folder: events/s from the start, CPU s, peak MiB of all processes."""
+    """Load a file into a new folder. Return events/s, CPU s, and the peak MiB of all processes."""
     command = product.Command(data, "load", "events", str(path))
     peak = peak_of(command.pid, lambda: command.running)
     ran = command.wait()
@@ -102,7 +104,7 @@ def load(data: Path, path: Path, lines: int) -> tuple[float, float, float]:
 
 
 def cpu_of(python: str, program: str, path: Path) -> float:
-    """Return the CPU time of a program, its start and its children included."""
+    """Return the CPU time of a program in seconds, with its start and its children."""
     before = cpu_s_of_children()
     subprocess.run([python, "-c", program, str(path)], check=True)
     return cpu_s_of_children() - before
@@ -114,7 +116,8 @@ def cpu_s_of_children() -> float:
 
 
 def main() -> None:
-    millions, rounds = [int(text) for text in (*sys.argv[1:], "10", "3")][:2]
+    given = [int(text) for text in sys.argv[1:]]
+    millions, rounds = [*given, *DEFAULTS[len(given) :]]
     duckdb = product.HERE.parent / ".venv-bench" / "bin" / "python"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

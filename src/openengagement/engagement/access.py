@@ -42,7 +42,7 @@ class AgeLimit:
 class AccessRule:
     """The access to one engagement type on one endpoint.
 
-    `counted` names the counter that is read.
+    `counted` names the counter that is read. Without `age`, Tweets of any age have a count.
     """
 
     counted: str
@@ -174,7 +174,7 @@ def _too_old(
 def _age_errors(
     rules: Iterable[AccessRule], zeroed: Mapping[str, frozenset[int]], *, now_s: float
 ) -> tuple[str, ...]:
-    """Make the message of each age limit that a Tweet exceeds."""
+    """Make the messages of the age limits that a Tweet exceeds."""
     exceeded = dict.fromkeys(rule.age for rule in rules if rule.age and rule.counted in zeroed)
     return tuple(
         age.error.format(format_time(now_s - age.days * DAY_S)) for age in exceeded if age.error

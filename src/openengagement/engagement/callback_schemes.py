@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Final
 
 REVERSE_DOMAIN: Final = "reverse-domain"
-# The scheme of an app on a phone, such as com.example.app (RFC 8252, 7.1). The schemes with a dot
-# that a system opens by itself begin with no top-level domain, as x-apple.systempreferences does.
+# The scheme of an app on a phone, such as com.example.app (RFC 8252, 7.1): it begins with a
+# top-level domain. Schemes of the system, such as x-apple.systempreferences or vnd.youtube, do not.
 _REVERSE_DOMAIN: Final = re.compile(r"(?!vnd\.)([a-z]{2,63}|xn--[a-z0-9-]+)(\.[a-z0-9-]+)+")
 _ITEM: Final = re.compile(r"[a-z][a-z0-9+.-]*|[a-z][a-z0-9+.-]{2,}\*")
-# A browser runs or resolves these itself, so not even a setting may allow them.
+# A browser runs or opens these itself, so not even a setting may allow them.
 _NEVER: Final = frozenset(
     {"about", "blob", "data", "file", "filesystem", "javascript", "livescript", "mocha"}
     | {"vbs", "vbscript", "view-source"}
@@ -18,7 +18,7 @@ _NEVER: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class CallbackSchemes:
-    """The allowed schemes: each a name, a prefix with `*` at its end, or REVERSE_DOMAIN."""
+    """The allowed schemes. An item is a name, a prefix followed by `*`, or REVERSE_DOMAIN."""
 
     items: tuple[str, ...]
 

@@ -19,8 +19,8 @@ COUNTER_MAX: Final = 2**62
 TYPE_BITS: Final = 5  # room for 32 types
 TYPE_MASK: Final = (1 << TYPE_BITS) - 1
 CELL_BITS: Final = 32
-_CELL_MASK: Final = (1 << CELL_BITS) - 1
-HOUR_MAX: Final = _CELL_MASK >> TYPE_BITS
+CELL_MASK: Final = (1 << CELL_BITS) - 1
+HOUR_MAX: Final = CELL_MASK >> TYPE_BITS
 # Rows to add up at once. Rows that fit the processor's caches are added up several times as fast.
 _PART_ROWS: Final = 125_000
 
@@ -114,7 +114,7 @@ def cells_of(hours: AnyInts, types: AnyInts) -> Ints:
         ValueError: an hour bucket is out of range.
     """
     cells: Ints = (hours.astype(np.int64) << TYPE_BITS) | types
-    if len(cells) and not 0 <= int(cells.min()) <= int(cells.max()) <= _CELL_MASK:
+    if len(cells) and not 0 <= int(cells.min()) <= int(cells.max()) <= CELL_MASK:
         raise ValueError(f"an hour bucket is not from 0 to {HOUR_MAX}")
     return cells
 
@@ -308,7 +308,7 @@ def _sum_keys(ids: Ints, keys: Ints, *, counts: Ints) -> Counters:
         # Differences of running sums are right even where the running sum wraps around.
         before = np.cumsum(counts)[first[1:] - 1]
         keys, counts = keys[first], np.diff(before, prepend=0, append=counts.sum())
-    return _pack(ids, keys >> CELL_BITS, cells=keys & _CELL_MASK, counts=counts)
+    return _pack(ids, keys >> CELL_BITS, cells=keys & CELL_MASK, counts=counts)
 
 
 def _pack(ids: Ints, ranks: Ints, *, cells: AnyInts, counts: AnyInts) -> Counters:

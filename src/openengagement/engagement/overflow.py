@@ -1,4 +1,4 @@
-"""Decide whether counters can hold further deltas, without a sum that wraps around."""
+"""Verify that counters can hold further deltas, and that no sum of them wraps around."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from openengagement.engagement.counters import (
     CELL_BITS,
+    CELL_MASK,
     COUNTER_MAX,
     TYPE_MASK,
     Counters,
@@ -17,7 +18,6 @@ from openengagement.engagement.counters import (
 
 # Magnitudes are added up as floats, so the limit is lower than 2^63 by more than their error.
 _SUM_MAX: Final = 2.0**63 * (1 - 2.0**-30)
-_CELL_MASK: Final = (1 << CELL_BITS) - 1
 
 
 def verify_room(
@@ -26,13 +26,13 @@ def verify_room(
     """Verify that every counter and every total can hold the sum of these deltas.
 
     `hours` and `totals` are the counters so far, which add up to the hourly counters and to the
-    totals. The positive counts of each sum must stay below 2^63, and so must the negative ones.
-    Then every order of adding them up is exact, and so is every part of the sum.
+    totals. In each sum, the positive counts together must stay below 2^63, and so must the
+    magnitudes of the negative ones. Then no partial sum wraps around, whatever the order.
 
     Raises:
-        OverflowError: a counter or total would pass COUNTER_MAX.
+        OverflowError: a counter or total, or a partial sum, would be too large.
     """
-    for parts, mask in ((hours, _CELL_MASK), (totals, TYPE_MASK)):
+    for parts, mask in ((hours, CELL_MASK), (totals, TYPE_MASK)):
         if _overflows(deltas, parts, mask=mask):
             raise OverflowError("a counter cannot hold the deltas of this commit")
 
@@ -41,7 +41,7 @@ def verify_sum(counts: npt.NDArray[np.integer]) -> None:
     """Verify that any of these counts can be added up in 64 bits.
 
     Raises:
-        OverflowError
+        OverflowError: their magnitudes add up to 2^63 or more.
     """
     if np.abs(counts.astype(np.float64)).sum() > _SUM_MAX:
         raise OverflowError("a sum would be too large")
@@ -68,7 +68,7 @@ def _overflows(deltas: Sequence[Counters], parts: Iterable[Counters], *, mask: i
 def _keys(part: Counters, ids: Ints, *, mask: int) -> tuple[Ints, Ints]:
     """Return the keys of the rows of these Tweets, and the indexes of the rows.
 
-    A key is the Tweet's index in `ids` above the cell, of which only the bits in `mask` count.
+    A key has the Tweet's index in `ids` in its upper bits, and below it the cell's bits in `mask`.
     """
     tweets, rows = find_rows(part, ids)
     return (tweets << CELL_BITS) | (part.cells[rows].astype(np.int64) & mask), rows

@@ -292,19 +292,11 @@ def test_an_unclosed_quote_rejects_its_chunk_only(store, monkeypatch):
     assert len(refused) < 25
 
 
-FILES = {
-    "e.json": "is empty",
-    "e.csv": "is empty",
-    "e.parquet": "is empty",
-    "e.arrow": "is empty",
-    "e.json.gz": "is empty",
-    "e.csv.zst": "is empty",
-}
-
-
-@pytest.mark.parametrize(("name", "message"), FILES.items())
-def test_an_empty_file_is_refused(store, name, message):
-    with pytest.raises(MalformedBody, match=message):
+@pytest.mark.parametrize(
+    "name", ["e.json", "e.csv", "e.parquet", "e.arrow", "e.json.gz", "e.csv.zst"]
+)
+def test_an_empty_file_is_refused(store, name):
+    with pytest.raises(MalformedBody, match="is empty"):
         ids_of(store(name, COMPRESS.get("." + name.rpartition(".")[2], bytes)(b"")))
 
 

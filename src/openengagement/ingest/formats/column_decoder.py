@@ -1,10 +1,10 @@
 """Decode Parquet and Arrow by row group and record batch: the program of the decoder process.
 
-It reads only the columns that a request names. Rows of events whose values are plain (an id, a
-known type, a time that is not in the future, a count other than zero) leave it typed. A plain row
-breaks no rule of `ingest.rows`. All other rows leave it as text, for these rules.
+It reads only the columns that a request names. It returns events typed if their values are plain:
+an id, a known type, a time that is not in the future, a count other than zero. A plain row breaks
+no rule of `ingest.rows`. It returns all other rows as text, and these rules decide about them.
 
-This module imports no data frame library: it must start fast, and the process is small.
+This module imports no data frame library, so that the process starts fast and stays small.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ Frame = bytes | memoryview
 
 
 def decode_into(request: bytes, body: IO[bytes], *, sink: IO[bytes]) -> None:
-    """Decode a body, in the fork, and write the answer as frames."""
+    """Decode a body and write the answer as frames. Runs in the fork."""
     asked = msgspec.json.decode(request, type=Request)
     try:
         for frames in _pieces(body, asked):
@@ -75,7 +75,7 @@ def _pieces(body: IO[bytes], request: Request) -> Iterator[list[Frame]]:
 def _encode(
     columns: dict[str, pa.Array], request: Request, *, first_line: int, read_bytes: int
 ) -> list[Frame]:
-    """Encode rows: the columns of plain rows, and the text of the others."""
+    """Encode rows: the columns of plain rows, and the text of the other rows."""
     rows = len(next(iter(columns.values())))
     typed, plain = type_events(columns, request) if request.typed else ({}, None)
     whole = plain is not None and bool(plain.all())

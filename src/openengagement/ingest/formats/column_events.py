@@ -1,7 +1,7 @@
 """Convert columns of events to ids, type codes, hours, counts and flags, in the decoder process.
 
-A value is plain if it surely breaks no rule of `ingest.rows`. Each function returns the values of
-a column and marks the rows whose value is plain.
+A value is plain if it certainly breaks no rule of `ingest.rows`. The functions return the values of
+a column, and most of them also mark the rows with a plain value.
 """
 
 from typing import Any, Final
@@ -29,9 +29,10 @@ class _OtherTypeError(Exception):
 def type_events(
     columns: dict[str, pa.Array], request: Request
 ) -> tuple[dict[str, _Values], _Plain | None]:
-    """Convert the columns of events, and mark the plain rows: None if a column has no plain value.
+    """Convert the columns of events, and mark the plain rows.
 
-    A column of counts that are all 1, or of flags that are all false, is left out.
+    The marks are None if a column has a type without plain values. The result has no counts or
+    flags if the body has none.
     """
     try:
         ids, plain = _ids(columns["tweet_id"])

@@ -1,7 +1,7 @@
 """Read the columns of Parquet and Arrow by row group and record batch, in the decoder process.
 
-The file is mapped into memory, and the pages that were read are given back, so that a file of any
-size is never held whole. Only the columns that are asked for are read.
+The file is mapped into memory, and pages are released after they were read. So a file of any size
+is never held whole. Only the requested columns are read.
 """
 
 import mmap
@@ -35,7 +35,7 @@ class Batch(NamedTuple):
 
 
 def read_batches(file: IO[bytes], request: Request) -> Iterator[Batch]:
-    """Read the columns that are asked for, as far as a file has them.
+    """Read the requested columns that a file has.
 
     Raises:
         MalformedBody: a required column is missing, a column is named twice, or data follows the
@@ -125,10 +125,11 @@ def _read_parquet(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
 
 
 def _check_one_file(whole: mmap.mmap, metadata: pq.FileMetaData) -> None:
-    """Refuse files that were put one behind the other: only the metadata of the last would count.
+    """Refuse concatenated files, of which a reader would see only the last one.
 
-    Offsets count from the start of a file. So between the last column and the metadata there is
-    room for all files before, and their end lies as far from the start at most.
+    Offsets in the metadata count from the start of the last file. Taken from the start of the body,
+    they end too early, by the size of all files before. So `room`, the gap before the metadata, is
+    at least that size, and the end of the first file and the start of the second are within it.
     """
     end = len(_PARQUET)
     if metadata.num_row_groups:
@@ -138,7 +139,7 @@ def _check_one_file(whole: mmap.mmap, metadata: pq.FileMetaData) -> None:
             end = max(end, min(starts, default=0) + column.total_compressed_size)
     room = len(whole) - _FOOTER_BYTES - metadata.serialized_size - end
     if whole.find(2 * _PARQUET, 0, max(room, 0) + len(_PARQUET)) >= 0:
-        raise MalformedBody("body: holds several Parquet files; send each by itself")
+        raise MalformedBody("body: holds several Parquet files; send them one by one")
 
 
 def _read_streams(source: pa.BufferReader, request: Request) -> Iterator[Batch]:
@@ -149,21 +150,21 @@ def _read_streams(source: pa.BufferReader, request: Request) -> Iterator[Batch]:
             if start:
                 raise MalformedBody("body: has data after the end of the Arrow stream") from None
             raise
-        options = _only(schema, request)
+        options = _read_options(schema, request)
         source.seek(start)
         for batch in ipc.open_stream(source, options=options):
             yield from _slices(batch, source.tell())
 
 
 def _read_file(source: pa.BufferReader, request: Request) -> Iterator[Batch]:
-    options = _only(ipc.open_file(source).schema, request)
+    options = _read_options(ipc.open_file(source).schema, request)
     reader = ipc.open_file(source, options=options)
     for index in range(reader.num_record_batches):
         position = source.size() * (index + 1) // reader.num_record_batches
         yield from _slices(reader.get_batch(index), position)
 
 
-def _only(schema: pa.Schema, request: Request) -> ipc.IpcReadOptions:
+def _read_options(schema: pa.Schema, request: Request) -> ipc.IpcReadOptions:
     chosen = _choose_columns(schema, request)
     return ipc.IpcReadOptions(use_threads=False, included_fields=chosen)
 

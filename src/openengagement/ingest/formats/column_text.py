@@ -23,10 +23,10 @@ UNITS_PER_S: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def check_type(name: str, dtype: pa.DataType) -> None:
-    """Check that a column has single values with a text.
+    """Check that values of a column's type can be converted to text.
 
     Raises:
-        MalformedBody: it has nested values, durations or the like.
+        MalformedBody: the type is nested, a duration, or the like.
     """
     inner = dtype
     while (value := _value_type(inner)) is not None:
@@ -78,7 +78,7 @@ def decoded(column: pa.Array) -> pa.Array:
 def as_text(name: str, column: pa.Array) -> pa.Array:
     """Convert a column to text, with times in RFC 3339.
 
-    A float keeps its fraction, also if it is zero.
+    A float keeps its fraction, even if the fraction is zero.
 
     Raises:
         MalformedBody: binary values are not UTF-8.

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from openengagement.engagement.rollup import EVENT_SCHEMA
 from openengagement.errors import BodyTooLarge, MalformedBody, Unavailable
 from openengagement.ingest.formats.decoder_process import DecoderServer, Decoding
 from openengagement.ingest.formats.decoder_protocol import (
@@ -25,6 +24,7 @@ from openengagement.ingest.formats.decoder_protocol import (
     Request,
     Status,
 )
+from openengagement.ingest.formats.plain_events import make_plain_rows, no_plain_rows
 from openengagement.ingest.formats.text_rows import no_text_rows
 from openengagement.ingest.framing import read_frame
 from openengagement.telemetry import log_event, log_failure
@@ -52,9 +52,10 @@ class DecodedRows:
 
 
 class ColumnarReader:
-    """Decodes columnar bodies in processes of their own, whose server the first body starts.
+    """Decodes columnar bodies, each in a process of its own.
 
-    Safe from any thread; bodies are decoded one at a time.
+    The first body starts the server of these processes. Safe from any thread: a lock lets one body
+    at a time be decoded.
     """
 
     def __init__(self) -> None:
@@ -72,7 +73,7 @@ class ColumnarReader:
         with os.fdopen(os.memfd_create("body"), "w+b") as file:
             file.write(body)
             file.flush()
-            none = DecodedRows(_plain_rows(pl.Series(), {}), _text_rows(b"", request))
+            none = DecodedRows(no_plain_rows(), no_text_rows(request.fields))
             return concat([none, *self.read_pieces(file, request)])
 
     def read_pieces(self, file: IO[bytes], request: Request) -> Iterator[DecodedRows]:
@@ -169,18 +170,7 @@ def _lines_of(head: PieceHead) -> pl.Series:
 
 
 def _plain_rows(lines: pl.Series, columns: dict[str, _Values]) -> pl.DataFrame:
-    if not columns:
-        return pl.DataFrame(schema={"line": pl.UInt32, **EVENT_SCHEMA})
-    return pl.DataFrame(
-        {
-            "line": lines,
-            "tweet_id": columns["tweet_id"],
-            "type": pl.Series(columns["type"]).cat.to(EVENT_SCHEMA["type"]),
-            "hour": columns["hour"],
-            "count": columns.get("count", np.ones(len(lines), np.int64)),
-            "promoted": columns.get("promoted", np.zeros(len(lines), np.bool_)),
-        }
-    )
+    return make_plain_rows(lines, columns, hours=columns["hour"]) if columns else no_plain_rows()
 
 
 def _text_rows(stream: bytes, request: Request) -> pl.DataFrame:

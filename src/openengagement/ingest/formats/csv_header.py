@@ -26,8 +26,9 @@ def read_header(body: bytes, *, fields: Sequence[str], required: Sequence[str]) 
         raise MalformedBody(f"body: the first line names column {twice[0]} twice")
     if missing := [name for name in required if name not in header]:
         hint = _find_hint(header, required, has_rows=bool(end))
-        raise MalformedBody(describe_missing(missing, header) + (hint and f"; {hint}"))
-    # Without line ends the first line holds all rows. The name of its last column is then none.
+        text = f"no column {', '.join(missing)}; it names: {_show(header)}"
+        raise MalformedBody(f"body: the first line names {text}{hint and f'; {hint}'}")
+    # Without line ends, the first line holds all rows, and its last column has an unknown name.
     if not end and (unknown := [name for name in header if name not in fields]):
         text = f"body: has one line, with column(s) {_show(unknown)}; {_LINE_ENDS_LOST}"
         raise MalformedBody(text)
@@ -52,11 +53,6 @@ def _parse_line(line: bytes, required: Sequence[str]) -> list[str]:
     if not any(name.strip() for name in header):
         raise MalformedBody("body: the first line is blank; it must name the columns")
     return header
-
-
-def describe_missing(missing: Sequence[str], header: Sequence[str]) -> str:
-    """Say which columns are missing, and which ones there are."""
-    return f"body: the first line names no column {', '.join(missing)}; it names: {_show(header)}"
 
 
 def _show(names: Sequence[str]) -> str:

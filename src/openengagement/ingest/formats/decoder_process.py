@@ -1,4 +1,4 @@
-"""Run a decoder in a process of its own, with a limit of memory, and a fresh one for every body.
+"""Decode every body in a fresh process with a memory limit.
 
 A damaged or hostile body can make the decoder use all memory, end its whole process, or leave it
 broken for the next body. So a server process, which never decodes, forks a process for each body.
@@ -18,7 +18,7 @@ from typing import IO, Final, Protocol
 
 _REQUEST_BYTES_MAX: Final = 65_536
 _EXIT_BYTES: Final = 4
-# Only a fault of the process itself ends it by one of these signals. A failed allocation aborts.
+# A process ends by one of these signals only through its own fault. A failed allocation aborts it.
 _CRASHES: Final = frozenset(
     {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP}
 )
@@ -33,7 +33,7 @@ class Decode(Protocol):
 class Decoding:
     """A fork that decodes a body. `answer` is its pipe; `exit_code` is set when it has ended.
 
-    `exit_code` is as `subprocess` has it: negative for a signal, None if the server ended too.
+    `exit_code` is negative for a signal, as in `subprocess`, and None if the server ended too.
     """
 
     def __init__(self, answer: IO[bytes]) -> None:
@@ -110,7 +110,8 @@ def _end_server(server: subprocess.Popen[bytes], control: socket.socket) -> None
 def serve(decode: Decode, *, memory_max_bytes: int) -> None:
     """Run the server process: fork for each request, until the other process closes the socket.
 
-    Signals that ask a whole group of processes to end are ignored: bodies in hand are finished.
+    Signals that ask a whole group of processes to end are ignored, so that the body is decoded to
+    its end. The server ends with the process that started it.
     """
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)

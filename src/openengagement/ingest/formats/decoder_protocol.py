@@ -10,8 +10,8 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-# The columns of plain rows, as arrays of these types. A column of one value only is left out:
-# each count is then 1, and no event is promoted.
+# The columns of plain rows, as arrays of these types. Without the column `count` each event counts
+# 1; without `promoted` no event is promoted.
 PLAIN_COLUMNS: Final[dict[str, np.dtype[Any]]] = {
     "tweet_id": np.dtype(np.int64),
     "type": np.dtype(np.uint8),
@@ -22,12 +22,12 @@ PLAIN_COLUMNS: Final[dict[str, np.dtype[Any]]] = {
 
 
 class Request(msgspec.Struct, frozen=True):
-    """Which columns to decode, and which rows are plain. `name` is that of the format.
+    """Which columns to decode, and which rows are plain. `name` is the name of the format.
 
-    A body is refused without a `required` column, with more than `rows_max` rows, or with more than
-    `text_max_bytes` in rows that are not plain. No piece crosses a multiple of `chunk_rows`, where
-    lines are numbered from 1 again. If `typed`, the rows are events, and those are plain that are
-    not later than `latest_s` and have a count from `-count_max` to `count_max`.
+    A body is refused if it lacks a `required` column, has more than `rows_max` rows, or has more
+    than `text_max_bytes` in rows that are not plain. No piece crosses a multiple of `chunk_rows`,
+    after which line numbers start at 1 again. If `typed`, the rows are events. A plain event is not
+    later than `latest_s` and has a count from `-count_max` to `count_max`.
     """
 
     name: str
@@ -42,10 +42,12 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class PieceHead(msgspec.Struct, frozen=True):
-    """The piece has `rows` rows from `first_line` on, and then `read_bytes` of the body are read.
+    """The size of a piece, and which arrays follow.
 
-    `columns` names the columns of its plain rows that follow. If not all rows are plain, their
-    lines follow as 32-bit numbers, and then the others as an Arrow stream.
+    The piece has `rows` rows, numbered from `first_line` on. `read_bytes` is how much of the body
+    was read up to its end. `columns` names the columns of its plain rows, which follow as arrays.
+    If `mixed`, two more frames follow: the line numbers of the plain rows (32 bits each), and the
+    other rows as an Arrow stream.
     """
 
     rows: int
@@ -56,7 +58,7 @@ class PieceHead(msgspec.Struct, frozen=True):
 
 
 class Status(bytes, Enum):
-    """The status in an answer. FAILED is a failure that a good body could have had."""
+    """The status in an answer. FAILED means that the process failed; the body may be good."""
 
     PIECE = b"p"
     END = b"e"

@@ -23,7 +23,7 @@ _IS_MARK[[_QUOTE, _COMMA]] = True
 
 @dataclass(frozen=True, slots=True)
 class Elements:
-    """The whole elements at the start of a text: their number, and where they end.
+    """The complete elements at the start of a text: their number, and where they end.
 
     `next_start` is where the next element starts. `closed` says that the array ends at `end`.
     """
@@ -61,7 +61,7 @@ def _split_objects(body: bytes) -> list[bytes]:
 
 
 def find_elements(text: bytes) -> Elements:
-    """Find the whole elements of a part of an array that starts at an element."""
+    """Find the complete elements of a part of an array that starts at an element."""
     positions, marks, depths = _scan(text)
     closed = np.flatnonzero(depths < 0)[:1]
     inside = depths[: closed[0]] if len(closed) else depths
@@ -74,7 +74,7 @@ def find_elements(text: bytes) -> Elements:
 
 
 def find_objects(text: bytes) -> Elements:
-    """Find the whole objects of a part of a series of objects."""
+    """Find the complete objects of a part of a series of objects."""
     positions, marks, depths = _scan(text)
     ends = positions[(marks == _CLOSE) & (depths == 0)] + 1
     end = int(ends[-1]) if len(ends) else 0

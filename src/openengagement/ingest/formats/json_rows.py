@@ -1,7 +1,7 @@
 """Parse JSON objects into columns of text.
 
-Texts that are no objects are `malformed`. Numbers of rows count from 1. If a key is repeated, the
-last value is taken.
+A text that is not an object is `malformed`. Rows are numbered from 1. If a key is repeated, the
+last value counts.
 """
 
 import re
@@ -55,7 +55,8 @@ def _is_utf8(body: bytes) -> bool:
 def _has_object_lines(body: bytes) -> bool:
     """Whether each line begins with { and ends with }. Then no object extends over two lines.
 
-    A bracket that opens cannot follow one that closes, unless an object has ended between them.
+    In JSON, `{` follows `}` only where one object has ended and another one begins. A string cannot
+    hold a line end.
     """
     letters = np.frombuffer(body.removesuffix(b"\n"), np.uint8)
     ends = np.flatnonzero(letters == ord("\n"))

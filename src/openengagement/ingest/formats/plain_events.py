@@ -161,7 +161,7 @@ def split_plain_events(body: bytes, *, latest_s: float) -> tuple[pl.DataFrame, O
     that is not in the future, in Unix seconds.
     """
     whole = memoryview(body)
-    frames = [_no_rows()]
+    frames = [no_plain_rows()]
     others = [OtherLines(b"", np.zeros(0, np.int64))]
     start = lines = 0
     while start < len(body):
@@ -199,25 +199,37 @@ def _split_block(text: memoryview, *, latest_s: int) -> tuple[pl.DataFrame, Othe
         lines.end()
     except _NotPlainError:
         count = count_line_ends(text) + (text[-1] != ord("\n"))
-        return _no_rows(), OtherLines(bytes(text), np.arange(1, count + 1))
-    return _rows_of(columns, lines.plain), lines.others()
+        return no_plain_rows(), OtherLines(bytes(text), np.arange(1, count + 1))
+    rows = make_plain_rows(
+        np.arange(1, len(lines.plain) + 1, dtype=np.uint32), columns, hours=columns["at"]
+    )
+    return rows if lines.plain.all() else rows.filter(lines.plain), lines.others()
 
 
-def _rows_of(columns: dict[str, npt.NDArray[Any]], plain: npt.NDArray[np.bool_]) -> pl.DataFrame:
-    rows = pl.DataFrame(
+def make_plain_rows(
+    lines: npt.NDArray[np.uint32] | pl.Series,
+    columns: dict[str, npt.NDArray[Any]],
+    *,
+    hours: npt.NDArray[np.int32],
+) -> pl.DataFrame:
+    """Make rows as `rows.validate` returns them, from a column of values for each field.
+
+    Without the column `count` each event counts 1; without `promoted` no event is promoted.
+    """
+    return pl.DataFrame(
         {
-            "line": np.arange(1, len(plain) + 1, dtype=np.uint32),
+            "line": lines,
             "tweet_id": columns["tweet_id"],
             "type": pl.Series(columns["type"]).cat.to(EVENT_SCHEMA["type"]),
-            "hour": columns["at"],
-            "count": columns.get("count", np.ones(len(plain), np.int64)),
-            "promoted": columns.get("promoted", np.zeros(len(plain), np.bool_)),
+            "hour": hours,
+            "count": columns.get("count", np.ones(len(lines), np.int64)),
+            "promoted": columns.get("promoted", np.zeros(len(lines), np.bool_)),
         }
     )
-    return rows if plain.all() else rows.filter(plain)
 
 
-def _no_rows() -> pl.DataFrame:
+def no_plain_rows() -> pl.DataFrame:
+    """An empty frame with the columns of plain rows."""
     return pl.DataFrame(schema={"line": pl.UInt32, **EVENT_SCHEMA})
 
 

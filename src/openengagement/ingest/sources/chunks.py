@@ -75,7 +75,7 @@ def read_chunks(path: Path, decode: Decode) -> Iterator[Chunk]:
 
     Raises:
         UnsupportedBody: the file name does not end in the suffix of a format.
-        MalformedBody: the file is empty, compressed against its name, UTF-16, or damaged.
+        MalformedBody: the file is empty, UTF-16, damaged, or compressed under another name.
         OSError, EOFError, zstandard.ZstdError: the file cannot be read, or is cut short.
     """
     name = path.name.removesuffix(".gz").removesuffix(".zst")
@@ -104,7 +104,7 @@ def _decompressed(path: Path, raw: IO[bytes]) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _on_disk(file: IO[bytes], raw: IO[bytes]) -> Iterator[IO[bytes]]:
-    """Decompress a columnar file to a temporary one: its decoder does not read from the front."""
+    """Decompress a columnar file to a temporary one: its decoder must seek."""
     if file is raw:
         yield raw
     else:

@@ -1,10 +1,10 @@
-"""The Unix socket of the counting process: bind it, connect to it, and tell whether it is there.
+"""The Unix socket of the counting process: bind it, connect to it, and check that it works.
 
 The socket is in the data folder, because systems clean their temporary folders. If the file system
 of that folder has no Unix sockets, a private folder of the user has the socket. Each server has a
 socket of its own, so several servers may run on one data folder.
 
-The supervisor imports this module, so it must stay small: standard library only.
+The supervisor imports this module, so the module must stay small: no third-party library.
 """
 
 import errno
@@ -101,7 +101,10 @@ class CountingListener:
     def set_hung(self, *, hung: bool) -> None:
         """Tell `is_hung` in all processes whether the counting process gives signs of life."""
         with suppress(OSError):  # without this file, only the health check is less exact
-            _hung_file(self.address).touch() if hung else _hung_file(self.address).unlink()
+            if hung:
+                _hung_file(self.address).touch()
+            else:
+                _hung_file(self.address).unlink()
 
 
 def connect(connection: socket.socket, address: str, *, patience_s: float) -> None:
@@ -122,7 +125,7 @@ def connect(connection: socket.socket, address: str, *, patience_s: float) -> No
 
 
 def is_listening(address: str) -> bool:
-    """Return whether a process listens at the address. That process does not notice it."""
+    """Return whether a process listens at the address, without a connection to that process."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
         try:
             with _short_path(address) as path:

@@ -1,6 +1,6 @@
 """Cut the text of a file into parts that can be parsed by themselves.
 
-The functions get the text in blocks. They return the body of each part, and the number of lines (in
+The functions get the text in blocks. They yield the body of each part, and the number of lines (in
 a JSON document: of elements) before it. The memory in use does not depend on the size of the file.
 """
 
@@ -43,7 +43,11 @@ def cut_lines(blocks: Iterator[bytes]) -> Bodies:
 def cut_csv(blocks: Iterator[bytes]) -> Bodies:
     """Cut CSV at the ends of rows. Each part begins with the header, which is line 1.
 
-    A row that is longer than ROW_BYTES_MAX has an unclosed quote, so it is cut at a line end.
+    A row that is longer than ROW_BYTES_MAX has an unclosed quote. So it is cut at a line end, and
+    its lines are rejected as malformed.
+
+    Raises:
+        MalformedBody: a line is longer than ROW_BYTES_MAX.
     """
     header = b""
     lines_before = 0
@@ -69,7 +73,7 @@ def cut_csv(blocks: Iterator[bytes]) -> Bodies:
 
 
 def _last_row_end(block: bytes) -> int:
-    """Find the end of the last whole row of a CSV block: the last line end outside of quotes."""
+    """Find the end of the last complete row of a CSV block: the last line end outside of quotes."""
     end = block.rfind(b"\n") + 1
     quotes = block.count(b'"', 0, end)
     while quotes % 2:
@@ -88,7 +92,7 @@ def cut_document(blocks: Iterator[bytes]) -> Bodies:
     """
     first = next(blocks, b"")
     second = next(blocks, b"")
-    while second and not strip_mark(first).strip():  # a mark or white space only
+    while second and not strip_mark(first).strip():  # only a byte order mark or white space
         first, second = second, next(blocks, b"")
     if not second:
         # Older versions did not cut documents. A small file keeps the key that it had there.
