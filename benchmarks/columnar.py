@@ -12,14 +12,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import polars as pl
 import product
+from measure import MemoryWatch
 
 from openengagement.engagement.types import EVENT_TYPES
 
@@ -73,34 +72,14 @@ def make_files(folder: Path, millions: int) -> list[Path]:
     return [parquet, ndjson]
 
 
-def tree_bytes(pid: int) -> int:
-    """Sum up the proportional memory of a process and its children."""
-    total = 0
-    with suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += 1024 * int(line.split()[1])
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            total += sum(map(tree_bytes, map(int, (task / "children").read_text().split())))
-    return total
-
-
-def peak_of(pid: int, is_running: Callable[[], bool]) -> int:
-    peak = 0
-    while is_running():
-        peak = max(peak, tree_bytes(pid))
-        time.sleep(0.1)
-    return peak
-
-
 def load(data: Path, path: Path, lines: int) -> tuple[float, float, float]:
     """Load a file into a new folder. Return events/s, CPU s, and the peak MiB of all processes."""
     command = product.Command(data, "load", "events", str(path))
-    peak = peak_of(command.pid, lambda: command.running)
-    ran = command.wait()
+    with MemoryWatch(command.pid) as watch:
+        ran = command.wait()
     if ran.answer["accepted"] != lines:
         raise RuntimeError(f"{ran.answer} of {lines} lines")
-    return lines / ran.wall_s, ran.cpu_s, peak / 2**20
+    return lines / ran.wall_s, ran.cpu_s, watch.pss_mib
 
 
 def cpu_of(python: str, program: str, path: Path) -> float:

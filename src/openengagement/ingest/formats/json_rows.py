@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from openengagement.ingest.formats.text_rows import TextRows, count_line_ends
+from openengagement.ingest.formats.text_rows import TextRows, count_lines
 
 _JSON_SPACE: Final = b" \t\r\n"  # `bytes.strip` alone would also strip other characters
 _TRAILING: Final = re.compile(r"trailing characters \(byte ([0-9]+)\)")
@@ -33,7 +33,7 @@ def parse_lines(body: bytes, fields: Sequence[str]) -> TextRows:
         with suppress(msgspec.DecodeError, RecursionError):
             rows = _decoder(tuple(fields)).decode_lines(body)
             # If a line held several objects, there would be more rows than lines.
-            if len(rows) == count_line_ends(body) + (not body.endswith(b"\n")):
+            if len(rows) == count_lines(body):
                 return _to_rows(rows, fields, numbers=range(1, len(rows) + 1))
     return _parse_texts(body.split(b"\n"), fields, is_utf8=utf8)
 

@@ -8,7 +8,7 @@ from openengagement.ingest.formats.csv_rows import parse_csv
 from openengagement.ingest.formats.detection import Format
 from openengagement.ingest.formats.json_documents import split_document
 from openengagement.ingest.formats.json_rows import parse_elements, parse_lines
-from openengagement.ingest.formats.text_rows import TextRows, count_line_ends, strip_mark
+from openengagement.ingest.formats.text_rows import TextRows, count_lines, strip_mark
 from openengagement.ingest.rows import Kind
 
 
@@ -41,7 +41,7 @@ def check_body(body: bytes, form: Format, *, lines_max: int) -> bytes:
         raise MalformedBody("body: is a JSON array, not NDJSON; send Content-Type application/json")
     if form is not Format.JSON:
         # The header of CSV is no row.
-        lines = count_line_ends(body) + (not body.endswith(b"\n")) - (form is Format.CSV)
+        lines = count_lines(body) - (form is Format.CSV)
         if lines > lines_max:
             raise _too_many_lines(lines_max)
     return body

@@ -22,7 +22,7 @@ import polars as pl
 
 from openengagement.engagement.rollup import EVENT_SCHEMA
 from openengagement.engagement.types import EVENT_TYPES, ID_MAX
-from openengagement.ingest.formats.text_rows import count_line_ends
+from openengagement.ingest.formats.text_rows import count_lines
 from openengagement.ingest.values import COUNT_MAX
 
 _Words = npt.NDArray[np.uint64]
@@ -198,8 +198,7 @@ def _split_block(text: memoryview, *, latest_s: int) -> tuple[pl.DataFrame, Othe
         lines.skip(tail)
         lines.end()
     except _NotPlainError:
-        count = count_line_ends(text) + (text[-1] != ord("\n"))
-        return no_plain_rows(), OtherLines(bytes(text), np.arange(1, count + 1))
+        return no_plain_rows(), OtherLines(bytes(text), np.arange(1, count_lines(text) + 1))
     rows = make_plain_rows(
         np.arange(1, len(lines.plain) + 1, dtype=np.uint32), columns, hours=columns["at"]
     )

@@ -35,6 +35,11 @@ def count_line_ends(body: bytes | memoryview) -> int:
     return int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord("\n")))
 
 
+def count_lines(body: bytes | memoryview) -> int:
+    """Count the lines. The last one may lack its line end."""
+    return count_line_ends(body) + (bytes(body[-1:]) != b"\n")
+
+
 def strip_mark(body: bytes) -> bytes:
     """Remove a byte order mark.
 
