@@ -5,17 +5,20 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+import support
 from openengagement.clock import Uptime
 from openengagement.engagement.types import Tweet
 from openengagement.errors import MalformedBody
 from openengagement.ingest import batch_parser
+from openengagement.ingest.formats import columnar
 from openengagement.ingest.registrar import Registrar
-from openengagement.ingest.sources import chunks
+from openengagement.ingest.sources import chunks, text_parts
 from openengagement.ingest.sources.loader import (
     IN_FLIGHT_MAX,
     KINDS,
@@ -169,6 +172,47 @@ def test_rejected_lines_of_csv_are_written_to_a_file(folder, tmp_path, small_chu
         (34, "a,b,c,d"),
         (51, "0,replies,2026-01-01T00:00:00Z"),
     ]
+
+
+@pytest.mark.parametrize("open_at", [1, 30, 199])
+def test_every_line_after_an_unclosed_quote_counts_or_is_written_to_a_file(
+    folder, tmp_path, small_chunks, monkeypatch, open_at
+):
+    monkeypatch.setattr(text_parts, "ROW_BYTES_MAX", 1000)
+    lines = [f"{number},replies,2026-01-01T00:00:00Z," for number in range(1, 201)]
+    lines[open_at - 1] += '"open'
+    path = tmp_path / "e.csv"
+    path.write_text("\n".join(["tweet_id,type,at,note", *lines]))
+
+    loaded = folder.load(path)
+
+    back = [(entry["line"] - 1, entry["reason"]) for entry in rejected_lines(path)]
+    refused = dict(back)
+    assert (loaded.accepted, loaded.rejected) == (200 - len(back), len(refused))
+    assert refused.keys() == set(range(open_at, open_at + len(back)))
+    assert set(refused.values()) == {"malformed"}
+    assert folder.totals(range(1, 201)) == [int(n not in refused) for n in range(1, 201)]
+
+
+def test_a_decoder_that_is_killed_in_the_middle_of_a_file_counts_nothing_twice(
+    folder, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "orders").write_text("cut 5000")
+    monkeypatch.setenv("FAILING_DECODER", str(tmp_path / "orders"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(support.__file__).parents[1]))
+    monkeypatch.setattr(columnar, "DECODER", "support.failing_decoder")
+    monkeypatch.setattr(batch_parser, "CHUNK_ROWS", 70)
+    path = tmp_path / "e.parquet"
+    ids = range(1, 1001)
+    pl.DataFrame([json.loads(line(number)) for number in ids]).write_parquet(path)
+
+    loaded = folder.load(path)
+
+    assert "decoder_failed" in capsys.readouterr().err
+    assert (loaded.accepted, loaded.repeated) == (1000, 0)
+    assert folder.totals(ids) == [1] * 1000
+    assert astuple(folder.load(path))[:3] == (1000, 0, 1000)
+    assert folder.totals(ids) == [1] * 1000
 
 
 @pytest.mark.parametrize("form", ["json", "parquet", "arrow"])
