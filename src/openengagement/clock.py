@@ -1,7 +1,7 @@
 """The wall clock, and real time. No other module reads them, so that tests can replace them.
 
-The wall clock may be set forward or back at any moment. Whatever must not be forgotten too early is
-therefore kept by real time: the time since the machine started, which no change of the clock moves.
+The wall clock may be set forward or back at any moment. So records that must not expire too early
+are kept by real time: the time since the machine started. No change of the wall clock moves it.
 """
 
 import time
@@ -15,6 +15,7 @@ from uuid import uuid4
 JUMP_S: Final = 60
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _UPTIME: Final = Path("/proc/uptime")  # includes the time that the machine was suspended
+_PROCESS_ID: Final = uuid4().hex
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Uptime:
     seconds: float
 
     def since(self, boot: str, seconds: float) -> float | None:
-        """Return the time since an earlier moment, None if the machine has started in between."""
+        """Return the time since an earlier moment, None if the machine was restarted in between."""
         passed = self.seconds - seconds
         return passed if self.boot == boot and passed >= 0 else None
 
@@ -49,12 +50,13 @@ class SystemClock:
         return time.time()
 
     def uptime(self) -> Uptime:
+        boot = boot_id() or _PROCESS_ID
         if _UPTIME.exists():
-            return Uptime(boot_id(), float(_UPTIME.read_text().split()[0]))
-        return Uptime(boot_id(), time.monotonic())
+            return Uptime(boot, float(_UPTIME.read_text().split()[0]))
+        return Uptime(boot, time.monotonic())
 
 
 @cache
-def boot_id() -> str:
-    """Identify this start of the machine. Without such an id, each process has its own."""
-    return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else uuid4().hex
+def boot_id() -> str | None:
+    """Return the id of this start of the machine. None if the system has no such id."""
+    return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else None

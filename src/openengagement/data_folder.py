@@ -1,8 +1,8 @@
 """Open a data folder.
 
 Its files belong together. A folder that lacks one of them, or has one of another folder, is
-refused before anything is created: a server that starts with an empty database next to real data
-would hide the loss, and what it then writes would not fit the restored file.
+refused before anything is created. A server that starts with an empty database beside real data
+would hide the loss, and its new data would not fit the restored file.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,8 @@ def open_data_folder(
 ) -> DataFolder:
     """Open a data folder. Create it if it is empty, and upgrade what an older version made.
 
-    Only the command that restores a backup may open a folder while it is `restoring` it.
+    Only the command that restores a backup sets `restoring`. All others are refused until it has
+    finished.
 
     Raises:
         UnusableFile: files are missing, or are not of one state.
@@ -58,7 +59,7 @@ def open_data_folder(
             f"{data}: a restore into this folder has not finished. If none is running, empty the "
             "folder and restore the backup again"
         )
-    # The stores first: the process that creates a folder makes the registry before them.
+    # Look at the stores first: the process that creates a folder makes the registry before them.
     if hold_data(data) and is_missing(data):
         raise UnusableFile(
             f"{data / REGISTRY_FILE} is missing or empty, although the folder holds counters. "
@@ -67,7 +68,7 @@ def open_data_folder(
     registry = open_registry(data)
     try:
         keyring = _open_keyring(data, settings, registry=registry)
-        # The registry first: it is empty until the process that creates a folder made the stores.
+        # Look at the registry first: the process that creates a folder fills it after the stores.
         create = _is_empty(registry)
         stores = open_stores(data, settings, clock=clock, create=create)
     except BaseException:

@@ -21,9 +21,10 @@ _NUMBERS: Final = 2**31
 _NUMBER_AT: Final = 68  # the offset of the application id in the database's first page
 _LOG_HEAD_BYTES: Final = 32
 _FRAME_HEAD_BYTES: Final = 24
-# A live server may check in pages or restart its log while both files are read.
-_LOOKS: Final = 4
-_LOOK_EVERY_S: Final = 0.05
+# A live server may checkpoint or restart its log while both files are read.
+_ATTEMPTS: Final = 4
+_RETRY_AFTER_S: Final = 0.05
+DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # primary result codes
 
 
 def count_commit(execute: Callable[[str], Any]) -> None:
@@ -53,29 +54,38 @@ def connect(path: Path, *, mode: str, **options: Any) -> sqlite3.Connection:  # 
 def refuse_foreign_log(path: Path) -> None:
     """Refuse a database if the write-ahead log next to it belongs to another state of it.
 
+    Call it before this process connects to the database. It closes a descriptor of the file, which
+    releases all locks of the process on the file, also those of SQLite.
+
     Raises:
         UnusableFile
     """
-    for look in range(_LOOKS):
-        if look:
-            time.sleep(_LOOK_EVERY_S)
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            time.sleep(_RETRY_AFTER_S)
         if _log_fits(path):
             return
     raise UnusableFile(
         f"{path}-wal does not belong to {path.name}: one of the two was copied here from elsewhere "
         "or is missing. Nothing was changed. Move all files of the folder to another place, and "
-        "restore a backup into the empty folder"
+        "restore a backup into the empty folder with `openengagement restore`"
     )
 
 
+def primary_code(error: BaseException) -> int:
+    """Return SQLite's primary result code, the low byte. Errors of the module itself have none."""
+    return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)) & 0xFF
+
+
 def _log_fits(path: Path) -> bool:
+    """Whether the file has the state before the log's first commit, or a state of the log."""
     numbers = _read_log(Path(f"{path}-wal"))
     if numbers is None:
         return True
     number = _read_number(path)
     if number is None or not numbers:
         return number is not None
-    # Modulo, because the number returns to 0 after two thousand million commits.
+    # Modulo, because the number returns to 0 after two billion commits.
     before = numbers[0] - 1
     return (number - before) % _NUMBERS <= max((each - before) % _NUMBERS for each in numbers)
 

@@ -1,16 +1,17 @@
 """`openengagement check` finds damage in every kind of file, and disturbs no server."""
 
 import json
+import os
 import sqlite3
+from contextlib import closing
 
 import pytest
 
 from contract.deltas import make_batch
-from openengagement.clock import SystemClock
 from openengagement.limits.lmdb import LmdbLimits
 from openengagement.stores.embedded import compaction, segments
-from openengagement.stores.embedded.store import EmbeddedStore
 from support.cli import call_command, invoke
+from support.folders import flip, open_store
 
 TWEETS = range(1, 2001)
 
@@ -21,9 +22,7 @@ def data(tmp_path, monkeypatch):
     monkeypatch.setattr(compaction.Compactor, "notify_commit", lambda _: None)
     folder = tmp_path / "data"
     call_command(folder, "account", "add", "owner", "--id", "1")
-    store = EmbeddedStore(
-        folder / "counters.sqlite3", clock=SystemClock(), idempotency_keep_days=90
-    )
+    store = open_store(folder)
     fill(store)
     store._compactor._merger.merge(store._compactor._merger.unflushed())
     fill(store)
@@ -47,10 +46,9 @@ def segment_file(data):
     return path
 
 
-def flip(path, at):
-    content = bytearray(path.read_bytes())
-    content[at] ^= 4
-    path.write_bytes(content)
+def change_counters(data, statement):
+    with closing(sqlite3.connect(data / "counters.sqlite3", isolation_level=None)) as db:
+        db.execute(statement)
 
 
 def test_a_sound_folder(data):
@@ -71,7 +69,7 @@ def test_nothing_is_created_or_changed(data):
 def test_a_flipped_bit_in_each_array_of_a_file(data, part):
     path = segment_file(data)
     name, _, length, offset = segments._read_head(path.read_bytes())[part]
-    flip(path, offset + length // 2)
+    flip(path, offset + length // 2, 2)
     code, found = check(data)
     assert code == 1, name
     (damage,) = found["damaged"]
@@ -104,7 +102,7 @@ def test_a_flipped_bit_in_a_blob(data):
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         body = db.execute("SELECT body FROM segments WHERE body IS NOT NULL").fetchone()[0]
     db.close()
-    flip(path, find(path, body[9000:9100]) + 50)
+    flip(path, find(path, body[9000:9100]) + 50, 2)
     code, found = check(data)
     assert code == 1
     assert found["damaged"][0]["file"] == "counters.sqlite3 (segment 3)"
@@ -133,19 +131,17 @@ def test_a_damaged_database(data, name, damage):
 
 
 def test_a_person_sees_the_file_and_the_remedy(data):
-    flip(segment_file(data), 5000)
+    flip(segment_file(data), 5000, 2)
     done = invoke("--data", str(data), "check")
     assert done.exit_code == 1
     assert (
         f"{segment_file(data).name} is damaged: block 0 does not have its checksum. " in done.stderr
     )
-    assert "Restore a backup into an empty folder" in done.stderr
+    assert "Restore a backup into an empty folder with `openengagement restore`" in done.stderr
 
 
 def test_segments_of_older_versions_are_named(data):
-    with sqlite3.connect(data / "counters.sqlite3") as db:
-        db.execute("UPDATE segments SET checksum = NULL")
-    db.close()
+    change_counters(data, "UPDATE segments SET checksum = NULL")
     code, found = check(data)
     assert (code, found["segments_without_checksums"]) == (0, 2)
     done = invoke("--data", str(data), "check")
@@ -153,9 +149,8 @@ def test_segments_of_older_versions_are_named(data):
 
 
 def test_jumps_of_the_clock_are_shown(data):
-    with sqlite3.connect(data / "counters.sqlite3") as db:
-        db.execute("INSERT INTO clock_jumps (from_s, to_s) VALUES (1795342500.5, 1803204900.5)")
-    db.close()
+    jump = "(1795342500.5, 1803204900.5)"
+    change_counters(data, f"INSERT INTO clock_jumps (from_s, to_s) VALUES {jump}")
     code, found = check(data)
     assert (code, found["clock_jumps"]) == (
         0,
@@ -184,10 +179,30 @@ def test_jumps_that_only_a_server_noticed_are_shown(data):
     ]
 
 
+@pytest.mark.parametrize("keep", [100, 4096, 8192])
+def test_damaged_limits_are_reported_and_kept(data, keep):
+    """A server that starts would replace them."""
+    LmdbLimits(data).close()
+    (path,) = data.glob("limits-*.lmdb")
+    path.write_bytes(path.read_bytes()[:keep].ljust(keep, b"x") if keep < 8192 else b"x" * keep)
+    before = path.read_bytes()
+    code, found = check(data)
+    assert code == 1
+    (damage,) = found["damaged"]
+    assert (damage["file"], "remove the file" in damage["remedy"]) == (path.name, True)
+    assert path.read_bytes() == before
+
+
+def test_limits_of_an_earlier_boot_are_left_alone(data):
+    path = data / "limits-earlier.lmdb"
+    path.write_bytes(b"x")
+    os.utime(path, (0, 0))
+    assert check(data)[0] == 0
+    assert [each.name for each in data.glob("limits-*")] == [path.name]
+
+
 def test_a_folder_of_an_older_version_is_not_touched(data):
-    with sqlite3.connect(data / "counters.sqlite3") as db:
-        db.execute("PRAGMA user_version = 7")
-    db.close()
+    change_counters(data, "PRAGMA user_version = 7")
     code, found = check(data)
     assert code == 1
     assert "version is 7" in found["damaged"][0]["reason"]

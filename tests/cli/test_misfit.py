@@ -7,11 +7,9 @@ import sqlite3
 
 import pytest
 
-from openengagement.clock import SystemClock
-from openengagement.stores.embedded.store import EmbeddedStore
+from support.folders import COUNTERS, REGISTRY, SEGMENTS, open_store, total
 from support.server import free_port
 
-COUNTERS, SEGMENTS, REGISTRY = "counters.sqlite3", "counters.segments", "registry.sqlite3"
 SET_ASIDE = ["missing", "empty", "without tables"]
 
 
@@ -31,18 +29,6 @@ def count(run, tmp_path):
             store.close()
 
     return counted
-
-
-def open_store(folder):
-    return EmbeddedStore(folder / COUNTERS, clock=SystemClock(), idempotency_keep_days=9)
-
-
-def total(folder):
-    store = open_store(folder)
-    try:
-        return int(store.read_totals([5], ["replies"])[0, 0])
-    finally:
-        store.close()
 
 
 @pytest.fixture

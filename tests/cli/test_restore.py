@@ -9,24 +9,10 @@ import time
 
 import pytest
 
-from openengagement.clock import SystemClock
-from openengagement.stores.embedded.store import EmbeddedStore
 from support.cli import EXECUTABLE, server_environment
+from support.folders import COUNTERS, REGISTRY, SEGMENTS, flip, open_store, total
 
-COUNTERS, SEGMENTS, REGISTRY = "counters.sqlite3", "counters.segments", "registry.sqlite3"
 ROW = {"tweet_id": "5", "type": "replies", "at": "2026-11-20T10:00:00Z"}
-
-
-def open_store(folder):
-    return EmbeddedStore(folder / COUNTERS, clock=SystemClock(), idempotency_keep_days=9)
-
-
-def total(folder):
-    store = open_store(folder)
-    try:
-        return int(store.read_totals([5], ["replies"])[0, 0])
-    finally:
-        store.close()
 
 
 @pytest.fixture
@@ -136,18 +122,12 @@ def test_a_backup_with_the_key_of_another_folder(run, backup, new):
     refuses(run, backup, new, "cannot decrypt any secret")
 
 
-def flip(path, at):
-    content = bytearray(path.read_bytes())
-    content[at] ^= 1
-    path.write_bytes(content)
-
-
 @pytest.mark.parametrize("at", [10, 4096, -4096])
 def test_a_backup_with_a_damaged_segment(run, backup, new, at):
     segment = segment_of(backup)
     data = segment.read_bytes()
     used = [index for index in range(4096, len(data)) if data[index]]
-    flip(segment, at if at == 10 else used[0 if at > 0 else -1])
+    flip(segment, at if at == 10 else used[0 if at > 0 else -1], 0)
     refuses(run, backup, new, "damaged")
 
 

@@ -15,6 +15,7 @@ from openengagement.engagement.types import hour_of
 from openengagement.stores.embedded import checksums, compaction, segments
 from openengagement.stores.embedded.store import EmbeddedStore
 from support.cli import invoke
+from support.folders import flip
 
 TWEETS = range(1, 251)
 TYPES = ["favorites", "replies"]
@@ -46,14 +47,6 @@ def checkpoint(path):
     db = sqlite3.connect(path)
     assert db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
     db.close()
-
-
-def flip(path, at, bit):
-    with path.open("r+b") as file:
-        file.seek(at)
-        value = file.read(1)[0]
-        file.seek(at)
-        file.write(bytes([value ^ (1 << bit)]))
 
 
 def read(server):

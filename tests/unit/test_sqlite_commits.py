@@ -112,7 +112,7 @@ def test_a_database_that_was_deleted_and_made_again_has_its_own_index(watch, pat
     assert watch.mark() == before
 
 
-def test_the_index_of_a_closed_database_is_let_go(tmp_path):
+def test_the_index_of_a_closed_database_is_closed(tmp_path):
     """A process that opens many databases does not run out of descriptors."""
     before = len([*Path("/proc/self/fd").iterdir()])
     for number in range(20):

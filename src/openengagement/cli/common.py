@@ -48,7 +48,8 @@ def read_settings() -> Settings:
 def open_folder(context: typer.Context, *, restoring: bool = False) -> Iterator[DataFolder]:
     """Open the command's data folder for the block. Failures end the command with a message.
 
-    Only the command that restores a backup may open a folder while it is `restoring` it.
+    Only the command that restores a backup sets `restoring`. All others are refused until it has
+    finished.
     """
     data: Path = context.obj
     settings = read_settings()

@@ -27,7 +27,7 @@ def issue_key(
 ) -> None:
     """Issue a key for sending events and for registering accounts and Tweets."""
     if not 1 <= len(name) <= NAME_LENGTH_MAX or not name.isprintable() or name != name.strip():
-        fail(f"the name is not 1 to {NAME_LENGTH_MAX} printable characters without spaces around")
+        fail(f"a name has 1 to {NAME_LENGTH_MAX} printable characters and no space at its ends")
     with open_folder(context) as folder:
         key = issue_platform_key(folder.registry, name=name, now_s=now_s())
     show({"platform_key": key}, as_json=json, notes=(ONE_TIME,))

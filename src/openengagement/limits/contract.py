@@ -101,10 +101,10 @@ class Limits(Protocol):
         The server refuses timestamps that differ from its clock by more than `window_s`. A clock
         that is set forward removes nothing: for twice that time, older nonces are removed by the
         clock as it was before. `uptime_s` is real time, which no change of the clock moves. All
-        callers have the same.
+        callers pass the same clock.
 
-        Returns by how many seconds the clock jumped since the last call of any process, None if it
-        did not.
+        Returns the seconds by which the clock jumped since the last call of any process, None if
+        it did not jump.
         """
 
     def close(self) -> None:

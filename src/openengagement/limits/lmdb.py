@@ -17,7 +17,7 @@ from typing import Final, ParamSpec, TypeVar
 
 import lmdb
 
-from openengagement.clock import JUMP_S
+from openengagement.clock import JUMP_S, boot_id
 from openengagement.errors import StoreUnavailable
 from openengagement.files import hold_lock
 from openengagement.limits.contract import LimitsUnusable, Nonce, RateWindow
@@ -30,18 +30,16 @@ _TIME_BYTES: Final = 8
 # must never fill up, because even removing keys needs free pages.
 _MAP_BYTES: Final = 1 << 34
 _ABANDONED_S: Final = 3600
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _EFFECT: Final = (
-    "signed requests of before the start could be repeated once while their timestamp is valid; "
+    "signed requests from before the start could be repeated once while their timestamp is valid; "
     "rate limits and password guesses are counted from zero"
 )
-# Where the clock is noted. The key is later than every time.
+# Keys of records that never expire: they are later than every time.
 _CLOCK: Final = b"\xff" * _TIME_BYTES + b"clock"
 _JUMPS: Final = b"\xff" * _TIME_BYTES + b"jumps"
 _JUMP_FORMAT: Final = struct.Struct("<dd")  # from and to these Unix times
 _JUMPS_KEPT: Final = 100
 _CLOCK_FORMAT: Final = struct.Struct("<ddd")  # lowest offset, uptime when it was seen, last offset
-
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -71,8 +69,7 @@ class LmdbLimits:
     """
 
     def __init__(self, folder: Path) -> None:
-        boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else "unknown"
-        path = folder / f"limits-{boot}.lmdb"
+        path = file_of_boot(folder)
         # Without this lock, one process could remove the file that another has just opened.
         with hold_lock(folder / "limits.lock"):
             self._db = _open_or_create(path)
@@ -143,10 +140,15 @@ class LmdbLimits:
         self._db.close()
 
 
+def file_of_boot(folder: Path) -> Path:
+    """Return the path of the limits since the machine started."""
+    return folder / f"limits-{boot_id() or 'unknown'}.lmdb"
+
+
 def _open_or_create(path: Path) -> lmdb.Environment:
     """Open the file. Replace it if it is damaged and no process has it open.
 
-    Nobody could do more with a damaged file than remove it, so the server does that and starts.
+    A damaged file cannot be repaired, so the server removes it and starts.
     After any other failure the file stays: other processes may use it, and its nonces must not be
     forgotten.
 
@@ -195,8 +197,8 @@ def _note_clock(
     """Return the offset by which nonces expire, and by how many seconds the clock jumped.
 
     An offset is the difference between the wall clock and real time. It changes only when the clock
-    is set. The lowest one of the last `keep_s` is used. A clock that was set forward by mistake and
-    back again has then removed nothing too early.
+    is set. The lowest one of the last `keep_s` is used. So a clock that is set forward by mistake,
+    and back again, removes nothing too early.
     """
     known = db.get(_CLOCK)
     lowest, seen_s, last = _CLOCK_FORMAT.unpack(known) if known else (offset, uptime_s, offset)

@@ -6,7 +6,8 @@ from typing import Final
 
 from openengagement.damage import Damage, Inspection
 from openengagement.limits.contract import Limits, LimitsUnusable
-from openengagement.limits.lmdb import LmdbLimits
+from openengagement.limits.lmdb import LmdbLimits, file_of_boot
+from openengagement.limits.lmdb_file import find_damage
 
 _REMEDY: Final = (
     "Stop the servers, and remove the file. A signed request of the last minutes could then be "
@@ -24,13 +25,17 @@ def open_limits(data: Path) -> Limits:
 
 
 def check_limits(data: Path, inspection: Inspection) -> None:
-    """Open the limits if there are any, and note the jumps of the clock that they recorded."""
-    files = sorted(path.name for path in data.glob("limits-*.lmdb"))
-    if not files:
+    """Verify the limits, if there are any, and note the jumps of the clock that they recorded."""
+    path = file_of_boot(data)
+    if not path.exists():
         return
     inspection.files += 1
+    # Opening the limits would replace a damaged file.
+    if damage := find_damage(path):
+        inspection.damaged.append(Damage(path.name, damage, _REMEDY))
+        return
     try:
         with closing(LmdbLimits(data)) as limits:
             inspection.clock_jumps += [("nonces", *jump) for jump in limits.list_jumps()]
     except LimitsUnusable as error:
-        inspection.damaged.append(Damage(files[-1], str(error), _REMEDY))
+        inspection.damaged.append(Damage(path.name, str(error), _REMEDY))

@@ -117,6 +117,18 @@ def slices(values: Sequence[Value], size: int) -> Iterator[Sequence[Value]]:
     return (values[start : start + size] for start in range(0, len(values), size))
 
 
+def update_last_used(key: sa.Column[Any], column: sa.Column[Any]) -> sa.Update:
+    """Make an UPDATE that stores when credentials were last used, never backwards.
+
+    Its parameters are `used`, the value of `key`, and `used_s`, Unix seconds.
+    """
+    newer = sa.func.coalesce(column, 0) < sa.bindparam("used_s")
+    update = sa.update(key.table).where(key == sa.bindparam("used"), newer)
+    # No cache holds this column, and a commit every few seconds must not empty them.
+    options = {"leaves_credentials": True}
+    return update.values({column.name: sa.bindparam("used_s")}).execution_options(**options)
+
+
 def delete_expired(db: sa.Connection, table: sa.Table, *, before_s: int) -> None:
     """Delete the rows of a table that were created before `before_s`."""
     (key,) = table.primary_key.columns

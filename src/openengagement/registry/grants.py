@@ -10,7 +10,13 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from openengagement.engagement.permissions import AccessLevel
-from openengagement.registry.database import Database, columns_of, delete_expired, slices
+from openengagement.registry.database import (
+    Database,
+    columns_of,
+    delete_expired,
+    slices,
+    update_last_used,
+)
 from openengagement.registry.schema import ACCESS_TOKENS, ACCOUNTS, APPS, REQUEST_TOKENS
 
 OOB: Final = "oob"  # the callback of an app without one: its user copies a PIN
@@ -164,14 +170,7 @@ class Grants:
 
     def apply_last_used(self, used: Mapping[str, int]) -> None:
         """Store when access tokens were last used: token -> Unix seconds, never backwards."""
-        newer = sa.func.coalesce(ACCESS_TOKENS.c.last_used_s, 0) < sa.bindparam("used_s")
-        update = (
-            ACCESS_TOKENS.update()
-            .where(ACCESS_TOKENS.c.token == sa.bindparam("used"), newer)
-            .values(last_used_s=sa.bindparam("used_s"))
-            # No cache holds this column, and a commit every few seconds must not empty them.
-            .execution_options(leaves_credentials=True)
-        )
+        update = update_last_used(ACCESS_TOKENS.c.token, ACCESS_TOKENS.c.last_used_s)
         tokens = sorted(used)
         locked = sa.select(ACCESS_TOKENS.c.token).order_by(ACCESS_TOKENS.c.token).with_for_update()
         for some in slices(tokens, _SLICE):

@@ -10,8 +10,8 @@ from openengagement.settings import REGISTRY_FILE
 from openengagement.sqlite_files import is_new, refuse_foreign_log
 
 _REMEDY: Final = (
-    "Stop the servers. Restore a backup into an empty folder. Apps, tokens and decisions of after "
-    "the backup are lost"
+    "Stop the servers. Restore a backup into an empty folder with `openengagement restore`. Apps, "
+    "tokens and decisions that were made after the backup are lost"
 )
 
 

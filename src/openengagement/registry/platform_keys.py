@@ -7,7 +7,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from openengagement.registry.audit import COMMAND_LINE, write_entry
-from openengagement.registry.database import Database, columns_of
+from openengagement.registry.database import Database, columns_of, update_last_used
 from openengagement.registry.schema import PLATFORM_KEYS
 
 
@@ -60,15 +60,7 @@ class PlatformKeys:
 
     def apply_last_used(self, used: Mapping[bytes, int]) -> None:
         """Store when keys were last used: digest -> Unix seconds, never backwards."""
-        column = PLATFORM_KEYS.c.last_used_s
-        newer = sa.func.coalesce(column, 0) < sa.bindparam("used_s")
-        update = (
-            PLATFORM_KEYS.update()
-            .where(PLATFORM_KEYS.c.key_hash == sa.bindparam("used"), newer)
-            .values(last_used_s=sa.bindparam("used_s"))
-            # No cache holds this column, and a commit every few seconds must not empty them.
-            .execution_options(leaves_credentials=True)
-        )
+        update = update_last_used(PLATFORM_KEYS.c.key_hash, PLATFORM_KEYS.c.last_used_s)
         # Every writer locks the rows in this order, so that no two deadlock.
         rows = [{"used": key_hash, "used_s": used[key_hash]} for key_hash in sorted(used)]
         if rows:

@@ -14,7 +14,7 @@ from openengagement.registry.database import WRITE_TIMEOUT_S, Database
 from openengagement.registry.migrate import migrate
 from openengagement.registry.schema import CREDENTIAL_VERSION, METADATA
 from openengagement.sqlite_commits import CommitWatch
-from openengagement.sqlite_files import count_commit, refuse_foreign_log
+from openengagement.sqlite_files import DAMAGED, count_commit, primary_code, refuse_foreign_log
 
 # A process of an earlier version may still serve the folder, and it does not know the credential
 # version. These triggers increment the version for it, or our caches would miss what it revokes.
@@ -27,11 +27,10 @@ _UNUSED: Final = "WHEN old.last_used_s IS new.last_used_s"
 _CONDITIONS: Final = dict.fromkeys(
     [(t, "UPDATE") for t in ("access_tokens", "platform_keys")], _UNUSED
 )
-_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 # Another process has the lock for too long, the disk is full or fails, too many files are open.
 _MAY_PASS: Final = {
     *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL),
-    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM),
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN),
 }
 
 
@@ -84,9 +83,8 @@ class SqliteDatabase(Database):
 
     def _raise_for(self, error: BaseException) -> None:
         """Raise StoreDamaged for damage, and StoreUnavailable if a retry may help."""
-        # The low byte is the primary code. Errors of the module itself have none.
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        if code in _DAMAGED:
+        code = primary_code(error)
+        if code in DAMAGED:
             raise StoreDamaged("registry", self._path.name, reason=str(error)) from error
         if code in _MAY_PASS:
             raise StoreUnavailable("registry", str(error)) from error

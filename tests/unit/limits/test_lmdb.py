@@ -56,18 +56,16 @@ def test_the_file_stays_small(tmp_path, limits):
 
 def test_a_new_boot_starts_a_new_file(tmp_path, monkeypatch):
     """The file is never synced, so a crash of the machine can leave it damaged."""
-    boot = tmp_path / "boot_id"
     folder = tmp_path / "data"
     folder.mkdir()
-    monkeypatch.setattr("openengagement.limits.lmdb._BOOT_ID", boot)
-    boot.write_text("one\n")
+    monkeypatch.setattr("openengagement.limits.lmdb.boot_id", lambda: "one")
     first = LmdbLimits(folder)
     first.remember_nonce(nonce())
     first.close()
     again = LmdbLimits(folder)
     assert not again.remember_nonce(nonce())
     again.close()
-    boot.write_text("two\n")
+    monkeypatch.setattr("openengagement.limits.lmdb.boot_id", lambda: "two")
     later = LmdbLimits(folder)
     assert later.remember_nonce(nonce())
     later.close()
@@ -87,7 +85,7 @@ def boots_in(folder):
 @pytest.fixture
 def used(tmp_path, monkeypatch):
     """A file that holds a used nonce; no process has it open."""
-    monkeypatch.setattr("openengagement.limits.lmdb._BOOT_ID", tmp_path / "none")
+    monkeypatch.setattr("openengagement.limits.lmdb.boot_id", lambda: None)
     first = LmdbLimits(tmp_path)
     first.remember_nonce(nonce())
     first.close()

@@ -57,6 +57,15 @@ def test_a_process_that_does_not_know_the_version_changes_it_too(tmp_path, regis
                 assert registry.database.version() == before, "its usage flush empties no cache"
 
 
+def test_a_transaction_that_changes_no_row_is_no_commit(registry):
+    """Counting the commit would write a page, and every process would read the version again."""
+    before = registry.database._commits.mark()
+    registry.platform_keys.apply_last_used({b"revoked": 5})
+    assert registry.database._commits.mark() == before
+    registry.platform_keys.add_platform_key(name="x", key_hash=b"k", now_s=5)
+    assert registry.database._commits.mark() != before
+
+
 def test_entries_are_kept_until_the_version_changes(monkeypatch):
     monkeypatch.setattr(cache, "ENTRIES_MAX", 3)
     version = 1

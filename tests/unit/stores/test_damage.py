@@ -11,6 +11,7 @@ from contract.deltas import make_batch
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.errors import StoreDamaged
 from openengagement.stores.embedded import checksums, compaction, manifest, segments
+from support.folders import flip
 
 TWEETS = range(1, 3001)
 HOURS = 6
@@ -59,14 +60,6 @@ def used(path):
             for name, dtype, length, at in entries
         ),
     ]
-
-
-def flip(path, at, bit):
-    with path.open("r+b") as file:
-        file.seek(at)
-        value = file.read(1)[0]
-        file.seek(at)
-        file.write(bytes([value ^ (1 << bit)]))
 
 
 def changed(store):

@@ -48,6 +48,17 @@ def test_every_connection_syncs_each_commit(store):
     assert seen == [("wal", 2)] * 4
 
 
+def test_a_transaction_that_changes_no_row_is_no_commit(store):
+    """Counting the commit would write a page, and every cache would read again."""
+    store.apply_batches([batch(key=b"key")])
+    before = store._database.mark()
+    assert store.apply_batches([batch(key=b"key")])[0].duplicate
+    assert not store.delete_tweet(404)
+    assert store._database.mark() == before
+    store.apply_batches([batch(key=b"other")])
+    assert store._database.mark() != before
+
+
 def test_listing_an_authors_tweets_reads_only_the_index(store):
     """The index is enough: SQLite sorts nothing and reads no deleted Tweets."""
     plan = store._database.connection().execute(f"EXPLAIN QUERY PLAN {LIST}", (7, 2))

@@ -15,8 +15,8 @@ from openengagement.stores.embedded.upgrade import VERSION
 
 _ATTEMPTS: Final = 10
 _REMEDY: Final = (
-    "Requests that need these counts are answered with 503. Restore a backup into an empty folder, "
-    "and send again what was counted after it"
+    "Requests that need these counts are answered with 503. Restore a backup into an empty folder "
+    "with `openengagement restore`, and send again the events that were counted after it"
 )
 
 
@@ -66,7 +66,7 @@ def _open_all(db: sqlite3.Connection, folder: Path) -> tuple[list[Segment], list
 def _try_to_open(
     db: sqlite3.Connection, folder: Path
 ) -> tuple[list[Segment], list[Damage], list[Damage]]:
-    """Open all files of one snapshot. Return those, what is damaged, and what is missing."""
+    """Open all files of one snapshot. Return them, the damage, and the missing files."""
     opened: list[Segment] = []
     damaged: list[Damage] = []
     missing: list[Damage] = []

@@ -152,7 +152,7 @@ class BlockVerifier:
         self.pending = False
 
     def verify_all(self, on_bytes: Callable[[int], object]) -> None:
-        """Verify every block. `on_bytes` is called with the size of some blocks after them."""
+        """Verify every block. `on_bytes` is called with the bytes verified since its last call."""
         ids, starts, cells, counts = self._columns
         step = _RUN_BLOCKS << self._shift
         for low in range(0, len(ids), step):
@@ -227,7 +227,7 @@ def populate(data: mmap.mmap, *, first: npt.NDArray[Any], last: npt.NDArray[Any]
     try:
         data.madvise(_POPULATE_READ, start, max(end - start, 1))
     except OSError as error:
-        # Else the kernel does not know this advice, or has no memory to follow it now.
+        # Otherwise the kernel does not know this advice, or lacks the memory for it now.
         if error.errno in _UNREADABLE:
             raise OSError(errno.EIO, "a part of it cannot be read") from error
 

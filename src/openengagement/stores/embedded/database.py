@@ -18,7 +18,13 @@ from openengagement.damage import find_damaged_pages
 from openengagement.errors import StoreDamaged, StoreUnavailable
 from openengagement.files import FileLock
 from openengagement.sqlite_commits import CommitWatch
-from openengagement.sqlite_files import connect, count_commit, refuse_foreign_log
+from openengagement.sqlite_files import (
+    DAMAGED,
+    connect,
+    count_commit,
+    primary_code,
+    refuse_foreign_log,
+)
 
 NAME: Final = "embedded"
 # Pages of the log after which a commit writes them back to the database: 64 MiB.
@@ -27,7 +33,6 @@ _CHECKPOINT_PAGES: Final = 16_384
 _MMAP_BYTES: Final = 2**28
 # Failures that no retry helps, among those that SQLite reports as OperationalError.
 _MISTAKE: Final = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY}
-_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _OS_MAY_PASS: Final = {
     *(errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT)
 }
@@ -144,9 +149,8 @@ class Database:
             if error.errno in _OS_MAY_PASS:
                 raise StoreUnavailable(NAME, os.strerror(error.errno)) from error
             raise error
-        # The low byte is the primary code. Errors of the module itself have none.
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        if code in _DAMAGED:
+        code = primary_code(error)
+        if code in DAMAGED:
             raise StoreDamaged(NAME, self.path.name, reason=str(error)) from error
         if isinstance(error, sqlite3.OperationalError) and code not in _MISTAKE:
             raise StoreUnavailable(NAME, str(error)) from error

@@ -76,6 +76,6 @@ def _first_time(db: sqlite3.Connection, wall_s: float) -> float:
 
 
 def _find_jump(before_s: float, now_s: float, *, passed_s: float | None) -> ClockJump | None:
-    """Compare the wall clock with real time. After a start of the machine, it can only go back."""
+    """Compare the wall clock with real time. After a restart, only a step back is a jump."""
     expected_s = before_s + passed_s if passed_s is not None else max(before_s, now_s)
     return ClockJump(expected_s, now_s) if abs(now_s - expected_s) > JUMP_S else None

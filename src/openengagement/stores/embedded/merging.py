@@ -10,7 +10,7 @@
 
 If the process dies, `SegmentFolder.remove_leftovers` finishes or undoes the removal later. A file
 lock for each kind of merge (see `compaction`) keeps two processes from merging the same segments.
-Should the lock file be deleted, step 3 fails: it finds a record missing.
+If the lock file is deleted, step 3 fails, because a record is missing then.
 """
 
 import threading

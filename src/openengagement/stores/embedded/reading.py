@@ -24,7 +24,7 @@ class SegmentReader:
     def __init__(self, database: Database, folder: Path) -> None:
         self._database = database
         self._folder = folder
-        # By id: the segments of a commit, and its mark, None if that is not known.
+        # The mark of a commit, None if unknown, and the segments of that commit by id.
         self._open: tuple[object, dict[int, Segment]] = (None, {})
 
     def read_snapshot(self, read: Callable[[sqlite3.Connection], Result]) -> Result:
@@ -55,7 +55,7 @@ class SegmentReader:
         opened_mark, segments = self._open
         if opened_mark != mark:
             segments = self.read_snapshot(self._open_listed)
-            # After a commit between the mark and the snapshot, the segments may be of either.
+            # After a commit between the mark and the snapshot, the segments may show either state.
             if mark == self._database.mark():
                 self._open = mark, segments
         return list(segments.values())

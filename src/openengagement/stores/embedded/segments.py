@@ -5,7 +5,7 @@ length and offset of each array. A file is written piece by piece, before its fi
 So each array gets room for its largest possible size. The gaps between the arrays are holes, which
 take no space on the disk.
 
-A section of a file, hours or totals, has one array more. Its first element is the number of Tweets
+Each section of a file (hours, totals) has one more array. Its first element is the number of Tweets
 in a block. The others are the table of `checksums.BlockChecksums`. Older versions ignore it.
 """
 
@@ -90,7 +90,7 @@ class Segment:
             section.verifier.trust()
 
     def verify(self, on_bytes: Callable[[int], object] = lambda _: None) -> None:
-        """Verify all counters. `on_bytes` is called with the size of each block after it.
+        """Verify all counters. `on_bytes` is called with the bytes verified since its last call.
 
         Raises:
             StoreDamaged

@@ -124,7 +124,6 @@ class EmbeddedStore:
 
     def read_totals(self, tweet_ids: Sequence[int], types: Sequence[str]) -> Ints:
         numbers = [TYPE_NAMES.index(name) for name in types]
-
         segments, videos = self._read_state(tweet_ids, with_videos=VIDEO_VIEWS in numbers)
         if videos:
             sums = sum_totals(segments, ids_to_read(tweet_ids, videos))

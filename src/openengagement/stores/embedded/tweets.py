@@ -124,7 +124,7 @@ class TweetCache:
         self._videos: dict[int, int] = {}  # of the cached Tweets that have one
         self._any_video = False  # whether any Tweet has a video
         self._change_id = 0  # the last change that the cache contains
-        self._mark: object = None  # the commit that the cache is of, if that is known
+        self._mark: object = None  # of the commit that the cache shows, None if unknown
         # Held from reading the changes until Tweets are added. Otherwise a thread with an older
         # snapshot could add a Tweet that another thread has just dropped.
         self._lock = threading.Lock()
@@ -136,7 +136,7 @@ class TweetCache:
             if mark != self._mark or not self._has_all(tweet_ids):
                 with self._database.snapshot() as db:
                     self._fill(db, tweet_ids)
-                # After a commit between the mark and the snapshot, the cache is of neither.
+                # After a commit between the mark and the snapshot, the cache may show either state.
                 self._mark = mark if mark == self._database.mark() else None
             tweets = zip(tweet_ids, map(self._tweets.get, tweet_ids), strict=True)
             return {tweet_id: tweet for tweet_id, tweet in tweets if tweet}
@@ -144,7 +144,7 @@ class TweetCache:
     def cached_videos(self, mark: object, tweet_ids: Sequence[int]) -> dict[int, int] | None:
         """Return the number of the video of each Tweet that has one, as of `Database.mark`.
 
-        None if the cache is of another commit, or does not have all these Tweets.
+        None if the cache shows another commit, or lacks one of these Tweets.
         """
         with self._lock:
             if mark != self._mark:

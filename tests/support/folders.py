@@ -1,0 +1,32 @@
+"""The files of a data folder: open its counters, and damage a file."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from openengagement.clock import SystemClock
+from openengagement.stores.embedded.store import EmbeddedStore
+
+COUNTERS: Final = "counters.sqlite3"
+SEGMENTS: Final = "counters.segments"
+REGISTRY: Final = "registry.sqlite3"
+
+
+def open_store(folder: Path) -> EmbeddedStore:
+    """Open the counters as a server does."""
+    return EmbeddedStore(folder / COUNTERS, clock=SystemClock(), idempotency_keep_days=9)
+
+
+def total(folder: Path) -> int:
+    """Return the replies of Tweet 5."""
+    with closing(open_store(folder)) as store:
+        return int(store.read_totals([5], ["replies"])[0, 0])
+
+
+def flip(path: Path, at: int, bit: int) -> None:
+    """Flip a bit of the byte at this offset."""
+    with path.open("r+b") as file:
+        file.seek(at)
+        value = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([value ^ (1 << bit)]))
