@@ -72,7 +72,7 @@ def _read(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
         for batch in batches:
             started = True
             yield batch
-    except pa.ArrowNotImplementedError:
+    except pa.ArrowNotImplementedError:  # the schema may have 128-bit integers
         if started:
             raise
         for wide in read_wide(whole[:], request, is_stream=is_stream).to_batches():
