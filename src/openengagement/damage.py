@@ -34,7 +34,7 @@ class Inspection:
 
 
 def find_damaged_pages(db: sqlite3.Connection, *, limit: int = 1) -> list[str]:
-    """Find damage in the pages of a database as far as SQLite can. They have no checksums."""
+    """Find damage in the structure of a database. Its pages have no checksums."""
     try:
         rows = db.execute(f"PRAGMA quick_check({limit})").fetchall()
     except sqlite3.DatabaseError as error:

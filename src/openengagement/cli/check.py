@@ -19,8 +19,8 @@ from openengagement.tuning import lower_priority
 def check(context: typer.Context, json: Json = False) -> None:
     """Verify every file of the data folder. Servers may be running.
 
-    Exits with 1 if something is damaged, and says what can be done. Counters have checksums.
-    The databases are checked as far as SQLite can, which has none.
+    Exits with 1 if something is damaged, and says what can be done. Counters are verified by
+    their checksums. SQLite has no checksums, so only the structure of the databases is verified.
     """
     lower_priority()
     data: Path = context.obj

@@ -21,7 +21,7 @@ _REMEDY: Final = (
 
 
 def inspect_counters(path: Path, inspection: Inspection) -> None:
-    """Verify the database's pages as far as SQLite can, and every block of every segment."""
+    """Verify the structure of the database, and every block of every segment."""
     if not inspect_database(path, inspection, remedy=_REMEDY):
         return
     with closing(connect(path, mode="ro", isolation_level=None)) as db:

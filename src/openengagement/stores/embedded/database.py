@@ -170,7 +170,7 @@ class Database:
 
 
 def verify_pages(db: sqlite3.Connection, *, file: str) -> None:
-    """Verify the pages of a database as far as SQLite can.
+    """Verify the structure of a database. Its pages have no checksums.
 
     Raises:
         StoreDamaged
