@@ -1,7 +1,6 @@
 """The wall clock jumps under a live server: no idempotency key and no nonce is forgotten."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -13,35 +12,32 @@ from faults.crashing import open_session
 from support.waiting import PATIENCE_S, wait_for
 
 DAY_S = 86_400
-LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+MOVED_CLOCK = Path(__file__).parents[1] / "support" / "moved_clock"
 
 
-class FakeTime:
-    """The clock of the server's processes, moved by libfaketime while they run."""
+class WallClock:
+    """The wall clock of the processes that a test starts, moved while they run."""
 
     def __init__(self, file):
         self._file = file
-        self.set(0)
+        self.move(0)
 
-    def set(self, seconds):
-        self._file.write_text(f"{seconds:+d}\n")
-
-
-@pytest.fixture
-def fake_time(tmp_path, monkeypatch):
-    if not LIBRARIES:
-        pytest.skip("needs libfaketime (Debian: apt-get install libfaketime)")
-    file = tmp_path / "faketime"
-    monkeypatch.setenv("LD_PRELOAD", str(LIBRARIES[0]))
-    monkeypatch.setenv("FAKETIME_TIMESTAMP_FILE", str(file))
-    monkeypatch.setenv("FAKETIME_CACHE_DURATION", "1")
-    # A real jump does not move the monotonic clock. It would break every wait, too.
-    monkeypatch.setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-    return FakeTime(file)
+    def move(self, seconds):
+        written = self._file.with_suffix(".new")
+        written.write_text(str(seconds))
+        written.replace(self._file)
 
 
 @pytest.fixture
-def server(crashing, fake_time, tmp_path):
+def clock(tmp_path, monkeypatch):
+    file = tmp_path / "moved_by_s"
+    monkeypatch.setenv("MOVED_CLOCK", str(file))
+    monkeypatch.setenv("PYTHONPATH", str(MOVED_CLOCK))
+    return WallClock(file)
+
+
+@pytest.fixture
+def server(crashing, clock, tmp_path):
     crashing.workers = 1
     crashing.make_app()
     crashing.command("load", "tweets", str(write_tweets(tmp_path / "tweets.csv", 3)))
@@ -89,19 +85,15 @@ def restart(server):
         pytest.param(-2000, True, marks=pytest.mark.heavy),
     ],
 )
-def test_keys_are_kept_when_the_clock_jumps_and_comes_back(server, fake_time, days, restarts):
+def test_keys_are_kept_when_the_clock_jumps_and_comes_back(server, clock, days, restarts):
     assert not send(server, "before")
-    fake_time.set(days * DAY_S)
+    clock.move(days * DAY_S)
     if restarts:
         restart(server)
-    else:
-        time.sleep(1.5)  # until the library reads the file again
     assert not send(server, "while wrong")
-    fake_time.set(0)
+    clock.move(0)
     if restarts:
         restart(server)
-    else:
-        time.sleep(1.5)
     assert not send(server, "after")
     assert [send(server, key) for key in ("before", "while wrong", "after")] == [True] * 3
     assert favorites(server) == "3"
@@ -110,15 +102,15 @@ def test_keys_are_kept_when_the_clock_jumps_and_comes_back(server, fake_time, da
 
 
 @pytest.mark.parametrize("restarts", [pytest.param(True, marks=pytest.mark.heavy), False])
-def test_a_used_request_is_refused_after_a_jump(server, fake_time, restarts):
+def test_a_used_request_is_refused_after_a_jump(server, clock, restarts):
     used = sign(server)
     assert repeat(used) == 200
-    fake_time.set(700)
+    clock.move(700)
     if restarts:
         restart(server)
     wait_for_jump(server, "nonces", times=1)
     assert repeat(used) == 401  # its timestamp is too old by this clock
-    fake_time.set(0)
+    clock.move(0)
     if restarts:
         restart(server)
     wait_for_jump(server, "nonces", times=2)
