@@ -295,6 +295,13 @@ def test_a_socket_that_cannot_be_bound_again_is_reported_once(address, tmp_path,
     assert counting_listener.is_listening(address)
 
 
+def test_no_connection_waits(tmp_path):
+    listener = counting_listener.CountingListener.bind_for(tmp_path)
+    assert [listener.accept(timeout_s=timeout_s) for timeout_s in (0, 0.01)] == [None, None]
+    listener.close()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_sockets_of_dead_servers_are_removed_and_those_of_others_stay(tmp_path, address):
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / "counting-0123.socket"))

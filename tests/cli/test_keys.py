@@ -254,3 +254,11 @@ def test_no_secret_is_lost_when_keys_are_deleted_under_load(running, monkeypatch
             done.set()
     assert failed == []
     assert running.command("key", "rotate")["unreadable"] == 0
+
+
+def test_a_rotation_removes_the_keys_that_a_killed_one_left(run, data, owned_app):
+    """They could be the leaked ones."""
+    left = data / ".server.key.abc123.new"
+    left.write_bytes((data / "server.key").read_bytes())
+    assert run("key", "rotate").code == 0
+    assert not left.exists()

@@ -303,3 +303,35 @@ def test_an_empty_registry_beside_counters_that_it_knows(run, data, count):
     count(data)
     assert run("account", "add", "ana").code == 0
     assert total(data) == 6
+
+
+# What operating.md says about a part that is lost for good
+
+
+def test_a_lost_registry_is_replaced_and_the_counts_stay(run, used, tmp_path):
+    new = tmp_path / "new"
+    run("platform-key", "issue", "first", folder=new)
+    for name in (REGISTRY, "server.key"):
+        (used / name).unlink()
+        shutil.copy2(new / name, used / name)
+    assert run("account", "add", "ana").code == 0
+    assert total(used) == 6
+
+
+def test_lost_counters_are_replaced_and_the_accounts_stay(run, used, owned_app, tmp_path):
+    new = tmp_path / "new"
+    run("platform-key", "issue", "first", folder=new)
+    (used / COUNTERS).unlink()
+    shutil.copy2(new / COUNTERS, used / COUNTERS)
+    for path in (used / SEGMENTS).glob("*.segment"):
+        path.rename(tmp_path / path.name)
+    assert run("token", "issue", owned_app).code == 0
+    assert total(used) == 0
+
+
+def test_a_sandbox_does_not_discard_the_counters_of_a_server(run, used, tmp_path):
+    """Its folder is `sandbox` in the data folder, where somebody may keep another server."""
+    used.rename(tmp_path / "sandbox")
+    done = run("sandbox", "--port", free_port(), folder=tmp_path)
+    assert (done.code, "was not made by a sandbox" in done.err) == (1, True)
+    assert total(tmp_path / "sandbox") == 6

@@ -1,11 +1,12 @@
 import os
+import stat
 import subprocess
 import sys
 import threading
 
 import pytest
 
-from openengagement.files import FileLock, hold_lock, write_private
+from openengagement.files import FileLock, copy_private, hold_lock, make_folder, write_private
 
 
 def test_a_second_holder_is_refused_in_the_same_and_in_another_process(tmp_path):
@@ -65,3 +66,38 @@ def test_a_failed_write_leaves_neither_file_nor_change(tmp_path):
         write_private(path, "no bytes")
     assert path.read_bytes() == b"first"
     assert os.listdir(tmp_path) == ["key"]  # noqa: PTH208
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_a_new_name_is_durable(tmp_path, monkeypatch, replace):
+    """After a power cut, the registry would be encrypted under a key that the folder lacks."""
+    steps, fsync = [], os.fsync
+
+    def note(descriptor):
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        steps.append(("folder", sorted(os.listdir(tmp_path))) if is_folder else "file")  # noqa: PTH208
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    write_private(tmp_path / "key", b"secret", replace=replace)
+    assert steps == ["file", ("folder", ["key"])]
+
+
+def test_a_new_folder_is_durable(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("openengagement.files.sync_folder", synced.append)
+    for _ in range(2):
+        make_folder(tmp_path / "a" / "b")
+    assert synced == [tmp_path, tmp_path / "a"]
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_copy_is_private_and_has_the_same_content(tmp_path):
+    content = b"x" * 70_000 + bytes(10 * 2**16) + b"y" + bytes(2**17)
+    (tmp_path / "a").write_bytes(content)
+    copy_private(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == content
+    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "b").stat().st_blocks < (tmp_path / "a").stat().st_blocks
+    with pytest.raises(FileExistsError):
+        copy_private(tmp_path / "a", tmp_path / "b")

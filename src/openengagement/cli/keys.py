@@ -17,7 +17,7 @@ from openengagement.auth.keyring import (
 )
 from openengagement.cli.common import Json, fail, open_folder, read_settings, show
 from openengagement.data_folder import KEY_FILE
-from openengagement.files import hold_lock
+from openengagement.files import hold_lock, remove_temporary
 from openengagement.registry.database import WRITE_TIMEOUT_S
 from openengagement.registry.encrypted import reencrypt_secrets
 
@@ -92,4 +92,5 @@ def _only_rotation(data: Path) -> Iterator[None]:
     with hold_lock(data / "rotation.lock", wait=False) as held:
         if not held:
             fail("another command is rotating the keys of this folder; wait until it ends")
+        remove_temporary(data / KEY_FILE)  # a rotation that was killed may have left old keys
         yield

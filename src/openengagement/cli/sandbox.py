@@ -32,6 +32,7 @@ from openengagement.sandbox.demo import Demo
 from openengagement.sandbox.forward_proxy import LOOPBACK as HOST
 from openengagement.sandbox.seed import build_sandbox
 
+_LOCK: Final = "sandbox.lock"
 _SAMPLES: Final = Path("examples/sample_code")
 
 
@@ -106,7 +107,10 @@ def _hold(folder: Path) -> None:
     The lock stays with the process when it becomes the server, until that ends.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not FileLock(folder / "sandbox.lock").hold_until_exit():
+    made_here = any((folder / name).exists() for name in (_LOCK, "credentials.env"))
+    if not made_here and any(folder.glob("counters.*")):
+        fail(f"{folder} holds counters and was not made by a sandbox; choose another --data")
+    if not FileLock(folder / _LOCK).hold_until_exit():
         fail(f"a sandbox is running on {folder}; stop it, or give another folder with --data")
 
 

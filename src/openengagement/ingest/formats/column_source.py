@@ -166,13 +166,16 @@ def _read_file(source: pa.BufferReader, request: Request) -> Iterator[Batch]:
 
 def _read_options(schema: pa.Schema, request: Request) -> ipc.IpcReadOptions:
     chosen = _choose_columns(schema, request)
-    return ipc.IpcReadOptions(use_threads=False, included_fields=chosen)
+    # With a choice of columns, the library copies a whole batch; else it refers to the mapped file.
+    included = chosen if len(chosen) < len(schema.names) else None
+    return ipc.IpcReadOptions(use_threads=False, included_fields=included)
 
 
 def _slices(batch: pa.RecordBatch, read_bytes: int) -> Iterator[Batch]:
-    batch.validate(full=True)
+    """Cut a batch, which may be a whole file, so that few of its pages are in memory at a time."""
     for start in range(0, batch.num_rows, BATCH_ROWS):
         part = batch.slice(start, BATCH_ROWS)
+        part.validate(full=True)
         yield _batch(part, read_bytes)
 
 

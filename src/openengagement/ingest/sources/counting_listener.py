@@ -70,7 +70,7 @@ class CountingListener:
         self._listener.settimeout(timeout_s)
         try:
             connection = self._listener.accept()[0]
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):  # the latter if `timeout_s` is 0
             return None
         connection.setblocking(True)
         return connection
