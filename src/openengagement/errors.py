@@ -89,7 +89,7 @@ class ApiError(Exception):
         self.arrays, self.headers, self.details = arrays or {}, headers or {}, details or {}
 
     @classmethod
-    def from_parts(cls, code: str, texts: Sequence[str], **named: Any) -> "ApiError":  # noqa: ANN401
+    def from_parts(cls, code: str, texts: Sequence[str], **named: Mapping[str, Any]) -> "ApiError":
         """Rebuild an error that another process raised. An unknown code raises KeyError."""
         kind = cls._by_code[code]
         # Skip the constructor of the subclass: it would compose the texts, which exist already.
@@ -387,8 +387,9 @@ class StoreDamaged(StoreUnavailable, code="store_damaged"):
         self.file, self.fault = file, reason
 
 
-# Of several errors of a request, the first is reported (api.md 3.4, "order of checks", also for
-# forms). InvalidField, UnsupportedTypes and UnsupportedGroupBys share a rank: the fields' order.
+# If a request has several errors, the first one here is reported (api.md 3.4, "order of checks",
+# with the exception for forms). InvalidField, UnsupportedTypes and UnsupportedGroupBys share a
+# rank: the order of the fields decides.
 # fmt: off
 PRECEDENCE: tuple[type[ApiError], ...] = (
     HeadersTooLarge, WrongHost, NotFound, MethodNotAllowed, SslRequired, GzipRequired,

@@ -99,7 +99,7 @@ def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) ->
     calls = _build_calls(shared, counting)
     flushes = (shared.last_used.flush, shared.meter.flush)
     expire = partial(expire_limits, shared.limits, settings.timestamp_window_s, clock=clock)
-    run_chore(expire)  # it notes the clock before the first nonce is used
+    run_chore(expire)  # so that the clock is noted before the first nonce is used
     housekeeping = Housekeeping([expire, *flushes])
 
     async def stop() -> None:
@@ -165,7 +165,7 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
 
 
 def _build_health(shared: _Shared, counting: str) -> Health:
-    """Build the health check. Its limits write, as every signed request does."""
+    """Build the health check. It writes to the limits, because every signed request does."""
     counters, registry = shared.folder.stores.counters, shared.folder.registry
     limits, now_s = shared.limits, shared.now_s
     return Health(

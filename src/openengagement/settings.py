@@ -93,8 +93,8 @@ class Settings:
     )
     response_timeout_s: int = _number(
         60,
-        "Maximum time for which a client may take nothing of its response; the connection is then "
-        "closed. On other systems than Linux, this covers only responses of more than 64 KiB.",
+        "After this time, the connection of a client that reads nothing of its response is closed. "
+        "On other systems than Linux, this applies only to responses of more than 64 KiB.",
         unit="seconds",
         limits=(1, 3600),
     )
@@ -107,8 +107,8 @@ class Settings:
     )
     responses_in_flight_max_bytes: int = _number(
         67_108_864,
-        "Maximum size of all responses of more than 64 KiB that clients of a worker have not taken "
-        "yet; further ones become 503.",
+        "Maximum size of all responses of more than 64 KiB that clients of a worker have not read "
+        "yet; further requests get 503.",
         unit="bytes",
         limits=(65_536, 1_073_741_824),
     )

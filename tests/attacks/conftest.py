@@ -25,7 +25,7 @@ def two_workers(world):
 def behind_proxy(world):
     """Two workers behind a proxy on this machine, which forwards the client's address.
 
-    No test may meet the limit of request tokens: a slow machine makes thousands of them.
+    The tests ask for thousands of request tokens, so their limit is out of reach.
     """
     with start_oauth_server(
         world,

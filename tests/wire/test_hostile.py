@@ -720,13 +720,21 @@ def test_forms(server, path, body):
 
 
 @pytest.mark.parametrize(
-    "path", ["/oauth2/token", "/oauth/request_token", "/sign-in", "/portal/new"]
+    ("method", "path"),
+    [
+        ("POST", "/oauth2/token"),
+        ("POST", "/oauth/request_token"),
+        ("POST", "/sign-in"),
+        ("POST", "/portal/new"),
+        ("GET", "/1.1/account/verify_credentials.json"),
+        ("GET", "/1.1/application/rate_limit_status.json"),
+    ],
 )
 @pytest.mark.parametrize(("size", "too_large"), [(16_384, False), (16_385, True), (900_000, True)])
-def test_a_strangers_form_is_small(server, path, size, too_large):
+def test_a_strangers_form_is_small(server, method, path, size, too_large):
     body = b"a=" + b"b" * (size - 2)
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    answer = server.client.send("POST", path, body=body, headers=headers)
+    answer = server.client.send(method, path, body=body, headers=headers)
     assert (answer.status == 413) is too_large, answer
 
 

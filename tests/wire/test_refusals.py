@@ -138,6 +138,18 @@ def test_a_content_type_that_no_batch_has(server, refused):
     assert "Content-Type" in line["remedy"]
 
 
+@pytest.mark.parametrize("content_type", ["text/csv", *FORM.values()])
+def test_a_batch_in_no_format(server, refused, content_type):
+    """Also under the content type of a form, which `curl -d` sends by default."""
+    key = server.command("platform-key", "issue", "refusals")["platform_key"]
+    server.secrets.append(key)
+    headers = {"Content-Type": content_type}
+    body = "tweet_id;type\n" if content_type == "text/csv" else "[1] 2"
+    line = refused("POST", "/platform/v1/events", body=body, headers=headers, auth=Bearer(key))
+    assert line["code"] == "malformed_body"
+    assert "To the platform API, send a format of section 6.2" in line["remedy"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "code"),
     [

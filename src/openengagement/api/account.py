@@ -7,7 +7,7 @@ from openengagement.auth.identity import Identity, VerifyCredentials
 from openengagement.auth.rate_limit_status import STATUS_PATH, RateLimits, RateLimitStatus
 from openengagement.engagement.types import utc_datetime
 from openengagement.http.reply import NO_STORE, Reply, json_reply
-from openengagement.http.request import ReadBody, Request, read_message
+from openengagement.http.request import FORM_MAX_BYTES, ReadBody, Request, read_message
 from openengagement.http.threads import run_in_pool
 from openengagement.limits.contract import RateWindow
 
@@ -25,19 +25,19 @@ class AccountCalls:
     ) -> None:
         self._credentials = credentials
         self._status = status
-        self._body_max_bytes = body_max_bytes
+        self._form_max_bytes = min(body_max_bytes, FORM_MAX_BYTES)
         self._pool = pool
 
     async def verify_credentials(self, request: Request, read_body: ReadBody) -> Reply:
         """`GET /1.1/account/verify_credentials.json`."""
-        message = await read_message(request, read_body, limit=self._body_max_bytes)
+        message = await read_message(request, read_body, limit=self._form_max_bytes)
         identity = await run_in_pool(self._pool, self._credentials.identify, message)
         headers = NO_STORE | {"x-access-level": identity.access_level}
         return json_reply(_user_object(identity), headers | _window_headers(identity.window))
 
     async def rate_limit_status(self, request: Request, read_body: ReadBody) -> Reply:
         """`GET /1.1/application/rate_limit_status.json?resources=account,insights`."""
-        message = await read_message(request, read_body, limit=self._body_max_bytes)
+        message = await read_message(request, read_body, limit=self._form_max_bytes)
         found = await run_in_pool(self._pool, self._status.read, message)
         given = [value for name, value in request.parse_query() if name == "resources"]
         families = {name.strip() for value in given for name in value.split(",")}

@@ -101,9 +101,7 @@ class Api:
             if isinstance(error, StoreDamaged):
                 self._hooks.note_damage(error)
             await body.discard()
-            reply = render_error(error, family, method=request.method, path=request.path)
-            status = reply.status if self._settings.log_refusals else None
-            log_error(error, request, request_id=request_id, refused_with=status)
+            reply = self._refuse(error, request, family=family, request_id=request_id)
         except Exception as error:
             log_error(error, request, request_id=request_id)
             reply = render_error(InternalError(), family, method=request.method, path=request.path)
@@ -113,9 +111,19 @@ class Api:
         try:
             await self._send(reply, request, family=family, send=send)
         except Unavailable as error:
-            reply = render_error(error, family, method=request.method, path=request.path)
+            error.headers = {**_rate_headers_of(reply), **error.headers}
+            reply = self._refuse(error, request, family=family, request_id=request_id)
             reply.headers["x-request-id"] = request_id
             await self._send(reply, request, family=family, send=send)
+
+    def _refuse(
+        self, error: ApiError, request: Request, *, family: Family, request_id: str
+    ) -> Reply:
+        """Log an error, and render the answer to it."""
+        reply = render_error(error, family, method=request.method, path=request.path)
+        status = reply.status if self._settings.log_refusals else None
+        log_error(error, request, request_id=request_id, refused_with=status)
+        return reply
 
     async def _send(self, reply: Reply, request: Request, *, family: Family, send: Send) -> None:
         if family is Family.DATA and "x-per-minute-limit" not in reply.headers:
@@ -164,7 +172,10 @@ class Api:
         await self._routes.pages(page_scope, _receive_nothing, send)
 
     def _page_send(self, send: Send, body: Body, *, request_id: str) -> Send:
-        """Return a `send` for a page, which adds the request id. A page's body is one message."""
+        """Return a `send` for a page. It adds the request id, and bounds large pages in flight.
+
+        A page must send its body in one message, as Starlette's plain responses do.
+        """
         header = (b"x-request-id", request_id.encode())
         start: MutableMapping[str, Any] = {}
 
@@ -181,3 +192,7 @@ class Api:
 async def _receive_nothing() -> dict[str, Any]:
     """Stand in for the body, which pages read with `scope[READ_BODY]`."""
     return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def _rate_headers_of(reply: Reply) -> dict[str, str]:
+    return {name: text for name, text in reply.headers.items() if name.startswith("x-per-")}

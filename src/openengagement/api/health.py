@@ -1,4 +1,4 @@
-"""`GET /health`: say what does not work (api.md 7.2).
+"""`GET /health`: report what does not work (api.md 7.2).
 
 Anybody may call it, so its answer names no file, address or credential, and calls cost little.
 """
@@ -38,7 +38,7 @@ class Health:
         self._kept_until_s = 0.0
 
     def note_damage(self, _error: StoreDamaged) -> None:
-        """Report damage that a request met, until this worker ends: no retry helps."""
+        """Report the damage from now on until this worker ends, because no retry helps."""
         self._damaged = True
 
     async def read(self, _request: Request, _read_body: ReadBody) -> Reply:

@@ -22,11 +22,13 @@ _LONG_WORD: Final = re.compile(r"[\w%+=~-]{24,}")
 _SIGN_AS_OWNER: Final = "Sign with OAuth 1.0a and the access token of the Tweets' owner."
 _CREDENTIALS: Final = "The sandbox prints its credentials at the start; /portal shows the others."
 
-# What to change, by class of error. A class without an entry has that of its base class.
+# The remedy for each class of errors. A class without an entry has the remedy of its base class.
 REMEDIES: Final[Mapping[type[ApiError], str]] = {
     ApiError: "The log line before this one, with the same request_id, says what failed.",
-    errors.RequestError: "docs/api.md, sections 1 to 3, lists the fields and their limits.",
-    errors.MalformedBody: "Send one JSON object, complete and in UTF-8 (docs/api.md, section 1.1).",
+    errors.RequestError: "docs/api.md lists the fields and their limits: sections 1 to 3 for the "
+    "data API, section 6 for the platform API.",
+    errors.MalformedBody: "To the data API, send one JSON object, complete and in UTF-8 "
+    "(docs/api.md, section 1.1). To the platform API, send a format of section 6.2.",
     errors.UnsupportedTypes: "docs/api.md, section 2.1, lists the types of each endpoint.",
     errors.UnsupportedGroupBys: "docs/api.md, section 1.2, lists the dimensions of each endpoint.",
     errors.TweetsUnavailable: "Ask for Tweets that this server has; the sandbox prints some.",
@@ -109,18 +111,22 @@ def _log_refusal(error: ApiError, request: Request, *, request_id: str, status: 
 
 
 def find_remedy(error: ApiError, request: Request) -> str:
-    """Return what the client or the operator can change; notes of the error come first."""
+    """Return what the client or the operator can change.
+
+    Notes of the error precede the remedy of its class. For a wrong signature they replace it.
+    """
     general = next(REMEDIES[kind] for kind in type(error).__mro__ if kind in REMEDIES)
     if isinstance(error, errors.NonceUsed) and _nonce_is_timestamp(request):
         return (
-            "The client uses the current second as its nonce, so that a call that is repeated "
-            "within a second has the same signature: wait a second between such calls, or set "
+            "The client uses the current second as its nonce, so a call that is repeated within a "
+            "second has the same signature: wait a second between such calls, or set "
             "OPENENGAGEMENT_REPLAY_PROTECTION=oauth."
         )
-    if isinstance(error, errors.MalformedBody) and request.message(b"").is_form:
+    is_batch = request.path.startswith("/platform/")
+    if isinstance(error, errors.MalformedBody) and not is_batch and request.message(b"").is_form:
         return (
-            "The client sends a form. Send the fields as one JSON object, with Content-Type: "
-            "application/json."
+            "The content type is that of a form. Send the fields as one JSON object, with "
+            "Content-Type: application/json."
         )
     notes: list[str] = getattr(error, "__notes__", [])
     if isinstance(error, errors.InvalidSignature) and notes:

@@ -4,7 +4,7 @@ Nothing is written before the signature is verified, so a stranger can fill neit
 nonces nor a rate window.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -52,6 +52,27 @@ def app_limits(app: App, settings: Settings) -> tuple[bytes, dict[int, int]]:
     if settings.rate_limit_per_second:
         limits[1] = settings.rate_limit_per_second
     return b"app %d" % app.id, limits
+
+
+def count_once(
+    store: Limits,
+    nonce: Nonce | None,
+    *,
+    subject: bytes,
+    limits: Mapping[int, int],
+    now_s: float,
+) -> list[RateWindow]:
+    """Count a request in its rate windows, and remember its nonce, if any, in the same step.
+
+    Raises:
+        NonceUsed: nothing was counted.
+    """
+    if nonce is None:
+        return store.count(subject, limits, now_s=now_s)
+    windows = store.remember_nonce_and_count(nonce, subject, limits=limits, now_s=now_s)
+    if windows is None:
+        raise NonceUsed
+    return windows
 
 
 class Authenticator:
@@ -139,13 +160,7 @@ class Authenticator:
                 raise NonceUsed
             raise AppNotEnabled(suspended=app.suspended)
         subject, limits = app_limits(app, self._settings)
-        windows = (
-            self._limits.count(subject, limits, now_s=now_s)
-            if nonce is None
-            else self._limits.remember_nonce_and_count(nonce, subject, limits=limits, now_s=now_s)
-        )
-        if windows is None:
-            raise NonceUsed
+        windows = count_once(self._limits, nonce, subject=subject, limits=limits, now_s=now_s)
         if caller.user:
             self.note_used(caller.user.token.token)
         return windows

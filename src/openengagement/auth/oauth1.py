@@ -104,7 +104,7 @@ def has_oauth_parameters(message: Message) -> bool:
 class SignatureVerifier:
     """Verifies signatures. A timestamp may differ from now by at most `window_s` seconds.
 
-    If it `explains`, a note of InvalidSignature says what the client does differently.
+    With `explains`, InvalidSignature has a note that says what the client does differently.
     """
 
     def __init__(
@@ -217,13 +217,13 @@ def parse_oauth_parameters(message: Message, *, json_body: bool) -> OAuthParamet
 
 
 def _drop_repeats(places: _Places) -> _Places:
-    """Drop each `oauth_*` parameter that an earlier place holds with the same value (api.md 4.1).
+    """Drop each `oauth_*` parameter that repeats one of an earlier place (api.md 4.1).
 
-    Returns `places` itself if there is none.
+    Returns `places` itself if no parameter is repeated.
 
     Raises:
-        MalformedAuthorization: the values differ, one place holds a parameter twice, or the
-            signature's own parameters stand in several places.
+        MalformedAuthorization: a repeated parameter has another value, one place holds a parameter
+            twice, or the parameters of the signature are split over several places.
     """
     if not (places[1] or places[2]) and len(dict(places[0])) == len(places[0]):
         return places  # nearly every request: all of it in the header
@@ -298,7 +298,7 @@ def find_signature(
 ) -> str | None:
     """The request's signature if the consumer made it with one of these token secrets, else None.
 
-    All secrets are tried, even if the first one fits, so that it does not change how long it takes.
+    All secrets are tried, even if the first one fits, so that the time does not tell which fits.
     """
     url = base_url(message.scheme, message.host, path=message.path)
     found = None

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from openengagement.auth.authenticate import Authenticator, Caller, app_limits
+from openengagement.auth.authenticate import Authenticator, Caller, app_limits, count_once
 from openengagement.auth.identity import PER_QUARTER, QUARTER_S, identity_subject
 from openengagement.auth.verifier import request_token_subject
-from openengagement.errors import AppSuspended, NonceUsed, RateLimited
+from openengagement.errors import AppSuspended, RateLimited
 from openengagement.http.message import Message
 from openengagement.limits.contract import MINUTE_S, Limits, RateWindow
 from openengagement.settings import Settings
@@ -30,7 +30,7 @@ class RateLimits:
 class RateLimitStatus:
     """Answers rate_limit_status, at most STATUS_PER_QUARTER times per caller in QUARTER_S seconds.
 
-    A call counts in this limit only: it reads the other windows and leaves them as they are.
+    A call counts against this limit only. It reads the other windows and does not change them.
     """
 
     def __init__(
@@ -78,14 +78,8 @@ class RateLimitStatus:
         name = caller.user.token.token if caller.user else f"app {caller.app.id}"
         subject, limits = f"status {name}".encode(), {QUARTER_S: STATUS_PER_QUARTER}
         nonce = caller.nonce if self._settings.replay_protection != "off" else None
-        if nonce is None:
-            return self._limits.count(subject, limits, now_s=self._now_s())[0]
-        windows = self._limits.remember_nonce_and_count(
-            nonce, subject, limits=limits, now_s=self._now_s()
-        )
-        if windows is None:
-            raise NonceUsed
-        return windows[0]
+        now_s = self._now_s()
+        return count_once(self._limits, nonce, subject=subject, limits=limits, now_s=now_s)[0]
 
     def _read(self, subject: bytes, *, length_s: int, limit: int) -> RateWindow:
         return self._limits.read(subject, {length_s: limit}, now_s=self._now_s())[0]

@@ -44,6 +44,7 @@ def parse_header(text: str) -> Parameters:
         MalformedParameters: the text is not a list of `name="value"`.
     """
     found = _HEADER_PART.findall(text)
+    # The invalid rest reaches to the end, so only an empty element can follow it.
     if found[-1][3] or (len(found) > 1 and found[-2][3]):
         raise MalformedParameters('the header is not a list of name="value"')
     if "\\" in text:

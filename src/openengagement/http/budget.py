@@ -12,7 +12,9 @@ class ByteBudget:
         self._taken = 0
 
     def take(self, size: int) -> None:
-        """Add to the bytes in flight. The first bytes always fit, so that large ones are possible.
+        """Add to the bytes in flight. If there are none, any size fits.
+
+        Otherwise an answer that is larger than the whole budget could never be sent.
 
         Raises:
             Unavailable: there would be too many; none were added.

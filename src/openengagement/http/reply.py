@@ -21,11 +21,11 @@ _NO_CONTENT: Final = 204
 # Larger bodies are compressed in a thread. For a smaller body, passing it to a thread takes
 # longer than compressing it.
 _INLINE_MAX: Final = 262_144
-# A larger body counts for the budget, and is sent in pieces. No answer to a stranger is larger, so
-# strangers cannot use the budget up.
+# A larger body counts for the budget, and is sent in pieces. No answer to a stranger is that large,
+# so strangers cannot use up the budget.
 WHOLE_MAX_BYTES: Final = 65_536
 PIECE_BYTES: Final = 16_384
-# Granian queues so many pieces of an answer before `send` waits.
+# The number of pieces that Granian queues before `send` waits.
 _QUEUED_PIECES: Final = 4
 
 
@@ -46,9 +46,9 @@ def json_reply(body: Any, headers: dict[str, str] | None = None) -> Reply:  # no
 async def encode_reply(reply: Reply, *, gzip: bool, pool: Executor) -> None:
     """Compress an answer if the client accepts gzip. A 204 has no body to compress."""
     if gzip and reply.status != _NO_CONTENT:
-        large = len(reply.body) > _INLINE_MAX
-        packed = run_in_pool(pool, compress, reply.body) if large else None
-        reply.body = await packed if packed else compress(reply.body)
+        body = reply.body
+        large = len(body) > _INLINE_MAX
+        reply.body = await run_in_pool(pool, compress, body) if large else compress(body)
         reply.headers["content-encoding"] = "gzip"
     reply.headers["vary"] = "accept-encoding"
     if reply.status != _NO_CONTENT:
@@ -66,8 +66,8 @@ def start_of(reply: Reply) -> dict[str, Any]:
 class Outbox:
     """Sends the answers of a worker.
 
-    It bounds the bytes of large answers that clients have not taken yet. A client must take a piece
-    of a large answer within `timeout_s`.
+    It bounds the bytes of large answers that clients have not read yet. A client must read each
+    piece of a large answer within `timeout_s`.
     """
 
     def __init__(self, budget: ByteBudget, *, timeout_s: float) -> None:
@@ -96,7 +96,8 @@ class Outbox:
 
     async def _send_pieces(self, body: bytes, send: Send, *, deadline: asyncio.Timeout) -> None:
         now_s = asyncio.get_running_loop().time
-        # Behind empty pieces, `send` returns when the client takes the last piece of the body.
+        # The empty pieces at the end fill Granian's queue, so `send` returns only when the client
+        # has read the last piece of the body.
         for at in range(0, len(body) + _QUEUED_PIECES * PIECE_BYTES, PIECE_BYTES):
             piece = body[at : at + PIECE_BYTES]
             await send({"type": "http.response.body", "body": piece, "more_body": True})

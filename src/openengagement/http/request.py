@@ -30,8 +30,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 # The key of a page's ASGI scope under which it finds its ReadBody.
 READ_BODY: Final = "openengagement.read_body"
-# Nobody's credentials are checked before a form is read, so that every connection of a worker may
-# hold a form of this size.
+# A form is read before any credentials are checked, so every connection of a worker may hold a form
+# of this size.
 FORM_MAX_BYTES: Final = 16_384
 _PORT: Final = re.compile(r":[0-9]+\Z")
 _LENGTH_DIGITS_MAX: Final = 18
@@ -154,10 +154,10 @@ def _is_loopback(peer: str) -> bool:
 
 
 def check_head(request: Request, limit: int, *, hosts: frozenset[str] = frozenset()) -> None:
-    """Refuse a head that is larger than the limit, or for a host that is not among `hosts`, if any.
+    """Refuse a head that is larger than `limit` bytes, or that names another host than `hosts`.
 
-    The size is that of path, query, and names and values of the headers. A host without a port
-    stands for all its ports.
+    The size is that of path, query, and names and values of the headers. Empty `hosts` allow every
+    host; a host without a port allows all its ports.
 
     Raises:
         HeadersTooLarge, WrongHost
@@ -225,7 +225,7 @@ class Body:
         while more:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                # Either the client closed the connection, or it sent malformed chunks and reads on.
+                # The client closed the connection, or it sent malformed chunks and still reads.
                 raise MalformedBody("body: ended before it was whole")
             part = message.get("body", b"")
             parts.append(part)

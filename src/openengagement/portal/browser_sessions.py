@@ -85,7 +85,7 @@ class BrowserSessions:
         """Start a session of this person in this browser, and end the previous one.
 
         `request_token` names the request for consent that the sign-in belongs to, empty for none.
-        `password_hash` is that of the password with which the person signed in, if with one.
+        `password_hash` is the hash of the password that the person signed in with, None for none.
 
         Raises:
             PasswordChanged: the account has another password by now.
@@ -103,7 +103,7 @@ class BrowserSessions:
         proof = self._keyring.tags("fresh", f"{secret}:{request_token}")[0]
         request.set_cookies["fresh"] = (proof, _RECENT_S)
         nonce = draw_cookie()
-        # Of the password that was proven: the account may have another one since then.
+        # Take the password that was verified: the account may have another one by now.
         subject = (
             self._password_hashes.sign_in_subject(account.id, password_hash)
             if password_hash

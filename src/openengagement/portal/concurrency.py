@@ -27,9 +27,9 @@ class Busy(Exception):
 class ConcurrencyLimit:
     """Bounds the pages of one kind that are under way, waiting ones included.
 
-    At most `most` in total may be under way; further ones are refused. `most_per_network` holds the
-    most for one client network, the narrowest first (`client_networks`). At most `running_max` run
-    at the same time; the others wait.
+    At most `most` in total may be under way; further ones are refused. `most_per_network` has the
+    limits for each network of a client, in the order of `client_networks`. At most `running_max`
+    run at the same time; the others wait.
     """
 
     def __init__(

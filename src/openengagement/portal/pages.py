@@ -38,8 +38,8 @@ from openengagement.portal.routes import AsyncHandler, Handler, Load, PageRoute
 _MANY_CHARTS: Final = Refusal(
     503, "Too many people are loading charts", "Wait a few seconds and reload the page."
 )
-# The form of a person who is signed in. A visitor's is at most FORM_MAX_BYTES.
-_PERSONS_FORM_MAX_BYTES: Final = 65_536
+# For a person who is signed in. The form of anybody else may have FORM_MAX_BYTES.
+_SIGNED_IN_FORM_MAX_BYTES: Final = 65_536
 _RETRY_AFTER_S: Final = "2"
 _FOREIGN_FORM: Final = Refusal(
     403,
@@ -138,7 +138,7 @@ class Pages:
             ApiError: it cannot be read.
         """
         visitor = await run_in_pool(self._pool, self._sessions.read, request, {})
-        limit = _PERSONS_FORM_MAX_BYTES if visitor.session else FORM_MAX_BYTES
+        limit = _SIGNED_IN_FORM_MAX_BYTES if visitor.session else FORM_MAX_BYTES
         body = await request.scope[READ_BODY](min(limit, self._body_max_bytes))
         try:
             return given_once(parse_form_body(request.headers.get("content-type", ""), body))

@@ -20,7 +20,7 @@ _TOO_MANY: Final = (
     "with before."
 )
 _NO_PASSWORDS: Final = "This server accepts no passwords. Sign in through the provider."
-# Sign-ins under way at once in a worker, those that wait for a thread included.
+# How many sign-ins may be under way in a worker, including those that wait for a thread.
 _STRANGERS_MAX: Final = 32
 _KNOWN_MAX: Final = 16
 _PER_NETWORK_MAX: Final = (4, 8, 16)  # the narrowest network first

@@ -65,7 +65,7 @@ class SignIn:
     ) -> Response:
         """Start the session of a person whose identity is proven, and go on to `return_to`.
 
-        `password_hash` is that of the password which proved it, if one did.
+        `password_hash` is the hash of the password that proved it, None if another proof did.
 
         Raises:
             PasswordChanged: the account has another password by now.

@@ -1,9 +1,9 @@
 """The counting process: it counts the events that all workers of one server receive.
 
 `processes.counting_supervisor` starts it when the first batch arrives, and again after a crash. It
-inherits a listening socket (`ingest.sources.counting_socket` is the protocol), and a pipe on which
-it answers the pings of the supervisor. It ends when its standard input closes, which happens when
-the server ends.
+inherits two sockets. One listens for workers (`ingest.sources.counting_socket` is the protocol). On
+the other one it answers the pings of the supervisor. It ends when its standard input closes, which
+happens when the server ends.
 """
 
 import os
@@ -25,7 +25,7 @@ def _answer_pings(channel: socket.socket) -> None:
             channel.send(ping)
 
 
-if __name__ == "__main__":  # a slow import is no sign of a hang
+if __name__ == "__main__":  # before slow imports, so that these do not look like a hang
     _CHANNEL: Final = socket.socket(fileno=int(sys.argv[2]))
     threading.Thread(target=_answer_pings, args=(_CHANNEL,), daemon=True).start()
 
@@ -48,13 +48,13 @@ _SOCKET_CHECK_S: Final = 0.5
 
 
 def main() -> None:
-    """Count until standard input closes. The arguments are descriptors: the socket, the pipe."""
+    """Count until standard input closes. The arguments are the descriptors of the two sockets."""
     threading.excepthook = _end_process
     lower_priority()
     os.umask(0o077)
     settings, clock = load_settings(os.environ), SystemClock()
     data = Path(os.environ[DATA_VARIABLE])
-    # If a server has made the folder, a database that is missing now was removed since.
+    # If the folder has a registry, a missing database of counters was removed: do not create it.
     create = not (data / REGISTRY_FILE).exists()
     stores = open_stores(data, settings, clock=clock, create=create)
     writer = BatchWriter(

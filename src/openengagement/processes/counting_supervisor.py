@@ -41,7 +41,7 @@ def counting_supervisor() -> Iterator[None]:
     The process starts with the first connection, so a server that receives no events has none.
 
     Raises:
-        OSError: there is no place for the socket.
+        OSError: no folder can have the socket.
     """
     hang_max_s = load_settings(os.environ).counting_hang_max_s
     listener = CountingListener.bind_for(Path(os.environ[DATA_VARIABLE]))
@@ -130,14 +130,14 @@ class _Supervisor:
             OSError: it ended.
         """
         channel.send(b".")
-        # Count seconds, because this process may be stopped together with the counting process.
+        # Count seconds instead of reading a clock, because both processes may be suspended at once.
         for silent_s in range(self._hang_max_s):
             if silent_s == _SILENCE_MAX_S:
                 log_event("counting_process_hung", silent_s=silent_s)
                 self._listener.set_hung(hung=True)
             if _is_readable(channel, 1):
                 self._listener.set_hung(hung=False)
-                # It answers each ping with a byte. If more can be read, that is its end.
+                # It answers a ping with one byte. If more can be read, it has closed the channel.
                 return bool(channel.recv(1)) and not _is_readable(channel, _PING_EVERY_S)
         log_event("counting_process_killed", silent_s=self._hang_max_s)
         return False

@@ -1,13 +1,13 @@
 """The listening socket of a worker, with limits that the kernel enforces on every connection.
 
-Granian bounds the time in which a client sends a request, but not the time in which it takes the
+Granian bounds the time in which a client sends a request, but not the time in which it reads the
 answer. On Linux, an accepted connection inherits the options of the listening socket, so the limits
 cost nothing per request:
 
-* TCP_USER_TIMEOUT closes a connection whose client takes nothing of an answer for so long.
-* TCP_NOTSENT_LOWAT bounds the bytes that the kernel holds for a client that does not read. The rest
-  of an answer waits in the worker, which serves the next request of the connection only after it.
-  Unlike SO_SNDBUF, it does not bound the bytes on their way to a client that reads.
+* TCP_USER_TIMEOUT closes a connection whose client reads nothing of an answer for this time.
+* TCP_NOTSENT_LOWAT bounds the unsent bytes that the kernel holds for a client that does not read.
+  The rest of an answer waits in the worker, which serves the next request of the connection only
+  after it. Unlike SO_SNDBUF, this does not bound the bytes in flight to a client that reads.
 """
 
 import os

@@ -23,8 +23,8 @@ from openengagement.settings import load_settings
 HEAD_TIMEOUT_MS = 15_000  # for the head of a request, and for an idle connection
 STOP_TIMEOUT_S = 15
 CONNECTIONS_MAX = 4096  # open at once in one worker
-# What Granian may hold of a connection's requests that the application has not taken, and again of
-# its answers. A head must fit.
+# The bytes of requests that Granian buffers for a connection, and as many for its answers. The head
+# of a request must fit.
 BUFFER_BYTES = 49_152
 
 
@@ -67,7 +67,7 @@ def main() -> None:
         else:
             server.on_startup(report.start)
     with counting_supervisor():
-        # Elsewhere, a connection does not inherit these options, and sockets cannot share a port.
+        # On other systems, connections do not inherit the options, and sockets cannot share a port.
         server.serve(spawn_target=spawn_worker if sys.platform == "linux" else None)
 
 

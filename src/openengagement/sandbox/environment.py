@@ -87,5 +87,5 @@ def _java_options(proxy: str, trust_store: Path) -> str:
         "javax.net.ssl.trustStorePassword": _TRUST_STORE_PASSWORD,
     }
     options = (f"-D{name}={value}" for name, value in properties.items())
-    # The JVM splits this variable at white space outside quotes, and knows no escapes.
+    # The JVM splits this variable at white space outside quotes, and has no escapes.
     return " ".join(f'"{option}"' if " " in option else option for option in options)

@@ -42,8 +42,8 @@ def build_sandbox(
     for old in data.glob("counters.*"):
         shutil.rmtree(old) if old.is_dir() else old.unlink()
     deltas = fold_dataset(pl.concat([dataset.events, extra]))
-    # Accounts and apps are kept, and a folder with them is not opened without a store.
     try:
+        # The registry is kept, and a folder that has one is refused if its counters are missing.
         open_stores(data, settings, clock=clock).close()
         with closing(open_data_folder(data, settings, clock=clock)) as folder:
             folder.registry.accounts.apply_accounts(dataset.accounts.rows(), now_s=now_s)

@@ -102,7 +102,7 @@ class Guess:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A person who proved the password of an account, with its hash at that time."""
+    """An account whose password was proven, and the hash of this password."""
 
     account: Account
     password_hash: str
@@ -131,8 +131,8 @@ class Passwords:
     def verify(self, guess: Guess, password: str) -> Verified | None:
         """The account if name and password belong together, else None.
 
-        The password may change at any time, so the write that relies on it checks the hash again
-        (`Sessions.add_session`).
+        The password may change at any time, so `Sessions.add_session` checks the hash again.
+
         Blocks for one Argon2id verification, whether or not the account exists.
         """
         account = self._registry.accounts.find_account(guess.screen_name)
@@ -140,7 +140,7 @@ class Passwords:
         good = _matches(stored or _STAND_IN_HASH, password)
         if account is None or stored is None or not good:
             return None
-        # The password may have been changed meanwhile; the old one gives no counts back.
+        # The password may have been changed meanwhile. The old one must not take counts back.
         if self._registry.password_hashes.read_password_hash(account.id) != stored:
             return None
         now_s = self._now_s()
