@@ -100,8 +100,8 @@ class Settings:
     )
     bodies_in_flight_max_bytes: int = _number(
         67_108_864,
-        "Maximum size of all data API request bodies that a worker holds at the same time; further "
-        "ones get 503.",
+        "Maximum size of all data API request bodies of more than 8 KiB that a worker reads or "
+        "holds at the same time; further ones get 503.",
         unit="bytes",
         limits=(65_536, 1_073_741_824),
     )

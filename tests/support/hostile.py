@@ -5,6 +5,7 @@ import ssl
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import repeat
 from pathlib import Path
 
 from support.server import HOST, Server
@@ -44,21 +45,28 @@ def connections(
             each.close()
 
 
-def send_to_all(sockets: Sequence[socket.socket], data: bytes, *, for_s: float) -> None:
-    """Send the data over all connections, as far as the server takes it within `for_s`."""
+def send_to_all(
+    sockets: Sequence[socket.socket], data: bytes | Sequence[bytes], *, for_s: float
+) -> None:
+    """Send the data over all connections, as far as the server takes it within `for_s`.
+
+    `data` is the same for all connections, or has an item for each.
+    """
+    each_data = dict(zip(sockets, repeat(data) if isinstance(data, bytes) else data, strict=False))
     left = dict.fromkeys(sockets, 0)
     deadline = time.monotonic() + for_s
     while left and time.monotonic() < deadline:
         before = sum(left.values())
         for each in list(left):
             try:
-                left[each] += each.send(data[left[each] : left[each] + _CHUNK_BYTES])
+                part = each_data[each][left[each] : left[each] + _CHUNK_BYTES]
+                left[each] += each.send(part) if part else 0
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 continue
             except OSError:  # the server refused it and closed the connection
                 del left[each]
                 continue
-            if left[each] == len(data):
+            if left[each] == len(each_data[each]):
                 del left[each]
         if sum(left.values()) == before:
             time.sleep(0.02)

@@ -1,7 +1,8 @@
 """The ASGI application: check requests, route them, render errors and send answers."""
 
+import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +22,7 @@ from openengagement.http.budget import ByteBudget
 from openengagement.http.encoding import accepts_gzip
 from openengagement.http.reply import Outbox, Reply, encode_reply, start_of
 from openengagement.http.request import (
+    DISCARDS_MAX,
     READ_BODY,
     Body,
     Receive,
@@ -33,6 +35,7 @@ from openengagement.http.request import (
 from openengagement.settings import Settings
 
 Lifespan = Callable[[], Awaitable[None]]
+_Headers = Sequence[tuple[bytes, bytes]]
 _DATA_PREFIX: Final = "/insights/"
 _PLATFORM_PREFIX: Final = "/platform/"
 _HEALTH_PATH: Final = "/health"
@@ -66,6 +69,7 @@ class Api:
         self._hooks = hooks
         self._hosts = settings.host_names
         self._bodies = ByteBudget(settings.bodies_in_flight_max_bytes, "request bodies")
+        self._discards = asyncio.Semaphore(DISCARDS_MAX)
         responses = ByteBudget(settings.responses_in_flight_max_bytes, "large responses")
         self._outbox = Outbox(responses, timeout_s=settings.response_timeout_s)
 
@@ -89,8 +93,13 @@ class Api:
         request_id = os.urandom(8).hex()
         request = read_head(scope, self._settings)
         family = self._family(request.path)
-        timeout_s = self._settings.body_timeout_s
-        body = Body(request, receive, timeout_s=timeout_s, budget=self._bodies)
+        body = Body(
+            request,
+            receive,
+            timeout_s=self._settings.body_timeout_s,
+            budget=self._bodies,
+            discards=self._discards,
+        )
         try:
             if family is Family.PAGE:
                 page_send = self._page_send(send, body, request_id=request_id)
@@ -168,31 +177,53 @@ class Api:
             "client": (request.peer, 0),
             "headers": [(b"host", request.host.encode("latin-1")), *others],
             READ_BODY: body.read,
+            "extensions": {},  # `_page_send` takes the messages that have a body only
         }
-        await self._routes.pages(page_scope, _receive_nothing, send)
+        await self._routes.pages(page_scope, _NoBody().receive, send)
 
     def _page_send(self, send: Send, body: Body, *, request_id: str) -> Send:
-        """Return a `send` for a page. It adds the request id, and bounds large pages in flight.
-
-        A page must send its body in one message, as Starlette's plain responses do.
-        """
-        header = (b"x-request-id", request_id.encode())
+        """Return a `send` for a page. It adds the request id, and sends a body when it is whole."""
         start: MutableMapping[str, Any] = {}
+        parts: list[bytes] = []
 
         async def send_page(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 await body.discard()
-                start.update(message, headers=[*message["headers"], header])
-            else:
-                await self._outbox.send(start, message["body"], send=send)
+                start.update(message)
+                return
+            parts.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                whole = b"".join(parts)
+                headers = [*_with_length(start["headers"], whole), request_id_header]
+                await self._outbox.send({**start, "headers": headers}, whole, send=send)
 
+        request_id_header = (b"x-request-id", request_id.encode())
         return send_page
-
-
-async def _receive_nothing() -> dict[str, Any]:
-    """Stand in for the body, which pages read with `scope[READ_BODY]`."""
-    return {"type": "http.request", "body": b"", "more_body": False}
 
 
 def _rate_headers_of(reply: Reply) -> dict[str, str]:
     return {name: text for name, text in reply.headers.items() if name.startswith("x-per-")}
+
+
+def _with_length(headers: _Headers, body: bytes) -> _Headers:
+    """Add the length of a body that was made in parts, so that a client notices a missing end."""
+    if not body or any(name == b"content-length" for name, _ in headers):
+        return headers
+    return [*headers, (b"content-length", str(len(body)).encode())]
+
+
+class _NoBody:
+    """Stands in for the body, which pages read with `scope[READ_BODY]`.
+
+    Responses in parts call `receive` again and again to hear of a disconnect. They must wait then,
+    or they would occupy the event loop.
+    """
+
+    def __init__(self) -> None:
+        self._received = False
+
+    async def receive(self) -> dict[str, Any]:
+        if self._received:
+            await asyncio.Event().wait()
+        self._received = True
+        return {"type": "http.request", "body": b"", "more_body": False}

@@ -5,6 +5,7 @@ whole small answer (docs/decisions/0002), so only answers of more than `inline_c
 go to the pool.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -41,6 +42,8 @@ class Insights:
         self._body_max_bytes = settings.body_max_bytes
         self._form_max_bytes = min(settings.body_max_bytes, FORM_MAX_BYTES)
         self._pool = pool
+        # Without it, threads make large answers faster than the event loop sends or refuses them.
+        self._large_answers = asyncio.Semaphore(settings.threads)
 
     async def totals(self, request: Request, read_body: ReadBody) -> Reply:
         """`POST /insights/engagement/totals`."""
@@ -104,11 +107,13 @@ class Insights:
         """Prepare and answer. If the stores may block, both run in the pool."""
         if self._query.blocking:
             work = partial(self._query.prepare_and_answer, endpoint, body, user_id=user_id)
-            return await run_in_pool(self._pool, work)
+            async with self._large_answers:
+                return await run_in_pool(self._pool, work)
         plan = self._query.prepare(endpoint, body, user_id=user_id)
         if plan.request.cells <= self._inline_cells_max:
             return plan, self._query.answer(plan)
-        return plan, await run_in_pool(self._pool, self._query.answer, plan)
+        async with self._large_answers:
+            return plan, await run_in_pool(self._pool, self._query.answer, plan)
 
 
 def _refuse_exceeded(windows: Sequence[RateWindow]) -> None:

@@ -33,18 +33,23 @@ READ_BODY: Final = "openengagement.read_body"
 # A form is read before any credentials are checked, so every connection of a worker may hold a form
 # of this size.
 FORM_MAX_BYTES: Final = 16_384
+# A body of this size is not counted for the budget. The usual requests fit, so clients are served
+# although others have used the budget up.
+UNCOUNTED_BYTES: Final = 8192
 _PORT: Final = re.compile(r":[0-9]+\Z")
 _LENGTH_DIGITS_MAX: Final = 18
-# Before a refusal is sent, at most so much of an unread body is read and dropped, for so long.
+# Before a refusal is sent, at most so much of an unread body is read and dropped, for so long. Each
+# body that arrives takes up to 100 KB of buffers, so a worker does this for so many at once.
 _DISCARD_MAX_BYTES: Final = 1_048_576
 _DISCARD_S: Final = 1.0
+DISCARDS_MAX: Final = 256
 
 
 class ReadBody(Protocol):
     """Reads a request's body, still encoded, up to a limit of bytes."""
 
     async def __call__(self, limit: int, *, counted: bool = False) -> bytes:
-        """`counted` says that its bytes count for the budget of the bodies in flight."""
+        """`counted` says that it counts for the budget of the bodies in flight, if it is large."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -172,22 +177,35 @@ def check_head(request: Request, limit: int, *, hosts: frozenset[str] = frozense
 
 
 class Body:
-    """The body of a request while it arrives, not decompressed."""
+    """The body of a request while it arrives, not decompressed.
+
+    All bodies of a worker share `budget` and `discards`. The latter bounds how many are discarded
+    at once.
+    """
 
     def __init__(
-        self, request: Request, receive: Receive, *, timeout_s: float, budget: ByteBudget
+        self,
+        request: Request,
+        receive: Receive,
+        *,
+        timeout_s: float,
+        budget: ByteBudget,
+        discards: asyncio.Semaphore,
     ) -> None:
         self._request = request
         self._receive = receive
         self._timeout_s = timeout_s
         self._budget = budget
+        self._discards = discards
         self._counted = 0
         self._arrived = False
 
     async def read(self, limit: int, *, counted: bool = False) -> bytes:
         """Read the whole body. Call it once.
 
-        `counted` says that its bytes count for the budget until `release`.
+        `counted` says that a body of more than UNCOUNTED_BYTES counts for the budget until
+        `release`: with its declared size, or else with `limit`. It counts before it arrives, so
+        that a crowd of clients cannot fill the budget with bodies of which none becomes whole.
 
         Raises:
             BodyTooLarge: more than `limit` bytes; the rest stays unread.
@@ -196,8 +214,11 @@ class Body:
             Unavailable: too many bytes of bodies are in flight.
         """
         declared = self._request.header(b"content-length")
-        if declared.isdecimal() and (len(declared) > _LENGTH_DIGITS_MAX or int(declared) > limit):
-            raise BodyTooLarge(f"body: is larger than {limit} bytes")
+        if declared.isdecimal():
+            if len(declared) > _LENGTH_DIGITS_MAX or int(declared) > limit:
+                raise BodyTooLarge(f"body: is larger than {limit} bytes")
+            if counted:
+                self._count(int(declared))
         task, slow = asyncio.current_task(), False
         assert task is not None
 
@@ -220,23 +241,30 @@ class Body:
         return body
 
     async def _receive_all(self, limit: int, *, counted: bool) -> bytes:
-        parts: list[bytes] = []
-        size, more = 0, True
+        # Not a list of parts: a client can send thousands of chunks of one byte.
+        whole, more = bytearray(), True
         while more:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 # The client closed the connection, or it sent malformed chunks and still reads.
                 raise MalformedBody("body: ended before it was whole")
-            part = message.get("body", b"")
-            parts.append(part)
-            size += len(part)
+            part: bytes = message.get("body", b"")
+            size = len(whole) + len(part)
             if size > limit:
                 raise BodyTooLarge(f"body: is larger than {limit} bytes")
-            if counted:
-                self._budget.take(len(part))
-                self._counted += len(part)
+            if counted and size > UNCOUNTED_BYTES:
+                self._count(limit)
             more = message.get("more_body", False)
-        return b"".join(parts)
+            if not (more or whole):
+                return part
+            whole += part
+        return bytes(whole)
+
+    def _count(self, size: int) -> None:
+        """Take the size of a large body from the budget, once."""
+        if size > UNCOUNTED_BYTES and not self._counted:
+            self._budget.take(size)
+            self._counted = size
 
     def release(self) -> None:
         """Stop counting this body. Call it when the request is handled."""
@@ -247,16 +275,17 @@ class Body:
         """Read the rest of a small body before a refusal is sent.
 
         The server closes the connection of an unread body after its answer. A client that is still
-        sending may then lose the answer and see only a broken connection.
+        sending may then lose the answer and see only a broken connection. That happens too while
+        DISCARDS_MAX other bodies are discarded.
         """
         request = self._request
         declared = request.header(b"content-length")
         coming = bool(declared.strip("0")) or bool(request.header(b"transfer-encoding"))
-        if coming and not self._arrived:
+        if coming and not self._arrived and not self._discards.locked():
             short = len(declared) <= _LENGTH_DIGITS_MAX and declared.isdecimal()
             if not declared or (short and int(declared) <= _DISCARD_MAX_BYTES):
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_DISCARD_S):
+                    async with self._discards, asyncio.timeout(_DISCARD_S):
                         await _receive_none(self._receive, _DISCARD_MAX_BYTES)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -90,6 +90,10 @@ class World:
         self._step("prepare", endpoint, body, user_id)
         decision = SimpleNamespace(author_ids=frozenset({7, 8}))
         return SimpleNamespace(request=SimpleNamespace(cells=self.cells), decision=decision)
+
+    def prepare_and_answer(self, endpoint, body, *, user_id):
+        plan = self.prepare(endpoint, body, user_id=user_id)
+        return plan, self.answer(plan)
 
     def answer(self, plan):
         self._step("answer", threading.current_thread() is threading.main_thread())
@@ -178,6 +182,35 @@ def test_only_large_answers_are_made_in_a_thread(call, world):
         world.cells = cells
         call(inline_cells_max=8)
         assert world.steps[-1] == ("answer", on_the_spot)
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_as_many_large_answers_are_made_at_once_as_there_are_threads(world, blocking):
+    """Otherwise finished answers wait in memory for the event loop, one for each client."""
+    world.cells, world.blocking = 10**6, blocking
+    futures = []
+
+    class Pool:
+        def submit(self, _work, *_arguments):
+            futures.append(Future())
+            return futures[-1]
+
+    async def read_body(_limit, *, counted=False):
+        return b"{}"
+
+    async def ask():
+        insights = build(world, Pool(), threads=2)
+        asked = [asyncio.create_task(insights.totals(REQUEST, read_body)) for _ in range(5)]
+        for done in range(5):
+            await asyncio.sleep(0.01)
+            assert len(futures) == min(done + 2, 5)
+            answer = b"x"
+            futures[done].set_result(
+                (world.prepare(0, 0, user_id=0), answer) if blocking else answer
+            )
+        assert [(await each).body for each in asked] == [b"x"] * 5
+
+    asyncio.run(ask())
 
 
 class SlowStores:

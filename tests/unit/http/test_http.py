@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import tracemalloc
 import zlib
 from contextlib import nullcontext
 
@@ -19,10 +20,18 @@ from openengagement.errors import (
     UnsupportedBody,
     WrongHost,
 )
+from openengagement.http import request as request_module
 from openengagement.http.budget import ByteBudget
 from openengagement.http.encoding import accepts_gzip, compress
 from openengagement.http.reply import PIECE_BYTES, WHOLE_MAX_BYTES, Outbox
-from openengagement.http.request import Body, Request, check_head, read_head, read_message
+from openengagement.http.request import (
+    UNCOUNTED_BYTES,
+    Body,
+    Request,
+    check_head,
+    read_head,
+    read_message,
+)
 from openengagement.settings import Settings
 
 # A busy machine may be slow.
@@ -387,9 +396,15 @@ class Sent:
         return self.messages.pop(0)
 
 
-def make_body(request, receive, *, timeout_s=5, budget=None):
+def make_body(request, receive, *, timeout_s=5, budget=None, discards=1):
     return Body(
-        request, receive, timeout_s=timeout_s, budget=budget or ByteBudget(1000, "request bodies")
+        request,
+        receive,
+        timeout_s=timeout_s,
+        budget=budget or ByteBudget(1000, "request bodies"),
+        discards=discards
+        if isinstance(discards, asyncio.Semaphore)
+        else asyncio.Semaphore(discards),
     )
 
 
@@ -531,35 +546,114 @@ def test_a_body_that_was_read_is_not_read_again():
     assert receive.asked == 1
 
 
+@pytest.mark.parametrize("end", ["whole", "too slow", "gone", "cancelled"])
+def test_a_bounded_number_of_bodies_is_discarded_at_once(end, monkeypatch):
+    """A refusal of any other body is sent at once."""
+    monkeypatch.setattr(request_module, "_DISCARD_S", 0.02 if end == "too slow" else 5)
+    request = with_head((b"content-length", b"3"))
+
+    async def discard_two():
+        discards, arrives = asyncio.Semaphore(1), asyncio.Event()
+
+        async def receive():
+            await arrives.wait()
+            return {"type": "http.disconnect" if end == "gone" else "http.request", "body": b"123"}
+
+        first = asyncio.create_task(make_body(request, receive, discards=discards).discard())
+        await asyncio.sleep(0)
+        other = Sent(b"123")
+        await make_body(request, other, discards=discards).discard()
+        assert other.asked == 0
+        if end in {"whole", "gone"}:
+            arrives.set()
+        elif end == "cancelled":
+            first.cancel()
+        await asyncio.wait([first])
+        await make_body(request, other, discards=discards).discard()
+        assert other.asked == 1
+
+    asyncio.run(discard_two())
+
+
+def test_a_body_in_tiny_parts_takes_little_memory():
+    parts = [b"xx"] * 50_000
+    receive = Sent(*parts)
+    tracemalloc.start()
+    try:
+        body = asyncio.run(make_body(with_head(), receive).read(100_000))
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert body == b"xx" * 50_000
+    assert most < 400_000  # a list of the parts would have 2 million
+
+
 # --- the bytes in flight -------------------------------------------------------------------------
 
 
-def test_a_counted_body_takes_from_the_budget_until_it_is_released():
-    budget = ByteBudget(10, "request bodies")
-    first = make_body(with_head(), Sent(b"12345", b"678"), budget=budget)
-    second = make_body(with_head(), Sent(b"12", b"34"), budget=budget)
-    assert asyncio.run(first.read(100, counted=True)) == b"12345678"
+def read_counted(receive, *headers, budget, limit=50_000):
+    body = make_body(with_head(*headers), receive, budget=budget)
+    return body, asyncio.run(body.read(limit, counted=True))
+
+
+def refused(receive, *headers, budget):
     with pytest.raises(Unavailable) as caught:
-        asyncio.run(second.read(100, counted=True))
+        read_counted(receive, *headers, budget=budget)
     assert (caught.value.status, caught.value.headers["retry-after"]) == (503, "1")
-    second.release()
-    first.release()
-    first.release()  # a second release changes nothing
-    third = make_body(with_head(), Sent(b"0123456789"), budget=budget)
-    assert asyncio.run(third.read(100, counted=True)) == b"0123456789"
+
+
+LARGE = b"x" * (UNCOUNTED_BYTES + 1)
+DECLARED = (b"content-length", b"%d" % len(LARGE))
+
+
+def test_a_large_body_takes_its_declared_size_from_the_budget_until_it_is_released():
+    budget = ByteBudget(2 * len(LARGE), "request bodies")
+    made = [read_counted(Sent(LARGE), DECLARED, budget=budget) for _ in range(2)]
+    assert [content for _, content in made] == [LARGE, LARGE]
+    receive = Sent(LARGE)
+    refused(receive, DECLARED, budget=budget)
+    assert receive.asked == 0  # it is refused before it arrives
+    made[0][0].release()
+    made[0][0].release()  # a second release changes nothing
+    read_counted(Sent(LARGE), DECLARED, budget=budget)
+    refused(Sent(LARGE), DECLARED, budget=budget)
+
+
+def test_a_large_body_without_a_declared_size_takes_the_most_it_may_have():
+    budget = ByteBudget(100_000, "request bodies")
+    for _ in range(2):
+        read_counted(Sent(LARGE[:100], LARGE[100:]), budget=budget, limit=50_000)
+    refused(Sent(LARGE[:100], LARGE[100:], LARGE), budget=budget)
+
+
+@pytest.mark.parametrize("parts", [[LARGE[1:]], [b"x", LARGE[2:]], [b""]])
+@pytest.mark.parametrize("declared", [False, True])
+def test_a_small_body_is_read_although_the_budget_is_used_up(parts, declared):
+    budget = ByteBudget(10, "request bodies")
+    budget.take(10)
+    size = sum(map(len, parts))
+    headers = [(b"content-length", b"%d" % size)] if declared else []
+    assert len(read_counted(Sent(*parts), *headers, budget=budget)[1]) == size
 
 
 def test_a_body_that_is_not_counted_is_read_although_the_budget_is_used_up():
     budget = ByteBudget(10, "request bodies")
     budget.take(10)
-    assert asyncio.run(make_body(with_head(), Sent(b"123"), budget=budget).read(100)) == b"123"
+    body = make_body(with_head(DECLARED), Sent(LARGE), budget=budget)
+    assert asyncio.run(body.read(50_000)) == LARGE
 
 
 def test_a_single_body_may_be_larger_than_the_budget():
     """Otherwise a small budget would refuse it for ever."""
+    assert read_counted(Sent(LARGE), DECLARED, budget=ByteBudget(10, "bodies"))[1] == LARGE
+
+
+def test_a_body_that_is_refused_for_its_size_takes_nothing():
     budget = ByteBudget(10, "request bodies")
-    body = make_body(with_head(), Sent(b"x" * 11), budget=budget)
-    assert len(asyncio.run(body.read(100, counted=True))) == 11
+    body = make_body(with_head(DECLARED), Sent(LARGE), budget=budget)
+    with pytest.raises(BodyTooLarge):
+        asyncio.run(body.read(10, counted=True))
+    assert budget._taken == 0
 
 
 class Client:
