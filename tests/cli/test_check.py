@@ -3,6 +3,7 @@
 import json
 import os
 import sqlite3
+import sys
 from contextlib import closing
 
 import pytest
@@ -56,6 +57,16 @@ def test_a_sound_folder(data):
         0,
         {"files": 3, "segments_without_checksums": 0, "clock_jumps": [], "damaged": []},
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a priority on Linux")
+def test_the_tests_own_process_keeps_its_priority_and_umask(data):
+    """Both change in the command. Tests that follow it in this process must not see it."""
+    before = os.getpriority(os.PRIO_PROCESS, 0), os.umask(0o022)
+    check(data)
+    after = os.getpriority(os.PRIO_PROCESS, 0), os.umask(before[1])
+
+    assert after == (before[0], 0o022)
 
 
 def test_nothing_is_created_or_changed(data):

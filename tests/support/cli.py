@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,17 @@ def run_command(data: Path, *arguments: str) -> dict[str, Any]:
 
 
 def invoke(*arguments: str, stdin: str | None = None) -> Result:
-    """Run the command line in this process. Raise an exception that it did not handle."""
-    done = CliRunner().invoke(COMMAND, arguments, input=stdin)
+    """Run the command line in this process. Raise an exception that it did not handle.
+
+    Some commands lower the priority of their thread, and only root could raise it again. So each
+    runs in a thread of its own. All change the umask, which is the whole process's.
+    """
+    mask = os.umask(0o022)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(CliRunner().invoke, COMMAND, arguments, input=stdin).result()
+    finally:
+        os.umask(mask)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done
