@@ -1,12 +1,13 @@
 """Run commands, in this process for speed, and a server on the same folder."""
 
 import json
+import shutil
 from dataclasses import dataclass
 
 import pytest
 
 from faults.crashing import Crashing
-from support.cli import invoke
+from support.cli import call_command, invoke
 
 
 @dataclass
@@ -44,11 +45,20 @@ def run(data, monkeypatch):
     return command
 
 
+@pytest.fixture(scope="session")
+def owned(tmp_path_factory):
+    """A data folder with an account and its app, and the App ID. Tests work on copies."""
+    folder = tmp_path_factory.mktemp("owned") / "data"
+    call_command(folder, "account", "add", "ana", "--id", "7")
+    return folder, call_command(folder, "app", "add", "Dash", "--owner", "ana")["app_id"]
+
+
 @pytest.fixture
-def owned_app(run):
-    """An account and its app; returns the App ID."""
-    assert run("account", "add", "ana", "--id", "7").code == 0
-    return run("app", "add", "Dash", "--owner", "ana", "--json").json()["app_id"]
+def owned_app(owned, data):
+    """An account and its app in the test's folder; returns the App ID."""
+    folder, app_id = owned
+    shutil.copytree(folder, data)
+    return app_id
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,7 @@ def test_output_for_people_has_one_line_per_field(run, arguments, name):
     assert "{" not in done.out
 
 
-@pytest.mark.parametrize("name", KEYS)
+@pytest.mark.parametrize("name", ["account add", "app enable", "token issue", "load events"])
 def test_the_json_option_may_precede_the_arguments(run, arguments, name):
     assert set(run(*name.split(), "--json", *arguments[name]).json()) == KEYS[name]
 

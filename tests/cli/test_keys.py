@@ -197,33 +197,19 @@ def test_a_new_password_revokes_access_tokens(run, data, owned_app):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--callback", "javascript:alert(1)"], "scheme javascript is not allowed"),
         (["--callback", "https://a.example/#x"], "fragment"),
-        (["--callback", "/relative"], "no scheme"),
-        (["--callback", "https://u:p@a.example/"], "user name"),
-        (["--callback", "https://a.example/\r\nX: y"], "must percent-encode"),
-        (["--callback", "https:///x"], "has no host"),
-        (["--callback", "https://[::1/"], "not a URL"),
         (["--website", "myapp://x/"], "begins with https"),
-        (["--website", "javascript:x"], "begins with https"),
         (["--description", "x" * 513], "at most 512"),
-        (["--callback", "https://a/", "--callback", "https://a/"], "given twice"),
-        (
-            [each for number in range(11) for each in ("--callback", f"https://a/{number}")],
-            "at most 10",
-        ),
     ],
 )
 def test_invalid_apps_are_refused(run, owned_app, arguments, text):
+    """The rules themselves are tested in tests/unit/apps/test_app_form.py."""
     ended = run("app", "add", "Dash", "--owner", "ana", *arguments)
     assert ended.code == 1
     assert text in ended.err
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["", " ", "x" * 129, "a\nb", "abc\u202edcb", "a\u200bb", "\u200d", "\u3164", "\u2800 \u115f"],
-)
+@pytest.mark.parametrize("name", ["", "abc\u202edcb"])
 def test_invalid_app_names_are_refused(run, owned_app, name):
     assert "visible characters" in run("app", "add", name, "--owner", "ana").err
 

@@ -4,38 +4,47 @@ import hashlib
 import json
 import shutil
 import sqlite3
+from functools import partial
 
 import pytest
 
+from support.cli import call_command
 from support.folders import COUNTERS, REGISTRY, SEGMENTS, open_store, total
 from support.server import free_port
 
 SET_ASIDE = ["missing", "empty", "without tables"]
 
 
-@pytest.fixture
-def count(run, tmp_path):
-    """Counts events through the command line, and moves all counters to segment files."""
-
-    def counted(folder, events=3, *, flush=True):
-        path = tmp_path / "rows.ndjson"
-        row = {"tweet_id": "5", "type": "replies", "at": "2026-11-20T10:00:00Z"}
-        marked = [row | {"count": number} for number in range(1, events + 1)]
-        path.write_text("".join(json.dumps(each) + "\n" for each in marked))
-        assert run("load", "events", path, "--json", folder=folder).code == 0
-        if flush:
-            store = open_store(folder)
-            store.prune(oldest_hour=0)
-            store.close()
-
-    return counted
+def count_events(path, folder, events=3, *, flush=True):
+    """Count events from the file at `path`, and move all counters to segment files."""
+    row = {"tweet_id": "5", "type": "replies", "at": "2026-11-20T10:00:00Z"}
+    marked = [row | {"count": number} for number in range(1, events + 1)]
+    path.write_text("".join(json.dumps(each) + "\n" for each in marked))
+    call_command(folder, "load", "events", str(path))
+    if flush:
+        store = open_store(folder)
+        store.prune(oldest_hour=0)
+        store.close()
 
 
 @pytest.fixture
-def used(run, data, owned_app, count):
-    """A folder with an account, an app and counters in a segment file."""
-    count(data)
-    return data
+def count(tmp_path):
+    """Counts events in a folder."""
+    return partial(count_events, tmp_path / "rows.ndjson")
+
+
+@pytest.fixture(scope="module")
+def counted(owned, tmp_path_factory):
+    """A folder with an account, an app and counters in a segment file. Tests work on copies."""
+    folder = shutil.copytree(owned[0], tmp_path_factory.mktemp("counted") / "data")
+    count_events(folder.parent / "rows.ndjson", folder)
+    return folder
+
+
+@pytest.fixture
+def used(counted, data, owned_app):
+    """The test's folder, with counters in a segment file."""
+    return shutil.copytree(counted, data, dirs_exist_ok=True)
 
 
 def content(folder):

@@ -454,7 +454,7 @@ def test_threads_apply_and_read_at_once(store):
 
     def watch():
         last = 0
-        while not stop.is_set():
+        while not stop.wait(0.001):
             low = store.read_totals([1, 2], ["replies"])[:, 0]
             between = store.read_buckets([1, 2], ["replies"], start_hour=0, end_hour=10).sum(
                 axis=(1, 2)

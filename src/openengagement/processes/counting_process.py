@@ -6,6 +6,7 @@ the other one it answers the pings of the supervisor. It ends when its standard 
 happens when the server ends.
 """
 
+import gc
 import os
 import socket
 import sys
@@ -17,6 +18,7 @@ from typing import Final
 from openengagement.tuning import configure_allocator, lower_priority
 
 configure_allocator()  # before the imports below start threads
+gc.disable()  # the imported modules stay, so do not search them for garbage meanwhile
 
 
 def _answer_pings(channel: socket.socket) -> None:
@@ -42,6 +44,9 @@ from openengagement.settings import (
 )
 from openengagement.stores.opening import open_stores
 from openengagement.telemetry import log_failure
+
+gc.freeze()
+gc.enable()
 
 _CONNECTIONS_MAX: Final = 256  # served at once; further ones wait
 _SOCKET_CHECK_S: Final = 0.5

@@ -19,7 +19,7 @@ def migrate(connection: sa.Connection) -> None:
     `connection` must be in a transaction that excludes other processes from migrating.
     """
     if not sa.inspect(connection).get_table_names():
-        METADATA.create_all(connection)
+        METADATA.create_all(connection, checkfirst=False)
         connection.execute(CREDENTIAL_VERSION.insert().values(id=1, version=0))
         _VERSION.create(connection)
         connection.execute(_VERSION.insert().values(version_num=HEAD))

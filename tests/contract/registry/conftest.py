@@ -1,5 +1,6 @@
 """The registry on each database engine: SQLite, and a PostgreSQL server for these tests only."""
 
+import shutil
 import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -13,23 +14,26 @@ from openengagement.registry.accounts import Account
 from openengagement.registry.opening import open_registry
 from openengagement.registry.registry import Registry
 from openengagement.registry.schema import METADATA
+from openengagement.settings import REGISTRY_FILE
 from support.postgresql import PostgresqlDatabase, PostgresqlMissing, PostgresqlServer
 
 NOW_S = 1_795_342_500
 
 
 class Sqlite:
-    """A registry in a folder."""
+    """A registry in a folder, a copy of an empty one: to create its tables takes longer."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, empty):
         self._folder = folder
+        shutil.copy(empty, folder)
         self._views = ExitStack()
 
     def open_view(self):
         return self._views.enter_context(closing(open_registry(self._folder)))
 
     def drop_tables(self):
-        """There are none before the first view is opened."""
+        """Remove the file, as before the first start. No view may be open."""
+        (self._folder / REGISTRY_FILE).unlink()
 
     def close(self):
         self._views.close()
@@ -74,11 +78,19 @@ def postgresql():
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def empty_file(tmp_path_factory):
+    """The file of a new SQLite registry."""
+    folder = tmp_path_factory.mktemp("empty")
+    open_registry(folder).close()
+    return folder / REGISTRY_FILE
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request, tmp_path):
+def engine(request, tmp_path, empty_file):
     """One registry, empty: each view of it is as another process would open it."""
     if request.param == "sqlite":
-        opened = Sqlite(tmp_path)
+        opened = Sqlite(tmp_path, empty_file)
     else:
         opened = request.getfixturevalue("postgresql")
     yield opened

@@ -70,9 +70,19 @@ def csv_lines(count, *, bad=()):
         yield f'2026-01-01T00:00:00Z,"n, {number}",{0 if number in bad else number},replies'
 
 
-@pytest.mark.parametrize("suffix", COMPRESS)
-@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
-@pytest.mark.parametrize("end", [True, False], ids=["newline", "no last newline"])
+# Every ending of lines and of the file. One of them is also compressed.
+ENDINGS = pytest.mark.parametrize(
+    ("newline", "end", "suffix"),
+    [
+        *(("\n", True, suffix) for suffix in COMPRESS),
+        ("\n", False, ""),
+        ("\r\n", True, ""),
+        ("\r\n", False, ""),
+    ],
+)
+
+
+@ENDINGS
 def test_ndjson(store, chunk_bytes, suffix, newline, end):
     text = newline.join(ndjson_lines(40, bad={1, 17, 40})) + (newline if end else "")
     path = store("e.ndjson" + suffix, COMPRESS[suffix](text.encode()))
@@ -83,9 +93,7 @@ def test_ndjson(store, chunk_bytes, suffix, newline, end):
     assert seen == {number: number for number in range(1, 41) if number not in refused}
 
 
-@pytest.mark.parametrize("suffix", COMPRESS)
-@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
-@pytest.mark.parametrize("end", [True, False], ids=["newline", "no last newline"])
+@ENDINGS
 def test_csv_repeats_its_header(store, chunk_bytes, suffix, newline, end):
     """Line 1 of the file is the header, so the first event is on line 2."""
     text = newline.join(csv_lines(40, bad={1, 17, 40})) + (newline if end else "")
@@ -194,9 +202,10 @@ def json_events(count):
             yield row
 
 
-@pytest.mark.parametrize("suffix", COMPRESS)
-@pytest.mark.parametrize("indent", [None, 1, "\t"])
-@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize(
+    ("suffix", "indent", "mark"),
+    [("", None, ""), ("", 1, "\ufeff"), ("", "\t", ""), (".gz", None, "\ufeff"), (".zst", 1, "")],
+)
 def test_an_array_is_cut_between_elements(store, chunk_bytes, suffix, indent, mark):
     text = mark + json.dumps(list(json_events(60)), indent=indent, ensure_ascii=False) + "\n "
     path = store("e.json" + suffix, COMPRESS[suffix](text.encode()))

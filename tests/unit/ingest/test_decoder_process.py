@@ -4,6 +4,8 @@ import io
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -38,6 +40,31 @@ REQUEST = Request(
     latest_s=0,
     count_max=0,
 )
+
+
+IMPORTS = """
+import io, os, sys
+from openengagement.ingest.formats.column_decoder import decode_into
+before = set(sys.modules)
+sink = io.BytesIO()
+decode_into(os.fsencode(sys.argv[1]), sys.stdin.buffer, sink=sink)
+print(sink.getvalue()[8:9], set(sys.modules) - before)
+"""
+
+
+def test_a_fork_imports_nothing(tmp_path):
+    """Every body would pay for it: the fork's imports end with the fork."""
+    path = tmp_path / "body"
+    path.write_bytes(parquet([7]))
+    with path.open() as body:
+        done = subprocess.run(
+            [sys.executable, "-c", IMPORTS, msgspec.json.encode(REQUEST)],
+            stdin=body,
+            capture_output=True,
+            check=True,
+        )
+
+    assert done.stdout == b"b'p' set()\n", done.stdout
 
 
 def read_ids(reader, body, request=REQUEST):

@@ -1,5 +1,6 @@
 """Simulated engagement: reproducible, plausible, and limited to its Tweets and hours."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -207,9 +208,14 @@ def test_with_the_real_file_the_ratios_are_plausible():
     assert (with_created["at"] >= with_created["created_at"]).all()
 
 
+@cache
+def simulated(seed):
+    return simulate_week(ENDS_AT_S, seed)
+
+
 @pytest.fixture(scope="module")
 def week():
-    return simulate_week(ENDS_AT_S, 7)
+    return simulated(7)
 
 
 def test_the_same_seed_gives_the_same_week(week):
@@ -218,7 +224,7 @@ def test_the_same_seed_gives_the_same_week(week):
     assert_frame_equal(again.accounts, week.accounts)
     assert_frame_equal(again.tweets, week.tweets)
     assert_frame_equal(again.events, week.events)
-    assert not simulate_week(ENDS_AT_S, 8).tweets.equals(week.tweets)
+    assert not simulated(0).tweets.equals(week.tweets)
 
 
 def test_accounts_do_not_depend_on_the_end_of_the_week(week):
@@ -247,7 +253,7 @@ def test_tweet_ids_contain_their_time(week):
 
 @pytest.mark.parametrize("seed", [0, 7])
 def test_everything_happens_within_the_week_and_after_its_tweet(seed):
-    week = simulate_week(ENDS_AT_S, seed)
+    week = simulated(seed)
     start_s = ENDS_AT_S - 168 * HOUR_S
 
     assert start_s <= week.tweets["created_at"].min()
@@ -259,7 +265,7 @@ def test_everything_happens_within_the_week_and_after_its_tweet(seed):
 
 @pytest.mark.parametrize("seed", [0, 7])
 def test_a_week_has_the_documented_size_and_is_plausible(seed):
-    week = simulate_week(ENDS_AT_S, seed)
+    week = simulated(seed)
 
     assert week.events.height < 800_000
     interactions = sum(n for name, n in totals(week.events).items() if name in REAL_TYPES)
@@ -305,7 +311,7 @@ def test_the_demo_author_has_recent_successful_tweets_and_videos(week):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_two_authors_share_one_video(seed):
-    week = simulate_week(ENDS_AT_S, seed)
+    week = simulated(seed)
     videos = week.tweets.drop_nulls("video_id").group_by("video_id").agg("author_id")
     shared = videos.filter(pl.col("author_id").list.len() > 1)
 

@@ -486,7 +486,7 @@ def test_readers_see_whole_commits_during_merges(store):
 
     def watch():
         last = 0
-        while not done.is_set():
+        while not done.wait(0.001):
             hours, totals = snapshot(store)
             now = int(totals[0, TYPE_NAMES.index("favorites")])
             whole = (totals[:8, TYPE_NAMES.index("favorites")] == now).all()

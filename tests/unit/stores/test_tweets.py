@@ -10,6 +10,8 @@ from contract.deltas import make_batch, make_tweets
 from openengagement.engagement.types import Tweet
 from openengagement.stores.embedded import tweets as module
 
+PAUSE_S = 0.001  # between the reads of one thread, so that the writer gets on
+
 
 @pytest.fixture
 def other(open_store, store):
@@ -121,7 +123,7 @@ def test_no_reader_sees_views_of_another_video(store, other, rounds):
     done, seen = threading.Event(), set()
 
     def watch():
-        while not done.is_set():
+        while not done.wait(PAUSE_S):
             seen.add(tuple(views(store, 5, 6, 8)))
 
     watchers = [threading.Thread(target=watch) for _ in range(3)]
@@ -156,7 +158,7 @@ def test_a_read_contains_every_earlier_change(store, other, rounds):
     done, faults, newest = threading.Event(), [], [1]
 
     def watch():
-        while not done.is_set():
+        while not done.wait(PAUSE_S):
             least = newest[0]
             asked = random.sample(ids, 4)
             authors = [tweet.author_id for tweet in store.read_tweets(asked).values()]

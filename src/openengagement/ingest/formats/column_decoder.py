@@ -12,6 +12,7 @@ from typing import IO, Final
 
 import msgspec
 import numpy as np
+import numpy.ma  # pyarrow would import it in every fork, for its first array
 import pyarrow as pa
 from pyarrow import ipc
 
