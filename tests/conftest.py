@@ -10,7 +10,7 @@ from xdist.scheduler import LoadScopeScheduling
 MUST_NOT_SKIP = os.environ.get("TESTS_MUST_NOT_SKIP") == "1"
 
 # The tests of these folders share servers or a browser, so one pytest worker runs a whole folder.
-# In `faults` every test has its own server. In all other folders the unit of work is a file.
+# In all other folders the unit of work is a file.
 WHOLE_FOLDERS = (
     "tests/browser",
     "tests/attacks",
@@ -20,7 +20,6 @@ WHOLE_FOLDERS = (
     "tests/oidc",
     "tests/contract/registry",
 )
-SINGLE_TESTS = "tests/faults/"
 # Long units first: the short files at the end then keep all pytest workers busy.
 LONG_UNITS = (*WHOLE_FOLDERS, "tests/faults", "tests/cli", "tests/contract", "tests/docs")
 
@@ -31,14 +30,12 @@ if MUST_NOT_SKIP:
 
 
 class FolderScheduling(LoadScopeScheduling):
-    """Give each pytest worker whole folders, files or single tests, in the order of collection."""
+    """Give each pytest worker whole folders or files, in the order of collection."""
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, _ = nodeid.partition("::")
         folder = _folder_of(nodeid)
-        if folder in WHOLE_FOLDERS:
-            return folder
-        return nodeid if file.startswith(SINGLE_TESTS) else file
+        return folder if folder in WHOLE_FOLDERS else file
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,17 +1,19 @@
 """A real server whose processes are all killed at once, and restarted."""
 
 import os
+import shutil
 import signal
 import subprocess
 import threading
 import time
+from copy import copy
 from pathlib import Path
 
 import requests
 from requests_oauthlib import OAuth1
 
-from support.cli import EXECUTABLE, call_command, server_environment
-from support.server import HOST, free_port
+from support.cli import EXECUTABLE, call_command, server_environment, start_server
+from support.server import HOST, free_port, is_free
 from support.waiting import PATIENCE_S, wait_for
 
 OWNER_ID = 1
@@ -34,7 +36,7 @@ class Crashing:
         self.data = data
         self.workers = workers
         self.settings = {}  # by their names in the settings table
-        self.prefix = ()  # of the command that starts the server
+        self.prefix = ()  # of the command that starts the server, which then runs as a whole
         self.port = free_port()
         self.url = f"http://{HOST}:{self.port}"
         self.process = None
@@ -53,17 +55,37 @@ class Crashing:
         self.command("app", "enable", self.app["app_id"], "--per-minute", PER_MINUTE)
         self.app |= self.command("token", "issue", self.app["app_id"])
 
+    def on_copy(self, data):
+        """Return a server, not started yet, on a copy of this one's folder."""
+        shutil.copytree(self.data, data)
+        made = copy(self)
+        made.data, made._log = data, data.parent / "server.log"
+        made.port = free_port()
+        made.url = f"http://{HOST}:{made.port}"
+        made.process = None
+        return made
+
     def start(self):
         """Start the server and wait until it answers."""
-        command = [*self.prefix, EXECUTABLE, "--data", self.data, "serve"]
-        command += ["--port", str(self.port)]
-        command += ["--workers", str(self.workers)]
-        environment = server_environment(self.settings)
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=environment, start_new_session=True
+        options = ("--port", self.port, "--workers", self.workers)
+        if self.prefix:
+            self.process = self._start_behind_prefix(options)
+        else:
+            self.process = start_server(
+                self.data, *options, log=self._log, settings=self.settings, new_session=True
             )
         wait_for(self._has_started, pause_s=0.02, reason=lambda: self.log()[-2000:])
+
+    def _start_behind_prefix(self, options):
+        command = [*self.prefix, EXECUTABLE, "--data", self.data, "serve", *map(str, options)]
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                env=server_environment(self.settings),
+                start_new_session=True,
+            )
 
     def _has_started(self):
         assert self.process.poll() is None, self.log()[-2000:]
@@ -76,6 +98,7 @@ class Crashing:
         """Kill all processes at once, like a power failure."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        wait_for(lambda: is_free(self.port))  # the workers are nobody's children now
 
     def end(self):
         if self.process is not None and self.process.poll() is None:

@@ -39,6 +39,7 @@ def clock(tmp_path, monkeypatch):
 @pytest.fixture
 def server(crashing, clock, tmp_path):
     crashing.workers = 1
+    crashing.prefix = ("env",)  # `serve` must see the moved clock too
     crashing.make_app()
     crashing.command("load", "tweets", str(write_tweets(tmp_path / "tweets.csv", 3)))
     crashing.start()

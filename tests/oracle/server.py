@@ -20,8 +20,8 @@ from requests_oauthlib import OAuth1
 from oracle.bodies import CONTENT_TYPES
 from oracle.generator import OWNER_IDS, Batch
 from oracle.request_maker import ApiRequest
-from support.cli import EXECUTABLE, call_command, server_environment
-from support.server import HOST, free_port
+from support.cli import call_command, start_server
+from support.server import HOST, free_port, is_free
 from support.waiting import PATIENCE_S, wait_for
 
 RATE_LIMIT = "10000000"
@@ -62,13 +62,8 @@ class Server:
 
     def start(self) -> None:
         """Start the server process, and wait until it answers."""
-        command = [*self.command(), "serve", "--port", str(self.port)]
-        if self.workers != 1:
-            command += ["--workers", str(self.workers)]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=server_environment(), start_new_session=True
-            )
+        options = ("--port", self.port, "--workers", self.workers)
+        self.process = start_server(self.data, *options, log=self.log, new_session=True)
         self.wait_until_it_answers()
 
     def kill_and_restart(self) -> None:
@@ -76,6 +71,7 @@ class Server:
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        wait_for(lambda: is_free(self.port))  # the workers are nobody's children now
         self.start()
 
     def __exit__(
@@ -101,10 +97,6 @@ class Server:
         self.folder.cleanup()
 
     # The command line.
-
-    def command(self) -> list[str]:
-        """Return the first words of every command: the executable and the data folder."""
-        return [str(EXECUTABLE), "--data", str(self.data)]
 
     def run(self, *arguments: str) -> dict[str, str]:
         """Run one command on the data folder in this process, and parse the object it prints."""

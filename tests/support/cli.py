@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import typer
 from click.testing import CliRunner, Result
@@ -70,3 +71,36 @@ def call_command(data: Path, *arguments: str, stdin: str | None = None) -> dict[
     assert done.exit_code == 0, f"{arguments}: {done.exit_code}: {done.output}"
     printed: dict[str, Any] = json.loads(done.stdout)
     return printed
+
+
+def start_server(
+    data: Path,
+    *options: object,
+    log: Path,
+    settings: Mapping[str, str] | None = None,
+    new_session: bool = False,
+) -> "subprocess.Popen[bytes]":
+    """Start a server whose output goes to `log`.
+
+    `serve` runs in this process until it would replace itself by the supervisor. This saves its
+    imports, half a second of CPU.
+    """
+    arguments = ["--data", str(data), "serve", *map(str, options)]
+    with (
+        patch.dict(os.environ, server_environment(settings), clear=True),
+        patch.object(os, "execv", side_effect=SystemExit) as execv,
+    ):
+        done = CliRunner().invoke(COMMAND, arguments)
+        environment = dict(os.environ)
+    assert execv.called, f"serve ended: {done.exit_code}: {done.output}"
+    _, command = execv.call_args.args
+    with log.open("ab") as output:
+        output.write(done.output_bytes)
+        output.flush()
+        return subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            start_new_session=new_session,
+        )

@@ -16,7 +16,7 @@ from typing import Any, Self
 import requests
 
 from support.calls import Bearer, Client
-from support.cli import EXECUTABLE, call_command, server_environment
+from support.cli import call_command, start_server
 from support.waiting import PATIENCE_S, wait_for
 from support.world import App, World
 
@@ -38,15 +38,25 @@ def free_port() -> int:
         lock = os.open(_PORT_LOCKS / str(port), os.O_CREAT | os.O_RDWR)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((HOST, port))
         except OSError:
             os.close(lock)
             continue
-        _locks_held.append(lock)
-        return port
+        if is_free(port):
+            _locks_held.append(lock)
+            return port
+        os.close(lock)
     raise AssertionError("no free port")
+
+
+def is_free(port: int) -> bool:
+    """Return whether nobody listens on this port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
 
 
 class Server:
@@ -103,15 +113,10 @@ class Server:
 
     def start(self) -> None:
         """Start the process and wait until it answers."""
-        command = [str(EXECUTABLE), "--data", str(self.data), "serve", "--port", str(self.port)]
-        if self.workers != 1:
-            command += ["--workers", str(self.workers)]
+        options: list[object] = ["--port", self.port, "--workers", self.workers]
         if self.tls:
-            command += ["--tls-cert", str(self.tls[0]), "--tls-key", str(self.tls[1])]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=server_environment(self.settings)
-            )
+            options += ["--tls-cert", self.tls[0], "--tls-key", self.tls[1]]
+        self._process = start_server(self.data, *options, log=self._log, settings=self.settings)
         wait_for(self._has_started, pause_s=0.05, reason=lambda: self.log()[-2000:])
 
     def _has_started(self) -> bool:
