@@ -22,6 +22,7 @@ class Damage:
 class Inspection:
     """The result of a check. `on_bytes` is called with the size of each part that was read.
 
+    `outdated` are files of another version of the server, which were not verified further.
     `clock_jumps` are the record that noticed the jump, and two Unix times: the clock was set from
     the first one to the second.
     """
@@ -29,8 +30,16 @@ class Inspection:
     on_bytes: Callable[[int], object]
     files: int = 0
     damaged: list[Damage] = field(default_factory=list)
+    outdated: list[Damage] = field(default_factory=list)
     without_checksums: int = 0
     clock_jumps: list[tuple[str, float, float]] = field(default_factory=list)
+
+
+def other_version(file: str, version: object, *, known: object, is_older: bool) -> Damage:
+    """Describe a file that another version of the server made."""
+    reason = f"its version is {version}, and this program knows version {known}"
+    upgrade = "Start a server of this version once, which upgrades the folder, and check again"
+    return Damage(file, reason, upgrade if is_older else "Check it with the version that made it")
 
 
 def find_damaged_pages(db: sqlite3.Connection, *, limit: int = 1) -> list[str]:

@@ -142,6 +142,11 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def is_writable(folder: Path) -> bool:
+    """Return whether the file system of a folder is mounted for writing."""
+    return not os.statvfs(folder).f_flag & os.ST_RDONLY
+
+
 def has_room(folder: Path) -> bool:
     """Return whether the file system of a folder has a MiB of free space."""
     return shutil.disk_usage(folder).free >= _ROOM_MIN_BYTES

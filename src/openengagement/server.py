@@ -27,7 +27,7 @@ from openengagement.auth.three_legged_flow import ThreeLeggedFlow
 from openengagement.auth.verifier import OAuthVerifier
 from openengagement.clock import Clock
 from openengagement.data_folder import open_data_folder
-from openengagement.files import has_room
+from openengagement.files import has_room, is_writable
 from openengagement.housekeeping import Housekeeping, expire_limits, run_chore
 from openengagement.ingest.registrar import Registrar
 from openengagement.ingest.sources.counting_listener import is_hung, is_listening
@@ -178,6 +178,7 @@ def _build_health(shared: _Shared, counting: str) -> Health:
                 b"health", {MINUTE_S: 0}, now_s=now_s()
             ),
             "the disk of the data folder is full": partial(has_room, shared.data),
+            "the disk of the data folder is read-only": partial(is_writable, shared.data),
         }
     )
 

@@ -55,7 +55,13 @@ def change_counters(data, statement):
 def test_a_sound_folder(data):
     assert check(data) == (
         0,
-        {"files": 3, "segments_without_checksums": 0, "clock_jumps": [], "damaged": []},
+        {
+            "files": 3,
+            "segments_without_checksums": 0,
+            "clock_jumps": [],
+            "outdated": [],
+            "damaged": [],
+        },
     )
 
 
@@ -212,11 +218,45 @@ def test_limits_of_an_earlier_boot_are_left_alone(data):
     assert [each.name for each in data.glob("limits-*")] == [path.name]
 
 
-def test_a_folder_of_an_older_version_is_not_touched(data):
-    change_counters(data, "PRAGMA user_version = 7")
+def content(data):
+    return {path.name: path.read_bytes() for path in data.glob("*.sqlite3")}
+
+
+@pytest.mark.parametrize(("version", "remedy"), [(7, "Start a server"), (99, "with the version")])
+def test_counters_of_another_version_are_not_touched(data, version, remedy):
+    change_counters(data, f"PRAGMA user_version = {version}")
+    before = content(data)
     code, found = check(data)
-    assert code == 1
-    assert "version is 7" in found["damaged"][0]["reason"]
+    assert (code, found["damaged"]) == (1, [])
+    [outdated] = found["outdated"]
+    assert outdated["file"] == "counters.sqlite3"
+    assert f"version is {version}" in outdated["reason"]
+    assert remedy in outdated["remedy"]
+    assert content(data) == before
+
+
+@pytest.mark.parametrize(
+    ("statement", "version", "remedy"),
+    [
+        ("UPDATE alembic_version SET version_num = '0004'", "0004", "Start a server"),
+        ("DROP TABLE alembic_version", "unknown", "Start a server"),
+        ("UPDATE alembic_version SET version_num = '0099'", "0099", "with the version"),
+    ],
+)
+def test_a_registry_of_another_version_is_not_touched(data, statement, version, remedy):
+    """Opening the folder would upgrade it."""
+    with closing(sqlite3.connect(data / "registry.sqlite3", isolation_level=None)) as db:
+        db.execute(statement)
+    before = content(data)
+    code, found = check(data)
+    assert (code, found["damaged"]) == (1, [])
+    [outdated] = found["outdated"]
+    assert outdated["file"] == "registry.sqlite3"
+    assert f"version is {version}" in outdated["reason"]
+    assert remedy in outdated["remedy"]
+    assert content(data) == before
+    done = invoke("--data", str(data), "check")
+    assert "registry.sqlite3 was not verified: its version is" in done.stderr
 
 
 def test_a_folder_that_does_not_exist(tmp_path):

@@ -293,6 +293,24 @@ def test_a_missing_key_file_is_made_while_no_secret_needs_it(run, data):
     assert (data / "server.key").exists()
 
 
+# Folders of a later version
+
+
+def test_a_registry_of_a_later_version(used, refused):
+    """Older versions showed a traceback of the library that migrates."""
+    with sqlite3.connect(used / REGISTRY) as db:
+        db.execute("UPDATE alembic_version SET version_num = '0099'")
+    db.close()
+    refused("later version", "schema 0099", "Nothing was changed")
+
+
+def test_counters_of_a_later_version(used, refused):
+    with sqlite3.connect(used / COUNTERS) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    refused("another version of the server (99)")
+
+
 # Folders that are not refused
 
 

@@ -6,6 +6,7 @@ import sqlite3
 
 import numpy as np
 import pytest
+import requests
 
 from contract.deltas import make_batch
 from faults.counting import write_tweets
@@ -16,8 +17,10 @@ from openengagement.stores.embedded import checksums, compaction, segments
 from openengagement.stores.embedded.store import EmbeddedStore
 from support.cli import invoke
 from support.folders import flip
+from support.waiting import PATIENCE_S, wait_for
 
 TWEETS = range(1, 251)
+DAMAGED = "stored data is damaged; run `openengagement check`"
 TYPES = ["favorites", "replies"]
 
 
@@ -74,6 +77,18 @@ def damaged_files(server):
     return {line["file"] for line in lines if line["event"] == "store_unavailable"}
 
 
+def health(server):
+    """Return the status of `/health`, and its reasons."""
+    answer = requests.get(f"{server.url}/health", timeout=PATIENCE_S)
+    return answer.status_code, answer.json().get("reasons", [])
+
+
+def wait_until_damage_is_reported(server):
+    """The checks run at most once in a second."""
+    wait_for(lambda: DAMAGED in health(server)[1])
+    assert health(server)[0] == 503
+
+
 def check(data):
     return invoke("--data", str(data), "check")
 
@@ -86,6 +101,7 @@ def test_flipped_bits_of_a_segment_are_answered_with_503(crashing, folder):
     arrays = [each for each in parts if each[0].startswith("totals") and "checksums" not in each[0]]
     chance = random.Random(1)
     crashing.start()
+    assert health(crashing) == (200, [])
     for _, dtype, length, offset in arrays:
         size = length * int(dtype[-1])
         for at, bit in [(offset + chance.randrange(size // 2, size), chance.randrange(8))] * 2:
@@ -97,7 +113,13 @@ def test_flipped_bits_of_a_segment_are_answered_with_503(crashing, folder):
     flip(path, at, bit)
     assert read(crashing) == RIGHT
     assert damaged_files(crashing) == {name}
+    wait_until_damage_is_reported(
+        crashing
+    )  # of a request that met it, though the file is sound now
     assert check(folder).exit_code == 0
+    crashing.kill()
+    crashing.start()
+    assert health(crashing) == (200, [])
 
 
 def test_flipped_bits_of_a_blob_are_answered_with_503(crashing, folder):
@@ -113,6 +135,7 @@ def test_flipped_bits_of_a_blob_are_answered_with_503(crashing, folder):
     assert at > 0
     flip(log, at + 500, 3)
     assert read(crashing) == "store_damaged"
+    wait_until_damage_is_reported(crashing)
     flip(log, at + 500, 3)
     crashing.kill()  # SQLite has the page in memory
     crashing.start()
@@ -137,6 +160,7 @@ def test_a_damaged_page_of_a_database_is_answered_with_503(crashing, folder, nam
     flip(path, (root - 1) * page_bytes, 1)
     crashing.start()
     assert read(crashing) == "store_damaged"
+    wait_until_damage_is_reported(crashing)
     assert damaged_files(crashing) == {name}
     done = check(folder)
     assert done.exit_code == 1

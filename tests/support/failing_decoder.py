@@ -1,7 +1,8 @@
 """A decoder that fails in the ways that a file lists, one for each body, and then decodes.
 
 FAILING_DECODER names the file. Each line is an action: `signal 9`, `exit 3`, `raise`, `half` (of
-an answer), `cut 500` (send so many bytes of the answer, then die) or `end-server`.
+an answer), `cut 500` (send so many bytes of the answer, then die), `spin` (use CPU time for ever)
+or `end-server`.
 """
 
 import io
@@ -9,6 +10,7 @@ import os
 import signal
 from pathlib import Path
 
+from openengagement.ingest.formats import decoder_process
 from openengagement.ingest.formats.column_decoder import MEMORY_MAX_BYTES, decode_into
 from openengagement.ingest.formats.decoder_process import serve
 
@@ -34,6 +36,11 @@ def decode(request, body, *, sink):
             sink.write(answer.getvalue()[: int(size)])
             sink.flush()
             os.kill(os.getpid(), signal.SIGKILL)
+        case ["spin"]:
+            decoder_process._CPU_MAX_S = 0
+            decoder_process.limit_cpu_time()
+            while True:
+                pass
         case ["half"]:
             sink.write(b"\0\0\0")
         case _:

@@ -19,7 +19,8 @@ from openengagement.tuning import lower_priority
 def check(context: typer.Context, json: Json = False) -> None:
     """Verify every file of the data folder. Servers may be running.
 
-    Exits with 1 if something is damaged, and says what can be done. Counters are verified by
+    Exits with 1 if something is damaged, or was made by another version of the server, and says
+    what can be done. Counters are verified by
     their checksums. SQLite has no checksums, so only the structure of the databases is verified.
     """
     lower_priority()
@@ -27,7 +28,7 @@ def check(context: typer.Context, json: Json = False) -> None:
     if not data.is_dir():
         fail(f"{data} is not a folder; name the data folder with --data")
     inspection = inspect_folder(data)
-    if not inspection.damaged:
+    if not inspection.damaged and not inspection.outdated:  # opening would upgrade older files
         with open_folder(context):  # its files fit together, or this ends the command
             pass
     jumps = [
@@ -38,10 +39,11 @@ def check(context: typer.Context, json: Json = False) -> None:
         "files": inspection.files,
         "segments_without_checksums": inspection.without_checksums,
         "clock_jumps": jumps if json else len(jumps),
+        "outdated": msgspec.to_builtins(inspection.outdated) if json else len(inspection.outdated),
         "damaged": msgspec.to_builtins(inspection.damaged) if json else len(inspection.damaged),
     }
     show(fields, as_json=json, notes=_notes(inspection, jumps))
-    if inspection.damaged:
+    if inspection.damaged or inspection.outdated:
         raise typer.Exit(1)
 
 
@@ -67,6 +69,10 @@ def inspect_folder(data: Path) -> Inspection:
 def _notes(inspection: Inspection, jumps: list[dict[str, str]]) -> tuple[str, ...]:
     notes = [
         f"{each.file} is damaged: {each.reason}. {each.remedy}." for each in inspection.damaged
+    ]
+    notes += [
+        f"{each.file} was not verified: {each.reason}. {each.remedy}."
+        for each in inspection.outdated
     ]
     notes += [
         f"The clock was set from {jump['from']} to {jump['to']} (noticed by the record of "

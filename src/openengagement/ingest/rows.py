@@ -15,6 +15,7 @@ from openengagement.engagement.rollup import EVENT_SCHEMA
 from openengagement.engagement.types import EVENT_TYPES, HOUR_S, ID_MAX
 from openengagement.ingest.values import (
     COUNT_MAX,
+    NESTED,
     parse_counts,
     parse_flags,
     parse_ids,
@@ -136,7 +137,8 @@ def no_rejections() -> pl.DataFrame:
 
 def _detail(column: str, text: str) -> pl.Expr:
     """Quote at most 64 characters of the value, then say what is wrong with it."""
-    return pl.format(f"{column} {{}} {text}", pl.col(column).str.slice(0, 64))
+    value = pl.col(column).str.strip_prefix(NESTED).str.slice(0, 64)
+    return pl.format(f"{column} {{}} {text}", value)
 
 
 def _missing(column: str) -> Rule:
@@ -200,6 +202,11 @@ _VIDEO_ID: Final = pl.col("video_id")
 # A number that was a float may be rounded, and name the video of another Tweet.
 _ROUNDED: Final = r"^[+-]?[0-9]+(\.[0-9]+([eE][+-]?[0-9]+)?|[eE][+-][0-9]+)$"
 _INVALID_VIDEO: Final = (
+    Rule(
+        DropReason.INVALID_ID,
+        _VIDEO_ID.str.starts_with(NESTED),
+        _detail("video_id", "is not text; send the id as text"),
+    ),
     Rule(
         DropReason.INVALID_ID,
         ~_VIDEO_ID.str.len_chars().is_between(1, VIDEO_ID_LENGTH_MAX),

@@ -4,9 +4,12 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from openengagement.files import UnusableFile
 from openengagement.registry.schema import CREDENTIAL_VERSION, METADATA
 
-HEAD: Final = "0005"  # the newest revision under migrations/versions; a test compares
+# The revisions under migrations/versions, and the newest of them; a test compares.
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005")
+HEAD: Final = REVISIONS[-1]
 
 _VERSION: Final = sa.Table(
     "alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True)
@@ -17,13 +20,22 @@ def migrate(connection: sa.Connection) -> None:
     """Create the tables of a new registry, or apply missing migrations to an older one.
 
     `connection` must be in a transaction that excludes other processes from migrating.
+
+    Raises:
+        UnusableFile: a later version made the registry.
     """
     if not sa.inspect(connection).get_table_names():
         METADATA.create_all(connection, checkfirst=False)
         connection.execute(CREDENTIAL_VERSION.insert().values(id=1, version=0))
         _VERSION.create(connection)
         connection.execute(_VERSION.insert().values(version_num=HEAD))
-    elif _revision(connection) != HEAD:
+    elif (revision := _revision(connection)) != HEAD:
+        if revision is not None and revision not in REVISIONS:
+            raise UnusableFile(
+                f"the registry was made by a later version of the server (schema {revision}, and "
+                f"this one knows {HEAD}). Nothing was changed. Start the later version, or restore "
+                "a backup of this version into an empty folder with `openengagement restore`"
+            )
         upgrade(connection, HEAD)
 
 

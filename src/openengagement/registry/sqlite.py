@@ -43,6 +43,7 @@ class SqliteDatabase(Database):
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._is_open = False
         refuse_foreign_log(path)
         self._engine = sa.create_engine(
             f"sqlite:///{path}", connect_args={"timeout": WRITE_TIMEOUT_S}
@@ -61,6 +62,7 @@ class SqliteDatabase(Database):
             migrate(db)
             _create_triggers(db)
         self._commits = CommitWatch(path)
+        self._is_open = True
         self._seen: tuple[object, int] = (None, -1)  # a mark of the watch, and the version then
 
     def version(self) -> int:
@@ -86,7 +88,9 @@ class SqliteDatabase(Database):
         code = primary_code(error)
         if code in DAMAGED:
             raise StoreDamaged("registry", self._path.name, reason=str(error)) from error
-        if code in _MAY_PASS:
+        # The kernel makes a file system read-only after an error.
+        became_read_only = self._is_open and code == sqlite3.SQLITE_READONLY
+        if code in _MAY_PASS or became_read_only:
             raise StoreUnavailable("registry", str(error)) from error
 
     def insert_missing(self, table: sa.Table) -> sa.Insert:
@@ -103,20 +107,32 @@ class SqliteDatabase(Database):
         """Copy the file to a folder, as it is at this moment. Other processes may write.
 
         Raises:
-            OSError: the folder cannot be written, or the database is damaged.
+            StoreDamaged: the database is damaged.
+            StoreUnavailable: try again later.
+            OSError: the folder cannot be written.
         """
         source = closing(sqlite3.connect(self._path))
         try:
             with source as db, closing(sqlite3.connect(folder / self._path.name)) as copy:
                 db.backup(copy)
                 if found := find_damaged_pages(copy):
-                    raise OSError(f"{self._path.name} is damaged: {found[0]}")
+                    raise StoreDamaged("registry", self._path.name, reason=found[0])
         except sqlite3.Error as error:
+            self._raise_for(error)
             raise OSError(str(error)) from error
 
     def close(self) -> None:
         self._commits.close()
         self._engine.dispose()
+
+
+def read_revision(db: sqlite3.Connection) -> str | None:
+    """Read the revision of the tables; None if a version before the first revision made them."""
+    query = "SELECT 1 FROM sqlite_schema WHERE name = 'alembic_version'"
+    if db.execute(query).fetchone() is None:
+        return None
+    row = db.execute("SELECT version_num FROM alembic_version").fetchone()
+    return row and str(row[0])
 
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:

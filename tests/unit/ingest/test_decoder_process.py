@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,9 +15,11 @@ import pytest
 
 import support
 from openengagement.errors import MalformedBody, Unavailable
+from openengagement.ingest.formats import decoder_process
 from openengagement.ingest.formats.columnar import ColumnarReader
 from openengagement.ingest.formats.decoder_process import DecoderServer
 from openengagement.ingest.formats.decoder_protocol import Request
+from support.waiting import wait_for
 
 KILLED = f"signal {signal.SIGKILL:d}"
 CRASHED = f"signal {signal.SIGSEGV:d}"
@@ -91,8 +94,10 @@ def read_after(tmp_path_factory):
 
 
 def logged(capsys):
+    """Return the failures. Messages of decoders arrive at any time."""
     lines = map(json.loads, capsys.readouterr().err.splitlines())
-    return [(line["event"], line["exit_code"], line["error"], line["attempt"]) for line in lines]
+    failed = [line for line in lines if line["event"] != "decoder_message"]
+    return [(line["event"], line["exit_code"], line["error"], line["attempt"]) for line in failed]
 
 
 @pytest.mark.parametrize(
@@ -105,6 +110,7 @@ def logged(capsys):
         ("raise", 1, None),
         ("half", 0, None),
         ("end-server", None, None),
+        ("spin", -signal.SIGXCPU, None),
     ],
 )
 def test_one_failure_is_logged_and_a_fresh_process_decodes(
@@ -113,7 +119,7 @@ def test_one_failure_is_logged_and_a_fresh_process_decodes(
     assert read_after(action) == ["7"]
     assert logged(capsys) == [("decoder_failed", exit_code, error, 1)]
     assert read_after() == ["7"]
-    assert not capsys.readouterr().err
+    assert logged(capsys) == []
 
 
 @pytest.mark.parametrize(
@@ -149,9 +155,9 @@ def test_a_second_try_repeats_no_row_of_the_first(read_after, capsys):
     assert len(kept) > 10
 
 
-@pytest.mark.parametrize("action", [CRASHED, ABORTED, "raise", "exit 3"])
+@pytest.mark.parametrize("action", [CRASHED, ABORTED, "raise", "exit 3", "spin"])
 def test_a_body_over_which_two_fresh_processes_crash_is_refused(read_after, action):
-    """The limit of memory ends a process with SIGABRT."""
+    """The limit of memory ends a process with SIGABRT, that of CPU time with SIGXCPU."""
     with pytest.raises(MalformedBody, match="damaged or far too large"):
         read_after(action, action)
 
@@ -193,3 +199,38 @@ def test_bodies_share_no_state():
         with pytest.raises(MalformedBody):
             read_ids(reader, parquet([1])[:-30])
         assert read_ids(reader, parquet([1])) == ["1"]
+
+
+def test_a_crash_is_logged_with_its_place_and_without_values(read_after, capfd, monkeypatch):
+    read_after(CRASHED)
+    lines = []
+
+    def crash_is_logged():
+        lines.extend(map(json.loads, capfd.readouterr().err.splitlines()))
+        return any("in decode" in line.get("text", "") for line in lines)
+
+    wait_for(crash_is_logged)
+    texts = [line["text"] for line in lines if line["event"] == "decoder_message"]
+    assert texts[0].startswith("Fatal Python error: Segmentation fault")
+    assert all(text.startswith("File ") for text in texts[1:])
+
+
+def test_messages_that_could_quote_a_body_are_not_logged(capsys):
+    many = b"x" * 1000 + b"\nKeyError: 'secret'\n" + b'  File "/a/b.py", line 7, in f\n' * 1000
+    decoder_process._log_messages(io.BytesIO(many))
+    lines = list(map(json.loads, capsys.readouterr().err.splitlines()))
+    assert len(lines) == decoder_process._MESSAGES_MAX
+    assert {line["text"] for line in lines} == {'File "/a/b.py", line 7, in f'}
+
+
+@pytest.mark.parametrize("hard_s", [resource.RLIM_INFINITY, 1])
+def test_the_limit_of_cpu_time_never_exceeds_that_of_the_system(monkeypatch, hard_s):
+    given = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (0, hard_s))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: given.append(limits))
+    decoder_process.limit_cpu_time()
+    if hard_s == resource.RLIM_INFINITY:
+        [(soft_s, hard)] = given
+        assert (hard, soft_s > decoder_process._CPU_MAX_S) == (hard_s, True)
+    else:
+        assert given == []

@@ -473,6 +473,31 @@ def test_invalid_video_ids_are_rejected(read, video_id, detail):
     assert parsed.rejected.rows() == [(1, "invalid_id", detail.format(video_id[:64]))]
 
 
+@pytest.mark.parametrize("value", ["[]", '["13_7001"]', "{}", '{"id":"13_7001"}', "[[5]]"])
+@pytest.mark.parametrize("form", ["ndjson", "json"])
+def test_a_nested_value_is_no_video_id(read, value, form):
+    body = tweet(video_id="?").replace('"?"', value)
+    parsed = read(body if form == "ndjson" else f"[{body}]", form, kind="tweets")
+
+    detail = f"video_id {value} is not text; send the id as text"
+    assert parsed.rejected.rows() == [(1, "invalid_id", detail)]
+
+
+@pytest.mark.parametrize("value", ["[]", '["13_7001"]', '{"id":"13_7001"}'])
+def test_text_that_looks_like_a_nested_value_is_a_video_id(read, value):
+    parsed = read(tweet(video_id=value), kind="tweets")
+
+    assert parsed.rows.get_column("video_id").to_list() == [value]
+
+
+@pytest.mark.parametrize("field", ["id", "author_id", "created_at", "deleted"])
+def test_a_nested_value_is_quoted_as_it_was_sent(read, field):
+    parsed = read(tweet(**{field: [7]}), kind="tweets")
+
+    ((_, _, detail),) = parsed.rejected.rows()
+    assert detail.startswith(f"{field} [7] is not ")
+
+
 @pytest.mark.parametrize("number", ["5.0", "2.126287388564002e18", "5e+18"])
 def test_a_rounded_number_is_no_video_id(read, number):
     """Ids that were floats are rounded: many Tweets would share one video."""

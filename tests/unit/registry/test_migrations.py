@@ -11,7 +11,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from openengagement.registry.migrate import HEAD, migrate, upgrade
+from openengagement.registry.migrate import HEAD, REVISIONS, migrate, upgrade
 from openengagement.registry.opening import open_registry
 from openengagement.registry.platform_keys import PlatformKey
 from openengagement.registry.schema import CREDENTIAL_VERSION, METADATA
@@ -32,6 +32,7 @@ def test_head_is_the_newest_revision():
 
     assert scripts.get_heads() == [HEAD]
     assert [script.down_revision for script in scripts.walk_revisions()][-1] is None
+    assert [script.revision for script in scripts.walk_revisions()] == [*reversed(REVISIONS)]
 
 
 def apply_at_once(engine):

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 import sqlalchemy as sa
 
-from openengagement.errors import StoreUnavailable
+from openengagement.errors import StoreDamaged, StoreUnavailable
 from openengagement.registry import sqlite
 from openengagement.registry.opening import open_registry
 from openengagement.registry.schema import METADATA
@@ -46,6 +46,48 @@ def test_a_writer_that_waits_too_long(registry, path):
         other.execute("ROLLBACK")
     add_account(registry)
     assert count_accounts(registry) == 1
+
+
+def test_a_file_system_that_became_read_only(registry):
+    """The kernel does that after an I/O error."""
+    sa.event.listen(
+        registry.database._engine, "checkout", lambda db, *_: db.execute("PRAGMA query_only = 1")
+    )
+    with pytest.raises(StoreUnavailable, match="readonly"):
+        add_account(registry)
+    assert count_accounts(registry) == 0
+
+
+def test_a_registry_that_cannot_be_written_from_the_start(registry, path, tmp_path, monkeypatch):
+    """Waiting does not help, so this is no StoreUnavailable."""
+    prepare = sqlite._prepare
+
+    def prepare_read_only(connection, record):
+        prepare(connection, record)
+        connection.execute("PRAGMA query_only = 1")
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("DROP TRIGGER apps_INSERT")
+    monkeypatch.setattr(sqlite, "_prepare", prepare_read_only)
+    with pytest.raises(sa.exc.OperationalError, match="readonly"):
+        open_registry(tmp_path)
+
+
+def damage(path):
+    page = path.read_bytes()
+    path.write_bytes(page[:4096] + bytes(4096) + page[8192:])
+
+
+def test_a_damaged_registry_is_not_backed_up(registry, path, tmp_path):
+    add_account(registry)
+    registry.close()
+    damage(path)
+    database = sqlite.SqliteDatabase.__new__(sqlite.SqliteDatabase)
+    database._path = path
+    (tmp_path / "copy").mkdir()
+    with pytest.raises(StoreDamaged) as caught:
+        database.copy_to(tmp_path / "copy")
+    assert caught.value.file == path.name
 
 
 def test_no_room_for_a_statement(registry):

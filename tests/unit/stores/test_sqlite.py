@@ -159,6 +159,15 @@ def test_a_segment_that_cannot_be_opened_now_makes_the_store_unavailable(store, 
         store.read_totals([1], ["replies"])
 
 
+def test_a_file_system_that_became_read_only_makes_the_store_unavailable(store):
+    """The kernel does that after an I/O error."""
+    store._database.connection().execute("PRAGMA query_only = 1")
+    with pytest.raises(StoreUnavailable, match="readonly"), store._database.writing() as db:
+        db.execute("DELETE FROM tweets")
+    with pytest.raises(StoreUnavailable), store._database.writing():
+        raise OSError(errno.EROFS, "Read-only file system")
+
+
 def test_a_damaged_database_is_named(open_store, path):
     path.write_bytes(b"not a database" * 1000)
     with pytest.raises(StoreDamaged, match=r"counters.sqlite3 is damaged: file is not a database"):

@@ -20,7 +20,7 @@ from openengagement.errors import BodyTooLarge, MalformedBody
 from openengagement.ingest.formats.column_events import type_events
 from openengagement.ingest.formats.column_source import read_batches
 from openengagement.ingest.formats.column_text import as_text
-from openengagement.ingest.formats.decoder_process import serve
+from openengagement.ingest.formats.decoder_process import limit_cpu_time, serve
 from openengagement.ingest.formats.decoder_protocol import (
     PLAIN_COLUMNS,
     PieceHead,
@@ -40,6 +40,7 @@ def decode_into(request: bytes, body: IO[bytes], *, sink: IO[bytes]) -> None:
         for frames in _pieces(body, asked):
             for frame in frames:
                 write_frame(sink.write, frame)
+            limit_cpu_time()
         status, text = Status.END, ""
     except BodyTooLarge:
         status, text = Status.TOO_LARGE, ""

@@ -1,4 +1,4 @@
-"""Decode every body in a fresh process with a memory limit.
+"""Decode every body in a fresh process with limits of memory and CPU time.
 
 A damaged or hostile body can make the decoder use all memory, end its whole process, or leave it
 broken for the next body. So a server process, which never decodes, forks a process for each body.
@@ -6,21 +6,39 @@ The fork gets the body as a file, and writes its answer into a pipe.
 """
 
 import contextlib
+import faulthandler
 import os
+import re
 import resource
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from typing import IO, Final, Protocol
+
+from openengagement.telemetry import log_event
 
 _REQUEST_BYTES_MAX: Final = 65_536
 _EXIT_BYTES: Final = 4
 # A process ends by one of these signals only through its own fault. A failed allocation aborts it.
 _CRASHES: Final = frozenset(
-    {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP}
+    {
+        *(signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV),
+        *(signal.SIGTRAP, signal.SIGXCPU),
+    }
+)
+# A piece of a body takes less than a second.
+_CPU_MAX_S: Final = 60
+# What is logged of the messages of a server process and its forks: the fault and the place in the
+# code, but nothing that could quote a value of a body.
+_MESSAGES_MAX: Final = 50
+_MESSAGE_BYTES: Final = 300
+_LOGGED: Final = re.compile(
+    r"Fatal Python error: [\w ]+|File .+ in \w+|"
+    r"terminate called after throwing an instance of '[\w:]+'"
 )
 
 
@@ -94,11 +112,33 @@ class DecoderServer:
                 pass_fds=[other.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
             )
+        messages = threading.Thread(target=_log_messages, args=(self.process.stderr,), daemon=True)
+        messages.start()
         self._end = weakref.finalize(self, _end_server, self.process, self._control)
         socket.send_fds(self._control, [request], files)
         return self._control
+
+
+def _log_messages(source: IO[bytes]) -> None:
+    """Log what decoders print before they crash, within limits, until all of them have ended."""
+    logged = 0
+    with source:
+        while line := source.readline(_MESSAGE_BYTES):
+            found = _LOGGED.search(line.decode(errors="replace"))
+            if found and logged < _MESSAGES_MAX:
+                log_event("decoder_message", text=found[0])
+                logged += 1
+
+
+def limit_cpu_time() -> None:
+    """End this process by SIGXCPU if it uses _CPU_MAX_S of CPU time before the next call."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    limit_s = int(usage.ru_utime + usage.ru_stime) + 1 + _CPU_MAX_S
+    _, hard_s = resource.getrlimit(resource.RLIMIT_CPU)
+    if hard_s == resource.RLIM_INFINITY or limit_s < hard_s:
+        resource.setrlimit(resource.RLIMIT_CPU, (limit_s, hard_s))
 
 
 def _end_server(server: subprocess.Popen[bytes], control: socket.socket) -> None:
@@ -113,6 +153,7 @@ def serve(decode: Decode, *, memory_max_bytes: int) -> None:
     Signals that ask a whole group of processes to end are ignored, so that the body is decoded to
     its end. The server ends with the process that started it.
     """
+    faulthandler.enable()
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     with socket.socket(fileno=int(sys.argv[1])) as control:
@@ -138,6 +179,7 @@ def _decode_and_exit(
     try:
         # Files that are mapped into memory do not count, so they may be larger.
         resource.setrlimit(resource.RLIMIT_DATA, (memory_max_bytes, memory_max_bytes))
+        limit_cpu_time()
         with os.fdopen(files[0], "rb") as body, os.fdopen(files[1], "wb") as sink:
             decode(request, body, sink=sink)
         code = 0

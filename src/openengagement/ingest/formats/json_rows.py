@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from openengagement.ingest.formats.text_rows import TextRows, count_lines
+from openengagement.ingest.values import NESTED
 
 _JSON_SPACE: Final = b" \t\r\n"  # `bytes.strip` alone would also strip other characters
 _TRAILING: Final = re.compile(r"trailing characters \(byte ([0-9]+)\)")
@@ -121,7 +122,8 @@ def _to_text(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
         return value
     if type(value) is int:  # not a bool
         return str(value)
-    return msgspec.json.encode(value).decode()
+    mark = NESTED if isinstance(value, dict | list) else ""
+    return mark + msgspec.json.encode(value).decode()
 
 
 def _describe_fault(text: bytes, error: Exception) -> str:

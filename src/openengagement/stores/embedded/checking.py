@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from openengagement.damage import Damage, Inspection, inspect_database
+from openengagement.damage import Damage, Inspection, inspect_database, other_version
 from openengagement.errors import StoreDamaged
 from openengagement.sqlite_files import connect
 from openengagement.stores.embedded.ledger_time import list_jumps
@@ -27,11 +27,9 @@ def inspect_counters(path: Path, inspection: Inspection) -> None:
     with closing(connect(path, mode="ro", isolation_level=None)) as db:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version != VERSION:
-            reason = f"its version is {version}, and this program knows version {VERSION}"
-            remedy = (
-                "Start a server of this version once, which upgrades the folder, and check again"
-            )
-            inspection.damaged.append(Damage(path.name, reason, remedy))
+            is_older = version < VERSION
+            other = other_version(path.name, version, known=VERSION, is_older=is_older)
+            inspection.outdated.append(other)
             return
         inspection.clock_jumps += [
             ("idempotency keys", jump.from_s, jump.to_s) for jump in list_jumps(db)

@@ -34,7 +34,8 @@ _MMAP_BYTES: Final = 2**28
 # Failures that no retry helps, among those that SQLite reports as OperationalError.
 _MISTAKE: Final = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY}
 _OS_MAY_PASS: Final = {
-    *(errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT)
+    *(errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT),
+    errno.EROFS,
 }
 
 
@@ -126,7 +127,7 @@ class Database:
         Raises:
             StoreUnavailable: SQLite or a file failed in a way that may pass.
             StoreDamaged: the database is damaged.
-            OSError: the data cannot be written.
+            OSError: the data cannot be written. Only `opening` raises it for a read-only file.
         """
         try:
             db = self.connection()
@@ -142,8 +143,9 @@ class Database:
     def _raise_as_promised(self, error: sqlite3.DatabaseError | OSError) -> NoReturn:
         """Raise StoreUnavailable if a retry may help, StoreDamaged for damage, else the error.
 
-        Busy, out of memory, a full disk and I/O errors may pass. Everything else is a mistake of
-        ours, or of the operator.
+        Busy, out of memory, a full disk and I/O errors may pass, and so may a file system that the
+        kernel made read-only after an error. Everything else is a mistake of ours, or of the
+        operator.
         """
         if isinstance(error, OSError):
             if error.errno in _OS_MAY_PASS:
@@ -152,6 +154,9 @@ class Database:
         code = primary_code(error)
         if code in DAMAGED:
             raise StoreDamaged(NAME, self.path.name, reason=str(error)) from error
+        is_open = self._commits is not None
+        if is_open and code == sqlite3.SQLITE_READONLY:
+            raise StoreUnavailable(NAME, str(error)) from error
         if isinstance(error, sqlite3.OperationalError) and code not in _MISTAKE:
             raise StoreUnavailable(NAME, str(error)) from error
         if code == sqlite3.SQLITE_READONLY:
