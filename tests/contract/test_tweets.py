@@ -34,6 +34,13 @@ def test_registered_tweets_are_read(store):
     }
 
 
+def test_tweets_come_in_the_given_order(store):
+    """Answers list them so."""
+    store.apply_tweets(make_tweets(*((each, 7, 1000, None, None) for each in (5, 6, 7, 8))))
+    for asked in ([7, 9, 5], [6, 7, 9, 5, 8], [8, 6, 5], [5, 6, 7, 8]):
+        assert [*store.read_tweets(asked)] == [each for each in asked if each != 9]
+
+
 def test_the_last_registration_holds(store):
     store.apply_tweets(make_tweets((5, 7, 1000, None, False)))
     store.apply_tweets(make_tweets((5, 8, 2000, VIDEO, True)))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -78,6 +79,10 @@ ACCESS: Final[Mapping[Endpoint, Mapping[str, AccessRule]]] = {
     Endpoint.HISTORICAL: _TIMED,
 }
 
+_TWEET_ID: Final = attrgetter("tweet_id")
+_AUTHOR_ID: Final = attrgetter("author_id")
+_CREATED_AT_S: Final = attrgetter("created_at_s")
+
 # The fields of an answer that list Tweets which are too old.
 AGE_ARRAYS: Final = frozenset(
     rule.age.array for rules in ACCESS.values() for rule in rules.values() if rule.age
@@ -127,12 +132,14 @@ def decide_access(
         ForbiddenMetrics: an app alone requests private metrics.
         TweetsTooOld: every Tweet is too old for every type.
     """
-    served = [tweet for tweet in tweets.values() if tweet is not None]
-    unavailable = tuple([str(tweet_id) for tweet_id, tweet in tweets.items() if tweet is None])
+    served = [*filter(None, tweets.values())]
+    hidden = [] if len(served) == len(tweets) else [each for each in tweets if not tweets[each]]
+    unavailable = tuple(map(str, hidden))
     if not served:
         raise TweetsUnavailable(unavailable)
-    author_ids = frozenset({tweet.author_id for tweet in served})
-    foreign = [] if user_id is None else [tweet for tweet in served if tweet.author_id != user_id]
+    author_ids = frozenset(map(_AUTHOR_ID, served))
+    all_own = user_id is None or author_ids == {user_id}
+    foreign = [] if all_own else [tweet for tweet in served if tweet.author_id != user_id]
     if foreign and (not policy.partial_ownership or len(foreign) == len(served)):
         raise ForbiddenTweets(*_forbidden_texts(foreign, policy.forbidden_text))
     if foreign:
@@ -151,7 +158,7 @@ def decide_access(
     errors = (*(_forbidden_texts(foreign, policy.forbidden_text) if foreign else ()), *too_old)
     if too_old and all(len(zeroed.get(rule.counted, ())) == len(served) for rule in types.values()):
         raise TweetsTooOld(*errors, arrays=arrays)
-    tweet_ids = tuple([tweet.tweet_id for tweet in served])
+    tweet_ids = tuple(map(_TWEET_ID, served))
     return Decision(tweet_ids, author_ids, zeroed, arrays, errors)
 
 
@@ -160,7 +167,7 @@ def _too_old(
 ) -> dict[str, frozenset[int]]:
     """Map each counted type that has Tweets older than its age limit to these Tweets."""
     zeroed = {}
-    first_s = min([tweet.created_at_s for tweet in tweets])
+    first_s = min(map(_CREATED_AT_S, tweets))
     for rule in rules:
         if rule.age is None:
             continue

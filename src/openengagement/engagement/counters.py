@@ -271,18 +271,19 @@ def find_rows(part: Counters, tweet_ids: Ints) -> tuple[Ints, Ints]:
     """Find the rows of these Tweets: each row's index in `tweet_ids`, and its index in `part`."""
     if not len(part.ids):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    indexes = np.searchsorted(part.ids, tweet_ids)
+    indexes = part.ids.searchsorted(tweet_ids)
     np.minimum(indexes, len(part.ids) - 1, out=indexes)
     # Verify after the search. A damaged id can mislead it, but then the result is wrong for the
     # ids at and before each index, and these are verified.
     if part.verifier is not None and part.verifier.pending:
         part.verifier.verify(indexes)
-    found = np.flatnonzero(part.ids[indexes] == tweet_ids)
-    first = part.starts[indexes[found]].astype(np.int64)
-    sizes = part.starts[indexes[found] + 1] - first
-    ends = np.cumsum(sizes)
-    where = np.arange(ends[-1] if len(ends) else 0) + np.repeat(first - ends + sizes, sizes)
-    return np.repeat(found, sizes), where
+    (found,) = (part.ids[indexes] == tweet_ids).nonzero()
+    indexes = indexes[found]
+    first = part.starts[indexes].astype(np.int64)
+    sizes = part.starts[indexes + 1] - first
+    ends = sizes.cumsum()
+    where = np.arange(ends[-1] if len(ends) else 0) + (first - ends + sizes).repeat(sizes)
+    return found.repeat(sizes), where
 
 
 def _ranks(counters: Counters) -> Ints:

@@ -28,6 +28,7 @@ _DAY_AXIS: Final = _AXES.index(Dimension.DAY)
 
 Counts = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Keys = Mapping[Dimension, Sequence[int] | Sequence[str]]
 
 _DIGIT_MAX: Final = 9
 # If more than one count in this many has several digits, formatting all of them is faster.
@@ -38,22 +39,24 @@ _NO_WINDOW: Final[Mask] = np.ones((1, 1), dtype=np.bool_)
 class Cube(msgspec.Struct, frozen=True):
     """The counters of an answer: `counts[tweet, type, day, hour]`, and the keys of each axis.
 
+    The keys are ids of Tweets, names of types, days and hours. JSON need not escape them.
+
     `inside[day, hour]` is true for hours inside the window. Without a window (`/totals`) the last
     two axes have length 1.
     """
 
     counts: Counts
-    keys: Mapping[Dimension, Sequence[str]]
+    keys: Keys
     inside: Mask
 
 
 def build_cube(
-    counts: Counts, tweet_ids: Sequence[str], *, types: Sequence[str], window: Window | None
+    counts: Counts, tweet_ids: Sequence[int], *, types: Sequence[str], window: Window | None
 ) -> Cube:
     """Split the last axis of `counts[tweet, type, hour of the window]` into day and hour of day."""
     if window is None:
-        keys = {Dimension.TWEET: tweet_ids, Dimension.TYPE: types}
-        return Cube(counts[:, :, :, np.newaxis], keys, _NO_WINDOW)
+        totals: Keys = {Dimension.TWEET: tweet_ids, Dimension.TYPE: types}
+        return Cube(counts[:, :, :, np.newaxis], totals, _NO_WINDOW)
     first_day, offset = divmod(window.start_hour, HOURS_A_DAY)
     days = -(-window.end_hour // HOURS_A_DAY) - first_day
     hours = slice(offset, offset + window.hours)
@@ -62,7 +65,7 @@ def build_cube(
     grid = np.zeros((len(tweet_ids), len(types), days * HOURS_A_DAY), dtype=np.int64)
     grid[:, :, hours] = counts
     day_keys = [utc_datetime((first_day + day) * DAY_S).strftime("%Y-%m-%d") for day in range(days)]
-    keys = {
+    keys: Keys = {
         Dimension.TWEET: tweet_ids,
         Dimension.TYPE: types,
         Dimension.DAY: day_keys,
@@ -74,6 +77,8 @@ def build_cube(
 
 def fold_grouping(group_by: tuple[Dimension, ...], cube: Cube) -> bytes:
     """Render the JSON object of a grouping, nested as `group_by` says, with counts as strings."""
+    if group_by == _AXES[:_DAY_AXIS] and Dimension.DAY not in cube.keys:
+        return _fold_totals(cube)
     omitted = tuple(axis for axis, name in enumerate(_AXES) if name not in group_by)
     counts, inside = cube.counts, cube.inside
     if any(counts.shape[axis] > 1 for axis in omitted):
@@ -94,6 +99,19 @@ def fold_grouping(group_by: tuple[Dimension, ...], cube: Cube) -> bytes:
         return (template % tuple(numbers.tolist())).encode()
     template = _Template(cube.keys, "\0").render(group_by, inside)
     return _fill_slots(template.encode(), numbers, wide=wide)
+
+
+def _fold_totals(cube: Cube) -> bytes:
+    """Render totals by Tweet and type, as nearly every request to `/totals` asks.
+
+    The template of a Tweet is repeated, and all ids and counts are filled in together.
+    """
+    tweet_ids, types = cube.keys[Dimension.TWEET], cube.keys[Dimension.TYPE]
+    counts = ",".join([f'"{name}":"%d"' for name in types])
+    tweets = f'"%d":{{{counts}}},'.encode() * len(tweet_ids)
+    numbers = np.empty((len(tweet_ids), 1 + len(types)), np.int64)
+    numbers[:, 0], numbers[:, 1:] = tweet_ids, cube.counts[:, :, 0, 0]
+    return b"{%b}" % (tweets[:-1] % tuple(numbers.ravel().tolist()))
 
 
 def _sum(counts: Counts, axes: tuple[int, ...]) -> npt.NDArray[Any]:
@@ -125,8 +143,8 @@ def _fill_slots(template: bytes, numbers: Counts, *, wide: Counts) -> bytes:
 class _Template:
     """The text of a grouping with `slot` in place of each number."""
 
-    def __init__(self, keys: Mapping[Dimension, Sequence[str]], slot: str) -> None:
-        self._keys = keys  # ids, type names, days and hours: JSON need not escape them
+    def __init__(self, keys: Keys, slot: str) -> None:
+        self._keys = keys
         self._slot = slot
         self._rendered: dict[tuple[int, bytes], str] = {}
 

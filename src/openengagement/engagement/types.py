@@ -118,17 +118,13 @@ def parse_plain_ids(values: Sequence[str | int]) -> tuple[int, ...] | None:
     texts = cast("Sequence[str]", values)
     try:
         digits = "".join(texts)
-        if not (digits.isascii() and digits.isdecimal()):
+        # Bytes know their digits much faster than text, which asks Unicode for each character.
+        if not (digits.isascii() and digits.encode().isdigit()):
             return None
         ids = _PLAIN_IDS.decode(f"[{','.join(texts)}]")
     except (TypeError, msgspec.DecodeError):
         return None
     return tuple(dict.fromkeys(ids))
-
-
-def format_ids(ids: Sequence[int]) -> list[str]:
-    """Format many ids together, as decimal text."""
-    return msgspec.json.encode(ids)[1:-1].decode().split(",") if ids else []
 
 
 def hour_of(time_s: float) -> int:

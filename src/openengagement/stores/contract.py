@@ -154,7 +154,7 @@ class TweetStore(Store, Protocol):
         """Mark a Tweet as deleted and keep its counters. False if it is not registered."""
 
     def read_tweets(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
-        """Read Tweets by id. Tweets that are not registered are missing from the result."""
+        """Read Tweets by id, in the given order, without those that are not registered."""
 
     def list_tweets(self, author_id: int, *, limit: int) -> list[Tweet]:
         """List an author's newest Tweets, the newest first, without deleted ones.

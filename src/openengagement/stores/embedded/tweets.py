@@ -130,16 +130,17 @@ class TweetCache:
         self._lock = threading.Lock()
 
     def read(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
-        """Read Tweets by id, without those that are not registered."""
+        """Read Tweets by id, in the given order, without those that are not registered."""
         with self._lock:
-            mark = self._database.mark()
-            if mark != self._mark or not self._has_all(tweet_ids):
-                with self._database.snapshot() as db:
-                    self._fill(db, tweet_ids)
-                # After a commit between the mark and the snapshot, the cache may show either state.
-                self._mark = mark if mark == self._database.mark() else None
-            tweets = zip(tweet_ids, map(self._tweets.get, tweet_ids), strict=True)
-            return {tweet_id: tweet for tweet_id, tweet in tweets if tweet}
+            cached, mark = self._tweets, self._database.mark()
+            tweets = [*filter(None, map(cached.get, tweet_ids))]
+            if mark == self._mark and len(tweets) == len(tweet_ids):
+                return dict(zip(tweet_ids, tweets, strict=True))
+            with self._database.snapshot() as db:
+                self._fill(db, tweet_ids)
+            # After a commit between the mark and the snapshot, the cache may show either state.
+            self._mark = mark if mark == self._database.mark() else None
+            return {tweet_id: cached[tweet_id] for tweet_id in tweet_ids if tweet_id in cached}
 
     def cached_videos(self, mark: object, tweet_ids: Sequence[int]) -> dict[int, int] | None:
         """Return the number of the video of each Tweet that has one, as of `Database.mark`.
