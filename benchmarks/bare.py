@@ -6,6 +6,7 @@ therefore changes this handler too.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any
 
 from granian import Granian
@@ -42,4 +43,5 @@ def _with_bare_target(_target: str, **settings: Any) -> Granian:  # noqa: ANN401
 
 if __name__ == "__main__":
     launch.Granian = _with_bare_target
+    launch.counting_supervisor = nullcontext  # it has no data folder
     launch.main()

@@ -24,6 +24,7 @@ from openengagement.clock import SystemClock
 from openengagement.data_folder import open_data_folder
 from openengagement.settings import Settings
 from openengagement.stores.embedded import checksums, manifest, segments
+from openengagement.stores.embedded.totals import FileTotals
 
 READ_TYPES = ("favorites", "retweets", "replies", "video_views", "impressions", "engagements")
 READS = 300
@@ -45,17 +46,19 @@ def share_of_load(folder: Path, files: Sequence[Path], rounds: int) -> Spread:
 
 def warm_read(world: World, rounds: int) -> Spread:
     """Divide the CPU time of reads of verified counters by that of counters without a verifier."""
-    folder = open_data_folder(world.data, Settings(), clock=SystemClock())
+    settings = Settings(totals_cached_max=0)
+    folder = open_data_folder(world.data, settings, clock=SystemClock())
     store: Any = folder.stores.counters
     chance = np.random.default_rng(5)
     asked = [chance.choice(world.tweet_ids, READ_TWEETS).tolist() for _ in range(READS)]
     _read_us(store, [world.tweet_ids])  # verifies and opens everything
-    verified = dict(store._reader._open)  # noqa: SLF001
-    plain = {key: _without_verifier(segment) for key, segment in verified.items()}
+    mark, verified = store._reader._open  # noqa: SLF001
+    files = [_without_verifier(segment) for segment in verified.totals.files]
+    plain = replace(verified, totals=FileTotals(files, 0))
     found: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(rounds + 1):
         for with_checksums, opened in ((True, verified), (False, plain)):
-            store._reader._open = opened  # noqa: SLF001
+            store._reader._open = mark, opened  # noqa: SLF001
             found[with_checksums].append(_read_us(store, asked))
     folder.close()
     return ratios(found[True][1:], found[False][1:])

@@ -114,6 +114,9 @@ class Bench:
     def many_tweets(self) -> Figures:
         return serving.many_tweets(self._world(), self._rounds)
 
+    def first_reads(self) -> Figures:
+        return serving.first_reads(self._world(), self._rounds)
+
     def timed(self) -> Figures:
         return serving.timed(self._world(), self._rounds)
 
@@ -162,6 +165,7 @@ PARTS = (
     "checksums",
     "one_tweet",
     "many_tweets",
+    "first_reads",
     "timed",
     "rest",
     "verify",

@@ -6,9 +6,12 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import msgspec
+import numpy as np
+import polars as pl
 import product
 import signing
 from load import Driven, drive
@@ -19,9 +22,12 @@ from world import World
 
 from openengagement.clock import SystemClock
 from openengagement.data_folder import open_data_folder
-from openengagement.engagement.access import ACCESS
-from openengagement.engagement.types import Endpoint, format_time
+from openengagement.engagement.access import ACCESS, Context
+from openengagement.engagement.grouping import build_cube, fold_grouping
+from openengagement.engagement.types import Dimension, Endpoint, format_time
+from openengagement.http.encoding import compress
 from openengagement.settings import Settings
+from openengagement.stores.contract import Stores
 
 CONNECTIONS = 16
 SAMPLE_S = 1.5  # how long one run should take
@@ -30,6 +36,9 @@ SLOW_CONNECTIONS = 4
 PRIVATE = ["impressions", "engagements", "favorites"]
 PUBLIC = ["favorites", "retweets", "replies"]
 TOTALS_TYPES = list(ACCESS[Endpoint.TOTALS])
+PUBLIC_TYPES = [
+    name for name, rule in ACCESS[Endpoint.TOTALS].items() if rule.context is Context.APP_ONLY
+]
 # The old name of one of them left out.
 TIMED_TYPES = [name for name, rule in ACCESS[Endpoint.HISTORICAL].items() if rule.counted == name]
 BY_TWEET = {"by tweet": ["tweet.id", "engagement.type"]}
@@ -170,34 +179,87 @@ def one_tweet(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
 
 
 def many_tweets(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
-    """Measure `/totals` with 250 Tweets and 7 types, and the store's read of the same Tweets."""
+    """Measure `/totals` with 250 Tweets and 7 types, and parts of its work.
+
+    The parts are the store's reads of the same Tweets, and the floor: a bare handler that receives
+    the same requests, and in process, the text of the answer and its gzip.
+    """
     requested: list[list[int]] = []
-    with product.serving(world.data, core=cores()[0]) as server:
-        source = RequestSource(world, server.port)
 
-        def make(amount: int) -> list[bytes]:
-            requested[:] = [source.tweets(250) for _ in range(amount)]
-            bodies = [body(each, TOTALS_TYPES, BY_TWEET) for each in requested]
-            return source.requests(Endpoint.TOTALS, bodies)
+    def make(source: RequestSource, amount: int) -> list[bytes]:
+        requested[:] = [source.tweets(250) for _ in range(amount)]
+        bodies = [body(each, TOTALS_TYPES, BY_TWEET) for each in requested]
+        return source.requests(Endpoint.TOTALS, bodies)
 
-        case = Case("whole", server, make)
-        alternate([case], 0, core=cores()[1])
+    with ExitStack() as stack:
+        core, free = cores()
+        servers = {
+            "bare_large": stack.enter_context(product.bare(core=core)),
+            "whole": stack.enter_context(product.serving(world.data, core=core)),
+        }
+        cases = {
+            name: Case(name, server, partial(make, RequestSource(world, server.port)))
+            for name, server in servers.items()
+        }
+        alternate([*cases.values()], 0, core=free)
         parts = open_data_folder(world.data, Settings(), clock=SystemClock())
-        stores = parts.stores
-        reads: dict[str, list[float]] = {"read_totals": [], "read_tweets": []}
+        stack.callback(parts.close)
+        used = _parts_of_totals(parts.stores)
+        parts_us: dict[str, list[float]] = {name: [] for name in used}
         for _ in range(rounds):
+            for case in cases.values():
+                case.run(free)
+            for name, use in used.items():
+                parts_us[name].append(read_us(use, requested))
+    bare, whole = cases["bare_large"], cases["whole"]
+    check_gzip(whole.runs[-1].last_answer)
+    floor_us = [a + b for a, b in zip(bare.cpu_us, parts_us.pop("text"), strict=True)]
+    figures = {"whole": whole.figures(), "floor": {"cpu_us": Spread.of(floor_us)}}
+    figures["whole"]["cpu_ratio"] = ratios(whole.cpu_us, floor_us)
+    return figures | {name: {"cpu_us": Spread.of(values)} for name, values in parts_us.items()}
+
+
+def _parts_of_totals(stores: Stores) -> dict[str, Callable[[list[int]], object]]:
+    """Return parts of the work on a request, as functions of its Tweets."""
+
+    def text(ids: list[int]) -> bytes:
+        cube = build_cube(counts, ids, types=TOTALS_TYPES, window=None)
+        return compress(fold_grouping((Dimension.TWEET, Dimension.TYPE), cube))
+
+    counts = np.random.default_rng(5).geometric(0.02, (250, len(TOTALS_TYPES), 1))
+    return {
+        "read_totals": lambda ids: stores.counters.read_totals(ids, TOTALS_TYPES),
+        "read_tweets": stores.tweets.read_tweets,
+        "text": text,
+    }
+
+
+def first_reads(world: World, rounds: int) -> dict[str, dict[str, Spread]]:
+    """Measure `/totals` with 250 Tweets each that a new server was never asked for.
+
+    An app alone asks for the public types of every Tweet, because the owner has too few.
+    """
+    tweets = pl.read_parquet(world.data.with_name(f"{world.data.name}-tweets.parquet"))
+    ids = tweets["id"].shuffle(seed=7).to_list()
+    cases = []
+    for _ in range(rounds):
+        with product.serving(world.data, core=cores()[0]) as server:
+            source = RequestSource(world, server.port)
+
+            def make(amount: int, source: RequestSource = source) -> list[bytes]:
+                slices = (ids[250 * each :][:250] for each in range(amount))
+                bodies = [body(each, PUBLIC_TYPES, BY_TWEET) for each in slices]
+                return source.requests(Endpoint.TOTALS, bodies, bearer=True)
+
+            case = Case("first", server, make, amount=len(ids) // 250 - 1)
+            warm_up = [body(ids[-1:], PUBLIC_TYPES, BY_TWEET)] * WARM_UP
+            requests = source.requests(Endpoint.TOTALS, warm_up, bearer=True)
+            drive(server.port, requests, connections=CONNECTIONS, core=cores()[1])
             case.run(cores()[1])
-            reads["read_totals"].append(
-                read_us(lambda ids: stores.counters.read_totals(ids, TOTALS_TYPES), requested)
-            )
-            reads["read_tweets"].append(read_us(stores.tweets.read_tweets, requested))
-        parts.close()
-    check_gzip(case.runs[-1].last_answer)
-    figures = {"whole": case.figures()}
-    for name, values in reads.items():
-        figures[name] = {"cpu_us": Spread.of(values)}
-    figures["whole"]["cpu_ratio"] = ratios(case.cpu_us, reads["read_totals"])
-    return figures
+            cases.append(case)
+    runs, cpu_us = [each.runs[0] for each in cases], [each.cpu_us[0] for each in cases]
+    check_gzip(runs[-1].last_answer)
+    return {"first": replace(cases[-1], runs=runs, cpu_us=cpu_us).figures()}
 
 
 def read_us(read: Callable[[list[int]], object], requested: Sequence[list[int]]) -> float:

@@ -118,6 +118,12 @@ class Settings:
         unit="counters",
         limits=(0, 1_000_000),
     )
+    totals_cached_max: int = _number(
+        50_000,
+        "Maximum number of Tweets whose totals a worker keeps in memory, about 300 bytes each.",
+        unit="Tweets",
+        limits=(0, 10_000_000),
+    )
     threads: int = _number(
         8, "Threads of a worker for work off the event loop.", unit="threads", limits=(1, 64)
     )
@@ -265,13 +271,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         # These properties raise if their text is invalid.
-        _ = (
-            self.host_names,
-            self.proxies,
-            self.historical_floor_s,
-            self.oidc_secret,
-            self.allowed_callback_schemes,
-        )
+        _ = self.host_names, self.proxies, self.historical_floor_s
+        _ = self.oidc_secret, self.allowed_callback_schemes
         if not self.password_sign_in and not self.oidc_issuer:
             raise SettingsError(
                 f"{ENV_PREFIX}PASSWORD_SIGN_IN: without an OpenID Connect provider nobody could "

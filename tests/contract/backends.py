@@ -43,6 +43,7 @@ class Embedded:
             self.folder / "counters.sqlite3",
             clock=clock or ChosenClock(),
             idempotency_keep_days=KEEP_DAYS,
+            totals_cached_max=20,  # few, so that the tests fill it
         )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from openengagement.clock import SystemClock
+from openengagement.stores.embedded.reading import SegmentReader
 from openengagement.stores.embedded.store import EmbeddedStore
 
 COUNTERS: Final = "counters.sqlite3"
@@ -15,6 +16,12 @@ REGISTRY: Final = "registry.sqlite3"
 def open_store(folder: Path) -> EmbeddedStore:
     """Open the counters as a server does."""
     return EmbeddedStore(folder / COUNTERS, clock=SystemClock(), idempotency_keep_days=9)
+
+
+def close_segments(store: EmbeddedStore) -> None:
+    """Close all segments of a store, as if its process had just started."""
+    new = SegmentReader(store._database, store._folder, totals_cached_max=0)
+    store._reader._open = new._open
 
 
 def total(folder: Path) -> int:

@@ -74,11 +74,11 @@ class CredentialLookup:
     def read_protected(self, account_ids: Sequence[int]) -> dict[int, bool]:
         """Map the registered ones of these accounts to whether they are protected."""
         entries = self._cache.entries()
-        missing = [one for one in account_ids if ("account", one) not in entries]
-        if missing:
+        # Only accounts have plain ids as keys. A request may concern 250 of them.
+        if missing := [one for one in account_ids if one not in entries]:
             found = self._registry.accounts.read_protected(missing)
-            entries.update({("account", one): found.get(one) for one in missing})
-        known = {one: entries["account", one] for one in account_ids}
+            entries.update({one: found.get(one) for one in missing})
+        known = {one: entries[one] for one in account_ids}
         return {one: flag for one, flag in known.items() if flag is not None}
 
     def _consumer(self, consumer_key: str, entries: Entries) -> Consumer | None:

@@ -26,7 +26,12 @@ def open_stores(data: Path, settings: Settings, *, clock: Clock, create: bool = 
     path = data / COUNTERS_FILE
     if not create and is_new(path):
         raise UnusableFile(f"{path} is missing or empty, although it was in use. {PUT_BACK}")
-    store = EmbeddedStore(path, clock=clock, idempotency_keep_days=settings.idempotency_keep_days)
+    store = EmbeddedStore(
+        path,
+        clock=clock,
+        idempotency_keep_days=settings.idempotency_keep_days,
+        totals_cached_max=settings.totals_cached_max,
+    )
     return Stores(store, store)
 
 

@@ -31,6 +31,13 @@ def test_a_commit_of_another_process_changes_the_version(tmp_path, registry, app
     assert registry.apps.read_app(app_id).per_minute == 3
 
 
+def test_the_version_of_an_unchanged_registry_runs_no_statement(registry, monkeypatch):
+    before = registry.database.version()
+    monkeypatch.setattr(registry.database, "_reader", None)
+    monkeypatch.setattr(registry.database._commits, "_connection", None)
+    assert registry.database.version() == before
+
+
 OLDER = [
     "INSERT INTO access_tokens VALUES ('token', 10000001, 1, x'00', 0, 'read', NULL)",
     "UPDATE access_tokens SET access_level = 'read-write'",

@@ -25,9 +25,10 @@ def open_store(path):
     """Opens the store. A second one on the same file is like that of another process."""
     stores = []
 
-    def opened():
-        stores.append(EmbeddedStore(path, clock=Clock(), idempotency_keep_days=90))
-        return stores[-1]
+    def opened(**options):
+        store = EmbeddedStore(path, clock=Clock(), idempotency_keep_days=90, **options)
+        stores.append(store)
+        return store
 
     yield opened
     for store in stores:
@@ -36,4 +37,4 @@ def open_store(path):
 
 @pytest.fixture
 def store(open_store):
-    return open_store()
+    return open_store(totals_cached_max=1000)

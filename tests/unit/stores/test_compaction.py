@@ -21,6 +21,7 @@ from openengagement.stores.embedded.compaction import StageResult, choose_files,
 from openengagement.stores.embedded.manifest import SegmentRecord, Unlisted
 from openengagement.stores.embedded.segment_folder import SegmentFolder
 from openengagement.stores.embedded.store import EmbeddedStore
+from support.folders import close_segments
 from support.waiting import wait_for
 
 
@@ -179,7 +180,7 @@ def test_a_damaged_file_is_named(store, by_hand):
     flush(store)
     (name,) = files(store)
     (store._folder / name).write_bytes(b"")
-    store._reader._open = None, {}
+    close_segments(store)
     with pytest.raises(StoreDamaged, match=f"{name} is damaged"):
         store.read_totals([1], ["replies"])
 
@@ -241,7 +242,7 @@ def test_removed_files_are_closed_in_another_thread(store, by_hand, monkeypatch)
     flush_files(store, 6)
     check(store, 60)
     ended = []
-    for each in store._reader._open[1].values():
+    for each in store._reader._open[1].by_id.values():
         weakref.finalize(each.data, lambda: ended.append(threading.current_thread().name))
     del each
     compact_once(store)
@@ -423,7 +424,7 @@ def test_replaced_files_are_forgotten_once_their_removal_is_durable(store, by_ha
 def test_a_file_that_is_merged_before_it_is_opened(store, by_hand, monkeypatch):
     """A reader lists a file, another process merges it, and the reader lists again."""
     flush_files(store, 6)
-    store._reader._open = None, {}
+    close_segments(store)
     read, merged = manifest.read_segment, []
 
     def slowly(db, each, *, folder):
@@ -442,7 +443,7 @@ def test_a_missing_file_is_an_error(store, by_hand):
     fill(store)
     flush(store)
     (store._folder / files(store)[0]).unlink()
-    store._reader._open = None, {}
+    close_segments(store)
     with pytest.raises(StoreDamaged, match=r"\.segment is damaged: the file is missing"):
         store.read_totals([1], ["replies"])
 

@@ -11,7 +11,7 @@ from contract.deltas import make_batch
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.errors import StoreDamaged
 from openengagement.stores.embedded import checksums, compaction, manifest, segments
-from support.folders import flip
+from support.folders import close_segments, flip
 
 TWEETS = range(1, 3001)
 HOURS = 6
@@ -64,7 +64,7 @@ def used(path):
 
 def changed(store):
     """Read in a new process, so to say. Return whether the damage was noticed."""
-    store._reader._open = None, {}
+    close_segments(store)
     try:
         found = read(store)
     except StoreDamaged as error:
@@ -113,7 +113,7 @@ def test_one_read_gives_the_right_numbers_or_none(filled):
         at, bit = chance.randrange(first, end), chance.randrange(8)
         some = [*sorted(chance.sample(TWEETS, 3)), 9_999_999]
         flip(path, at, bit)
-        filled._reader._open = None, {}
+        close_segments(filled)
         try:
             totals = filled.read_totals(some, TYPE_NAMES)
             hours = filled.read_buckets(some, TYPE_NAMES, start_hour=0, end_hour=HOURS)
@@ -151,7 +151,7 @@ def test_larger_damage_is_noticed(filled, open_store, damage, tmp_path):
 def test_a_file_that_became_shorter_while_it_is_open(filled):
     """An access to the missing part would end the process by SIGBUS."""
     path = flush(filled)
-    filled._reader._open = None, {}
+    close_segments(filled)
     read(filled, TWEETS[:1])
     ((_, first, _),) = [each for each in used(path) if each[0] == "totals.cells"]
     with path.open("r+b") as file:
@@ -193,7 +193,7 @@ def test_damage_is_not_merged_and_the_rest_is(filled):
         fill(filled, hours=[hour])
         merger.merge(merger.unflushed())
     flip(path, first, 0)
-    filled._reader._open = None, {}
+    close_segments(filled)
     before = merger.records()
     with pytest.raises(StoreDamaged, match=path.name):
         merger.merge(before)
@@ -202,7 +202,7 @@ def test_damage_is_not_merged_and_the_rest_is(filled):
     assert [each.file for each in merger.records() if each not in merger.mergeable()] == [path.name]
     merger.merge(merger.mergeable())
     flip(path, first, 0)
-    filled._reader._open = None, {}
+    close_segments(filled)
     assert read(filled)[:, TYPE_NAMES.index("favorites")].tolist() == [21 + 3] * len(TWEETS)
 
 
@@ -221,7 +221,7 @@ def test_damage_is_not_backed_up(filled, tmp_path, part):
     path = flush(filled)
     ((_, first, _),) = [each for each in used(path) if each[0] == part]
     flip(path, first + 4, 6)
-    filled._reader._open = None, {}
+    close_segments(filled)
     (tmp_path / "copy").mkdir()
     with pytest.raises(StoreDamaged, match=path.name):
         filled.copy_to(tmp_path / "copy")

@@ -16,6 +16,7 @@ from openengagement.stores.contract import Batch
 from openengagement.stores.embedded import database, manifest
 from openengagement.stores.embedded.tweets import LIST
 from openengagement.stores.embedded.upgrade import VERSION
+from support.folders import close_segments
 from support.waiting import PATIENCE_S
 
 
@@ -153,7 +154,7 @@ def test_a_segment_that_cannot_be_opened_now_makes_the_store_unavailable(store, 
         raise OSError(code, "in the way")
 
     store.apply_batches([batch()])
-    store._reader._open = None, {}
+    close_segments(store)
     monkeypatch.setattr(manifest, "read_segment", fail)
     with pytest.raises(StoreUnavailable, match=os.strerror(code)):
         store.read_totals([1], ["replies"])

@@ -35,9 +35,10 @@ from openengagement.stores.embedded import ledger, ledger_time, manifest
 from openengagement.stores.embedded import tweets as table
 from openengagement.stores.embedded.compaction import Compactor
 from openengagement.stores.embedded.database import NAME, Database, verify_pages
-from openengagement.stores.embedded.reading import SegmentReader, sum_totals
+from openengagement.stores.embedded.reading import OpenSegments, SegmentReader
 from openengagement.stores.embedded.segment_folder import SUFFIX
 from openengagement.stores.embedded.segments import Segment, copy_segment
+from openengagement.stores.embedded.totals import sum_totals
 from openengagement.stores.embedded.upgrade import WITH_ORPHANS, WITH_ROWS, create_or_upgrade
 from openengagement.telemetry import log_event
 
@@ -56,13 +57,17 @@ class EmbeddedStore:
     name: Final = NAME
     blocking: Final = False  # reads take microseconds, from mapped files
 
-    def __init__(self, path: Path, *, clock: Clock, idempotency_keep_days: int) -> None:
+    def __init__(
+        self, path: Path, *, clock: Clock, idempotency_keep_days: int, totals_cached_max: int = 0
+    ) -> None:
         self._clock = clock
         self._keep_s = idempotency_keep_days * DAY_S
         self._path = path
         self._folder = path.with_suffix(".segments")
         self._database = Database(path)
-        self._reader = SegmentReader(self._database, self._folder)
+        self._reader = SegmentReader(
+            self._database, self._folder, totals_cached_max=totals_cached_max
+        )
         self._compactor = Compactor(self._database, self._folder)
         self._tweets = table.TweetCache(self._database)
         try:
@@ -126,20 +131,20 @@ class EmbeddedStore:
         numbers = [TYPE_NAMES.index(name) for name in types]
         segments, videos = self._read_state(tweet_ids, with_videos=VIDEO_VIEWS in numbers)
         if videos:
-            sums = sum_totals(segments, ids_to_read(tweet_ids, videos))
+            sums = segments.read_totals(ids_to_read(tweet_ids, videos))
             sums = share_views(sums, tweet_ids, videos=videos)
         else:
-            sums = sum_totals(segments, tweet_ids)
+            sums = segments.read_totals(tweet_ids)
         return sums[:, numbers]
 
     def _read_state(
         self, tweet_ids: Sequence[int], *, with_videos: bool
-    ) -> tuple[list[Segment], dict[int, int]]:
+    ) -> tuple[OpenSegments, dict[int, int]]:
         """Read the segments, and the number of each Tweet's video, both of the same commit."""
 
-        def read(db: sqlite3.Connection) -> tuple[list[Segment], dict[int, int]]:
+        def read(db: sqlite3.Connection) -> tuple[OpenSegments, dict[int, int]]:
             videos = self._tweets.read_videos(db, tweet_ids) if with_videos else {}
-            return self._reader.segments(db), videos
+            return self._reader.open_listed(db), videos
 
         mark = self._database.mark()
         videos = self._tweets.cached_videos(mark, tweet_ids) if with_videos else {}
@@ -155,7 +160,7 @@ class EmbeddedStore:
         numbers = [TYPE_NAMES.index(name) for name in types]
         sums = np.zeros((len(tweet_ids), end_hour - start_hour, len(TYPE_NAMES)), np.int64)
         ids = np.array(tweet_ids, np.int64)
-        for segment in self._reader.read_newest():
+        for segment in self._reader.read_newest().by_id.values():
             add_hours(sums, segment.hours, tweet_ids=ids, start_hour=start_hour)
         return sums[:, :, numbers].transpose(0, 2, 1)
 
