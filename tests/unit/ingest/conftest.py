@@ -1,14 +1,18 @@
 """Fixtures that write and parse batches in every format."""
 
+import contextlib
 import csv
 import io
 import json
 from datetime import UTC, datetime
+from functools import cache
 
 import polars as pl
 import pytest
 
 from openengagement.ingest.batch_parser import BatchParser
+from openengagement.ingest.formats.column_decoder import decode_into
+from openengagement.ingest.formats.decoder_process import Decoding
 from openengagement.ingest.formats.detection import Format
 from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS
 
@@ -16,18 +20,50 @@ LATEST_S = datetime(2026, 11, 22, 10, 15, tzinfo=UTC).timestamp()
 KINDS = {kind.name: kind for kind in (EVENTS, TWEETS, ACCOUNTS)}
 
 
+class DecoderHere:
+    """Decodes columnar bodies in this process, in place of a `DecoderServer`.
+
+    A fork for each body takes several times as long. Give no body to it that may crash a decoder.
+    """
+
+    @contextlib.contextmanager
+    def decoding(self, request, body):
+        answer = io.BytesIO()
+        decode_into(request, body, sink=answer)
+        answer.seek(0)
+        yield Decoding(answer)
+
+
+def make_read(make_parser):
+    made = cache(make_parser)
+
+    def read(body, form="ndjson", *, kind="events", lines_max=1_000_000):
+        content = body.encode() if isinstance(body, str) else body
+        return made(lines_max).parse(content, Format[form.upper()], kind=KINDS[kind])
+
+    return read
+
+
+def make_parser(lines_max):
+    return BatchParser(lines_max=lines_max, latest_s=lambda: LATEST_S)
+
+
+def make_parser_here(lines_max):
+    parser = make_parser(lines_max)
+    parser._columnar._server = DecoderHere()
+    return parser
+
+
 @pytest.fixture(scope="session")
 def read():
     """Parse and validate a body: returns a `ParsedBatch`."""
-    parsers = {}
+    return make_read(make_parser_here)
 
-    def parse(body, form="ndjson", *, kind="events", lines_max=1_000_000):
-        if lines_max not in parsers:
-            parsers[lines_max] = BatchParser(lines_max=lines_max, latest_s=lambda: LATEST_S)
-        content = body.encode() if isinstance(body, str) else body
-        return parsers[lines_max].parse(content, Format[form.upper()], kind=KINDS[kind])
 
-    return parse
+@pytest.fixture(scope="session")
+def read_in_forks():
+    """As `read`, with the decoder process that a server has."""
+    return make_read(make_parser)
 
 
 @pytest.fixture(scope="session")
