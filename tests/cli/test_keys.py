@@ -1,19 +1,13 @@
-"""Keys and passwords: rotation while servers run, keys in the environment, and revocation."""
+"""Keys and passwords: rotation, keys in the environment, and revocation."""
 
 import sqlite3
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import requests
 from cryptography.fernet import Fernet
-from oauthlib import oauth1
-from requests_oauthlib import OAuth1
 
 from openengagement.auth.keyring import KeyFileError, open_keyring
 from support.cli import call_command
-from support.waiting import PATIENCE_S
 
 
 @pytest.fixture(autouse=True)
@@ -141,41 +135,6 @@ def test_decrypting_with_another_key_is_an_error(tmp_path):
         open_keyring(tmp_path / "two").decrypt(stored)
 
 
-def ask(running, auth):
-    # A new connection each time, so that both workers get requests.
-    with requests.Session() as session:
-        session.trust_env = False
-        return session.post(
-            f"{running.url}/insights/engagement/28hr", json={}, auth=auth, timeout=PATIENCE_S
-        )
-
-
-def test_a_running_server_follows_a_rotation(running):
-    """An empty request gets 400 only after it was authenticated."""
-    app = running.app
-    issued = running.command("token", "issue", app["app_id"])
-    auth = OAuth1(
-        app["consumer_key"],
-        app["consumer_secret"],
-        issued["access_token"],
-        issued["access_token_secret"],
-    )
-    assert {ask(running, auth).status_code for _ in range(8)} == {400}
-    for more in ([], ["--forget-old"], []):
-        running.command("key", "rotate", *more)
-        assert {ask(running, auth).status_code for _ in range(8)} == {400}
-    late = call_command(running.data, "app", "add", "Late", "--owner", "owner")
-    running.command("app", "enable", late["app_id"])
-    issued = running.command("token", "issue", late["app_id"])
-    auth = OAuth1(
-        late["consumer_key"],
-        late["consumer_secret"],
-        issued["access_token"],
-        issued["access_token_secret"],
-    )
-    assert {ask(running, auth).status_code for _ in range(8)} == {400}
-
-
 @pytest.mark.parametrize("password", ["", "short", "x" * 1025])
 def test_invalid_passwords_are_refused(run, data, owned_app, password):
     with pytest.raises(AssertionError, match="8 to 1024 characters"):
@@ -212,34 +171,6 @@ def test_invalid_apps_are_refused(run, owned_app, arguments, text):
 @pytest.mark.parametrize("name", ["", "abc\u202edcb"])
 def test_invalid_app_names_are_refused(run, owned_app, name):
     assert "visible characters" in run("app", "add", name, "--owner", "ana").err
-
-
-def test_no_secret_is_lost_when_keys_are_deleted_under_load(running, monkeypatch):
-    """A server may store a secret just after the rotation that it encrypted just before."""
-    monkeypatch.setattr("openengagement.cli.keys.GRACE_S", 3)
-    app, done, failed = running.app, threading.Event(), []
-
-    def ask_for_tokens():
-        client = oauth1.Client(app["consumer_key"], client_secret=app["consumer_secret"])
-        with requests.Session() as session:
-            session.trust_env = False
-            while not done.is_set():
-                url, headers, _ = client.sign(
-                    f"{running.url}/oauth/request_token?oauth_callback=oob", http_method="POST"
-                )
-                status = session.post(url, headers=headers, timeout=PATIENCE_S).status_code
-                if status not in {200, 429}:
-                    failed.append(status)
-
-    with ThreadPoolExecutor(6) as pool:
-        for _ in range(6):
-            pool.submit(ask_for_tokens)
-        try:
-            running.command("key", "rotate", "--forget-old")
-        finally:
-            done.set()
-    assert failed == []
-    assert running.command("key", "rotate")["unreadable"] == 0
 
 
 def test_a_rotation_removes_the_keys_that_a_killed_one_left(run, data, owned_app):

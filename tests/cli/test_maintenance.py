@@ -222,7 +222,7 @@ def test_backups_and_pruning_while_a_server_counts(running, tmp_path):
     def produce():
         try:
             with open_session() as session:
-                while not done.is_set():
+                while not done.wait(0.01):
                     send(running, session, len(sent))
                     sent.append(1)
         except (AssertionError, requests.RequestException) as error:

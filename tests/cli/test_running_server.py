@@ -3,12 +3,16 @@
 import json
 import os
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
+from oauthlib import oauth1
+from requests_oauthlib import OAuth1
 
 from faults.crashing import open_session
-from support.cli import EXECUTABLE, run_command, server_environment
+from support.cli import EXECUTABLE, call_command, run_command, server_environment
 from support.waiting import PATIENCE_S, wait_for
 
 REQUESTS = 12  # requests on new connections, so that both workers get some
@@ -155,7 +159,7 @@ def test_a_revoked_platform_key_is_refused_at_once(running):
         }
 
     def last_used_at(name):
-        rows = run_command(running.data, "platform-key", "list")["platform_keys"]
+        rows = running.command("platform-key", "list")["platform_keys"]
         (found,) = [row for row in rows if row["name"] == name]
         return found["last_used_at"]
 
@@ -193,3 +197,70 @@ def test_a_second_server_on_the_same_port_is_refused(running):
         pytest.fail("the second server runs on the same port")
     assert started.returncode != 0
     assert b"Traceback" not in err
+
+
+# Rotation of the keys: it revokes bearer tokens, so it comes last
+
+
+def ask_signed(running, auth):
+    # A new connection each time, so that both workers get requests.
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.post(
+            f"{running.url}/insights/engagement/28hr", json={}, auth=auth, timeout=PATIENCE_S
+        )
+
+
+def test_a_running_server_follows_a_rotation(running, monkeypatch):
+    """An empty request gets 400 only after it was authenticated."""
+    monkeypatch.setattr("openengagement.cli.keys.GRACE_S", 0.2)  # no server stores a secret now
+    app = running.app
+    issued = running.command("token", "issue", app["app_id"])
+    auth = OAuth1(
+        app["consumer_key"],
+        app["consumer_secret"],
+        issued["access_token"],
+        issued["access_token_secret"],
+    )
+    assert {ask_signed(running, auth).status_code for _ in range(8)} == {400}
+    for more in ([], ["--forget-old"], []):
+        running.command("key", "rotate", *more)
+        assert {ask_signed(running, auth).status_code for _ in range(8)} == {400}
+    late = call_command(running.data, "app", "add", "Late", "--owner", "owner")
+    running.command("app", "enable", late["app_id"])
+    issued = running.command("token", "issue", late["app_id"])
+    auth = OAuth1(
+        late["consumer_key"],
+        late["consumer_secret"],
+        issued["access_token"],
+        issued["access_token_secret"],
+    )
+    assert {ask_signed(running, auth).status_code for _ in range(8)} == {400}
+
+
+def test_no_secret_is_lost_when_keys_are_deleted_under_load(running, monkeypatch):
+    """A server may store a secret just after the rotation that it encrypted just before."""
+    monkeypatch.setattr("openengagement.cli.keys.GRACE_S", 3)
+    app, done, failed = running.app, threading.Event(), []
+
+    def ask_for_tokens():
+        client = oauth1.Client(app["consumer_key"], client_secret=app["consumer_secret"])
+        with requests.Session() as session:
+            session.trust_env = False
+            while not done.is_set():
+                url, headers, _ = client.sign(
+                    f"{running.url}/oauth/request_token?oauth_callback=oob", http_method="POST"
+                )
+                status = session.post(url, headers=headers, timeout=PATIENCE_S).status_code
+                if status not in {200, 429}:
+                    failed.append(status)
+
+    with ThreadPoolExecutor(6) as pool:
+        for _ in range(6):
+            pool.submit(ask_for_tokens)
+        try:
+            running.command("key", "rotate", "--forget-old")
+        finally:
+            done.set()
+    assert failed == []
+    assert running.command("key", "rotate")["unreadable"] == 0

@@ -207,13 +207,13 @@ def json_events(count):
     [("", None, ""), ("", 1, "\ufeff"), ("", "\t", ""), (".gz", None, "\ufeff"), (".zst", 1, "")],
 )
 def test_an_array_is_cut_between_elements(store, chunk_bytes, suffix, indent, mark):
-    text = mark + json.dumps(list(json_events(60)), indent=indent, ensure_ascii=False) + "\n "
+    text = mark + json.dumps(list(json_events(30)), indent=indent, ensure_ascii=False) + "\n "
     path = store("e.json" + suffix, COMPRESS[suffix](text.encode()))
 
     seen, refused = ids_of(path)
 
-    assert refused == dict.fromkeys(range(5, 61, 5), "malformed")
-    assert seen == {number: number for number in range(1, 61) if number % 5}
+    assert refused == dict.fromkeys(range(5, 31, 5), "malformed")
+    assert seen == {number: number for number in range(1, 31) if number % 5}
     keys = [[(key_of(chunk), chunk.lines_before) for chunk in chunks_of(path)] for _ in range(2)]
     assert keys[0] == keys[1]
     assert len(set(keys[0])) == len(keys[0]) >= (1 if chunk_bytes > 1000 else 10)
@@ -221,7 +221,7 @@ def test_an_array_is_cut_between_elements(store, chunk_bytes, suffix, indent, ma
 
 @pytest.mark.parametrize("gap", ["", "\n", "\r\n \t"])
 def test_objects_are_cut_between_objects(store, chunk_bytes, gap):
-    rows = [row for row in json_events(60) if isinstance(row, dict)]
+    rows = [row for row in json_events(30) if isinstance(row, dict)]
     path = store("e.json", gap.join(json.dumps(row, indent=1) for row in rows).encode())
 
     seen, refused = ids_of(path)
@@ -259,7 +259,7 @@ def test_a_small_array_is_one_chunk(store):
     ],
 )
 def test_an_array_without_its_end_or_with_more_is_an_error(store, chunk_bytes, tail, message):
-    elements = ",".join(json.dumps(row) for row in json_events(40))
+    elements = ",".join(json.dumps(row) for row in json_events(20))
 
     with pytest.raises(MalformedBody, match=message):
         ids_of(store("e.json", f"[{elements}{tail}".encode()))
@@ -267,7 +267,7 @@ def test_an_array_without_its_end_or_with_more_is_an_error(store, chunk_bytes, t
 
 @pytest.mark.parametrize("tail", ["{", '{"a": 1', "}", "5"])
 def test_objects_without_their_end_are_an_error(store, chunk_bytes, tail):
-    rows = [row for row in json_events(40) if isinstance(row, dict)]
+    rows = [row for row in json_events(20) if isinstance(row, dict)]
     text = "\n".join(json.dumps(row, indent=1) for row in rows)
 
     with pytest.raises(MalformedBody, match=r"does not end|not a JSON array"):
