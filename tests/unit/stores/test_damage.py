@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from contextlib import closing
 
 import msgspec
 import numpy as np
@@ -11,6 +12,7 @@ from contract.deltas import make_batch
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.errors import StoreDamaged
 from openengagement.stores.embedded import checksums, compaction, manifest, segments
+from support import folders
 from support.folders import close_segments, flip
 
 TWEETS = range(1, 3001)
@@ -24,8 +26,12 @@ RIGHT = [
 @pytest.fixture(autouse=True)
 def by_hand(monkeypatch):
     """Only the test itself starts merges, and blocks are small."""
-    monkeypatch.setattr(compaction.Compactor, "notify_commit", lambda _: None)
-    monkeypatch.setattr(checksums, "_BLOCK_BYTES", 4096)
+    merge_by_hand(monkeypatch)
+
+
+def merge_by_hand(patch):
+    patch.setattr(compaction.Compactor, "notify_commit", lambda _: None)
+    patch.setattr(checksums, "_BLOCK_BYTES", 4096)
 
 
 def fill(store, tweets=TWEETS, hours=range(HOURS)):
@@ -73,11 +79,22 @@ def changed(store):
     return False
 
 
+@pytest.fixture(scope="module")
+def filled_folder(tmp_path_factory):
+    """The folder of a store with RIGHT in blobs. Tests work on copies."""
+    folder = tmp_path_factory.mktemp("filled")
+    with pytest.MonkeyPatch.context() as patch:
+        merge_by_hand(patch)
+        with closing(folders.open_store(folder)) as store:
+            fill(store)
+            assert read(store).tolist() == RIGHT
+    return folder
+
+
 @pytest.fixture
-def filled(store):
-    fill(store)
-    assert read(store).tolist() == RIGHT
-    return store
+def filled(filled_folder, path, open_store):
+    shutil.copytree(filled_folder, path.parent, dirs_exist_ok=True)
+    return open_store()
 
 
 @pytest.mark.parametrize(
