@@ -114,7 +114,7 @@ def defined_names(tree: ast.AST) -> Iterator[str]:
 
 def old_terms(name: str, *, ordinary: Collection[str] = ()) -> list[str]:
     words = {word.lower() for word in _WORD.findall(name)} - set(ordinary)
-    found = [f"{name}: {term}" for word, term in OLD_WORDS.items() if word in words]
+    found = [f"{name}: {OLD_WORDS[word]}" for word in words & OLD_WORDS.keys()]
     if name.strip("_") in OLD_NAMES:
         found.append(f"{name}: {OLD_NAMES[name.strip('_')]}")
     return found

@@ -9,6 +9,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,11 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes())
+
+
 def functions_in(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, Function, bool]]:
     """Yield every function with its dotted name, and whether it is a method."""
     for child in ast.iter_child_nodes(node):
@@ -96,7 +102,7 @@ def functions_in(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, Functio
 
 def all_functions() -> Iterator[tuple[str, Function, bool]]:
     for path in MODULES:
-        for name, node, is_method in functions_in(ast.parse(path.read_bytes())):
+        for name, node, is_method in functions_in(tree_of(path)):
             yield f"{name_of(path)}:{name}", node, is_method
 
 
@@ -193,7 +199,7 @@ def test_parameters_are_few():
 
 def test_modules_have_few_first_party_imports():
     """A module depends on few others. Only the composition root may depend on most of them."""
-    counts = {name_of(p): len(first_party_imports(ast.parse(p.read_bytes()))) for p in MODULES}
+    counts = {name_of(p): len(first_party_imports(tree_of(p))) for p in MODULES}
     many = {name for name, count in counts.items() if count > FIRST_PARTY_IMPORTS}
     assert_only_named(many, MANY_IMPORTS, f"more than {FIRST_PARTY_IMPORTS} first-party imports")
 
@@ -214,7 +220,7 @@ def test_broad_excepts_are_named():
     """Catching everything hides broken invariants, so the table above names every such place."""
     broad: set[str] = set()
     for path in MODULES:
-        tree = ast.parse(path.read_bytes())
+        tree = tree_of(path)
         spans = [(node.lineno, node.end_lineno or 0, n) for n, node, _ in functions_in(tree)]
         for node in ast.walk(tree):
             if isinstance(node, ast.ExceptHandler) and is_broad(node):

@@ -176,7 +176,7 @@ def test_many_first_starts_at_once(tmp_path):
             stderr=subprocess.PIPE,
             text=True,
         )
-        for at in range(5)
+        for at in range(3)
     ]
     for start in starts:
         start.stdin.write("go\n")
