@@ -201,6 +201,7 @@ def test_no_tweets_at_all(store):
     store.apply_tweets(make_tweets())
 
     assert store.read_tweets([]) == {}
+    assert store.read_totals([], ["replies", "favorites"]).shape == (0, 2)
 
 
 def test_very_many_tweets(store):

@@ -52,7 +52,7 @@ class FileTotals:
                 return sums
             rows = [*map(found.get, tweet_ids, rows)]
         joined = bytearray().join(cast("list[bytes]", rows))
-        return np.frombuffer(joined, np.int64).reshape(len(rows), -1)
+        return np.frombuffer(joined, np.int64).reshape(len(rows), len(TYPE_NAMES))
 
     def _keep(self, found: dict[int, bytes]) -> None:
         if len(self._rows) + len(found) > self._cached_max:
