@@ -301,6 +301,7 @@ def test_wider_ipv6_networks_have_limits_too(behind_proxy, position, wide, limit
         assert second.guess("wide").status == 429
 
 
+@pytest.mark.heavy
 def test_strangers_who_fill_all_places_do_not_keep_known_browsers_out(behind_proxy):
     """Forty guesses at once from forty networks, on both workers, all the time."""
     name = new_account(behind_proxy, "expected")
