@@ -45,6 +45,13 @@ def many_apps(world):
 
 
 @pytest.fixture(scope="session")
+def narrow(world):
+    """One grouping per request, and no apps of one's own."""
+    with start_oauth_server(world, groupings_max="1", apps_per_account_max="0") as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
 def developer(many_apps):
     """Alice, signed in where she may create many apps. Tests must leave her signed in."""
     with many_apps.person() as person:
@@ -76,7 +83,8 @@ def alice_on_two_workers(two_workers):
 @pytest.fixture(autouse=True)
 def _still_alive(request):
     """After every test the server still runs, and its new log lines hold no error."""
-    names = {"oauth", "two_workers", "behind_proxy", "many_apps"}.intersection(request.fixturenames)
+    names = {"oauth", "two_workers", "behind_proxy", "many_apps", "narrow"}
+    names.intersection_update(request.fixturenames)
     servers = [request.getfixturevalue(name).server for name in names]
     before = [server.log_bytes for server in servers]
     yield

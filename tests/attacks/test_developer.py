@@ -15,6 +15,7 @@ from support.developer import (
     secrets_on,
     settings_path,
 )
+from support.flows import set_password
 from support.oauth_server import FORM, run_at_once, start_oauth_server
 from support.person import read_page
 from support.signing import as_form
@@ -454,17 +455,15 @@ def test_the_number_of_apps_is_limited(full):
         assert send(one, "POST", settings_path(str(newest))).status_code == 303
 
 
-def test_a_limit_of_zero_allows_no_apps(world):
-    with start_oauth_server(world, apps_per_account_max="0") as oauth, oauth.person() as person:
-        oauth.server.command("account", "add", "newcomer")
-        oauth.server.command("account", "password", "newcomer", "--stdin", stdin="seven geese\n")
-        person.screen_name, person.password = "newcomer", "seven geese"
+def test_a_limit_of_zero_allows_no_apps(narrow):
+    narrow.server.command("account", "add", "newcomer")
+    set_password(narrow.server, "newcomer")
+    with narrow.person("newcomer") as person:
         person.sign_in()
         assert "You cannot create apps here" in person.open(PORTAL).html
         assert send(person, "POST", NEW).status_code == 400
-        assert oauth.sql("select count(*) from apps where owner_id not in (101, 202, 303)") == [
-            (0,)
-        ]
+        owned = "select count(*) from apps where owner_id not in (101, 202, 303)"
+        assert narrow.sql(owned) == [(0,)]
 
 
 # Headers of every page.

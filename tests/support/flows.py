@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from support.calls import question
-from support.server import Server
 from support.world import ALICE, RECENT
 
 PASSWORD = "a mooring buoy, seven geese and 40 lanterns"
@@ -69,7 +68,15 @@ class Consumer:
     secret: str
 
 
-def add_consumer(server: Server, name: str, *options: str) -> Consumer:
+class Commanded(Protocol):
+    """A server, or a data folder that no server has opened yet."""
+
+    secrets: list[str]
+
+    def command(self, *arguments: str, stdin: str | None = None) -> dict[str, Any]: ...
+
+
+def add_consumer(server: Commanded, name: str, *options: str) -> Consumer:
     """Add an enabled app of bob. It has no access token."""
     made = server.command("app", "add", name, "--owner", "bob", *options)
     server.command("app", "enable", made["app_id"])
@@ -77,7 +84,7 @@ def add_consumer(server: Server, name: str, *options: str) -> Consumer:
     return Consumer(made["app_id"], made["consumer_key"], made["consumer_secret"])
 
 
-def set_password(server: Server, screen_name: str, password: str = PASSWORD) -> None:
+def set_password(server: Commanded, screen_name: str, password: str = PASSWORD) -> None:
     """Set the password of an account by the command line."""
     server.command("account", "password", screen_name, "--stdin", stdin=f"{password}\n")
 

@@ -107,7 +107,8 @@ class Server:
     ) -> None:
         RUNNING.remove(self)
         try:
-            self.stop()
+            if self._process is not None:
+                self.stop()
         finally:
             self._clean_up()
 
@@ -135,6 +136,7 @@ class Server:
         assert process.poll() is None, f"the server ended by itself: {self.log()[-2000:]}"
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_S) == 0, self.log()[-2000:]
+        self._process = None
         with socket.socket() as probe:
             assert probe.connect_ex((HOST, self.port)) != 0, "a worker outlived its server"
 

@@ -174,4 +174,3 @@ def test_usage_is_written_at_a_clean_stop(world):
             names = registry.usage.list_handles(int(world.main.app_id), MONTH, limit=10)
         assert (used.requests, used.errors, used.handles) == (3, {}, 1)
         assert names == ["alice"]
-        server.start()
