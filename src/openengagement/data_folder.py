@@ -77,6 +77,13 @@ def open_data_folder(
     return DataFolder(registry, stores, keyring)
 
 
+def decrypts_any(registry: Registry, keyring: Keyring) -> bool:
+    """Whether the keys decrypt a secret of the registry, if it has any."""
+    secrets = sample_secrets(registry.database)
+    first = next(secrets, None)
+    return first is None or any(map(keyring.decrypts, chain([first], secrets)))
+
+
 def _is_empty(registry: Registry) -> bool:
     try:
         return registry.is_empty()

@@ -26,7 +26,7 @@ from openengagement.auth.rate_limit_status import RateLimitStatus
 from openengagement.auth.three_legged_flow import ThreeLeggedFlow
 from openengagement.auth.verifier import OAuthVerifier
 from openengagement.clock import Clock
-from openengagement.data_folder import open_data_folder
+from openengagement.data_folder import decrypts_any, open_data_folder
 from openengagement.files import has_room, is_writable
 from openengagement.housekeeping import Housekeeping, expire_limits, run_chore
 from openengagement.ingest.registrar import Registrar
@@ -167,12 +167,15 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
 def _build_health(shared: _Shared, counting: str) -> Health:
     """Build the health check. It writes to the limits, because every signed request does."""
     counters, registry = shared.folder.stores.counters, shared.folder.registry
+    keyring = shared.folder.keyring
     limits, now_s = shared.limits, shared.now_s
     return Health(
         {
             "the socket of the counting process is gone": partial(is_listening, counting),
             "the counting process does not answer": lambda: not is_hung(counting),
             "the counters cannot be read": partial(counters.read_totals, [1], ["favorites"]),
+            "the key file cannot be used": keyring.verify_file,
+            "the keys cannot decrypt the credentials": partial(decrypts_any, registry, keyring),
             "the registry cannot be read": partial(registry.accounts.read_protected, [1]),
             "the limits cannot be written": lambda: limits.count(
                 b"health", {MINUTE_S: 0}, now_s=now_s()

@@ -7,10 +7,12 @@ import sqlite3
 import numpy as np
 import pytest
 import requests
+from cryptography.fernet import Fernet
 
 from contract.deltas import make_batch
 from faults.counting import write_tweets
 from faults.crashing import open_session
+from faults.test_folder import refused_start
 from openengagement.clock import SystemClock
 from openengagement.engagement.types import hour_of
 from openengagement.stores.embedded import checksums, compaction, segments
@@ -54,17 +56,22 @@ def checkpoint(path):
 
 def read(server):
     """Return the totals of all Tweets, or the error code of a 503."""
-    answer = server.request(
-        "totals",
-        {
-            "tweet_ids": [str(each) for each in TWEETS],
-            "engagement_types": TYPES,
-            "groupings": {"all": {"group_by": ["tweet.id", "engagement.type"]}},
-        },
-    )
+    answer = server.request("totals", asked())
     if answer.status_code == 503:
         return answer.headers["x-error-code"]
     assert answer.status_code == 200, answer.text
+    return totals_of(answer)
+
+
+def asked():
+    return {
+        "tweet_ids": [str(each) for each in TWEETS],
+        "engagement_types": TYPES,
+        "groupings": {"all": {"group_by": ["tweet.id", "engagement.type"]}},
+    }
+
+
+def totals_of(answer):
     counts = answer.json()["all"]
     return {int(each): [int(counts[each][name]) for name in TYPES] for each in counts}
 
@@ -177,3 +184,93 @@ def test_a_backup_of_a_damaged_folder_is_refused(crashing, folder, tmp_path):
     assert done.exit_code == 1
     assert f"counters.segments/{path.name} is damaged" in done.stderr
     assert not (tmp_path / "copy").exists()
+
+
+def forget_cached_credentials(folder):
+    """Do what every change of a credential does in all workers."""
+    db = sqlite3.connect(folder / "registry.sqlite3")
+    with db:
+        db.execute("UPDATE credential_version SET version = version + 1")
+    db.close()
+
+
+KEY_FAULTS = {"the key file cannot be used", "the keys cannot decrypt the credentials"}
+
+
+@pytest.mark.parametrize("bit", range(8))
+def test_a_flipped_bit_of_the_key_file(crashing, folder, bit):
+    """Some make other keys, and some make no keys. A running server keeps keys that it has read."""
+    path = folder / "server.key"
+    whole = path.read_bytes()
+    crashing.start()
+    assert read(crashing) == RIGHT
+    flip(path, 7, bit)
+    forget_cached_credentials(folder)
+    got = read(crashing)
+    wait_for(lambda: KEY_FAULTS.intersection(health(crashing)[1]))
+    if "the key file cannot be used" in health(crashing)[1]:
+        assert got == RIGHT
+        assert '"key_file_unusable"' in crashing.log()
+    else:
+        assert got == "store_unavailable"
+    crashing.end()
+    crashing.process.wait()
+    assert "server.key" in refused_start(folder)
+    path.write_bytes(whole)
+    crashing.start()
+    assert read(crashing) == RIGHT
+    assert health(crashing) == (200, [])
+
+
+def test_a_key_file_that_is_put_back_is_read_again(crashing, folder):
+    path = folder / "server.key"
+    whole = path.read_bytes()
+    crashing.start()
+    path.write_bytes(Fernet.generate_key())
+    forget_cached_credentials(folder)
+    assert read(crashing) == "store_unavailable"
+    assert '"request_failed"' not in crashing.log()
+    path.write_bytes(whole)
+    wait_for(lambda: health(crashing) == (200, []))
+    assert read(crashing) == RIGHT
+
+
+def try_to_read(server):
+    """Return the totals, the status of a refusal, or None if the worker ended."""
+    try:
+        answer = server.request("totals", asked())
+    except requests.RequestException:
+        return None
+    return totals_of(answer) if answer.status_code == 200 else answer.status_code
+
+
+def random_bits(path, chance, count):
+    size = path.stat().st_size
+    return [(chance.randrange(size), chance.randrange(8)) for _ in range(count)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_flipped_bits_of_the_limits(crashing, folder, seed):
+    """A running server counts on, or refuses requests. The next start replaces a damaged file.
+
+    No private number is shown without a valid signature, and no number is wrong.
+    """
+    chance = random.Random(seed)
+    crashing.start()
+    for _ in range(30):
+        assert read(crashing) == RIGHT
+    (path,) = folder.glob("limits-*.lmdb")
+    for at, bit in random_bits(path, chance, 25):
+        flip(path, at, bit)
+        assert try_to_read(crashing) in (RIGHT, 429, 503, None)
+        flip(path, at, bit)  # LMDB may have copied the damage by now
+    crashing.end()
+    for at, bit in random_bits(path, chance, 5):
+        flip(path, at, bit)
+    crashing.start()
+    wait_for(
+        lambda: try_to_read(crashing) == RIGHT
+    )  # a changed count refuses until its minute ends
+    for _ in range(10):
+        assert try_to_read(crashing) in (RIGHT, 429)
+    wait_for(lambda: health(crashing) == (200, []))

@@ -16,8 +16,10 @@ from openengagement.errors import (
     InternalError,
     SslRequired,
     StoreDamaged,
+    StoreUnavailable,
     Unavailable,
 )
+from openengagement.files import UnusableFile
 from openengagement.http.budget import ByteBudget
 from openengagement.http.encoding import accepts_gzip
 from openengagement.http.reply import Outbox, Reply, encode_reply, start_of
@@ -106,7 +108,8 @@ class Api:
                 await self._serve_page(scope, request, body=body, send=page_send)
                 return
             reply = await self._answer(request, family, body=body)
-        except ApiError as error:
+        except (ApiError, UnusableFile) as failure:
+            error = _as_refusal(failure)
             if isinstance(error, StoreDamaged):
                 self._hooks.note_damage(error)
             await body.discard()
@@ -199,6 +202,11 @@ class Api:
 
         request_id_header = (b"x-request-id", request_id.encode())
         return send_page
+
+
+def _as_refusal(failure: ApiError | UnusableFile) -> ApiError:
+    """Return the error that the client gets. The log has the reason."""
+    return failure if isinstance(failure, ApiError) else StoreUnavailable("registry", str(failure))
 
 
 def _rate_headers_of(reply: Reply) -> dict[str, str]:

@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from openengagement.files import UnusableFile, write_private
 from openengagement.registry.apps import App
+from openengagement.telemetry import log_failure
 
 
 class KeyFileError(UnusableFile):
@@ -23,7 +24,7 @@ class Keyring:
     """The server's keys, newest first. The newest one encrypts; any of them decrypts.
 
     With `path`, the keys are read again when the key file changes, so that a rotation reaches
-    running servers.
+    running servers. If it then cannot be used, the keys stay as they are.
     """
 
     def __init__(self, keys: Sequence[bytes], *, path: Path | None = None) -> None:
@@ -38,8 +39,21 @@ class Keyring:
     def _reload(self) -> None:
         stamp = _stamp(self._path)
         if self._path is not None and stamp is not None and stamp != self._stamp:
-            self._use(_read_key_file(self._path))
             self._stamp = stamp
+            try:
+                self._use(_read_key_file(self._path))
+            except (KeyFileError, OSError) as error:
+                # A running server keeps the keys that it has. `verify_file` reports the fault.
+                log_failure("key_file_unusable", error)
+
+    def verify_file(self) -> None:
+        """Verify that the key file, if there is one, still has usable keys.
+
+        Raises:
+            KeyFileError, OSError: it cannot be used. This object keeps the keys that it read last.
+        """
+        if self._path is not None:
+            _read_key_file(self._path)
 
     def encrypt(self, secret: str) -> bytes:
         """Encrypt a secret with the newest key. The result is URL-safe ASCII."""
@@ -146,5 +160,8 @@ def _read_key_file(path: Path) -> list[bytes]:
     try:
         Keyring(keys)
     except ValueError:
-        raise KeyFileError(f"{path} is not a key file of this server") from None
+        raise KeyFileError(
+            f"{path} is not a key file of this server. Nothing was changed. Put the file of a "
+            "backup back"
+        ) from None
     return keys

@@ -21,7 +21,7 @@ from openengagement.clock import JUMP_S, boot_id
 from openengagement.errors import StoreUnavailable
 from openengagement.files import hold_lock
 from openengagement.limits.contract import LimitsUnusable, Nonce, RateWindow
-from openengagement.limits.lmdb_file import find_damage
+from openengagement.limits.lmdb_file import find_damage, is_open
 from openengagement.telemetry import log_event
 
 _SLICE: Final = 500  # keys removed in one transaction
@@ -43,6 +43,11 @@ _CLOCK_FORMAT: Final = struct.Struct("<ddd")  # lowest offset, uptime when it wa
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
+_TRIAL: Final = bytes(_TIME_BYTES) + b"trial"
+_DAMAGED: Final = (
+    *(lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.MapResizedError, lmdb.PanicError),
+    *(lmdb.InvalidError, lmdb.CursorFullError, lmdb.PageFullError),
+)
 _MISTAKES: Final = (lmdb.BadValsizeError, lmdb.BadTxnError, lmdb.InvalidParameterError)
 
 
@@ -156,12 +161,35 @@ def _open_or_create(path: Path) -> lmdb.Environment:
         LimitsUnusable
     """
     try:
+        is_used = is_open(path)
         if damage := find_damage(path):
-            log_event("limits_replaced", file=path.name, reason=damage, effect=_EFFECT)
-            path.unlink()
-        return _open(path)
+            _remove_damaged(path, damage)
+        opened = _open(path)
+        try:
+            if not is_used:
+                _try_to_write(opened)
+        except _DAMAGED as error:
+            opened.close()
+            _remove_damaged(path, str(error))
+            opened = _open(path)
+        return opened
     except lmdb.Error as error:
         raise LimitsUnusable(f"{error}; {_advise(error)}") from error
+
+
+def _remove_damaged(path: Path, damage: str) -> None:
+    log_event("limits_replaced", file=path.name, reason=damage, effect=_EFFECT)
+    path.unlink()
+
+
+def _try_to_write(db: lmdb.Environment) -> None:
+    """Read all keys, and write one. LMDB notices some damage only then."""
+    with db.begin(write=True) as transaction:
+        with transaction.cursor() as cursor:
+            for _ in cursor.iternext(values=False):
+                pass
+        transaction.put(_TRIAL, b"")
+        transaction.delete(_TRIAL)
 
 
 def _advise(error: lmdb.Error) -> str:

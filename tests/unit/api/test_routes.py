@@ -8,6 +8,7 @@ import pytest
 
 from openengagement.api.asgi import Api, Hooks
 from openengagement.api.routes import Authentication, Route, Routes
+from openengagement.auth.keyring import KeyFileError
 from openengagement.errors import InvalidField, RateLimited, StoreDamaged, StoreUnavailable
 from openengagement.http.reply import Reply
 from openengagement.settings import Settings
@@ -118,6 +119,14 @@ def test_an_unavailable_store_is_503_and_only_the_log_says_why(path, capsys):
     line = json.loads(capsys.readouterr().err)
     assert (line["store"], line["reason"]) == (error.store, error.reason)
     assert line["request_id"] == answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("path", [TOTALS, TOKEN, EVENTS, "/sign-in"])
+def test_a_secret_that_cannot_be_decrypted_is_503(path, capsys):
+    answer = call(path, does=KeyFileError("no key fits"))
+    assert (answer.status, answer.headers["x-error-code"]) == (503, "store_unavailable")
+    assert b"key" not in answer.body
+    assert json.loads(capsys.readouterr().err)["reason"] == "no key fits"
 
 
 @pytest.mark.parametrize("path", [TOTALS, EVENTS, "/sign-in"])

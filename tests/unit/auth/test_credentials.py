@@ -89,6 +89,26 @@ def test_a_file_without_a_key_is_refused_and_kept(tmp_path, content):
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"\xff" * 44])
+def test_a_running_server_keeps_its_keys_if_the_file_becomes_unusable(tmp_path, capsys, content):
+    path = tmp_path / "server.key"
+    keyring = open_keyring(path)
+    whole, stored = path.read_bytes(), keyring.encrypt("secret")
+    path.write_bytes(content)
+    for _ in range(3):
+        assert keyring.decrypt(stored) == "secret"
+        with pytest.raises(KeyFileError, match="not a key file"):
+            keyring.verify_file()
+    assert capsys.readouterr().err.count('"key_file_unusable"') == 1
+    path.write_bytes(whole)
+    keyring.verify_file()
+    assert keyring.decrypt(stored) == "secret"
+
+
+def test_keys_of_the_environment_have_no_file_to_verify(tmp_path):
+    open_keyring(tmp_path / "none", Fernet.generate_key().decode()).verify_file()
+
+
 CREATE = """
 import sys
 from pathlib import Path

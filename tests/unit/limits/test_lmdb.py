@@ -15,6 +15,8 @@ import lmdb
 import pytest
 
 from openengagement.errors import StoreUnavailable
+from openengagement.limits import lmdb as lmdb_module
+from openengagement.limits import lmdb_file
 from openengagement.limits.contract import LimitsUnusable, Nonce
 from openengagement.limits.lmdb import LmdbLimits
 from openengagement.limits.lmdb_file import find_damage
@@ -310,6 +312,54 @@ def test_a_page_of_garbage_is_found(full, page, content):
     full.write_bytes(data)
     printed, logged = use_all(full.parent)
     assert (printed, json.loads(logged)["event"]) == ("forgotten", "limits_replaced")
+
+
+@pytest.mark.parametrize("free", ["in use", "listed twice", "beyond the end", "of the head"])
+def test_a_wrong_list_of_free_pages_is_found(full, monkeypatch, free):
+    """LMDB would write over a page that is in use."""
+    lists = []
+    note_free = lmdb_file._Walk._note_free
+
+    def keep(walk, value):
+        lists.append(value)
+        note_free(walk, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lmdb_file._Walk, "_note_free", keep)
+        assert find_damage(full) is None
+    data = bytearray(full.read_bytes())
+    listed = max(lists, key=lambda value: int.from_bytes(value[:8], "little"))
+    wrong = {
+        "in use": find_page(data, kind=2),
+        "listed twice": int.from_bytes(listed[16:24], "little"),
+        "beyond the end": 10**9,
+        "of the head": 1,
+    }[free]
+    at = data.find(listed[:24])
+    data[at + 8 : at + 16] = wrong.to_bytes(8, "little")
+    full.write_bytes(data)
+    assert find_damage(full) == f"page {wrong} is used twice, or is not in the file"
+    printed, logged = use_all(full.parent)
+    assert (printed, json.loads(logged)["event"]) == ("forgotten", "limits_replaced")
+
+
+@pytest.mark.parametrize("error", [lmdb.CorruptedError, lmdb.PageNotFoundError])
+def test_a_file_whose_damage_only_lmdb_notices_is_replaced(used, monkeypatch, capsys, error):
+    def fail(_db):
+        raise error("page 7")
+
+    monkeypatch.setattr(lmdb_module, "_try_to_write", fail)
+    with contextlib.closing(LmdbLimits(used.parent)) as limits:
+        assert limits.remember_nonce(nonce())  # it was used before
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["file"]) == ("limits_replaced", used.name)
+
+
+def test_the_trial_leaves_nothing(used):
+    with contextlib.closing(LmdbLimits(used.parent)) as limits, limits._db.begin() as db:
+        before = [*db.cursor()]
+    with contextlib.closing(LmdbLimits(used.parent)) as limits, limits._db.begin() as db:
+        assert [*db.cursor()] == before
 
 
 def find_page(data, *, kind):
