@@ -4,8 +4,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -48,18 +49,24 @@ def run_command(data: Path, *arguments: str) -> dict[str, Any]:
     return printed
 
 
+@contextmanager
+def _umask_kept() -> Iterator[None]:
+    """Undo that a command changes the umask of the whole process."""
+    mask = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(mask)
+
+
 def invoke(*arguments: str, stdin: str | None = None) -> Result:
     """Run the command line in this process. Raise an exception that it did not handle.
 
     Some commands lower the priority of their thread, and only root could raise it again. So each
-    runs in a thread of its own. All change the umask, which is the whole process's.
+    runs in a thread of its own.
     """
-    mask = os.umask(0o022)
-    try:
-        with ThreadPoolExecutor(1) as pool:
-            done = pool.submit(CliRunner().invoke, COMMAND, arguments, input=stdin).result()
-    finally:
-        os.umask(mask)
+    with _umask_kept(), ThreadPoolExecutor(1) as pool:
+        done = pool.submit(CliRunner().invoke, COMMAND, arguments, input=stdin).result()
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done
@@ -87,11 +94,12 @@ def start_server(
     """
     arguments = ["--data", str(data), "serve", *map(str, options)]
     with (
+        _umask_kept(),
         patch.dict(os.environ, server_environment(settings), clear=True),
         patch.object(os, "execv", side_effect=SystemExit) as execv,
     ):
         done = CliRunner().invoke(COMMAND, arguments)
-        environment = dict(os.environ)
+        environment, mask = dict(os.environ), os.umask(0o022)
     assert execv.called, f"serve ended: {done.exit_code}: {done.output}"
     _, command = execv.call_args.args
     with log.open("ab") as output:
@@ -103,4 +111,5 @@ def start_server(
             stderr=output,
             env=environment,
             start_new_session=new_session,
+            umask=mask,
         )
