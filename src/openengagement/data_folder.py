@@ -60,12 +60,12 @@ def open_data_folder(
             "folder and restore the backup again"
         )
     # Look at the stores first: the process that creates a folder makes the registry before them.
-    if hold_data(data) and is_missing(data):
+    if hold_data(data) and not settings.registry and is_missing(data):
         raise UnusableFile(
             f"{data / REGISTRY_FILE} is missing or empty, although the folder holds counters. "
             f"{PUT_BACK}"
         )
-    registry = open_registry(data)
+    registry = open_registry(data, settings.registry)
     try:
         keyring = _open_keyring(data, settings, registry=registry)
         # Look at the registry first: the process that creates a folder fills it after the stores.

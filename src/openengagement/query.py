@@ -34,7 +34,8 @@ class Plan(msgspec.Struct, frozen=True):
 class Query:
     """Answers requests to the three endpoints from the stores.
 
-    `blocking` says that the stores may block, so no call may run on the event loop.
+    `blocking` says that `read_protected` may wait for a network. The attribute of this name says it
+    of all calls; if it is true, none may run on the event loop.
     """
 
     def __init__(
@@ -42,11 +43,12 @@ class Query:
         stores: Stores,
         read_protected: ReadProtected,
         *,
+        blocking: bool,
         settings: Settings,
         now_s: Callable[[], float],
     ) -> None:
         self._counters, self._tweets = stores.counters, stores.tweets
-        self.blocking = stores.counters.blocking or stores.tweets.blocking
+        self.blocking = blocking or stores.counters.blocking or stores.tweets.blocking
         self._read_protected = read_protected
         self._settings = settings
         self._now_s = now_s

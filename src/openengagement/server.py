@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from openengagement.api.account import AccountCalls
 from openengagement.api.asgi import Api, Hooks
+from openengagement.api.authentication import RequestAuthenticator
 from openengagement.api.health import Health
 from openengagement.api.insights import Insights, default_headers
 from openengagement.api.oauth import OAuthCalls
@@ -68,8 +69,10 @@ class _Shared:
         self.settings = settings
         self.now_s = clock.now_s
         self.folder = open_data_folder(data, settings, clock=clock)
-        self.limits = open_limits(data)
+        self.limits = open_limits(data, settings.registry)
         self.pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="work")
+        # Credentials have threads of their own, so that they do not wait for large answers.
+        self.lookups = ThreadPoolExecutor(settings.threads, thread_name_prefix="lookup")
         registry, keyring = self.folder.registry, self.folder.keyring
         self.lookup = CredentialLookup(registry, keyring)
         self.last_used = LastUsed(registry, now_s=self.now_s)
@@ -107,6 +110,7 @@ def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) ->
         calls.platform.close()
         calls.health.close()
         slow_pool.shutdown(cancel_futures=True)
+        shared.lookups.shutdown()
         shared.pool.shutdown()
         for flush in flushes:
             run_chore(flush)
@@ -131,7 +135,15 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
     authenticator = Authenticator(
         lookup, limits, settings=settings, note_used=note_used, now_s=now_s
     )
-    query = Query(folder.stores, lookup.read_protected, settings=settings, now_s=now_s)
+    lookups = shared.lookups if authenticator.blocking else None
+    requests = RequestAuthenticator(authenticator, lookups)
+    query = Query(
+        folder.stores,
+        lookup.read_protected,
+        blocking=lookup.blocking,
+        settings=settings,
+        now_s=now_s,
+    )
     uploads = WorkerUploads(
         Registrar(registry, folder.stores.tweets, now_s=now_s),
         counting_address=counting,
@@ -139,7 +151,7 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
         now_s=now_s,
     )
     return Calls(
-        insights=Insights(authenticator, query, meter=shared.meter, settings=settings, pool=pool),
+        insights=Insights(requests, query, meter=shared.meter, settings=settings, pool=pool),
         oauth=OAuthCalls(
             shared.flow,
             BearerTokens(verifier, lookup, registry=registry, keyring=folder.keyring),
@@ -147,13 +159,13 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
             pool=pool,
         ),
         platform=Platform(
-            authenticator,
+            requests,
             uploads.handle,
             delete_tweet=folder.stores.tweets.delete_tweet,
             in_flight_max=settings.batches_in_flight_max,
             bytes_max=settings.batch_max_bytes,
         ),
-        usage=UsageCalls(authenticator, registry.usage, now_s=now_s, pool=pool),
+        usage=UsageCalls(requests, registry.usage, now_s=now_s, pool=pool),
         account=AccountCalls(
             VerifyCredentials(verifier, registry, limits=limits, note_used=note_used, now_s=now_s),
             RateLimitStatus(authenticator, limits, settings=settings, now_s=now_s),
@@ -244,7 +256,13 @@ def _build_figures(shared: _Shared) -> ApiFigures:
     protected, settings = shared.lookup.read_protected, shared.settings
     # A chart needs three groupings, even if the operator allows clients fewer.
     settings = replace(settings, groupings_max=max(settings.groupings_max, CHART_GROUPINGS))
-    query = Query(shared.folder.stores, protected, settings=settings, now_s=shared.now_s)
+    query = Query(
+        shared.folder.stores,
+        protected,
+        blocking=shared.lookup.blocking,
+        settings=settings,
+        now_s=shared.now_s,
+    )
     return ApiFigures(query, protected)
 
 

@@ -4,6 +4,8 @@ import dataclasses
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from openengagement.engagement.types import parse_decimal
+
 _THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 # A field's type is its annotation, so these functions return Any.
@@ -33,6 +35,28 @@ def choice(default: str, text: str, *choices: str) -> Any:  # noqa: ANN401
     return dataclasses.field(default=default, metadata=meta)
 
 
+def parse_value(text: str, *, field: "dataclasses.Field[Any]") -> int | bool | str:
+    """Parse the text of a setting.
+
+    Raises:
+        ValueError: it does not fit. The text says which values do.
+    """
+    if field.type is bool:
+        if text.lower() not in {"true", "false"}:
+            raise ValueError(f"write true or false, not {text!r}")
+        return text.lower() == "true"
+    if field.type is int:
+        low, high = field.metadata["low"], field.metadata["high"]
+        number = parse_decimal(text, maximum=high)
+        if number is None or number < low:
+            raise ValueError(f"write a whole number from {low} to {high}, not {text!r}")
+        return number
+    choices = field.metadata.get("choices")
+    if choices and text not in choices:
+        raise ValueError(f"write one of {', '.join(choices)}, not {text!r}")
+    return text
+
+
 def is_host(text: str) -> bool:
     """Return whether a text is a host name or address, with or without a port."""
     try:
@@ -54,3 +78,13 @@ def is_provider_url(url: str) -> bool:
     if not host or "@" in parts.netloc:
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and host in _THIS_MACHINE)
+
+
+def is_postgresql_url(url: str) -> bool:
+    """Return whether the URL names a database of PostgreSQL. Its host may be in the query."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in {"postgresql", "postgres"} and len(parts.path) > 1

@@ -15,9 +15,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from openengagement.engagement.callback_schemes import CallbackSchemes, parse_callback_schemes
-from openengagement.engagement.types import parse_decimal
 from openengagement.setting_kinds import choice as _choice
-from openengagement.setting_kinds import is_host, is_provider_url
+from openengagement.setting_kinds import is_host, is_postgresql_url, is_provider_url, parse_value
 from openengagement.setting_kinds import number as _number
 from openengagement.setting_kinds import switch as _switch
 from openengagement.setting_kinds import text as _text
@@ -40,6 +39,15 @@ class SettingsError(ValueError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Every setting with its default."""
+
+    # Storage
+    registry: str = _text(
+        "",
+        "PostgreSQL database for the registry, such as postgresql://user:password@host/name; by "
+        "default it is a file in the data folder.",
+        unit="URL",
+        secret=True,
+    )
 
     # The data API
     rate_limit_per_minute: int = _number(
@@ -273,6 +281,9 @@ class Settings:
         # These properties raise if their text is invalid.
         _ = self.host_names, self.proxies, self.historical_floor_s
         _ = self.oidc_secret, self.allowed_callback_schemes
+        if self.registry and not is_postgresql_url(self.registry):
+            text = "write a URL such as postgresql://user:password@host:5432/name"
+            raise SettingsError(f"{ENV_PREFIX}REGISTRY: {text}")
         if not self.password_sign_in and not self.oidc_issuer:
             raise SettingsError(
                 f"{ENV_PREFIX}PASSWORD_SIGN_IN: without an OpenID Connect provider nobody could "
@@ -376,22 +387,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             continue
         if name not in fields:
             raise SettingsError(f"{name} is not a setting; docs/settings.md lists all settings")
-        given[fields[name].name] = _parse_value(name, text, field=fields[name])
+        try:
+            given[fields[name].name] = parse_value(text, field=fields[name])
+        except ValueError as error:
+            raise SettingsError(f"{name}: {error}") from None
     return Settings(**given)
-
-
-def _parse_value(name: str, text: str, *, field: "dataclasses.Field[Any]") -> int | bool | str:
-    if field.type is bool:
-        if text.lower() not in {"true", "false"}:
-            raise SettingsError(f"{name}: write true or false, not {text!r}")
-        return text.lower() == "true"
-    if field.type is int:
-        low, high = field.metadata["low"], field.metadata["high"]
-        number = parse_decimal(text, maximum=high)
-        if number is None or number < low:
-            raise SettingsError(f"{name}: write a whole number from {low} to {high}, not {text!r}")
-        return number
-    choices = field.metadata.get("choices")
-    if choices and text not in choices:
-        raise SettingsError(f"{name}: write one of {', '.join(choices)}, not {text!r}")
-    return text

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from contract.backends import BACKENDS, ChosenClock
+from support.postgresql import PostgresqlMissing, PostgresqlServer
 from support.waiting import PATIENCE_S
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -30,6 +31,16 @@ def store(backend, clock):
     opened = backend.open(clock)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server():
+    try:
+        server = PostgresqlServer()
+    except PostgresqlMissing as error:
+        pytest.skip(str(error))
+    yield server
+    server.remove()
 
 
 class Worker:

@@ -6,5 +6,12 @@ A new implementation needs a name here, and no other change of the suite.
 from pathlib import Path
 
 from openengagement.limits.lmdb import LmdbLimits
+from openengagement.limits.postgresql import PostgresqlLimits
 
-BACKENDS = {"lmdb": lambda folder: LmdbLimits(Path(folder))}
+
+def open_postgresql(folder):
+    """Open the limits at the URL in a file of the folder."""
+    return PostgresqlLimits((Path(folder) / "url").read_text())
+
+
+BACKENDS = {"lmdb": lambda folder: LmdbLimits(Path(folder)), "postgresql": open_postgresql}

@@ -12,6 +12,7 @@ import pytest
 
 from contract.limits_backends import BACKENDS
 from openengagement.limits.contract import SUBJECT_BYTES_MAX, Nonce, RateWindow
+from openengagement.limits.postgresql import init_limits
 from support.waiting import PATIENCE_S
 
 T = 1_795_342_500  # a full minute
@@ -22,6 +23,11 @@ WORKER = Path(__file__).with_name("limits_worker.py")
 @pytest.fixture(params=BACKENDS)
 def opener(request, tmp_path):
     """Opens the limits under test; every call opens the same ones."""
+    if request.param == "postgresql":
+        server = request.getfixturevalue("postgresql_server")
+        init_limits(server.url)
+        server.run("TRUNCATE nonces, rate_windows, clocks")
+        (tmp_path / "url").write_text(server.url)
 
     def open_limits():
         return BACKENDS[request.param](tmp_path)
@@ -239,6 +245,7 @@ def test_a_clock_that_jumps_forward_and_back_forgets_no_nonce(opener, jumped_s):
     assert not limits.remember_nonce(nonce())
     expire_at(limits, passed_s=WINDOW_S + 2)
     assert limits.remember_nonce(nonce())
+    limits.close()
 
 
 def test_a_clock_that_stays_ahead_is_trusted_after_twice_the_window(limits):

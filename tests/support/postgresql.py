@@ -1,4 +1,4 @@
-"""A temporary PostgreSQL server, and the registry's `Database` on it. For tests only."""
+"""A temporary PostgreSQL server."""
 
 import os
 import pwd
@@ -10,12 +10,9 @@ import time
 from pathlib import Path
 
 import psycopg
-import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
-from openengagement.registry.database import WRITE_TIMEOUT_S, Database
-from openengagement.registry.migrate import migrate
-from openengagement.registry.schema import CREDENTIAL_VERSION, METADATA
+from openengagement.registry.schema import METADATA
+from openengagement.registry.version_watch import CHANNEL
 
 # PostgreSQL refuses to run as root. It then runs as the first of these users that exists.
 USERS = ("postgres", "nobody")
@@ -39,31 +36,36 @@ class PostgresqlServer:
     """A server on a Unix socket in a temporary folder."""
 
     def __init__(self):
-        programs = find_programs()
+        self._programs = find_programs()
         self._as_user = find_user()
         # Pytest's folders are too deep: the path of a socket has at most 107 characters.
         self._folder = Path(tempfile.mkdtemp(prefix="oe-pg-"))
         if self._as_user:
             os.chown(self._folder, self._as_user["user"], self._as_user["group"])
-        self.url = f"postgresql+psycopg://test@/postgres?host={self._folder}"
+        self.url = f"postgresql://test@/postgres?host={self._folder}"
         self._log = self._folder / "log"
+        self._data = self._folder / "data"
         try:
-            self._start(programs)
+            self._create()
+            self.start()
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
 
-    def _start(self, programs):
-        data = self._folder / "data"
+    def _create(self):
         options = ["--auth=trust", "--username=test", "--no-locale", "--encoding=UTF8", "--no-sync"]
-        settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
         with self._log.open("wb") as log:
             shared = {"stdout": log, "stderr": log, "cwd": "/", **self._as_user}
-            if subprocess.call([programs / "initdb", "-D", data, *options], **shared):
+            if subprocess.call([self._programs / "initdb", "-D", self._data, *options], **shared):
                 raise PostgresqlMissing(f"initdb failed: {self._log.read_text()}")
-            self._process = subprocess.Popen(
-                [programs / "postgres", "-D", data, "-k", self._folder, *settings], **shared
-            )
+
+    def start(self):
+        """Start it. Returns when it answers."""
+        settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
+        with self._log.open("ab") as log:
+            shared = {"stdout": log, "stderr": log, "cwd": "/", **self._as_user}
+            command = [self._programs / "postgres", "-D", self._data, "-k", self._folder, *settings]
+            self._process = subprocess.Popen(command, **shared)
         end = time.monotonic() + START_S
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > end:
@@ -80,6 +82,11 @@ class PostgresqlServer:
             return False
         return True
 
+    def run(self, statement):
+        """Run a statement."""
+        with self._connect() as db:
+            db.execute(statement)
+
     def empty(self):
         """Empty all tables, if they are there. This is faster than making them again."""
         with self._connect() as db:
@@ -89,6 +96,7 @@ class PostgresqlServer:
                 db.execute(f"DELETE FROM {table.name}")
             db.execute("ALTER SEQUENCE audit_log_id_seq RESTART")
             db.execute("INSERT INTO credential_version VALUES (1, 0)")
+            db.execute(f"NOTIFY {CHANNEL}")
 
     def drop(self):
         """Drop all tables, as before the first start."""
@@ -97,9 +105,13 @@ class PostgresqlServer:
             db.execute("CREATE SCHEMA public")
 
     def stop(self):
-        """Stop the server immediately, and remove its folder."""
-        self._process.send_signal(signal.SIGQUIT)
+        """Stop the server. Every connection breaks; nothing that was committed is lost."""
+        self._process.send_signal(signal.SIGINT)
         self._process.wait(30)
+
+    def remove(self):
+        """Stop the server, and remove its folder."""
+        self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -122,32 +134,3 @@ def find_user():
         if user.pw_name in USERS:
             return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
     raise PostgresqlMissing(f"there is no user {' or '.join(USERS)} to run PostgreSQL as")
-
-
-class PostgresqlDatabase(Database):
-    """The registry's database in PostgreSQL, under its default isolation, READ COMMITTED."""
-
-    def __init__(self, url):
-        timeout = f"-c lock_timeout={int(WRITE_TIMEOUT_S * 1000)}"
-        self._engine = sa.create_engine(url, connect_args={"options": timeout}, pool_size=10)
-        super().__init__(reader=self._engine, writer=self._engine)
-        with self._engine.begin() as db:
-            db.execute(sa.select(sa.func.pg_advisory_xact_lock(1)))  # only one process migrates
-            migrate(db)
-
-    def version(self):
-        with self.reading() as db:
-            return db.scalar(sa.select(CREDENTIAL_VERSION.c.version))
-
-    def insert_missing(self, table):
-        return insert(table).on_conflict_do_nothing()
-
-    def insert_adding(self, column):
-        adding = insert(column.table)
-        return adding.on_conflict_do_update(
-            index_elements=list(column.table.primary_key),
-            set_={column: column + adding.excluded[column.name]},
-        )
-
-    def close(self):
-        self._engine.dispose()

@@ -78,7 +78,11 @@ def ask(store, read_protected):
 
     def answer(endpoint, *, user=ME, as_pairs=False, body=(), **settings):
         query = Query(
-            Stores(store, store), read_protected, settings=Settings(**settings), now_s=lambda: NOW_S
+            Stores(store, store),
+            read_protected,
+            blocking=False,
+            settings=Settings(**settings),
+            now_s=lambda: NOW_S,
         )
         whole = {"engagement_types": ["favorites"], "groupings": {"all": BOTH}, **dict(body)}
         plan = query.prepare(endpoint, json.dumps(whole).encode(), user_id=user)

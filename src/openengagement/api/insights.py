@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 
+from openengagement.api.authentication import RequestAuthenticator
 from openengagement.apps.usage_meter import UsageMeter
-from openengagement.auth.authenticate import Authenticator
 from openengagement.engagement.types import Endpoint
 from openengagement.errors import ApiError, InternalError, NonceUsed, RateLimited
 from openengagement.http.message import Message
@@ -28,7 +28,7 @@ class Insights:
 
     def __init__(
         self,
-        authenticator: Authenticator,
+        authenticator: RequestAuthenticator,
         query: Query,
         *,
         meter: UsageMeter,
@@ -67,13 +67,13 @@ class Insights:
         """
         authenticator = self._authenticator
         form = None
-        caller = authenticator.authenticate_head(request.message(b""))
+        caller = await authenticator.authenticate_head(request.message(b""))
         if caller is None:
             form = await read_message(request, read_body, limit=self._form_max_bytes)
-            caller = authenticator.authenticate(form)
+            caller = await authenticator.authenticate(form)
         windows: Sequence[RateWindow] = ()
         try:
-            windows = authenticator.enforce_limits(caller)
+            windows = await authenticator.enforce_limits(caller)
             _refuse_exceeded(windows)
             message = form
             if message is None:
@@ -98,7 +98,7 @@ class Insights:
         message = await read_message(request, read_body, limit=limit, counted=True)
         if message.is_form and (b"=" in message.body or b"&" in message.body):
             # It may hold OAuth parameters that contradict those of the head.
-            self._authenticator.authenticate(message)
+            await self._authenticator.authenticate(message)
         return message
 
     async def _read(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from openengagement.auth.authenticate import Authenticator
+from openengagement.api.authentication import RequestAuthenticator
 from openengagement.engagement.types import parse_id
 from openengagement.errors import InvalidField, NotFound, Unavailable
 from openengagement.http.reply import Reply, json_reply
@@ -26,7 +26,7 @@ class Platform:
 
     def __init__(
         self,
-        authenticator: Authenticator,
+        authenticator: RequestAuthenticator,
         handle_upload: UploadHandler,
         *,
         delete_tweet: Callable[[int], bool],
@@ -55,7 +55,7 @@ class Platform:
 
     async def delete_tweet(self, request: Request, _read_body: ReadBody, *, id: str) -> Reply:
         """`DELETE /platform/v1/tweets/{id}`: make a Tweet unavailable; keep its counters."""
-        self._authenticator.require_platform_key(request.message(b""))
+        await self._authenticator.require_platform_key(request.message(b""))
         try:
             number = parse_id(id)
         except ValueError as error:
@@ -69,7 +69,7 @@ class Platform:
         self._pool.shutdown()
 
     async def _handle(self, request: Request, read_body: ReadBody, *, kind: Kind) -> Reply:
-        producer = self._authenticator.require_platform_key(request.message(b""))
+        producer = await self._authenticator.require_platform_key(request.message(b""))
         key, atomic = _parse_key(request, producer), _parse_atomic(request)
         if self._in_flight >= self._in_flight_max:
             raise Unavailable("too many batches are under way; send this one again later")

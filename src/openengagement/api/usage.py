@@ -4,7 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
 
-from openengagement.auth.authenticate import Authenticator
+from openengagement.api.authentication import RequestAuthenticator
 from openengagement.engagement.months import month_of, parse_month
 from openengagement.errors import InvalidField
 from openengagement.http.reply import Reply, json_reply
@@ -18,7 +18,7 @@ class UsageCalls:
 
     def __init__(
         self,
-        authenticator: Authenticator,
+        authenticator: RequestAuthenticator,
         usage: Usage,
         *,
         now_s: Callable[[], float],
@@ -31,7 +31,7 @@ class UsageCalls:
 
     async def read(self, request: Request, _read_body: ReadBody) -> Reply:
         """`GET /platform/v1/usage?month=2026-11`; without a month, the present one."""
-        self._authenticator.require_platform_key(request.message(b""))
+        await self._authenticator.require_platform_key(request.message(b""))
         month = _parse_month(request) or month_of(self._now_s())
         apps = await run_in_pool(self._pool, self._usage.read_month, month)
         return json_reply({"month": month, "apps": [_describe(app) for app in apps]})

@@ -90,6 +90,8 @@ class Authenticator:
         note_used: Callable[[str | bytes], None],
         now_s: Callable[[], float],
     ) -> None:
+        # Whether calls may wait for a network, so that none may be made on the event loop.
+        self.blocking = lookup.blocking or limits.blocking
         self._signatures = SignatureVerifier(
             lookup,
             window_s=settings.timestamp_window_s,

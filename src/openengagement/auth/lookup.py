@@ -35,6 +35,7 @@ class CredentialLookup:
     """Finds credentials. The very next lookup sees a change that was committed."""
 
     def __init__(self, registry: Registry, keyring: Keyring) -> None:
+        self.blocking = registry.database.blocking  # on a miss of the cache
         self._registry = registry
         self._keyring = keyring
         self._cache = VersionedCache(registry.database.version)

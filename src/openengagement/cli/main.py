@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from openengagement.cli import accounts, apps, keys, platform_keys, tokens
+from openengagement.cli import accounts, apps, cluster, keys, platform_keys, tokens
 from openengagement.cli.check import check
 from openengagement.cli.load import load
 from openengagement.cli.maintenance import backup, prune
@@ -47,3 +47,4 @@ main.add_typer(apps.app, name="app")
 main.add_typer(tokens.token, name="token")
 main.add_typer(platform_keys.platform_key, name="platform-key")
 main.add_typer(keys.key, name="key")
+main.add_typer(cluster.cluster, name="cluster")

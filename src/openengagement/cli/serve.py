@@ -43,7 +43,7 @@ def serve(
     refuse_used_port(host, port)
     # Create or migrate the folder once, before several workers open it.
     with open_folder(context) as folder:
-        open_limits(context.obj).close()
+        open_limits(context.obj, read_settings().registry).close()
         _report_callbacks(folder)
     scheme = "https" if tls_cert else "http"
     url = f"{scheme}://{host}:{port}"

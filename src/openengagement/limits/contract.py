@@ -13,8 +13,8 @@ Every implementation promises the following; `tests/contract/test_limits.py` che
 * The state need not survive a crash or a restart of the machine that holds it. An implementation
   that cannot prove its state to be whole after a restart begins with an empty one. A request signed
   in the `timestamp_window_s` before the restart could then be served once more.
-* Calls may come from several threads. Requests make them on the event loop, so a method must return
-  within microseconds. An implementation that waits for a network needs asynchronous callers first.
+* Calls may come from several threads. Unless the implementation is `blocking`, requests make them
+  on the event loop, so a method must return within microseconds.
 * Limits fail closed: if a method cannot read or write the state now, it raises
   `errors.StoreUnavailable`, and the request is refused. A full disk is such a failure.
 """
@@ -74,6 +74,10 @@ class Limits(Protocol):
     SUBJECT_BYTES_MAX bytes. `limits` maps the length of a window in seconds to the number of
     requests allowed in it. The answer lists the windows in the same order.
     """
+
+    @property
+    def blocking(self) -> bool:
+        """Whether calls may wait for a network. If so, requests make them in threads."""
 
     def remember_nonce(self, nonce: Nonce) -> bool:
         """Remember a nonce. Returns False if it was remembered before.

@@ -17,9 +17,10 @@ from typing import Final, ParamSpec, TypeVar
 
 import lmdb
 
-from openengagement.clock import JUMP_S, boot_id
+from openengagement.clock import boot_id
 from openengagement.errors import StoreUnavailable
 from openengagement.files import hold_lock
+from openengagement.limits.clock_record import ClockRecord, note_clock, oldest_timestamp
 from openengagement.limits.contract import LimitsUnusable, Nonce, RateWindow
 from openengagement.limits.lmdb_file import find_damage, is_open
 from openengagement.telemetry import log_event
@@ -39,7 +40,7 @@ _CLOCK: Final = b"\xff" * _TIME_BYTES + b"clock"
 _JUMPS: Final = b"\xff" * _TIME_BYTES + b"jumps"
 _JUMP_FORMAT: Final = struct.Struct("<dd")  # from and to these Unix times
 _JUMPS_KEPT: Final = 100
-_CLOCK_FORMAT: Final = struct.Struct("<ddd")  # lowest offset, uptime when it was seen, last offset
+_CLOCK_FORMAT: Final = struct.Struct("<ddd")  # a ClockRecord
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -72,6 +73,8 @@ class LmdbLimits:
     Raises:
         LimitsUnusable
     """
+
+    blocking: Final = False  # calls take microseconds
 
     def __init__(self, folder: Path) -> None:
         path = file_of_boot(folder)
@@ -118,14 +121,15 @@ class LmdbLimits:
     @_unavailable
     def expire(self, *, now_s: float, uptime_s: float, window_s: int) -> float | None:
         with self._db.begin(write=True) as db:
-            offset, jumped_s = _note_clock(
-                db, offset=now_s - uptime_s, uptime_s=uptime_s, keep_s=2 * window_s + 1
-            )
+            stored = db.get(_CLOCK)
+            known = ClockRecord(*_CLOCK_FORMAT.unpack(stored)) if stored else None
+            record, jumped_s = note_clock(known, now_s=now_s, uptime_s=uptime_s, window_s=window_s)
+            db.put(_CLOCK, _CLOCK_FORMAT.pack(*record))
             if jumped_s is not None:
                 jumps = db.get(_JUMPS, b"") + _JUMP_FORMAT.pack(now_s - jumped_s, now_s)
                 db.put(_JUMPS, jumps[-_JUMPS_KEPT * _JUMP_FORMAT.size :])
         # Remove in slices, because requests wait while a slice is removed.
-        oldest = _time(max(0, int(offset + uptime_s) - window_s - 1))
+        oldest = _time(oldest_timestamp(record, uptime_s=uptime_s, window_s=window_s))
         removed = _SLICE
         while removed == _SLICE:
             removed = 0
@@ -217,24 +221,6 @@ def _remove_abandoned(path: Path) -> None:
 
 def _time(seconds: int) -> bytes:
     return seconds.to_bytes(_TIME_BYTES)
-
-
-def _note_clock(
-    db: lmdb.Transaction, *, offset: float, uptime_s: float, keep_s: float
-) -> tuple[float, float | None]:
-    """Return the offset by which nonces expire, and by how many seconds the clock jumped.
-
-    An offset is the difference between the wall clock and real time. It changes only when the clock
-    is set. The lowest one of the last `keep_s` is used. So a clock that is set forward by mistake,
-    and back again, removes nothing too early.
-    """
-    known = db.get(_CLOCK)
-    lowest, seen_s, last = _CLOCK_FORMAT.unpack(known) if known else (offset, uptime_s, offset)
-    if offset < lowest + 1 or not 0 <= uptime_s - seen_s <= keep_s:
-        lowest, seen_s = offset, uptime_s
-    db.put(_CLOCK, _CLOCK_FORMAT.pack(lowest, seen_s, offset))
-    jumped_s = offset - last
-    return lowest, jumped_s if abs(jumped_s) > JUMP_S else None
 
 
 def _insert(db: lmdb.Transaction, nonce: Nonce) -> bool:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.sql.expression import UpdateBase
@@ -17,10 +17,8 @@ from openengagement.registry.schema import CREDENTIAL_VERSION
 Record = TypeVar("Record")  # a dataclass with the names of columns
 Value = TypeVar("Value")
 
+VERSION_DELAY_MAX_S: Final = 1.0
 WRITE_TIMEOUT_S: Final = 10.0  # a transaction fails when it has waited this long for others
-_INCREMENT_VERSION: Final = CREDENTIAL_VERSION.update().values(
-    version=CREDENTIAL_VERSION.c.version + 1
-)
 
 
 class Database(ABC):
@@ -29,6 +27,12 @@ class Database(ABC):
     An engine subclasses this and passes two SQLAlchemy engines. Transactions of `reader` must not
     wait for a writer. An engine that can copy itself has `copy_to` (`stores.contract.Copies`).
     """
+
+    # Whether calls may wait for a network. If so, none is made on the event loop.
+    blocking: ClassVar[bool] = False
+    increment_version: ClassVar[sa.Executable] = CREDENTIAL_VERSION.update().values(
+        version=CREDENTIAL_VERSION.c.version + 1
+    )
 
     def __init__(self, *, reader: sa.Engine, writer: sa.Engine) -> None:
         self._reader = reader
@@ -68,14 +72,16 @@ class Database(ABC):
         engine = self._credential_writer if credentials else self._writer
         with engine.begin() as db:
             if credentials:
-                db.execute(_INCREMENT_VERSION)
+                db.execute(self.increment_version)
             yield db
 
     @abstractmethod
     def version(self) -> int:
         """Return a number that changes with every committed change of credentials, by any process.
 
-        A transaction that begins after this call sees at least the changes that the number counts.
+        It counts every change that this process has made, and every change of other processes that
+        was committed more than `VERSION_DELAY_MAX_S` ago. A transaction that begins after this call
+        sees at least the changes that the number counts.
         """
 
     @abstractmethod

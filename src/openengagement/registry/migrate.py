@@ -16,26 +16,43 @@ _VERSION: Final = sa.Table(
 )
 
 
+class SchemaMismatch(UnusableFile):
+    """The tables are missing, or another version of the server made them."""
+
+    def __init__(self, revision: str | None) -> None:
+        if revision is None:
+            text = "the registry has no tables: run `openengagement cluster init`"
+        elif revision in REVISIONS:
+            text = (
+                f"the registry has the tables of an older version (schema {revision}, and this one "
+                f"needs {HEAD}): stop the servers of that version, then run `openengagement "
+                "cluster init`"
+            )
+        else:
+            text = (
+                f"the registry was made by a later version of the server (schema {revision}, and "
+                f"this one knows {HEAD}). Nothing was changed. Start the later version, or restore "
+                "a backup of this version into an empty folder with `openengagement restore`"
+            )
+        super().__init__(text)
+
+
 def migrate(connection: sa.Connection) -> None:
     """Create the tables of a new registry, or apply missing migrations to an older one.
 
     `connection` must be in a transaction that excludes other processes from migrating.
 
     Raises:
-        UnusableFile: a later version made the registry.
+        SchemaMismatch: a later version made the registry.
     """
     if not sa.inspect(connection).get_table_names():
         METADATA.create_all(connection, checkfirst=False)
         connection.execute(CREDENTIAL_VERSION.insert().values(id=1, version=0))
         _VERSION.create(connection)
         connection.execute(_VERSION.insert().values(version_num=HEAD))
-    elif (revision := _revision(connection)) != HEAD:
+    elif (revision := read_revision(connection)) != HEAD:
         if revision is not None and revision not in REVISIONS:
-            raise UnusableFile(
-                f"the registry was made by a later version of the server (schema {revision}, and "
-                f"this one knows {HEAD}). Nothing was changed. Start the later version, or restore "
-                "a backup of this version into an empty folder with `openengagement restore`"
-            )
+            raise SchemaMismatch(revision)
         upgrade(connection, HEAD)
 
 
@@ -51,7 +68,8 @@ def upgrade(connection: sa.Connection, revision: str) -> None:
     command.upgrade(config, revision)
 
 
-def _revision(connection: sa.Connection) -> str | None:
+def read_revision(connection: sa.Connection) -> str | None:
+    """Return the revision of the tables, None if there are none."""
     if not sa.inspect(connection).has_table(_VERSION.name):
         return None
     revision: str | None = connection.scalar(sa.select(_VERSION.c.version_num))

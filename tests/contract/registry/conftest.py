@@ -1,4 +1,4 @@
-"""The registry on each database engine: SQLite, and a PostgreSQL server for these tests only."""
+"""The registry on each database engine: SQLite, and a PostgreSQL server."""
 
 import shutil
 import sys
@@ -11,13 +11,18 @@ import sqlalchemy as sa
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from openengagement.registry.accounts import Account
-from openengagement.registry.opening import open_registry
-from openengagement.registry.registry import Registry
-from openengagement.registry.schema import METADATA
+from openengagement.registry.opening import init_registry, open_registry
+from openengagement.registry.schema import CREDENTIAL_VERSION, METADATA
 from openengagement.settings import REGISTRY_FILE
-from support.postgresql import PostgresqlDatabase, PostgresqlMissing, PostgresqlServer
+from support.waiting import wait_for
 
 NOW_S = 1_795_342_500
+
+
+def read_version(view):
+    """The version that is stored. An engine may learn it a moment later."""
+    with view.database.reading() as db:
+        return db.scalar(sa.select(CREDENTIAL_VERSION.c.version))
 
 
 class Sqlite:
@@ -30,6 +35,10 @@ class Sqlite:
 
     def open_view(self):
         return self._views.enter_context(closing(open_registry(self._folder)))
+
+    def catch_up(self, view):
+        """It knows every commit at once."""
+        assert view.database.version() == read_version(view)
 
     def drop_tables(self):
         """Remove the file, as before the first start. No view may be open."""
@@ -48,9 +57,16 @@ class Postgresql:
         self._used = []
 
     def open_view(self):
-        view = self._free.pop() if self._free else Registry(PostgresqlDatabase(self._server.url))
+        if not self._free:
+            init_registry(self._server.url)
+            self._free.append(open_registry(Path(), self._server.url))
+        view = self._free.pop()
         self._used.append(view)
+        self.catch_up(view)  # with the emptied tables
         return view
+
+    def catch_up(self, view):
+        wait_for(lambda: view.database.version() == read_version(view))
 
     def drop_tables(self):
         self.disconnect()
@@ -67,15 +83,10 @@ class Postgresql:
 
 
 @pytest.fixture(scope="session")
-def postgresql():
-    try:
-        server = PostgresqlServer()
-    except PostgresqlMissing as error:
-        pytest.skip(str(error))
-    opened = Postgresql(server)
+def postgresql(postgresql_server):
+    opened = Postgresql(postgresql_server)
     yield opened
     opened.disconnect()
-    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from openengagement.api.authentication import RequestAuthenticator
 from openengagement.api.insights import Insights, default_headers, rate_headers
 from openengagement.engagement.types import Endpoint, Tweet
 from openengagement.errors import (
@@ -101,7 +102,13 @@ class World:
 
 
 def build(world, pool=None, **settings):
-    return Insights(world, world, meter=world, settings=Settings(**settings), pool=pool)
+    return Insights(
+        RequestAuthenticator(world, None),
+        world,
+        meter=world,
+        settings=Settings(**settings),
+        pool=pool,
+    )
 
 
 @pytest.fixture
@@ -241,6 +248,7 @@ def test_the_event_loop_stays_free_while_a_store_blocks(world):
     query = Query(
         Stores(stores, stores),
         lambda accounts: dict.fromkeys(accounts, False),
+        blocking=False,
         settings=Settings(),
         now_s=lambda: NOW_S,
     )
@@ -252,7 +260,13 @@ def test_the_event_loop_stays_free_while_a_store_blocks(world):
 
     async def call():
         with ThreadPoolExecutor(1) as pool:
-            insights = Insights(world, query, meter=world, settings=Settings(), pool=pool)
+            insights = Insights(
+                RequestAuthenticator(world, None),
+                query,
+                meter=world,
+                settings=Settings(),
+                pool=pool,
+            )
             answer = asyncio.create_task(insights.totals(REQUEST, read_body))
             # The event loop keeps running while the read waits.
             assert await asyncio.to_thread(stores.entered.wait, 10)

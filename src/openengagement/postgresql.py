@@ -1,0 +1,114 @@
+"""Connect to PostgreSQL: timeouts, pools, and failures as the contracts promise them.
+
+The registry uses SQLAlchemy. Calls that every request makes use the driver's own pool, which takes
+a third of the processor's time.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final
+
+import psycopg
+import sqlalchemy as sa
+from psycopg_pool import ConnectionPool
+
+from openengagement.errors import StoreUnavailable
+
+# The pool logs every attempt to connect. Whoever asks for a connection gets the error.
+logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+
+LOCK_TIMEOUT_S: Final = 10.0  # a statement fails when it has waited this long for other writers
+_STATEMENT_TIMEOUT_S: Final = 20.0
+_CONNECT_TIMEOUT_S: Final = 3
+# After about this time without an answer of the network, a connection is given up.
+_SILENCE_MAX_MS: Final = 4000
+_POOL_SIZE: Final = 8
+# Failures that may pass: the server cannot be reached, is stopping or full, a lock was not free in
+# time (OperationalError); it is a standby.
+_MAY_PASS: Final = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
+_OPTIONS: Final[Mapping[str, Any]] = {
+    "application_name": "openengagement",
+    "options": f"-c lock_timeout={int(LOCK_TIMEOUT_S * 1000)} "
+    f"-c statement_timeout={int(_STATEMENT_TIMEOUT_S * 1000)}",
+    "connect_timeout": _CONNECT_TIMEOUT_S,
+    "tcp_user_timeout": _SILENCE_MAX_MS,
+}
+
+
+def create_engine(url: str, store: str) -> sa.Engine:
+    """Create a pool of connections to the database at `url`. Nothing is connected yet.
+
+    A failure that may pass is raised as StoreUnavailable, with `store` as the store's name.
+    """
+    engine = sa.create_engine(
+        sa.make_url(url).set(drivername="postgresql+psycopg"),
+        connect_args=_OPTIONS,
+        pool_size=_POOL_SIZE,
+        max_overflow=-1,  # every thread of a process may have a connection at the same time
+    )
+    sa.event.listen(engine, "handle_error", partial(_raise_as_promised, store))
+    return engine
+
+
+class Pool:
+    """Connections in autocommit mode for calls that every request makes.
+
+    Raises:
+        StoreUnavailable: the server cannot be reached now, or refuses the user.
+    """
+
+    def __init__(self, url: str, store: str) -> None:
+        self._store = store
+        self._pool = ConnectionPool(
+            url,
+            kwargs={"autocommit": True, **_OPTIONS},
+            min_size=1,
+            max_size=_POOL_SIZE,
+            timeout=_CONNECT_TIMEOUT_S,
+            reconnect_timeout=_CONNECT_TIMEOUT_S,
+            open=False,
+        )
+        try:
+            connect(url).close()  # its error says why; that of the pool only says when
+        except psycopg.OperationalError as error:
+            raise _unavailable(store, error) from error
+        self._pool.open()
+
+    @contextmanager
+    def connection(self) -> Iterator[psycopg.Connection[Any]]:
+        """Take a connection from the pool for the block.
+
+        Raises:
+            StoreUnavailable: try again later.
+        """
+        try:
+            with self._pool.connection() as db:
+                yield db
+        except _MAY_PASS as error:
+            self._pool.check()  # after a restart of the server, every connection is broken
+            raise _unavailable(self._store, error) from error
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.close()
+
+
+def connect(url: str) -> psycopg.Connection[Any]:
+    """Open a connection outside the pool, in autocommit mode.
+
+    Raises:
+        psycopg.Error
+    """
+    return psycopg.connect(url, autocommit=True, **_OPTIONS)
+
+
+def _raise_as_promised(store: str, context: sa.ExceptionContext) -> None:
+    error = context.original_exception
+    if isinstance(error, _MAY_PASS):
+        raise _unavailable(store, error) from error
+
+
+def _unavailable(store: str, error: BaseException) -> StoreUnavailable:
+    return StoreUnavailable(store, str(error).partition("\n")[0])
