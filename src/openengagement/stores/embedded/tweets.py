@@ -186,7 +186,8 @@ class TweetCache:
                 self._videos.clear()
                 read = read_tweets(db, tweet_ids)
             cached.update(read)
-            self._videos.update(read_videos(db, [*read]))
+            if self._any_video:
+                self._videos.update(read_videos(db, [*read]))
 
     def _drop_changed(self, db: sqlite3.Connection) -> None:
         last = db.execute("SELECT max(change_id) FROM tweet_changes").fetchone()[0]
