@@ -20,6 +20,13 @@ WHOLE_FOLDERS = (
     "tests/oidc",
     "tests/contract/registry",
 )
+# These do not use the shared servers of their folder, which alone takes longer than all others.
+OWN_SERVERS = (
+    "tests/attacks/test_hostile_connections.py",
+    "tests/attacks/test_manage.py",
+    "tests/attacks/test_secrets.py",
+    "tests/attacks/test_timing.py",
+)
 # Long units first: the short files at the end then keep all pytest workers busy.
 LONG_UNITS = (*WHOLE_FOLDERS, "tests/faults", "tests/cli", "tests/contract", "tests/docs")
 
@@ -35,7 +42,7 @@ class FolderScheduling(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file, _, _ = nodeid.partition("::")
         folder = _folder_of(nodeid)
-        return folder if folder in WHOLE_FOLDERS else file
+        return folder if folder in WHOLE_FOLDERS and file not in OWN_SERVERS else file
 
 
 @pytest.hookimpl(optionalhook=True)
