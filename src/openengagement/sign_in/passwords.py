@@ -136,21 +136,32 @@ class Passwords:
         Blocks for one Argon2id verification, whether or not the account exists.
         """
         account = self._registry.accounts.find_account(guess.screen_name)
-        stored = self._registry.password_hashes.read_password_hash(account.id) if account else None
-        good = _matches(stored or _STAND_IN_HASH, password)
-        if account is None or stored is None or not good:
-            return None
-        # The password may have been changed meanwhile. The old one must not take counts back.
-        if self._registry.password_hashes.read_password_hash(account.id) != stored:
+        stored = self._verify_stored(account.id if account else None, password)
+        if account is None or stored is None:
             return None
         now_s = self._now_s()
         for subject in guess.subjects:
             self._limits.uncount(subject, WINDOW_S, now_s=now_s)
-        if _HASHER.check_needs_rehash(stored):
-            new = _HASHER.hash(password)
-            if self._registry.password_hashes.rehash_password(account.id, old=stored, new=new):
-                stored = new
         return Verified(account, stored)
+
+    def _verify_stored(self, account_id: int | None, password: str) -> str | None:
+        """The account's password hash if this is its password, else None.
+
+        Replaces a hash of an older strength. If the hash changes while this runs, it starts again:
+        the password may have been changed, or another sign-in may have replaced the hash.
+        """
+        hashes = self._registry.password_hashes
+        stored = None if account_id is None else hashes.read_password_hash(account_id)
+        good = _matches(stored or _STAND_IN_HASH, password)
+        if account_id is None or stored is None or not good:
+            return None
+        kept = stored
+        if _HASHER.check_needs_rehash(stored):
+            kept = _HASHER.hash(password)
+            hashes.rehash_password(account_id, old=stored, new=kept)
+        if hashes.read_password_hash(account_id) != kept:
+            return self._verify_stored(account_id, password)
+        return kept
 
 
 def _subject(*parts: str) -> bytes:
