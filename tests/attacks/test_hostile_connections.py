@@ -320,8 +320,7 @@ def test_a_crowd_costs_little_and_others_are_served(world, certificate, kind, en
         with another_client(server) as waits, connections(server.port, CROWD, tls=tls) as sockets:
             watched = Watched(server)
             send_to_all(sockets, data, for_s=30)
-            # Some 35 of the 64 large bodies that the budget holds stay open for longer.
-            wait_until_closed(server.port, left=20 if kind in CROWDS else 80)
+            wait_until_closed(server.port, left=20)
             watched.stop()
         print(
             f"{kind}: {watched.most / 2**20:.0f} MiB, waits up to {max(w for _, w in waits):.1f} s"

@@ -108,12 +108,11 @@ class Api:
                 await self._serve_page(scope, request, body=body, send=page_send)
                 return
             reply = await self._answer(request, family, body=body)
-        except (ApiError, UnusableFile) as failure:
-            error = _as_refusal(failure)
-            if isinstance(error, StoreDamaged):
-                self._hooks.note_damage(error)
+        except (ApiError, UnusableFile) as error:
+            # Assign the error to no variable: its traceback refers to this frame. Such a cycle
+            # keeps `receive` until garbage is collected, and the connection open as long.
             await body.discard()
-            reply = self._refuse(error, request, family=family, request_id=request_id)
+            reply = self._refuse(_as_refusal(error), request, family=family, request_id=request_id)
         except Exception as error:
             log_error(error, request, request_id=request_id)
             reply = render_error(InternalError(), family, method=request.method, path=request.path)
@@ -132,6 +131,8 @@ class Api:
         self, error: ApiError, request: Request, *, family: Family, request_id: str
     ) -> Reply:
         """Log an error, and render the answer to it."""
+        if isinstance(error, StoreDamaged):
+            self._hooks.note_damage(error)
         reply = render_error(error, family, method=request.method, path=request.path)
         status = reply.status if self._settings.log_refusals else None
         log_error(error, request, request_id=request_id, refused_with=status)

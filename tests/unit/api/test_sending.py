@@ -1,6 +1,8 @@
 """Answers of Starlette in parts, and answers that cannot be sent: everything is released."""
 
 import asyncio
+import gc
+import weakref
 from contextlib import suppress
 
 import pytest
@@ -15,6 +17,7 @@ from starlette.responses import (
 from openengagement.api.asgi import Api, Hooks
 from openengagement.api.routes import Authentication, Route, Routes
 from openengagement.errors import InvalidField, StoreUnavailable, Unavailable
+from openengagement.files import UnusableFile
 from openengagement.http.reply import PIECE_BYTES, WHOLE_MAX_BYTES, Reply
 from openengagement.http.request import READ_BODY
 from openengagement.settings import Settings
@@ -276,3 +279,60 @@ def test_nothing_is_held_when_a_refusal_cannot_be_sent(path, error, most):
 
     done = Exchange(refuse, path=path, most=most, then=GoneError()).run()
     assert isinstance(done.failed, GoneError)
+
+
+# --- the connection -------------------------------------------------------------------------------
+
+
+class Receiver:
+    """Stands for the server's `receive`. While it exists, it keeps the connection open."""
+
+    def __init__(self, part):
+        self._part = part
+
+    async def __call__(self):
+        if self._part is None:
+            await asyncio.Event().wait()
+        part, self._part = self._part, None
+        return {"type": "http.request", "body": part, "more_body": True}
+
+
+@pytest.fixture
+def no_collection():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("path", [TOTALS, PAGE, "/platform/v1/events", "/oauth/request_token"])
+@pytest.mark.parametrize("part", [b"x" * 9000, b"x" * 1_000_001], ids=["too slow", "too large"])
+def test_the_connection_of_an_unread_body_is_let_go_at_once(path, part, no_collection):
+    """And not when garbage is collected, which may take minutes."""
+    done = Exchange(lambda _: Reply(200, b""), path=path)
+    done.receive = Receiver(part)
+    held = weakref.ref(done.receive)
+    done.run()
+    assert done.status in {404, 408, 413}
+    done.receive = None
+    assert held() is None
+
+
+@pytest.mark.parametrize("path", [TOTALS, PAGE])
+@pytest.mark.parametrize("kind", [RuntimeError, lambda: InvalidField("x: y"), UnusableFile])
+def test_the_connection_of_a_failed_request_is_let_go_at_once(path, kind, no_collection):
+    def fail(_body):
+        raise kind()
+
+    done = Exchange(fail, path=path, parts=[])
+    done.receive = Receiver(b"")
+
+    async def receive(receiver=done.receive):
+        return {**await receiver(), "more_body": False}
+
+    held = weakref.ref(done.receive)
+    done.receive = receive
+    del receive
+    done.run()
+    done.receive = None
+    assert held() is None
