@@ -20,6 +20,7 @@ from openengagement.registry.database import VERSION_DELAY_MAX_S
 from openengagement.registry.migrate import HEAD, SchemaMismatch
 from openengagement.registry.opening import init_registry, open_registry
 from openengagement.settings import ENV_PREFIX
+from support.cli import call_command, invoke
 from support.postgresql import PostgresqlMissing, PostgresqlServer
 from support.server import HOST, free_port
 from support.waiting import PATIENCE_S, wait_for, within_one
@@ -193,6 +194,26 @@ def nodes(url, tmp_path, monkeypatch):
     yield made
     for node in (made.first, made.second):
         node.end()
+
+
+@pytest.mark.parametrize("command", [["sandbox"], ["restore", "."]])
+def test_commands_on_a_whole_folder_leave_the_database_alone(url, tmp_path, monkeypatch, command):
+    monkeypatch.setenv(f"{ENV_PREFIX}REGISTRY", url)
+    done = invoke("--data", str(tmp_path / "data"), *command)
+    assert done.exit_code == 1
+    assert f"{command[0]} works on a folder with its own registry" in done.output
+    with psycopg.connect(url) as db:
+        assert db.execute("SELECT count(*) FROM accounts").fetchone() == (0,)
+
+
+def test_a_check_of_a_folder_without_its_registry(url, tmp_path, monkeypatch):
+    monkeypatch.setenv(f"{ENV_PREFIX}REGISTRY", url)
+    monkeypatch.setenv(f"{ENV_PREFIX}SERVER_KEYS", Fernet.generate_key().decode())
+    data = tmp_path / "data"
+    call_command(data, "account", "add", "ana")
+    assert call_command(data, "check")["damaged"] == []
+    assert not (data / "registry.sqlite3").exists()
+    assert "cannot be copied" in invoke("--data", str(data), "backup", str(tmp_path / "b")).output
 
 
 @pytest.mark.heavy

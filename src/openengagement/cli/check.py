@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from openengagement.cli.common import Json, fail, open_folder, show
+from openengagement.cli.common import Json, fail, open_folder, read_settings, show
 from openengagement.damage import Inspection
 from openengagement.engagement.types import format_time
 from openengagement.limits.opening import check_limits
@@ -20,8 +20,8 @@ def check(context: typer.Context, json: Json = False) -> None:
     """Verify every file of the data folder. Servers may be running.
 
     Exits with 1 if something is damaged, or was made by another version of the server, and says
-    what can be done. Counters are verified by
-    their checksums. SQLite has no checksums, so only the structure of the databases is verified.
+    what can be done. Counters are verified by their checksums. SQLite has no checksums, so only the
+    structure of the databases is verified.
     """
     lower_priority()
     data: Path = context.obj
@@ -59,9 +59,10 @@ def inspect_folder(data: Path) -> Inspection:
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("check", total=size)
         inspection = Inspection(lambda done: progress.advance(task, done))
-        check_registry(data, inspection)
         check_stores(data, inspection)
-        check_limits(data, inspection)
+        if not read_settings().registry:  # otherwise PostgreSQL has both
+            check_registry(data, inspection)
+            check_limits(data, inspection)
         progress.update(task, completed=size)
     return inspection
 

@@ -17,7 +17,7 @@ from openengagement.errors import StoreDamaged, StoreUnavailable
 from openengagement.files import UnusableFile
 from openengagement.registry.accounts import Account
 from openengagement.registry.apps import App
-from openengagement.settings import Settings, SettingsError, load_settings
+from openengagement.settings import ENV_PREFIX, Settings, SettingsError, load_settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 AppId = Annotated[
@@ -42,6 +42,14 @@ def read_settings() -> Settings:
         return load_settings(os.environ)
     except SettingsError as error:
         fail(str(error))
+
+
+def refuse_shared_registry(command: str) -> None:
+    """End a command that works on a whole data folder, if the registry is not in it."""
+    if read_settings().registry:
+        fail(
+            f"{command} works on a folder with its own registry; unset {ENV_PREFIX}REGISTRY for it"
+        )
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from openengagement.cli.check import inspect_folder
-from openengagement.cli.common import Json, fail, open_folder, show
+from openengagement.cli.common import Json, fail, open_folder, refuse_shared_registry, show
 from openengagement.data_folder import KEY_FILE, RESTORING
 from openengagement.files import copy_private, make_folder, sync_folder, write_private
 from openengagement.settings import REGISTRY_FILE
@@ -36,6 +36,7 @@ def restore(
     json: Json = False,
 ) -> None:
     """Copy a backup into the data folder, which must be empty or missing, and verify the copy."""
+    refuse_shared_registry("restore")
     data: Path = context.obj
     if data.exists() and {path.name for path in data.iterdir()} - _NOT_OURS:
         fail(

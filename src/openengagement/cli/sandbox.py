@@ -14,7 +14,15 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from openengagement.cli.common import CLOCK, Json, fail, failures_shown, read_settings, short
+from openengagement.cli.common import (
+    CLOCK,
+    Json,
+    fail,
+    failures_shown,
+    read_settings,
+    refuse_shared_registry,
+    short,
+)
 from openengagement.cli.interception import (
     DEFAULT_HTTPS_PORT,
     DEFAULT_PROXY_PORT,
@@ -57,6 +65,7 @@ def sandbox(
     json: Json = False,
 ) -> None:
     """Serve a sandbox: a week of engagement, demo credentials, and commands to paste."""
+    refuse_shared_registry("sandbox")
     if higgs is None and not simulated:
         fail("--no-simulated needs --higgs FILE; without a file everything is simulated")
     ports = Ports(plain=port, https=https_port, proxy=intercept_port) if intercept else None
