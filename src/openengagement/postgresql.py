@@ -14,9 +14,9 @@ import psycopg
 import sqlalchemy as sa
 from psycopg_pool import ConnectionPool
 
-from openengagement.errors import StoreUnavailable
+from openengagement.errors import InvalidField, StoreUnavailable
 
-# The pool logs every attempt to connect. Whoever asks for a connection gets the error.
+# Otherwise the pool logs each failed attempt to connect. Callers get the error anyway.
 logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
 
 LOCK_TIMEOUT_S: Final = 10.0  # a statement fails when it has waited this long for other writers
@@ -40,7 +40,8 @@ _OPTIONS: Final[Mapping[str, Any]] = {
 def create_engine(url: str, store: str) -> sa.Engine:
     """Create a pool of connections to the database at `url`. Nothing is connected yet.
 
-    A failure that may pass is raised as StoreUnavailable, with `store` as the store's name.
+    A failure that may pass is raised as StoreUnavailable, with `store` as the store's name. A value
+    that PostgreSQL refuses is raised as InvalidField.
     """
     engine = sa.create_engine(
         sa.make_url(url).set(drivername="postgresql+psycopg"),
@@ -108,6 +109,8 @@ def _raise_as_promised(store: str, context: sa.ExceptionContext) -> None:
     error = context.original_exception
     if isinstance(error, _MAY_PASS):
         raise _unavailable(store, error) from error
+    if isinstance(error, psycopg.DataError):  # such as NUL in a text, which a client sent
+        raise InvalidField("a value is not valid in the database") from error
 
 
 def _unavailable(store: str, error: BaseException) -> StoreUnavailable:

@@ -13,7 +13,7 @@ from requests_oauthlib import OAuth1
 
 from faults.counting import write_tweets
 from faults.crashing import Crashing, open_session
-from openengagement.errors import StoreUnavailable
+from openengagement.errors import InvalidField, StoreUnavailable
 from openengagement.limits.opening import init_limits
 from openengagement.registry.accounts import Account
 from openengagement.registry.database import VERSION_DELAY_MAX_S
@@ -194,6 +194,14 @@ def nodes(url, tmp_path, monkeypatch):
     yield made
     for node in (made.first, made.second):
         node.end()
+
+
+def test_a_text_that_postgresql_refuses(registry):
+    """Clients can send NUL in a key or a name. It must not become an internal error."""
+    for read in (registry.apps.find_by_consumer_key, registry.accounts.find_account):
+        with pytest.raises(InvalidField):
+            read("a\0b")
+    assert registry.accounts.find_account("a") is None
 
 
 @pytest.mark.parametrize("command", [["sandbox"], ["restore", "."]])

@@ -275,8 +275,8 @@ class Body:
         """Read the rest of a small body before a refusal is sent.
 
         The server closes the connection of an unread body after its answer. A client that is still
-        sending may then lose the answer and see only a broken connection. That happens too while
-        DISCARDS_MAX other bodies are discarded.
+        sending may then lose the answer and see only a broken connection. If DISCARDS_MAX other
+        bodies are being discarded, this one is not.
         """
         request = self._request
         declared = request.header(b"content-length")

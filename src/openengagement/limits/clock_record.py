@@ -1,4 +1,4 @@
-"""What a machine's wall clock did, so that nonces do not expire early when it is set."""
+"""Record how a machine's wall clock was set, so that nonces do not expire too early."""
 
 from typing import NamedTuple
 

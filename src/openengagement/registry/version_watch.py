@@ -1,7 +1,7 @@
 """Learn from PostgreSQL's notifications that credentials changed, so that no request has to ask.
 
 A thread with a connection of its own listens. It also asks for the version a few times a second.
-That proves that the connection still lives, and finds a notification that was lost.
+This shows that the connection still works, and makes up for lost notifications.
 """
 
 import threading

@@ -32,8 +32,8 @@ _CRASHES: Final = frozenset(
 )
 # A piece of a body takes less than a second.
 _CPU_MAX_S: Final = 60
-# What is logged of the messages of a server process and its forks: the fault and the place in the
-# code, but nothing that could quote a value of a body.
+# The server logs only lines of these forms from the decoder: the fault, and the place in the code.
+# Other lines could quote a value of a body.
 _MESSAGES_MAX: Final = 50
 _MESSAGE_BYTES: Final = 300
 _LOGGED: Final = re.compile(
