@@ -1,28 +1,27 @@
-"""Load the same events from Parquet and from NDJSON, and measure CPU time, memory and throughput.
-
-python benchmarks/columnar.py [MILLIONS] [ROUNDS]      10 million events and 3 rounds by default
+"""The same events from Parquet and from NDJSON: throughput, CPU time and memory; DuckDB beside.
 
 The throughput includes the start of the command. "before folding" is the CPU time to read and parse
-the file, without counting. If DuckDB is installed (.venv-bench), it sums up the same Parquet file
+the file, without counting. DuckDB, if it is installed (.venv-bench), sums up the same Parquet file
 by Tweet, type and hour.
 """
 
 import resource
+import shutil
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import polars as pl
 import product
-from measure import MemoryWatch
+from measure import MemoryWatch, Spread, ratios
+from sizes import Sizes
 
 from openengagement.engagement.types import EVENT_TYPES
 
-DEFAULTS = (10, 3)  # millions of events, and rounds
+DUCKDB_PYTHON = product.HERE.parent / ".venv-bench" / "bin" / "python"
 PART_ROWS = 1_000_000
 TWEETS = 20_000
 WEEK_S = 7 * 86_400
@@ -47,73 +46,103 @@ duckdb.execute(sums, [sys.argv[1]]).fetchnumpy()
 """
 
 
-def make_files(folder: Path, millions: int) -> list[Path]:
-    """Write the same events as Parquet and as NDJSON, a million at a time."""
-    parquet, ndjson = folder / "events.parquet", folder / "events.ndjson"
+def columns(folder: Path, sizes: Sizes) -> dict[str, Spread]:
+    """Load and parse the same events from both formats, in turns."""
+    millions, rounds = sizes.column_millions, sizes.few_rounds
+    files = _make_files(folder, millions)
+    loads: dict[str, list[tuple[float, float, float]]] = {name: [] for name in files}
+    parses: dict[str, list[float]] = {name: [] for name in files}
+    for index in range(rounds):
+        for name, path in files.items():
+            loads[name].append(_load(folder / f"{name}-{index}", path, millions))
+            parses[name].append(_cpu_of(sys.executable, PARSE, path))
+    figures: dict[str, Spread] = {}
+    for name in files:
+        rates, cpu_s, peaks = zip(*loads[name], strict=True)
+        figures |= {
+            f"{name}_rate": Spread.of(rates),
+            f"{name}_cpu_s": Spread.of(cpu_s),
+            f"{name}_parse_s": Spread.of(parses[name]),
+            f"{name}_peak_mib": Spread.of(peaks),
+        }
+    figures["rate_ratio"] = ratios(
+        [rate for rate, *_ in loads["parquet"]], [rate for rate, *_ in loads["ndjson"]]
+    )
+    figures["parse_ratio"] = ratios(parses["parquet"], parses["ndjson"])
+    if DUCKDB_PYTHON.exists():
+        spent = [_cpu_of(str(DUCKDB_PYTHON), DUCKDB, files["parquet"]) for _ in range(rounds)]
+        figures["duckdb_cpu_s"] = Spread.of(spent)
+    return figures | _large_file(folder, sizes.large_column_millions)
+
+
+def _large_file(folder: Path, millions: int) -> dict[str, Spread]:
+    """Load one large Parquet file, for the peak of memory."""
+    path = folder / "large.parquet"
+    _write_parquet(_make_parts(folder, millions), path)
+    rate, _, peak_mib = _load(folder / "large-columns", path, millions)
+    path.unlink()
+    return {"large_rate": Spread.of([rate]), "large_peak_mib": Spread.of([peak_mib])}
+
+
+def _make_files(folder: Path, millions: int) -> dict[str, Path]:
+    """Write the same events in both formats."""
+    files = {name: folder / f"columns.{name}" for name in ("parquet", "ndjson")}
+    parts = _make_parts(folder, millions)
+    with files["ndjson"].open("wb") as file:
+        for part in parts:
+            text = pl.col("at").dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+            events = pl.read_parquet(part)
+            events.with_columns(pl.col("tweet_id").cast(pl.String), text).write_ndjson(file)
+    _write_parquet(parts, files["parquet"])
+    return files
+
+
+def _make_parts(folder: Path, millions: int) -> list[Path]:
+    """Write that many files of PART_ROWS events."""
     chance = np.random.default_rng(1)
     tweets = chance.integers(10**18, 2 * 10**18, TWEETS)
     latest_s = int(time.time()) - 3600
     parts = []
-    with ndjson.open("wb") as file:
-        for number in range(millions):
-            at = np.sort(latest_s - chance.integers(0, WEEK_S, PART_ROWS))
-            part = pl.DataFrame(
-                {
-                    "tweet_id": tweets[chance.zipf(1.3, PART_ROWS) % TWEETS],
-                    "type": np.array(EVENT_TYPES)[chance.integers(0, len(EVENT_TYPES), PART_ROWS)],
-                    "at": pl.from_epoch(pl.Series(at)).cast(pl.Datetime("us", "UTC")),
-                }
-            )
-            parts.append(folder / f"part-{number}.parquet")
-            part.write_parquet(parts[-1])
-            text = pl.col("at").dt.strftime("%Y-%m-%dT%H:%M:%SZ")
-            part.with_columns(pl.col("tweet_id").cast(pl.String), text).write_ndjson(file)
-    pl.scan_parquet(parts).sink_parquet(parquet, row_group_size=PART_ROWS)
-    return [parquet, ndjson]
+    for number in range(millions):
+        at = np.sort(latest_s - chance.integers(0, WEEK_S, PART_ROWS))
+        part = pl.DataFrame(
+            {
+                "tweet_id": tweets[chance.zipf(1.3, PART_ROWS) % TWEETS],
+                "type": np.array(EVENT_TYPES)[chance.integers(0, len(EVENT_TYPES), PART_ROWS)],
+                "at": pl.from_epoch(pl.Series(at)).cast(pl.Datetime("us", "UTC")),
+            }
+        )
+        parts.append(folder / f"part-{number}.parquet")
+        part.write_parquet(parts[-1])
+    return parts
 
 
-def load(data: Path, path: Path, lines: int) -> tuple[float, float, float]:
+def _write_parquet(parts: Sequence[Path], path: Path) -> None:
+    """Join the parts in one file, and remove them."""
+    pl.scan_parquet(parts).sink_parquet(path, row_group_size=PART_ROWS)
+    for part in parts:
+        part.unlink()
+
+
+def _load(data: Path, path: Path, millions: int) -> tuple[float, float, float]:
     """Load a file into a new folder. Return events/s, CPU s, and the peak MiB of all processes."""
+    lines = millions * PART_ROWS
     command = product.Command(data, "load", "events", str(path))
     with MemoryWatch(command.pid) as watch:
         ran = command.wait()
     if ran.answer["accepted"] != lines:
         raise RuntimeError(f"{ran.answer} of {lines} lines")
+    shutil.rmtree(data)
     return lines / ran.wall_s, ran.cpu_s, watch.pss_mib
 
 
-def cpu_of(python: str, program: str, path: Path) -> float:
+def _cpu_of(python: str, program: str, path: Path) -> float:
     """Return the CPU time of a program in seconds, with its start and its children."""
-    before = cpu_s_of_children()
+    before = _cpu_s_of_children()
     subprocess.run([python, "-c", program, str(path)], check=True)
-    return cpu_s_of_children() - before
+    return _cpu_s_of_children() - before
 
 
-def cpu_s_of_children() -> float:
+def _cpu_s_of_children() -> float:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
-
-
-def main() -> None:
-    given = [int(text) for text in sys.argv[1:]]
-    millions, rounds = [*given, *DEFAULTS[len(given) :]]
-    duckdb = product.HERE.parent / ".venv-bench" / "bin" / "python"
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        files = make_files(folder, millions)
-        for path in files:
-            runs = [
-                load(folder / f"data-{path.suffix}-{index}", path, millions * PART_ROWS)
-                for index in range(rounds)
-            ]
-            rate, cpu, peak = (median(each) for each in zip(*runs, strict=True))
-            parse = median(cpu_of(sys.executable, PARSE, path) for _ in range(rounds))
-            work = f"{cpu:6.2f} s of CPU, {parse:6.2f} s before folding"
-            print(f"{path.suffix:9} {rate:12,.0f} events/s  {work}  peak {peak:4.0f} MiB")
-        if duckdb.exists():
-            spent = median(cpu_of(str(duckdb), DUCKDB, files[0]) for _ in range(rounds))
-            print(f"DuckDB sums up the same Parquet file: {spent:.2f} s of CPU")
-
-
-if __name__ == "__main__":
-    main()

@@ -83,6 +83,26 @@ def _checksums(results: Results) -> Iterator[Row]:
     )
 
 
+def _columns(results: Results) -> Iterator[Row]:
+    found = results["columns"]
+    text = "load events, 10 million events"
+    yield Row(f"{text} from NDJSON: events/s, with the start", found["ndjson_rate"].show())
+    yield Row(f"{text} from Parquet: events/s, with the start", found["parquet_rate"].show())
+    yield at_least("Parquet / NDJSON, events/s", found["rate_ratio"], 1.2, ".2f")
+    yield at_most("Parquet / NDJSON, CPU before folding", found["parse_ratio"], 0.5, ".2f")
+    for name, shown in (("ndjson", "NDJSON"), ("parquet", "Parquet")):
+        yield Row(f"{shown}: CPU s", found[f"{name}_cpu_s"].show(".2f"))
+        yield Row(f"{shown}: of this, before folding", found[f"{name}_parse_s"].show(".2f"))
+        peak = found[f"{name}_peak_mib"]
+        yield at_most(f"{shown}: largest PSS of all processes, MiB", peak, 500)
+    large = found["large_peak_mib"]
+    yield at_most("the same, 100 million events from one Parquet file", large, 500)
+    yield Row("100 million events from Parquet: events/s", found["large_rate"].show())
+    if "duckdb_cpu_s" in found:
+        spent = found["duckdb_cpu_s"].show(".2f")
+        yield Row("DuckDB sums up the same 10 million by Tweet, type and hour: CPU s", spent)
+
+
 def _one_tweet(results: Results) -> Iterator[Row]:
     for name, text in (
         ("bare", "bare ASGI handler"),
@@ -93,7 +113,7 @@ def _one_tweet(results: Results) -> Iterator[Row]:
         yield Row(f"{text}: requests/s", figures["rate"].show())
         yield Row(f"{text}: CPU µs per request", figures["cpu_us"].show())
     signed, bearer = results["oauth1"], results["bearer"]
-    yield at_least("OAuth 1.0a: rate / the bare handler's rate", signed["rate_ratio"], 0.25, ".3f")
+    yield at_least("OAuth 1.0a: rate / the bare handler's rate", signed["rate_ratio"], 0.28, ".3f")
     yield Row("OAuth 1.0a: bare CPU / CPU", signed["cpu_ratio"].show(".3f"))
     yield Row("bearer: rate / the bare handler's rate", bearer["rate_ratio"].show(".3f"))
     ceiling = results["bare"]["generator_ceiling"]
@@ -168,6 +188,7 @@ _SECTIONS = {
     "load_file": _loading,
     "load_http": _loading_http,
     "checksums": _checksums,
+    "columns": _columns,
     "bare": _one_tweet,
     "whole": _many_tweets,
     "first": _first_reads,

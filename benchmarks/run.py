@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 import checksums
+import columnar
 import counting
 import growth
 import limits
@@ -108,6 +109,9 @@ class Bench:
         }
         return {"checksums": figures}
 
+    def columns(self) -> Figures:
+        return {"columns": columnar.columns(self._folder, self._sizes)}
+
     def one_tweet(self) -> Figures:
         return serving.one_tweet(self._world(), self._rounds + 2)
 
@@ -163,6 +167,7 @@ PARTS = (
     "prune",
     "load",
     "checksums",
+    "columns",
     "one_tweet",
     "many_tweets",
     "first_reads",

@@ -23,6 +23,8 @@ class Sizes:
     tweets_of_video: int
     sample_s: float
     peer_files: int
+    column_millions: int
+    large_column_millions: int
 
 
 FULL = Sizes(
@@ -42,6 +44,8 @@ FULL = Sizes(
     tweets_of_video=10_000,
     sample_s=1.5,  # how long one run of requests should take
     peer_files=20,  # each of stream.BATCH_EVENTS, into every ingest peer
+    column_millions=10,  # millions of events in each format
+    large_column_millions=100,
 )
 QUICK = Sizes(
     rounds=2,
@@ -60,4 +64,6 @@ QUICK = Sizes(
     tweets_of_video=1_000,
     sample_s=0.3,
     peer_files=2,
+    column_millions=1,
+    large_column_millions=2,
 )
