@@ -27,6 +27,12 @@ OWN_SERVERS = (
     "tests/attacks/test_secrets.py",
     "tests/attacks/test_timing.py",
 )
+# These kill servers again and again, or wait for seconds.
+HEAVY_UNITS = (
+    "tests/faults",
+    "tests/attacks/test_hostile_connections.py",
+    "tests/cli/test_counting_process.py",
+)
 # Long units first: the short files at the end then keep all pytest workers busy.
 LONG_UNITS = (*WHOLE_FOLDERS, "tests/faults", "tests/cli", "tests/contract", "tests/docs")
 
@@ -51,7 +57,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FolderSch
     return FolderScheduling(config, log)
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are selected by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.startswith(HEAVY_UNITS):
+            item.add_marker("heavy")
     items.sort(key=lambda item: _rank(_folder_of(item.nodeid)))
 
 

@@ -1,6 +1,6 @@
 """Connections that hold memory: they do not read, or they send what nobody asked for.
 
-The quick tests show each limit with a few connections. The heavy tests open 4,000 of each kind, and
+The first tests show each limit with a few connections. The last one opens 4,000 of each kind, and
 another client must be served meanwhile.
 """
 
@@ -308,7 +308,6 @@ TLS_CROWDS = {
 ALL_CROWDS = CROWDS | TLS_CROWDS
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("kind", "encrypted"),
     [*[(kind, False) for kind in CROWDS], *[(kind, True) for kind in ALL_CROWDS]],

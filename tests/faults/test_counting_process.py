@@ -87,7 +87,6 @@ def test_a_socket_that_stays_gone_is_reported_and_a_batch_is_refused(crashing, s
     assert favorites(crashing) == 2
 
 
-@pytest.mark.heavy
 def test_a_hung_process_is_reported_and_counts_a_batch_once(crashing, session):
     crashing.settings = {"batch_timeout_s": "2", "counting_hang_max_s": "3600"}
     crashing.start()
@@ -106,7 +105,6 @@ def test_a_hung_process_is_reported_and_counts_a_batch_once(crashing, session):
     assert favorites(crashing) == 2
 
 
-@pytest.mark.heavy
 def test_a_process_that_hangs_for_long_is_replaced(crashing, session):
     crashing.settings = {"counting_hang_max_s": "10"}
     crashing.start()

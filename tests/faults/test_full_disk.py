@@ -142,7 +142,6 @@ def test_a_full_disk(disk, crashing, session):
     assert '"request_failed"' not in crashing.log()
 
 
-@pytest.mark.heavy
 def test_signed_requests_are_refused_when_the_limits_do_not_fit(disk, crashing, session):
     """They are the most frequent write. The file grows by a page now and then."""
     calls = Calls(crashing, session)
@@ -164,7 +163,6 @@ def test_signed_requests_are_refused_when_the_limits_do_not_fit(disk, crashing, 
     assert '"request_failed"' not in crashing.log()
 
 
-@pytest.mark.heavy
 def test_a_disk_that_fills_up_again_and_again(disk, crashing, session):
     calls = Calls(crashing, session)
     for _ in range(6):
@@ -179,7 +177,6 @@ def test_a_disk_that_fills_up_again_and_again(disk, crashing, session):
     assert disk.used_bytes() <= 1.5 * used, "files were left behind"
 
 
-@pytest.mark.heavy
 def test_a_registry_that_another_process_keeps_locked(crashing, session):
     crashing.make_app()
     crashing.start()
@@ -193,7 +190,6 @@ def test_a_registry_that_another_process_keeps_locked(crashing, session):
     assert "database is locked" in crashing.log()
 
 
-@pytest.mark.heavy
 def test_a_worker_that_cannot_start_waits_and_serves_once_it_can(crashing):
     crashing.workers = 1
     crashing.make_app()

@@ -150,25 +150,21 @@ def test_a_few_kills_while_producers_retry(crashing, tmp_path):
     kill_while_producers_retry(crashing, tmp_path, rounds=2, seed=1)
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("seed", [2, 3])
 def test_many_kills_while_producers_retry(crashing, tmp_path, seed):
     kill_while_producers_retry(crashing, tmp_path, rounds=15, seed=seed)
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("seed", [4, 5])
 def test_many_kills_while_producers_never_retry(crashing, tmp_path, seed):
     kill_while_producers_never_retry(crashing, tmp_path, rounds=15, seed=seed)
 
 
-@pytest.mark.heavy
 def test_workers_killed_one_at_a_time(crashing, tmp_path):
     """The supervisor restarts workers; producers see a few broken connections."""
     kill_one_at_a_time(crashing, tmp_path, crashing.workers_running, seed=6)
 
 
-@pytest.mark.heavy
 def test_the_counting_process_killed_repeatedly(crashing, tmp_path):
     """It is restarted; producers retry, and every batch counts once."""
     kill_one_at_a_time(crashing, tmp_path, crashing.counting_running, seed=7)

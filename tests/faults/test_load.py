@@ -68,7 +68,6 @@ def prepare(crashing, tmp_path):
     crashing.command("load", "tweets", str(write_tweets(tmp_path / "tweets.csv", 40_000)))
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["events.ndjson", "events.ndjson.gz"])
 def test_a_load_killed_many_times(crashing, tmp_path, name):
     prepare(crashing, tmp_path)
@@ -82,7 +81,6 @@ def test_a_load_killed_many_times(crashing, tmp_path, name):
     check_counts(crashing, [lines], span)
 
 
-@pytest.mark.heavy
 def test_a_load_killed_while_the_server_is_killed_too(crashing, tmp_path):
     prepare(crashing, tmp_path)
     span, chance = Span(), random.Random(3)
@@ -107,7 +105,6 @@ def test_a_load_killed_while_the_server_is_killed_too(crashing, tmp_path):
     check_counts(crashing, [lines], span)
 
 
-@pytest.mark.heavy
 def test_two_loads_and_producers_at_once(crashing, tmp_path):
     """Both loads have one file in common, and producers send events on the same Tweets."""
     prepare(crashing, tmp_path)

@@ -17,8 +17,6 @@ from openengagement.engagement.types import EVENT_TYPES
 from support.cli import EXECUTABLE, server_environment
 from support.memory import MemoryWatch
 
-pytestmark = pytest.mark.heavy
-
 BOUND_BYTES = 500 * 2**20
 ROWS = 4_000_000
 TWEETS = 20_000

@@ -6,8 +6,6 @@ import sys
 import threading
 from pathlib import Path
 
-import pytest
-
 from faults.merging import TWEETS
 from openengagement.clock import SystemClock
 from openengagement.engagement.types import TYPE_NAMES
@@ -18,7 +16,6 @@ SCRIPT = Path(__file__).with_name("merging.py")
 LIVES = 25
 
 
-@pytest.mark.heavy
 def test_whenever_it_is_killed(tmp_path):
     chance, path, commits = random.Random(), tmp_path / "counters.sqlite3", 0
     for _ in range(LIVES):

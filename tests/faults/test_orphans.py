@@ -3,8 +3,6 @@
 import os
 import signal
 
-import pytest
-
 from faults.crashing import open_session
 from support.waiting import wait_for
 
@@ -18,7 +16,6 @@ def is_running(pid):
         return False
 
 
-@pytest.mark.heavy
 def test_workers_end_with_their_supervisor(crashing):
     """Otherwise the next server would share its port with workers that have old settings."""
     crashing.start()

@@ -224,7 +224,6 @@ def test_a_check_of_a_folder_without_its_registry(url, tmp_path, monkeypatch):
     assert "cannot be copied" in invoke("--data", str(data), "backup", str(tmp_path / "b")).output
 
 
-@pytest.mark.heavy
 def test_two_servers_share_credentials_nonces_and_limits(nodes):
     both = (nodes.first, nodes.second)
     assert [nodes.ask(node, signed=nodes.sign()) for node in both] == [200, 200]
@@ -253,7 +252,6 @@ def test_two_servers_share_credentials_nonces_and_limits(nodes):
     assert within_one(60, use_up) <= 100
 
 
-@pytest.mark.heavy
 def test_servers_survive_a_restart_of_the_database(server, nodes):
     server.stop()
     with open_session() as session:

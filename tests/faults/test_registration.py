@@ -89,7 +89,6 @@ def check(crashing, sent, acknowledged):
         registry.close()
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_server_killed_while_registering(crashing, seed):
     sent, acknowledged = register_and_kill(crashing, rounds=10, seed=seed)
@@ -99,7 +98,6 @@ def test_a_server_killed_while_registering(crashing, seed):
     assert crashing.command("platform-key", "issue", "after")["platform_key"]
 
 
-@pytest.mark.heavy
 def test_commands_killed_during_the_first_start(tmp_path):
     """The next start completes the data folder."""
     chance = random.Random(5)

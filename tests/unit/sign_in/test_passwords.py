@@ -1,5 +1,7 @@
 """Verifying a password while its hash changes: another sign-in, or a new password."""
 
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
@@ -73,3 +75,11 @@ def test_a_password_that_is_changed_meanwhile_is_refused(registry, verify, monke
     )
     assert verify() is None
     assert stored(registry) == new
+
+
+def test_the_costs_of_a_hash():
+    """Those of RFC 9106 for little memory. The quick tests use lower ones, except with -I."""
+    program = "from openengagement.sign_in.passwords import hash_password as h; print(h('a' * 8))"
+    command = [sys.executable, "-I", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
