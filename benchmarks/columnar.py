@@ -41,8 +41,9 @@ for chunk in read_chunks(Path(sys.argv[1]), partial(parser.decode_file, kind=EVE
 DUCKDB = """
 import sys, duckdb
 duckdb.sql("SET threads = 2")
-sums = "SELECT tweet_id, type, date_trunc('hour', at), count(*) FROM read_parquet(?) GROUP BY ALL"
-duckdb.execute(sums, [sys.argv[1]]).fetchnumpy()
+events = duckdb.read_parquet(sys.argv[1])
+hours = events.select("tweet_id, type, date_trunc('hour', \\"at\\") AS hour")
+hours.aggregate("tweet_id, type, hour, count(*)").fetchnumpy()
 """
 
 

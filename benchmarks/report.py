@@ -4,7 +4,7 @@ import os
 import platform
 import sqlite3
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import peers_tables
 import stream_rows
-from measure import Spread
+from measure import Series, Spread
 from rows import Results, Row, at_least, at_most
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
@@ -223,7 +223,38 @@ def generated(about: Mapping[str, Any], results: Results) -> str:
         f"Load average before: {about['load_before']}, after: {about['load_after']}; stolen by "
         f"the hypervisor: {about['stolen']}. Events loaded: {about['events']}."
     )
-    return "\n\n".join([f"{taken}\n{noise}", table(results), *peers_tables.tables(results)])
+    parts = [f"{taken}\n{noise}", table(results), *peers_tables.tables(results)]
+    if about["failed"]:
+        parts.insert(1, f"**Failed, and not in the table**: {', '.join(about['failed'])}.")
+    parts[1:1] = [f"Measured again afterwards: {each}." for each in about["repeated"]]
+    return "\n\n".join(parts)
+
+
+def with_repeated(
+    about: Mapping[str, Any], results: Results, *, parts: Sequence[str]
+) -> tuple[Mapping[str, Any], Results]:
+    """Put parts that were measured again into the results of the last whole run.
+
+    Raises:
+        RuntimeError: that run was of another commit or machine.
+    """
+    last = msgspec.json.decode((DOCS / "results.json").read_bytes())
+    if any(last[name] != about[name] for name in ("commit", "machine")):
+        raise RuntimeError("results.json is of another commit or machine: run `make bench`")
+    figures = last.pop("figures")
+    known = {
+        name: {key: _decoded(value) for key, value in found.items()}
+        for name, found in figures.items()
+    }
+    failed = [name for name in last["failed"] if name not in parts] + list(about["failed"])
+    done = [name for name in parts if name not in about["failed"]]
+    text = f"{', '.join(done)} ({about['taken']}, stolen {about['stolen']})"
+    repeated = [*last["repeated"], *([text] if done else [])]
+    return {**last, "failed": failed, "repeated": repeated}, {**known, **results}
+
+
+def _decoded(value: Mapping[str, Any]) -> Spread | Series:
+    return Series(**value) if "x" in value else Spread(**value)
 
 
 def write(about: Mapping[str, Any], results: Results) -> None:

@@ -2,7 +2,10 @@
 
 python benchmarks/run.py                     everything, about an hour and a half
 python benchmarks/run.py one_tweet verify    only these parts; prints and does not write
+python benchmarks/run.py --again columns     measure a part of the last whole run again; writes
 python benchmarks/run.py --quick             everything, small, as a trial; does not write
+
+A part that fails stops no other part. The page then lacks it, and names it, until it is repeated.
 """
 
 import argparse
@@ -187,6 +190,7 @@ def main() -> None:
         "parts", nargs="*", choices=[[], *PARTS], metavar="PART", help=", ".join(PARTS)
     )
     parser.add_argument("--quick", action="store_true", help="small, to try the benchmarks")
+    parser.add_argument("--again", action="store_true", help="put these parts into the page")
     parser.add_argument("--out", type=Path, help="write the figures to this JSON file too")
     options = parser.parse_args()
     chosen = options.parts or PARTS
@@ -204,14 +208,18 @@ def main() -> None:
         "load_after": load_average(),
         "stolen": f"{stolen / total:.1%}",
         "machine": report.machine(),
+        "failed": failed,
+        "repeated": [],
     }
+    if options.again:
+        about, results = report.with_repeated(about, results, parts=options.parts)
     print(report.generated(about, results))
     if options.out:
         options.out.write_bytes(report.encoded(about, results))
+    if (chosen == PARTS and not options.quick) or options.again:
+        report.write(about, results)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
-    if chosen == PARTS and not options.quick:
-        report.write(about, results)
 
 
 def measure(bench: Bench, chosen: Sequence[str]) -> tuple[Figures, list[str]]:
