@@ -1,6 +1,6 @@
 """Checksums of segments, so that damage on a disk is never served as a number.
 
-The Tweets of a segment file form blocks of about 128 KiB with all their counters. Each of the four
+The Tweets of a segment file form blocks of about 32 KiB with all their counters. Each of the four
 arrays has a CRC-32 for each block. A table in the file lists them. The manifest holds one checksum
 of its own row, of the head of the file, and of the tables. For a blob, it covers the whole blob.
 
@@ -23,7 +23,7 @@ from isal.isal_zlib import crc32
 
 from openengagement.engagement.counters import AnyInts, Ints, max_magnitude_of
 
-_BLOCK_BYTES: Final = 2**17
+_BLOCK_BYTES: Final = 2**15
 _BLOCK_TWEETS_MAX: Final = 2**13
 _RUN_BLOCKS: Final = 16  # verified together, which takes fewer calls of the system
 UNCHECKED_TWEETS: Final = 2**10  # in a block of a file without checksums
@@ -122,6 +122,7 @@ class BlockVerifier:
         ids, starts, cells, counts = columns
         self._columns = columns
         self._data = data
+        self._offsets = _offsets_in(data, columns)
         self._shift = max(blocks.tweets.bit_length() - 1, 0)
         self._table = blocks.table
         self._max_magnitude = max_magnitude
@@ -175,35 +176,35 @@ class BlockVerifier:
 
     def _verify_run(self, first: int, end: int) -> None:
         """Verify the blocks from `first` to before `end`."""
-        ids, starts, cells, counts = self._columns
+        ids, starts, cells, _ = self._columns
         tweets = 1 << self._shift
         edges = [*range(first * tweets, min(end * tweets, len(ids)), tweets)]
         edges.append(min(end * tweets, len(ids)))
-        before = [max(edges[0] - 1, 0), *(edge - 1 for edge in edges[1:-1])]
-        self._compare(first, 0, pieces=[ids[a:b] for a, b in zip(before, edges[1:], strict=True)])
-        self._compare(first, 1, pieces=[starts[a : b + 1] for a, b in pairwise(edges)])
-        rows = starts[edges].astype(np.int64).tolist()
-        if rows[0] < 0 or rows[-1] > len(cells) or any(a >= b for a, b in pairwise(rows)):
+        spans = [*pairwise(edges)]
+        self._compare(first, 0, spans=[(max(low - 1, 0), high) for low, high in spans])
+        self._compare(first, 1, spans=[(low, high + 1) for low, high in spans])
+        rows = [*pairwise(starts[edges].tolist())]
+        if rows[0][0] < 0 or rows[-1][1] > len(cells) or any(low >= high for low, high in rows):
             self._fail(f"block {first}, or one after it, refers to rows that do not exist")
-        self._compare(first, 2, pieces=[cells[a:b] for a, b in pairwise(rows)])
-        self._compare(first, 3, pieces=[counts[a:b] for a, b in pairwise(rows)])
+        self._compare(first, 2, spans=rows)
+        self._compare(first, 3, spans=rows)
 
-    def _compare(self, first: int, column: int, *, pieces: Sequence[AnyInts]) -> None:
+    def _compare(self, first: int, column: int, *, spans: Sequence[tuple[int, int]]) -> None:
         """Verify a column of several blocks, which begin with the block `first`."""
-        if isinstance(self._data, mmap.mmap):
-            try:
-                populate(self._data, first=pieces[0], last=pieces[-1])
-            except OSError as error:
-                self._fail(f"block {first}, or one after it: {error.strerror}")
+        array = self._columns[column]
+        offset, size = self._offsets[column], array.itemsize
+        try:
+            populate(self._data, offset + spans[0][0] * size, offset + spans[-1][1] * size)
+        except OSError as error:
+            self._fail(f"block {first}, or one after it: {error.strerror}")
         if self._table is None:
-            for block, piece in enumerate(pieces, first):
-                self._check_values(block, column, piece=piece)
+            for block, (low, high) in enumerate(spans, first):
+                self._check_values(block, column, piece=array[low:high])
             return
-        right = self._table[first : first + len(pieces), column].tolist()
-        found = map(crc32, pieces)
-        for block, (value, expected) in enumerate(zip(found, right, strict=True), first):
-            if value != expected:
-                self._fail(f"block {block} does not have its checksum")
+        right = self._table[first : first + len(spans), column].tolist()
+        for index, (low, high) in enumerate(spans):
+            if crc32(array[low:high]) != right[index]:
+                self._fail(f"block {first + index} does not have its checksum")
 
     def _check_values(self, block: int, column: int, *, piece: AnyInts) -> None:
         """Check a column of a block without checksums."""
@@ -214,22 +215,27 @@ class BlockVerifier:
             self._fail(f"block {block} has a count beyond {self._max_magnitude}")
 
 
-def populate(data: mmap.mmap, *, first: npt.NDArray[Any], last: npt.NDArray[Any]) -> None:
-    """Read a part of a mapped file from the disk: from an array to the end of another one.
+def populate(data: mmap.mmap | bytes, start: int, end: int) -> None:
+    """Read a part of a mapped file from the disk. What is in memory already is left alone.
 
     Raises:
         OSError: the part cannot be read. Without this call, an access would end the process.
     """
-    begin = _address_of(np.frombuffer(data, np.uint8))
-    start = _address_of(first) - begin
+    if isinstance(data, bytes):
+        return
     start -= start % mmap.PAGESIZE
-    end = _address_of(last) - begin + last.nbytes
     try:
         data.madvise(_POPULATE_READ, start, max(end - start, 1))
     except OSError as error:
         # Otherwise the kernel does not know this advice, or lacks the memory for it now.
         if error.errno in _UNREADABLE:
             raise OSError(errno.EIO, "a part of it cannot be read") from error
+
+
+def _offsets_in(data: mmap.mmap | bytes, columns: Columns) -> list[int]:
+    """Return where each column begins in `data`."""
+    begin = _address_of(np.frombuffer(data, np.uint8))
+    return [_address_of(column) - begin for column in columns]
 
 
 def _address_of(array: npt.NDArray[Any]) -> int:

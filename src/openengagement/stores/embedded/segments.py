@@ -347,16 +347,12 @@ def decode_segment(
 
 def _read_arrays(data: mmap.mmap | bytes) -> dict[str, npt.NDArray[Any]]:
     """Find the arrays that the head lists. Read the head and the tables of checksums."""
-    if isinstance(data, mmap.mmap):
-        head = np.frombuffer(data, np.uint8, _HEAD_BYTES)
-        populate(data, first=head, last=head)
-    arrays = {
-        name: np.frombuffer(data, dtype, length, offset)
-        for name, dtype, length, offset in _read_head(data)
-    }
-    for name, array in arrays.items():
-        if isinstance(data, mmap.mmap) and name.endswith(".checksums"):
-            populate(data, first=array, last=array)
+    populate(data, 0, _HEAD_BYTES)
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for name, dtype, length, offset in _read_head(data):
+        arrays[name] = array = np.frombuffer(data, dtype, length, offset)
+        if name.endswith(".checksums"):
+            populate(data, offset, offset + array.nbytes)
     return arrays
 
 
