@@ -213,9 +213,9 @@ def main() -> None:
     }
     if options.again:
         about, results = report.with_repeated(about, results, parts=options.parts)
-    print(report.generated(about, results))
-    if options.out:
+    if options.out:  # first, so that an hour's results outlive a fault in the table
         options.out.write_bytes(report.encoded(about, results))
+    print(report.generated(about, results))
     if (chosen == PARTS and not options.quick) or options.again:
         report.write(about, results)
     if failed:

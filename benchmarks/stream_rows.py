@@ -49,8 +49,8 @@ def _while_writing(results: Results) -> Iterator[Row]:
         yield Row(f"the same while {what}: p99, ms", found["p99_ms"].show(".1f"))
         yield Row(written[name], found["written"].show())
     found = results["reads_while_http"]
-    requested = f"{found['requested'].median:,.0f}"
-    text = f"acknowledged batches missing in the very next answer, of {requested}"
+    asked = f"{found['asked'].median:,.0f}"
+    text = f"acknowledged batches missing in the very next answer, of {asked}"
     yield at_most(text, found["missed"], 0)
 
 
