@@ -193,8 +193,9 @@ class BlockVerifier:
         """Verify a column of several blocks, which begin with the block `first`."""
         array = self._columns[column]
         offset, size = self._offsets[column], array.itemsize
+        (low, _), (_, high) = spans[0], spans[-1]
         try:
-            populate(self._data, offset + spans[0][0] * size, offset + spans[-1][1] * size)
+            populate(self._data, offset + low * size, end=offset + high * size)
         except OSError as error:
             self._fail(f"block {first}, or one after it: {error.strerror}")
         if self._table is None:
@@ -215,7 +216,7 @@ class BlockVerifier:
             self._fail(f"block {block} has a count beyond {self._max_magnitude}")
 
 
-def populate(data: mmap.mmap | bytes, start: int, end: int) -> None:
+def populate(data: mmap.mmap | bytes, start: int, *, end: int) -> None:
     """Read a part of a mapped file from the disk. What is in memory already is left alone.
 
     Raises:

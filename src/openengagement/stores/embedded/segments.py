@@ -347,12 +347,12 @@ def decode_segment(
 
 def _read_arrays(data: mmap.mmap | bytes) -> dict[str, npt.NDArray[Any]]:
     """Find the arrays that the head lists. Read the head and the tables of checksums."""
-    populate(data, 0, _HEAD_BYTES)
+    populate(data, 0, end=_HEAD_BYTES)
     arrays: dict[str, npt.NDArray[Any]] = {}
     for name, dtype, length, offset in _read_head(data):
         arrays[name] = array = np.frombuffer(data, dtype, length, offset)
         if name.endswith(".checksums"):
-            populate(data, offset, offset + array.nbytes)
+            populate(data, offset, end=offset + array.nbytes)
     return arrays
 
 
