@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import time
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -377,3 +378,24 @@ def test_a_double_click_acts_once(sit):
         expect(page.locator(f"#{shown}")).to_be_visible()
     page.get_by_role("link", name="Your apps").click()
     expect(page.get_by_role("listitem")).to_have_count(before + 1)
+
+
+def test_a_click_while_the_first_one_is_under_way(sit):
+    """On a slow connection, the second request would be made too."""
+    page = sit().page
+    page.get_by_role("link", name="Create an app").click()
+    page.get_by_label("Name").fill("Slow")
+    sent = []
+
+    def delay(route):
+        if route.request.method == "POST":
+            sent.append(route.request.url)
+            time.sleep(0.5)
+        route.continue_()
+
+    page.route("**/portal/**", delay)
+    page.get_by_role("button", name="Create the app").evaluate(
+        "button => { button.click(); setTimeout(() => button.click(), 200); }"
+    )
+    expect(page.locator("#consumer-secret")).to_be_visible()
+    assert len(sent) == 1

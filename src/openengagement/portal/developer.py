@@ -94,7 +94,7 @@ class DeveloperApps:
         return redirect(f"{PORTAL_PATH}/apps/{app.id}?saved=yes")
 
     def _form(self, request: PageRequest, form: AppForm, *, fault: Fault | None = None) -> Response:
-        context = {"title": "Create an app", **_fields(form, fault)}
+        context = {"title": "Create an app", "scripts": ("page.js",), **_fields(form, fault)}
         status = 400 if fault else 200
         return self._renderer.render(request, "developer_new", context=context, status=status)
 

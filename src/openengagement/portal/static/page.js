@@ -1,4 +1,5 @@
-// Optional helpers for every page: Copy buttons, and times in the reader's own time zone.
+// Optional helpers for every page: Copy buttons, times in the reader's own time zone, and forms that
+// a double click sends once.
 
 for (const button of document.querySelectorAll("button[data-copy]")) {
   const label = button.firstChild;
@@ -23,4 +24,16 @@ for (const time of document.querySelectorAll("time[datetime]")) {
   small.className = "local";
   small.textContent = `${local.format(new Date(time.dateTime))} your time`;
   time.after(small);
+}
+
+const RESENT_AFTER_MS = 5000; // somebody who stopped the page may send the form again
+for (const form of document.querySelectorAll("form[method=post]")) {
+  let sent = false;
+  form.addEventListener("submit", (event) => {
+    if (sent) event.preventDefault();
+    sent = true;
+    setTimeout(() => { sent = false; }, RESENT_AFTER_MS);
+  });
+  // A page that the Back button shows again may be as it was when it was left.
+  addEventListener("pageshow", () => { sent = false; });
 }
