@@ -53,7 +53,7 @@ run: setup ## Run a sandbox to try things in; PORT=8080 and HIGGS=file are optio
 	@$(BIN)/openengagement sandbox $(if $(PORT),--port $(PORT)) $(if $(HIGGS),--higgs $(HIGGS))
 
 # One pytest worker more than there are cores: the tests often wait for a server.
-# The password hashes are cheap: see the folder.
+# Passwords are hashed at the lowest cost. The heavy tests use the real cost.
 test: setup ## Run the quick tests, on all cores
 	@PYTHONPATH=$(CURDIR)/tests/support/cheap_passwords $(BIN)/python -m pytest -q -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) -m "not heavy"
 

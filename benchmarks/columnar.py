@@ -57,7 +57,7 @@ def columns(folder: Path, sizes: Sizes) -> dict[str, Spread]:
         for name, path in files.items():
             loads[name].append(_load(folder / f"{name}-{index}", path, millions))
             parses[name].append(_cpu_of(sys.executable, PARSE, path))
-    figures: dict[str, Spread] = {}
+    figures = {"events": Spread.of([millions * PART_ROWS])}
     for name in files:
         rates, cpu_s, peaks = zip(*loads[name], strict=True)
         figures |= {
@@ -82,7 +82,11 @@ def _large_file(folder: Path, millions: int) -> dict[str, Spread]:
     _write_parquet(_make_parts(folder, millions), path)
     rate, _, peak_mib = _load(folder / "large-columns", path, millions)
     path.unlink()
-    return {"large_rate": Spread.of([rate]), "large_peak_mib": Spread.of([peak_mib])}
+    return {
+        "large_events": Spread.of([millions * PART_ROWS]),
+        "large_rate": Spread.of([rate]),
+        "large_peak_mib": Spread.of([peak_mib]),
+    }
 
 
 def _make_files(folder: Path, millions: int) -> dict[str, Path]:

@@ -85,7 +85,7 @@ def _checksums(results: Results) -> Iterator[Row]:
 
 def _columns(results: Results) -> Iterator[Row]:
     found = results["columns"]
-    text = "load events, 10 million events"
+    text = f"load events, {_millions(found['events'])} events"
     yield Row(f"{text} from NDJSON: events/s, with the start", found["ndjson_rate"].show())
     yield Row(f"{text} from Parquet: events/s, with the start", found["parquet_rate"].show())
     yield at_least("Parquet / NDJSON, events/s", found["rate_ratio"], 1.2, ".2f")
@@ -96,11 +96,16 @@ def _columns(results: Results) -> Iterator[Row]:
         peak = found[f"{name}_peak_mib"]
         yield at_most(f"{shown}: largest PSS of all processes, MiB", peak, 500)
     large = found["large_peak_mib"]
-    yield at_most("the same, 100 million events from one Parquet file", large, 500)
-    yield Row("100 million events from Parquet: events/s", found["large_rate"].show())
+    many = _millions(found["large_events"])
+    yield at_most(f"the same, {many} events from one Parquet file", large, 500)
+    yield Row(f"{many} events from Parquet: events/s", found["large_rate"].show())
     if "duckdb_cpu_s" in found:
         spent = found["duckdb_cpu_s"].show(".2f")
-        yield Row("DuckDB sums up the same 10 million by Tweet, type and hour: CPU s", spent)
+        yield Row("DuckDB sums up the same Parquet file by Tweet, type and hour: CPU s", spent)
+
+
+def _millions(spread: Spread) -> str:
+    return f"{spread.median / 1e6:,.0f} million"
 
 
 def _one_tweet(results: Results) -> Iterator[Row]:
@@ -230,27 +235,37 @@ def generated(about: Mapping[str, Any], results: Results) -> str:
     return "\n\n".join(parts)
 
 
+def last_run() -> dict[str, Any]:
+    """Read the results of the last whole run.
+
+    Raises:
+        RuntimeError: it was of another commit or machine.
+    """
+    last: dict[str, Any] = msgspec.json.decode((DOCS / "results.json").read_bytes())
+    if (last["commit"], last["machine"]) != (commit(), machine()):
+        raise RuntimeError("results.json is of another commit or machine: run `make bench`")
+    return last
+
+
 def with_repeated(
-    about: Mapping[str, Any], results: Results, *, parts: Sequence[str]
+    last: Mapping[str, Any], about: Mapping[str, Any], *, results: Results, parts: Sequence[str]
 ) -> tuple[Mapping[str, Any], Results]:
     """Put parts that were measured again into the results of the last whole run.
 
-    Raises:
-        RuntimeError: that run was of another commit or machine.
+    A part that failed again keeps the figures that it had, if any.
     """
-    last = msgspec.json.decode((DOCS / "results.json").read_bytes())
-    if any(last[name] != about[name] for name in ("commit", "machine")):
-        raise RuntimeError("results.json is of another commit or machine: run `make bench`")
-    figures = last.pop("figures")
     known = {
         name: {key: _decoded(value) for key, value in found.items()}
-        for name, found in figures.items()
+        for name, found in last["figures"].items()
     }
-    failed = [name for name in last["failed"] if name not in parts] + list(about["failed"])
     done = [name for name in parts if name not in about["failed"]]
     text = f"{', '.join(done)} ({about['taken']}, stolen {about['stolen']})"
-    repeated = [*last["repeated"], *([text] if done else [])]
-    return {**last, "failed": failed, "repeated": repeated}, {**known, **results}
+    changed = {
+        "failed": [name for name in last["failed"] if name not in done],
+        "repeated": [*last["repeated"], *([text] if done else [])],
+    }
+    old = {name: value for name, value in last.items() if name != "figures"}
+    return {**old, **changed}, {**known, **results}
 
 
 def _decoded(value: Mapping[str, Any]) -> Spread | Series:

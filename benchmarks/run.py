@@ -193,6 +193,9 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="put these parts into the page")
     parser.add_argument("--out", type=Path, help="write the figures to this JSON file too")
     options = parser.parse_args()
+    if options.again and (options.quick or not options.parts):
+        parser.error("--again takes the names of parts, and no --quick")
+    last = report.last_run() if options.again else None
     chosen = options.parts or PARTS
     taken = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     before, stolen_before = load_average(), cpu_times()
@@ -211,12 +214,12 @@ def main() -> None:
         "failed": failed,
         "repeated": [],
     }
-    if options.again:
-        about, results = report.with_repeated(about, results, parts=options.parts)
+    if last is not None:
+        about, results = report.with_repeated(last, about, results=results, parts=options.parts)
     if options.out:  # first, so that an hour's results outlive a fault in the table
         options.out.write_bytes(report.encoded(about, results))
     print(report.generated(about, results))
-    if (chosen == PARTS and not options.quick) or options.again:
+    if (chosen == PARTS and not options.quick) or last is not None:
         report.write(about, results)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")

@@ -217,7 +217,7 @@ class BlockVerifier:
 
 
 def populate(data: mmap.mmap | bytes, start: int, *, end: int) -> None:
-    """Read a part of a mapped file from the disk. What is in memory already is left alone.
+    """Make sure that a part of a mapped file is in memory. Data that is not mapped always is.
 
     Raises:
         OSError: the part cannot be read. Without this call, an access would end the process.
@@ -234,7 +234,9 @@ def populate(data: mmap.mmap | bytes, start: int, *, end: int) -> None:
 
 
 def _offsets_in(data: mmap.mmap | bytes, columns: Columns) -> list[int]:
-    """Return where each column begins in `data`."""
+    """Return where each column begins in mapped data. Other data is never read by offset."""
+    if isinstance(data, bytes):
+        return [0] * len(columns)
     begin = _address_of(np.frombuffer(data, np.uint8))
     return [_address_of(column) - begin for column in columns]
 
