@@ -254,10 +254,7 @@ def with_repeated(
 
     A part that failed again keeps the figures that it had, if any.
     """
-    known = {
-        name: {key: _decoded(value) for key, value in found.items()}
-        for name, found in last["figures"].items()
-    }
+    known = _figures(last)
     done = [name for name in parts if name not in about["failed"]]
     text = f"{', '.join(done)} ({about['taken']}, stolen {about['stolen']})"
     changed = {
@@ -268,7 +265,23 @@ def with_repeated(
     return {**old, **changed}, {**known, **results}
 
 
-def _decoded(value: Mapping[str, Any]) -> Spread | Series:
+def shown() -> str:
+    """Return the generated part of the page for `results.json`."""
+    last = msgspec.json.decode((DOCS / "results.json").read_bytes())
+    return generated(last, _figures(last))
+
+
+def _figures(last: Mapping[str, Any]) -> Results:
+    return {
+        name: {key: _decoded(value) for key, value in found.items()}
+        for name, found in last["figures"].items()
+    }
+
+
+def _decoded(value: Any) -> Any:
+    """Return the `Spread`, the `Series` or the text that was encoded."""
+    if isinstance(value, str):
+        return value
     return Series(**value) if "x" in value else Spread(**value)
 
 

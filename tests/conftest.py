@@ -27,11 +27,18 @@ OWN_SERVERS = (
     "tests/attacks/test_secrets.py",
     "tests/attacks/test_timing.py",
 )
-# These kill servers again and again, or wait for seconds.
+# These kill processes again and again, wait for seconds, or run clients in other languages.
 HEAVY_UNITS = (
     "tests/faults",
+    "tests/interop",
     "tests/attacks/test_hostile_connections.py",
     "tests/cli/test_counting_process.py",
+    "tests/cli/test_higgs.py",
+    "tests/cli/test_intercept.py",
+    "tests/cli/test_running_server.py",
+    "tests/contract/test_processes.py",
+    "tests/oidc/test_hostile.py",
+    "tests/unit/ingest/test_decoder_process.py",
 )
 # Long units first: the short files at the end then keep all pytest workers busy.
 LONG_UNITS = (*WHOLE_FOLDERS, "tests/faults", "tests/cli", "tests/contract", "tests/docs")
