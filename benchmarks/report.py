@@ -279,8 +279,8 @@ def _figures(last: Mapping[str, Any]) -> Results:
 
 
 def _decoded(value: Any) -> Any:
-    """Return the `Spread`, the `Series` or the text that was encoded."""
-    if isinstance(value, str):
+    """Return the `Spread`, the `Series` or the plain value that was encoded."""
+    if not isinstance(value, dict):
         return value
     return Series(**value) if "x" in value else Spread(**value)
 
