@@ -278,7 +278,7 @@ def _figures(last: Mapping[str, Any]) -> Results:
     }
 
 
-def _decoded(value: Any) -> Any:
+def _decoded(value: Any) -> Any:  # noqa: ANN401 (whatever JSON holds)
     """Return the `Spread`, the `Series` or the plain value that was encoded."""
     if not isinstance(value, dict):
         return value
