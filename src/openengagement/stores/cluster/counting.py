@@ -73,7 +73,8 @@ class Inserter:
     def _insert_again(self, replicas: Sequence[Replica], block: bytes, *, token: int) -> Replica:
         """Insert one block, unless it is there already, at the first replica that answers.
 
-        Replicas that did not answer lately are asked last.
+        Replicas that did not answer lately are asked last. If another replica has the block, and
+        died before this one fetched it, ClickHouse drops it here: it must come from there.
 
         Raises:
             StoreUnavailable
@@ -82,9 +83,12 @@ class Inserter:
         for place, replica in enumerate(sorted(replicas, key=self._replicas.is_avoided), start=1):
             last = place == len(replicas)
             try:
-                if not _has(replica, token, last=last):
-                    _send(replica, block, token=token, last=last).read()
-                return replica
+                if _has(replica, token, last=last):
+                    return replica
+                _send(replica, block, token=token, last=last).read()
+                if _has(replica, token, last=last):
+                    return replica
+                reason = StoreUnavailable(NAME, f"{replica.server.name} waits for another replica")
             except Unreachable as error:
                 reason = error
                 self._replicas.put_out(replica)

@@ -133,10 +133,15 @@ class InSyncSet:
             done |= {(replica.shard - 1, replica.number) for replica in waiting}
             for replica, error in _sync_all(waiting):
                 shard = replica.shard - 1
-                lost = isinstance(error, Refused) and error.code in _ZOOKEEPER_LOST
-                # If the other one has lost ZooKeeper too, this one is no worse.
-                if (lost and not _is_healthy(inserted[shard])) or not self.put_out(replica):
-                    failed[shard] = error
+                source = inserted[shard]
+                if _is_healthy(source):
+                    if not self.put_out(replica):
+                        failed[shard] = error
+                    continue
+                # It may have waited for the source. It has everything that was acknowledged.
+                failed[shard] = error
+                if not (isinstance(error, Refused) and error.code in _ZOOKEEPER_LOST):
+                    self.put_out(source)
         return failed
 
     def rejoin(self) -> None:
