@@ -136,6 +136,8 @@ class CounterStore(Store, Protocol):
     def read_position(self, source: str) -> bytes | None:
         """Read the offset that was last committed for a source, None if there is none.
 
+        Reads that begin later contain the counts up to it.
+
         Raises:
             StoreUnavailable: try again later.
         """

@@ -45,8 +45,8 @@ ORDER BY key ON CONFLICT DO NOTHING RETURNING key
 """
 _KNOWN: Final = "SELECT key, digest, outcome, token FROM batches WHERE key = ANY(%(keys)s)"
 _MOVE_ON: Final = """
-INSERT INTO positions VALUES (%(source)s, %(offset)s)
-ON CONFLICT (source) DO UPDATE SET position = EXCLUDED.position
+INSERT INTO positions VALUES (%(source)s, %(offset)s, %(token)s)
+ON CONFLICT (source) DO UPDATE SET position = EXCLUDED.position, token = EXCLUDED.token
 """
 _LEASE: Final = f"now() + interval '{_LEASE_S} s'"
 _BEGIN: Final = f"""
@@ -145,7 +145,7 @@ def claim(
             claim.earlier.add(earlier)
     positions = [batch.position for batch in claim.new if batch.position is not None]
     for source, offset in {each.source: each.offset for each in positions}.items():
-        db.execute(_MOVE_ON, {"source": source, "offset": offset})
+        db.execute(_MOVE_ON, {"source": source, "offset": offset, "token": token})
     return claim
 
 
@@ -239,8 +239,8 @@ def own_videos(db: Connection) -> None:
     db.execute("SELECT pg_advisory_xact_lock(%s)", (_VIDEOS_LOCK,))
 
 
-def read_position(db: Connection, source: str) -> bytes | None:
-    """Read the offset that was last committed for a source."""
-    query = "SELECT position FROM positions WHERE source = %s"
+def read_position(db: Connection, source: str) -> tuple[bytes, int] | None:
+    """Read the offset that was last committed for a source, and the token of its flight."""
+    query = "SELECT position, token FROM positions WHERE source = %s"
     row = db.execute(query, (source,)).fetchone()
-    return bytes(row[0]) if row else None
+    return (bytes(row[0]), row[1]) if row else None

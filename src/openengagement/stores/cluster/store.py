@@ -161,7 +161,13 @@ class ClusterStore:
 
     def read_position(self, source: str) -> bytes | None:
         with self._pool.connection() as db:
-            return ledger.read_position(db, source)
+            found = ledger.read_position(db, source)
+        if found is None:
+            return None
+        position, token = found
+        # Its consumer may have died. Position and counts agree once the flight has ended.
+        self._wait_until(lambda: not self._are_under_way([token]))
+        return position
 
     def prune(self, *, oldest_hour: int) -> int:
         with self._pool.connection() as db:

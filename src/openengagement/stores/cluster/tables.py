@@ -39,7 +39,9 @@ CREATE TABLE IF NOT EXISTS clock_jumps (
     jump_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, from_s float8 NOT NULL,
     to_s float8 NOT NULL
 );
-CREATE TABLE IF NOT EXISTS positions (source text PRIMARY KEY, position bytea NOT NULL);
+CREATE TABLE IF NOT EXISTS positions (
+    source text PRIMARY KEY, position bytea NOT NULL, token bigint NOT NULL
+);
 CREATE TABLE IF NOT EXISTS flights (
     token bigint PRIMARY KEY, began_at timestamptz NOT NULL, leased_until timestamptz NOT NULL,
     views boolean NOT NULL, large boolean NOT NULL, blocks bytea[] NOT NULL,
