@@ -1,7 +1,7 @@
 """A cluster on this machine: three shards of a current ClickHouse, and PostgreSQL.
 
-Servers and clients share the cores. What is asked of the databases directly stands beside what the
-store does: the same queries, sent to all shards at once, without decoding the answers.
+Servers and clients share the cores. Each read of the store is compared with its queries alone: sent
+to all shards at once, and the answers not decoded.
 """
 
 import multiprocessing

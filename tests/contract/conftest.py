@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from contract.backends import BACKENDS, ChosenClock
+from contract.cluster import Cluster
 from openengagement.stores.cluster.opening import init_cluster
 from support.clickhouse import ClickHouseMissing, ModernCluster, ReplicatedCluster
 from support.postgresql import PostgresqlMissing, PostgresqlServer
@@ -68,6 +69,29 @@ def empty_cluster(servers, postgresql_server):
     url = servers.url(f"contract{next(NUMBERS)}")
     init_cluster(postgresql_server.url, url)
     return postgresql_server.url, url
+
+
+def running(kind, servers, postgresql):
+    """Yield a cluster with empty tables. Start its servers again if a test has stopped them."""
+    yield Cluster(kind, servers, postgresql=postgresql, urls=empty_cluster(servers, postgresql))
+    servers.start()
+
+
+@pytest.fixture(params=["cluster", "replicated"])
+def cluster(request, postgresql_server):
+    names = {"cluster": "modern_servers", "replicated": "replicated_servers"}
+    servers = request.getfixturevalue(names[request.param])
+    yield from running(request.param, servers, postgresql_server)
+
+
+@pytest.fixture
+def replicated(replicated_servers, postgresql_server):
+    yield from running("replicated", replicated_servers, postgresql_server)
+
+
+@pytest.fixture
+def modern(modern_servers, postgresql_server):
+    yield from running("cluster", modern_servers, postgresql_server)
 
 
 @pytest.fixture

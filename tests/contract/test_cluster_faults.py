@@ -1,247 +1,26 @@
-"""The store of a cluster when servers and processes die, freeze and come back.
-
-Every count is compared on each replica: never lost, never twice, never half of a batch.
-"""
+"""A cluster when its servers die, freeze and come back, under load."""
 
 import itertools
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 
-import psycopg
 import pytest
-import zstandard
 
-from contract.backends import KEEP_DAYS, ChosenClock
-from contract.conftest import empty_cluster
+from contract.cluster import IDS, expected_replies, replies, retry, states
 from contract.crashing_store import ROWS
-from contract.deltas import make_batch, make_tweets
+from contract.deltas import make_batch
 from openengagement.errors import StoreUnavailable
-from openengagement.stores.cluster.opening import init_cluster, open_cluster, read_cluster
-from openengagement.stores.cluster.tables import MARKER
 from openengagement.stores.contract import Applied
-from support.clickhouse import PASSWORD
-from support.waiting import PATIENCE_S, wait_for
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.cluster
 
-CRASHING = Path(__file__).with_name("crashing_store.py")
-POINTS = [
-    "claimed",
-    *(f"sent {shard}" for shard in (1, 2, 3)),
-    *(f"inserted {shard}" for shard in (1, 2, 3)),
-    "synced",
-    "ended",
-]
 # How long a request may take when a replica freezes. Usually it takes little over a second. Up to
 # three were seen when the replica had a block that the other one had not fetched yet.
 ANSWER_S = 6.0
-IDS = [1, 2, 3, 4, 5, 6]  # two of each shard
-
-
-class Cluster:
-    """Servers, and their URLs for one test."""
-
-    def __init__(self, kind, servers, postgresql):
-        self.kind = kind
-        self.servers = servers
-        self.postgresql = postgresql
-        self.urls = empty_cluster(servers, postgresql)
-        self.database = self.urls[1].rpartition("/")[2].partition("?")[0]
-
-    def open(self):
-        return open_cluster(*self.urls, clock=ChosenClock(), idempotency_keep_days=KEEP_DAYS)
-
-    def sql(self, statement, *values):
-        with psycopg.connect(self.urls[0]) as db:
-            cursor = db.execute(statement, values)
-            return cursor.fetchall() if cursor.description else []
-
-    def end_leases(self):
-        self.sql("UPDATE flights SET leased_until = now() - interval '1 s'")
-
-    def flights(self):
-        return self.sql("SELECT count(*) FROM flights")[0][0]
-
-    def wait_for_flights(self):
-        wait_for(lambda: not self.flights())
-
-    def cells(self):
-        """Return what all nodes hold: id, type, hour and count, with how many nodes have it."""
-        query = (
-            f"SELECT tweet_id, type, hour, sum(n) AS n FROM {self.database}.cells "
-            f"WHERE type <> {MARKER} GROUP BY tweet_id, type, hour HAVING n <> 0"
-        )
-        held = Counter()
-        for node in self.servers.nodes:
-            held.update(tuple(map(int, row.split())) for row in node.run(query).splitlines())
-        return held
-
-    def markers(self):
-        query = (
-            f"SELECT count(), sum(n) FROM {self.database}.cells WHERE type = {MARKER} "
-            "GROUP BY tweet_id FORMAT TSV"
-        )
-        return [row for node in self.servers.nodes for row in node.run(query).splitlines()]
-
-    def expect(self, rows):
-        """Check that every replica of each Tweet's shard has these rows, their totals, no more."""
-        expected = Counter()
-        for (tweet_id, hour, counts), each in itertools.product(rows, (0, 1)):
-            expected[tweet_id, hour + 1 if each else 0] += counts["replies"]
-        replies = {row[1] for row in self.cells()}
-        assert len(replies) <= 1
-        found = {(row[0], row[2]): row[3] for row in self.cells()}
-        assert found == dict(expected)
-        assert set(self.cells().values()) <= {self.servers.replicas}
-
-
-@pytest.fixture(params=["cluster", "replicated"])
-def cluster(request, postgresql_server):
-    names = {"cluster": "modern_servers", "replicated": "replicated_servers"}
-    servers = request.getfixturevalue(names[request.param])
-    yield Cluster(request.param, servers, postgresql_server)
-    servers.start()
-
-
-@pytest.fixture
-def replicated(replicated_servers, postgresql_server):
-    yield Cluster("replicated", replicated_servers, postgresql_server)
-    replicated_servers.start()
-
-
-@pytest.fixture
-def modern(modern_servers, postgresql_server):
-    yield Cluster("cluster", modern_servers, postgresql_server)
-    modern_servers.start()
-
-
-def replies(store, ids=IDS):
-    return store.read_totals(ids, ["replies"])[:, 0].tolist()
-
-
-def expected_replies():
-    return [2 * tweet_id for tweet_id in IDS]
-
-
-# A process dies
-
-
-@pytest.mark.parametrize("point", POINTS)
-def test_a_commit_is_completed_wherever_its_process_dies(cluster, point):
-    command = [sys.executable, CRASHING, point, *cluster.urls]
-    assert subprocess.run(command, check=False, timeout=PATIENCE_S).returncode == 9
-    assert cluster.flights() == (point != "ended")
-    cluster.end_leases()
-    with closing(cluster.open()) as store:
-        cluster.wait_for_flights()
-        assert replies(store) == expected_replies()
-        cluster.expect(ROWS)
-        (again,) = store.apply_batches([make_batch(ROWS, key=b"k", outcome=b"second")])
-        assert again == Applied(duplicate=True, outcome=b"first")
-        assert cluster.markers() == ["1\t1"] * 3 * cluster.servers.replicas
-        store.apply_batches([make_batch(ROWS, key=b"equal, but another batch")])
-        cluster.expect([*ROWS, *ROWS])
-
-
-def test_a_repeat_waits_for_the_first_attempt(cluster):
-    """The producer sends it again before anybody completes it. The answer comes when it counts."""
-    command = [sys.executable, CRASHING, "sent 1", *cluster.urls]
-    subprocess.run(command, check=False, timeout=PATIENCE_S)
-    with closing(cluster.open()) as store:
-        threading.Timer(0.5, cluster.end_leases).start()
-        (again,) = store.apply_batches([make_batch(ROWS, key=b"k", outcome=b"second")])
-        assert again == Applied(duplicate=True, outcome=b"first")
-        assert replies(store) == expected_replies()
-        cluster.expect(ROWS)
-
-
-def test_two_that_complete_the_same_commit_at_once(cluster):
-    """Such as a process that was frozen before its insert, and wakes when another has finished."""
-    with closing(cluster.open()) as store:
-        for number in range(1, 6):
-            flight = begin(store, ROWS, key=b"%d" % number)
-            threads = [
-                threading.Thread(
-                    target=store._inserter.insert, args=(flight,), kwargs={"repeated": repeated}
-                )
-                for repeated in (True, False, True)
-            ]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            cluster.end_leases()
-            cluster.wait_for_flights()
-            cluster.expect(ROWS * number)
-
-
-def begin(store, rows, *, key):
-    """Record a commit, and leave it there."""
-    kept = []
-    complete, store._complete = store._complete, kept.append
-    try:
-        store.apply_batches([make_batch(rows, key=key)])
-    finally:
-        store._complete = complete
-    return kept[0]
-
-
-def test_a_block_that_clickhouse_has_forgotten_is_not_inserted_again(modern):
-    """Its own deduplication remembers a bounded number of blocks."""
-    for node in modern.servers.nodes:
-        window = "non_replicated_deduplication_window = 2"
-        node.run(f"ALTER TABLE {modern.database}.cells MODIFY SETTING {window}")
-    with closing(modern.open()) as store:
-        flight = begin(store, ROWS, key=b"k")
-        store._inserter.insert(flight, repeated=False)
-        for number in range(5):
-            store.apply_batches([make_batch(ROWS, key=b"%d" % number)])
-        modern.end_leases()
-        modern.wait_for_flights()
-        modern.expect(ROWS * 6)
-        store._inserter.insert(flight, repeated=False)  # the marker is what held
-        assert replies(store)[0] > 6 * 2
-
-
-def test_a_commit_that_nobody_completed_for_days_is_set_aside(cluster):
-    """The marker of its block may be gone, so nobody knows whether it was counted."""
-    with closing(cluster.open()) as store:
-        begin(store, ROWS, key=b"k")
-        cluster.sql("UPDATE flights SET began_at = now() - interval '8 days'")
-        cluster.end_leases()
-        store._chores.complete_flights()
-        assert cluster.flights() == 1
-        assert replies(store) == [0] * len(IDS)
-        status = read_cluster(*cluster.urls)
-        assert (status.commits_set_aside, status.commits_under_way) == (1, 0)
-        assert status.problems == ["commits set aside, not completed within 7 days: 1"]
-
-
-def test_a_commit_that_is_refused_holds_up_no_other(cluster):
-    with closing(cluster.open()) as store:
-        bad = begin(store, ROWS, key=b"bad")
-        begin(store, ROWS, key=b"good")
-        block = zstandard.compress(b"not in the Native format")
-        cluster.sql("UPDATE flights SET blocks[1] = %s WHERE token = %s", block, bad.token)
-        for _ in range(3):
-            cluster.end_leases()
-            time.sleep(1.2)
-        assert cluster.sql("SELECT token FROM flights") == [(bad.token,)]
-        ((attempts, reason),) = cluster.sql("SELECT attempts, reason FROM flights")
-        assert attempts > 1
-        assert reason
-        status = read_cluster(*cluster.urls)
-        assert status.commits_under_way == 1
-        assert status.retries_under_way == attempts - 1
-
-
-# A server dies or freezes
 
 
 class Load:
@@ -342,10 +121,6 @@ def test_one_replica_of_each_shard_is_lost_under_load(replicated, how, replica):
         replicated.expect([(each, 10, {"replies": count}) for each in IDS])
 
 
-def states(cluster):
-    return {state for (state,) in cluster.sql("SELECT state FROM replicas")}
-
-
 @pytest.mark.parametrize("how", ["freeze", "kill"])
 def test_a_whole_shard_is_lost(cluster, how):
     """Tweets of other shards are served. Batches are refused as a whole, and not half counted."""
@@ -369,17 +144,6 @@ def test_a_whole_shard_is_lost(cluster, how):
         assert replies(store) == [2 * each for each in expected_replies()]
         wait_for(lambda: states(cluster) == {2})
         cluster.expect([*ROWS, *ROWS])
-
-
-def retry(call):
-    """Call until the store is available again, as a producer would."""
-    end_s = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            return call()
-        except StoreUnavailable:
-            assert time.monotonic() < end_s
-            time.sleep(0.1)
 
 
 def test_postgresql_is_restarted(cluster):
@@ -470,124 +234,3 @@ def test_a_server_that_was_put_out_meanwhile_does_not_join_by_an_earlier_decisio
         store._replicas._change(replica, to=1, changes=before)
         store._replicas.put_out(replica)
         assert not store._replicas._change(replica, to=2, changes=before + 1)
-
-
-# Pruning and erasing
-
-
-def test_deleted_tweets_are_erased_a_day_later(cluster):
-    with closing(cluster.open()) as store:
-        store.apply_tweets(make_tweets(*((each, 7, 1000, None, False) for each in IDS)))
-        store.apply_tweets(make_tweets((1, 7, 1000, "video", False), (2, 7, 1000, "video", False)))
-        views = [(each, 10, {"video_views": 5}) for each in (1, 2)]
-        store.apply_batches([make_batch(ROWS), make_batch(views)])
-        for each in (1, 3, 4):
-            assert store.delete_tweet(each)
-        store.apply_tweets(make_tweets((4, 7, None, None, False)))  # registered again
-        store._chores.erase_deleted()
-        assert replies(store) == expected_replies()
-        cluster.sql("UPDATE deletions SET deleted_at = deleted_at - interval '25 hours'")
-        store._chores.erase_deleted()
-        assert replies(store) == [0, 4, 0, 8, 10, 12]
-        assert {row[0] for row in cluster.cells()} & {1, 3} == set()
-        assert store.read_totals([2], ["video_views"]).tolist() == [[10]]
-        assert cluster.sql("SELECT count(*) FROM deletions") == [(0,)]
-
-
-def test_markers_outlive_the_hours(cluster):
-    with closing(cluster.open()) as store:
-        flight = begin(store, ROWS, key=b"k")
-        store._inserter.insert(flight, repeated=False)
-        assert store.prune(oldest_hour=500_000) == len(ROWS)
-        assert replies(store) == expected_replies()
-        assert not store.read_buckets(IDS, ["replies"], start_hour=0, end_hour=100).any()
-        cluster.end_leases()
-        cluster.wait_for_flights()
-        assert replies(store) == expected_replies()
-
-
-# Settings that do not fit
-
-
-def test_a_password_that_is_wrong(cluster):
-    postgresql, clickhouse = cluster.urls
-    wrong = clickhouse.replace("tester:", "tester:secret", 1)
-    with pytest.raises(Exception, match="the server refuses") as caught:
-        open_cluster(postgresql, wrong, clock=ChosenClock(), idempotency_keep_days=9)
-    for secret in (PASSWORD, "secret"):
-        assert secret not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        (("cluster=test", "cluster=other"), "the counters are in the cluster 'test', but"),
-        (("/contract", "/another"), "the counters are in the database"),
-        (("127.0.0.1", "127.0.0.2"), "the cluster was set up with other servers"),
-    ],
-)
-def test_a_url_that_does_not_fit(cluster, change, text):
-    postgresql, clickhouse = cluster.urls
-    with pytest.raises(Exception, match=text):
-        open_cluster(
-            postgresql,
-            clickhouse.replace(*change, 1),
-            clock=ChosenClock(),
-            idempotency_keep_days=9,
-        )
-
-
-def test_tables_of_another_version_are_refused(cluster):
-    cluster.sql("UPDATE store_layout SET version = version + 1")
-    with pytest.raises(Exception, match="run `openengagement cluster init`"):
-        cluster.open()
-    with pytest.raises(Exception, match="a newer version of the server made the tables"):
-        init_cluster(*cluster.urls)
-
-
-def test_a_server_without_its_table_is_refused(cluster):
-    cluster.servers.nodes[-1].run(f"DROP DATABASE {cluster.database}")
-    with pytest.raises(Exception, match=r"run `openengagement cluster init`|Database .* exist"):
-        cluster.open()
-
-
-def test_servers_of_which_none_answers(postgresql_server, modern):
-    for node in modern.servers.nodes:
-        node.kill()
-    with pytest.raises(StoreUnavailable, match="no server answers at 127"):
-        modern.open()
-
-
-def test_init_may_be_repeated_and_tells_the_number_of_shards(cluster):
-    with closing(cluster.open()) as store:
-        store.apply_batches([make_batch(ROWS)])
-        assert init_cluster(*cluster.urls) == 3
-        assert replies(store) == expected_replies()
-
-
-# What an operator sees
-
-
-def test_the_status_of_a_healthy_cluster(cluster):
-    with closing(cluster.open()) as store:
-        store.apply_batches([make_batch(ROWS)])
-        replies(store)
-        store._chores._note_times()
-        status = read_cluster(*cluster.urls)
-    assert (status.healthy, status.problems) == (True, [])
-    assert len(status.replicas) == len(cluster.servers.nodes)
-    first = status.replicas[0]
-    assert first.answers
-    assert first.counters >= 6
-    assert first.queries["insert"].count == 1
-    assert first.queries["read"].failures == 0
-    assert 0 < first.queries["insert"].mean_ms <= first.queries["insert"].max_ms
-
-
-def test_the_status_names_a_server_that_does_not_answer(cluster):
-    node = cluster.servers.nodes[1]
-    node.kill()
-    status = read_cluster(*cluster.urls)
-    place = f"127.0.0.1:{node.port} (shard {node.shard}, replica {node.replica})"
-    assert not status.healthy
-    assert f"{place} does not answer" in status.problems

@@ -17,8 +17,7 @@ from openengagement.stores.cluster.native import encode_block
 from openengagement.stores.cluster.tables import CELLS, MARKER
 
 TYPES: Final = len(TYPE_NAMES)
-# From here on, a count is so large that its counter could pass 64 bits. Without such counts, that
-# would take millions of commits.
+# Counters that change by less in each commit need millions of commits to pass 64 bits.
 _LARGE: Final = 2**40
 _SUM_MAX: Final = 2.0**63 * (1 - 2.0**-30)  # for sums of floats, which are not exact
 

@@ -1,12 +1,10 @@
 """Verify the counters of a cluster, as `openengagement check` does."""
 
-from contextlib import closing
 from typing import Final
 
 from openengagement.damage import Damage, Inspection
-from openengagement.postgresql import Pool
 from openengagement.stores.cluster.clickhouse import Refused, Unreachable
-from openengagement.stores.cluster.layout import ClickhouseUrl, opened_replicas
+from openengagement.stores.cluster.layout import ClickhouseUrl, opened
 from openengagement.stores.cluster.replicas import Replica
 
 # ClickHouse has a checksum of every file of a table.
@@ -23,11 +21,7 @@ def inspect_cluster(postgresql: str, url: ClickhouseUrl, *, inspection: Inspecti
         UnusableCluster: `cluster init` was not run, or for other servers.
         StoreUnavailable: PostgreSQL does not answer.
     """
-    with (
-        closing(Pool(postgresql, "Tweet")) as pool,
-        pool.connection() as db,
-        opened_replicas(db, url) as replicas,
-    ):
+    with opened(postgresql, url) as (db, replicas):
         jumps = db.execute(_JUMPS).fetchall()
         inspection.clock_jumps += [("idempotency keys", *each) for each in reversed(jumps)]
         for replica in replicas:

@@ -1,4 +1,4 @@
-"""What every server of a cluster does in the background: complete flights, join replicas, erase."""
+"""Regular work of every server: complete flights, let replicas join, erase counters."""
 
 import threading
 import time
@@ -47,7 +47,7 @@ class Chores:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop. What is under way ends first."""
+        """Finish the chore that is running, then stop."""
         self._closing.set()
         self._thread.join()
 
@@ -62,7 +62,7 @@ class Chores:
                     self._try(chore)
 
     def _try(self, chore: Callable[[], None]) -> None:
-        """Run a chore. Whatever it raises, the others run, and it runs again."""
+        """Run a chore, and log its failure. The other chores still run, and it is tried again."""
         try:
             chore()
         except Exception as error:

@@ -70,7 +70,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What all servers of a cluster have in common."""
+    """The user, the database and TLS. They are the same for all servers of a cluster."""
 
     user: str
     password: str = field(repr=False)
@@ -78,6 +78,7 @@ class Access:
     tls: ssl.SSLContext | None = None
 
     def headers(self) -> dict[str, str]:
+        """Return the headers that authenticate the user."""
         credentials = f"{self.user}:{self.password}".encode()
         return {"Authorization": f"Basic {base64.b64encode(credentials).decode()}"}
 

@@ -187,14 +187,22 @@ def open_replicas(db: Connection, url: ClickhouseUrl) -> list[Replica]:
 
 
 @contextmanager
-def opened_replicas(db: Connection, url: ClickhouseUrl) -> Iterator[list[Replica]]:
-    """Open all replicas for the block, see `open_replicas`."""
-    replicas = open_replicas(db, url)
-    try:
-        yield replicas
-    finally:
+def opened(postgresql: str, url: ClickhouseUrl) -> Iterator[tuple[Connection, list[Replica]]]:
+    """Open the database and all replicas for the block.
+
+    Raises:
+        UnusableCluster: `cluster init` was not run, or for other servers.
+        StoreUnavailable: PostgreSQL does not answer.
+    """
+    with (
+        closing(Pool(postgresql, "Tweet")) as pool,
+        pool.connection() as db,
+        ExitStack() as stack,
+    ):
+        replicas = open_replicas(db, url)
         for replica in replicas:
-            replica.server.close()
+            stack.callback(replica.server.close)
+        yield db, replicas
 
 
 def _find(url: ClickhouseUrl, address: tuple[str, int]) -> tuple[int, Server, int]:

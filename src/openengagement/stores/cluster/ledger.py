@@ -18,9 +18,9 @@ from openengagement.stores.contract import Applied, Batch, KeyConflict
 
 Connection = psycopg.Connection[Any]
 
-# Locks that last as long as a transaction. The numbers mean nothing. Who counts views shares the
-# first one, and who changes the videos of Tweets has it alone. Who counts for Tweets whose counters
-# could become too large has the second one alone.
+# Advisory locks, held until a transaction ends. The numbers are arbitrary. Commits that count views
+# share the first lock; a commit that changes videos of Tweets holds it exclusively. A commit for
+# Tweets whose counters could become too large holds the second lock exclusively.
 _VIDEOS_LOCK: Final = 7_106_906
 _LARGE_LOCK: Final = 7_106_909
 _LEASE_S: Final = 5

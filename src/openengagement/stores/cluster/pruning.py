@@ -1,4 +1,4 @@
-"""Remove old hours, and the counters of deleted Tweets, from every replica."""
+"""Remove old hours, and the counters of deleted Tweets."""
 
 import time
 from collections.abc import Sequence
@@ -42,8 +42,8 @@ class Pruner:
     def prune(self, oldest_hour: int, *, now_hour: int) -> int:
         """Remove the hours before this one, and return the number of rows.
 
-        A counter has several rows until ClickHouse has merged them.
-        Markers of blocks are kept for `MARKERS_KEPT_HOURS`, so that flights can be completed.
+        A counter has several rows until ClickHouse has merged them. Markers of blocks are kept for
+        `MARKERS_KEPT_HOURS`, so that flights can be completed.
 
         Raises:
             StoreUnavailable
@@ -71,7 +71,7 @@ class Pruner:
                 self._mutate(replicas, _ERASE.format(ids=",".join(map(str, mine))))
 
     def _mutate(self, replicas: Sequence[Replica], query: str) -> None:
-        """Run a statement that every replica of a shard executes in the background, and wait."""
+        """Run a statement, and wait until every replica in sync has executed it."""
         before = {each.server.name: self._read_mutations(each)[0] for each in replicas}
         run_at_first(self._replicas, replicas, query=query)
         give_up_s = time.monotonic() + _TIMEOUT_S

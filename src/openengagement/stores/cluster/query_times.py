@@ -8,7 +8,6 @@ import psycopg
 
 from openengagement.stores.cluster.replicas import Replica
 
-KINDS: Final = ("insert", "sync", "read")
 _NOTE: Final = """
 INSERT INTO query_times (shard, replica, kind, count, failures, sum_s, max_s)
 VALUES (%(shard)s, %(replica)s, %(kind)s, %(count)s, %(failures)s, %(sum_s)s, %(max_s)s)

@@ -1,15 +1,14 @@
 """The state of a cluster: which servers answer, what lags, what is full, what is under way."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 
-from openengagement.postgresql import Pool
 from openengagement.stores.cluster import query_times
 from openengagement.stores.cluster.clickhouse import Refused, Unreachable
-from openengagement.stores.cluster.layout import ClickhouseUrl, opened_replicas
+from openengagement.stores.cluster.layout import ClickhouseUrl, opened
 from openengagement.stores.cluster.query_times import QueryTimes
 from openengagement.stores.cluster.replicas import IN_SYNC, JOINING, OUT, Replica, read_states
 from openengagement.stores.cluster.tables import FLIGHT_DAYS_MAX
@@ -77,11 +76,7 @@ def read_status(postgresql: str, url: ClickhouseUrl) -> ClusterStatus:
         UnusableCluster: `cluster init` was not run, or for other servers.
         StoreUnavailable: PostgreSQL does not answer.
     """
-    with (
-        closing(Pool(postgresql, "Tweet")) as pool,
-        pool.connection() as db,
-        opened_replicas(db, url) as replicas,
-    ):
+    with opened(postgresql, url) as (db, replicas):
         states = {(shard, number): _STATES[state] for shard, number, state, _ in read_states(db)}
         times = query_times.read(db)
         ((flights, aside, retries, oldest_s, reason),) = db.execute(_FLIGHTS).fetchall()
