@@ -4,7 +4,7 @@ import itertools
 import threading
 import time
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 
 import pytest
@@ -13,6 +13,8 @@ from contract.cluster import IDS, expected_replies, replies, retry, states
 from contract.crashing_store import ROWS
 from contract.deltas import make_batch
 from openengagement.errors import StoreUnavailable
+from openengagement.stores.cluster import layout
+from openengagement.stores.cluster.opening import init_cluster
 from openengagement.stores.contract import Applied
 from support.waiting import wait_for
 
@@ -121,32 +123,40 @@ def test_one_replica_of_each_shard_is_lost_under_load(replicated, how, replica):
         replicated.expect([(each, 10, {"replies": count}) for each in IDS])
 
 
-@pytest.mark.parametrize("answered", [True, False])
-def test_a_replica_freezes_with_a_block_that_the_other_one_lacks(replicated, monkeypatch, answered):
-    """That batch waits until the replica is back. ClickHouse would drop it anywhere else.
+@contextmanager
+def freezing(store, first, second, *, answered):
+    """Freeze the first replica when it has a block of the next commit, and the second one has not.
 
-    `answered` tells whether the replica had answered the insert.
+    `answered` tells whether the first one has answered the insert.
     """
+    inserter, database = store._inserter, store._replicas.shards[0][0].server._access.database
+    insert_at_once = inserter._insert_at_once
+
+    def insert_and_freeze(blocks, *, token):
+        inserted = insert_at_once(blocks, token=token)
+        first.freeze()
+        if not answered:
+            store._replicas.put_out(inserted.pop(0))
+        return inserted
+
+    second.run(f"SYSTEM STOP FETCHES {database}.cells")
+    inserter._insert_at_once = insert_and_freeze
+    try:
+        yield
+    finally:
+        del inserter._insert_at_once
+        second.run(f"SYSTEM START FETCHES {database}.cells")
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_replica_freezes_with_a_block_that_the_other_one_lacks(replicated, answered):
+    """That batch waits until the replica is back. ClickHouse would drop it anywhere else."""
     first, second = (replicated.servers.node(1, number) for number in (1, 2))
-    table = f"{replicated.database}.cells"
     with closing(replicated.open()) as store:
-        insert_at_once = store._inserter._insert_at_once
-
-        def insert_and_freeze(blocks, *, token):
-            inserted = insert_at_once(blocks, token=token)
-            first.freeze()
-            if not answered:
-                store._replicas.put_out(inserted.pop(0))
-            return inserted
-
-        second.run(f"SYSTEM STOP FETCHES {table}")
-        monkeypatch.setattr(store._inserter, "_insert_at_once", insert_and_freeze)
         began_s = time.monotonic()
-        with pytest.raises(StoreUnavailable):
+        with freezing(store, first, second, answered=answered), pytest.raises(StoreUnavailable):
             store.apply_batches([make_batch(ROWS, key=b"k", outcome=b"first")])
         assert time.monotonic() - began_s < ANSWER_S
-        monkeypatch.undo()
-        second.run(f"SYSTEM START FETCHES {table}")
         began_s = time.monotonic()
         store.apply_batches([make_batch(ROWS, key=b"other")])
         assert store.read_totals(IDS[2:3], ["replies"])[0, 0] == 6
@@ -157,6 +167,40 @@ def test_a_replica_freezes_with_a_block_that_the_other_one_lacks(replicated, mon
         wait_for(lambda: states(replicated) == {2})
         assert replies(store) == [2 * each for each in expected_replies()]
         replicated.expect([*ROWS, *ROWS])
+
+
+def test_a_block_that_a_frozen_replica_has_is_not_inserted_again(replicated, monkeypatch):
+    """ClickHouse drops a repeated block only as long as it remembers it."""
+    create_cells = layout.create_cells
+
+    def with_a_small_window(*arguments, **named):
+        window = "replicated_deduplication_window = 2, cleanup_delay_period = 1"
+        statement = create_cells(*arguments, **named)
+        return statement.replace("replicated_deduplication_window = 10000", window)
+
+    monkeypatch.setattr(layout, "create_cells", with_a_small_window)
+    database = f"{replicated.database}_small"
+    replicated.urls = (replicated.urls[0], replicated.servers.url(database))
+    replicated.database = database
+    replicated.postgresql.drop()
+    init_cluster(*replicated.urls)
+    first, second = (replicated.servers.node(1, number) for number in (1, 2))
+    path = f"/openengagement/{database}/cells/1/blocks"
+    blocks = f"SELECT count() FROM system.zookeeper WHERE path = '{path}'"
+    with closing(replicated.open()) as store:
+        with freezing(store, first, second, answered=True), pytest.raises(StoreUnavailable):
+            store.apply_batches([make_batch(ROWS, key=b"k", outcome=b"first")])
+        for number in range(5):
+            store.apply_batches([make_batch(ROWS, key=b"%d" % number)])
+        wait_for(lambda: int(second.run(blocks)) <= 2)
+        replicated.end_leases()
+        with pytest.raises(StoreUnavailable):
+            store._chores.complete_flights()
+        first.wake()
+        replicated.end_leases()
+        replicated.wait_for_flights()
+        wait_for(lambda: states(replicated) == {2})
+        replicated.expect(ROWS * 6)
 
 
 def test_a_replica_that_is_late_is_put_out_only_if_the_other_one_works(replicated):

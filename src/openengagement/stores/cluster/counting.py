@@ -40,6 +40,9 @@ class Inserter:
         inserted = {} if repeated else self._insert_at_once(blocks, token=flight.token)
         for shard in sorted(set(blocks) - set(inserted)):
             in_sync = self._replicas.read()[shard]  # without those that were just put out
+            if repeated:
+                # ClickHouse may have forgotten a block that a replica which is out still has.
+                in_sync = [each for each in in_sync if self._replicas.has_all(each)]
             inserted[shard] = self._insert_again(in_sync, blocks[shard], token=flight.token)
         extra_s = max(map(len, blocks.values())) / _BYTES_PER_S_MIN
         if failed := self._replicas.sync(inserted, extra_s=extra_s):
@@ -92,7 +95,8 @@ class Inserter:
                 self._replicas.put_out(replica)
             except Refused as error:
                 reason = error
-        raise StoreUnavailable(NAME, str(reason or "no replica is in sync")) from reason
+        why = reason or "no replica in sync has every block"
+        raise StoreUnavailable(NAME, str(why)) from reason
 
 
 def _has(replica: Replica, token: int, *, alone: bool) -> bool:
