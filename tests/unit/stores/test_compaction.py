@@ -3,6 +3,8 @@
 import contextlib
 import errno
 import random
+import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -321,6 +323,36 @@ def test_a_copy_is_complete_though_files_are_removed_meanwhile(
     copy = EmbeddedStore(folder / store._path.name, clock=SystemClock(), idempotency_keep_days=90)
     check(copy, 30)
     copy.close()
+
+
+@pytest.mark.parametrize("linked", [{0, 1, 2}, {1}, {0, 2}], ids=["all", "one", "two of three"])
+def test_a_snapshot_that_shares_files_by_hard_links_stays_whole(
+    open_store, path, by_hand, monkeypatch, tmp_path, linked
+):
+    """`cp -al` makes such a snapshot. Another one has copies of some files."""
+    monkeypatch.setattr(segments, "_FREED_BYTES", 5000)
+    store = open_store()
+    flush_files(store, 3)
+    store._database.connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    copied = tmp_path / "snapshot" / path.name
+    copied.parent.mkdir()
+    shutil.copy(path, copied)
+    subprocess.run(["cp", "-al", store._folder, copied.parent], check=True)
+    for index, name in enumerate(files(store)):
+        if index not in linked:
+            shutil.copy(store._folder / name, copied.parent / "content")
+            (copied.parent / "content").replace(copied.with_suffix(".segments") / name)
+    before = {each.name: each.read_bytes() for each in copied.parent.glob("*/*.segment")}
+
+    assert compact_once(store, idle=True) is StageResult.MERGED
+
+    assert not before.keys() & set(files(store))
+    assert {each.name: each.read_bytes() for each in copied.parent.glob("*/*.segment")} == before
+    check(store, 30)
+    with contextlib.closing(
+        EmbeddedStore(copied, clock=SystemClock(), idempotency_keep_days=90)
+    ) as restored:
+        check(restored, 30)
 
 
 def test_a_store_is_idle_once_nothing_changes(store, by_hand, monkeypatch):

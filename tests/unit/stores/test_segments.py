@@ -1,5 +1,6 @@
 """Segments: files and blobs return the counters that were written."""
 
+import contextlib
 import fcntl
 import gc
 import os
@@ -132,6 +133,28 @@ def test_a_removed_file_is_freed_in_steps(tmp_path, monkeypatch):
     seen = sizes_while(path, monkeypatch)
     assert seen == list(range(size, 5000, -5000))
     assert len(seen) > 2
+
+
+@pytest.mark.parametrize("linked", [[0], [1], [0, 2], [0, 1, 2]])
+def test_a_file_with_another_name_stays_whole(tmp_path, monkeypatch, linked):
+    """The others are freed, whatever their place."""
+    monkeypatch.setattr(segments, "_FREED_BYTES", 5000)
+    paths = [tmp_path / name for name in "abc"]
+    for path in paths:
+        write(path, [(ONE, ONE)])
+    gc.collect()
+    content = paths[0].read_bytes()
+    links = {path: tmp_path / f"{path.name}.link" for path in paths}
+    for index in linked:
+        links[paths[index]].hardlink_to(paths[index])
+    with contextlib.ExitStack() as stack:
+        freed = [stack.enter_context(path.open("rb")) for path in paths]
+        remove_segments(paths, stopping=lambda _: False)
+        sizes = [os.fstat(file.fileno()).st_size for file in freed]
+    assert [size == len(content) for size in sizes] == [index in linked for index in range(3)]
+    assert all(size in {len(content), len(content) % 5000} for size in sizes)
+    for index in linked:
+        assert links[paths[index]].read_bytes() == content
 
 
 def test_a_file_in_use_is_not_freed(tmp_path, monkeypatch):

@@ -247,8 +247,9 @@ def close_later(segments: list[Segment]) -> None:
 def remove_segments(paths: Sequence[Path], *, stopping: Callable[[float], bool]) -> None:
     """Remove files, and free their space in small steps once no process uses them.
 
-    `stopping` waits for the given seconds and returns whether the process is stopping. If so, or
-    if a file stays in use for long, the system frees the rest later.
+    A file that has another name stays whole: its content is part of a snapshot that was made with
+    hard links. `stopping` waits for the given seconds and returns whether the process is stopping.
+    If so, or if a file stays in use for long, the system frees the rest later.
     """
     with ExitStack() as stack:
         files = [stack.enter_context(path.open("r+b")).fileno() for path in paths]
@@ -256,7 +257,10 @@ def remove_segments(paths: Sequence[Path], *, stopping: Callable[[float], bool])
             path.unlink()
         give_up = time.monotonic() + _PATIENCE_S
         for file in files:
-            size = os.fstat(file).st_size
+            status = os.fstat(file)
+            if status.st_nlink:  # nothing can link a file any more that has no name
+                continue
+            size = status.st_size
             while size > _FREED_BYTES and not _is_unused(file):
                 if time.monotonic() > give_up or stopping(_FREED_EVERY_S):
                     return
