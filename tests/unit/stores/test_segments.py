@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from openengagement.engagement.counters import COUNTER_MAX, cells_of, no_counters, sum_rows
-from openengagement.stores.embedded import segments
+from openengagement.stores.embedded import segment_removal
+from openengagement.stores.embedded.segment_removal import remove_segments
 from openengagement.stores.embedded.segments import (
     Bounds,
     SegmentFile,
@@ -17,7 +18,6 @@ from openengagement.stores.embedded.segments import (
     decode_segment,
     encode_hours,
     open_segment,
-    remove_segments,
 )
 
 
@@ -112,7 +112,7 @@ def test_a_count_that_does_not_fit_is_refused(tmp_path):
 
 def sizes_while(path, monkeypatch, *, stopping=lambda _: False):
     """Remove a file, and return its size at each wait."""
-    monkeypatch.setattr(segments, "_FREED_BYTES", 5000)
+    monkeypatch.setattr(segment_removal, "_FREED_BYTES", 5000)
     seen = []
     with path.open("rb") as file:
 
@@ -138,7 +138,7 @@ def test_a_removed_file_is_freed_in_steps(tmp_path, monkeypatch):
 @pytest.mark.parametrize("linked", [[0], [1], [0, 2], [0, 1, 2]])
 def test_a_file_with_another_name_stays_whole(tmp_path, monkeypatch, linked):
     """The others are freed, whatever their place."""
-    monkeypatch.setattr(segments, "_FREED_BYTES", 5000)
+    monkeypatch.setattr(segment_removal, "_FREED_BYTES", 5000)
     paths = [tmp_path / name for name in "abc"]
     for path in paths:
         write(path, [(ONE, ONE)])
@@ -158,7 +158,7 @@ def test_a_file_with_another_name_stays_whole(tmp_path, monkeypatch, linked):
 
 
 def test_a_file_in_use_is_not_freed(tmp_path, monkeypatch):
-    monkeypatch.setattr(segments, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(segment_removal, "_PATIENCE_S", 0.05)
     path = tmp_path / "a"
     held = write(path, [(ONE, ONE)])
     size = path.stat().st_size
