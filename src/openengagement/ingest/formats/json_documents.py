@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from openengagement.errors import MalformedBody
 
+_NO_SERIES: Final = "body: is not a series of JSON objects"
 _ESCAPE: Final = re.compile(rb"\\.", re.DOTALL)
 _QUOTE, _COMMA, _CLOSE = b'",}'
 _STEPS: Final = np.zeros(256, np.int8)  # how a character changes the depth of nesting
@@ -55,8 +56,12 @@ def _split_objects(body: bytes) -> list[bytes]:
     positions, marks, depths = _scan(body)
     ends = positions[(marks == _CLOSE) & (depths == 0)] + 1
     starts = [0, *ends.tolist()]
-    if body[starts[-1] :].strip() or (depths < 0).any():
-        raise MalformedBody("body: is not a series of JSON objects: the last one does not end")
+    if (depths < 0).any():
+        closing = positions[(depths < 0).argmax()]
+        raise MalformedBody(f"{_NO_SERIES}: a bracket closes nothing (byte {closing})")
+    if rest := body[starts[-1] :].lstrip():
+        start = len(body) - len(rest)
+        raise MalformedBody(f"{_NO_SERIES}: the last one does not end (byte {start})")
     return [body[start:end] for start, end in pairwise(starts)]
 
 
