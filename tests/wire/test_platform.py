@@ -494,6 +494,45 @@ def test_a_refused_batch_does_not_consume_its_key(send, favorites, tweet):
     assert favorites(tweet) == 1
 
 
+# How CSV with a line that is rejected is sent again, after it was counted.
+SENT_AGAIN = {
+    "atomic": {"form": "csv", "query": "?atomic=true"},
+    "as NDJSON, atomic": {"form": "ndjson", "query": "?atomic=true"},
+    "as JSON": {"form": "json"},
+    "as Parquet": {"form": "application/vnd.apache.parquet"},
+    "as Arrow": {"form": "application/vnd.apache.arrow.stream"},
+    "as an image": {"form": "image/png"},
+}
+
+
+@pytest.mark.parametrize("again", SENT_AGAIN.values(), ids=SENT_AGAIN)
+def test_a_repeat_is_known_even_if_it_would_be_refused_now(send, favorites, tweet, again):
+    """No refusal may say that nothing was counted, or that the counted body cannot be read."""
+    body = f"tweet_id,type,at,count\n{tweet},favorites,{AT},4\n{tweet},claps,{AT},1\n"
+    key = f"again-{tweet}"
+    first = send("events", body, form="csv", Idempotency_Key=key).json()
+    assert (first["accepted"], first["rejected"]) == (1, 1)
+
+    refused = send("events", body, **again)
+    assert refused.status in {400, 415}
+    repeat = send("events", body, Idempotency_Key=key, **again)
+
+    assert (repeat.status, repeat.json()) == (200, {**first, "duplicate": True})
+    assert favorites(tweet) == 4
+
+
+@pytest.mark.parametrize(("form", "query"), [("csv", ""), ("ndjson", "?atomic=true")])
+def test_another_body_under_a_known_key_is_refused_for_its_own_reason(send, tweet, form, query):
+    key = f"other-{tweet}"
+    send("events", lines(event(tweet)), Idempotency_Key=key)
+    other = lines(event(tweet, type="claps"))
+    refused = send("events", other, form, query=query, Idempotency_Key=key)
+    assert refused.code in {"malformed_body", "batch_refused"}
+
+    again = send("events", lines(event(tweet)), Idempotency_Key=key)
+    assert (again.json()["duplicate"], again.json()["accepted"]) == (True, 1)
+
+
 def test_compression_does_not_change_the_identity_of_a_batch(send, favorites, tweet):
     body, key = lines(event(tweet)).encode(), f"packed {tweet}"
     assert send("events", body, Idempotency_Key=key).json()["duplicate"] is False
