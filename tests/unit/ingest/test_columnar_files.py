@@ -193,6 +193,79 @@ def test_a_column_of_128_bits_that_is_not_ours(read, dtype):
         assert read(target.getvalue(), form).rows.drop("line").rows() == [GOOD] * 2
 
 
+def written(frame, form):
+    """Write a frame as polars does, the only library that knows 128 bits."""
+    target = io.BytesIO()
+    write = {
+        "parquet": frame.write_parquet,
+        "arrow": frame.write_ipc_stream,
+        "arrow file": frame.write_ipc,
+    }
+    write[form](target)
+    return target.getvalue()
+
+
+def wide(form, **columns):
+    """Write an event with a column of 128 bits, and changes. None removes a column."""
+    frame = pl.from_arrow(table()).with_columns(wide=pl.lit(1, pl.Int128))
+    changes = {name: value for name, value in columns.items() if value is not None}
+    return written(frame.with_columns(**changes).drop(columns.keys() - changes.keys()), form)
+
+
+NO_COLUMN = "body: has no column {}; its columns are: "
+UNSUITABLE = "body: column {} has the type {}"
+WIDE_REFUSED = {
+    "no column of ours": (
+        {"tweet_id": None, "type": None, "at": None},
+        NO_COLUMN.format("tweet_id, type, at") + "wide$",
+    ),
+    "one is missing": ({"at": None}, NO_COLUMN.format("at") + "tweet_id, type, wide$"),
+    "a list": ({"type": pl.lit(["favorites"])}, UNSUITABLE.format("type", "List")),
+    "wide lists": (
+        {"count": pl.lit([1], pl.List(pl.Int128))},
+        UNSUITABLE.format("count", r"List\(Int128\)"),
+    ),
+    "a struct": ({"type": pl.struct("type")}, UNSUITABLE.format("type", "Struct")),
+    "a duration": ({"at": pl.duration(days=1)}, UNSUITABLE.format("at", "duration")),
+}
+
+
+@pytest.mark.parametrize("form", WRITERS)
+@pytest.mark.parametrize(("columns", "message"), WIDE_REFUSED.values(), ids=WIDE_REFUSED)
+def test_a_body_with_128_bits_is_refused_for_its_columns(read, form, columns, message):
+    """The rules for its columns are those of every other body."""
+    with pytest.raises(MalformedBody, match=message):
+        read(wide(form, **columns), form.partition(" ")[0])
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_numbers_of_128_bits_in_columns_of_ours(read, form):
+    columns = {
+        "tweet_id": pl.Series([7, 2**63, -1, 2**100], dtype=pl.Int128),
+        "type": ["favorites"] * 4,
+        "at": [AT] * 4,
+        "count": pl.Series([3, 1, 1, 1], dtype=pl.UInt128),
+        "notes": pl.Series([[1]] * 4, dtype=pl.List(pl.Int128)),
+    }
+    parsed = read(written(pl.DataFrame(columns), form), form.partition(" ")[0])
+
+    assert parsed.rows.rows() == [(1, 7, "favorites", HOUR, 3, False)]
+    assert parsed.rejected.select("line", "reason").rows() == [
+        (line, "invalid_id") for line in (2, 3, 4)
+    ]
+
+
+def test_streams_with_and_without_128_bits_are_counted(read):
+    first = stream(table(tweet_id=[1]))
+    second, third = (wide("arrow", tweet_id=pl.lit(number)) for number in (2, 3))
+
+    for bodies in ((second, third), (first, second, first), (second, first, third)):
+        parsed = read(b"".join(bodies), "arrow")
+        assert parsed.rows.height == len(bodies)
+    with pytest.raises(MalformedBody, match="data after the end of the Arrow stream"):
+        read(second + b"x" * 35, "arrow")
+
+
 def test_views_runs_and_large_types(parse):
     content = table(
         2,

@@ -58,25 +58,18 @@ def read_batches(file: IO[bytes], request: Request) -> Iterator[Batch]:
 
 
 def _read(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
-    source = pa.BufferReader(pa.py_buffer(whole))
-    is_stream = False
-    started = False
-    if whole[:4] == _PARQUET:
-        batches = _read_parquet(whole, request)
-    elif whole[: len(_ARROW_FILE)] == _ARROW_FILE:
-        batches = _read_file(source, request)
-    else:
-        is_stream = True
-        batches = _read_streams(source, request)
-    try:
-        for batch in batches:
-            started = True
-            yield batch
-    except pa.ArrowNotImplementedError:  # the schema may have 128-bit integers
-        if started:
-            raise
-        for wide in read_wide(whole[:], request, is_stream=is_stream).to_batches():
-            yield from _slices(wide, len(whole))
+    if whole[: len(_PARQUET)] == _PARQUET:
+        return _read_parquet(whole, request)
+    if whole[: len(_ARROW_FILE)] == _ARROW_FILE:
+        return _read_file(whole, request)
+    return _read_streams(whole, request)
+
+
+def _read_wide(body: bytes, request: Request, *, read_bytes: int) -> Iterator[Batch]:
+    """Read a file or a stream whose schema has a type that only the other library knows."""
+    table = read_wide(body, request)
+    for batch in table.select(_choose_columns(table.schema, request)).to_batches():
+        yield from _slices(batch, read_bytes)
 
 
 def _choose_columns(schema: pa.Schema, request: Request) -> list[int]:
@@ -98,7 +91,12 @@ def _choose_columns(schema: pa.Schema, request: Request) -> list[int]:
 
 def _read_parquet(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
     source = pa.py_buffer(whole)
-    with pq.ParquetFile(pa.BufferReader(source)) as file:
+    try:
+        file = pq.ParquetFile(pa.BufferReader(source))
+    except pa.ArrowNotImplementedError:
+        yield from _read_wide(whole[:], request, read_bytes=len(whole))
+        return
+    with file:
         # A few bytes of Parquet can stand for billions of rows, so count them before decoding.
         metadata = file.metadata
         if metadata.num_rows > request.rows_max:
@@ -142,10 +140,17 @@ def _check_one_file(whole: mmap.mmap, metadata: pq.FileMetaData) -> None:
         raise MalformedBody("body: holds several Parquet files; send them one by one")
 
 
-def _read_streams(source: pa.BufferReader, request: Request) -> Iterator[Batch]:
+def _read_streams(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
+    source = pa.BufferReader(pa.py_buffer(whole))
     while (start := source.tell()) < source.size():
         try:
             schema = ipc.open_stream(source).schema
+        except pa.ArrowNotImplementedError:
+            source.seek(start)
+            for _ in ipc.MessageReader.open_stream(source):
+                pass
+            yield from _read_wide(whole[start : source.tell()], request, read_bytes=source.tell())
+            continue
         except (pa.ArrowException, OSError, EOFError):
             if start:
                 raise MalformedBody("body: has data after the end of the Arrow stream") from None
@@ -156,8 +161,14 @@ def _read_streams(source: pa.BufferReader, request: Request) -> Iterator[Batch]:
             yield from _slices(batch, source.tell())
 
 
-def _read_file(source: pa.BufferReader, request: Request) -> Iterator[Batch]:
-    options = _read_options(ipc.open_file(source).schema, request)
+def _read_file(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
+    source = pa.BufferReader(pa.py_buffer(whole))
+    try:
+        schema = ipc.open_file(source).schema
+    except pa.ArrowNotImplementedError:
+        yield from _read_wide(whole[:], request, read_bytes=len(whole))
+        return
+    options = _read_options(schema, request)
     reader = ipc.open_file(source, options=options)
     for index in range(reader.num_record_batches):
         position = source.size() * (index + 1) // reader.num_record_batches

@@ -32,9 +32,13 @@ def check_type(name: str, dtype: pa.DataType) -> None:
     while (value := _value_type(inner)) is not None:
         inner = value
     if not any(check(inner) for check in _TEXTUAL):
-        raise MalformedBody(
-            f"body: column {name} has the type {dtype}; send numbers, text, times or booleans"
-        )
+        raise unsuitable_type(name, dtype)
+
+
+def unsuitable_type(name: str, dtype: object) -> MalformedBody:
+    """Make the refusal of a column whose type, which `dtype` describes, has no text."""
+    text = f"column {name} has the type {dtype}; send numbers, text, times or booleans"
+    return MalformedBody(f"body: {text}")
 
 
 def _value_type(dtype: pa.DataType) -> pa.DataType | None:
