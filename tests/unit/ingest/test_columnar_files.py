@@ -313,6 +313,91 @@ def test_data_after_a_file_refuses_the_body(read, form, tail):
         read(WRITERS[form](table()) + tail, form.partition(" ")[0])
 
 
+def polars_file(content, **options):
+    target = io.BytesIO()
+    pl.from_arrow(content).write_ipc(target, **options)
+    return target.getvalue()
+
+
+def legacy_file(content):
+    """Write an Arrow file as versions before 0.15: the end of its stream is four zeros."""
+    target = pa.BufferOutputStream()
+    options = ipc.IpcWriteOptions(use_legacy_format=True, metadata_version=ipc.MetadataVersion.V4)
+    with ipc.new_file(target, content.schema, options=options) as writer:
+        writer.write_table(content)
+    return target.getvalue().to_pybytes()
+
+
+def wide_file(content):
+    """Write an Arrow file with a column that only polars reads."""
+    return written(pl.from_arrow(content).with_columns(wide=pl.lit(1, pl.Int128)), "arrow file")
+
+
+ARROW_FILES = {
+    "pyarrow": arrow_file,
+    "pyarrow, legacy": legacy_file,
+    "polars": polars_file,
+    "polars, 128 bits": wide_file,
+}
+FOLLOWING = {
+    "of the same size": lambda write: write(numbered(1, 3)) + write(numbered(4, 3)),
+    "a longer one": lambda write: write(numbered(1, 3)) + write(numbered(4, 4000)),
+    "a shorter one": lambda write: write(numbered(1, 4000)) + write(numbered(4, 3)),
+    "two": lambda write: b"".join(write(numbered(first, 3)) for first in (1, 4, 7)),
+    "an empty one": lambda write: write(numbered(1, 3)) + write(table(0)),
+    "after an empty one": lambda write: write(table(0)) + write(numbered(1, 3)),
+    "after a line end": lambda write: write(numbered(1, 3)) + b"\n" + write(numbered(4, 3)),
+    "after zeros": lambda write: write(numbered(1, 3)) + bytes(64) + write(numbered(4, 3)),
+    "after text": lambda write: write(numbered(1, 3)) + b"x" * 5000 + write(numbered(4, 3)),
+    "after one that is cut short": lambda write: write(numbered(1, 3))[:-9] + write(numbered(4, 3)),
+    "empty, after text": lambda write: write(numbered(1, 3)) + b"\r\n" + write(table(0)),
+}
+
+
+@pytest.mark.parametrize("write", ARROW_FILES.values(), ids=ARROW_FILES)
+@pytest.mark.parametrize("make", FOLLOWING.values(), ids=FOLLOWING)
+def test_arrow_files_that_follow_each_other_refuse_the_body(read, make, write):
+    """The footer of the last one would be read, with the batches of the first one."""
+    with pytest.raises(MalformedBody, match="several Arrow files; send them one by one"):
+        read(make(write), "arrow")
+
+
+@pytest.mark.parametrize("write", ARROW_FILES.values(), ids=ARROW_FILES)
+@pytest.mark.parametrize("rows", [0, 1, 1000])
+def test_an_arrow_file_of_any_writer(read, write, rows):
+    parsed = read(write(numbered(1, rows)), "arrow")
+
+    assert parsed.rows.get_column("tweet_id").to_list() == list(range(1, rows + 1))
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_a_column_named_as_the_start_of_an_arrow_file(read, rows):
+    content = numbered(1, rows).append_column("ARROW1", pa.array(["ARROW1"] * rows, pa.string()))
+    for write in ARROW_FILES.values():
+        assert read(write(content), "arrow").rows.height == rows
+
+
+@pytest.mark.parametrize("compression", [None, "lz4", "zstd"])
+def test_arrow_files_with_dictionaries_batches_and_compression(read, compression):
+    content = numbered(1, 1000)
+    words = content.set_column(1, "type", content.column("type").dictionary_encode())
+    sink = pa.BufferOutputStream()
+    with ipc.new_file(
+        sink,
+        words.schema,
+        options=ipc.IpcWriteOptions(compression=compression),
+        metadata={"a": "b"},
+    ) as writer:
+        writer.write_table(words, 30)
+    frame = pl.from_arrow(content).with_columns(pl.col("type").cast(pl.Categorical))
+    target = io.BytesIO()
+    frame.write_ipc(target, compression=compression or "uncompressed", record_batch_size=70)
+    for body in (sink.getvalue().to_pybytes(), target.getvalue()):
+        assert read(body, "arrow").rows.get_column("tweet_id").to_list() == list(range(1, 1001))
+        with pytest.raises(MalformedBody, match="several Arrow files"):
+            read(body + body, "arrow")
+
+
 @pytest.mark.parametrize("sizes", [(3, 3), (3, 4000), (4000, 3), (2, 3, 4)])
 def test_parquet_files_one_behind_the_other_refuse_the_body(read, sizes):
     """Only the last one would be read, and perhaps with the data of the first."""

@@ -13,14 +13,17 @@ import pyarrow.parquet as pq
 from pyarrow import ipc
 
 from openengagement.errors import BodyTooLarge, MalformedBody
+from openengagement.ingest.formats.column_extent import (
+    ARROW_FILE,
+    PARQUET,
+    check_arrow_file,
+    check_parquet,
+)
 from openengagement.ingest.formats.column_text import check_type, is_text_or_bytes, simplify
 from openengagement.ingest.formats.column_wide import read_wide
 from openengagement.ingest.formats.decoder_protocol import Request
 
 BATCH_ROWS: Final = 125_000
-_ARROW_FILE: Final = b"ARROW1"
-_PARQUET: Final = b"PAR1"
-_FOOTER_BYTES: Final = 8  # the size of the metadata and the magic number at the end of Parquet
 _NAMES_SHOWN: Final = 20
 _NAME_SHOWN: Final = 64  # characters
 _BUFFER_BYTES: Final = 2**20
@@ -38,8 +41,8 @@ def read_batches(file: IO[bytes], request: Request) -> Iterator[Batch]:
     """Read the requested columns that a file has.
 
     Raises:
-        MalformedBody: a required column is missing, a column is named twice, or data follows the
-            end of the file.
+        MalformedBody: a required column is missing, a column is named twice, or other data precedes
+            or follows the file.
         BodyTooLarge: there are too many rows.
         pa.ArrowException, OSError: the file is damaged.
     """
@@ -58,9 +61,9 @@ def read_batches(file: IO[bytes], request: Request) -> Iterator[Batch]:
 
 
 def _read(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
-    if whole[: len(_PARQUET)] == _PARQUET:
+    if whole[: len(PARQUET)] == PARQUET:
         return _read_parquet(whole, request)
-    if whole[: len(_ARROW_FILE)] == _ARROW_FILE:
+    if whole[: len(ARROW_FILE)] == ARROW_FILE:
         return _read_file(whole, request)
     return _read_streams(whole, request)
 
@@ -101,7 +104,7 @@ def _read_parquet(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
         metadata = file.metadata
         if metadata.num_rows > request.rows_max:
             raise BodyTooLarge("rows")
-        _check_one_file(whole, metadata)
+        check_parquet(whole, metadata)
         schema = file.schema_arrow
         chosen = _choose_columns(schema, request)
     names = [schema.names[index] for index in chosen]
@@ -120,24 +123,6 @@ def _read_parquet(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
             yield _batch(batch, len(whole) * rows // metadata.num_rows)
     if rows != metadata.num_rows:
         raise pa.ArrowInvalid("rows are missing")
-
-
-def _check_one_file(whole: mmap.mmap, metadata: pq.FileMetaData) -> None:
-    """Refuse concatenated files, of which a reader would see only the last one.
-
-    Offsets in the metadata count from the start of the last file. Taken from the start of the body,
-    they end too early, by the size of all files before. So `room`, the gap before the metadata, is
-    at least that size, and the end of the first file and the start of the second are within it.
-    """
-    end = len(_PARQUET)
-    if metadata.num_row_groups:
-        group = metadata.row_group(metadata.num_row_groups - 1)
-        for column in (group.column(index) for index in range(group.num_columns)):
-            starts = filter(None, (column.dictionary_page_offset, column.data_page_offset))
-            end = max(end, min(starts, default=0) + column.total_compressed_size)
-    room = len(whole) - _FOOTER_BYTES - metadata.serialized_size - end
-    if whole.find(2 * _PARQUET, 0, max(room, 0) + len(_PARQUET)) >= 0:
-        raise MalformedBody("body: holds several Parquet files; send them one by one")
 
 
 def _read_streams(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
@@ -166,8 +151,10 @@ def _read_file(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
     try:
         schema = ipc.open_file(source).schema
     except pa.ArrowNotImplementedError:
+        check_arrow_file(whole)
         yield from _read_wide(whole[:], request, read_bytes=len(whole))
         return
+    check_arrow_file(whole)
     options = _read_options(schema, request)
     reader = ipc.open_file(source, options=options)
     for index in range(reader.num_record_batches):
