@@ -398,15 +398,57 @@ def test_arrow_files_with_dictionaries_batches_and_compression(read, compression
             read(body + body, "arrow")
 
 
-@pytest.mark.parametrize("sizes", [(3, 3), (3, 4000), (4000, 3), (2, 3, 4)])
-def test_parquet_files_one_behind_the_other_refuse_the_body(read, sizes):
-    """Only the last one would be read, and perhaps with the data of the first."""
-    with pytest.raises(MalformedBody):
-        read(b"".join(parquet(numbered(1, size)) for size in sizes), "parquet")
+def plain_parquet(content):
+    """Of two such files with as many rows, all pages have the same sizes and places."""
+    return parquet(content, compression="none", use_dictionary=False, write_statistics=False)
+
+
+def indexed_parquet(content):
+    return parquet(content, write_page_index=True, data_page_size=100)
+
+
+def polars_parquet(content):
+    return written(pl.from_arrow(content), "parquet")
+
+
+def wide_parquet(content):
+    return written(pl.from_arrow(content).with_columns(wide=pl.lit(1, pl.Int128)), "parquet")
+
+
+PARQUET_FILES = {
+    "pyarrow": parquet,
+    "pyarrow, plain": plain_parquet,
+    "pyarrow, indexes": indexed_parquet,
+    "pyarrow, second version": lambda content: parquet(
+        content, data_page_version="2.0", version="1.0"
+    ),
+    "polars": polars_parquet,
+    "polars, 128 bits": wide_parquet,
+}
+
+
+@pytest.mark.parametrize("write", PARQUET_FILES.values(), ids=PARQUET_FILES)
+@pytest.mark.parametrize("make", FOLLOWING.values(), ids=FOLLOWING)
+def test_parquet_files_that_follow_each_other_refuse_the_body(read, make, write):
+    """The metadata of the last one would be read, with the pages of the first one."""
+    with pytest.raises(MalformedBody, match="several Parquet files; send them one by one"):
+        read(make(write), "parquet")
+
+
+@pytest.mark.parametrize("write", PARQUET_FILES.values(), ids=PARQUET_FILES)
+@pytest.mark.parametrize("rows", [0, 1, 1000])
+def test_a_parquet_file_of_any_writer(read, write, rows):
+    """Its texts may hold the bytes with which a file begins and ends."""
+    texts = [f"{number}PAR1PAR1\x15\0" for number in range(rows)]
+    content = numbered(1, rows).append_column("PAR1", pa.array(texts, pa.string()))
+
+    parsed = read(write(content), "parquet")
+
+    assert parsed.rows.get_column("tweet_id").to_list() == list(range(1, rows + 1))
 
 
 def test_a_file_with_indexes_and_bloom_filters_is_one_file(read):
-    content = table(3000, note=[f"PAR1{number}" for number in range(3000)])
+    content = table(3000, note=[f"PAR1{number}PAR1" for number in range(3000)])
     body = parquet(content, write_page_index=True, data_page_size=200, row_group_size=100)
 
     assert read(body, "parquet").rows.height == 3000

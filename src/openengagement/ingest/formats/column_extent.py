@@ -18,6 +18,9 @@ PARQUET: Final = b"PAR1"
 ARROW_FILE: Final = b"ARROW1"
 # At the end of both formats are the footer, its size in this many bytes, and the magic number.
 _FOOTER_SIZE_BYTES: Final = 4
+# How a column of Parquet begins: with a page header, a Thrift struct of two small numbers first.
+_PAGE_START: Final = re.compile(rb"\x15[\x00\x02\x04\x06]\x15")
+_SCHEMA_KEY, _OTHER_KEY = b"ARROW:schema", b"other:schema"
 # The name of a column is no start of a file. Before it stands its length.
 _ARROW_START: Final = re.compile(rb"(?<!\x06\0\0\0)ARROW1")
 _END_OF_STREAM: Final = b"\xff\xff\xff\xff"  # and zeros
@@ -28,25 +31,40 @@ _BLOCK: Final = np.dtype([("offset", "<i8"), ("head", "<i4"), ("", "<i4"), ("bod
 
 
 def check_parquet(whole: mmap.mmap, metadata: pq.FileMetaData) -> None:
-    """Refuse files that follow each other.
+    """Refuse a body in which other bytes precede the file.
 
-    Offsets in the metadata count from the start of the last file. Taken from the start of the body,
-    they end too early, by the size of all files before. So `room`, the gap before the metadata, is
-    at least that size, and the end of the first file and the start of the second are within it.
+    Offsets in the metadata count from the start of the file. Taken from the start of the body, they
+    end too early, by the size of the bytes before. So the file starts within `room`, the gap before
+    the metadata, and columns begin at the same offsets from there. In a good file, indexes fill the
+    gap, and a text that looks like the start of a file has no columns at these offsets.
     """
-    if whole.find(2 * PARQUET, 0, max(_room(whole, metadata), 0) + len(PARQUET)) >= 0:
-        raise _several("Parquet")
+    columns = _last_columns(metadata)
+    end = max((start + size for start, size in columns), default=len(PARQUET))
+    room = len(whole) - len(PARQUET) - _FOOTER_SIZE_BYTES - metadata.serialized_size - end
+    start = 0
+    while (start := whole.find(PARQUET, start + 1, max(room, 0) + len(PARQUET))) >= 0:
+        if all(_PAGE_START.match(whole, start + offset) for offset, _ in columns):
+            raise _several("Parquet")
 
 
-def _room(whole: mmap.mmap, metadata: pq.FileMetaData) -> int:
-    end = len(PARQUET)
-    if metadata.num_row_groups:
-        group = metadata.row_group(metadata.num_row_groups - 1)
-        for column in (group.column(index) for index in range(group.num_columns)):
-            starts = filter(None, (column.dictionary_page_offset, column.data_page_offset))
-            end = max(end, min(starts, default=0) + column.total_compressed_size)
-    room: int = len(whole) - len(PARQUET) - _FOOTER_SIZE_BYTES - metadata.serialized_size - end
-    return room
+def _last_columns(metadata: pq.FileMetaData) -> list[tuple[int, int]]:
+    """Return the offset and the size of each column in the last row group."""
+    if not metadata.num_row_groups:
+        return []
+    group = metadata.row_group(metadata.num_row_groups - 1)
+    columns = []
+    for column in (group.column(index) for index in range(group.num_columns)):
+        offsets = filter(None, (column.dictionary_page_offset, column.data_page_offset))
+        if size := column.total_compressed_size:
+            columns.append((min(offsets, default=0), size))
+    return columns
+
+
+def read_metadata(whole: mmap.mmap) -> pq.FileMetaData:
+    """Read the metadata of Parquet without the Arrow schema in it, which may have unknown types."""
+    size_at = len(whole) - len(PARQUET) - _FOOTER_SIZE_BYTES
+    footer = whole[size_at - _number(whole, size_at, dtype="<u4") :]
+    return pq.read_metadata(pa.BufferReader(PARQUET + footer.replace(_SCHEMA_KEY, _OTHER_KEY)))
 
 
 def check_arrow_file(whole: mmap.mmap) -> None:

@@ -18,6 +18,7 @@ from openengagement.ingest.formats.column_extent import (
     PARQUET,
     check_arrow_file,
     check_parquet,
+    read_metadata,
 )
 from openengagement.ingest.formats.column_text import check_type, is_text_or_bytes, simplify
 from openengagement.ingest.formats.column_wide import read_wide
@@ -97,14 +98,12 @@ def _read_parquet(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
     try:
         file = pq.ParquetFile(pa.BufferReader(source))
     except pa.ArrowNotImplementedError:
+        _check_parquet(whole, read_metadata(whole), rows_max=request.rows_max)
         yield from _read_wide(whole[:], request, read_bytes=len(whole))
         return
     with file:
-        # A few bytes of Parquet can stand for billions of rows, so count them before decoding.
         metadata = file.metadata
-        if metadata.num_rows > request.rows_max:
-            raise BodyTooLarge("rows")
-        check_parquet(whole, metadata)
+        _check_parquet(whole, metadata, rows_max=request.rows_max)
         schema = file.schema_arrow
         chosen = _choose_columns(schema, request)
     names = [schema.names[index] for index in chosen]
@@ -123,6 +122,13 @@ def _read_parquet(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
             yield _batch(batch, len(whole) * rows // metadata.num_rows)
     if rows != metadata.num_rows:
         raise pa.ArrowInvalid("rows are missing")
+
+
+def _check_parquet(whole: mmap.mmap, metadata: pq.FileMetaData, *, rows_max: int) -> None:
+    # A few bytes of Parquet can stand for billions of rows, so count them before decoding.
+    if metadata.num_rows > rows_max:
+        raise BodyTooLarge("rows")
+    check_parquet(whole, metadata)
 
 
 def _read_streams(whole: mmap.mmap, request: Request) -> Iterator[Batch]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from openengagement.errors import BodyTooLarge, MalformedBody
+from openengagement.errors import MalformedBody
 from openengagement.ingest.formats.column_text import unsuitable_type
 from openengagement.ingest.formats.decoder_protocol import Request
 
@@ -23,12 +23,11 @@ def read_wide(body: bytes, request: Request) -> pa.Table:
 
     Raises:
         MalformedBody: a requested column has nested values, or the library cannot read the body.
-        BodyTooLarge: a Parquet file has too many rows.
     """
     import polars as pl  # noqa: PLC0415 - slow, and seldom wanted
 
     try:
-        frame = _read_frame(body, request)
+        frame = _read_frame(body)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         text = (
             f"body: is damaged, or has a type or encoding of {request.name} that is not supported"
@@ -45,14 +44,11 @@ def read_wide(body: bytes, request: Request) -> pa.Table:
     )
 
 
-def _read_frame(body: bytes, request: Request) -> "pl.DataFrame":
+def _read_frame(body: bytes) -> "pl.DataFrame":
     import polars as pl  # noqa: PLC0415
 
     if body.startswith(b"ARROW1"):
         return pl.read_ipc(io.BytesIO(body))
-    if not body.startswith(b"PAR1"):
-        return pl.read_ipc_stream(io.BytesIO(body))
-    rows = pl.scan_parquet(io.BytesIO(body)).select(pl.len()).collect().item()
-    if rows > request.rows_max:
-        raise BodyTooLarge("rows")
-    return pl.read_parquet(io.BytesIO(body))
+    if body.startswith(b"PAR1"):
+        return pl.read_parquet(io.BytesIO(body))
+    return pl.read_ipc_stream(io.BytesIO(body))
