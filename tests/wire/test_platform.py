@@ -6,8 +6,10 @@ import json
 import time
 
 import polars as pl
+import pyarrow as pa
 import pytest
 import zstandard
+from pyarrow import parquet
 
 from support.calls import Bearer, question, sign_as_user
 from support.cli import run_command
@@ -162,6 +164,7 @@ FORMATS = {
     ),
     "parquet": lambda f: ("application/vnd.apache.parquet", written(f.write_parquet)),
     "arrow stream": lambda f: ("application/vnd.apache.arrow.stream", written(f.write_ipc_stream)),
+    "arrow file": lambda f: ("application/vnd.apache.arrow.file", written(f.write_ipc)),
     "parquet with numbers and times": lambda f: (
         "application/vnd.apache.parquet",
         written(
@@ -219,6 +222,28 @@ def test_unknown_content_types_are_refused(send, form):
 def test_invalid_columnar_bodies_are_refused(send, form, body):
     answer = send("events", body, form)
     assert (answer.status, answer.code) == (400, "malformed_body"), answer
+
+
+def test_files_that_follow_each_other_are_refused(send, tweet, favorites):
+    for name, between in (("parquet", b"\n"), ("parquet", b""), ("arrow file", b"")):
+        form, body = FORMATS[name](frame(tweet))
+        answer = send("events", body + between + body, form)
+        assert (answer.status, answer.code) == (400, "malformed_body")
+        assert "send them one by one" in answer.json()["errors"][0]
+    assert favorites(tweet) == 0
+
+
+def test_columnar_texts_that_are_not_utf_8_are_refused(send):
+    names = pa.array([b"b\xffb", b"bob"])
+    texts = pa.Array.from_buffers(pa.string(), 2, names.buffers())
+    sink = pa.BufferOutputStream()
+    parquet.write_table(pa.table({"id": [5, 6], "screen_name": texts}), sink)
+    body = sink.getvalue().to_pybytes()
+
+    answer = send("accounts", body, "application/vnd.apache.parquet")
+
+    assert (answer.status, answer.code) == (400, "malformed_body")
+    assert answer.json()["errors"] == ["body: column screen_name has bytes that are not UTF-8"]
 
 
 def test_truncated_columnar_bodies_are_refused(send, tweet, favorites):

@@ -92,6 +92,46 @@ def test_bytes_that_are_not_utf_8_refuse_the_body(parse, name):
         parse(table(**{name: pa.array([b"\xff"])}))
 
 
+def false_texts(dtype):
+    """A column of texts, of which one is not UTF-8. No library checks this in Parquet."""
+    values = pa.array([b"good", b"b\xff\xfed"])
+    texts = pa.Array.from_buffers(pa.string(), 2, values.buffers())
+    if pa.types.is_dictionary(dtype):
+        return pa.DictionaryArray.from_arrays(pa.array([0, 1], dtype.index_type), texts)
+    return texts.cast(dtype)
+
+
+TEXT_TYPES = [
+    *(pa.string(), pa.large_string(), pa.string_view()),
+    pa.dictionary(pa.int32(), pa.string()),
+]
+TEXT_FIELDS = [
+    *(("events", name) for name in ("tweet_id", "type", "at", "count", "promoted")),
+    *(("tweets", name) for name in ("id", "author_id", "created_at", "video_id", "deleted")),
+    *(("accounts", name) for name in ("id", "screen_name", "protected")),
+]
+
+
+@pytest.mark.parametrize("dtype", TEXT_TYPES, ids=str)
+@pytest.mark.parametrize(("kind", "name"), TEXT_FIELDS)
+def test_texts_that_are_not_utf_8_refuse_the_body(parse, kind, name, dtype):
+    whole = {
+        "events": {"tweet_id": [5, 6], "type": ["favorites"] * 2, "at": [AT] * 2},
+        "tweets": {"id": [5, 6], "author_id": [7, 8]},
+        "accounts": {"id": [5, 6], "screen_name": ["a", "b"]},
+    }[kind]
+    content = pa.table({**whole, name: false_texts(dtype)})
+
+    with pytest.raises(MalformedBody, match=f"column {name} has bytes that are not UTF-8"):
+        parse(content, kind=kind)
+
+
+def test_texts_that_are_not_utf_8_do_not_matter_in_other_columns(read):
+    body = parquet(table(2, other=false_texts(pa.string())))
+
+    assert read(body, "parquet").rows.height == 2
+
+
 @pytest.mark.parametrize(
     ("counts", "expected"),
     [

@@ -20,7 +20,12 @@ from openengagement.ingest.formats.column_extent import (
     check_parquet,
     read_metadata,
 )
-from openengagement.ingest.formats.column_text import check_type, is_text_or_bytes, simplify
+from openengagement.ingest.formats.column_text import (
+    check_type,
+    is_text_or_bytes,
+    simplify,
+    validate,
+)
 from openengagement.ingest.formats.column_wide import read_wide
 from openengagement.ingest.formats.decoder_protocol import Request
 
@@ -179,7 +184,9 @@ def _slices(batch: pa.RecordBatch, read_bytes: int) -> Iterator[Batch]:
     """Cut a batch, which may be a whole file, so that few of its pages are in memory at a time."""
     for start in range(0, batch.num_rows, BATCH_ROWS):
         part = batch.slice(start, BATCH_ROWS)
-        part.validate(full=True)
+        part.validate()
+        for name, column in zip(part.schema.names, part.columns, strict=True):
+            validate(name, column)
         yield _batch(part, read_bytes)
 
 

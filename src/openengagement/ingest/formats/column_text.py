@@ -1,6 +1,7 @@
 """Convert a column of any type to text, in the decoder process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
@@ -85,7 +86,7 @@ def as_text(name: str, column: pa.Array) -> pa.Array:
     A float keeps its fraction, even if the fraction is zero.
 
     Raises:
-        MalformedBody: binary values are not UTF-8.
+        MalformedBody: texts or binary values are not UTF-8.
     """
     column = decoded(column)
     dtype = column.type
@@ -95,11 +96,32 @@ def as_text(name: str, column: pa.Array) -> pa.Array:
         # The library would write 1.0 as 1, which an id may be.
         texts = [None if value is None else repr(value) for value in column.to_pylist()]
         return pa.array(texts, pa.string())
-    try:
-        if types.is_fixed_size_binary(dtype):
-            column = column.cast(pa.binary())
+    if types.is_fixed_size_binary(dtype):
+        column = column.cast(pa.binary())
+    if types.is_string(dtype) or types.is_large_string(dtype):
+        validate(name, column)  # a text of Parquet may have any bytes
+    with _utf8(name):
         return column.cast(pa.string())
-    except pa.ArrowInvalid:
+
+
+def validate(name: str, column: pa.Array) -> None:
+    """Validate all values of a column.
+
+    Raises:
+        MalformedBody: texts are not UTF-8.
+        pa.ArrowInvalid: the column is damaged.
+    """
+    with _utf8(name):
+        column.validate(full=True)
+
+
+@contextmanager
+def _utf8(name: str) -> Iterator[None]:
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        if "UTF8" not in str(error):
+            raise
         raise MalformedBody(f"body: column {name} has bytes that are not UTF-8") from None
 
 
