@@ -79,7 +79,8 @@ def validate(
     `frame` has a column `line` and one text column per field of the kind. `latest_s` is the latest
     time that is not in the future, in Unix seconds.
     """
-    derived = _parse_columns(frame, kind)
+    # The library can panic in an expression over columns of several chunks.
+    derived = _parse_columns(frame.rechunk(), kind)
     # The expression of a rule is null where its field is missing; that breaks no rule.
     rules = [
         Rule(rule.reason, rule.broken.fill_null(value=False), rule.detail)

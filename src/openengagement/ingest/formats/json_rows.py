@@ -5,9 +5,9 @@ last value counts.
 """
 
 import re
-from collections.abc import Sequence
+from codecs import getincrementaldecoder
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import cache
 from operator import attrgetter
 from typing import Any, Final
@@ -16,9 +16,17 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from openengagement.ingest.formats.text_rows import TextRows, count_lines
+from openengagement.ingest.formats.text_rows import (
+    TextRows,
+    count_line_ends,
+    count_lines,
+    no_text_rows,
+)
 from openengagement.ingest.values import NESTED
 
+_PART_BYTES: Final = 4 * 2**20  # of rows whose values are objects at the same time
+_LARGE_BYTES: Final = 2**18
+_SHOWN_BYTES: Final = 1024  # of a nested value, of which a rejection quotes the start
 _JSON_SPACE: Final = b" \t\r\n"  # `bytes.strip` alone would also strip other characters
 _TRAILING: Final = re.compile(r"trailing characters \(byte ([0-9]+)\)")
 _SEVERAL_OBJECTS: Final = (
@@ -29,14 +37,41 @@ _SEVERAL_OBJECTS: Final = (
 
 def parse_lines(body: bytes, fields: Sequence[str]) -> TextRows:
     """Parse a body with a JSON object on each line. Blank lines are no rows."""
-    utf8 = _is_utf8(body)
-    if utf8 and _has_object_lines(body):
+    is_utf8 = _is_utf8(body)
+    parts = []
+    before = 0
+    for part in _cut_lines(body):
+        parts.append(_parse_part(part, fields, is_utf8=is_utf8, before=before))
+        before += count_line_ends(part)
+    return _join(parts, fields)
+
+
+def _cut_lines(body: bytes) -> Iterator[bytes]:
+    """Cut a body after line ends, so that the values of few lines are objects at a time."""
+    start = 0
+    while start < len(body):
+        end = body.find(b"\n", start + _PART_BYTES) + 1 or len(body)
+        yield body[start:end]
+        start = end
+
+
+def _parse_part(part: bytes, fields: Sequence[str], *, is_utf8: bool, before: int) -> TextRows:
+    """Parse some lines. `before` is the number of lines before them."""
+    if is_utf8 and len(part) < 2 * _PART_BYTES and _has_object_lines(part):
         with suppress(msgspec.DecodeError, RecursionError):
-            rows = _decoder(tuple(fields)).decode_lines(body)
+            rows = _decoder(tuple(fields)).decode_lines(part)
             # If a line held several objects, there would be more rows than lines.
-            if len(rows) == count_lines(body):
-                return _to_rows(rows, fields, numbers=range(1, len(rows) + 1))
-    return _parse_texts(body.split(b"\n"), fields, is_utf8=utf8)
+            if len(rows) == count_lines(part):
+                numbers = range(before + 1, before + len(rows) + 1)
+                return TextRows(_to_frame(rows, fields, numbers=numbers), {})
+    return _parse_texts(part.split(b"\n"), fields, is_utf8=is_utf8, before=before)
+
+
+def _join(parts: Sequence[TextRows], fields: Sequence[str]) -> TextRows:
+    malformed: dict[int, str] = {}
+    for part in parts:
+        malformed |= part.malformed
+    return TextRows(pl.concat([no_text_rows(fields), *(part.rows for part in parts)]), malformed)
 
 
 def parse_elements(
@@ -47,10 +82,16 @@ def parse_elements(
 
 
 def _is_utf8(body: bytes) -> bool:
+    if body.isascii():
+        return True
+    decoder = getincrementaldecoder("utf-8")()
     try:
-        return body.isascii() or bool(body.decode())
+        for start in range(0, len(body), _PART_BYTES):
+            decoder.decode(body[start : start + _PART_BYTES])
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
+    return True
 
 
 def _has_object_lines(body: bytes) -> bool:
@@ -71,34 +112,64 @@ def _has_object_lines(body: bytes) -> bool:
 
 
 def _parse_texts(
-    texts: Sequence[bytes | msgspec.Raw], fields: Sequence[str], *, is_utf8: bool
+    texts: Sequence[bytes | msgspec.Raw], fields: Sequence[str], *, is_utf8: bool, before: int = 0
 ) -> TextRows:
-    decode = _decoder(tuple(fields)).decode
     malformed: dict[int, str] = {}
     numbers: list[int] = []
     rows: list[Any] = []
-    for number, text in enumerate(texts, start=1):
+    frames = [no_text_rows(fields)]
+    size = 0
+    decode = _decoder(tuple(fields)).decode
+    for number, text in enumerate(texts, start=before + 1):
+        size += len(text)
+        if size > _PART_BYTES:
+            frames.append(_to_frame(rows, fields, numbers=numbers))
+            rows, numbers, size = [], [], 0
         try:
             # The decoder skips unknown fields without checking their UTF-8.
-            rows.append(decode(text if is_utf8 else bytes(text).decode()))
+            content = text if is_utf8 else bytes(text).decode()
+            is_large = len(text) > _LARGE_BYTES
+            rows.append(_decode_large(content, tuple(fields)) if is_large else decode(content))
             numbers.append(number)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if bytes(text).strip(_JSON_SPACE):
                 malformed[number] = _describe_fault(bytes(text), error)
-    return replace(_to_rows(rows, fields, numbers=numbers), malformed=malformed)
+    frames.append(_to_frame(rows, fields, numbers=numbers))
+    return TextRows(pl.concat(frames), malformed)
 
 
-def _to_rows(rows: Sequence[Any], fields: Sequence[str], *, numbers: Sequence[int]) -> TextRows:
+def _to_frame(
+    rows: Sequence[Any], fields: Sequence[str], *, numbers: Sequence[int]
+) -> pl.DataFrame:
     # A tuple for each row would cost more: the garbage collector visits each of them.
     columns = {name: _to_texts(list(map(attrgetter(name), rows))) for name in fields}
     lines = pl.Series(values=numbers, dtype=pl.UInt32)
-    return TextRows(pl.DataFrame({"line": lines, **columns}), {})
+    return pl.DataFrame({"line": lines, **columns})
 
 
 @cache
 def _decoder(fields: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
     row = msgspec.defstruct("Row", [(name, Any, None) for name in fields], gc=False)
     return msgspec.json.Decoder(row, float_hook=_keep_float)
+
+
+@cache
+def _text_decoder(fields: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
+    texts = [(name, msgspec.Raw, msgspec.Raw(b"null")) for name in fields]
+    return msgspec.json.Decoder(msgspec.defstruct("Texts", texts))
+
+
+def _decode_large(text: bytes | msgspec.Raw | str, fields: tuple[str, ...]) -> Any:  # noqa: ANN401
+    """Decode a large row. Its nested values would take many times the memory of their text."""
+    texts = _text_decoder(fields).decode(text)
+    values = {name: _decode_value(bytes(getattr(texts, name))) for name in fields}
+    return _decoder(fields).type(**values)
+
+
+def _decode_value(text: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    if text.startswith((b"[", b"{")):
+        return NESTED + text[:_SHOWN_BYTES].decode(errors="replace")
+    return msgspec.json.Decoder(float_hook=_keep_float).decode(text)
 
 
 def _keep_float(number: str) -> str:
