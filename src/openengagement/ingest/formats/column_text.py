@@ -20,6 +20,7 @@ _TEXTUAL: Final[tuple[Callable[[pa.DataType], bool], ...]] = (
     *(types.is_string, types.is_large_string, types.is_string_view),
     *(types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary),
 )
+_ZEROS_MAX: Final = -40  # more zeros at the end than a count or an id can have
 UNITS_PER_S: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
@@ -80,21 +81,40 @@ def decoded(column: pa.Array) -> pa.Array:
     return column.dictionary_decode() if types.is_dictionary(column.type) else column
 
 
-def as_text(name: str, column: pa.Array) -> pa.Array:
+def as_text(name: str, column: pa.Array, *, not_text: str = "") -> pa.Array:
     """Convert a column to text, with times in RFC 3339.
 
-    A float keeps its fraction, even if the fraction is zero.
+    A float keeps its fraction, even if the fraction is zero. If the column is for text, `not_text`
+    is put before values that are neither text nor whole numbers.
 
     Raises:
         MalformedBody: texts or binary values are not UTF-8.
     """
     column = decoded(column)
+    texts = _as_text(name, column)
+    if not_text and not _is_textual(column.type):
+        return pc.binary_join_element_wise(not_text, texts, "")
+    return texts
+
+
+def _is_textual(dtype: pa.DataType) -> bool:
+    """Whether values of a type are texts or whole numbers."""
+    if types.is_decimal(dtype):
+        return bool(_ZEROS_MAX < dtype.scale <= 0)
+    return not (types.is_boolean(dtype) or types.is_floating(dtype) or types.is_temporal(dtype))
+
+
+def _as_text(name: str, column: pa.Array) -> pa.Array:
     dtype = column.type
     if types.is_timestamp(dtype):
         return _times_as_text(column)
     if types.is_floating(dtype):
         # The library would write 1.0 as 1, which an id may be.
         texts = [None if value is None else repr(value) for value in column.to_pylist()]
+        return pa.array(texts, pa.string())
+    if types.is_decimal(dtype) and _ZEROS_MAX < dtype.scale < 0:
+        # The library would write an exponent.
+        texts = [None if value is None else f"{value:f}" for value in column.to_pylist()]
         return pa.array(texts, pa.string())
     if types.is_fixed_size_binary(dtype):
         column = column.cast(pa.binary())

@@ -18,7 +18,7 @@ from openengagement.http.decompression import PACKED
 from openengagement.ingest.formats.csv_header import COMMAS_MAX, read_header
 from openengagement.ingest.formats.text_rows import TextRows, no_text_rows
 
-_LONE_RETURN: Final = "\N{SYMBOL FOR CARRIAGE RETURN}"
+_LONE_RETURN: Final = "\udc0d"  # decoding UTF-8 yields no such character
 _CELL_CHARACTERS_MAX: Final = 2**30
 
 
@@ -106,7 +106,8 @@ def _records(body: bytes) -> Iterator[tuple[int, int, list[str] | str]]:
         first = reader.line_num + 1
         commas = quotes = 0
         try:
-            record: list[str] | str = next(reader)
+            values = next(reader)
+            record: list[str] | str = [value.replace(_LONE_RETURN, "\r") for value in values]
         except StopIteration:
             return
         except csv.Error:

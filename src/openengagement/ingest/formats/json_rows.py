@@ -22,7 +22,8 @@ from openengagement.ingest.formats.text_rows import (
     count_lines,
     no_text_rows,
 )
-from openengagement.ingest.values import NESTED
+from openengagement.ingest.rows import Kind
+from openengagement.ingest.values import NOT_TEXT
 
 _PART_BYTES: Final = 4 * 2**20  # of rows whose values are objects at the same time
 _LARGE_BYTES: Final = 2**18
@@ -35,15 +36,15 @@ _SEVERAL_OBJECTS: Final = (
 )
 
 
-def parse_lines(body: bytes, fields: Sequence[str]) -> TextRows:
+def parse_lines(body: bytes, kind: Kind) -> TextRows:
     """Parse a body with a JSON object on each line. Blank lines are no rows."""
     is_utf8 = _is_utf8(body)
     parts = []
     before = 0
     for part in _cut_lines(body):
-        parts.append(_parse_part(part, fields, is_utf8=is_utf8, before=before))
+        parts.append(_parse_part(part, kind, is_utf8=is_utf8, before=before))
         before += count_line_ends(part)
-    return _join(parts, fields)
+    return _join(parts, kind)
 
 
 def _cut_lines(body: bytes) -> Iterator[bytes]:
@@ -55,30 +56,30 @@ def _cut_lines(body: bytes) -> Iterator[bytes]:
         start = end
 
 
-def _parse_part(part: bytes, fields: Sequence[str], *, is_utf8: bool, before: int) -> TextRows:
+def _parse_part(part: bytes, kind: Kind, *, is_utf8: bool, before: int) -> TextRows:
     """Parse some lines. `before` is the number of lines before them."""
     if is_utf8 and len(part) < 2 * _PART_BYTES and _has_object_lines(part):
         with suppress(msgspec.DecodeError, RecursionError):
-            rows = _decoder(tuple(fields)).decode_lines(part)
+            rows = _decoder(kind.fields).decode_lines(part)
             # If a line held several objects, there would be more rows than lines.
             if len(rows) == count_lines(part):
                 numbers = range(before + 1, before + len(rows) + 1)
-                return TextRows(_to_frame(rows, fields, numbers=numbers), {})
-    return _parse_texts(part.split(b"\n"), fields, is_utf8=is_utf8, before=before)
+                return TextRows(_to_frame(rows, kind, numbers=numbers), {})
+    return _parse_texts(part.split(b"\n"), kind, is_utf8=is_utf8, before=before)
 
 
-def _join(parts: Sequence[TextRows], fields: Sequence[str]) -> TextRows:
+def _join(parts: Sequence[TextRows], kind: Kind) -> TextRows:
     malformed: dict[int, str] = {}
     for part in parts:
         malformed |= part.malformed
-    return TextRows(pl.concat([no_text_rows(fields), *(part.rows for part in parts)]), malformed)
+    return TextRows(
+        pl.concat([no_text_rows(kind.fields), *(part.rows for part in parts)]), malformed
+    )
 
 
-def parse_elements(
-    elements: Sequence[bytes | msgspec.Raw], fields: Sequence[str], *, body: bytes
-) -> TextRows:
+def parse_elements(elements: Sequence[bytes | msgspec.Raw], kind: Kind, *, body: bytes) -> TextRows:
     """Parse the elements of the document `body`: each should be a JSON object."""
-    return _parse_texts(elements, fields, is_utf8=_is_utf8(body))
+    return _parse_texts(elements, kind, is_utf8=_is_utf8(body))
 
 
 def _is_utf8(body: bytes) -> bool:
@@ -112,37 +113,38 @@ def _has_object_lines(body: bytes) -> bool:
 
 
 def _parse_texts(
-    texts: Sequence[bytes | msgspec.Raw], fields: Sequence[str], *, is_utf8: bool, before: int = 0
+    texts: Sequence[bytes | msgspec.Raw], kind: Kind, *, is_utf8: bool, before: int = 0
 ) -> TextRows:
     malformed: dict[int, str] = {}
     numbers: list[int] = []
     rows: list[Any] = []
-    frames = [no_text_rows(fields)]
+    frames = [no_text_rows(kind.fields)]
     size = 0
-    decode = _decoder(tuple(fields)).decode
+    decode = _decoder(kind.fields).decode
     for number, text in enumerate(texts, start=before + 1):
         size += len(text)
         if size > _PART_BYTES:
-            frames.append(_to_frame(rows, fields, numbers=numbers))
+            frames.append(_to_frame(rows, kind, numbers=numbers))
             rows, numbers, size = [], [], 0
         try:
             # The decoder skips unknown fields without checking their UTF-8.
             content = text if is_utf8 else bytes(text).decode()
             is_large = len(text) > _LARGE_BYTES
-            rows.append(_decode_large(content, tuple(fields)) if is_large else decode(content))
+            rows.append(_decode_large(content, kind.fields) if is_large else decode(content))
             numbers.append(number)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if bytes(text).strip(_JSON_SPACE):
                 malformed[number] = _describe_fault(bytes(text), error)
-    frames.append(_to_frame(rows, fields, numbers=numbers))
+    frames.append(_to_frame(rows, kind, numbers=numbers))
     return TextRows(pl.concat(frames), malformed)
 
 
-def _to_frame(
-    rows: Sequence[Any], fields: Sequence[str], *, numbers: Sequence[int]
-) -> pl.DataFrame:
+def _to_frame(rows: Sequence[Any], kind: Kind, *, numbers: Sequence[int]) -> pl.DataFrame:
     # A tuple for each row would cost more: the garbage collector visits each of them.
-    columns = {name: _to_texts(list(map(attrgetter(name), rows))) for name in fields}
+    columns = {
+        name: _to_texts(list(map(attrgetter(name), rows)), is_text=name in kind.texts)
+        for name in kind.fields
+    }
     lines = pl.Series(values=numbers, dtype=pl.UInt32)
     return pl.DataFrame({"line": lines, **columns})
 
@@ -168,20 +170,29 @@ def _decode_large(text: bytes | msgspec.Raw | str, fields: tuple[str, ...]) -> A
 
 def _decode_value(text: bytes) -> Any:  # noqa: ANN401 - any JSON value
     if text.startswith((b"[", b"{")):
-        return NESTED + text[:_SHOWN_BYTES].decode(errors="replace")
+        return NOT_TEXT + text[:_SHOWN_BYTES].decode(errors="replace")
     return msgspec.json.Decoder(float_hook=_keep_float).decode(text)
 
 
-def _keep_float(number: str) -> str:
+class _Float(str):
+    """A number with a fraction or an exponent, not a text."""
+
+    __slots__ = ()
+
+
+def _keep_float(number: str) -> _Float:
     """Keep a float as it was written, with a sign in its exponent.
 
     A float would round it, or be too small for it. The sign distinguishes a number from text such
     as 12e4567, which may be the id of a video.
     """
-    return re.sub("[eE](?=[0-9])", "e+", number)
+    return _Float(re.sub("[eE](?=[0-9])", "e+", number))
 
 
-def _to_texts(values: Sequence[Any]) -> pl.Series:
+def _to_texts(values: Sequence[Any], *, is_text: bool) -> pl.Series:
+    """Convert the values of a field, which may be any text if `is_text`."""
+    if is_text:
+        return pl.Series(values=map(_to_marked, values), dtype=pl.String)
     try:
         return pl.Series(values=values, dtype=pl.String)
     except (TypeError, OverflowError):  # not all are text
@@ -193,8 +204,13 @@ def _to_text(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
         return value
     if type(value) is int:  # not a bool
         return str(value)
-    mark = NESTED if isinstance(value, dict | list) else ""
+    mark = NOT_TEXT if isinstance(value, dict | list) else ""
     return mark + msgspec.json.encode(value).decode()
+
+
+def _to_marked(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
+    text = _to_text(value)
+    return f"{NOT_TEXT}{text}" if isinstance(value, bool | _Float) else text
 
 
 def _describe_fault(text: bytes, error: Exception) -> str:

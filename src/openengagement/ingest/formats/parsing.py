@@ -27,11 +27,11 @@ def parse_body(body: bytes, form: Format, *, kind: Kind, lines_max: int) -> Text
     if form is Format.CSV:
         return parse_csv(body, fields=kind.fields, required=kind.required)
     if form is Format.NDJSON:
-        return parse_lines(body, kind.fields)
+        return parse_lines(body, kind)
     elements = split_document(body, elements_max=lines_max)
     if len(elements) > lines_max:
         raise too_many_lines(lines_max)
-    return parse_elements(elements, kind.fields, body=body)
+    return parse_elements(elements, kind, body=body)
 
 
 def check_body(body: bytes, form: Format, *, lines_max: int) -> bytes:
