@@ -189,6 +189,10 @@ def _keep_float(number: str) -> _Float:
     return _Float(re.sub("[eE](?=[0-9])", "e+", number))
 
 
+def _write_float(number: _Float) -> msgspec.Raw:
+    return msgspec.Raw(number.encode())
+
+
 def _to_texts(values: Sequence[Any], *, is_text: bool) -> pl.Series:
     """Convert the values of a field, which may be any text if `is_text`."""
     if is_text:
@@ -205,7 +209,7 @@ def _to_text(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
     if type(value) is int:  # not a bool
         return str(value)
     mark = NOT_TEXT if isinstance(value, dict | list) else ""
-    return mark + msgspec.json.encode(value).decode()
+    return mark + msgspec.json.encode(value, enc_hook=_write_float).decode()
 
 
 def _to_marked(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
