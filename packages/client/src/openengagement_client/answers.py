@@ -1,0 +1,192 @@
+"""Read the JSON of one answer. Every refusal that concerns only some Tweets becomes an answer."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from openengagement_client.endpoints import (
+    DAY,
+    HOUR,
+    LAST_28_HOURS,
+    TWEET,
+    TYPE,
+    UNAVAILABLE,
+    UNSUPPORTED_TOTALS,
+    UNSUPPORTED_VIDEO,
+)
+from openengagement_client.errors import (
+    ApiError,
+    BadRequest,
+    ForbiddenTweets,
+    UnexpectedAnswer,
+)
+from openengagement_client.planning import Request
+from openengagement_client.windows import ceil_hour, floor_hour, resolve_window
+
+# Counts are decimal text: {"111": {"favorites": "5"}}.
+Tree = dict[str, Any]
+
+# "Forbidden to access tweets: 1, 2", or the wording of 2016 with "for author id 8" before the colon.
+_FORBIDDEN: Final = re.compile(
+    r"forbidden to access tweets(?: for author id \d+)?:\s*([\d,\s]+)", re.IGNORECASE
+)
+
+_TIME_KEYS: Final = {DAY: "%Y-%m-%d", HOUR: "%H"}
+
+
+@dataclass(slots=True)
+class Answer:
+    """One answer, or several that were merged.
+
+    Attributes:
+        groupings: the nested objects of the wire, by the names of the groupings.
+        start, end: the window as the server wrote it; None on `/totals`.
+        messages: the texts of `errors`.
+        unavailable: ids of Tweets that are unknown, deleted or protected.
+        unsupported_totals: ids of Tweets too old for impressions and engagements.
+        unsupported_video: ids of Tweets too old for video views.
+        forbidden: ids of Tweets of other authors than the access token's user.
+    """
+
+    groupings: dict[str, Tree] = field(default_factory=dict)
+    start: str | None = None
+    end: str | None = None
+    messages: list[str] = field(default_factory=list)
+    unavailable: list[str] = field(default_factory=list)
+    unsupported_totals: list[str] = field(default_factory=list)
+    unsupported_video: list[str] = field(default_factory=list)
+    forbidden: list[str] = field(default_factory=list)
+
+
+def parse_answer(body: Any, request: Request) -> Answer:
+    """Read the body of a 200.
+
+    Raises:
+        UnexpectedAnswer: it is not an object with every grouping of the request.
+    """
+    if not isinstance(body, dict):
+        raise UnexpectedAnswer("the answer is not a JSON object")
+    missing = [name for name in request.groupings if not isinstance(body.get(name), dict)]
+    if missing:
+        raise UnexpectedAnswer(f"the answer lacks the groupings {missing}")
+    answer = _parse_lists(body)
+    answer.groupings = {name: body[name] for name in request.groupings}
+    if request.endpoint.is_timed:
+        answer.start, answer.end = body.get("start"), body.get("end")
+    asked = set(request.tweet_ids)
+    answer.forbidden = [each for each in find_forbidden(answer.messages) if each in asked]
+    return answer
+
+
+def empty_answer(request: Request) -> Answer:
+    """Return the answer without any Tweet."""
+    return Answer(groupings={name: {} for name in request.groupings})
+
+
+def find_forbidden(messages: Iterable[str]) -> list[str]:
+    """Return the ids that the messages of a 403 name, in either wording."""
+    lists = (found for message in messages for found in _FORBIDDEN.findall(message))
+    return [part for found in lists for part in re.findall(r"\d+", found)]
+
+
+def answer_from_refusal(
+    error: ApiError, request: Request, *, tweet_ids: tuple[str, ...], now: datetime
+) -> Answer:
+    """Turn the refusal of a request for `tweet_ids`, none of which can be served, into an answer.
+
+    Tweets too old for every requested type have the count 0, as in an answer with other Tweets.
+    `now` is the server's time, from which it chose a window that the request leaves open.
+
+    Raises:
+        ApiError: the refusal has another reason.
+    """
+    lists = error.body if isinstance(error.body, dict) else {}
+    answer = _parse_lists(lists)
+    listed = {*answer.unavailable, *answer.unsupported_totals, *answer.unsupported_video}
+    if not isinstance(error, BadRequest) or not listed.issuperset(tweet_ids):
+        raise error
+    unavailable = set(answer.unavailable)
+    served = [each for each in tweet_ids if each not in unavailable]
+    if served:
+        window = _served_window(request, now)
+        answer.groupings = zero_groupings(request, served, window=window)
+        answer.start, answer.end = (_show(each) for each in window) if window else (None, None)
+    else:
+        answer.groupings, answer.messages = empty_answer(request).groupings, []
+    return answer
+
+
+def remaining_ids(error: ForbiddenTweets, tweet_ids: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the ids without those that a 403 names.
+
+    Raises:
+        ForbiddenTweets: it names none of them.
+    """
+    forbidden = set(find_forbidden(error.messages))
+    remaining = tuple(each for each in tweet_ids if each not in forbidden)
+    if len(remaining) == len(tweet_ids):
+        raise error
+    return remaining
+
+
+def zero_groupings(
+    request: Request, tweet_ids: list[str], *, window: tuple[datetime, datetime] | None
+) -> dict[str, Tree]:
+    """Build the groupings of Tweets for which every count is 0."""
+    hours = list(_hours(*window)) if window else []
+    keys = {TWEET: tweet_ids, TYPE: request.engagement_types}
+    return {
+        name: _zero_tree(group_by, keys, hours=hours)
+        for name, group_by in request.groupings.items()
+    }
+
+
+def _zero_tree(
+    group_by: tuple[str, ...], keys: Mapping[str, Iterable[str]], *, hours: list[datetime]
+) -> Any:
+    if not group_by:
+        return "0"
+    first, rest = group_by[0], group_by[1:]
+    if first in _TIME_KEYS:
+        inside: dict[str, list[datetime]] = {}
+        for hour in hours:
+            inside.setdefault(hour.strftime(_TIME_KEYS[first]), []).append(hour)
+        return {key: _zero_tree(rest, keys, hours=inside[key]) for key in sorted(inside)}
+    return {key: _zero_tree(rest, keys, hours=hours) for key in keys[first]}
+
+
+def _served_window(request: Request, now: datetime) -> tuple[datetime, datetime] | None:
+    """Return the window that an answer would have: rounded outward to hours."""
+    if not request.endpoint.is_timed:
+        return None
+    if request.endpoint is LAST_28_HOURS:
+        return floor_hour(now - timedelta(hours=28)), ceil_hour(now)
+    window = resolve_window(request.window, now)
+    return floor_hour(window.start or now), ceil_hour(window.end or now)
+
+
+def _hours(start: datetime, end: datetime) -> Iterator[datetime]:
+    while start < end:
+        yield start
+        start += timedelta(hours=1)
+
+
+def _show(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _parse_lists(body: Mapping[str, Any]) -> Answer:
+    return Answer(
+        messages=_texts(body, "errors"),
+        unavailable=_texts(body, UNAVAILABLE),
+        unsupported_totals=_texts(body, UNSUPPORTED_TOTALS),
+        unsupported_video=_texts(body, UNSUPPORTED_VIDEO),
+    )
+
+
+def _texts(body: Mapping[str, Any], name: str) -> list[str]:
+    found = body.get(name)
+    return [str(each) for each in found] if isinstance(found, list) else []
+

@@ -1,0 +1,164 @@
+"""The asynchronous client of the Engagement API: `EngagementClient` for an event loop."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from openengagement_client.answers import Answer
+from openengagement_client.asking import ask, learn_clock
+from openengagement_client.credentials import Credentials, load_profile
+from openengagement_client.merging import merge_answers
+from openengagement_client.planning import Group, Request
+from openengagement_client.queries import (
+    Groupings,
+    Query,
+    TweetId,
+    historical_query,
+    last_28_hours_query,
+    totals_query,
+)
+from openengagement_client.rate_limits import RateLimit
+from openengagement_client.results import Result
+from openengagement_client.retrying import RetryPolicy
+from openengagement_client.running import ALIGN_MAX, Run, misaligned, open_session, stale_groups
+from openengagement_client.transport import AsyncTransport, Options
+from openengagement_client.windows import Time
+from openengagement_client.writing import Summary, open_writer
+
+
+class AsyncEngagementClient:
+    """`EngagementClient` with the same methods as coroutines, for one event loop."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        credentials: Credentials | None = None,
+        *,
+        profile: str | None = None,
+        policy: RetryPolicy | None = None,
+        options: Options | None = None,
+    ) -> None:
+        options = options or Options()
+        self._session = open_session(
+            load_profile(url, credentials, profile=profile), policy, options=options
+        )
+        self._concurrency = options.concurrency
+        self._free = asyncio.Semaphore(options.concurrency)
+        self._transport = AsyncTransport(options)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._transport.close()
+
+    @property
+    def rate_limits(self) -> dict[str, RateLimit]:
+        """As `EngagementClient.rate_limits`."""
+        return self._session.windows.seen
+
+    async def totals(
+        self,
+        tweet_ids: Iterable[TweetId],
+        engagement_types: Iterable[str],
+        *,
+        groupings: Groupings = None,
+    ) -> Result:
+        """As `EngagementClient.totals`."""
+        return await self.run(totals_query(tweet_ids, engagement_types, groupings=groupings))
+
+    async def last_28_hours(
+        self,
+        tweet_ids: Iterable[TweetId],
+        engagement_types: Iterable[str],
+        *,
+        groupings: Groupings = None,
+    ) -> Result:
+        """As `EngagementClient.last_28_hours`."""
+        return await self.run(last_28_hours_query(tweet_ids, engagement_types, groupings=groupings))
+
+    async def historical(
+        self,
+        tweet_ids: Iterable[TweetId],
+        engagement_types: Iterable[str],
+        *,
+        groupings: Groupings = None,
+        start: Time | None = None,
+        end: Time | None = None,
+    ) -> Result:
+        """As `EngagementClient.historical`."""
+        return await self.run(
+            historical_query(
+                tweet_ids, engagement_types, groupings=groupings, start=start, end=end
+            )
+        )
+
+    async def run(self, query: Query) -> Result:
+        """As `EngagementClient.run`."""
+        asked = [each async for each in self._answers(query, is_whole=True)]
+        groups, answers = [group for group, _ in asked], [answer for _, answer in asked]
+        for _ in range(ALIGN_MAX):
+            if not (stale := stale_groups(answers)):
+                return Result(merge_answers(answers), query.groupings)
+            for place in stale:
+                requests = groups[place].requests
+                answers[place] = merge_answers([await self._ask(each) for each in requests])
+        raise misaligned()
+
+    async def parts(self, query: Query) -> AsyncIterator[Result]:
+        """As `EngagementClient.parts`."""
+        async for _, answer in self._answers(query, is_whole=False):
+            yield Result(answer, query.groupings)
+
+    async def write(self, query: Query, path: Path | str, *, name: str | None = None) -> Summary:
+        """As `EngagementClient.write`. The file is written in the event loop."""
+        with open_writer(Path(path), query, name=name) as writer:
+            async for part in self.parts(query):
+                writer.add(part)
+            return writer.summary
+
+    async def _answers(self, query: Query, *, is_whole: bool) -> AsyncIterator[tuple[Group, Answer]]:
+        """Yield the answer to each group in order, with a bounded number of requests ahead."""
+        run = Run(query, is_whole=is_whole)
+        if run.needs_clock:
+            await self._transport.run(learn_clock(self._session))
+        pending: deque[tuple[Group, list[asyncio.Task[Answer]]]] = deque()
+        try:
+            for group in run.groups(self._session):
+                pending.append((group, [asyncio.create_task(self._ask(r)) for r in group.requests]))
+                while sum(len(tasks) for _, tasks in pending) > 2 * self._concurrency:
+                    yield await _finish(*pending[0])
+                    pending.popleft()
+            while pending:
+                yield await _finish(*pending[0])
+                pending.popleft()
+        finally:
+            await _cancel(list(chain.from_iterable(tasks for _, tasks in pending)))
+
+    async def _ask(self, request: Request) -> Answer:
+        async with self._free:
+            return await self._transport.run(ask(request, self._session))
+
+
+async def _finish(group: Group, tasks: list[asyncio.Task[Answer]]) -> tuple[Group, Answer]:
+    return group, merge_answers(await asyncio.gather(*tasks))
+
+
+async def _cancel(tasks: list[asyncio.Task[Answer]]) -> None:
+    """End the tasks that still run, and take the exceptions of those that failed."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

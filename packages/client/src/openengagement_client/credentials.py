@@ -1,0 +1,140 @@
+"""Credentials, and where they come from: arguments, the environment, `.env`, or a named profile."""
+
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Final, Self
+
+from openengagement_client.errors import ConfigurationError
+
+URL_VARIABLE: Final = "ENGAGEMENT_API_URL"
+PROFILE_VARIABLE: Final = "ENGAGEMENT_API_PROFILE"
+_PAIRS: Final = (("consumer_key", "consumer_secret"), ("access_token", "access_token_secret"))
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What a caller proves its identity with. `repr` shows no secret.
+
+    With an access token, requests are signed for its user. Without one they are for the app alone:
+    with the bearer token, or else signed with the consumer key.
+    """
+
+    consumer_key: str = ""
+    consumer_secret: str = field(default="", repr=False)
+    access_token: str = field(default="", repr=False)
+    access_token_secret: str = field(default="", repr=False)
+    bearer_token: str = field(default="", repr=False)
+    platform_key: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        for name, secret in _PAIRS:
+            if bool(getattr(self, name)) != bool(getattr(self, secret)):
+                raise ConfigurationError(f"{name} and {secret} must be given together")
+        if self.access_token and not self.consumer_key:
+            raise ConfigurationError("an access token needs the consumer key and secret of its app")
+
+    def app_only(self) -> Self:
+        """Return the same credentials without the user: for public metrics of any author's Tweets."""
+        return replace(self, access_token="", access_token_secret="")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A server's URL, and the credentials for it."""
+
+    url: str
+    credentials: Credentials
+
+
+_NAMES: Final = tuple(each.name for each in fields(Credentials))
+
+
+def profiles_path(environment: Mapping[str, str]) -> Path:
+    """Return the file of profiles: `~/.config/openengagement/profiles.toml`."""
+    base = environment.get("XDG_CONFIG_HOME")
+    home = Path(base) if base else Path.home() / ".config"
+    return home / "openengagement" / "profiles.toml"
+
+
+def load_profile(
+    url: str | None = None,
+    credentials: Credentials | None = None,
+    *,
+    profile: str | None = None,
+    env_file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Profile:
+    """Find the URL and credentials that are not given as arguments.
+
+    A named profile is read from the file of profiles, and nothing else is then mixed in. Without a
+    name, `ENGAGEMENT_API_PROFILE` may name one. Otherwise the variables `ENGAGEMENT_API_URL`,
+    `CONSUMER_KEY`, `CONSUMER_SECRET`, `ACCESS_TOKEN`, `ACCESS_TOKEN_SECRET`, `BEARER_TOKEN` and
+    `PLATFORM_KEY` count, first those of the environment, then those of `.env` in this folder.
+
+    Raises:
+        ConfigurationError: there is no URL, or a file or profile is missing or unusable.
+    """
+    known = os.environ if environment is None else environment
+    if url is None or credentials is None:
+        found = _find(profile or known.get(PROFILE_VARIABLE), env_file, environment=known)
+        url = url or found.get("url", "")
+        credentials = credentials or Credentials(**{name: found.get(name, "") for name in _NAMES})
+    if not url:
+        raise ConfigurationError(f"no URL: pass it, or set {URL_VARIABLE}")
+    return Profile(url.rstrip("/"), credentials)
+
+
+def _find(
+    profile: str | None, env_file: Path | None, *, environment: Mapping[str, str]
+) -> dict[str, str]:
+    if profile:
+        return _read_profile(profiles_path(environment), profile)
+    if env_file is not None and not env_file.exists():
+        raise ConfigurationError(f"there is no file {env_file}")
+    values = {**_read_env_file(env_file or Path(".env"))}
+    values |= {name: value for name, value in environment.items() if value}
+    named = {"url": URL_VARIABLE, **{name: name.upper() for name in _NAMES}}
+    return {name: values[variable] for name, variable in named.items() if variable in values}
+
+
+def _read_profile(path: Path, name: str) -> dict[str, str]:
+    """Read one profile. The file holds secrets, so nobody else may be able to read it."""
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_mode & _OTHERS:
+                raise ConfigurationError(f"others may read {path}; run: chmod 600 {path}")
+            profiles: dict[str, Any] = tomllib.load(file)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}") from None
+    found = profiles.get(name)
+    if not isinstance(found, dict):
+        raise ConfigurationError(f"{path} has no profile {name!r}, only: {', '.join(profiles)}")
+    if unknown := sorted(set(found) - {"url", *_NAMES}):
+        raise ConfigurationError(f"profile {name!r} has unknown names: {', '.join(unknown)}")
+    return {key: str(value) for key, value in found.items()}
+
+
+_ASSIGNMENT: Final = re.compile(
+    r"""^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'#]\S*|))(?:\s+\#.*|\s*)$"""
+)
+
+
+def _read_env_file(path: Path) -> dict[str, str]:
+    """Read `NAME=value` lines. Values may be quoted; nothing is interpolated."""
+    if not path.is_file():
+        return {}
+    found = {}
+    for line in path.read_text().splitlines():
+        if match := _ASSIGNMENT.match(line):
+            name, *values = match.groups()
+            if value := next((each for each in values if each), ""):
+                found[name] = value
+    return found

@@ -1,0 +1,143 @@
+"""The result of a query: the wire's nested objects, typed rows, and tables of other libraries."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from openengagement_client.answers import Answer, Tree
+from openengagement_client.endpoints import DAY, HOUR, TWEET, TYPE
+from openengagement_client.queries import GroupBy
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+# The columns of the dimensions, and the type of their values.
+COLUMNS = {TWEET: "tweet_id", TYPE: "engagement_type", DAY: "day", HOUR: "hour"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One count. Dimensions that the grouping sums over are None. `day` and `hour` are UTC."""
+
+    tweet_id: str | None
+    engagement_type: str | None
+    day: date | None
+    hour: int | None
+    count: int
+
+
+class Result:
+    """The counts of a query, and every Tweet that has none.
+
+    `result["name"]` is the object of a grouping exactly as the wire has it, with counts as text.
+    Iterating yields the rows of the first grouping.
+
+    Attributes:
+        groupings: the objects of all groupings by name.
+        group_by: the dimensions of each grouping by name.
+        start, end: the window as the server wrote it, in UTC; None on `/totals`.
+        messages: what the server said in answers that were partial.
+        unavailable_tweet_ids: unknown, deleted or protected.
+        forbidden_tweet_ids: of another author than the access token's user.
+        unsupported_for_impressions_engagements_tweet_ids: too old for these; their counts are 0.
+        unsupported_for_video_views_tweet_ids: too old for video views; their counts are 0.
+    """
+
+    def __init__(self, answer: Answer, group_by: Mapping[str, GroupBy]) -> None:
+        self.groupings: dict[str, Tree] = answer.groupings
+        self.group_by = dict(group_by)
+        self.start = answer.start
+        self.end = answer.end
+        self.messages = answer.messages
+        self.unavailable_tweet_ids = answer.unavailable
+        self.forbidden_tweet_ids = answer.forbidden
+        self.unsupported_for_impressions_engagements_tweet_ids = answer.unsupported_totals
+        self.unsupported_for_video_views_tweet_ids = answer.unsupported_video
+
+    def __getitem__(self, name: str) -> Tree:
+        return self.groupings[name]
+
+    def __iter__(self) -> Iterator[Row]:
+        return self.rows()
+
+    def __repr__(self) -> str:
+        return f"<Result {', '.join(map(repr, self.groupings))} {self.start or ''}>"
+
+    def rows(self, name: str | None = None) -> Iterator[Row]:
+        """Yield the counts of a grouping, by default of the first, in the order of the answer."""
+        return (Row(*values) for values in self._values(self._name(name)))
+
+    def columns(self, name: str | None = None) -> dict[str, list[Any]]:
+        """Return the counts of a grouping by column: its dimensions, then `count`."""
+        name = self._name(name)
+        places = {COLUMNS[each]: _PLACES[each] for each in self.group_by[name]}
+        columns = list(zip(*self._values(name), strict=True)) or [()] * 5
+        return {each: list(columns[place]) for each, place in {**places, "count": 4}.items()}
+
+    def to_arrow(self, name: str | None = None) -> "pa.Table":
+        """Return a grouping as an Arrow table. Needs pyarrow."""
+        import pyarrow as pa  # noqa: PLC0415 - optional
+
+        types = arrow_types()
+        columns = self.columns(name)
+        return pa.table({each: pa.array(columns[each], types[each]) for each in columns})
+
+    def to_polars(self, name: str | None = None) -> "pl.DataFrame":
+        """Return a grouping as a Polars frame. Needs polars."""
+        import polars as pl  # noqa: PLC0415 - optional
+
+        types = {
+            "tweet_id": pl.String(),
+            "engagement_type": pl.String(),
+            "day": pl.Date(),
+            "hour": pl.Int8(),
+            "count": pl.Int64(),
+        }
+        columns = self.columns(name)
+        return pl.DataFrame(columns, schema={each: types[each] for each in columns})
+
+    def to_pandas(self, name: str | None = None) -> "pd.DataFrame":
+        """Return a grouping as a pandas frame. Needs pandas. `day` is a timestamp."""
+        import pandas as pd  # noqa: PLC0415 - optional
+
+        frame = pd.DataFrame(self.columns(name)).astype({"count": "int64"})
+        if "day" in frame:
+            frame["day"] = pd.to_datetime(frame["day"])
+        return frame.astype({"hour": "int8"}) if "hour" in frame else frame
+
+    def _values(self, name: str) -> Iterator[tuple[Any, ...]]:
+        places = tuple(_PLACES[each] for each in self.group_by[name])
+        return _walk(self.groupings[name], places, row=[None, None, None, None])
+
+    def _name(self, name: str | None) -> str:
+        return next(iter(self.groupings)) if name is None else name
+
+
+_PLACES = {TWEET: 0, TYPE: 1, DAY: 2, HOUR: 3}
+_READ = (str, str, date.fromisoformat, int)
+
+
+def _walk(tree: Tree, places: tuple[int, ...], *, row: list[Any]) -> Iterator[tuple[Any, ...]]:
+    place, rest = places[0], places[1:]
+    for key, value in tree.items():
+        row[place] = _READ[place](key)
+        if rest:
+            yield from _walk(value, rest, row=row)
+        else:
+            yield *row, int(value)
+
+
+def arrow_types() -> "dict[str, pa.DataType]":
+    """Return the Arrow type of every column. Needs pyarrow."""
+    import pyarrow as pa  # noqa: PLC0415 - optional
+
+    return {
+        "tweet_id": pa.string(),
+        "engagement_type": pa.string(),
+        "day": pa.date32(),
+        "hour": pa.int8(),
+        "count": pa.int64(),
+    }

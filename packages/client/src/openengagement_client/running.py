@@ -1,0 +1,93 @@
+"""What both clients do before and after their requests, without I/O."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain, islice
+from typing import Final
+
+from openengagement_client.answers import Answer
+from openengagement_client.authorization import authorize
+from openengagement_client.credentials import Credentials, Profile
+from openengagement_client.endpoints import HISTORICAL
+from openengagement_client.errors import UnexpectedAnswer
+from openengagement_client.exchange import Session, check_url
+from openengagement_client.planning import Group, plan_groups
+from openengagement_client.queries import Query, parse_tweet_ids
+from openengagement_client.retrying import RetryPolicy
+from openengagement_client.transport import Options
+from openengagement_client.windows import WINDOW_MAX, parse_time, resolve_window
+
+# How often Tweets are asked again because an hour began between two requests.
+ALIGN_MAX: Final = 3
+
+
+def open_session(profile: Profile, policy: RetryPolicy | None, *, options: Options) -> Session:
+    """Build the session of a client.
+
+    Raises:
+        ConfigurationError: the URL is unusable.
+    """
+    credentials: Credentials = profile.credentials
+
+    def make_authorization(method: str, *, url: str, timestamp: int, nonce: str) -> str:
+        return authorize(credentials, method, url=url, timestamp=timestamp, nonce=nonce)
+
+    url = check_url(profile.url, allow_plain_http=options.allow_plain_http)
+    return Session(url, make_authorization, policy or RetryPolicy())
+
+
+class Run:
+    """One run of a query: its ids are read as needed.
+
+    Without `is_whole`, an id that comes again after others is asked again, since remembering all
+    ids would need memory for each.
+    """
+
+    def __init__(self, query: Query, *, is_whole: bool) -> None:
+        tweet_ids = parse_tweet_ids(query.tweet_ids)
+        if is_whole:
+            tweet_ids = iter(dict.fromkeys(tweet_ids))
+        most = query.endpoint.tweets_max
+        head = list(islice(tweet_ids, most + 1))
+        self._tweet_ids = chain(head, tweet_ids)
+        self._query = query
+        self._has_one_group = len(head) <= most
+
+    @property
+    def needs_clock(self) -> bool:
+        """Tell whether several requests must agree on a time that only the server knows."""
+        window = self._query.window
+        if self._query.endpoint is not HISTORICAL or (window.start and window.end):
+            return False
+        return window.start is not None or not self._has_one_group
+
+    def groups(self, session: Session) -> Iterator[Group]:
+        """Plan the requests."""
+        query = self._query
+        if self.needs_clock:
+            now = session.clock.now()
+            window = resolve_window(query.window, now)
+            assert window.start is not None
+            assert window.end is not None
+            if not self._has_one_group or window.end - window.start > WINDOW_MAX:
+                query = replace(query, window=window)
+        return plan_groups(query, self._tweet_ids)
+
+
+def stale_groups(answers: list[Answer]) -> list[int]:
+    """Return the places of answers whose window is older than that of another.
+
+    The window of `/28hr` moves on when an hour begins.
+    """
+    starts = [parse_time(answer.start) for answer in answers]
+    newest = max((start for start in starts if start is not None), default=None)
+    return [
+        place
+        for place, start in enumerate(starts)
+        if start is not None and newest is not None and start < newest
+    ]
+
+
+def misaligned() -> UnexpectedAnswer:
+    """Build the error for windows that never agree."""
+    return UnexpectedAnswer("the answers to several requests have different windows")

@@ -1,0 +1,148 @@
+"""Write rows to a file, part by part, so that memory does not grow with the number of Tweets."""
+
+import csv
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from openengagement_client.endpoints import TWEET
+from openengagement_client.errors import InvalidQuery
+from openengagement_client.queries import Query
+from openengagement_client.results import COLUMNS, Result, arrow_types
+
+
+@dataclass(slots=True)
+class Summary:
+    """What was written, and how many Tweets have no counts or incomplete ones.
+
+    The lists of ids could be as long as the query, so they are in a file beside the rows:
+    `NAME.excluded.ndjson`, which exists only if there is something to list.
+    """
+
+    rows: int = 0
+    excluded: dict[str, int] = field(default_factory=dict)
+    messages: list[str] = field(default_factory=list)
+
+
+class _RowFile(Protocol):
+    """A file of rows, given by column."""
+
+    def add(self, columns: dict[str, list[Any]]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Ndjson:
+    def __init__(self, path: Path, _columns: list[str]) -> None:
+        self._file = path.open("w", encoding="utf-8")
+
+    def add(self, columns: dict[str, list[Any]]) -> None:
+        encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
+        for values in zip(*columns.values(), strict=True):
+            self._file.write(encode(dict(zip(columns, values, strict=True))) + "\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Csv:
+    def __init__(self, path: Path, columns: list[str]) -> None:
+        self._file = path.open("w", encoding="utf-8", newline="")
+        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._writer.writerow(columns)
+
+    def add(self, columns: dict[str, list[Any]]) -> None:
+        self._writer.writerows(zip(*columns.values(), strict=True))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Parquet:
+    def __init__(self, path: Path, columns: list[str]) -> None:
+        import pyarrow as pa  # noqa: PLC0415 - optional
+        import pyarrow.parquet as pq  # noqa: PLC0415 - optional
+
+        types = arrow_types()
+        self._pa = pa
+        self._schema = pa.schema([(name, types[name]) for name in columns])
+        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
+
+    def add(self, columns: dict[str, list[Any]]) -> None:
+        if columns["count"]:
+            self._writer.write_table(self._pa.table(columns, schema=self._schema))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+_FORMATS: Final = {".ndjson": _Ndjson, ".jsonl": _Ndjson, ".csv": _Csv, ".parquet": _Parquet}
+_MESSAGES_MAX: Final = 10
+_LISTS: Final = (
+    "unavailable_tweet_ids",
+    "forbidden_tweet_ids",
+    "unsupported_for_impressions_engagements_tweet_ids",
+    "unsupported_for_video_views_tweet_ids",
+)
+
+
+class Writer:
+    """Writes the rows of one grouping, and lists the Tweets that have none."""
+
+    def __init__(self, rows: _RowFile, excluded: Path, *, name: str) -> None:
+        self.summary = Summary()
+        self._rows = rows
+        self._excluded_path = excluded
+        self._name = name
+
+    def add(self, part: Result) -> None:
+        """Write a part of the result."""
+        columns = part.columns(self._name)
+        self._rows.add(columns)
+        self.summary.rows += len(columns["count"])
+        new = [each for each in part.messages if each not in self.summary.messages]
+        self.summary.messages += new[:_MESSAGES_MAX]
+        for reason in _LISTS:
+            if tweet_ids := getattr(part, reason):
+                self._list(reason, tweet_ids)
+
+    def _list(self, reason: str, tweet_ids: list[str]) -> None:
+        counts = self.summary.excluded
+        counts[reason] = counts.get(reason, 0) + len(tweet_ids)
+        lines = [json.dumps({"tweet_id": each, "reason": reason}) + "\n" for each in tweet_ids]
+        with self._excluded_path.open("a", encoding="utf-8") as file:
+            file.writelines(lines)
+
+
+@contextmanager
+def open_writer(path: Path, query: Query, *, name: str | None) -> Iterator[Writer]:
+    """Open a writer. The files get their names when everything is written.
+
+    Raises:
+        InvalidQuery: the grouping has no `tweet.id`, or the file has another ending.
+    """
+    name = next(iter(query.groupings)) if name is None else name
+    group_by = query.groupings.get(name, ())
+    if TWEET not in group_by:
+        raise InvalidQuery(f"{name!r} needs {TWEET} to be written part by part")
+    if path.suffix not in _FORMATS:
+        raise InvalidQuery(f"{path.name} must end with one of {', '.join(_FORMATS)}")
+    partial = path.with_name(f"{path.name}.partial")
+    excluded = path.with_name(f"{path.name}.excluded.ndjson")
+    partly_excluded = excluded.with_name(f"{excluded.name}.partial")
+    partly_excluded.unlink(missing_ok=True)
+    rows: _RowFile = _FORMATS[path.suffix](
+        partial, [*(COLUMNS[each] for each in group_by), "count"]
+    )
+    try:
+        yield Writer(rows, partly_excluded, name=name)
+    finally:
+        rows.close()
+    partial.replace(path)
+    if partly_excluded.exists():
+        partly_excluded.replace(excluded)
+    else:
+        excluded.unlink(missing_ok=True)
