@@ -4,9 +4,8 @@ If the server refuses a whole request because of Tweets of other authors, the re
 without them, and the answer lists them.
 """
 
-import json
 from collections.abc import Generator
-from typing import Any, Final
+from typing import Final
 
 from openengagement_client.answers import (
     Answer,
@@ -15,13 +14,11 @@ from openengagement_client.answers import (
     parse_answer,
     remaining_ids,
 )
-from openengagement_client.errors import ForbiddenTweets, TransportError, UnexpectedAnswer
-from openengagement_client.exchange import Call, Outcome, Reply, Send, Session, Wait, exchange
+from openengagement_client.errors import ForbiddenTweets
+from openengagement_client.exchange import Call, Outcome, Send, Session, Wait, exchange
 from openengagement_client.planning import Request
 
 _JSON: Final = {"content-type": "application/json", "accept": "application/json"}
-# A 200 that is no JSON was cut off on the way, for example by a proxy.
-_BROKEN_MAX: Final = 3
 
 
 def ask(request: Request, session: Session) -> Generator[Send | Wait, Outcome, Answer]:
@@ -32,43 +29,26 @@ def ask(request: Request, session: Session) -> Generator[Send | Wait, Outcome, A
         TransportError: no whole answer arrived.
         UnexpectedAnswer: the answer is not one of the Engagement API.
     """
-    tweet_ids, forbidden = request.tweet_ids, []
+    tweet_ids = request.tweet_ids
     while tweet_ids:
-        call = Call("POST", request.endpoint.path, request.body(tweet_ids), _JSON)
-        reply, body = yield from _exchange_json(call, session)
+        body = request.body(tweet_ids)
+        call = Call("POST", request.endpoint.path, body, _JSON, expects_json=True)
+        reply = yield from exchange(call, session)
         if reply.is_success:
-            answer = parse_answer(body, request)
+            answer = parse_answer(reply.content, request)
         else:
             error = reply.error()
             if isinstance(error, ForbiddenTweets):
-                remaining = remaining_ids(error, tweet_ids)
-                forbidden += [each for each in tweet_ids if each not in set(remaining)]
-                tweet_ids = remaining
+                tweet_ids = remaining_ids(error, tweet_ids)
                 continue
             now = session.clock.now()
             answer = answer_from_refusal(error, request, tweet_ids=tweet_ids, now=now)
-        answer.forbidden += forbidden
-        return answer
-    answer = empty_answer(request)
-    answer.forbidden = forbidden
+        break
+    else:
+        answer = empty_answer(request)
+    asked = set(tweet_ids)
+    answer.forbidden += [each for each in request.tweet_ids if each not in asked]
     return answer
-
-
-def _exchange_json(
-    call: Call, session: Session
-) -> Generator[Send | Wait, Outcome, tuple[Reply, Any]]:
-    """Perform a call whose success is JSON. Repeat it if a success is not."""
-    for _ in range(_BROKEN_MAX):
-        reply = yield from exchange(call, session)
-        if not reply.is_success:
-            return reply, None
-        try:
-            return reply, json.loads(reply.body)
-        except ValueError:
-            broken = reply
-    if broken.body.lstrip().startswith(b"{"):
-        raise TransportError("the JSON of the answer is cut off")
-    raise UnexpectedAnswer(f"the answer is not JSON: {broken.body[:100]!r}")
 
 
 def learn_clock(session: Session) -> Generator[Send | Wait, Outcome, None]:

@@ -4,15 +4,22 @@ The synchronous and the asynchronous client both drive this generator. They send
 `Send`, sleep as long as a `Wait` says, and pass back what happened.
 """
 
+import json
 import random
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from openengagement_client.authorization import make_nonce
 from openengagement_client.clock import ServerClock
-from openengagement_client.errors import ApiError, ConfigurationError, TransportError, make_error
+from openengagement_client.errors import (
+    ApiError,
+    ConfigurationError,
+    TransportError,
+    UnexpectedAnswer,
+    make_error,
+)
 from openengagement_client.rate_limits import RateLimitWindows
 from openengagement_client.retrying import (
     TOO_MANY_REQUESTS,
@@ -46,11 +53,15 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The whole answer to one attempt. The body is decompressed."""
+    """The whole answer to one attempt. The body is decompressed.
+
+    `content` is the decoded JSON of a success, for calls that expect JSON.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    content: Any = None
 
     @property
     def is_success(self) -> bool:
@@ -75,12 +86,16 @@ Steps = Generator[Send | Wait, Outcome, Reply]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call, whatever the number of attempts. `path` begins with a slash."""
+    """One call, whatever the number of attempts. `path` begins with a slash.
+
+    With `expects_json`, a success whose JSON is cut off is a failed attempt.
+    """
 
     method: str
     path: str
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    expects_json: bool = False
 
 
 @dataclass(frozen=True)
@@ -180,7 +195,8 @@ def exchange(call: Call, session: Session) -> Steps:
     policy allows no further attempt.
 
     Raises:
-        TransportError: no attempt got an answer.
+        TransportError: no attempt got a whole answer.
+        UnexpectedAnswer: JSON is expected, and a success is something else.
     """
     attempts = _Attempts(session)
     while True:
@@ -191,12 +207,28 @@ def exchange(call: Call, session: Session) -> Steps:
             session.observe(outcome)
             if attempts.corrects_clock(outcome):
                 continue
-            if not is_transient(outcome.status, outcome.headers):
+            if call.expects_json and outcome.is_success:
+                outcome = _decode(outcome)
+            if isinstance(outcome, Reply) and not is_transient(outcome.status, outcome.headers):
                 return outcome
         wait_s = attempts.wait_to_repeat(outcome)
         if wait_s is None or not attempts.may_wait(wait_s):
             return _give_up(outcome)
         yield Wait(wait_s, _reason_of(outcome))
+
+
+def _decode(reply: Reply) -> Reply | Failure:
+    """Decode the JSON of a success.
+
+    Raises:
+        UnexpectedAnswer: it is something else, such as the page of a proxy.
+    """
+    try:
+        return replace(reply, content=json.loads(reply.body))
+    except ValueError:
+        if reply.body.lstrip().startswith(b"{"):
+            return Failure("the JSON of the answer is cut off")
+        raise UnexpectedAnswer(f"the answer is not JSON: {reply.body[:100]!r}") from None
 
 
 def _give_up(outcome: Outcome) -> Reply:

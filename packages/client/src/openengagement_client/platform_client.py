@@ -106,7 +106,7 @@ class PlatformClient:
             TransportError: no answer arrived.
         """
         query = f"?month={quote(month)}" if month else ""
-        found = _decode(self._call(Call("GET", f"{_PATH}usage{query}")))
+        found = self._call(Call("GET", f"{_PATH}usage{query}", expects_json=True)).content
         if not isinstance(found, dict):
             raise UnexpectedAnswer("the usage is not a JSON object")
         return found
@@ -135,8 +135,8 @@ class PlatformClient:
         body, headers = batch.body, {**_NDJSON, "idempotency-key": batch.key}
         if self._compresses:
             body, headers["content-encoding"] = compress(body)
-        reply = self._call(Call("POST", _PATH + what, body, headers))
-        return parse_report(_decode(reply), first_line=batch.first_line)
+        reply = self._call(Call("POST", _PATH + what, body, headers, expects_json=True))
+        return parse_report(reply.content, first_line=batch.first_line)
 
     def _call(self, call: Call) -> Reply:
         reply = self._transport.run(exchange(call, self._session))
@@ -154,9 +154,3 @@ def encode_records(records: Iterable[Record]) -> bytes:
 def _bearer(key: str) -> Callable[..., str]:
     return lambda _method, **_rest: f"Bearer {key}"
 
-
-def _decode(reply: Reply) -> Any:
-    try:
-        return json.loads(reply.body)
-    except ValueError:
-        raise UnexpectedAnswer(f"the answer is not JSON: {reply.body[:100]!r}") from None

@@ -26,6 +26,7 @@ GroupBy = tuple[str, ...]
 Groupings = Sequence[str] | Mapping[str, Sequence[str] | Mapping[str, Sequence[str]]] | None
 
 _TWEET_ID_MAX: Final = 2**63 - 1
+_UNNAMED: Final = "counts"  # the name of a grouping that is given by its dimensions alone
 _TOTALS_DEFAULT: Final = {"totals": (TWEET, TYPE)}
 _TIMED_DEFAULT: Final = {"by hour": (TWEET, TYPE, DAY, HOUR)}
 
@@ -101,7 +102,7 @@ def _make_query(
 
 
 def parse_groupings(groupings: Groupings, *, default: Mapping[str, GroupBy]) -> dict[str, GroupBy]:
-    """Read groupings in any of their forms. A sequence of dimensions is one grouping.
+    """Read groupings in any of their forms. A sequence of dimensions is one, named `counts`.
 
     Raises:
         InvalidQuery: a name or a dimension is not possible.
@@ -109,8 +110,7 @@ def parse_groupings(groupings: Groupings, *, default: Mapping[str, GroupBy]) -> 
     if groupings is None:
         return dict(default)
     if not isinstance(groupings, Mapping):
-        group_by = _parse_group_by("", groupings)
-        return {" by ".join(part.partition(".")[2] for part in group_by): group_by}
+        return {_UNNAMED: _parse_group_by(_UNNAMED, groupings)}
     if not groupings:
         raise InvalidQuery("name at least one grouping")
     return {name: _parse_group_by(name, value) for name, value in groupings.items()}

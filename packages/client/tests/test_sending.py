@@ -1,0 +1,294 @@
+"""Sending events to the real server: batches, keys, retries, the spool, and refused records."""
+
+import json
+import threading
+import time
+
+import httpx
+import pytest
+from conftest import QUICK
+from support.calls import question, sign_as_user
+from support.server import Server
+
+from openengagement_client import (
+    BadRequest,
+    Batch,
+    BatchLimits,
+    NotFound,
+    PlatformClient,
+    RetryPolicy,
+    TransportError,
+    Unauthorized,
+)
+from openengagement_client.batches import compress, content_key, cut_batches
+
+AWAY = RetryPolicy(attempts_max=2, backoff_s=0.001, wait_max_s=1)
+TWEET = "112"
+
+
+@pytest.fixture
+def own_server(world):
+    with Server(world) as running:
+        yield running
+
+
+@pytest.fixture
+def platform(own_server, world):
+    with PlatformClient(own_server.url, world.platform_key, policy=QUICK) as client:
+        yield client
+
+
+def event(kind="replies", **more):
+    return {"tweet_id": TWEET, "type": kind, "at": "2024-05-01T09:15:00Z", **more}
+
+
+def lines(count, kind="replies"):
+    return (json.dumps(event(kind)) + "\n").encode() * count
+
+
+def count_of(server, world, kind="replies"):
+    asked = question(TWEET, types=(kind,))
+    answer = server.client.ask("totals", asked, sign_as_user(world.main)).json()
+    return int(answer["g"][TWEET][kind])
+
+
+def test_batches_are_sent_by_size(platform, own_server, world):
+    with platform.sender(BatchLimits(lines_max=10)) as sender:
+        for _ in range(35):
+            sender.send(event())
+    assert (sender.report.accepted, sender.report.batches) == (35, 4)
+    assert count_of(own_server, world) == 35
+
+
+def test_batches_are_sent_by_time(platform, own_server, world):
+    with platform.sender(BatchLimits(age_max_s=0.2)) as sender:
+        sender.send(event())
+        deadline = time.monotonic() + 10
+        while not sender.report.accepted and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert sender.report.accepted == 1
+    assert sender.report.batches == 1
+
+
+def test_several_threads_send(platform, own_server, world):
+    with platform.sender(BatchLimits(lines_max=7)) as sender:
+        threads = [
+            threading.Thread(target=lambda: [sender.send(event()) for _ in range(100)])
+            for _ in range(5)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sender.report.accepted == count_of(own_server, world) == 500
+
+
+def test_refused_records_are_reported(platform):
+    with platform.sender() as sender:
+        sender.send(event())
+        sender.send(event("claps"))
+        sender.send(event(at="yesterday"))
+    report = sender.report
+    assert (report.accepted, report.rejected) == (1, 2)
+    assert report.reasons == {"unknown_type": 1, "invalid_time": 1}
+    assert [(each.line, each.reason) for each in report.rejections] == [
+        (2, "unknown_type"),
+        (3, "invalid_time"),
+    ]
+    assert "claps" in report.rejections[0].detail
+
+
+def test_lines_of_a_file_are_reported_by_their_number_in_the_file(platform, tmp_path):
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(lines(25) + lines(1, "claps") + lines(14))
+    with platform.sender(BatchLimits(lines_max=10)) as sender:
+        sender.send_file(path)
+    assert sender.report.batches == 4
+    assert [each.line for each in sender.report.rejections] == [26]
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b'{"tweet_id'])
+def test_a_file_counts_once_however_often_it_is_sent(platform, own_server, world, tmp_path, end):
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(lines(1000).rstrip(b"\n") + b"\n" * bool(end) + end.strip())
+    for attempt in range(2):
+        with platform.sender(BatchLimits(bytes_max=20_000)) as sender:
+            sender.send_file(path)
+        assert sender.report.duplicates == attempt * sender.report.batches
+    assert count_of(own_server, world) == 1000
+
+
+def test_a_batch_counts_once_if_its_answer_is_lost(own_server, world, monkeypatch):
+    """The server counts the batch, and the connection breaks before the answer."""
+    real, broken = httpx.Client.stream, []
+
+    def stream(self, method, url, **more):
+        if len(broken) < 2:
+            broken.append(url)
+            with real(self, method, url, **more) as response:
+                response.read()
+            raise httpx.ReadError("the connection broke")
+        return real(self, method, url, **more)
+
+    monkeypatch.setattr(httpx.Client, "stream", stream)
+    with (
+        PlatformClient(own_server.url, world.platform_key, policy=QUICK) as platform,
+        platform.sender() as sender,
+    ):
+        sender.send(event())
+    assert len(broken) == 2
+    assert sender.report.duplicates == 1
+    assert count_of(own_server, world) == 1
+
+
+def test_the_spool_keeps_batches_while_the_server_is_away(own_server, world, tmp_path):
+    """They wait through a restart of the program, and count once."""
+    own_server.stop()
+    spool = tmp_path / "spool"
+    with (
+        PlatformClient(own_server.url, world.platform_key, policy=AWAY) as platform,
+        platform.sender(BatchLimits(lines_max=10), spool=spool) as sender,
+    ):
+        for _ in range(35):
+            sender.send(event())
+    assert (sender.report.accepted, sender.report.spooled) == (0, 4)
+    assert {path.stat().st_mode & 0o777 for path in spool.iterdir()} == {0o600}
+    own_server.start()
+    with (
+        PlatformClient(own_server.url, world.platform_key, policy=QUICK) as platform,
+        platform.sender(spool=spool) as sender,
+    ):
+        sender.send(event())
+    assert (sender.report.accepted, sender.report.spooled) == (36, 0)
+    assert list(spool.iterdir()) == []
+    assert count_of(own_server, world) == 36
+
+
+def test_the_spool_is_sent_when_the_server_comes_back(own_server, world, tmp_path):
+    own_server.stop()
+    limits = BatchLimits(age_max_s=0.1)
+    with (
+        PlatformClient(own_server.url, world.platform_key, policy=AWAY) as platform,
+        platform.sender(limits, spool=tmp_path / "spool") as sender,
+    ):
+        sender.send(event())
+        wait_until(lambda: sender.report.spooled)
+        own_server.start()
+        wait_until(lambda: sender.report.accepted and not sender.report.spooled)
+    assert count_of(own_server, world) == 1
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_without_a_spool_batches_stay_in_memory(own_server, world):
+    own_server.stop()
+    with PlatformClient(own_server.url, world.platform_key, policy=AWAY) as platform:
+        sender = platform.sender()
+        sender.send(event())
+        with pytest.raises(TransportError):
+            sender.flush()
+        assert len(sender.failed) == 1
+        own_server.start()
+        sender.flush()
+        sender.close()
+        assert sender.failed == []
+    assert sender.report.accepted == count_of(own_server, world) == 1
+
+
+@pytest.mark.parametrize("has_spool", [False, True])
+def test_a_wrong_key_loses_nothing(own_server, tmp_path, has_spool):
+    spool = tmp_path / "spool" if has_spool else None
+    with PlatformClient(own_server.url, "wrong", policy=QUICK) as platform:
+        sender = platform.sender(spool=spool)
+        sender.send(event())
+        with pytest.raises(Unauthorized):
+            sender.flush()
+        kept = list(spool.iterdir()) if spool else sender.failed
+        assert len(kept) == 1
+        with pytest.raises(Unauthorized):
+            sender.close()
+
+
+@pytest.mark.parametrize("has_spool", [False, True])
+def test_a_batch_that_is_refused_as_a_whole_is_set_aside(platform, tmp_path, has_spool):
+    """A line that is no object is a rejected record; a batch of too many lines is refused."""
+    spool = tmp_path / "spool" if has_spool else None
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(b"\n" * 1_000_001)
+    sender = platform.sender(BatchLimits(lines_max=2_000_000), spool=spool)
+    with pytest.raises(BadRequest) as caught:
+        sender.send_file(path)
+    assert caught.value.status == 413
+    sender.send(event())
+    sender.close()
+    assert sender.report.accepted == 1
+    assert len(list((spool / "refused").iterdir()) if spool else sender.refused) == 1
+
+
+def test_a_key_that_is_used_again(platform):
+    platform.send_batch(Batch(lines(1), "a key"))
+    assert platform.send_batch(Batch(lines(1), "a key")).is_duplicate
+    with pytest.raises(BadRequest) as caught:
+        platform.send_batch(Batch(lines(2), "a key"))
+    assert (caught.value.status, caught.value.error_code) == (422, "idempotency_key_reused")
+
+
+def test_compressed_batches_are_counted(own_server, world, monkeypatch):
+    with PlatformClient(own_server.url, world.platform_key) as platform:
+        monkeypatch.setattr(platform, "_compresses", True)
+        assert platform.send_batch(Batch(lines(3), "zstd")).accepted == 3
+        monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
+        assert compress(b"x")[1] == "gzip"
+        assert platform.send_batch(Batch(lines(4), "gzip")).accepted == 4
+    assert count_of(own_server, world) == 7
+
+
+def test_accounts_tweets_and_usage(platform, own_server, world):
+    assert platform.register_accounts([{"id": "12", "screen_name": "erin"}]).accepted == 1
+    report = platform.register_tweets(
+        [{"id": "5001", "author_id": "12"}, {"id": "5002", "author_id": "13"}, {"id": "x"}]
+    )
+    assert (report.accepted, report.rejected, report.unknown_authors) == (2, 1, 1)
+    assert report.rejections[0].line == 3
+    assert platform.delete_tweet(5001) is True
+    assert platform.delete_tweet("4711") is False
+    assert platform.delete_tweet("a/../b") is False
+    assert platform.usage()["month"]
+    assert platform.usage("2026-10")["month"] == "2026-10"
+    with pytest.raises(BadRequest):
+        platform.usage("October")
+
+
+def test_a_wrong_path_is_reported(own_server, world):
+    url = own_server.url + "/elsewhere"
+    with PlatformClient(url, world.platform_key) as platform, pytest.raises(NotFound):
+        platform.register_accounts([])
+
+
+def test_files_are_cut_the_same_however_they_are_read():
+    """Otherwise the keys of a file would change, and its events would count twice."""
+    data = b"".join(b"%d\n" % (each**7) for each in range(5000)) + b"the end"
+    for limits in (
+        BatchLimits(lines_max=100, bytes_max=10**9),
+        BatchLimits(lines_max=10**9, bytes_max=1000),
+        BatchLimits(lines_max=61, bytes_max=1500),
+        BatchLimits(lines_max=1, bytes_max=10**9),
+        BatchLimits(lines_max=10, bytes_max=1),
+    ):
+        whole = list(cut_batches([data], limits))
+        assert b"".join(batch.body for batch in whole) == data
+        for size in (1, 7, 1000, 4096):
+            blocks = [data[at : at + size] for at in range(0, len(data), size)]
+            assert list(cut_batches(blocks, limits)) == whole
+        first = 1
+        for batch in whole:
+            assert batch.first_line == first
+            assert batch.key == content_key(batch.body, first)
+            assert batch.lines <= limits.lines_max
+            assert len(batch.body) <= limits.bytes_max or batch.lines == 1
+            first += batch.lines
