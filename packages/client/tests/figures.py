@@ -6,10 +6,10 @@ size. Nothing here is taken from the client: this is what its splitting and merg
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 from zlib import crc32
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 # On /totals, which has no window, a Tweet has the counts of this hour.
 SOME_HOUR = [datetime(2026, 1, 1, tzinfo=UTC)]
@@ -17,8 +17,12 @@ SOME_HOUR = [datetime(2026, 1, 1, tzinfo=UTC)]
 
 def count_of(tweet_id: str, kind: str, hour: datetime) -> int:
     """Return a count. Some are negative, as after an undo."""
-    seed = f"{tweet_id} {kind} {(hour - EPOCH) // HOUR}"
-    return crc32(seed.encode()) % 23 - 2
+    return crc32(f"{tweet_id} {kind} {' '.join(day_and_hour(hour))}".encode()) % 23 - 2
+
+
+@cache
+def day_and_hour(hour: datetime) -> tuple[str, str]:
+    return f"{hour:%Y-%m-%d}", f"{hour:%H}"
 
 
 def hours_of(start: datetime, end: datetime) -> list[datetime]:
@@ -32,11 +36,12 @@ def hours_of(start: datetime, end: datetime) -> list[datetime]:
 
 
 def keys_of(tweet_id: str, kind: str, hour: datetime) -> dict[str, str]:
+    day, of_day = day_and_hour(hour)
     return {
         "tweet.id": tweet_id,
         "engagement.type": kind,
-        "engagement.day": f"{hour:%Y-%m-%d}",
-        "engagement.hour": f"{hour:%H}",
+        "engagement.day": day,
+        "engagement.hour": of_day,
     }
 
 

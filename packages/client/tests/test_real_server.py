@@ -102,7 +102,7 @@ def test_more_than_28_days(run, server, user):
     }
     assert result["all"] == {"impressions": "62", "favorites": "7", "retweets": "3"}
     assert sum(map(int, result["hour of day"].values())) == 72
-    assert result["hour of day"]["13"] == "66"
+    assert result["hour of day"]["13"] == "67"
 
 
 def test_28_days_are_the_same_from_one_request_and_from_several(run, server, user):

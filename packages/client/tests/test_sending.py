@@ -216,10 +216,10 @@ def test_a_wrong_key_loses_nothing(own_server, tmp_path, has_spool):
 
 @pytest.mark.parametrize("has_spool", [False, True])
 def test_a_batch_that_is_refused_as_a_whole_is_set_aside(platform, tmp_path, has_spool):
-    """A line that is no object is a rejected record; a batch of too many lines is refused."""
+    """Here, because it has too many lines."""
     spool = tmp_path / "spool" if has_spool else None
     path = tmp_path / "events.ndjson"
-    path.write_bytes(b"\n" * 1_000_001)
+    path.write_bytes(b"{}\n" * 1_000_001)
     sender = platform.sender(BatchLimits(lines_max=2_000_000), spool=spool)
     with pytest.raises(BadRequest) as caught:
         sender.send_file(path)

@@ -149,7 +149,8 @@ class EventSender:
             for path, batch in self._spool.batches():
                 if not self._resend_one(path, batch):
                     break
-            self.report.spooled = len(self._spool)
+            with self._lock:
+                self.report.spooled = len(self._spool)
 
     def _resend_one(self, path: Path, batch: Batch) -> bool:
         """Send a batch of the spool. Return whether to go on with the next one."""

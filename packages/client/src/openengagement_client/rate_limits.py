@@ -5,13 +5,15 @@ the server's clock.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Final
 
 _PERIODS_S: Final = {"minute": 60.0, "second": 1.0}
 # A reset is given in whole seconds, and the server's clock is known to a second.
 _MARGIN_S: Final = 0.25
+# A window that no answer has shown yet is asked about again after this time.
+_GUESS_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class RateLimitWindows:
     def __init__(self) -> None:
         self._lock = Lock()
         self._windows: dict[str, RateLimit] = {}
+        self._guessed: set[str] = set()  # units whose window no answer has shown yet
 
     @property
     def seen(self) -> dict[str, RateLimit]:
@@ -50,32 +53,38 @@ class RateLimitWindows:
     def reserve(self, now_s: float) -> float:
         """Take one request from every window. If one is used up, take none; return the seconds."""
         with self._lock:
-            windows = {unit: _renew(each, unit, now_s) for unit, each in self._windows.items()}
-            used_up = [each for each in windows.values() if each.remaining <= 0]
-            if used_up:
-                return max(each.reset_s for each in used_up) - now_s + _MARGIN_S
-            self._windows = {
-                unit: RateLimit(each.limit, each.remaining - 1, each.reset_s)
-                for unit, each in windows.items()
-            }
+            waits = [self._wait_s(unit, now_s) for unit in self._windows]
+            if wait_s := max(waits, default=0.0):
+                return wait_s
+            for unit, window in self._windows.items():
+                self._windows[unit] = replace(window, remaining=window.remaining - 1)
             return 0.0
+
+    def _wait_s(self, unit: str, now_s: float) -> float:
+        window = self._windows[unit]
+        if now_s >= window.reset_s:
+            window = self._windows[unit] = _next_window(window, unit, now_s)
+            self._guessed.add(unit)
+        if window.remaining > 0:
+            return 0.0
+        wait_s = window.reset_s - now_s + _MARGIN_S
+        return min(wait_s, _GUESS_S) if unit in self._guessed else wait_s
 
     def observe(self, headers: Mapping[str, str]) -> None:
         """Learn from an answer. Answers may arrive in another order than their requests."""
-        found = parse_rate_limits(headers)
         with self._lock:
-            for unit, new in found.items():
-                known = self._windows.get(unit)
-                if known is not None and known.reset_s == new.reset_s:
-                    new = RateLimit(new.limit, min(known.remaining, new.remaining), new.reset_s)
-                if known is None or known.reset_s <= new.reset_s:
+            for unit, new in parse_rate_limits(headers).items():
+                known = None if unit in self._guessed else self._windows.get(unit)
+                if known is None or known.reset_s < new.reset_s:
                     self._windows[unit] = new
+                elif known.reset_s == new.reset_s:
+                    remaining = min(known.remaining, new.remaining)
+                    self._windows[unit] = replace(new, remaining=remaining)
+                self._guessed.discard(unit)
 
 
-def _renew(window: RateLimit, unit: str, now_s: float) -> RateLimit:
-    """Return the window that is open now. After its reset, all requests are allowed again."""
-    if now_s < window.reset_s:
-        return window
+def _next_window(window: RateLimit, unit: str, now_s: float) -> RateLimit:
+    """Guess the window that is open now: after a reset, all requests are allowed again."""
     period_s = _PERIODS_S[unit]
     past = (now_s - window.reset_s) // period_s + 1
     return RateLimit(window.limit, window.limit, window.reset_s + past * period_s)
