@@ -111,7 +111,8 @@ COMPILE = env -u UV_INDEX -u UV_INDEX_URL -u UV_DEFAULT_INDEX -u UV_EXTRA_INDEX_
   --custom-compile-command "make lock" --quiet
 
 lock: setup ## Pin the newest allowed packages, with hashes, in requirements.lock; the peers' too
-	@$(COMPILE) --all-extras --output-file requirements.lock pyproject.toml
+	@$(COMPILE) --all-extras --no-emit-package openengagement-client \
+	  --output-file requirements.lock pyproject.toml
 	@$(COMPILE) --constraint requirements.lock \
 	  --output-file benchmarks/requirements.lock benchmarks/requirements.in
 

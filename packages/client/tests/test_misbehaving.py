@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from conftest import QUICK, USER, run_sync
+from both_clients import QUICK, USER, run_sync
 from figures import SOME_HOUR, direct_groupings, hours_of
 from misbehaving import BEARER_TOKEN
 

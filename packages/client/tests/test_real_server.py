@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from conftest import run_sync
+from both_clients import run_sync
 from support.calls import question, sign_as_user
 from support.world import RECENT, recent_count
 

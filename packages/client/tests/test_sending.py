@@ -6,7 +6,7 @@ import time
 
 import httpx
 import pytest
-from conftest import QUICK
+from both_clients import QUICK
 from support.calls import question, sign_as_user
 from support.server import Server
 
