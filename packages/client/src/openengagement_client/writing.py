@@ -3,15 +3,18 @@
 import csv
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TextIO
 
 from openengagement_client.endpoints import TWEET
 from openengagement_client.errors import InvalidQuery
 from openengagement_client.queries import Query
 from openengagement_client.results import COLUMNS, Result, arrow_types
+
+Columns = dict[str, list[Any]]
+_ENCODE: Final = json.JSONEncoder(default=str, separators=(",", ":")).encode
 
 
 @dataclass(slots=True)
@@ -27,41 +30,36 @@ class Summary:
     messages: list[str] = field(default_factory=list)
 
 
-class _RowFile(Protocol):
-    """A file of rows, given by column."""
+class RowFile(Protocol):
+    """Takes rows by column."""
 
-    def add(self, columns: dict[str, list[Any]]) -> None: ...
+    def add(self, columns: Columns) -> None:
+        """Write rows."""
 
-    def close(self) -> None: ...
 
+class NdjsonFile:
+    """Rows as NDJSON."""
 
-class _Ndjson:
-    def __init__(self, path: Path, _columns: list[str]) -> None:
-        self._file = path.open("w", encoding="utf-8")
+    def __init__(self, file: TextIO, _columns: list[str]) -> None:
+        self._file = file
 
-    def add(self, columns: dict[str, list[Any]]) -> None:
-        encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
+    def add(self, columns: Columns) -> None:
         for values in zip(*columns.values(), strict=True):
-            self._file.write(encode(dict(zip(columns, values, strict=True))) + "\n")
-
-    def close(self) -> None:
-        self._file.close()
+            self._file.write(_ENCODE(dict(zip(columns, values, strict=True))) + "\n")
 
 
-class _Csv:
-    def __init__(self, path: Path, columns: list[str]) -> None:
-        self._file = path.open("w", encoding="utf-8", newline="")
-        self._writer = csv.writer(self._file, lineterminator="\n")
+class CsvFile:
+    """Rows as CSV with a header."""
+
+    def __init__(self, file: TextIO, columns: list[str]) -> None:
+        self._writer = csv.writer(file, lineterminator="\n")
         self._writer.writerow(columns)
 
-    def add(self, columns: dict[str, list[Any]]) -> None:
+    def add(self, columns: Columns) -> None:
         self._writer.writerows(zip(*columns.values(), strict=True))
 
-    def close(self) -> None:
-        self._file.close()
 
-
-class _Parquet:
+class _ParquetFile:
     def __init__(self, path: Path, columns: list[str]) -> None:
         import pyarrow as pa  # noqa: PLC0415 - optional
         import pyarrow.parquet as pq  # noqa: PLC0415 - optional
@@ -71,7 +69,7 @@ class _Parquet:
         self._schema = pa.schema([(name, types[name]) for name in columns])
         self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
 
-    def add(self, columns: dict[str, list[Any]]) -> None:
+    def add(self, columns: Columns) -> None:
         if columns["count"]:
             self._writer.write_table(self._pa.table(columns, schema=self._schema))
 
@@ -79,7 +77,33 @@ class _Parquet:
         self._writer.close()
 
 
-_FORMATS: Final = {".ndjson": _Ndjson, ".jsonl": _Ndjson, ".csv": _Csv, ".parquet": _Parquet}
+_TEXTS: Final[dict[str, type[NdjsonFile | CsvFile]]] = {
+    ".ndjson": NdjsonFile,
+    ".jsonl": NdjsonFile,
+    ".csv": CsvFile,
+}
+_PARQUET: Final = ".parquet"
+
+
+@contextmanager
+def open_rows(path: Path, columns: list[str]) -> Iterator[RowFile]:
+    """Open a file of rows by its ending. It gets its name when everything is written.
+
+    Raises:
+        InvalidQuery: it has another ending.
+    """
+    if path.suffix not in (*_TEXTS, _PARQUET):
+        raise InvalidQuery(f"{path.name} must end with one of {', '.join((*_TEXTS, _PARQUET))}")
+    partial = path.with_name(f"{path.name}.partial")
+    with ExitStack() as stack:
+        if path.suffix == _PARQUET:
+            yield stack.enter_context(closing(_ParquetFile(partial, columns)))
+        else:
+            file = stack.enter_context(partial.open("w", encoding="utf-8", newline=""))
+            yield _TEXTS[path.suffix](file, columns)
+    partial.replace(path)
+
+
 _MESSAGES_MAX: Final = 10
 _LISTS: Final = (
     "unavailable_tweet_ids",
@@ -92,7 +116,7 @@ _LISTS: Final = (
 class Writer:
     """Writes the rows of one grouping, and lists the Tweets that have none."""
 
-    def __init__(self, rows: _RowFile, excluded: Path, *, name: str) -> None:
+    def __init__(self, rows: RowFile, excluded: Path, *, name: str) -> None:
         self.summary = Summary()
         self._rows = rows
         self._excluded_path = excluded
@@ -128,20 +152,11 @@ def open_writer(path: Path, query: Query, *, name: str | None) -> Iterator[Write
     group_by = query.groupings.get(name, ())
     if TWEET not in group_by:
         raise InvalidQuery(f"{name!r} needs {TWEET} to be written part by part")
-    if path.suffix not in _FORMATS:
-        raise InvalidQuery(f"{path.name} must end with one of {', '.join(_FORMATS)}")
-    partial = path.with_name(f"{path.name}.partial")
     excluded = path.with_name(f"{path.name}.excluded.ndjson")
     partly_excluded = excluded.with_name(f"{excluded.name}.partial")
     partly_excluded.unlink(missing_ok=True)
-    rows: _RowFile = _FORMATS[path.suffix](
-        partial, [*(COLUMNS[each] for each in group_by), "count"]
-    )
-    try:
+    with open_rows(path, [*(COLUMNS[each] for each in group_by), "count"]) as rows:
         yield Writer(rows, partly_excluded, name=name)
-    finally:
-        rows.close()
-    partial.replace(path)
     if partly_excluded.exists():
         partly_excluded.replace(excluded)
     else:

@@ -1,0 +1,46 @@
+"""Tell on standard error what a command waits for, and which Tweets have no counts."""
+
+import sys
+from collections.abc import Mapping
+from typing import Final
+
+from openengagement_client.results import Result
+
+_SHORT_WAIT_S: Final = 0.5
+_SHOWN: Final = 5
+_REASONS: Final = {
+    "unavailable_tweet_ids": "unavailable: unknown, deleted or protected",
+    "forbidden_tweet_ids": "of another author than the access token's user",
+    "unsupported_for_impressions_engagements_tweet_ids": "too old for impressions and engagements",
+    "unsupported_for_video_views_tweet_ids": "too old for video views",
+}
+
+
+class Progress:
+    """Prints lines to standard error."""
+
+    def __init__(self, *, is_shown: bool) -> None:
+        self._is_shown = is_shown
+
+    def say(self, text: str) -> None:
+        """Print a line, unless the command is quiet."""
+        if self._is_shown:
+            print(text, file=sys.stderr)
+
+    def wait(self, seconds: float, reason: str) -> None:
+        """Tell why nothing happens."""
+        if seconds >= _SHORT_WAIT_S:
+            self.say(f"waiting {seconds:.0f} s: {reason}")
+
+    def tell_excluded(self, counts: Mapping[str, int]) -> None:
+        """Tell how many Tweets have no counts or incomplete ones, and why."""
+        for name, count in counts.items():
+            self.say(f"{count} Tweets are {_REASONS[name]}")
+
+    def tell_result(self, result: Result) -> None:
+        """Tell the same of a result, and name a few of the Tweets."""
+        for name, reason in _REASONS.items():
+            if tweet_ids := getattr(result, name):
+                shown = ", ".join(tweet_ids[:_SHOWN]) + (", ..." if len(tweet_ids) > _SHOWN else "")
+                self.say(f"{len(tweet_ids)} Tweets are {reason}: {shown}")
+
