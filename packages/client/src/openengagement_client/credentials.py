@@ -2,19 +2,17 @@
 
 import os
 import re
-import stat
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from openengagement_client.errors import ConfigurationError
+from openengagement_client.profiles import profiles_path, read_profile
 
 URL_VARIABLE: Final = "ENGAGEMENT_API_URL"
 PROFILE_VARIABLE: Final = "ENGAGEMENT_API_PROFILE"
 _PAIRS: Final = (("consumer_key", "consumer_secret"), ("access_token", "access_token_secret"))
-_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +53,6 @@ class Profile:
 _NAMES: Final = tuple(each.name for each in fields(Credentials))
 
 
-def profiles_path(environment: Mapping[str, str]) -> Path:
-    """Return the file of profiles: `~/.config/openengagement/profiles.toml`."""
-    base = environment.get("XDG_CONFIG_HOME")
-    home = Path(base) if base else Path.home() / ".config"
-    return home / "openengagement" / "profiles.toml"
-
-
 def load_profile(
     url: str | None = None,
     credentials: Credentials | None = None,
@@ -94,32 +85,13 @@ def _find(
     profile: str | None, env_file: Path | None, *, environment: Mapping[str, str]
 ) -> dict[str, str]:
     if profile:
-        return _read_profile(profiles_path(environment), profile)
+        return read_profile(profiles_path(environment), profile, names=_NAMES)
     if env_file is not None and not env_file.exists():
         raise ConfigurationError(f"there is no file {env_file}")
     values = {**_read_env_file(env_file or Path(".env"))}
     values |= {name: value for name, value in environment.items() if value}
     named = {"url": URL_VARIABLE, **{name: name.upper() for name in _NAMES}}
     return {name: values[variable] for name, variable in named.items() if variable in values}
-
-
-def _read_profile(path: Path, name: str) -> dict[str, str]:
-    """Read one profile. The file holds secrets, so nobody else may be able to read it."""
-    try:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_mode & _OTHERS:
-                raise ConfigurationError(f"others may read {path}; run: chmod 600 {path}")
-            profiles: dict[str, Any] = tomllib.load(file)
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path} is not TOML: {error}") from None
-    found = profiles.get(name)
-    if not isinstance(found, dict):
-        raise ConfigurationError(f"{path} has no profile {name!r}, only: {', '.join(profiles)}")
-    if unknown := sorted(set(found) - {"url", *_NAMES}):
-        raise ConfigurationError(f"profile {name!r} has unknown names: {', '.join(unknown)}")
-    return {key: str(value) for key, value in found.items()}
 
 
 _ASSIGNMENT: Final = re.compile(
@@ -138,3 +110,9 @@ def _read_env_file(path: Path) -> dict[str, str]:
             if value := next((each for each in values if each), ""):
                 found[name] = value
     return found
+
+
+def profile_fields(profile: Profile) -> dict[str, str]:
+    """Return the fields of a profile as the file of profiles has them."""
+    given = {name: getattr(profile.credentials, name) for name in _NAMES}
+    return {"url": profile.url, **{name: value for name, value in given.items() if value}}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from openengagement_client.authorization import make_nonce
+from openengagement_client.authorization import make_stamp
 from openengagement_client.clock import ServerClock
 from openengagement_client.errors import (
     ApiError,
@@ -116,9 +116,8 @@ class Session:
     def attempt(self, call: Call) -> Send:
         """Build a request with a new nonce and the server's time."""
         url = self.url + call.path
-        authorization = self.make_authorization(
-            call.method, url=url, timestamp=int(self.clock.now_s()), nonce=make_nonce()
-        )
+        stamp = make_stamp(self.clock.now_s())
+        authorization = self.make_authorization(call.method, url=url, stamp=stamp)
         headers = {"accept-encoding": "gzip", **call.headers, "authorization": authorization}
         return Send(call.method, url, headers, call.body)
 

@@ -6,6 +6,7 @@ import typer
 
 from openengagement_client.command_line.querying import query
 from openengagement_client.command_line.sending import send
+from openengagement_client.command_line.signing_in import login, logout
 from openengagement_client.errors import EngagementError
 
 app = typer.Typer(
@@ -16,6 +17,8 @@ app = typer.Typer(
 )
 app.command()(query)
 app.command()(send)
+app.command()(login)
+app.command()(logout)
 
 
 def main() -> None:
