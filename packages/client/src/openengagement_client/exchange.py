@@ -102,7 +102,7 @@ class Call:
 class Session:
     """What the calls to one server share.
 
-    `make_authorization(method, url, timestamp=..., nonce=...)` returns the header of an attempt.
+    `make_authorization(method, url=..., stamp=...)` returns the header of an attempt.
     `chance()` returns a number from 0 to 1, for the jitter.
     """
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import chain, islice
 from typing import Final
 
 from openengagement_client.answers import Answer
 from openengagement_client.authorization import authorize
-from openengagement_client.credentials import Credentials, Profile
+from openengagement_client.credentials import Profile
 from openengagement_client.endpoints import HISTORICAL
 from openengagement_client.errors import UnexpectedAnswer
 from openengagement_client.exchange import Session, check_url
@@ -27,13 +28,8 @@ def open_session(profile: Profile, policy: RetryPolicy | None, *, options: Optio
     Raises:
         ConfigurationError: the URL is unusable.
     """
-    credentials: Credentials = profile.credentials
-
-    def make_authorization(method: str, *, url: str, timestamp: int, nonce: str) -> str:
-        return authorize(credentials, method, url=url, timestamp=timestamp, nonce=nonce)
-
     url = check_url(profile.url, allow_plain_http=options.allow_plain_http)
-    return Session(url, make_authorization, policy or RetryPolicy())
+    return Session(url, partial(authorize, profile.credentials), policy or RetryPolicy())
 
 
 class Run:

@@ -6,6 +6,7 @@ that the person types. Nothing here is stored.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final, Self
 from urllib.parse import parse_qsl, urlencode
 
@@ -13,7 +14,6 @@ from openengagement_client.authorization import basic_header, sign_header
 from openengagement_client.credentials import Credentials
 from openengagement_client.errors import UnexpectedAnswer
 from openengagement_client.exchange import Call, Reply, Session, check_url, exchange
-from openengagement_client.retrying import RetryPolicy
 from openengagement_client.transport import Options, Transport
 
 PIN: Final = "oob"
@@ -41,7 +41,9 @@ class SignedIn:
 class SignIn:
     """Calls the OAuth endpoints of a server as one app. Use it in a `with` statement."""
 
-    def __init__(self, url: str, credentials: Credentials, *, options: Options | None = None) -> None:
+    def __init__(
+        self, url: str, credentials: Credentials, *, options: Options | None = None
+    ) -> None:
         options = options or Options()
         self._url = check_url(url, allow_plain_http=options.allow_plain_http)
         self._app = replace(credentials, access_token="", access_token_secret="")
@@ -113,12 +115,7 @@ class SignIn:
     def _signed_call(
         self, path: str, credentials: Credentials, *, more: Sequence[tuple[str, str]] = ()
     ) -> Reply:
-        def make_authorization(method: str, *, url: str, timestamp: int, nonce: str) -> str:
-            return sign_header(
-                credentials, method, url=url, timestamp=timestamp, nonce=nonce, more=more
-            )
-
-        session = Session(self._url, make_authorization, RetryPolicy())
+        session = Session(self._url, partial(sign_header, credentials, more=more))
         return self._run(Call("POST", path), session)
 
     def _call(self, call: Call, header: str) -> Reply:
