@@ -348,18 +348,21 @@ def test_the_groups_of_a_query_come_in_order(misbehaving):
     assert parts == [tweets(250), tweets(250, first=251), tweets(100, first=501)]
 
 
-def test_an_hour_that_begins_between_two_requests(misbehaving):
-    """All Tweets are shown in the newer window."""
+@pytest.mark.parametrize("groupings", [HOURLY, {**HOURLY, **MIXED}])
+def test_an_hour_that_begins_between_two_requests(misbehaving, groupings):
+    """All Tweets and groupings are shown in the newer window."""
     base = datetime.fromtimestamp(misbehaving.now_s(), UTC)
     edge = base.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
     misbehaving.clock_offset_s = (edge - base).total_seconds() - 0.5
     misbehaving.pause_s = 0.3
-    ids = tweets(25 * 5)
+    ids = tweets(5 if len(groupings) > 1 else 25 * 5)
     result = run_sync(
-        last_28_hours_query(ids, TYPES), misbehaving.url, options=Options(concurrency=1)
+        last_28_hours_query(ids, TYPES, groupings=groupings),
+        misbehaving.url,
+        options=Options(concurrency=1),
     )
     shown = hours_of(*map(datetime.fromisoformat, (result.start, result.end)))
-    expected = direct_groupings(HOURLY, ids, types=TYPES, hours=shown)
-    assert json.dumps(result["by hour"]) == json.dumps(expected["g"])
+    expected = direct_groupings(groupings, ids, types=TYPES, hours=shown)
+    assert json.dumps(result.groupings) == json.dumps(expected)
     assert len(shown) in (28, 29)
     assert datetime.fromisoformat(result.end) == edge + timedelta(hours=1)

@@ -24,7 +24,7 @@ from openengagement_client.queries import (
 from openengagement_client.rate_limits import RateLimit
 from openengagement_client.results import Result
 from openengagement_client.retrying import RetryPolicy
-from openengagement_client.running import ALIGN_MAX, Run, misaligned, open_session, stale_groups
+from openengagement_client.running import ALIGN_MAX, Run, misaligned, open_session, stale_answers
 from openengagement_client.transport import AsyncTransport, Options
 from openengagement_client.windows import Time
 from openengagement_client.writing import Summary, open_writer
@@ -109,19 +109,19 @@ class AsyncEngagementClient:
     async def run(self, query: Query) -> Result:
         """As `EngagementClient.run`."""
         asked = [each async for each in self._answers(query, is_whole=True)]
-        groups, answers = [group for group, _ in asked], [answer for _, answer in asked]
+        requests = [request for group, _ in asked for request in group.requests]
+        answers = [answer for _, found in asked for answer in found]
         for _ in range(ALIGN_MAX):
-            if not (stale := stale_groups(answers)):
+            if not (stale := stale_answers(query, answers)):
                 return Result(merge_answers(answers), query.groupings)
             for place in stale:
-                requests = groups[place].requests
-                answers[place] = merge_answers([await self._ask(each) for each in requests])
+                answers[place] = await self._ask(requests[place])
         raise misaligned()
 
     async def parts(self, query: Query) -> AsyncIterator[Result]:
         """As `EngagementClient.parts`."""
-        async for _, answer in self._answers(query, is_whole=False):
-            yield Result(answer, query.groupings)
+        async for _, answers in self._answers(query, is_whole=False):
+            yield Result(merge_answers(answers), query.groupings)
 
     async def write(self, query: Query, path: Path | str, *, name: str | None = None) -> Summary:
         """As `EngagementClient.write`. The file is written in the event loop."""
@@ -130,8 +130,10 @@ class AsyncEngagementClient:
                 writer.add(part)
             return writer.summary
 
-    async def _answers(self, query: Query, *, is_whole: bool) -> AsyncIterator[tuple[Group, Answer]]:
-        """Yield the answer to each group in order, with a bounded number of requests ahead."""
+    async def _answers(
+        self, query: Query, *, is_whole: bool
+    ) -> AsyncIterator[tuple[Group, list[Answer]]]:
+        """Yield the answers to each group in order, with a bounded number of requests ahead."""
         run = Run(query, is_whole=is_whole)
         if run.needs_clock:
             await self._transport.run(learn_clock(self._session))
@@ -153,8 +155,10 @@ class AsyncEngagementClient:
             return await self._transport.run(ask(request, self._session))
 
 
-async def _finish(group: Group, tasks: list[asyncio.Task[Answer]]) -> tuple[Group, Answer]:
-    return group, merge_answers(await asyncio.gather(*tasks))
+async def _finish(
+    group: Group, tasks: list[asyncio.Task[Answer]]
+) -> tuple[Group, list[Answer]]:
+    return group, await asyncio.gather(*tasks)
 
 
 async def _cancel(tasks: list[asyncio.Task[Answer]]) -> None:

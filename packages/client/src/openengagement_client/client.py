@@ -24,7 +24,7 @@ from openengagement_client.queries import (
 from openengagement_client.rate_limits import RateLimit
 from openengagement_client.results import Result
 from openengagement_client.retrying import RetryPolicy
-from openengagement_client.running import ALIGN_MAX, Run, misaligned, open_session, stale_groups
+from openengagement_client.running import ALIGN_MAX, Run, misaligned, open_session, stale_answers
 from openengagement_client.transport import Options, Transport
 from openengagement_client.windows import Time
 from openengagement_client.writing import Summary, open_writer
@@ -134,12 +134,13 @@ class EngagementClient:
             EngagementError: as `errors.py` says.
         """
         asked = list(self._answers(query, is_whole=True))
-        groups, answers = [group for group, _ in asked], [answer for _, answer in asked]
+        requests = [request for group, _ in asked for request in group.requests]
+        answers = [answer for _, found in asked for answer in found]
         for _ in range(ALIGN_MAX):
-            if not (stale := stale_groups(answers)):
+            if not (stale := stale_answers(query, answers)):
                 return Result(merge_answers(answers), query.groupings)
             for place in stale:
-                answers[place] = merge_answers(map(self._ask, groups[place].requests))
+                answers[place] = self._ask(requests[place])
         raise misaligned()
 
     def parts(self, query: Query) -> Iterator[Result]:
@@ -151,8 +152,8 @@ class EngagementClient:
         Raises:
             EngagementError: as `errors.py` says.
         """
-        for _, answer in self._answers(query, is_whole=False):
-            yield Result(answer, query.groupings)
+        for _, answers in self._answers(query, is_whole=False):
+            yield Result(merge_answers(answers), query.groupings)
 
     def write(self, query: Query, path: Path | str, *, name: str | None = None) -> Summary:
         """Write the rows of a grouping to a `.ndjson`, `.csv` or `.parquet` file, group by group.
@@ -168,8 +169,8 @@ class EngagementClient:
                 writer.add(part)
             return writer.summary
 
-    def _answers(self, query: Query, *, is_whole: bool) -> Iterator[tuple[Group, Answer]]:
-        """Yield the answer to each group in order, with a bounded number of requests ahead."""
+    def _answers(self, query: Query, *, is_whole: bool) -> Iterator[tuple[Group, list[Answer]]]:
+        """Yield the answers to each group in order, with a bounded number of requests ahead."""
         run = Run(query, is_whole=is_whole)
         if run.needs_clock:
             self._transport.run(learn_clock(self._session))
@@ -189,10 +190,10 @@ class EngagementClient:
         return self._transport.run(ask(request, self._session))
 
 
-def _finish(group: Group, futures: list[Future[Answer]]) -> tuple[Group, Answer]:
+def _finish(group: Group, futures: list[Future[Answer]]) -> tuple[Group, list[Answer]]:
     """Wait for the answers of a group. After a failure, cancel those that have not begun."""
     try:
-        return group, merge_answers(future.result() for future in futures)
+        return group, [future.result() for future in futures]
     finally:
         for future in futures:
             future.cancel()

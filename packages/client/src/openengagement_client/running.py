@@ -9,10 +9,10 @@ from typing import Final
 from openengagement_client.answers import Answer
 from openengagement_client.authorization import authorize
 from openengagement_client.credentials import Profile
-from openengagement_client.endpoints import HISTORICAL
+from openengagement_client.endpoints import HISTORICAL, LAST_28_HOURS
 from openengagement_client.errors import UnexpectedAnswer
 from openengagement_client.exchange import Session, check_url
-from openengagement_client.planning import Group, plan_groups
+from openengagement_client.planning import Group, plan_groups, split_groupings
 from openengagement_client.queries import Query, parse_tweet_ids
 from openengagement_client.retrying import RetryPolicy
 from openengagement_client.transport import Options
@@ -47,7 +47,8 @@ class Run:
         head = list(islice(tweet_ids, most + 1))
         self._tweet_ids = chain(head, tweet_ids)
         self._query = query
-        self._has_one_group = len(head) <= most
+        is_one_batch = len(list(split_groupings(query.groupings))) == 1
+        self._is_one_request = len(head) <= most and is_one_batch  # if it is one window
 
     @property
     def needs_clock(self) -> bool:
@@ -55,7 +56,7 @@ class Run:
         window = self._query.window
         if self._query.endpoint is not HISTORICAL or (window.start and window.end):
             return False
-        return window.start is not None or not self._has_one_group
+        return window.start is not None or not self._is_one_request
 
     def groups(self, session: Session) -> Iterator[Group]:
         """Plan the requests."""
@@ -65,16 +66,18 @@ class Run:
             window = resolve_window(query.window, now)
             assert window.start is not None
             assert window.end is not None
-            if not self._has_one_group or window.end - window.start > WINDOW_MAX:
+            if not self._is_one_request or window.end - window.start > WINDOW_MAX:
                 query = replace(query, window=window)
         return plan_groups(query, self._tweet_ids)
 
 
-def stale_groups(answers: list[Answer]) -> list[int]:
+def stale_answers(query: Query, answers: list[Answer]) -> list[int]:
     """Return the places of answers whose window is older than that of another.
 
     The window of `/28hr` moves on when an hour begins.
     """
+    if query.endpoint is not LAST_28_HOURS:
+        return []
     starts = [parse_time(answer.start) for answer in answers]
     newest = max((start for start in starts if start is not None), default=None)
     return [
