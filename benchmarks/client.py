@@ -136,7 +136,6 @@ def send_by_curl(url: str, key: str, files: list[Path]) -> None:
     subprocess.run(command, check=True)
 
 
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=10_000_000)

@@ -3,7 +3,6 @@
 import asyncio
 
 from misbehaving import KEYS
-
 from openengagement_client import (
     AsyncEngagementClient,
     Credentials,

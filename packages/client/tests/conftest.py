@@ -1,6 +1,7 @@
 """Fixtures of the client's tests."""
 
 import pytest
+
 from both_clients import run_async, run_sync
 from misbehaving import Misbehaving
 from support.fixtures import server, servers, world

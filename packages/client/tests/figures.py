@@ -1,7 +1,7 @@
 """Made-up counts, and answers that are computed from them directly, cell by cell.
 
-The count of a Tweet, type and hour follows from its names alone, so a test knows every answer of any
-size. Nothing here is taken from the client: this is what its splitting and merging is tested with.
+The count of a Tweet, type and hour follows from their names alone, so a test knows every answer of
+any size. Nothing here is taken from the client: its splitting and merging is tested with this.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

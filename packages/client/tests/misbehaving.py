@@ -18,12 +18,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 from urllib.parse import unquote
 
-from figures import SOME_HOUR, direct_groupings, hours_of
 from oauthlib.oauth1 import Client
 from oauthlib.oauth1.rfc5849 import signature as reference
+
+from figures import SOME_HOUR, direct_groupings, hours_of
 
 KEYS = {
     "consumer_key": "a consumer key",
@@ -79,7 +80,7 @@ class Misbehaving:
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
         self._thread = threading.Thread(target=self.http.serve_forever, args=(0.05,))
 
-    def __enter__(self) -> "Misbehaving":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -221,10 +222,10 @@ class _Handler(BaseHTTPRequestHandler):
     def date_time_string(self, timestamp: float | None = None) -> str:
         return formatdate(self.state.now_s() if timestamp is None else timestamp, usegmt=True)
 
-    def do_GET(self) -> None:  # noqa: N802 - the name is fixed
+    def do_GET(self) -> None:
         self.send(404, b"", {})
 
-    def do_POST(self) -> None:  # noqa: N802 - the name is fixed
+    def do_POST(self) -> None:
         state = self.state
         raw = self.rfile.read(int(self.headers.get("content-length", 0)))
         with state.lock:

@@ -9,6 +9,7 @@ import sys
 
 import pyarrow.parquet as pq
 import pytest
+
 from support.server import Server
 from support.waiting import PATIENCE_S
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import permutations
 
 import pytest
-from figures import SOME_HOUR, direct_groupings, hours_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from figures import SOME_HOUR, direct_groupings, hours_of
 from openengagement_client.answers import answer_from_refusal, parse_answer
 from openengagement_client.endpoints import HISTORICAL, TOTALS, Endpoint
 from openengagement_client.errors import make_error

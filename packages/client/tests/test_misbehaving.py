@@ -6,10 +6,10 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from both_clients import QUICK, USER, run_sync
 from figures import SOME_HOUR, direct_groupings, hours_of
 from misbehaving import BEARER_TOKEN
-
 from openengagement_client import (
     ApiError,
     BadRequest,
@@ -80,9 +80,7 @@ def test_the_last_28_hours(run, misbehaving, count):
 
 @pytest.mark.parametrize("drift_s", [0, -40_000, 86_400 * 400])
 @pytest.mark.parametrize("days", [0, 10, 70])
-def test_a_window_without_an_end_on_a_machine_whose_clock_is_wrong(
-    run, misbehaving, drift_s, days
-):
+def test_a_window_without_an_end_on_a_machine_whose_clock_is_wrong(run, misbehaving, drift_s, days):
     """The client asks the server for the time, and signs with it."""
     misbehaving.clock_offset_s = drift_s
     ids, now = tweets(30), datetime.fromtimestamp(misbehaving.now_s(), UTC)

@@ -57,9 +57,7 @@ def test_every_name_is_exported_from_the_module_that_type_checkers_see():
     tree = ast.parse((PACKAGE / "__init__.py").read_text())
     (checked,) = (node for node in tree.body if isinstance(node, ast.If))
     imported = {
-        alias.name: node.module.rpartition(".")[2]
-        for node in checked.body
-        for alias in node.names
+        alias.name: node.module.rpartition(".")[2] for node in checked.body for alias in node.names
     }
     assert imported == openengagement_client._HOME_OF
     assert sorted(imported) == openengagement_client.__all__ == dir(openengagement_client)

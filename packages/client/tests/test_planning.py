@@ -1,6 +1,7 @@
 """Ids, groupings and windows are split as the wire demands; times and ids are read strictly."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from openengagement_client.windows import (
     split_window,
 )
 
+YEAR_2015, YEAR_2025 = map(datetime.fromisoformat, ("2015-01-01", "2025-01-01"))
 NOW = datetime(2026, 11, 28, 12, 20, 5, tzinfo=UTC)
 
 
@@ -39,7 +41,7 @@ def test_groups_are_full_and_have_no_id_twice(numbers, most):
 
 
 def test_repeated_ids_do_not_count_towards_the_limit():
-    assert list(split_ids(iter("1 1 2 3 3 4".split()), 2)) == [("1", "2"), ("3", "4")]
+    assert list(split_ids(iter(["1", "1", "2", "3", "3", "4"]), 2)) == [("1", "2"), ("3", "4")]
 
 
 def test_groups_are_planned_as_the_ids_are_read():
@@ -69,7 +71,7 @@ def test_groupings_are_split_by_three_and_by_four_dimensions():
         ("2026-11-26T09:24:00.5+02:00", "2026-11-26T07:24:00.500000Z"),
         ("2026-11-26", "2026-11-26T00:00:00Z"),
         (date(2026, 11, 26), "2026-11-26T00:00:00Z"),
-        (datetime(2026, 11, 26, 9), "2026-11-26T09:00:00Z"),
+        (datetime.fromisoformat("2026-11-26 09:00"), "2026-11-26T09:00:00Z"),
         (datetime(2026, 11, 26, 9, tzinfo=timezone(timedelta(hours=-5))), "2026-11-26T14:00:00Z"),
     ],
 )
@@ -104,14 +106,14 @@ def test_a_start_in_the_future_is_refused():
 
 
 @given(
-    start=st.datetimes(datetime(2015, 1, 1), datetime(2025, 1, 1), timezones=st.just(UTC)),
+    start=st.datetimes(YEAR_2015, YEAR_2025, timezones=st.just(UTC)),
     length=st.timedeltas(timedelta(minutes=1), timedelta(days=900)),
 )
 def test_windows_are_cut_at_midnights_and_leave_nothing_out(start, length):
     window = Window(start, start + length)
     pieces = list(split_window(window))
     assert all(piece.end - piece.start <= timedelta(days=28) for piece in pieces)
-    assert all(one.end == other.start for one, other in zip(pieces, pieces[1:], strict=False))
+    assert all(one.end == other.start for one, other in pairwise(pieces))
     assert all(piece.end.hour == piece.end.minute == 0 for piece in pieces[:-1])
     assert pieces[-1].end == window.end
     assert start - pieces[0].start < timedelta(hours=1)
@@ -139,11 +141,9 @@ def test_impossible_groupings_are_refused(groupings):
 
 def test_groupings_have_several_forms():
     expected = {"by type": ("engagement.type",)}
-    for given in (
-        {"by type": ["Engagement.Type"]},
-        {"by type": {"group_by": ["engagement.type"]}},
-    ):
-        assert totals_query(["1"], ["favorites"], groupings=given).groupings == expected
+    for form in (["Engagement.Type"], {"group_by": ["engagement.type"]}):
+        query = totals_query(["1"], ["favorites"], groupings={"by type": form})
+        assert query.groupings == expected
     one = totals_query(["1"], "favorites", groupings=["tweet.id", "engagement.type"])
     assert one.groupings == {"counts": ("tweet.id", "engagement.type")}
     assert one.engagement_types == ("favorites",)

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from support.server import Server
 
 README = Path(__file__).parents[1] / "README.md"

@@ -4,14 +4,13 @@ import asyncio
 import csv
 import json
 from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock_time
 
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from both_clients import run_sync
-from support.calls import question, sign_as_user
-from support.world import RECENT, recent_count
 
+from both_clients import run_sync
 from openengagement_client import (
     AsyncEngagementClient,
     Credentials,
@@ -25,6 +24,8 @@ from openengagement_client import (
     last_28_hours_query,
     totals_query,
 )
+from support.calls import question, sign_as_user
+from support.world import RECENT, recent_count
 
 BY_TWEET = {"g": ("tweet.id", "engagement.type")}
 OWNED = ["111", "112", "113", "114", "118"]
@@ -114,16 +115,17 @@ def test_28_days_are_the_same_from_one_request_and_from_several(run, server, use
         [RECENT, "111"], ["url_clicks"], groupings=groupings, start=START, end="2024-07-01"
     )
     one, several = run(whole, server.url, user), run(longer, server.url, user)
-    first = {day: hours for day, hours in several["g"]["111"]["url_clicks"].items()}
-    for day, hours in one["g"]["111"]["url_clicks"].items():
-        assert first[day] == hours
+    days = one["g"]["111"]["url_clicks"]
+    assert len(days) == 28
+    assert days.items() <= several["g"]["111"]["url_clicks"].items()
 
 
 def test_the_last_28_hours_by_the_hour(run, server, user, world):
     result = run(last_28_hours_query([RECENT], ["url_clicks"]), server.url, user)
     now_hour = int(datetime.now(UTC).timestamp()) // 3600
     for row in result:
-        hour = int(datetime(row.day.year, row.day.month, row.day.day, row.hour, tzinfo=UTC).timestamp()) // 3600
+        began = datetime.combine(row.day, clock_time(row.hour), UTC)
+        hour = int(began.timestamp()) // 3600
         assert row.count == (recent_count(hour) if hour <= world.seeded_hour else 0)
         assert now_hour - 30 <= hour <= now_hour
     assert 28 <= len(list(result)) <= 29
@@ -239,7 +241,8 @@ def test_files(server, user, tmp_path, suffix, is_async):
     assert summary.excluded == {"unavailable_tweet_ids": 300, "forbidden_tweet_ids": 1}
     listed = (tmp_path / f"totals.{suffix}.excluded.ndjson").read_text().splitlines()
     assert json.loads(listed[-1]) == {"tweet_id": "211", "reason": "forbidden_tweet_ids"}
-    assert sorted(each.name for each in tmp_path.iterdir()) == [path.name, f"{path.name}.excluded.ndjson"]
+    names = sorted(each.name for each in tmp_path.iterdir())
+    assert names == [path.name, f"{path.name}.excluded.ndjson"]
 
 
 def test_a_file_appears_when_it_is_complete(server, tmp_path):

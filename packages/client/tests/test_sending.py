@@ -6,10 +6,8 @@ import time
 
 import httpx
 import pytest
-from both_clients import QUICK
-from support.calls import question, sign_as_user
-from support.server import Server
 
+from both_clients import QUICK
 from openengagement_client import (
     BadRequest,
     Batch,
@@ -21,6 +19,8 @@ from openengagement_client import (
     Unauthorized,
 )
 from openengagement_client.batches import compress, content_key, cut_batches
+from support.calls import question, sign_as_user
+from support.server import Server
 
 AWAY = RetryPolicy(attempts_max=2, backoff_s=0.001, wait_max_s=1)
 TWEET = "112"

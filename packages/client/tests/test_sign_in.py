@@ -7,10 +7,6 @@ import tomllib
 
 import httpx
 import pytest
-from support.flows import PASSWORD, add_consumer, set_password
-from support.person import Person
-from support.server import Server, free_port
-from support.waiting import PATIENCE_S
 
 from openengagement_client import (
     ConfigurationError,
@@ -22,6 +18,10 @@ from openengagement_client import (
 )
 from openengagement_client.profiles import profiles_path, read_profile, write_profile
 from openengagement_client.sign_in import SignIn
+from support.flows import PASSWORD, add_consumer, set_password
+from support.person import Person
+from support.server import Server, free_port
+from support.waiting import PATIENCE_S
 
 
 @pytest.fixture(scope="module")

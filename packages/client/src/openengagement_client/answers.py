@@ -20,6 +20,7 @@ from openengagement_client.errors import (
     ApiError,
     BadRequest,
     ForbiddenTweets,
+    Json,
     UnexpectedAnswer,
 )
 from openengagement_client.planning import Request
@@ -28,7 +29,7 @@ from openengagement_client.windows import ceil_hour, floor_hour, resolve_window
 # Counts are decimal text: {"111": {"favorites": "5"}}.
 Tree = dict[str, Any]
 
-# "Forbidden to access tweets: 1, 2", or the wording of 2016 with "for author id 8" before the colon.
+# "Forbidden to access tweets: 1, 2". In 2016 "for author id 8" stood before the colon.
 _FORBIDDEN: Final = re.compile(
     r"forbidden to access tweets(?: for author id \d+)?:\s*([\d,\s]+)", re.IGNORECASE
 )
@@ -60,7 +61,7 @@ class Answer:
     forbidden: list[str] = field(default_factory=list)
 
 
-def parse_answer(body: Any, request: Request) -> Answer:
+def parse_answer(body: object, request: Request) -> Answer:
     """Read the body of a 200.
 
     Raises:
@@ -145,7 +146,7 @@ def zero_groupings(
 
 def _zero_tree(
     group_by: tuple[str, ...], keys: Mapping[str, Iterable[str]], *, hours: list[datetime]
-) -> Any:
+) -> Json:
     if not group_by:
         return "0"
     first, rest = group_by[0], group_by[1:]
@@ -189,4 +190,3 @@ def _parse_lists(body: Mapping[str, Any]) -> Answer:
 def _texts(body: Mapping[str, Any], name: str) -> list[str]:
     found = body.get(name)
     return [str(each) for each in found] if isinstance(found, list) else []
-

@@ -29,7 +29,7 @@ def ask(request: Request, session: Session) -> Generator[Send | Wait, Outcome, A
         TransportError: no whole answer arrived.
         UnexpectedAnswer: the answer is not one of the Engagement API.
     """
-    tweet_ids = request.tweet_ids
+    tweet_ids, answer = request.tweet_ids, empty_answer(request)
     while tweet_ids:
         body = request.body(tweet_ids)
         call = Call("POST", request.endpoint.path, body, _JSON, expects_json=True)
@@ -44,8 +44,6 @@ def ask(request: Request, session: Session) -> Generator[Send | Wait, Outcome, A
             now = session.clock.now()
             answer = answer_from_refusal(error, request, tweet_ids=tweet_ids, now=now)
         break
-    else:
-        answer = empty_answer(request)
     asked = set(tweet_ids)
     answer.forbidden += [each for each in request.tweet_ids if each not in asked]
     return answer

@@ -101,9 +101,7 @@ class AsyncEngagementClient:
     ) -> Result:
         """As `EngagementClient.historical`."""
         return await self.run(
-            historical_query(
-                tweet_ids, engagement_types, groupings=groupings, start=start, end=end
-            )
+            historical_query(tweet_ids, engagement_types, groupings=groupings, start=start, end=end)
         )
 
     async def run(self, query: Query) -> Result:
@@ -155,9 +153,7 @@ class AsyncEngagementClient:
             return await self._transport.run(ask(request, self._session))
 
 
-async def _finish(
-    group: Group, tasks: list[asyncio.Task[Answer]]
-) -> tuple[Group, list[Answer]]:
+async def _finish(group: Group, tasks: list[asyncio.Task[Answer]]) -> tuple[Group, list[Answer]]:
     return group, await asyncio.gather(*tasks)
 
 

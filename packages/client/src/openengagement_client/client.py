@@ -122,9 +122,7 @@ class EngagementClient:
             EngagementError: as `errors.py` says.
         """
         return self.run(
-            historical_query(
-                tweet_ids, engagement_types, groupings=groupings, start=start, end=end
-            )
+            historical_query(tweet_ids, engagement_types, groupings=groupings, start=start, end=end)
         )
 
     def run(self, query: Query) -> Result:

@@ -38,7 +38,7 @@ class Credentials:
             raise ConfigurationError("an access token needs the consumer key and secret of its app")
 
     def app_only(self) -> Self:
-        """Return the same credentials without the user: for public metrics of any author's Tweets."""
+        """Return them without the user: for public metrics of any author's Tweets."""
         return replace(self, access_token="", access_token_secret="")
 
 

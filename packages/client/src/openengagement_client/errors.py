@@ -1,25 +1,27 @@
 """Every exception of this package. Catch `EngagementError` to catch all of them.
 
-    EngagementError
-    ├── InvalidQuery              the call cannot be sent: ids, groupings or times are wrong
-    ├── ConfigurationError        credentials, URL, profile or file are missing or unusable
-    ├── TransportError            no whole answer arrived, and the retries are used up
-    ├── UnexpectedAnswer          the answer is not one of the Engagement API
-    └── ApiError                  the server refused: status, messages, error code, request id
-        ├── BadRequest            400 and other 4xx
-        ├── Unauthorized          401
-        ├── Forbidden             403
-        │   ├── ForbiddenTweets   403, Tweets of another author
-        │   └── ForbiddenMetrics  403, metrics that these credentials may not read
-        ├── NotFound              404
-        ├── GzipRequired          406
-        ├── RateLimited           429, after waiting as long as the policy allows
-        └── ServerError           5xx, after the retries
+EngagementError
+├── InvalidQuery              the call cannot be sent: ids, groupings or times are wrong
+├── ConfigurationError        credentials, URL, profile or file are missing or unusable
+├── TransportError            no whole answer arrived, and the retries are used up
+├── UnexpectedAnswer          the answer is not one of the Engagement API
+└── ApiError                  the server refused: status, messages, error code, request id
+├── BadRequest            400 and other 4xx
+├── Unauthorized          401
+├── Forbidden             403
+│   ├── ForbiddenTweets   403, Tweets of another author
+│   └── ForbiddenMetrics  403, metrics that these credentials may not read
+├── NotFound              404
+├── GzipRequired          406
+├── RateLimited           429, after waiting as long as the policy allows
+└── ServerError           5xx, after the retries
 """
 
 import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Self
+
+Json = Any  # decoded JSON of any shape
 
 
 class EngagementError(Exception):
@@ -145,12 +147,12 @@ def make_error(status: int, headers: Mapping[str, str], *, body: bytes) -> ApiEr
     return error
 
 
-def _decode(body: bytes) -> Any:
+def _decode(body: bytes) -> Json:
     try:
         return json.loads(body)
     except ValueError:
         return None
 
 
-def _message_of(entry: Any) -> str:
+def _message_of(entry: object) -> str:
     return str(entry["message"]) if isinstance(entry, dict) and "message" in entry else str(entry)

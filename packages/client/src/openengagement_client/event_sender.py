@@ -8,6 +8,7 @@ next `flush` sends it again.
 import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from io import RawIOBase
 from pathlib import Path
 from threading import BoundedSemaphore, Event, RLock, Thread
 from time import monotonic
@@ -247,6 +248,6 @@ class EventSender:
                 self.resend()
 
 
-def _blocks(file: Any, most: int) -> Iterator[bytes]:
+def _blocks(file: RawIOBase, most: int) -> Iterator[bytes]:
     while block := file.read(most):
         yield block

@@ -5,8 +5,7 @@ Answers are merged in the order of the plan, so Tweets come in the order of the 
 ascend. `split_window` cuts at midnights, so hours and days ascend too.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from openengagement_client.answers import Answer, Tree
 
@@ -54,7 +53,7 @@ def add_unique(known: list[str], more: list[str]) -> None:
         known += [each for each in dict.fromkeys(more) if each not in have]
 
 
-def _first(one: str | None, other: str | None, *, pick: Any) -> str | None:
+def _first(one: str | None, other: str | None, *, pick: Callable[[list[str]], str]) -> str | None:
     """Return the one that is given. Times of the wire compare as text."""
     given = [each for each in (one, other) if each is not None]
     return pick(given) if given else None

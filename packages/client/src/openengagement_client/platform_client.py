@@ -24,8 +24,10 @@ _NDJSON: Final = {"content-type": "application/x-ndjson"}
 
 
 class PlatformClient:
-    """Sends a platform's data. Needs a platform key, as an argument or from a profile, the
-    environment (`PLATFORM_KEY`) or `.env`. Threads may share it.
+    """Sends a platform's data. Threads may share it.
+
+    The platform key is an argument, or comes from a profile, the environment (`PLATFORM_KEY`) or
+    `.env`, as `load_profile` says.
 
     Raises:
         ConfigurationError: there is no URL or no key.
@@ -153,4 +155,3 @@ def encode_records(records: Iterable[Record]) -> bytes:
 
 def _bearer(key: str) -> Callable[..., str]:
     return lambda _method, **_rest: f"Bearer {key}"
-

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from openengagement_client.endpoints import (
     DAY,
@@ -116,7 +116,7 @@ def parse_groupings(groupings: Groupings, *, default: Mapping[str, GroupBy]) -> 
     return {name: _parse_group_by(name, value) for name, value in groupings.items()}
 
 
-def _parse_group_by(name: str, value: Any) -> GroupBy:
+def _parse_group_by(name: str, value: Sequence[str] | Mapping[str, Sequence[str]]) -> GroupBy:
     if name in RESERVED:
         raise InvalidQuery(f"{name!r} cannot be the name of a grouping: the answer uses it")
     given = value.get("group_by", ()) if isinstance(value, Mapping) else value

@@ -29,7 +29,9 @@ def parse_rate_limits(headers: Mapping[str, str]) -> dict[str, RateLimit]:
     """Read the windows whose three headers are whole numbers, by their units."""
     found = {}
     for unit in _PERIODS_S:
-        values = [headers.get(f"x-per-{unit}-{what}", "") for what in ("limit", "remaining", "reset")]
+        values = [
+            headers.get(f"x-per-{unit}-{what}", "") for what in ("limit", "remaining", "reset")
+        ]
         if all(value.strip().isdecimal() for value in values):
             limit, remaining, reset = map(int, values)
             found[unit] = RateLimit(limit, remaining, reset)

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from openengagement_client.errors import UnexpectedAnswer
+from openengagement_client.errors import Json, UnexpectedAnswer
 
 _REJECTIONS_MAX: Final = 1000
 
@@ -38,7 +38,7 @@ class BatchReport:
     unknown_authors: int = 0
 
 
-def parse_report(body: Any, *, first_line: int = 1) -> BatchReport:
+def parse_report(body: Json, *, first_line: int = 1) -> BatchReport:
     """Read the answer to a batch whose first line has this number.
 
     Raises:

@@ -37,7 +37,7 @@ class RetryPolicy:
 
         The random half spreads clients that failed at the same moment.
         """
-        longest = min(self.backoff_max_s, self.backoff_s * 2 ** max(0, failures - 1))
+        longest: float = min(self.backoff_max_s, self.backoff_s * 2 ** max(0, failures - 1))
         return longest * (1 + chance) / 2
 
 

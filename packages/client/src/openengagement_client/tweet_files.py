@@ -56,13 +56,15 @@ def _from_json(text: str) -> Iterator[str]:
     return _ids_in(found)
 
 
-def _ids_in(found: Any) -> Iterator[str]:
+def _ids_in(found: object) -> Iterator[str]:
     """Yield the ids in a Tweet, a list of Tweets, or an object around them."""
     if isinstance(found, list):
         for each in found:
             yield from _ids_in(each)
     elif isinstance(found, Mapping):
-        inner = next((found[name] for name in _AROUND if isinstance(found.get(name), _NESTED)), None)
+        inner = next(
+            (found[name] for name in _AROUND if isinstance(found.get(name), _NESTED)), None
+        )
         yield from [_id_of(found)] if inner is None else _ids_in(inner)
     else:
         yield str(found)

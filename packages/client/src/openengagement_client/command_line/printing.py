@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from openengagement_client.results import Result
-from openengagement_client.writing import CsvFile, NdjsonFile, RowFile, open_rows
+from openengagement_client.writing import CsvFile, NdjsonFile, open_rows
 
 Columns = dict[str, list[Any]]
 _TYPE: Final = "engagement_type"
@@ -48,8 +48,8 @@ def print_rows(result: Result, *, format: Format, output: Path | None) -> None:
     """Print a result with one grouping, or write its rows to a file by the file's ending."""
     if output is not None:
         columns = result.columns()
-        with open_rows(output, list(columns)) as rows:
-            rows.add(columns)
+        with open_rows(output, list(columns)) as file:
+            file.add(columns)
     elif format is Format.JSON:
         print(json.dumps(_wire_object(result)))
     elif format is Format.TABLE:
@@ -57,8 +57,7 @@ def print_rows(result: Result, *, format: Format, output: Path | None) -> None:
     else:
         columns = result.columns()
         kind: type[CsvFile | NdjsonFile] = CsvFile if format is Format.CSV else NdjsonFile
-        rows: RowFile = kind(sys.stdout, list(columns))
-        rows.add(columns)
+        kind(sys.stdout, list(columns)).add(columns)
 
 
 def _wire_object(result: Result) -> Mapping[str, Any]:

@@ -43,4 +43,3 @@ class Progress:
             if tweet_ids := getattr(result, name):
                 shown = ", ".join(tweet_ids[:_SHOWN]) + (", ..." if len(tweet_ids) > _SHOWN else "")
                 self.say(f"{len(tweet_ids)} Tweets are {reason}: {shown}")
-

@@ -126,9 +126,7 @@ def _make_query(
     return historical_query(tweet_ids, types, groupings=groupings, start=start, end=end)
 
 
-def _open_client(
-    profile: str | None, *, app_only: bool, options: Options
-) -> EngagementClient:
+def _open_client(profile: str | None, *, app_only: bool, options: Options) -> EngagementClient:
     found = load_profile(profile=profile)
     credentials = found.credentials.app_only() if app_only else found.credentials
     return EngagementClient(found.url, credentials, options=options)

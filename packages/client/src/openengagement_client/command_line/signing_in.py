@@ -3,7 +3,7 @@
 import os
 import webbrowser
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 from urllib.parse import parse_qsl, urlsplit
 
 import typer
@@ -16,7 +16,7 @@ from openengagement_client.credentials import (
 )
 from openengagement_client.errors import ConfigurationError, Unauthorized
 from openengagement_client.profiles import profiles_path, write_profile
-from openengagement_client.sign_in import PIN, SignIn, SignedIn
+from openengagement_client.sign_in import PIN, SignedIn, SignIn
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost")
 _WAIT_S: Final = 300
@@ -102,7 +102,7 @@ class _Listener:
         self._server = HTTPServer(("127.0.0.1", parts.port), handler)
         self._server.timeout = _WAIT_S
 
-    def __enter__(self) -> "_Listener":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -126,7 +126,7 @@ class _Listener:
 class _Handler(BaseHTTPRequestHandler):
     listener: _Listener
 
-    def do_GET(self) -> None:  # noqa: N802 - the name is fixed
+    def do_GET(self) -> None:
         is_callback = self.listener.take(self.path)
         self.send_response(200 if is_callback else 404)
         self.send_header("content-type", "text/html")
