@@ -75,8 +75,7 @@ class Misbehaving:
         self.at_once = 0
         self.used: dict[tuple[str, int], int] = {}
         handler = type("Handler", (_Handler,), {"state": self})
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.http.daemon_threads = True
+        self.http = _Server(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
         self._thread = threading.Thread(target=self.http.serve_forever, args=(0.05,))
 
@@ -208,6 +207,13 @@ class Misbehaving:
                 headers[f"x-per-{unit}-remaining"] = str(max(0, limit - used))
                 headers[f"x-per-{unit}-reset"] = str(int((window + 1) * period_s))
         return is_over, headers if self.rate_headers else {}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Print nothing if a client closes its connection."""
 
 
 class _Handler(BaseHTTPRequestHandler):
