@@ -37,6 +37,9 @@ MANY_PARAMETERS: dict[str, str] = {
     "openengagement.cli.maintenance:backup": "a command",
     "openengagement.cli.maintenance:prune": "a command",
     "openengagement.cli.restore:restore": "a command",
+    "openengagement_client.command_line.querying:query": "a command",
+    "openengagement_client.command_line.sending:send": "a command",
+    "openengagement_client.command_line.signing_in:login": "a command",
 }
 
 # Functions that catch Exception, BaseException or everything and do not raise it again.
@@ -52,6 +55,7 @@ BROAD_EXCEPTS: dict[str, str] = {
 
 # More first-party imports than eight.
 MANY_IMPORTS: dict[str, str] = {
+    "openengagement.auth.oauth1": "it reads, verifies and explains a signature",
     "openengagement.auth.three_legged_flow": "it touches apps, accounts and both kinds of tokens",
     "openengagement.registry.registry": "it bundles the classes of all tables",
     "openengagement.data_folder": "it opens every part of a folder, and compares them",
@@ -68,6 +72,11 @@ MANY_IMPORTS: dict[str, str] = {
     "openengagement.portal.routes": "it lists the handlers of all pages",
     "openengagement.portal.pages": "it applies every rule that all pages share",
     "openengagement.stores.embedded.store": "it puts the embedded store together",
+    "openengagement_client": "it exports the public names",
+    "openengagement_client.async_client": "it leads a query through every step",
+    "openengagement_client.client": "it leads a query through every step",
+    "openengagement_client.command_line.querying": "it leads a query from ids to rows",
+    "openengagement_client.platform_client": "it puts the sender and its transport together",
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

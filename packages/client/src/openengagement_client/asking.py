@@ -14,9 +14,11 @@ from openengagement_client.answers import (
     parse_answer,
     remaining_ids,
 )
+from openengagement_client.calls import Call, Outcome, Send, Wait
 from openengagement_client.errors import ForbiddenTweets
-from openengagement_client.exchange import Call, Outcome, Send, Session, Wait, exchange
+from openengagement_client.exchange import exchange
 from openengagement_client.planning import Request
+from openengagement_client.sessions import Session
 
 _JSON: Final = {"content-type": "application/json", "accept": "application/json"}
 

@@ -24,7 +24,8 @@ from openengagement_client.queries import (
 from openengagement_client.rate_limits import RateLimit
 from openengagement_client.results import Result
 from openengagement_client.retrying import RetryPolicy
-from openengagement_client.running import ALIGN_MAX, Run, misaligned, open_session, stale_answers
+from openengagement_client.running import ALIGN_MAX, Run, misaligned, stale_answers
+from openengagement_client.sessions import open_session
 from openengagement_client.transport import AsyncTransport, Options
 from openengagement_client.windows import Time
 from openengagement_client.writing import Summary, open_writer
@@ -43,9 +44,8 @@ class AsyncEngagementClient:
         options: Options | None = None,
     ) -> None:
         options = options or Options()
-        self._session = open_session(
-            load_profile(url, credentials, profile=profile), policy, options=options
-        )
+        found = load_profile(url, credentials, profile=profile)
+        self._session = open_session(found, policy, allow_plain_http=options.allow_plain_http)
         self._concurrency = options.concurrency
         self._free = asyncio.Semaphore(options.concurrency)
         self._transport = AsyncTransport(options)

@@ -5,145 +5,16 @@ The synchronous and the asynchronous client both drive this generator. They send
 """
 
 import json
-import random
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
-from urllib.parse import urlsplit
+from dataclasses import replace
+from typing import Final
 
-from openengagement_client.authorization import make_stamp
-from openengagement_client.clock import ServerClock
-from openengagement_client.errors import (
-    ApiError,
-    ConfigurationError,
-    TransportError,
-    UnexpectedAnswer,
-    make_error,
-)
-from openengagement_client.rate_limits import RateLimitWindows
-from openengagement_client.retrying import (
-    TOO_MANY_REQUESTS,
-    RetryPolicy,
-    is_transient,
-    wait_after,
-)
+from openengagement_client.calls import Call, Failure, Outcome, Reply, Steps, Wait
+from openengagement_client.errors import TransportError, UnexpectedAnswer
+from openengagement_client.retrying import TOO_MANY_REQUESTS, is_transient, wait_after
+from openengagement_client.sessions import Session
 
 _UNAUTHORIZED: Final = 401
 _OUT_OF_BOUNDS: Final = "timestamp out of bounds"
-LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """A step: send this request. Headers have names in lower case."""
-
-    method: str
-    url: str
-    headers: Mapping[str, str]
-    body: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """A step: do nothing for so many seconds, because of `reason`."""
-
-    seconds: float
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The whole answer to one attempt. The body is decompressed.
-
-    `content` is the decoded JSON of a success, for calls that expect JSON.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    content: Any = None
-
-    @property
-    def is_success(self) -> bool:
-        """Tell whether the status is 2xx."""
-        return self.status // 100 == 2  # noqa: PLR2004 - the class of a status
-
-    def error(self) -> ApiError:
-        """Build the exception for a refusal."""
-        return make_error(self.status, self.headers, body=self.body)
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """An attempt without an answer: why."""
-
-    reason: str
-
-
-Outcome = Reply | Failure | None
-Steps = Generator[Send | Wait, Outcome, Reply]
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call, whatever the number of attempts. `path` begins with a slash.
-
-    With `expects_json`, a success whose JSON is cut off is a failed attempt.
-    """
-
-    method: str
-    path: str
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    expects_json: bool = False
-
-
-@dataclass(frozen=True)
-class Session:
-    """What the calls to one server share.
-
-    `make_authorization(method, url=..., stamp=...)` returns the header of an attempt.
-    `chance()` returns a number from 0 to 1, for the jitter.
-    """
-
-    url: str
-    make_authorization: Callable[..., str]
-    policy: RetryPolicy = field(default_factory=RetryPolicy)
-    clock: ServerClock = field(default_factory=ServerClock)
-    windows: RateLimitWindows = field(default_factory=RateLimitWindows)
-    chance: Callable[[], float] = random.random
-
-    def attempt(self, call: Call) -> Send:
-        """Build a request with a new nonce and the server's time."""
-        url = self.url + call.path
-        stamp = make_stamp(self.clock.now_s())
-        authorization = self.make_authorization(call.method, url=url, stamp=stamp)
-        headers = {"accept-encoding": "gzip", **call.headers, "authorization": authorization}
-        return Send(call.method, url, headers, call.body)
-
-    def observe(self, reply: Reply) -> None:
-        """Learn the server's clock and the rate limits from an answer."""
-        self.clock.observe(reply.headers.get("date"))
-        self.windows.observe(reply.headers)
-
-
-def check_url(url: str, *, allow_plain_http: bool = False) -> str:
-    """Return the URL without a slash at its end.
-
-    Raises:
-        ConfigurationError: it is not a URL of a server, or would send secrets in the clear to
-            another machine.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ConfigurationError(f"{url!r} is not the URL of a server, such as https://example.com")
-    if parts.username or parts.password:
-        raise ConfigurationError("the URL must not contain a password")
-    if parts.scheme == "http" and parts.hostname not in LOOPBACK and not allow_plain_http:
-        raise ConfigurationError(
-            f"{url} would send credentials unencrypted; use https, or allow_plain_http=True"
-        )
-    return url.rstrip("/")
 
 
 class _Attempts:

@@ -8,12 +8,14 @@ from typing import Any, Final, Self
 from urllib.parse import quote, urlsplit
 
 from openengagement_client.batches import Batch, BatchLimits, compress, make_key
+from openengagement_client.calls import Call, Reply
 from openengagement_client.credentials import Credentials, load_profile
 from openengagement_client.errors import ConfigurationError, NotFound, UnexpectedAnswer
 from openengagement_client.event_sender import EventSender
-from openengagement_client.exchange import LOOPBACK, Call, Reply, Session, check_url, exchange
+from openengagement_client.exchange import exchange
 from openengagement_client.reports import BatchReport, parse_report
 from openengagement_client.retrying import RetryPolicy
+from openengagement_client.sessions import LOOPBACK, Session, check_url
 from openengagement_client.spool import Spool
 from openengagement_client.transport import Options, Transport
 

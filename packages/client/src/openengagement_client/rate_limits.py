@@ -65,7 +65,7 @@ class RateLimitWindows:
     def _wait_s(self, unit: str, now_s: float) -> float:
         window = self._windows[unit]
         if now_s >= window.reset_s:
-            window = self._windows[unit] = _next_window(window, unit, now_s)
+            window = self._windows[unit] = _next_window(window, unit, now_s=now_s)
             self._guessed.add(unit)
         if window.remaining > 0:
             return 0.0
@@ -85,7 +85,7 @@ class RateLimitWindows:
                 self._guessed.discard(unit)
 
 
-def _next_window(window: RateLimit, unit: str, now_s: float) -> RateLimit:
+def _next_window(window: RateLimit, unit: str, *, now_s: float) -> RateLimit:
     """Guess the window that is open now: after a reset, all requests are allowed again."""
     period_s = _PERIODS_S[unit]
     past = (now_s - window.reset_s) // period_s + 1

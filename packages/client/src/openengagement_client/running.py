@@ -2,34 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from itertools import chain, islice
 from typing import Final
 
 from openengagement_client.answers import Answer
-from openengagement_client.authorization import authorize
-from openengagement_client.credentials import Profile
 from openengagement_client.endpoints import HISTORICAL, LAST_28_HOURS
 from openengagement_client.errors import UnexpectedAnswer
-from openengagement_client.exchange import Session, check_url
 from openengagement_client.planning import Group, plan_groups, split_groupings
 from openengagement_client.queries import Query, parse_tweet_ids
-from openengagement_client.retrying import RetryPolicy
-from openengagement_client.transport import Options
+from openengagement_client.sessions import Session
 from openengagement_client.windows import WINDOW_MAX, parse_time, resolve_window
 
 # How often Tweets are asked again because an hour began between two requests.
 ALIGN_MAX: Final = 3
-
-
-def open_session(profile: Profile, policy: RetryPolicy | None, *, options: Options) -> Session:
-    """Build the session of a client.
-
-    Raises:
-        ConfigurationError: the URL is unusable.
-    """
-    url = check_url(profile.url, allow_plain_http=options.allow_plain_http)
-    return Session(url, partial(authorize, profile.credentials), policy or RetryPolicy())
 
 
 class Run:

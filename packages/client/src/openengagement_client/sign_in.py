@@ -11,9 +11,11 @@ from typing import Final, Self
 from urllib.parse import parse_qsl, urlencode
 
 from openengagement_client.authorization import basic_header, sign_header
+from openengagement_client.calls import Call, Reply
 from openengagement_client.credentials import Credentials
 from openengagement_client.errors import UnexpectedAnswer
-from openengagement_client.exchange import Call, Reply, Session, check_url, exchange
+from openengagement_client.exchange import exchange
+from openengagement_client.sessions import Session, check_url
 from openengagement_client.transport import Options, Transport
 
 PIN: Final = "oob"

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from openengagement_client.bodies import BODY_MAX_BYTES, BrokenBody, decode_body
+from openengagement_client.calls import Failure, Outcome, Reply, Send, Wait
 from openengagement_client.errors import TransportError
-from openengagement_client.exchange import Failure, Outcome, Reply, Send, Wait
 
 if TYPE_CHECKING:
     import ssl

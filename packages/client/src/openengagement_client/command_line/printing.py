@@ -27,7 +27,7 @@ class Format(StrEnum):
     NDJSON = "ndjson"
 
 
-def take_top(result: Result, kind: str, top: int | None) -> Result:
+def take_top(result: Result, kind: str, *, top: int | None) -> Result:
     """Keep the `top` Tweets with the most of this type, the first first.
 
     Without `top`, or if the grouping has no Tweets, the result stays as it is.

@@ -84,7 +84,7 @@ def query(
             return
         result = client.run(asked)
         progress.tell_result(result)
-        print_rows(take_top(result, kinds[0], top), format=format, output=output)
+        print_rows(take_top(result, kinds[0], top=top), format=format, output=output)
 
 
 @contextmanager

@@ -1,0 +1,78 @@
+"""What the calls to one server share: credentials, policy, the server's clock and rate limits."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+from urllib.parse import urlsplit
+
+from openengagement_client.authorization import authorize, make_stamp
+from openengagement_client.calls import Call, Reply, Send
+from openengagement_client.clock import ServerClock
+from openengagement_client.credentials import Profile
+from openengagement_client.errors import ConfigurationError
+from openengagement_client.rate_limits import RateLimitWindows
+from openengagement_client.retrying import RetryPolicy
+
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the calls to one server share.
+
+    `make_authorization(method, url=..., stamp=...)` returns the header of an attempt.
+    `chance()` returns a number from 0 to 1, for the jitter.
+    """
+
+    url: str
+    make_authorization: Callable[..., str]
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    clock: ServerClock = field(default_factory=ServerClock)
+    windows: RateLimitWindows = field(default_factory=RateLimitWindows)
+    chance: Callable[[], float] = random.random
+
+    def attempt(self, call: Call) -> Send:
+        """Build a request with a new nonce and the server's time."""
+        url = self.url + call.path
+        stamp = make_stamp(self.clock.now_s())
+        authorization = self.make_authorization(call.method, url=url, stamp=stamp)
+        headers = {"accept-encoding": "gzip", **call.headers, "authorization": authorization}
+        return Send(call.method, url, headers, call.body)
+
+    def observe(self, reply: Reply) -> None:
+        """Learn the server's clock and the rate limits from an answer."""
+        self.clock.observe(reply.headers.get("date"))
+        self.windows.observe(reply.headers)
+
+
+def check_url(url: str, *, allow_plain_http: bool = False) -> str:
+    """Return the URL without a slash at its end.
+
+    Raises:
+        ConfigurationError: it is not a URL of a server, or would send secrets in the clear to
+            another machine.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ConfigurationError(f"{url!r} is not the URL of a server, such as https://example.com")
+    if parts.username or parts.password:
+        raise ConfigurationError("the URL must not contain a password")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK and not allow_plain_http:
+        raise ConfigurationError(
+            f"{url} would send credentials unencrypted; use https, or allow_plain_http=True"
+        )
+    return url.rstrip("/")
+
+
+def open_session(
+    profile: Profile, policy: RetryPolicy | None, *, allow_plain_http: bool
+) -> Session:
+    """Build the session of a client.
+
+    Raises:
+        ConfigurationError: the URL is unusable.
+    """
+    url = check_url(profile.url, allow_plain_http=allow_plain_http)
+    return Session(url, partial(authorize, profile.credentials), policy or RetryPolicy())
