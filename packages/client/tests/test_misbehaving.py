@@ -311,6 +311,24 @@ def test_a_rule_that_the_server_has_is_reported_with_its_words(run, misbehaving)
     assert len(misbehaving.statuses) == 1
 
 
+def test_ids_are_read_as_they_are_needed(misbehaving):
+    """Memory does not grow with the number of Tweets, and neither does the work after a failure."""
+    read = []
+
+    def ids():
+        for each in tweets(10**5):
+            read.append(each)
+            yield each
+
+    with EngagementClient(misbehaving.url, USER, options=Options(concurrency=2)) as client:
+        parts = client.parts(totals_query(ids(), TYPES))
+        for number in range(1, 5):
+            assert len(next(parts)["totals"]) == 250
+            assert len(read) <= 250 * (number + 2 * 2 + 1)
+        parts.close()
+    assert len(misbehaving.bodies) < 4 + 2 * 2 + 2
+
+
 def test_one_failure_ends_the_query(run, misbehaving):
     misbehaving.faults.extend(["", "", "404"])
     with pytest.raises(NotFound):

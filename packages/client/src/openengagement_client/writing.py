@@ -69,12 +69,23 @@ class _ParquetFile:
         self._schema = pa.schema([(name, types[name]) for name in columns])
         self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
 
+        self._tables: list[pa.Table] = []
+        self._rows = 0
+
     def add(self, columns: Columns) -> None:
-        if columns["count"]:
-            self._writer.write_table(self._pa.table(columns, schema=self._schema))
+        self._tables.append(self._pa.table(columns, schema=self._schema))
+        self._rows += len(columns["count"])
+        if self._rows >= _ROW_GROUP:
+            self._write()
 
     def close(self) -> None:
+        self._write()
         self._writer.close()
+
+    def _write(self) -> None:
+        if self._rows:
+            self._writer.write_table(self._pa.concat_tables(self._tables))
+        self._tables, self._rows = [], 0
 
 
 _TEXTS: Final[dict[str, type[NdjsonFile | CsvFile]]] = {
@@ -83,6 +94,7 @@ _TEXTS: Final[dict[str, type[NdjsonFile | CsvFile]]] = {
     ".csv": CsvFile,
 }
 _PARQUET: Final = ".parquet"
+_ROW_GROUP: Final = 100_000
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from openengagement_client.results import Result
 _SHORT_WAIT_S: Final = 0.5
 _SHOWN: Final = 5
 _REASONS: Final = {
-    "unavailable_tweet_ids": "unavailable: unknown, deleted or protected",
+    "unavailable_tweet_ids": "unavailable (unknown, deleted or protected)",
     "forbidden_tweet_ids": "of another author than the access token's user",
     "unsupported_for_impressions_engagements_tweet_ids": "too old for impressions and engagements",
     "unsupported_for_video_views_tweet_ids": "too old for video views",
@@ -35,11 +35,11 @@ class Progress:
     def tell_excluded(self, counts: Mapping[str, int]) -> None:
         """Tell how many Tweets have no counts or incomplete ones, and why."""
         for name, count in counts.items():
-            self.say(f"{count} Tweets are {_REASONS[name]}")
+            self.say(f"Tweets {_REASONS[name]}: {count:,}")
 
     def tell_result(self, result: Result) -> None:
         """Tell the same of a result, and name a few of the Tweets."""
         for name, reason in _REASONS.items():
             if tweet_ids := getattr(result, name):
                 shown = ", ".join(tweet_ids[:_SHOWN]) + (", ..." if len(tweet_ids) > _SHOWN else "")
-                self.say(f"{len(tweet_ids)} Tweets are {reason}: {shown}")
+                self.say(f"Tweets {reason}: {len(tweet_ids):,} ({shown})")
