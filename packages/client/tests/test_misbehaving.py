@@ -1,5 +1,6 @@
 """Both clients against an independent server that is strict, and misbehaves on request."""
 
+import asyncio
 import json
 import threading
 import time
@@ -12,6 +13,7 @@ from figures import SOME_HOUR, direct_groupings, hours_of
 from misbehaving import BEARER_TOKEN
 from openengagement_client import (
     ApiError,
+    AsyncEngagementClient,
     BadRequest,
     Credentials,
     EngagementClient,
@@ -382,3 +384,35 @@ def test_an_hour_that_begins_between_two_requests(misbehaving, groupings):
     assert json.dumps(result.groupings) == json.dumps(expected)
     assert len(shown) in (28, 29)
     assert datetime.fromisoformat(result.end) == edge + timedelta(hours=1)
+
+
+def test_an_asynchronous_query_may_be_cancelled(misbehaving):
+    """No task is left behind, and the client still works."""
+    misbehaving.pause_s = 0.5
+
+    async def cancel():
+        async with AsyncEngagementClient(misbehaving.url, USER, policy=QUICK) as client:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(client.totals(tweets(5000), TYPES), 0.2)
+            async for _ in client.parts(totals_query(tweets(5000), TYPES)):
+                break
+            misbehaving.pause_s = 0
+            assert len((await client.totals(tweets(300), TYPES))["totals"]) == 300
+        return len(asyncio.all_tasks())
+
+    assert asyncio.run(cancel()) == 1
+
+
+def test_threads_share_a_client(misbehaving):
+    found = []
+    with EngagementClient(misbehaving.url, USER, policy=QUICK) as client:
+
+        def ask(first):
+            found.append(client.totals(tweets(400, first=first), TYPES)["totals"])
+
+        threads = [threading.Thread(target=ask, args=(first,)) for first in range(1, 4001, 500)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(len(each) for each in found) == [400] * 8

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ from openengagement_client import (
     BadRequest,
     Batch,
     BatchLimits,
+    ConfigurationError,
     NotFound,
     PlatformClient,
     RetryPolicy,
@@ -304,3 +306,56 @@ def test_files_are_cut_the_same_however_they_are_read():
             assert batch.lines <= limits.lines_max
             assert len(batch.body) <= limits.bytes_max or batch.lines == 1
             first += batch.lines
+
+
+def test_a_spool_that_cannot_be_written_loses_nothing(own_server, world, tmp_path, counted):
+    with PlatformClient(own_server.url, world.platform_key, policy=AWAY) as platform:
+        own_server.stop()
+        sender = platform.sender(spool=tmp_path / "spool")
+        (tmp_path / "spool").rmdir()
+        sender.send(event())
+        with pytest.raises(ConfigurationError, match="cannot write the spool"):
+            sender.flush()
+        assert len(sender.failed) == 1
+        own_server.start()
+        sender.close()
+    assert counted() == 1
+
+
+def test_two_senders_share_a_spool(own_server, world, tmp_path, counted):
+    """Both send what waits there, and each batch counts once."""
+    own_server.stop()
+    with (
+        PlatformClient(own_server.url, world.platform_key, policy=AWAY) as platform,
+        platform.sender(BatchLimits(lines_max=1), spool=tmp_path) as sender,
+    ):
+        for _ in range(20):
+            sender.send(event())
+    own_server.start()
+    with PlatformClient(own_server.url, world.platform_key, policy=QUICK) as platform:
+        senders = [platform.sender(spool=tmp_path) for _ in range(3)]
+        threads = [threading.Thread(target=each.close) for each in senders]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert list(tmp_path.iterdir()) == []
+    assert counted() == 20
+
+
+def test_a_client_that_is_closed_too_early_loses_nothing(own_server, world):
+    platform = PlatformClient(own_server.url, world.platform_key, policy=QUICK)
+    sender = platform.sender()
+    sender.send(event())
+    platform.close()
+    with pytest.raises(TransportError, match="closed"):
+        sender.close()
+    assert len(sender.failed) == 1
+
+
+def test_times_may_be_objects(platform, counted):
+    with platform.sender() as sender:
+        sender.send(event(at=datetime(2024, 5, 1, 9, 15, tzinfo=UTC)))
+        sender.send(event(at=datetime.now(UTC)))
+    assert (sender.report.accepted, sender.report.rejected) == (2, 0)
+    assert counted() == 2

@@ -14,6 +14,8 @@ URL_VARIABLE: Final = "ENGAGEMENT_API_URL"
 PROFILE_VARIABLE: Final = "ENGAGEMENT_API_PROFILE"
 _PAIRS: Final = (("consumer_key", "consumer_secret"), ("access_token", "access_token_secret"))
 
+_IN_HEADER: Final = re.compile(r"[!-~]*")  # what may stand in a header as it is
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
@@ -34,6 +36,9 @@ class Credentials:
         for name, secret in _PAIRS:
             if bool(getattr(self, name)) != bool(getattr(self, secret)):
                 raise ConfigurationError(f"{name} and {secret} must be given together")
+        for name in ("bearer_token", "platform_key"):
+            if not _IN_HEADER.fullmatch(getattr(self, name)):
+                raise ConfigurationError(f"{name} has a character that no header can have")
         if self.access_token and not self.consumer_key:
             raise ConfigurationError("an access token needs the consumer key and secret of its app")
 

@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 from openengagement_client.batches import Batch, BatchLimits, cut_batches, make_key
 from openengagement_client.errors import (
     BadRequest,
+    ConfigurationError,
     EngagementError,
     RateLimited,
     ServerError,
@@ -35,8 +36,9 @@ class EventSender:
 
     Attributes:
         report: what the server said so far.
-        failed: without a spool, batches that could not be sent. The next flush sends them again.
-        refused: without a spool, batches that the server refused as a whole.
+        failed: batches in memory that could not be sent, without a spool or if it cannot be
+            written. The next flush sends them again.
+        refused: the same for batches that the server refused as a whole.
     """
 
     def __init__(
@@ -214,8 +216,12 @@ class EventSender:
             if self._spool is None:
                 self.failed.append(batch)
                 return
-            self._spool.add(batch)
-            self.report.spooled += 1
+            try:
+                self._spool.add(batch)
+                self.report.spooled += 1
+            except OSError as error:
+                self.failed.append(batch)
+                self._errors.append(ConfigurationError(f"cannot write the spool: {error}"))
 
     def _refuse(self, batch: Batch, error: EngagementError) -> None:
         """Set a batch aside that the server will never take."""
@@ -223,8 +229,11 @@ class EventSender:
             self._errors.append(error)
             if self._spool is None:
                 self.refused.append(batch)
-            else:
+                return
+            try:
                 self._spool.refuse(batch)
+            except OSError:
+                self.refused.append(batch)
 
     def _add(self, answer: BatchReport) -> None:
         with self._lock:

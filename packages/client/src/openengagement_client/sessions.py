@@ -54,7 +54,11 @@ def check_url(url: str, *, allow_plain_http: bool = False) -> str:
         ConfigurationError: it is not a URL of a server, or would send secrets in the clear to
             another machine.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"{url!r} is not a URL: {error}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ConfigurationError(f"{url!r} is not the URL of a server, such as https://example.com")
     if parts.username or parts.password:

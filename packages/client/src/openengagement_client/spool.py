@@ -6,6 +6,7 @@ good moves to the folder `refused`, so that it does not keep others from being s
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ _SUFFIX: Final = ".ndjson"
 
 
 class Spool:
-    """A folder of batches. One sender at a time may use it."""
+    """A folder of batches. If several senders use it, a batch may be sent twice; it counts once."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -40,18 +41,19 @@ class Spool:
         """Yield the waiting batches and their files, the oldest first."""
         for path in self._files():
             first_line, _, key = path.name.removesuffix(_SUFFIX).partition("-")
-            yield path, Batch(path.read_bytes(), key, int(first_line))
+            with suppress(FileNotFoundError):  # another sender was faster
+                yield path, Batch(path.read_bytes(), key, int(first_line))
 
     def remove(self, path: Path) -> None:
         """Forget a batch that was counted."""
-        path.unlink()
+        path.unlink(missing_ok=True)
 
     def refuse(self, batch: Batch) -> None:
         """Keep a batch in the folder `refused`, since the server will never take it."""
         Spool(self._folder / "refused").add(batch)
 
     def _files(self) -> list[Path]:
-        return sorted(self._folder.glob(f"*{_SUFFIX}"), key=lambda path: path.stat().st_mtime_ns)
+        return sorted(self._folder.glob(f"*{_SUFFIX}"), key=_age)
 
     @staticmethod
     def _sync(folder: Path) -> None:
@@ -60,3 +62,10 @@ class Spool:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _age(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0

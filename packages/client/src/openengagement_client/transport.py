@@ -90,7 +90,7 @@ class Transport:
         import httpx  # noqa: PLC0415 - slow, see above
 
         self._options = options
-        self._error = httpx.HTTPError
+        self._errors = (httpx.HTTPError, httpx.InvalidURL, BrokenBody)
         self._client = httpx.Client(**_settings(options))
         self._closing = threading.Event()
 
@@ -120,6 +120,8 @@ class Transport:
                 outcome = self._send(step)
 
     def _send(self, step: Send) -> Outcome:
+        if self._closing.is_set():
+            raise TransportError("the client was closed")
         incoming = _Incoming(self._options)
         try:
             with self._client.stream(
@@ -128,7 +130,7 @@ class Transport:
                 for piece in response.iter_raw():
                     incoming.add(piece)
             return incoming.reply(response)
-        except (self._error, BrokenBody) as error:
+        except self._errors as error:
             return _describe(error)
 
 
@@ -139,7 +141,7 @@ class AsyncTransport:
         import httpx  # noqa: PLC0415 - slow, see above
 
         self._options = options
-        self._error = httpx.HTTPError
+        self._errors = (httpx.HTTPError, httpx.InvalidURL, BrokenBody)
         self._client = httpx.AsyncClient(**_settings(options))
 
     async def close(self) -> None:
@@ -171,5 +173,5 @@ class AsyncTransport:
                 async for piece in response.aiter_raw():
                     incoming.add(piece)
             return incoming.reply(response)
-        except (self._error, BrokenBody) as error:
+        except self._errors as error:
             return _describe(error)
