@@ -4,14 +4,16 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 
 import pyarrow.parquet as pq
 import pytest
 
+from misbehaving import KEYS, Misbehaving
 from support.server import Server
-from support.waiting import PATIENCE_S
+from support.waiting import PATIENCE_S, wait_for
 
 TYPES = "favorites,retweets"
 
@@ -132,6 +134,8 @@ def test_the_app_alone(oe):
         (("query", "totals", "111", "--by", "day"), "groupBys"),
         (("query", "totals", "111", "-o", "x.xlsx"), "must end with"),
         (("query", "totals", "111", "--profile", "alice"), "profiles.toml"),
+        (("query", "totals", "111", "--resume"), "name it with -o"),
+        (("query", "totals", "111", "--resume", "-o", "x.csv"), "nothing is known"),
         (("send", "missing.ndjson"), "PLATFORM_KEY"),
     ],
 )
@@ -154,3 +158,33 @@ def test_sending(oe, world, tmp_path):
         assert "line 2: unknown_type" in refused.stderr
         counted = oe("query", "totals", "112", "--types", "replies", "--format", "json", **access)
     assert json.loads(counted.stdout)["counts"]["112"]["replies"] == "6"
+
+
+def test_ctrl_c_keeps_what_is_done(tmp_path):
+    """The same command with --resume goes on."""
+    ids = [str(each) for each in range(1, 3001)]
+    (tmp_path / "ids.txt").write_text("\n".join(ids))
+    with Misbehaving(pause_s=0.2) as server:
+        environment = {
+            **os.environ,
+            "ENGAGEMENT_API_URL": server.url,
+            **{name.upper(): value for name, value in KEYS.items()},
+        }
+        command = [sys.executable, "-m", "openengagement_client", "query", "totals"]
+        command += ["-f", "ids.txt", "-o", "x.csv", "--types", TYPES]
+        with subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
+        ) as process:
+            wait_for(lambda: len(server.bodies) > 8)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode != 0
+        assert "add --resume to go on with x.csv" in err
+        assert "Traceback" not in err
+        server.pause_s, before = 0, len(server.bodies)
+        subprocess.run(
+            [*command, "--resume"], check=True, env=environment, cwd=tmp_path, timeout=PATIENCE_S
+        )
+        assert len(server.bodies) - before < 12
+    rows = [line.split(",")[0] for line in (tmp_path / "x.csv").read_text().splitlines()[1:]]
+    assert rows == [each for each in ids for _ in range(2)]

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,7 +24,15 @@ from openengagement_client.queries import (
 from openengagement_client.rate_limits import RateLimit
 from openengagement_client.results import Result
 from openengagement_client.retrying import RetryPolicy
-from openengagement_client.running import ALIGN_MAX, Run, misaligned, stale_answers
+from openengagement_client.running import (
+    ALIGN_MAX,
+    Run,
+    begin_writing,
+    misaligned,
+    needs_pin,
+    pin,
+    stale_answers,
+)
 from openengagement_client.sessions import open_session
 from openengagement_client.transport import AsyncTransport, Options
 from openengagement_client.windows import Time
@@ -121,15 +129,23 @@ class AsyncEngagementClient:
         async for _, answers in self._answers(query, is_whole=False):
             yield Result(merge_answers(answers), query.groupings)
 
-    async def write(self, query: Query, path: Path | str, *, name: str | None = None) -> Summary:
+    async def write(
+        self, query: Query, path: Path | str, *, name: str | None = None, resume: bool = False
+    ) -> Summary:
         """As `EngagementClient.write`. The file is written in the event loop."""
-        with open_writer(Path(path), query, name=name) as writer:
-            async for part in self.parts(query):
-                writer.add(part)
+        path = Path(path)
+        query, place = begin_writing(path, query, resume=resume)
+        if needs_pin(query):
+            await self._transport.run(learn_clock(self._session))
+            query = pin(query, self._session)
+        place.pin(query.window)
+        with open_writer(path, query, name=name, place=place) as writer:
+            async for _, answers in self._answers(query, is_whole=False, skip=place.groups):
+                writer.add(Result(merge_answers(answers), query.groupings))
             return writer.summary
 
     async def _answers(
-        self, query: Query, *, is_whole: bool
+        self, query: Query, *, is_whole: bool, skip: int = 0
     ) -> AsyncIterator[tuple[Group, list[Answer]]]:
         """Yield the answers to each group in order, with a bounded number of requests ahead."""
         run = Run(query, is_whole=is_whole)
@@ -137,7 +153,7 @@ class AsyncEngagementClient:
             await self._transport.run(learn_clock(self._session))
         pending: deque[tuple[Group, list[asyncio.Task[Answer]]]] = deque()
         try:
-            for group in run.groups(self._session):
+            for group in islice(run.groups(self._session), skip, None):
                 pending.append((group, [asyncio.create_task(self._ask(r)) for r in group.requests]))
                 while sum(len(tasks) for _, tasks in pending) > 2 * self._concurrency:
                     yield await _finish(*pending[0])

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,7 +24,15 @@ from openengagement_client.queries import (
 from openengagement_client.rate_limits import RateLimit
 from openengagement_client.results import Result
 from openengagement_client.retrying import RetryPolicy
-from openengagement_client.running import ALIGN_MAX, Run, misaligned, stale_answers
+from openengagement_client.running import (
+    ALIGN_MAX,
+    Run,
+    begin_writing,
+    misaligned,
+    needs_pin,
+    pin,
+    stale_answers,
+)
 from openengagement_client.sessions import open_session
 from openengagement_client.transport import Options, Transport
 from openengagement_client.windows import Time
@@ -153,28 +161,40 @@ class EngagementClient:
         for _, answers in self._answers(query, is_whole=False):
             yield Result(merge_answers(answers), query.groupings)
 
-    def write(self, query: Query, path: Path | str, *, name: str | None = None) -> Summary:
+    def write(
+        self, query: Query, path: Path | str, *, name: str | None = None, resume: bool = False
+    ) -> Summary:
         """Write the rows of a grouping to a `.ndjson`, `.csv` or `.parquet` file, group by group.
 
-        The file appears when it is complete. Parquet needs pyarrow.
+        The file appears when it is complete. If NDJSON or CSV is interrupted, the same query for
+        the same Tweets goes on with `resume`. Parquet needs pyarrow.
 
         Raises:
             EngagementError: as `errors.py` says.
-            InvalidQuery: the grouping has no `tweet.id`, or the file has another ending.
+            InvalidQuery: the grouping has no `tweet.id`, the file has another ending, or there is
+                nothing to resume.
         """
-        with open_writer(Path(path), query, name=name) as writer:
-            for part in self.parts(query):
-                writer.add(part)
+        path = Path(path)
+        query, place = begin_writing(path, query, resume=resume)
+        if needs_pin(query):
+            self._transport.run(learn_clock(self._session))
+            query = pin(query, self._session)
+        place.pin(query.window)
+        with open_writer(path, query, name=name, place=place) as writer:
+            for _, answers in self._answers(query, is_whole=False, skip=place.groups):
+                writer.add(Result(merge_answers(answers), query.groupings))
             return writer.summary
 
-    def _answers(self, query: Query, *, is_whole: bool) -> Iterator[tuple[Group, list[Answer]]]:
+    def _answers(
+        self, query: Query, *, is_whole: bool, skip: int = 0
+    ) -> Iterator[tuple[Group, list[Answer]]]:
         """Yield the answers to each group in order, with a bounded number of requests ahead."""
         run = Run(query, is_whole=is_whole)
         if run.needs_clock:
             self._transport.run(learn_clock(self._session))
         pending: deque[tuple[Group, list[Future[Answer]]]] = deque()
         try:
-            for group in run.groups(self._session):
+            for group in islice(run.groups(self._session), skip, None):
                 pending.append((group, [self._pool.submit(self._ask, r) for r in group.requests]))
                 while sum(len(futures) for _, futures in pending) > 2 * self._concurrency:
                     yield _finish(*pending.popleft())

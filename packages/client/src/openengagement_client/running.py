@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, islice
+from pathlib import Path
 from typing import Final
 
 from openengagement_client.answers import Answer
@@ -10,6 +11,7 @@ from openengagement_client.endpoints import HISTORICAL, LAST_28_HOURS
 from openengagement_client.errors import UnexpectedAnswer
 from openengagement_client.planning import Group, plan_groups, split_groupings
 from openengagement_client.queries import Query, parse_tweet_ids
+from openengagement_client.resuming import Place, digest_of, load_place
 from openengagement_client.sessions import Session
 from openengagement_client.windows import WINDOW_MAX, parse_time, resolve_window
 
@@ -54,6 +56,29 @@ class Run:
             if not self._is_one_request or window.end - window.start > WINDOW_MAX:
                 query = replace(query, window=window)
         return plan_groups(query, self._tweet_ids)
+
+
+def begin_writing(path: Path, query: Query, *, resume: bool) -> tuple[Query, Place]:
+    """Return the query to run for a file, and the place where it begins.
+
+    Raises:
+        InvalidQuery: there is nothing to go on with.
+    """
+    if resume:
+        place = load_place(path, query)
+        return replace(query, window=place.window), place
+    return query, Place(digest_of(query))
+
+
+def needs_pin(query: Query) -> bool:
+    """Tell whether the window would be another one if the query went on later."""
+    window = query.window
+    return query.endpoint is HISTORICAL and not (window.start and window.end)
+
+
+def pin(query: Query, session: Session) -> Query:
+    """Resolve the window by the server's clock."""
+    return replace(query, window=resolve_window(query.window, session.clock.now()))
 
 
 def stale_answers(query: Query, answers: list[Answer]) -> list[int]:

@@ -1,10 +1,13 @@
 """Tell on standard error what a command waits for, and which Tweets have no counts."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from openengagement_client.results import Result
+from openengagement_client.resuming import place_path
 
 _SHORT_WAIT_S: Final = 0.5
 _SHOWN: Final = 5
@@ -43,3 +46,13 @@ class Progress:
             if tweet_ids := getattr(result, name):
                 shown = ", ".join(tweet_ids[:_SHOWN]) + (", ..." if len(tweet_ids) > _SHOWN else "")
                 self.say(f"Tweets {reason}: {len(tweet_ids):,} ({shown})")
+
+    @contextmanager
+    def tell_resumable(self, path: Path) -> Iterator[None]:
+        """After an interruption, tell how to go on."""
+        try:
+            yield
+        except BaseException:
+            if place_path(path).exists():
+                self.say(f"What is done is kept: add --resume to go on with {path}.")
+            raise

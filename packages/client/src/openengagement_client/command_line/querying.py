@@ -63,6 +63,7 @@ def query(
     ] = None,
     format: Annotated[Format, typer.Option(help="how to print")] = Format.TABLE,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="write a file")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on after an interruption")] = False,
     profile: Annotated[str | None, typer.Option(help="credentials from this profile")] = None,
     app_only: Annotated[bool, typer.Option(help="ask for the app alone, not for the user")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="show no progress")] = False,
@@ -80,8 +81,12 @@ def query(
         options = Options(on_wait=progress.wait)
         client = stack.enter_context(_open_client(profile, app_only=app_only, options=options))
         if output is not None and top is None:
-            progress.tell_excluded(client.write(asked, output).excluded)
+            with progress.tell_resumable(output):
+                summary = client.write(asked, output, resume=resume)
+            progress.tell_excluded(summary.excluded)
             return
+        if resume:
+            raise InvalidQuery("--resume goes on with a file: name it with -o")
         result = client.run(asked)
         progress.tell_result(result)
         print_rows(take_top(result, kinds[0], top=top), format=format, output=output)
