@@ -4,9 +4,12 @@ import csv
 import io
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pyarrow.parquet as pq
 import pytest
@@ -188,3 +191,35 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
         assert len(server.bodies) - before < 12
     rows = [line.split(",")[0] for line in (tmp_path / "x.csv").read_text().splitlines()[1:]]
     assert rows == [each for each in ids for _ in range(2)]
+
+
+def test_a_terminal_shows_a_bar(tmp_path):
+    """It has the requests done, and the reason for a wait."""
+    (tmp_path / "ids.txt").write_text("\n".join(str(each) for each in range(1, 3001)))
+    ours, theirs = pty.openpty()
+    with Misbehaving(limits={"minute": 6}, periods_s={"minute": 2}, pause_s=0.1) as server:
+        environment = {
+            **os.environ,
+            "ENGAGEMENT_API_URL": server.url,
+            **{name.upper(): value for name, value in KEYS.items()},
+            "TERM": "xterm",
+            "COLUMNS": "120",
+        }
+        command = [sys.executable, "-m", "openengagement_client", "query", "totals"]
+        command += ["-f", "ids.txt", "--types", TYPES, "--format", "csv"]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=theirs, env=environment, cwd=tmp_path
+        )
+        os.close(theirs)
+        reader = ThreadPoolExecutor(1).submit(process.communicate)
+        shown = b""
+        with suppress(OSError):  # the end of a terminal
+            while piece := os.read(ours, 4096):
+                shown += piece
+        os.close(ours)
+        out, _ = reader.result(PATIENCE_S)
+    assert process.returncode == 0
+    assert len(out.splitlines()) == 6001
+    assert b"/12" in shown
+    assert b"requests" in shown
+    assert b"rate limit" in shown

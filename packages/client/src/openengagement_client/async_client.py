@@ -54,6 +54,7 @@ class AsyncEngagementClient:
         options = options or Options()
         found = load_profile(url, credentials, profile=profile)
         self._session = open_session(found, policy, allow_plain_http=options.allow_plain_http)
+        self._options = options
         self._concurrency = options.concurrency
         self._free = asyncio.Semaphore(options.concurrency)
         self._transport = AsyncTransport(options)
@@ -166,7 +167,9 @@ class AsyncEngagementClient:
 
     async def _ask(self, request: Request) -> Answer:
         async with self._free:
-            return await self._transport.run(ask(request, self._session))
+            answer = await self._transport.run(ask(request, self._session))
+        self._options.on_answer()
+        return answer
 
 
 async def _finish(group: Group, tasks: list[asyncio.Task[Answer]]) -> tuple[Group, list[Answer]]:

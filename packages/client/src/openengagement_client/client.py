@@ -61,6 +61,7 @@ class EngagementClient:
         options = options or Options()
         found = load_profile(url, credentials, profile=profile)
         self._session = open_session(found, policy, allow_plain_http=options.allow_plain_http)
+        self._options = options
         self._concurrency = options.concurrency
         self._transport = Transport(options)
         self._pool = ThreadPoolExecutor(options.concurrency, "engagement-client")
@@ -205,7 +206,9 @@ class EngagementClient:
                 future.cancel()
 
     def _ask(self, request: Request) -> Answer:
-        return self._transport.run(ask(request, self._session))
+        answer = self._transport.run(ask(request, self._session))
+        self._options.on_answer()
+        return answer
 
 
 def _finish(group: Group, futures: list[Future[Answer]]) -> tuple[Group, list[Answer]]:

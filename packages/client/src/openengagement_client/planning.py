@@ -74,3 +74,10 @@ def split_groupings(groupings: Mapping[str, GroupBy]) -> Iterator[dict[str, Grou
             batch = {}
         batch[name] = group_by
     yield batch
+
+
+def count_requests(query: Query, tweets: int) -> int:
+    """Return how many requests a query for so many Tweets takes. Its window must be complete."""
+    groups = -(-tweets // query.endpoint.tweets_max)
+    windows = sum(1 for _ in split_window(query.window))
+    return groups * windows * sum(1 for _ in split_groupings(query.groupings))

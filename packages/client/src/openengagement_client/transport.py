@@ -35,6 +35,7 @@ class Options:
         verify: an SSL context for servers with a private certificate authority.
         allow_plain_http: allow `http://` to other machines.
         on_wait: is called with the seconds and the reason before each wait.
+        on_answer: is called after each request of a query. Both may be called in several threads.
     """
 
     concurrency: int = 4
@@ -44,6 +45,7 @@ class Options:
     verify: "ssl.SSLContext | bool" = True
     allow_plain_http: bool = False
     on_wait: Callable[[float, str], None] = lambda _seconds, _reason: None
+    on_answer: Callable[[], None] = lambda: None
 
 
 def _settings(options: Options) -> dict[str, Any]:

@@ -4,7 +4,17 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
+
+import rich.progress
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from openengagement_client.results import Result
 from openengagement_client.resuming import place_path
@@ -20,10 +30,39 @@ _REASONS: Final = {
 
 
 class Progress:
-    """Prints lines to standard error."""
+    """Shows a bar on a terminal, and lines in a log. A quiet one shows nothing.
 
-    def __init__(self, *, is_shown: bool) -> None:
+    `total` is the number of requests, or None if it is not known.
+    """
+
+    def __init__(self, *, is_shown: bool, total: int | None = None) -> None:
         self._is_shown = is_shown
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        self._bar = rich.progress.Progress(
+            *columns,
+            TextColumn("requests"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not (is_shown and sys.stderr.isatty()),
+        )
+        self._task = self._bar.add_task("", total=total)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Remove the bar, so that a result can be printed."""
+        self._bar.stop()
+
+    def answered(self) -> None:
+        """Count a request."""
+        self._bar.update(self._task, advance=1, description="")
 
     def say(self, text: str) -> None:
         """Print a line, unless the command is quiet."""
@@ -32,8 +71,12 @@ class Progress:
 
     def wait(self, seconds: float, reason: str) -> None:
         """Tell why nothing happens."""
-        if seconds >= _SHORT_WAIT_S:
-            self.say(f"waiting {seconds:.0f} s: {reason}")
+        if seconds < _SHORT_WAIT_S:
+            return
+        text = f"waiting {seconds:.0f} s: {reason}"
+        if self._bar.disable:
+            self.say(text)
+        self._bar.update(self._task, description=text)
 
     def tell_excluded(self, counts: Mapping[str, int]) -> None:
         """Tell how many Tweets have no counts or incomplete ones, and why."""

@@ -3,19 +3,22 @@
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from enum import StrEnum
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from openengagement_client.client import EngagementClient
+from openengagement_client.clock import ServerClock
 from openengagement_client.command_line.printing import Format, print_rows, take_top
 from openengagement_client.command_line.progress import Progress
 from openengagement_client.credentials import load_profile
-from openengagement_client.endpoints import DAY, HOUR, TWEET, TYPE
+from openengagement_client.endpoints import DAY, HISTORICAL, HOUR, TWEET, TYPE
 from openengagement_client.errors import InvalidQuery
+from openengagement_client.planning import count_requests
 from openengagement_client.queries import (
     Query,
     historical_query,
@@ -24,6 +27,7 @@ from openengagement_client.queries import (
 )
 from openengagement_client.transport import Options
 from openengagement_client.tweet_files import read_tweet_ids
+from openengagement_client.windows import resolve_window
 
 
 class EndpointName(StrEnum):
@@ -41,6 +45,7 @@ class Unit(StrEnum):
     HOUR = "hour"
 
 
+_COUNTED_MAX: Final = 1_000_000
 _TIMES: Final = {None: (), Unit.DAY: (DAY,), Unit.HOUR: (DAY, HOUR)}
 
 
@@ -77,17 +82,20 @@ def query(
     with ExitStack() as stack:
         ids = stack.enter_context(_open_ids(tweet_ids or [], file or []))
         asked = _make_query(endpoint, ids, types=kinds, group_by=dimensions, window=(start, end))
-        progress = Progress(is_shown=not quiet)
-        options = Options(on_wait=progress.wait)
+        asked, total = _count(asked)
+        progress = stack.enter_context(Progress(is_shown=not quiet, total=total))
+        options = Options(on_wait=progress.wait, on_answer=progress.answered)
         client = stack.enter_context(_open_client(profile, app_only=app_only, options=options))
         if output is not None and top is None:
             with progress.tell_resumable(output):
                 summary = client.write(asked, output, resume=resume)
+            progress.stop()
             progress.tell_excluded(summary.excluded)
             return
         if resume:
             raise InvalidQuery("--resume goes on with a file: name it with -o")
         result = client.run(asked)
+        progress.stop()
         progress.tell_result(result)
         print_rows(take_top(result, kinds[0], top=top), format=format, output=output)
 
@@ -129,6 +137,19 @@ def _make_query(
         return last_28_hours_query(tweet_ids, types, groupings=groupings)
     start, end = window
     return historical_query(tweet_ids, types, groupings=groupings, start=start, end=end)
+
+
+def _count(query: Query) -> tuple[Query, int | None]:
+    """Return the query, and the number of its requests unless there are very many Tweets."""
+    tweet_ids = iter(query.tweet_ids)
+    head = list(islice(tweet_ids, _COUNTED_MAX))
+    query = replace(query, tweet_ids=chain(head, tweet_ids))
+    if len(head) == _COUNTED_MAX:
+        return query, None
+    resolved = query
+    if query.endpoint is HISTORICAL:
+        resolved = replace(query, window=resolve_window(query.window, ServerClock().now()))
+    return query, count_requests(resolved, len(head))
 
 
 def _open_client(profile: str | None, *, app_only: bool, options: Options) -> EngagementClient:
