@@ -197,7 +197,7 @@ def test_a_terminal_shows_a_bar(tmp_path):
     """It has the requests done, and the reason for a wait."""
     (tmp_path / "ids.txt").write_text("\n".join(str(each) for each in range(1, 3001)))
     ours, theirs = pty.openpty()
-    with Misbehaving(limits={"minute": 3}, periods_s={"minute": 2}, pause_s=0.05) as server:
+    with Misbehaving(limits={"minute": 3}, periods_s={"minute": 1}, pause_s=0.05) as server:
         environment = {
             **os.environ,
             "ENGAGEMENT_API_URL": server.url,

@@ -10,6 +10,7 @@ from typing import Self
 
 from openengagement_client.answers import Answer
 from openengagement_client.asking import ask, learn_clock
+from openengagement_client.async_transport import AsyncTransport
 from openengagement_client.credentials import Credentials, load_profile
 from openengagement_client.merging import merge_answers
 from openengagement_client.planning import Group, Request
@@ -34,7 +35,7 @@ from openengagement_client.running import (
     stale_answers,
 )
 from openengagement_client.sessions import open_session
-from openengagement_client.transport import AsyncTransport, Options
+from openengagement_client.transport import Options
 from openengagement_client.windows import Time
 from openengagement_client.writing import Summary, open_writer
 

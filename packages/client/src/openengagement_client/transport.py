@@ -1,10 +1,9 @@
-"""Perform the steps of `exchange` with httpx, in threads or in an event loop.
+"""Perform the steps of `exchange` with httpx, in threads. `async_transport.py` has an event loop.
 
 httpx is imported when the first client is made, because its import takes longer than that of
 everything else in this package.
 """
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -48,7 +47,8 @@ class Options:
     on_answer: Callable[[], None] = lambda: None
 
 
-def _settings(options: Options) -> dict[str, Any]:
+def httpx_settings(options: Options) -> dict[str, Any]:
+    """Return the arguments of a client of httpx."""
     import httpx  # noqa: PLC0415 - slow, see above
 
     limits = httpx.Limits(
@@ -59,7 +59,7 @@ def _settings(options: Options) -> dict[str, Any]:
     return {"limits": limits, "timeout": timeout, "verify": options.verify}
 
 
-class _Incoming:
+class Incoming:
     """Collects the body of an answer, within limits of size and time."""
 
     def __init__(self, options: Options) -> None:
@@ -81,7 +81,8 @@ class _Incoming:
         return Reply(response.status_code, headers, body)
 
 
-def _describe(error: Exception) -> Failure:
+def describe_failure(error: Exception) -> Failure:
+    """Return the failure of an attempt that ended with this exception."""
     return Failure(str(error) or type(error).__name__)
 
 
@@ -93,7 +94,7 @@ class Transport:
 
         self._options = options
         self._errors = (httpx.HTTPError, httpx.InvalidURL, BrokenBody)
-        self._client = httpx.Client(**_settings(options))
+        self._client = httpx.Client(**httpx_settings(options))
         self._closing = threading.Event()
 
     def stop(self) -> None:
@@ -124,7 +125,7 @@ class Transport:
     def _send(self, step: Send) -> Outcome:
         if self._closing.is_set():
             raise TransportError("the client was closed")
-        incoming = _Incoming(self._options)
+        incoming = Incoming(self._options)
         try:
             with self._client.stream(
                 step.method, step.url, headers=dict(step.headers), content=step.body
@@ -133,47 +134,4 @@ class Transport:
                     incoming.add(piece)
             return incoming.reply(response)
         except self._errors as error:
-            return _describe(error)
-
-
-class AsyncTransport:
-    """Sends requests over pooled connections, in one event loop."""
-
-    def __init__(self, options: Options) -> None:
-        import httpx  # noqa: PLC0415 - slow, see above
-
-        self._options = options
-        self._errors = (httpx.HTTPError, httpx.InvalidURL, BrokenBody)
-        self._client = httpx.AsyncClient(**_settings(options))
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._client.aclose()
-
-    async def run(self, steps: Generator[Send | Wait, Outcome, Done]) -> Done:
-        """Perform the steps until they end, and return their result."""
-        outcome: Outcome = None
-        while True:
-            try:
-                step = steps.send(outcome)
-            except StopIteration as done:
-                result: Done = done.value
-                return result
-            if isinstance(step, Wait):
-                self._options.on_wait(step.seconds, step.reason)
-                await asyncio.sleep(step.seconds)
-                outcome = None
-            else:
-                outcome = await self._send(step)
-
-    async def _send(self, step: Send) -> Outcome:
-        incoming = _Incoming(self._options)
-        try:
-            async with self._client.stream(
-                step.method, step.url, headers=dict(step.headers), content=step.body
-            ) as response:
-                async for piece in response.aiter_raw():
-                    incoming.add(piece)
-            return incoming.reply(response)
-        except self._errors as error:
-            return _describe(error)
+            return describe_failure(error)
