@@ -108,6 +108,13 @@ def test_refused_records_are_reported(platform):
     assert "claps" in report.rejections[0].detail
 
 
+def test_refused_events_are_reported_by_their_number_among_all(platform):
+    with platform.sender(BatchLimits(lines_max=10)) as sender:
+        for number in range(1, 36):
+            sender.send(event("claps" if number == 27 else "replies"))
+    assert [each.line for each in sender.report.rejections] == [27]
+
+
 def test_lines_of_a_file_are_reported_by_their_number_in_the_file(platform, tmp_path):
     path = tmp_path / "events.ndjson"
     path.write_bytes(lines(25) + lines(1, "claps") + lines(14))

@@ -57,6 +57,7 @@ class EventSender:
         self._spool = spool
         self._lines: list[bytes] = []
         self._bytes = 0
+        self._next_line = 1
         self._began_s = 0.0
         self._errors: list[EngagementError] = []
         self._lock, self._drain_lock = RLock(), RLock()
@@ -172,7 +173,8 @@ class EventSender:
         """Make a batch of the lines that have been added. Call it with the lock."""
         if not self._lines:
             return None
-        batch = Batch(b"".join(self._lines), make_key())
+        batch = Batch(b"".join(self._lines), make_key(), self._next_line)
+        self._next_line += len(self._lines)
         self._lines, self._bytes = [], 0
         return batch
 

@@ -11,7 +11,10 @@ _REJECTIONS_MAX: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A record that the server did not take. `line` is its number in what was sent, from 1."""
+    """A record that the server did not take.
+
+    `line` is its number, from 1: in the file, among the events of the sender, or in the batch.
+    """
 
     line: int
     reason: str
