@@ -145,7 +145,7 @@ def main() -> None:
         frame = pl.read_parquet(made.data.with_name(f"{made.data.name}-tweets.parquet"))
         tweet_ids = frame["id"].cast(pl.String).to_list()
         with product.serving(made.data) as server:
-            read(made, server, tweet_ids[:10_000])  # warms up
+            read(made, server, tweet_ids)  # warms up
             for name, used in read(made, server, tweet_ids).items():
                 print(f"{name:28} {used}", flush=True)
             path = Path(folder, "events.ndjson")

@@ -19,7 +19,7 @@ _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """When a batch is sent: as soon as it has so many lines or bytes, or is so old."""
+    """The size and age at which a batch is sent."""
 
     lines_max: int = 500_000
     bytes_max: int = 8 * 1024 * 1024

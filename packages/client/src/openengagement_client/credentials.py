@@ -19,7 +19,7 @@ _IN_HEADER: Final = re.compile(r"[!-~]*")  # what may stand in a header as it is
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """What a caller proves its identity with. `repr` shows no secret.
+    """The keys and tokens of a caller. `repr` shows no secret.
 
     With an access token, requests are signed for its user. Without one they are for the app alone:
     with the bearer token, or else signed with the consumer key.

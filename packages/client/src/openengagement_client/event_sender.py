@@ -35,7 +35,7 @@ class EventSender:
     """Collects events and sends them. Use it in a `with` statement. Threads may share it.
 
     Attributes:
-        report: what the server said so far.
+        report: the sum of the server's answers so far.
         failed: batches in memory that could not be sent, without a spool or if it cannot be
             written. The next flush sends them again.
         refused: the same for batches that the server refused as a whole.

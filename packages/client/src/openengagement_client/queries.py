@@ -1,4 +1,4 @@
-"""What a caller asks, checked once: Tweets, engagement types, groupings and a window."""
+"""Check the arguments of a query once: Tweets, engagement types, groupings and a window."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

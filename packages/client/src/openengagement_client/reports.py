@@ -1,4 +1,4 @@
-"""What became of the records that were sent: counted, or rejected with line and reason."""
+"""Read the answers to batches: records counted, and records rejected with line and reason."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -39,7 +39,7 @@ class Result:
         groupings: the objects of all groupings by name.
         group_by: the dimensions of each grouping by name.
         start, end: the window as the server wrote it, in UTC; None on `/totals`.
-        messages: what the server said in answers that were partial.
+        messages: the server's texts in partial answers.
         unavailable_tweet_ids: unknown, deleted or protected.
         forbidden_tweet_ids: of another author than the access token's user.
         unsupported_for_impressions_engagements_tweet_ids: too old for these; their counts are 0.

@@ -1,4 +1,4 @@
-"""Where an interrupted query stopped, so that the same query can go on there.
+"""Remember how far an interrupted query came, so that the same query can go on there.
 
 The place is in a file beside the partial file: the groups of Tweets that are complete, the bytes
 of the files that hold them, and the window, since "until now" was resolved when the query began.
@@ -19,7 +19,7 @@ from openengagement_client.windows import Window, format_time, parse_time
 
 @dataclass(slots=True)
 class Place:
-    """Where a query stopped. `query` is a digest of everything but the Tweets."""
+    """The end of the finished part. `query` is a digest of everything but the Tweets."""
 
     query: str
     start: str | None = None

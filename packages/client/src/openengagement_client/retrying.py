@@ -1,4 +1,4 @@
-"""When to try again, and after how long. Pure functions of a policy and of what happened."""
+"""Decide whether to repeat a request, and after how long. Pure functions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

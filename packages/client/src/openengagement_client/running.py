@@ -1,4 +1,4 @@
-"""What both clients do before and after their requests, without I/O."""
+"""Prepare the requests of a query, and check their answers. Without I/O, for both clients."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What the calls to one server share: credentials, policy, the server's clock and rate limits."""
+"""The state that all calls to one server share: credentials, policy, clock and rate limits."""
 
 import random
 from collections.abc import Callable
@@ -20,7 +20,7 @@ LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 @dataclass(frozen=True)
 class Session:
-    """What the calls to one server share.
+    """The state that all calls to one server share.
 
     `make_authorization(method, url=..., stamp=...)` returns the header of an attempt.
     `chance()` returns a number from 0 to 1, for the jitter.

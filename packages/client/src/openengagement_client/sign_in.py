@@ -33,7 +33,7 @@ class RequestToken:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """What a person granted."""
+    """The access that a person granted."""
 
     credentials: Credentials
     user_id: str

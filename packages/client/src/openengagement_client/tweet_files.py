@@ -18,7 +18,7 @@ from openengagement_client.errors import InvalidQuery
 _NAMES: Final = ("tweet_id", "id_str", "id", "tweet id", "tweetid", "post id")
 # The archive assigns its array to a variable.
 _ARCHIVE: Final = re.compile(r"\s*window\.YTD\.\w+\.part\d+\s*=\s*")
-# What holds a Tweet or a list of them: in answers of v2, in a search of v1.1, in the archive.
+# Fields that hold a Tweet or a list of them: in answers of v2, a search of v1.1, the archive.
 _AROUND: Final = ("data", "statuses", "tweets", "tweet")
 _NESTED: Final = (list, Mapping)
 

@@ -27,7 +27,7 @@ _ENCODE: Final = json.JSONEncoder(default=str, separators=(",", ":")).encode
 
 @dataclass(slots=True)
 class Summary:
-    """What was written, and how many Tweets have no counts or incomplete ones.
+    """The number of rows, and of Tweets without counts or with incomplete ones.
 
     The lists of ids could be as long as the query, so they are in a file beside the rows:
     `NAME.excluded.ndjson`, which exists only if there is something to list.
@@ -177,7 +177,7 @@ class Writer:
 
     @property
     def summary(self) -> Summary:
-        """What is written."""
+        """The rows and Tweets so far."""
         return Summary(self.place.rows, dict(self.place.excluded), self._messages)
 
     def add(self, part: Result) -> None:

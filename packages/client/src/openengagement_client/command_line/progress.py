@@ -97,5 +97,5 @@ class Progress:
             yield
         except BaseException:
             if place_path(path).exists():
-                self.say(f"What is done is kept: add --resume to go on with {path}.")
+                self.say(f"The finished part is kept: add --resume to go on with {path}.")
             raise

@@ -31,7 +31,7 @@ from openengagement_client.windows import resolve_window
 
 
 class EndpointName(StrEnum):
-    """What to ask for."""
+    """The endpoints by their names on the command line."""
 
     TOTALS = "totals"
     LAST_28_HOURS = "28hr"
