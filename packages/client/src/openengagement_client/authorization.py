@@ -12,7 +12,7 @@ from openengagement_client.signature import SIGNATURE_METHOD, base_string, base_
 
 
 class Stamp(NamedTuple):
-    """The part of a signature that no two attempts share: Unix seconds of the server, and a nonce."""
+    """The part of a signature that no two attempts share: Unix time of the server, and a nonce."""
 
     timestamp: int
     nonce: str
