@@ -261,6 +261,16 @@ def test_rate_limits_are_followed(run, misbehaving):
     assert misbehaving.statuses.count(429) <= 8
 
 
+def test_one_request_at_a_time_is_never_refused(run, misbehaving):
+    """The client knows the limit from the first answer, and waits before it is used up."""
+    misbehaving.limits, misbehaving.periods_s = (
+        {"minute": 2, "second": 4},
+        {"minute": 1, "second": 2},
+    )
+    run(totals_query(tweets(7 * 250), TYPES), misbehaving.url, options=Options(concurrency=1))
+    assert misbehaving.statuses == [200] * 7
+
+
 def test_a_limit_without_its_headers_is_survived(run, misbehaving):
     misbehaving.limits, misbehaving.periods_s = {"minute": 3}, {"minute": 1}
     misbehaving.rate_headers = False
@@ -371,8 +381,15 @@ def test_an_hour_that_begins_between_two_requests(misbehaving, groupings):
     """All Tweets and groupings are shown in the newer window."""
     base = datetime.fromtimestamp(misbehaving.now_s(), UTC)
     edge = base.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-    misbehaving.clock_offset_s = (edge - base).total_seconds() - 0.5
-    misbehaving.pause_s = 0.3
+    misbehaving.clock_offset_s = (edge - base).total_seconds() - 600
+    real = misbehaving.answer
+
+    def answer(*given, **more):
+        if len(misbehaving.bodies) == 1:
+            misbehaving.clock_offset_s += 700
+        return real(*given, **more)
+
+    misbehaving.answer = answer
     ids = tweets(5 if len(groupings) > 1 else 25 * 5)
     result = run_sync(
         last_28_hours_query(ids, TYPES, groupings=groupings),
