@@ -63,6 +63,8 @@ class Misbehaving:
     groupings_max: int = 3
     pause_s: float = 0.0
     rate_headers: bool = True
+    more_headers: dict[str, str] = field(default_factory=dict)
+    elsewhere: str = ""
 
     # What it saw.
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -303,6 +305,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.state.statuses.append(status)
         packed = body if status == 406 else gzip.compress(body, 1)
         self.send_response(status)
+        headers = {**headers, **self.state.more_headers}
         more = {} if status == 406 else {"content-encoding": "gzip"}
         all_headers = {"content-type": "application/json", **more, **headers}
         for name, value in {**all_headers, "content-length": str(len(packed))}.items():
@@ -360,6 +363,49 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _fault_other_json(self, _: bytes) -> None:
         self.send(200, b'{"hello": "world"}', {})
+
+    def _fault_redirect(self, _: bytes) -> None:
+        """Lead the client, and its credentials, to another server."""
+        self.send(307, b"", {"location": f"{self.state.elsewhere}{self.path}"})
+
+    def _fault_bomb(self, _: bytes) -> None:
+        """Send 100 kB that become 100 MB."""
+        self._send_raw(gzip.compress(b" " * 100_000_000, 9), {"content-encoding": "gzip"})
+
+    def _fault_endless(self, _: bytes) -> None:
+        """Send more than any answer has, until the client closes the connection."""
+        self.send_response(200)
+        self.send_header("content-length", str(10**12))
+        self.end_headers()
+        for _piece in range(100):
+            self.wfile.write(b" " * 1_000_000)
+
+    def _fault_deep(self, _: bytes) -> None:
+        """Send JSON that overflows the stack of a parser."""
+        self.send(200, b'{"totals": ' + b"[" * 200_000 + b"]" * 200_000 + b"}", {})
+
+    def _fault_deep_array(self, _: bytes) -> None:
+        self.send(200, b"[" * 200_000 + b"]" * 200_000, {})
+
+    def _fault_deep_refusal(self, _: bytes) -> None:
+        self.send(400, b"[" * 200_000 + b"]" * 200_000, {})
+
+    def _fault_words(self, _: bytes) -> None:
+        self._send_totals({"1": {"favorites": "many"}})
+
+    def _fault_digits(self, _: bytes) -> None:
+        """Send a count that Python refuses to convert."""
+        self._send_totals({"1": {"favorites": "9" * 5000}})
+
+    def _fault_flat(self, _: bytes) -> None:
+        self._send_totals({"1": "5"})
+
+    def _fault_control(self, _: bytes) -> None:
+        """Refuse with text that would control a terminal."""
+        self._refuse(400, "\x1b]0;owned\x07\x1b[2J" + "x" * 100_000)
+
+    def _send_totals(self, tree: Any) -> None:
+        self.send(200, json.dumps({"totals": tree}).encode(), {})
 
     def _fault_slow(self, raw: bytes) -> None:
         """Send the body in many small pieces."""

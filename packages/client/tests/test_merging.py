@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from figures import SOME_HOUR, direct_groupings, hours_of
-from openengagement_client.answers import answer_from_refusal, parse_answer
 from openengagement_client.endpoints import HISTORICAL, TOTALS, Endpoint
 from openengagement_client.errors import make_error
-from openengagement_client.merging import merge_answers
+from openengagement_client.merging import merge_responses
 from openengagement_client.planning import plan_groups
 from openengagement_client.queries import Query
+from openengagement_client.responses import parse_response, response_from_refusal
 from openengagement_client.windows import Window
 
 TYPES = ("impressions", "favorites")
@@ -39,20 +39,20 @@ def served(request, *, unavailable=frozenset(), old=frozenset()):
     }
     if not set(ids) - old:
         error = make_error(400, {}, body=json.dumps({"errors": ["no"], **lists}).encode())
-        return answer_from_refusal(error, request, tweet_ids=request.tweet_ids, now=START)
+        return response_from_refusal(error, request, tweet_ids=request.tweet_ids, now=START)
     groupings = {name: each["group_by"] for name, each in body["groupings"].items()}
     hours = SOME_HOUR
     if "start" in body:
         hours = hours_of(*(datetime.fromisoformat(body[name]) for name in ("start", "end")))
     found = direct_groupings(groupings, ids, types=TYPES, hours=hours, zero=old)
     answer = json.loads(json.dumps({**lists, **found, "start": None, "end": None}))
-    return parse_answer(answer, request)
+    return parse_response(answer, request)
 
 
 def merged(query, **more):
     plan = list(plan_groups(query, iter(query.tweet_ids)))
     requests = [request for group in plan for request in group.requests]
-    return merge_answers(served(request, **more) for request in requests), requests
+    return merge_responses(served(request, **more) for request in requests), requests
 
 
 @settings(deadline=None, max_examples=60)
@@ -103,13 +103,13 @@ def test_counts_of_any_size_are_exact(endpoint):
     query = Query(endpoint, ["1"], ("favorites",), {"g": ("engagement.type",)})
     (group,) = plan_groups(query, iter(["1"]))
     large = {"g": {"favorites": str(2**62)}}
-    answers = [parse_answer(json.loads(json.dumps(large)), group.requests[0]) for _ in range(4)]
-    assert merge_answers(answers).groupings == {"g": {"favorites": str(2**64)}}
+    answers = [parse_response(json.loads(json.dumps(large)), group.requests[0]) for _ in range(4)]
+    assert merge_responses(answers).groupings == {"g": {"favorites": str(2**64)}}
 
 
 def test_a_number_that_is_no_text_is_added_too():
     """Two samples of the original documentation show a bare number."""
     query = Query(TOTALS, ["1"], ("favorites",), {"g": ("engagement.type",)})
     (group,) = plan_groups(query, iter(["1"]))
-    answers = [parse_answer({"g": {"favorites": each}}, group.requests[0]) for each in (26, "4")]
-    assert merge_answers(answers).groupings == {"g": {"favorites": "30"}}
+    answers = [parse_response({"g": {"favorites": each}}, group.requests[0]) for each in (26, "4")]
+    assert merge_responses(answers).groupings == {"g": {"favorites": "30"}}

@@ -64,7 +64,7 @@ def test_every_name_is_exported_from_the_module_that_type_checkers_see():
     imported = {
         alias.name: node.module.rpartition(".")[2] for node in checked.body for alias in node.names
     }
-    assert imported == openengagement_client._HOME_OF
+    assert imported == openengagement_client._MODULE_OF
     assert sorted(imported) == openengagement_client.__all__ == dir(openengagement_client)
     for name in imported:
         assert getattr(openengagement_client, name).__name__ == name

@@ -3,7 +3,7 @@
 import pytest
 
 from openengagement_client.rate_limits import RateLimit, RateLimitWindows, parse_rate_limits
-from openengagement_client.retrying import RetryPolicy, is_transient, wait_after
+from openengagement_client.retry_policy import RetryPolicy, is_transient, wait_after
 
 
 def headers(remaining, reset_s, *, unit="minute", limit=3):
@@ -79,8 +79,8 @@ def test_the_wait_that_a_server_asks_for(status, given, expected):
 
 def test_the_back_off_doubles_up_to_its_limit():
     policy = RetryPolicy(backoff_s=1, backoff_max_s=5)
-    assert [policy.wait_s(failures, chance=1) for failures in range(1, 6)] == [1, 2, 4, 5, 5]
-    assert policy.wait_s(3, chance=0) == 2
+    assert [policy.wait_s(failures, jitter=1) for failures in range(1, 6)] == [1, 2, 4, 5, 5]
+    assert policy.wait_s(3, jitter=0) == 2
 
 
 def test_damage_on_the_servers_disk_does_not_pass():

@@ -1,5 +1,7 @@
 """Sending events to the real server: batches, keys, retries, the spool, and refused records."""
 
+import asyncio
+import itertools
 import json
 import threading
 import time
@@ -8,12 +10,14 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from both_clients import QUICK
+from both_clients import QUICK, connect_async
 from openengagement_client import (
+    AsyncPlatformClient,
     BadRequest,
     Batch,
     BatchLimits,
     ConfigurationError,
+    InvalidQuery,
     NotFound,
     PlatformClient,
     RetryPolicy,
@@ -26,6 +30,7 @@ from support.server import Server
 
 AWAY = RetryPolicy(attempts_max=2, backoff_s=0.001, wait_max_s=1)
 TWEET = "112"
+NUMBERS = itertools.count()  # for keys and files, which count once
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +40,15 @@ def own_server(world):
         yield running
 
 
+@pytest.fixture(params=[PlatformClient, connect_async], ids=["sync", "async"])
+def connect(request):
+    """Open one of the two clients: `connect(url, key, policy=...)`."""
+    return request.param
+
+
 @pytest.fixture
-def platform(own_server, world):
-    with PlatformClient(own_server.url, world.platform_key, policy=QUICK) as client:
+def platform(connect, own_server, world):
+    with connect(own_server.url, world.platform_key, policy=QUICK) as client:
         yield client
 
 
@@ -129,7 +140,7 @@ def test_a_file_counts_once_however_often_it_is_sent(
     platform, own_server, world, tmp_path, end, counted
 ):
     path = tmp_path / "events.ndjson"
-    ours = lines(1000).replace(b"09:15", b"10:%02d" % len(end))  # another file in each test
+    ours = lines(1000).replace(b"09:15", b"10:%02d" % next(NUMBERS))  # another file in each test
     path.write_bytes(ours.rstrip(b"\n") + b"\n" * bool(end) + end.strip())
     for attempt in range(2):
         with platform.sender(BatchLimits(bytes_max=20_000)) as sender:
@@ -161,12 +172,14 @@ def test_a_batch_counts_once_if_its_answer_is_lost(own_server, world, monkeypatc
     assert counted() == 1
 
 
-def test_the_spool_keeps_batches_while_the_server_is_away(own_server, world, tmp_path, counted):
+def test_the_spool_keeps_batches_while_the_server_is_away(
+    connect, own_server, world, tmp_path, counted
+):
     """They wait through a restart of the program, and count once."""
     own_server.stop()
     spool = tmp_path / "spool"
     with (
-        PlatformClient(own_server.url, world.platform_key, policy=AWAY) as platform,
+        connect(own_server.url, world.platform_key, policy=AWAY) as platform,
         platform.sender(BatchLimits(lines_max=10), spool=spool) as sender,
     ):
         for _ in range(35):
@@ -175,7 +188,7 @@ def test_the_spool_keeps_batches_while_the_server_is_away(own_server, world, tmp
     assert {path.stat().st_mode & 0o777 for path in spool.iterdir()} == {0o600}
     own_server.start()
     with (
-        PlatformClient(own_server.url, world.platform_key, policy=QUICK) as platform,
+        connect(own_server.url, world.platform_key, policy=QUICK) as platform,
         platform.sender(spool=spool) as sender,
     ):
         sender.send(event())
@@ -184,11 +197,13 @@ def test_the_spool_keeps_batches_while_the_server_is_away(own_server, world, tmp
     assert counted() == 36
 
 
-def test_the_spool_is_sent_when_the_server_comes_back(own_server, world, tmp_path, counted):
+def test_the_spool_is_sent_when_the_server_comes_back(
+    connect, own_server, world, tmp_path, counted
+):
     own_server.stop()
     limits = BatchLimits(age_max_s=0.1)
     with (
-        PlatformClient(own_server.url, world.platform_key, policy=AWAY) as platform,
+        connect(own_server.url, world.platform_key, policy=AWAY) as platform,
         platform.sender(limits, spool=tmp_path / "spool") as sender,
     ):
         sender.send(event())
@@ -205,9 +220,9 @@ def wait_until(condition):
         time.sleep(0.02)
 
 
-def test_without_a_spool_batches_stay_in_memory(own_server, world, counted):
+def test_without_a_spool_batches_stay_in_memory(connect, own_server, world, counted):
     own_server.stop()
-    with PlatformClient(own_server.url, world.platform_key, policy=AWAY) as platform:
+    with connect(own_server.url, world.platform_key, policy=AWAY) as platform:
         sender = platform.sender()
         sender.send(event())
         with pytest.raises(TransportError):
@@ -221,9 +236,9 @@ def test_without_a_spool_batches_stay_in_memory(own_server, world, counted):
 
 
 @pytest.mark.parametrize("has_spool", [False, True])
-def test_a_wrong_key_loses_nothing(own_server, tmp_path, has_spool):
+def test_a_wrong_key_loses_nothing(connect, own_server, tmp_path, has_spool):
     spool = tmp_path / "spool" if has_spool else None
-    with PlatformClient(own_server.url, "wrong", policy=QUICK) as platform:
+    with connect(own_server.url, "wrong", policy=QUICK) as platform:
         sender = platform.sender(spool=spool)
         sender.send(event())
         with pytest.raises(Unauthorized):
@@ -251,20 +266,24 @@ def test_a_batch_that_is_refused_as_a_whole_is_set_aside(platform, tmp_path, has
 
 
 def test_a_key_that_is_used_again(platform):
-    platform.send_batch(Batch(lines(1), "a key"))
-    assert platform.send_batch(Batch(lines(1), "a key")).is_duplicate
+    key = f"a key {next(NUMBERS)}"
+    assert not platform.send_batch(Batch(lines(1), key)).is_duplicate
+    assert platform.send_batch(Batch(lines(1), key)).is_duplicate
     with pytest.raises(BadRequest) as caught:
-        platform.send_batch(Batch(lines(2), "a key"))
+        platform.send_batch(Batch(lines(2), key))
     assert (caught.value.status, caught.value.error_code) == (422, "idempotency_key_reused")
 
 
-def test_compressed_batches_are_counted(own_server, world, monkeypatch, counted):
-    with PlatformClient(own_server.url, world.platform_key) as platform:
-        monkeypatch.setattr(platform, "_compresses", True)
-        assert platform.send_batch(Batch(lines(3), "zstd")).accepted == 3
+def test_compressed_batches_are_counted(connect, own_server, world, monkeypatch, counted):
+    with connect(own_server.url, world.platform_key) as platform:
+        assert not platform._calls.compresses
+        monkeypatch.setattr("openengagement_client.platform_calls.LOOPBACK", frozenset())
+    with connect(own_server.url, world.platform_key) as platform:
+        assert platform._calls.compresses
+        assert platform.send_batch(Batch(lines(3), f"zstd {next(NUMBERS)}")).accepted == 3
         monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
         assert compress(b"x")[1] == "gzip"
-        assert platform.send_batch(Batch(lines(4), "gzip")).accepted == 4
+        assert platform.send_batch(Batch(lines(4), f"gzip {next(NUMBERS)}")).accepted == 4
     assert counted() == 7
 
 
@@ -285,9 +304,9 @@ def test_accounts_tweets_and_usage(platform, own_server, world):
         platform.usage("October")
 
 
-def test_a_wrong_path_is_reported(own_server, world):
+def test_a_wrong_path_is_reported(connect, own_server, world):
     url = own_server.url + "/elsewhere"
-    with PlatformClient(url, world.platform_key) as platform, pytest.raises(NotFound):
+    with connect(url, world.platform_key) as platform, pytest.raises(NotFound):
         platform.register_accounts([])
 
 
@@ -315,8 +334,10 @@ def test_files_are_cut_the_same_however_they_are_read():
             first += batch.lines
 
 
-def test_a_spool_that_cannot_be_written_loses_nothing(own_server, world, tmp_path, counted):
-    with PlatformClient(own_server.url, world.platform_key, policy=AWAY) as platform:
+def test_a_spool_that_cannot_be_written_loses_nothing(
+    connect, own_server, world, tmp_path, counted
+):
+    with connect(own_server.url, world.platform_key, policy=AWAY) as platform:
         own_server.stop()
         sender = platform.sender(spool=tmp_path / "spool")
         (tmp_path / "spool").rmdir()
@@ -329,17 +350,17 @@ def test_a_spool_that_cannot_be_written_loses_nothing(own_server, world, tmp_pat
     assert counted() == 1
 
 
-def test_two_senders_share_a_spool(own_server, world, tmp_path, counted):
+def test_two_senders_share_a_spool(connect, own_server, world, tmp_path, counted):
     """Both send what waits there, and each batch counts once."""
     own_server.stop()
     with (
-        PlatformClient(own_server.url, world.platform_key, policy=AWAY) as platform,
+        connect(own_server.url, world.platform_key, policy=AWAY) as platform,
         platform.sender(BatchLimits(lines_max=1), spool=tmp_path) as sender,
     ):
         for _ in range(20):
             sender.send(event())
     own_server.start()
-    with PlatformClient(own_server.url, world.platform_key, policy=QUICK) as platform:
+    with connect(own_server.url, world.platform_key, policy=QUICK) as platform:
         senders = [platform.sender(spool=tmp_path) for _ in range(3)]
         threads = [threading.Thread(target=each.close) for each in senders]
         for thread in threads:
@@ -350,14 +371,75 @@ def test_two_senders_share_a_spool(own_server, world, tmp_path, counted):
     assert counted() == 20
 
 
-def test_a_client_that_is_closed_too_early_loses_nothing(own_server, world):
-    platform = PlatformClient(own_server.url, world.platform_key, policy=QUICK)
-    sender = platform.sender()
-    sender.send(event())
-    platform.close()
-    with pytest.raises(TransportError, match="closed"):
-        sender.close()
-    assert len(sender.failed) == 1
+def test_a_client_that_is_closed_too_early_loses_nothing(connect, own_server, world):
+    with connect(own_server.url, world.platform_key, policy=QUICK) as platform:
+        sender = platform.sender()
+        sender.send(event())
+        platform.close()
+        with pytest.raises(TransportError, match="closed"):
+            sender.close()
+        assert len(sender.failed) == 1
+
+
+def test_a_cancelled_sender_keeps_its_batches(own_server, world, tmp_path, counted):
+    """The tasks that were sending are cancelled too, as at the end of `asyncio.run`."""
+
+    async def cancel(spool):
+        async with AsyncPlatformClient(
+            own_server.url, world.platform_key, policy=RetryPolicy(attempts_max=99, backoff_s=60)
+        ) as platform:
+            sender = platform.sender(BatchLimits(lines_max=2), spool=spool)
+            filling = asyncio.create_task(fill(sender))
+            await asyncio.sleep(0.5)  # the slots are taken, and one batch waits for a slot
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await filling
+            return sender
+
+    async def fill(sender):
+        for _ in range(100):
+            await sender.send(event())
+
+    own_server.stop()
+    memory = asyncio.run(cancel(None))
+    spooled = asyncio.run(cancel(tmp_path))
+    assert len(memory.failed) == spooled.report.spooled == len(list(tmp_path.iterdir())) == 5
+    own_server.start()
+    with (
+        PlatformClient(own_server.url, world.platform_key, policy=QUICK) as platform,
+        platform.sender(spool=tmp_path),
+    ):
+        pass
+    assert counted() == 10
+
+
+def test_other_files_in_a_spool_are_left_alone(connect, own_server, world, tmp_path, counted):
+    for name in ("notes.ndjson", "1-\u00e9.ndjson", "x-1.ndjson", "1-key.ndjson.partial"):
+        (tmp_path / name).write_bytes(lines(1))
+    (tmp_path / f"7-key-{next(NUMBERS)}.ndjson").write_bytes(lines(2))
+    with (
+        connect(own_server.url, world.platform_key, policy=QUICK) as platform,
+        platform.sender(spool=tmp_path) as sender,
+    ):
+        sender.send(event())
+    assert len(list(tmp_path.iterdir())) == 4
+    assert counted() == 3
+
+
+def test_a_spool_that_cannot_be_opened(connect, own_server, world, tmp_path):
+    (tmp_path / "spool").write_text("a file")
+    with (
+        connect(own_server.url, world.platform_key) as platform,
+        pytest.raises(ConfigurationError, match="cannot open the spool"),
+    ):
+        platform.sender(spool=tmp_path / "spool")
+
+
+@pytest.mark.parametrize("key", ["", "a\nb", "\u00e9", " x", "x" * 256])
+def test_keys_that_no_header_can_have_are_refused(key):
+    with pytest.raises(InvalidQuery):
+        Batch(b"{}\n", key)
 
 
 def test_times_may_be_objects(platform, counted):

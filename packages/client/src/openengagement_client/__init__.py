@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from openengagement_client.async_client import AsyncEngagementClient
+    from openengagement_client.async_event_sender import AsyncEventSender
+    from openengagement_client.async_platform_client import AsyncPlatformClient
     from openengagement_client.batches import Batch, BatchLimits
     from openengagement_client.client import EngagementClient
     from openengagement_client.credentials import Credentials, Profile, load_profile
@@ -40,12 +42,14 @@ if TYPE_CHECKING:
     from openengagement_client.rate_limits import RateLimit
     from openengagement_client.reports import BatchReport, Rejection, SendReport
     from openengagement_client.results import Result, Row
-    from openengagement_client.retrying import RetryPolicy
+    from openengagement_client.retry_policy import RetryPolicy
     from openengagement_client.transport import Options
     from openengagement_client.writing import Summary
 
-_HOMES = {
+_MODULES = {
     "async_client": ("AsyncEngagementClient",),
+    "async_event_sender": ("AsyncEventSender",),
+    "async_platform_client": ("AsyncPlatformClient",),
     "batches": ("Batch", "BatchLimits"),
     "client": ("EngagementClient",),
     "credentials": ("Credentials", "Profile", "load_profile"),
@@ -72,15 +76,17 @@ _HOMES = {
     "rate_limits": ("RateLimit",),
     "reports": ("BatchReport", "Rejection", "SendReport"),
     "results": ("Result", "Row"),
-    "retrying": ("RetryPolicy",),
+    "retry_policy": ("RetryPolicy",),
     "transport": ("Options",),
     "writing": ("Summary",),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "ApiError",
     "AsyncEngagementClient",
+    "AsyncEventSender",
+    "AsyncPlatformClient",
     "BadRequest",
     "Batch",
     "BatchLimits",
@@ -120,9 +126,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:

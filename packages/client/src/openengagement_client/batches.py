@@ -1,13 +1,16 @@
-"""Cut a stream of NDJSON into batches, and name and compress each. Pure functions.
+"""Cut NDJSON into batches, and name and compress each.
 
 A batch keeps its idempotency key for ever: the server counts it once, however often it is sent.
 """
 
 import hashlib
+import re
 import uuid
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 from openengagement_client.errors import InvalidQuery
@@ -15,6 +18,7 @@ from openengagement_client.errors import InvalidQuery
 # The server's limits for a body.
 _BODY_MAX_BYTES: Final = 64 * 1024 * 1024
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
+_KEY: Final = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,12 @@ class Batch:
     body: bytes
     key: str
     first_line: int = 1
+
+    def __post_init__(self) -> None:
+        if not _KEY.fullmatch(self.key):
+            raise InvalidQuery(
+                f"{self.key!r} is no idempotency key: use 1 to 255 characters of ASCII"
+            )
 
     @property
     def lines(self) -> int:
@@ -69,6 +79,17 @@ def cut_batches(blocks: Iterable[bytes], limits: BatchLimits) -> Iterator[Batch]
             raise InvalidQuery(f"line {line} has more than {_BODY_MAX_BYTES} bytes")
     if rest.strip():
         yield Batch(rest, content_key(rest, line), line)
+
+
+def read_batches(path: Path | str, limits: BatchLimits) -> Iterator[Batch]:
+    """Cut an NDJSON file into batches.
+
+    Raises:
+        OSError: the file cannot be read.
+        InvalidQuery: one line is larger than the server accepts.
+    """
+    with Path(path).open("rb", buffering=0) as file:
+        yield from cut_batches(iter(partial(file.read, limits.bytes_max), b""), limits)
 
 
 def split_lines(data: bytes, limits: BatchLimits) -> tuple[list[bytes], bytes]:

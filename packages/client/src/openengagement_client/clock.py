@@ -6,8 +6,19 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+# A `Date` outside is a fault of the server, and would make times that cannot be computed with.
+_EARLIEST, _LATEST = datetime(2006, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 # `Date` has whole seconds and the answer travels, so a smaller difference means nothing.
 _NOISE_S: Final = 2.0
+
+
+def parse_http_date(text: str) -> float | None:
+    """Read a date of HTTP (RFC 9110, 5.6.7) as Unix seconds. Return None if it is none."""
+    try:
+        at = parsedate_to_datetime(text)
+    except (OverflowError, ValueError):
+        return None
+    return at.replace(tzinfo=at.tzinfo or UTC).timestamp()
 
 
 class ServerClock:
@@ -28,12 +39,9 @@ class ServerClock:
 
     def observe(self, date: str | None) -> None:
         """Learn from the `Date` header of an answer that has just arrived."""
-        if date is None:
+        at_s = None if date is None else parse_http_date(date)
+        if at_s is None or not _EARLIEST.timestamp() <= at_s < _LATEST.timestamp():
             return
-        try:
-            at = parsedate_to_datetime(date).timestamp()
-        except ValueError:
-            return
-        offset_s = at - self._wall()
+        offset_s = at_s - self._wall()
         self.is_known = True
         self._offset_s = offset_s if abs(offset_s) > _NOISE_S else 0.0

@@ -105,11 +105,19 @@ _ASSIGNMENT: Final = re.compile(
 
 
 def _read_env_file(path: Path) -> dict[str, str]:
-    """Read `NAME=value` lines. Values may be quoted; nothing is interpolated."""
+    """Read `NAME=value` lines. Values may be quoted; nothing is interpolated.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
     if not path.is_file():
         return {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"cannot read {path}: {error}") from None
     found = {}
-    for line in path.read_text().splitlines():
+    for line in lines:
         if match := _ASSIGNMENT.match(line):
             name, *values = match.groups()
             if value := next((each for each in values if each), ""):

@@ -64,7 +64,7 @@ class ApiError(EngagementError):
     body: Any
 
     @classmethod
-    def from_answer(cls, status: int, headers: Mapping[str, str], *, body: bytes) -> Self:
+    def from_response(cls, status: int, headers: Mapping[str, str], *, body: bytes) -> Self:
         """Build the exception from an answer. `headers` have names in lower case."""
         decoded = _decode(body)
         found = decoded.get("errors") if isinstance(decoded, dict) else None
@@ -73,7 +73,7 @@ class ApiError(EngagementError):
         if not messages and decoded is None and body.strip():
             messages = (body.decode(errors="replace").strip()[:_TEXT_MAX],)
         error_code, request_id = headers.get("x-error-code", ""), headers.get("x-request-id", "")
-        said = "; ".join(messages) or "no message"
+        said = "; ".join(messages)[:_TEXT_MAX] or "no message"
         names = [name for name in (error_code, request_id and f"request {request_id}") if name]
         error = cls(f"{status}: {said}" + (f" ({', '.join(names)})" if names else ""))
         error.status, error.messages, error.body = status, messages, decoded
@@ -139,18 +139,18 @@ _STATUSES: Final[dict[int, type[ApiError]]] = {
 def make_error(status: int, headers: Mapping[str, str], *, body: bytes) -> ApiError:
     """Build the exception of the class that fits the status and the messages."""
     if status >= 500:  # noqa: PLR2004 - the class of a status is its first digit
-        return ServerError.from_answer(status, headers, body=body)
-    error = _STATUSES.get(status, BadRequest).from_answer(status, headers, body=body)
+        return ServerError.from_response(status, headers, body=body)
+    error = _STATUSES.get(status, BadRequest).from_response(status, headers, body=body)
     for kind in (ForbiddenTweets, ForbiddenMetrics):
         if isinstance(error, Forbidden) and kind.MARK in " ".join(error.messages).lower():
-            return kind.from_answer(status, headers, body=body)
+            return kind.from_response(status, headers, body=body)
     return error
 
 
 def _decode(body: bytes) -> Json:
     try:
         return json.loads(body)
-    except ValueError:
+    except (RecursionError, ValueError):
         return None
 
 

@@ -1,68 +1,40 @@
-"""Send events in batches, by size and time, in the background.
+"""Send events in batches, by size and time, in threads. `async_event_sender.py` has tasks."""
 
-Each batch has a key and keeps it, so the server counts it once however often it is sent. A batch
-that cannot be sent now waits in the spool, if there is one. Otherwise it stays in memory, and the
-next `flush` sends it again.
-"""
-
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from io import RawIOBase
+from functools import partial
 from pathlib import Path
-from threading import BoundedSemaphore, Event, RLock, Thread
-from time import monotonic
-from types import TracebackType
-from typing import Any, Final, Self
+from threading import BoundedSemaphore, Event, Lock, Thread
+from typing import Self
 
-from openengagement_client.batches import Batch, BatchLimits, cut_batches, make_key
-from openengagement_client.errors import (
-    BadRequest,
-    ConfigurationError,
-    EngagementError,
-    RateLimited,
-    ServerError,
-    TransportError,
-)
-from openengagement_client.reports import BatchReport, SendReport
-from openengagement_client.spool import Spool
-
-_ENCODE: Final = json.JSONEncoder(separators=(",", ":"), default=str).encode
-_AWAY: Final = (TransportError, ServerError, RateLimited)
+from openengagement_client.batches import Batch, BatchLimits, read_batches
+from openengagement_client.delivery import Delivery, EventBuffer
+from openengagement_client.http_messages import Steps
+from openengagement_client.platform_calls import Record
+from openengagement_client.reports import SendReport
 
 
 class EventSender:
     """Collects events and sends them. Use it in a `with` statement. Threads may share it.
 
-    Attributes:
-        report: the sum of the server's answers so far.
-        failed: batches in memory that could not be sent, without a spool or if it cannot be
-            written. The next flush sends them again.
-        refused: the same for batches that the server refused as a whole.
+    `PlatformClient.sender` opens one.
     """
 
     def __init__(
         self,
-        send_batch: Callable[[Batch], BatchReport],
-        limits: BatchLimits,
+        run: Callable[[Steps[None]], None],
+        delivery: Delivery,
         *,
-        spool: Spool | None,
+        limits: BatchLimits,
         concurrency: int,
     ) -> None:
-        self.report = SendReport(spooled=len(spool) if spool is not None else 0)
-        self.failed: list[Batch] = []
-        self.refused: list[Batch] = []
-        self._send_batch = send_batch
+        self._run = run
+        self._delivery = delivery
         self._limits = limits
-        self._spool = spool
-        self._lines: list[bytes] = []
-        self._bytes = 0
-        self._next_line = 1
-        self._began_s = 0.0
-        self._errors: list[EngagementError] = []
-        self._lock, self._drain_lock = RLock(), RLock()
+        self._buffer = EventBuffer(limits)
+        self._lock, self._resend_lock = Lock(), Lock()
         # Twice as many batches as requests in progress: memory is bounded, and no request waits.
-        self._places = BoundedSemaphore(2 * concurrency)
+        self._slots = BoundedSemaphore(2 * concurrency)
         self._pool = ThreadPoolExecutor(concurrency, "event-sender")
         self._futures: set[Future[None]] = set()
         self._closing = Event()
@@ -72,30 +44,31 @@ class EventSender:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
-    def send(self, event: Mapping[str, Any]) -> None:
+    @property
+    def report(self) -> SendReport:
+        """The sum of the server's answers so far."""
+        return self._delivery.report
+
+    @property
+    def failed(self) -> list[Batch]:
+        """Batches in memory that could not be sent. The next flush sends them again."""
+        return self._delivery.failed
+
+    @property
+    def refused(self) -> list[Batch]:
+        """Batches in memory that the server refused as a whole."""
+        return self._delivery.refused
+
+    def send(self, event: Record) -> None:
         """Add an event: `tweet_id`, `type`, `at`, and perhaps `count` and `promoted`.
 
         It is sent with others, at the latest after `age_max_s`. This waits if too many batches are
         in progress.
         """
-        line = _ENCODE(event).encode() + b"\n"
-        with self._lock:
-            if not self._lines:
-                self._began_s = monotonic()
-            self._lines.append(line)
-            self._bytes += len(line)
-            limits = self._limits
-            is_full = self._bytes >= limits.bytes_max or len(self._lines) >= limits.lines_max
-            batch = self._take() if is_full else None
-        if batch:
+        if batch := self._buffer.add(event):
             self._submit(batch)
 
     def send_file(self, path: Path | str) -> None:
@@ -108,9 +81,8 @@ class EventSender:
             OSError: the file cannot be read.
             EngagementError: as `flush`.
         """
-        with Path(path).open("rb", buffering=0) as file:
-            for batch in cut_batches(_blocks(file, self._limits.bytes_max), self._limits):
-                self._submit(batch)
+        for batch in read_batches(path, self._limits):
+            self._submit(batch)
         self.flush()
 
     def flush(self) -> None:
@@ -120,17 +92,12 @@ class EventSender:
             EngagementError: the first error since the last flush, if batches could not be sent.
                 They are in the spool, in `failed` or in `refused`.
         """
-        with self._lock:
-            batches, self.failed = self.failed, []
-            last = self._take()
-        for batch in (*batches, *([last] if last else [])):
+        last = self._buffer.take()
+        for batch in (*self._delivery.take_failed(), *([last] if last else [])):
             self._submit(batch)
         self._wait()
-        self.resend()
-        with self._lock:
-            errors, self._errors = self._errors, []
-        if errors:
-            raise errors[0]
+        self._resend()
+        self._delivery.raise_first()
 
     def close(self) -> None:
         """Flush, and end the threads.
@@ -138,57 +105,30 @@ class EventSender:
         Raises:
             EngagementError: as `flush`.
         """
+        self._closing.set()
+        self._timer.join()  # it may have a batch in its hands, which the flush waits for
         try:
             self.flush()
         finally:
-            self._closing.set()
-            self._timer.join()
             self._pool.shutdown()
 
-    def resend(self) -> None:
-        """Send the batches of the spool, until it is empty or the server is away again."""
-        if self._spool is None:
-            return
-        with self._drain_lock:
-            for path, batch in self._spool.batches():
-                if not self._resend_one(path, batch):
-                    break
-            with self._lock:
-                self.report.spooled = len(self._spool)
-
-    def _resend_one(self, path: Path, batch: Batch) -> bool:
-        """Send a batch of the spool. Return whether to go on with the next one."""
-        assert self._spool is not None
-        try:
-            self._add(self._send_batch(batch))
-        except BadRequest as error:
-            self._refuse(batch, error)
-        except EngagementError as error:
-            self._note(error)
-            return False
-        self._spool.remove(path)
-        return True
-
-    def _take(self) -> Batch | None:
-        """Make a batch of the lines that have been added. Call it with the lock."""
-        if not self._lines:
-            return None
-        batch = Batch(b"".join(self._lines), make_key(), self._next_line)
-        self._next_line += len(self._lines)
-        self._lines, self._bytes = [], 0
-        return batch
-
     def _submit(self, batch: Batch) -> None:
-        self._places.acquire()
-        future = self._pool.submit(self._deliver, batch)
+        try:
+            self._slots.acquire()
+        except BaseException:  # Ctrl-C
+            self._delivery.keep(batch)
+            raise
+        future = self._pool.submit(self._run, self._delivery.deliver(batch))
         with self._lock:
             self._futures.add(future)
-        future.add_done_callback(self._finish)
+        future.add_done_callback(partial(self._finish, batch))
 
-    def _finish(self, future: Future[None]) -> None:
+    def _finish(self, batch: Batch, future: Future[None]) -> None:
+        if future.exception() is not None:  # nothing that the delivery expects
+            self._delivery.keep(batch)
         with self._lock:
             self._futures.discard(future)
-        self._places.release()
+        self._slots.release()
 
     def _wait(self) -> None:
         while True:
@@ -199,66 +139,14 @@ class EventSender:
             for future in futures:
                 future.result()
 
-    def _deliver(self, batch: Batch) -> None:
-        """Send a batch. If others wait on disk, the server is away: it waits there too."""
-        if self._spool is not None and self.report.spooled:
-            self._keep(batch)
-            return
-        try:
-            self._add(self._send_batch(batch))
-        except BadRequest as error:
-            self._refuse(batch, error)
-        except EngagementError as error:
-            self._keep(batch)
-            self._note(error)
-
-    def _keep(self, batch: Batch) -> None:
-        """Keep a batch that may be sent later."""
-        with self._lock:
-            if self._spool is None:
-                self.failed.append(batch)
-                return
-            try:
-                self._spool.add(batch)
-                self.report.spooled += 1
-            except OSError as error:
-                self.failed.append(batch)
-                self._errors.append(ConfigurationError(f"cannot write the spool: {error}"))
-
-    def _refuse(self, batch: Batch, error: EngagementError) -> None:
-        """Set a batch aside that the server will never take."""
-        with self._lock:
-            self._errors.append(error)
-            if self._spool is None:
-                self.refused.append(batch)
-                return
-            try:
-                self._spool.refuse(batch)
-            except OSError:
-                self.refused.append(batch)
-
-    def _add(self, answer: BatchReport) -> None:
-        with self._lock:
-            self.report.add(answer)
-
-    def _note(self, error: EngagementError) -> None:
-        """Remember an error for the next flush. With a spool, an absent server is no error."""
-        if self._spool is None or not isinstance(error, _AWAY):
-            with self._lock:
-                self._errors.append(error)
+    def _resend(self) -> None:
+        with self._resend_lock:
+            self._run(self._delivery.resend())
 
     def _send_old(self) -> None:
         """Send the collected events once they are old enough, and what waits in the spool."""
         while not self._closing.wait(self._limits.age_max_s / 2):
-            with self._lock:
-                is_old = monotonic() - self._began_s >= self._limits.age_max_s / 2
-                batch = self._take() if self._lines and is_old else None
-            if batch:
+            if batch := self._buffer.take(older_than_s=self._limits.age_max_s / 2):
                 self._submit(batch)
             if self.report.spooled:
-                self.resend()
-
-
-def _blocks(file: RawIOBase, most: int) -> Iterator[bytes]:
-    while block := file.read(most):
-        yield block
+                self._resend()

@@ -1,35 +1,44 @@
-"""Merge the answers to the requests of a plan, as if the server had given one large answer.
+"""Merge the responses to the requests of a plan, as if the server had given one large response.
 
-Merging adds up counts with the same keys. Keys stay in the order of the first answer that has them.
-Answers are merged in the order of the plan, so Tweets come in the order of the request, and days
+Merging adds up counts with the same keys. Keys stay in the order of the first that has them.
+Responses are merged in the order of the plan, so Tweets come in the order of the request, and days
 ascend. `split_window` cuts at midnights, so hours and days ascend too.
 """
 
 from collections.abc import Callable, Iterable
 
-from openengagement_client.answers import Answer, Tree
+from openengagement_client.errors import UnexpectedAnswer
+from openengagement_client.responses import DataResponse, Tree
 
 
-def merge_answers(answers: Iterable[Answer]) -> Answer:
-    """Merge answers in their order. They are used up: the result contains their trees."""
-    merged = Answer()
-    for answer in answers:
-        add_answer(merged, answer)
+def merge_responses(responses: Iterable[DataResponse]) -> DataResponse:
+    """Merge responses in their order. They are used up: the result contains their trees.
+
+    Raises:
+        UnexpectedAnswer: the same key has a count in one and an object in another, or a count is
+            not a whole number.
+    """
+    merged = DataResponse()
+    for response in responses:
+        add_response(merged, response)
     return merged
 
 
-def add_answer(merged: Answer, answer: Answer) -> None:
-    """Add an answer to `merged`, which is changed."""
-    for name, tree in answer.groupings.items():
-        add_tree(merged.groupings.setdefault(name, {}), tree)
-    merged.start = _first(merged.start, answer.start, pick=min)
-    merged.end = _first(merged.end, answer.end, pick=max)
+def add_response(merged: DataResponse, response: DataResponse) -> None:
+    """Add a response to `merged`, which is changed."""
+    for name, tree in response.groupings.items():
+        try:
+            add_tree(merged.groupings.setdefault(name, {}), tree)
+        except (AttributeError, RecursionError, TypeError, ValueError):
+            raise UnexpectedAnswer(f"the answers have different forms of {name!r}") from None
+    merged.start = _first(merged.start, response.start, pick=min)
+    merged.end = _first(merged.end, response.end, pick=max)
     for mine, more in (
-        (merged.messages, answer.messages),
-        (merged.unavailable, answer.unavailable),
-        (merged.unsupported_totals, answer.unsupported_totals),
-        (merged.unsupported_video, answer.unsupported_video),
-        (merged.forbidden, answer.forbidden),
+        (merged.messages, response.messages),
+        (merged.unavailable, response.unavailable),
+        (merged.unsupported_totals, response.unsupported_totals),
+        (merged.unsupported_video, response.unsupported_video),
+        (merged.forbidden, response.forbidden),
     ):
         add_unique(mine, more)
 

@@ -6,6 +6,7 @@ import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import mkstemp
 from typing import Any, Final
 
 from openengagement_client.errors import ConfigurationError
@@ -40,18 +41,30 @@ def write_profile(path: Path, name: str, *, fields: Mapping[str, str] | None) ->
     """Add a profile, replace it, or remove it. The file stays readable for its owner alone.
 
     Raises:
-        ConfigurationError: the file is there, and cannot be read.
+        ConfigurationError: the file is there and cannot be read, or it cannot be written.
     """
     profiles = _read_file(path) if path.exists() else {}
     profiles.pop(name, None)
     if fields is not None:
         profiles[name] = dict(fields)
+    text = "\n".join(_render(each, found) for each, found in profiles.items())
+    try:
+        _write_file(path.resolve(), text)  # a link to the file stays a link
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _write_file(path: Path, text: str) -> None:
+    """Replace the file at once. Nobody else can read it at any time."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write("\n".join(_render(each, found) for each, found in profiles.items()))
-    partial.replace(path)
+    descriptor, partial = mkstemp(prefix=f".{path.name}.", dir=path.parent)  # has mode 0600
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(partial).replace(path)
+    except BaseException:
+        Path(partial).unlink()
+        raise
 
 
 def _render(name: str, fields: Mapping[str, Any]) -> str:
@@ -64,10 +77,13 @@ def _read_file(path: Path) -> dict[str, Any]:
     """Read all profiles. They hold secrets, so nobody else may be able to read the file."""
     try:
         with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_mode & _OTHERS:
+            found = os.fstat(file.fileno())
+            if found.st_uid not in (os.geteuid(), 0):
+                raise ConfigurationError(f"{path} belongs to another user")
+            if found.st_mode & _OTHERS:
                 raise ConfigurationError(f"others may read {path}; run: chmod 600 {path}")
             return tomllib.load(file)
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} is not TOML: {error}") from None

@@ -1,8 +1,9 @@
 """Check the arguments of a query once: Tweets, engagement types, groupings and a window."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final, Self
 
 from openengagement_client.endpoints import (
     DAY,
@@ -18,7 +19,7 @@ from openengagement_client.endpoints import (
     Endpoint,
 )
 from openengagement_client.errors import InvalidQuery
-from openengagement_client.windows import Time, Window, parse_window
+from openengagement_client.windows import Time, Window, parse_window, resolve_window
 
 TweetId = str | int
 GroupBy = tuple[str, ...]
@@ -40,6 +41,19 @@ class Query:
     engagement_types: tuple[str, ...]
     groupings: Mapping[str, GroupBy]
     window: Window = field(default_factory=Window)
+
+    @property
+    def is_open_ended(self) -> bool:
+        """Tell whether the window would be another one if the query ran later."""
+        return self.endpoint is HISTORICAL and not (self.window.start and self.window.end)
+
+    def fixed(self, now: datetime) -> Self:
+        """Return the query with the window that it has at this time of the server.
+
+        Raises:
+            InvalidQuery: the window begins in the future.
+        """
+        return replace(self, window=resolve_window(self.window, now))
 
 
 def totals_query(

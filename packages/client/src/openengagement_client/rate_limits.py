@@ -12,6 +12,8 @@ from typing import Final
 _PERIODS_S: Final = {"minute": 60.0, "second": 1.0}
 # A reset is given in whole seconds, and the server's clock is known to a second.
 _MARGIN_S: Final = 0.25
+# More digits than those of any Unix time are no number, but an attack on the conversion.
+_DIGITS_MAX: Final = 18
 # A window that no answer has shown yet is asked about again after this time.
 _GUESS_S: Final = 1.0
 
@@ -32,7 +34,7 @@ def parse_rate_limits(headers: Mapping[str, str]) -> dict[str, RateLimit]:
         values = [
             headers.get(f"x-per-{unit}-{what}", "") for what in ("limit", "remaining", "reset")
         ]
-        if all(value.strip().isdecimal() for value in values):
+        if all(value.strip().isdecimal() and len(value) <= _DIGITS_MAX for value in values):
             limit, remaining, reset = map(int, values)
             found[unit] = RateLimit(limit, remaining, reset)
     return found

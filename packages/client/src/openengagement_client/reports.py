@@ -49,18 +49,19 @@ def parse_report(body: Json, *, first_line: int = 1) -> BatchReport:
     """
     try:
         rejections = tuple(
-            Rejection(each["line"] + first_line - 1, each["reason"], each["detail"])
+            Rejection(int(each["line"]) + first_line - 1, str(each["reason"]), str(each["detail"]))
             for each in body["rejections"]
         )
+        reasons = {str(reason): int(count) for reason, count in body["reasons"].items()}
         return BatchReport(
-            body["accepted"],
-            body["rejected"],
+            int(body["accepted"]),
+            int(body["rejected"]),
             rejections,
-            body["reasons"],
-            body["duplicate"],
-            body.get("unknown_authors", 0),
+            reasons,
+            bool(body["duplicate"]),
+            int(body.get("unknown_authors", 0)),
         )
-    except (KeyError, TypeError):
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
         raise UnexpectedAnswer("the answer does not tell what became of the batch") from None
 
 

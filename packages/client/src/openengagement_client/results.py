@@ -1,13 +1,15 @@
 """The result of a query: the wire's nested objects, typed rows, and tables of other libraries."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from openengagement_client.answers import Answer, Tree
 from openengagement_client.endpoints import DAY, HOUR, TWEET, TYPE
+from openengagement_client.errors import UnexpectedAnswer
+from openengagement_client.merging import merge_responses
 from openengagement_client.queries import GroupBy
+from openengagement_client.responses import DataResponse, Tree
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,16 +48,25 @@ class Result:
         unsupported_for_video_views_tweet_ids: too old for video views; their counts are 0.
     """
 
-    def __init__(self, answer: Answer, group_by: Mapping[str, GroupBy]) -> None:
-        self.groupings: dict[str, Tree] = answer.groupings
+    def __init__(self, response: DataResponse, group_by: Mapping[str, GroupBy]) -> None:
+        self.groupings: dict[str, Tree] = response.groupings
         self.group_by = dict(group_by)
-        self.start = answer.start
-        self.end = answer.end
-        self.messages = answer.messages
-        self.unavailable_tweet_ids = answer.unavailable
-        self.forbidden_tweet_ids = answer.forbidden
-        self.unsupported_for_impressions_engagements_tweet_ids = answer.unsupported_totals
-        self.unsupported_for_video_views_tweet_ids = answer.unsupported_video
+        self.start = response.start
+        self.end = response.end
+        self.messages = response.messages
+        self.unavailable_tweet_ids = response.unavailable
+        self.forbidden_tweet_ids = response.forbidden
+        self.unsupported_for_impressions_engagements_tweet_ids = response.unsupported_totals
+        self.unsupported_for_video_views_tweet_ids = response.unsupported_video
+
+    @classmethod
+    def merged(cls, responses: Iterable[DataResponse], group_by: Mapping[str, GroupBy]) -> Self:
+        """Build the result of several responses. They are used up.
+
+        Raises:
+            UnexpectedAnswer: the objects of the responses cannot be added up.
+        """
+        return cls(merge_responses(responses), group_by)
 
     def __getitem__(self, name: str) -> Tree:
         return self.groupings[name]
@@ -73,9 +84,9 @@ class Result:
     def columns(self, name: str | None = None) -> dict[str, list[Any]]:
         """Return the counts of a grouping by column: its dimensions, then `count`."""
         name = self._name(name)
-        places = {COLUMNS[each]: _PLACES[each] for each in self.group_by[name]}
+        indices = {COLUMNS[each]: _INDICES[each] for each in self.group_by[name]}
         columns = list(zip(*self._values(name), strict=True)) or [()] * 5
-        return {each: list(columns[place]) for each, place in {**places, "count": 4}.items()}
+        return {each: list(columns[index]) for each, index in {**indices, "count": 4}.items()}
 
     def to_arrow(self, name: str | None = None) -> "pa.Table":
         """Return a grouping as an Arrow table. Needs pyarrow."""
@@ -109,21 +120,25 @@ class Result:
         return frame.astype({"hour": "int8"}) if "hour" in frame else frame
 
     def _values(self, name: str) -> Iterator[tuple[Any, ...]]:
-        places = tuple(_PLACES[each] for each in self.group_by[name])
-        return _walk(self.groupings[name], places, row=[None, None, None, None])
+        indices = tuple(_INDICES[each] for each in self.group_by[name])
+        try:
+            yield from _walk(self.groupings[name], indices, row=[None, None, None, None])
+        except (AttributeError, TypeError, ValueError) as error:
+            raise UnexpectedAnswer(f"{name!r} is not a grouping of counts: {error}") from None
 
     def _name(self, name: str | None) -> str:
         return next(iter(self.groupings)) if name is None else name
 
 
-_PLACES = {TWEET: 0, TYPE: 1, DAY: 2, HOUR: 3}
-_READ = (str, str, date.fromisoformat, int)
+# The index of each dimension in a `Row`, and how its keys are read.
+_INDICES: Final = {TWEET: 0, TYPE: 1, DAY: 2, HOUR: 3}
+_READERS: Final = (str, str, date.fromisoformat, int)
 
 
-def _walk(tree: Tree, places: tuple[int, ...], *, row: list[Any]) -> Iterator[tuple[Any, ...]]:
-    place, rest = places[0], places[1:]
+def _walk(tree: Tree, indices: tuple[int, ...], *, row: list[Any]) -> Iterator[tuple[Any, ...]]:
+    index, rest = indices[0], indices[1:]
     for key, value in tree.items():
-        row[place] = _READ[place](key)
+        row[index] = _READERS[index](key)
         if rest:
             yield from _walk(value, rest, row=row)
         else:

@@ -1,74 +1,148 @@
-"""Decide whether to repeat a request, and after how long. Pure functions."""
+"""One call with all its attempts, without I/O: a generator of steps for a transport to perform.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from email.utils import parsedate_to_datetime
+Both transports drive this generator. They send each `HttpRequest` that it yields, sleep as long as
+a `Wait` says, and pass back what happened.
+"""
+
+import json
+from dataclasses import replace
 from typing import Final
 
-from openengagement_client.rate_limits import parse_rate_limits
+from openengagement_client.errors import TransportError, UnexpectedAnswer
+from openengagement_client.http_messages import (
+    ApiCall,
+    HttpResponse,
+    Outcome,
+    Steps,
+    TransportFailure,
+    Wait,
+)
+from openengagement_client.retry_policy import TOO_MANY_REQUESTS, is_transient, wait_after
+from openengagement_client.sessions import Session
 
-TOO_MANY_REQUESTS: Final = 429
-_REQUEST_TIMEOUT: Final = 408
-_TRANSIENT: Final = frozenset({_REQUEST_TIMEOUT, 500, 502, 503, 504})
-# The server's disk is damaged, so it gives the same answer until its operator has restored a file.
-_LASTING: Final = frozenset({"store_damaged"})
+_UNAUTHORIZED: Final = 401
+_OUT_OF_BOUNDS: Final = "timestamp out of bounds"
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How long one request is tried.
+class _Attempts:
+    """Counts the failures and waits of one call, and decides whether to go on."""
 
-    Attributes:
-        attempts_max: attempts that may fail, with 5xx or without an answer. Answers of 429 do not
-            count, because the server says when to come back.
-        backoff_s: the first wait; it doubles with each failure.
-        backoff_max_s: the longest wait of the back-off.
-        wait_max_s: all waits of one request together.
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._failures = 0
+        self._waited_s = 0.0
+        self._was_corrected = False
+
+    def wait_to_send(self) -> float:
+        """Return the wait until the rate limits allow a request."""
+        return self._session.rate_limits.reserve(self._session.clock.now_s())
+
+    def wait_to_repeat(self, outcome: Outcome) -> float | None:
+        """Return the wait before the next attempt, or None to give up."""
+        policy, is_limit, asked_s = self._session.policy, False, 0.0
+        if isinstance(outcome, HttpResponse):
+            now_s = self._session.clock.now_s()
+            is_limit = outcome.status == TOO_MANY_REQUESTS
+            asked_s = wait_after(outcome.status, outcome.headers, now_s=now_s)
+        self._failures += not (is_limit and asked_s)
+        if self._failures >= policy.attempts_max:
+            return None
+        backoff_s = policy.wait_s(max(1, self._failures), jitter=self._session.jitter())
+        # After a reset, the clients that waited for it should not all come back at once.
+        return asked_s + backoff_s if asked_s else backoff_s
+
+    def may_wait(self, seconds: float) -> bool:
+        """Tell whether the policy allows another wait. Count it if so."""
+        if self._waited_s + seconds > self._session.policy.wait_max_s:
+            return False
+        self._waited_s += seconds
+        return True
+
+    def corrects_clock(self, response: HttpResponse) -> bool:
+        """Tell whether to repeat a request that was refused for its timestamp. Once is enough."""
+        if response.status != _UNAUTHORIZED or self._was_corrected:
+            return False
+        said = response.headers.get("x-error-code", "") + response.body.decode(errors="replace")
+        self._was_corrected = True
+        return _OUT_OF_BOUNDS in said.lower().replace("_", " ")
+
+
+def send_with_retries(call: ApiCall, session: Session) -> Steps[HttpResponse]:
+    """Perform a call: send it, wait as the rate limits say, and repeat it after transient failures.
+
+    Returns the answer, which may be a refusal. The last answer of 429 or 5xx is returned if the
+    policy allows no further attempt.
+
+    Raises:
+        TransportError: no attempt got a whole answer.
+        UnexpectedAnswer: the answer is a redirect or too large, or JSON is expected and a success
+            is something else.
     """
+    attempts = _Attempts(session)
+    while True:
+        while (pause_s := attempts.wait_to_send()) and attempts.may_wait(pause_s):
+            yield Wait(pause_s, "rate limit")
+        outcome = yield session.attempt(call)
+        if isinstance(outcome, HttpResponse):
+            session.observe(outcome)
+            if attempts.corrects_clock(outcome):
+                continue
+            outcome = _check(outcome, call)
+            if isinstance(outcome, HttpResponse) and not is_transient(
+                outcome.status, outcome.headers
+            ):
+                return outcome
+        elif outcome is not None and outcome.is_lasting:
+            raise UnexpectedAnswer(outcome.reason)
+        wait_s = attempts.wait_to_repeat(outcome)
+        if wait_s is None or not attempts.may_wait(wait_s):
+            return _give_up(outcome)
+        yield Wait(wait_s, _reason_of(outcome))
 
-    attempts_max: int = 6
-    backoff_s: float = 0.5
-    backoff_max_s: float = 30.0
-    wait_max_s: float = 900.0
 
-    def wait_s(self, failures: int, *, chance: float) -> float:
-        """Return the back-off after this many failures: half of it fixed, half by chance (0 to 1).
+def send(call: ApiCall, session: Session) -> Steps[HttpResponse]:
+    """Perform a call whose refusal is an exception.
 
-        The random half spreads clients that failed at the same moment.
-        """
-        longest: float = min(self.backoff_max_s, self.backoff_s * 2 ** max(0, failures - 1))
-        return longest * (1 + chance) / 2
-
-
-def is_transient(status: int, headers: Mapping[str, str]) -> bool:
-    """Tell whether the same request may succeed later."""
-    if headers.get("x-error-code") in _LASTING:
-        return False
-    return status == TOO_MANY_REQUESTS or status in _TRANSIENT
-
-
-def wait_after(status: int, headers: Mapping[str, str], *, now_s: float) -> float:
-    """Return how long the server asks to wait, in seconds; 0 if it does not say.
-
-    `Retry-After` comes first. Without it, an answer of 429 is repeated after the reset of the
-    windows that are used up.
+    Raises:
+        ApiError: the server refused it.
+        TransportError, UnexpectedAnswer: as `send_with_retries`.
     """
-    if (asked := _retry_after_s(headers.get("retry-after", ""), now_s)) > 0:
-        return asked
-    if status != TOO_MANY_REQUESTS:
-        return 0.0
-    windows = parse_rate_limits(headers).values()
-    used_up = [each.reset_s - now_s for each in windows if each.remaining <= 0]
-    return max([0.0, *used_up])
+    response = yield from send_with_retries(call, session)
+    if not response.is_success:
+        raise response.error()
+    return response
 
 
-def _retry_after_s(text: str, now_s: float) -> float:
-    """Read `Retry-After` (RFC 9110, 10.2.3): seconds, or a date."""
-    if text.strip().isdecimal():
-        return float(text)
+def _check(response: HttpResponse, call: ApiCall) -> HttpResponse | TransportFailure:
+    """Decode the JSON of a success.
+
+    Raises:
+        UnexpectedAnswer: it is something else, such as the page of a proxy, or a redirect. No
+            redirect is followed: credentials and signatures are for the configured server alone.
+    """
+    if response.status // 100 == 3:  # noqa: PLR2004 - the class of a status
+        target = response.headers.get("location", "elsewhere")[:200]
+        raise UnexpectedAnswer(
+            f"{response.status}: the server redirects to {target!r}, which is not followed; "
+            "configure the URL of the server itself"
+        )
+    if not (call.expects_json and response.is_success):
+        return response
     try:
-        at: datetime = parsedate_to_datetime(text)
-    except ValueError:
-        return 0.0
-    return max(0.0, at.timestamp() - now_s)
+        return replace(response, content=json.loads(response.body))
+    except (ValueError, RecursionError):
+        if response.body.lstrip().startswith(b"{"):
+            return TransportFailure("the JSON of the answer is cut off or damaged")
+        raise UnexpectedAnswer(f"the answer is not JSON: {response.body[:100]!r}") from None
+
+
+def _give_up(outcome: Outcome) -> HttpResponse:
+    if isinstance(outcome, HttpResponse):
+        return outcome
+    raise TransportError(outcome.reason if outcome else "no answer")
+
+
+def _reason_of(outcome: Outcome) -> str:
+    if isinstance(outcome, HttpResponse):
+        return "rate limit" if outcome.status == TOO_MANY_REQUESTS else f"status {outcome.status}"
+    return outcome.reason if outcome else ""

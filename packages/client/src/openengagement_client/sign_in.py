@@ -11,10 +11,10 @@ from typing import Final, Self
 from urllib.parse import parse_qsl, urlencode
 
 from openengagement_client.authorization import basic_header, sign_header
-from openengagement_client.calls import Call, Reply
 from openengagement_client.credentials import Credentials
 from openengagement_client.errors import UnexpectedAnswer
-from openengagement_client.exchange import exchange
+from openengagement_client.http_messages import ApiCall, HttpResponse
+from openengagement_client.retrying import send
 from openengagement_client.sessions import Session, check_url
 from openengagement_client.transport import Options, Transport
 
@@ -89,7 +89,7 @@ class SignIn:
             ApiError: the server refused it.
         """
         body = b"grant_type=client_credentials"
-        call = Call("POST", "/oauth2/token", body, _FORM, expects_json=True)
+        call = ApiCall("POST", "/oauth2/token", body, _FORM, expects_json=True)
         content = self._call(call, basic_header(self._app)).content
         if not isinstance(content, dict) or not content.get("access_token"):
             raise UnexpectedAnswer("the answer has no bearer token")
@@ -105,29 +105,26 @@ class SignIn:
             self._signed_call("/1.1/oauth/invalidate_token.json", credentials)
         elif credentials.bearer_token:
             body = urlencode({"access_token": credentials.bearer_token}).encode()
-            call = Call("POST", "/oauth2/invalidate_token", body, _FORM)
+            call = ApiCall("POST", "/oauth2/invalidate_token", body, _FORM)
             self._call(call, basic_header(credentials))
 
     def _signed(
         self, name: str, credentials: Credentials, *, more: Sequence[tuple[str, str]]
     ) -> dict[str, str]:
-        reply = self._signed_call(f"/oauth/{name}", credentials, more=more)
-        return dict(parse_qsl(reply.body.decode(errors="replace")))
+        response = self._signed_call(f"/oauth/{name}", credentials, more=more)
+        return dict(parse_qsl(response.body.decode(errors="replace")))
 
     def _signed_call(
         self, path: str, credentials: Credentials, *, more: Sequence[tuple[str, str]] = ()
-    ) -> Reply:
+    ) -> HttpResponse:
         session = Session(self._url, partial(sign_header, credentials, more=more))
-        return self._run(Call("POST", path), session)
+        return self._run(ApiCall("POST", path), session)
 
-    def _call(self, call: Call, header: str) -> Reply:
+    def _call(self, call: ApiCall, header: str) -> HttpResponse:
         return self._run(call, Session(self._url, lambda _method, **_rest: header))
 
-    def _run(self, call: Call, session: Session) -> Reply:
-        reply = self._transport.run(exchange(call, session))
-        if not reply.is_success:
-            raise reply.error()
-        return reply
+    def _run(self, call: ApiCall, session: Session) -> HttpResponse:
+        return self._transport.run(send(call, session))
 
 
 def _take(found: dict[str, str], *names: str) -> tuple[str, ...]:

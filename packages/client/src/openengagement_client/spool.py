@@ -5,14 +5,17 @@ good moves to the folder `refused`, so that it does not keep others from being s
 """
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from openengagement_client.batches import Batch
+from openengagement_client.errors import ConfigurationError
 
 _SUFFIX: Final = ".ndjson"
+_NAME: Final = re.compile(r"\d{1,18}-[!-~]+\.ndjson")
 
 
 class Spool:
@@ -53,7 +56,10 @@ class Spool:
         Spool(self._folder / "refused").add(batch)
 
     def _files(self) -> list[Path]:
-        return sorted(self._folder.glob(f"*{_SUFFIX}"), key=_age)
+        if not self._folder.is_dir():
+            return []
+        files = (path for path in self._folder.iterdir() if _NAME.fullmatch(path.name))
+        return sorted(files, key=_age)
 
     @staticmethod
     def _sync(folder: Path) -> None:
@@ -69,3 +75,15 @@ def _age(path: Path) -> int:
         return path.stat().st_mtime_ns
     except FileNotFoundError:
         return 0
+
+
+def open_spool(folder: Path | str | None) -> Spool | None:
+    """Open a spool, if a folder is given.
+
+    Raises:
+        ConfigurationError: the folder cannot be made.
+    """
+    try:
+        return None if folder is None else Spool(Path(folder))
+    except OSError as error:
+        raise ConfigurationError(f"cannot open the spool: {error}") from None

@@ -1,4 +1,4 @@
-"""Perform the steps of `exchange` with httpx, in threads. `async_transport.py` has an event loop.
+"""Perform steps with httpx, in threads. `async_transport.py` does it in an event loop.
 
 httpx is imported when the first client is made, because its import takes longer than that of
 everything else in this package.
@@ -6,20 +6,35 @@ everything else in this package.
 
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
-from openengagement_client.bodies import BODY_MAX_BYTES, BrokenBody, decode_body
-from openengagement_client.calls import Failure, Outcome, Reply, Send, Wait
+from openengagement_client.content_encoding import (
+    BODY_MAX_BYTES,
+    BodyTooLarge,
+    BrokenBody,
+    decode_body,
+)
 from openengagement_client.errors import TransportError
+from openengagement_client.http_messages import (
+    Done,
+    HttpRequest,
+    HttpResponse,
+    Outcome,
+    Steps,
+    TransportFailure,
+    Wait,
+)
 
 if TYPE_CHECKING:
     import ssl
 
     import httpx
 
-Done = TypeVar("Done")
+# Requests to this machine never go through a proxy of the environment, which could read them.
+_NO_PROXY: Final = {f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +62,8 @@ class Options:
     on_answer: Callable[[], None] = lambda: None
 
 
-def httpx_settings(options: Options) -> dict[str, Any]:
-    """Return the arguments of a client of httpx."""
+def httpx_arguments(options: Options) -> dict[str, Any]:
+    """Return the arguments of a client of httpx. It follows no redirects."""
     import httpx  # noqa: PLC0415 - slow, see above
 
     limits = httpx.Limits(
@@ -56,10 +71,23 @@ def httpx_settings(options: Options) -> dict[str, Any]:
     )
     # Waiting for a free connection is no fault: the limit is ours.
     timeout = httpx.Timeout(options.read_timeout_s, connect=options.connect_timeout_s, pool=None)
-    return {"limits": limits, "timeout": timeout, "verify": options.verify}
+    return {
+        "follow_redirects": False,
+        "limits": limits,
+        "mounts": _NO_PROXY,
+        "timeout": timeout,
+        "verify": options.verify,
+    }
 
 
-class Incoming:
+def httpx_errors() -> tuple[type[Exception], ...]:
+    """Return the exceptions of an attempt that got no usable answer."""
+    import httpx  # noqa: PLC0415 - slow, see above
+
+    return httpx.HTTPError, httpx.InvalidURL, BrokenBody
+
+
+class ResponseReader:
     """Collects the body of an answer, within limits of size and time."""
 
     def __init__(self, options: Options) -> None:
@@ -71,19 +99,20 @@ class Incoming:
         self._pieces.append(piece)
         self._bytes += len(piece)
         if self._bytes > BODY_MAX_BYTES:
-            raise BrokenBody(f"the body has more than {BODY_MAX_BYTES} bytes")
+            raise BodyTooLarge
         if time.monotonic() > self._deadline_s:
             raise BrokenBody("the answer takes too long")
 
-    def reply(self, response: "httpx.Response") -> Reply:
+    def read(self, response: "httpx.Response") -> HttpResponse:
         headers = {name.lower(): value for name, value in response.headers.items()}
         body = decode_body(b"".join(self._pieces), headers.get("content-encoding", ""))
-        return Reply(response.status_code, headers, body)
+        return HttpResponse(response.status_code, headers, body)
 
 
-def describe_failure(error: Exception) -> Failure:
+def describe_failure(error: Exception) -> TransportFailure:
     """Return the failure of an attempt that ended with this exception."""
-    return Failure(str(error) or type(error).__name__)
+    reason = str(error) or type(error).__name__
+    return TransportFailure(reason, is_lasting=isinstance(error, BodyTooLarge))
 
 
 class Transport:
@@ -93,8 +122,8 @@ class Transport:
         import httpx  # noqa: PLC0415 - slow, see above
 
         self._options = options
-        self._errors = (httpx.HTTPError, httpx.InvalidURL, BrokenBody)
-        self._client = httpx.Client(**httpx_settings(options))
+        self._errors = httpx_errors()
+        self._client = httpx.Client(**httpx_arguments(options))
         self._closing = threading.Event()
 
     def stop(self) -> None:
@@ -105,33 +134,42 @@ class Transport:
         """Close all connections."""
         self._client.close()
 
-    def run(self, steps: Generator[Send | Wait, Outcome, Done]) -> Done:
-        """Perform the steps until they end, and return their result."""
-        outcome: Outcome = None
-        while True:
-            try:
-                step = steps.send(outcome)
-            except StopIteration as done:
-                result: Done = done.value
-                return result
-            if isinstance(step, Wait):
-                self._options.on_wait(step.seconds, step.reason)
-                if self._closing.wait(step.seconds):
-                    raise TransportError("the client was closed")
-                outcome = None
-            else:
-                outcome = self._send(step)
+    def run(self, steps: Steps[Done]) -> Done:
+        """Perform the steps until they end, and return their result.
 
-    def _send(self, step: Send) -> Outcome:
-        if self._closing.is_set():
+        The steps receive the exceptions of this transport, so that they can keep what is not sent.
+        """
+        advance: Callable[[], HttpRequest | Wait] = partial(next, steps)
+        try:
+            while True:
+                step = advance()
+                try:
+                    outcome = self._perform(step)
+                except TransportError as error:
+                    advance = partial(steps.throw, error)
+                else:
+                    advance = partial(steps.send, outcome)
+        except StopIteration as done:
+            result: Done = done.value
+            return result
+
+    def _perform(self, step: HttpRequest | Wait) -> Outcome:
+        pause_s = 0.0
+        if isinstance(step, Wait):
+            self._options.on_wait(step.seconds, step.reason)
+            pause_s = step.seconds
+        if self._closing.wait(pause_s):
             raise TransportError("the client was closed")
-        incoming = Incoming(self._options)
+        return None if isinstance(step, Wait) else self._send(step)
+
+    def _send(self, step: HttpRequest) -> Outcome:
+        reader = ResponseReader(self._options)
         try:
             with self._client.stream(
                 step.method, step.url, headers=dict(step.headers), content=step.body
             ) as response:
                 for piece in response.iter_raw():
-                    incoming.add(piece)
-            return incoming.reply(response)
+                    reader.add(piece)
+            return reader.read(response)
         except self._errors as error:
             return describe_failure(error)

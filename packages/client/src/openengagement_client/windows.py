@@ -20,6 +20,13 @@ class Window:
     end: datetime | None = None
 
     @property
+    def length(self) -> timedelta:
+        """The time between the ends. Both must be given."""
+        assert self.start is not None
+        assert self.end is not None
+        return self.end - self.start
+
+    @property
     def fields(self) -> dict[str, str]:
         """The fields of a request body."""
         given = (("start", self.start), ("end", self.end))

@@ -1,9 +1,12 @@
 """The command `oe`: reads metrics and sends events. Needs `openengagement-client[cli]`."""
 
+import os
 import sys
+from typing import NoReturn
 
 import typer
 
+from openengagement_client.command_line.printing import printable
 from openengagement_client.command_line.querying import query
 from openengagement_client.command_line.sending import send
 from openengagement_client.command_line.signing_in import login, logout
@@ -22,9 +25,19 @@ app.command()(logout)
 
 
 def main() -> None:
-    """Run the command. Errors of this package are one line on standard error, with status 1."""
+    """Run the command. Its errors are one line on standard error, with status 1."""
     try:
         app()
     except EngagementError as error:
-        print(f"oe: {error}", file=sys.stderr)
+        _fail(str(error))
+    except BrokenPipeError:  # `oe ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}")
+
+
+def _fail(text: str) -> NoReturn:
+    print(f"oe: {printable(text)}", file=sys.stderr)
+    sys.exit(1)

@@ -1,40 +1,52 @@
-"""Print the rows of a result as a table, CSV, NDJSON or the JSON of the wire, or write a file."""
+"""Print the rows of a result as a table, CSV, NDJSON, Parquet or the JSON of the wire."""
 
 import json
 import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from enum import StrEnum
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from openengagement_client.errors import InvalidQuery
 from openengagement_client.results import Result
-from openengagement_client.writing import CsvFile, NdjsonFile, open_rows
+from openengagement_client.row_files import Columns, ParquetFile, write_text
 
-Columns = dict[str, list[Any]]
 _TYPE: Final = "engagement_type"
 
 
 class Format(StrEnum):
-    """How rows are printed."""
+    """The forms of a result. Those after JSON are written group by group."""
 
     TABLE = "table"
     JSON = "json"
     CSV = "csv"
     NDJSON = "ndjson"
+    PARQUET = "parquet"
+
+
+ROW_FORMATS: Final = (Format.CSV, Format.NDJSON, Format.PARQUET)
+
+
+def printable(text: str) -> str:
+    """Return text of a server without what would control a terminal."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def take_top(result: Result, kind: str, *, top: int | None) -> Result:
     """Keep the `top` Tweets with the most of this type, the first first.
 
-    Without `top`, or if the grouping has no Tweets, the result stays as it is.
+    Raises:
+        InvalidQuery: the grouping does not begin with the Tweets.
     """
-    (name,), (group_by,) = result.groupings, result.group_by.values()
-    if top is None or group_by[0] != "tweet.id":
+    if top is None:
         return result
+    (name,), (group_by,) = result.groupings, result.group_by.values()
+    if group_by[0] != "tweet.id":
+        raise InvalidQuery("--top needs a grouping that begins with tweet.id")
     sums: dict[str, int] = defaultdict(int)
     for row in result.rows(name):
         if row.tweet_id is not None and row.engagement_type in (None, kind):
@@ -44,20 +56,29 @@ def take_top(result: Result, kind: str, *, top: int | None) -> Result:
     return result
 
 
-def print_rows(result: Result, *, format: Format, output: Path | None) -> None:
-    """Print a result with one grouping, or write its rows to a file by the file's ending."""
-    if output is not None:
-        columns = result.columns()
-        with open_rows(output, list(columns)) as file:
-            file.add(columns)
-    elif format is Format.JSON:
+def print_rows(result: Result, *, format: Format) -> None:
+    """Print a result with one grouping.
+
+    Raises:
+        InvalidQuery: Parquet would go to a terminal.
+    """
+    if format is Format.JSON:
         print(json.dumps(_wire_object(result)))
     elif format is Format.TABLE:
         Console().print(_make_table(result.columns()))
+    elif format is Format.PARQUET:
+        if sys.stdout.isatty():
+            raise InvalidQuery("Parquet is not text: name a file with -o, or use a pipe")
+        _write_parquet(result.columns(), sys.stdout.buffer)
     else:
         columns = result.columns()
-        kind: type[CsvFile | NdjsonFile] = CsvFile if format is Format.CSV else NdjsonFile
-        kind(sys.stdout, list(columns)).add(columns)
+        write_text(sys.stdout, list(columns), format=format).add(columns)
+
+
+def _write_parquet(columns: Columns, file: BinaryIO) -> None:
+    rows = ParquetFile(file, list(columns))
+    rows.add(columns)
+    rows.close()
 
 
 def _wire_object(result: Result) -> Mapping[str, Any]:
@@ -66,6 +87,10 @@ def _wire_object(result: Result) -> Mapping[str, Any]:
         "errors": result.messages,
         "unavailable_tweet_ids": result.unavailable_tweet_ids,
         "forbidden_tweet_ids": result.forbidden_tweet_ids,
+        "unsupported_for_impressions_engagements_tweet_ids": (
+            result.unsupported_for_impressions_engagements_tweet_ids
+        ),
+        "unsupported_for_video_views_tweet_ids": result.unsupported_for_video_views_tweet_ids,
     }
     return {**window, **{name: found for name, found in lists.items() if found}, **result.groupings}
 
@@ -79,9 +104,10 @@ def _make_table(columns: Columns) -> Table:
     key_values = zip(*(columns[name] for name in keys), strict=True) if keys else [()] * len(names)
     for key, kind, count in zip(key_values, names, columns["count"], strict=True):
         lines[key][kind] = count
-    table = Table(*keys, *kinds)
-    for column in table.columns[len(keys) :]:
-        column.justify = "right"
+    table = Table(*keys)
+    for kind in kinds:
+        table.add_column(Text(printable(kind)), justify="right")
     for key, counts in lines.items():
-        table.add_row(*map(str, key), *(f"{counts.get(kind, 0):,}" for kind in kinds))
+        cells = (Text(printable(str(each))) for each in key)
+        table.add_row(*cells, *(f"{counts.get(kind, 0):,}" for kind in kinds))
     return table

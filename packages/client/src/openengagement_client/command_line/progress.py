@@ -1,4 +1,4 @@
-"""Tell on standard error what a command waits for, and which Tweets have no counts."""
+"""Show on standard error what a command waits for, and which Tweets have no counts."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,8 +16,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from openengagement_client.checkpoints import checkpoint_path
+from openengagement_client.command_line.printing import printable
 from openengagement_client.results import Result
-from openengagement_client.resuming import place_path
 
 _SHORT_WAIT_S: Final = 0.5
 _SHOWN: Final = 5
@@ -37,9 +38,10 @@ class Progress:
 
     def __init__(self, *, is_shown: bool, total: int | None = None) -> None:
         self._is_shown = is_shown
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         self._bar = rich.progress.Progress(
-            *columns,
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
             TextColumn("requests"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
@@ -60,42 +62,42 @@ class Progress:
         """Remove the bar, so that a result can be printed."""
         self._bar.stop()
 
-    def answered(self) -> None:
+    def count_request(self) -> None:
         """Count a request."""
         self._bar.update(self._task, advance=1, description="")
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Print a line, unless the command is quiet."""
         if self._is_shown:
-            print(text, file=sys.stderr)
+            print(printable(text), file=sys.stderr)
 
-    def wait(self, seconds: float, reason: str) -> None:
-        """Tell why nothing happens."""
+    def show_wait(self, seconds: float, reason: str) -> None:
+        """Show why nothing happens."""
         if seconds < _SHORT_WAIT_S:
             return
-        text = f"waiting {seconds:.0f} s: {reason}"
+        text = printable(f"waiting {seconds:.0f} s: {reason}")
         if self._bar.disable:
-            self.say(text)
+            self.print_line(text)
         self._bar.update(self._task, description=text)
 
-    def tell_excluded(self, counts: Mapping[str, int]) -> None:
-        """Tell how many Tweets have no counts or incomplete ones, and why."""
+    def print_excluded(self, counts: Mapping[str, int]) -> None:
+        """Print how many Tweets have no counts or incomplete ones, and why."""
         for name, count in counts.items():
-            self.say(f"Tweets {_REASONS[name]}: {count:,}")
+            self.print_line(f"Tweets {_REASONS[name]}: {count:,}")
 
-    def tell_result(self, result: Result) -> None:
-        """Tell the same of a result, and name a few of the Tweets."""
+    def print_excluded_tweets(self, result: Result) -> None:
+        """Print the same of a result, and name a few of the Tweets."""
         for name, reason in _REASONS.items():
             if tweet_ids := getattr(result, name):
                 shown = ", ".join(tweet_ids[:_SHOWN]) + (", ..." if len(tweet_ids) > _SHOWN else "")
-                self.say(f"Tweets {reason}: {len(tweet_ids):,} ({shown})")
+                self.print_line(f"Tweets {reason}: {len(tweet_ids):,} ({shown})")
 
     @contextmanager
-    def tell_resumable(self, path: Path) -> Iterator[None]:
-        """After an interruption, tell how to go on."""
+    def resume_hint(self, path: Path) -> Iterator[None]:
+        """After an interruption, print how to go on."""
         try:
             yield
         except BaseException:
-            if place_path(path).exists():
-                self.say(f"The finished part is kept: add --resume to go on with {path}.")
+            if checkpoint_path(path).exists():
+                self.print_line(f"The finished part is kept: add --resume to go on with {path}.")
             raise

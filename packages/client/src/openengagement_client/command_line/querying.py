@@ -13,10 +13,11 @@ import typer
 
 from openengagement_client.client import EngagementClient
 from openengagement_client.clock import ServerClock
-from openengagement_client.command_line.printing import Format, print_rows, take_top
+from openengagement_client.command_line.output import Output
+from openengagement_client.command_line.printing import Format
 from openengagement_client.command_line.progress import Progress
 from openengagement_client.credentials import load_profile
-from openengagement_client.endpoints import DAY, HISTORICAL, HOUR, TWEET, TYPE
+from openengagement_client.endpoints import DAY, HOUR, TWEET, TYPE
 from openengagement_client.errors import InvalidQuery
 from openengagement_client.planning import count_requests
 from openengagement_client.queries import (
@@ -27,7 +28,6 @@ from openengagement_client.queries import (
 )
 from openengagement_client.transport import Options
 from openengagement_client.tweet_files import read_tweet_ids
-from openengagement_client.windows import resolve_window
 
 
 class EndpointName(StrEnum):
@@ -46,7 +46,9 @@ class Unit(StrEnum):
 
 
 _COUNTED_MAX: Final = 1_000_000
-_TIMES: Final = {None: (), Unit.DAY: (DAY,), Unit.HOUR: (DAY, HOUR)}
+_DIMENSIONS: Final = {None: (), Unit.DAY: (DAY,), Unit.HOUR: (DAY, HOUR)}
+# What is drawn over time unless the command says otherwise.
+_UNITS: Final = {EndpointName.LAST_28_HOURS: Unit.HOUR, EndpointName.HISTORICAL: Unit.DAY}
 
 
 def query(
@@ -66,38 +68,39 @@ def query(
     top: Annotated[
         int | None, typer.Option(min=1, help="only the Tweets with the most of the first type")
     ] = None,
-    format: Annotated[Format, typer.Option(help="how to print")] = Format.TABLE,
+    format: Annotated[
+        Format | None, typer.Option(help="by default a table, or the one of the file's ending")
+    ] = None,
+    plot: Annotated[
+        bool, typer.Option("--plot", help="draw: on the terminal, or a PNG or SVG file with -o")
+    ] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="write a file")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on after an interruption")] = False,
     profile: Annotated[str | None, typer.Option(help="credentials from this profile")] = None,
     app_only: Annotated[bool, typer.Option(help="ask for the app alone, not for the user")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="show no progress")] = False,
 ) -> None:
-    """Print the metrics of Tweets, or write them to a file.
+    """Print or draw the metrics of Tweets, or write them to a file.
 
     The URL and the credentials come from the profile, the environment or .env.
     """
-    dimensions = group_by.split(",") if group_by else [TWEET, TYPE, *_TIMES[by]]
-    kinds = [each.strip() for each in types.split(",")]
+    by = by or (_UNITS.get(endpoint) if plot and not group_by else None)
+    dimensions = _split(group_by) if group_by else [TWEET, TYPE, *_DIMENSIONS[by]]
+    kinds = _split(types)
+    form = Output(output, format, plot=plot, top=top, resume=resume)
+    form.check(dimensions)
     with ExitStack() as stack:
         ids = stack.enter_context(_open_ids(tweet_ids or [], file or []))
         asked = _make_query(endpoint, ids, types=kinds, group_by=dimensions, window=(start, end))
         asked, total = _count(asked)
         progress = stack.enter_context(Progress(is_shown=not quiet, total=total))
-        options = Options(on_wait=progress.wait, on_answer=progress.answered)
+        options = Options(on_wait=progress.show_wait, on_answer=progress.count_request)
         client = stack.enter_context(_open_client(profile, app_only=app_only, options=options))
-        if output is not None and top is None:
-            with progress.tell_resumable(output):
-                summary = client.write(asked, output, resume=resume)
-            progress.stop()
-            progress.tell_excluded(summary.excluded)
-            return
-        if resume:
-            raise InvalidQuery("--resume goes on with a file: name it with -o")
-        result = client.run(asked)
-        progress.stop()
-        progress.tell_result(result)
-        print_rows(take_top(result, kinds[0], top=top), format=format, output=output)
+        form.produce(client, asked, progress=progress)
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 @contextmanager
@@ -146,10 +149,8 @@ def _count(query: Query) -> tuple[Query, int | None]:
     query = replace(query, tweet_ids=chain(head, tweet_ids))
     if len(head) == _COUNTED_MAX:
         return query, None
-    resolved = query
-    if query.endpoint is HISTORICAL:
-        resolved = replace(query, window=resolve_window(query.window, ServerClock().now()))
-    return query, count_requests(resolved, len(head))
+    fixed = query.fixed(ServerClock().now()) if query.is_open_ended else query
+    return query, count_requests(fixed, len(head))
 
 
 def _open_client(profile: str | None, *, app_only: bool, options: Options) -> EngagementClient:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from openengagement_client.command_line.printing import printable
 from openengagement_client.errors import InvalidQuery
 from openengagement_client.platform_client import PlatformClient
 from openengagement_client.reports import SendReport
@@ -31,16 +32,16 @@ def send(
                 sender.send_file(path)
             except OSError as error:
                 raise InvalidQuery(f"cannot read {path}: {error.strerror}") from None
-    _tell(sender.report)
+    _print_report(sender.report)
     if sender.report.rejected:
         raise typer.Exit(1)
 
 
-def _tell(report: SendReport) -> None:
+def _print_report(report: SendReport) -> None:
     print(f"{report.accepted:,} events counted, {report.rejected:,} refused")
     if report.duplicates:
         print(f"{report.duplicates} of {report.batches} batches had been counted before")
     if report.spooled:
         print(f"{report.spooled} batches wait in the spool: the server does not answer")
     for each in report.rejections[:_SHOWN]:
-        print(f"line {each.line}: {each.reason}: {each.detail}", file=sys.stderr)
+        print(printable(f"line {each.line}: {each.reason}: {each.detail}"), file=sys.stderr)

@@ -2,7 +2,9 @@
 
 import os
 import webbrowser
+from hmac import compare_digest
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from time import monotonic
 from typing import Annotated, Final, Self
 from urllib.parse import parse_qsl, urlsplit
 
@@ -20,6 +22,7 @@ from openengagement_client.sign_in import PIN, SignedIn, SignIn
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost")
 _WAIT_S: Final = 300
+_REQUEST_S: Final = 5
 _PAGE: Final = b"<!doctype html><title>oe</title><p>You may close this page and return to oe."
 
 
@@ -79,28 +82,31 @@ def _ask_person(sign_in: SignIn, callback: str | None) -> SignedIn:
     print(f"Open this page and decide:\n{request.url}", flush=True)
     if callback is None:
         return sign_in.access_token(request, typer.prompt("The PIN of the page").strip())
-    with _Listener(callback) as listener:
+    with _Listener(callback, request.token) as listener:
         webbrowser.open(request.url)
-        answered = listener.wait()
-    if answered.get("oauth_token") != request.token or "oauth_verifier" not in answered:
-        raise ConfigurationError("the page was left without a consent")
-    return sign_in.access_token(request, answered["oauth_verifier"])
+        return sign_in.access_token(request, listener.wait())
 
 
 class _Listener:
-    """Waits for the browser at a callback URL on this machine."""
+    """Waits for the browser at a callback URL on this machine.
 
-    def __init__(self, callback: str) -> None:
+    A callback counts only with the request token of this sign-in. Others are ignored: any page or
+    program on this machine could send one.
+    """
+
+    def __init__(self, callback: str, token: str) -> None:
         parts = urlsplit(callback)
         if parts.scheme != "http" or parts.hostname not in _LOOPBACK or not parts.port:
             raise ConfigurationError(
                 f"{callback} is not on this machine; register http://127.0.0.1:8081/back or similar"
             )
-        self._path = parts.path or "/"
+        self._path, self._token = parts.path or "/", token
         self._answered: dict[str, str] = {}
         handler = type("Handler", (_Handler,), {"listener": self})
-        self._server = HTTPServer(("127.0.0.1", parts.port), handler)
-        self._server.timeout = _WAIT_S
+        try:
+            self._server = HTTPServer(("127.0.0.1", parts.port), handler)
+        except OSError as error:
+            raise ConfigurationError(f"cannot listen on {callback}: {error.strerror}") from None
 
     def __enter__(self) -> Self:
         return self
@@ -109,22 +115,35 @@ class _Listener:
         self._server.server_close()
 
     def take(self, target: str) -> bool:
-        """Take the query of a request for the callback URL, and ignore any other."""
+        """Take the query of a callback for this sign-in, and ignore any other request."""
         parts = urlsplit(target)
-        if parts.path != self._path:
+        query = dict(parse_qsl(parts.query))
+        token = query.get("oauth_token", query.get("denied", ""))
+        if parts.path != self._path or not compare_digest(token.encode(), self._token.encode()):
             return False
-        self._answered = dict(parse_qsl(parts.query))
+        self._answered = query
         return True
 
-    def wait(self) -> dict[str, str]:
-        """Wait for the browser. Browsers also ask for icons."""
+    def wait(self) -> str:
+        """Wait for the browser, and return the verifier.
+
+        Raises:
+            ConfigurationError: the person refused, or nobody decided in time.
+        """
+        deadline_s = monotonic() + _WAIT_S
         while not self._answered:
+            self._server.timeout = deadline_s - monotonic()
+            if self._server.timeout <= 0:
+                raise ConfigurationError(f"nobody decided within {_WAIT_S} seconds")
             self._server.handle_request()
-        return self._answered
+        if not (verifier := self._answered.get("oauth_verifier")):
+            raise ConfigurationError("the page was left without a consent")
+        return verifier
 
 
 class _Handler(BaseHTTPRequestHandler):
     listener: _Listener
+    timeout = _REQUEST_S  # a connection that sends nothing holds up the next one
 
     def do_GET(self) -> None:
         is_callback = self.listener.take(self.path)

@@ -1,4 +1,4 @@
-"""Read the JSON of one answer. Every refusal that concerns only some Tweets becomes an answer."""
+"""Read the JSON of an answer. A refusal that concerns only some Tweets becomes a response too."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,11 +20,12 @@ from openengagement_client.errors import (
     ApiError,
     BadRequest,
     ForbiddenTweets,
+    InvalidQuery,
     Json,
     UnexpectedAnswer,
 )
 from openengagement_client.planning import Request
-from openengagement_client.windows import ceil_hour, floor_hour, resolve_window
+from openengagement_client.windows import ceil_hour, floor_hour, parse_time, resolve_window
 
 # Counts are decimal text: {"111": {"favorites": "5"}}.
 Tree = dict[str, Any]
@@ -38,8 +39,8 @@ _TIME_KEYS: Final = {DAY: "%Y-%m-%d", HOUR: "%H"}
 
 
 @dataclass(slots=True)
-class Answer:
-    """One answer, or several that were merged.
+class DataResponse:
+    """The content of one answer, or of several that were merged.
 
     Attributes:
         groupings: the nested objects of the wire, by the names of the groupings.
@@ -61,29 +62,39 @@ class Answer:
     forbidden: list[str] = field(default_factory=list)
 
 
-def parse_answer(body: object, request: Request) -> Answer:
+def parse_response(body: object, request: Request) -> DataResponse:
     """Read the body of a 200.
 
     Raises:
-        UnexpectedAnswer: it is not an object with every grouping of the request.
+        UnexpectedAnswer: it is not an object with every grouping of the request, or a time is none.
     """
     if not isinstance(body, dict):
         raise UnexpectedAnswer("the answer is not a JSON object")
     missing = [name for name in request.groupings if not isinstance(body.get(name), dict)]
     if missing:
         raise UnexpectedAnswer(f"the answer lacks the groupings {missing}")
-    answer = _parse_lists(body)
-    answer.groupings = {name: body[name] for name in request.groupings}
+    response = _parse_lists(body)
+    response.groupings = {name: body[name] for name in request.groupings}
     if request.endpoint.is_timed:
-        answer.start, answer.end = body.get("start"), body.get("end")
-    asked = set(request.tweet_ids)
-    answer.forbidden = [each for each in find_forbidden(answer.messages) if each in asked]
-    return answer
+        response.start, response.end = (_time(body, name) for name in ("start", "end"))
+    sent = set(request.tweet_ids)
+    response.forbidden = [each for each in find_forbidden(response.messages) if each in sent]
+    return response
 
 
-def empty_answer(request: Request) -> Answer:
-    """Return the answer without any Tweet."""
-    return Answer(groupings={name: {} for name in request.groupings})
+def _time(body: Mapping[str, Any], name: str) -> str | None:
+    """Return an end of the window, as the server wrote it."""
+    text = body.get(name)
+    try:
+        parse_time(text)
+    except (InvalidQuery, AttributeError, OverflowError):
+        raise UnexpectedAnswer(f"{name!r} of the answer is not a time: {text!r}") from None
+    return text
+
+
+def empty_response(request: Request) -> DataResponse:
+    """Return the response without any Tweet."""
+    return DataResponse(groupings={name: {} for name in request.groupings})
 
 
 def find_forbidden(messages: Iterable[str]) -> list[str]:
@@ -92,10 +103,10 @@ def find_forbidden(messages: Iterable[str]) -> list[str]:
     return [part for found in lists for part in re.findall(r"\d+", found)]
 
 
-def answer_from_refusal(
+def response_from_refusal(
     error: ApiError, request: Request, *, tweet_ids: tuple[str, ...], now: datetime
-) -> Answer:
-    """Turn the refusal of a request for `tweet_ids`, none of which can be served, into an answer.
+) -> DataResponse:
+    """Turn the refusal of a request for `tweet_ids`, none of which can be served, into a response.
 
     Tweets too old for every requested type have the count 0, as in an answer with other Tweets.
     `now` is the server's time, from which it chose a window that the request leaves open.
@@ -104,19 +115,21 @@ def answer_from_refusal(
         ApiError: the refusal has another reason.
     """
     lists = error.body if isinstance(error.body, dict) else {}
-    answer = _parse_lists(lists)
-    listed = {*answer.unavailable, *answer.unsupported_totals, *answer.unsupported_video}
+    response = _parse_lists(lists)
+    listed = {*response.unavailable, *response.unsupported_totals, *response.unsupported_video}
     if not isinstance(error, BadRequest) or not listed.issuperset(tweet_ids):
         raise error
-    unavailable = set(answer.unavailable)
+    unavailable = set(response.unavailable)
     served = [each for each in tweet_ids if each not in unavailable]
     if served:
         window = _served_window(request, now)
-        answer.groupings = zero_groupings(request, served, window=window)
-        answer.start, answer.end = (_show(each) for each in window) if window else (None, None)
+        response.groupings = zero_groupings(request, served, window=window)
+        response.start, response.end = (
+            (_format(each) for each in window) if window else (None, None)
+        )
     else:
-        answer.groupings, answer.messages = empty_answer(request).groupings, []
-    return answer
+        response.groupings, response.messages = empty_response(request).groupings, []
+    return response
 
 
 def remaining_ids(error: ForbiddenTweets, tweet_ids: tuple[str, ...]) -> tuple[str, ...]:
@@ -174,12 +187,12 @@ def _hours(start: datetime, end: datetime) -> Iterator[datetime]:
         start += timedelta(hours=1)
 
 
-def _show(time: datetime) -> str:
+def _format(time: datetime) -> str:
     return f"{time:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _parse_lists(body: Mapping[str, Any]) -> Answer:
-    return Answer(
+def _parse_lists(body: Mapping[str, Any]) -> DataResponse:
+    return DataResponse(
         messages=_texts(body, "errors"),
         unavailable=_texts(body, UNAVAILABLE),
         unsupported_totals=_texts(body, UNSUPPORTED_TOTALS),

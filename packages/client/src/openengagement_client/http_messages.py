@@ -1,20 +1,22 @@
-"""One call to a server, its attempts, and what became of them. Plain values."""
+"""A call to a server, the requests of its attempts, and their outcomes. Plain values."""
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from openengagement_client.errors import ApiError, make_error
 
+Done = TypeVar("Done")
+
 
 @dataclass(frozen=True, slots=True)
-class Send:
-    """A step: send this request. Headers have names in lower case."""
+class HttpRequest:
+    """A step: send this request. Headers have names in lower case. `repr` shows no secret."""
 
     method: str
     url: str
-    headers: Mapping[str, str]
-    body: bytes = b""
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +28,16 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """The whole answer to one attempt. The body is decompressed.
+class HttpResponse:
+    """The whole answer to one attempt. The body is decompressed. `repr` shows no secret.
 
     `content` is the decoded JSON of a success, for calls that expect JSON.
     """
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes
-    content: Any = None
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    content: Any = field(default=None, repr=False)
 
     @property
     def is_success(self) -> bool:
@@ -48,18 +50,20 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """An attempt without an answer: why."""
+class TransportFailure:
+    """An attempt without a usable answer: why. A lasting one is not tried again."""
 
     reason: str
+    is_lasting: bool = False
 
 
-Outcome = Reply | Failure | None
-Steps = Generator[Send | Wait, Outcome, Reply]
+Outcome = HttpResponse | TransportFailure | None
+# A generator that yields what to do, receives what happened, and returns its result.
+Steps = Generator[HttpRequest | Wait, Outcome, Done]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ApiCall:
     """One call, whatever the number of attempts. `path` begins with a slash.
 
     With `expects_json`, a success whose JSON is cut off is a failed attempt.
@@ -67,6 +71,6 @@ class Call:
 
     method: str
     path: str
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
     expects_json: bool = False

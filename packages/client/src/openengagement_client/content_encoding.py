@@ -3,19 +3,28 @@
 import zlib
 from typing import Final
 
-BODY_MAX_BYTES: Final = 512 * 1024 * 1024
+# The largest answers, to /historical with three groupings, have a few MiB.
+BODY_MAX_BYTES: Final = 64 * 1024 * 1024
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 
 
 class BrokenBody(ValueError):
-    """A body that is cut off, damaged, too large or of an unknown encoding."""
+    """A body that is cut off, damaged, or of an unknown encoding."""
+
+
+class BodyTooLarge(BrokenBody):
+    """A body that is larger than an answer can be."""
+
+    def __init__(self, most: int = BODY_MAX_BYTES) -> None:
+        super().__init__(f"the body of the answer has more than {most} bytes")
 
 
 def decode_body(raw: bytes, encoding: str, *, most: int = BODY_MAX_BYTES) -> bytes:
     """Undo the `Content-Encoding` of an answer.
 
     Raises:
-        BrokenBody: the data ends early, is damaged, or has more than `most` bytes.
+        BrokenBody: the data ends early or is damaged.
+        BodyTooLarge: it has more than `most` bytes.
     """
     encoding = encoding.strip().lower()
     if encoding in ("", "identity") or not raw:
@@ -28,7 +37,7 @@ def decode_body(raw: bytes, encoding: str, *, most: int = BODY_MAX_BYTES) -> byt
     except zlib.error as error:
         raise BrokenBody(f"the gzip data is damaged: {error}") from None
     if decoder.unconsumed_tail:
-        raise BrokenBody(f"the body has more than {most} bytes")
+        raise BodyTooLarge(most)
     if not decoder.eof:
         raise BrokenBody("the gzip data ends early")
     return body

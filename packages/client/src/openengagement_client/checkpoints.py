@@ -1,6 +1,6 @@
 """Remember how far an interrupted query came, so that the same query can go on there.
 
-The place is in a file beside the partial file: the groups of Tweets that are complete, the bytes
+The checkpoint is a file beside the partial file: the groups of Tweets that are complete, the bytes
 of the files that hold them, and the window, since "until now" was resolved when the query began.
 """
 
@@ -18,10 +18,11 @@ from openengagement_client.windows import Window, format_time, parse_time
 
 
 @dataclass(slots=True)
-class Place:
+class Checkpoint:
     """The end of the finished part. `query` is a digest of everything but the Tweets."""
 
     query: str
+    format: str
     start: str | None = None
     end: str | None = None
     groups: int = 0
@@ -35,7 +36,7 @@ class Place:
         """The window of the query, with the ends that were resolved when it began."""
         return Window(parse_time(self.start), parse_time(self.end))
 
-    def pin(self, window: Window) -> None:
+    def set_window(self, window: Window) -> None:
         """Remember the window."""
         self.start = format_time(window.start) if window.start else None
         self.end = format_time(window.end) if window.end else None
@@ -61,29 +62,29 @@ def excluded_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.excluded.ndjson")
 
 
-def digest_of(query: Query) -> str:
+def query_digest(query: Query) -> str:
     """Return a digest of the query: endpoint, types, groupings and window, without the Tweets."""
     groupings = {name: list(group_by) for name, group_by in query.groupings.items()}
-    told = [query.endpoint.path, query.engagement_types, groupings, query.window.fields]
-    return sha256(json.dumps(told).encode()).hexdigest()
+    described = [query.endpoint.path, query.engagement_types, groupings, query.window.fields]
+    return sha256(json.dumps(described).encode()).hexdigest()
 
 
-def place_path(path: Path) -> Path:
+def checkpoint_path(path: Path) -> Path:
     """Return the file that remembers where the query for a file stopped."""
     return path.with_name(f"{path.name}.resume.json")
 
 
-def save_place(path: Path, place: Place) -> None:
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Remember where the query for a file stopped."""
-    place_path(path).write_text(json.dumps(asdict(place)), encoding="utf-8")
+    checkpoint_path(path).write_text(json.dumps(asdict(checkpoint)), encoding="utf-8")
 
 
-def forget_place(path: Path) -> None:
+def delete_checkpoint(path: Path) -> None:
     """Forget where an earlier query for this file stopped."""
-    place_path(path).unlink(missing_ok=True)
+    checkpoint_path(path).unlink(missing_ok=True)
 
 
-def load_place(path: Path, query: Query) -> Place:
+def load_checkpoint(path: Path, query: Query, *, format: str) -> Checkpoint:
     """Return where this query stopped.
 
     Raises:
@@ -94,10 +95,10 @@ def load_place(path: Path, query: Query) -> Place:
         raise InvalidQuery("the last 28 hours have moved on: ask again from the beginning")
     found = None
     with suppress(OSError, ValueError, TypeError):
-        found = Place(**json.loads(place_path(path).read_text(encoding="utf-8")))
+        found = Checkpoint(**json.loads(checkpoint_path(path).read_text(encoding="utf-8")))
     if found is None:
         raise InvalidQuery(f"nothing is known of an interrupted query for {path}")
-    if found.query != digest_of(query):
+    if (found.query, found.format) != (query_digest(query), format):
         raise InvalidQuery(f"the interrupted query for {path} was another one")
     wanted = {path: found.row_bytes, excluded_path(path): found.excluded_bytes}
     for file, least in wanted.items():

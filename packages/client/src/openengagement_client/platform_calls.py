@@ -1,0 +1,99 @@
+"""The calls of the platform's API, without I/O, for the synchronous and the asynchronous client."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+from openengagement_client.batches import Batch, compress, make_key
+from openengagement_client.credentials import Credentials, load_profile
+from openengagement_client.errors import ConfigurationError, NotFound, UnexpectedAnswer
+from openengagement_client.http_messages import ApiCall, Steps
+from openengagement_client.reports import BatchReport, parse_report
+from openengagement_client.retry_policy import RetryPolicy
+from openengagement_client.retrying import send
+from openengagement_client.sessions import LOOPBACK, Session, check_url
+
+Record = Mapping[str, Any]
+
+_PATH: Final = "/platform/v1/"
+_ENCODE: Final = json.JSONEncoder(separators=(",", ":"), default=str).encode
+_NDJSON: Final = {"content-type": "application/x-ndjson"}
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformCalls:
+    """Builds the calls to one server. Each method returns the steps of a call.
+
+    Bodies are compressed unless the server is on this machine.
+    """
+
+    session: Session
+    compresses: bool
+
+    @classmethod
+    def to(
+        cls,
+        url: str | None,
+        platform_key: str | None,
+        *,
+        profile: str | None,
+        policy: RetryPolicy | None,
+        allow_plain_http: bool,
+    ) -> "PlatformCalls":
+        """Find the server and the key, as `load_profile` says.
+
+        Raises:
+            ConfigurationError: there is no URL or no key.
+        """
+        given = Credentials(platform_key=platform_key) if platform_key else None
+        found = load_profile(url, given, profile=profile)
+        if not (key := found.credentials.platform_key):
+            raise ConfigurationError("no platform key: pass it, or set PLATFORM_KEY")
+        base = check_url(found.url, allow_plain_http=allow_plain_http)
+        session = Session(base, _bearer(key), policy or RetryPolicy())
+        return cls(session, compresses=urlsplit(base).hostname not in LOOPBACK)
+
+    def register(self, kind: str, records: Iterable[Record]) -> Steps[BatchReport]:
+        """Register or change `accounts` or `tweets`."""
+        return self._send(kind, Batch(b"".join(map(encode_record, records)), make_key()))
+
+    def send_events(self, batch: Batch) -> Steps[BatchReport]:
+        """Send a batch of events."""
+        return self._send("events", batch)
+
+    def delete_tweet(self, tweet_id: str | int) -> Steps[bool]:
+        """Make a Tweet unavailable. The result is False if it is not registered."""
+        path = f"{_PATH}tweets/{quote(str(tweet_id), safe='')}"
+        try:
+            yield from send(ApiCall("DELETE", path), self.session)
+        except NotFound:
+            return False
+        return True
+
+    def usage(self, month: str | None) -> Steps[dict[str, Any]]:
+        """Return the usage of every app in a month."""
+        query = f"?month={quote(month, safe='')}" if month else ""
+        call = ApiCall("GET", f"{_PATH}usage{query}", expects_json=True)
+        found = (yield from send(call, self.session)).content
+        if not isinstance(found, dict):
+            raise UnexpectedAnswer("the usage is not a JSON object")
+        return found
+
+    def _send(self, kind: str, batch: Batch) -> Steps[BatchReport]:
+        body, headers = batch.body, {**_NDJSON, "idempotency-key": batch.key}
+        if self.compresses:
+            body, headers["content-encoding"] = compress(body)
+        call = ApiCall("POST", _PATH + kind, body, headers, expects_json=True)
+        response = yield from send(call, self.session)
+        return parse_report(response.content, first_line=batch.first_line)
+
+
+def encode_record(record: Record) -> bytes:
+    """Encode a record as a line of NDJSON."""
+    return _ENCODE(dict(record)).encode() + b"\n"
+
+
+def _bearer(key: str) -> Callable[..., str]:
+    return lambda _method, **_rest: f"Bearer {key}"
