@@ -1,19 +1,17 @@
-"""openengagement-client compared with prepared requests: `python benchmarks/client.py`.
+"""openengagement-client compared with prepared requests.
 
-Reading: 100,000 Tweets through /totals, by the load generator with prepared requests, and by both
-clients. Sending: a file of events, cut into batches beforehand and sent by curl, and by the sender.
-Nothing is written to docs/benchmarks.
+Reading: Tweets through /totals, by the load generator with prepared requests, and by both clients.
+Sending: a file of events, cut into batches beforehand and sent by curl, and by the sender. Memory:
+one client that writes few and many Tweets to a file, each in a process of its own.
 """
 
-import argparse
 import asyncio
+import itertools
 import resource
 import subprocess
-import tempfile
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import load
@@ -21,8 +19,10 @@ import polars as pl
 import product
 import serving
 import signing
-import world
-from measure import cpu_s
+from measure import Spread, ratios
+from rows import Figures
+from sizes import Sizes
+from world import World
 
 from openengagement_client import (
     AsyncEngagementClient,
@@ -33,131 +33,181 @@ from openengagement_client import (
     PlatformClient,
     totals_query,
 )
-from openengagement_client.batches import cut_batches
+from openengagement_client.batches import read_batches
 
 TYPES = ["favorites", "retweets", "replies"]
 PATH = "/insights/engagement/totals"
 A_REQUEST = 250
 CONNECTIONS = 4
+OPTIONS = Options(concurrency=CONNECTIONS)
 EVENT = '{{"tweet_id":"{}","type":"favorites","at":"{}"}}\n'
 LIMITS = BatchLimits()
+FEW = 4_000  # Tweets, whose memory that of many is compared with
+# Writes so many Tweets, by repeating those of the file, and prints the process's largest RSS. That
+# of getrusage would include the parent's, from before the exec.
+WRITE = """
+import itertools, sys
+from pathlib import Path
+from openengagement_client import Credentials, EngagementClient, totals_query
+url, bearer, source, tweets, out = sys.argv[1:]
+ids = itertools.islice(itertools.cycle(Path(source).read_text().split()), int(tweets))
+with EngagementClient(url, Credentials(bearer_token=bearer)) as client:
+    client.write(totals_query(ids, ["favorites", "retweets", "replies"]), out)
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+print(int(status["VmHWM"].split()[0]) / 1024)
+"""
 
 
-@dataclass
-class Used:
-    """Wall time, and CPU time of this process and of the server."""
-
-    wall_s: float = 0.0
-    own_s: float = 0.0
-    server_s: float = 0.0
-
-    def __str__(self) -> str:
-        return f"{self.wall_s:6.2f} s, CPU {self.own_s:6.2f} s, server {self.server_s:6.2f} s"
-
-
-@contextmanager
-def measured(pid: int) -> Iterator[Used]:
-    used, began, server_s = Used(), time.perf_counter(), cpu_s(pid)
-    own_s = own_cpu_s()
-    yield used
-    used.wall_s, used.own_s = time.perf_counter() - began, own_cpu_s() - own_s
-    used.server_s = cpu_s(pid) - server_s
+def clients(world: World, folder: Path, rounds: int, sizes: Sizes) -> dict[str, Figures]:
+    """Measure reading, memory and sending."""
+    folder = folder / "client"
+    folder.mkdir()
+    frame = pl.read_parquet(world.data.with_name(f"{world.data.name}-tweets.parquet"))
+    tweet_ids = frame["id"].cast(pl.String).to_list()[: sizes.client_tweets]
+    with product.serving(world.data) as server:
+        url = f"http://{product.HOST}:{server.port}"
+        return {
+            "client_totals": _reading(world, server, tweet_ids, rounds),
+            "client_memory": _memory(world, url, folder, tweet_ids, rounds, sizes),
+            "client_sending": _sending(world, url, folder, tweet_ids, rounds, sizes),
+        }
 
 
-def own_cpu_s() -> float:
-    """CPU of this process and of the commands that it waited for."""
-    both = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
-    return sum(each.ru_utime + each.ru_stime for each in both)
-
-
-def read(made: world.World, server: product.Server, tweet_ids: list[str]) -> dict[str, Used]:
+def _reading(world: World, server: product.Server, tweet_ids: list[str], rounds: int) -> Figures:
     groups = [tweet_ids[at : at + A_REQUEST] for at in range(0, len(tweet_ids), A_REQUEST)]
     bodies = [serving.body(group, TYPES, serving.BY_TWEET) for group in groups]
-    requests = signing.requests(made.keys, server.port, PATH, bodies=bodies, bearer=True)
-    url, credentials = f"http://{product.HOST}:{server.port}", bearer_of(made)
-    options = Options(concurrency=CONNECTIONS)
-    found = {}
-    with measured(server.pid) as found["prepared requests"]:
+    requests = signing.requests(world.keys, server.port, PATH, bodies=bodies, bearer=True)
+    url, credentials = f"http://{product.HOST}:{server.port}", _credentials(world)
+
+    def prepared() -> None:
         load.drive(server.port, requests, connections=CONNECTIONS)
-    query = totals_query(tweet_ids, TYPES)
-    with (
-        measured(server.pid) as found["EngagementClient.run"],
-        EngagementClient(url, credentials, options=options) as client,
-    ):
-        assert len(client.run(query)["totals"]) == len(tweet_ids)
-    with measured(server.pid) as found["AsyncEngagementClient.run"]:
-        asyncio.run(run_async(url, credentials, options, tweet_ids))
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        measured(server.pid) as found["EngagementClient.write"],
-        EngagementClient(url, credentials, options=options) as client,
-    ):
-        client.write(query, Path(folder, "totals.ndjson"))
-    return found
+
+    def synchronous() -> None:
+        with EngagementClient(url, credentials, options=OPTIONS) as client:
+            assert len(client.run(totals_query(tweet_ids, TYPES))["totals"]) == len(tweet_ids)
+
+    async def read() -> None:
+        async with AsyncEngagementClient(url, credentials, options=OPTIONS) as client:
+            await client.run(totals_query(tweet_ids, TYPES))
+
+    def asynchronous() -> None:
+        asyncio.run(read())
+
+    timed: dict[Callable[[], None], list[tuple[float, float]]] = {
+        each: [] for each in (prepared, synchronous, asynchronous)
+    }
+    for each in timed:
+        each()  # warms up
+    for _ in range(rounds):
+        for each, runs in timed.items():
+            runs.append(_timed(each))
+    walls = {each.__name__: [wall_s for wall_s, _ in runs] for each, runs in timed.items()}
+    cpus = {each.__name__: [cpu_s for _, cpu_s in runs] for each, runs in timed.items()}
+    return {
+        "requests": Spread.of([len(groups)]),
+        "rate": Spread.of([len(groups) / each for each in walls["synchronous"]]),
+        "ratio": ratios(walls["synchronous"], walls["prepared"]),
+        "async_ratio": ratios(walls["asynchronous"], walls["prepared"]),
+        "cpu_ms": Spread.of([each / len(groups) * 1e3 for each in cpus["synchronous"]]),
+    }
 
 
-async def run_async(
-    url: str, credentials: Credentials, options: Options, tweet_ids: list[str]
-) -> None:
-    async with AsyncEngagementClient(url, credentials, options=options) as client:
-        await client.run(totals_query(tweet_ids, TYPES))
+def _memory(
+    world: World,
+    url: str,
+    folder: Path,
+    tweet_ids: list[str],
+    rounds: int,
+    sizes: Sizes,
+) -> Figures:
+    source = folder / "ids.txt"
+    source.write_text("\n".join(tweet_ids))
+
+    def peak_mib(tweets: int) -> float:
+        given = [url, world.keys.bearer, str(source), str(tweets), str(folder / "totals.ndjson")]
+        command = [sys.executable, "-c", WRITE, *given]
+        return float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+    few, many = [], []
+    for _ in range(rounds):
+        few.append(peak_mib(FEW))
+        many.append(peak_mib(sizes.client_memory_tweets))
+    return {
+        "tweets": Spread.of([sizes.client_memory_tweets]),
+        "few_mib": Spread.of(few),
+        "many_mib": Spread.of(many),
+        "ratio": ratios(many, few),
+    }
 
 
-def bearer_of(made: world.World) -> Credentials:
-    return Credentials(bearer_token=made.keys.bearer)
+def _sending(
+    world: World,
+    url: str,
+    folder: Path,
+    tweet_ids: list[str],
+    rounds: int,
+    sizes: Sizes,
+) -> Figures:
+    """Each turn has other events, since a batch that was counted before costs less."""
+    by_curl, by_sender, key = [], [], world.keys.platform_key
+    for turn in itertools.islice(itertools.count(), 2 * rounds):
+        path = folder / "events.ndjson"
+        _write_events(path, tweet_ids, sizes.client_events, turn)
+        if turn % 2:
+            by_sender.append(_timed(lambda path=path: _send(url, key, path))[0])
+            continue
+        files = []
+        for number, batch in enumerate(read_batches(path, LIMITS)):
+            files.append(folder / f"{number:06}.batch")
+            files[-1].write_bytes(batch.body)
+        by_curl.append(_timed(lambda files=files: _send_by_curl(url, key, files))[0])
+        for file in files:
+            file.unlink()
+    return {
+        "events": Spread.of([sizes.client_events]),
+        "rate": Spread.of([sizes.client_events / each for each in by_sender]),
+        "ratio": ratios(by_sender, by_curl),
+    }
 
 
-def send(made: world.World, server: product.Server, path: Path) -> dict[str, Used]:
-    url, key = f"http://{product.HOST}:{server.port}", made.keys.platform_key
-    found, folder = {}, path.parent / "batches"
-    folder.mkdir()
-    with path.open("rb") as file:
-        blocks = iter(lambda: file.read(LIMITS.bytes_max), b"")
-        for number, batch in enumerate(cut_batches(blocks, LIMITS)):
-            (folder / f"{number:06}.ndjson").write_bytes(batch.body)
-    with measured(server.pid) as found["curl, prepared batches"]:
-        send_by_curl(f"{url}/platform/v1/events", key, sorted(folder.iterdir()))
-    with (
-        measured(server.pid) as found["EventSender.send_file"],
-        PlatformClient(url, key) as platform,
-        platform.sender(LIMITS) as sender,
-    ):
+def _write_events(path: Path, tweet_ids: list[str], events: int, turn: int) -> None:
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 3600 - turn))
+    with path.open("w") as file:
+        file.writelines(
+            EVENT.format(tweet_id, at)
+            for tweet_id in itertools.islice(itertools.cycle(tweet_ids), events)
+        )
+
+
+def _send(url: str, key: str, path: Path) -> None:
+    with PlatformClient(url, key) as platform, platform.sender(LIMITS) as sender:
         sender.send_file(path)
-    return found
+    assert not sender.report.duplicates
+    assert not sender.report.rejected
 
 
-def send_by_curl(url: str, key: str, files: list[Path]) -> None:
-    """Send the files by one curl over one connection."""
-    one = [url, "-sSf", "-o", "/dev/null", "-H", f"Authorization: Bearer {key}"]
-    one += ["-H", "Content-Type: application/x-ndjson", "-H", "Expect:"]
-    command = ["curl"]
+def _send_by_curl(url: str, key: str, files: list[Path]) -> None:
+    """Send the files by one curl, over as many connections as the sender has."""
+    one = [f"{url}/platform/v1/events", "-sSf", "-o", "/dev/null"]
+    one += ["-H", f"Authorization: Bearer {key}", "-H", "Content-Type: application/x-ndjson"]
+    one += ["-H", "Expect:"]
+    command = ["curl", "--parallel", "--parallel-max", str(CONNECTIONS)]
     for number, file in enumerate(files):
         command += [*(["--next"] if number else []), *one, "--data-binary", f"@{file}"]
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True, stderr=subprocess.PIPE)  # it shows its progress there
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=10_000_000)
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        made = world.build(Path(folder))
-        frame = pl.read_parquet(made.data.with_name(f"{made.data.name}-tweets.parquet"))
-        tweet_ids = frame["id"].cast(pl.String).to_list()
-        with product.serving(made.data) as server:
-            read(made, server, tweet_ids)  # warms up
-            for name, used in read(made, server, tweet_ids).items():
-                print(f"{name:28} {used}", flush=True)
-            path = Path(folder, "events.ndjson")
-            at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 3600))
-            with path.open("w") as file:
-                file.writelines(
-                    EVENT.format(tweet_ids[number % len(tweet_ids)], at)
-                    for number in range(given.events)
-                )
-            for name, used in send(made, server, path).items():
-                print(f"{name:28} {used}", flush=True)
+def _credentials(world: World) -> Credentials:
+    return Credentials(bearer_token=world.keys.bearer)
 
 
-if __name__ == "__main__":
-    main()
+def _timed(run: Callable[[], None]) -> tuple[float, float]:
+    """Return the wall time of a call, and the CPU time of this process."""
+    began_s, used_s = time.perf_counter(), _own_cpu_s()
+    run()
+    return time.perf_counter() - began_s, _own_cpu_s() - used_s
+
+
+def _own_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime

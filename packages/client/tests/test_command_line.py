@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -32,7 +33,7 @@ def credentials(app):
 
 @pytest.fixture
 def oe(server, world, tmp_path):
-    def call(*arguments, stdin="", status=0, **variables):
+    def call(*arguments, stdin="", status=0, text=True, **variables):
         environment = {
             **os.environ,
             "ENGAGEMENT_API_URL": server.url,
@@ -41,9 +42,9 @@ def oe(server, world, tmp_path):
         }
         done = subprocess.run(
             [sys.executable, "-m", "openengagement_client", *arguments],
-            input=stdin,
+            input=stdin if text else stdin.encode(),
             capture_output=True,
-            text=True,
+            text=text,
             check=False,
             env=environment,
             cwd=tmp_path,
@@ -109,6 +110,91 @@ def test_historical_by_day(oe):
     ]
 
 
+def test_parquet_on_standard_output(oe):
+    asked = ("query", "totals", "111", "112", "--types", TYPES, "--format", "parquet")
+    table = pq.read_table(io.BytesIO(oe(*asked, text=False).stdout))
+    assert table.column_names == ["tweet_id", "engagement_type", "count"]
+    assert table["count"].to_pylist() == [4, 2, 0, 1]
+
+
+@pytest.mark.parametrize("format", ["csv", "ndjson", "parquet", "json", "table"])
+def test_the_format_of_a_file_with_any_ending(oe, tmp_path, format):
+    asked = ("query", "totals", "111", "--types", TYPES, "--format", format)
+    printed = oe(*asked, text=False).stdout
+    oe(*asked, "-o", "x.data")
+    written = (tmp_path / "x.data").read_bytes()
+    if format == "parquet":
+        assert pq.read_table(io.BytesIO(written)) == pq.read_table(io.BytesIO(printed))
+    else:
+        assert written == printed
+    assert [each.name for each in tmp_path.iterdir()] == ["x.data"]
+
+
+def test_a_file_without_tweets(oe, tmp_path):
+    oe("query", "totals", "111", "112", "--group-by", "engagement.type", "-o", "x.csv")
+    assert (tmp_path / "x.csv").read_text().splitlines()[:2] == [
+        "engagement_type,count",
+        "favorites,4",
+    ]
+
+
+def test_a_wide_table_is_whole_in_a_pipe(oe):
+    kinds = "impressions,engagements,favorites,retweets,replies,video_views,url_clicks,user_follows"
+    header = oe("query", "28hr", "111", "--by", "hour", "--types", kinds).stdout.splitlines()[1]
+    assert [name for name in kinds.split(",") if name not in header] == []
+
+
+WINDOW = ("--start", "2024-04-20", "--end", "2024-06-10")
+
+
+def test_a_plot_over_time_on_the_terminal(oe):
+    """The days of a Tweet as lines, which are told apart without colours."""
+    done = oe("query", "historical", "111", "--types", "impressions,favorites", *WINDOW, "--plot")
+    assert "\x1b" not in done.stdout
+    assert "time (UTC)" in done.stdout
+    assert "⠤*⠤ impressions" in done.stdout
+    assert "⠤o⠤ favorites" in done.stdout
+    largest = float(done.stdout.splitlines()[1].split("|")[0])
+    assert 23 <= largest < 30  # impressions of 2024-05-01
+
+
+def test_a_plot_of_tweets_with_one_type_has_a_line_for_each(oe):
+    done = oe("query", "historical", "111", "112", "--types", "favorites", *WINDOW, "--plot")
+    assert done.stdout.startswith("favorites\n")
+    assert "⠤*⠤ 111" in done.stdout
+    assert "⠤o⠤ 112" in done.stdout
+
+
+def test_a_plot_of_totals_has_bars(oe):
+    lines = oe("query", "totals", "111", "112", "--types", TYPES, "--plot").stdout.splitlines()
+    found = [line.split() for line in lines]
+    assert [cells[-3:-1] if "█" in cells[-1] else cells[-2:] for cells in found] == [
+        ["favorites", "4"],
+        ["retweets", "2"],
+        ["favorites", "0"],
+        ["retweets", "1"],
+    ]
+    assert len(found[0][-1]) == 2 * len(found[1][-1].rstrip())
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+@pytest.mark.parametrize("endpoint", ["totals", "28hr", "historical"])
+def test_a_picture(oe, tmp_path, endpoint, suffix):
+    asked = ("query", endpoint, "111", "112", "--types", "favorites,video_views", "--plot")
+    for name in ("one", "other"):
+        assert oe(*asked, "-o", f"{name}.{suffix}").stdout == ""
+    data = (tmp_path / f"one.{suffix}").read_bytes()
+    if suffix == "png":
+        assert data.startswith(b"\x89PNG\r\n")
+        assert data == (tmp_path / "other.png").read_bytes()
+    else:
+        text = data.decode()
+        assert "<svg" in text
+        for shown in ("favorites", "video_views", "count"):
+            assert f"<!-- {shown} -->" in text
+    assert sorted(each.name for each in tmp_path.iterdir()) == [f"one.{suffix}", f"other.{suffix}"]
+
+
 @pytest.mark.parametrize("name", ["x.csv", "x.ndjson", "x.parquet"])
 def test_a_file(oe, tmp_path, name):
     done = oe("query", "totals", "111", "999", "--types", TYPES, "-o", name)
@@ -136,16 +222,30 @@ def test_the_app_alone(oe):
         (("query", "historical", "111", "--start", "soon"), "'soon' is not a time"),
         (("query", "totals", "111", "--by", "day"), "groupBys"),
         (("query", "totals", "111", "-o", "x.xlsx"), "must end with"),
+        (("query", "totals", "111", "-o", "missing/x.csv"), "there is no folder missing"),
+        (("query", "totals", "111", "-o", "x.png"), "add --plot"),
+        (("query", "totals", "111", "--plot", "-o", "x.csv"), "must end with one of .png, .svg"),
+        (("query", "totals", "111", "--plot", "--format", "csv"), "leave --format out"),
+        (("query", "totals", "999", "--plot"), "no counts to draw"),
+        (("query", "totals", "111", "--top", "1", "--group-by", "engagement.type"), "--top needs"),
+        (("query", "totals", "-"), "the list is empty"),
+        (("query", "totals", "-f", "."), "cannot read .: Is a directory"),
+        (("query", "totals", "-f", "/proc/self/exe"), "not text in UTF-8"),
+        (("query", "totals", "111", "--types", "claps"), "claps"),
         (("query", "totals", "111", "--profile", "alice"), "profiles.toml"),
         (("query", "totals", "111", "--resume"), "name it with -o"),
         (("query", "totals", "111", "--resume", "-o", "x.csv"), "nothing is known"),
+        (("query", "totals", "111", "--resume", "-o", "x.parquet"), "nothing is known"),
+        (("query", "totals", "111", "--resume", "--top", "1", "-o", "x.csv"), "CSV or NDJSON"),
         (("send", "missing.ndjson"), "PLATFORM_KEY"),
     ],
 )
 def test_mistakes_are_one_line(oe, arguments, said):
     done = oe(*arguments, status=1)
     assert said in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    *excluded, last = done.stderr.splitlines()
+    assert last.startswith("oe: ")
+    assert not [line for line in excluded if not line.startswith("Tweets unavailable")]
 
 
 def test_sending(oe, world, tmp_path):
@@ -223,3 +323,58 @@ def test_a_terminal_shows_a_bar(tmp_path):
     assert b"/12" in shown
     assert b"requests" in shown
     assert b"rate limit" in shown
+
+
+def test_the_end_of_a_pipe_is_no_fault(server, world, tmp_path):
+    """As in `oe ... | head -1`."""
+    environment = {**os.environ, "ENGAGEMENT_API_URL": server.url, **credentials(world.main)}
+    command = f"{sys.executable} -m openengagement_client query historical 111 --by hour"
+    command += " --start 2020-01-01 --end 2024-01-01 --format csv | head -1"
+    done = subprocess.run(
+        command, shell=True, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "tweet_id,engagement_type,day,hour,count\n"
+    assert done.stderr == ""
+
+
+def test_text_of_the_server_does_not_control_the_terminal(tmp_path):
+    with Misbehaving(faults=deque(["control"])) as server:
+        environment = {
+            **os.environ,
+            "ENGAGEMENT_API_URL": server.url,
+            **{name.upper(): value for name, value in KEYS.items()},
+        }
+        command = [sys.executable, "-m", "openengagement_client", "query", "totals", "1"]
+        done = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert "\\x1b]0;owned" in done.stderr
+    assert "\x1b" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "said"),
+    [
+        ("typer", ("--help",), "openengagement-client[cli]"),
+        ("plotille", ("query", "totals", "1", "--plot"), "openengagement-client[plot]"),
+        ("matplotlib", ("query", "totals", "1", "--plot", "-o", "x.svg"), "client[plot]"),
+        ("pyarrow", ("query", "totals", "1", "-o", "x.parquet"), "openengagement-client[frames]"),
+    ],
+)
+def test_a_library_that_is_not_installed_is_named(tmp_path, module, arguments, said):
+    """Before anything is requested."""
+    code = f"import sys; sys.modules[{module!r}] = None; sys.argv[0] = 'oe'\n"
+    code += "from importlib import util; found = util.find_spec\n"
+    code += f"util.find_spec = lambda name: None if name == {module!r} else found(name)\n"
+    code += "from openengagement_client.__main__ import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1

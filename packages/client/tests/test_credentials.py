@@ -99,6 +99,24 @@ def test_a_profile_that_cannot_be_used(profiles, name, message):
         load_profile(profile=name, environment=environment)
 
 
+def test_the_profile_default_counts_if_nothing_else_is_set(profiles):
+    environment = {"XDG_CONFIG_HOME": str(profiles.parents[1])}
+    with pytest.raises(ConfigurationError, match="no URL"):  # alice is not asked for
+        load_profile(environment=environment)
+    profiles.write_text(f'[default]\nurl = "{URL}"\nbearer_token = "d"\n')
+    assert load_profile(environment=environment).credentials.bearer_token == "d"
+    given = load_profile("https://other.example", environment=environment)
+    assert given.credentials == Credentials()
+    mixed = load_profile(environment={**environment, "ENGAGEMENT_API_URL": URL})
+    assert mixed.credentials == Credentials()
+
+
+def test_a_file_of_variables_that_cannot_be_read(tmp_path):
+    (tmp_path / ".env").write_bytes(b"\xff\xfeA")
+    with pytest.raises(ConfigurationError, match=r"cannot read \.env"):
+        load_profile(environment={})
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o622])
 def test_profiles_that_others_may_read_are_refused(profiles, mode):
     profiles.chmod(mode)

@@ -1,9 +1,12 @@
 """Signing in: by PIN, by callback, and for the app alone; the profile that keeps the result."""
 
 import os
+import socket
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -16,7 +19,13 @@ from openengagement_client import (
     Unauthorized,
     load_profile,
 )
-from openengagement_client.profiles import profiles_path, read_profile, write_profile
+from openengagement_client.command_line import signing_in
+from openengagement_client.profiles import (
+    profiles_path,
+    read_names,
+    read_profile,
+    write_profile,
+)
 from openengagement_client.sign_in import SignIn
 from support.flows import PASSWORD, add_consumer, set_password
 from support.person import Person
@@ -158,6 +167,104 @@ def test_the_command_by_callback(own_server, alice, tmp_path):
     assert "Signed in as @alice" in end(process)
     found = load_profile(profile="default", environment={"XDG_CONFIG_HOME": str(tmp_path)})
     assert impressions(found.url, found.credentials) == "40"
+
+
+def test_callbacks_of_others_are_ignored(own_server, alice, tmp_path):
+    """Any page that is open in the browser can send one. It neither ends nor takes the sign-in."""
+    callback = f"http://127.0.0.1:{free_port()}/back"
+    app = app_of(own_server, "Callback of others", "--callback", callback)
+    process = start(own_server, app, tmp_path, "login", "--callback", callback)
+    process.stdout.readline()
+    url = process.stdout.readline().strip()
+    with socket.create_connection(("127.0.0.1", urlsplit(callback).port)):  # says nothing
+        for query in (
+            "",
+            "?oauth_token=other&oauth_verifier=x",
+            "?oauth_verifier=x",
+            "?denied=x",
+            "?oauth_token=%C3%A9&oauth_verifier=x",
+        ):
+            assert httpx.get(callback + query, timeout=30).status_code == 404
+    assert "close this page" in httpx.get(alice.authorize(url)).text
+    assert "Signed in as @alice" in end(process)
+
+
+def test_a_refusal_of_the_person_ends_the_sign_in(own_server, tmp_path):
+    callback = f"http://127.0.0.1:{free_port()}/back"
+    app = app_of(own_server, "Refused", "--callback", callback)
+    process = start(own_server, app, tmp_path, "login", "--callback", callback)
+    process.stdout.readline()
+    token = parse_qs(urlsplit(process.stdout.readline().strip()).query)["oauth_token"][0]
+    assert httpx.get(f"{callback}?denied={token}").status_code == 200
+    _, err = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, err) == (1, "oe: the page was left without a consent\n")
+
+
+def test_a_callback_that_cannot_be_listened_to(own_server, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        callback = f"http://127.0.0.1:{taken.getsockname()[1]}/back"
+        app = app_of(own_server, "Taken port", "--callback", callback)
+        process = start(own_server, app, tmp_path, "login", "--callback", callback)
+        _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1
+    assert err == f"oe: cannot listen on {callback}: Address already in use\n"
+
+
+@pytest.mark.parametrize(
+    "callback", ["http://evil.example:80/back", "https://127.0.0.1:8081/back", "http://127.0.0.1/"]
+)
+def test_a_callback_to_another_machine_is_refused(callback):
+    with pytest.raises(ConfigurationError, match="not on this machine"):
+        signing_in._Listener(callback, "token")
+
+
+def test_nobody_decides(monkeypatch):
+    monkeypatch.setattr(signing_in, "_WAIT_S", 0.1)
+    with (
+        signing_in._Listener(f"http://127.0.0.1:{free_port()}/", "token") as listener,
+        pytest.raises(ConfigurationError, match="nobody decided"),
+    ):
+        listener.wait()
+
+
+def test_a_profile_file_may_be_a_link(tmp_path):
+    """The file that it leads to is replaced, and the link stays."""
+    target, path = tmp_path / "dotfiles" / "oe.toml", tmp_path / "profiles.toml"
+    write_profile(target, "a", fields={"url": "x"})
+    path.symlink_to(target)
+    write_profile(path, "b", fields={"url": "y"})
+    assert path.is_symlink()
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert read_names(path) == ["a", "b"]
+    target.chmod(0o640)
+    with pytest.raises(ConfigurationError, match="others may read"):
+        read_names(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_a_profile_file_of_another_user_is_refused(tmp_path):
+    """Whoever owns it could have written a URL of their own into it."""
+    path = tmp_path / "profiles.toml"
+    write_profile(path, "a", fields={"url": "x"})
+    os.chown(path, 12345, -1)
+    with pytest.raises(ConfigurationError, match="belongs to another user"):
+        read_profile(path, "a", names=[])
+
+
+def test_a_profile_file_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="cannot write"):
+        write_profile(tmp_path / "file" / "profiles.toml", "a", fields={"url": "x"})
+
+
+def test_a_failed_write_leaves_the_profiles_as_they_were(tmp_path, monkeypatch):
+    path = tmp_path / "profiles.toml"
+    write_profile(path, "a", fields={"url": "x"})
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(ConfigurationError, match="cannot write"):
+        write_profile(path, "b", fields={"url": "y"})
+    assert read_names(path) == ["a"]
+    assert [each.name for each in tmp_path.iterdir()] == ["profiles.toml"]
 
 
 def test_the_command_for_the_app_alone(own_server, tmp_path):

@@ -50,7 +50,15 @@ def test_empty_files(text):
     assert list(read_tweet_ids(io.StringIO(text))) == []
 
 
-@pytest.mark.parametrize("text", ["name,text\na,b\n", '{"text": "x"}\n', "[\n{", "{"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("name,text\na,b\n", '{"text": "x"}\n', "[\n{", "{"),
+        f'{{"id": "{ONE}"}}\n{{"id":\n',
+        "[" * 200_000,
+        f'{ONE},"{"x" * 200_000}"\n',
+    ],
+)
 def test_files_without_ids(text):
     with pytest.raises(InvalidQuery):
         list(read_tweet_ids(io.StringIO(text)))

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Final, Self
 
 from openengagement_client.errors import ConfigurationError
-from openengagement_client.profiles import profiles_path, read_profile
+from openengagement_client.profiles import profiles_path, read_names, read_profile
 
 URL_VARIABLE: Final = "ENGAGEMENT_API_URL"
 PROFILE_VARIABLE: Final = "ENGAGEMENT_API_PROFILE"
+DEFAULT_PROFILE: Final = "default"
 _PAIRS: Final = (("consumer_key", "consumer_secret"), ("access_token", "access_token_secret"))
 
 _IN_HEADER: Final = re.compile(r"[!-~]*")  # what may stand in a header as it is
@@ -72,6 +73,7 @@ def load_profile(
     name, `ENGAGEMENT_API_PROFILE` may name one. Otherwise the variables `ENGAGEMENT_API_URL`,
     `CONSUMER_KEY`, `CONSUMER_SECRET`, `ACCESS_TOKEN`, `ACCESS_TOKEN_SECRET`, `BEARER_TOKEN` and
     `PLATFORM_KEY` count, first those of the environment, then those of `.env` in this folder.
+    If none of them is set, the profile `default` counts, which `oe login` writes.
 
     Raises:
         ConfigurationError: there is no URL, or a file or profile is missing or unusable.
@@ -79,10 +81,14 @@ def load_profile(
     known = os.environ if environment is None else environment
     if url is None or credentials is None:
         found = _find(profile or known.get(PROFILE_VARIABLE), env_file, environment=known)
+        if not found and url is None and credentials is None:
+            found = _default_profile(known)
         url = url or found.get("url", "")
         credentials = credentials or Credentials(**{name: found.get(name, "") for name in _NAMES})
     if not url:
-        raise ConfigurationError(f"no URL: pass it, or set {URL_VARIABLE}")
+        raise ConfigurationError(
+            f"no URL: set {URL_VARIABLE} in the environment or .env, name a profile, or pass it"
+        )
     return Profile(url.rstrip("/"), credentials)
 
 
@@ -97,6 +103,13 @@ def _find(
     values |= {name: value for name, value in environment.items() if value}
     named = {"url": URL_VARIABLE, **{name: name.upper() for name in _NAMES}}
     return {name: values[variable] for name, variable in named.items() if variable in values}
+
+
+def _default_profile(environment: Mapping[str, str]) -> dict[str, str]:
+    path = profiles_path(environment)
+    if DEFAULT_PROFILE not in read_names(path):
+        return {}
+    return read_profile(path, DEFAULT_PROFILE, names=_NAMES)
 
 
 _ASSIGNMENT: Final = re.compile(

@@ -37,6 +37,15 @@ def read_profile(path: Path, name: str, *, names: Sequence[str]) -> dict[str, st
     return {key: str(value) for key, value in found.items()}
 
 
+def read_names(path: Path) -> list[str]:
+    """Return the names of all profiles; none if there is no file.
+
+    Raises:
+        ConfigurationError: the file is unusable.
+    """
+    return list(_read_file(path)) if path.exists() else []
+
+
 def write_profile(path: Path, name: str, *, fields: Mapping[str, str] | None) -> None:
     """Add a profile, replace it, or remove it. The file stays readable for its owner alone.
 

@@ -96,7 +96,7 @@ def send_with_retries(call: ApiCall, session: Session) -> Steps[HttpResponse]:
             raise UnexpectedAnswer(outcome.reason)
         wait_s = attempts.wait_to_repeat(outcome)
         if wait_s is None or not attempts.may_wait(wait_s):
-            return _give_up(outcome)
+            return _give_up(outcome, session.url)
         yield Wait(wait_s, _reason_of(outcome))
 
 
@@ -136,10 +136,10 @@ def _check(response: HttpResponse, call: ApiCall) -> HttpResponse | TransportFai
         raise UnexpectedAnswer(f"the answer is not JSON: {response.body[:100]!r}") from None
 
 
-def _give_up(outcome: Outcome) -> HttpResponse:
+def _give_up(outcome: Outcome, url: str) -> HttpResponse:
     if isinstance(outcome, HttpResponse):
         return outcome
-    raise TransportError(outcome.reason if outcome else "no answer")
+    raise TransportError(f"no answer from {url}: {_reason_of(outcome)}")
 
 
 def _reason_of(outcome: Outcome) -> str:

@@ -65,7 +65,8 @@ def check_url(url: str, *, allow_plain_http: bool = False) -> str:
         raise ConfigurationError(f"{url!r} is not the URL of a server, such as https://example.com")
     if parts.scheme == "http" and parts.hostname not in LOOPBACK and not allow_plain_http:
         raise ConfigurationError(
-            f"{url} would send credentials unencrypted; use https, or allow_plain_http=True"
+            f"{url} would send credentials unencrypted: use https "
+            "(in Python, Options(allow_plain_http=True) allows it)"
         )
     return url.rstrip("/")
 

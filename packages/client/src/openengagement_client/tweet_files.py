@@ -40,20 +40,23 @@ def read_tweet_ids(file: TextIO) -> Iterator[str]:
 def _from_json_or_lines(first: str, file: TextIO) -> Iterator[str]:
     try:
         tweet = json.loads(first)
-    except ValueError:  # an object or array over several lines
+    except (RecursionError, ValueError):  # an object or array over several lines
         return _from_json(first + file.read())
     if isinstance(tweet, list):
         return _ids_in(tweet)
-    lines = (json.loads(line) for line in file if line.strip())
+    lines = (_loads(line) for line in file if line.strip())
     return (each for found in chain([tweet], lines) for each in _ids_in(found))
 
 
 def _from_json(text: str) -> Iterator[str]:
+    return _ids_in(_loads(text.rstrip().rstrip(";")))
+
+
+def _loads(text: str) -> Any:  # noqa: ANN401 - JSON of any shape
     try:
-        found = json.loads(text.rstrip().rstrip(";"))
-    except ValueError as error:
+        return json.loads(text)
+    except (RecursionError, ValueError) as error:
         raise InvalidQuery(f"the file is not JSON: {error}") from None
-    return _ids_in(found)
 
 
 def _ids_in(found: object) -> Iterator[str]:
@@ -77,8 +80,16 @@ def _id_of(tweet: Mapping[str, Any]) -> str:
     raise InvalidQuery(f"there is no id in {str(dict(tweet))[:80]}")
 
 
+def _rows(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the rows that are not blank."""
+    try:
+        yield from (row for row in csv.reader(lines) if any(cell.strip() for cell in row))
+    except csv.Error as error:
+        raise InvalidQuery(f"the file is not CSV: {error}") from None
+
+
 def _from_csv(lines: Iterable[str]) -> Iterator[str]:
-    rows = (row for row in csv.reader(lines) if any(cell.strip() for cell in row))
+    rows = _rows(lines)
     header = next(rows, None)
     if header is None:
         return

@@ -33,6 +33,8 @@ def main() -> None:
     except BrokenPipeError:  # `oe ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except UnicodeDecodeError:
+        _fail("the list of Tweets is not text in UTF-8")
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}")

@@ -1,5 +1,6 @@
 """What `oe query` makes of the metrics: a file of rows, a picture, a table or other text."""
 
+import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -52,6 +53,8 @@ class Output:
             raise InvalidQuery(f"there is no folder {self.path.parent}")
         if not self.plot and self._format is Format.PARQUET:
             _require("pyarrow", "frames")
+            if self.path is None and sys.stdout.isatty():
+                raise InvalidQuery("Parquet is not text: name a file with -o, or use a pipe")
         if self.top is not None and dimensions[:1] != [TWEET]:
             raise InvalidQuery(f"--top needs a grouping that begins with {TWEET}")
         if self.resume and not self._is_streamed(dimensions):

@@ -107,6 +107,7 @@ def _text_lines(chart: Chart, console: Console) -> str:
     figure.with_colors = console.is_terminal and not console.no_color
     figure.x_label = "time (UTC)" if isinstance(chart.x[0], datetime) else "hour (UTC)"
     figure.y_label = "count"
+    figure.set_x_limits(min_=_naive(chart.x[0]), max_=_naive(chart.x[-1]))
     figure.set_y_limits(min_=min(0, *map(min, chart.series.values())))
     figure.register_label_formatter(float, lambda value, chars, **_: f"{value:,.0f}".rjust(chars))
     for number, (name, counts) in enumerate(chart.series.items()):
@@ -178,6 +179,7 @@ def _picture_lines(chart: Chart, axes: Any) -> None:  # noqa: ANN401 - matplotli
         axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=UTC))
     axes.set_xlabel("time (UTC)" if is_time else "hour of the day (UTC)")
     axes.set_ylabel("count")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(bottom=min(0, *map(min, chart.series.values())))
 
 
@@ -190,6 +192,8 @@ def _picture_bars(chart: Chart, axes: Any) -> None:  # noqa: ANN401 - matplotlib
     middle = 0.4 - height / 2
     axes.set_yticks([index + middle for index in range(len(chart.x))], map(_plain, chart.x))
     axes.invert_yaxis()
+    axes.margins(x=0.1)  # for the labels of the longest bars
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel("count")
 
 

@@ -16,6 +16,7 @@ from openengagement_client.results import Result
 from openengagement_client.row_files import Columns, ParquetFile, write_text
 
 _TYPE: Final = "engagement_type"
+_WIDE: Final = 10_000
 
 
 class Format(StrEnum):
@@ -57,18 +58,15 @@ def take_top(result: Result, kind: str, *, top: int | None) -> Result:
 
 
 def print_rows(result: Result, *, format: Format) -> None:
-    """Print a result with one grouping.
-
-    Raises:
-        InvalidQuery: Parquet would go to a terminal.
-    """
+    """Print a result with one grouping."""
     if format is Format.JSON:
         print(json.dumps(_wire_object(result)))
     elif format is Format.TABLE:
-        Console().print(_make_table(result.columns()))
+        console = Console()
+        if not console.is_terminal:  # nothing is cut off to fit into 80 columns
+            console = Console(width=_WIDE)
+        console.print(_make_table(result.columns()))
     elif format is Format.PARQUET:
-        if sys.stdout.isatty():
-            raise InvalidQuery("Parquet is not text: name a file with -o, or use a pipe")
         _write_parquet(result.columns(), sys.stdout.buffer)
     else:
         columns = result.columns()
@@ -104,10 +102,12 @@ def _make_table(columns: Columns) -> Table:
     key_values = zip(*(columns[name] for name in keys), strict=True) if keys else [()] * len(names)
     for key, kind, count in zip(key_values, names, columns["count"], strict=True):
         lines[key][kind] = count
-    table = Table(*keys)
+    table = Table()
+    for name in keys:
+        table.add_column(name, overflow="fold")
     for kind in kinds:
-        table.add_column(Text(printable(kind)), justify="right")
-    for key, counts in lines.items():
-        cells = (Text(printable(str(each))) for each in key)
+        table.add_column(Text(printable(kind)), justify="right", overflow="fold")
+    for values, counts in lines.items():
+        cells = (Text(printable(str(each))) for each in values)
         table.add_row(*cells, *(f"{counts.get(kind, 0):,}" for kind in kinds))
     return table

@@ -77,7 +77,9 @@ def query(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="write a file")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on after an interruption")] = False,
     profile: Annotated[str | None, typer.Option(help="credentials from this profile")] = None,
-    app_only: Annotated[bool, typer.Option(help="ask for the app alone, not for the user")] = False,
+    app_only: Annotated[
+        bool, typer.Option("--app-only", help="ask for the app alone, not for the user")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="show no progress")] = False,
 ) -> None:
     """Print or draw the metrics of Tweets, or write them to a file.
@@ -145,7 +147,8 @@ def _make_query(
 def _count(query: Query) -> tuple[Query, int | None]:
     """Return the query, and the number of its requests unless there are very many Tweets."""
     tweet_ids = iter(query.tweet_ids)
-    head = list(islice(tweet_ids, _COUNTED_MAX))
+    if not (head := list(islice(tweet_ids, _COUNTED_MAX))):
+        raise InvalidQuery("no Tweets: the list is empty")
     query = replace(query, tweet_ids=chain(head, tweet_ids))
     if len(head) == _COUNTED_MAX:
         return query, None

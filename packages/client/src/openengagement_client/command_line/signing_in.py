@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 import typer
 
 from openengagement_client.credentials import (
+    DEFAULT_PROFILE,
     Credentials,
     Profile,
     load_profile,
@@ -27,13 +28,17 @@ _PAGE: Final = b"<!doctype html><title>oe</title><p>You may close this page and 
 
 
 def login(
-    profile: Annotated[str, typer.Argument(help="the name of the profile to write")] = "default",
+    profile: Annotated[
+        str, typer.Argument(help="the name of the profile to write")
+    ] = DEFAULT_PROFILE,
     url: Annotated[str | None, typer.Option(help="the server")] = None,
     callback: Annotated[
         str | None,
         typer.Option(help="a callback URL of the app on this machine; without it, a PIN is asked"),
     ] = None,
-    app_only: Annotated[bool, typer.Option(help="get the app's bearer token, for no user")] = False,
+    app_only: Annotated[
+        bool, typer.Option("--app-only", help="get the app's bearer token, for no user")
+    ] = False,
 ) -> None:
     """Get an access token for a person, or a bearer token, and store it in a profile.
 
@@ -53,7 +58,7 @@ def login(
 
 
 def logout(
-    profile: Annotated[str, typer.Argument(help="the profile to end")] = "default",
+    profile: Annotated[str, typer.Argument(help="the profile to end")] = DEFAULT_PROFILE,
 ) -> None:
     """End the token of a profile on the server, and remove the profile."""
     found = load_profile(profile=profile)
