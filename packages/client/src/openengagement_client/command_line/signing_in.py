@@ -84,10 +84,12 @@ def _find_app(url: str | None) -> tuple[str, Credentials]:
 
 def _ask_person(sign_in: SignIn, callback: str | None) -> SignedIn:
     request = sign_in.request_token(callback or PIN)
-    print(f"Open this page and decide:\n{request.url}", flush=True)
+    invitation = f"Open this page and decide:\n{request.url}"
     if callback is None:
+        print(invitation, flush=True)
         return sign_in.access_token(request, typer.prompt("The PIN of the page").strip())
     with _Listener(callback, request.token) as listener:
+        print(invitation, flush=True)
         webbrowser.open(request.url)
         return sign_in.access_token(request, listener.wait())
 
