@@ -78,8 +78,8 @@ MANY_IMPORTS: dict[str, str] = {
     "openengagement_client": "it exports the public names",
     "openengagement_client.async_client": "it leads a query through every step",
     "openengagement_client.client": "it leads a query through every step",
+    "openengagement_client.command_line.output": "it leads a result to each of its forms",
     "openengagement_client.command_line.querying": "it leads a query from ids to rows",
-    "openengagement_client.platform_client": "it puts the sender and its transport together",
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

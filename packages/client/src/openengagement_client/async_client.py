@@ -13,12 +13,12 @@ from openengagement_client.fetching import fetch, fetch_clock
 from openengagement_client.planning import Group, Request
 from openengagement_client.queries import Query
 from openengagement_client.query_methods import QueryMethods
-from openengagement_client.query_run import Collected, QueryRun, begin_writing
+from openengagement_client.query_run import Collected, QueryRun
 from openengagement_client.responses import DataResponse
 from openengagement_client.results import Result
 from openengagement_client.retry_policy import RetryPolicy
 from openengagement_client.transport import Options
-from openengagement_client.writing import Summary, open_writer
+from openengagement_client.writing import Summary, begin_writing, open_writer
 
 
 class AsyncEngagementClient(QueryMethods[Awaitable[Result]]):

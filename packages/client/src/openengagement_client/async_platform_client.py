@@ -7,11 +7,10 @@ from typing import Any, Self
 from openengagement_client.async_event_sender import AsyncEventSender
 from openengagement_client.async_transport import AsyncTransport
 from openengagement_client.batches import Batch, BatchLimits
-from openengagement_client.delivery import Delivery
+from openengagement_client.delivery import open_delivery
 from openengagement_client.platform_calls import PlatformCalls, Record
 from openengagement_client.reports import BatchReport
 from openengagement_client.retry_policy import RetryPolicy
-from openengagement_client.spool import open_spool
 from openengagement_client.transport import Options
 
 
@@ -73,7 +72,7 @@ class AsyncPlatformClient:
         """As `PlatformClient.sender`."""
         return AsyncEventSender(
             self._transport.run,
-            Delivery(self._calls, open_spool(spool)),
+            open_delivery(self._calls, spool),
             limits=limits or BatchLimits(),
             concurrency=self._options.concurrency,
         )

@@ -5,6 +5,7 @@ that cannot be sent now waits in the spool, if there is one. Otherwise it stays 
 next flush sends it again.
 """
 
+from pathlib import Path
 from threading import Lock
 from time import monotonic
 from typing import Final
@@ -21,7 +22,7 @@ from openengagement_client.errors import (
 from openengagement_client.http_messages import Steps
 from openengagement_client.platform_calls import PlatformCalls, Record, encode_record
 from openengagement_client.reports import SendReport
-from openengagement_client.spool import Spool
+from openengagement_client.spool import Spool, open_spool
 
 _AWAY: Final = (TransportError, ServerError, RateLimited)
 
@@ -173,3 +174,12 @@ class Delivery:
         if self._spool is None or not isinstance(error, _AWAY):
             with self._lock:
                 self._errors.append(error)
+
+
+def open_delivery(calls: PlatformCalls, spool: Path | str | None) -> Delivery:
+    """Open the delivery of a sender, and its spool if a folder is given.
+
+    Raises:
+        ConfigurationError: the folder cannot be made.
+    """
+    return Delivery(calls, open_spool(spool))

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from openengagement_client.batches import Batch, BatchLimits
-from openengagement_client.delivery import Delivery
+from openengagement_client.delivery import open_delivery
 from openengagement_client.event_sender import EventSender
 from openengagement_client.platform_calls import PlatformCalls, Record
 from openengagement_client.reports import BatchReport
 from openengagement_client.retry_policy import RetryPolicy
-from openengagement_client.spool import open_spool
 from openengagement_client.transport import Options, Transport
 
 
@@ -105,7 +104,7 @@ class PlatformClient:
         """Open a sender of events. While the server is away, batches wait in the folder `spool`."""
         return EventSender(
             self._transport.run,
-            Delivery(self._calls, open_spool(spool)),
+            open_delivery(self._calls, spool),
             limits=limits or BatchLimits(),
             concurrency=self._options.concurrency,
         )

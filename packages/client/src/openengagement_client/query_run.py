@@ -1,19 +1,15 @@
 """Prepare the requests of a query, and collect their responses. Without I/O, for both clients."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import chain, islice
-from pathlib import Path
 from typing import Final
 
-from openengagement_client.checkpoints import Checkpoint, load_checkpoint, query_digest
 from openengagement_client.endpoints import HISTORICAL, LAST_28_HOURS
 from openengagement_client.errors import UnexpectedAnswer
 from openengagement_client.planning import Group, Request, plan_groups, split_groupings
 from openengagement_client.queries import Query, parse_tweet_ids
 from openengagement_client.responses import DataResponse
 from openengagement_client.results import Result
-from openengagement_client.row_files import row_format
 from openengagement_client.sessions import Session
 from openengagement_client.windows import WINDOW_MAX, parse_time
 
@@ -100,18 +96,3 @@ class Collected:
     def result(self) -> Result:
         """Merge the responses."""
         return Result.merged(self._responses, self._query.groupings)
-
-
-def begin_writing(
-    path: Path, query: Query, *, format: str | None, resume: bool
-) -> tuple[Query, Checkpoint]:
-    """Return the query to run for a file, and the checkpoint where it begins.
-
-    Raises:
-        InvalidQuery: there is no such format, or nothing to go on with.
-    """
-    chosen = row_format(path, format)
-    if resume:
-        checkpoint = load_checkpoint(path, query, format=chosen)
-        return replace(query, window=checkpoint.window), checkpoint
-    return query, Checkpoint(query_digest(query), chosen)

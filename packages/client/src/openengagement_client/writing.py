@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -11,14 +11,16 @@ from openengagement_client.checkpoints import (
     Checkpoint,
     delete_checkpoint,
     excluded_path,
+    load_checkpoint,
     partial_path,
+    query_digest,
     save_checkpoint,
 )
 from openengagement_client.endpoints import TWEET
 from openengagement_client.errors import InvalidQuery
 from openengagement_client.queries import Query
 from openengagement_client.results import COLUMNS, Result
-from openengagement_client.row_files import RowFile, flush_text, open_rows, open_text
+from openengagement_client.row_files import RowFile, flush_text, open_rows, open_text, row_format
 
 _MESSAGES_MAX: Final = 10
 _LISTS: Final = (
@@ -88,6 +90,21 @@ class Writer:
         with self._excluded.open("a", encoding="utf-8") as file:
             file.writelines(lines)
             return flush_text(file)
+
+
+def begin_writing(
+    path: Path, query: Query, *, format: str | None, resume: bool
+) -> tuple[Query, Checkpoint]:
+    """Return the query to run for a file, and the checkpoint where it begins.
+
+    Raises:
+        InvalidQuery: there is no such format, or nothing to go on with.
+    """
+    chosen = row_format(path, format)
+    if resume:
+        checkpoint = load_checkpoint(path, query, format=chosen)
+        return replace(query, window=checkpoint.window), checkpoint
+    return query, Checkpoint(query_digest(query), chosen)
 
 
 @contextmanager

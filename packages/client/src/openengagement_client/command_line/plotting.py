@@ -57,15 +57,15 @@ def make_chart(result: Result) -> Chart:
     if "day" in columns or "hour" in columns:
         by_tweet = len(set(kinds)) == 1 and 1 < len(set(tweets)) <= _TWEETS_MAX
         times, title = _times(columns), kinds[0] if by_tweet else ""
-        sums = _sum_up(times, tweets if by_tweet else kinds, columns["count"])
+        sums = _sum_up(times, tweets if by_tweet else kinds, counts=columns["count"])
         return _chart(sums, sorted(set(times)), title=title, is_timed=True)
     labels = list(dict.fromkeys(tweets))
     shown = labels[:_BARS_MAX]
-    chart = _chart(_sum_up(tweets, kinds, columns["count"]), shown, title="", is_timed=False)
+    chart = _chart(_sum_up(tweets, kinds, counts=columns["count"]), shown, title="", is_timed=False)
     return replace(chart, dropped=len(labels) - len(shown))
 
 
-def _sum_up(x: list[Any], names: list[str], counts: list[int]) -> dict[str, dict[Any, int]]:
+def _sum_up(x: list[Any], names: list[str], *, counts: list[int]) -> dict[str, dict[Any, int]]:
     sums: dict[str, dict[Any, int]] = defaultdict(lambda: defaultdict(int))
     for at, name, count in zip(x, names, counts, strict=True):
         sums[name][at] += count
