@@ -277,7 +277,7 @@ def test_a_key_that_is_used_again(platform):
 def test_compressed_batches_are_counted(connect, own_server, world, monkeypatch, counted):
     with connect(own_server.url, world.platform_key) as platform:
         assert not platform._calls.compresses
-        monkeypatch.setattr("openengagement_client.platform_calls.LOOPBACK", frozenset())
+        monkeypatch.setattr("openengagement_client.platform_methods.LOOPBACK", frozenset())
     with connect(own_server.url, world.platform_key) as platform:
         assert platform._calls.compresses
         assert platform.send_batch(Batch(lines(3), f"zstd {next(NUMBERS)}")).accepted == 3

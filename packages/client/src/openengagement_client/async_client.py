@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Self
 
 from openengagement_client.async_transport import AsyncTransport
-from openengagement_client.credentials import Credentials
 from openengagement_client.fetching import fetch, fetch_clock
 from openengagement_client.planning import Group, Request
 from openengagement_client.queries import Query
@@ -16,24 +15,13 @@ from openengagement_client.query_methods import QueryMethods
 from openengagement_client.query_run import Collected, QueryRun
 from openengagement_client.responses import DataResponse
 from openengagement_client.results import Result
-from openengagement_client.retry_policy import RetryPolicy
-from openengagement_client.transport import Options
 from openengagement_client.writing import Summary, begin_writing, open_writer
 
 
 class AsyncEngagementClient(QueryMethods[Awaitable[Result]]):
     """`EngagementClient` with the same methods as coroutines, for one event loop."""
 
-    def __init__(
-        self,
-        url: str | None = None,
-        credentials: Credentials | None = None,
-        *,
-        profile: str | None = None,
-        policy: RetryPolicy | None = None,
-        options: Options | None = None,
-    ) -> None:
-        super().__init__(url, credentials, profile=profile, policy=policy, options=options)
+    def _open(self) -> None:
         self._slots = asyncio.Semaphore(self._options.concurrency)
         self._transport = AsyncTransport(self._options)
 

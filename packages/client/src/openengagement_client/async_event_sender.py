@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Self
 
 from openengagement_client.batches import Batch, BatchLimits, read_batches
-from openengagement_client.delivery import Delivery, EventBuffer
+from openengagement_client.delivery import Delivery, Sender
 from openengagement_client.http_messages import Steps
 from openengagement_client.platform_calls import Record
-from openengagement_client.reports import SendReport
 
 
-class AsyncEventSender:
+class AsyncEventSender(Sender[Awaitable[None]]):
     """Collects events and sends them. Use it in an `async with` statement, in one event loop.
 
     `AsyncPlatformClient.sender` opens one. The spool is written in the event loop.
@@ -29,10 +28,7 @@ class AsyncEventSender:
         limits: BatchLimits,
         concurrency: int,
     ) -> None:
-        self._run = run
-        self._delivery = delivery
-        self._limits = limits
-        self._buffer = EventBuffer(limits)
+        super().__init__(run, delivery, limits=limits)
         self._resend_lock = asyncio.Lock()
         self._slots = asyncio.Semaphore(concurrency)
         self._tasks: set[asyncio.Future[None]] = set()
@@ -45,21 +41,6 @@ class AsyncEventSender:
 
     async def __aexit__(self, *_error: object) -> None:
         await self.close()
-
-    @property
-    def report(self) -> SendReport:
-        """As `EventSender.report`."""
-        return self._delivery.report
-
-    @property
-    def failed(self) -> list[Batch]:
-        """As `EventSender.failed`."""
-        return self._delivery.failed
-
-    @property
-    def refused(self) -> list[Batch]:
-        """As `EventSender.refused`."""
-        return self._delivery.refused
 
     async def send(self, event: Record) -> None:
         """As `EventSender.send`."""
@@ -75,8 +56,7 @@ class AsyncEventSender:
 
     async def flush(self) -> None:
         """As `EventSender.flush`."""
-        last = self._buffer.take()
-        batches = deque([*self._delivery.take_failed(), *([last] if last else [])])
+        batches = deque(self._take_all())
         try:
             while batches:
                 await self._submit(batches.popleft())

@@ -8,32 +8,15 @@ from openengagement_client.async_event_sender import AsyncEventSender
 from openengagement_client.async_transport import AsyncTransport
 from openengagement_client.batches import Batch, BatchLimits
 from openengagement_client.delivery import open_delivery
-from openengagement_client.platform_calls import PlatformCalls, Record
+from openengagement_client.platform_calls import Record
+from openengagement_client.platform_methods import PlatformMethods
 from openengagement_client.reports import BatchReport
-from openengagement_client.retry_policy import RetryPolicy
-from openengagement_client.transport import Options
 
 
-class AsyncPlatformClient:
+class AsyncPlatformClient(PlatformMethods):
     """`PlatformClient` with the same methods as coroutines, for one event loop."""
 
-    def __init__(
-        self,
-        url: str | None = None,
-        platform_key: str | None = None,
-        *,
-        profile: str | None = None,
-        policy: RetryPolicy | None = None,
-        options: Options | None = None,
-    ) -> None:
-        self._options = options or Options()
-        self._calls = PlatformCalls.to(
-            url,
-            platform_key,
-            profile=profile,
-            policy=policy,
-            allow_plain_http=self._options.allow_plain_http,
-        )
+    def _open(self) -> None:
         self._transport = AsyncTransport(self._options)
 
     async def __aenter__(self) -> Self:

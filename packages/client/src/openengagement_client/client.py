@@ -7,7 +7,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Self
 
-from openengagement_client.credentials import Credentials
 from openengagement_client.fetching import fetch, fetch_clock
 from openengagement_client.planning import Group, Request
 from openengagement_client.queries import Query
@@ -15,8 +14,7 @@ from openengagement_client.query_methods import QueryMethods
 from openengagement_client.query_run import Collected, QueryRun
 from openengagement_client.responses import DataResponse
 from openengagement_client.results import Result
-from openengagement_client.retry_policy import RetryPolicy
-from openengagement_client.transport import Options, Transport
+from openengagement_client.transport import Transport
 from openengagement_client.writing import Summary, begin_writing, open_writer
 
 
@@ -30,16 +28,7 @@ class EngagementClient(QueryMethods[Result]):
         ConfigurationError: there is no URL, or it or the profile is unusable.
     """
 
-    def __init__(
-        self,
-        url: str | None = None,
-        credentials: Credentials | None = None,
-        *,
-        profile: str | None = None,
-        policy: RetryPolicy | None = None,
-        options: Options | None = None,
-    ) -> None:
-        super().__init__(url, credentials, profile=profile, policy=policy, options=options)
+    def _open(self) -> None:
         self._transport = Transport(self._options)
         self._pool = ThreadPoolExecutor(self._options.concurrency, "engagement-client")
 

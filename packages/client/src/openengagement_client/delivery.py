@@ -5,10 +5,11 @@ that cannot be sent now waits in the spool, if there is one. Otherwise it stays 
 next flush sends it again.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 from time import monotonic
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from openengagement_client.batches import Batch, BatchLimits, make_key
 from openengagement_client.errors import (
@@ -24,6 +25,7 @@ from openengagement_client.platform_calls import PlatformCalls, Record, encode_r
 from openengagement_client.reports import SendReport
 from openengagement_client.spool import Spool, open_spool
 
+Ran = TypeVar("Ran")
 _AWAY: Final = (TransportError, ServerError, RateLimited)
 
 
@@ -183,3 +185,38 @@ def open_delivery(calls: PlatformCalls, spool: Path | str | None) -> Delivery:
         ConfigurationError: the folder cannot be made.
     """
     return Delivery(calls, open_spool(spool))
+
+
+class Sender(Generic[Ran]):
+    """What the synchronous and the asynchronous sender of events share.
+
+    `run` performs the steps of the delivery. `Ran` is None, or an awaitable.
+    """
+
+    def __init__(
+        self, run: Callable[[Steps[None]], Ran], delivery: Delivery, *, limits: BatchLimits
+    ) -> None:
+        self._run = run
+        self._delivery = delivery
+        self._limits = limits
+        self._buffer = EventBuffer(limits)
+
+    @property
+    def report(self) -> SendReport:
+        """The sum of the server's answers so far."""
+        return self._delivery.report
+
+    @property
+    def failed(self) -> list[Batch]:
+        """Batches in memory that could not be sent. The next flush sends them again."""
+        return self._delivery.failed
+
+    @property
+    def refused(self) -> list[Batch]:
+        """Batches in memory that the server refused as a whole."""
+        return self._delivery.refused
+
+    def _take_all(self) -> list[Batch]:
+        """Return every batch in memory that is to be sent."""
+        last = self._buffer.take()
+        return [*self._delivery.take_failed(), *([last] if last else [])]

@@ -8,13 +8,12 @@ from threading import BoundedSemaphore, Event, Lock, Thread
 from typing import Self
 
 from openengagement_client.batches import Batch, BatchLimits, read_batches
-from openengagement_client.delivery import Delivery, EventBuffer
+from openengagement_client.delivery import Delivery, Sender
 from openengagement_client.http_messages import Steps
 from openengagement_client.platform_calls import Record
-from openengagement_client.reports import SendReport
 
 
-class EventSender:
+class EventSender(Sender[None]):
     """Collects events and sends them. Use it in a `with` statement. Threads may share it.
 
     `PlatformClient.sender` opens one.
@@ -28,10 +27,7 @@ class EventSender:
         limits: BatchLimits,
         concurrency: int,
     ) -> None:
-        self._run = run
-        self._delivery = delivery
-        self._limits = limits
-        self._buffer = EventBuffer(limits)
+        super().__init__(run, delivery, limits=limits)
         self._lock, self._resend_lock = Lock(), Lock()
         # Twice as many batches as requests in progress: memory is bounded, and no request waits.
         self._slots = BoundedSemaphore(2 * concurrency)
@@ -46,21 +42,6 @@ class EventSender:
 
     def __exit__(self, *_error: object) -> None:
         self.close()
-
-    @property
-    def report(self) -> SendReport:
-        """The sum of the server's answers so far."""
-        return self._delivery.report
-
-    @property
-    def failed(self) -> list[Batch]:
-        """Batches in memory that could not be sent. The next flush sends them again."""
-        return self._delivery.failed
-
-    @property
-    def refused(self) -> list[Batch]:
-        """Batches in memory that the server refused as a whole."""
-        return self._delivery.refused
 
     def send(self, event: Record) -> None:
         """Add an event: `tweet_id`, `type`, `at`, and perhaps `count` and `promoted`.
@@ -92,8 +73,7 @@ class EventSender:
             EngagementError: the first error since the last flush, if batches could not be sent.
                 They are in the spool, in `failed` or in `refused`.
         """
-        last = self._buffer.take()
-        for batch in (*self._delivery.take_failed(), *([last] if last else [])):
+        for batch in self._take_all():
             self._submit(batch)
         self._wait()
         self._resend()

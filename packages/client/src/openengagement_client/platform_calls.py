@@ -1,19 +1,17 @@
 """The calls of the platform's API, without I/O, for the synchronous and the asynchronous client."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from openengagement_client.batches import Batch, compress, make_key
-from openengagement_client.credentials import Credentials, load_profile
-from openengagement_client.errors import ConfigurationError, NotFound, UnexpectedAnswer
+from openengagement_client.errors import NotFound, UnexpectedAnswer
 from openengagement_client.http_messages import ApiCall, Steps
 from openengagement_client.reports import BatchReport, parse_report
-from openengagement_client.retry_policy import RetryPolicy
 from openengagement_client.retrying import send
-from openengagement_client.sessions import LOOPBACK, Session, check_url
+from openengagement_client.sessions import Session
 
 Record = Mapping[str, Any]
 
@@ -31,29 +29,6 @@ class PlatformCalls:
 
     session: Session
     compresses: bool
-
-    @classmethod
-    def to(
-        cls,
-        url: str | None,
-        platform_key: str | None,
-        *,
-        profile: str | None,
-        policy: RetryPolicy | None,
-        allow_plain_http: bool,
-    ) -> "PlatformCalls":
-        """Find the server and the key, as `load_profile` says.
-
-        Raises:
-            ConfigurationError: there is no URL or no key.
-        """
-        given = Credentials(platform_key=platform_key) if platform_key else None
-        found = load_profile(url, given, profile=profile)
-        if not (key := found.credentials.platform_key):
-            raise ConfigurationError("no platform key: pass it, or set PLATFORM_KEY")
-        base = check_url(found.url, allow_plain_http=allow_plain_http)
-        session = Session(base, _bearer(key), policy or RetryPolicy())
-        return cls(session, compresses=urlsplit(base).hostname not in LOOPBACK)
 
     def register(self, kind: str, records: Iterable[Record]) -> Steps[BatchReport]:
         """Register or change `accounts` or `tweets`."""
@@ -93,7 +68,3 @@ class PlatformCalls:
 def encode_record(record: Record) -> bytes:
     """Encode a record as a line of NDJSON."""
     return _ENCODE(dict(record)).encode() + b"\n"
-
-
-def _bearer(key: str) -> Callable[..., str]:
-    return lambda _method, **_rest: f"Bearer {key}"

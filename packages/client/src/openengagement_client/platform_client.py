@@ -7,13 +7,13 @@ from typing import Any, Self
 from openengagement_client.batches import Batch, BatchLimits
 from openengagement_client.delivery import open_delivery
 from openengagement_client.event_sender import EventSender
-from openengagement_client.platform_calls import PlatformCalls, Record
+from openengagement_client.platform_calls import Record
+from openengagement_client.platform_methods import PlatformMethods
 from openengagement_client.reports import BatchReport
-from openengagement_client.retry_policy import RetryPolicy
-from openengagement_client.transport import Options, Transport
+from openengagement_client.transport import Transport
 
 
-class PlatformClient:
+class PlatformClient(PlatformMethods):
     """Sends a platform's data. Threads may share it.
 
     The platform key is an argument, or comes from a profile, the environment (`PLATFORM_KEY`) or
@@ -23,23 +23,7 @@ class PlatformClient:
         ConfigurationError: there is no URL or no key.
     """
 
-    def __init__(
-        self,
-        url: str | None = None,
-        platform_key: str | None = None,
-        *,
-        profile: str | None = None,
-        policy: RetryPolicy | None = None,
-        options: Options | None = None,
-    ) -> None:
-        self._options = options or Options()
-        self._calls = PlatformCalls.to(
-            url,
-            platform_key,
-            profile=profile,
-            policy=policy,
-            allow_plain_http=self._options.allow_plain_http,
-        )
+    def _open(self) -> None:
         self._transport = Transport(self._options)
 
     def __enter__(self) -> Self:

@@ -43,7 +43,13 @@ class QueryMethods(ABC, Generic[Returned]):
     ) -> None:
         self._options = options or Options()
         found = load_profile(url, credentials, profile=profile)
-        self._session = open_session(found, policy, allow_plain_http=self._options.allow_plain_http)
+        plain_http = self._options.allow_plain_http
+        self._session = open_session(found, policy, allow_plain_http=plain_http)
+        self._open()
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Make what sends the requests."""
 
     @property
     def rate_limits(self) -> dict[str, RateLimit]:
