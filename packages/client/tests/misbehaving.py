@@ -323,6 +323,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _fault_429(self, _: bytes) -> None:
         self._refuse(429, "Rate limit exceeded")
 
+    def _fault_408(self, _: bytes) -> None:
+        self._refuse(408, "Request timeout")
+
+    def _fault_407(self, _: bytes) -> None:
+        """Refuse as a proxy does."""
+        self.send(407, b"<html>Proxy authentication required</html>", {})
+
+    def _fault_400(self, _: bytes) -> None:
+        self._refuse(400, "no")
+
     def _fault_500(self, _: bytes) -> None:
         self._refuse(500, "internal server error")
 

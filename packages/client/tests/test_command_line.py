@@ -293,6 +293,26 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
     assert rows == [each for each in ids for _ in range(2)]
 
 
+def test_ctrl_c_without_a_file_says_how_to_lose_nothing(tmp_path):
+    with Misbehaving(pause_s=0.5) as server:
+        environment = {
+            **os.environ,
+            "ENGAGEMENT_API_URL": server.url,
+            **{name.upper(): value for name, value in KEYS.items()},
+        }
+        command = [sys.executable, "-m", "openengagement_client", "query", "totals"]
+        command += [str(each) for each in range(1, 3001)]
+        with subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
+        ) as process:
+            wait_for(lambda: len(server.bodies) > 2)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode != 0
+    assert "only a query for a file (-o) can go on" in err
+    assert "Traceback" not in err
+
+
 def test_a_terminal_shows_a_bar(tmp_path):
     """It has the requests done, and the reason for a wait."""
     (tmp_path / "ids.txt").write_text("\n".join(str(each) for each in range(1, 3001)))

@@ -66,6 +66,21 @@ def test_a_redirected_batch_is_kept(misbehaving):
         sender.close()
 
 
+@pytest.mark.parametrize(
+    ("fault", "is_refusal"), [("400", True), ("407", False), ("408", False), ("404", False)]
+)
+def test_a_batch_is_set_aside_only_if_the_server_has_judged_it(misbehaving, fault, is_refusal):
+    misbehaving.faults.extend([fault] * 100)
+    with PlatformClient(misbehaving.url, "key", policy=QUICK) as platform:
+        sender = platform.sender()
+        sender.send({"tweet_id": "1"})
+        with pytest.raises(ApiError):
+            sender.flush()
+        assert (len(sender.failed), len(sender.refused)) == (not is_refusal, is_refusal)
+        sender.failed.clear()
+        sender.close()
+
+
 @pytest.mark.parametrize("fault", ["bomb", "endless"])
 def test_bodies_are_bounded(run, misbehaving, fault):
     """A body that is too large is not asked for again."""

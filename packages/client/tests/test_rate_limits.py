@@ -87,3 +87,12 @@ def test_damage_on_the_servers_disk_does_not_pass():
     assert is_transient(503, {"x-error-code": "store_unavailable"})
     assert not is_transient(503, {"x-error-code": "store_damaged"})
     assert not is_transient(400, {})
+
+
+@pytest.mark.parametrize(
+    ("status", "passes"),
+    [*((each, True) for each in (408, 429, 500, 502, 503, 504, 507, 520, 529, 599))]
+    + [(each, False) for each in (200, 304, 400, 401, 403, 404, 406, 501, 505, 600)],
+)
+def test_statuses_that_pass(status, passes):
+    assert is_transient(status, {}) == passes

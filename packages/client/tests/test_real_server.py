@@ -190,7 +190,7 @@ def test_rows_and_columns(server, user):
     assert result.columns("h") == expected
 
 
-def test_frames(server, user):
+def test_frames(server, user, tmp_path):
     query = historical_query(["111", "112"], ["favorites"], start=START, end=END)
     result = run_sync(query, server.url, user)
     polars, arrow, pandas = result.to_polars(), result.to_arrow(), result.to_pandas()
@@ -200,6 +200,8 @@ def test_frames(server, user):
     assert polars["count"].sum() == sum(arrow["count"].to_pylist()) == pandas["count"].sum() == 4
     assert polars.schema["day"] == pl.Date
     assert str(pandas["day"].dtype).startswith("datetime64")
+    result.to_parquet(tmp_path / "x.parquet", "by hour")
+    assert pq.read_table(tmp_path / "x.parquet") == arrow
     empty = run_sync(totals_query(["117"], ["favorites"]), server.url, user)
     assert empty.to_polars().schema == {
         "tweet_id": pl.String,

@@ -63,17 +63,22 @@ class AsyncEventSender(Sender[Awaitable[None]]):
         finally:  # after a cancellation
             for batch in batches:
                 self._delivery.keep(batch)
-        while tasks := list(self._tasks):
-            await asyncio.gather(*map(asyncio.shield, tasks))
+        while self._tasks:
+            done, _ = await asyncio.wait(set(self._tasks))
+            for task in done:
+                if not task.cancelled():
+                    task.result()
         await self._resend()
         self._delivery.raise_first()
 
     async def close(self) -> None:
         """As `EventSender.close`."""
         self._closing.set()
-        if self._timer is not None:
-            await self._timer  # it may have a batch in its hands, which the flush waits for
-        await self.flush()
+        try:
+            if self._timer is not None:
+                await self._timer  # it may have a batch in its hands, which the flush waits for
+        finally:
+            await self.flush()
 
     def _start_timer(self) -> None:
         if self._timer is None:

@@ -26,6 +26,8 @@ from openengagement_client.reports import SendReport
 from openengagement_client.spool import Spool, open_spool
 
 Ran = TypeVar("Ran")
+# The server has judged the batch. Any other status, such as 408 or 407 of a proxy, may pass.
+_REFUSALS: Final = frozenset({400, 413, 415, 422})
 _AWAY: Final = (TransportError, ServerError, RateLimited)
 
 
@@ -154,6 +156,8 @@ class Delivery:
         try:
             report = yield from self._calls.send_events(batch)
         except BadRequest as error:
+            if error.status not in _REFUSALS:
+                raise
             self._refuse(batch, error)
         else:
             with self._lock:

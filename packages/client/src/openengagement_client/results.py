@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from openengagement_client.endpoints import DAY, HOUR, TWEET, TYPE
@@ -95,6 +96,12 @@ class Result:
         types = arrow_types()
         columns = self.columns(name)
         return pa.table({each: pa.array(columns[each], types[each]) for each in columns})
+
+    def to_parquet(self, path: Path | str, name: str | None = None) -> None:
+        """Write a grouping as a Parquet file. Needs pyarrow."""
+        import pyarrow.parquet as pq  # noqa: PLC0415 - optional
+
+        pq.write_table(self.to_arrow(name), path, compression="zstd")
 
     def to_polars(self, name: str | None = None) -> "pl.DataFrame":
         """Return a grouping as a Polars frame. Needs polars."""

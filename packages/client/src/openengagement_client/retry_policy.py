@@ -9,7 +9,9 @@ from openengagement_client.rate_limits import parse_rate_limits
 
 TOO_MANY_REQUESTS: Final = 429
 _REQUEST_TIMEOUT: Final = 408
-_TRANSIENT: Final = frozenset({_REQUEST_TIMEOUT, 500, 502, 503, 504})
+_SERVER_ERRORS: Final = range(500, 600)
+# Not implemented, and the version of HTTP: neither passes.
+_PERMANENT: Final = frozenset({501, 505})
 # The server's disk is damaged, so it gives the same answer until its operator has restored a file.
 _LASTING: Final = frozenset({"store_damaged"})
 
@@ -44,7 +46,9 @@ def is_transient(status: int, headers: Mapping[str, str]) -> bool:
     """Tell whether the same request may succeed later."""
     if headers.get("x-error-code") in _LASTING:
         return False
-    return status == TOO_MANY_REQUESTS or status in _TRANSIENT
+    if status in _SERVER_ERRORS:  # also those of proxies, such as 520 to 530
+        return status not in _PERMANENT
+    return status in (TOO_MANY_REQUESTS, _REQUEST_TIMEOUT)
 
 
 def wait_after(status: int, headers: Mapping[str, str], *, now_s: float) -> float:

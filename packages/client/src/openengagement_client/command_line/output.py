@@ -74,7 +74,8 @@ class Output:
             progress.stop()
             progress.print_excluded(summary.excluded)
             return
-        result = client.run(query)
+        with progress.loss_hint():
+            result = client.run(query)
         progress.stop()
         progress.print_excluded_tweets(result)
         result = take_top(result, query.engagement_types[0], top=self.top)

@@ -93,6 +93,15 @@ class Progress:
                 self.print_line(f"Tweets {reason}: {len(tweet_ids):,} ({shown})")
 
     @contextmanager
+    def loss_hint(self) -> Iterator[None]:
+        """After Ctrl-C, print how to lose nothing the next time."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.print_line("Nothing is kept: only a query for a file (-o) can go on (--resume).")
+            raise
+
+    @contextmanager
     def resume_hint(self, path: Path) -> Iterator[None]:
         """After an interruption, print how to go on."""
         try:
