@@ -15,7 +15,7 @@ from openengagement_client.errors import make_error
 from openengagement_client.merging import merge_responses
 from openengagement_client.planning import plan_groups
 from openengagement_client.queries import Query
-from openengagement_client.responses import parse_response, response_from_refusal
+from openengagement_client.responses import DataResponse, parse_response, response_from_refusal
 from openengagement_client.windows import Window
 
 TYPES = ("impressions", "favorites")
@@ -105,6 +105,14 @@ def test_counts_of_any_size_are_exact(endpoint):
     large = {"g": {"favorites": str(2**62)}}
     answers = [parse_response(json.loads(json.dumps(large)), group.requests[0]) for _ in range(4)]
     assert merge_responses(answers).groupings == {"g": {"favorites": str(2**64)}}
+
+
+def test_a_message_is_kept_once_whatever_time_it_names():
+    """The server names the time of each answer."""
+    text = "older than 90 days (2026-08-31T00:4{}:59Z) are not supported"
+    others = ["Forbidden to access tweets: 1", "Forbidden to access tweets: 2"]
+    answers = [DataResponse(messages=[text.format(minute), *others]) for minute in range(5)]
+    assert merge_responses(answers).messages == [text.format(0), *others]
 
 
 def test_a_number_that_is_no_text_is_added_too():

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import json
+import re
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
 
@@ -46,6 +47,11 @@ def user(world):
     return credentials_of(world.main)
 
 
+def without_time(text):
+    """Return a message without the time of the answer."""
+    return re.sub(r"\(.*Z\)", "", text)
+
+
 def test_a_small_result_is_the_body_of_the_answer(run, server, user, world):
     types = ("impressions", "favorites")
     answer = server.client.ask(
@@ -53,7 +59,7 @@ def test_a_small_result_is_the_body_of_the_answer(run, server, user, world):
     ).json()
     result = run(totals_query(OWNED, types, groupings=BY_TWEET), server.url, user)
     assert json.dumps(result["g"]) == json.dumps(answer["g"])
-    assert result.messages == answer["errors"]
+    assert list(map(without_time, result.messages)) == list(map(without_time, answer["errors"]))
     name = "unsupported_for_impressions_engagements_tweet_ids"
     assert getattr(result, name) == answer[name]
 

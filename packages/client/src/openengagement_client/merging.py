@@ -5,10 +5,14 @@ Responses are merged in the order of the plan, so Tweets come in the order of th
 ascend. `split_window` cuts at midnights, so hours and days ascend too.
 """
 
+import re
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from openengagement_client.errors import UnexpectedAnswer
 from openengagement_client.responses import DataResponse, Tree
+
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 
 def merge_responses(responses: Iterable[DataResponse]) -> DataResponse:
@@ -34,13 +38,13 @@ def add_response(merged: DataResponse, response: DataResponse) -> None:
     merged.start = _first(merged.start, response.start, pick=min)
     merged.end = _first(merged.end, response.end, pick=max)
     for mine, more in (
-        (merged.messages, response.messages),
         (merged.unavailable, response.unavailable),
         (merged.unsupported_totals, response.unsupported_totals),
         (merged.unsupported_video, response.unsupported_video),
         (merged.forbidden, response.forbidden),
     ):
         add_unique(mine, more)
+    add_messages(merged.messages, response.messages)
 
 
 def add_tree(tree: Tree, more: Tree) -> None:
@@ -60,6 +64,18 @@ def add_unique(known: list[str], more: list[str]) -> None:
     if more:
         have = set(known)
         known += [each for each in dict.fromkeys(more) if each not in have]
+
+
+def add_messages(known: list[str], more: list[str]) -> None:
+    """Append the messages that are not in the list yet, whatever time they name.
+
+    "... older than 90 days (2026-08-31T00:47:00Z) are not supported" is new every second.
+    """
+    have = {_TIME.sub("", each) for each in known}
+    for each in more:
+        if (text := _TIME.sub("", each)) not in have:
+            have.add(text)
+            known.append(each)
 
 
 def _first(one: str | None, other: str | None, *, pick: Callable[[list[str]], str]) -> str | None:

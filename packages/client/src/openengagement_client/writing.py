@@ -18,6 +18,7 @@ from openengagement_client.checkpoints import (
 )
 from openengagement_client.endpoints import TWEET
 from openengagement_client.errors import InvalidQuery
+from openengagement_client.merging import add_messages
 from openengagement_client.queries import Query
 from openengagement_client.results import COLUMNS, Result
 from openengagement_client.row_files import RowFile, flush_text, open_rows, open_text, row_format
@@ -66,8 +67,8 @@ class Writer:
         """Write the part of the result that a group of Tweets has."""
         columns = part.columns(self._name)
         self._rows.add(columns)
-        new = [each for each in part.messages if each not in self._messages]
-        self._messages += new[: _MESSAGES_MAX - len(self._messages)]
+        add_messages(self._messages, part.messages)
+        del self._messages[_MESSAGES_MAX:]
         lists = {reason: getattr(part, reason) for reason in _LISTS}
         excluded_bytes = self._list(lists)
         # Last, and together: an interruption before this leaves the whole group to be done again.
