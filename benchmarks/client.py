@@ -150,9 +150,10 @@ def _sending(
 ) -> Figures:
     """Each turn has other events, since a batch that was counted before costs less."""
     by_curl, by_sender, key = [], [], world.keys.platform_key
-    for turn in itertools.islice(itertools.count(), 2 * rounds):
+    began_s = time.time()
+    for turn in range(2 * rounds):
         path = folder / "events.ndjson"
-        _write_events(path, tweet_ids, sizes.client_events, turn)
+        _write_events(path, tweet_ids, sizes.client_events, at_s=began_s - 3600 - turn)
         if turn % 2:
             by_sender.append(_timed(lambda path=path: _send(url, key, path))[0])
             continue
@@ -170,8 +171,8 @@ def _sending(
     }
 
 
-def _write_events(path: Path, tweet_ids: list[str], events: int, turn: int) -> None:
-    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 3600 - turn))
+def _write_events(path: Path, tweet_ids: list[str], events: int, *, at_s: float) -> None:
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at_s))
     with path.open("w") as file:
         file.writelines(
             EVENT.format(tweet_id, at)

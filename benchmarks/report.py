@@ -225,7 +225,7 @@ def _clients(results: Results) -> Iterator[Row]:
     yield at_most(text, memory["ratio"], 1.1, ".2f")
     yield Row("the same: largest RSS, MiB", memory["many_mib"].show())
     sent = results["client_sending"]
-    text = f"client: send {_millions(sent['events'])} events: time / curl, prepared batches"
+    text = f"client: send {sent['events'].median:,.0f} events: time / curl, prepared batches"
     yield at_most(text, sent["ratio"], 1.3, ".2f")
     yield Row("the same: events/s", sent["rate"].show())
 
