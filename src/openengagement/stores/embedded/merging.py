@@ -40,7 +40,8 @@ from openengagement.stores.embedded.manifest import (
     swap_segments,
 )
 from openengagement.stores.embedded.segment_folder import SUFFIX, SegmentFolder
-from openengagement.stores.embedded.segments import Segment, SegmentFile, bounds_of, remove_segments
+from openengagement.stores.embedded.segment_removal import remove_segments
+from openengagement.stores.embedded.segments import Segment, SegmentFile, bounds_of
 
 _SCANNED_ROWS: Final = 1_000_000
 
@@ -82,7 +83,11 @@ class Merger:
     def has_before(self, record: SegmentRecord, hour: int) -> bool:
         """Whether a segment has counters of an earlier hour."""
         segment, bound = self._read(record), first_cell(hour)
-        return any((cells < bound).any() for cells in _scan(segment, segment.hours.cells))
+        for (piece,) in cut([segment.hours]):
+            if (piece.cells < bound).any():
+                return True
+            segment.evict()
+        return False
 
     def merge(self, chosen: Sequence[SegmentRecord], *, oldest_hour: int = 0) -> int:
         """Merge segments into one file.
@@ -95,6 +100,17 @@ class Merger:
         """
         if not chosen:
             return 0
+        try:
+            dropped = self._merge(chosen, oldest_hour=oldest_hour)
+        except StoreDamaged as error:
+            self._damaged |= {each.segment_id for each in chosen if each.is_in(error.file)}
+            raise
+        files = [self.folder.path / record.file for record in chosen if record.file]
+        remove_segments(files, stopping=self._stopping.wait)
+        return dropped
+
+    def _merge(self, chosen: Sequence[SegmentRecord], *, oldest_hour: int) -> int:
+        """Write the merged file, and list it. Afterwards this process maps none of the others."""
         segments = [self._read(record) for record in chosen]
         unfinished = self.folder.path / f"merged-{uuid.uuid4().hex}.unfinished"
         file = SegmentFile(
@@ -114,15 +130,9 @@ class Merger:
             content = file.finish()
             into = SegmentRecord(0, rows, max_magnitude, unfinished.with_suffix(SUFFIX).name)
             self._list(unfinished, chosen, into=into, content=content)
-        except StoreDamaged as error:
-            self._damaged |= {each.segment_id for each in chosen if each.is_in(error.file)}
-            raise
         finally:
             file.close()
             unfinished.unlink(missing_ok=True)
-        del segments  # unmap the merged files, so that their space can be freed
-        files = [self.folder.path / record.file for record in chosen if record.file]
-        remove_segments(files, stopping=self._stopping.wait)
         return dropped
 
     def _list(
@@ -185,12 +195,14 @@ class Merger:
 
 
 def _max_magnitude_of_hours(segment: Segment) -> int:
-    """Find the largest magnitude of a segment's hourly counts."""
-    return max(map(max_magnitude_of, _scan(segment, segment.hours.counts)), default=0)
+    """Find the largest magnitude of a segment's hourly counts, which are not verified yet."""
+    return max(map(max_magnitude_of, _scan_counts(segment)), default=0)
 
 
-def _scan(segment: Segment, column: AnyInts) -> Iterator[AnyInts]:
-    """Yield a column in pieces. Drop each piece from memory before reading the next one."""
-    for first in range(0, len(column), _SCANNED_ROWS):
-        yield column[first : first + _SCANNED_ROWS]
+def _scan_counts(segment: Segment) -> Iterator[AnyInts]:
+    """Yield the hourly counts in pieces. Drop each piece from memory before reading the next."""
+    counts = segment.hours.counts
+    for first in range(0, len(counts), _SCANNED_ROWS):
+        segment.prepare_counts(first, min(first + _SCANNED_ROWS, len(counts)))
+        yield counts[first : first + _SCANNED_ROWS]
         segment.evict()
