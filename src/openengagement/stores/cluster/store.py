@@ -162,15 +162,15 @@ class ClusterStore:
     def read_outcome(self, key: bytes, digest: bytes) -> bytes | None:
         with self._pool.connection() as db:
             found = ledger.read_outcome(db, key, digest=digest)
-        return self._settled(found)
+        return self._once_ended(found)
 
     def read_position(self, source: str) -> bytes | None:
         with self._pool.connection() as db:
             found = ledger.read_position(db, source)
         # Its consumer may have died. Position and counts agree once the flight has ended.
-        return self._settled(found)
+        return self._once_ended(found)
 
-    def _settled(self, found: tuple[bytes, int] | None) -> bytes | None:
+    def _once_ended(self, found: tuple[bytes, int] | None) -> bytes | None:
         """Return what a flight recorded, when the flight has ended."""
         if found is None:
             return None
