@@ -28,7 +28,7 @@ setup: $(STAMP) ## Make .venv and install the locked packages (instant once done
 	@:
 
 # A pinned interpreter that has gone, or is too old, means a new .venv; else the old one is brought up to date.
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock pyproject.toml packages/client/pyproject.toml
 	@fits='import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))'; \
 	if ! $(BIN)/python -c "$$fits" 2>/dev/null; then \
 	  found=; \
@@ -46,7 +46,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "Installing the locked packages into .venv; the first time takes about a minute ..."
 	@quietly() { "$$@" >.venv/install.log 2>&1 || { tail -n 40 .venv/install.log >&2; exit 1; }; }; \
 	quietly $(PIP) install --require-hashes --no-deps -r requirements.lock; \
-	quietly $(PIP) install --no-deps --no-build-isolation --editable .
+	quietly $(PIP) install --no-deps --no-build-isolation --editable packages/client --editable .
 	@touch $@
 
 run: setup ## Run a sandbox to try things in; PORT=8080 and HIGGS=file are optional
@@ -120,11 +120,12 @@ COMPILE = env -u UV_INDEX -u UV_INDEX_URL -u UV_DEFAULT_INDEX -u UV_EXTRA_INDEX_
   --custom-compile-command "make lock" --quiet
 
 lock: setup ## Pin the newest allowed packages, with hashes, in requirements.lock; the peers' too
-	@$(COMPILE) --all-extras --output-file requirements.lock pyproject.toml
+	@$(COMPILE) --all-extras --no-emit-package openengagement-client \
+	  --output-file requirements.lock pyproject.toml
 	@$(COMPILE) --constraint requirements.lock \
 	  --output-file benchmarks/requirements.lock benchmarks/requirements.in
 
 clean: ## Remove .venv, caches and everything built
 	@rm -rf .venv .venv-bench build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \
 	  .mypy_cache .pytest_cache .ruff_cache tests/*/node_modules
-	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find src packages tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -213,6 +213,23 @@ def _cluster(results: Results) -> Iterator[Row]:
     yield at_least("limits in PostgreSQL: signed requests/s", rate, 4_000)
 
 
+def _clients(results: Results) -> Iterator[Row]:
+    found = results["client_totals"]
+    text = f"client: {found['requests'].median:,.0f} requests for 250 totals each"
+    yield at_most(f"{text}: time / prepared requests", found["ratio"], 1.5, ".2f")
+    yield Row("the same, asynchronous", found["async_ratio"].show(".2f"))
+    yield Row("the same, synchronous: requests/s", found["rate"].show())
+    yield Row("the client's own CPU per request, ms", found["cpu_ms"].show(".2f"))
+    memory = results["client_memory"]
+    text = f"client: largest RSS, {memory['tweets'].median:,.0f} Tweets to a file / 4,000"
+    yield at_most(text, memory["ratio"], 1.1, ".2f")
+    yield Row("the same: largest RSS, MiB", memory["many_mib"].show())
+    sent = results["client_sending"]
+    text = f"client: send {sent['events'].median:,.0f} events: time / curl, prepared batches"
+    yield at_most(text, sent["ratio"], 1.3, ".2f")
+    yield Row("the same: events/s", sent["rate"].show())
+
+
 _SECTIONS = {
     **stream_rows.SECTIONS,
     "load_file": _loading,
@@ -229,6 +246,7 @@ _SECTIONS = {
     "ingest_ours": peers_tables.ahead,
     "http_totals": peers_tables.times_a_peer,
     "cluster_totals": _cluster,
+    "client_totals": _clients,
 }
 
 

@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 
 import checksums
+import client
 import cluster
 import columnar
 import counting
@@ -163,6 +164,10 @@ class Bench:
             self._folder, self._rounds, tweets=amounts.cluster_tweets, sample_s=amounts.cluster_s
         )
 
+    def clients(self) -> Figures:
+        """Run late, because it adds events to the world."""
+        return client.clients(self._world(), self._folder, self._rounds, self._sizes)
+
     def memory_copy(self) -> Figures:
         files = self._stream().files[: limits.FILES]
         found = limits.memory_copy(files, self._rounds)
@@ -189,6 +194,7 @@ PARTS = (
     "ingest_peers",
     "http_peer",
     "cluster",
+    "clients",
     "memory_copy",
 )
 

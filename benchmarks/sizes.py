@@ -27,6 +27,9 @@ class Sizes:
     large_column_millions: int
     cluster_tweets: int
     cluster_s: float
+    client_tweets: int
+    client_memory_tweets: int
+    client_events: int
 
 
 FULL = Sizes(
@@ -50,6 +53,9 @@ FULL = Sizes(
     large_column_millions=100,
     cluster_tweets=10_000_000,
     cluster_s=10.0,
+    client_tweets=100_000,  # through /totals, 400 requests
+    client_memory_tweets=400_000,
+    client_events=10_000_000,
 )
 QUICK = Sizes(
     rounds=2,
@@ -72,4 +78,7 @@ QUICK = Sizes(
     large_column_millions=2,
     cluster_tweets=30_000,
     cluster_s=1.0,
+    client_tweets=10_000,
+    client_memory_tweets=20_000,
+    client_events=200_000,
 )

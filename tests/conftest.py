@@ -41,7 +41,10 @@ HEAVY_UNITS = (
     "tests/unit/ingest/test_decoder_process.py",
 )
 # Long units first: the short files at the end then keep all pytest workers busy.
-LONG_UNITS = (*WHOLE_FOLDERS, "tests/faults", "tests/cli", "tests/contract", "tests/docs")
+LONG_UNITS = (
+    *WHOLE_FOLDERS,
+    *("tests/faults", "tests/cli", "tests/contract", "packages/client/tests", "tests/docs"),
+)
 
 # The result of CI must depend on the commit only. Other runs search for new examples.
 hypothesis.settings.register_profile("same", derandomize=True)

@@ -8,13 +8,13 @@ import pytest
 
 from openengagement.api.error_body import _OAUTH_CODES, Family, render_error
 from openengagement.api.routes import Calls, build_routes
-from openengagement.auth.signature import base_string, base_url, sign
 from openengagement.engagement.access import ACCESS, Context
 from openengagement.engagement.request import RESERVED_NAMES, TWEET_IDS_MAX
 from openengagement.engagement.types import Dimension, Endpoint
 from openengagement.errors import ApiError
 from openengagement.ingest.rows import DropReason
 from openengagement.settings import Settings
+from openengagement_client.signature import base_string, base_url, sign
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "api.md").read_text()

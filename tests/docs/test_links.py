@@ -11,7 +11,7 @@ _FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 
 
 def pages():
-    folders = ("docs", "examples", "benchmarks", "tests")
+    folders = ("docs", "examples", "benchmarks", "packages", "tests")
     found = [
         *ROOT.glob("*.md"),
         *(path for name in folders for path in (ROOT / name).rglob("*.md")),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("src", "tests", "benchmarks", "examples")
+FOLDERS = ("src", "packages", "tests", "benchmarks", "examples")
 # Old word -> the term that replaced it. No name and no file name contains one of these words.
 OLD_WORDS = {
     "arrive": "finish",

@@ -14,14 +14,7 @@ from typing import Final
 import msgspec
 
 from openengagement.auth.lookup import Consumer, CredentialLookup, UserToken
-from openengagement.auth.signature import (
-    SIGNATURE_METHOD,
-    base_string,
-    base_url,
-    parse_header,
-    sign,
-    signatures_match,
-)
+from openengagement.auth.signature import parse_header, signatures_match
 from openengagement.auth.signature_hints import explain_signature
 from openengagement.engagement.types import parse_decimal
 from openengagement.errors import (
@@ -41,6 +34,7 @@ from openengagement.http.forms import (
 )
 from openengagement.http.message import Message, scheme_and_rest
 from openengagement.limits.contract import Nonce
+from openengagement_client.signature import SIGNATURE_METHOD, base_string, base_url, sign
 
 _REQUIRED: Final = (
     "oauth_consumer_key",

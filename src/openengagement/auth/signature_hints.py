@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Final
 
-from openengagement.auth.signature import base_string, base_url, sign, signatures_match
+from openengagement.auth.signature import signatures_match
 from openengagement.http.forms import MalformedParameters, Parameters, parse_form
 from openengagement.http.message import Message
+from openengagement_client.signature import base_string, base_url, sign
 
 _BUILT_IN_HOSTS: Final = ("data-api.twitter.com", "data-api.x.com", "api.twitter.com", "api.x.com")
 _INTERCEPT: Final = "start the sandbox with --intercept, or let the server listen on port 80 or 443"

@@ -10,7 +10,7 @@ from oauthlib.oauth1 import SIGNATURE_TYPE_BODY, SIGNATURE_TYPE_QUERY, Client
 from openengagement.auth import oauth1
 from openengagement.auth.lookup import Consumer, UserToken
 from openengagement.auth.oauth1 import SignatureVerifier
-from openengagement.auth.signature import base_string, encode, parse_header, sign
+from openengagement.auth.signature import parse_header
 from openengagement.errors import (
     AccessTokenNotFound,
     ConsumerKeyNotFound,
@@ -23,6 +23,7 @@ from openengagement.http.forms import parse_form
 from openengagement.http.message import Message
 from openengagement.registry.apps import App
 from openengagement.registry.grants import AccessToken
+from openengagement_client.signature import base_string, encode, sign
 
 NOW_S = 1_795_342_500
 PATH = "/insights/engagement/totals"

@@ -9,15 +9,9 @@ from hypothesis import strategies as st
 from oauthlib.oauth1 import Client
 from oauthlib.oauth1.rfc5849 import signature as reference
 
-from openengagement.auth.signature import (
-    base_string,
-    base_url,
-    encode,
-    parse_header,
-    sign,
-    signatures_match,
-)
+from openengagement.auth.signature import parse_header, signatures_match
 from openengagement.http.forms import MalformedParameters, decode, parse_form
+from openengagement_client.signature import base_string, base_url, encode, sign
 
 # V1: "Creating a signature".
 V1_CONSUMER_SECRET = "kAcSOqF21Fu85e7zjz7ZN2U4ZRhfV3WpwPAoE3Z7kBw"
