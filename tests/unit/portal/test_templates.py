@@ -23,7 +23,16 @@ SCRIPT = '"><script>alert(1)</script>'
 LONG = "W" * 128
 RIGHT_TO_LEFT = "\u202eتطبيق القياسات"
 EMOJI = "\U0001f468\u200d\U0001f680"
-HOSTILE_NAMES = [SCRIPT, LONG, RIGHT_TO_LEFT, EMOJI, "{{ 7 * 7 }}", "&lt;b&gt;", "\u0301" * 64, " "]
+HOSTILE_NAMES = [
+    SCRIPT,
+    LONG,
+    RIGHT_TO_LEFT,
+    EMOJI,
+    "{{ 7919 * 7907 }}",
+    "&lt;b&gt;",
+    "\u0301" * 64,
+    " ",
+]
 VOID = {"circle", "input", "link", "meta", "path"}
 
 
@@ -528,7 +537,7 @@ def test_no_page_has_inline_code_or_foreign_resources(page):
         assert not attributes.get("href", "").startswith("javascript:")
         assert attributes.get("target") is None or "noopener" in attributes["rel"]
     assert "<script>" not in page.html
-    assert "49" not in page.text_of["main"]
+    assert "62615533" not in page.text_of["main"]  # 7919 * 7907
 
 
 def test_every_page_has_the_basic_structure(page):
