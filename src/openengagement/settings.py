@@ -172,8 +172,8 @@ class Settings:
     hosts: str = _text(
         "",
         "Names of this server, as clients write them in URLs; a name without a port allows every "
-        "port. Requests for other hosts are refused with 421, except /health. By default every "
-        "host is accepted.",
+        "port. Requests for other hosts are refused with 421, except health checks. By default "
+        "every host is accepted.",
         unit="host names, separated by commas",
     )
     trusted_proxies: str = _text(

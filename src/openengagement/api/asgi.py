@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from openengagement.api.error_body import Family, render_error
+from openengagement.api.health import PROBES
 from openengagement.api.refusals import log_error
 from openengagement.api.routes import Routes
 from openengagement.errors import (
@@ -152,14 +153,15 @@ class Api:
         return Family.PLATFORM if path.startswith(_PLATFORM_PREFIX) else Family.OAUTH
 
     def _check_head(self, request: Request) -> None:
-        # Probes of /health often have an address instead of a name.
-        hosts = self._hosts if request.path != _HEALTH_PATH else frozenset()
+        # Probes often have an address instead of a name.
+        probed = request.path == _HEALTH_PATH or request.path in PROBES
+        hosts = frozenset() if probed else self._hosts
         check_head(request, self._settings.header_max_bytes, hosts=hosts)
 
     async def _answer(self, request: Request, family: Family, *, body: Body) -> Reply:
         self._check_head(request)
         handler = self._routes.find(request.method, request.path)
-        if not (request.secure or self._settings.allow_plain_http):
+        if not (request.secure or self._settings.allow_plain_http or request.path in PROBES):
             raise SslRequired
         if (
             family is Family.DATA

@@ -1,7 +1,8 @@
 """The contract of the engines that store counters and Tweets.
 
-Every engine, or pair of engines, offers `CounterStore` and `TweetStore`. `Prunes`, `Compacts` and
-`Copies` are capabilities, which only some engines have. Find out with `isinstance`.
+Every engine, or pair of engines, offers `CounterStore` and `TweetStore`. `Prunes`, `Erases`,
+`Forgets`, `Scrubs`, `Measures`, `Compacts` and `Copies` are capabilities, which only some engines
+have. Find out with `isinstance`.
 
 Every method may be called from any thread, and from several processes or machines at once.
 
@@ -194,6 +195,74 @@ class Prunes(Protocol):
 
     def prune(self, *, oldest_hour: int) -> int:
         """Forget the counters of earlier hours and return their number. Totals stay."""
+
+
+@runtime_checkable
+class Erases(Protocol):
+    """A counter store that can erase counters."""
+
+    def erase(self, ids: Sequence[int]) -> None:
+        """Erase all counters of these Tweets, durably. A negative id is that of a video.
+
+        A call may be repeated. If it fails, some counters may be erased and others not, so erase
+        only Tweets that are not served. Events that are applied meanwhile may still count.
+
+        Raises:
+            StoreUnavailable: try again later.
+            StoreDamaged: the counters share a file with damaged ones.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Authored:
+    """The Tweets of some authors, deleted ones too, and the numbers of videos that only they have.
+
+    Their views are counted under a video's number (`engagement.videos`).
+    """
+
+    author_ids: Sequence[int]
+    tweet_ids: Sequence[int]
+    videos: Sequence[int]
+
+    @property
+    def counter_ids(self) -> list[int]:
+        """The ids of all counters that only these authors have, as `Erases.erase` takes them."""
+        return [*self.tweet_ids, *(-video for video in self.videos)]
+
+
+@runtime_checkable
+class Forgets(Protocol):
+    """A Tweet store that can forget the Tweets of authors."""
+
+    def read_authored(self, author_ids: Sequence[int]) -> Authored:
+        """Read which Tweets these authors have."""
+
+    def forget(self, authored: Authored) -> None:
+        """Forget these Tweets as if they were never registered, and the ids of their videos.
+
+        A Tweet that has another author by now stays, and so does a video that another Tweet has. A
+        video's number is never used again. A call may be repeated.
+        """
+
+
+@runtime_checkable
+class Scrubs(Protocol):
+    """A store whose files keep what was erased, until it is scrubbed."""
+
+    def scrub(self) -> None:
+        """Overwrite what erased data has left in the files.
+
+        Raises:
+            StoreUnavailable: try again later.
+        """
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """A store that knows how much it holds."""
+
+    def measure(self) -> dict[str, int]:
+        """Return figures for operators by name, such as `tweets`. It may take a second."""
 
 
 @runtime_checkable

@@ -29,12 +29,14 @@ from openengagement.engagement.videos import (
     move_views,
     share_views,
 )
+from openengagement.errors import StoreUnavailable
 from openengagement.sqlite_files import connect, is_new, refuse_foreign_log
-from openengagement.stores.contract import Applied, Batch, KeyConflict
+from openengagement.stores.contract import Applied, Authored, Batch, KeyConflict
 from openengagement.stores.embedded import ledger, ledger_time, manifest
 from openengagement.stores.embedded import tweets as table
 from openengagement.stores.embedded.compaction import Compactor
 from openengagement.stores.embedded.database import NAME, Database, verify_pages
+from openengagement.stores.embedded.merging import StoppedError
 from openengagement.stores.embedded.reading import OpenSegments, SegmentReader
 from openengagement.stores.embedded.segment_folder import SUFFIX
 from openengagement.stores.embedded.segments import Segment, copy_segment
@@ -170,6 +172,37 @@ class EmbeddedStore:
 
     def prune(self, *, oldest_hour: int) -> int:
         return self._compactor.prune(oldest_hour)
+
+    def erase(self, ids: Sequence[int]) -> None:
+        if not ids:
+            return
+        try:
+            self._compactor.erase(np.unique(np.array(ids, np.int64)))
+        except StoppedError:
+            raise StoreUnavailable(NAME, "the server is stopping") from None
+
+    def read_authored(self, author_ids: Sequence[int]) -> Authored:
+        with self._database.snapshot() as db:
+            return table.read_authored(db, author_ids)
+
+    def forget(self, authored: Authored) -> None:
+        with self._database.writing() as db:
+            table.forget(db, authored)
+
+    def measure(self) -> dict[str, int]:
+        with self._database.snapshot() as db:
+            records = manifest.list_segments(db)
+            tweets = db.execute("SELECT count(*) FROM tweets").fetchone()[0]
+        files = [record for record in records if record.file is not None]
+        return {
+            "tweets": tweets,
+            "counter_rows": sum(record.rows for record in records),
+            "segment_files": len(files),
+            "unflushed_segments": len(records) - len(files),
+        }
+
+    def scrub(self) -> None:
+        self._database.scrub()
 
     def start_compaction(self) -> None:
         self._compactor.start()
