@@ -37,6 +37,7 @@ MANY_PARAMETERS: dict[str, str] = {
     "openengagement.cli.maintenance:backup": "a command",
     "openengagement.cli.maintenance:prune": "a command",
     "openengagement.cli.restore:restore": "a command",
+    "openengagement.cli.usage:usage": "a command",
 }
 
 # Functions that catch Exception, BaseException or everything and do not raise it again.
@@ -53,6 +54,7 @@ BROAD_EXCEPTS: dict[str, str] = {
 # More first-party imports than eight.
 MANY_IMPORTS: dict[str, str] = {
     "openengagement.auth.three_legged_flow": "it touches apps, accounts and both kinds of tokens",
+    "openengagement.auth.bearer_tokens": "it checks credentials, and issues and revokes tokens",
     "openengagement.registry.registry": "it bundles the classes of all tables",
     "openengagement.data_folder": "it opens every part of a folder, and compares them",
     "openengagement.sandbox.seed": "it makes a folder, and fills every part of it",
@@ -66,6 +68,7 @@ MANY_IMPORTS: dict[str, str] = {
     "openengagement.processes.counting_process": "it puts the counting process together",
     "openengagement.processes.worker": "it puts the worker process together",
     "openengagement.portal.routes": "it lists the handlers of all pages",
+    "openengagement.portal.oidc": "it leads a sign-in through every step",
     "openengagement.portal.pages": "it applies every rule that all pages share",
     "openengagement.stores.embedded.store": "it puts the embedded store together",
 }

@@ -1,0 +1,33 @@
+"""`openengagement status`: what is in a data folder, and which servers run on it."""
+
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from openengagement.cli.common import Json, open_folder, show
+from openengagement.ingest.sources.counting_listener import is_hung, is_listening, list_sockets
+from openengagement.stores.contract import Measures
+
+
+def status(context: typer.Context, json: Json = False) -> None:
+    """Show what the data folder holds, how large it is, and how many servers run on it."""
+    data: Path = context.obj
+    fields: dict[str, Any] = {"version": version("openengagement"), "data": str(data.resolve())}
+    with open_folder(context) as folder:
+        sockets = [address for address in list_sockets(data) if is_listening(address)]
+        fields["servers_running"] = len(sockets)
+        fields["counting_processes_hung"] = sum(map(is_hung, sockets))
+        fields |= folder.registry.count()
+        states = folder.registry.app_list.count_apps()
+        fields |= {f"apps_{state}": count for state, count in states.items()}
+        unfinished = [str(each) for each in folder.registry.removal.list_unfinished()]
+        fields["unfinished_erasures"] = unfinished if json else ", ".join(unfinished) or "none"
+        for engine in folder.stores.engines:
+            if isinstance(engine, Measures):
+                fields |= engine.measure()
+    fields["bytes"] = sum(512 * path.stat().st_blocks for path in data.rglob("*") if path.is_file())
+    fields["bytes_free"] = shutil.disk_usage(data).free
+    show(fields, as_json=json)
