@@ -108,6 +108,8 @@ def test_a_server_erases_an_account(server):
         },
     )
     assert (refused.status_code, refused.headers["x-error-code"]) == (400, "tweets_unavailable")
+    for words in (str(ID), NAME, str(HERS[0])):
+        assert words not in server.log()
 
 
 def test_all_of_it_also_when_the_server_runs_on(server):

@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Final
 
+from openengagement.api.access_log import AccessLog, Arrival
 from openengagement.api.error_body import Family, render_error
 from openengagement.api.health import PROBES
 from openengagement.api.refusals import log_error
@@ -75,6 +76,7 @@ class Api:
         self._discards = asyncio.Semaphore(DISCARDS_MAX)
         responses = ByteBudget(settings.responses_in_flight_max_bytes, "large responses")
         self._outbox = Outbox(responses, timeout_s=settings.response_timeout_s)
+        self._access_log = AccessLog(settings.access_log)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, or the start and the stop of the server."""
@@ -90,11 +92,13 @@ class Api:
             await (hooks.start if message["type"] == "lifespan.startup" else hooks.stop)()
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
+                self._access_log.flush()
                 return
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = os.urandom(8).hex()
         request = read_head(scope, self._settings)
+        arrival = self._access_log.begin(request, request_id)
         family = self._family(request.path)
         body = Body(
             request,
@@ -105,7 +109,7 @@ class Api:
         )
         try:
             if family is Family.PAGE:
-                page_send = self._page_send(send, body, request_id=request_id)
+                page_send = self._page_send(send, body, arrival=arrival)
                 await self._serve_page(scope, request, body=body, send=page_send)
                 return
             reply = await self._answer(request, family, body=body)
@@ -127,6 +131,8 @@ class Api:
             reply = self._refuse(error, request, family=family, request_id=request_id)
             reply.headers["x-request-id"] = request_id
             await self._send(reply, request, family=family, send=send)
+        code = reply.headers.get("x-error-code")
+        self._access_log.note(arrival, reply.status, code=code, size=len(reply.body))
 
     def _refuse(
         self, error: ApiError, request: Request, *, family: Family, request_id: str
@@ -187,7 +193,7 @@ class Api:
         }
         await self._routes.pages(page_scope, _NoBody().receive, send)
 
-    def _page_send(self, send: Send, body: Body, *, request_id: str) -> Send:
+    def _page_send(self, send: Send, body: Body, *, arrival: Arrival) -> Send:
         """Return a `send` for a page. It adds the request id, and sends a body when it is whole."""
         start: MutableMapping[str, Any] = {}
         parts: list[bytes] = []
@@ -202,8 +208,9 @@ class Api:
                 whole = b"".join(parts)
                 headers = [*_with_length(start["headers"], whole), request_id_header]
                 await self._outbox.send({**start, "headers": headers}, whole, send=send)
+                self._access_log.note(arrival, start["status"], code=None, size=len(whole))
 
-        request_id_header = (b"x-request-id", request_id.encode())
+        request_id_header = (b"x-request-id", arrival.request_id.encode())
         return send_page
 
 

@@ -16,7 +16,7 @@ from openengagement.errors import StoreDamaged
 from openengagement.http.reply import JSON, Reply, json_reply
 from openengagement.http.request import ReadBody, Request
 from openengagement.http.threads import run_in_pool
-from openengagement.telemetry import log_event, log_failure
+from openengagement.telemetry import INFO, WARNING, log_event, log_failure
 
 _KEPT_S: Final = 1.0
 _TIMEOUT_S: Final = 5.0
@@ -104,7 +104,8 @@ class Health:
         except TimeoutError:
             faults = [_SLOW]
         if faults != self._faults:
-            log_event("health_changed", reasons="; ".join(faults))
+            level = WARNING if faults else INFO
+            log_event("health_changed", level=level, reasons="; ".join(faults))
         self._faults = faults
         self._kept_until_s = time.monotonic() + _KEPT_S
 

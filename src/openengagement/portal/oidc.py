@@ -30,7 +30,7 @@ from openengagement.sign_in.provider import (
     InvalidProviderAnswer,
     ProviderUnavailable,
 )
-from openengagement.telemetry import log_event
+from openengagement.telemetry import WARNING, log_event
 
 _COOKIE: Final = "openid"
 _CALLBACK: Final = "/sign-in/oidc/callback"
@@ -133,7 +133,7 @@ class OidcSignIn:
     def _show_failure(self, request: PageRequest, return_to: str, *, error: Exception) -> Response:
         """Log a failure for the operator, and show the sign-in page with a text for the person."""
         status, text, reason = _describe(error)
-        log_event("openid_failed", reason=reason)
+        log_event("openid_failed", level=WARNING, reason=reason)
         return self._sign_in.show_form(
             request,
             {"return_to": return_to},

@@ -8,6 +8,7 @@ compaction never delays a flush.
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
@@ -21,7 +22,7 @@ from openengagement.stores.embedded.database import Database
 from openengagement.stores.embedded.manifest import SegmentRecord
 from openengagement.stores.embedded.merging import NO_IDS, Merger, StoppedError
 from openengagement.stores.embedded.segment_folder import SegmentFolder
-from openengagement.telemetry import log_failure
+from openengagement.telemetry import log_event, log_failure
 from openengagement.tuning import lower_priority
 
 FLUSH_MIN: Final = 8  # unflushed segments that are worth a file
@@ -129,7 +130,12 @@ class Stage:
                 return StageResult.BUSY_ELSEWHERE
             # List them under the lock: no other process can merge these segments now.
             chosen = self._choose(self._merger.mergeable(), idle=idle)
+            began_s = time.monotonic()
             self._merger.merge(chosen)
+            if chosen and self._followed_by is None:  # a flush runs every few commits
+                took_s = round(time.monotonic() - began_s, 3)
+                rows = sum(record.rows for record in chosen)
+                log_event("compacted", files=len(chosen), rows=rows, seconds=took_s)
             result = StageResult.MERGED if chosen else StageResult.NOTHING_DUE
         if result is StageResult.MERGED and self._followed_by:
             self._followed_by.wake.set()

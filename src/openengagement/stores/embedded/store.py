@@ -42,7 +42,7 @@ from openengagement.stores.embedded.segment_folder import SUFFIX
 from openengagement.stores.embedded.segments import Segment, copy_segment
 from openengagement.stores.embedded.totals import sum_totals
 from openengagement.stores.embedded.upgrade import WITH_ORPHANS, WITH_ROWS, create_or_upgrade
-from openengagement.telemetry import log_event
+from openengagement.telemetry import WARNING, log_event
 
 _CONTENT: Final = ("segments", "tweets", "batches")
 
@@ -96,7 +96,8 @@ class EmbeddedStore:
                     deltas.append(batch.deltas)
             self._add(db, deltas)
         if jump is not None:
-            log_event("clock_jumped", noticed_by="idempotency keys", **asdict(jump))
+            noticed_by = "idempotency keys"
+            log_event("clock_jumped", level=WARNING, noticed_by=noticed_by, **asdict(jump))
         self._compactor.notify_commit()
         return answers
 

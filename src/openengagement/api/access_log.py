@@ -1,0 +1,94 @@
+"""The access log: a line for each request, with its `request_id` and the reason of a refusal.
+
+Lines are collected for a moment and written together, because a write for each request would take
+longer than the rest of the logging. `kill -9` loses the lines of that moment.
+"""
+
+import asyncio
+import re
+import time
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+
+from openengagement.http.request import Request
+from openengagement.telemetry import INFO, WARNING, format_line, write_log
+
+_FLUSH_S: Final = 0.1
+_LINES_MAX: Final = 1000
+_SAMPLE: Final = 100  # one of so many served requests is logged, if a sample is
+_PATH_MAX: Final = 200
+# Ids of accounts and Tweets, which the log must not keep after an erasure.
+_ID: Final = re.compile(r"(?<=/)[0-9]+(?=/|\Z)")
+# Longer words of a path could be a key, a token or a secret that a client put there by mistake.
+_LONG_WORD: Final = re.compile(r"[\w%+=~-]{24,}")
+_REFUSED: Final = 400
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """A request that is being answered, and when it arrived."""
+
+    request: Request
+    request_id: str
+    began_s: float
+
+
+class AccessLog:
+    """Logs requests: all of them (`on`), refused ones and a sample (`sampled`), or none (`off`)."""
+
+    def __init__(self, mode: str) -> None:
+        self._off, self._all = mode == "off", mode == "on"
+        self._served = 0
+        self._lines: list[str] = []
+
+    def begin(self, request: Request, request_id: str) -> Arrival:
+        """Return what `note` needs when the request is answered."""
+        return Arrival(request, request_id, time.perf_counter())
+
+    def note(self, arrival: Arrival, status: int, *, code: str | None, size: int) -> None:
+        """Log a request that was answered. Call it on the event loop.
+
+        `code` is the `x-error-code` of a refusal. `size` is that of the body as sent, in bytes.
+        """
+        refused = status >= _REFUSED
+        if self._off or not (refused or self._all or self._is_sampled()):
+            return
+        request = arrival.request
+        fields: dict[str, str | float | None] = {
+            "request_id": arrival.request_id,
+            "method": request.method[:20],
+            "path": hide_path(request.path),
+            "status": status,
+            **({"code": code} if code else {}),
+            "ms": round(1000 * (time.perf_counter() - arrival.began_s), 2),
+            "bytes": size,
+            "peer": request.peer[:64],
+        }
+        if not self._lines:
+            asyncio.get_running_loop().call_later(_FLUSH_S, self.flush)
+        level = WARNING if refused else INFO
+        line = format_line("request", level=level, fields=fields, encode=_encode)
+        self._lines.append(line)
+        if len(self._lines) >= _LINES_MAX:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the lines that were collected."""
+        if self._lines:
+            lines, self._lines = self._lines, []
+            write_log("".join(lines))
+
+    def _is_sampled(self) -> bool:
+        self._served += 1
+        return self._served % _SAMPLE == 1
+
+
+def _encode(fields: object) -> str:
+    return msgspec.json.encode(fields).decode()
+
+
+@lru_cache(1024)
+def hide_path(path: str) -> str:
+    """Shorten a path, and replace ids and long words in it."""
+    return _LONG_WORD.sub("...", _ID.sub("{id}", path[:_PATH_MAX]))
