@@ -62,6 +62,7 @@ MANY_IMPORTS: dict[str, str] = {
     "openengagement.server": "the composition root wires everything",
     "openengagement.api.routes": "the table of all calls",
     "openengagement.api.asgi": "it leads a request through every step",
+    "openengagement.api.erasure": "it leads an erasure from the call to its answer",
     "openengagement.api.insights": "authenticate, limit, query and meter: one step each",
     "openengagement.cli.main": "the table of all commands",
     "openengagement.ingest.sources.loader": "it leads a file through every step",

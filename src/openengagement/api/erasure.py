@@ -12,6 +12,7 @@ from openengagement.http.reply import Reply, json_reply
 from openengagement.http.request import ReadBody, Request
 from openengagement.http.threads import run_in_pool
 from openengagement.registry.audit import Actor
+from openengagement.tuning import lower_priority
 
 PLATFORM: Final = Actor("platform API")
 _IN_FLIGHT_MAX: Final = 32
@@ -23,7 +24,9 @@ class ErasureCalls:
     def __init__(self, authenticator: RequestAuthenticator, eraser: Eraser) -> None:
         self._authenticator = authenticator
         self._eraser = eraser
-        self._pool = ThreadPoolExecutor(_IN_FLIGHT_MAX, thread_name_prefix="erase")
+        self._pool = ThreadPoolExecutor(
+            _IN_FLIGHT_MAX, thread_name_prefix="erase", initializer=lower_priority
+        )
         self._in_flight = 0
 
     async def delete_account(self, request: Request, _read_body: ReadBody, *, id: str) -> Reply:
