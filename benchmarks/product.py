@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,14 @@ class Server:
     ready_s: float
 
 
+_STORES: dict[Path, dict[str, str]] = {}  # the settings of data folders, as variables
+
+
+def use_stores(data: Path, **settings: str) -> None:
+    """Let the commands and servers on this data folder use other stores than its files."""
+    _STORES[data] = {f"OPENENGAGEMENT_{name.upper()}": settings[name] for name in settings}
+
+
 def environment(**more: str) -> dict[str, str]:
     """Our environment without the product's settings, with bytecode as in an installed package."""
     kept_back = ("OPENENGAGEMENT_", "PYTHONDONTWRITEBYTECODE")
@@ -64,7 +72,10 @@ class Command:
         self._began = time.perf_counter()
         command = [*COMMAND, "--data", str(data), *arguments, "--json"]
         self._process = subprocess.Popen(
-            command, stdout=self._stdout, stderr=self._stderr, env=environment()
+            command,
+            stdout=self._stdout,
+            stderr=self._stderr,
+            env=environment(**_STORES.get(data, {})),
         )
         self.pid = self._process.pid
 
@@ -105,7 +116,7 @@ def serving(data: Path, *, core: int | None = None, workers: int = 1) -> Iterato
     port = free_port()
     options = ["--port", str(port), "--workers", str(workers)]
     command = [*COMMAND, "--data", str(data), "serve", *options]
-    with _started(command, port, core=core) as server:
+    with _started(command, port, core=core, more=_STORES.get(data, {})) as server:
         yield server
 
 
@@ -136,7 +147,13 @@ def other(command: Sequence[str], port: int) -> Iterator[Server]:
 
 
 @contextmanager
-def _started(command: Sequence[str], port: int, *, core: int | None = None) -> Iterator[Server]:
+def _started(
+    command: Sequence[str],
+    port: int,
+    *,
+    core: int | None = None,
+    more: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
     began = time.perf_counter()
     with tempfile.TemporaryFile() as stderr:
         with _pinned(core):  # what is started inherits it
@@ -144,7 +161,7 @@ def _started(command: Sequence[str], port: int, *, core: int | None = None) -> I
                 command,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
-                env=environment(PYTHONPATH=_python_path()),
+                env=environment(PYTHONPATH=_python_path(), **(more or {})),
             )
         try:
             if not _answers(port, lambda: process.poll() is None):

@@ -188,6 +188,31 @@ def _signing_in(results: Results) -> Iterator[Row]:
 
 
 # A section is there when its first figure was measured.
+def _cluster(results: Results) -> Iterator[Row]:
+    for name, text in (
+        ("totals", "cluster: totals of 250 Tweets"),
+        ("historical", "cluster: 25 Tweets, all types, 28 days by the hour"),
+    ):
+        found = results[f"cluster_{name}"]
+        yield Row(f"{text}, in the store: p50 ms", found["p50_ms"].show(".1f"))
+        yield Row("the queries of this alone: p50 ms", found["beside_ms"].show(".1f"))
+        yield at_most("the store / its queries alone", found["ratio"], 1.3, ".2f")
+        own = found["own_cpu_ms"]
+        what = "our CPU in it, ms"
+        yield at_most(what, own, 3, ".1f") if name == "totals" else Row(what, own.show(".1f"))
+    for size, target in ((50_000, 500_000), (5_000, 250_000)):
+        found = results[f"cluster_counting_{size}"]
+        text = f"cluster: batches of {size:,} events, folded and counted, events/s"
+        yield at_least(text, found["rate"], target)
+        own = found["cpu_s_per_million"]
+        yield at_most("our CPU without folding, s per million events", own, 0.5, ".2f")
+    nodes = results["cluster_nodes"]
+    text = "two API nodes, each with a fifth of a core / one: requests/s"
+    yield at_least(text, nodes["ratio"], 1.9, ".2f")
+    rate = results["cluster_limits"]["rate"]
+    yield at_least("limits in PostgreSQL: signed requests/s", rate, 4_000)
+
+
 _SECTIONS = {
     **stream_rows.SECTIONS,
     "load_file": _loading,
@@ -203,6 +228,7 @@ _SECTIONS = {
     "sign_in": _signing_in,
     "ingest_ours": peers_tables.ahead,
     "http_totals": peers_tables.times_a_peer,
+    "cluster_totals": _cluster,
 }
 
 

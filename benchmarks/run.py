@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 
 import checksums
+import cluster
 import columnar
 import counting
 import growth
@@ -155,6 +156,13 @@ class Bench:
         found = peers_http.http_peer(world, self._rounds, sample_s=self._sizes.sample_s)
         return {f"http_{name}": figures for name, figures in found.items()}
 
+    def cluster(self) -> Figures:
+        peers_environment.install_debian_packages()
+        amounts = self._sizes
+        return cluster.cluster(
+            self._folder, self._rounds, tweets=amounts.cluster_tweets, sample_s=amounts.cluster_s
+        )
+
     def memory_copy(self) -> Figures:
         files = self._stream().files[: limits.FILES]
         found = limits.memory_copy(files, self._rounds)
@@ -180,6 +188,7 @@ PARTS = (
     "sign_in",
     "ingest_peers",
     "http_peer",
+    "cluster",
     "memory_copy",
 )
 

@@ -25,6 +25,8 @@ class Sizes:
     peer_files: int
     column_millions: int
     large_column_millions: int
+    cluster_tweets: int
+    cluster_s: float
 
 
 FULL = Sizes(
@@ -46,6 +48,8 @@ FULL = Sizes(
     peer_files=20,  # each of stream.BATCH_EVENTS, into every ingest peer
     column_millions=10,  # millions of events in each format
     large_column_millions=100,
+    cluster_tweets=10_000_000,
+    cluster_s=10.0,
 )
 QUICK = Sizes(
     rounds=2,
@@ -66,4 +70,6 @@ QUICK = Sizes(
     peer_files=2,
     column_millions=1,
     large_column_millions=2,
+    cluster_tweets=30_000,
+    cluster_s=1.0,
 )

@@ -69,6 +69,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(HEAVY_UNITS):
             item.add_marker("heavy")
+    if os.environ.get("TEST_STORES", "embedded") != "embedded":  # see support/stores.py
+        items[:] = [item for item in items if not item.get_closest_marker("embedded")]
     items.sort(key=lambda item: _rank(_folder_of(item.nodeid)))
 
 

@@ -31,6 +31,23 @@ class Uptime:
         return passed if self.boot == boot and passed >= 0 else None
 
 
+@dataclass(frozen=True, slots=True)
+class ClockJump:
+    """The wall clock was set from one Unix time to another."""
+
+    from_s: float
+    to_s: float
+
+
+def find_jump(before_s: float, now_s: float, *, passed_s: float | None) -> ClockJump | None:
+    """Compare the wall clock with real time, which is None if the machine was restarted.
+
+    After a restart, only a step back is a jump.
+    """
+    expected_s = before_s + passed_s if passed_s is not None else max(before_s, now_s)
+    return ClockJump(expected_s, now_s) if abs(now_s - expected_s) > JUMP_S else None
+
+
 class Clock(Protocol):
     """A source of the current time."""
 

@@ -100,7 +100,18 @@ def is_provider_url(url: str) -> bool:
     return parts.scheme == "https" or (parts.scheme == "http" and host in _THIS_MACHINE)
 
 
-def is_postgresql_url(url: str) -> bool:
+def find_database_fault(registry: str, store: str) -> str | None:
+    """Say what is wrong with the URLs of the databases, after the name of the setting."""
+    if registry and not _is_postgresql_url(registry):
+        return "REGISTRY: write a URL such as postgresql://user:password@host:5432/name"
+    if store and not _is_clickhouse_url(store):
+        return "STORE: write a URL such as clickhouse://user:password@host1,host2/name?cluster=name"
+    if store and not registry:
+        return "STORE: set the URL of REGISTRY too; PostgreSQL keeps the Tweets of a cluster"
+    return None
+
+
+def _is_postgresql_url(url: str) -> bool:
     """Return whether the URL names a database of PostgreSQL. Its host may be in the query."""
     try:
         parts = urlsplit(url)
@@ -108,3 +119,11 @@ def is_postgresql_url(url: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in {"postgresql", "postgres"} and len(parts.path) > 1
+
+
+def _is_clickhouse_url(url: str) -> bool:
+    """Return whether the URL names a database on servers of ClickHouse."""
+    parts = urlsplit(url)
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    known = parts.scheme in {"clickhouse", "clickhouses"} and parts.path[1:].isidentifier()
+    return known and all(map(is_host, hosts))

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from openengagement.engagement.callback_schemes import CallbackSchemes, parse_callback_schemes
 from openengagement.setting_kinds import choice as _choice
 from openengagement.setting_kinds import (
+    find_database_fault,
     is_host,
-    is_postgresql_url,
     is_provider_url,
     parse_value,
     read_secret,
@@ -50,6 +50,13 @@ class Settings:
         "",
         "PostgreSQL database for the registry, such as postgresql://user:password@host/name; by "
         "default it is a file in the data folder.",
+        unit="URL",
+        secret=True,
+    )
+    store: str = _text(
+        "",
+        "ClickHouse cluster for the counters, such as clickhouse://user:password@host1,host2/name?"
+        "cluster=name; clickhouses:// for TLS. Tweets are then in the registry's database.",
         unit="URL",
         secret=True,
     )
@@ -296,9 +303,8 @@ class Settings:
         # These properties raise if their text is invalid.
         _ = self.host_names, self.proxies, self.historical_floor_s
         _ = self.oidc_secret, self.allowed_callback_schemes
-        if self.registry and not is_postgresql_url(self.registry):
-            text = "write a URL such as postgresql://user:password@host:5432/name"
-            raise SettingsError(f"{ENV_PREFIX}REGISTRY: {text}")
+        if fault := find_database_fault(self.registry, self.store):
+            raise SettingsError(f"{ENV_PREFIX}{fault}")
         if not self.password_sign_in and not self.oidc_issuer:
             raise SettingsError(
                 f"{ENV_PREFIX}PASSWORD_SIGN_IN: without an OpenID Connect provider nobody could "

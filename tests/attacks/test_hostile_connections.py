@@ -23,7 +23,8 @@ from support.hostile import (
     wait_until_closed,
     worker_bytes,
 )
-from support.server import HOST, Server
+from support.ports import HOST
+from support.server import Server
 from support.sockets import parse_answers, read_all
 from support.waiting import PATIENCE_S, wait_for
 from support.world import RECENT, show_time

@@ -17,6 +17,7 @@ from support.calls import question, sign_as_user
 from support.cli import invoke
 from support.flows import PASSWORD, set_password
 from support.oauth_server import connected_clients, start_oauth_server
+from support.stores import registry_url
 
 MONTH = time.strftime("%Y-%m", time.gmtime())
 OTHER_MONTH = "2024-02"
@@ -218,7 +219,7 @@ def used(console):
     server = console.server
     made = server.command("app", "add", "=cmd|'/c calc'!A1", "--owner", "bob")
     server.command("app", "enable", made["app_id"], "--handles", "2")
-    registry = open_registry(server.data)
+    registry = open_registry(server.data, registry_url(server.data))
     app_id = int(made["app_id"])
     registry.usage.add_usage(
         {(OTHER_MONTH, app_id, "ok"): 1990, (OTHER_MONTH, app_id, "rate_limited"): 10},
@@ -447,7 +448,7 @@ def test_an_approval_needs_the_app_that_the_page_showed(console, mira, waiting, 
     page = mira.open("/manage" if queue else f"/manage/apps/{waiting.app_id}")
     action = f"/manage/apps/{waiting.app_id}"
     form = page.form_with("decision", "seen", action=action)
-    with closing(open_registry(console.server.data)) as registry:
+    with closing(open_registry(console.server.data, registry_url(console.server.data))) as registry:
         app = registry.apps.read_app(int(waiting.app_id))
         said = AppForm(app.name, app.owner_id, [])
         registry.apps.apply_form(app.id, replace(said, **changed))

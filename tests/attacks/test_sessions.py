@@ -12,6 +12,7 @@ from openengagement.registry.sessions import NewSession
 from support.flows import CALLBACK, OOB, PASSWORD, set_password
 from support.oauth_server import TOTALS
 from support.sockets import exchange, request_bytes
+from support.stores import registry_url
 
 ATTRIBUTES = {"HttpOnly", "SameSite=lax", "Path=/"}
 APPS = "/settings/apps"
@@ -295,7 +296,7 @@ def test_a_cookie_that_is_sent_twice_counts_as_missing(oauth, alice):
 
 
 def test_an_account_has_at_most_fifty_sessions(oauth):
-    registry = open_registry(oauth.server.data)
+    registry = open_registry(oauth.server.data, registry_url(oauth.server.data))
     try:
         account = registry.accounts.find_account("alice")
         for at in range(60):

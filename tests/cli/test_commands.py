@@ -11,7 +11,7 @@ from typer.main import get_command
 from openengagement.cli.main import main
 from openengagement.registry.opening import open_registry
 from support.cli import EXECUTABLE, server_environment
-from support.server import free_port
+from support.ports import free_port
 from support.waiting import PATIENCE_S
 
 KEYS = {

@@ -16,7 +16,7 @@ from requests_oauthlib import OAuth1
 
 from faults.crashing import open_session
 from support.cli import EXECUTABLE, call_command, server_environment
-from support.server import HOST, free_port
+from support.ports import HOST, free_port
 from support.waiting import PATIENCE_S, wait_for
 
 REAL_FILE = Path(__file__).resolve().parents[3] / "shared" / "data" / "higgs-activity_time.txt.gz"

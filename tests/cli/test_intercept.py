@@ -24,8 +24,8 @@ from faults.crashing import open_session
 from openengagement.sandbox.forward_proxy import HOSTS
 from support.cli import call_command, server_environment
 from support.person import Person
+from support.ports import HOST, free_port
 from support.sandbox import Sandbox, sandbox_in
-from support.server import HOST, free_port
 from support.waiting import PATIENCE_S
 
 PASSWORD = "nine lighthouses and a paper boat"

@@ -10,7 +10,7 @@ import pytest
 
 from support.cli import call_command
 from support.folders import COUNTERS, REGISTRY, SEGMENTS, open_store, total
-from support.server import free_port
+from support.ports import free_port
 
 SET_ASIDE = ["missing", "empty", "without tables"]
 

@@ -13,7 +13,7 @@ import pytest
 from openengagement.errors import StoreDamaged, StoreUnavailable
 from openengagement.processes import worker
 from support.cli import server_environment
-from support.server import free_port
+from support.ports import free_port
 from support.waiting import PATIENCE_S
 
 IMPORT = """

@@ -1,8 +1,10 @@
 """The engines under test. A new one needs a class here and a name in BACKENDS."""
 
+import json
 from pathlib import Path
 
 from openengagement.clock import Uptime
+from openengagement.stores.cluster.opening import open_cluster
 from openengagement.stores.embedded.store import EmbeddedStore
 
 KEEP_DAYS = 90
@@ -47,4 +49,20 @@ class Embedded:
         )
 
 
-BACKENDS = {"embedded": Embedded}
+class Cluster:
+    """PostgreSQL and ClickHouse, at the URLs in a file of the folder."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+
+    def set_urls(self, postgresql, clickhouse):
+        (self.folder / "urls.json").write_text(json.dumps([postgresql, clickhouse]))
+
+    def open(self, clock=None):
+        postgresql, clickhouse = json.loads((self.folder / "urls.json").read_text())
+        return open_cluster(
+            postgresql, clickhouse, clock=clock or ChosenClock(), idempotency_keep_days=KEEP_DAYS
+        )
+
+
+BACKENDS = {"embedded": Embedded, "cluster": Cluster, "replicated": Cluster}

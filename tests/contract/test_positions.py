@@ -88,7 +88,8 @@ def test_a_killed_consumer_continues_where_its_counts_end(backend, start_worker)
         worker.process.wait(PATIENCE_S)
         worker.process.returncode = 9
         store = backend.open()
+        position = store.read_position("log")  # first: a cluster completes what is under way
         consumed = total(store)
-        assert store.read_position("log") == (b"%d" % consumed if consumed else None)
+        assert position == (b"%d" % consumed if consumed else None)
         store.close()
     assert consumed > 5, "there was nothing to kill"

@@ -49,6 +49,7 @@ ORDINARY_OUTSIDE_SRC = {
     "carrying",
     "desk",
     "judge",
+    "keeper",  # ZooKeeper
     "knock",
     "registering",
 }

@@ -13,7 +13,7 @@ import requests
 from requests_oauthlib import OAuth1
 
 from support.cli import EXECUTABLE, call_command, server_environment, start_server
-from support.server import HOST, free_port, is_free
+from support.ports import HOST, free_port, is_free
 from support.waiting import PATIENCE_S, wait_for
 
 OWNER_ID = 1

@@ -11,7 +11,7 @@ import pytest
 
 from faults.crashing import Crashing, open_session
 from support.cli import EXECUTABLE, invoke, server_environment
-from support.server import free_port
+from support.ports import free_port
 from support.waiting import PATIENCE_S, wait_for
 
 COUNTERS, SEGMENTS, REGISTRY = "counters.sqlite3", "counters.segments", "registry.sqlite3"

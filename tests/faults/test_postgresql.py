@@ -21,8 +21,8 @@ from openengagement.registry.migrate import HEAD, SchemaMismatch
 from openengagement.registry.opening import init_registry, open_registry
 from openengagement.settings import ENV_PREFIX
 from support.cli import call_command, invoke
+from support.ports import HOST, free_port
 from support.postgresql import PostgresqlMissing, PostgresqlServer
-from support.server import HOST, free_port
 from support.waiting import PATIENCE_S, wait_for, within_one
 
 NOW_S = 1_795_342_500

@@ -21,7 +21,7 @@ from oracle.bodies import CONTENT_TYPES
 from oracle.generator import OWNER_IDS, Batch
 from oracle.request_maker import ApiRequest
 from support.cli import call_command, start_server
-from support.server import HOST, free_port, is_free
+from support.ports import HOST, free_port, is_free
 from support.waiting import PATIENCE_S, wait_for
 
 RATE_LIMIT = "10000000"

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from support.server import HOST, Server, free_port
+from support.ports import HOST, free_port
+from support.server import Server
 from support.waiting import PATIENCE_S
 
 SCRIPT = Path(__file__).parents[1] / "interop" / "openid_provider.mjs"

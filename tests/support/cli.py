@@ -15,22 +15,25 @@ import typer
 from click.testing import CliRunner, Result
 
 from openengagement.cli.main import main
+from support import stores
 from support.waiting import PATIENCE_S
 
 EXECUTABLE = Path(sys.executable).with_name("openengagement")
 COMMAND = typer.main.get_command(main)  # made once: it takes longer than most commands
 
 
-def server_environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return this environment with these server settings and no others.
+def server_environment(
+    settings: Mapping[str, str] | None = None, data: Path | None = None
+) -> dict[str, str]:
+    """Return this environment with these server settings, those that name the stores of the data
+    folder, and no others.
 
     Python may write bytecode: every process would compile all modules otherwise.
     """
     kept_back = ("OPENENGAGEMENT_", "PYTHONDONTWRITEBYTECODE")
     environment = {name: v for name, v in os.environ.items() if not name.startswith(kept_back)}
-    return environment | {
-        f"OPENENGAGEMENT_{name.upper()}": value for name, value in (settings or {}).items()
-    }
+    named = {**(stores.settings_of(data) if data else {}), **(settings or {})}
+    return environment | {f"OPENENGAGEMENT_{name.upper()}": named[name] for name in named}
 
 
 def run_command(data: Path, *arguments: str) -> dict[str, Any]:
@@ -41,10 +44,11 @@ def run_command(data: Path, *arguments: str) -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=False,
-        env=server_environment(),
+        env=server_environment(data=data),
         timeout=PATIENCE_S,
     )
     assert done.returncode == 0, f"{arguments}: {done.returncode}: {done.stderr or done.stdout}"
+    stores.wait_for_change(data)
     printed: dict[str, Any] = json.loads(done.stdout)
     return printed
 
@@ -74,8 +78,13 @@ def invoke(*arguments: str, stdin: str | None = None) -> Result:
 
 def call_command(data: Path, *arguments: str, stdin: str | None = None) -> dict[str, Any]:
     """Run the command in this process, which saves a second. Return what `--json` prints."""
-    done = invoke("--data", str(data), *arguments, "--json", stdin=stdin)
+    names = {
+        f"OPENENGAGEMENT_{name.upper()}": value for name, value in stores.settings_of(data).items()
+    }
+    with patch.dict(os.environ, names):
+        done = invoke("--data", str(data), *arguments, "--json", stdin=stdin)
     assert done.exit_code == 0, f"{arguments}: {done.exit_code}: {done.output}"
+    stores.wait_for_change(data)
     printed: dict[str, Any] = json.loads(done.stdout)
     return printed
 
@@ -95,7 +104,7 @@ def start_server(
     arguments = ["--data", str(data), "serve", *map(str, options)]
     with (
         _umask_kept(),
-        patch.dict(os.environ, server_environment(settings), clear=True),
+        patch.dict(os.environ, server_environment(settings, data), clear=True),
         patch.object(os, "execv", side_effect=SystemExit) as execv,
     ):
         done = CliRunner().invoke(COMMAND, arguments)

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from itertools import repeat
 from pathlib import Path
 
-from support.server import HOST, Server
+from support.ports import HOST
+from support.server import Server
 from support.waiting import PATIENCE_S, wait_for
 
 # As little as the kernel allows, so that what a client does not read waits at the server.

@@ -6,7 +6,7 @@ from threading import Thread
 from types import TracebackType
 from typing import Self
 
-from support.server import HOST
+from support.ports import HOST
 
 
 class WebSite:

@@ -4,11 +4,10 @@ Attack tests use it to send what no honest client would send.
 """
 
 import shutil
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -23,6 +22,7 @@ from support.flows import CALLBACK, OOB, PASSWORD, add_consumer, set_password
 from support.person import Person, query_of
 from support.server import Server
 from support.signing import as_form, as_header, protocol_parameters, signature_with
+from support.stores import copy_stores, query_registry, registry_url, wait_for_change
 from support.world import App, World
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -123,8 +123,9 @@ class OAuthServer:
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Run a statement in the registry of the running server. Triggers tell its caches."""
-        with closing(sqlite3.connect(self.server.data / "registry.sqlite3")) as db, db:
-            return db.execute(statement, values).fetchall()
+        found = query_registry(self.server.data, statement, *values)
+        wait_for_change(self.server.data)
+        return found
 
     def count_guesses(
         self,
@@ -146,7 +147,7 @@ class OAuthServer:
         made = list(Guess(name, networks, browser).subjects)
         places = {"both": 0, "browser": 0, "address": -2, "account": -1}
         subject = made[places[of]]
-        limits = open_limits(self.server.data)
+        limits = open_limits(self.server.data, registry_url(self.server.data))
         for _ in range(times):
             limits.count(subject, {WINDOW_S: 1}, now_s=time.time())
         limits.close()
@@ -198,6 +199,7 @@ def _with_people_and_apps(folder: Path) -> tuple[Path, list[str], list[App]]:
     """
     made = _Folder(folder.with_name("people-and-apps"), [PASSWORD])
     shutil.copytree(folder, made.data)
+    copy_stores(folder, to=made.data)
     for name in ("alice", "bob"):
         set_password(made, name)
     added = [

@@ -33,9 +33,10 @@ class PostgresqlMissing(Exception):
 
 
 class PostgresqlServer:
-    """A server on a Unix socket in a temporary folder."""
+    """A server on a Unix socket in a temporary folder. `settings` replace some of SETTINGS."""
 
-    def __init__(self):
+    def __init__(self, **settings):
+        self._settings = {**SETTINGS, **settings}
         self._programs = find_programs()
         self._as_user = find_user()
         # Pytest's folders are too deep: the path of a socket has at most 107 characters.
@@ -61,7 +62,7 @@ class PostgresqlServer:
 
     def start(self):
         """Start it. Returns when it answers."""
-        settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
+        settings = [f"--{name}={value}" for name, value in self._settings.items()]
         with self._log.open("ab") as log:
             shared = {"stdout": log, "stderr": log, "cwd": "/", **self._as_user}
             command = [self._programs / "postgres", "-D", self._data, "-k", self._folder, *settings]

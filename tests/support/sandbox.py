@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from support.cli import EXECUTABLE, server_environment
-from support.server import HOST, free_port
+from support.ports import HOST, free_port
 from support.waiting import PATIENCE_S, wait_for
 
 LISTEN = "0A"  # the state, in the kernel's tables

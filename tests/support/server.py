@@ -1,8 +1,5 @@
 """The real server in its own process, on a copy of a seeded data folder."""
 
-import fcntl
-import os
-import random
 import shutil
 import signal
 import socket
@@ -15,48 +12,15 @@ from typing import Any, Self
 
 import requests
 
+from support import stores
+from support.balancer import Balancer
 from support.calls import Bearer, Client
 from support.cli import call_command, start_server
+from support.ports import HOST, free_port
 from support.waiting import PATIENCE_S, wait_for
 from support.world import App, World
 
-HOST = "127.0.0.1"
 RUNNING: list["Server"] = []
-# Below 32768, where the kernel starts to take ports for outgoing connections.
-PORTS = range(10_000, 32_000)
-_PORT_LOCKS = Path(tempfile.gettempdir(), "openengagement-test-ports")
-_locks_held: list[int] = []
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on, reserved for this process until it ends.
-
-    Test processes reserve a port by the lock on a file, so that two of them never get the same.
-    """
-    _PORT_LOCKS.mkdir(exist_ok=True)
-    for port in random.sample(PORTS, 1000):
-        lock = os.open(_PORT_LOCKS / str(port), os.O_CREAT | os.O_RDWR)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(lock)
-            continue
-        if is_free(port):
-            _locks_held.append(lock)
-            return port
-        os.close(lock)
-    raise AssertionError("no free port")
-
-
-def is_free(port: int) -> bool:
-    """Return whether nobody listens on this port."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-        return True
 
 
 class Server:
@@ -87,10 +51,14 @@ class Server:
         self.data = Path(self._folder.name, "data")
         self._log = Path(self._folder.name, "server.log")
         self._process: subprocess.Popen[bytes] | None = None
+        self._others: list[subprocess.Popen[bytes]] = []
+        self._balancer: Balancer | None = None
+        self._healthy_in_a_row = 0
         self._bearers: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         shutil.copytree(self.world.folder, self.data)
+        stores.copy_stores(self.world.folder, to=self.data)
         try:
             self.start()
         except BaseException:
@@ -106,6 +74,7 @@ class Server:
         trace: TracebackType | None,
     ) -> None:
         RUNNING.remove(self)
+        stores.SERVED.discard(self.data)
         try:
             if self._process is not None:
                 self.stop()
@@ -114,15 +83,42 @@ class Server:
 
     def start(self) -> None:
         """Start the process and wait until it answers."""
-        options: list[object] = ["--port", self.port, "--workers", self.workers]
+        stores.SERVED.add(self.data)
+        if stores.NODES == 1:
+            self._process = self._start_node(self.data, self.port)
+        else:
+            ports = [free_port() for _ in range(stores.NODES)]
+            self._process, *self._others = [
+                self._start_node(self._data_of(number), port) for number, port in enumerate(ports)
+            ]
+            self._balancer = Balancer(self.port, ports)
+        # A balancer sends connections to the nodes in turns, so the last ones are all of them.
+        self._healthy_in_a_row = 0
+        wait_for(self._have_started, pause_s=0.05, reason=lambda: self.log()[-2000:])
+
+    def _have_started(self) -> bool:
+        self._healthy_in_a_row = self._healthy_in_a_row + 1 if self._has_started() else 0
+        return self._healthy_in_a_row >= stores.NODES
+
+    def _data_of(self, number: int) -> Path:
+        """Return the data folder of a node. All of them name the same stores."""
+        if number == 0:
+            return self.data
+        data = self.data.with_name(f"data{number}")
+        data.mkdir(exist_ok=True)
+        shutil.copy(f"{self.data}.stores", f"{data}.stores")
+        return data
+
+    def _start_node(self, data: Path, port: int) -> "subprocess.Popen[bytes]":
+        options: list[object] = ["--port", port, "--workers", self.workers]
         if self.tls:
             options += ["--tls-cert", self.tls[0], "--tls-key", self.tls[1]]
-        self._process = start_server(self.data, *options, log=self._log, settings=self.settings)
-        wait_for(self._has_started, pause_s=0.05, reason=lambda: self.log()[-2000:])
+        return start_server(data, *options, log=self._log, settings=self.settings)
 
     def _has_started(self) -> bool:
         assert self._process is not None
-        assert self._process.poll() is None, f"the server ended: {self.log()[-2000:]}"
+        for each in (self._process, *self._others):
+            assert each.poll() is None, f"the server ended: {self.log()[-2000:]}"
         try:
             return self.is_healthy()
         except requests.ConnectionError:
@@ -134,17 +130,25 @@ class Server:
         process = self._process
         assert process is not None
         assert process.poll() is None, f"the server ended by itself: {self.log()[-2000:]}"
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE_S) == 0, self.log()[-2000:]
-        self._process = None
+        if self._balancer:
+            self._balancer.close()
+            self._balancer = None
+        for each in (process, *self._others):
+            each.send_signal(signal.SIGTERM)
+        for each in (process, *self._others):
+            assert each.wait(PATIENCE_S) == 0, self.log()[-2000:]
+        self._process, self._others = None, []
         with socket.socket() as probe:
             assert probe.connect_ex((HOST, self.port)) != 0, "a worker outlived its server"
 
     def _clean_up(self) -> None:
         self.client.close()
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
+        if self._balancer:
+            self._balancer.close()
+        for each in filter(None, (self._process, *self._others)):
+            if each.poll() is None:
+                each.kill()
+                each.wait()
         self._folder.cleanup()
 
     @property

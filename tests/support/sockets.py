@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from support.server import HOST
+from support.ports import HOST
 from support.waiting import PATIENCE_S
 
 

@@ -5,10 +5,8 @@ The tests build requests by hand; oauthlib signs them.
 
 import hashlib
 import json
-import sqlite3
 import time
 from base64 import b64encode
-from contextlib import closing
 
 import pytest
 
@@ -22,6 +20,7 @@ from support.signing import (
     signed_header,
 )
 from support.sockets import exchange, request_bytes
+from support.stores import query_registry
 from support.waiting import wait_for
 
 PATH = "/insights/engagement/totals"
@@ -514,6 +513,5 @@ def test_replay_protection_can_be_turned_off_for_the_data_api(servers, main, set
     header = {"Authorization": signed_header("POST", server.url + PATH, main)}
     for _ in range(2):
         assert server.client.send("POST", PATH, body=BODY, headers=header).status == 200
-    with closing(sqlite3.connect(server.data / "registry.sqlite3")) as registry:
-        used = "SELECT last_used_s FROM access_tokens WHERE token = ?"
-        wait_for(lambda: registry.execute(used, (main.access_token,)).fetchone()[0])
+    used = "SELECT last_used_s FROM access_tokens WHERE token = ?"
+    wait_for(lambda: query_registry(server.data, used, main.access_token)[0][0])

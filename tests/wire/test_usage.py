@@ -11,6 +11,7 @@ from support.calls import Bearer, Client, question, sign_as_app, sign_as_user
 from support.oauth_server import connected_clients
 from support.server import Server
 from support.signing import signed_header
+from support.stores import registry_url
 from support.waiting import PATIENCE_S
 from support.world import LIMIT
 
@@ -169,7 +170,7 @@ def test_usage_is_written_at_a_clean_stop(world):
             for _ in range(3):
                 assert client.ask("totals", question("111"), sign_as_user(world.main)).status == 200
         server.stop()
-        with closing(open_registry(server.data)) as registry:
+        with closing(open_registry(server.data, registry_url(server.data))) as registry:
             used = registry.usage.read_app_usage(int(world.main.app_id), [MONTH])[MONTH]
             names = registry.usage.list_handles(int(world.main.app_id), MONTH, limit=10)
         assert (used.requests, used.errors, used.handles) == (3, {}, 1)

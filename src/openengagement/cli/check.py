@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from openengagement.cli.common import Json, fail, open_folder, read_settings, show
+from openengagement.cli.common import Json, fail, failures_shown, open_folder, read_settings, show
 from openengagement.damage import Inspection
 from openengagement.engagement.types import format_time
 from openengagement.limits.opening import check_limits
@@ -50,6 +50,7 @@ def check(context: typer.Context, json: Json = False) -> None:
 def inspect_folder(data: Path) -> Inspection:
     """Verify every file of a data folder, and show the progress."""
     size = sum(512 * path.stat().st_blocks for path in data.rglob("*") if path.is_file())
+    settings = read_settings()
     columns = (
         TextColumn("checking"),
         BarColumn(),
@@ -59,8 +60,9 @@ def inspect_folder(data: Path) -> Inspection:
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("check", total=size)
         inspection = Inspection(lambda done: progress.advance(task, done))
-        check_stores(data, inspection)
-        if not read_settings().registry:  # otherwise PostgreSQL has both
+        with failures_shown(data):
+            check_stores(data, settings, inspection=inspection)
+        if not settings.registry:  # otherwise PostgreSQL has both
             check_registry(data, inspection)
             check_limits(data, inspection)
         progress.update(task, completed=size)

@@ -14,10 +14,23 @@ from openengagement.engagement.counters import (
     Counters,
     Ints,
     find_rows,
+    merge,
 )
 
 # Magnitudes are added up as floats, so the limit is lower than 2^63 by more than their error.
 _SUM_MAX: Final = 2.0**63 * (1 - 2.0**-30)
+
+
+def merge_verified(deltas: Sequence[Counters]) -> Counters:
+    """Add up the deltas of several batches.
+
+    Raises:
+        OverflowError: a sum would be too large.
+    """
+    # Verify before adding them up, because the sum must not wrap around.
+    if sum(each.total_bound for each in deltas) > COUNTER_MAX:
+        verify_room(deltas, hours=(), totals=())
+    return merge(deltas)
 
 
 def verify_room(

@@ -12,9 +12,11 @@ After an acknowledgement. When `apply_batches`, `apply_tweets` or `delete_tweet`
 * every read that begins later, in any process on any machine, contains it;
 * a reader that has seen the change never sees an older state again.
 
-Consistency. A reader sees all of a batch or nothing of it. A total equals the sum of its hours
-in every state that a reader can see, also while writes run. There are two exceptions: hours that
-were pruned, and the views of a video, which all Tweets with it share (`engagement.videos`).
+Consistency. A reader sees all of a batch or nothing of it. On a cluster that is true of each Tweet,
+but until the batch is acknowledged it may be seen for one Tweet and not yet for another. A total
+equals the sum of its hours in every state that a reader can see, also while writes run. There are
+two exceptions: hours that were pruned, and the views of a video, which all Tweets with it share
+(`engagement.videos`).
 
 Failure. A call that may succeed later raises `errors.StoreUnavailable`. Damaged data raises
 `errors.StoreDamaged`: it is never returned as a number, merged or copied.
@@ -134,6 +136,8 @@ class CounterStore(Store, Protocol):
 
     def read_position(self, source: str) -> bytes | None:
         """Read the offset that was last committed for a source, None if there is none.
+
+        Reads that begin later contain the counts up to it.
 
         Raises:
             StoreUnavailable: try again later.

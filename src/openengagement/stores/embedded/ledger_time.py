@@ -8,10 +8,9 @@ A row holds the time of the ledger, and the clocks at that moment. A commit adds
 """
 
 import sqlite3
-from dataclasses import dataclass
 from typing import Final
 
-from openengagement.clock import JUMP_S, Clock
+from openengagement.clock import Clock, ClockJump, find_jump
 from openengagement.stores.embedded.ledger import NEVER
 
 SCHEMA: Final = """
@@ -23,14 +22,6 @@ CREATE TABLE clock_jumps (jump_id INTEGER PRIMARY KEY, from_s REAL NOT NULL, to_
 """
 _RECORD_EVERY_S: Final = 60.0
 _JUMPS_KEPT: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class ClockJump:
-    """The wall clock was set from one Unix time to another."""
-
-    from_s: float
-    to_s: float
 
 
 def advance(db: sqlite3.Connection, clock: Clock) -> tuple[int, ClockJump | None]:
@@ -46,7 +37,7 @@ def advance(db: sqlite3.Connection, clock: Clock) -> tuple[int, ClockJump | None
     else:
         boot, uptime_s, wall_before_s, ledger_s = row
         passed_s = uptime.since(boot, uptime_s)
-        jump = _find_jump(wall_before_s, wall_s, passed_s=passed_s)
+        jump = find_jump(wall_before_s, wall_s, passed_s=passed_s)
         ledger_s += passed_s or 0.0
     if jump is not None:
         query = "INSERT INTO clock_jumps (from_s, to_s) VALUES (?, ?)"
@@ -73,9 +64,3 @@ def _first_time(db: sqlite3.Connection, wall_s: float) -> float:
     query = "SELECT max(applied_at_s) FROM batches WHERE applied_at_s < ?"
     newest: int | None = db.execute(query, (NEVER,)).fetchone()[0]
     return wall_s if newest is None else min(wall_s, float(newest))
-
-
-def _find_jump(before_s: float, now_s: float, *, passed_s: float | None) -> ClockJump | None:
-    """Compare the wall clock with real time. After a restart, only a step back is a jump."""
-    expected_s = before_s + passed_s if passed_s is not None else max(before_s, now_s)
-    return ClockJump(expected_s, now_s) if abs(now_s - expected_s) > JUMP_S else None

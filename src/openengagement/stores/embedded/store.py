@@ -18,8 +18,8 @@ import numpy as np
 import polars as pl
 
 from openengagement.clock import Clock
-from openengagement.engagement.counters import COUNTER_MAX, Counters, Ints, add_hours, merge
-from openengagement.engagement.overflow import verify_room
+from openengagement.engagement.counters import Counters, Ints, add_hours
+from openengagement.engagement.overflow import merge_verified
 from openengagement.engagement.tweets import fold_tweets
 from openengagement.engagement.types import DAY_S, TYPE_NAMES, Tweet
 from openengagement.engagement.videos import (
@@ -239,10 +239,7 @@ class EmbeddedStore:
         Raises:
             OverflowError: a counter would pass COUNTER_MAX.
         """
-        # Verify before adding them up, because the sum must not wrap around.
-        if sum(each.total_bound for each in deltas) > COUNTER_MAX:
-            verify_room(deltas, hours=(), totals=())
-        merged = add_video_views(merge(deltas), partial(table.read_videos, db))
+        merged = add_video_views(merge_verified(deltas), partial(table.read_videos, db))
         manifest.add_segment(db, merged, read_segments=partial(self._reader.segments, db))
 
     def close(self) -> None:

@@ -1,0 +1,246 @@
+"""The ledger in PostgreSQL: used idempotency keys, positions of sources, and flights.
+
+A flight is a commit that is under way from PostgreSQL to ClickHouse. It is recorded with everything
+that ClickHouse must insert, in the transaction that records the keys. It is removed once every
+shard has its block. Any server completes a flight that outlives its lease.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import psycopg
+import zstandard
+
+from openengagement.errors import StoreUnavailable
+from openengagement.stores.cluster.tables import FLIGHT_DAYS_MAX
+from openengagement.stores.contract import Applied, Batch, KeyConflict
+
+Connection = psycopg.Connection[Any]
+
+# Advisory locks, held until a transaction ends. The numbers are arbitrary. Commits that count views
+# share the first lock; a commit that changes videos of Tweets holds it exclusively. A commit for
+# Tweets whose counters could become too large holds the second lock exclusively.
+_VIDEOS_LOCK: Final = 7_106_906
+_LARGE_LOCK: Final = 7_106_909
+_LEASE_S: Final = 5
+_ZSTD_LEVEL: Final = 1  # as fast as LZ4, and half the size
+# The hour is that of PostgreSQL's clock, so that all servers agree.
+_HOUR: Final = "(extract(epoch FROM now()) / 3600)::bigint"
+_TOKEN: Final = f"""
+SELECT nextval('flight_tokens'), {_HOUR}, EXISTS (SELECT FROM large_tweets)
+"""  # noqa: S608 (no text of a user is in it)
+_LARGE: Final = "SELECT tweet_id FROM large_tweets WHERE tweet_id = ANY(%(ids)s)"
+_NOTE_LARGE: Final = """
+INSERT INTO large_tweets SELECT unnest(%(ids)s::bigint[]) AS tweet_id ORDER BY tweet_id
+ON CONFLICT DO NOTHING
+"""
+# In the order of the keys: otherwise two commits could wait for each other.
+_CLAIM: Final = """
+INSERT INTO batches
+SELECT key, digest, outcome, %(token)s, CASE WHEN expires THEN %(now_s)s::bigint END
+FROM unnest(%(keys)s::bytea[], %(digests)s::bytea[], %(outcomes)s::bytea[], %(expire)s::boolean[])
+    AS new (key, digest, outcome, expires)
+ORDER BY key ON CONFLICT DO NOTHING RETURNING key
+"""
+_KNOWN: Final = "SELECT key, digest, outcome, token FROM batches WHERE key = ANY(%(keys)s)"
+_MOVE_ON: Final = """
+INSERT INTO positions VALUES (%(source)s, %(offset)s, %(token)s)
+ON CONFLICT (source) DO UPDATE SET position = EXCLUDED.position, token = EXCLUDED.token
+"""
+_LEASE: Final = f"now() + interval '{_LEASE_S} s'"
+_BEGIN: Final = f"""
+INSERT INTO flights (token, began_at, leased_until, views, large, blocks)
+VALUES (%(token)s, now(), {_LEASE}, %(views)s, %(large)s, %(blocks)s::bytea[])
+"""  # noqa: S608 (no text of a user is in it)
+_IN_TIME: Final = f"began_at > now() - interval '{FLIGHT_DAYS_MAX} days'"
+_LEASE_NEXT: Final = f"""
+UPDATE flights SET leased_until = {_LEASE}, attempts = attempts + 1 WHERE token = (
+    SELECT token FROM flights WHERE leased_until < now() AND {_IN_TIME}
+    ORDER BY leased_until LIMIT 1 FOR UPDATE SKIP LOCKED
+) RETURNING token, blocks
+"""  # noqa: S608
+_EXPIRE: Final = """
+DELETE FROM batches WHERE key = ANY (ARRAY(
+    SELECT key FROM batches WHERE applied_at_s < %(before_s)s ORDER BY applied_at_s
+    LIMIT %(slice)s FOR UPDATE SKIP LOCKED
+) || %(keys)s::bytea[]) AND applied_at_s < %(before_s)s
+"""
+_SLICE: Final = 100  # forgotten with each commit
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The answers to some batches, and what they need.
+
+    `new` holds the batches to count. `earlier` holds the flights that repeats belong to: a repeat
+    may be answered when they have ended.
+    """
+
+    answers: list[Applied | KeyConflict]
+    new: list[Batch] = field(default_factory=list)
+    earlier: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """The block that each shard must insert, in the order of the shards. None: it has nothing."""
+
+    token: int
+    blocks: list[bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a new flight begins with.
+
+    `number` is its own, and also identifies its blocks for ClickHouse. `hour` is the current one.
+    `any_large` tells whether any Tweet is known to have a large counter.
+    """
+
+    number: int
+    hour: int
+    any_large: bool
+
+
+def next_token(db: Connection) -> Token:
+    """Return a token that no other flight has."""
+    (row,) = db.execute(_TOKEN)
+    return Token(*row)
+
+
+def read_hour(db: Connection) -> int:
+    """Return the current hour."""
+    ((hour,),) = db.execute(f"SELECT {_HOUR}")
+    return int(hour)
+
+
+def claim(
+    db: Connection, batches: Sequence[Batch], *, token: int, now_s: int, keep_s: int
+) -> Claimed:
+    """Record the keys and positions of the batches that are new. Call it in a transaction.
+
+    Some keys that are older than `keep_s`, in the time of the ledger, are forgotten.
+    """
+    first = {batch.key: batch for batch in reversed(batches) if batch.key is not None}
+    expired = {"before_s": now_s - keep_s, "slice": _SLICE, "keys": list(first)}
+    db.execute(_EXPIRE, expired)
+    claimed = _claim_keys(db, list(first.values()), token=token, now_s=now_s)
+    known = _read_known(db, [key for key in first if key not in claimed])
+    claim = Claimed([])
+    for batch in batches:
+        if batch.key is None or (batch.key in claimed and first[batch.key] is batch):
+            claim.new.append(batch)
+            claim.answers.append(Applied(False, batch.outcome))
+            continue
+        mate = first[batch.key]
+        if batch.key not in claimed and batch.key not in known:
+            raise StoreUnavailable("Tweet", "a key expired while its batch was sent again")
+        digest, outcome, earlier = known.get(batch.key) or (mate.digest, mate.outcome, None)
+        if digest != batch.digest:
+            claim.answers.append(KeyConflict())
+            continue
+        claim.answers.append(Applied(True, outcome))
+        if earlier is not None:
+            claim.earlier.add(earlier)
+    positions = [batch.position for batch in claim.new if batch.position is not None]
+    for source, offset in {each.source: each.offset for each in positions}.items():
+        db.execute(_MOVE_ON, {"source": source, "offset": offset, "token": token})
+    return claim
+
+
+def _claim_keys(db: Connection, batches: Sequence[Batch], *, token: int, now_s: int) -> set[bytes]:
+    """Record those keys that are new, and return them."""
+    if not batches:
+        return set()
+    columns = {
+        "keys": [batch.key for batch in batches],
+        "digests": [batch.digest for batch in batches],
+        "outcomes": [batch.outcome for batch in batches],
+        "expire": [batch.expires for batch in batches],
+    }
+    values = {**columns, "token": token, "now_s": now_s}
+    return {bytes(key) for (key,) in db.execute(_CLAIM, values)}
+
+
+def _read_known(db: Connection, keys: Sequence[bytes]) -> Mapping[bytes, tuple[bytes, bytes, int]]:
+    """Read digest, outcome and flight of these keys."""
+    if not keys:
+        return {}
+    rows = db.execute(_KNOWN, {"keys": list(keys)})
+    return {bytes(key): (bytes(digest), bytes(out), token) for key, digest, out, token in rows}
+
+
+def begin_flight(db: Connection, flight: Flight, *, views: bool, large: bool) -> None:
+    """Record a flight, leased to this process.
+
+    `views` tells whether it counts video views, and `large` whether it counts for Tweets whose
+    counters could become too large.
+    """
+    pack = zstandard.ZstdCompressor(_ZSTD_LEVEL).compress
+    blocks = [block and pack(block) for block in flight.blocks]
+    values = {"token": flight.token, "views": views, "large": large, "blocks": blocks}
+    db.execute(_BEGIN, values)
+
+
+def note_failure(db: Connection, token: int, *, reason: str) -> None:
+    """Record why a flight could not be completed. It is tried again when its lease has ended."""
+    db.execute("UPDATE flights SET reason = %s WHERE token = %s", (reason, token))
+
+
+def end_flight(db: Connection, token: int) -> None:
+    """Forget a flight, because every shard has its block."""
+    db.execute("DELETE FROM flights WHERE token = %s", (token,))
+
+
+def lease_next(db: Connection) -> Flight | None:
+    """Lease a flight whose lease has ended. None if there is none."""
+    row = db.execute(_LEASE_NEXT).fetchone()
+    if row is None:
+        return None
+    unpack = zstandard.ZstdDecompressor().decompress
+    return Flight(row[0], [block and unpack(block) for block in row[1]])
+
+
+def under_way(db: Connection, tokens: Sequence[int]) -> bool:
+    """Whether one of these flights has not ended."""
+    query = "SELECT 1 FROM flights WHERE token = ANY(%s) LIMIT 1"
+    return bool(tokens) and db.execute(query, (list(tokens),)).fetchone() is not None
+
+
+def views_under_way(db: Connection) -> bool:
+    """Whether a flight that counts video views has not ended."""
+    return db.execute("SELECT 1 FROM flights WHERE views LIMIT 1").fetchone() is not None
+
+
+def large_under_way(db: Connection) -> bool:
+    """Whether a flight for Tweets with large counters has not ended."""
+    return db.execute("SELECT 1 FROM flights WHERE large LIMIT 1").fetchone() is not None
+
+
+def known_large(db: Connection, ids: Sequence[int]) -> set[int]:
+    """Return those of these Tweets that may have large counters."""
+    return {tweet_id for (tweet_id,) in db.execute(_LARGE, {"ids": list(ids)})}
+
+
+def own_large(db: Connection, ids: Sequence[int]) -> None:
+    """Note Tweets with large counters. Until this transaction ends, nobody else can do that."""
+    db.execute("SELECT pg_advisory_xact_lock(%s)", (_LARGE_LOCK,))
+    db.execute(_NOTE_LARGE, {"ids": list(ids)})
+
+
+def share_videos(db: Connection) -> None:
+    """Until this transaction ends, no Tweet changes its video."""
+    db.execute("SELECT pg_advisory_xact_lock_shared(%s)", (_VIDEOS_LOCK,))
+
+
+def own_videos(db: Connection) -> None:
+    """Until this transaction ends, nobody else counts views or changes videos."""
+    db.execute("SELECT pg_advisory_xact_lock(%s)", (_VIDEOS_LOCK,))
+
+
+def read_position(db: Connection, source: str) -> tuple[bytes, int] | None:
+    """Read the offset that was last committed for a source, and the token of its flight."""
+    query = "SELECT position, token FROM positions WHERE source = %s"
+    row = db.execute(query, (source,)).fetchone()
+    return (bytes(row[0]), row[1]) if row else None

@@ -1,0 +1,64 @@
+"""A TCP proxy that spreads connections over several servers, in turns."""
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+
+from support.ports import HOST
+
+
+class Balancer:
+    """Listens on a port until it is closed."""
+
+    def __init__(self, port: int, targets: Sequence[int]) -> None:
+        self._targets = itertools.cycle(targets)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._connections: set[asyncio.Task[None]] = set()
+        self._server = self._call(asyncio.start_server(self._serve, HOST, port))
+
+    def close(self) -> None:
+        """Close the port and all connections."""
+        self._call(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _call(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    async def _close(self) -> None:
+        self._server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            source, target = await asyncio.open_connection(HOST, next(self._targets))
+            sending = asyncio.create_task(_pump(reader, target))
+            try:
+                await _pump(source, writer)  # when the server closes, nothing can be sent any more
+            finally:
+                sending.cancel()
+                target.close()
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+            self._connections.discard(task)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Copy until the source ends, and then tell the target."""
+    with suppress(OSError):
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+            await writer.drain()
+        writer.write_eof()

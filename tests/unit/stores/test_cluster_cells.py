@@ -1,0 +1,66 @@
+"""The blocks that a commit inserts into the shards of a cluster, and sums of rows."""
+
+import numpy as np
+import pytest
+
+from contract.deltas import make_batch
+from openengagement.engagement.counters import sum_rows
+from openengagement.engagement.types import TYPE_NAMES
+from openengagement.engagement.videos import VIDEO_VIEWS
+from openengagement.stores.cluster.cells import add_up, blocks_of, split_ids
+from openengagement.stores.cluster.native import decode_blocks
+from openengagement.stores.cluster.tables import CELLS, MARKER
+
+REPLIES = TYPE_NAMES.index("replies")
+
+
+def rows_of(block):
+    columns = [column.tolist() for column in decode_blocks(block, list(CELLS))]
+    return sorted(zip(*columns, strict=True))
+
+
+def test_totals_hours_and_a_marker():
+    deltas = make_batch([(4, 10, {"replies": 2}), (4, 12, {"replies": 3})]).deltas
+    first, second = blocks_of(deltas, shards=2, token=9, now_hour=500)
+    assert second is None
+    assert rows_of(first) == [
+        (-9, MARKER, 500, 1),
+        (4, REPLIES, 0, 5),
+        (4, REPLIES, 11, 2),
+        (4, REPLIES, 13, 3),
+    ]
+
+
+def test_each_shard_gets_its_tweets():
+    deltas = make_batch([(tweet_id, 1, {"replies": 1}) for tweet_id in range(1, 8)]).deltas
+    blocks = blocks_of(deltas, shards=3, token=1, now_hour=7)
+    ids = [sorted({row[0] for row in rows_of(block)}) for block in blocks]
+    assert ids == [[-1, 3, 6], [-1, 1, 4, 7], [-1, 2, 5]]
+    assert split_ids(range(1, 8), shards=3) == [[3, 6], [1, 4, 7], [2, 5]]
+
+
+def test_videos_have_totals_only():
+    deltas = sum_rows(np.array([-5]), np.array([(1 << 5) | VIDEO_VIEWS]), counts=np.array([6]))
+    (block,) = filter(None, blocks_of(deltas, shards=3, token=2, now_hour=7))
+    assert rows_of(block) == [(-5, VIDEO_VIEWS, 0, 6), (-2, MARKER, 7, 1)]
+    assert split_ids([-5], shards=3)[1] == [-5]
+
+
+def test_the_same_commit_has_the_same_bytes():
+    deltas = make_batch([(tweet_id, 1, {"replies": 1}) for tweet_id in range(1, 80)]).deltas
+    made = [blocks_of(deltas, shards=3, token=token, now_hour=7) for token in (1, 1, 2)]
+    assert made[0] == made[1]
+    assert all(first != other for first, other in zip(made[0], made[2], strict=True))
+
+
+def test_rows_are_added_up():
+    rows = [np.array(column) for column in ([7, 5, 7, 7], [0, 1, 0, 2], [1, 2, 3, 4])]
+    assert add_up(rows, [7, 6, 5], width=3).tolist() == [[4, 0, 4], [0, 0, 0], [0, 2, 0]]
+
+
+@pytest.mark.parametrize("count", [2**62, -(2**62)])
+def test_a_sum_never_wraps_around(count):
+    rows = [np.array(column) for column in ([7, 7, 5], [0, 0, 0], [count, count, 1])]
+    with pytest.raises(OverflowError):
+        add_up(rows, [7, 5], width=1)
+    assert add_up([each[1:] for each in rows], [7, 5], width=1).tolist() == [[count], [1]]
