@@ -13,7 +13,7 @@ from typing import Final
 
 from openengagement.auth.keyring import KeyFileError, Keyring, open_keyring
 from openengagement.clock import Clock
-from openengagement.erasure import LOCK_FILE, Eraser
+from openengagement.erasure import Eraser
 from openengagement.errors import StoreDamaged
 from openengagement.files import PUT_BACK, UnusableFile, make_folder
 from openengagement.registry.encrypted import sample_secrets
@@ -34,11 +34,10 @@ class DataFolder:
     registry: Registry
     stores: Stores
     keyring: Keyring
-    path: Path
 
     def eraser(self, *, now_s: Callable[[], float]) -> Eraser:
         """Return what erases accounts from this folder."""
-        return Eraser(self.registry, self.stores, lock=self.path / LOCK_FILE, now_s=now_s)
+        return Eraser(self.registry, self.stores, now_s=now_s)
 
     def close(self) -> None:
         """Close the stores and the registry."""
@@ -81,7 +80,7 @@ def open_data_folder(
     except BaseException:
         registry.close()
         raise
-    return DataFolder(registry, stores, keyring, data)
+    return DataFolder(registry, stores, keyring)
 
 
 def decrypts_any(registry: Registry, keyring: Keyring) -> bool:

@@ -13,16 +13,11 @@ counters rewrites whole files, for one account or for many.
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 from openengagement.errors import Unavailable
-from openengagement.files import hold_lock
 from openengagement.registry.audit import Actor
 from openengagement.registry.registry import Registry
 from openengagement.stores.contract import Erases, Forgets, Scrubs, Stores
-
-LOCK_FILE: Final = "erasure.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +31,11 @@ class Erased:
 
 
 class Eraser:
-    """Erases accounts. `lock` is the path of a file lock that all processes of a folder share."""
+    """Erases accounts."""
 
-    def __init__(
-        self, registry: Registry, stores: Stores, *, lock: Path, now_s: Callable[[], float]
-    ) -> None:
+    def __init__(self, registry: Registry, stores: Stores, *, now_s: Callable[[], float]) -> None:
         self._registry = registry
         self._stores = stores
-        self._lock = lock
         self._now_s = now_s
 
     def begin(self, account_id: int, *, actor: Actor) -> Erased | None:
@@ -73,7 +65,7 @@ class Eraser:
         """
         counters, tweets = self._capable()
         removal = self._registry.removal
-        with hold_lock(self._lock):
+        with counters.erasing():
             unfinished = removal.list_unfinished()
             if not set(account_ids) & set(unfinished):
                 return  # another call has completed them while this one waited

@@ -55,7 +55,7 @@ from openengagement.portal.sign_in import SignIn, SignInMethods
 from openengagement.query import Query
 from openengagement.settings import Settings
 from openengagement.sign_in.passwords import Passwords
-from openengagement.stores.contract import Compacts
+from openengagement.stores.contract import Compacts, CountsLater, Stores
 from openengagement.tuning import lower_priority
 
 if TYPE_CHECKING:
@@ -191,7 +191,10 @@ def _build_health(shared: _Shared, counting: str) -> Health:
         {
             "the socket of the counting process is gone": partial(is_listening, counting),
             "the counting process does not answer": lambda: not is_hung(counting),
-            "the counters cannot be read": partial(counters.read_totals, [1], ["favorites"]),
+            "the counters cannot be read": partial(_ping, shared.folder.stores),
+            "batches wait to be counted": lambda: (
+                not (isinstance(counters, CountsLater) and counters.is_behind())
+            ),
             "the key file cannot be used": keyring.verify_file,
             "the keys cannot decrypt the credentials": partial(decrypts_any, registry, keyring),
             "the registry cannot be read": partial(registry.accounts.read_protected, [1]),
@@ -203,6 +206,12 @@ def _build_health(shared: _Shared, counting: str) -> Health:
         },
         ready_checks={CLOCK_JUMPED: clock_watch.is_steady},
     )
+
+
+def _ping(stores: Stores) -> None:
+    """Verify that the stores answer. Raises if they do not."""
+    for engine in stores.engines:
+        engine.ping()
 
 
 def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:

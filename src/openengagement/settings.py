@@ -15,14 +15,9 @@ from urllib.parse import urlsplit
 
 from openengagement.engagement.callback_schemes import CallbackSchemes, parse_callback_schemes
 from openengagement.setting_kinds import choice as _choice
-from openengagement.setting_kinds import (
-    find_database_fault,
-    is_host,
-    is_provider_url,
-    parse_value,
-    read_secret,
-)
+from openengagement.setting_kinds import find_database_fault, is_host, is_provider_url, parse_value
 from openengagement.setting_kinds import number as _number
+from openengagement.setting_kinds import read_secret as _read_secret
 from openengagement.setting_kinds import switch as _switch
 from openengagement.setting_kinds import text as _text
 
@@ -347,7 +342,7 @@ class Settings:
     def oidc_secret(self) -> str:
         """Read the client secret and check all `oidc_` settings; "" if no provider is set."""
         try:
-            secret = read_secret(self.oidc_client_secret, self.oidc_client_secret_file)
+            secret = _read_secret(self.oidc_client_secret, self.oidc_client_secret_file)
         except ValueError as error:
             raise SettingsError(f"{ENV_PREFIX}OIDC_CLIENT_SECRET_FILE: {error}") from None
         given = [self.oidc_issuer, self.oidc_client_id, secret]

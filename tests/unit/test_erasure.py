@@ -1,7 +1,6 @@
 """Each step of an erasure may fail: a repeat completes it, and nothing of the account is left."""
 
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -151,9 +150,9 @@ class Simple:
     name = "simple"
 
 
-def test_a_store_that_cannot_erase_refuses_before_anything_is_removed(folder, data):
+def test_a_store_that_cannot_erase_refuses_before_anything_is_removed(folder):
     stores = Stores(Simple(), Simple())
-    eraser = Eraser(folder.registry, stores, lock=Path(data, "lock"), now_s=lambda: 1)
+    eraser = Eraser(folder.registry, stores, now_s=lambda: 1)
     with pytest.raises(Unavailable, match="the simple store cannot erase"):
         erase(eraser)
     assert folder.registry.accounts.read_account(ID) is not None

@@ -33,6 +33,7 @@ _PARTS: Final[Mapping[str, str]] = {
     "the limits cannot be written": "limits",
     "the socket of the counting process is gone": "counting",
     "the counting process does not answer": "counting",
+    "batches wait to be counted": "counting",
     "the disk of the data folder is full": "disk",
     "the disk of the data folder is read-only": "disk",
     CLOCK_JUMPED: "clock",

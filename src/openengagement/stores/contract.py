@@ -1,8 +1,8 @@
 """The contract of the engines that store counters and Tweets.
 
 Every engine, or pair of engines, offers `CounterStore` and `TweetStore`. `Prunes`, `Erases`,
-`Forgets`, `Scrubs`, `Measures`, `Compacts` and `Copies` are capabilities, which only some engines
-have. Find out with `isinstance`.
+`Forgets`, `Scrubs`, `CountsLater`, `Measures`, `Compacts` and `Copies` are capabilities, which only
+some engines have. Find out with `isinstance`.
 
 Every method may be called from any thread, and from several processes or machines at once.
 
@@ -23,6 +23,7 @@ Failure. A call that may succeed later raises `errors.StoreUnavailable`. Damaged
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -85,6 +86,13 @@ class Store(Protocol):
     @property
     def blocking(self) -> bool:
         """Whether reads may wait, as for a network. If so, the server makes them in threads."""
+
+    def ping(self) -> None:
+        """Verify that reads would be answered now. It is cheap, and gives up within seconds.
+
+        Raises:
+            StoreUnavailable, StoreDamaged, OSError
+        """
 
     def close(self) -> None:
         """Close every connection. Calls that are under way may fail."""
@@ -216,6 +224,15 @@ class Erases(Protocol):
             StoreDamaged: the counters share a file with damaged ones.
         """
 
+    def erasing(self) -> AbstractContextManager[object]:
+        """Wait until no other erasure works on this store, and keep it so for the block.
+
+        It counts for all processes, and all machines that use the store.
+
+        Raises:
+            StoreUnavailable: it takes too long.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Authored:
@@ -255,6 +272,18 @@ class Scrubs(Protocol):
 
     def scrub(self) -> None:
         """Overwrite what erased data has left in the files.
+
+        Raises:
+            StoreUnavailable: try again later.
+        """
+
+
+@runtime_checkable
+class CountsLater(Protocol):
+    """A counter store that records a batch first and counts it then, if necessary much later."""
+
+    def is_behind(self) -> bool:
+        """Whether a recorded batch has not been counted for half a minute.
 
         Raises:
             StoreUnavailable: try again later.

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import threading
 import time
 
@@ -194,8 +195,6 @@ def test_every_fault_of_the_server_has_a_part():
     from openengagement import server
 
     source = inspect.getsource(server._build_health)
-    faults = [
-        line.split('"')[1] for line in source.splitlines() if '": ' in line and "the " in line
-    ]
-    assert len(faults) == 9
+    faults = re.findall(r'^ +"([^"]+)": ', source, re.MULTILINE)
+    assert len(faults) == 10
     assert set(faults) <= set(health._PARTS)

@@ -8,7 +8,7 @@ their counters. So it sees whole commits only.
 
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from openengagement.engagement.videos import (
     share_views,
 )
 from openengagement.errors import StoreUnavailable
+from openengagement.files import hold_lock
 from openengagement.sqlite_files import connect, is_new, refuse_foreign_log
 from openengagement.stores.contract import Applied, Authored, Batch, KeyConflict
 from openengagement.stores.embedded import ledger, ledger_time, manifest
@@ -171,6 +172,9 @@ class EmbeddedStore:
         with self._database.snapshot() as db:
             return ledger.read_position(db, source)
 
+    def ping(self) -> None:
+        self.read_totals([1], ["favorites"])
+
     def prune(self, *, oldest_hour: int) -> int:
         return self._compactor.prune(oldest_hour)
 
@@ -181,6 +185,9 @@ class EmbeddedStore:
             self._compactor.erase(np.unique(np.array(ids, np.int64)))
         except StoppedError:
             raise StoreUnavailable(NAME, "the server is stopping") from None
+
+    def erasing(self) -> AbstractContextManager[object]:
+        return hold_lock(self._path.with_name("erasure.lock"))
 
     def read_authored(self, author_ids: Sequence[int]) -> Authored:
         with self._database.snapshot() as db:
