@@ -27,6 +27,7 @@ from openengagement.settings import (
     SettingsError,
     load_settings,
 )
+from openengagement.stores.opening import read_status
 
 _ROOM_BYTES: Final = 1 << 30
 _FILES_MIN: Final = 4096
@@ -216,15 +217,17 @@ def _examine_content(data: Path, settings: Settings) -> Iterator[Finding]:
     try:
         folder = open_data_folder(data, settings, clock=CLOCK)
     except _FAILURES as error:
+        section = "Many machines" if settings.store else "A folder that is refused"
         yield Finding(
             Level.PROBLEM,
-            f"the data folder cannot be used: {error}",
-            'See "A folder that is refused" in docs/operating.md.',
+            f"the {'databases' if settings.registry else 'data folder'} cannot be used: {error}",
+            f'See "{section}" in docs/operating.md.',
         )
         return
     try:
         open_limits(data, settings.registry).close()
         yield Finding(Level.OK, "registry, counters, keys and limits can be opened")
+        yield from _examine_cluster(settings)
         yield from _examine_accounts(folder)
     except _FAILURES as error:
         yield Finding(
@@ -232,6 +235,17 @@ def _examine_content(data: Path, settings: Settings) -> Iterator[Finding]:
         )
     finally:
         folder.close()
+
+
+def _examine_cluster(settings: Settings) -> Iterator[Finding]:
+    if not settings.store:
+        return
+    status = read_status(settings)
+    for problem in status["problems"]:
+        yield Finding(Level.PROBLEM, problem, "`openengagement cluster status` shows all servers.")
+    if status["healthy"]:
+        count = len(status["replicas"])
+        yield Finding(Level.OK, f"all {count} servers of ClickHouse answer and are in sync")
 
 
 def _examine_accounts(folder: DataFolder) -> Iterator[Finding]:

@@ -283,11 +283,7 @@ class CountsLater(Protocol):
     """A counter store that records a batch first and counts it then, if necessary much later."""
 
     def is_behind(self) -> bool:
-        """Whether a recorded batch has not been counted for half a minute.
-
-        Raises:
-            StoreUnavailable: try again later.
-        """
+        """Whether a recorded batch had not been counted for half a minute, as of the last ping."""
 
 
 @runtime_checkable

@@ -152,9 +152,7 @@ class Server:
         self._access = access
         self._headers = access.headers()
         self.times = Times()
-        self.answered_s = (
-            -math.inf
-        )  # monotonic; reset by a failure
+        self.answered_s = -math.inf  # monotonic; reset by a failure
         self._idle: list[tuple[float, http.client.HTTPConnection]] = []
 
     def send(

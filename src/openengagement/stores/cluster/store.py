@@ -46,6 +46,7 @@ from openengagement.telemetry import WARNING, log_event
 
 _PAUSE_S: Final = 0.005
 _WAIT_MAX_S: Final = 10.0  # for the flights of others
+_PING_TIMEOUT_S: Final = 1.0
 _BEHIND_S: Final = 30  # a flight that takes longer is not completed by anybody now
 _LARGE_MAX: Final = 1000  # Tweets with large counters in a commit
 _VIDEOS_KNOWN_MAX: Final = 100_000
@@ -88,6 +89,7 @@ class ClusterStore:
             wait_for=lambda tokens: self._wait_until(lambda: not self._are_under_way(tokens)),
         )
         self._keep_s = idempotency_keep_days * DAY_S
+        self._behind = False  # as of the last ping
         self._videos: dict[int, int] = {}  # of Tweets that were read lately
         self._chores = Chores(
             self._states.connection,
@@ -181,13 +183,13 @@ class ClusterStore:
         return position
 
     def ping(self) -> None:
-        with self._states.connection() as db:
+        with self._states.connection(timeout_s=_PING_TIMEOUT_S) as db:
             self._replicas.known = read_states(db).fetchall()
+            self._behind = ledger.is_behind(db, after_s=_BEHIND_S)
         pinging.ping(self._replicas.last_known())
 
     def is_behind(self) -> bool:
-        with self._states.connection() as db:
-            return ledger.is_behind(db, after_s=_BEHIND_S)
+        return self._behind
 
     def measure(self) -> dict[str, int]:
         with self._states.connection() as db:
