@@ -1,5 +1,6 @@
 """The access log of a real server: every `x-request-id` that a client holds is found in it."""
 
+import hashlib
 import json
 
 import pytest
@@ -91,6 +92,70 @@ def test_secrets_anywhere_are_not_logged(logged, place):
         assert secret not in logged.log()
 
 
+EVENT = {"tweet_id": "111", "type": "replies", "at": "2026-11-20T10:00:00Z"}
+BATCHES = {
+    "events": ("events", [EVENT, EVENT], {"accepted": 2, "rejected": 0}),
+    "rejected": (
+        "events",
+        [EVENT, {**EVENT, "type": "claps"}, {**EVENT, "tweet_id": "x"}, {**EVENT, "type": "?"}],
+        {"accepted": 1, "rejected": 3, "reasons": "invalid_id:1 unknown_type:2"},
+    ),
+    "tweets": ("tweets", [{"id": "111", "author_id": "1"}], {"accepted": 1, "rejected": 0}),
+    "accounts": ("accounts", [{"id": "1", "screen_name": "x"}], {"accepted": 1, "rejected": 0}),
+    "empty": ("events", [], {"accepted": 0, "rejected": 0}),
+}
+
+
+@pytest.fixture
+def send_batch(logged):
+    def send(kind, rows, **headers):
+        call, key = logged.client.platform, logged.world.platform_key
+        headers = {name.replace("_", "-"): text for name, text in headers.items()}
+        answer = call("POST", kind, key, body=rows, headers=headers)
+        request_id = answer.headers["x-request-id"]
+        line_of(logged, request_id)
+        lines = [json.loads(line) for line in logged.log().splitlines() if request_id in line]
+        return answer, [line for line in lines if line["event"] == "batch"]
+
+    return send
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_each_batch_has_a_line(send_batch, name):
+    kind, rows, expected = BATCHES[name]
+    answer, (line,) = send_batch(kind, rows)
+    assert answer.status == 200
+    given = {field: line.get(field) for field in ("accepted", "rejected", "reasons")}
+    assert given == {"reasons": None, **expected}
+    assert (line["kind"], line["key"], line["duplicate"]) == (kind, None, False)
+    assert line["level"] == ("warning" if expected["rejected"] else "info")
+    assert line["bytes"] > 0
+    assert 0 < line["ms"] < 60_000
+
+
+@pytest.mark.parametrize("key", [LONG, "a", "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "x" * 255])
+def test_a_batch_is_found_by_the_hash_of_its_key(send_batch, logged, key):
+    """An operator finds it with `printf %s KEY | sha256sum`. The key itself is not logged."""
+    sent = key.encode().decode("latin-1")
+    lines = [send_batch("events", [EVENT], idempotency_key=sent)[1][0] for _ in range(2)]
+    assert {line["key"] for line in lines} == {hashlib.sha256(key.encode()).hexdigest()[:16]}
+    assert [line["duplicate"] for line in lines] == [False, True]
+    assert len(key) < 2 or key not in logged.log()
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"{", {}, 400),
+        ([{"tweet_id": "x"}], {"idempotency_key": "k" * 256}, 400),
+        ([EVENT], {"content_encoding": "br"}, 415),
+    ],
+)
+def test_a_refused_batch_has_a_line_of_its_refusal_only(send_batch, body, headers, status):
+    answer, lines = send_batch("events", body, **headers)
+    assert (answer.status, lines) == (status, [])
+
+
 def test_the_log_of_a_whole_life(world):
     with Server(world, settings={"log_format": "text"}) as server:
         answer = server.client.send("GET", "/nothing")
@@ -105,7 +170,8 @@ def test_the_log_of_a_whole_life(world):
         " server_starting ",
         " worker_started version=",
         f" request request_id={answer.headers['x-request-id']} method=GET path=/nothing status=404",
-        " lines_rejected kind=events accepted=0 rejected=1 reasons=",
+        " batch request_id=",
+        " kind=events key=None accepted=0 rejected=1 reasons=",
         " counting_process_started",
         " server_stopped",
     ):

@@ -30,7 +30,6 @@ class Arrival(msgspec.Struct, frozen=True):
     """A request that is being answered, and when it arrived."""
 
     request: Request
-    request_id: str
     began_s: float
 
 
@@ -42,9 +41,9 @@ class AccessLog:
         self._served = 0
         self._lines: list[str] = []
 
-    def begin(self, request: Request, request_id: str) -> Arrival:
+    def begin(self, request: Request) -> Arrival:
         """Return what `note` needs when the request is answered."""
-        return Arrival(request, request_id, time.perf_counter())
+        return Arrival(request, time.perf_counter())
 
     def note(self, arrival: Arrival, status: int, *, code: str | None, size: int) -> None:
         """Log a request that was answered. Call it on the event loop.
@@ -56,7 +55,7 @@ class AccessLog:
             return
         request = arrival.request
         fields: dict[str, str | float | None] = {
-            "request_id": arrival.request_id,
+            "request_id": request.request_id,
             "method": request.method[:20],
             "path": hide_path(request.path),
             "status": status,

@@ -1,7 +1,6 @@
 """The ASGI application: check requests, route them, render errors and send answers."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -96,9 +95,9 @@ class Api:
                 return
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = os.urandom(8).hex()
         request = read_head(scope, self._settings)
-        arrival = self._access_log.begin(request, request_id)
+        request_id = request.request_id
+        arrival = self._access_log.begin(request)
         family = self._family(request.path)
         body = Body(
             request,
@@ -210,7 +209,7 @@ class Api:
                 await self._outbox.send({**start, "headers": headers}, whole, send=send)
                 self._access_log.note(arrival, start["status"], code=None, size=len(whole))
 
-        request_id_header = (b"x-request-id", arrival.request_id.encode())
+        request_id_header = (b"x-request-id", arrival.request.request_id.encode())
         return send_page
 
 

@@ -12,8 +12,9 @@ from openengagement.api.access_log import AccessLog
 SECRET = "kAcSOqF21Fu85e7zjz7ZN2U4ZRhfV3WpwPAoE3Z7kBw"
 
 
-def request(path="/insights/engagement/totals", method="POST"):
-    return SimpleNamespace(path=path, method=method, peer="203.0.113.9")
+def request(number, path="/insights/engagement/totals", method="POST"):
+    request_id = f"{number:016x}"
+    return SimpleNamespace(path=path, method=method, peer="203.0.113.9", request_id=request_id)
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def log(capsys):
         async def note_all():
             made = AccessLog(mode)
             for number, status in enumerate(statuses):
-                arrival = made.begin(request(**fields), f"{number:016x}")
+                arrival = made.begin(request(number, **fields))
                 code = "invalid_field" if status >= 400 else None
                 made.note(arrival, status, code=code, size=7)
             if wait:

@@ -8,7 +8,6 @@ from openengagement.ingest.rows import EVENTS
 from openengagement.ingest.sources.counting_socket import send_upload
 from openengagement.ingest.sources.uploads import Upload, UploadReader
 from openengagement.settings import Settings
-from openengagement.telemetry import WARNING, log_event
 from openengagement.tuning import lower_priority
 
 
@@ -39,20 +38,6 @@ class WorkerUploads:
             BatchRefused: the batch is atomic and has rejected lines; nothing of it is applied.
             Unavailable: the batch was not stored, or this is unknown. It may be sent again.
         """
-        outcome = self._apply(upload)
-        if outcome.rejected:
-            reasons = " ".join(f"{name}:{count}" for name, count in outcome.reasons.items())
-            log_event(
-                "lines_rejected",
-                level=WARNING,
-                kind=upload.kind.name,
-                accepted=outcome.accepted,
-                rejected=outcome.rejected,
-                reasons=reasons,
-            )
-        return outcome
-
-    def _apply(self, upload: Upload) -> Outcome:
         if upload.kind is EVENTS:
             return send_upload(upload, self._counting_address, timeout_s=self._timeout_s)
         lower_priority()
