@@ -1,5 +1,6 @@
 """Wire the parts of a server together; this is the only module that does so."""
 
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -10,7 +11,7 @@ from openengagement.api.account import AccountCalls
 from openengagement.api.asgi import Api, Hooks
 from openengagement.api.authentication import RequestAuthenticator
 from openengagement.api.erasure import ErasureCalls
-from openengagement.api.health import CLOCK_JUMPED, Health
+from openengagement.api.health import CLOCK_JUMPED, Checks, Health
 from openengagement.api.insights import Insights, default_headers
 from openengagement.api.oauth import OAuthCalls
 from openengagement.api.platform import Platform
@@ -55,7 +56,7 @@ from openengagement.portal.sign_in import SignIn, SignInMethods
 from openengagement.query import Query
 from openengagement.settings import Settings
 from openengagement.sign_in.passwords import Passwords
-from openengagement.stores.contract import Compacts, CountsLater, Stores
+from openengagement.stores.contract import Compacts, StoreFault, Stores
 from openengagement.tuning import lower_priority
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
 
 def _build_health(shared: _Shared, counting: str) -> Health:
     """Build the health check. It writes to the limits, because every signed request does."""
-    counters, registry = shared.folder.stores.counters, shared.folder.registry
+    registry = shared.folder.registry
     keyring = shared.folder.keyring
     limits, now_s = shared.limits, shared.now_s
     # After a jump, clients' timestamps are refused until they, or the clock, are right again.
@@ -191,10 +192,7 @@ def _build_health(shared: _Shared, counting: str) -> Health:
         {
             "the socket of the counting process is gone": partial(is_listening, counting),
             "the counting process does not answer": lambda: not is_hung(counting),
-            "the counters cannot be read": partial(_ping, shared.folder.stores),
-            "batches wait to be counted": lambda: (
-                not (isinstance(counters, CountsLater) and counters.is_behind())
-            ),
+            **_build_store_checks(shared.folder.stores),
             "the key file cannot be used": keyring.verify_file,
             "the keys cannot decrypt the credentials": partial(decrypts_any, registry, keyring),
             "the registry cannot be read": partial(registry.accounts.read_protected, [1]),
@@ -208,10 +206,23 @@ def _build_health(shared: _Shared, counting: str) -> Health:
     )
 
 
-def _ping(stores: Stores) -> None:
-    """Verify that the stores answer. Raises if they do not."""
-    for engine in stores.engines:
-        engine.ping()
+def _build_store_checks(stores: Stores) -> Checks:
+    """Build the checks of the stores. The first one asks, and the others look at the answer."""
+    found: set[StoreFault] = set()
+
+    def ask() -> None:
+        found.clear()
+        for engine in stores.engines:
+            found.update(engine.ping())
+
+    return {
+        "the counters cannot be read": ask,
+        **{str(fault): partial(_lacks, found, fault) for fault in StoreFault},
+    }
+
+
+def _lacks(found: Collection[StoreFault], fault: StoreFault) -> bool:
+    return fault not in found
 
 
 def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:

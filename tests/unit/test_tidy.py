@@ -55,6 +55,7 @@ BROAD_EXCEPTS: dict[str, str] = {
 # More first-party imports than eight.
 MANY_IMPORTS: dict[str, str] = {
     "openengagement.stores.opening": "it opens, creates and checks every engine",
+    "openengagement.cli.doctor": "it looks at every part of a setup",
     "openengagement.stores.cluster.store": "it puts the parts of the store together",
     "openengagement.auth.three_legged_flow": "it touches apps, accounts and both kinds of tokens",
     "openengagement.auth.bearer_tokens": "it checks credentials, and issues and revokes tokens",

@@ -16,6 +16,7 @@ from openengagement.errors import StoreDamaged
 from openengagement.http.reply import JSON, Reply, json_reply
 from openengagement.http.request import ReadBody, Request
 from openengagement.http.threads import run_in_pool
+from openengagement.stores.contract import StoreFault
 from openengagement.telemetry import INFO, WARNING, log_event, log_failure
 
 _KEPT_S: Final = 1.0
@@ -33,16 +34,26 @@ _PARTS: Final[Mapping[str, str]] = {
     "the limits cannot be written": "limits",
     "the socket of the counting process is gone": "counting",
     "the counting process does not answer": "counting",
-    "batches wait to be counted": "counting",
+    StoreFault.SOME_UNREADABLE: "store",
+    StoreFault.BEHIND: "counting",
     "the disk of the data folder is full": "disk",
     "the disk of the data folder is read-only": "disk",
     CLOCK_JUMPED: "clock",
     _DAMAGED: "damage",
     _SLOW: "checks",
 }
-# With a fault in one of these parts, a server still answers most requests. If a load balancer took
-# it out of service for that, all of its requests would fail.
-_DEGRADED: Final = frozenset({"counting", "clock", "damage"})
+# With one of these faults, a server still answers most requests. If a load balancer took it out of
+# service for that, all of its requests would fail.
+_DEGRADED: Final = frozenset(
+    {
+        "the socket of the counting process is gone",
+        "the counting process does not answer",
+        StoreFault.SOME_UNREADABLE,
+        StoreFault.BEHIND,
+        CLOCK_JUMPED,
+        _DAMAGED,
+    }
+)
 Checks = Mapping[str, Callable[[], object]]
 
 
@@ -82,10 +93,9 @@ class Health:
         faults = await self._look()
         parts = dict.fromkeys(_PARTS.values(), "ok")
         parts |= {_PARTS[fault]: fault for fault in reversed(faults)}
-        failed = {part for part, state in parts.items() if state != "ok"}
-        if failed - _DEGRADED:
+        if set(faults) - _DEGRADED:
             return _unavailable({"status": "not ready", "checks": parts})
-        return json_reply({"status": "degraded" if failed else "ready", "checks": parts})
+        return json_reply({"status": "degraded" if faults else "ready", "checks": parts})
 
     async def _look(self) -> list[str]:
         """Return the faults, which are at most _KEPT_S old."""

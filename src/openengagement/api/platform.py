@@ -6,7 +6,6 @@ them.
 """
 
 import hashlib
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -17,10 +16,8 @@ from openengagement.errors import InvalidField, NotFound, Unavailable
 from openengagement.http.reply import Reply, json_reply
 from openengagement.http.request import ReadBody, Request
 from openengagement.http.threads import run_in_pool
-from openengagement.ingest.batch import Outcome
 from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS, Kind
 from openengagement.ingest.sources.uploads import Upload, UploadHandler
-from openengagement.telemetry import INFO, WARNING, log_event
 
 KEY_LENGTH_MAX: Final = 255
 
@@ -86,41 +83,13 @@ class Platform:
                 content_type=request.header(b"content-type"),
                 key=key,
                 atomic=atomic,
+                key_hash=_hash_key(request.header(b"idempotency-key")),
+                request_id=request.request_id,
             )
-            outcome = await run_in_pool(self._pool, self._apply, upload, request)
+            outcome = await run_in_pool(self._pool, self._handle_upload, upload)
         finally:
             self._in_flight -= 1
         return json_reply(outcome)
-
-    def _apply(self, upload: Upload, request: Request) -> Outcome:
-        """Apply a batch, and log that."""
-        began_s = time.perf_counter()
-        outcome = self._handle_upload(upload)
-        _log_batch(upload, outcome, request, took_s=time.perf_counter() - began_s)
-        return outcome
-
-
-def _log_batch(upload: Upload, outcome: Outcome, request: Request, *, took_s: float) -> None:
-    """Log a batch that is durable. A line has no content of the batch, not even the key."""
-    reasons = " ".join(f"{name}:{count}" for name, count in outcome.reasons.items())
-    log_event(
-        "batch",
-        level=WARNING if outcome.rejected else INFO,
-        request_id=request.request_id,
-        kind=upload.kind.name,
-        key=_hash_key(request.header(b"idempotency-key")),
-        accepted=outcome.accepted,
-        rejected=outcome.rejected,
-        **({"reasons": reasons} if reasons else {}),
-        duplicate=outcome.duplicate,
-        bytes=len(upload.body),
-        ms=round(1000 * took_s, 2),
-    )
-
-
-def _hash_key(key: str) -> str | None:
-    """Return 64 bits of the SHA-256 of an idempotency key, in hexadecimal; None for no key."""
-    return hashlib.sha256(key.encode("latin-1")).hexdigest()[:16] if key else None
 
 
 def _parse_key(request: Request, producer: bytes) -> bytes | None:
@@ -142,3 +111,8 @@ def _parse_atomic(request: Request) -> bool:
     if parameters not in ([], [("atomic", "true")], [("atomic", "false")]):
         raise InvalidField("query: the only parameter is atomic, once, true or false")
     return parameters == [("atomic", "true")]
+
+
+def _hash_key(key: str) -> str | None:
+    """Return 64 bits of the SHA-256 of an idempotency key, in hexadecimal; None for no key."""
+    return hashlib.sha256(key.encode("latin-1")).hexdigest()[:16] if key else None

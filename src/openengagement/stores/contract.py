@@ -1,8 +1,8 @@
 """The contract of the engines that store counters and Tweets.
 
 Every engine, or pair of engines, offers `CounterStore` and `TweetStore`. `Prunes`, `Erases`,
-`Forgets`, `Scrubs`, `CountsLater`, `Measures`, `Compacts` and `Copies` are capabilities, which only
-some engines have. Find out with `isinstance`.
+`Forgets`, `Scrubs`, `Measures`, `Compacts` and `Copies` are capabilities, which only some engines
+have. Find out with `isinstance`.
 
 Every method may be called from any thread, and from several processes or machines at once.
 
@@ -22,9 +22,10 @@ Failure. A call that may succeed later raises `errors.StoreUnavailable`. Damaged
 `errors.StoreDamaged`: it is never returned as a number, merged or copied.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -76,6 +77,13 @@ class KeyConflict(Exception):
     """The key was used with another digest. Nothing of this batch was applied."""
 
 
+class StoreFault(StrEnum):
+    """A part of a store that does not work, as `/readyz` names it."""
+
+    SOME_UNREADABLE = "some counters cannot be read"
+    BEHIND = "batches wait to be counted"  # recorded half a minute ago, and not counted yet
+
+
 class Store(Protocol):
     """The part of the contract that is the same for every engine."""
 
@@ -87,11 +95,13 @@ class Store(Protocol):
     def blocking(self) -> bool:
         """Whether reads may wait, as for a network. If so, the server makes them in threads."""
 
-    def ping(self) -> None:
-        """Verify that reads would be answered now. It is cheap, and gives up within seconds.
+    def ping(self) -> Collection[StoreFault]:
+        """Find out whether reads would be answered now. It is cheap, and gives up within seconds.
+
+        Returns what does not work although other reads would be answered.
 
         Raises:
-            StoreUnavailable, StoreDamaged, OSError
+            StoreUnavailable, StoreDamaged, OSError: no read would be answered.
         """
 
     def close(self) -> None:
@@ -276,14 +286,6 @@ class Scrubs(Protocol):
         Raises:
             StoreUnavailable: try again later.
         """
-
-
-@runtime_checkable
-class CountsLater(Protocol):
-    """A counter store that records a batch first and counts it then, if necessary much later."""
-
-    def is_behind(self) -> bool:
-        """Whether a recorded batch had not been counted for half a minute, as of the last ping."""
 
 
 @runtime_checkable

@@ -10,6 +10,7 @@ import pytest
 
 from openengagement.api import health
 from openengagement.errors import StoreDamaged, StoreUnavailable
+from openengagement.stores.contract import StoreFault
 
 OK = (200, {"status": "ok"})
 LIMITS, STORE = "the limits cannot be written", "the counters cannot be read"
@@ -174,6 +175,18 @@ def test_it_is_degraded_by_what_most_requests_do_not_need(ready, ask, checks):
     assert ready()[:2] == (503, "not ready")
 
 
+@pytest.mark.parametrize("fault", StoreFault)
+def test_a_store_of_which_a_part_works(ready, ask, checks, fault):
+    """A load balancer that took all servers out for that would make it an outage."""
+    ask.health._checks[fault] = lambda: False
+    (part,) = ready()[2]
+    assert part == {"some counters cannot be read": "store"}.get(fault, "counting")
+    assert ready() == (200, "degraded", {part: str(fault)})
+    assert ask() == [unavailable(str(fault))]
+    checks.results[STORE] = False
+    assert ready()[0] == 503
+
+
 def test_it_is_not_ready_if_the_checks_hang(ready, checks, monkeypatch):
     monkeypatch.setattr(health, "_TIMEOUT_S", 0.05)
     release = threading.Event()
@@ -194,7 +207,7 @@ def test_every_fault_of_the_server_has_a_part():
 
     from openengagement import server
 
-    source = inspect.getsource(server._build_health)
-    faults = re.findall(r'^ +"([^"]+)": ', source, re.MULTILINE)
-    assert len(faults) == 10
+    source = inspect.getsource(server._build_health) + inspect.getsource(server._build_store_checks)
+    faults = [*re.findall(r'^ +"([^"]+)": ', source, re.MULTILINE), *StoreFault]
+    assert len(faults) == 11
     assert set(faults) <= set(health._PARTS)

@@ -16,23 +16,26 @@ _TIMEOUT_S: Final = 0.5
 _PING: Final = "SELECT 1 FROM cells LIMIT 1 FORMAT TSV"
 
 
-def ping(in_sync: InSync) -> None:
-    """Verify that one replica in sync of each shard answers.
+def answers(in_sync: InSync) -> bool:
+    """Whether a replica in sync answers of each shard.
 
     All shards are asked at the same time. Others of a shard are asked if the first one fails.
 
     Raises:
-        StoreUnavailable
+        StoreUnavailable: no shard answers.
     """
     asked = [shard for shard in in_sync if not any(map(_is_fresh, shard))]
     sent = [_send(shard) for shard in asked]
     failed = [shard for shard, answer in zip(asked, sent, strict=True) if not _has_answered(answer)]
-    for shard in failed:
-        if not any(_has_answered(_send([replica])) for replica in shard[1:]):
-            names = ", ".join(replica.server.name for replica in shard)
-            raise StoreUnavailable(
-                NAME, f"no replica of a shard answers: {names or 'none in sync'}"
-            )
+    away = [
+        shard
+        for shard in failed
+        if not any(_has_answered(_send([replica])) for replica in shard[1:])
+    ]
+    if len(away) == len(in_sync):
+        names = ", ".join(replica.server.name for shard in away for replica in shard)
+        raise StoreUnavailable(NAME, f"no server answers: {names or 'none is in sync'}")
+    return not away
 
 
 def _is_fresh(replica: Replica) -> bool:

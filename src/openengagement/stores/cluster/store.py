@@ -41,7 +41,7 @@ from openengagement.stores.cluster.layout import ClickhouseUrl, open_replicas
 from openengagement.stores.cluster.pruning import Pruner
 from openengagement.stores.cluster.reading import CellReader, Reading
 from openengagement.stores.cluster.replicas import InSync, InSyncSet, States, read_states
-from openengagement.stores.contract import Applied, Authored, Batch, KeyConflict
+from openengagement.stores.contract import Applied, Authored, Batch, KeyConflict, StoreFault
 from openengagement.telemetry import WARNING, log_event
 
 _PAUSE_S: Final = 0.005
@@ -89,7 +89,6 @@ class ClusterStore:
             wait_for=lambda tokens: self._wait_until(lambda: not self._are_under_way(tokens)),
         )
         self._keep_s = idempotency_keep_days * DAY_S
-        self._behind = False  # as of the last ping
         self._videos: dict[int, int] = {}  # of Tweets that were read lately
         self._chores = Chores(
             self._states.connection,
@@ -182,14 +181,13 @@ class ClusterStore:
         self._wait_until(lambda: not self._are_under_way([token]))
         return position
 
-    def ping(self) -> None:
+    def ping(self) -> Collection[StoreFault]:
         with self._states.connection(timeout_s=_PING_TIMEOUT_S) as db:
             self._replicas.known = read_states(db).fetchall()
-            self._behind = ledger.is_behind(db, after_s=_BEHIND_S)
-        pinging.ping(self._replicas.last_known())
-
-    def is_behind(self) -> bool:
-        return self._behind
+            behind = ledger.is_behind(db, after_s=_BEHIND_S)
+        whole = pinging.answers(self._replicas.last_known())
+        found = {StoreFault.SOME_UNREADABLE: not whole, StoreFault.BEHIND: behind}
+        return [fault for fault, exists in found.items() if exists]
 
     def measure(self) -> dict[str, int]:
         with self._states.connection() as db:

@@ -7,7 +7,7 @@ their counters. So it sees whole commits only.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import asdict
 from functools import partial
@@ -32,7 +32,7 @@ from openengagement.engagement.videos import (
 from openengagement.errors import StoreUnavailable
 from openengagement.files import hold_lock
 from openengagement.sqlite_files import connect, is_new, refuse_foreign_log
-from openengagement.stores.contract import Applied, Authored, Batch, KeyConflict
+from openengagement.stores.contract import Applied, Authored, Batch, KeyConflict, StoreFault
 from openengagement.stores.embedded import ledger, ledger_time, manifest
 from openengagement.stores.embedded import tweets as table
 from openengagement.stores.embedded.compaction import Compactor
@@ -172,8 +172,9 @@ class EmbeddedStore:
         with self._database.snapshot() as db:
             return ledger.read_position(db, source)
 
-    def ping(self) -> None:
+    def ping(self) -> Collection[StoreFault]:
         self.read_totals([1], ["favorites"])
+        return ()
 
     def prune(self, *, oldest_hour: int) -> int:
         return self._compactor.prune(oldest_hour)
