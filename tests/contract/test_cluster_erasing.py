@@ -83,6 +83,16 @@ def test_many_ids_are_erased_in_several_statements(cluster, monkeypatch):
         assert replies(store, ids) == [0] * 20 + [1] * 10
 
 
+def test_many_tweets_are_forgotten_in_several_transactions(cluster, monkeypatch):
+    monkeypatch.setattr(store_module, "_FORGOTTEN_AT_ONCE", 3)
+    with closing(cluster.open()) as store:
+        hers = [(each, 7, 0, f"{each // 4}", False) for each in range(1, 12)]
+        store.apply_tweets(make_tweets(*hers, (20, 9, 0, "1", False), (21, 9, 0, None, False)))
+        store.forget(store.read_authored([7]))
+        assert cluster.sql("SELECT tweet_id FROM tweets ORDER BY 1") == [(20,), (21,)]
+        assert cluster.sql("SELECT video_id FROM videos") == [(b"1",)]
+
+
 def test_a_replica_that_was_away_has_erased_before_it_is_read(replicated):
     node = replicated.servers.nodes[1]
     with closing(replicated.open()) as store:

@@ -20,7 +20,8 @@ _LINES_MAX: Final = 1000
 _SAMPLE: Final = 100  # one of so many served requests is logged, if a sample is
 _PATH_MAX: Final = 200
 # Ids of accounts and Tweets, which the log must not keep after an erasure.
-_ID: Final = re.compile(r"(?<=/)[0-9]+(?=/|\Z)")
+_ID: Final = re.compile(r"[0-9]{5,}|(?<=/)[0-9]+(?=/|\Z)")
+_LAST_WORD: Final = re.compile(r"[^/]*\Z")
 # Longer words of a path could be a key, a token or a secret that a client put there by mistake.
 _LONG_WORD: Final = re.compile(r"[\w%+=~-]{24,}")
 _REFUSED: Final = 400
@@ -87,7 +88,13 @@ def _encode(fields: object) -> str:
     return msgspec.json.encode(fields).decode()
 
 
-@lru_cache(1024)
 def hide_path(path: str) -> str:
     """Shorten a path, and replace ids and long words in it."""
-    return _LONG_WORD.sub("...", _ID.sub("{id}", path[:_PATH_MAX]))
+    if len(path) > _PATH_MAX:  # the last word could be the beginning of a secret
+        path = _LAST_WORD.sub("...", path[:_PATH_MAX], count=1)
+    return _hide(path)
+
+
+@lru_cache(1024)  # of short paths, so that clients cannot fill the memory with long ones
+def _hide(path: str) -> str:
+    return _ID.sub("{id}", _LONG_WORD.sub("...", path))

@@ -80,12 +80,23 @@ def test_many_lines_are_written_before_they_take_much_memory(log, monkeypatch):
         ("/platform/v1/tweets/5", "/platform/v1/tweets/{id}"),
         ("/portal/apps/10000001/keys", "/portal/apps/{id}/keys"),
         ("/1.1/account/verify_credentials.json", "/1.1/account/verify_credentials.json"),
+        ("/platform/v1/tweets/2126287304677921922,77777x", "/platform/v1/tweets/{id},{id}x"),
         (f"/oauth2/{SECRET}", "/oauth2/..."),
+        (f"/{'a/' * 90}{SECRET}", f"/{'a/' * 90}..."),
+        (f"/{'a/' * 90}{SECRET}/more", f"/{'a/' * 90}..."),
         ("/insights/engagement/28hr", "/insights/engagement/28hr"),
     ],
 )
 def test_ids_and_long_words_are_not_logged(log, path, shown):
     assert log("on", 200, path=path)[0]["path"] == shown
+
+
+def test_long_paths_do_not_fill_the_memory(log):
+    access_log._hide.cache_clear()
+    log("on", *[200] * 3, path="/" + "a/" * 50_000)
+    assert access_log._hide.cache_info().currsize == 1
+    log("on", 200, path="/" + "a/" * 60_000)
+    assert access_log._hide.cache_info().currsize == 1
 
 
 def test_long_values_are_shortened(log):

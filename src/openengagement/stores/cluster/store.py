@@ -10,7 +10,7 @@ before. Meanwhile it asks PostgreSQL whether both are still right, and begins ag
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Final
 
@@ -48,6 +48,7 @@ _PAUSE_S: Final = 0.005
 _WAIT_MAX_S: Final = 10.0  # for the flights of others
 _PING_TIMEOUT_S: Final = 1.0
 _BEHIND_S: Final = 30  # a flight that takes longer is not completed by anybody now
+_FORGOTTEN_AT_ONCE: Final = 10_000  # Tweets; other writers wait for a lock meanwhile
 _LARGE_MAX: Final = 1000  # Tweets with large counters in a commit
 _VIDEOS_KNOWN_MAX: Final = 100_000
 
@@ -210,10 +211,14 @@ class ClusterStore:
 
     def forget(self, authored: Authored) -> None:
         with self._pool.connection() as db:
-            unused = table.list_unused_videos(db)  # without a lock, because it takes longest
             with db.transaction():
-                ledger.own_videos(db)
-                table.forget(db, authored, unused=unused)
+                unused = table.list_unused_videos(db)  # without a lock, because it takes longest
+            for at in range(0, max(1, len(authored.tweet_ids)), _FORGOTTEN_AT_ONCE):
+                ids = authored.tweet_ids[at : at + _FORGOTTEN_AT_ONCE]
+                with db.transaction():
+                    ledger.own_videos(db)
+                    table.forget(db, replace(authored, tweet_ids=ids), unused=unused)
+                unused = []
 
     def close(self) -> None:
         self._chores.close()

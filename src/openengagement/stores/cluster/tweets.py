@@ -173,7 +173,8 @@ def read_authored(db: Connection, author_ids: Sequence[int]) -> Authored:
 
 
 def list_unused_videos(db: Connection) -> list[int]:
-    """List the videos that no Tweet has. It may take seconds."""
+    """List the videos that no Tweet has. It may take minutes. Call it in a transaction."""
+    db.execute("SET LOCAL statement_timeout = 0")
     return [video for (video,) in db.execute(_UNUSED_VIDEOS)]
 
 
