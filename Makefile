@@ -57,7 +57,7 @@ run: setup ## Run a sandbox to try things in; PORT=8080 and HIGGS=file are optio
 test: setup ## Run the quick tests, on all cores
 	@PYTHONPATH=$(CURDIR)/tests/support/cheap_passwords $(BIN)/python -m pytest -q -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) -m "not heavy and not cluster"
 
-check: lint test heavy clusters ## Run everything that CI runs
+check: lint test heavy clusters cluster-faults ## Run everything that CI runs
 
 lint: ruff format-check types imports ## Run the linters, the type checker and the import rules
 
@@ -93,7 +93,6 @@ clusters: setup interop ## Run the wire tests and the oracle on clusters
 	@TEST_STORES=cluster $(ON_CLUSTER) -n logical tests/wire tests/oracle
 	@TEST_STORES=replicated $(ON_CLUSTER) tests/wire
 
-# Not part of `make check` yet: when a replica freezes, one of them fails now and then.
 cluster-faults: setup interop ## Stop servers of a cluster under load
 	@$(BIN)/python -m pytest -q -m cluster tests/contract
 

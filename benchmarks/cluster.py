@@ -190,7 +190,7 @@ def _fill(made: Cluster, tweets: int) -> None:
     with psycopg.connect(made.postgresql, autocommit=True) as db:
         db.execute("SET statement_timeout = 0")
         db.execute(
-            "INSERT INTO tweets SELECT id, id % 1000000, 1700000000, NULL, false "
+            "INSERT INTO tweets SELECT id, id %% 1000000, 1700000000, NULL, false "
             "FROM generate_series(1, %s) AS id ON CONFLICT DO NOTHING",
             (tweets,),
         )

@@ -62,8 +62,8 @@ def two_nodes(
 def _world(data: Path) -> World:
     born_s = int(time.time()) - 86_400
     ids = np.array([snowflake(born_s + each) for each in range(TWEETS)])
-    tweets = {"id": ids, "author_id": np.ones(TWEETS, int), "created_at": pl.from_epoch(born_s)}
-    register(data, pl.DataFrame(tweets))
+    born = pl.from_epoch(np.full(TWEETS, born_s))
+    register(data, pl.DataFrame({"id": ids, "author_id": 1, "created_at": born}))
     return World(data, make_keys(data), ids.tolist())
 
 

@@ -97,7 +97,7 @@ def test_a_server_without_its_table_is_refused(cluster):
 def test_servers_of_which_none_answers(postgresql_server, modern):
     for node in modern.servers.nodes:
         node.kill()
-    with pytest.raises(StoreUnavailable, match="no server answers at 127"):
+    with pytest.raises(StoreUnavailable, match="no server answers: 127"):
         modern.open()
 
 

@@ -43,7 +43,8 @@ class PostgresqlServer:
         self._folder = Path(tempfile.mkdtemp(prefix="oe-pg-"))
         if self._as_user:
             os.chown(self._folder, self._as_user["user"], self._as_user["group"])
-        self.url = f"postgresql://test@/postgres?host={self._folder}"
+        self.port = self._settings.get("port", "5432")
+        self.url = f"postgresql://test@/postgres?host={self._folder}&port={self.port}"
         self._log = self._folder / "log"
         self._data = self._folder / "data"
         try:
@@ -74,7 +75,7 @@ class PostgresqlServer:
             time.sleep(0.05)
 
     def _connect(self):
-        return psycopg.connect(host=str(self._folder), user="test", dbname="postgres")
+        return psycopg.connect(self.url)
 
     def _answers(self):
         try:

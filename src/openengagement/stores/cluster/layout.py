@@ -175,9 +175,9 @@ def open_replicas(db: Connection, url: ClickhouseUrl) -> list[Replica]:
     with ExitStack() as on_failure:
         for server in servers:
             on_failure.callback(server.close)
-        versions = [_verify_server(server) for server in servers]
+        versions, reason = _verify_servers(servers)
         if not any(versions):
-            raise StoreUnavailable("counters", f"no server answers at {', '.join(_names(url))}")
+            raise StoreUnavailable("counters", f"no server answers: {reason}")
         on_failure.pop_all()
     oldest = min(filter(None, versions))
     return [
@@ -283,22 +283,34 @@ def _record(db: Connection, replicas: Sequence[Replica], *, state: int) -> None:
         )
 
 
-def _verify_server(server: Server) -> int:
-    """Return a server's major version, 0 if it does not answer.
+def _verify_servers(servers: Sequence[Server]) -> tuple[list[int], Unreachable | None]:
+    """Return the servers' major versions, 0 for those that do not answer, and why one does not.
 
     Raises:
+        UnusableCluster: one refuses the user, or lacks the database or the table.
+    """
+    versions: list[int] = []
+    reason = None
+    for server in servers:
+        try:
+            versions.append(_verify_server(server))
+        except Unreachable as error:
+            versions.append(0)
+            reason = error
+    return versions, reason
+
+
+def _verify_server(server: Server) -> int:
+    """Return a server's major version.
+
+    Raises:
+        Unreachable
         UnusableCluster: it refuses the user, or lacks the database or the table.
     """
     try:
         major, tables = server.run(_VERIFY, timeout_s=_TIMEOUT_S).split()
-    except Unreachable:
-        return 0
     except Refused as error:
         raise UnusableCluster(f"the server refuses: {error}") from error
     if tables != b"1":
         raise UnusableCluster(f"{server.name} has no table of counters: {_INIT}")
     return int(major)
-
-
-def _names(url: ClickhouseUrl) -> list[str]:
-    return [f"{host}:{port}" for host, port in url.addresses]

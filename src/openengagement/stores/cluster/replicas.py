@@ -6,6 +6,7 @@ unless it is the last one in sync. It joins again once it has fetched what it mi
 holds the states, so all servers of the product use the same ones. Kafka calls this the in-sync set.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -23,10 +24,11 @@ States = list[tuple[int, int, int, int]]
 OUT: Final = 0
 JOINING: Final = 1  # it gets every commit, but is not read yet
 IN_SYNC: Final = 2
-_ZOOKEEPER_LOST: Final = {225, 242, 999}  # error codes
 _AVOIDED_S: Final = 2.0  # a server that did not answer is asked last for this long
-_SYNC_TIMEOUT_S: Final = 1.0
-_JOIN_TIMEOUT_S: Final = 10.0
+# In the worst case, a commit waits for an insert, then for both of these: under two seconds.
+_SYNC_TIMEOUT_S: Final = 0.7
+_HEALTH_TIMEOUT_S: Final = 0.3
+_JOIN_TIMEOUT_S: Final = 2.0
 _SYNC: Final = "SYSTEM SYNC REPLICA cells"
 _HEALTH: Final = """
 SELECT toUInt8(is_readonly OR is_session_expired) AS ill FROM system.replicas
@@ -114,11 +116,15 @@ class InSyncSet:
             db.execute(_LOCK)
             return db.execute(_PUT_OUT, place).rowcount > 0
 
-    def sync(self, inserted: Mapping[int, Replica]) -> dict[int, Exception]:
+    def has_all(self, replica: Replica) -> bool:
+        """Whether a replica has every block that another one of its shard has."""
+        return not self.replicated or not _sync([replica], timeout_s=_JOIN_TIMEOUT_S)
+
+    def sync(self, inserted: Mapping[int, Replica], *, extra_s: float) -> dict[int, Exception]:
         """Wait until all replicas of some shards that are in sync, or join, have what one has.
 
-        `inserted` holds that one for each shard, counted from 0. Return the shards where that
-        failed, with the reason.
+        `inserted` holds that one for each shard, counted from 0. Large blocks get extra time.
+        Return the shards where that failed, with the reason.
         """
         failed: dict[int, Exception] = {}
         if not self.replicated:
@@ -131,17 +137,17 @@ class InSyncSet:
             if shard in inserted and shard not in failed and (shard, replica.number) not in done
         ]:
             done |= {(replica.shard - 1, replica.number) for replica in waiting}
-            for replica, error in _sync_all(waiting):
-                shard = replica.shard - 1
-                source = inserted[shard]
-                if _is_healthy(source):
-                    if not self.put_out(replica):
-                        failed[shard] = error
-                    continue
-                # It may have waited for the source. It has everything that was acknowledged.
-                failed[shard] = error
-                if not (isinstance(error, Refused) and error.code in _ZOOKEEPER_LOST):
+            late = _sync(waiting, timeout_s=_SYNC_TIMEOUT_S + extra_s)
+            sources = {replica: inserted[replica.shard - 1] for replica in late}
+            healthy = _healthy({*sources, *sources.values()})
+            for replica, source in sources.items():
+                if source in healthy:
+                    if self.put_out(replica):
+                        continue
+                elif replica in healthy:
+                    # It waits for the source. It has everything that was acknowledged.
                     self.put_out(source)
+                failed[replica.shard - 1] = late[replica]
         return failed
 
     def rejoin(self) -> None:
@@ -151,24 +157,22 @@ class InSyncSet:
         with self._connect() as db:
             states = read_states(db).fetchall()
         replicas = {(each.shard, each.number): each for each in self.all()}
-        for shard, number, state, changes in states:
-            replica = replicas.get((shard, number))
-            if replica is not None and state != IN_SYNC:
-                self._rejoin(replica, state, changes=changes)
-
-    def _rejoin(self, replica: Replica, state: int, *, changes: int) -> None:
-        try:
-            if not _is_healthy(replica):
-                return
-            if state == OUT:
-                if not self._change(replica, to=JOINING, changes=changes):
-                    return
-                changes += 1
-            replica.server.run(_SYNC, timeout_s=_JOIN_TIMEOUT_S)
-            if _is_healthy(replica):
-                self._change(replica, to=IN_SYNC, changes=changes)
-        except (Unreachable, Refused):
-            return
+        known = {
+            replicas[shard, number]: (state, changes)
+            for shard, number, state, changes in states
+            if (shard, number) in replicas and state != IN_SYNC
+        }
+        # While a replica is out, no commit waits for it: it catches up before it joins.
+        ready = _catch_up(known)
+        joining: dict[Replica, int] = {}
+        for replica in ready:
+            state, changes = known[replica]
+            if state == JOINING:
+                joining[replica] = changes
+            elif self._change(replica, to=JOINING, changes=changes):
+                joining[replica] = changes + 1
+        for replica in _healthy(_catch_up(joining)):
+            self._change(replica, to=IN_SYNC, changes=joining[replica])
 
     def _members(self) -> InSync:
         with self._connect() as db:
@@ -195,26 +199,45 @@ def read_states(db: psycopg.Connection[Any]) -> psycopg.Cursor[Any]:
     return db.execute(_STATES)
 
 
-def _sync_all(replicas: Sequence[Replica]) -> list[tuple[Replica, Exception]]:
-    """Let replicas fetch what they miss, all at the same time. Return those that have failed."""
-    failed: list[tuple[Replica, Exception]] = []
-    sent: list[tuple[Replica, Answer]] = []
+def _ask_all(
+    replicas: Iterable[Replica],
+    query: str,
+    *,
+    timeout_s: float,
+    settings: Mapping[str, str] | None = None,
+) -> dict[Replica, bytes | Exception]:
+    """Run a query on some replicas at the same time. Return the answers, or the errors."""
+    answers: dict[Replica, bytes | Exception] = {}
+    sent: dict[Replica, Answer] = {}
     for replica in replicas:
         try:
-            sent.append((replica, replica.server.send(_SYNC, timeout_s=_SYNC_TIMEOUT_S)))
+            sent[replica] = replica.server.send(query, timeout_s=timeout_s, settings=settings)
         except Unreachable as error:
-            failed.append((replica, error))
-    for replica, answer in sent:
+            answers[replica] = error
+    for replica, answer in sent.items():
         try:
-            answer.read()
+            answers[replica] = answer.read()
         except (Unreachable, Refused) as error:
-            failed.append((replica, error))
-    return failed
+            answers[replica] = error
+    return answers
 
 
-def _is_healthy(replica: Replica) -> bool:
-    """Whether it answers, is connected to ZooKeeper and accepts inserts."""
-    try:
-        return replica.server.run(_HEALTH, timeout_s=_SYNC_TIMEOUT_S).strip() == b"0"
-    except (Unreachable, Refused):
-        return False
+def _healthy(replicas: Iterable[Replica]) -> list[Replica]:
+    """Return the replicas that answer, are connected to ZooKeeper and accept inserts."""
+    answers = _ask_all(replicas, _HEALTH, timeout_s=_HEALTH_TIMEOUT_S)
+    return [replica for replica, answer in answers.items() if answer == b"0\n"]
+
+
+def _sync(replicas: Iterable[Replica], *, timeout_s: float) -> dict[Replica, Exception]:
+    """Let replicas fetch what they miss. Return those that did not in time, with the reason."""
+    # The server gives up, too, when nobody waits any longer.
+    settings = {"receive_timeout": str(math.ceil(timeout_s))}
+    answers = _ask_all(replicas, _SYNC, timeout_s=timeout_s, settings=settings)
+    return {each: answer for each, answer in answers.items() if isinstance(answer, Exception)}
+
+
+def _catch_up(replicas: Iterable[Replica]) -> list[Replica]:
+    """Let replicas that work fetch what they miss. Return those that have everything."""
+    healthy = _healthy(replicas)
+    late = _sync(healthy, timeout_s=_JOIN_TIMEOUT_S)
+    return [replica for replica in healthy if replica not in late]
