@@ -47,6 +47,19 @@ def test_a_process_that_reads_asks_nothing_more(store, monkeypatch):
     store.ping()
 
 
+def test_a_ping_does_not_disturb_reads(store, monkeypatch):
+    """A read begins again if what it knows of the replicas has changed."""
+    store.apply_tweets(make_tweets(*((each, 7, 1000, "70", None) for each in IDS)))
+    store.read_totals(IDS, ["video_views"])
+    begun = []
+    start = store._reader.start_totals
+    monkeypatch.setattr(store._reader, "start_totals", lambda *a: begun.append(a) or start(*a))
+    for number in range(1, 4):
+        store.ping()
+        store.read_totals(IDS, ["video_views"])
+        assert len(begun) == number
+
+
 def test_a_shard_that_does_not_answer_is_noticed(modern, monkeypatch):
     with closing(modern.open()) as store:
         for shard, node in enumerate(modern.servers.nodes):

@@ -184,8 +184,9 @@ class ClusterStore:
 
     def ping(self) -> Collection[StoreFault]:
         with self._states.connection(timeout_s=_PING_TIMEOUT_S) as db:
-            self._replicas.known = read_states(db).fetchall()
             behind = ledger.is_behind(db, after_s=_BEHIND_S)
+            if self._replicas.replicated:
+                self._replicas.known = read_states(db).fetchall()
         whole = pinging.answers(self._replicas.last_known())
         found = {StoreFault.SOME_UNREADABLE: not whole, StoreFault.BEHIND: behind}
         return [fault for fault, exists in found.items() if exists]
