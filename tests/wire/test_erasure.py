@@ -4,7 +4,9 @@ import itertools
 
 import pytest
 
+from openengagement.auth.credentials import hash_token
 from support.calls import Bearer, question, sign_as_user
+from support.stores import query_registry
 
 NUMBERS = itertools.count(7_700_000)
 
@@ -45,6 +47,16 @@ def test_an_account_is_erased(server, call, account):
     again = call(account)
     assert (again.status, again.code) == (404, "not_found")
     assert again.json() == {"errors": [f"Account {account} is not registered"]}
+
+
+def test_the_audit_log_names_the_key_and_not_the_account(server, call, account):
+    """Who has a leaked key can erase. The log tells which key it was."""
+    call(account)
+    digest = hash_token(server.world.platform_key).hex()
+    rows = query_registry(
+        server.data, "SELECT actor, subject FROM audit_log WHERE action = 'erase'"
+    )
+    assert set(rows) == {(f"platform key {digest[:12]}", "erased account")}
 
 
 def test_a_tweet_registered_again_begins_at_zero(server, call, account):

@@ -12,9 +12,9 @@ from openengagement.http.reply import Reply, json_reply
 from openengagement.http.request import ReadBody, Request
 from openengagement.http.threads import run_in_pool
 from openengagement.registry.audit import Actor
+from openengagement.registry.platform_keys import key_id_of
 from openengagement.tuning import lower_priority
 
-PLATFORM: Final = Actor("platform API")
 _IN_FLIGHT_MAX: Final = 32
 
 
@@ -31,7 +31,7 @@ class ErasureCalls:
 
     async def delete_account(self, request: Request, _read_body: ReadBody, *, id: str) -> Reply:
         """`DELETE /platform/v1/accounts/{id}`."""
-        await self._authenticator.require_platform_key(request.message(b""))
+        key_hash = await self._authenticator.require_platform_key(request.message(b""))
         try:
             account_id = parse_id(id)
         except ValueError as error:
@@ -40,7 +40,7 @@ class ErasureCalls:
             raise Unavailable("too many erasures are under way; send this one again later")
         self._in_flight += 1
         try:
-            erased = await run_in_pool(self._pool, self._erase, account_id)
+            erased = await run_in_pool(self._pool, self._erase, account_id, key_id_of(key_hash))
         finally:
             self._in_flight -= 1
         if erased is None:
@@ -51,8 +51,9 @@ class ErasureCalls:
         """Cancel the erasures that wait. One under way ends when the stores are closed."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _erase(self, account_id: int) -> Erased | None:
-        erased = self._eraser.begin(account_id, actor=PLATFORM)
+    def _erase(self, account_id: int, key_id: str) -> Erased | None:
+        actor = Actor(f"platform key {key_id}")  # no screen name has a space
+        erased = self._eraser.begin(account_id, actor=actor)
         if erased is not None:
             self._eraser.complete([account_id])
         return erased

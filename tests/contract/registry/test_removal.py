@@ -210,14 +210,14 @@ def test_its_name_is_free_again(registry, world):
 def test_the_audit_log_keeps_no_name(registry, world):
     own, others = world
     before = len(registry.audit.list_entries(limit=99))
-    erase(registry, actor=Actor("platform API"))
+    erase(registry, actor=Actor("platform key a0b1c2d3e4f5"))
     entries = registry.audit.list_entries(limit=99)
     assert len(entries) == before + 1
     shown = [
         (each.actor, each.actor_id, each.action, each.subject, each.app_id) for each in entries
     ]
     assert shown == [
-        ("platform API", None, "erase", ERASED_ACCOUNT, None),
+        ("platform key a0b1c2d3e4f5", None, "erase", ERASED_ACCOUNT, None),
         ("command line", None, "role", OTHER, None),
         ("command line", None, "role", ERASED_ACCOUNT, None),
         (ERASED_ACCOUNT, None, "enable", "Tides", others),

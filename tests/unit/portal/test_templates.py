@@ -1038,7 +1038,7 @@ def test_entries_of_the_audit_log_are_sentences():
         )
         | {"actor_id": None},
         logged("Tides", action="remove") | {"has_app": False},
-        logged("erased account", action="erase", actor="platform API", app_id=None)
+        logged("erased account", action="erase", actor="platform key a0b1c2d3e4f5", app_id=None)
         | {"actor_id": None},
         logged("erased account", action="role", app_id=None, before="member", after="manager"),
         logged("erased app", actor="erased account") | {"actor_id": None, "has_app": False},
@@ -1052,7 +1052,7 @@ def test_entries_of_the_audit_log_are_sentences():
         "The command line suspended the app.",
         "The command line revoked the platform key ingest (a0b1c2d3e4f5).",
         "Tides (10000001): @mira removed the app.",
-        "The platform API erased an account.",
+        "The platform key a0b1c2d3e4f5 erased an account.",
         "@mira made an erased account a manager (previously a member).",
         "erased app (10000001): The erased account enabled the app.",
     ):
