@@ -38,10 +38,13 @@ def main() -> None:
         made = world.build(Path(folder))
         cases = measure(made, rounds=options.rounds, requests=options.requests)
         print(f"a line of a batch: {line_of_batch_us(Path(folder)):.0f} us of CPU")
-    off = cases["off"]
+    off, off_us = cases["off"], sum(cases["off"].cpu_us)
     for name, case in cases.items():
         spread = ratios(case.cpu_us, off.cpu_us)
-        print(f"{name:8} {Spread.of(case.cpu_us).show()} us a request, {spread.show('.3f')} of off")
+        print(
+            f"{name:8} {Spread.of(case.cpu_us).show()} us a request; off = 1: by pairs "
+            f"{spread.show('.3f')}, over all {sum(case.cpu_us) / off_us:.3f}"
+        )
 
 
 def measure(made: world.World, *, rounds: int, requests: int) -> dict[str, Case]:

@@ -67,9 +67,15 @@ def format_line(
     level: str,
     fields: Mapping[str, str | float | None],
     encode: Callable[[object], str] = json.dumps,
+    at_s: float | None = None,
 ) -> str:
-    """Format a line of this moment, with its line end. `encode` makes JSON of the fields."""
-    time = datetime.fromtimestamp(_CLOCK.now_s(), UTC).isoformat(timespec="milliseconds")
+    """Format a line, with its line end. `encode` makes JSON of the fields.
+
+    `at_s` is the time of the event in Unix seconds, by default now.
+    """
+    time = datetime.fromtimestamp(_CLOCK.now_s() if at_s is None else at_s, UTC).isoformat(
+        timespec="milliseconds"
+    )
     time = f"{time[:-6]}Z"
     if _Log.text:
         pairs = " ".join(f"{name}={_quoted(value)}" for name, value in fields.items())

@@ -1,20 +1,22 @@
 """The access log: a line for each request, with its `request_id` and the reason of a refusal.
 
-Lines are collected for a moment and written together, because a write for each request would take
-longer than the rest of the logging. `kill -9` loses the lines of that moment.
+Requests are collected for a moment. Their lines are formatted and written together, while the
+processor has the code in its caches. `kill -9` loses the lines of that moment.
 """
 
 import asyncio
 import re
 import time
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
+from openengagement.clock import SystemClock
 from openengagement.http.request import Request
 from openengagement.telemetry import INFO, WARNING, format_line, write_log
 
+_CLOCK: Final = SystemClock()
 _FLUSH_S: Final = 0.1
 _LINES_MAX: Final = 1000
 _SAMPLE: Final = 100  # one of so many served requests is logged, if a sample is
@@ -34,13 +36,27 @@ class Arrival(msgspec.Struct, frozen=True):
     began_s: float
 
 
+class _Answered(NamedTuple):
+    """What a line says of a request, and when it was answered, in Unix seconds."""
+
+    at_s: float
+    request_id: str
+    method: str
+    path: str
+    status: int
+    code: str | None
+    took_s: float
+    size: int
+    peer: str
+
+
 class AccessLog:
     """Logs requests: all of them (`on`), refused ones and a sample (`sampled`), or none (`off`)."""
 
     def __init__(self, mode: str) -> None:
         self._off, self._all = mode == "off", mode == "on"
         self._served = 0
-        self._lines: list[str] = []
+        self._answered: list[_Answered] = []
 
     def begin(self, request: Request) -> Arrival:
         """Return what `note` needs when the request is answered."""
@@ -51,37 +67,52 @@ class AccessLog:
 
         `code` is the `x-error-code` of a refusal. `size` is that of the body as sent, in bytes.
         """
-        refused = status >= _REFUSED
-        if self._off or not (refused or self._all or self._is_sampled()):
+        if self._off or not (status >= _REFUSED or self._all or self._is_sampled()):
             return
-        request = arrival.request
-        fields: dict[str, str | float | None] = {
-            "request_id": request.request_id,
-            "method": request.method[:20],
-            "path": hide_path(request.path),
-            "status": status,
-            **({"code": code} if code else {}),
-            "ms": round(1000 * (time.perf_counter() - arrival.began_s), 2),
-            "bytes": size,
-            "peer": request.peer[:64],
-        }
-        if not self._lines:
+        request, path = arrival.request, arrival.request.path
+        if not self._answered:
             asyncio.get_running_loop().call_later(_FLUSH_S, self.flush)
-        level = WARNING if refused else INFO
-        line = format_line("request", level=level, fields=fields, encode=_encode)
-        self._lines.append(line)
-        if len(self._lines) >= _LINES_MAX:
+        self._answered.append(
+            _Answered(
+                _CLOCK.now_s(),
+                request.request_id,
+                request.method[:20],
+                path if len(path) <= _PATH_MAX else hide_path(path),
+                status,
+                code,
+                time.perf_counter() - arrival.began_s,
+                size,
+                request.peer[:64],
+            )
+        )
+        if len(self._answered) >= _LINES_MAX:
             self.flush()
 
     def flush(self) -> None:
-        """Write the lines that were collected."""
-        if self._lines:
-            lines, self._lines = self._lines, []
-            write_log("".join(lines))
+        """Write the lines of the requests that were collected."""
+        if self._answered:
+            answered, self._answered = self._answered, []
+            write_log("".join(map(_format, answered)))
 
     def _is_sampled(self) -> bool:
         self._served += 1
         return self._served % _SAMPLE == 1
+
+
+def _format(answered: _Answered) -> str:
+    at_s, request_id, method, path, status, code, took_s, size, peer = answered
+    fields: dict[str, str | float | None] = {
+        "request_id": request_id,
+        "method": method,
+        "path": hide_path(path),
+        "status": status,
+        **({"code": code} if code else {}),
+        "ms": round(1000 * took_s, 2),
+        "bytes": size,
+        "peer": peer,
+    }
+    level = WARNING if status >= _REFUSED else INFO
+    return format_line("request", level=level, fields=fields, encode=_encode, at_s=at_s)
 
 
 def _encode(fields: object) -> str:
