@@ -11,6 +11,8 @@ import pytest
 import zstandard
 
 from openengagement.clock import SystemClock
+from openengagement.ingest import batch_parser
+from openengagement.ingest.sources import chunks
 from openengagement.registry.opening import open_registry
 from openengagement.stores.embedded.store import EmbeddedStore
 
@@ -202,6 +204,64 @@ def test_files_before_a_broken_one_are_counted(run, data, tmp_path):
 
     assert run("load", "events", good, broken, "--json").code == 1
     check_loaded(data, "events")
+
+
+def events(count, gap=",\n"):
+    rows = [{**ROWS["events"][0], "tweet_id": number, "count": 1} for number in range(1, count + 1)]
+    return gap.join(map(json.dumps, rows))
+
+
+def text_of(printed):
+    return " ".join(printed.err.split())
+
+
+def test_the_error_says_where_a_file_is_wrong_and_what_was_loaded(run, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 2000)
+    path = tmp_path / "e.json"
+    right = f"[\n{events(100)}\n]\n"
+    comma = right.index(",\n", right.index('"tweet_id": 70'))
+    path.write_text(right[:comma] + right[comma + 1 :])
+
+    refused = run("load", "events", path)
+
+    assert refused.code == 1
+    assert f"(line 72, byte {comma + 1} of the file). Elements 1 to 50 of this file" in text_of(
+        refused
+    )
+    with Folder(data) as folder:
+        counted = folder.store.read_totals(range(1, 101), ["replies"])[:, 0].tolist()
+    assert counted == [1] * 50 + [0] * 50
+    assert "change nothing before it, and run the same command again" in text_of(refused)
+    path.write_text(right)
+    done = run("load", "events", path)
+    assert "50 of the accepted lines were loaded before" in text_of(done)
+    with Folder(data) as folder:
+        assert folder.store.read_totals(range(1, 101), ["replies"]).tolist() == [[1]] * 100
+
+
+def test_the_error_says_that_nothing_was_loaded(run, data, tmp_path):
+    path = tmp_path / "e.json"
+    path.write_text(f"[{events(9)} {events(9)}]")
+
+    refused = run("load", "events", path)
+
+    assert "Nothing of this file was loaded. Remove the cause" in text_of(refused)
+    with Folder(data) as folder:
+        assert not folder.store.read_totals(range(1, 10), ["replies"]).any()
+
+
+@pytest.mark.parametrize(("kind", "advice"), [("events", True), ("tweets", False)])
+def test_the_error_says_which_rows_of_a_columnar_file_would_count_again(
+    run, tmp_path, monkeypatch, kind, advice
+):
+    monkeypatch.setattr(batch_parser, "CHUNK_ROWS", 4)
+    path = write_rows(tmp_path / "e.arrow", [{**ROWS[kind][0], "video_id": "1"}] * 20)
+    path.write_bytes(path.read_bytes() + b"more")
+
+    printed = text_of(run("load", kind, path))
+
+    assert "has data after the end of the Arrow stream. Rows 1 to 16 of this file" in printed
+    assert ("load the other rows from a file of their own" in printed) == advice
 
 
 @pytest.mark.parametrize("arguments", [["events"], ["events", "missing.ndjson"], ["likes", "."]])

@@ -204,6 +204,20 @@ def test_the_key_of_an_empty_batch_is_kept(store):
     assert apply(store, empty) == [Applied(True, b"nothing")]
 
 
+def test_the_outcome_of_an_applied_batch_is_read_by_its_key_and_digest(store):
+    row = [(5, 10, {"replies": 1})]
+    apply(store, make_batch(row, key=b"k", digest=b"one", outcome=b"1"))
+    apply(store, make_batch(row, key=b"k", digest=b"one", outcome=b"2"))
+    apply(store, make_batch(row, key=b"k", digest=b"two", outcome=b"3"))
+    apply(store, make_batch([], key=b"\xff\0", digest=b"one", outcome=b"\0"))
+
+    assert store.read_outcome(b"k", b"one") == b"1"
+    assert store.read_outcome(b"\xff\0", b"one") == b"\0"
+    assert store.read_outcome(b"k", b"two") is None
+    assert store.read_outcome(b"K", b"one") is None
+    assert store.read_outcome(b"", b"") is None
+
+
 def test_no_batches_at_all(store):
     assert apply(store) == []
 

@@ -1,8 +1,10 @@
 """Bits flip in the files of a live server: the numbers are right, or the answer is 503."""
 
 import json
+import os
 import random
 import sqlite3
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -127,6 +129,65 @@ def test_flipped_bits_of_a_segment_are_answered_with_503(crashing, folder):
     crashing.kill()
     crashing.start()
     assert health(crashing) == (200, [])
+
+
+def read_hours(server):
+    """Return the response for the hourly counts of some Tweets."""
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    times = {"start": now - timedelta(hours=4), "end": now + timedelta(hours=1)}
+    asked = {
+        "tweet_ids": [str(each) for each in TWEETS[-25:]],
+        "engagement_types": TYPES,
+        "groupings": {"all": {"group_by": ["tweet.id", "engagement.type", "engagement.hour"]}},
+    }
+    asked |= {name: time.strftime("%Y-%m-%dT%H:%M:%SZ") for name, time in times.items()}
+    return server.request("historical", asked)
+
+
+@pytest.mark.parametrize("part", ["ids", "starts", "cells"])
+def test_pages_that_are_gone_before_they_are_read_end_no_process(crashing, folder, part):
+    """The server has mapped the file, and read other pages of it."""
+    (path,) = (folder / "counters.segments").glob("*.segment")
+    offsets = {name: at for name, _, _, at in segments._read_head(path.read_bytes())}
+    content = path.read_bytes()
+    crashing.start()
+    assert health(crashing) == (200, [])
+    workers = crashing.workers_running()
+    os.truncate(path, offsets[f"hours.{part}"])
+    for _ in range(3):
+        answer = read_hours(crashing)
+        assert (answer.status_code, answer.headers["x-error-code"]) == (503, "store_damaged")
+    assert crashing.workers_running() == workers
+    assert damaged_files(crashing) == {f"counters.segments/{path.name}"}
+    wait_until_damage_is_reported(crashing)
+    path.write_bytes(content)
+    assert read_hours(crashing).status_code == 200
+
+
+def test_pages_that_are_gone_after_they_were_read_end_a_worker_once(crashing, folder):
+    """A warm read has no check. The next worker finds the damage when it opens the file."""
+    (path,) = (folder / "counters.segments").glob("*.segment")
+    content = path.read_bytes()
+
+    def status():
+        try:
+            return read_hours(crashing).status_code
+        except requests.RequestException:
+            return None
+
+    crashing.start()
+    assert status() == 200
+    os.truncate(path, 4096)
+    assert status() in {None, 503}
+    wait_for(lambda: status() == 503)
+    workers = crashing.workers_running()
+    assert [status() for _ in range(5)] == [503] * 5
+    assert read(crashing) == "store_damaged"
+    assert crashing.workers_running() == workers
+    assert check(folder).exit_code == 1
+    path.write_bytes(content)
+    assert status() == 200
+    assert read(crashing) == RIGHT
 
 
 def test_flipped_bits_of_a_blob_are_answered_with_503(crashing, folder):

@@ -56,6 +56,7 @@ BROAD_EXCEPTS: dict[str, str] = {
 MANY_IMPORTS: dict[str, str] = {
     "openengagement.stores.opening": "it opens, creates and checks every engine",
     "openengagement.cli.doctor": "it looks at every part of a setup",
+    "openengagement.ingest.sources.worker_uploads": "it applies and logs all kinds of uploads",
     "openengagement.stores.cluster.store": "it puts the parts of the store together",
     "openengagement.auth.three_legged_flow": "it touches apps, accounts and both kinds of tokens",
     "openengagement.auth.bearer_tokens": "it checks credentials, and issues and revokes tokens",

@@ -6,8 +6,10 @@ import json
 import time
 
 import polars as pl
+import pyarrow as pa
 import pytest
 import zstandard
+from pyarrow import parquet
 
 from support.calls import Bearer, question, sign_as_user
 from support.cli import run_command
@@ -162,6 +164,7 @@ FORMATS = {
     ),
     "parquet": lambda f: ("application/vnd.apache.parquet", written(f.write_parquet)),
     "arrow stream": lambda f: ("application/vnd.apache.arrow.stream", written(f.write_ipc_stream)),
+    "arrow file": lambda f: ("application/vnd.apache.arrow.file", written(f.write_ipc)),
     "parquet with numbers and times": lambda f: (
         "application/vnd.apache.parquet",
         written(
@@ -219,6 +222,28 @@ def test_unknown_content_types_are_refused(send, form):
 def test_invalid_columnar_bodies_are_refused(send, form, body):
     answer = send("events", body, form)
     assert (answer.status, answer.code) == (400, "malformed_body"), answer
+
+
+def test_files_that_follow_each_other_are_refused(send, tweet, favorites):
+    for name, between in (("parquet", b"\n"), ("parquet", b""), ("arrow file", b"")):
+        form, body = FORMATS[name](frame(tweet))
+        answer = send("events", body + between + body, form)
+        assert (answer.status, answer.code) == (400, "malformed_body")
+        assert "send them one by one" in answer.json()["errors"][0]
+    assert favorites(tweet) == 0
+
+
+def test_columnar_texts_that_are_not_utf_8_are_refused(send):
+    names = pa.array([b"b\xffb", b"bob"])
+    texts = pa.Array.from_buffers(pa.string(), 2, names.buffers())
+    sink = pa.BufferOutputStream()
+    parquet.write_table(pa.table({"id": [5, 6], "screen_name": texts}), sink)
+    body = sink.getvalue().to_pybytes()
+
+    answer = send("accounts", body, "application/vnd.apache.parquet")
+
+    assert (answer.status, answer.code) == (400, "malformed_body")
+    assert answer.json()["errors"] == ["body: column screen_name has bytes that are not UTF-8"]
 
 
 def test_truncated_columnar_bodies_are_refused(send, tweet, favorites):
@@ -492,6 +517,45 @@ def test_a_refused_batch_does_not_consume_its_key(send, favorites, tweet):
     assert send("events", bad, query="?atomic=true", Idempotency_Key=key).status == 400
     assert send("events", lines(event(tweet)), Idempotency_Key=key).json() == outcome(1)
     assert favorites(tweet) == 1
+
+
+# How CSV with a line that is rejected is sent again, after it was counted.
+SENT_AGAIN = {
+    "atomic": {"form": "csv", "query": "?atomic=true"},
+    "as NDJSON, atomic": {"form": "ndjson", "query": "?atomic=true"},
+    "as JSON": {"form": "json"},
+    "as Parquet": {"form": "application/vnd.apache.parquet"},
+    "as Arrow": {"form": "application/vnd.apache.arrow.stream"},
+    "as an image": {"form": "image/png"},
+}
+
+
+@pytest.mark.parametrize("again", SENT_AGAIN.values(), ids=SENT_AGAIN)
+def test_a_repeat_is_known_even_if_it_would_be_refused_now(send, favorites, tweet, again):
+    """No refusal may say that nothing was counted, or that the counted body cannot be read."""
+    body = f"tweet_id,type,at,count\n{tweet},favorites,{AT},4\n{tweet},claps,{AT},1\n"
+    key = f"again-{tweet}"
+    first = send("events", body, form="csv", Idempotency_Key=key).json()
+    assert (first["accepted"], first["rejected"]) == (1, 1)
+
+    refused = send("events", body, **again)
+    assert refused.status in {400, 415}
+    repeat = send("events", body, Idempotency_Key=key, **again)
+
+    assert (repeat.status, repeat.json()) == (200, {**first, "duplicate": True})
+    assert favorites(tweet) == 4
+
+
+@pytest.mark.parametrize(("form", "query"), [("csv", ""), ("ndjson", "?atomic=true")])
+def test_another_body_under_a_known_key_is_refused_for_its_own_reason(send, tweet, form, query):
+    key = f"other-{tweet}"
+    send("events", lines(event(tweet)), Idempotency_Key=key)
+    other = lines(event(tweet, type="claps"))
+    refused = send("events", other, form, query=query, Idempotency_Key=key)
+    assert refused.code in {"malformed_body", "batch_refused"}
+
+    again = send("events", lines(event(tweet)), Idempotency_Key=key)
+    assert (again.json()["duplicate"], again.json()["accepted"]) == (True, 1)
 
 
 def test_compression_does_not_change_the_identity_of_a_batch(send, favorites, tweet):

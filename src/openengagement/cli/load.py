@@ -14,6 +14,7 @@ from openengagement.ingest.sources.loader import (
     IN_FLIGHT_MAX,
     KINDS,
     FileError,
+    LoadedPart,
     Loader,
     LoadProgress,
     LoadSummary,
@@ -95,9 +96,22 @@ def _load(loader: Loader, files: list[Path]) -> LoadSummary:
         try:
             return loader.load(files, on_progress)
         except FileError as error:
-            fail(
-                f"{error}; the lines before it were counted, and it is safe to load the file again"
-            )
+            fail(f"{error}. {_advice(error.loaded)}")
+
+
+def _advice(loaded: LoadedPart) -> str:
+    again = "run the same command again: nothing counts twice"
+    if loaded.last is None:
+        return f"Once the server can store it, {again}"
+    if not loaded.last:
+        return f"Nothing of this file was loaded. Remove the cause, and {again}"
+    done = f"{loaded.unit.capitalize()} 1 to {loaded.last} of this file were loaded, and no others."
+    if not loaded.whole_key:
+        return f"{done} Correct the fault, change nothing before it, and {again}"
+    return (
+        f"{done} If the file is good, {again}. Otherwise load the other rows from a file of their "
+        "own: from a corrected copy of this file, the loaded rows would count again"
+    )
 
 
 def _notes(total: LoadSummary) -> tuple[str, ...]:

@@ -30,11 +30,17 @@ class Verifier(Protocol):
 
     pending: bool  # whether anything has not been verified yet
 
+    def prepare_search(self) -> None:
+        """Make sure that all ids can be read: a search may use any of them."""
+
+    def prepare_starts(self, low: int, high: int) -> None:
+        """Make sure that `starts[low:high]` can be read."""
+
     def verify(self, indexes: Ints) -> None:
         """Verify the Tweets at these indexes, and the id before each of them."""
 
     def verify_range(self, low: int, high: int) -> None:
-        """Verify the Tweets with index `low` <= index < `high`."""
+        """Verify the Tweets with index `low` <= index < `high`. Make sure that they can be read."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,6 +176,9 @@ def cut(parts: Sequence[Counters]) -> Iterator[list[Counters]]:
 def _end_of_piece(parts: Sequence[Counters], lows: Sequence[int]) -> list[int]:
     """Find the index in each part where the piece that starts at `lows` ends."""
     begun = list(zip(parts, lows, strict=True))
+    for part, low in begun:
+        if part.verifier is not None:
+            part.verifier.prepare_starts(low, min(low + _PART_ROWS, len(part.ids)) + 1)
     rows = [part.rows - int(part.starts[low]) for part, low in begun]
     if sum(rows) <= _PART_ROWS:
         return [len(part.ids) for part in parts]
@@ -276,6 +285,8 @@ def find_rows(part: Counters, tweet_ids: Ints) -> tuple[Ints, Ints]:
     """Find the rows of these Tweets: each row's index in `tweet_ids`, and its index in `part`."""
     if not len(part.ids):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    if part.verifier is not None and part.verifier.pending:
+        part.verifier.prepare_search()
     indexes = part.ids.searchsorted(tweet_ids)
     np.minimum(indexes, len(part.ids) - 1, out=indexes)
     # Verify after the search. A damaged id can mislead it, but then the result is wrong for the

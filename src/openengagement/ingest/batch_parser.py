@@ -13,7 +13,7 @@ from openengagement.ingest.formats.detection import Format
 from openengagement.ingest.formats.parsing import check_body, parse_body
 from openengagement.ingest.formats.plain_events import split_plain_events
 from openengagement.ingest.rows import EVENTS, DropReason, Kind, no_rejections, validate
-from openengagement.ingest.values import COUNT_MAX
+from openengagement.ingest.values import COUNT_MAX, NOT_TEXT
 
 COLUMNAR: Final = frozenset({Format.PARQUET, Format.ARROW})
 CHUNK_ROWS: Final = 250_000  # of a columnar file, which is parsed in chunks
@@ -78,6 +78,8 @@ class BatchParser:
             name=form.name.capitalize(),
             fields=kind.fields,
             required=kind.required,
+            texts=kind.texts,
+            not_text=NOT_TEXT,
             rows_max=self._lines_max,
             text_max_bytes=_TEXT_MAX_BYTES,
             chunk_rows=_NO_LIMIT,

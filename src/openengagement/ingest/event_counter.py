@@ -8,7 +8,16 @@ from openengagement.ingest.batch import BatchIdentity, Outcome, ParsedBatch, mak
 from openengagement.ingest.batch_parser import Content
 from openengagement.ingest.formats.detection import Format
 from openengagement.ingest.writer import BatchWriter
-from openengagement.stores.contract import Applied
+from openengagement.stores.contract import Applied, Batch
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedBatch:
+    """A parsed batch, its outcome if it is no repeat, and the deltas that it adds."""
+
+    parsed: ParsedBatch
+    outcome: Outcome
+    batch: Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +64,22 @@ class EventCounter:
             RequestError: the batch as a whole is refused; nothing of it counts.
             Unavailable: too many batches are waiting.
         """
+        prepared = self.prepare_batch(body, form, identity=identity, describe=describe)
+        return PendingBatch(prepared.parsed, prepared.outcome, self.submit(prepared))
+
+    def prepare_batch(
+        self,
+        body: Content,
+        form: Format,
+        *,
+        identity: BatchIdentity,
+        describe: Callable[[ParsedBatch], Outcome],
+    ) -> PreparedBatch:
+        """Parse and fold a batch, as `count_batch`, without submitting it."""
         parsed = self._parse(body, form)
         outcome = describe(parsed)
-        batch = make_batch(parsed, outcome, identity=identity)
-        return PendingBatch(parsed, outcome, self._writer.submit(batch))
+        return PreparedBatch(parsed, outcome, make_batch(parsed, outcome, identity=identity))
+
+    def submit(self, prepared: PreparedBatch) -> Future[Applied]:
+        """Submit a batch, as `count_batch`."""
+        return self._writer.submit(prepared.batch)

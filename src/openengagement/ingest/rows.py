@@ -15,7 +15,7 @@ from openengagement.engagement.rollup import EVENT_SCHEMA
 from openengagement.engagement.types import EVENT_TYPES, HOUR_S, ID_MAX
 from openengagement.ingest.values import (
     COUNT_MAX,
-    NESTED,
+    NOT_TEXT,
     parse_counts,
     parse_flags,
     parse_ids,
@@ -55,7 +55,8 @@ class Kind:
 
     `ids`, `times`, `counts` and `flags` name the fields of these types. Their parsed columns are
     called `<field>_number`, `<field>_s` (Unix seconds), `<field>_number` and `<field>_flag`. Other
-    fields are text, which `text_rules` check. A row must have the `required` fields. `typed` maps
+    fields are text, which `text_rules` check. `texts` are those that may be any text: a value of
+    another type comes marked with NOT_TEXT. A row must have the `required` fields. `typed` maps
     each column of a valid row to its expression. The columns in `nullable` may hold nulls.
     """
 
@@ -68,6 +69,7 @@ class Kind:
     times: tuple[str, ...] = ()
     counts: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
     text_rules: tuple[Rule, ...] = ()
 
 
@@ -79,7 +81,8 @@ def validate(
     `frame` has a column `line` and one text column per field of the kind. `latest_s` is the latest
     time that is not in the future, in Unix seconds.
     """
-    derived = _parse_columns(frame, kind)
+    # The library can panic in an expression over columns of several chunks.
+    derived = _parse_columns(frame.rechunk(), kind)
     # The expression of a rule is null where its field is missing; that breaks no rule.
     rules = [
         Rule(rule.reason, rule.broken.fill_null(value=False), rule.detail)
@@ -137,7 +140,7 @@ def no_rejections() -> pl.DataFrame:
 
 def _detail(column: str, text: str) -> pl.Expr:
     """Quote at most 64 characters of the value, then say what is wrong with it."""
-    value = pl.col(column).str.strip_prefix(NESTED).str.slice(0, 64)
+    value = pl.col(column).str.strip_prefix(NOT_TEXT).str.slice(0, 64)
     return pl.format(f"{column} {{}} {text}", value)
 
 
@@ -200,11 +203,16 @@ EVENTS: Final = Kind(
 
 _VIDEO_ID: Final = pl.col("video_id")
 # A number that was a float may be rounded, and name the video of another Tweet.
-_ROUNDED: Final = r"^[+-]?[0-9]+(\.[0-9]+([eE][+-]?[0-9]+)?|[eE][+-][0-9]+)$"
+_ROUNDED: Final = rf"^(?:{NOT_TEXT})?[+-]?[0-9]+(\.[0-9]+([eE][+-]?[0-9]+)?|[eE][+-][0-9]+)$"
 _INVALID_VIDEO: Final = (
     Rule(
         DropReason.INVALID_ID,
-        _VIDEO_ID.str.starts_with(NESTED),
+        _VIDEO_ID.str.contains(_ROUNDED),
+        _detail("video_id", "is a number with a fraction or an exponent; send the id as text"),
+    ),
+    Rule(
+        DropReason.INVALID_ID,
+        _VIDEO_ID.str.starts_with(NOT_TEXT),
         _detail("video_id", "is not text; send the id as text"),
     ),
     Rule(
@@ -216,11 +224,6 @@ _INVALID_VIDEO: Final = (
         DropReason.INVALID_ID,
         _VIDEO_ID.str.contains(r"[\p{Cc}\p{Zl}\p{Zp}]|^\s|\s$"),
         pl.lit("video_id has a control character or line break, or a space at an end"),
-    ),
-    Rule(
-        DropReason.INVALID_ID,
-        _VIDEO_ID.str.contains(_ROUNDED),
-        _detail("video_id", "is a number with a fraction or an exponent; send the id as text"),
     ),
 )
 # A null in a row of a Tweet or an account means: keep the known value.
@@ -240,6 +243,7 @@ TWEETS: Final = Kind(
     ids=("id", "author_id"),
     times=("created_at",),
     flags=("deleted",),
+    texts=("video_id",),
     text_rules=_INVALID_VIDEO,
 )
 
@@ -253,6 +257,11 @@ def is_screen_name(text: str) -> bool:
     return bool(pl.Series([text]).str.contains(_NAME_PATTERN).item())
 
 
+_NO_NAME: Final = Rule(
+    DropReason.INVALID_NAME,
+    pl.col("screen_name").str.starts_with(NOT_TEXT),
+    _detail("screen_name", "is not text; send the name as text"),
+)
 _INVALID_NAME: Final = Rule(
     DropReason.INVALID_NAME,
     ~pl.col("screen_name").str.contains(_NAME_PATTERN),
@@ -270,5 +279,6 @@ ACCOUNTS: Final = Kind(
     nullable=frozenset({"protected"}),
     ids=("id",),
     flags=("protected",),
-    text_rules=(_INVALID_NAME,),
+    texts=("screen_name",),
+    text_rules=(_NO_NAME, _INVALID_NAME),
 )

@@ -18,8 +18,9 @@ import polars as pl
 
 from openengagement.engagement.types import DAY_S
 
-# Before the text of a JSON array or object, which is no value, but could be mistaken for text.
-NESTED: Final = "\0"
+# Before the text of a value that is no text, but could be mistaken for one: a JSON array or object;
+# in a field for text, also every other value except whole numbers.
+NOT_TEXT: Final = "\0not text\0"
 COUNT_MAX: Final = 1_000_000_000
 _DECIMAL: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?")
 _FLAGS: Final = {

@@ -68,7 +68,9 @@ def main() -> None:
         queue_max=0,  # unlimited, because the workers limit the batches in flight
         on_failure=lambda error: log_failure("commit_failed", error),
     )
-    uploads = EventUploads(writer, settings=settings, now_s=clock.now_s)
+    uploads = EventUploads(
+        writer, stores.counters.read_outcome, settings=settings, now_s=clock.now_s
+    )
     inherited = socket.socket(fileno=int(sys.argv[1]))
     listener = CountingListener(inherited, os.environ[COUNTING_VARIABLE])
     threading.Thread(target=_listen, args=(listener, uploads), daemon=True).start()

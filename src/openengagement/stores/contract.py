@@ -152,6 +152,15 @@ class CounterStore(Store, Protocol):
             StoreUnavailable: try again later.
         """
 
+    def read_outcome(self, key: bytes, digest: bytes) -> bytes | None:
+        """Read the outcome of the batch that was applied under a key, if its digest is this one.
+
+        The batch is then acknowledged. An engine may still know a key that has expired.
+
+        Raises:
+            StoreUnavailable: try again later.
+        """
+
     def read_position(self, source: str) -> bytes | None:
         """Read the offset that was last committed for a source, None if there is none.
 

@@ -92,6 +92,46 @@ def test_bytes_that_are_not_utf_8_refuse_the_body(parse, name):
         parse(table(**{name: pa.array([b"\xff"])}))
 
 
+def false_texts(dtype):
+    """A column of texts, of which one is not UTF-8. No library checks this in Parquet."""
+    values = pa.array([b"good", b"b\xff\xfed"])
+    texts = pa.Array.from_buffers(pa.string(), 2, values.buffers())
+    if pa.types.is_dictionary(dtype):
+        return pa.DictionaryArray.from_arrays(pa.array([0, 1], dtype.index_type), texts)
+    return texts.cast(dtype)
+
+
+TEXT_TYPES = [
+    *(pa.string(), pa.large_string(), pa.string_view()),
+    pa.dictionary(pa.int32(), pa.string()),
+]
+TEXT_FIELDS = [
+    *(("events", name) for name in ("tweet_id", "type", "at", "count", "promoted")),
+    *(("tweets", name) for name in ("id", "author_id", "created_at", "video_id", "deleted")),
+    *(("accounts", name) for name in ("id", "screen_name", "protected")),
+]
+
+
+@pytest.mark.parametrize("dtype", TEXT_TYPES, ids=str)
+@pytest.mark.parametrize(("kind", "name"), TEXT_FIELDS)
+def test_texts_that_are_not_utf_8_refuse_the_body(parse, kind, name, dtype):
+    whole = {
+        "events": {"tweet_id": [5, 6], "type": ["favorites"] * 2, "at": [AT] * 2},
+        "tweets": {"id": [5, 6], "author_id": [7, 8]},
+        "accounts": {"id": [5, 6], "screen_name": ["a", "b"]},
+    }[kind]
+    content = pa.table({**whole, name: false_texts(dtype)})
+
+    with pytest.raises(MalformedBody, match=f"column {name} has bytes that are not UTF-8"):
+        parse(content, kind=kind)
+
+
+def test_texts_that_are_not_utf_8_do_not_matter_in_other_columns(read):
+    body = parquet(table(2, other=false_texts(pa.string())))
+
+    assert read(body, "parquet").rows.height == 2
+
+
 @pytest.mark.parametrize(
     ("counts", "expected"),
     [
@@ -193,6 +233,79 @@ def test_a_column_of_128_bits_that_is_not_ours(read, dtype):
         assert read(target.getvalue(), form).rows.drop("line").rows() == [GOOD] * 2
 
 
+def written(frame, form):
+    """Write a frame as polars does, the only library that knows 128 bits."""
+    target = io.BytesIO()
+    write = {
+        "parquet": frame.write_parquet,
+        "arrow": frame.write_ipc_stream,
+        "arrow file": frame.write_ipc,
+    }
+    write[form](target)
+    return target.getvalue()
+
+
+def wide(form, **columns):
+    """Write an event with a column of 128 bits, and changes. None removes a column."""
+    frame = pl.from_arrow(table()).with_columns(wide=pl.lit(1, pl.Int128))
+    changes = {name: value for name, value in columns.items() if value is not None}
+    return written(frame.with_columns(**changes).drop(columns.keys() - changes.keys()), form)
+
+
+NO_COLUMN = "body: has no column {}; its columns are: "
+UNSUITABLE = "body: column {} has the type {}"
+WIDE_REFUSED = {
+    "no column of ours": (
+        {"tweet_id": None, "type": None, "at": None},
+        NO_COLUMN.format("tweet_id, type, at") + "wide$",
+    ),
+    "one is missing": ({"at": None}, NO_COLUMN.format("at") + "tweet_id, type, wide$"),
+    "a list": ({"type": pl.lit(["favorites"])}, UNSUITABLE.format("type", "List")),
+    "wide lists": (
+        {"count": pl.lit([1], pl.List(pl.Int128))},
+        UNSUITABLE.format("count", r"List\(Int128\)"),
+    ),
+    "a struct": ({"type": pl.struct("type")}, UNSUITABLE.format("type", "Struct")),
+    "a duration": ({"at": pl.duration(days=1)}, UNSUITABLE.format("at", "duration")),
+}
+
+
+@pytest.mark.parametrize("form", WRITERS)
+@pytest.mark.parametrize(("columns", "message"), WIDE_REFUSED.values(), ids=WIDE_REFUSED)
+def test_a_body_with_128_bits_is_refused_for_its_columns(read, form, columns, message):
+    """The rules for its columns are those of every other body."""
+    with pytest.raises(MalformedBody, match=message):
+        read(wide(form, **columns), form.partition(" ")[0])
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_numbers_of_128_bits_in_columns_of_ours(read, form):
+    columns = {
+        "tweet_id": pl.Series([7, 2**63, -1, 2**100], dtype=pl.Int128),
+        "type": ["favorites"] * 4,
+        "at": [AT] * 4,
+        "count": pl.Series([3, 1, 1, 1], dtype=pl.UInt128),
+        "notes": pl.Series([[1]] * 4, dtype=pl.List(pl.Int128)),
+    }
+    parsed = read(written(pl.DataFrame(columns), form), form.partition(" ")[0])
+
+    assert parsed.rows.rows() == [(1, 7, "favorites", HOUR, 3, False)]
+    assert parsed.rejected.select("line", "reason").rows() == [
+        (line, "invalid_id") for line in (2, 3, 4)
+    ]
+
+
+def test_streams_with_and_without_128_bits_are_counted(read):
+    first = stream(table(tweet_id=[1]))
+    second, third = (wide("arrow", tweet_id=pl.lit(number)) for number in (2, 3))
+
+    for bodies in ((second, third), (first, second, first), (second, first, third)):
+        parsed = read(b"".join(bodies), "arrow")
+        assert parsed.rows.height == len(bodies)
+    with pytest.raises(MalformedBody, match="data after the end of the Arrow stream"):
+        read(second + b"x" * 35, "arrow")
+
+
 def test_views_runs_and_large_types(parse):
     content = table(
         2,
@@ -240,15 +353,142 @@ def test_data_after_a_file_refuses_the_body(read, form, tail):
         read(WRITERS[form](table()) + tail, form.partition(" ")[0])
 
 
-@pytest.mark.parametrize("sizes", [(3, 3), (3, 4000), (4000, 3), (2, 3, 4)])
-def test_parquet_files_one_behind_the_other_refuse_the_body(read, sizes):
-    """Only the last one would be read, and perhaps with the data of the first."""
-    with pytest.raises(MalformedBody):
-        read(b"".join(parquet(numbered(1, size)) for size in sizes), "parquet")
+def polars_file(content, **options):
+    target = io.BytesIO()
+    pl.from_arrow(content).write_ipc(target, **options)
+    return target.getvalue()
+
+
+def legacy_file(content):
+    """Write an Arrow file as versions before 0.15: the end of its stream is four zeros."""
+    target = pa.BufferOutputStream()
+    options = ipc.IpcWriteOptions(use_legacy_format=True, metadata_version=ipc.MetadataVersion.V4)
+    with ipc.new_file(target, content.schema, options=options) as writer:
+        writer.write_table(content)
+    return target.getvalue().to_pybytes()
+
+
+def wide_file(content):
+    """Write an Arrow file with a column that only polars reads."""
+    return written(pl.from_arrow(content).with_columns(wide=pl.lit(1, pl.Int128)), "arrow file")
+
+
+ARROW_FILES = {
+    "pyarrow": arrow_file,
+    "pyarrow, legacy": legacy_file,
+    "polars": polars_file,
+    "polars, 128 bits": wide_file,
+}
+FOLLOWING = {
+    "of the same size": lambda write: write(numbered(1, 3)) + write(numbered(4, 3)),
+    "a longer one": lambda write: write(numbered(1, 3)) + write(numbered(4, 4000)),
+    "a shorter one": lambda write: write(numbered(1, 4000)) + write(numbered(4, 3)),
+    "two": lambda write: b"".join(write(numbered(first, 3)) for first in (1, 4, 7)),
+    "an empty one": lambda write: write(numbered(1, 3)) + write(table(0)),
+    "after an empty one": lambda write: write(table(0)) + write(numbered(1, 3)),
+    "after a line end": lambda write: write(numbered(1, 3)) + b"\n" + write(numbered(4, 3)),
+    "after zeros": lambda write: write(numbered(1, 3)) + bytes(64) + write(numbered(4, 3)),
+    "after text": lambda write: write(numbered(1, 3)) + b"x" * 5000 + write(numbered(4, 3)),
+    "after one that is cut short": lambda write: write(numbered(1, 3))[:-9] + write(numbered(4, 3)),
+    "empty, after text": lambda write: write(numbered(1, 3)) + b"\r\n" + write(table(0)),
+}
+
+
+@pytest.mark.parametrize("write", ARROW_FILES.values(), ids=ARROW_FILES)
+@pytest.mark.parametrize("make", FOLLOWING.values(), ids=FOLLOWING)
+def test_arrow_files_that_follow_each_other_refuse_the_body(read, make, write):
+    """The footer of the last one would be read, with the batches of the first one."""
+    with pytest.raises(MalformedBody, match="several Arrow files; send them one by one"):
+        read(make(write), "arrow")
+
+
+@pytest.mark.parametrize("write", ARROW_FILES.values(), ids=ARROW_FILES)
+@pytest.mark.parametrize("rows", [0, 1, 1000])
+def test_an_arrow_file_of_any_writer(read, write, rows):
+    parsed = read(write(numbered(1, rows)), "arrow")
+
+    assert parsed.rows.get_column("tweet_id").to_list() == list(range(1, rows + 1))
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_a_column_named_as_the_start_of_an_arrow_file(read, rows):
+    content = numbered(1, rows).append_column("ARROW1", pa.array(["ARROW1"] * rows, pa.string()))
+    for write in ARROW_FILES.values():
+        assert read(write(content), "arrow").rows.height == rows
+
+
+@pytest.mark.parametrize("compression", [None, "lz4", "zstd"])
+def test_arrow_files_with_dictionaries_batches_and_compression(read, compression):
+    content = numbered(1, 1000)
+    words = content.set_column(1, "type", content.column("type").dictionary_encode())
+    sink = pa.BufferOutputStream()
+    with ipc.new_file(
+        sink,
+        words.schema,
+        options=ipc.IpcWriteOptions(compression=compression),
+        metadata={"a": "b"},
+    ) as writer:
+        writer.write_table(words, 30)
+    frame = pl.from_arrow(content).with_columns(pl.col("type").cast(pl.Categorical))
+    target = io.BytesIO()
+    frame.write_ipc(target, compression=compression or "uncompressed", record_batch_size=70)
+    for body in (sink.getvalue().to_pybytes(), target.getvalue()):
+        assert read(body, "arrow").rows.get_column("tweet_id").to_list() == list(range(1, 1001))
+        with pytest.raises(MalformedBody, match="several Arrow files"):
+            read(body + body, "arrow")
+
+
+def plain_parquet(content):
+    """Of two such files with as many rows, all pages have the same sizes and places."""
+    return parquet(content, compression="none", use_dictionary=False, write_statistics=False)
+
+
+def indexed_parquet(content):
+    return parquet(content, write_page_index=True, data_page_size=100)
+
+
+def polars_parquet(content):
+    return written(pl.from_arrow(content), "parquet")
+
+
+def wide_parquet(content):
+    return written(pl.from_arrow(content).with_columns(wide=pl.lit(1, pl.Int128)), "parquet")
+
+
+PARQUET_FILES = {
+    "pyarrow": parquet,
+    "pyarrow, plain": plain_parquet,
+    "pyarrow, indexes": indexed_parquet,
+    "pyarrow, second version": lambda content: parquet(
+        content, data_page_version="2.0", version="1.0"
+    ),
+    "polars": polars_parquet,
+    "polars, 128 bits": wide_parquet,
+}
+
+
+@pytest.mark.parametrize("write", PARQUET_FILES.values(), ids=PARQUET_FILES)
+@pytest.mark.parametrize("make", FOLLOWING.values(), ids=FOLLOWING)
+def test_parquet_files_that_follow_each_other_refuse_the_body(read, make, write):
+    """The metadata of the last one would be read, with the pages of the first one."""
+    with pytest.raises(MalformedBody, match="several Parquet files; send them one by one"):
+        read(make(write), "parquet")
+
+
+@pytest.mark.parametrize("write", PARQUET_FILES.values(), ids=PARQUET_FILES)
+@pytest.mark.parametrize("rows", [0, 1, 1000])
+def test_a_parquet_file_of_any_writer(read, write, rows):
+    """Its texts may hold the bytes with which a file begins and ends."""
+    texts = [f"{number}PAR1PAR1\x15\0" for number in range(rows)]
+    content = numbered(1, rows).append_column("PAR1", pa.array(texts, pa.string()))
+
+    parsed = read(write(content), "parquet")
+
+    assert parsed.rows.get_column("tweet_id").to_list() == list(range(1, rows + 1))
 
 
 def test_a_file_with_indexes_and_bloom_filters_is_one_file(read):
-    content = table(3000, note=[f"PAR1{number}" for number in range(3000)])
+    content = table(3000, note=[f"PAR1{number}PAR1" for number in range(3000)])
     body = parquet(content, write_page_index=True, data_page_size=200, row_group_size=100)
 
     assert read(body, "parquet").rows.height == 3000

@@ -4,9 +4,11 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import msgspec
 import pytest
 
-from openengagement.errors import BodyTooLarge
+from openengagement.errors import BodyTooLarge, RequestError
+from openengagement.ingest.batch import Outcome, digest_of
 from openengagement.ingest.batch_parser import BatchParser
 from openengagement.ingest.rows import EVENTS
 from openengagement.ingest.sources import uploads as module
@@ -38,7 +40,7 @@ def writer():
 
 @pytest.fixture
 def counting(writer):
-    return EventUploads(writer, settings=Settings(), now_s=lambda: NOW_S)
+    return EventUploads(writer, lambda *_: None, settings=Settings(), now_s=lambda: NOW_S)
 
 
 @pytest.fixture
@@ -62,8 +64,8 @@ def reading(monkeypatch):
     return seen
 
 
-def events(body=EVENT):
-    return Upload(EVENTS, body, "", "application/x-ndjson", None, atomic=False)
+def events(body=EVENT, *, key=None, atomic=False):
+    return Upload(EVENTS, body, "", "application/x-ndjson", key, atomic)
 
 
 def test_bodies_are_parsed_one_at_a_time_without_waiting_for_commits(counting, writer, reading):
@@ -112,3 +114,29 @@ def test_a_slow_body_does_not_delay_the_next_for_long(counting, writer, monkeypa
         wait_for(lambda: len(writer.waiting) == 2)
         writer.waiting[1].set_result(Applied(duplicate=False, outcome=b""))
         assert slow.result().accepted == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "now_s"),
+    [({"batch_max_lines": 1}, NOW_S), ({}, NOW_S - 3600)],
+    ids=["a lower limit", "an earlier clock"],
+)
+def test_a_repeat_that_would_be_refused_gets_its_first_outcome(writer, settings, now_s):
+    """Its sender would not know that the batch was counted."""
+    first = Outcome(2, 0, [], {})
+    key, body = b"key", EVENT * 2
+    known = {(key, digest_of(body)): msgspec.json.encode(first)}
+    counting = EventUploads(
+        writer,
+        lambda *given: known.get(given),
+        settings=Settings(**settings),
+        now_s=lambda: now_s,
+    )
+
+    again = counting.handle(events(body, key=key, atomic=True))
+
+    assert again == msgspec.structs.replace(first, duplicate=True)
+    for other in (events(body, key=b"other", atomic=True), events(body, atomic=True)):
+        with pytest.raises(RequestError):
+            counting.handle(other)
+    assert not writer.waiting

@@ -1,6 +1,5 @@
 """Loading files: accepted and rejected lines, repeated loads, and files that cannot be read."""
 
-import gzip
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -299,25 +298,6 @@ def test_an_unknown_file_name(folder, tmp_path):
 
     with pytest.raises(FileError, match=r"e\.txt.*\.ndjson"):
         folder.load(path)
-
-
-def test_the_chunks_before_a_truncated_end_count_once(folder, tmp_path, small_chunks):
-    """The chunks of a truncated file count, and loading the whole file later counts the rest."""
-    whole = gzip.compress(
-        "".join(
-            line(index % 3 + 1, note=f"{index * 7919 % 104_729:x}") for index in range(600)
-        ).encode()
-    )
-    path = tmp_path / "e.ndjson.gz"
-    path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(FileError):
-        folder.load(path)
-    path.write_bytes(whole)
-    loaded = folder.load(path)
-
-    assert loaded.accepted == 600
-    assert loaded.repeated > 0
-    assert sum(folder.totals([1, 2, 3])) == 600
 
 
 def test_two_loads_of_one_file_at_once(tmp_path, small_chunks):

@@ -10,6 +10,7 @@ import pytest
 import zstandard
 
 from openengagement.errors import BatchRefused, MalformedBody
+from openengagement.ingest.formats.detection import detect_format
 from openengagement.ingest.rows import EVENTS
 from openengagement.ingest.sources.uploads import Upload, UploadReader
 from openengagement.settings import Settings
@@ -28,7 +29,8 @@ def upload():
 
     def parse(body, content_type="", *, encoding="", atomic=False):
         sent = Upload(EVENTS, body, encoding, content_type, None, atomic)
-        parsed = reader.parser.parse(*reader.decode(sent), kind=EVENTS)
+        body = reader.decompress(sent)
+        parsed = reader.parser.parse(body, detect_format(content_type, body), kind=EVENTS)
         reader.describe(parsed, atomic=atomic)
         return parsed
 

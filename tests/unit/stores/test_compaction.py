@@ -3,6 +3,8 @@
 import contextlib
 import errno
 import random
+import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -16,7 +18,7 @@ from contract.deltas import make_batch, make_tweets
 from openengagement.clock import SystemClock
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.errors import StoreDamaged
-from openengagement.stores.embedded import compaction, manifest, merging, segments
+from openengagement.stores.embedded import compaction, manifest, merging, segment_removal
 from openengagement.stores.embedded.compaction import StageResult, choose_files, choose_unflushed
 from openengagement.stores.embedded.manifest import SegmentRecord, Unlisted
 from openengagement.stores.embedded.segment_folder import SegmentFolder
@@ -238,7 +240,7 @@ def test_files_of_an_ended_process_are_merged(open_store, monkeypatch):
 
 def test_removed_files_are_closed_in_another_thread(store, by_hand, monkeypatch):
     """Freeing a large file takes long, and no reader should wait for it."""
-    monkeypatch.setattr(segments, "_CLOSE_AFTER_S", 0.1)
+    monkeypatch.setattr(segment_removal, "_CLOSE_AFTER_S", 0.1)
     flush_files(store, 6)
     check(store, 60)
     ended = []
@@ -323,6 +325,36 @@ def test_a_copy_is_complete_though_files_are_removed_meanwhile(
     copy.close()
 
 
+@pytest.mark.parametrize("linked", [{0, 1, 2}, {1}, {0, 2}], ids=["all", "one", "two of three"])
+def test_a_snapshot_that_shares_files_by_hard_links_stays_whole(
+    open_store, path, by_hand, monkeypatch, tmp_path, linked
+):
+    """`cp -al` makes such a snapshot. Another one has copies of some files."""
+    monkeypatch.setattr(segment_removal, "_FREED_BYTES", 5000)
+    store = open_store()
+    flush_files(store, 3)
+    store._database.connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    copied = tmp_path / "snapshot" / path.name
+    copied.parent.mkdir()
+    shutil.copy(path, copied)
+    subprocess.run(["cp", "-al", store._folder, copied.parent], check=True)
+    for index, name in enumerate(files(store)):
+        if index not in linked:
+            shutil.copy(store._folder / name, copied.parent / "content")
+            (copied.parent / "content").replace(copied.with_suffix(".segments") / name)
+    before = {each.name: each.read_bytes() for each in copied.parent.glob("*/*.segment")}
+
+    assert compact_once(store, idle=True) is StageResult.MERGED
+
+    assert not before.keys() & set(files(store))
+    assert {each.name: each.read_bytes() for each in copied.parent.glob("*/*.segment")} == before
+    check(store, 30)
+    with contextlib.closing(
+        EmbeddedStore(copied, clock=SystemClock(), idempotency_keep_days=90)
+    ) as restored:
+        check(restored, 30)
+
+
 def test_a_store_is_idle_once_nothing_changes(store, by_hand, monkeypatch):
     looks = iter([1, 2, 3, 3, 4])
     monkeypatch.setattr(compaction, "_IDLE_S", 0)
@@ -343,7 +375,7 @@ def test_a_failed_merge_is_not_repeated(open_store, by_hand, monkeypatch):
     store = open_store()
     flush_files(store, 3)
     tried = []
-    monkeypatch.setattr(segments.SegmentFile, "finish", lambda _: tried.append(1) or 1 / 0)
+    monkeypatch.setattr(merging.SegmentFile, "finish", lambda _: tried.append(1) or 1 / 0)
     store.start_compaction()
     wait_for(lambda: tried)
     time.sleep(0.3)

@@ -1,5 +1,6 @@
 """Segments: files and blobs return the counters that were written."""
 
+import contextlib
 import fcntl
 import gc
 import os
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 from openengagement.engagement.counters import COUNTER_MAX, cells_of, no_counters, sum_rows
-from openengagement.stores.embedded import segments
+from openengagement.stores.embedded import segment_removal
+from openengagement.stores.embedded.segment_removal import remove_segments
 from openengagement.stores.embedded.segments import (
     Bounds,
     SegmentFile,
@@ -16,7 +18,6 @@ from openengagement.stores.embedded.segments import (
     decode_segment,
     encode_hours,
     open_segment,
-    remove_segments,
 )
 
 
@@ -111,7 +112,7 @@ def test_a_count_that_does_not_fit_is_refused(tmp_path):
 
 def sizes_while(path, monkeypatch, *, stopping=lambda _: False):
     """Remove a file, and return its size at each wait."""
-    monkeypatch.setattr(segments, "_FREED_BYTES", 5000)
+    monkeypatch.setattr(segment_removal, "_FREED_BYTES", 5000)
     seen = []
     with path.open("rb") as file:
 
@@ -134,8 +135,30 @@ def test_a_removed_file_is_freed_in_steps(tmp_path, monkeypatch):
     assert len(seen) > 2
 
 
+@pytest.mark.parametrize("linked", [[0], [1], [0, 2], [0, 1, 2]])
+def test_a_file_with_another_name_stays_whole(tmp_path, monkeypatch, linked):
+    """The others are freed, whatever their place."""
+    monkeypatch.setattr(segment_removal, "_FREED_BYTES", 5000)
+    paths = [tmp_path / name for name in "abc"]
+    for path in paths:
+        write(path, [(ONE, ONE)])
+    gc.collect()
+    content = paths[0].read_bytes()
+    links = {path: tmp_path / f"{path.name}.link" for path in paths}
+    for index in linked:
+        links[paths[index]].hardlink_to(paths[index])
+    with contextlib.ExitStack() as stack:
+        freed = [stack.enter_context(path.open("rb")) for path in paths]
+        remove_segments(paths, stopping=lambda _: False)
+        sizes = [os.fstat(file.fileno()).st_size for file in freed]
+    assert [size == len(content) for size in sizes] == [index in linked for index in range(3)]
+    assert all(size in {len(content), len(content) % 5000} for size in sizes)
+    for index in linked:
+        assert links[paths[index]].read_bytes() == content
+
+
 def test_a_file_in_use_is_not_freed(tmp_path, monkeypatch):
-    monkeypatch.setattr(segments, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(segment_removal, "_PATIENCE_S", 0.05)
     path = tmp_path / "a"
     held = write(path, [(ONE, ONE)])
     size = path.stat().st_size

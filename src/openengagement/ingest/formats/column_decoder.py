@@ -94,7 +94,8 @@ def _encode(
         text = {"line": pa.array(lines[~plain])}
         other = pa.array(~plain)
         for name, column in columns.items():
-            text[name] = as_text(name, column.filter(other))
+            not_text = request.not_text if name in request.texts else ""
+            text[name] = as_text(name, column.filter(other), not_text=not_text)
         frames += [lines[plain].tobytes(), _to_stream(pa.RecordBatch.from_pydict(text))]
     return frames
 

@@ -13,14 +13,23 @@ import pyarrow.parquet as pq
 from pyarrow import ipc
 
 from openengagement.errors import BodyTooLarge, MalformedBody
-from openengagement.ingest.formats.column_text import check_type, is_text_or_bytes, simplify
+from openengagement.ingest.formats.column_extent import (
+    ARROW_FILE,
+    PARQUET,
+    check_arrow_file,
+    check_parquet,
+    read_metadata,
+)
+from openengagement.ingest.formats.column_text import (
+    check_type,
+    is_text_or_bytes,
+    simplify,
+    validate,
+)
 from openengagement.ingest.formats.column_wide import read_wide
 from openengagement.ingest.formats.decoder_protocol import Request
 
 BATCH_ROWS: Final = 125_000
-_ARROW_FILE: Final = b"ARROW1"
-_PARQUET: Final = b"PAR1"
-_FOOTER_BYTES: Final = 8  # the size of the metadata and the magic number at the end of Parquet
 _NAMES_SHOWN: Final = 20
 _NAME_SHOWN: Final = 64  # characters
 _BUFFER_BYTES: Final = 2**20
@@ -38,8 +47,8 @@ def read_batches(file: IO[bytes], request: Request) -> Iterator[Batch]:
     """Read the requested columns that a file has.
 
     Raises:
-        MalformedBody: a required column is missing, a column is named twice, or data follows the
-            end of the file.
+        MalformedBody: a required column is missing, a column is named twice, or other data precedes
+            or follows the file.
         BodyTooLarge: there are too many rows.
         pa.ArrowException, OSError: the file is damaged.
     """
@@ -58,25 +67,18 @@ def read_batches(file: IO[bytes], request: Request) -> Iterator[Batch]:
 
 
 def _read(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
-    source = pa.BufferReader(pa.py_buffer(whole))
-    is_stream = False
-    started = False
-    if whole[:4] == _PARQUET:
-        batches = _read_parquet(whole, request)
-    elif whole[: len(_ARROW_FILE)] == _ARROW_FILE:
-        batches = _read_file(source, request)
-    else:
-        is_stream = True
-        batches = _read_streams(source, request)
-    try:
-        for batch in batches:
-            started = True
-            yield batch
-    except pa.ArrowNotImplementedError:  # the schema may have 128-bit integers
-        if started:
-            raise
-        for wide in read_wide(whole[:], request, is_stream=is_stream).to_batches():
-            yield from _slices(wide, len(whole))
+    if whole[: len(PARQUET)] == PARQUET:
+        return _read_parquet(whole, request)
+    if whole[: len(ARROW_FILE)] == ARROW_FILE:
+        return _read_file(whole, request)
+    return _read_streams(whole, request)
+
+
+def _read_wide(body: bytes, request: Request, *, read_bytes: int) -> Iterator[Batch]:
+    """Read a file or a stream whose schema has a type that only the other library knows."""
+    table = read_wide(body, request)
+    for batch in table.select(_choose_columns(table.schema, request)).to_batches():
+        yield from _slices(batch, read_bytes)
 
 
 def _choose_columns(schema: pa.Schema, request: Request) -> list[int]:
@@ -98,12 +100,15 @@ def _choose_columns(schema: pa.Schema, request: Request) -> list[int]:
 
 def _read_parquet(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
     source = pa.py_buffer(whole)
-    with pq.ParquetFile(pa.BufferReader(source)) as file:
-        # A few bytes of Parquet can stand for billions of rows, so count them before decoding.
+    try:
+        file = pq.ParquetFile(pa.BufferReader(source))
+    except pa.ArrowNotImplementedError:
+        _check_parquet(whole, read_metadata(whole), rows_max=request.rows_max)
+        yield from _read_wide(whole[:], request, read_bytes=len(whole))
+        return
+    with file:
         metadata = file.metadata
-        if metadata.num_rows > request.rows_max:
-            raise BodyTooLarge("rows")
-        _check_one_file(whole, metadata)
+        _check_parquet(whole, metadata, rows_max=request.rows_max)
         schema = file.schema_arrow
         chosen = _choose_columns(schema, request)
     names = [schema.names[index] for index in chosen]
@@ -124,28 +129,24 @@ def _read_parquet(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
         raise pa.ArrowInvalid("rows are missing")
 
 
-def _check_one_file(whole: mmap.mmap, metadata: pq.FileMetaData) -> None:
-    """Refuse concatenated files, of which a reader would see only the last one.
-
-    Offsets in the metadata count from the start of the last file. Taken from the start of the body,
-    they end too early, by the size of all files before. So `room`, the gap before the metadata, is
-    at least that size, and the end of the first file and the start of the second are within it.
-    """
-    end = len(_PARQUET)
-    if metadata.num_row_groups:
-        group = metadata.row_group(metadata.num_row_groups - 1)
-        for column in (group.column(index) for index in range(group.num_columns)):
-            starts = filter(None, (column.dictionary_page_offset, column.data_page_offset))
-            end = max(end, min(starts, default=0) + column.total_compressed_size)
-    room = len(whole) - _FOOTER_BYTES - metadata.serialized_size - end
-    if whole.find(2 * _PARQUET, 0, max(room, 0) + len(_PARQUET)) >= 0:
-        raise MalformedBody("body: holds several Parquet files; send them one by one")
+def _check_parquet(whole: mmap.mmap, metadata: pq.FileMetaData, *, rows_max: int) -> None:
+    # A few bytes of Parquet can stand for billions of rows, so count them before decoding.
+    if metadata.num_rows > rows_max:
+        raise BodyTooLarge("rows")
+    check_parquet(whole, metadata)
 
 
-def _read_streams(source: pa.BufferReader, request: Request) -> Iterator[Batch]:
+def _read_streams(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
+    source = pa.BufferReader(pa.py_buffer(whole))
     while (start := source.tell()) < source.size():
         try:
             schema = ipc.open_stream(source).schema
+        except pa.ArrowNotImplementedError:
+            source.seek(start)
+            for _ in ipc.MessageReader.open_stream(source):
+                pass
+            yield from _read_wide(whole[start : source.tell()], request, read_bytes=source.tell())
+            continue
         except (pa.ArrowException, OSError, EOFError):
             if start:
                 raise MalformedBody("body: has data after the end of the Arrow stream") from None
@@ -156,8 +157,16 @@ def _read_streams(source: pa.BufferReader, request: Request) -> Iterator[Batch]:
             yield from _slices(batch, source.tell())
 
 
-def _read_file(source: pa.BufferReader, request: Request) -> Iterator[Batch]:
-    options = _read_options(ipc.open_file(source).schema, request)
+def _read_file(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
+    source = pa.BufferReader(pa.py_buffer(whole))
+    try:
+        schema = ipc.open_file(source).schema
+    except pa.ArrowNotImplementedError:
+        check_arrow_file(whole)
+        yield from _read_wide(whole[:], request, read_bytes=len(whole))
+        return
+    check_arrow_file(whole)
+    options = _read_options(schema, request)
     reader = ipc.open_file(source, options=options)
     for index in range(reader.num_record_batches):
         position = source.size() * (index + 1) // reader.num_record_batches
@@ -175,7 +184,9 @@ def _slices(batch: pa.RecordBatch, read_bytes: int) -> Iterator[Batch]:
     """Cut a batch, which may be a whole file, so that few of its pages are in memory at a time."""
     for start in range(0, batch.num_rows, BATCH_ROWS):
         part = batch.slice(start, BATCH_ROWS)
-        part.validate(full=True)
+        part.validate()
+        for name, column in zip(part.schema.names, part.columns, strict=True):
+            validate(name, column)
         yield _batch(part, read_bytes)
 
 

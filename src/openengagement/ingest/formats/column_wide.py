@@ -4,45 +4,51 @@ The decoder process imports the data frame library for such a body alone. The bo
 """
 
 import io
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from pyarrow import ipc
 
-from openengagement.errors import BodyTooLarge, MalformedBody
+from openengagement.errors import MalformedBody
+from openengagement.ingest.formats.column_text import unsuitable_type
 from openengagement.ingest.formats.decoder_protocol import Request
 
+if TYPE_CHECKING:
+    import polars as pl
 
-def read_wide(body: bytes, request: Request, *, is_stream: bool) -> pa.Table:
-    """Read the columns of a request; those of 128-bit integers become text.
+
+def read_wide(body: bytes, request: Request) -> pa.Table:
+    """Read a file or one stream, with all its columns.
+
+    Columns of 128-bit integers become text. Columns that are not requested become null.
 
     Raises:
-        MalformedBody: data follows the end of an Arrow stream.
-        BodyTooLarge: a Parquet file has too many rows.
-        pa.ArrowInvalid: the library cannot read the body either.
+        MalformedBody: a requested column has nested values, or the library cannot read the body.
     """
     import polars as pl  # noqa: PLC0415 - slow, and seldom wanted
 
-    source = io.BytesIO(body)
     try:
-        if is_stream:
-            _check_one_stream(body)
-            frame = pl.read_ipc_stream(source)
-        elif body.startswith(b"PAR1"):
-            if pl.scan_parquet(source).select(pl.len()).collect().item() > request.rows_max:
-                raise BodyTooLarge("rows")
-            frame = pl.read_parquet(io.BytesIO(body))
-        else:
-            frame = pl.read_ipc(source)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise pa.ArrowInvalid(type(error).__name__) from None
-    wide = pl.col(pl.Int128, pl.UInt128).cast(pl.String)
-    ours = frame.select(name for name in request.fields if name in frame.columns)
-    return ours.with_columns(wide).to_arrow()
+        frame = _read_frame(body)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        text = (
+            f"body: is damaged, or has a type or encoding of {request.name} that is not supported"
+        )
+        raise MalformedBody(text) from None
+    for name, dtype in frame.schema.items():
+        if name in request.fields and dtype.is_nested():
+            raise unsuitable_type(name, dtype)
+    others = (pl.lit(None).alias(name) for name in frame.columns if name not in request.fields)
+    return (
+        frame.with_columns(pl.col(pl.Int128, pl.UInt128).cast(pl.String))
+        .with_columns(others)
+        .to_arrow()
+    )
 
 
-def _check_one_stream(body: bytes) -> None:
-    source = pa.BufferReader(body)
-    for _ in ipc.MessageReader.open_stream(source):
-        pass
-    if source.tell() < len(body):
-        raise MalformedBody("body: has data after the end of the Arrow stream")
+def _read_frame(body: bytes) -> "pl.DataFrame":
+    import polars as pl  # noqa: PLC0415
+
+    if body.startswith(b"ARROW1"):
+        return pl.read_ipc(io.BytesIO(body))
+    if body.startswith(b"PAR1"):
+        return pl.read_parquet(io.BytesIO(body))
+    return pl.read_ipc_stream(io.BytesIO(body))

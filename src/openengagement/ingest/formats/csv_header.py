@@ -8,6 +8,7 @@ from openengagement.errors import MalformedBody
 
 _SHOWN_MAX: Final = 120  # characters
 _SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+COMMAS_MAX: Final = 10_000  # in a row: each value takes many times the memory of a short text
 _LINE_ENDS_LOST: Final = "line ends are missing: curl -d removes them, --data-binary keeps them"
 
 
@@ -15,12 +16,15 @@ def read_header(body: bytes, *, fields: Sequence[str], required: Sequence[str]) 
     """Read the names of the columns.
 
     Raises:
-        MalformedBody: they cannot be read, a `required` one is missing, or one of `fields` is
-            named twice.
+        MalformedBody: they cannot be read or are too many, a `required` one is missing, or one of
+            `fields` is named twice.
     """
     if not body.strip():
         raise MalformedBody("body: is empty; the first line of CSV must name the columns")
     line, end, _ = body.partition(b"\n")
+    if line.count(b",") > COMMAS_MAX:
+        hint = "" if end else f"; {_LINE_ENDS_LOST}"
+        raise MalformedBody(f"body: the first line has more than {COMMAS_MAX} commas{hint}")
     header = _parse_line(line, required)
     if twice := [name for name in fields if header.count(name) > 1]:
         raise MalformedBody(f"body: the first line names column {twice[0]} twice")

@@ -13,11 +13,12 @@ from typing import Final
 
 import polars as pl
 
+from openengagement.errors import MalformedBody
 from openengagement.http.decompression import PACKED
-from openengagement.ingest.formats.csv_header import read_header
+from openengagement.ingest.formats.csv_header import COMMAS_MAX, read_header
 from openengagement.ingest.formats.text_rows import TextRows, no_text_rows
 
-_LONE_RETURN: Final = "\N{SYMBOL FOR CARRIAGE RETURN}"
+_LONE_RETURN: Final = "\udc0d"  # decoding UTF-8 yields no such character
 _CELL_CHARACTERS_MAX: Final = 2**30
 
 
@@ -82,16 +83,31 @@ def _records(body: bytes) -> Iterator[tuple[int, int, list[str] | str]]:
     If it is no record, yield the reason instead.
     """
     csv.field_size_limit(_CELL_CHARACTERS_MAX)
-    text = body.decode(errors="surrogateescape").replace("\r\n", "\n")
-    # The reader would end a line at a lone carriage return, so replace it.
-    text = text.replace("\r", _LONE_RETURN)
+    commas = quotes = 0  # in the row so far
+
+    def read_lines() -> Iterator[str]:
+        nonlocal commas, quotes
+        for number, line in enumerate(io.BytesIO(body), start=1):
+            more_quotes = line.count(b'"')
+            if more_quotes or not quotes % 2:  # else all of the line is in quotes
+                commas += line.count(b",")
+            quotes += more_quotes
+            if commas > COMMAS_MAX:
+                text = f"the row that ends on line {number} has more than {COMMAS_MAX} commas"
+                raise MalformedBody(f"body: {text}")
+            text = line.decode(errors="surrogateescape").replace("\r\n", "\n")
+            # The reader would end a line at a lone carriage return, so replace it.
+            yield text.replace("\r", _LONE_RETURN)
+
     # If not strict, an unclosed quote would swallow lines without an error.
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(read_lines(), strict=True)
     next(reader, None)
     while True:
         first = reader.line_num + 1
+        commas = quotes = 0
         try:
-            record: list[str] | str = next(reader)
+            values = next(reader)
+            record: list[str] | str = [value.replace(_LONE_RETURN, "\r") for value in values]
         except StopIteration:
             return
         except csv.Error:

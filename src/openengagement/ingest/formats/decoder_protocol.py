@@ -24,6 +24,7 @@ PLAIN_COLUMNS: Final[dict[str, np.dtype[Any]]] = {
 class Request(msgspec.Struct, frozen=True):
     """Which columns to decode, and which rows are plain. `name` is the name of the format.
 
+    In the columns `texts`, `not_text` is put before values that are neither text nor whole numbers.
     A body is refused if it lacks a `required` column, has more than `rows_max` rows, or has more
     than `text_max_bytes` in rows that are not plain. No piece crosses a multiple of `chunk_rows`,
     after which line numbers start at 1 again. If `typed`, the rows are events. A plain event is not
@@ -33,6 +34,8 @@ class Request(msgspec.Struct, frozen=True):
     name: str
     fields: tuple[str, ...]
     required: tuple[str, ...]
+    texts: tuple[str, ...]
+    not_text: str
     rows_max: int
     text_max_bytes: int
     chunk_rows: int

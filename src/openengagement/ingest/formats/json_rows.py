@@ -5,9 +5,9 @@ last value counts.
 """
 
 import re
-from collections.abc import Sequence
+from codecs import getincrementaldecoder
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import cache
 from operator import attrgetter
 from typing import Any, Final
@@ -16,9 +16,18 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from openengagement.ingest.formats.text_rows import TextRows, count_lines
-from openengagement.ingest.values import NESTED
+from openengagement.ingest.formats.text_rows import (
+    TextRows,
+    count_line_ends,
+    count_lines,
+    no_text_rows,
+)
+from openengagement.ingest.rows import Kind
+from openengagement.ingest.values import NOT_TEXT
 
+_PART_BYTES: Final = 4 * 2**20  # of rows whose values are objects at the same time
+_LARGE_BYTES: Final = 2**18
+_SHOWN_BYTES: Final = 1024  # of a nested value, of which a rejection quotes the start
 _JSON_SPACE: Final = b" \t\r\n"  # `bytes.strip` alone would also strip other characters
 _TRAILING: Final = re.compile(r"trailing characters \(byte ([0-9]+)\)")
 _SEVERAL_OBJECTS: Final = (
@@ -27,30 +36,63 @@ _SEVERAL_OBJECTS: Final = (
 )
 
 
-def parse_lines(body: bytes, fields: Sequence[str]) -> TextRows:
+def parse_lines(body: bytes, kind: Kind) -> TextRows:
     """Parse a body with a JSON object on each line. Blank lines are no rows."""
-    utf8 = _is_utf8(body)
-    if utf8 and _has_object_lines(body):
+    is_utf8 = _is_utf8(body)
+    parts = []
+    before = 0
+    for part in _cut_lines(body):
+        parts.append(_parse_part(part, kind, is_utf8=is_utf8, before=before))
+        before += count_line_ends(part)
+    return _join(parts, kind)
+
+
+def _cut_lines(body: bytes) -> Iterator[bytes]:
+    """Cut a body after line ends, so that the values of few lines are objects at a time."""
+    start = 0
+    while start < len(body):
+        end = body.find(b"\n", start + _PART_BYTES) + 1 or len(body)
+        yield body[start:end]
+        start = end
+
+
+def _parse_part(part: bytes, kind: Kind, *, is_utf8: bool, before: int) -> TextRows:
+    """Parse some lines. `before` is the number of lines before them."""
+    if is_utf8 and len(part) < 2 * _PART_BYTES and _has_object_lines(part):
         with suppress(msgspec.DecodeError, RecursionError):
-            rows = _decoder(tuple(fields)).decode_lines(body)
+            rows = _decoder(kind.fields).decode_lines(part)
             # If a line held several objects, there would be more rows than lines.
-            if len(rows) == count_lines(body):
-                return _to_rows(rows, fields, numbers=range(1, len(rows) + 1))
-    return _parse_texts(body.split(b"\n"), fields, is_utf8=utf8)
+            if len(rows) == count_lines(part):
+                numbers = range(before + 1, before + len(rows) + 1)
+                return TextRows(_to_frame(rows, kind, numbers=numbers), {})
+    return _parse_texts(part.split(b"\n"), kind, is_utf8=is_utf8, before=before)
 
 
-def parse_elements(
-    elements: Sequence[bytes | msgspec.Raw], fields: Sequence[str], *, body: bytes
-) -> TextRows:
+def _join(parts: Sequence[TextRows], kind: Kind) -> TextRows:
+    malformed: dict[int, str] = {}
+    for part in parts:
+        malformed |= part.malformed
+    return TextRows(
+        pl.concat([no_text_rows(kind.fields), *(part.rows for part in parts)]), malformed
+    )
+
+
+def parse_elements(elements: Sequence[bytes | msgspec.Raw], kind: Kind, *, body: bytes) -> TextRows:
     """Parse the elements of the document `body`: each should be a JSON object."""
-    return _parse_texts(elements, fields, is_utf8=_is_utf8(body))
+    return _parse_texts(elements, kind, is_utf8=_is_utf8(body))
 
 
 def _is_utf8(body: bytes) -> bool:
+    if body.isascii():
+        return True
+    decoder = getincrementaldecoder("utf-8")()
     try:
-        return body.isascii() or bool(body.decode())
+        for start in range(0, len(body), _PART_BYTES):
+            decoder.decode(body[start : start + _PART_BYTES])
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
+    return True
 
 
 def _has_object_lines(body: bytes) -> bool:
@@ -71,28 +113,40 @@ def _has_object_lines(body: bytes) -> bool:
 
 
 def _parse_texts(
-    texts: Sequence[bytes | msgspec.Raw], fields: Sequence[str], *, is_utf8: bool
+    texts: Sequence[bytes | msgspec.Raw], kind: Kind, *, is_utf8: bool, before: int = 0
 ) -> TextRows:
-    decode = _decoder(tuple(fields)).decode
     malformed: dict[int, str] = {}
     numbers: list[int] = []
     rows: list[Any] = []
-    for number, text in enumerate(texts, start=1):
+    frames = [no_text_rows(kind.fields)]
+    size = 0
+    decode = _decoder(kind.fields).decode
+    for number, text in enumerate(texts, start=before + 1):
+        size += len(text)
+        if size > _PART_BYTES:
+            frames.append(_to_frame(rows, kind, numbers=numbers))
+            rows, numbers, size = [], [], 0
         try:
             # The decoder skips unknown fields without checking their UTF-8.
-            rows.append(decode(text if is_utf8 else bytes(text).decode()))
+            content = text if is_utf8 else bytes(text).decode()
+            is_large = len(text) > _LARGE_BYTES
+            rows.append(_decode_large(content, kind.fields) if is_large else decode(content))
             numbers.append(number)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if bytes(text).strip(_JSON_SPACE):
                 malformed[number] = _describe_fault(bytes(text), error)
-    return replace(_to_rows(rows, fields, numbers=numbers), malformed=malformed)
+    frames.append(_to_frame(rows, kind, numbers=numbers))
+    return TextRows(pl.concat(frames), malformed)
 
 
-def _to_rows(rows: Sequence[Any], fields: Sequence[str], *, numbers: Sequence[int]) -> TextRows:
+def _to_frame(rows: Sequence[Any], kind: Kind, *, numbers: Sequence[int]) -> pl.DataFrame:
     # A tuple for each row would cost more: the garbage collector visits each of them.
-    columns = {name: _to_texts(list(map(attrgetter(name), rows))) for name in fields}
+    columns = {
+        name: _to_texts(list(map(attrgetter(name), rows)), is_text=name in kind.texts)
+        for name in kind.fields
+    }
     lines = pl.Series(values=numbers, dtype=pl.UInt32)
-    return TextRows(pl.DataFrame({"line": lines, **columns}), {})
+    return pl.DataFrame({"line": lines, **columns})
 
 
 @cache
@@ -101,16 +155,44 @@ def _decoder(fields: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(row, float_hook=_keep_float)
 
 
-def _keep_float(number: str) -> str:
+@cache
+def _text_decoder(fields: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
+    texts = [(name, msgspec.Raw, msgspec.Raw(b"null")) for name in fields]
+    return msgspec.json.Decoder(msgspec.defstruct("Texts", texts))
+
+
+def _decode_large(text: bytes | msgspec.Raw | str, fields: tuple[str, ...]) -> Any:  # noqa: ANN401
+    """Decode a large row. Its nested values would take many times the memory of their text."""
+    texts = _text_decoder(fields).decode(text)
+    values = {name: _decode_value(bytes(getattr(texts, name))) for name in fields}
+    return _decoder(fields).type(**values)
+
+
+def _decode_value(text: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    if text.startswith((b"[", b"{")):
+        return NOT_TEXT + text[:_SHOWN_BYTES].decode(errors="replace")
+    return msgspec.json.Decoder(float_hook=_keep_float).decode(text)
+
+
+class _Float(str):
+    """A number with a fraction or an exponent, not a text."""
+
+    __slots__ = ()
+
+
+def _keep_float(number: str) -> _Float:
     """Keep a float as it was written, with a sign in its exponent.
 
     A float would round it, or be too small for it. The sign distinguishes a number from text such
     as 12e4567, which may be the id of a video.
     """
-    return re.sub("[eE](?=[0-9])", "e+", number)
+    return _Float(re.sub("[eE](?=[0-9])", "e+", number))
 
 
-def _to_texts(values: Sequence[Any]) -> pl.Series:
+def _to_texts(values: Sequence[Any], *, is_text: bool) -> pl.Series:
+    """Convert the values of a field, which may be any text if `is_text`."""
+    if is_text:
+        return pl.Series(values=map(_to_marked, values), dtype=pl.String)
     try:
         return pl.Series(values=values, dtype=pl.String)
     except (TypeError, OverflowError):  # not all are text
@@ -122,8 +204,13 @@ def _to_text(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
         return value
     if type(value) is int:  # not a bool
         return str(value)
-    mark = NESTED if isinstance(value, dict | list) else ""
+    mark = NOT_TEXT if isinstance(value, dict | list) else ""
     return mark + msgspec.json.encode(value).decode()
+
+
+def _to_marked(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
+    text = _to_text(value)
+    return f"{NOT_TEXT}{text}" if isinstance(value, bool | _Float) else text
 
 
 def _describe_fault(text: bytes, error: Exception) -> str:

@@ -3,12 +3,17 @@
 All formats give the same columns, so one set of rules (`ingest.rows`) validates them all.
 """
 
-from openengagement.errors import BodyTooLarge, MalformedBody
+from openengagement.errors import MalformedBody
 from openengagement.ingest.formats.csv_rows import parse_csv
 from openengagement.ingest.formats.detection import Format
 from openengagement.ingest.formats.json_documents import split_document
 from openengagement.ingest.formats.json_rows import parse_elements, parse_lines
-from openengagement.ingest.formats.text_rows import TextRows, count_lines, strip_mark
+from openengagement.ingest.formats.text_rows import (
+    TextRows,
+    count_lines,
+    strip_mark,
+    too_many_lines,
+)
 from openengagement.ingest.rows import Kind
 
 
@@ -22,11 +27,11 @@ def parse_body(body: bytes, form: Format, *, kind: Kind, lines_max: int) -> Text
     if form is Format.CSV:
         return parse_csv(body, fields=kind.fields, required=kind.required)
     if form is Format.NDJSON:
-        return parse_lines(body, kind.fields)
-    elements = split_document(body)
+        return parse_lines(body, kind)
+    elements = split_document(body, elements_max=lines_max)
     if len(elements) > lines_max:
-        raise _too_many_lines(lines_max)
-    return parse_elements(elements, kind.fields, body=body)
+        raise too_many_lines(lines_max)
+    return parse_elements(elements, kind, body=body)
 
 
 def check_body(body: bytes, form: Format, *, lines_max: int) -> bytes:
@@ -43,9 +48,5 @@ def check_body(body: bytes, form: Format, *, lines_max: int) -> bytes:
         # The header of CSV is no row.
         lines = count_lines(body) - (form is Format.CSV)
         if lines > lines_max:
-            raise _too_many_lines(lines_max)
+            raise too_many_lines(lines_max)
     return body
-
-
-def _too_many_lines(lines_max: int) -> BodyTooLarge:
-    return BodyTooLarge(f"body: has more than {lines_max} lines; send smaller batches")

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from openengagement.errors import MalformedBody
+from openengagement.errors import BodyTooLarge, MalformedBody
 
 _UTF_16_MARKS: Final = (BOM_UTF16_LE, BOM_UTF16_BE)
 
@@ -28,6 +28,11 @@ class TextRows:
 def no_text_rows(fields: Sequence[str]) -> pl.DataFrame:
     """An empty frame with the columns of `TextRows.rows`."""
     return pl.DataFrame(schema={"line": pl.UInt32, **dict.fromkeys(fields, pl.String)})
+
+
+def too_many_lines(lines_max: int) -> BodyTooLarge:
+    """Make the refusal of a body with more lines than this."""
+    return BodyTooLarge(f"body: has more than {lines_max} lines; send smaller batches")
 
 
 def count_line_ends(body: bytes | memoryview) -> int:

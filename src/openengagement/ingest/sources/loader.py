@@ -1,8 +1,12 @@
 """Load files into a data folder, also while servers run on it.
 
-Three stages overlap: one chunk of events is parsed while the one before is folded and the one
-before that is committed. `FILE.rejected.ndjson` gets the rejected lines of a file, with the number,
-the reason and the original text of each.
+Three stages overlap: one chunk of events is parsed while the one before is folded and an earlier
+one is committed. `FILE.rejected.ndjson` gets the rejected lines of a file, with the number, the
+reason and the original text of each.
+
+Chunks count in order, and one counts only when the next one is known to be good. So if a file is
+refused, nothing after the fault counts, nor does the chunk whose end a correction of the fault may
+move. All earlier chunks are the same in the corrected file, and are recognised there.
 """
 
 from collections import deque
@@ -12,28 +16,30 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
-from typing import IO, Final
+from typing import IO, Final, cast
 
 import msgspec
 import polars as pl
 import zstandard
+from isal.igzip_lib import IsalError
 
-from openengagement.errors import ApiError
+from openengagement.errors import ApiError, StoreUnavailable
 from openengagement.ingest.batch import Outcome, ParsedBatch, describe
-from openengagement.ingest.batch_parser import BatchParser, Content
-from openengagement.ingest.event_counter import EventCounter
+from openengagement.ingest.batch_parser import COLUMNAR, BatchParser, Content
+from openengagement.ingest.event_counter import EventCounter, PreparedBatch
 from openengagement.ingest.formats.columnar import DecodedRows
 from openengagement.ingest.formats.detection import Format
 from openengagement.ingest.registrar import Registrar
 from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS, DropReason, Kind
 from openengagement.ingest.sources.chunks import Chunk, read_chunks
 from openengagement.ingest.writer import BatchWriter
-from openengagement.stores.contract import Applied
 from openengagement.tuning import lower_priority
 
 KINDS: Final = {kind.name: kind for kind in (ACCOUNTS, TWEETS, EVENTS)}
 THREADS: Final = 2  # one parses a chunk, with all cores, while the other folds the chunk before
-IN_FLIGHT_MAX: Final = 3  # chunks that were read and are not durable yet
+IN_FLIGHT_MAX: Final = 4  # chunks that were read and are not durable yet
+_INFLATE_ERRORS: Final = (EOFError, zstandard.ZstdError, cast("type[Exception]", IsalError))
+_ERRORS: Final = (ApiError, OSError, *_INFLATE_ERRORS)
 _LINES_MAX: Final = 2**31  # no limit: CHUNK_BYTES already bounds a chunk
 
 
@@ -57,21 +63,45 @@ class LoadProgress:
     lines: int
 
 
-class FileError(Exception):
-    """A file cannot be read or stored to its end. The chunks before the error count."""
+@dataclass(frozen=True, slots=True)
+class LoadedPart:
+    """The part of a refused file that was loaded.
 
-    def __init__(self, path: Path, reason: Exception) -> None:
+    `last` is the number of its last line, 0 if nothing was loaded, and None if that is unknown. If
+    nothing before the fault is changed, a load of the corrected file loads the rest. But if this is
+    a `whole_key`, all of it counts again: the keys of a columnar file depend on the whole file.
+    """
+
+    last: int | None
+    unit: str = "lines"
+    whole_key: bool = False
+
+
+class FileError(Exception):
+    """A file cannot be read or stored to its end. `loaded` is what is stored of it."""
+
+    def __init__(self, path: Path, reason: str, *, loaded: LoadedPart) -> None:
         # An error about an uploaded body names the body. Here it is the file.
-        super().__init__(f"{path}: {str(reason).removeprefix('body: ')}")
+        super().__init__(f"{path}: {reason.removeprefix('body: ')}")
+        self.loaded = loaded
+
+
+@dataclass(frozen=True, slots=True)
+class _PreparedChunk:
+    """A chunk whose rows are validated. `batch` has the deltas, for events only."""
+
+    chunk: Chunk
+    parsed: ParsedBatch
+    batch: PreparedBatch | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _PendingChunk:
-    """A chunk whose rows are validated. `applied` is the result of its commit, for events only."""
+    """A chunk of a file that is being prepared."""
 
+    path: Path
     chunk: Chunk
-    parsed: ParsedBatch
-    applied: Future[Applied] | None = None
+    prepared: Future[_PreparedChunk]
 
 
 class Loader:
@@ -91,8 +121,7 @@ class Loader:
         self._counter = EventCounter(self._parse, writer)
         self._parser = BatchParser(lines_max=_LINES_MAX, latest_s=lambda: now_s() + future_max_s)
         self._parsing = Lock()
-        # Accounts and Tweets must apply in the order of their lines; the order of events is free.
-        self._pool = ThreadPoolExecutor(THREADS if kind is EVENTS else 1, "parse", lower_priority)
+        self._pool = ThreadPoolExecutor(THREADS, "parse", lower_priority)
 
     def load(
         self, paths: Sequence[Path], on_progress: Callable[[LoadProgress], None]
@@ -100,49 +129,92 @@ class Loader:
         """Load files. When it returns, every line is durable or in the file of rejected lines.
 
         Raises:
-            FileError: a file cannot be read or stored; the chunks before the error count.
+            FileError: a file cannot be read or stored. The files before it are loaded.
         """
         summary = LoadSummary()
-        pending: deque[tuple[Path, Future[_PendingChunk]]] = deque()
-
-        def finish(pending_max: int) -> None:
-            while len(pending) > pending_max:
-                path, future = pending.popleft()
-                with _errors_of(path):
-                    _finish_chunk(future.result(), summary, rejected=_rejected_file(path))
+        pending: deque[_PendingChunk] = deque()
+        bytes_before = 0
 
         def report(path: Path, read_bytes: int) -> None:
             on_progress(LoadProgress(path, read_bytes, summary.accepted + summary.rejected))
 
-        bytes_before = 0
-        try:
-            for path in dict.fromkeys(paths):
-                with _errors_of(path):
-                    _rejected_file(path).unlink(missing_ok=True)  # that of an earlier load
-                    for chunk in read_chunks(path, self._decode):
-                        pending.append((path, self._pool.submit(self._start_chunk, chunk)))
-                        finish(IN_FLIGHT_MAX - 1)
-                        report(path, bytes_before + chunk.read_bytes)
-                    bytes_before += path.stat().st_size
-            finish(0)
-            if paths:
-                report(paths[-1], bytes_before)
-        finally:
-            while pending:  # after an error, too, the chunks before it count
-                with suppress(FileError):
-                    finish(len(pending) - 1)
+        for path in dict.fromkeys(paths):
+            for chunk in self._read(path, pending, summary=summary):
+                prepared = self._pool.submit(self._prepare, chunk)
+                pending.append(_PendingChunk(path, chunk, prepared))
+                self._finish(pending, summary, pending_max=IN_FLIGHT_MAX - 1)
+                report(path, bytes_before + chunk.read_bytes)
+            with suppress(OSError):
+                bytes_before += path.stat().st_size
+        self._finish(pending, summary, pending_max=0)
+        if paths:
+            report(paths[-1], bytes_before)
         return summary
 
-    def _start_chunk(self, chunk: Chunk) -> _PendingChunk:
+    def _read(
+        self, path: Path, pending: deque[_PendingChunk], *, summary: LoadSummary
+    ) -> Iterator[Chunk]:
+        """Read the chunks of a file. Before raising an error, load what comes before the fault."""
+        try:
+            _rejected_file(path).unlink(missing_ok=True)  # that of an earlier load
+            yield from read_chunks(path, self._decode)
+        except _ERRORS as error:
+            has_last = bool(pending) and pending[-1].path == path
+            self._finish(pending, summary, pending_max=int(has_last))
+            loaded = LoadedPart(0)
+            if has_last:  # it is not loaded, and its own fault is an earlier one
+                last = pending.popleft()
+                loaded = self._loaded_before(last.chunk)
+                with _refusal_of(last, loaded):
+                    last.prepared.result()
+            raise FileError(path, str(error), loaded=loaded) from error
+
+    def _finish(
+        self, pending: deque[_PendingChunk], summary: LoadSummary, *, pending_max: int
+    ) -> None:
+        """Load the first pending chunks until `pending_max` are left."""
+        while len(pending) > pending_max:
+            first = pending.popleft()
+            same_file = [first, *(each for each in list(pending)[:1] if each.path == first.path)]
+            loaded = self._loaded_before(first.chunk)
+            for each in same_file:
+                with _refusal_of(each, loaded):
+                    each.prepared.result()
+            with _refusal_of(first, loaded):
+                self._finish_chunk(first, summary)
+
+    def _loaded_before(self, chunk: Chunk) -> LoadedPart:
+        columnar = chunk.form in COLUMNAR
+        unit = "rows" if columnar else "elements" if chunk.form is Format.JSON else "lines"
+        # Accounts and Tweets may be loaded again: the last values stay.
+        return LoadedPart(chunk.loaded_before, unit, columnar and self._kind is EVENTS)
+
+    def _prepare(self, chunk: Chunk) -> _PreparedChunk:
         if self._kind is not EVENTS:
-            parsed = self._parse(chunk.body, chunk.form)
-            return _PendingChunk(chunk, self._registrar.register(parsed, kind=self._kind))
-        pending = self._counter.count_batch(
+            return _PreparedChunk(chunk, self._parse(chunk.body, chunk.form))
+        batch = self._counter.prepare_batch(
             chunk.body, chunk.form, identity=chunk.identity(), describe=_describe_early
         )
         # Free the memory of the other columns while the chunk waits for its commit.
-        parsed = replace(pending.parsed, rows=pending.parsed.rows.select("line"))
-        return _PendingChunk(chunk, parsed, pending.applied)
+        parsed = replace(batch.parsed, rows=batch.parsed.rows.select("line"))
+        return _PreparedChunk(chunk, parsed, replace(batch, parsed=parsed))
+
+    def _finish_chunk(self, pending: _PendingChunk, summary: LoadSummary) -> None:
+        """Store a chunk, wait until it is durable, count its lines, write the rejected ones."""
+        prepared = pending.prepared.result()
+        parsed = prepared.parsed
+        if prepared.batch is None:
+            parsed = self._registrar.register(parsed, kind=self._kind)
+        elif (applied := self._counter.submit(prepared.batch).result()).duplicate:
+            parsed = _as_first_counted(parsed, Outcome.of_repeat(applied.outcome))
+            summary.repeated += parsed.rows.height
+        _write_rejected(_rejected_file(pending.path), parsed.rejected, chunk=pending.chunk)
+        outcome = describe(parsed, listed_max=0)
+        summary.accepted += outcome.accepted
+        summary.rejected += outcome.rejected
+        summary.unknown_authors += outcome.unknown_authors or 0
+        for reason, count in outcome.reasons.items():
+            summary.reasons[reason] = summary.reasons.get(reason, 0) + count
 
     def _decode(self, file: IO[bytes], form: Format) -> Iterator[DecodedRows]:
         return self._parser.decode_file(file, form, kind=self._kind)
@@ -159,21 +231,6 @@ def _describe_early(parsed: ParsedBatch) -> Outcome:
     """
     early = parsed.rejected.filter(pl.col("reason") == DropReason.IN_FUTURE)
     return describe(ParsedBatch(parsed.rows, early), listed_max=early.height)
-
-
-def _finish_chunk(pending: _PendingChunk, summary: LoadSummary, *, rejected: Path) -> None:
-    """Wait until a chunk is durable, then count its lines and write the rejected ones."""
-    parsed = pending.parsed
-    if pending.applied is not None and (applied := pending.applied.result()).duplicate:
-        parsed = _as_first_counted(parsed, Outcome.of_repeat(applied.outcome))
-        summary.repeated += parsed.rows.height
-    _write_rejected(rejected, parsed.rejected, chunk=pending.chunk)
-    outcome = describe(parsed, listed_max=0)
-    summary.accepted += outcome.accepted
-    summary.rejected += outcome.rejected
-    summary.unknown_authors += outcome.unknown_authors or 0
-    for reason, count in outcome.reasons.items():
-        summary.reasons[reason] = summary.reasons.get(reason, 0) + count
 
 
 def _as_first_counted(parsed: ParsedBatch, first: Outcome) -> ParsedBatch:
@@ -210,8 +267,12 @@ def _write_rejected(path: Path, rejected: pl.DataFrame, *, chunk: Chunk) -> None
 
 
 @contextmanager
-def _errors_of(path: Path) -> Iterator[None]:
+def _refusal_of(refused: _PendingChunk, loaded: LoadedPart) -> Iterator[None]:
+    """Turn an error about a chunk into one about its file."""
     try:
         yield
-    except (ApiError, OSError, EOFError, zstandard.ZstdError) as error:
-        raise FileError(path, error) from error
+    except _ERRORS as error:
+        if isinstance(error, StoreUnavailable):
+            loaded = replace(loaded, last=None)
+        reason = refused.chunk.locate(str(error))
+        raise FileError(refused.path, reason, loaded=loaded) from error

@@ -12,7 +12,6 @@ from openengagement.errors import BatchRefused, MalformedBody
 from openengagement.http.decompression import decompress, find_compression
 from openengagement.ingest.batch import Outcome, ParsedBatch, describe
 from openengagement.ingest.batch_parser import BatchParser
-from openengagement.ingest.formats.detection import Format, detect_format
 from openengagement.ingest.rows import Kind
 from openengagement.settings import Settings
 
@@ -42,7 +41,7 @@ UploadHandler = Callable[[Upload], Outcome]
 
 
 class UploadReader:
-    """Reads uploaded bodies within the limits of the settings: `decode`, then `parser.parse`."""
+    """Reads uploads within the limits of the settings: `decompress`, then `parser.parse`."""
 
     def __init__(self, settings: Settings, now_s: Callable[[], float]) -> None:
         self._settings = settings
@@ -65,18 +64,18 @@ class UploadReader:
             if acquired:
                 self._lock.release()
 
-    def decode(self, upload: Upload) -> tuple[bytes, Format]:
-        """Decompress a body and detect its format.
+    def decompress(self, upload: Upload) -> bytes:
+        """Decompress a body.
 
         Raises:
-            RequestError: the encoding or format is unknown, or the body is damaged or too large.
+            RequestError: the encoding is unknown, or the body is damaged or too large.
         """
         limit = self._settings.batch_max_decompressed_bytes
         body = decompress(upload.body, upload.encoding, limit=limit)
         if encoding := find_compression(body):
             fault = f"is {encoding} data; send Content-Encoding: {encoding}"
             raise MalformedBody(f"body: {fault if body is upload.body else 'is compressed twice'}")
-        return body, detect_format(upload.content_type, body)
+        return body
 
     def describe(self, parsed: ParsedBatch, *, atomic: bool) -> Outcome:
         """Describe the outcome of a batch for its sender.

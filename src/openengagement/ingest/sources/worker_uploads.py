@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from openengagement.ingest.batch import Outcome
+from openengagement.ingest.formats.detection import detect_format
 from openengagement.ingest.registrar import Registrar
 from openengagement.ingest.rows import EVENTS
 from openengagement.ingest.sources.counting_socket import send_upload
@@ -50,7 +51,8 @@ class WorkerUploads:
             return send_upload(upload, self._counting_address, timeout_s=self._timeout_s)
         lower_priority()
         with self._reader.one_at_a_time():
-            body, form = self._reader.decode(upload)
+            body = self._reader.decompress(upload)
+            form = detect_format(upload.content_type, body)
             parsed = self._reader.parser.parse(body, form, kind=upload.kind)
         registered = self._registrar.register(parsed, kind=upload.kind, atomic=upload.atomic)
         return self._reader.describe(registered, atomic=upload.atomic)

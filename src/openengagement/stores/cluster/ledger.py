@@ -282,6 +282,13 @@ def own_videos(db: Connection) -> None:
     db.execute("SELECT pg_advisory_xact_lock(%s)", (_VIDEOS_LOCK,))
 
 
+def read_outcome(db: Connection, key: bytes, *, digest: bytes) -> tuple[bytes, int] | None:
+    """Read the outcome of the batch with this key and digest, and the token of its flight."""
+    query = "SELECT outcome, token FROM batches WHERE key = %s AND digest = %s"
+    row = db.execute(query, (key, digest)).fetchone()
+    return (bytes(row[0]), row[1]) if row else None
+
+
 def read_position(db: Connection, source: str) -> tuple[bytes, int] | None:
     """Read the offset that was last committed for a source, and the token of its flight."""
     query = "SELECT position, token FROM positions WHERE source = %s"

@@ -172,15 +172,24 @@ class ClusterStore:
         sums = reading.finish().reshape(len(unique), len(TYPE_NAMES), end_hour - start_hour)
         return _in_order(sums, unique, tweet_ids=tweet_ids)[:, numbers]
 
+    def read_outcome(self, key: bytes, digest: bytes) -> bytes | None:
+        with self._pool.connection() as db:
+            found = ledger.read_outcome(db, key, digest=digest)
+        return self._settled(found)
+
     def read_position(self, source: str) -> bytes | None:
         with self._pool.connection() as db:
             found = ledger.read_position(db, source)
+        # Its consumer may have died. Position and counts agree once the flight has ended.
+        return self._settled(found)
+
+    def _settled(self, found: tuple[bytes, int] | None) -> bytes | None:
+        """Return what a flight recorded, when the flight has ended."""
         if found is None:
             return None
-        position, token = found
-        # Its consumer may have died. Position and counts agree once the flight has ended.
+        recorded, token = found
         self._wait_until(lambda: not self._are_under_way([token]))
-        return position
+        return recorded
 
     def ping(self) -> Collection[StoreFault]:
         with self._states.connection(timeout_s=_PING_TIMEOUT_S) as db:

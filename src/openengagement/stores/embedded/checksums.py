@@ -28,10 +28,12 @@ _BLOCK_TWEETS_MAX: Final = 2**13
 _RUN_BLOCKS: Final = 16  # verified together, which takes fewer calls of the system
 UNCHECKED_TWEETS: Final = 2**10  # in a block of a file without checksums
 _COLUMNS: Final = 4
+_IDS, _STARTS, _CELLS, _COUNTS = range(_COLUMNS)
 # Reads pages, and fails where an access to the memory would end the process: the disk cannot read
 # a page, or the file is shorter than its mapping. Linux 5.14; the module `mmap` has no name for it.
 _POPULATE_READ: Final = 22
-_UNREADABLE: Final = {errno.EFAULT, errno.EIO}
+_POISONED: Final = 133  # EHWPOISON, which the module `errno` does not name: broken memory
+_UNREADABLE: Final = {errno.EFAULT, errno.EIO, _POISONED}
 
 Buffer = bytes | npt.NDArray[Any]
 Columns = tuple[Ints, AnyInts, AnyInts, AnyInts]  # ids, starts, cells, counts
@@ -133,7 +135,20 @@ class BlockVerifier:
         if not fits or (blocks.table is not None and len(blocks.table) != count):
             fail("its arrays do not fit together")
         self._unverified = np.ones(count, np.bool_)
+        self._searchable = False
         self.pending = count > 0
+
+    def prepare_search(self) -> None:
+        if not self._searchable:
+            self._populate(_IDS, (0, len(self._columns[_IDS])))
+            self._searchable = True
+
+    def prepare_starts(self, low: int, high: int) -> None:
+        self._populate(_STARTS, (low, high))
+
+    def prepare_counts(self, low: int, high: int) -> None:
+        """Make sure that the counts at these rows can be read. They are not verified."""
+        self._populate(_COUNTS, (low, high))
 
     def verify(self, indexes: Ints) -> None:
         blocks = indexes >> self._shift
@@ -146,6 +161,12 @@ class BlockVerifier:
             first = low >> self._shift
             new = np.flatnonzero(self._unverified[first : ((high - 1) >> self._shift) + 1])
             self._verify_blocks((new + first).tolist())
+        # A merge drops pages after use. So those of a block that was verified may be missing.
+        self._populate(_STARTS, (low, high + 1))
+        starts = self._columns[_STARTS]
+        rows = int(starts[low]), int(starts[high])
+        for column, span in ((_IDS, (low, high)), (_CELLS, rows), (_COUNTS, rows)):
+            self._populate(column, span)
 
     def trust(self) -> None:
         """Skip all blocks: another checksum covers them."""
@@ -181,23 +202,18 @@ class BlockVerifier:
         edges = [*range(first * tweets, min(end * tweets, len(ids)), tweets)]
         edges.append(min(end * tweets, len(ids)))
         spans = [*pairwise(edges)]
-        self._compare(first, 0, spans=[(max(low - 1, 0), high) for low, high in spans])
-        self._compare(first, 1, spans=[(low, high + 1) for low, high in spans])
+        self._compare(first, _IDS, spans=[(max(low - 1, 0), high) for low, high in spans])
+        self._compare(first, _STARTS, spans=[(low, high + 1) for low, high in spans])
         rows = [*pairwise(starts[edges].tolist())]
         if rows[0][0] < 0 or rows[-1][1] > len(cells) or any(low >= high for low, high in rows):
             self._fail(f"block {first}, or one after it, refers to rows that do not exist")
-        self._compare(first, 2, spans=rows)
-        self._compare(first, 3, spans=rows)
+        self._compare(first, _CELLS, spans=rows)
+        self._compare(first, _COUNTS, spans=rows)
 
     def _compare(self, first: int, column: int, *, spans: Sequence[tuple[int, int]]) -> None:
         """Verify a column of several blocks, which begin with the block `first`."""
         array = self._columns[column]
-        offset, size = self._offsets[column], array.itemsize
-        (low, _), (_, high) = spans[0], spans[-1]
-        try:
-            populate(self._data, offset + low * size, end=offset + high * size)
-        except OSError as error:
-            self._fail(f"block {first}, or one after it: {error.strerror}")
+        self._populate(column, (spans[0][0], spans[-1][1]))
         if self._table is None:
             for block, (low, high) in enumerate(spans, first):
                 self._check_values(block, column, piece=array[low:high])
@@ -207,12 +223,23 @@ class BlockVerifier:
             if crc32(array[low:high]) != right[index]:
                 self._fail(f"block {first + index} does not have its checksum")
 
+    def _populate(self, column: int, span: tuple[int, int]) -> None:
+        """Make sure that a part of a column can be read."""
+        low, high = span
+        if low >= high:
+            return
+        offset, size = self._offsets[column], self._columns[column].itemsize
+        try:
+            populate(self._data, offset + low * size, end=offset + high * size)
+        except OSError as error:
+            self._fail(str(error.strerror))
+
     def _check_values(self, block: int, column: int, *, piece: AnyInts) -> None:
         """Check a column of a block without checksums."""
-        if column < 2:  # noqa: PLR2004
+        if column in {_IDS, _STARTS}:
             if (np.diff(piece.astype(np.int64)) <= 0).any():
                 self._fail(f"block {block} is not in order")
-        elif column == 3 and max_magnitude_of(piece) > self._max_magnitude:  # noqa: PLR2004
+        elif column == _COUNTS and max_magnitude_of(piece) > self._max_magnitude:
             self._fail(f"block {block} has a count beyond {self._max_magnitude}")
 
 
@@ -230,7 +257,8 @@ def populate(data: mmap.mmap | bytes, start: int, *, end: int) -> None:
     except OSError as error:
         # Otherwise the kernel does not know this advice, or lacks the memory for it now.
         if error.errno in _UNREADABLE:
-            raise OSError(errno.EIO, "a part of it cannot be read") from error
+            reason = f"a part of it cannot be read (in bytes {start} to {end})"
+            raise OSError(errno.EIO, reason) from error
 
 
 def _offsets_in(data: mmap.mmap | bytes, columns: Columns) -> list[int]:

@@ -41,6 +41,13 @@ def claim(db: sqlite3.Connection, batch: Batch, *, now_s: int) -> Applied | KeyC
     return Applied(False, batch.outcome)
 
 
+def read_outcome(db: sqlite3.Connection, key: bytes, *, digest: bytes) -> bytes | None:
+    """Read the outcome of the batch with this key and digest."""
+    query = "SELECT outcome FROM batches WHERE key = ? AND digest = ?"
+    row: tuple[bytes] | None = db.execute(query, (key, digest)).fetchone()
+    return row[0] if row else None
+
+
 def read_position(db: sqlite3.Connection, source: str) -> bytes | None:
     """Read the offset that was last committed for a source."""
     query = "SELECT position FROM positions WHERE source = ?"

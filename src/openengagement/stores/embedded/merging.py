@@ -45,7 +45,8 @@ from openengagement.stores.embedded.manifest import (
     swap_segments,
 )
 from openengagement.stores.embedded.segment_folder import SUFFIX, SegmentFolder
-from openengagement.stores.embedded.segments import Segment, SegmentFile, bounds_of, remove_segments
+from openengagement.stores.embedded.segment_removal import remove_segments
+from openengagement.stores.embedded.segments import Segment, SegmentFile, bounds_of
 
 _SCANNED_ROWS: Final = 1_000_000
 NO_IDS: Final[Ints] = np.zeros(0, np.int64)
@@ -96,7 +97,11 @@ class Merger:
     def has_before(self, record: SegmentRecord, hour: int) -> bool:
         """Whether a segment has counters of an earlier hour."""
         segment, bound = self._read(record), first_cell(hour)
-        return any((cells < bound).any() for cells in _scan(segment, segment.hours.cells))
+        for (piece,) in cut([segment.hours]):
+            if (piece.cells < bound).any():
+                return True
+            segment.evict()
+        return False
 
     def holds(self, record: SegmentRecord, ids: Ints) -> bool:
         """Whether a segment has counters of any of these Tweets."""
@@ -116,6 +121,17 @@ class Merger:
         """
         if not chosen:
             return 0
+        try:
+            dropped = self._merge(chosen, kept=_Kept(oldest_hour, without))
+        except StoreDamaged as error:
+            self._damaged |= {each.segment_id for each in chosen if each.is_in(error.file)}
+            raise
+        files = [self.folder.path / record.file for record in chosen if record.file]
+        remove_segments(files, stopping=self._stopping.wait)
+        return dropped
+
+    def _merge(self, chosen: Sequence[SegmentRecord], *, kept: _Kept) -> int:
+        """Write the merged file, and list it. Afterwards this process maps none of the others."""
         segments = [self._read(record) for record in chosen]
         unfinished = self.folder.path / f"merged-{uuid.uuid4().hex}.unfinished"
         file = SegmentFile(
@@ -131,20 +147,13 @@ class Merger:
             ),
         )
         try:
-            kept = _Kept(oldest_hour, without)
             rows, max_magnitude, dropped = self._write(file, segments, kept=kept)
             content = file.finish()
             into = SegmentRecord(0, rows, max_magnitude, unfinished.with_suffix(SUFFIX).name)
             self._list(unfinished, chosen, into=into, content=content)
-        except StoreDamaged as error:
-            self._damaged |= {each.segment_id for each in chosen if each.is_in(error.file)}
-            raise
         finally:
             file.close()
             unfinished.unlink(missing_ok=True)
-        del segments  # unmap the merged files, so that their space can be freed
-        files = [self.folder.path / record.file for record in chosen if record.file]
-        remove_segments(files, stopping=self._stopping.wait)
         return dropped
 
     def _list(
@@ -208,12 +217,14 @@ class Merger:
 
 
 def _max_magnitude_of_hours(segment: Segment) -> int:
-    """Find the largest magnitude of a segment's hourly counts."""
-    return max(map(max_magnitude_of, _scan(segment, segment.hours.counts)), default=0)
+    """Find the largest magnitude of a segment's hourly counts, which are not verified yet."""
+    return max(map(max_magnitude_of, _scan_counts(segment)), default=0)
 
 
-def _scan(segment: Segment, column: AnyInts) -> Iterator[AnyInts]:
-    """Yield a column in pieces. Drop each piece from memory before reading the next one."""
-    for first in range(0, len(column), _SCANNED_ROWS):
-        yield column[first : first + _SCANNED_ROWS]
+def _scan_counts(segment: Segment) -> Iterator[AnyInts]:
+    """Yield the hourly counts in pieces. Drop each piece from memory before reading the next."""
+    counts = segment.hours.counts
+    for first in range(0, len(counts), _SCANNED_ROWS):
+        segment.prepare_counts(first, min(first + _SCANNED_ROWS, len(counts)))
+        yield counts[first : first + _SCANNED_ROWS]
         segment.evict()

@@ -10,7 +10,8 @@ from openengagement.engagement.counters import Ints
 from openengagement.errors import StoreDamaged
 from openengagement.stores.embedded import manifest
 from openengagement.stores.embedded.database import NAME, Database
-from openengagement.stores.embedded.segments import Segment, close_later
+from openengagement.stores.embedded.segment_removal import close_later
+from openengagement.stores.embedded.segments import Segment
 from openengagement.stores.embedded.totals import FileTotals, add_segments
 
 Result = TypeVar("Result")

@@ -9,13 +9,11 @@ Each section of a file (hours, totals) has one more array. Its first element is 
 in a block. The others are the table of `checksums.BlockChecksums`. Older versions ignore it.
 """
 
+import errno
 import fcntl
 import mmap
 import os
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -48,11 +46,6 @@ _TABLE: Final = np.dtype("<u4")
 # Sync a file after writing this many rows. A single sync of a large file at its end would delay
 # the commits that run meanwhile.
 _SYNC_ROWS: Final = 2**19
-# Free a large file in steps of this size, for the same reason.
-_FREED_BYTES: Final = 16 * 2**20
-_FREED_EVERY_S: Final = 0.02
-_CLOSE_AFTER_S: Final = 0.5  # longer than any read that was under way
-_PATIENCE_S: Final = 2.0
 _Entry = tuple[str, str, int, int]  # an array in the head: name, type, length, offset
 
 
@@ -98,6 +91,15 @@ class Segment:
         for section in self.sections:
             assert isinstance(section.verifier, BlockVerifier)
             section.verifier.verify_all(on_bytes)
+
+    def prepare_counts(self, low: int, high: int) -> None:
+        """Make sure that the hourly counts at these rows can be read, without verifying them.
+
+        Raises:
+            StoreDamaged
+        """
+        assert isinstance(self.hours.verifier, BlockVerifier)
+        self.hours.verifier.prepare_counts(low, high)
 
     def evict(self) -> None:
         """Drop a file's pages from this process's memory. They are read again when needed."""
@@ -230,64 +232,26 @@ def open_segment(path: Path, *, max_magnitude: int = COUNTER_MAX) -> Segment:
         return decode_segment(data, name, max_magnitude=max_magnitude)
 
 
-def close_later(segments: list[Segment]) -> None:
-    """Empty this list a moment later, in another thread.
-
-    Dropping the last reference to a removed file takes until the disk has freed it. No reader
-    should wait for that.
-    """
-
-    def close() -> None:
-        time.sleep(_CLOSE_AFTER_S)
-        segments.clear()
-
-    threading.Thread(target=close, name="close-segments", daemon=True).start()
-
-
-def remove_segments(paths: Sequence[Path], *, stopping: Callable[[float], bool]) -> None:
-    """Remove files, and free their space in small steps once no process uses them.
-
-    `stopping` waits for the given seconds and returns whether the process is stopping. If so, or
-    if a file stays in use for long, the system frees the rest later.
-    """
-    with ExitStack() as stack:
-        files = [stack.enter_context(path.open("r+b")).fileno() for path in paths]
-        for path in paths:
-            path.unlink()
-        give_up = time.monotonic() + _PATIENCE_S
-        for file in files:
-            size = os.fstat(file).st_size
-            while size > _FREED_BYTES and not _is_unused(file):
-                if time.monotonic() > give_up or stopping(_FREED_EVERY_S):
-                    return
-            while size > _FREED_BYTES and not stopping(_FREED_EVERY_S):
-                size -= _FREED_BYTES
-                os.ftruncate(file, size)
-
-
-def _is_unused(file: int) -> bool:
-    """Whether no process maps this file. From then on, `open_segment` refuses it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def copy_segment(segment: Segment, path: Path) -> None:
     """Verify a mapped segment, and write it to another file, with its holes, durably.
 
     Raises:
-        StoreDamaged: the segment is damaged; nothing was written.
+        StoreDamaged: the segment is damaged.
     """
     segment.verify()
     with path.open("xb") as file, memoryview(segment.data) as data:
-        file.write(data[:_HEAD_BYTES])
+        parts = [(0, _HEAD_BYTES)]
         for _, dtype, length, offset in _read_head(segment.data):
-            file.seek(offset)
-            file.write(data[offset : offset + length * np.dtype(dtype).itemsize])
+            parts.append((offset, offset + length * np.dtype(dtype).itemsize))
+        try:
+            for start, end in parts:
+                _write_all(file.fileno(), data[start:end], offset=start)
+        except OSError as error:
+            if error.errno != errno.EFAULT:
+                raise
+            name = f"{path.parent.name}/{path.name}"
+            raise StoreDamaged(NAME, name, reason="a part of it cannot be read") from error
         file.truncate(len(data))
-        file.flush()
         os.fsync(file.fileno())
 
 
@@ -383,7 +347,7 @@ def _narrowest(max_magnitude: int) -> np.dtype[Any]:
     return next(fits, _COUNTS[-1])
 
 
-def _write_all(file: int, data: bytes, *, offset: int) -> None:
+def _write_all(file: int, data: bytes | memoryview, *, offset: int) -> None:
     view = memoryview(data)
     while view:
         done = os.pwrite(file, view, offset)

@@ -168,6 +168,10 @@ class EmbeddedStore:
             add_hours(sums, segment.hours, tweet_ids=ids, start_hour=start_hour)
         return sums[:, :, numbers].transpose(0, 2, 1)
 
+    def read_outcome(self, key: bytes, digest: bytes) -> bytes | None:
+        with self._database.snapshot() as db:
+            return ledger.read_outcome(db, key, digest=digest)
+
     def read_position(self, source: str) -> bytes | None:
         with self._database.snapshot() as db:
             return ledger.read_position(db, source)
