@@ -73,6 +73,27 @@ class SystemClock:
         return Uptime(boot, time.monotonic())
 
 
+class JumpWatch:
+    """Remembers for `kept_s` that the wall clock jumped."""
+
+    def __init__(self, clock: Clock, *, kept_s: float) -> None:
+        self._clock = clock
+        self._kept_s = kept_s
+        self._offset_s = self._read_offset()
+        self._jumped_at_s: float | None = None  # by the uptime
+
+    def is_steady(self) -> bool:
+        """Whether the clock has not jumped, between two calls, in the last `kept_s`."""
+        offset_s, uptime_s = self._read_offset(), self._clock.uptime().seconds
+        if abs(offset_s - self._offset_s) > JUMP_S:
+            self._jumped_at_s = uptime_s
+        self._offset_s = offset_s
+        return self._jumped_at_s is None or uptime_s - self._jumped_at_s > self._kept_s
+
+    def _read_offset(self) -> float:
+        return self._clock.now_s() - self._clock.uptime().seconds
+
+
 @cache
 def boot_id() -> str | None:
     """Return the id of this start of the machine. None if the system has no such id."""

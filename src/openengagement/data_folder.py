@@ -5,6 +5,7 @@ refused before anything is created. A server that starts with an empty database 
 would hide the loss, and its new data would not fit the restored file.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Final
 
 from openengagement.auth.keyring import KeyFileError, Keyring, open_keyring
 from openengagement.clock import Clock
+from openengagement.erasure import Eraser
 from openengagement.errors import StoreDamaged
 from openengagement.files import PUT_BACK, UnusableFile, make_folder
 from openengagement.registry.encrypted import sample_secrets
@@ -32,6 +34,10 @@ class DataFolder:
     registry: Registry
     stores: Stores
     keyring: Keyring
+
+    def eraser(self, *, now_s: Callable[[], float]) -> Eraser:
+        """Return what erases accounts from this folder."""
+        return Eraser(self.registry, self.stores, now_s=now_s)
 
     def close(self) -> None:
         """Close the stores and the registry."""

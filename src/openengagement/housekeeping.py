@@ -7,7 +7,7 @@ from typing import Final
 
 from openengagement.clock import Clock
 from openengagement.limits.contract import Limits
-from openengagement.telemetry import log_event, log_failure
+from openengagement.telemetry import WARNING, log_event, log_failure
 
 _INTERVAL_S: Final = 5.0
 
@@ -42,7 +42,13 @@ def expire_limits(limits: Limits, window_s: int, *, clock: Clock) -> None:
     now_s, uptime_s = clock.now_s(), clock.uptime().seconds
     jumped_s = limits.expire(now_s=now_s, uptime_s=uptime_s, window_s=window_s)
     if jumped_s is not None:
-        log_event("clock_jumped", noticed_by="nonces", from_s=now_s - jumped_s, to_s=now_s)
+        log_event(
+            "clock_jumped",
+            level=WARNING,
+            noticed_by="nonces",
+            from_s=now_s - jumped_s,
+            to_s=now_s,
+        )
 
 
 def run_chore(chore: Callable[[], object]) -> None:

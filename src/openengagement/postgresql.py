@@ -78,14 +78,16 @@ class Pool:
         self._pool.open()
 
     @contextmanager
-    def connection(self) -> Iterator[psycopg.Connection[Any]]:
+    def connection(self, *, timeout_s: float | None = None) -> Iterator[psycopg.Connection[Any]]:
         """Take a connection from the pool for the block.
+
+        `timeout_s` is how long to wait for one, by default as long as for a new connection.
 
         Raises:
             StoreUnavailable: try again later.
         """
         try:
-            with self._pool.connection() as db:
+            with self._pool.connection(timeout_s) as db:
                 yield db
         except _MAY_PASS as error:
             self._pool.check()  # after a restart of the server, every connection is broken

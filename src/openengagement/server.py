@@ -1,5 +1,6 @@
 """Wire the parts of a server together; this is the only module that does so."""
 
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING
 from openengagement.api.account import AccountCalls
 from openengagement.api.asgi import Api, Hooks
 from openengagement.api.authentication import RequestAuthenticator
-from openengagement.api.health import Health
+from openengagement.api.erasure import ErasureCalls
+from openengagement.api.health import CLOCK_JUMPED, Checks, Health
 from openengagement.api.insights import Insights, default_headers
 from openengagement.api.oauth import OAuthCalls
 from openengagement.api.platform import Platform
@@ -26,7 +28,7 @@ from openengagement.auth.lookup import CredentialLookup
 from openengagement.auth.rate_limit_status import RateLimitStatus
 from openengagement.auth.three_legged_flow import ThreeLeggedFlow
 from openengagement.auth.verifier import OAuthVerifier
-from openengagement.clock import Clock
+from openengagement.clock import Clock, JumpWatch
 from openengagement.data_folder import decrypts_any, open_data_folder
 from openengagement.files import has_room, is_writable
 from openengagement.housekeeping import Housekeeping, expire_limits, run_chore
@@ -54,7 +56,7 @@ from openengagement.portal.sign_in import SignIn, SignInMethods
 from openengagement.query import Query
 from openengagement.settings import Settings
 from openengagement.sign_in.passwords import Passwords
-from openengagement.stores.contract import Compacts
+from openengagement.stores.contract import Compacts, StoreFault, Stores
 from openengagement.tuning import lower_priority
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ class _Shared:
     def __init__(self, data: Path, settings: Settings, *, clock: Clock) -> None:
         self.data = data
         self.settings = settings
+        self.clock = clock
         self.now_s = clock.now_s
         self.folder = open_data_folder(data, settings, clock=clock)
         self.limits = open_limits(data, settings.registry)
@@ -108,6 +111,7 @@ def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) ->
     async def stop() -> None:
         await housekeeping.stop()
         calls.platform.close()
+        calls.erasure.close()
         calls.health.close()
         slow_pool.shutdown(cancel_futures=True)
         shared.lookups.shutdown()
@@ -165,6 +169,7 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
             in_flight_max=settings.batches_in_flight_max,
             bytes_max=settings.batch_max_bytes,
         ),
+        erasure=ErasureCalls(requests, folder.eraser(now_s=now_s)),
         usage=UsageCalls(requests, registry.usage, now_s=now_s, pool=pool),
         account=AccountCalls(
             VerifyCredentials(verifier, registry, limits=limits, note_used=note_used, now_s=now_s),
@@ -178,14 +183,16 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
 
 def _build_health(shared: _Shared, counting: str) -> Health:
     """Build the health check. It writes to the limits, because every signed request does."""
-    counters, registry = shared.folder.stores.counters, shared.folder.registry
+    registry = shared.folder.registry
     keyring = shared.folder.keyring
     limits, now_s = shared.limits, shared.now_s
+    # After a jump, clients' timestamps are refused until they, or the clock, are right again.
+    clock_watch = JumpWatch(shared.clock, kept_s=shared.settings.timestamp_window_s)
     return Health(
         {
             "the socket of the counting process is gone": partial(is_listening, counting),
             "the counting process does not answer": lambda: not is_hung(counting),
-            "the counters cannot be read": partial(counters.read_totals, [1], ["favorites"]),
+            **_build_store_checks(shared.folder.stores),
             "the key file cannot be used": keyring.verify_file,
             "the keys cannot decrypt the credentials": partial(decrypts_any, registry, keyring),
             "the registry cannot be read": partial(registry.accounts.read_protected, [1]),
@@ -194,8 +201,28 @@ def _build_health(shared: _Shared, counting: str) -> Health:
             ),
             "the disk of the data folder is full": partial(has_room, shared.data),
             "the disk of the data folder is read-only": partial(is_writable, shared.data),
-        }
+        },
+        ready_checks={CLOCK_JUMPED: clock_watch.is_steady},
     )
+
+
+def _build_store_checks(stores: Stores) -> Checks:
+    """Build the checks of the stores. The first one asks, and the others look at the answer."""
+    found: set[StoreFault] = set()
+
+    def ask() -> None:
+        found.clear()
+        for engine in stores.engines:
+            found.update(engine.ping())
+
+    return {
+        "the counters cannot be read": ask,
+        **{str(fault): partial(_lacks, found, fault) for fault in StoreFault},
+    }
+
+
+def _lacks(found: Collection[StoreFault], fault: StoreFault) -> bool:
+    return fault not in found
 
 
 def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:

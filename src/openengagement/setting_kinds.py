@@ -1,6 +1,7 @@
 """The kinds of settings, and checks of their texts. The table is in `settings`."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -54,6 +55,25 @@ def parse_value(text: str, *, field: "dataclasses.Field[Any]") -> int | bool | s
     choices = field.metadata.get("choices")
     if choices and text not in choices:
         raise ValueError(f"write one of {', '.join(choices)}, not {text!r}")
+    return text
+
+
+def read_secret(secret: str, path: str) -> str:
+    """Return a secret, from the file `path` if that is given.
+
+    Raises:
+        ValueError: both are given, or the file cannot be read or is empty.
+    """
+    if not path:
+        return secret
+    if secret:
+        raise ValueError("the secret is also set in the environment; set only one of them")
+    try:
+        text = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise ValueError(f"{path} cannot be read") from None
+    if not text:
+        raise ValueError(f"{path} is empty")
     return text
 
 

@@ -10,7 +10,6 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -18,6 +17,7 @@ from openengagement.engagement.callback_schemes import CallbackSchemes, parse_ca
 from openengagement.setting_kinds import choice as _choice
 from openengagement.setting_kinds import find_database_fault, is_host, is_provider_url, parse_value
 from openengagement.setting_kinds import number as _number
+from openengagement.setting_kinds import read_secret as _read_secret
 from openengagement.setting_kinds import switch as _switch
 from openengagement.setting_kinds import text as _text
 
@@ -168,6 +168,16 @@ class Settings:
         "Also accept oauth/access_token calls that are not signed with the request token's secret. "
         "Some clients use the consumer secret alone, or the app owner's access token secret."
     )
+    access_log: str = _choice(
+        "sampled",
+        "Which requests get a log line: all, refused ones and 1 % of the others, or none.",
+        "on",
+        "sampled",
+        "off",
+    )
+    log_format: str = _choice(
+        "json", "Format of log lines: for programs, or for people at a terminal.", "json", "text"
+    )
     log_refusals: bool = _switch(
         "Log one line for every refused API call: the reason, and what to change. For development; "
         "the sandbox turns it on unless it is set to false."
@@ -179,8 +189,8 @@ class Settings:
     hosts: str = _text(
         "",
         "Names of this server, as clients write them in URLs; a name without a port allows every "
-        "port. Requests for other hosts are refused with 421, except /health. By default every "
-        "host is accepted.",
+        "port. Requests for other hosts are refused with 421, except health checks. By default "
+        "every host is accepted.",
         unit="host names, separated by commas",
     )
     trusted_proxies: str = _text(
@@ -331,7 +341,10 @@ class Settings:
     @property
     def oidc_secret(self) -> str:
         """Read the client secret and check all `oidc_` settings; "" if no provider is set."""
-        secret = _read_secret(self.oidc_client_secret, self.oidc_client_secret_file)
+        try:
+            secret = _read_secret(self.oidc_client_secret, self.oidc_client_secret_file)
+        except ValueError as error:
+            raise SettingsError(f"{ENV_PREFIX}OIDC_CLIENT_SECRET_FILE: {error}") from None
         given = [self.oidc_issuer, self.oidc_client_id, secret]
         if any(given) and not all(given):
             names = "OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET (or OIDC_CLIENT_SECRET_FILE)"
@@ -361,23 +374,6 @@ class Settings:
             text = f"{ENV_PREFIX}HISTORICAL_FLOOR: write a date as YYYY-MM-DD"
             raise SettingsError(text) from None
         return int(floor.timestamp())
-
-
-def _read_secret(secret: str, path: str) -> str:
-    if not path:
-        return secret
-    name = f"{ENV_PREFIX}OIDC_CLIENT_SECRET_FILE"
-    if secret:
-        raise SettingsError(
-            f"{name}: the secret is also set in the environment; set only one of them"
-        )
-    try:
-        text = Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        raise SettingsError(f"{name}: {path} cannot be read") from None
-    if not text:
-        raise SettingsError(f"{name}: {path} is empty")
-    return text
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:

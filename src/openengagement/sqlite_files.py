@@ -24,6 +24,7 @@ _FRAME_HEAD_BYTES: Final = 24
 # A live server may checkpoint or restart its log while both files are read.
 _ATTEMPTS: Final = 4
 _RETRY_AFTER_S: Final = 0.05
+_SCRUBS: Final = 20
 DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # primary result codes
 
 
@@ -49,6 +50,23 @@ def connect(path: Path, *, mode: str, **options: Any) -> sqlite3.Connection:  # 
     uri = f"file:{quote(str(path))}?mode={mode}"
     connection: sqlite3.Connection = sqlite3.connect(uri, uri=True, **options)
     return connection
+
+
+def scrub(db: sqlite3.Connection) -> bool:
+    """Overwrite what deleted rows have left in a database: free pages, unused parts, and its log.
+
+    Writes the whole file anew, which needs as much free space twice. Writers wait meanwhile.
+    Returns False if a reader kept the log in use; the file itself is clean then.
+    """
+    db.execute("VACUUM")
+    for attempt in range(_SCRUBS):
+        if attempt:
+            time.sleep(_RETRY_AFTER_S)
+        # Waits for readers of older states as long as the connection's timeout.
+        (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not busy:
+            return True
+    return False
 
 
 def refuse_foreign_log(path: Path) -> None:

@@ -117,6 +117,7 @@ def routes_of(app_id):
     return [
         ("GET", settings_path(app_id), None),
         ("POST", settings_path(app_id), None),
+        ("POST", settings_path(app_id), "delete"),
         ("GET", keys_path(app_id), None),
         *(("POST", keys_path(app_id), each) for each in (*actions, "revoke_token")),
     ]
@@ -533,3 +534,33 @@ def test_the_pages_of_a_suspended_app(many_apps, developer):
     assert many_apps.sql("select suspended, bearer_hash from apps where id = ?", int(made)) == [
         (1, None)
     ]
+
+
+# Deleting an app
+
+
+def delete(person, app_id):
+    """Press the button of the settings page. Return the next page."""
+    page = person.open(settings_path(app_id))
+    return person.submit(page, page.form_sending("action", "delete"), action="delete")
+
+
+def test_an_owner_deletes_an_app(developer, many_apps):
+    made, _ = collect(developer, "Short Lived")
+    after = delete(developer, made.app_id)
+    assert urlsplit(after.url).path == PORTAL
+    assert "Short Lived" not in after.html
+    for path in (settings_path, keys_path):
+        assert developer.open(path(made.app_id)).status == 404
+    assert many_apps.sql("select count(*) from apps where id = ?", int(made.app_id)) == [(0,)]
+    for table in ("access_tokens", "callbacks", "request_tokens"):
+        found = many_apps.sql(f"select count(*) from {table} where app_id = ?", int(made.app_id))
+        assert found == [(0,)], table
+
+
+def test_deleting_makes_room_for_another_app(developer, many_apps):
+    """The limit counts the apps that exist."""
+    before = many_apps.sql("select count(*) from apps where owner_id = 101")
+    app_id, _ = create(developer, "One Of Many")
+    delete(developer, app_id)
+    assert many_apps.sql("select count(*) from apps where owner_id = 101") == before

@@ -219,9 +219,13 @@ def _use(server: Server, app_ids: list[int]) -> None:
             )
             for at, month in enumerate(months if answered else months[:1]):
                 outcomes = {"ok": answered - answered // 9 * at, **refused}
+                authors = range(5_000, 5_000 + max(handles - 9 * at, 0))
+                registry.accounts.apply_accounts(
+                    [(author, f"author{author}", False) for author in authors], now_s=0
+                )
                 registry.usage.add_usage(
                     {(month, app_id, name): count for name, count in outcomes.items() if count},
-                    {(month, app_id, 5_000 + author) for author in range(max(handles - 9 * at, 0))},
+                    {(month, app_id, author) for author in authors},
                 )
 
 

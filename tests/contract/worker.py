@@ -36,6 +36,10 @@ def totals(store, ids, types):
     return store.read_totals(ids, types).tolist()
 
 
+def tweets(store, *ids):
+    return sorted(store.read_tweets(ids))
+
+
 def count(store, times, key, rows):
     """Apply the same rows in many batches. Return how many batches were new."""
     new = 0
@@ -61,6 +65,7 @@ def consume(store, source):
 COMMANDS = {
     "apply": apply,
     "totals": totals,
+    "tweets": tweets,
     "count": count,
     "position": position,
     "consume": consume,

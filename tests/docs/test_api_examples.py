@@ -4,6 +4,7 @@ The page's examples happen at one fixed time, so the clock of the server is shif
 """
 
 import calendar
+import os
 import re
 import time
 from pathlib import Path
@@ -26,7 +27,8 @@ def shift_s(monkeypatch):
     """How far the server's clock is ahead of ours; commands in this process follow it too."""
     now_s = calendar.timegm(time.strptime(NOW, "%Y-%m-%dT%H:%M:%SZ"))
     shift_s = now_s - time.time()
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).with_name("shifted_clock")))
+    shifted = str(Path(__file__).with_name("shifted_clock"))
+    monkeypatch.setenv("PYTHONPATH", shifted, prepend=os.pathsep)
     monkeypatch.setenv("SHIFTED_CLOCK_S", str(shift_s))
     monkeypatch.setattr(SystemClock, "now_s", lambda _: time.time() + shift_s)
     return shift_s

@@ -156,6 +156,8 @@ def test_the_choices_are_those_of_the_contract():
     assert {field.name: set(field.metadata["choices"]) for field in CHOICES} == {
         "forbidden_text": {"tweets", "authors"},
         "replay_protection": {"strict", "oauth", "off"},
+        "access_log": {"on", "sampled", "off"},
+        "log_format": {"json", "text"},
     }
 
 

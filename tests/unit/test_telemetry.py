@@ -2,13 +2,18 @@
 
 import io
 import json
+import os
+import re
 import sys
 import traceback
+from datetime import UTC, datetime
 
 import pytest
 
-from openengagement.telemetry import log_event, log_failure
+from openengagement import telemetry
+from openengagement.telemetry import WARNING, configure_log, log_event, log_failure
 
+HEAD = ["time", "level", "process", "pid"]
 SECRET = "kAcSOqF21Fu85e7zjz7ZN2U4ZRhfV3WpwPAoE3Z7kBw"
 
 
@@ -25,6 +30,12 @@ def fail(error):
         outer()
     except type(error) as caught:
         return caught
+
+
+def without_head(line):
+    """The fields of a line without those that every line has."""
+    fields = json.loads(line)
+    return {name: value for name, value in fields.items() if name not in HEAD}
 
 
 class TellTaleError(Exception):
@@ -92,7 +103,7 @@ def test_a_frame_contains_neither_a_path_nor_source_code(capsys):
 
 def test_an_exception_that_was_never_raised_is_logged_without_frames(capsys):
     log_failure("request_failed", ValueError(SECRET))
-    assert json.loads(capsys.readouterr().err) == {
+    assert without_head(capsys.readouterr().err) == {
         "event": "request_failed", "error": "ValueError", "trace": ""
     }  # fmt: skip
 
@@ -103,7 +114,7 @@ def test_an_event_is_one_line_of_json(capsys):
     assert out == ""
     assert err.endswith("\n")
     assert len(err.splitlines()) == 1
-    assert json.loads(err) == {
+    assert without_head(err) == {
         "event": "started", "port": 8080, "load_s": 0.5, "host": None, "name": 'a "b"\nc\u2028d'
     }  # fmt: skip
 
@@ -131,3 +142,35 @@ def test_a_line_that_cannot_be_written_is_ignored(monkeypatch, stream):
     monkeypatch.setattr(sys, "stderr", stream)
     log_event("hello")
     log_failure("failed", fail(TellTaleError()))
+
+
+@pytest.fixture
+def configured(monkeypatch):
+    monkeypatch.setattr(telemetry._Log, "process", "command")
+    monkeypatch.setattr(telemetry._Log, "text", False)
+    return configure_log
+
+
+def test_every_line_says_when_how_bad_and_by_which_process(capsys, configured):
+    log_event("hello")
+    configured("worker", text=False)
+    log_event("hello", level=WARNING)
+    log_failure("failed", fail(ValueError("x")))
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    for line in lines:
+        assert list(line)[:5] == [*HEAD, "event"]
+        assert line["pid"] == os.getpid()
+        age = datetime.now(UTC) - datetime.fromisoformat(line["time"])
+        assert 0 <= age.total_seconds() < 60
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"])
+    assert [line["process"] for line in lines] == ["command", "worker", "worker"]
+    assert [line["level"] for line in lines] == ["info", "warning", "error"]
+
+
+def test_lines_for_people(capsys, configured):
+    configured("worker", text=True)
+    log_event("hello", count=3, name='a "b"\nc\u2028d', empty="", nothing=None, plain="x_y")
+    line = capsys.readouterr().err
+    assert len(line.splitlines()) == 1
+    _, _, said = line.partition(f"Z info    worker[{os.getpid()}] ")
+    assert said == 'hello count=3 name="a \\"b\\"\\nc\\u2028d" empty="" nothing=None plain=x_y\n'

@@ -40,6 +40,7 @@ MANY_PARAMETERS: dict[str, str] = {
     "openengagement_client.command_line.querying:query": "a command",
     "openengagement_client.command_line.sending:send": "a command",
     "openengagement_client.command_line.signing_in:login": "a command",
+    "openengagement.cli.usage:usage": "a command",
 }
 
 # Functions that catch Exception, BaseException or everything and do not raise it again.
@@ -58,8 +59,11 @@ BROAD_EXCEPTS: dict[str, str] = {
 MANY_IMPORTS: dict[str, str] = {
     "openengagement.auth.oauth1": "it reads, verifies and explains a signature",
     "openengagement.stores.opening": "it opens, creates and checks every engine",
+    "openengagement.cli.doctor": "it looks at every part of a setup",
+    "openengagement.ingest.sources.worker_uploads": "it applies and logs all kinds of uploads",
     "openengagement.stores.cluster.store": "it puts the parts of the store together",
     "openengagement.auth.three_legged_flow": "it touches apps, accounts and both kinds of tokens",
+    "openengagement.auth.bearer_tokens": "it checks credentials, and issues and revokes tokens",
     "openengagement.registry.registry": "it bundles the classes of all tables",
     "openengagement.data_folder": "it opens every part of a folder, and compares them",
     "openengagement.sandbox.seed": "it makes a folder, and fills every part of it",
@@ -67,12 +71,14 @@ MANY_IMPORTS: dict[str, str] = {
     "openengagement.server": "the composition root wires everything",
     "openengagement.api.routes": "the table of all calls",
     "openengagement.api.asgi": "it leads a request through every step",
+    "openengagement.api.erasure": "it leads an erasure from the call to its answer",
     "openengagement.api.insights": "authenticate, limit, query and meter: one step each",
     "openengagement.cli.main": "the table of all commands",
     "openengagement.ingest.sources.loader": "it leads a file through every step",
     "openengagement.processes.counting_process": "it puts the counting process together",
     "openengagement.processes.worker": "it puts the worker process together",
     "openengagement.portal.routes": "it lists the handlers of all pages",
+    "openengagement.portal.oidc": "it leads a sign-in through every step",
     "openengagement.portal.pages": "it applies every rule that all pages share",
     "openengagement.stores.embedded.store": "it puts the embedded store together",
     "openengagement_client": "it exports the public names",

@@ -1,13 +1,14 @@
 """The ASGI application: check requests, route them, render errors and send answers."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Final
 
+from openengagement.api.access_log import AccessLog, Arrival
 from openengagement.api.error_body import Family, render_error
+from openengagement.api.health import PROBES
 from openengagement.api.refusals import log_error
 from openengagement.api.routes import Routes
 from openengagement.errors import (
@@ -74,6 +75,7 @@ class Api:
         self._discards = asyncio.Semaphore(DISCARDS_MAX)
         responses = ByteBudget(settings.responses_in_flight_max_bytes, "large responses")
         self._outbox = Outbox(responses, timeout_s=settings.response_timeout_s)
+        self._access_log = AccessLog(settings.access_log)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, or the start and the stop of the server."""
@@ -89,11 +91,13 @@ class Api:
             await (hooks.start if message["type"] == "lifespan.startup" else hooks.stop)()
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
+                self._access_log.flush()
                 return
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = os.urandom(8).hex()
         request = read_head(scope, self._settings)
+        request_id = request.request_id
+        arrival = self._access_log.begin(request)
         family = self._family(request.path)
         body = Body(
             request,
@@ -104,7 +108,7 @@ class Api:
         )
         try:
             if family is Family.PAGE:
-                page_send = self._page_send(send, body, request_id=request_id)
+                page_send = self._page_send(send, body, arrival=arrival)
                 await self._serve_page(scope, request, body=body, send=page_send)
                 return
             reply = await self._answer(request, family, body=body)
@@ -126,6 +130,8 @@ class Api:
             reply = self._refuse(error, request, family=family, request_id=request_id)
             reply.headers["x-request-id"] = request_id
             await self._send(reply, request, family=family, send=send)
+        code = reply.headers.get("x-error-code")
+        self._access_log.note(arrival, reply.status, code=code, size=len(reply.body))
 
     def _refuse(
         self, error: ApiError, request: Request, *, family: Family, request_id: str
@@ -152,14 +158,15 @@ class Api:
         return Family.PLATFORM if path.startswith(_PLATFORM_PREFIX) else Family.OAUTH
 
     def _check_head(self, request: Request) -> None:
-        # Probes of /health often have an address instead of a name.
-        hosts = self._hosts if request.path != _HEALTH_PATH else frozenset()
+        # Probes often have an address instead of a name.
+        probed = request.path == _HEALTH_PATH or request.path in PROBES
+        hosts = frozenset() if probed else self._hosts
         check_head(request, self._settings.header_max_bytes, hosts=hosts)
 
     async def _answer(self, request: Request, family: Family, *, body: Body) -> Reply:
         self._check_head(request)
         handler = self._routes.find(request.method, request.path)
-        if not (request.secure or self._settings.allow_plain_http):
+        if not (request.secure or self._settings.allow_plain_http or request.path in PROBES):
             raise SslRequired
         if (
             family is Family.DATA
@@ -185,7 +192,7 @@ class Api:
         }
         await self._routes.pages(page_scope, _NoBody().receive, send)
 
-    def _page_send(self, send: Send, body: Body, *, request_id: str) -> Send:
+    def _page_send(self, send: Send, body: Body, *, arrival: Arrival) -> Send:
         """Return a `send` for a page. It adds the request id, and sends a body when it is whole."""
         start: MutableMapping[str, Any] = {}
         parts: list[bytes] = []
@@ -200,8 +207,9 @@ class Api:
                 whole = b"".join(parts)
                 headers = [*_with_length(start["headers"], whole), request_id_header]
                 await self._outbox.send({**start, "headers": headers}, whole, send=send)
+                self._access_log.note(arrival, start["status"], code=None, size=len(whole))
 
-        request_id_header = (b"x-request-id", request_id.encode())
+        request_id_header = (b"x-request-id", arrival.request.request_id.encode())
         return send_page
 
 

@@ -5,6 +5,7 @@ key is verified before the body is read. A pool with one thread for each concurr
 them.
 """
 
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -82,6 +83,8 @@ class Platform:
                 content_type=request.header(b"content-type"),
                 key=key,
                 atomic=atomic,
+                key_hash=_hash_key(request.header(b"idempotency-key")),
+                request_id=request.request_id,
             )
             outcome = await run_in_pool(self._pool, self._handle_upload, upload)
         finally:
@@ -108,3 +111,8 @@ def _parse_atomic(request: Request) -> bool:
     if parameters not in ([], [("atomic", "true")], [("atomic", "false")]):
         raise InvalidField("query: the only parameter is atomic, once, true or false")
     return parameters == [("atomic", "true")]
+
+
+def _hash_key(key: str) -> str | None:
+    """Return 64 bits of the SHA-256 of an idempotency key, in hexadecimal; None for no key."""
+    return hashlib.sha256(key.encode("latin-1")).hexdigest()[:16] if key else None

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from openengagement import errors
+from openengagement.api.access_log import hide_path
 from openengagement.auth.signature import parse_header
 from openengagement.errors import ApiError
 from openengagement.http.forms import MalformedParameters
 from openengagement.http.message import scheme_and_rest
 from openengagement.http.request import Request
-from openengagement.telemetry import log_event, log_failure
+from openengagement.telemetry import WARNING, log_event, log_failure
 
 _TEXT_MAX: Final = 400
 # Consumer keys, tokens and secrets are longer than the words of a reason.
@@ -88,7 +89,7 @@ def log_error(
 ) -> None:
     """Log an error of the server itself, and a refused call if its status is given."""
     if not isinstance(error, ApiError):
-        log_failure("request_failed", error, request_id=request_id, path=request.path[:200])
+        log_failure("request_failed", error, request_id=request_id, path=hide_path(request.path))
         return
     if isinstance(error, errors.StoreUnavailable):
         log_failure("store_unavailable", error, request_id=request_id)
@@ -100,6 +101,7 @@ def _log_refusal(error: ApiError, request: Request, *, request_id: str, status: 
     reason = "; ".join(error.texts) or error.code.replace("_", " ")
     log_event(
         "call_refused",
+        level=WARNING,
         status=status,
         code=error.headers.get("x-error-code", error.code),
         method=request.method[:20],

@@ -22,6 +22,7 @@ from functools import partial
 from typing import Final
 
 from openengagement.api.account import AccountCalls
+from openengagement.api.erasure import ErasureCalls
 from openengagement.api.health import Health
 from openengagement.api.insights import Insights
 from openengagement.api.oauth import OAuthCalls
@@ -110,6 +111,7 @@ class Calls:
     insights: Insights
     oauth: OAuthCalls
     platform: Platform
+    erasure: ErasureCalls
     usage: UsageCalls
     account: AccountCalls
     health: Health
@@ -120,9 +122,9 @@ def build_routes(calls: Calls, pages: AsgiApp, *, page_prefixes: tuple[str, ...]
     table = [
         *_insights_routes(calls.insights),
         *_oauth_routes(calls.oauth),
-        *_platform_routes(calls.platform, calls.usage),
+        *_platform_routes(calls),
         *_account_routes(calls.account),
-        Route("GET", "/health", calls.health.read, Authentication.NONE, "Tell what does not work"),
+        *_health_routes(calls.health),
     ]
     return Routes(table, pages, page_prefixes=page_prefixes)
 
@@ -167,13 +169,24 @@ def _both(path: str, handler: Handler, *, kind: Authentication, summary: str) ->
     return [Route(method, path, handler, kind, summary) for method in ("POST", "GET")]
 
 
-def _platform_routes(platform: Platform, usage: UsageCalls) -> list[Route]:
+def _health_routes(health: Health) -> list[Route]:
+    nobody = Authentication.NONE
+    return [
+        Route("GET", "/health", health.read, nobody, "Tell what does not work"),
+        Route("GET", "/livez", health.read_live, nobody, "Tell whether the worker answers"),
+        Route("GET", "/readyz", health.read_ready, nobody, "Tell whether it can serve requests"),
+    ]
+
+
+def _platform_routes(calls: Calls) -> list[Route]:
+    platform, usage, erase = calls.platform, calls.usage, calls.erasure.delete_account
     key, prefix = Authentication.PLATFORM_KEY, "/platform/v1"
-    tweet = f"{prefix}/tweets/{{id}}"
+    tweet, account = f"{prefix}/tweets/{{id}}", f"{prefix}/accounts/{{id}}"
     return [
         Route("POST", f"{prefix}/events", platform.events, key, "Count a batch of events"),
         Route("POST", f"{prefix}/tweets", platform.tweets, key, "Register or replace Tweets"),
         Route("POST", f"{prefix}/accounts", platform.accounts, key, "Register accounts"),
         Route("DELETE", tweet, platform.delete_tweet, key, "Make a Tweet unavailable"),
+        Route("DELETE", account, erase, key, "Erase an account with its Tweets and their counters"),
         Route("GET", f"{prefix}/usage", usage.read, key, "Usage of every app in a month"),
     ]

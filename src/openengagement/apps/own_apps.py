@@ -14,7 +14,8 @@ from openengagement.auth.credentials import (
 from openengagement.auth.keyring import Keyring
 from openengagement.engagement.types import parse_id
 from openengagement.registry.app_list import AppState
-from openengagement.registry.apps import App, AppForm
+from openengagement.registry.apps import App, AppForm, AppRemoved
+from openengagement.registry.audit import Actor
 from openengagement.registry.grants import Grant
 from openengagement.registry.registry import Registry
 
@@ -22,7 +23,8 @@ from openengagement.registry.registry import Registry
 class OwnApps:
     """The apps of developers. An account may have `apps_max` of them.
 
-    `check_form` is `app_form.check_app_form` with the allowed schemes.
+    `check_form` is `app_form.check_app_form` with the allowed schemes. Methods that take an app
+    raise AppRemoved if it was removed after it was found.
     """
 
     def __init__(
@@ -90,6 +92,10 @@ class OwnApps:
         self._check_form(form, registered=registered)
         self._registry.apps.apply_form(app.id, form)
 
+    def remove(self, app: App, *, actor: Actor) -> None:
+        """Remove an app with its keys and all tokens. The audit log records it."""
+        self._registry.removal.remove_app(app.id, actor=actor, now_s=int(self._now_s()))
+
     def rotate_consumer(self, app: App) -> NewApp:
         """Issue a new consumer key and secret. Revokes the old pair and the bearer token."""
         return rotate_consumer(self._registry, self._keyring, app_id=app.id)
@@ -102,7 +108,8 @@ class OwnApps:
         """Issue a new bearer token. Revokes the old one."""
         self._registry.apps.revoke_bearer(app.id)
         current = self._registry.apps.read_app(app.id)
-        assert current is not None, "apps are never removed"
+        if current is None:
+            raise AppRemoved
         return issue_bearer(self._registry, self._keyring, app=current)
 
     def revoke_bearer(self, app: App) -> None:

@@ -7,6 +7,7 @@ from openengagement.auth.verifier import OAuthVerifier
 from openengagement.errors import UnverifiedClient
 from openengagement.http.forms import MalformedParameters, given_once, parse_form, parse_form_body
 from openengagement.http.message import Message
+from openengagement.registry.apps import AppRemoved
 from openengagement.registry.registry import Registry
 
 
@@ -35,7 +36,10 @@ class BearerTokens:
         app = self._verifier.verify_basic(message)
         if app is None or _form_fields(message).get("grant_type") != "client_credentials":
             raise UnverifiedClient
-        token = issue_bearer(self._registry, self._keyring, app=app)
+        try:
+            token = issue_bearer(self._registry, self._keyring, app=app)
+        except AppRemoved:
+            raise UnverifiedClient from None
         # A rotation of the consumer key, which revokes the bearer token, may have run meanwhile.
         # `token` is then the one of the next generation, which the old key must not get.
         if self._lookup.find_consumer(app.consumer_key) is None:

@@ -17,7 +17,7 @@ from typing import Final
 
 from openengagement.auth.keyring import Keyring
 from openengagement.engagement.permissions import AccessLevel
-from openengagement.registry.apps import App, AppForm
+from openengagement.registry.apps import App, AppForm, AppRemoved
 from openengagement.registry.grants import AccessToken, RequestToken
 from openengagement.registry.registry import Registry
 
@@ -82,6 +82,9 @@ def issue_access_token(
     """Return the access token and secret of an account for an app; issue them if there are none.
 
     An existing pair stays the same until it is revoked, and so does its access level (api.md 4.6).
+
+    Raises:
+        AppRemoved: the app was removed, or the account was erased.
     """
     app_id, account_id = granted.app_id, granted.account_id
     live = registry.grants.read_access_token(app_id=app_id, account_id=account_id)
@@ -97,7 +100,11 @@ def issue_access_token(
 def rotate_access_token(
     registry: Registry, keyring: Keyring, *, granted: Granted, now_s: int
 ) -> tuple[str, str]:
-    """Issue a new access token and secret of an account for an app. Revokes the old pair."""
+    """Issue a new access token and secret of an account for an app. Revokes the old pair.
+
+    Raises:
+        AppRemoved: the app was removed, or the account was erased.
+    """
     new = draw_access_token(keyring, granted)
     registry.grants.replace_access_token(new, now_s=now_s)
     return new.token, keyring.decrypt(new.secret)
@@ -121,6 +128,9 @@ def issue_request_token(
 
     `template` has all other fields of the token. Tokens from before `forget_before_s` (Unix
     seconds) are removed.
+
+    Raises:
+        AppRemoved
     """
     token, secret = _draw(27), _draw(32)
     made = dataclasses.replace(template, token=token, secret=keyring.encrypt(secret))
@@ -144,7 +154,11 @@ def draw_cookie() -> str:
 
 
 def issue_bearer(registry: Registry, keyring: Keyring, *, app: App) -> str:
-    """Return the app's bearer token; issue the one of its current generation if it has none."""
+    """Return the app's bearer token; issue the one of its current generation if it has none.
+
+    Raises:
+        AppRemoved
+    """
     derived = keyring.derive_bearers(app)
     for token in derived:
         if app.bearer_hash is not None and hmac.compare_digest(hash_token(token), app.bearer_hash):
@@ -155,7 +169,7 @@ def issue_bearer(registry: Registry, keyring: Keyring, *, app: App) -> str:
         return derived[0]
     newer = registry.apps.read_app(app.id)
     if newer is None:
-        raise LookupError(app.id)
+        raise AppRemoved
     return issue_bearer(registry, keyring, app=newer)
 
 

@@ -1,5 +1,6 @@
 """The owner of an access token: `account/verify_credentials` (api.md 4.7)."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -30,8 +31,11 @@ class Identity:
 
 
 def identity_subject(token: AccessToken) -> bytes:
-    """Return the subject under which a token's calls to verify_credentials are counted."""
-    return b"identity " + token.token.encode()
+    """Return the subject under which a token's calls to verify_credentials are counted.
+
+    A token begins with the account's id, which the limits must not keep after an erasure.
+    """
+    return b"identity " + hashlib.blake2b(token.token.encode(), digest_size=16).digest()
 
 
 class VerifyCredentials:

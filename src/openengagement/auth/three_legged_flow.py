@@ -22,6 +22,7 @@ from openengagement.auth.verifier import OAuthVerifier
 from openengagement.errors import (
     AppSuspended,
     CallbackNotApproved,
+    ConsumerKeyNotFound,
     DesktopAppsOnlyPin,
     InvalidSignature,
     InvalidVerifier,
@@ -30,7 +31,7 @@ from openengagement.errors import (
 )
 from openengagement.http.message import Message
 from openengagement.registry.accounts import Account
-from openengagement.registry.apps import App
+from openengagement.registry.apps import App, AppRemoved
 from openengagement.registry.grants import OOB, RequestToken
 from openengagement.registry.registry import Registry
 
@@ -90,6 +91,7 @@ class ThreeLeggedFlow:
             AuthenticationError: one of its leaves says which check failed.
             CallbackNotApproved, DesktopAppsOnlyPin: the app did not register this callback URL.
             RateLimited: the app asked for too many request tokens in this minute.
+            ConsumerKeyNotFound: the app was removed meanwhile.
         """
         verified = self._verifier.verify_call(message)
         app = verified.consumer.app
@@ -99,9 +101,12 @@ class ThreeLeggedFlow:
         callback = self._choose_callback(app, verified.parameter("oauth_callback"))
         level = app.access_level.limited_to(verified.parameter("x_auth_access_type"))
         template = RequestToken("", app.id, b"", callback, level, int(self._now_s()))
-        return issue_request_token(
-            self._registry, self._keyring, template=template, forget_before_s=self._oldest_s
-        )
+        try:
+            return issue_request_token(
+                self._registry, self._keyring, template=template, forget_before_s=self._oldest_s
+            )
+        except AppRemoved:
+            raise ConsumerKeyNotFound from None
 
     def _choose_callback(self, app: App, given: str | None) -> str:
         registered = self._registry.apps.read_callbacks(app.id)

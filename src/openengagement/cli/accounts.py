@@ -1,10 +1,11 @@
-"""`openengagement account`: the accounts of the platform's users."""
+"""`openengagement account add`, `role` and `password`. Each change of a role is recorded."""
 
 import sys
 from typing import Annotated
 
 import typer
 
+from openengagement.cli.account_views import ScreenName, account
 from openengagement.cli.common import CLOCK, Json, fail, find_account, now_s, open_folder, show
 from openengagement.engagement.permissions import Role
 from openengagement.engagement.types import ID_MAX, snowflake
@@ -12,12 +13,7 @@ from openengagement.ingest.rows import is_screen_name
 from openengagement.registry.accounts import Account, NameTaken
 from openengagement.registry.audit import COMMAND_LINE
 
-account = typer.Typer(help="The platform's users.", no_args_is_help=True)
-
-
-ScreenName = Annotated[
-    str, typer.Argument(metavar="SCREEN_NAME", help="The screen name of the account.")
-]
+__all__ = ["account"]  # with the commands that this module adds
 
 
 @account.command("add")

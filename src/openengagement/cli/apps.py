@@ -1,4 +1,4 @@
-"""`openengagement app`: developers' apps. Each decision is recorded in the audit log."""
+"""`openengagement app add`, and decisions on apps. The audit log records each decision."""
 
 from typing import Annotated
 
@@ -6,6 +6,7 @@ import typer
 
 from openengagement.apps.app_form import UnfitApp, check_app_form
 from openengagement.auth.credentials import issue_app
+from openengagement.cli.app_views import app
 from openengagement.cli.common import (
     AppId,
     Json,
@@ -22,7 +23,7 @@ from openengagement.registry.apps import App, AppForm
 from openengagement.registry.audit import COMMAND_LINE
 from openengagement.registry.decisions import HANDLES_MAX, PER_MINUTE_MAX
 
-app = typer.Typer(help="Developers' applications.", no_args_is_help=True)
+__all__ = ["app"]  # with the commands that this module adds
 
 
 @app.command("add")

@@ -1,7 +1,8 @@
 """Shared by all commands: the data folder, `--json`, and error messages."""
 
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -12,13 +13,14 @@ from sqlalchemy.exc import DBAPIError
 
 from openengagement.clock import Clock, SystemClock
 from openengagement.data_folder import DataFolder, open_data_folder
-from openengagement.engagement.types import ID_MAX
-from openengagement.errors import StoreDamaged, StoreUnavailable
+from openengagement.engagement.types import ID_MAX, format_time, parse_id
+from openengagement.errors import StoreDamaged, StoreUnavailable, Unavailable
 from openengagement.files import UnusableFile
 from openengagement.registry.accounts import Account
 from openengagement.registry.apps import App
 from openengagement.settings import ENV_PREFIX, Settings, SettingsError, load_settings
 
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 AppId = Annotated[
     int,
@@ -81,6 +83,8 @@ def failures_shown(data: Path) -> Iterator[None]:
         fail(f"{data}: {error}")
     except StoreUnavailable as error:
         fail(f"{data}: {error}; try again later")
+    except Unavailable as error:
+        fail(f"{data}: {error}")
     except DBAPIError as error:
         fail(f"{data}: the registry cannot be used: {error.orig}")
 
@@ -107,6 +111,29 @@ def find_app(folder: DataFolder, app_id: int) -> App:
     return app
 
 
+def find_account_id(folder: DataFolder, text: str) -> int:
+    """Return the id of the account with this screen name, or else the id that the text is.
+
+    Accounts that are not registered any more have only an id. End the command if it is neither.
+    """
+    account = folder.registry.accounts.find_account(text)
+    if account is not None:
+        return account.id
+    try:
+        return parse_id(text)
+    except ValueError:
+        fail(f"there is no account {text}; see: openengagement account list")
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """End the command unless `yes` is true or a person answers yes."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        fail("add --yes to confirm; there is no terminal to ask at")
+    typer.confirm(question, abort=True, err=True)
+
+
 def find_account(folder: DataFolder, screen_name: str) -> Account:
     """Return an account by its screen name; end the command if there is none."""
     account = folder.registry.accounts.find_account(screen_name)
@@ -116,6 +143,43 @@ def find_account(folder: DataFolder, screen_name: str) -> Account:
             f"add it with: openengagement account add {screen_name}"
         )
     return account
+
+
+def show_time(time_s: float | None) -> str | None:
+    """Format a time in Unix seconds, None if there is none."""
+    return None if time_s is None else format_time(int(time_s))
+
+
+def show_rows(
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    as_json: bool,
+    empty: str = "",
+    **fields: object,
+) -> None:
+    """Print a list: one JSON object with `fields` and the rows under `name`, or aligned columns.
+
+    The first line of the columns has their names, in upper case. `empty` says that there are none.
+    """
+    if as_json:
+        typer.echo(msgspec.json.encode({**fields, name: rows}).decode())
+        return
+    if not rows:
+        typer.secho(empty or f"There are no {name.replace('_', ' ')}.", dim=True, err=True)
+        return
+    table = [[column.upper() for column in rows[0]]]
+    table += [[_as_cell(value) for value in row.values()] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
+
+
+def _as_cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
 
 
 def show(fields: Mapping[str, Any], *, as_json: bool, notes: tuple[str, ...] = ()) -> None:

@@ -1,6 +1,7 @@
 """The command line: `openengagement [--data DIR] COMMAND`."""
 
 import os
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -8,11 +9,14 @@ import typer
 
 from openengagement.cli import accounts, apps, cluster, keys, platform_keys, tokens
 from openengagement.cli.check import check
+from openengagement.cli.doctor import doctor
 from openengagement.cli.load import load
 from openengagement.cli.maintenance import backup, prune
 from openengagement.cli.restore import restore
 from openengagement.cli.sandbox import sandbox
 from openengagement.cli.serve import serve
+from openengagement.cli.status import status
+from openengagement.cli.usage import usage
 from openengagement.settings import DATA_VARIABLE
 
 main = typer.Typer(
@@ -23,12 +27,22 @@ main = typer.Typer(
 )
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"openengagement {version('openengagement')}")
+        raise typer.Exit
+
+
 @main.callback()
 def choose_folder(
     context: typer.Context,
     data: Annotated[
         Path, typer.Option("--data", envvar=DATA_VARIABLE, file_okay=False, help="The data folder.")
     ] = Path("data"),
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
 ) -> None:
     """A self-hosted engagement-metrics service on the wire of Twitter's Engagement API."""
     os.umask(0o077)  # only this user may read the files that a command writes
@@ -37,7 +51,10 @@ def choose_folder(
 
 main.command("serve")(serve)
 main.command("sandbox")(sandbox)
+main.command("status")(status)
+main.command("doctor")(doctor)
 main.command("load")(load)
+main.command("usage")(usage)
 main.command("backup")(backup)
 main.command("restore")(restore)
 main.command("prune")(prune)

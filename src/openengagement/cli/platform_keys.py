@@ -7,6 +7,7 @@ import typer
 
 from openengagement.auth.credentials import issue_platform_key
 from openengagement.cli.common import Json, fail, now_s, open_folder, show
+from openengagement.data_folder import DataFolder
 from openengagement.engagement.types import format_time
 from openengagement.registry.platform_keys import PlatformKey
 
@@ -17,6 +18,10 @@ platform_key = typer.Typer(
 ONE_TIME = "Save it now: only its hash is stored, so it cannot be shown again."
 NAME_LENGTH_MAX: Final = 128
 _NEVER: Final = "never used"
+_MISSING: Final = "there is no platform key {}; see: openengagement platform-key list"
+KeyName = Annotated[
+    str, typer.Argument(metavar="NAME_OR_ID", help="A name or an id that `list` shows.")
+]
 
 
 @platform_key.command("issue")
@@ -53,21 +58,49 @@ def list_keys(context: typer.Context, json: Json = False) -> None:
 @platform_key.command("revoke")
 def revoke_key(
     context: typer.Context,
-    key: Annotated[
-        str, typer.Argument(metavar="NAME_OR_ID", help="A name or an id that `list` shows.")
-    ],
+    key: KeyName,
     json: Json = False,
 ) -> None:
     """Revoke a key, from its next request on. The audit log records it."""
     with open_folder(context) as folder:
-        keys = folder.registry.platform_keys
-        found = [each for each in keys.list_platform_keys() if key in {each.name, each.id}]
-        if len(found) > 1:
-            ids = ", ".join(each.id for each in found)
-            fail(f"{len(found)} platform keys are called {key}; revoke one by its id: {ids}")
-        if not found or not keys.revoke_platform_key(found[0], now_s=now_s()):
-            fail(f"there is no platform key {key}; see: openengagement platform-key list")
-    show(_describe(found[0]), as_json=json)
+        found = _find_key(folder, key)
+        if not folder.registry.platform_keys.revoke_platform_key(found, now_s=now_s()):
+            fail(_MISSING.format(key))
+    show(_describe(found), as_json=json)
+
+
+@platform_key.command("rotate")
+def rotate_key(
+    context: typer.Context,
+    key: KeyName,
+    keep_old: Annotated[
+        bool, typer.Option("--keep-old", help="Do not revoke the old key yet.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Issue a key with the name of another one, and revoke that one.
+
+    Producers need the new key at once. With --keep-old, both work until you revoke the old one by
+    its id. A batch that is sent again under another key counts again: finish retries first.
+    """
+    with open_folder(context) as folder:
+        old, registry = _find_key(folder, key), folder.registry
+        new = issue_platform_key(registry, name=old.name, now_s=now_s())
+        if not keep_old:
+            registry.platform_keys.revoke_platform_key(old, now_s=now_s())
+    fields = {"platform_key": new, "old_id": old.id, "old_revoked": not keep_old}
+    show(fields, as_json=json, notes=(ONE_TIME,))
+
+
+def _find_key(folder: DataFolder, text: str) -> PlatformKey:
+    keys = folder.registry.platform_keys.list_platform_keys()
+    found = [each for each in keys if text in {each.name, each.id}]
+    if not found:
+        fail(_MISSING.format(text))
+    if len(found) > 1:
+        ids = ", ".join(each.id for each in found)
+        fail(f"{len(found)} platform keys are called {text}; name one by its id: {ids}")
+    return found[0]
 
 
 def _describe(key: PlatformKey) -> dict[str, str]:

@@ -86,6 +86,7 @@ def sandbox(
         text += interception.describe() if interception else ""
     ready_text = write_private(folder / "ready.txt", text.encode())
     os.environ.setdefault("OPENENGAGEMENT_LOG_REFUSALS", "true")
+    os.environ.setdefault("OPENENGAGEMENT_ACCESS_LOG", "off")  # refusals have lines of their own
     ready = {"--ready-text": ready_text, "--started-s": None if json else started_s}
     if interception is not None:
         interception.serve(folder, ready)

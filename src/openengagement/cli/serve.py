@@ -35,11 +35,16 @@ def serve(
             exists=True, dir_okay=False, help="The private key of the certificate, as PEM."
         ),
     ] = None,
+    log_format: Annotated[
+        str | None, typer.Option(help="json, or text for a terminal; replaces the setting.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Serve the API until a signal (Ctrl-C) stops it."""
     if (tls_cert is None) != (tls_key is None):
         fail("give --tls-cert and --tls-key together")
+    if log_format is not None:
+        os.environ[f"{ENV_PREFIX}LOG_FORMAT"] = log_format  # the server's processes read it
     refuse_used_port(host, port)
     # Create or migrate the folder once, before several workers open it.
     with open_folder(context) as folder:

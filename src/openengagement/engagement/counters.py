@@ -101,6 +101,11 @@ class Counters:
         """Select the counters of this hour bucket and of later ones."""
         return self.where(self.cells >= first_cell(hour))
 
+    def without(self, ids: Ints) -> "Counters":
+        """Select the counters of all Tweets but these."""
+        kept = ~np.isin(self.ids, ids)
+        return self if kept.all() else self.where(np.repeat(kept, np.diff(self.starts)))
+
 
 def max_magnitude_of(counts: AnyInts) -> int:
     """Return the largest absolute value of these counts, 0 if there are none."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -56,6 +57,7 @@ class Request(msgspec.Struct, frozen=True):
     """The head of a request.
 
     `headers` has every header, names in lower case. `fields` maps each name to its last value.
+    `request_id` is random. The answer has it as `x-request-id`, and so have log lines.
     """
 
     method: str
@@ -67,6 +69,7 @@ class Request(msgspec.Struct, frozen=True):
     host: str
     peer: str  # the client's address
     secure: bool  # may be answered: TLS, or a client on this machine
+    request_id: str = ""
 
     def header(self, name: bytes) -> str:
         """Return the last header of this name (lower case), empty if there is none."""
@@ -123,6 +126,7 @@ def read_head(scope: Scope, settings: Settings) -> Request:
         host=host,
         peer=peer,
         secure=scheme == "https" or _is_loopback(peer),
+        request_id=os.urandom(8).hex(),
     )
 
 

@@ -1,6 +1,7 @@
 """The developer portal: a developer's apps, their states and their settings."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,7 +12,8 @@ from openengagement.apps.own_apps import OwnApps
 from openengagement.portal.one_time_secrets import OneTimeSecrets
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import PageRenderer, Refusal, describe_app, redirect
-from openengagement.registry.apps import App, AppForm, TooManyApps
+from openengagement.registry.apps import App, AppForm, AppRemoved, TooManyApps
+from openengagement.registry.audit import Actor
 
 PORTAL_PATH: Final = "/portal"
 _NOT_YOURS: Final = Refusal(
@@ -76,7 +78,10 @@ class DeveloperApps:
 
         def handle(request: PageRequest) -> Response:
             app = self._apps.find(request.params["app_id"], owner_id=request.account_id)
-            return handler(request, app) if app else self._renderer.refuse(request, _NOT_YOURS)
+            with suppress(AppRemoved):  # deleted in another window meanwhile
+                if app:
+                    return handler(request, app)
+            return self._renderer.refuse(request, _NOT_YOURS)
 
         return handle
 
@@ -84,8 +89,14 @@ class DeveloperApps:
         """`GET /portal/apps/{app_id}`."""
         return self._settings(request, app, form=self._apps.read_form(app))
 
-    def save(self, request: PageRequest, app: App) -> Response:
-        """`POST /portal/apps/{app_id}`."""
+    def act(self, request: PageRequest, app: App) -> Response:
+        """`POST /portal/apps/{app_id}`: save the settings, or delete the app."""
+        if request.fields.get("action") == "delete" and request.session is not None:
+            self._apps.remove(app, actor=Actor(request.session.screen_name, app.owner_id))
+            return redirect(PORTAL_PATH)
+        return self._save(request, app)
+
+    def _save(self, request: PageRequest, app: App) -> Response:
         form = _read_form(request, app.owner_id)
         try:
             self._apps.change(app, form)

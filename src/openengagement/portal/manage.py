@@ -27,7 +27,7 @@ from openengagement.portal.manage_views import (
 )
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import PageRenderer, Refusal, describe_app, redirect
-from openengagement.registry.apps import App
+from openengagement.registry.apps import App, AppRemoved
 from openengagement.registry.decisions import NotManager, Outdated
 from openengagement.registry.registry import Registry
 
@@ -102,7 +102,10 @@ class Console:
         app = self._registry.apps.read_app(app_id) if decision else None
         if decision is None or app is None:
             return None
-        state = self._registry.app_list.read_state(app_id)
+        try:
+            state = self._registry.app_list.read_state(app_id)
+        except AppRemoved:
+            return None
         return describe_done(app, decision, state=state, default_limit=self._default_limit)
 
     def app(
@@ -118,14 +121,17 @@ class Console:
             return self._renderer.refuse(request, _NO_APP)
         try:
             month = parse_month(request.query.get("month", self._month))
+            described = self._describe_app(app)
         except ValueError:
             return self._renderer.refuse(request, _NO_MONTH)
+        except AppRemoved:
+            return self._renderer.refuse(request, _NO_APP)
         typed = request.fields if isinstance(error, InvalidNumber) else {}
         context = {
             "title": app.name,
             "scripts": ("page.js",),
             "notice": None if error else self._describe_done(request, app.id),
-            "app": self._describe_app(app),
+            "app": described,
             "default_limit": self._default_limit,
             "numbers": describe_limits(app, typed),
             "error": describe_error(error),

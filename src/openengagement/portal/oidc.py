@@ -17,6 +17,7 @@ from openengagement.portal.consent import return_forces_login
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import PageRenderer
 from openengagement.portal.sign_in import SignIn, local_path
+from openengagement.registry.sessions import PasswordChanged
 from openengagement.sign_in.openid import (
     ATTEMPT_S,
     AnswerRefused,
@@ -29,7 +30,7 @@ from openengagement.sign_in.provider import (
     InvalidProviderAnswer,
     ProviderUnavailable,
 )
-from openengagement.telemetry import log_event
+from openengagement.telemetry import WARNING, log_event
 
 _COOKIE: Final = "openid"
 _CALLBACK: Final = "/sign-in/oidc/callback"
@@ -115,7 +116,10 @@ class OidcSignIn:
         account = self._relying_party.find_account(claims)
         if account is None:
             return self._show_failure(request, return_to, error=_NoAccount())
-        response = self._sign_in.complete(request, account, return_to=return_to)
+        try:
+            response = self._sign_in.complete(request, account, return_to=return_to)
+        except PasswordChanged:  # without a password, only if the account was erased meanwhile
+            return self._show_failure(request, return_to, error=_NoAccount())
         if return_to.startswith(_AUTHENTICATE_PATH):
             # That page may redirect to the app at once, which the `form-action` of the provider's
             # page may forbid. A page in between ends the chain of redirects.
@@ -129,7 +133,7 @@ class OidcSignIn:
     def _show_failure(self, request: PageRequest, return_to: str, *, error: Exception) -> Response:
         """Log a failure for the operator, and show the sign-in page with a text for the person."""
         status, text, reason = _describe(error)
-        log_event("openid_failed", reason=reason)
+        log_event("openid_failed", level=WARNING, reason=reason)
         return self._sign_in.show_form(
             request,
             {"return_to": return_to},

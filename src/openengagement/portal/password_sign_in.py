@@ -13,6 +13,7 @@ from openengagement.portal.page_request import PageRequest
 from openengagement.portal.sign_in import SignIn, local_path
 from openengagement.registry.sessions import PasswordChanged
 from openengagement.sign_in.passwords import Guess, Passwords, TooManyGuesses
+from openengagement.telemetry import WARNING, log_event
 
 _WRONG: Final = "This screen name and password do not match. Check both and try again."
 _TOO_MANY: Final = (
@@ -76,6 +77,7 @@ class PasswordSignIn:
         try:
             self._passwords.limit_guesses(guess)
         except TooManyGuesses as error:
+            log_event("sign_in_refused", level=WARNING, reason="too_many_attempts")
             text = _TOO_MANY.format(-(-error.retry_after_s // 60))
             response = self._refuse(request, text, status=429)
             response.headers["retry-after"] = str(error.retry_after_s)
@@ -85,6 +87,7 @@ class PasswordSignIn:
     def _verify(self, request: PageRequest, guess: Guess) -> Response:
         verified = self._passwords.verify(guess, request.fields.get("password", ""))
         if verified is None:
+            log_event("sign_in_refused", level=WARNING, reason="wrong_name_or_password")
             return self._refuse(request, _WRONG, status=403)
         return_to = local_path(request.fields.get("return_to", ""))
         try:

@@ -115,7 +115,7 @@ def _developer_routes(developer: DeveloperApps, keys: AppKeys) -> list[PageRoute
         PageRoute("GET", "/portal/new", developer.show_new, Access.SIGNED_IN),
         PageRoute("POST", "/portal/new", developer.create, Access.SIGNED_IN),
         PageRoute("GET", app, own(developer.show_settings), Access.SIGNED_IN),
-        PageRoute("POST", app, own(developer.save), Access.SIGNED_IN),
+        PageRoute("POST", app, own(developer.act), Access.SIGNED_IN),
         PageRoute("GET", f"{app}/keys", own(keys.show), Access.SIGNED_IN),
         PageRoute("POST", f"{app}/keys", own(keys.act), Access.SIGNED_IN),
     ]

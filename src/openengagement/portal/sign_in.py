@@ -12,6 +12,7 @@ from openengagement.portal.consent import describe_pending, find_pending, form_t
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import PageRenderer, redirect
 from openengagement.registry.accounts import Account
+from openengagement.telemetry import log_event
 
 HOME_PATH: Final = "/settings/apps"
 _PATH_LENGTH_MAX: Final = 2048
@@ -73,6 +74,7 @@ class SignIn:
         pending = find_pending(self._flow, return_to)
         token = pending.request.token if pending else ""
         self.sessions.start(request, account, request_token=token, password_hash=password_hash)
+        log_event("signed_in", method="password" if password_hash else "openid")
         return redirect(return_to)
 
     def show_form(

@@ -43,7 +43,7 @@ from openengagement.settings import (
     load_settings,
 )
 from openengagement.stores.opening import open_stores
-from openengagement.telemetry import log_failure
+from openengagement.telemetry import configure_log, log_event, log_failure
 
 gc.freeze()
 gc.enable()
@@ -58,6 +58,7 @@ def main() -> None:
     lower_priority()
     os.umask(0o077)
     settings, clock = load_settings(os.environ), SystemClock()
+    configure_log("counting", text=settings.log_format == "text")
     data = Path(os.environ[DATA_VARIABLE])
     # If the folder has a registry, a missing database of counters was removed: do not create it.
     create = not (data / REGISTRY_FILE).exists()
@@ -73,6 +74,7 @@ def main() -> None:
     inherited = socket.socket(fileno=int(sys.argv[1]))
     listener = CountingListener(inherited, os.environ[COUNTING_VARIABLE])
     threading.Thread(target=_listen, args=(listener, uploads), daemon=True).start()
+    log_event("counting_process_started")
     sys.stdin.buffer.read()
     writer.close()
     stores.close()

@@ -15,7 +15,7 @@ from typing import Final
 
 from openengagement.ingest.sources.counting_listener import CountingListener
 from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE, load_settings
-from openengagement.telemetry import log_event, log_failure
+from openengagement.telemetry import WARNING, log_event, log_failure
 
 _MODULE: Final = "openengagement.processes.counting_process"
 _PING_EVERY_S: Final = 1.0
@@ -133,13 +133,13 @@ class _Supervisor:
         # Count seconds instead of reading a clock, because both processes may be suspended at once.
         for silent_s in range(self._hang_max_s):
             if silent_s == _SILENCE_MAX_S:
-                log_event("counting_process_hung", silent_s=silent_s)
+                log_event("counting_process_hung", level=WARNING, silent_s=silent_s)
                 self._listener.set_hung(hung=True)
             if _is_readable(channel, 1):
                 self._listener.set_hung(hung=False)
                 # It answers a ping with one byte. If more can be read, it has closed the channel.
                 return bool(channel.recv(1)) and not _is_readable(channel, _PING_EVERY_S)
-        log_event("counting_process_killed", silent_s=self._hang_max_s)
+        log_event("counting_process_killed", level=WARNING, silent_s=self._hang_max_s)
         return False
 
     def _close_waiting_connections(self) -> None:

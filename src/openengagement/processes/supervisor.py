@@ -19,6 +19,7 @@ from openengagement.processes.counting_supervisor import counting_supervisor
 from openengagement.processes.listener import spawn_worker
 from openengagement.processes.readiness import readiness_thread, shared_options
 from openengagement.settings import load_settings
+from openengagement.telemetry import configure_log, log_event
 
 HEAD_TIMEOUT_MS = 15_000  # for the head of a request, and for an idle connection
 STOP_TIMEOUT_S = 15
@@ -35,6 +36,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--end-with-input", action="store_true", help="end when stdin closes")
     options = parser.parse_args()
+    settings = load_settings(os.environ)
+    configure_log("supervisor", text=settings.log_format == "text")
     if options.end_with_input:
         threading.Thread(target=_end_with_input, daemon=True).start()
     server = Granian(
@@ -56,7 +59,7 @@ def main() -> None:
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(
             header_read_timeout=HEAD_TIMEOUT_MS,
-            max_buffer_size=max(BUFFER_BYTES, load_settings(os.environ).header_max_bytes * 3 // 2),
+            max_buffer_size=max(BUFFER_BYTES, settings.header_max_bytes * 3 // 2),
         ),
         backpressure=CONNECTIONS_MAX,
     )
@@ -66,9 +69,11 @@ def main() -> None:
             _call_after_forks(report.start, forks=options.workers)
         else:
             server.on_startup(report.start)
+    log_event("server_starting", host=options.host, port=options.port, workers=options.workers)
     with counting_supervisor():
         # On other systems, connections do not inherit the options, and sockets cannot share a port.
         server.serve(spawn_target=spawn_worker if sys.platform == "linux" else None)
+    log_event("server_stopped")
 
 
 def _call_after_forks(action: Callable[[], None], *, forks: int) -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ from openengagement.files import UnusableFile
 from openengagement.ingest.sources.counting_listener import remove_socket
 from openengagement.server import build_api
 from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE, load_settings
-from openengagement.telemetry import log_failure
+from openengagement.telemetry import configure_log, log_event, log_failure
 from openengagement.tuning import configure_allocator
 
 gc.enable()
@@ -41,6 +42,7 @@ def create_app() -> Api:
         threading.Thread(target=_end_with_parent, args=arguments, daemon=True).start()
     os.umask(0o077)  # only the server's own user may read the files that it writes
     data, settings = Path(os.environ[DATA_VARIABLE]), load_settings(os.environ)
+    configure_log("worker", text=settings.log_format == "text")
     try:
         api = _build_when_available(
             partial(build_api, data, settings, clock=SystemClock(), counting=counting)
@@ -51,6 +53,7 @@ def create_app() -> Api:
     # The objects made so far live as long as the worker: exempt them from garbage collection.
     gc.collect()
     gc.freeze()
+    log_event("worker_started", version=version("openengagement"))
     return api
 
 

@@ -78,6 +78,13 @@ class Accounts:
         """Return the account with this id."""
         return self._read_one(ACCOUNTS.c.id == account_id)
 
+    def list_accounts(self, role: Role | None = None) -> list[Account]:
+        """List the accounts, with this role if given, by screen name."""
+        query = _SELECT.order_by(ACCOUNTS.c.screen_name_key)
+        if role is not None:
+            query = query.where(ACCOUNTS.c.role == role)
+        return self._database.read_all(Account, query)
+
     def read_protected(self, account_ids: Sequence[int]) -> dict[int, bool]:
         """Map the registered ones of these accounts to whether they are protected."""
         query = sa.select(ACCOUNTS.c.id, ACCOUNTS.c.protected)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from openengagement.engagement.permissions import AccessLevel
+from openengagement.registry.apps import AppRemoved
 from openengagement.registry.database import Database, columns_of
 from openengagement.registry.schema import ACCOUNTS, APPS, AUDIT_LOG, USAGE_REQUESTS, word
 from openengagement.registry.usage import OK
@@ -94,11 +95,12 @@ class AppList:
         """Return the state of an app.
 
         Raises:
-            sqlalchemy.exc.NoResultFound: there is no such app.
+            AppRemoved: there is no such app.
         """
         with self._database.reading() as db:
-            query = sa.select(_STATE).where(APPS.c.id == app_id)
-            state: AppState = db.execute(query).scalar_one()
+            state: AppState | None = db.scalar(sa.select(_STATE).where(APPS.c.id == app_id))
+        if state is None:
+            raise AppRemoved
         return state
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from openengagement.engagement.permissions import AccessLevel
 from openengagement.registry.database import Database, columns_of
-from openengagement.registry.schema import APPS, CALLBACKS
+from openengagement.registry.schema import APPS, CALLBACKS, REMOVED_APPS
 
 FIRST_APP_ID: Final = 10_000_001
 
@@ -67,6 +67,10 @@ class TooManyApps(Exception):
     """The owner has the largest number of apps that an account may have."""
 
 
+class AppRemoved(Exception):
+    """The app was removed after the caller read it."""
+
+
 class Apps:
     """The apps of the registry."""
 
@@ -91,12 +95,12 @@ class Apps:
         """
         owned = sa.select(sa.func.count()).where(APPS.c.owner_id == form.owner_id)
         # Relies on the credential lock (Database.writing): no other writer adds an app between
-        # the reads and the insert. No id is used twice, because apps are never removed.
+        # the reads and the insert. No id is used twice, not even that of a removed app.
         with self._database.writing(credentials=True) as db:
             if apps_max is not None and (db.scalar(owned) or 0) >= apps_max:
                 raise TooManyApps
-            newest = db.scalar(sa.select(sa.func.max(APPS.c.id)))
-            app_id: int = FIRST_APP_ID if newest is None else newest + 1
+            used = (db.scalar(sa.select(sa.func.max(t.c.id))) for t in (APPS, REMOVED_APPS))
+            app_id: int = max((newest + 1 for newest in used if newest), default=FIRST_APP_ID)
             row = {
                 "id": app_id,
                 "owner_id": form.owner_id,
@@ -112,9 +116,15 @@ class Apps:
             return app_id
 
     def apply_form(self, app_id: int, form: AppForm) -> None:
-        """Replace the settings of an app. Its owner and its tokens stay."""
+        """Replace the settings of an app. Its owner and its tokens stay.
+
+        Raises:
+            AppRemoved
+        """
+        change = APPS.update().where(APPS.c.id == app_id).values(_form_columns(form))
         with self._database.writing(credentials=True) as db:
-            db.execute(APPS.update().where(APPS.c.id == app_id).values(_form_columns(form)))
+            if not db.execute(change).rowcount:
+                raise AppRemoved
             db.execute(CALLBACKS.delete().where(CALLBACKS.c.app_id == app_id))
             _insert_callbacks(db, app_id, urls=form.callbacks)
 

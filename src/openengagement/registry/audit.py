@@ -1,6 +1,7 @@
-"""The audit log: every change of the permissions of an app or account, and revoked platform keys.
+"""The audit log: changed permissions of apps and accounts, removals, and revoked platform keys.
 
-Entries are only added, each in the transaction of the change itself.
+Entries are only added, each in the transaction of the change itself. Only the erasure of an account
+changes earlier ones: it replaces the names in them.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from openengagement.registry.database import Database, columns_of
-from openengagement.registry.schema import AUDIT_LOG
+from openengagement.registry.schema import APPS, AUDIT_LOG
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ COMMAND_LINE: Final = Actor("command line")
 class Entry:
     """One change. `subject` is the name of the app, account or platform key at that time.
 
-    `before` and `after` are None where the default applied.
+    `before` and `after` are None where the default applied. `has_app` says whether the app with
+    `app_id` still exists.
     """
 
     id: int
@@ -39,6 +41,7 @@ class Entry:
     subject: str
     before: str | None
     after: str | None
+    has_app: bool
 
 
 class AuditLog:
@@ -60,9 +63,15 @@ class AuditLog:
 
 
 def write_entry(db: sa.Connection, actor: Actor, *, now_s: int, **fields: str | int | None) -> None:
-    """Add an entry. `fields`: `action`, `subject`, and optionally `app_id`, `before`, `after`."""
+    """Add an entry.
+
+    `fields`: `action`, `subject`, and optionally `app_id`, `account_id`, `before`, `after`.
+    """
     row = {"at_s": now_s, "actor_id": actor.account_id, "actor": actor.name, **fields}
     db.execute(AUDIT_LOG.insert().values(row))
 
 
-_SELECT: Final[sa.Select[Any]] = sa.select(*columns_of(Entry, AUDIT_LOG))
+_SELECT: Final[sa.Select[Any]] = sa.select(
+    *columns_of(Entry, AUDIT_LOG),
+    sa.exists().where(APPS.c.id == AUDIT_LOG.c.app_id).label("has_app"),
+)

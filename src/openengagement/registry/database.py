@@ -93,6 +93,14 @@ class Database(ABC):
         """Make an INSERT that adds to `column` if there is a row with the same primary key."""
 
     @abstractmethod
+    def scrub(self) -> None:
+        """Overwrite what removed rows have left in the database's files, as far as it can.
+
+        Raises:
+            StoreUnavailable: it cannot do so now.
+        """
+
+    @abstractmethod
     def close(self) -> None:
         """Close all connections."""
 

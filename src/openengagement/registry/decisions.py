@@ -97,7 +97,7 @@ class Decisions:
                 return
             db.execute(ACCOUNTS.update().where(same_account).values(role=role))
             names = {"subject": row.screen_name, "before": row.role, "after": role}
-            write_entry(db, actor, now_s=now_s, action="role", **names)
+            write_entry(db, actor, now_s=now_s, action="role", account_id=account_id, **names)
 
 
 def _check_manager(db: sa.Connection, actor: Actor) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from openengagement.engagement.permissions import AccessLevel
+from openengagement.registry.apps import AppRemoved
 from openengagement.registry.database import (
     Database,
     columns_of,
@@ -49,6 +50,19 @@ class RequestToken:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedToken:
+    """An access token as an operator sees it, without its text and its secret."""
+
+    app_id: int
+    app: str
+    account_id: int
+    account: str
+    access_level: AccessLevel
+    created_at_s: int
+    last_used_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """An app that holds an access token of an account, as the account's owner sees it."""
 
@@ -72,11 +86,18 @@ class Grants:
     # lock. If it changes a row, no other call was first.
 
     def add_request_token(self, token: RequestToken, *, forget_before_s: int) -> None:
-        """Store a new request token, and delete those made before `forget_before_s`."""
+        """Store a new request token, and delete those made before `forget_before_s`.
+
+        Raises:
+            AppRemoved
+        """
         row = {column.name: getattr(token, column.name, 0) for column in REQUEST_TOKENS.c}
-        with self._database.writing() as db:
-            delete_expired(db, REQUEST_TOKENS, before_s=forget_before_s)
-            db.execute(REQUEST_TOKENS.insert().values(row))
+        try:
+            with self._database.writing() as db:
+                delete_expired(db, REQUEST_TOKENS, before_s=forget_before_s)
+                db.execute(REQUEST_TOKENS.insert().values(row))
+        except sa.exc.IntegrityError:  # the foreign key
+            raise AppRemoved from None
 
     def find_request_token(self, token: str, *, oldest_s: int) -> RequestToken | None:
         """Return a request token that was made at `oldest_s` or later."""
@@ -86,10 +107,16 @@ class Grants:
         return self._database.read_one(RequestToken, query)
 
     def authorize(self, token: str, *, account_id: int, verifier: bytes) -> bool:
-        """Store who authorized a request token. False if it was deleted or authorized before."""
+        """Store who authorized a request token.
+
+        False if it was deleted or authorized before, or if the account was erased.
+        """
         pending = (REQUEST_TOKENS.c.token == token) & REQUEST_TOKENS.c.account_id.is_(None)
         values = {"account_id": account_id, "verifier": verifier}
-        return self._database.change(REQUEST_TOKENS.update().where(pending).values(values))
+        try:
+            return self._database.change(REQUEST_TOKENS.update().where(pending).values(values))
+        except sa.exc.IntegrityError:  # the foreign key
+            return False
 
     def count_attempt(self, token: str, *, attempts_max: int) -> bool:
         """Count an attempt at the verifier, before comparing it. False if there were too many."""
@@ -112,19 +139,29 @@ class Grants:
         return self._read_one(_given(app_id, account_id))
 
     def add_access_token(self, token: AccessToken, *, now_s: int) -> bool:
-        """Store a new access token. False if the account has given the app one already."""
+        """Store a new access token. False if the account has given the app one already.
+
+        Raises:
+            AppRemoved: the app was removed, or the account was erased.
+        """
         try:
             with self._database.writing(credentials=True) as db:
+                _refuse_removed(db, token)
                 _insert(db, token, now_s=now_s)
         except sa.exc.IntegrityError:
             return False
         return True
 
     def replace_access_token(self, token: AccessToken, *, now_s: int) -> None:
-        """Revoke the token that this account gave this app, if any, and store this one instead."""
+        """Revoke the token that this account gave this app, if any, and store this one instead.
+
+        Raises:
+            AppRemoved: the app was removed, or the account was erased.
+        """
         # Relies on the credential lock (Database.writing): no other writer stores a token between
         # the deletion and the insert.
         with self._database.writing(credentials=True) as db:
+            _refuse_removed(db, token)
             db.execute(ACCESS_TOKENS.delete().where(_given(token.app_id, token.account_id)))
             _insert(db, token, now_s=now_s)
 
@@ -168,6 +205,26 @@ class Grants:
         )
         return self._database.read_all(Grant, query)
 
+    def list_tokens(
+        self, *, app_id: int | None = None, account_id: int | None = None
+    ) -> list[ListedToken]:
+        """List the access tokens, of one app or account if given, by app and account."""
+        query: sa.Select[Any] = (
+            sa.select(
+                *columns_of(ListedToken, ACCESS_TOKENS),
+                APPS.c.name.label("app"),
+                ACCOUNTS.c.screen_name.label("account"),
+            )
+            .join(APPS, APPS.c.id == ACCESS_TOKENS.c.app_id)
+            .join(ACCOUNTS, ACCOUNTS.c.id == ACCESS_TOKENS.c.account_id)
+            .order_by(ACCESS_TOKENS.c.app_id, ACCOUNTS.c.screen_name_key)
+        )
+        if app_id is not None:
+            query = query.where(ACCESS_TOKENS.c.app_id == app_id)
+        if account_id is not None:
+            query = query.where(ACCESS_TOKENS.c.account_id == account_id)
+        return self._database.read_all(ListedToken, query)
+
     def apply_last_used(self, used: Mapping[str, int]) -> None:
         """Store when access tokens were last used: token -> Unix seconds, never backwards."""
         update = update_last_used(ACCESS_TOKENS.c.token, ACCESS_TOKENS.c.last_used_s)
@@ -190,6 +247,13 @@ _SELECT_TOKEN: Final[sa.Select[Any]] = sa.select(*columns_of(AccessToken, ACCESS
 
 def _insert(db: sa.Connection, token: AccessToken, *, now_s: int) -> None:
     db.execute(ACCESS_TOKENS.insert().values({**asdict(token), "created_at_s": now_s}))
+
+
+def _refuse_removed(db: sa.Connection, token: AccessToken) -> None:
+    """Refuse a token whose app or account was removed. The caller holds the credential lock."""
+    for table, number in ((APPS, token.app_id), (ACCOUNTS, token.account_id)):
+        if not db.scalar(sa.select(sa.exists().where(table.c.id == number))):
+            raise AppRemoved
 
 
 def _given(app_id: int, account_id: int) -> sa.ColumnElement[bool]:

@@ -23,7 +23,12 @@ class PlatformKey:
     @property
     def id(self) -> str:
         """Twelve hexadecimal digits that name the key and do not authenticate."""
-        return self.key_hash.hex()[:12]
+        return key_id_of(self.key_hash)
+
+
+def key_id_of(key_hash: bytes) -> str:
+    """Return the id of the key with this digest."""
+    return key_hash.hex()[:12]
 
 
 class PlatformKeys:

@@ -66,6 +66,9 @@ class PostgresqlDatabase(Database):
             set_={column: column + adding.excluded[column.name]},
         )
 
+    def scrub(self) -> None:
+        """Do nothing: PostgreSQL runs VACUUM by itself."""
+
     def close(self) -> None:
         self._watch.close()
         self._engine.dispose()

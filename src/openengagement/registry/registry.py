@@ -16,11 +16,13 @@ from openengagement.registry.decisions import Decisions
 from openengagement.registry.grants import Grants
 from openengagement.registry.passwords import PasswordHashes
 from openengagement.registry.platform_keys import PlatformKeys
-from openengagement.registry.schema import ACCOUNTS, APPS, PLATFORM_KEYS
+from openengagement.registry.removal import Removal
+from openengagement.registry.schema import ACCESS_TOKENS, ACCOUNTS, APPS, PLATFORM_KEYS, SESSIONS
 from openengagement.registry.sessions import Sessions
 from openengagement.registry.usage import Usage
 
 _CONTENT: Final = (ACCOUNTS, APPS, PLATFORM_KEYS)
+_COUNTED: Final = (ACCOUNTS, APPS, ACCESS_TOKENS, SESSIONS, PLATFORM_KEYS)
 
 
 class Registry:
@@ -36,6 +38,7 @@ class Registry:
         self.grants = Grants(database)
         self.password_hashes = PasswordHashes(database)
         self.platform_keys = PlatformKeys(database)
+        self.removal = Removal(database)
         self.sessions = Sessions(database)
         self.usage = Usage(database)
 
@@ -44,6 +47,14 @@ class Registry:
         with self.database.reading() as db:
             rows = (db.scalar(sa.select(sa.exists(sa.select(table)))) for table in _CONTENT)
             return not any(rows)
+
+    def count(self) -> dict[str, int]:
+        """Count the rows of each kind that an operator knows."""
+        with self.database.reading() as db:
+            return {
+                table.name: db.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+                for table in _COUNTED
+            }
 
     def close(self) -> None:
         """Close the database."""

@@ -133,7 +133,26 @@ CREDENTIAL_VERSION = sa.Table(
     sa.Column("version", sa.BigInteger, nullable=False),
 )
 
-# Usage is kept when an account is deleted: no foreign keys.
+# Ids of removed apps are never used again, and their usage is still listed. Name and owner are null
+# once the owner's account is erased.
+REMOVED_APPS = sa.Table(
+    "removed_apps",
+    METADATA,
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("name", sa.String(128), nullable=True),
+    sa.Column("owner_id", sa.BigInteger, nullable=True),
+)
+
+# Accounts whose erasure has begun and not ended. Each of them is out of all other tables already.
+ERASURES = sa.Table(
+    "erasures",
+    METADATA,
+    sa.Column("account_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("began_at_s", sa.BigInteger, nullable=False),
+)
+
+# Usage is kept when an app is removed or an account is erased: no foreign keys. A handle whose
+# account is erased gets a random negative `account_id`, so that it still counts.
 USAGE_REQUESTS = sa.Table(
     "usage_requests",
     METADATA,
@@ -151,7 +170,7 @@ USAGE_HANDLES = sa.Table(
     sa.Column("account_id", sa.BigInteger, primary_key=True, autoincrement=False),
 )
 
-# Entries hold names as they were, so that later renames change nothing.
+# Entries hold names as they were, so that later renames change nothing. An erasure replaces them.
 AUDIT_LOG = sa.Table(
     "audit_log",
     METADATA,
@@ -164,4 +183,5 @@ AUDIT_LOG = sa.Table(
     sa.Column("subject", sa.String(128), nullable=False),
     sa.Column("before", sa.String(32), nullable=True),
     sa.Column("after", sa.String(32), nullable=True),
+    sa.Column("account_id", sa.BigInteger, nullable=True),  # whose role changed
 )

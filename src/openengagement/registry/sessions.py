@@ -47,7 +47,7 @@ class NewSession:
 
 
 class PasswordChanged(Exception):
-    """The password that a person proved is no longer the account's."""
+    """The password that a person proved is no longer the account's, or the account was erased."""
 
 
 class Sessions:
@@ -62,7 +62,7 @@ class Sessions:
         `password_hash` is that of the password with which the person signed in, if with one.
 
         Raises:
-            PasswordChanged: the account has another password by now.
+            PasswordChanged: the account has another password by now, or was erased.
         """
         same_account = SESSIONS.c.account_id == new.account_id
         seen_last = sa.select(SESSIONS.c.id).where(same_account)
@@ -71,8 +71,8 @@ class Sessions:
         with self._database.writing() as db:
             # Lock the account, or two sign-ins at the same time could keep one session too many.
             # A change of the password locks it too, and then ends the sessions that it finds.
-            current = db.scalar(account.with_for_update(key_share=True))
-            if password_hash not in {None, current}:
+            current = db.execute(account.with_for_update(key_share=True)).first()
+            if current is None or password_hash not in {None, current.password_hash}:
                 raise PasswordChanged
             db.execute(SESSIONS.delete().where(same_account, SESSIONS.c.id.not_in(seen_last)))
             row = {**asdict(new), "last_seen_s": new.created_at_s}

@@ -14,7 +14,14 @@ from openengagement.registry.database import WRITE_TIMEOUT_S, Database
 from openengagement.registry.migrate import migrate
 from openengagement.registry.schema import CREDENTIAL_VERSION, METADATA
 from openengagement.sqlite_commits import CommitWatch
-from openengagement.sqlite_files import DAMAGED, count_commit, primary_code, refuse_foreign_log
+from openengagement.sqlite_files import (
+    DAMAGED,
+    connect,
+    count_commit,
+    primary_code,
+    refuse_foreign_log,
+    scrub,
+)
 
 # A process of an earlier version may still serve the folder, and it does not know the credential
 # version. These triggers increment the version for it, or our caches would miss what it revokes.
@@ -121,6 +128,17 @@ class SqliteDatabase(Database):
             self._raise_for(error)
             raise OSError(str(error)) from error
 
+    def scrub(self) -> None:
+        """Rewrite the file and empty its log. Other writers wait meanwhile."""
+        options = {"timeout": WRITE_TIMEOUT_S, "isolation_level": None}
+        try:
+            with closing(connect(self._path, mode="rw", **options)) as db:
+                if not scrub(db):
+                    raise StoreUnavailable("registry", "a reader keeps the log of the file in use")
+        except sqlite3.Error as error:
+            self._raise_for(error)
+            raise
+
     def close(self) -> None:
         self._commits.close()
         self._engine.dispose()
@@ -142,6 +160,7 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
         "synchronous = FULL",
         "foreign_keys = ON",
         "cell_size_check = ON",
+        "secure_delete = ON",  # overwrites deleted secrets
     ):
         connection.execute(f"PRAGMA {pragma}")
 

@@ -5,13 +5,20 @@ A handle is an account whose Tweets were served to the app.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from openengagement.registry.database import Database, slices
-from openengagement.registry.schema import ACCOUNTS, APPS, USAGE_HANDLES, USAGE_REQUESTS
+from openengagement.registry.schema import (
+    ACCOUNTS,
+    APPS,
+    REMOVED_APPS,
+    USAGE_HANDLES,
+    USAGE_REQUESTS,
+)
 
+ERASED_HANDLE: Final = "(erased)"  # in place of the screen name
 OK: Final = "ok"  # the outcome of a served request; a refused one has the refusal's stable name
 
 _SLICE: Final = 1000  # handles in one transaction
@@ -42,12 +49,17 @@ class Used:
 
 @dataclass(frozen=True, slots=True)
 class AppUsage:
-    """An app and its usage in a month."""
+    """An app and its usage in a month.
+
+    A removed app does not exist any more, and has no contract. `owner` is None if the owner's
+    account was erased, and then so is `name`.
+    """
 
     app_id: int
-    name: str
-    owner: str
+    name: str | None
+    owner: str | None
     handles_contracted: int | None
+    exists: bool
     used: Used
 
 
@@ -62,13 +74,15 @@ class Usage:
 
         Handles come first, in slices, so that other writers wait only briefly. If a slice fails,
         the call can be repeated: no request was counted yet. Rows are sorted, so that the calls of
-        two workers cannot deadlock.
+        two workers cannot deadlock. Handles whose account was erased meanwhile are left out.
         """
         missing = self._database.insert_missing(USAGE_HANDLES)
-        rows = _rows(("month", "app_id", "account_id"), sorted(handles))
-        for some in slices(rows, _SLICE):
+        for some in slices(sorted(handles), _SLICE):
             with self._database.writing() as db:
-                db.execute(missing, some)
+                registered = _lock_registered(db, {account_id for _, _, account_id in some})
+                kept = [handle for handle in some if handle[2] in registered]
+                if kept:
+                    db.execute(missing, _rows(("month", "app_id", "account_id"), kept))
         counts = sorted((*key, count) for key, count in requests.items())
         if counts:
             with self._database.writing() as db:
@@ -82,20 +96,8 @@ class Usage:
         requests = sa.select(
             USAGE_REQUESTS.c.app_id, USAGE_REQUESTS.c.outcome, USAGE_REQUESTS.c.requests
         ).where(USAGE_REQUESTS.c.month == month)
-        active = sa.select(USAGE_REQUESTS.c.app_id).where(USAGE_REQUESTS.c.month == month)
-        apps = (
-            sa.select(
-                APPS.c.id.label("app_id"),
-                APPS.c.name,
-                ACCOUNTS.c.screen_name.label("owner"),
-                APPS.c.handles_contracted,
-            )
-            .join(ACCOUNTS, ACCOUNTS.c.id == APPS.c.owner_id)
-            .where(APPS.c.handles_contracted.is_not(None) | APPS.c.id.in_(active))
-            .order_by(APPS.c.id)
-        )
         with self._database.reading() as db:
-            rows = db.execute(apps).mappings()
+            rows = db.execute(_apps_of(month)).mappings()
             found = {row["app_id"]: AppUsage(**row, used=Used()) for row in rows}
             for app_id, outcome, count in db.execute(requests):
                 if app_id in found:
@@ -130,10 +132,11 @@ class Usage:
         return used
 
     def list_handles(self, app_id: int, month: str, *, limit: int) -> list[str]:
-        """List the present screen names of an app's handles of a month, in alphabetical order."""
-        name = sa.func.coalesce(
-            ACCOUNTS.c.screen_name, sa.cast(USAGE_HANDLES.c.account_id, sa.String)
-        )
+        """List the present screen names of an app's handles of a month, in alphabetical order.
+
+        The handles of erased accounts are listed first, as ERASED_HANDLE.
+        """
+        name = sa.func.coalesce(ACCOUNTS.c.screen_name, ERASED_HANDLE)
         key = sa.func.coalesce(ACCOUNTS.c.screen_name_key, "")
         query = (
             sa.select(name)
@@ -144,6 +147,41 @@ class Usage:
         )
         with self._database.reading() as db:
             return list(db.scalars(query))
+
+
+def _apps_of(month: str) -> sa.CompoundSelect[Any]:
+    """Select the apps with requests in a month or contracted handles, and the removed ones."""
+    active = sa.select(USAGE_REQUESTS.c.app_id).where(USAGE_REQUESTS.c.month == month)
+    owner = ACCOUNTS.c.screen_name.label("owner")
+    present = (
+        sa.select(
+            APPS.c.id.label("app_id"),
+            APPS.c.name,
+            owner,
+            APPS.c.handles_contracted,
+            sa.literal(True).label("exists"),
+        )
+        .join(ACCOUNTS, ACCOUNTS.c.id == APPS.c.owner_id)
+        .where(APPS.c.handles_contracted.is_not(None) | APPS.c.id.in_(active))
+    )
+    removed = (
+        sa.select(
+            REMOVED_APPS.c.id,
+            REMOVED_APPS.c.name,
+            owner,
+            sa.cast(sa.null(), sa.Integer),
+            sa.literal(False),
+        )
+        .outerjoin(ACCOUNTS, ACCOUNTS.c.id == REMOVED_APPS.c.owner_id)
+        .where(REMOVED_APPS.c.id.in_(active))
+    )
+    return present.union_all(removed).order_by("app_id")
+
+
+def _lock_registered(db: sa.Connection, account_ids: Collection[int]) -> set[int]:
+    """Return the ids that are registered. Until the transaction ends, none of them is erased."""
+    query = sa.select(ACCOUNTS.c.id).where(ACCOUNTS.c.id.in_(account_ids))
+    return set(db.scalars(query.with_for_update(key_share=True, read=True)))
 
 
 def _rows(names: Sequence[str], values: Iterable[Sequence[object]]) -> list[dict[str, object]]:

@@ -1,7 +1,8 @@
 """The contract of the engines that store counters and Tweets.
 
-Every engine, or pair of engines, offers `CounterStore` and `TweetStore`. `Prunes`, `Compacts` and
-`Copies` are capabilities, which only some engines have. Find out with `isinstance`.
+Every engine, or pair of engines, offers `CounterStore` and `TweetStore`. `Prunes`, `Erases`,
+`Forgets`, `Scrubs`, `Measures`, `Compacts` and `Copies` are capabilities, which only some engines
+have. Find out with `isinstance`.
 
 Every method may be called from any thread, and from several processes or machines at once.
 
@@ -21,8 +22,10 @@ Failure. A call that may succeed later raises `errors.StoreUnavailable`. Damaged
 `errors.StoreDamaged`: it is never returned as a number, merged or copied.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -74,6 +77,13 @@ class KeyConflict(Exception):
     """The key was used with another digest. Nothing of this batch was applied."""
 
 
+class StoreFault(StrEnum):
+    """A part of a store that does not work, as `/readyz` names it."""
+
+    SOME_UNREADABLE = "some counters cannot be read"
+    BEHIND = "batches wait to be counted"  # recorded half a minute ago, and not counted yet
+
+
 class Store(Protocol):
     """The part of the contract that is the same for every engine."""
 
@@ -84,6 +94,15 @@ class Store(Protocol):
     @property
     def blocking(self) -> bool:
         """Whether reads may wait, as for a network. If so, the server makes them in threads."""
+
+    def ping(self) -> Collection[StoreFault]:
+        """Find out whether reads would be answered now. It is cheap, and gives up within seconds.
+
+        Returns what does not work although other reads would be answered.
+
+        Raises:
+            StoreUnavailable, StoreDamaged, OSError: no read would be answered.
+        """
 
     def close(self) -> None:
         """Close every connection. Calls that are under way may fail."""
@@ -207,6 +226,83 @@ class Prunes(Protocol):
 
     def prune(self, *, oldest_hour: int) -> int:
         """Forget the counters of earlier hours and return their number. Totals stay."""
+
+
+@runtime_checkable
+class Erases(Protocol):
+    """A counter store that can erase counters."""
+
+    def erase(self, ids: Sequence[int]) -> None:
+        """Erase all counters of these Tweets, durably. A negative id is that of a video.
+
+        A call may be repeated. If it fails, some counters may be erased and others not, so erase
+        only Tweets that are not served. Events that are applied meanwhile may still count.
+
+        Raises:
+            StoreUnavailable: try again later.
+            StoreDamaged: the counters share a file with damaged ones.
+        """
+
+    def erasing(self) -> AbstractContextManager[object]:
+        """Wait until no other erasure works on this store, and keep it so for the block.
+
+        It counts for all processes, and all machines that use the store.
+
+        Raises:
+            StoreUnavailable: it takes too long.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Authored:
+    """The Tweets of some authors, deleted ones too, and the numbers of videos that only they have.
+
+    Their views are counted under a video's number (`engagement.videos`).
+    """
+
+    author_ids: Sequence[int]
+    tweet_ids: Sequence[int]
+    videos: Sequence[int]
+
+    @property
+    def counter_ids(self) -> list[int]:
+        """The ids of all counters that only these authors have, as `Erases.erase` takes them."""
+        return [*self.tweet_ids, *(-video for video in self.videos)]
+
+
+@runtime_checkable
+class Forgets(Protocol):
+    """A Tweet store that can forget the Tweets of authors."""
+
+    def read_authored(self, author_ids: Sequence[int]) -> Authored:
+        """Read which Tweets these authors have."""
+
+    def forget(self, authored: Authored) -> None:
+        """Forget these Tweets as if they were never registered, and the ids of their videos.
+
+        A Tweet that has another author by now stays, and so does a video that another Tweet has. A
+        video's number is never used again. A call may be repeated.
+        """
+
+
+@runtime_checkable
+class Scrubs(Protocol):
+    """A store whose files keep what was erased, until it is scrubbed."""
+
+    def scrub(self) -> None:
+        """Overwrite what erased data has left in the files.
+
+        Raises:
+            StoreUnavailable: try again later.
+        """
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """A store that knows how much it holds."""
+
+    def measure(self) -> dict[str, int]:
+        """Return figures for operators by name, such as `tweets`. It may take a second."""
 
 
 @runtime_checkable

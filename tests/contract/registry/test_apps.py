@@ -17,7 +17,7 @@ from openengagement.auth.credentials import (
     revoke_bearer,
 )
 from openengagement.auth.keyring import open_keyring
-from openengagement.registry.apps import FIRST_APP_ID, AppForm, TooManyApps
+from openengagement.registry.apps import FIRST_APP_ID, AppForm, AppRemoved, TooManyApps
 from openengagement.registry.audit import COMMAND_LINE
 from openengagement.registry.grants import AccessToken
 
@@ -172,7 +172,8 @@ def test_an_account_gives_an_app_one_token(registry, add_app, ana):
     assert registry.grants.read_access_token(app_id=app_id, account_id=ana.id) == token
     taken = AccessToken("1-x", app_id, ana.id, b"")
     assert not registry.grants.add_access_token(taken, now_s=NOW_S)
-    assert not registry.grants.add_access_token(AccessToken("1-x", app_id, 99, b""), now_s=NOW_S)
+    with pytest.raises(AppRemoved):  # there is no such account
+        registry.grants.add_access_token(AccessToken("1-x", app_id, 99, b""), now_s=NOW_S)
     assert registry.grants.find_access_token("1-x") is None
 
 

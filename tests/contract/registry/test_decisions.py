@@ -5,14 +5,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import sqlalchemy as sa
 
 import openengagement
 from openengagement.engagement.permissions import Role
 from openengagement.registry import decisions
 from openengagement.registry.accounts import Account
 from openengagement.registry.app_list import Search
-from openengagement.registry.apps import AppForm
+from openengagement.registry.apps import AppForm, AppRemoved
 from openengagement.registry.audit import COMMAND_LINE, Actor
 from openengagement.registry.decisions import NotManager, Outdated
 from openengagement.sandbox import demo
@@ -169,11 +168,12 @@ def test_the_log_is_listed_by_page_and_by_app(registry, add_app, decide):
 
 
 def test_no_code_changes_or_deletes_log_entries():
-    """The table is never updated, and nothing is deleted from it."""
+    """The table is updated only when an account is erased, and nothing is deleted from it."""
     package = Path(openengagement.__file__).parent
     for module in package.rglob("*.py"):
         source = module.read_text(encoding="utf-8")
-        assert not re.search(r"AUDIT_LOG\s*\.\s*(?:update|delete)\b", source), module
+        changes = re.findall(r"AUDIT_LOG\s*\.\s*(update|delete)\b", source)
+        assert changes == (["update"] * 3 if module.name == "removal.py" else []), module
 
 
 # --- lists ---------------------------------------------------------------------------------------
@@ -257,5 +257,5 @@ def test_the_state_of_one_app(registry, add_app):
     app_id = add_app(now_s=NOW_S - 5)
     assert registry.app_list.read_state(app_id) == "waiting"
     assert registry.apps.read_app(app_id).created_at_s == NOW_S - 5
-    with pytest.raises(sa.exc.NoResultFound):
+    with pytest.raises(AppRemoved):
         registry.app_list.read_state(1)

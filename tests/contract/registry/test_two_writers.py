@@ -367,6 +367,9 @@ def test_the_sessions_of_an_account_are_limited(registry, race, ana):
 
 
 def test_usage_of_two_workers_adds_up(registry, race, ana, app_id):
+    others = [(number, f"user{number}", False) for number in range(30) if number != ana.id]
+    registry.accounts.apply_accounts(others, now_s=NOW_S)
+
     def flush(view, number):
         handles = [(MONTH, app_id, at % 30) for at in range(number, number + 20)]
         outcomes = ["ok", "rate_limited", "nonce_used"][:: (-1) ** number]

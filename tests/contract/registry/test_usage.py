@@ -25,6 +25,7 @@ def apps(registry, ana):
 
 def test_usage_of_several_calls_adds_up(registry, apps):
     one = apps[0]
+    registry.accounts.add_account(Account(77, "bob", NOW_S))
     for _ in range(3):
         registry.usage.add_usage(
             {(NOVEMBER, one, "ok"): 2, (NOVEMBER, one, "rate_limited"): 1, (OCTOBER, one, "ok"): 5},
@@ -58,14 +59,25 @@ def test_read_month_lists_all_apps_with_usage_or_a_contract(registry, apps):
 
 def test_handles_are_listed_by_screen_name(registry, apps):
     one, two, _ = apps
-    for number, name in ((2, "Zoe"), (3, "bob")):
+    for number, name in ((2, "Zoe"), (3, "bob"), (999, "eve")):
         registry.accounts.add_account(Account(number, name, NOW_S))
     registry.usage.add_usage({}, {(NOVEMBER, one, number) for number in (1, 2, 3, 999)})
+    erase = registry.removal.begin_erasure
+    erase(999, actor=COMMAND_LINE, now_s=NOW_S, has_tweets=False)
     registry.usage.add_usage({}, {(NOVEMBER, two, 1), (OCTOBER, one, 3)})
     names = registry.usage.list_handles
-    assert names(one, NOVEMBER, limit=10) == ["999", "ana", "bob", "Zoe"]
-    assert names(one, NOVEMBER, limit=2) == ["999", "ana"]
+    assert names(one, NOVEMBER, limit=10) == ["(erased)", "ana", "bob", "Zoe"]
+    assert names(one, NOVEMBER, limit=2) == ["(erased)", "ana"]
     assert names(one, OCTOBER, limit=10) == ["bob"]
     assert registry.usage.count_handles(NOVEMBER) == {one: 4, two: 1}
     assert registry.usage.count_handles(NOVEMBER, [two]) == {two: 1}
     assert registry.usage.count_handles("2026-09", [two]) == {}
+
+
+def test_an_account_that_is_not_registered_is_no_handle(registry, apps):
+    """It was erased after its Tweets were served."""
+    one = apps[0]
+    registry.usage.add_usage({}, {(NOVEMBER, one, 1), (NOVEMBER, one, 77)})
+    assert registry.usage.list_handles(one, NOVEMBER, limit=9) == ["ana"]
+    registry.usage.add_usage({}, {(NOVEMBER, one, 77)})
+    assert registry.usage.count_handles(NOVEMBER) == {one: 1}

@@ -55,7 +55,10 @@ def logged(capsys, error, **fields):
 
 def test_a_line_holds_status_code_reason_and_remedy(capsys):
     (line,) = logged(capsys, errors.RateLimited())
-    assert line == {
+    assert line.pop("level") == "warning"
+    assert line.pop("process") == "command"
+    assert {"time", "pid"} <= set(line)
+    assert {name: line[name] for name in line if name not in {"time", "pid"}} == {
         "event": "call_refused",
         "status": 429,
         "code": "rate_limited",
@@ -101,3 +104,9 @@ def test_without_the_setting_only_failures_are_logged(capsys):
     assert capsys.readouterr().err == ""
     log_error(RuntimeError(SECRET), request(), request_id="1")
     assert '"event": "request_failed"' in capsys.readouterr().err
+
+
+def test_a_failure_names_no_account(capsys):
+    path = "/platform/v1/accounts/2126287304677921922"
+    log_error(RuntimeError(SECRET), request(path=path), request_id="1")
+    assert json.loads(capsys.readouterr().err)["path"] == "/platform/v1/accounts/{id}"

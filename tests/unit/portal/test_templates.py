@@ -249,14 +249,15 @@ def listed_app(name, **more):
 def app_usage(name, contracted=None, **used):
     """An app and its usage in a month."""
     used = {"requests": 0, "refused": 0, "errors": {}, "handles": 0} | used
-    app = {"app_id": 10000001, "name": name, "owner": name}
+    app = {"app_id": 10000001, "name": name, "owner": name, "exists": True}
     return app | {"handles_contracted": contracted, "used": used}
 
 
 def logged(subject="Birdseye", **more):
     """An entry of the audit log."""
     entry = {"at_s": WHEN, "actor": "mira", "actor_id": 7, "action": "enable", "before": "no"}
-    return entry | {"after": "yes", "app_id": 10000001, "subject": subject} | more
+    entry |= {"after": "yes", "app_id": 10000001, "subject": subject, "has_app": True} | more
+    return entry | {"has_app": entry["has_app"] and entry["app_id"] is not None}
 
 
 MANAGE = {
@@ -1045,6 +1046,11 @@ def test_entries_of_the_audit_log_are_sentences():
             "ingest", action="revoke_key", app_id=None, before="a0b1c2d3e4f5", actor="command line"
         )
         | {"actor_id": None},
+        logged("Tides", action="remove") | {"has_app": False},
+        logged("erased account", action="erase", actor="platform key a0b1c2d3e4f5", app_id=None)
+        | {"actor_id": None},
+        logged("erased account", action="role", app_id=None, before="member", after="manager"),
+        logged("erased app", actor="erased account") | {"actor_id": None, "has_app": False},
     ]
     text = " ".join(render("manage_audit.html", entries=log).text_of["main"].split())
     for said in (
@@ -1054,8 +1060,26 @@ def test_entries_of_the_audit_log_are_sentences():
         "@mira made @ana a manager (previously a member).",
         "The command line suspended the app.",
         "The command line revoked the platform key ingest (a0b1c2d3e4f5).",
+        "Tides (10000001): @mira removed the app.",
+        "The platform key a0b1c2d3e4f5 erased an account.",
+        "@mira made an erased account a manager (previously a member).",
+        "erased app (10000001): The erased account enabled the app.",
     ):
         assert said in text
+
+
+def test_apps_that_are_gone_have_no_link():
+    gone = app_usage("Tides", requests=10) | {"exists": False}
+    erased = app_usage(None, requests=10) | {"exists": False, "owner": None, "app_id": 77}
+    page = render("manage_usage.html", apps=[app_usage("Birdseye"), gone, erased])
+    text = " ".join(page.text_of["main"].split())
+    assert "Tides (removed)" in text
+    assert "erased app (removed) 77 · erased account" in text
+    links = [a["href"] for a in page.all("a") if "/manage/apps/" in a["href"]]
+    assert len(links) == 1
+    log = [logged(), logged() | {"has_app": False}]
+    page = render("manage_audit.html", entries=log)
+    assert len([a for a in page.all("a") if "/manage/apps/" in a["href"]]) == 1
 
 
 def test_empty_pages_of_the_console_explain_what_to_do():

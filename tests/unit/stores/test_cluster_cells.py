@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from contract.deltas import make_batch
-from openengagement.engagement.counters import sum_rows
+from openengagement.engagement.counters import merge, sum_rows
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.engagement.videos import VIDEO_VIEWS
-from openengagement.stores.cluster.cells import add_up, blocks_of, split_ids
+from openengagement.stores.cluster.cells import add_up, blocks_of, holds, split_ids, without
 from openengagement.stores.cluster.native import decode_blocks
 from openengagement.stores.cluster.tables import CELLS, MARKER
 
@@ -44,6 +44,19 @@ def test_videos_have_totals_only():
     (block,) = filter(None, blocks_of(deltas, shards=3, token=2, now_hour=7))
     assert rows_of(block) == [(-5, VIDEO_VIEWS, 0, 6), (-2, MARKER, 7, 1)]
     assert split_ids([-5], shards=3)[1] == [-5]
+
+
+def test_a_block_without_some_ids_keeps_its_marker():
+    """The marker of token 5 has the id of the counters of video 5."""
+    video = sum_rows(np.array([-5]), np.array([(1 << 5) | VIDEO_VIEWS]), counts=np.array([6]))
+    deltas = merge([video, make_batch([(t, 10, {"replies": t}) for t in (2, 4)]).deltas])
+    (block,) = blocks_of(deltas, shards=1, token=5, now_hour=7)
+    kept = [(-5, MARKER, 7, 1), (4, REPLIES, 0, 4), (4, REPLIES, 11, 4)]
+    assert rows_of(without(block, [2, -5, 9])) == kept
+    assert without(block, [9, 10]) == block
+    assert without(without(block, [2, -5]), [4, -5]) == without(block, [4, 2, -5])
+    assert [holds(block, ids) for ids in ([2], [-5], [9], [], [9, 4])] == [1, 1, 0, 0, 1]
+    assert not holds(without(block, [-5]), [-5])
 
 
 def test_the_same_commit_has_the_same_bytes():

@@ -124,6 +124,11 @@ def connect(connection: socket.socket, address: str, *, patience_s: float) -> No
             time.sleep(_RETRY_S)
 
 
+def list_sockets(data: Path) -> list[str]:
+    """List the addresses of the servers of a data folder, also of dead ones."""
+    return [str(path) for path in data.glob(f"{_PREFIX}*{_SUFFIX}")]
+
+
 def is_listening(address: str) -> bool:
     """Return whether a process listens at the address, without a connection to that process."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:

@@ -22,7 +22,8 @@ _PATIENCE_S: Final = 2.0
 class Upload:
     """A body as it was sent, with the headers and query parameters that describe it.
 
-    `encoding` and `content_type` are header values, empty if the header is missing.
+    `encoding` and `content_type` are header values, empty if the header is missing. `key_hash` and
+    `request_id` are for the log.
     """
 
     kind: Kind
@@ -31,6 +32,8 @@ class Upload:
     content_type: str
     key: bytes | None
     atomic: bool
+    key_hash: str | None = None
+    request_id: str = ""
 
 
 # Applies an upload, and returns its outcome when it is durable. Raises ApiError.

@@ -1,5 +1,6 @@
 """Handle the uploads that a worker receives."""
 
+import time
 from collections.abc import Callable
 
 from openengagement.ingest.batch import Outcome
@@ -9,6 +10,7 @@ from openengagement.ingest.rows import EVENTS
 from openengagement.ingest.sources.counting_socket import send_upload
 from openengagement.ingest.sources.uploads import Upload, UploadReader
 from openengagement.settings import Settings
+from openengagement.telemetry import INFO, WARNING, log_event
 from openengagement.tuning import lower_priority
 
 
@@ -39,6 +41,12 @@ class WorkerUploads:
             BatchRefused: the batch is atomic and has rejected lines; nothing of it is applied.
             Unavailable: the batch was not stored, or this is unknown. It may be sent again.
         """
+        began_s = time.perf_counter()
+        outcome = self._apply(upload)
+        _log(upload, outcome, took_s=time.perf_counter() - began_s)
+        return outcome
+
+    def _apply(self, upload: Upload) -> Outcome:
         if upload.kind is EVENTS:
             return send_upload(upload, self._counting_address, timeout_s=self._timeout_s)
         lower_priority()
@@ -48,3 +56,21 @@ class WorkerUploads:
             parsed = self._reader.parser.parse(body, form, kind=upload.kind)
         registered = self._registrar.register(parsed, kind=upload.kind, atomic=upload.atomic)
         return self._reader.describe(registered, atomic=upload.atomic)
+
+
+def _log(upload: Upload, outcome: Outcome, *, took_s: float) -> None:
+    """Log a batch that is durable. A line has no content of the batch, not even the key."""
+    reasons = " ".join(f"{name}:{count}" for name, count in outcome.reasons.items())
+    log_event(
+        "batch",
+        level=WARNING if outcome.rejected else INFO,
+        request_id=upload.request_id,
+        kind=upload.kind.name,
+        key=upload.key_hash,
+        accepted=outcome.accepted,
+        rejected=outcome.rejected,
+        **({"reasons": reasons} if reasons else {}),
+        duplicate=outcome.duplicate,
+        bytes=len(upload.body),
+        ms=round(1000 * took_s, 2),
+    )

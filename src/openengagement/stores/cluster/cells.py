@@ -1,6 +1,6 @@
 """Counters in ClickHouse: blocks to insert, and rows that were read."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import numpy as np
@@ -13,7 +13,7 @@ from openengagement.engagement.counters import (
     to_totals,
 )
 from openengagement.engagement.types import TYPE_NAMES
-from openengagement.stores.cluster.native import encode_block
+from openengagement.stores.cluster.native import decode_blocks, encode_block
 from openengagement.stores.cluster.tables import CELLS, MARKER
 
 TYPES: Final = len(TYPE_NAMES)
@@ -45,6 +45,18 @@ def blocks_of(deltas: Counters, *, shards: int, token: int, now_hour: int) -> li
         }
         blocks.append(encode_block({name: (CELLS[name], columns[name]) for name in CELLS}))
     return blocks
+
+
+def holds(block: bytes, ids: Collection[int]) -> bool:
+    """Whether a block has counters of one of these ids."""
+    return len(without(block, ids)) < len(block)
+
+
+def without(block: bytes, ids: Collection[int]) -> bytes:
+    """Return a block without the counters of these ids. It keeps its marker."""
+    columns = dict(zip(CELLS, decode_blocks(block, list(CELLS)), strict=True))
+    kept = ~np.isin(columns["tweet_id"], list(ids)) | (columns["type"] == MARKER)
+    return encode_block({name: (CELLS[name], columns[name][kept]) for name in CELLS})
 
 
 def large_ids(deltas: Counters) -> set[int]:

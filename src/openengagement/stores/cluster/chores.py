@@ -15,6 +15,7 @@ from openengagement.telemetry import log_failure
 _EVERY_S: Final = 1.0
 _TIMES_EVERY_S: Final = 10.0
 _ERASE_EVERY_S: Final = 3600.0
+_RETRY_S: Final = 60.0
 _ERASE_AFTER_S: Final = 24 * 3600
 _ERASED_AT_ONCE: Final = 10_000
 _LOCK: Final = "SELECT pg_try_advisory_xact_lock(7106910)"
@@ -58,15 +59,17 @@ class Chores:
             self._try(self._replicas.rejoin)
             for chore, every_s in self._due_s.items():
                 if time.monotonic() > next_s[chore]:
-                    next_s[chore] = time.monotonic() + every_s
-                    self._try(chore)
+                    done = self._try(chore)
+                    next_s[chore] = time.monotonic() + (every_s if done else _RETRY_S)
 
-    def _try(self, chore: Callable[[], None]) -> None:
+    def _try(self, chore: Callable[[], None]) -> bool:
         """Run a chore, and log its failure. The other chores still run, and it is tried again."""
         try:
             chore()
         except Exception as error:
             log_failure("cluster_chore_failed", error, chore=chore.__name__, reason=str(error))
+            return False
+        return True
 
     def complete_flights(self) -> None:
         """Complete the flights whose server has died."""

@@ -2,6 +2,7 @@
 
 import base64
 import http.client
+import math
 import re
 import ssl
 import threading
@@ -131,13 +132,14 @@ class Answer:
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             self._server.close()  # if it was started again, all connections are broken
-            raise Unreachable(f"{self._server.name}: {_describe(error)}") from error
+            raise self._server.unreachable(error) from error
         self._server.release(self._connection)
         if response.status != http.HTTPStatus.OK:
             text = body.decode(errors="replace").partition("\n")[0]
             code = response.headers.get("X-ClickHouse-Exception-Code")
             found = code or ((match := _CODE.search(text)) and match[1])
             raise Refused(int(found or 0), f"{self._server.name}: {text}")
+        self._server.answered_s = time.monotonic()
         return body
 
 
@@ -150,6 +152,7 @@ class Server:
         self._access = access
         self._headers = access.headers()
         self.times = Times()
+        self.answered_s = -math.inf  # monotonic; reset by a failure
         self._idle: list[tuple[float, http.client.HTTPConnection]] = []
 
     def send(
@@ -194,6 +197,11 @@ class Server:
         if connection.sock is not None:
             self._idle.append((time.monotonic(), connection))
 
+    def unreachable(self, error: Exception) -> Unreachable:
+        """Note that the server does not answer now. Return the exception to raise."""
+        self.answered_s = -math.inf
+        return Unreachable(f"{self.name}: {str(error) or type(error).__name__}")
+
     def close(self) -> None:
         """Close all idle connections."""
         while self._idle:
@@ -209,7 +217,7 @@ class Server:
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
                 if not idle or isinstance(error, TimeoutError):
-                    raise Unreachable(f"{self.name}: {_describe(error)}") from error
+                    raise self.unreachable(error) from error
             else:
                 return connection
 
@@ -224,7 +232,7 @@ class Server:
         try:
             connection.connect()
         except OSError as error:
-            raise Unreachable(f"{self.name}: {error}") from error
+            raise self.unreachable(error) from error
         connection.sock.settimeout(timeout_s)
         return connection
 
@@ -234,10 +242,6 @@ class Server:
             return http.client.HTTPConnection(host, port, timeout=_CONNECT_TIMEOUT_S)
         context = self._access.tls
         return http.client.HTTPSConnection(host, port, timeout=_CONNECT_TIMEOUT_S, context=context)
-
-
-def _describe(error: Exception) -> str:
-    return str(error) or type(error).__name__
 
 
 def _kind_of(query: str) -> str:

@@ -5,7 +5,7 @@ that ClickHouse must insert, in the transaction that records the keys. It is rem
 shard has its block. Any server completes a flight that outlives its lease.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import psycopg
 import zstandard
 
 from openengagement.errors import StoreUnavailable
+from openengagement.stores.cluster.cells import holds, without
 from openengagement.stores.cluster.tables import FLIGHT_DAYS_MAX
 from openengagement.stores.contract import Applied, Batch, KeyConflict
 
@@ -60,6 +61,8 @@ UPDATE flights SET leased_until = {_LEASE}, attempts = attempts + 1 WHERE token 
     ORDER BY leased_until LIMIT 1 FOR UPDATE SKIP LOCKED
 ) RETURNING token, blocks
 """  # noqa: S608
+_SET_ASIDE: Final = f"SELECT token, blocks FROM flights WHERE NOT {_IN_TIME} FOR UPDATE"  # noqa: S608
+_REPLACE: Final = "UPDATE flights SET blocks = %(blocks)s::bytea[] WHERE token = %(token)s"
 _EXPIRE: Final = """
 DELETE FROM batches WHERE key = ANY (ARRAY(
     SELECT key FROM batches WHERE applied_at_s < %(before_s)s ORDER BY applied_at_s
@@ -171,15 +174,23 @@ def _read_known(db: Connection, keys: Sequence[bytes]) -> Mapping[bytes, tuple[b
     return {bytes(key): (bytes(digest), bytes(out), token) for key, digest, out, token in rows}
 
 
+def _pack(flight: Flight) -> list[bytes | None]:
+    pack = zstandard.ZstdCompressor(_ZSTD_LEVEL).compress
+    return [block and pack(block) for block in flight.blocks]
+
+
+def _unpack(token: int, blocks: Sequence[bytes | None]) -> Flight:
+    unpack = zstandard.ZstdDecompressor().decompress
+    return Flight(token, [block and unpack(block) for block in blocks])
+
+
 def begin_flight(db: Connection, flight: Flight, *, views: bool, large: bool) -> None:
     """Record a flight, leased to this process.
 
     `views` tells whether it counts video views, and `large` whether it counts for Tweets whose
     counters could become too large.
     """
-    pack = zstandard.ZstdCompressor(_ZSTD_LEVEL).compress
-    blocks = [block and pack(block) for block in flight.blocks]
-    values = {"token": flight.token, "views": views, "large": large, "blocks": blocks}
+    values = {"token": flight.token, "views": views, "large": large, "blocks": _pack(flight)}
     db.execute(_BEGIN, values)
 
 
@@ -196,10 +207,42 @@ def end_flight(db: Connection, token: int) -> None:
 def lease_next(db: Connection) -> Flight | None:
     """Lease a flight whose lease has ended. None if there is none."""
     row = db.execute(_LEASE_NEXT).fetchone()
-    if row is None:
-        return None
-    unpack = zstandard.ZstdDecompressor().decompress
-    return Flight(row[0], [block and unpack(block) for block in row[1]])
+    return None if row is None else _unpack(*row)
+
+
+def list_under_way(db: Connection, ids: Collection[int]) -> list[int]:
+    """List the flights with counters of these ids, without those that are set aside."""
+    rows = db.execute(f"SELECT token, blocks FROM flights WHERE {_IN_TIME}")  # noqa: S608
+    flights = [_unpack(*row) for row in rows]
+    return [
+        each.token for each in flights if any(holds(block, ids) for block in each.blocks if block)
+    ]
+
+
+def count_flights(db: Connection) -> dict[str, int]:
+    """Count the flights that are under way, and those that are set aside."""
+    query = f"SELECT count(*) FILTER (WHERE {_IN_TIME}), count(*) FROM flights"  # noqa: S608
+    ((under_way, every),) = db.execute(query).fetchall()
+    return {"commits_under_way": under_way, "commits_set_aside": every - under_way}
+
+
+def erase_set_aside(db: Connection, ids: Collection[int]) -> None:
+    """Remove the counters of these ids from the flights that are set aside.
+
+    An operator may still decide to complete one. Call it in a transaction.
+    """
+    for row in db.execute(_SET_ASIDE).fetchall():
+        flight = _unpack(*row)
+        kept = Flight(flight.token, [block and without(block, ids) for block in flight.blocks])
+        if kept != flight:
+            db.execute(_REPLACE, {"token": kept.token, "blocks": _pack(kept)})
+
+
+def is_behind(db: Connection, *, after_s: int) -> bool:
+    """Whether a flight began so long ago, and has neither ended nor been set aside."""
+    began = f"began_at < now() - %s * interval '1 second' AND {_IN_TIME}"
+    query = f"SELECT 1 FROM flights WHERE {began} LIMIT 1"  # noqa: S608
+    return db.execute(query, (after_s,)).fetchone() is not None
 
 
 def under_way(db: Connection, tokens: Sequence[int]) -> bool:

@@ -118,7 +118,7 @@ class InSyncSet:
 
     def has_all(self, replica: Replica) -> bool:
         """Whether a replica has every block that another one of its shard has."""
-        return not self.replicated or not _sync([replica], timeout_s=_JOIN_TIMEOUT_S)
+        return not self.replicated or not _sync([replica], timeout_s=_SYNC_TIMEOUT_S)
 
     def sync(self, inserted: Mapping[int, Replica], *, extra_s: float) -> dict[int, Exception]:
         """Wait until all replicas of some shards that are in sync, or join, have what one has.

@@ -9,7 +9,8 @@ before. Meanwhile it asks PostgreSQL whether both are still right, and begins ag
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict
+from contextlib import AbstractContextManager
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Final
 
@@ -30,20 +31,24 @@ from openengagement.engagement.videos import (
 )
 from openengagement.errors import StoreUnavailable
 from openengagement.postgresql import Pool
-from openengagement.stores.cluster import ledger, ledger_time
+from openengagement.stores.cluster import ledger, ledger_time, pinging
 from openengagement.stores.cluster import tweets as table
 from openengagement.stores.cluster.cells import blocks_of, large_ids
 from openengagement.stores.cluster.chores import Chores
 from openengagement.stores.cluster.counting import Inserter
+from openengagement.stores.cluster.erasing import CounterEraser
 from openengagement.stores.cluster.layout import ClickhouseUrl, open_replicas
 from openengagement.stores.cluster.pruning import Pruner
 from openengagement.stores.cluster.reading import CellReader, Reading
 from openengagement.stores.cluster.replicas import InSync, InSyncSet, States, read_states
-from openengagement.stores.contract import Applied, Batch, KeyConflict
-from openengagement.telemetry import log_event
+from openengagement.stores.contract import Applied, Authored, Batch, KeyConflict, StoreFault
+from openengagement.telemetry import WARNING, log_event
 
 _PAUSE_S: Final = 0.005
 _WAIT_MAX_S: Final = 10.0  # for the flights of others
+_PING_TIMEOUT_S: Final = 1.0
+_BEHIND_S: Final = 30  # a flight that takes longer is not completed by anybody now
+_FORGOTTEN_AT_ONCE: Final = 10_000  # Tweets; other writers wait for a lock meanwhile
 _LARGE_MAX: Final = 1000  # Tweets with large counters in a commit
 _VIDEOS_KNOWN_MAX: Final = 100_000
 
@@ -79,13 +84,18 @@ class ClusterStore:
         self._inserter = Inserter(self._replicas)
         self._reader = CellReader(self._replicas)
         self._pruner = Pruner(self._replicas)
+        self._eraser = CounterEraser(
+            self._states.connection,
+            self._pruner,
+            wait_for=lambda tokens: self._wait_until(lambda: not self._are_under_way(tokens)),
+        )
         self._keep_s = idempotency_keep_days * DAY_S
         self._videos: dict[int, int] = {}  # of Tweets that were read lately
         self._chores = Chores(
             self._states.connection,
             self._replicas,
             complete=self._complete,
-            erase=self._pruner.erase,
+            erase=self._eraser.erase,
         )
 
     def apply_batches(self, batches: Sequence[Batch]) -> list[Applied | KeyConflict]:
@@ -96,7 +106,8 @@ class ClusterStore:
             deltas = merge_verified([batch.deltas for batch in claim.new])
             flight = self._begin(db, deltas, token=token)
         if jump is not None:
-            log_event("clock_jumped", noticed_by="idempotency keys", **asdict(jump))
+            noticed_by = "idempotency keys"
+            log_event("clock_jumped", level=WARNING, noticed_by=noticed_by, **asdict(jump))
         self._complete(flight)
         if claim.earlier:
             self._wait_until(lambda: not self._are_under_way(claim.earlier))
@@ -105,6 +116,8 @@ class ClusterStore:
     def apply_tweets(self, tweets: pl.DataFrame) -> None:
         folded = fold_tweets(tweets)
         with self._pool.connection() as db, db.transaction():
+            if folded.get_column("video_id").drop_nulls().len():
+                ledger.own_videos(db)  # before their numbers are read: `forget` removes videos
             numbered = table.number_videos(db, folded)
             videos = dict(numbered.select("id", "video_number").drop_nulls().rows())
             flight = self._move_views(db, videos) if videos else None
@@ -178,10 +191,44 @@ class ClusterStore:
         self._wait_until(lambda: not self._are_under_way([token]))
         return recorded
 
+    def ping(self) -> Collection[StoreFault]:
+        with self._states.connection(timeout_s=_PING_TIMEOUT_S) as db:
+            behind = ledger.is_behind(db, after_s=_BEHIND_S)
+            if self._replicas.replicated:
+                self._replicas.known = read_states(db).fetchall()
+        whole = pinging.answers(self._replicas.last_known())
+        found = {StoreFault.SOME_UNREADABLE: not whole, StoreFault.BEHIND: behind}
+        return [fault for fault, exists in found.items() if exists]
+
+    def measure(self) -> dict[str, int]:
+        with self._states.connection() as db:
+            return {"tweets": table.count_tweets(db), **ledger.count_flights(db)}
+
     def prune(self, *, oldest_hour: int) -> int:
         with self._pool.connection() as db:
             now_hour = ledger.read_hour(db)
         return self._pruner.prune(oldest_hour, now_hour=now_hour)
+
+    def erase(self, ids: Sequence[int]) -> None:
+        self._eraser.erase(ids)
+
+    def erasing(self) -> AbstractContextManager[None]:
+        return self._eraser.alone()
+
+    def read_authored(self, author_ids: Sequence[int]) -> Authored:
+        with self._pool.connection() as db, db.transaction():
+            return table.read_authored(db, author_ids)
+
+    def forget(self, authored: Authored) -> None:
+        with self._pool.connection() as db:
+            with db.transaction():
+                unused = table.list_unused_videos(db)  # without a lock, because it takes longest
+            for at in range(0, max(1, len(authored.tweet_ids)), _FORGOTTEN_AT_ONCE):
+                ids = authored.tweet_ids[at : at + _FORGOTTEN_AT_ONCE]
+                with db.transaction():
+                    ledger.own_videos(db)
+                    table.forget(db, replace(authored, tweet_ids=ids), unused=unused)
+                unused = []
 
     def close(self) -> None:
         self._chores.close()
@@ -270,7 +317,6 @@ class ClusterStore:
 
     def _move_views(self, db: Connection, videos: Mapping[int, int]) -> ledger.Flight | None:
         """Record the flight that moves the views of Tweets to their new videos."""
-        ledger.own_videos(db)
         before = table.read_videos(db, list(videos))
         if all(before.get(tweet_id) == video for tweet_id, video in videos.items()):
             return None

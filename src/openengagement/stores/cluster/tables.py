@@ -2,7 +2,8 @@
 
 from typing import Final
 
-# The version of all tables. Increase it with every change, and upgrade in `cluster init`.
+# The version of all tables. Increase it with every change, and upgrade in `cluster init`. An index
+# needs no new version: nothing is wrong without it, and `cluster init` creates it.
 VERSION: Final = 1
 # `store_layout` has one row. A batch without `applied_at_s` never expires. `blocks` of a flight
 # holds what each shard must insert: a compressed block of the Native format, or null if the shard
@@ -18,6 +19,8 @@ CREATE TABLE IF NOT EXISTS tweets (
 );
 CREATE INDEX IF NOT EXISTS tweets_by_author
     ON tweets (author_id, created_at_s DESC, tweet_id DESC) WHERE NOT deleted;
+CREATE INDEX IF NOT EXISTS tweets_deleted ON tweets (author_id) WHERE deleted;
+CREATE INDEX IF NOT EXISTS tweets_by_video ON tweets (video_number) WHERE video_number IS NOT NULL;
 CREATE TABLE IF NOT EXISTS videos (
     video_number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, video_id bytea NOT NULL UNIQUE
 );

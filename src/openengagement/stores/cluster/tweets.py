@@ -7,9 +7,11 @@ import polars as pl
 import psycopg
 
 from openengagement.engagement.types import Tweet
+from openengagement.stores.contract import Authored
 
 Connection = psycopg.Connection[Any]
 
+_COUNTED_MAX: Final = 1_000_000
 _NEW_VIDEOS: Final = """
 INSERT INTO videos (video_id) SELECT video_id FROM unnest(%(ids)s::bytea[]) AS given (video_id)
 WHERE NOT EXISTS (SELECT FROM videos WHERE videos.video_id = given.video_id)
@@ -68,6 +70,38 @@ _ERASABLE: Final = """
 SELECT tweet_id FROM deletions WHERE deleted_at < now() - %(after_s)s * interval '1 second'
 ORDER BY tweet_id LIMIT %(limit)s FOR UPDATE
 """
+# Two halves, because each has an index of its own.
+_AUTHORED: Final = """
+SELECT tweet_id, video_number FROM tweets WHERE author_id = ANY(%(authors)s::bigint[])
+    AND NOT deleted
+UNION ALL
+SELECT tweet_id, video_number FROM tweets WHERE author_id = ANY(%(authors)s::bigint[])
+    AND deleted
+ORDER BY tweet_id
+"""
+_SHARED_VIDEOS: Final = """
+SELECT DISTINCT video_number FROM tweets
+WHERE video_number = ANY(%(videos)s::bigint[]) AND author_id <> ALL(%(authors)s::bigint[])
+"""
+_FORGET: Final = """
+DELETE FROM tweets WHERE tweet_id = ANY(%(ids)s) AND author_id = ANY(%(authors)s::bigint[])
+RETURNING tweet_id, video_number
+"""
+# A server that has locked a row erases the counters of this Tweet, and then removes the row.
+_FORGET_DELETED: Final = """
+DELETE FROM deletions WHERE tweet_id IN (
+    SELECT tweet_id FROM deletions WHERE tweet_id = ANY(%(ids)s) FOR UPDATE SKIP LOCKED
+)
+"""
+_UNUSED_VIDEOS: Final = """
+SELECT video_number FROM videos
+WHERE NOT EXISTS (SELECT FROM tweets WHERE tweets.video_number = videos.video_number)
+"""
+# A number is never given again: PostgreSQL counts on.
+_FORGET_VIDEOS: Final = f"""
+DELETE FROM videos WHERE video_number IN ({_UNUSED_VIDEOS} AND video_number = ANY(%(videos)s))
+RETURNING video_number
+"""  # noqa: S608 (no text of a user is in it)
 
 
 def number_videos(db: Connection, folded: pl.DataFrame) -> pl.DataFrame:
@@ -122,6 +156,51 @@ def list_erasable(db: Connection, *, after_s: int, limit: int) -> list[int]:
 def note_erased(db: Connection, tweet_ids: Sequence[int]) -> None:
     """Forget that the counters of these Tweets are to be erased."""
     db.execute("DELETE FROM deletions WHERE tweet_id = ANY(%s)", (list(tweet_ids),))
+
+
+def read_authored(db: Connection, author_ids: Sequence[int]) -> Authored:
+    """Read which Tweets these authors have, and the videos that only these have.
+
+    Call it in a transaction that has not read anything.
+    """
+    db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    authors = {"authors": list(author_ids)}
+    rows = db.execute(_AUTHORED, authors).fetchall()
+    videos = {video for _, video in rows if video is not None}
+    shared = db.execute(_SHARED_VIDEOS, {**authors, "videos": list(videos)})
+    videos -= {video for (video,) in shared}
+    return Authored(author_ids, [tweet_id for tweet_id, _ in rows], sorted(videos))
+
+
+def list_unused_videos(db: Connection) -> list[int]:
+    """List the videos that no Tweet has. It may take minutes. Call it in a transaction."""
+    db.execute("SET LOCAL statement_timeout = 0")
+    return [video for (video,) in db.execute(_UNUSED_VIDEOS)]
+
+
+def forget(db: Connection, authored: Authored, *, unused: Sequence[int]) -> None:
+    """Remove these Tweets, unless they have another author by now, and videos without a Tweet.
+
+    `unused` holds videos that had none before. Call it in a transaction that owns the videos, or a
+    Tweet could be registered with a video that is removed (`ledger.own_videos`).
+    """
+    tweets = {"ids": list(authored.tweet_ids), "authors": list(authored.author_ids)}
+    db.execute(_LOCK, tweets)
+    forgotten = dict(db.execute(_FORGET, tweets).fetchall())
+    db.execute(_FORGET_DELETED, {"ids": list(forgotten)})
+    videos = {video for video in forgotten.values() if video is not None}
+    removed = db.execute(_FORGET_VIDEOS, {"videos": [*videos, *unused]})
+    ids = [*forgotten, *(-video for (video,) in removed)]
+    db.execute("DELETE FROM large_tweets WHERE tweet_id = ANY(%s)", (ids,))
+
+
+def count_tweets(db: Connection) -> int:
+    """Count the registered Tweets. Of many, return PostgreSQL's estimate, which takes no time."""
+    query = "SELECT reltuples::bigint FROM pg_class WHERE oid = 'tweets'::regclass"
+    ((estimate,),) = db.execute(query).fetchall()
+    if estimate < _COUNTED_MAX:
+        ((estimate,),) = db.execute("SELECT count(*) FROM tweets").fetchall()
+    return int(estimate)
 
 
 def read_tweets(

@@ -8,6 +8,7 @@ compaction never delays a flush.
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
@@ -15,12 +16,13 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
+from openengagement.engagement.counters import Ints
 from openengagement.files import FileLock, make_folder
 from openengagement.stores.embedded.database import Database
 from openengagement.stores.embedded.manifest import SegmentRecord
-from openengagement.stores.embedded.merging import Merger, StoppedError
+from openengagement.stores.embedded.merging import NO_IDS, Merger, StoppedError
 from openengagement.stores.embedded.segment_folder import SegmentFolder
-from openengagement.telemetry import log_failure
+from openengagement.telemetry import log_event, log_failure
 from openengagement.tuning import lower_priority
 
 FLUSH_MIN: Final = 8  # unflushed segments that are worth a file
@@ -128,7 +130,12 @@ class Stage:
                 return StageResult.BUSY_ELSEWHERE
             # List them under the lock: no other process can merge these segments now.
             chosen = self._choose(self._merger.mergeable(), idle=idle)
+            began_s = time.monotonic()
             self._merger.merge(chosen)
+            if chosen and self._followed_by is None:  # a flush runs every few commits
+                took_s = round(time.monotonic() - began_s, 3)
+                rows = sum(record.rows for record in chosen)
+                log_event("compacted", files=len(chosen), rows=rows, seconds=took_s)
             result = StageResult.MERGED if chosen else StageResult.NOTHING_DUE
         if result is StageResult.MERGED and self._followed_by:
             self._followed_by.wake.set()
@@ -234,14 +241,32 @@ class Compactor:
     def prune(self, oldest_hour: int) -> int:
         """Forget the counters of earlier hours. Return their number."""
         # Only files have totals of their own, which stay when hours go, so flush everything first.
-        with self.flush.lock.held():
-            while unflushed := limit_rows(self._merger.unflushed()):
-                self._merger.merge(unflushed)
+        self._flush_present()
         with self.compaction.lock.held():
             files = self._merger.files()
             if not any(self._merger.has_before(record, oldest_hour) for record in files):
                 return 0
             return self._merger.merge(files, oldest_hour=oldest_hour)
+
+    def erase(self, ids: Ints) -> None:
+        """Leave out the counters of these Tweets from every segment."""
+        self._flush_present(without=ids)
+        with self.compaction.lock.held():
+            for record in self._merger.files():
+                if self._merger.holds(record, ids):
+                    self._merger.merge([record], without=ids)
+        self.folder.remove_leftovers(wait=True)  # files that a crash after a merge has left
+
+    def _flush_present(self, *, without: Ints = NO_IDS) -> None:
+        """Flush all segments that are unflushed now. Later ones may come faster than they go."""
+        with self.flush.lock.held():
+            last = max((record.segment_id for record in self._merger.unflushed()), default=0)
+
+            def list_present() -> list[SegmentRecord]:
+                return [each for each in self._merger.unflushed() if each.segment_id <= last]
+
+            while unflushed := limit_rows(list_present()):
+                self._merger.merge(unflushed, without=without)
 
     def close(self) -> None:
         """Stop the stages. A merge that is under way is undone."""

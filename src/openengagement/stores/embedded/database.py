@@ -24,6 +24,7 @@ from openengagement.sqlite_files import (
     count_commit,
     primary_code,
     refuse_foreign_log,
+    scrub,
 )
 
 NAME: Final = "embedded"
@@ -139,6 +140,20 @@ class Database:
                     db.execute("COMMIT")
         except (sqlite3.DatabaseError, OSError) as error:
             self._raise_as_promised(error)
+
+    def scrub(self) -> None:
+        """Rewrite the file and empty its log. All other writers wait meanwhile.
+
+        Raises:
+            StoreUnavailable, StoreDamaged, OSError: as for `snapshot`.
+        """
+        with self._write_lock.held():
+            try:
+                clean = scrub(self.connection())
+            except (sqlite3.DatabaseError, OSError) as error:
+                self._raise_as_promised(error)
+        if not clean:
+            raise StoreUnavailable(NAME, "a reader keeps the log of the database in use")
 
     def _raise_as_promised(self, error: sqlite3.DatabaseError | OSError) -> NoReturn:
         """Raise StoreUnavailable if a retry may help, StoreDamaged for damage, else the error.

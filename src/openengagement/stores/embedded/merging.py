@@ -16,12 +16,17 @@ If the lock file is deleted, step 3 fails, because a record is missing then.
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from openengagement.engagement.counters import (
     AnyInts,
+    Ints,
     cut,
+    find_rows,
     first_cell,
     max_magnitude_of,
     merge_at_once,
@@ -44,6 +49,15 @@ from openengagement.stores.embedded.segment_removal import remove_segments
 from openengagement.stores.embedded.segments import Segment, SegmentFile, bounds_of
 
 _SCANNED_ROWS: Final = 1_000_000
+NO_IDS: Final[Ints] = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a merge keeps: hours from `oldest_hour` on, and all Tweets but those in `without`."""
+
+    oldest_hour: int
+    without: Ints
 
 
 class StoppedError(Exception):
@@ -89,10 +103,17 @@ class Merger:
             segment.evict()
         return False
 
-    def merge(self, chosen: Sequence[SegmentRecord], *, oldest_hour: int = 0) -> int:
+    def holds(self, record: SegmentRecord, ids: Ints) -> bool:
+        """Whether a segment has counters of any of these Tweets."""
+        return any(len(find_rows(part, ids)[0]) for part in self._read(record).sections)
+
+    def merge(
+        self, chosen: Sequence[SegmentRecord], *, oldest_hour: int = 0, without: Ints = NO_IDS
+    ) -> int:
         """Merge segments into one file.
 
-        The counters of hours before `oldest_hour` are left out, and their number is returned.
+        The counters of hours before `oldest_hour` are left out, and their number is returned. All
+        counters and totals of the Tweets in `without` are left out, too.
 
         Raises:
             StoppedError: `stopping` was set; nothing has changed.
@@ -101,7 +122,7 @@ class Merger:
         if not chosen:
             return 0
         try:
-            dropped = self._merge(chosen, oldest_hour=oldest_hour)
+            dropped = self._merge(chosen, kept=_Kept(oldest_hour, without))
         except StoreDamaged as error:
             self._damaged |= {each.segment_id for each in chosen if each.is_in(error.file)}
             raise
@@ -109,7 +130,7 @@ class Merger:
         remove_segments(files, stopping=self._stopping.wait)
         return dropped
 
-    def _merge(self, chosen: Sequence[SegmentRecord], *, oldest_hour: int) -> int:
+    def _merge(self, chosen: Sequence[SegmentRecord], *, kept: _Kept) -> int:
         """Write the merged file, and list it. Afterwards this process maps none of the others."""
         segments = [self._read(record) for record in chosen]
         unfinished = self.folder.path / f"merged-{uuid.uuid4().hex}.unfinished"
@@ -126,7 +147,7 @@ class Merger:
             ),
         )
         try:
-            rows, max_magnitude, dropped = self._write(file, segments, oldest_hour=oldest_hour)
+            rows, max_magnitude, dropped = self._write(file, segments, kept=kept)
             content = file.finish()
             into = SegmentRecord(0, rows, max_magnitude, unfinished.with_suffix(SUFFIX).name)
             self._list(unfinished, chosen, into=into, content=content)
@@ -168,7 +189,7 @@ class Merger:
             raise
 
     def _write(
-        self, file: SegmentFile, segments: Sequence[Segment], *, oldest_hour: int
+        self, file: SegmentFile, segments: Sequence[Segment], *, kept: _Kept
     ) -> tuple[int, int, int]:
         """Write the sum of the segments. Return its rows, its largest magnitude, dropped counters.
 
@@ -182,13 +203,14 @@ class Merger:
         for parts in cut([*hours, *totals]):
             if self._stopping.is_set():
                 raise StoppedError
-            merged = merge_at_once(parts[: len(hours)])
-            kept = merged.since(oldest_hour)
+            merged = merge_at_once(parts[: len(hours)]).without(kept.without)
+            newer = merged.since(kept.oldest_hour)
             sums = merge_at_once(parts[len(hours) :]) if totals else to_totals(merged)
-            file.write(kept, sums)
-            rows += kept.rows + sums.rows
-            dropped += merged.rows - kept.rows
-            max_magnitude = max(max_magnitude, kept.max_magnitude, sums.max_magnitude)
+            sums = sums.without(kept.without)
+            file.write(newer, sums)
+            rows += newer.rows + sums.rows
+            dropped += merged.rows - newer.rows
+            max_magnitude = max(max_magnitude, newer.max_magnitude, sums.max_magnitude)
             for segment in segments:
                 segment.evict()
         return rows, max_magnitude, dropped

@@ -77,10 +77,13 @@ class SegmentFolder:
         elif unknown and self._no_merge_runs():
             self._refuse(f"has {_show(unknown)}, which {self._name} does not list")
 
-    def remove_leftovers(self) -> None:
-        """Remove files that a crash left: unfinished ones, and those recorded as removable."""
+    def remove_leftovers(self, *, wait: bool = False) -> None:
+        """Remove files that a crash left: unfinished ones, and those recorded as removable.
+
+        While a merge runs, wait for it if `wait` is true, else remove nothing.
+        """
         with ExitStack() as stack:
-            if not self._hold_all(stack):
+            if not self._hold_all(stack, wait=wait):
                 return
             db = self._database.connection()
             listed = {record.file for record in manifest.list_segments(db)}
@@ -111,8 +114,8 @@ class SegmentFolder:
         with ExitStack() as stack:
             return self._hold_all(stack)
 
-    def _hold_all(self, stack: ExitStack) -> bool:
-        return all(stack.enter_context(lock.held(wait=False)) for lock in self._locks)
+    def _hold_all(self, stack: ExitStack, *, wait: bool = False) -> bool:
+        return all(stack.enter_context(lock.held(wait=wait)) for lock in self._locks)
 
     def _refuse(self, problem: str) -> NoReturn:
         advice = _ADVICE.format(name=self._name, folder=self.path.name)

@@ -7,8 +7,8 @@ their counters. So it sees whole commits only.
 """
 
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -29,18 +29,21 @@ from openengagement.engagement.videos import (
     move_views,
     share_views,
 )
+from openengagement.errors import StoreUnavailable
+from openengagement.files import hold_lock
 from openengagement.sqlite_files import connect, is_new, refuse_foreign_log
-from openengagement.stores.contract import Applied, Batch, KeyConflict
+from openengagement.stores.contract import Applied, Authored, Batch, KeyConflict, StoreFault
 from openengagement.stores.embedded import ledger, ledger_time, manifest
 from openengagement.stores.embedded import tweets as table
 from openengagement.stores.embedded.compaction import Compactor
 from openengagement.stores.embedded.database import NAME, Database, verify_pages
+from openengagement.stores.embedded.merging import StoppedError
 from openengagement.stores.embedded.reading import OpenSegments, SegmentReader
 from openengagement.stores.embedded.segment_folder import SUFFIX
 from openengagement.stores.embedded.segments import Segment, copy_segment
 from openengagement.stores.embedded.totals import sum_totals
 from openengagement.stores.embedded.upgrade import WITH_ORPHANS, WITH_ROWS, create_or_upgrade
-from openengagement.telemetry import log_event
+from openengagement.telemetry import WARNING, log_event
 
 _CONTENT: Final = ("segments", "tweets", "batches")
 
@@ -94,7 +97,8 @@ class EmbeddedStore:
                     deltas.append(batch.deltas)
             self._add(db, deltas)
         if jump is not None:
-            log_event("clock_jumped", noticed_by="idempotency keys", **asdict(jump))
+            noticed_by = "idempotency keys"
+            log_event("clock_jumped", level=WARNING, noticed_by=noticed_by, **asdict(jump))
         self._compactor.notify_commit()
         return answers
 
@@ -172,8 +176,46 @@ class EmbeddedStore:
         with self._database.snapshot() as db:
             return ledger.read_position(db, source)
 
+    def ping(self) -> Collection[StoreFault]:
+        self.read_totals([1], ["favorites"])
+        return ()
+
     def prune(self, *, oldest_hour: int) -> int:
         return self._compactor.prune(oldest_hour)
+
+    def erase(self, ids: Sequence[int]) -> None:
+        if not ids:
+            return
+        try:
+            self._compactor.erase(np.unique(np.array(ids, np.int64)))
+        except StoppedError:
+            raise StoreUnavailable(NAME, "the server is stopping") from None
+
+    def erasing(self) -> AbstractContextManager[object]:
+        return hold_lock(self._path.with_name("erasure.lock"))
+
+    def read_authored(self, author_ids: Sequence[int]) -> Authored:
+        with self._database.snapshot() as db:
+            return table.read_authored(db, author_ids)
+
+    def forget(self, authored: Authored) -> None:
+        with self._database.writing() as db:
+            table.forget(db, authored)
+
+    def measure(self) -> dict[str, int]:
+        with self._database.snapshot() as db:
+            records = manifest.list_segments(db)
+            tweets = db.execute("SELECT count(*) FROM tweets").fetchone()[0]
+        files = [record for record in records if record.file is not None]
+        return {
+            "tweets": tweets,
+            "counter_rows": sum(record.rows for record in records),
+            "segment_files": len(files),
+            "unflushed_segments": len(records) - len(files),
+        }
+
+    def scrub(self) -> None:
+        self._database.scrub()
 
     def start_compaction(self) -> None:
         self._compactor.start()

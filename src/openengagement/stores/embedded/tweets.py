@@ -10,6 +10,7 @@ import msgspec
 import polars as pl
 
 from openengagement.engagement.types import Tweet
+from openengagement.stores.contract import Authored
 from openengagement.stores.embedded.database import Database
 
 SCHEMA: Final = """
@@ -74,6 +75,27 @@ _ADD_VIDEO: Final = "INSERT OR IGNORE INTO videos (video_id) VALUES (?)"
 _NUMBERS: Final = """
 SELECT video_id, video_number FROM json_each(?) CROSS JOIN videos ON video_id = value
 """
+# The parameter is a JSON array of authors.
+_AUTHORED: Final = """
+SELECT tweet_id FROM json_each(?) CROSS JOIN tweets ON author_id = value ORDER BY tweet_id
+"""
+# The videos of their Tweets that no Tweet of another author has.
+_OWN_VIDEOS: Final = """
+SELECT DISTINCT video_number FROM json_each(?1) CROSS JOIN tweets AS own ON author_id = value
+WHERE video_number IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM tweets WHERE video_number = own.video_number
+    AND author_id NOT IN (SELECT value FROM json_each(?1))
+)
+"""
+_FORGET: Final = """
+DELETE FROM tweets WHERE tweet_id = ? AND author_id IN (SELECT value FROM json_each(?))
+"""
+# No video's id begins with a control character. The row stays, so that no other video ever gets the
+# number: its views are counted under it.
+_FORGET_VIDEOS: Final = """
+UPDATE videos SET video_id = char(1) || video_number WHERE substr(video_id, 1, 1) <> char(1)
+AND NOT EXISTS (SELECT 1 FROM tweets WHERE tweets.video_number = videos.video_number)
+"""
 
 
 def number_videos(db: sqlite3.Connection, folded: pl.DataFrame) -> pl.DataFrame:
@@ -100,6 +122,24 @@ def delete_tweet(db: sqlite3.Connection, tweet_id: int) -> bool:
     """Mark a Tweet as deleted. False if it is not registered."""
     cursor = db.execute("UPDATE tweets SET deleted = 1 WHERE tweet_id = ?", (tweet_id,))
     return cursor.rowcount > 0
+
+
+def read_authored(db: sqlite3.Connection, author_ids: Sequence[int]) -> Authored:
+    """Read which Tweets these authors have, and the videos that only these have."""
+    authors = (msgspec.json.encode(author_ids).decode(),)
+    ids = [tweet_id for (tweet_id,) in db.execute(_AUTHORED, authors)]
+    return Authored(author_ids, ids, [video for (video,) in db.execute(_OWN_VIDEOS, authors)])
+
+
+def forget(db: sqlite3.Connection, authored: Authored) -> None:
+    """Remove these Tweets, unless they have another author by now, and ids of unused videos."""
+    authors = msgspec.json.encode(authored.author_ids).decode()
+    db.executemany(_FORGET, ((tweet_id, authors) for tweet_id in authored.tweet_ids))
+    db.execute(_FORGET_VIDEOS)
+    # The list of changes must not keep these ids. A gap in it makes every process empty its cache.
+    last = db.execute("SELECT max(change_id) FROM tweet_changes").fetchone()[0] or 0
+    db.execute("DELETE FROM tweet_changes")
+    db.execute("INSERT INTO tweet_changes VALUES (?, 0)", (last + 2,))
 
 
 def read_tweets(db: sqlite3.Connection, tweet_ids: Sequence[int]) -> dict[int, Tweet]:

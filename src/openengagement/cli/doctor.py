@@ -1,0 +1,278 @@
+"""`openengagement doctor`: say in words what is wrong with a setup, and what to do."""
+
+import os
+import resource
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import typer
+from sqlalchemy.exc import DBAPIError
+
+from openengagement.cli.common import CLOCK, Json
+from openengagement.data_folder import KEY_FILE, DataFolder, open_data_folder
+from openengagement.engagement.permissions import Role
+from openengagement.errors import StoreUnavailable
+from openengagement.files import UnusableFile
+from openengagement.ingest.sources.counting_listener import is_hung, is_listening, list_sockets
+from openengagement.limits.opening import open_limits
+from openengagement.settings import (
+    ENV_PREFIX,
+    REGISTRY_FILE,
+    Settings,
+    SettingsError,
+    load_settings,
+)
+from openengagement.stores.opening import read_status
+
+_ROOM_BYTES: Final = 1 << 30
+_FILES_MIN: Final = 4096
+_MOUNTS: Final = Path("/proc/mounts")
+_NETWORK: Final = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "ceph", "glusterfs")
+_FAILURES: Final = (UnusableFile, OSError, StoreUnavailable, DBAPIError)
+_COLORS: Final = {"problem": typer.colors.RED, "warning": typer.colors.YELLOW}
+
+
+class Level(StrEnum):
+    """How bad a finding is. Only problems make the command fail."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A fact about the setup, and what to do about it if it is bad."""
+
+    level: Level
+    text: str
+    remedy: str = ""
+
+
+def doctor(context: typer.Context, json: Json = False) -> None:
+    """Look for mistakes in settings, data folder, disk and accounts. Servers may be running.
+
+    Exits with 1 if there is a problem. `openengagement check` also verifies the stored data.
+    """
+    data: Path = context.obj
+    findings = list(examine(data))
+    healthy = all(finding.level is not Level.PROBLEM for finding in findings)
+    if json:
+        rows = [asdict(finding) for finding in findings]
+        typer.echo(msgspec.json.encode({"healthy": healthy, "findings": rows}).decode())
+    else:
+        for finding in findings:
+            typer.secho(f"{finding.level:8}", fg=_COLORS.get(finding.level), nl=False)
+            typer.echo(finding.text)
+            if finding.remedy:
+                typer.echo(f"{'':8}-> {finding.remedy}")
+    if not healthy:
+        raise typer.Exit(1)
+
+
+def examine(data: Path) -> Iterator[Finding]:
+    """Yield what there is to say about a data folder and the settings of the environment."""
+    try:
+        settings = load_settings(os.environ)
+    except SettingsError as error:
+        yield Finding(
+            Level.PROBLEM, str(error), "Correct or unset this variable; docs/settings.md lists all."
+        )
+        return
+    yield Finding(Level.OK, "the settings are valid")
+    yield from _examine_network(settings)
+    yield from _examine_process()
+    if not data.exists():
+        yield Finding(
+            Level.PROBLEM,
+            f"there is no data folder {data.resolve()}",
+            "Name the right one with --data or OPENENGAGEMENT_DATA. `serve` and `account add` "
+            "create a new one.",
+        )
+        return
+    yield from _examine_folder(data)
+    yield from _examine_disk(data)
+    yield from _examine_servers(data)
+    yield from _examine_content(data, settings)
+
+
+def _examine_network(settings: Settings) -> Iterator[Finding]:
+    if settings.allow_plain_http and not settings.trusted_proxies:
+        yield Finding(
+            Level.WARNING,
+            "plain HTTP is accepted from every machine, so credentials can be read on the network",
+            f"Let a proxy terminate TLS and name it in {ENV_PREFIX}TRUSTED_PROXIES, or use "
+            "--tls-cert and --tls-key.",
+        )
+    elif not settings.allow_plain_http and not settings.trusted_proxies:
+        yield Finding(
+            Level.OK,
+            "plain HTTP is answered on this machine only; other machines need TLS from --tls-cert, "
+            f"or from a proxy that {ENV_PREFIX}TRUSTED_PROXIES names",
+        )
+    if settings.replay_protection == "off":
+        yield Finding(
+            Level.WARNING,
+            "a signed request can be sent again by anybody who saw it",
+            f"Unset {ENV_PREFIX}REPLAY_PROTECTION.",
+        )
+
+
+def _examine_process() -> Iterator[Finding]:
+    if os.geteuid() == 0:
+        yield Finding(
+            Level.WARNING,
+            "this command runs as root, and its files will belong to root",
+            "Run servers and commands as one user of their own.",
+        )
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit < _FILES_MIN:
+        yield Finding(
+            Level.WARNING,
+            f"a process may open {limit} files only, and each connection is one",
+            f"Raise the limit to {_FILES_MIN} or more (ulimit -n, or LimitNOFILE= in systemd).",
+        )
+
+
+def _examine_folder(data: Path) -> Iterator[Finding]:
+    if not data.is_dir():
+        yield Finding(Level.PROBLEM, f"{data} is not a folder", "Name a folder with --data.")
+        return
+    status, key = data.stat(), data / KEY_FILE
+    if status.st_uid != os.geteuid() and os.geteuid() != 0:
+        yield Finding(
+            Level.PROBLEM,
+            f"{data} belongs to user {status.st_uid}, and this command runs as {os.geteuid()}",
+            f"Run commands as the server's user, for example with: sudo -u '#{status.st_uid}' ...",
+        )
+    elif not os.access(data, os.W_OK | os.X_OK):
+        yield Finding(Level.PROBLEM, f"{data} cannot be written", "Change its mode to 0700.")
+    for path in (data, key):
+        if path.exists() and path.stat().st_mode & 0o077:
+            mode = "0700" if path.is_dir() else "0600"
+            yield Finding(
+                Level.WARNING,
+                f"other users of this machine may enter or read {path}",
+                f"chmod {mode} {path}",
+            )
+
+
+def _examine_disk(data: Path) -> Iterator[Finding]:
+    kind = _file_system(data)
+    if kind.startswith(_NETWORK):
+        yield Finding(
+            Level.PROBLEM,
+            f"{data} is on a network file system ({kind}), which may lose locks and writes",
+            "Move the folder to a local disk. Several machines can share a registry in PostgreSQL.",
+        )
+    if kind in {"tmpfs", "ramfs"}:
+        yield Finding(
+            Level.WARNING,
+            f"{data} is in memory ({kind}) and is lost when the machine restarts",
+            "Move the folder to a disk.",
+        )
+    free = shutil.disk_usage(data).free
+    used = sum(512 * path.stat().st_blocks for path in data.rglob("*") if path.is_file())
+    level = Level.WARNING if free < max(_ROOM_BYTES, 2 * used) else Level.OK
+    remedy = "Compaction, pruning and erasure write files anew: keep twice the folder's size free."
+    text = f"the folder has {used / 2**20:,.0f} MiB, and {free / 2**20:,.0f} MiB are free"
+    yield Finding(level, text, remedy if level is Level.WARNING else "")
+
+
+def _file_system(path: Path) -> str:
+    """Return the type of the file system that holds a path, empty if the system does not tell."""
+    if not _MOUNTS.exists():
+        return ""
+    folders = {str(each) for each in (path.resolve(), *path.resolve().parents)}
+    mounts = (line.split()[1:3] for line in _MOUNTS.read_text().splitlines())
+    found = [(len(point), kind) for point, kind in mounts if point in folders]
+    return max(found)[1] if found else ""
+
+
+def _examine_servers(data: Path) -> Iterator[Finding]:
+    running = [address for address in list_sockets(data) if is_listening(address)]
+    yield Finding(Level.OK, f"{len(running) or 'no'} server(s) run on this folder")
+    if any(map(is_hung, running)):
+        yield Finding(
+            Level.PROBLEM,
+            "the counting process of a server does not answer",
+            "Wait: the server replaces it. If that repeats, look for a slow disk in the log.",
+        )
+
+
+def _examine_content(data: Path, settings: Settings) -> Iterator[Finding]:
+    if not settings.registry and not (data / REGISTRY_FILE).exists():
+        yield Finding(
+            Level.PROBLEM,
+            f"{data} has no {REGISTRY_FILE}: it is another folder, or a part of it is missing",
+            'Name the right one with --data, or see "A folder that is refused" in '
+            "docs/operating.md.",
+        )
+        return  # opening it would create the file
+    try:
+        folder = open_data_folder(data, settings, clock=CLOCK)
+    except _FAILURES as error:
+        section = "Many machines" if settings.store else "A folder that is refused"
+        yield Finding(
+            Level.PROBLEM,
+            f"the {'databases' if settings.registry else 'data folder'} cannot be used: {error}",
+            f'See "{section}" in docs/operating.md.',
+        )
+        return
+    try:
+        open_limits(data, settings.registry).close()
+        yield Finding(Level.OK, "registry, counters, keys and limits can be opened")
+        yield from _examine_cluster(settings)
+        yield from _examine_accounts(folder)
+    except _FAILURES as error:
+        yield Finding(
+            Level.PROBLEM, str(error), "Run `openengagement check`, and read the server's log."
+        )
+    finally:
+        folder.close()
+
+
+def _examine_cluster(settings: Settings) -> Iterator[Finding]:
+    if not settings.store:
+        return
+    status = read_status(settings)
+    for problem in status["problems"]:
+        yield Finding(Level.PROBLEM, problem, "`openengagement cluster status` shows all servers.")
+    if status["healthy"]:
+        count = len(status["replicas"])
+        yield Finding(Level.OK, f"all {count} servers of ClickHouse answer and are in sync")
+
+
+def _examine_accounts(folder: DataFolder) -> Iterator[Finding]:
+    registry = folder.registry
+    counts, states = registry.count(), registry.app_list.count_apps()
+    for missing, text, remedy in (
+        (
+            not counts["platform_keys"],
+            "there is no platform key, so the platform can send nothing",
+            "openengagement platform-key issue NAME",
+        ),
+        (
+            not registry.accounts.list_accounts(Role.MANAGER),
+            "no account is a manager, so apps can be enabled from the command line only",
+            "openengagement account role SCREEN_NAME manager",
+        ),
+        (
+            bool(states["waiting"]),
+            f"{states['waiting']} app(s) wait for access",
+            "openengagement app list --state waiting, then app enable APP_ID",
+        ),
+    ):
+        if missing:
+            yield Finding(Level.WARNING, text, remedy)
+    if unfinished := registry.removal.list_unfinished():
+        yield Finding(
+            Level.PROBLEM,
+            f"the erasure of account(s) {', '.join(map(str, unfinished))} is not finished",
+            f"openengagement account remove {unfinished[0]} --yes",
+        )
