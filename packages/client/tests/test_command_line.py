@@ -11,6 +11,7 @@ import sys
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from importlib.metadata import version
 
 import pyarrow.parquet as pq
 import pytest
@@ -54,6 +55,10 @@ def oe(server, world, tmp_path):
         return done
 
     return call
+
+
+def test_the_version(oe):
+    assert oe("--version").stdout == f"openengagement-client {version('openengagement-client')}\n"
 
 
 def test_totals_as_a_table(oe):

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from typing import NoReturn
+from importlib.metadata import version
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -13,11 +14,28 @@ from openengagement_client.command_line.signing_in import login, logout
 from openengagement_client.errors import EngagementError
 
 app = typer.Typer(
-    help="Read metrics from, and send events to, a server of the Engagement API.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"openengagement-client {version('openengagement-client')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _begin(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Read metrics from, and send events to, a server of the Engagement API."""
+
+
 app.command()(query)
 app.command()(send)
 app.command()(login)
