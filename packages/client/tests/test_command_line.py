@@ -268,6 +268,23 @@ def test_sending(oe, world, tmp_path):
     assert json.loads(counted.stdout)["counts"]["112"]["replies"] == "6"
 
 
+def test_registering(oe, world, tmp_path):
+    (tmp_path / "accounts.ndjson").write_text('{"id": 77, "screen_name": "erin"}\n')
+    tweets = ['{"id": 5001, "author_id": 101}', '{"id": 0, "author_id": 101}']
+    (tmp_path / "tweets.ndjson").write_text("\n".join(tweets))
+    with Server(world) as own:
+        access = {"ENGAGEMENT_API_URL": own.url, "PLATFORM_KEY": world.platform_key}
+        done = oe("register", "accounts", "accounts.ndjson", **access)
+        assert done.stdout == "1 accounts registered, 0 refused\n"
+        done = oe("register", "tweets", "tweets.ndjson", status=1, **access)
+        assert done.stdout == "1 Tweets registered, 1 refused\n"
+        assert done.stderr.startswith("line 2: invalid_id: ")
+        missing = oe("register", "tweets", "no.ndjson", status=1, **access)
+        assert missing.stderr == "oe: cannot read no.ndjson: No such file or directory\n"
+        found = oe("query", "totals", "5001", "--types", "favorites", "--format", "json", **access)
+    assert json.loads(found.stdout)["counts"] == {"5001": {"favorites": "0"}}
+
+
 def test_ctrl_c_keeps_what_is_done(tmp_path):
     """The same command with --resume goes on."""
     ids = [str(each) for each in range(1, 3001)]

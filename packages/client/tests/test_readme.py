@@ -81,6 +81,8 @@ def test_the_commands(own_server, world, tmp_path):
     for day in (27, 28):
         event = f'{{"tweet_id": "111", "type": "replies", "at": "2024-05-{day}T09:15:00Z"}}\n'
         (tmp_path / f"events-2026-11-{day}.ndjson").write_text(event)
+    (tmp_path / "accounts.ndjson").write_text('{"id": 77, "screen_name": "frank"}\n')
+    (tmp_path / "tweets.ndjson").write_text('{"id": 5002, "author_id": 77}\n')
     command = f'oe() {{ {sys.executable} -m openengagement_client "$@"; }}\n'
     for line in COMMANDS.splitlines():
         done = subprocess.run(

@@ -45,9 +45,9 @@ class AsyncPlatformClient(PlatformMethods):
         """As `PlatformClient.usage`."""
         return await self._transport.run(self._calls.usage(month))
 
-    async def send_batch(self, batch: Batch) -> BatchReport:
+    async def send_batch(self, batch: Batch, *, kind: str = "events") -> BatchReport:
         """As `PlatformClient.send_batch`."""
-        return await self._transport.run(self._calls.send_events(batch))
+        return await self._transport.run(self._calls.send(kind, batch))
 
     def sender(
         self, limits: BatchLimits | None = None, *, spool: Path | str | None = None

@@ -154,7 +154,7 @@ class Delivery:
             EngagementError: the batch may be sent later.
         """
         try:
-            report = yield from self._calls.send_events(batch)
+            report = yield from self._calls.send("events", batch)
         except BadRequest as error:
             if error.status not in _REFUSALS:
                 raise

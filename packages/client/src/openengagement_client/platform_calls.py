@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
+from openengagement_client import retrying
 from openengagement_client.batches import Batch, compress, make_key
 from openengagement_client.errors import NotFound, UnexpectedAnswer
 from openengagement_client.http_messages import ApiCall, Steps
 from openengagement_client.reports import BatchReport, parse_report
-from openengagement_client.retrying import send
 from openengagement_client.sessions import Session
 
 Record = Mapping[str, Any]
@@ -32,17 +32,13 @@ class PlatformCalls:
 
     def register(self, kind: str, records: Iterable[Record]) -> Steps[BatchReport]:
         """Register or change `accounts` or `tweets`."""
-        return self._send(kind, Batch(b"".join(map(encode_record, records)), make_key()))
-
-    def send_events(self, batch: Batch) -> Steps[BatchReport]:
-        """Send a batch of events."""
-        return self._send("events", batch)
+        return self.send(kind, Batch(b"".join(map(encode_record, records)), make_key()))
 
     def delete_tweet(self, tweet_id: str | int) -> Steps[bool]:
         """Make a Tweet unavailable. The result is False if it is not registered."""
         path = f"{_PATH}tweets/{quote(str(tweet_id), safe='')}"
         try:
-            yield from send(ApiCall("DELETE", path), self.session)
+            yield from retrying.send(ApiCall("DELETE", path), self.session)
         except NotFound:
             return False
         return True
@@ -51,17 +47,18 @@ class PlatformCalls:
         """Return the usage of every app in a month."""
         query = f"?month={quote(month, safe='')}" if month else ""
         call = ApiCall("GET", f"{_PATH}usage{query}", expects_json=True)
-        found = (yield from send(call, self.session)).content
+        found = (yield from retrying.send(call, self.session)).content
         if not isinstance(found, dict):
             raise UnexpectedAnswer("the usage is not a JSON object")
         return found
 
-    def _send(self, kind: str, batch: Batch) -> Steps[BatchReport]:
+    def send(self, kind: str, batch: Batch) -> Steps[BatchReport]:
+        """Send a batch of `events`, `accounts` or `tweets`."""
         body, headers = batch.body, {**_NDJSON, "idempotency-key": batch.key}
         if self.compresses:
             body, headers["content-encoding"] = compress(body)
         call = ApiCall("POST", _PATH + kind, body, headers, expects_json=True)
-        response = yield from send(call, self.session)
+        response = yield from retrying.send(call, self.session)
         return parse_report(response.content, first_line=batch.first_line)
 
 

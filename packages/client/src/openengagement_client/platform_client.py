@@ -73,14 +73,16 @@ class PlatformClient(PlatformMethods):
         """
         return self._transport.run(self._calls.usage(month))
 
-    def send_batch(self, batch: Batch) -> BatchReport:
-        """Send a batch of events, and again under the same key after transient failures.
+    def send_batch(self, batch: Batch, *, kind: str = "events") -> BatchReport:
+        """Send a batch, and again under the same key after transient failures.
+
+        `kind` is `events`, `accounts` or `tweets`.
 
         Raises:
             ApiError: the server refused the whole batch.
             TransportError: no answer arrived.
         """
-        return self._transport.run(self._calls.send_events(batch))
+        return self._transport.run(self._calls.send(kind, batch))
 
     def sender(
         self, limits: BatchLimits | None = None, *, spool: Path | str | None = None

@@ -9,7 +9,7 @@ import typer
 
 from openengagement_client.command_line.printing import printable
 from openengagement_client.command_line.querying import query
-from openengagement_client.command_line.sending import send
+from openengagement_client.command_line.sending import register, send
 from openengagement_client.command_line.signing_in import login, logout
 from openengagement_client.errors import EngagementError
 
@@ -38,6 +38,7 @@ def _begin(
 
 app.command()(query)
 app.command()(send)
+app.command()(register)
 app.command()(login)
 app.command()(logout)
 
