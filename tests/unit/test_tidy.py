@@ -38,6 +38,7 @@ MANY_PARAMETERS: dict[str, str] = {
     "openengagement.cli.maintenance:prune": "a command",
     "openengagement.cli.restore:restore": "a command",
     "openengagement_client.command_line.querying:query": "a command",
+    "openengagement_client.command_line.sending:register": "a command",
     "openengagement_client.command_line.sending:send": "a command",
     "openengagement_client.command_line.signing_in:login": "a command",
     "openengagement.cli.usage:usage": "a command",

@@ -49,7 +49,8 @@ REQUEST = Request(
 
 IMPORTS = """
 import io, os, sys
-from openengagement.ingest.formats.column_decoder import decode_into
+from openengagement.ingest.formats.column_decoder import decode_into, hide_pandas
+hide_pandas()
 before = set(sys.modules)
 sink = io.BytesIO()
 decode_into(os.fsencode(sys.argv[1]), sys.stdin.buffer, sink=sink)

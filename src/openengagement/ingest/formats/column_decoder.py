@@ -7,7 +7,9 @@ no rule of `ingest.rows`. It returns all other rows as text, and these rules dec
 This module imports no data frame library, so that the process starts fast and stays small.
 """
 
+import sys
 from collections.abc import Iterator
+from importlib.abc import MetaPathFinder
 from typing import IO, Final
 
 import msgspec
@@ -108,5 +110,17 @@ def _to_stream(batch: pa.RecordBatch) -> bytes:
     return stream
 
 
+class _PandasHider(MetaPathFinder):
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name=name)
+
+
+def hide_pandas() -> None:
+    """Make pandas look absent: pyarrow would import it for its first array, in every fork."""
+    sys.meta_path.insert(0, _PandasHider())
+
+
 if __name__ == "__main__":
+    hide_pandas()
     serve(decode_into, memory_max_bytes=MEMORY_MAX_BYTES)
