@@ -183,7 +183,7 @@ def answer_of(server, *faults):
     answer = send(server, draft)
     if draft.who == "over the limit":
         for _ in range(2 * LIMIT + 1):  # even if a new minute begins between two of these
-            if answer.code != "rate_limited" and answer.status in {200, 400, 403}:
+            if answer.code != "rate_limited" and answer.status in {200, 400, 403, 413, 415}:
                 answer = send(server, draft)
     return answer
 
