@@ -47,7 +47,7 @@ class Unit(StrEnum):
 
 _COUNTED_MAX: Final = 1_000_000
 _DIMENSIONS: Final = {None: (), Unit.DAY: (DAY,), Unit.HOUR: (DAY, HOUR)}
-# What is drawn over time unless the command says otherwise.
+# The unit of time of a plot if the command names none.
 _UNITS: Final = {EndpointName.LAST_28_HOURS: Unit.HOUR, EndpointName.HISTORICAL: Unit.DAY}
 
 
