@@ -90,7 +90,7 @@ class Inserter:
                 if _has(replica, token, alone=alone):
                     return replica
                 # It was dropped: the replica has to fetch it from the one that has it.
-                if self._replicas.has_all(replica) and _has(replica, token, alone=alone):
+                if self._replicas.fetch_all(replica) and _has(replica, token, alone=alone):
                     return replica
                 reason = Refused(0, f"{replica.server.name} waits for another replica")
             except Unreachable as error:

@@ -34,6 +34,8 @@ _HEALTH: Final = """
 SELECT toUInt8(is_readonly OR is_session_expired) AS ill FROM system.replicas
 WHERE database = currentDatabase() AND table = 'cells' FORMAT TSV
 """
+# The same, and whether blocks are to be fetched that it knows of.
+_BEHIND: Final = _HEALTH.replace("is_session_expired", "is_session_expired OR inserts_in_queue > 0")
 _STATES: Final = "SELECT shard, replica, state, changes FROM replicas ORDER BY shard, replica"
 # Two servers could put out each other's last replica. So one at a time may put one out.
 _LOCK: Final = "SELECT pg_advisory_xact_lock(7106908)"
@@ -118,6 +120,10 @@ class InSyncSet:
 
     def has_all(self, replica: Replica) -> bool:
         """Whether a replica has every block that another one of its shard has."""
+        return not self.replicated or bool(_caught_up([replica], timeout_s=_SYNC_TIMEOUT_S))
+
+    def fetch_all(self, replica: Replica) -> bool:
+        """Wait until a replica has every block that another one has. False if it takes too long."""
         return not self.replicated or not _sync([replica], timeout_s=_SYNC_TIMEOUT_S)
 
     def sync(self, inserted: Mapping[int, Replica], *, extra_s: float) -> dict[int, Exception]:
@@ -163,7 +169,7 @@ class InSyncSet:
             if (shard, number) in replicas and state != IN_SYNC
         }
         # While a replica is out, no commit waits for it: it catches up before it joins.
-        ready = _catch_up(known)
+        ready = _caught_up(known, timeout_s=_JOIN_TIMEOUT_S)
         joining: dict[Replica, int] = {}
         for replica in ready:
             state, changes = known[replica]
@@ -171,7 +177,8 @@ class InSyncSet:
                 joining[replica] = changes
             elif self._change(replica, to=JOINING, changes=changes):
                 joining[replica] = changes + 1
-        for replica in _healthy(_catch_up(joining)):
+        late = _sync(joining, timeout_s=_JOIN_TIMEOUT_S)
+        for replica in _healthy(each for each in joining if each not in late):
             self._change(replica, to=IN_SYNC, changes=joining[replica])
 
     def _members(self) -> InSync:
@@ -222,22 +229,25 @@ def _ask_all(
     return answers
 
 
-def _healthy(replicas: Iterable[Replica]) -> list[Replica]:
+def _healthy(replicas: Iterable[Replica], query: str = _HEALTH) -> list[Replica]:
     """Return the replicas that answer, are connected to ZooKeeper and accept inserts."""
-    answers = _ask_all(replicas, _HEALTH, timeout_s=_HEALTH_TIMEOUT_S)
+    answers = _ask_all(replicas, query, timeout_s=_HEALTH_TIMEOUT_S)
     return [replica for replica, answer in answers.items() if answer == b"0\n"]
 
 
 def _sync(replicas: Iterable[Replica], *, timeout_s: float) -> dict[Replica, Exception]:
     """Let replicas fetch what they miss. Return those that did not in time, with the reason."""
-    # The server gives up, too, when nobody waits any longer.
+    # The server gives up, too, when nobody waits any longer. Version 18.16 never does.
     settings = {"receive_timeout": str(math.ceil(timeout_s))}
     answers = _ask_all(replicas, _SYNC, timeout_s=timeout_s, settings=settings)
     return {each: answer for each, answer in answers.items() if isinstance(answer, Exception)}
 
 
-def _catch_up(replicas: Iterable[Replica]) -> list[Replica]:
-    """Let replicas that work fetch what they miss. Return those that have everything."""
-    healthy = _healthy(replicas)
-    late = _sync(healthy, timeout_s=_JOIN_TIMEOUT_S)
-    return [replica for replica in healthy if replica not in late]
+def _caught_up(replicas: Iterable[Replica], *, timeout_s: float) -> list[Replica]:
+    """Return the replicas that work and have every block.
+
+    One that is behind is not asked to sync: while a block cannot be fetched, it would never answer.
+    """
+    ready = _healthy(replicas, _BEHIND)
+    late = _sync(ready, timeout_s=timeout_s)
+    return [replica for replica in ready if replica not in late]
