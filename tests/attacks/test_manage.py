@@ -359,6 +359,7 @@ def test_a_removed_role_has_no_effect_at_once(console, waiting):
     assert log_of(console, waiting) == [("noor", "enable", "no", "yes")]
 
 
+@pytest.mark.heavy
 def test_a_role_removed_before_the_decision_is_written_is_respected(console, member, waiting):
     """The page has checked the role and waits for the database; the demotion is written first."""
     console.server.command("account", "add", "yuki", "--role", "manager")

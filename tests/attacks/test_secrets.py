@@ -106,6 +106,7 @@ def test_no_log_holds_a_secret(lived):
     assert len({what for what, _ in secrets}) >= 9
 
 
+@pytest.mark.heavy
 def test_no_log_holds_a_secret_after_an_internal_error(world):
     """A logged failure names a place in the code, not the values there."""
     with start_oauth_server(world) as oauth, oauth.person() as person:
