@@ -91,7 +91,7 @@ heavy: setup interop ## Run the heavy tests, on all cores
 ON_CLUSTER = PYTHONPATH=$(CURDIR)/tests/support/cheap_passwords $(BIN)/python -m pytest -q -m "not heavy"
 clusters: setup interop ## Run the wire tests, the oracle and the attacks on clusters
 	@TEST_STORES=cluster $(ON_CLUSTER) -n logical tests/wire tests/oracle tests/attacks
-	@TEST_STORES=replicated $(ON_CLUSTER) tests/wire
+	@TEST_STORES=replicated $(ON_CLUSTER) tests/wire tests/attacks
 
 cluster-faults: setup interop ## Stop servers of a cluster under load
 	@$(BIN)/python -m pytest -q -m cluster tests/contract
