@@ -51,7 +51,7 @@ def create_engine(url: str, store: str) -> sa.Engine:
         max_overflow=-1,  # every thread of a process may have a connection at the same time
     )
     sa.event.listen(engine, "handle_error", partial(_raise_as_promised, store))
-    sa.event.listen(engine, "before_cursor_execute", _find_nothing, retval=True)
+    sa.event.listen(engine, "before_cursor_execute", _find_nothing, retval=True, named=True)
     return engine
 
 
@@ -110,13 +110,12 @@ def connect(url: str, *, application_name: str = "openengagement") -> psycopg.Co
     return psycopg.connect(url, autocommit=True, **options)
 
 
-def _find_nothing(  # the parameters are SQLAlchemy's
-    _connection: sa.Connection,
-    _cursor: object,
+def _find_nothing(
+    *,
     statement: str,
-    parameters: Any,  # noqa: ANN401
+    parameters: Any,  # noqa: ANN401 (a mapping, or several)
     context: sa.ExecutionContext,
-    _many: object,
+    **_more: object,
 ) -> tuple[str, Any]:
     """Let a search for a text with NUL find nothing, as in SQLite. PostgreSQL would refuse it."""
     if isinstance(parameters, Mapping) and not (context.isinsert or context.isupdate):
