@@ -19,7 +19,7 @@ import pytest
 import requests
 import yaml
 
-from deploy.conftest import ROOT
+from deploy.packages import ROOT
 from support.ports import free_port
 from support.waiting import PATIENCE_S, wait_for
 

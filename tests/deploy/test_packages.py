@@ -11,7 +11,7 @@ from email.parser import Parser
 
 import pytest
 
-from deploy.conftest import PROJECTS, Environment, build
+from deploy.packages import PROJECTS, Environment, build
 from support.ports import free_port
 from support.waiting import PATIENCE_S, wait_for
 
