@@ -1,6 +1,6 @@
 """Wire the parts of a server together; this is the only module that does so."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -15,6 +15,7 @@ from openengagement.api.health import CLOCK_JUMPED, Checks, Health
 from openengagement.api.insights import Insights, default_headers
 from openengagement.api.oauth import OAuthCalls
 from openengagement.api.platform import Platform
+from openengagement.api.reference import Reference
 from openengagement.api.routes import Calls, build_routes
 from openengagement.api.usage import UsageCalls
 from openengagement.apps.app_form import check_app_form
@@ -49,6 +50,7 @@ from openengagement.portal.manage import Console
 from openengagement.portal.one_time_secrets import OneTimeSecrets
 from openengagement.portal.pages import Pages
 from openengagement.portal.password_sign_in import PasswordSignIn
+from openengagement.portal.reference import ApiReference, Document
 from openengagement.portal.rendering import PageRenderer
 from openengagement.portal.routes import PREFIXES, Handlers, build_page_routes
 from openengagement.portal.series import CHART_GROUPINGS
@@ -121,8 +123,11 @@ def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) ->
         shared.limits.close()
         shared.folder.close()
 
+    pages = _build_pages(shared, slow_pool, read_document=lambda: calls.reference.document)
+    routes = build_routes(calls, pages, page_prefixes=PREFIXES)
+    calls.reference.routes = routes.routes
     return Api(
-        build_routes(calls, _build_pages(shared, slow_pool), page_prefixes=PREFIXES),
+        routes,
         settings=settings,
         pool=shared.pool,
         default_headers=partial(default_headers, settings.rate_limit_per_minute, clock.now_s),
@@ -178,6 +183,7 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
             pool=pool,
         ),
         health=_build_health(shared, counting),
+        reference=Reference(groupings_max=settings.groupings_max),
     )
 
 
@@ -225,8 +231,10 @@ def _lacks(found: Collection[StoreFault], fault: StoreFault) -> bool:
     return fault not in found
 
 
-def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
-    """Build the pages."""
+def _build_pages(
+    shared: _Shared, slow_pool: ThreadPoolExecutor, *, read_document: Callable[[], Document]
+) -> Pages:
+    """Build the pages. `read_document` returns the OpenAPI document of the API."""
     registry, keyring, settings = shared.folder.registry, shared.folder.keyring, shared.settings
     tweets, now_s = shared.folder.stores.tweets, shared.now_s
     sessions = BrowserSessions(registry, keyring, days=settings.session_days, now_s=now_s)
@@ -268,6 +276,7 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
         explorer=Explorer(renderer, figures, tweets=tweets),
         charts=Charts(renderer, figures, tweets=tweets, now_s=now_s),
         oidc=_build_oidc(shared, renderer, sign_in=sign_in),
+        reference=ApiReference(renderer, read_document),
     )
     return Pages(
         renderer,
