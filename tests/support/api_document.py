@@ -1,0 +1,122 @@
+"""Check answers against the OpenAPI document: status, headers, content type and body."""
+
+import json
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+from openengagement.api.reference import Reference
+from openengagement.api.routes import Calls, build_routes
+from openengagement.settings import Settings
+
+_URI = "urn:openapi"
+
+
+class _Handlers:
+    """Stands for the handlers, which are not called."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self
+
+
+@cache
+def read_document() -> dict[str, Any]:
+    """Return the document of a server with default settings."""
+    calls = Calls(**dict.fromkeys(Calls.__dataclass_fields__, _Handlers()))
+    reference = Reference(groupings_max=Settings().groupings_max)
+    reference.routes = build_routes(calls, _Handlers(), page_prefixes=()).routes
+    return json.loads(json.dumps(reference.document))
+
+
+def resolve(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Follow a reference within the document."""
+    while "$ref" in value:
+        found: Any = read_document()
+        for name in value["$ref"].removeprefix("#/").split("/"):
+            found = found[name]
+        value = found
+    return value
+
+
+@cache
+def _registry() -> Registry:
+    resource = Resource.from_contents(read_document(), default_specification=DRAFT202012)
+    return Registry().with_resource(_URI, resource)
+
+
+@cache
+def validator_at(*pointer: str) -> Draft202012Validator:
+    """Return a validator of the schema at a place in the document."""
+    escaped = "/".join(name.replace("~", "~0").replace("/", "~1") for name in pointer)
+    return Draft202012Validator({"$ref": f"{_URI}#/{escaped}"}, registry=_registry())
+
+
+@cache
+def _patterns() -> list[tuple[re.Pattern[str], str]]:
+    found = []
+    for path in read_document()["paths"]:
+        parts = re.split(r"\{\w+\}", path)
+        found.append((re.compile(".+".join(map(re.escape, parts))), path))
+    return found
+
+
+def find_path(path: str) -> str | None:
+    """Return the path of the document that a request's path matches."""
+    plain = path.partition("?")[0]
+    return next((known for pattern, known in _patterns() if pattern.fullmatch(plain)), None)
+
+
+def problems_of(
+    method: str, path: str, *, status: int, headers: Mapping[str, str], body: bytes
+) -> list[str]:
+    """List how an answer differs from the document. None for calls that it does not describe."""
+    known = find_path(path)
+    operation = read_document()["paths"].get(known, {}).get(method.lower())
+    if operation is None or status == 405:
+        return []
+    responses = operation["responses"]
+    if str(status) not in responses:
+        return [f"{method} {known}: no response {status} ({headers.get('x-error-code')})"]
+    where = ["paths", known, method.lower(), "responses", str(status)]
+    if "$ref" in responses[str(status)]:
+        where = responses[str(status)]["$ref"].removeprefix("#/").split("/")
+    answer = resolve(responses[str(status)])
+    return [
+        f"{method} {known} {status}: {problem}"
+        for problem in [
+            *_header_problems(answer, headers),
+            *_body_problems(answer, where, headers=headers, body=body),
+        ]
+    ]
+
+
+def _header_problems(answer: Mapping[str, Any], headers: Mapping[str, str]) -> list[str]:
+    problems = []
+    for name, given in answer.get("headers", {}).items():
+        header = resolve(given)
+        if name not in headers:
+            if header.get("required"):
+                problems.append(f"no header {name}")
+        elif not Draft202012Validator(header["schema"]).is_valid(headers[name]):
+            problems.append(f"header {name}: {headers[name]}")
+    return problems
+
+
+def _body_problems(
+    answer: Mapping[str, Any], where: list[str], *, headers: Mapping[str, str], body: bytes
+) -> list[str]:
+    content = answer.get("content", {})
+    if not content:
+        return ["a body"] if body else []
+    kind = headers.get("content-type", "").partition(";")[0]
+    if kind not in content:
+        return [f"content type {kind}"]
+    if kind != "application/json":
+        return []
+    validator = validator_at(*where, "content", kind, "schema")
+    return [f"{error.json_path}: {error.message[:300]}" for error in validator.iter_errors(json.loads(body))]
