@@ -2,9 +2,11 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
+from unittest.mock import patch
 
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
@@ -13,6 +15,7 @@ from referencing.jsonschema import DRAFT202012
 from openengagement.api.reference import Reference
 from openengagement.api.routes import Calls, build_routes
 from openengagement.settings import Settings
+from support.calls import Answer, Client
 
 _URI = "urn:openapi"
 
@@ -120,3 +123,20 @@ def _body_problems(
         return []
     validator = validator_at(*where, "content", kind, "schema")
     return [f"{error.json_path}: {error.message[:300]}" for error in validator.iter_errors(json.loads(body))]
+
+
+@contextmanager
+def answers_checked() -> Iterator[None]:
+    """Fail at every answer that a `Client` gets and the document does not describe."""
+    send = Client.send
+
+    def checked(client: Client, method: str, path: str, **options: Any) -> Answer:
+        answer = send(client, method, path, **options)
+        found = problems_of(
+            method, path, status=answer.status, headers=answer.headers, body=answer.body
+        )
+        assert found == [], f"{answer} is not as in openapi.json: {found}"
+        return answer
+
+    with patch.object(Client, "send", checked):
+        yield
