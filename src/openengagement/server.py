@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from openengagement.api.oauth import OAuthCalls
 from openengagement.api.platform import Platform
 from openengagement.api.reference import Reference
 from openengagement.api.routes import Calls, build_routes
+from openengagement.api.scenarios import provoke
 from openengagement.api.usage import UsageCalls
 from openengagement.apps.app_form import check_app_form
 from openengagement.apps.own_apps import OwnApps
@@ -73,6 +74,7 @@ class _Shared:
         self.settings = settings
         self.clock = clock
         self.now_s = clock.now_s
+        self.metrics_now_s: Callable[[], float] = clock.now_s
         self.folder = open_data_folder(data, settings, clock=clock)
         self.limits = open_limits(data, settings.registry)
         self.pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="work")
@@ -92,12 +94,27 @@ class _Shared:
         )
 
 
-def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) -> Api:
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """How a sandbox differs from a server: it performs scenarios (`api.scenarios`).
+
+    For metrics its time stands still at `now_s` (Unix seconds), unless that is None. Signatures and
+    rate limits follow the real clock, because clients do.
+    """
+
+    now_s: int | None = None
+
+
+def build_api(
+    data: Path, settings: Settings, *, clock: Clock, counting: str, sandbox: Sandbox | None = None
+) -> Api:
     """Build the server of a data folder as an ASGI application.
 
     `counting` is the address of the counting process (`ingest.sources.counting_socket`).
     """
     shared = _Shared(data, settings, clock=clock)
+    if sandbox is not None and (frozen_s := sandbox.now_s) is not None:
+        shared.metrics_now_s = lambda: frozen_s
     for engine in shared.folder.stores.engines:
         if isinstance(engine, Compacts):
             engine.start_compaction()
@@ -126,6 +143,8 @@ def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) ->
     pages = _build_pages(shared, slow_pool, read_document=lambda: calls.reference.document)
     routes = build_routes(calls, pages, page_prefixes=PREFIXES)
     calls.reference.routes = routes.routes
+    if sandbox is not None:
+        routes = routes.with_each(partial(provoke, now_s=clock.now_s))
     return Api(
         routes,
         settings=settings,
@@ -151,7 +170,7 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
         lookup.read_protected,
         blocking=lookup.blocking,
         settings=settings,
-        now_s=now_s,
+        now_s=shared.metrics_now_s,
     )
     uploads = WorkerUploads(
         Registrar(registry, folder.stores.tweets, now_s=now_s),
@@ -274,7 +293,7 @@ def _build_pages(
         ),
         console=Console(renderer, registry, default_limit=default_limit, now_s=now_s),
         explorer=Explorer(renderer, figures, tweets=tweets),
-        charts=Charts(renderer, figures, tweets=tweets, now_s=now_s),
+        charts=Charts(renderer, figures, tweets=tweets, now_s=shared.metrics_now_s),
         oidc=_build_oidc(shared, renderer, sign_in=sign_in),
         reference=ApiReference(renderer, read_document),
     )
@@ -297,7 +316,7 @@ def _build_figures(shared: _Shared) -> ApiFigures:
         protected,
         blocking=shared.lookup.blocking,
         settings=settings,
-        now_s=shared.now_s,
+        now_s=shared.metrics_now_s,
     )
     return ApiFigures(query, protected)
 

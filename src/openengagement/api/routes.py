@@ -73,6 +73,11 @@ class Routes:
         self._exact = {(route.method, route.path): route.handler for route in routes}
         self._patterns = [(route, route.pattern) for route in routes if "{" in route.path]
 
+    def with_each(self, change: Callable[[Route], Route]) -> "Routes":
+        """Return these routes with a change of each."""
+        changed = [change(route) for route in self.routes]
+        return Routes(changed, self.pages, page_prefixes=self.page_prefixes)
+
     def find(self, method: str, path: str) -> Handler:
         """Return the handler of a request, bound to the parameters of its path.
 

@@ -34,11 +34,13 @@ from openengagement.cli.interception import (
     set_up_interception,
 )
 from openengagement.cli.serve import DEFAULT_PORT, Port, refuse_used_port, replace_process
+from openengagement.engagement.types import parse_time
 from openengagement.files import FileLock, write_private
 from openengagement.limits.opening import open_limits
 from openengagement.sandbox.demo import Demo
 from openengagement.sandbox.forward_proxy import LOOPBACK as HOST
-from openengagement.sandbox.seed import build_sandbox
+from openengagement.sandbox.seed import Recipe, build_sandbox
+from openengagement.settings import SANDBOX_VARIABLE
 
 _LOCK: Final = "sandbox.lock"
 _SAMPLES: Final = Path("examples/sample_code")
@@ -59,6 +61,17 @@ def sandbox(
         bool,
         typer.Option(help="Add simulated impressions, clicks, likes and views to the real week."),
     ] = True,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="The same credentials and counts in every sandbox of this seed."),
+    ] = None,
+    now: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="For metrics, time stands still here, such as 2026-11-22."),
+    ] = None,
+    empty: Annotated[
+        bool, typer.Option("--empty", help="No Tweets and no events: a test sends its own.")
+    ] = False,
     intercept: Intercept = False,
     intercept_port: ProxyPort = DEFAULT_PROXY_PORT,
     https_port: HttpsPort = DEFAULT_HTTPS_PORT,
@@ -68,6 +81,8 @@ def sandbox(
     refuse_shared_registry("sandbox")
     if higgs is None and not simulated:
         fail("--no-simulated needs --higgs FILE; without a file everything is simulated")
+    if higgs is not None and empty:
+        fail("--empty has no Tweets, so it cannot serve those of --higgs")
     ports = Ports(plain=port, https=https_port, proxy=intercept_port) if intercept else None
     if ports is None:
         refuse_used_port(HOST, port)
@@ -77,7 +92,8 @@ def sandbox(
     started_s = time.monotonic()
     _hold(folder)
     interception = None if ports is None else set_up_interception(folder, ports)
-    demo = _build(folder, higgs, simulated=simulated)
+    recipe = Recipe(higgs, simulated=simulated, empty=empty, seed=seed, now_s=_parse_now(now))
+    demo = _build(folder, recipe)
     environment = write_private(folder / "credentials.env", _environment(demo, port).encode())
     if json:
         text = _as_json(demo, port, interception=interception)
@@ -85,6 +101,7 @@ def sandbox(
         text = _describe(demo, port, environment=environment, higgs=higgs)
         text += interception.describe() if interception else ""
     ready_text = write_private(folder / "ready.txt", text.encode())
+    os.environ[SANDBOX_VARIABLE] = "" if recipe.now_s is None else str(recipe.now_s)
     os.environ.setdefault("OPENENGAGEMENT_LOG_REFUSALS", "true")
     os.environ.setdefault("OPENENGAGEMENT_ACCESS_LOG", "off")  # refusals have lines of their own
     ready = {"--ready-text": ready_text, "--started-s": None if json else started_s}
@@ -94,7 +111,20 @@ def sandbox(
     replace_process("supervisor", folder, options=options)
 
 
-def _build(folder: Path, higgs: Path | None, *, simulated: bool) -> Demo:
+def _parse_now(text: str | None) -> int | None:
+    """Parse `--now` into Unix seconds. It may not be in the future: no event could be sent then."""
+    if text is None:
+        return None
+    try:
+        now_s = int(parse_time(text))
+    except ValueError as error:
+        fail(f"--now: {error}")
+    if now_s > CLOCK.now_s():
+        fail("--now: lies in the future")
+    return now_s
+
+
+def _build(folder: Path, recipe: Recipe) -> Demo:
     typer.echo("Building a week of engagement that ends now ...", err=True)
     settings = read_settings()
     with failures_shown(folder):
@@ -103,7 +133,7 @@ def _build(folder: Path, higgs: Path | None, *, simulated: bool) -> Demo:
             # Build in a separate process, so that the server does not keep the memory.
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as builder:
                 return builder.submit(
-                    build_sandbox, folder, settings, clock=CLOCK, higgs=higgs, simulated=simulated
+                    build_sandbox, folder, settings, clock=CLOCK, recipe=recipe
                 ).result()
         except ValueError as error:  # the Higgs file
             fail(str(error))
@@ -129,7 +159,7 @@ def _as_json(demo: Demo, port: int, *, interception: Interception | None) -> str
     fields |= {
         "app_id": str(demo.app_id),
         "tweet_ids": [str(tweet_id) for tweet_id in demo.tweet_ids],
-        "other_tweet_id": str(demo.other_tweet_id),
+        "other_tweet_id": None if demo.other_tweet_id is None else str(demo.other_tweet_id),
     }
     if interception is not None:
         fields["intercept"] = interception.fields()
@@ -145,18 +175,19 @@ def _environment(demo: Demo, port: int) -> str:
         "ACCESS_TOKEN": demo.access_token,
         "ACCESS_TOKEN_SECRET": demo.access_token_secret,
         "BEARER_TOKEN": demo.bearer_token,
+        "PLATFORM_KEY": demo.platform_key,
     }
     return "".join(f"{name}={value}\n" for name, value in lines.items())
 
 
 def _describe(demo: Demo, port: int, *, environment: Path, higgs: Path | None) -> str:
     body = (
-        f'{{"tweet_ids":["{demo.other_tweet_id}"],'
+        f'{{"tweet_ids":["{demo.other_tweet_id or 'TWEET_ID'}"],'
         '"engagement_types":["favorites","retweets","replies"],'
         '"groupings":{"by tweet":{"group_by":["tweet.id","engagement.type"]}}}'
     )
     python = shlex.quote(short(Path(sys.executable)))
-    ids = " ".join(map(str, demo.tweet_ids[:2]))
+    ids = " ".join(map(str, demo.tweet_ids[:2])) or "TWEET_ID"
     sample = f"{python} {_SAMPLES}/{{}}.py --env {shlex.quote(short(environment))} {ids}"
     return f"""
 Open Engagement sandbox on http://{HOST}:{port}
@@ -169,6 +200,7 @@ Open Engagement sandbox on http://{HOST}:{port}
   access token         {demo.access_token}
   access token secret  {demo.access_token_secret}
   bearer token         {demo.bearer_token}
+  platform key         {demo.platform_key}
   callback URL         {demo.callback} (/portal changes it)
   sign-in password     {demo.password}
   as a .env file       {short(environment)}
@@ -199,6 +231,8 @@ At http://{HOST}:{port}/manage a manager enables apps and sees their usage. Sign
 
 
 def _label(demo: Demo, higgs: Path | None) -> str:
+    if not demo.tweets:
+        return "EMPTY: accounts and credentials, but no Tweets. Send them with the platform key."
     if higgs is None:
         return f"SIMULATED: {demo.tweets:,} Tweets, {demo.events:,} event rows, none of them real."
     real = demo.events - demo.simulated

@@ -13,7 +13,7 @@ from openengagement.cli.common import Json, fail, open_folder, read_settings, sh
 from openengagement.data_folder import DataFolder
 from openengagement.limits.opening import open_limits
 from openengagement.processes.certificate import verify_certificate
-from openengagement.settings import DATA_VARIABLE, ENV_PREFIX
+from openengagement.settings import DATA_VARIABLE, ENV_PREFIX, SANDBOX_VARIABLE
 
 DEFAULT_PORT: Final = 8080
 Port = Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")]
@@ -48,6 +48,7 @@ def serve(
         _refuse_bad_certificate(tls_cert, tls_key)
     if log_format is not None:
         os.environ[f"{ENV_PREFIX}LOG_FORMAT"] = log_format  # the server's processes read it
+    os.environ.pop(SANDBOX_VARIABLE, None)
     refuse_used_port(host, port)
     # Create or migrate the folder once, before several workers open it.
     with open_folder(context) as folder:
