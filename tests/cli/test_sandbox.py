@@ -58,7 +58,9 @@ def ask(sandbox, endpoint, auth, *tweets, **more):
 def figures(sandbox):
     """All that a client reads: by the day and in total."""
     tweets = sandbox["tweet_ids"]
-    answers = [ask(sandbox, name, signed(sandbox), *tweets) for name in ("totals", "28hr", "historical")]
+    answers = [
+        ask(sandbox, name, signed(sandbox), *tweets) for name in ("totals", "28hr", "historical")
+    ]
     assert [answer.status_code for answer in answers] == [200] * 3, answers[0].text
     return [answer.json() for answer in answers]
 
@@ -96,7 +98,9 @@ def test_an_empty_sandbox_counts_what_a_test_sends(tmp_path):
                 timeout=PATIENCE_S,
             )
             assert sent.json()["accepted"] == 1, sent.text
-        assert ask(sandbox, "totals", signed(sandbox), "77").json() == {"g": {"77": {"favorites": "1"}}}
+        assert ask(sandbox, "totals", signed(sandbox), "77").json() == {
+            "g": {"77": {"favorites": "1"}}
+        }
 
 
 @pytest.fixture(scope="module")

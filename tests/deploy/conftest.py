@@ -24,7 +24,7 @@ def built(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def constraints(tmp_path_factory):
-    """The versions of the lock. Without the hashes, which pip would demand of our own wheels too."""
+    """The versions of the lock, without hashes: pip would demand those of our own wheels too."""
     lines = (ROOT / "requirements.lock").read_text().splitlines()
     pins = [line.removesuffix(" \\") for line in lines if "==" in line and line[0].isalnum()]
     assert len(pins) > 50

@@ -50,4 +50,8 @@ class Environment:
         return done
 
     def variables(self, home, **more):
-        return {"PATH": f"{self.folder}/bin:/usr/bin:/bin", "HOME": str(home), "LANG": "C.UTF-8"} | more
+        return {
+            "PATH": f"{self.folder}/bin:/usr/bin:/bin",
+            "HOME": str(home),
+            "LANG": "C.UTF-8",
+        } | more

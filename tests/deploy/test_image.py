@@ -64,10 +64,7 @@ def test_the_build_context_has_what_is_copied_and_no_more():
         line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"
     }
     copied = {
-        source
-        for kind, rest in instructions()[0]
-        if kind == "COPY"
-        for source in rest.split()[:-1]
+        source for kind, rest in instructions()[0] if kind == "COPY" for source in rest.split()[:-1]
     }
     assert copied == allowed
     assert all((ROOT / source).exists() for source in copied)
@@ -120,7 +117,11 @@ def image():
             elif kind == "RUN":
                 command = rest.replace(PREFIX, str(prefix))
                 done = subprocess.run(
-                    ["sh", "-ec", command], cwd=context, env=variables, capture_output=True, check=False
+                    ["sh", "-ec", command],
+                    cwd=context,
+                    env=variables,
+                    capture_output=True,
+                    check=False,
                 )
                 assert done.returncode == 0, done.stderr.decode()
         yield prefix

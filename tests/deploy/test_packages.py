@@ -13,7 +13,7 @@ import pytest
 
 from deploy.packages import PROJECTS, Environment, build
 from support.ports import free_port
-from support.waiting import PATIENCE_S, wait_for
+from support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.heavy
 
@@ -26,7 +26,9 @@ SOURCES = {
 def files_of(wheel):
     """The files of a wheel apart from its metadata."""
     with zipfile.ZipFile(wheel) as archive:
-        return {name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name}
+        return {
+            name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name
+        }
 
 
 def metadata_of(wheel):
@@ -81,10 +83,10 @@ def test_both_packages_have_one_version_and_the_server_needs_that_client():
 @contextmanager
 def sandbox_of(environment, folder):
     """Run `openengagement sandbox` of an environment. Yields the object that `--json` prints."""
+    options = ["sandbox", "--json", "--port", str(free_port())]
     with (folder / "sandbox.log").open("wb") as log:
         process = subprocess.Popen(
-            [environment.folder / "bin" / "openengagement", "sandbox", "--json"]
-            + ["--port", str(free_port())],
+            [environment.folder / "bin" / "openengagement", *options],
             cwd=folder,
             env=environment.variables(folder),
             stdout=subprocess.PIPE,
@@ -104,7 +106,10 @@ def test_the_installed_packages_serve_and_sign(installed, built, tmp_path):
     version = built["openengagement"].wheel.name.split("-")[1]
     told = installed.run("openengagement", "--version", cwd=tmp_path).stdout
     assert told == f"openengagement {version}\n"
-    assert installed.run("oe", "--version", cwd=tmp_path).stdout == f"openengagement-client {version}\n"
+    assert (
+        installed.run("oe", "--version", cwd=tmp_path).stdout
+        == f"openengagement-client {version}\n"
+    )
 
     with sandbox_of(installed, tmp_path) as sandbox:
         credentials = {

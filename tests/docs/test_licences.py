@@ -35,4 +35,6 @@ def test_every_licence_is_accepted():
         for name, licence in found.items()
     }
     assert len(found) > 40
-    assert {name: more for name, each in words.items() if (more := each - ACCEPTED) or not each} == {}
+    assert {
+        name: more for name, each in words.items() if (more := each - ACCEPTED) or not each
+    } == {}

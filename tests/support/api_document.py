@@ -122,7 +122,10 @@ def _body_problems(
     if kind != "application/json":
         return []
     validator = validator_at(*where, "content", kind, "schema")
-    return [f"{error.json_path}: {error.message[:300]}" for error in validator.iter_errors(json.loads(body))]
+    return [
+        f"{error.json_path}: {error.message[:300]}"
+        for error in validator.iter_errors(json.loads(body))
+    ]
 
 
 @contextmanager

@@ -47,7 +47,9 @@ def licence_of(package: Distribution) -> str:
 
 def needed() -> Iterator[Distribution]:
     """Yield every package that an installation with all extras brings."""
-    waiting = [(name, extra) for name, extras in PACKAGES.items() for extra in ("", *sorted(extras))]
+    waiting = [
+        (name, extra) for name, extras in PACKAGES.items() for extra in ("", *sorted(extras))
+    ]
     known = set(waiting)
     seen = set()
     while waiting:

@@ -1,6 +1,7 @@
 """Calls that tell a client about its own credentials: identity and rate limits (api.md 4.7)."""
 
 from concurrent.futures import Executor
+
 from openengagement.api import answers
 from openengagement.auth.identity import Identity, VerifyCredentials
 from openengagement.auth.rate_limit_status import STATUS_PATH, RateLimits, RateLimitStatus
@@ -58,7 +59,9 @@ def _window_headers(window: RateWindow) -> dict[str, str]:
     }
 
 
-def _resources(found: RateLimits, families: set[str] | None) -> dict[str, dict[str, answers.RateLimit]]:
+def _resources(
+    found: RateLimits, families: set[str] | None
+) -> dict[str, dict[str, answers.RateLimit]]:
     """Group the windows by family, the first part of a path. None selects all families."""
     resources: dict[str, dict[str, answers.RateLimit]] = {}
     for path, window in sorted(found.windows.items()):

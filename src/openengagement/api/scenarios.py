@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from openengagement import errors
 from openengagement.api.insights import rate_headers
-from openengagement.api.routes import Handler, Route
+from openengagement.api.routes import Route
 from openengagement.errors import ApiError, InvalidField
 from openengagement.http.reply import Reply
 from openengagement.http.request import ReadBody, Receive, Request, Scope, Send

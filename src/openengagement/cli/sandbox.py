@@ -67,7 +67,9 @@ def sandbox(
     ] = None,
     now: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="For metrics, time stands still here, such as 2026-11-22."),
+        typer.Option(
+            metavar="TIME", help="For metrics, time stands still here, such as 2026-11-22."
+        ),
     ] = None,
     empty: Annotated[
         bool, typer.Option("--empty", help="No Tweets and no events: a test sends its own.")
@@ -182,7 +184,7 @@ def _environment(demo: Demo, port: int) -> str:
 
 def _describe(demo: Demo, port: int, *, environment: Path, higgs: Path | None) -> str:
     body = (
-        f'{{"tweet_ids":["{demo.other_tweet_id or 'TWEET_ID'}"],'
+        f'{{"tweet_ids":["{demo.other_tweet_id or "TWEET_ID"}"],'
         '"engagement_types":["favorites","retweets","replies"],'
         '"groupings":{"by tweet":{"group_by":["tweet.id","engagement.type"]}}}'
     )

@@ -46,7 +46,10 @@ class Grouping(msgspec.Struct):
 
 
 class RequestBody(msgspec.Struct):
-    """A body as it is sent, without a window. Its `start` and `end` are ignored, so they may have any type."""
+    """A body as it is sent, without a window.
+
+    Its `start` and `end` are ignored, so they may have any type.
+    """
 
     tweet_ids: list[str | int] | None = None
     engagement_types: list[str] | None = None

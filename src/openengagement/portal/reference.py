@@ -63,9 +63,7 @@ def _describe_call(
     }
 
 
-def _describe_answer(
-    document: Document, status: str, answer: Mapping[str, Any]
-) -> dict[str, Any]:
+def _describe_answer(document: Document, status: str, answer: Mapping[str, Any]) -> dict[str, Any]:
     answer = _resolve(document, answer)
     content = answer.get("content", {})
     codes = answer.get("headers", {}).get(_ERROR_CODE, {}).get("schema", {}).get("enum", [])

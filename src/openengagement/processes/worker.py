@@ -22,7 +22,12 @@ from openengagement.errors import StoreDamaged, StoreUnavailable
 from openengagement.files import UnusableFile
 from openengagement.ingest.sources.counting_listener import remove_socket
 from openengagement.server import Sandbox, build_api
-from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE, SANDBOX_VARIABLE, load_settings
+from openengagement.settings import (
+    COUNTING_VARIABLE,
+    DATA_VARIABLE,
+    SANDBOX_VARIABLE,
+    load_settings,
+)
 from openengagement.telemetry import configure_log, log_event, log_failure
 from openengagement.tuning import configure_allocator
 

@@ -61,9 +61,7 @@ class Demo:
     tweets: int
 
 
-def describe(
-    folder: DataFolder, dataset: Dataset, *, extra: tuple[int, int], now_s: int
-) -> Demo:
+def describe(folder: DataFolder, dataset: Dataset, *, extra: tuple[int, int], now_s: int) -> Demo:
     """Create missing demo apps and credentials.
 
     `extra` has the number of events besides those of the dataset, and of all simulated ones.

@@ -119,7 +119,9 @@ def test_requests_have_the_fields_and_limits_of_the_parser(endpoint, name):
     assert ("start" in fields) == (endpoint is Endpoint.HISTORICAL)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("Event", EVENTS), ("Tweet", TWEETS), ("Account", ACCOUNTS)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("Event", EVENTS), ("Tweet", TWEETS), ("Account", ACCOUNTS)]
+)
 def test_rows_have_the_fields_of_their_kind(name, kind):
     schema = read_document()["components"]["schemas"][name]
     assert tuple(schema["properties"]) == kind.fields
@@ -146,7 +148,9 @@ def test_every_call_of_the_api_has_an_example_in_each_language():
         assert list(samples) == list(LANGUAGES)
         for source in samples.values():
             assert path.partition("{")[0] in source
-            assert "$" not in re.sub(r"\$[A-Z_]+|\$\{|\$\(|\$(url|base|key|parameters|signature)|\$/", "", source)
+            assert "$" not in re.sub(
+                r"\$[A-Z_]+|\$\{|\$\(|\$(url|base|key|parameters|signature)|\$/", "", source
+            )
             assert method.lower() in source.lower()
 
 

@@ -87,9 +87,7 @@ class Route(Protocol):
     def summary(self) -> str: ...
 
 
-def build_document(
-    routes: Iterable[Route], *, version: str, groupings_max: int
-) -> dict[str, Any]:
+def build_document(routes: Iterable[Route], *, version: str, groupings_max: int) -> dict[str, Any]:
     """Build the document.
 
     Raises:
@@ -139,7 +137,7 @@ def _describe(route: Route, operation: Operation) -> dict[str, Any]:
         "operationId": _operation_id(route.method, route.path),
         "tags": [operation.tag],
         "summary": route.summary,
-        "description": f"{operation.description} Credentials: {route.authentication.value}.".strip(),
+        "description": _with_credentials(operation, route.authentication.value),
         "security": _SECURITY[route.authentication],
         "parameters": list(operation.parameters),
         "responses": {str(operation.answer.status): _success(operation), **refusals},
@@ -153,6 +151,10 @@ def _describe(route: Route, operation: Operation) -> dict[str, Any]:
     if operation.body:
         described["requestBody"] = _request_body(operation)
     return described
+
+
+def _with_credentials(operation: Operation, credentials: str) -> str:
+    return f"{operation.description} Credentials: {credentials}.".strip()
 
 
 def _request_body(operation: Operation) -> dict[str, Any]:
@@ -187,7 +189,7 @@ def _describe_page(path: str, operation: Operation, *, summary: str) -> dict[str
         "operationId": _operation_id("GET", path),
         "tags": [operation.tag],
         "summary": summary,
-        "description": f"{operation.description} Credentials: a person in a browser.",
+        "description": _with_credentials(operation, "a person in a browser"),
         "security": [],
         "parameters": list(operation.parameters),
         "responses": {

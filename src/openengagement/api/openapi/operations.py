@@ -39,7 +39,7 @@ FAMILIES: Final = {
 }
 TAG_TEXTS: Final = {
     Tag.METRICS: "Counts of Tweets. Every body is JSON, whatever its content type says.",
-    Tag.OAUTH: "Tokens for apps and for people, and what belongs to them. Errors have numeric codes.",
+    Tag.OAUTH: "Tokens for apps and for people, and their limits. Errors have numeric codes.",
     Tag.PLATFORM: "The platform sends its accounts, Tweets and events, and reads usage.",
     Tag.HEALTH: "For operators and load balancers. No credentials.",
 }
@@ -118,33 +118,35 @@ _METRICS: Final = {
     ("POST", "/insights/engagement/totals"): _metrics(
         Endpoint.TOTALS,
         types=_PUBLIC,
-        description="Up to 250 Tweets. A bearer token, or a signature without an access token, reads "
-        "the public metrics of any public Tweet. The access token of the author also reads "
+        description="Up to 250 Tweets. A bearer token, or a signature without an access token, "
+        "reads the public metrics of any public Tweet. The access token of the author also reads "
         "impressions and engagements, of the author's Tweets of the last 90 days.",
     ),
     ("POST", "/insights/engagement/28hr"): _metrics(
         Endpoint.LAST_28_HOURS,
         types=_OWN,
-        description="Up to 25 Tweets, by hour or day if the grouping says so. Needs the access token "
-        "of the Tweets' author.",
+        description="Up to 25 Tweets, by hour or day if the grouping says so. Needs the access "
+        "token of the Tweets' author.",
     ),
     ("POST", "/insights/engagement/historical"): _metrics(
         Endpoint.HISTORICAL,
         types=_OWN,
         more=', "start": "2026-11-01", "end": "2026-11-22"',
-        description="Up to 25 Tweets in any window of up to 28 days. Without start and end: the last "
-        "28 days. Needs the access token of the Tweets' author.",
+        description="Up to 25 Tweets in any window of up to 28 days. Without start and end: the "
+        "last 28 days. Needs the access token of the Tweets' author.",
     ),
 }
 
 _CALLBACK: Final = _query(
     "oauth_callback",
-    "One of the app's callback URLs, character for character, or oob for a PIN. It may stand in the "
-    "header, the query or the form.",
+    "One of the app's callback URLs, character for character, or oob for a PIN. It may stand in "
+    "the header, the query or the form.",
     type="string",
 )
 _VERIFIER: Final = _query(
-    "oauth_verifier", "The verifier or PIN. It may also stand in the header or the form.", type="string"
+    "oauth_verifier",
+    "The verifier or PIN. It may also stand in the header or the form.",
+    type="string",
 )
 _REQUEST_TOKEN: Final = Operation(
     Tag.OAUTH,
@@ -176,22 +178,26 @@ _OAUTH: Final = {
         Tag.OAUTH,
         _json("BearerToken"),
         "An app has one bearer token, and every call returns it until it is revoked.",
-        body={_FORM: {
-            "type": "object",
-            "required": ["grant_type"],
-            "properties": {"grant_type": {"const": "client_credentials"}},
-        }},
+        body={
+            _FORM: {
+                "type": "object",
+                "required": ["grant_type"],
+                "properties": {"grant_type": {"const": "client_credentials"}},
+            }
+        },
         example=Example(_FORM, "grant_type=client_credentials"),
     ),
     ("POST", "/oauth2/invalidate_token"): Operation(
         Tag.OAUTH,
         _json("RevokedToken"),
-        "Ends the bearer token. The app authenticates with Basic, or its owner signs with OAuth 1.0a.",
-        body={_FORM: {
-            "type": "object",
-            "required": ["access_token"],
-            "properties": {"access_token": {"type": "string"}},
-        }},
+        "Ends the bearer token. The app authenticates with Basic, or its owner signs.",
+        body={
+            _FORM: {
+                "type": "object",
+                "required": ["access_token"],
+                "properties": {"access_token": {"type": "string"}},
+            }
+        },
         example=Example(_FORM, "access_token=$BEARER_TOKEN"),
     ),
     ("GET", "/1.1/account/verify_credentials.json"): Operation(
@@ -206,7 +212,10 @@ _OAUTH: Final = {
 }
 
 _ATOMIC: Final = _query(
-    "atomic", "true refuses the whole batch if a line is rejected.", type="string", enum=["true", "false"]
+    "atomic",
+    "true refuses the whole batch if a line is rejected.",
+    type="string",
+    enum=["true", "false"],
 )
 _IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
@@ -273,13 +282,19 @@ _PLATFORM: Final = {
         Tag.PLATFORM,
         _json("UsageOfMonth"),
         "Requests by outcome, and unique authors whose Tweets were served.",
-        (_query("month", "Without it: the current month", type="string", pattern=r"^\d{4}-\d{2}$"),),
+        (
+            _query(
+                "month", "Without it: the current month", type="string", pattern=r"^\d{4}-\d{2}$"
+            ),
+        ),
     ),
 }
 
 _HEALTH: Final = {
     ("GET", "/health"): Operation(
-        Tag.HEALTH, _json("Alive"), "503 with the reasons if something does not work.",
+        Tag.HEALTH,
+        _json("Alive"),
+        "503 with the reasons if something does not work.",
         unavailable="Unhealthy",
     ),
     ("GET", "/livez"): Operation(
@@ -295,7 +310,12 @@ _HEALTH: Final = {
         Tag.HEALTH, Answer({_JSON: {"type": "object"}}), "This document."
     ),
 }
-OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {**_METRICS, **_OAUTH, **_PLATFORM, **_HEALTH}
+OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
+    **_METRICS,
+    **_OAUTH,
+    **_PLATFORM,
+    **_HEALTH,
+}
 # Pages that belong to the wire: an app sends a person's browser there (api.md 4.5).
 _BROWSER: Final = (
     {**_query("oauth_token", "The request token", type="string"), "required": True},

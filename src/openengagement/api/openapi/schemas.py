@@ -56,6 +56,7 @@ _ID: Final[Schema] = {
 }
 _IDS: Final[Schema] = {"type": "array", "items": {"type": "string", "pattern": "^[0-9]+$"}}
 _TIME: Final[Schema] = {"type": "string", "description": "RFC 3339, with Z or an offset"}
+_FLAG: Final[Schema] = {"type": "boolean"}
 _FIELDS: Final[Mapping[str, Schema]] = {  # what a kind of row says of its fields besides their type
     "type": {"type": "string", "enum": list(EVENT_TYPES)},
     "screen_name": {"type": "string", "minLength": 1, "maxLength": 64},
@@ -171,7 +172,7 @@ def _row_schema(kind: Kind) -> Schema:
     by_kind: dict[str, Schema] = {
         **dict.fromkeys(kind.times, _TIME),
         **dict.fromkeys(kind.counts, _count_schema()),
-        **dict.fromkeys(kind.flags, {"type": "boolean"}),
+        **dict.fromkeys(kind.flags, _FLAG),
         **dict.fromkeys(kind.ids, _ID),
     }
     text: Schema = {"type": "string"}
