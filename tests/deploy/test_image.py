@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import tomllib
 from contextlib import contextmanager
@@ -57,6 +58,12 @@ def test_both_stages_have_the_python_of_the_tests():
     assert bases == {"python:3.11-slim-bookworm"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["requires-python"] == ">=3.11"
+
+
+def test_a_linter_has_nothing_to_say():
+    linter = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run([linter, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_the_build_context_has_what_is_copied_and_no_more():

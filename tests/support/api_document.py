@@ -8,9 +8,7 @@ from functools import cache
 from typing import Any
 from unittest.mock import patch
 
-from jsonschema import Draft202012Validator
-from referencing import Registry, Resource
-from referencing.jsonschema import DRAFT202012
+from jsonschema_rs import Draft202012Validator, Registry
 
 from openengagement.api.reference import Reference
 from openengagement.api.routes import Calls, build_routes
@@ -48,8 +46,7 @@ def resolve(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @cache
 def _registry() -> Registry:
-    resource = Resource.from_contents(read_document(), default_specification=DRAFT202012)
-    return Registry().with_resource(_URI, resource)
+    return Registry([(_URI, read_document())])
 
 
 @cache
@@ -122,10 +119,8 @@ def _body_problems(
     if kind != "application/json":
         return []
     validator = validator_at(*where, "content", kind, "schema")
-    return [
-        f"{error.json_path}: {error.message[:300]}"
-        for error in validator.iter_errors(json.loads(body))
-    ]
+    found = validator.iter_errors(json.loads(body))
+    return [f"{error.instance_path}: {error.message[:300]}" for error in found]
 
 
 @contextmanager
