@@ -18,10 +18,15 @@ from openengagement.clock import Clock
 from openengagement.data_folder import KEY_FILE, open_data_folder
 from openengagement.errors import StoreUnavailable
 from openengagement.files import UnusableFile, write_private
-from openengagement.sandbox.dataset import Dataset, fold_dataset
+from openengagement.sandbox.dataset import (
+    EVENTS_SCHEMA,
+    TWEETS_SCHEMA,
+    Dataset,
+    fold_dataset,
+)
 from openengagement.sandbox.demo import Demo, describe
 from openengagement.sandbox.higgs import higgs_dataset, read_higgs
-from openengagement.sandbox.simulate import NAMED, simulate_around, simulate_week
+from openengagement.sandbox.simulate import simulate_accounts, simulate_around, simulate_week
 from openengagement.settings import Settings
 from openengagement.stores.contract import Batch
 from openengagement.stores.opening import open_stores
@@ -85,14 +90,16 @@ def _replace_credentials(data: Path, seed: int) -> None:
     write_private(data / KEY_FILE, key + b"\n")
 
 
+def _make_empty(seed: int) -> Dataset:
+    accounts = simulate_accounts(seed)
+    return Dataset(accounts, TWEETS_SCHEMA.to_frame(), EVENTS_SCHEMA.to_frame())
+
+
 def _make_week(recipe: Recipe, *, ends_at_s: int) -> tuple[Dataset, pl.DataFrame]:
     """Return a week that ends at `ends_at_s`, and simulated events to add to a real week."""
     seed = _SEED if recipe.seed is None else recipe.seed
     if recipe.higgs is None:
-        dataset = simulate_week(ends_at_s, seed)
-        if recipe.empty:
-            named = dataset.accounts.head(len(NAMED))
-            dataset = Dataset(named, dataset.tweets.clear(), dataset.events.clear())
+        dataset = _make_empty(seed) if recipe.empty else simulate_week(ends_at_s, seed)
         return dataset, dataset.events.clear()
     dataset = higgs_dataset(read_higgs(recipe.higgs), ends_at_s=ends_at_s)
     return dataset, simulate_around(dataset, seed) if recipe.simulated else dataset.events.clear()

@@ -28,6 +28,9 @@ class Anything:
     def __getattr__(self, name):
         return self
 
+    def __call__(self, *arguments):
+        return self
+
 
 def operations():
     return [
