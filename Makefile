@@ -105,8 +105,7 @@ packages: setup ## Build and install both packages, the image, proxies and unit 
 
 # Asks a database on the network, so it is no part of `make check`.
 audit: setup ## Look for known vulnerabilities in the locked packages
-	@$(PIP) install --quiet pip-audit
-	@$(BIN)/pip-audit --requirement deploy/requirements.lock --disable-pip
+	@$(BIN)/uv tool run pip-audit --requirement deploy/requirements.lock --disable-pip
 
 screenshots: setup ## Take the pictures of the pages under docs/screenshots again
 	@$(BIN)/python tests/browser/screenshots.py

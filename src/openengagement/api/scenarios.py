@@ -89,7 +89,10 @@ class Truncation:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, or the start and the stop of the server."""
-        asked = (HEADER, TRUNCATED.encode()) in scope.get("headers", ())
+        asked = any(
+            name == HEADER and value == TRUNCATED.encode()
+            for name, value in scope.get("headers", ())
+        )
 
         async def send_half(message: MutableMapping[str, Any]) -> None:
             body = message.get("body", b"")

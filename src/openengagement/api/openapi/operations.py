@@ -74,7 +74,6 @@ class Operation:
     body: Mapping[str, Any] = field(default_factory=dict)
     example: Example = field(default_factory=Example)
     unavailable: str = ""  # the schema of a 503 of its own
-    deprecated: bool = False
 
 
 def _ref(name: str) -> dict[str, str]:
