@@ -51,7 +51,7 @@ from openengagement.portal.manage import Console
 from openengagement.portal.one_time_secrets import OneTimeSecrets
 from openengagement.portal.pages import Pages
 from openengagement.portal.password_sign_in import PasswordSignIn
-from openengagement.portal.reference import ApiReference, Document
+from openengagement.portal.reference import ApiReference
 from openengagement.portal.rendering import PageRenderer
 from openengagement.portal.routes import PREFIXES, Handlers, build_page_routes
 from openengagement.portal.series import CHART_GROUPINGS
@@ -140,7 +140,7 @@ def build_api(
         shared.limits.close()
         shared.folder.close()
 
-    pages = _build_pages(shared, slow_pool, read_document=lambda: calls.reference.document)
+    pages = _build_pages(shared, slow_pool, reference=calls.reference)
     routes = build_routes(calls, pages, page_prefixes=PREFIXES)
     calls.reference.routes = routes.routes
     if sandbox is not None:
@@ -250,12 +250,10 @@ def _lacks(found: Collection[StoreFault], fault: StoreFault) -> bool:
     return fault not in found
 
 
-def _build_pages(
-    shared: _Shared, slow_pool: ThreadPoolExecutor, *, read_document: Callable[[], Document]
-) -> Pages:
-    """Build the pages. `read_document` returns the OpenAPI document of the API."""
+def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor, *, reference: Reference) -> Pages:
+    """Build the pages."""
     registry, keyring, settings = shared.folder.registry, shared.folder.keyring, shared.settings
-    tweets, now_s = shared.folder.stores.tweets, shared.now_s
+    tweets, figures, now_s = shared.folder.stores.tweets, _build_figures(shared), shared.now_s
     sessions = BrowserSessions(registry, keyring, days=settings.session_days, now_s=now_s)
     renderer = PageRenderer(settings.platform_name, sessions)
     sign_in = SignIn(
@@ -273,7 +271,6 @@ def _build_pages(
     )
     secrets = OneTimeSecrets(keyring, now_s=now_s)
     default_limit = settings.rate_limit_per_minute
-    figures = _build_figures(shared)
     handlers = Handlers(
         consent=Consent(renderer, sessions, flow=shared.flow),
         sign_in=sign_in,
@@ -295,7 +292,7 @@ def _build_pages(
         explorer=Explorer(renderer, figures, tweets=tweets),
         charts=Charts(renderer, figures, tweets=tweets, now_s=shared.metrics_now_s),
         oidc=_build_oidc(shared, renderer, sign_in=sign_in),
-        reference=ApiReference(renderer, read_document),
+        reference=ApiReference(renderer, lambda: reference.document),
     )
     return Pages(
         renderer,

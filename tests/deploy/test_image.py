@@ -62,7 +62,9 @@ def test_both_stages_have_the_python_of_the_tests():
 
 def test_a_linter_has_nothing_to_say():
     linter = Path(sys.executable).with_name("hadolint")
-    done = subprocess.run([linter, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [linter, ROOT / "Dockerfile"], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "")
 
 

@@ -20,7 +20,10 @@ def page(server):
 
 def test_the_document_is_that_of_the_tables(server):
     answer = server.client.send("GET", "/openapi.json")
-    assert (answer.status, answer.headers["content-type"]) == (200, "application/json;charset=utf-8")
+    assert (answer.status, answer.headers["content-type"]) == (
+        200,
+        "application/json;charset=utf-8",
+    )
     assert answer.json() == read_document()
     assert answer.json()["info"]["version"] == version("openengagement")
 

@@ -33,8 +33,8 @@ from openengagement.cli.interception import (
     ProxyPort,
     set_up_interception,
 )
+from openengagement.cli.sandbox_options import Empty, Now, Seed, parse_now
 from openengagement.cli.serve import DEFAULT_PORT, Port, refuse_used_port, replace_process
-from openengagement.engagement.types import parse_time
 from openengagement.files import FileLock, write_private
 from openengagement.limits.opening import open_limits
 from openengagement.sandbox.demo import Demo
@@ -61,19 +61,9 @@ def sandbox(
         bool,
         typer.Option(help="Add simulated impressions, clicks, likes and views to the real week."),
     ] = True,
-    seed: Annotated[
-        int | None,
-        typer.Option(min=0, help="The same credentials and counts in every sandbox of this seed."),
-    ] = None,
-    now: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME", help="For metrics, time stands still here, such as 2026-11-22."
-        ),
-    ] = None,
-    empty: Annotated[
-        bool, typer.Option("--empty", help="No Tweets and no events: a test sends its own.")
-    ] = False,
+    seed: Seed = None,
+    now: Now = None,
+    empty: Empty = False,
     intercept: Intercept = False,
     intercept_port: ProxyPort = DEFAULT_PROXY_PORT,
     https_port: HttpsPort = DEFAULT_HTTPS_PORT,
@@ -81,10 +71,8 @@ def sandbox(
 ) -> None:
     """Serve a sandbox: a week of engagement, demo credentials, and commands to paste."""
     refuse_shared_registry("sandbox")
-    if higgs is None and not simulated:
-        fail("--no-simulated needs --higgs FILE; without a file everything is simulated")
-    if higgs is not None and empty:
-        fail("--empty has no Tweets, so it cannot serve those of --higgs")
+    recipe = Recipe(higgs, simulated=simulated, empty=empty, seed=seed, now_s=parse_now(now))
+    _refuse_contradictions(recipe)
     ports = Ports(plain=port, https=https_port, proxy=intercept_port) if intercept else None
     if ports is None:
         refuse_used_port(HOST, port)
@@ -94,12 +82,10 @@ def sandbox(
     started_s = time.monotonic()
     _hold(folder)
     interception = None if ports is None else set_up_interception(folder, ports)
-    recipe = Recipe(higgs, simulated=simulated, empty=empty, seed=seed, now_s=_parse_now(now))
     demo = _build(folder, recipe)
     environment = write_private(folder / "credentials.env", _environment(demo, port).encode())
-    if json:
-        text = _as_json(demo, port, interception=interception)
-    else:
+    text = _as_json(demo, port, interception=interception)
+    if not json:
         text = _describe(demo, port, environment=environment, higgs=higgs)
         text += interception.describe() if interception else ""
     ready_text = write_private(folder / "ready.txt", text.encode())
@@ -113,17 +99,11 @@ def sandbox(
     replace_process("supervisor", folder, options=options)
 
 
-def _parse_now(text: str | None) -> int | None:
-    """Parse `--now` into Unix seconds. It may not be in the future: no event could be sent then."""
-    if text is None:
-        return None
-    try:
-        now_s = int(parse_time(text))
-    except ValueError as error:
-        fail(f"--now: {error}")
-    if now_s > CLOCK.now_s():
-        fail("--now: lies in the future")
-    return now_s
+def _refuse_contradictions(recipe: Recipe) -> None:
+    if recipe.higgs is None and not recipe.simulated:
+        fail("--no-simulated needs --higgs FILE; without a file everything is simulated")
+    if recipe.higgs is not None and recipe.empty:
+        fail("--empty has no Tweets, so it cannot serve those of --higgs")
 
 
 def _build(folder: Path, recipe: Recipe) -> Demo:

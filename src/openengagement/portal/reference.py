@@ -54,26 +54,33 @@ def _describe_call(
         "method": method.upper(),
         "path": path,
         "kinds": [kind for kind in body if kind],
-        "fields": list(_fields_of(document, next(iter(body.values()), {}).get("schema", {}))),
+        "fields": list(_fields_of(document, _first_schema(body))),
         "answers": [
-            _describe_answer(document, status, found)
+            _describe_answer(document, status, answer=found)
             for status, found in operation["responses"].items()
         ],
         "samples": operation.get("x-codeSamples", []),
     }
 
 
-def _describe_answer(document: Document, status: str, answer: Mapping[str, Any]) -> dict[str, Any]:
+def _describe_answer(
+    document: Document, status: str, *, answer: Mapping[str, Any]
+) -> dict[str, Any]:
     answer = _resolve(document, answer)
     content = answer.get("content", {})
     codes = answer.get("headers", {}).get(_ERROR_CODE, {}).get("schema", {}).get("enum", [])
-    schema = next(iter(content.values()), {}).get("schema", {}) if not codes else {}
+    schema = {} if codes else _first_schema(content)
     return {
         "status": status,
         "description": answer["description"],
         "codes": codes,
         "fields": list(_fields_of(document, schema)),
     }
+
+
+def _first_schema(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema of the first media type; empty for no body."""
+    return next((each.get("schema", {}) for each in content.values()), {})
 
 
 def _fields_of(document: Document, schema: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

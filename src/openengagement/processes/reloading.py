@@ -9,7 +9,7 @@ from openengagement.processes.certificate import verify_certificate
 from openengagement.telemetry import log_event, log_failure
 
 
-class ReloadingServer(Granian):
+class ReloadingServer(Granian):  # type: ignore[misc,valid-type] # its own alias of a class
     """A Granian whose SIGHUP does nothing if the certificate cannot be used.
 
     `certificate` has the files of the certificate and its key. Granian stops the old workers

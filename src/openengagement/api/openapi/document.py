@@ -125,14 +125,15 @@ def build_document(routes: Iterable[Route], *, version: str, groupings_max: int)
 def _describe(route: Route, operation: Operation) -> dict[str, Any]:
     family = FAMILIES[operation.tag]
     public = route.authentication is Authentication.NONE
-    refusals = {
+    refusals: dict[str, Any] = {
         str(status): {"$ref": f"#/components/responses/{response_name(family, status)}"}
         for status in statuses_of(family, public=public)
         if status != _NOT_FOUND or "{" in route.path
     }
     if operation.unavailable:
         content = {"application/json": {"schema": {"$ref": f"{PREFIX}{operation.unavailable}"}}}
-        refusals["503"] = {"description": "Something does not work.", "content": content}
+        unavailable = {"description": "Something does not work.", "content": content}
+        refusals |= {"503": unavailable}
     described = {
         "operationId": _operation_id(route.method, route.path),
         "tags": [operation.tag],
