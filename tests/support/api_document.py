@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 from unittest.mock import patch
+from urllib.parse import quote
 
 from jsonschema_rs import Draft202012Validator, Registry
 
@@ -52,7 +53,7 @@ def _registry() -> Registry:
 @cache
 def validator_at(*pointer: str) -> Draft202012Validator:
     """Return a validator of the schema at a place in the document."""
-    escaped = "/".join(name.replace("~", "~0").replace("/", "~1") for name in pointer)
+    escaped = "/".join(quote(name.replace("~", "~0").replace("/", "~1")) for name in pointer)
     return Draft202012Validator({"$ref": f"{_URI}#/{escaped}"}, registry=_registry())
 
 
