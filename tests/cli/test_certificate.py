@@ -60,8 +60,14 @@ def install(issued, files, *, certificate, key):
 
 
 def served(server):
-    """The name in the certificate that the server presents now."""
-    pem = ssl.get_server_certificate((HOST, server.port))
+    """The name in the certificate that the server presents now; none if it closes the connection.
+
+    A worker that stops closes the connections that it has accepted, but not served yet.
+    """
+    try:
+        pem = ssl.get_server_certificate((HOST, server.port))
+    except OSError:
+        return None
     subject = x509.load_pem_x509_certificate(pem.encode()).subject
     return subject.rfc4514_string().removeprefix("CN=")
 
