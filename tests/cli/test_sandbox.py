@@ -175,7 +175,7 @@ def test_a_server_performs_no_scenario(tmp_path, monkeypatch):
     [
         (("--now", "2999-01-01"), "lies in the future"),
         (("--now", "yesterday"), "is not a time such as"),
-        (("--seed", "-1"), "-1"),
+        (("--seed", "-1"), "greater than or equal to 0"),
         (("--empty", "--higgs", __file__), "--empty has no Tweets"),
     ],
 )

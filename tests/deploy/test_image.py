@@ -143,8 +143,16 @@ def _copy(source, target):
         shutil.copy(source, target)
 
 
-# Every mount becomes read-only, apart from the two folders.
+# Every mount becomes read-only, apart from the two folders. If only root can reach this Python, it
+# is mounted again at the same path, below folders that everybody can read.
 ISOLATED = """
+top=/$(printf %s "$4" | cut -d / -f 2)
+if ! setpriv --reuid 10001 --regid 10001 --clear-groups test -x "$4/bin"; then
+    mount --bind "$4" "$5"
+    mount -t tmpfs -o mode=755 none "$top"
+    mkdir -p "$4"
+    mount --bind "$5" "$4"
+fi
 mount --bind "$1" "$1"
 mount --bind "$2" "$2"
 cut -d ' ' -f 2 /proc/mounts | sort -r | while read -r point; do
@@ -154,7 +162,7 @@ cut -d ' ' -f 2 /proc/mounts | sort -r | while read -r point; do
     esac
 done
 touch "$3" 2>/dev/null && { echo "the file system is not read-only" >&2; exit 1; }
-shift 3
+shift 5
 exec "$@"
 """
 
@@ -167,7 +175,8 @@ def isolated(data, temporary, command):
         space = ["unshare", "--mount"]
     else:
         space = ["unshare", "--user", "--map-root-user", "--mount"]
-    folders = [str(data), str(temporary), str(data.with_name("probe"))]
+    beside = [str(data.with_name(name)) for name in ("probe", "python")]
+    folders = [str(data), str(temporary), beside[0], sys.base_prefix, beside[1]]
     return [*space, "sh", "-ec", ISOLATED, "sh", *folders, *command]
 
 
@@ -178,6 +187,7 @@ def running(image, *arguments):
     with tempfile.TemporaryDirectory(prefix="openengagement-volume-") as name:
         Path(name).chmod(0o755)
         data, temporary = Path(name, "data"), Path(name, "tmp")
+        Path(name, "python").mkdir()
         for folder in (data, temporary):
             folder.mkdir(mode=0o700)
             if IS_ROOT:
@@ -234,13 +244,10 @@ def _count_a_batch(image, data, url, log):
     """Events of Parquet start all processes of the server: counting, decoding, compaction."""
     import polars as pl
 
+    arguments = ["--data", str(data), "platform-key", "issue", "p", "--json"]
+    command = [str(image / "bin" / "openengagement"), *arguments]
     made = subprocess.run(
-        [image / "bin" / "openengagement", "--data", data, "platform-key", "issue", "p", "--json"],
-        env={"PATH": f"{image}/bin"},
-        user=10001 if IS_ROOT else None,
-        group=10001 if IS_ROOT else None,
-        capture_output=True,
-        check=True,
+        isolated(data, data.with_name("tmp"), command), capture_output=True, check=True
     )
     key = json.loads(made.stdout)["platform_key"]
     frame = pl.DataFrame({"tweet_id": ["1"], "type": ["favorites"], "at": ["2026-01-01T00:00:00Z"]})

@@ -99,7 +99,7 @@ def sandbox_of(environment, folder):
         assert process.wait(PATIENCE_S) == 0
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def test_the_installed_packages_serve_and_sign(installed, built, tmp_path):

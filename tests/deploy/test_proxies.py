@@ -23,6 +23,7 @@ CERTIFICATE = (
 )
 # The parts of nginx.conf that the test replaces, and what the whole file needs around it.
 NGINX = """
+{user}
 worker_processes 1;
 daemon off;
 pid {folder}/nginx.pid;
@@ -78,7 +79,9 @@ class Nginx:
             assert old in sites, old
             sites = sites.replace(old, new)
         file = folder / "nginx.conf"
-        file.write_text(NGINX.format(folder=folder, sites=sites))
+        # The folders of tests belong to the user who runs them.
+        user = "user root;" if os.geteuid() == 0 else ""
+        file.write_text(NGINX.format(folder=folder, sites=sites, user=user))
         self.command = [program("nginx"), "-c", str(file)]
         self.check = [*self.command, "-t"]
         self.environment = dict(os.environ)
@@ -130,7 +133,6 @@ def running(proxy, folder):
 @pytest.fixture(scope="module", params=[Nginx, Caddy])
 def proxy(request, world, tmp_path_factory):
     folder = tmp_path_factory.mktemp("proxy")
-    folder.chmod(0o755)  # nginx's workers have another user
     with Server(world, settings={"trusted_proxies": HOST, "hosts": "localhost"}) as server:
         made = request.param(folder, server.port)
         made.server = server
