@@ -52,7 +52,7 @@ _SCHEMES: Final = {
     "platform_key": {
         "type": "http",
         "scheme": "bearer",
-        "description": "A key of `openengagement platform-key issue`.",
+        "description": "A key that the platform's operator has issued.",
     },
 }
 _NUMBER: Final = {"type": "string", "pattern": "^[0-9]+$"}

@@ -76,7 +76,7 @@ _TEXTS: Final = {
     401: "The caller is not authenticated.",
     403: "The caller is known, but not allowed to do this.",
     404: "There is no such thing.",
-    406: "The client must accept gzip (`require_gzip`).",
+    406: "The client must accept gzip (setting require_gzip).",
     408: "The body did not arrive in time.",
     413: "The body is too large.",
     415: "The content type or content encoding is not read here.",
@@ -85,7 +85,7 @@ _TEXTS: Final = {
     429: "The rate limit is used up. Try again after the reset.",
     431: "Path, query and headers are too large.",
     500: "A fault of the server.",
-    503: "The server cannot do it now. Try again after `Retry-After` seconds.",
+    503: "The server cannot do it now. Try again after Retry-After seconds.",
 }
 _UNAVAILABLE: Final = 503
 _UNAUTHORIZED: Final = 401

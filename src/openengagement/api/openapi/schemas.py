@@ -125,7 +125,8 @@ def _request_schema(endpoint: Endpoint, *, groupings_max: int) -> Schema:
     group_by |= {"minItems": 1, "maxItems": len(dimensions), "uniqueItems": True}
     group_by["items"]["enum"] = [str(dimension) for dimension in dimensions]
     fields["groupings"] |= {
-        "description": "a name of your choice, and the dimensions of its answer, outermost first",
+        "description": "names of your choice, each with group_by: its dimensions, outermost first "
+        f"({', '.join(dimensions)})",
         "minProperties": 1,
         "maxProperties": groupings_max,
         "additionalProperties": {
