@@ -19,7 +19,7 @@ PEERS_STAMP := .venv-bench/.installed
 INTEROP_STAMPS := $(patsubst %,tests/%/node_modules/.installed,interop browser clickhouse)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help setup run test check lint ruff format-check types imports interop heavy clusters cluster-faults format bench lock clean screenshots
+.PHONY: help setup run test check lint ruff format-check types imports interop heavy clusters cluster-faults format bench lock clean screenshots dist packages audit
 
 help: ## Print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -96,6 +96,17 @@ clusters: setup interop ## Run the wire tests, the oracle and the attacks on clu
 cluster-faults: setup interop ## Stop servers of a cluster under load
 	@$(BIN)/python -m pytest -q -m cluster tests/contract
 
+dist: setup ## Build the wheels and sdists of both packages into dist/
+	@rm -rf dist
+	@for project in packages/client .; do (cd $$project && $(CURDIR)/$(BIN)/python -m hatchling build -d $(CURDIR)/dist); done
+
+packages: setup ## Build and install both packages, the image, proxies and unit as users do (part of `make heavy`)
+	@$(BIN)/python -m pytest -q tests/deploy
+
+# Asks a database on the network, so it is no part of `make check`.
+audit: setup ## Look for known vulnerabilities in the locked packages
+	@$(BIN)/uv tool run pip-audit --requirement deploy/requirements.lock --disable-pip
+
 screenshots: setup ## Take the pictures of the pages under docs/screenshots again
 	@$(BIN)/python tests/browser/screenshots.py
 
@@ -119,9 +130,11 @@ COMPILE = env -u UV_INDEX -u UV_INDEX_URL -u UV_DEFAULT_INDEX -u UV_EXTRA_INDEX_
   --generate-hashes --no-emit-index-url --no-emit-find-links \
   --custom-compile-command "make lock" --quiet
 
-lock: setup ## Pin the newest allowed packages, with hashes, in requirements.lock; the peers' too
+lock: setup ## Pin the newest allowed packages, with hashes, in requirements.lock; the image's and the peers' too
 	@$(COMPILE) --all-extras --no-emit-package openengagement-client \
 	  --output-file requirements.lock pyproject.toml
+	@$(COMPILE) --extra cluster --constraint requirements.lock --no-emit-package openengagement-client \
+	  --output-file deploy/requirements.lock pyproject.toml
 	@$(COMPILE) --constraint requirements.lock \
 	  --output-file benchmarks/requirements.lock benchmarks/requirements.in
 

@@ -1,8 +1,8 @@
 """Wire the parts of a server together; this is the only module that does so."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,9 @@ from openengagement.api.health import CLOCK_JUMPED, Checks, Health
 from openengagement.api.insights import Insights, default_headers
 from openengagement.api.oauth import OAuthCalls
 from openengagement.api.platform import Platform
+from openengagement.api.reference import Reference
 from openengagement.api.routes import Calls, build_routes
+from openengagement.api.scenarios import provoke
 from openengagement.api.usage import UsageCalls
 from openengagement.apps.app_form import check_app_form
 from openengagement.apps.own_apps import OwnApps
@@ -49,6 +51,7 @@ from openengagement.portal.manage import Console
 from openengagement.portal.one_time_secrets import OneTimeSecrets
 from openengagement.portal.pages import Pages
 from openengagement.portal.password_sign_in import PasswordSignIn
+from openengagement.portal.reference import ApiReference
 from openengagement.portal.rendering import PageRenderer
 from openengagement.portal.routes import PREFIXES, Handlers, build_page_routes
 from openengagement.portal.series import CHART_GROUPINGS
@@ -71,6 +74,7 @@ class _Shared:
         self.settings = settings
         self.clock = clock
         self.now_s = clock.now_s
+        self.metrics_now_s: Callable[[], float] = clock.now_s
         self.folder = open_data_folder(data, settings, clock=clock)
         self.limits = open_limits(data, settings.registry)
         self.pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="work")
@@ -90,12 +94,27 @@ class _Shared:
         )
 
 
-def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) -> Api:
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """How a sandbox differs from a server: it performs scenarios (`api.scenarios`).
+
+    For metrics its time stands still at `now_s` (Unix seconds), unless that is None. Signatures and
+    rate limits follow the real clock, because clients do.
+    """
+
+    now_s: int | None = None
+
+
+def build_api(
+    data: Path, settings: Settings, *, clock: Clock, counting: str, sandbox: Sandbox | None = None
+) -> Api:
     """Build the server of a data folder as an ASGI application.
 
     `counting` is the address of the counting process (`ingest.sources.counting_socket`).
     """
     shared = _Shared(data, settings, clock=clock)
+    if sandbox is not None and (frozen_s := sandbox.now_s) is not None:
+        shared.metrics_now_s = lambda: frozen_s
     for engine in shared.folder.stores.engines:
         if isinstance(engine, Compacts):
             engine.start_compaction()
@@ -121,8 +140,13 @@ def build_api(data: Path, settings: Settings, *, clock: Clock, counting: str) ->
         shared.limits.close()
         shared.folder.close()
 
+    pages = _build_pages(shared, slow_pool, reference=calls.reference)
+    routes = build_routes(calls, pages, page_prefixes=PREFIXES)
+    calls.reference.routes = routes.routes
+    if sandbox is not None:
+        routes = routes.with_each(partial(provoke, now_s=clock.now_s))
     return Api(
-        build_routes(calls, _build_pages(shared, slow_pool), page_prefixes=PREFIXES),
+        routes,
         settings=settings,
         pool=shared.pool,
         default_headers=partial(default_headers, settings.rate_limit_per_minute, clock.now_s),
@@ -146,7 +170,7 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
         lookup.read_protected,
         blocking=lookup.blocking,
         settings=settings,
-        now_s=now_s,
+        now_s=shared.metrics_now_s,
     )
     uploads = WorkerUploads(
         Registrar(registry, folder.stores.tweets, now_s=now_s),
@@ -178,6 +202,7 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
             pool=pool,
         ),
         health=_build_health(shared, counting),
+        reference=Reference(groupings_max=settings.groupings_max),
     )
 
 
@@ -225,10 +250,10 @@ def _lacks(found: Collection[StoreFault], fault: StoreFault) -> bool:
     return fault not in found
 
 
-def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
+def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor, *, reference: Reference) -> Pages:
     """Build the pages."""
     registry, keyring, settings = shared.folder.registry, shared.folder.keyring, shared.settings
-    tweets, now_s = shared.folder.stores.tweets, shared.now_s
+    tweets, figures, now_s = shared.folder.stores.tweets, _build_figures(shared), shared.now_s
     sessions = BrowserSessions(registry, keyring, days=settings.session_days, now_s=now_s)
     renderer = PageRenderer(settings.platform_name, sessions)
     sign_in = SignIn(
@@ -246,7 +271,6 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
     )
     secrets = OneTimeSecrets(keyring, now_s=now_s)
     default_limit = settings.rate_limit_per_minute
-    figures = _build_figures(shared)
     handlers = Handlers(
         consent=Consent(renderer, sessions, flow=shared.flow),
         sign_in=sign_in,
@@ -266,8 +290,9 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
         ),
         console=Console(renderer, registry, default_limit=default_limit, now_s=now_s),
         explorer=Explorer(renderer, figures, tweets=tweets),
-        charts=Charts(renderer, figures, tweets=tweets, now_s=now_s),
+        charts=Charts(renderer, figures, tweets=tweets, now_s=shared.metrics_now_s),
         oidc=_build_oidc(shared, renderer, sign_in=sign_in),
+        reference=ApiReference(renderer, lambda: reference.document),
     )
     return Pages(
         renderer,
@@ -288,7 +313,7 @@ def _build_figures(shared: _Shared) -> ApiFigures:
         protected,
         blocking=shared.lookup.blocking,
         settings=settings,
-        now_s=shared.now_s,
+        now_s=shared.metrics_now_s,
     )
     return ApiFigures(query, protected)
 

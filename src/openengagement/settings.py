@@ -25,9 +25,10 @@ ENV_PREFIX: Final = "OPENENGAGEMENT_"
 DATA_VARIABLE: Final = "OPENENGAGEMENT_DATA"  # the data folder, an option of the command line
 # The socket of the counting process; the server sets it.
 COUNTING_VARIABLE: Final = "OPENENGAGEMENT_COUNTING"
+SANDBOX_VARIABLE: Final = "OPENENGAGEMENT_SANDBOX"  # the command `sandbox` sets it
 # The file in the data folder; its name is here for processes that do not load the registry.
 REGISTRY_FILE: Final = "registry.sqlite3"
-_NOT_SETTINGS: Final = {DATA_VARIABLE, COUNTING_VARIABLE}
+_NOT_SETTINGS: Final = {DATA_VARIABLE, COUNTING_VARIABLE, SANDBOX_VARIABLE}
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -38,6 +38,7 @@ TOUR = [
     "denied a PIN",
     "request ended",
     "no such page",
+    "reference",
     "my tweets",
     "chart",
     "chart refused",

@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 
 from openengagement.clock import SystemClock
+from support.api_document import answers_checked
 from support.api_examples import API, Examples, read_blocks
 from support.cli import call_command
 from support.server import Server
@@ -44,7 +45,7 @@ def test_examples(shift_s, tmp_path):
     world = cast("Any", SimpleNamespace(folder=data, secrets=[]))
     examples = Examples(shift_s=shift_s)
     examples.prepare(demo, lambda *arguments: call_command(data, *arguments))
-    with Server(world) as server:
+    with Server(world) as server, answers_checked():
         examples.use(server)
         examples.run(iter(read_blocks("\n" * demo_line + demo)))
         examples.run(iter(read_blocks(page)))

@@ -60,6 +60,7 @@ BROAD_EXCEPTS: dict[str, str] = {
 MANY_IMPORTS: dict[str, str] = {
     "openengagement.auth.oauth1": "it reads, verifies and explains a signature",
     "openengagement.stores.opening": "it opens, creates and checks every engine",
+    "openengagement.cli.sandbox": "it builds, describes and starts every part of a sandbox",
     "openengagement.cli.doctor": "it looks at every part of a setup",
     "openengagement.ingest.sources.worker_uploads": "it applies and logs all kinds of uploads",
     "openengagement.stores.cluster.store": "it puts the parts of the store together",

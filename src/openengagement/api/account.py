@@ -1,8 +1,8 @@
 """Calls that tell a client about its own credentials: identity and rate limits (api.md 4.7)."""
 
 from concurrent.futures import Executor
-from typing import Any
 
+from openengagement.api import answers
 from openengagement.auth.identity import Identity, VerifyCredentials
 from openengagement.auth.rate_limit_status import STATUS_PATH, RateLimits, RateLimitStatus
 from openengagement.engagement.types import utc_datetime
@@ -42,7 +42,7 @@ class AccountCalls:
         given = [value for name, value in request.parse_query() if name == "resources"]
         families = {name.strip() for value in given for name in value.split(",")}
         user, app = found.caller.user, found.caller.app
-        body = {
+        body: answers.RateLimitStatus = {
             "rate_limit_context": (
                 {"access_token": user.token.token} if user else {"application": app.consumer_key}
             ),
@@ -59,9 +59,11 @@ def _window_headers(window: RateWindow) -> dict[str, str]:
     }
 
 
-def _resources(found: RateLimits, families: set[str] | None) -> dict[str, dict[str, Any]]:
+def _resources(
+    found: RateLimits, families: set[str] | None
+) -> dict[str, dict[str, answers.RateLimit]]:
     """Group the windows by family, the first part of a path. None selects all families."""
-    resources: dict[str, dict[str, Any]] = {}
+    resources: dict[str, dict[str, answers.RateLimit]] = {}
     for path, window in sorted(found.windows.items()):
         family = path.split("/")[1]
         if families is None or family in families:
@@ -73,8 +75,7 @@ def _resources(found: RateLimits, families: set[str] | None) -> dict[str, dict[s
     return resources
 
 
-def _user_object(identity: Identity) -> dict[str, Any]:
-    """Build the user object that sign-in libraries read (api.md 4.7); unknown fields are null."""
+def _user_object(identity: Identity) -> answers.UserObject:
     account = identity.account
     created_at = utc_datetime(account.created_at_s)
     return {

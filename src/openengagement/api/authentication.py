@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import Executor
+from enum import Enum
 from typing import TypeVar, TypeVarTuple
 
 from openengagement.auth.authenticate import Authenticator, Caller
@@ -11,6 +12,18 @@ from openengagement.limits.contract import RateWindow
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
+
+
+class Authentication(Enum):
+    """The credentials that a call demands (api.md 4.3)."""
+
+    NONE = "none"
+    CALLER = "OAuth 1.0a or a bearer token"
+    CONSUMER = "OAuth 1.0a with the consumer key alone"
+    REQUEST_TOKEN = "OAuth 1.0a with a request token"
+    ACCESS_TOKEN = "OAuth 1.0a with an access token"
+    BASIC = "Basic, with consumer key and secret"
+    PLATFORM_KEY = "a platform key"
 
 
 class RequestAuthenticator:

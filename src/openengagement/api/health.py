@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from openengagement.api import answers
 from openengagement.errors import StoreDamaged
 from openengagement.http.reply import JSON, Reply, json_reply
 from openengagement.http.request import ReadBody, Request
@@ -81,21 +82,23 @@ class Health:
         """`GET /health`."""
         faults = [fault for fault in await self._look() if fault not in self._ready_only]
         if not faults:
-            return json_reply({"status": "ok"})
-        return _unavailable({"status": "unavailable", "reasons": faults})
+            return _alive()
+        body: answers.Unhealthy = {"status": "unavailable", "reasons": faults}
+        return _unavailable(body)
 
     async def read_live(self, _request: Request, _read_body: ReadBody) -> Reply:
         """`GET /livez`: the event loop of this worker runs."""
-        return json_reply({"status": "ok"})
+        return _alive()
 
     async def read_ready(self, _request: Request, _read_body: ReadBody) -> Reply:
         """`GET /readyz`: each part of the server, `ok` or what does not work."""
         faults = await self._look()
         parts = dict.fromkeys(_PARTS.values(), "ok")
         parts |= {_PARTS[fault]: fault for fault in reversed(faults)}
+        body: answers.Readiness = {"status": "degraded" if faults else "ready", "checks": parts}
         if set(faults) - _DEGRADED:
-            return _unavailable({"status": "not ready", "checks": parts})
-        return json_reply({"status": "degraded" if faults else "ready", "checks": parts})
+            return _unavailable(body | {"status": "not ready"})
+        return json_reply(body)
 
     async def _look(self) -> list[str]:
         """Return the faults, which are at most _KEPT_S old."""
@@ -130,6 +133,11 @@ class Health:
             if fault not in self._faults:
                 log_failure("health_check_failed", error, reason=fault)
             return True
+
+
+def _alive() -> Reply:
+    body: answers.Alive = {"status": "ok"}
+    return json_reply(body)
 
 
 def _unavailable(body: Mapping[str, object]) -> Reply:

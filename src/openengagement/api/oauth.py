@@ -5,6 +5,7 @@ from concurrent.futures import Executor
 from typing import TypeVar
 from urllib.parse import urlencode
 
+from openengagement.api import answers
 from openengagement.auth.bearer_tokens import BearerTokens
 from openengagement.auth.three_legged_flow import ThreeLeggedFlow
 from openengagement.http.message import Message
@@ -49,23 +50,29 @@ class OAuthCalls:
     async def invalidate_access_token(self, request: Request, read_body: ReadBody) -> Reply:
         """`POST /1.1/oauth/invalidate_token`."""
         token = await self._run(self._flow.invalidate_token, request, read_body=read_body)
-        return json_reply({"access_token": token}, NO_STORE)
+        return _revoked(token)
 
     async def bearer_token(self, request: Request, read_body: ReadBody) -> Reply:
         """`POST /oauth2/token`."""
         token = await self._run(self._bearer_tokens.issue, request, read_body=read_body)
-        return json_reply({"token_type": "bearer", "access_token": token}, NO_STORE)
+        body: answers.BearerToken = {"token_type": "bearer", "access_token": token}
+        return json_reply(body, NO_STORE)
 
     async def invalidate_bearer_token(self, request: Request, read_body: ReadBody) -> Reply:
         """`POST /oauth2/invalidate_token`."""
         token = await self._run(self._bearer_tokens.invalidate, request, read_body=read_body)
-        return json_reply({"access_token": token}, NO_STORE)
+        return _revoked(token)
 
     async def _run(
         self, work: Callable[[Message], Result], request: Request, *, read_body: ReadBody
     ) -> Result:
         message = await read_message(request, read_body, limit=self._form_max_bytes)
         return await run_in_pool(self._pool, work, message)
+
+
+def _revoked(token: str) -> Reply:
+    body: answers.RevokedToken = {"access_token": token}
+    return json_reply(body, NO_STORE)
 
 
 def _form(**fields: str) -> Reply:

@@ -17,16 +17,17 @@ Deliberate oddities of the wire, all kept on purpose (api.md section in parenthe
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from typing import Final
 
 from openengagement.api.account import AccountCalls
+from openengagement.api.authentication import Authentication
 from openengagement.api.erasure import ErasureCalls
 from openengagement.api.health import Health
 from openengagement.api.insights import Insights
 from openengagement.api.oauth import OAuthCalls
 from openengagement.api.platform import Platform
+from openengagement.api.reference import DOCUMENT_PATH, Reference
 from openengagement.api.usage import UsageCalls
 from openengagement.errors import MethodNotAllowed, NotFound
 from openengagement.http.reply import Reply
@@ -39,18 +40,6 @@ _IDENTITY_PATH: Final = "/1.1/account/verify_credentials.json"
 _STATUS_PATH: Final = "/1.1/application/rate_limit_status.json"
 _BEARER_PATH: Final = "/oauth2/invalidate_token"
 _PARAMETER: Final = re.compile(r"\\\{(\w+)\\\}")  # {name}, escaped by re.escape
-
-
-class Authentication(Enum):
-    """The credentials that a call demands (api.md 4.3)."""
-
-    NONE = "none"
-    CALLER = "OAuth 1.0a or a bearer token"
-    CONSUMER = "OAuth 1.0a with the consumer key alone"
-    REQUEST_TOKEN = "OAuth 1.0a with a request token"
-    ACCESS_TOKEN = "OAuth 1.0a with an access token"
-    BASIC = "Basic, with consumer key and secret"
-    PLATFORM_KEY = "a platform key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +73,11 @@ class Routes:
         self._exact = {(route.method, route.path): route.handler for route in routes}
         self._patterns = [(route, route.pattern) for route in routes if "{" in route.path]
 
+    def with_each(self, change: Callable[[Route], Route]) -> "Routes":
+        """Return these routes with a change of each."""
+        changed = [change(route) for route in self.routes]
+        return Routes(changed, self.pages, page_prefixes=self.page_prefixes)
+
     def find(self, method: str, path: str) -> Handler:
         """Return the handler of a request, bound to the parameters of its path.
 
@@ -115,6 +109,7 @@ class Calls:
     usage: UsageCalls
     account: AccountCalls
     health: Health
+    reference: Reference
 
 
 def build_routes(calls: Calls, pages: AsgiApp, *, page_prefixes: tuple[str, ...]) -> Routes:
@@ -125,6 +120,7 @@ def build_routes(calls: Calls, pages: AsgiApp, *, page_prefixes: tuple[str, ...]
         *_platform_routes(calls),
         *_account_routes(calls.account),
         *_health_routes(calls.health),
+        Route("GET", DOCUMENT_PATH, calls.reference.read, Authentication.NONE, "Describe the API"),
     ]
     return Routes(table, pages, page_prefixes=page_prefixes)
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any
 
+from openengagement.api import answers
 from openengagement.api.authentication import RequestAuthenticator
 from openengagement.engagement.months import month_of, parse_month
 from openengagement.errors import InvalidField
@@ -34,7 +34,8 @@ class UsageCalls:
         await self._authenticator.require_platform_key(request.message(b""))
         month = _parse_month(request) or month_of(self._now_s())
         apps = await run_in_pool(self._pool, self._usage.read_month, month)
-        return json_reply({"month": month, "apps": [_describe(app) for app in apps]})
+        body: answers.UsageOfMonth = {"month": month, "apps": [_describe(app) for app in apps]}
+        return json_reply(body)
 
 
 def _parse_month(request: Request) -> str | None:
@@ -47,7 +48,7 @@ def _parse_month(request: Request) -> str | None:
         raise InvalidField(f"month: {error}") from None
 
 
-def _describe(app: AppUsage) -> dict[str, Any]:
+def _describe(app: AppUsage) -> answers.UsageOfApp:
     return {
         "app_id": str(app.app_id),
         "name": app.name,

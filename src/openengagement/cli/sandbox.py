@@ -33,12 +33,14 @@ from openengagement.cli.interception import (
     ProxyPort,
     set_up_interception,
 )
+from openengagement.cli.sandbox_options import Empty, Now, Seed, parse_now
 from openengagement.cli.serve import DEFAULT_PORT, Port, refuse_used_port, replace_process
 from openengagement.files import FileLock, write_private
 from openengagement.limits.opening import open_limits
 from openengagement.sandbox.demo import Demo
 from openengagement.sandbox.forward_proxy import LOOPBACK as HOST
-from openengagement.sandbox.seed import build_sandbox
+from openengagement.sandbox.seed import Recipe, build_sandbox
+from openengagement.settings import SANDBOX_VARIABLE
 
 _LOCK: Final = "sandbox.lock"
 _SAMPLES: Final = Path("examples/sample_code")
@@ -59,6 +61,9 @@ def sandbox(
         bool,
         typer.Option(help="Add simulated impressions, clicks, likes and views to the real week."),
     ] = True,
+    seed: Seed = None,
+    now: Now = None,
+    empty: Empty = False,
     intercept: Intercept = False,
     intercept_port: ProxyPort = DEFAULT_PROXY_PORT,
     https_port: HttpsPort = DEFAULT_HTTPS_PORT,
@@ -66,8 +71,8 @@ def sandbox(
 ) -> None:
     """Serve a sandbox: a week of engagement, demo credentials, and commands to paste."""
     refuse_shared_registry("sandbox")
-    if higgs is None and not simulated:
-        fail("--no-simulated needs --higgs FILE; without a file everything is simulated")
+    recipe = Recipe(higgs, simulated=simulated, empty=empty, seed=seed, now_s=parse_now(now))
+    _refuse_contradictions(recipe)
     ports = Ports(plain=port, https=https_port, proxy=intercept_port) if intercept else None
     if ports is None:
         refuse_used_port(HOST, port)
@@ -77,14 +82,14 @@ def sandbox(
     started_s = time.monotonic()
     _hold(folder)
     interception = None if ports is None else set_up_interception(folder, ports)
-    demo = _build(folder, higgs, simulated=simulated)
+    demo = _build(folder, recipe)
     environment = write_private(folder / "credentials.env", _environment(demo, port).encode())
-    if json:
-        text = _as_json(demo, port, interception=interception)
-    else:
+    text = _as_json(demo, port, interception=interception)
+    if not json:
         text = _describe(demo, port, environment=environment, higgs=higgs)
         text += interception.describe() if interception else ""
     ready_text = write_private(folder / "ready.txt", text.encode())
+    os.environ[SANDBOX_VARIABLE] = "" if recipe.now_s is None else str(recipe.now_s)
     os.environ.setdefault("OPENENGAGEMENT_LOG_REFUSALS", "true")
     os.environ.setdefault("OPENENGAGEMENT_ACCESS_LOG", "off")  # refusals have lines of their own
     ready = {"--ready-text": ready_text, "--started-s": None if json else started_s}
@@ -94,7 +99,14 @@ def sandbox(
     replace_process("supervisor", folder, options=options)
 
 
-def _build(folder: Path, higgs: Path | None, *, simulated: bool) -> Demo:
+def _refuse_contradictions(recipe: Recipe) -> None:
+    if recipe.higgs is None and not recipe.simulated:
+        fail("--no-simulated needs --higgs FILE; without a file everything is simulated")
+    if recipe.higgs is not None and recipe.empty:
+        fail("--empty has no Tweets, so it cannot serve those of --higgs")
+
+
+def _build(folder: Path, recipe: Recipe) -> Demo:
     typer.echo("Building a week of engagement that ends now ...", err=True)
     settings = read_settings()
     with failures_shown(folder):
@@ -103,7 +115,7 @@ def _build(folder: Path, higgs: Path | None, *, simulated: bool) -> Demo:
             # Build in a separate process, so that the server does not keep the memory.
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as builder:
                 return builder.submit(
-                    build_sandbox, folder, settings, clock=CLOCK, higgs=higgs, simulated=simulated
+                    build_sandbox, folder, settings, clock=CLOCK, recipe=recipe
                 ).result()
         except ValueError as error:  # the Higgs file
             fail(str(error))
@@ -129,7 +141,7 @@ def _as_json(demo: Demo, port: int, *, interception: Interception | None) -> str
     fields |= {
         "app_id": str(demo.app_id),
         "tweet_ids": [str(tweet_id) for tweet_id in demo.tweet_ids],
-        "other_tweet_id": str(demo.other_tweet_id),
+        "other_tweet_id": None if demo.other_tweet_id is None else str(demo.other_tweet_id),
     }
     if interception is not None:
         fields["intercept"] = interception.fields()
@@ -145,18 +157,19 @@ def _environment(demo: Demo, port: int) -> str:
         "ACCESS_TOKEN": demo.access_token,
         "ACCESS_TOKEN_SECRET": demo.access_token_secret,
         "BEARER_TOKEN": demo.bearer_token,
+        "PLATFORM_KEY": demo.platform_key,
     }
     return "".join(f"{name}={value}\n" for name, value in lines.items())
 
 
 def _describe(demo: Demo, port: int, *, environment: Path, higgs: Path | None) -> str:
     body = (
-        f'{{"tweet_ids":["{demo.other_tweet_id}"],'
+        f'{{"tweet_ids":["{demo.other_tweet_id or "TWEET_ID"}"],'
         '"engagement_types":["favorites","retweets","replies"],'
         '"groupings":{"by tweet":{"group_by":["tweet.id","engagement.type"]}}}'
     )
     python = shlex.quote(short(Path(sys.executable)))
-    ids = " ".join(map(str, demo.tweet_ids[:2]))
+    ids = " ".join(map(str, demo.tweet_ids[:2])) or "TWEET_ID"
     sample = f"{python} {_SAMPLES}/{{}}.py --env {shlex.quote(short(environment))} {ids}"
     return f"""
 Open Engagement sandbox on http://{HOST}:{port}
@@ -169,6 +182,7 @@ Open Engagement sandbox on http://{HOST}:{port}
   access token         {demo.access_token}
   access token secret  {demo.access_token_secret}
   bearer token         {demo.bearer_token}
+  platform key         {demo.platform_key}
   callback URL         {demo.callback} (/portal changes it)
   sign-in password     {demo.password}
   as a .env file       {short(environment)}
@@ -199,6 +213,8 @@ At http://{HOST}:{port}/manage a manager enables apps and sees their usage. Sign
 
 
 def _label(demo: Demo, higgs: Path | None) -> str:
+    if not demo.tweets:
+        return "EMPTY: accounts and credentials, but no Tweets. Send them with the platform key."
     if higgs is None:
         return f"SIMULATED: {demo.tweets:,} Tweets, {demo.events:,} event rows, none of them real."
     real = demo.events - demo.simulated

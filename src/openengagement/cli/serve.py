@@ -12,7 +12,8 @@ import typer
 from openengagement.cli.common import Json, fail, open_folder, read_settings, show
 from openengagement.data_folder import DataFolder
 from openengagement.limits.opening import open_limits
-from openengagement.settings import DATA_VARIABLE, ENV_PREFIX
+from openengagement.processes.certificate import verify_certificate
+from openengagement.settings import DATA_VARIABLE, ENV_PREFIX, SANDBOX_VARIABLE
 
 DEFAULT_PORT: Final = 8080
 Port = Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")]
@@ -43,8 +44,11 @@ def serve(
     """Serve the API until a signal (Ctrl-C) stops it."""
     if (tls_cert is None) != (tls_key is None):
         fail("give --tls-cert and --tls-key together")
+    if tls_cert is not None and tls_key is not None:
+        _refuse_bad_certificate(tls_cert, tls_key)
     if log_format is not None:
         os.environ[f"{ENV_PREFIX}LOG_FORMAT"] = log_format  # the server's processes read it
+    os.environ.pop(SANDBOX_VARIABLE, None)
     refuse_used_port(host, port)
     # Create or migrate the folder once, before several workers open it.
     with open_folder(context) as folder:
@@ -64,6 +68,13 @@ def serve(
         "--tls-key": tls_key and tls_key.resolve(),
     }
     replace_process("supervisor", context.obj, options=options)
+
+
+def _refuse_bad_certificate(certificate: Path, key: Path) -> None:
+    try:
+        verify_certificate(certificate, key)
+    except OSError as error:
+        fail(f"cannot use the certificate {certificate} with the key {key}: {error}")
 
 
 def _report_callbacks(folder: DataFolder) -> None:

@@ -39,25 +39,32 @@ class InsightsRequest(msgspec.Struct, frozen=True):
         return len(self.tweet_ids) * len(self.types) * hours
 
 
-class _Grouping(msgspec.Struct):
+class Grouping(msgspec.Struct):
+    """A grouping as it is sent."""
+
     group_by: list[str] | None = None
 
 
-class _Body(msgspec.Struct):
-    """A body without a window. Its `start` and `end` are ignored, so they may have any type."""
+class RequestBody(msgspec.Struct):
+    """A body as it is sent, without a window.
+
+    Its `start` and `end` are ignored, so they may have any type.
+    """
 
     tweet_ids: list[str | int] | None = None
     engagement_types: list[str] | None = None
-    groupings: dict[str, _Grouping] | None = None
+    groupings: dict[str, Grouping] | None = None
 
 
-class _WindowBody(_Body):
+class WindowBody(RequestBody):
+    """The body of `/historical` as it is sent."""
+
     start: str | None = None
     end: str | None = None
 
 
-_DECODER: Final = msgspec.json.Decoder(_Body)
-_WINDOW_DECODER: Final = msgspec.json.Decoder(_WindowBody)
+_DECODER: Final = msgspec.json.Decoder(RequestBody)
+_WINDOW_DECODER: Final = msgspec.json.Decoder(WindowBody)
 
 
 def parse_request(
@@ -79,12 +86,12 @@ def parse_request(
     tweet_ids = _parse_tweet_ids(raw.tweet_ids or [], TWEET_IDS_MAX[endpoint])
     types = _parse_types(endpoint, raw.engagement_types or [])
     groupings = _parse_groupings(endpoint, raw.groupings or {}, groupings_max=groupings_max)
-    start, end = (raw.start, raw.end) if isinstance(raw, _WindowBody) else (None, None)
+    start, end = (raw.start, raw.end) if isinstance(raw, WindowBody) else (None, None)
     window = parse_window(endpoint, start, end=end, now_s=now_s, floor_s=floor_s)
     return InsightsRequest(endpoint, tweet_ids, types, groupings, window)
 
 
-def _decode(endpoint: Endpoint, body: bytes) -> _Body:
+def _decode(endpoint: Endpoint, body: bytes) -> RequestBody:
     body = body.removeprefix(BOM_UTF8)  # RFC 8259, 8.1
     try:
         if not body.isascii():
@@ -126,7 +133,7 @@ def _parse_types(endpoint: Endpoint, names: Sequence[str]) -> dict[str, AccessRu
 
 
 def _parse_groupings(
-    endpoint: Endpoint, groupings: Mapping[str, _Grouping], *, groupings_max: int
+    endpoint: Endpoint, groupings: Mapping[str, Grouping], *, groupings_max: int
 ) -> dict[str, tuple[Dimension, ...]]:
     if not groupings:
         raise InvalidField("groupings: must hold at least one grouping")

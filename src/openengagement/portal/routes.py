@@ -18,6 +18,7 @@ from openengagement.portal.keys import AppKeys
 from openengagement.portal.manage import Console
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.password_sign_in import PasswordSignIn
+from openengagement.portal.reference import DOCS_PATH, ApiReference
 from openengagement.portal.sign_in import SignIn
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ PREFIXES: Final = (
     "/portal",
     "/explore",
     "/manage",
+    DOCS_PATH,
     STATIC_PREFIX,
 )
 
@@ -77,6 +79,7 @@ class Handlers:
     console: Console
     explorer: Explorer
     charts: Charts
+    reference: ApiReference
     oidc: "OidcSignIn | None" = None  # None when no provider is set
 
 
@@ -85,6 +88,7 @@ def build_page_routes(handlers: Handlers) -> list[PageRoute]:
     consent, sign_in, account = handlers.consent, handlers.sign_in, handlers.account
     return [
         PageRoute("GET", "/", account.redirect_home),
+        PageRoute("GET", DOCS_PATH, handlers.reference.show),
         PageRoute("GET", "/oauth/authorize", consent.authorize),
         PageRoute("GET", "/oauth/authenticate", consent.authenticate),
         PageRoute("POST", "/oauth/authorize", consent.decide),

@@ -11,18 +11,20 @@ import sys
 import threading
 from collections.abc import Callable
 
-from granian import Granian
 from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 
 from openengagement.processes.counting_supervisor import counting_supervisor
 from openengagement.processes.listener import spawn_worker
 from openengagement.processes.readiness import readiness_thread, shared_options
+from openengagement.processes.reloading import ReloadingServer
 from openengagement.settings import load_settings
 from openengagement.telemetry import configure_log, log_event
 
 HEAD_TIMEOUT_MS = 15_000  # for the head of a request, and for an idle connection
 STOP_TIMEOUT_S = 15
+# On SIGHUP, a new worker gets this time to start before the old one stops.
+RELOAD_INTERVAL_S = 5.0
 CONNECTIONS_MAX = 4096  # open at once in one worker
 # The bytes of requests that Granian buffers for a connection, and as many for its answers. The head
 # of a request must fit.
@@ -40,7 +42,7 @@ def main() -> None:
     configure_log("supervisor", text=settings.log_format == "text")
     if options.end_with_input:
         threading.Thread(target=_end_with_input, daemon=True).start()
-    server = Granian(
+    server = ReloadingServer(
         "openengagement.processes.worker:create_app",
         factory=True,
         address=options.host,
@@ -53,6 +55,7 @@ def main() -> None:
         ssl_key=options.tls_key,
         ssl_protocol_min=SSLProtocols.tls12,  # Engagement API clients may be that old
         respawn_failed_workers=True,
+        respawn_interval=RELOAD_INTERVAL_S,
         # Without a limit, Granian waits for ever for a worker that missed its signal at the start.
         workers_kill_timeout=STOP_TIMEOUT_S,
         # Only with HTTP/1.1 alone does Granian close a connection that sends nothing.
@@ -63,6 +66,8 @@ def main() -> None:
         ),
         backpressure=CONNECTIONS_MAX,
     )
+    if options.tls_cert is not None:
+        server.certificate = (options.tls_cert, options.tls_key)
     if options.ready_text is not None:
         report = readiness_thread([(options.host, options.port)], options)
         if multiprocessing.get_start_method() == "fork":

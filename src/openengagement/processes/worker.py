@@ -16,12 +16,18 @@ from typing import Final
 gc.disable()
 
 from openengagement.api.asgi import Api
+from openengagement.api.scenarios import Truncation
 from openengagement.clock import SystemClock
 from openengagement.errors import StoreDamaged, StoreUnavailable
 from openengagement.files import UnusableFile
 from openengagement.ingest.sources.counting_listener import remove_socket
-from openengagement.server import build_api
-from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE, load_settings
+from openengagement.server import Sandbox, build_api
+from openengagement.settings import (
+    COUNTING_VARIABLE,
+    DATA_VARIABLE,
+    SANDBOX_VARIABLE,
+    load_settings,
+)
 from openengagement.telemetry import configure_log, log_event, log_failure
 from openengagement.tuning import configure_allocator
 
@@ -32,7 +38,7 @@ _PAUSE_MIN_S: Final = 1.0
 _PAUSE_MAX_S: Final = 30.0
 
 
-def create_app() -> Api:
+def create_app() -> Api | Truncation:
     """Build the application of a worker. The environment names the folder and the settings."""
     configure_allocator()
     counting = os.environ[COUNTING_VARIABLE]
@@ -41,11 +47,19 @@ def create_app() -> Api:
         arguments = (parent.pid, counting)
         threading.Thread(target=_end_with_parent, args=arguments, daemon=True).start()
     os.umask(0o077)  # only the server's own user may read the files that it writes
+    sandbox = _read_sandbox()
     data, settings = Path(os.environ[DATA_VARIABLE]), load_settings(os.environ)
     configure_log("worker", text=settings.log_format == "text")
     try:
         api = _build_when_available(
-            partial(build_api, data, settings, clock=SystemClock(), counting=counting)
+            partial(
+                build_api,
+                data,
+                settings,
+                clock=SystemClock(),
+                counting=counting,
+                sandbox=sandbox,
+            )
         )
     except (OSError, StoreDamaged, UnusableFile) as error:
         log_failure("worker_not_started", error, reason=str(error))
@@ -54,7 +68,13 @@ def create_app() -> Api:
     gc.collect()
     gc.freeze()
     log_event("worker_started", version=version("openengagement"))
-    return api
+    return Truncation(api) if sandbox is not None else api
+
+
+def _read_sandbox() -> Sandbox | None:
+    """Read what the command `sandbox` has put into the environment: its time, or nothing."""
+    now_s = os.environ.get(SANDBOX_VARIABLE)
+    return None if now_s is None else Sandbox(int(now_s) if now_s else None)
 
 
 def _build_when_available(build: Callable[[], Api]) -> Api:

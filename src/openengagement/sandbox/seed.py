@@ -4,21 +4,29 @@ Credentials are kept between starts, so that a developer's `.env` keeps working.
 replaced at every start, because the week ends now.
 """
 
+import hashlib
 import shutil
+from base64 import urlsafe_b64encode
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
 from openengagement.clock import Clock
-from openengagement.data_folder import open_data_folder
+from openengagement.data_folder import KEY_FILE, open_data_folder
 from openengagement.errors import StoreUnavailable
-from openengagement.files import UnusableFile
-from openengagement.sandbox.dataset import Dataset, fold_dataset
+from openengagement.files import UnusableFile, write_private
+from openengagement.sandbox.dataset import (
+    EVENTS_SCHEMA,
+    TWEETS_SCHEMA,
+    Dataset,
+    fold_dataset,
+)
 from openengagement.sandbox.demo import Demo, describe
 from openengagement.sandbox.higgs import higgs_dataset, read_higgs
-from openengagement.sandbox.simulate import simulate_around, simulate_week
+from openengagement.sandbox.simulate import simulate_accounts, simulate_around, simulate_week
 from openengagement.settings import Settings
 from openengagement.stores.contract import Batch
 from openengagement.stores.opening import open_stores
@@ -26,21 +34,36 @@ from openengagement.stores.opening import open_stores
 _SEED: Final = 2012
 
 
-def build_sandbox(
-    data: Path, settings: Settings, *, clock: Clock, higgs: Path | None, simulated: bool
-) -> Demo:
-    """Build a sandbox in the folder `data`, with the week of the file `higgs` or a simulated one.
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a sandbox is made of: the week of the file `higgs`, or else a simulated one.
 
-    `simulated` adds simulated events to the week of the file.
+    `simulated` adds simulated events to the week of the file. With `empty` there are accounts and
+    credentials, but neither Tweets nor events. With a `seed`, the credentials, and the week apart
+    from its time, are the same in every sandbox of this seed. The week ends at `now_s` (Unix
+    seconds), or else now.
+    """
+
+    higgs: Path | None = None
+    simulated: bool = True
+    empty: bool = False
+    seed: int | None = None
+    now_s: int | None = None
+
+
+def build_sandbox(data: Path, settings: Settings, *, clock: Clock, recipe: Recipe) -> Demo:
+    """Build a sandbox in the folder `data`.
 
     Raises:
         OSError, ValueError: the Higgs file cannot be read.
         UnusableFile: a store is damaged, or cannot be used now.
     """
-    now_s = int(clock.now_s())
-    dataset, extra = _make_week(higgs, simulated=simulated, ends_at_s=now_s)
+    now_s = int(clock.now_s()) if recipe.now_s is None else recipe.now_s
+    dataset, extra = _make_week(recipe, ends_at_s=now_s)
     for old in data.glob("counters.*"):
         shutil.rmtree(old) if old.is_dir() else old.unlink()
+    if recipe.seed is not None:
+        _replace_credentials(data, recipe.seed)
     deltas = fold_dataset(pl.concat([dataset.events, extra]))
     try:
         # The registry is kept, and a folder that has one is refused if its counters are missing.
@@ -49,17 +72,34 @@ def build_sandbox(
             folder.registry.accounts.apply_accounts(dataset.accounts.rows(), now_s=now_s)
             folder.stores.tweets.apply_tweets(dataset.tweets.with_columns(deleted=False))
             folder.stores.counters.apply_batches([Batch(deltas, key=None, digest=b"", outcome=b"")])
-            return describe(folder, dataset, extra=extra.height, now_s=now_s)
+            simulated = extra.height if recipe.higgs else dataset.events.height
+            return describe(folder, dataset, extra=(extra.height, simulated), now_s=now_s)
     except StoreUnavailable as error:  # it cannot be pickled for the command's process
         raise UnusableFile(f"{data}: {error}") from None
 
 
-def _make_week(
-    higgs: Path | None, *, simulated: bool, ends_at_s: int
-) -> tuple[Dataset, pl.DataFrame]:
+def _replace_credentials(data: Path, seed: int) -> None:
+    """Remove the registry and the used nonces, and derive the key file from the seed.
+
+    All credentials of the demo are derived from the key file.
+    """
+    for pattern in ("registry.sqlite3*", "limits-*"):
+        for old in data.glob(pattern):
+            old.unlink()
+    key = urlsafe_b64encode(hashlib.sha256(f"sandbox {seed}".encode()).digest())
+    write_private(data / KEY_FILE, key + b"\n")
+
+
+def _make_empty(seed: int) -> Dataset:
+    accounts = simulate_accounts(seed)
+    return Dataset(accounts, TWEETS_SCHEMA.to_frame(), EVENTS_SCHEMA.to_frame())
+
+
+def _make_week(recipe: Recipe, *, ends_at_s: int) -> tuple[Dataset, pl.DataFrame]:
     """Return a week that ends at `ends_at_s`, and simulated events to add to a real week."""
-    if higgs is None:
-        dataset = simulate_week(ends_at_s, _SEED)
+    seed = _SEED if recipe.seed is None else recipe.seed
+    if recipe.higgs is None:
+        dataset = _make_empty(seed) if recipe.empty else simulate_week(ends_at_s, seed)
         return dataset, dataset.events.clear()
-    dataset = higgs_dataset(read_higgs(higgs), ends_at_s=ends_at_s)
-    return dataset, simulate_around(dataset, _SEED) if simulated else dataset.events.clear()
+    dataset = higgs_dataset(read_higgs(recipe.higgs), ends_at_s=ends_at_s)
+    return dataset, simulate_around(dataset, seed) if recipe.simulated else dataset.events.clear()

@@ -269,6 +269,11 @@ def simulate_week(ends_at_s: int, seed: int) -> Dataset:
     return Dataset(accounts=accounts, tweets=tweets, events=events)
 
 
+def simulate_accounts(seed: int) -> pl.DataFrame:
+    """Make the named accounts of the week of this seed, without the week."""
+    return _make_accounts(np.random.default_rng([seed, 1])).head(len(NAMED))
+
+
 def _make_accounts(rng: np.random.Generator) -> pl.DataFrame:
     """Make ACCOUNT_COUNT accounts: first the named ones, of which one is protected."""
     # Distinct, because every id is a random step larger than the one before.
