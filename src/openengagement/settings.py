@@ -6,34 +6,50 @@ change. `docs/settings.md` is generated from this table, and a test compares the
 """
 
 import dataclasses
-import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar, TypeVarTuple
 from urllib.parse import urlsplit
 
 from openengagement.engagement.callback_schemes import CallbackSchemes, parse_callback_schemes
+from openengagement.setting_kinds import (
+    Network,
+    find_database_fault,
+    find_provider_fault,
+    parse_address,
+    parse_day,
+    parse_hosts,
+    parse_networks,
+    parse_value,
+    read_secret,
+)
 from openengagement.setting_kinds import choice as _choice
-from openengagement.setting_kinds import find_database_fault, is_host, is_provider_url, parse_value
 from openengagement.setting_kinds import number as _number
-from openengagement.setting_kinds import read_secret as _read_secret
 from openengagement.setting_kinds import switch as _switch
 from openengagement.setting_kinds import text as _text
 
+Value = TypeVar("Value")
+Texts = TypeVarTuple("Texts")
 ENV_PREFIX: Final = "OPENENGAGEMENT_"
 DATA_VARIABLE: Final = "OPENENGAGEMENT_DATA"  # the data folder, an option of the command line
 # The socket of the counting process; the server sets it.
 COUNTING_VARIABLE: Final = "OPENENGAGEMENT_COUNTING"
+METRICS_VARIABLE: Final = "OPENENGAGEMENT_METRICS_MEMORY"  # `metrics.cells`; the server sets it
 # The file in the data folder; its name is here for processes that do not load the registry.
 REGISTRY_FILE: Final = "registry.sqlite3"
-_NOT_SETTINGS: Final = {DATA_VARIABLE, COUNTING_VARIABLE}
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_NOT_SETTINGS: Final = {DATA_VARIABLE, COUNTING_VARIABLE, METRICS_VARIABLE}
 
 
 class SettingsError(ValueError):
     """A setting is invalid. The text names it and says which values are valid."""
+
+
+def _parse(name: str, parse: Callable[[*Texts], Value], *texts: *Texts) -> Value:
+    """Parse the text of a setting whose errors must name it."""
+    try:
+        return parse(*texts)
+    except ValueError as error:
+        raise SettingsError(f"{ENV_PREFIX}{name}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +194,12 @@ class Settings:
     log_format: str = _choice(
         "json", "Format of log lines: for programs, or for people at a terminal.", "json", "text"
     )
+    metrics: str = _text(
+        "",
+        "Address at which `serve` has Prometheus metrics, at /metrics, such as 127.0.0.1:9464; by "
+        "default there are none.",
+        unit="host:port",
+    )
     log_refusals: bool = _switch(
         "Log one line for every refused API call: the reason, and what to change. For development; "
         "the sandbox turns it on unless it is set to false."
@@ -297,7 +319,7 @@ class Settings:
     def __post_init__(self) -> None:
         # These properties raise if their text is invalid.
         _ = self.host_names, self.proxies, self.historical_floor_s
-        _ = self.oidc_secret, self.allowed_callback_schemes
+        _ = self.oidc_secret, self.allowed_callback_schemes, self.metrics_address
         if fault := find_database_fault(self.registry, self.store):
             raise SettingsError(f"{ENV_PREFIX}{fault}")
         if not self.password_sign_in and not self.oidc_issuer:
@@ -315,48 +337,32 @@ class Settings:
     @property
     def host_names(self) -> frozenset[str]:
         """The names of `hosts`, in lower case."""
-        names = frozenset(name.strip().lower() for name in self.hosts.split(",") if name.strip())
-        if wrong := [name for name in names if not is_host(name)]:
-            text = f"write names such as api.example.com or localhost:8080, not {wrong[0]!r}"
-            raise SettingsError(f"{ENV_PREFIX}HOSTS: {text}")
-        return names
+        return _parse("HOSTS", parse_hosts, self.hosts)
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """The host and the port of `metrics`."""
+        return _parse("METRICS", parse_address, self.metrics) if self.metrics else None
 
     @property
     def proxies(self) -> tuple[Network, ...]:
         """The networks of `trusted_proxies`."""
-        names = [name.strip() for name in self.trusted_proxies.split(",") if name.strip()]
-        try:
-            return tuple(ipaddress.ip_network(name) for name in names)
-        except ValueError as error:
-            raise SettingsError(f"{ENV_PREFIX}TRUSTED_PROXIES: {error}") from None
+        return _parse("TRUSTED_PROXIES", parse_networks, self.trusted_proxies)
 
     @property
     def allowed_callback_schemes(self) -> CallbackSchemes:
         """The schemes of `callback_schemes`."""
-        try:
-            return parse_callback_schemes(self.callback_schemes)
-        except ValueError as error:
-            raise SettingsError(f"{ENV_PREFIX}CALLBACK_SCHEMES: {error}") from None
+        return _parse("CALLBACK_SCHEMES", parse_callback_schemes, self.callback_schemes)
 
     @property
     def oidc_secret(self) -> str:
         """Read the client secret and check all `oidc_` settings; "" if no provider is set."""
-        try:
-            secret = _read_secret(self.oidc_client_secret, self.oidc_client_secret_file)
-        except ValueError as error:
-            raise SettingsError(f"{ENV_PREFIX}OIDC_CLIENT_SECRET_FILE: {error}") from None
-        given = [self.oidc_issuer, self.oidc_client_id, secret]
-        if any(given) and not all(given):
-            names = "OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET (or OIDC_CLIENT_SECRET_FILE)"
-            raise SettingsError(f"{ENV_PREFIX}{names}: set all three or none")
-        issuer = self.oidc_issuer
-        if issuer and ("?" in issuer or not is_provider_url(issuer)):
-            text = "write an https URL without ? or #, or http on this machine"
-            raise SettingsError(f"{ENV_PREFIX}OIDC_ISSUER: {text}")
-        if "openid" not in self.oidc_scope.split():
-            raise SettingsError(f"{ENV_PREFIX}OIDC_SCOPE: name openid among the scopes")
-        if not self.oidc_account_claim:
-            raise SettingsError(f"{ENV_PREFIX}OIDC_ACCOUNT_CLAIM: name a claim")
+        given, file = self.oidc_client_secret, self.oidc_client_secret_file
+        secret = _parse("OIDC_CLIENT_SECRET_FILE", read_secret, given, file)
+        rest = {"scope": self.oidc_scope, "claim": self.oidc_account_claim}
+        client = (self.oidc_issuer, self.oidc_client_id)
+        if fault := find_provider_fault(*client, secret=secret, **rest):
+            raise SettingsError(f"{ENV_PREFIX}{fault}")
         return secret
 
     @property
@@ -368,12 +374,7 @@ class Settings:
     @property
     def historical_floor_s(self) -> int:
         """The earliest `/historical` start as Unix seconds."""
-        try:
-            floor = datetime.strptime(self.historical_floor, "%Y-%m-%d").replace(tzinfo=UTC)
-        except ValueError:
-            text = f"{ENV_PREFIX}HISTORICAL_FLOOR: write a date as YYYY-MM-DD"
-            raise SettingsError(text) from None
-        return int(floor.timestamp())
+        return _parse("HISTORICAL_FLOOR", parse_day, self.historical_floor)
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
 
@@ -16,6 +17,8 @@ from openengagement.errors import StoreDamaged
 from openengagement.http.reply import JSON, Reply, json_reply
 from openengagement.http.request import ReadBody, Request
 from openengagement.http.threads import run_in_pool
+from openengagement.metrics.metric import is_attached
+from openengagement.metrics.table import FAULT
 from openengagement.stores.contract import StoreFault
 from openengagement.telemetry import INFO, WARNING, log_event, log_failure
 
@@ -103,6 +106,16 @@ class Health:
             self._run = asyncio.create_task(self._run_checks())
         await asyncio.shield(self._run)
         return self._faults
+
+    def measure(self) -> None:
+        """Run the checks for the metrics, if these are on. Call it in a thread."""
+        if is_attached():
+            faults = [_SLOW]
+            with suppress(TimeoutError):
+                faults = self._pool.submit(self._find_faults).result(_TIMEOUT_S)
+            broken = {_PARTS[fault] for fault in faults}
+            for part in _PARTS.values():
+                FAULT.set(part in broken, part)
 
     def close(self) -> None:
         """End the thread of the checks, without waiting for one that hangs."""

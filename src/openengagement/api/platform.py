@@ -18,6 +18,7 @@ from openengagement.http.request import ReadBody, Request
 from openengagement.http.threads import run_in_pool
 from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS, Kind
 from openengagement.ingest.sources.uploads import Upload, UploadHandler
+from openengagement.metrics.table import BATCHES_IN_FLIGHT
 
 KEY_LENGTH_MAX: Final = 255
 
@@ -75,6 +76,7 @@ class Platform:
         if self._in_flight >= self._in_flight_max:
             raise Unavailable("too many batches are under way; send this one again later")
         self._in_flight += 1
+        BATCHES_IN_FLIGHT.set(self._in_flight)
         try:
             upload = Upload(
                 kind=kind,
@@ -89,6 +91,7 @@ class Platform:
             outcome = await run_in_pool(self._pool, self._handle_upload, upload)
         finally:
             self._in_flight -= 1
+            BATCHES_IN_FLIGHT.set(self._in_flight)
         return json_reply(outcome)
 
 

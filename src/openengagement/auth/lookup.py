@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 
 from openengagement.auth.credentials import hash_token
 from openengagement.auth.keyring import Keyring
+from openengagement.metrics.table import MISSES
 from openengagement.registry.apps import App
 from openengagement.registry.cache import Entries, VersionedCache
 from openengagement.registry.grants import AccessToken
@@ -39,6 +40,10 @@ class CredentialLookup:
         self._registry = registry
         self._keyring = keyring
         self._cache = VersionedCache(registry.database.version)
+
+    def count_cached(self) -> int:
+        """Return the number of cached lookups."""
+        return self._cache.count_cached()
 
     def find_signing_pair(
         self, consumer_key: str, token: str
@@ -77,6 +82,7 @@ class CredentialLookup:
         entries = self._cache.entries()
         # Only accounts have plain ids as keys. A request may concern 250 of them.
         if missing := [one for one in account_ids if one not in entries]:
+            MISSES.add(len(missing), "credentials")
             found = self._registry.accounts.read_protected(missing)
             entries.update({one: found.get(one) for one in missing})
         known = {one: entries[one] for one in account_ids}
@@ -105,6 +111,7 @@ def _find(entries: Entries, key: Hashable, *, load: Callable[[], Found | None]) 
     if key in entries:
         known: Found | None = entries[key]
         return known
+    MISSES.add(1, "credentials")
     found = load()
     # Unknown identifiers are cached too, so that repeating one is cheap. Their number is limited:
     # a stranger's guesses must not push real credentials out.

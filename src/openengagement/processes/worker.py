@@ -20,6 +20,7 @@ from openengagement.clock import SystemClock
 from openengagement.errors import StoreDamaged, StoreUnavailable
 from openengagement.files import UnusableFile
 from openengagement.ingest.sources.counting_listener import remove_socket
+from openengagement.processes.shared_metrics import join_metrics
 from openengagement.server import build_api
 from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE, load_settings
 from openengagement.telemetry import configure_log, log_event, log_failure
@@ -43,6 +44,7 @@ def create_app() -> Api:
     os.umask(0o077)  # only the server's own user may read the files that it writes
     data, settings = Path(os.environ[DATA_VARIABLE]), load_settings(os.environ)
     configure_log("worker", text=settings.log_format == "text")
+    join_metrics("worker")
     try:
         api = _build_when_available(
             partial(build_api, data, settings, clock=SystemClock(), counting=counting)

@@ -1,0 +1,145 @@
+"""Counters, gauges and histograms of this process.
+
+Before `attach`, and in commands, they count in memory that nobody reads. Each label has a closed
+set of values: a value never comes from a request, because every new one takes memory for ever.
+"""
+
+import os
+from bisect import bisect_left
+from enum import StrEnum
+from typing import Final
+
+from openengagement.metrics.cells import Board, Slot, private_slot
+
+
+class _Process:
+    """The slot of this process, and the board that it is on."""
+
+    slot: Slot | None = None
+    board: Board | None = None
+
+
+def _forget() -> None:
+    """Leave the slot to the process that has forked this one, which may be changing it now."""
+    _Process.slot = _Process.board = None
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
+class Type(StrEnum):
+    """The types of Prometheus."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Metric:
+    """One metric: what the documentation says of it, and where its series are in the slot."""
+
+    size = 1  # numbers of a series
+    type: Type
+    all: Final[dict[str, "Metric"]] = {}  # by name, in the order of their definition
+
+    def __init__(self, name: str, text: str, *labels: str) -> None:
+        self.name = f"openengagement_{name}"
+        self.text = text
+        self.labels = labels
+        self._places: dict[tuple[str, ...], int | None] = {}
+        self._slot: Slot | None = None
+        self.all[self.name] = self
+
+    def _find(self, values: tuple[str, ...]) -> tuple[Slot, int | None]:
+        """Return the slot of this process, and the index of the series with these label values."""
+        slot = _Process.slot
+        if self._slot is not slot or slot is None:
+            slot = self._slot = _Process.slot = _Process.slot or private_slot()
+            self._places = {}
+        if values in self._places:
+            return slot, self._places[values]
+        pairs = zip(self.labels, values, strict=True)
+        text = ",".join(f'{label}="{value}"' for label, value in pairs)
+        place = self._places[values] = slot.locate(self.name, text, size=self.size)
+        return slot, place
+
+
+class Counter(Metric):
+    """A sum that never decreases while the server runs."""
+
+    type = Type.COUNTER
+
+    def add(self, amount: float, *values: str) -> None:
+        """Add to the series with these values of the labels."""
+        slot, place = self._find(values)
+        if place is not None:
+            with slot.lock:
+                slot.numbers[place] += amount
+
+
+class Gauge(Metric):
+    """A value that a process sets. It is gone when the process ends.
+
+    Over all processes, the value is the sum, or the largest one if `largest` is true.
+    """
+
+    type = Type.GAUGE
+
+    def __init__(self, name: str, text: str, *labels: str, largest: bool = False) -> None:
+        super().__init__(name, text, *labels)
+        self.largest = largest
+
+    def set(self, value: float, *values: str) -> None:
+        """Set the series with these values of the labels."""
+        slot, place = self._find(values)
+        if place is not None:
+            with slot.lock:
+                slot.numbers[place] = value
+
+    def add(self, amount: float, *values: str) -> None:
+        """Add to the series with these values of the labels."""
+        slot, place = self._find(values)
+        if place is not None:
+            with slot.lock:
+                slot.numbers[place] += amount
+
+
+class Histogram(Metric):
+    """Counts of values by size. `bounds` are the upper ends of the buckets."""
+
+    type = Type.HISTOGRAM
+
+    def __init__(self, name: str, text: str, *labels: str, bounds: tuple[float, ...]) -> None:
+        super().__init__(name, text, *labels)
+        self.bounds = bounds
+        self.size = len(bounds) + 2  # one more for larger values, and the sum
+
+    def observe(self, value: float, *values: str) -> None:
+        """Count a value in the series with these values of the labels."""
+        slot, place = self._find(values)
+        if place is not None:
+            with slot.lock:
+                slot.numbers[place + bisect_left(self.bounds, value)] += 1
+                slot.numbers[place + len(self.bounds) + 1] += value
+
+
+def attach(path: str) -> None:
+    """Count in the shared memory from now on. Gauges of an earlier process in the slot become 0.
+
+    Raises:
+        OSError: the memory cannot be used, so this process counts for itself.
+    """
+    board = Board(path)
+    slot = board.claim()
+    slot.clear([name for name, metric in Metric.all.items() if metric.type is Type.GAUGE])
+    _Process.board, _Process.slot = board, slot
+
+
+def is_attached() -> bool:
+    """Whether this process counts in shared memory."""
+    return _Process.board is not None
+
+
+def is_first() -> bool:
+    """Whether this process is the one that measures what all share."""
+    return _Process.board is not None and _Process.board.is_first()
