@@ -113,6 +113,7 @@ class Health:
             faults = [_SLOW]
             with suppress(TimeoutError):
                 faults = self._pool.submit(self._find_faults).result(_TIMEOUT_S)
+            self._note(faults)
             broken = {_PARTS[fault] for fault in faults}
             for part in _PARTS.values():
                 FAULT.set(part in broken, part)
@@ -127,11 +128,14 @@ class Health:
                 faults = await run_in_pool(self._pool, self._find_faults)
         except TimeoutError:
             faults = [_SLOW]
+        self._note(faults)
+        self._kept_until_s = time.monotonic() + _KEPT_S
+
+    def _note(self, faults: list[str]) -> None:
         if faults != self._faults:
             level = WARNING if faults else INFO
             log_event("health_changed", level=level, reasons="; ".join(faults))
         self._faults = faults
-        self._kept_until_s = time.monotonic() + _KEPT_S
 
     def _find_faults(self) -> list[str]:
         return [fault for fault, check in self._checks.items() if self._has_failed(fault, check)]

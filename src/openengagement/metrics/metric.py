@@ -7,6 +7,7 @@ set of values: a value never comes from a request, because every new one takes m
 import os
 from bisect import bisect_left
 from enum import StrEnum
+from itertools import product
 from typing import Final
 
 from openengagement.metrics.cells import Board, Slot, private_slot
@@ -42,13 +43,19 @@ class Metric:
     type: Type
     all: Final[dict[str, "Metric"]] = {}  # by name, in the order of their definition
 
-    def __init__(self, name: str, text: str, *labels: str) -> None:
+    def __init__(self, name: str, text: str, **labels: tuple[str, ...]) -> None:
+        """Declare a metric. `labels` maps each label to its values; () for those of a table."""
         self.name = f"openengagement_{name}"
         self.text = text
         self.labels = labels
         self._places: dict[tuple[str, ...], int | None] = {}
         self._slot: Slot | None = None
         self.all[self.name] = self
+
+    def create(self) -> None:
+        """Create the series of all values of the labels, so that the first increase is seen."""
+        for values in product(*self.labels.values()):
+            self._find(values)
 
     def _find(self, values: tuple[str, ...]) -> tuple[Slot, int | None]:
         """Return the slot of this process, and the index of the series with these label values."""
@@ -85,8 +92,10 @@ class Gauge(Metric):
 
     type = Type.GAUGE
 
-    def __init__(self, name: str, text: str, *labels: str, largest: bool = False) -> None:
-        super().__init__(name, text, *labels)
+    def __init__(
+        self, name: str, text: str, *, largest: bool = False, **labels: tuple[str, ...]
+    ) -> None:
+        super().__init__(name, text, **labels)
         self.largest = largest
 
     def set(self, value: float, *values: str) -> None:
@@ -109,8 +118,10 @@ class Histogram(Metric):
 
     type = Type.HISTOGRAM
 
-    def __init__(self, name: str, text: str, *labels: str, bounds: tuple[float, ...]) -> None:
-        super().__init__(name, text, *labels)
+    def __init__(
+        self, name: str, text: str, *, bounds: tuple[float, ...], **labels: tuple[str, ...]
+    ) -> None:
+        super().__init__(name, text, **labels)
         self.bounds = bounds
         self.size = len(bounds) + 2  # one more for larger values, and the sum
 
@@ -133,6 +144,9 @@ def attach(path: str) -> None:
     slot = board.claim()
     slot.clear([name for name, metric in Metric.all.items() if metric.type is Type.GAUGE])
     _Process.board, _Process.slot = board, slot
+    for metric in Metric.all.values():
+        if metric.type is not Type.GAUGE:
+            metric.create()
 
 
 def is_attached() -> bool:

@@ -86,7 +86,7 @@ class Scrapes:
                 files[kind] = files.get(kind, 0) + len(os.listdir(f"/proc/{pid}/fd"))
         self._cpu_s = cpu_s
         for gauge, found in ((table.RESIDENT_BYTES, resident), (table.OPEN_FILES, files)):
-            for kind in ("supervisor", "worker", "counting"):
+            for kind in table.PROCESS_KINDS:
                 gauge.set(found.get(kind, 0), kind)
 
 
