@@ -17,6 +17,7 @@ The tree (status, stable name sent as ``x-error-code``)::
     │   ├── UnsupportedBody      415  unsupported_body
     │   ├── WrongHost            421  wrong_host
     │   ├── KeyReused            422  idempotency_key_reused
+    │   ├── AllRejected          422  all_lines_rejected
     │   └── HeadersTooLarge      431  headers_too_large
     ├── AuthenticationError 401
     │   ├── UnknownAuthorization      unknown_authorization_type
@@ -26,6 +27,7 @@ The tree (status, stable name sent as ``x-error-code``)::
     │   ├── AccessTokenNotFound       access_token_not_found
     │   ├── BearerTokenNotFound       bearer_token_not_found
     │   ├── PlatformKeyNotFound       platform_key_not_found
+    │   ├── PlatformKeyExpired        platform_key_expired
     │   ├── TimestampOutOfBounds      timestamp_out_of_bounds
     │   ├── InvalidSignature          invalid_signature
     │   ├── NonceUsed                 nonce_used
@@ -40,6 +42,7 @@ The tree (status, stable name sent as ``x-error-code``)::
     │   ├── AppNotEnabled             app_not_enabled
     │   ├── CallbackNotApproved       callback_not_approved
     │   ├── UserContextRequired       user_context_required
+    │   ├── ScopeMissing              scope_missing
     │   ├── ForbiddenTweets           forbidden_tweets
     │   └── ForbiddenMetrics          forbidden_metrics
     ├── NotFound 404                  not_found
@@ -184,6 +187,13 @@ class KeyReused(
     """An Idempotency-Key was sent again with a different batch."""
 
 
+class AllRejected(RequestError, code="all_lines_rejected", status=422):
+    """Every line of a batch was rejected. Nothing was applied; `details` lists the lines."""
+
+    def __init__(self, rejected: int, *, details: Mapping[str, object]) -> None:
+        super().__init__(f"all {rejected} line(s) were rejected", details=details)
+
+
 class HeadersTooLarge(RequestError, code="headers_too_large", status=431):
     """The headers have more bytes than the settings allow."""
 
@@ -238,6 +248,12 @@ class PlatformKeyNotFound(
     AuthenticationError, code="platform_key_not_found", text="Platform key not found"
 ):
     """The platform has no such key."""
+
+
+class PlatformKeyExpired(
+    AuthenticationError, code="platform_key_expired", text="Platform key expired"
+):
+    """The time until which the platform key was valid is over."""
 
 
 class TimestampOutOfBounds(
@@ -326,6 +342,13 @@ class UserContextRequired(
     text="Your credentials do not allow access to this resource",
 ):
     """The call needs an access token, and the app sent none."""
+
+
+class ScopeMissing(AccessError, code="scope_missing"):
+    """The platform key is valid, but not for this call."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"This platform key lacks the scope {scope}")
 
 
 class ForbiddenTweets(AccessError, code="forbidden_tweets"):

@@ -10,6 +10,7 @@ from openengagement.metrics.table import MISSES
 from openengagement.registry.apps import App
 from openengagement.registry.cache import Entries, VersionedCache
 from openengagement.registry.grants import AccessToken
+from openengagement.registry.platform_keys import PlatformKey
 from openengagement.registry.registry import Registry
 
 Found = TypeVar("Found")
@@ -70,12 +71,11 @@ class CredentialLookup:
         load = self._registry.apps.find_by_bearer
         return _find(entries, ("bearer", digest), load=lambda: load(digest))
 
-    def find_platform_key(self, key: str) -> bytes | None:
-        """Return the stored hash of a platform key, or None if no such key was issued."""
+    def find_platform_key(self, key: str) -> PlatformKey | None:
+        """Find a platform key. Its last use may be out of date."""
         digest = hash_token(key)
-        known = self._registry.platform_keys.has_platform_key
-        entries = self._cache.entries()
-        return _find(entries, ("platform", digest), load=lambda: digest if known(digest) else None)
+        load = self._registry.platform_keys.find_platform_key
+        return _find(self._cache.entries(), ("platform", digest), load=lambda: load(digest))
 
     def read_protected(self, account_ids: Sequence[int]) -> dict[int, bool]:
         """Map the registered ones of these accounts to whether they are protected."""

@@ -40,7 +40,7 @@ class WorkerUploads:
 
         Raises:
             RequestError: the batch as a whole is refused; nothing of it is applied.
-            BatchRefused: the batch is atomic and has rejected lines; nothing of it is applied.
+            BatchRefused, AllRejected: nothing of it is applied, because of rejected lines.
             Unavailable: the batch was not stored, or this is unknown. It may be sent again.
         """
         began_s = time.perf_counter()
