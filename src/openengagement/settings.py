@@ -8,28 +8,27 @@ change. `docs/settings.md` is generated from this table, and a test compares the
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, TypeVarTuple
+from functools import partial
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from openengagement.engagement.callback_schemes import CallbackSchemes, parse_callback_schemes
 from openengagement.setting_kinds import (
     Network,
     find_database_fault,
-    find_provider_fault,
+    find_oidc_fault,
     parse_address,
     parse_day,
     parse_hosts,
     parse_networks,
     parse_value,
-    read_secret,
 )
 from openengagement.setting_kinds import choice as _choice
 from openengagement.setting_kinds import number as _number
+from openengagement.setting_kinds import read_secret as _read_secret
 from openengagement.setting_kinds import switch as _switch
 from openengagement.setting_kinds import text as _text
 
-Value = TypeVar("Value")
-Texts = TypeVarTuple("Texts")
 ENV_PREFIX: Final = "OPENENGAGEMENT_"
 DATA_VARIABLE: Final = "OPENENGAGEMENT_DATA"  # the data folder, an option of the command line
 # The socket of the counting process; the server sets it.
@@ -39,17 +38,11 @@ METRICS_VARIABLE: Final = "OPENENGAGEMENT_METRICS_MEMORY"  # `metrics.cells`; th
 REGISTRY_FILE: Final = "registry.sqlite3"
 _NOT_SETTINGS: Final = {DATA_VARIABLE, COUNTING_VARIABLE, METRICS_VARIABLE}
 
+Parsed = TypeVar("Parsed")
+
 
 class SettingsError(ValueError):
     """A setting is invalid. The text names it and says which values are valid."""
-
-
-def _parse(name: str, parse: Callable[[*Texts], Value], *texts: *Texts) -> Value:
-    """Parse the text of a setting whose errors must name it."""
-    try:
-        return parse(*texts)
-    except ValueError as error:
-        raise SettingsError(f"{ENV_PREFIX}{name}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,7 +312,8 @@ class Settings:
     def __post_init__(self) -> None:
         # These properties raise if their text is invalid.
         _ = self.host_names, self.proxies, self.historical_floor_s
-        _ = self.oidc_secret, self.allowed_callback_schemes, self.metrics_address
+        _ = self.oidc_secret, self.allowed_callback_schemes
+        _ = self.metrics_address
         if fault := find_database_fault(self.registry, self.store):
             raise SettingsError(f"{ENV_PREFIX}{fault}")
         if not self.password_sign_in and not self.oidc_issuer:
@@ -337,31 +331,30 @@ class Settings:
     @property
     def host_names(self) -> frozenset[str]:
         """The names of `hosts`, in lower case."""
-        return _parse("HOSTS", parse_hosts, self.hosts)
+        return self._parse("hosts", parse_hosts)
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:
         """The host and the port of `metrics`."""
-        return _parse("METRICS", parse_address, self.metrics) if self.metrics else None
+        return self._parse("metrics", parse_address) if self.metrics else None
 
     @property
     def proxies(self) -> tuple[Network, ...]:
         """The networks of `trusted_proxies`."""
-        return _parse("TRUSTED_PROXIES", parse_networks, self.trusted_proxies)
+        return self._parse("trusted_proxies", parse_networks)
 
     @property
     def allowed_callback_schemes(self) -> CallbackSchemes:
         """The schemes of `callback_schemes`."""
-        return _parse("CALLBACK_SCHEMES", parse_callback_schemes, self.callback_schemes)
+        return self._parse("callback_schemes", parse_callback_schemes)
 
     @property
     def oidc_secret(self) -> str:
         """Read the client secret and check all `oidc_` settings; "" if no provider is set."""
-        given, file = self.oidc_client_secret, self.oidc_client_secret_file
-        secret = _parse("OIDC_CLIENT_SECRET_FILE", read_secret, given, file)
-        rest = {"scope": self.oidc_scope, "claim": self.oidc_account_claim}
-        client = (self.oidc_issuer, self.oidc_client_id)
-        if fault := find_provider_fault(*client, secret=secret, **rest):
+        read = partial(_read_secret, self.oidc_client_secret)
+        secret = self._parse("oidc_client_secret_file", read)
+        client = (self.oidc_issuer, self.oidc_client_id, secret)
+        if fault := find_oidc_fault(client, scope=self.oidc_scope, claim=self.oidc_account_claim):
             raise SettingsError(f"{ENV_PREFIX}{fault}")
         return secret
 
@@ -374,7 +367,13 @@ class Settings:
     @property
     def historical_floor_s(self) -> int:
         """The earliest `/historical` start as Unix seconds."""
-        return _parse("HISTORICAL_FLOOR", parse_day, self.historical_floor)
+        return self._parse("historical_floor", parse_day)
+
+    def _parse(self, name: str, parse: Callable[[str], Parsed]) -> Parsed:
+        try:
+            return parse(getattr(self, name))
+        except ValueError as error:
+            raise SettingsError(f"{ENV_PREFIX}{name.upper()}: {error}") from None
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
