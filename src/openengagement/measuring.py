@@ -2,7 +2,6 @@
 
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +26,12 @@ class Measuring:
     """
 
     def __init__(
-        self, data: Path, folder: DataFolder, *, lookup: CredentialLookup, limits: Limits,
+        self,
+        data: Path,
+        folder: DataFolder,
+        *,
+        lookup: CredentialLookup,
+        limits: Limits,
         clock: Clock,
     ) -> None:
         self._data = data

@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -117,7 +118,9 @@ def test_a_refusal_is_counted_under_its_code(metered, name):
         labels = {"endpoint": endpoint, "status": str(status), "code": answer_code}
         return metered.scrape().sum("http_requests_total", **labels)
 
-    before = {each: count(each) for each in {code, "unknown_authorization_type"} if each is not None}
+    before = {
+        each: count(each) for each in {code, "unknown_authorization_type"} if each is not None
+    }
     answer = metered.client.send(method, path, body=body, auth=auth)
     assert answer.status == status, answer
     assert code is None or answer.code == code
@@ -127,7 +130,12 @@ def test_a_refusal_is_counted_under_its_code(metered, name):
 def test_labels_are_closed_whatever_clients_send(metered):
     wait_for(lambda: metered.scrape().sum("http_requests_in_flight") == 0)
     for number in range(30):
-        for path in (f"/{LONG}{number}", f"/insights/{number}", f"/portal/{number}/x", f"/%{number}"):
+        for path in (
+            f"/{LONG}{number}",
+            f"/insights/{number}",
+            f"/portal/{number}/x",
+            f"/%{number}",
+        ):
             metered.client.send("GET", path)
         metered.client.send(f"X{number}", "/livez")
         metered.client.send("POST", f"/platform/v1/accounts/{number}", body=b"x")
@@ -235,16 +243,14 @@ def test_figures_outlive_processes(world):
                 sent += 1
             wait_for_requests(server, sent)
             before = server.scrape()
-            victim = server.workers_by_pid()[killed - 1]
-            os.kill(victim, signal.SIGKILL)
-            wait_for(lambda: server.scrape().sum("process_starts_total", process="worker") == 2 + killed)
-            after = server.scrape()
+            os.kill(server.workers_by_pid()[killed - 1], signal.SIGKILL)
+            after = wait_for(partial(scrape_with_starts, server, 2 + killed))
             for (name, pairs), value in before.samples.items():
                 if name.endswith(("_total", "_count", "_bucket", "_sum")):
                     assert after.samples[name, pairs] >= value, (name, pairs)
             assert count_of(after) == sent
             wait_for(lambda: server.scrape().sum("processes", process="worker") == 2)
-            wait_for(lambda: len(server.workers_by_pid()) == 2 + killed)
+            wait_for(partial(has_workers_in_log, server, 2 + killed))
         # A batch, and the death of the counting process.
         assert batch(server, [EVENT]).status == 200
         assert server.scrape().sum("commits_total", result="committed") == 1
@@ -254,6 +260,16 @@ def test_figures_outlive_processes(world):
         wait_for(lambda: batch(server, [EVENT]).status == 200)
         assert server.scrape().sum("commits_total", result="committed") == 2
         assert server.scrape().sum("process_starts_total", process="counting") == 2
+
+
+def scrape_with_starts(server, starts):
+    """Scrape once so many workers were started."""
+    scraped = server.scrape()
+    return scraped if scraped.sum("process_starts_total", process="worker") == starts else None
+
+
+def has_workers_in_log(server, count):
+    return len(server.workers_by_pid()) == count
 
 
 def counting_pid(server):

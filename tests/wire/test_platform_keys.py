@@ -123,7 +123,9 @@ def test_a_batch_whose_every_line_is_rejected(keyed, name):
     rows, reasons = BAD[name]
     path = {"one event": "events", "taken": "accounts", "not JSON": "events"}.get(name, name)
     headers = {"Content-Type": "application/x-ndjson"} if name == "not JSON" else {}
-    answer = keyed.client.platform("POST", path, keyed.world.platform_key, body=rows, headers=headers)
+    answer = keyed.client.platform(
+        "POST", path, keyed.world.platform_key, body=rows, headers=headers
+    )
     assert (answer.status, answer.code) == (422, "all_lines_rejected"), answer
     found = answer.json()
     count = sum(reasons.values())

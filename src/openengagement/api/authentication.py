@@ -37,7 +37,7 @@ class RequestAuthenticator:
         return await self._call(self._authenticator.enforce_limits, caller)
 
     async def require_platform_key(self, message: Message, scope: Scope) -> bytes:
-        """Refuse a platform call without a key that has this scope; return the key's stored hash."""
+        """Refuse a platform call without a key with this scope; return the key's stored hash."""
         return await self._call(self._authenticator.require_platform_key, message, scope)
 
     async def _call(self, work: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:

@@ -31,7 +31,9 @@ class ErasureCalls:
 
     async def delete_account(self, request: Request, _read_body: ReadBody, *, id: str) -> Reply:
         """`DELETE /platform/v1/accounts/{id}`."""
-        key_hash = await self._authenticator.require_platform_key(request.message(b""), Scope.ACCOUNTS)
+        key_hash = await self._authenticator.require_platform_key(
+            request.message(b""), Scope.ACCOUNTS
+        )
         try:
             account_id = parse_id(id)
         except ValueError as error:

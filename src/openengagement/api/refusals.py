@@ -74,8 +74,8 @@ REMEDIES: Final[Mapping[type[ApiError], str]] = {
     errors.AppNotEnabled: "Enable the app at /manage, or with: openengagement app enable APP_ID",
     errors.CallbackNotApproved: "Register the callback URL in /portal, or send a registered one.",
     errors.UserContextRequired: "Sign this call with OAuth 1.0a and an access token.",
-    errors.ScopeMissing: "Use another key, or issue one with the scope: openengagement platform-key "
-    "issue NAME --scope SCOPE",
+    errors.ScopeMissing: "Use another key, or issue one with the scope: openengagement "
+    "platform-key issue NAME --scope SCOPE",
     errors.ForbiddenTweets: "Ask for Tweets of the access token's user only. Without an access "
     "token, /totals has the public metrics of any Tweet.",
     errors.ForbiddenMetrics: _SIGN_AS_OWNER,

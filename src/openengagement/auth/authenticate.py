@@ -171,7 +171,7 @@ class Authenticator:
         return windows
 
     def require_platform_key(self, message: Message, scope: Scope) -> bytes:
-        """Refuse a platform call without a key that has this scope; return the key's stored hash.
+        """Refuse a platform call without a key with this scope; return the key's stored hash.
 
         Raises:
             UnknownAuthorization, PlatformKeyNotFound, PlatformKeyExpired, ScopeMissing

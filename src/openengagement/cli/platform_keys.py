@@ -108,9 +108,10 @@ def rotate_key(
 ) -> None:
     """Issue a key with the name and the scopes of another one, and revoke that one.
 
-    If the old key has a time to expire, the new one is valid for as many days again, unless
-    --expires-days says otherwise. Producers need the new key at once. With --keep-old, both work until you revoke the old one by
-    its id. A batch that is sent again under another key counts again: finish retries first.
+    If the old key expires, the new one is valid for as many days again, unless --expires-days
+    says otherwise. Producers need the new key at once. With --keep-old, both work until you revoke
+    the old one by its id. A batch that is sent again under another key counts again: finish
+    retries first.
     """
     with open_folder(context) as folder:
         old, registry = _find_key(folder, key), folder.registry

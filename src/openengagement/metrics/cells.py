@@ -24,7 +24,8 @@ _NUMBERS: Final = 1 << 13  # at most, in a slot; 8 bytes each
 _NUMBER_BYTES: Final = 8
 _DIRECTORY_AT: Final = _NUMBERS * _NUMBER_BYTES
 _DIRECTORY_BYTES: Final = _SLOT_BYTES - _DIRECTORY_AT
-_PID, _USED, _FIRST = 0, 1, 2  # indices of numbers: the header, then the first series
+# Indices of numbers: the header, room for the series that do not fit, then the first series.
+_PID, _USED, _UNREAD, _FIRST = 0, 1, 2, 34
 # `struct flock` of Linux. Locks on this open file end with the process, and other descriptors of
 # the same memory do not affect them, as they would affect locks of fcntl.lockf.
 _LOCK: Final = struct.Struct("hhqqi4x")
@@ -54,10 +55,10 @@ class Slot:
             self._places[line] = place
             self._next = place + size
 
-    def locate(self, name: str, labels: str, *, size: int) -> int | None:
-        """Return the index of a series of `size` numbers. Add the series if it is new.
+    def locate(self, name: str, labels: str, *, size: int) -> int:
+        """Return the index of a series of `size` numbers, at most 32. Add the series if it is new.
 
-        None if the slot is full.
+        If the slot is full, the numbers at the index are not read.
         """
         line = f"{size} {name} {labels}"
         with self.lock:
@@ -66,7 +67,7 @@ class Slot:
             encoded = f"{line}\n".encode()
             used, place = int(self.numbers[_USED]), self._next
             if used + len(encoded) > _DIRECTORY_BYTES or place + size > _NUMBERS:
-                return None
+                return _UNREAD
             self._directory[used : used + len(encoded)] = encoded
             self.numbers[_USED] = used + len(encoded)
             self._places[line] = place

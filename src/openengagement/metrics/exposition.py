@@ -29,9 +29,7 @@ def render(slots: Iterable[tuple[int, Sequence[Series]]]) -> str:
     return "".join(line for metric in _TABLE for line in _render_metric(metric, found[metric.name]))
 
 
-def _render_metric(
-    metric: Metric, series: dict[str, list[tuple[float, ...]]]
-) -> Iterator[str]:
+def _render_metric(metric: Metric, series: dict[str, list[tuple[float, ...]]]) -> Iterator[str]:
     yield f"# HELP {metric.name} {metric.text}\n# TYPE {metric.name} {metric.type}\n"
     merge = max if isinstance(metric, Gauge) and metric.largest else sum
     for labels in sorted(series):

@@ -5,27 +5,13 @@ set of values: a value never comes from a request, because every new one takes m
 """
 
 import os
+import threading
 from bisect import bisect_left
 from enum import StrEnum
 from itertools import product
-from typing import Final
+from typing import ClassVar
 
 from openengagement.metrics.cells import Board, Slot, private_slot
-
-
-class _Process:
-    """The slot of this process, and the board that it is on."""
-
-    slot: Slot | None = None
-    board: Board | None = None
-
-
-def _forget() -> None:
-    """Leave the slot to the process that has forked this one, which may be changing it now."""
-    _Process.slot = _Process.board = None
-
-
-os.register_at_fork(after_in_child=_forget)
 
 
 class Type(StrEnum):
@@ -37,38 +23,70 @@ class Type(StrEnum):
 
 
 class Metric:
-    """One metric: what the documentation says of it, and where its series are in the slot."""
+    """One metric: what the documentation says of it, and where its series are in the slot.
 
+    The methods that count may be called from any thread.
+    """
+
+    type: ClassVar[Type]
+    all: ClassVar[dict[str, "Metric"]] = {}  # by name, in the order of their definition
     size = 1  # numbers of a series
-    type: Type
-    all: Final[dict[str, "Metric"]] = {}  # by name, in the order of their definition
+    _numbers: memoryview
+    _lock: threading.Lock
 
     def __init__(self, name: str, text: str, **labels: tuple[str, ...]) -> None:
         """Declare a metric. `labels` maps each label to its values; () for those of a table."""
         self.name = f"openengagement_{name}"
         self.text = text
         self.labels = labels
-        self._places: dict[tuple[str, ...], int | None] = {}
-        self._slot: Slot | None = None
+        # Values of the labels -> index of the series. Empty until there is a slot.
+        self._places: dict[tuple[str, ...], int] = {}
         self.all[self.name] = self
 
     def create(self) -> None:
         """Create the series of all values of the labels, so that the first increase is seen."""
         for values in product(*self.labels.values()):
-            self._find(values)
+            self._locate(values)
 
-    def _find(self, values: tuple[str, ...]) -> tuple[Slot, int | None]:
-        """Return the slot of this process, and the index of the series with these label values."""
-        slot = _Process.slot
-        if self._slot is not slot or slot is None:
-            slot = self._slot = _Process.slot = _Process.slot or private_slot()
-            self._places = {}
-        if values in self._places:
-            return slot, self._places[values]
+    def _locate(self, values: tuple[str, ...]) -> int:
+        """Return the index of the series with these values of the labels. It may be new."""
+        slot = _Process.slot or _use(private_slot())
         pairs = zip(self.labels, values, strict=True)
         text = ",".join(f'{label}="{value}"' for label, value in pairs)
         place = self._places[values] = slot.locate(self.name, text, size=self.size)
-        return slot, place
+        return place
+
+    def use(self, slot: Slot) -> None:
+        """Count in this slot from now on."""
+        self._places, self._numbers, self._lock = {}, slot.numbers, slot.lock
+
+    def forget(self) -> None:
+        """Count in a new slot from now on."""
+        self._places = {}
+
+
+class _Process:
+    """The slot of this process, and the board that it is on."""
+
+    slot: Slot | None = None
+    board: Board | None = None
+
+
+def _use(slot: Slot) -> Slot:
+    _Process.slot = slot
+    for metric in Metric.all.values():
+        metric.use(slot)
+    return slot
+
+
+def _forget() -> None:
+    """Leave the slot to the process that has forked this one, which may be changing it now."""
+    _Process.slot = _Process.board = None
+    for metric in Metric.all.values():
+        metric.forget()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 class Counter(Metric):
@@ -78,10 +96,11 @@ class Counter(Metric):
 
     def add(self, amount: float, *values: str) -> None:
         """Add to the series with these values of the labels."""
-        slot, place = self._find(values)
-        if place is not None:
-            with slot.lock:
-                slot.numbers[place] += amount
+        place = self._places.get(values)
+        if place is None:
+            place = self._locate(values)
+        with self._lock:
+            self._numbers[place] += amount
 
 
 class Gauge(Metric):
@@ -100,17 +119,19 @@ class Gauge(Metric):
 
     def set(self, value: float, *values: str) -> None:
         """Set the series with these values of the labels."""
-        slot, place = self._find(values)
-        if place is not None:
-            with slot.lock:
-                slot.numbers[place] = value
+        place = self._places.get(values)
+        if place is None:
+            place = self._locate(values)
+        with self._lock:
+            self._numbers[place] = value
 
     def add(self, amount: float, *values: str) -> None:
         """Add to the series with these values of the labels."""
-        slot, place = self._find(values)
-        if place is not None:
-            with slot.lock:
-                slot.numbers[place] += amount
+        place = self._places.get(values)
+        if place is None:
+            place = self._locate(values)
+        with self._lock:
+            self._numbers[place] += amount
 
 
 class Histogram(Metric):
@@ -127,11 +148,13 @@ class Histogram(Metric):
 
     def observe(self, value: float, *values: str) -> None:
         """Count a value in the series with these values of the labels."""
-        slot, place = self._find(values)
-        if place is not None:
-            with slot.lock:
-                slot.numbers[place + bisect_left(self.bounds, value)] += 1
-                slot.numbers[place + len(self.bounds) + 1] += value
+        place = self._places.get(values)
+        if place is None:
+            place = self._locate(values)
+        numbers = self._numbers
+        with self._lock:
+            numbers[place + bisect_left(self.bounds, value)] += 1
+            numbers[place + self.size - 1] += value
 
 
 def attach(path: str) -> None:
@@ -143,7 +166,8 @@ def attach(path: str) -> None:
     board = Board(path)
     slot = board.claim()
     slot.clear([name for name, metric in Metric.all.items() if metric.type is Type.GAUGE])
-    _Process.board, _Process.slot = board, slot
+    _Process.board = board
+    _use(slot)
     for metric in Metric.all.values():
         if metric.type is not Type.GAUGE:
             metric.create()

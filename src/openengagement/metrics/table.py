@@ -162,9 +162,7 @@ RESIDENT_BYTES: Final = Gauge(
 CPU_SECONDS: Final = Counter(
     "process_cpu_seconds_total", "User and system time of the processes.", process=PROCESS_KINDS
 )
-OPEN_FILES: Final = Gauge(
-    "process_open_fds", "Open files of the processes.", process=PROCESS_KINDS
-)
+OPEN_FILES: Final = Gauge("process_open_fds", "Open files of the processes.", process=PROCESS_KINDS)
 WORKERS: Final = Gauge("workers", "Workers that the server was started with.")
 STARTED: Final = Gauge("start_timestamp_seconds", "When the server started, in Unix time.")
 BUILD: Final = Gauge("build_info", "1, with the version of the server.", version=())

@@ -83,7 +83,7 @@ class Scrapes:
                 resident[kind] = resident.get(kind, 0) + _resident_bytes(pid)
                 cpu_s[pid] = _cpu_s(pid)
                 table.CPU_SECONDS.add(cpu_s[pid] - self._cpu_s.get(pid, 0.0), kind)
-                files[kind] = files.get(kind, 0) + len(os.listdir(f"/proc/{pid}/fd"))
+                files[kind] = files.get(kind, 0) + sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
         self._cpu_s = cpu_s
         for gauge, found in ((table.RESIDENT_BYTES, resident), (table.OPEN_FILES, files)):
             for kind in table.PROCESS_KINDS:

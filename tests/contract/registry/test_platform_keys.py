@@ -64,7 +64,12 @@ def test_scopes_and_expiry_are_stored(registry, other):
 
     assert other.platform_keys.find_platform_key(A) == limited
     assert [limited.allows(scope) for scope in Scope] == [True, False, True]
-    assert [limited.is_expired(NOW_S + at) for at in (0, 59.9, 60, 61)] == [False, False, True, True]
+    assert [limited.is_expired(NOW_S + at) for at in (0, 59.9, 60, 61)] == [
+        False,
+        False,
+        True,
+        True,
+    ]
     free = other.platform_keys.find_platform_key(B)
     assert all(map(free.allows, Scope))
     assert not free.is_expired(NOW_S + 10**9)

@@ -10,12 +10,11 @@ from openengagement.metrics.exposition import render
 
 
 @pytest.fixture
-def path(monkeypatch):
+def path():
     """The path of new shared memory. This process counts for itself again after the test."""
-    monkeypatch.setattr(metric._Process, "slot", None)
-    monkeypatch.setattr(metric._Process, "board", None)
     file, path = create()
     yield path
+    metric._forget()
     os.close(file)
 
 
