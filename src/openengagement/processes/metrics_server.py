@@ -4,9 +4,11 @@ The supervisor does this in threads. It forks workers meanwhile, so the threads 
 fork does not break: they import nothing, and hold no lock that a worker needs.
 """
 
+import errno
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
@@ -25,6 +27,7 @@ _TIMEOUT_S: Final = 5.0
 _HEAD_MAX_BYTES: Final = 16_384
 _CONNECTIONS_MAX: Final = 16
 _BACKLOG: Final = 16
+_RETRY_S: Final = 0.1
 _TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _REASONS: Final = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}
@@ -39,6 +42,7 @@ def metrics_server(address: str | None, *, workers: int) -> Iterator[None]:
     Raises:
         OSError: the address cannot be used.
     """
+    os.environ.pop(METRICS_VARIABLE, None)  # that of another server
     if address is None:
         yield
         return
@@ -53,7 +57,11 @@ def metrics_server(address: str | None, *, workers: int) -> Iterator[None]:
         table.STARTED.set(SystemClock().now_s())
         table.BUILD.set(1, version("openengagement"))
         threading.Thread(target=_accept, args=(listener, Scrapes(path)), daemon=True).start()
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)  # ends the `accept` that waits
 
 
 class Scrapes:
@@ -99,12 +107,12 @@ def _kind_of(series: Iterable[Series]) -> str | None:
 
 
 def _resident_bytes(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+    return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE_BYTES
 
 
 def _cpu_s(pid: int) -> float:
     """Return the user and system time of a process, in seconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     return (int(fields[11]) + int(fields[12])) * _TICK_S
 
 
@@ -125,10 +133,11 @@ def _accept(listener: socket.socket, scrapes: Scrapes) -> None:
         free.acquire()
         try:
             connection, _ = listener.accept()
-        except OSError:
-            if listener.fileno() < 0:  # the server ends
+        except OSError as error:
+            if error.errno in {errno.EINVAL, errno.EBADF}:  # the server ends
                 return
             free.release()
+            time.sleep(_RETRY_S)  # too many files are open
             continue
         threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
