@@ -6,17 +6,15 @@ change. `docs/settings.md` is generated from this table, and a test compares the
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Final
 
+from openengagement import provider_settings
 from openengagement.engagement.callback_schemes import CallbackSchemes, parse_callback_schemes
 from openengagement.setting_kinds import (
     Network,
     find_database_fault,
-    find_oidc_fault,
     parse_address,
     parse_day,
     parse_hosts,
@@ -25,11 +23,11 @@ from openengagement.setting_kinds import (
 )
 from openengagement.setting_kinds import choice as _choice
 from openengagement.setting_kinds import number as _number
-from openengagement.setting_kinds import read_secret as _read_secret
 from openengagement.setting_kinds import switch as _switch
 from openengagement.setting_kinds import text as _text
 
-ENV_PREFIX: Final = "OPENENGAGEMENT_"
+ENV_PREFIX: Final = provider_settings.ENV_PREFIX
+SettingsError = provider_settings.SettingsError
 DATA_VARIABLE: Final = "OPENENGAGEMENT_DATA"  # the data folder, an option of the command line
 # The socket of the counting process; the server sets it.
 COUNTING_VARIABLE: Final = "OPENENGAGEMENT_COUNTING"
@@ -38,16 +36,10 @@ METRICS_VARIABLE: Final = "OPENENGAGEMENT_METRICS_MEMORY"  # `metrics.cells`; th
 REGISTRY_FILE: Final = "registry.sqlite3"
 _NOT_SETTINGS: Final = {DATA_VARIABLE, COUNTING_VARIABLE, METRICS_VARIABLE}
 
-Parsed = TypeVar("Parsed")
-
-
-class SettingsError(ValueError):
-    """A setting is invalid. The text names it and says which values are valid."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Every setting with its default."""
+class Settings(provider_settings.ProviderSettings):
+    """Every setting with its default. Those of the OpenID Connect provider are inherited."""
 
     # Storage
     registry: str = _text(
@@ -240,33 +232,6 @@ class Settings:
     password_sign_in: bool = _switch(
         "Let people sign in with a password. With false only OpenID Connect remains.", default=True
     )
-    oidc_issuer: str = _text(
-        "",
-        "Issuer of the OpenID Connect provider through which people sign in, exactly as in its "
-        "discovery document. Requires a client ID and a secret.",
-        unit="URL",
-    )
-    oidc_client_id: str = _text("", "Client ID of this server at the provider.", unit="text")
-    oidc_client_secret: str = _text(
-        "", "Client secret of this server at the provider.", unit="text", secret=True
-    )
-    oidc_client_secret_file: str = _text(
-        "", "File with the client secret, to keep it out of the environment.", unit="path"
-    )
-    oidc_name: str = _text(
-        "", "Name of the provider on the sign-in page; its host name by default.", unit="text"
-    )
-    oidc_account_claim: str = _text(
-        "preferred_username",
-        "Claim that identifies the account: sub is compared with the account id, any other claim "
-        "with the screen name.",
-        unit="claim",
-    )
-    oidc_scope: str = _text(
-        "openid profile",
-        "Scopes to request from the provider; openid must be one of them.",
-        unit="scopes",
-    )
 
     # Sending events
     batch_max_bytes: int = _number(
@@ -349,31 +314,9 @@ class Settings:
         return self._parse("callback_schemes", parse_callback_schemes)
 
     @property
-    def oidc_secret(self) -> str:
-        """Read the client secret and check all `oidc_` settings; "" if no provider is set."""
-        read = partial(_read_secret, self.oidc_client_secret)
-        secret = self._parse("oidc_client_secret_file", read)
-        client = (self.oidc_issuer, self.oidc_client_id, secret)
-        if fault := find_oidc_fault(client, scope=self.oidc_scope, claim=self.oidc_account_claim):
-            raise SettingsError(f"{ENV_PREFIX}{fault}")
-        return secret
-
-    @property
-    def oidc_shown_name(self) -> str | None:
-        """The name of the provider on the pages; None if no provider is set."""
-        host = urlsplit(self.oidc_issuer).hostname
-        return host and (self.oidc_name or host)
-
-    @property
     def historical_floor_s(self) -> int:
         """The earliest `/historical` start as Unix seconds."""
         return self._parse("historical_floor", parse_day)
-
-    def _parse(self, name: str, parse: Callable[[str], Parsed]) -> Parsed:
-        try:
-            return parse(getattr(self, name))
-        except ValueError as error:
-            raise SettingsError(f"{ENV_PREFIX}{name.upper()}: {error}") from None
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
