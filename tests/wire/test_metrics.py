@@ -262,6 +262,20 @@ def test_figures_outlive_processes(world):
         assert server.scrape().sum("process_starts_total", process="counting") == 2
 
 
+def test_a_part_that_fails_is_a_fault(world):
+    """The workers look by themselves: nobody asks for /readyz."""
+    with Metered(world, workers=2) as server:
+        key = server.data / "server.key"
+        good = key.read_bytes()
+        key.write_bytes(b"no key\n")
+        wait_for(lambda: server.scrape().sum("fault", part="keys") == 1, pause_s=0.2)
+        assert server.scrape().sum("fault") == 1
+        key.write_bytes(good)
+        wait_for(lambda: server.scrape().sum("fault") == 0, pause_s=0.2)
+        changes = [line for line in server.log().splitlines() if '"health_changed"' in line]
+        assert len(changes) == 4  # each worker logs the fault and its end once
+
+
 def scrape_with_starts(server, starts):
     """Scrape once so many workers were started."""
     scraped = server.scrape()
