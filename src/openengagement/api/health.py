@@ -6,7 +6,7 @@ Anybody may call them, so their answers name no file, address or credential, and
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
@@ -74,6 +74,7 @@ class Health:
         self._faults: list[str] = []
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="health")
         self._run: asyncio.Task[None] | None = None
+        self._measured: Future[list[str]] | None = None
         self._kept_until_s = 0.0
 
     def note_damage(self, _error: StoreDamaged) -> None:
@@ -111,8 +112,10 @@ class Health:
         """Run the checks for the metrics, if these are on. Call it in a thread."""
         if is_attached():
             faults = [_SLOW]
+            if self._measured is None or self._measured.done():  # else the last checks hang
+                self._measured = self._pool.submit(self._find_faults)
             with suppress(TimeoutError):
-                faults = self._pool.submit(self._find_faults).result(_TIMEOUT_S)
+                faults = self._measured.result(_TIMEOUT_S)
             self._note(faults)
             broken = {_PARTS[fault] for fault in faults}
             for part in _PARTS.values():
