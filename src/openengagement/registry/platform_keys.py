@@ -66,7 +66,7 @@ class PlatformKeys:
     def find_platform_key(self, key_hash: bytes) -> PlatformKey | None:
         """Return the key with this digest, None if none was issued or it was revoked."""
         query = _SELECT.where(PLATFORM_KEYS.c.key_hash == key_hash)
-        return next(iter(self._database.read_all(PlatformKey, query)), None)
+        return self._database.read_one(PlatformKey, query)
 
     def list_platform_keys(self) -> list[PlatformKey]:
         """List the keys, the oldest first."""
