@@ -141,7 +141,7 @@ class Board:
                 if not numbers[_USED]:
                     continue
                 series = [
-                    Series(*line.split(" ")[1:3], tuple(numbers[place : place + size].tolist()))
+                    Series(*_name_and_labels(line), tuple(numbers[place : place + size].tolist()))
                     for line, place, size in _places_in(memory)
                 ]
                 yield int(numbers[_PID]) if _is_locked(probe, number) else 0, series
@@ -160,6 +160,11 @@ def _places_in(memory: memoryview) -> Iterator[tuple[str, int, int]]:
         size = int(line.partition(" ")[0])
         yield line, place, size
         place += size
+
+
+def _name_and_labels(line: str) -> tuple[str, str]:
+    _, name, labels = line.split(" ", 2)
+    return name, labels
 
 
 def _try_lock(file: int, number: int) -> bool:

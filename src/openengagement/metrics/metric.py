@@ -31,7 +31,7 @@ class Metric:
     type: ClassVar[Type]
     all: ClassVar[dict[str, "Metric"]] = {}  # by name, in the order of their definition
     size = 1  # numbers of a series
-    _numbers: memoryview
+    _numbers: "memoryview[float]"
     _lock: threading.Lock
 
     def __init__(self, name: str, text: str, **labels: tuple[str, ...]) -> None:
