@@ -41,11 +41,15 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=20)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="openengagement-metrics-") as folder:
-        made = world.build(Path(folder, "world"))
         with ExitStack() as stack:
-            data = dict.fromkeys(MODES, made.data)
+            worlds = {}
+            for name in ("before", "now"):  # each version has a folder that it made
+                Path(folder, name).mkdir()
+                with version(name, options.before):
+                    worlds[name] = world.build(Path(folder, name))
+            made = {mode: worlds.get(mode, worlds["now"]) for mode in MODES}
             servers = {
-                mode: stack.enter_context(serving(mode, data[mode], options.before))
+                mode: stack.enter_context(serving(mode, made[mode].data, options.before))
                 for mode in MODES
             }
             show("/totals", of_totals(made, servers, options))
@@ -55,14 +59,21 @@ def main() -> None:
 
 
 @contextmanager
+def version(name: str, before: Path) -> Iterator[None]:
+    """Let commands and servers that start in the block be of the version of this mode."""
+    path = {"PYTHONPATH": str(before.resolve())} if name == "before" else {}
+    with patch.dict(os.environ, path):
+        yield
+
+
+@contextmanager
 def serving(mode: str, data: Path, before: Path) -> Iterator[product.Server]:
     """Serve a folder in one of the modes, and scrape its metrics if it has any."""
     port = product.free_port()
     settings = {"access_log": "off"} | ({"metrics": f"127.0.0.1:{port}"} if mode == "on" else {})
     product.use_stores(data, **settings)
-    path = {"PYTHONPATH": str(before.resolve())} if mode == "before" else {}
     with ExitStack() as stack:
-        stack.enter_context(patch.dict(os.environ, path))
+        stack.enter_context(version(mode, before))
         server = stack.enter_context(product.serving(data, core=cores()[0]))
         if mode == "on":
             stack.callback(start_scraping(f"http://127.0.0.1:{port}/metrics").set)
@@ -83,12 +94,14 @@ def start_scraping(url: str) -> threading.Event:
 
 
 def of_totals(
-    made: world.World, servers: dict[str, product.Server], options: argparse.Namespace
+    made: dict[str, world.World],
+    servers: dict[str, product.Server],
+    options: argparse.Namespace,
 ) -> dict[str, list[float]]:
     """Return the CPU time of a request in each round, in microseconds."""
     cases = {}
     for mode, server in servers.items():
-        source = RequestSource(made, server.port)
+        source = RequestSource(made[mode], server.port)
 
         def make(amount: int, source: RequestSource = source) -> list[bytes]:
             bodies = source.bodies(amount, tweets=1, types=PRIVATE, groupings=BY_TWEET)
@@ -110,8 +123,9 @@ def of_ingest(
     """Return the CPU time of a batch in each round, in microseconds. Each mode has a folder."""
     senders = {}
     for mode in MODES:
-        data = folder / mode
-        key = product.run(data, "platform-key", "issue", "benchmark").answer["platform_key"]
+        data = folder / f"ingest-{mode}"
+        with version(mode, options.before):
+            key = product.run(data, "platform-key", "issue", "benchmark").answer["platform_key"]
         server = stack.enter_context(serving(mode, data, options.before))
         senders[mode] = server, key
     used: dict[str, list[float]] = {mode: [] for mode in MODES}

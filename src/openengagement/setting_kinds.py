@@ -144,10 +144,11 @@ def parse_address(text: str) -> tuple[str, int]:
     Raises:
         ValueError
     """
-    parts = urlsplit(f"//{text}")
-    if not is_host(text) or not parts.hostname or not parts.port:
-        raise ValueError(f"write an address such as 127.0.0.1:9464, not {text!r}")
-    return parts.hostname, parts.port
+    if is_host(text) and text == text.strip():
+        parts = urlsplit(f"//{text}")
+        if parts.hostname and parts.port:
+            return parts.hostname, parts.port
+    raise ValueError(f"write an address such as 127.0.0.1:9464, not {text!r}")
 
 
 def find_oidc_fault(client: tuple[str, str, str], *, scope: str, claim: str) -> str | None:

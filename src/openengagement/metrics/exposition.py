@@ -35,21 +35,21 @@ def _render_metric(metric: Metric, series: dict[str, list[tuple[float, ...]]]) -
     for labels in sorted(series):
         numbers = [merge(column) for column in zip(*series[labels], strict=True)]
         if isinstance(metric, Histogram):
-            yield from _render_histogram(metric, labels, numbers)
+            yield from _render_histogram(metric, labels, numbers=numbers)
         else:
-            yield _sample(metric.name, labels, numbers[0])
+            yield _sample(metric.name, labels, value=numbers[0])
 
 
-def _render_histogram(metric: Histogram, labels: str, numbers: Sequence[float]) -> Iterator[str]:
+def _render_histogram(metric: Histogram, labels: str, *, numbers: Sequence[float]) -> Iterator[str]:
     *counts, total = numbers
     bounds = [*map(repr, metric.bounds), "+Inf"]
     comma = "," if labels else ""
     for bound, count in zip(bounds, accumulate(counts), strict=True):
-        yield _sample(f"{metric.name}_bucket", f'{labels}{comma}le="{bound}"', count)
-    yield _sample(f"{metric.name}_sum", labels, total)
-    yield _sample(f"{metric.name}_count", labels, sum(counts))
+        yield _sample(f"{metric.name}_bucket", f'{labels}{comma}le="{bound}"', value=count)
+    yield _sample(f"{metric.name}_sum", labels, value=total)
+    yield _sample(f"{metric.name}_count", labels, value=sum(counts))
 
 
-def _sample(name: str, labels: str, value: float) -> str:
+def _sample(name: str, labels: str, *, value: float) -> str:
     braced = f"{{{labels}}}" if labels else ""
     return f"{name}{braced} {int(value) if value == int(value) else value!r}\n"

@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -160,15 +160,15 @@ def _answer(head: bytes, scrapes: Scrapes) -> bytes:
     if words[1].partition(b"?")[0] != b"/metrics":
         return _response(404, "the metrics are at /metrics\n")
     if words[0] != b"GET":
-        return _response(405, "use GET\n", {"Allow": "GET"})
-    return _response(200, scrapes.make(), {"Content-Type": CONTENT_TYPE})
+        return _response(405, "use GET\n")
+    return _response(200, scrapes.make(), content_type=CONTENT_TYPE)
 
 
-def _response(status: int, body: str, headers: Mapping[str, str] | None = None) -> bytes:
+def _response(status: int, body: str, *, content_type: str = "text/plain; charset=utf-8") -> bytes:
     encoded = body.encode()
     fields = {
-        "Content-Type": "text/plain; charset=utf-8",
-        **(headers or {}),
+        "Content-Type": content_type,
+        "Allow": "GET",
         "Content-Length": str(len(encoded)),
         "Connection": "close",
     }
