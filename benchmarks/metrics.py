@@ -73,8 +73,8 @@ def serving(mode: str, data: Path, before: Path) -> Iterator[product.Server]:
     settings = {"access_log": "off"} | ({"metrics": f"127.0.0.1:{port}"} if mode == "on" else {})
     product.use_stores(data, **settings)
     with ExitStack() as stack:
-        stack.enter_context(version(mode, before))
-        server = stack.enter_context(product.serving(data, core=cores()[0]))
+        with version(mode, before):  # only while it starts, not while it runs
+            server = stack.enter_context(product.serving(data, core=cores()[0]))
         if mode == "on":
             stack.callback(start_scraping(f"http://127.0.0.1:{port}/metrics").set)
         yield server

@@ -70,14 +70,14 @@ def list_keys(context: typer.Context, json: Json = False) -> None:
     with open_folder(context) as folder:
         keys = folder.registry.platform_keys.list_platform_keys()
     if json:
-        rows = [{**_describe(key), "last_used_at": _time_of(key.last_used_s)} for key in keys]
-        typer.echo(msgspec.json.encode({"platform_keys": rows}).decode())
+        rows = {"platform_keys": [*map(_describe_fully, keys)]}
+        typer.echo(msgspec.json.encode(rows).decode())
         return
     for key in keys:
         used = f"used {at}" if (at := _time_of(key.last_used_s)) else _NEVER
-        notes = [key.scopes or _ALL, *_expiry_of(key)]
+        rights = ", ".join([key.scopes or _ALL, *_expiry_of(key)])
         issued = _time_of(key.created_at_s)
-        typer.echo(f"{key.id}  issued {issued}  {used:25}  {key.name} ({', '.join(notes)})")
+        typer.echo(f"{key.id}  issued {issued}  {used:25}  {rights}  {key.name}")
     if not keys:
         typer.secho("There are no platform keys.", dim=True, err=True)
 
@@ -140,12 +140,15 @@ def _find_key(folder: DataFolder, text: str) -> PlatformKey:
 
 
 def _describe(key: PlatformKey) -> dict[str, object]:
+    return {"id": key.id, "name": key.name, "created_at": _time_of(key.created_at_s)}
+
+
+def _describe_fully(key: PlatformKey) -> dict[str, object]:
     return {
-        "id": key.id,
-        "name": key.name,
-        "created_at": _time_of(key.created_at_s),
+        **_describe(key),
         "scopes": key.scopes.split() if key.scopes else [*Scope],
         "expires_at": _time_of(key.expires_at_s),
+        "last_used_at": _time_of(key.last_used_s),
     }
 
 
