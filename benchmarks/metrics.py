@@ -27,10 +27,16 @@ from measure import Spread, cores, cpu_s, ratios, wait_until_idle
 from serving import BY_TWEET, PRIVATE, Case, RequestSource, alternate
 
 from openengagement.engagement.types import Endpoint, snowflake
+from openengagement.metrics import table
+from openengagement.metrics.cells import Board, create
+from openengagement.metrics.exposition import render
+from openengagement.metrics.metric import Metric, attach
 
 MODES = ("before", "off", "on")
 LINES = 10_000
 SCRAPES_EVERY_S = 1.0
+CALLS = 200_000
+SCRAPES = 20
 
 
 def main() -> None:
@@ -40,6 +46,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=8000)
     parser.add_argument("--batches", type=int, default=20)
     options = parser.parse_args()
+    print(f"the calls of a request: {calls_us():.2f} us; a scrape: {scrape_us():.0f} us of CPU")
     with tempfile.TemporaryDirectory(prefix="openengagement-metrics-") as folder:
         with ExitStack() as stack:
             worlds = {}
@@ -164,6 +171,34 @@ def send_batches(port: int, key: str, amount: int, *, seed: int) -> None:
         if accepted != LINES:
             raise RuntimeError(f"{answer.status}: {accepted} lines were accepted")
     connection.close()
+
+
+def calls_us() -> float:
+    """Return the CPU time of what a worker counts for a request, in microseconds."""
+    _, path = create()
+    attach(path)
+    began_s = time.process_time()
+    for _ in range(CALLS):
+        table.IN_FLIGHT.add(1)
+        table.REQUESTS.add(1, "/insights/engagement/totals", "200", "")
+        table.REQUEST_SECONDS.observe(0.0002, "/insights/engagement/totals")
+        table.IN_FLIGHT.add(-1)
+    return (time.process_time() - began_s) / CALLS * 1e6
+
+
+def scrape_us() -> float:
+    """Return the CPU time of a scrape of ten processes, in microseconds."""
+    _, path = create()
+    boards = [Board(path) for _ in range(10)]
+    for board in boards:
+        slot = board.claim()
+        for metric in Metric.all.values():
+            for number in range(8):
+                slot.locate(metric.name, f'label="{number}"', size=metric.size)
+    began_s = time.process_time()
+    for _ in range(SCRAPES):
+        render(boards[0].read())
+    return (time.process_time() - began_s) / SCRAPES * 1e6
 
 
 def in_turn(number: int) -> list[str]:

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -55,13 +54,20 @@ def metrics_server(address: str | None, *, workers: int) -> Iterator[None]:
         join_metrics("supervisor")
         table.WORKERS.set(workers)
         table.STARTED.set(SystemClock().now_s())
-        table.BUILD.set(1, version("openengagement"))
+        table.BUILD.set(1, _version())
         threading.Thread(target=_accept, args=(listener, Scrapes(path)), daemon=True).start()
         try:
             yield
         finally:
             with suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)  # ends the `accept` that waits
+
+
+def _version() -> str:
+    # Without this import, a supervisor that serves no metrics needs less memory.
+    from importlib.metadata import version  # noqa: PLC0415
+
+    return version("openengagement")
 
 
 class Scrapes:
