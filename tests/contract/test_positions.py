@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from contract.deltas import make_batch
 from openengagement.stores.contract import KeyConflict, Position
 from support.waiting import PATIENCE_S
@@ -78,6 +80,7 @@ def test_another_process_reads_the_position_at_once(store, start_worker):
         assert worker.ask("position", "log") == str(offset)
 
 
+@pytest.mark.heavy
 def test_a_killed_consumer_continues_where_its_counts_end(backend, start_worker):
     """Each message adds one. Whenever the consumer dies, counts and position agree."""
     for life in range(5):
