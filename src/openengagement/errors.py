@@ -17,6 +17,7 @@ The tree (status, stable name sent as ``x-error-code``)::
     │   ├── UnsupportedBody      415  unsupported_body
     │   ├── WrongHost            421  wrong_host
     │   ├── KeyReused            422  idempotency_key_reused
+    │   ├── AllRejected          422  all_lines_rejected
     │   └── HeadersTooLarge      431  headers_too_large
     ├── AuthenticationError 401
     │   ├── UnknownAuthorization      unknown_authorization_type
@@ -26,6 +27,7 @@ The tree (status, stable name sent as ``x-error-code``)::
     │   ├── AccessTokenNotFound       access_token_not_found
     │   ├── BearerTokenNotFound       bearer_token_not_found
     │   ├── PlatformKeyNotFound       platform_key_not_found
+    │   ├── PlatformKeyExpired        platform_key_expired
     │   ├── TimestampOutOfBounds      timestamp_out_of_bounds
     │   ├── InvalidSignature          invalid_signature
     │   ├── NonceUsed                 nonce_used
@@ -40,6 +42,7 @@ The tree (status, stable name sent as ``x-error-code``)::
     │   ├── AppNotEnabled             app_not_enabled
     │   ├── CallbackNotApproved       callback_not_approved
     │   ├── UserContextRequired       user_context_required
+    │   ├── ScopeMissing              scope_missing
     │   ├── ForbiddenTweets           forbidden_tweets
     │   └── ForbiddenMetrics          forbidden_metrics
     ├── NotFound 404                  not_found
@@ -54,48 +57,10 @@ The texts are the wire's (api.md 3.4) or follow its style; `api.error_body` rend
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
 
+from openengagement import api_error
 
-class ApiError(Exception):
-    """An error that is reported to the client.
-
-    A subclass declares its HTTP status, its stable name (`code`), and its `text` if that is always
-    the same. `texts` are the messages of the answer, `arrays` lists of Tweet ids by field name,
-    `headers` extra response headers, and `details` further fields of the body.
-    """
-
-    status: ClassVar[int] = 500
-    code: ClassVar[str] = "internal_error"
-    text: ClassVar[str] = ""
-    _by_code: ClassVar[dict[str, type["ApiError"]]] = {}
-
-    def __init_subclass__(cls, *, code: str, status: int | None = None, text: str = "") -> None:
-        super().__init_subclass__()
-        cls._by_code[code] = cls
-        cls.code = code
-        cls.status = status or cls.status
-        cls.text = text or cls.text
-
-    def __init__(
-        self,
-        *texts: str,
-        arrays: Mapping[str, Sequence[str]] | None = None,
-        headers: Mapping[str, str] | None = None,
-        details: Mapping[str, object] | None = None,
-    ) -> None:
-        self.texts = texts or ((self.text,) if self.text else ())
-        super().__init__(*self.texts)
-        self.arrays, self.headers, self.details = arrays or {}, headers or {}, details or {}
-
-    @classmethod
-    def from_parts(cls, code: str, texts: Sequence[str], **named: Mapping[str, Any]) -> "ApiError":
-        """Rebuild an error that another process raised. An unknown code raises KeyError."""
-        kind = cls._by_code[code]
-        # Skip the constructor of the subclass: it would compose the texts, which exist already.
-        error = kind.__new__(kind)
-        ApiError.__init__(error, *texts, **named)
-        return error
+ApiError = api_error.ApiError
 
 
 class RequestError(ApiError, code="bad_request", status=400):
@@ -184,6 +149,13 @@ class KeyReused(
     """An Idempotency-Key was sent again with a different batch."""
 
 
+class AllRejected(RequestError, code="all_lines_rejected", status=422):
+    """Every line of a batch was rejected. Nothing was applied; `details` lists the lines."""
+
+    def __init__(self, rejected: int, *, details: Mapping[str, object]) -> None:
+        super().__init__(f"all {rejected} line(s) were rejected", details=details)
+
+
 class HeadersTooLarge(RequestError, code="headers_too_large", status=431):
     """The headers have more bytes than the settings allow."""
 
@@ -238,6 +210,12 @@ class PlatformKeyNotFound(
     AuthenticationError, code="platform_key_not_found", text="Platform key not found"
 ):
     """The platform has no such key."""
+
+
+class PlatformKeyExpired(
+    AuthenticationError, code="platform_key_expired", text="Platform key expired"
+):
+    """The time until which the platform key was valid is over."""
 
 
 class TimestampOutOfBounds(
@@ -326,6 +304,13 @@ class UserContextRequired(
     text="Your credentials do not allow access to this resource",
 ):
     """The call needs an access token, and the app sent none."""
+
+
+class ScopeMissing(AccessError, code="scope_missing"):
+    """The platform key is valid, but not for this call."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"This platform key lacks the scope {scope}")
 
 
 class ForbiddenTweets(AccessError, code="forbidden_tweets"):

@@ -39,6 +39,7 @@ from openengagement.ingest.sources.counting_listener import is_hung, is_listenin
 from openengagement.ingest.sources.worker_uploads import WorkerUploads
 from openengagement.limits.contract import MINUTE_S
 from openengagement.limits.opening import open_limits
+from openengagement.measuring import Measuring
 from openengagement.portal.account import AccountSettings
 from openengagement.portal.api_figures import ApiFigures
 from openengagement.portal.browser_sessions import BrowserSessions
@@ -125,7 +126,10 @@ def build_api(
     flushes = (shared.last_used.flush, shared.meter.flush)
     expire = partial(expire_limits, shared.limits, settings.timestamp_window_s, clock=clock)
     run_chore(expire)  # so that the clock is noted before the first nonce is used
-    housekeeping = Housekeeping([expire, *flushes])
+    measuring = Measuring(
+        data, shared.folder, lookup=shared.lookup, limits=shared.limits, clock=clock
+    )
+    housekeeping = Housekeeping([expire, *flushes, measuring.measure, calls.health.measure])
 
     async def stop() -> None:
         await housekeeping.stop()

@@ -1,12 +1,15 @@
 """The kinds of settings, and checks of their texts. The table is in `settings`."""
 
 import dataclasses
+import ipaddress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from openengagement.engagement.types import parse_decimal
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 # A field's type is its annotation, so these functions return Any.
@@ -81,7 +84,8 @@ def is_host(text: str) -> bool:
     """Return whether a text is a host name or address, with or without a port."""
     try:
         parts = urlsplit(f"//{text}")
-        return parts.netloc == text and bool(parts.hostname) and parts.port != 0 and "@" not in text
+        plain = not set("@;'\"") & set(text)
+        return parts.netloc == text and bool(parts.hostname) and parts.port != 0 and plain
     except ValueError:
         return False
 
@@ -98,6 +102,69 @@ def is_provider_url(url: str) -> bool:
     if not host or "@" in parts.netloc:
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and host in _THIS_MACHINE)
+
+
+def parse_hosts(text: str) -> frozenset[str]:
+    """Parse host names, separated by commas, into lower case.
+
+    Raises:
+        ValueError
+    """
+    names = frozenset(name.strip().lower() for name in text.split(",") if name.strip())
+    if wrong := [name for name in names if not is_host(name)]:
+        raise ValueError(f"write names such as api.example.com or localhost:8080, not {wrong[0]!r}")
+    return names
+
+
+def parse_networks(text: str) -> tuple[Network, ...]:
+    """Parse networks, separated by commas.
+
+    Raises:
+        ValueError
+    """
+    return tuple(ipaddress.ip_network(name.strip()) for name in text.split(",") if name.strip())
+
+
+def parse_day(text: str) -> int:
+    """Parse a date into the Unix seconds of its midnight in UTC.
+
+    Raises:
+        ValueError
+    """
+    try:
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise ValueError("write a date as YYYY-MM-DD") from None
+    return int(day.timestamp())
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Parse the address of a port, `host:port` or `[address]:port`.
+
+    Raises:
+        ValueError
+    """
+    if is_host(text) and text == text.strip():
+        parts = urlsplit(f"//{text}")
+        if parts.hostname and parts.port:
+            return parts.hostname, parts.port
+    raise ValueError(f"write an address such as 127.0.0.1:9464, not {text!r}")
+
+
+def find_oidc_fault(client: tuple[str, str, str], *, scope: str, claim: str) -> str | None:
+    """Say what is wrong with the settings of the provider, after the name of the setting.
+
+    `client` is the issuer, the client ID and the secret.
+    """
+    issuer = client[0]
+    if any(client) and not all(client):
+        names = "OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET (or OIDC_CLIENT_SECRET_FILE)"
+        return f"{names}: set all three or none"
+    if issuer and ("?" in issuer or not is_provider_url(issuer)):
+        return "OIDC_ISSUER: write an https URL without ? or #, or http on this machine"
+    if "openid" not in scope.split():
+        return "OIDC_SCOPE: name openid among the scopes"
+    return None if claim else "OIDC_ACCOUNT_CLAIM: name a claim"
 
 
 def find_database_fault(registry: str, store: str) -> str | None:

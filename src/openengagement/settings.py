@@ -6,40 +6,41 @@ change. `docs/settings.md` is generated from this table, and a test compares the
 """
 
 import dataclasses
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import urlsplit
 
+from openengagement import provider_settings
 from openengagement.engagement.callback_schemes import CallbackSchemes, parse_callback_schemes
+from openengagement.setting_kinds import (
+    Network,
+    find_database_fault,
+    parse_address,
+    parse_day,
+    parse_hosts,
+    parse_networks,
+    parse_value,
+)
 from openengagement.setting_kinds import choice as _choice
-from openengagement.setting_kinds import find_database_fault, is_host, is_provider_url, parse_value
 from openengagement.setting_kinds import number as _number
-from openengagement.setting_kinds import read_secret as _read_secret
 from openengagement.setting_kinds import switch as _switch
 from openengagement.setting_kinds import text as _text
 
-ENV_PREFIX: Final = "OPENENGAGEMENT_"
+ENV_PREFIX: Final = provider_settings.ENV_PREFIX
+SettingsError = provider_settings.SettingsError
 DATA_VARIABLE: Final = "OPENENGAGEMENT_DATA"  # the data folder, an option of the command line
 # The socket of the counting process; the server sets it.
 COUNTING_VARIABLE: Final = "OPENENGAGEMENT_COUNTING"
+METRICS_VARIABLE: Final = "OPENENGAGEMENT_METRICS_MEMORY"  # `metrics.cells`; the server sets it
 SANDBOX_VARIABLE: Final = "OPENENGAGEMENT_SANDBOX"  # the command `sandbox` sets it
 # The file in the data folder; its name is here for processes that do not load the registry.
 REGISTRY_FILE: Final = "registry.sqlite3"
-_NOT_SETTINGS: Final = {DATA_VARIABLE, COUNTING_VARIABLE, SANDBOX_VARIABLE}
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-class SettingsError(ValueError):
-    """A setting is invalid. The text names it and says which values are valid."""
+_NOT_SETTINGS: Final = {DATA_VARIABLE, COUNTING_VARIABLE, METRICS_VARIABLE, SANDBOX_VARIABLE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Every setting with its default."""
+class Settings(provider_settings.ProviderSettings):
+    """Every setting with its default. Those of the OpenID Connect provider are inherited."""
 
     # Storage
     registry: str = _text(
@@ -179,6 +180,12 @@ class Settings:
     log_format: str = _choice(
         "json", "Format of log lines: for programs, or for people at a terminal.", "json", "text"
     )
+    metrics: str = _text(
+        "",
+        "Address at which `serve` has Prometheus metrics, at /metrics, such as 127.0.0.1:9464; by "
+        "default there are none.",
+        unit="host:port",
+    )
     log_refusals: bool = _switch(
         "Log one line for every refused API call: the reason, and what to change. For development; "
         "the sandbox turns it on unless it is set to false."
@@ -226,33 +233,6 @@ class Settings:
     password_sign_in: bool = _switch(
         "Let people sign in with a password. With false only OpenID Connect remains.", default=True
     )
-    oidc_issuer: str = _text(
-        "",
-        "Issuer of the OpenID Connect provider through which people sign in, exactly as in its "
-        "discovery document. Requires a client ID and a secret.",
-        unit="URL",
-    )
-    oidc_client_id: str = _text("", "Client ID of this server at the provider.", unit="text")
-    oidc_client_secret: str = _text(
-        "", "Client secret of this server at the provider.", unit="text", secret=True
-    )
-    oidc_client_secret_file: str = _text(
-        "", "File with the client secret, to keep it out of the environment.", unit="path"
-    )
-    oidc_name: str = _text(
-        "", "Name of the provider on the sign-in page; its host name by default.", unit="text"
-    )
-    oidc_account_claim: str = _text(
-        "preferred_username",
-        "Claim that identifies the account: sub is compared with the account id, any other claim "
-        "with the screen name.",
-        unit="claim",
-    )
-    oidc_scope: str = _text(
-        "openid profile",
-        "Scopes to request from the provider; openid must be one of them.",
-        unit="scopes",
-    )
 
     # Sending events
     batch_max_bytes: int = _number(
@@ -299,6 +279,7 @@ class Settings:
         # These properties raise if their text is invalid.
         _ = self.host_names, self.proxies, self.historical_floor_s
         _ = self.oidc_secret, self.allowed_callback_schemes
+        _ = self.metrics_address
         if fault := find_database_fault(self.registry, self.store):
             raise SettingsError(f"{ENV_PREFIX}{fault}")
         if not self.password_sign_in and not self.oidc_issuer:
@@ -316,65 +297,27 @@ class Settings:
     @property
     def host_names(self) -> frozenset[str]:
         """The names of `hosts`, in lower case."""
-        names = frozenset(name.strip().lower() for name in self.hosts.split(",") if name.strip())
-        if wrong := [name for name in names if not is_host(name)]:
-            text = f"write names such as api.example.com or localhost:8080, not {wrong[0]!r}"
-            raise SettingsError(f"{ENV_PREFIX}HOSTS: {text}")
-        return names
+        return self._parse("hosts", parse_hosts)
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """The host and the port of `metrics`."""
+        return self._parse("metrics", parse_address) if self.metrics else None
 
     @property
     def proxies(self) -> tuple[Network, ...]:
         """The networks of `trusted_proxies`."""
-        names = [name.strip() for name in self.trusted_proxies.split(",") if name.strip()]
-        try:
-            return tuple(ipaddress.ip_network(name) for name in names)
-        except ValueError as error:
-            raise SettingsError(f"{ENV_PREFIX}TRUSTED_PROXIES: {error}") from None
+        return self._parse("trusted_proxies", parse_networks)
 
     @property
     def allowed_callback_schemes(self) -> CallbackSchemes:
         """The schemes of `callback_schemes`."""
-        try:
-            return parse_callback_schemes(self.callback_schemes)
-        except ValueError as error:
-            raise SettingsError(f"{ENV_PREFIX}CALLBACK_SCHEMES: {error}") from None
-
-    @property
-    def oidc_secret(self) -> str:
-        """Read the client secret and check all `oidc_` settings; "" if no provider is set."""
-        try:
-            secret = _read_secret(self.oidc_client_secret, self.oidc_client_secret_file)
-        except ValueError as error:
-            raise SettingsError(f"{ENV_PREFIX}OIDC_CLIENT_SECRET_FILE: {error}") from None
-        given = [self.oidc_issuer, self.oidc_client_id, secret]
-        if any(given) and not all(given):
-            names = "OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET (or OIDC_CLIENT_SECRET_FILE)"
-            raise SettingsError(f"{ENV_PREFIX}{names}: set all three or none")
-        issuer = self.oidc_issuer
-        if issuer and ("?" in issuer or not is_provider_url(issuer)):
-            text = "write an https URL without ? or #, or http on this machine"
-            raise SettingsError(f"{ENV_PREFIX}OIDC_ISSUER: {text}")
-        if "openid" not in self.oidc_scope.split():
-            raise SettingsError(f"{ENV_PREFIX}OIDC_SCOPE: name openid among the scopes")
-        if not self.oidc_account_claim:
-            raise SettingsError(f"{ENV_PREFIX}OIDC_ACCOUNT_CLAIM: name a claim")
-        return secret
-
-    @property
-    def oidc_shown_name(self) -> str | None:
-        """The name of the provider on the pages; None if no provider is set."""
-        host = urlsplit(self.oidc_issuer).hostname
-        return host and (self.oidc_name or host)
+        return self._parse("callback_schemes", parse_callback_schemes)
 
     @property
     def historical_floor_s(self) -> int:
         """The earliest `/historical` start as Unix seconds."""
-        try:
-            floor = datetime.strptime(self.historical_floor, "%Y-%m-%d").replace(tzinfo=UTC)
-        except ValueError:
-            text = f"{ENV_PREFIX}HISTORICAL_FLOOR: write a date as YYYY-MM-DD"
-            raise SettingsError(text) from None
-        return int(floor.timestamp())
+        return self._parse("historical_floor", parse_day)
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:

@@ -18,6 +18,7 @@ from typing import Final
 
 from openengagement.clock import SystemClock
 from openengagement.errors import StoreDamaged, StoreUnavailable
+from openengagement.metrics.table import LOG_LINES
 
 INFO: Final = "info"
 WARNING: Final = "warning"
@@ -42,6 +43,7 @@ def log_event(event: str, *, level: str = INFO, **fields: str | float | None) ->
 
     A line that cannot be written is lost silently, so that the work that is logged still succeeds.
     """
+    LOG_LINES.add(1, _Log.process, level)
     write_log(format_line(event, level=level, fields=fields))
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from contextlib import closing
+from datetime import datetime
 
 import pytest
 from typer.main import get_command
@@ -515,3 +516,43 @@ def test_invalid_settings_stop_the_server(tmp_path, command):
     assert "OPENENGAGEMENT_NO_SUCH_THING is not a setting" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_scopes_and_expiry_of_platform_keys(run):
+    run("platform-key", "issue", "all")
+    options = ("--scope", "usage", "--scope", "events", "--scope", "usage", "--expires-days", "30")
+    run("platform-key", "issue", "some", *options)
+    rows = {row["name"]: row for row in listed(run)}
+    assert rows["all"]["scopes"] == ["events", "accounts", "usage"]
+    assert rows["all"]["expires_at"] is None
+    assert rows["some"]["scopes"] == ["events", "usage"]
+    assert days_of(rows["some"]) == 30
+    lines = run("platform-key", "list").out.splitlines()
+    some = next(line for line in lines if line.endswith("  some"))
+    assert f"  events usage, expires {rows['some']['expires_at']}  some" in some
+    assert next(line for line in lines if line.endswith("  all")).endswith("  all scopes  all")
+
+
+def test_a_rotated_platform_key_keeps_its_scopes_and_its_days(run):
+    run("platform-key", "issue", "x", "--scope", "accounts", "--expires-days", "7")
+    run("platform-key", "rotate", "x")
+    (row,) = listed(run)
+    assert (row["scopes"], days_of(row)) == (["accounts"], 7)
+    run("platform-key", "rotate", "x", "--expires-days", "90")
+    (row,) = listed(run)
+    assert (row["scopes"], days_of(row)) == (["accounts"], 90)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--scope", "all"), ("--scope", ""), ("--expires-days", "0"), ("--expires-days", "x")],
+)
+def test_other_scopes_and_days_are_refused(run, options):
+    assert run("platform-key", "issue", "x", *options).code == 2
+    assert listed(run) == []
+
+
+def days_of(row):
+    """The days for which a key is valid, from its issue."""
+    begin, end = (datetime.fromisoformat(row[name]) for name in ("created_at", "expires_at"))
+    return round((end - begin).total_seconds() / 86_400, 3)

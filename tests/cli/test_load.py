@@ -159,6 +159,14 @@ def test_a_load_without_rejections_removes_the_file_of_rejections(run, tmp_path)
     assert not rejections.exists()
 
 
+def test_fields_that_are_not_read_are_named(run, tmp_path):
+    rows = [{**row, "promotd": True} for row in ROWS["events"]]
+    done = run("load", "events", write_rows(tmp_path / "rows.ndjson", rows))
+    accepted = run("load", "events", tmp_path / "rows.ndjson", "--json").json()["accepted"]
+
+    assert f"the accepted lines with them: 'promotd' {accepted}." in done.out + done.err
+
+
 def test_an_empty_file_counts_nothing(run, tmp_path):
     path = tmp_path / "rows.ndjson"
     path.write_text("")

@@ -151,7 +151,7 @@ def test_decoding_a_body_that_becomes_large(crashing, kind):
                 data=body,
                 headers={"Authorization": f"Bearer {crashing.platform_key}", **headers},
             )
-            assert answer.status_code == 200, answer.text[:300]
+            assert answer.status_code in {200, 422}, answer.text[:300]
     print(f"{kind}: {len(body) / 2**20:.1f} MiB, at most {watch.peak_bytes / 2**20:.0f} MiB")
     assert answer.json()["accepted"] + answer.json()["rejected"] == 1_000_000
     assert watch.peak_bytes < bound_bytes

@@ -154,7 +154,7 @@ class Model:
         if self.is_repeat(key):
             return {"duplicate": True}
         bad = sum(event is None for event in lines)
-        if atomic and bad:
+        if bad and (atomic or bad == len(lines)):
             return {"refused": True}
         if key is not None:
             self.batches_seen.add(key)

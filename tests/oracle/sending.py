@@ -115,6 +115,8 @@ def find_wrong_answer(batch: Batch, answer: requests.Response) -> str | None:
     reply_text = f"{answer.status_code} {answer.text[:1500]}"
     if batch.atomic and faults:
         return None if 400 <= answer.status_code < 500 else f"atomic with bad lines: {reply_text}"
+    if faults and len(faults) == len(batch.lines):
+        return None if answer.status_code == 422 else f"no good line: {reply_text}"
     if not answer.ok:
         return reply_text
     reply = answer.json()

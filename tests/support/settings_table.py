@@ -11,7 +11,9 @@ def render_settings() -> str:
         "| variable | default | unit or choices | limits | what it sets |",
         "|---|---|---|---|---|",
     ]
-    for field in dataclasses.fields(Settings):
+    fields = dataclasses.fields(Settings)
+    # Inherited fields come first in the class, and last in the table.
+    for field in sorted(fields, key=lambda field: field.name.startswith("oidc_")):
         meta = field.metadata
         limits = f"{meta['low']:,} to {meta['high']:,}" if "low" in meta else ""
         default = str(field.default).lower() if field.type is bool else str(field.default)

@@ -180,7 +180,9 @@ WIRE_ORDER = [
 ]
 # Errors that the data API does not answer with, or that no request causes.
 ELSEWHERE = {
+    "AllRejected",
     "BatchRefused",
+    "ScopeMissing",
     "CallbackNotApproved",
     "KeyReused",
     "PlatformKeyNotFound",

@@ -263,8 +263,9 @@ def test_the_rendered_table_has_a_row_for_every_setting():
     assert head == "| variable | default | unit or choices | limits | what it sets |"
     assert set(line) == {"|", "-"}
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
-    assert [row[0] for row in cells] == [f"`{variable(field)}`" for field in FIELDS]
-    for row, field in zip(cells, FIELDS, strict=True):
+    fields = sorted(FIELDS, key=lambda field: field.name.startswith("oidc_"))  # these come last
+    assert [row[0] for row in cells] == [f"`{variable(field)}`" for field in fields]
+    for row, field in zip(cells, fields, strict=True):
         default = str(field.default).lower() if field.type is bool else str(field.default)
         assert row[1] == (default or "none")
         assert row[2] == field.metadata["unit"]
@@ -297,3 +298,38 @@ def test_hosts_are_names_with_or_without_a_port(text, names):
 )
 def test_other_hosts_are_refused(text):
     assert refused({"OPENENGAGEMENT_HOSTS": text}).startswith("OPENENGAGEMENT_HOSTS: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("", None),
+        ("127.0.0.1:9464", ("127.0.0.1", 9464)),
+        ("0.0.0.0:80", ("0.0.0.0", 80)),
+        ("metrics.internal:9464", ("metrics.internal", 9464)),
+        ("[::1]:9464", ("::1", 9464)),
+    ],
+)
+def test_metrics_have_an_address(text, address):
+    assert load(metrics=text).metrics_address == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "9464",
+            ":9464",
+            "127.0.0.1",
+            "127.0.0.1:0",
+            "127.0.0.1:65536",
+            "127.0.0.1:x",
+            "::1:9464",
+        ),
+        *("http://127.0.0.1:9464", "127.0.0.1:9464/x", "a@b:9464", " 127.0.0.1:9464", "[::1"),
+    ],
+)
+def test_other_addresses_of_metrics_are_refused(text):
+    assert refused({"OPENENGAGEMENT_METRICS": text}).startswith(
+        "OPENENGAGEMENT_METRICS: write an address such as 127.0.0.1:9464"
+    )

@@ -265,6 +265,28 @@ def test_a_batch_that_is_refused_as_a_whole_is_set_aside(platform, tmp_path, has
     assert len(list((spool / "refused").iterdir()) if spool else sender.refused) == 1
 
 
+def test_a_batch_whose_every_record_is_refused_is_reported(platform):
+    """The server answers 422, with the same report as if some were accepted."""
+    batch = Batch(b'{"tweet_id": "x"}\n' * 2, f"bad {next(NUMBERS)}", first_line=7)
+    report = platform.send_batch(batch)
+    assert (report.accepted, report.rejected) == (0, 2)
+    assert [each.line for each in report.rejections] == [7, 8]
+    sender = platform.sender()
+    sender.send({**event(), "type": "claps"})
+    sender.close()
+    assert (sender.report.accepted, sender.report.rejected) == (0, 1)
+    assert sender.report.reasons == {"unknown_type": 1}
+    assert (sender.failed, sender.refused) == ([], [])
+
+
+def test_fields_that_the_server_does_not_know_are_reported(platform):
+    sender = platform.sender()
+    for more in ({}, {"promotd": True}, {"promotd": True, "source": "web"}):
+        sender.send({**event(), **more})
+    sender.close()
+    assert sender.report.ignored_fields == {"promotd": 2, "source": 1}
+
+
 def test_a_key_that_is_used_again(platform):
     key = f"a key {next(NUMBERS)}"
     assert not platform.send_batch(Batch(lines(1), key)).is_duplicate

@@ -1,6 +1,7 @@
 """The ASGI application: check requests, route them, render errors and send answers."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from openengagement.http.request import (
     check_head,
     read_head,
 )
+from openengagement.metrics.table import IN_FLIGHT, REQUEST_SECONDS, REQUESTS
 from openengagement.settings import Settings
 
 Lifespan = Callable[[], Awaitable[None]]
@@ -80,7 +82,11 @@ class Api:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, or the start and the stop of the server."""
         if scope["type"] == "http":
-            await self._serve(scope, receive, send)
+            IN_FLIGHT.add(1)
+            try:
+                await self._serve(scope, receive, send)
+            finally:
+                IN_FLIGHT.add(-1)
         elif scope["type"] == "lifespan":
             await self._run_lifespan(receive, send)
 
@@ -131,7 +137,14 @@ class Api:
             reply.headers["x-request-id"] = request_id
             await self._send(reply, request, family=family, send=send)
         code = reply.headers.get("x-error-code")
-        self._access_log.note(arrival, reply.status, code=code, size=len(reply.body))
+        self._note(arrival, reply.status, code=code, size=len(reply.body))
+
+    def _note(self, arrival: Arrival, status: int, *, code: str | None, size: int) -> None:
+        """Count and log a request that was answered."""
+        endpoint = self._routes.name(arrival.request.path)
+        REQUESTS.add(1, endpoint, str(status), code or "")
+        REQUEST_SECONDS.observe(time.perf_counter() - arrival.began_s, endpoint)
+        self._access_log.note(arrival, status, code=code, size=size)
 
     def _refuse(
         self, error: ApiError, request: Request, *, family: Family, request_id: str
@@ -207,7 +220,7 @@ class Api:
                 whole = b"".join(parts)
                 headers = [*_with_length(start["headers"], whole), request_id_header]
                 await self._outbox.send({**start, "headers": headers}, whole, send=send)
-                self._access_log.note(arrival, start["status"], code=None, size=len(whole))
+                self._note(arrival, start["status"], code=None, size=len(whole))
 
         request_id_header = (b"x-request-id", arrival.request.request_id.encode())
         return send_page

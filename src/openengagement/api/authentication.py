@@ -9,6 +9,7 @@ from openengagement.auth.authenticate import Authenticator, Caller
 from openengagement.http.message import Message
 from openengagement.http.threads import run_in_pool
 from openengagement.limits.contract import RateWindow
+from openengagement.registry.platform_keys import Scope
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
@@ -48,9 +49,9 @@ class RequestAuthenticator:
         """Refuse a replay and an app that is not enabled, then count the request."""
         return await self._call(self._authenticator.enforce_limits, caller)
 
-    async def require_platform_key(self, message: Message) -> bytes:
-        """Refuse a platform call without a valid platform key; return the key's stored hash."""
-        return await self._call(self._authenticator.require_platform_key, message)
+    async def require_platform_key(self, message: Message, scope: Scope) -> bytes:
+        """Refuse a platform call without a key with this scope; return the key's stored hash."""
+        return await self._call(self._authenticator.require_platform_key, message, scope)
 
     async def _call(self, work: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
         if self._pool is None:

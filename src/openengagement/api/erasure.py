@@ -12,7 +12,7 @@ from openengagement.http.reply import Reply, json_reply
 from openengagement.http.request import ReadBody, Request
 from openengagement.http.threads import run_in_pool
 from openengagement.registry.audit import Actor
-from openengagement.registry.platform_keys import key_id_of
+from openengagement.registry.platform_keys import Scope, key_id_of
 from openengagement.tuning import lower_priority
 
 _IN_FLIGHT_MAX: Final = 32
@@ -31,7 +31,9 @@ class ErasureCalls:
 
     async def delete_account(self, request: Request, _read_body: ReadBody, *, id: str) -> Reply:
         """`DELETE /platform/v1/accounts/{id}`."""
-        key_hash = await self._authenticator.require_platform_key(request.message(b""))
+        key_hash = await self._authenticator.require_platform_key(
+            request.message(b""), Scope.ACCOUNTS
+        )
         try:
             account_id = parse_id(id)
         except ValueError as error:

@@ -6,7 +6,8 @@ Anybody may call them, so their answers name no file, address or credential, and
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
 
@@ -17,6 +18,8 @@ from openengagement.errors import StoreDamaged
 from openengagement.http.reply import JSON, Reply, json_reply
 from openengagement.http.request import ReadBody, Request
 from openengagement.http.threads import run_in_pool
+from openengagement.metrics.metric import is_attached
+from openengagement.metrics.table import FAULT
 from openengagement.stores.contract import StoreFault
 from openengagement.telemetry import INFO, WARNING, log_event, log_failure
 
@@ -72,6 +75,7 @@ class Health:
         self._faults: list[str] = []
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="health")
         self._run: asyncio.Task[None] | None = None
+        self._measured: Future[list[str]] | None = None
         self._kept_until_s = 0.0
 
     def note_damage(self, _error: StoreDamaged) -> None:
@@ -107,6 +111,19 @@ class Health:
         await asyncio.shield(self._run)
         return self._faults
 
+    def measure(self) -> None:
+        """Run the checks for the metrics, if these are on. Call it in a thread."""
+        if is_attached():
+            faults = [_SLOW]
+            if self._measured is None or self._measured.done():  # else the last checks hang
+                self._measured = self._pool.submit(self._find_faults)
+            with suppress(TimeoutError):
+                faults = self._measured.result(_TIMEOUT_S)
+            self._note(faults)
+            broken = {_PARTS[fault] for fault in faults}
+            for part in _PARTS.values():
+                FAULT.set(part in broken, part)
+
     def close(self) -> None:
         """End the thread of the checks, without waiting for one that hangs."""
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -117,11 +134,14 @@ class Health:
                 faults = await run_in_pool(self._pool, self._find_faults)
         except TimeoutError:
             faults = [_SLOW]
+        self._note(faults)
+        self._kept_until_s = time.monotonic() + _KEPT_S
+
+    def _note(self, faults: list[str]) -> None:
         if faults != self._faults:
             level = WARNING if faults else INFO
             log_event("health_changed", level=level, reasons="; ".join(faults))
         self._faults = faults
-        self._kept_until_s = time.monotonic() + _KEPT_S
 
     def _find_faults(self) -> list[str]:
         return [fault for fault, check in self._checks.items() if self._has_failed(fault, check)]

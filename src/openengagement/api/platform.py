@@ -18,6 +18,8 @@ from openengagement.http.request import ReadBody, Request
 from openengagement.http.threads import run_in_pool
 from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS, Kind
 from openengagement.ingest.sources.uploads import Upload, UploadHandler
+from openengagement.metrics.table import BATCHES_IN_FLIGHT
+from openengagement.registry.platform_keys import Scope
 
 KEY_LENGTH_MAX: Final = 255
 
@@ -56,7 +58,7 @@ class Platform:
 
     async def delete_tweet(self, request: Request, _read_body: ReadBody, *, id: str) -> Reply:
         """`DELETE /platform/v1/tweets/{id}`: make a Tweet unavailable; keep its counters."""
-        await self._authenticator.require_platform_key(request.message(b""))
+        await self._authenticator.require_platform_key(request.message(b""), Scope.EVENTS)
         try:
             number = parse_id(id)
         except ValueError as error:
@@ -70,11 +72,13 @@ class Platform:
         self._pool.shutdown()
 
     async def _handle(self, request: Request, read_body: ReadBody, *, kind: Kind) -> Reply:
-        producer = await self._authenticator.require_platform_key(request.message(b""))
+        scope = Scope.ACCOUNTS if kind is ACCOUNTS else Scope.EVENTS
+        producer = await self._authenticator.require_platform_key(request.message(b""), scope)
         key, atomic = _parse_key(request, producer), _parse_atomic(request)
         if self._in_flight >= self._in_flight_max:
             raise Unavailable("too many batches are under way; send this one again later")
         self._in_flight += 1
+        BATCHES_IN_FLIGHT.set(self._in_flight)
         try:
             upload = Upload(
                 kind=kind,
@@ -89,6 +93,7 @@ class Platform:
             outcome = await run_in_pool(self._pool, self._handle_upload, upload)
         finally:
             self._in_flight -= 1
+            BATCHES_IN_FLIGHT.set(self._in_flight)
         return json_reply(outcome)
 
 

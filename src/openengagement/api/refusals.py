@@ -53,6 +53,7 @@ REMEDIES: Final[Mapping[type[ApiError], str]] = {
     errors.BearerTokenNotFound: "Get the bearer token from POST /oauth2/token with the app's "
     "consumer key and secret.",
     errors.PlatformKeyNotFound: "Create a key with: openengagement platform-key issue NAME",
+    errors.PlatformKeyExpired: "Issue a new key with: openengagement platform-key rotate NAME",
     errors.TimestampOutOfBounds: "Set the client's clock: oauth_timestamp is in Unix seconds, and "
     "the Date header of the answer shows the server's time. OPENENGAGEMENT_TIMESTAMP_WINDOW_S "
     "allows a larger difference.",
@@ -73,6 +74,8 @@ REMEDIES: Final[Mapping[type[ApiError], str]] = {
     errors.AppNotEnabled: "Enable the app at /manage, or with: openengagement app enable APP_ID",
     errors.CallbackNotApproved: "Register the callback URL in /portal, or send a registered one.",
     errors.UserContextRequired: "Sign this call with OAuth 1.0a and an access token.",
+    errors.ScopeMissing: "Use another key, or issue one with the scope: openengagement "
+    "platform-key issue NAME --scope SCOPE",
     errors.ForbiddenTweets: "Ask for Tweets of the access token's user only. Without an access "
     "token, /totals has the public metrics of any Tweet.",
     errors.ForbiddenMetrics: _SIGN_AS_OWNER,

@@ -39,6 +39,7 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 _IDENTITY_PATH: Final = "/1.1/account/verify_credentials.json"
 _STATUS_PATH: Final = "/1.1/application/rate_limit_status.json"
 _BEARER_PATH: Final = "/oauth2/invalidate_token"
+_OTHER: Final = "other"
 _PARAMETER: Final = re.compile(r"\\\{(\w+)\\\}")  # {name}, escaped by re.escape
 
 
@@ -72,6 +73,17 @@ class Routes:
         self.page_prefixes = page_prefixes
         self._exact = {(route.method, route.path): route.handler for route in routes}
         self._patterns = [(route, route.pattern) for route in routes if "{" in route.path]
+        self._paths = {route.path for route in routes}
+
+    def name(self, path: str) -> str:
+        """Return the name of a path's route for metrics: one of few, whatever the path is."""
+        if path in self._paths or path == "/":
+            return path
+        for route, pattern in self._patterns:
+            if pattern.fullmatch(path):
+                return route.path
+        prefixes = [prefix for prefix in self.page_prefixes if path.startswith(prefix)]
+        return prefixes[0] if prefixes else _OTHER
 
     def with_each(self, change: Callable[[Route], Route]) -> "Routes":
         """Return these routes with a change of each."""

@@ -10,6 +10,7 @@ from openengagement.errors import InvalidField
 from openengagement.http.reply import Reply, json_reply
 from openengagement.http.request import ReadBody, Request
 from openengagement.http.threads import run_in_pool
+from openengagement.registry.platform_keys import Scope
 from openengagement.registry.usage import AppUsage, Usage
 
 
@@ -31,7 +32,7 @@ class UsageCalls:
 
     async def read(self, request: Request, _read_body: ReadBody) -> Reply:
         """`GET /platform/v1/usage?month=2026-11`; without a month, the present one."""
-        await self._authenticator.require_platform_key(request.message(b""))
+        await self._authenticator.require_platform_key(request.message(b""), Scope.USAGE)
         month = _parse_month(request) or month_of(self._now_s())
         apps = await run_in_pool(self._pool, self._usage.read_month, month)
         body: answers.UsageOfMonth = {"month": month, "apps": [_describe(app) for app in apps]}

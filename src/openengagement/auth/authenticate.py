@@ -17,12 +17,15 @@ from openengagement.errors import (
     ConsumerKeyNotFound,
     MalformedAuthorization,
     NonceUsed,
+    PlatformKeyExpired,
     PlatformKeyNotFound,
+    ScopeMissing,
     UnknownAuthorization,
 )
 from openengagement.http.message import Message, scheme_and_rest
 from openengagement.limits.contract import MINUTE_S, Limits, Nonce, RateWindow
 from openengagement.registry.apps import App
+from openengagement.registry.platform_keys import Scope
 from openengagement.settings import Settings
 
 
@@ -167,17 +170,21 @@ class Authenticator:
             self.note_used(caller.user.token.token)
         return windows
 
-    def require_platform_key(self, message: Message) -> bytes:
-        """Refuse a platform call without a valid platform key; return the key's stored hash.
+    def require_platform_key(self, message: Message, scope: Scope) -> bytes:
+        """Refuse a platform call without a key with this scope; return the key's stored hash.
 
         Raises:
-            UnknownAuthorization, PlatformKeyNotFound
+            UnknownAuthorization, PlatformKeyNotFound, PlatformKeyExpired, ScopeMissing
         """
         scheme, rest = scheme_and_rest(message)
         if scheme != "bearer":
             raise UnknownAuthorization("send the platform key as Authorization: Bearer KEY")
-        stored = self._lookup.find_platform_key(rest)
-        if stored is None:
+        key = self._lookup.find_platform_key(rest)
+        if key is None:
             raise PlatformKeyNotFound
-        self.note_used(stored)
-        return stored
+        if key.is_expired(self._now_s()):
+            raise PlatformKeyExpired
+        if not key.allows(scope):
+            raise ScopeMissing(scope)
+        self.note_used(key.key_hash)
+        return key.key_hash

@@ -19,6 +19,7 @@ from openengagement.auth.keyring import Keyring
 from openengagement.engagement.permissions import AccessLevel
 from openengagement.registry.apps import App, AppForm, AppRemoved
 from openengagement.registry.grants import AccessToken, RequestToken
+from openengagement.registry.platform_keys import PlatformKey
 from openengagement.registry.registry import Registry
 
 _ALPHABET: Final = string.ascii_letters + string.digits
@@ -178,8 +179,19 @@ def revoke_bearer(registry: Registry, app: App) -> None:
     registry.apps.set_bearer(app, generation=app.bearer_generation + 1, bearer_hash=None)
 
 
-def issue_platform_key(registry: Registry, *, name: str, now_s: int) -> str:
-    """Issue a platform key. Show it once: only its hash is stored."""
+def issue_platform_key(
+    registry: Registry,
+    *,
+    name: str,
+    now_s: int,
+    scopes: str | None = None,
+    expires_at_s: int | None = None,
+) -> str:
+    """Issue a platform key. Show it once: only its hash is stored.
+
+    `scopes` and `expires_at_s` are those of `PlatformKey`.
+    """
     key = f"oepk_{_draw(43)}"
-    registry.platform_keys.add_platform_key(name=name, key_hash=hash_token(key), now_s=now_s)
+    made = PlatformKey(hash_token(key), name, now_s, scopes=scopes, expires_at_s=expires_at_s)
+    registry.platform_keys.add_platform_key(made)
     return key

@@ -6,9 +6,11 @@ from typing import Final, TypeVar
 
 from openengagement.auth.credentials import hash_token
 from openengagement.auth.keyring import Keyring
+from openengagement.metrics.table import MISSES
 from openengagement.registry.apps import App
 from openengagement.registry.cache import Entries, VersionedCache
 from openengagement.registry.grants import AccessToken
+from openengagement.registry.platform_keys import PlatformKey
 from openengagement.registry.registry import Registry
 
 Found = TypeVar("Found")
@@ -40,6 +42,10 @@ class CredentialLookup:
         self._keyring = keyring
         self._cache = VersionedCache(registry.database.version)
 
+    def count_cached(self) -> int:
+        """Return the number of cached lookups."""
+        return self._cache.count_cached()
+
     def find_signing_pair(
         self, consumer_key: str, token: str
     ) -> tuple[Consumer | None, UserToken | None]:
@@ -65,18 +71,18 @@ class CredentialLookup:
         load = self._registry.apps.find_by_bearer
         return _find(entries, ("bearer", digest), load=lambda: load(digest))
 
-    def find_platform_key(self, key: str) -> bytes | None:
-        """Return the stored hash of a platform key, or None if no such key was issued."""
+    def find_platform_key(self, key: str) -> PlatformKey | None:
+        """Find a platform key. Its last use may be out of date."""
         digest = hash_token(key)
-        known = self._registry.platform_keys.has_platform_key
-        entries = self._cache.entries()
-        return _find(entries, ("platform", digest), load=lambda: digest if known(digest) else None)
+        load = self._registry.platform_keys.find_platform_key
+        return _find(self._cache.entries(), ("platform", digest), load=lambda: load(digest))
 
     def read_protected(self, account_ids: Sequence[int]) -> dict[int, bool]:
         """Map the registered ones of these accounts to whether they are protected."""
         entries = self._cache.entries()
         # Only accounts have plain ids as keys. A request may concern 250 of them.
         if missing := [one for one in account_ids if one not in entries]:
+            MISSES.add(len(missing), "credentials")
             found = self._registry.accounts.read_protected(missing)
             entries.update({one: found.get(one) for one in missing})
         known = {one: entries[one] for one in account_ids}
@@ -105,6 +111,7 @@ def _find(entries: Entries, key: Hashable, *, load: Callable[[], Found | None]) 
     if key in entries:
         known: Found | None = entries[key]
         return known
+    MISSES.add(1, "credentials")
     found = load()
     # Unknown identifiers are cached too, so that repeating one is cheap. Their number is limited:
     # a stranger's guesses must not push real credentials out.

@@ -125,6 +125,9 @@ def _notes(total: LoadSummary) -> tuple[str, ...]:
             f"{reason} {count:,}" for reason, count in sorted(total.reasons.items())
         )
         notes.append(f"Rejected lines are in FILE.rejected.ndjson: {reasons}.")
+    if total.ignored_fields:
+        names = ", ".join(f"{name!r} {count:,}" for name, count in total.ignored_fields.items())
+        notes.append(f"Fields that are not read, and the accepted lines with them: {names}.")
     if total.unknown_authors:
         notes.append(
             f"{total.unknown_authors:,} authors are not registered; their Tweets stay unavailable "

@@ -50,6 +50,7 @@ def serve(
         os.environ[f"{ENV_PREFIX}LOG_FORMAT"] = log_format  # the server's processes read it
     os.environ.pop(SANDBOX_VARIABLE, None)
     refuse_used_port(host, port)
+    metrics = _check_metrics(port)
     # Create or migrate the folder once, before several workers open it.
     with open_folder(context) as folder:
         open_limits(context.obj, read_settings().registry).close()
@@ -66,6 +67,7 @@ def serve(
         "--workers": workers,
         "--tls-cert": tls_cert and tls_cert.resolve(),
         "--tls-key": tls_key and tls_key.resolve(),
+        "--metrics": metrics,
     }
     replace_process("supervisor", context.obj, options=options)
 
@@ -75,6 +77,19 @@ def _refuse_bad_certificate(certificate: Path, key: Path) -> None:
         verify_certificate(certificate, key)
     except OSError as error:
         fail(f"cannot use the certificate {certificate} with the key {key}: {error}")
+
+
+def _check_metrics(port: int) -> str | None:
+    """Return the address of the metrics, None for none; end the command if it cannot be used."""
+    settings, name = read_settings(), f"{ENV_PREFIX}METRICS"
+    if settings.metrics_address is None:
+        return None
+    if sys.platform != "linux":
+        fail(f"{name}: metrics need Linux")
+    if settings.metrics_address[1] == port:
+        fail(f"{name}: choose another port than {port}, which --port names")
+    refuse_used_port(*settings.metrics_address, option=name)
+    return settings.metrics
 
 
 def _report_callbacks(folder: DataFolder) -> None:

@@ -8,6 +8,7 @@ import msgspec
 import polars as pl
 
 from openengagement.engagement.rollup import fold_events
+from openengagement.ingest.formats.ignored_fields import IgnoredFields, count_ignored
 from openengagement.stores.contract import Batch, Position
 
 
@@ -17,11 +18,13 @@ class ParsedBatch:
 
     `rows` has the valid rows, typed, with their `line`. `rejected` has `line`, `reason` and
     `detail`. For registered Tweets, `unknown_authors` counts their authors without an account.
+    `ignored` has the fields of lines that are not read.
     """
 
     rows: pl.DataFrame
     rejected: pl.DataFrame
     unknown_authors: int | msgspec.UnsetType = msgspec.UNSET
+    ignored: IgnoredFields = ()
 
 
 class Rejection(msgspec.Struct, frozen=True):
@@ -38,7 +41,8 @@ class Outcome(msgspec.Struct, frozen=True):
     `rejections` lists the first rejected lines, `reasons` counts all of them by reason. If
     `duplicate`, the batch was a repeat, and the other fields are those of the first time.
     `unknown_authors` is present for Tweets only. A Tweet is unavailable until its author is
-    registered.
+    registered. `ignored_fields` is present if accepted lines have fields that are not read: the
+    number of these lines for each field.
     """
 
     accepted: int
@@ -47,6 +51,7 @@ class Outcome(msgspec.Struct, frozen=True):
     reasons: dict[str, int]
     duplicate: bool = False
     unknown_authors: int | msgspec.UnsetType = msgspec.UNSET
+    ignored_fields: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
 
     @classmethod
     def of_repeat(cls, first: bytes) -> Self:
@@ -86,6 +91,8 @@ def describe(parsed: ParsedBatch, *, listed_max: int) -> Outcome:
         rejections=rejections,
         reasons=reasons,
         unknown_authors=parsed.unknown_authors,
+        ignored_fields=count_ignored(parsed.ignored, parsed.rows.get_column("line"))
+        or msgspec.UNSET,
     )
 
 

@@ -10,6 +10,7 @@ from openengagement.ingest.batch import ParsedBatch
 from openengagement.ingest.formats.columnar import ColumnarReader, DecodedRows, concat
 from openengagement.ingest.formats.decoder_protocol import Request
 from openengagement.ingest.formats.detection import Format
+from openengagement.ingest.formats.ignored_fields import IgnoredGroup
 from openengagement.ingest.formats.parsing import check_body, parse_body
 from openengagement.ingest.formats.plain_events import split_plain_events
 from openengagement.ingest.rows import EVENTS, DropReason, Kind, no_rejections, validate
@@ -98,7 +99,11 @@ class BatchParser:
             return parsed
         number = pl.lit(pl.Series(others.numbers, dtype=pl.UInt32)).gather(pl.col("line") - 1)
         rows, rejected = (f.with_columns(line=number) for f in (parsed.rows, parsed.rejected))
-        return ParsedBatch(pl.concat([plain, rows]).sort("line"), rejected)
+        numbers = pl.Series(others.numbers, dtype=pl.UInt32)
+        ignored = [
+            IgnoredGroup(group.names, numbers.gather(group.lines - 1)) for group in parsed.ignored
+        ]
+        return ParsedBatch(pl.concat([plain, rows]).sort("line"), rejected, ignored=ignored)
 
     def _parse(self, body: bytes, form: Format, *, kind: Kind, latest_s: float) -> ParsedBatch:
         text = parse_body(body, form, kind=kind, lines_max=self._lines_max)
@@ -113,14 +118,14 @@ class BatchParser:
                 schema_overrides={"line": rejected.schema["line"]},
             )
             rejected = pl.concat([rejected, malformed]).sort("line")
-        return ParsedBatch(rows, rejected)
+        return ParsedBatch(rows, rejected, ignored=text.ignored)
 
 
 def _validate_decoded(decoded: DecodedRows, kind: Kind, *, latest_s: float) -> ParsedBatch:
     """Validate the rows that are not plain, and merge them with the plain ones."""
     if decoded.text.is_empty() and kind is EVENTS:
-        return ParsedBatch(decoded.plain, no_rejections())
+        return ParsedBatch(decoded.plain, no_rejections(), ignored=decoded.ignored)
     rows, rejected = validate(decoded.text, kind, latest_s=latest_s)
     if kind is EVENTS:
         rows = pl.concat([decoded.plain, rows]).sort("line")
-    return ParsedBatch(rows, rejected)
+    return ParsedBatch(rows, rejected, ignored=decoded.ignored)

@@ -50,4 +50,6 @@ class Registrar:
             detail=pl.format("screen_name {} belongs to account {}", "screen_name", owners),
         )
         valid = parsed.rows.filter(~pl.col("line").is_in(refused.get_column("line").implode()))
-        return ParsedBatch(valid, pl.concat([parsed.rejected, refused]).sort("line"))
+        return replace(
+            parsed, rows=valid, rejected=pl.concat([parsed.rejected, refused]).sort("line")
+        )

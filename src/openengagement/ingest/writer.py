@@ -7,17 +7,44 @@ it is full, a batch is refused at once, and its sender may retry.
 
 import queue
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Final
 
+from openengagement.clock import SystemClock
 from openengagement.errors import ApiError, InvalidField, KeyReused, StoreUnavailable, Unavailable
+from openengagement.metrics.table import (
+    COMMIT_SECONDS,
+    COMMIT_WAIT,
+    COMMITS,
+    LAST_COMMIT,
+    OLDEST_WAITING,
+    WAITING,
+)
 from openengagement.stores.contract import Applied, Batch, CounterStore, KeyConflict
 from openengagement.tuning import lower_priority
 
-_Waiting = tuple[Batch, "Future[Applied]"]
+_Waiting = tuple[Batch, "Future[Applied]", float]  # and when it was queued, in Unix seconds
 # A commit with this many deltas takes no more batches, which bounds its memory and its time.
 ROWS_MAX: Final = 1_000_000
+_CLOCK: Final = SystemClock()
+
+
+@contextmanager
+def _measured(waiting: Sequence[_Waiting]) -> Iterator[None]:
+    """Measure a commit of these batches, the oldest first, which the block makes."""
+    now_s = _CLOCK.now_s()
+    OLDEST_WAITING.set(waiting[0][2])
+    for _, _, queued_s in waiting:
+        COMMIT_WAIT.observe(max(0.0, now_s - queued_s))  # the clock may have been set back
+    began_s = time.perf_counter()
+    try:
+        yield
+    finally:
+        COMMIT_SECONDS.observe(time.perf_counter() - began_s)
+        OLDEST_WAITING.set(0)
 
 
 class BatchWriter:
@@ -45,9 +72,10 @@ class BatchWriter:
         if self._closed:
             raise Unavailable("the server is stopping; send this batch again later")
         try:
-            self._queue.put_nowait((batch, future))
+            self._queue.put_nowait((batch, future, _CLOCK.now_s()))
         except queue.Full:
             raise Unavailable("too many batches are waiting; send this one again later") from None
+        WAITING.set(self._queue.qsize())
         return future
 
     def close(self) -> None:
@@ -61,8 +89,10 @@ class BatchWriter:
         last = False
         while not last:
             waiting, last = self._wait_for_batches()
+            WAITING.set(self._queue.qsize())
             if waiting:
-                self._apply(waiting)
+                with _measured(waiting):
+                    self._apply(waiting)
 
     def _wait_for_batches(self) -> tuple[list[_Waiting], bool]:
         """Wait for a batch, then take all others that wait. Also return whether to stop then."""
@@ -75,7 +105,7 @@ class BatchWriter:
                 break
             if entry is None:
                 return waiting, True
-            batch, future = entry
+            batch, future, _ = entry
             if future.set_running_or_notify_cancel():
                 waiting.append(entry)
                 rows += batch.deltas.rows
@@ -89,11 +119,12 @@ class BatchWriter:
 
     def _apply(self, waiting: list[_Waiting]) -> None:
         try:
-            answers = self._store.apply_batches([batch for batch, _ in waiting])
+            answers = self._store.apply_batches([batch for batch, *_ in waiting])
         except StoreUnavailable as error:
             # The batches may have been applied, so a retry could count those without a key twice.
             self._on_failure(error)
-            for _, future in waiting:
+            COMMITS.add(1, "unknown")
+            for _, future, _ in waiting:
                 future.set_exception(error)
             return
         except Exception as error:
@@ -101,9 +132,12 @@ class BatchWriter:
                 for entry in waiting:
                     self._apply([entry])
                 return
+            COMMITS.add(1, "failed")
             waiting[0][1].set_exception(self._to_api_error(error))
             return
-        for (_, future), answer in zip(waiting, answers, strict=True):
+        COMMITS.add(1, "committed")
+        LAST_COMMIT.set(_CLOCK.now_s())
+        for (_, future, _), answer in zip(waiting, answers, strict=True):
             if isinstance(answer, KeyConflict):
                 future.set_exception(KeyReused())
             else:

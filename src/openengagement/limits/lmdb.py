@@ -140,6 +140,10 @@ class LmdbLimits:
                     removed += 1
         return jumped_s
 
+    def measure(self) -> dict[str, int]:
+        """Return the number of nonces and windows."""
+        return {"entries": self._db.stat()["entries"]}
+
     def list_jumps(self) -> list[tuple[float, float]]:
         """List the recorded jumps of the clock, the oldest first: from and to these Unix times."""
         with self._db.begin() as db:

@@ -13,6 +13,7 @@ from typing import Final
 from starlette.responses import Response
 
 from openengagement.http.threads import run_in_pool
+from openengagement.metrics.table import SIGN_INS
 from openengagement.portal.consent import return_forces_login
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import PageRenderer
@@ -134,6 +135,7 @@ class OidcSignIn:
         """Log a failure for the operator, and show the sign-in page with a text for the person."""
         status, text, reason = _describe(error)
         log_event("openid_failed", level=WARNING, reason=reason)
+        SIGN_INS.add(1, "openid", "failed")
         return self._sign_in.show_form(
             request,
             {"return_to": return_to},

@@ -8,6 +8,7 @@ from typing import Final
 from starlette.responses import Response
 
 from openengagement.http.threads import run_in_pool
+from openengagement.metrics.table import SIGN_INS
 from openengagement.portal.concurrency import SIGN_IN_BUSY, ConcurrencyLimit, client_networks
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.sign_in import SignIn, local_path
@@ -78,6 +79,7 @@ class PasswordSignIn:
             self._passwords.limit_guesses(guess)
         except TooManyGuesses as error:
             log_event("sign_in_refused", level=WARNING, reason="too_many_attempts")
+            SIGN_INS.add(1, "password", "too_many_attempts")
             text = _TOO_MANY.format(-(-error.retry_after_s // 60))
             response = self._refuse(request, text, status=429)
             response.headers["retry-after"] = str(error.retry_after_s)
@@ -88,6 +90,7 @@ class PasswordSignIn:
         verified = self._passwords.verify(guess, request.fields.get("password", ""))
         if verified is None:
             log_event("sign_in_refused", level=WARNING, reason="wrong_name_or_password")
+            SIGN_INS.add(1, "password", "wrong_name_or_password")
             return self._refuse(request, _WRONG, status=403)
         return_to = local_path(request.fields.get("return_to", ""))
         try:

@@ -7,6 +7,7 @@ from typing import Final
 from starlette.responses import Response
 
 from openengagement.auth.three_legged_flow import ThreeLeggedFlow
+from openengagement.metrics.table import SIGN_INS
 from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.consent import describe_pending, find_pending, form_targets
 from openengagement.portal.page_request import PageRequest
@@ -74,7 +75,9 @@ class SignIn:
         pending = find_pending(self._flow, return_to)
         token = pending.request.token if pending else ""
         self.sessions.start(request, account, request_token=token, password_hash=password_hash)
-        log_event("signed_in", method="password" if password_hash else "openid")
+        method = "password" if password_hash else "openid"
+        log_event("signed_in", method=method)
+        SIGN_INS.add(1, method, "signed_in")
         return redirect(return_to)
 
     def show_form(

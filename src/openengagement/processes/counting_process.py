@@ -36,6 +36,7 @@ from openengagement.ingest.sources.counting_listener import CountingListener, re
 from openengagement.ingest.sources.counting_socket import serve_upload
 from openengagement.ingest.sources.event_uploads import EventUploads
 from openengagement.ingest.writer import BatchWriter
+from openengagement.processes.shared_metrics import join_metrics
 from openengagement.settings import (
     COUNTING_VARIABLE,
     DATA_VARIABLE,
@@ -59,6 +60,7 @@ def main() -> None:
     os.umask(0o077)
     settings, clock = load_settings(os.environ), SystemClock()
     configure_log("counting", text=settings.log_format == "text")
+    join_metrics("counting")
     data = Path(os.environ[DATA_VARIABLE])
     # If the folder has a registry, a missing database of counters was removed: do not create it.
     create = not (data / REGISTRY_FILE).exists()

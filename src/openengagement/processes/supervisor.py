@@ -16,6 +16,7 @@ from granian.http import HTTP1Settings
 
 from openengagement.processes.counting_supervisor import counting_supervisor
 from openengagement.processes.listener import spawn_worker
+from openengagement.processes.metrics_server import metrics_server
 from openengagement.processes.readiness import readiness_thread, shared_options
 from openengagement.processes.reloading import ReloadingServer
 from openengagement.settings import load_settings
@@ -36,6 +37,7 @@ def main() -> None:
     parser = shared_options()
     parser.add_argument("--host", required=True)
     parser.add_argument("--workers", type=int, required=True)
+    parser.add_argument("--metrics", metavar="HOST:PORT")
     parser.add_argument("--end-with-input", action="store_true", help="end when stdin closes")
     options = parser.parse_args()
     settings = load_settings(os.environ)
@@ -75,7 +77,7 @@ def main() -> None:
         else:
             server.on_startup(report.start)
     log_event("server_starting", host=options.host, port=options.port, workers=options.workers)
-    with counting_supervisor():
+    with metrics_server(options.metrics, workers=options.workers), counting_supervisor():
         # On other systems, connections do not inherit the options, and sockets cannot share a port.
         server.serve(spawn_target=spawn_worker if sys.platform == "linux" else None)
     log_event("server_stopped")

@@ -21,6 +21,7 @@ from openengagement.clock import SystemClock
 from openengagement.errors import StoreDamaged, StoreUnavailable
 from openengagement.files import UnusableFile
 from openengagement.ingest.sources.counting_listener import remove_socket
+from openengagement.processes.shared_metrics import join_metrics
 from openengagement.server import Sandbox, build_api
 from openengagement.settings import (
     COUNTING_VARIABLE,
@@ -50,6 +51,7 @@ def create_app() -> Api | Truncation:
     sandbox = _read_sandbox()
     data, settings = Path(os.environ[DATA_VARIABLE]), load_settings(os.environ)
     configure_log("worker", text=settings.log_format == "text")
+    join_metrics("worker")
     try:
         api = _build_when_available(
             partial(

@@ -20,6 +20,10 @@ class VersionedCache:
         self._seen = version()
         self._entries: Entries = {}
 
+    def count_cached(self) -> int:
+        """Return the number of entries, some of which may not be valid any more."""
+        return len(self._entries)
+
     def entries(self) -> Entries:
         """Return the entries that are still valid.
 

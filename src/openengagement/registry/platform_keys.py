@@ -1,7 +1,8 @@
 """The platform's own keys, which let it send events and register accounts and Tweets."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -11,14 +12,35 @@ from openengagement.registry.database import Database, columns_of, update_last_u
 from openengagement.registry.schema import PLATFORM_KEYS
 
 
+class Scope(StrEnum):
+    """What a platform key may be for (api.md 4.3)."""
+
+    EVENTS = "events"  # send events, register and delete Tweets
+    ACCOUNTS = "accounts"  # register and erase accounts
+    USAGE = "usage"  # read the usage
+
+
 @dataclass(frozen=True, slots=True)
 class PlatformKey:
-    """A key that was issued. Several keys may have the same name."""
+    """A key that was issued. Several keys may have the same name.
+
+    `scopes` are separated by spaces; None stands for all. After `expires_at_s` it is refused.
+    """
 
     key_hash: bytes
     name: str
     created_at_s: int
-    last_used_s: int | None
+    last_used_s: int | None = None
+    scopes: str | None = None
+    expires_at_s: int | None = None
+
+    def allows(self, scope: Scope) -> bool:
+        """Return whether the key has this scope."""
+        return self.scopes is None or scope in self.scopes.split()
+
+    def is_expired(self, now_s: float) -> bool:
+        """Return whether the time of the key is over."""
+        return self.expires_at_s is not None and now_s >= self.expires_at_s
 
     @property
     def id(self) -> str:
@@ -37,16 +59,14 @@ class PlatformKeys:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add_platform_key(self, *, name: str, key_hash: bytes, now_s: int) -> None:
-        """Store the digest of a new key. Only people read its `name`."""
-        row = {"key_hash": key_hash, "name": name, "created_at_s": now_s}
-        self._database.change(PLATFORM_KEYS.insert().values(row), credentials=True)
+    def add_platform_key(self, key: PlatformKey) -> None:
+        """Store a new key. Only people read its name."""
+        self._database.change(PLATFORM_KEYS.insert().values(asdict(key)), credentials=True)
 
-    def has_platform_key(self, key_hash: bytes) -> bool:
-        """Return whether a key with this digest was issued and not revoked."""
-        query = sa.select(PLATFORM_KEYS.c.key_hash).where(PLATFORM_KEYS.c.key_hash == key_hash)
-        with self._database.reading() as db:
-            return db.scalar(query) is not None
+    def find_platform_key(self, key_hash: bytes) -> PlatformKey | None:
+        """Return the key with this digest, None if none was issued or it was revoked."""
+        query = _SELECT.where(PLATFORM_KEYS.c.key_hash == key_hash)
+        return self._database.read_one(PlatformKey, query)
 
     def list_platform_keys(self) -> list[PlatformKey]:
         """List the keys, the oldest first."""

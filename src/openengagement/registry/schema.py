@@ -122,6 +122,8 @@ PLATFORM_KEYS = sa.Table(
     sa.Column("name", sa.String(128), nullable=False),
     sa.Column("created_at_s", sa.BigInteger, nullable=False),
     sa.Column("last_used_s", sa.BigInteger, nullable=True),
+    sa.Column("scopes", sa.String(64), nullable=True),  # separated by spaces; null: all of them
+    sa.Column("expires_at_s", sa.BigInteger, nullable=True),
     info=_CACHED,
 )
 

@@ -1,8 +1,8 @@
 """The contract of the engines that store counters and Tweets.
 
 Every engine, or pair of engines, offers `CounterStore` and `TweetStore`. `Prunes`, `Erases`,
-`Forgets`, `Scrubs`, `Measures`, `Compacts` and `Copies` are capabilities, which only some engines
-have. Find out with `isinstance`.
+`Forgets`, `Scrubs`, `Measures`, `Caches`, `Compacts` and `Copies` are capabilities, which only some
+engines have. Find out with `isinstance`.
 
 Every method may be called from any thread, and from several processes or machines at once.
 
@@ -303,6 +303,14 @@ class Measures(Protocol):
 
     def measure(self) -> dict[str, int]:
         """Return figures for operators by name, such as `tweets`. It may take a second."""
+
+
+@runtime_checkable
+class Caches(Protocol):
+    """A store that keeps what it has read in memory."""
+
+    def count_cached(self) -> dict[str, int]:
+        """Return the entries of each cache of this process, by its name."""
 
 
 @runtime_checkable

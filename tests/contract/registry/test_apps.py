@@ -180,8 +180,8 @@ def test_an_account_gives_an_app_one_token(registry, add_app, ana):
 def test_platform_keys(registry, stored_bytes):
     key = issue_platform_key(registry, name="x", now_s=NOW_S)
 
-    assert registry.platform_keys.has_platform_key(hash_token(key))
-    assert not registry.platform_keys.has_platform_key(hash_token(key + "x"))
+    assert registry.platform_keys.find_platform_key(hash_token(key))
+    assert not registry.platform_keys.find_platform_key(hash_token(key + "x"))
     assert key.encode() not in stored_bytes()
 
 

@@ -94,10 +94,10 @@ CREDENTIAL_CHANGES = {
         1, Role.MANAGER, actor=COMMAND_LINE, now_s=NOW_S
     ),
     "platform key": lambda view, app, token: view.platform_keys.add_platform_key(
-        name="x", key_hash=b"1", now_s=NOW_S
+        PlatformKey(b"1", "x", NOW_S)
     ),
     "revoked platform key": lambda view, app, token: (
-        view.platform_keys.add_platform_key(name="x", key_hash=b"2", now_s=NOW_S),
+        view.platform_keys.add_platform_key(PlatformKey(b"2", "x", NOW_S)),
         view.platform_keys.revoke_platform_key(PlatformKey(b"2", "x", NOW_S, None), now_s=NOW_S),
     ),
     "key rotation": lambda view, app, token: reencrypt_secrets(view.database, lambda secret: b"x"),
@@ -146,7 +146,7 @@ def test_other_commits_do_not_change_the_version(registry, other, app, token, ch
 
 
 def test_a_last_use_of_a_platform_key_does_not_change_the_version(registry, other):
-    registry.platform_keys.add_platform_key(name="x", key_hash=b"k", now_s=NOW_S)
+    registry.platform_keys.add_platform_key(PlatformKey(b"k", "x", NOW_S))
     before = read_version(registry)
     other.platform_keys.apply_last_used({b"k": NOW_S + 5})
 
@@ -266,7 +266,7 @@ def test_a_lookup_does_not_find_a_revoked_access_token(
 def test_a_lookup_finds_a_new_platform_key(engine, registry, other, keyring):
     lookup = CredentialLookup(registry, keyring)
     assert not lookup.find_platform_key("k")
-    other.platform_keys.add_platform_key(name="x", key_hash=hash_token("k"), now_s=NOW_S)
+    other.platform_keys.add_platform_key(PlatformKey(hash_token("k"), "x", NOW_S))
     engine.catch_up(registry)
 
     assert lookup.find_platform_key("k")

@@ -261,8 +261,8 @@ def test_revoking_a_bearer_token_that_was_replaced_changes_nothing(make, registr
 
 def test_a_platform_key(registry):
     key = issue_platform_key(registry, name="test", now_s=NOW_S)
-    assert registry.platform_keys.has_platform_key(hash_token(key))
-    assert not registry.platform_keys.has_platform_key(hash_token(key + "x"))
+    assert registry.platform_keys.find_platform_key(hash_token(key))
+    assert not registry.platform_keys.find_platform_key(hash_token(key + "x"))
     assert issue_platform_key(registry, name="test", now_s=NOW_S) != key
 
 

@@ -9,7 +9,7 @@ import json
 import pytest
 import zstandard
 
-from openengagement.errors import BatchRefused, MalformedBody
+from openengagement.errors import AllRejected, BatchRefused, MalformedBody
 from openengagement.ingest.formats.detection import detect_format
 from openengagement.ingest.rows import EVENTS
 from openengagement.ingest.sources.uploads import Upload, UploadReader
@@ -229,9 +229,11 @@ def test_text_after_an_array_refuses_the_body(upload, junk):
 @pytest.mark.parametrize("gap", ["", " "])
 def test_objects_without_line_ends_are_explained(upload, gap):
     """`curl -d` removes the line ends."""
-    parsed = upload(gap.join([LINE] * 3).encode(), "application/x-ndjson")
-    assert lines_of(parsed) == ([], [(1, "malformed")])
-    assert "--data-binary" in parsed.rejected.get_column("detail").item()
+    with pytest.raises(AllRejected) as caught:
+        upload(gap.join([LINE] * 3).encode(), "application/x-ndjson")
+    (rejection,) = caught.value.details["rejections"]
+    assert (rejection["line"], rejection["reason"]) == (1, "malformed")
+    assert "--data-binary" in rejection["detail"]
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1E+999", "1" * 400, "0." + "1" * 400, "1e-400"])

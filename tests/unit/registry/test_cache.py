@@ -9,6 +9,7 @@ import pytest
 
 from openengagement.registry import cache
 from openengagement.registry.cache import VersionedCache
+from openengagement.registry.platform_keys import PlatformKey
 
 CHANGE_APP = """
 import sys
@@ -69,7 +70,7 @@ def test_a_transaction_that_changes_no_row_is_no_commit(registry):
     before = registry.database._commits.mark()
     registry.platform_keys.apply_last_used({b"revoked": 5})
     assert registry.database._commits.mark() == before
-    registry.platform_keys.add_platform_key(name="x", key_hash=b"k", now_s=5)
+    registry.platform_keys.add_platform_key(PlatformKey(b"k", "x", 5))
     assert registry.database._commits.mark() != before
 
 

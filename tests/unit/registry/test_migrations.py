@@ -164,9 +164,10 @@ def test_many_first_starts_at_once(tmp_path):
     code = (
         "import sys; from pathlib import Path\n"
         "from openengagement.registry.opening import open_registry\n"
+        "from openengagement.registry.platform_keys import PlatformKey\n"
         "sys.stdin.readline(); r = open_registry(Path(sys.argv[1]))\n"
         "key = sys.argv[2].encode()\n"
-        "r.platform_keys.add_platform_key(name='x', key_hash=key, now_s=0); r.close()\n"
+        "r.platform_keys.add_platform_key(PlatformKey(key, 'x', 0)); r.close()\n"
     )
     path = tmp_path / "registry.sqlite3"
     starts = [

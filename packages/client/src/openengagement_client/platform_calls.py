@@ -8,13 +8,14 @@ from urllib.parse import quote
 
 from openengagement_client import retrying
 from openengagement_client.batches import Batch, compress, make_key
-from openengagement_client.errors import NotFound, UnexpectedAnswer
+from openengagement_client.errors import BadRequest, NotFound, UnexpectedAnswer
 from openengagement_client.http_messages import ApiCall, Steps
 from openengagement_client.reports import BatchReport, parse_report
 from openengagement_client.sessions import Session
 
 Record = Mapping[str, Any]
 
+_ALL_REJECTED: Final = "all_lines_rejected"  # 422, with the same report as 200
 _PATH: Final = "/platform/v1/"
 _ENCODE: Final = json.JSONEncoder(separators=(",", ":"), default=str).encode
 _NDJSON: Final = {"content-type": "application/x-ndjson"}
@@ -58,8 +59,13 @@ class PlatformCalls:
         if self.compresses:
             body, headers["content-encoding"] = compress(body)
         call = ApiCall("POST", _PATH + kind, body, headers, expects_json=True)
-        response = yield from retrying.send(call, self.session)
-        return parse_report(response.content, first_line=batch.first_line)
+        try:
+            answer = (yield from retrying.send(call, self.session)).content
+        except BadRequest as error:
+            if error.error_code != _ALL_REJECTED:
+                raise
+            answer = error.body
+        return parse_report(answer, first_line=batch.first_line)
 
 
 def encode_record(record: Record) -> bytes:

@@ -31,6 +31,8 @@ class BatchReport:
         reasons: how many records were rejected for each reason.
         is_duplicate: the batch was counted before under the same key.
         unknown_authors: of a batch of Tweets, the authors that are not registered.
+        ignored_fields: fields that the server does not know, such as misspelt ones, and how many
+            accepted records have them.
     """
 
     accepted: int
@@ -39,6 +41,7 @@ class BatchReport:
     reasons: Mapping[str, int]
     is_duplicate: bool
     unknown_authors: int = 0
+    ignored_fields: Mapping[str, int] = field(default_factory=dict)
 
 
 def parse_report(body: Json, *, first_line: int = 1) -> BatchReport:
@@ -60,6 +63,7 @@ def parse_report(body: Json, *, first_line: int = 1) -> BatchReport:
             reasons,
             bool(body["duplicate"]),
             int(body.get("unknown_authors", 0)),
+            {str(name): int(count) for name, count in body.get("ignored_fields", {}).items()},
         )
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
         raise UnexpectedAnswer("the answer does not tell what became of the batch") from None
@@ -76,6 +80,7 @@ class SendReport:
         batches: batches that the server answered for.
         duplicates: batches of these that were counted before.
         spooled: batches that wait on disk for the server.
+        ignored_fields: how many accepted records have each field that the server does not know.
     """
 
     accepted: int = 0
@@ -85,6 +90,7 @@ class SendReport:
     batches: int = 0
     duplicates: int = 0
     spooled: int = 0
+    ignored_fields: dict[str, int] = field(default_factory=dict)
 
     def add(self, report: BatchReport) -> None:
         """Add the answer to a batch."""
@@ -95,3 +101,5 @@ class SendReport:
         self.rejections += report.rejections[: _REJECTIONS_MAX - len(self.rejections)]
         for reason, count in report.reasons.items():
             self.reasons[reason] = self.reasons.get(reason, 0) + count
+        for name, count in report.ignored_fields.items():
+            self.ignored_fields[name] = self.ignored_fields.get(name, 0) + count

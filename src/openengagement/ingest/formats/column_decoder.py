@@ -20,7 +20,7 @@ from pyarrow import ipc
 
 from openengagement.errors import BodyTooLarge, MalformedBody
 from openengagement.ingest.formats.column_events import type_events
-from openengagement.ingest.formats.column_source import read_batches
+from openengagement.ingest.formats.column_source import Batch, read_batches
 from openengagement.ingest.formats.column_text import as_text
 from openengagement.ingest.formats.decoder_process import limit_cpu_time, serve
 from openengagement.ingest.formats.decoder_protocol import (
@@ -70,16 +70,16 @@ def _pieces(body: IO[bytes], request: Request) -> Iterator[list[Frame]]:
                 columns,
                 request,
                 first_line=done % request.chunk_rows + 1,
-                read_bytes=batch.read_bytes,
+                batch=batch,
             )
             start += rows
             done += rows
 
 
 def _encode(
-    columns: dict[str, pa.Array], request: Request, *, first_line: int, read_bytes: int
+    columns: dict[str, pa.Array], request: Request, *, first_line: int, batch: Batch
 ) -> list[Frame]:
-    """Encode rows: the columns of plain rows, and the text of the other rows."""
+    """Encode rows of a batch: the columns of plain rows, and the text of the other rows."""
     rows = len(next(iter(columns.values())))
     typed, plain = type_events(columns, request) if request.typed else ({}, None)
     whole = plain is not None and bool(plain.all())
@@ -88,7 +88,9 @@ def _encode(
     elif not whole:
         typed = {name: values[plain] for name, values in typed.items()}
     typed = {name: typed[name] for name in PLAIN_COLUMNS if name in typed}
-    head = PieceHead(rows, first_line, read_bytes, tuple(typed), mixed=not whole)
+    head = PieceHead(
+        rows, first_line, batch.read_bytes, tuple(typed), mixed=not whole, ignored=batch.ignored
+    )
     frames: list[Frame] = [Status.PIECE.value, msgspec.json.encode(head)]
     frames += [np.ascontiguousarray(values).data.cast("B") for values in typed.values()]
     if not whole:

@@ -32,15 +32,20 @@ from openengagement.ingest.formats.decoder_protocol import Request
 BATCH_ROWS: Final = 125_000
 _NAMES_SHOWN: Final = 20
 _NAME_SHOWN: Final = 64  # characters
+_IGNORED_MAX: Final = 100  # as in an answer
 _BUFFER_BYTES: Final = 2**20
 
 
 class Batch(NamedTuple):
-    """Columns of the same rows by name, and the bytes of the file that are read after them."""
+    """Columns of the same rows by name, and the bytes of the file that are read after them.
+
+    `ignored` names the columns that are not read.
+    """
 
     columns: dict[str, pa.Array]
     rows: int
     read_bytes: int
+    ignored: tuple[str, ...] = ()
 
 
 def read_batches(file: IO[bytes], request: Request) -> Iterator[Batch]:
@@ -77,8 +82,9 @@ def _read(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
 def _read_wide(body: bytes, request: Request, *, read_bytes: int) -> Iterator[Batch]:
     """Read a file or a stream whose schema has a type that only the other library knows."""
     table = read_wide(body, request)
+    ignored = _names_ignored(table.schema, request)
     for batch in table.select(_choose_columns(table.schema, request)).to_batches():
-        yield from _slices(batch, read_bytes)
+        yield from _slices(batch, read_bytes, ignored=ignored)
 
 
 def _choose_columns(schema: pa.Schema, request: Request) -> list[int]:
@@ -98,6 +104,12 @@ def _choose_columns(schema: pa.Schema, request: Request) -> list[int]:
     return chosen
 
 
+def _names_ignored(schema: pa.Schema, request: Request) -> tuple[str, ...]:
+    """Name the columns of a schema that are not read, at most as many as an answer lists."""
+    names = dict.fromkeys(name for name in schema.names if name not in request.fields)
+    return tuple([name[:_NAME_SHOWN] for name in names][:_IGNORED_MAX])
+
+
 def _read_parquet(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
     source = pa.py_buffer(whole)
     try:
@@ -110,7 +122,7 @@ def _read_parquet(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
         metadata = file.metadata
         _check_parquet(whole, metadata, rows_max=request.rows_max)
         schema = file.schema_arrow
-        chosen = _choose_columns(schema, request)
+        chosen, ignored = _choose_columns(schema, request), _names_ignored(schema, request)
     names = [schema.names[index] for index in chosen]
     texts = [schema.names[index] for index in chosen if is_text_or_bytes(schema.types[index])]
     # A reader that buffers holds one page of each column, not the whole column of a row group.
@@ -124,7 +136,8 @@ def _read_parquet(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
     with pq.ParquetFile(pa.BufferReader(source), metadata=metadata, **options) as file:
         for batch in file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
             rows += batch.num_rows
-            yield _batch(batch, len(whole) * rows // metadata.num_rows)
+            read_bytes = len(whole) * rows // metadata.num_rows
+            yield _batch(batch, read_bytes, ignored=ignored)
     if rows != metadata.num_rows:
         raise pa.ArrowInvalid("rows are missing")
 
@@ -154,7 +167,7 @@ def _read_streams(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
         options = _read_options(schema, request)
         source.seek(start)
         for batch in ipc.open_stream(source, options=options):
-            yield from _slices(batch, source.tell())
+            yield from _slices(batch, source.tell(), ignored=_names_ignored(schema, request))
 
 
 def _read_file(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
@@ -170,7 +183,8 @@ def _read_file(whole: mmap.mmap, request: Request) -> Iterator[Batch]:
     reader = ipc.open_file(source, options=options)
     for index in range(reader.num_record_batches):
         position = source.size() * (index + 1) // reader.num_record_batches
-        yield from _slices(reader.get_batch(index), position)
+        batch = reader.get_batch(index)
+        yield from _slices(batch, position, ignored=_names_ignored(schema, request))
 
 
 def _read_options(schema: pa.Schema, request: Request) -> ipc.IpcReadOptions:
@@ -180,16 +194,16 @@ def _read_options(schema: pa.Schema, request: Request) -> ipc.IpcReadOptions:
     return ipc.IpcReadOptions(use_threads=False, included_fields=included)
 
 
-def _slices(batch: pa.RecordBatch, read_bytes: int) -> Iterator[Batch]:
+def _slices(batch: pa.RecordBatch, read_bytes: int, *, ignored: tuple[str, ...]) -> Iterator[Batch]:
     """Cut a batch, which may be a whole file, so that few of its pages are in memory at a time."""
     for start in range(0, batch.num_rows, BATCH_ROWS):
         part = batch.slice(start, BATCH_ROWS)
         part.validate()
         for name, column in zip(part.schema.names, part.columns, strict=True):
             validate(name, column)
-        yield _batch(part, read_bytes)
+        yield _batch(part, read_bytes, ignored=ignored)
 
 
-def _batch(batch: pa.RecordBatch, read_bytes: int) -> Batch:
-    columns = map(simplify, batch.columns)
-    return Batch(dict(zip(batch.schema.names, columns, strict=True)), batch.num_rows, read_bytes)
+def _batch(batch: pa.RecordBatch, read_bytes: int, *, ignored: tuple[str, ...]) -> Batch:
+    columns = dict(zip(batch.schema.names, map(simplify, batch.columns), strict=True))
+    return Batch(columns, batch.num_rows, read_bytes, ignored)

@@ -24,6 +24,7 @@ from openengagement.ingest.formats.decoder_protocol import (
     Request,
     Status,
 )
+from openengagement.ingest.formats.ignored_fields import IgnoredFields, columns_ignored
 from openengagement.ingest.formats.plain_events import make_plain_rows, no_plain_rows
 from openengagement.ingest.formats.text_rows import no_text_rows
 from openengagement.ingest.framing import read_frame
@@ -39,11 +40,13 @@ class DecodedRows:
     """Rows of a columnar body: `plain` events as `rows.validate` returns them, and others as text.
 
     `read_bytes` is the number of bytes of the body that were read up to the end of these rows.
+    `ignored` has the columns that are not read.
     """
 
     plain: pl.DataFrame
     text: pl.DataFrame
     read_bytes: int = 0
+    ignored: IgnoredFields = ()
 
     @property
     def height(self) -> int:
@@ -139,7 +142,9 @@ def _pieces(decoding: Decoding, request: Request) -> Iterator[DecodedRows]:
         text_bytes += len(text)
         if text_bytes > request.text_max_bytes:
             raise BodyTooLarge(_too_large(request))
-        yield DecodedRows(_plain_rows(lines, columns), _text_rows(text, request), head.read_bytes)
+        rows = _plain_rows(lines, columns)
+        ignored = columns_ignored(head.ignored, request.fields, lines=_lines_of(head))
+        yield DecodedRows(rows, _text_rows(text, request), head.read_bytes, ignored)
     reason = _frame(decoding).decode()
     if status is Status.TOO_LARGE:
         raise BodyTooLarge(_too_large(request))
@@ -188,4 +193,5 @@ def concat(pieces: Sequence[DecodedRows]) -> DecodedRows:
         pl.concat([piece.plain for piece in pieces]),
         pl.concat([piece.text for piece in pieces]),
         pieces[-1].read_bytes,
+        [group for piece in pieces for group in piece.ignored],
     )

@@ -16,6 +16,7 @@ import polars as pl
 from openengagement.errors import MalformedBody
 from openengagement.http.decompression import PACKED
 from openengagement.ingest.formats.csv_header import COMMAS_MAX, read_header
+from openengagement.ingest.formats.ignored_fields import IgnoredFields, columns_ignored
 from openengagement.ingest.formats.text_rows import TextRows, no_text_rows
 
 _LONE_RETURN: Final = "\udc0d"  # decoding UTF-8 yields no such character
@@ -35,10 +36,17 @@ def parse_csv(body: bytes, *, fields: Sequence[str], required: Sequence[str]) ->
         try:
             frame = pl.read_csv(io.BytesIO(body), infer_schema=False)
             columns = {name: _column(frame, name) for name in fields}
-            return TextRows(frame.select(**columns).with_row_index("line", offset=2), {})
+            rows = frame.select(**columns).with_row_index("line", offset=2)
+            return TextRows(rows, {}, _ignored(header, fields, rows=rows))
         except pl.exceptions.PolarsError:
             pass
     return _parse_rows(body, header, fields=fields)
+
+
+def _ignored(header: list[str], fields: Sequence[str], *, rows: pl.DataFrame) -> IgnoredFields:
+    """List the columns that are not read. A comma at the end of a line makes one without a name."""
+    names = [name for name in header if name]
+    return columns_ignored(names, fields, lines=rows.get_column("line"))
 
 
 def _is_plain(body: bytes) -> bool:
@@ -66,7 +74,7 @@ def _parse_rows(body: bytes, header: list[str], *, fields: Sequence[str]) -> Tex
             values = (record[index] if 0 <= index < len(record) else "" for index in positions)
             rows.append((first, *(value or None for value in values)))
     frame = pl.DataFrame(rows, schema=no_text_rows(fields).schema, orient="row")
-    return TextRows(frame, malformed)
+    return TextRows(frame, malformed, _ignored(header, fields, rows=frame))
 
 
 def _find_fault(record: list[str] | str, header: list[str]) -> str | None:

@@ -50,7 +50,7 @@ class PieceHead(msgspec.Struct, frozen=True):
     The piece has `rows` rows, numbered from `first_line` on. `read_bytes` is how much of the body
     was read up to its end. `columns` names the columns of its plain rows, which follow as arrays.
     If `mixed`, two more frames follow: the line numbers of the plain rows (32 bits each), and the
-    other rows as an Arrow stream.
+    other rows as an Arrow stream. `ignored` names columns that are not read.
     """
 
     rows: int
@@ -58,6 +58,7 @@ class PieceHead(msgspec.Struct, frozen=True):
     read_bytes: int
     columns: tuple[str, ...]
     mixed: bool
+    ignored: tuple[str, ...] = ()
 
 
 class Status(bytes, Enum):

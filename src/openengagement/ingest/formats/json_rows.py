@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from openengagement.ingest.formats.ignored_fields import IgnoredCollector
 from openengagement.ingest.formats.text_rows import (
     TextRows,
     count_line_ends,
@@ -25,6 +26,7 @@ from openengagement.ingest.formats.text_rows import (
 from openengagement.ingest.rows import Kind
 from openengagement.ingest.values import NOT_TEXT
 
+_NAMES: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _PART_BYTES: Final = 4 * 2**20  # of rows whose values are objects at the same time
 _LARGE_BYTES: Final = 2**18
 _SHOWN_BYTES: Final = 1024  # of a nested value, of which a rejection quotes the start
@@ -60,21 +62,37 @@ def _parse_part(part: bytes, kind: Kind, *, is_utf8: bool, before: int) -> TextR
     """Parse some lines. `before` is the number of lines before them."""
     if is_utf8 and len(part) < 2 * _PART_BYTES and _has_object_lines(part):
         with suppress(msgspec.DecodeError, RecursionError):
-            rows = _decoder(kind.fields).decode_lines(part)
+            collector = IgnoredCollector(kind.fields)
+            rows = _decode_lines(part, kind.fields, before=before, collector=collector)
             # If a line held several objects, there would be more rows than lines.
             if len(rows) == count_lines(part):
                 numbers = range(before + 1, before + len(rows) + 1)
-                return TextRows(_to_frame(rows, kind, numbers=numbers), {})
+                frame = _to_frame(rows, kind, numbers=numbers)
+                return TextRows(frame, {}, collector.result())
     return _parse_texts(part.split(b"\n"), kind, is_utf8=is_utf8, before=before)
+
+
+def _decode_lines(
+    part: bytes, fields: tuple[str, ...], *, before: int, collector: IgnoredCollector
+) -> list[Any]:
+    """Decode some lines. Only if one has an unknown field, they are decoded again for the names."""
+    try:
+        return _strict_decoder(fields).decode_lines(part)
+    except msgspec.ValidationError:
+        rows = _decoder(fields).decode_lines(part)
+    for number, line in enumerate(part.removesuffix(b"\n").split(b"\n"), start=before + 1):
+        if len(line) <= _LARGE_BYTES:  # else its names alone could take much memory
+            collector.add(number, _NAMES.decode(line))
+    return rows
 
 
 def _join(parts: Sequence[TextRows], kind: Kind) -> TextRows:
     malformed: dict[int, str] = {}
     for part in parts:
         malformed |= part.malformed
-    return TextRows(
-        pl.concat([no_text_rows(kind.fields), *(part.rows for part in parts)]), malformed
-    )
+    rows = pl.concat([no_text_rows(kind.fields), *(part.rows for part in parts)])
+    ignored = [group for part in parts for group in part.ignored]
+    return TextRows(rows, malformed, ignored)
 
 
 def parse_elements(elements: Sequence[bytes | msgspec.Raw], kind: Kind, *, body: bytes) -> TextRows:
@@ -120,7 +138,7 @@ def _parse_texts(
     rows: list[Any] = []
     frames = [no_text_rows(kind.fields)]
     size = 0
-    decode = _decoder(kind.fields).decode
+    collector = IgnoredCollector(kind.fields)
     for number, text in enumerate(texts, start=before + 1):
         size += len(text)
         if size > _PART_BYTES:
@@ -129,14 +147,30 @@ def _parse_texts(
         try:
             # The decoder skips unknown fields without checking their UTF-8.
             content = text if is_utf8 else bytes(text).decode()
-            is_large = len(text) > _LARGE_BYTES
-            rows.append(_decode_large(content, kind.fields) if is_large else decode(content))
+            rows.append(_decode(content, kind.fields, number=number, collector=collector))
             numbers.append(number)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if bytes(text).strip(_JSON_SPACE):
                 malformed[number] = _describe_fault(bytes(text), error)
     frames.append(_to_frame(rows, kind, numbers=numbers))
-    return TextRows(pl.concat(frames), malformed)
+    return TextRows(pl.concat(frames), malformed, collector.result())
+
+
+def _decode(
+    text: bytes | msgspec.Raw | str,
+    fields: tuple[str, ...],
+    *,
+    number: int,
+    collector: IgnoredCollector,
+) -> Any:  # noqa: ANN401 - a row
+    """Decode a row, and collect the names of its unknown fields, unless it is very large."""
+    if len(text) > _LARGE_BYTES:
+        return _decode_large(text, fields)
+    with suppress(msgspec.ValidationError):
+        return _strict_decoder(fields).decode(text)
+    row = _decoder(fields).decode(text)
+    collector.add(number, _NAMES.decode(text))
+    return row
 
 
 def _to_frame(rows: Sequence[Any], kind: Kind, *, numbers: Sequence[int]) -> pl.DataFrame:
@@ -152,6 +186,15 @@ def _to_frame(rows: Sequence[Any], kind: Kind, *, numbers: Sequence[int]) -> pl.
 @cache
 def _decoder(fields: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
     row = msgspec.defstruct("Row", [(name, Any, None) for name in fields], gc=False)
+    return msgspec.json.Decoder(row, float_hook=_keep_float)
+
+
+@cache
+def _strict_decoder(fields: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
+    """Return a decoder that refuses objects with other fields."""
+    row = msgspec.defstruct(
+        "Row", [(name, Any, None) for name in fields], gc=False, forbid_unknown_fields=True
+    )
     return msgspec.json.Decoder(row, float_hook=_keep_float)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from openengagement.errors import BodyTooLarge, MalformedBody
+from openengagement.ingest.formats.ignored_fields import IgnoredFields
 
 _UTF_16_MARKS: Final = (BOM_UTF16_LE, BOM_UTF16_BE)
 
@@ -18,11 +19,13 @@ class TextRows:
     """The rows of a body before they are validated.
 
     `rows` has the column `line` and one text column per field, null where the body has no value.
-    `malformed` maps the number of each line that is no row to the reason.
+    `malformed` maps the number of each line that is no row to the reason. `ignored` has the fields
+    of rows that are not read.
     """
 
     rows: pl.DataFrame
     malformed: dict[int, str]
+    ignored: IgnoredFields = ()
 
 
 def no_text_rows(fields: Sequence[str]) -> pl.DataFrame:

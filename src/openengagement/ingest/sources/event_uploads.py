@@ -44,7 +44,7 @@ class EventUploads:
 
         Raises:
             RequestError: the batch as a whole is refused; nothing of it counts.
-            BatchRefused: the batch is atomic and has rejected lines; nothing of it counts.
+            BatchRefused, AllRejected: nothing of it counts, because of rejected lines.
             KeyReused, Unavailable, StoreUnavailable: see `PendingBatch.wait`.
         """
         with self._reader.one_at_a_time():

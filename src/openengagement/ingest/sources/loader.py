@@ -45,13 +45,17 @@ _LINES_MAX: Final = 2**31  # no limit: CHUNK_BYTES already bounds a chunk
 
 @dataclass(slots=True)
 class LoadSummary:
-    """The number of lines by result. `repeated` lines are accepted ones that counted before."""
+    """The number of lines by result. `repeated` lines are accepted ones that counted before.
+
+    `ignored_fields` has the accepted lines with each field that is not read.
+    """
 
     accepted: int = 0
     rejected: int = 0
     repeated: int = 0
     unknown_authors: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    ignored_fields: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +219,8 @@ class Loader:
         summary.unknown_authors += outcome.unknown_authors or 0
         for reason, count in outcome.reasons.items():
             summary.reasons[reason] = summary.reasons.get(reason, 0) + count
+        for name, count in (outcome.ignored_fields or {}).items():
+            summary.ignored_fields[name] = summary.ignored_fields.get(name, 0) + count
 
     def _decode(self, file: IO[bytes], form: Format) -> Iterator[DecodedRows]:
         return self._parser.decode_file(file, form, kind=self._kind)

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from openengagement.errors import BatchRefused, MalformedBody
+from openengagement.errors import AllRejected, BatchRefused, MalformedBody
 from openengagement.http.decompression import decompress, find_compression
 from openengagement.ingest.batch import Outcome, ParsedBatch, describe
 from openengagement.ingest.batch_parser import BatchParser
@@ -82,10 +82,12 @@ class UploadReader:
 
         Raises:
             BatchRefused: the batch is atomic and has rejected lines.
+            AllRejected: there are lines, and all are rejected.
         """
         listed_max = self._settings.rejections_listed_max
-        if atomic and parsed.rejected.height:
+        if parsed.rejected.height and (atomic or parsed.rows.is_empty()):
             refused = ParsedBatch(parsed.rows.clear(), parsed.rejected)
             outcome = describe(refused, listed_max=listed_max)
-            raise BatchRefused(outcome.rejected, details=msgspec.to_builtins(outcome))
+            refusal = BatchRefused if atomic else AllRejected
+            raise refusal(outcome.rejected, details=msgspec.to_builtins(outcome))
         return describe(parsed, listed_max=listed_max)

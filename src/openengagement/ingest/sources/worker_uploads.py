@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable
 
+from openengagement.errors import ApiError, InternalError
 from openengagement.ingest.batch import Outcome
 from openengagement.ingest.formats.detection import detect_format
 from openengagement.ingest.registrar import Registrar
 from openengagement.ingest.rows import EVENTS
 from openengagement.ingest.sources.counting_socket import send_upload
 from openengagement.ingest.sources.uploads import Upload, UploadReader
+from openengagement.metrics.table import BATCH_BYTES, BATCH_SECONDS, BATCHES, RECORDS, REJECTED
 from openengagement.settings import Settings
 from openengagement.telemetry import INFO, WARNING, log_event
 from openengagement.tuning import lower_priority
@@ -38,12 +40,21 @@ class WorkerUploads:
 
         Raises:
             RequestError: the batch as a whole is refused; nothing of it is applied.
-            BatchRefused: the batch is atomic and has rejected lines; nothing of it is applied.
+            BatchRefused, AllRejected: nothing of it is applied, because of rejected lines.
             Unavailable: the batch was not stored, or this is unknown. It may be sent again.
         """
         began_s = time.perf_counter()
-        outcome = self._apply(upload)
-        _log(upload, outcome, took_s=time.perf_counter() - began_s)
+        kind = upload.kind.name
+        try:
+            outcome = self._apply(upload)
+        except ApiError as error:
+            refused = error.status < InternalError.status
+            BATCHES.add(1, kind, "refused" if refused else "error")
+            raise
+        took_s = time.perf_counter() - began_s
+        _log(upload, outcome, took_s=took_s)
+        _count(upload, outcome)
+        BATCH_SECONDS.observe(took_s, kind)
         return outcome
 
     def _apply(self, upload: Upload) -> Outcome:
@@ -56,6 +67,18 @@ class WorkerUploads:
             parsed = self._reader.parser.parse(body, form, kind=upload.kind)
         registered = self._registrar.register(parsed, kind=upload.kind, atomic=upload.atomic)
         return self._reader.describe(registered, atomic=upload.atomic)
+
+
+def _count(upload: Upload, outcome: Outcome) -> None:
+    """Count a batch that is durable in the metrics."""
+    kind = upload.kind.name
+    BATCHES.add(1, kind, "repeat" if outcome.duplicate else "applied")
+    BATCH_BYTES.add(len(upload.body), kind)
+    if not outcome.duplicate:
+        RECORDS.add(outcome.accepted, kind, "accepted")
+        RECORDS.add(outcome.rejected, kind, "rejected")
+        for reason, count in outcome.reasons.items():
+            REJECTED.add(count, kind, reason)
 
 
 def _log(upload: Upload, outcome: Outcome, *, took_s: float) -> None:

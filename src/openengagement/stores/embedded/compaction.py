@@ -18,6 +18,7 @@ from typing import Final
 
 from openengagement.engagement.counters import Ints
 from openengagement.files import FileLock, make_folder
+from openengagement.metrics.table import MERGE_FAILURES, MERGE_SECONDS, MERGED_ROWS
 from openengagement.stores.embedded.database import Database
 from openengagement.stores.embedded.manifest import SegmentRecord
 from openengagement.stores.embedded.merging import NO_IDS, Merger, StoppedError
@@ -100,6 +101,7 @@ def failures_logged() -> Iterator[None]:
     except StoppedError:
         pass
     except Exception as error:
+        MERGE_FAILURES.add(1)
         log_failure("merge_failed", error)
 
 
@@ -132,14 +134,20 @@ class Stage:
             chosen = self._choose(self._merger.mergeable(), idle=idle)
             began_s = time.monotonic()
             self._merger.merge(chosen)
-            if chosen and self._followed_by is None:  # a flush runs every few commits
-                took_s = round(time.monotonic() - began_s, 3)
-                rows = sum(record.rows for record in chosen)
-                log_event("compacted", files=len(chosen), rows=rows, seconds=took_s)
+            if chosen:
+                self._note(chosen, took_s=time.monotonic() - began_s)
             result = StageResult.MERGED if chosen else StageResult.NOTHING_DUE
         if result is StageResult.MERGED and self._followed_by:
             self._followed_by.wake.set()
         return result
+
+    def _note(self, chosen: Sequence[SegmentRecord], *, took_s: float) -> None:
+        stage = "flush" if self._followed_by else "compaction"
+        rows = sum(record.rows for record in chosen)
+        MERGE_SECONDS.observe(took_s, stage)
+        MERGED_ROWS.add(rows, stage)
+        if self._followed_by is None:  # a flush runs every few commits
+            log_event("compacted", files=len(chosen), rows=rows, seconds=round(took_s, 3))
 
     def start(self, name: str, stopping: threading.Event) -> None:
         """Run the stage in a thread from now on, until `stopping` and `wake` are set."""

@@ -79,6 +79,10 @@ class SegmentReader:
                 self._open = mark, segments
         return segments
 
+    def count_cached(self) -> int:
+        """Return the number of Tweets whose totals are in the cache."""
+        return self._open[1].totals.count_cached()
+
     def segments(self, db: sqlite3.Connection) -> list[Segment]:
         """Open every segment of this snapshot, as `open_listed`."""
         return list(self.open_listed(db).by_id.values())

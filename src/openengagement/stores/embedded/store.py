@@ -214,6 +214,9 @@ class EmbeddedStore:
             "unflushed_segments": len(records) - len(files),
         }
 
+    def count_cached(self) -> dict[str, int]:
+        return {"tweets": self._tweets.count_cached(), "totals": self._reader.count_cached()}
+
     def scrub(self) -> None:
         self._database.scrub()
 

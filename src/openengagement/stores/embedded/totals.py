@@ -7,6 +7,7 @@ import numpy as np
 
 from openengagement.engagement.counters import Ints, add_totals
 from openengagement.engagement.types import TYPE_NAMES
+from openengagement.metrics.table import MISSES
 from openengagement.stores.embedded.segments import Segment
 
 _ROW: Final = np.dtype((np.void, len(TYPE_NAMES) * np.dtype(np.int64).itemsize))
@@ -44,6 +45,7 @@ class FileTotals:
         rows = [*map(self._rows.get, tweet_ids)]
         if not all(rows):
             missing = [tweet_id for tweet_id, row in zip(tweet_ids, rows, strict=True) if not row]
+            MISSES.add(len(missing), "totals")
             sums = sum_totals(self.files, missing)
             read = cast("list[bytes]", sums.view(_ROW).ravel().tolist())
             found = dict(zip(missing, read, strict=True))
@@ -53,6 +55,10 @@ class FileTotals:
             rows = [*map(found.get, tweet_ids, rows)]
         joined = bytearray().join(cast("list[bytes]", rows))
         return np.frombuffer(joined, np.int64).reshape(len(rows), len(TYPE_NAMES))
+
+    def count_cached(self) -> int:
+        """Return the number of Tweets in the cache."""
+        return len(self._rows)
 
     def _keep(self, found: dict[int, bytes]) -> None:
         if len(self._rows) + len(found) > self._cached_max:

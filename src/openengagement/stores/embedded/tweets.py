@@ -10,6 +10,7 @@ import msgspec
 import polars as pl
 
 from openengagement.engagement.types import Tweet
+from openengagement.metrics.table import MISSES
 from openengagement.stores.contract import Authored
 from openengagement.stores.embedded.database import Database
 
@@ -206,6 +207,10 @@ class TweetCache:
             self._fill(db, tweet_ids)
             return self._videos_of(tweet_ids)
 
+    def count_cached(self) -> int:
+        """Return the number of cached Tweets."""
+        return len(self._tweets)
+
     def _has_all(self, tweet_ids: Sequence[int]) -> bool:
         return all(map(self._tweets.__contains__, tweet_ids))
 
@@ -220,6 +225,7 @@ class TweetCache:
         self._any_video = _any_video(db)
         cached = self._tweets
         if missing := [tweet_id for tweet_id in tweet_ids if tweet_id not in cached]:
+            MISSES.add(len(missing), "tweets")
             read = read_tweets(db, missing)
             if len(cached) + len(read) > _CACHED_MAX:
                 cached.clear()
