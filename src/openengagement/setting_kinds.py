@@ -100,6 +100,31 @@ def is_provider_url(url: str) -> bool:
     return parts.scheme == "https" or (parts.scheme == "http" and host in _THIS_MACHINE)
 
 
+def is_tweet_url(template: str) -> bool:
+    """Return whether `{id}` in an HTTP or HTTPS URL stands for a Tweet's id, outside of its host."""
+    parts = urlsplit(template)
+    rest = template.partition(parts.netloc)[2]
+    plain = template.isascii() and template.isprintable() and " " not in template
+    known = parts.scheme in {"http", "https"} and is_host(parts.netloc)
+    return plain and known and "{id}" in rest and not set("{}") & set(rest.replace("{id}", ""))
+
+
+def find_oidc_fault(client: tuple[str, str, str], *, scope: str, claim: str) -> str | None:
+    """Say what is wrong with the settings of the provider, after the name of the setting.
+
+    `client` is the issuer, the client ID and the secret.
+    """
+    issuer = client[0]
+    if any(client) and not all(client):
+        names = "OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET (or OIDC_CLIENT_SECRET_FILE)"
+        return f"{names}: set all three or none"
+    if issuer and ("?" in issuer or not is_provider_url(issuer)):
+        return "OIDC_ISSUER: write an https URL without ? or #, or http on this machine"
+    if "openid" not in scope.split():
+        return "OIDC_SCOPE: name openid among the scopes"
+    return None if claim else "OIDC_ACCOUNT_CLAIM: name a claim"
+
+
 def find_database_fault(registry: str, store: str) -> str | None:
     """Say what is wrong with the URLs of the databases, after the name of the setting."""
     if registry and not _is_postgresql_url(registry):

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 from openengagement.engagement.callback_schemes import CallbackSchemes, parse_callback_schemes
 from openengagement.setting_kinds import choice as _choice
-from openengagement.setting_kinds import find_database_fault, is_host, is_provider_url, parse_value
+from openengagement.setting_kinds import find_database_fault, find_oidc_fault, is_host, parse_value
+from openengagement.setting_kinds import is_tweet_url as _is_tweet_url
 from openengagement.setting_kinds import number as _number
 from openengagement.setting_kinds import read_secret as _read_secret
 from openengagement.setting_kinds import switch as _switch
@@ -202,6 +203,16 @@ class Settings:
 
     # Pages
     platform_name: str = _text("Open Engagement", "Name of the platform on the pages.", unit="text")
+    tweet_url: str = _text(
+        "",
+        "Page of a Tweet without a URL of its own, such as https://example.com/posts/{id}.",
+        unit="URL with {id}",
+    )
+    image_hosts: str = _text(
+        "",
+        "Hosts whose pictures of Tweets the pages show, over HTTPS. By default they show none.",
+        unit="host names, separated by commas",
+    )
     apps_per_account_max: int = _number(
         10, "Maximum number of apps that an account may create.", unit="apps", limits=(0, 100_000)
     )
@@ -297,7 +308,10 @@ class Settings:
     def __post_init__(self) -> None:
         # These properties raise if their text is invalid.
         _ = self.host_names, self.proxies, self.historical_floor_s
-        _ = self.oidc_secret, self.allowed_callback_schemes
+        _ = self.oidc_secret, self.allowed_callback_schemes, self.image_host_names
+        if self.tweet_url and not _is_tweet_url(self.tweet_url):
+            text = "write an http or https URL with {id} in its path or query"
+            raise SettingsError(f"{ENV_PREFIX}TWEET_URL: {text}")
         if fault := find_database_fault(self.registry, self.store):
             raise SettingsError(f"{ENV_PREFIX}{fault}")
         if not self.password_sign_in and not self.oidc_issuer:
@@ -315,10 +329,19 @@ class Settings:
     @property
     def host_names(self) -> frozenset[str]:
         """The names of `hosts`, in lower case."""
-        names = frozenset(name.strip().lower() for name in self.hosts.split(",") if name.strip())
-        if wrong := [name for name in names if not is_host(name)]:
+        return self._read_hosts("hosts")
+
+    @property
+    def image_host_names(self) -> frozenset[str]:
+        """The names of `image_hosts`, in lower case."""
+        return self._read_hosts("image_hosts")
+
+    def _read_hosts(self, name: str) -> frozenset[str]:
+        listed = getattr(self, name).split(",")
+        names = frozenset(each.strip().lower() for each in listed if each.strip())
+        if wrong := [each for each in names if not is_host(each)]:
             text = f"write names such as api.example.com or localhost:8080, not {wrong[0]!r}"
-            raise SettingsError(f"{ENV_PREFIX}HOSTS: {text}")
+            raise SettingsError(f"{ENV_PREFIX}{name.upper()}: {text}")
         return names
 
     @property
@@ -345,18 +368,13 @@ class Settings:
             secret = _read_secret(self.oidc_client_secret, self.oidc_client_secret_file)
         except ValueError as error:
             raise SettingsError(f"{ENV_PREFIX}OIDC_CLIENT_SECRET_FILE: {error}") from None
-        given = [self.oidc_issuer, self.oidc_client_id, secret]
-        if any(given) and not all(given):
-            names = "OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET (or OIDC_CLIENT_SECRET_FILE)"
-            raise SettingsError(f"{ENV_PREFIX}{names}: set all three or none")
-        issuer = self.oidc_issuer
-        if issuer and ("?" in issuer or not is_provider_url(issuer)):
-            text = "write an https URL without ? or #, or http on this machine"
-            raise SettingsError(f"{ENV_PREFIX}OIDC_ISSUER: {text}")
-        if "openid" not in self.oidc_scope.split():
-            raise SettingsError(f"{ENV_PREFIX}OIDC_SCOPE: name openid among the scopes")
-        if not self.oidc_account_claim:
-            raise SettingsError(f"{ENV_PREFIX}OIDC_ACCOUNT_CLAIM: name a claim")
+        fault = find_oidc_fault(
+            (self.oidc_issuer, self.oidc_client_id, secret),
+            scope=self.oidc_scope,
+            claim=self.oidc_account_claim,
+        )
+        if fault:
+            raise SettingsError(f"{ENV_PREFIX}{fault}")
         return secret
 
     @property

@@ -34,6 +34,7 @@ import numpy.typing as npt
 import polars as pl
 
 from openengagement.engagement.counters import Counters
+from openengagement.engagement.tweets import TweetContent
 from openengagement.engagement.types import Tweet
 
 
@@ -178,12 +179,19 @@ class TweetStore(Store, Protocol):
         """Register or change Tweets durably, all or none. Rows apply in order.
 
         `tweets` has the columns of `engagement.tweets.TWEET_SCHEMA`. A null keeps the known value.
-        For a new Tweet, nulls mean: created at the time in its id, no video, not deleted. When a
-        Tweet changes its video, its views so far move with it.
+        For a new Tweet, nulls mean: created at the time in its id, no video, not deleted, no
+        content. When a Tweet changes its video, its views so far move with it. A deleted Tweet has
+        no content.
         """
 
     def delete_tweet(self, tweet_id: int) -> bool:
-        """Mark a Tweet as deleted and keep its counters. False if it is not registered."""
+        """Mark a Tweet as deleted and keep its counters. False if it is not registered.
+
+        Its content is erased.
+        """
+
+    def read_contents(self, tweet_ids: Sequence[int]) -> dict[int, TweetContent]:
+        """Read the contents of Tweets by id, without those that have none."""
 
     def read_tweets(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
         """Read Tweets by id, in the given order, without those that are not registered."""

@@ -20,7 +20,7 @@ import psycopg
 from openengagement.clock import Clock
 from openengagement.engagement.counters import TYPE_MASK, Counters, Ints
 from openengagement.engagement.overflow import merge_verified, verify_room
-from openengagement.engagement.tweets import fold_tweets
+from openengagement.engagement.tweets import TweetContent, fold_contents, fold_tweets
 from openengagement.engagement.types import DAY_S, TYPE_NAMES, Tweet
 from openengagement.engagement.videos import (
     VIDEO_VIEWS,
@@ -31,7 +31,7 @@ from openengagement.engagement.videos import (
 )
 from openengagement.errors import StoreUnavailable
 from openengagement.postgresql import Pool
-from openengagement.stores.cluster import ledger, ledger_time, pinging
+from openengagement.stores.cluster import contents, ledger, ledger_time, pinging
 from openengagement.stores.cluster import tweets as table
 from openengagement.stores.cluster.cells import blocks_of, large_ids
 from openengagement.stores.cluster.chores import Chores
@@ -114,7 +114,7 @@ class ClusterStore:
         return claim.answers
 
     def apply_tweets(self, tweets: pl.DataFrame) -> None:
-        folded = fold_tweets(tweets)
+        folded, content = fold_tweets(tweets), fold_contents(tweets)
         with self._pool.connection() as db, db.transaction():
             if folded.get_column("video_id").drop_nulls().len():
                 ledger.own_videos(db)  # before their numbers are read: `forget` removes videos
@@ -122,11 +122,16 @@ class ClusterStore:
             videos = dict(numbered.select("id", "video_number").drop_nulls().rows())
             flight = self._move_views(db, videos) if videos else None
             table.register_tweets(db, numbered)
+            contents.register_contents(db, content)
         self._complete(flight)
 
     def delete_tweet(self, tweet_id: int) -> bool:
-        with self._pool.connection() as db:
+        with self._pool.connection() as db, db.transaction():
             return table.delete_tweet(db, tweet_id)
+
+    def read_contents(self, tweet_ids: Sequence[int]) -> dict[int, TweetContent]:
+        with self._pool.connection() as db:
+            return contents.read_contents(db, tweet_ids)
 
     def read_tweets(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
         with self._pool.connection() as db:
