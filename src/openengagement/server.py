@@ -53,6 +53,7 @@ from openengagement.portal.rendering import PageRenderer
 from openengagement.portal.routes import PREFIXES, Handlers, build_page_routes
 from openengagement.portal.series import CHART_GROUPINGS
 from openengagement.portal.sign_in import SignIn, SignInMethods
+from openengagement.portal.tweet_views import TweetViews
 from openengagement.query import Query
 from openengagement.settings import Settings
 from openengagement.sign_in.passwords import Passwords
@@ -230,7 +231,9 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
     registry, keyring, settings = shared.folder.registry, shared.folder.keyring, shared.settings
     tweets, now_s = shared.folder.stores.tweets, shared.now_s
     sessions = BrowserSessions(registry, keyring, days=settings.session_days, now_s=now_s)
-    renderer = PageRenderer(settings.platform_name, sessions)
+    image_hosts = settings.image_host_names
+    renderer = PageRenderer(settings.platform_name, sessions, image_hosts=image_hosts)
+    views = TweetViews(tweets, url_template=settings.tweet_url, image_hosts=image_hosts)
     sign_in = SignIn(
         renderer,
         sessions,
@@ -265,8 +268,8 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor) -> Pages:
             renderer, own_apps, one_time_secrets=secrets, newest_tweet=partial(newest_tweet, tweets)
         ),
         console=Console(renderer, registry, default_limit=default_limit, now_s=now_s),
-        explorer=Explorer(renderer, figures, tweets=tweets),
-        charts=Charts(renderer, figures, tweets=tweets, now_s=now_s),
+        explorer=Explorer(renderer, figures, tweets=tweets, views=views),
+        charts=Charts(renderer, figures, tweets=tweets, views=views, now_s=now_s),
         oidc=_build_oidc(shared, renderer, sign_in=sign_in),
     )
     return Pages(

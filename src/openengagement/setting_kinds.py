@@ -1,12 +1,15 @@
 """The kinds of settings, and checks of their texts. The table is in `settings`."""
 
 import dataclasses
+import ipaddress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from openengagement.engagement.types import parse_decimal
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 # A field's type is its annotation, so these functions return Any.
@@ -81,7 +84,8 @@ def is_host(text: str) -> bool:
     """Return whether a text is a host name or address, with or without a port."""
     try:
         parts = urlsplit(f"//{text}")
-        return parts.netloc == text and bool(parts.hostname) and parts.port != 0 and "@" not in text
+        plain = not set("@;'\"") & set(text)
+        return parts.netloc == text and bool(parts.hostname) and parts.port != 0 and plain
     except ValueError:
         return False
 
@@ -100,13 +104,52 @@ def is_provider_url(url: str) -> bool:
     return parts.scheme == "https" or (parts.scheme == "http" and host in _THIS_MACHINE)
 
 
-def is_tweet_url(template: str) -> bool:
-    """Return whether `{id}` in an HTTP or HTTPS URL stands for a Tweet's id, outside of its host."""
+def parse_hosts(text: str) -> frozenset[str]:
+    """Parse host names, separated by commas, into lower case.
+
+    Raises:
+        ValueError
+    """
+    names = frozenset(name.strip().lower() for name in text.split(",") if name.strip())
+    if wrong := [name for name in names if not is_host(name)]:
+        raise ValueError(f"write names such as api.example.com or localhost:8080, not {wrong[0]!r}")
+    return names
+
+
+def parse_networks(text: str) -> tuple[Network, ...]:
+    """Parse networks, separated by commas.
+
+    Raises:
+        ValueError
+    """
+    return tuple(ipaddress.ip_network(name.strip()) for name in text.split(",") if name.strip())
+
+
+def parse_day(text: str) -> int:
+    """Parse a date into the Unix seconds of its midnight in UTC.
+
+    Raises:
+        ValueError
+    """
+    try:
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise ValueError("write a date as YYYY-MM-DD") from None
+    return int(day.timestamp())
+
+
+def check_tweet_url(template: str) -> None:
+    """Check that `{id}` stands in the path or query of an HTTP or HTTPS URL, or that it is empty.
+
+    Raises:
+        ValueError
+    """
     parts = urlsplit(template)
-    rest = template.partition(parts.netloc)[2]
-    plain = template.isascii() and template.isprintable() and " " not in template
+    plain = template.isascii() and template.isprintable() and not set(' "<>\\') & set(template)
     known = parts.scheme in {"http", "https"} and is_host(parts.netloc)
-    return plain and known and "{id}" in rest and not set("{}") & set(rest.replace("{id}", ""))
+    rest = template.partition(parts.netloc)[2]
+    if template and not (plain and known and "{id}" in rest and "{id}" not in parts.netloc):
+        raise ValueError("write an http or https URL with {id} in its path or query")
 
 
 def find_oidc_fault(client: tuple[str, str, str], *, scope: str, claim: str) -> str | None:

@@ -6,17 +6,24 @@ change. `docs/settings.md` is generated from this table, and a test compares the
 """
 
 import dataclasses
-import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from openengagement.engagement.callback_schemes import CallbackSchemes, parse_callback_schemes
+from openengagement.setting_kinds import (
+    Network,
+    check_tweet_url,
+    find_database_fault,
+    find_oidc_fault,
+    parse_day,
+    parse_hosts,
+    parse_networks,
+    parse_value,
+)
 from openengagement.setting_kinds import choice as _choice
-from openengagement.setting_kinds import find_database_fault, find_oidc_fault, is_host, parse_value
-from openengagement.setting_kinds import is_tweet_url as _is_tweet_url
 from openengagement.setting_kinds import number as _number
 from openengagement.setting_kinds import read_secret as _read_secret
 from openengagement.setting_kinds import switch as _switch
@@ -30,7 +37,7 @@ COUNTING_VARIABLE: Final = "OPENENGAGEMENT_COUNTING"
 REGISTRY_FILE: Final = "registry.sqlite3"
 _NOT_SETTINGS: Final = {DATA_VARIABLE, COUNTING_VARIABLE}
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Parsed = TypeVar("Parsed")
 
 
 class SettingsError(ValueError):
@@ -309,9 +316,7 @@ class Settings:
         # These properties raise if their text is invalid.
         _ = self.host_names, self.proxies, self.historical_floor_s
         _ = self.oidc_secret, self.allowed_callback_schemes, self.image_host_names
-        if self.tweet_url and not _is_tweet_url(self.tweet_url):
-            text = "write an http or https URL with {id} in its path or query"
-            raise SettingsError(f"{ENV_PREFIX}TWEET_URL: {text}")
+        self._parse("tweet_url", check_tweet_url)
         if fault := find_database_fault(self.registry, self.store):
             raise SettingsError(f"{ENV_PREFIX}{fault}")
         if not self.password_sign_in and not self.oidc_issuer:
@@ -329,51 +334,30 @@ class Settings:
     @property
     def host_names(self) -> frozenset[str]:
         """The names of `hosts`, in lower case."""
-        return self._read_hosts("hosts")
+        return self._parse("hosts", parse_hosts)
 
     @property
     def image_host_names(self) -> frozenset[str]:
         """The names of `image_hosts`, in lower case."""
-        return self._read_hosts("image_hosts")
-
-    def _read_hosts(self, name: str) -> frozenset[str]:
-        listed = getattr(self, name).split(",")
-        names = frozenset(each.strip().lower() for each in listed if each.strip())
-        if wrong := [each for each in names if not is_host(each)]:
-            text = f"write names such as api.example.com or localhost:8080, not {wrong[0]!r}"
-            raise SettingsError(f"{ENV_PREFIX}{name.upper()}: {text}")
-        return names
+        return self._parse("image_hosts", parse_hosts)
 
     @property
     def proxies(self) -> tuple[Network, ...]:
         """The networks of `trusted_proxies`."""
-        names = [name.strip() for name in self.trusted_proxies.split(",") if name.strip()]
-        try:
-            return tuple(ipaddress.ip_network(name) for name in names)
-        except ValueError as error:
-            raise SettingsError(f"{ENV_PREFIX}TRUSTED_PROXIES: {error}") from None
+        return self._parse("trusted_proxies", parse_networks)
 
     @property
     def allowed_callback_schemes(self) -> CallbackSchemes:
         """The schemes of `callback_schemes`."""
-        try:
-            return parse_callback_schemes(self.callback_schemes)
-        except ValueError as error:
-            raise SettingsError(f"{ENV_PREFIX}CALLBACK_SCHEMES: {error}") from None
+        return self._parse("callback_schemes", parse_callback_schemes)
 
     @property
     def oidc_secret(self) -> str:
         """Read the client secret and check all `oidc_` settings; "" if no provider is set."""
-        try:
-            secret = _read_secret(self.oidc_client_secret, self.oidc_client_secret_file)
-        except ValueError as error:
-            raise SettingsError(f"{ENV_PREFIX}OIDC_CLIENT_SECRET_FILE: {error}") from None
-        fault = find_oidc_fault(
-            (self.oidc_issuer, self.oidc_client_id, secret),
-            scope=self.oidc_scope,
-            claim=self.oidc_account_claim,
-        )
-        if fault:
+        read = partial(_read_secret, self.oidc_client_secret)
+        secret = self._parse("oidc_client_secret_file", read)
+        client = (self.oidc_issuer, self.oidc_client_id, secret)
+        if fault := find_oidc_fault(client, scope=self.oidc_scope, claim=self.oidc_account_claim):
             raise SettingsError(f"{ENV_PREFIX}{fault}")
         return secret
 
@@ -386,12 +370,13 @@ class Settings:
     @property
     def historical_floor_s(self) -> int:
         """The earliest `/historical` start as Unix seconds."""
+        return self._parse("historical_floor", parse_day)
+
+    def _parse(self, name: str, parse: Callable[[str], Parsed]) -> Parsed:
         try:
-            floor = datetime.strptime(self.historical_floor, "%Y-%m-%d").replace(tzinfo=UTC)
-        except ValueError:
-            text = f"{ENV_PREFIX}HISTORICAL_FLOOR: write a date as YYYY-MM-DD"
-            raise SettingsError(text) from None
-        return int(floor.timestamp())
+            return parse(getattr(self, name))
+        except ValueError as error:
+            raise SettingsError(f"{ENV_PREFIX}{name.upper()}: {error}") from None
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:

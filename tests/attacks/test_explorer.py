@@ -96,6 +96,12 @@ def read_figures(page):
     return re.findall(r'<th scope="col">(.*?)</th>', head)[1:], numbers
 
 
+def read_csv(answer):
+    """Read a file as a spreadsheet does: it needs the mark to know the encoding."""
+    assert answer.content.startswith(b"\xef\xbb\xbf")
+    return list(csv.reader(io.StringIO(answer.content.decode("utf-8-sig"), newline="")))
+
+
 def number(text):
     return int(text.replace(",", ""))
 
@@ -360,7 +366,7 @@ def test_csv_holds_what_the_page_shows(oauth, alice):
     assert answer.headers["content-type"].startswith("text/csv")
     named = 'attachment; filename="impressions-2024-05-01-2024-05-03.csv"'
     assert answer.headers["content-disposition"] == named
-    head, *lines = csv.reader(io.StringIO(answer.text, newline=""))
+    head, *lines = read_csv(answer)
     assert head == ["hour (UTC)", "impressions: Tweet 111", "impressions: Tweet 112"]
     shown = [[time, *(str(number(n)) for n in row)] for time, row in read_figures(page)[1].items()]
     assert lines == shown

@@ -201,7 +201,7 @@ def test_csv_and_png_downloads(session, tmp_path):
         page.get_by_role("link", name="Download CSV").click()
     assert saved.value.suggested_filename == "impressions-2024-05-01-2024-05-03.csv"
     saved.value.save_as(tmp_path / "a.csv")
-    text = (tmp_path / "a.csv").read_text()
+    text = (tmp_path / "a.csv").read_text("utf-8-sig")
     assert list(csv.reader(io.StringIO(text)))[1:] == columns_of(page)
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save as PNG").click()

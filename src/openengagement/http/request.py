@@ -23,7 +23,8 @@ from openengagement.http.budget import ByteBudget
 from openengagement.http.decompression import decompress
 from openengagement.http.forms import MalformedParameters, Parameters, parse_form
 from openengagement.http.message import Message
-from openengagement.settings import Network, Settings
+from openengagement.setting_kinds import Network
+from openengagement.settings import Settings
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

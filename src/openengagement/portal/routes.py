@@ -124,6 +124,7 @@ def _developer_routes(developer: DeveloperApps, keys: AppKeys) -> list[PageRoute
 def _figures_routes(explorer: Explorer, charts: Charts) -> list[PageRoute]:
     return [
         PageRoute("GET", "/explore", explorer.show, Access.SIGNED_IN, Load.FIGURES),
+        PageRoute("GET", "/explore/tweets.csv", explorer.export, Access.SIGNED_IN, Load.FIGURES),
         PageRoute("GET", "/explore/compare", charts.show, Access.SIGNED_IN, Load.FIGURES),
         PageRoute("GET", "/explore/compare.csv", charts.export, Access.SIGNED_IN, Load.FIGURES),
     ]

@@ -19,6 +19,7 @@ from openengagement.sandbox.dataset import Dataset, fold_dataset
 from openengagement.sandbox.demo import Demo, describe
 from openengagement.sandbox.higgs import higgs_dataset, read_higgs
 from openengagement.sandbox.simulate import simulate_around, simulate_week
+from openengagement.sandbox.texts import invent_texts
 from openengagement.settings import Settings
 from openengagement.stores.contract import Batch
 from openengagement.stores.opening import open_stores
@@ -47,11 +48,18 @@ def build_sandbox(
         open_stores(data, settings, clock=clock).close()
         with closing(open_data_folder(data, settings, clock=clock)) as folder:
             folder.registry.accounts.apply_accounts(dataset.accounts.rows(), now_s=now_s)
-            folder.stores.tweets.apply_tweets(dataset.tweets.with_columns(deleted=False))
+            folder.stores.tweets.apply_tweets(_with_content(dataset.tweets))
             folder.stores.counters.apply_batches([Batch(deltas, key=None, digest=b"", outcome=b"")])
             return describe(folder, dataset, extra=extra.height, now_s=now_s)
     except StoreUnavailable as error:  # it cannot be pickled for the command's process
         raise UnusableFile(f"{data}: {error}") from None
+
+
+def _with_content(tweets: pl.DataFrame) -> pl.DataFrame:
+    """Add the columns that registered Tweets have and a week has not."""
+    texts = pl.Series(invent_texts(tweets.height), dtype=pl.String)
+    missing = pl.lit(None, pl.String)
+    return tweets.with_columns(deleted=False, text=texts, url=missing, thumbnail_url=missing)
 
 
 def _make_week(

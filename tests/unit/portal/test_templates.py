@@ -16,6 +16,7 @@ from openengagement.engagement.types import utc_datetime
 from openengagement.portal.developer import Fault
 from openengagement.portal.manage_views import format_month
 from openengagement.portal.series import Chart, read_chart_query
+from openengagement.portal.tweet_views import TweetView
 from openengagement.registry.apps import AppForm
 
 PORTAL = Path(openengagement.__file__).parent / "portal"
@@ -33,7 +34,7 @@ HOSTILE_NAMES = [
     "\u0301" * 64,
     " ",
 ]
-VOID = {"circle", "input", "link", "meta", "path"}
+VOID = {"circle", "img", "input", "link", "meta", "path"}
 
 
 class Page(HTMLParser):
@@ -178,6 +179,7 @@ NO_ROWS = {
     "page": 1,
     "pages": 1,
     "has_dashes": False,
+    "csv": "/explore/tweets.csv",
     "request": REQUEST,
 }
 REFUSED_CHART = {
@@ -329,12 +331,23 @@ MINIMAL = {
 }
 
 
+def tweet_view(tweet_id, text, **more):
+    """A Tweet with every optional part, or without any."""
+    url = f"https://example.com/{text}" if text else ""
+    whole = {"text": text, "url": url, "host": text, "image": url, "name": text or tweet_id}
+    return TweetView(**{"tweet_id": tweet_id, "posted_at_s": WHEN, **whole, **more})
+
+
 def table_of(text):
     """The table of Tweets with every optional part."""
     column = {"name": text, "label": text, "sorted": "descending", "href": f"/explore?a={text}"}
     rows = [
-        {"tweet_id": each, "posted_at_s": WHEN, "figures": {text: value}}
-        for each, value in (("5", 1234), ("6", None), ("7", 0.5))
+        {"tweet": each, "figures": {text: value}}
+        for each, value in (
+            (tweet_view("5", text), 1234),
+            (tweet_view("6", ""), None),
+            (tweet_view("7", "Fog."), 0.5),
+        )
     ]
     more = {"sort": {"sort": text}, "request": REQUEST | {"body": text, "curl": text}}
     return (
@@ -377,7 +390,8 @@ def chart_of(text):
         "rows": [("2026-11-20 22:00", Markup("<td>1</td>"))],
         "total": "1",
         "window_s": [WHEN, WHEN],
-        "ranking": [{"tweet_id": text, "posted_at_s": WHEN, "value": "1", "share": 1.0}],
+        "columns": [text],
+        "ranking": [{"tweet": tweet_view("5", text), "value": "1", "share": 1.0}],
         "csv": f"/explore/compare.csv?a={text}",
         "request": REQUEST | {"body": text, "curl": text},
     }
@@ -526,14 +540,17 @@ def test_every_template_is_tested():
 def test_no_page_has_inline_code_or_foreign_resources(page):
     """The content security policy would block inline code and foreign resources."""
     tags = {tag for tag, _ in page.elements}
-    assert not tags & {"style", "iframe", "object", "embed", "base", "img"}
+    assert not tags & {"style", "iframe", "object", "embed", "base"}
+    for picture in page.all("img"):  # of a Tweet, from a host that the operator allows
+        assert picture["src"].startswith("https://")
+        assert (picture["alt"], picture["referrerpolicy"]) == ("", "no-referrer")
     for script in page.all("script"):
         assert script.keys() == {"src", "defer"}
     assert "b" not in tags, "an entity in a name was decoded into markup"
     for tag, attributes in page.elements:
         inline = {n for n in attributes if n == "style" or n.startswith("on")}
         assert not inline, f"<{tag}> has {inline}"
-        loaded = attributes.get("src") or (attributes.get("href") if tag == "link" else None)
+        loaded = attributes.get("src" if tag != "img" else "") or (attributes.get("href") if tag == "link" else None)
         assert loaded is None or loaded.startswith("/static/")
         assert not attributes.get("href", "").startswith("javascript:")
         assert attributes.get("target") is None or "noopener" in attributes["rel"]
