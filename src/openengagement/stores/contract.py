@@ -36,6 +36,7 @@ import polars as pl
 from openengagement.engagement.counters import Counters
 from openengagement.engagement.tweets import TweetContent
 from openengagement.engagement.types import Tweet
+from openengagement.engagement.window_sums import WindowSums
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,18 @@ class CounterStore(Store, Protocol):
 
         Raises:
             ValueError: a type is unknown.
+            StoreUnavailable: try again later.
+        """
+
+    def read_window(
+        self, tweet_ids: Sequence[int], *, start_hour: int, end_hour: int
+    ) -> WindowSums:
+        """Add up the counts of `read_buckets` for many Tweets: by Tweet, and by hour.
+
+        The Tweets must be unique. There may be tens of thousands.
+
+        Raises:
+            OverflowError: a sum might be too large.
             StoreUnavailable: try again later.
         """
 

@@ -29,9 +29,10 @@ from openengagement.engagement.videos import (
     move_views,
     share_views,
 )
+from openengagement.engagement.window_sums import WindowSums
 from openengagement.errors import StoreUnavailable
 from openengagement.postgresql import Pool
-from openengagement.stores.cluster import contents, ledger, ledger_time, pinging
+from openengagement.stores.cluster import contents, ledger, ledger_time, pinging, windows
 from openengagement.stores.cluster import tweets as table
 from openengagement.stores.cluster.cells import blocks_of, large_ids
 from openengagement.stores.cluster.chores import Chores
@@ -176,6 +177,18 @@ class ClusterStore:
         )
         sums = reading.finish().reshape(len(unique), len(TYPE_NAMES), end_hour - start_hour)
         return _in_order(sums, unique, tweet_ids=tweet_ids)[:, numbers]
+
+    def read_window(
+        self, tweet_ids: Sequence[int], *, start_hour: int, end_hour: int
+    ) -> WindowSums:
+        hours = {"start_hour": start_hour, "end_hour": end_hour}
+        sums = WindowSums(tweet_ids, **hours)
+        for first in range(0, len(tweet_ids), windows.IDS_MAX):
+            some = tweet_ids[first : first + windows.IDS_MAX]
+            start = partial(windows.start_window, self._replicas, ids=some, **hours)
+            reading, _ = self._read(lambda _, in_sync: start(in_sync), some, views=False)  # noqa: B023
+            windows.finish_window(reading, sums, first=first)
+        return sums
 
     def read_outcome(self, key: bytes, digest: bytes) -> bytes | None:
         with self._pool.connection() as db:

@@ -29,6 +29,7 @@ from openengagement.engagement.videos import (
     move_views,
     share_views,
 )
+from openengagement.engagement.window_sums import WindowSums
 from openengagement.errors import StoreUnavailable
 from openengagement.files import hold_lock
 from openengagement.sqlite_files import connect, is_new, refuse_foreign_log
@@ -172,6 +173,14 @@ class EmbeddedStore:
         for segment in self._reader.read_newest().by_id.values():
             add_hours(sums, segment.hours, tweet_ids=ids, start_hour=start_hour)
         return sums[:, :, numbers].transpose(0, 2, 1)
+
+    def read_window(
+        self, tweet_ids: Sequence[int], *, start_hour: int, end_hour: int
+    ) -> WindowSums:
+        sums = WindowSums(tweet_ids, start_hour=start_hour, end_hour=end_hour)
+        for segment in self._reader.read_newest().by_id.values():
+            sums.add(segment.hours)
+        return sums
 
     def read_outcome(self, key: bytes, digest: bytes) -> bytes | None:
         with self._database.snapshot() as db:
