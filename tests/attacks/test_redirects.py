@@ -12,7 +12,7 @@ from support.oauth_server import FORM, REQUEST_TOKEN
 from support.signing import as_form
 from support.sockets import exchange, request_bytes
 
-HOME = "/settings/apps"
+HOME = "/"
 ELSEWHERE = [
     "https://evil.example/",
     "HTTPS://evil.example",

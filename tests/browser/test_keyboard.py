@@ -119,4 +119,4 @@ def test_after_a_wrong_password_its_field_has_the_focus(session):
     expect(page.get_by_label("Password")).to_be_focused()
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
-    expect(page).to_have_url(re.compile("/settings/apps$"))
+    expect(page).to_have_url(re.compile("/overview$"))

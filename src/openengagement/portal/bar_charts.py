@@ -16,6 +16,7 @@ from openengagement.portal.series import Number, format_number
 _LINE_FROM: Final = 40  # bars: from then on, the period before is a line
 _TICKS_MAX: Final = 4
 _LABELS: Final = 5
+_RATE_UNIT: Final = 0.0001  # ticks of rates are multiples of it
 _FILLED: Final = 0.68  # of the width of a bar's place
 _UNITS: Final = ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "K"))
 
@@ -115,19 +116,19 @@ def _title(bar: Bar) -> str:
 
 
 def _height(value: Number, top: float) -> float:
-    return round(100 - 100 * max(0, value or 0) / top, 3)
+    return round(max(0.0, 100 - 100 * max(0, value or 0) / top), 3)
 
 
 def _steps(most: float, *, is_rate: bool) -> tuple[float, int]:
     """Choose the distance of the ticks, whole for counts, and their number above zero."""
-    least = 0.0001 if is_rate else 1
-    step = least
-    for factor in (2, 2.5, 2) * 40:
-        if step * _TICKS_MAX >= most:
+    unit = _RATE_UNIT if is_rate else 1
+    least = round(most / unit, 6)
+    step = 1
+    for tenths in (20, 25, 20) * 20:
+        if step * _TICKS_MAX >= least:
             break
-        step *= factor
-    step = step if is_rate else round(step)
-    return step, max(1, -int(-most // step))
+        step = step * tenths // 10
+    return step * unit, max(1, -int(-least // step))
 
 
 def _tick(value: float, *, is_rate: bool) -> str:

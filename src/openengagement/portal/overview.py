@@ -46,7 +46,7 @@ class Overview:
         period = self._read_period(request)
         context: dict[str, Any] = {
             "title": "Overview",
-            "scripts": ("page.js",),
+            "scripts": ("page.js", "overview.js"),
             "pictures": True,
             **_controls(request.query, period),
         }
