@@ -70,6 +70,9 @@ class Charts:
             "columns": _name_columns(chart, described),
             "rows": _rows(chart),
             "total": format_number(chart.total),
+            "nothing": not any(any(row) for row in chart.rows),
+            "span": f"{chart.times[0]} to {chart.times[-1]} UTC",
+            "file": _file_name(query, chart),
             "window_s": [chart.window_start_s, chart.window_end_s],
             "ranking": _rank(chart, described),
             "csv": f"{_PATH}.csv?{urlencode(query.parameters())}",
@@ -90,7 +93,7 @@ class Charts:
             chart = self._read_chart(query, request.account_id)
         except ApiError as error:
             return self._refuse(request, query, error=error)
-        name = f"{query.metric}-{chart.times[0][:10]}-{chart.times[-1][:10]}.csv"
+        name = f"{_file_name(query, chart)}.csv"
         names = _name_columns(chart, self._describe(chart), linked=True)
         header, rows = chart_table(query, chart, names=names)
         return csv_response(name, header, rows=rows)
@@ -138,6 +141,10 @@ class Charts:
 
     def _today(self) -> date:
         return utc_datetime(self._now_s()).date()
+
+
+def _file_name(query: ChartQuery, chart: Chart) -> str:
+    return f"{query.metric}-{chart.times[0][:10]}-{chart.times[-1][:10]}"
 
 
 def _name_columns(

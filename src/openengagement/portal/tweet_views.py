@@ -98,7 +98,7 @@ def _shorten(text: str) -> str:
 
 def _distinguish(tweet: Tweet, name: str, repeated: Collection[str]) -> str:
     if not name:
-        return f"Tweet {tweet.tweet_id}"
+        return str(tweet.tweet_id)
     if name not in repeated:
         return name
     posted = utc_datetime(tweet.created_at_s)
