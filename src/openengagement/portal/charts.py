@@ -70,6 +70,7 @@ class Charts:
             "columns": _name_columns(chart, described),
             "rows": _rows(chart),
             "total": format_number(chart.total),
+            "too_old": [described[tweet_id].name for tweet_id in chart.too_old],
             "nothing": not any(any(row) for row in chart.rows),
             "span": f"{chart.times[0]} to {chart.times[-1]} UTC",
             "file": _file_name(query, chart),

@@ -442,6 +442,7 @@ def chart_of(text):
         "rows": [("2026-11-20 22:00", Markup("<td>1</td>"))],
         "total": "1",
         "window_s": [WHEN, WHEN],
+        "too_old": [text],
         "nothing": True,
         "span": text,
         "file": text,
