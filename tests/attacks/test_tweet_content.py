@@ -141,3 +141,26 @@ def test_the_file_of_tweets_needs_a_session(frida):
         answer = visitor.http.get(f"{oauth.url}/explore/tweets.csv")
         assert answer.status_code == 303
         assert answer.headers["location"].startswith("/sign-in?")
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("low water", ["Low water at six."]),
+        ("LOW six", ["Low water at six."]),
+        ("<script>alert(1)</script>", None),
+        ("no such words", []),
+        ("70017", ["Low water at six."]),
+    ],
+)
+def test_a_search_finds_words_and_ids_and_is_kept_in_links(frida, query, expected):
+    _, person, _ = frida
+    page = person.open(f"/explore?{urlencode({'q': query})}")
+    assert page.status == 200
+    assert "<script>alert" not in page.html
+    if expected is not None:
+        assert names_on(page.html) == expected
+    assert ("No Tweet matches" in page.html) == (expected == [])
+    if expected:
+        link = re.search(r'href="(/explore\?sort=impressions[^"]*)"', page.html)[1]
+        assert names_on(person.open(html.unescape(link)).html) == expected

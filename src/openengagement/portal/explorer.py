@@ -29,7 +29,7 @@ from openengagement.portal.totals import (
 from openengagement.portal.tweet_views import TweetView, TweetViews
 from openengagement.stores.contract import TweetStore
 
-LISTED_MAX: Final = 2000
+LISTED_MAX: Final = 20_000
 
 
 class Explorer:
@@ -77,6 +77,7 @@ class Explorer:
         tweets: Sequence[Tweet] = []
         if not self._figures.is_protected(author_id):
             tweets = self._tweets.list_tweets(author_id, limit=LISTED_MAX)
+            tweets = self._views.search(tweets, view.search)
         try:
             figures = self._read_figures(tweets, author_id=author_id)
         except ApiError as error:
@@ -100,6 +101,7 @@ class Explorer:
             ApiError: as the API refuses the request for the figures.
         """
         view = read_view(request.query_pairs)
+        tweets = self._views.search(tweets, view.search)
         figures: dict[str, Figures] = {}
         if not view.by_time:
             figures = self._read_figures(tweets, author_id=author_id)
@@ -118,6 +120,7 @@ class Explorer:
         here = [row["tweet"].tweet_id for row in rows]
         return {
             "tweets": len(every),
+            "q": view.search,
             "columns": [_heading(view.heading(name)) for name in METRICS],
             "posted": _heading(view.heading(POSTED)),
             "rows": rows,

@@ -15,6 +15,7 @@ from openengagement.engagement.types import Tweet, utc_datetime
 from openengagement.stores.contract import TweetStore
 
 NAME_LENGTH_MAX: Final = 70  # characters
+_YEAR_LENGTH: Final = 4  # a year alone is rather a number in a text
 _NO_CONTENT: Final = TweetContent()
 
 
@@ -63,6 +64,21 @@ class TweetViews:
             for tweet, content in found.items()
         }
 
+    def search(self, tweets: Sequence[Tweet], text: str) -> Sequence[Tweet]:
+        """Find the Tweets that match every word: in their text, as their id, or as their date.
+
+        A date in UTC may be a whole one, or its beginning, such as `2026-11`.
+        """
+        words = text.casefold().split()
+        if not words:
+            return tweets
+        contents = self._tweets.read_contents([tweet.tweet_id for tweet in tweets])
+        return [
+            tweet
+            for tweet in tweets
+            if _matches(tweet, contents.get(tweet.tweet_id, _NO_CONTENT).text.casefold(), words)
+        ]
+
     def _view(self, tweet: Tweet, content: TweetContent, *, name: str) -> TweetView:
         url = content.url or self._url_template.replace("{id}", str(tweet.tweet_id))
         host = _host_of(url, "http", "https")
@@ -76,6 +92,15 @@ class TweetViews:
             host=host.removeprefix("www."),
             image=content.thumbnail_url if picture_host in self._image_hosts else "",
         )
+
+
+def _matches(tweet: Tweet, text: str, words: Sequence[str]) -> bool:
+    day = utc_datetime(tweet.created_at_s).date().isoformat()
+    tweet_id = str(tweet.tweet_id)
+    return all(
+        word in text or word == tweet_id or (len(word) > _YEAR_LENGTH and day.startswith(word))
+        for word in words
+    )
 
 
 def _host_of(url: str, *schemes: str) -> str:

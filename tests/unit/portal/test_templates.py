@@ -184,6 +184,7 @@ NO_ROWS = {
     "page": 1,
     "pages": 1,
     "has_dashes": False,
+    "q": "",
     "csv": "/explore/tweets.csv",
     "request": REQUEST,
 }
@@ -381,6 +382,7 @@ def table_of(text):
             "picked_elsewhere": [text],
             "pages": 3,
             "has_dashes": True,
+            "q": text,
         }
     )
 

@@ -89,3 +89,34 @@ def test_pictures_are_shown_from_allowed_hosts_only(picture, shown):
     assert view.image == (picture if shown else "")
     (view,) = describe(("Fog.", "", picture))
     assert view.image == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", [1, 2, 3, 4]),
+        ("  ", [1, 2, 3, 4]),
+        ("fog", [1, 3]),
+        ("FOG noon", [3]),
+        ("noon fog", [3]),
+        ("stra\u00dfe", [2]),
+        ("STRASSE", [2]),
+        ("4", [4]),
+        ("2026-11-22", [1, 2, 3, 4]),
+        ("2026-11 rain", [2]),
+        ("2026", []),
+        ("2026-12", []),
+        ("fog 2", []),
+        ("%", []),
+        ("\\", []),
+    ],
+)
+def test_search(text, found):
+    contents = {
+        1: TweetContent("Fog."),
+        2: TweetContent("Rain, Stra\u00dfe"),
+        3: TweetContent("Noon fog"),
+    }
+    views = TweetViews(Contents(contents), url_template="", image_hosts=())
+    tweets = [Tweet(at, 7, AT_S + 60 * at, deleted=False) for at in range(1, 5)]
+    assert [tweet.tweet_id for tweet in views.search(tweets, text)] == found
