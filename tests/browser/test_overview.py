@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from playwright.sync_api import expect
@@ -226,3 +227,15 @@ def test_every_state_of_the_overview_passes_axe(new_session, server, greta, opti
     assert wrong == [], "\n".join(wrong)
     assert session.monitor.errors == []
     assert session.monitor.origins == {server.url}
+
+
+@pytest.mark.parametrize("path", ["/overview", "/explore"])
+def test_times_are_local_and_utc_on_demand(new_session, greta, path):
+    session = new_session(timezone_id="Asia/Kolkata", locale="en-GB")
+    page = arrive(session, path)
+    time_of = page.locator("time").first
+    at = datetime.fromisoformat(time_of.get_attribute("datetime"))
+    there = at.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    expect(time_of).to_have_text(f"{there.day} {there:%b %Y, %H:%M}")
+    assert time_of.get_attribute("title") == f"{at.day} {at:%b %Y, %H:%M} UTC"
+    expect(page.locator(".local")).to_have_count(0)
