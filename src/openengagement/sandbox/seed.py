@@ -48,17 +48,17 @@ def build_sandbox(
         open_stores(data, settings, clock=clock).close()
         with closing(open_data_folder(data, settings, clock=clock)) as folder:
             folder.registry.accounts.apply_accounts(dataset.accounts.rows(), now_s=now_s)
-            folder.stores.tweets.apply_tweets(_with_content(dataset.tweets))
+            folder.stores.tweets.apply_tweets(_with_content(dataset.tweets, invented=higgs is None))
             folder.stores.counters.apply_batches([Batch(deltas, key=None, digest=b"", outcome=b"")])
             return describe(folder, dataset, extra=extra.height, now_s=now_s)
     except StoreUnavailable as error:  # it cannot be pickled for the command's process
         raise UnusableFile(f"{data}: {error}") from None
 
 
-def _with_content(tweets: pl.DataFrame) -> pl.DataFrame:
-    """Add the columns that registered Tweets have and a week has not."""
-    texts = pl.Series(invent_texts(tweets.height), dtype=pl.String)
+def _with_content(tweets: pl.DataFrame, *, invented: bool) -> pl.DataFrame:
+    """Add the columns that a week lacks. The words of real Tweets are unknown."""
     missing = pl.lit(None, pl.String)
+    texts = pl.Series(invent_texts(tweets.height), dtype=pl.String) if invented else missing
     return tweets.with_columns(deleted=False, text=texts, url=missing, thumbnail_url=missing)
 
 
