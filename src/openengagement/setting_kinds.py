@@ -144,11 +144,12 @@ def check_tweet_url(template: str) -> None:
     Raises:
         ValueError
     """
+    if not template:
+        return
     parts = urlsplit(template)
     plain = template.isascii() and template.isprintable() and not set(' "<>\\') & set(template)
     known = parts.scheme in {"http", "https"} and is_host(parts.netloc)
-    rest = template.partition(parts.netloc)[2]
-    if template and not (plain and known and "{id}" in rest and "{id}" not in parts.netloc):
+    if not (plain and known and "{id}" in template and "{id}" not in parts.netloc):
         raise ValueError("write an http or https URL with {id} in its path or query")
 
 

@@ -134,7 +134,7 @@ def test_the_page_shows_the_figures_of_its_file(oauth, alice):
     shown = dict(re.findall(pairs, page.html, re.DOTALL))
     rate = 100 * totals["engagements"] / totals["impressions"]
     assert shown["Engagement rate"] == f"{rate:.2f}%"
-    assert number(shown["Likes"]) == totals["favorites"] == 7
+    assert number(shown["Likes"]) == totals["favorites"] == 9
     assert page.text("total") == "62"
 
 

@@ -44,11 +44,12 @@ class Overview:
     def show(self, request: PageRequest) -> Response:
         """`GET /overview`."""
         period = self._read_period(request)
+        view = _kept(request.query, period)
         context: dict[str, Any] = {
             "title": "Overview",
             "scripts": ("page.js", "overview.js"),
             "pictures": True,
-            **_controls(request.query, period),
+            **_controls(view, period),
         }
         if self._figures.is_protected(request.account_id):
             return self._render(request, {**context, "state": "protected"})
@@ -60,7 +61,7 @@ class Overview:
             return self._render(request, {**context, "state": "empty"})
         now_s = self._figures.now_s()
         more = {"state": "figures", "counted_until": f"{utc_datetime(now_s):%H:%M} UTC"}
-        return self._render(request, context | more | self._describe(request, period, sums=sums))
+        return self._render(request, context | more | self._describe(view, period, sums=sums))
 
     def export(self, request: PageRequest) -> Response:
         """`GET /overview.csv`: every metric of the period, by the parts of the chart."""
@@ -80,10 +81,10 @@ class Overview:
         return read_period(request.query, now_s=figures.now_s(), floor_s=figures.floor_s)
 
     def _describe(
-        self, request: PageRequest, period: Period, *, sums: AccountSums
+        self, view: Mapping[str, str], period: Period, *, sums: AccountSums
     ) -> dict[str, Any]:
         """Build the context of the figures."""
-        metric, ranked_by = _metric(request.query, "metric"), _metric(request.query, "by")
+        metric, ranked_by = _metric(view, "metric"), _metric(view, "by")
         figures = make_figures(sums.by_hour, sums.before)
         bars = {
             name: make_bars(name, period, now=sums.by_hour, before=sums.before)
@@ -100,7 +101,7 @@ class Overview:
                 {
                     "figure": figures[name],
                     "spark": draw_spark(bars[name]),
-                    "href": _link(request.query, metric=name),
+                    "href": _link(view, metric=name),
                     "current": name == metric,
                 }
                 for name in MAIN
@@ -113,7 +114,7 @@ class Overview:
             "heat": make_heat(period, sums.by_hour),
             "actions": list_actions(figures),
             "engagements": figures["engagements"],
-            "csv": f"{PATH}.csv?{urlencode(_kept(request.query))}",
+            "csv": f"{PATH}.csv?{urlencode(view)}",
         }
 
     def _rank(self, sums: AccountSums, metric: str) -> list[dict[str, Any]]:
@@ -145,26 +146,25 @@ class Overview:
         return self._renderer.refuse(request, refusal)
 
 
-def _metric(query: Mapping[str, str], name: str) -> str:
-    given = query.get(name, "")
+def _metric(view: Mapping[str, str], name: str) -> str:
+    given = view.get(name, "")
     return given if given in METRICS else METRICS[0]
 
 
-def _kept(query: Mapping[str, str]) -> dict[str, str]:
-    """Return the parameters of a view that its links keep."""
-    names = ("period", "first", "last", "metric", "by")
+def _kept(query: Mapping[str, str], period: Period) -> dict[str, str]:
+    """Return the parameters of a view that its links keep, without a period that has faults."""
+    names = ("metric", "by", *(() if period.faults else ("period", "first", "last")))
     return {name: query[name][:40] for name in names if query.get(name)}
 
 
-def _link(query: Mapping[str, str], **changes: str) -> str:
-    """Return the address of the view with changes. A change to empty text removes a parameter."""
-    changed = {name: value for name, value in (_kept(query) | changes).items() if value}
-    return f"{PATH}?{urlencode(changed)}" if changed else PATH
+def _link(view: Mapping[str, str], **changes: str) -> str:
+    """Return the address of a view with changes."""
+    return f"{PATH}?{urlencode({**view, **changes})}"
 
 
-def _controls(query: Mapping[str, str], period: Period) -> dict[str, Any]:
+def _controls(view: Mapping[str, str], period: Period) -> dict[str, Any]:
     """Build the context of the switch between periods."""
-    kept = {name: value for name, value in _kept(query).items() if name in {"metric", "by"}}
+    kept = {name: value for name, value in view.items() if name in {"metric", "by"}}
     periods = [
         {
             "name": name,
@@ -174,7 +174,7 @@ def _controls(query: Mapping[str, str], period: Period) -> dict[str, Any]:
         }
         for name, label in NAMES.items()
     ]
-    days = {name: value for name, value in _kept(query).items() if name not in {"metric", "by"}}
+    days = {name: value for name, value in view.items() if name not in kept}
     return {
         "period": period,
         "periods": periods,
