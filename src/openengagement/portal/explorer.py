@@ -112,7 +112,7 @@ class Explorer:
         if view.by_time:
             figures = self._read_figures(shown, author_id=author_id)
         described = self._views.describe(shown)
-        rows = [
+        rows: list[dict[str, Any]] = [
             {"tweet": tweet, "figures": figures[tweet_id]}
             for tweet_id, tweet in described.items()
             if tweet_id in figures

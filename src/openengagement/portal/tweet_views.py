@@ -59,7 +59,7 @@ class TweetViews:
         repeated = {name for name, count in Counter(names.values()).items() if count > 1}
         return {
             str(tweet.tweet_id): self._view(
-                tweet, content, name=_distinguish(tweet, names[tweet], repeated)
+                tweet, content, name=_distinguish(tweet, names[tweet], repeated=repeated)
             )
             for tweet, content in found.items()
         }
@@ -76,7 +76,7 @@ class TweetViews:
         return [
             tweet
             for tweet in tweets
-            if _matches(tweet, contents.get(tweet.tweet_id, _NO_CONTENT).text.casefold(), words)
+            if _matches(tweet, contents.get(tweet.tweet_id, _NO_CONTENT), words=words)
         ]
 
     def _view(self, tweet: Tweet, content: TweetContent, *, name: str) -> TweetView:
@@ -94,7 +94,8 @@ class TweetViews:
         )
 
 
-def _matches(tweet: Tweet, text: str, words: Sequence[str]) -> bool:
+def _matches(tweet: Tweet, content: TweetContent, *, words: Sequence[str]) -> bool:
+    text = content.text.casefold()
     day = utc_datetime(tweet.created_at_s).date().isoformat()
     tweet_id = str(tweet.tweet_id)
     return all(
@@ -121,7 +122,7 @@ def _shorten(text: str) -> str:
     return f"{start.rpartition(' ')[0] or start}…"
 
 
-def _distinguish(tweet: Tweet, name: str, repeated: Collection[str]) -> str:
+def _distinguish(tweet: Tweet, name: str, *, repeated: Collection[str]) -> str:
     if not name:
         return str(tweet.tweet_id)
     if name not in repeated:

@@ -181,13 +181,19 @@ class ClusterStore:
     def read_window(
         self, tweet_ids: Sequence[int], *, start_hour: int, end_hour: int
     ) -> WindowSums:
-        hours = {"start_hour": start_hour, "end_hour": end_hour}
-        sums = WindowSums(tweet_ids, **hours)
+        sums = WindowSums(tweet_ids, start_hour=start_hour, end_hour=end_hour)
+
+        def read(ids: Sequence[int]) -> Reading:
+            def start(_videos: Mapping[int, int], in_sync: InSync) -> Reading:
+                return windows.start_window(
+                    self._replicas, in_sync, ids=ids, start_hour=start_hour, end_hour=end_hour
+                )
+
+            return self._read(start, ids, views=False)[0]
+
         for first in range(0, len(tweet_ids), windows.IDS_MAX):
             some = tweet_ids[first : first + windows.IDS_MAX]
-            start = partial(windows.start_window, self._replicas, ids=some, **hours)
-            reading, _ = self._read(lambda _, in_sync: start(in_sync), some, views=False)  # noqa: B023
-            windows.finish_window(reading, sums, first=first)
+            windows.finish_window(read(some), sums, first=first)
         return sums
 
     def read_outcome(self, key: bytes, digest: bytes) -> bytes | None:
