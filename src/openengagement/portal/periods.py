@@ -76,8 +76,7 @@ def read_period(given: Mapping[str, str], *, now_s: float, floor_s: int) -> Peri
 
 def _read_custom(given: Mapping[str, str], *, now_s: float, floor_s: int) -> Period:
     today, floor = utc_datetime(now_s).date(), utc_datetime(floor_s).date()
-    first_text, last_text = given.get("first", "")[:40], given.get("last", "")[:40]
-    first, last = _parse_day(first_text), _parse_day(last_text)
+    first, last = _parse_day(given.get("first", "")), _parse_day(given.get("last", ""))
     faults = {}
     if first is None:
         faults["first"] = "Write a date, such as 2026-11-01."
@@ -93,7 +92,11 @@ def _read_custom(given: Mapping[str, str], *, now_s: float, floor_s: int) -> Per
         faults["last"] = f"Choose at most {_CUSTOM_DAYS_MAX} days."
     if first is None or last is None or faults:
         default = read_period({}, now_s=now_s, floor_s=floor_s)
-        texts = {"first": first_text, "last": last_text}
+        # A field for dates cannot hold any other text.
+        texts = {
+            "first": first.isoformat() if first else "",
+            "last": last.isoformat() if last else "",
+        }
         return Period(
             CUSTOM,
             default.start_hour,

@@ -24,6 +24,9 @@ if (picked) {
 // --- The chart ------------------------------------------------------------------------------
 
 const HUES = 6;
+const TIP_LINES = 6;
+// Distances between the marks of the value axis of counts: half a Like does not exist.
+const WHOLE = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [4, 8]];
 const holder = document.getElementById("chart");
 if (holder) drawChart(holder, readTable(document.querySelector("#figures table")));
@@ -155,8 +158,6 @@ function drawChart(holder, figures) {
   draw();
 }
 
-const TIP_LINES = 6;
-
 // A tooltip at a time of the chart: it snaps to the time and stays inside of the chart.
 function addTooltip(holder) {
   const element = document.createElement("div");
@@ -261,9 +262,6 @@ function makeOptions(holder, figures, { hidden, moment, showValues, showRange })
     },
   };
 }
-
-// Distances between the marks of the value axis of counts: half a Like does not exist.
-const WHOLE = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
 
 // Distances between the marks of the time axis: whole hours, or whole days.
 function stepsFrom(least) {
