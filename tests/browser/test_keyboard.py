@@ -48,8 +48,9 @@ def test_the_whole_flow_by_keyboard(session, web_app, site):
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
     session.expect_heading("Authorize Tide Tables to use your account?")
-    assert press_tab(page, 7) == [
+    assert press_tab(page, 8) == [
         "Skip to the content",
+        "Open Engagement",
         "Apps and sessions of @alice",
         "Sign out",
         "tides.example (opens in a new tab)",
