@@ -8,7 +8,7 @@ Found = TypeVar("Found")
 
 # How long a test waits before it fails. A wait ends as soon as its condition holds, so that this
 # is long: it must be enough on a machine on which every core has ten processes to run.
-PATIENCE_S = 15
+PATIENCE_S = 120
 
 
 def wait_for(
