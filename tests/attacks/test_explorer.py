@@ -82,7 +82,9 @@ def address(*tweet_ids, **given):
 def read_rows(page):
     """Read the table of Tweets: the cells of every row, by Tweet, in order."""
     rows = re.split(r'id="pick-(\d+)"', page.html)[1:]
-    cells = [re.findall(r'<td class="number"[^>]*>(.*?)</td>', each, re.DOTALL) for each in rows[1::2]]
+    cells = [
+        re.findall(r'<td class="number"[^>]*>(.*?)</td>', each, re.DOTALL) for each in rows[1::2]
+    ]
     texts = [[re.sub("<.*?>", "", cell).strip() for cell in each] for each in cells]
     return dict(zip(rows[::2], texts, strict=True))
 

@@ -10,7 +10,7 @@ from openengagement.engagement.types import TYPE_NAMES
 
 _TYPES: Final = len(TYPE_NAMES)
 # Magnitudes are added up as floats, so the limit is lower than 2^63 by more than their error.
-_SUM_MAX: Final = 2.0**63 * (1 - 2.0**-30)
+MAGNITUDE_MAX: Final = 9e18
 
 
 class WindowSums:
@@ -49,8 +49,16 @@ class WindowSums:
         Raises:
             OverflowError: a sum might be too large.
         """
-        self._magnitude += float(np.abs(counts.astype(np.float64)).sum())
-        if self._magnitude > _SUM_MAX:
-            raise OverflowError("a sum would be too large")
+        self.note_magnitude(float(np.abs(counts.astype(np.float64)).sum()))
         np.add.at(self.by_tweet.reshape(-1), by_tweet, counts)
         np.add.at(self.by_hour.reshape(-1), by_hour, counts)
+
+    def note_magnitude(self, magnitude: float) -> None:
+        """Note the sum of the magnitudes of counts that are added.
+
+        Raises:
+            OverflowError: a sum of all counts might be too large.
+        """
+        self._magnitude += magnitude
+        if self._magnitude >= MAGNITUDE_MAX:
+            raise OverflowError("a sum would be too large")

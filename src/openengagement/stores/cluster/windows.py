@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from openengagement.engagement.window_sums import WindowSums
+from openengagement.engagement.window_sums import MAGNITUDE_MAX, WindowSums
 from openengagement.stores.cluster.cells import TYPES
 from openengagement.stores.cluster.native import decode_blocks
 from openengagement.stores.cluster.reading import Reading
@@ -17,7 +17,7 @@ _RANGE: Final = (
     "FROM cells PREWHERE tweet_id IN ({ids}) WHERE hour > {start} AND hour <= {end} "
     "AND type < {types}"
 )
-# The rows of Tweet 0 are the hours. Place -1 says whether a sum might have wrapped around.
+# The rows of Tweet 0 are the hours. The row of place -1 is the sum of all magnitudes.
 _QUERY: Final = f"""
 SELECT id AS tweet_id, place, total AS n FROM (
     SELECT tweet_id AS id, toInt64(type) AS place, sum(n) AS total
@@ -27,7 +27,7 @@ SELECT id AS tweet_id, place, total AS n FROM (
         sum(n) AS total {_RANGE} GROUP BY hour, type
     UNION ALL
     SELECT toInt64(0) AS id, toInt64(-1) AS place,
-        toInt64(sum(abs(toFloat64(n))) > 9e18) AS total {_RANGE}
+        toInt64(least(sum(abs(toFloat64(n))), {MAGNITUDE_MAX:.0f}.)) AS total {_RANGE}
 ) FORMAT Native
 """  # noqa: S608 (no text of a user is in it)
 
@@ -55,8 +55,7 @@ def finish_window(reading: Reading, sums: WindowSums, *, first: int) -> None:
     rows = {tweet_id: first + place for place, tweet_id in enumerate(reading.ids)}
     for body in reading.receive():
         ids, places, counts = decode_blocks(body, ("tweet_id", "place", "n"))
-        if counts[places < 0].any():
-            raise OverflowError("a sum would be too large")
+        sums.note_magnitude(float(counts[places < 0].sum()))
         hourly = (ids == 0) & (places >= 0)
         np.add.at(sums.by_hour.reshape(-1), places[hourly], counts[hourly])
         mine = ids > 0
