@@ -41,22 +41,26 @@ from openengagement.limits.contract import MINUTE_S
 from openengagement.limits.opening import open_limits
 from openengagement.measuring import Measuring
 from openengagement.portal.account import AccountSettings
+from openengagement.portal.account_figures import AccountFigures
 from openengagement.portal.api_figures import ApiFigures
 from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.charts import Charts
 from openengagement.portal.consent import Consent
 from openengagement.portal.developer import DeveloperApps
 from openengagement.portal.explorer import Explorer, newest_tweet
+from openengagement.portal.home import Home
 from openengagement.portal.keys import AppKeys
 from openengagement.portal.manage import Console
 from openengagement.portal.one_time_secrets import OneTimeSecrets
+from openengagement.portal.overview import Overview
 from openengagement.portal.pages import Pages
 from openengagement.portal.password_sign_in import PasswordSignIn
 from openengagement.portal.reference import ApiReference
 from openengagement.portal.rendering import PageRenderer
-from openengagement.portal.routes import PREFIXES, Handlers, build_page_routes
+from openengagement.portal.routes import PREFIXES, FigurePages, Handlers, build_page_routes
 from openengagement.portal.series import CHART_GROUPINGS
 from openengagement.portal.sign_in import SignIn, SignInMethods
+from openengagement.portal.tweet_views import TweetViews
 from openengagement.query import Query
 from openengagement.settings import Settings
 from openengagement.sign_in.passwords import Passwords
@@ -257,9 +261,9 @@ def _lacks(found: Collection[StoreFault], fault: StoreFault) -> bool:
 def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor, *, reference: Reference) -> Pages:
     """Build the pages."""
     registry, keyring, settings = shared.folder.registry, shared.folder.keyring, shared.settings
-    tweets, figures, now_s = shared.folder.stores.tweets, _build_figures(shared), shared.now_s
+    tweets, now_s = shared.folder.stores.tweets, shared.now_s
     sessions = BrowserSessions(registry, keyring, days=settings.session_days, now_s=now_s)
-    renderer = PageRenderer(settings.platform_name, sessions)
+    renderer = PageRenderer(settings.platform_name, sessions, image_hosts=settings.image_host_names)
     sign_in = SignIn(
         renderer,
         sessions,
@@ -293,8 +297,7 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor, *, reference: R
             renderer, own_apps, one_time_secrets=secrets, newest_tweet=partial(newest_tweet, tweets)
         ),
         console=Console(renderer, registry, default_limit=default_limit, now_s=now_s),
-        explorer=Explorer(renderer, figures, tweets=tweets),
-        charts=Charts(renderer, figures, tweets=tweets, now_s=shared.metrics_now_s),
+        figures=_build_figure_pages(shared, renderer, own_apps=own_apps),
         oidc=_build_oidc(shared, renderer, sign_in=sign_in),
         reference=ApiReference(renderer, lambda: reference.document),
     )
@@ -304,6 +307,29 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor, *, reference: R
         routes=build_page_routes(handlers),
         pool=shared.pool,
         body_max_bytes=settings.body_max_bytes,
+    )
+
+
+def _build_figure_pages(
+    shared: _Shared, renderer: PageRenderer, *, own_apps: OwnApps
+) -> FigurePages:
+    """Build the pages that authors read."""
+    settings, stores, now_s = shared.settings, shared.folder.stores, shared.metrics_now_s
+    tweets, figures = stores.tweets, _build_figures(shared)
+    views = TweetViews(
+        tweets, url_template=settings.tweet_url, image_hosts=settings.image_host_names
+    )
+    account_figures = AccountFigures(
+        stores,
+        shared.lookup.read_protected,
+        now_s=now_s,
+        floor_s=settings.historical_floor_s,
+    )
+    return FigurePages(
+        home=Home(renderer, tweets=tweets, apps=own_apps),
+        overview=Overview(renderer, account_figures, views=views),
+        explorer=Explorer(renderer, figures, tweets=tweets, views=views),
+        charts=Charts(renderer, figures, tweets=tweets, views=views, now_s=now_s),
     )
 
 

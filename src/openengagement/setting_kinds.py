@@ -151,6 +151,21 @@ def parse_address(text: str) -> tuple[str, int]:
     raise ValueError(f"write an address such as 127.0.0.1:9464, not {text!r}")
 
 
+def check_tweet_url(template: str) -> None:
+    """Check that `{id}` stands in the path or query of an HTTP or HTTPS URL, or that it is empty.
+
+    Raises:
+        ValueError
+    """
+    if not template:
+        return
+    parts = urlsplit(template)
+    plain = template.isascii() and template.isprintable() and not set(' "<>\\') & set(template)
+    known = parts.scheme in {"http", "https"} and is_host(parts.netloc)
+    if not (plain and known and "{id}" in template and "{id}" not in parts.netloc):
+        raise ValueError("write an http or https URL with {id} in its path or query")
+
+
 def find_oidc_fault(client: tuple[str, str, str], *, scope: str, claim: str) -> str | None:
     """Say what is wrong with the settings of the provider, after the name of the setting.
 

@@ -14,6 +14,7 @@ from openengagement import provider_settings
 from openengagement.engagement.callback_schemes import CallbackSchemes, parse_callback_schemes
 from openengagement.setting_kinds import (
     Network,
+    check_tweet_url,
     find_database_fault,
     parse_address,
     parse_day,
@@ -210,6 +211,16 @@ class Settings(provider_settings.ProviderSettings):
 
     # Pages
     platform_name: str = _text("Open Engagement", "Name of the platform on the pages.", unit="text")
+    tweet_url: str = _text(
+        "",
+        "Page of a Tweet without a URL of its own, such as https://example.com/posts/{id}.",
+        unit="URL with {id}",
+    )
+    image_hosts: str = _text(
+        "",
+        "Hosts whose pictures of Tweets the pages show, over HTTPS. By default they show none.",
+        unit="host names, separated by commas",
+    )
     apps_per_account_max: int = _number(
         10, "Maximum number of apps that an account may create.", unit="apps", limits=(0, 100_000)
     )
@@ -278,8 +289,9 @@ class Settings(provider_settings.ProviderSettings):
     def __post_init__(self) -> None:
         # These properties raise if their text is invalid.
         _ = self.host_names, self.proxies, self.historical_floor_s
-        _ = self.oidc_secret, self.allowed_callback_schemes
+        _ = self.oidc_secret, self.allowed_callback_schemes, self.image_host_names
         _ = self.metrics_address
+        self._parse("tweet_url", check_tweet_url)
         if fault := find_database_fault(self.registry, self.store):
             raise SettingsError(f"{ENV_PREFIX}{fault}")
         if not self.password_sign_in and not self.oidc_issuer:
@@ -303,6 +315,11 @@ class Settings(provider_settings.ProviderSettings):
     def metrics_address(self) -> tuple[str, int] | None:
         """The host and the port of `metrics`."""
         return self._parse("metrics", parse_address) if self.metrics else None
+
+    @property
+    def image_host_names(self) -> frozenset[str]:
+        """The names of `image_hosts`, in lower case."""
+        return self._parse("image_hosts", parse_hosts)
 
     @property
     def proxies(self) -> tuple[Network, ...]:

@@ -256,7 +256,8 @@ def test_the_csv_of_a_month_holds_no_formula(mira, used):
     name = f'attachment; filename="usage-{OTHER_MONTH}.csv"'
     assert answer.headers["content-disposition"] == name
     assert answer.headers["cache-control"] == "no-store"
-    rows = {row["app_id"]: row for row in csv.DictReader(io.StringIO(answer.text, newline=""))}
+    text = io.StringIO(answer.content.decode("utf-8-sig"), newline="")
+    rows = {row["app_id"]: row for row in csv.DictReader(text)}
     assert rows[used] == {
         "month": OTHER_MONTH,
         "app_id": used,

@@ -67,7 +67,7 @@ def can_sign_in(oauth, name, address):
     with Guesser(oauth, address) as person:
         page = person.guess(name, PASSWORD)
         assert page.status in {200, 429}, page
-        return page.url.endswith("/settings/apps")
+        return page.url.endswith("/overview")
 
 
 def new_account(oauth, name):
@@ -190,11 +190,11 @@ def test_one_account_from_many_addresses(behind_proxy):
     """They are refused, but a browser in which the person signed in before still works."""
     name = new_account(behind_proxy, "besieged")
     with Guesser(behind_proxy, "203.0.113.1") as known:
-        assert known.guess(name, PASSWORD).url.endswith("/settings/apps")
+        assert known.guess(name, PASSWORD).url.endswith("/overview")
         known.sign_out()
         behind_proxy.count_guesses(PER_ACCOUNT, of="account", name=name)
         assert not can_sign_in(behind_proxy, name, "203.0.113.2")
-        assert known.guess(name, PASSWORD).url.endswith("/settings/apps")
+        assert known.guess(name, PASSWORD).url.endswith("/overview")
     assert can_sign_in(behind_proxy, "bob", "203.0.113.2")
 
 
@@ -322,7 +322,7 @@ def test_strangers_who_fill_all_places_do_not_keep_known_browsers_out(behind_pro
             try:
                 wait_for(lambda: 503 in statuses)
                 for _ in range(3):
-                    assert known.guess(name, PASSWORD).url.endswith("/settings/apps")
+                    assert known.guess(name, PASSWORD).url.endswith("/overview")
                     known.sign_out()
             finally:
                 done.set()

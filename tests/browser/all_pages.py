@@ -14,6 +14,8 @@ def walk(page: Page, origin: str, *, web: ThirdParty, desktop: ThirdParty) -> It
 
     `web` has a callback on this machine, `desktop` has none.
     """
+    page.goto(f"{origin}/")
+    yield arrived(page, "welcome", "See how your Tweets do on Open Engagement")
     page.goto(f"{origin}/sign-in")
     yield "sign-in"
     yield from _let_in(page, web)
@@ -57,6 +59,8 @@ def _let_in(page: Page, web: ThirdParty) -> Iterator[str]:
 
 
 def _explore(page: Page, origin: str) -> Iterator[str]:
+    page.goto(f"{origin}/")
+    yield arrived(page, "overview", "Overview")
     page.goto(f"{origin}/explore")
     yield arrived(page, "my tweets", "My Tweets")
     page.get_by_label(RECENT).check()

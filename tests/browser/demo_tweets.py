@@ -21,6 +21,18 @@ _TWEETS = (
     (243, 5_600, 6, 73),
     (330, 27_000, 11, 33),
 )
+_TEXTS = (
+    "Low water at six, and the whole bay is ours.",
+    "Somebody left a piano on the quay. It is in tune.",
+    "How do you tell a tern from a gull? Three photos.",
+    "Five books about the sea that are not about the sea.",
+    "We moved the old crane today. It has stood there since 1931.",
+    "New timetable for the ferries, from Monday on. Please tell your neighbours.",
+    "The last wooden pilot boat is for sale.",
+    "Fog until noon, says the harbour master. He is never wrong.",
+    "What a storm does to a pier, before and after.",
+    "Night shift. Nobody here but the fox.",
+)
 # Shares of the types of engagement, in percent.
 _SHARES = {
     "favorites": 34,
@@ -38,7 +50,15 @@ def publish(data: Path, author_id: str, *, now_s: float) -> list[str]:
     for place, (age_h, reach, fades_h, rate) in enumerate(_TWEETS):
         tweet_id = str(2_124_559_922_866_689_634 - place * 311_482_190_733_114)
         at_s = now_s - age_h * HOUR_S
-        tweets.append({"id": tweet_id, "author_id": author_id, "created_at": show_time(at_s)})
+        tweets.append(
+            {
+                "id": tweet_id,
+                "author_id": author_id,
+                "created_at": show_time(at_s),
+                "text": _TEXTS[place],
+                "url": f"https://harbour.example/posts/{tweet_id}",
+            }
+        )
         whole = sum(_strength(hour, fades_h) for hour in range(age_h))
         for hour in range(age_h):
             seen = round(reach * _strength(hour, fades_h) / whole)

@@ -49,7 +49,7 @@ APPS = (
     ("Pressroom Desk", "pressroom", "https://pressroom.example/desk", "", "read-write", False),
     ("Marlow Insights", "marlow", "https://marlow.example", "", "read", True),
 )
-EXPLORER = ("explore", "explore-chart")
+EXPLORER = ("overview", "explore", "explore-chart")
 # The person's own apps: name, description, a manager's decision.
 OWN_APPS = (
     ("Harbour Report", "Every Monday: how far the week's posts travelled.", ("enable",)),
@@ -231,6 +231,8 @@ def _use(server: Server, app_ids: list[int]) -> None:
 
 def _visit(page: Page, origin: str, *, web: ThirdParty, desktop: ThirdParty) -> Iterator[str]:
     """Open every page in turn; yield its name."""
+    page.goto(f"{origin}/")
+    yield "welcome"
     page.goto(web.begin(screen_name=PERSON))
     yield "sign-in"
     page.get_by_label("Password").fill(PASSWORD)
@@ -246,6 +248,8 @@ def _visit(page: Page, origin: str, *, web: ThirdParty, desktop: ThirdParty) -> 
     yield "pin"
     page.goto(f"{origin}/settings/apps")
     yield "apps"
+    page.goto(f"{origin}/overview")
+    yield "overview"
     page.goto(f"{origin}/explore")
     for box in page.locator(".pick input").all()[:4]:
         box.check()

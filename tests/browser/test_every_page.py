@@ -28,6 +28,8 @@ SCHEMES = ("light", "dark")
 TOUCH_PX = 44
 LINK_PX = 24  # WCAG 2.2, 2.5.8, for links outside of text
 TOUR = [
+    "welcome",
+    "overview",
     "sign-in",
     "sign-in for an app",
     "sign-in refused",

@@ -105,6 +105,46 @@ def test_values_under_the_pointer_are_shown(session):
     expect(page.locator("#readout")).to_contain_text("Point at the chart")
 
 
+def test_a_tooltip_snaps_to_the_time_and_stays_inside(session):
+    page = arrive(session, DAYS)
+    box = chart_of(page)
+    tip = page.locator(".chart-tip")
+    expect(tip).to_be_hidden()
+    for x, first in ((5, "111 23"), (box["width"] - 5, "119 0")):
+        page.mouse.move(box["x"] + x, box["y"] + 40)
+        expect(tip).to_be_visible()
+        expect(tip.locator("span").first).to_have_text(first)
+        inside = tip.bounding_box()
+        assert box["x"] - 1 <= inside["x"]
+        assert inside["x"] + inside["width"] <= box["x"] + box["width"] + 1
+    page.mouse.move(5, 5)
+    expect(tip).to_be_hidden()
+
+
+def test_the_arrow_keys_read_the_chart(session):
+    page = arrive(session, DAYS)
+    chart_of(page)
+    page.locator("#chart").focus()
+    spoken = page.locator("#chart + p[role=status]")
+    for key, text in (
+        ("ArrowRight", "1 May, UTC: 111 23, 112 10, 119 0"),
+        ("ArrowRight", "2 May, UTC: 111 17, 119 0, 112 0"),
+        ("End", "3 May, UTC: 119 0, 111 0, 112 0"),
+        ("Home", "1 May, UTC: 111 23, 112 10, 119 0"),
+    ):
+        page.keyboard.press(key)
+        expect(spoken).to_have_text(text)
+        expect(page.locator(".chart-tip")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator(".chart-tip")).to_be_hidden()
+
+
+def test_nothing_is_said_in_words(session):
+    page = arrive(session, DAYS.replace("metric=impressions", "metric=app_opens"))
+    chart_of(page)
+    expect(page.locator("#nothing")).to_have_text("Nothing in this time.")
+
+
 def test_hours_are_shown_in_utc_and_local_time(new_session):
     session = new_session(timezone_id="Asia/Kolkata", locale="en-GB")
     page = arrive(session, DAYS + "&by=hour")
@@ -201,11 +241,11 @@ def test_csv_and_png_downloads(session, tmp_path):
         page.get_by_role("link", name="Download CSV").click()
     assert saved.value.suggested_filename == "impressions-2024-05-01-2024-05-03.csv"
     saved.value.save_as(tmp_path / "a.csv")
-    text = (tmp_path / "a.csv").read_text()
+    text = (tmp_path / "a.csv").read_text("utf-8-sig")
     assert list(csv.reader(io.StringIO(text)))[1:] == columns_of(page)
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save as PNG").click()
-    assert saved.value.suggested_filename == "impressions.png"
+    assert saved.value.suggested_filename == "impressions-2024-05-01-2024-05-03.png"
     saved.value.save_as(tmp_path / "a.png")
     content = (tmp_path / "a.png").read_bytes()
     assert content.startswith(PNG)

@@ -120,7 +120,8 @@ def test_ending_another_session(new_session):
     for session in (there, here):
         session.open("/sign-in")
         session.sign_in("bob")
-        expect(session.page).to_have_url(re.compile("/settings/apps$"))
+        expect(session.page).to_have_url(re.compile("/overview$"))
+        session.open("/settings/apps")
     sessions = here.page.get_by_role("region", name="Where you are signed in")
     expect(sessions.get_by_text("This session")).to_have_count(1)
     expect(sessions).to_contain_text("Chrome on Linux")
@@ -137,7 +138,7 @@ def test_ending_another_session(new_session):
 def test_sign_out(session, server):
     page = session.open("/sign-in")
     session.sign_in()
-    expect(page).to_have_url(f"{server.url}/settings/apps")
+    expect(page).to_have_url(f"{server.url}/overview")
     kept = session.context.cookies()
     page.get_by_role("button", name="Sign out").click()
     expect(page).to_have_url(f"{server.url}/sign-in")

@@ -43,7 +43,7 @@ def secure_server(server, certificate):
 def sign_in(session):
     session.open("/sign-in")
     session.sign_in()
-    expect(session.page).to_have_url(re.compile("/settings/apps$"))
+    expect(session.page).to_have_url(re.compile("/overview$"))
 
 
 def test_pages_cannot_be_framed(new_session, server, site, web_app):

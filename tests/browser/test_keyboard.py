@@ -48,8 +48,9 @@ def test_the_whole_flow_by_keyboard(session, web_app, site):
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
     session.expect_heading("Authorize Tide Tables to use your account?")
-    assert press_tab(page, 7) == [
+    assert press_tab(page, 8) == [
         "Skip to the content",
+        "Open Engagement",
         "Apps and sessions of @alice",
         "Sign out",
         "tides.example (opens in a new tab)",
@@ -119,4 +120,4 @@ def test_after_a_wrong_password_its_field_has_the_focus(session):
     expect(page.get_by_label("Password")).to_be_focused()
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
-    expect(page).to_have_url(re.compile("/settings/apps$"))
+    expect(page).to_have_url(re.compile("/overview$"))

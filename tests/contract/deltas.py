@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 
 from openengagement.engagement.counters import cells_of, sum_rows
+from openengagement.engagement.tweets import TWEET_SCHEMA
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.stores.contract import Batch
 
@@ -25,6 +26,12 @@ def make_batch(rows, *, key=None, digest=b"digest", outcome=b"outcome", position
 
 def make_tweets(*rows):
     """Build Tweets from `(id, author_id, created_at, video_id, deleted)`; None keeps a value."""
-    names = ("id", "author_id", "created_at")
-    schema = {**dict.fromkeys(names, pl.Int64), "video_id": pl.String, "deleted": pl.Boolean}
-    return pl.DataFrame(list(rows), schema=schema, orient="row")
+    schema = {name: TWEET_SCHEMA[name] for name in TWEET_SCHEMA.names()[:5]}
+    whole = dict.fromkeys(TWEET_SCHEMA.names()[5:], pl.lit(None, pl.String))
+    return pl.DataFrame(list(rows), schema=schema, orient="row").with_columns(**whole)
+
+
+def make_contents(*rows):
+    """Build Tweets of author 7 from `(id, deleted, text, url, thumbnail_url)`."""
+    whole = [(row[0], 7, None, None, *row[1:]) for row in rows]
+    return pl.DataFrame(whole, schema=TWEET_SCHEMA, orient="row")

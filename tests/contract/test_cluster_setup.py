@@ -7,7 +7,7 @@ import pytest
 from contract.backends import ChosenClock
 from contract.cluster import IDS, begin, expected_replies, replies
 from contract.crashing_store import ROWS
-from contract.deltas import make_batch, make_tweets
+from contract.deltas import make_batch, make_contents, make_tweets
 from openengagement.errors import StoreUnavailable
 from openengagement.stores.cluster.opening import init_cluster, open_cluster, read_cluster
 from support.clickhouse import PASSWORD
@@ -134,3 +134,15 @@ def test_the_status_names_a_server_that_does_not_answer(cluster):
     place = f"127.0.0.1:{node.port} (shard {node.shard}, replica {node.replica})"
     assert not status.healthy
     assert f"{place} does not answer" in status.problems
+
+
+def test_tables_of_an_earlier_version_are_upgraded(cluster):
+    """Version 1 has no contents."""
+    cluster.sql("DROP TABLE contents")
+    cluster.sql("UPDATE store_layout SET version = 1")
+    with pytest.raises(Exception, match="run `openengagement cluster init`"):
+        cluster.open()
+    init_cluster(*cluster.urls)
+    with closing(cluster.open()) as store:
+        store.apply_tweets(make_contents((5, None, "Fog.", None, None)))
+        assert store.read_contents([5])[5].text == "Fog."

@@ -297,7 +297,8 @@ def test_hosts_are_names_with_or_without_a_port(text, names):
     "text", ["https://api.example.com", "api.example.com/", "a@b", "host:x", "host:0", ":80", "a?b"]
 )
 def test_other_hosts_are_refused(text):
-    assert refused({"OPENENGAGEMENT_HOSTS": text}).startswith("OPENENGAGEMENT_HOSTS: ")
+    for name in ("OPENENGAGEMENT_HOSTS", "OPENENGAGEMENT_IMAGE_HOSTS"):
+        assert refused({name: text}).startswith(f"{name}: ")
 
 
 @pytest.mark.parametrize(
@@ -333,3 +334,47 @@ def test_other_addresses_of_metrics_are_refused(text):
     assert refused({"OPENENGAGEMENT_METRICS": text}).startswith(
         "OPENENGAGEMENT_METRICS: write an address such as 127.0.0.1:9464"
     )
+
+
+@pytest.mark.parametrize("text", ["a.example;script-src *", "'unsafe-inline'", '"', "a.example'"])
+def test_a_host_cannot_change_the_content_security_policy(text):
+    assert refused({"OPENENGAGEMENT_IMAGE_HOSTS": text}).startswith("OPENENGAGEMENT_IMAGE_HOSTS: ")
+
+
+def test_hosts_of_pictures():
+    names = load(image_hosts="Media.example.com, b.example:8443").image_host_names
+    assert names == {"media.example.com", "b.example:8443"}
+    assert load().image_host_names == frozenset()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "https://example.com/posts/{id}",
+        "http://example.com/?post={id}&a={id}",
+        "https://a.example:8443/#/{id}",
+    ],
+)
+def test_pages_of_tweets(text):
+    assert load(tweet_url=text).tweet_url == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://example.com/posts/",
+        "https://{id}.example.com/{id}",
+        "example.com/{id}",
+        "javascript:alert({id})",
+        "https://user@example.com/{id}",
+        'https://example.com/"{id}',
+        "https://example.com/ {id}",
+        "https:///{id}",
+        "https://example.com/\u00fc{id}",
+        "{id}",
+    ],
+)
+def test_other_pages_of_tweets_are_refused(text):
+    error = refused({"OPENENGAGEMENT_TWEET_URL": text})
+    assert error.startswith("OPENENGAGEMENT_TWEET_URL: write an http or https URL with {id}")

@@ -199,7 +199,7 @@ The owner's last 28 hours, and four weeks, signed with OAuth 1.0a (from a checko
   {sample.format("get_28hr")}
   {sample.format("get_historical")}
 
-Pages: http://{HOST}:{port}/explore shows the owner's Tweets with charts, /portal creates
+Pages: http://{HOST}:{port} shows how the owner's Tweets do, /explore has charts, /portal creates
 apps and their keys, and /settings/apps lists the apps that may use an account. Sign in as
 {demo.screen_name} with the password above.
 

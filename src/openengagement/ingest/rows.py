@@ -23,6 +23,8 @@ from openengagement.ingest.values import (
 )
 
 VIDEO_ID_LENGTH_MAX: Final = 128
+TEXT_LENGTH_MAX: Final = 1000
+URL_LENGTH_MAX: Final = 2048
 
 
 class DropReason(StrEnum):
@@ -36,6 +38,8 @@ class DropReason(StrEnum):
     IN_FUTURE = "in_future"
     INVALID_COUNT = "invalid_count"
     INVALID_FLAG = "invalid_flag"
+    INVALID_TEXT = "invalid_text"
+    INVALID_URL = "invalid_url"
     INVALID_NAME = "invalid_name"
     NAME_TAKEN = "name_taken"
 
@@ -226,10 +230,51 @@ _INVALID_VIDEO: Final = (
         pl.lit("video_id has a control character or line break, or a space at an end"),
     ),
 )
+_CONTENT: Final = ("text", "url", "thumbnail_url")
+# PostgreSQL stores no NUL, and no page shows a control character.
+_INVALID_TEXT: Final = (
+    Rule(
+        DropReason.INVALID_TEXT,
+        pl.col("text").str.starts_with(NOT_TEXT),
+        _detail("text", "is not text; send the text as text"),
+    ),
+    Rule(
+        DropReason.INVALID_TEXT,
+        pl.col("text").str.len_chars() > TEXT_LENGTH_MAX,
+        pl.format(
+            f"text has {{}} characters; send the first {TEXT_LENGTH_MAX}",
+            pl.col("text").str.len_chars(),
+        ),
+    ),
+    Rule(
+        DropReason.INVALID_TEXT,
+        pl.col("text").str.contains(r"[\p{Cc}&&[^\t\n\r]]"),
+        pl.lit("text has a control character"),
+    ),
+)
+# A host and an optional port without a user's name, which could look like a host. Then anything
+# without white space, invisible characters and marks that end a URL in text.
+_REST_OF_URL: Final = (
+    r"""(?:[^\s\p{Cc}\p{Cf}/?#@:\\\[\]<>"']+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"""
+    r"""(?:[/?#][^\s\p{Cc}\p{Cf}"<>\\]*)?$"""
+)
+
+
+def _invalid_url(column: str, scheme: str, *, allowed: str) -> tuple[Rule, ...]:
+    """Make the rules for a URL. An empty one removes the known value."""
+    url = pl.col(column)
+    form = f"^(?:(?i:{scheme})://{_REST_OF_URL}|$)"
+    text = f"is not {allowed} of at most {URL_LENGTH_MAX} characters; send the URL as text"
+    too_long = url.str.len_chars() > URL_LENGTH_MAX
+    return (
+        Rule(DropReason.INVALID_URL, ~url.str.contains(form) | too_long, _detail(column, text)),
+    )
+
+
 # A null in a row of a Tweet or an account means: keep the known value.
 TWEETS: Final = Kind(
     name="tweets",
-    fields=("id", "author_id", "created_at", "video_id", "deleted"),
+    fields=("id", "author_id", "created_at", "video_id", "deleted", *_CONTENT),
     required=("id", "author_id"),
     typed={
         "id": pl.col("id_number"),
@@ -238,13 +283,19 @@ TWEETS: Final = Kind(
         # Leading zeros of a number do not count, as for every other id.
         "video_id": pl.col("video_id").str.replace(r"^0+([0-9]+)$", "${1}"),
         "deleted": pl.col("deleted_flag"),
+        **{name: pl.col(name) for name in _CONTENT},
     },
-    nullable=frozenset({"created_at", "video_id", "deleted"}),
+    nullable=frozenset({"created_at", "video_id", "deleted", *_CONTENT}),
     ids=("id", "author_id"),
     times=("created_at",),
     flags=("deleted",),
-    texts=("video_id",),
-    text_rules=_INVALID_VIDEO,
+    texts=("video_id", *_CONTENT),
+    text_rules=(
+        *_INVALID_VIDEO,
+        *_INVALID_TEXT,
+        *_invalid_url("url", "https?", allowed="an HTTP or HTTPS URL"),
+        *_invalid_url("thumbnail_url", "https", allowed="an HTTPS URL"),
+    ),
 )
 
 # Letters and digits of any script with their combining marks. No invisible characters, and none

@@ -1,13 +1,16 @@
 """Account settings: the apps that may use a person's account, and where the person is signed in."""
 
+from typing import Final
+
 from starlette.responses import Response
 
 from openengagement.engagement.types import ID_MAX, parse_decimal
 from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import PageRenderer, redirect
-from openengagement.portal.sign_in import HOME_PATH
 from openengagement.registry.registry import Registry
+
+_PATH: Final = "/settings/apps"
 
 
 class AccountSettings:
@@ -19,10 +22,6 @@ class AccountSettings:
         self._renderer = renderer
         self._sessions = sessions
         self._registry = registry
-
-    def redirect_home(self, _request: PageRequest) -> Response:
-        """`GET /`."""
-        return redirect(HOME_PATH)
 
     def show(self, request: PageRequest) -> Response:
         """`GET /settings/apps`."""
@@ -42,11 +41,11 @@ class AccountSettings:
             self._registry.grants.revoke_access_token(
                 app_id=app_id, account_id=request.session.account_id
             )
-        return redirect(HOME_PATH)
+        return redirect(_PATH)
 
     def end_session(self, request: PageRequest) -> Response:
         """`POST /settings/sessions/revoke`."""
         if request.session:
             session_id = request.fields.get("session_id", "")
             self._registry.sessions.end_session(session_id, account_id=request.session.account_id)
-        return redirect(HOME_PATH)
+        return redirect(_PATH)

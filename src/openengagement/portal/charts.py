@@ -1,6 +1,6 @@
 """Charts of an author's Tweets: one metric over the last 28 hours, or over up to 28 days."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -26,6 +26,7 @@ from openengagement.portal.series import (
     read_chart_query,
     shape_chart,
 )
+from openengagement.portal.tweet_views import TweetView, TweetViews
 from openengagement.stores.contract import TweetStore
 
 _PATH: Final = "/explore/compare"
@@ -41,11 +42,13 @@ class Charts:
         figures: ApiFigures,
         *,
         tweets: TweetStore,
+        views: TweetViews,
         now_s: Callable[[], float],
     ) -> None:
         self._renderer = renderer
         self._figures = figures
         self._tweets = tweets
+        self._views = views
         self._now_s = now_s
 
     def show(self, request: PageRequest) -> Response:
@@ -58,14 +61,21 @@ class Charts:
         except ApiError as error:
             return self._refuse(request, query, error=error)
         api_request = build_request(query, today=self._today())
+        described = self._describe(chart)
         context = {
             "scripts": _SCRIPTS,
+            "pictures": True,
             "error": None,
             "chart": chart,
+            "columns": _name_columns(chart, described),
             "rows": _rows(chart),
             "total": format_number(chart.total),
+            "too_old": [described[tweet_id].name for tweet_id in chart.too_old],
+            "nothing": not any(any(row) for row in chart.rows),
+            "span": f"{chart.times[0]} to {chart.times[-1]} UTC",
+            "file": _file_name(query, chart),
             "window_s": [chart.window_start_s, chart.window_end_s],
-            "ranking": self._rank(chart),
+            "ranking": _rank(chart, described),
             "csv": f"{_PATH}.csv?{urlencode(query.parameters())}",
             "request": self._figures.describe_request(
                 query.endpoint, api_request, origin=request.origin
@@ -84,8 +94,9 @@ class Charts:
             chart = self._read_chart(query, request.account_id)
         except ApiError as error:
             return self._refuse(request, query, error=error)
-        name = f"{query.metric}-{chart.times[0][:10]}-{chart.times[-1][:10]}.csv"
-        header, rows = chart_table(query, chart)
+        name = f"{_file_name(query, chart)}.csv"
+        names = _name_columns(chart, self._describe(chart), linked=True)
+        header, rows = chart_table(query, chart, names=names)
         return csv_response(name, header, rows=rows)
 
     def _read_chart(self, query: ChartQuery, account_id: int) -> Chart:
@@ -125,22 +136,45 @@ class Charts:
             "choose": f"/explore?{urlencode({'tweet_ids': ','.join(query.tweet_ids)})}",
         }
 
-    def _rank(self, chart: Chart) -> list[dict[str, Any]]:
-        """List the chart's Tweets by their total in its window."""
+    def _describe(self, chart: Chart) -> dict[str, TweetView]:
         tweets = self._tweets.read_tweets([int(rank.tweet_id) for rank in chart.ranking])
-        most = max((rank.value or 0 for rank in chart.ranking), default=0)
-        return [
-            {
-                "tweet_id": rank.tweet_id,
-                "posted_at_s": tweets[int(rank.tweet_id)].created_at_s,
-                "value": format_number(rank.value),
-                "share": max(0, rank.value or 0) / most if most > 0 else 0,
-            }
-            for rank in chart.ranking
-        ]
+        return self._views.describe([*tweets.values()])
 
     def _today(self) -> date:
         return utc_datetime(self._now_s()).date()
+
+
+def _file_name(query: ChartQuery, chart: Chart) -> str:
+    return f"{query.metric}-{chart.times[0][:10]}-{chart.times[-1][:10]}"
+
+
+def _name_columns(
+    chart: Chart, described: Mapping[str, TweetView], *, linked: bool = False
+) -> list[str]:
+    """Name the columns of a chart. If `linked`, add the link of each Tweet, or its id."""
+    names = []
+    for column in chart.columns:
+        if (tweet := described.get(column)) is None:
+            names.append(column)
+            continue
+        # Spreadsheets read a bare id as a number and keep only 15 of its digits.
+        link = tweet.url or (f"Tweet {column}" if tweet.text else "")
+        name = tweet.name if tweet.text else f"Tweet {column}"
+        names.append(f"{name} {link}".strip() if linked else tweet.name)
+    return names
+
+
+def _rank(chart: Chart, described: Mapping[str, TweetView]) -> list[dict[str, Any]]:
+    """List the chart's Tweets by their total in its window."""
+    most = max((rank.value or 0 for rank in chart.ranking), default=0)
+    return [
+        {
+            "tweet": described[rank.tweet_id],
+            "value": format_number(rank.value),
+            "share": max(0, rank.value or 0) / most if most > 0 else 0,
+        }
+        for rank in chart.ranking
+    ]
 
 
 def _rows(chart: Chart) -> list[tuple[str, Markup]]:

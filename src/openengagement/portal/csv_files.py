@@ -8,6 +8,7 @@ from typing import Final
 
 from starlette.responses import Response
 
+_BYTE_ORDER_MARK: Final = "\ufeff"
 # Spreadsheets run text that begins with one of these as a formula; full-width signs included.
 _SIGNS: Final = "=+-@\uff1d\uff0b\uff0d\uff20"
 _FORMULA_STARTS: Final = (*_SIGNS, "\t", "\r", "\n")
@@ -31,7 +32,9 @@ def write_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def csv_response(name: str, header: Sequence[str], *, rows: Iterable[Sequence[object]]) -> Response:
     """Answer with a CSV file that the browser saves under this name."""
     headers = {"content-disposition": f'attachment; filename="{name}"'}
-    return Response(write_csv(header, rows), media_type="text/csv; charset=utf-8", headers=headers)
+    # Without the mark, Excel reads the file in the code page of the system.
+    content = f"{_BYTE_ORDER_MARK}{write_csv(header, rows)}"
+    return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
 
 
 def _plain(cell: object) -> object:

@@ -1,6 +1,6 @@
 """Pages as responses: templates, security headers, redirects and compression."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -15,9 +15,10 @@ from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.page_request import PageRequest
 from openengagement.registry.apps import App
 
-# Only our own style sheets and pictures load, and no site may frame a page.
+# Only our own style sheets and pictures load, and no site may frame a page. A page with Tweets also
+# loads pictures from the hosts of a setting.
 _POLICY: Final = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action {}; "
+    "default-src 'none'; style-src 'self'; img-src {}; form-action {}; "
     "frame-ancestors 'none'; base-uri 'none'"
 )
 _WITH_SCRIPTS: Final = "; script-src 'self'"  # our static files only, no script inside a page
@@ -43,10 +44,16 @@ class Refusal:
 
 
 class PageRenderer:
-    """Renders templates for the person who is signed in. `assets` are the static files."""
+    """Renders templates for the person who is signed in. `assets` are the static files.
 
-    def __init__(self, platform_name: str, sessions: BrowserSessions) -> None:
+    Pages with pictures of Tweets may load them from `image_hosts`.
+    """
+
+    def __init__(
+        self, platform_name: str, sessions: BrowserSessions, *, image_hosts: Collection[str] = ()
+    ) -> None:
         self.assets = Assets()
+        self._image_sources = sorted(f"https://{host}" for host in image_hosts)
         self._sessions = sessions
         self._environment = Environment(
             loader=PackageLoader("openengagement.portal"),
@@ -68,17 +75,20 @@ class PageRenderer:
         """Render a page.
 
         `form_targets` are further sources of the policy's `form-action`: where the page's forms may
-        lead besides this server. In `context`, `scripts` names the static scripts of the page.
+        lead besides this server. In `context`, `scripts` names the static scripts of the page, and
+        `pictures` says that it may show pictures of Tweets.
         """
         common = {
             "viewer": _describe_viewer(request),
             "csrf_token": self._sessions.csrf_token(request),
             "here": request.path,
             "scripts": (),
+            "pictures": False,
         }
         complete = {**common, **context}
         html = self._environment.get_template(f"{template}.html").render(complete)
-        policy = _POLICY.format(" ".join(["'self'", *form_targets]))
+        sources = ["'self'", *(self._image_sources if complete["pictures"] else ())]
+        policy = _POLICY.format(" ".join(sources), " ".join(["'self'", *form_targets]))
         if complete["scripts"]:
             policy += _WITH_SCRIPTS
         return HTMLResponse(html, status, headers={"content-security-policy": policy})
@@ -105,7 +115,7 @@ def add_security_headers(headers: MutableHeaders, *, secure: bool) -> None:
     """Add the headers that every answer of the pages carries, unless the answer has set them."""
     for name, value in _HEADERS.items():
         headers.setdefault(name, value)
-    headers.setdefault("content-security-policy", _POLICY.format("'none'"))
+    headers.setdefault("content-security-policy", _POLICY.format("'self'", "'none'"))
     if secure:
         headers["strict-transport-security"] = _HSTS
 

@@ -14,8 +14,10 @@ from openengagement.portal.charts import Charts
 from openengagement.portal.consent import Consent
 from openengagement.portal.developer import DeveloperApps
 from openengagement.portal.explorer import Explorer
+from openengagement.portal.home import Home
 from openengagement.portal.keys import AppKeys
 from openengagement.portal.manage import Console
+from openengagement.portal.overview import Overview
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.password_sign_in import PasswordSignIn
 from openengagement.portal.reference import DOCS_PATH, ApiReference
@@ -34,6 +36,7 @@ PREFIXES: Final = (
     "/sign-out",
     "/settings/",
     "/portal",
+    "/overview",
     "/explore",
     "/manage",
     DOCS_PATH,
@@ -67,6 +70,16 @@ class PageRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class FigurePages:
+    """The handlers of the pages that authors read, and of the home page, which leads there."""
+
+    home: Home
+    overview: Overview
+    explorer: Explorer
+    charts: Charts
+
+
+@dataclass(frozen=True, slots=True)
 class Handlers:
     """The handlers of the pages, by subject."""
 
@@ -77,8 +90,7 @@ class Handlers:
     developer: DeveloperApps
     keys: AppKeys
     console: Console
-    explorer: Explorer
-    charts: Charts
+    figures: FigurePages
     reference: ApiReference
     oidc: "OidcSignIn | None" = None  # None when no provider is set
 
@@ -87,7 +99,7 @@ def build_page_routes(handlers: Handlers) -> list[PageRoute]:
     """List every page."""
     consent, sign_in, account = handlers.consent, handlers.sign_in, handlers.account
     return [
-        PageRoute("GET", "/", account.redirect_home),
+        PageRoute("GET", "/", handlers.figures.home.show),
         PageRoute("GET", DOCS_PATH, handlers.reference.show),
         PageRoute("GET", "/oauth/authorize", consent.authorize),
         PageRoute("GET", "/oauth/authenticate", consent.authenticate),
@@ -100,7 +112,7 @@ def build_page_routes(handlers: Handlers) -> list[PageRoute]:
         PageRoute("POST", "/settings/apps/revoke", account.revoke_app),
         PageRoute("POST", "/settings/sessions/revoke", account.end_session),
         *_developer_routes(handlers.developer, handlers.keys),
-        *_figures_routes(handlers.explorer, handlers.charts),
+        *_figures_routes(handlers.figures),
         *_console_routes(handlers.console),
     ]
 
@@ -125,9 +137,13 @@ def _developer_routes(developer: DeveloperApps, keys: AppKeys) -> list[PageRoute
     ]
 
 
-def _figures_routes(explorer: Explorer, charts: Charts) -> list[PageRoute]:
+def _figures_routes(pages: FigurePages) -> list[PageRoute]:
+    overview, explorer, charts = pages.overview, pages.explorer, pages.charts
     return [
+        PageRoute("GET", "/overview", overview.show, Access.SIGNED_IN, Load.FIGURES),
+        PageRoute("GET", "/overview.csv", overview.export, Access.SIGNED_IN, Load.FIGURES),
         PageRoute("GET", "/explore", explorer.show, Access.SIGNED_IN, Load.FIGURES),
+        PageRoute("GET", "/explore/tweets.csv", explorer.export, Access.SIGNED_IN, Load.FIGURES),
         PageRoute("GET", "/explore/compare", charts.show, Access.SIGNED_IN, Load.FIGURES),
         PageRoute("GET", "/explore/compare.csv", charts.export, Access.SIGNED_IN, Load.FIGURES),
     ]

@@ -256,11 +256,11 @@ def format_number(value: Number) -> str:
     return f"{value:.2%}" if isinstance(value, float) else f"{value:,}"
 
 
-def chart_table(query: ChartQuery, chart: Chart) -> tuple[list[str], list[list[object]]]:
-    """Return the header and the rows of a chart's CSV file."""
+def chart_table(
+    query: ChartQuery, chart: Chart, *, names: Sequence[str]
+) -> tuple[list[str], list[list[object]]]:
+    """Return the header and the rows of a chart's CSV file. `names` are those of the columns."""
     unit = "hour" if query.hourly else "day"
-    # Spreadsheets read a bare id as a number and keep only 15 of its digits.
-    names = [f"Tweet {name}" if name.isdigit() else name for name in chart.columns]
     header = [f"{unit} (UTC)", *(f"{query.metric}: {name}" for name in names)]
     rows: list[list[object]] = [
         [time, *(float(f"{value:.6g}") if isinstance(value, float) else value for value in row)]

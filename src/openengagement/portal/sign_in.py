@@ -15,7 +15,7 @@ from openengagement.portal.rendering import PageRenderer, redirect
 from openengagement.registry.accounts import Account
 from openengagement.telemetry import log_event
 
-HOME_PATH: Final = "/settings/apps"
+HOME_PATH: Final = "/"
 _PATH_LENGTH_MAX: Final = 2048
 
 

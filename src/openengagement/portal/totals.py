@@ -21,6 +21,7 @@ from openengagement.portal.series import (
 TWEETS_PER_REQUEST: Final = TWEET_IDS_MAX[Endpoint.TOTALS]
 PICKED_MAX: Final = TWEET_IDS_MAX[Endpoint.HISTORICAL]
 ROWS_A_PAGE: Final = 50
+SEARCH_LENGTH_MAX: Final = 128  # characters
 POSTED: Final = "posted"
 METRICS: Final = (*TOTALS_TYPES, RATE)
 # Array of the answer -> the metrics for which the Tweets in that array are too old.
@@ -41,6 +42,7 @@ class TableView:
     ascending: bool
     page: int
     picked: tuple[str, ...]
+    search: str = ""
 
     @property
     def by_time(self) -> bool:
@@ -51,6 +53,7 @@ class TableView:
         parameters = {
             "sort": self.sort,
             "order": "ascending" if self.ascending else "",
+            "q": self.search,
             "tweet_ids": ",".join(self.picked),
         }
         return {name: value for name, value in (parameters | changes).items() if value}
@@ -78,6 +81,7 @@ def read_view(pairs: Iterable[tuple[str, str]]) -> TableView:
         ascending=given.get("order") == "ascending",
         page=parse_decimal(given.get("page", ""), maximum=_PAGE_MAX) or 1,
         picked=read_tweet_ids(pairs)[:PICKED_MAX],
+        search=" ".join(given.get("q", "").split())[:SEARCH_LENGTH_MAX],
     )
 
 

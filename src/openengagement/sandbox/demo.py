@@ -21,6 +21,7 @@ from openengagement.registry.accounts import Account
 from openengagement.registry.apps import App, AppForm
 from openengagement.registry.audit import COMMAND_LINE
 from openengagement.registry.grants import OOB
+from openengagement.registry.platform_keys import PlatformKey
 from openengagement.sandbox.dataset import Dataset
 from openengagement.sign_in.passwords import hash_password
 
@@ -147,8 +148,8 @@ def _platform_key(folder: DataFolder, *, now_s: int) -> str:
     """Return the platform key of the sandbox. Only its hash is stored, so it is derived."""
     key = f"oepk_{_derive(folder, 'platform key')}"
     keys = folder.registry.platform_keys
-    if not keys.has_platform_key(hash_token(key)):
-        keys.add_platform_key(name="sandbox", key_hash=hash_token(key), now_s=now_s)
+    if keys.find_platform_key(hash_token(key)) is None:
+        keys.add_platform_key(PlatformKey(hash_token(key), "sandbox", now_s))
     return key
 
 

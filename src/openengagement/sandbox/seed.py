@@ -27,6 +27,7 @@ from openengagement.sandbox.dataset import (
 from openengagement.sandbox.demo import Demo, describe
 from openengagement.sandbox.higgs import higgs_dataset, read_higgs
 from openengagement.sandbox.simulate import simulate_accounts, simulate_around, simulate_week
+from openengagement.sandbox.texts import invent_texts
 from openengagement.settings import Settings
 from openengagement.stores.contract import Batch
 from openengagement.stores.opening import open_stores
@@ -70,7 +71,9 @@ def build_sandbox(data: Path, settings: Settings, *, clock: Clock, recipe: Recip
         open_stores(data, settings, clock=clock).close()
         with closing(open_data_folder(data, settings, clock=clock)) as folder:
             folder.registry.accounts.apply_accounts(dataset.accounts.rows(), now_s=now_s)
-            folder.stores.tweets.apply_tweets(dataset.tweets.with_columns(deleted=False))
+            folder.stores.tweets.apply_tweets(
+                _with_content(dataset.tweets, invented=recipe.higgs is None)
+            )
             folder.stores.counters.apply_batches([Batch(deltas, key=None, digest=b"", outcome=b"")])
             simulated = extra.height if recipe.higgs else dataset.events.height
             return describe(folder, dataset, extra=(extra.height, simulated), now_s=now_s)
@@ -93,6 +96,13 @@ def _replace_credentials(data: Path, seed: int) -> None:
 def _make_empty(seed: int) -> Dataset:
     accounts = simulate_accounts(seed)
     return Dataset(accounts, TWEETS_SCHEMA.to_frame(), EVENTS_SCHEMA.to_frame())
+
+
+def _with_content(tweets: pl.DataFrame, *, invented: bool) -> pl.DataFrame:
+    """Add the columns that a week lacks. The words of real Tweets are unknown."""
+    missing = pl.lit(None, pl.String)
+    texts = pl.Series(invent_texts(tweets.height), dtype=pl.String) if invented else missing
+    return tweets.with_columns(deleted=False, text=texts, url=missing, thumbnail_url=missing)
 
 
 def _make_week(recipe: Recipe, *, ends_at_s: int) -> tuple[Dataset, pl.DataFrame]:

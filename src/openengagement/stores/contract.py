@@ -34,7 +34,9 @@ import numpy.typing as npt
 import polars as pl
 
 from openengagement.engagement.counters import Counters
+from openengagement.engagement.tweets import TweetContent
 from openengagement.engagement.types import Tweet
+from openengagement.engagement.window_sums import WindowSums
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,18 @@ class CounterStore(Store, Protocol):
             StoreUnavailable: try again later.
         """
 
+    def read_window(
+        self, tweet_ids: Sequence[int], *, start_hour: int, end_hour: int
+    ) -> WindowSums:
+        """Add up the counts of `read_buckets` for many Tweets: by Tweet, and by hour.
+
+        The Tweets must be unique. There may be tens of thousands.
+
+        Raises:
+            OverflowError: a sum might be too large.
+            StoreUnavailable: try again later.
+        """
+
     def read_outcome(self, key: bytes, digest: bytes) -> bytes | None:
         """Read the outcome of the batch that was applied under a key, if its digest is this one.
 
@@ -178,12 +192,19 @@ class TweetStore(Store, Protocol):
         """Register or change Tweets durably, all or none. Rows apply in order.
 
         `tweets` has the columns of `engagement.tweets.TWEET_SCHEMA`. A null keeps the known value.
-        For a new Tweet, nulls mean: created at the time in its id, no video, not deleted. When a
-        Tweet changes its video, its views so far move with it.
+        For a new Tweet, nulls mean: created at the time in its id, no video, not deleted, no
+        content. When a Tweet changes its video, its views so far move with it. A deleted Tweet has
+        no content.
         """
 
     def delete_tweet(self, tweet_id: int) -> bool:
-        """Mark a Tweet as deleted and keep its counters. False if it is not registered."""
+        """Mark a Tweet as deleted and keep its counters. False if it is not registered.
+
+        Its content is erased.
+        """
+
+    def read_contents(self, tweet_ids: Sequence[int]) -> dict[int, TweetContent]:
+        """Read the contents of Tweets by id, without those that have none."""
 
     def read_tweets(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
         """Read Tweets by id, in the given order, without those that are not registered."""

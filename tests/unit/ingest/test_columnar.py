@@ -210,7 +210,10 @@ def test_tweets_and_accounts_are_parsed(parse_frame):
     )
     accounts = pl.DataFrame({"id": [5], "screen_name": ["ana"], "protected": [True]})
 
-    assert parse_frame(tweets, kind="tweets") == ([(5, 6, 1_767_227_400, None, False)], [])
+    assert parse_frame(tweets, kind="tweets") == (
+        [(5, 6, 1_767_227_400, None, False, None, None, None)],
+        [],
+    )
     assert parse_frame(accounts, kind="accounts") == ([(5, "ana", True)], [])
 
 

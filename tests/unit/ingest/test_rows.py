@@ -8,6 +8,7 @@ from openengagement.engagement.types import EVENT_TYPES
 from openengagement.ingest.rows import DropReason
 
 ID_MAX = 2**63 - 1
+NO_CONTENT = (None, None, None)
 HOUR = 490_896  # of 2026-01-01T00:30:00Z, since 1970
 
 
@@ -364,13 +365,13 @@ def test_fields_that_a_tweet_leaves_out_are_null(read, value):
     parsed = read(row, kind="tweets")
 
     assert parsed.rejected.height == 0
-    assert parsed.rows.rows() == [(1, 5, 7, None, None, None)]
+    assert parsed.rows.rows() == [(1, 5, 7, None, None, None, *NO_CONTENT)]
 
 
 @pytest.mark.parametrize("form", ["ndjson", "json", "csv", "parquet", "arrow"])
 def test_rows_of_every_format_may_leave_fields_out(read, write, form):
     """The second row leaves out fields of the first one; in CSV they are empty."""
-    said = {"created_at": "2026-01-01T00:00:00Z", "video_id": "3", "deleted": True}
+    said = {"created_at": "2026-01-01T00:00:00Z", "video_id": "3", "deleted": True, "text": "Fog."}
     rows = [{"id": "5", "author_id": "7", **said}, {"id": "6", "author_id": "7"}]
     names = [{"id": 1, "screen_name": "ana", "protected": False}, {"id": 2, "screen_name": "bea"}]
 
@@ -378,8 +379,8 @@ def test_rows_of_every_format_may_leave_fields_out(read, write, form):
     accounts = read(write(names, form), form, kind="accounts")
 
     assert tweets.rows.drop("line").rows() == [
-        (5, 7, 1_767_225_600, "3", True),
-        (6, 7, None, None, None),
+        (5, 7, 1_767_225_600, "3", True, "Fog.", None, None),
+        (6, 7, None, None, None, *NO_CONTENT),
     ]
     assert accounts.rows.drop("line").rows() == [(1, "ana", False), (2, "bea", None)]
     assert tweets.rejected.height == accounts.rejected.height == 0
@@ -390,7 +391,7 @@ def test_every_format_may_leave_columns_out(read, write, form):
     tweets = read(write([{"id": "6", "author_id": "7"}], form), form, kind="tweets")
     accounts = read(write([{"id": 2, "screen_name": "bea"}], form), form, kind="accounts")
 
-    assert tweets.rows.drop("line").rows() == [(6, 7, None, None, None)]
+    assert tweets.rows.drop("line").rows() == [(6, 7, None, None, None, *NO_CONTENT)]
     assert accounts.rows.drop("line").rows() == [(2, "bea", None)]
 
 
@@ -398,7 +399,7 @@ def test_a_tweet_with_all_fields(read):
     body = tweet(video_id=str(ID_MAX), deleted=True, created_at="2026-01-01T01:00:00.9+01:00")
     parsed = read(body, kind="tweets")
 
-    assert parsed.rows.rows() == [(1, 5, 7, 1767225600, str(ID_MAX), True)]
+    assert parsed.rows.rows() == [(1, 5, 7, 1767225600, str(ID_MAX), True, *NO_CONTENT)]
 
 
 VIDEO_IDS = {
@@ -625,6 +626,6 @@ def test_every_format_gives_the_same_rows(read, write, event, form):
 
 
 def test_the_tables_above_cover_every_reason():
-    elsewhere = {"malformed", "invalid_name", "name_taken"}
+    elsewhere = {"malformed", "invalid_name", "name_taken", "invalid_text", "invalid_url"}
 
     assert {reason.value for reason in DropReason} == set(BAD) | elsewhere

@@ -1,4 +1,4 @@
-"""Fields for any text, `video_id` and `screen_name`, and values on which formats could differ."""
+"""Fields for any text, such as `video_id` and `screen_name`, in every format."""
 
 import json
 from datetime import UTC, date, datetime, time
@@ -21,6 +21,7 @@ def write_columns(content, form):
 
 TEXT_FIELDS = {
     "video_id": ("tweets", "invalid_id", {"id": 5, "author_id": 7}),
+    "text": ("tweets", "invalid_text", {"id": 5, "author_id": 7}),
     "screen_name": ("accounts", "invalid_name", {"id": 5}),
 }
 

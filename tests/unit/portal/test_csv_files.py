@@ -45,7 +45,7 @@ def test_negative_numbers_are_unchanged():
 
 
 def test_the_answer_is_a_csv_file_with_a_name():
-    response = csv_response("usage.csv", ["a", "b"], rows=[])
+    response = csv_response("usage.csv", ["a", "\u00fc"], rows=[])
     assert response.headers["content-type"] == "text/csv; charset=utf-8"
     assert response.headers["content-disposition"] == 'attachment; filename="usage.csv"'
-    assert response.body == b'"a","b"\r\n'
+    assert response.body == b'\xef\xbb\xbf"a","\xc3\xbc"\r\n', "Excel needs the mark"

@@ -203,7 +203,9 @@ def test_missing_numbers_come_last_in_both_directions():
 
 
 def read_csv(query, response):
-    text = write_csv(*chart_table(query, shape_chart(query, response)))
+    chart = shape_chart(query, response)
+    names = [f"Tweet {name}" if name.isdigit() else name for name in chart.columns]
+    text = write_csv(*chart_table(query, chart, names=names))
     return list(csv.reader(io.StringIO(text, newline="")))
 
 

@@ -1,21 +1,27 @@
 """The pages' templates, rendered with minimal and with hostile context."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
 import jinja2
+import numpy as np
 import pytest
 from markupsafe import Markup
 
 import openengagement
 from openengagement.apps.app_form import ACCESS_LEVEL_TEXTS
-from openengagement.engagement.types import utc_datetime
+from openengagement.engagement.types import TYPE_NAMES, utc_datetime
+from openengagement.portal.bar_charts import draw_bars, draw_spark
 from openengagement.portal.developer import Fault
 from openengagement.portal.manage_views import format_month
-from openengagement.portal.series import Chart, read_chart_query
+from openengagement.portal.overview_figures import list_actions, make_bars, make_figures, make_heat
+from openengagement.portal.periods import read_period
+from openengagement.portal.series import RATE, Chart, format_number, read_chart_query
+from openengagement.portal.tweet_views import TweetView
 from openengagement.registry.apps import AppForm
 
 PORTAL = Path(openengagement.__file__).parent / "portal"
@@ -33,7 +39,7 @@ HOSTILE_NAMES = [
     "\u0301" * 64,
     " ",
 ]
-VOID = {"circle", "input", "link", "meta", "path"}
+VOID = {"circle", "img", "input", "link", "meta", "path"}
 
 
 class Page(HTMLParser):
@@ -178,6 +184,8 @@ NO_ROWS = {
     "page": 1,
     "pages": 1,
     "has_dashes": False,
+    "q": "",
+    "csv": "/explore/tweets.csv",
     "request": REQUEST,
 }
 REFUSED_CHART = {
@@ -189,6 +197,18 @@ REFUSED_CHART = {
     "metrics": {"impressions": "Impressions"},
     "today": "2026-11-22",
     "choose": "/explore?tweet_ids=5",
+}
+NOW_S = 1_795_342_000
+PERIOD = read_period({}, now_s=NOW_S, floor_s=0)
+OVERVIEW = {
+    "viewer": ALICE,
+    "state": "empty",
+    "period": PERIOD,
+    "periods": [{"name": "28d", "label": "28 days", "href": "/overview", "current": True}],
+    "is_custom": False,
+    "kept": {},
+    "kept_period": {},
+    "number": format_number,
 }
 APP_HOME = "/portal/apps/10000001"
 FORM = AppForm("", 1, ())
@@ -310,6 +330,8 @@ MANAGE_USAGE = {
     "pages": 0,
 }
 MINIMAL = {
+    "welcome.html": {},
+    "overview.html": OVERVIEW,
     "explore.html": NO_ROWS,
     "explore_compare.html": REFUSED_CHART,
     "developer_apps.html": {"viewer": ALICE, "apps": [], "most": 10},
@@ -329,12 +351,23 @@ MINIMAL = {
 }
 
 
+def tweet_view(tweet_id, text, **more):
+    """A Tweet with every optional part, or without any."""
+    url = f"https://example.com/{text}" if text else ""
+    whole = {"text": text, "url": url, "host": text, "image": url, "name": text or tweet_id}
+    return TweetView(**{"tweet_id": tweet_id, "posted_at_s": WHEN, **whole, **more})
+
+
 def table_of(text):
     """The table of Tweets with every optional part."""
     column = {"name": text, "label": text, "sorted": "descending", "href": f"/explore?a={text}"}
     rows = [
-        {"tweet_id": each, "posted_at_s": WHEN, "figures": {text: value}}
-        for each, value in (("5", 1234), ("6", None), ("7", 0.5))
+        {"tweet": each, "figures": {text: value}}
+        for each, value in (
+            (tweet_view("5", text), 1234),
+            (tweet_view("6", ""), None),
+            (tweet_view("7", "Fog."), 0.5),
+        )
     ]
     more = {"sort": {"sort": text}, "request": REQUEST | {"body": text, "curl": text}}
     return (
@@ -349,8 +382,42 @@ def table_of(text):
             "picked_elsewhere": [text],
             "pages": 3,
             "has_dashes": True,
+            "q": text,
         }
     )
+
+
+def overview_of(text):
+    """The overview with every optional part."""
+    period = replace(PERIOD, faults={"first": text, "last": text}, first=text, last=text)
+    hours = np.zeros((period.end_hour - period.start_hour, len(TYPE_NAMES)), np.int64)
+    hours += np.arange(len(TYPE_NAMES)) + 1
+    figures = make_figures(hours, hours // 2)
+    bars = make_bars("impressions", period, now=hours, before=hours // 2)
+    row = {"figure": figures["replies"], "spark": draw_spark(bars), "href": f"/overview?a={text}"}
+    best = {"tweet": tweet_view("5", text), "value": 5, "share": 1.0}
+    return OVERVIEW | {
+        "state": "figures",
+        "period": period,
+        "kept": {"metric": text, "by": text},
+        "kept_period": {"period": text, "first": text},
+        "counted_until": "17:20 UTC",
+        "tweets": 20_000,
+        "more": True,
+        "published": 3,
+        "headline": figures["impressions"],
+        "chart": draw_bars(bars, period, is_rate=False),
+        "ledger": [row | {"current": True}],
+        "rest": [figures["media_views"]],
+        "best": [best | {"side": {"replies": 1, RATE: None}}],
+        "ranked_by": "impressions",
+        "side": [("replies", "Replies"), (RATE, "Rate")],
+        "metrics": {"impressions": "Impressions"},
+        "heat": make_heat(period, hours),
+        "actions": list_actions(figures),
+        "engagements": figures["engagements"],
+        "csv": f"/overview.csv?a={text}",
+    }
 
 
 def chart_of(text):
@@ -377,7 +444,12 @@ def chart_of(text):
         "rows": [("2026-11-20 22:00", Markup("<td>1</td>"))],
         "total": "1",
         "window_s": [WHEN, WHEN],
-        "ranking": [{"tweet_id": text, "posted_at_s": WHEN, "value": "1", "share": 1.0}],
+        "too_old": [text],
+        "nothing": True,
+        "span": text,
+        "file": text,
+        "columns": [text],
+        "ranking": [{"tweet": tweet_view("5", text), "value": "1", "share": 1.0}],
         "csv": f"/explore/compare.csv?a={text}",
         "request": REQUEST | {"body": text, "curl": text},
     }
@@ -395,6 +467,8 @@ def hostile(text):
     said = {"viewer": viewer, "form": form, "fault": Fault("website", text)}
     said |= {"access_levels": ACCESS_LEVEL_TEXTS}
     return {
+        "welcome.html": {},
+        "overview.html": overview_of(text) | {"viewer": viewer},
         "explore.html": table_of(text) | {"viewer": viewer},
         "explore_compare.html": chart_of(text) | {"viewer": viewer},
         "developer_apps.html": {
@@ -526,14 +600,19 @@ def test_every_template_is_tested():
 def test_no_page_has_inline_code_or_foreign_resources(page):
     """The content security policy would block inline code and foreign resources."""
     tags = {tag for tag, _ in page.elements}
-    assert not tags & {"style", "iframe", "object", "embed", "base", "img"}
+    assert not tags & {"style", "iframe", "object", "embed", "base"}
+    for picture in page.all("img"):  # of a Tweet, from a host that the operator allows
+        assert picture["src"].startswith("https://")
+        assert (picture["alt"], picture["referrerpolicy"]) == ("", "no-referrer")
     for script in page.all("script"):
         assert script.keys() == {"src", "defer"}
     assert "b" not in tags, "an entity in a name was decoded into markup"
     for tag, attributes in page.elements:
         inline = {n for n in attributes if n == "style" or n.startswith("on")}
         assert not inline, f"<{tag}> has {inline}"
-        loaded = attributes.get("src") or (attributes.get("href") if tag == "link" else None)
+        loaded = attributes.get("src" if tag != "img" else "") or (
+            attributes.get("href") if tag == "link" else None
+        )
         assert loaded is None or loaded.startswith("/static/")
         assert not attributes.get("href", "").startswith("javascript:")
         assert attributes.get("target") is None or "noopener" in attributes["rel"]
@@ -578,7 +657,7 @@ def test_every_form_that_posts_has_the_csrf_token(page):
     assert {form["method"] for form in forms} <= {"get", "post"}
     for form in forms:
         if form["method"] == "get":
-            assert form["action"].startswith(("/explore", "/manage#"))
+            assert form["action"].startswith(("/explore", "/manage#", "/overview"))
             assert "csrf_token" not in [name for name, _ in page.controls(form["action"])]
     tokens = [i for i in page.all("input") if i.get("name") == "csrf_token"]
     assert len(tokens) == len([form for form in forms if form["method"] == "post"])

@@ -104,8 +104,9 @@ def test_an_upgrade_under_a_wrong_clock_forgets_nothing(path, clock, ahead_s):
     first.apply_batches([make_batch([], key=b"unending")])
     db = first._database.connection()
     db.execute("UPDATE batches SET applied_at_s = ? WHERE key = ?", (2**62, b"unending"))
-    db.execute("DROP TRIGGER note_replaced")
-    for table in ("ledger_time", "clock_jumps", "unlisted_files"):
+    for trigger in ("note_replaced", "drop_content", "forget_content"):
+        db.execute(f"DROP TRIGGER {trigger}")
+    for table in ("ledger_time", "clock_jumps", "unlisted_files", "contents"):
         db.execute(f"DROP TABLE {table}")
     db.execute("PRAGMA user_version = 7")
     first.close()

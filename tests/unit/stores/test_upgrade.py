@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from contract.deltas import make_batch, make_deltas, make_tweets
+from contract.deltas import make_batch, make_contents, make_deltas, make_tweets
 from openengagement.engagement.counters import HOUR_MAX
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.files import UnusableFile
@@ -71,9 +71,17 @@ def test_everything_is_still_there(open_store, path, monkeypatch, version, rows_
         store.close()
 
 
+def drop_contents(db):
+    """Remove what version 10 added."""
+    db.execute("DROP TRIGGER drop_content")
+    db.execute("DROP TRIGGER forget_content")
+    db.execute("DROP TABLE contents")
+
+
 def downgrade(store):
     """Make a new, empty store one of version 5. Return its connection."""
     db = store._database.connection()
+    drop_contents(db)
     db.execute("DROP TRIGGER note_replaced")
     for table in ("videos", "ledger_time", "clock_jumps", "unlisted_files"):
         db.execute(f"DROP TABLE {table}")
@@ -186,6 +194,42 @@ def test_an_interrupted_upgrade_of_video_ids_leaves_the_old_data(open_store, pat
     assert views(open_store(), 5, 6) == [2, 2]
 
 
+@pytest.mark.parametrize("version", [5, 8, 9])
+def test_folders_of_earlier_versions_gain_contents(open_store, version):
+    made = open_store()
+    if version == 5:
+        make_version_5(made, {5: 70, 6: None})
+    elif version == 8:
+        make_version_8(made)
+    else:
+        db = made._database.connection()
+        drop_contents(db)
+        db.execute("PRAGMA user_version = 9")
+        made.close()
+
+    for index in range(2):  # the second time, there is nothing to upgrade
+        store = open_store()
+        before = store.read_contents([5, 6])
+        assert [each.text for each in before.values()] == ["Fog.", "Rain."] * index
+        store.apply_tweets(
+            make_contents((5, False, "Fog.", None, None), (6, None, "Rain.", None, None))
+        )
+        store.close()
+
+
+def test_a_running_server_of_version_9_erases_the_text_of_a_deleted_tweet(open_store, path):
+    """It knows nothing of the table. Triggers of the database remove the rows."""
+    rows = ((each, None, f"text {each}", None, None) for each in (5, 6, 8))
+    store = open_store()
+    store.apply_tweets(make_contents(*rows))
+    old = sqlite3.connect(path)
+    with old:
+        old.execute("UPDATE tweets SET deleted = 1 WHERE tweet_id = 5")
+        old.execute("DELETE FROM tweets WHERE tweet_id = 6")
+    old.close()
+    assert [*store.read_contents([5, 6, 8])] == [8]
+
+
 def test_old_keys_are_kept(open_store, path):
     make_old(path, 2)
     db = open_store()._database.connection()
@@ -218,6 +262,7 @@ def make_version_8(store, *, left=(), version=8):
     store.apply_batches([make_batch([(5, 1, {"replies": 3})])])
     store.prune(oldest_hour=0)  # moves all counters to a segment file
     db = store._database.connection()
+    drop_contents(db)
     db.execute("DROP TRIGGER note_replaced")
     db.execute("DROP TABLE unlisted_files")
     db.execute(f"PRAGMA user_version = {version}")

@@ -49,6 +49,8 @@ class PlatformClient(PlatformMethods):
     def register_tweets(self, tweets: Iterable[Record]) -> BatchReport:
         """Register Tweets or change them: `id`, `author_id`, `created_at`, `video_id`, `deleted`.
 
+        The server's pages show `text`, `url` and `thumbnail_url`.
+
         Raises:
             ApiError: the server refused the whole batch.
             TransportError: no answer arrived.

@@ -238,6 +238,8 @@ def _write_float(number: _Float) -> msgspec.Raw:
 
 def _to_texts(values: Sequence[Any], *, is_text: bool) -> pl.Series:
     """Convert the values of a field, which may be any text if `is_text`."""
+    if values.count(None) == len(values):  # as of most fields that may be left out
+        return pl.repeat(None, len(values), dtype=pl.String, eager=True)
     if is_text:
         return pl.Series(values=map(_to_marked, values), dtype=pl.String)
     try:

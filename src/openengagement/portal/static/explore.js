@@ -24,6 +24,9 @@ if (picked) {
 // --- The chart ------------------------------------------------------------------------------
 
 const HUES = 6;
+const TIP_LINES = 6;
+// Distances between the marks of the value axis of counts: half a Like does not exist.
+const WHOLE = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [4, 8]];
 const holder = document.getElementById("chart");
 if (holder) drawChart(holder, readTable(document.querySelector("#figures table")));
@@ -61,6 +64,7 @@ function drawChart(holder, figures) {
   const times = figures.data[0];
   const whole = [times[0], times.at(-1)];
   const hidden = new Set();
+  const tip = addTooltip(holder);
   let view = whole;
   let plot;
 
@@ -78,6 +82,7 @@ function drawChart(holder, figures) {
     plot?.destroy();
     const options = makeOptions(holder, figures, { hidden, moment, showValues, showRange });
     plot = new uPlot(options, figures.data, holder);
+    plot.over.append(tip.element);
     if (view !== whole) plot.setScale("x", { min: view[0], max: view[1] });
     showValues(null);
   }
@@ -90,7 +95,35 @@ function drawChart(holder, figures) {
     entries.forEach((entry, column) => {
       entry.value.textContent = index == null ? "" : figures.shown(index, column);
     });
+    if (index == null) tip.hide();
+    else tip.show(moment.long(times[index]), valuesAt(index), plot.valToPos(times[index], "x"));
   }
+
+  // The values of the visible lines at a time, the greatest first.
+  function valuesAt(index) {
+    return figures.names
+      .map((name, column) => ({ name, column, text: figures.shown(index, column) }))
+      .filter(({ column }) => !hidden.has(column))
+      .sort((one, other) =>
+        (figures.data[other.column + 1][index] ?? -Infinity)
+        - (figures.data[one.column + 1][index] ?? -Infinity) || one.column - other.column);
+  }
+
+  // The arrow keys move from time to time, and a screen reader says the values.
+  holder.tabIndex = 0;
+  holder.setAttribute("aria-label", `${holder.getAttribute("aria-label")}. The arrow keys read it.`);
+  holder.addEventListener("keydown", (event) => {
+    const at = plot.cursor.idx;
+    const last = times.length - 1;
+    const moves = { ArrowLeft: at == null ? last : at - 1, ArrowRight: at == null ? 0 : at + 1, Home: 0, End: last };
+    if (event.key === "Escape") plot.setCursor({ left: -10, top: -10 });
+    else if (event.key in moves) {
+      const index = Math.max(0, Math.min(last, moves[event.key]));
+      plot.setCursor({ left: plot.valToPos(times[index], "x"), top: 0 });
+      tip.say(`${moment.long(times[index])}: ${valuesAt(index).map(({ name, text }) => `${name} ${text}`).join(", ")}`);
+    } else return;
+    event.preventDefault();
+  });
 
   function showRange(min, max) {
     const full = min <= whole[0] && max >= whole[1];
@@ -123,6 +156,38 @@ function drawChart(holder, figures) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   new ResizeObserver(() => plot.setSize(sizeOf(holder))).observe(holder);
   draw();
+}
+
+// A tooltip at a time of the chart: it snaps to the time and stays inside of the chart.
+function addTooltip(holder) {
+  const element = document.createElement("div");
+  const spoken = document.createElement("p");
+  element.className = "chart-tip";
+  element.hidden = true;
+  spoken.className = "visually-hidden";
+  spoken.setAttribute("role", "status");
+  holder.after(spoken);
+  const line = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
+  return {
+    element,
+    hide: () => { element.hidden = true; },
+    say: (text) => { spoken.textContent = text; },
+    show: (title, values, left) => {
+      const rows = values.slice(0, TIP_LINES).map(({ name, column, text }) => {
+        const row = document.createElement("span");
+        row.className = `hue-${column % HUES}`;
+        row.append(line("i", name), " ", line("b", text));
+        return row;
+      });
+      const more = values.length - TIP_LINES;
+      if (more > 0) rows.push(line("span", `and ${more} more`));
+      element.replaceChildren(line("b", title), ...rows);
+      element.hidden = false;
+      const width = element.parentElement.clientWidth;
+      const place = left > width / 2 ? left - element.offsetWidth - 12 : left + 12;
+      element.style.insetInlineStart = `${Math.max(0, Math.min(place, width - element.offsetWidth))}px`;
+    },
+  };
 }
 
 // The legend's button of a line: switches it on and off, shows its style and its present value.
@@ -188,7 +253,7 @@ function makeOptions(holder, figures, { hidden, moment, showValues, showRange })
     axes: [
       { ...axis, grid: { show: false }, space: 72, size: 28, incrs: stepsFrom(figures.step),
         values: (_, splits) => splits.map((seconds) => moment.tick(seconds)) },
-      { ...axis, grid, size: 52, values: (_, splits) => splits.map(write) },
+      { ...axis, grid, size: 52, incrs: figures.percent ? undefined : WHOLE, values: (_, splits) => splits.map(write) },
     ],
     series: [{}, ...series],
     hooks: {
@@ -235,10 +300,13 @@ function savePicture(plot, holder, figures, hidden) {
   const source = plot.ctx.canvas;
   const ratio = source.width / plot.width;
   const shown = figures.names.map((name, index) => [name, index]).filter(([, index]) => !hidden.has(index));
-  const columns = Math.max(1, Math.floor(plot.width / 220));
-  const lines = Math.ceil(shown.length / columns);
-  const [above, below] = [44, 16 + 24 * lines];
   const canvas = document.createElement("canvas");
+  const ruler = canvas.getContext("2d");
+  ruler.font = `13px ${css("--sans")}`;
+  const widest = Math.max(0, ...shown.map(([name]) => ruler.measureText(name).width)) + 60;
+  const columns = Math.max(1, Math.floor(plot.width / widest));
+  const lines = Math.ceil(shown.length / columns);
+  const [above, below] = [64, 16 + 24 * lines];
   canvas.width = source.width;
   canvas.height = Math.round(source.height + (above + below) * ratio);
   const pen = canvas.getContext("2d");
@@ -250,11 +318,12 @@ function savePicture(plot, holder, figures, hidden) {
   pen.fillStyle = css("--ink");
   pen.font = `600 16px ${css("--sans")}`;
   const heading = document.getElementById("chart-heading").textContent;
-  pen.fillText(`${heading.replace(/\s+/g, " ").trim()} (UTC)`, 12, 24);
+  pen.fillText(heading.replace(/\s+/g, " ").trim(), 12, 24);
   pen.font = `13px ${css("--sans")}`;
+  pen.fillText(`${holder.dataset.span} · ${holder.dataset.platform}`, 12, 46);
   pen.lineWidth = 3;
   shown.forEach(([name, index], place) => {
-    const x = 12 + (place % columns) * 220;
+    const x = 12 + (place % columns) * Math.floor(plot.width / columns);
     const y = above + plot.height + 16 + 24 * Math.floor(place / columns);
     pen.strokeStyle = css(`--hue-${index % HUES}`);
     pen.setLineDash(dashOf(index));
@@ -267,7 +336,7 @@ function savePicture(plot, holder, figures, hidden) {
   canvas.toBlob((blob) => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
-    link.download = `${holder.dataset.name.toLowerCase().replaceAll(" ", "-")}.png`;
+    link.download = `${holder.dataset.file}.png`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   }, "image/png");

@@ -20,6 +20,11 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
 
 const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 for (const time of document.querySelectorAll("time[datetime]")) {
+  if (time.closest("main.sheet, main.broad")) { // an author's lists: one time each, and UTC on demand
+    time.title = time.textContent;
+    time.textContent = local.format(new Date(time.dateTime));
+    continue;
+  }
   const small = document.createElement("span");
   small.className = "local";
   small.textContent = `${local.format(new Date(time.dateTime))} your time`;

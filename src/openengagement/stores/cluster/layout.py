@@ -243,10 +243,11 @@ def _create_tables(db: Connection, url: ClickhouseUrl) -> None:
     if layout is None:
         values = (VERSION, url.cluster, url.access.database)
         db.execute("INSERT INTO store_layout VALUES (%s, %s, %s)", values)
-    elif layout[0] != VERSION:
+    elif layout[0] > VERSION:
         raise UnusableCluster("a newer version of the server made the tables: use that version")
     else:
         _verify_names(layout, url)
+        db.execute("UPDATE store_layout SET version = %s", (VERSION,))
 
 
 def _verify_names(layout: Sequence[Any], url: ClickhouseUrl) -> None:

@@ -20,7 +20,7 @@ import psycopg
 from openengagement.clock import Clock
 from openengagement.engagement.counters import TYPE_MASK, Counters, Ints
 from openengagement.engagement.overflow import merge_verified, verify_room
-from openengagement.engagement.tweets import fold_tweets
+from openengagement.engagement.tweets import TweetContent, fold_contents, fold_tweets
 from openengagement.engagement.types import DAY_S, TYPE_NAMES, Tweet
 from openengagement.engagement.videos import (
     VIDEO_VIEWS,
@@ -29,9 +29,10 @@ from openengagement.engagement.videos import (
     move_views,
     share_views,
 )
+from openengagement.engagement.window_sums import WindowSums
 from openengagement.errors import StoreUnavailable
 from openengagement.postgresql import Pool
-from openengagement.stores.cluster import ledger, ledger_time, pinging
+from openengagement.stores.cluster import contents, ledger, ledger_time, pinging, windows
 from openengagement.stores.cluster import tweets as table
 from openengagement.stores.cluster.cells import blocks_of, large_ids
 from openengagement.stores.cluster.chores import Chores
@@ -114,7 +115,7 @@ class ClusterStore:
         return claim.answers
 
     def apply_tweets(self, tweets: pl.DataFrame) -> None:
-        folded = fold_tweets(tweets)
+        folded, content = fold_tweets(tweets), fold_contents(tweets)
         with self._pool.connection() as db, db.transaction():
             if folded.get_column("video_id").drop_nulls().len():
                 ledger.own_videos(db)  # before their numbers are read: `forget` removes videos
@@ -122,11 +123,16 @@ class ClusterStore:
             videos = dict(numbered.select("id", "video_number").drop_nulls().rows())
             flight = self._move_views(db, videos) if videos else None
             table.register_tweets(db, numbered)
+            contents.register_contents(db, content)
         self._complete(flight)
 
     def delete_tweet(self, tweet_id: int) -> bool:
-        with self._pool.connection() as db:
+        with self._pool.connection() as db, db.transaction():
             return table.delete_tweet(db, tweet_id)
+
+    def read_contents(self, tweet_ids: Sequence[int]) -> dict[int, TweetContent]:
+        with self._pool.connection() as db:
+            return contents.read_contents(db, tweet_ids)
 
     def read_tweets(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
         with self._pool.connection() as db:
@@ -171,6 +177,24 @@ class ClusterStore:
         )
         sums = reading.finish().reshape(len(unique), len(TYPE_NAMES), end_hour - start_hour)
         return _in_order(sums, unique, tweet_ids=tweet_ids)[:, numbers]
+
+    def read_window(
+        self, tweet_ids: Sequence[int], *, start_hour: int, end_hour: int
+    ) -> WindowSums:
+        sums = WindowSums(tweet_ids, start_hour=start_hour, end_hour=end_hour)
+
+        def read(ids: Sequence[int]) -> Reading:
+            def start(_videos: Mapping[int, int], in_sync: InSync) -> Reading:
+                return windows.start_window(
+                    self._replicas, in_sync, ids=ids, start_hour=start_hour, end_hour=end_hour
+                )
+
+            return self._read(start, ids, views=False)[0]
+
+        for first in range(0, len(tweet_ids), windows.IDS_MAX):
+            some = tweet_ids[first : first + windows.IDS_MAX]
+            windows.finish_window(read(some), sums, first=first)
+        return sums
 
     def read_outcome(self, key: bytes, digest: bytes) -> bytes | None:
         with self._pool.connection() as db:

@@ -3,8 +3,9 @@
 from typing import Final
 
 # The version of all tables. Increase it with every change, and upgrade in `cluster init`. An index
-# needs no new version: nothing is wrong without it, and `cluster init` creates it.
-VERSION: Final = 1
+# needs no new version: nothing is wrong without it, and `cluster init` creates it. Version 2 added
+# `contents`.
+VERSION: Final = 2
 # `store_layout` has one row. A batch without `applied_at_s` never expires. `blocks` of a flight
 # holds what each shard must insert: a compressed block of the Native format, or null if the shard
 # gets nothing. The order is that of the shards. `large_tweets` are those with a counter that could
@@ -23,6 +24,9 @@ CREATE INDEX IF NOT EXISTS tweets_deleted ON tweets (author_id) WHERE deleted;
 CREATE INDEX IF NOT EXISTS tweets_by_video ON tweets (video_number) WHERE video_number IS NOT NULL;
 CREATE TABLE IF NOT EXISTS videos (
     video_number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, video_id bytea NOT NULL UNIQUE
+);
+CREATE TABLE IF NOT EXISTS contents (
+    tweet_id bigint PRIMARY KEY, text text NOT NULL, url text NOT NULL, thumbnail_url text NOT NULL
 );
 CREATE TABLE IF NOT EXISTS deletions (
     tweet_id bigint PRIMARY KEY, deleted_at timestamptz NOT NULL DEFAULT now()

@@ -7,6 +7,7 @@ import polars as pl
 import psycopg
 
 from openengagement.engagement.types import Tweet
+from openengagement.stores.cluster.contents import drop_contents
 from openengagement.stores.contract import Authored
 
 Connection = psycopg.Connection[Any]
@@ -132,13 +133,16 @@ def register_tweets(db: Connection, numbered: pl.DataFrame) -> None:
         db.execute(_UPDATE, {**columns, "new": new})
     if True in columns["deleted"]:
         db.execute(_NOTE_DELETIONS, columns)
+        pairs = zip(columns["ids"], columns["deleted"], strict=True)
+        drop_contents(db, [tweet_id for tweet_id, deleted in pairs if deleted])
     if False in columns["deleted"]:
         db.execute(_FORGET_DELETIONS, columns)
 
 
 def delete_tweet(db: Connection, tweet_id: int) -> bool:
-    """Mark a Tweet as deleted. False if it is not registered."""
+    """Mark a Tweet as deleted. False if it is not registered. Call it in a transaction."""
     db.execute(_DELETE, {"id": tweet_id})
+    drop_contents(db, [tweet_id])
     query = "SELECT EXISTS (SELECT FROM tweets WHERE tweet_id = %s)"
     ((known,),) = db.execute(query, (tweet_id,)).fetchall()
     return bool(known)
@@ -188,6 +192,7 @@ def forget(db: Connection, authored: Authored, *, unused: Sequence[int]) -> None
     db.execute(_LOCK, tweets)
     forgotten = dict(db.execute(_FORGET, tweets).fetchall())
     db.execute(_FORGET_DELETED, {"ids": list(forgotten)})
+    drop_contents(db, list(forgotten))
     videos = {video for video in forgotten.values() if video is not None}
     removed = db.execute(_FORGET_VIDEOS, {"videos": [*videos, *unused]})
     ids = [*forgotten, *(-video for (video,) in removed)]

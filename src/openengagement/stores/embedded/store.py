@@ -20,7 +20,7 @@ import polars as pl
 from openengagement.clock import Clock
 from openengagement.engagement.counters import Counters, Ints, add_hours
 from openengagement.engagement.overflow import merge_verified
-from openengagement.engagement.tweets import fold_tweets
+from openengagement.engagement.tweets import TweetContent, fold_contents, fold_tweets
 from openengagement.engagement.types import DAY_S, TYPE_NAMES, Tweet
 from openengagement.engagement.videos import (
     VIDEO_VIEWS,
@@ -29,11 +29,12 @@ from openengagement.engagement.videos import (
     move_views,
     share_views,
 )
+from openengagement.engagement.window_sums import WindowSums
 from openengagement.errors import StoreUnavailable
 from openengagement.files import hold_lock
 from openengagement.sqlite_files import connect, is_new, refuse_foreign_log
 from openengagement.stores.contract import Applied, Authored, Batch, KeyConflict, StoreFault
-from openengagement.stores.embedded import ledger, ledger_time, manifest
+from openengagement.stores.embedded import contents, ledger, ledger_time, manifest
 from openengagement.stores.embedded import tweets as table
 from openengagement.stores.embedded.compaction import Compactor
 from openengagement.stores.embedded.database import NAME, Database, verify_pages
@@ -103,8 +104,8 @@ class EmbeddedStore:
         return answers
 
     def apply_tweets(self, tweets: pl.DataFrame) -> None:
-        folded = fold_tweets(tweets)
-        with self._database.writing() as db:
+        folded, content = fold_tweets(tweets), fold_contents(tweets)
+        with self._database.writing() as db, contents.overwriting(db):
             numbered = table.number_videos(db, folded)
             videos = dict(numbered.select("id", "video_number").drop_nulls().rows())
             if videos:
@@ -113,15 +114,20 @@ class EmbeddedStore:
                 moved = move_views(before, videos, read_totals=partial(sum_totals, segments))
                 manifest.add_segment(db, moved, read_segments=lambda: segments)
             table.register_tweets(db, numbered)
+            contents.register_contents(db, content)
         if videos:
             self._compactor.notify_commit()
 
     def delete_tweet(self, tweet_id: int) -> bool:
-        with self._database.writing() as db:
+        with self._database.writing() as db, contents.overwriting(db):
             return table.delete_tweet(db, tweet_id)
 
     def read_tweets(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
         return self._tweets.read(tweet_ids)
+
+    def read_contents(self, tweet_ids: Sequence[int]) -> dict[int, TweetContent]:
+        with self._database.snapshot() as db:
+            return contents.read_contents(db, tweet_ids)
 
     def read_videos(self, tweet_ids: Sequence[int]) -> dict[int, int]:
         with self._database.snapshot() as db:
@@ -167,6 +173,14 @@ class EmbeddedStore:
         for segment in self._reader.read_newest().by_id.values():
             add_hours(sums, segment.hours, tweet_ids=ids, start_hour=start_hour)
         return sums[:, :, numbers].transpose(0, 2, 1)
+
+    def read_window(
+        self, tweet_ids: Sequence[int], *, start_hour: int, end_hour: int
+    ) -> WindowSums:
+        sums = WindowSums(tweet_ids, start_hour=start_hour, end_hour=end_hour)
+        for segment in self._reader.read_newest().by_id.values():
+            sums.add(segment.hours)
+        return sums
 
     def read_outcome(self, key: bytes, digest: bytes) -> bytes | None:
         with self._database.snapshot() as db:

@@ -10,6 +10,7 @@
 | 6 | checksums of segments |
 | 7 | the time of the ledger |
 | 8 | a record of unlisted files |
+| 9 | texts, links and pictures of Tweets |
 """
 
 import sqlite3
@@ -20,9 +21,9 @@ import numpy as np
 
 from openengagement.engagement.counters import Counters, cells_of, sum_rows
 from openengagement.engagement.types import TYPE_NAMES
-from openengagement.stores.embedded import ledger, ledger_time, manifest, tweets
+from openengagement.stores.embedded import contents, ledger, ledger_time, manifest, tweets
 
-VERSION: Final = 9
+VERSION: Final = 10
 WITH_ROWS: Final = (1, 2)  # versions with a row per (Tweet, hour), a column per engagement type
 WITH_ORPHANS: Final = (3, 4, 5, 6, 7, 8)  # versions whose crashes left files without a record
 _ROWS_AT_ONCE: Final = 20_000
@@ -65,8 +66,11 @@ def _add_tables(db: sqlite3.Connection, version: int) -> None:
         _run(db, tweets.VIDEOS)
     if version < 8:  # noqa: PLR2004
         _run(db, ledger_time.SCHEMA)
-    _run(db, manifest.UNLISTED)
-    db.execute(manifest.NOTE_REPLACED)
+    if version < 9:  # noqa: PLR2004
+        _run(db, manifest.UNLISTED)
+        db.execute(manifest.NOTE_REPLACED)
+    for statement in contents.SCHEMA:
+        db.execute(statement)
 
 
 def _run(db: sqlite3.Connection, *scripts: str) -> None:

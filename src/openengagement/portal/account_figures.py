@@ -1,0 +1,89 @@
+"""Read the figures of all Tweets of an account, as the API serves them to their author.
+
+One read of the counters covers thousands of Tweets. The rules of access are those of the API: a
+protected account has no figures, and old videos have no views.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from openengagement.engagement.access import ACCESS, AgeLimit
+from openengagement.engagement.counters import Ints
+from openengagement.engagement.types import DAY_S, HOUR_S, TYPE_NAMES, Endpoint, Tweet
+from openengagement.portal.periods import Period
+from openengagement.query import ReadProtected
+from openengagement.stores.contract import Stores
+
+TWEETS_MAX: Final = 20_000
+_AGE_LIMITS: Final[Sequence[tuple[int, AgeLimit]]] = [
+    (TYPE_NAMES.index(rule.counted), rule.age)
+    for rule in ACCESS[Endpoint.HISTORICAL].values()
+    if rule.age
+]
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSums:
+    """The sums of an account's Tweets, the newest first.
+
+    `by_tweet` is `[tweet, type number]`, `by_hour` is `[hour, type number]`, and `before` that of
+    the period before, None if it lies before the oldest time served. If there are more Tweets than
+    TWEETS_MAX, the sums are those of the newest.
+    """
+
+    tweets: Sequence[Tweet]
+    more: bool
+    by_tweet: Ints
+    by_hour: Ints
+    before: Ints | None
+
+
+class AccountFigures:
+    """Reads sums. `floor_s` is the oldest time served, in Unix seconds."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        read_protected: ReadProtected,
+        *,
+        now_s: Callable[[], float],
+        floor_s: int,
+    ) -> None:
+        self._stores = stores
+        self._read_protected = read_protected
+        self.now_s = now_s
+        self.floor_s = floor_s
+
+    def is_protected(self, account_id: int) -> bool:
+        """Tell whether the account is protected. Then nobody, not even the owner, gets metrics."""
+        return self._read_protected([account_id]).get(account_id) is not False
+
+    def read(self, account_id: int, period: Period) -> AccountSums:
+        """Read the sums of a period, of an account that is not protected.
+
+        Raises:
+            StoreUnavailable: try again later.
+        """
+        listed = self._stores.tweets.list_tweets(account_id, limit=TWEETS_MAX + 1)
+        tweets = listed[:TWEETS_MAX]
+        by_tweet, by_hour = self._sum(tweets, period.start_hour, end_hour=period.end_hour)
+        before = None
+        start, end = period.before
+        if start * HOUR_S >= self.floor_s:
+            _, before = self._sum(tweets, start, end_hour=end)
+        return AccountSums(tweets, len(listed) > TWEETS_MAX, by_tweet, by_hour, before)
+
+    def _sum(self, tweets: Sequence[Tweet], start_hour: int, *, end_hour: int) -> tuple[Ints, Ints]:
+        ids = [tweet.tweet_id for tweet in tweets]
+        counters = self._stores.counters
+        sums = counters.read_window(ids, start_hour=start_hour, end_hour=end_hour)
+        for number, limit in _AGE_LIMITS:
+            oldest_s = self.now_s() - limit.days * DAY_S
+            old = [at for at, tweet in enumerate(tweets) if tweet.created_at_s < oldest_s]
+            if old and sums.by_tweet[old, number].any():
+                ids = [tweets[at].tweet_id for at in old]
+                gone = counters.read_window(ids, start_hour=start_hour, end_hour=end_hour)
+                sums.by_tweet[old, number] = 0
+                sums.by_hour[:, number] -= gone.by_hour[:, number]
+        return sums.by_tweet, sums.by_hour

@@ -1,0 +1,198 @@
+"""The overview of an account: how all of its Tweets did in a period, and in the one before."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from openengagement.engagement.types import HOUR_S, format_time, utc_datetime
+from openengagement.errors import ApiError
+from openengagement.portal.account_figures import AccountFigures, AccountSums
+from openengagement.portal.bar_charts import draw_bars, draw_spark
+from openengagement.portal.csv_files import csv_response
+from openengagement.portal.overview_figures import (
+    MAIN,
+    METRICS,
+    find_best,
+    list_actions,
+    make_bars,
+    make_figures,
+    make_heat,
+    value_of,
+)
+from openengagement.portal.page_request import PageRequest
+from openengagement.portal.periods import CUSTOM, NAMES, Period, read_period
+from openengagement.portal.rendering import PageRenderer, Refusal
+from openengagement.portal.series import LABELS, RATE, format_number
+from openengagement.portal.tweet_views import TweetViews
+
+PATH: Final = "/overview"
+_SIDE: Final = ("favorites", "retweets", RATE)  # beside the metric that ranks the best Tweets
+
+
+class Overview:
+    """Handlers of `/overview`."""
+
+    def __init__(
+        self, renderer: PageRenderer, figures: AccountFigures, *, views: TweetViews
+    ) -> None:
+        self._renderer = renderer
+        self._figures = figures
+        self._views = views
+
+    def show(self, request: PageRequest) -> Response:
+        """`GET /overview`."""
+        period = self._read_period(request)
+        view = _kept(request.query, period)
+        context: dict[str, Any] = {
+            "title": "Overview",
+            "scripts": ("page.js", "overview.js"),
+            "pictures": True,
+            **_controls(view, period),
+        }
+        if self._figures.is_protected(request.account_id):
+            return self._render(request, {**context, "state": "protected"})
+        try:
+            sums = self._figures.read(request.account_id, period)
+        except (ApiError, OverflowError) as error:
+            return self._refuse(request, error)
+        if not sums.tweets:
+            return self._render(request, {**context, "state": "empty"})
+        now_s = self._figures.now_s()
+        more = {"state": "figures", "counted_until": f"{utc_datetime(now_s):%H:%M} UTC"}
+        return self._render(request, context | more | self._describe(view, period, sums=sums))
+
+    def export(self, request: PageRequest) -> Response:
+        """`GET /overview.csv`: every metric of the period, by the parts of the chart."""
+        period = self._read_period(request)
+        if self._figures.is_protected(request.account_id):
+            return self.show(request)
+        try:
+            sums = self._figures.read(request.account_id, period)
+        except (ApiError, OverflowError) as error:
+            return self._refuse(request, error)
+        header = ["from (UTC)", *(LABELS[name] for name in METRICS)]
+        name = f"overview-{_day(period.start_hour)}-{_day(period.end_hour - 1)}.csv"
+        return csv_response(name, header, rows=_lines(period, sums))
+
+    def _read_period(self, request: PageRequest) -> Period:
+        figures = self._figures
+        return read_period(request.query, now_s=figures.now_s(), floor_s=figures.floor_s)
+
+    def _describe(
+        self, view: Mapping[str, str], period: Period, *, sums: AccountSums
+    ) -> dict[str, Any]:
+        """Build the context of the figures."""
+        metric, ranked_by = _metric(view, "metric"), _metric(view, "by")
+        figures = make_figures(sums.by_hour, sums.before)
+        bars = {
+            name: make_bars(name, period, now=sums.by_hour, before=sums.before)
+            for name in {*MAIN, metric}
+        }
+        start_s, end_s = period.start_hour * HOUR_S, period.end_hour * HOUR_S
+        return {
+            "tweets": len(sums.tweets),
+            "more": sums.more,
+            "published": sum(start_s <= tweet.created_at_s < end_s for tweet in sums.tweets),
+            "headline": figures[metric],
+            "chart": draw_bars(bars[metric], period, is_rate=metric == RATE),
+            "ledger": [
+                {
+                    "figure": figures[name],
+                    "spark": draw_spark(bars[name]),
+                    "href": _link(view, metric=name),
+                    "current": name == metric,
+                }
+                for name in MAIN
+            ],
+            "rest": [figures[name] for name in METRICS if name not in MAIN],
+            "best": self._rank(sums, ranked_by),
+            "ranked_by": ranked_by,
+            "side": [(name, LABELS[name]) for name in _SIDE if name != ranked_by],
+            "metrics": {name: LABELS[name] for name in METRICS},
+            "heat": make_heat(period, sums.by_hour),
+            "actions": list_actions(figures),
+            "engagements": figures["engagements"],
+            "csv": f"{PATH}.csv?{urlencode(view)}",
+        }
+
+    def _rank(self, sums: AccountSums, metric: str) -> list[dict[str, Any]]:
+        """Describe the best Tweets of the period by a metric."""
+        found = find_best(sums.by_tweet, metric)
+        described = self._views.describe([sums.tweets[at] for at in found])
+        values = [value_of(sums.by_tweet[at], metric) or 0 for at in found]
+        return [
+            {
+                "tweet": tweet,
+                "value": value,
+                "share": value / values[0],
+                "side": {name: value_of(sums.by_tweet[at], name) for name in _SIDE},
+            }
+            for tweet, value, at in zip(described.values(), values, found, strict=True)
+        ]
+
+    def _render(self, request: PageRequest, context: Mapping[str, Any]) -> Response:
+        status = 400 if context["period"].faults else 200
+        shown = {"number": format_number, **context}
+        return self._renderer.render(request, "overview", context=shown, status=status)
+
+    def _refuse(self, request: PageRequest, error: ApiError | OverflowError) -> Response:
+        heading = "Your figures cannot be shown now"
+        if isinstance(error, OverflowError):
+            text = "A sum is too large for this server."
+            return self._renderer.refuse(request, Refusal(500, heading, text))
+        refusal = Refusal(error.status, heading, ". ".join(error.texts))
+        return self._renderer.refuse(request, refusal)
+
+
+def _metric(view: Mapping[str, str], name: str) -> str:
+    given = view.get(name, "")
+    return given if given in METRICS else METRICS[0]
+
+
+def _kept(query: Mapping[str, str], period: Period) -> dict[str, str]:
+    """Return the parameters of a view that its links keep, without a period that has faults."""
+    names = ("metric", "by", *(() if period.faults else ("period", "first", "last")))
+    return {name: query[name][:40] for name in names if query.get(name)}
+
+
+def _link(view: Mapping[str, str], **changes: str) -> str:
+    """Return the address of a view with changes."""
+    return f"{PATH}?{urlencode({**view, **changes})}"
+
+
+def _controls(view: Mapping[str, str], period: Period) -> dict[str, Any]:
+    """Build the context of the switch between periods."""
+    kept = {name: value for name, value in view.items() if name in {"metric", "by"}}
+    periods = [
+        {
+            "name": name,
+            "label": label,
+            "href": _link(kept, period=name),
+            "current": name == period.name,
+        }
+        for name, label in NAMES.items()
+    ]
+    days = {name: value for name, value in view.items() if name not in kept}
+    return {
+        "period": period,
+        "periods": periods,
+        "is_custom": period.name == CUSTOM,
+        "kept": kept,
+        "kept_period": days,
+    }
+
+
+def _lines(period: Period, sums: AccountSums) -> Iterator[Sequence[object]]:
+    """Yield the rows of the file."""
+    series = [make_bars(name, period, now=sums.by_hour, before=None) for name in METRICS]
+    for bars in zip(*series, strict=True):
+        numbers = [
+            float(f"{bar.value:.6g}") if isinstance(bar.value, float) else bar.value for bar in bars
+        ]
+        yield [format_time(bars[0].hour * HOUR_S), *numbers]
+
+
+def _day(hour: int) -> str:
+    return utc_datetime(hour * HOUR_S).date().isoformat()

@@ -1,0 +1,131 @@
+"""How the pages show a Tweet: its text, its link and its picture.
+
+Everything here comes from the platform. The templates escape it, only HTTP URLs become links, and
+only pictures of allowed hosts are shown.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from openengagement.engagement.tweets import TweetContent
+from openengagement.engagement.types import Tweet, utc_datetime
+from openengagement.stores.contract import TweetStore
+
+NAME_LENGTH_MAX: Final = 70  # characters
+_YEAR_LENGTH: Final = 4  # a year alone is rather a number in a text
+_NO_CONTENT: Final = TweetContent()
+
+
+@dataclass(frozen=True, slots=True)
+class TweetView:
+    """A Tweet as a page shows it.
+
+    `name` is one line that tells it from the other Tweets of the page: the start of its text, or
+    its id if no text is known. `text`, `url` and `image` are empty if there is none. `host` is that
+    of `url`.
+    """
+
+    tweet_id: str
+    posted_at_s: int
+    name: str
+    text: str
+    url: str
+    host: str
+    image: str
+
+
+class TweetViews:
+    """Describes Tweets for the pages.
+
+    `url_template` makes the link of a Tweet without one of its own, from `{id}`; it may be empty.
+    Pictures are shown if their host is one of `image_hosts`.
+    """
+
+    def __init__(
+        self, tweets: TweetStore, *, url_template: str, image_hosts: Collection[str]
+    ) -> None:
+        self._tweets = tweets
+        self._url_template = url_template
+        self._image_hosts = image_hosts
+
+    def describe(self, tweets: Sequence[Tweet]) -> dict[str, TweetView]:
+        """Describe Tweets, in their order, by id."""
+        contents = self._tweets.read_contents([tweet.tweet_id for tweet in tweets])
+        found = {tweet: contents.get(tweet.tweet_id, _NO_CONTENT) for tweet in tweets}
+        names = {tweet: _shorten(content.text) for tweet, content in found.items()}
+        repeated = {name for name, count in Counter(names.values()).items() if count > 1}
+        return {
+            str(tweet.tweet_id): self._view(
+                tweet, content, name=_distinguish(tweet, names[tweet], repeated=repeated)
+            )
+            for tweet, content in found.items()
+        }
+
+    def search(self, tweets: Sequence[Tweet], text: str) -> Sequence[Tweet]:
+        """Find the Tweets that match every word: in their text, as their id, or as their date.
+
+        A date in UTC may be a whole one, or its beginning, such as `2026-11`.
+        """
+        words = text.casefold().split()
+        if not words:
+            return tweets
+        contents = self._tweets.read_contents([tweet.tweet_id for tweet in tweets])
+        return [
+            tweet
+            for tweet in tweets
+            if _matches(tweet, contents.get(tweet.tweet_id, _NO_CONTENT), words=words)
+        ]
+
+    def _view(self, tweet: Tweet, content: TweetContent, *, name: str) -> TweetView:
+        url = content.url or self._url_template.replace("{id}", str(tweet.tweet_id))
+        host = _host_of(url, "http", "https")
+        picture_host = _host_of(content.thumbnail_url, "https")
+        return TweetView(
+            tweet_id=str(tweet.tweet_id),
+            posted_at_s=tweet.created_at_s,
+            name=name,
+            text=content.text.strip(),
+            url=url if host else "",
+            host=host.removeprefix("www."),
+            image=content.thumbnail_url if picture_host in self._image_hosts else "",
+        )
+
+
+def _matches(tweet: Tweet, content: TweetContent, *, words: Sequence[str]) -> bool:
+    text = content.text.casefold()
+    day = utc_datetime(tweet.created_at_s).date().isoformat()
+    tweet_id = str(tweet.tweet_id)
+    return all(
+        word in text or word == tweet_id or (len(word) > _YEAR_LENGTH and day.startswith(word))
+        for word in words
+    )
+
+
+def _host_of(url: str, *schemes: str) -> str:
+    """Return the host of a URL with one of these schemes. Any other text has none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # of a host that no browser accepts either
+        return ""
+    return parts.netloc.lower() if parts.scheme in schemes else ""
+
+
+def _shorten(text: str) -> str:
+    """Return the start of a text on one line, cut after a word if possible."""
+    line = " ".join(text.split())
+    if len(line) <= NAME_LENGTH_MAX:
+        return line
+    start = line[:NAME_LENGTH_MAX]
+    return f"{start.rpartition(' ')[0] or start}…"
+
+
+def _distinguish(tweet: Tweet, name: str, *, repeated: Collection[str]) -> str:
+    if not name:
+        return str(tweet.tweet_id)
+    if name not in repeated:
+        return name
+    posted = utc_datetime(tweet.created_at_s)
+    return f"{name} ({posted.day} {posted:%b %Y, %H:%M} UTC)"
