@@ -104,7 +104,7 @@ class BatchWriter:
             waiting[0][1].set_exception(self._to_api_error(error))
             return
         for (_, future), answer in zip(waiting, answers, strict=True):
-            if isinstance(answer, KeyConflict):
-                future.set_exception(KeyReused())
-            else:
+            if isinstance(answer, Applied):
                 future.set_result(answer)
+            else:
+                future.set_exception(KeyReused() if isinstance(answer, KeyConflict) else answer)
