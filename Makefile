@@ -89,9 +89,9 @@ heavy: setup interop ## Run the heavy tests, on all cores
 
 # The tests over HTTP that `make test` runs on files. `replicated` has two API nodes.
 ON_CLUSTER = PYTHONPATH=$(CURDIR)/tests/support/cheap_passwords $(BIN)/python -m pytest -q -m "not heavy"
-clusters: setup interop ## Run the wire tests and the oracle on clusters
-	@TEST_STORES=cluster $(ON_CLUSTER) -n logical tests/wire tests/oracle
-	@TEST_STORES=replicated $(ON_CLUSTER) tests/wire
+clusters: setup interop ## Run the wire tests, the oracle and the attacks on clusters
+	@TEST_STORES=cluster $(ON_CLUSTER) -n logical tests/wire tests/oracle tests/attacks
+	@TEST_STORES=replicated $(ON_CLUSTER) tests/wire tests/attacks
 
 cluster-faults: setup interop ## Stop servers of a cluster under load
 	@$(BIN)/python -m pytest -q -m cluster tests/contract

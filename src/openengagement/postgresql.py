@@ -28,6 +28,7 @@ _POOL_SIZE: Final = 8
 # Failures that may pass: the server cannot be reached, is stopping or full, a lock was not free in
 # time (OperationalError); it is a standby.
 _MAY_PASS: Final = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
+_NONCHARACTER: Final = "\ufdd0"  # no text that somebody typed has it
 _OPTIONS: Final[Mapping[str, Any]] = {
     "application_name": "openengagement",
     "options": f"-c lock_timeout={int(LOCK_TIMEOUT_S * 1000)} "
@@ -50,6 +51,7 @@ def create_engine(url: str, store: str) -> sa.Engine:
         max_overflow=-1,  # every thread of a process may have a connection at the same time
     )
     sa.event.listen(engine, "handle_error", partial(_raise_as_promised, store))
+    sa.event.listen(engine, "before_cursor_execute", _find_nothing, retval=True)
     return engine
 
 
@@ -98,13 +100,31 @@ class Pool:
         self._pool.close()
 
 
-def connect(url: str) -> psycopg.Connection[Any]:
+def connect(url: str, *, application_name: str = "openengagement") -> psycopg.Connection[Any]:
     """Open a connection outside the pool, in autocommit mode.
 
     Raises:
         psycopg.Error
     """
-    return psycopg.connect(url, autocommit=True, **_OPTIONS)
+    options = {**_OPTIONS, "application_name": application_name}
+    return psycopg.connect(url, autocommit=True, **options)
+
+
+def _find_nothing(  # the parameters are SQLAlchemy's
+    _connection: sa.Connection,
+    _cursor: object,
+    statement: str,
+    parameters: Any,  # noqa: ANN401
+    context: sa.ExecutionContext,
+    _many: object,
+) -> tuple[str, Any]:
+    """Let a search for a text with NUL find nothing, as in SQLite. PostgreSQL would refuse it."""
+    if isinstance(parameters, Mapping) and not (context.isinsert or context.isupdate):
+        parameters = {
+            name: value.replace("\0", _NONCHARACTER) if isinstance(value, str) else value
+            for name, value in parameters.items()
+        }
+    return statement, parameters
 
 
 def _raise_as_promised(store: str, context: sa.ExceptionContext) -> None:

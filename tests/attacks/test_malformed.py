@@ -88,6 +88,7 @@ def refused(oauth, method, path, headers=(), body=b"", *, host="localhost"):
     return answer
 
 
+@pytest.mark.embedded  # a balancer may lose an answer that is sent before the end of the body
 @pytest.mark.parametrize("path", POSTED)
 def test_bodies(oauth, path):
     for body in BODIES.values():

@@ -152,6 +152,7 @@ def test_changes_by_the_command_line_are_in_the_audit_log(console, mira, waiting
     assert "The command line" in page.html
 
 
+@pytest.mark.embedded
 def test_the_command_line_shows_missing_contracts(console, waiting):
     done = invoke("--data", str(console.server.data), "app", "disable", waiting.app_id)
     printed = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
@@ -193,10 +194,12 @@ def test_a_long_list_of_apps_has_pages(console, mira):
     columns = "id, name, owner_id, consumer_key, consumer_secret, enabled, bearer_generation"
     for at in range(101):
         console.sql(
-            f"INSERT INTO apps ({columns}, created_at_s) VALUES (?, ?, 202, ?, x'00', 0, 0, ?)",
+            f"INSERT INTO apps ({columns}, created_at_s) VALUES (?, ?, 202, ?, ?, ?, 0, ?)",
             20_000_001 + at,
             f"Crowd {at}",
             f"crowd {at}",
+            b"\0",
+            False,
             now,
         )
     seen = []
@@ -359,6 +362,7 @@ def test_a_removed_role_has_no_effect_at_once(console, waiting):
     assert log_of(console, waiting) == [("noor", "enable", "no", "yes")]
 
 
+@pytest.mark.heavy
 def test_a_role_removed_before_the_decision_is_written_is_respected(console, member, waiting):
     """The page has checked the role and waits for the database; the demotion is written first."""
     console.server.command("account", "add", "yuki", "--role", "manager")

@@ -87,6 +87,7 @@ def test_the_json_option_may_precede_the_arguments(run, arguments, name):
     assert set(run(*name.split(), "--json", *arguments[name]).json()) == KEYS[name]
 
 
+@pytest.mark.heavy
 def test_the_installed_command_works(tmp_path):
     """The data folder comes from the option or from the environment."""
     data = tmp_path / "data"

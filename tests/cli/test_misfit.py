@@ -205,6 +205,7 @@ def test_many_files_are_counted_and_the_first_ones_named(used, refused):
     refused("has 9 segment files (0.segment, 1.segment, 2.segment, ...)")
 
 
+@pytest.mark.heavy
 def test_an_older_database_over_the_log_of_a_killed_server(used, count, refused, tmp_path):
     """Neither the file nor its log is complete without the other."""
     killed = tmp_path / "killed"
@@ -223,6 +224,7 @@ def test_an_older_database_over_the_log_of_a_killed_server(used, count, refused,
     assert total(used) == 6 + 10 + 15
 
 
+@pytest.mark.heavy
 def test_an_older_registry_over_the_log_of_a_killed_server(run, used, refused, tmp_path):
     older = shutil.copy(used / REGISTRY, tmp_path / "older")
     run("account", "add", "bea")

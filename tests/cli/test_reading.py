@@ -216,11 +216,31 @@ def test_the_version():
     assert (done.exit_code, done.stdout) == (0, f"openengagement {version('openengagement')}\n")
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_shell_completion(monkeypatch, shell):
-    done = invoke("--show-completion", shell)
-    assert done.exit_code == 0, done.output
-    assert "openengagement" in done.stdout
+@pytest.mark.parametrize(
+    ("shell", "typed"),
+    [
+        ("bash", {"COMP_WORDS": "openengagement tok", "COMP_CWORD": "1"}),
+        ("zsh", {"_TYPER_COMPLETE_ARGS": "openengagement tok"}),
+        (
+            "fish",
+            {
+                "_TYPER_COMPLETE_ARGS": "openengagement tok",
+                "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+            },
+        ),
+    ],
+)
+def test_shell_completion(monkeypatch, shell, typed):
+    """As the shell asks: first for the script, then for the words that fit what is typed."""
+    variable = "_OPENENGAGEMENT_COMPLETE"
+    monkeypatch.setenv(variable, f"source_{shell}")
+    assert f"{variable}=complete_{shell}" in invoke().stdout
+    monkeypatch.setenv(variable, f"complete_{shell}")
+    for name, value in typed.items():
+        monkeypatch.setenv(name, value)
+    completed = invoke().stdout
+    assert "token" in completed
+    assert "status" not in completed
 
 
 # Removing

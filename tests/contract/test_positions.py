@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import pytest
+
 from contract.deltas import make_batch
 from openengagement.stores.contract import Applied, KeyConflict, Position, PositionConflict
 from support.waiting import PATIENCE_S
@@ -163,6 +165,7 @@ def test_another_process_reads_the_position_at_once(store, start_worker):
         assert worker.ask("position", "log") == str(offset)
 
 
+@pytest.mark.heavy
 def test_a_killed_consumer_continues_where_its_counts_end(backend, start_worker):
     """Each message adds one. Whenever the consumer dies, counts and position agree."""
     for life in range(5):

@@ -34,6 +34,7 @@ def shift_s(monkeypatch):
     return shift_s
 
 
+@pytest.mark.heavy
 def test_examples(shift_s, tmp_path):
     text = API.read_text()
     assert NOW in text

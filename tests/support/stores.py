@@ -11,10 +11,10 @@ import itertools
 import json
 import os
 import sqlite3
-import time
 from collections.abc import Mapping
 from contextlib import closing
-from functools import cache
+from datetime import datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,11 +23,12 @@ import psycopg
 from cryptography.fernet import Fernet
 
 from openengagement.limits.opening import init_limits
-from openengagement.registry.database import VERSION_DELAY_MAX_S
 from openengagement.registry.opening import init_registry
+from openengagement.registry.version_watch import CHANNEL, VERSION_QUERY, WATCH_NAME
 from openengagement.stores.cluster.opening import init_cluster
 from support.clickhouse import ClickHouseCluster, ModernCluster, ReplicatedCluster
 from support.postgresql import PostgresqlServer
+from support.waiting import wait_for
 
 KIND = os.environ.get("TEST_STORES", "embedded")
 NODES = 2 if KIND == "replicated" else 1  # processes of `serve` behind one address
@@ -55,10 +56,28 @@ def settings_of(data: Path) -> Mapping[str, str]:
 def wait_for_change(data: Path) -> None:
     """Wait until running servers know a change of credentials by another process.
 
-    With files they know it at once.
+    With files they know it at once. With PostgreSQL each of them asks for the version when it is
+    notified. When it asks for the second time, it has the answer to the first question.
     """
-    if KIND != "embedded" and data in SERVED:
-        time.sleep(VERSION_DELAY_MAX_S)
+    if KIND == "embedded" or data not in SERVED:
+        return
+    with psycopg.connect(registry_url(data), autocommit=True) as db:
+        for _ in range(2):
+            (now,) = db.execute("SELECT clock_timestamp()").fetchone() or ()
+            wait_for(partial(_all_have_asked, db, now), pause_s=0.002)
+
+
+def _all_have_asked(db: psycopg.Connection[Any], since: datetime) -> bool:
+    """Return whether every server has asked for the version. Notify those that have not."""
+    watches = db.execute(
+        "SELECT query_start > %s FROM pg_stat_activity "
+        "WHERE datname = current_database() AND application_name = %s AND query = %s",
+        (since, WATCH_NAME, VERSION_QUERY),
+    ).fetchall()
+    if all(asked for (asked,) in watches):
+        return True
+    db.execute(f"NOTIFY {CHANNEL}")
+    return False
 
 
 def query_registry(data: Path, statement: str, *values: object) -> list[tuple[Any, ...]]:

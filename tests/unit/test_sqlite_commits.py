@@ -173,6 +173,7 @@ def test_a_half_written_header_is_not_used(watch, monkeypatch):
     assert isinstance(watch.mark(), int)
 
 
+@pytest.mark.heavy
 def test_no_commit_of_several_fast_processes_is_missed(watch, path, db):
     """The rule of every cache: while the mark is the same, so is the database."""
     count = 400

@@ -141,6 +141,7 @@ while True:
 """
 
 
+@pytest.mark.heavy
 def test_a_live_writer_is_never_mistaken_for_another_state(path):
     """It checkpoints and restarts its log while both files are read."""
     db = opened(path)

@@ -40,6 +40,7 @@ def write(request):
     return request.param
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["x.csv", "x.ndjson"])
 @pytest.mark.parametrize("stops", [(1,), (2, 3), (3, 1, 1)])
 def test_files_are_those_of_one_query(write, misbehaving, tmp_path, name, stops):

@@ -182,6 +182,7 @@ def test_a_plot_of_totals_has_bars(oe):
     assert len(found[0][-1]) == 2 * len(found[1][-1].rstrip())
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("suffix", ["png", "svg"])
 @pytest.mark.parametrize("endpoint", ["totals", "28hr", "historical"])
 def test_a_picture(oe, tmp_path, endpoint, suffix):
@@ -200,6 +201,7 @@ def test_a_picture(oe, tmp_path, endpoint, suffix):
     assert sorted(each.name for each in tmp_path.iterdir()) == [f"one.{suffix}", f"other.{suffix}"]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["x.csv", "x.ndjson", "x.parquet"])
 def test_a_file(oe, tmp_path, name):
     done = oe("query", "totals", "111", "999", "--types", TYPES, "-o", name)
@@ -253,6 +255,7 @@ def test_mistakes_are_one_line(oe, arguments, said):
     assert not [line for line in excluded if not line.startswith("Tweets unavailable")]
 
 
+@pytest.mark.heavy
 def test_sending(oe, world, tmp_path):
     line = '{"tweet_id": "112", "type": "replies", "at": "2024-05-01T09:15:00Z"}\n'
     (tmp_path / "events.ndjson").write_text(line * 5)
@@ -268,6 +271,7 @@ def test_sending(oe, world, tmp_path):
     assert json.loads(counted.stdout)["counts"]["112"]["replies"] == "6"
 
 
+@pytest.mark.heavy
 def test_registering(oe, world, tmp_path):
     (tmp_path / "accounts.ndjson").write_text('{"id": 77, "screen_name": "erin"}\n')
     tweets = ['{"id": 5001, "author_id": 101}', '{"id": 0, "author_id": 101}']
@@ -285,6 +289,7 @@ def test_registering(oe, world, tmp_path):
     assert json.loads(found.stdout)["counts"] == {"5001": {"favorites": "0"}}
 
 
+@pytest.mark.heavy
 def test_ctrl_c_keeps_what_is_done(tmp_path):
     """The same command with --resume goes on."""
     ids = [str(each) for each in range(1, 3001)]
@@ -315,6 +320,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
     assert rows == [each for each in ids for _ in range(2)]
 
 
+@pytest.mark.heavy
 def test_ctrl_c_without_a_file_says_how_to_lose_nothing(tmp_path):
     with Misbehaving(pause_s=0.5) as server:
         environment = {
@@ -335,6 +341,7 @@ def test_ctrl_c_without_a_file_says_how_to_lose_nothing(tmp_path):
     assert "Traceback" not in err
 
 
+@pytest.mark.heavy
 def test_a_terminal_shows_a_bar(tmp_path):
     """It has the requests done, and the reason for a wait."""
     (tmp_path / "ids.txt").write_text("\n".join(str(each) for each in range(1, 3001)))

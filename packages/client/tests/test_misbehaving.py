@@ -60,6 +60,7 @@ def test_any_number_of_tweets(run, misbehaving):
     assert len(set(misbehaving.nonces)) == 5
 
 
+@pytest.mark.heavy
 def test_any_length_of_time(run, misbehaving):
     start, end = datetime(2025, 1, 15, 7, 40, tzinfo=UTC), datetime(2025, 3, 30, 4, 5, tzinfo=UTC)
     ids = tweets(26)
@@ -244,6 +245,7 @@ def test_old_videos_have_zeros_in_every_hour(run, misbehaving, hours):
     assert len(shown) in ((hours, hours + 1) if hours else (28, 29))
 
 
+@pytest.mark.heavy
 def test_rate_limits_are_followed(run, misbehaving):
     """Three requests in each window of two seconds: the client waits for the resets."""
     misbehaving.limits, misbehaving.periods_s = {"minute": 3}, {"minute": 2}
@@ -261,6 +263,7 @@ def test_rate_limits_are_followed(run, misbehaving):
     assert misbehaving.statuses.count(429) <= 8
 
 
+@pytest.mark.heavy
 def test_one_request_at_a_time_is_never_refused(run, misbehaving):
     """The client knows the limit from the first answer, and waits before it is used up."""
     misbehaving.limits, misbehaving.periods_s = (

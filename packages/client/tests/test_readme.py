@@ -44,6 +44,7 @@ def run_example(source, names):
     return compared
 
 
+@pytest.mark.heavy
 def test_the_examples(own_server, world, tmp_path):
     names = {
         "URL": own_server.url,
@@ -63,6 +64,7 @@ def test_the_examples(own_server, world, tmp_path):
     assert compared > 15
 
 
+@pytest.mark.heavy
 def test_the_commands(own_server, world, tmp_path):
     """Each line, with the files that it names."""
     app = world.main

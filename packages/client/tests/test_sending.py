@@ -350,6 +350,7 @@ def test_a_spool_that_cannot_be_written_loses_nothing(
     assert counted() == 1
 
 
+@pytest.mark.heavy
 def test_two_senders_share_a_spool(connect, own_server, world, tmp_path, counted):
     """Both send what waits there, and each batch counts once."""
     own_server.stop()
@@ -381,6 +382,7 @@ def test_a_client_that_is_closed_too_early_loses_nothing(connect, own_server, wo
         assert len(sender.failed) == 1
 
 
+@pytest.mark.heavy
 def test_a_cancelled_sender_keeps_its_batches(own_server, world, tmp_path, counted):
     """The tasks that were sending are cancelled too, as at the end of `asyncio.run`."""
 

@@ -169,6 +169,7 @@ def test_the_command_by_callback(own_server, alice, tmp_path):
     assert impressions(found.url, found.credentials) == "40"
 
 
+@pytest.mark.heavy
 def test_callbacks_of_others_are_ignored(own_server, alice, tmp_path):
     """Any page that is open in the browser can send one. It neither ends nor takes the sign-in."""
     callback = f"http://127.0.0.1:{free_port()}/back"

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from openengagement.postgresql import connect, create_engine
 from openengagement.registry.database import Database
 from openengagement.registry.migrate import HEAD, SchemaMismatch, migrate, read_revision
-from openengagement.registry.version_watch import CHANNEL, VERSION_QUERY, VersionWatch
+from openengagement.registry.version_watch import CHANNEL, VERSION_QUERY, WATCH_NAME, VersionWatch
 
 _MIGRATION_LOCK: Final = 7_106_905  # of a transaction that migrates; any number
 
@@ -39,7 +39,9 @@ class PostgresqlDatabase(Database):
             reader=self._engine.execution_options(isolation_level="AUTOCOMMIT"),
             writer=self._engine.execution_options(),
         )
-        self._watch = VersionWatch(partial(connect, url), self._read_version)
+        self._watch = VersionWatch(
+            partial(connect, url, application_name=WATCH_NAME), self._read_version
+        )
         with self.reading() as db:
             revision = read_revision(db)
         if revision != HEAD:

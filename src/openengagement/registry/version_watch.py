@@ -15,6 +15,7 @@ from openengagement.registry.database import VERSION_DELAY_MAX_S
 from openengagement.telemetry import log_event
 
 CHANNEL: Final = "openengagement_credentials"
+WATCH_NAME: Final = "openengagement credentials"  # of the connection, in pg_stat_activity
 _ASK_EVERY_S: Final = 0.3
 _RECONNECT_EVERY_S: Final = 0.5
 VERSION_QUERY: Final = "SELECT version FROM credential_version"

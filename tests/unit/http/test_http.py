@@ -716,6 +716,7 @@ def test_a_large_answer_counts_until_it_is_taken_or_given_up():
     assert client.messages == []
 
 
+@pytest.mark.heavy
 def test_a_client_that_takes_a_piece_in_time_gets_the_whole_answer():
     class Slow(Client):
         async def __call__(self, message):

@@ -192,6 +192,7 @@ def test_every_line_after_an_unclosed_quote_counts_or_is_written_to_a_file(
     assert folder.totals(range(1, 201)) == [int(n not in refused) for n in range(1, 201)]
 
 
+@pytest.mark.heavy
 def test_a_decoder_that_is_killed_in_the_middle_of_a_file_counts_nothing_twice(
     folder, tmp_path, monkeypatch, capsys
 ):

@@ -80,6 +80,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("gap", "indent"), LAYOUTS.values(), ids=LAYOUTS)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_an_array_with_a_fault_in_the_middle(folder, tmp_path, fault, gap, indent):
@@ -157,6 +158,7 @@ def test_an_array_with_two_faults(folder, tmp_path, at):
     check_correction(folder, path, start + b"," + end + b"]")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("at", [1, 14, 15, 16, 40, COUNT])
 @pytest.mark.parametrize("fault", ["another bracket", "no bracket"])
 def test_objects_with_a_fault_in_the_middle(folder, tmp_path, at, fault):

@@ -385,6 +385,7 @@ def test_connections_above_twice_the_limit_are_closed(proxy):
         assert read_all(held[-1]).startswith(b"HTTP/1.1 503 ")
 
 
+@pytest.mark.heavy
 def test_an_idle_connection_is_closed(start):
     """It is cut. A tunnel in which bytes move stays open for longer than an idle one."""
     with start(HASTY).connect() as connection:
@@ -398,6 +399,7 @@ def test_an_idle_connection_is_closed(start):
         assert read_all(connection) == b""
 
 
+@pytest.mark.heavy
 def test_a_client_that_does_not_read_is_disconnected(start):
     """The proxy cuts the connection and discards what it would have sent."""
     proxy = start(HASTY)

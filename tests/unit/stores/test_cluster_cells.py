@@ -66,14 +66,29 @@ def test_the_same_commit_has_the_same_bytes():
     assert all(first != other for first, other in zip(made[0], made[2], strict=True))
 
 
-def test_rows_are_added_up():
-    rows = [np.array(column) for column in ([7, 5, 7, 7], [0, 1, 0, 2], [1, 2, 3, 4])]
-    assert add_up(rows, [7, 6, 5], width=3).tolist() == [[4, 0, 4], [0, 0, 0], [0, 2, 0]]
+def as_block(*rows):
+    return tuple(np.array(column, np.int64) for column in zip(*rows, strict=True))
+
+
+def test_counts_are_added_up_at_their_places():
+    blocks = [as_block((0, 1), (4, 2), (0, 3)), as_block((2, 4), (0, -1))]
+    assert add_up(blocks, size=6).tolist() == [3, 0, 4, 0, 2, 0]
+    assert add_up([], size=2).tolist() == [0, 0]
+    assert add_up([(np.zeros(0, np.int64), np.zeros(0, np.int64))], size=1).tolist() == [0]
 
 
 @pytest.mark.parametrize("count", [2**62, -(2**62)])
-def test_a_sum_never_wraps_around(count):
-    rows = [np.array(column) for column in ([7, 7, 5], [0, 0, 0], [count, count, 1])]
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_sum_never_wraps_around(count, apart):
+    rows = [(0, count), (0, count), (1, 1)]
+    blocks = [as_block(row) for row in rows] if apart else [as_block(*rows)]
     with pytest.raises(OverflowError):
-        add_up(rows, [7, 5], width=1)
-    assert add_up([each[1:] for each in rows], [7, 5], width=1).tolist() == [[count], [1]]
+        add_up(blocks, size=2)
+    assert add_up([as_block(*rows[1:])], size=2).tolist() == [count, 1]
+
+
+def test_a_sum_that_fits_is_right_though_a_partial_sum_wraps_around():
+    blocks = [as_block((0, 2**62), (0, 2**62)), as_block((0, -(2**62)), (1, -(2**63)))]
+    with pytest.raises(OverflowError):
+        add_up(blocks, size=2)  # the second sum is the lowest number, which is refused, too
+    assert add_up([blocks[0], as_block((0, -(2**62)))], size=1).tolist() == [2**62]

@@ -1,6 +1,7 @@
 """Counters in ClickHouse: blocks to insert, and rows that were read."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -27,24 +28,25 @@ def blocks_of(deltas: Counters, *, shards: int, token: int, now_hour: int) -> li
     totals = to_totals(deltas)
     hourly = deltas.where(np.repeat(deltas.ids > 0, np.diff(deltas.starts)))  # videos have none
     ids = np.concatenate([_ids(totals), _ids(hourly)])
-    hours = np.concatenate([np.zeros(totals.rows, np.int64), (hourly.cells >> TYPE_BITS) + 1])
-    types = np.concatenate([totals.cells & TYPE_MASK, hourly.cells & TYPE_MASK])
-    counts = np.concatenate([totals.counts, hourly.counts])
+    rows = {
+        "tweet_id": ids,
+        "type": np.concatenate([totals.cells & TYPE_MASK, hourly.cells & TYPE_MASK]),
+        "hour": np.concatenate([np.zeros(totals.rows, np.int64), (hourly.cells >> TYPE_BITS) + 1]),
+        "n": np.concatenate([totals.counts, hourly.counts]),
+    }
+    marker = {"tweet_id": -token, "type": MARKER, "hour": now_hour, "n": 1}
     of_shard = ids % shards
-    blocks: list[bytes | None] = []
-    for shard in range(shards):
-        mine = of_shard == shard
-        if not mine.any():
-            blocks.append(None)
-            continue
-        columns = {
-            "tweet_id": np.append(ids[mine], -token),
-            "type": np.append(types[mine], MARKER),
-            "hour": np.append(hours[mine], now_hour),
-            "n": np.append(counts[mine], 1),
-        }
-        blocks.append(encode_block({name: (CELLS[name], columns[name]) for name in CELLS}))
-    return blocks
+    by_shard = np.argsort(of_shard.astype(np.uint16), kind="stable")  # numpy has a fast sort for it
+    ends = np.cumsum(np.bincount(of_shard, minlength=shards)).tolist()
+    return [
+        _block(rows, by_shard[start:end], marker=marker) if start < end else None
+        for start, end in pairwise([0, *ends])
+    ]
+
+
+def _block(rows: Mapping[str, Ints], mine: Ints, *, marker: Mapping[str, int]) -> bytes:
+    columns = {name: np.append(rows[name][mine], marker[name]) for name in CELLS}
+    return encode_block({name: (CELLS[name], columns[name]) for name in CELLS})
 
 
 def holds(block: bytes, ids: Collection[int]) -> bool:
@@ -78,25 +80,26 @@ def split_ids(ids: Sequence[int], *, shards: int) -> list[list[int]]:
     return found
 
 
-def add_up(rows: Sequence[Ints], ids: Sequence[int], *, width: int) -> Ints:
-    """Add up counts, `[id, place]`. `rows` holds the columns id, place and count.
+def add_up(blocks: Sequence[tuple[Ints, Ints]], *, size: int) -> Ints:
+    """Add up counts by their place, which is below `size`. A block has places and counts.
 
     Raises:
         OverflowError: a sum does not fit 64 bits.
     """
-    row_ids, places, counts = rows
-    sums = np.zeros((len(ids), width), np.int64)
-    if not len(row_ids):
-        return sums
-    asked = np.array(ids, np.int64)
-    order = np.argsort(asked, kind="stable")
-    index = order[np.searchsorted(asked[order], row_ids)]
-    where = index * width + places
+    sums = np.zeros(size, np.int64)
+    for places, counts in blocks:
+        np.add.at(sums, places, counts)
     # Partial sums may wrap around; a sum that fits is right anyway.
-    if np.abs(np.bincount(where, counts.astype(np.float64))).max() > _SUM_MAX:
-        raise OverflowError("a counter is too large")
-    np.add.at(sums.reshape(-1), where, counts)
+    if sum(_bound(counts) for _, counts in blocks) > _SUM_MAX:
+        places, counts = (np.concatenate(columns) for columns in zip(*blocks, strict=True))
+        if np.abs(np.bincount(places, counts.astype(np.float64))).max() > _SUM_MAX:
+            raise OverflowError("a counter is too large")
     return sums
+
+
+def _bound(counts: Ints) -> int:
+    """Return what no sum of some of these counts exceeds."""
+    return max(int(counts.max()), -int(counts.min())) * len(counts) if len(counts) else 0
 
 
 def _ids(counters: Counters) -> Ints:

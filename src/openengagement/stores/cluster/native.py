@@ -5,13 +5,14 @@ column the name, the type and the values, little-endian, without gaps.
 https://clickhouse.com/docs/interfaces/formats/Native
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 AnyInts = npt.NDArray[np.integer]
+Ints = npt.NDArray[np.int64]
 _TYPES: Final = {"Int64": "<i8", "UInt64": "<u8", "UInt32": "<u4", "UInt8": "|u1"}
 
 
@@ -24,36 +25,43 @@ def encode_block(columns: Mapping[str, tuple[str, AnyInts]]) -> bytes:
     return b"".join(parts)
 
 
-def decode_blocks(body: bytes, names: Sequence[str]) -> list[npt.NDArray[np.int64]]:
+def decode_blocks(body: bytes, names: Sequence[str]) -> list[Ints]:
     """Decode all blocks. Return the columns of these names, each over all blocks.
 
     Raises:
         ValueError: the body is not in this format, or has other columns or types.
     """
-    blocks: list[dict[str, AnyInts]] = []
+    empty = [np.zeros(0, np.int64) for _ in names]
+    return [
+        np.concatenate(columns) for columns in zip(empty, *iter_blocks(body, names), strict=True)
+    ]
+
+
+def iter_blocks(body: bytes, names: Sequence[str]) -> Iterator[list[Ints]]:
+    """Decode block after block. Yield the columns of these names.
+
+    Raises:
+        ValueError: the body is not in this format, or has other columns or types.
+    """
     at = 0
     try:
         while at < len(body):
             block, at = _decode_block(body, at)
-            blocks.append(block)
-        return [
-            np.concatenate([np.zeros(0, np.int64), *(block[name] for block in blocks)])
-            for name in names
-        ]
+            yield [block[name] for name in names]
     except (KeyError, IndexError, UnicodeDecodeError) as error:
         raise ValueError(f"the answer is not in the Native format: {error!r}") from error
 
 
-def _decode_block(body: bytes, at: int) -> tuple[dict[str, AnyInts], int]:
+def _decode_block(body: bytes, at: int) -> tuple[dict[str, Ints], int]:
     columns, at = _read_number(body, at)
     rows, at = _read_number(body, at)
-    block: dict[str, AnyInts] = {}
+    block: dict[str, Ints] = {}
     for _ in range(columns):
         name, at = _read_text(body, at)
         type_name, at = _read_text(body, at)
         if rows:
             values = np.frombuffer(body, _TYPES[type_name], rows, at)
-            block[name] = values.astype(np.int64, copy=False)
+            block[name] = values.astype(np.int64)  # a copy, because they are slow if not aligned
             at += values.nbytes
         else:
             block[name] = np.zeros(0, np.int64)

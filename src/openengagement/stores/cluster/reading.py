@@ -1,6 +1,6 @@
 """Read counters. All shards work at the same time, each at a replica in sync."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -10,26 +10,12 @@ from openengagement.errors import StoreUnavailable
 from openengagement.stores.cluster.cells import TYPES, add_up, split_ids
 from openengagement.stores.cluster.clickhouse import Answer, Refused, Unreachable
 from openengagement.stores.cluster.counting import NAME
-from openengagement.stores.cluster.native import decode_blocks
+from openengagement.stores.cluster.native import decode_blocks, iter_blocks
 from openengagement.stores.cluster.replicas import InSync, InSyncSet, Replica
 
-_COLUMNS: Final = ("tweet_id", "place", "n")
 # A server that does not answer within this time is avoided, and the next replica is asked.
 _FIRST_TIMEOUT_S: Final = 0.5
 _TIMEOUT_S: Final = 3.0
-# Rows are not added up by ClickHouse: that takes longer than to send and add up all of them.
-_TOTALS: Final = """
-SELECT tweet_id, toInt64(type) AS place, n FROM cells
-PREWHERE tweet_id IN ({ids}) WHERE hour = 0 AND type < {types} FORMAT Native
-"""
-_BUCKETS: Final = """
-SELECT tweet_id, toInt64(type) * {hours} + hour - {start} - 1 AS place, n FROM cells
-PREWHERE tweet_id IN ({ids}) WHERE hour > {start} AND hour <= {end} AND type < {types} FORMAT Native
-"""
-_ALL: Final = """
-SELECT tweet_id, toInt64(hour) * {place} + type AS place, n FROM cells
-PREWHERE tweet_id IN ({ids}) WHERE type < {types} FORMAT Native
-"""
 
 
 class CellReader:
@@ -49,16 +35,20 @@ class CellReader:
 
     def start_totals(self, ids: Sequence[int], in_sync: InSync) -> "Reading":
         """Begin to read all-time counts, `[id, type number]`, at these replicas."""
-        return Reading(self._replicas, in_sync, query=_TOTALS, ids=ids, width=TYPES)
+        return self._start(ids, in_sync, place="type", where="hour = 0", width=TYPES)
 
     def start_buckets(
         self, ids: Sequence[int], in_sync: InSync, *, start_hour: int, end_hour: int
     ) -> "Reading":
         """Begin to read counts, `[id, type number * hours + hour - start_hour]`."""
         hours = end_hour - start_hour
-        query = _BUCKETS.replace("{hours}", str(hours)).replace("{start}", str(start_hour))
-        query = query.replace("{end}", str(end_hour))
-        return Reading(self._replicas, in_sync, query=query, ids=ids, width=TYPES * hours)
+        return self._start(
+            ids,
+            in_sync,
+            place=f"toUInt32(type) * {hours} + hour - {start_hour + 1}",
+            where=f"hour > {start_hour} AND hour <= {end_hour}",
+            width=TYPES * hours,
+        )
 
     def read_all(self, ids: Sequence[int]) -> tuple[Counters, Counters]:
         """Read everything that is known of some ids: the hours, and the totals.
@@ -66,27 +56,71 @@ class CellReader:
         Raises:
             StoreUnavailable
         """
-        query = _ALL.replace("{place}", str(1 << TYPE_BITS))
-        reading = Reading(self._replicas, self._replicas.read(), query=query, ids=ids, width=0)
-        row_ids, places, counts = reading.rows()
-        hourly = places >= 1 << TYPE_BITS
-        hours = sum_rows(row_ids[hourly], places[hourly] - (1 << TYPE_BITS), counts=counts[hourly])
-        totals = sum_rows(row_ids[~hourly], places[~hourly], counts=counts[~hourly])
+        reading = Reading(self._replicas, self._replicas.read(), ids=ids, query=_everything)
+        found = [decode_blocks(body, ("tweet_id", "cell", "n")) for body in reading.receive()]
+        row_ids, cells, counts = (np.concatenate(columns) for columns in zip(*found, strict=True))
+        hourly = cells >= 1 << TYPE_BITS
+        hours = sum_rows(row_ids[hourly], cells[hourly] - (1 << TYPE_BITS), counts=counts[hourly])
+        totals = sum_rows(row_ids[~hourly], cells[~hourly], counts=counts[~hourly])
         return hours, totals
+
+    def _start(
+        self, ids: Sequence[int], in_sync: InSync, *, place: str, where: str, width: int
+    ) -> "Reading":
+        starts = {each: number * width for number, each in enumerate(ids)}
+
+        def query(some: Sequence[int]) -> str:
+            given = {each: starts[each] for each in some}
+            return _placed_counts(given, place=place, where=where)
+
+        return Reading(self._replicas, in_sync, ids=ids, query=query, width=width)
+
+
+def _placed_counts(starts: Mapping[int, int], *, place: str, where: str) -> str:
+    """Ask for counts and for their places in the result: the start of the id, and `place`.
+
+    An id in each row would double the answer. The rows are not added up, because that takes longer
+    than to send all of them.
+    """
+    ids = ",".join(map(str, starts))
+    first = (
+        f"transform(tweet_id, CAST([{ids}] AS Array(Int64)), "
+        f"CAST([{','.join(map(str, starts.values()))}] AS Array(Int64)), toInt64(0))"
+    )
+    return (
+        f"SELECT toUInt32(toUInt32({first}) + {place}) AS place, n FROM cells "  # noqa: S608
+        f"PREWHERE tweet_id IN ({ids}) WHERE {where} AND type < {TYPES} FORMAT Native"
+    )
+
+
+def _everything(ids: Sequence[int]) -> str:
+    return (
+        f"SELECT tweet_id, toInt64(hour) * {1 << TYPE_BITS} + type AS cell, n FROM cells "  # noqa: S608
+        f"PREWHERE tweet_id IN ({','.join(map(str, ids))}) WHERE type < {TYPES} FORMAT Native"
+    )
 
 
 class Reading:
-    """A read that has begun. Each shard that has some of the ids works on it."""
+    """A read that has begun. Each shard that has some of the ids works on it.
+
+    `query` makes the query for the ids of a shard. `width` is the number of counts of an id.
+    """
 
     def __init__(
-        self, replicas: InSyncSet, in_sync: InSync, *, query: str, ids: Sequence[int], width: int
+        self,
+        replicas: InSyncSet,
+        in_sync: InSync,
+        *,
+        ids: Sequence[int],
+        query: Callable[[Sequence[int]], str],
+        width: int = 0,
     ) -> None:
         self._replicas = replicas
         self._in_sync = in_sync
         self.ids = ids
         self._width = width
         self._queries = {
-            shard: query.format(ids=",".join(map(str, some)), types=TYPES)
+            shard: query(some)
             for shard, some in enumerate(split_ids(ids, shards=len(in_sync)))
             if some
         }
@@ -105,7 +139,13 @@ class Reading:
             OverflowError
             StoreUnavailable
         """
-        return add_up(self.rows(), self.ids, width=self._width)
+        blocks = [
+            (places, counts)
+            for body in self.receive()
+            for places, counts in iter_blocks(body, ("place", "n"))
+        ]
+        sums = add_up(blocks, size=len(self.ids) * self._width)
+        return sums.reshape(len(self.ids), self._width)
 
     def receive(self) -> list[bytes]:
         """Return the answers of the shards.
@@ -117,16 +157,6 @@ class Reading:
             return [self._receive(shard) for shard in self._queries]
         finally:
             self.abandon()  # if one shard has failed
-
-    def rows(self) -> list[Ints]:
-        """Return the rows of all shards: the columns id, place and count.
-
-        Raises:
-            StoreUnavailable
-        """
-        found = [decode_blocks(body, _COLUMNS) for body in self.receive()]
-        empty = [np.zeros(0, np.int64) for _ in _COLUMNS]
-        return [np.concatenate(columns) for columns in zip(empty, *found, strict=True)]
 
     def _send(self, shard: int) -> tuple[Replica, Answer] | None:
         """Send the query to the first replica that can be connected to."""

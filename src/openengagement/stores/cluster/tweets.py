@@ -1,6 +1,6 @@
 """The table of Tweets in PostgreSQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import polars as pl
@@ -42,7 +42,7 @@ FROM {_GIVEN} WHERE known.tweet_id = given.tweet_id AND given.tweet_id <> ALL(%(
 """  # noqa: S608
 _READ: Final = """
 SELECT tweet_id, author_id, created_at_s, deleted, video_number FROM tweets
-WHERE tweet_id = ANY(%(ids)s)
+WHERE tweet_id = ANY(%(ids)s::bigint[])
 """
 _LIST: Final = """
 SELECT tweet_id, author_id, created_at_s, deleted FROM tweets
@@ -51,7 +51,7 @@ ORDER BY created_at_s DESC, tweet_id DESC LIMIT %(limit)s
 """
 _VIDEOS: Final = """
 SELECT tweet_id, video_number FROM tweets
-WHERE tweet_id = ANY(%(ids)s) AND video_number IS NOT NULL
+WHERE tweet_id = ANY(%(ids)s::bigint[]) AND video_number IS NOT NULL
 """
 _DELETE: Final = """
 WITH done AS (UPDATE tweets SET deleted = true WHERE tweet_id = %(id)s RETURNING tweet_id)
@@ -210,7 +210,7 @@ def read_tweets(
 
     Also return the number of the video of each Tweet that has one.
     """
-    rows = db.execute(_READ, {"ids": list(tweet_ids)}).fetchall()
+    rows = db.execute(_READ, {"ids": _array(tweet_ids)}).fetchall()
     found = {row[0]: Tweet(*row[:4]) for row in rows}
     videos = {row[0]: row[4] for row in rows if row[4] is not None}
     return {each: found[each] for each in tweet_ids if each in found}, videos
@@ -224,9 +224,14 @@ def list_tweets(db: Connection, author_id: int, *, limit: int) -> list[Tweet]:
 
 def videos_of(db: Connection, tweet_ids: Sequence[int]) -> psycopg.Cursor[Any]:
     """Query pairs: each Tweet with a video, and the number of the video."""
-    return db.execute(_VIDEOS, {"ids": list(tweet_ids)})
+    return db.execute(_VIDEOS, {"ids": _array(tweet_ids)})
 
 
 def read_videos(db: Connection, tweet_ids: Sequence[int]) -> Mapping[int, int]:
     """Read the number of the video of each Tweet that has one."""
     return dict(videos_of(db, tweet_ids).fetchall())
+
+
+def _array(ids: Iterable[int]) -> str:
+    """Write an array of PostgreSQL. The driver takes ten times as long for each of its elements."""
+    return f"{{{','.join(map(str, ids))}}}"
