@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-import pytest
-
 from contract.deltas import make_batch
 from openengagement.stores.contract import Applied, KeyConflict, Position, PositionConflict
 from support.waiting import PATIENCE_S
