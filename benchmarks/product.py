@@ -84,6 +84,11 @@ class Command:
         ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         return ended is None
 
+    def stop(self) -> Ran:
+        """Ask it to end, and wait."""
+        self._process.terminate()
+        return self.wait()
+
     def wait(self) -> Ran:
         """Return the output and CPU time, children included.
 

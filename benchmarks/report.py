@@ -72,6 +72,22 @@ def _loading_http(results: Results) -> Iterator[Row]:
     yield Row("the same, CPU µs per event", sent["cpu_us"].show(".2f"))
 
 
+def _consuming(results: Results) -> Iterator[Row]:
+    found = results["consume_backlog"]
+    text = f"consume: NATS JetStream, {found['events'].median:,.0f} events in messages of 500"
+    yield at_least(f"{text}, events/s", found["rate_without_start"], 400_000)
+    yield Row("the same, with the start-up", found["rate"].show())
+    yield Row("the same, CPU µs per event, with that of the log", found["cpu_us"].show(".2f"))
+    yield at_most("the same, largest RSS, MiB", found["rss_mib"], 400)
+    paced = results["consume_latency"]
+    text = f"the same at {paced['rate'].median:,.0f} events/s: publishing to a read"
+    yield at_most(f"{text}, p99 ms", paced["p99_ms"], 2000)
+    yield Row(f"{text}, p50 ms", paced["p50_ms"].show())
+    peer = results["consume_postgresql"]
+    yield Row("a consumer that upserts into PostgreSQL, events/s", peer["rate"].show())
+    yield at_least("consume: rate / that rate", peer["times"], 5, ".1f")
+
+
 def _checksums(results: Results) -> Iterator[Row]:
     found = results["checksums"]
     yield at_most("checksums: share of the CPU time of a load", found["load_share"], 0.03, ".1%")
@@ -234,6 +250,7 @@ _SECTIONS = {
     **stream_rows.SECTIONS,
     "load_file": _loading,
     "load_http": _loading_http,
+    "consume_backlog": _consuming,
     "checksums": _checksums,
     "columns": _columns,
     "bare": _one_tweet,

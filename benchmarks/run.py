@@ -23,6 +23,7 @@ import checksums
 import client
 import cluster
 import columnar
+import consuming
 import counting
 import growth
 import limits
@@ -106,6 +107,9 @@ class Bench:
             "load_http": loading.over_http(self._folder, path, self._few_rounds),
         }
 
+    def consume(self) -> Figures:
+        return consuming.consuming(self._folder, lambda: self._stream().files, self._sizes)
+
     def checksums(self) -> Figures:
         files = self._stream().files[: self._sizes.peer_files]
         figures = {
@@ -182,6 +186,7 @@ PARTS = (
     "growth",
     "prune",
     "load",
+    "consume",
     "checksums",
     "columns",
     "one_tweet",

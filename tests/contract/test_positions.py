@@ -1,19 +1,27 @@
-"""Positions: a source's offset is committed with its counts, whichever process dies."""
+"""Positions: a source's offset is committed with its counts, whichever process dies.
+
+A batch follows a position. The store refuses it unless the source is at that position, so it does
+not matter how many consumers believe that they own a source.
+"""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from contract.deltas import make_batch
-from openengagement.stores.contract import KeyConflict, Position
+from openengagement.stores.contract import Applied, KeyConflict, Position, PositionConflict
 from support.waiting import PATIENCE_S
 
 ROW = [(5, 10, {"replies": 1})]
 
 
-def consume(store, offset, *, source="log", rows=ROW, **kwargs):
-    batch = make_batch(rows, position=Position(source, offset), **kwargs)
-    return store.apply_batches([batch])[0]
+def at(offset, after, *, source="log", rows=ROW, **kwargs):
+    return make_batch(rows, position=Position(source, offset, after), **kwargs)
+
+
+def consume(store, offset, after, **kwargs):
+    return store.apply_batches([at(offset, after, **kwargs)])[0]
 
 
 def total(store):
@@ -25,50 +33,125 @@ def test_a_source_without_batches_has_no_position(store):
 
 
 def test_the_last_position_of_each_source_is_read(store):
-    for offset in (b"1", b"2", b"\0\xff"):
-        consume(store, offset)
-    consume(store, b"7", source="other")
+    for after, offset in ((None, b"1"), (b"1", b"2"), (b"2", b"\0\xff")):
+        consume(store, offset, after)
+    consume(store, b"7", None, source="other")
 
     assert store.read_position("log") == b"\0\xff"
     assert store.read_position("other") == b"7"
     assert total(store) == 4
 
 
-def test_of_several_batches_in_one_call_the_last_position_wins(store):
-    batches = [make_batch(ROW, position=Position("log", offset)) for offset in (b"2", b"9", b"3")]
-    store.apply_batches([*batches, make_batch(ROW)])
+@pytest.mark.parametrize("after", [None, b"0", b"2", b"3", b"", b"1\0"])
+def test_a_batch_that_follows_another_position_is_refused(store, after):
+    consume(store, b"1", None)
 
+    assert isinstance(consume(store, b"2", after), PositionConflict)
+    assert store.read_position("log") == b"1"
+    assert total(store) == 1
+
+
+def test_a_batch_that_follows_a_position_is_refused_at_the_beginning(store):
+    assert isinstance(consume(store, b"2", b"1"), PositionConflict)
+    assert store.read_position("log") is None
+    assert total(store) == 0
+
+
+def test_a_refused_batch_delays_no_other(store):
+    """A commit may have batches of several sources, and batches of senders with keys."""
+    consume(store, b"1", None)
+    answers = store.apply_batches(
+        [
+            at(b"9", b"8"),
+            at(b"1", None, source="other"),
+            at(b"2", b"1"),
+            make_batch(ROW, key=b"k"),
+            at(b"9", b"8", source="third", key=b"third"),
+        ]
+    )
+
+    refused = [isinstance(answer, PositionConflict) for answer in answers]
+    assert refused == [True, False, False, False, True]
+    assert store.read_position("log") == b"2"
+    assert store.read_position("third") is None
+    assert total(store) == 4
+    (again,) = store.apply_batches([make_batch(ROW, key=b"third")])
+    assert again == Applied(False, b"outcome"), "the key of a refused batch is still unused"
+
+
+def test_batches_of_one_call_follow_each_other(store):
+    answers = store.apply_batches(
+        [at(b"2", None), at(b"9", b"2"), at(b"5", b"2"), at(b"3", b"9"), make_batch(ROW)]
+    )
+
+    assert [isinstance(answer, PositionConflict) for answer in answers] == [
+        *(False, False, True, False),
+        False,
+    ]
     assert store.read_position("log") == b"3"
+    assert total(store) == 4
+
+
+def test_one_of_two_consumers_commits(store):
+    """Both read the same message from the log, again and again."""
+
+    def take(_):
+        after = store.read_position("log")
+        offset = b"%d" % (int(after or b"0") + 1)
+        return isinstance(consume(store, offset, after), Applied)
+
+    with ThreadPoolExecutor(4) as pool:
+        applied = sum(pool.map(take, range(60)))
+    assert store.read_position("log") == b"%d" % applied
+    assert total(store) == applied
+
+
+def test_consumers_of_several_sources_do_not_wait_for_each_other_for_ever(store):
+    """Their commits name the sources in different orders."""
+
+    def take(sources):
+        for _ in range(10):
+            positions = {source: store.read_position(source) for source in sources}
+            store.apply_batches(
+                [
+                    at(b"%d" % (int(after or b"0") + 1), after, source=source)
+                    for source, after in positions.items()
+                ]
+            )
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(take, (["a", "b", "c"], ["c", "b", "a"])))
+    assert total(store) == sum(int(store.read_position(source)) for source in "abc")
 
 
 def test_a_batch_without_counts_moves_the_position(store):
     """A consumer skips messages in this way."""
-    consume(store, b"1", rows=[])
-    consume(store, b"2", rows=[], key=b"k")
+    consume(store, b"1", None, rows=[])
+    consume(store, b"2", b"1", rows=[], key=b"k")
 
     assert store.read_position("log") == b"2"
 
 
 def test_a_repeat_leaves_the_position(store):
     """It adds no counts. A consumer that was replaced must not move its successor back."""
-    consume(store, b"1", key=b"k")
-    consume(store, b"2")
+    consume(store, b"1", None, key=b"k")
+    consume(store, b"2", b"1")
 
-    assert consume(store, b"1", key=b"k").duplicate
+    assert consume(store, b"1", None, key=b"k").duplicate
     assert store.read_position("log") == b"2"
 
 
 def test_a_conflict_leaves_the_position(store):
-    consume(store, b"1", key=b"k", digest=b"one")
+    consume(store, b"1", None, key=b"k", digest=b"one")
 
-    assert isinstance(consume(store, b"2", key=b"k", digest=b"two"), KeyConflict)
+    assert isinstance(consume(store, b"2", b"1", key=b"k", digest=b"two"), KeyConflict)
     assert store.read_position("log") == b"1"
 
 
 def test_a_refused_call_leaves_the_position(store):
-    consume(store, b"1")
+    consume(store, b"1", None)
     try:
-        consume(store, b"2", rows=[(5, 10, {"replies": 2**62})])
+        consume(store, b"2", b"1", rows=[(5, 10, {"replies": 2**62})])
     except OverflowError:
         assert store.read_position("log") == b"1"
 
@@ -76,7 +159,7 @@ def test_a_refused_call_leaves_the_position(store):
 def test_another_process_reads_the_position_at_once(store, start_worker):
     worker = start_worker()
     for offset in range(1, 20):
-        consume(store, b"%d" % offset)
+        consume(store, b"%d" % offset, b"%d" % (offset - 1) if offset > 1 else None)
         assert worker.ask("position", "log") == str(offset)
 
 

@@ -57,8 +57,10 @@ def position(store, source):
 
 def consume(store, source):
     """Consume messages that add one each, from the last position on, until killed."""
-    for offset in count_from(int(position(store, source) or 0) + 1):
-        reached = Position(source, b"%d" % offset)
+    after = store.read_position(source)
+    for offset in count_from(int(after or 0) + 1):
+        reached = Position(source, b"%d" % offset, after)
+        after = reached.offset
         store.apply_batches([make_batch([(5, 10, {"replies": 1})], position=reached)])
 
 

@@ -32,6 +32,7 @@ FIRST_PARTY_IMPORTS = 8
 # More than five parameters, or more than two that can be passed by position.
 MANY_PARAMETERS: dict[str, str] = {
     "openengagement.cli.load:load": "a command: its parameters are the command line's",
+    "openengagement.cli.consume:consume": "a command",
     "openengagement.cli.sandbox:sandbox": "a command",
     "openengagement.cli.serve:serve": "a command",
     "openengagement.cli.maintenance:backup": "a command",
@@ -49,6 +50,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "openengagement.stores.cluster.chores:Chores._try": "the other chores run, and it runs again",
     "openengagement.api.asgi:Api._serve": "the edge: no traceback reaches a client",
     "openengagement.api.health:Health._has_failed": "any failure is what it reports",
+    "openengagement.ingest.logs.messages:MessageParser._parse": "a bad message blocks no other",
     "openengagement.ingest.writer:BatchWriter._apply": "producers must hear of any failed commit",
     "openengagement.ingest.sources.counting_socket:_answer": "the worker must get an answer",
     "openengagement.ingest.formats.column_decoder:decode_into": "the reader hears of any failure",
@@ -61,6 +63,9 @@ MANY_IMPORTS: dict[str, str] = {
     "openengagement.auth.oauth1": "it reads, verifies and explains a signature",
     "openengagement.stores.opening": "it opens, creates and checks every engine",
     "openengagement.cli.sandbox": "it builds, describes and starts every part of a sandbox",
+    "openengagement.cli.consume": "it puts a consumer together",
+    "openengagement.ingest.mapping.mapped_parser": "it reads rows of every format",
+    "openengagement.ingest.logs.messages": "it leads a message through every step",
     "openengagement.cli.doctor": "it looks at every part of a setup",
     "openengagement.ingest.sources.worker_uploads": "it applies and logs all kinds of uploads",
     "openengagement.stores.cluster.store": "it puts the parts of the store together",

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from openengagement.cli.common import CLOCK, Json, fail, open_folder, read_settings, show
+from openengagement.cli.previews import DryRun, Map, open_mapping, show_preview
+from openengagement.ingest.preview import Preview
 from openengagement.ingest.registrar import Registrar
 from openengagement.ingest.sources.loader import (
     IN_FLIGHT_MAX,
@@ -39,14 +41,21 @@ def load(
         list[Path],
         typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="One or more files."),
     ],
+    map_file: Map = None,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Load files: .ndjson .jsonl .json .csv .parquet .arrow, also with .gz or .zst.
 
     Rejected lines are written to FILE.rejected.ndjson with the reason. Loading the same file again
-    counts nothing twice, so after an interruption simply run the command again.
+    counts nothing twice, so after an interruption simply run the command again. With another --map
+    the events are other ones, and count again.
     """
+    mapping = open_mapping(map_file)
+    if mapping is not None and kind is not Kind.events:
+        fail("--map is for events")
     with open_folder(context) as folder:
+        future_max_s = read_settings().event_future_max_s
         writer = BatchWriter(
             folder.stores.counters,
             queue_max=IN_FLIGHT_MAX + 1,
@@ -56,10 +65,13 @@ def load(
             KINDS[kind.value],
             registrar=Registrar(folder.registry, folder.stores.tweets, now_s=CLOCK.now_s),
             writer=writer,
-            now_s=CLOCK.now_s,
-            future_max_s=read_settings().event_future_max_s,
+            latest_s=lambda: CLOCK.now_s() + future_max_s,
+            mapping=mapping,
         )
         try:
+            if dry_run:
+                _show_preview(loader, files, as_json=json)
+                return
             loaded = _load(loader, files)
         finally:
             writer.close()
@@ -68,6 +80,17 @@ def load(
                 engine.compact()
     fields = {"accepted": loaded.accepted, "rejected": loaded.rejected}
     show(fields, as_json=json, notes=_notes(loaded))
+
+
+def _show_preview(loader: Loader, files: list[Path], *, as_json: bool) -> None:
+    """Show what the beginning of each file would count."""
+    preview = Preview()
+    try:
+        for path in files:
+            loader.preview(path, preview)
+    except FileError as error:
+        fail(str(error))
+    show_preview(preview, as_json=as_json)
 
 
 def _load(loader: Loader, files: list[Path]) -> LoadSummary:

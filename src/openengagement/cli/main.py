@@ -9,6 +9,7 @@ import typer
 
 from openengagement.cli import accounts, apps, cluster, keys, platform_keys, tokens
 from openengagement.cli.check import check
+from openengagement.cli.consume import consume
 from openengagement.cli.doctor import doctor
 from openengagement.cli.load import load
 from openengagement.cli.maintenance import backup, prune
@@ -54,6 +55,7 @@ main.command("sandbox")(sandbox)
 main.command("status")(status)
 main.command("doctor")(doctor)
 main.command("load")(load)
+main.command("consume")(consume)
 main.command("usage")(usage)
 main.command("backup")(backup)
 main.command("restore")(restore)

@@ -9,7 +9,7 @@ import polars as pl
 
 from openengagement.engagement.rollup import fold_events
 from openengagement.ingest.formats.ignored_fields import IgnoredFields, count_ignored
-from openengagement.stores.contract import Batch, Position
+from openengagement.stores.contract import Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +65,12 @@ class BatchIdentity:
 
     `key` is the idempotency key, None for a batch that counts each time it is sent. `digest` is the
     digest of the body. Another digest under the same key is an error. If `expires`, the store may
-    forget the key after `idempotency_keep_days`. A batch of a log has the `position` of its end.
+    forget the key after `idempotency_keep_days`.
     """
 
     key: bytes | None
     digest: bytes
     expires: bool = True
-    position: Position | None = None
 
 
 def digest_of(body: bytes) -> bytes:
@@ -104,5 +103,4 @@ def make_batch(parsed: ParsedBatch, outcome: Outcome, *, identity: BatchIdentity
         digest=identity.digest,
         expires=identity.expires,
         outcome=msgspec.json.encode(outcome),
-        position=identity.position,
     )

@@ -138,7 +138,7 @@ class BatchWriter:
         COMMITS.add(1, "committed")
         LAST_COMMIT.set(_CLOCK.now_s())
         for (_, future, _), answer in zip(waiting, answers, strict=True):
-            if isinstance(answer, KeyConflict):
-                future.set_exception(KeyReused())
-            else:
+            if isinstance(answer, Applied):
                 future.set_result(answer)
+            else:
+                future.set_exception(KeyReused() if isinstance(answer, KeyConflict) else answer)

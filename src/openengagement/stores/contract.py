@@ -41,13 +41,15 @@ from openengagement.engagement.window_sums import WindowSums
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a consumer has read a source, such as a topic of a log.
+    """How far a source, such as a partition of a log, is counted when a batch is committed.
 
-    `offset` is opaque to the store. Only the consumer understands it.
+    `after` is the source's position before the batch, None at its beginning. Both are opaque to the
+    store, which only compares them. Only the consumer understands them.
     """
 
     source: str
     offset: bytes
+    after: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +81,18 @@ class KeyConflict(Exception):
     """The key was used with another digest. Nothing of this batch was applied."""
 
 
+class PositionConflict(Exception):
+    """The source is not at the position that the batch follows. Nothing of it was applied."""
+
+
 class StoreFault(StrEnum):
     """A part of a store that does not work, as `/readyz` names it."""
 
     SOME_UNREADABLE = "some counters cannot be read"
     BEHIND = "batches wait to be counted"  # recorded half a minute ago, and not counted yet
+
+
+Answer = Applied | KeyConflict | PositionConflict
 
 
 class Store(Protocol):
@@ -113,7 +122,7 @@ class Store(Protocol):
 class CounterStore(Store, Protocol):
     """Counts of engagement, by Tweet, type and hour."""
 
-    def apply_batches(self, batches: Sequence[Batch]) -> list[Applied | KeyConflict]:
+    def apply_batches(self, batches: Sequence[Batch]) -> list[Answer]:
         """Apply several batches durably. The answers come in the same order.
 
         A key is applied once, for as long as it is kept. A repeat is answered with the outcome of
@@ -121,9 +130,10 @@ class CounterStore(Store, Protocol):
         an outcome. It then completes the first attempt, or raises StoreUnavailable. It never
         answers with the outcome of the repeat.
 
-        The position of a batch is committed atomically with its counts, if it has counts. Repeats
-        and conflicts do not change positions. Of several batches from one source in a call, the
-        last one wins. Each source has one consumer at a time.
+        The position of a batch is committed atomically with its counts, if it has counts. A batch
+        that follows another position than that of the store is refused, also while two consumers
+        commit at once. Several batches from one source in a call may follow each other. Repeats
+        and conflicts do not change positions.
 
         Raises:
             OverflowError: a counter might pass `engagement.counters.COUNTER_MAX`; nothing was

@@ -6,7 +6,6 @@ import pytest
 from openengagement.engagement.counters import TYPE_BITS
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.ingest.batch import BatchIdentity, Outcome, describe, digest_of, make_batch
-from openengagement.stores.contract import Position
 
 GOOD = '{"tweet_id":"5","type":"favorites","at":"2026-01-01T00:30:00Z"}'
 BAD = {
@@ -72,14 +71,14 @@ def test_the_digest_is_of_the_body(read):
     assert digests[0] == digests[2] != digests[1]
 
 
-def test_the_position_of_a_log_is_committed_with_the_counts(read):
+def test_a_batch_may_have_a_key_that_never_expires(read):
+    """A batch of a log has a position instead: see `unit/ingest/logs/test_messages.py`."""
     parsed = read(GOOD)
-    position = Position("topic/0", b"7")
-    identity = BatchIdentity(b"key", b"digest", expires=False, position=position)
+    identity = BatchIdentity(b"key", b"digest", expires=False)
 
     batch = make_batch(parsed, describe(parsed, listed_max=0), identity=identity)
 
-    assert (batch.position, batch.expires) == (position, False)
+    assert (batch.position, batch.expires) == (None, False)
 
 
 def test_only_valid_rows_reach_the_store(read):

@@ -63,8 +63,7 @@ class Folder:
             KINDS[kind],
             registrar=Registrar(self.registry, self.store, now_s=self.clock.now_s),
             writer=self.writer,
-            now_s=self.clock.now_s,
-            future_max_s=300,
+            latest_s=lambda: self.clock.now_s() + 300,
         )
         return loader.load(paths, on_progress)
 

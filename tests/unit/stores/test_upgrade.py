@@ -118,7 +118,8 @@ def test_version_4_gains_positions(open_store, path):
     for index in range(2):  # the second time there is nothing to upgrade
         store = open_store()
         assert store.read_position("log") == (b"0" if index else None)
-        store.apply_batches([make_batch([], position=Position("log", b"%d" % index))])
+        reached = Position("log", b"%d" % index, b"0" if index else None)
+        store.apply_batches([make_batch([], position=reached)])
         assert store.read_totals([5], ["replies"]).tolist() == [[3]]
         store.close()
 

@@ -82,10 +82,14 @@ class Chunk:
         place = locate(text, int(found[1]), first_byte=first_byte, line_ends=line_ends)
         return reason.replace(found[0], place)
 
-    def identity(self) -> BatchIdentity:
-        """Identify the chunk by its content and its place in the file, without expiry."""
-        key = b"file:" + self.digest + self.lines_before.to_bytes(8, "big")
-        return BatchIdentity(key, self.digest, expires=False)
+    def identity(self, map_digest: bytes = b"") -> BatchIdentity:
+        """Identify the chunk by its content and its place in the file, without expiry.
+
+        If it was mapped, the mapping is part of it: with another one, the file has other events.
+        """
+        digest = digest_of(self.digest + map_digest) if map_digest else self.digest
+        key = b"file:" + digest + self.lines_before.to_bytes(8, "big")
+        return BatchIdentity(key, digest, expires=False)
 
 
 def read_chunks(path: Path, decode: Decode) -> Iterator[Chunk]:

@@ -23,12 +23,16 @@ import polars as pl
 import zstandard
 from isal.igzip_lib import IsalError
 
+from openengagement.engagement.rollup import fold_events
 from openengagement.errors import ApiError, StoreUnavailable
 from openengagement.ingest.batch import Outcome, ParsedBatch, describe
 from openengagement.ingest.batch_parser import COLUMNAR, BatchParser, Content
 from openengagement.ingest.event_counter import EventCounter, PreparedBatch
 from openengagement.ingest.formats.columnar import DecodedRows
 from openengagement.ingest.formats.detection import Format
+from openengagement.ingest.mapping.map_file import Mapping
+from openengagement.ingest.mapping.mapped_parser import MappedParser
+from openengagement.ingest.preview import Preview
 from openengagement.ingest.registrar import Registrar
 from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS, DropReason, Kind
 from openengagement.ingest.sources.chunks import Chunk, read_chunks
@@ -109,7 +113,7 @@ class _PendingChunk:
 
 
 class Loader:
-    """Loads files of one kind. `future_max_s` is how far in the future a time may be."""
+    """Loads files of one kind. `parser` validates them."""
 
     def __init__(
         self,
@@ -117,13 +121,15 @@ class Loader:
         *,
         registrar: Registrar,
         writer: BatchWriter,
-        now_s: Callable[[], float],
-        future_max_s: int,
+        latest_s: Callable[[], float],
+        mapping: Mapping | None = None,
     ) -> None:
         self._kind = kind
         self._registrar = registrar
         self._counter = EventCounter(self._parse, writer)
-        self._parser = BatchParser(lines_max=_LINES_MAX, latest_s=lambda: now_s() + future_max_s)
+        parser = BatchParser(lines_max=_LINES_MAX, latest_s=latest_s)
+        self._parser = MappedParser(parser, mapping) if mapping else parser
+        self._map_digest = mapping.digest if mapping else b""
         self._parsing = Lock()
         self._pool = ThreadPoolExecutor(THREADS, "parse", lower_priority)
 
@@ -154,6 +160,25 @@ class Loader:
         if paths:
             report(paths[-1], bytes_before)
         return summary
+
+    def preview(self, path: Path, preview: Preview) -> None:
+        """Add the first chunk of a file to a preview, without storing anything.
+
+        Raises:
+            FileError: the file cannot be read.
+        """
+        try:
+            chunk = next(read_chunks(path, self._decode), None)
+            if chunk is None:
+                return
+            parsed = self._parse(chunk.body, chunk.form)
+        except _ERRORS as error:
+            raise FileError(path, str(error), loaded=LoadedPart(0)) from error
+        if self._kind is EVENTS:
+            preview.add_counted(fold_events(parsed.rows), events=parsed.rows.height)
+        else:
+            preview.add_accepted(parsed.rows.height)
+        preview.add_rejected(parsed.rejected.select("reason", "detail").rows())
 
     def _read(
         self, path: Path, pending: deque[_PendingChunk], *, summary: LoadSummary
@@ -197,7 +222,10 @@ class Loader:
         if self._kind is not EVENTS:
             return _PreparedChunk(chunk, self._parse(chunk.body, chunk.form))
         batch = self._counter.prepare_batch(
-            chunk.body, chunk.form, identity=chunk.identity(), describe=_describe_early
+            chunk.body,
+            chunk.form,
+            identity=chunk.identity(self._map_digest),
+            describe=_describe_early,
         )
         # Free the memory of the other columns while the chunk waits for its commit.
         parsed = replace(batch.parsed, rows=batch.parsed.rows.select("line"))

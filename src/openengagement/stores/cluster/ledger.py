@@ -6,7 +6,7 @@ shard has its block. Any server completes a flight that outlives its lease.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
@@ -15,7 +15,7 @@ import zstandard
 from openengagement.errors import StoreUnavailable
 from openengagement.stores.cluster.cells import holds, without
 from openengagement.stores.cluster.tables import FLIGHT_DAYS_MAX
-from openengagement.stores.contract import Applied, Batch, KeyConflict
+from openengagement.stores.contract import Answer, Applied, Batch, KeyConflict, PositionConflict
 
 Connection = psycopg.Connection[Any]
 
@@ -45,9 +45,13 @@ FROM unnest(%(keys)s::bytea[], %(digests)s::bytea[], %(outcomes)s::bytea[], %(ex
 ORDER BY key ON CONFLICT DO NOTHING RETURNING key
 """
 _KNOWN: Final = "SELECT key, digest, outcome, token FROM batches WHERE key = ANY(%(keys)s)"
+# Both wait for a transaction that moves the same position, and then see what it has committed.
+_BEGIN_SOURCE: Final = """
+INSERT INTO positions VALUES (%(source)s, %(offset)s, %(token)s) ON CONFLICT DO NOTHING RETURNING 1
+"""
 _MOVE_ON: Final = """
-INSERT INTO positions VALUES (%(source)s, %(offset)s, %(token)s)
-ON CONFLICT (source) DO UPDATE SET position = EXCLUDED.position, token = EXCLUDED.token
+UPDATE positions SET position = %(offset)s, token = %(token)s
+WHERE source = %(source)s AND position = %(after)s RETURNING 1
 """
 _LEASE: Final = f"now() + interval '{_LEASE_S} s'"
 _BEGIN: Final = f"""
@@ -80,9 +84,9 @@ class Claimed:
     may be answered when they have ended.
     """
 
-    answers: list[Applied | KeyConflict]
-    new: list[Batch] = field(default_factory=list)
-    earlier: set[int] = field(default_factory=set)
+    answers: list[Answer]
+    new: list[Batch]
+    earlier: set[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,26 +134,43 @@ def claim(
     db.execute(_EXPIRE, expired)
     claimed = _claim_keys(db, list(first.values()), token=token, now_s=now_s)
     known = _read_known(db, [key for key in first if key not in claimed])
-    claim = Claimed([])
-    for batch in batches:
+    answers: list[Answer] = []
+    new: dict[int, Batch] = {}
+    earlier: set[int] = set()
+    for index, batch in enumerate(batches):
         if batch.key is None or (batch.key in claimed and first[batch.key] is batch):
-            claim.new.append(batch)
-            claim.answers.append(Applied(False, batch.outcome))
+            new[index] = batch
+            answers.append(Applied(False, batch.outcome))
             continue
         mate = first[batch.key]
         if batch.key not in claimed and batch.key not in known:
             raise StoreUnavailable("Tweet", "a key expired while its batch was sent again")
-        digest, outcome, earlier = known.get(batch.key) or (mate.digest, mate.outcome, None)
+        digest, outcome, flight = known.get(batch.key) or (mate.digest, mate.outcome, None)
         if digest != batch.digest:
-            claim.answers.append(KeyConflict())
+            answers.append(KeyConflict())
             continue
-        claim.answers.append(Applied(True, outcome))
-        if earlier is not None:
-            claim.earlier.add(earlier)
-    positions = [batch.position for batch in claim.new if batch.position is not None]
-    for source, offset in {each.source: each.offset for each in positions}.items():
-        db.execute(_MOVE_ON, {"source": source, "offset": offset, "token": token})
-    return claim
+        answers.append(Applied(True, outcome))
+        if flight is not None:
+            earlier.add(flight)
+    for index in _move_positions(db, new, token=token):
+        answers[index] = PositionConflict()
+        del new[index]
+    return Claimed(answers, list(new.values()), earlier)
+
+
+def _move_positions(db: Connection, batches: Mapping[int, Batch], *, token: int) -> list[int]:
+    """Move the positions of new batches. Return those that follow another position."""
+    positions = {index: batch.position for index, batch in batches.items() if batch.position}
+    refused: list[int] = []
+    # In the order of the sources: otherwise two commits could wait for each other.
+    for index, position in sorted(positions.items(), key=lambda item: item[1].source):
+        query = _BEGIN_SOURCE if position.after is None else _MOVE_ON
+        values = {"source": position.source, "offset": position.offset, "token": token}
+        if db.execute(query, {**values, "after": position.after}).fetchone() is None:
+            refused.append(index)
+    if keys := [key for index in refused if (key := batches[index].key) is not None]:
+        db.execute("DELETE FROM batches WHERE key = ANY(%s)", (keys,))
+    return refused
 
 
 def _claim_keys(db: Connection, batches: Sequence[Batch], *, token: int, now_s: int) -> set[bytes]:

@@ -42,7 +42,7 @@ from openengagement.stores.cluster.layout import ClickhouseUrl, open_replicas
 from openengagement.stores.cluster.pruning import Pruner
 from openengagement.stores.cluster.reading import CellReader, Reading
 from openengagement.stores.cluster.replicas import InSync, InSyncSet, States, read_states
-from openengagement.stores.contract import Applied, Authored, Batch, KeyConflict, StoreFault
+from openengagement.stores.contract import Answer, Authored, Batch, StoreFault
 from openengagement.telemetry import WARNING, log_event
 
 _PAUSE_S: Final = 0.005
@@ -99,7 +99,7 @@ class ClusterStore:
             erase=self._eraser.erase,
         )
 
-    def apply_batches(self, batches: Sequence[Batch]) -> list[Applied | KeyConflict]:
+    def apply_batches(self, batches: Sequence[Batch]) -> list[Answer]:
         with self._pool.connection() as db, db.transaction():
             token = ledger.next_token(db)
             now_s, jump = ledger_time.advance(db, self._clock)

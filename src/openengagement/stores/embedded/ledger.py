@@ -6,7 +6,14 @@ Its times are those of `ledger_time`.
 import sqlite3
 from typing import Final
 
-from openengagement.stores.contract import Applied, Batch, KeyConflict
+from openengagement.stores.contract import (
+    Answer,
+    Applied,
+    Batch,
+    KeyConflict,
+    Position,
+    PositionConflict,
+)
 
 SCHEMA: Final = """
 CREATE TABLE batches (
@@ -25,7 +32,7 @@ def expire_keys(db: sqlite3.Connection, *, before_s: int) -> None:
     db.execute("DELETE FROM batches WHERE applied_at_s < ?", (before_s,))
 
 
-def claim(db: sqlite3.Connection, batch: Batch, *, now_s: int) -> Applied | KeyConflict:
+def claim(db: sqlite3.Connection, batch: Batch, *, now_s: int) -> Answer:
     """Decide whether a batch is new. If so, record its key and its position."""
     if batch.key is not None:
         query = "SELECT digest, outcome FROM batches WHERE key = ?"
@@ -33,12 +40,21 @@ def claim(db: sqlite3.Connection, batch: Batch, *, now_s: int) -> Applied | KeyC
         if known is not None:
             digest, outcome = known
             return Applied(True, outcome) if digest == batch.digest else KeyConflict()
+    if batch.position is not None and not _move_on(db, batch.position):
+        return PositionConflict()
+    if batch.key is not None:
         row = (batch.key, batch.digest, batch.outcome, now_s if batch.expires else NEVER)
         db.execute("INSERT INTO batches VALUES (?, ?, ?, ?)", row)
-    if batch.position is not None:
-        position = (batch.position.source, batch.position.offset)
-        db.execute("INSERT OR REPLACE INTO positions VALUES (?, ?)", position)
     return Applied(False, batch.outcome)
+
+
+def _move_on(db: sqlite3.Connection, position: Position) -> bool:
+    """Record a position. False if its source is not at the one that it follows."""
+    if read_position(db, position.source) != position.after:
+        return False
+    row = (position.source, position.offset)
+    db.execute("INSERT OR REPLACE INTO positions VALUES (?, ?)", row)
+    return True
 
 
 def read_outcome(db: sqlite3.Connection, key: bytes, *, digest: bytes) -> bytes | None:

@@ -33,7 +33,7 @@ from openengagement.engagement.window_sums import WindowSums
 from openengagement.errors import StoreUnavailable
 from openengagement.files import hold_lock
 from openengagement.sqlite_files import connect, is_new, refuse_foreign_log
-from openengagement.stores.contract import Applied, Authored, Batch, KeyConflict, StoreFault
+from openengagement.stores.contract import Answer, Applied, Authored, Batch, StoreFault
 from openengagement.stores.embedded import contents, ledger, ledger_time, manifest
 from openengagement.stores.embedded import tweets as table
 from openengagement.stores.embedded.compaction import Compactor
@@ -85,8 +85,8 @@ class EmbeddedStore:
             self.close()
             raise
 
-    def apply_batches(self, batches: Sequence[Batch]) -> list[Applied | KeyConflict]:
-        answers: list[Applied | KeyConflict] = []
+    def apply_batches(self, batches: Sequence[Batch]) -> list[Answer]:
+        answers: list[Answer] = []
         deltas: list[Counters] = []
         with self._database.writing() as db:
             now_s, jump = ledger_time.advance(db, self._clock)

@@ -1,0 +1,74 @@
+"""What a consumer has counted, for its operator."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from openengagement.ingest.logs.messages import MessageBatch
+
+_RATE_OVER_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Figures since the start. `rate` is in events per second, over the last seconds.
+
+    `lag` is the number of messages that are in the log and were not read, None if that is unknown.
+    `age_s` is how long ago the log received the newest message that was counted.
+    """
+
+    messages: int
+    events: int
+    dead_letters: int
+    conflicts: int
+    rate: int
+    lag: int | None
+    age_s: float | None
+
+
+class ConsumerProgress:
+    """Adds up what is counted. `now_s` is the wall clock."""
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self._now_s = now_s
+        self._messages = self._events = self._letters = self._conflicts = 0
+        self._lag: int | None = None
+        self._newest_s: float | None = None
+        self._marks = deque([(time.monotonic(), 0)])
+
+    def note_counted(self, batch: MessageBatch) -> None:
+        """Add a batch that is durable."""
+        self._messages += len(batch.messages)
+        self._events += batch.events
+        self._letters += len(batch.letters)
+        sent_s = batch.messages[-1].sent_s
+        if sent_s is not None:
+            self._newest_s = max(sent_s, self._newest_s or sent_s)
+
+    def note_conflict(self) -> None:
+        """Add a batch that another consumer has counted."""
+        self._conflicts += 1
+
+    def note_lag(self, lag: int | None) -> None:
+        """Set the number of messages that wait in the log."""
+        self._lag = lag
+
+    def reached(self) -> Reached:
+        """Return the figures of this moment."""
+        now = time.monotonic()
+        if now - self._marks[-1][0] > _RATE_OVER_S / 10:
+            self._marks.append((now, self._events))
+        while len(self._marks) > 1 and now - self._marks[1][0] > _RATE_OVER_S:
+            self._marks.popleft()
+        since_s, before = self._marks[0]
+        return Reached(
+            messages=self._messages,
+            events=self._events,
+            dead_letters=self._letters,
+            conflicts=self._conflicts,
+            rate=int((self._events - before) / max(now - since_s, 0.001)),
+            lag=self._lag,
+            age_s=None if self._newest_s is None else max(0.0, self._now_s() - self._newest_s),
+        )

@@ -1,0 +1,284 @@
+"""A stream of NATS JetStream as an event log.
+
+The stream, or each filter of subjects in the URL, is a source. The library is asynchronous, so its
+event loop runs in a thread of its own.
+"""
+
+import asyncio
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from nats.aio.client import Client
+
+from openengagement.ingest.logs import cursors as cursors_of
+from openengagement.ingest.logs import nats_api
+from openengagement.ingest.logs.contract import (
+    LogMessage,
+    LogUnavailable,
+    LogUnusable,
+    ReadPosition,
+)
+from openengagement.ingest.logs.cursors import Cursor, PositionCodec
+from openengagement.ingest.logs.log_url import LogUrl
+from openengagement.ingest.logs.nats_session import NatsSession
+from openengagement.telemetry import WARNING, log_event
+
+_PATIENCE_S: Final = 30.0  # for the event loop; each step in it has its own time limit
+_CLOSE_S: Final = 2.0
+_RETRY_S: Final = 1.0
+_PUBLISHED_AT_ONCE: Final = 100
+_REFUSED: Final = ("authorization", "authentication", "user jwt", "nkey", "credentials")
+
+T = TypeVar("T")
+
+
+class NatsLog:
+    """Reads a stream. With `skip_lost`, continues after messages that the stream removed.
+
+    Consumers of the same `group` divide the sources among themselves.
+
+    Raises:
+        LogUnusable: the stream cannot be consumed; the text says why.
+    """
+
+    def __init__(
+        self, url: LogUrl, *, read_position: ReadPosition, group: str, skip_lost: bool
+    ) -> None:
+        self._url = url
+        self._group = group
+        self._read_position = read_position
+        self._skip_lost = skip_lost
+        prefix = f"nats:{url.option('name') or url.name}"
+        filters = url.every("subject") or ("",)
+        _verify_disjoint(filters)
+        self._subjects = {f"{prefix}:{each}" if each else prefix: each for each in filters}
+        self._cursors = {source: Cursor(source) for source in self._subjects}
+        self._mine: list[str] = []
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="nats", daemon=True)
+        self._thread.start()
+        self._session: NatsSession | None = None
+        self._retry_at_s = 0.0
+        try:
+            self._session = self._run(self._open())
+        except LogUnavailable as error:
+            self.close()
+            raise LogUnusable(f"{url.text}: {error}") from error
+        except LogUnusable as error:
+            self.close()
+            raise LogUnusable(f"{url.text}: {error}") from error
+
+    def poll(self, timeout_s: float) -> list[LogMessage]:
+        try:
+            session = self._ensure_session(timeout_s)
+            if session is None:
+                return []
+            mine = self._run(session.divide(list(self._subjects)))
+            for source in set(self._mine) - set(mine):
+                self._cursors[source].restart(self._cursors[source].epoch)
+            self._mine = mine
+            owned = {source: self._cursors[source] for source in mine}
+            codec = self._codec(session.stream)
+            new = cursors_of.start(owned, codec, read_position=self._read_position)
+            if new:
+                stream = self._run(session.refresh())
+                for cursor in new:
+                    self._verify_complete(cursor, stream)
+            started = [cursor for cursor in owned.values() if cursor.started]
+            subjects = [self._subjects[cursor.source] for cursor in started]
+            return self._run(session.read(started, subjects, timeout_s=timeout_s))
+        except LogUnavailable as error:
+            self._lose(error)
+            return []
+
+    def restart(self, source: str, epoch: int) -> None:
+        self._cursors[source].restart(epoch)
+
+    def lag(self) -> int | None:
+        if self._session is None:
+            return None
+        return cursors_of.total_lag({source: self._cursors[source] for source in self._mine})
+
+    def publish(self, name: str, letters: Sequence[tuple[str, bytes]]) -> None:
+        session = self._ensure_session(_RETRY_S)
+        if session is None:
+            raise LogUnavailable("the connection is broken")
+        for first in range(0, len(letters), _PUBLISHED_AT_ONCE):
+            some = letters[first : first + _PUBLISHED_AT_ONCE]
+            steps = [session.publish(name, message_id=each, body=body) for each, body in some]
+            self._run(_await_all(steps))
+
+    def verify_dead_letters(self, name: str) -> None:
+        """Verify that a subject for dead letters is not one that is consumed.
+
+        Raises:
+            LogUnusable
+        """
+        filters = [each for each in self._subjects.values() if each]
+        assert self._session is not None
+        for each in filters or self._session.stream.config.subjects:
+            if _overlap(name, each):
+                raise LogUnusable(
+                    f"dead letters for {name} would be consumed again; use a subject of "
+                    "another stream, or a file"
+                )
+
+    def close(self) -> None:
+        session, self._session = self._session, None
+        with contextlib.suppress(LogUnavailable, LogUnusable):
+            if session is not None:
+                self._run(session.close(), timeout_s=_CLOSE_S)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_CLOSE_S)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+    def _codec(self, stream: nats_api.Stream) -> PositionCodec:
+        return PositionCodec(stream.created, described=f"the stream {self._url.name}")
+
+    def _ensure_session(self, timeout_s: float) -> NatsSession | None:
+        """Return the session. If it was lost, connect again from time to time.
+
+        Raises:
+            LogUnavailable
+        """
+        if self._session is None:
+            if time.monotonic() < self._retry_at_s:
+                time.sleep(timeout_s)
+                return None
+            self._session = self._run(self._open())
+            log_event("log_connected", log=self._url.text)
+        return self._session
+
+    def _lose(self, error: LogUnavailable) -> None:
+        session, self._session = self._session, None
+        self._retry_at_s = time.monotonic() + _RETRY_S
+        log_event("log_lost", level=WARNING, log=self._url.text, reason=str(error))
+        if session is not None:
+            with contextlib.suppress(LogUnavailable):
+                self._run(session.close(), timeout_s=_CLOSE_S)
+
+    def _verify_complete(self, cursor: Cursor, stream: nats_api.Stream) -> None:
+        """Verify that the stream has the messages after the cursor.
+
+        Raises:
+            LogUnusable: it removed some of them, or has not even those before.
+        """
+        first, last = stream.state.first_seq, stream.state.last_seq
+        if cursor.offset > last:
+            raise LogUnusable(
+                f"{cursor.source} was counted up to message {cursor.offset}, but the stream "
+                f"{stream.config.name} ends at {last}; an older copy of it was restored"
+            )
+        if not cursor.offset or first <= cursor.offset + 1:
+            return
+        if self._subjects[cursor.source] or self._skip_lost:
+            # With a filter, those may have been messages of other subjects.
+            log_event(
+                "log_messages_removed",
+                level=WARNING,
+                source=cursor.source,
+                counted_to=cursor.offset,
+                first=first,
+            )
+            return
+        raise LogUnusable(
+            f"the stream {stream.config.name} removed messages {cursor.offset + 1} to {first - 1} "
+            "before they were counted; add --skip-lost to continue without them"
+        )
+
+    async def _open(self) -> NatsSession:
+        """Connect to the first server that answers."""
+        reason = ""
+        for host in random.sample(self._url.hosts, len(self._url.hosts)):
+            try:
+                client = await nats_api.connect(host, **self._options())
+            except LogUnavailable as error:
+                reason = str(error)
+                continue
+            return await self._begin(client)
+        if any(word in reason.lower() for word in _REFUSED):
+            raise LogUnusable("the server refuses the user, password or token")
+        raise LogUnavailable(f"cannot connect: {reason}")
+
+    async def _begin(self, client: Client) -> NatsSession:
+        try:
+            stream = await nats_api.read_stream(client, self._url.name)
+            _verify_retention(stream.config)
+            session = NatsSession(client, stream, codec=self._codec(stream), group=self._group)
+            await session.begin()
+        except BaseException:
+            await client.close()
+            raise
+        return session
+
+    def _options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {}
+        if self._url.scheme == "tls":
+            import ssl  # noqa: PLC0415 - needed for this scheme only
+
+            options["tls"] = ssl.create_default_context()
+        if credentials := self._url.option("credentials"):
+            if not Path(credentials).is_file():
+                raise LogUnusable(f"there is no file {credentials}")
+            options["user_credentials"] = credentials
+        if self._url.password:
+            options |= {"user": self._url.user, "password": self._url.password}
+        elif self._url.user:
+            options["token"] = self._url.user
+        return options
+
+    def _run(self, step: Coroutine[Any, Any, T], *, timeout_s: float = _PATIENCE_S) -> T:
+        """Run a step in the event loop, and wait for it.
+
+        Raises:
+            LogUnavailable: it failed in a way that may pass.
+        """
+        future = asyncio.run_coroutine_threadsafe(step, self._loop)
+        try:
+            return future.result(timeout_s)
+        except nats_api.FAILURES as error:
+            future.cancel()
+            raise LogUnavailable(nats_api.explain(error)) from error
+
+
+async def _await_all(steps: Sequence[Coroutine[Any, Any, None]]) -> None:
+    for result in await asyncio.gather(*steps, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
+
+
+def _verify_retention(config: nats_api.StreamConfig) -> None:
+    if config.retention != "limits":
+        raise LogUnusable(
+            f"the stream {config.name} has the retention {config.retention!r}, which removes "
+            "messages when they are acknowledged; use 'limits'"
+        )
+
+
+def _verify_disjoint(subjects: Sequence[str]) -> None:
+    """Verify that no message has two of these filters: it would count twice.
+
+    Raises:
+        LogUnusable
+    """
+    for index, one in enumerate(subjects):
+        for other in subjects[:index]:
+            if _overlap(one, other):
+                raise LogUnusable(f"the subjects {other} and {one} overlap, so events count twice")
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether some subject fits both filters."""
+    first, second = one.split("."), other.split(".")
+    for left, right in zip(first, second, strict=False):
+        if ">" in {left, right}:
+            return True
+        if left != right and "*" not in {left, right}:
+            return False
+    return len(first) == len(second)

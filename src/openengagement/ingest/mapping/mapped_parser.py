@@ -1,0 +1,108 @@
+"""Parse bodies of a platform's own rows into events."""
+
+from collections.abc import Iterator, Sequence
+from typing import IO, Final
+
+import msgspec
+import polars as pl
+
+from openengagement.errors import MalformedBody
+from openengagement.ingest.batch import ParsedBatch
+from openengagement.ingest.batch_parser import COLUMNAR, BatchParser, Content
+from openengagement.ingest.formats.columnar import DecodedRows
+from openengagement.ingest.formats.csv_header import read_header
+from openengagement.ingest.formats.csv_rows import parse_csv
+from openengagement.ingest.formats.detection import Format
+from openengagement.ingest.formats.parsing import check_body
+from openengagement.ingest.mapping.map_file import Mapping
+from openengagement.ingest.mapping.mapper import MappedRows, Mapper
+from openengagement.ingest.rows import EVENTS, DropReason, Kind
+
+_COLUMNAR: Final = "body: Parquet and Arrow cannot be mapped; use CSV or JSON"
+_LINES_MAX: Final = 2**31  # the parser of the events has the limit
+
+
+class MappedParser:
+    """Parses as `parser` does, after it has mapped the rows of a body."""
+
+    def __init__(self, parser: BatchParser, mapping: Mapping) -> None:
+        self._parser = parser
+        self._mapper = Mapper(mapping)
+
+    def parse(self, body: Content, form: Format, *, kind: Kind) -> ParsedBatch:
+        """Map the rows of a body, and parse the events. Lines are those of the body.
+
+        Raises:
+            MalformedBody: the body as a whole cannot be parsed.
+            BodyTooLarge: it has too many lines.
+        """
+        if kind is not EVENTS:
+            return self._parser.parse(body, form, kind=kind)
+        if isinstance(body, DecodedRows) or form in COLUMNAR:
+            raise MalformedBody(_COLUMNAR)
+        text = check_body(body, form, lines_max=_LINES_MAX)
+        mapped = self._mapper.map_rows(self._read_rows(text, form))
+        lines = b"".join(msgspec.json.encode(event) + b"\n" for event in mapped.events)
+        return _renumber(self._parser.parse(lines, Format.NDJSON, kind=kind), mapped)
+
+    def decode_file(self, file: IO[bytes], form: Format, *, kind: Kind) -> Iterator[DecodedRows]:
+        """Refuse a columnar file of events.
+
+        Raises:
+            MalformedBody
+        """
+        if kind is EVENTS:
+            raise MalformedBody(_COLUMNAR)
+        return self._parser.decode_file(file, form, kind=kind)
+
+    def _read_rows(self, text: bytes, form: Format) -> Iterator[tuple[int, object]]:
+        if form is Format.CSV:
+            return _records(text, self._mapper.fields)
+        return _lines(text) if form is Format.NDJSON else _elements(text)
+
+
+def _renumber(parsed: ParsedBatch, mapped: MappedRows) -> ParsedBatch:
+    """Give each line of the events the number of its row, and add the rejected rows."""
+    numbers = pl.lit(pl.Series(mapped.numbers, dtype=pl.UInt32)).gather(pl.col("line") - 1)
+    rows, rejected = parsed.rows, parsed.rejected
+    if mapped.numbers:
+        rows, rejected = (frame.with_columns(line=numbers) for frame in (rows, rejected))
+    if mapped.rejected:
+        more = pl.DataFrame(
+            {
+                "line": list(mapped.rejected),
+                "reason": DropReason.MALFORMED.value,
+                "detail": list(mapped.rejected.values()),
+            },
+            schema_overrides={"line": pl.UInt32},
+        )
+        rejected = pl.concat([rejected, more]).sort("line", maintain_order=True)
+    return ParsedBatch(rows, rejected)
+
+
+def _lines(text: bytes) -> Iterator[tuple[int, object]]:
+    decode = msgspec.json.Decoder().decode
+    for number, line in enumerate(text.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            yield number, decode(line)
+        except msgspec.DecodeError as error:
+            yield number, str(error)
+
+
+def _elements(text: bytes) -> Iterator[tuple[int, object]]:
+    try:
+        found = msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise MalformedBody(f"body: {error}") from None
+    yield from enumerate(found if isinstance(found, list) else [found], 1)
+
+
+def _records(text: bytes, fields: Sequence[str]) -> Iterator[tuple[int, object]]:
+    """Read the columns of CSV that the mapping names."""
+    header = read_header(text, fields=(), required=())
+    found = parse_csv(text, fields=[name for name in fields if name in header], required=())
+    for row in found.rows.iter_rows(named=True):
+        yield row.pop("line"), row
+    yield from found.malformed.items()

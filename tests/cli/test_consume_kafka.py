@@ -1,0 +1,114 @@
+"""`openengagement consume` on a broker that speaks Kafka's protocol."""
+
+import gzip
+import json
+import time
+
+import pytest
+
+from support.consuming import Events, start_consumer
+from support.kafka_broker import KafkaBroker
+from support.ports import HOST, free_port
+
+pytestmark = pytest.mark.heavy
+EVENT = b'{"tweet_id":"5","type":"replies","at":"2025-11-22T09:30:00Z"}'
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory):
+    broker = KafkaBroker(tmp_path_factory.mktemp("kafka"))
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def topic(kafka, request):
+    name = f"t{abs(hash(request.node.nodeid))}"
+    kafka.add_topic(name)
+    return name
+
+
+def drain(run, url, *options):
+    return run("consume", url, "--until-end", *options, "--json").json()
+
+
+def test_a_topic_is_counted_once(run, data, kafka, topic):
+    events = Events()
+    kafka.publish(topic, events.messages(40))
+    kafka.publish(topic, [None, b"", gzip.compress(events.make(7))])
+
+    counted = drain(run, kafka.url(topic))
+    assert (counted["messages"], counted["events"]) == (43, 407)
+    assert events.read(data) == events.counts
+    kafka.publish(topic, events.messages(3))
+    assert drain(run, kafka.url(topic))["messages"] == 3
+    assert events.read(data) == events.counts
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+def test_compression_of_the_log(run, data, kafka, topic, codec):
+    events = Events()
+    kafka.publish(topic, events.messages(40), **{"compression.type": codec})
+    drain(run, kafka.url(topic))
+    assert events.read(data) == events.counts
+
+
+def test_dead_letters_are_in_a_topic(run, data, kafka, topic):
+    kafka.add_topic(f"dead-{topic}", partitions=1)
+    kafka.publish(topic, [EVENT, b"nonsense", b"{}", EVENT])
+
+    counted = drain(run, kafka.url(topic), "--dead-letter-to", f"dead-{topic}")
+    assert (counted["events"], counted["dead_letters"]) == (2, 2)
+    letters = [json.loads(each) for each in kafka.read(f"dead-{topic}", messages=2)]
+    assert sorted(each["source"] for each in letters) == [f"kafka:{topic}/1", f"kafka:{topic}/2"]
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("kafka://{address}/no-such-topic", "there is no such topic"),
+        ("kafka://{host}:{free}/t", "t: "),
+        ("kafka://{address}/t?config=none.properties", "none.properties cannot be read"),
+        ("kafka://{address}/t?subject=a", "unknown option subject"),
+    ],
+)
+def test_what_cannot_be_consumed_is_told_in_a_sentence(run, kafka, url, says):
+    address = f"{HOST}:{kafka.port}"
+    ended = run("consume", url.format(address=address, host=HOST, free=free_port()))
+
+    assert ended.code == 1
+    assert says in ended.err
+    assert ended.err.startswith("error: ")
+    assert "Traceback" not in ended.err
+
+
+def test_a_killed_consumer_is_replaced(data, kafka, topic):
+    events = Events()
+    consumers = [start_consumer(data, kafka.url(topic)) for _ in range(2)]
+    try:
+        kafka.publish(topic, events.messages(40))
+        events.wait_until_counted(data, consumers[0].said)
+        consumers[0].kill()
+        kafka.publish(topic, events.messages(40))
+        began = time.monotonic()
+        events.wait_until_counted(data, consumers[1].said)
+        assert time.monotonic() - began < 20
+        assert consumers[1].terminate() < 5
+    finally:
+        for consumer in consumers:
+            consumer.kill()
+
+
+def test_kills_while_a_backlog_is_drained(data, kafka, topic):
+    events = Events()
+    kafka.publish(topic, events.messages(2000, events=100))
+    for pause_s in (0.9, 1.3, 1.1, 1.6):
+        consumer = start_consumer(data, kafka.url(topic))
+        time.sleep(pause_s)
+        consumer.kill()
+        assert not events.read(data) - events.counts
+    last = start_consumer(data, kafka.url(topic))
+    try:
+        events.wait_until_counted(data, last.said)
+    finally:
+        last.kill()
