@@ -66,6 +66,8 @@ MANY_IMPORTS: dict[str, str] = {
     "openengagement.cli.consume": "it puts a consumer together",
     "openengagement.ingest.mapping.mapped_parser": "it reads rows of every format",
     "openengagement.ingest.logs.messages": "it leads a message through every step",
+    "openengagement.api.health": "it asks every part of the server",
+    "openengagement.api.usage": "each import is a type of its arguments or of its answer",
     "openengagement.cli.doctor": "it looks at every part of a setup",
     "openengagement.ingest.sources.worker_uploads": "it applies and logs all kinds of uploads",
     "openengagement.stores.cluster.store": "it puts the parts of the store together",

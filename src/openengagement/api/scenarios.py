@@ -25,12 +25,14 @@ SLOW_S: Final = 10.0
 _ASKED: Final = "the sandbox was asked for this refusal"
 _TWEET: Final = "1"
 _NEXT_RESET_S: Final = 60
+_REJECTED: Final = {"accepted": 0, "rejected": 1}
 # Refusals whose text depends on the request.
 _MADE: Final[Mapping[type[ApiError], Callable[[], ApiError]]] = {
     errors.UnsupportedTypes: lambda: errors.UnsupportedTypes(["example"]),
     errors.UnsupportedGroupBys: lambda: errors.UnsupportedGroupBys(["example"]),
     errors.TweetsUnavailable: lambda: errors.TweetsUnavailable([_TWEET]),
-    errors.BatchRefused: lambda: errors.BatchRefused(1, details={"accepted": 0, "rejected": 1}),
+    errors.BatchRefused: lambda: errors.BatchRefused(1, details=_REJECTED),
+    errors.AllRejected: lambda: errors.AllRejected(1, details=_REJECTED),
     errors.ForbiddenTweets: lambda: errors.ForbiddenTweets(f"Forbidden to access tweets: {_TWEET}"),
     errors.ForbiddenMetrics: lambda: errors.ForbiddenMetrics(["impressions"]),
     errors.InvalidField: lambda: errors.InvalidField(f"field: {_ASKED}"),

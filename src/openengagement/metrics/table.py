@@ -14,6 +14,7 @@ KINDS: Final = ("events", "tweets", "accounts")  # of batches
 REASONS: Final = (  # `ingest.rows.DropReason`
     *("malformed", "missing_field", "invalid_id", "unknown_type", "invalid_time", "in_future"),
     *("invalid_count", "invalid_flag", "invalid_name", "name_taken"),
+    *("invalid_text", "invalid_url"),
 )
 SIGN_IN_RESULTS: Final = ("signed_in", "wrong_name_or_password", "too_many_attempts", "failed")
 PARTS: Final = (  # `api.health`

@@ -66,7 +66,10 @@ KINDS: Final[dict[Family, Kinds]] = {
     Family.PLATFORM: (
         *_WITH_BODY,
         errors.PlatformKeyNotFound,
+        errors.PlatformKeyExpired,
+        errors.ScopeMissing,
         errors.BatchRefused,
+        errors.AllRejected,
         errors.KeyReused,
         errors.NotFound,
     ),
@@ -81,12 +84,13 @@ _TEXTS: Final = {
     413: "The body is too large.",
     415: "The content type or content encoding is not read here.",
     421: "The server does not serve this host name.",
-    422: "The idempotency key was used with another body.",
+    422: "Every line was rejected, or the idempotency key was used with another body.",
     429: "The rate limit is used up. Try again after the reset.",
     431: "Path, query and headers are too large.",
     500: "A fault of the server.",
     503: "The server cannot do it now. Try again after Retry-After seconds.",
 }
+_OF_BATCHES: Final = (errors.BatchRefused, errors.AllRejected)  # with counts and reasons
 _UNAVAILABLE: Final = 503
 _UNAUTHORIZED: Final = 401
 
@@ -145,6 +149,9 @@ def _content(family: Family, status: int) -> dict[str, Any]:
         text = {"text/html": {"schema": {"type": "string"}}} if status == _UNAUTHORIZED else {}
         return {"application/json": json, **text}
     schema: dict[str, Any] = {"$ref": f"{PREFIX}Errors"}
-    if family is Family.PLATFORM and errors.BatchRefused.status == status:
+    if family is Family.PLATFORM and status in {
+        errors.BatchRefused.status,
+        errors.AllRejected.status,
+    }:
         schema = {"anyOf": [{"$ref": f"{PREFIX}RefusedBatch"}, schema]}
     return {"application/json": {"schema": schema}}
