@@ -35,7 +35,7 @@ def test_an_authorized_app_needs_no_second_consent_after_sign_in(let_in, session
 def test_a_signed_in_person_is_redirected_at_once(let_in, session, site):
     session.open("/sign-in")
     session.sign_in()
-    session.expect_heading("Apps and sessions")
+    session.expect_heading("Overview")
     session.open(let_in.begin(let_in.at.authenticate))
     expect(session.page.get_by_text(WELCOME)).to_be_visible()
     let_in.finish_at(site.url + site.asked[-1])
@@ -57,7 +57,7 @@ def test_another_person_is_asked_for_consent(let_in, session):
 def test_force_login_demands_a_new_sign_in(let_in, session, site, endpoint):
     session.open("/sign-in")
     session.sign_in()
-    session.expect_heading("Apps and sessions")
+    session.expect_heading("Overview")
     url = let_in.begin(getattr(let_in.at, endpoint), force_login="true", screen_name="alice")
     page = session.open(url)
     session.expect_heading("Sign in to Open Engagement")

@@ -265,7 +265,7 @@ _PLATFORM: Final = {
     ),
     ("POST", "/platform/v1/accounts"): _batch(
         "Account",
-        line=f'{{"id": "{AUTHOR_ID}", "screen_name": "alice"}}',
+        line=f'{{"id": "{AUTHOR_ID}", "screen_name": "lena"}}',
         description="A field that is left out keeps its value.",
     ),
     ("DELETE", "/platform/v1/tweets/{id}"): Operation(
