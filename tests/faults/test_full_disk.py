@@ -17,6 +17,7 @@ from support.waiting import PATIENCE_S, wait_for
 
 TWEETS = 50
 SIZE = "24m"
+POSTED = "2023-11-14T22:13:20Z"
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ class Calls:
         self.post("request token", "/oauth/request_token", auth=self.consumer)
         for kind, row in (
             ("accounts", f'{{"id": {number + 100}, "screen_name": "{"n" * 9}{number}"}}'),
-            ("tweets", f'{{"id": "{number + 1000}", "author_id": "1", "created_at": 1700000000}}'),
+            ("tweets", f'{{"id": "{number + 1000}", "author_id": "1", "created_at": "{POSTED}"}}'),
         ):
             self.note(kind, self.crashing.send(self.session, kind, row.encode()))
         headers = {"Authorization": f"Bearer {self.crashing.platform_key}"}

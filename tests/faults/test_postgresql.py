@@ -197,11 +197,14 @@ def nodes(url, tmp_path, monkeypatch):
 
 
 def test_a_text_that_postgresql_refuses(registry):
-    """Clients can send NUL in a key or a name. It must not become an internal error."""
-    for read in (registry.apps.find_by_consumer_key, registry.accounts.find_account):
-        with pytest.raises(InvalidField):
-            read("a\0b")
-    assert registry.accounts.find_account("a") is None
+    """Clients can send NUL in a key or a name. No stored text has it, so nothing is found."""
+    registry.accounts.add_account(Account(1, "a", 0))
+    for text in ("a\0", "a\0b", "\0"):
+        assert registry.apps.find_by_consumer_key(text) is None
+        assert registry.accounts.find_account(text) is None
+    with pytest.raises(InvalidField):
+        registry.accounts.add_account(Account(2, "b\0", 0))
+    assert registry.accounts.find_account("a").id == 1
 
 
 @pytest.mark.parametrize("command", [["sandbox"], ["restore", "."]])
