@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import socket
+import ssl
 import subprocess
 from contextlib import contextmanager
 
@@ -120,7 +122,7 @@ def running(proxy, folder):
         process = subprocess.Popen(proxy.command, env=proxy.environment, stdout=log, stderr=log)
     try:
         wait_for(
-            lambda: not is_free(proxy.port) and proxy.authority.exists(),
+            lambda: not is_free(proxy.port) and proxy.authority.exists() and has_certificate(proxy),
             pause_s=0.05,
             reason=(folder / "log").read_text,
         )
@@ -128,6 +130,17 @@ def running(proxy, folder):
     finally:
         process.terminate()
         process.wait(PATIENCE_S)
+
+
+def has_certificate(proxy):
+    """Return whether it has one for its name. Caddy makes it after it has opened the port."""
+    trusting = ssl.create_default_context(cafile=proxy.authority)
+    try:
+        with socket.create_connection(("localhost", proxy.port), PATIENCE_S) as connection:
+            trusting.wrap_socket(connection, server_hostname="localhost").close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="module", params=[Nginx, Caddy])
