@@ -260,6 +260,17 @@ def test_views_of_a_video_are_shared(store, registered):
     assert views(store, 5, 6, 7, 8) == [19, 19, 4, 8]
 
 
+def test_ids_as_large_as_real_ones(store):
+    """Three in a row, so that each shard of a cluster has one together with a video."""
+    ids = [2**62 + number for number in range(3)]
+    for number, tweet_id in enumerate(ids):
+        register(store, (tweet_id, f"13_{number}"))
+        view(store, tweet_id, number + 1)
+    assert views(store, *ids) == [1, 2, 3]
+    assert store.read_totals(ids, ["replies"])[:, 0].tolist() == [1, 1, 1]
+    assert store.read_buckets(ids, ["replies"], start_hour=10, end_hour=11).tolist() == [[[1]]] * 3
+
+
 def test_only_views_are_shared_and_only_in_totals(store):
     register(store, (5, VIDEO), (6, VIDEO))
     view(store, 5, 3)

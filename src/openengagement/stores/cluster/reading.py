@@ -82,10 +82,11 @@ def _placed_counts(starts: Mapping[int, int], *, place: str, where: str) -> str:
     An id in each row would double the answer. The rows are not added up, because that takes longer
     than to send all of them.
     """
-    ids = ",".join(map(str, starts))
+    ids, places = ",".join(map(str, starts)), ",".join(map(str, starts.values()))
+    # Arrays as text: 18.16 has no common type for the literals of a large id and a negative one.
     first = (
-        f"transform(tweet_id, CAST([{ids}] AS Array(Int64)), "
-        f"CAST([{','.join(map(str, starts.values()))}] AS Array(Int64)), toInt64(0))"
+        f"transform(tweet_id, CAST('[{ids}]' AS Array(Int64)), "
+        f"CAST('[{places}]' AS Array(Int64)), toInt64(0))"
     )
     return (
         f"SELECT toUInt32(toUInt32({first}) + {place}) AS place, n FROM cells "  # noqa: S608
