@@ -73,7 +73,8 @@ KINDS = (
     "403 private",
     "404 no endpoint",
     "405 wrong method",
-    "413 too large",
+    # A balancer may lose an answer that is sent before the end of the body.
+    pytest.param("413 too large", marks=pytest.mark.embedded),
     "415 encoding",
     "431 headers",
 )
