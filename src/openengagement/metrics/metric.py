@@ -89,10 +89,8 @@ def _forget() -> None:
 os.register_at_fork(after_in_child=_forget)
 
 
-class Counter(Metric):
-    """A sum that never decreases while the server runs."""
-
-    type = Type.COUNTER
+class _Number(Metric):
+    """A metric with one number for each series."""
 
     def add(self, amount: float, *values: str) -> None:
         """Add to the series with these values of the labels."""
@@ -103,7 +101,13 @@ class Counter(Metric):
             self._numbers[place] += amount
 
 
-class Gauge(Metric):
+class Counter(_Number):
+    """A sum that never decreases while the server runs."""
+
+    type = Type.COUNTER
+
+
+class Gauge(_Number):
     """A value that a process sets. It is gone when the process ends.
 
     Over all processes, the value is the sum, or the largest one if `largest` is true.
@@ -124,14 +128,6 @@ class Gauge(Metric):
             place = self._locate(values)
         with self._lock:
             self._numbers[place] = value
-
-    def add(self, amount: float, *values: str) -> None:
-        """Add to the series with these values of the labels."""
-        place = self._places.get(values)
-        if place is None:
-            place = self._locate(values)
-        with self._lock:
-            self._numbers[place] += amount
 
 
 class Histogram(Metric):

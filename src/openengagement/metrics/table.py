@@ -115,7 +115,7 @@ MERGE_FAILURES: Final = Counter("merge_failures_total", "Failed merges; the log 
 # Measured by one worker of a server
 ITEMS: Final = Gauge(
     "items",
-    "What the registry and the stores hold, by the names that `status` uses.",
+    "The figures of `status` about the registry and the stores; `item` is their name.",
     largest=True,
     item=(),
 )
