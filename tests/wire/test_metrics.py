@@ -265,6 +265,7 @@ def test_figures_outlive_processes(world):
 def test_a_part_that_fails_is_a_fault(world):
     """The workers look by themselves: nobody asks for /readyz."""
     with Metered(world, workers=2) as server:
+        wait_for(partial(has_workers_in_log, server, 2))  # a worker cannot start without the key
         key = server.data / "server.key"
         good = key.read_bytes()
         key.write_bytes(b"no key\n")
