@@ -32,6 +32,7 @@ from openengagement.auth.three_legged_flow import ThreeLeggedFlow
 from openengagement.auth.verifier import OAuthVerifier
 from openengagement.clock import Clock, JumpWatch
 from openengagement.data_folder import decrypts_any, open_data_folder
+from openengagement.errors import StoreDamaged
 from openengagement.files import has_room, is_writable
 from openengagement.housekeeping import Housekeeping, expire_limits, run_chore
 from openengagement.ingest.registrar import Registrar
@@ -40,6 +41,9 @@ from openengagement.ingest.sources.worker_uploads import WorkerUploads
 from openengagement.limits.contract import MINUTE_S
 from openengagement.limits.opening import open_limits
 from openengagement.measuring import Measuring
+from openengagement.notifications.delivering import Deliverer
+from openengagement.notifications.noticing import Noticing
+from openengagement.notifications.sending import Sender
 from openengagement.portal.account import AccountSettings
 from openengagement.portal.account_figures import AccountFigures
 from openengagement.portal.api_figures import ApiFigures
@@ -133,9 +137,19 @@ def build_api(
     measuring = Measuring(
         data, shared.folder, lookup=shared.lookup, limits=shared.limits, clock=clock
     )
-    housekeeping = Housekeeping([expire, *flushes, measuring.measure, calls.health.measure])
+    noticing = Noticing(shared.folder.registry, now_s=shared.now_s)
+    notices = (noticing.flush_damage, noticing.notice_contracts, noticing.forget)
+    deliverer = _build_deliverer(shared)
+    housekeeping = Housekeeping(
+        [expire, *flushes, measuring.measure, calls.health.measure, *notices]
+    )
+
+    async def start() -> None:
+        await housekeeping.start()
+        await deliverer.start()
 
     async def stop() -> None:
+        await deliverer.stop()
         await housekeeping.stop()
         calls.platform.close()
         calls.erasure.close()
@@ -143,10 +157,14 @@ def build_api(
         slow_pool.shutdown(cancel_futures=True)
         shared.lookups.shutdown()
         shared.pool.shutdown()
-        for flush in flushes:
+        for flush in (*flushes, noticing.flush_damage):
             run_chore(flush)
         shared.limits.close()
         shared.folder.close()
+
+    def note_damage(error: StoreDamaged) -> None:
+        calls.health.note_damage(error)
+        noticing.note_damage(error)
 
     pages = _build_pages(shared, slow_pool, reference=calls.reference)
     routes = build_routes(calls, pages, page_prefixes=PREFIXES)
@@ -158,8 +176,16 @@ def build_api(
         settings=settings,
         pool=shared.pool,
         default_headers=partial(default_headers, settings.rate_limit_per_minute, clock.now_s),
-        hooks=Hooks(housekeeping.start, stop, calls.health.note_damage),
+        hooks=Hooks(start, stop, note_damage),
     )
+
+
+def _build_deliverer(shared: _Shared) -> Deliverer:
+    """Build what delivers notifications."""
+    registry, keyring, settings = shared.folder.registry, shared.folder.keyring, shared.settings
+    make_sender = partial(Sender, registry, keyring, settings=settings, now_s=shared.now_s)
+    by_mail = settings.mail_server is not None
+    return Deliverer(registry, make_sender, by_mail=by_mail, now_s=shared.now_s)
 
 
 def _build_calls(shared: _Shared, counting: str) -> Calls:

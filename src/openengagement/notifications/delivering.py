@@ -1,0 +1,94 @@
+"""Deliver notifications in the background. Every worker of every server does so.
+
+The deliveries are in the registry (`registry.deliveries`), so those of a process that dies are
+continued by another one.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from openengagement.metrics.table import DELIVERY_ATTEMPTS
+from openengagement.notifications.message import Message
+from openengagement.notifications.retrying import decide_pause
+from openengagement.notifications.sending import Sender
+from openengagement.registry.deliveries import Delivery, DeliveryState
+from openengagement.registry.registry import Registry
+from openengagement.telemetry import WARNING, log_event, log_failure
+
+_INTERVAL_S: Final = 2.0
+_AT_ONCE: Final = 16  # deliveries that one worker attempts at the same time
+
+
+class Deliverer:
+    """Delivers what is due, on the event loop. `make_sender` is called when something is."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        make_sender: Callable[[], Sender],
+        *,
+        by_mail: bool,
+        now_s: Callable[[], float],
+    ) -> None:
+        self._deliveries = registry.deliveries
+        self._make_sender = make_sender
+        self._sender: Sender | None = None
+        self._by_mail = by_mail
+        self._now_s = now_s
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to deliver."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Cancel attempts, and wait until they have stopped. They are made again after LEASE_S."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def deliver_due(self) -> None:
+        """Queue new notifications, and attempt every delivery that is due."""
+        queue = partial(self._deliveries.queue, by_mail=self._by_mail, now_s=int(self._now_s()))
+        await asyncio.to_thread(queue)
+        while claimed := await asyncio.to_thread(self._claim):
+            if self._sender is None:
+                self._sender = await asyncio.to_thread(self._make_sender)
+            async with asyncio.TaskGroup() as attempts:
+                for delivery in claimed:
+                    attempts.create_task(self._attempt(self._sender, delivery))
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(_INTERVAL_S)
+            try:
+                await self.deliver_due()
+            except Exception as error:
+                log_failure("delivery_failed", error)
+
+    def _claim(self) -> list[Delivery]:
+        return self._deliveries.claim(limit=_AT_ONCE, now_s=int(self._now_s()))
+
+    async def _attempt(self, sender: Sender, delivery: Delivery) -> None:
+        message = Message(
+            delivery.notification_id, delivery.type, delivery.created_at_s, delivery.data
+        )
+        result = await sender.send(message, delivery.target)
+        pause_s = None if result.is_final else decide_pause(delivery.attempts)
+        now_s, state = int(self._now_s()), DeliveryState.WAITING
+        if result.is_delivered:
+            state = DeliveryState.DELIVERED
+        elif pause_s is None:
+            state = DeliveryState.FAILED
+        DELIVERY_ATTEMPTS.add(1, "retried" if state == DeliveryState.WAITING else state)
+        if state == DeliveryState.FAILED:
+            names = {"notification": message.id, "target": delivery.target}
+            log_event("notification_failed", level=WARNING, result=result.text, **names)
+        finish = partial(
+            self._deliveries.finish, result=result.text[:64], next_at_s=now_s + (pause_s or 0)
+        )
+        await asyncio.to_thread(finish, delivery, state)
