@@ -77,7 +77,7 @@ class Receiver(WebSite):
                 self.end_headers()
                 self.wfile.write(receiver.body)
 
-            do_GET = do_POST
+            do_GET = do_POST  # noqa: N815
 
             def log_message(self, *_: object) -> None:
                 """Write no log."""
@@ -99,12 +99,12 @@ class Inbox:
         self.answer = "250 OK"
         self.users: list[bytes] = []
 
-    async def handle_DATA(self, _server: object, session: Any, envelope: Any) -> str:  # noqa: N802
+    async def handle_DATA(self, server: Any, _session: object, envelope: Any) -> str:  # noqa: N802
         mail = SimpleNamespace(
             sender=envelope.mail_from,
             receivers=envelope.rcpt_tos,
             content=envelope.content,
-            has_tls=session.ssl is not None,
+            has_tls=server.transport.get_extra_info("ssl_object") is not None,
         )
         self.mails.append(mail)
         return self.answer

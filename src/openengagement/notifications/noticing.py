@@ -32,7 +32,7 @@ class Noticing:
     def note_damage(self, error: StoreDamaged) -> None:
         """Remember damage that a request has met, until `flush_damage`."""
         with self._lock:
-            self._damage[error.file] = Fault(error.store, error.file, error.fault)
+            self._damage[error.file] = Fault(error.file, error.fault)
 
     def flush_damage(self) -> None:
         """Write the notifications of damage. After a failure they stay for the next flush."""

@@ -47,7 +47,6 @@ class Occasion:
 class Fault:
     """A damaged file, by its path in the data folder."""
 
-    store: str
     file: str
     reason: str
 
@@ -62,7 +61,7 @@ class Notifications:
         """Notify of damaged files, of each once in a day."""
         with self._database.writing() as db:
             for fault in found:
-                data = {"store": fault.store, "file": fault.file, "reason": fault.reason}
+                data = {"file": fault.file, "reason": fault.reason}
                 occasion = Occasion(NotificationType.DAMAGE_FOUND, f"{day} {fault.file}", data)
                 _insert(db, self._database, occasion, app_id=None, now_s=now_s)
 

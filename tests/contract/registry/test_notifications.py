@@ -146,10 +146,10 @@ def test_other_months_and_apps_without_contract_do_not_count(registry, ana):
 
 
 def test_damage_is_notified_once_a_day(registry):
-    fault = Fault("counters", "counters.segments/1.segment", "wrong checksum")
+    fault = Fault("counters.segments/1.segment", "wrong checksum")
     for day in (DAY, DAY, "2026-11-23"):
         registry.notifications.note_damage([fault], day=day, now_s=NOW_S)
-    data = {"store": "counters", "file": fault.file, "reason": "wrong checksum"}
+    data = {"file": fault.file, "reason": "wrong checksum"}
     assert stored(registry) == [("damage.found", data)] * 2
 
 
@@ -228,7 +228,7 @@ def test_notifications_are_queued_for_those_who_want_them(registry, ana):
     add_webhook(registry)
     add_webhook(registry, "wh_2", "damage.found")
     add_app(registry)
-    registry.notifications.note_damage([Fault("counters", "x", "y")], day=DAY, now_s=NOW_S)
+    registry.notifications.note_damage([Fault("x", "y")], day=DAY, now_s=NOW_S)
     for _ in range(2):
         queue(registry, by_mail=True)
     assert targets(registry) == [

@@ -14,14 +14,14 @@ from openengagement.sandbox.certificate_authority import open_certificates
 from openengagement.setting_kinds import parse_mail_server
 from support.receiver import Inbox, mail_server
 
-APP = {"app_id": "10000001", "name": "Tide – Charts", "owner": "ana"}
+APP = {"app_id": "10000001", "name": "Tide é Charts", "owner": "ana"}
 MESSAGE = Message("msg_1", "app.waiting", 1_795_342_500, json.dumps(APP))
 DATA = {
     NotificationType.APP_WAITING: APP,
     NotificationType.LIMIT_REACHED: {**APP, "day": "2026-11-22"},
     NotificationType.CONTRACT_NEAR: {**APP, "handles": 8, "handles_contracted": 10},
     NotificationType.CONTRACT_REACHED: {**APP, "handles": 10, "handles_contracted": 10},
-    NotificationType.DAMAGE_FOUND: {"store": "counters", "file": "x.segment", "reason": "y"},
+    NotificationType.DAMAGE_FOUND: {"file": "x.segment", "reason": "y"},
     NotificationType.TEST: {},
 }
 
@@ -51,14 +51,14 @@ def test_a_mail(inbox):
     assert received.sender == "engagement@example.com"
     assert received.receivers == ["manager@example.com", "other@example.com"]
     mail = email.message_from_bytes(received.content, policy=email.policy.default)
-    assert mail["subject"] == "[Harbour] The app Tide – Charts of @ana waits for access"
+    assert mail["subject"] == "[Harbour] The app Tide é Charts of @ana waits for access"
     assert mail["message-id"] == "<msg_1@example.com>"
     assert mail["auto-submitted"] == "auto-generated"
     assert mail["date"] == "Sun, 22 Nov 2026 10:15:00 +0000"
     assert mail.get_content_type() == "text/plain"
     text = mail.get_content().replace("\r\n", "\n")
     assert "openengagement app enable 10000001" in text
-    assert "\nname: Tide – Charts\nowner: ana\n" in text
+    assert "\nname: Tide é Charts\nowner: ana\n" in text
 
 
 @pytest.mark.parametrize("kind", NotificationType)

@@ -10,14 +10,14 @@ from openengagement.auth.credentials import draw_webhook_secret
 from openengagement.notifications.message import Message, sign_message
 from openengagement.notifications.retrying import ATTEMPTS_MAX, PAUSES_S, decide_pause
 
-MESSAGE = Message("msg_1", "app.waiting", 1_795_342_500, '{"name":"Tide – Charts"}')
+MESSAGE = Message("msg_1", "app.waiting", 1_795_342_500, '{"name":"Tide é Charts"}')
 
 
 def test_the_body():
     expected = {
         "type": "app.waiting",
         "timestamp": "2026-11-22T10:15:00Z",
-        "data": {"name": "Tide – Charts"},
+        "data": {"name": "Tide é Charts"},
     }
     assert json.loads(MESSAGE.body) == expected
 
