@@ -1,6 +1,6 @@
 """Wire the parts of a server together; this is the only module that does so."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -93,6 +93,7 @@ class _Shared:
         self.lookup = CredentialLookup(registry, keyring)
         self.last_used = LastUsed(registry, now_s=self.now_s)
         self.meter = UsageMeter(registry.usage, now_s=self.now_s)
+        self.noticing = Noticing(registry, now_s=self.now_s)
         self.verifier = OAuthVerifier(self.lookup, self.limits, settings=settings, now_s=self.now_s)
         self.flow = ThreeLeggedFlow(
             self.verifier,
@@ -131,25 +132,10 @@ def build_api(
         settings.sign_in_threads + 1, thread_name_prefix="password", initializer=lower_priority
     )
     calls = _build_calls(shared, counting)
-    flushes = (shared.last_used.flush, shared.meter.flush)
-    expire = partial(expire_limits, shared.limits, settings.timestamp_window_s, clock=clock)
-    run_chore(expire)  # so that the clock is noted before the first nonce is used
-    measuring = Measuring(
-        data, shared.folder, lookup=shared.lookup, limits=shared.limits, clock=clock
-    )
-    noticing = Noticing(shared.folder.registry, now_s=shared.now_s)
-    notices = (noticing.flush_damage, noticing.notice_contracts, noticing.forget)
-    deliverer = _build_deliverer(shared)
-    housekeeping = Housekeeping(
-        [expire, *flushes, measuring.measure, calls.health.measure, *notices]
-    )
-
-    async def start() -> None:
-        await housekeeping.start()
-        await deliverer.start()
+    flushes = (shared.last_used.flush, shared.meter.flush, shared.noticing.flush_damage)
+    housekeeping = _build_housekeeping(shared, flushes, health=calls.health)
 
     async def stop() -> None:
-        await deliverer.stop()
         await housekeeping.stop()
         calls.platform.close()
         calls.erasure.close()
@@ -157,14 +143,14 @@ def build_api(
         slow_pool.shutdown(cancel_futures=True)
         shared.lookups.shutdown()
         shared.pool.shutdown()
-        for flush in (*flushes, noticing.flush_damage):
+        for flush in flushes:
             run_chore(flush)
         shared.limits.close()
         shared.folder.close()
 
     def note_damage(error: StoreDamaged) -> None:
         calls.health.note_damage(error)
-        noticing.note_damage(error)
+        shared.noticing.note_damage(error)
 
     pages = _build_pages(shared, slow_pool, reference=calls.reference)
     routes = build_routes(calls, pages, page_prefixes=PREFIXES)
@@ -176,8 +162,24 @@ def build_api(
         settings=settings,
         pool=shared.pool,
         default_headers=partial(default_headers, settings.rate_limit_per_minute, clock.now_s),
-        hooks=Hooks(start, stop, note_damage),
+        hooks=Hooks(housekeeping.start, stop, note_damage),
     )
+
+
+def _build_housekeeping(
+    shared: _Shared, flushes: Sequence[Callable[[], object]], *, health: Health
+) -> Housekeeping:
+    """Build the chores of a worker, and run those that must precede the first request."""
+    clock, limits = shared.clock, shared.limits
+    expire = partial(expire_limits, limits, shared.settings.timestamp_window_s, clock=clock)
+    run_chore(expire)  # so that the clock is noted before the first nonce is used
+    measuring = Measuring(
+        shared.data, shared.folder, lookup=shared.lookup, limits=limits, clock=clock
+    )
+    notices = (shared.noticing.notice_contracts, shared.noticing.forget)
+    deliver = _build_deliverer(shared).run
+    measures = (measuring.measure, health.measure)
+    return Housekeeping([expire, *flushes, *measures, *notices], deliver)
 
 
 def _build_deliverer(shared: _Shared) -> Deliverer:

@@ -5,7 +5,6 @@ continued by another one.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -38,18 +37,15 @@ class Deliverer:
         self._sender: Sender | None = None
         self._by_mail = by_mail
         self._now_s = now_s
-        self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Begin to deliver."""
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Cancel attempts, and wait until they have stopped. They are made again after LEASE_S."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+    async def run(self) -> None:
+        """Deliver until it is cancelled. Attempts that this ends are made again after LEASE_S."""
+        while True:
+            await asyncio.sleep(_INTERVAL_S)
+            try:
+                await self.deliver_due()
+            except Exception as error:
+                log_failure("delivery_failed", error)
 
     async def deliver_due(self) -> None:
         """Queue new notifications, and attempt every delivery that is due."""
@@ -61,14 +57,6 @@ class Deliverer:
             async with asyncio.TaskGroup() as attempts:
                 for delivery in claimed:
                     attempts.create_task(self._attempt(self._sender, delivery))
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(_INTERVAL_S)
-            try:
-                await self.deliver_due()
-            except Exception as error:
-                log_failure("delivery_failed", error)
 
     def _claim(self) -> list[Delivery]:
         return self._deliveries.claim(limit=_AT_ONCE, now_s=int(self._now_s()))

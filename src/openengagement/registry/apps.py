@@ -114,8 +114,8 @@ class Apps:
             }
             db.execute(APPS.insert().values(row))
             _insert_callbacks(db, app_id, urls=form.callbacks)
-            waiting = Occasion(NotificationType.APP_WAITING)
-            notify_of_app(db, self._database, waiting, app_id=app_id, now_s=now_s)
+            waiting = Occasion(NotificationType.APP_WAITING, app_id)
+            notify_of_app(db, waiting, database=self._database, now_s=now_s)
             return app_id
 
     def apply_form(self, app_id: int, form: AppForm) -> None:

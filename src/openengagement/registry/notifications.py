@@ -6,7 +6,7 @@ occasion is unique, so there is one notification for it. `registry.deliveries` h
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 from uuid import uuid4
@@ -39,6 +39,7 @@ class Occasion:
     """What to notify of, once for each `period`. `data` is for the receiver, as JSON."""
 
     type: NotificationType
+    app_id: int | None = None
     period: str = ""
     data: Mapping[str, object] = field(default_factory=dict)
 
@@ -62,8 +63,9 @@ class Notifications:
         with self._database.writing() as db:
             for fault in found:
                 data = {"file": fault.file, "reason": fault.reason}
-                occasion = Occasion(NotificationType.DAMAGE_FOUND, f"{day} {fault.file}", data)
-                _insert(db, self._database, occasion, app_id=None, now_s=now_s)
+                period = f"{day} {fault.file}"
+                occasion = Occasion(NotificationType.DAMAGE_FOUND, None, period, data)
+                _insert(db, occasion, database=self._database, now_s=now_s)
 
     def note_contracts(self, month: str, *, now_s: int) -> None:
         """Notify of apps whose handles of a month have reached their contract, or are near it.
@@ -74,28 +76,28 @@ class Notifications:
         contracts = self._list_open_contracts(month)
         for app_id, handles in self._count_handles(month, contracts).items():
             contracted = contracts[app_id]
-            if handles * 100 >= contracted * NEAR_PERCENT:
-                is_reached = handles >= contracted
-                occasion = _contract_occasion(month, contracted, is_reached=is_reached)
-                data = {"month": month, "handles": handles, "handles_contracted": contracted}
-                occasion = Occasion(occasion.type, occasion.period, data)
-                with self._database.writing() as db:
-                    notify_of_app(db, self._database, occasion, app_id=app_id, now_s=now_s)
+            if handles * 100 < contracted * NEAR_PERCENT:
+                continue
+            kind = NotificationType.CONTRACT_NEAR
+            if handles >= contracted:
+                kind = NotificationType.CONTRACT_REACHED
+            data = {"month": month, "handles": handles, "handles_contracted": contracted}
+            occasion = Occasion(kind, app_id, f"{month} {contracted}", data)
+            with self._database.writing() as db:
+                notify_of_app(db, occasion, database=self._database, now_s=now_s)
 
     def _list_open_contracts(self, month: str) -> dict[int, int]:
         """Map apps to their contracted handles, without those known to have reached them."""
+        kind = NotificationType.CONTRACT_REACHED
         query = sa.select(APPS.c.id, APPS.c.handles_contracted)
         query = query.where(APPS.c.handles_contracted.is_not(None))
-        reached = sa.select(NOTIFICATIONS.c.occasion).where(
-            NOTIFICATIONS.c.type == NotificationType.CONTRACT_REACHED
-        )
+        reached = sa.select(NOTIFICATIONS.c.occasion).where(NOTIFICATIONS.c.type == kind)
         with self._database.reading() as db:
             noted = set(db.scalars(reached))
             return {
                 app_id: contracted
                 for app_id, contracted in db.execute(query)
-                if _text_of(_contract_occasion(month, contracted, is_reached=True), app_id)
-                not in noted
+                if _text_of(Occasion(kind, app_id, f"{month} {contracted}")) not in noted
             }
 
     def _count_handles(self, month: str, app_ids: Iterable[int]) -> dict[int, int]:
@@ -106,9 +108,7 @@ class Notifications:
             return {row[0]: row[1] for row in db.execute(query)}
 
 
-def notify_of_app(
-    db: sa.Connection, database: Database, occasion: Occasion, *, app_id: int, now_s: int
-) -> None:
+def notify_of_app(db: sa.Connection, occasion: Occasion, *, database: Database, now_s: int) -> None:
     """Insert a notification about an app, with its name and owner, in the caller's transaction.
 
     Does nothing if the app was removed, or if there is a notification for this occasion.
@@ -116,25 +116,23 @@ def notify_of_app(
     query = (
         sa.select(APPS.c.name, ACCOUNTS.c.screen_name)
         .join(ACCOUNTS, ACCOUNTS.c.id == APPS.c.owner_id)
-        .where(APPS.c.id == app_id)
+        .where(APPS.c.id == occasion.app_id)
         # Until the transaction ends, the app is not removed.
         .with_for_update(key_share=True, read=True, of=APPS)
     )
     row = db.execute(query).first()
     if row is not None:
-        app = {"app_id": str(app_id), "name": row.name, "owner": row.screen_name}
-        described = Occasion(occasion.type, occasion.period, {**app, **occasion.data})
-        _insert(db, database, described, app_id=app_id, now_s=now_s)
+        app = {"app_id": str(occasion.app_id), "name": row.name, "owner": row.screen_name}
+        described = replace(occasion, data={**app, **occasion.data})
+        _insert(db, described, database=database, now_s=now_s)
 
 
-def _insert(
-    db: sa.Connection, database: Database, occasion: Occasion, *, app_id: int | None, now_s: int
-) -> None:
+def _insert(db: sa.Connection, occasion: Occasion, *, database: Database, now_s: int) -> None:
     row = {
         "id": f"msg_{uuid4().hex}",
-        "occasion": _text_of(occasion, app_id),
+        "occasion": _text_of(occasion),
         "type": occasion.type,
-        "app_id": app_id,
+        "app_id": occasion.app_id,
         "data": msgspec.json.encode(occasion.data).decode(),
         "created_at_s": now_s,
         "queued": False,
@@ -142,10 +140,5 @@ def _insert(
     db.execute(database.insert_missing(NOTIFICATIONS).values(row))
 
 
-def _text_of(occasion: Occasion, app_id: int | None) -> str:
-    return f"{occasion.type} {app_id or ''} {occasion.period}"[:255]
-
-
-def _contract_occasion(month: str, contracted: int, *, is_reached: bool) -> Occasion:
-    kind = NotificationType.CONTRACT_REACHED if is_reached else NotificationType.CONTRACT_NEAR
-    return Occasion(kind, f"{month} {contracted}")
+def _text_of(occasion: Occasion) -> str:
+    return f"{occasion.type} {occasion.app_id or ''} {occasion.period}"[:255]

@@ -96,8 +96,8 @@ class Usage:
                     _rows(("month", "app_id", "outcome", "requests"), counts),
                 )
                 for app_id, day, now_s in sorted(limited):
-                    reached = Occasion(NotificationType.LIMIT_REACHED, day, {"day": day})
-                    notify_of_app(db, self._database, reached, app_id=app_id, now_s=now_s)
+                    reached = Occasion(NotificationType.LIMIT_REACHED, app_id, day, {"day": day})
+                    notify_of_app(db, reached, database=self._database, now_s=now_s)
 
     def read_month(self, month: str) -> list[AppUsage]:
         """List each app that has requests in a month or contracted handles, ordered by App ID."""
