@@ -69,6 +69,7 @@ from openengagement.query import Query
 from openengagement.settings import Settings
 from openengagement.sign_in.passwords import Passwords
 from openengagement.stores.contract import Compacts, StoreFault, Stores
+from openengagement.tracing.spans import trace_batches, trace_stores
 from openengagement.tuning import lower_priority
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
     lookups = shared.lookups if authenticator.blocking else None
     requests = RequestAuthenticator(authenticator, lookups)
     query = Query(
-        folder.stores,
+        trace_stores(folder.stores),
         lookup.read_protected,
         blocking=lookup.blocking,
         settings=settings,
@@ -224,7 +225,7 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
         ),
         platform=Platform(
             requests,
-            uploads.handle,
+            trace_batches(uploads.handle),
             delete_tweet=folder.stores.tweets.delete_tweet,
             in_flight_max=settings.batches_in_flight_max,
             bytes_max=settings.batch_max_bytes,

@@ -187,6 +187,10 @@ class Settings(notification_settings.NotificationSettings):
         "default there are none.",
         unit="host:port",
     )
+    trust_traceparent: bool = _switch(
+        "Continue the traces that the header traceparent of a request names. By default they are "
+        "only linked, because every client can send the header."
+    )
     log_refusals: bool = _switch(
         "Log one line for every refused API call: the reason, and what to change. For development; "
         "the sandbox turns it on unless it is set to false."
