@@ -57,6 +57,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "openengagement.ingest.formats.column_decoder:decode_into": "the reader hears of any failure",
     "openengagement.stores.embedded.compaction:failures_logged": "committed data is safe",
     "openengagement.notifications.delivering:Deliverer.run": "it is logged, and tried again",
+    "openengagement.notifications.delivering:Deliverer._attempt": "other deliveries go on",
     "openengagement.housekeeping:run_chore": "it is logged, and tried again in a moment",
 }
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from openengagement.metrics.table import DELIVERY_ATTEMPTS
-from openengagement.notifications.message import Message
+from openengagement.notifications.message import Message, Result
 from openengagement.notifications.retrying import decide_pause
 from openengagement.notifications.sending import Sender
 from openengagement.registry.deliveries import Delivery, DeliveryState
@@ -65,18 +65,34 @@ class Deliverer:
         message = Message(
             delivery.notification_id, delivery.type, delivery.created_at_s, delivery.data
         )
-        result = await sender.send(message, delivery.target)
-        pause_s = None if result.is_final else decide_pause(delivery.attempts)
-        now_s, state = int(self._now_s()), DeliveryState.WAITING
-        if result.is_delivered:
-            state = DeliveryState.DELIVERED
-        elif pause_s is None:
-            state = DeliveryState.FAILED
-        DELIVERY_ATTEMPTS.add(1, "retried" if state == DeliveryState.WAITING else state)
-        if state == DeliveryState.FAILED:
-            names = {"notification": message.id, "target": delivery.target}
-            log_event("notification_failed", level=WARNING, result=result.text, **names)
-        finish = partial(
-            self._deliveries.finish, result=result.text[:64], next_at_s=now_s + (pause_s or 0)
-        )
+        try:
+            result = await sender.send(message, delivery.target)
+        except Exception as error:
+            log_failure("delivery_failed", error)
+            result = Result(type(error).__name__)
+        state, pause_s = _decide(result, attempts=delivery.attempts)
+        _note(delivery, state, result=result)
+        next_at_s = int(self._now_s()) + pause_s
+        finish = partial(self._deliveries.finish, result=result.text[:64], next_at_s=next_at_s)
         await asyncio.to_thread(finish, delivery, state)
+
+
+def _decide(result: Result, *, attempts: int) -> tuple[DeliveryState, int]:
+    """Return the state of a delivery after an attempt, and the seconds until the next one."""
+    if result.is_delivered:
+        return DeliveryState.DELIVERED, 0
+    pause_s = None if result.is_final else decide_pause(attempts)
+    return (DeliveryState.FAILED, 0) if pause_s is None else (DeliveryState.WAITING, pause_s)
+
+
+def _note(delivery: Delivery, state: DeliveryState, *, result: Result) -> None:
+    """Count an attempt, and log that a delivery is given up."""
+    DELIVERY_ATTEMPTS.add(1, "retried" if state == DeliveryState.WAITING else state)
+    if state == DeliveryState.FAILED:
+        log_event(
+            "notification_failed",
+            level=WARNING,
+            notification=delivery.notification_id,
+            target=delivery.target,
+            result=result.text,
+        )
