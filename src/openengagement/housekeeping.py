@@ -1,34 +1,37 @@
 """Chores that every worker runs in the background."""
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
 
 from openengagement.clock import Clock
 from openengagement.limits.contract import Limits
 from openengagement.telemetry import WARNING, log_event, log_failure
 
 _INTERVAL_S: Final = 5.0
+Loop = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Housekeeping:
-    """Runs the chores of one worker in turn every few seconds, in threads off the event loop."""
+    """Runs the chores of one worker in turn every few seconds, in threads off the event loop.
 
-    def __init__(self, chores: Sequence[Callable[[], object]]) -> None:
+    `loops` run on the event loop until they are cancelled.
+    """
+
+    def __init__(self, chores: Sequence[Callable[[], object]], *loops: Loop) -> None:
         self._chores = chores
-        self._task: asyncio.Task[None] | None = None
+        self._loops = (self._run, *loops)
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Start the chores on the running event loop."""
-        self._task = asyncio.create_task(self._run())
+        self._tasks = [asyncio.create_task(loop()) for loop in self._loops]
 
     async def stop(self) -> None:
         """Cancel the chores and wait until they have stopped."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _run(self) -> None:
         while True:

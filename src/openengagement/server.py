@@ -1,6 +1,6 @@
 """Wire the parts of a server together; this is the only module that does so."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,6 +32,7 @@ from openengagement.auth.three_legged_flow import ThreeLeggedFlow
 from openengagement.auth.verifier import OAuthVerifier
 from openengagement.clock import Clock, JumpWatch
 from openengagement.data_folder import decrypts_any, open_data_folder
+from openengagement.errors import StoreDamaged
 from openengagement.files import has_room, is_writable
 from openengagement.housekeeping import Housekeeping, expire_limits, run_chore
 from openengagement.ingest.registrar import Registrar
@@ -40,6 +41,9 @@ from openengagement.ingest.sources.worker_uploads import WorkerUploads
 from openengagement.limits.contract import MINUTE_S
 from openengagement.limits.opening import open_limits
 from openengagement.measuring import Measuring
+from openengagement.notifications.delivering import Deliverer
+from openengagement.notifications.noticing import Noticing
+from openengagement.notifications.sending import Sender
 from openengagement.portal.account import AccountSettings
 from openengagement.portal.account_figures import AccountFigures
 from openengagement.portal.api_figures import ApiFigures
@@ -65,6 +69,7 @@ from openengagement.query import Query
 from openengagement.settings import Settings
 from openengagement.sign_in.passwords import Passwords
 from openengagement.stores.contract import Compacts, StoreFault, Stores
+from openengagement.tracing.spans import trace_batches, trace_stores
 from openengagement.tuning import lower_priority
 
 if TYPE_CHECKING:
@@ -89,6 +94,7 @@ class _Shared:
         self.lookup = CredentialLookup(registry, keyring)
         self.last_used = LastUsed(registry, now_s=self.now_s)
         self.meter = UsageMeter(registry.usage, now_s=self.now_s)
+        self.noticing = Noticing(registry, now_s=self.now_s)
         self.verifier = OAuthVerifier(self.lookup, self.limits, settings=settings, now_s=self.now_s)
         self.flow = ThreeLeggedFlow(
             self.verifier,
@@ -127,13 +133,8 @@ def build_api(
         settings.sign_in_threads + 1, thread_name_prefix="password", initializer=lower_priority
     )
     calls = _build_calls(shared, counting)
-    flushes = (shared.last_used.flush, shared.meter.flush)
-    expire = partial(expire_limits, shared.limits, settings.timestamp_window_s, clock=clock)
-    run_chore(expire)  # so that the clock is noted before the first nonce is used
-    measuring = Measuring(
-        data, shared.folder, lookup=shared.lookup, limits=shared.limits, clock=clock
-    )
-    housekeeping = Housekeeping([expire, *flushes, measuring.measure, calls.health.measure])
+    flushes = (shared.last_used.flush, shared.meter.flush, shared.noticing.flush_damage)
+    housekeeping = _build_housekeeping(shared, flushes, health=calls.health)
 
     async def stop() -> None:
         await housekeeping.stop()
@@ -148,6 +149,10 @@ def build_api(
         shared.limits.close()
         shared.folder.close()
 
+    def note_damage(error: StoreDamaged) -> None:
+        calls.health.note_damage(error)
+        shared.noticing.note_damage(error)
+
     pages = _build_pages(shared, slow_pool, reference=calls.reference)
     routes = build_routes(calls, pages, page_prefixes=PREFIXES)
     calls.reference.routes = routes.routes
@@ -158,8 +163,32 @@ def build_api(
         settings=settings,
         pool=shared.pool,
         default_headers=partial(default_headers, settings.rate_limit_per_minute, clock.now_s),
-        hooks=Hooks(housekeeping.start, stop, calls.health.note_damage),
+        hooks=Hooks(housekeeping.start, stop, note_damage),
     )
+
+
+def _build_housekeeping(
+    shared: _Shared, flushes: Sequence[Callable[[], object]], *, health: Health
+) -> Housekeeping:
+    """Build the chores of a worker, and run those that must precede the first request."""
+    clock, limits = shared.clock, shared.limits
+    expire = partial(expire_limits, limits, shared.settings.timestamp_window_s, clock=clock)
+    run_chore(expire)  # so that the clock is noted before the first nonce is used
+    measuring = Measuring(
+        shared.data, shared.folder, lookup=shared.lookup, limits=limits, clock=clock
+    )
+    notices = (shared.noticing.notice_contracts, shared.noticing.forget)
+    deliver = _build_deliverer(shared).run
+    measures = (measuring.measure, health.measure)
+    return Housekeeping([expire, *flushes, *measures, *notices], deliver)
+
+
+def _build_deliverer(shared: _Shared) -> Deliverer:
+    """Build what delivers notifications."""
+    registry, keyring, settings = shared.folder.registry, shared.folder.keyring, shared.settings
+    make_sender = partial(Sender, registry, keyring, settings=settings, now_s=shared.now_s)
+    by_mail = settings.mail_server is not None
+    return Deliverer(registry, make_sender, by_mail=by_mail, now_s=shared.now_s)
 
 
 def _build_calls(shared: _Shared, counting: str) -> Calls:
@@ -174,7 +203,7 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
     lookups = shared.lookups if authenticator.blocking else None
     requests = RequestAuthenticator(authenticator, lookups)
     query = Query(
-        folder.stores,
+        trace_stores(folder.stores),
         lookup.read_protected,
         blocking=lookup.blocking,
         settings=settings,
@@ -196,7 +225,7 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
         ),
         platform=Platform(
             requests,
-            uploads.handle,
+            trace_batches(uploads.handle),
             delete_tweet=folder.stores.tweets.delete_tweet,
             in_flight_max=settings.batches_in_flight_max,
             bytes_max=settings.batch_max_bytes,

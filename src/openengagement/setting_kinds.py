@@ -2,10 +2,11 @@
 
 import dataclasses
 import ipaddress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from openengagement.engagement.types import parse_decimal
 
@@ -149,6 +150,65 @@ def parse_address(text: str) -> tuple[str, int]:
         if parts.hostname and parts.port:
             return parts.hostname, parts.port
     raise ValueError(f"write an address such as 127.0.0.1:9464, not {text!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """A server that accepts mail. With `tls`, the connection begins with TLS, else STARTTLS."""
+
+    host: str
+    port: int
+    user: str = dataclasses.field(repr=False)
+    password: str = dataclasses.field(repr=False)
+    tls: bool
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the server is on this machine. Mail to it needs no TLS."""
+        return self.host in _THIS_MACHINE
+
+
+def parse_mail_server(url: str) -> MailServer:
+    """Parse the URL of a server for mail. The ports are 587 and 465 by default.
+
+    Raises:
+        ValueError
+    """
+    wrong = "write a URL such as smtp://user:password@mail.example.com:587"
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"smtp": 587, "smtps": 465}[parts.scheme]
+    except (KeyError, ValueError):
+        raise ValueError(wrong) from None
+    plain = url.isascii() and url.isprintable() and is_host(parts.netloc.rpartition("@")[2])
+    if not plain or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError(wrong)
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if bool(user) != bool(password):
+        raise ValueError("write both a user and a password, or none of them")
+    return MailServer(parts.hostname or "", port, user, password, parts.scheme == "smtps")
+
+
+def parse_mail_address(text: str) -> str:
+    """Check a mail address without a display name.
+
+    Raises:
+        ValueError
+    """
+    user, _, host = text.rpartition("@")
+    plain = text.isascii() and text.isprintable() and not set(' "<>(),:;[]\\') & set(text)
+    if not (plain and user and "@" not in user and host and is_host(host)):
+        raise ValueError(f"write an address such as operator@example.com, not {text[:80]!r}")
+    return text
+
+
+def parse_mail_addresses(text: str) -> tuple[str, ...]:
+    """Parse mail addresses, separated by commas.
+
+    Raises:
+        ValueError
+    """
+    return tuple(parse_mail_address(each.strip()) for each in text.split(",") if each.strip())
 
 
 def check_tweet_url(template: str) -> None:

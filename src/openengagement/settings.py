@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from openengagement import provider_settings
+from openengagement import notification_settings, provider_settings
 from openengagement.engagement.callback_schemes import CallbackSchemes, parse_callback_schemes
 from openengagement.setting_kinds import (
     Network,
@@ -40,8 +40,8 @@ _NOT_SETTINGS: Final = {DATA_VARIABLE, COUNTING_VARIABLE, METRICS_VARIABLE, SAND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(provider_settings.ProviderSettings):
-    """Every setting with its default. Those of the OpenID Connect provider are inherited."""
+class Settings(notification_settings.NotificationSettings):
+    """Every setting with its default. Those of sign-in and notifications are inherited."""
 
     # Storage
     registry: str = _text(
@@ -187,6 +187,10 @@ class Settings(provider_settings.ProviderSettings):
         "default there are none.",
         unit="host:port",
     )
+    trust_traceparent: bool = _switch(
+        "Continue the traces that the header traceparent of a request names. By default they are "
+        "only linked, because every client can send the header."
+    )
     log_refusals: bool = _switch(
         "Log one line for every refused API call: the reason, and what to change. For development; "
         "the sandbox turns it on unless it is set to false."
@@ -291,6 +295,7 @@ class Settings(provider_settings.ProviderSettings):
         _ = self.host_names, self.proxies, self.historical_floor_s
         _ = self.oidc_secret, self.allowed_callback_schemes, self.image_host_names
         _ = self.metrics_address
+        self.check_notifications()
         self._parse("tweet_url", check_tweet_url)
         if fault := find_database_fault(self.registry, self.store):
             raise SettingsError(f"{ENV_PREFIX}{fault}")

@@ -21,6 +21,7 @@ from openengagement.stores.embedded import checksums, compaction, segments
 from openengagement.stores.embedded.store import EmbeddedStore
 from support.cli import invoke
 from support.folders import flip
+from support.receiver import LOOPBACK, Receiver
 from support.waiting import PATIENCE_S, wait_for
 
 TWEETS = range(1, 251)
@@ -335,3 +336,24 @@ def test_flipped_bits_of_the_limits(crashing, folder, seed):
     for _ in range(10):
         assert try_to_read(crashing) in (RIGHT, 429)
     wait_for(lambda: health(crashing) == (200, []))
+
+
+def test_damage_that_a_request_meets_is_told_once(crashing, folder, monkeypatch):
+    (path,) = (folder / "counters.segments").glob("*.segment")
+    with Receiver() as receiver:
+        monkeypatch.setenv("OPENENGAGEMENT_WEBHOOK_NETWORKS", LOOPBACK)
+        crashing.settings = {"webhook_networks": LOOPBACK}
+        crashing.command("webhook", "add", receiver.url, "--event", "damage.found")
+        parts = segments._read_head(path.read_bytes())
+        arrays = [each for each in parts if each[0].startswith("totals")]
+        _, dtype, length, offset = next(each for each in arrays if "checksums" not in each[0])
+        crashing.start()
+        flip(path, offset + length * int(dtype[-1]) - 1, 1)
+        assert read(crashing) == "store_damaged"
+        wait_for(lambda: receiver.received, reason=crashing.log)
+        assert read(crashing) == "store_damaged"
+        assert check(folder).exit_code == 1
+        rows = crashing.command("webhook", "deliveries")["deliveries"]
+        assert [each["type"] for each in rows if each["target"] != "mail"] == ["damage.found"]
+    assert receiver.messages[0]["data"]["file"] == f"counters.segments/{path.name}"
+    assert "checksum" in receiver.messages[0]["data"]["reason"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from openengagement.notification_settings import NotificationSettings
 from openengagement.settings import ENV_PREFIX, Settings
 
 
@@ -13,7 +14,8 @@ def render_settings() -> str:
     ]
     fields = dataclasses.fields(Settings)
     # Inherited fields come first in the class, and last in the table.
-    for field in sorted(fields, key=lambda field: field.name.startswith("oidc_")):
+    inherited = {field.name for field in dataclasses.fields(NotificationSettings)}
+    for field in sorted(fields, key=lambda field: field.name in inherited):
         meta = field.metadata
         limits = f"{meta['low']:,} to {meta['high']:,}" if "low" in meta else ""
         default = str(field.default).lower() if field.type is bool else str(field.default)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from openengagement.notification_settings import NotificationSettings
 from openengagement.settings import Settings, SettingsError, load_settings
 from support.settings_table import render_settings
 
@@ -263,7 +264,8 @@ def test_the_rendered_table_has_a_row_for_every_setting():
     assert head == "| variable | default | unit or choices | limits | what it sets |"
     assert set(line) == {"|", "-"}
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
-    fields = sorted(FIELDS, key=lambda field: field.name.startswith("oidc_"))  # these come last
+    inherited = {field.name for field in dataclasses.fields(NotificationSettings)}
+    fields = sorted(FIELDS, key=lambda field: field.name in inherited)  # these come last
     assert [row[0] for row in cells] == [f"`{variable(field)}`" for field in fields]
     for row, field in zip(cells, fields, strict=True):
         default = str(field.default).lower() if field.type is bool else str(field.default)
@@ -378,3 +380,67 @@ def test_pages_of_tweets(text):
 def test_other_pages_of_tweets_are_refused(text):
     error = refused({"OPENENGAGEMENT_TWEET_URL": text})
     assert error.startswith("OPENENGAGEMENT_TWEET_URL: write an http or https URL with {id}")
+
+
+# --- notifications -------------------------------------------------------------------------------
+
+MAIL = {
+    "smtp_server": "smtp://user:p%40ss@mail.example.com",
+    "mail_from": "engagement@example.com",
+    "mail_to": "one@example.com, two@example.com",
+}
+
+
+def test_a_mail_server():
+    settings = load(**MAIL)
+    server = settings.mail_server
+    assert (server.host, server.port, server.tls) == ("mail.example.com", 587, False)
+    assert (server.user, server.password) == ("user", "p@ss")
+    assert settings.mail_receivers == ("one@example.com", "two@example.com")
+    assert "p@ss" not in f"{server!r} {settings!r}"
+    assert "p%40ss" not in repr(settings)
+    assert load(**MAIL | {"smtp_server": "smtps://[::1]"}).mail_server.port == 465
+    assert load().mail_server is None
+
+
+@pytest.mark.parametrize("missing", MAIL)
+def test_mail_needs_all_three(missing):
+    given = {name: text for name, text in MAIL.items() if name != missing}
+    with pytest.raises(SettingsError, match="set all three or none"):
+        load(**given)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mail.example.com",
+        "http://mail.example.com",
+        "smtp://",
+        "smtp://user@mail.example.com",
+        "smtp://:password@mail.example.com",
+        "smtp://mail.example.com/path",
+        "smtp://mail.example.com?tls=no",
+        "smtp://mail.example.com:0",
+        "smtp://mail.example.com:99999",
+        "smtp://mail.example.com\r\nDATA",
+    ],
+)
+def test_unfit_mail_servers(url):
+    with pytest.raises(SettingsError, match="SMTP_SERVER: write"):
+        load(**MAIL | {"smtp_server": url})
+
+
+@pytest.mark.parametrize("name", ["mail_from", "mail_to"])
+@pytest.mark.parametrize(
+    "address", ["operator", "a@", "@b", "a@b@c", "A <a@example.com>", "a@x\r\nBcc: b@x", "é@x"]
+)
+def test_unfit_mail_addresses(name, address):
+    with pytest.raises(SettingsError, match="write an address"):
+        load(**MAIL | {name: address})
+
+
+def test_networks_of_webhooks():
+    networks = load(webhook_networks="10.1.0.0/16, ::1").allowed_webhook_networks
+    assert networks == (ip_network("10.1.0.0/16"), ip_network("::1/128"))
+    with pytest.raises(SettingsError, match="WEBHOOK_NETWORKS"):
+        load(webhook_networks="10.1.0.1/16")

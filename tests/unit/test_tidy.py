@@ -43,6 +43,7 @@ MANY_PARAMETERS: dict[str, str] = {
     "openengagement_client.command_line.sending:send": "a command",
     "openengagement_client.command_line.signing_in:login": "a command",
     "openengagement.cli.usage:usage": "a command",
+    "openengagement.notifications.posting:_CheckingBackend.connect_tcp": "httpcore's signature",
 }
 
 # Functions that catch Exception, BaseException or everything and do not raise it again.
@@ -55,6 +56,8 @@ BROAD_EXCEPTS: dict[str, str] = {
     "openengagement.ingest.sources.counting_socket:_answer": "the worker must get an answer",
     "openengagement.ingest.formats.column_decoder:decode_into": "the reader hears of any failure",
     "openengagement.stores.embedded.compaction:failures_logged": "committed data is safe",
+    "openengagement.notifications.delivering:Deliverer.run": "it is logged, and tried again",
+    "openengagement.notifications.delivering:Deliverer._attempt": "other deliveries go on",
     "openengagement.housekeeping:run_chore": "it is logged, and tried again in a moment",
 }
 
@@ -68,6 +71,9 @@ MANY_IMPORTS: dict[str, str] = {
     "openengagement.ingest.logs.messages": "it leads a message through every step",
     "openengagement.api.health": "it asks every part of the server",
     "openengagement.api.usage": "each import is a type of its arguments or of its answer",
+    "openengagement.api.openapi.schemas": "it describes every type of the API",
+    "openengagement.cli.check": "it verifies every file, and notifies of damage",
+    "openengagement.cli.webhooks": "it registers, tests, lists and removes webhooks",
     "openengagement.cli.doctor": "it looks at every part of a setup",
     "openengagement.ingest.sources.worker_uploads": "it applies and logs all kinds of uploads",
     "openengagement.stores.cluster.store": "it puts the parts of the store together",

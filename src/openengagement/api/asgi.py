@@ -90,6 +90,10 @@ class Api:
         elif scope["type"] == "lifespan":
             await self._run_lifespan(receive, send)
 
+    def route_of(self, path: str) -> str:
+        """Return the name of the route of a path, one of few."""
+        return self._routes.name(path)
+
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()

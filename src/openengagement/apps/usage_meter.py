@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from openengagement.engagement.months import month_of
-from openengagement.engagement.types import DAY_S
+from openengagement.engagement.types import DAY_S, format_time
+from openengagement.errors import RateLimited
 from openengagement.registry.usage import OK, Usage
 
 _WRITTEN_MAX: Final = 200_000  # the most handles remembered as written, about 30 MB
@@ -71,8 +72,13 @@ class UsageMeter:
             for (day, app_id), served in authors.items()
             for author in served
         }
+        limited = {
+            (app_id, format_time(day * DAY_S)[:10], int(self._now_s()))
+            for day, app_id, outcome in requests
+            if outcome == RateLimited.code
+        }
         new = handles - self._written
-        self._usage.add_usage(counts, new)
+        self._usage.add_usage(counts, new, limited=limited)
         if len(self._written) + len(new) > _WRITTEN_MAX:
             self._written.clear()
         self._written |= new

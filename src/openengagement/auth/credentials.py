@@ -7,6 +7,7 @@ the same bearer token until it is invalidated, so the token is derived from the 
 App ID and a generation number.
 """
 
+import base64
 import dataclasses
 import hashlib
 import hmac
@@ -21,8 +22,12 @@ from openengagement.registry.apps import App, AppForm, AppRemoved
 from openengagement.registry.grants import AccessToken, RequestToken
 from openengagement.registry.platform_keys import PlatformKey
 from openengagement.registry.registry import Registry
+from openengagement.registry.webhooks import Webhook
 
 _ALPHABET: Final = string.ascii_letters + string.digits
+
+
+_WEBHOOK_SECRET_BYTES: Final = 32
 
 
 def hash_token(token: str) -> bytes:
@@ -195,3 +200,21 @@ def issue_platform_key(
     made = PlatformKey(hash_token(key), name, now_s, scopes=scopes, expires_at_s=expires_at_s)
     registry.platform_keys.add_platform_key(made)
     return key
+
+
+def issue_webhook(
+    registry: Registry, keyring: Keyring, *, url: str, types: str | None, now_s: int
+) -> tuple[str, str]:
+    """Register a webhook with a new secret. Return its id and the secret.
+
+    `url` must have been checked (`notifications.addresses`). `types` is that of `Webhook`.
+    """
+    secret, webhook_id = draw_webhook_secret(), f"wh_{_draw(16)}"
+    webhook = Webhook(webhook_id, url, keyring.encrypt(secret), now_s, types)
+    registry.webhooks.add_webhook(webhook)
+    return webhook_id, secret
+
+
+def draw_webhook_secret() -> str:
+    """Generate the secret of a webhook, in the form of Standard Webhooks."""
+    return f"whsec_{base64.b64encode(secrets.token_bytes(_WEBHOOK_SECRET_BYTES)).decode()}"

@@ -1,5 +1,6 @@
 """`openengagement check`: verify all files of a data folder."""
 
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -7,11 +8,22 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from openengagement.cli.common import Json, fail, failures_shown, open_folder, read_settings, show
+from openengagement.cli.common import (
+    Json,
+    fail,
+    failures_shown,
+    now_s,
+    open_folder,
+    read_settings,
+    show,
+)
 from openengagement.damage import Inspection
 from openengagement.engagement.types import format_time
+from openengagement.ingest.sources.counting_listener import is_listening, list_sockets
 from openengagement.limits.opening import check_limits
-from openengagement.registry.opening import check_registry
+from openengagement.registry.notifications import Fault
+from openengagement.registry.opening import check_registry, open_registry
+from openengagement.settings import REGISTRY_FILE
 from openengagement.stores.opening import check_stores
 from openengagement.tuning import lower_priority
 
@@ -42,6 +54,7 @@ def check(context: typer.Context, json: Json = False) -> None:
         "outdated": msgspec.to_builtins(inspection.outdated) if json else len(inspection.outdated),
         "damaged": msgspec.to_builtins(inspection.damaged) if json else len(inspection.damaged),
     }
+    _notify_managers(data, inspection)
     show(fields, as_json=json, notes=_notes(inspection, jumps))
     if inspection.damaged or inspection.outdated:
         raise typer.Exit(1)
@@ -67,6 +80,16 @@ def inspect_folder(data: Path) -> Inspection:
             check_limits(data, inspection)
         progress.update(task, completed=size)
     return inspection
+
+
+def _notify_managers(data: Path, inspection: Inspection) -> None:
+    """Notify managers of the damage, if a server runs on the folder. It sends what this writes."""
+    found = [Fault(each.file, each.reason) for each in inspection.damaged]
+    is_readable = all(each.file != REGISTRY_FILE for each in inspection.damaged)
+    if found and is_readable and any(map(is_listening, list_sockets(data))):
+        url, at_s = read_settings().registry, now_s()
+        with failures_shown(data), closing(open_registry(data, url)) as registry:
+            registry.notifications.note_damage(found, day=format_time(at_s)[:10], now_s=at_s)
 
 
 def _notes(inspection: Inspection, jumps: list[dict[str, str]]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from openengagement.errors import StoreUnavailable
 from openengagement.files import UnusableFile
 from openengagement.ingest.sources.counting_listener import is_hung, is_listening, list_sockets
 from openengagement.limits.opening import open_limits
+from openengagement.registry.deliveries import DeliveryState
 from openengagement.settings import (
     ENV_PREFIX,
     REGISTRY_FILE,
@@ -270,6 +271,14 @@ def _examine_accounts(folder: DataFolder) -> Iterator[Finding]:
     ):
         if missing:
             yield Finding(Level.WARNING, text, remedy)
+    failed = registry.deliveries.list_deliveries(limit=1, state=DeliveryState.FAILED)
+    if failed:
+        yield Finding(
+            Level.WARNING,
+            f"{counts['deliveries_failed']} notification(s) could not be delivered",
+            "openengagement webhook deliveries --state failed, correct the receiver, then "
+            f"openengagement webhook retry {failed[0].target}",
+        )
     if unfinished := registry.removal.list_unfinished():
         yield Finding(
             Level.PROBLEM,

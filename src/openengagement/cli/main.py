@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from openengagement.cli import accounts, apps, cluster, keys, platform_keys, tokens
+from openengagement.cli import accounts, apps, cluster, keys, platform_keys, tokens, webhooks
 from openengagement.cli.check import check
 from openengagement.cli.consume import consume
 from openengagement.cli.doctor import doctor
@@ -65,5 +65,6 @@ main.add_typer(accounts.account, name="account")
 main.add_typer(apps.app, name="app")
 main.add_typer(tokens.token, name="token")
 main.add_typer(platform_keys.platform_key, name="platform-key")
+main.add_typer(webhooks.webhook, name="webhook")
 main.add_typer(keys.key, name="key")
 main.add_typer(cluster.cluster, name="cluster")

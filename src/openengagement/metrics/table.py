@@ -80,6 +80,13 @@ BATCHES_IN_FLIGHT: Final = Gauge(
     "batches_in_flight", "Batches that workers receive, or that wait for their commit."
 )
 
+# Notifications
+DELIVERY_ATTEMPTS: Final = Counter(
+    "delivery_attempts_total",
+    "Attempts to deliver a notification by webhook or mail. After `failed` there is no other one.",
+    result=("delivered", "retried", "failed"),
+)
+
 # Commits, in the counting process
 WAITING: Final = Gauge("batches_waiting", "Parsed batches of events that wait for a commit.")
 OLDEST_WAITING: Final = Gauge(

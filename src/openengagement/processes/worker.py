@@ -30,6 +30,7 @@ from openengagement.settings import (
     load_settings,
 )
 from openengagement.telemetry import configure_log, log_event, log_failure
+from openengagement.tracing.spans import start_tracing, trace_requests
 from openengagement.tuning import configure_allocator
 
 gc.enable()
@@ -52,6 +53,7 @@ def create_app() -> Api | Truncation:
     data, settings = Path(os.environ[DATA_VARIABLE]), load_settings(os.environ)
     configure_log("worker", text=settings.log_format == "text")
     join_metrics("worker")
+    start_tracing(os.environ, trusted=settings.trust_traceparent)
     try:
         api = _build_when_available(
             partial(
@@ -70,7 +72,8 @@ def create_app() -> Api | Truncation:
     gc.collect()
     gc.freeze()
     log_event("worker_started", version=version("openengagement"))
-    return Truncation(api) if sandbox is not None else api
+    traced = trace_requests(api, api.route_of)
+    return Truncation(traced) if sandbox is not None else traced
 
 
 def _read_sandbox() -> Sandbox | None:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from openengagement.engagement.permissions import AccessLevel
 from openengagement.registry.database import Database, columns_of
+from openengagement.registry.notifications import NotificationType, Occasion, notify_of_app
 from openengagement.registry.schema import APPS, CALLBACKS, REMOVED_APPS
 
 FIRST_APP_ID: Final = 10_000_001
@@ -85,7 +86,7 @@ class Apps:
         now_s: int,
         apps_max: int | None = None,
     ) -> int:
-        """Register an app, not enabled, and return its App ID.
+        """Register an app, not enabled, and return its App ID. Managers are notified.
 
         `credentials` are the consumer key and the encrypted consumer secret. `apps_max` is the
         number of apps that the owner may have, including this one.
@@ -113,6 +114,8 @@ class Apps:
             }
             db.execute(APPS.insert().values(row))
             _insert_callbacks(db, app_id, urls=form.callbacks)
+            waiting = Occasion(NotificationType.APP_WAITING, app_id)
+            notify_of_app(db, waiting, database=self._database, now_s=now_s)
             return app_id
 
     def apply_form(self, app_id: int, form: AppForm) -> None:

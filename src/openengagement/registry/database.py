@@ -86,7 +86,10 @@ class Database(ABC):
 
     @abstractmethod
     def insert_missing(self, table: sa.Table) -> sa.Insert:
-        """Make an INSERT that does nothing if the table has a row with the same primary key."""
+        """Make an INSERT that does nothing if the table has a row with the same key.
+
+        The key is the primary one, or another one that is unique.
+        """
 
     @abstractmethod
     def insert_adding(self, column: sa.Column[int]) -> sa.Insert:

@@ -6,13 +6,15 @@ from typing import Final
 import sqlalchemy as sa
 
 from openengagement.registry.database import Database, slices
-from openengagement.registry.schema import ACCESS_TOKENS, APPS, REQUEST_TOKENS
+from openengagement.registry.schema import ACCESS_TOKENS, APPS, REQUEST_TOKENS, WEBHOOKS
 
 COLUMNS: Final = (
     APPS.c.consumer_secret,
     ACCESS_TOKENS.c.secret,
     REQUEST_TOKENS.c.secret,
     REQUEST_TOKENS.c.verifier,
+    WEBHOOKS.c.secret,
+    WEBHOOKS.c.old_secret,
 )
 _SLICE: Final = 200  # rows changed in one transaction, so that no other writer waits for long
 _SAMPLE_MAX: Final = 1000

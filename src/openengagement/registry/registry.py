@@ -13,16 +13,26 @@ from openengagement.registry.apps import Apps
 from openengagement.registry.audit import AuditLog
 from openengagement.registry.database import Database
 from openengagement.registry.decisions import Decisions
+from openengagement.registry.deliveries import Deliveries
 from openengagement.registry.grants import Grants
+from openengagement.registry.notifications import Notifications
 from openengagement.registry.passwords import PasswordHashes
 from openengagement.registry.platform_keys import PlatformKeys
 from openengagement.registry.removal import Removal
-from openengagement.registry.schema import ACCESS_TOKENS, ACCOUNTS, APPS, PLATFORM_KEYS, SESSIONS
+from openengagement.registry.schema import (
+    ACCESS_TOKENS,
+    ACCOUNTS,
+    APPS,
+    PLATFORM_KEYS,
+    SESSIONS,
+    WEBHOOKS,
+)
 from openengagement.registry.sessions import Sessions
 from openengagement.registry.usage import Usage
+from openengagement.registry.webhooks import Webhooks
 
 _CONTENT: Final = (ACCOUNTS, APPS, PLATFORM_KEYS)
-_COUNTED: Final = (ACCOUNTS, APPS, ACCESS_TOKENS, SESSIONS, PLATFORM_KEYS)
+_COUNTED: Final = (ACCOUNTS, APPS, ACCESS_TOKENS, SESSIONS, PLATFORM_KEYS, WEBHOOKS)
 
 
 class Registry:
@@ -35,12 +45,15 @@ class Registry:
         self.apps = Apps(database)
         self.audit = AuditLog(database)
         self.decisions = Decisions(database)
+        self.deliveries = Deliveries(database)
         self.grants = Grants(database)
+        self.notifications = Notifications(database)
         self.password_hashes = PasswordHashes(database)
         self.platform_keys = PlatformKeys(database)
         self.removal = Removal(database)
         self.sessions = Sessions(database)
         self.usage = Usage(database)
+        self.webhooks = Webhooks(database)
 
     def is_empty(self) -> bool:
         """Whether it has no account, app or platform key yet."""
@@ -51,10 +64,11 @@ class Registry:
     def count(self) -> dict[str, int]:
         """Count the rows of each kind that an operator knows."""
         with self.database.reading() as db:
-            return {
+            counts = {
                 table.name: db.scalar(sa.select(sa.func.count()).select_from(table)) or 0
                 for table in _COUNTED
             }
+        return counts | self.deliveries.count()
 
     def close(self) -> None:
         """Close the database."""

@@ -187,3 +187,45 @@ AUDIT_LOG = sa.Table(
     sa.Column("after", sa.String(32), nullable=True),
     sa.Column("account_id", sa.BigInteger, nullable=True),  # whose role changed
 )
+
+# Where notifications are sent. The command line changes it.
+WEBHOOKS = sa.Table(
+    "webhooks",
+    METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("url", sa.String(2048), nullable=False),
+    sa.Column("secret", sa.LargeBinary, nullable=False),  # encrypted
+    sa.Column("old_secret", sa.LargeBinary, nullable=True),  # encrypted; signs as well for a while
+    sa.Column("old_secret_until_s", sa.BigInteger, nullable=True),
+    sa.Column("types", sa.String(255), nullable=True),  # separated by spaces; null: all of them
+    sa.Column("created_at_s", sa.BigInteger, nullable=False),
+)
+
+# What managers are told. A transaction that causes a notification inserts it.
+NOTIFICATIONS = sa.Table(
+    "notifications",
+    METADATA,
+    sa.Column("id", sa.String(40), primary_key=True),  # the same in every delivery
+    sa.Column("occasion", sa.String(255), nullable=False, unique=True),  # no second one for it
+    sa.Column("type", sa.String(32), nullable=False),
+    sa.Column("app_id", sa.BigInteger, sa.ForeignKey("apps.id", ondelete="CASCADE"), nullable=True),
+    sa.Column("data", sa.Text, nullable=False),  # a JSON object
+    sa.Column("created_at_s", sa.BigInteger, nullable=False, index=True),
+    sa.Column("queued", sa.Boolean, nullable=False),  # its deliveries have been inserted
+)
+
+DELIVERIES = sa.Table(
+    "deliveries",
+    METADATA,
+    sa.Column(
+        "notification_id",
+        sa.String(40),
+        sa.ForeignKey("notifications.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("target", sa.String(32), primary_key=True),  # the id of a webhook, or mail
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_at_s", sa.BigInteger, nullable=False),  # during an attempt, the lease's end
+    sa.Column("result", sa.String(64), nullable=True),  # of the last attempt
+)

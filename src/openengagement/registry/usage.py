@@ -10,6 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from openengagement.registry.database import Database, slices
+from openengagement.registry.notifications import NotificationType, Occasion, notify_of_app
 from openengagement.registry.schema import (
     ACCOUNTS,
     APPS,
@@ -25,6 +26,7 @@ _SLICE: Final = 1000  # handles in one transaction
 
 Requests = Mapping[tuple[str, int, str], int]  # month, App ID, outcome -> requests
 Handles = Collection[tuple[str, int, int]]  # month, App ID, account id
+Limited = tuple[int, str, int]  # App ID, day such as 2026-11-29, time of the notification
 
 
 @dataclass(slots=True)
@@ -69,12 +71,15 @@ class Usage:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add_usage(self, requests: Requests, handles: Handles) -> None:
+    def add_usage(
+        self, requests: Requests, handles: Handles, *, limited: Collection[Limited] = ()
+    ) -> None:
         """Add to the counts of requests, and store the handles that are not stored yet.
 
         Handles come first, in slices, so that other writers wait only briefly. If a slice fails,
         the call can be repeated: no request was counted yet. Rows are sorted, so that the calls of
         two workers cannot deadlock. Handles whose account was erased meanwhile are left out.
+        Managers are notified of `limited` apps.
         """
         missing = self._database.insert_missing(USAGE_HANDLES)
         for some in slices(sorted(handles), _SLICE):
@@ -90,6 +95,9 @@ class Usage:
                     self._database.insert_adding(USAGE_REQUESTS.c.requests),
                     _rows(("month", "app_id", "outcome", "requests"), counts),
                 )
+                for app_id, day, now_s in sorted(limited):
+                    reached = Occasion(NotificationType.LIMIT_REACHED, app_id, day, {"day": day})
+                    notify_of_app(db, reached, database=self._database, now_s=now_s)
 
     def read_month(self, month: str) -> list[AppUsage]:
         """List each app that has requests in a month or contracted handles, ordered by App ID."""

@@ -14,12 +14,25 @@ from openengagement.engagement.request import TWEET_IDS_MAX
 from openengagement.engagement.types import Endpoint
 from openengagement.errors import ApiError
 from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS
+from openengagement.notifications.message import Message, sign_message
 from openengagement.portal.routes import Handlers, build_page_routes
+from openengagement.registry.notifications import NotificationType
 from support.api_document import find_path, problems_of, read_document, resolve, validator_at
 
 # Not about one call: an unknown path, and a method that a path does not have.
 OF_NO_CALL = {"method_not_allowed"}
 ABSTRACT = {"bad_request", "not_authenticated", "forbidden"}
+
+_APP = {"app_id": "10000001", "name": "Tide Charts", "owner": "ana"}
+_CONTRACT = {**_APP, "month": "2026-11", "handles": 8, "handles_contracted": 10}
+NOTIFICATION_DATA = {  # as tests/contract/registry/test_notifications.py finds it stored
+    NotificationType.APP_WAITING: _APP,
+    NotificationType.LIMIT_REACHED: {**_APP, "day": "2026-11-22"},
+    NotificationType.CONTRACT_NEAR: _CONTRACT,
+    NotificationType.CONTRACT_REACHED: _CONTRACT,
+    NotificationType.DAMAGE_FOUND: {"file": "x.segment", "reason": "wrong checksum"},
+    NotificationType.TEST: {},
+}
 
 
 class Anything:
@@ -183,3 +196,22 @@ def test_paths_are_found():
     assert find_path("/platform/v1/tweets/5?x=1") == "/platform/v1/tweets/{id}"
     assert find_path("/platform/v1/tweets") == "/platform/v1/tweets"
     assert find_path("/nowhere") is None
+
+
+def test_every_type_of_notification_is_a_webhook():
+    webhooks = read_document()["webhooks"]
+    assert list(webhooks) == list(NotificationType)
+
+
+@pytest.mark.parametrize("kind", NotificationType)
+def test_a_notification_fits_its_schema(kind):
+    data = json.dumps(NOTIFICATION_DATA[kind])
+    body = json.loads(Message("msg_1", kind, 0, data).body)
+    operation = read_document()["webhooks"][kind]["post"]
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    assert body["type"] == schema["properties"]["type"]["const"]
+    described = resolve(schema["properties"]["data"])
+    assert set(described["properties"]) == set(body["data"])
+    jsonschema_rs.validate(described, body["data"])
+    sent = sign_message(Message("msg_1", kind, 0, data), ["whsec_QQ=="], now_s=0)
+    assert {each["name"] for each in operation["parameters"]} == set(sent)

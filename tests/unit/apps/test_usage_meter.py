@@ -20,14 +20,16 @@ class Kept:
         self.handles = []
         self.writes = 0
         self.fails = False
+        self.limited = []
 
-    def add_usage(self, requests, handles):
+    def add_usage(self, requests, handles, *, limited):
         self.writes += 1
         if self.fails:
             raise OSError("disk full")
         for key, count in requests.items():
             self.requests[key] = self.requests.get(key, 0) + count
         self.handles += handles
+        self.limited += limited
 
 
 @pytest.fixture
@@ -142,3 +144,14 @@ def test_a_handle_that_could_not_be_written_is_tried_again(meter, kept):
     kept.fails = False
     meter.flush()
     assert kept.handles == [("2026-10", APP, 1)]
+
+
+def test_an_app_at_its_rate_limit_is_reported_with_its_day(meter, kept):
+    now_s = LAST_OF_OCTOBER_S
+    meter.count_refusal(APP, "nonce_used", now_s=now_s)
+    meter.flush()
+    assert kept.limited == []
+    for _ in range(2):
+        meter.count_refusal(APP, "rate_limited", now_s=now_s)
+    meter.flush()
+    assert kept.limited == [(APP, "2026-10-31", int(now_s))]

@@ -18,6 +18,7 @@ from openengagement.api.openapi.operations import (
 from openengagement.api.openapi.refusals import build_responses, response_name, statuses_of
 from openengagement.api.openapi.samples import make_samples
 from openengagement.api.openapi.schemas import PREFIX, build_schemas
+from openengagement.api.openapi.webhooks import build_webhooks
 
 _NOT_FOUND: Final = 404
 _OAUTH: Final[dict[str, list[str]]] = {"oauth1": []}
@@ -110,6 +111,7 @@ def build_document(routes: Iterable[Route], *, version: str, groupings_max: int)
         "servers": [{"url": "/"}],
         "tags": [{"name": tag, "description": TAG_TEXTS[tag]} for tag in Tag],
         "paths": paths,
+        "webhooks": build_webhooks(PREFIX),
         "components": {
             "securitySchemes": _SCHEMES,
             "schemas": build_schemas(groupings_max=groupings_max),

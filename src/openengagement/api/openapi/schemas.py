@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from openengagement.api import answers
+from openengagement.api.openapi.webhooks import DATA_TYPES
 from openengagement.engagement.access import ACCESS, AGE_ARRAYS
 from openengagement.engagement.request import TWEET_IDS_MAX, RequestBody, WindowBody
 from openengagement.engagement.types import EVENT_TYPES, ID_MAX, Dimension, Endpoint
@@ -46,6 +47,7 @@ _TYPES: Final = (
     answers.Readiness,
     Erased,
     Outcome,
+    *DATA_TYPES,
 )
 _ID: Final[Schema] = {
     "description": "1 to 2^63-1, as text or as a number",
