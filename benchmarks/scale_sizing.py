@@ -237,7 +237,7 @@ def folder_rows(step: Step) -> Iterator[tuple[str, str]]:
     yield "Tweets on disk, GB", f"{tweets_gb:,.0f}"
     minutes = size.counters / 100e6 * measured("prune_embedded") / 60
     yield "`prune`, minutes", f"{minutes:,.0f}"
-    # Batches wait a second for each 100 MB of the database of Tweets: docs/operating.
+    # Batches wait a second for each 100 MB of the database of Tweets: docs/operating/erasing.md.
     yield "batches wait while an account is erased, minutes", f"{tweets_gb * 10 / 60:,.0f}"
 
 
