@@ -24,8 +24,7 @@ def test_the_commands_of_a_page(page, shell):
     (serve,) = [block for block in blocks if _SERVES.search(block)]
     shell.serve(serve)
 
-    # One shell, as in the second terminal: later blocks use the variables of earlier ones.
-    printed = shell.run("\n".join(block for block in blocks if block != serve))
+    printed = shell.run(*(block for block in blocks if block != serve))
 
     for answer in [*read_code(text, "text"), *read_code(text, "json")]:
         for line in answer.splitlines():

@@ -60,10 +60,11 @@ class Shell:
         self._started.append(process)
         return process
 
-    def run(self, commands: str) -> str:
-        """Run commands. Return what they print."""
+    def run(self, *blocks: str) -> str:
+        """Run blocks of commands in one shell, so that variables stay. Return what they print."""
+        commands = "\n".join(blocks)
         process = self.start(commands)
-        printed, _ = process.communicate(timeout=PATIENCE_S)
+        printed, _ = process.communicate(timeout=PATIENCE_S * len(blocks))
         assert process.returncode == 0, f"{commands}: {process.returncode}: {printed}"
         return printed
 
