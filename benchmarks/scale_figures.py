@@ -28,6 +28,7 @@ def _median(part: str, name: str) -> float:
 
 
 _BENCH = "[benchmarks](benchmarks/README.md)"
+_CONSUMING = "[consuming](consuming.md#memory)"
 _MODERN = "ClickHouse 26.7, three shards, one replica each"
 _REPLICATED = "ClickHouse 18.16, three shards, two replicas each, both acknowledge"
 _POSTGRESQL = "PostgreSQL 15, 10 million Tweets"
@@ -94,6 +95,9 @@ MEASURED = {
     "commit_5k_ms": Figure("time of a commit of 5,000 events", 5e3 / 45e3 * 1e3, "ms", _REPLICATED),
     "commit_50k_ms": Figure("the same of 50,000 events", 5e4 / 385e3 * 1e3, "ms", _REPLICATED),
     "tweet_bytes": Figure("PostgreSQL: bytes per Tweet, with indexes", 258, "bytes", _POSTGRESQL),
+    "tweet_index_bytes": Figure("PostgreSQL: of these, in indexes", 64, "bytes", _POSTGRESQL),
+    "server_mib": Figure("memory of a server that counts, at most", 500, "MiB", _BENCH),
+    "consumer_mib": Figure("memory of a consumer, at most", 400, "MiB", _CONSUMING),
     "wal_bytes": Figure("PostgreSQL: log written per event", 1, "byte", _POSTGRESQL),
     "stream_mb": Figure(
         "NATS: published to a stream, in messages of 8 KiB",

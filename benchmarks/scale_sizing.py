@@ -91,6 +91,12 @@ class Sizing:
         return math.log(largest_gb / part_gb, MERGED_PARTS)
 
     @property
+    def our_gib(self) -> float:
+        """Memory of servers and consumers together, one server on each machine."""
+        servers = self.api_machines * measured("server_mib")
+        return (servers + self.consumers * measured("consumer_mib")) / 1_024
+
+    @property
     def row_cores(self) -> float:
         """Cores of one copy of all shards for rows, without their merges."""
         return self.step.events_per_s * self.rows_per_event * measured("row_us") / 1e6
@@ -149,6 +155,10 @@ class Sizing:
         return self.tweets * measured("tweet_bytes") / TB
 
     @property
+    def index_tb(self) -> float:
+        return self.tweets * measured("tweet_index_bytes") / TB
+
+    @property
     def tweets_days(self) -> float:
         """Days until the Tweets fill half of the disk of PostgreSQL."""
         per_day = self.step.tweets_per_day * measured("tweet_bytes")
@@ -187,6 +197,7 @@ def cluster_rows(steps: tuple[Step, ...]) -> Iterator[tuple[str, list[str]]]:
     yield "totals", [f"{each.total_counters / 1e9:,.1f} billion" for each in sizes]
     yield "**API and consumers**: cores at work", [f"{each.our_cores:,.2f}" for each in sizes]
     yield f"machines with {API_CORES} cores", [f"{each.api_machines}" for each in sizes]
+    yield "memory of servers and consumers, GiB", [f"{each.our_gib:,.1f}" for each in sizes]
     yield "consumers", [f"{each.consumers}" for each in sizes]
     yield "commits/s, all consumers", [f"{each.commits_per_s:,.0f}" for each in sizes]
     yield (
@@ -210,6 +221,7 @@ def cluster_rows(steps: tuple[Step, ...]) -> Iterator[tuple[str, list[str]]]:
     yield "MB/s to each copy", [f"{each.sent_mb:,.1f}" for each in sizes]
     yield "`prune`, hours", [f"{each.prune_hours:,.1f}" for each in sizes]
     yield "**PostgreSQL**: Tweets, TB", [f"{each.tweets_tb:,.1f}" for each in sizes]
+    yield "of this, indexes, TB", [f"{each.index_tb:,.2f}" for each in sizes]
     yield (
         f"days of Tweets in half of {DISK_TB:.0f} TB",
         [f"{each.tweets_days:,.0f}" for each in sizes],
