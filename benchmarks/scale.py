@@ -83,7 +83,8 @@ def balance() -> str:
 
 def skew() -> str:
     peak = HIGGS_BUSIEST_HOUR / (HIGGS_EVENTS / HIGGS_HOURS)
-    rows = [_line(f"the {rank:,} busiest", f"{part:.1%}") for rank, part in HIGGS_SHARES.items()]
+    names = {rank: f"the {rank:,} busiest" if rank > 1 else "the busiest" for rank in HIGGS_SHARES}
+    rows = [_line(names[rank], f"{share:.1%}") for rank, share in HIGGS_SHARES.items()]
     rows.append(_line("the busiest hour, compared with the mean", f"{peak:.1f} times"))
     return _table("| Tweets of the Higgs week | share of its events |", rows)
 
