@@ -19,7 +19,7 @@ PEERS_STAMP := .venv-bench/.installed
 INTEROP_STAMPS := $(patsubst %,tests/%/node_modules/.installed,interop browser clickhouse)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help setup run test check lint ruff format-check types imports interop heavy clusters cluster-faults format bench lock clean screenshots dist packages audit
+.PHONY: help setup run test check lint ruff format-check types imports interop heavy clusters cluster-faults format bench lock clean docs screenshots dist packages audit
 
 help: ## Print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -107,6 +107,11 @@ packages: setup ## Build and install both packages, the image, proxies and unit 
 # Asks a database on the network, so it is no part of `make check`.
 audit: setup ## Look for known vulnerabilities in the locked packages
 	@$(BIN)/uv tool run pip-audit --requirement deploy/requirements.lock --disable-pip
+
+# MkDocs must find no fault. The variable keeps an announcement of its theme out of the output.
+docs: setup ## Build the documentation as a site, in build/docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/docs/index.html"
 
 screenshots: setup ## Take the pictures of the pages under docs/screenshots again
 	@$(BIN)/python tests/browser/screenshots.py

@@ -334,7 +334,7 @@ def test_an_empty_registry_beside_counters_that_it_knows(run, data, count):
     assert total(data) == 6
 
 
-# A part that is lost for good: the steps of operating.md
+# A part that is lost for good: the steps of operating/data-folder.md
 
 
 def test_a_lost_registry_is_replaced_and_the_counts_stay(run, used, tmp_path):

@@ -1,4 +1,4 @@
-"""docs/api.md is complete: it is compared with the tables of the code that it describes."""
+"""The API's pages are complete: they are compared with the code that they describe."""
 
 import json
 import re
@@ -15,16 +15,17 @@ from openengagement.errors import ApiError
 from openengagement.ingest.rows import DropReason
 from openengagement.settings import Settings
 from openengagement_client.signature import base_string, base_url, sign
+from support.api_examples import API_PAGES
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "api.md").read_text()
-SECTIONS = set(re.findall(r"^##+ (\d+(?:\.\d+)?) ", PAGE, re.MULTILINE))
+PAGE = "\n".join(page.read_text() for page in API_PAGES)
+SECTIONS = set(re.findall(r"^#+ (\d+(?:\.\d+)?) ", PAGE, re.MULTILINE))
 ABSTRACT = {"bad_request", "not_authenticated", "forbidden"}  # codes of classes never raised
 
 
 def section(number):
     """The text of a section, its subsections included."""
-    start = re.search(rf"^(##+) {re.escape(number)} ", PAGE, re.MULTILINE)
+    start = re.search(rf"^(#+) {re.escape(number)} ", PAGE, re.MULTILINE)
     assert start, f"api.md has no section {number}"
     end = re.compile(rf"^#{{1,{len(start[1])}}} ", re.MULTILINE).search(PAGE, start.end())
     return PAGE[start.start() : end.start() if end else len(PAGE)]

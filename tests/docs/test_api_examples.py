@@ -1,6 +1,6 @@
-"""Every request of docs/api.md is sent to a server, and its answer is the one on the page.
+"""Every request of the API's pages is sent to a server, and its answer is the one on the page.
 
-The page's examples happen at one fixed time, so the clock of the server is shifted to it.
+The examples happen at one fixed time, so the clock of the server is shifted to it.
 """
 
 import calendar
@@ -15,12 +15,11 @@ import pytest
 
 from openengagement.clock import SystemClock
 from support.api_document import answers_checked
-from support.api_examples import API, Examples, read_blocks
+from support.api_examples import API_PAGES, DEMO_DATA, Examples, read_blocks
 from support.cli import call_command
 from support.server import Server
 
 NOW = "2026-11-27T12:20:00Z"
-DEMO_DATA = "## 9 "
 
 
 @pytest.fixture
@@ -37,17 +36,15 @@ def shift_s(monkeypatch):
 
 @pytest.mark.heavy
 def test_examples(shift_s, tmp_path):
-    text = API.read_text()
-    assert NOW in text
-    page, _, demo = text.partition(f"\n{DEMO_DATA}")
-    demo_line = page.count("\n")
+    assert NOW in API_PAGES[0].read_text()
     data = tmp_path / "data"
     world = cast("Any", SimpleNamespace(folder=data, secrets=[]))
     examples = Examples(shift_s=shift_s)
-    examples.prepare(demo, lambda *arguments: call_command(data, *arguments))
+    examples.prepare(DEMO_DATA, lambda *arguments: call_command(data, *arguments))
     with Server(world) as server, answers_checked():
         examples.use(server)
-        examples.run(iter(read_blocks("\n" * demo_line + demo)))
-        examples.run(iter(read_blocks(page)))
+        for page in (DEMO_DATA, *API_PAGES[:-1]):
+            examples.run(iter(read_blocks(page)))
+    text = "".join(page.read_text() for page in API_PAGES)
     assert examples.problems == []
     assert examples.compared == len(re.findall(r"^HTTP/1\.1 ", text, re.MULTILINE))

@@ -14,8 +14,7 @@ def test_the_walk_through(shell):
     first, *others = read_code(text, "sh")
     shell.serve(first)
 
-    # One shell, as in the second terminal: later blocks use the variables of earlier ones.
-    printed = shell.run("\n".join(others))
+    printed = shell.run(*others)
 
     for answer in [*read_code(text, "text"), *read_code(text, "json")]:
         assert answer.strip() in printed

@@ -130,7 +130,7 @@ def lines_body():
 
 
 PACKED_LINES = {"Content-Encoding": "gzip", "Content-Type": "application/x-ndjson"}
-# How to make a body, its headers, and the bound, which docs/operating.md names.
+# How to make a body, its headers, and the bound, which the pages of docs/operating name.
 BODIES = {
     "columns": (columnar_body, {}, BOUND_BYTES),
     "text in columns": (text_rows_body, {}, 1.5 * 2**30),

@@ -1,4 +1,4 @@
-"""Parse the examples of docs/api.md, send them to a server, and compare the responses."""
+"""Parse the examples of the API's pages, send them to a server, and compare the responses."""
 
 import json
 import re
@@ -20,7 +20,28 @@ from support.person import Person
 from support.server import Server
 from support.waiting import PATIENCE_S
 
-API = Path(__file__).parents[2] / "docs" / "api.md"
+_DOCS = Path(__file__).parents[2] / "docs"
+# In the order of their sections, because later examples use values of earlier ones.
+API_PAGES = (
+    _DOCS / "api.md",
+    *(
+        _DOCS / "api" / f"{name}.md"
+        for name in (
+            "endpoints",
+            "engagement-types",
+            "responses",
+            "authentication",
+            "three-legged-flow",
+            "tokens",
+            "events",
+            "registering",
+            "codes",
+            "oddities",
+            "demo-data",
+        )
+    ),
+)
+DEMO_DATA = API_PAGES[-1]
 PASSWORD = "a mooring buoy, seven geese and 40 lanterns"
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Values that later examples use; every other placeholder stands for any text.
@@ -31,9 +52,9 @@ _VARIABLE = re.compile(r"\$([A-Z][A-Z_]+)")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of the page and the line on which its content begins."""
+    """A fenced block of a page, and the page and line on which its content begins."""
 
-    line: int
+    place: str
     kind: str
     text: str
 
@@ -47,16 +68,17 @@ class Message:
     body: str
 
 
-def read_blocks(text: str) -> list[Block]:
+def read_blocks(page: Path) -> list[Block]:
+    text = page.read_text()
     return [
-        Block(text.count("\n", 0, match.start(2)) + 1, match[1], match[2])
+        Block(f"{page.name}:{text.count(chr(10), 0, match.start(2)) + 1}", match[1], match[2])
         for match in _FENCE.finditer(text)
     ]
 
 
-def read_commands(text: str) -> list[str]:
+def read_commands(page: Path) -> list[str]:
     """The commands that make the demo data, one per line."""
-    lines = [line for block in read_blocks(text) if block.kind == "sh" for line in _lines(block)]
+    lines = [line for block in read_blocks(page) if block.kind == "sh" for line in _lines(block)]
     return [line for line in lines if line.startswith("openengagement ")]
 
 
@@ -82,9 +104,9 @@ class Examples:
         self.problems: list[str] = []
         self.compared = 0
 
-    def prepare(self, text: str, run: Callable[..., Mapping[str, Any]]) -> None:
+    def prepare(self, page: Path, run: Callable[..., Mapping[str, Any]]) -> None:
         """Run the commands of the demo data. The comment after a command names its output."""
-        for line in read_commands(text):
+        for line in read_commands(page):
             command, _, comment = line.partition("#")
             _, *arguments = shlex.split(command)
             printed = run(*arguments)
@@ -165,7 +187,7 @@ class Examples:
         expected = parse_message(self._fill(block.text))
         status = f"HTTP/1.1 {answer.status}"
         if not expected.first.startswith(status):
-            self.problems.append(f"api.md:{block.line}: {status} {answer.body!r}")
+            self.problems.append(f"{block.place}: {status} {answer.body!r}")
             return
         for name, value in expected.headers.items():
             self._compare(block, answer.headers.get(name, ""), value)
@@ -177,7 +199,7 @@ class Examples:
 
     def _compare(self, block: Block, found: Any, expected: Any) -> None:
         if not self._matches(found, expected):
-            self.problems.append(f"api.md:{block.line}: {found!r} is not {expected!r}")
+            self.problems.append(f"{block.place}: {found!r} is not {expected!r}")
 
     def _matches(self, found: Any, expected: Any) -> bool:
         if isinstance(expected, dict) and isinstance(found, dict):

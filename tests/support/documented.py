@@ -12,7 +12,8 @@ from support.waiting import PATIENCE_S, wait_for
 
 ROOT = Path(__file__).parents[2]
 DEFAULT_PORT = "8080"
-_SERVE = re.compile(r"^(openengagement .*?\bserve)\b", re.MULTILINE)
+METRICS_PORT = "9464"
+_SERVE = re.compile(r"^(openengagement (?:--data \S+ )?(?:serve|sandbox))\b", re.MULTILINE)
 KEPT = ("PATH", "HOME", "PYTHONPATH")  # no settings of whoever runs the tests
 
 
@@ -30,12 +31,13 @@ def read_code(text: str, kind: str) -> list[str]:
 
 
 class Shell:
-    """Runs commands in a folder. Servers listen on a port of their own instead of 8080."""
+    """Runs commands in a folder. Servers listen on ports of their own instead of the pages'."""
 
     def __init__(self, folder: Path) -> None:
         (folder / ".venv").symlink_to(sys.prefix)
         self.folder = folder
         self.port = free_port()
+        self._metrics_port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._started: list[subprocess.Popen[str]] = []
 
@@ -43,6 +45,7 @@ class Shell:
         """Start commands; the first that fails ends them."""
         port = str(self.port)
         commands = commands.replace(DEFAULT_PORT, port)
+        commands = commands.replace(METRICS_PORT, str(self._metrics_port))
         commands = _SERVE.sub(rf"\1 --port {port}", commands)
         kept = {name: os.environ[name] for name in KEPT if name in os.environ}
         kept["PATH"] = f"{sys.prefix}/bin:{kept['PATH']}"
@@ -57,10 +60,11 @@ class Shell:
         self._started.append(process)
         return process
 
-    def run(self, commands: str) -> str:
-        """Run commands. Return what they print."""
+    def run(self, *blocks: str) -> str:
+        """Run blocks of commands in one shell, so that variables stay. Return what they print."""
+        commands = "\n".join(blocks)
         process = self.start(commands)
-        printed, _ = process.communicate(timeout=PATIENCE_S)
+        printed, _ = process.communicate(timeout=PATIENCE_S * len(blocks))
         assert process.returncode == 0, f"{commands}: {process.returncode}: {printed}"
         return printed
 

@@ -212,17 +212,17 @@ def _examine_content(data: Path, settings: Settings) -> Iterator[Finding]:
             Level.PROBLEM,
             f"{data} has no {REGISTRY_FILE}: it is another folder, or a part of it is missing",
             'Name the right one with --data, or see "A folder that is refused" in '
-            "docs/operating.md.",
+            "docs/operating/data-folder.md.",
         )
         return  # opening it would create the file
     try:
         folder = open_data_folder(data, settings, clock=CLOCK)
     except _FAILURES as error:
-        section = "Many machines" if settings.store else "A folder that is refused"
+        page = "cluster.md" if settings.store else "data-folder.md"
         yield Finding(
             Level.PROBLEM,
             f"the {'databases' if settings.registry else 'data folder'} cannot be used: {error}",
-            f'See "{section}" in docs/operating.md.',
+            f"See docs/operating/{page}.",
         )
         return
     try:
