@@ -189,6 +189,7 @@ def test_no_secret_is_traced(traced, receiver, span_of):
         assert secret.encode() not in receiver.content
 
 
+@pytest.mark.heavy
 def test_the_last_spans_are_sent_at_the_stop(world, receiver):
     with patch.dict(os.environ, environment(receiver.url) | {"OTEL_BSP_SCHEDULE_DELAY": "600000"}):
         server = Server(world)
@@ -198,6 +199,7 @@ def test_the_last_spans_are_sent_at_the_stop(world, receiver):
         assert receiver.of_request(answer.headers["x-request-id"])
 
 
+@pytest.mark.heavy
 def test_a_receiver_that_is_down_costs_one_line(world):
     """Requests are served, and the log has only our lines."""
     for server in serve(world, f"http://127.0.0.1:{free_port()}"):
@@ -225,6 +227,7 @@ assert spans.trace_batches(handle) is handle
 """
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "more",
     [
@@ -240,6 +243,7 @@ def test_without_a_receiver_nothing_is_imported_and_nothing_is_wrapped(more):
     assert done.returncode == 0
 
 
+@pytest.mark.heavy
 def test_without_the_extra_the_server_runs_untraced():
     code = (
         "import sys; sys.modules['opentelemetry'] = None\n"
