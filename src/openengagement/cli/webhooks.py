@@ -152,7 +152,7 @@ def list_deliveries(
         str | None, typer.Option(help="Only those of this webhook, or of mail.")
     ] = None,
     state: Annotated[DeliveryState | None, typer.Option(help="Only those in this state.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=_LISTED_MAX)] = _LISTED,
+    limit: Annotated[int, typer.Option(min=1, max=_LISTED_MAX, help="How many.")] = _LISTED,
     json: Json = False,
 ) -> None:
     """List the deliveries of notifications, the newest first. They are kept for 40 days."""
