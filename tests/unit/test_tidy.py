@@ -43,6 +43,7 @@ MANY_PARAMETERS: dict[str, str] = {
     "openengagement_client.command_line.sending:send": "a command",
     "openengagement_client.command_line.signing_in:login": "a command",
     "openengagement.cli.usage:usage": "a command",
+    "openengagement.cli.move:move": "a command",
 }
 
 # Functions that catch Exception, BaseException or everything and do not raise it again.

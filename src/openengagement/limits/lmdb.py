@@ -278,7 +278,7 @@ def _nonce_key(nonce: Nonce) -> bytes:
 
 def _refuse_sealed(db: lmdb.Transaction) -> None:
     if (reason := db.get(_SEALED)) is not None:
-        raise StoreUnavailable("limits", reason.decode())
+        raise StoreUnavailable("limits", bytes(reason).decode())
 
 
 def _split(key: bytes) -> tuple[int, bytes, bytes]:

@@ -133,7 +133,7 @@ class PostgresqlLimits:
             windows = db.execute(_READ_WINDOWS).fetchall()
         return (
             [Nonce(signed_at_s, bytes(digest)) for signed_at_s, digest in nonces],
-            [CountedWindow(*row[:2], bytes(row[2]), row[3]) for row in windows],
+            [CountedWindow(row[0], row[1], bytes(row[2]), row[3]) for row in windows],
         )
 
     def add_all(self, nonces: Sequence[Nonce], windows: Sequence[CountedWindow]) -> None:

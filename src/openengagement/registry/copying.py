@@ -58,9 +58,7 @@ def _count(before: sa.Connection, after: sa.Connection, table: sa.Table) -> int:
     return changed + sum(map(len, _surplus(before, after, table)))
 
 
-def _copy(
-    source: Database, target: Database, tables: Sequence[sa.Table], *, replace: bool
-) -> int:
+def _copy(source: Database, target: Database, tables: Sequence[sa.Table], *, replace: bool) -> int:
     with source.snapshot() as before, target.writing(credentials=True) as after:
         changes = 0
         for table in reversed(tables):
@@ -98,7 +96,7 @@ def _update_of(table: sa.Table) -> sa.Update:
     """Make an UPDATE of all columns but the key, whose parameters `_parameters` makes."""
     key = [column == sa.bindparam(f"key_{column.name}") for column in table.primary_key.columns]
     others = [column for column in table.columns if not column.primary_key]
-    values = {column.name: sa.bindparam(f"new_{column.name}") for column in others}
+    values: dict[str, Any] = {column.name: sa.bindparam(f"new_{column.name}") for column in others}
     return table.update().where(*key).values(values)
 
 

@@ -85,7 +85,7 @@ class Inventory(Protocol):
     def seal(self, reason: str) -> None:
         """Refuse every change from now on, in all processes, with StoreUnavailable.
 
-        `reason` has no quotes. Commits that are under way can still end. What reorganises the store may go on.
+        `reason` has no quotes. Commits that are under way can still end, and merges go on.
         """
 
     def release(self) -> None:
@@ -106,10 +106,12 @@ class Moves(Protocol):
 class MoveState(msgspec.Struct, frozen=True):
     """How far a move into a store is. It is the store's position PROGRESS.
 
-    `source` identifies the store that is moved. `step` counts the commits of the move.
+    `source` identifies the store that is moved, and `run` the process that moves it. `step` counts
+    the commits of the move.
     """
 
     source: str
+    run: str = ""
     step: int = 0
     finished: bool = False
 

@@ -4,7 +4,6 @@ A store is sealed by triggers: they refuse every change in the transaction that 
 one of a process that is not of this version. Flush and compaction go on.
 """
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final
