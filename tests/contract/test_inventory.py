@@ -1,9 +1,12 @@
 """What `stores.inventory` promises, for every engine."""
 
+from contextlib import closing
+
 import numpy as np
 import polars as pl
 import pytest
 
+from contract.backends import Embedded
 from contract.deltas import make_batch, make_contents, make_deltas, make_tweets
 from openengagement.engagement.counters import no_counters
 from openengagement.engagement.types import ID_MAX
@@ -85,7 +88,9 @@ def test_an_empty_store(store, inventory):
     assert inventory.next_tweets(0, 10).height == 0
     assert inventory.next_videos(0, 10) == []
     assert inventory.next_keys(FIRST, 10) == []
-    store.apply_batches([Batch(no_counters(), None, b"", b"", position=Position(PROGRESS, b"1", None))])
+    store.apply_batches(
+        [Batch(no_counters(), None, b"", b"", position=Position(PROGRESS, b"1", None))]
+    )
     assert inventory.is_empty()  # only a move was here
 
 
@@ -188,16 +193,16 @@ def test_a_sealed_store_refuses_every_change(store, inventory, backend, clock):
         other.close()
 
 
-def test_merges_go_on_in_a_sealed_store(store, inventory):
-    if not hasattr(store, "compact"):
-        pytest.skip("it does not compact")
-    for number in range(1, 40):
-        store.apply_batches([make_batch([(number, HOUR, {"replies": number})])])
-    before = rows_of(inventory.read_counters(0, ID_MAX))
-    inventory.seal(REASON)
-    store._compactor._flush_present()
-    assert store.measure()["unflushed_segments"] == 0
-    assert rows_of(inventory.read_counters(0, ID_MAX)) == before
+def test_merges_go_on_in_a_sealed_store(tmp_path):
+    with closing(Embedded(tmp_path).open()) as store:
+        inventory = store.inventory()
+        for number in range(1, 40):
+            store.apply_batches([make_batch([(number, HOUR, {"replies": number})])])
+        before = rows_of(inventory.read_counters(0, ID_MAX))
+        inventory.seal(REASON)
+        store._compactor._flush_present()
+        assert store.measure()["unflushed_segments"] == 0
+        assert rows_of(inventory.read_counters(0, ID_MAX)) == before
 
 
 def test_the_keys_of_repeats_are_answered(store):
