@@ -40,6 +40,6 @@ def find_after(part: Counters, tweet_id: int) -> int:
     index = int(part.ids.searchsorted(tweet_id, side="right"))
     if part.verifier is not None and part.verifier.pending and len(part.ids):
         # A damaged id could mislead the search. Then an id beside the index is damaged.
-        beside: Ints = np.array([min(index, len(part.ids) - 1)])
-        part.verifier.verify(beside)
+        neighbour: Ints = np.array([min(index, len(part.ids) - 1)])
+        part.verifier.verify(neighbour)
     return index

@@ -134,7 +134,7 @@ class Mover:
             )
         step = 0 if state is None else state.step + 1
         self._writer.begin(MoveState(identity, uuid.uuid4().hex, step))
-        self._target.inventory.settle()  # of what a killed process has begun
+        self._target.inventory.wait_for_commits()  # of what a killed process has begun
 
     def _converge(self) -> tuple[int, Tally]:
         """Run passes until another one would find about as much as the last. Count them."""
@@ -169,7 +169,7 @@ class Mover:
             try:
                 source.registry.database.seal(SEALED, REASON)
                 source.inventory.seal(REASON)
-                source.inventory.settle()
+                source.inventory.wait_for_commits()
                 self._copy_rest()
                 tally = self._check()
                 closed_s = time.monotonic()
@@ -219,7 +219,7 @@ class Mover:
         source, target = self._source, self._target
         source.limits.seal(REASON)
         time.sleep(FLUSHED_S)
-        copy_tables(source.registry.database, target.registry.database, USAGE)
+        copy_tables(source.registry.database, target.registry.database, tables=USAGE)
         target.limits.add_all(*source.limits.read_all())
 
 

@@ -72,7 +72,7 @@ class Inventory(Protocol):
     def list_positions(self) -> Mapping[str, bytes]:
         """Return the position of each source."""
 
-    def settle(self) -> None:
+    def wait_for_commits(self) -> None:
         """Wait until every commit that began is readable.
 
         Raises:

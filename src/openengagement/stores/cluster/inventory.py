@@ -24,7 +24,7 @@ from openengagement.stores.inventory import NEVER, PROGRESS, KeyRow
 
 _ROWS: Final = 125_000  # of a slice
 _TIMEOUT_S: Final = 60.0
-_SETTLE_MAX_S: Final = 60.0
+_COMMITS_MAX_S: Final = 60.0
 _PAUSE_S: Final = 0.05
 # Those of which commits, registrations and erasures change at least one. Flights still end.
 _SEALED: Final = (
@@ -68,7 +68,7 @@ SELECT NOT EXISTS (SELECT FROM tweets) AND NOT EXISTS (SELECT FROM batches)
 class ClusterInventory:
     """Implements `Inventory`."""
 
-    def __init__(self, pool: Pool, replicas: InSyncSet, reader: CellReader) -> None:
+    def __init__(self, pool: Pool, replicas: InSyncSet, *, reader: CellReader) -> None:
         self._pool = pool
         self._replicas = replicas
         self._reader = reader
@@ -129,8 +129,8 @@ class ClusterInventory:
         rows = self._select("SELECT source, position FROM positions", [])
         return {source: bytes(position) for source, position in rows}
 
-    def settle(self) -> None:
-        give_up_s = time.monotonic() + _SETTLE_MAX_S
+    def wait_for_commits(self) -> None:
+        give_up_s = time.monotonic() + _COMMITS_MAX_S
         while any((flights := self._count_flights()).values()):
             if time.monotonic() > give_up_s or flights["commits_set_aside"]:
                 reason = "a commit has not ended; see `openengagement cluster status`"

@@ -256,7 +256,7 @@ class ClusterStore:
                 unused = []
 
     def inventory(self) -> ClusterInventory:
-        return ClusterInventory(self._pool, self._replicas, self._reader)
+        return ClusterInventory(self._pool, self._replicas, reader=self._reader)
 
     def close(self) -> None:
         self._chores.close()

@@ -116,7 +116,7 @@ class EmbeddedInventory:
     def list_positions(self) -> Mapping[str, bytes]:
         return dict(self._select("SELECT source, position FROM positions"))
 
-    def settle(self) -> None:
+    def wait_for_commits(self) -> None:
         """Return at once: a commit is readable when its transaction has ended."""
 
     def quiet(self) -> AbstractContextManager[object]:
