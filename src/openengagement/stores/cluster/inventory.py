@@ -39,7 +39,9 @@ _CELLS: Final = """
 SELECT tweet_id, toInt64(hour) * {hour} + type AS cell, n FROM cells
 PREWHERE tweet_id > {after} AND tweet_id <= {last} WHERE type < {types} FORMAT Native
 """
-_COUNT: Final = "SELECT toInt64(count()) AS n FROM cells WHERE tweet_id > 0 FORMAT Native"
+_COUNT: Final = """
+SELECT toInt64(count()) AS n FROM cells WHERE tweet_id > 0 AND hour >= {hour} FORMAT Native
+"""
 _TWEETS: Final = """
 SELECT tweet_id, author_id, created_at_s, video_id, deleted, coalesce(text, ''), coalesce(url, ''),
     coalesce(thumbnail_url, '')
@@ -74,13 +76,14 @@ class ClusterInventory:
         self._reader = reader
 
     def is_empty(self) -> bool:
-        return bool(self._select(_EMPTY, [PROGRESS])[0][0]) and not self._count_cells()
+        return bool(self._select(_EMPTY, [PROGRESS])[0][0]) and not self._count_cells(hour=0)
 
     def count(self) -> tuple[int, int]:
-        return self._count_cells(), self._select("SELECT count(*) FROM tweets", [])[0][0]
+        return self._count_cells(hour=1), self._select("SELECT count(*) FROM tweets", [])[0][0]
 
-    def _count_cells(self) -> int:
-        return sum(int(part.sum()) for (part,) in self._ask(_COUNT, "n"))
+    def _count_cells(self, *, hour: int) -> int:
+        """Count the rows of this stored hour, where 0 is the total, and of later ones."""
+        return sum(int(part.sum()) for (part,) in self._ask(_COUNT.format(hour=hour), "n"))
 
     def cut(self, after_id: int) -> int:
         rows = _ROWS // len(self._replicas.shards)

@@ -17,7 +17,7 @@ from openengagement.engagement.types import ID_MAX
 from openengagement.engagement.videos import VIDEO_VIEWS
 from openengagement.files import hold_lock
 from openengagement.sqlite_files import count_commit
-from openengagement.stores.embedded import manifest, tweets
+from openengagement.stores.embedded import tweets
 from openengagement.stores.embedded.database import Database
 from openengagement.stores.embedded.reading import SegmentReader
 from openengagement.stores.inventory import PROGRESS, KeyRow
@@ -72,8 +72,7 @@ class EmbeddedInventory:
         return bool(self._select(_EMPTY, PROGRESS)[0][0])
 
     def count(self) -> tuple[int, int]:
-        with self._database.snapshot() as db:
-            rows = sum(record.rows for record in manifest.list_segments(db))
+        rows = sum(hours.rows for hours in self._parts()[0])
         return rows, self._select("SELECT count(*) FROM tweets")[0][0]
 
     def cut(self, after_id: int) -> int:
