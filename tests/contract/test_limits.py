@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -447,3 +448,15 @@ def test_sealed_limits_refuse(limits):
     assert limits.remember_nonce(nonce("new"))
     assert used(limits) == 1
     limits.release()
+
+
+def test_sealed_limits_stay_so_after_a_restart_of_the_machine(tmp_path, monkeypatch):
+    with closing(BACKENDS["lmdb"](tmp_path)) as limits:
+        limits.seal("it is being moved")
+    monkeypatch.setattr("openengagement.limits.lmdb.boot_id", lambda: "another")
+    with closing(BACKENDS["lmdb"](tmp_path)) as limits:
+        with pytest.raises(StoreUnavailable, match="it is being moved"):
+            limits.remember_nonce(nonce())
+        limits.release()
+    with closing(BACKENDS["lmdb"](tmp_path)) as limits:
+        assert limits.remember_nonce(nonce())

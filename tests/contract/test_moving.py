@@ -314,3 +314,24 @@ def test_to_a_cluster_and_back(source, modern, settings, tmp_path):
         seen = sum(sums.by_type.values())
         wait_for(lambda: sum(sums.by_type.values()) > seen + 500)
     sums.verify(server)
+
+
+def test_a_cluster_without_tables_is_refused(source, settings, postgresql_server, tmp_path):
+    """First without those of the registry, and then without those of the store."""
+    data = tmp_path / "data"
+    for prepare, problem in (
+        (postgresql_server.drop, "the registry has no tables"),
+        (lambda: init_registry(settings["registry"]), "the cluster has no tables yet"),
+    ):
+        prepare()
+        refused = run_on(data, settings, "move", "--from", str(data), "--to", "cluster")
+        assert (refused.exit_code, problem in refused.stderr) == (1, True), refused.stderr
+        assert "cluster init" in refused.stderr
+    assert not is_sealed(data)
+
+
+def test_a_cluster_that_holds_other_data_is_refused(source, settings, tmp_path):
+    data = tmp_path / "data"
+    assert run_on(tmp_path / "node", settings, "account", "add", "zoe").exit_code == 0
+    refused = run_on(data, settings, "move", "--from", str(data), "--to", "cluster")
+    assert "is not empty, and no move has filled it" in refused.stderr

@@ -132,7 +132,7 @@ class Limits(Protocol):
     def seal(self, reason: str) -> None:
         """Refuse to remember and to count from now on, in all processes, with StoreUnavailable.
 
-        `reason` has no quotes.
+        A restart of the machine does not end it. `reason` has no quotes.
         """
 
     def release(self) -> None:

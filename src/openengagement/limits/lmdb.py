@@ -19,7 +19,7 @@ import lmdb
 
 from openengagement.clock import boot_id
 from openengagement.errors import StoreUnavailable
-from openengagement.files import hold_lock
+from openengagement.files import hold_lock, write_private
 from openengagement.limits.clock_record import ClockRecord, note_clock, oldest_timestamp
 from openengagement.limits.contract import CountedWindow, LimitsUnusable, Nonce, RateWindow
 from openengagement.limits.lmdb_file import find_damage, is_open
@@ -86,6 +86,9 @@ class LmdbLimits:
         with hold_lock(folder / "limits.lock"):
             self._db = _open_or_create(path)
             _remove_abandoned(path)
+        self._seal_file = folder / "limits.sealed"
+        if self._seal_file.exists():  # the file of this boot may be new
+            self._mark_sealed(self._seal_file.read_bytes())
 
     @_unavailable
     def remember_nonce(self, nonce: Nonce) -> bool:
@@ -171,13 +174,18 @@ class LmdbLimits:
                 most = max(used, int.from_bytes(db.get(key, b"")))
                 db.put(key, most.to_bytes(_TIME_BYTES))
 
-    @_unavailable
     def seal(self, reason: str) -> None:
+        write_private(self._seal_file, reason.encode())
+        self._mark_sealed(reason.encode())
+
+    @_unavailable
+    def _mark_sealed(self, reason: bytes) -> None:
         with self._db.begin(write=True) as db:
-            db.put(_SEALED, reason.encode())
+            db.put(_SEALED, reason)
 
     @_unavailable
     def release(self) -> None:
+        self._seal_file.unlink(missing_ok=True)
         with self._db.begin(write=True) as db:
             db.delete(_SEALED)
 

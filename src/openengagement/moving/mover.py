@@ -32,7 +32,6 @@ REASON: Final = "everything here is being moved, or was moved, to other stores"
 FLUSHED_S: Final = 12.0
 _PASSES_MAX: Final = 6
 _FEW: Final = 10_000  # counters that a pass found: the next pass would find about as many
-_LAST_PASSES_MAX: Final = 3
 
 
 class SidesDiffer(CannotMove):
@@ -184,11 +183,8 @@ class Mover:
         return Moved(True, passes, tally, now_s - sealed_s, now_s - closed_s)
 
     def _copy_rest(self) -> None:
-        """Copy what changed since the last pass. The source is sealed."""
-        for _ in range(_LAST_PASSES_MAX):
-            found = self._copy("last pass", Pace(0)).differing
-            if not +found:
-                break
+        """Copy what changed since the last pass. The source is sealed, so one pass finds it all."""
+        self._copy("last pass", Pace(0))
         self._pass("videos", Pace(0), writer=self._writer).videos()
 
     def _check(self) -> Tally:
