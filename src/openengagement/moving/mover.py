@@ -166,8 +166,8 @@ class Mover:
         sealed_s = time.monotonic()
         with source.inventory.quiet():
             try:
+                source.inventory.seal(REASON)  # first, because `is_sealed` looks here
                 source.registry.database.seal(SEALED, REASON)
-                source.inventory.seal(REASON)
                 source.inventory.wait_for_commits()
                 self._copy_rest()
                 tally = self._check()
@@ -226,5 +226,5 @@ def release_side(side: Side) -> None:
         StoreUnavailable: repeat the call.
     """
     side.limits.release()
-    side.inventory.release()
     side.registry.database.release()
+    side.inventory.release()  # last, because `is_sealed` looks here

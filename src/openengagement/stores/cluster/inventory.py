@@ -157,7 +157,8 @@ class ClusterInventory:
 
     def release(self) -> None:
         with self._pool.connection() as db:
-            release_tables(db, [each.partition(" ")[0] for each in _SEALED])
+            # `batches` last, so that `is_sealed` holds until all are released.
+            release_tables(db, [each.partition(" ")[0] for each in reversed(_SEALED)])
 
     def is_sealed(self) -> bool:
         with self._pool.connection() as db:
