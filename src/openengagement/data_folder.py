@@ -21,6 +21,7 @@ from openengagement.registry.opening import is_missing, open_registry
 from openengagement.registry.registry import Registry
 from openengagement.settings import REGISTRY_FILE, Settings
 from openengagement.stores.contract import Stores
+from openengagement.stores.inventory import refuse_unfinished
 from openengagement.stores.opening import hold_data, open_stores
 
 KEY_FILE: Final = "server.key"
@@ -80,7 +81,13 @@ def open_data_folder(
     except BaseException:
         registry.close()
         raise
-    return DataFolder(registry, stores, keyring)
+    folder = DataFolder(registry, stores, keyring)
+    try:
+        refuse_unfinished(stores.counters)
+    except BaseException:
+        folder.close()
+        raise
+    return folder
 
 
 def decrypts_any(registry: Registry, keyring: Keyring) -> bool:

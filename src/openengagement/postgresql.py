@@ -5,7 +5,7 @@ a third of the processor's time.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
@@ -29,6 +29,19 @@ _POOL_SIZE: Final = 8
 # time (OperationalError); it is a standby.
 _MAY_PASS: Final = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
 _NONCHARACTER: Final = "\ufdd0"  # no text that somebody typed has it
+# Class 57 is that of a server that is not available now, so callers try again later.
+_REFUSE: Final = """
+CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION '{reason}' USING ERRCODE = '57P03'; END $$
+"""
+_ALL_CHANGES: Final = "INSERT OR UPDATE OR DELETE"
+_SEAL: Final = """
+CREATE TRIGGER sealed BEFORE {changes} ON {table} FOR EACH STATEMENT
+EXECUTE PROCEDURE refuse_change()
+"""
+_SEALED: Final = """
+SELECT 1 FROM pg_trigger WHERE tgname = 'sealed' AND tgrelid = %s::regclass
+"""
 _OPTIONS: Final[Mapping[str, Any]] = {
     "application_name": "openengagement",
     "options": f"-c lock_timeout={int(LOCK_TIMEOUT_S * 1000)} "
@@ -108,6 +121,32 @@ def connect(url: str, *, application_name: str = "openengagement") -> psycopg.Co
     """
     options = {**_OPTIONS, "application_name": application_name}
     return psycopg.connect(url, autocommit=True, **options)
+
+
+def seal_tables(db: psycopg.Connection[Any], tables: Sequence[str], *, reason: str) -> None:
+    """Refuse every change of these tables from now on, as a failure that may pass.
+
+    Each table is sealed in a transaction of its own, when the transactions that changed it have
+    ended. So no transaction waits for another one in a circle. `db` is in autocommit mode. A name
+    may be followed by the changes to refuse, such as `flights INSERT`.
+    """
+    db.execute(_REFUSE.format(reason=reason))
+    for each in tables:
+        table, _, changes = each.partition(" ")
+        with db.transaction():
+            db.execute(f"DROP TRIGGER IF EXISTS sealed ON {table}")
+            db.execute(_SEAL.format(table=table, changes=changes or _ALL_CHANGES))
+
+
+def release_tables(db: psycopg.Connection[Any], tables: Sequence[str]) -> None:
+    """Allow changes of sealed tables again."""
+    for table in tables:
+        db.execute(f"DROP TRIGGER IF EXISTS sealed ON {table}")
+
+
+def is_sealed(db: psycopg.Connection[Any], table: str) -> bool:
+    """Whether a table is sealed."""
+    return db.execute(_SEALED, [table]).fetchone() is not None
 
 
 def _find_nothing(

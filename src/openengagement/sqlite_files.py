@@ -95,6 +95,11 @@ def primary_code(error: BaseException) -> int:
     return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)) & 0xFF
 
 
+def is_refusal(error: BaseException) -> bool:
+    """Whether a trigger has refused a change, because the database is sealed."""
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_CONSTRAINT_TRIGGER
+
+
 def _log_fits(path: Path) -> bool:
     """Whether the file has the state before the log's first commit, or a state of the log."""
     numbers = _read_log(Path(f"{path}-wal"))

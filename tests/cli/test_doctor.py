@@ -3,11 +3,13 @@
 import json
 import os
 import resource
+from contextlib import closing
 
 import pytest
 
 from openengagement.cli import doctor
 from openengagement.cli.doctor import Level
+from support.folders import open_store
 
 
 @pytest.fixture
@@ -183,3 +185,9 @@ def test_a_database_of_postgresql_that_does_not_answer(examine, monkeypatch, dat
     monkeypatch.setenv("OPENENGAGEMENT_REGISTRY", "postgresql://nobody:Secret77@127.0.0.1:1/none")
     finding = only(examine(code=1), "cannot be used")
     assert "Secret77" not in finding["text"]
+
+
+def test_a_sealed_folder(examine, good, data):
+    with closing(open_store(data)) as store:
+        store.inventory().seal("it is being moved")
+    assert "docs/moving.md" in only(examine(code=1), "every change is refused")["remedy"]

@@ -6,11 +6,13 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from contract.limits_backends import BACKENDS
+from openengagement.errors import StoreUnavailable
 from openengagement.limits.contract import SUBJECT_BYTES_MAX, Nonce, RateWindow
 from openengagement.limits.postgresql import init_limits
 from support.waiting import PATIENCE_S
@@ -393,3 +395,68 @@ def test_killed_processes_lose_nothing_and_block_nobody(limits, workers):
     assert counted >= 100
     new = [limits.remember_nonce(nonce(f"race {number}")) for number in range(counted + 1)]
     assert new == [False] * counted + [True]
+
+
+# Moves to other limits.
+
+
+def test_everything_is_read_and_added_once(limits, tmp_path):
+    (tmp_path / "target").mkdir()
+    target = BACKENDS["lmdb"](tmp_path / "target")
+    try:
+        limits.remember_nonce(nonce("a"))
+        limits.remember_nonce(nonce("b", T + 1))
+        for _ in range(3):
+            limits.count(b"5", {MINUTE: 10, SECOND: 10}, now_s=T)
+        for _ in range(2):  # it may be repeated
+            target.add_all(*limits.read_all())
+            limits.add_all(*target.read_all())
+        assert sorted(target.read_all()[1]) == sorted(limits.read_all()[1])
+        for each in (target, limits):
+            assert not each.remember_nonce(nonce("a"))
+            assert not each.remember_nonce(nonce("b", T + 1))
+            assert each.remember_nonce(nonce("c"))
+            assert used(each) == 4
+    finally:
+        target.close()
+
+
+def test_of_two_counts_the_higher_stays(limits):
+    for _ in range(3):
+        used(limits)
+    windows = limits.read_all()[1]
+    used(limits)
+    limits.add_all([], windows)
+    assert used(limits) == 5
+
+
+def test_sealed_limits_refuse(limits):
+    limits.remember_nonce(nonce())
+    limits.seal("it is being moved")
+    try:
+        for call in (
+            lambda: limits.remember_nonce(nonce("new")),
+            lambda: limits.count(b"5", {MINUTE: 10}, now_s=T),
+            lambda: limits.remember_nonce_and_count(
+                nonce("new"), b"5", limits={MINUTE: 9}, now_s=T
+            ),
+        ):
+            with pytest.raises(StoreUnavailable, match="it is being moved"):
+                call()
+    finally:
+        limits.release()
+    assert limits.remember_nonce(nonce("new"))
+    assert used(limits) == 1
+    limits.release()
+
+
+def test_sealed_limits_stay_so_after_a_restart_of_the_machine(tmp_path, monkeypatch):
+    with closing(BACKENDS["lmdb"](tmp_path)) as limits:
+        limits.seal("it is being moved")
+    monkeypatch.setattr("openengagement.limits.lmdb.boot_id", lambda: "another")
+    with closing(BACKENDS["lmdb"](tmp_path)) as limits:
+        with pytest.raises(StoreUnavailable, match="it is being moved"):
+            limits.remember_nonce(nonce())
+        limits.release()
+    with closing(BACKENDS["lmdb"](tmp_path)) as limits:
+        assert limits.remember_nonce(nonce())

@@ -44,6 +44,7 @@ MANY_PARAMETERS: dict[str, str] = {
     "openengagement_client.command_line.signing_in:login": "a command",
     "openengagement.cli.usage:usage": "a command",
     "openengagement.notifications.posting:_CheckingBackend.connect_tcp": "httpcore's signature",
+    "openengagement.cli.move:move": "a command",
 }
 
 # Functions that catch Exception, BaseException or everything and do not raise it again.
@@ -76,6 +77,10 @@ MANY_IMPORTS: dict[str, str] = {
     "openengagement.cli.webhooks": "it registers, tests, lists and removes webhooks",
     "openengagement.cli.doctor": "it looks at every part of a setup",
     "openengagement.ingest.sources.worker_uploads": "it applies and logs all kinds of uploads",
+    "openengagement.stores.cluster.inventory": "it reads every table of the store",
+    "openengagement.stores.embedded.inventory": "it reads every table of the store",
+    "openengagement.moving.passes": "it compares every kind of content of two stores",
+    "openengagement.moving.sides": "it opens every part of a folder, or of a cluster",
     "openengagement.stores.cluster.store": "it puts the parts of the store together",
     "openengagement.auth.three_legged_flow": "it touches apps, accounts and both kinds of tokens",
     "openengagement.auth.bearer_tokens": "it checks credentials, and issues and revokes tokens",

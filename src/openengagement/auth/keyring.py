@@ -41,7 +41,7 @@ class Keyring:
         if self._path is not None and stamp is not None and stamp != self._stamp:
             self._stamp = stamp
             try:
-                self._use(_read_key_file(self._path))
+                self._use(read_key_file(self._path))
             except (KeyFileError, OSError) as error:
                 # A running server keeps the keys that it has. `verify_file` reports the fault.
                 log_failure("key_file_unusable", error)
@@ -53,7 +53,7 @@ class Keyring:
             KeyFileError, OSError: it cannot be used. This object keeps the keys that it read last.
         """
         if self._path is not None:
-            _read_key_file(self._path)
+            read_key_file(self._path)
 
     def encrypt(self, secret: str) -> bytes:
         """Encrypt a secret with the newest key. The result is URL-safe ASCII."""
@@ -125,7 +125,7 @@ def open_keyring(path: Path, environment: str = "") -> Keyring:
     if not path.exists():
         # Without replacement: if two servers start for the first time, both use the same key.
         write_private(path, Fernet.generate_key() + b"\n", replace=False)
-    return Keyring(_read_key_file(path), path=path)
+    return Keyring(read_key_file(path), path=path)
 
 
 def generate_key() -> str:
@@ -135,14 +135,14 @@ def generate_key() -> str:
 
 def add_key(path: Path) -> Keyring:
     """Add a new key to the front of the key file. The caller must hold the lock on key changes."""
-    keys = [Fernet.generate_key(), *_read_key_file(path)]
+    keys = [Fernet.generate_key(), *read_key_file(path)]
     write_private(path, b"".join(key + b"\n" for key in keys))
     return Keyring(keys, path=path)
 
 
 def remove_old_keys(path: Path) -> None:
     """Remove all keys but the newest from the key file."""
-    write_private(path, _read_key_file(path)[0] + b"\n")
+    write_private(path, read_key_file(path)[0] + b"\n")
 
 
 def _stamp(path: Path | None) -> tuple[int, int] | None:
@@ -153,7 +153,12 @@ def _stamp(path: Path | None) -> tuple[int, int] | None:
     return status.st_ino, status.st_mtime_ns
 
 
-def _read_key_file(path: Path) -> list[bytes]:
+def read_key_file(path: Path) -> list[bytes]:
+    """Read the keys of a key file, newest first.
+
+    Raises:
+        KeyFileError: other users may read it, or it holds no keys.
+    """
     if path.stat().st_mode & 0o077:
         raise KeyFileError(f"{path}: other users may read this key file; run chmod 600 on it")
     keys = path.read_bytes().split()

@@ -28,6 +28,7 @@ from openengagement.settings import (
     SettingsError,
     load_settings,
 )
+from openengagement.stores.inventory import Moves
 from openengagement.stores.opening import read_status
 
 _ROOM_BYTES: Final = 1 << 30
@@ -206,6 +207,17 @@ def _examine_servers(data: Path) -> Iterator[Finding]:
         )
 
 
+def _examine_seal(folder: DataFolder) -> Iterator[Finding]:
+    counters = folder.stores.counters
+    if isinstance(counters, Moves) and counters.inventory().is_sealed():
+        yield Finding(
+            Level.PROBLEM,
+            "every change is refused, because all data is being moved, or was moved",
+            "Complete the move, or use its target: docs/moving.md. `openengagement move --release` "
+            "opens this place again.",
+        )
+
+
 def _examine_content(data: Path, settings: Settings) -> Iterator[Finding]:
     if not settings.registry and not (data / REGISTRY_FILE).exists():
         yield Finding(
@@ -228,6 +240,7 @@ def _examine_content(data: Path, settings: Settings) -> Iterator[Finding]:
     try:
         open_limits(data, settings.registry).close()
         yield Finding(Level.OK, "registry, counters, keys and limits can be opened")
+        yield from _examine_seal(folder)
         yield from _examine_cluster(settings)
         yield from _examine_accounts(folder)
     except _FAILURES as error:

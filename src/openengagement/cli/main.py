@@ -13,6 +13,7 @@ from openengagement.cli.consume import consume
 from openengagement.cli.doctor import doctor
 from openengagement.cli.load import load
 from openengagement.cli.maintenance import backup, prune
+from openengagement.cli.move import move
 from openengagement.cli.restore import restore
 from openengagement.cli.sandbox import sandbox
 from openengagement.cli.serve import serve
@@ -56,6 +57,7 @@ main.command("status")(status)
 main.command("doctor")(doctor)
 main.command("load")(load)
 main.command("consume")(consume)
+main.command("move")(move)
 main.command("usage")(usage)
 main.command("backup")(backup)
 main.command("restore")(restore)

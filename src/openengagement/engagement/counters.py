@@ -160,13 +160,16 @@ def merge(parts: Sequence[Counters]) -> Counters:
     return _concatenate([merge_at_once(piece) for piece in cut(parts)])
 
 
-def cut(parts: Sequence[Counters]) -> Iterator[list[Counters]]:
+def cut(
+    parts: Sequence[Counters], *, starts: Sequence[int] | None = None
+) -> Iterator[list[Counters]]:
     """Cut all parts at the same Tweets into pieces of about `_PART_ROWS` rows, in order.
 
     No Tweet is cut in two, so a Tweet with many counters can make its piece larger. The parts are
-    read piece by piece, so mapped files need not fit in memory.
+    read piece by piece, so mapped files need not fit in memory. `starts` holds the index of the
+    first Tweet of each part, by default 0.
     """
-    lows = [0] * len(parts)
+    lows = list(starts or [0] * len(parts))
     while any(low < len(part.ids) for part, low in zip(parts, lows, strict=True)):
         highs = _end_of_piece(parts, lows)
         yield [part.between(low, high) for part, low, high in zip(parts, lows, highs, strict=True)]

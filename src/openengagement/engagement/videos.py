@@ -44,7 +44,7 @@ def add_video_views(
     videos = read_videos(views.ids.tolist())
     shared = np.isin(views.ids, list(videos))
     ids = views.ids[shared].tolist()
-    return merge([deltas, _views_of((videos[tweet_id] for tweet_id in ids), views.counts[shared])])
+    return merge([deltas, views_of((videos[tweet_id] for tweet_id in ids), views.counts[shared])])
 
 
 def move_views(
@@ -62,8 +62,8 @@ def move_views(
     moved = [tweet_id for tweet_id, video in after.items() if before.get(tweet_id) != video]
     leaving = [index for index, tweet_id in enumerate(moved) if tweet_id in before]
     views = read_totals(moved)[:, VIDEO_VIEWS]
-    gained = _views_of((after[tweet_id] for tweet_id in moved), views)
-    lost = _views_of((before[moved[index]] for index in leaving), -views[leaving])
+    gained = views_of((after[tweet_id] for tweet_id in moved), views)
+    lost = views_of((before[moved[index]] for index in leaving), -views[leaving])
     return merge([gained, lost])
 
 
@@ -83,7 +83,7 @@ def share_views(totals: Ints, tweet_ids: Sequence[int], *, videos: Mapping[int, 
     return totals[:count]
 
 
-def _views_of(videos: Iterable[int], counts: AnyInts) -> Counters:
+def views_of(videos: Iterable[int], counts: AnyInts) -> Counters:
     """Make counters of the views of videos.
 
     Raises:

@@ -19,8 +19,8 @@ Every implementation promises the following; `tests/contract/test_limits.py` che
   `errors.StoreUnavailable`, and the request is refused. A full disk is such a failure.
 """
 
-from collections.abc import Mapping
-from typing import Final, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -67,6 +67,15 @@ class RateWindow(msgspec.Struct, frozen=True):
         return self.used > self.limit
 
 
+class CountedWindow(NamedTuple):
+    """The count of a subject in a window of `length_s` seconds, which ends before `reset_s`."""
+
+    reset_s: int
+    length_s: int
+    subject: bytes
+    used: int
+
+
 class Limits(Protocol):
     """Used nonces and counts in windows, shared by all workers.
 
@@ -110,6 +119,24 @@ class Limits(Protocol):
         Returns the seconds by which the clock jumped since the last call of any process, None if
         it did not jump.
         """
+
+    def read_all(self) -> tuple[list[Nonce], list[CountedWindow]]:
+        """Return all nonces and windows."""
+
+    def add_all(self, nonces: Sequence[Nonce], windows: Sequence[CountedWindow]) -> None:
+        """Remember nonces and counts of other limits. Of two counts of a window, keep the higher.
+
+        It may be repeated.
+        """
+
+    def seal(self, reason: str) -> None:
+        """Refuse to remember and to count from now on, in all processes, with StoreUnavailable.
+
+        A restart of the machine does not end it. `reason` has no quotes.
+        """
+
+    def release(self) -> None:
+        """Remember and count again."""
 
     def close(self) -> None:
         """Release the resources of this process. The shared state stays."""

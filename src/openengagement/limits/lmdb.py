@@ -10,7 +10,7 @@ Every key begins with a time (8 bytes, big-endian), so the keys to expire come f
 
 import contextlib
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
@@ -19,9 +19,9 @@ import lmdb
 
 from openengagement.clock import boot_id
 from openengagement.errors import StoreUnavailable
-from openengagement.files import hold_lock
+from openengagement.files import hold_lock, write_private
 from openengagement.limits.clock_record import ClockRecord, note_clock, oldest_timestamp
-from openengagement.limits.contract import LimitsUnusable, Nonce, RateWindow
+from openengagement.limits.contract import CountedWindow, LimitsUnusable, Nonce, RateWindow
 from openengagement.limits.lmdb_file import find_damage, is_open
 from openengagement.telemetry import log_event
 
@@ -38,6 +38,10 @@ _EFFECT: Final = (
 # Keys of records that never expire: they are later than every time.
 _CLOCK: Final = b"\xff" * _TIME_BYTES + b"clock"
 _JUMPS: Final = b"\xff" * _TIME_BYTES + b"jumps"
+_SEALED: Final = b"\xff" * _TIME_BYTES + b"sealed"
+# The kinds of the other keys.
+_NONCE: Final = b"n"
+_WINDOW: Final = b"w"
 _JUMP_FORMAT: Final = struct.Struct("<dd")  # from and to these Unix times
 _JUMPS_KEPT: Final = 100
 _CLOCK_FORMAT: Final = struct.Struct("<ddd")  # a ClockRecord
@@ -82,15 +86,20 @@ class LmdbLimits:
         with hold_lock(folder / "limits.lock"):
             self._db = _open_or_create(path)
             _remove_abandoned(path)
+        self._seal_file = folder / "limits.sealed"
+        if self._seal_file.exists():  # the file of this boot may be new
+            self._mark_sealed(self._seal_file.read_bytes())
 
     @_unavailable
     def remember_nonce(self, nonce: Nonce) -> bool:
         with self._db.begin(write=True) as db:
+            _refuse_sealed(db)
             return _insert(db, nonce)
 
     @_unavailable
     def count(self, subject: bytes, limits: Mapping[int, int], *, now_s: float) -> list[RateWindow]:
         with self._db.begin(write=True) as db:
+            _refuse_sealed(db)
             return _count(db, subject, limits=limits, now_s=now_s)
 
     @_unavailable
@@ -107,6 +116,7 @@ class LmdbLimits:
         self, nonce: Nonce, subject: bytes, *, limits: Mapping[int, int], now_s: float
     ) -> list[RateWindow] | None:
         with self._db.begin(write=True) as db:
+            _refuse_sealed(db)
             if not _insert(db, nonce):
                 return None
             return _count(db, subject, limits=limits, now_s=now_s)
@@ -139,6 +149,45 @@ class LmdbLimits:
                     more = cursor.delete()  # moves on to the next key
                     removed += 1
         return jumped_s
+
+    @_unavailable
+    def read_all(self) -> tuple[list[Nonce], list[CountedWindow]]:
+        nonces: list[Nonce] = []
+        windows: list[CountedWindow] = []
+        with self._db.begin() as db, db.cursor() as cursor:
+            for key, value in cursor:
+                time_s, kind, rest = _split(key)
+                if kind == _NONCE:
+                    nonces.append(Nonce(time_s, rest))
+                elif kind == _WINDOW:
+                    used = int.from_bytes(value)
+                    windows.append(CountedWindow(time_s, int.from_bytes(rest[:4]), rest[4:], used))
+        return nonces, windows
+
+    @_unavailable
+    def add_all(self, nonces: Sequence[Nonce], windows: Sequence[CountedWindow]) -> None:
+        with self._db.begin(write=True) as db:
+            for nonce in nonces:
+                db.put(_nonce_key(nonce), b"")
+            for reset_s, length_s, subject, used in windows:
+                key = _time(reset_s) + _WINDOW + length_s.to_bytes(4) + subject
+                most = max(used, int.from_bytes(db.get(key, b"")))
+                db.put(key, most.to_bytes(_TIME_BYTES))
+
+    def seal(self, reason: str) -> None:
+        write_private(self._seal_file, reason.encode())
+        self._mark_sealed(reason.encode())
+
+    @_unavailable
+    def _mark_sealed(self, reason: bytes) -> None:
+        with self._db.begin(write=True) as db:
+            db.put(_SEALED, reason)
+
+    @_unavailable
+    def release(self) -> None:
+        self._seal_file.unlink(missing_ok=True)
+        with self._db.begin(write=True) as db:
+            db.delete(_SEALED)
 
     def measure(self) -> dict[str, int]:
         """Return the number of nonces and windows."""
@@ -228,7 +277,22 @@ def _time(seconds: int) -> bytes:
 
 
 def _insert(db: lmdb.Transaction, nonce: Nonce) -> bool:
-    return db.put(_time(nonce.timestamp) + b"n" + nonce.digest, b"", overwrite=False)
+    return db.put(_nonce_key(nonce), b"", overwrite=False)
+
+
+def _nonce_key(nonce: Nonce) -> bytes:
+    return _time(nonce.timestamp) + _NONCE + nonce.digest
+
+
+def _refuse_sealed(db: lmdb.Transaction) -> None:
+    if (reason := db.get(_SEALED)) is not None:
+        raise StoreUnavailable("limits", bytes(reason).decode())
+
+
+def _split(key: bytes) -> tuple[int, bytes, bytes]:
+    """Return the time of a key, its kind, and the rest of it."""
+    kind_at = _TIME_BYTES
+    return int.from_bytes(key[:kind_at]), key[kind_at : kind_at + 1], key[kind_at + 1 :]
 
 
 def _count(
@@ -246,4 +310,4 @@ def _count(
 def _window_key(subject: bytes, *, length_s: int, now_s: float) -> tuple[bytes, int]:
     """Return the key of a subject's current window, and the Unix second at which it ends."""
     reset_s = (int(now_s // length_s) + 1) * length_s
-    return _time(reset_s) + b"w" + length_s.to_bytes(4) + subject, reset_s
+    return _time(reset_s) + _WINDOW + length_s.to_bytes(4) + subject, reset_s

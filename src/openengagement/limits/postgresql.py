@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from openengagement.clock import boot_id
 from openengagement.limits.clock_record import ClockRecord, note_clock, oldest_timestamp
-from openengagement.limits.contract import Nonce, RateWindow
-from openengagement.postgresql import Pool
+from openengagement.limits.contract import CountedWindow, Nonce, RateWindow
+from openengagement.postgresql import Pool, release_tables, seal_tables
 
 _SLICE: Final = 5000  # rows removed in one transaction
 # Half of each page of windows is free, so that an update stays on its page and touches no index.
@@ -65,6 +65,19 @@ ON CONFLICT (machine) DO UPDATE SET oldest_s = EXCLUDED.oldest_s, noted_at = now
 _READ_OLDEST: Final = """
 SELECT min(oldest_s) FROM clocks WHERE noted_at > now() - make_interval(secs => %(keep_s)s)
 """
+_READ_WINDOWS: Final = "SELECT reset_s, length_s, subject, used FROM rate_windows"
+_ADD_NONCES: Final = """
+INSERT INTO nonces SELECT signed_at_s, digest
+FROM unnest(%(times)s::bigint[], %(digests)s::bytea[]) AS n (signed_at_s, digest)
+ON CONFLICT DO NOTHING
+"""
+_ADD_WINDOWS: Final = """
+INSERT INTO rate_windows AS known SELECT reset_s, length_s, subject, used
+FROM unnest(%(resets)s::bigint[], %(lengths)s::integer[], %(subjects)s::bytea[],
+    %(used)s::bigint[]) AS w (reset_s, length_s, subject, used)
+ON CONFLICT (reset_s, length_s, subject) DO UPDATE SET used = greatest(known.used, EXCLUDED.used)
+"""
+_SEALED: Final = ("nonces", "rate_windows")
 _EXPIRE: Final = """
 DELETE FROM {table} WHERE ctid IN (
     SELECT ctid FROM {table} WHERE {column} < %(oldest_s)s LIMIT %(slice)s FOR UPDATE SKIP LOCKED
@@ -113,6 +126,33 @@ class PostgresqlLimits:
         for table, column in (("nonces", "signed_at_s"), ("rate_windows", "reset_s")):
             self._remove(_EXPIRE.format(table=table, column=column), oldest_s)
         return jumped_s
+
+    def read_all(self) -> tuple[list[Nonce], list[CountedWindow]]:
+        with self._pool.connection() as db:
+            nonces = db.execute("SELECT signed_at_s, digest FROM nonces").fetchall()
+            windows = db.execute(_READ_WINDOWS).fetchall()
+        return (
+            [Nonce(signed_at_s, bytes(digest)) for signed_at_s, digest in nonces],
+            [CountedWindow(row[0], row[1], bytes(row[2]), row[3]) for row in windows],
+        )
+
+    def add_all(self, nonces: Sequence[Nonce], windows: Sequence[CountedWindow]) -> None:
+        times, digests = [each.timestamp for each in nonces], [each.digest for each in nonces]
+        resets, lengths, subjects, used = (
+            [window[column] for window in windows] for column in range(4)
+        )
+        with self._pool.connection() as db:
+            db.execute(_ADD_NONCES, {"times": times, "digests": digests})
+            columns = {"resets": resets, "lengths": lengths, "subjects": subjects, "used": used}
+            db.execute(_ADD_WINDOWS, columns)
+
+    def seal(self, reason: str) -> None:
+        with self._pool.connection() as db:
+            seal_tables(db, [f"{table} INSERT" for table in _SEALED], reason=reason)
+
+    def release(self) -> None:
+        with self._pool.connection() as db:
+            release_tables(db, _SEALED)
 
     def close(self) -> None:
         self._pool.close()

@@ -104,6 +104,25 @@ class Database(ABC):
         """
 
     @abstractmethod
+    def snapshot(self) -> AbstractContextManager[sa.Connection]:
+        """Open a connection for reading. All its statements see the same commits."""
+
+    @abstractmethod
+    def seal(self, tables: Sequence[sa.Table], reason: str) -> None:
+        """Refuse every change of these tables from now on, in all processes.
+
+        The transaction that would make it fails with StoreUnavailable. `reason` has no quotes.
+        """
+
+    @abstractmethod
+    def release(self) -> None:
+        """Allow changes of all tables again."""
+
+    @abstractmethod
+    def continue_ids(self, db: sa.Connection, column: sa.Column[int]) -> None:
+        """Let the ids that the database draws for a column follow those that it has."""
+
+    @abstractmethod
     def close(self) -> None:
         """Close all connections."""
 

@@ -3,17 +3,19 @@
 Transactions run under its default isolation, READ COMMITTED.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from openengagement.postgresql import connect, create_engine
+from openengagement.postgresql import Pool, connect, create_engine, release_tables, seal_tables
 from openengagement.registry.database import Database
 from openengagement.registry.migrate import HEAD, SchemaMismatch, migrate, read_revision
+from openengagement.registry.schema import METADATA
 from openengagement.registry.version_watch import CHANNEL, VERSION_QUERY, WATCH_NAME, VersionWatch
 
 _MIGRATION_LOCK: Final = 7_106_905  # of a transaction that migrates; any number
@@ -34,6 +36,7 @@ class PostgresqlDatabase(Database):
     ).bindparams(channel=CHANNEL)
 
     def __init__(self, url: str) -> None:
+        self._url = url
         self._engine = create_engine(url, "registry")
         super().__init__(
             reader=self._engine.execution_options(isolation_level="AUTOCOMMIT"),
@@ -70,6 +73,33 @@ class PostgresqlDatabase(Database):
 
     def scrub(self) -> None:
         """Do nothing: PostgreSQL runs VACUUM by itself."""
+
+    def snapshot(self) -> AbstractContextManager[sa.Connection]:
+        return self._engine.execution_options(isolation_level="REPEATABLE READ").connect()
+
+    def seal(self, tables: Sequence[sa.Table], reason: str) -> None:
+        with self._direct() as db:
+            seal_tables(db, [table.name for table in tables], reason=reason)
+
+    def release(self) -> None:
+        with self._direct() as db:
+            release_tables(db, [table.name for table in METADATA.sorted_tables])
+
+    def continue_ids(self, db: sa.Connection, column: sa.Column[int]) -> None:
+        table = column.table
+        sequence = sa.func.pg_get_serial_sequence(sa.literal(table.name), column.name)
+        next_id = sa.func.coalesce(sa.func.max(column), 0) + 1
+        db.execute(sa.select(sa.func.setval(sequence, next_id, sa.false())).select_from(table))
+
+    @contextmanager
+    def _direct(self) -> Iterator[psycopg.Connection[Any]]:
+        """Connect with the driver itself.
+
+        Raises:
+            StoreUnavailable
+        """
+        with closing(Pool(self._url, "registry")) as pool, pool.connection() as db:
+            yield db
 
     def close(self) -> None:
         self._watch.close()

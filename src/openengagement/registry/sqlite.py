@@ -1,7 +1,9 @@
 """The registry's database in a SQLite file: for one machine, with any number of processes."""
 
+import itertools
 import sqlite3
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +20,7 @@ from openengagement.sqlite_files import (
     DAMAGED,
     connect,
     count_commit,
+    is_refusal,
     primary_code,
     refuse_foreign_log,
     scrub,
@@ -28,6 +31,14 @@ from openengagement.sqlite_files import (
 _TRIGGER: Final = """
 CREATE TRIGGER IF NOT EXISTS {table}_{change} AFTER {change} ON {table} {condition}
 BEGIN UPDATE credential_version SET version = version + 1; END
+"""
+_CHANGES: Final = ("INSERT", "UPDATE", "DELETE")
+_SEAL: Final = """
+CREATE TRIGGER IF NOT EXISTS sealed_{table}_{change} BEFORE {change} ON {table}
+BEGIN SELECT RAISE(ABORT, '{reason}'); END
+"""
+_SEALED: Final = """
+SELECT name FROM sqlite_schema WHERE type = 'trigger' AND substr(name, 1, 7) = 'sealed_'
 """
 # No cache holds this column, and every worker writes it every few seconds.
 _UNUSED: Final = "WHEN old.last_used_s IS new.last_used_s"
@@ -97,7 +108,7 @@ class SqliteDatabase(Database):
             raise StoreDamaged("registry", self._path.name, reason=str(error)) from error
         # The kernel makes a file system read-only after an error.
         became_read_only = self._is_open and code == sqlite3.SQLITE_READONLY
-        if code in _MAY_PASS or became_read_only:
+        if code in _MAY_PASS or became_read_only or is_refusal(error):
             raise StoreUnavailable("registry", str(error)) from error
 
     def insert_missing(self, table: sa.Table) -> sa.Insert:
@@ -139,6 +150,24 @@ class SqliteDatabase(Database):
             self._raise_for(error)
             raise
 
+    def snapshot(self) -> AbstractContextManager[sa.Connection]:
+        return self.reading()
+
+    def seal(self, tables: Sequence[sa.Table], reason: str) -> None:
+        with self.writing() as db:
+            for table, change in itertools.product(tables, _CHANGES):
+                db.exec_driver_sql(_SEAL.format(table=table, change=change, reason=reason))
+            _count_tables(db)
+
+    def release(self) -> None:
+        with self.writing() as db:
+            for (name,) in db.exec_driver_sql(_SEALED).fetchall():
+                db.exec_driver_sql(f"DROP TRIGGER {name}")
+            _count_tables(db)
+
+    def continue_ids(self, db: sa.Connection, column: sa.Column[int]) -> None:
+        """Do nothing: SQLite takes the highest id plus 1."""
+
     def close(self) -> None:
         self._commits.close()
         self._engine.dispose()
@@ -175,6 +204,12 @@ def _count_commit(db: sa.Connection) -> None:
         count_commit(db.exec_driver_sql)
 
 
+def _count_tables(db: sa.Connection) -> None:
+    """Count a commit that changes triggers. `_count_commit` counts only those that change rows."""
+    if _total_changes(db) == db.info["changes"]:
+        count_commit(db.exec_driver_sql)
+
+
 def _total_changes(db: sa.Connection) -> int:
     connection: Any = db.connection.dbapi_connection
     return int(connection.total_changes)
@@ -182,7 +217,7 @@ def _total_changes(db: sa.Connection) -> int:
 
 def _create_triggers(db: sa.Connection) -> None:
     for table in METADATA.sorted_tables:
-        for change in ("INSERT", "UPDATE", "DELETE") if table.info.get("cached") else ():
+        for change in _CHANGES if table.info.get("cached") else ():
             condition = _CONDITIONS.get((table.name, change), "")
             trigger = _TRIGGER.format(table=table.name, change=change, condition=condition)
             db.exec_driver_sql(trigger)

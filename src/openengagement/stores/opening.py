@@ -35,13 +35,7 @@ def open_stores(data: Path, settings: Settings, *, clock: Clock, create: bool = 
             raise UnusableFile(
                 f"{data} holds counters, but {ENV_PREFIX}STORE names a cluster. Use another folder"
             )
-        cluster = import_postgresql(_CLUSTER).open_cluster(
-            settings.registry,
-            settings.store,
-            clock=clock,
-            idempotency_keep_days=settings.idempotency_keep_days,
-        )
-        return Stores(cluster, cluster)
+        return open_cluster(settings, clock=clock)
     path = data / COUNTERS_FILE
     if not create and is_new(path):
         raise UnusableFile(f"{path} is missing or empty, although it was in use. {PUT_BACK}")
@@ -52,6 +46,22 @@ def open_stores(data: Path, settings: Settings, *, clock: Clock, create: bool = 
         totals_cached_max=settings.totals_cached_max,
     )
     return Stores(store, store)
+
+
+def open_cluster(settings: Settings, *, clock: Clock) -> Stores:
+    """Open the stores of the cluster that the settings name.
+
+    Raises:
+        UnusableFile: the cluster was not set up, or for other servers.
+        StoreUnavailable: try again later.
+    """
+    cluster = import_postgresql(_CLUSTER).open_cluster(
+        settings.registry,
+        settings.store,
+        clock=clock,
+        idempotency_keep_days=settings.idempotency_keep_days,
+    )
+    return Stores(cluster, cluster)
 
 
 def init_stores(settings: Settings) -> int:

@@ -10,7 +10,7 @@ from openengagement.engagement.counters import no_counters
 from openengagement.errors import StoreUnavailable
 from openengagement.stores.contract import Batch, CounterStore, Position
 
-_SOURCE: Final = "consumers"
+SOURCE: Final = "consumers"
 
 
 def read_identity(store: CounterStore) -> str:
@@ -19,11 +19,11 @@ def read_identity(store: CounterStore) -> str:
     Raises:
         StoreUnavailable: try again later.
     """
-    if store.read_position(_SOURCE) is None:
-        made = Position(_SOURCE, uuid.uuid4().hex.encode(), None)
+    if store.read_position(SOURCE) is None:
+        made = Position(SOURCE, uuid.uuid4().hex.encode(), None)
         # If another consumer was first, this is refused.
         store.apply_batches([Batch(no_counters(), None, b"", b"", position=made)])
-    identity = store.read_position(_SOURCE)
+    identity = store.read_position(SOURCE)
     if identity is None:
         raise StoreUnavailable(store.name, "its identity was not stored")
     return identity.decode()

@@ -18,7 +18,7 @@ _ERASE_EVERY_S: Final = 3600.0
 _RETRY_S: Final = 60.0
 _ERASE_AFTER_S: Final = 24 * 3600
 _ERASED_AT_ONCE: Final = 10_000
-_LOCK: Final = "SELECT pg_try_advisory_xact_lock(7106910)"
+_LOCK: Final = f"SELECT pg_try_advisory_xact_lock({ledger.DELETION_LOCK})"
 
 
 class Complete(Protocol):

@@ -12,7 +12,7 @@ from openengagement.stores.cluster import ledger
 from openengagement.stores.cluster.pruning import Pruner
 from openengagement.stores.cluster.replicas import Connect
 
-_LOCK: Final = "SELECT pg_try_advisory_xact_lock(7106911)"
+_LOCK: Final = f"SELECT pg_try_advisory_xact_lock({ledger.ERASURE_LOCK})"
 _WAIT_MAX_S: Final = 120.0
 _PAUSE_S: Final = 0.2
 

@@ -24,6 +24,8 @@ Connection = psycopg.Connection[Any]
 # Tweets whose counters could become too large holds the second lock exclusively.
 _VIDEOS_LOCK: Final = 7_106_906
 _LARGE_LOCK: Final = 7_106_909
+DELETION_LOCK: Final = 7_106_910  # of the server that erases counters of deleted Tweets
+ERASURE_LOCK: Final = 7_106_911  # of an erasure of accounts
 _LEASE_S: Final = 5
 _ZSTD_LEVEL: Final = 1  # as fast as LZ4, and half the size
 # The hour is that of PostgreSQL's clock, so that all servers agree.

@@ -191,6 +191,7 @@ def run_at_first(
     *,
     query: str,
     reason: Exception | None = None,
+    timeout_s: float = _TIMEOUT_S,
 ) -> bytes:
     """Run a query at the first replica that answers. `reason` says why others did not.
 
@@ -199,7 +200,7 @@ def run_at_first(
     """
     for replica in replicas:
         try:
-            return replica.server.run(query, timeout_s=_TIMEOUT_S)
+            return replica.server.run(query, timeout_s=timeout_s)
         except (Unreachable, Refused) as error:
             reason = error
             in_sync_set.avoid(replica)

@@ -38,6 +38,7 @@ from openengagement.stores.cluster.cells import blocks_of, large_ids
 from openengagement.stores.cluster.chores import Chores
 from openengagement.stores.cluster.counting import Inserter
 from openengagement.stores.cluster.erasing import CounterEraser
+from openengagement.stores.cluster.inventory import ClusterInventory
 from openengagement.stores.cluster.layout import ClickhouseUrl, open_replicas
 from openengagement.stores.cluster.pruning import Pruner
 from openengagement.stores.cluster.reading import CellReader, Reading
@@ -253,6 +254,9 @@ class ClusterStore:
                     ledger.own_videos(db)
                     table.forget(db, replace(authored, tweet_ids=ids), unused=unused)
                 unused = []
+
+    def inventory(self) -> ClusterInventory:
+        return ClusterInventory(self._pool, self._replicas, reader=self._reader)
 
     def close(self) -> None:
         self._chores.close()

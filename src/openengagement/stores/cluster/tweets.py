@@ -111,14 +111,18 @@ def number_videos(db: Connection, folded: pl.DataFrame) -> pl.DataFrame:
     `folded` is the result of `engagement.tweets.fold_tweets`.
     """
     column = folded.get_column("video_id")
-    # Bytes, because PostgreSQL takes no NUL in a text.
-    ids = {"ids": [each.encode() for each in column.drop_nulls().unique()]}
-    numbers: dict[str | None, int] = {}
-    if ids["ids"]:
-        db.execute(_NEW_VIDEOS, ids)
-        numbers = {key.decode(): number for key, number in db.execute(_NUMBERS, ids)}
+    numbers = number_ids(db, column.drop_nulls().unique().to_list())
     numbered = pl.Series("video_number", [*map(numbers.get, column)], pl.Int64)
     return folded.replace_column(folded.get_column_index("video_id"), numbered)
+
+
+def number_ids(db: Connection, video_ids: Sequence[str]) -> dict[str, int]:
+    """Return the number of each of these videos, and give new ones a number."""
+    if not video_ids:
+        return {}
+    ids = {"ids": [each.encode() for each in video_ids]}  # PostgreSQL takes no NUL in a text
+    db.execute(_NEW_VIDEOS, ids)
+    return {key.decode(): number for key, number in db.execute(_NUMBERS, ids)}
 
 
 def register_tweets(db: Connection, numbered: pl.DataFrame) -> None:

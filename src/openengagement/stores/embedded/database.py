@@ -22,6 +22,7 @@ from openengagement.sqlite_files import (
     DAMAGED,
     connect,
     count_commit,
+    is_refusal,
     primary_code,
     refuse_foreign_log,
     scrub,
@@ -169,6 +170,8 @@ class Database:
         code = primary_code(error)
         if code in DAMAGED:
             raise StoreDamaged(NAME, self.path.name, reason=str(error)) from error
+        if is_refusal(error):
+            raise StoreUnavailable(NAME, str(error)) from error
         is_open = self._commits is not None
         if is_open and code == sqlite3.SQLITE_READONLY:
             raise StoreUnavailable(NAME, str(error)) from error

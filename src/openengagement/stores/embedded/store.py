@@ -38,6 +38,7 @@ from openengagement.stores.embedded import contents, ledger, ledger_time, manife
 from openengagement.stores.embedded import tweets as table
 from openengagement.stores.embedded.compaction import Compactor
 from openengagement.stores.embedded.database import NAME, Database, verify_pages
+from openengagement.stores.embedded.inventory import EmbeddedInventory
 from openengagement.stores.embedded.merging import StoppedError
 from openengagement.stores.embedded.reading import OpenSegments, SegmentReader
 from openengagement.stores.embedded.segment_folder import SUFFIX
@@ -233,6 +234,9 @@ class EmbeddedStore:
 
     def scrub(self) -> None:
         self._database.scrub()
+
+    def inventory(self) -> EmbeddedInventory:
+        return EmbeddedInventory(self._database, self._reader)
 
     def start_compaction(self) -> None:
         self._compactor.start()

@@ -105,11 +105,15 @@ def number_videos(db: sqlite3.Connection, folded: pl.DataFrame) -> pl.DataFrame:
     `folded` is the result of `engagement.tweets.fold_tweets`.
     """
     column = folded.get_column("video_id")
-    ids = column.drop_nulls().unique(maintain_order=True).to_list()
-    db.executemany(_ADD_VIDEO, ((video_id,) for video_id in ids))
-    numbers = dict(db.execute(_NUMBERS, (msgspec.json.encode(ids).decode(),)).fetchall())
+    numbers = number_ids(db, column.drop_nulls().unique(maintain_order=True).to_list())
     numbered = pl.Series("video_number", [*map(numbers.get, column)], pl.Int64)
     return folded.replace_column(folded.get_column_index("video_id"), numbered)
+
+
+def number_ids(db: sqlite3.Connection, video_ids: Sequence[str]) -> dict[str, int]:
+    """Return the number of each of these videos, and give new ones a number."""
+    db.executemany(_ADD_VIDEO, ((video_id,) for video_id in video_ids))
+    return dict(db.execute(_NUMBERS, (msgspec.json.encode(video_ids).decode(),)).fetchall())
 
 
 def register_tweets(db: sqlite3.Connection, numbered: pl.DataFrame) -> None:

@@ -1,0 +1,230 @@
+"""Move everything from one side to another while the source keeps taking events.
+
+1. *Copy.* Passes compare both sides and copy what differs (`passes`). The source takes events
+   meanwhile, so each pass finds less.
+2. *Switch.* The source refuses every change (*sealed*), and still answers reads. A last pass copies
+   the rest, and a check compares all of it again. Then the source refuses signed requests too
+   (*closed*): nonces, rate windows and usage are copied. The target is finished, and servers may
+   start on it.
+
+Until the target is finished, a failure opens the source again. A process that was killed leaves it
+as it was, and the next one goes on.
+"""
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from openengagement.ingest.logs.store_identity import read_identity
+from openengagement.moving.passes import FIRST_KEY, Pass
+from openengagement.moving.sides import CannotMove, Side
+from openengagement.moving.tally import Pace, Tally
+from openengagement.moving.writer import TargetWriter
+from openengagement.registry.copying import SEALED, USAGE, copy_tables, count_differences
+from openengagement.stores.inventory import MoveState
+
+REASON: Final = "everything here is being moved, or was moved, to other stores"
+# Workers write the usage that they have counted every 5 s, in turn with other chores.
+FLUSHED_S: Final = 12.0
+_PASSES_MAX: Final = 6
+_FEW: Final = 10_000  # counters that a pass found: the next pass would find about as many
+
+
+class SidesDiffer(CannotMove):
+    """The check found a difference. The source was opened again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What a move did. `sealed_s` is how long the source refused changes, `closed_s` everything."""
+
+    switched: bool
+    passes: int = 0
+    tally: Tally | None = None  # of the last pass, or of the check
+    sealed_s: float = 0.0
+    closed_s: float = 0.0
+
+
+# Called with the name of a stage and how many counters and Tweets it will compare.
+OnStage = Callable[[str, int], None]
+
+
+class Mover:
+    """Moves `source` to `target`. `on_stage` and `on_compared` are called with the progress."""
+
+    def __init__(
+        self,
+        source: Side,
+        target: Side,
+        *,
+        pace: Pace,
+        on_stage: OnStage,
+        on_compared: Callable[[str, int], None],
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._pace = pace
+        self._on_stage = on_stage
+        self._on_compared = on_compared
+        store = target.stores.counters
+        self._writer = TargetWriter(store, MoveState.read(store))
+        self._keys_from = FIRST_KEY
+
+    def move(self, *, switch: bool) -> Moved:
+        """Copy everything, and then switch if asked to.
+
+        Raises:
+            CannotMove: the sides do not fit, or differ in the end.
+            StoreUnavailable: try again later; the next call goes on.
+        """
+        if self._is_finished():
+            return Moved(switched=True)
+        sealed = self._source.inventory.is_sealed()
+        if sealed and not switch:
+            raise CannotMove(
+                f"{self._source.name} is sealed, because a switch was interrupted. Add --switch to "
+                "complete it, or open the source again with --release"
+            )
+        self._begin()
+        if sealed:
+            return self._switch(passes=0)
+        passes, tally = self._converge()
+        return self._switch(passes) if switch else Moved(False, passes, tally)
+
+    def _is_finished(self) -> bool:
+        """Whether this move has finished before.
+
+        Raises:
+            CannotMove: the source was opened again since.
+        """
+        state = self._writer.state
+        if state is None or not state.finished or state.source != self._identity():
+            return False
+        if not self._source.inventory.is_sealed():
+            raise CannotMove(
+                f"a move to {self._target.name} has finished, and {self._source.name} was opened "
+                "again since. Empty the target, or choose another one"
+            )
+        return True
+
+    def _identity(self) -> str:
+        return read_identity(self._source.stores.counters)
+
+    def _begin(self) -> None:
+        """Record that the move has begun, or goes on.
+
+        Raises:
+            CannotMove: the target holds something else.
+        """
+        identity, state = self._identity(), self._writer.state
+        if state is None and not self._target.is_empty():
+            raise CannotMove(
+                f"{self._target.name} is not empty, and no move has filled it. Empty it, or choose "
+                "another target"
+            )
+        if state is not None and (state.source != identity or state.finished):
+            raise CannotMove(
+                f"{self._target.name} was filled from other stores. Empty it, or choose another "
+                "target"
+            )
+        step = 0 if state is None else state.step + 1
+        self._writer.begin(MoveState(identity, uuid.uuid4().hex, step))
+        self._target.inventory.wait_for_commits()  # of what a killed process has begun
+
+    def _converge(self) -> tuple[int, Tally]:
+        """Run passes until another one would find about as much as the last. Count them."""
+        passes = before = 0
+        while True:
+            passes += 1
+            tally = self._copy(f"pass {passes}", self._pace)
+            found = tally.differing["counters"]
+            if found <= _FEW or passes == _PASSES_MAX or (before and 2 * found > before):
+                return passes, tally
+            before = found
+
+    def _copy(self, stage: str, pace: Pace) -> Tally:
+        """Run one pass that copies what differs. Videos follow when the source is sealed."""
+        one = self._pass(stage, pace, writer=self._writer)
+        one.tweets()
+        one.counters()
+        self._keys_from = one.keys(self._keys_from)
+        one.positions()
+        rows = copy_tables(self._source.registry.database, self._target.registry.database)
+        one.tally.add("registry rows", compared=rows, differing=rows)
+        return one.tally
+
+    def _pass(self, stage: str, pace: Pace, *, writer: TargetWriter | None) -> Pass:
+        self._on_stage(stage, sum(self._source.inventory.count()))
+        return Pass(self._source, self._target, writer, Tally(), pace, self._on_compared)
+
+    def _switch(self, passes: int) -> Moved:
+        source = self._source
+        sealed_s = time.monotonic()
+        with source.inventory.quiet():
+            try:
+                source.inventory.seal(REASON)  # first, because `is_sealed` looks here
+                source.registry.database.seal(SEALED, REASON)
+                source.inventory.wait_for_commits()
+                self._copy_rest()
+                tally = self._check()
+                closed_s = time.monotonic()
+                self._copy_last()
+            except BaseException:
+                release_side(source)
+                raise
+            # From here on the target may be in use, so the source stays closed.
+            assert self._writer.state is not None
+            self._writer.begin(msgspec.structs.replace(self._writer.state, finished=True))
+        now_s = time.monotonic()
+        return Moved(True, passes, tally, now_s - sealed_s, now_s - closed_s)
+
+    def _copy_rest(self) -> None:
+        """Copy what changed since the last pass. The source is sealed, so one pass finds it all."""
+        self._copy("last pass", Pace(0))
+        self._pass("videos", Pace(0), writer=self._writer).videos()
+
+    def _check(self) -> Tally:
+        """Compare everything.
+
+        Raises:
+            SidesDiffer
+        """
+        one = self._pass("check", Pace(0), writer=None)
+        one.tweets()
+        one.counters()
+        one.videos()
+        one.positions()
+        # Repeats of known keys are answered, and change nothing.
+        Pass(self._source, self._target, self._writer, one.tally, Pace(0), self._on_compared).keys(
+            FIRST_KEY
+        )
+        databases = self._source.registry.database, self._target.registry.database
+        for table, count in count_differences(*databases).items():
+            if table not in {each.name for each in USAGE}:
+                one.tally.add(f"rows of {table}", compared=count, differing=count)
+        if +one.tally.differing:
+            raise SidesDiffer(f"the two sides differ: {one.tally.describe()}")
+        return one.tally
+
+    def _copy_last(self) -> None:
+        """Let the source refuse signed requests, and copy what these have changed."""
+        source, target = self._source, self._target
+        source.limits.seal(REASON)
+        time.sleep(FLUSHED_S)
+        copy_tables(source.registry.database, target.registry.database, tables=USAGE)
+        target.limits.add_all(*source.limits.read_all())
+
+
+def release_side(side: Side) -> None:
+    """Open a side again that was sealed and closed.
+
+    Raises:
+        StoreUnavailable: repeat the call.
+    """
+    side.limits.release()
+    side.registry.database.release()
+    side.inventory.release()  # last, because `is_sealed` looks here

@@ -1,0 +1,290 @@
+"""`openengagement move` between two data folders, which takes no databases. `tests/contract/
+test_moving.py` moves to a cluster and back while events arrive."""
+
+import json
+import sqlite3
+from contextlib import closing
+
+import msgspec
+import pytest
+from cryptography.fernet import Fernet
+
+from openengagement.cli.common import CLOCK
+from openengagement.engagement.counters import no_counters
+from openengagement.errors import StoreUnavailable
+from openengagement.limits.contract import MINUTE_S, Nonce
+from openengagement.limits.opening import open_limits
+from openengagement.moving import mover, passes
+from openengagement.registry.opening import open_registry
+from openengagement.settings import Settings
+from openengagement.stores.contract import Applied, Authored, Batch, Position
+from openengagement.stores.inventory import PROGRESS, MoveState
+from openengagement.stores.opening import open_stores
+
+EVENTS = [
+    {"tweet_id": "11", "type": "favorites", "at": "2026-11-20T10:00:00Z", "count": 3},
+    {"tweet_id": "11", "type": "video_views", "at": "2026-11-20T11:00:00Z", "count": 5},
+    {"tweet_id": "12", "type": "video_views", "at": "2026-11-20T11:00:00Z", "count": 7},
+    {"tweet_id": "13", "type": "impressions", "at": "2020-01-01T00:00:00Z", "count": 9},
+]
+TWEETS = [
+    {"id": "11", "author_id": "7", "video_id": "clip", "text": "Hello", "url": "https://x.org/1"},
+    {"id": "12", "author_id": "7", "video_id": "clip", "created_at": "2026-11-20T09:00:00Z"},
+    {"id": "13", "author_id": "7", "deleted": True},
+]
+TYPES = ["favorites", "video_views", "impressions", "engagements"]
+IDS = [11, 12, 13]
+
+
+@pytest.fixture(autouse=True)
+def no_wait(monkeypatch):
+    """No server counts usage here."""
+    monkeypatch.setattr(mover, "FLUSHED_S", 0.0)
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "target"
+
+
+@pytest.fixture
+def filled(run, data, tmp_path):
+    """A folder with everything that a move must copy."""
+    assert run("account", "add", "ana", "--id", "7").code == 0
+    app = json.loads(run("app", "add", "Dash", "--owner", "ana", "--json").out)
+    app |= json.loads(run("token", "issue", app["app_id"], "--json").out)
+    app |= json.loads(run("token", "bearer", app["app_id"], "--json").out)
+    for kind, rows in (("tweets", TWEETS), ("events", EVENTS)):
+        file = tmp_path / f"{kind}.json"
+        file.write_text(json.dumps(rows))
+        assert run("load", kind, file).code == 0
+    assert run("prune", "--older-than-days", "1000").code == 0
+    with closing(open_stores(data, Settings(), clock=CLOCK)) as stores:
+        position = Position("log/1", b"offset 5", None)
+        stores.counters.apply_batches(
+            [
+                Batch(no_counters(), b"key", b"digest", b"the outcome"),
+                Batch(no_counters(), None, b"", b"", position=position),
+            ]
+        )
+    with closing(open_limits(data)) as limits:
+        limits.remember_nonce(Nonce(5_000_000_000, b"0123456789abcdef"))
+        limits.count(b"app", {MINUTE_S: 5}, now_s=5_000_000_000)
+    return app
+
+
+def moving(run, data, target, *options):
+    return run("move", "--from", data, "--to", target, *options, "--json")
+
+
+def read_all(folder):
+    """Everything that the stores and the registry of a folder answer."""
+    with (
+        closing(open_stores(folder, Settings(), clock=CLOCK)) as stores,
+        closing(open_registry(folder)) as registry,
+    ):
+        counters, tweets = stores.counters, stores.tweets
+        hours = {"start_hour": 440_000, "end_hour": 500_000}
+        return (
+            counters.read_totals(IDS, TYPES).tolist(),
+            counters.read_window(IDS, **hours).by_tweet.tolist(),
+            tweets.read_tweets(IDS),
+            tweets.read_contents(IDS),
+            counters.read_outcome(b"key", b"digest"),
+            counters.read_position("log/1"),
+            registry.count(),
+        )
+
+
+def test_everything_moves(run, data, target, filled):
+    before = read_all(data)
+    copied = moving(run, data, target).json()
+    assert (copied["switched"], copied["tweets_compared"]) == (False, 3)
+    done = moving(run, data, target, "--switch").json()
+    assert (done["switched"], done["differences"]) == (True, 0)
+    assert (done["tweets_compared"], done["sealed_s"] >= done["closed_s"]) == (3, True)
+    assert read_all(target) == before
+    assert before[0] == [[3, 12, 0, 3], [0, 12, 0, 0], [0, 0, 9, 0]]
+    assert (target / "server.key").read_bytes() == (data / "server.key").read_bytes()
+    for command in ("issue", "bearer"):
+        found = run("token", command, filled["app_id"], "--json", folder=target).json()
+        assert {found[name] for name in found} & set(filled.values())
+    with closing(open_limits(target)) as limits:
+        assert not limits.remember_nonce(Nonce(5_000_000_000, b"0123456789abcdef"))
+        assert limits.count(b"app", {MINUTE_S: 5}, now_s=5_000_000_000)[0].used == 2
+
+
+def test_files_and_batches_of_before_count_once(run, data, target, filled, tmp_path):
+    assert moving(run, data, target, "--switch").code == 0
+    totals = read_all(target)[0]
+    again = run("load", "events", tmp_path / "events.json", folder=target)
+    assert (again.code, read_all(target)[0]) == (0, totals)
+    with closing(open_stores(target, Settings(), clock=CLOCK)) as stores:
+        repeat = Batch(no_counters(), b"key", b"digest", b"another outcome")
+        assert stores.counters.apply_batches([repeat]) == [Applied(True, b"the outcome")]
+
+
+def test_the_source_refuses_everything_after_the_switch(run, data, target, filled, tmp_path):
+    assert moving(run, data, target, "--switch").code == 0
+    new = tmp_path / "new.json"
+    new.write_text(json.dumps([{**EVENTS[0], "count": 4}]))
+    for refused in (run("load", "events", new), run("account", "add", "ben")):
+        assert (refused.code, "or was moved" in refused.err) == (1, True), refused
+    with closing(open_limits(data)) as limits, pytest.raises(StoreUnavailable):
+        limits.count(b"app", {MINUTE_S: 5}, now_s=1)
+    assert moving(run, data, target, "--switch").json() == {"switched": True, "passes": 0}
+
+
+def test_changes_between_two_passes_are_copied(run, data, target, filled):
+    assert moving(run, data, target).code == 0
+    with closing(open_stores(data, Settings(), clock=CLOCK)) as stores:
+        stores.tweets.delete_tweet(11)
+        stores.counters.erase([12])
+        stores.tweets.forget(Authored([7], [13], []))
+    assert run("account", "add", "ben", "--id", "8").code == 0
+    assert moving(run, data, target, "--switch").json()["differences"] == 0
+    assert read_all(target) == read_all(data)
+    assert list(read_all(target)[2]) == [11, 12]
+
+
+def test_a_source_is_released_and_moved_to_another_target(run, data, target, filled, tmp_path):
+    assert moving(run, data, target, "--switch").code == 0
+    refused = run("move", "--from", data, "--release")
+    assert (refused.code, "--yes" in refused.err) == (1, True)
+    assert run("move", "--from", data, "--release", "--yes", "--json").json() == {
+        "released": str(data)
+    }
+    assert run("account", "add", "ben").code == 0
+    again = moving(run, data, target, "--switch")
+    assert (again.code, "was opened again" in again.err) == (1, True)
+    assert moving(run, data, tmp_path / "third", "--switch").code == 0
+
+
+def test_a_failure_opens_the_source_again(run, data, target, filled, monkeypatch):
+    monkeypatch.setattr(mover.Mover, "_copy_last", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        moving(run, data, target, "--switch")
+    assert run("account", "add", "ben").code == 0
+
+
+def test_a_killed_switch_goes_on(run, data, target, filled, monkeypatch):
+    """A killed process opens nothing again."""
+    monkeypatch.setattr(mover.Mover, "_copy_last", lambda _: 1 / 0)
+    monkeypatch.setattr(mover, "release_side", lambda _: None)
+    with pytest.raises(ZeroDivisionError):
+        moving(run, data, target, "--switch")
+    monkeypatch.undo()
+    monkeypatch.setattr(mover, "FLUSHED_S", 0.0)
+    assert "Add --switch" in moving(run, data, target).err
+    assert run("account", "add", "ben").code == 1
+    assert moving(run, data, target, "--switch").json()["differences"] == 0
+    assert read_all(target) == read_all(data)
+
+
+def test_an_unfinished_target_serves_nothing(run, data, target, filled):
+    assert moving(run, data, target).code == 0
+    refused = run("account", "add", "ben", folder=target)
+    assert (refused.code, "has not finished" in refused.err) == (1, True)
+
+
+def test_the_check_names_what_differs(run, data, target, filled, monkeypatch):
+    """Somebody else counts in the target, after everything was copied."""
+    copy_rest = mover.Mover._copy_rest
+
+    def disturb(self):
+        copy_rest(self)
+        with closing(open_stores(target, Settings(), clock=CLOCK)) as stores:
+            deltas = self._source.inventory.read_counters(11, 12)
+            stores.counters.apply_batches([Batch(deltas, None, b"", b"")])
+
+    monkeypatch.setattr(mover.Mover, "_copy_rest", disturb)
+    failed = moving(run, data, target, "--switch")
+    assert failed.code == 1
+    assert "the two sides differ" in failed.err
+    assert "(Tweets 12)" in failed.err
+    assert run("account", "add", "ben").code == 0  # the source is open again
+
+
+# Refusals.
+
+
+def refusal(run, data, target, *options):
+    done = moving(run, data, target, *options)
+    assert done.code == 1, done.out
+    return done.err
+
+
+def test_the_same_place_is_refused(run, data, filled):
+    assert "are the same place" in refusal(run, data, data.parent / "x" / ".." / data.name)
+    assert "are the same place" in refusal(run, "cluster", "cluster")
+
+
+def test_a_target_must_be_named(run, data):
+    assert "with --to" in run("move", "--from", data).err
+
+
+def test_a_source_without_data_is_refused(run, data, target):
+    assert "is not a data folder" in refusal(run, data, target)
+    assert not target.exists()
+
+
+def test_a_target_that_is_in_use_is_refused(run, data, target, filled):
+    assert run("account", "add", "zoe", folder=target).code == 0
+    (target / "server.key").unlink()
+    assert "is not empty, and no move has filled it" in refusal(run, data, target)
+
+
+def test_a_target_of_another_source_is_refused(run, data, target, filled, tmp_path):
+    other = tmp_path / "other"
+    assert moving(run, data, other, "--switch").code == 0
+    assert moving(run, data, target).code == 1  # the source is sealed
+    assert run("account", "add", "zoe", folder=tmp_path / "zoe").code == 0
+    with closing(open_stores(tmp_path / "zoe", Settings(), clock=CLOCK)) as stores:
+        stores.counters.apply_batches([Batch(no_counters(), b"k", b"", b"")])
+    (other / "server.key").unlink()
+    assert "was filled from other stores" in refusal(run, tmp_path / "zoe", other)
+
+
+def test_other_keys_in_the_target_are_refused(run, data, target, filled):
+    target.mkdir()
+    (target / "server.key").write_bytes(Fernet.generate_key() + b"\n")
+    (target / "server.key").chmod(0o600)
+    assert "has other keys than the source" in refusal(run, data, target)
+
+
+def test_keys_that_do_not_fit_the_source_are_refused(run, data, target, filled):
+    (data / "server.key").write_bytes(Fernet.generate_key() + b"\n")
+    assert "do not decrypt every secret" in refusal(run, data, target)
+
+
+def test_a_cluster_needs_settings(run, data, filled):
+    assert "SERVER_KEYS lacks 1 of the 1 keys" in refusal(run, data, "cluster")
+    assert "set OPENENGAGEMENT_STORE" in refusal(run, "cluster", data)
+
+
+def test_a_newer_source_is_refused(run, data, target, filled):
+    with closing(sqlite3.connect(data / "counters.sqlite3")) as db:
+        db.execute("PRAGMA user_version = 99")
+    assert "another version of the server" in refusal(run, data, target)
+
+
+def test_two_processes_do_not_move_at_once(run, data, target, filled, monkeypatch):
+    """The second one begins while the first one works."""
+    tweets = passes.Pass.tweets
+
+    def interrupt(self):
+        monkeypatch.setattr(passes.Pass, "tweets", tweets)
+        state = MoveState.read(self.target.stores.counters)
+        theirs = replace_run(state)
+        position = Position(PROGRESS, theirs, msgspec.json.encode(state))
+        other = Batch(no_counters(), None, b"", b"", position=position)
+        self.target.stores.counters.apply_batches([other])
+        tweets(self)
+
+    monkeypatch.setattr(passes.Pass, "tweets", interrupt)
+    assert "another process is moving data" in refusal(run, data, target)
+    assert moving(run, data, target, "--switch").code == 0
+
+
+def replace_run(state):
+    return msgspec.json.encode(msgspec.structs.replace(state, run="other", step=state.step + 1))
