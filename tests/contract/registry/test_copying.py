@@ -45,8 +45,8 @@ def pair(request, registry, elsewhere):
 def value_of(column, number):
     """A value that fits the column, and differs with the number."""
     kind = column.type
-    if column.foreign_keys:
-        return 1
+    for reference in column.foreign_keys:
+        return value_of(reference.column, 1)
     if isinstance(kind, sa.Enum):
         return next(iter(kind.enum_class))
     if isinstance(kind, sa.Boolean):
