@@ -45,7 +45,7 @@ class OtlpTracer:
 
     @contextmanager
     def request(
-        self, name: str, headers: Sequence[tuple[bytes, bytes]], *, facts: Mapping[str, Fact]
+        self, name: str, *, headers: Sequence[tuple[bytes, bytes]], facts: Mapping[str, Fact]
     ) -> Iterator[Note]:
         parent = _read_parent(headers, trusted=self._trusted)
         caller = trace.get_current_span(parent).get_span_context()

@@ -39,7 +39,7 @@ class Tracer(Protocol):
     """Makes spans, and sends them."""
 
     def request(
-        self, name: str, headers: Sequence[tuple[bytes, bytes]], *, facts: Mapping[str, Fact]
+        self, name: str, *, headers: Sequence[tuple[bytes, bytes]], facts: Mapping[str, Fact]
     ) -> AbstractContextManager[Note]:
         """Open the span of a request for the block."""
 
@@ -181,7 +181,8 @@ class _TracedApp:
             return
         method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
         facts = {"http.request.method": method, "http.route": route}
-        with self._tracer.request(f"{method} {route}", scope["headers"], facts=facts) as note:
+        name = f"{method} {route}"
+        with self._tracer.request(name, headers=scope["headers"], facts=facts) as note:
 
             async def send_noted(message: _Scope) -> None:
                 if message["type"] == "http.response.start":
