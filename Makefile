@@ -12,6 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?=
 HIGGS ?=
 PORT ?=
+JSON ?=
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -19,7 +20,7 @@ PEERS_STAMP := .venv-bench/.installed
 INTEROP_STAMPS := $(patsubst %,tests/%/node_modules/.installed,interop browser clickhouse)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help setup run test check lint ruff format-check types imports interop heavy clusters cluster-faults format bench lock clean screenshots dist packages audit
+.PHONY: help setup run cluster test check lint ruff format-check types imports interop heavy clusters cluster-faults format bench lock clean screenshots dist packages audit
 
 help: ## Print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +52,10 @@ $(STAMP): requirements.lock pyproject.toml packages/client/pyproject.toml
 
 run: setup ## Run a sandbox to try things in; PORT=8080 and HIGGS=file are optional
 	@$(BIN)/openengagement sandbox $(if $(PORT),--port $(PORT)) $(if $(HIGGS),--higgs $(HIGGS))
+
+# Needs ClickHouse, ZooKeeper, PostgreSQL and Caddy of Debian; .ci/run installs them.
+cluster: setup ## Run a whole cluster on this machine to try things in; PORT, HIGGS=file and JSON=1 are optional
+	@PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m local_cluster $(if $(PORT),--port $(PORT)) $(if $(HIGGS),--higgs $(HIGGS)) $(if $(JSON),--json)
 
 # One pytest worker more than there are cores: the tests often wait for a server.
 # Passwords are hashed at the lowest cost. The heavy tests use the real cost.

@@ -1,0 +1,77 @@
+"""Load a week into a local cluster: accounts and Tweets directly, events through the log."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from local_cluster.cluster import STREAM, SUBJECTS, LocalCluster
+from openengagement.sandbox.demo import Demo, describe
+from openengagement.sandbox.seed import Recipe, make_week, register
+from support.nats_cluster import publish
+from support.waiting import wait_for
+
+MESSAGE_EVENTS = 1000
+IN_FLIGHT = 32
+# These types count each event, promoted or not.
+TYPES = ("retweets", "replies")
+
+
+def load_week(cluster: LocalCluster, recipe: Recipe) -> Demo:
+    """Register and publish a week that ends now. Returns when all events are counted."""
+    now_s = int(time.time())
+    dataset, extra = make_week(recipe, ends_at_s=now_s)
+    events = pl.concat([dataset.events, extra])
+    with cluster.opened() as folder:
+        register(folder, dataset, invented=recipe.higgs is None, now_s=now_s)
+        cluster.log.run(partial(_publish_all, events=events))
+        _wait_until_counted(folder.stores.counters, events)
+        simulated = extra.height if recipe.higgs else dataset.events.height
+        return describe(folder, dataset, extra=(extra.height, simulated), now_s=now_s)
+
+
+def subject_of(tweet_id: int) -> str:
+    """Return the subject for events of a Tweet."""
+    return SUBJECTS[tweet_id % len(SUBJECTS)]
+
+
+def _messages(events: pl.DataFrame) -> Iterator[tuple[str, str, bytes]]:
+    """Yield subject, key and content of each message."""
+    at = pl.from_epoch("at").dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    lines = events.with_columns(at, pl.col("tweet_id").cast(pl.String))
+    subject = events.get_column("tweet_id") % len(SUBJECTS)
+    for number, name in enumerate(SUBJECTS):
+        for count, part in enumerate(lines.filter(subject == number).iter_slices(MESSAGE_EVENTS)):
+            yield name, f"week-{number}-{count}", part.write_ndjson().encode()
+
+
+async def _publish_all(jetstream: Any, *, events: pl.DataFrame) -> None:
+    """Publish with some messages on the way at once; those of a subject may change places."""
+    limit = asyncio.Semaphore(IN_FLIGHT)
+
+    async def send(subject: str, key: str, body: bytes) -> None:
+        await publish(jetstream, subject, body, key=key)
+        limit.release()
+
+    async with asyncio.TaskGroup() as sending:
+        for subject, key, body in _messages(events):
+            await limit.acquire()
+            sending.create_task(send(subject, key, body))
+
+
+def _wait_until_counted(store: Any, events: pl.DataFrame) -> None:
+    counted = events.filter(pl.col("type").is_in(TYPES))
+    sums = counted.group_by("tweet_id").agg(pl.col("count").sum()).sort("tweet_id")
+    ids = sums.get_column("tweet_id").to_list()
+    expected = sums.get_column("count").to_numpy()
+    wait_for(
+        lambda: np.array_equal(_read(store, ids), expected), pause_s=0.5, reason=f"{STREAM} counted"
+    )
+
+
+def _read(store: Any, ids: Sequence[int]) -> Any:
+    return store.read_totals(ids, TYPES).sum(axis=1)
