@@ -19,10 +19,6 @@ from support.ports import is_free
 from support.postgresql import PostgresqlMissing
 
 
-class Stopped(BaseException):
-    """A signal asked for the end."""
-
-
 def main() -> int:
     """Run the command. Return its exit code."""
     options = _parse()
@@ -34,7 +30,7 @@ def main() -> int:
         _run(options)
     except (ClickHouseMissing, PostgresqlMissing, CaddyMissing, OSError, ValueError) as error:
         return _fail(str(error))
-    except Stopped:
+    except KeyboardInterrupt:
         pass
     return 0
 
@@ -51,7 +47,7 @@ def _stop(*_: object) -> None:
     # A second signal must not interrupt the removal of processes and files.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    raise Stopped
+    raise KeyboardInterrupt  # event loops pass it on
 
 
 def _fail(reason: str) -> int:
