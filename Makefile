@@ -138,7 +138,7 @@ COMPILE = env -u UV_INDEX -u UV_INDEX_URL -u UV_DEFAULT_INDEX -u UV_EXTRA_INDEX_
 lock: setup ## Pin the newest allowed packages, with hashes, in requirements.lock; the image's and the peers' too
 	@$(COMPILE) --all-extras --no-emit-package openengagement-client \
 	  --output-file requirements.lock pyproject.toml
-	@$(COMPILE) --extra cluster --constraint requirements.lock --no-emit-package openengagement-client \
+	@$(COMPILE) --extra cluster --extra kafka --extra nats --constraint requirements.lock --no-emit-package openengagement-client \
 	  --output-file deploy/requirements.lock pyproject.toml
 	@$(COMPILE) --constraint requirements.lock \
 	  --output-file benchmarks/requirements.lock benchmarks/requirements.in
