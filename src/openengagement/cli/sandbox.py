@@ -70,10 +70,7 @@ def sandbox(
     recipe = Recipe(higgs, simulated=simulated, empty=empty, seed=seed, now_s=parse_now(now))
     _refuse_contradictions(recipe)
     ports = Ports(plain=port, https=https_port, proxy=intercept_port) if intercept else None
-    if ports is None:
-        refuse_used_port(HOST, port)
-    else:
-        ports.refuse_used_ports()
+    ports.refuse_used_ports() if ports else refuse_used_port(HOST, port)
     folder: Path = context.obj / "sandbox"
     started_s = time.monotonic()
     _hold(folder)
@@ -81,10 +78,11 @@ def sandbox(
     demo = _build(folder, recipe)
     url = f"http://{HOST}:{port}"
     environment = write_private(folder / "credentials.env", make_environment(demo, url).encode())
-    text = _as_json(demo, url, interception=interception)
-    if not json:
-        text = f"\nOpen Engagement sandbox on {url}\n"
-        text += describe_demo(demo, url, environment=environment, higgs=higgs)
+    if json:
+        text = _as_json(demo, url, interception=interception)
+    else:
+        described = describe_demo(demo, url, environment=environment, higgs=higgs)
+        text = f"\nOpen Engagement sandbox on {url}\n{described}"
         text += interception.describe() if interception else ""
     ready_text = write_private(folder / "ready.txt", text.encode())
     os.environ[SANDBOX_VARIABLE] = "" if recipe.now_s is None else str(recipe.now_s)
