@@ -38,7 +38,8 @@ def make_environment(demo: Demo, url: str) -> str:
 def describe_demo(demo: Demo, url: str, *, environment: Path, higgs: Path | None) -> str:
     """Return the credentials, and commands to paste.
 
-    `environment` is the file of `make_environment`; `higgs` that of the week, None for a simulated one.
+    `environment` is the file of `make_environment`. `higgs` is that of the week, None for a
+    simulated one.
     """
     body = (
         f'{{"tweet_ids":["{demo.other_tweet_id or "TWEET_ID"}"],'
