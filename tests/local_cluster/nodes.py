@@ -2,7 +2,9 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -42,17 +44,30 @@ def answers(url: str, path: str) -> bool:
         return False
 
 
-class ApiNode(ServerProcess):
-    """`openengagement serve` with the stores of the settings."""
+@dataclass(frozen=True)
+class Place:
+    """Where a process runs: what its command begins with, and variables of its environment."""
 
-    def __init__(self, folder: ServerFolder, number: int, *, settings: Mapping[str, str]) -> None:
-        super().__init__(
-            folder, f"api{number}", options={"env": server_environment(settings), "umask": 0o077}
-        )
+    prefix: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def _options(settings: Mapping[str, str], place: Place) -> dict[str, Any]:
+    return {"env": {**server_environment(settings), **place.environment}, "umask": 0o077}
+
+
+class ApiNode(ServerProcess):
+    """`openengagement serve` with the stores of the settings. `place` is where it runs."""
+
+    def __init__(
+        self, folder: ServerFolder, number: int, *, settings: Mapping[str, str], place: Place
+    ) -> None:
+        super().__init__(folder, f"api{number}", options=_options(settings, place))
         self.port = free_port()
         self.url = f"http://{HOST}:{self.port}"
         data = folder.path / self.name
-        self.command = [EXECUTABLE, "--data", data, "serve", "--host", HOST, "--port", self.port]
+        listen = ["--host", HOST, "--port", self.port]
+        self.command = [*place.prefix, EXECUTABLE, "--data", data, "serve", *listen]
 
     def is_ready(self) -> bool:
         return answers(self.url, "/readyz")
@@ -62,14 +77,17 @@ class ConsumerNode(ServerProcess):
     """`openengagement consume` with the stores of the settings."""
 
     def __init__(
-        self, folder: ServerFolder, number: int, *, settings: Mapping[str, str], url: str
+        self,
+        folder: ServerFolder,
+        number: int,
+        *,
+        settings: Mapping[str, str],
+        place: Place,
+        url: str,
     ) -> None:
-        super().__init__(
-            folder,
-            f"consumer{number}",
-            options={"env": server_environment(settings), "umask": 0o077},
-        )
-        self.command = [EXECUTABLE, "--data", folder.path / self.name, "consume", url]
+        super().__init__(folder, f"consumer{number}", options=_options(settings, place))
+        data = folder.path / self.name
+        self.command = [*place.prefix, EXECUTABLE, "--data", data, "consume", url]
 
     def start(self, *, wait: bool = True) -> None:
         self._began = len(self.log())

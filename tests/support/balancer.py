@@ -55,7 +55,8 @@ class Balancer:
             source, target = await self._connect()
             sending = asyncio.create_task(self._pump(reader, target))
             try:
-                await self._pump(source, writer)  # when the server closes, nothing can be sent any more
+                # When the server closes, nothing can be sent any more.
+                await self._pump(source, writer)
             finally:
                 sending.cancel()
                 target.close()

@@ -16,7 +16,8 @@ from support.waiting import wait_for
 
 SERVERS = 3
 NAME = "events"
-RETRIES = 60  # of a second each, while the servers elect a leader
+ANSWER_S = 5
+RETRIES = 120  # of a second each, while the servers elect a leader
 Result = TypeVar("Result")
 
 
@@ -81,9 +82,16 @@ class NatsCluster:
         """Run `await step(jetstream)`."""
 
         async def connected() -> Result:
-            client = await nats.connect(self.servers, connect_timeout=5, error_cb=_keep_quiet)
+            client = await nats.connect(
+                self.servers,
+                connect_timeout=5,
+                ping_interval=1,  # or it would not notice that a server is frozen
+                max_outstanding_pings=3,
+                max_reconnect_attempts=-1,
+                error_cb=_keep_quiet,
+            )
             try:
-                return await step(client.jetstream(timeout=30))
+                return await step(client.jetstream(timeout=ANSWER_S))
             finally:
                 await client.close()
 
