@@ -26,6 +26,8 @@ DISK = "48m"
 CLOCK_S = 120
 COLUMNS = ("fault", "no answer", "no new count of HTTP", "no new count of the log", "exact after")
 Targets = Callable[[LocalCluster], list[ServerProcess]]
+Ports = Callable[[LocalCluster], list[int]]
+Hold = Callable[[LocalCluster], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Fault:
     """A fault lasts as long as the block of `hold`. `short` says whether CI tries it."""
 
     name: str
-    hold: Callable[[LocalCluster], AbstractContextManager[None]]
+    hold: Hold
     short: bool = False
     needs: str = ""  # an attribute of what may be missing: network, disk
 
@@ -53,7 +55,7 @@ class Row:
         return [self.name, *(f"{each:.1f} s" for each in figures)]
 
 
-def killing(targets: Targets) -> Callable[[LocalCluster], AbstractContextManager[None]]:
+def killing(targets: Targets) -> Hold:
     """Kill servers with SIGKILL, and start them again at the end."""
 
     @contextmanager
@@ -70,7 +72,7 @@ def killing(targets: Targets) -> Callable[[LocalCluster], AbstractContextManager
     return hold
 
 
-def freezing(targets: Targets) -> Callable[[LocalCluster], AbstractContextManager[None]]:
+def freezing(targets: Targets) -> Hold:
     """Stop servers with SIGSTOP, and let them continue at the end."""
 
     @contextmanager
@@ -193,7 +195,7 @@ def all_faults(disk: SmallDisk | None) -> list[Fault]:
     ]
 
 
-def _filling(disk: SmallDisk | None) -> Callable[[LocalCluster], AbstractContextManager[None]]:
+def _filling(disk: SmallDisk | None) -> Hold:
     @contextmanager
     def hold(_: LocalCluster) -> Iterator[None]:
         assert disk

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import polars as pl
 import requests
@@ -27,7 +27,7 @@ from support.waiting import wait_for
 IDS = range(1, 13)  # four Tweets of each shard, and six of each subject
 TYPES = ("replies", "retweets")  # by the log, and over HTTP
 ANSWER_S = 5.0
-PAUSE_S = 0.05
+PAUSE_S = 0.25
 AUTHOR = 7
 
 
@@ -87,7 +87,7 @@ class Load:
             threading.Thread(target=self._repeat, args=item, daemon=True) for item in steps.items()
         ]
 
-    def __enter__(self) -> "Load":
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         self.resume()
