@@ -20,7 +20,7 @@ PEERS_STAMP := .venv-bench/.installed
 INTEROP_STAMPS := $(patsubst %,tests/%/node_modules/.installed,interop browser clickhouse)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help setup run cluster test check lint ruff format-check types imports interop heavy clusters cluster-faults format bench lock clean screenshots dist packages audit
+.PHONY: help setup run cluster test check lint ruff format-check types imports interop heavy clusters cluster-faults faults format bench lock clean screenshots dist packages audit
 
 help: ## Print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -98,8 +98,11 @@ clusters: setup interop ## Run the wire tests, the oracle and the attacks on clu
 	@TEST_STORES=cluster $(ON_CLUSTER) -n logical tests/wire tests/oracle tests/attacks
 	@TEST_STORES=replicated $(ON_CLUSTER) tests/wire tests/attacks
 
-cluster-faults: setup interop ## Stop servers of a cluster under load
-	@$(BIN)/python -m pytest -q -m cluster tests/contract
+cluster-faults: setup interop ## Stop servers of a cluster under load, and try the short version of `make faults`
+	@$(BIN)/python -m pytest -q -m cluster tests/contract tests/local_cluster
+
+faults: setup ## Break each part of a whole cluster under load, and print what that costs; root for all of it
+	@PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m local_cluster.faults
 
 dist: setup ## Build the wheels and sdists of both packages into dist/
 	@rm -rf dist

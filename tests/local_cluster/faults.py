@@ -246,7 +246,7 @@ def _try(fault: Fault, cluster: LocalCluster, load: Load) -> Row:
             reason=f"new {name} after {fault.name}",
         )
     longest = {name: stall.so_far_s() for name, stall in load.stalls.items()}
-    load.settle()
+    load.wait_until_exact()
     assert load.wrong == [], f"{fault.name}: {load.wrong[:5]}"
     assert load.reads > reads
     exact_s = time.monotonic() - healed_s

@@ -108,7 +108,7 @@ class Load:
         self.reset()
         self._runs.set()
 
-    def settle(self) -> None:
+    def wait_until_exact(self) -> None:
         """Stop sending, and wait until every node answers with the model."""
         self._runs.clear()
         for name, idle in self._idle.items():
