@@ -20,7 +20,7 @@ from local_cluster.cluster import LocalCluster
 from local_cluster.week import subject_of
 from openengagement.sandbox.dataset import ACCOUNTS_SCHEMA, EVENTS_SCHEMA, TWEETS_SCHEMA, Dataset
 from openengagement.sandbox.demo import Demo, describe
-from openengagement.sandbox.seed import Recipe, make_week, register
+from openengagement.sandbox.seed import Recipe, make_engagement, register
 from support.nats_cluster import publish
 from support.waiting import wait_for
 
@@ -34,7 +34,7 @@ AUTHOR = 7
 def register_tweets(cluster: LocalCluster) -> Demo:
     """Register the Tweets of the load. Return the demo credentials."""
     now_s = int(time.time())
-    empty, _ = make_week(Recipe(empty=True), ends_at_s=now_s)
+    empty, _ = make_engagement(Recipe(empty=True), ends_at_s=now_s)
     tweets = {"id": list(IDS), "author_id": AUTHOR, "created_at": now_s - 7200, "video_id": None}
     dataset = Dataset(
         pl.DataFrame([(AUTHOR, "loaded", False)], schema=ACCOUNTS_SCHEMA, orient="row"),

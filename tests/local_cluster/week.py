@@ -11,7 +11,7 @@ import polars as pl
 from local_cluster.cluster import STREAM, SUBJECTS, LocalCluster
 from openengagement.errors import StoreUnavailable
 from openengagement.sandbox.demo import Demo, describe
-from openengagement.sandbox.seed import Recipe, make_week, register
+from openengagement.sandbox.seed import Recipe, make_engagement, register
 from openengagement.stores.contract import CounterStore
 from support.nats_cluster import publish
 from support.waiting import wait_for
@@ -26,7 +26,7 @@ TYPES = ("retweets", "replies")
 def load_week(cluster: LocalCluster, recipe: Recipe) -> Demo:
     """Register and publish a week that ends now. Returns when all events are counted."""
     now_s = int(time.time())
-    dataset, extra = make_week(recipe, ends_at_s=now_s)
+    dataset, extra = make_engagement(recipe, ends_at_s=now_s)
     events = pl.concat([dataset.events, extra])
     with cluster.opened() as folder:
         register(folder, dataset, invented=recipe.higgs is None, now_s=now_s)
