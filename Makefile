@@ -100,7 +100,8 @@ clusters: setup interop ## Run the wire tests, the oracle and the attacks on clu
 	@TEST_STORES=replicated $(ON_CLUSTER) tests/wire tests/attacks
 
 cluster-faults: setup interop ## Stop servers of a cluster under load, and try the short version of `make faults`
-	@$(BIN)/python -m pytest -q -m cluster tests/contract tests/local_cluster
+	@$(BIN)/python -m pytest -q -m cluster tests/contract
+	@$(BIN)/python -m pytest -q -m cluster tests/local_cluster
 
 faults: setup ## Break each part of a whole cluster under load, and print what that costs; root for all of it
 	@PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m local_cluster.faults

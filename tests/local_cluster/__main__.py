@@ -1,4 +1,4 @@
-"""`make cluster`: run a local cluster with a week of engagement, until a signal ends it."""
+"""`make cluster`: run a local cluster with the sandbox's engagement, until a signal ends it."""
 
 import argparse
 import json
@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 from local_cluster.cluster import LocalCluster, local_cluster, write_folder
+from local_cluster.engagement import load_engagement
 from local_cluster.nodes import CaddyMissing
-from local_cluster.week import load_week
 from openengagement.cli.sandbox_output import demo_fields, describe_demo, make_environment
 from openengagement.sandbox.demo import Demo
 from openengagement.sandbox.seed import Recipe
@@ -59,8 +59,8 @@ def _run(options: argparse.Namespace) -> None:
     began_s = time.monotonic()
     _say("Starting ClickHouse, ZooKeeper, PostgreSQL, NATS, and the nodes ...")
     with local_cluster(port=options.port) as cluster:
-        _say("Sending a week of engagement through the log ...")
-        demo = load_week(cluster, Recipe(options.higgs))
+        _say("Sending engagement through the log ...")
+        demo = load_engagement(cluster, Recipe(options.higgs))
         if options.json:
             print(json.dumps(_fields(cluster, demo)), flush=True)
         else:

@@ -17,7 +17,7 @@ import polars as pl
 import requests
 
 from local_cluster.cluster import LocalCluster
-from local_cluster.week import subject_of
+from local_cluster.engagement import subject_of
 from openengagement.sandbox.dataset import ACCOUNTS_SCHEMA, EVENTS_SCHEMA, TWEETS_SCHEMA, Dataset
 from openengagement.sandbox.demo import Demo, describe
 from openengagement.sandbox.seed import Recipe, make_engagement, register

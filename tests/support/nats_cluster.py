@@ -17,6 +17,7 @@ from support.waiting import wait_for
 SERVERS = 3
 NAME = "events"
 ANSWER_S = 5
+REPEATS_S = 3600  # for which a stream knows a message that is sent again
 RETRIES = 120  # of a second each, while the servers elect a leader
 Result = TypeVar("Result")
 
@@ -102,7 +103,12 @@ class NatsCluster:
 
         async def add(jetstream: Any) -> bool:
             try:
-                await jetstream.add_stream(name=name, subjects=list(subjects), num_replicas=SERVERS)
+                await jetstream.add_stream(
+                    name=name,
+                    subjects=list(subjects),
+                    num_replicas=SERVERS,
+                    duplicate_window=REPEATS_S,
+                )
             except (APIError, Error):
                 return False
             return True

@@ -1,4 +1,4 @@
-"""Load a week into a local cluster: accounts and Tweets directly, events through the log."""
+"""Load engagement: accounts and Tweets directly, events through the log."""
 
 import asyncio
 import time
@@ -23,8 +23,8 @@ READ_IDS = 1000
 TYPES = ("retweets", "replies")
 
 
-def load_week(cluster: LocalCluster, recipe: Recipe) -> Demo:
-    """Register and publish a week that ends now. Returns when all events are counted."""
+def load_engagement(cluster: LocalCluster, recipe: Recipe) -> Demo:
+    """Register and publish engagement up to now. Returns when all events are counted."""
     now_s = int(time.time())
     dataset, extra = make_engagement(recipe, ends_at_s=now_s)
     events = pl.concat([dataset.events, extra])
@@ -48,7 +48,7 @@ def _messages(events: pl.DataFrame) -> Iterator[tuple[str, str, bytes]]:
     subject = events.get_column("tweet_id") % len(SUBJECTS)
     for number, name in enumerate(SUBJECTS):
         for count, part in enumerate(lines.filter(subject == number).iter_slices(MESSAGE_EVENTS)):
-            yield name, f"week-{number}-{count}", part.write_ndjson().encode()
+            yield name, f"first-{number}-{count}", part.write_ndjson().encode()
 
 
 async def _publish_all(jetstream: Any, *, events: pl.DataFrame) -> None:
