@@ -12,6 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?=
 HIGGS ?=
 PORT ?=
+JSON ?=
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -19,7 +20,7 @@ PEERS_STAMP := .venv-bench/.installed
 INTEROP_STAMPS := $(patsubst %,tests/%/node_modules/.installed,interop browser clickhouse)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help setup run test check lint ruff format-check types imports interop heavy clusters cluster-faults format bench lock clean docs screenshots dist packages audit
+.PHONY: help setup run cluster test check lint ruff format-check types imports interop heavy clusters cluster-faults faults format bench lock clean docs screenshots dist packages audit
 
 help: ## Print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +52,10 @@ $(STAMP): requirements.lock pyproject.toml packages/client/pyproject.toml
 
 run: setup ## Run a sandbox to try things in; PORT=8080 and HIGGS=file are optional
 	@$(BIN)/openengagement sandbox $(if $(PORT),--port $(PORT)) $(if $(HIGGS),--higgs $(HIGGS))
+
+# Needs ClickHouse, ZooKeeper, PostgreSQL and Caddy of Debian; .ci/run installs them.
+cluster: setup ## Run a whole cluster on this machine to try things in; PORT, HIGGS=file and JSON=1 are optional
+	@PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m local_cluster $(if $(PORT),--port $(PORT)) $(if $(HIGGS),--higgs $(HIGGS)) $(if $(JSON),--json)
 
 # One pytest worker more than there are cores: the tests often wait for a server.
 # Passwords are hashed at the lowest cost. The heavy tests use the real cost.
@@ -94,8 +99,12 @@ clusters: setup interop ## Run the wire tests, the oracle and the attacks on clu
 	@TEST_STORES=cluster $(ON_CLUSTER) -n logical tests/wire tests/oracle tests/attacks
 	@TEST_STORES=replicated $(ON_CLUSTER) tests/wire tests/attacks
 
-cluster-faults: setup interop ## Stop servers of a cluster under load
+cluster-faults: setup interop ## Stop servers of a cluster under load, and try the short version of `make faults`
 	@$(BIN)/python -m pytest -q -m cluster tests/contract
+	@$(BIN)/python -m pytest -q -m cluster tests/local_cluster
+
+faults: setup ## Break each part of a whole cluster under load, and print what that costs; root for all of it
+	@PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m local_cluster.faults
 
 dist: setup ## Build the wheels and sdists of both packages into dist/
 	@rm -rf dist
@@ -139,7 +148,7 @@ COMPILE = env -u UV_INDEX -u UV_INDEX_URL -u UV_DEFAULT_INDEX -u UV_EXTRA_INDEX_
 lock: setup ## Pin the newest allowed packages, with hashes, in requirements.lock; the image's and the peers' too
 	@$(COMPILE) --all-extras --no-emit-package openengagement-client \
 	  --output-file requirements.lock pyproject.toml
-	@$(COMPILE) --extra cluster --constraint requirements.lock --no-emit-package openengagement-client \
+	@$(COMPILE) --extra cluster --extra kafka --extra nats --constraint requirements.lock --no-emit-package openengagement-client \
 	  --output-file deploy/requirements.lock pyproject.toml
 	@$(COMPILE) --constraint requirements.lock \
 	  --output-file benchmarks/requirements.lock benchmarks/requirements.in

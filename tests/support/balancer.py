@@ -18,7 +18,17 @@ class Balancer:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._connections: set[asyncio.Task[None]] = set()
-        self._server = self._call(asyncio.start_server(self._serve, HOST, port))
+        self._server = self._call(self._listen(port))
+
+    async def _listen(self, port: int) -> asyncio.Server:
+        return await asyncio.start_server(self._serve, HOST, port)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to a server."""
+        return await asyncio.open_connection(HOST, next(self._targets))
+
+    async def _permission(self) -> None:
+        """Return when data may pass."""
 
     def close(self) -> None:
         """Close the port and all connections."""
@@ -41,10 +51,12 @@ class Balancer:
         assert task is not None
         self._connections.add(task)
         try:
-            source, target = await asyncio.open_connection(HOST, next(self._targets))
-            sending = asyncio.create_task(_pump(reader, target))
+            await self._permission()
+            source, target = await self._connect()
+            sending = asyncio.create_task(self._pump(reader, target))
             try:
-                await _pump(source, writer)  # when the server closes, nothing can be sent any more
+                # When the server closes, nothing can be sent any more.
+                await self._pump(source, writer)
             finally:
                 sending.cancel()
                 target.close()
@@ -54,11 +66,12 @@ class Balancer:
             writer.close()
             self._connections.discard(task)
 
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Copy until the source ends, and then tell the target."""
-    with suppress(OSError):
-        while data := await reader.read(1 << 16):
-            writer.write(data)
-            await writer.drain()
-        writer.write_eof()
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Copy until the source ends, and then tell the target."""
+        with suppress(OSError):
+            while data := await reader.read(1 << 16):
+                await self._permission()
+                writer.write(data)
+                await writer.drain()
+            await self._permission()
+            writer.write_eof()

@@ -5,7 +5,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 from urllib.parse import quote
@@ -237,14 +237,20 @@ class ReplicatedCluster(ClickHouseCluster):
 
     `zookeeper` can be killed and frozen like a node. The path of a table in ZooKeeper must contain
     {shard} and the name of the database. With `tls`, the files of a certificate and its key, the
-    servers also serve HTTPS.
+    servers also serve HTTPS. `prefix` returns what the command of a server begins with.
     """
 
     replicas = 2
     zookeeper: ZooKeeper
 
-    def __init__(self, *, tls: tuple[Path, Path] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        tls: tuple[Path, Path] | None = None,
+        prefix: Callable[[Node], Sequence[str]] = lambda _: (),
+    ) -> None:
         self.tls = tls
+        self.prefix = prefix
         super().__init__()
 
     def url(self, database: str) -> str:
@@ -267,7 +273,7 @@ class ReplicatedCluster(ClickHouseCluster):
             config = node.configure(
                 root="yandex", settings=self._settings(node), users=users_with()
             )
-            node.command = [program, f"--config-file={config}"]
+            node.command = [*self.prefix(node), program, f"--config-file={config}"]
 
     def _settings(self, node: Node) -> dict[str, Any]:
         address = {"host": HOST, "port": self.zookeeper.port}

@@ -1,36 +1,31 @@
 """Ports for the servers of the tests."""
 
-import fcntl
-import os
 import random
 import socket
-import tempfile
-from pathlib import Path
 
 HOST = "127.0.0.1"
 # Below 32768, where the kernel starts to take ports for outgoing connections.
 PORTS = range(10_000, 32_000)
-_PORT_LOCKS = Path(tempfile.gettempdir(), "openengagement-test-ports")
-_locks_held: list[int] = []
+_reserved: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on, reserved for this process until it ends.
+    """Return a TCP port that nobody listens on, reserved for this process until it ends.
 
-    Test processes reserve a port by the lock on a file, so that two of them never get the same.
+    Test processes reserve a port by the UDP port of the same number, so that two of them never get
+    the same. No server under test uses UDP.
     """
-    _PORT_LOCKS.mkdir(exist_ok=True)
     for port in random.sample(PORTS, 1000):
-        lock = os.open(_PORT_LOCKS / str(port), os.O_CREAT | os.O_RDWR)
+        reservation = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            reservation.bind((HOST, port))
         except OSError:
-            os.close(lock)
+            reservation.close()
             continue
         if is_free(port):
-            _locks_held.append(lock)
+            _reserved.append(reservation)
             return port
-        os.close(lock)
+        reservation.close()
     raise AssertionError("no free port")
 
 

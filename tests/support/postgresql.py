@@ -5,14 +5,13 @@ import pwd
 import shutil
 import signal
 import subprocess
-import tempfile
-import time
 from pathlib import Path
 
 import psycopg
 
 from openengagement.registry.schema import METADATA
 from openengagement.registry.version_watch import CHANNEL
+from support.server_process import ServerFolder, ServerProcess
 
 # PostgreSQL refuses to run as root. It then runs as the first of these users that exists.
 USERS = ("postgres", "nobody")
@@ -25,64 +24,53 @@ SETTINGS = {
     "shared_buffers": "16MB",
     "max_connections": "100",
 }
-START_S = 60
 
 
 class PostgresqlMissing(Exception):
     """PostgreSQL cannot run here. The text says why."""
 
 
-class PostgresqlServer:
+class PostgresqlServer(ServerProcess):
     """A server on a Unix socket in a temporary folder. `settings` replace some of SETTINGS."""
 
     def __init__(self, **settings):
-        self._settings = {**SETTINGS, **settings}
-        self._programs = find_programs()
-        self._as_user = find_user()
+        self._programs, as_user = find_programs(), find_user()
         # Pytest's folders are too deep: the path of a socket has at most 107 characters.
-        self._folder = Path(tempfile.mkdtemp(prefix="oe-pg-"))
-        if self._as_user:
-            os.chown(self._folder, self._as_user["user"], self._as_user["group"])
-        self.port = self._settings.get("port", "5432")
-        self.url = f"postgresql://test@/postgres?host={self._folder}&port={self.port}"
-        self._log = self._folder / "log"
-        self._data = self._folder / "data"
+        folder = ServerFolder("oe-pg-")
+        super().__init__(folder, "postgresql", options=as_user)
+        if as_user:
+            os.chown(folder.path, as_user["user"], as_user["group"])
+        settings = {**SETTINGS, **settings}
+        self.port = settings.get("port", "5432")
+        self.url = f"postgresql://test@/postgres?host={folder.path}&port={self.port}"
+        self._data = folder.path / "data"
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        program = self._programs / "postgres"
+        self.command = [program, "-D", self._data, "-k", folder.path, *options]
         try:
             self._create()
             self.start()
         except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            folder.remove()
             raise
 
     def _create(self):
         options = ["--auth=trust", "--username=test", "--no-locale", "--encoding=UTF8", "--no-sync"]
-        with self._log.open("wb") as log:
-            shared = {"stdout": log, "stderr": log, "cwd": "/", **self._as_user}
-            if subprocess.call([self._programs / "initdb", "-D", self._data, *options], **shared):
-                raise PostgresqlMissing(f"initdb failed: {self._log.read_text()}")
+        command = [self._programs / "initdb", "-D", self._data, *options]
+        made = subprocess.run(command, cwd="/", capture_output=True, check=False, **self.options)
+        if made.returncode:
+            raise PostgresqlMissing(f"initdb failed: {made.stderr.decode(errors='replace')}")
 
-    def start(self):
-        """Start it. Returns when it answers."""
-        settings = [f"--{name}={value}" for name, value in self._settings.items()]
-        with self._log.open("ab") as log:
-            shared = {"stdout": log, "stderr": log, "cwd": "/", **self._as_user}
-            command = [self._programs / "postgres", "-D", self._data, "-k", self._folder, *settings]
-            self._process = subprocess.Popen(command, **shared)
-        end = time.monotonic() + START_S
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > end:
-                raise PostgresqlMissing(f"postgres did not start: {self._log.read_text()}")
-            time.sleep(0.05)
-
-    def _connect(self):
-        return psycopg.connect(self.url)
-
-    def _answers(self):
+    def is_ready(self):
+        """Return whether it accepts connections."""
         try:
             self._connect().close()
         except psycopg.OperationalError:
             return False
         return True
+
+    def _connect(self):
+        return psycopg.connect(self.url)
 
     def run(self, statement):
         """Run a statement."""
@@ -108,13 +96,15 @@ class PostgresqlServer:
 
     def stop(self):
         """Stop the server. Every connection breaks; nothing that was committed is lost."""
-        self._process.send_signal(signal.SIGINT)
-        self._process.wait(30)
+        if self.is_running:
+            self.wake()
+            os.kill(self.pid, signal.SIGINT)
+        self.reap()
 
     def remove(self):
         """Stop the server, and remove its folder."""
         self.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self.folder.remove()
 
 
 def find_programs():

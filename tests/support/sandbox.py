@@ -9,20 +9,10 @@ from pathlib import Path
 
 from support.cli import EXECUTABLE, server_environment
 from support.ports import HOST, free_port
+from support.processes import running
 from support.waiting import PATIENCE_S, wait_for
 
 LISTEN = "0A"  # the state, in the kernel's tables
-
-
-def running():
-    """Yield id, parent and session of every process that is not a zombie."""
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if fields[0] != "Z":
-            yield int(path.parent.name), int(fields[1]), int(fields[3])
 
 
 class Sandbox:

@@ -6,9 +6,13 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from support.processes import all_ended, descendants
 from support.waiting import PATIENCE_S, wait_for
 
 # `set -m` gives the background command a process group of its own, which the servers join.
@@ -56,7 +60,8 @@ class ServerFolder:
 class ServerProcess:
     """A server. It keeps its data in the folder when it is stopped or killed.
 
-    A subclass says in `is_ready` when it has started.
+    A subclass says in `is_ready` when it has started. `options` are those of `Popen`. `kill`,
+    `freeze` and `wake` include the processes that the server has started.
     """
 
     def __init__(
@@ -65,10 +70,12 @@ class ServerProcess:
         name: str,
         *,
         command: Sequence[object] = (),
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = folder
         self.name = name
         self.command = command  # may be set later, before `start`
+        self.options = dict(options or {})
         self._log = folder.path / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.killed_at_s = -math.inf  # of the monotonic clock
@@ -100,6 +107,7 @@ class ServerProcess:
                     stderr=log,
                     cwd=self.folder.path,
                     process_group=self.folder.group,
+                    **self.options,
                 )
         if wait:
             self.wait_until_ready()
@@ -114,28 +122,42 @@ class ServerProcess:
 
     def kill(self) -> None:
         """End the server as a power failure would, except that the file system survives."""
-        self._send(signal.SIGKILL)
-        self.reap()
+        if self.is_running:
+            members = self._freeze_all()
+            self._send(signal.SIGKILL, members)
+            self.reap()
+            wait_for(partial(all_ended, members))
         self.killed_at_s = time.monotonic()
 
     def stop(self) -> None:
         """Ask the server to end, and wait for it."""
-        self._send(signal.SIGTERM)
-        self.wake()
+        if self.is_running:
+            self._send(signal.SIGTERM, [self.pid])
+            self.wake()
         self.reap()
 
     def freeze(self) -> None:
         """Stop all threads of the server. It still accepts connections, but never answers."""
-        self._send(signal.SIGSTOP)
-        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
+        self._freeze_all()
 
     def wake(self) -> None:
         """Let a frozen server continue."""
-        self._send(signal.SIGCONT)
+        if self.is_running:
+            self._send(signal.SIGCONT, [*descendants(self.pid), self.pid])
 
-    def _send(self, number: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
+    def _freeze_all(self) -> list[int]:
+        """Freeze the server first, so that it starts no other process. Return the ids of all."""
+        self._send(signal.SIGSTOP, [self.pid])
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        others = descendants(self.pid)
+        self._send(signal.SIGSTOP, others)
+        return [self.pid, *others]
+
+    @staticmethod
+    def _send(number: signal.Signals, pids: list[int]) -> None:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def reap(self) -> None:
         """Wait for the end of the process."""

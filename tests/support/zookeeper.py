@@ -11,8 +11,12 @@ from support.sockets import read_all
 # Debian's. Its manifest names the jars that it needs.
 JAR = Path("/usr/share/java/zookeeper.jar")
 MAIN = "org.apache.zookeeper.server.ZooKeeperServerMain"
-# The server lives for a few tests: a small heap, and no time spent on optimising code.
-JAVA_OPTIONS = ("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+# The server lives for a few tests: a small heap, no time spent on optimising code, and no file in
+# /tmp/hsperfdata_*, which `kill -9` would leave there.
+JAVA_OPTIONS = (
+    *("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
+    "-XX:-UsePerfData",
+)
 # The data must survive the end of the process, but not of the machine: forceSync=no.
 SETTINGS = {
     "tickTime": 500,

@@ -1,9 +1,6 @@
 """`openengagement sandbox`: a server with weeks of engagement and working credentials."""
 
-import dataclasses
 import os
-import shlex
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -21,7 +18,6 @@ from openengagement.cli.common import (
     failures_shown,
     read_settings,
     refuse_shared_registry,
-    short,
 )
 from openengagement.cli.interception import (
     DEFAULT_HTTPS_PORT,
@@ -34,6 +30,7 @@ from openengagement.cli.interception import (
     set_up_interception,
 )
 from openengagement.cli.sandbox_options import Empty, Now, Seed, parse_now
+from openengagement.cli.sandbox_output import demo_fields, describe_demo, make_environment
 from openengagement.cli.serve import DEFAULT_PORT, Port, refuse_used_port, replace_process
 from openengagement.files import FileLock, write_private
 from openengagement.limits.opening import open_limits
@@ -43,7 +40,6 @@ from openengagement.sandbox.seed import Recipe, build_sandbox
 from openengagement.settings import SANDBOX_VARIABLE
 
 _LOCK: Final = "sandbox.lock"
-_SAMPLES: Final = Path("examples/sample_code")
 
 
 def sandbox(
@@ -74,19 +70,19 @@ def sandbox(
     recipe = Recipe(higgs, simulated=simulated, empty=empty, seed=seed, now_s=parse_now(now))
     _refuse_contradictions(recipe)
     ports = Ports(plain=port, https=https_port, proxy=intercept_port) if intercept else None
-    if ports is None:
-        refuse_used_port(HOST, port)
-    else:
-        ports.refuse_used_ports()
+    ports.refuse_used_ports() if ports else refuse_used_port(HOST, port)
     folder: Path = context.obj / "sandbox"
     started_s = time.monotonic()
     _hold(folder)
     interception = None if ports is None else set_up_interception(folder, ports)
     demo = _build(folder, recipe)
-    environment = write_private(folder / "credentials.env", _environment(demo, port).encode())
-    text = _as_json(demo, port, interception=interception)
-    if not json:
-        text = _describe(demo, port, environment=environment, higgs=higgs)
+    url = f"http://{HOST}:{port}"
+    environment = write_private(folder / "credentials.env", make_environment(demo, url).encode())
+    if json:
+        text = _as_json(demo, url, interception=interception)
+    else:
+        described = describe_demo(demo, url, environment=environment, higgs=higgs)
+        text = f"\nOpen Engagement sandbox on {url}\n{described}"
         text += interception.describe() if interception else ""
     ready_text = write_private(folder / "ready.txt", text.encode())
     os.environ[SANDBOX_VARIABLE] = "" if recipe.now_s is None else str(recipe.now_s)
@@ -136,94 +132,8 @@ def _hold(folder: Path) -> None:
         fail(f"a sandbox is running on {folder}; stop it, or give another folder with --data")
 
 
-def _as_json(demo: Demo, port: int, *, interception: Interception | None) -> str:
-    fields = {"url": f"http://{HOST}:{port}", **dataclasses.asdict(demo)}
-    fields |= {
-        "app_id": str(demo.app_id),
-        "tweet_ids": [str(tweet_id) for tweet_id in demo.tweet_ids],
-        "other_tweet_id": None if demo.other_tweet_id is None else str(demo.other_tweet_id),
-    }
+def _as_json(demo: Demo, url: str, *, interception: Interception | None) -> str:
+    fields = {"url": url, **demo_fields(demo)}
     if interception is not None:
         fields["intercept"] = interception.fields()
     return msgspec.json.encode(fields).decode()
-
-
-def _environment(demo: Demo, port: int) -> str:
-    """Return the `.env` file of the sample code for this sandbox."""
-    lines = {
-        "ENGAGEMENT_API_URL": f"http://{HOST}:{port}",
-        "CONSUMER_KEY": demo.consumer_key,
-        "CONSUMER_SECRET": demo.consumer_secret,
-        "ACCESS_TOKEN": demo.access_token,
-        "ACCESS_TOKEN_SECRET": demo.access_token_secret,
-        "BEARER_TOKEN": demo.bearer_token,
-        "PLATFORM_KEY": demo.platform_key,
-    }
-    return "".join(f"{name}={value}\n" for name, value in lines.items())
-
-
-def _describe(demo: Demo, port: int, *, environment: Path, higgs: Path | None) -> str:
-    body = (
-        f'{{"tweet_ids":["{demo.other_tweet_id or "TWEET_ID"}"],'
-        '"engagement_types":["favorites","retweets","replies"],'
-        '"groupings":{"by tweet":{"group_by":["tweet.id","engagement.type"]}}}'
-    )
-    python = shlex.quote(short(Path(sys.executable)))
-    ids = " ".join(map(str, demo.tweet_ids[:2])) or "TWEET_ID"
-    sample = f"{python} {_SAMPLES}/{{}}.py --env {shlex.quote(short(environment))} {ids}"
-    return f"""
-Open Engagement sandbox on http://{HOST}:{port}
-{_label(demo, higgs)}
-
-  owner                @{demo.screen_name}
-  App ID               {demo.app_id} (enabled)
-  consumer key         {demo.consumer_key}
-  consumer secret      {demo.consumer_secret}
-  access token         {demo.access_token}
-  access token secret  {demo.access_token_secret}
-  bearer token         {demo.bearer_token}
-  platform key         {demo.platform_key}
-  callback URL         {demo.callback} (/portal changes it)
-  sign-in password     {demo.password}
-  as a .env file       {short(environment)}
-
-Public totals of any Tweet, with the bearer token:
-
-  curl --compressed http://{HOST}:{port}/insights/engagement/totals \\
-    -H 'Authorization: Bearer {demo.bearer_token}' \\
-    -H 'Content-Type: application/json' \\
-    -d '{body}'
-
-The owner's last 28 hours, and four weeks, signed with OAuth 1.0a (from a checkout):
-
-  {sample.format("get_28hr")}
-  {sample.format("get_historical")}
-
-Pages: http://{HOST}:{port} shows how the owner's Tweets do, /explore has charts, /portal creates
-apps and their keys, and /settings/apps lists the apps that may use an account. Sign in as
-{demo.screen_name} with the password above.
-
-Get an access token with a PIN that you copy from the browser:
-
-  {python} {_SAMPLES}/authorize_with_pin.py --env {shlex.quote(short(environment))}
-
-At http://{HOST}:{port}/manage a manager enables apps and sees their usage. Sign in as
-{demo.manager} with the password {demo.manager_password}
-"""
-
-
-def _label(demo: Demo, higgs: Path | None) -> str:
-    if not demo.tweets:
-        return "EMPTY: accounts and credentials, but no Tweets. Send them with the platform key."
-    if higgs is None:
-        return f"SIMULATED: {demo.tweets:,} Tweets, {demo.events:,} event rows, none of them real."
-    real = demo.events - demo.simulated
-    label = (
-        f"Real: {real:,} interactions of July 2012 with {demo.tweets:,} Tweets, moved to end now."
-    )
-    if not demo.simulated:
-        return f"{label} Nothing is simulated."
-    return (
-        f"{label}\nSIMULATED in addition: {demo.simulated:,} event rows of impressions, clicks, "
-        "likes and views; --no-simulated leaves them out."
-    )

@@ -15,7 +15,7 @@ from typing import Final
 import polars as pl
 
 from openengagement.clock import Clock
-from openengagement.data_folder import KEY_FILE, open_data_folder
+from openengagement.data_folder import KEY_FILE, DataFolder, open_data_folder
 from openengagement.errors import StoreUnavailable
 from openengagement.files import UnusableFile, write_private
 from openengagement.sandbox.dataset import (
@@ -60,7 +60,7 @@ def build_sandbox(data: Path, settings: Settings, *, clock: Clock, recipe: Recip
         UnusableFile: a store is damaged, or cannot be used now.
     """
     now_s = int(clock.now_s()) if recipe.now_s is None else recipe.now_s
-    dataset, extra = _make_engagement(recipe, ends_at_s=now_s)
+    dataset, extra = make_engagement(recipe, ends_at_s=now_s)
     for old in data.glob("counters.*"):
         shutil.rmtree(old) if old.is_dir() else old.unlink()
     if recipe.seed is not None:
@@ -70,15 +70,18 @@ def build_sandbox(data: Path, settings: Settings, *, clock: Clock, recipe: Recip
         # The registry is kept, and a folder that has one is refused if its counters are missing.
         open_stores(data, settings, clock=clock).close()
         with closing(open_data_folder(data, settings, clock=clock)) as folder:
-            folder.registry.accounts.apply_accounts(dataset.accounts.rows(), now_s=now_s)
-            folder.stores.tweets.apply_tweets(
-                _with_content(dataset.tweets, invented=recipe.higgs is None)
-            )
+            register(folder, dataset, invented=recipe.higgs is None, now_s=now_s)
             folder.stores.counters.apply_batches([Batch(deltas, key=None, digest=b"", outcome=b"")])
             simulated = extra.height if recipe.higgs else dataset.events.height
             return describe(folder, dataset, extra=(extra.height, simulated), now_s=now_s)
     except StoreUnavailable as error:  # it cannot be pickled for the command's process
         raise UnusableFile(f"{data}: {error}") from None
+
+
+def register(folder: DataFolder, dataset: Dataset, *, invented: bool, now_s: int) -> None:
+    """Register the accounts and Tweets of a week. `invented` says whether Tweets get a text."""
+    folder.registry.accounts.apply_accounts(dataset.accounts.rows(), now_s=now_s)
+    folder.stores.tweets.apply_tweets(_with_content(dataset.tweets, invented=invented))
 
 
 def _replace_credentials(data: Path, seed: int) -> None:
@@ -105,7 +108,7 @@ def _with_content(tweets: pl.DataFrame, *, invented: bool) -> pl.DataFrame:
     return tweets.with_columns(deleted=False, text=texts, url=missing, thumbnail_url=missing)
 
 
-def _make_engagement(recipe: Recipe, *, ends_at_s: int) -> tuple[Dataset, pl.DataFrame]:
+def make_engagement(recipe: Recipe, *, ends_at_s: int) -> tuple[Dataset, pl.DataFrame]:
     """Return engagement up to `ends_at_s`, and simulated events to add to that of a file."""
     seed = _SEED if recipe.seed is None else recipe.seed
     if recipe.higgs is None:

@@ -1,0 +1,83 @@
+"""Load engagement: accounts and Tweets directly, events through the log."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import polars as pl
+
+from local_cluster.cluster import STREAM, SUBJECTS, LocalCluster
+from openengagement.errors import StoreUnavailable
+from openengagement.sandbox.demo import Demo, describe
+from openengagement.sandbox.seed import Recipe, make_engagement, register
+from openengagement.stores.contract import CounterStore
+from support.nats_cluster import publish
+from support.waiting import wait_for
+
+MESSAGE_EVENTS = 1000
+IN_FLIGHT = 32
+READ_IDS = 1000
+# These types count each event, promoted or not.
+TYPES = ("retweets", "replies")
+
+
+def load_engagement(cluster: LocalCluster, recipe: Recipe) -> Demo:
+    """Register and publish engagement up to now. Returns when all events are counted."""
+    now_s = int(time.time())
+    dataset, extra = make_engagement(recipe, ends_at_s=now_s)
+    events = pl.concat([dataset.events, extra])
+    with cluster.opened() as folder:
+        register(folder, dataset, invented=recipe.higgs is None, now_s=now_s)
+        cluster.log.run(partial(_publish_all, events=events))
+        _wait_until_counted(folder.stores.counters, events)
+        simulated = extra.height if recipe.higgs else dataset.events.height
+        return describe(folder, dataset, extra=(extra.height, simulated), now_s=now_s)
+
+
+def subject_of(tweet_id: int) -> str:
+    """Return the subject for events of a Tweet."""
+    return SUBJECTS[tweet_id % len(SUBJECTS)]
+
+
+def _messages(events: pl.DataFrame) -> Iterator[tuple[str, str, bytes]]:
+    """Yield subject, key and content of each message."""
+    at = pl.from_epoch("at").dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    lines = events.with_columns(at, pl.col("tweet_id").cast(pl.String))
+    subject = events.get_column("tweet_id") % len(SUBJECTS)
+    for number, name in enumerate(SUBJECTS):
+        for count, part in enumerate(lines.filter(subject == number).iter_slices(MESSAGE_EVENTS)):
+            yield name, f"first-{number}-{count}", part.write_ndjson().encode()
+
+
+async def _publish_all(jetstream: Any, *, events: pl.DataFrame) -> None:
+    """Publish with some messages on the way at once; those of a subject may change places."""
+    limit = asyncio.Semaphore(IN_FLIGHT)
+
+    async def send(subject: str, key: str, body: bytes) -> None:
+        await publish(jetstream, subject, body, key=key)
+        limit.release()
+
+    async with asyncio.TaskGroup() as sending:
+        for subject, key, body in _messages(events):
+            await limit.acquire()
+            sending.create_task(send(subject, key, body))
+
+
+def _wait_until_counted(store: CounterStore, events: pl.DataFrame) -> None:
+    counted = events.filter(pl.col("type").is_in(TYPES))
+    sums = counted.group_by("tweet_id").agg(pl.col("count").sum())
+    parts = [part.to_dict(as_series=False) for part in sums.iter_slices(READ_IDS)]
+    wait_for(lambda: _are_counted(store, parts), pause_s=0.5, reason=f"{STREAM} counted")
+
+
+def _are_counted(store: CounterStore, parts: Iterable[dict[str, list[int]]]) -> bool:
+    """Return whether the store has these sums."""
+    try:
+        return all(
+            store.read_totals(part["tweet_id"], TYPES).sum(axis=1).tolist() == part["count"]
+            for part in parts
+        )
+    except StoreUnavailable:
+        return False
