@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openengagement.api.account import AccountCalls
 from openengagement.api.asgi import Api, Hooks
@@ -21,6 +21,7 @@ from openengagement.api.scenarios import provoke
 from openengagement.api.usage import UsageCalls
 from openengagement.apps.app_form import check_app_form
 from openengagement.apps.own_apps import OwnApps
+from openengagement.apps.own_calls import OwnCalls
 from openengagement.apps.usage_meter import UsageMeter
 from openengagement.auth.authenticate import Authenticator
 from openengagement.auth.bearer_tokens import BearerTokens
@@ -32,6 +33,7 @@ from openengagement.auth.three_legged_flow import ThreeLeggedFlow
 from openengagement.auth.verifier import OAuthVerifier
 from openengagement.clock import Clock, JumpWatch
 from openengagement.data_folder import decrypts_any, open_data_folder
+from openengagement.engagement.months import month_of
 from openengagement.files import has_room, is_writable
 from openengagement.housekeeping import Housekeeping, expire_limits, run_chore
 from openengagement.ingest.registrar import Registrar
@@ -42,13 +44,17 @@ from openengagement.limits.opening import open_limits
 from openengagement.measuring import Measuring
 from openengagement.portal.account import AccountSettings
 from openengagement.portal.account_figures import AccountFigures
+from openengagement.portal.api_console import ApiConsole
 from openengagement.portal.api_figures import ApiFigures
+from openengagement.portal.app_usage import AppUsagePage, read_minute
 from openengagement.portal.browser_sessions import BrowserSessions
+from openengagement.portal.callback_tester import CallbackTester
 from openengagement.portal.charts import Charts
 from openengagement.portal.consent import Consent
 from openengagement.portal.developer import DeveloperApps
 from openengagement.portal.explorer import Explorer, newest_tweet
 from openengagement.portal.home import Home
+from openengagement.portal.inner_calls import InnerCalls
 from openengagement.portal.keys import AppKeys
 from openengagement.portal.manage import Console
 from openengagement.portal.one_time_secrets import OneTimeSecrets
@@ -57,7 +63,13 @@ from openengagement.portal.pages import Pages
 from openengagement.portal.password_sign_in import PasswordSignIn
 from openengagement.portal.reference import ApiReference
 from openengagement.portal.rendering import PageRenderer
-from openengagement.portal.routes import PREFIXES, FigurePages, Handlers, build_page_routes
+from openengagement.portal.routes import (
+    PREFIXES,
+    DeveloperPages,
+    FigurePages,
+    Handlers,
+    build_page_routes,
+)
 from openengagement.portal.series import CHART_GROUPINGS
 from openengagement.portal.sign_in import SignIn, SignInMethods
 from openengagement.portal.tweet_views import TweetViews
@@ -148,18 +160,20 @@ def build_api(
         shared.limits.close()
         shared.folder.close()
 
-    pages = _build_pages(shared, slow_pool, reference=calls.reference)
+    inner_calls = InnerCalls()
+    pages = _build_pages(shared, slow_pool, reference=calls.reference, inner_calls=inner_calls)
     routes = build_routes(calls, pages, page_prefixes=PREFIXES)
     calls.reference.routes = routes.routes
     if sandbox is not None:
         routes = routes.with_each(partial(provoke, now_s=clock.now_s))
-    return Api(
+    inner_calls.application = Api(
         routes,
         settings=settings,
         pool=shared.pool,
         default_headers=partial(default_headers, settings.rate_limit_per_minute, clock.now_s),
         hooks=Hooks(housekeeping.start, stop, calls.health.note_damage),
     )
+    return inner_calls.application
 
 
 def _build_calls(shared: _Shared, counting: str) -> Calls:
@@ -258,10 +272,16 @@ def _lacks(found: Collection[StoreFault], fault: StoreFault) -> bool:
     return fault not in found
 
 
-def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor, *, reference: Reference) -> Pages:
-    """Build the pages."""
+def _build_pages(
+    shared: _Shared,
+    slow_pool: ThreadPoolExecutor,
+    *,
+    reference: Reference,
+    inner_calls: InnerCalls,
+) -> Pages:
+    """Build the pages. `inner_calls` sends requests to the whole server."""
     registry, keyring, settings = shared.folder.registry, shared.folder.keyring, shared.settings
-    tweets, now_s = shared.folder.stores.tweets, shared.now_s
+    now_s = shared.now_s
     sessions = BrowserSessions(registry, keyring, days=settings.session_days, now_s=now_s)
     renderer = PageRenderer(settings.platform_name, sessions, image_hosts=settings.image_host_names)
     sign_in = SignIn(
@@ -277,7 +297,6 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor, *, reference: R
         check_form=partial(check_app_form, schemes=settings.allowed_callback_schemes),
         now_s=now_s,
     )
-    secrets = OneTimeSecrets(keyring, now_s=now_s)
     default_limit = settings.rate_limit_per_minute
     handlers = Handlers(
         consent=Consent(renderer, sessions, flow=shared.flow),
@@ -290,11 +309,8 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor, *, reference: R
             strangers_threads=settings.sign_in_threads,
         ),
         account=AccountSettings(renderer, sessions, registry=registry),
-        developer=DeveloperApps(
-            renderer, own_apps, one_time_secrets=secrets, default_per_minute=default_limit
-        ),
-        keys=AppKeys(
-            renderer, own_apps, one_time_secrets=secrets, newest_tweet=partial(newest_tweet, tweets)
+        developer=_build_developer_pages(
+            shared, renderer, own_apps=own_apps, inner_calls=inner_calls
         ),
         console=Console(renderer, registry, default_limit=default_limit, now_s=now_s),
         figures=_build_figure_pages(shared, renderer, own_apps=own_apps),
@@ -307,6 +323,47 @@ def _build_pages(shared: _Shared, slow_pool: ThreadPoolExecutor, *, reference: R
         routes=build_page_routes(handlers),
         pool=shared.pool,
         body_max_bytes=settings.body_max_bytes,
+    )
+
+
+def _build_developer_pages(
+    shared: _Shared, renderer: PageRenderer, *, own_apps: OwnApps, inner_calls: InnerCalls
+) -> DeveloperPages:
+    """Build the developer portal."""
+    registry, keyring, settings = shared.folder.registry, shared.folder.keyring, shared.settings
+    now_s, usage = shared.now_s, registry.usage
+    secrets = OneTimeSecrets(keyring, now_s=now_s)
+    newest = partial(newest_tweet, shared.folder.stores.tweets)
+    apps = DeveloperApps(
+        renderer,
+        own_apps,
+        one_time_secrets=secrets,
+        default_per_minute=settings.rate_limit_per_minute,
+        newest_tweet=newest,
+    )
+    calls: dict[str, Any] = {
+        "own_calls": OwnCalls(registry, keyring, now_s=now_s),
+        "inner_calls": inner_calls,
+        "pool": shared.pool,
+    }
+    return DeveloperPages(
+        apps=apps,
+        keys=AppKeys(
+            renderer,
+            own_apps,
+            one_time_secrets=secrets,
+            newest_tweet=newest,
+            count_answered=lambda app_id: usage.count_answered(app_id, month_of(now_s())),
+        ),
+        console=ApiConsole(renderer, apps, **calls),
+        usage=AppUsagePage(
+            renderer,
+            own_apps,
+            usage=usage,
+            read_window=partial(read_minute, limits=shared.limits, settings=settings, now_s=now_s),
+            now_s=now_s,
+        ),
+        callback=CallbackTester(renderer, apps, **calls),
     )
 
 

@@ -101,6 +101,7 @@ def _develop(page: Page, origin: str, *, name: str) -> Iterator[str]:
     expect(page.get_by_role("alert")).to_be_visible()
     yield arrived(page, "new app refused", "Create an app")
     page.get_by_label("Callback URLs").fill(f"https://tides.example/{name.replace(' ', '-')}")
+    page.get_by_label("Also create a bearer token").uncheck()
     page.get_by_role("button", name="Create the app").click()
     yield arrived(page, "new app's keys", name)
     for what in ("bearer", "token"):

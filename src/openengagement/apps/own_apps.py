@@ -1,6 +1,7 @@
 """Developers manage their own apps: create and change them, and issue their credentials."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from openengagement.auth.credentials import (
     Granted,
@@ -18,6 +19,17 @@ from openengagement.registry.apps import App, AppForm, AppRemoved
 from openengagement.registry.audit import Actor
 from openengagement.registry.grants import Grant
 from openengagement.registry.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """All credentials of an app and of its owner, in the clear: show them once."""
+
+    consumer_key: str
+    consumer_secret: str
+    bearer_token: str
+    access_token: str
+    access_token_secret: str
 
 
 class OwnApps:
@@ -72,6 +84,8 @@ class OwnApps:
 
     def create(self, form: AppForm) -> NewApp:
         """Create an app. A manager has to enable it before it may use the data API.
+
+        A form that is sent again returns the app that it created.
 
         Raises:
             UnfitApp, TooManyApps
@@ -135,6 +149,12 @@ class OwnApps:
     def _issue_token(self, app: App, issue: Callable[..., tuple[str, str]]) -> tuple[str, str]:
         granted = Granted(app.id, app.owner_id, app.access_level)
         return issue(self._registry, self._keyring, granted=granted, now_s=int(self._now_s()))
+
+    def rotate_all(self, app: App) -> Complete:
+        """Issue new credentials of every kind. Revokes the old ones."""
+        made = self.rotate_consumer(app)
+        bearer = self.rotate_bearer(app)
+        return Complete(made.consumer_key, made.consumer_secret, bearer, *self.rotate_token(app))
 
     def revoke_token(self, app: App) -> None:
         """Revoke the owner's own access token for the app."""

@@ -64,15 +64,18 @@ class UsageMeter:
     ) -> None:
         months = {day: month_of(day * DAY_S) for day, *_ in requests}
         counts: defaultdict[tuple[str, int, str], int] = defaultdict(int)
+        refusals: dict[tuple[int, int, str], int] = {}
         for (day, app_id, outcome), count in requests.items():
             counts[months[day], app_id, outcome] += count
+            if outcome != OK:
+                refusals[app_id, day, outcome] = count
         handles = {
             (months[day], app_id, author)
             for (day, app_id), served in authors.items()
             for author in served
         }
         new = handles - self._written
-        self._usage.add_usage(counts, new)
+        self._usage.add_usage(counts, new, refusals=refusals)
         if len(self._written) + len(new) > _WRITTEN_MAX:
             self._written.clear()
         self._written |= new

@@ -48,13 +48,26 @@ def issue_app(
 ) -> NewApp:
     """Register an app with a new consumer key and secret. Its owner may have `apps_max` apps.
 
+    If the same `form.submission` made an app already, return that app with its credentials.
+
     Raises:
         TooManyApps
+        AppRemoved: it was removed at once.
     """
     key, secret = _draw_consumer()
+    if form.submission:
+        key = _derive_consumer_key(keyring, f"{form.owner_id}:{form.submission}")
     credentials = (key, keyring.encrypt(secret))
     app_id = registry.apps.add_app(form, credentials=credentials, now_s=now_s, apps_max=apps_max)
-    return NewApp(app_id, key, secret)
+    app = registry.apps.read_app(app_id)
+    if app is None:
+        raise AppRemoved
+    return NewApp(app_id, key, keyring.decrypt(app.consumer_secret))
+
+
+def _derive_consumer_key(keyring: Keyring, subject: str) -> str:
+    tag = keyring.tags("consumer key", subject)[0]
+    return "".join(char for char in tag if char in _ALPHABET)[:25]
 
 
 def rotate_consumer(registry: Registry, keyring: Keyring, *, app_id: int) -> NewApp:

@@ -17,7 +17,6 @@ from openengagement.portal.manage_views import (
     describe_error,
     describe_limits,
     fingerprint,
-    format_month,
     list_missing_fields,
     read_approved_columns,
     read_id,
@@ -25,6 +24,7 @@ from openengagement.portal.manage_views import (
     read_search,
     usage_csv,
 )
+from openengagement.portal.months import format_month
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import PageRenderer, Refusal, describe_app, redirect
 from openengagement.registry.apps import App, AppRemoved

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 from starlette.responses import Response
@@ -190,11 +189,6 @@ def read_id(text: str) -> int:
 def actor_of(session: Session) -> Actor:
     """Return the signed-in person as the audit log names them."""
     return Actor(session.screen_name, session.account_id)
-
-
-def format_month(month: str) -> str:
-    """Format `2026-11` as `November 2026`."""
-    return datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC).strftime("%B %Y")
 
 
 def usage_csv(month: str, apps: Sequence[AppUsage]) -> Response:

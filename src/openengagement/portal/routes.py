@@ -9,7 +9,10 @@ from starlette.responses import Response
 
 from openengagement.portal.access import Access
 from openengagement.portal.account import AccountSettings
+from openengagement.portal.api_console import ApiConsole
+from openengagement.portal.app_usage import AppUsagePage
 from openengagement.portal.assets import STATIC_PREFIX
+from openengagement.portal.callback_tester import CallbackTester
 from openengagement.portal.charts import Charts
 from openengagement.portal.consent import Consent
 from openengagement.portal.developer import DeveloperApps
@@ -52,6 +55,7 @@ class Load(Enum):
 
     LIGHT = "light"  # limited only by the threads of the pool
     FIGURES = "figures"  # reads many counters; its long answer is compressed
+    CALLS = "calls"  # sends a request to this server itself
     PROVIDER = "provider"  # waits for an OpenID Connect provider
 
 
@@ -80,6 +84,17 @@ class FigurePages:
 
 
 @dataclass(frozen=True, slots=True)
+class DeveloperPages:
+    """The handlers of the developer portal."""
+
+    apps: DeveloperApps
+    keys: AppKeys
+    console: ApiConsole
+    usage: AppUsagePage
+    callback: CallbackTester
+
+
+@dataclass(frozen=True, slots=True)
 class Handlers:
     """The handlers of the pages, by subject."""
 
@@ -87,8 +102,7 @@ class Handlers:
     sign_in: SignIn
     password: PasswordSignIn
     account: AccountSettings
-    developer: DeveloperApps
-    keys: AppKeys
+    developer: DeveloperPages
     console: Console
     figures: FigurePages
     reference: ApiReference
@@ -111,7 +125,7 @@ def build_page_routes(handlers: Handlers) -> list[PageRoute]:
         PageRoute("GET", "/settings/apps", account.show, Access.SIGNED_IN),
         PageRoute("POST", "/settings/apps/revoke", account.revoke_app),
         PageRoute("POST", "/settings/sessions/revoke", account.end_session),
-        *_developer_routes(handlers.developer, handlers.keys),
+        *_developer_routes(handlers.developer),
         *_figures_routes(handlers.figures),
         *_console_routes(handlers.console),
     ]
@@ -124,16 +138,21 @@ def _oidc_routes(oidc: "OidcSignIn") -> list[PageRoute]:
     ]
 
 
-def _developer_routes(developer: DeveloperApps, keys: AppKeys) -> list[PageRoute]:
-    app, own = "/portal/apps/{app_id}", developer.for_own_app
+def _developer_routes(pages: DeveloperPages) -> list[PageRoute]:
+    app, own = "/portal/apps/{app_id}", pages.apps.for_own_app
     return [
-        PageRoute("GET", "/portal", developer.show_apps, Access.SIGNED_IN),
-        PageRoute("GET", "/portal/new", developer.show_new, Access.SIGNED_IN),
-        PageRoute("POST", "/portal/new", developer.create, Access.SIGNED_IN),
-        PageRoute("GET", app, own(developer.show_settings), Access.SIGNED_IN),
-        PageRoute("POST", app, own(developer.act), Access.SIGNED_IN),
-        PageRoute("GET", f"{app}/keys", own(keys.show), Access.SIGNED_IN),
-        PageRoute("POST", f"{app}/keys", own(keys.act), Access.SIGNED_IN),
+        PageRoute("GET", "/portal", pages.apps.show_apps, Access.SIGNED_IN),
+        PageRoute("GET", "/portal/new", pages.apps.show_new, Access.SIGNED_IN),
+        PageRoute("POST", "/portal/new", pages.apps.create, Access.SIGNED_IN),
+        PageRoute("GET", app, own(pages.apps.show_settings), Access.SIGNED_IN),
+        PageRoute("POST", app, own(pages.apps.act), Access.SIGNED_IN),
+        PageRoute("GET", f"{app}/keys", own(pages.keys.show), Access.SIGNED_IN),
+        PageRoute("POST", f"{app}/keys", own(pages.keys.act), Access.SIGNED_IN),
+        PageRoute("GET", f"{app}/usage", own(pages.usage.show), Access.SIGNED_IN),
+        PageRoute("GET", f"{app}/console", own(pages.console.show), Access.SIGNED_IN),
+        PageRoute("POST", f"{app}/console", pages.console.send, Access.SIGNED_IN, Load.CALLS),
+        PageRoute("GET", f"{app}/callback", own(pages.callback.show), Access.SIGNED_IN),
+        PageRoute("POST", f"{app}/callback", pages.callback.test, Access.SIGNED_IN, Load.CALLS),
     ]
 
 

@@ -18,16 +18,18 @@ class Kept:
     def __init__(self):
         self.requests = {}
         self.handles = []
+        self.refusals = {}
         self.writes = 0
         self.fails = False
 
-    def add_usage(self, requests, handles):
+    def add_usage(self, requests, handles, *, refusals):
         self.writes += 1
         if self.fails:
             raise OSError("disk full")
         for key, count in requests.items():
             self.requests[key] = self.requests.get(key, 0) + count
         self.handles += handles
+        self.refusals |= refusals
 
 
 @pytest.fixture
@@ -142,3 +144,14 @@ def test_a_handle_that_could_not_be_written_is_tried_again(meter, kept):
     kept.fails = False
     meter.flush()
     assert kept.handles == [("2026-10", APP, 1)]
+
+
+def test_refusals_are_counted_by_day(meter, kept):
+    now_s = LAST_OF_OCTOBER_S
+    meter.count_refusal(APP, "rate_limited", now_s=now_s)
+    meter.count_refusal(APP, "rate_limited", now_s=now_s)
+    meter.count_refusal(APP, "rate_limited", now_s=now_s + 1)
+    meter.count_answer(APP, frozenset({1}), now_s=now_s)
+    meter.flush()
+    day = int(now_s // 86_400)
+    assert kept.refusals == {(APP, day, "rate_limited"): 2, (APP, day + 1, "rate_limited"): 1}
