@@ -78,6 +78,8 @@ MANY_IMPORTS: dict[str, str] = {
     "openengagement.sandbox.seed": "it makes a folder, and fills every part of it",
     "openengagement.sandbox.demo": "it makes accounts, an app and credentials",
     "openengagement.server": "the composition root wires everything",
+    "openengagement.server_pages": "the part of it that wires the pages",
+    "openengagement.server_parts": "the part of it that wires what the others share",
     "openengagement.api.routes": "the table of all calls",
     "openengagement.api.asgi": "it leads a request through every step",
     "openengagement.api.erasure": "it leads an erasure from the call to its answer",

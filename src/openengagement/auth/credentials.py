@@ -204,7 +204,14 @@ def issue_platform_key(
 
     `scopes` and `expires_at_s` are those of `PlatformKey`.
     """
-    key = f"oepk_{_draw(43)}"
-    made = PlatformKey(hash_token(key), name, now_s, scopes=scopes, expires_at_s=expires_at_s)
-    registry.platform_keys.add_platform_key(made)
+    key, stored = draw_platform_key(name, now_s, scopes=scopes, expires_at_s=expires_at_s)
+    registry.platform_keys.add_platform_key(stored)
     return key
+
+
+def draw_platform_key(
+    name: str, now_s: int, *, scopes: str | None = None, expires_at_s: int | None = None
+) -> tuple[str, PlatformKey]:
+    """Generate a platform key, in the clear and as it is stored, without storing it."""
+    key = f"oepk_{_draw(43)}"
+    return key, PlatformKey(hash_token(key), name, now_s, scopes=scopes, expires_at_s=expires_at_s)

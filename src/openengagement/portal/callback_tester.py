@@ -28,6 +28,7 @@ _PATH: Final = "/oauth/request_token"
 _PIN: Final = "oob"
 _LENGTH_MAX: Final = 2048
 _OK: Final = 200
+_SIMILAR: Final = 0.8  # at least, of a registered URL that is shown; 1 is the same
 
 
 class CallbackTester:
@@ -82,7 +83,7 @@ class CallbackTester:
         outcome = None
         if answer is not None:
             outcome = _describe_outcome(request, answer)
-            near = get_close_matches(callback, registered, n=1)
+            near = get_close_matches(callback, registered, n=1, cutoff=_SIMILAR)
             outcome["near"] = near[0] if near and callback not in registered else ""
         context = {
             "title": f"Callback tester of {app.name}",

@@ -22,6 +22,7 @@ LIMITS: Final[Mapping[str, int]] = {
     "handles_contracted": HANDLES_MAX,
 }
 WAITING: Final = Search(state=AppState.WAITING)
+_TEXT_MAX: Final = 128  # characters of a search
 _SEEN: Final = ("name", "website", "description", "access_level")
 _APP_CHANGED: Final = "This app changed after you opened the page. Check it again, then decide."
 _LIMITS_CHANGED: Final = (
@@ -83,7 +84,15 @@ def fingerprint(app: App | ListedApp) -> str:
 def read_search(query: Mapping[str, str]) -> Search:
     """Read a search for apps from a URL's query: `q` and `state`."""
     state = query.get("state", "")
-    return Search(query.get("q", "")[:128], AppState(state) if state in tuple(AppState) else None)
+    return Search(
+        query.get("q", "")[:_TEXT_MAX], AppState(state) if state in tuple(AppState) else None
+    )
+
+
+def read_text(query: Mapping[str, str]) -> str:
+    """Read the text of a search, `q`, without control characters, which no name has."""
+    text = query.get("q", "")[:_TEXT_MAX]
+    return "".join(char for char in text if char.isprintable()).strip()
 
 
 def list_missing_fields(fields: Mapping[str, str], decision: str) -> list[str]:

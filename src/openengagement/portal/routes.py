@@ -20,6 +20,9 @@ from openengagement.portal.explorer import Explorer
 from openengagement.portal.home import Home
 from openengagement.portal.keys import AppKeys
 from openengagement.portal.manage import Console
+from openengagement.portal.manage_accounts import AccountsPage
+from openengagement.portal.manage_keys import PlatformKeysPage
+from openengagement.portal.manage_system import SystemPage
 from openengagement.portal.overview import Overview
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.password_sign_in import PasswordSignIn
@@ -55,6 +58,7 @@ class Load(Enum):
 
     LIGHT = "light"  # limited only by the threads of the pool
     FIGURES = "figures"  # reads many counters; its long answer is compressed
+    MEASURING = "measuring"  # measures the stores and the disk
     CALLS = "calls"  # sends a request to this server itself
     PROVIDER = "provider"  # waits for an OpenID Connect provider
 
@@ -95,6 +99,16 @@ class DeveloperPages:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsolePages:
+    """The handlers of the manager's console."""
+
+    apps: Console
+    system: SystemPage
+    keys: PlatformKeysPage
+    accounts: AccountsPage
+
+
+@dataclass(frozen=True, slots=True)
 class Handlers:
     """The handlers of the pages, by subject."""
 
@@ -103,7 +117,7 @@ class Handlers:
     password: PasswordSignIn
     account: AccountSettings
     developer: DeveloperPages
-    console: Console
+    console: ConsolePages
     figures: FigurePages
     reference: ApiReference
     oidc: "OidcSignIn | None" = None  # None when no provider is set
@@ -168,13 +182,18 @@ def _figures_routes(pages: FigurePages) -> list[PageRoute]:
     ]
 
 
-def _console_routes(console: Console) -> list[PageRoute]:
-    app = "/manage/apps/{app_id}"
+def _console_routes(pages: ConsolePages) -> list[PageRoute]:
+    app, apps = "/manage/apps/{app_id}", pages.apps
     return [
-        PageRoute("GET", "/manage", console.overview, Access.MANAGER),
-        PageRoute("GET", app, console.app, Access.MANAGER),
-        PageRoute("POST", app, console.decide, Access.MANAGER),
-        PageRoute("GET", "/manage/usage", console.usage, Access.MANAGER),
-        PageRoute("GET", "/manage/usage.csv", console.usage_file, Access.MANAGER),
-        PageRoute("GET", "/manage/audit", console.audit, Access.MANAGER),
+        PageRoute("GET", "/manage", apps.overview, Access.MANAGER),
+        PageRoute("GET", app, apps.app, Access.MANAGER),
+        PageRoute("POST", app, apps.decide, Access.MANAGER),
+        PageRoute("GET", "/manage/usage", apps.usage, Access.MANAGER),
+        PageRoute("GET", "/manage/usage.csv", apps.usage_file, Access.MANAGER),
+        PageRoute("GET", "/manage/audit", apps.audit, Access.MANAGER),
+        PageRoute("GET", "/manage/system", pages.system.show, Access.MANAGER, Load.MEASURING),
+        PageRoute("GET", "/manage/keys", pages.keys.show, Access.MANAGER),
+        PageRoute("POST", "/manage/keys", pages.keys.act, Access.MANAGER),
+        PageRoute("GET", "/manage/accounts", pages.accounts.show, Access.MANAGER),
+        PageRoute("POST", "/manage/accounts", pages.accounts.act, Access.MANAGER),
     ]
