@@ -9,9 +9,7 @@ from dataclasses import (
 from functools import (
     partial,
 )
-from typing import (
-    Any,
-)
+from typing import TYPE_CHECKING, Any
 
 from openengagement.api.reference import (
     Reference,
