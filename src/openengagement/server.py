@@ -3,133 +3,44 @@
 `server_parts` has what API calls and pages share, `server_pages` wires the pages.
 """
 
-from collections.abc import (
-    Callable,
-    Collection,
-)
-from concurrent.futures import (
-    ThreadPoolExecutor,
-)
-from dataclasses import (
-    dataclass,
-)
-from functools import (
-    partial,
-)
-from pathlib import (
-    Path,
-)
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
-from openengagement.api.account import (
-    AccountCalls,
-)
-from openengagement.api.asgi import (
-    Api,
-    Hooks,
-)
-from openengagement.api.authentication import (
-    RequestAuthenticator,
-)
-from openengagement.api.erasure import (
-    ErasureCalls,
-)
-from openengagement.api.health import (
-    CLOCK_JUMPED,
-    Checks,
-    Health,
-)
-from openengagement.api.insights import (
-    Insights,
-    default_headers,
-)
-from openengagement.api.oauth import (
-    OAuthCalls,
-)
-from openengagement.api.platform import (
-    Platform,
-)
-from openengagement.api.reference import (
-    Reference,
-)
-from openengagement.api.routes import (
-    Calls,
-    build_routes,
-)
-from openengagement.api.scenarios import (
-    provoke,
-)
-from openengagement.api.usage import (
-    UsageCalls,
-)
-from openengagement.auth.authenticate import (
-    Authenticator,
-)
-from openengagement.auth.bearer_tokens import (
-    BearerTokens,
-)
-from openengagement.auth.identity import (
-    VerifyCredentials,
-)
-from openengagement.auth.rate_limit_status import (
-    RateLimitStatus,
-)
-from openengagement.clock import (
-    Clock,
-    JumpWatch,
-)
-from openengagement.data_folder import (
-    decrypts_any,
-)
-from openengagement.files import (
-    has_room,
-    is_writable,
-)
-from openengagement.housekeeping import (
-    Housekeeping,
-    expire_limits,
-    run_chore,
-)
-from openengagement.ingest.registrar import (
-    Registrar,
-)
-from openengagement.ingest.sources.counting_listener import (
-    is_hung,
-    is_listening,
-)
-from openengagement.ingest.sources.worker_uploads import (
-    WorkerUploads,
-)
-from openengagement.limits.contract import (
-    MINUTE_S,
-)
-from openengagement.measuring import (
-    Measuring,
-)
-from openengagement.portal.inner_calls import (
-    InnerCalls,
-)
-from openengagement.portal.manage_system import (
-    IngestionRate,
-)
-from openengagement.portal.routes import (
-    PREFIXES,
-)
-from openengagement.query import (
-    Query,
-)
+from openengagement.api.account import AccountCalls
+from openengagement.api.asgi import Api, Hooks
+from openengagement.api.authentication import RequestAuthenticator
+from openengagement.api.erasure import ErasureCalls
+from openengagement.api.health import CLOCK_JUMPED, Checks, Health
+from openengagement.api.insights import Insights, default_headers
+from openengagement.api.oauth import OAuthCalls
+from openengagement.api.platform import Platform
+from openengagement.api.reference import Reference
+from openengagement.api.routes import Calls, build_routes
+from openengagement.api.scenarios import provoke
+from openengagement.api.usage import UsageCalls
+from openengagement.auth.authenticate import Authenticator
+from openengagement.auth.bearer_tokens import BearerTokens
+from openengagement.auth.identity import VerifyCredentials
+from openengagement.auth.rate_limit_status import RateLimitStatus
+from openengagement.clock import Clock, JumpWatch
+from openengagement.data_folder import decrypts_any
+from openengagement.files import has_room, is_writable
+from openengagement.housekeeping import Housekeeping, expire_limits, run_chore
+from openengagement.ingest.registrar import Registrar
+from openengagement.ingest.sources.counting_listener import is_hung, is_listening
+from openengagement.ingest.sources.worker_uploads import WorkerUploads
+from openengagement.limits.contract import MINUTE_S
+from openengagement.measuring import Measuring
+from openengagement.portal.routes import PREFIXES
+from openengagement.query import Query
 from openengagement.server_pages import build_pages
 from openengagement.server_parts import Shared
-from openengagement.settings import (
-    Settings,
-)
-from openengagement.stores.contract import (
-    Compacts,
-    StoreFault,
-    Stores,
-)
-from openengagement.tuning import (
-    lower_priority,
-)
+from openengagement.settings import Settings
+from openengagement.stores.contract import Compacts, StoreFault, Stores
+from openengagement.tuning import lower_priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,18 +74,7 @@ def build_api(
     flushes = (shared.last_used.flush, shared.meter.flush)
     expire = partial(expire_limits, shared.limits, settings.timestamp_window_s, clock=clock)
     run_chore(expire)  # so that the clock is noted before the first nonce is used
-    measuring = Measuring(
-        data, shared.folder, lookup=shared.lookup, limits=shared.limits, clock=clock
-    )
-    rate = IngestionRate(clock.now_s)
-    chores: list[Callable[[], object]] = [
-        expire,
-        *flushes,
-        measuring.measure,
-        calls.health.measure,
-        rate.sample,
-    ]
-    housekeeping = Housekeeping(chores)
+    housekeeping = _build_housekeeping(shared, calls, chores=[expire, *flushes])
 
     async def stop() -> None:
         await housekeeping.stop()
@@ -189,22 +89,30 @@ def build_api(
         shared.limits.close()
         shared.folder.close()
 
-    inner_calls = InnerCalls()
-    pages = build_pages(
-        shared, slow_pool, reference=calls.reference, inner_calls=inner_calls, rate=rate
-    )
+    pages = build_pages(shared, slow_pool, reference=calls.reference)
     routes = build_routes(calls, pages, page_prefixes=PREFIXES)
     calls.reference.routes = routes.routes
     if sandbox is not None:
         routes = routes.with_each(partial(provoke, now_s=clock.now_s))
-    inner_calls.application = Api(
+    api = shared.inner_calls.application = Api(
         routes,
         settings=settings,
         pool=shared.pool,
         default_headers=partial(default_headers, settings.rate_limit_per_minute, clock.now_s),
         hooks=Hooks(housekeeping.start, stop, calls.health.note_damage),
     )
-    return inner_calls.application
+    return api
+
+
+def _build_housekeeping(
+    shared: Shared, calls: Calls, *, chores: Sequence[Callable[[], object]]
+) -> Housekeeping:
+    """Build the chores: those given, and those that measure."""
+    measuring = Measuring(
+        shared.data, shared.folder, lookup=shared.lookup, limits=shared.limits, clock=shared.clock
+    )
+    measures = (measuring.measure, calls.health.measure, shared.rate.sample)
+    return Housekeeping([*chores, *measures])
 
 
 def _build_calls(shared: Shared, counting: str) -> Calls:

@@ -1,106 +1,38 @@
 """Wire the pages together, for `openengagement.server`."""
 
-from concurrent.futures import (
-    ThreadPoolExecutor,
-)
-from dataclasses import (
-    replace,
-)
-from functools import (
-    partial,
-)
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from openengagement.api.reference import (
-    Reference,
-)
-from openengagement.apps.app_form import (
-    check_app_form,
-)
-from openengagement.apps.own_apps import (
-    OwnApps,
-)
-from openengagement.apps.own_calls import (
-    OwnCalls,
-)
-from openengagement.engagement.months import (
-    month_of,
-)
-from openengagement.portal.account import (
-    AccountSettings,
-)
-from openengagement.portal.account_figures import (
-    AccountFigures,
-)
-from openengagement.portal.api_console import (
-    ApiConsole,
-)
-from openengagement.portal.api_figures import (
-    ApiFigures,
-)
-from openengagement.portal.app_usage import (
-    AppUsagePage,
-    read_minute,
-)
-from openengagement.portal.browser_sessions import (
-    BrowserSessions,
-)
-from openengagement.portal.callback_tester import (
-    CallbackTester,
-)
-from openengagement.portal.charts import (
-    Charts,
-)
-from openengagement.portal.consent import (
-    Consent,
-)
-from openengagement.portal.developer import (
-    DeveloperApps,
-)
-from openengagement.portal.explorer import (
-    Explorer,
-    newest_tweet,
-)
-from openengagement.portal.home import (
-    Home,
-)
-from openengagement.portal.inner_calls import (
-    InnerCalls,
-)
-from openengagement.portal.keys import (
-    AppKeys,
-)
-from openengagement.portal.manage import (
-    Console,
-)
-from openengagement.portal.manage_accounts import (
-    AccountsPage,
-)
-from openengagement.portal.manage_keys import (
-    PlatformKeysPage,
-)
-from openengagement.portal.manage_system import (
-    IngestionRate,
-    SystemPage,
-)
-from openengagement.portal.one_time_secrets import (
-    OneTimeSecrets,
-)
-from openengagement.portal.overview import (
-    Overview,
-)
-from openengagement.portal.pages import (
-    Pages,
-)
-from openengagement.portal.password_sign_in import (
-    PasswordSignIn,
-)
-from openengagement.portal.reference import (
-    ApiReference,
-)
-from openengagement.portal.rendering import (
-    PageRenderer,
-)
+from openengagement.api.reference import Reference
+from openengagement.apps.app_form import check_app_form
+from openengagement.apps.own_apps import OwnApps
+from openengagement.apps.own_calls import OwnCalls
+from openengagement.engagement.months import month_of
+from openengagement.portal.account import AccountSettings
+from openengagement.portal.account_figures import AccountFigures
+from openengagement.portal.api_console import ApiConsole
+from openengagement.portal.api_figures import ApiFigures
+from openengagement.portal.app_usage import AppUsagePage, read_minute
+from openengagement.portal.browser_sessions import BrowserSessions
+from openengagement.portal.callback_tester import CallbackTester
+from openengagement.portal.charts import Charts
+from openengagement.portal.consent import Consent
+from openengagement.portal.developer import DeveloperApps
+from openengagement.portal.explorer import Explorer, newest_tweet
+from openengagement.portal.home import Home
+from openengagement.portal.keys import AppKeys
+from openengagement.portal.manage import Console
+from openengagement.portal.manage_accounts import AccountsPage
+from openengagement.portal.manage_keys import PlatformKeysPage
+from openengagement.portal.manage_system import SystemPage
+from openengagement.portal.one_time_secrets import OneTimeSecrets
+from openengagement.portal.overview import Overview
+from openengagement.portal.pages import Pages
+from openengagement.portal.password_sign_in import PasswordSignIn
+from openengagement.portal.reference import ApiReference
+from openengagement.portal.rendering import PageRenderer
 from openengagement.portal.routes import (
     ConsolePages,
     DeveloperPages,
@@ -108,37 +40,19 @@ from openengagement.portal.routes import (
     Handlers,
     build_page_routes,
 )
-from openengagement.portal.series import (
-    CHART_GROUPINGS,
-)
-from openengagement.portal.sign_in import (
-    SignIn,
-    SignInMethods,
-)
-from openengagement.portal.tweet_views import (
-    TweetViews,
-)
-from openengagement.query import (
-    Query,
-)
+from openengagement.portal.series import CHART_GROUPINGS
+from openengagement.portal.sign_in import SignIn, SignInMethods
+from openengagement.portal.tweet_views import TweetViews
+from openengagement.query import Query
 from openengagement.server_parts import Shared
-from openengagement.sign_in.passwords import (
-    Passwords,
-)
+from openengagement.sign_in.passwords import Passwords
 
 if TYPE_CHECKING:
     from openengagement.portal.oidc import OidcSignIn
 
 
-def build_pages(
-    shared: Shared,
-    slow_pool: ThreadPoolExecutor,
-    *,
-    reference: Reference,
-    inner_calls: InnerCalls,
-    rate: IngestionRate,
-) -> Pages:
-    """Build the pages. `inner_calls` sends requests to the whole server."""
+def build_pages(shared: Shared, slow_pool: ThreadPoolExecutor, *, reference: Reference) -> Pages:
+    """Build the pages."""
     registry, keyring, settings = shared.folder.registry, shared.folder.keyring, shared.settings
     now_s = shared.now_s
     sessions = BrowserSessions(registry, keyring, days=settings.session_days, now_s=now_s)
@@ -167,10 +81,8 @@ def build_pages(
             strangers_threads=settings.sign_in_threads,
         ),
         account=AccountSettings(renderer, sessions, registry=registry),
-        developer=_build_developer_pages(
-            shared, renderer, own_apps=own_apps, inner_calls=inner_calls
-        ),
-        console=_build_console_pages(shared, renderer, rate=rate),
+        developer=_build_developer_pages(shared, renderer, own_apps=own_apps),
+        console=_build_console_pages(shared, renderer),
         figures=_build_figure_pages(shared, renderer, own_apps=own_apps),
         oidc=_build_oidc(shared, renderer, sign_in=sign_in),
         reference=ApiReference(renderer, lambda: reference.document),
@@ -185,7 +97,7 @@ def build_pages(
 
 
 def _build_developer_pages(
-    shared: Shared, renderer: PageRenderer, *, own_apps: OwnApps, inner_calls: InnerCalls
+    shared: Shared, renderer: PageRenderer, *, own_apps: OwnApps
 ) -> DeveloperPages:
     """Build the developer portal."""
     registry, keyring, settings = shared.folder.registry, shared.folder.keyring, shared.settings
@@ -201,7 +113,7 @@ def _build_developer_pages(
     )
     calls: dict[str, Any] = {
         "own_calls": OwnCalls(registry, keyring, now_s=now_s),
-        "inner_calls": inner_calls,
+        "inner_calls": shared.inner_calls,
         "pool": shared.pool,
     }
     return DeveloperPages(
@@ -225,16 +137,14 @@ def _build_developer_pages(
     )
 
 
-def _build_console_pages(
-    shared: Shared, renderer: PageRenderer, *, rate: IngestionRate
-) -> ConsolePages:
+def _build_console_pages(shared: Shared, renderer: PageRenderer) -> ConsolePages:
     """Build the manager's console."""
     folder, now_s = shared.folder, shared.now_s
     registry = folder.registry
     default_limit = shared.settings.rate_limit_per_minute
     return ConsolePages(
         apps=Console(renderer, registry, default_limit=default_limit, now_s=now_s),
-        system=SystemPage(renderer, shared.data, folder=folder, rate=rate, now_s=now_s),
+        system=SystemPage(renderer, shared.data, folder=folder, rate=shared.rate, now_s=now_s),
         keys=PlatformKeysPage(
             renderer,
             registry.platform_keys,
@@ -255,10 +165,7 @@ def _build_figure_pages(
         tweets, url_template=settings.tweet_url, image_hosts=settings.image_host_names
     )
     account_figures = AccountFigures(
-        stores,
-        shared.lookup.read_protected,
-        now_s=now_s,
-        floor_s=settings.historical_floor_s,
+        stores, shared.lookup.read_protected, now_s=now_s, floor_s=settings.historical_floor_s
     )
     return FigurePages(
         home=Home(renderer, tweets=tweets, apps=own_apps),

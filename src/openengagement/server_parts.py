@@ -1,42 +1,20 @@
 """The objects that both API calls and pages use."""
 
-from collections.abc import (
-    Callable,
-)
-from concurrent.futures import (
-    ThreadPoolExecutor,
-)
-from pathlib import (
-    Path,
-)
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from openengagement.apps.usage_meter import (
-    UsageMeter,
-)
-from openengagement.auth.last_used import (
-    LastUsed,
-)
-from openengagement.auth.lookup import (
-    CredentialLookup,
-)
-from openengagement.auth.three_legged_flow import (
-    ThreeLeggedFlow,
-)
-from openengagement.auth.verifier import (
-    OAuthVerifier,
-)
-from openengagement.clock import (
-    Clock,
-)
-from openengagement.data_folder import (
-    open_data_folder,
-)
-from openengagement.limits.opening import (
-    open_limits,
-)
-from openengagement.settings import (
-    Settings,
-)
+from openengagement.apps.usage_meter import UsageMeter
+from openengagement.auth.last_used import LastUsed
+from openengagement.auth.lookup import CredentialLookup
+from openengagement.auth.three_legged_flow import ThreeLeggedFlow
+from openengagement.auth.verifier import OAuthVerifier
+from openengagement.clock import Clock
+from openengagement.data_folder import open_data_folder
+from openengagement.limits.opening import open_limits
+from openengagement.portal.inner_calls import InnerCalls
+from openengagement.portal.manage_system import IngestionRate
+from openengagement.settings import Settings
 
 
 class Shared:
@@ -57,6 +35,8 @@ class Shared:
         self.lookup = CredentialLookup(registry, keyring)
         self.last_used = LastUsed(registry, now_s=self.now_s)
         self.meter = UsageMeter(registry.usage, now_s=self.now_s)
+        self.inner_calls = InnerCalls()
+        self.rate = IngestionRate(self.now_s)
         self.verifier = OAuthVerifier(self.lookup, self.limits, settings=settings, now_s=self.now_s)
         self.flow = ThreeLeggedFlow(
             self.verifier,

@@ -78,7 +78,7 @@ class ApiConsole:
             "group_2": Dimension.TYPE.value,
             **{f"type_{name}": "on" for name in _DEFAULT_TYPES},
         }
-        return self._render(request, app, fields)
+        return self._render(request, app, fields=fields)
 
     @property
     def _apps(self) -> OwnApps:
@@ -102,7 +102,10 @@ class ApiConsole:
         )
         show = self._developer.for_own_app(
             lambda asked, app: self._render(
-                asked, app, asked.fields, exchange=_describe_exchange(asked, call, answer)
+                asked,
+                app,
+                fields=asked.fields,
+                exchange=_describe_exchange(asked, call, answer=answer),
             )
         )
         return await run_in_pool(self._pool, show, request)
@@ -116,15 +119,15 @@ class ApiConsole:
                 app, url, as_owner=fields.get("sign_as") != "app"
             )
         except NoAccessToken:
-            return self._render(request, app, fields, fault=_NO_TOKEN)
+            return self._render(request, app, fields=fields, fault=_NO_TOKEN)
         return Call(path, build_body(fields), authorization)
 
     def _render(
         self,
         request: PageRequest,
         app: App,
-        fields: Mapping[str, str],
         *,
+        fields: Mapping[str, str],
         fault: str = "",
         exchange: Mapping[str, Any] | None = None,
     ) -> Response:
@@ -172,7 +175,7 @@ def build_body(fields: Mapping[str, str]) -> str:
     return write_body(request)
 
 
-def _describe_exchange(request: PageRequest, call: Call, answer: InnerAnswer) -> dict[str, Any]:
+def _describe_exchange(request: PageRequest, call: Call, *, answer: InnerAnswer) -> dict[str, Any]:
     code = answer.header("x-error-code")
     return {
         **describe_call(call.path, call.body, origin=request.origin),

@@ -116,13 +116,13 @@ def describe_ingestion(values: Values, per_second: float | None) -> dict[str, An
         if labels.startswith(_EVENTS) and count
     }
     return {
-        "accepted": _count(values, table.RECORDS, _ACCEPTED),
-        "rejected": _count(values, table.RECORDS, f'{_EVENTS},result="rejected"'),
-        "batches": _count(values, table.BATCHES, f'{_EVENTS},result="applied"'),
-        "refused_batches": _count(values, table.BATCHES, f'{_EVENTS},result="refused"'),
-        "waiting": _count(values, table.WAITING, ""),
-        "last_commit_s": _count(values, table.LAST_COMMIT, "") or None,
-        "started_s": _count(values, table.STARTED, "") or None,
+        "accepted": _count(values, table.RECORDS, labels=_ACCEPTED),
+        "rejected": _count(values, table.RECORDS, labels=f'{_EVENTS},result="rejected"'),
+        "batches": _count(values, table.BATCHES, labels=f'{_EVENTS},result="applied"'),
+        "refused_batches": _count(values, table.BATCHES, labels=f'{_EVENTS},result="refused"'),
+        "waiting": _count(values, table.WAITING, labels=""),
+        "last_commit_s": _count(values, table.LAST_COMMIT, labels="") or None,
+        "started_s": _count(values, table.STARTED, labels="") or None,
         "per_second": per_second,
         "reasons": [
             Rejected(reason, count, _HINTS.get(reason, ""))
@@ -131,7 +131,7 @@ def describe_ingestion(values: Values, per_second: float | None) -> dict[str, An
     }
 
 
-def _count(values: Values, metric: Metric, labels: str) -> int:
+def _count(values: Values, metric: Metric, *, labels: str) -> int:
     return int(values[metric.name].get(labels, 0))
 
 
