@@ -116,6 +116,21 @@ def test_a_form_that_is_sent_twice_creates_one_app(many_apps, developer):
     assert answer.code == "app_not_enabled"
 
 
+def test_a_form_that_is_sent_again_later_shows_no_secret(many_apps, developer):
+    form = developer.open(NEW).form_with("name", action=NEW)
+    sent = as_form(form.filled(name="Later"))
+
+    def submit():
+        answer = developer.http.post(developer.origin + NEW, content=sent, headers=FORM)
+        return developer.open(answer.headers["location"])
+
+    first = submit()
+    assert len(secrets_on(first)) == 5
+    many_apps.sql("update apps set created_at_s = created_at_s - 61 where name = 'Later'")
+    second = submit()
+    assert (second.url, secrets_on(second)) == (first.url, {})
+
+
 def test_a_new_page_creates_another_app(many_apps, developer):
     made = {create(developer, "Other")[0] for _ in range(2)}
     assert len(made) == 2

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from openengagement.auth.credentials import (
     Granted,
@@ -19,6 +20,8 @@ from openengagement.registry.apps import App, AppForm, AppRemoved
 from openengagement.registry.audit import Actor
 from openengagement.registry.grants import Grant
 from openengagement.registry.registry import Registry
+
+_NEW_S: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,10 @@ class OwnApps:
         return issue_app(
             self._registry, self._keyring, form=form, now_s=now_s, apps_max=self.apps_max
         )
+
+    def is_new(self, app: App) -> bool:
+        """Whether the app was created just now, so that a page may show its credentials."""
+        return self._now_s() - app.created_at_s <= _NEW_S
 
     def change(self, app: App, form: AppForm) -> None:
         """Change an app. Existing access tokens keep their access level.

@@ -75,17 +75,17 @@ class DeveloperApps:
         except TooManyApps:
             text = f"you have {self.apps.apps_max} apps, and no account may have more"
             return self._form(request, form, fault=Fault("", text))
-        secrets = {"consumer_key": made.consumer_key, "consumer_secret": made.consumer_secret}
-        if "complete" in request.fields:
-            secrets |= self._issue_tokens(made.app_id, owner_id=form.owner_id)
-        self._one_time_secrets.put(request, str(made.app_id), secrets=secrets)
+        app = self.apps.find(str(made.app_id), owner_id=form.owner_id)
+        # A form that is sent again later must not show the secrets again.
+        if app and self.apps.is_new(app):
+            secrets = {"consumer_key": made.consumer_key, "consumer_secret": made.consumer_secret}
+            if "complete" in request.fields:
+                secrets |= self._issue_tokens(app)
+            self._one_time_secrets.put(request, str(app.id), secrets=secrets)
         return redirect(f"{PORTAL_PATH}/apps/{made.app_id}/keys")
 
-    def _issue_tokens(self, app_id: int, *, owner_id: int) -> dict[str, str]:
+    def _issue_tokens(self, app: App) -> dict[str, str]:
         """Issue a bearer token, and an access token for the owner, of an app that is new."""
-        app = self.apps.find(str(app_id), owner_id=owner_id)
-        if app is None:  # it was removed at once
-            return {}
         token, secret = self.apps.generate_token(app)
         bearer = self.apps.generate_bearer(app)
         return {"bearer_token": bearer, "access_token": token, "access_token_secret": secret}
