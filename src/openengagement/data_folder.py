@@ -5,6 +5,7 @@ refused before anything is created. A server that starts with an empty database 
 would hide the loss, and its new data would not fit the restored file.
 """
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
@@ -20,7 +21,7 @@ from openengagement.registry.encrypted import sample_secrets
 from openengagement.registry.opening import is_missing, open_registry
 from openengagement.registry.registry import Registry
 from openengagement.settings import REGISTRY_FILE, Settings
-from openengagement.stores.contract import Stores
+from openengagement.stores.contract import Measures, Stores
 from openengagement.stores.inventory import refuse_unfinished
 from openengagement.stores.opening import hold_data, open_stores
 
@@ -39,6 +40,19 @@ class DataFolder:
     def eraser(self, *, now_s: Callable[[], float]) -> Eraser:
         """Return what erases accounts from this folder."""
         return Eraser(self.registry, self.stores, now_s=now_s)
+
+    def count_items(self) -> dict[str, int]:
+        """Count what the registry and the stores hold, by the names of `openengagement status`.
+
+        It may take a second.
+        """
+        found = self.registry.count()
+        states = self.registry.app_list.count_apps()
+        found |= {f"apps_{state}": count for state, count in states.items()}
+        for engine in self.stores.engines:
+            if isinstance(engine, Measures):
+                found |= engine.measure()
+        return found
 
     def close(self) -> None:
         """Close the stores and the registry."""
@@ -88,6 +102,29 @@ def open_data_folder(
         folder.close()
         raise
     return folder
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUsage:
+    """Bytes of a data folder on the disk, and of that disk in all and free."""
+
+    data_bytes: int
+    disk_bytes: int
+    free_bytes: int
+
+
+def measure_disk(data: Path) -> DiskUsage:
+    """Measure the disk usage of a data folder. Files may be removed meanwhile."""
+    used = sum(_disk_usage_of(path) for path in data.rglob("*"))
+    disk = shutil.disk_usage(data)
+    return DiskUsage(used, disk.total, disk.free)
+
+
+def _disk_usage_of(path: Path) -> int:
+    try:
+        return 512 * path.stat().st_blocks if path.is_file() else 0
+    except FileNotFoundError:  # it was removed meanwhile
+        return 0
 
 
 def decrypts_any(registry: Registry, keyring: Keyring) -> bool:

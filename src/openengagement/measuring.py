@@ -1,13 +1,12 @@
 """Measure what changes without a request, for the metrics (`metrics.table`)."""
 
-import shutil
 import time
 from pathlib import Path
 from typing import Final
 
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.clock import Clock
-from openengagement.data_folder import DataFolder
+from openengagement.data_folder import DataFolder, measure_disk
 from openengagement.limits.contract import Limits
 from openengagement.metrics import table
 from openengagement.metrics.metric import is_attached, is_first
@@ -62,29 +61,12 @@ class Measuring:
                     table.CACHED.set(count, name)
 
     def _measure_shared(self) -> None:
-        for item, count in self._count_items().items():
+        for item, count in self._folder.count_items().items():
             table.ITEMS.set(count, item)
         if isinstance(self._limits, Measures):
             table.LIMIT_ENTRIES.set(self._limits.measure()["entries"])
-        files = (path for path in self._data.rglob("*") if path.is_file())
-        table.DATA_BYTES.set(sum(_disk_usage_of(path) for path in files))
-        disk = shutil.disk_usage(self._data)
-        table.DISK_BYTES.set(disk.total)
-        table.DISK_FREE_BYTES.set(disk.free)
+        disk = measure_disk(self._data)
+        table.DATA_BYTES.set(disk.data_bytes)
+        table.DISK_BYTES.set(disk.disk_bytes)
+        table.DISK_FREE_BYTES.set(disk.free_bytes)
         table.MEASURED.set(self._clock.now_s())
-
-    def _count_items(self) -> dict[str, int]:
-        registry = self._folder.registry
-        found = registry.count()
-        found |= {f"apps_{state}": n for state, n in registry.app_list.count_apps().items()}
-        for engine in self._folder.stores.engines:
-            if isinstance(engine, Measures):
-                found |= engine.measure()
-        return found
-
-
-def _disk_usage_of(path: Path) -> int:
-    try:
-        return 512 * path.stat().st_blocks
-    except FileNotFoundError:  # it was removed meanwhile
-        return 0

@@ -119,6 +119,13 @@ def routes_of(app_id):
         ("POST", settings_path(app_id), None),
         ("POST", settings_path(app_id), "delete"),
         ("GET", keys_path(app_id), None),
+        *(
+            (method, f"{settings_path(app_id)}/{page}", None)
+            for page in ("console", "callback")
+            for method in ("GET", "POST")
+        ),
+        ("GET", f"{settings_path(app_id)}/usage", None),
+        ("POST", keys_path(app_id), "regenerate_all"),
         *(("POST", keys_path(app_id), each) for each in (*actions, "revoke_token")),
     ]
 

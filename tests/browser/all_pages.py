@@ -101,6 +101,7 @@ def _develop(page: Page, origin: str, *, name: str) -> Iterator[str]:
     expect(page.get_by_role("alert")).to_be_visible()
     yield arrived(page, "new app refused", "Create an app")
     page.get_by_label("Callback URLs").fill(f"https://tides.example/{name.replace(' ', '-')}")
+    page.get_by_label("Also create a bearer token").uncheck()
     page.get_by_role("button", name="Create the app").click()
     yield arrived(page, "new app's keys", name)
     for what in ("bearer", "token"):
@@ -116,6 +117,32 @@ def _develop(page: Page, origin: str, *, name: str) -> Iterator[str]:
     page.get_by_role("button", name="Save changes").click()
     expect(page.get_by_role("status")).to_be_visible()
     yield "settings saved"
+    yield from _try_the_app(page, name)
+
+
+def _try_the_app(page: Page, name: str) -> Iterator[str]:
+    """Use the console, the usage and the callback tester of an app that waits."""
+    page.get_by_role("link", name="Console", exact=True).click()
+    expect(page.locator("#endpoint")).to_be_visible()
+    page.locator("summary").first.click()
+    yield arrived(page, "api console", name)
+    page.get_by_role("button", name="Sign and send").click()
+    expect(page.get_by_role("alert")).to_contain_text("not enabled")
+    for summary in page.locator("summary").all():
+        summary.click()
+    yield arrived(page, "api console refused", name)
+    page.get_by_role("link", name="Usage", exact=True).click()
+    expect(page.locator("#remaining")).to_be_visible()
+    yield arrived(page, "app usage", name)
+    page.get_by_role("link", name="Callback tester").click()
+    yield arrived(page, "callback tester", name)
+    page.get_by_role("button", name="Test", exact=True).click()
+    expect(page.locator("#authorize-url")).to_be_visible()
+    yield "callback accepted"
+    page.get_by_label("oauth_callback").fill("https://tides.example/")
+    page.get_by_role("button", name="Test", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("not registered")
+    yield "callback refused"
 
 
 def walk_console(page: Page, origin: str, *, waiting: str, used: str) -> Iterator[str]:
@@ -147,5 +174,22 @@ def walk_console(page: Page, origin: str, *, waiting: str, used: str) -> Iterato
     yield "usage"
     page.goto(f"{origin}/manage/usage?month=2001-02")
     yield "a month without usage"
+    page.goto(f"{origin}/manage/system")
+    yield arrived(page, "system", "System")
+    page.goto(f"{origin}/manage/keys")
+    yield arrived(page, "platform keys", "Platform keys")
+    page.get_by_label("Name").fill("recorder-1")
+    page.get_by_label("Days until it expires").fill("soon")
+    page.get_by_role("button", name="Issue the key").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    yield "key refused"
+    page.get_by_label("Days until it expires").fill("3")
+    page.get_by_role("button", name="Issue the key").click()
+    expect(page.locator("#platform-key")).to_be_visible()
+    page.locator("summary").first.click()
+    yield arrived(page, "key issued", "Platform keys")
+    page.goto(f"{origin}/manage/accounts")
+    page.locator("summary").first.click()
+    yield arrived(page, "accounts", "Accounts")
     page.goto(f"{origin}/manage/audit")
     yield arrived(page, "audit log", "Audit log")

@@ -60,6 +60,7 @@ def create(page, name="Tide Tables"):
     """Create an app; return its App ID."""
     page.get_by_role("link", name="Create an app").click()
     page.get_by_label("Name").fill(name)
+    page.get_by_label("Also create a bearer token").uncheck()
     page.get_by_role("button", name="Create the app").click()
     expect(page.locator("#consumer-secret")).to_be_visible()
     return re.search(r"/portal/apps/(\d+)/keys$", page.url)[1]
@@ -206,6 +207,8 @@ def test_everything_works_by_keyboard(sit, many_apps):
     tab_to(page, "access_level")
     page.keyboard.press("ArrowDown")
     tab_to(page, "sign_in")
+    page.keyboard.press("Space")
+    tab_to(page, "complete")
     page.keyboard.press("Space")
     tab_to(page, "Create the app")
     page.keyboard.press("Enter")
@@ -371,6 +374,7 @@ def test_a_double_click_acts_once(sit):
     before = page.get_by_role("listitem").count()
     page.get_by_role("link", name="Create an app").click()
     page.get_by_label("Name").fill("Double")
+    page.get_by_label("Also create a bearer token").uncheck()
     page.get_by_role("button", name="Create the app").dblclick()
     expect(page.locator("#consumer-secret")).to_be_visible()
     for action, shown in (("generate_bearer", "bearer-token"), ("generate_token", "access-token")):

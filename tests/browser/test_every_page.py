@@ -56,6 +56,12 @@ TOUR = [
     "keys at stake",
     "settings",
     "settings saved",
+    "api console",
+    "api console refused",
+    "app usage",
+    "callback tester",
+    "callback accepted",
+    "callback refused",
 ]
 
 
@@ -141,6 +147,11 @@ CONSOLE = [
     "an app, disabling asked",
     "usage",
     "a month without usage",
+    "system",
+    "platform keys",
+    "key refused",
+    "key issued",
+    "accounts",
     "audit log",
 ]
 

@@ -25,10 +25,18 @@ def keys_path(app_id: str) -> str:
     return f"/portal/apps/{app_id}/keys"
 
 
-def create(person: Person, name: str = "Tide Tables", **fields: str) -> tuple[str, Page]:
-    """Create an app. Return its App ID, and the page that shows its key and secret."""
+def create(
+    person: Person, name: str = "Tide Tables", *, complete: bool = False, **fields: str
+) -> tuple[str, Page]:
+    """Create an app. Return its App ID, and the page that shows its key and secret.
+
+    With `complete`, the page shows every credential.
+    """
     page = person.open(NEW)
-    made = person.submit(page, page.form_with("name", action=NEW), name=name, **fields)
+    form = page.form_with("name", action=NEW)
+    if not complete:
+        form.fields = [field for field in form.fields if field[0] != "complete"]
+    made = person.submit(page, form, name=name, **fields)
     found = re.fullmatch(r".*/portal/apps/(\d+)/keys", made.url)
     assert found, made
     return found[1], made

@@ -1,6 +1,8 @@
 """Developers manage their own apps: create and change them, and issue their credentials."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
 from openengagement.auth.credentials import (
     Granted,
@@ -18,6 +20,19 @@ from openengagement.registry.apps import App, AppForm, AppRemoved
 from openengagement.registry.audit import Actor
 from openengagement.registry.grants import Grant
 from openengagement.registry.registry import Registry
+
+_NEW_S: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """All credentials of an app and of its owner, in the clear: show them once."""
+
+    consumer_key: str
+    consumer_secret: str
+    bearer_token: str
+    access_token: str
+    access_token_secret: str
 
 
 class OwnApps:
@@ -73,6 +88,8 @@ class OwnApps:
     def create(self, form: AppForm) -> NewApp:
         """Create an app. A manager has to enable it before it may use the data API.
 
+        A form that is sent again returns the app that it created.
+
         Raises:
             UnfitApp, TooManyApps
         """
@@ -81,6 +98,10 @@ class OwnApps:
         return issue_app(
             self._registry, self._keyring, form=form, now_s=now_s, apps_max=self.apps_max
         )
+
+    def is_new(self, app: App) -> bool:
+        """Whether the app was created just now, so that a page may show its credentials."""
+        return self._now_s() - app.created_at_s <= _NEW_S
 
     def change(self, app: App, form: AppForm) -> None:
         """Change an app. Existing access tokens keep their access level.
@@ -135,6 +156,12 @@ class OwnApps:
     def _issue_token(self, app: App, issue: Callable[..., tuple[str, str]]) -> tuple[str, str]:
         granted = Granted(app.id, app.owner_id, app.access_level)
         return issue(self._registry, self._keyring, granted=granted, now_s=int(self._now_s()))
+
+    def rotate_all(self, app: App) -> Complete:
+        """Issue new credentials of every kind. Revokes the old ones."""
+        made = self.rotate_consumer(app)
+        bearer = self.rotate_bearer(app)
+        return Complete(made.consumer_key, made.consumer_secret, bearer, *self.rotate_token(app))
 
     def revoke_token(self, app: App) -> None:
         """Revoke the owner's own access token for the app."""

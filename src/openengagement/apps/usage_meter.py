@@ -10,8 +10,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from openengagement.engagement.months import month_of
-from openengagement.engagement.types import DAY_S, format_time
-from openengagement.errors import RateLimited
+from openengagement.engagement.types import DAY_S
 from openengagement.registry.usage import OK, Usage
 
 _WRITTEN_MAX: Final = 200_000  # the most handles remembered as written, about 30 MB
@@ -65,20 +64,19 @@ class UsageMeter:
     ) -> None:
         months = {day: month_of(day * DAY_S) for day, *_ in requests}
         counts: defaultdict[tuple[str, int, str], int] = defaultdict(int)
+        refusals: dict[tuple[int, int, str], int] = {}
         for (day, app_id, outcome), count in requests.items():
             counts[months[day], app_id, outcome] += count
+            if outcome != OK:
+                refusals[app_id, day, outcome] = count
         handles = {
             (months[day], app_id, author)
             for (day, app_id), served in authors.items()
             for author in served
         }
-        limited = {
-            (app_id, format_time(day * DAY_S)[:10], int(self._now_s()))
-            for day, app_id, outcome in requests
-            if outcome == RateLimited.code
-        }
         new = handles - self._written
-        self._usage.add_usage(counts, new, limited=limited)
+        self._usage.add_usage(counts, new, refusals=refusals)
+        self._usage.notify_of_limits(refusals, now_s=int(self._now_s()))
         if len(self._written) + len(new) > _WRITTEN_MAX:
             self._written.clear()
         self._written |= new

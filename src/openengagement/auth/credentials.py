@@ -53,13 +53,26 @@ def issue_app(
 ) -> NewApp:
     """Register an app with a new consumer key and secret. Its owner may have `apps_max` apps.
 
+    If the same `form.submission` made an app already, return that app with its credentials.
+
     Raises:
         TooManyApps
+        AppRemoved: it was removed at once.
     """
     key, secret = _draw_consumer()
+    if form.submission:
+        key = _derive_consumer_key(keyring, f"{form.owner_id}:{form.submission}")
     credentials = (key, keyring.encrypt(secret))
     app_id = registry.apps.add_app(form, credentials=credentials, now_s=now_s, apps_max=apps_max)
-    return NewApp(app_id, key, secret)
+    app = registry.apps.read_app(app_id)
+    if app is None:
+        raise AppRemoved
+    return NewApp(app_id, key, keyring.decrypt(app.consumer_secret))
+
+
+def _derive_consumer_key(keyring: Keyring, subject: str) -> str:
+    tag = keyring.tags("consumer key", subject)[0]
+    return "".join(char for char in tag if char in _ALPHABET)[:25]
 
 
 def rotate_consumer(registry: Registry, keyring: Keyring, *, app_id: int) -> NewApp:
@@ -196,10 +209,17 @@ def issue_platform_key(
 
     `scopes` and `expires_at_s` are those of `PlatformKey`.
     """
-    key = f"oepk_{_draw(43)}"
-    made = PlatformKey(hash_token(key), name, now_s, scopes=scopes, expires_at_s=expires_at_s)
-    registry.platform_keys.add_platform_key(made)
+    key, stored = draw_platform_key(name, now_s, scopes=scopes, expires_at_s=expires_at_s)
+    registry.platform_keys.add_platform_key(stored)
     return key
+
+
+def draw_platform_key(
+    name: str, now_s: int, *, scopes: str | None = None, expires_at_s: int | None = None
+) -> tuple[str, PlatformKey]:
+    """Generate a platform key, in the clear and as it is stored, without storing it."""
+    key = f"oepk_{_draw(43)}"
+    return key, PlatformKey(hash_token(key), name, now_s, scopes=scopes, expires_at_s=expires_at_s)
 
 
 def issue_webhook(

@@ -9,14 +9,18 @@ from openengagement.auth.credentials import issue_platform_key
 from openengagement.cli.common import Json, fail, now_s, open_folder, show
 from openengagement.data_folder import DataFolder
 from openengagement.engagement.types import DAY_S, format_time
-from openengagement.registry.platform_keys import PlatformKey, Scope
+from openengagement.registry.platform_keys import (
+    NAME_LENGTH_MAX,
+    PlatformKey,
+    Scope,
+    is_key_name,
+)
 
 platform_key = typer.Typer(
     help="The platform's own keys, for sending events.", no_args_is_help=True
 )
 
 ONE_TIME = "Save it now: only its hash is stored, so it cannot be shown again."
-NAME_LENGTH_MAX: Final = 128
 _NEVER: Final = "never used"
 _ALL: Final = "all scopes"
 _DAYS_MAX: Final = 36_500
@@ -51,7 +55,7 @@ def issue_key(
     json: Json = False,
 ) -> None:
     """Issue a key for sending events, for registering Tweets and accounts, and for usage."""
-    if not 1 <= len(name) <= NAME_LENGTH_MAX or not name.isprintable() or name != name.strip():
+    if not is_key_name(name):
         fail(f"a name has 1 to {NAME_LENGTH_MAX} printable characters and no space at its ends")
     with open_folder(context) as folder:
         key = issue_platform_key(

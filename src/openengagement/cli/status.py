@@ -1,6 +1,5 @@
 """`openengagement status`: what is in a data folder, and which servers run on it."""
 
-import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,8 @@ from typing import Any
 import typer
 
 from openengagement.cli.common import Json, open_folder, read_settings, show
+from openengagement.data_folder import measure_disk
 from openengagement.ingest.sources.counting_listener import is_hung, is_listening, list_sockets
-from openengagement.stores.contract import Measures
 from openengagement.stores.opening import read_status
 
 
@@ -21,19 +20,14 @@ def status(context: typer.Context, json: Json = False) -> None:
         sockets = [address for address in list_sockets(data) if is_listening(address)]
         fields["servers_running"] = len(sockets)
         fields["counting_processes_hung"] = sum(map(is_hung, sockets))
-        fields |= folder.registry.count()
-        states = folder.registry.app_list.count_apps()
-        fields |= {f"apps_{state}": count for state, count in states.items()}
+        fields |= folder.count_items()
         unfinished = [str(each) for each in folder.registry.removal.list_unfinished()]
         fields["unfinished_erasures"] = unfinished if json else ", ".join(unfinished) or "none"
         fields["store"] = folder.stores.counters.name
-        for engine in folder.stores.engines:
-            if isinstance(engine, Measures):
-                fields |= engine.measure()
         settings = read_settings()
         if settings.store:
             problems = read_status(settings)["problems"]
             fields["cluster_problems"] = problems if json else "; ".join(problems) or "none"
-    fields["bytes"] = sum(512 * path.stat().st_blocks for path in data.rglob("*") if path.is_file())
-    fields["bytes_free"] = shutil.disk_usage(data).free
+    disk = measure_disk(data)
+    fields |= {"bytes": disk.data_bytes, "bytes_free": disk.free_bytes}
     show(fields, as_json=json)

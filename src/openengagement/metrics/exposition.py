@@ -13,11 +13,34 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _TABLE: Final = [each for each in vars(table).values() if isinstance(each, Metric)]
 
 
-def render(slots: Iterable[tuple[int, Sequence[Series]]]) -> str:
+Slots = Iterable[tuple[int, Sequence[Series]]]
+# Name of a metric -> labels as text -> the numbers of each process
+_Found = dict[str, dict[str, list[tuple[float, ...]]]]
+
+
+def render(slots: Slots) -> str:
     """Render what `Board.read` returns. Series of several processes are added up."""
-    found: dict[str, dict[str, list[tuple[float, ...]]]] = {
-        metric.name: defaultdict(list) for metric in _TABLE
+    found = _collect(slots)
+    return "".join(line for metric in _TABLE for line in _render_metric(metric, found[metric.name]))
+
+
+def add_up(slots: Slots) -> dict[str, dict[str, float]]:
+    """Add up the counters and gauges of all processes: name of the metric -> labels -> value.
+
+    Labels are the text of a scrape, such as `kind="events"`.
+    """
+    found = _collect(slots)
+    return {
+        metric.name: {
+            labels: _merge(metric, numbers)[0] for labels, numbers in found[metric.name].items()
+        }
+        for metric in _TABLE
+        if not isinstance(metric, Histogram)
     }
+
+
+def _collect(slots: Slots) -> _Found:
+    found: _Found = {metric.name: defaultdict(list) for metric in _TABLE}
     for pid, series in slots:
         for each in series:
             metric = Metric.all.get(each.name)
@@ -26,14 +49,18 @@ def render(slots: Iterable[tuple[int, Sequence[Series]]]) -> str:
                 continue
             if pid or metric.type is not Type.GAUGE:
                 found[each.name][each.labels].append(each.numbers)
-    return "".join(line for metric in _TABLE for line in _render_metric(metric, found[metric.name]))
+    return found
+
+
+def _merge(metric: Metric, numbers: Sequence[tuple[float, ...]]) -> list[float]:
+    merge = max if isinstance(metric, Gauge) and metric.largest else sum
+    return [merge(column) for column in zip(*numbers, strict=True)]
 
 
 def _render_metric(metric: Metric, series: dict[str, list[tuple[float, ...]]]) -> Iterator[str]:
     yield f"# HELP {metric.name} {metric.text}\n# TYPE {metric.name} {metric.type}\n"
-    merge = max if isinstance(metric, Gauge) and metric.largest else sum
     for labels in sorted(series):
-        numbers = [merge(column) for column in zip(*series[labels], strict=True)]
+        numbers = _merge(metric, series[labels])
         if isinstance(metric, Histogram):
             yield from _render_histogram(metric, labels, numbers=numbers)
         else:

@@ -7,11 +7,12 @@ set of values: a value never comes from a request, because every new one takes m
 import os
 import threading
 from bisect import bisect_left
+from collections.abc import Iterator
 from enum import StrEnum
 from itertools import product
 from typing import ClassVar
 
-from openengagement.metrics.cells import Board, Slot, private_slot
+from openengagement.metrics.cells import Board, Series, Slot, private_slot
 
 
 class Type(StrEnum):
@@ -172,6 +173,12 @@ def attach(path: str) -> None:
 def is_attached() -> bool:
     """Whether this process counts in shared memory."""
     return _Process.board is not None
+
+
+def read_slots() -> Iterator[tuple[int, list[Series]]]:
+    """Yield the series of all processes, as `Board.read`. Nothing if this process counts alone."""
+    if _Process.board is not None:
+        yield from _Process.board.read()
 
 
 def is_first() -> bool:

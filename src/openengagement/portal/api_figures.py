@@ -60,11 +60,20 @@ class ApiFigures:
         endpoint: Endpoint, request: Mapping[str, Any], *, origin: str
     ) -> dict[str, str]:
         """Describe an API request for the templates: `path`, `body` and a shell command, `curl`."""
-        path, body = _PATH.format(endpoint), write_body(request)
-        url = origin + path
-        shell = {"url": shlex.quote(url), "body": shlex.quote(body)}
-        curl = _CURL.format(escaped=quote(url, safe=""), **shell)
-        return {"path": path, "body": body, "curl": curl}
+        return describe_call(api_path(endpoint), write_body(request), origin=origin)
+
+
+def api_path(endpoint: Endpoint) -> str:
+    """Return the path of an endpoint."""
+    return _PATH.format(endpoint)
+
+
+def describe_call(path: str, body: str, *, origin: str) -> dict[str, str]:
+    """Describe an API request for the templates: `path`, `body` and a shell command, `curl`."""
+    url = origin + path
+    shell = {"url": shlex.quote(url), "body": shlex.quote(body)}
+    curl = _CURL.format(escaped=quote(url, safe=""), **shell)
+    return {"path": path, "body": body, "curl": curl}
 
 
 def write_body(request: Mapping[str, Any]) -> str:

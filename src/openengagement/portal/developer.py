@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from starlette.responses import Response
 
 from openengagement.apps.app_form import ACCESS_LEVEL_TEXTS, UnfitApp
 from openengagement.apps.own_apps import OwnApps
+from openengagement.auth.credentials import draw_cookie
 from openengagement.portal.one_time_secrets import OneTimeSecrets
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import PageRenderer, Refusal, describe_app, redirect
@@ -21,8 +22,7 @@ _NOT_YOURS: Final = Refusal(
 )
 
 
-Handler = Callable[[PageRequest], Response]
-AppHandler = Callable[[PageRequest, App], Response]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,10 @@ class Fault:
 
 
 class DeveloperApps:
-    """Handlers of `/portal` and of an app's Settings."""
+    """Handlers of `/portal` and of an app's Settings.
+
+    `newest_tweet` returns the newest Tweet of an account, None if it has none.
+    """
 
     def __init__(
         self,
@@ -43,41 +46,57 @@ class DeveloperApps:
         *,
         one_time_secrets: OneTimeSecrets,
         default_per_minute: int,
+        newest_tweet: Callable[[int], int | None],
     ) -> None:
         self._renderer = renderer
-        self._apps = apps
+        self.apps = apps
         self._one_time_secrets = one_time_secrets
         self._default_per_minute = default_per_minute
+        self.newest_tweet = newest_tweet
 
     def show_apps(self, request: PageRequest) -> Response:
         """`GET /portal`."""
-        apps = [self._describe(app) for app in self._apps.list(request.account_id)]
-        context = {"title": "Your apps", "apps": apps, "most": self._apps.apps_max}
+        apps = [self._describe(app) for app in self.apps.list(request.account_id)]
+        context = {"title": "Your apps", "apps": apps, "most": self.apps.apps_max}
         return self._renderer.render(request, "developer_apps", context=context)
 
     def show_new(self, request: PageRequest) -> Response:
         """`GET /portal/new`."""
-        return self._form(request, AppForm("", request.account_id, ()))
+        form = AppForm("", request.account_id, (), submission=draw_cookie())
+        return self._form(request, form, complete=True)
 
     def create(self, request: PageRequest) -> Response:
         """`POST /portal/new`."""
         form = _read_form(request, request.account_id)
         try:
-            made = self._apps.create(form)
+            made = self.apps.create(form)
         except UnfitApp as error:
             return self._form(request, form, fault=Fault(error.field, str(error)))
         except TooManyApps:
-            text = f"you have {self._apps.apps_max} apps, and no account may have more"
+            text = f"you have {self.apps.apps_max} apps, and no account may have more"
             return self._form(request, form, fault=Fault("", text))
-        secrets = {"consumer_key": made.consumer_key, "consumer_secret": made.consumer_secret}
-        self._one_time_secrets.put(request, str(made.app_id), secrets=secrets)
+        app = self.apps.find(str(made.app_id), owner_id=form.owner_id)
+        # A form that is sent again later must not show the secrets again.
+        if app and self.apps.is_new(app):
+            secrets = {"consumer_key": made.consumer_key, "consumer_secret": made.consumer_secret}
+            if "complete" in request.fields:
+                secrets |= self._issue_tokens(app)
+            self._one_time_secrets.put(request, str(app.id), secrets=secrets)
         return redirect(f"{PORTAL_PATH}/apps/{made.app_id}/keys")
 
-    def for_own_app(self, handler: AppHandler) -> Handler:
+    def _issue_tokens(self, app: App) -> dict[str, str]:
+        """Issue a bearer token, and an access token for the owner, of an app that is new."""
+        token, secret = self.apps.generate_token(app)
+        bearer = self.apps.generate_bearer(app)
+        return {"bearer_token": bearer, "access_token": token, "access_token_secret": secret}
+
+    def for_own_app(
+        self, handler: Callable[[PageRequest, App], Result]
+    ) -> Callable[[PageRequest], Result | Response]:
         """Wrap a handler of an app's page: find the app, and refuse everybody but its owner."""
 
-        def handle(request: PageRequest) -> Response:
-            app = self._apps.find(request.params["app_id"], owner_id=request.account_id)
+        def handle(request: PageRequest) -> Result | Response:
+            app = self.apps.find(request.params["app_id"], owner_id=request.account_id)
             with suppress(AppRemoved):  # deleted in another window meanwhile
                 if app:
                     return handler(request, app)
@@ -87,25 +106,37 @@ class DeveloperApps:
 
     def show_settings(self, request: PageRequest, app: App) -> Response:
         """`GET /portal/apps/{app_id}`."""
-        return self._settings(request, app, form=self._apps.read_form(app))
+        return self._settings(request, app, form=self.apps.read_form(app))
 
     def act(self, request: PageRequest, app: App) -> Response:
         """`POST /portal/apps/{app_id}`: save the settings, or delete the app."""
         if request.fields.get("action") == "delete" and request.session is not None:
-            self._apps.remove(app, actor=Actor(request.session.screen_name, app.owner_id))
+            self.apps.remove(app, actor=Actor(request.session.screen_name, app.owner_id))
             return redirect(PORTAL_PATH)
         return self._save(request, app)
 
     def _save(self, request: PageRequest, app: App) -> Response:
         form = _read_form(request, app.owner_id)
         try:
-            self._apps.change(app, form)
+            self.apps.change(app, form)
         except UnfitApp as error:
             return self._settings(request, app, form=form, fault=Fault(error.field, str(error)))
         return redirect(f"{PORTAL_PATH}/apps/{app.id}?saved=yes")
 
-    def _form(self, request: PageRequest, form: AppForm, *, fault: Fault | None = None) -> Response:
-        context = {"title": "Create an app", "scripts": ("page.js",), **_fields(form, fault)}
+    def _form(
+        self,
+        request: PageRequest,
+        form: AppForm,
+        *,
+        fault: Fault | None = None,
+        complete: bool = False,
+    ) -> Response:
+        context = {
+            "title": "Create an app",
+            "scripts": ("page.js",),
+            "complete": complete or "complete" in request.fields,
+            **_fields(form, fault),
+        }
         status = 400 if fault else 200
         return self._renderer.render(request, "developer_new", context=context, status=status)
 
@@ -124,7 +155,7 @@ class DeveloperApps:
 
     def _describe(self, app: App) -> dict[str, Any]:
         per_minute = app.per_minute or self._default_per_minute
-        return describe_app(app, state=self._apps.read_state(app), per_minute=per_minute)
+        return describe_app(app, state=self.apps.read_state(app), per_minute=per_minute)
 
 
 def _read_form(request: PageRequest, owner_id: int) -> AppForm:
@@ -138,6 +169,7 @@ def _read_form(request: PageRequest, owner_id: int) -> AppForm:
         description=" ".join(given.get("description", "").splitlines()).strip() or None,
         access_level=given.get("access_level", ""),
         sign_in="sign_in" in given,
+        submission=given.get("submission", ""),
     )
 
 

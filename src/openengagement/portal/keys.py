@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Final
 
 from starlette.responses import Response
@@ -14,7 +15,7 @@ from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import PageRenderer, describe_app, redirect
 from openengagement.registry.apps import App
 
-_SECTIONS: Final = frozenset({"key", "bearer", "token"})  # of the page; actions end in these
+_SECTIONS: Final = frozenset({"key", "bearer", "token", "all"})  # of the page; actions end in these
 # A host that needs no escaping inside the quotes of a shell.
 _PLAIN_HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]+")
 
@@ -22,7 +23,8 @@ _PLAIN_HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]+")
 class AppKeys:
     """Handlers of an app's Keys and tokens.
 
-    `newest_tweet` returns the newest Tweet of an account, None if it has none.
+    `newest_tweet` returns the newest Tweet of an account, None if it has none. `count_answered`
+    returns the requests of an app that were answered this month.
     """
 
     def __init__(
@@ -32,18 +34,23 @@ class AppKeys:
         *,
         one_time_secrets: OneTimeSecrets,
         newest_tweet: Callable[[int], int | None],
+        count_answered: Callable[[int], int],
     ) -> None:
         self._renderer = renderer
         self._apps = apps
         self._one_time_secrets = one_time_secrets
         self._newest_tweet = newest_tweet
+        self._count_answered = count_answered
 
     def show(self, request: PageRequest, app: App) -> Response:
         """`GET /portal/apps/{app_id}/keys`."""
         context = {
             "title": f"Keys and tokens of {app.name}",
             "scripts": ("page.js",),
-            "app": describe_app(app, state=self._apps.read_state(app)),
+            "app": describe_app(
+                app, state=self._apps.read_state(app), created_at_s=app.created_at_s
+            ),
+            "answered": self._count_answered(app.id),
             "key_hint": f"{app.consumer_key[:4]}…{app.consumer_key[-4:]}",
             "has_bearer": app.bearer_hash is not None,
             "token": self._apps.read_token(app),
@@ -85,6 +92,8 @@ class AppKeys:
                 return _name_pair(apps.generate_token(app))
             case "regenerate_token":
                 return _name_pair(apps.rotate_token(app))
+            case "regenerate_all":
+                return asdict(apps.rotate_all(app))
             case "revoke_token":
                 apps.revoke_token(app)
         return {}

@@ -17,14 +17,15 @@ from openengagement.portal.manage_views import (
     describe_error,
     describe_limits,
     fingerprint,
-    format_month,
     list_missing_fields,
     read_approved_columns,
     read_id,
     read_limits,
     read_search,
+    read_text,
     usage_csv,
 )
+from openengagement.portal.months import format_month
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import PageRenderer, Refusal, describe_app, redirect
 from openengagement.registry.apps import App, AppRemoved
@@ -244,11 +245,15 @@ class Console:
     def audit(self, request: PageRequest) -> Response:
         """`GET /manage/audit`: the changes that people made, the newest first."""
         before_id = read_id(request.query.get("before", "")) or None
-        entries = self._registry.audit.list_entries(limit=_SHOWN + 1, before_id=before_id)
+        text = read_text(request.query)
+        entries = self._registry.audit.list_entries(
+            limit=_SHOWN + 1, before_id=before_id, text=text
+        )
         context: dict[str, Any] = {
             "title": "Audit log",
             "scripts": ("page.js",),
             "entries": entries[:_SHOWN],
+            "q": text,
             "older": entries[_SHOWN - 1].id if len(entries) > _SHOWN else None,
             "newest": before_id is None,
         }

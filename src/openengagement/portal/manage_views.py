@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 from starlette.responses import Response
@@ -23,6 +22,7 @@ LIMITS: Final[Mapping[str, int]] = {
     "handles_contracted": HANDLES_MAX,
 }
 WAITING: Final = Search(state=AppState.WAITING)
+_TEXT_MAX: Final = 128  # characters of a search
 _SEEN: Final = ("name", "website", "description", "access_level")
 _APP_CHANGED: Final = "This app changed after you opened the page. Check it again, then decide."
 _LIMITS_CHANGED: Final = (
@@ -84,7 +84,15 @@ def fingerprint(app: App | ListedApp) -> str:
 def read_search(query: Mapping[str, str]) -> Search:
     """Read a search for apps from a URL's query: `q` and `state`."""
     state = query.get("state", "")
-    return Search(query.get("q", "")[:128], AppState(state) if state in tuple(AppState) else None)
+    return Search(
+        query.get("q", "")[:_TEXT_MAX], AppState(state) if state in tuple(AppState) else None
+    )
+
+
+def read_text(query: Mapping[str, str]) -> str:
+    """Read the text of a search, `q`, without control characters, which no name has."""
+    text = query.get("q", "")[:_TEXT_MAX]
+    return "".join(char for char in text if char.isprintable()).strip()
 
 
 def list_missing_fields(fields: Mapping[str, str], decision: str) -> list[str]:
@@ -190,11 +198,6 @@ def read_id(text: str) -> int:
 def actor_of(session: Session) -> Actor:
     """Return the signed-in person as the audit log names them."""
     return Actor(session.screen_name, session.account_id)
-
-
-def format_month(month: str) -> str:
-    """Format `2026-11` as `November 2026`."""
-    return datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC).strftime("%B %Y")
 
 
 def usage_csv(month: str, apps: Sequence[AppUsage]) -> Response:

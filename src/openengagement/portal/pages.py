@@ -38,6 +38,12 @@ from openengagement.portal.routes import AsyncHandler, Handler, Load, PageRoute
 _MANY_CHARTS: Final = Refusal(
     503, "Too many people are loading charts", "Wait a few seconds and reload the page."
 )
+_MANY_CALLS: Final = Refusal(
+    503, "Too many people are sending requests", "Wait a few seconds and send the form again."
+)
+_MEASURED_BY_MANY: Final = Refusal(
+    503, "The system is being measured", "Wait a few seconds and reload the page."
+)
 # For a person who is signed in. The form of anybody else may have FORM_MAX_BYTES.
 _SIGNED_IN_FORM_MAX_BYTES: Final = 65_536
 _RETRY_AFTER_S: Final = "2"
@@ -69,6 +75,8 @@ class Pages:
         self._pool = pool
         self._limits = {
             Load.FIGURES: ConcurrencyLimit(32, _MANY_CHARTS, running_max=2),
+            Load.MEASURING: ConcurrencyLimit(8, _MEASURED_BY_MANY, running_max=1),
+            Load.CALLS: ConcurrencyLimit(32, _MANY_CALLS, running_max=4),
             Load.PROVIDER: ConcurrencyLimit(64, SIGN_IN_BUSY),
         }
         table = [

@@ -9,7 +9,10 @@ from starlette.responses import Response
 
 from openengagement.portal.access import Access
 from openengagement.portal.account import AccountSettings
+from openengagement.portal.api_console import ApiConsole
+from openengagement.portal.app_usage import AppUsagePage
 from openengagement.portal.assets import STATIC_PREFIX
+from openengagement.portal.callback_tester import CallbackTester
 from openengagement.portal.charts import Charts
 from openengagement.portal.consent import Consent
 from openengagement.portal.developer import DeveloperApps
@@ -17,6 +20,9 @@ from openengagement.portal.explorer import Explorer
 from openengagement.portal.home import Home
 from openengagement.portal.keys import AppKeys
 from openengagement.portal.manage import Console
+from openengagement.portal.manage_accounts import AccountsPage
+from openengagement.portal.manage_keys import PlatformKeysPage
+from openengagement.portal.manage_system import SystemPage
 from openengagement.portal.overview import Overview
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.password_sign_in import PasswordSignIn
@@ -52,6 +58,8 @@ class Load(Enum):
 
     LIGHT = "light"  # limited only by the threads of the pool
     FIGURES = "figures"  # reads many counters; its long answer is compressed
+    MEASURING = "measuring"  # measures the stores and the disk
+    CALLS = "calls"  # sends a request to this server itself
     PROVIDER = "provider"  # waits for an OpenID Connect provider
 
 
@@ -80,6 +88,27 @@ class FigurePages:
 
 
 @dataclass(frozen=True, slots=True)
+class DeveloperPages:
+    """The handlers of the developer portal."""
+
+    apps: DeveloperApps
+    keys: AppKeys
+    console: ApiConsole
+    usage: AppUsagePage
+    callback: CallbackTester
+
+
+@dataclass(frozen=True, slots=True)
+class ConsolePages:
+    """The handlers of the manager's console."""
+
+    apps: Console
+    system: SystemPage
+    keys: PlatformKeysPage
+    accounts: AccountsPage
+
+
+@dataclass(frozen=True, slots=True)
 class Handlers:
     """The handlers of the pages, by subject."""
 
@@ -87,9 +116,8 @@ class Handlers:
     sign_in: SignIn
     password: PasswordSignIn
     account: AccountSettings
-    developer: DeveloperApps
-    keys: AppKeys
-    console: Console
+    developer: DeveloperPages
+    console: ConsolePages
     figures: FigurePages
     reference: ApiReference
     oidc: "OidcSignIn | None" = None  # None when no provider is set
@@ -111,7 +139,7 @@ def build_page_routes(handlers: Handlers) -> list[PageRoute]:
         PageRoute("GET", "/settings/apps", account.show, Access.SIGNED_IN),
         PageRoute("POST", "/settings/apps/revoke", account.revoke_app),
         PageRoute("POST", "/settings/sessions/revoke", account.end_session),
-        *_developer_routes(handlers.developer, handlers.keys),
+        *_developer_routes(handlers.developer),
         *_figures_routes(handlers.figures),
         *_console_routes(handlers.console),
     ]
@@ -124,16 +152,21 @@ def _oidc_routes(oidc: "OidcSignIn") -> list[PageRoute]:
     ]
 
 
-def _developer_routes(developer: DeveloperApps, keys: AppKeys) -> list[PageRoute]:
-    app, own = "/portal/apps/{app_id}", developer.for_own_app
+def _developer_routes(pages: DeveloperPages) -> list[PageRoute]:
+    app, own = "/portal/apps/{app_id}", pages.apps.for_own_app
     return [
-        PageRoute("GET", "/portal", developer.show_apps, Access.SIGNED_IN),
-        PageRoute("GET", "/portal/new", developer.show_new, Access.SIGNED_IN),
-        PageRoute("POST", "/portal/new", developer.create, Access.SIGNED_IN),
-        PageRoute("GET", app, own(developer.show_settings), Access.SIGNED_IN),
-        PageRoute("POST", app, own(developer.act), Access.SIGNED_IN),
-        PageRoute("GET", f"{app}/keys", own(keys.show), Access.SIGNED_IN),
-        PageRoute("POST", f"{app}/keys", own(keys.act), Access.SIGNED_IN),
+        PageRoute("GET", "/portal", pages.apps.show_apps, Access.SIGNED_IN),
+        PageRoute("GET", "/portal/new", pages.apps.show_new, Access.SIGNED_IN),
+        PageRoute("POST", "/portal/new", pages.apps.create, Access.SIGNED_IN),
+        PageRoute("GET", app, own(pages.apps.show_settings), Access.SIGNED_IN),
+        PageRoute("POST", app, own(pages.apps.act), Access.SIGNED_IN),
+        PageRoute("GET", f"{app}/keys", own(pages.keys.show), Access.SIGNED_IN),
+        PageRoute("POST", f"{app}/keys", own(pages.keys.act), Access.SIGNED_IN),
+        PageRoute("GET", f"{app}/usage", own(pages.usage.show), Access.SIGNED_IN),
+        PageRoute("GET", f"{app}/console", own(pages.console.show), Access.SIGNED_IN),
+        PageRoute("POST", f"{app}/console", pages.console.send, Access.SIGNED_IN, Load.CALLS),
+        PageRoute("GET", f"{app}/callback", own(pages.callback.show), Access.SIGNED_IN),
+        PageRoute("POST", f"{app}/callback", pages.callback.test, Access.SIGNED_IN, Load.CALLS),
     ]
 
 
@@ -149,13 +182,18 @@ def _figures_routes(pages: FigurePages) -> list[PageRoute]:
     ]
 
 
-def _console_routes(console: Console) -> list[PageRoute]:
-    app = "/manage/apps/{app_id}"
+def _console_routes(pages: ConsolePages) -> list[PageRoute]:
+    app, apps = "/manage/apps/{app_id}", pages.apps
     return [
-        PageRoute("GET", "/manage", console.overview, Access.MANAGER),
-        PageRoute("GET", app, console.app, Access.MANAGER),
-        PageRoute("POST", app, console.decide, Access.MANAGER),
-        PageRoute("GET", "/manage/usage", console.usage, Access.MANAGER),
-        PageRoute("GET", "/manage/usage.csv", console.usage_file, Access.MANAGER),
-        PageRoute("GET", "/manage/audit", console.audit, Access.MANAGER),
+        PageRoute("GET", "/manage", apps.overview, Access.MANAGER),
+        PageRoute("GET", app, apps.app, Access.MANAGER),
+        PageRoute("POST", app, apps.decide, Access.MANAGER),
+        PageRoute("GET", "/manage/usage", apps.usage, Access.MANAGER),
+        PageRoute("GET", "/manage/usage.csv", apps.usage_file, Access.MANAGER),
+        PageRoute("GET", "/manage/audit", apps.audit, Access.MANAGER),
+        PageRoute("GET", "/manage/system", pages.system.show, Access.MANAGER, Load.MEASURING),
+        PageRoute("GET", "/manage/keys", pages.keys.show, Access.MANAGER),
+        PageRoute("POST", "/manage/keys", pages.keys.act, Access.MANAGER),
+        PageRoute("GET", "/manage/accounts", pages.accounts.show, Access.MANAGER),
+        PageRoute("POST", "/manage/accounts", pages.accounts.act, Access.MANAGER),
     ]

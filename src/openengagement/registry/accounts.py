@@ -85,6 +85,19 @@ class Accounts:
             query = query.where(ACCOUNTS.c.role == role)
         return self._database.read_all(Account, query)
 
+    def search_accounts(
+        self, text: str, role: Role | None, *, limit: int, skip: int = 0
+    ) -> list[Account]:
+        """List accounts by screen name: those with this text in it or this id, and this role."""
+        query = _SELECT.where(*_matching(text, role)).order_by(ACCOUNTS.c.screen_name_key)
+        return self._database.read_all(Account, query.limit(limit).offset(skip))
+
+    def count_accounts(self, text: str, role: Role | None) -> int:
+        """Count the accounts that `search_accounts` lists."""
+        query = sa.select(sa.func.count()).select_from(ACCOUNTS).where(*_matching(text, role))
+        with self._database.reading() as db:
+            return db.scalar(query) or 0
+
     def read_protected(self, account_ids: Sequence[int]) -> dict[int, bool]:
         """Map the registered ones of these accounts to whether they are protected."""
         query = sa.select(ACCOUNTS.c.id, ACCOUNTS.c.protected)
@@ -100,6 +113,17 @@ class Accounts:
 
 
 _SELECT: Final[sa.Select[Any]] = sa.select(*columns_of(Account, ACCOUNTS))
+
+
+def _matching(text: str, role: Role | None) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = []
+    if text:
+        key = text.removeprefix("@").casefold()
+        named = ACCOUNTS.c.screen_name_key.contains(key, autoescape=True)
+        conditions.append(named | (sa.cast(ACCOUNTS.c.id, sa.String) == text))
+    if role is not None:
+        conditions.append(ACCOUNTS.c.role == role)
+    return conditions
 
 
 def _account_row(account_id: int, screen_name: str, *, protected: bool | None) -> dict[str, Any]:

@@ -24,7 +24,8 @@ class AppForm:
     `callbacks` are the URLs that users may return to. An app without callbacks is a desktop app,
     whose users copy a PIN. `sign_in` lets `oauth/authenticate` skip the consent page for users who
     authorized the app before. `access_level` is a value of `AccessLevel` after `apps.app_form` has
-    checked the form.
+    checked the form. `submission` is a random text of the page that has the form: when it is sent
+    twice, as by a double click, it creates one app. Empty: every time creates an app.
     """
 
     name: str
@@ -34,6 +35,7 @@ class AppForm:
     description: str | None = None
     access_level: str = AccessLevel.READ
     sign_in: bool = False
+    submission: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +90,21 @@ class Apps:
     ) -> int:
         """Register an app, not enabled, and return its App ID. Managers are notified.
 
-        `credentials` are the consumer key and the encrypted consumer secret. `apps_max` is the
-        number of apps that the owner may have, including this one.
+        `credentials` are the consumer key and the encrypted consumer secret. If the form
+        has a submission and an app has this consumer key, nothing changes, and the App ID of that
+        app is returned. `apps_max` is the number of apps that the owner may have, including this
+        one.
 
         Raises:
             TooManyApps: the owner has `apps_max` apps already.
         """
         owned = sa.select(sa.func.count()).where(APPS.c.owner_id == form.owner_id)
+        same_key = sa.select(APPS.c.id).where(APPS.c.consumer_key == credentials[0])
         # Relies on the credential lock (Database.writing): no other writer adds an app between
         # the reads and the insert. No id is used twice, not even that of a removed app.
         with self._database.writing(credentials=True) as db:
+            if form.submission and (known := db.scalar(same_key)) is not None:
+                return int(known)
             if apps_max is not None and (db.scalar(owned) or 0) >= apps_max:
                 raise TooManyApps
             used = (db.scalar(sa.select(sa.func.max(t.c.id))) for t in (APPS, REMOVED_APPS))

@@ -51,15 +51,33 @@ class AuditLog:
         self._database = database
 
     def list_entries(
-        self, *, limit: int, before_id: int | None = None, app_id: int | None = None
+        self,
+        *,
+        limit: int,
+        before_id: int | None = None,
+        app_id: int | None = None,
+        text: str = "",
     ) -> list[Entry]:
-        """List entries, the newest first: those before `before_id`, of one app, if given."""
+        """List entries, the newest first: those before `before_id`, of one app, if given.
+
+        `text` is a part of the actor's or the subject's name, an action, or an App ID.
+        """
         query = _SELECT.order_by(AUDIT_LOG.c.id.desc()).limit(limit)
         if before_id is not None:
             query = query.where(AUDIT_LOG.c.id < before_id)
         if app_id is not None:
             query = query.where(AUDIT_LOG.c.app_id == app_id)
+        if text:
+            query = query.where(_matching(text))
         return self._database.read_all(Entry, query)
+
+
+def _matching(text: str) -> sa.ColumnElement[bool]:
+    name = text.removeprefix("@")
+    found = AUDIT_LOG.c.subject.icontains(name, autoescape=True)
+    found |= AUDIT_LOG.c.actor.icontains(name, autoescape=True)
+    found |= AUDIT_LOG.c.action == text.lower()
+    return found | (sa.cast(AUDIT_LOG.c.app_id, sa.String) == text)
 
 
 def write_entry(db: sa.Connection, actor: Actor, *, now_s: int, **fields: str | int | None) -> None:

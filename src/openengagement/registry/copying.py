@@ -14,13 +14,14 @@ from openengagement.registry.schema import (
     CREDENTIAL_VERSION,
     METADATA,
     USAGE_HANDLES,
+    USAGE_REFUSALS,
     USAGE_REQUESTS,
 )
 
 # Not copied: the target counts its own changes, and the copy is one of them.
 NOT_COPIED: Final = {CREDENTIAL_VERSION}
 # Nearly every request changes these. No other table refers to them.
-USAGE: Final = (USAGE_REQUESTS, USAGE_HANDLES)
+USAGE: Final = (USAGE_REQUESTS, USAGE_HANDLES, USAGE_REFUSALS)
 COPIED: Final = tuple(table for table in METADATA.sorted_tables if table not in NOT_COPIED)
 SEALED: Final = tuple(table for table in METADATA.sorted_tables if table not in USAGE)
 _PAGE: Final = 500

@@ -67,7 +67,7 @@ class Decisions:
         """
         same_app = APPS.c.id == app_id
         with self._database.writing(credentials=True) as db:
-            _check_manager(db, actor)
+            check_manager(db, actor)
             row = db.execute(sa.select(APPS).where(same_app)).mappings().first()
             if row is None:
                 return False
@@ -91,7 +91,7 @@ class Decisions:
         same_account = ACCOUNTS.c.id == account_id
         query = sa.select(ACCOUNTS.c.screen_name, ACCOUNTS.c.role).where(same_account)
         with self._database.writing(credentials=True) as db:
-            _check_manager(db, actor)
+            check_manager(db, actor)
             row = db.execute(query).one()
             if row.role == role:
                 return
@@ -100,7 +100,7 @@ class Decisions:
             write_entry(db, actor, now_s=now_s, action="role", account_id=account_id, **names)
 
 
-def _check_manager(db: sa.Connection, actor: Actor) -> None:
+def check_manager(db: sa.Connection, actor: Actor) -> None:
     """Refuse an actor who is not a manager any more, although their page may still show it."""
     if actor.account_id is None:
         return

@@ -7,9 +7,12 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from openengagement.registry.audit import COMMAND_LINE, write_entry
+from openengagement.registry.audit import COMMAND_LINE, Actor, write_entry
 from openengagement.registry.database import Database, columns_of, update_last_used
+from openengagement.registry.decisions import check_manager
 from openengagement.registry.schema import PLATFORM_KEYS
+
+NAME_LENGTH_MAX: Final = 128
 
 
 class Scope(StrEnum):
@@ -48,20 +51,34 @@ class PlatformKey:
         return key_id_of(self.key_hash)
 
 
+def is_key_name(name: str) -> bool:
+    """Whether a name has 1 to NAME_LENGTH_MAX printable characters and no space at its ends."""
+    return 1 <= len(name) <= NAME_LENGTH_MAX and name.isprintable() and name == name.strip()
+
+
 def key_id_of(key_hash: bytes) -> str:
     """Return the id of the key with this digest."""
     return key_hash.hex()[:12]
 
 
 class PlatformKeys:
-    """The platform keys of the registry, by their SHA-256 digest. The command line changes them."""
+    """The platform keys of the registry, by their SHA-256 digest."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add_platform_key(self, key: PlatformKey) -> None:
-        """Store a new key. Only people read its name."""
-        self._database.change(PLATFORM_KEYS.insert().values(asdict(key)), credentials=True)
+    def add_platform_key(self, key: PlatformKey, *, actor: Actor | None = None) -> None:
+        """Store a new key, and record it if an actor is given. Only people read its name.
+
+        Raises:
+            NotManager: the actor is not a manager.
+        """
+        with self._database.writing(credentials=True) as db:
+            if actor is not None:
+                check_manager(db, actor)
+                entry = {"action": "issue_key", "subject": key.name, "before": key.id}
+                write_entry(db, actor, now_s=key.created_at_s, **entry)
+            db.execute(PLATFORM_KEYS.insert().values(asdict(key)))
 
     def find_platform_key(self, key_hash: bytes) -> PlatformKey | None:
         """Return the key with this digest, None if none was issued or it was revoked."""
@@ -73,14 +90,21 @@ class PlatformKeys:
         query = _SELECT.order_by(PLATFORM_KEYS.c.created_at_s, PLATFORM_KEYS.c.key_hash)
         return self._database.read_all(PlatformKey, query)
 
-    def revoke_platform_key(self, key: PlatformKey, *, now_s: int) -> bool:
-        """Revoke a key from the next request on, and record it. False if it was revoked already."""
+    def revoke_platform_key(
+        self, key: PlatformKey, *, now_s: int, actor: Actor = COMMAND_LINE
+    ) -> bool:
+        """Revoke a key from the next request on, and record it. False if it was revoked already.
+
+        Raises:
+            NotManager: the actor is not a manager.
+        """
         same = PLATFORM_KEYS.c.key_hash == key.key_hash
         with self._database.writing(credentials=True) as db:
+            check_manager(db, actor)
             if not db.execute(PLATFORM_KEYS.delete().where(same)).rowcount:
                 return False
             entry = {"action": "revoke_key", "subject": key.name, "before": key.id}
-            write_entry(db, COMMAND_LINE, now_s=now_s, **entry)
+            write_entry(db, actor, now_s=now_s, **entry)
         return True
 
     def apply_last_used(self, used: Mapping[bytes, int]) -> None:

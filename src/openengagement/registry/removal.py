@@ -24,6 +24,7 @@ from openengagement.registry.schema import (
     REQUEST_TOKENS,
     SESSIONS,
     USAGE_HANDLES,
+    USAGE_REFUSALS,
 )
 
 ERASED_ACCOUNT: Final = "erased account"  # in the audit log, in place of a screen name
@@ -113,7 +114,7 @@ def _remove_apps(db: sa.Connection, condition: sa.ColumnElement[bool]) -> tuple[
     if not rows:
         return 0, 0
     ids = [row["id"] for row in rows]
-    for table in (CALLBACKS, REQUEST_TOKENS):
+    for table in (CALLBACKS, REQUEST_TOKENS, USAGE_REFUSALS):
         db.execute(table.delete().where(table.c.app_id.in_(ids)))
     tokens = _remove_tokens(db, ACCESS_TOKENS.c.app_id.in_(ids))
     db.execute(APPS.delete().where(APPS.c.id.in_(ids)))

@@ -172,6 +172,16 @@ USAGE_HANDLES = sa.Table(
     sa.Column("account_id", sa.BigInteger, primary_key=True, autoincrement=False),
 )
 
+# Refused requests of an app by UTC day, for its developer. Old days are removed.
+USAGE_REFUSALS = sa.Table(
+    "usage_refusals",
+    METADATA,
+    sa.Column("app_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("day", sa.Integer, primary_key=True, autoincrement=False, index=True),  # since 1970
+    sa.Column("reason", sa.String(64), primary_key=True),  # a refusal's stable name
+    sa.Column("requests", sa.BigInteger, nullable=False),
+)
+
 # Entries hold names as they were, so that later renames change nothing. An erasure replaces them.
 AUDIT_LOG = sa.Table(
     "audit_log",

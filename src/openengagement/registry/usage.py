@@ -4,11 +4,15 @@ A handle is an account whose Tweets were served to the app.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 import sqlalchemy as sa
 
+from openengagement.engagement.types import DAY_S, format_time
+from openengagement.errors import RateLimited, StoreUnavailable
 from openengagement.registry.database import Database, slices
 from openengagement.registry.notifications import NotificationType, Occasion, notify_of_app
 from openengagement.registry.schema import (
@@ -16,17 +20,22 @@ from openengagement.registry.schema import (
     APPS,
     REMOVED_APPS,
     USAGE_HANDLES,
+    USAGE_REFUSALS,
     USAGE_REQUESTS,
 )
 
 ERASED_HANDLE: Final = "(erased)"  # in place of the screen name
 OK: Final = "ok"  # the outcome of a served request; a refused one has the refusal's stable name
 
+REFUSAL_DAYS: Final = 28  # refusals are kept by day for so many days
+
 _SLICE: Final = 1000  # handles in one transaction
 
 Requests = Mapping[tuple[str, int, str], int]  # month, App ID, outcome -> requests
 Handles = Collection[tuple[str, int, int]]  # month, App ID, account id
-Limited = tuple[int, str, int]  # App ID, day such as 2026-11-29, time of the notification
+# App ID, day (since 1970, UTC), stable name of the refusal -> requests
+Refusals = Mapping[tuple[int, int, str], int]
+_NO_REFUSALS: Final[Refusals] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -65,6 +74,15 @@ class AppUsage:
     used: Used
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Refused requests of an app on one day (since 1970, UTC) for one reason."""
+
+    day: int
+    reason: str
+    requests: int
+
+
 class Usage:
     """Adds up and reads the usage of apps."""
 
@@ -72,14 +90,16 @@ class Usage:
         self._database = database
 
     def add_usage(
-        self, requests: Requests, handles: Handles, *, limited: Collection[Limited] = ()
+        self, requests: Requests, handles: Handles, *, refusals: Refusals = _NO_REFUSALS
     ) -> None:
         """Add to the counts of requests, and store the handles that are not stored yet.
+
+        `refusals` are the refused ones of `requests`, by day. Days that are older than REFUSAL_DAYS
+        are removed.
 
         Handles come first, in slices, so that other writers wait only briefly. If a slice fails,
         the call can be repeated: no request was counted yet. Rows are sorted, so that the calls of
         two workers cannot deadlock. Handles whose account was erased meanwhile are left out.
-        Managers are notified of `limited` apps.
         """
         missing = self._database.insert_missing(USAGE_HANDLES)
         for some in slices(sorted(handles), _SLICE):
@@ -95,9 +115,39 @@ class Usage:
                     self._database.insert_adding(USAGE_REQUESTS.c.requests),
                     _rows(("month", "app_id", "outcome", "requests"), counts),
                 )
-                for app_id, day, now_s in sorted(limited):
-                    reached = Occasion(NotificationType.LIMIT_REACHED, app_id, day, {"day": day})
+                self._add_refusals(db, refusals)
+
+    def notify_of_limits(self, refusals: Refusals, *, now_s: int) -> None:
+        """Notify managers of apps that these refusals show at their rate limit, once a day.
+
+        If the registry is unavailable, the next refusal of the day notifies.
+        """
+        limited = sorted((app, day) for app, day, reason in refusals if reason == RateLimited.code)
+        with suppress(StoreUnavailable):
+            for app_id, number in limited:
+                day = format_time(number * DAY_S)[:10]
+                reached = Occasion(NotificationType.LIMIT_REACHED, app_id, day, {"day": day})
+                with self._database.writing() as db:
                     notify_of_app(db, reached, database=self._database, now_s=now_s)
+
+    def _add_refusals(self, db: sa.Connection, refusals: Refusals) -> None:
+        if not refusals:
+            return
+        rows = sorted((*key, count) for key, count in refusals.items())
+        insert = self._database.insert_adding(USAGE_REFUSALS.c.requests)
+        db.execute(insert, _rows(("app_id", "day", "reason", "requests"), rows))
+        oldest = max(day for _, day, _ in refusals) - REFUSAL_DAYS + 1
+        db.execute(USAGE_REFUSALS.delete().where(USAGE_REFUSALS.c.day < oldest))
+
+    def list_refusals(self, app_id: int, *, oldest_day: int) -> list[Refused]:
+        """List an app's refused requests since a day: the newest day, and the most, first."""
+        refused = USAGE_REFUSALS.c
+        query = (
+            sa.select(refused.day, refused.reason, refused.requests)
+            .where(refused.app_id == app_id, refused.day >= oldest_day)
+            .order_by(refused.day.desc(), refused.requests.desc(), refused.reason)
+        )
+        return self._database.read_all(Refused, query)
 
     def read_month(self, month: str) -> list[AppUsage]:
         """List each app that has requests in a month or contracted handles, ordered by App ID."""
@@ -138,6 +188,15 @@ class Usage:
             for month, count in db.execute(handles.group_by(served.month)):
                 used[month].handles = count
         return used
+
+    def count_answered(self, app_id: int, month: str) -> int:
+        """Count the requests of an app that were answered in a month."""
+        counted = USAGE_REQUESTS.c
+        query = sa.select(counted.requests).where(
+            counted.month == month, counted.app_id == app_id, counted.outcome == OK
+        )
+        with self._database.reading() as db:
+            return db.scalar(query) or 0
 
     def list_handles(self, app_id: int, month: str, *, limit: int) -> list[str]:
         """List the present screen names of an app's handles of a month, in alphabetical order.

@@ -18,6 +18,7 @@ from openengagement.registry.webhooks import Webhook
 NOW_S = 1_795_342_500
 NOVEMBER = "2026-11"
 DAY = "2026-11-22"
+TODAY = NOW_S // 86_400  # the same day
 
 
 def add_app(registry, name="one", owner_id=1):
@@ -84,10 +85,9 @@ def test_an_app_that_is_not_added_is_not_notified(registry, ana):
 
 def test_a_reached_limit_is_notified_once_a_day(registry, ana):
     app_id = add_app(registry)
-    for day in (DAY, DAY, "2026-11-23"):
-        registry.usage.add_usage(
-            {(NOVEMBER, app_id, "rate_limited"): 3}, [], limited=[(app_id, day, NOW_S)]
-        )
+    for day in (TODAY, TODAY, TODAY + 1):
+        refusals = {(app_id, day, "rate_limited"): 3, (app_id, day + 5, "nonce_used"): 1}
+        registry.usage.notify_of_limits(refusals, now_s=NOW_S)
     days = [data["day"] for kind, data in stored(registry) if kind == "limit.reached"]
     assert days == [DAY, "2026-11-23"]
 
@@ -95,10 +95,8 @@ def test_a_reached_limit_is_notified_once_a_day(registry, ana):
 def test_a_removed_app_is_not_notified(registry, ana):
     app_id = add_app(registry)
     registry.removal.remove_app(app_id, actor=COMMAND_LINE, now_s=NOW_S)
-    limited = [(app_id, DAY, NOW_S)]
-    registry.usage.add_usage({(NOVEMBER, app_id, "rate_limited"): 3}, [], limited=limited)
+    registry.usage.notify_of_limits({(app_id, TODAY, "rate_limited"): 3}, now_s=NOW_S)
     assert stored(registry) == []
-    assert registry.usage.read_month(NOVEMBER)[0].used.requests == 3
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@
 
 import pytest
 
-from openengagement.registry.audit import COMMAND_LINE
+from openengagement.engagement.permissions import Role
+from openengagement.registry.accounts import Account
+from openengagement.registry.audit import COMMAND_LINE, Actor
+from openengagement.registry.decisions import NotManager
 from openengagement.registry.platform_keys import PlatformKey, Scope
 
 NOW_S = 1_795_342_500
@@ -73,3 +76,46 @@ def test_scopes_and_expiry_are_stored(registry, other):
     free = other.platform_keys.find_platform_key(B)
     assert all(map(free.allows, Scope))
     assert not free.is_expired(NOW_S + 10**9)
+
+
+def test_only_managers_issue_and_revoke_keys_in_the_console(registry):
+    for number, role in ((7, Role.MANAGER), (8, Role.MEMBER)):
+        registry.accounts.add_account(Account(number, f"person{number}", NOW_S, role=role))
+    manager, member = Actor("person7", 7), Actor("person8", 8)
+    keys, key = registry.platform_keys, PlatformKey(A, "ingest", NOW_S)
+    with pytest.raises(NotManager):
+        keys.add_platform_key(key, actor=member)
+    assert keys.list_platform_keys() == []
+    keys.add_platform_key(key, actor=manager)
+    with pytest.raises(NotManager):
+        keys.revoke_platform_key(key, now_s=NOW_S, actor=member)
+    assert keys.list_platform_keys() == [key]
+    assert keys.revoke_platform_key(key, now_s=NOW_S + 1, actor=manager)
+    entries = registry.audit.list_entries(limit=9)
+    assert [(each.action, each.actor, each.before) for each in entries] == [
+        ("revoke_key", "person7", "a0" * 6),
+        ("issue_key", "person7", "a0" * 6),
+    ]
+    found = {
+        text: len(registry.audit.list_entries(limit=9, text=text))
+        for text in ("INGEST", "@person7", "issue_key", "100", "%", "nobody")
+    }
+    assert found == {"INGEST": 2, "@person7": 2, "issue_key": 1, "100": 0, "%": 0, "nobody": 0}
+
+
+def test_accounts_are_searched_by_name_id_and_role(registry):
+    people = ((7, "Anna", Role.MANAGER), (8, "hanna", Role.MEMBER), (77, "bo_", Role.MEMBER))
+    for number, name, role in people:
+        registry.accounts.add_account(Account(number, name, NOW_S, role=role))
+
+    def found(text, role=None, **page):
+        accounts = registry.accounts.search_accounts(text, role, **{"limit": 9, **page})
+        return [each.id for each in accounts]
+
+    assert found("") == [7, 77, 8]
+    assert found("", limit=1, skip=1) == [77]
+    assert found("@ANNA") == [7, 8]
+    assert found("7") == [7]
+    assert found("_") == [77]
+    assert found("anna", Role.MEMBER) == [8]
+    assert registry.accounts.count_accounts("anna", None) == 2

@@ -5,6 +5,7 @@ import pytest
 from openengagement.registry.accounts import Account
 from openengagement.registry.apps import AppForm
 from openengagement.registry.audit import COMMAND_LINE
+from openengagement.registry.usage import REFUSAL_DAYS
 
 NOW_S = 1_795_342_500
 OCTOBER, NOVEMBER = "2026-10", "2026-11"
@@ -81,3 +82,31 @@ def test_an_account_that_is_not_registered_is_no_handle(registry, apps):
     assert registry.usage.list_handles(one, NOVEMBER, limit=9) == ["ana"]
     registry.usage.add_usage({}, {(NOVEMBER, one, 77)})
     assert registry.usage.count_handles(NOVEMBER) == {one: 1}
+
+
+def test_refusals_are_listed_by_day_and_old_days_are_removed(registry, apps):
+    one, two, _ = apps
+    today = 20_000
+    for day, app_id, count in ((today - REFUSAL_DAYS, one, 9), (today, two, 1), (today, one, 2)):
+        refusals = {(app_id, day, "rate_limited"): count, (app_id, day, "invalid_field"): 1}
+        requests = {(NOVEMBER, app_id, reason): n for (_, _, reason), n in refusals.items()}
+        registry.usage.add_usage(requests, [], refusals=refusals)
+    registry.usage.add_usage(
+        {(NOVEMBER, one, "rate_limited"): 3}, [], refusals={(one, today - 1, "rate_limited"): 3}
+    )
+    found = registry.usage.list_refusals(one, oldest_day=0)
+    assert [(each.day, each.reason, each.requests) for each in found] == [
+        (today, "rate_limited", 2),
+        (today, "invalid_field", 1),
+        (today - 1, "rate_limited", 3),
+    ]
+    assert [each.day for each in registry.usage.list_refusals(one, oldest_day=today)] == [today] * 2
+
+
+def test_answered_requests_of_a_month(registry, apps):
+    one = apps[0]
+    registry.usage.add_usage(
+        {(NOVEMBER, one, "ok"): 4, (NOVEMBER, one, "x"): 2, (OCTOBER, one, "ok"): 5}, []
+    )
+    assert registry.usage.count_answered(one, NOVEMBER) == 4
+    assert registry.usage.count_answered(one, "2026-01") == 0

@@ -18,18 +18,22 @@ class Kept:
     def __init__(self):
         self.requests = {}
         self.handles = []
+        self.refusals = {}
         self.writes = 0
         self.fails = False
-        self.limited = []
+        self.noticed = []
 
-    def add_usage(self, requests, handles, *, limited):
+    def add_usage(self, requests, handles, *, refusals):
         self.writes += 1
         if self.fails:
             raise OSError("disk full")
         for key, count in requests.items():
             self.requests[key] = self.requests.get(key, 0) + count
         self.handles += handles
-        self.limited += limited
+        self.refusals |= refusals
+
+    def notify_of_limits(self, refusals, *, now_s):
+        self.noticed.append((dict(refusals), now_s))
 
 
 @pytest.fixture
@@ -146,12 +150,13 @@ def test_a_handle_that_could_not_be_written_is_tried_again(meter, kept):
     assert kept.handles == [("2026-10", APP, 1)]
 
 
-def test_an_app_at_its_rate_limit_is_reported_with_its_day(meter, kept):
+def test_refusals_are_counted_by_day(meter, kept):
     now_s = LAST_OF_OCTOBER_S
-    meter.count_refusal(APP, "nonce_used", now_s=now_s)
+    meter.count_refusal(APP, "rate_limited", now_s=now_s)
+    meter.count_refusal(APP, "rate_limited", now_s=now_s)
+    meter.count_refusal(APP, "rate_limited", now_s=now_s + 1)
+    meter.count_answer(APP, frozenset({1}), now_s=now_s)
     meter.flush()
-    assert kept.limited == []
-    for _ in range(2):
-        meter.count_refusal(APP, "rate_limited", now_s=now_s)
-    meter.flush()
-    assert kept.limited == [(APP, "2026-10-31", int(now_s))]
+    day = int(now_s // 86_400)
+    assert kept.refusals == {(APP, day, "rate_limited"): 2, (APP, day + 1, "rate_limited"): 1}
+    assert kept.noticed == [(kept.refusals, int(now_s))]

@@ -1,0 +1,213 @@
+"""Wire the pages together, for `openengagement.server`."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from openengagement.api.reference import Reference
+from openengagement.apps.app_form import check_app_form
+from openengagement.apps.own_apps import OwnApps
+from openengagement.apps.own_calls import OwnCalls
+from openengagement.engagement.months import month_of
+from openengagement.portal.account import AccountSettings
+from openengagement.portal.account_figures import AccountFigures
+from openengagement.portal.api_console import ApiConsole
+from openengagement.portal.api_figures import ApiFigures
+from openengagement.portal.app_usage import AppUsagePage, read_minute
+from openengagement.portal.browser_sessions import BrowserSessions
+from openengagement.portal.callback_tester import CallbackTester
+from openengagement.portal.charts import Charts
+from openengagement.portal.consent import Consent
+from openengagement.portal.developer import DeveloperApps
+from openengagement.portal.explorer import Explorer, newest_tweet
+from openengagement.portal.home import Home
+from openengagement.portal.keys import AppKeys
+from openengagement.portal.manage import Console
+from openengagement.portal.manage_accounts import AccountsPage
+from openengagement.portal.manage_keys import PlatformKeysPage
+from openengagement.portal.manage_system import SystemPage
+from openengagement.portal.one_time_secrets import OneTimeSecrets
+from openengagement.portal.overview import Overview
+from openengagement.portal.pages import Pages
+from openengagement.portal.password_sign_in import PasswordSignIn
+from openengagement.portal.reference import ApiReference
+from openengagement.portal.rendering import PageRenderer
+from openengagement.portal.routes import (
+    ConsolePages,
+    DeveloperPages,
+    FigurePages,
+    Handlers,
+    build_page_routes,
+)
+from openengagement.portal.series import CHART_GROUPINGS
+from openengagement.portal.sign_in import SignIn, SignInMethods
+from openengagement.portal.tweet_views import TweetViews
+from openengagement.query import Query
+from openengagement.server_parts import Shared
+from openengagement.sign_in.passwords import Passwords
+
+if TYPE_CHECKING:
+    from openengagement.portal.oidc import OidcSignIn
+
+
+def build_pages(shared: Shared, slow_pool: ThreadPoolExecutor, *, reference: Reference) -> Pages:
+    """Build the pages."""
+    registry, keyring, settings = shared.folder.registry, shared.folder.keyring, shared.settings
+    now_s = shared.now_s
+    sessions = BrowserSessions(registry, keyring, days=settings.session_days, now_s=now_s)
+    renderer = PageRenderer(settings.platform_name, sessions, image_hosts=settings.image_host_names)
+    sign_in = SignIn(
+        renderer,
+        sessions,
+        flow=shared.flow,
+        methods=SignInMethods(settings.password_sign_in, settings.oidc_shown_name),
+    )
+    own_apps = OwnApps(
+        registry,
+        keyring,
+        apps_max=settings.apps_per_account_max,
+        check_form=partial(check_app_form, schemes=settings.allowed_callback_schemes),
+        now_s=now_s,
+    )
+    handlers = Handlers(
+        consent=Consent(renderer, sessions, flow=shared.flow),
+        sign_in=sign_in,
+        password=PasswordSignIn(
+            sign_in,
+            Passwords(registry, shared.limits, now_s=now_s),
+            pool=shared.pool,
+            slow_pool=slow_pool,
+            strangers_threads=settings.sign_in_threads,
+        ),
+        account=AccountSettings(renderer, sessions, registry=registry),
+        developer=_build_developer_pages(shared, renderer, own_apps=own_apps),
+        console=_build_console_pages(shared, renderer),
+        figures=_build_figure_pages(shared, renderer, own_apps=own_apps),
+        oidc=_build_oidc(shared, renderer, sign_in=sign_in),
+        reference=ApiReference(renderer, lambda: reference.document),
+    )
+    return Pages(
+        renderer,
+        sessions,
+        routes=build_page_routes(handlers),
+        pool=shared.pool,
+        body_max_bytes=settings.body_max_bytes,
+    )
+
+
+def _build_developer_pages(
+    shared: Shared, renderer: PageRenderer, *, own_apps: OwnApps
+) -> DeveloperPages:
+    """Build the developer portal."""
+    registry, keyring, settings = shared.folder.registry, shared.folder.keyring, shared.settings
+    now_s, usage = shared.now_s, registry.usage
+    secrets = OneTimeSecrets(keyring, now_s=now_s)
+    newest = partial(newest_tweet, shared.folder.stores.tweets)
+    apps = DeveloperApps(
+        renderer,
+        own_apps,
+        one_time_secrets=secrets,
+        default_per_minute=settings.rate_limit_per_minute,
+        newest_tweet=newest,
+    )
+    calls: dict[str, Any] = {
+        "own_calls": OwnCalls(registry, keyring, now_s=now_s),
+        "inner_calls": shared.inner_calls,
+        "pool": shared.pool,
+    }
+    return DeveloperPages(
+        apps=apps,
+        keys=AppKeys(
+            renderer,
+            own_apps,
+            one_time_secrets=secrets,
+            newest_tweet=newest,
+            count_answered=lambda app_id: usage.count_answered(app_id, month_of(now_s())),
+        ),
+        console=ApiConsole(renderer, apps, **calls),
+        usage=AppUsagePage(
+            renderer,
+            own_apps,
+            usage=usage,
+            read_window=partial(read_minute, limits=shared.limits, settings=settings, now_s=now_s),
+            now_s=now_s,
+        ),
+        callback=CallbackTester(renderer, apps, **calls),
+    )
+
+
+def _build_console_pages(shared: Shared, renderer: PageRenderer) -> ConsolePages:
+    """Build the manager's console."""
+    folder, now_s = shared.folder, shared.now_s
+    registry = folder.registry
+    default_limit = shared.settings.rate_limit_per_minute
+    return ConsolePages(
+        apps=Console(renderer, registry, default_limit=default_limit, now_s=now_s),
+        system=SystemPage(renderer, shared.data, folder=folder, rate=shared.rate, now_s=now_s),
+        keys=PlatformKeysPage(
+            renderer,
+            registry.platform_keys,
+            one_time_secrets=OneTimeSecrets(folder.keyring, now_s=now_s),
+            now_s=now_s,
+        ),
+        accounts=AccountsPage(renderer, registry, now_s=now_s),
+    )
+
+
+def _build_figure_pages(
+    shared: Shared, renderer: PageRenderer, *, own_apps: OwnApps
+) -> FigurePages:
+    """Build the pages that authors read."""
+    settings, stores, now_s = shared.settings, shared.folder.stores, shared.metrics_now_s
+    tweets, figures = stores.tweets, _build_figures(shared)
+    views = TweetViews(
+        tweets, url_template=settings.tweet_url, image_hosts=settings.image_host_names
+    )
+    account_figures = AccountFigures(
+        stores, shared.lookup.read_protected, now_s=now_s, floor_s=settings.historical_floor_s
+    )
+    return FigurePages(
+        home=Home(renderer, tweets=tweets, apps=own_apps),
+        overview=Overview(renderer, account_figures, views=views),
+        explorer=Explorer(renderer, figures, tweets=tweets, views=views),
+        charts=Charts(renderer, figures, tweets=tweets, views=views, now_s=now_s),
+    )
+
+
+def _build_figures(shared: Shared) -> ApiFigures:
+    """Build the source of the figures on an author's own pages."""
+    protected, settings = shared.lookup.read_protected, shared.settings
+    # A chart needs three groupings, even if the operator allows clients fewer.
+    settings = replace(settings, groupings_max=max(settings.groupings_max, CHART_GROUPINGS))
+    query = Query(
+        shared.folder.stores,
+        protected,
+        blocking=shared.lookup.blocking,
+        settings=settings,
+        now_s=shared.metrics_now_s,
+    )
+    return ApiFigures(query, protected)
+
+
+def _build_oidc(shared: Shared, renderer: PageRenderer, *, sign_in: SignIn) -> "OidcSignIn | None":
+    """Build the sign-in through an OpenID Connect provider; None if no provider is set."""
+    settings, now_s = shared.settings, shared.now_s
+    if not settings.oidc_issuer:
+        return None
+    # Without these imports, a worker that needs no provider starts a quarter of a second earlier.
+    from openengagement.portal.oidc import OidcSignIn  # noqa: PLC0415
+    from openengagement.sign_in.openid import RelyingParty  # noqa: PLC0415
+    from openengagement.sign_in.provider import ClientRegistration, Provider  # noqa: PLC0415
+
+    registration = ClientRegistration(
+        settings.oidc_issuer, settings.oidc_client_id, settings.oidc_secret, settings.oidc_scope
+    )
+    relying_party = RelyingParty(
+        Provider(registration, now_s=now_s),
+        shared.folder.registry,
+        keyring=shared.folder.keyring,
+        claim=settings.oidc_account_claim,
+        now_s=now_s,
+    )
+    return OidcSignIn(renderer, sign_in=sign_in, relying_party=relying_party, pool=shared.pool)
