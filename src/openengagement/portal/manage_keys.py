@@ -73,7 +73,7 @@ class PlatformKeysPage:
             "all_scopes": " ".join(Scope),
             "shown": shown,
             "typed": request.fields,
-            "error": error,
+            "error": {"field": error.field, "text": str(error)} if error else None,
             "name_length_max": NAME_LENGTH_MAX,
         }
         status = 400 if error else 200

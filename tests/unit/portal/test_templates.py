@@ -1,6 +1,7 @@
 """The pages' templates, rendered with minimal and with hostile context."""
 
 import re
+from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -17,7 +18,7 @@ from openengagement.apps.app_form import ACCESS_LEVEL_TEXTS
 from openengagement.engagement.types import TYPE_NAMES, utc_datetime
 from openengagement.portal.bar_charts import draw_bars, draw_spark
 from openengagement.portal.developer import Fault
-from openengagement.portal.manage_views import format_month
+from openengagement.portal.months import format_month
 from openengagement.portal.overview_figures import list_actions, make_bars, make_figures, make_heat
 from openengagement.portal.periods import read_period
 from openengagement.portal.series import RATE, Chart, format_number, read_chart_query
@@ -221,11 +222,13 @@ def own_app(name="Birdseye", **more):
         "description": None,
         "state": "waiting",
         "per_minute": 6000,
+        "created_at_s": WHEN,
     }
     return {"name": name} | own | more
 
 
 APP_FORM = {"viewer": ALICE, "form": FORM, "fault": None, "access_levels": ACCESS_LEVEL_TEXTS}
+APP_FORM |= {"complete": True}
 SETTINGS = APP_FORM | {"app": own_app(), "saved": False, "here": APP_HOME}
 KEYS = {
     "viewer": ALICE,
@@ -239,6 +242,39 @@ KEYS = {
     "shown": {},
     "origin": "http://127.0.0.1:8080",
     "tweet_id": "",
+    "answered": 0,
+}
+CONSOLE = {
+    "viewer": ALICE,
+    "app": own_app(),
+    "here": f"{APP_HOME}/console",
+    "has_token": False,
+    "fields": defaultdict(str),
+    "fault": "",
+    "exchange": None,
+    "endpoints": {"totals": "Totals"},
+    "type_names": ["favorites"],
+    "levels": ["group_1"],
+    "dimensions": ["tweet.id"],
+}
+APP_USAGE = {
+    "viewer": ALICE,
+    "app": own_app(),
+    "here": f"{APP_HOME}/usage",
+    "window": {"limit": 6000, "used": 1, "remaining": 5999, "reset_s": WHEN},
+    "months": {},
+    "handles_contracted": None,
+    "format_month": format_month,
+    "refusals": [],
+    "days": 28,
+}
+CALLBACK = {
+    "viewer": ALICE,
+    "app": own_app(),
+    "here": f"{APP_HOME}/callback",
+    "registered": [],
+    "callback": "oob",
+    "outcome": None,
 }
 SECRETS = {
     "consumer_key": "the-key",
@@ -329,6 +365,35 @@ MANAGE_USAGE = {
     "page": 1,
     "pages": 0,
 }
+MANAGE_SYSTEM = {
+    "viewer": MIRA,
+    "ingestion": None,
+    "items": {"accounts": 3},
+    "disk": {"data_bytes": 5, "disk_bytes": 5_000_000, "free_bytes": 5_000_000_000},
+    "notices": [],
+}
+MANAGE_KEYS = {
+    "viewer": MIRA,
+    "keys": [],
+    "scopes": {"events": "Send events"},
+    "all_scopes": "events",
+    "shown": {},
+    "typed": {},
+    "error": None,
+    "name_length_max": 128,
+}
+MANAGE_ACCOUNTS = {
+    "viewer": MIRA,
+    "accounts": [],
+    "total": 0,
+    "roles": ["member", "manager"],
+    "q": "",
+    "role": "",
+    "page": 1,
+    "pages": 0,
+    "url": "/manage/accounts?page=",
+    "own_id": 1,
+}
 MINIMAL = {
     "welcome.html": {},
     "overview.html": OVERVIEW,
@@ -341,7 +406,13 @@ MINIMAL = {
     "manage.html": MANAGE,
     "manage_app.html": MANAGE_APP,
     "manage_usage.html": MANAGE_USAGE,
-    "manage_audit.html": {"viewer": MIRA, "entries": [], "older": None, "newest": True},
+    "manage_audit.html": {"viewer": MIRA, "entries": [], "older": None, "newest": True, "q": ""},
+    "manage_system.html": MANAGE_SYSTEM,
+    "manage_keys.html": MANAGE_KEYS,
+    "manage_accounts.html": MANAGE_ACCOUNTS,
+    "developer_console.html": CONSOLE,
+    "developer_usage.html": APP_USAGE,
+    "developer_callback.html": CALLBACK,
     "sign_in.html": SIGN_IN,
     "consent.html": CONSENT,
     "pin.html": {"app": app_named("Birdseye"), "pin": "0481923"},
@@ -463,9 +534,9 @@ def hostile(text):
     held = held_app(text, website=f"javascript:{text}", owner=text, last_used_s=WHEN)
     held["access_level"] = text
     own = own_app(text, website=web, description=text, state="enabled")
-    form = AppForm(text, 1, [text, text], text, text, text, sign_in=True)
+    form = AppForm(text, 1, [text, text], text, text, text, sign_in=True, submission=text)
     said = {"viewer": viewer, "form": form, "fault": Fault("website", text)}
-    said |= {"access_levels": ACCESS_LEVEL_TEXTS}
+    said |= {"access_levels": ACCESS_LEVEL_TEXTS, "complete": False}
     return {
         "welcome.html": {},
         "overview.html": overview_of(text) | {"viewer": viewer},
@@ -490,6 +561,7 @@ def hostile(text):
             "origin": text,
             "tweet_id": 2124462388521473622,
         },
+        **hostile_app_pages(text, viewer, own=own),
         "sign_in.html": {
             "viewer": viewer,
             "error": text,
@@ -518,6 +590,51 @@ def hostile(text):
         },
         "error.html": {"status": 400, "heading": text, "text": text, "viewer": viewer},
         **hostile_console(text, viewer),
+        **hostile_more_console(text, viewer),
+    }
+
+
+def hostile_app_pages(text, viewer, *, own):
+    """The console, the usage and the callback tester of an app with every optional part."""
+    remedy = {"reason": text, "advice": text}
+    exchange = {"status": 400, "code": text, "path": text, "body": text, "curl": text}
+    exchange |= {"headers": [(text, text)], "answer": text, "is_cut": True, "duration_ms": 1.5}
+    refused = {"at_s": WHEN, "code": text, "requests": 3, "remedy": remedy}
+    used = {"requests": 41, "refused": 3, "errors": {text: 3}, "handles": 12}
+    outcome = {"authorize_url": "", "status": 403, "code": text, "remedy": remedy}
+    return {
+        "developer_console.html": CONSOLE
+        | {"viewer": viewer, "app": own, "fault": text, "exchange": exchange | {"remedy": remedy}}
+        | {"fields": defaultdict(str, dict.fromkeys(("tweet_ids", "start", "body"), text))},
+        "developer_usage.html": APP_USAGE
+        | {"viewer": viewer, "app": own, "months": {"2026-11": used}, "refusals": [refused]},
+        "developer_callback.html": CALLBACK
+        | {"viewer": viewer, "app": own, "callback": text, "registered": [text]}
+        | {"outcome": outcome | {"near": text, "answer": text}},
+    }
+
+
+def hostile_more_console(text, viewer):
+    """The console's system, platform keys and accounts with every optional part."""
+    ingestion = dict.fromkeys(
+        ("accepted", "rejected", "batches", "refused_batches", "waiting", "last_commit_s"), WHEN
+    )
+    ingestion |= {"started_s": WHEN, "per_second": 1.25}
+    ingestion |= {"reasons": [{"reason": text, "count": 3, "hint": text}]}
+    key = {"name": text, "id": "a0", "scopes": "events usage", "created_at_s": WHEN}
+    key |= {"last_used_s": WHEN, "expires_at_s": WHEN}
+    account = {"id": 1, "screen_name": text, "role": "manager", "protected": True}
+    account |= {"created_at_s": WHEN}
+    return {
+        "manage_system.html": MANAGE_SYSTEM
+        | {"viewer": viewer, "notices": [text], "ingestion": ingestion},
+        "manage_keys.html": MANAGE_KEYS
+        | {"viewer": viewer, "keys": [{"key": key, "expired": True}]}
+        | {"shown": {"name": text, "id": "a0", "platform_key": text}}
+        | {"typed": {"name": text, "days": text}, "error": {"field": "name", "text": text}},
+        "manage_accounts.html": MANAGE_ACCOUNTS
+        | {"viewer": viewer, "accounts": [account, account | {"id": 2}], "total": 2, "q": text}
+        | {"page": 2, "pages": 3},
     }
 
 
@@ -566,7 +683,13 @@ def hostile_console(text, viewer):
             "page": 2,
             "pages": 3,
         },
-        "manage_audit.html": {"viewer": viewer, "entries": log, "older": 7, "newest": False},
+        "manage_audit.html": {
+            "viewer": viewer,
+            "entries": log,
+            "older": 7,
+            "newest": False,
+            "q": text,
+        },
     }
 
 
@@ -657,7 +780,9 @@ def test_every_form_that_posts_has_the_csrf_token(page):
     assert {form["method"] for form in forms} <= {"get", "post"}
     for form in forms:
         if form["method"] == "get":
-            assert form["action"].startswith(("/explore", "/manage#", "/overview"))
+            assert form["action"].startswith(
+                ("/explore", "/manage#", "/manage/audit", "/manage/accounts", "/overview")
+            )
             assert "csrf_token" not in [name for name, _ in page.controls(form["action"])]
     tokens = [i for i in page.all("input") if i.get("name") == "csrf_token"]
     assert len(tokens) == len([form for form in forms if form["method"] == "post"])
@@ -905,16 +1030,16 @@ def test_fields_of_an_app():
     named = [name for name, _ in page.form("/portal/new")]
     levels = ["access_level"] * 3
     assert named == [
-        "csrf_token",
+        *("csrf_token", "submission"),
         "name",
         "description",
         "website",
         "callbacks",
         *levels,
-        "sign_in",
+        *("sign_in", "complete"),
     ]
     checked = [i["value"] for i in page.all("input") if "checked" in i]
-    assert checked == ["read"]
+    assert checked == ["read", "on"], "the last one is `complete`"
     assert "required" in page.with_id("name")[1]
     assert not any("aria-invalid" in a for _, a in page.elements)
 
@@ -954,14 +1079,15 @@ def actions_of(page):
 
 def test_actions_depend_on_the_existing_credentials():
     assert actions_of(render("developer_keys.html")) == {
+        "regenerate_all",
         "regenerate_key",
         "generate_bearer",
         "generate_token",
     }
     page = render("developer_keys.html", has_bearer=True, token=TOKEN)
     rest = {f"{verb}_{what}" for verb in ("regenerate", "revoke") for what in ("bearer", "token")}
-    assert actions_of(page) == {"regenerate_key"} | rest
-    assert len(page.all("details")) == 5
+    assert actions_of(page) == {"regenerate_all", "regenerate_key"} | rest
+    assert len(page.all("details")) == 6
 
 
 def test_revoking_an_active_credential_needs_confirmation():
@@ -997,7 +1123,7 @@ def test_a_token_shows_its_permission_and_when_the_app_has_another():
     page = render("developer_keys.html", token=TOKEN, access_level="read-write")
     text = " ".join(page.text_of["main"].split())
     assert "The app now has Read and write: regenerate the token to get these permissions." in text
-    assert len(page.all("time")) == 1
+    assert len(page.all("time")) == 3, "the app's two, and the token's"
 
 
 @pytest.mark.parametrize(
