@@ -71,7 +71,10 @@ class Shell:
     def serve(self, commands: str) -> subprocess.Popen[str]:
         """Start commands of which the last one serves. Wait until it answers."""
         process = self.start(commands)
-        wait_for(lambda: process.poll() is not None or not is_free(self.port))
+        wait_for(
+            lambda: process.poll() is not None or not is_free(self.port),
+            patience_s=PATIENCE_S * len(commands.splitlines()),
+        )
         assert process.poll() is None, "it ended"
         return process
 

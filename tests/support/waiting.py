@@ -12,13 +12,17 @@ PATIENCE_S = 120
 
 
 def wait_for(
-    condition: Callable[[], Found], *, pause_s: float = 0.01, reason: object = "in time"
+    condition: Callable[[], Found],
+    *,
+    pause_s: float = 0.01,
+    reason: object = "in time",
+    patience_s: float = PATIENCE_S,
 ) -> Found:
-    """Return the first true value of `condition`; fail after `PATIENCE_S`.
+    """Return the first true value of `condition`; fail after `patience_s`.
 
     `reason` is shown with the failure. A function is called then.
     """
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while not (found := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(f"not {reason() if callable(reason) else reason}")
