@@ -11,7 +11,7 @@ from openengagement.api.account import AccountCalls
 from openengagement.api.asgi import Api, Hooks
 from openengagement.api.authentication import RequestAuthenticator
 from openengagement.api.erasure import ErasureCalls
-from openengagement.api.health import CLOCK_JUMPED, Checks, Health
+from openengagement.api.health import CLOCK_JUMPED, LOG_LOST, Checks, Health
 from openengagement.api.insights import Insights, default_headers
 from openengagement.api.oauth import OAuthCalls
 from openengagement.api.platform import Platform
@@ -35,7 +35,7 @@ from openengagement.data_folder import decrypts_any, open_data_folder
 from openengagement.files import has_room, is_writable
 from openengagement.housekeeping import Housekeeping, expire_limits, run_chore
 from openengagement.ingest.registrar import Registrar
-from openengagement.ingest.sources.counting_listener import is_hung, is_listening
+from openengagement.ingest.sources.counting_listener import is_hung, is_listening, is_log_lost
 from openengagement.ingest.sources.worker_uploads import WorkerUploads
 from openengagement.limits.contract import MINUTE_S
 from openengagement.limits.opening import open_limits
@@ -62,7 +62,7 @@ from openengagement.portal.series import CHART_GROUPINGS
 from openengagement.portal.sign_in import SignIn, SignInMethods
 from openengagement.portal.tweet_views import TweetViews
 from openengagement.query import Query
-from openengagement.settings import Settings
+from openengagement.settings import LOG, Settings
 from openengagement.sign_in.passwords import Passwords
 from openengagement.stores.contract import Compacts, StoreFault, Stores
 from openengagement.tuning import lower_priority
@@ -200,6 +200,7 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
             delete_tweet=folder.stores.tweets.delete_tweet,
             in_flight_max=settings.batches_in_flight_max,
             bytes_max=settings.batch_max_bytes,
+            publishes=settings.intake == LOG,
         ),
         erasure=ErasureCalls(requests, folder.eraser(now_s=now_s)),
         usage=UsageCalls(requests, registry.usage, now_s=now_s, pool=pool),
@@ -235,7 +236,10 @@ def _build_health(shared: _Shared, counting: str) -> Health:
             "the disk of the data folder is full": partial(has_room, shared.data),
             "the disk of the data folder is read-only": partial(is_writable, shared.data),
         },
-        ready_checks={CLOCK_JUMPED: clock_watch.is_steady},
+        ready_checks={
+            CLOCK_JUMPED: clock_watch.is_steady,
+            LOG_LOST: lambda: not is_log_lost(counting),
+        },
     )
 
 

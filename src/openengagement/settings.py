@@ -36,6 +36,7 @@ METRICS_VARIABLE: Final = "OPENENGAGEMENT_METRICS_MEMORY"  # `metrics.cells`; th
 SANDBOX_VARIABLE: Final = "OPENENGAGEMENT_SANDBOX"  # the command `sandbox` sets it
 # The file in the data folder; its name is here for processes that do not load the registry.
 REGISTRY_FILE: Final = "registry.sqlite3"
+LOG: Final = "log"  # a value of `intake`
 _NOT_SETTINGS: Final = {DATA_VARIABLE, COUNTING_VARIABLE, METRICS_VARIABLE, SANDBOX_VARIABLE}
 
 
@@ -246,6 +247,27 @@ class Settings(provider_settings.ProviderSettings):
     )
 
     # Sending events
+    intake: str = _choice(
+        "direct",
+        "Whether batches of events are counted at once, or published to an event log for "
+        "`consume` to count. The option --intake of `serve` replaces it.",
+        "direct",
+        LOG,
+    )
+    intake_log: str = _text(
+        "",
+        "Event log for `--intake log`, as `consume` takes it: nats://host:4222/stream or "
+        "kafka://host:9092/topic.",
+        unit="URL",
+        secret=True,
+    )
+    intake_message_max_bytes: int = _number(
+        1_000_000,
+        "Maximum size of a batch in the event log, compressed and with its headers. The log must "
+        "accept messages of that size.",
+        unit="bytes",
+        limits=(1024, 67_108_864),
+    )
     batch_max_bytes: int = _number(
         67_108_864, "Maximum size of a batch as sent.", unit="bytes", limits=(1024, 1_073_741_824)
     )
@@ -294,6 +316,10 @@ class Settings(provider_settings.ProviderSettings):
         self._parse("tweet_url", check_tweet_url)
         if fault := find_database_fault(self.registry, self.store):
             raise SettingsError(f"{ENV_PREFIX}{fault}")
+        if self.intake == LOG and not self.intake_log:
+            raise SettingsError(
+                f"{ENV_PREFIX}INTAKE_LOG: is not set; with --intake log it names the event log"
+            )
         if not self.password_sign_in and not self.oidc_issuer:
             raise SettingsError(
                 f"{ENV_PREFIX}PASSWORD_SIGN_IN: without an OpenID Connect provider nobody could "

@@ -135,7 +135,9 @@ def test_a_batch_without_counts_moves_the_position(store):
 def test_a_repeat_moves_the_position(store):
     """Its events are counted, so its consumer goes on after it."""
     consume(store, b"1", None, key=b"k")
-    answers = store.apply_batches([at(b"2", b"1", key=b"k"), at(b"3", b"2", key=b"k"), at(b"4", b"3")])
+    answers = store.apply_batches(
+        [at(b"2", b"1", key=b"k"), at(b"3", b"2", key=b"k"), at(b"4", b"3")]
+    )
 
     assert [answer.duplicate for answer in answers] == [True, True, False]
     assert store.read_position("log") == b"4"

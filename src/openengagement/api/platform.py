@@ -8,6 +8,7 @@ them.
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Final
 
 from openengagement.api.authentication import RequestAuthenticator
@@ -22,10 +23,14 @@ from openengagement.metrics.table import BATCHES_IN_FLIGHT
 from openengagement.registry.platform_keys import Scope
 
 KEY_LENGTH_MAX: Final = 255
+_ACCEPTED: Final = 202  # durable, and counted later
 
 
 class Platform:
-    """Handlers of the platform API."""
+    """Handlers of the platform API.
+
+    `publishes` tells whether events go to an event log, and are counted later.
+    """
 
     def __init__(
         self,
@@ -35,6 +40,7 @@ class Platform:
         delete_tweet: Callable[[int], bool],
         in_flight_max: int,
         bytes_max: int,
+        publishes: bool,
     ) -> None:
         self._authenticator = authenticator
         self._handle_upload = handle_upload
@@ -42,11 +48,13 @@ class Platform:
         self._in_flight = 0
         self._in_flight_max = in_flight_max
         self._bytes_max = bytes_max
+        self._publishes = publishes
         self._pool = ThreadPoolExecutor(in_flight_max, thread_name_prefix="batch")
 
     async def events(self, request: Request, read_body: ReadBody) -> Reply:
         """`POST /platform/v1/events`: count a batch of events durably, exactly once."""
-        return await self._handle(request, read_body, kind=EVENTS)
+        reply = await self._handle(request, read_body, kind=EVENTS)
+        return replace(reply, status=_ACCEPTED) if self._publishes else reply
 
     async def tweets(self, request: Request, read_body: ReadBody) -> Reply:
         """`POST /platform/v1/tweets`: register or replace Tweets."""

@@ -211,6 +211,7 @@ def _log(reached: Reached) -> None:
         events=reached.events,
         dead_letters=reached.dead_letters,
         conflicts=reached.conflicts,
+        repeats=reached.repeats,
         rate=reached.rate,
         lag=reached.lag,
         age_s=None if reached.age_s is None else round(reached.age_s, 1),

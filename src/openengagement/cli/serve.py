@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
@@ -11,9 +12,19 @@ import typer
 
 from openengagement.cli.common import Json, fail, open_folder, read_settings, show
 from openengagement.data_folder import DataFolder
+from openengagement.files import UnusableFile
+from openengagement.ingest.logs.contract import LogUnavailable, LogUnusable
+from openengagement.ingest.logs.log_url import parse_url
+from openengagement.ingest.logs.opening import open_publisher
 from openengagement.limits.opening import open_limits
 from openengagement.processes.certificate import verify_certificate
-from openengagement.settings import DATA_VARIABLE, ENV_PREFIX, SANDBOX_VARIABLE
+from openengagement.settings import (
+    DATA_VARIABLE,
+    ENV_PREFIX,
+    LOG,
+    SANDBOX_VARIABLE,
+    Settings,
+)
 
 DEFAULT_PORT: Final = 8080
 Port = Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")]
@@ -39,6 +50,12 @@ def serve(
     log_format: Annotated[
         str | None, typer.Option(help="json, or text for a terminal; replaces the setting.")
     ] = None,
+    intake: Annotated[
+        str | None,
+        typer.Option(
+            help="direct, or log: publish batches of events to an event log; replaces the setting."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Serve the API until a signal (Ctrl-C) stops it."""
@@ -48,9 +65,12 @@ def serve(
         _refuse_bad_certificate(tls_cert, tls_key)
     if log_format is not None:
         os.environ[f"{ENV_PREFIX}LOG_FORMAT"] = log_format  # the server's processes read it
+    if intake is not None:
+        os.environ[f"{ENV_PREFIX}INTAKE"] = intake
     os.environ.pop(SANDBOX_VARIABLE, None)
     refuse_used_port(host, port)
     metrics = _check_metrics(port)
+    _check_intake(read_settings())
     # Create or migrate the folder once, before several workers open it.
     with open_folder(context) as folder:
         open_limits(context.obj, read_settings().registry).close()
@@ -90,6 +110,22 @@ def _check_metrics(port: int) -> str | None:
         fail(f"{name}: choose another port than {port}, which --port names")
     refuse_used_port(*settings.metrics_address, option=name)
     return settings.metrics
+
+
+def _check_intake(settings: Settings) -> None:
+    """End the command if batches could never be published. A log may answer later."""
+    if settings.intake != LOG:
+        return
+    try:
+        publisher = open_publisher(
+            parse_url(settings.intake_log), bytes_max=settings.intake_message_max_bytes
+        )
+        with closing(publisher):
+            publisher.ping()
+    except (LogUnusable, UnusableFile) as error:
+        fail(f"{ENV_PREFIX}INTAKE_LOG: {error}")
+    except LogUnavailable as error:
+        typer.echo(f"warning: {error}; until the event log answers, batches get 503", err=True)
 
 
 def _report_callbacks(folder: DataFolder) -> None:

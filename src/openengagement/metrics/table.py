@@ -18,7 +18,18 @@ REASONS: Final = (  # `ingest.rows.DropReason`
 )
 SIGN_IN_RESULTS: Final = ("signed_in", "wrong_name_or_password", "too_many_attempts", "failed")
 PARTS: Final = (  # `api.health`
-    *("store", "registry", "keys", "limits", "counting", "disk", "clock", "damage", "checks"),
+    *(
+        "store",
+        "registry",
+        "keys",
+        "limits",
+        "counting",
+        "log",
+        "disk",
+        "clock",
+        "damage",
+        "checks",
+    ),
 )
 STAGES: Final = ("flush", "compaction")
 
@@ -79,6 +90,21 @@ BATCH_SECONDS: Final = Histogram(
 BATCHES_IN_FLIGHT: Final = Gauge(
     "batches_in_flight", "Batches that workers receive, or that wait for their commit."
 )
+
+# The event log of `--intake log`, in the counting process
+PUBLISHED: Final = Counter(
+    "log_published_total",
+    "Batches published to the event log. It had a `repeat` before. After `unknown`, it may have "
+    "the batch, which got 503.",
+    result=("durable", "repeat", "too_large", "unknown"),
+)
+PUBLISHED_BYTES: Final = Counter("log_published_bytes_total", "Size of published messages.")
+PUBLISH_SECONDS: Final = Histogram(
+    "log_publish_duration_seconds",
+    "Time until the event log has acknowledged a batch.",
+    bounds=_WORK_BOUNDS,
+)
+PUBLISHING: Final = Gauge("log_publishing", "Batches that wait for the event log.")
 
 # Commits, in the counting process
 WAITING: Final = Gauge("batches_waiting", "Parsed batches of events that wait for a commit.")

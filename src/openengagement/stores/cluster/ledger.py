@@ -182,7 +182,7 @@ def _unclaim(db: Connection, refused: Sequence[Batch], *, repeats: int) -> None:
     """Forget the keys of new batches that were refused.
 
     Raises:
-        StoreUnavailable: the call has repeats, perhaps of these batches, which are then not counted.
+        StoreUnavailable: the call has repeats, perhaps of these batches, which do not count.
     """
     keys = [batch.key for batch in refused if batch.key is not None]
     if keys and repeats:
