@@ -74,6 +74,7 @@ class Operation:
     body: Mapping[str, Any] = field(default_factory=dict)
     example: Example = field(default_factory=Example)
     unavailable: str = ""  # the schema of a 503 of its own
+    accepted: str = ""  # what a 202 means, which has the same body
 
 
 def _ref(name: str) -> dict[str, str]:
@@ -224,6 +225,12 @@ _IDEMPOTENCY_KEY: Final = {
 }
 
 
+_PUBLISHED: Final = (
+    "This server publishes events to an event log (`--intake log`). The log has the accepted "
+    "events durably. They are counted later, once for each `Idempotency-Key`."
+)
+
+
 def _batch(row: str, *, line: str, description: str, keyed: bool = False) -> Operation:
     one = _ref(row)
     text = {"type": "string", "description": f"one {row.lower()} a line"}
@@ -240,6 +247,7 @@ def _batch(row: str, *, line: str, description: str, keyed: bool = False) -> Ope
             Format.ARROW.value: {},
         },
         example=Example(Format.NDJSON.value, line),
+        accepted=_PUBLISHED if keyed else "",
     )
 
 

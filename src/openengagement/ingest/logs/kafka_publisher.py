@@ -24,6 +24,15 @@ _NO_TOPIC: Final = {
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - its public name
 }
+# Errors after which an idempotent producer sends nothing more.
+_BROKEN: Final = {
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.INVALID_PRODUCER_ID_MAPPING,
+    KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
+    KafkaError.PRODUCER_FENCED,
+    KafkaError.UNKNOWN_PRODUCER_ID,
+    KafkaError._FENCED,  # noqa: SLF001
+}
 
 
 class KafkaPublisher:
@@ -99,10 +108,17 @@ class KafkaPublisher:
             self._producer.poll(_POLL_S)
 
     def _raise(self, error: KafkaError, producer: Producer) -> None:
-        """Raise the exception that fits an error. Replace a producer that can send no more."""
+        """Raise the exception that fits an error. Replace a producer that sends nothing more."""
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             raise MessageTooLarge(self._bytes_max)
-        with self._lock:
-            if error.fatal() and producer is self._producer:
-                self._producer = self._make_producer()
+        if error.fatal() or error.code() in _BROKEN:
+            self._replace(producer)
         raise LogUnavailable(f"{self._url.name}: {kafka_api.explain(KafkaException(error))}")
+
+    def _replace(self, broken: Producer) -> None:
+        with self._lock:
+            if broken is not self._producer:
+                return
+            self._producer = self._make_producer()
+        broken.purge()
+        broken.flush(_POLL_S)  # reports the messages that were under way as failed
