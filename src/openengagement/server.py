@@ -62,7 +62,7 @@ from openengagement.portal.series import CHART_GROUPINGS
 from openengagement.portal.sign_in import SignIn, SignInMethods
 from openengagement.portal.tweet_views import TweetViews
 from openengagement.query import Query
-from openengagement.settings import LOG, Settings
+from openengagement.settings import Settings
 from openengagement.sign_in.passwords import Passwords
 from openengagement.stores.contract import Compacts, StoreFault, Stores
 from openengagement.tuning import lower_priority
@@ -198,9 +198,7 @@ def _build_calls(shared: _Shared, counting: str) -> Calls:
             requests,
             uploads.handle,
             delete_tweet=folder.stores.tweets.delete_tweet,
-            in_flight_max=settings.batches_in_flight_max,
-            bytes_max=settings.batch_max_bytes,
-            publishes=settings.intake == LOG,
+            settings=settings,
         ),
         erasure=ErasureCalls(requests, folder.eraser(now_s=now_s)),
         usage=UsageCalls(requests, registry.usage, now_s=now_s, pool=pool),

@@ -21,16 +21,15 @@ from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS, Kind
 from openengagement.ingest.sources.uploads import Upload, UploadHandler
 from openengagement.metrics.table import BATCHES_IN_FLIGHT
 from openengagement.registry.platform_keys import Scope
+from openengagement.settings import LOG, Settings
 
 KEY_LENGTH_MAX: Final = 255
-_ACCEPTED: Final = 202  # durable, and counted later
+_OK: Final = 200
+_ACCEPTED: Final = 202
 
 
 class Platform:
-    """Handlers of the platform API.
-
-    `publishes` tells whether events go to an event log, and are counted later.
-    """
+    """Handlers of the platform API."""
 
     def __init__(
         self,
@@ -38,23 +37,22 @@ class Platform:
         handle_upload: UploadHandler,
         *,
         delete_tweet: Callable[[int], bool],
-        in_flight_max: int,
-        bytes_max: int,
-        publishes: bool,
+        settings: Settings,
     ) -> None:
         self._authenticator = authenticator
         self._handle_upload = handle_upload
         self._delete_tweet = delete_tweet
         self._in_flight = 0
-        self._in_flight_max = in_flight_max
-        self._bytes_max = bytes_max
-        self._publishes = publishes
-        self._pool = ThreadPoolExecutor(in_flight_max, thread_name_prefix="batch")
+        self._in_flight_max = settings.batches_in_flight_max
+        self._bytes_max = settings.batch_max_bytes
+        # With an event log, events are durable now and counted later.
+        self._events_status = _ACCEPTED if settings.intake == LOG else _OK
+        self._pool = ThreadPoolExecutor(self._in_flight_max, thread_name_prefix="batch")
 
     async def events(self, request: Request, read_body: ReadBody) -> Reply:
         """`POST /platform/v1/events`: count a batch of events durably, exactly once."""
         reply = await self._handle(request, read_body, kind=EVENTS)
-        return replace(reply, status=_ACCEPTED) if self._publishes else reply
+        return replace(reply, status=self._events_status)
 
     async def tweets(self, request: Request, read_body: ReadBody) -> Reply:
         """`POST /platform/v1/tweets`: register or replace Tweets."""

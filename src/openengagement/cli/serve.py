@@ -4,26 +4,20 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import typer
 
 from openengagement.cli.common import Json, fail, open_folder, read_settings, show
+from openengagement.cli.intake import check_intake
 from openengagement.data_folder import DataFolder
-from openengagement.files import UnusableFile
-from openengagement.ingest.logs.contract import LogUnavailable, LogUnusable
-from openengagement.ingest.logs.log_url import parse_url
-from openengagement.ingest.logs.opening import open_publisher
 from openengagement.limits.opening import open_limits
 from openengagement.processes.certificate import verify_certificate
 from openengagement.settings import (
     DATA_VARIABLE,
     ENV_PREFIX,
-    LOG,
     SANDBOX_VARIABLE,
-    Settings,
 )
 
 DEFAULT_PORT: Final = 8080
@@ -59,28 +53,18 @@ def serve(
     json: Json = False,
 ) -> None:
     """Serve the API until a signal (Ctrl-C) stops it."""
-    if (tls_cert is None) != (tls_key is None):
-        fail("give --tls-cert and --tls-key together")
-    if tls_cert is not None and tls_key is not None:
-        _refuse_bad_certificate(tls_cert, tls_key)
-    if log_format is not None:
-        os.environ[f"{ENV_PREFIX}LOG_FORMAT"] = log_format  # the server's processes read it
-    if intake is not None:
-        os.environ[f"{ENV_PREFIX}INTAKE"] = intake
+    _refuse_bad_certificate(tls_cert, tls_key)
+    _replace_settings(LOG_FORMAT=log_format, INTAKE=intake)
     os.environ.pop(SANDBOX_VARIABLE, None)
     refuse_used_port(host, port)
     metrics = _check_metrics(port)
-    _check_intake(read_settings())
+    check_intake(read_settings())
     # Create or migrate the folder once, before several workers open it.
     with open_folder(context) as folder:
         open_limits(context.obj, read_settings().registry).close()
         _report_callbacks(folder)
     scheme = "https" if tls_cert else "http"
-    url = f"{scheme}://{host}:{port}"
-    if json:
-        show({"url": url, "workers": workers, "data": str(context.obj)}, as_json=True)
-    else:
-        typer.echo(f"starting openengagement on {url} with the data folder {context.obj}", err=True)
+    _announce(f"{scheme}://{host}:{port}", context.obj, workers=workers, as_json=json)
     options = {
         "--host": host,
         "--port": port,
@@ -92,7 +76,25 @@ def serve(
     replace_process("supervisor", context.obj, options=options)
 
 
-def _refuse_bad_certificate(certificate: Path, key: Path) -> None:
+def _announce(url: str, data: Path, *, workers: int, as_json: bool) -> None:
+    if as_json:
+        show({"url": url, "workers": workers, "data": str(data)}, as_json=True)
+    else:
+        typer.echo(f"starting openengagement on {url} with the data folder {data}", err=True)
+
+
+def _replace_settings(**options: str | None) -> None:
+    """Set the settings that options replace in the environment, which all processes read."""
+    for name, value in options.items():
+        if value is not None:
+            os.environ[f"{ENV_PREFIX}{name}"] = value
+
+
+def _refuse_bad_certificate(certificate: Path | None, key: Path | None) -> None:
+    if (certificate is None) != (key is None):
+        fail("give --tls-cert and --tls-key together")
+    if certificate is None or key is None:
+        return
     try:
         verify_certificate(certificate, key)
     except OSError as error:
@@ -104,28 +106,17 @@ def _check_metrics(port: int) -> str | None:
     settings, name = read_settings(), f"{ENV_PREFIX}METRICS"
     if settings.metrics_address is None:
         return None
-    if sys.platform != "linux":
-        fail(f"{name}: metrics need Linux")
     if settings.metrics_address[1] == port:
         fail(f"{name}: choose another port than {port}, which --port names")
-    refuse_used_port(*settings.metrics_address, option=name)
+    check_metrics_address(settings.metrics_address, option=name)
     return settings.metrics
 
 
-def _check_intake(settings: Settings) -> None:
-    """End the command if batches could never be published. A log may answer later."""
-    if settings.intake != LOG:
-        return
-    try:
-        publisher = open_publisher(
-            parse_url(settings.intake_log), bytes_max=settings.intake_message_max_bytes
-        )
-        with closing(publisher):
-            publisher.ping()
-    except (LogUnusable, UnusableFile) as error:
-        fail(f"{ENV_PREFIX}INTAKE_LOG: {error}")
-    except LogUnavailable as error:
-        typer.echo(f"warning: {error}; until the event log answers, batches get 503", err=True)
+def check_metrics_address(address: tuple[str, int], *, option: str) -> None:
+    """End the command if metrics cannot be served at an address, which `option` has chosen."""
+    if sys.platform != "linux":
+        fail(f"{option}: metrics need Linux")
+    refuse_used_port(*address, option=option)
 
 
 def _report_callbacks(folder: DataFolder) -> None:

@@ -9,7 +9,7 @@ from openengagement.metrics.metric import Counter, Gauge, Histogram
 
 # Values of labels. () stands for those of a table elsewhere.
 ENDPOINTS: Final[tuple[str, ...]] = ()  # `Routes.name`
-PROCESS_KINDS: Final = ("supervisor", "worker", "counting")
+PROCESS_KINDS: Final = ("supervisor", "worker", "counting", "consumer")
 KINDS: Final = ("events", "tweets", "accounts")  # of batches
 REASONS: Final = (  # `ingest.rows.DropReason`
     *("malformed", "missing_field", "invalid_id", "unknown_type", "invalid_time", "in_future"),
@@ -126,6 +126,30 @@ COMMIT_SECONDS: Final = Histogram(
 )
 LAST_COMMIT: Final = Gauge(
     "last_commit_timestamp_seconds", "When the last commit ended, in Unix time.", largest=True
+)
+
+# `consume`, on an address of its own
+CONSUMED_MESSAGES: Final = Counter(
+    "consumer_messages_total", "Messages of the event log that are durable in the store."
+)
+CONSUMED_EVENTS: Final = Counter("consumer_events_total", "Events that were counted from the log.")
+CONSUMED_BATCHES: Final = Counter(
+    "consumer_batches_total",
+    "Batches that were committed. A `repeat` was counted before, by its idempotency key. After a "
+    "`conflict`, another consumer has counted the messages.",
+    result=("counted", "repeat", "conflict"),
+)
+DEAD_LETTERS: Final = Counter(
+    "consumer_dead_letters_total", "Lines and messages that could not be counted."
+)
+RESTARTS: Final = Counter(
+    "consumer_restarts_total", "Times that a source was read again from the store's position."
+)
+LAG: Final = Gauge("consumer_lag_messages", "Messages in the log that were not read yet.")
+NEWEST: Final = Gauge(
+    "consumer_newest_timestamp_seconds",
+    "When the log received the newest message that was counted, in Unix time.",
+    largest=True,
 )
 
 # The embedded store

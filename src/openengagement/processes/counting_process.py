@@ -38,10 +38,11 @@ from collections.abc import Callable
 from openengagement.clock import Clock, SystemClock
 from openengagement.ingest.logs.log_url import parse_url
 from openengagement.ingest.logs.opening import open_publisher
+from openengagement.ingest.logs.publishing import BatchPublisher
 from openengagement.ingest.sources.counting_listener import CountingListener, remove_socket
 from openengagement.ingest.sources.counting_socket import serve_upload
 from openengagement.ingest.sources.event_uploads import EventUploads
-from openengagement.ingest.sources.log_uploads import LogUploads, watch_log
+from openengagement.ingest.sources.log_uploads import LogUploads
 from openengagement.ingest.sources.uploads import UploadHandler
 from openengagement.ingest.writer import BatchWriter
 from openengagement.processes.shared_metrics import join_metrics
@@ -114,11 +115,10 @@ def _open_log_intake(
     _data: Path, settings: Settings, *, clock: Clock, listener: CountingListener
 ) -> _Intake:
     """Publish batches to the event log, and watch the log for the health checks."""
-    publisher = open_publisher(
-        parse_url(settings.intake_log), bytes_max=settings.intake_message_max_bytes
-    )
-    watch = (publisher, listener.set_log_lost)
-    threading.Thread(target=watch_log, args=watch, daemon=True).start()
+    url = parse_url(settings.intake_log)
+    publisher = BatchPublisher(open_publisher(url, bytes_max=settings.intake_message_max_bytes))
+    watch = threading.Thread(target=publisher.watch, args=(listener.set_log_lost,), daemon=True)
+    watch.start()
     uploads = LogUploads(publisher, settings=settings, now_s=clock.now_s)
     return uploads.handle, publisher.close
 

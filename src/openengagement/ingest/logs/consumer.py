@@ -92,6 +92,7 @@ class Consumer:
         """Read sources again from the positions in the store, and forget what was read."""
         for source, epoch in sources - self._ended:
             self._log.restart(source, epoch)
+            self._progress.note_restart()
         # Messages of these epochs can only be in what is pending now.
         pending = {(each.source, each.epoch) for messages, _ in self._pending for each in messages}
         self._ended = (self._ended | sources) & pending

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from openengagement.ingest.logs.messages import MessageBatch
+from openengagement.metrics import table
 
 _RATE_OVER_S: Final = 10.0
 
@@ -47,17 +48,29 @@ class ConsumerProgress:
         self._repeats += repeated
         self._events += 0 if repeated else batch.events
         self._letters += len(batch.letters)
+        table.CONSUMED_MESSAGES.add(len(batch.messages))
+        table.CONSUMED_EVENTS.add(0 if repeated else batch.events)
+        table.CONSUMED_BATCHES.add(1, "repeat" if repeated else "counted")
+        table.DEAD_LETTERS.add(len(batch.letters))
         sent_s = batch.messages[-1].sent_s
         if sent_s is not None:
             self._newest_s = max(sent_s, self._newest_s or sent_s)
+            table.NEWEST.set(self._newest_s)
 
     def note_conflict(self) -> None:
         """Add a batch that another consumer has counted."""
         self._conflicts += 1
+        table.CONSUMED_BATCHES.add(1, "conflict")
+
+    def note_restart(self) -> None:
+        """Add a source that is read again."""
+        table.RESTARTS.add(1)
 
     def note_lag(self, lag: int | None) -> None:
         """Set the number of messages that wait in the log."""
         self._lag = lag
+        if lag is not None:
+            table.LAG.set(lag)
 
     def reached(self) -> Reached:
         """Return the figures of this moment."""

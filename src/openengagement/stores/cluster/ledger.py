@@ -152,7 +152,8 @@ def claim(
         answers.append(Applied(True, outcome))
         repeats[index] = flight
     flights = {**dict.fromkeys(new, token), **repeats}
-    refused = _move_positions(db, {index: batches[index] for index in flights}, flights)
+    moving = {index: batches[index] for index in flights}
+    refused = _move_positions(db, moving, flights=flights)
     _unclaim(db, [new[index] for index in refused if index in new], repeats=len(repeats))
     for index in refused:
         answers[index] = PositionConflict()
@@ -161,7 +162,7 @@ def claim(
 
 
 def _move_positions(
-    db: Connection, batches: Mapping[int, Batch], flights: Mapping[int, int]
+    db: Connection, batches: Mapping[int, Batch], *, flights: Mapping[int, int]
 ) -> set[int]:
     """Move the positions of batches that are counted by `flights`.
 
