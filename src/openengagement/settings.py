@@ -8,6 +8,7 @@ change. `docs/settings.md` is generated from this table, and a test compares the
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from openengagement import provider_settings
@@ -19,6 +20,7 @@ from openengagement.setting_kinds import (
     parse_address,
     parse_day,
     parse_hosts,
+    parse_mappings,
     parse_networks,
     parse_value,
 )
@@ -295,6 +297,12 @@ class Settings(provider_settings.ProviderSettings):
         unit="seconds",
         limits=(10, 3600),
     )
+    mappings: str = _text(
+        "",
+        "Mappings of a platform's own events for POST /platform/v1/events?map=NAME, such as "
+        "likes=/etc/openengagement/likes.toml. Restart the server after a change.",
+        unit="NAME=FILE, separated by commas",
+    )
     rejections_listed_max: int = _number(
         100, "Maximum number of rejected lines in a response.", unit="lines", limits=(0, 10_000)
     )
@@ -312,7 +320,7 @@ class Settings(provider_settings.ProviderSettings):
         # These properties raise if their text is invalid.
         _ = self.host_names, self.proxies, self.historical_floor_s
         _ = self.oidc_secret, self.allowed_callback_schemes, self.image_host_names
-        _ = self.metrics_address
+        _ = self.metrics_address, self.mapping_files
         self._parse("tweet_url", check_tweet_url)
         if fault := find_database_fault(self.registry, self.store):
             raise SettingsError(f"{ENV_PREFIX}{fault}")
@@ -341,6 +349,11 @@ class Settings(provider_settings.ProviderSettings):
     def metrics_address(self) -> tuple[str, int] | None:
         """The host and the port of `metrics`."""
         return self._parse("metrics", parse_address) if self.metrics else None
+
+    @property
+    def mapping_files(self) -> dict[str, Path]:
+        """The file of each name in `mappings`."""
+        return self._parse("mappings", parse_mappings)
 
     @property
     def image_host_names(self) -> frozenset[str]:

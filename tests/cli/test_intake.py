@@ -1,4 +1,4 @@
-"""`serve --intake log` with a log that cannot be used."""
+"""`serve` with an event log, or with mappings, that cannot be used."""
 
 import pytest
 
@@ -17,9 +17,12 @@ from support.ports import HOST, free_port
         ({"intake_log": "nats://{nats}/WORK"}, "has the retention 'workqueue'"),
         ({"intake_log": "http://x"}, "the URL of the log is not like"),
         ({"intake": "maybe"}, "OPENENGAGEMENT_INTAKE"),
+        ({"intake": "direct", "mappings": "likes"}, "OPENENGAGEMENT_MAPPINGS: write NAME=FILE"),
+        ({"intake": "direct", "mappings": "a=b,a=c"}, "a is named twice"),
+        ({"intake": "direct", "mappings": "a=/none.toml"}, "/none.toml: No such file"),
     ],
 )
-def test_a_server_whose_log_cannot_be_used_ends_with_a_sentence(
+def test_a_server_that_cannot_take_batches_ends_with_a_sentence(
     run, nats, settings, says, monkeypatch
 ):
     for name, value in settings.items():

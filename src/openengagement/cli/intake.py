@@ -1,4 +1,4 @@
-"""Check the event log of `serve --intake log` before the server starts."""
+"""Check the mappings and the event log of `serve` before the server starts."""
 
 from contextlib import closing
 
@@ -9,11 +9,17 @@ from openengagement.files import UnusableFile
 from openengagement.ingest.logs.contract import LogUnavailable, LogUnusable
 from openengagement.ingest.logs.log_url import parse_url
 from openengagement.ingest.logs.opening import open_publisher
+from openengagement.ingest.mapping.map_file import read_mapping
 from openengagement.settings import ENV_PREFIX, LOG, Settings
 
 
 def check_intake(settings: Settings) -> None:
-    """End the command if batches could never be published. A log may answer later."""
+    """End the command if batches could never be mapped or published. A log may answer later."""
+    try:
+        for file in settings.mapping_files.values():
+            read_mapping(file)
+    except UnusableFile as error:
+        fail(f"{ENV_PREFIX}MAPPINGS: {error}")
     if settings.intake != LOG:
         return
     try:

@@ -217,6 +217,11 @@ _ATOMIC: Final = _query(
     type="string",
     enum=["true", "false"],
 )
+_MAP: Final = _query(
+    "map",
+    "The name of a mapping that the operator has registered. The body has the platform's own rows.",
+    type="string",
+)
 _IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -238,7 +243,7 @@ def _batch(row: str, *, line: str, description: str, keyed: bool = False) -> Ope
         Tag.PLATFORM,
         _json("Outcome"),
         description,
-        (_ATOMIC, _IDEMPOTENCY_KEY) if keyed else (_ATOMIC,),
+        (_ATOMIC, _MAP, _IDEMPOTENCY_KEY) if keyed else (_ATOMIC,),
         body={
             Format.JSON.value: {"anyOf": [{"type": "array", "items": one}, one]},
             Format.NDJSON.value: text,

@@ -37,10 +37,11 @@ def make_message(
     return OutgoingMessage(id_, packed, headers)
 
 
-def write_events(parsed: ParsedBatch, body: bytes, *, form: Format) -> bytes:
+def write_events(parsed: ParsedBatch, body: bytes, *, form: Format | None) -> bytes:
     """Write the valid events of a batch as NDJSON.
 
-    Lines of NDJSON stay as they are. Events of other formats get the start of their hour as time.
+    Lines of NDJSON stay as they are. Events of other formats, or without a `form`, get the start of
+    their hour as time.
     """
     if form is Format.NDJSON and parsed.rejected.is_empty():
         return body

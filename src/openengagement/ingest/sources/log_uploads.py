@@ -5,12 +5,11 @@ from collections.abc import Callable
 import msgspec
 
 from openengagement.errors import BodyTooLarge
-from openengagement.ingest.batch import BatchIdentity, Outcome, digest_of
+from openengagement.ingest.batch import Outcome
 from openengagement.ingest.formats.detection import detect_format
 from openengagement.ingest.logs.batch_message import make_message, write_events
 from openengagement.ingest.logs.publishing import BatchPublisher
-from openengagement.ingest.rows import EVENTS
-from openengagement.ingest.sources.uploads import Upload, UploadReader
+from openengagement.ingest.sources.uploads import Upload, UploadReader, identify
 from openengagement.settings import Settings
 
 
@@ -36,13 +35,15 @@ class LogUploads:
         with self._reader.one_at_a_time():
             body = self._reader.decompress(upload)
             form = detect_format(upload.content_type, body)
-            parsed = self._reader.parser.parse(body, form, kind=EVENTS)
+            parsed = self._reader.parse(upload, body, form=form)
             outcome = self._reader.describe(parsed, atomic=upload.atomic)
             if parsed.rows.is_empty():
                 return outcome
-            events = write_events(parsed, body, form=form)
+            # The lines of a body that was mapped are no events.
+            events = write_events(parsed, body, form=None if upload.mapping else form)
             if len(events) > self._bytes_max:
                 raise BodyTooLarge(f"body: more than {self._bytes_max} bytes of events as NDJSON")
-            identity = BatchIdentity(upload.key, digest_of(body))
-            message = make_message(events, outcome, identity=identity, at_s=int(self._now_s()))
+            message = make_message(
+                events, outcome, identity=identify(upload, body), at_s=int(self._now_s())
+            )
         return msgspec.structs.replace(outcome, duplicate=self._publisher.publish(message))
