@@ -209,9 +209,15 @@ def test_a_switch_between_both_intakes_counts_a_key_once(world, log):
         assert again.json() == {**first, "duplicate": True}
 
 
-def test_the_log_goes_away_and_comes_back(world, tmp_path):
-    nats = NatsServer(tmp_path)
-    nats.add_stream(subjects=["e.in"])
+@pytest.fixture
+def nats(tmp_path):
+    server = NatsServer(tmp_path)
+    server.add_stream(subjects=["e.in"])
+    yield server
+    server.stop()
+
+
+def test_the_log_goes_away_and_comes_back(world, nats):
     settings = {"intake": "log", "intake_log": nats.url()}
     events = Events(tweets=5)
     with Metered(world, settings=settings) as server:
@@ -229,7 +235,6 @@ def test_the_log_goes_away_and_comes_back(world, tmp_path):
         wait_for(lambda: ready(server)["status"] == "ready", pause_s=0.2)
         call_command(server.data, "consume", nats.url(), "--until-end")
         assert events.read(server.data) == events.counts
-    nats.stop()
 
 
 def ready(server):
