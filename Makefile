@@ -84,8 +84,9 @@ $(INTEROP_STAMPS): %/node_modules/.installed: %/package-lock.json
 	@cd $* && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
+# One worker more than there are cores, as for `make test`.
 heavy: setup interop ## Run the heavy tests, on all cores
-	@$(BIN)/python -m pytest -q -n logical -m heavy
+	@$(BIN)/python -m pytest -q -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) -m heavy
 
 # The tests over HTTP that `make test` runs on files. `replicated` has two API nodes.
 ON_CLUSTER = PYTHONPATH=$(CURDIR)/tests/support/cheap_passwords $(BIN)/python -m pytest -q -m "not heavy"

@@ -16,7 +16,7 @@ import polars as pl
 import product
 from measure import Spread, cpu_s
 
-from openengagement.sandbox.simulate import simulate_week
+from openengagement.sandbox.simulate import simulate_weeks
 
 ROOT = product.HERE.parent
 HIGGS = ROOT.parent / "shared" / "data" / "higgs-activity_time.txt.gz"
@@ -34,7 +34,7 @@ def make_events(folder: Path) -> tuple[Path, str]:
             [*command, str(HIGGS), str(folder), *moved], check=True, stdout=subprocess.DEVNULL
         )
         return folder / "events.ndjson", "the real Higgs week, moved to end now"
-    events = simulate_week(int(now.timestamp()), 2012).events
+    events = simulate_weeks(int(now.timestamp()), 2012).events
     path = folder / "events.ndjson"
     time_text = pl.from_epoch("at").dt.strftime("%Y-%m-%dT%H:%M:%SZ")
     events.with_columns(pl.col("tweet_id").cast(pl.String), at=time_text).write_ndjson(path)

@@ -13,9 +13,12 @@ from requests.structures import CaseInsensitiveDict
 from requests_oauthlib import OAuth1
 from urllib3.util import SKIP_HEADER
 
+from support.stores import wait_for_change_at
 from support.waiting import PATIENCE_S
 from support.world import App
 
+SAFE = ("GET", "HEAD", "OPTIONS")
+DATA_PATHS = ("/insights/", "/platform/v1/events", "/platform/v1/tweets")  # change no credentials
 RATE_HEADERS = tuple(
     f"x-per-{unit}-{what}"
     for unit in ("minute", "second")
@@ -124,6 +127,8 @@ class Client:
         ) as response:
             raw = response.raw.read(decode_content=False)
             answer = Answer(response.status_code, response.headers, raw)
+        if method not in SAFE and not path.startswith(DATA_PATHS):
+            wait_for_change_at(self.url)
         if answer.status == 413:
             # The server closes the connection, since it has not read the body. The close may arrive
             # after the response, and the next request must not use the connection.

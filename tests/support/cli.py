@@ -14,6 +14,7 @@ from unittest.mock import patch
 import typer
 from click.testing import CliRunner, Result
 
+from openengagement import telemetry
 from openengagement.cli.main import main
 from support import stores
 from support.waiting import PATIENCE_S
@@ -67,9 +68,15 @@ def invoke(*arguments: str, stdin: str | None = None) -> Result:
     """Run the command line in this process. Raise an exception that it did not handle.
 
     Some commands lower the priority of their thread, and only root could raise it again. So each
-    runs in a thread of its own.
+    runs in a thread of its own. Others name the process in its log lines; afterwards it has the
+    name of before.
     """
-    with _umask_kept(), ThreadPoolExecutor(1) as pool:
+    named = {"process": telemetry._Log.process, "text": telemetry._Log.text}
+    with (
+        _umask_kept(),
+        patch.multiple(telemetry._Log, **named),
+        ThreadPoolExecutor(1) as pool,
+    ):
         done = pool.submit(CliRunner().invoke, COMMAND, arguments, input=stdin).result()
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception

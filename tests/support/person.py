@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import httpx
 
+from support.stores import wait_for_change_at
 from support.waiting import PATIENCE_S
 
 HOPS_MAX = 10
@@ -230,6 +231,7 @@ class Person:
                 "Sec-Fetch-Dest": "document",
             },
         )
+        wait_for_change_at(self.origin)
         return self._follow(answer, sent_from=page)
 
     def _follow(self, answer: httpx.Response, *, sent_from: Page | None = None) -> Page:

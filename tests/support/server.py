@@ -74,7 +74,7 @@ class Server:
         trace: TracebackType | None,
     ) -> None:
         RUNNING.remove(self)
-        stores.SERVED.discard(self.data)
+        stores.SERVED.pop(self.url, None)
         try:
             if self._process is not None:
                 self.stop()
@@ -83,7 +83,7 @@ class Server:
 
     def start(self) -> None:
         """Start the process and wait until it answers."""
-        stores.SERVED.add(self.data)
+        stores.SERVED[self.url] = self.data
         if stores.NODES == 1:
             self._process = self._start_node(self.data, self.port)
         else:

@@ -32,8 +32,9 @@ from support.waiting import wait_for
 
 KIND = os.environ.get("TEST_STORES", "embedded")
 NODES = 2 if KIND == "replicated" else 1  # processes of `serve` behind one address
-SERVED: set[Path] = set()  # the data folders that servers of this process have
+SERVED: dict[str, Path] = {}  # the data folders of the servers that run, by the server's URL
 _CLUSTERS = {"cluster": ModernCluster, "replicated": ReplicatedCluster}
+_KNOWN: dict[Path, int] = {}  # a version of the credentials that all servers of a folder know
 _NUMBERS = itertools.count(1)
 
 
@@ -53,18 +54,28 @@ def settings_of(data: Path) -> Mapping[str, str]:
     return found
 
 
+def wait_for_change_at(url: str) -> None:
+    """Wait until every process of this server knows a change that one of them has made."""
+    if data := SERVED.get(url):
+        wait_for_change(data)
+
+
 def wait_for_change(data: Path) -> None:
     """Wait until running servers know a change of credentials by another process.
 
     With files they know it at once. With PostgreSQL each of them asks for the version when it is
     notified. When it asks for the second time, it has the answer to the first question.
     """
-    if KIND == "embedded" or data not in SERVED:
+    if KIND == "embedded" or data not in SERVED.values():
         return
     with psycopg.connect(registry_url(data), autocommit=True) as db:
+        (version,) = db.execute(VERSION_QUERY).fetchone() or ()
+        if _KNOWN.get(data) == version:
+            return
         for _ in range(2):
             (now,) = db.execute("SELECT clock_timestamp()").fetchone() or ()
             wait_for(partial(_all_have_asked, db, now), pause_s=0.002)
+        _KNOWN[data] = version
 
 
 def _all_have_asked(db: psycopg.Connection[Any], since: datetime) -> bool:

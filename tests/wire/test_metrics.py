@@ -269,12 +269,17 @@ def test_a_part_that_fails_is_a_fault(world):
         key = server.data / "server.key"
         good = key.read_bytes()
         key.write_bytes(b"no key\n")
+        # Each worker logs the fault and its end once.
+        wait_for(lambda: count_health_changes(server) == 2, pause_s=0.2)
         wait_for(lambda: server.scrape().sum("fault", part="keys") == 1, pause_s=0.2)
         assert server.scrape().sum("fault") == 1
         key.write_bytes(good)
+        wait_for(lambda: count_health_changes(server) == 4, pause_s=0.2)
         wait_for(lambda: server.scrape().sum("fault") == 0, pause_s=0.2)
-        changes = [line for line in server.log().splitlines() if '"health_changed"' in line]
-        assert len(changes) == 4  # each worker logs the fault and its end once
+
+
+def count_health_changes(server):
+    return sum('"health_changed"' in line for line in server.log().splitlines())
 
 
 def scrape_with_starts(server, starts):

@@ -1,4 +1,4 @@
-"""`openengagement sandbox`: a server with a week of engagement and working credentials."""
+"""`openengagement sandbox`: a server with weeks of engagement and working credentials."""
 
 import dataclasses
 import os
@@ -69,7 +69,7 @@ def sandbox(
     https_port: HttpsPort = DEFAULT_HTTPS_PORT,
     json: Json = False,
 ) -> None:
-    """Serve a sandbox: a week of engagement, demo credentials, and commands to paste."""
+    """Serve a sandbox: four weeks of engagement, demo credentials, and commands to paste."""
     refuse_shared_registry("sandbox")
     recipe = Recipe(higgs, simulated=simulated, empty=empty, seed=seed, now_s=parse_now(now))
     _refuse_contradictions(recipe)
@@ -107,7 +107,7 @@ def _refuse_contradictions(recipe: Recipe) -> None:
 
 
 def _build(folder: Path, recipe: Recipe) -> Demo:
-    typer.echo("Building a week of engagement that ends now ...", err=True)
+    typer.echo("Building engagement that ends now ...", err=True)
     settings = read_settings()
     with failures_shown(folder):
         open_limits(folder).close()  # otherwise only the server would notice a failure

@@ -1,7 +1,7 @@
-"""Build the data folder of a sandbox: a week of engagement that ends now, and credentials.
+"""Build the data folder of a sandbox: weeks of engagement that end now, and credentials.
 
 Credentials are kept between starts, so that a developer's `.env` keeps working. The engagement is
-replaced at every start, because the week ends now.
+replaced at every start, because it ends now.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from openengagement.sandbox.dataset import (
 )
 from openengagement.sandbox.demo import Demo, describe
 from openengagement.sandbox.higgs import higgs_dataset, read_higgs
-from openengagement.sandbox.simulate import simulate_accounts, simulate_around, simulate_week
+from openengagement.sandbox.simulate import simulate_accounts, simulate_around, simulate_weeks
 from openengagement.sandbox.texts import invent_texts
 from openengagement.settings import Settings
 from openengagement.stores.contract import Batch
@@ -37,11 +37,11 @@ _SEED: Final = 2012
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a sandbox is made of: the week of the file `higgs`, or else a simulated one.
+    """What a sandbox is made of: the week of the file `higgs`, or else four simulated ones.
 
     `simulated` adds simulated events to the week of the file. With `empty` there are accounts and
-    credentials, but neither Tweets nor events. With a `seed`, the credentials, and the week apart
-    from its time, are the same in every sandbox of this seed. The week ends at `now_s` (Unix
+    credentials, but neither Tweets nor events. With a `seed`, the credentials, and the engagement
+    apart from its time, are the same in every sandbox of this seed. It ends at `now_s` (Unix
     seconds), or else now.
     """
 
@@ -60,7 +60,7 @@ def build_sandbox(data: Path, settings: Settings, *, clock: Clock, recipe: Recip
         UnusableFile: a store is damaged, or cannot be used now.
     """
     now_s = int(clock.now_s()) if recipe.now_s is None else recipe.now_s
-    dataset, extra = _make_week(recipe, ends_at_s=now_s)
+    dataset, extra = _make_engagement(recipe, ends_at_s=now_s)
     for old in data.glob("counters.*"):
         shutil.rmtree(old) if old.is_dir() else old.unlink()
     if recipe.seed is not None:
@@ -99,17 +99,17 @@ def _make_empty(seed: int) -> Dataset:
 
 
 def _with_content(tweets: pl.DataFrame, *, invented: bool) -> pl.DataFrame:
-    """Add the columns that a week lacks. The words of real Tweets are unknown."""
+    """Add the columns that the Tweets lack. The words of real Tweets are unknown."""
     missing = pl.lit(None, pl.String)
     texts = pl.Series(invent_texts(tweets.height), dtype=pl.String) if invented else missing
     return tweets.with_columns(deleted=False, text=texts, url=missing, thumbnail_url=missing)
 
 
-def _make_week(recipe: Recipe, *, ends_at_s: int) -> tuple[Dataset, pl.DataFrame]:
-    """Return a week that ends at `ends_at_s`, and simulated events to add to a real week."""
+def _make_engagement(recipe: Recipe, *, ends_at_s: int) -> tuple[Dataset, pl.DataFrame]:
+    """Return engagement up to `ends_at_s`, and simulated events to add to that of a file."""
     seed = _SEED if recipe.seed is None else recipe.seed
     if recipe.higgs is None:
-        dataset = _make_empty(seed) if recipe.empty else simulate_week(ends_at_s, seed)
+        dataset = _make_empty(seed) if recipe.empty else simulate_weeks(ends_at_s, seed)
         return dataset, dataset.events.clear()
     dataset = higgs_dataset(read_higgs(recipe.higgs), ends_at_s=ends_at_s)
     return dataset, simulate_around(dataset, seed) if recipe.simulated else dataset.events.clear()

@@ -1,4 +1,4 @@
-"""Simulate engagement: the events that a real activity file lacks, or a whole week without a file.
+"""Simulate engagement: the events that a real activity file lacks, or four weeks without a file.
 
 The functions are pure: frames in, frames out. The same seed always gives the same rows. Therefore
 numpy adds floats in a fixed order, and every grouped frame is sorted.
@@ -22,7 +22,8 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 DAY_HOURS: Final = 24
-WEEK_HOURS: Final = 168
+SPAN_HOURS: Final = 28 * DAY_HOURS  # what one request to /historical may ask for
+AGE_HOURS: Final = 7 * DAY_HOURS  # of a Tweet; nearly nothing happens to older ones
 
 # Interactions of a Tweet, p(n) ~ n^-POWER exp(-n / CUTOFF) from FROM up: maximum likelihood on the
 # 4,675 targets with 12 interactions or more, which draw three quarters of all interactions. KS
@@ -97,10 +98,10 @@ SPREAD_HOURS: Final = 2
 SPREAD_HOURS_MOST: Final = 48
 
 ACCOUNT_COUNT: Final = 3_000
-TWEET_COUNT: Final = 5_800
+TWEET_COUNT: Final = 4_800
 NAMED: Final = ("demo_author", "protected_author", "other_author")
 DEMO, PROTECTED, OTHER = range(len(NAMED))
-DEMO_TWEETS, DEMO_RECENT, PROTECTED_TWEETS, OTHER_TWEETS = 25, 6, 6, 12
+DEMO_TWEETS, DEMO_RECENT, PROTECTED_TWEETS, OTHER_TWEETS = 60, 6, 6, 12
 DEMO_VIDEO_EVERY: Final = 4
 RECENT_HOURS: Final = 28
 AUTHOR_SKEW: Final = 0.6
@@ -233,14 +234,14 @@ def _emit(
     )
 
 
-def simulate_week(ends_at_s: int, seed: int) -> Dataset:
-    """Simulate the week up to `ends_at_s` (Unix s): accounts, Tweets and all kinds of events.
+def simulate_weeks(ends_at_s: int, seed: int) -> Dataset:
+    """Simulate the four weeks up to `ends_at_s` (Unix s): accounts, Tweets, events of all kinds.
 
-    The first three accounts are NAMED. `demo_author` has 25 successful Tweets, some from the last
+    The first three accounts are NAMED. `demo_author` has 60 successful Tweets, some from the last
     28 hours, some with videos. `protected_author` is protected. `other_author` has a Tweet with the
     same video as one of the demo author's.
     """
-    if (ends_at_s - WEEK_HOURS * HOUR_S) * 1000 <= SNOWFLAKE_EPOCH_MS:
+    if (ends_at_s - SPAN_HOURS * HOUR_S) * 1000 <= SNOWFLAKE_EPOCH_MS:
         raise ValueError("ends_at_s: Tweet ids contain no time before November 2010")
     rng = np.random.default_rng([seed, 1])
     accounts = _make_accounts(rng)
@@ -270,7 +271,7 @@ def simulate_week(ends_at_s: int, seed: int) -> Dataset:
 
 
 def simulate_accounts(seed: int) -> pl.DataFrame:
-    """Make the named accounts of the week of this seed, without the week."""
+    """Make the named accounts of the weeks of this seed, without Tweets and events."""
     return _make_accounts(np.random.default_rng([seed, 1])).head(len(NAMED))
 
 
@@ -300,15 +301,15 @@ def _draw_created_ms(author: Ints, ends_at_s: int, *, rng: np.random.Generator) 
     The demo author posts DEMO_RECENT Tweets in the last 28 hours, but none in the last hour, so
     that all of them have replies.
     """
-    start_s = ends_at_s - WEEK_HOURS * HOUR_S
-    back = np.arange(1, WEEK_HOURS + 1)
+    start_s = ends_at_s - SPAN_HOURS * HOUR_S
+    back = np.arange(1, SPAN_HOURS + 1)
     weight = _rhythm((ends_at_s - back * HOUR_S) // HOUR_S)
-    offset_s = (WEEK_HOURS - rng.choice(back, author.size, p=weight / weight.sum())) * HOUR_S
+    offset_s = (SPAN_HOURS - rng.choice(back, author.size, p=weight / weight.sum())) * HOUR_S
     created_ms = (start_s + offset_s) * 1000 + rng.integers(0, HOUR_S * 1000, author.size)
     older = DEMO_TWEETS - DEMO_RECENT
     hours_ago = np.concatenate(
         [
-            np.linspace(WEEK_HOURS - 2, RECENT_HOURS + 4, older),
+            np.linspace(SPAN_HOURS - 2, RECENT_HOURS + 4, older),
             np.linspace(RECENT_HOURS - 3, 2, DEMO_RECENT),
         ]
     )
@@ -336,7 +337,7 @@ def _draw_sizes(author: Ints, rng: np.random.Generator) -> Ints:
     """Draw the number of interactions per Tweet; the demo author's are in the top tenth.
 
     The quantiles are evenly spaced, not random. The tail is so heavy that a few random draws would
-    decide the volume of the whole week.
+    decide the volume of all weeks.
     """
     n = np.arange(SIZE_FROM, SIZE_MOST + 1, dtype=np.float64)
     law = np.cumsum(n**-SIZE_POWER * np.exp(-n / SIZE_CUTOFF))
@@ -355,11 +356,11 @@ def _draw_interactions(
 ) -> pl.DataFrame:
     """Draw the time and kind of every interaction; return counts per Tweet, hour and kind.
 
-    Interactions after the end of the week are left out.
+    Interactions after `ends_at_s` are left out.
     """
     created_s = tweets["created_at"].to_numpy()
     start = (created_s // HOUR_S % DAY_HOURS)[:, None] == np.arange(DAY_HOURS)
-    age = np.arange(WEEK_HOURS)
+    age = np.arange(AGE_HOURS)
     row = np.repeat(np.arange(sizes.size), sizes)
     at = np.empty(row.size, dtype=np.int64)
     for hour in range(DAY_HOURS):
