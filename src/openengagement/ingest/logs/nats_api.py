@@ -5,7 +5,7 @@ Source: the server's own API, https://docs.nats.io/reference/reference-protocols
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -236,12 +236,26 @@ async def connect(host: str, **options: Any) -> Client:  # noqa: ANN401 - option
         **options,
     )
     try:
-        await asyncio.wait_for(step, 2 * TIMEOUT_S)
+        await _finish(step, timeout_s=2 * TIMEOUT_S)
     except FAILURES as error:
         with contextlib.suppress(AssertionError, *FAILURES):  # it may never have connected
-            await client.close()
+            await _finish(client.close(), timeout_s=TIMEOUT_S)
         raise LogUnavailable(explain(reasons[0] if reasons else error)) from error
     return client
+
+
+async def _finish(step: Coroutine[Any, Any, None], *, timeout_s: float) -> None:
+    """Wait for a step of the library, which may ignore that it is cancelled.
+
+    Raises:
+        TimeoutError
+    """
+    task = asyncio.ensure_future(step)
+    done, _ = await asyncio.wait({task}, timeout=timeout_s)
+    if not done:
+        task.cancel()
+        raise TimeoutError
+    task.result()
 
 
 async def _ask(client: Client, call: str, *, body: dict[str, Any], kind: type[T]) -> T:
