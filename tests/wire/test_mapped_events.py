@@ -22,7 +22,7 @@ CSV = "text/csv"
 
 @pytest.fixture(scope="module", params=["direct", "log"])
 def server(request, world, tmp_path_factory):
-    """A server with two mappings. `settle` waits until everything is counted."""
+    """A server with two mappings. `count_all` waits until everything is counted."""
     names = ("mastodon_favourites", "activitypub")
     settings = {"mappings": ",".join(f"{name}={EXAMPLES / name}.toml" for name in names)}
     with open_log("nats", tmp_path_factory.mktemp("log")) as log:
@@ -30,7 +30,7 @@ def server(request, world, tmp_path_factory):
             settings |= {"intake": "log", "intake_log": log.url}
         with Server(world, settings=settings) as running:
             running.counted = 202 if request.param == "log" else 200
-            running.settle = lambda: (
+            running.count_all = lambda: (
                 request.param == "log"
                 and call_command(running.data, "consume", log.url, "--until-end")
             )
@@ -45,7 +45,7 @@ def post(server, body, *, query="?map=mastodon_favourites", kind="events", **hea
 
 
 def favorites(server):
-    server.settle()
+    server.count_all()
     store = open_store(server.data)
     try:
         return store.read_totals(POSTS, ["favorites"])[:, 0].tolist()

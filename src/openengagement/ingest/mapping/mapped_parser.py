@@ -1,6 +1,7 @@
 """Parse bodies of a platform's own rows into events."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Final
 
 import msgspec
@@ -14,7 +15,8 @@ from openengagement.ingest.formats.csv_header import read_header
 from openengagement.ingest.formats.csv_rows import parse_csv
 from openengagement.ingest.formats.detection import Format
 from openengagement.ingest.formats.parsing import check_body
-from openengagement.ingest.mapping.map_file import Mapping
+from openengagement.ingest.mapping import map_file
+from openengagement.ingest.mapping.map_file import read_mapping
 from openengagement.ingest.mapping.mapper import MappedRows, Mapper
 from openengagement.ingest.rows import EVENTS, DropReason, Kind
 
@@ -24,7 +26,7 @@ _LINES_MAX: Final = 2**31  # the parser of the events has the limit
 class MappedParser:
     """Parses as `parser` does, after it has mapped the rows of a body."""
 
-    def __init__(self, parser: BatchParser, mapping: Mapping) -> None:
+    def __init__(self, parser: BatchParser, mapping: map_file.Mapping) -> None:
         self._parser = parser
         self._mapper = Mapper(mapping)
         # The columns of Parquet and Arrow that the mapping names, as text.
@@ -57,6 +59,15 @@ class MappedParser:
         if form is Format.CSV:
             return _records(text, self._mapper.fields)
         return _lines(text) if form is Format.NDJSON else _elements(text)
+
+
+def read_parsers(parser: BatchParser, files: Mapping[str, Path]) -> dict[str, MappedParser]:
+    """Read mappings, and make a parser for each of their names.
+
+    Raises:
+        UnusableFile: one of them is none.
+    """
+    return {name: MappedParser(parser, read_mapping(file)) for name, file in files.items()}
 
 
 def _renumber(parsed: ParsedBatch, mapped: MappedRows) -> ParsedBatch:

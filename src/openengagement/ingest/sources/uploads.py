@@ -13,8 +13,7 @@ from openengagement.http.decompression import decompress, find_compression
 from openengagement.ingest.batch import BatchIdentity, Outcome, ParsedBatch, describe, digest_of
 from openengagement.ingest.batch_parser import BatchParser, Content
 from openengagement.ingest.formats.detection import Format
-from openengagement.ingest.mapping.map_file import read_mapping
-from openengagement.ingest.mapping.mapped_parser import MappedParser
+from openengagement.ingest.mapping.mapped_parser import read_parsers
 from openengagement.ingest.rows import Kind
 from openengagement.settings import Settings
 
@@ -63,9 +62,8 @@ class UploadReader:
             lines_max=settings.batch_max_lines,
             latest_s=lambda: now_s() + settings.event_future_max_s,
         )
-        self._parsers: dict[str, BatchParser | MappedParser] = {"": parser}
-        for name, file in settings.mapping_files.items():
-            self._parsers[name] = MappedParser(parser, read_mapping(file))
+        self._parser = parser
+        self._mapped = read_parsers(parser, settings.mapping_files)
         self._lock = Lock()
 
     @contextmanager
@@ -100,7 +98,7 @@ class UploadReader:
         Raises:
             RequestError: the body as a whole cannot be parsed, or there is no such mapping.
         """
-        parser = self._parsers.get(upload.mapping)
+        parser = self._mapped.get(upload.mapping) if upload.mapping else self._parser
         if parser is None:
             raise InvalidField(f"map: the server has no mapping {upload.mapping[:64]!r}")
         return parser.parse(body, form, kind=upload.kind)
