@@ -13,7 +13,7 @@ from openengagement.api.account import AccountCalls
 from openengagement.api.asgi import Api, Hooks
 from openengagement.api.authentication import RequestAuthenticator
 from openengagement.api.erasure import ErasureCalls
-from openengagement.api.health import CLOCK_JUMPED, Checks, Health
+from openengagement.api.health import CLOCK_JUMPED, LOG_LOST, Checks, Health
 from openengagement.api.insights import Insights, default_headers
 from openengagement.api.oauth import OAuthCalls
 from openengagement.api.platform import Platform
@@ -31,7 +31,7 @@ from openengagement.errors import StoreDamaged
 from openengagement.files import has_room, is_writable
 from openengagement.housekeeping import Housekeeping, expire_limits, run_chore
 from openengagement.ingest.registrar import Registrar
-from openengagement.ingest.sources.counting_listener import is_hung, is_listening
+from openengagement.ingest.sources.counting_listener import is_hung, is_listening, is_log_lost
 from openengagement.ingest.sources.worker_uploads import WorkerUploads
 from openengagement.limits.contract import MINUTE_S
 from openengagement.measuring import Measuring
@@ -168,8 +168,7 @@ def _build_calls(shared: Shared, counting: str) -> Calls:
             requests,
             trace_batches(uploads.handle),
             delete_tweet=folder.stores.tweets.delete_tweet,
-            in_flight_max=settings.batches_in_flight_max,
-            bytes_max=settings.batch_max_bytes,
+            settings=settings,
         ),
         erasure=ErasureCalls(requests, folder.eraser(now_s=now_s)),
         usage=UsageCalls(requests, registry.usage, now_s=now_s, pool=pool),
@@ -205,7 +204,10 @@ def _build_health(shared: Shared, counting: str) -> Health:
             "the disk of the data folder is full": partial(has_room, shared.data),
             "the disk of the data folder is read-only": partial(is_writable, shared.data),
         },
-        ready_checks={CLOCK_JUMPED: clock_watch.is_steady},
+        ready_checks={
+            CLOCK_JUMPED: clock_watch.is_steady,
+            LOG_LOST: lambda: not is_log_lost(counting),
+        },
     )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import ipaddress
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from openengagement.engagement.types import parse_decimal
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+_MAPPING_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 # A field's type is its annotation, so these functions return Any.
 
@@ -60,6 +62,23 @@ def parse_value(text: str, *, field: "dataclasses.Field[Any]") -> int | bool | s
     if choices and text not in choices:
         raise ValueError(f"write one of {', '.join(choices)}, not {text!r}")
     return text
+
+
+def parse_mappings(text: str) -> dict[str, Path]:
+    """Parse names of mappings with their files, `NAME=FILE,NAME=FILE`.
+
+    Raises:
+        ValueError
+    """
+    found: dict[str, Path] = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        name, _, path = part.partition("=")
+        if not _MAPPING_NAME.fullmatch(name) or not path:
+            raise ValueError(f"write NAME=FILE with a name of a-z, 0-9, _ and -, not {part!r}")
+        if name in found:
+            raise ValueError(f"{name} is named twice")
+        found[name] = Path(path)
+    return found
 
 
 def read_secret(secret: str, path: str) -> str:

@@ -8,6 +8,7 @@ change. `docs/settings.md` is generated from this table, and a test compares the
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from openengagement import notification_settings, provider_settings
@@ -19,6 +20,7 @@ from openengagement.setting_kinds import (
     parse_address,
     parse_day,
     parse_hosts,
+    parse_mappings,
     parse_networks,
     parse_value,
 )
@@ -36,6 +38,7 @@ METRICS_VARIABLE: Final = "OPENENGAGEMENT_METRICS_MEMORY"  # `metrics.cells`; th
 SANDBOX_VARIABLE: Final = "OPENENGAGEMENT_SANDBOX"  # the command `sandbox` sets it
 # The file in the data folder; its name is here for processes that do not load the registry.
 REGISTRY_FILE: Final = "registry.sqlite3"
+LOG: Final = "log"  # a value of `intake`
 _NOT_SETTINGS: Final = {DATA_VARIABLE, COUNTING_VARIABLE, METRICS_VARIABLE, SANDBOX_VARIABLE}
 
 
@@ -250,6 +253,27 @@ class Settings(notification_settings.NotificationSettings):
     )
 
     # Sending events
+    intake: str = _choice(
+        "direct",
+        "Whether batches of events are counted at once, or published to an event log for "
+        "`consume` to count. The option --intake of `serve` replaces it.",
+        "direct",
+        LOG,
+    )
+    intake_log: str = _text(
+        "",
+        "Event log for `--intake log`, as `consume` takes it: nats://host:4222/stream or "
+        "kafka://host:9092/topic.",
+        unit="URL",
+        secret=True,
+    )
+    intake_message_max_bytes: int = _number(
+        1_000_000,
+        "Maximum size of a batch in the event log, compressed and with its headers. The log must "
+        "accept messages of that size.",
+        unit="bytes",
+        limits=(1024, 67_108_864),
+    )
     batch_max_bytes: int = _number(
         67_108_864, "Maximum size of a batch as sent.", unit="bytes", limits=(1024, 1_073_741_824)
     )
@@ -277,6 +301,12 @@ class Settings(notification_settings.NotificationSettings):
         unit="seconds",
         limits=(10, 3600),
     )
+    mappings: str = _text(
+        "",
+        "Mappings of a platform's own events for POST /platform/v1/events?map=NAME, such as "
+        "likes=/etc/openengagement/likes.toml. Restart the server after a change.",
+        unit="NAME=FILE, separated by commas",
+    )
     rejections_listed_max: int = _number(
         100, "Maximum number of rejected lines in a response.", unit="lines", limits=(0, 10_000)
     )
@@ -294,11 +324,15 @@ class Settings(notification_settings.NotificationSettings):
         # These properties raise if their text is invalid.
         _ = self.host_names, self.proxies, self.historical_floor_s
         _ = self.oidc_secret, self.allowed_callback_schemes, self.image_host_names
-        _ = self.metrics_address
+        _ = self.metrics_address, self.mapping_files
         self.check_notifications()
         self._parse("tweet_url", check_tweet_url)
         if fault := find_database_fault(self.registry, self.store):
             raise SettingsError(f"{ENV_PREFIX}{fault}")
+        if self.intake == LOG and not self.intake_log:
+            raise SettingsError(
+                f"{ENV_PREFIX}INTAKE_LOG: is not set; with --intake log it names the event log"
+            )
         if not self.password_sign_in and not self.oidc_issuer:
             raise SettingsError(
                 f"{ENV_PREFIX}PASSWORD_SIGN_IN: without an OpenID Connect provider nobody could "
@@ -320,6 +354,11 @@ class Settings(notification_settings.NotificationSettings):
     def metrics_address(self) -> tuple[str, int] | None:
         """The host and the port of `metrics`."""
         return self._parse("metrics", parse_address) if self.metrics else None
+
+    @property
+    def mapping_files(self) -> dict[str, Path]:
+        """The file of each name in `mappings`."""
+        return self._parse("mappings", parse_mappings)
 
     @property
     def image_host_names(self) -> frozenset[str]:

@@ -2,12 +2,16 @@
 
 import gzip
 import json
+import time
 
 import pytest
+import requests
 
 from support.consuming import Events, start_consumer
+from support.metered import Scraped
 from support.nats_server import NatsServer
 from support.ports import HOST, free_port
+from support.waiting import PATIENCE_S, wait_for
 
 EVENT = b'{"tweet_id":"5","type":"replies","at":"2025-11-22T09:30:00Z"}'
 ANSWER = {"messages": 0, "events": 0, "dead_letters": 0}
@@ -211,3 +215,36 @@ def test_sigterm_ends_it_within_seconds(data, stream):
     events.wait_until_counted(data, consumer.said)
 
     assert consumer.terminate() < 5
+
+
+@pytest.mark.heavy
+def test_metrics_of_a_consumer(data, stream):
+    address = f"{HOST}:{free_port()}"
+    events = Events()
+    consumer = start_consumer(data, stream.url, "--metrics", address)
+
+    def scrape():
+        return Scraped(requests.get(f"http://{address}/metrics", timeout=PATIENCE_S).text)
+
+    try:
+        stream.publish(*events.messages(5), b"nonsense")
+        events.wait_until_counted(data, consumer.said)
+        wait_for(lambda: scrape().sum("consumer_messages_total") == 6, reason=consumer.said)
+        scraped = scrape()
+        assert scraped.sum("consumer_events_total") == 50
+        assert scraped.sum("consumer_dead_letters_total") == 1
+        assert scraped.sum("consumer_lag_messages") == 0
+        assert scraped.sum("consumer_batches_total", result="counted") >= 1
+        assert 0 <= time.time() - scraped.sum("consumer_newest_timestamp_seconds") < PATIENCE_S
+        assert scraped.sum("processes", process="consumer") == 1
+        assert scraped.sum("process_resident_memory_bytes", process="consumer") > 0
+        assert scraped.sum("consumer_restarts_total") == 0
+    finally:
+        consumer.kill()
+
+
+@pytest.mark.parametrize("address", ["9464", "host:port", "{used}"])
+def test_an_address_that_cannot_have_metrics(run, nats, stream, address):
+    ended = run("consume", stream.url, "--metrics", address.format(used=f"{HOST}:{nats.port}"))
+    assert ended.code == 1
+    assert "--metrics" in ended.err

@@ -5,6 +5,7 @@ import json
 import time
 
 import pytest
+from confluent_kafka import Consumer
 
 from support.consuming import Events, start_consumer
 from support.kafka_broker import KafkaBroker
@@ -80,6 +81,48 @@ def test_what_cannot_be_consumed_is_told_in_a_sentence(run, kafka, url, says):
     assert says in ended.err
     assert ended.err.startswith("error: ")
     assert "Traceback" not in ended.err
+
+
+def test_messages_that_the_topic_removed(run, data, kafka, monkeypatch):
+    """The broker of these tests removes none, so its answer about the oldest offset is changed."""
+
+    class Trimmed(Consumer):
+        def get_watermark_offsets(self, *arguments, **options):
+            low, high = super().get_watermark_offsets(*arguments, **options)
+            return max(low, 3), max(high, 3)
+
+    topic = f"trimmed-{time.monotonic_ns()}"
+    kafka.add_topic(topic, partitions=1)
+    for _ in range(2):
+        kafka.publish(topic, [EVENT], partitions=1)
+    assert drain(run, kafka.url(topic))["events"] == 2
+    for _ in range(3):
+        kafka.publish(topic, [EVENT], partitions=1)
+    monkeypatch.setattr("openengagement.ingest.logs.kafka_log.Consumer", Trimmed)
+
+    ended = run("consume", kafka.url(topic), "--until-end")
+    assert ended.code == 1
+    assert "lost the messages from offset 2 to 2 before they were counted" in ended.err
+    assert "--skip-lost" in ended.err
+    assert drain(run, kafka.url(topic), "--skip-lost")["events"] == 2
+    monkeypatch.undo()
+    assert drain(run, kafka.url(topic))["events"] == 0
+
+
+def test_a_topic_that_was_created_again_and_is_shorter(run, data, kafka):
+    topic = f"again-{time.monotonic_ns()}"
+    kafka.add_topic(topic, partitions=1)
+    for _ in range(4):
+        kafka.publish(topic, [EVENT], partitions=1)
+    assert drain(run, kafka.url(topic))["events"] == 4
+    kafka.remove_topic(topic)
+    kafka.add_topic(topic, partitions=1)
+    kafka.publish(topic, [EVENT], partitions=1)
+
+    ended = run("consume", kafka.url(topic), "--until-end")
+    assert ended.code == 1
+    assert "the topic was created again" in ended.err
+    assert drain(run, kafka.url(topic, "?name=second"))["events"] == 1
 
 
 def test_a_killed_consumer_is_replaced(data, kafka, topic):

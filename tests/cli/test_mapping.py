@@ -1,7 +1,11 @@
 """`load events --map` and `--dry-run`."""
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
+
+import polars as pl
+import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "mappings"
 FIRST = 113555000000000001
@@ -57,11 +61,45 @@ def test_what_cannot_be_mapped(run, tmp_path):
     path = sample(tmp_path, "activitypub.ndjson")
     tweets = run("load", "tweets", path, "--map", EXAMPLES / "activitypub.toml")
     missing = run("load", "events", path, "--map", tmp_path / "none.toml")
-    parquet = tmp_path / "e.parquet"
-    parquet.write_bytes(b"PAR1")
-    columnar = run("load", "events", parquet, "--map", EXAMPLES / "activitypub.toml")
 
-    assert (tweets.code, missing.code, columnar.code) == (1, 1, 1)
+    assert (tweets.code, missing.code) == (1, 1)
     assert "--map is for events" in tweets.err
     assert "No such file" in missing.err
-    assert "cannot be mapped" in columnar.err
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow"])
+def test_columns_are_mapped(run, tmp_path, form):
+    """Numbers, times and truth values of a column become the texts that a mapping names."""
+    times = [datetime(2026, 11, 22, 10, minute, tzinfo=UTC) for minute in range(4)]
+    rows = pl.DataFrame(
+        {
+            "post": pl.Series([FIRST, FIRST, FIRST + 1, None], dtype=pl.Int64),
+            "boosted": [True, False, True, True],
+            "at": times,
+            "other": [[1], [2], [3], [4]],
+        }
+    )
+    path = tmp_path / f"rows.{form}"
+    rows.write_parquet(path) if form == "parquet" else rows.write_ipc(path)
+    mapping = tmp_path / "map.toml"
+    mapping.write_text(
+        '[[event]]\nwhen = { boosted = "true" }\ntweet_id = "post"\nat = "at"\n'
+        'type = { value = "retweets" }\n'
+        '[[event]]\nwhen = { boosted = "false" }\ntweet_id = "post"\nat = "at"\n'
+        'type = { value = "favorites" }\n'
+    )
+    mapped = ("load", "events", path, "--map", mapping, "--json")
+
+    shown = run(*mapped, "--dry-run").json()
+    assert shown["counts"] == {"retweets": 2, "favorites": 1, "engagements": 3}
+    assert shown["reasons"] == {"missing_field": 1}
+    assert run(*mapped).json() == {"accepted": 3, "rejected": 1}
+    assert '"line":4' in Path(f"{path}.rejected.ndjson").read_text()
+
+
+def test_damaged_columns_are_not_mapped(run, tmp_path):
+    path = tmp_path / "e.parquet"
+    path.write_bytes(b"PAR1")
+    ended = run("load", "events", path, "--map", EXAMPLES / "activitypub.toml")
+    assert ended.code == 1
+    assert "cannot be decoded" in ended.err

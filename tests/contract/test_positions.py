@@ -132,13 +132,45 @@ def test_a_batch_without_counts_moves_the_position(store):
     assert store.read_position("log") == b"2"
 
 
-def test_a_repeat_leaves_the_position(store):
-    """It adds no counts. A consumer that was replaced must not move its successor back."""
+def test_a_repeat_moves_the_position(store):
+    """Its events are counted, so its consumer goes on after it."""
+    consume(store, b"1", None, key=b"k")
+    answers = store.apply_batches(
+        [at(b"2", b"1", key=b"k"), at(b"3", b"2", key=b"k"), at(b"4", b"3")]
+    )
+
+    assert [answer.duplicate for answer in answers] == [True, True, False]
+    assert store.read_position("log") == b"4"
+    assert total(store) == 2
+
+
+def test_a_repeat_within_a_call_moves_the_position(store):
+    answers = store.apply_batches([at(b"1", None, key=b"k"), at(b"2", b"1", key=b"k")])
+
+    assert [answer.duplicate for answer in answers] == [False, True]
+    assert store.read_position("log") == b"2"
+    assert total(store) == 1
+
+
+def test_a_repeat_of_a_consumer_that_was_replaced_leaves_the_position(store):
+    """It must not move its successor back."""
     consume(store, b"1", None, key=b"k")
     consume(store, b"2", b"1")
 
-    assert consume(store, b"1", None, key=b"k").duplicate
+    assert isinstance(consume(store, b"1", None, key=b"k"), PositionConflict)
     assert store.read_position("log") == b"2"
+
+
+def test_a_key_is_counted_once_in_two_sources(store):
+    """A sender that got no answer sent its batch again, and it came into another partition."""
+
+    def take(source):
+        return consume(store, b"1", None, source=source, key=b"k").duplicate
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(take, "abcd")) == [False, True, True, True]
+    assert [store.read_position(source) for source in "abcd"] == [b"1"] * 4
+    assert total(store) == 1
 
 
 def test_a_conflict_leaves_the_position(store):

@@ -29,7 +29,6 @@ OLD_WORDS = {
     "gathered": "flush",
     "gathering": "flush",
     "handover": "send to the counting process",
-    "intake": "parsed batch",
     "judge": "validate",
     "keeper": "supervisor",
     "knock": "limit guesses",

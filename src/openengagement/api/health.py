@@ -28,6 +28,7 @@ _TIMEOUT_S: Final = 5.0
 _SLOW: Final = "the checks took too long"
 _DAMAGED: Final = "stored data is damaged; run `openengagement check`"
 CLOCK_JUMPED: Final = "the clock jumped; signed requests may be refused"
+LOG_LOST: Final = "the event log does not answer; batches of events are not accepted"
 PROBES: Final = frozenset({"/livez", "/readyz"})
 # The part of the server that each fault concerns, as `/readyz` names it.
 _PARTS: Final[Mapping[str, str]] = {
@@ -38,6 +39,7 @@ _PARTS: Final[Mapping[str, str]] = {
     "the limits cannot be written": "limits",
     "the socket of the counting process is gone": "counting",
     "the counting process does not answer": "counting",
+    LOG_LOST: "log",
     StoreFault.SOME_UNREADABLE: "store",
     StoreFault.BEHIND: "counting",
     "the disk of the data folder is full": "disk",
@@ -52,6 +54,7 @@ _DEGRADED: Final = frozenset(
     {
         "the socket of the counting process is gone",
         "the counting process does not answer",
+        LOG_LOST,
         StoreFault.SOME_UNREADABLE,
         StoreFault.BEHIND,
         CLOCK_JUMPED,

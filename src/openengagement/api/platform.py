@@ -8,6 +8,7 @@ them.
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Final
 
 from openengagement.api.authentication import RequestAuthenticator
@@ -20,8 +21,12 @@ from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS, Kind
 from openengagement.ingest.sources.uploads import Upload, UploadHandler
 from openengagement.metrics.table import BATCHES_IN_FLIGHT
 from openengagement.registry.platform_keys import Scope
+from openengagement.settings import LOG, Settings
 
 KEY_LENGTH_MAX: Final = 255
+_OPTIONS: Final = ("atomic", "map")
+_OK: Final = 200
+_ACCEPTED: Final = 202
 
 
 class Platform:
@@ -33,20 +38,22 @@ class Platform:
         handle_upload: UploadHandler,
         *,
         delete_tweet: Callable[[int], bool],
-        in_flight_max: int,
-        bytes_max: int,
+        settings: Settings,
     ) -> None:
         self._authenticator = authenticator
         self._handle_upload = handle_upload
         self._delete_tweet = delete_tweet
         self._in_flight = 0
-        self._in_flight_max = in_flight_max
-        self._bytes_max = bytes_max
-        self._pool = ThreadPoolExecutor(in_flight_max, thread_name_prefix="batch")
+        self._in_flight_max = settings.batches_in_flight_max
+        self._bytes_max = settings.batch_max_bytes
+        # With an event log, events are durable now and counted later.
+        self._events_status = _ACCEPTED if settings.intake == LOG else _OK
+        self._pool = ThreadPoolExecutor(self._in_flight_max, thread_name_prefix="batch")
 
     async def events(self, request: Request, read_body: ReadBody) -> Reply:
         """`POST /platform/v1/events`: count a batch of events durably, exactly once."""
-        return await self._handle(request, read_body, kind=EVENTS)
+        reply = await self._handle(request, read_body, kind=EVENTS)
+        return replace(reply, status=self._events_status)
 
     async def tweets(self, request: Request, read_body: ReadBody) -> Reply:
         """`POST /platform/v1/tweets`: register or replace Tweets."""
@@ -74,7 +81,7 @@ class Platform:
     async def _handle(self, request: Request, read_body: ReadBody, *, kind: Kind) -> Reply:
         scope = Scope.ACCOUNTS if kind is ACCOUNTS else Scope.EVENTS
         producer = await self._authenticator.require_platform_key(request.message(b""), scope)
-        key, atomic = _parse_key(request, producer), _parse_atomic(request)
+        key, options = _parse_key(request, producer), _parse_options(request, kind)
         if self._in_flight >= self._in_flight_max:
             raise Unavailable("too many batches are under way; send this one again later")
         self._in_flight += 1
@@ -86,7 +93,8 @@ class Platform:
                 encoding=request.header(b"content-encoding"),
                 content_type=request.header(b"content-type"),
                 key=key,
-                atomic=atomic,
+                atomic=options.get("atomic") == "true",
+                mapping=options.get("map", ""),
                 key_hash=_hash_key(request.header(b"idempotency-key")),
                 request_id=request.request_id,
             )
@@ -111,11 +119,21 @@ def _parse_key(request: Request, producer: bytes) -> bytes | None:
     return b"key:" + producer + keys[0]
 
 
-def _parse_atomic(request: Request) -> bool:
+def _parse_options(request: Request, kind: Kind) -> dict[str, str]:
+    """Return the parameters `atomic` and, for events, `map`."""
     parameters = request.parse_query()
-    if parameters not in ([], [("atomic", "true")], [("atomic", "false")]):
-        raise InvalidField("query: the only parameter is atomic, once, true or false")
-    return parameters == [("atomic", "true")]
+    options = dict(parameters)
+    allowed = _OPTIONS if kind is EVENTS else _OPTIONS[:1]
+    if (
+        len(options) < len(parameters)
+        or not options.keys() <= set(allowed)
+        or options.get("atomic", "true") not in {"true", "false"}
+    ):
+        names = (
+            "the only parameter is" if len(allowed) == 1 else "the parameters are map, once, and"
+        )
+        raise InvalidField(f"query: {names} atomic, once, true or false")
+    return options
 
 
 def _hash_key(key: str) -> str | None:

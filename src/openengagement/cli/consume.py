@@ -18,6 +18,7 @@ from rich.text import Text
 
 from openengagement.cli.common import CLOCK, Json, fail, open_folder, read_settings, show
 from openengagement.cli.previews import DryRun, Map, open_mapping, show_preview
+from openengagement.cli.serve import check_metrics_address
 from openengagement.data_folder import DataFolder
 from openengagement.ingest.logs.consumer import Consumer
 from openengagement.ingest.logs.consumer_progress import ConsumerProgress, Reached
@@ -28,6 +29,8 @@ from openengagement.ingest.logs.messages import MessageParser
 from openengagement.ingest.logs.opening import OpenLog, open_log
 from openengagement.ingest.logs.store_identity import read_identity
 from openengagement.ingest.preview import Preview
+from openengagement.processes.metrics_server import metrics_server
+from openengagement.setting_kinds import parse_address
 from openengagement.stores.contract import Compacts
 from openengagement.telemetry import configure_log, log_event
 
@@ -63,6 +66,10 @@ ContentType = Annotated[
 SkipLost = Annotated[
     bool, typer.Option(help="Continue although the log removed messages before they counted.")
 ]
+Metrics = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Serve Prometheus metrics here, at /metrics."),
+]
 UntilEnd = Annotated[bool, typer.Option(help="End when every message of the log was counted.")]
 
 
@@ -74,6 +81,7 @@ def consume(
     content_type: ContentType = "",
     skip_lost: SkipLost = False,
     until_end: UntilEnd = False,
+    metrics: Metrics = None,
     map_file: Map = None,
     dry_run: DryRun = False,
     json: Json = False,
@@ -95,6 +103,7 @@ def consume(
         with (
             open_folder(context) as folder,
             _stopping_on_signals() as stop,
+            metrics_server(_check_metrics(metrics), process="consumer"),
             closing(_open_log(parsed_url, folder, skip_lost=skip_lost, alone=dry_run)) as log,
         ):
             if dry_run:
@@ -111,6 +120,17 @@ def consume(
     reached = progress.reached()
     fields = {name: getattr(reached, name) for name in ("messages", "events", "dead_letters")}
     show(fields, as_json=json)
+
+
+def _check_metrics(address: str | None) -> str | None:
+    """End the command if metrics cannot be served at this address."""
+    if address is not None:
+        try:
+            parsed = parse_address(address)
+        except ValueError as error:
+            fail(f"--metrics: {error}")
+        check_metrics_address(parsed, option="--metrics")
+    return address
 
 
 def _open_log(url: LogUrl, folder: DataFolder, *, skip_lost: bool, alone: bool) -> OpenLog:
@@ -211,6 +231,7 @@ def _log(reached: Reached) -> None:
         events=reached.events,
         dead_letters=reached.dead_letters,
         conflicts=reached.conflicts,
+        repeats=reached.repeats,
         rate=reached.rate,
         lag=reached.lag,
         age_s=None if reached.age_s is None else round(reached.age_s, 1),

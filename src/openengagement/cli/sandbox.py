@@ -37,7 +37,7 @@ from openengagement.limits.opening import open_limits
 from openengagement.sandbox.demo import Demo
 from openengagement.sandbox.forward_proxy import LOOPBACK as HOST
 from openengagement.sandbox.seed import Recipe, build_sandbox
-from openengagement.settings import SANDBOX_VARIABLE
+from openengagement.settings import ENV_PREFIX, SANDBOX_VARIABLE
 
 _LOCK: Final = "sandbox.lock"
 
@@ -85,7 +85,7 @@ def sandbox(
         text = f"\nOpen Engagement sandbox on {url}\n{described}"
         text += interception.describe() if interception else ""
     ready_text = write_private(folder / "ready.txt", text.encode())
-    os.environ[SANDBOX_VARIABLE] = "" if recipe.now_s is None else str(recipe.now_s)
+    _set_environment(recipe)
     os.environ.setdefault("OPENENGAGEMENT_LOG_REFUSALS", "true")
     os.environ.setdefault("OPENENGAGEMENT_ACCESS_LOG", "off")  # refusals have lines of their own
     ready = {"--ready-text": ready_text, "--started-s": None if json else started_s}
@@ -93,6 +93,12 @@ def sandbox(
         interception.serve(folder, ready)
     options = {"--host": HOST, "--port": port, "--workers": 1, **ready}
     replace_process("supervisor", folder, options=options)
+
+
+def _set_environment(recipe: Recipe) -> None:
+    """Tell the server that it is a sandbox. What is sent to it is in its next answer."""
+    os.environ[f"{ENV_PREFIX}INTAKE"] = "direct"
+    os.environ[SANDBOX_VARIABLE] = "" if recipe.now_s is None else str(recipe.now_s)
 
 
 def _refuse_contradictions(recipe: Recipe) -> None:

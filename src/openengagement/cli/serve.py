@@ -10,10 +10,15 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from openengagement.cli.common import Json, fail, open_folder, read_settings, show
+from openengagement.cli.intake import check_intake
 from openengagement.data_folder import DataFolder
 from openengagement.limits.opening import open_limits
 from openengagement.processes.certificate import verify_certificate
-from openengagement.settings import DATA_VARIABLE, ENV_PREFIX, SANDBOX_VARIABLE
+from openengagement.settings import (
+    DATA_VARIABLE,
+    ENV_PREFIX,
+    SANDBOX_VARIABLE,
+)
 
 DEFAULT_PORT: Final = 8080
 Port = Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")]
@@ -39,28 +44,27 @@ def serve(
     log_format: Annotated[
         str | None, typer.Option(help="json, or text for a terminal; replaces the setting.")
     ] = None,
+    intake: Annotated[
+        str | None,
+        typer.Option(
+            help="direct, or log: publish batches of events to an event log; replaces the setting."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Serve the API until a signal (Ctrl-C) stops it."""
-    if (tls_cert is None) != (tls_key is None):
-        fail("give --tls-cert and --tls-key together")
-    if tls_cert is not None and tls_key is not None:
-        _refuse_bad_certificate(tls_cert, tls_key)
-    if log_format is not None:
-        os.environ[f"{ENV_PREFIX}LOG_FORMAT"] = log_format  # the server's processes read it
+    _refuse_bad_certificate(tls_cert, tls_key)
+    _replace_settings(LOG_FORMAT=log_format, INTAKE=intake)
     os.environ.pop(SANDBOX_VARIABLE, None)
     refuse_used_port(host, port)
     metrics = _check_metrics(port)
+    check_intake(read_settings())
     # Create or migrate the folder once, before several workers open it.
     with open_folder(context) as folder:
         open_limits(context.obj, read_settings().registry).close()
         _report_callbacks(folder)
     scheme = "https" if tls_cert else "http"
-    url = f"{scheme}://{host}:{port}"
-    if json:
-        show({"url": url, "workers": workers, "data": str(context.obj)}, as_json=True)
-    else:
-        typer.echo(f"starting openengagement on {url} with the data folder {context.obj}", err=True)
+    _announce(f"{scheme}://{host}:{port}", context.obj, workers=workers, as_json=json)
     options = {
         "--host": host,
         "--port": port,
@@ -72,7 +76,25 @@ def serve(
     replace_process("supervisor", context.obj, options=options)
 
 
-def _refuse_bad_certificate(certificate: Path, key: Path) -> None:
+def _announce(url: str, data: Path, *, workers: int, as_json: bool) -> None:
+    if as_json:
+        show({"url": url, "workers": workers, "data": str(data)}, as_json=True)
+    else:
+        typer.echo(f"starting openengagement on {url} with the data folder {data}", err=True)
+
+
+def _replace_settings(**options: str | None) -> None:
+    """Set the settings that options replace in the environment, which all processes read."""
+    for name, value in options.items():
+        if value is not None:
+            os.environ[f"{ENV_PREFIX}{name}"] = value
+
+
+def _refuse_bad_certificate(certificate: Path | None, key: Path | None) -> None:
+    if (certificate is None) != (key is None):
+        fail("give --tls-cert and --tls-key together")
+    if certificate is None or key is None:
+        return
     try:
         verify_certificate(certificate, key)
     except OSError as error:
@@ -84,12 +106,17 @@ def _check_metrics(port: int) -> str | None:
     settings, name = read_settings(), f"{ENV_PREFIX}METRICS"
     if settings.metrics_address is None:
         return None
-    if sys.platform != "linux":
-        fail(f"{name}: metrics need Linux")
     if settings.metrics_address[1] == port:
         fail(f"{name}: choose another port than {port}, which --port names")
-    refuse_used_port(*settings.metrics_address, option=name)
+    check_metrics_address(settings.metrics_address, option=name)
     return settings.metrics
+
+
+def check_metrics_address(address: tuple[str, int], *, option: str) -> None:
+    """End the command if metrics cannot be served at an address, which `option` has chosen."""
+    if sys.platform != "linux":
+        fail(f"{option}: metrics need Linux")
+    refuse_used_port(*address, option=option)
 
 
 def _report_callbacks(folder: DataFolder) -> None:

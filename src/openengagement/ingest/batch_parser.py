@@ -45,13 +45,17 @@ class BatchParser:
         """
         latest_s = self._latest_s()
         if not isinstance(body, DecodedRows) and form in COLUMNAR:
-            body = self._columnar.read(body, self._request(form, kind))
+            body = self.decode(body, form, kind=kind)
         if isinstance(body, DecodedRows):
             return _validate_decoded(body, kind, latest_s=latest_s)
         body = check_body(body, form, lines_max=self._lines_max)
         if kind is EVENTS and form is Format.NDJSON:
             return self._parse_events(body, latest_s)
         return self._parse(body, form, kind=kind, latest_s=latest_s)
+
+    def decode(self, body: bytes, form: Format, *, kind: Kind) -> DecodedRows:
+        """Decode a columnar body. Raises what `parse` does."""
+        return self._columnar.read(body, self._request(form, kind))
 
     def decode_file(self, file: IO[bytes], form: Format, *, kind: Kind) -> Iterator[DecodedRows]:
         """Decode a columnar file of any size in chunks of CHUNK_ROWS rows; the last may be smaller.

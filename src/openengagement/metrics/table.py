@@ -9,7 +9,7 @@ from openengagement.metrics.metric import Counter, Gauge, Histogram
 
 # Values of labels. () stands for those of a table elsewhere.
 ENDPOINTS: Final[tuple[str, ...]] = ()  # `Routes.name`
-PROCESS_KINDS: Final = ("supervisor", "worker", "counting")
+PROCESS_KINDS: Final = ("supervisor", "worker", "counting", "consumer")
 KINDS: Final = ("events", "tweets", "accounts")  # of batches
 REASONS: Final = (  # `ingest.rows.DropReason`
     *("malformed", "missing_field", "invalid_id", "unknown_type", "invalid_time", "in_future"),
@@ -18,7 +18,18 @@ REASONS: Final = (  # `ingest.rows.DropReason`
 )
 SIGN_IN_RESULTS: Final = ("signed_in", "wrong_name_or_password", "too_many_attempts", "failed")
 PARTS: Final = (  # `api.health`
-    *("store", "registry", "keys", "limits", "counting", "disk", "clock", "damage", "checks"),
+    *(
+        "store",
+        "registry",
+        "keys",
+        "limits",
+        "counting",
+        "log",
+        "disk",
+        "clock",
+        "damage",
+        "checks",
+    ),
 )
 STAGES: Final = ("flush", "compaction")
 
@@ -87,6 +98,21 @@ DELIVERY_ATTEMPTS: Final = Counter(
     result=("delivered", "retried", "failed"),
 )
 
+# The event log of `--intake log`, in the counting process
+PUBLISHED: Final = Counter(
+    "log_published_total",
+    "Batches published to the event log. It had a `repeat` before. After `unknown`, it may have "
+    "the batch, which got 503.",
+    result=("durable", "repeat", "too_large", "unknown"),
+)
+PUBLISHED_BYTES: Final = Counter("log_published_bytes_total", "Size of published messages.")
+PUBLISH_SECONDS: Final = Histogram(
+    "log_publish_duration_seconds",
+    "Time until the event log has acknowledged a batch.",
+    bounds=_WORK_BOUNDS,
+)
+PUBLISHING: Final = Gauge("log_publishing", "Batches that wait for the event log.")
+
 # Commits, in the counting process
 WAITING: Final = Gauge("batches_waiting", "Parsed batches of events that wait for a commit.")
 OLDEST_WAITING: Final = Gauge(
@@ -107,6 +133,30 @@ COMMIT_SECONDS: Final = Histogram(
 )
 LAST_COMMIT: Final = Gauge(
     "last_commit_timestamp_seconds", "When the last commit ended, in Unix time.", largest=True
+)
+
+# `consume`, on an address of its own
+CONSUMED_MESSAGES: Final = Counter(
+    "consumer_messages_total", "Messages of the event log that are durable in the store."
+)
+CONSUMED_EVENTS: Final = Counter("consumer_events_total", "Events that were counted from the log.")
+CONSUMED_BATCHES: Final = Counter(
+    "consumer_batches_total",
+    "Batches that were committed. A `repeat` was counted before, by its idempotency key. After a "
+    "`conflict`, another consumer has counted the messages.",
+    result=("counted", "repeat", "conflict"),
+)
+DEAD_LETTERS: Final = Counter(
+    "consumer_dead_letters_total", "Lines and messages that could not be counted."
+)
+RESTARTS: Final = Counter(
+    "consumer_restarts_total", "Times that a source was read again from the store's position."
+)
+LAG: Final = Gauge("consumer_lag_messages", "Messages in the log that were not read yet.")
+NEWEST: Final = Gauge(
+    "consumer_newest_timestamp_seconds",
+    "When the log received the newest message that was counted, in Unix time.",
+    largest=True,
 )
 
 # The embedded store

@@ -1,5 +1,7 @@
 """The counting process: it counts the events that all workers of one server receive.
 
+With `--intake log`, it publishes them to an event log instead, for consumers to count.
+
 `processes.counting_supervisor` starts it when the first batch arrives, and again after a crash. It
 inherits two sockets. One listens for workers (`ingest.sources.counting_socket` is the protocol). On
 the other one it answers the pings of the supervisor. It ends when its standard input closes, which
@@ -31,16 +33,25 @@ if __name__ == "__main__":  # before slow imports, so that these do not look lik
     _CHANNEL: Final = socket.socket(fileno=int(sys.argv[2]))
     threading.Thread(target=_answer_pings, args=(_CHANNEL,), daemon=True).start()
 
-from openengagement.clock import SystemClock
+from collections.abc import Callable
+
+from openengagement.clock import Clock, SystemClock
+from openengagement.ingest.logs.log_url import parse_url
+from openengagement.ingest.logs.opening import open_publisher
+from openengagement.ingest.logs.publishing import BatchPublisher
 from openengagement.ingest.sources.counting_listener import CountingListener, remove_socket
 from openengagement.ingest.sources.counting_socket import serve_upload
 from openengagement.ingest.sources.event_uploads import EventUploads
+from openengagement.ingest.sources.log_uploads import LogUploads
+from openengagement.ingest.sources.uploads import UploadHandler
 from openengagement.ingest.writer import BatchWriter
 from openengagement.processes.shared_metrics import join_metrics
 from openengagement.settings import (
     COUNTING_VARIABLE,
     DATA_VARIABLE,
+    LOG,
     REGISTRY_FILE,
+    Settings,
     load_settings,
 )
 from openengagement.stores.opening import open_stores
@@ -51,6 +62,7 @@ gc.enable()
 
 _CONNECTIONS_MAX: Final = 256  # served at once; further ones wait
 _SOCKET_CHECK_S: Final = 0.5
+_Intake = tuple[UploadHandler, Callable[[], None]]  # and what closes it
 
 
 def main() -> None:
@@ -62,6 +74,24 @@ def main() -> None:
     configure_log("counting", text=settings.log_format == "text")
     join_metrics("counting")
     data = Path(os.environ[DATA_VARIABLE])
+    listener = CountingListener(
+        socket.socket(fileno=int(sys.argv[1])), os.environ[COUNTING_VARIABLE]
+    )
+    publishes = settings.intake == LOG
+    open_intake = _open_log_intake if publishes else _open_store_intake
+    handle, close = open_intake(data, settings, clock=clock, listener=listener)
+    threading.Thread(target=_listen, args=(listener, handle), daemon=True).start()
+    log_event("counting_process_started")
+    sys.stdin.buffer.read()
+    close()
+    remove_socket(listener.address)  # the supervisor does this too, but not if it was killed
+
+
+def _open_store_intake(
+    data: Path, settings: Settings, *, clock: Clock, listener: CountingListener
+) -> _Intake:
+    """Count batches into the store."""
+    listener.set_log_lost(False)
     # If the folder has a registry, a missing database of counters was removed: do not create it.
     create = not (data / REGISTRY_FILE).exists()
     stores = open_stores(data, settings, clock=clock, create=create)
@@ -73,22 +103,32 @@ def main() -> None:
     uploads = EventUploads(
         writer, stores.counters.read_outcome, settings=settings, now_s=clock.now_s
     )
-    inherited = socket.socket(fileno=int(sys.argv[1]))
-    listener = CountingListener(inherited, os.environ[COUNTING_VARIABLE])
-    threading.Thread(target=_listen, args=(listener, uploads), daemon=True).start()
-    log_event("counting_process_started")
-    sys.stdin.buffer.read()
-    writer.close()
-    stores.close()
-    remove_socket(listener.address)  # the supervisor does this too, but not if it was killed
+
+    def close() -> None:
+        writer.close()
+        stores.close()
+
+    return uploads.handle, close
 
 
-def _listen(listener: CountingListener, uploads: EventUploads) -> None:
+def _open_log_intake(
+    _data: Path, settings: Settings, *, clock: Clock, listener: CountingListener
+) -> _Intake:
+    """Publish batches to the event log, and watch the log for the health checks."""
+    url = parse_url(settings.intake_log)
+    publisher = BatchPublisher(open_publisher(url, bytes_max=settings.intake_message_max_bytes))
+    watch = threading.Thread(target=publisher.watch, args=(listener.set_log_lost,), daemon=True)
+    watch.start()
+    uploads = LogUploads(publisher, settings=settings, now_s=clock.now_s)
+    return uploads.handle, publisher.close
+
+
+def _listen(listener: CountingListener, handle: UploadHandler) -> None:
     free = threading.Semaphore(_CONNECTIONS_MAX)
 
     def serve(connection: socket.socket) -> None:
         try:
-            serve_upload(connection, uploads.handle)
+            serve_upload(connection, handle)
         finally:
             free.release()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from openengagement.ingest.sources.counting_listener import CountingListener
-from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE, load_settings
+from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE, LOG, load_settings
 from openengagement.telemetry import WARNING, log_event, log_failure
 
 _MODULE: Final = "openengagement.processes.counting_process"
@@ -38,15 +38,18 @@ os.register_at_fork(
 def counting_supervisor() -> Iterator[None]:
     """Supervise a counting process for the block; COUNTING_VARIABLE names the socket to connect to.
 
-    The process starts with the first connection, so a server that receives no events has none.
+    The process starts with the first connection, so a server that receives no events has none. With
+    `--intake log` it starts at once, because it watches the event log.
 
     Raises:
         OSError: no folder can have the socket.
     """
-    hang_max_s = load_settings(os.environ).counting_hang_max_s
+    settings = load_settings(os.environ)
     listener = CountingListener.bind_for(Path(os.environ[DATA_VARIABLE]))
     os.environ[COUNTING_VARIABLE] = listener.address
-    supervisor = _Supervisor(listener, hang_max_s=hang_max_s)
+    supervisor = _Supervisor(
+        listener, hang_max_s=settings.counting_hang_max_s, at_once=settings.intake == LOG
+    )
     try:
         yield
     finally:
@@ -57,8 +60,11 @@ def counting_supervisor() -> Iterator[None]:
 class _Supervisor:
     """Runs a counting process whenever connections wait on the listener, in a thread."""
 
-    def __init__(self, listener: CountingListener, *, hang_max_s: int) -> None:
+    def __init__(
+        self, listener: CountingListener, *, hang_max_s: int, at_once: bool = False
+    ) -> None:
         self._listener = listener
+        self._at_once = at_once
         self._hang_max_s = hang_max_s
         # The counting process reads this pipe and ends when the last writer closes it: this
         # process, and the workers that inherited it.
@@ -80,10 +86,11 @@ class _Supervisor:
     def _run(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED_SIGNALS)  # child processes inherit it
         while not self._stopping:
-            if not _is_readable(self._listener, _POLL_S):
+            if not self._at_once and not _is_readable(self._listener, _POLL_S):
                 with _FORK_LOCK:
                     self._listener.restore()
                 continue
+            self._at_once = False
             started = time.monotonic()
             code = self._run_child()
             failed_soon = code != 0 and time.monotonic() - started < _FAILED_START_S

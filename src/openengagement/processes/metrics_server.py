@@ -1,7 +1,8 @@
 """Serve the metrics of all processes, at `/metrics` on an address of its own.
 
-The supervisor does this in threads. It forks workers meanwhile, so the threads may only do what a
-fork does not break: they import nothing, and hold no lock that a worker needs.
+The supervisor does this in threads, and so does a consumer. The supervisor forks workers meanwhile,
+so the threads may only do what a fork does not break: they import nothing, and hold no lock that a
+worker needs.
 """
 
 import errno
@@ -35,8 +36,12 @@ Slots = Sequence[tuple[int, Sequence[Series]]]
 
 
 @contextmanager
-def metrics_server(address: str | None, *, workers: int) -> Iterator[None]:
+def metrics_server(
+    address: str | None, *, process: str = "supervisor", workers: int | None = None
+) -> Iterator[None]:
     """Serve metrics for the block, if an address is given. The processes then count in them.
+
+    `process` is the kind of this one. `workers` is the number that a server was started with.
 
     Raises:
         OSError: the address cannot be used.
@@ -51,8 +56,9 @@ def metrics_server(address: str | None, *, workers: int) -> Iterator[None]:
         os.register_at_fork(after_in_child=listener.close)  # only this process accepts
         _, path = create()
         os.environ[METRICS_VARIABLE] = path
-        join_metrics("supervisor")
-        table.WORKERS.set(workers)
+        join_metrics(process)
+        if workers is not None:
+            table.WORKERS.set(workers)
         table.STARTED.set(SystemClock().now_s())
         table.BUILD.set(1, _version())
         threading.Thread(target=_accept, args=(listener, Scrapes(path)), daemon=True).start()

@@ -132,8 +132,8 @@ class CounterStore(Store, Protocol):
 
         The position of a batch is committed atomically with its counts, if it has counts. A batch
         that follows another position than that of the store is refused, also while two consumers
-        commit at once. Several batches from one source in a call may follow each other. Repeats
-        and conflicts do not change positions.
+        commit at once. Several batches from one source in a call may follow each other. A repeat
+        moves the position too, because its events are counted. A conflict does not.
 
         Raises:
             OverflowError: a counter might pass `engagement.counters.COUNTER_MAX`; nothing was

@@ -30,7 +30,7 @@ def upload():
     def parse(body, content_type="", *, encoding="", atomic=False):
         sent = Upload(EVENTS, body, encoding, content_type, None, atomic)
         body = reader.decompress(sent)
-        parsed = reader.parser.parse(body, detect_format(content_type, body), kind=EVENTS)
+        parsed = reader.parse(sent, body, form=detect_format(content_type, body))
         reader.describe(parsed, atomic=atomic)
         return parsed
 

@@ -136,6 +136,9 @@ def _describe(route: Route, operation: Operation) -> dict[str, Any]:
         content = {"application/json": {"schema": {"$ref": f"{PREFIX}{operation.unavailable}"}}}
         unavailable = {"description": "Something does not work.", "content": content}
         refusals |= {"503": unavailable}
+    answers = {str(operation.answer.status): _success(operation)}
+    if operation.accepted:
+        answers["202"] = {**_success(operation), "description": operation.accepted}
     described = {
         "operationId": _operation_id(route.method, route.path),
         "tags": [operation.tag],
@@ -143,7 +146,7 @@ def _describe(route: Route, operation: Operation) -> dict[str, Any]:
         "description": _with_credentials(operation, route.authentication.value),
         "security": _SECURITY[route.authentication],
         "parameters": list(operation.parameters),
-        "responses": {str(operation.answer.status): _success(operation), **refusals},
+        "responses": {**answers, **refusals},
         "x-codeSamples": make_samples(
             route.method,
             route.path,

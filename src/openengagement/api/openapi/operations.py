@@ -74,6 +74,7 @@ class Operation:
     body: Mapping[str, Any] = field(default_factory=dict)
     example: Example = field(default_factory=Example)
     unavailable: str = ""  # the schema of a 503 of its own
+    accepted: str = ""  # what a 202 means, which has the same body
 
 
 def _ref(name: str) -> dict[str, str]:
@@ -216,12 +217,23 @@ _ATOMIC: Final = _query(
     type="string",
     enum=["true", "false"],
 )
+_MAP: Final = _query(
+    "map",
+    "The name of a mapping that the operator has registered. The body has the platform's own rows.",
+    type="string",
+)
 _IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "Makes the batch count once, however often it is sent.",
     "schema": {"type": "string", "minLength": 1, "maxLength": KEY_LENGTH_MAX},
 }
+
+
+_PUBLISHED: Final = (
+    "This server publishes events to an event log (`--intake log`). The log has the accepted "
+    "events durably. They are counted later, once for each `Idempotency-Key`."
+)
 
 
 def _batch(row: str, *, line: str, description: str, keyed: bool = False) -> Operation:
@@ -231,7 +243,7 @@ def _batch(row: str, *, line: str, description: str, keyed: bool = False) -> Ope
         Tag.PLATFORM,
         _json("Outcome"),
         description,
-        (_ATOMIC, _IDEMPOTENCY_KEY) if keyed else (_ATOMIC,),
+        (_ATOMIC, _MAP, _IDEMPOTENCY_KEY) if keyed else (_ATOMIC,),
         body={
             Format.JSON.value: {"anyOf": [{"type": "array", "items": one}, one]},
             Format.NDJSON.value: text,
@@ -240,6 +252,7 @@ def _batch(row: str, *, line: str, description: str, keyed: bool = False) -> Ope
             Format.ARROW.value: {},
         },
         example=Example(Format.NDJSON.value, line),
+        accepted=_PUBLISHED if keyed else "",
     )
 
 

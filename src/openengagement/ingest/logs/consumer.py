@@ -13,12 +13,12 @@ from typing import Final
 
 import msgspec
 
-from openengagement.errors import StoreUnavailable, Unavailable
+from openengagement.errors import KeyReused, StoreUnavailable, Unavailable
 from openengagement.ingest.logs.consumer_progress import ConsumerProgress
 from openengagement.ingest.logs.contract import EventLog, LogMessage, LogUnavailable
 from openengagement.ingest.logs.dead_letters import PutLetters
 from openengagement.ingest.logs.messages import MessageBatch, MessageParser
-from openengagement.stores.contract import CounterStore, PositionConflict
+from openengagement.stores.contract import CounterStore, KeyConflict, PositionConflict
 from openengagement.telemetry import WARNING, log_event
 from openengagement.tuning import lower_priority
 
@@ -92,6 +92,7 @@ class Consumer:
         """Read sources again from the positions in the store, and forget what was read."""
         for source, epoch in sources - self._ended:
             self._log.restart(source, epoch)
+            self._progress.note_restart()
         # Messages of these epochs can only be in what is pending now.
         pending = {(each.source, each.epoch) for messages, _ in self._pending for each in messages}
         self._ended = (self._ended | sources) & pending
@@ -119,8 +120,12 @@ class Consumer:
             if isinstance(answer, PositionConflict):
                 self._progress.note_conflict()
                 self._restart({(batch.source, batch.epoch)})
+            elif isinstance(answer, KeyConflict):
+                (message,) = batch.messages
+                refused = self._parser.refuse(message, reason=KeyReused.code, detail=KeyReused.text)
+                self._commit([refused])  # batches after it conflict now, and are read again
             else:
-                self._progress.note_counted(batch)
+                self._progress.note_counted(batch, repeated=answer.duplicate)
 
     def _apply_alone(self, batches: Sequence[MessageBatch]) -> None:
         """Commit batches, or the messages of one, each alone. Refuse one that still overflows."""

@@ -5,7 +5,7 @@ process owns, from the position in the store on. Several processes may own a sou
 the store accepts the counts of one of them (docs/decisions/0019-consuming-an-event-log.md).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -13,6 +13,7 @@ POLL_BYTES_MAX: Final = 8 * 2**20  # of the messages of one `poll`, unless one i
 # Ten times is a usual ratio of compression. With a hundred times, memory is still bounded.
 _PACKED_WEIGHT: Final = 10
 _PACKED: Final = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1")
+BATCH_HEADER: Final = "openengagement-batch"  # `sent_batch.SentBatch`
 # Returns the position of a source in the store. Raises StoreUnavailable.
 ReadPosition = Callable[[str], bytes | None]
 
@@ -23,6 +24,14 @@ class LogUnusable(Exception):
 
 class LogUnavailable(Exception):
     """The log does not answer now. Try again later."""
+
+
+class MessageTooLarge(Exception):
+    """The log accepts no message of this size."""
+
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__(f"the log accepts messages of {bytes_max} bytes")
+        self.bytes_max = bytes_max
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,7 @@ class LogMessage:
     body: bytes
     content_type: str = ""
     encoding: str = ""
+    batch: str = ""  # the header BATCH_HEADER
 
     @property
     def weight(self) -> int:
@@ -80,3 +90,40 @@ class EventLog(Protocol):
 
     def close(self) -> None:
         """Stop reading, and tell other consumers so."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingMessage:
+    """A message to publish. A log may drop one whose `id` it has seen lately."""
+
+    id: str
+    body: bytes
+    headers: Mapping[str, str]
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of its content and headers."""
+        return len(self.body) + sum(len(name) + len(self.headers[name]) for name in self.headers)
+
+
+class LogPublisher(Protocol):
+    """Publishes messages to a log, from any thread. It connects when it is first used."""
+
+    def publish(self, message: OutgoingMessage) -> bool:
+        """Publish a message. Return when it is durable: whether the log had it before.
+
+        Raises:
+            MessageTooLarge: nothing was published.
+            LogUnavailable, LogUnusable: it may have been published.
+        """
+
+    def ping(self) -> None:
+        """Find out whether messages can be published.
+
+        Raises:
+            LogUnavailable: not now.
+            LogUnusable: the log, or its URL, has to be changed; the text says how.
+        """
+
+    def close(self) -> None:
+        """Close the connections."""

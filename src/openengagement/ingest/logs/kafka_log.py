@@ -4,11 +4,9 @@ The consumer group divides the partitions among the consumers. Offsets are never
 the position in the store decides where a partition is read.
 """
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 from confluent_kafka import (
@@ -21,10 +19,11 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import TopicMetadata
 
 from openengagement.ingest.logs import cursors as cursors_of
+from openengagement.ingest.logs import kafka_api
 from openengagement.ingest.logs.contract import (
+    BATCH_HEADER,
     POLL_BYTES_MAX,
     LogMessage,
     LogUnavailable,
@@ -35,7 +34,6 @@ from openengagement.ingest.logs.cursors import Cursor, PositionCodec
 from openengagement.ingest.logs.log_url import LogUrl
 from openengagement.telemetry import WARNING, log_event
 
-_TIMEOUT_S: Final = 5.0
 _LINGER_S: Final = 0.05  # messages that come within this time are returned together
 _RETRY_S: Final = 1.0
 # Settings that exactness, memory or the time until a dead consumer is replaced depend on.
@@ -51,19 +49,6 @@ _CONFIG: Final[Mapping[str, Any]] = {
     "queued.max.messages.kbytes": POLL_BYTES_MAX // 1024,
     "fetch.max.bytes": POLL_BYTES_MAX,
     "client.id": "openengagement",
-}
-_PRODUCER_CONFIG: Final[Mapping[str, Any]] = {
-    "enable.idempotence": True,
-    "message.timeout.ms": int(_TIMEOUT_S * 1000),
-    "client.id": "openengagement",
-}
-# Errors that no retry helps, with what to say.
-_LASTING: Final = {
-    KafkaError.UNKNOWN_TOPIC_OR_PART: "there is no such topic",
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "the broker does not let this user read the topic",
-    KafkaError.GROUP_AUTHORIZATION_FAILED: "the broker does not let this user join the group",
-    KafkaError._AUTHENTICATION: "the broker refuses the credentials",  # noqa: SLF001 - its public name
-    KafkaError.SASL_AUTHENTICATION_FAILED: "the broker refuses the credentials",
 }
 
 
@@ -86,7 +71,7 @@ class KafkaLog:
         self._mine: dict[str, int] = {}  # the partition of each source
         self._out_of_range: set[str] = set()
         self._joined = False  # whether the group has divided the partitions
-        self._config = {**_read_config(url), "bootstrap.servers": ",".join(url.hosts)}
+        self._config = kafka_api.read_config(url)
         self._producer: Producer | None = None
         self._waits_until_s = 0.0
         group = url.option("group") or f"openengagement-{group}"
@@ -146,7 +131,7 @@ class KafkaLog:
                 producer.poll(0)
         except (KafkaException, BufferError) as error:
             raise LogUnavailable(f"{name}: {error}") from error
-        if producer.flush(_TIMEOUT_S) or failed:
+        if producer.flush(kafka_api.TIMEOUT_S) or failed:
             reason = failed[0].str() if failed else "the broker does not answer"
             raise LogUnavailable(f"{name}: {reason}")
 
@@ -162,12 +147,12 @@ class KafkaLog:
     def _make_consumer(self, group: str) -> Consumer:
         config = {**self._config, **_CONFIG, "group.id": group}
         try:
-            return Consumer({**config, "error_cb": self._keep_error, "logger": _silent()})
+            return Consumer({**config, "error_cb": self._keep_error, "logger": kafka_api.silent()})
         except (KafkaException, ValueError) as error:
-            raise LogUnusable(f"{self._url.text}: {_explain(error)}") from error
+            raise LogUnusable(f"{self._url.text}: {kafka_api.explain(error)}") from error
 
     def _make_producer(self) -> Producer:
-        return Producer({**self._config, **_PRODUCER_CONFIG, "logger": _silent()})
+        return Producer({**self._config, **kafka_api.PRODUCER_CONFIG, "logger": kafka_api.silent()})
 
     def _read_topic(self) -> tuple[str, list[int]]:
         """Return the id of the cluster, and the partitions of the topic.
@@ -176,11 +161,11 @@ class KafkaLog:
             LogUnusable
         """
         try:
-            found = self._consumer.list_topics(self._url.name, timeout=_TIMEOUT_S)
-            topic = _verified(found.topics[self._url.name])
+            found = self._consumer.list_topics(self._url.name, timeout=kafka_api.TIMEOUT_S)
+            topic = kafka_api.verified(found.topics[self._url.name])
         except KafkaException as error:
             self._consumer.poll(0)  # serves the callback that knows more
-            reason = _explain(KafkaException(self._error) if self._error else error)
+            reason = kafka_api.explain(KafkaException(self._error) if self._error else error)
             self._consumer.close()
             raise LogUnusable(f"{self._url.text}: {reason}") from error
         return found.cluster_id or "", sorted(topic.partitions)
@@ -215,7 +200,9 @@ class KafkaLog:
             for cursor in new:
                 self._verify_complete(cursor)
         except KafkaException as error:
-            log_event("log_lost", level=WARNING, log=self._url.text, reason=_explain(error))
+            log_event(
+                "log_lost", level=WARNING, log=self._url.text, reason=kafka_api.explain(error)
+            )
             self._waits_until_s = time.monotonic() + _RETRY_S
             for cursor in new:
                 cursor.restart(cursor.epoch)
@@ -232,7 +219,9 @@ class KafkaLog:
             KafkaException: the broker does not answer.
         """
         partition = self._mine[cursor.source]
-        low, high = self._consumer.get_watermark_offsets(self._at(partition), timeout=_TIMEOUT_S)
+        low, high = self._consumer.get_watermark_offsets(
+            self._at(partition), timeout=kafka_api.TIMEOUT_S
+        )
         cursor.lag = max(high - max(cursor.offset, low), 1)  # until its end is reached
         if cursor.source in self._out_of_range and low <= cursor.offset:
             raise LogUnusable(
@@ -283,6 +272,7 @@ class KafkaLog:
             body=raw.value() or b"",  # none at all is a tombstone
             content_type=headers.get("content-type", b"").decode("latin-1"),
             encoding=headers.get("content-encoding", b"").decode("latin-1"),
+            batch=headers.get(BATCH_HEADER, b"").decode("latin-1"),
         )
 
     def _note_error(self, error: KafkaError, raw: Message) -> None:
@@ -300,49 +290,12 @@ class KafkaLog:
             # The broker does not have the next offset: find out why.
             self._out_of_range.add(source)
             self._cursors[source].restart(self._cursors[source].epoch)
-        elif code in _LASTING or error.fatal():
-            raise LogUnusable(f"{self._url.text}: {_LASTING.get(code, error.str())}")
+        elif code in kafka_api.LASTING or error.fatal():
+            raise LogUnusable(f"{self._url.text}: {kafka_api.LASTING.get(code, error.str())}")
         else:
             log_event("log_lost", level=WARNING, log=self._url.text, reason=error.str())
 
     def _keep_error(self, error: KafkaError) -> None:
         """Keep what the library reports about a connection, the most telling one."""
-        if self._error is None or error.code() in _LASTING:
+        if self._error is None or error.code() in kafka_api.LASTING:
             self._error = error
-
-
-def _verified(topic: TopicMetadata) -> TopicMetadata:
-    if topic.error is not None:
-        raise KafkaException(topic.error)
-    return topic
-
-
-def _explain(error: Exception) -> str:
-    found = error.args[0] if error.args else ""
-    if isinstance(found, KafkaError):
-        found = _LASTING.get(found.code(), found.str())
-    return str(found)
-
-
-def _silent() -> logging.Logger:
-    """Return a logger that writes nothing: errors are reported by the calls that fail."""
-    logger = logging.getLogger("openengagement.kafka")
-    logger.addHandler(logging.NullHandler())
-    logger.propagate = False
-    return logger
-
-
-def _read_config(url: LogUrl) -> dict[str, str]:
-    """Read the settings of the client, such as credentials: those of the URL and of its file."""
-    settings: dict[str, str] = {}
-    if url.user:
-        settings |= {"sasl.username": url.user, "sasl.password": url.password}
-        settings |= {"security.protocol": "sasl_ssl", "sasl.mechanisms": "PLAIN"}
-    if path := url.option("config"):
-        try:
-            lines = Path(path).read_text("utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise LogUnusable(f"{path} cannot be read: {error}") from error
-        pairs = (line.partition("=") for line in lines if line.strip() and line[:1] != "#")
-        settings |= {name.strip(): value.strip() for name, _, value in pairs}
-    return settings

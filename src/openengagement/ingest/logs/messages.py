@@ -6,7 +6,7 @@ All others are parsed one by one.
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate, groupby
@@ -17,7 +17,7 @@ import polars as pl
 
 from openengagement.engagement.counters import no_counters
 from openengagement.engagement.rollup import fold_events
-from openengagement.errors import ApiError, Unavailable
+from openengagement.errors import ApiError, MalformedBody, Unavailable
 from openengagement.http.decompression import decompress, find_compression
 from openengagement.ingest.batch import ParsedBatch
 from openengagement.ingest.batch_parser import BatchParser
@@ -25,6 +25,7 @@ from openengagement.ingest.formats.detection import Format, detect_format
 from openengagement.ingest.formats.text_rows import count_lines, strip_mark
 from openengagement.ingest.logs.contract import LogMessage
 from openengagement.ingest.logs.dead_letters import DeadLetter, make_letter
+from openengagement.ingest.logs.sent_batch import SentBatch, decode_batch
 from openengagement.ingest.mapping.map_file import Mapping
 from openengagement.ingest.mapping.mapped_parser import MappedParser
 from openengagement.ingest.rows import EVENTS
@@ -107,7 +108,7 @@ class MessageParser:
         self._parser = MappedParser(parser, mapping) if mapping else parser
 
     def prepare(self, messages: Sequence[LogMessage]) -> list[MessageBatch]:
-        """Make a batch for each source.
+        """Make a batch for each source, and for each message of the HTTP intake.
 
         Raises:
             Unavailable: try again later.
@@ -115,7 +116,8 @@ class MessageParser:
         by_source: dict[tuple[str, int], list[LogMessage]] = {}
         for message in messages:
             by_source.setdefault((message.source, message.epoch), []).append(message)
-        return [self._prepare(each) for each in by_source.values()]
+        runs = (run for each in by_source.values() for run in _split_runs(each))
+        return [self._prepare(run) for run in runs]
 
     def refuse(self, message: LogMessage, *, reason: str, detail: str) -> MessageBatch:
         """Make a batch that counts nothing, and a letter with the whole message."""
@@ -134,7 +136,8 @@ class MessageParser:
                 self._parse(part, parsed)
         frames = [frame for frame in parsed.frames if frame.height]
         rows = pl.concat(frames, rechunk=True) if frames else pl.DataFrame()
-        return _make_batch(messages, rows, letters=parsed.letters)
+        sent = _find_sent(messages[0]) if rows.height else None
+        return _make_batch(messages, rows, letters=parsed.letters, sent=sent)
 
     def _decode_all(self, messages: Sequence[LogMessage], parsed: _Parsed) -> Iterable[_Decoded]:
         """Decompress messages, one after the other. Empty ones have nothing to count."""
@@ -155,6 +158,8 @@ class MessageParser:
     def _minute_of(self, message: LogMessage) -> int:
         now_s = self._now_s()
         sent_s = now_s if message.sent_s is None else min(message.sent_s, now_s)
+        if sent := decode_batch(message.batch):
+            sent_s = sent.at_s  # the intake has accepted the events, and told their sender so
         return int(sent_s // _MINUTE_S) + 1  # the end of the minute
 
     def _parse(self, part: Sequence[_Decoded], parsed: _Parsed) -> None:
@@ -176,6 +181,20 @@ class MessageParser:
         parsed.frames.append(found.rows)
         if found.rejected.height:
             parsed.letters.extend(_letters_of_lines(part, body, found=found))
+
+
+def _split_runs(messages: Sequence[LogMessage]) -> Iterator[list[LogMessage]]:
+    """Split messages into runs that are committed as one. One of the HTTP intake is alone."""
+    for alone, run in groupby(messages, key=lambda message: bool(message.batch)):
+        together = list(run)
+        yield from ([each] for each in together) if alone else [together]
+
+
+def _find_sent(message: LogMessage) -> SentBatch | None:
+    """Return how a message is counted, None if it says nothing, or nothing that can be read."""
+    with suppress(MalformedBody):
+        return decode_batch(message.batch)
+    return None
 
 
 def _cut(group: Iterable[_Decoded]) -> Iterable[list[_Decoded]]:
@@ -242,14 +261,18 @@ def _letter_of(message: LogMessage, error: BaseException) -> DeadLetter:
 
 
 def _make_batch(
-    messages: Sequence[LogMessage], rows: pl.DataFrame, *, letters: Sequence[DeadLetter]
+    messages: Sequence[LogMessage],
+    rows: pl.DataFrame,
+    *,
+    letters: Sequence[DeadLetter],
+    sent: SentBatch | None = None,
 ) -> MessageBatch:
     first, last = messages[0], messages[-1]
     batch = Batch(
         deltas=fold_events(rows) if rows.height else no_counters(),
-        key=None,
-        digest=b"",
-        outcome=b"",
+        key=sent.key if sent else None,
+        digest=sent.digest if sent else b"",
+        outcome=sent.outcome if sent else b"",
         position=Position(first.source, last.position, first.after),
     )
     return MessageBatch(messages, batch, letters, rows.height)

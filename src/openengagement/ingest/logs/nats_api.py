@@ -5,6 +5,7 @@ Source: the server's own API, https://docs.nats.io/reference/reference-protocols
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine, Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -39,6 +40,9 @@ class StreamConfig(msgspec.Struct):
     name: str
     subjects: list[str] = []
     retention: str = "limits"
+    storage: str = "file"
+    num_replicas: int = 1
+    max_msg_size: int = -1  # without a limit
 
 
 class StreamState(msgspec.Struct):
@@ -65,6 +69,13 @@ class ConsumerMade(msgspec.Struct):
 
     name: str
     num_pending: int = 0
+
+
+class Published(msgspec.Struct, frozen=True):
+    """The answer to a message. It is a `duplicate` if the stream has one with this id."""
+
+    stream: str
+    duplicate: bool = False
 
 
 class Delivered(msgspec.Struct, frozen=True):
@@ -144,21 +155,23 @@ async def pull(client: Client, consumer: str, *, inbox: str, messages: int, byte
     await client.publish(subject, msgspec.json.encode(body), reply=inbox)
 
 
-async def publish(client: Client, subject: str, *, message_id: str, body: bytes) -> None:
-    """Publish a message into the stream of a subject. Return when it is durable.
+async def publish(
+    client: Client, subject: str, *, body: bytes, headers: Mapping[str, str]
+) -> Published:
+    """Publish a message into the stream of a subject. Return when the stream has it.
 
     Raises:
         LogUnavailable: it may have been published.
     """
-    headers = {"Nats-Msg-Id": message_id}
     try:
-        answer = await client.request(subject, body, timeout=TIMEOUT_S, headers=headers)
+        answer = await client.request(subject, body, timeout=TIMEOUT_S, headers=dict(headers))
     except NoRespondersError:
         raise LogUnavailable(f"no stream has the subject {subject}") from None
     except FAILURES as error:
         raise LogUnavailable(f"{subject}: {explain(error)}") from error
     if error_of := msgspec.json.decode(answer.data, type=_Reply).error:
         raise LogUnavailable(f"{subject}: {error_of.description}")
+    return msgspec.json.decode(answer.data, type=Published)
 
 
 def status_of(message: Msg) -> str:
@@ -172,6 +185,30 @@ def explain(error: BaseException) -> str:
     if isinstance(error, TimeoutError) or not text:
         return "it does not answer"
     return text
+
+
+def verify_retention(config: StreamConfig) -> None:
+    """Verify that a stream keeps messages that were acknowledged.
+
+    Raises:
+        LogUnusable
+    """
+    if config.retention != "limits":
+        raise LogUnusable(
+            f"the stream {config.name} has the retention {config.retention!r}, which removes "
+            "messages when they are acknowledged; use 'limits'"
+        )
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether some subject fits both filters."""
+    first, second = one.split("."), other.split(".")
+    for left, right in zip(first, second, strict=False):
+        if ">" in {left, right}:
+            return True
+        if left != right and "*" not in {left, right}:
+            return False
+    return len(first) == len(second)
 
 
 async def connect(host: str, **options: Any) -> Client:  # noqa: ANN401 - options of the library
@@ -189,7 +226,6 @@ async def connect(host: str, **options: Any) -> Client:  # noqa: ANN401 - option
     client = Client()
     step = client.connect(
         [f"nats://{host}"],
-        name="openengagement consume",
         allow_reconnect=False,
         max_reconnect_attempts=1,
         reconnect_time_wait=_RETRY_S,
@@ -200,12 +236,26 @@ async def connect(host: str, **options: Any) -> Client:  # noqa: ANN401 - option
         **options,
     )
     try:
-        await asyncio.wait_for(step, 2 * TIMEOUT_S)
+        await _finish(step, timeout_s=2 * TIMEOUT_S)
     except FAILURES as error:
         with contextlib.suppress(AssertionError, *FAILURES):  # it may never have connected
-            await client.close()
+            await _finish(client.close(), timeout_s=TIMEOUT_S)
         raise LogUnavailable(explain(reasons[0] if reasons else error)) from error
     return client
+
+
+async def _finish(step: Coroutine[Any, Any, None], *, timeout_s: float) -> None:
+    """Wait for a step of the library, which may ignore that it is cancelled.
+
+    Raises:
+        TimeoutError
+    """
+    task = asyncio.ensure_future(step)
+    done, _ = await asyncio.wait({task}, timeout=timeout_s)
+    if not done:
+        task.cancel()
+        raise TimeoutError
+    task.result()
 
 
 async def _ask(client: Client, call: str, *, body: dict[str, Any], kind: type[T]) -> T:

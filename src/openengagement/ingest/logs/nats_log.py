@@ -1,17 +1,13 @@
 """A stream of NATS JetStream as an event log.
 
-The stream, or each filter of subjects in the URL, is a source. The library is asynchronous, so its
-event loop runs in a thread of its own.
+The stream, or each filter of subjects in the URL, is a source.
 """
 
 import asyncio
 import contextlib
-import random
-import threading
 import time
 from collections.abc import Coroutine, Sequence
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from nats.aio.client import Client
 
@@ -25,16 +21,13 @@ from openengagement.ingest.logs.contract import (
 )
 from openengagement.ingest.logs.cursors import Cursor, PositionCodec
 from openengagement.ingest.logs.log_url import LogUrl
+from openengagement.ingest.logs.nats_connection import NatsConnection
 from openengagement.ingest.logs.nats_session import NatsSession
 from openengagement.telemetry import WARNING, log_event
 
-_PATIENCE_S: Final = 30.0  # for the event loop; each step in it has its own time limit
 _CLOSE_S: Final = 2.0
 _RETRY_S: Final = 1.0
 _PUBLISHED_AT_ONCE: Final = 100
-_REFUSED: Final = ("authorization", "authentication", "user jwt", "nkey", "credentials")
-
-T = TypeVar("T")
 
 
 class NatsLog:
@@ -59,13 +52,11 @@ class NatsLog:
         self._subjects = {f"{prefix}:{each}" if each else prefix: each for each in filters}
         self._cursors = {source: Cursor(source) for source in self._subjects}
         self._mine: list[str] = []
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="nats", daemon=True)
-        self._thread.start()
+        self._connection = NatsConnection(url, name="openengagement consume")
         self._session: NatsSession | None = None
         self._retry_at_s = 0.0
         try:
-            self._session = self._run(self._open())
+            self._session = self._connection.run(self._open())
         except LogUnavailable as error:
             self.close()
             raise LogUnusable(f"{url.text}: {error}") from error
@@ -78,7 +69,7 @@ class NatsLog:
             session = self._ensure_session(timeout_s)
             if session is None:
                 return []
-            mine = self._run(session.divide(list(self._subjects)))
+            mine = self._connection.run(session.divide(list(self._subjects)))
             for source in set(self._mine) - set(mine):
                 self._cursors[source].restart(self._cursors[source].epoch)
             self._mine = mine
@@ -86,12 +77,12 @@ class NatsLog:
             codec = self._codec(session.stream)
             new = cursors_of.start(owned, codec, read_position=self._read_position)
             if new:
-                stream = self._run(session.refresh())
+                stream = self._connection.run(session.refresh())
                 for cursor in new:
                     self._verify_complete(cursor, stream)
             started = [cursor for cursor in owned.values() if cursor.started]
             subjects = [self._subjects[cursor.source] for cursor in started]
-            return self._run(session.read(started, subjects, timeout_s=timeout_s))
+            return self._connection.run(session.read(started, subjects, timeout_s=timeout_s))
         except LogUnavailable as error:
             self._lose(error)
             return []
@@ -111,7 +102,7 @@ class NatsLog:
         for first in range(0, len(letters), _PUBLISHED_AT_ONCE):
             some = letters[first : first + _PUBLISHED_AT_ONCE]
             steps = [session.publish(name, message_id=each, body=body) for each, body in some]
-            self._run(_await_all(steps))
+            self._connection.run(_await_all(steps))
 
     def verify_dead_letters(self, name: str) -> None:
         """Verify that a subject for dead letters is not one that is consumed.
@@ -122,7 +113,7 @@ class NatsLog:
         filters = [each for each in self._subjects.values() if each]
         assert self._session is not None
         for each in filters or self._session.stream.config.subjects:
-            if _overlap(name, each):
+            if nats_api.overlap(name, each):
                 raise LogUnusable(
                     f"dead letters for {name} would be consumed again; use a subject of "
                     "another stream, or a file"
@@ -132,11 +123,8 @@ class NatsLog:
         session, self._session = self._session, None
         with contextlib.suppress(LogUnavailable, LogUnusable):
             if session is not None:
-                self._run(session.close(), timeout_s=_CLOSE_S)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_CLOSE_S)
-        if not self._thread.is_alive():
-            self._loop.close()
+                self._connection.run(session.close(), timeout_s=_CLOSE_S)
+        self._connection.close()
 
     def _codec(self, stream: nats_api.Stream) -> PositionCodec:
         return PositionCodec(stream.created, described=f"the stream {self._url.name}")
@@ -151,7 +139,7 @@ class NatsLog:
             if time.monotonic() < self._retry_at_s:
                 time.sleep(timeout_s)
                 return None
-            self._session = self._run(self._open())
+            self._session = self._connection.run(self._open())
             log_event("log_connected", log=self._url.text)
         return self._session
 
@@ -161,7 +149,7 @@ class NatsLog:
         log_event("log_lost", level=WARNING, log=self._url.text, reason=str(error))
         if session is not None:
             with contextlib.suppress(LogUnavailable):
-                self._run(session.close(), timeout_s=_CLOSE_S)
+                self._connection.run(session.close(), timeout_s=_CLOSE_S)
 
     def _verify_complete(self, cursor: Cursor, stream: nats_api.Stream) -> None:
         """Verify that the stream has the messages after the cursor.
@@ -193,23 +181,12 @@ class NatsLog:
         )
 
     async def _open(self) -> NatsSession:
-        """Connect to the first server that answers."""
-        reason = ""
-        for host in random.sample(self._url.hosts, len(self._url.hosts)):
-            try:
-                client = await nats_api.connect(host, **self._options())
-            except LogUnavailable as error:
-                reason = str(error)
-                continue
-            return await self._begin(client)
-        if any(word in reason.lower() for word in _REFUSED):
-            raise LogUnusable("the server refuses the user, password or token")
-        raise LogUnavailable(f"cannot connect: {reason}")
+        return await self._begin(await self._connection.connect())
 
     async def _begin(self, client: Client) -> NatsSession:
         try:
             stream = await nats_api.read_stream(client, self._url.name)
-            _verify_retention(stream.config)
+            nats_api.verify_retention(stream.config)
             session = NatsSession(client, stream, codec=self._codec(stream), group=self._group)
             await session.begin()
         except BaseException:
@@ -217,48 +194,11 @@ class NatsLog:
             raise
         return session
 
-    def _options(self) -> dict[str, Any]:
-        options: dict[str, Any] = {}
-        if self._url.scheme == "tls":
-            import ssl  # noqa: PLC0415 - needed for this scheme only
-
-            options["tls"] = ssl.create_default_context()
-        if credentials := self._url.option("credentials"):
-            if not Path(credentials).is_file():
-                raise LogUnusable(f"there is no file {credentials}")
-            options["user_credentials"] = credentials
-        if self._url.password:
-            options |= {"user": self._url.user, "password": self._url.password}
-        elif self._url.user:
-            options["token"] = self._url.user
-        return options
-
-    def _run(self, step: Coroutine[Any, Any, T], *, timeout_s: float = _PATIENCE_S) -> T:
-        """Run a step in the event loop, and wait for it.
-
-        Raises:
-            LogUnavailable: it failed in a way that may pass.
-        """
-        future = asyncio.run_coroutine_threadsafe(step, self._loop)
-        try:
-            return future.result(timeout_s)
-        except nats_api.FAILURES as error:
-            future.cancel()
-            raise LogUnavailable(nats_api.explain(error)) from error
-
 
 async def _await_all(steps: Sequence[Coroutine[Any, Any, None]]) -> None:
     for result in await asyncio.gather(*steps, return_exceptions=True):
         if isinstance(result, BaseException):
             raise result
-
-
-def _verify_retention(config: nats_api.StreamConfig) -> None:
-    if config.retention != "limits":
-        raise LogUnusable(
-            f"the stream {config.name} has the retention {config.retention!r}, which removes "
-            "messages when they are acknowledged; use 'limits'"
-        )
 
 
 def _verify_disjoint(subjects: Sequence[str]) -> None:
@@ -269,16 +209,5 @@ def _verify_disjoint(subjects: Sequence[str]) -> None:
     """
     for index, one in enumerate(subjects):
         for other in subjects[:index]:
-            if _overlap(one, other):
+            if nats_api.overlap(one, other):
                 raise LogUnusable(f"the subjects {other} and {one} overlap, so events count twice")
-
-
-def _overlap(one: str, other: str) -> bool:
-    """Whether some subject fits both filters."""
-    first, second = one.split("."), other.split(".")
-    for left, right in zip(first, second, strict=False):
-        if ">" in {left, right}:
-            return True
-        if left != right and "*" not in {left, right}:
-            return False
-    return len(first) == len(second)

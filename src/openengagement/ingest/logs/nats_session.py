@@ -14,7 +14,12 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from openengagement.ingest.logs import nats_api
-from openengagement.ingest.logs.contract import POLL_BYTES_MAX, LogMessage, LogUnavailable
+from openengagement.ingest.logs.contract import (
+    BATCH_HEADER,
+    POLL_BYTES_MAX,
+    LogMessage,
+    LogUnavailable,
+)
 from openengagement.ingest.logs.cursors import Cursor, PositionCodec
 from openengagement.ingest.logs.nats_members import Members
 
@@ -97,7 +102,8 @@ class NatsSession:
 
     async def publish(self, subject: str, *, message_id: str, body: bytes) -> None:
         """Publish a message, durably."""
-        await nats_api.publish(self._client, subject, message_id=message_id, body=body)
+        headers = {"Nats-Msg-Id": message_id}
+        await nats_api.publish(self._client, subject, body=body, headers=headers)
 
     async def close(self) -> None:
         """Leave, and close the connection."""
@@ -202,6 +208,7 @@ class NatsSession:
             body=raw.data,
             content_type=headers.get("content-type", ""),
             encoding=headers.get("content-encoding", ""),
+            batch=headers.get(BATCH_HEADER, ""),
         )
 
     def _note_status(self, raw: Msg, status: str) -> None:

@@ -1,6 +1,7 @@
 """Parse bodies of a platform's own rows into events."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Final
 
 import msgspec
@@ -14,20 +15,22 @@ from openengagement.ingest.formats.csv_header import read_header
 from openengagement.ingest.formats.csv_rows import parse_csv
 from openengagement.ingest.formats.detection import Format
 from openengagement.ingest.formats.parsing import check_body
-from openengagement.ingest.mapping.map_file import Mapping
+from openengagement.ingest.mapping import map_file
+from openengagement.ingest.mapping.map_file import read_mapping
 from openengagement.ingest.mapping.mapper import MappedRows, Mapper
 from openengagement.ingest.rows import EVENTS, DropReason, Kind
 
-_COLUMNAR: Final = "body: Parquet and Arrow cannot be mapped; use CSV or JSON"
 _LINES_MAX: Final = 2**31  # the parser of the events has the limit
 
 
 class MappedParser:
     """Parses as `parser` does, after it has mapped the rows of a body."""
 
-    def __init__(self, parser: BatchParser, mapping: Mapping) -> None:
+    def __init__(self, parser: BatchParser, mapping: map_file.Mapping) -> None:
         self._parser = parser
         self._mapper = Mapper(mapping)
+        # The columns of Parquet and Arrow that the mapping names, as text.
+        self._columns = Kind("rows", tuple(self._mapper.fields), required=(), typed={})
 
     def parse(self, body: Content, form: Format, *, kind: Kind) -> ParsedBatch:
         """Map the rows of a body, and parse the events. Lines are those of the body.
@@ -38,27 +41,33 @@ class MappedParser:
         """
         if kind is not EVENTS:
             return self._parser.parse(body, form, kind=kind)
-        if isinstance(body, DecodedRows) or form in COLUMNAR:
-            raise MalformedBody(_COLUMNAR)
-        text = check_body(body, form, lines_max=_LINES_MAX)
-        mapped = self._mapper.map_rows(self._read_rows(text, form))
+        if not isinstance(body, DecodedRows) and form in COLUMNAR:
+            body = self._parser.decode(body, form, kind=self._columns)
+        mapped = self._mapper.map_rows(self._read_rows(body, form))
         lines = b"".join(msgspec.json.encode(event) + b"\n" for event in mapped.events)
         return _renumber(self._parser.parse(lines, Format.NDJSON, kind=kind), mapped)
 
     def decode_file(self, file: IO[bytes], form: Format, *, kind: Kind) -> Iterator[DecodedRows]:
-        """Refuse a columnar file of events.
+        """Decode a columnar file, as `BatchParser.decode_file` does."""
+        columns = self._columns if kind is EVENTS else kind
+        return self._parser.decode_file(file, form, kind=columns)
 
-        Raises:
-            MalformedBody
-        """
-        if kind is EVENTS:
-            raise MalformedBody(_COLUMNAR)
-        return self._parser.decode_file(file, form, kind=kind)
-
-    def _read_rows(self, text: bytes, form: Format) -> Iterator[tuple[int, object]]:
+    def _read_rows(self, body: Content, form: Format) -> Iterator[tuple[int, object]]:
+        if isinstance(body, DecodedRows):
+            return _numbered(body.text)
+        text = check_body(body, form, lines_max=_LINES_MAX)
         if form is Format.CSV:
             return _records(text, self._mapper.fields)
         return _lines(text) if form is Format.NDJSON else _elements(text)
+
+
+def read_parsers(parser: BatchParser, files: Mapping[str, Path]) -> dict[str, MappedParser]:
+    """Read mappings, and make a parser for each of their names.
+
+    Raises:
+        UnusableFile: one of them is none.
+    """
+    return {name: MappedParser(parser, read_mapping(file)) for name, file in files.items()}
 
 
 def _renumber(parsed: ParsedBatch, mapped: MappedRows) -> ParsedBatch:
@@ -103,6 +112,10 @@ def _records(text: bytes, fields: Sequence[str]) -> Iterator[tuple[int, object]]
     """Read the columns of CSV that the mapping names."""
     header = read_header(text, fields=(), required=())
     found = parse_csv(text, fields=[name for name in fields if name in header], required=())
-    for row in found.rows.iter_rows(named=True):
-        yield row.pop("line"), row
+    yield from _numbered(found.rows)
     yield from found.malformed.items()
+
+
+def _numbered(rows: pl.DataFrame) -> Iterator[tuple[int, object]]:
+    for row in rows.iter_rows(named=True):
+        yield row.pop("line"), row

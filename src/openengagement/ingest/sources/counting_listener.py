@@ -100,11 +100,11 @@ class CountingListener:
 
     def set_hung(self, *, hung: bool) -> None:
         """Tell `is_hung` in all processes whether the counting process gives signs of life."""
-        with suppress(OSError):  # without this file, only the health check is less exact
-            if hung:
-                _hung_file(self.address).touch()
-            else:
-                _hung_file(self.address).unlink()
+        _set_flag(_hung_file(self.address), hung)
+
+    def set_log_lost(self, lost: bool) -> None:  # noqa: FBT001 - a callback
+        """Tell `is_log_lost` in all processes whether the event log answers."""
+        _set_flag(_lost_file(self.address), lost)
 
 
 def connect(connection: socket.socket, address: str, *, patience_s: float) -> None:
@@ -146,6 +146,11 @@ def is_hung(address: str) -> bool:
     return _hung_file(address).exists()
 
 
+def is_log_lost(address: str) -> bool:
+    """Return whether the event log of `--intake log` does not answer."""
+    return _lost_file(address).exists()
+
+
 def remove_socket(address: str) -> None:
     """Remove the file of a socket, and its private folder if no other socket is in it."""
     with suppress(OSError):
@@ -157,10 +162,23 @@ def remove_socket(address: str) -> None:
 def _remove(address: str) -> None:
     Path(address).unlink(missing_ok=True)
     _hung_file(address).unlink(missing_ok=True)
+    _lost_file(address).unlink(missing_ok=True)
+
+
+def _set_flag(file: Path, is_set: bool) -> None:  # noqa: FBT001
+    with suppress(OSError):  # without this file, only the health check is less exact
+        if is_set:
+            file.touch()
+        else:
+            file.unlink()
 
 
 def _hung_file(address: str) -> Path:
     return Path(address).with_suffix(".hung")
+
+
+def _lost_file(address: str) -> Path:
+    return Path(address).with_suffix(".lost")
 
 
 def _listen(address: str) -> socket.socket:

@@ -23,7 +23,7 @@ _RESTORE_S: Final = 3.0  # a socket that is gone is bound again within this time
 
 
 # The fields of an `Upload` after its kind and body.
-_Head = tuple[str, str, bytes | None, bool]
+_Head = tuple[str, str, bytes | None, bool, str]
 
 
 class _Error(msgspec.Struct, frozen=True, tag=True):
@@ -82,7 +82,13 @@ def send_upload(upload: Upload, address: str, *, timeout_s: float) -> Outcome:
 
 
 def _exchange(connection: socket.socket, upload: Upload, *, deadline: float) -> _Counted | _Error:
-    head: _Head = (upload.encoding, upload.content_type, upload.key, upload.atomic)
+    head: _Head = (
+        upload.encoding,
+        upload.content_type,
+        upload.key,
+        upload.atomic,
+        upload.mapping,
+    )
     write_frame(connection.sendall, msgspec.json.encode(head))
     write_frame(connection.sendall, upload.body)
     connection.settimeout(max(0.001, deadline - time.monotonic()))

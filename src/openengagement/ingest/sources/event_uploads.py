@@ -5,11 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from openengagement.errors import RequestError
-from openengagement.ingest.batch import BatchIdentity, Outcome, digest_of
+from openengagement.ingest.batch import BatchIdentity, Outcome
 from openengagement.ingest.event_counter import EventCounter, PendingBatch
 from openengagement.ingest.formats.detection import detect_format
-from openengagement.ingest.rows import EVENTS
-from openengagement.ingest.sources.uploads import Upload, UploadReader
+from openengagement.ingest.sources.uploads import Upload, UploadReader, identify
 from openengagement.ingest.writer import BatchWriter
 from openengagement.settings import Settings
 
@@ -30,9 +29,7 @@ class EventUploads:
         now_s: Callable[[], float],
     ) -> None:
         self._reader = UploadReader(settings, now_s)
-        self._counter = EventCounter(
-            lambda body, form: self._reader.parser.parse(body, form, kind=EVENTS), writer
-        )
+        self._writer = writer
         self._read_outcome = read_outcome
         self._lookups = ThreadPoolExecutor(1, "lookup")
 
@@ -49,7 +46,7 @@ class EventUploads:
         """
         with self._reader.one_at_a_time():
             body = self._reader.decompress(upload)
-            identity = BatchIdentity(upload.key, digest_of(body))
+            identity = identify(upload, body)
             try:
                 pending = self._start(upload, body, identity=identity)
             except RequestError:
@@ -59,7 +56,10 @@ class EventUploads:
         return pending.wait()
 
     def _start(self, upload: Upload, body: bytes, *, identity: BatchIdentity) -> PendingBatch:
-        return self._counter.count_batch(
+        counter = EventCounter(
+            lambda body, form: self._reader.parse(upload, body, form=form), self._writer
+        )
+        return counter.count_batch(
             body,
             detect_format(upload.content_type, body),
             identity=identity,

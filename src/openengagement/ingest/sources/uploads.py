@@ -8,10 +8,12 @@ from typing import Final
 
 import msgspec
 
-from openengagement.errors import AllRejected, BatchRefused, MalformedBody
+from openengagement.errors import AllRejected, BatchRefused, InvalidField, MalformedBody
 from openengagement.http.decompression import decompress, find_compression
-from openengagement.ingest.batch import Outcome, ParsedBatch, describe
-from openengagement.ingest.batch_parser import BatchParser
+from openengagement.ingest.batch import BatchIdentity, Outcome, ParsedBatch, describe, digest_of
+from openengagement.ingest.batch_parser import BatchParser, Content
+from openengagement.ingest.formats.detection import Format
+from openengagement.ingest.mapping.mapped_parser import read_parsers
 from openengagement.ingest.rows import Kind
 from openengagement.settings import Settings
 
@@ -22,8 +24,8 @@ _PATIENCE_S: Final = 2.0
 class Upload:
     """A body as it was sent, with the headers and query parameters that describe it.
 
-    `encoding` and `content_type` are header values, empty if the header is missing. `key_hash` and
-    `request_id` are for the log.
+    `encoding` and `content_type` are header values, empty if the header is missing. `mapping` is
+    the name of one that makes events of the rows. `key_hash` and `request_id` are for the log.
     """
 
     kind: Kind
@@ -32,8 +34,15 @@ class Upload:
     content_type: str
     key: bytes | None
     atomic: bool
+    mapping: str = ""
     key_hash: str | None = None
     request_id: str = ""
+
+
+def identify(upload: Upload, body: bytes) -> BatchIdentity:
+    """Return the identity of an upload, with its decompressed body."""
+    named = f"{upload.mapping}\n".encode() if upload.mapping else b""
+    return BatchIdentity(upload.key, digest_of(named + body))
 
 
 # Applies an upload, and returns its outcome when it is durable. Raises ApiError.
@@ -41,14 +50,20 @@ UploadHandler = Callable[[Upload], Outcome]
 
 
 class UploadReader:
-    """Reads uploads within the limits of the settings: `decompress`, then `parser.parse`."""
+    """Reads uploads within the limits of the settings: `decompress`, then `parse`.
+
+    Raises:
+        UnusableFile: a mapping of the settings cannot be used.
+    """
 
     def __init__(self, settings: Settings, now_s: Callable[[], float]) -> None:
         self._settings = settings
-        self.parser = BatchParser(
+        parser = BatchParser(
             lines_max=settings.batch_max_lines,
             latest_s=lambda: now_s() + settings.event_future_max_s,
         )
+        self._parser = parser
+        self._mapped = read_parsers(parser, settings.mapping_files)
         self._lock = Lock()
 
     @contextmanager
@@ -76,6 +91,17 @@ class UploadReader:
             fault = f"is {encoding} data; send Content-Encoding: {encoding}"
             raise MalformedBody(f"body: {fault if body is upload.body else 'is compressed twice'}")
         return body
+
+    def parse(self, upload: Upload, body: Content, *, form: Format) -> ParsedBatch:
+        """Parse a decompressed body, and map its rows if the upload names a mapping.
+
+        Raises:
+            RequestError: the body as a whole cannot be parsed, or there is no such mapping.
+        """
+        parser = self._mapped.get(upload.mapping) if upload.mapping else self._parser
+        if parser is None:
+            raise InvalidField(f"map: the server has no mapping {upload.mapping[:64]!r}")
+        return parser.parse(body, form, kind=upload.kind)
 
     def describe(self, parsed: ParsedBatch, *, atomic: bool) -> Outcome:
         """Describe the outcome of a batch for its sender.

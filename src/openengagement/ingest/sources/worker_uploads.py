@@ -64,7 +64,7 @@ class WorkerUploads:
         with self._reader.one_at_a_time():
             body = self._reader.decompress(upload)
             form = detect_format(upload.content_type, body)
-            parsed = self._reader.parser.parse(body, form, kind=upload.kind)
+            parsed = self._reader.parse(upload, body, form=form)
         registered = self._registrar.register(parsed, kind=upload.kind, atomic=upload.atomic)
         return self._reader.describe(registered, atomic=upload.atomic)
 

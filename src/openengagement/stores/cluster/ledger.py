@@ -138,7 +138,7 @@ def claim(
     known = _read_known(db, [key for key in first if key not in claimed])
     answers: list[Answer] = []
     new: dict[int, Batch] = {}
-    earlier: set[int] = set()
+    repeats: dict[int, int] = {}  # with the flight that each belongs to
     for index, batch in enumerate(batches):
         if batch.key is None or (batch.key in claimed and first[batch.key] is batch):
             new[index] = batch
@@ -147,32 +147,51 @@ def claim(
         mate = first[batch.key]
         if batch.key not in claimed and batch.key not in known:
             raise StoreUnavailable("Tweet", "a key expired while its batch was sent again")
-        digest, outcome, flight = known.get(batch.key) or (mate.digest, mate.outcome, None)
+        digest, outcome, flight = known.get(batch.key) or (mate.digest, mate.outcome, token)
         if digest != batch.digest:
             answers.append(KeyConflict())
             continue
         answers.append(Applied(True, outcome))
-        if flight is not None:
-            earlier.add(flight)
-    for index in _move_positions(db, new, token=token):
+        repeats[index] = flight
+    flights = {**dict.fromkeys(new, token), **repeats}
+    moving = {index: batches[index] for index in flights}
+    refused = _move_positions(db, moving, flights=flights)
+    _unclaim(db, [new[index] for index in refused if index in new], repeats=len(repeats))
+    for index in refused:
         answers[index] = PositionConflict()
-        del new[index]
-    return Claimed(answers, list(new.values()), earlier)
+    counted = [batch for index, batch in new.items() if index not in refused]
+    return Claimed(answers, counted, set(repeats.values()) - {token})
 
 
-def _move_positions(db: Connection, batches: Mapping[int, Batch], *, token: int) -> list[int]:
-    """Move the positions of new batches. Return those that follow another position."""
+def _move_positions(
+    db: Connection, batches: Mapping[int, Batch], *, flights: Mapping[int, int]
+) -> set[int]:
+    """Move the positions of batches that are counted by `flights`.
+
+    Return those that follow another position.
+    """
     positions = {index: batch.position for index, batch in batches.items() if batch.position}
-    refused: list[int] = []
+    refused: set[int] = set()
     # In the order of the sources: otherwise two commits could wait for each other.
-    for index, position in sorted(positions.items(), key=lambda item: item[1].source):
+    for index, position in sorted(positions.items(), key=lambda item: (item[1].source, item[0])):
         query = _BEGIN_SOURCE if position.after is None else _MOVE_ON
-        values = {"source": position.source, "offset": position.offset, "token": token}
+        values = {"source": position.source, "offset": position.offset, "token": flights[index]}
         if db.execute(query, {**values, "after": position.after}).fetchone() is None:
-            refused.append(index)
-    if keys := [key for index in refused if (key := batches[index].key) is not None]:
-        db.execute("DELETE FROM batches WHERE key = ANY(%s)", (keys,))
+            refused.add(index)
     return refused
+
+
+def _unclaim(db: Connection, refused: Sequence[Batch], *, repeats: int) -> None:
+    """Forget the keys of new batches that were refused.
+
+    Raises:
+        StoreUnavailable: the call has repeats, perhaps of these batches, which do not count.
+    """
+    keys = [batch.key for batch in refused if batch.key is not None]
+    if keys and repeats:
+        raise StoreUnavailable("Tweet", "a position was moved while its batch was sent again")
+    if keys:
+        db.execute("DELETE FROM batches WHERE key = ANY(%s)", (keys,))
 
 
 def _claim_keys(db: Connection, batches: Sequence[Batch], *, token: int, now_s: int) -> set[bytes]:

@@ -33,28 +33,29 @@ def expire_keys(db: sqlite3.Connection, *, before_s: int) -> None:
 
 
 def claim(db: sqlite3.Connection, batch: Batch, *, now_s: int) -> Answer:
-    """Decide whether a batch is new. If so, record its key and its position."""
+    """Decide whether a batch is new. Record its key, and its position, also that of a repeat."""
+    position = batch.position
+    if position is not None and read_position(db, position.source) != position.after:
+        return PositionConflict()
     if batch.key is not None:
         query = "SELECT digest, outcome FROM batches WHERE key = ?"
         known = db.execute(query, (batch.key,)).fetchone()
         if known is not None:
             digest, outcome = known
-            return Applied(True, outcome) if digest == batch.digest else KeyConflict()
-    if batch.position is not None and not _move_on(db, batch.position):
-        return PositionConflict()
-    if batch.key is not None:
+            if digest != batch.digest:
+                return KeyConflict()
+            _move_to(db, position)
+            return Applied(True, outcome)
         row = (batch.key, batch.digest, batch.outcome, now_s if batch.expires else NEVER)
         db.execute("INSERT INTO batches VALUES (?, ?, ?, ?)", row)
+    _move_to(db, position)
     return Applied(False, batch.outcome)
 
 
-def _move_on(db: sqlite3.Connection, position: Position) -> bool:
-    """Record a position. False if its source is not at the one that it follows."""
-    if read_position(db, position.source) != position.after:
-        return False
-    row = (position.source, position.offset)
-    db.execute("INSERT OR REPLACE INTO positions VALUES (?, ?)", row)
-    return True
+def _move_to(db: sqlite3.Connection, position: Position | None) -> None:
+    if position is not None:
+        row = (position.source, position.offset)
+        db.execute("INSERT OR REPLACE INTO positions VALUES (?, ?)", row)
 
 
 def read_outcome(db: sqlite3.Connection, key: bytes, *, digest: bytes) -> bytes | None:

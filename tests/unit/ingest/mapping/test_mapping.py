@@ -213,8 +213,8 @@ def test_a_body_without_any_event(parse):
         assert parsed.rejected.height == (body != b"\n")
 
 
-def test_columnar_bodies_are_refused(parse):
-    with pytest.raises(MalformedBody, match="cannot be mapped"):
+def test_damaged_columnar_bodies_are_refused(parse):
+    with pytest.raises(MalformedBody, match="cannot be decoded"):
         parse(b"PAR1", form=Format.PARQUET)
 
 

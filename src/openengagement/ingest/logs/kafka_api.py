@@ -1,0 +1,76 @@
+"""Settings and errors of Kafka's client library, which the consumer and the publisher share."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import TopicMetadata
+
+from openengagement.ingest.logs.contract import LogUnusable
+from openengagement.ingest.logs.log_url import LogUrl
+
+TIMEOUT_S: Final = 5.0
+# Settings that durability depends on.
+PRODUCER_CONFIG: Final[Mapping[str, Any]] = {
+    "enable.idempotence": True,
+    "acks": "all",
+    "message.timeout.ms": int(TIMEOUT_S * 1000),
+    "client.id": "openengagement",
+}
+# Errors that no retry helps, with what to say.
+LASTING: Final = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART: "there is no such topic",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "the broker does not let this user use the topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "the broker does not let this user join the group",
+    KafkaError._AUTHENTICATION: "the broker refuses the credentials",  # noqa: SLF001 - its public name
+    KafkaError.SASL_AUTHENTICATION_FAILED: "the broker refuses the credentials",
+}
+
+
+def verified(topic: TopicMetadata) -> TopicMetadata:
+    """Return the description of a topic, if there is one.
+
+    Raises:
+        KafkaException
+    """
+    if topic.error is not None:
+        raise KafkaException(topic.error)
+    return topic
+
+
+def explain(error: Exception) -> str:
+    """Say in a few words what went wrong."""
+    found = error.args[0] if error.args else ""
+    if isinstance(found, KafkaError):
+        found = LASTING.get(found.code(), found.str())
+    return str(found)
+
+
+def silent() -> logging.Logger:
+    """Return a logger that writes nothing: errors are reported by the calls that fail."""
+    logger = logging.getLogger("openengagement.kafka")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    return logger
+
+
+def read_config(url: LogUrl) -> dict[str, str]:
+    """Read the settings of the client, such as servers and credentials: of the URL and its file.
+
+    Raises:
+        LogUnusable: the file cannot be read.
+    """
+    settings: dict[str, str] = {}
+    if url.user:
+        settings |= {"sasl.username": url.user, "sasl.password": url.password}
+        settings |= {"security.protocol": "sasl_ssl", "sasl.mechanisms": "PLAIN"}
+    if path := url.option("config"):
+        try:
+            lines = Path(path).read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise LogUnusable(f"{path} cannot be read: {error}") from error
+        pairs = (line.partition("=") for line in lines if line.strip() and line[:1] != "#")
+        settings |= {name.strip(): value.strip() for name, _, value in pairs}
+    return {**settings, "bootstrap.servers": ",".join(url.hosts)}
