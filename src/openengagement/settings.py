@@ -8,10 +8,9 @@ change. `docs/settings.md` is generated from this table, and a test compares the
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-from openengagement import notification_settings, provider_settings
+from openengagement import intake_settings, provider_settings
 from openengagement.engagement.callback_schemes import CallbackSchemes, parse_callback_schemes
 from openengagement.setting_kinds import (
     Network,
@@ -20,7 +19,6 @@ from openengagement.setting_kinds import (
     parse_address,
     parse_day,
     parse_hosts,
-    parse_mappings,
     parse_networks,
     parse_value,
 )
@@ -38,13 +36,12 @@ METRICS_VARIABLE: Final = "OPENENGAGEMENT_METRICS_MEMORY"  # `metrics.cells`; th
 SANDBOX_VARIABLE: Final = "OPENENGAGEMENT_SANDBOX"  # the command `sandbox` sets it
 # The file in the data folder; its name is here for processes that do not load the registry.
 REGISTRY_FILE: Final = "registry.sqlite3"
-LOG: Final = "log"  # a value of `intake`
 _NOT_SETTINGS: Final = {DATA_VARIABLE, COUNTING_VARIABLE, METRICS_VARIABLE, SANDBOX_VARIABLE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(notification_settings.NotificationSettings):
-    """Every setting with its default. Those of sign-in and notifications are inherited."""
+class Settings(intake_settings.IntakeSettings):
+    """Every setting with its default. Those of the intake, notifications, sign-in are inherited."""
 
     # Storage
     registry: str = _text(
@@ -253,60 +250,6 @@ class Settings(notification_settings.NotificationSettings):
     )
 
     # Sending events
-    intake: str = _choice(
-        "direct",
-        "Whether batches of events are counted at once, or published to an event log for "
-        "`consume` to count. The option --intake of `serve` replaces it.",
-        "direct",
-        LOG,
-    )
-    intake_log: str = _text(
-        "",
-        "Event log for `--intake log`, as `consume` takes it: nats://host:4222/stream or "
-        "kafka://host:9092/topic.",
-        unit="URL",
-        secret=True,
-    )
-    intake_message_max_bytes: int = _number(
-        1_000_000,
-        "Maximum size of a batch in the event log, compressed and with its headers. The log must "
-        "accept messages of that size.",
-        unit="bytes",
-        limits=(1024, 67_108_864),
-    )
-    batch_max_bytes: int = _number(
-        67_108_864, "Maximum size of a batch as sent.", unit="bytes", limits=(1024, 1_073_741_824)
-    )
-    batch_max_decompressed_bytes: int = _number(
-        268_435_456, "Maximum decompressed batch size.", unit="bytes", limits=(1024, 2_147_483_647)
-    )
-    batch_max_lines: int = _number(
-        1_000_000, "Maximum number of lines in a batch.", unit="lines", limits=(1, 10_000_000)
-    )
-    batches_in_flight_max: int = _number(
-        8,
-        "Maximum number of platform batches in progress in one worker; further ones get 503.",
-        unit="batches",
-        limits=(1, 256),
-    )
-    batch_timeout_s: int = _number(
-        60,
-        "Maximum time until a batch of events is counted and answered; after that it gets 503.",
-        unit="seconds",
-        limits=(1, 3600),
-    )
-    counting_hang_max_s: int = _number(
-        30,
-        "How long the counting process may give no sign of life before it is replaced.",
-        unit="seconds",
-        limits=(10, 3600),
-    )
-    mappings: str = _text(
-        "",
-        "Mappings of a platform's own events for POST /platform/v1/events?map=NAME, such as "
-        "likes=/etc/openengagement/likes.toml. Restart the server after a change.",
-        unit="NAME=FILE, separated by commas",
-    )
     rejections_listed_max: int = _number(
         100, "Maximum number of rejected lines in a response.", unit="lines", limits=(0, 10_000)
     )
@@ -324,15 +267,12 @@ class Settings(notification_settings.NotificationSettings):
         # These properties raise if their text is invalid.
         _ = self.host_names, self.proxies, self.historical_floor_s
         _ = self.oidc_secret, self.allowed_callback_schemes, self.image_host_names
-        _ = self.metrics_address, self.mapping_files
+        _ = self.metrics_address
+        self.check_intake()
         self.check_notifications()
         self._parse("tweet_url", check_tweet_url)
         if fault := find_database_fault(self.registry, self.store):
             raise SettingsError(f"{ENV_PREFIX}{fault}")
-        if self.intake == LOG and not self.intake_log:
-            raise SettingsError(
-                f"{ENV_PREFIX}INTAKE_LOG: is not set; with --intake log it names the event log"
-            )
         if not self.password_sign_in and not self.oidc_issuer:
             raise SettingsError(
                 f"{ENV_PREFIX}PASSWORD_SIGN_IN: without an OpenID Connect provider nobody could "
@@ -354,11 +294,6 @@ class Settings(notification_settings.NotificationSettings):
     def metrics_address(self) -> tuple[str, int] | None:
         """The host and the port of `metrics`."""
         return self._parse("metrics", parse_address) if self.metrics else None
-
-    @property
-    def mapping_files(self) -> dict[str, Path]:
-        """The file of each name in `mappings`."""
-        return self._parse("mappings", parse_mappings)
 
     @property
     def image_host_names(self) -> frozenset[str]:

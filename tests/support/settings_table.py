@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from openengagement.notification_settings import NotificationSettings
+from openengagement.intake_settings import IntakeSettings
 from openengagement.settings import ENV_PREFIX, Settings
 
 
@@ -14,7 +14,7 @@ def render_settings() -> str:
     ]
     fields = dataclasses.fields(Settings)
     # Inherited fields come first in the class, and last in the table.
-    inherited = {field.name for field in dataclasses.fields(NotificationSettings)}
+    inherited = {field.name for field in dataclasses.fields(IntakeSettings)}
     for field in sorted(fields, key=lambda field: field.name in inherited):
         meta = field.metadata
         limits = f"{meta['low']:,} to {meta['high']:,}" if "low" in meta else ""

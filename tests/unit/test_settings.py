@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from openengagement.notification_settings import NotificationSettings
+from openengagement.intake_settings import IntakeSettings
 from openengagement.settings import Settings, SettingsError, load_settings
 from support.settings_table import render_settings
 
@@ -266,7 +266,7 @@ def test_the_rendered_table_has_a_row_for_every_setting():
     assert head == "| variable | default | unit or choices | limits | what it sets |"
     assert set(line) == {"|", "-"}
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
-    inherited = {field.name for field in dataclasses.fields(NotificationSettings)}
+    inherited = {field.name for field in dataclasses.fields(IntakeSettings)}
     fields = sorted(FIELDS, key=lambda field: field.name in inherited)  # these come last
     assert [row[0] for row in cells] == [f"`{variable(field)}`" for field in fields]
     for row, field in zip(cells, fields, strict=True):

@@ -19,9 +19,10 @@ from openengagement.http.request import ReadBody, Request
 from openengagement.http.threads import run_in_pool
 from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS, Kind
 from openengagement.ingest.sources.uploads import Upload, UploadHandler
+from openengagement.intake_settings import LOG
 from openengagement.metrics.table import BATCHES_IN_FLIGHT
 from openengagement.registry.platform_keys import Scope
-from openengagement.settings import LOG, Settings
+from openengagement.settings import Settings
 
 KEY_LENGTH_MAX: Final = 255
 _OPTIONS: Final = ("atomic", "map")

@@ -10,7 +10,8 @@ from openengagement.ingest.logs.contract import LogUnavailable, LogUnusable
 from openengagement.ingest.logs.log_url import parse_url
 from openengagement.ingest.logs.opening import open_publisher
 from openengagement.ingest.mapping.map_file import read_mapping
-from openengagement.settings import ENV_PREFIX, LOG, Settings
+from openengagement.intake_settings import LOG
+from openengagement.settings import ENV_PREFIX, Settings
 
 
 def check_intake(settings: Settings) -> None:

@@ -45,11 +45,11 @@ from openengagement.ingest.sources.event_uploads import EventUploads
 from openengagement.ingest.sources.log_uploads import LogUploads
 from openengagement.ingest.sources.uploads import UploadHandler
 from openengagement.ingest.writer import BatchWriter
+from openengagement.intake_settings import LOG
 from openengagement.processes.shared_metrics import join_metrics
 from openengagement.settings import (
     COUNTING_VARIABLE,
     DATA_VARIABLE,
-    LOG,
     REGISTRY_FILE,
     Settings,
     load_settings,

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from openengagement.ingest.sources.counting_listener import CountingListener
-from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE, LOG, load_settings
+from openengagement.intake_settings import LOG
+from openengagement.settings import COUNTING_VARIABLE, DATA_VARIABLE, load_settings
 from openengagement.telemetry import WARNING, log_event, log_failure
 
 _MODULE: Final = "openengagement.processes.counting_process"
