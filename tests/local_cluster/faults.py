@@ -5,7 +5,9 @@ service manager does: start again what has died.
 """
 
 import argparse
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -23,6 +25,8 @@ from support.waiting import wait_for
 
 HOLD_S = 6.0  # how long a fault lasts: longer than the sessions of ZooKeeper
 DISK = "48m"
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 2 << 30
 CLOCK_S = 120
 COLUMNS = ("fault", "no answer", "no new count of HTTP", "no new count of the log", "exact after")
 Targets = Callable[[LocalCluster], list[ServerProcess]]
@@ -212,7 +216,7 @@ def try_faults(*, short: bool, only: str = "", report: Callable[[Row], None]) ->
     Raises:
         AssertionError: an answer was wrong, or the cluster did not recover.
     """
-    with ExitStack() as stack:
+    with _folders_in_memory(), ExitStack() as stack:
         disks: list[SmallDisk] = []
         cluster = stack.enter_context(
             local_cluster(faults=True, prefix=lambda node: _disk_prefix(node, disks, stack))
@@ -229,6 +233,21 @@ def try_faults(*, short: bool, only: str = "", report: Callable[[Row], None]) ->
             if there[fault.needs]:
                 report(_try(fault, cluster, load))
         return [fault.name for fault in chosen if not there[fault.needs]]
+
+
+@contextmanager
+def _folders_in_memory() -> Iterator[None]:
+    """Keep temporary files in memory, if there is room: ClickHouse makes tens of thousands.
+
+    Some disks remove no more than a hundred files a second.
+    """
+    before = tempfile.gettempdir()
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES:
+        tempfile.tempdir = str(MEMORY)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def _try(fault: Fault, cluster: LocalCluster, load: Load) -> Row:

@@ -22,6 +22,7 @@ SETTINGS = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "shared_buffers": "16MB",
+    "dynamic_shared_memory_type": "mmap",  # in the folder, so that nothing stays after a kill
     "max_connections": "100",
 }
 
