@@ -134,7 +134,10 @@ def test_damage_is_reported_until_the_worker_ends(ask, monkeypatch):
 
 # /livez and /readyz
 
-PARTS = ("store", "registry", "keys", "limits", "counting", "disk", "clock", "damage", "checks")
+PARTS = (
+    *("store", "registry", "keys", "limits", "counting"),
+    *("log", "disk", "clock", "damage", "checks"),
+)
 HUNG = "the counting process does not answer"
 
 
