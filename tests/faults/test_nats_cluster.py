@@ -5,6 +5,7 @@ import pytest
 from faults.sending import Senders, run_faults
 from support.consuming import start_consumer
 from support.nats_cluster import NatsCluster
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.heavy
 
@@ -20,6 +21,7 @@ def test_the_leader_is_killed(crashing, cluster):
     crashing.settings = {"intake": "log", "intake_log": cluster.url}
     crashing.start()
     consumer = start_consumer(crashing.data, cluster.url)
+    wait_for(lambda: "consumer_started" in consumer.said(), reason=consumer.said)
     senders = Senders(crashing)
 
     def kill_leader():
