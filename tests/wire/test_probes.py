@@ -2,7 +2,10 @@
 
 import pytest
 
-PARTS = ["store", "registry", "keys", "limits", "counting", "disk", "clock", "damage", "checks"]
+PARTS = [
+    *("store", "registry", "keys", "limits", "counting"),
+    *("log", "disk", "clock", "damage", "checks"),
+]
 AWAY = {"X-Forwarded-For": "203.0.113.9", "Host": "10.0.0.7:8080"}
 
 
