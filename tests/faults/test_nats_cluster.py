@@ -5,10 +5,7 @@ import pytest
 from faults.sending import Senders, run_faults
 from support.consuming import start_consumer
 from support.nats_cluster import NatsCluster
-<<<<<<< HEAD
 from support.server_process import ServerFolder
-=======
->>>>>>> intake
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.heavy
@@ -29,12 +26,8 @@ def test_the_leader_is_killed(crashing, cluster):
     url = cluster.url("EVENTS")
     crashing.settings = {"intake": "log", "intake_log": url}
     crashing.start()
-<<<<<<< HEAD
     consumer = start_consumer(crashing.data, url)
-=======
-    consumer = start_consumer(crashing.data, cluster.url)
     wait_for(lambda: "consumer_started" in consumer.said(), reason=consumer.said)
->>>>>>> intake
     senders = Senders(crashing)
 
     def kill_leader():

@@ -68,13 +68,14 @@ def invoke(*arguments: str, stdin: str | None = None) -> Result:
     """Run the command line in this process. Raise an exception that it did not handle.
 
     Some commands lower the priority of their thread, and only root could raise it again. So each
-    runs in a thread of its own. Others name the process in its log lines; afterwards it has the
-    name of before.
+    runs in a thread of its own. Others name the process in its log lines, or set variables of the
+    environment; afterwards these are as before.
     """
     named = {"process": telemetry._Log.process, "text": telemetry._Log.text}
     with (
         _umask_kept(),
         patch.multiple(telemetry._Log, **named),
+        patch.dict(os.environ),
         ThreadPoolExecutor(1) as pool,
     ):
         done = pool.submit(CliRunner().invoke, COMMAND, arguments, input=stdin).result()
