@@ -232,9 +232,9 @@ def test_ingestion_is_that_of_the_metrics(console, mira):
 
 
 def test_without_metrics_the_page_says_how_to_have_them(oauth):
-    oauth.server.command("account", "add", "olga", "--role", "manager")
-    set_password(oauth.server, "olga")
-    with signed_in(oauth, "olga") as person:
+    oauth.server.command("account", "add", "greta", "--role", "manager")
+    set_password(oauth.server, "greta")
+    with signed_in(oauth, "greta") as person:
         page = person.open("/manage/system")
     assert page.status == 200
     assert "OPENENGAGEMENT_METRICS" in page.html

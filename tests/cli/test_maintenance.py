@@ -80,6 +80,9 @@ class Remote:
 
     apply_tweets = apply_batches
 
+    def read_position(self, source):
+        return None
+
     def close(self):
         pass
 
