@@ -137,6 +137,7 @@ def test_on_a_phone_every_figure_has_a_label(new_session, console):
     session = new_session(viewport=PHONE)
     page = enter(session, "/manage/usage")
     row = page.get_by_role("row").filter(has_text=console.used)
+    expect(row).to_be_visible()
     labels = row.get_by_role("cell").evaluate_all(
         "cells => cells.map(each => getComputedStyle(each, '::before').content)"
     )
