@@ -10,6 +10,7 @@ import pytest
 from faults.sending import ACCEPTED, Senders, run_faults
 from support.consuming import start_consumer
 from support.event_logs import open_log
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.heavy
 ROUNDS = 3
@@ -31,12 +32,17 @@ def server(crashing, log):
 
 @pytest.fixture
 def consume(crashing, log):
-    """Start a consumer. All that were started are killed at the end."""
+    """Start a consumer, and wait until it reads. All that were started are killed at the end.
+
+    A consumer that does not reach its log when it starts ends, so a fault must come later.
+    """
     started = []
 
-    def start(*options):
-        started.append(start_consumer(crashing.data, log.url, *options))
-        return started[-1]
+    def start():
+        consumer = start_consumer(crashing.data, log.url)
+        started.append(consumer)
+        wait_for(lambda: "consumer_started" in consumer.said(), reason=consumer.said)
+        return consumer
 
     yield start
     for each in started:
@@ -48,10 +54,10 @@ def restart(server):
     server.start()
 
 
-def test_a_server_that_is_killed(server, consume, log):
+def test_a_server_that_is_killed(server, log):
     senders = Senders(server)
     run_faults(senders, [partial(restart, server)] * ROUNDS)
-    consume("--until-end", "--json").finish()
+    start_consumer(server.data, log.url, "--until-end", "--json").finish()
 
     assert senders.events.read(server.data) == senders.events.counts
     assert senders.statuses <= {ACCEPTED, 503, None}
