@@ -41,11 +41,15 @@ http {{
     {sites}
 }}
 """
-# Without it, Caddy would ask the system to trust the authority of its own certificates.
+# Caddy would ask the system to trust the authority of its own certificates, and serve HTTP/3 on
+# the UDP port by which the test has reserved its TCP port.
 CADDY = """{{
 	skip_install_trust
 	admin off
 	http_port {port}
+	servers {{
+		protocols h1 h2
+	}}
 }}
 """
 PATHS = (

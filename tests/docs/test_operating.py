@@ -90,7 +90,7 @@ def test_many_machines(shell, postgresql):
 
 
 def test_a_mapping(shell):
-    (command,) = blocks("mapping.md", "")
+    command, *_ = blocks("mapping.md", "")
     (mapping,) = blocks("mapping.md", "toml")
     (shell.folder / "map.toml").write_text(mapping)
     (shell.folder / "sample.csv").write_text(
