@@ -109,22 +109,6 @@ def test_messages_that_the_topic_removed(run, data, kafka, monkeypatch):
     assert drain(run, kafka.url(topic))["events"] == 0
 
 
-def test_a_topic_that_was_created_again_and_is_shorter(run, data, kafka):
-    topic = f"again-{time.monotonic_ns()}"
-    kafka.add_topic(topic, partitions=1)
-    for _ in range(4):
-        kafka.publish(topic, [EVENT], partitions=1)
-    assert drain(run, kafka.url(topic))["events"] == 4
-    kafka.remove_topic(topic)
-    kafka.add_topic(topic, partitions=1)
-    kafka.publish(topic, [EVENT], partitions=1)
-
-    ended = run("consume", kafka.url(topic), "--until-end")
-    assert ended.code == 1
-    assert "the topic was created again" in ended.err
-    assert drain(run, kafka.url(topic, "?name=second"))["events"] == 1
-
-
 def test_a_killed_consumer_is_replaced(data, kafka, topic):
     events = Events()
     consumers = [start_consumer(data, kafka.url(topic)) for _ in range(2)]

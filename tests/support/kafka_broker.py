@@ -65,11 +65,6 @@ class KafkaBroker:
         made = admin.create_topics([NewTopic(name, partitions, 1)])
         made[name].result(PATIENCE_S)
 
-    def remove_topic(self, name: str) -> None:
-        admin = AdminClient(self._config)
-        removed = admin.delete_topics([name])
-        removed[name].result(PATIENCE_S)
-
     def publish(
         self,
         topic: str,
