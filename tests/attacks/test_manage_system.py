@@ -204,6 +204,7 @@ def test_searches_take_text_literally(mira, text):
 # The system.
 
 
+@pytest.mark.embedded  # a balancer may ask the node without metrics
 def test_figures_of_the_system_are_those_of_status_and_metrics(console, mira):
     status = call_command(console.server.data, "status")
     page = mira.open("/manage/system")
@@ -211,6 +212,7 @@ def test_figures_of_the_system_are_those_of_status_and_metrics(console, mira):
         assert int(page.text(f"item-{name}").replace(",", "")) == status[name], name
 
 
+@pytest.mark.embedded  # a balancer may ask the node without metrics
 def test_ingestion_is_that_of_the_metrics(console, mira):
     fields = {"name": "recorder-2", "scope_events": "on"}
     assert post(mira, "/manage/keys", fields).status == 303

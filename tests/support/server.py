@@ -113,7 +113,10 @@ class Server:
         options: list[object] = ["--port", port, "--workers", self.workers]
         if self.tls:
             options += ["--tls-cert", self.tls[0], "--tls-key", self.tls[1]]
-        return start_server(data, *options, log=self._log, settings=self.settings)
+        settings = dict(self.settings)
+        if data != self.data:
+            settings.pop("metrics", None)  # the address is that of the first node
+        return start_server(data, *options, log=self._log, settings=settings)
 
     def _has_started(self) -> bool:
         assert self._process is not None
