@@ -1,12 +1,12 @@
 """Ports for the servers of the tests."""
 
+import atexit
 import random
 import socket
 
 HOST = "127.0.0.1"
 # Below 32768, where the kernel starts to take ports for outgoing connections.
 PORTS = range(10_000, 32_000)
-_reserved: list[socket.socket] = []
 
 
 def free_port() -> int:
@@ -23,7 +23,7 @@ def free_port() -> int:
             reservation.close()
             continue
         if is_free(port):
-            _reserved.append(reservation)
+            atexit.register(reservation.close)
             return port
         reservation.close()
     raise AssertionError("no free port")
