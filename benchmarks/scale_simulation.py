@@ -107,7 +107,7 @@ def moved(before: int, after: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Folding:
-    """What a commit of so many events inserts."""
+    """The rows that one commit inserts, and how unevenly shards get them."""
 
     events: int
     rows: int

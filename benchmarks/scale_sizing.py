@@ -37,7 +37,7 @@ def odd(number: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """What a step needs. Sizes of counters are those of one copy."""
+    """The machines, disk and memory for one step of load. Counter sizes are for one copy."""
 
     step: Step
 
