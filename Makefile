@@ -44,7 +44,7 @@ $(STAMP): requirements.lock pyproject.toml packages/client/pyproject.toml
 	  fi; \
 	  "$$found" -m venv --clear .venv; \
 	fi
-	@echo "Installing the locked packages into .venv; the first time takes about a minute ..."
+	@echo "Installing the locked packages into .venv; the first time takes about a minute ..." >&2
 	@quietly() { "$$@" >.venv/install.log 2>&1 || { tail -n 40 .venv/install.log >&2; exit 1; }; }; \
 	quietly $(PIP) install --require-hashes --no-deps -r requirements.lock; \
 	quietly $(PIP) install --no-deps --no-build-isolation --editable packages/client --editable .
