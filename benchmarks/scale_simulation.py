@@ -14,8 +14,9 @@ from scale_figures import HIGGS_SHARES, HIGGS_TWEETS, measured
 from openengagement.engagement.rollup import EVENT_SCHEMA, fold_events
 from openengagement.engagement.types import EVENT_TYPES
 from openengagement.ingest.writer import ROWS_MAX
-from openengagement.stores.cluster.cells import blocks_of, split_ids
+from openengagement.stores.cluster.cells import blocks_of
 from openengagement.stores.cluster.native import decode_blocks
+from openengagement.stores.cluster.routing import split_ids
 from openengagement.stores.cluster.tables import CELLS
 
 Ids = NDArray[np.int64]

@@ -13,7 +13,7 @@ from openengagement.stores.cluster.opening import open_cluster
 from openengagement.stores.cluster.tables import MARKER
 from support.waiting import PATIENCE_S, wait_for
 
-IDS = [1, 2, 3, 4, 5, 6]  # two of each shard
+IDS = [1, 2, 3, 4, 5, 6]  # some of each shard of three: 3 and 4, then 1, 2 and 5, then 6
 
 
 class Cluster:

@@ -43,6 +43,16 @@ def modern_servers():
     servers.remove()
 
 
+@pytest.fixture(scope="module", params=[2, 4])
+def even_servers(request):
+    try:
+        servers = ModernCluster(shards=request.param)
+    except ClickHouseMissing as error:
+        pytest.skip(str(error))
+    yield servers
+    servers.remove()
+
+
 @pytest.fixture(scope="session")
 def replicated_servers():
     try:
@@ -92,6 +102,12 @@ def replicated(replicated_servers, postgresql_server):
 @pytest.fixture
 def modern(modern_servers, postgresql_server):
     yield from running("cluster", modern_servers, postgresql_server)
+
+
+@pytest.fixture
+def even(even_servers, postgresql_server):
+    """A cluster with an even number of shards."""
+    yield from running("cluster", even_servers, postgresql_server)
 
 
 @pytest.fixture

@@ -237,7 +237,7 @@ def test_a_whole_shard_is_lost(cluster, how):
         nodes = [node for node in cluster.servers.nodes if node.shard == 1]
         for node in nodes:
             getattr(node, how)()
-        others = [each for each in IDS if each % 3]
+        others = [1, 2, 5, 6]
         assert replies(store, others) == [2 * each for each in others]
         began_s = time.monotonic()
         with pytest.raises(StoreUnavailable, match="the counters store is unavailable"):

@@ -16,7 +16,7 @@ from support.waiting import PATIENCE_S, wait_for
 pytestmark = pytest.mark.heavy
 
 ID, NAME = 7, "quill"
-HERS, OTHERS = [11, 12, 13], [21, 22, 23]  # of each shard
+HERS, OTHERS = [10, 11, 12], [22, 23, 24]  # of each shard
 AT = "2026-11-20T10:00:00Z"
 
 

@@ -24,7 +24,7 @@ from openengagement.sandbox.seed import Recipe, make_engagement, register
 from support.nats_cluster import publish
 from support.waiting import wait_for
 
-IDS = range(1, 13)  # four Tweets of each shard, and six of each subject
+IDS = range(1, 13)  # three Tweets or more of each shard, and six of each subject
 TYPES = ("replies", "retweets")  # by the log, and over HTTP
 ANSWER_S = 5.0
 PAUSE_S = 0.25

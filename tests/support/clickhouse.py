@@ -120,12 +120,13 @@ class ClickHouseCluster:
     password = PASSWORD
     replicas: ClassVar[int]
 
-    def __init__(self) -> None:
+    def __init__(self, *, shards: int = SHARDS) -> None:
+        self.shards = shards
         self.folder = ServerFolder("oe-clickhouse-")
         try:
             self.nodes = [
                 Node(self.folder, shard=shard, replica=replica)
-                for shard in range(1, SHARDS + 1)
+                for shard in range(1, shards + 1)
                 for replica in range(1, self.replicas + 1)
             ]
             self.configure()
@@ -191,7 +192,7 @@ class ClickHouseCluster:
                         "internal_replication": "true",
                         "replica": [self._address(node) for node in self.nodes if node.shard == n],
                     }
-                    for n in range(1, SHARDS + 1)
+                    for n in range(1, self.shards + 1)
                 ]
             }
         }
@@ -202,7 +203,7 @@ class ClickHouseCluster:
 
 
 class ModernCluster(ClickHouseCluster):
-    """ClickHouse 26.7: three shards without replication, from chDB's library."""
+    """ClickHouse 26.7: shards without replication, from chDB's library."""
 
     replicas = 1
 

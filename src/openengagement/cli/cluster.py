@@ -33,9 +33,10 @@ def init(context: typer.Context, json: Json = False) -> None:
     if not settings.registry:
         fail(f"set {ENV_PREFIX}REGISTRY to the URL of a database of PostgreSQL")
     with failures_shown(data):
+        # First: if it refuses the tables of an earlier version, that version must still work.
+        shards = init_stores(settings) if settings.store else 0
         init_registry(settings.registry)
         init_limits(settings.registry)
-        shards = init_stores(settings) if settings.store else 0
     show({"registry": HEAD, "shards": shards}, as_json=json)
 
 

@@ -1,7 +1,6 @@
 """Counters in ClickHouse: blocks to insert, and rows that were read."""
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -15,6 +14,7 @@ from openengagement.engagement.counters import (
 )
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.stores.cluster.native import decode_blocks, encode_block
+from openengagement.stores.cluster.routing import by_shard
 from openengagement.stores.cluster.tables import CELLS, MARKER
 
 TYPES: Final = len(TYPE_NAMES)
@@ -35,12 +35,9 @@ def blocks_of(deltas: Counters, *, shards: int, token: int, now_hour: int) -> li
         "n": np.concatenate([totals.counts, hourly.counts]),
     }
     marker = {"tweet_id": -token, "type": MARKER, "hour": now_hour, "n": 1}
-    of_shard = ids % shards
-    by_shard = np.argsort(of_shard.astype(np.uint16), kind="stable")  # numpy has a fast sort for it
-    ends = np.cumsum(np.bincount(of_shard, minlength=shards)).tolist()
     return [
-        _block(rows, by_shard[start:end], marker=marker) if start < end else None
-        for start, end in pairwise([0, *ends])
+        _block(rows, mine, marker=marker) if len(mine) else None
+        for mine in by_shard(ids, shards=shards)
     ]
 
 
@@ -69,14 +66,6 @@ def large_ids(deltas: Counters) -> set[int]:
     for part in (deltas, to_totals(deltas)):
         large = np.abs(part.counts) >= _LARGE
         found |= set(_ids(part)[large].tolist())
-    return found
-
-
-def split_ids(ids: Sequence[int], *, shards: int) -> list[list[int]]:
-    """Return the ids of each shard."""
-    found: list[list[int]] = [[] for _ in range(shards)]
-    for each in ids:
-        found[each % shards].append(each)
     return found
 
 

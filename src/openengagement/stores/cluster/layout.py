@@ -1,7 +1,8 @@
 """The layout of a cluster: its servers, and which part of the counters each has.
 
 `openengagement cluster init` finds it out and records it in PostgreSQL. It stays the same from then
-on, because a Tweet's counters are on the shard that its id and the number of shards give.
+on, because a Tweet's counters are on the shard that its id and the number of shards give: see
+`routing`.
 """
 
 import itertools
@@ -41,6 +42,11 @@ FORMAT TSV
 """
 _LOCK: Final = 7_106_907  # of a transaction that creates the tables; any number
 _INIT: Final = "run `openengagement cluster init`"
+_NO_TABLES: Final = f"the cluster has no tables yet: {_INIT}"
+_EARLIER: Final = (
+    "an earlier version of the server made the tables and chose shards otherwise: run its "
+    "`openengagement move --from cluster --to FOLDER`, then move the folder to new databases"
+)
 
 
 class UnusableCluster(UnusableFile):
@@ -163,10 +169,10 @@ def open_replicas(db: Connection, url: ClickhouseUrl) -> list[Replica]:
         query = "SELECT shard, replica, host, port FROM replicas ORDER BY shard, replica"
         rows = db.execute(query).fetchall()
     except psycopg.errors.UndefinedTable:
-        raise UnusableCluster(f"the cluster has no tables yet: {_INIT}") from None
-    if layout is None or layout[0] != VERSION or not rows:
-        raise UnusableCluster(f"the cluster has the tables of another version: {_INIT}")
-    _verify_names(layout, url)
+        raise UnusableCluster(_NO_TABLES) from None
+    if layout is None or not rows:
+        raise UnusableCluster(_NO_TABLES)
+    _verify_layout(layout, url)
     known = {(host, port) for _, _, host, port in rows}
     if other := sorted({f"{host}:{port}" for host, port in known ^ {*url.addresses}}):
         names = ", ".join(other)
@@ -243,20 +249,21 @@ def _create_tables(db: Connection, url: ClickhouseUrl) -> None:
     if layout is None:
         values = (VERSION, url.cluster, url.access.database)
         db.execute("INSERT INTO store_layout VALUES (%s, %s, %s)", values)
-    elif layout[0] > VERSION:
-        raise UnusableCluster("a newer version of the server made the tables: use that version")
     else:
-        _verify_names(layout, url)
-        db.execute("UPDATE store_layout SET version = %s", (VERSION,))
+        _verify_layout(layout, url)
 
 
-def _verify_names(layout: Sequence[Any], url: ClickhouseUrl) -> None:
-    """Verify that the URL names the cluster and the database that hold the counters.
+def _verify_layout(layout: Sequence[Any], url: ClickhouseUrl) -> None:
+    """Verify the version, and that the URL names the cluster and the database of the counters.
 
     Raises:
         UnusableCluster
     """
-    _, cluster, database = layout
+    version, cluster, database = layout
+    if version > VERSION:
+        raise UnusableCluster("a newer version of the server made the tables: use that version")
+    if version < VERSION:
+        raise UnusableCluster(_EARLIER)
     for what, known, given in (
         ("cluster", cluster, url.cluster),
         ("database", database, url.access.database),

@@ -6,11 +6,11 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from openengagement.errors import StoreUnavailable
-from openengagement.stores.cluster.cells import split_ids
 from openengagement.stores.cluster.counting import NAME
 from openengagement.stores.cluster.native import decode_blocks
 from openengagement.stores.cluster.reading import run_at_first
 from openengagement.stores.cluster.replicas import InSyncSet, Replica
+from openengagement.stores.cluster.routing import split_ids
 from openengagement.stores.cluster.tables import MARKER, MARKERS_KEPT_HOURS
 
 # The rows are removed in the background, but no query returns them from then on.

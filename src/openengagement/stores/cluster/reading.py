@@ -7,11 +7,12 @@ import numpy as np
 
 from openengagement.engagement.counters import TYPE_BITS, Counters, Ints, sum_rows
 from openengagement.errors import StoreUnavailable
-from openengagement.stores.cluster.cells import TYPES, add_up, split_ids
+from openengagement.stores.cluster.cells import TYPES, add_up
 from openengagement.stores.cluster.clickhouse import Answer, Refused, Unreachable
 from openengagement.stores.cluster.counting import NAME
 from openengagement.stores.cluster.native import decode_blocks, iter_blocks
 from openengagement.stores.cluster.replicas import InSync, InSyncSet, Replica
+from openengagement.stores.cluster.routing import split_ids
 
 # A server that does not answer within this time is avoided, and the next replica is asked.
 _FIRST_TIMEOUT_S: Final = 0.5

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-# The version of all tables. Increase it with every change, and upgrade in `cluster init`. An index
-# needs no new version: nothing is wrong without it, and `cluster init` creates it. Version 2 added
-# `contents`.
-VERSION: Final = 2
+# The version of all tables, and of `routing.shards_of`. Increase it with every change, and upgrade
+# in `cluster init`. An index needs no new version: nothing is wrong without it, and `cluster init`
+# creates it. Versions before 3 cannot be upgraded: their counters are on shard `id mod shards`.
+VERSION: Final = 3
 # `store_layout` has one row. A batch without `applied_at_s` never expires. `blocks` of a flight
 # holds what each shard must insert: a compressed block of the Native format, or null if the shard
 # gets nothing. The order is that of the shards. `large_tweets` are those with a counter that could
