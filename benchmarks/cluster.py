@@ -177,15 +177,14 @@ def _fill(made: Cluster, tweets: int) -> None:
     """Fill the tables as if so many Tweets had been counted, and merge them."""
     every_type, hour = f"arrayJoin(range({len(TYPE_NAMES)}))", NOW_HOUR
     for node in made.servers.nodes:
-        of_shard = f"number * {SHARDS} + {node.shard - 1} + {SHARDS} AS tweet_id"
-        mine = tweets // SHARDS
+        mine = f"intHash64(tweet_id) % {SHARDS} = {node.shard - 1}"  # see `routing.shards_of`
         for columns, number in (
-            (f"arrayJoin(range({TYPES_LOADED})), 0, 70", mine),
-            (f"number % {TYPES_LOADED}, {hour} - 7 * arrayJoin(range({HOURS_LOADED})), 7", mine),
-            (f"{every_type}, {hour} - arrayJoin(range({WINDOW_HOURS})), 3", HEAVY // SHARDS),
+            (f"arrayJoin(range({TYPES_LOADED})), 0, 70", tweets),
+            (f"number % {TYPES_LOADED}, {hour} - 7 * arrayJoin(range({HOURS_LOADED})), 7", tweets),
+            (f"{every_type}, {hour} - arrayJoin(range({WINDOW_HOURS})), 3", HEAVY),
         ):
-            statement = f"INSERT INTO cells SELECT {of_shard}, {columns} FROM numbers({number})"
-            node.run(statement, database=DATABASE)
+            rows = f"SELECT number + 1 AS tweet_id, {columns} FROM numbers({number}) WHERE {mine}"
+            node.run(f"INSERT INTO cells {rows}", database=DATABASE)
         node.run("OPTIMIZE TABLE cells FINAL", database=DATABASE)
     with psycopg.connect(made.postgresql, autocommit=True) as db:
         db.execute("SET statement_timeout = 0")
@@ -204,7 +203,7 @@ class _Totals:
     tweets: int
 
     def draw(self, chance: random.Random) -> list[int]:
-        return [chance.randrange(SHARDS, self.tweets) for _ in range(250)]
+        return [chance.randint(1, self.tweets) for _ in range(250)]
 
     def read(self, store: ClusterStore, ids: Sequence[int]) -> None:
         store.read_totals(ids, TOTALS_TYPES)
@@ -218,7 +217,7 @@ class _Historical:
     """All hours of four weeks of 25 Tweets that have a count in each."""
 
     def draw(self, chance: random.Random) -> list[int]:
-        return chance.sample(range(SHARDS, HEAVY), 25)
+        return chance.sample(range(1, HEAVY + 1), 25)
 
     def read(self, store: ClusterStore, ids: Sequence[int]) -> None:
         start_hour = NOW_HOUR - WINDOW_HOURS

@@ -130,7 +130,7 @@ def _writer(rate: int, size: int, more_ms: int) -> str:
 
 
 def resharding() -> str:
-    changes = ((3, 9), (9, 11), (11, 33))
+    changes = ((2, 3), (3, 6), (8, 11), (11, 22))
     rows = (_line(f"{old} to {new}", f"{moved(old, new):.0%}") for old, new in changes)
     return _table("| shards | Tweets that move |", rows)
 

@@ -22,7 +22,7 @@ from openengagement.stores.cluster.tables import CELLS
 Ids = NDArray[np.int64]
 Shares = NDArray[np.float64]
 SEED = 2012
-SHARD_COUNTS = (3, 4, 9, 11, 16, 27, 64)
+SHARD_COUNTS = (2, 3, 4, 6, 8, 11, 16, 64)
 SHARDS = 11  # of the simulation of commits
 COMMITS = (500, 5_000, 50_000, 200_000)  # events
 WIDE_TWEETS = 10_000_000

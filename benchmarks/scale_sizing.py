@@ -30,11 +30,6 @@ _ROW_BYTES_SENT = 21  # an id, a type, an hour and a count in the Native format
 _DAY_S = 86_400
 
 
-def odd(number: float) -> int:
-    """Return the next odd number, at least 3: see the balance of shards."""
-    return max(3, math.ceil(number) | 1)
-
-
 @dataclass(frozen=True, slots=True)
 class Sizing:
     """The machines, disk and memory for one step of load. Counter sizes are for one copy."""
@@ -119,7 +114,7 @@ class Sizing:
 
     @property
     def shards(self) -> int:
-        return odd(self.copy_tb / (DISK_TB * BUSY))
+        return math.ceil(self.copy_tb / (DISK_TB * BUSY))
 
     @property
     def clickhouse_machines(self) -> int:

@@ -38,6 +38,19 @@ def server(cluster, tmp_path, monkeypatch):
     made.end()
 
 
+def test_tables_of_an_earlier_version_stay_usable_by_it(cluster, tmp_path, monkeypatch):
+    """`cluster init` refuses them before it changes any other table."""
+    for name, url in zip(("REGISTRY", "STORE"), cluster.urls, strict=True):
+        monkeypatch.setenv(ENV_PREFIX + name, url)
+    cluster.sql("UPDATE store_layout SET version = version - 1")
+    tables = "SELECT relname FROM pg_class WHERE relkind = 'r' ORDER BY relname"
+    before = cluster.sql(tables)
+    done = invoke("--data", str(tmp_path), "cluster", "init")
+    assert done.exit_code == 1
+    assert "an earlier version of the server made the tables" in done.stderr
+    assert cluster.sql(tables) == before
+
+
 def get(server, path):
     answer = requests.get(server.url + path, timeout=PATIENCE_S)
     return answer.status_code, answer.json()
