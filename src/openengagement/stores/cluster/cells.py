@@ -1,6 +1,6 @@
 """Counters in ClickHouse: blocks to insert, and rows that were read."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -69,19 +69,25 @@ def large_ids(deltas: Counters) -> set[int]:
     return found
 
 
-def add_up(blocks: Sequence[tuple[Ints, Ints]], *, size: int) -> Ints:
-    """Add up counts by their place, which is below `size`. A block has places and counts.
+def add_up(decode: Callable[[], Iterable[Sequence[Ints]]], *, size: int) -> Ints:
+    """Add up counts by their place, which is below `size`.
+
+    `decode` yields blocks: places and counts. It may be called twice. One block after another is in
+    memory, because all of them at once would not fit the processor's caches.
 
     Raises:
         OverflowError: a sum does not fit 64 bits.
     """
-    sums = np.zeros(size, np.int64)
-    for places, counts in blocks:
+    sums, bound = np.zeros(size, np.int64), 0
+    for places, counts in decode():
         np.add.at(sums, places, counts)
+        bound += _bound(counts)
     # Partial sums may wrap around; a sum that fits is right anyway.
-    if sum(_bound(counts) for _, counts in blocks) > _SUM_MAX:
-        places, counts = (np.concatenate(columns) for columns in zip(*blocks, strict=True))
-        if np.abs(np.bincount(places, counts.astype(np.float64))).max() > _SUM_MAX:
+    if bound > _SUM_MAX:
+        floats = np.zeros(size)
+        for places, counts in decode():
+            np.add.at(floats, places, counts.astype(np.float64))
+        if np.abs(floats).max() > _SUM_MAX:
             raise OverflowError("a counter is too large")
     return sums
 

@@ -1,6 +1,7 @@
 """Read counters. All shards work at the same time, each at a replica in sync."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -141,12 +142,11 @@ class Reading:
             OverflowError
             StoreUnavailable
         """
-        blocks = [
-            (places, counts)
-            for body in self.receive()
-            for places, counts in iter_blocks(body, ("place", "n"))
-        ]
-        sums = add_up(blocks, size=len(self.ids) * self._width)
+        bodies = self.receive()
+        sums = add_up(
+            lambda: chain.from_iterable(iter_blocks(body, ("place", "n")) for body in bodies),
+            size=len(self.ids) * self._width,
+        )
         return sums.reshape(len(self.ids), self._width)
 
     def receive(self) -> list[bytes]:
