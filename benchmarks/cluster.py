@@ -224,8 +224,9 @@ class _Historical:
         store.read_buckets(ids, TIMED_TYPES, start_hour=start_hour, end_hour=NOW_HOUR)
 
     def start(self, reader: CellReader, in_sync: InSync, ids: Sequence[int]) -> Reading:
-        start_hour = NOW_HOUR - WINDOW_HOURS
-        return reader.start_buckets(ids, in_sync, start_hour=start_hour, end_hour=NOW_HOUR)
+        types = [TYPE_NAMES.index(name) for name in TIMED_TYPES]
+        hours = range(NOW_HOUR - WINDOW_HOURS, NOW_HOUR)
+        return reader.start_buckets(ids, in_sync, types=types, hours=hours)
 
 
 def _reading(made: Cluster, rounds: int, kind: _Totals | _Historical) -> dict[str, Spread]:

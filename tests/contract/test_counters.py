@@ -64,6 +64,10 @@ def test_reads_keep_the_order_of_the_ids_and_types(store):
         assert np.flatnonzero(buckets[row, 0]).tolist() == [index]
         assert buckets[row, :, index].tolist() == [index, 100 + index]
 
+    repeated = ["favorites", "replies", "favorites"]
+    buckets = store.read_buckets([2, 2], repeated, start_hour=2, end_hour=3)
+    assert buckets.tolist() == [[[102], [2], [102]]] * 2
+
 
 @pytest.mark.parametrize("types", [["video_views"], ["replies", "video_views"], [*TYPE_NAMES]])
 def test_unknown_tweets_are_zeros(store, types):

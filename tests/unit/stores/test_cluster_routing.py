@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from openengagement.engagement.types import ID_MAX, SNOWFLAKE_SHIFT, snowflake
-from openengagement.stores.cluster.routing import by_shard, shards_of, split_ids
+from openengagement.stores.cluster.routing import shards_of, split_ids
 
 # What ClickHouse 18.16 and 26.7 answer to `SELECT intHash64(toInt64(ID))`.
 HASHES = {
@@ -29,7 +29,6 @@ def test_the_ids_of_each_shard_keep_their_order():
     assert split_ids(range(1, 8), shards=3) == [[3, 4], [1, 2, 5], [6, 7]]
     assert split_ids([7, -5, 1, 6], shards=3) == [[], [-5, 1], [7, 6]]
     assert split_ids([], shards=2) == [[], []]
-    assert [mine.tolist() for mine in by_shard(np.array([3, 1, 4]), shards=2)] == [[0, 1, 2], []]
 
 
 def test_ids_of_any_layout_in_memory():

@@ -1,9 +1,10 @@
 """Counters in ClickHouse: blocks to insert, and rows that were read."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from openengagement.engagement.counters import (
     TYPE_BITS,
@@ -14,9 +15,10 @@ from openengagement.engagement.counters import (
 )
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.stores.cluster.native import decode_blocks, encode_block
-from openengagement.stores.cluster.routing import by_shard
+from openengagement.stores.cluster.routing import by_shard, shards_of
 from openengagement.stores.cluster.tables import CELLS, MARKER
 
+Number = TypeVar("Number", np.int64, np.uint16)
 TYPES: Final = len(TYPE_NAMES)
 # Counters that change by less in each commit need millions of commits to pass 64 bits.
 _LARGE: Final = 2**40
@@ -27,17 +29,18 @@ def blocks_of(deltas: Counters, *, shards: int, token: int, now_hour: int) -> li
     """Return the block of each shard, None where it has nothing to insert."""
     totals = to_totals(deltas)
     hourly = deltas.where(np.repeat(deltas.ids > 0, np.diff(deltas.starts)))  # videos have none
-    ids = np.concatenate([_ids(totals), _ids(hourly)])
+    parts = totals, hourly
     rows = {
-        "tweet_id": ids,
+        "tweet_id": np.concatenate([_of_rows(each, each.ids) for each in parts]),
         "type": np.concatenate([totals.cells & TYPE_MASK, hourly.cells & TYPE_MASK]),
         "hour": np.concatenate([np.zeros(totals.rows, np.int64), (hourly.cells >> TYPE_BITS) + 1]),
         "n": np.concatenate([totals.counts, hourly.counts]),
     }
     marker = {"tweet_id": -token, "type": MARKER, "hour": now_hour, "n": 1}
+    shards_of_parts = [_of_rows(each, shards_of(each.ids, shards=shards)) for each in parts]
     return [
         _block(rows, mine, marker=marker) if len(mine) else None
-        for mine in by_shard(ids, shards=shards)
+        for mine in by_shard(np.concatenate(shards_of_parts), shards=shards)
     ]
 
 
@@ -65,7 +68,7 @@ def large_ids(deltas: Counters) -> set[int]:
     found: set[int] = set()
     for part in (deltas, to_totals(deltas)):
         large = np.abs(part.counts) >= _LARGE
-        found |= set(_ids(part)[large].tolist())
+        found |= set(_of_rows(part, part.ids)[large].tolist())
     return found
 
 
@@ -97,5 +100,6 @@ def _bound(counts: Ints) -> int:
     return max(int(counts.max()), -int(counts.min())) * len(counts) if len(counts) else 0
 
 
-def _ids(counters: Counters) -> Ints:
-    return np.repeat(counters.ids, np.diff(counters.starts))
+def _of_rows(counters: Counters, of_ids: npt.NDArray[Number]) -> npt.NDArray[Number]:
+    """Return what each row's Tweet has, from what each id has."""
+    return np.repeat(of_ids, np.diff(counters.starts))

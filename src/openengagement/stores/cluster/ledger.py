@@ -58,7 +58,7 @@ WHERE source = %(source)s AND position = %(after)s RETURNING 1
 _LEASE: Final = f"now() + interval '{_LEASE_S} s'"
 _BEGIN: Final = f"""
 INSERT INTO flights (token, began_at, leased_until, views, large, blocks)
-VALUES (%(token)s, now(), {_LEASE}, %(views)s, %(large)s, %(blocks)s::bytea[])
+VALUES (%(token)s, now(), {_LEASE}, %(views)s, %(large)s, %(blocks)b::bytea[])
 """  # noqa: S608 (no text of a user is in it)
 _IN_TIME: Final = f"began_at > now() - interval '{FLIGHT_DAYS_MAX} days'"
 _LEASE_NEXT: Final = f"""

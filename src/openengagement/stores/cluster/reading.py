@@ -37,19 +37,23 @@ class CellReader:
 
     def start_totals(self, ids: Sequence[int], in_sync: InSync) -> "Reading":
         """Begin to read all-time counts, `[id, type number]`, at these replicas."""
-        return self._start(ids, in_sync, place="type", where="hour = 0", width=TYPES)
+        where = f"hour = 0 AND type < {TYPES}"
+        return self._start(ids, in_sync, place="type", where=where, width=TYPES)
 
     def start_buckets(
-        self, ids: Sequence[int], in_sync: InSync, *, start_hour: int, end_hour: int
+        self, ids: Sequence[int], in_sync: InSync, *, types: Sequence[int], hours: range
     ) -> "Reading":
-        """Begin to read counts, `[id, type number * hours + hour - start_hour]`."""
-        hours = end_hour - start_hour
+        """Begin to read counts, `[id, index in types * len(hours) + index in hours]`.
+
+        `types` are the numbers of types, each once.
+        """
+        listed = ",".join(map(str, types))
         return self._start(
             ids,
             in_sync,
-            place=f"toUInt32(type) * {hours} + hour - {start_hour + 1}",
-            where=f"hour > {start_hour} AND hour <= {end_hour}",
-            width=TYPES * hours,
+            place=f"{_index_in(types)} * {len(hours)} + hour - {hours.start + 1}",
+            where=f"hour > {hours.start} AND hour <= {hours.stop} AND type IN ({listed})",
+            width=len(types) * len(hours),
         )
 
     def read_all(self, ids: Sequence[int]) -> tuple[Counters, Counters]:
@@ -78,6 +82,18 @@ class CellReader:
         return Reading(self._replicas, in_sync, ids=ids, query=query, width=width)
 
 
+def _index_in(types: Sequence[int]) -> str:
+    """Return the expression for the index of a row's type in these."""
+    before = ",".join(map(str, types))
+    after = ",".join(map(str, range(len(types))))
+    if before == after:
+        return "toUInt32(type)"
+    return (
+        f"transform(toUInt32(type), CAST('[{before}]' AS Array(UInt32)), "
+        f"CAST('[{after}]' AS Array(UInt32)), toUInt32(0))"
+    )
+
+
 def _placed_counts(starts: Mapping[int, int], *, place: str, where: str) -> str:
     """Ask for counts and for their places in the result: the start of the id, and `place`.
 
@@ -92,7 +108,7 @@ def _placed_counts(starts: Mapping[int, int], *, place: str, where: str) -> str:
     )
     return (
         f"SELECT toUInt32(toUInt32({first}) + {place}) AS place, n FROM cells "  # noqa: S608
-        f"PREWHERE tweet_id IN ({ids}) WHERE {where} AND type < {TYPES} FORMAT Native"
+        f"PREWHERE tweet_id IN ({ids}) WHERE {where} FORMAT Native"
     )
 
 

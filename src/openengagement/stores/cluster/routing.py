@@ -33,9 +33,8 @@ def shards_of(ids: Ints, *, shards: int) -> npt.NDArray[np.uint16]:
     return (hashed % np.uint64(shards)).astype(np.uint16)
 
 
-def by_shard(ids: Ints, *, shards: int) -> list[npt.NDArray[np.intp]]:
-    """Return, for each shard, the indexes of its ids, in order."""
-    of_shard = shards_of(ids, shards=shards)
+def by_shard(of_shard: npt.NDArray[np.uint16], *, shards: int) -> list[npt.NDArray[np.intp]]:
+    """Return the indexes at which each shard is named, in order."""
     order = np.argsort(of_shard, kind="stable")  # numpy has a fast sort for 16 bits
     ends = np.cumsum(np.bincount(of_shard, minlength=shards)).tolist()
     return [order[start:end] for start, end in pairwise([0, *ends])]
@@ -44,4 +43,5 @@ def by_shard(ids: Ints, *, shards: int) -> list[npt.NDArray[np.intp]]:
 def split_ids(ids: Sequence[int], *, shards: int) -> list[list[int]]:
     """Return the ids of each shard, in order."""
     given = np.array(ids, np.int64)
-    return [given[mine].tolist() for mine in by_shard(given, shards=shards)]
+    of_shard = shards_of(given, shards=shards)
+    return [given[mine].tolist() for mine in by_shard(of_shard, shards=shards)]

@@ -163,21 +163,23 @@ class ClusterStore:
             index = {each: place for place, each in enumerate(reading.ids)}
             sums = sums[[index[each] for each in ids_to_read(unique, videos)]]
             sums = share_views(sums, unique, videos=videos)
-        return _in_order(sums, unique, tweet_ids=tweet_ids)[:, numbers]
+        return _in_order(sums, unique, tweet_ids)[:, numbers]
 
     def read_buckets(
         self, tweet_ids: Sequence[int], types: Sequence[str], *, start_hour: int, end_hour: int
     ) -> Ints:
         numbers = [TYPE_NAMES.index(name) for name in types]
-        unique = list(dict.fromkeys(tweet_ids))
-        hours = {"start_hour": start_hour, "end_hour": end_hour}
+        unique, asked = list(dict.fromkeys(tweet_ids)), list(dict.fromkeys(numbers))
+        hours = range(start_hour, end_hour)
         reading, _ = self._read(
-            lambda _, in_sync: self._reader.start_buckets(unique, in_sync, **hours),
+            lambda _, in_sync: self._reader.start_buckets(
+                unique, in_sync, types=asked, hours=hours
+            ),
             unique,
             views=False,
         )
-        sums = reading.finish().reshape(len(unique), len(TYPE_NAMES), end_hour - start_hour)
-        return _in_order(sums, unique, tweet_ids=tweet_ids)[:, numbers]
+        sums = reading.finish().reshape(len(unique), len(asked), len(hours))
+        return _in_order(_in_order(sums, unique, tweet_ids), asked, numbers, axis=1)
 
     def read_window(
         self, tweet_ids: Sequence[int], *, start_hour: int, end_hour: int
@@ -374,9 +376,9 @@ class ClusterStore:
             time.sleep(_PAUSE_S)
 
 
-def _in_order(sums: Ints, unique: Sequence[int], *, tweet_ids: Sequence[int]) -> Ints:
-    """Return the rows in the order of `tweet_ids`, which may have an id twice."""
-    if len(unique) == len(tweet_ids):
+def _in_order(sums: Ints, unique: Sequence[int], asked: Sequence[int], *, axis: int = 0) -> Ints:
+    """Return sums of unique ids or types in the order of those asked, which may repeat one."""
+    if len(unique) == len(asked):
         return sums
     index = {each: place for place, each in enumerate(unique)}
-    return sums[[index[each] for each in tweet_ids]]
+    return sums.take([index[each] for each in asked], axis=axis)
