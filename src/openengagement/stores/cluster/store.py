@@ -163,23 +163,24 @@ class ClusterStore:
             index = {each: place for place, each in enumerate(reading.ids)}
             sums = sums[[index[each] for each in ids_to_read(unique, videos)]]
             sums = share_views(sums, unique, videos=videos)
-        return _in_order(sums, unique, tweet_ids)[:, numbers]
+        return _in_order(sums, unique, asked=tweet_ids)[:, numbers]
 
     def read_buckets(
         self, tweet_ids: Sequence[int], types: Sequence[str], *, start_hour: int, end_hour: int
     ) -> Ints:
         numbers = [TYPE_NAMES.index(name) for name in types]
-        unique, asked = list(dict.fromkeys(tweet_ids)), list(dict.fromkeys(numbers))
+        unique, unique_types = list(dict.fromkeys(tweet_ids)), list(dict.fromkeys(numbers))
         hours = range(start_hour, end_hour)
         reading, _ = self._read(
             lambda _, in_sync: self._reader.start_buckets(
-                unique, in_sync, types=asked, hours=hours
+                unique, in_sync, types=unique_types, hours=hours
             ),
             unique,
             views=False,
         )
-        sums = reading.finish().reshape(len(unique), len(asked), len(hours))
-        return _in_order(_in_order(sums, unique, tweet_ids), asked, numbers, axis=1)
+        sums = reading.finish().reshape(len(unique), len(unique_types), len(hours))
+        by_tweet = _in_order(sums, unique, asked=tweet_ids)
+        return _in_order(by_tweet, unique_types, asked=numbers, axis=1)
 
     def read_window(
         self, tweet_ids: Sequence[int], *, start_hour: int, end_hour: int
@@ -376,7 +377,7 @@ class ClusterStore:
             time.sleep(_PAUSE_S)
 
 
-def _in_order(sums: Ints, unique: Sequence[int], asked: Sequence[int], *, axis: int = 0) -> Ints:
+def _in_order(sums: Ints, unique: Sequence[int], *, asked: Sequence[int], axis: int = 0) -> Ints:
     """Return sums of unique ids or types in the order of those asked, which may repeat one."""
     if len(unique) == len(asked):
         return sums
