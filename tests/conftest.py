@@ -2,10 +2,15 @@
 
 import gc
 import os
+from pathlib import Path
 
 import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+from support.compiled_statements import share_compiled_statements
+
+share_compiled_statements()
 
 MUST_NOT_SKIP = os.environ.get("TESTS_MUST_NOT_SKIP") == "1"
 
@@ -27,8 +32,10 @@ OWN_SERVERS = (
     "tests/attacks/test_secrets.py",
     "tests/attacks/test_timing.py",
 )
-# These kill processes again and again, wait for seconds, or run clients in other languages.
+# These need a browser, kill processes again and again, wait for seconds, or run clients in other
+# languages. They are not even imported for the quick tests.
 HEAVY_UNITS = (
+    "tests/browser",
     "tests/faults",
     "tests/interop",
     "tests/attacks/test_hostile_connections.py",
@@ -39,6 +46,7 @@ HEAVY_UNITS = (
     "tests/contract/test_processes.py",
     "tests/oidc/test_hostile.py",
     "tests/unit/ingest/test_decoder_process.py",
+    "tests/wire/test_fuzzed_api.py",
 )
 # Long units first: the short files at the end then keep all pytest workers busy.
 LONG_UNITS = (
@@ -65,6 +73,11 @@ class FolderScheduling(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FolderScheduling:
     config.option.loadscopereorder = False
     return FolderScheduling(config, log)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    path = collection_path.relative_to(config.rootpath).as_posix()
+    return True if "not heavy" in config.option.markexpr and path in HEAVY_UNITS else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are selected by their marks

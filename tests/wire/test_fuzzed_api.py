@@ -63,7 +63,6 @@ def signer(case, credentials):
 
 # It makes no Parquet, Arrow or NDJSON: the same rows are sent as JSON.
 @pytest.mark.filterwarnings("ignore:Skipped test cases with unsupported payload media types")
-@pytest.mark.heavy
 @pytest.mark.embedded
 @SCHEMA.exclude(path=list(PAGES)).parametrize()
 @hypothesis.settings(

@@ -251,31 +251,39 @@ def gzip_bomb(size):
     return b"".join(deflate.compress(zeros) for _ in range(size // MEGABYTE)) + deflate.flush()
 
 
-COMPRESSED = {
-    "a gzip bomb of 500 MB": ("gzip", gzip_bomb(500 * MEGABYTE), 413),
+BOMBS = {  # made when their test runs: that takes a second
+    "a gzip bomb of 500 MB": ("gzip", lambda: gzip_bomb(500 * MEGABYTE), 413),
     "a gzip bomb behind a good member": (
         "gzip",
-        gzip.compress(GOOD) + gzip_bomb(64 * MEGABYTE),
+        lambda: gzip.compress(GOOD) + gzip_bomb(64 * MEGABYTE),
         413,
     ),
+    "a compressed bomb, compressed": ("gzip", lambda: gzip.compress(gzip_bomb(64 * MEGABYTE)), 400),
+    "a zstd bomb": ("zstd", lambda: zstandard.compress(b" " * (300 * MEGABYTE)), 413),
+}
+COMPRESSED = {
     "gzip cut short": ("gzip", gzip.compress(GOOD)[:-9], 400),
     "gzip without its checksum": ("gzip", gzip.compress(GOOD)[:-8], 400),
     "gzip of nothing but its head": ("gzip", gzip.compress(GOOD)[:10], 400),
     "gzip with a wrong checksum": ("gzip", gzip.compress(GOOD)[:-8] + b"\0" * 8, 400),
     "gzip with something after it": ("gzip", gzip.compress(GOOD) + b"more", 400),
     "plain JSON called gzip": ("gzip", GOOD, 400),
-    "a compressed bomb, compressed": ("gzip", gzip.compress(gzip_bomb(64 * MEGABYTE)), 400),
     "gzip twice": ("gzip, gzip", gzip.compress(gzip.compress(GOOD)), 415),
     "deflate": ("deflate", zlib.compress(GOOD), 415),
     "brotli": ("br", b"x", 415),
     "an encoding nobody knows": ("rot13", GOOD, 415),
     "50,000 empty gzip members": ("gzip", gzip.compress(b"") * 50_000, 400),
-    "a zstd bomb": ("zstd", zstandard.compress(b" " * (300 * MEGABYTE)), 413),
     "zstd cut short": ("zstd", zstandard.compress(GOOD)[:-3], 400),
     "zstd that is none": ("zstd", GOOD, 400),
     "100,000 empty zstd frames": ("zstd", zstandard.compress(b"") * 100_000, 400),
     "100,000 skippable zstd frames": ("zstd", b"\x50\x2a\x4d\x18\x00\x00\x00\x00" * 100_000, 400),
 }
+
+
+@pytest.mark.parametrize("what", BOMBS)
+def test_bombs_are_refused(ask, what):
+    encoding, make, status = BOMBS[what]
+    assert_refused(ask(make(), headers={"Content-Encoding": encoding}), status)
 
 
 @pytest.mark.parametrize("what", COMPRESSED)
