@@ -8,10 +8,6 @@ import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from support.compiled_statements import share_compiled_statements
-
-share_compiled_statements()
-
 MUST_NOT_SKIP = os.environ.get("TESTS_MUST_NOT_SKIP") == "1"
 
 # The tests of these folders share servers or a browser, so one pytest worker runs a whole folder.
