@@ -43,6 +43,14 @@ class Refusal:
     text: str
 
 
+FOREIGN_FORM: Final = Refusal(
+    403,
+    "The form was not accepted",
+    "It was sent from another site, its page was open for too long, or you have signed in with "
+    "another account since. Go back, reload the page and try again.",
+)
+
+
 class PageRenderer:
     """Renders templates for the person who is signed in. `assets` are the static files.
 
@@ -93,9 +101,27 @@ class PageRenderer:
             policy += _WITH_SCRIPTS
         return HTMLResponse(html, status, headers={"content-security-policy": policy})
 
+    def render_part(self, template: str, context: Mapping[str, Any]) -> str:
+        """Render a template that is a part of a page, and knows nothing of the person."""
+        return self._environment.get_template(f"{template}.html").render(context)
+
+    def render_failure(self, refusal: Refusal, request_id: str) -> str:
+        """Render the page of a failure. It reads nothing: the registry may be what failed."""
+        context = {
+            "title": refusal.heading,
+            **asdict(refusal),
+            "viewer": None,
+            "csrf_token": "",
+            "here": "",
+            "scripts": (),
+            "pictures": False,
+            "request_id": request_id,
+        }
+        return self.render_part("error", context)
+
     def refuse(self, request: PageRequest, refusal: Refusal) -> Response:
         """Render the page that explains a refusal."""
-        context = {"title": refusal.heading, **asdict(refusal)}
+        context = {"title": refusal.heading, **asdict(refusal), "request_id": ""}
         return self.render(request, "error", context=context, status=refusal.status)
 
 
