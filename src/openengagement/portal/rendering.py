@@ -31,6 +31,7 @@ _HEADERS: Final = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+NO_FAULTS: Final[Mapping[str, str]] = {}  # of a form: the names of fields -> what is wrong
 _HSTS: Final = f"max-age={365 * DAY_S}"
 
 

@@ -12,7 +12,7 @@ from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.consent import describe_pending, find_pending, form_targets
 from openengagement.portal.kept_forms import KeptForms
 from openengagement.portal.page_request import PageRequest
-from openengagement.portal.rendering import FOREIGN_FORM, PageRenderer, redirect
+from openengagement.portal.rendering import FOREIGN_FORM, NO_FAULTS, PageRenderer, redirect
 from openengagement.registry.accounts import Account
 from openengagement.telemetry import log_event
 
@@ -101,17 +101,20 @@ class SignIn:
         *,
         error: str | None = None,
         fields_wrong: bool = True,
+        faults: Mapping[str, str] = NO_FAULTS,
         status: int = 200,
     ) -> Response:
         """Show the sign-in page, filled in with what was given.
 
-        `fields_wrong` says that the error is about the form's fields.
+        `fields_wrong` says that the error is about the form's fields. `faults` says what to write
+        in a field.
         """
         return_to = local_path(given.get("return_to", ""))
         pending = find_pending(self._flow, return_to)
         context = {
             "title": "Sign in",
             "error": error,
+            "faults": faults,
             "fields_wrong": error is not None and fields_wrong,
             "screen_name": given.get("screen_name", "")[:64],
             "return_to": return_to,
