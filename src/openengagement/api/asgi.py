@@ -54,13 +54,13 @@ class Hooks:
     """Functions that the application calls: at its start, at its stop, and about damage.
 
     `render_failure` renders the page of a browser's request that failed, from its status and its
-    request id.
+    request id. Without it, such a page has a heading and a sentence only.
     """
 
     start: Lifespan
     stop: Lifespan
     note_damage: Callable[[StoreDamaged], None]
-    render_failure: Callable[[int, str], str]
+    render_failure: Callable[[int, str], str] | None = None
 
 
 class Api:
@@ -172,7 +172,7 @@ class Api:
     def _render(self, error: ApiError, request: Request, *, family: Family) -> Reply:
         """Render the answer to an error: a page for a browser, otherwise as its family has it."""
         reply = render_error(error, family, method=request.method, path=request.path)
-        if family is Family.PAGE:
+        if family is Family.PAGE and self._hooks.render_failure:
             page = self._hooks.render_failure(reply.status, request.request_id)
             reply.body = page.encode()
             reply.headers["content-security-policy"] = _PAGE_POLICY

@@ -67,7 +67,7 @@ class _Form:
         return len(names & fields.keys()) - len(fields.keys() - names), same
 
 
-def fill_form(html: str, action: str, fields: Mapping[str, str]) -> FilledPage:
+def fill_form(html: str, action: str, *, fields: Mapping[str, str]) -> FilledPage:
     """Fill in the form of a page that posts to `action` and fits the fields best."""
     reader = _Reader(html)
     forms = [form for form in reader.forms if form.action == action]

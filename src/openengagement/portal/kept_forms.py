@@ -115,7 +115,7 @@ class KeptForms:
             return
         request.set_cookies[_COOKIE] = ("", 0)
         kept = _unpack(parcel)
-        filled = fill_form(bytes(response.body).decode(), kept.action, kept.fields or {})
+        filled = fill_form(bytes(response.body).decode(), kept.action, fields=kept.fields or {})
         note = self._render_note({"too_long": kept.fields is None, "has_form": filled.has_form})
         response.body = filled.with_note(note).encode()
         response.headers["content-length"] = str(len(response.body))

@@ -64,7 +64,7 @@ class PasswordSignIn:
             Busy: too many sign-ins are under way.
         """
         if faults := _find_faults(request):
-            show = partial(self._sign_in.show_form, faults=faults, status=400)
+            show = partial(self._sign_in.show_form, error=faults, status=400)
             return await run_in_pool(self._pool, show, request, request.fields)
         guess = await run_in_pool(self._pool, self._guess, request)
         places = self._strangers if guess.browser is None else self._known

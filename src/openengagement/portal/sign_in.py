@@ -99,23 +99,23 @@ class SignIn:
         request: PageRequest,
         given: Mapping[str, str],
         *,
-        error: str | None = None,
+        error: str | Mapping[str, str] | None = None,
         fields_wrong: bool = True,
-        faults: Mapping[str, str] = NO_FAULTS,
         status: int = 200,
     ) -> Response:
         """Show the sign-in page, filled in with what was given.
 
-        `fields_wrong` says that the error is about the form's fields. `faults` says what to write
-        in a field.
+        `fields_wrong` says that the error is about the form's fields. An `error` that is a mapping
+        says what to write in each field.
         """
+        faults = NO_FAULTS if error is None or isinstance(error, str) else error
         return_to = local_path(given.get("return_to", ""))
         pending = find_pending(self._flow, return_to)
         context = {
             "title": "Sign in",
-            "error": error,
+            "error": error if isinstance(error, str) else None,
             "faults": faults,
-            "fields_wrong": error is not None and fields_wrong,
+            "fields_wrong": isinstance(error, str) and fields_wrong,
             "screen_name": given.get("screen_name", "")[:64],
             "return_to": return_to,
             "kept": self._kept_forms.find_waiting(request, return_to),
