@@ -1,18 +1,28 @@
 """The developer portal: a developer's apps, their states and their settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from starlette.responses import Response
 
-from openengagement.apps.app_form import ACCESS_LEVEL_TEXTS, UnfitApp
+from openengagement.apps.app_form import (
+    ACCESS_LEVEL_TEXTS,
+    DESCRIPTION_LENGTH_MAX,
+    NAME_LENGTH_MAX,
+    UnfitApp,
+)
 from openengagement.apps.own_apps import OwnApps
 from openengagement.auth.credentials import draw_cookie
 from openengagement.portal.one_time_secrets import OneTimeSecrets
 from openengagement.portal.page_request import PageRequest
-from openengagement.portal.rendering import PageRenderer, Refusal, describe_app, redirect
+from openengagement.portal.rendering import (
+    NO_FAULTS,
+    PageRenderer,
+    Refusal,
+    describe_app,
+    redirect,
+)
 from openengagement.registry.apps import App, AppForm, AppRemoved, TooManyApps
 from openengagement.registry.audit import Actor
 
@@ -20,17 +30,14 @@ PORTAL_PATH: Final = "/portal"
 _NOT_YOURS: Final = Refusal(
     404, "There is no such app", "None of your apps has this App ID. Check the list of your apps."
 )
-
+# What to write in a field, for rules that every fault of the field breaks.
+_TO_WRITE: Final = {
+    "name": f"Write a name of 1 to {NAME_LENGTH_MAX} visible characters.",
+    "description": f"Write a description of at most {DESCRIPTION_LENGTH_MAX} visible characters.",
+    "access_level": "Choose one of the permissions.",
+}
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """An error of a form. `field` names the field at fault; empty if it is the whole form."""
-
-    field: str
-    text: str
 
 
 class DeveloperApps:
@@ -71,10 +78,10 @@ class DeveloperApps:
         try:
             made = self.apps.create(form)
         except UnfitApp as error:
-            return self._form(request, form, fault=Fault(error.field, str(error)))
+            return self._form(request, form, faults=describe_faults(error))
         except TooManyApps:
-            text = f"you have {self.apps.apps_max} apps, and no account may have more"
-            return self._form(request, form, fault=Fault("", text))
+            text = f"You have {self.apps.apps_max} apps, and no account may have more."
+            return self._form(request, form, faults={"": text})
         app = self.apps.find(str(made.app_id), owner_id=form.owner_id)
         # A form that is sent again later must not show the secrets again.
         if app and self.apps.is_new(app):
@@ -120,7 +127,7 @@ class DeveloperApps:
         try:
             self.apps.change(app, form)
         except UnfitApp as error:
-            return self._settings(request, app, form=form, fault=Fault(error.field, str(error)))
+            return self._settings(request, app, form=form, faults=describe_faults(error))
         return redirect(f"{PORTAL_PATH}/apps/{app.id}?saved=yes")
 
     def _form(
@@ -128,29 +135,34 @@ class DeveloperApps:
         request: PageRequest,
         form: AppForm,
         *,
-        fault: Fault | None = None,
+        faults: Mapping[str, str] = NO_FAULTS,
         complete: bool = False,
     ) -> Response:
         context = {
             "title": "Create an app",
             "scripts": ("page.js",),
             "complete": complete or "complete" in request.fields,
-            **_fields(form, fault),
+            **_fields(form, faults),
         }
-        status = 400 if fault else 200
+        status = 400 if faults else 200
         return self._renderer.render(request, "developer_new", context=context, status=status)
 
     def _settings(
-        self, request: PageRequest, app: App, *, form: AppForm, fault: Fault | None = None
+        self,
+        request: PageRequest,
+        app: App,
+        *,
+        form: AppForm,
+        faults: Mapping[str, str] = NO_FAULTS,
     ) -> Response:
         context = {
             "title": f"Settings of {app.name}",
             "scripts": ("page.js",),
             "app": self._describe(app),
-            "saved": "saved" in request.query and fault is None,
-            **_fields(form, fault),
+            "saved": "saved" in request.query and not faults,
+            **_fields(form, faults),
         }
-        status = 400 if fault else 200
+        status = 400 if faults else 200
         return self._renderer.render(request, "developer_settings", context=context, status=status)
 
     def _describe(self, app: App) -> dict[str, Any]:
@@ -173,5 +185,13 @@ def _read_form(request: PageRequest, owner_id: int) -> AppForm:
     )
 
 
-def _fields(form: AppForm, fault: Fault | None) -> dict[str, Any]:
-    return {"form": form, "fault": fault, "access_levels": ACCESS_LEVEL_TEXTS}
+def _fields(form: AppForm, faults: Mapping[str, str]) -> dict[str, Any]:
+    return {"form": form, "faults": faults, "access_levels": ACCESS_LEVEL_TEXTS}
+
+
+def describe_faults(error: UnfitApp) -> dict[str, str]:
+    """Write what is wrong with each field of the form, as sentences that say what to write."""
+    return {
+        field: _TO_WRITE.get(field) or f"{text[:1].upper()}{text[1:]}."
+        for field, text in error.faults.items()
+    }

@@ -10,8 +10,9 @@ from openengagement.engagement.types import Endpoint, Tweet, format_time
 from openengagement.errors import ApiError
 from openengagement.portal.api_figures import ApiFigures
 from openengagement.portal.csv_files import csv_response
+from openengagement.portal.figure_faults import NOT_NOW
 from openengagement.portal.page_request import PageRequest
-from openengagement.portal.rendering import PageRenderer, Refusal
+from openengagement.portal.rendering import PageRenderer, Refusal, redirect
 from openengagement.portal.series import LABELS
 from openengagement.portal.totals import (
     METRICS,
@@ -21,6 +22,7 @@ from openengagement.portal.totals import (
     Figures,
     TableView,
     build_request,
+    has_pressed_button,
     paginate,
     read_view,
     shape_figures,
@@ -50,6 +52,10 @@ class Explorer:
 
     def show(self, request: PageRequest) -> Response:
         """`GET /explore`."""
+        if has_pressed_button(request.query_pairs):
+            view = read_view(request.query_pairs)
+            page = {"page": str(view.page)} if view.page > 1 else {}
+            return redirect(f"/explore?{urlencode(view.parameters(**page))}")
         author_id = request.account_id
         context: dict[str, Any] = {
             "title": "My Tweets",
@@ -89,7 +95,7 @@ class Explorer:
 
     def _refuse(self, request: PageRequest, error: ApiError) -> Response:
         heading = "Your Tweets cannot be shown now"
-        refusal = Refusal(error.status, heading, ". ".join(error.texts))
+        refusal = Refusal(error.status, heading, NOT_NOW)
         return self._renderer.refuse(request, refusal)
 
     def _build_table(
@@ -121,8 +127,8 @@ class Explorer:
         return {
             "tweets": len(every),
             "q": view.search,
-            "columns": [_heading(view.heading(name)) for name in METRICS],
-            "posted": _heading(view.heading(POSTED)),
+            "columns": [view.heading(name) for name in METRICS],
+            "posted": view.heading(POSTED),
             "rows": rows,
             "picked": view.picked,
             "picked_elsewhere": [picked for picked in view.picked if picked not in here],
@@ -174,7 +180,3 @@ def _cells(
             *(format_time(tweet.posted_at_s), tweet.text, tweet.url, f"Tweet {tweet_id}"),
             *(float(f"{each:.6g}") if isinstance(each, float) else each for each in numbers),
         ]
-
-
-def _heading(heading: Mapping[str, Any]) -> dict[str, Any]:
-    return {**heading, "href": f"/explore?{urlencode(heading['parameters'])}"}

@@ -31,6 +31,7 @@ _HEADERS: Final = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+NO_FAULTS: Final[Mapping[str, str]] = {}  # of a form: the names of fields -> what is wrong
 _HSTS: Final = f"max-age={365 * DAY_S}"
 
 
@@ -41,6 +42,14 @@ class Refusal:
     status: int
     heading: str
     text: str
+
+
+FOREIGN_FORM: Final = Refusal(
+    403,
+    "The form was not accepted",
+    "It was sent from another site, its page was open for too long, or you have signed in with "
+    "another account since. Go back, reload the page and try again.",
+)
 
 
 class PageRenderer:
@@ -93,9 +102,27 @@ class PageRenderer:
             policy += _WITH_SCRIPTS
         return HTMLResponse(html, status, headers={"content-security-policy": policy})
 
+    def render_part(self, template: str, context: Mapping[str, Any]) -> str:
+        """Render a template that is a part of a page, and knows nothing of the person."""
+        return self._environment.get_template(f"{template}.html").render(context)
+
+    def render_failure(self, refusal: Refusal, request_id: str) -> str:
+        """Render the page of a failure. It reads nothing: the registry may be what failed."""
+        context = {
+            "title": refusal.heading,
+            **asdict(refusal),
+            "viewer": None,
+            "csrf_token": "",
+            "here": "",
+            "scripts": (),
+            "pictures": False,
+            "request_id": request_id,
+        }
+        return self.render_part("error", context)
+
     def refuse(self, request: PageRequest, refusal: Refusal) -> Response:
         """Render the page that explains a refusal."""
-        context = {"title": refusal.heading, **asdict(refusal)}
+        context = {"title": refusal.heading, **asdict(refusal), "request_id": ""}
         return self.render(request, "error", context=context, status=refusal.status)
 
 

@@ -9,6 +9,7 @@ if (picked) {
   const boxes = [...document.querySelectorAll(".pick input")];
   const most = Number(picked.dataset.max);
   const hint = picked.textContent;
+  const compare = document.getElementById("compare");
   const count = () => {
     const number = boxes.filter((box) => box.checked).length + Number(picked.dataset.elsewhere);
     const over = number > most;
@@ -16,8 +17,15 @@ if (picked) {
       : over ? `${number} picked: remove ${number - most}`
       : `${number} of at most ${most} picked`;
     picked.parentElement.classList.toggle("over", over);
+    compare.disabled = !number || over; // `picked` says why
   };
   boxes.forEach((box) => box.addEventListener("change", count));
+  // The form's first button is that of the search: Enter on a tick would search.
+  boxes.forEach((box) => box.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || compare.disabled) return;
+    event.preventDefault();
+    compare.click();
+  }));
   addEventListener("pageshow", count); // after going back, the browser restores the ticks
 }
 
@@ -133,6 +141,8 @@ function drawChart(holder, figures) {
       button.disabled = step === "in" ? times.length < 2 || max - min <= 4 * figures.step
         : step === "earlier" ? min <= whole[0]
         : step === "later" ? max >= whole[1] : full;
+      button.title = !button.disabled ? ""
+        : step === "in" ? "The chart shows no less than this." : "The chart shows the whole period.";
     }
     range.textContent = full ? "" : `Shows ${moment.short(min)} to ${moment.short(max)}`;
   }
