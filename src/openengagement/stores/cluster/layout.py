@@ -26,6 +26,7 @@ Connection = psycopg.Connection[Any]
 
 _SCHEMES: Final = {"clickhouse": 8123, "clickhouses": 8443}  # with their usual ports
 _TIMEOUT_S: Final = 5.0
+_CREATE_TIMEOUT_S: Final = 60.0  # a replica creates its table in steps that ZooKeeper records
 # Before version 20, `is_local` is true for every replica of a server's own shard.
 _SHARD: Final = """
 SELECT DISTINCT shard_num FROM system.clusters WHERE cluster = '{}' AND is_local FORMAT TSV
@@ -231,7 +232,7 @@ def _create(replica: Replica, access: Access, *, replicated: bool) -> None:
     path = f"/openengagement/{access.database}/cells/{replica.shard}" if replicated else None
     statement = create_cells(replica.version, zookeeper_path=path, replica=replica.number)
     try:
-        replica.server.run(statement, timeout_s=_TIMEOUT_S)
+        replica.server.run(statement, timeout_s=_CREATE_TIMEOUT_S)
         found = replica.server.run(_REPLICA, timeout_s=_TIMEOUT_S).decode().strip()
     except (Unreachable, Refused) as error:
         raise StoreUnavailable("counters", str(error)) from error
