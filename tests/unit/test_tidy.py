@@ -108,6 +108,7 @@ MANY_IMPORTS: dict[str, str] = {
     "openengagement.portal.callback_tester": "it leads a callback URL from the form to the answer",
     "openengagement.portal.manage": "it decides on apps, and shows usage and the audit log",
     "openengagement.portal.manage_keys": "it lists, issues and revokes keys",
+    "openengagement.portal.manage_webhooks": "it lists, adds, tests and changes webhooks",
     "openengagement.portal.charts": "it leads a chart from its address to the page and the file",
     "openengagement.portal.explorer": "it leads the list from its address to the page and the file",
     "openengagement.portal.overview": "it leads a period from its address to the page and the file",
