@@ -59,6 +59,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "openengagement.stores.embedded.compaction:failures_logged": "committed data is safe",
     "openengagement.notifications.delivering:Deliverer.run": "it is logged, and tried again",
     "openengagement.notifications.delivering:Deliverer._attempt": "other deliveries go on",
+    "openengagement.processes.damage_notices:DamageNotices._run": "it is logged, and tried again",
     "openengagement.housekeeping:run_chore": "it is logged, and tried again in a moment",
 }
 
@@ -73,6 +74,7 @@ MANY_IMPORTS: dict[str, str] = {
     "openengagement.api.health": "it asks every part of the server",
     "openengagement.api.usage": "each import is a type of its arguments or of its answer",
     "openengagement.api.openapi.schemas": "it describes every type of the API",
+    "openengagement.cli.common": "it opens a folder, and shows every failure of it",
     "openengagement.cli.check": "it verifies every file, and notifies of damage",
     "openengagement.cli.webhooks": "it registers, tests, lists and removes webhooks",
     "openengagement.cli.doctor": "it looks at every part of a setup",

@@ -214,9 +214,8 @@ def test_only_managers_change_webhooks_and_each_change_is_recorded(registry):
         yield partial(rotate, actor=actor)
         yield partial(webhooks.remove_webhook, webhook, now_s=NOW_S, actor=actor)
 
-    for refused, allowed in zip(
-        change(Actor("person8", 8)), change(Actor("person7", 7)), strict=True
-    ):
+    member, manager = Actor("person8", 8), Actor("person7", 7)
+    for refused, allowed in zip(change(member), change(manager), strict=True):
         with pytest.raises(NotManager):
             refused()
         allowed()
