@@ -124,6 +124,9 @@ def test_upgrading(shell, archive):
         assert (answer.status_code, answer.json()) == (200, request["answer"])
     row = {"tweet_id": "501", "type": "favorites", "at": "2026-11-22T10:15:00Z"}
     url, key = f"{shell.url}/platform/v1/events", f"Bearer {known['platform_key']}"
+    repeat = {"Authorization": key, "Idempotency_Key": known["repeat"]["key"]}
+    assert post(url, known["repeat"]["body"], **repeat).json()["duplicate"]
+    assert not post(url, json.dumps(row), **repeat).json()["duplicate"]  # another body
     assert post(url, json.dumps(row), Authorization=key).json()["accepted"] == 1
     assert "ok" in shell.run(verify)
     shell.stop(server)

@@ -56,6 +56,7 @@ from openengagement.settings import (
     Settings,
     load_settings,
 )
+from openengagement.stores.contract import RemembersOlder
 from openengagement.stores.opening import open_stores
 from openengagement.telemetry import configure_log, log_event, log_failure
 
@@ -109,8 +110,16 @@ def _open_store_intake(
         queue_max=0,  # unlimited, because the workers limit the batches in flight
         on_failure=note_failure,
     )
+    counters = stores.counters
+    read_older = None
+    if isinstance(counters, RemembersOlder) and counters.holds_older():
+        read_older = counters.read_older_outcome
     uploads = EventUploads(
-        writer, stores.counters.read_outcome, settings=settings, now_s=clock.now_s
+        writer,
+        counters.read_outcome,
+        settings=settings,
+        now_s=clock.now_s,
+        read_older=read_older,
     )
 
     def close() -> None:

@@ -192,6 +192,14 @@ class EmbeddedStore:
             sums.add(segment.hours)
         return sums
 
+    def holds_older(self) -> bool:
+        with self._database.snapshot() as db:
+            return ledger.holds_older(db)
+
+    def read_older_outcome(self, key: bytes, body: bytes) -> bytes | None:
+        with self._database.snapshot() as db:
+            return ledger.read_older_outcome(db, key, body)
+
     def read_outcome(self, key: bytes, digest: bytes) -> bytes | None:
         with self._database.snapshot() as db:
             return ledger.read_outcome(db, key, digest=digest)
