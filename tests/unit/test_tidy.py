@@ -100,7 +100,6 @@ MANY_IMPORTS: dict[str, str] = {
     "openengagement.stores.embedded.compaction": "it chooses, runs, measures and logs merges",
     "openengagement.ingest.batch_parser": "it leads a body of any format through every step",
     "openengagement.api.insights": "authenticate, limit, query and meter: one step each",
-    "openengagement.cli.main": "the table of all commands",
     "openengagement.ingest.sources.loader": "it leads a file through every step",
     "openengagement.processes.counting_process": "it puts the counting process together",
     "openengagement.processes.worker": "it puts the worker process together",

@@ -1,22 +1,25 @@
 """The access log: a line for each request, with its `request_id` and the reason of a refusal.
 
-Requests are collected for a moment. Their lines are formatted and written together, while the
-processor has the code in its caches. `kill -9` loses the lines of that moment.
+Requests are collected for a moment. Their lines are encoded in one call and written together.
+`kill -9` loses the lines of that moment.
 """
 
 import asyncio
 import re
 import time
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from openengagement.clock import SystemClock
 from openengagement.http.request import Request
-from openengagement.telemetry import INFO, WARNING, format_line, write_log
+from openengagement.telemetry import INFO, WARNING, LineHead, format_line, format_ms, write_log
 
+_EVENT: Final = "request"
+_HEAD: Final = ("time", "level", "process", "pid", "event")  # what every line begins with
 _CLOCK: Final = SystemClock()
+_ENCODER: Final = msgspec.json.Encoder()
 _FLUSH_S: Final = 0.1
 _LINES_MAX: Final = 1000
 _SAMPLE: Final = 100  # one of so many served requests is logged, if a sample is
@@ -36,17 +39,21 @@ class Arrival(msgspec.Struct, frozen=True):
     began_s: float
 
 
-class _Answered(NamedTuple):
-    """What a line says of a request, and when it was answered, in Unix seconds."""
+class _Line(msgspec.Struct, frozen=True):
+    """A line of the log, in the order of its fields. `time` is when the request was answered."""
 
-    at_s: float
+    time: str
+    level: str
+    process: str
+    pid: int
+    event: str
     request_id: str
     method: str
     path: str
     status: int
-    code: str | None
-    took_s: float
-    size: int
+    code: str | msgspec.UnsetType
+    ms: float
+    bytes: int
     peer: str
 
 
@@ -56,7 +63,7 @@ class AccessLog:
     def __init__(self, mode: str) -> None:
         self._off, self._all = mode == "off", mode == "on"
         self._served = 0
-        self._answered: list[_Answered] = []
+        self._lines: list[_Line] = []
 
     def begin(self, request: Request) -> Arrival:
         """Return what `note` needs when the request is answered."""
@@ -69,54 +76,49 @@ class AccessLog:
         """
         if self._off or not (status >= _REFUSED or self._all or self._is_sampled()):
             return
-        request, path = arrival.request, arrival.request.path
-        if not self._answered:
+        request = arrival.request
+        if not self._lines:
             asyncio.get_running_loop().call_later(_FLUSH_S, self.flush)
-        self._answered.append(
-            _Answered(
-                _CLOCK.now_s(),
+        self._lines.append(
+            _Line(
+                format_ms(_CLOCK.now_s()),
+                WARNING if status >= _REFUSED else INFO,
+                LineHead.process,
+                LineHead.pid,
+                _EVENT,
                 request.request_id,
                 request.method[:20],
-                path if len(path) <= _PATH_MAX else hide_path(path),
+                hide_path(request.path),
                 status,
-                code,
-                time.perf_counter() - arrival.began_s,
+                code or msgspec.UNSET,
+                int(1e5 * (time.perf_counter() - arrival.began_s)) / 100,
                 size,
                 request.peer[:64],
             )
         )
-        if len(self._answered) >= _LINES_MAX:
+        if len(self._lines) >= _LINES_MAX:
             self.flush()
 
     def flush(self) -> None:
         """Write the lines of the requests that were collected."""
-        if self._answered:
-            answered, self._answered = self._answered, []
-            write_log("".join(map(_format, answered)))
+        if self._lines:
+            lines, self._lines = self._lines, []
+            if LineHead.text:
+                write_log("".join(map(_format, lines)))
+            else:
+                write_log(_ENCODER.encode_lines(lines).decode())
 
     def _is_sampled(self) -> bool:
         self._served += 1
         return self._served % _SAMPLE == 1
 
 
-def _format(answered: _Answered) -> str:
-    at_s, request_id, method, path, status, code, took_s, size, peer = answered
-    fields: dict[str, str | float | None] = {
-        "request_id": request_id,
-        "method": method,
-        "path": hide_path(path),
-        "status": status,
-        **({"code": code} if code else {}),
-        "ms": round(1000 * took_s, 2),
-        "bytes": size,
-        "peer": peer,
-    }
-    level = WARNING if status >= _REFUSED else INFO
-    return format_line("request", level=level, fields=fields, encode=_encode, at_s=at_s)
-
-
-def _encode(fields: object) -> str:
-    return msgspec.json.encode(fields).decode()
+def _format(line: _Line) -> str:
+    """Format a line for people."""
+    fields = msgspec.to_builtins(line)
+    for name in _HEAD:
+        del fields[name]
+    return format_line(_EVENT, level=line.level, fields=fields, time=line.time)
 
 
 def hide_path(path: str) -> str:
