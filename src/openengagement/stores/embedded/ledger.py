@@ -80,7 +80,7 @@ def holds_older(db: sqlite3.Connection) -> bool:
     return db.execute(query, (_OLDER, _OLDER[:-1] + b";")).fetchone() is not None
 
 
-def read_older_outcome(db: sqlite3.Connection, key: bytes, body: bytes) -> bytes | None:
+def read_older_outcome(db: sqlite3.Connection, key: bytes, *, body: bytes) -> bytes | None:
     """Read the outcome of this batch if version 0.1.0 counted it under this key."""
     query = "SELECT digest, outcome FROM batches WHERE key = ?"
     row = db.execute(query, (_OLDER + key,)).fetchone()

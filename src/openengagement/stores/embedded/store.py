@@ -198,7 +198,7 @@ class EmbeddedStore:
 
     def read_older_outcome(self, key: bytes, body: bytes) -> bytes | None:
         with self._database.snapshot() as db:
-            return ledger.read_older_outcome(db, key, body)
+            return ledger.read_older_outcome(db, key, body=body)
 
     def read_outcome(self, key: bytes, digest: bytes) -> bytes | None:
         with self._database.snapshot() as db:
