@@ -1,6 +1,7 @@
 """The access log: a line for each request, with its `request_id` and the reason of a refusal.
 
-Requests are collected for a moment. Their lines are encoded in one call and written together.
+Requests are collected for a moment. Their lines are made and written together, while the processor
+has the code in its caches: beside other work, the same code takes several times as long.
 `kill -9` loses the lines of that moment.
 """
 
@@ -24,6 +25,8 @@ _FLUSH_S: Final = 0.1
 _LINES_MAX: Final = 1000
 _SAMPLE: Final = 100  # one of so many served requests is logged, if a sample is
 _PATH_MAX: Final = 200
+_METHOD_MAX: Final = 20
+_PEER_MAX: Final = 64
 # Ids of accounts and Tweets, which the log must not keep after an erasure.
 _ID: Final = re.compile(r"[0-9]{5,}|(?<=/)[0-9]+(?=/|\Z)")
 _LAST_WORD: Final = re.compile(r"[^/]*\Z")
@@ -39,7 +42,12 @@ class Arrival(msgspec.Struct, frozen=True):
     began_s: float
 
 
-class _Line(msgspec.Struct, frozen=True):
+# What is kept of a request until its line is written: when it had been answered (by the clock of
+# `time.perf_counter`), id, method, path, status, code, seconds, size and peer.
+_Answered = tuple[float, str, str, str, int, str | None, float, int, str]
+
+
+class _Line(msgspec.Struct, frozen=True, gc=False):
     """A line of the log, in the order of its fields. `time` is when the request was answered."""
 
     time: str
@@ -63,46 +71,46 @@ class AccessLog:
     def __init__(self, mode: str) -> None:
         self._off, self._all = mode == "off", mode == "on"
         self._served = 0
-        self._lines: list[_Line] = []
+        self._answered: list[_Answered] = []
 
     def begin(self, request: Request) -> Arrival:
         """Return what `note` needs when the request is answered."""
         return Arrival(request, time.perf_counter())
 
-    def note(self, arrival: Arrival, status: int, *, code: str | None, size: int) -> None:
+    def note(
+        self, arrival: Arrival, status: int, *, code: str | None, size: int, took_s: float
+    ) -> None:
         """Log a request that was answered. Call it on the event loop.
 
         `code` is the `x-error-code` of a refusal. `size` is that of the body as sent, in bytes.
         """
         if self._off or not (status >= _REFUSED or self._all or self._is_sampled()):
             return
-        request = arrival.request
-        if not self._lines:
+        request, path = arrival.request, arrival.request.path
+        if not self._answered:
             asyncio.get_running_loop().call_later(_FLUSH_S, self.flush)
-        self._lines.append(
-            _Line(
-                format_ms(_CLOCK.now_s()),
-                WARNING if status >= _REFUSED else INFO,
-                LineHead.process,
-                LineHead.pid,
-                _EVENT,
+        self._answered.append(
+            (
+                arrival.began_s + took_s,
                 request.request_id,
-                request.method[:20],
-                hide_path(request.path),
+                request.method,
+                path if len(path) <= _PATH_MAX else hide_path(path),
                 status,
-                code or msgspec.UNSET,
-                int(1e5 * (time.perf_counter() - arrival.began_s)) / 100,
+                code,
+                took_s,
                 size,
-                request.peer[:64],
+                request.peer,
             )
         )
-        if len(self._lines) >= _LINES_MAX:
+        if len(self._answered) >= _LINES_MAX:
             self.flush()
 
     def flush(self) -> None:
         """Write the lines of the requests that were collected."""
-        if self._lines:
-            lines, self._lines = self._lines, []
+        if self._answered:
+            answered, self._answered = self._answered, []
+            began_s = _CLOCK.now_s() - time.perf_counter()
+            lines = [_describe(each, began_s=began_s) for each in answered]
             if LineHead.text:
                 write_log("".join(map(_format, lines)))
             else:
@@ -111,6 +119,26 @@ class AccessLog:
     def _is_sampled(self) -> bool:
         self._served += 1
         return self._served % _SAMPLE == 1
+
+
+def _describe(answered: _Answered, *, began_s: float) -> _Line:
+    """Make a line. `began_s` is when the clock of `time.perf_counter` began, in Unix seconds."""
+    at_s, request_id, method, path, status, code, took_s, size, peer = answered
+    return _Line(
+        format_ms(began_s + at_s),
+        WARNING if status >= _REFUSED else INFO,
+        LineHead.process,
+        LineHead.pid,
+        _EVENT,
+        request_id,
+        method[:_METHOD_MAX],
+        hide_path(path),
+        status,
+        code or msgspec.UNSET,
+        int(1e5 * took_s) / 100,
+        size,
+        peer[:_PEER_MAX],
+    )
 
 
 def _format(line: _Line) -> str:
