@@ -257,6 +257,12 @@ def test_a_leaked_bearer_token(serving):
     assert serving.ask(fresh["access_token"]).status_code == 200
 
 
+def test_a_leaked_secret_of_a_webhook(serving):
+    added = serving.command("webhook", "add", "https://hooks.example.com/")
+    (rotated,) = run_row(serving, "the secret of a webhook", WEBHOOK_ID=added["webhook_id"])
+    assert rotated["secret"] != added["secret"]
+
+
 def test_leaked_keys_of_an_app(serving):
     suspend, resume = row_of("the key and secret of an app")
     serving.command(*suspend.replace("APP_ID", serving.app["app_id"]).split())
