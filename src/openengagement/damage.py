@@ -1,12 +1,20 @@
-"""Damage in the files of a data folder: what `openengagement check` reports."""
+"""Damage in the files of a data folder: what `openengagement check` reports, or a process meets."""
 
 import sqlite3
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from openengagement.errors import StoreDamaged
 from openengagement.sqlite_files import connect
+
+OnDamage = Callable[[StoreDamaged], None]
+
+
+def ignore_damage(_error: StoreDamaged) -> None:
+    """Do nothing: the log has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +24,30 @@ class Damage:
     file: str
     reason: str
     remedy: str
+
+
+class FoundDamage:
+    """Damage that this process has met, by file, until somebody was told. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._reasons: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def note(self, error: StoreDamaged) -> None:
+        """Add what a request, a commit or a merge has met."""
+        with self._lock:
+            self._reasons[error.file] = error.fault
+
+    def list_reasons(self) -> dict[str, str]:
+        """Map the damaged files to the reasons."""
+        with self._lock:
+            return dict(self._reasons)
+
+    def forget(self, files: Iterable[str]) -> None:
+        """Remove these files, after somebody was told."""
+        with self._lock:
+            for file in files:
+                self._reasons.pop(file, None)
 
 
 @dataclass(slots=True)

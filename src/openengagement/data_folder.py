@@ -14,6 +14,7 @@ from typing import Final
 
 from openengagement.auth.keyring import KeyFileError, Keyring, open_keyring
 from openengagement.clock import Clock
+from openengagement.damage import OnDamage, ignore_damage
 from openengagement.erasure import Eraser
 from openengagement.errors import StoreDamaged
 from openengagement.files import PUT_BACK, UnusableFile, make_folder
@@ -61,12 +62,17 @@ class DataFolder:
 
 
 def open_data_folder(
-    data: Path, settings: Settings, *, clock: Clock, restoring: bool = False
+    data: Path,
+    settings: Settings,
+    *,
+    clock: Clock,
+    restoring: bool = False,
+    on_damage: OnDamage = ignore_damage,
 ) -> DataFolder:
     """Open a data folder. Create it if it is empty, and upgrade what an older version made.
 
     Only the command that restores a backup sets `restoring`. All others are refused until it has
-    finished.
+    finished. `on_damage` is called when a merge in the background meets damage.
 
     Raises:
         UnusableFile: files are missing, or are not of one state.
@@ -91,7 +97,7 @@ def open_data_folder(
         keyring = _open_keyring(data, settings, registry=registry)
         # Look at the registry first: the process that creates a folder fills it after the stores.
         create = _is_empty(registry)
-        stores = open_stores(data, settings, clock=clock, create=create)
+        stores = open_stores(data, settings, clock=clock, create=create, on_damage=on_damage)
     except BaseException:
         registry.close()
         raise

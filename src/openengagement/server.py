@@ -95,7 +95,7 @@ def build_api(
 
     def note_damage(error: StoreDamaged) -> None:
         calls.health.note_damage(error)
-        shared.noticing.note_damage(error)
+        shared.damage.note(error)
 
     pages = build_pages(shared, slow_pool, reference=calls.reference)
     routes = build_routes(calls, pages, page_prefixes=PREFIXES)

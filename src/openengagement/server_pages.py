@@ -28,6 +28,7 @@ from openengagement.portal.manage import Console
 from openengagement.portal.manage_accounts import AccountsPage
 from openengagement.portal.manage_keys import PlatformKeysPage
 from openengagement.portal.manage_system import SystemPage
+from openengagement.portal.manage_webhooks import WebhooksPage
 from openengagement.portal.one_time_secrets import OneTimeSecrets
 from openengagement.portal.overview import Overview
 from openengagement.portal.pages import Pages
@@ -151,16 +152,24 @@ def _build_console_pages(shared: Shared, renderer: PageRenderer) -> ConsolePages
     folder, now_s = shared.folder, shared.now_s
     registry = folder.registry
     default_limit = shared.settings.rate_limit_per_minute
+    one_time_secrets = OneTimeSecrets(folder.keyring, now_s=now_s)
     return ConsolePages(
         apps=Console(renderer, registry, default_limit=default_limit, now_s=now_s),
         system=SystemPage(renderer, shared.data, folder=folder, rate=shared.rate, now_s=now_s),
         keys=PlatformKeysPage(
             renderer,
             registry.platform_keys,
-            one_time_secrets=OneTimeSecrets(folder.keyring, now_s=now_s),
+            one_time_secrets=one_time_secrets,
             now_s=now_s,
         ),
         accounts=AccountsPage(renderer, registry, now_s=now_s),
+        webhooks=WebhooksPage(
+            renderer,
+            folder,
+            settings=shared.settings,
+            one_time_secrets=one_time_secrets,
+            now_s=now_s,
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from openengagement.auth.lookup import CredentialLookup
 from openengagement.auth.three_legged_flow import ThreeLeggedFlow
 from openengagement.auth.verifier import OAuthVerifier
 from openengagement.clock import Clock
+from openengagement.damage import FoundDamage
 from openengagement.data_folder import open_data_folder
 from openengagement.limits.opening import open_limits
 from openengagement.notifications.noticing import Noticing
@@ -27,7 +28,9 @@ class Shared:
         self.clock = clock
         self.now_s = clock.now_s
         self.metrics_now_s: Callable[[], float] = clock.now_s
-        self.folder = open_data_folder(data, settings, clock=clock)
+        self.damage = FoundDamage()
+        on_damage = self.damage.note
+        self.folder = open_data_folder(data, settings, clock=clock, on_damage=on_damage)
         self.limits = open_limits(data, settings.registry)
         self.pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="work")
         # Credentials have threads of their own, so that they do not wait for large answers.
@@ -36,7 +39,7 @@ class Shared:
         self.lookup = CredentialLookup(registry, keyring)
         self.last_used = LastUsed(registry, now_s=self.now_s)
         self.meter = UsageMeter(registry.usage, now_s=self.now_s)
-        self.noticing = Noticing(registry, now_s=self.now_s)
+        self.noticing = Noticing(registry, self.damage, now_s=self.now_s)
         self.inner_calls = InnerCalls()
         self.rate = IngestionRate(self.now_s)
         self.verifier = OAuthVerifier(self.lookup, self.limits, settings=settings, now_s=self.now_s)

@@ -11,9 +11,10 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from openengagement.clock import SystemClock
@@ -26,16 +27,24 @@ ERROR: Final = "error"
 _CLOCK: Final = SystemClock()
 
 
-class _Log:
-    """How this process writes its lines."""
+class LineHead:
+    """How this process writes its lines: what it is, its id, and whether they are for people."""
 
     process = "command"
+    pid = os.getpid()
     text = False
+
+
+def _note_pid() -> None:
+    LineHead.pid = os.getpid()
+
+
+os.register_at_fork(after_in_child=_note_pid)
 
 
 def configure_log(process: str, *, text: bool) -> None:
     """Name this process in its log lines. With `text`, write lines for people instead of JSON."""
-    _Log.process, _Log.text = process, text
+    LineHead.process, LineHead.text = process, text
 
 
 def log_event(event: str, *, level: str = INFO, **fields: str | float | None) -> None:
@@ -43,7 +52,7 @@ def log_event(event: str, *, level: str = INFO, **fields: str | float | None) ->
 
     A line that cannot be written is lost silently, so that the work that is logged still succeeds.
     """
-    LOG_LINES.add(1, _Log.process, level)
+    LOG_LINES.add(1, LineHead.process, level)
     write_log(format_line(event, level=level, fields=fields))
 
 
@@ -68,24 +77,29 @@ def format_line(
     *,
     level: str,
     fields: Mapping[str, str | float | None],
-    encode: Callable[[object], str] = json.dumps,
-    at_s: float | None = None,
+    time: str | None = None,
 ) -> str:
-    """Format a line, with its line end. `encode` makes JSON of the fields.
-
-    `at_s` is the time of the event in Unix seconds, by default now.
-    """
-    time = datetime.fromtimestamp(_CLOCK.now_s() if at_s is None else at_s, UTC).isoformat(
-        timespec="milliseconds"
-    )
-    time = f"{time[:-6]}Z"
-    if _Log.text:
+    """Format a line, with its line end. `time` is that of `format_ms`, by default now."""
+    time = time or format_ms(_CLOCK.now_s())
+    if LineHead.text:
         pairs = " ".join(f"{name}={_quoted(value)}" for name, value in fields.items())
-        return f"{time} {level:7} {_Log.process}[{os.getpid()}] {event} {pairs}".rstrip() + "\n"
-    head = f'"level": "{level}", "process": "{_Log.process}", "pid": {os.getpid()}'
-    rest = encode(fields)[1:] if fields else "}"
+        head = f"{time} {level:7} {LineHead.process}[{LineHead.pid}]"
+        return f"{head} {event} {pairs}".rstrip() + "\n"
+    head = f'"level": "{level}", "process": "{LineHead.process}", "pid": {LineHead.pid}'
+    rest = json.dumps(fields)[1:] if fields else "}"
     comma = ", " if fields else ""
     return f'{{"time": "{time}", {head}, "event": "{event}"{comma}{rest}\n'
+
+
+def format_ms(at_s: float) -> str:
+    """Format a time in Unix seconds, to the millisecond."""
+    second = int(at_s)
+    return f"{_format_second(second)}.{int(1000 * (at_s - second)):03}Z"
+
+
+@lru_cache(8)  # most lines are of the present second
+def _format_second(at_s: int) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def write_log(lines: str) -> None:

@@ -222,8 +222,26 @@ def walk_console(page: Page, origin: str, *, waiting: str, used: str) -> Iterato
     expect(page.locator("#platform-key")).to_be_visible()
     page.locator("summary").first.click()
     yield arrived(page, "key issued", "Platform keys")
+    yield from _add_a_webhook(page, origin)
     page.goto(f"{origin}/manage/accounts")
     page.locator("summary").first.click()
     yield arrived(page, "accounts", "Accounts")
     page.goto(f"{origin}/manage/audit")
     yield arrived(page, "audit log", "Audit log")
+
+
+def _add_a_webhook(page: Page, origin: str) -> Iterator[str]:
+    page.goto(f"{origin}/manage/webhooks")
+    yield arrived(page, "webhooks", "Webhooks")
+    page.get_by_label("URL").fill("https://10.0.0.1/")
+    page.get_by_role("button", name="Add the webhook").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    yield "webhook refused"
+    page.get_by_label("URL").fill("https://hooks.example.com/engagement")
+    page.get_by_role("button", name="Add the webhook").click()
+    expect(page.locator("#webhook-secret")).to_be_visible()
+    for summary in page.locator("summary").all():
+        summary.click()
+        yield arrived(page, "webhook added", "Webhooks")
+    page.get_by_role("button", name="Remove now").click()
+    expect(page.get_by_role("heading", name="There are no webhooks")).to_be_visible()

@@ -158,6 +158,10 @@ CONSOLE = [
     "platform keys",
     "key refused",
     "key issued",
+    "webhooks",
+    "webhook refused",
+    "webhook added",
+    "webhook added",
     "accounts",
     "audit log",
 ]

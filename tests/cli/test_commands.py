@@ -10,6 +10,7 @@ import pytest
 from typer.main import get_command
 
 from openengagement.cli.main import main
+from openengagement.registry.audit import COMMAND_LINE
 from openengagement.registry.opening import open_registry
 from support.cli import EXECUTABLE, server_environment
 from support.ports import free_port
@@ -254,8 +255,10 @@ def test_a_platform_key_is_revoked_by_its_name_or_id(run, data):
     assert [row["name"] for row in listed(run)] == ["c"]
     with closing(open_registry(data)) as registry:
         entries = registry.audit.list_entries(limit=9)[::-1]
+    assert {each.actor for each in entries} == {COMMAND_LINE.name}
     assert [(each.action, each.subject, each.before) for each in entries] == [
-        ("revoke_key", name, ids[name]) for name in ("a", "b")
+        *(("issue_key", name, ids[name]) for name in ("a", "b", "c")),
+        *(("revoke_key", name, ids[name]) for name in ("a", "b")),
     ]
 
 

@@ -124,6 +124,9 @@ def test_upgrading(shell, archive):
         assert (answer.status_code, answer.json()) == (200, request["answer"])
     row = {"tweet_id": "501", "type": "favorites", "at": "2026-11-22T10:15:00Z"}
     url, key = f"{shell.url}/platform/v1/events", f"Bearer {known['platform_key']}"
+    repeat = {"Authorization": key, "Idempotency_Key": known["repeat"]["key"]}
+    assert post(url, known["repeat"]["body"], **repeat).json()["duplicate"]
+    assert not post(url, json.dumps(row), **repeat).json()["duplicate"]  # another body
     assert post(url, json.dumps(row), Authorization=key).json()["accepted"] == 1
     assert "ok" in shell.run(verify)
     shell.stop(server)
@@ -252,6 +255,12 @@ def test_a_leaked_bearer_token(serving):
     *_, fresh = run_row(serving, "a bearer token", APP_ID=serving.app["app_id"])
     assert serving.ask(serving.bearer).status_code == 401
     assert serving.ask(fresh["access_token"]).status_code == 200
+
+
+def test_a_leaked_secret_of_a_webhook(serving):
+    added = serving.command("webhook", "add", "https://hooks.example.com/")
+    (rotated,) = run_row(serving, "the secret of a webhook", WEBHOOK_ID=added["webhook_id"])
+    assert rotated["secret"] != added["secret"]
 
 
 def test_leaked_keys_of_an_app(serving):

@@ -4,11 +4,13 @@ import json
 import os
 import random
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 import requests
+import sqlalchemy as sa
 from cryptography.fernet import Fernet
 
 from contract.deltas import make_batch
@@ -16,7 +18,12 @@ from faults.counting import write_tweets
 from faults.crashing import open_session
 from faults.test_folder import refused_start
 from openengagement.clock import SystemClock
-from openengagement.engagement.types import hour_of
+from openengagement.engagement.types import format_time, hour_of
+from openengagement.errors import StoreDamaged
+from openengagement.processes.damage_notices import DamageNotices
+from openengagement.registry.opening import open_registry
+from openengagement.registry.schema import NOTIFICATIONS
+from openengagement.settings import Settings
 from openengagement.stores.embedded import checksums, compaction, segments
 from openengagement.stores.embedded.store import EmbeddedStore
 from support.cli import invoke
@@ -338,22 +345,88 @@ def test_flipped_bits_of_the_limits(crashing, folder, seed):
     wait_for(lambda: health(crashing) == (200, []))
 
 
-def test_damage_that_a_request_meets_is_told_once(crashing, folder, monkeypatch):
-    (path,) = (folder / "counters.segments").glob("*.segment")
-    with Receiver() as receiver:
+@pytest.fixture
+def receiver(crashing, monkeypatch):
+    """A receiver that is told of damage."""
+    with Receiver() as started:
         monkeypatch.setenv("OPENENGAGEMENT_WEBHOOK_NETWORKS", LOOPBACK)
         crashing.settings = {"webhook_networks": LOOPBACK}
-        crashing.command("webhook", "add", receiver.url, "--event", "damage.found")
-        parts = segments._read_head(path.read_bytes())
-        arrays = [each for each in parts if each[0].startswith("totals")]
-        _, dtype, length, offset = next(each for each in arrays if "checksums" not in each[0])
-        crashing.start()
-        flip(path, offset + length * int(dtype[-1]) - 1, 1)
-        assert read(crashing) == "store_damaged"
-        wait_for(lambda: receiver.received, reason=crashing.log)
-        assert read(crashing) == "store_damaged"
-        assert check(folder).exit_code == 1
-        rows = crashing.command("webhook", "deliveries")["deliveries"]
-        assert [each["type"] for each in rows if each["target"] != "mail"] == ["damage.found"]
-    assert receiver.messages[0]["data"]["file"] == f"counters.segments/{path.name}"
-    assert "checksum" in receiver.messages[0]["data"]["reason"]
+        crashing.command("webhook", "add", started.url, "--event", "damage.found")
+        yield started
+
+
+def flip_last_total(path):
+    """Damage a segment where no health check reads."""
+    arrays = [each for each in segments._read_head(path.read_bytes()) if "totals" in each[0]]
+    _, dtype, length, offset = next(each for each in arrays if "checksums" not in each[0])
+    flip(path, offset + length * int(dtype[-1]) - 1, 1)
+
+
+def merging_processes(server):
+    """Name the processes of the server whose merges have met damage."""
+    lines = [json.loads(line) for line in server.log().splitlines() if line.startswith("{")]
+    return {line["process"] for line in lines if line["event"] == "merge_failed"}
+
+
+def assert_told(server, receiver, path):
+    wait_for(lambda: receiver.received, reason=server.log)
+    for message in receiver.of_type("damage.found"):
+        assert message["data"]["file"] == f"counters.segments/{path.name}"
+        assert "checksum" in message["data"]["reason"]
+
+
+def test_damage_that_only_a_merge_of_a_worker_meets_is_told(crashing, folder, receiver):
+    """Two files are enough to merge while the store is idle."""
+    (path,) = (folder / "counters.segments").glob("*.segment")
+    store = EmbeddedStore(
+        folder / "counters.sqlite3", clock=SystemClock(), idempotency_keep_days=90
+    )
+    store._compactor._merger.merge(store._compactor._merger.unflushed())
+    store.close()
+    flip_last_total(path)
+    crashing.start()
+    assert_told(crashing, receiver, path)
+    assert merging_processes(crashing) == {"worker"}
+
+
+def test_damage_that_only_a_merge_of_the_counting_process_meets_is_told(crashing, folder, receiver):
+    """Its flush adds a second file, and its compaction merges both."""
+    (path,) = (folder / "counters.segments").glob("*.segment")
+    crashing.start()
+    flip_last_total(path)
+    event = {"type": "favorites", "at": format_time(int(SystemClock().now_s()))}
+    body = "\n".join(json.dumps(event | {"tweet_id": str(each)}) for each in TWEETS)
+    with open_session() as session:
+        for _ in range(compaction.FLUSH_MIN):
+            assert crashing.send(session, "events", body).status_code == 200
+    wait_for(lambda: "counting" in merging_processes(crashing), reason=crashing.log)
+    assert_told(crashing, receiver, path)
+
+
+def test_damage_is_told_by_a_process_without_a_registry(crashing, folder):
+    """Once for each file and day, however often it is met."""
+    notices = DamageNotices(folder, Settings(), clock=SystemClock())
+    for _ in range(2):
+        notices.note(StoreDamaged("counters", "counters.segments/x.segment", reason="a fault"))
+
+    def noticed():
+        with closing(open_registry(folder)) as registry, registry.database.reading() as db:
+            query = sa.select(NOTIFICATIONS.c.data).where(NOTIFICATIONS.c.type == "damage.found")
+            return list(db.scalars(query))
+
+    wait_for(noticed)
+    (data,) = noticed()
+    assert json.loads(data)["file"] == "counters.segments/x.segment"
+
+
+def test_damage_that_a_request_meets_is_told_once(crashing, folder, receiver):
+    (path,) = (folder / "counters.segments").glob("*.segment")
+    crashing.start()
+    flip_last_total(path)
+    assert read(crashing) == "store_damaged"
+    wait_for(lambda: receiver.received, reason=crashing.log)
+    assert read(crashing) == "store_damaged"
+    assert check(folder).exit_code == 1
+    rows = crashing.command("webhook", "deliveries")["deliveries"]
+    assert [each["type"] for each in rows if each["target"] != "mail"] == ["damage.found"]
+    assert_told(crashing, receiver, path)

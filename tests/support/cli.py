@@ -71,10 +71,10 @@ def invoke(*arguments: str, stdin: str | None = None) -> Result:
     runs in a thread of its own. Others name the process in its log lines, or set variables of the
     environment; afterwards these are as before.
     """
-    named = {"process": telemetry._Log.process, "text": telemetry._Log.text}
+    named = {"process": telemetry.LineHead.process, "text": telemetry.LineHead.text}
     with (
         _umask_kept(),
-        patch.multiple(telemetry._Log, **named),
+        patch.multiple(telemetry.LineHead, **named),
         patch.dict(os.environ),
         ThreadPoolExecutor(1) as pool,
     ):

@@ -49,7 +49,15 @@ class Metered(Server):
         super().__init__(world, settings=settings, **options)
 
     def scrape(self):
-        answer = requests.get(f"http://{HOST}:{self.metrics_port}/metrics", timeout=PATIENCE_S)
+        """Scrape the first node."""
+        return self.scrape_at(f"http://{HOST}:{self.metrics_port}/metrics")
+
+    def scrape_nodes(self):
+        """Scrape every node."""
+        return [self.scrape_at(url) for url in self.metrics_urls]
+
+    def scrape_at(self, url):
+        answer = requests.get(url, timeout=PATIENCE_S)
         assert answer.status_code == 200
         assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
         return Scraped(answer.text)

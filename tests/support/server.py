@@ -52,6 +52,8 @@ class Server:
         self._log = Path(self._folder.name, "server.log")
         self._process: subprocess.Popen[bytes] | None = None
         self._others: list[subprocess.Popen[bytes]] = []
+        self.node_ports: list[int] = []
+        self.metrics_urls: list[str] = []  # of each node, if metrics are on
         self._balancer: Balancer | None = None
         self._healthy_in_a_row = 0
         self._bearers: dict[str, str] = {}
@@ -84,10 +86,12 @@ class Server:
     def start(self) -> None:
         """Start the process and wait until it answers."""
         stores.SERVED[self.url] = self.data
+        self.metrics_urls = []
         if stores.NODES == 1:
+            self.node_ports = [self.port]
             self._process = self._start_node(self.data, self.port)
         else:
-            ports = [free_port() for _ in range(stores.NODES)]
+            self.node_ports = ports = [free_port() for _ in range(stores.NODES)]
             self._process, *self._others = [
                 self._start_node(self._data_of(number), port) for number, port in enumerate(ports)
             ]
@@ -114,8 +118,10 @@ class Server:
         if self.tls:
             options += ["--tls-cert", self.tls[0], "--tls-key", self.tls[1]]
         settings = dict(self.settings)
-        if data != self.data:
-            settings.pop("metrics", None)  # the address is that of the first node
+        if "metrics" in settings:
+            if data != self.data:  # the address is that of the first node
+                settings["metrics"] = f"{HOST}:{free_port()}"
+            self.metrics_urls.append(f"http://{settings['metrics']}/metrics")
         return start_server(data, *options, log=self._log, settings=settings)
 
     def _has_started(self) -> bool:

@@ -146,8 +146,8 @@ def test_a_line_that_cannot_be_written_is_ignored(monkeypatch, stream):
 
 @pytest.fixture
 def configured(monkeypatch):
-    monkeypatch.setattr(telemetry._Log, "process", "command")
-    monkeypatch.setattr(telemetry._Log, "text", False)
+    monkeypatch.setattr(telemetry.LineHead, "process", "command")
+    monkeypatch.setattr(telemetry.LineHead, "text", False)
     return configure_log
 
 

@@ -60,6 +60,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "openengagement.stores.embedded.compaction:failures_logged": "committed data is safe",
     "openengagement.notifications.delivering:Deliverer.run": "it is logged, and tried again",
     "openengagement.notifications.delivering:Deliverer._attempt": "other deliveries go on",
+    "openengagement.processes.damage_notices:DamageNotices._run": "it is logged, and tried again",
     "openengagement.housekeeping:run_chore": "it is logged, and tried again in a moment",
 }
 
@@ -76,6 +77,7 @@ MANY_IMPORTS: dict[str, str] = {
     "openengagement.api.health": "it asks every part of the server",
     "openengagement.api.usage": "each import is a type of its arguments or of its answer",
     "openengagement.api.openapi.schemas": "it describes every type of the API",
+    "openengagement.cli.common": "it opens a folder, and shows every failure of it",
     "openengagement.cli.check": "it verifies every file, and notifies of damage",
     "openengagement.cli.webhooks": "it registers, tests, lists and removes webhooks",
     "openengagement.cli.doctor": "it looks at every part of a setup",
@@ -101,7 +103,6 @@ MANY_IMPORTS: dict[str, str] = {
     "openengagement.stores.embedded.compaction": "it chooses, runs, measures and logs merges",
     "openengagement.ingest.batch_parser": "it leads a body of any format through every step",
     "openengagement.api.insights": "authenticate, limit, query and meter: one step each",
-    "openengagement.cli.main": "the table of all commands",
     "openengagement.ingest.sources.loader": "it leads a file through every step",
     "openengagement.processes.counting_process": "it puts the counting process together",
     "openengagement.processes.worker": "it puts the worker process together",
@@ -111,6 +112,7 @@ MANY_IMPORTS: dict[str, str] = {
     "openengagement.portal.callback_tester": "it leads a callback URL from the form to the answer",
     "openengagement.portal.manage": "it decides on apps, and shows usage and the audit log",
     "openengagement.portal.manage_keys": "it lists, issues and revokes keys",
+    "openengagement.portal.manage_webhooks": "it lists, adds, tests and changes webhooks",
     "openengagement.portal.charts": "it leads a chart from its address to the page and the file",
     "openengagement.portal.explorer": "it leads the list from its address to the page and the file",
     "openengagement.portal.overview": "it leads a period from its address to the page and the file",

@@ -1,26 +1,32 @@
 """The access log: a line for each request, with its `request_id` and the reason of a refusal.
 
-Requests are collected for a moment. Their lines are formatted and written together, while the
-processor has the code in its caches. `kill -9` loses the lines of that moment.
+Requests are collected for a moment. Their lines are made and written together, while the processor
+has the code in its caches: beside other work, the same code takes several times as long.
+`kill -9` loses the lines of that moment.
 """
 
 import asyncio
 import re
 import time
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from openengagement.clock import SystemClock
 from openengagement.http.request import Request
-from openengagement.telemetry import INFO, WARNING, format_line, write_log
+from openengagement.telemetry import INFO, WARNING, LineHead, format_line, format_ms, write_log
 
+_EVENT: Final = "request"
+_HEAD: Final = ("time", "level", "process", "pid", "event")  # what every line begins with
 _CLOCK: Final = SystemClock()
+_ENCODER: Final = msgspec.json.Encoder()
 _FLUSH_S: Final = 0.1
 _LINES_MAX: Final = 1000
 _SAMPLE: Final = 100  # one of so many served requests is logged, if a sample is
 _PATH_MAX: Final = 200
+_METHOD_MAX: Final = 20
+_PEER_MAX: Final = 64
 # Ids of accounts and Tweets, which the log must not keep after an erasure.
 _ID: Final = re.compile(r"[0-9]{5,}|(?<=/)[0-9]+(?=/|\Z)")
 _LAST_WORD: Final = re.compile(r"[^/]*\Z")
@@ -36,17 +42,26 @@ class Arrival(msgspec.Struct, frozen=True):
     began_s: float
 
 
-class _Answered(NamedTuple):
-    """What a line says of a request, and when it was answered, in Unix seconds."""
+# What is kept of a request until its line is written: when it had been answered (by the clock of
+# `time.perf_counter`), id, method, path, status, code, seconds, size and peer.
+_Answered = tuple[float, str, str, str, int, str | None, float, int, str]
 
-    at_s: float
+
+class _Line(msgspec.Struct, frozen=True, gc=False):
+    """A line of the log, in the order of its fields. `time` is when the request was answered."""
+
+    time: str
+    level: str
+    process: str
+    pid: int
+    event: str
     request_id: str
     method: str
     path: str
     status: int
-    code: str | None
-    took_s: float
-    size: int
+    code: str | msgspec.UnsetType
+    ms: float
+    bytes: int
     peer: str
 
 
@@ -62,7 +77,9 @@ class AccessLog:
         """Return what `note` needs when the request is answered."""
         return Arrival(request, time.perf_counter())
 
-    def note(self, arrival: Arrival, status: int, *, code: str | None, size: int) -> None:
+    def note(
+        self, arrival: Arrival, status: int, *, code: str | None, size: int, took_s: float
+    ) -> None:
         """Log a request that was answered. Call it on the event loop.
 
         `code` is the `x-error-code` of a refusal. `size` is that of the body as sent, in bytes.
@@ -73,16 +90,16 @@ class AccessLog:
         if not self._answered:
             asyncio.get_running_loop().call_later(_FLUSH_S, self.flush)
         self._answered.append(
-            _Answered(
-                _CLOCK.now_s(),
+            (
+                arrival.began_s + took_s,
                 request.request_id,
-                request.method[:20],
+                request.method,
                 path if len(path) <= _PATH_MAX else hide_path(path),
                 status,
                 code,
-                time.perf_counter() - arrival.began_s,
+                took_s,
                 size,
-                request.peer[:64],
+                request.peer,
             )
         )
         if len(self._answered) >= _LINES_MAX:
@@ -92,31 +109,44 @@ class AccessLog:
         """Write the lines of the requests that were collected."""
         if self._answered:
             answered, self._answered = self._answered, []
-            write_log("".join(map(_format, answered)))
+            began_s = _CLOCK.now_s() - time.perf_counter()
+            lines = [_describe(each, began_s=began_s) for each in answered]
+            if LineHead.text:
+                write_log("".join(map(_format, lines)))
+            else:
+                write_log(_ENCODER.encode_lines(lines).decode())
 
     def _is_sampled(self) -> bool:
         self._served += 1
         return self._served % _SAMPLE == 1
 
 
-def _format(answered: _Answered) -> str:
+def _describe(answered: _Answered, *, began_s: float) -> _Line:
+    """Make a line. `began_s` is when the clock of `time.perf_counter` began, in Unix seconds."""
     at_s, request_id, method, path, status, code, took_s, size, peer = answered
-    fields: dict[str, str | float | None] = {
-        "request_id": request_id,
-        "method": method,
-        "path": hide_path(path),
-        "status": status,
-        **({"code": code} if code else {}),
-        "ms": round(1000 * took_s, 2),
-        "bytes": size,
-        "peer": peer,
-    }
-    level = WARNING if status >= _REFUSED else INFO
-    return format_line("request", level=level, fields=fields, encode=_encode, at_s=at_s)
+    return _Line(
+        format_ms(began_s + at_s),
+        WARNING if status >= _REFUSED else INFO,
+        LineHead.process,
+        LineHead.pid,
+        _EVENT,
+        request_id,
+        method[:_METHOD_MAX],
+        hide_path(path),
+        status,
+        code or msgspec.UNSET,
+        int(1e5 * took_s) / 100,
+        size,
+        peer[:_PEER_MAX],
+    )
 
 
-def _encode(fields: object) -> str:
-    return msgspec.json.encode(fields).decode()
+def _format(line: _Line) -> str:
+    """Format a line for people."""
+    fields = msgspec.to_builtins(line)
+    for name in _HEAD:
+        del fields[name]
+    return format_line(_EVENT, level=line.level, fields=fields, time=line.time)
 
 
 def hide_path(path: str) -> str:

@@ -155,8 +155,9 @@ class Api:
         """Count and log a request that was answered."""
         endpoint = self._routes.name(arrival.request.path)
         REQUESTS.add(1, endpoint, str(status), code or "")
-        REQUEST_SECONDS.observe(time.perf_counter() - arrival.began_s, endpoint)
-        self._access_log.note(arrival, status, code=code, size=size)
+        took_s = time.perf_counter() - arrival.began_s
+        REQUEST_SECONDS.observe(took_s, endpoint)
+        self._access_log.note(arrival, status, code=code, size=size, took_s=took_s)
 
     def _refuse(
         self, error: ApiError, request: Request, *, family: Family, request_id: str

@@ -222,17 +222,15 @@ def draw_platform_key(
     return key, PlatformKey(hash_token(key), name, now_s, scopes=scopes, expires_at_s=expires_at_s)
 
 
-def issue_webhook(
-    registry: Registry, keyring: Keyring, *, url: str, types: str | None, now_s: int
-) -> tuple[str, str]:
-    """Register a webhook with a new secret. Return its id and the secret.
+def draw_webhook(
+    keyring: Keyring, url: str, *, types: str | None, now_s: int
+) -> tuple[str, Webhook]:
+    """Generate a webhook without storing it. Return its secret in the clear, and the webhook.
 
     `url` must have been checked (`notifications.addresses`). `types` is that of `Webhook`.
     """
-    secret, webhook_id = draw_webhook_secret(), f"wh_{_draw(16)}"
-    webhook = Webhook(webhook_id, url, keyring.encrypt(secret), now_s, types)
-    registry.webhooks.add_webhook(webhook)
-    return webhook_id, secret
+    secret = draw_webhook_secret()
+    return secret, Webhook(f"wh_{_draw(16)}", url, keyring.encrypt(secret), now_s, types)
 
 
 def draw_webhook_secret() -> str:

@@ -12,6 +12,7 @@ import typer
 from sqlalchemy.exc import DBAPIError
 
 from openengagement.clock import Clock, SystemClock
+from openengagement.damage import OnDamage, ignore_damage
 from openengagement.data_folder import DataFolder, open_data_folder
 from openengagement.engagement.types import ID_MAX, format_time, parse_id
 from openengagement.errors import StoreDamaged, StoreUnavailable, Unavailable
@@ -55,7 +56,9 @@ def refuse_shared_registry(command: str) -> None:
 
 
 @contextmanager
-def open_folder(context: typer.Context, *, restoring: bool = False) -> Iterator[DataFolder]:
+def open_folder(
+    context: typer.Context, *, restoring: bool = False, on_damage: OnDamage = ignore_damage
+) -> Iterator[DataFolder]:
     """Open the command's data folder for the block. Failures end the command with a message.
 
     Only the command that restores a backup sets `restoring`. All others are refused until it has
@@ -65,7 +68,9 @@ def open_folder(context: typer.Context, *, restoring: bool = False) -> Iterator[
     settings = read_settings()
     with (
         failures_shown(data),
-        closing(open_data_folder(data, settings, clock=CLOCK, restoring=restoring)) as folder,
+        closing(
+            open_data_folder(data, settings, clock=CLOCK, restoring=restoring, on_damage=on_damage)
+        ) as folder,
     ):
         yield folder
 

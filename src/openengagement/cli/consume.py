@@ -29,6 +29,7 @@ from openengagement.ingest.logs.messages import MessageParser
 from openengagement.ingest.logs.opening import OpenLog, open_log
 from openengagement.ingest.logs.store_identity import read_identity
 from openengagement.ingest.preview import Preview
+from openengagement.processes.damage_notices import DamageNotices
 from openengagement.processes.metrics_server import metrics_server
 from openengagement.setting_kinds import parse_address
 from openengagement.stores.contract import Compacts
@@ -98,10 +99,11 @@ def consume(
         mapping=open_mapping(map_file),
     )
     progress = ConsumerProgress(CLOCK.now_s)
+    notices = DamageNotices(context.obj, read_settings(), clock=CLOCK)
     try:
         parsed_url = parse_url(url)
         with (
-            open_folder(context) as folder,
+            open_folder(context, on_damage=notices.note) as folder,
             _stopping_on_signals() as stop,
             metrics_server(_check_metrics(metrics), process="consumer"),
             closing(_open_log(parsed_url, folder, skip_lost=skip_lost, alone=dry_run)) as log,

@@ -2,11 +2,10 @@
 
 import asyncio
 from typing import Annotated, Final
-from uuid import uuid4
 
 import typer
 
-from openengagement.auth.credentials import draw_webhook_secret, issue_webhook
+from openengagement.auth.credentials import draw_webhook, draw_webhook_secret
 from openengagement.cli.common import (
     CLOCK,
     Json,
@@ -22,7 +21,7 @@ from openengagement.cli.common import (
 )
 from openengagement.data_folder import DataFolder
 from openengagement.notifications.addresses import UnfitWebhook, check_webhook_url
-from openengagement.notifications.message import Message
+from openengagement.notifications.message import draw_test
 from openengagement.notifications.sending import Sender
 from openengagement.registry.deliveries import MAIL, Delivery, DeliveryState
 from openengagement.registry.notifications import STORED_TYPES, NotificationType
@@ -67,10 +66,10 @@ def add_webhook(
         fail(str(error))
     types = " ".join(sorted(set(event))) if event else None
     with open_folder(context) as folder:
-        registry, keyring = folder.registry, folder.keyring
-        webhook_id, secret = issue_webhook(registry, keyring, url=url, types=types, now_s=now_s())
-    fields = {"webhook_id": webhook_id, "secret": secret}
-    note = f"Send a test with: openengagement webhook test {webhook_id}"
+        secret, new = draw_webhook(folder.keyring, url, types=types, now_s=now_s())
+        folder.registry.webhooks.add_webhook(new)
+    fields = {"webhook_id": new.id, "secret": secret}
+    note = f"Send a test with: openengagement webhook test {new.id}"
     show(fields, as_json=json, notes=(ONE_TIME, note))
 
 
@@ -98,7 +97,7 @@ def remove_webhook(
     with open_folder(context) as folder:
         found = _find(folder, webhook_id)
         confirm(f"Remove the webhook {found.id} to {found.url}?", yes=yes)
-        folder.registry.webhooks.remove_webhook(found.id)
+        folder.registry.webhooks.remove_webhook(found, now_s=now_s())
     show({"webhook_id": found.id, "removed": True}, as_json=json)
 
 
@@ -115,10 +114,13 @@ def rotate_secret(
     json: Json = False,
 ) -> None:
     """Replace the secret of a webhook. For a while, messages have a signature under each."""
-    secret, old_until_s = draw_webhook_secret(), now_s() + old_hours * 3600
+    secret, at_s = draw_webhook_secret(), now_s()
+    old_until_s = at_s + old_hours * 3600
     with open_folder(context) as folder:
         found, encrypted = _find(folder, webhook_id), folder.keyring.encrypt(secret)
-        if not folder.registry.webhooks.replace_secret(found, encrypted, old_until_s=old_until_s):
+        if not folder.registry.webhooks.replace_secret(
+            found, encrypted, old_until_s=old_until_s, now_s=at_s
+        ):
             fail("the secret was rotated at the same time; try again")
     fields = {
         "webhook_id": found.id,
@@ -137,8 +139,7 @@ def send_test(context: typer.Context, target: Target, json: Json = False) -> Non
         sender = Sender(
             folder.registry, folder.keyring, settings=read_settings(), now_s=CLOCK.now_s
         )
-        message = Message(f"msg_{uuid4().hex}", NotificationType.TEST, now_s(), "{}")
-        result = asyncio.run(sender.send(message, target))
+        result = asyncio.run(sender.send(draw_test(now_s=now_s()), target))
     fields = {"target": target, "delivered": result.is_delivered, "result": result.text}
     show(fields, as_json=json)
     if not result.is_delivered:

@@ -7,10 +7,12 @@ import base64
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
+from uuid import uuid4
 
 import msgspec
 
 from openengagement.engagement.types import format_time
+from openengagement.registry.notifications import NotificationType
 
 SECRET_PREFIX = "whsec_"
 
@@ -42,6 +44,11 @@ class Result:
     text: str
     is_delivered: bool = False
     is_final: bool = False
+
+
+def draw_test(*, now_s: int) -> Message:
+    """Return a new message that only tests a receiver."""
+    return Message(f"msg_{uuid4().hex}", NotificationType.TEST, now_s, "{}")
 
 
 def sign_message(message: Message, secrets: Iterable[str], *, now_s: int) -> dict[str, str]:

@@ -1,13 +1,12 @@
 """Notice what managers are notified of, besides what the registry's own changes cause."""
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Final
 
+from openengagement.damage import FoundDamage
 from openengagement.engagement.months import month_of
 from openengagement.engagement.types import format_time
-from openengagement.errors import StoreDamaged
 from openengagement.registry.notifications import Fault
 from openengagement.registry.registry import Registry
 
@@ -21,30 +20,18 @@ _LATE_S: Final = 3600  # usage of a month may be flushed so long after its end
 class Noticing:
     """Chores of a worker that write notifications, and remove old ones."""
 
-    def __init__(self, registry: Registry, *, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self, registry: Registry, damage: FoundDamage, *, now_s: Callable[[], float]
+    ) -> None:
         self._registry = registry
         self._now_s = now_s
-        self._damage: dict[str, Fault] = {}
-        self._lock = threading.Lock()  # guards _damage
+        self._damage = damage
         self._contracts_at_s = 0.0  # of the monotonic clock, like the next
         self._forget_at_s = 0.0
 
-    def note_damage(self, error: StoreDamaged) -> None:
-        """Remember damage that a request has met, until `flush_damage`."""
-        with self._lock:
-            self._damage[error.file] = Fault(error.file, error.fault)
-
     def flush_damage(self) -> None:
         """Write the notifications of damage. After a failure they stay for the next flush."""
-        with self._lock:
-            found = dict(self._damage)
-        if found:
-            now_s = int(self._now_s())
-            day = format_time(now_s)[:10]
-            self._registry.notifications.note_damage([*found.values()], day=day, now_s=now_s)
-            with self._lock:
-                for file in found:
-                    self._damage.pop(file, None)
+        write_damage(self._registry, self._damage, now_s=int(self._now_s()))
 
     def notice_contracts(self) -> None:
         """Compare the contracts with the usage of the month. It takes at most 0.5 % of the time."""
@@ -66,3 +53,12 @@ class Noticing:
         if began_s >= self._forget_at_s:
             self._forget_at_s = began_s + _FORGET_EVERY_S
             self._registry.deliveries.forget(before_s=int(self._now_s()) - _KEPT_S)
+
+
+def write_damage(registry: Registry, damage: FoundDamage, *, now_s: int) -> None:
+    """Write the notifications of damage, once for each file and day."""
+    if reasons := damage.list_reasons():
+        found = [Fault(file, reason) for file, reason in reasons.items()]
+        day = format_time(now_s)[:10]
+        registry.notifications.note_damage(found, day=day, now_s=now_s)
+        damage.forget(reasons)

@@ -45,6 +45,9 @@ _MANY_CHARTS: Final = Refusal(
 _MANY_CALLS: Final = Refusal(
     503, "Too many people are sending requests", "Wait a few seconds and send the form again."
 )
+_MANY_TESTS: Final = Refusal(
+    503, "Too many webhooks are being tested", "Wait a few seconds and send the test again."
+)
 _MEASURED_BY_MANY: Final = Refusal(
     503, "The system is being measured", "Wait a few seconds and reload the page."
 )
@@ -87,6 +90,7 @@ class Pages:
             Load.FIGURES: ConcurrencyLimit(32, _MANY_CHARTS, running_max=2),
             Load.MEASURING: ConcurrencyLimit(8, _MEASURED_BY_MANY, running_max=1),
             Load.CALLS: ConcurrencyLimit(32, _MANY_CALLS, running_max=4),
+            Load.RECEIVER: ConcurrencyLimit(8, _MANY_TESTS),
             Load.PROVIDER: ConcurrencyLimit(64, SIGN_IN_BUSY),
         }
         methods: dict[str, list[str]] = {}

@@ -23,6 +23,7 @@ from openengagement.portal.manage import Console
 from openengagement.portal.manage_accounts import AccountsPage
 from openengagement.portal.manage_keys import PlatformKeysPage
 from openengagement.portal.manage_system import SystemPage
+from openengagement.portal.manage_webhooks import WebhooksPage
 from openengagement.portal.overview import Overview
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.password_sign_in import PasswordSignIn
@@ -60,6 +61,7 @@ class Load(Enum):
     FIGURES = "figures"  # reads many counters; its long answer is compressed
     MEASURING = "measuring"  # measures the stores and the disk
     CALLS = "calls"  # sends a request to this server itself
+    RECEIVER = "receiver"  # waits for the receiver of a webhook
     PROVIDER = "provider"  # waits for an OpenID Connect provider
 
 
@@ -109,6 +111,7 @@ class ConsolePages:
     system: SystemPage
     keys: PlatformKeysPage
     accounts: AccountsPage
+    webhooks: WebhooksPage
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +201,11 @@ def _console_routes(pages: ConsolePages) -> list[PageRoute]:
         PageRoute("GET", "/manage/system", pages.system.show, Access.MANAGER, Load.MEASURING),
         PageRoute("GET", "/manage/keys", pages.keys.show, Access.MANAGER),
         PageRoute("POST", "/manage/keys", pages.keys.act, Access.MANAGER),
+        PageRoute("GET", "/manage/webhooks", pages.webhooks.show, Access.MANAGER),
+        PageRoute("POST", "/manage/webhooks", pages.webhooks.act, Access.MANAGER),
+        PageRoute(
+            "POST", "/manage/webhooks/test", pages.webhooks.test, Access.MANAGER, Load.RECEIVER
+        ),
         PageRoute("GET", "/manage/accounts", pages.accounts.show, Access.MANAGER),
         PageRoute("POST", "/manage/accounts", pages.accounts.act, Access.MANAGER),
     ]

@@ -36,6 +36,7 @@ if __name__ == "__main__":  # before slow imports, so that these do not look lik
 from collections.abc import Callable
 
 from openengagement.clock import Clock, SystemClock
+from openengagement.errors import StoreDamaged
 from openengagement.ingest.logs.log_url import parse_url
 from openengagement.ingest.logs.opening import open_publisher
 from openengagement.ingest.logs.publishing import BatchPublisher
@@ -46,6 +47,7 @@ from openengagement.ingest.sources.log_uploads import LogUploads
 from openengagement.ingest.sources.uploads import UploadHandler
 from openengagement.ingest.writer import BatchWriter
 from openengagement.intake_settings import LOG
+from openengagement.processes.damage_notices import DamageNotices
 from openengagement.processes.shared_metrics import join_metrics
 from openengagement.settings import (
     COUNTING_VARIABLE,
@@ -54,6 +56,7 @@ from openengagement.settings import (
     Settings,
     load_settings,
 )
+from openengagement.stores.contract import RemembersOlder
 from openengagement.stores.opening import open_stores
 from openengagement.telemetry import configure_log, log_event, log_failure
 
@@ -94,14 +97,29 @@ def _open_store_intake(
     listener.set_log_lost(False)
     # If the folder has a registry, a missing database of counters was removed: do not create it.
     create = not (data / REGISTRY_FILE).exists()
-    stores = open_stores(data, settings, clock=clock, create=create)
+    notices = DamageNotices(data, settings, clock=clock)
+    stores = open_stores(data, settings, clock=clock, create=create, on_damage=notices.note)
+
+    def note_failure(error: BaseException) -> None:
+        log_failure("commit_failed", error)
+        if isinstance(error, StoreDamaged):
+            notices.note(error)
+
     writer = BatchWriter(
         stores.counters,
         queue_max=0,  # unlimited, because the workers limit the batches in flight
-        on_failure=lambda error: log_failure("commit_failed", error),
+        on_failure=note_failure,
     )
+    counters = stores.counters
+    read_older = None
+    if isinstance(counters, RemembersOlder) and counters.holds_older():
+        read_older = counters.read_older_outcome
     uploads = EventUploads(
-        writer, stores.counters.read_outcome, settings=settings, now_s=clock.now_s
+        writer,
+        counters.read_outcome,
+        settings=settings,
+        now_s=clock.now_s,
+        read_older=read_older,
     )
 
     def close() -> None:

@@ -1,4 +1,4 @@
-"""The audit log: changed permissions of apps and accounts, removals, and revoked platform keys.
+"""The audit log: permissions of apps and accounts, removals, platform keys, and webhooks.
 
 Entries are only added, each in the transaction of the change itself. Only the erasure of an account
 changes earlier ones: it replaces the names in them.
@@ -26,8 +26,9 @@ COMMAND_LINE: Final = Actor("command line")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One change. `subject` is the name of the app, account or platform key at that time.
+    """One change.
 
+    `subject` is the name of the app, account or platform key at that time, or the webhook's host.
     `before` and `after` are None where the default applied. `has_app` says whether the app with
     `app_id` still exists.
     """

@@ -121,6 +121,13 @@ class Deliveries:
         with self._database.writing() as db:
             return db.execute(DELIVERIES.update().where(failed).values(values)).rowcount
 
+    def count_failed(self) -> dict[str, int]:
+        """Count the failed deliveries of each target that has some."""
+        query = sa.select(DELIVERIES.c.target, sa.func.count()).group_by(DELIVERIES.c.target)
+        with self._database.reading() as db:
+            rows = db.execute(query.where(DELIVERIES.c.state == DeliveryState.FAILED))
+            return {row[0]: row[1] for row in rows}
+
     def count(self) -> dict[str, int]:
         """Count the deliveries that wait and that failed, as `status` names them."""
         query = sa.select(DELIVERIES.c.state, sa.func.count()).group_by(DELIVERIES.c.state)

@@ -67,18 +67,17 @@ class PlatformKeys:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add_platform_key(self, key: PlatformKey, *, actor: Actor | None = None) -> None:
-        """Store a new key, and record it if an actor is given. Only people read its name.
+    def add_platform_key(self, key: PlatformKey, *, actor: Actor = COMMAND_LINE) -> None:
+        """Store a new key, and record it. Only people read its name.
 
         Raises:
             NotManager: the actor is not a manager.
         """
         with self._database.writing(credentials=True) as db:
-            if actor is not None:
-                check_manager(db, actor)
-                entry = {"action": "issue_key", "subject": key.name, "before": key.id}
-                write_entry(db, actor, now_s=key.created_at_s, **entry)
+            check_manager(db, actor)
             db.execute(PLATFORM_KEYS.insert().values(asdict(key)))
+            entry = {"action": "issue_key", "subject": key.name, "before": key.id}
+            write_entry(db, actor, now_s=key.created_at_s, **entry)
 
     def find_platform_key(self, key_hash: bytes) -> PlatformKey | None:
         """Return the key with this digest, None if none was issued or it was revoked."""

@@ -198,7 +198,7 @@ AUDIT_LOG = sa.Table(
     sa.Column("account_id", sa.BigInteger, nullable=True),  # whose role changed
 )
 
-# Where notifications are sent. The command line changes it.
+# Where notifications are sent.
 WEBHOOKS = sa.Table(
     "webhooks",
     METADATA,

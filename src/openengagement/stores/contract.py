@@ -1,8 +1,8 @@
 """The contract of the engines that store counters and Tweets.
 
 Every engine, or pair of engines, offers `CounterStore` and `TweetStore`. `Prunes`, `Erases`,
-`Forgets`, `Scrubs`, `Measures`, `Caches`, `Compacts` and `Copies` are capabilities, which only some
-engines have. Find out with `isinstance`.
+`Forgets`, `Scrubs`, `Measures`, `Caches`, `Compacts`, `RemembersOlder` and `Copies` are
+capabilities, which only some engines have. Find out with `isinstance`.
 
 Every method may be called from any thread, and from several processes or machines at once.
 
@@ -353,6 +353,17 @@ class Compacts(Protocol):
 
     def start_compaction(self) -> None:
         """Compact in the background from now on, whenever the store is idle."""
+
+
+@runtime_checkable
+class RemembersOlder(Protocol):
+    """A store that may know batches which version 0.1.0 of the server counted."""
+
+    def holds_older(self) -> bool:
+        """Whether it knows any."""
+
+    def read_older_outcome(self, key: bytes, body: bytes) -> bytes | None:
+        """Return the outcome of a batch, by the key that its producer sent, and its body."""
 
 
 @runtime_checkable

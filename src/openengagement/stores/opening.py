@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from openengagement.clock import Clock
-from openengagement.damage import Inspection
+from openengagement.damage import Inspection, OnDamage, ignore_damage
 from openengagement.extras import import_postgresql
 from openengagement.files import PUT_BACK, UnusableFile
 from openengagement.settings import ENV_PREFIX, Settings
@@ -20,10 +20,18 @@ COUNTERS_FILE: Final = "counters.sqlite3"
 _CLUSTER: Final = "openengagement.stores.cluster.opening"
 
 
-def open_stores(data: Path, settings: Settings, *, clock: Clock, create: bool = True) -> Stores:
+def open_stores(
+    data: Path,
+    settings: Settings,
+    *,
+    clock: Clock,
+    create: bool = True,
+    on_damage: OnDamage = ignore_damage,
+) -> Stores:
     """Open the stores of a cluster, or those of a data folder.
 
-    The files in the folder are upgraded, or created if `create` is true.
+    The files in the folder are upgraded, or created if `create` is true. `on_damage` is called when
+    a merge in the background meets damage.
 
     Raises:
         UnusableFile: the files are not of one state, or the cluster was not set up.
@@ -44,6 +52,7 @@ def open_stores(data: Path, settings: Settings, *, clock: Clock, create: bool = 
         clock=clock,
         idempotency_keep_days=settings.idempotency_keep_days,
         totals_cached_max=settings.totals_cached_max,
+        on_damage=on_damage,
     )
     return Stores(store, store)
 

@@ -2,13 +2,16 @@
 
 import json
 import threading
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
 
+from openengagement.engagement.permissions import Role
 from openengagement.registry.accounts import Account
 from openengagement.registry.apps import AppForm
-from openengagement.registry.audit import COMMAND_LINE
+from openengagement.registry.audit import COMMAND_LINE, Actor
+from openengagement.registry.decisions import NotManager
 from openengagement.registry.deliveries import LEASE_S, MAIL, DeliveryState
 from openengagement.registry.encrypted import reencrypt_secrets, sample_secrets
 from openengagement.registry.notifications import Fault
@@ -193,16 +196,38 @@ def test_webhooks_are_stored(registry, other):
 
 def test_a_secret_is_replaced_unless_it_changed_meanwhile(registry):
     one = add_webhook(registry)
-    assert registry.webhooks.replace_secret(one, b"new", old_until_s=NOW_S + 9)
-    assert not registry.webhooks.replace_secret(one, b"newer", old_until_s=NOW_S + 9)
+    assert registry.webhooks.replace_secret(one, b"new", old_until_s=NOW_S + 9, now_s=NOW_S)
+    assert not registry.webhooks.replace_secret(one, b"newer", old_until_s=NOW_S + 9, now_s=NOW_S)
     found = registry.webhooks.find_webhook("wh_1")
     assert (found.secret, found.old_secret) == (b"new", b"secret")
     assert found.old_secret_until_s == NOW_S + 9
 
 
+def test_only_managers_change_webhooks_and_each_change_is_recorded(registry):
+    for number, role in ((7, Role.MANAGER), (8, Role.MEMBER)):
+        registry.accounts.add_account(Account(number, f"person{number}", NOW_S, role=role))
+    webhook, webhooks = Webhook("wh_1", "https://a.example/?key=x", b"s", NOW_S), registry.webhooks
+
+    def change(actor):
+        yield partial(webhooks.add_webhook, webhook, actor=actor)
+        rotate = partial(webhooks.replace_secret, webhook, b"new", old_until_s=NOW_S, now_s=NOW_S)
+        yield partial(rotate, actor=actor)
+        yield partial(webhooks.remove_webhook, webhook, now_s=NOW_S, actor=actor)
+
+    member, manager = Actor("person8", 8), Actor("person7", 7)
+    for refused, allowed in zip(change(member), change(manager), strict=True):
+        with pytest.raises(NotManager):
+            refused()
+        allowed()
+    entries = registry.audit.list_entries(limit=9)[::-1]
+    assert [(each.action, each.actor, each.subject, each.before) for each in entries] == [
+        (f"{name}_webhook", "person7", "a.example", "wh_1") for name in ("add", "rotate", "remove")
+    ]
+
+
 def test_secrets_of_webhooks_are_reencrypted(registry):
     one = add_webhook(registry)
-    registry.webhooks.replace_secret(one, b"new", old_until_s=NOW_S)
+    registry.webhooks.replace_secret(one, b"new", old_until_s=NOW_S, now_s=NOW_S)
     assert sorted(sample_secrets(registry.database)) == [b"new", b"secret"]
     assert reencrypt_secrets(registry.database, lambda secret: b"again " + secret) == (2, 0)
     found = registry.webhooks.find_webhook("wh_1")
@@ -210,12 +235,12 @@ def test_secrets_of_webhooks_are_reencrypted(registry):
 
 
 def test_a_removed_webhook_takes_its_deliveries_along(registry, ana):
-    add_webhook(registry)
+    removed = add_webhook(registry)
     add_webhook(registry, "wh_2")
     add_app(registry)
     queue(registry)
-    assert registry.webhooks.remove_webhook("wh_1")
-    assert not registry.webhooks.remove_webhook("wh_1")
+    assert registry.webhooks.remove_webhook(removed, now_s=NOW_S)
+    assert not registry.webhooks.remove_webhook(removed, now_s=NOW_S)
     assert targets(registry) == [("app.waiting", "wh_2")]
 
 

@@ -36,9 +36,10 @@ def test_only_the_revoked_key_is_gone(keys, registry, other):
     assert keys.revoke_platform_key(revoked, now_s=NOW_S + 9)
     assert other.platform_keys.find_platform_key(A) is None
     assert [key.key_hash for key in other.platform_keys.list_platform_keys()] == [C, B]
-    (entry,) = registry.audit.list_entries(limit=9)
+    entry, *issued = registry.audit.list_entries(limit=9)
     assert (entry.action, entry.subject, entry.before) == ("revoke_key", "ingest", "a0" * 6)
     assert (entry.at_s, entry.actor, entry.actor_id) == (NOW_S + 9, COMMAND_LINE.name, None)
+    assert [(each.action, each.actor) for each in issued] == [("issue_key", COMMAND_LINE.name)] * 3
 
 
 def test_a_key_is_revoked_and_recorded_once(keys, registry, other):
@@ -48,7 +49,7 @@ def test_a_key_is_revoked_and_recorded_once(keys, registry, other):
     ]
 
     assert outcomes == [True, False]
-    assert len(registry.audit.list_entries(limit=9)) == 1
+    assert len(registry.audit.list_entries(limit=9, text="revoke_key")) == 1
 
 
 def test_a_last_use_is_stored_and_never_goes_backwards(keys):

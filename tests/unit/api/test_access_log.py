@@ -27,7 +27,7 @@ def log(capsys):
             for number, status in enumerate(statuses):
                 arrival = made.begin(request(number, **fields))
                 code = "invalid_field" if status >= 400 else None
-                made.note(arrival, status, code=code, size=7)
+                made.note(arrival, status, code=code, size=7, took_s=0.0123)
             if wait:
                 await asyncio.sleep(2 * access_log._FLUSH_S)
             else:

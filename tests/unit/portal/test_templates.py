@@ -386,6 +386,21 @@ MANAGE_KEYS = {
     "faults": {},
     "name_length_max": 128,
 }
+MANAGE_WEBHOOKS = {
+    "viewer": MIRA,
+    "webhooks": [],
+    "mail": {"id": "mail", "receivers": (), "failed": 0},
+    "types": {"app.waiting": "An app waits"},
+    "deliveries": [],
+    "hosts": {},
+    "target": "",
+    "state": "",
+    "states": ["failed"],
+    "shown": {},
+    "typed": {},
+    "faults": {},
+    "url_length_max": 2048,
+}
 MANAGE_ACCOUNTS = {
     "viewer": MIRA,
     "accounts": [],
@@ -413,6 +428,7 @@ MINIMAL = {
     "manage_audit.html": {"viewer": MIRA, "entries": [], "older": None, "newest": True, "q": ""},
     "manage_system.html": MANAGE_SYSTEM,
     "manage_keys.html": MANAGE_KEYS,
+    "manage_webhooks.html": MANAGE_WEBHOOKS,
     "manage_accounts.html": MANAGE_ACCOUNTS,
     "developer_console.html": CONSOLE,
     "developer_usage.html": APP_USAGE,
@@ -643,6 +659,10 @@ def hostile_more_console(text, viewer):
     ingestion |= {"reasons": [{"reason": text, "count": 3, "hint": text}]}
     key = {"name": text, "id": "a0", "scopes": "events usage", "created_at_s": WHEN}
     key |= {"last_used_s": WHEN, "expires_at_s": WHEN}
+    webhook = {"id": text, "host": text, "url": text, "created_at_s": WHEN}
+    listed = {"webhook": webhook, "types": [text], "old_until_s": WHEN, "failed": 2}
+    delivery = {"type": text, "created_at_s": WHEN, "attempts": 3, "next_at_s": WHEN}
+    delivery |= {"target": text, "state": "waiting", "result": text}
     account = {"id": 1, "screen_name": text, "role": "manager", "protected": True}
     account |= {"created_at_s": WHEN}
     return {
@@ -652,6 +672,12 @@ def hostile_more_console(text, viewer):
         | {"viewer": viewer, "keys": [{"key": key, "expired": True}]}
         | {"shown": {"name": text, "id": "a0", "platform_key": text}}
         | {"typed": {"name": text, "days": text}, "faults": {"name": text}},
+        "manage_webhooks.html": MANAGE_WEBHOOKS
+        | {"viewer": viewer, "webhooks": [listed], "hosts": {text: text}}
+        | {"mail": {"id": "mail", "receivers": (text,), "failed": 1}, "target": text}
+        | {"deliveries": [delivery, delivery | {"target": "mail", "state": "failed"}]}
+        | {"shown": {"id": text, "secret": text}, "typed": {"url": text}}
+        | {"faults": {"url": text}},
         "manage_accounts.html": MANAGE_ACCOUNTS
         | {"viewer": viewer, "accounts": [account, account | {"id": 2}], "total": 2, "q": text}
         | {"page": 2, "pages": 3},
@@ -794,15 +820,23 @@ def test_every_input_is_labelled(page):
         assert field.get("type") == "hidden" or inside or field["id"] in labelled
 
 
+SEARCHES = (
+    "/explore",
+    "/manage#",
+    "/manage/audit",
+    "/manage/accounts",
+    "/manage/webhooks#",
+    "/overview",
+)
+
+
 def test_every_form_that_posts_has_the_csrf_token(page):
     """A GET form has none, because the token would be part of the URL."""
     forms = page.all("form")
     assert {form["method"] for form in forms} <= {"get", "post"}
     for form in forms:
         if form["method"] == "get":
-            assert form["action"].startswith(
-                ("/explore", "/manage#", "/manage/audit", "/manage/accounts", "/overview")
-            )
+            assert form["action"].startswith(SEARCHES)
             assert "csrf_token" not in [name for name, _ in page.controls(form["action"])]
     tokens = [i for i in page.all("input") if i.get("name") == "csrf_token"]
     assert len(tokens) == len([form for form in forms if form["method"] == "post"])
@@ -1292,6 +1326,7 @@ def test_entries_of_the_audit_log_are_sentences():
             "ingest", action="revoke_key", app_id=None, before="a0b1c2d3e4f5", actor="command line"
         )
         | {"actor_id": None},
+        logged("hooks.example", action="rotate_webhook", app_id=None, before="wh_1"),
         logged("Tides", action="remove") | {"has_app": False},
         logged("erased account", action="erase", actor="platform key a0b1c2d3e4f5", app_id=None)
         | {"actor_id": None},
@@ -1306,6 +1341,7 @@ def test_entries_of_the_audit_log_are_sentences():
         "@mira made @ana a manager (previously a member).",
         "The command line suspended the app.",
         "The command line revoked the platform key ingest (a0b1c2d3e4f5).",
+        "@mira rotated the secret of the webhook to hooks.example (wh_1).",
         "Tides (10000001): @mira removed the app.",
         "The platform key a0b1c2d3e4f5 erased an account.",
         "@mira made an erased account a manager (previously a member).",

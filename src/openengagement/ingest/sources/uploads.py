@@ -18,6 +18,7 @@ from openengagement.ingest.rows import Kind
 from openengagement.settings import Settings
 
 _PATIENCE_S: Final = 2.0
+_SENT_KEY_AT: Final = len(b"key:") + 32  # after the SHA-256 of the platform key
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,11 @@ def identify(upload: Upload, body: bytes) -> BatchIdentity:
     """Return the identity of an upload, with its decompressed body."""
     named = f"{upload.mapping}\n".encode() if upload.mapping else b""
     return BatchIdentity(upload.key, digest_of(named + body))
+
+
+def read_sent_key(key: bytes) -> bytes:
+    """Return an idempotency key as its producer sent it: without `key:` and the platform key."""
+    return key[_SENT_KEY_AT:]
 
 
 # Applies an upload, and returns its outcome when it is durable. Raises ApiError.

@@ -16,7 +16,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
+from openengagement.damage import OnDamage, ignore_damage
 from openengagement.engagement.counters import Ints
+from openengagement.errors import StoreDamaged
 from openengagement.files import FileLock, make_folder
 from openengagement.metrics.table import MERGE_FAILURES, MERGE_SECONDS, MERGED_ROWS
 from openengagement.stores.embedded.database import Database
@@ -90,8 +92,8 @@ def choose_files(records: Sequence[SegmentRecord], *, idle: bool) -> list[Segmen
 
 
 @contextmanager
-def failures_logged() -> Iterator[None]:
-    """Log a failure of the block instead of raising it.
+def failures_logged(on_damage: OnDamage) -> Iterator[None]:
+    """Log a failure of the block instead of raising it. Report damage to `on_damage`, too.
 
     Committed data is safe without a merge. If a commit raised this error after it succeeded, its
     caller would send the batch again.
@@ -103,6 +105,8 @@ def failures_logged() -> Iterator[None]:
     except Exception as error:
         MERGE_FAILURES.add(1)
         log_failure("merge_failed", error)
+        if isinstance(error, StoreDamaged):
+            on_damage(error)
 
 
 class Stage:
@@ -112,14 +116,15 @@ class Stage:
     """
 
     def __init__(
-        self, merger: Merger, lock: FileLock, *, choose: Choose, followed_by: "Stage | None" = None
+        self, merger: Merger, lock: FileLock, *, choose: Choose, on_damage: OnDamage
     ) -> None:
         self.lock = lock
         self.wake = threading.Event()  # set when there may be work
         self.thread: threading.Thread | None = None
         self._merger = merger
         self._choose = choose
-        self._followed_by = followed_by
+        self._on_damage = on_damage
+        self.followed_by: Stage | None = None
 
     def run(self, *, idle: bool = False, wait: bool = False) -> StageResult:
         """Merge once if a merge is due.
@@ -127,7 +132,7 @@ class Stage:
         If others run this stage, wait for them if `wait` is true, else return at once.
         """
         result = StageResult.FAILED
-        with failures_logged(), self.lock.held(wait=wait) as held:
+        with failures_logged(self._on_damage), self.lock.held(wait=wait) as held:
             if not held:
                 return StageResult.BUSY_ELSEWHERE
             # List them under the lock: no other process can merge these segments now.
@@ -137,16 +142,16 @@ class Stage:
             if chosen:
                 self._note(chosen, took_s=time.monotonic() - began_s)
             result = StageResult.MERGED if chosen else StageResult.NOTHING_DUE
-        if result is StageResult.MERGED and self._followed_by:
-            self._followed_by.wake.set()
+        if result is StageResult.MERGED and self.followed_by:
+            self.followed_by.wake.set()
         return result
 
     def _note(self, chosen: Sequence[SegmentRecord], *, took_s: float) -> None:
-        stage = "flush" if self._followed_by else "compaction"
+        stage = "flush" if self.followed_by else "compaction"
         rows = sum(record.rows for record in chosen)
         MERGE_SECONDS.observe(took_s, stage)
         MERGED_ROWS.add(rows, stage)
-        if self._followed_by is None:  # a flush runs every few commits
+        if self.followed_by is None:  # a flush runs every few commits
             log_event("compacted", files=len(chosen), rows=rows, seconds=round(took_s, 3))
 
     def start(self, name: str, stopping: threading.Event) -> None:
@@ -174,7 +179,7 @@ class Stage:
                 # After BUSY_ELSEWHERE, wait and look again. The other process may die during its
                 # merge, and then nothing would wake this thread.
                 if result in {StageResult.NOTHING_DUE, StageResult.FAILED}:
-                    with failures_logged():
+                    with failures_logged(self._on_damage):
                         self._merger.folder.remove_leftovers()
                     break
 
@@ -184,7 +189,7 @@ class Stage:
         False if `wake` was set meanwhile, or if the segments cannot be listed.
         """
         idle = False
-        with failures_logged():
+        with failures_logged(self._on_damage):
             before = None
             while before != (records := self._merger.records()):
                 if self.wake.wait(_IDLE_S):
@@ -204,14 +209,18 @@ class Stage:
 class Compactor:
     """Runs the two stages of a store, on demand and in the background."""
 
-    def __init__(self, database: Database, folder: Path) -> None:
+    def __init__(
+        self, database: Database, folder: Path, *, on_damage: OnDamage = ignore_damage
+    ) -> None:
         make_folder(folder)
+        self._on_damage = on_damage
         self._stopping = threading.Event()
         locks = [FileLock(folder / name) for name in (_FLUSH_LOCK, _COMPACTION_LOCK)]
         self.folder = SegmentFolder(database, folder, locks=locks)
         self._merger = merger = Merger(database, self.folder, stopping=self._stopping)
-        self.compaction = Stage(merger, locks[1], choose=choose_files)
-        self.flush = Stage(merger, locks[0], choose=choose_unflushed, followed_by=self.compaction)
+        self.compaction = Stage(merger, locks[1], choose=choose_files, on_damage=on_damage)
+        self.flush = Stage(merger, locks[0], choose=choose_unflushed, on_damage=on_damage)
+        self.flush.followed_by = self.compaction
         self._starting = threading.Lock()
 
     def notify_commit(self) -> None:
@@ -221,14 +230,14 @@ class Compactor:
         come no faster than they can be flushed.
         """
         self.start()
-        with failures_logged():
+        with failures_logged(self._on_damage):
             self.flush.wake.set()
             if len(self._merger.unflushed()) > BACKLOG_MAX:
                 self.flush.run(wait=True)
 
     def start(self) -> None:
         """Run both stages in the background from now on."""
-        with failures_logged(), self._starting:
+        with failures_logged(self._on_damage), self._starting:
             if self.flush.thread is None:
                 self.folder.remove_leftovers()
                 self.flush.start("flush", self._stopping)
@@ -239,7 +248,7 @@ class Compactor:
         """Flush what is worth a file, then compact until at most `_FILES_MAX` files are left."""
         while self.flush.run(idle=True, wait=True) is StageResult.MERGED:
             pass
-        with failures_logged():
+        with failures_logged(self._on_damage):
             while len(self._merger.files()) > _FILES_MAX and (
                 self.compaction.run(wait=True) is StageResult.MERGED
                 or self.compaction.run(idle=True, wait=True) is StageResult.MERGED

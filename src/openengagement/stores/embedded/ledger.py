@@ -3,6 +3,7 @@
 Its times are those of `ledger_time`.
 """
 
+import hashlib
 import sqlite3
 from typing import Final
 
@@ -24,6 +25,14 @@ CREATE INDEX batches_by_age ON batches (applied_at_s)
 POSITIONS: Final = """
 CREATE TABLE positions (source TEXT PRIMARY KEY, position BLOB NOT NULL) STRICT, WITHOUT ROWID
 """
+# Version 0.1.0 had one namespace of keys for all producers, and another digest. Its keys of batches
+# get a name of their own; those of files are of no use, because files are cut elsewhere now.
+_OLDER: Final = b"0.1.0:"
+RENAME_OLDER: Final = (
+    "UPDATE batches SET key = CAST('0.1.0:' || substr(key, 5) AS BLOB) "
+    "WHERE length(digest) = 16 AND substr(key, 1, 4) = CAST('key:' AS BLOB)"
+)
+_OLDER_DIGEST_BYTES: Final = 16
 NEVER: Final = 2**62  # an `applied_at_s` so late that the key never expires
 
 
@@ -63,6 +72,23 @@ def read_outcome(db: sqlite3.Connection, key: bytes, *, digest: bytes) -> bytes 
     query = "SELECT outcome FROM batches WHERE key = ? AND digest = ?"
     row: tuple[bytes] | None = db.execute(query, (key, digest)).fetchone()
     return row[0] if row else None
+
+
+def holds_older(db: sqlite3.Connection) -> bool:
+    """Whether it has keys of batches that version 0.1.0 counted."""
+    query = "SELECT 1 FROM batches WHERE key >= ? AND key < ? LIMIT 1"
+    return db.execute(query, (_OLDER, _OLDER[:-1] + b";")).fetchone() is not None
+
+
+def read_older_outcome(db: sqlite3.Connection, key: bytes, *, body: bytes) -> bytes | None:
+    """Read the outcome of this batch if version 0.1.0 counted it under this key."""
+    query = "SELECT digest, outcome FROM batches WHERE key = ?"
+    row = db.execute(query, (_OLDER + key,)).fetchone()
+    if row is None:
+        return None
+    digest, outcome = row
+    same = hashlib.blake2b(body, digest_size=_OLDER_DIGEST_BYTES).digest() == digest
+    return bytes(outcome) if same else None
 
 
 def read_position(db: sqlite3.Connection, source: str) -> bytes | None:

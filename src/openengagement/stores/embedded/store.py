@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from openengagement.clock import Clock
+from openengagement.damage import OnDamage, ignore_damage
 from openengagement.engagement.counters import Counters, Ints, add_hours
 from openengagement.engagement.overflow import merge_verified
 from openengagement.engagement.tweets import TweetContent, fold_contents, fold_tweets
@@ -53,6 +54,8 @@ _CONTENT: Final = ("segments", "tweets", "batches")
 class EmbeddedStore:
     """Both halves of `stores.contract`, and every capability, in the file `path`.
 
+    `on_damage` is called when a merge in the background meets damage.
+
     Raises:
         UnusableFile: database and segments are not of one state.
         OSError: the files cannot be used, or another version of the server made them.
@@ -63,7 +66,13 @@ class EmbeddedStore:
     blocking: Final = False  # reads take microseconds, from mapped files
 
     def __init__(
-        self, path: Path, *, clock: Clock, idempotency_keep_days: int, totals_cached_max: int = 0
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        idempotency_keep_days: int,
+        totals_cached_max: int = 0,
+        on_damage: OnDamage = ignore_damage,
     ) -> None:
         self._clock = clock
         self._keep_s = idempotency_keep_days * DAY_S
@@ -73,7 +82,7 @@ class EmbeddedStore:
         self._reader = SegmentReader(
             self._database, self._folder, totals_cached_max=totals_cached_max
         )
-        self._compactor = Compactor(self._database, self._folder)
+        self._compactor = Compactor(self._database, self._folder, on_damage=on_damage)
         self._tweets = table.TweetCache(self._database)
         try:
             self._compactor.folder.refuse_new_database()
@@ -182,6 +191,14 @@ class EmbeddedStore:
         for segment in self._reader.read_newest().by_id.values():
             sums.add(segment.hours)
         return sums
+
+    def holds_older(self) -> bool:
+        with self._database.snapshot() as db:
+            return ledger.holds_older(db)
+
+    def read_older_outcome(self, key: bytes, body: bytes) -> bytes | None:
+        with self._database.snapshot() as db:
+            return ledger.read_older_outcome(db, key, body=body)
 
     def read_outcome(self, key: bytes, digest: bytes) -> bytes | None:
         with self._database.snapshot() as db:

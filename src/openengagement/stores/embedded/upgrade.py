@@ -48,6 +48,8 @@ def create_or_upgrade(db: sqlite3.Connection, add: Callable[[Counters], object])
             db.execute(statement)
     if version < 7:  # noqa: PLR2004
         db.execute(manifest.CHECKSUM)  # before counters are moved, which adds segments
+    if version == 1:
+        db.execute(ledger.RENAME_OLDER)
     if version in WITH_ROWS:
         _move_counters(db, add)
     if version < VERSION:
