@@ -211,6 +211,19 @@ def overlap(one: str, other: str) -> bool:
     return len(first) == len(second)
 
 
+class _Client(Client):
+    """A client that survives headers which are none.
+
+    The library ends its connection instead, so one message would stop a consumer for ever.
+    """
+
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except (IndexError, UnicodeDecodeError):
+            return None
+
+
 async def connect(host: str, **options: Any) -> Client:  # noqa: ANN401 - options of the library
     """Connect to one server, `HOST:PORT`.
 
@@ -223,7 +236,7 @@ async def connect(host: str, **options: Any) -> Client:  # noqa: ANN401 - option
         # Later errors of the connection are those of the next step, which fails too.
         reasons.append(error)
 
-    client = Client()
+    client = _Client()
     step = client.connect(
         [f"nats://{host}"],
         allow_reconnect=False,
