@@ -257,6 +257,20 @@ def test_dead_letters_are_not_consumed_again(run, stream):
     assert "would be consumed again" in ended.err
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--dead-letter-to", "nowhere", "no stream has this subject"),
+        ("--dead-letter-file", "/no/such/folder/letters", "dead letters cannot be appended to"),
+    ],
+)
+def test_a_place_without_room_for_letters_is_told_at_once(run, stream, option, value, says):
+    """Not at the first letter, which would stop a consumer days later."""
+    stream.publish(EVENT)
+    ended = run("consume", stream.url, option, value, "--until-end")
+    assert (ended.code, says in ended.err) == (1, True), ended.err
+
+
 def test_large_messages(run, data, tmp_path):
     config = tmp_path / "nats.conf"
     config.write_text("max_payload: 48MB\n")

@@ -64,6 +64,10 @@ class _Reply(msgspec.Struct):
     error: _Error | None = None
 
 
+class _StreamNames(msgspec.Struct):
+    streams: list[str] | None = None
+
+
 class ConsumerMade(msgspec.Struct):
     """A new consumer on the server."""
 
@@ -111,6 +115,12 @@ async def read_stream(client: Client, name: str) -> Stream:
         LogUnavailable: try again later.
     """
     return await _ask(client, f"STREAM.INFO.{name}", body={}, kind=Stream)
+
+
+async def has_stream_for(client: Client, subject: str) -> bool:
+    """Whether some stream has a subject. Raises as `read_stream`."""
+    found = await _ask(client, "STREAM.NAMES", body={"subject": subject}, kind=_StreamNames)
+    return bool(found.streams) and not {"*", ">"} & set(subject.split("."))
 
 
 async def create_consumer(client: Client, stream: str, *, subject: str, after: int) -> ConsumerMade:

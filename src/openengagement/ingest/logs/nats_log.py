@@ -101,7 +101,7 @@ class NatsLog:
             self._connection.run(_await_all(steps))
 
     def verify_dead_letters(self, name: str) -> None:
-        """Verify that a subject for dead letters is not one that is consumed.
+        """Verify that a stream has a subject for dead letters, and that it is not consumed.
 
         Raises:
             LogUnusable
@@ -114,6 +114,12 @@ class NatsLog:
                     f"dead letters for {name} would be consumed again; use a subject of "
                     "another stream, or a file"
                 )
+        try:
+            known = self._connection.run(self._session.has_stream_for(name))
+        except LogUnavailable as error:
+            raise LogUnusable(f"dead letters for {name}: {error}") from error
+        if not known:
+            raise LogUnusable(f"dead letters for {name}: no stream has this subject")
 
     def close(self) -> None:
         session, self._session = self._session, None

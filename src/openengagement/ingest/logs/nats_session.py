@@ -132,6 +132,10 @@ class NatsSession:
             filtered = source in self._filtered
             verify_complete(source, sequence, stream=stream, tolerated=filtered or self._skip_lost)
 
+    async def has_stream_for(self, subject: str) -> bool:
+        """Whether some stream has a subject."""
+        return await nats_api.has_stream_for(self._client, subject)
+
     async def publish(self, subject: str, *, message_id: str, body: bytes) -> None:
         """Publish a message, durably."""
         headers = {"Nats-Msg-Id": message_id}
