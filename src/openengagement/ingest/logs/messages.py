@@ -156,7 +156,7 @@ class MessageParser:
         for index, message in enumerate(messages):
             try:
                 body = self._decompress(message)
-                if body.strip():
+                if body and not body.isspace():
                     form = detect_format(message.content_type or self._content_type, body)
                     yield _Decoded(index, message, body, form, self._minute_of(message))
             except ApiError as error:
