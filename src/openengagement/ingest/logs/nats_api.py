@@ -221,7 +221,7 @@ def overlap(one: str, other: str) -> bool:
     return len(first) == len(second)
 
 
-class _Client(Client):
+class _Client(Client):  # type: ignore[misc]  # the library has no types
     """A client that survives headers which are none.
 
     The library ends its connection instead, so one message would stop a consumer for ever.
@@ -229,9 +229,10 @@ class _Client(Client):
 
     async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
         try:
-            return await super()._process_headers(headers)
+            found: dict[str, str] | None = await super()._process_headers(headers)
         except (IndexError, UnicodeDecodeError):
             return None
+        return found
 
 
 async def connect(host: str, **options: Any) -> Client:  # noqa: ANN401 - options of the library
