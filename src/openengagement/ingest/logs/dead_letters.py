@@ -45,14 +45,13 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 def make_letter(
     message: LogMessage,
+    fault: tuple[str, str],
     *,
-    reason: str,
-    detail: str,
     row: bytes | None,
     line: int | None = None,
     row_bytes_max: int = _TEXT_BYTES_MAX,
 ) -> DeadLetter:
-    """Make the letter of a message, or of a line of it."""
+    """Make the letter of a message, or of a line of it. `fault` is the reason and the detail."""
     where = f"{message.source}@{message.position.decode()}"
     row_bytes_max = min(row_bytes_max, _TEXT_BYTES_MAX)
     cut = row is not None and len(row) > row_bytes_max
@@ -67,8 +66,8 @@ def make_letter(
         source=message.source,
         offset=message.offset,
         line=line,
-        reason=reason,
-        detail=detail,
+        reason=fault[0],
+        detail=fault[1],
         row=None if row is None else text,
         row_base64=packed,
         cut=cut,

@@ -126,7 +126,7 @@ class MessageParser:
 
     def refuse(self, message: LogMessage, *, reason: str, detail: str) -> MessageBatch:
         """Make a batch that counts nothing, and a letter with the whole message."""
-        letter = make_letter(message, reason=reason, detail=detail, row=message.body)
+        letter = make_letter(message, (reason, detail), row=message.body)
         return _make_batch([message], _Parsed(letters=[letter]))
 
     def _latest_s(self) -> float:
@@ -249,8 +249,7 @@ def _letters_of_lines(
             row = texts[line - 1].rstrip(b"\r") if line <= len(texts) else None
             letter = make_letter(
                 message,
-                reason=reason,
-                detail=detail,
+                (reason, detail),
                 row=row,
                 line=line - before,
                 row_bytes_max=message.weight - used[index],
@@ -261,7 +260,7 @@ def _letters_of_lines(
         if count > _LETTERS_MAX:
             detail = f"{count - _LETTERS_MAX} more lines of this message were rejected"
             message = part[index].message
-            yield make_letter(message, reason="more_lines", detail=detail, row=message.body)
+            yield make_letter(message, ("more_lines", detail), row=message.body)
 
 
 def _split(body: bytes, form: Format) -> list[bytes]:
@@ -278,7 +277,7 @@ def _letter_of(message: LogMessage, error: BaseException) -> DeadLetter:
     reason, detail = "internal_error", "the message could not be parsed; this is a server fault"
     if isinstance(error, ApiError):
         reason, detail = error.code, str(error).removeprefix("body: ")
-    return make_letter(message, reason=reason, detail=detail, row=message.body)
+    return make_letter(message, (reason, detail), row=message.body)
 
 
 def _make_batch(messages: Sequence[LogMessage], parsed: _Parsed) -> MessageBatch:
