@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import signal
+import socket
 import time
 
 import pytest
@@ -180,6 +182,67 @@ def test_removed_messages_are_told(run, stream, nats):
     assert drain(run, stream.url)["events"] == 0
 
 
+@pytest.mark.heavy
+def test_a_stream_that_is_created_again_while_it_is_consumed(data, stream, nats):
+    """The new stream begins at 1: its first messages must not be taken for counted ones."""
+    events = Events()
+    consumer = start_consumer(data, stream.url)
+    try:
+        stream.publish(*events.messages(5))
+        events.wait_until_counted(data, consumer.said)
+
+        async def again(_, jetstream):
+            await jetstream.delete_stream(stream.name)
+            await jetstream.add_stream(name=stream.name, subjects=[f"{stream.name}.>"])
+
+        nats.run(again)
+        wait_for(lambda: consumer.process.poll() is not None, reason=consumer.said)
+        assert consumer.process.returncode == 1
+        assert "it was created again" in consumer.said() or "there is no stream" in consumer.said()
+    finally:
+        consumer.kill()
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("options", [[], ["--skip-lost"]])
+def test_messages_that_are_removed_while_a_consumer_is_frozen(data, stream, nats, options):
+    events = Events()
+    consumer = start_consumer(data, stream.url, *options)
+    try:
+        stream.publish(*events.messages(5))
+        events.wait_until_counted(data, consumer.said)
+        consumer.process.send_signal(signal.SIGSTOP)
+        padding = b" " * 900_000 + b"\n"
+        stream.publish(*(EVENT + padding for _ in range(30)))  # more than a consumer asks for
+        nats.run(lambda _, jetstream: jetstream.purge_stream(stream.name))
+        stream.publish(*events.messages(3))
+        consumer.process.send_signal(signal.SIGCONT)
+        if options:
+            wait_for(lambda: not events.counts - events.read(data), reason=consumer.said)
+            assert '"event": "log_messages_removed"' in consumer.said()
+        else:
+            wait_for(lambda: consumer.process.poll() is not None, reason=consumer.said)
+            assert "before they were counted; add --skip-lost" in consumer.said()
+            assert consumer.process.returncode == 1
+    finally:
+        consumer.kill()
+
+
+@pytest.mark.parametrize("headers", [b"x", b"NATS/1.0", b"NATS/1.0 \xff\xff\xff\r\n\r\n"])
+def test_headers_that_are_none_stop_nothing(run, stream, headers):
+    """The client library ends the connection when it reads them."""
+    with socket.create_connection((HOST, stream.server.port)) as client:
+        message = headers + EVENT
+        sizes = f"{len(headers)} {len(message)}"
+        client.sendall(b'CONNECT {"headers":true,"verbose":false}\r\n')
+        client.sendall(f"HPUB {stream.name}.a {sizes}\r\n".encode() + message + b"\r\nPING\r\n")
+        while b"PONG" not in client.recv(4096):
+            pass
+    stream.publish(EVENT)
+
+    assert drain(run, stream.url) == {**ANSWER, "messages": 2, "events": 2}
+
+
 def test_a_stream_that_removes_acknowledged_messages_is_refused(run, nats):
     nats.add_stream("WORK", ["work.>"], retention="workqueue")
     ended = run("consume", nats.url("WORK"))
@@ -192,6 +255,20 @@ def test_dead_letters_are_not_consumed_again(run, stream):
     ended = run("consume", stream.url, "--dead-letter-to", f"{stream.name}.dead")
     assert ended.code == 1
     assert "would be consumed again" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--dead-letter-to", "nowhere", "no stream has this subject"),
+        ("--dead-letter-file", "/no/such/folder/letters", "dead letters cannot be appended to"),
+    ],
+)
+def test_a_place_without_room_for_letters_is_told_at_once(run, stream, option, value, says):
+    """Not at the first letter, which would stop a consumer days later."""
+    stream.publish(EVENT)
+    ended = run("consume", stream.url, option, value, "--until-end")
+    assert (ended.code, says in ended.err) == (1, True), ended.err
 
 
 def test_large_messages(run, data, tmp_path):

@@ -7,6 +7,8 @@ import time
 import pytest
 from confluent_kafka import Consumer
 
+from openengagement.ingest.logs.kafka_api import read_config
+from openengagement.ingest.logs.log_url import parse_url
 from support.consuming import Events, start_consumer
 from support.kafka_broker import KafkaBroker
 from support.ports import HOST, free_port
@@ -62,6 +64,47 @@ def test_dead_letters_are_in_a_topic(run, data, kafka, topic):
     assert (counted["events"], counted["dead_letters"]) == (2, 2)
     letters = [json.loads(each) for each in kafka.read(f"dead-{topic}", messages=2)]
     assert sorted(each["source"] for each in letters) == [f"kafka:{topic}/1", f"kafka:{topic}/2"]
+
+
+def test_a_missing_topic_for_letters_is_told_at_once(run, kafka, topic):
+    ended = run("consume", kafka.url(topic), "--dead-letter-to", "nowhere", "--until-end")
+    assert (ended.code, "dead letters for nowhere: there is no such topic" in ended.err) == (
+        1,
+        True,
+    )
+
+
+@pytest.mark.heavy
+def test_a_broker_without_tls_or_passwords(run, kafka, topic, tmp_path):
+    """The options reach the library: it speaks TLS and SASL to a broker that does not."""
+    address = f"{HOST}:{kafka.port}/{topic}"
+    config = tmp_path / "client.properties"
+    config.write_text("security.protocol=sasl_plaintext\nsasl.mechanisms=PLAIN\n")
+    for url, says in (
+        (f"kafka://me:secret@{address}", "does not answer over TLS; is this its port for TLS?"),
+        (f"kafka://me:secret@{address}?config={config}", "the broker refuses the credentials"),
+    ):
+        ended = run("consume", url)
+        assert (ended.code, says in ended.err) == (1, True), ended.err
+        assert "secret" not in ended.err
+        assert len(ended.err.splitlines()) == 1
+
+
+def test_credentials_reach_the_client_library(tmp_path):
+    url = "kafka://me:p%40ss@one,two:9093/events"
+    secure = {"security.protocol": "sasl_ssl", "sasl.mechanisms": "PLAIN"}
+    servers = {"bootstrap.servers": "one:9092,two:9093"}
+    named = {"sasl.username": "me", "sasl.password": "p@ss"}
+    assert read_config(parse_url(url)) == {**named, **secure, **servers}
+    config = tmp_path / "client.properties"
+    config.write_text("# TLS\n\nssl.ca.location = /ca.pem\nsasl.mechanisms=SCRAM-SHA-512\n")
+    assert read_config(parse_url(f"{url}?config={config}")) == {
+        **named,
+        **secure,
+        **servers,
+        "ssl.ca.location": "/ca.pem",
+        "sasl.mechanisms": "SCRAM-SHA-512",
+    }
 
 
 @pytest.mark.parametrize(

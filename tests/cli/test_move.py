@@ -4,6 +4,7 @@ test_moving.py` moves to a cluster and back while events arrive."""
 import json
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -106,6 +107,9 @@ def test_everything_moves(run, data, target, filled):
     assert read_all(target) == before
     assert before[0] == [[3, 12, 0, 3], [0, 12, 0, 0], [0, 0, 9, 0]]
     assert (target / "server.key").read_bytes() == (data / "server.key").read_bytes()
+    open_to_others = [str(each) for each in target.rglob("*") if each.stat().st_mode & 0o077]
+    assert target.stat().st_mode & 0o077 == 0
+    assert not [each for each in open_to_others if Path(each).is_file()]
     for command in ("issue", "bearer"):
         found = run("token", command, filled["app_id"], "--json", folder=target).json()
         assert {found[name] for name in found} & set(filled.values())
@@ -128,7 +132,8 @@ def test_the_source_refuses_everything_after_the_switch(run, data, target, fille
     assert moving(run, data, target, "--switch").code == 0
     new = tmp_path / "new.json"
     new.write_text(json.dumps([{**EVENTS[0], "count": 4}]))
-    for refused in (run("load", "events", new), run("account", "add", "ben")):
+    pruned = run("prune", "--older-than-days", "1")
+    for refused in (run("load", "events", new), run("account", "add", "ben"), pruned):
         assert (refused.code, "or was moved" in refused.err) == (1, True), refused
     with closing(open_limits(data)) as limits, pytest.raises(StoreUnavailable):
         limits.count(b"app", {MINUTE_S: 5}, now_s=1)

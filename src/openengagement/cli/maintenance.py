@@ -12,6 +12,7 @@ from openengagement.engagement.types import DAY_S, HOUR_S, format_time, hour_of
 from openengagement.errors import StoreUnavailable
 from openengagement.files import copy_private, sync_folder
 from openengagement.stores.contract import Copies, Prunes
+from openengagement.stores.inventory import Moves
 from openengagement.tuning import lower_priority
 
 _DAYS_MAX: Final = 36_500
@@ -83,6 +84,8 @@ def prune(
         counters = folder.stores.counters
         if not isinstance(counters, Prunes):
             fail(f"the {counters.name} store cannot prune; let it expire old hours by itself")
+        if isinstance(counters, Moves) and counters.inventory().is_sealed():
+            fail(f"{context.obj} is being moved, or was moved, to other stores; do not prune it")
         pruned = counters.prune(oldest_hour=oldest_hour)
     since = format_time(oldest_hour * HOUR_S)
     show({"pruned_counters": pruned, "kept_since": since}, as_json=json)

@@ -32,7 +32,7 @@ class BatchParser:
     """
 
     def __init__(self, *, lines_max: int, latest_s: Callable[[], float]) -> None:
-        self._lines_max = lines_max
+        self.lines_max = lines_max
         self._latest_s = latest_s
         self._columnar = ColumnarReader()
 
@@ -48,7 +48,7 @@ class BatchParser:
             body = self.decode(body, form, kind=kind)
         if isinstance(body, DecodedRows):
             return _validate_decoded(body, kind, latest_s=latest_s)
-        body = check_body(body, form, lines_max=self._lines_max)
+        body = check_body(body, form, lines_max=self.lines_max)
         if kind is EVENTS and form is Format.NDJSON:
             return self._parse_events(body, latest_s)
         return self._parse(body, form, kind=kind, latest_s=latest_s)
@@ -85,7 +85,7 @@ class BatchParser:
             required=kind.required,
             texts=kind.texts,
             not_text=NOT_TEXT,
-            rows_max=self._lines_max,
+            rows_max=self.lines_max,
             text_max_bytes=_TEXT_MAX_BYTES,
             chunk_rows=_NO_LIMIT,
             typed=kind is EVENTS,
@@ -110,7 +110,7 @@ class BatchParser:
         return ParsedBatch(pl.concat([plain, rows]).sort("line"), rejected, ignored=ignored)
 
     def _parse(self, body: bytes, form: Format, *, kind: Kind, latest_s: float) -> ParsedBatch:
-        text = parse_body(body, form, kind=kind, lines_max=self._lines_max)
+        text = parse_body(body, form, kind=kind, lines_max=self.lines_max)
         rows, rejected = validate(text.rows, kind, latest_s=latest_s)
         if text.malformed:
             malformed = pl.DataFrame(

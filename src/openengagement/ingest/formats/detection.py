@@ -58,5 +58,5 @@ def detect_format(content_type: str, body: bytes) -> Format:
 
 def detect_objects(start: bytes) -> Format:
     """Detect whether JSON objects have one line each, or perhaps several, by their first line."""
-    first_line = start.partition(b"\n")[0].rstrip()
+    first_line = start[: start.find(b"\n") + 1 or None].rstrip()  # the rest can be large
     return Format.NDJSON if first_line.endswith(b"}") else Format.JSON

@@ -3,6 +3,10 @@
 All formats give the same columns, so one set of rules (`ingest.rows`) validates them all.
 """
 
+from collections.abc import Sequence
+
+import msgspec
+
 from openengagement.errors import MalformedBody
 from openengagement.ingest.formats.csv_rows import parse_csv
 from openengagement.ingest.formats.detection import Format
@@ -28,10 +32,15 @@ def parse_body(body: bytes, form: Format, *, kind: Kind, lines_max: int) -> Text
         return parse_csv(body, fields=kind.fields, required=kind.required)
     if form is Format.NDJSON:
         return parse_lines(body, kind)
+    return parse_elements(split_elements(body, lines_max), kind, body=body)
+
+
+def split_elements(body: bytes, lines_max: int) -> Sequence[bytes | msgspec.Raw]:
+    """Split a JSON body into elements. Raises what `parse_body` does."""
     elements = split_document(body, elements_max=lines_max)
     if len(elements) > lines_max:
         raise too_many_lines(lines_max)
-    return parse_elements(elements, kind, body=body)
+    return elements
 
 
 def check_body(body: bytes, form: Format, *, lines_max: int) -> bytes:

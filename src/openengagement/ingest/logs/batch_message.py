@@ -12,10 +12,9 @@ from openengagement.engagement.types import HOUR_S
 from openengagement.ingest.batch import BatchIdentity, Outcome, ParsedBatch
 from openengagement.ingest.formats.detection import Format
 from openengagement.ingest.logs.contract import BATCH_HEADER, OutgoingMessage
-from openengagement.ingest.logs.sent_batch import SentBatch, encode_batch
+from openengagement.ingest.logs.sent_batch import OUTCOME_BYTES_MAX, SentBatch, encode_batch
 
 _ZSTD_LEVEL: Final = 3
-_OUTCOME_BYTES_MAX: Final = 16_384  # NATS limits all headers to 64 KiB
 
 
 def make_message(
@@ -60,7 +59,7 @@ def write_events(parsed: ParsedBatch, body: bytes, *, form: Format | None) -> by
 def _shorten(outcome: Outcome) -> bytes:
     """Encode an outcome, without its list of lines if that is long."""
     encoded = msgspec.json.encode(outcome)
-    if len(encoded) > _OUTCOME_BYTES_MAX:
+    if len(encoded) > OUTCOME_BYTES_MAX:
         encoded = msgspec.json.encode(
             Outcome(outcome.accepted, outcome.rejected, [], outcome.reasons)
         )

@@ -22,6 +22,7 @@ class Cursor:
     position: bytes | None = None
     offset: int = 0
     lag: int | None = None
+    fresh: bool = False  # nothing was read yet after the position in the store
 
     def restart(self, epoch: int) -> None:
         """Read again from the position in the store, unless this epoch has ended."""
@@ -30,11 +31,18 @@ class Cursor:
 
 
 class PositionCodec:
-    """Positions of a log: the log's identity and the number of a message, as `IDENTITY@NUMBER`."""
+    """Positions of a log: the log's identity and the number of a message, as `IDENTITY@NUMBER`.
+
+    `mismatch` says that a position is one of another log.
+    """
 
     def __init__(self, identity: str, *, described: str) -> None:
         self._identity = identity
-        self._described = described
+        self.mismatch = (
+            f"{described} is not the one that was counted before: it was created again, or another "
+            "log has its name; add the option name=NAME to the URL, with a new name, to count all "
+            "of it"
+        )
 
     def encode(self, offset: int) -> bytes:
         """Return the position after the message with this number."""
@@ -48,11 +56,7 @@ class PositionCodec:
         """
         identity, _, offset = position.decode("utf-8", "replace").rpartition("@")
         if identity != self._identity or not offset.isdecimal():
-            raise LogUnusable(
-                f"{self._described} is not the one that was counted before: it was created again, "
-                "or another log has its name; add the option name=NAME to the URL, with a new "
-                "name, to count all of it"
-            )
+            raise LogUnusable(self.mismatch)
         return int(offset)
 
 
@@ -78,7 +82,7 @@ def start(
         cursor.position = position
         cursor.offset = 0 if position is None else codec.decode(position)
         cursor.epoch += 1
-        cursor.started = True
+        cursor.started = cursor.fresh = True
         started.append(cursor)
     return started
 

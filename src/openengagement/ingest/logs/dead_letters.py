@@ -17,7 +17,7 @@ import msgspec
 
 from openengagement.errors import StoreUnavailable
 from openengagement.files import sync_folder
-from openengagement.ingest.logs.contract import LogMessage
+from openengagement.ingest.logs.contract import LogMessage, LogUnusable
 
 _TEXT_BYTES_MAX: Final = 65_536  # of a row or message; the log has the rest
 _Decoder: Final = codecs.getincrementaldecoder("utf-8")  # a cut text may end within a character
@@ -44,12 +44,18 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 def make_letter(
-    message: LogMessage, *, reason: str, detail: str, row: bytes | None, line: int | None = None
+    message: LogMessage,
+    fault: tuple[str, str],
+    *,
+    row: bytes | None,
+    line: int | None = None,
+    row_bytes_max: int = _TEXT_BYTES_MAX,
 ) -> DeadLetter:
-    """Make the letter of a message, or of a line of it."""
+    """Make the letter of a message, or of a line of it. `fault` is the reason and the detail."""
     where = f"{message.source}@{message.position.decode()}"
-    cut = row is not None and len(row) > _TEXT_BYTES_MAX
-    start = (row or b"")[:_TEXT_BYTES_MAX]
+    row_bytes_max = min(row_bytes_max, _TEXT_BYTES_MAX)
+    cut = row is not None and len(row) > row_bytes_max
+    start = (row or b"")[:row_bytes_max]
     text = packed = None
     try:
         text = _Decoder().decode(start, final=not cut)
@@ -60,8 +66,8 @@ def make_letter(
         source=message.source,
         offset=message.offset,
         line=line,
-        reason=reason,
-        detail=detail,
+        reason=fault[0],
+        detail=fault[1],
         row=None if row is None else text,
         row_base64=packed,
         cut=cut,
@@ -72,14 +78,18 @@ def write_to(path: Path) -> PutLetters:
     """Return what appends letters to a file, one JSON object per line.
 
     It raises StoreUnavailable if the file cannot be written now.
+
+    Raises:
+        LogUnusable: letters can never be appended to such a path.
     """
+    _verify_appendable(path)
 
     def put(letters: Sequence[tuple[str, bytes]]) -> None:
         lines = b"".join(letter + b"\n" for _, letter in letters)
         is_new = not path.exists()
         try:
-            with path.open("ab", buffering=0) as file:
-                os.fchmod(file.fileno(), 0o600)
+            # Private from the beginning. The operator may give an existing file other permissions.
+            with open(path, "ab", buffering=0, opener=_open_private) as file:
                 _write_whole(file.fileno(), lines)
                 os.fsync(file.fileno())
             if is_new:
@@ -88,6 +98,18 @@ def write_to(path: Path) -> PutLetters:
             raise StoreUnavailable("dead-letter", os.strerror(error.errno or 0)) from error
 
     return put
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _verify_appendable(path: Path) -> None:
+    found = path if path.exists() else path.parent
+    fits = path.is_file() if path.exists() else path.parent.is_dir()
+    if not fits or not os.access(found, os.W_OK):
+        reason = f"{found} is not writable" if fits else "it is no file in an existing folder"
+        raise LogUnusable(f"dead letters cannot be appended to {path}: {reason}")
 
 
 def _write_whole(descriptor: int, lines: bytes) -> None:

@@ -29,6 +29,10 @@ LASTING: Final = {
 }
 
 
+# Errors that do not say why.
+_SILENT: Final = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT}  # noqa: SLF001
+
+
 def verified(topic: TopicMetadata) -> TopicMetadata:
     """Return the description of a topic, if there is one.
 
@@ -46,6 +50,15 @@ def explain(error: Exception) -> str:
     if isinstance(found, KafkaError):
         found = LASTING.get(found.code(), found.str())
     return str(found)
+
+
+def explain_silence(error: KafkaException, settings: Mapping[str, str]) -> str:
+    """Say why a broker does not answer the first request. Over TLS, the library does not know."""
+    if error.args[0].code() not in _SILENT:
+        return explain(error)
+    secure = settings.get("security.protocol", "").lower().endswith("ssl")
+    over = " over TLS; is this its port for TLS?" if secure else ""
+    return f"the broker does not answer{over}"
 
 
 def silent() -> logging.Logger:

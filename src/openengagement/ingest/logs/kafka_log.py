@@ -140,6 +140,11 @@ class KafkaLog:
             raise LogUnusable(
                 f"dead letters for {name} would be consumed again; use another topic, or a file"
             )
+        try:
+            found = self._consumer.list_topics(name, timeout=kafka_api.TIMEOUT_S)
+            kafka_api.verified(found.topics[name])
+        except KafkaException as error:
+            raise LogUnusable(f"dead letters for {name}: {kafka_api.explain(error)}") from error
 
     def close(self) -> None:
         self._consumer.close()
@@ -165,7 +170,8 @@ class KafkaLog:
             topic = kafka_api.verified(found.topics[self._url.name])
         except KafkaException as error:
             self._consumer.poll(0)  # serves the callback that knows more
-            reason = kafka_api.explain(KafkaException(self._error) if self._error else error)
+            known = KafkaException(self._error) if self._error else error
+            reason = kafka_api.explain_silence(known, self._config)
             self._consumer.close()
             raise LogUnusable(f"{self._url.text}: {reason}") from error
         return found.cluster_id or "", sorted(topic.partitions)

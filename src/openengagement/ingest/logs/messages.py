@@ -34,6 +34,7 @@ from openengagement.stores.contract import Batch, Position
 from openengagement.telemetry import log_failure
 
 _JOINED_BYTES_MAX: Final = 8 * 2**20
+_ROWS_MAX: Final = 500_000  # after which a batch ends, so that few rows are in memory
 _LETTERS_MAX: Final = 1000  # with the text of a line, for each message
 _ELEMENTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _MINUTE_S: Final = 60
@@ -43,8 +44,12 @@ _NOT_OF_A_MESSAGE: Final = (KeyboardInterrupt, SystemExit, MemoryError, Unavaila
 
 @dataclass(frozen=True, slots=True)
 class _Decoded:
-    """A decompressed message. `minute` is the one that its events are judged by."""
+    """A decompressed message. `minute` is the one that its events are judged by.
 
+    `index` is that of the message in its run.
+    """
+
+    index: int
     message: LogMessage
     body: bytes
     form: Format
@@ -117,36 +122,43 @@ class MessageParser:
         for message in messages:
             by_source.setdefault((message.source, message.epoch), []).append(message)
         runs = (run for each in by_source.values() for run in _split_runs(each))
-        return [self._prepare(run) for run in runs]
+        return [batch for run in runs for batch in self._prepare(run)]
 
     def refuse(self, message: LogMessage, *, reason: str, detail: str) -> MessageBatch:
         """Make a batch that counts nothing, and a letter with the whole message."""
-        letter = make_letter(message, reason=reason, detail=detail, row=message.body)
-        return _make_batch([message], pl.DataFrame(), letters=[letter])
+        letter = make_letter(message, (reason, detail), row=message.body)
+        return _make_batch([message], _Parsed(letters=[letter]))
 
     def _latest_s(self) -> float:
         return self._minute * _MINUTE_S + self._settings.event_future_max_s
 
-    def _prepare(self, messages: Sequence[LogMessage]) -> MessageBatch:
-        parsed = _Parsed()
+    def _prepare(self, messages: Sequence[LogMessage]) -> Iterator[MessageBatch]:
+        parsed, first = _Parsed(), 0
+        for part in self._split_parts(messages, parsed):
+            self._minute = part[0].minute
+            self._parse(part, parsed)
+            end = part[-1].index + 1
+            if sum(frame.height for frame in parsed.frames) > _ROWS_MAX and end < len(messages):
+                yield _make_batch(messages[first:end], parsed)
+                parsed.frames, parsed.letters, first = [], [], end
+        yield _make_batch(messages[first:], parsed)
+
+    def _split_parts(
+        self, messages: Sequence[LogMessage], parsed: _Parsed
+    ) -> Iterator[Sequence[_Decoded]]:
+        """Decompress messages, and yield those that can be parsed together."""
         decoded = self._decode_all(messages, parsed)
-        for (joinable, minute), group in groupby(decoded, lambda d: (d.joinable, d.minute)):
-            self._minute = minute
-            for part in _cut(group) if joinable else ([each] for each in group):
-                self._parse(part, parsed)
-        frames = [frame for frame in parsed.frames if frame.height]
-        rows = pl.concat(frames, rechunk=True) if frames else pl.DataFrame()
-        sent = _find_sent(messages[0]) if rows.height else None
-        return _make_batch(messages, rows, letters=parsed.letters, sent=sent)
+        for (joinable, _), group in groupby(decoded, lambda d: (d.joinable, d.minute)):
+            yield from _cut(group, bytes_max=_JOINED_BYTES_MAX if joinable else 0)
 
     def _decode_all(self, messages: Sequence[LogMessage], parsed: _Parsed) -> Iterable[_Decoded]:
         """Decompress messages, one after the other. Empty ones have nothing to count."""
-        for message in messages:
+        for index, message in enumerate(messages):
             try:
                 body = self._decompress(message)
-                if body.strip():
+                if body and not body.isspace():
                     form = detect_format(message.content_type or self._content_type, body)
-                    yield _Decoded(message, body, form, self._minute_of(message))
+                    yield _Decoded(index, message, body, form, self._minute_of(message))
             except ApiError as error:
                 parsed.letters.append(_letter_of(message, error))
 
@@ -197,12 +209,12 @@ def _find_sent(message: LogMessage) -> SentBatch | None:
     return None
 
 
-def _cut(group: Iterable[_Decoded]) -> Iterable[list[_Decoded]]:
-    """Cut messages into parts of a bounded size."""
+def _cut(group: Iterable[_Decoded], *, bytes_max: int) -> Iterable[list[_Decoded]]:
+    """Cut messages into parts of a bounded size, or of one message."""
     part: list[_Decoded] = []
     size = 0
     for each in group:
-        if part and size + len(each.body) > _JOINED_BYTES_MAX:
+        if part and size + len(each.body) > bytes_max:
             yield part
             part, size = [], 0
         part.append(each)
@@ -222,25 +234,33 @@ def _letters_of_lines(
 ) -> Iterable[DeadLetter]:
     """Make a letter for each rejected line, with its number within its message.
 
-    Of a message with very many, the last letter has only their number.
+    Of a message with very many, the last letter has only their number. The lines in the letters of
+    a message have its `weight` in bytes together, because a small one can have very long lines.
     """
     texts = _split(body, part[0].form)
     ends = list(accumulate(count_lines(each.body) for each in part))
-    made = Counter[int]()
+    made, used = Counter[int](), Counter[int]()
     for line, reason, detail in found.rejected.iter_rows():
         index = min(bisect_right(ends, line - 1), len(part) - 1)
         made[index] += 1
         if made[index] <= _LETTERS_MAX:
             before = ends[index - 1] if index else 0
+            message = part[index].message
             row = texts[line - 1].rstrip(b"\r") if line <= len(texts) else None
-            yield make_letter(
-                part[index].message, reason=reason, detail=detail, row=row, line=line - before
+            letter = make_letter(
+                message,
+                (reason, detail),
+                row=row,
+                line=line - before,
+                row_bytes_max=message.weight - used[index],
             )
+            used[index] += min(len(row or b""), message.weight - used[index])
+            yield letter
     for index, count in made.items():
         if count > _LETTERS_MAX:
             detail = f"{count - _LETTERS_MAX} more lines of this message were rejected"
             message = part[index].message
-            yield make_letter(message, reason="more_lines", detail=detail, row=message.body)
+            yield make_letter(message, ("more_lines", detail), row=message.body)
 
 
 def _split(body: bytes, form: Format) -> list[bytes]:
@@ -257,17 +277,15 @@ def _letter_of(message: LogMessage, error: BaseException) -> DeadLetter:
     reason, detail = "internal_error", "the message could not be parsed; this is a server fault"
     if isinstance(error, ApiError):
         reason, detail = error.code, str(error).removeprefix("body: ")
-    return make_letter(message, reason=reason, detail=detail, row=message.body)
+    return make_letter(message, (reason, detail), row=message.body)
 
 
-def _make_batch(
-    messages: Sequence[LogMessage],
-    rows: pl.DataFrame,
-    *,
-    letters: Sequence[DeadLetter],
-    sent: SentBatch | None = None,
-) -> MessageBatch:
+def _make_batch(messages: Sequence[LogMessage], parsed: _Parsed) -> MessageBatch:
+    """Make the batch of messages. One of the HTTP intake is alone."""
+    frames = [frame for frame in parsed.frames if frame.height]
+    rows = pl.concat(frames, rechunk=True) if frames else pl.DataFrame()
     first, last = messages[0], messages[-1]
+    sent = _find_sent(first) if rows.height else None
     batch = Batch(
         deltas=fold_events(rows) if rows.height else no_counters(),
         key=sent.key if sent else None,
@@ -275,4 +293,4 @@ def _make_batch(
         outcome=sent.outcome if sent else b"",
         position=Position(first.source, last.position, first.after),
     )
-    return MessageBatch(messages, batch, letters, rows.height)
+    return MessageBatch(messages, batch, parsed.letters, rows.height)

@@ -64,6 +64,10 @@ class _Reply(msgspec.Struct):
     error: _Error | None = None
 
 
+class _StreamNames(msgspec.Struct):
+    streams: list[str] | None = None
+
+
 class ConsumerMade(msgspec.Struct):
     """A new consumer on the server."""
 
@@ -111,6 +115,12 @@ async def read_stream(client: Client, name: str) -> Stream:
         LogUnavailable: try again later.
     """
     return await _ask(client, f"STREAM.INFO.{name}", body={}, kind=Stream)
+
+
+async def has_stream_for(client: Client, subject: str) -> bool:
+    """Whether some stream has a subject. Raises as `read_stream`."""
+    found = await _ask(client, "STREAM.NAMES", body={"subject": subject}, kind=_StreamNames)
+    return bool(found.streams) and not {"*", ">"} & set(subject.split("."))
 
 
 async def create_consumer(client: Client, stream: str, *, subject: str, after: int) -> ConsumerMade:
@@ -211,6 +221,20 @@ def overlap(one: str, other: str) -> bool:
     return len(first) == len(second)
 
 
+class _Client(Client):  # type: ignore[misc]  # the library has no types
+    """A client that survives headers which are none.
+
+    The library ends its connection instead, so one message would stop a consumer for ever.
+    """
+
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        try:
+            found: dict[str, str] | None = await super()._process_headers(headers)
+        except (IndexError, UnicodeDecodeError):
+            return None
+        return found
+
+
 async def connect(host: str, **options: Any) -> Client:  # noqa: ANN401 - options of the library
     """Connect to one server, `HOST:PORT`.
 
@@ -223,7 +247,7 @@ async def connect(host: str, **options: Any) -> Client:  # noqa: ANN401 - option
         # Later errors of the connection are those of the next step, which fails too.
         reasons.append(error)
 
-    client = Client()
+    client = _Client()
     step = client.connect(
         [f"nats://{host}"],
         allow_reconnect=False,

@@ -75,11 +75,7 @@ class NatsLog:
             self._mine = mine
             owned = {source: self._cursors[source] for source in mine}
             codec = self._codec(session.stream)
-            new = cursors_of.start(owned, codec, read_position=self._read_position)
-            if new:
-                stream = self._connection.run(session.refresh())
-                for cursor in new:
-                    self._verify_complete(cursor, stream)
+            cursors_of.start(owned, codec, read_position=self._read_position)
             started = [cursor for cursor in owned.values() if cursor.started]
             subjects = [self._subjects[cursor.source] for cursor in started]
             return self._connection.run(session.read(started, subjects, timeout_s=timeout_s))
@@ -105,7 +101,7 @@ class NatsLog:
             self._connection.run(_await_all(steps))
 
     def verify_dead_letters(self, name: str) -> None:
-        """Verify that a subject for dead letters is not one that is consumed.
+        """Verify that a stream has a subject for dead letters, and that it is not consumed.
 
         Raises:
             LogUnusable
@@ -118,6 +114,12 @@ class NatsLog:
                     f"dead letters for {name} would be consumed again; use a subject of "
                     "another stream, or a file"
                 )
+        try:
+            known = self._connection.run(self._session.has_stream_for(name))
+        except LogUnavailable as error:
+            raise LogUnusable(f"dead letters for {name}: {error}") from error
+        if not known:
+            raise LogUnusable(f"dead letters for {name}: no stream has this subject")
 
     def close(self) -> None:
         session, self._session = self._session, None
@@ -151,35 +153,6 @@ class NatsLog:
             with contextlib.suppress(LogUnavailable):
                 self._connection.run(session.close(), timeout_s=_CLOSE_S)
 
-    def _verify_complete(self, cursor: Cursor, stream: nats_api.Stream) -> None:
-        """Verify that the stream has the messages after the cursor.
-
-        Raises:
-            LogUnusable: it removed some of them, or has not even those before.
-        """
-        first, last = stream.state.first_seq, stream.state.last_seq
-        if cursor.offset > last:
-            raise LogUnusable(
-                f"{cursor.source} was counted up to message {cursor.offset}, but the stream "
-                f"{stream.config.name} ends at {last}; an older copy of it was restored"
-            )
-        if not cursor.offset or first <= cursor.offset + 1:
-            return
-        if self._subjects[cursor.source] or self._skip_lost:
-            # With a filter, those may have been messages of other subjects.
-            log_event(
-                "log_messages_removed",
-                level=WARNING,
-                source=cursor.source,
-                counted_to=cursor.offset,
-                first=first,
-            )
-            return
-        raise LogUnusable(
-            f"the stream {stream.config.name} removed messages {cursor.offset + 1} to {first - 1} "
-            "before they were counted; add --skip-lost to continue without them"
-        )
-
     async def _open(self) -> NatsSession:
         return await self._begin(await self._connection.connect())
 
@@ -187,7 +160,13 @@ class NatsLog:
         try:
             stream = await nats_api.read_stream(client, self._url.name)
             nats_api.verify_retention(stream.config)
-            session = NatsSession(client, stream, codec=self._codec(stream), group=self._group)
+            session = NatsSession(
+                client,
+                stream,
+                codec=self._codec(stream),
+                group=self._group,
+                skip_lost=self._skip_lost,
+            )
             await session.begin()
         except BaseException:
             await client.close()

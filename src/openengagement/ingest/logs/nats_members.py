@@ -60,7 +60,7 @@ class Members:
 
     async def _hear(self, message: Msg) -> None:
         what, name = message.data[:1], message.data[1:].decode("ascii", "replace")
-        if name == self._me:
+        if name == self._me or len(name) != len(self._me):
             return
         if what == _BYE:
             self._heard_s.pop(name, None)

@@ -6,7 +6,7 @@ there. So what the server remembers is never needed.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,9 +19,11 @@ from openengagement.ingest.logs.contract import (
     POLL_BYTES_MAX,
     LogMessage,
     LogUnavailable,
+    LogUnusable,
 )
 from openengagement.ingest.logs.cursors import Cursor, PositionCodec
 from openengagement.ingest.logs.nats_members import Members
+from openengagement.telemetry import WARNING, log_event
 
 _PULL_MESSAGES: Final = 10_000
 _OVERHEAD_BYTES: Final = 4096  # of a message, besides its content
@@ -48,17 +50,28 @@ class _Reader:
 
 
 class NatsSession:
-    """A connection that reads one stream, until it breaks."""
+    """A connection that reads one stream, until it breaks.
+
+    With `skip_lost`, it continues after messages that the stream removed.
+    """
 
     def __init__(
-        self, client: Client, stream: nats_api.Stream, *, codec: PositionCodec, group: str
+        self,
+        client: Client,
+        stream: nats_api.Stream,
+        *,
+        codec: PositionCodec,
+        group: str,
+        skip_lost: bool,
     ) -> None:
         self.stream = stream
+        self._skip_lost = skip_lost
         self._client = client
         self._codec = codec
         self._inbox = client.new_inbox()
         self._members = Members(client, f"{stream.config.name}.{group}")
         self._readers: dict[str, _Reader] = {}  # by the name of the consumer
+        self._filtered: set[str] = set()  # sources with a filter, whose sequences have gaps
 
     async def begin(self) -> None:
         """Subscribe, and greet the other consumers. Call it once."""
@@ -78,8 +91,10 @@ class NatsSession:
 
         Raises:
             LogUnavailable: the connection is broken.
+            LogUnusable: messages are missing, or the stream is another one.
         """
         await self._match(cursors, subjects)
+        passed: dict[str, int] = {}  # the sequence before the first gap of each source
         messages: list[LogMessage] = []
         size = 0
         until_s = time.monotonic() + timeout_s
@@ -87,18 +102,39 @@ class NatsSession:
             raw = await self._next(until_s - time.monotonic())
             if raw is None:
                 break
-            message = self._take(raw)
+            message = self._take(raw, passed)
             if message is not None:
                 until_s = until_s if messages else time.monotonic() + _LINGER_S
                 messages.append(message)
                 size += message.weight
             await self._pull_again()
+        if passed:
+            await self._verify_complete(passed)
         return messages
 
-    async def refresh(self) -> nats_api.Stream:
-        """Read the state of the stream again."""
-        self.stream = await nats_api.read_stream(self._client, self.stream.config.name)
-        return self.stream
+    async def _verify_complete(
+        self, counted_to: Mapping[str, int], *, fresh: Collection[str] = ()
+    ) -> None:
+        """Verify that the stream did not remove messages after these sequences of its sources.
+
+        Sequences of `fresh` sources are from the store. This process has read the others.
+
+        Raises:
+            LogUnusable: it did, or it was created again.
+            LogUnavailable
+        """
+        stream = await nats_api.read_stream(self._client, self.stream.config.name)
+        if stream.created != self.stream.created:
+            raise LogUnusable(self._codec.mismatch)
+        for source, sequence in counted_to.items():
+            if sequence > stream.state.last_seq and source not in fresh:
+                raise LogUnavailable("the new leader of the stream has not caught up")
+            filtered = source in self._filtered
+            verify_complete(source, sequence, stream=stream, tolerated=filtered or self._skip_lost)
+
+    async def has_stream_for(self, subject: str) -> bool:
+        """Whether some stream has a subject."""
+        return await nats_api.has_stream_for(self._client, subject)
 
     async def publish(self, subject: str, *, message_id: str, body: bytes) -> None:
         """Publish a message, durably."""
@@ -133,9 +169,16 @@ class NatsSession:
             if silent or (reader.cursor.source, reader.epoch) not in wanted:
                 await self._drop(name)
         present = {reader.cursor.source for reader in self._readers.values()}
+        added: dict[str, int] = {}
         for cursor, subject in zip(cursors, subjects, strict=True):
             if cursor.source not in present:
                 await self._add(cursor, subject)
+                added[cursor.source] = cursor.offset
+        if added:  # after they were created, so that they belong to the stream that is verified
+            fresh = {cursor.source for cursor in cursors if cursor.fresh}
+            await self._verify_complete(added, fresh=fresh)
+            for cursor in cursors:
+                cursor.fresh = False
         await self._pull_again()
 
     async def _add(self, cursor: Cursor, subject: str) -> None:
@@ -143,6 +186,8 @@ class NatsSession:
             self._client, self.stream.config.name, subject=subject, after=cursor.offset
         )
         cursor.lag = made.num_pending
+        if subject:
+            self._filtered.add(cursor.source)
         self._readers[made.name] = _Reader(
             cursor, made.name, cursor.epoch, heard_s=time.monotonic()
         )
@@ -179,8 +224,11 @@ class NatsSession:
         except nats_api.FAILURES as error:
             raise LogUnavailable(nats_api.explain(error)) from error
 
-    def _take(self, raw: Msg) -> LogMessage | None:
-        """Return a message that is the next one of its source."""
+    def _take(self, raw: Msg, passed: dict[str, int]) -> LogMessage | None:
+        """Return a message that is the next one of its source.
+
+        Note the sequence before it in `passed` if there is a gap between the two.
+        """
         if status := nats_api.status_of(raw):
             self._note_status(raw, status)
             return None
@@ -195,6 +243,8 @@ class NatsSession:
             return None
         reader.number = delivered.number
         cursor = reader.cursor
+        if delivered.sequence > cursor.offset + 1 and cursor.source not in self._filtered:
+            passed.setdefault(cursor.source, cursor.offset)
         after, cursor.position = cursor.position, self._codec.encode(delivered.sequence)
         cursor.offset, cursor.lag = delivered.sequence, delivered.pending
         headers = {name.lower(): value for name, value in (raw.headers or {}).items()}
@@ -221,3 +271,32 @@ class NatsSession:
             reader.left = 0
         elif status != _HEARTBEAT:
             del self._readers[name]  # the consumer is gone, or its leader changed
+
+
+def verify_complete(
+    source: str, counted_to: int, *, stream: nats_api.Stream, tolerated: bool
+) -> None:
+    """Verify that a stream has the messages of a source after a sequence, 0 for the beginning.
+
+    Removed messages are logged if they are `tolerated`.
+
+    Raises:
+        LogUnusable: it removed some of them, or has not even those before.
+    """
+    name, first, last = stream.config.name, stream.state.first_seq, stream.state.last_seq
+    if counted_to > last:
+        raise LogUnusable(
+            f"{source} was counted up to message {counted_to}, but the stream {name} ends at "
+            f"{last}; an older copy of it was restored"
+        )
+    if not counted_to or first <= counted_to + 1:
+        return
+    if not tolerated:
+        raise LogUnusable(
+            f"the stream {name} removed messages {counted_to + 1} to {first - 1} before they were "
+            "counted; add --skip-lost to continue without them"
+        )
+    # With a filter, those may have been messages of other subjects.
+    log_event(
+        "log_messages_removed", level=WARNING, source=source, counted_to=counted_to, first=first
+    )

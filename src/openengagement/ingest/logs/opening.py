@@ -11,7 +11,7 @@ class OpenLog(EventLog, Protocol):
     """A log that was just opened."""
 
     def verify_dead_letters(self, name: str) -> None:
-        """Verify that a subject or topic for dead letters is not one that is consumed.
+        """Verify that a subject or topic for dead letters exists, and that it is not consumed.
 
         Raises:
             LogUnusable

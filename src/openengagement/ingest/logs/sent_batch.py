@@ -2,10 +2,18 @@
 
 import base64
 import binascii
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
 from openengagement.errors import MalformedBody
+
+OUTCOME_BYTES_MAX: Final = 16_384  # NATS limits all headers to 64 KiB
+# The ledger keeps what a header says, so whoever publishes must not make it large.
+_DIGEST_BYTES: Final = 32
+_KEY_BYTES_MAX: Final = 1024
+_AT_S_MAX: Final = 2**40
 
 
 class SentBatch(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -14,10 +22,10 @@ class SentBatch(msgspec.Struct, frozen=True, omit_defaults=True):
     `at_s` is when the intake accepted the events, in Unix seconds.
     """
 
-    at_s: int
-    digest: bytes = b""
-    outcome: bytes = b""
-    key: bytes | None = None
+    at_s: Annotated[int, Meta(ge=0, le=_AT_S_MAX)]
+    digest: Annotated[bytes, Meta(max_length=_DIGEST_BYTES)] = b""
+    outcome: Annotated[bytes, Meta(max_length=OUTCOME_BYTES_MAX)] = b""
+    key: Annotated[bytes, Meta(min_length=1, max_length=_KEY_BYTES_MAX)] | None = None
 
 
 def encode_batch(batch: SentBatch) -> str:

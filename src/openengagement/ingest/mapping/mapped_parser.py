@@ -7,20 +7,21 @@ from typing import IO, Final
 import msgspec
 import polars as pl
 
-from openengagement.errors import MalformedBody
 from openengagement.ingest.batch import ParsedBatch
 from openengagement.ingest.batch_parser import COLUMNAR, BatchParser, Content
 from openengagement.ingest.formats.columnar import DecodedRows
 from openengagement.ingest.formats.csv_header import read_header
 from openengagement.ingest.formats.csv_rows import parse_csv
 from openengagement.ingest.formats.detection import Format
-from openengagement.ingest.formats.parsing import check_body
+from openengagement.ingest.formats.parsing import check_body, split_elements
 from openengagement.ingest.mapping import map_file
 from openengagement.ingest.mapping.map_file import read_mapping
 from openengagement.ingest.mapping.mapper import MappedRows, Mapper
 from openengagement.ingest.rows import EVENTS, DropReason, Kind
 
-_LINES_MAX: Final = 2**31  # the parser of the events has the limit
+_JSON: Final = msgspec.json.Decoder()
+# A decoded row takes up to 22 times its size.
+_ROW_BYTES_MAX: Final = 2**20
 
 
 class MappedParser:
@@ -55,10 +56,12 @@ class MappedParser:
     def _read_rows(self, body: Content, form: Format) -> Iterator[tuple[int, object]]:
         if isinstance(body, DecodedRows):
             return _numbered(body.text)
-        text = check_body(body, form, lines_max=_LINES_MAX)
+        lines_max = self._parser.lines_max
+        text = check_body(body, form, lines_max=lines_max)
         if form is Format.CSV:
             return _records(text, self._mapper.fields)
-        return _lines(text) if form is Format.NDJSON else _elements(text)
+        rows = text.split(b"\n") if form is Format.NDJSON else split_elements(text, lines_max)
+        return _decode_all(rows)
 
 
 def read_parsers(parser: BatchParser, files: Mapping[str, Path]) -> dict[str, MappedParser]:
@@ -89,23 +92,25 @@ def _renumber(parsed: ParsedBatch, mapped: MappedRows) -> ParsedBatch:
     return ParsedBatch(rows, rejected)
 
 
-def _lines(text: bytes) -> Iterator[tuple[int, object]]:
-    decode = msgspec.json.Decoder().decode
-    for number, line in enumerate(text.split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            yield number, decode(line)
-        except msgspec.DecodeError as error:
-            yield number, str(error)
+def _decode_all(rows: Sequence[bytes | msgspec.Raw]) -> Iterator[tuple[int, object]]:
+    """Decode rows of JSON, one after the other. One that is none becomes the text of the fault."""
+    for number, row in enumerate(rows, 1):
+        text = memoryview(row)
+        if len(text) > _ROW_BYTES_MAX:
+            yield number, f"is longer than {_ROW_BYTES_MAX} bytes"
+        elif bytes(text).strip():
+            yield number, _decode(text)
 
 
-def _elements(text: bytes) -> Iterator[tuple[int, object]]:
+def _decode(text: memoryview) -> object:
     try:
-        found = msgspec.json.decode(text)
+        return _JSON.decode(text)
     except msgspec.DecodeError as error:
-        raise MalformedBody(f"body: {error}") from None
-    yield from enumerate(found if isinstance(found, list) else [found], 1)
+        return str(error)
+    except RecursionError:
+        return "is nested too deeply"
+    except ValueError:
+        return "is not valid UTF-8"
 
 
 def _records(text: bytes, fields: Sequence[str]) -> Iterator[tuple[int, object]]:

@@ -1,11 +1,14 @@
 """Turn a platform's own rows into events, by a mapping."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
+
+import msgspec
 
 from openengagement.ingest.mapping import map_file
 from openengagement.ingest.mapping.map_file import ANY, EventRule, FieldRule, Source
@@ -17,6 +20,11 @@ _TID: Final = "234567abcdefghijklmnopqrstuvwxyz"  # the AT Protocol's digits, in
 _TID_LENGTH: Final = 13
 _TID_BITS: Final = 5
 _UNITS: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+# Longer values stay as they are. Many patterns take quadratic time, and senders choose the values.
+_PATTERN_CHARS_MAX: Final = 1000
+_NESTED_CHARS_MAX: Final = 128
+_NUMBER_CHARS_MAX: Final = 64
+_NUMBER_DIGITS_MAX: Final = 32
 _ZONED: Final = re.compile(r"([Zz]|[+-][0-9]{2}:?[0-9]{2})$")
 
 
@@ -85,10 +93,18 @@ def _compile_rule(
         return all(_has(read(row), wanted) for read, wanted in conditions)
 
     def make(row: Row) -> dict[str, Value]:
-        values = ((name, read(row)) for name, read in readers)
+        values = ((name, _shorten(read(row))) for name, read in readers)
         return {name: value for name, value in values if value is not None}
 
     return fits, make
+
+
+def _shorten(value: object) -> Value:
+    """Write a list or an object as the start of its JSON. The rules for events reject the text."""
+    if isinstance(value, list | dict):
+        return msgspec.json.encode(value)[:_NESTED_CHARS_MAX].decode("utf-8", "replace")
+    scalar: Value = value  # type: ignore[assignment]
+    return scalar
 
 
 def _has(value: object, wanted: frozenset[str]) -> bool:
@@ -144,7 +160,7 @@ def _steps_of(source: FieldRule) -> Sequence[Callable[[Any], Value]]:
     steps: list[Callable[[Any], Value]] = []
     if source.pattern:
         pattern = re.compile(source.pattern)
-        steps.append(lambda value: found[1] if (found := pattern.search(str(value))) else value)
+        steps.append(lambda value: _find(pattern, value))
     if source.values:
         values = source.values
         steps.append(lambda value: values.get(_text_of(value), value))
@@ -156,6 +172,12 @@ def _steps_of(source: FieldRule) -> Sequence[Callable[[Any], Value]]:
     if source.zone:
         steps.append(lambda value: value if _ZONED.search(str(value)) else f"{value}Z")
     return steps
+
+
+def _find(pattern: re.Pattern[str], value: Value) -> Value:
+    text = str(value)
+    found = pattern.search(text) if len(text) <= _PATTERN_CHARS_MAX else None
+    return found[1] if found else value
 
 
 def _decode_tid(value: Value) -> Value:
@@ -170,7 +192,11 @@ def _decode_tid(value: Value) -> Value:
 
 def _to_time(value: Value, scale: int) -> Value:
     """Write a number of seconds, or of parts of a second, as a time. Seconds are cut off."""
+    text = str(value)
     try:
-        return datetime.fromtimestamp(int(Decimal(str(value)) / scale), UTC).isoformat()
+        # A whole number of a million digits takes half a minute to compute.
+        number = Decimal(text if len(text) <= _NUMBER_CHARS_MAX else "NaN")
+        seconds = int(number / scale) if number.adjusted() < _NUMBER_DIGITS_MAX else math.inf
+        return datetime.fromtimestamp(seconds, UTC).isoformat()
     except (InvalidOperation, ValueError, OverflowError, OSError):
         return value

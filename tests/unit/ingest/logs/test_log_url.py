@@ -92,6 +92,23 @@ def test_letters_are_appended_whole(tmp_path, monkeypatch):
     assert path.read_bytes() == b'{"a":1}\n{"b":1}\n{"d":1}\n'
 
 
+def test_letters_are_private_from_the_beginning(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fchmod", None)
+    path = tmp_path / "letters.ndjson"
+    dead_letters.write_to(path)([("a", b"{}")])
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o640)
+    dead_letters.write_to(path)([("a", b"{}")])
+    assert path.stat().st_mode & 0o777 == 0o640, "the operator's choice stays"
+
+
+@pytest.mark.parametrize("name", ["", "none/letters.ndjson", "pipe"])
+def test_a_path_that_cannot_have_letters_is_told_at_once(tmp_path, name):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(LogUnusable, match="dead letters cannot be appended to"):
+        dead_letters.write_to(tmp_path / name)
+
+
 def test_a_full_disk_is_told(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -12,8 +12,10 @@ import zstandard
 from openengagement.clock import SystemClock
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.ingest.formats.detection import Format
+from openengagement.ingest.logs import messages
 from openengagement.ingest.logs.contract import LogMessage
 from openengagement.ingest.logs.messages import MessageParser
+from openengagement.ingest.logs.sent_batch import SentBatch, encode_batch
 from openengagement.settings import Settings
 from unit.ingest.conftest import DecoderHere
 from unit.ingest.logs.conftest import AT, SENT_S, event
@@ -180,6 +182,56 @@ def test_a_message_with_very_many_bad_lines_has_a_bounded_number_of_letters(prep
     assert [each.offset for each in last] == [1]
     assert "4000" in last[0].detail
     assert counts(batch) == {(5, "replies"): 1}
+
+
+def test_letters_of_a_small_message_with_long_lines_are_bounded(prepare):
+    """6 KB of zstd became 384 MB of letters."""
+    line = b'{"tweet_id":"5","type":"x","pad":"' + b"x" * 60_000 + b'"}\n'
+    packed = zstandard.ZstdCompressor().compress(line * 100)
+    batch = prepare(packed)
+
+    assert len(batch.letters) == 100
+    rows = [each.row for each in batch.letters]
+    assert sum(map(len, rows)) == min(10 * len(packed), len(line) * 100)
+    assert batch.letters[-1].cut
+    plain = prepare(line * 3)
+    assert [len(each.row) for each in plain.letters] == [len(line) - 1] * 3
+
+
+def test_a_batch_ends_when_it_has_many_rows(monkeypatch):
+    """Small compressed messages may have very many events."""
+    monkeypatch.setattr(messages, "_ROWS_MAX", 10)
+    monkeypatch.setattr(messages, "_JOINED_BYTES_MAX", 12 * len(event()))
+    line = event()
+    bodies = [line, b"nonsense", line * 11, b"", gzip.compress(line * 20), line]
+    parser = MessageParser(Settings(), now_s=SystemClock().now_s)
+    batches = parser.prepare([message(body, offset=i) for i, body in enumerate(bodies, 1)])
+
+    assert [each.events for each in batches] == [12, 20, 1]
+    positions = [each.batch.position for each in batches]
+    assert [each.after for each in positions] == [None, b"made@3", b"made@5"]
+    assert [each.offset for each in positions] == [b"made@3", b"made@5", b"made@6"]
+    assert sum(len(each.letters) for each in batches) == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"at_s": -1},
+        {"at_s": 2**62},
+        {"digest": b"d" * 33},
+        {"outcome": b"o" * 16_385},
+        {"key": b"k" * 1025},
+        {"key": b""},
+    ],
+    ids=["early", "late", "digest", "outcome", "key", "empty key"],
+)
+def test_a_header_cannot_make_the_ledger_large(prepare, fields):
+    sent = SentBatch(**{"at_s": int(SENT_S), **fields})
+    batch = prepare(message(event(), batch=encode_batch(sent)))
+
+    assert batch.events == 0
+    assert [each.reason for each in batch.letters] == ["malformed_body"]
 
 
 def test_compressed_messages_weigh_more():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from openengagement.errors import MalformedBody
+from openengagement.errors import BodyTooLarge, MalformedBody
 from openengagement.files import UnusableFile
 from openengagement.ingest.batch_parser import BatchParser
 from openengagement.ingest.formats.detection import Format
@@ -133,6 +133,42 @@ def test_lines_that_are_no_objects(parse, bad):
 
     assert counts(parsed) == {(5, "retweets"): 2}
     assert rejected(parsed) == [(3, "malformed")]
+
+
+HOSTILE = """
+[[event]]
+tweet_id = { field = "id", pattern = "([^/]+)$" }
+type = { value = "replies" }
+at = { field = "at", unit = "ms" }
+"""
+GOOD = b'{"id": "a/5", "at": 1764000000000}'
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (b'{"x": ' + b"[" * 5000 + b"]" * 5000 + b"}", "malformed"),
+        (b'{"id": "\xff"}', "malformed"),
+        (b'{"id": "' + b"5" * 2**20 + b'"}', "malformed"),
+        (b'{"id": "a/5", "at": "1e999999999"}', "invalid_time"),
+        (b'{"id": "a/5", "at": "1e30000000"}', "invalid_time"),
+        (b'{"id": "a/5", "at": "' + b"9" * 1_000_000 + b'"}', "invalid_time"),
+        (b'{"id": "' + b"a" * 900_000 + b'/", "at": 0}', "invalid_id"),
+    ],
+    ids=["depth", "utf-8", "long row", "exponent", "large exponent", "digits", "pattern"],
+)
+def test_a_hostile_row_costs_little_and_spoils_no_other(parse, bad, reason):
+    """A sender of events chooses the values. Some of these took minutes, or failed the batch."""
+    parsed = parse(b"\n".join([GOOD, bad, GOOD]), text=HOSTILE)
+
+    assert counts(parsed) == {(5, "replies"): 2}
+    assert rejected(parsed) == [(2, reason)]
+
+
+@pytest.mark.parametrize("form", [Format.NDJSON, Format.JSON])
+def test_a_mapped_body_has_the_limit_of_lines(parse, form):
+    with pytest.raises(BodyTooLarge):
+        parse(b"[0" + b",0" * 1001 + b"]" if form is Format.JSON else b"{}\n" * 1001, form=form)
 
 
 def test_a_row_may_become_several_events(parse):
