@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from openengagement.provider_settings import ProviderSettings, SettingsError
+from openengagement.look_settings import LookSettings
+from openengagement.provider_settings import SettingsError
 from openengagement.setting_kinds import (
     MailServer,
     Network,
@@ -15,7 +16,7 @@ from openengagement.setting_kinds import text as _text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotificationSettings(ProviderSettings):
+class NotificationSettings(LookSettings):
     """The settings of notifications."""
 
     webhook_networks: str = _text(

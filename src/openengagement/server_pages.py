@@ -56,7 +56,10 @@ def build_pages(shared: Shared, slow_pool: ThreadPoolExecutor, *, reference: Ref
     registry, keyring, settings = shared.folder.registry, shared.folder.keyring, shared.settings
     now_s = shared.now_s
     sessions = BrowserSessions(registry, keyring, days=settings.session_days, now_s=now_s)
-    renderer = PageRenderer(settings.platform_name, sessions, image_hosts=settings.image_host_names)
+    languages = load_languages(settings.page_languages, settings.platform_nouns)
+    renderer = PageRenderer(
+        settings.look, sessions, languages=languages, image_hosts=settings.image_host_names
+    )
     sign_in = SignIn(
         renderer,
         sessions,
@@ -86,6 +89,7 @@ def build_pages(shared: Shared, slow_pool: ThreadPoolExecutor, *, reference: Ref
         figures=_build_figure_pages(shared, renderer, own_apps=own_apps),
         oidc=_build_oidc(shared, renderer, sign_in=sign_in),
         reference=ApiReference(renderer, lambda: reference.document),
+        language=LanguageChoice(languages),
     )
     return Pages(
         renderer,

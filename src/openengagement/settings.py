@@ -214,7 +214,6 @@ class Settings(intake_settings.IntakeSettings):
     )
 
     # Pages
-    platform_name: str = _text("Open Engagement", "Name of the platform on the pages.", unit="text")
     tweet_url: str = _text(
         "",
         "Page of a Tweet without a URL of its own, such as https://example.com/posts/{id}.",
@@ -270,6 +269,7 @@ class Settings(intake_settings.IntakeSettings):
         _ = self.metrics_address
         self.check_intake()
         self.check_notifications()
+        self.check_look()
         self._parse("tweet_url", check_tweet_url)
         if fault := find_database_fault(self.registry, self.store):
             raise SettingsError(f"{ENV_PREFIX}{fault}")

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from openengagement.engagement.types import HOUR_S, utc_datetime
+from openengagement.engagement.types import HOUR_S
+from openengagement.language.current import current
+from openengagement.language.current import gettext as _
 from openengagement.portal.overview_figures import Bar
 from openengagement.portal.periods import DAY_HOURS, Period
 from openengagement.portal.series import Number, format_number
@@ -18,7 +20,7 @@ _TICKS_MAX: Final = 4
 _LABELS: Final = 5
 _RATE_UNIT: Final = 0.0001  # ticks of rates are multiples of it
 _FILLED: Final = 0.68  # of the width of a bar's place
-_UNITS: Final = ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "K"))
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +112,12 @@ def _column(bar: Bar, place: int, *, slots: int, top: float) -> Column:
 
 
 def _title(bar: Bar) -> str:
-    counted = " so far" if bar.running else ""
-    before = "" if bar.before is None else f" (period before: {format_number(bar.before)})"
-    return f"{bar.label}: {format_number(bar.value)}{counted}{before}"
+    value = format_number(bar.value)
+    if bar.running:
+        value = _("%(value)s so far", value=value)
+    if bar.before is not None:
+        value = _("%(value)s (period before: %(before)s)", value=value, before=format_number(bar.before))
+    return f"{bar.label}: {value}"
 
 
 def _height(value: Number, top: float) -> float:
@@ -132,12 +137,8 @@ def _steps(most: float, *, is_rate: bool) -> tuple[float, int]:
 
 
 def _tick(value: float, *, is_rate: bool) -> str:
-    if is_rate:
-        return f"{100 * value:.2f}".rstrip("0").rstrip(".") + "%"
-    for size, unit in _UNITS:
-        if value >= size:
-            return f"{value / size:.2f}".rstrip("0").rstrip(".") + unit
-    return str(int(value))
+    formats = current().formats
+    return formats.tick(value) if is_rate else formats.compact(int(value))
 
 
 def _time_labels(bars: Sequence[Bar], slots: int, *, bar_hours: int) -> list[tuple[float, str]]:
@@ -153,8 +154,8 @@ def _time_labels(bars: Sequence[Bar], slots: int, *, bar_hours: int) -> list[tup
 
 
 def _time_label(hour: int, bar_hours: int) -> str:
-    moment = utc_datetime(hour * HOUR_S)
-    return f"{moment:%H:%M}" if bar_hours == 1 else f"{moment.day} {moment:%b}"
+    formats, at_s = current().formats, hour * HOUR_S
+    return formats.hour(at_s) if bar_hours == 1 else formats.short_day(at_s)
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:

@@ -10,6 +10,8 @@ from starlette.responses import Response
 
 from openengagement.engagement.types import utc_datetime
 from openengagement.errors import ApiError
+from openengagement.language.current import gettext as _
+from openengagement.language.current import ngettext
 from openengagement.portal.api_figures import ApiFigures
 from openengagement.portal.csv_files import csv_response
 from openengagement.portal.page_request import PageRequest
@@ -72,7 +74,7 @@ class Charts:
             "total": format_number(chart.total),
             "too_old": [described[tweet_id].name for tweet_id in chart.too_old],
             "nothing": not any(any(row) for row in chart.rows),
-            "span": f"{chart.times[0]} to {chart.times[-1]} UTC",
+            "span": _("%(first)s to %(last)s UTC", first=chart.times[0], last=chart.times[-1]),
             "file": _file_name(query, chart),
             "window_s": [chart.window_start_s, chart.window_end_s],
             "ranking": _rank(chart, described),
@@ -118,7 +120,7 @@ class Charts:
     def _controls(self, query: ChartQuery) -> dict[str, Any]:
         """Build the context of the form and of the tabs for common time windows."""
         today = self._today()
-        spans = {"Last 28 hours": None, "7 days": 6, "28 days": 27}
+        spans = {_("Last 28 hours"): None, _("7 days"): 6, _("28 days"): 27}
         tabs = []
         for title, days in spans.items():
             start = (today - timedelta(days)).isoformat() if days else ""
@@ -128,7 +130,12 @@ class Charts:
             tabs.append({"title": title, "href": f"{_PATH}?{link}", "current": current})
         count = len(query.tweet_ids)
         return {
-            "title": f"{query.label} of {count} Tweet{'s' if count > 1 else ''}",
+            "title": ngettext(
+                "%(label)s of %(count)s {tweet}",
+                "%(label)s of %(count)s {tweets}",
+                count,
+                label=query.label,
+            ),
             "query": query,
             "tabs": tabs,
             "metrics": {name: LABELS[name] for name in (*TIMED_TYPES, RATE)},
@@ -158,8 +165,9 @@ def _name_columns(
             names.append(column)
             continue
         # Spreadsheets read a bare id as a number and keep only 15 of its digits.
-        link = tweet.url or (f"Tweet {column}" if tweet.text else "")
-        name = tweet.name if tweet.text else f"Tweet {column}"
+        numbered = _("{Tweet} %(id)s", id=column)
+        link = tweet.url or (numbered if tweet.text else "")
+        name = tweet.name if tweet.text else numbered
         names.append(f"{name} {link}".strip() if linked else tweet.name)
     return names
 

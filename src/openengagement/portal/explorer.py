@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from openengagement.engagement.types import Endpoint, Tweet, format_time
 from openengagement.errors import ApiError
+from openengagement.language.current import gettext as _
 from openengagement.portal.api_figures import ApiFigures
 from openengagement.portal.csv_files import csv_response
 from openengagement.portal.page_request import PageRequest
@@ -52,7 +53,7 @@ class Explorer:
         """`GET /explore`."""
         author_id = request.account_id
         context: dict[str, Any] = {
-            "title": "My Tweets",
+            "title": _("My {tweets}"),
             "scripts": ("page.js", "explore.js"),
             "pictures": True,
             "picked_none": ("pick", "none") in request.query_pairs,
@@ -83,12 +84,13 @@ class Explorer:
         except ApiError as error:
             return self._refuse(request, error)
         shown = _sort_known(tweets, view, figures=figures)
-        header = ["posted", "text", "link", "Tweet ID", *(LABELS[name] for name in METRICS)]
+        columns = (_("posted"), _("text"), _("link"), _("{Tweet} ID"))
+        header = [*columns, *(LABELS[name] for name in METRICS)]
         cells = _cells(self._views.describe(shown), figures)
         return csv_response("tweets.csv", header, rows=cells)
 
     def _refuse(self, request: PageRequest, error: ApiError) -> Response:
-        heading = "Your Tweets cannot be shown now"
+        heading = _("Your {tweets} cannot be shown now")
         refusal = Refusal(error.status, heading, ". ".join(error.texts))
         return self._renderer.refuse(request, refusal)
 
@@ -171,7 +173,7 @@ def _cells(
     for tweet_id, tweet in described.items():
         numbers = [figures[tweet_id][name] for name in METRICS]
         yield [
-            *(format_time(tweet.posted_at_s), tweet.text, tweet.url, f"Tweet {tweet_id}"),
+            *(format_time(tweet.posted_at_s), tweet.text, tweet.url, _("{Tweet} %(id)s", id=tweet_id)),
             *(float(f"{each:.6g}") if isinstance(each, float) else each for each in numbers),
         ]
 

@@ -8,6 +8,8 @@ from starlette.responses import Response
 
 from openengagement.engagement.types import HOUR_S, format_time, utc_datetime
 from openengagement.errors import ApiError
+from openengagement.language.current import current
+from openengagement.language.current import gettext as _
 from openengagement.portal.account_figures import AccountFigures, AccountSums
 from openengagement.portal.bar_charts import draw_bars, draw_spark
 from openengagement.portal.csv_files import csv_response
@@ -46,7 +48,7 @@ class Overview:
         period = self._read_period(request)
         view = _kept(request.query, period)
         context: dict[str, Any] = {
-            "title": "Overview",
+            "title": _("Overview"),
             "scripts": ("page.js", "overview.js"),
             "pictures": True,
             **_controls(view, period),
@@ -60,7 +62,7 @@ class Overview:
         if not sums.tweets:
             return self._render(request, {**context, "state": "empty"})
         now_s = self._figures.now_s()
-        more = {"state": "figures", "counted_until": f"{utc_datetime(now_s):%H:%M} UTC"}
+        more = {"state": "figures", "counted_until": f"{current().formats.hour(now_s)} UTC"}
         return self._render(request, context | more | self._describe(view, period, sums=sums))
 
     def export(self, request: PageRequest) -> Response:
@@ -72,7 +74,7 @@ class Overview:
             sums = self._figures.read(request.account_id, period)
         except (ApiError, OverflowError) as error:
             return self._refuse(request, error)
-        header = ["from (UTC)", *(LABELS[name] for name in METRICS)]
+        header = [_("from (UTC)"), *(LABELS[name] for name in METRICS)]
         name = f"overview-{_day(period.start_hour)}-{_day(period.end_hour - 1)}.csv"
         return csv_response(name, header, rows=_lines(period, sums))
 
@@ -138,9 +140,9 @@ class Overview:
         return self._renderer.render(request, "overview", context=shown, status=status)
 
     def _refuse(self, request: PageRequest, error: ApiError | OverflowError) -> Response:
-        heading = "Your figures cannot be shown now"
+        heading = _("Your figures cannot be shown now")
         if isinstance(error, OverflowError):
-            text = "A sum is too large for this server."
+            text = _("A sum is too large for this server.")
             return self._renderer.refuse(request, Refusal(500, heading, text))
         refusal = Refusal(error.status, heading, ". ".join(error.texts))
         return self._renderer.refuse(request, refusal)
@@ -168,7 +170,7 @@ def _controls(view: Mapping[str, str], period: Period) -> dict[str, Any]:
     periods = [
         {
             "name": name,
-            "label": label,
+            "label": current().gettext(label),
             "href": _link(kept, period=name),
             "current": name == period.name,
         }

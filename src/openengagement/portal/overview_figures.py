@@ -7,9 +7,19 @@ from typing import Final
 import numpy as np
 
 from openengagement.engagement.counters import Ints
-from openengagement.engagement.types import ENGAGEMENT_TYPES, TYPE_NAMES
+from openengagement.engagement.types import ENGAGEMENT_TYPES, HOUR_S, TYPE_NAMES
+from openengagement.language.current import current
+from openengagement.language.current import gettext as _
 from openengagement.portal.periods import Period, describe_hour, describe_span, week_hours
-from openengagement.portal.series import LABELS, RATE, RATE_OF, TIMED_TYPES, Number, rate_of
+from openengagement.portal.series import (
+    LABELS,
+    RATE,
+    RATE_OF,
+    TIMED_TYPES,
+    Number,
+    format_number,
+    rate_of,
+)
 
 # The metrics in the ledger, in its order.
 MAIN: Final = (
@@ -22,7 +32,7 @@ _TIMES_MIN: Final = 10  # from this factor on, a change is written as a factor
 _FILLED_MIN: Final = 24  # hours of the week with engagement that a heat map needs
 _LEVELS: Final = 6
 _HOURS_A_DAY: Final = 24
-_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
 _ROLLED_UP: Final = tuple(
     each.name for each in ENGAGEMENT_TYPES if each.rolls_up and each.name in TIMED_TYPES
 )
@@ -96,13 +106,14 @@ def describe_change(value: Number, before: Number) -> Change:
         return Change("", "—")
     if isinstance(value, float) or isinstance(before, float):
         points = round(100 * (value - before), 2)
-        return Change(_direction(points), f"{abs(points):.2f} pt")
+        text = current().formats.fixed(abs(points), 2)
+        return Change(_direction(points), _("%(points)s pt", points=text))
     if before <= 0 or value < 0:
-        return Change("up", "new") if value > 0 and before == 0 else Change("", "—")
+        return Change("up", _("new")) if value > 0 and before == 0 else Change("", "—")
     if value >= _TIMES_MIN * before:
-        return Change("up", f"\N{MULTIPLICATION SIGN}{value // before:,}")
+        return Change("up", f"\N{MULTIPLICATION SIGN}{format_number(value // before)}")
     percent = round(100 * (value - before) / before, 1)
-    return Change(_direction(percent), f"{abs(percent):.1f}%")
+    return Change(_direction(percent), current().formats.percent(abs(percent) / 100, 1))
 
 
 def _direction(difference: float) -> str:
@@ -138,7 +149,8 @@ def _label(hour: int, end: int, *, width: int) -> str:
     if width == 1:
         return f"{describe_hour(hour)} UTC"
     if width < _HOURS_A_DAY:
-        return f"{describe_hour(hour)} to {describe_hour(end).rpartition(' ')[2]} UTC"
+        last = current().formats.hour(end * HOUR_S)
+        return _("%(first)s to %(last)s UTC", first=describe_hour(hour), last=last)
     return describe_span(hour, end, hourly=False)
 
 
@@ -172,13 +184,20 @@ def make_heat(period: Period, now: Ints) -> Heat | None:
     levels = np.ceil(_LEVELS * averages / averages.max()).astype(np.int64)
     best = int(averages.argmax())
     day, hour = divmod(best, _HOURS_A_DAY)
+    days = current().formats.weekdays()
     return Heat(
-        _DAYS,
+        days,
         averages.reshape(7, _HOURS_A_DAY).tolist(),
         levels.reshape(7, _HOURS_A_DAY).tolist(),
-        f"{_DAYS[day]} {hour:02}:00 to {(hour + 1) % _HOURS_A_DAY:02}:00",
+        _describe_best(days[day], hour),
         float(averages[best]),
     )
+
+
+def _describe_best(day: str, hour: int) -> str:
+    """Write an hour of the week: `Mon 09:00 to 10:00`."""
+    first, last = (current().formats.hour(each * HOUR_S) for each in (hour, hour + 1))
+    return _("%(day)s %(first)s to %(last)s", day=day, first=first, last=last)
 
 
 @dataclass(frozen=True, slots=True)

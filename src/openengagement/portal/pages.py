@@ -22,10 +22,12 @@ from openengagement.http.encoding import accepts_gzip
 from openengagement.http.forms import MalformedParameters, given_once, parse_form_body
 from openengagement.http.request import FORM_MAX_BYTES, READ_BODY
 from openengagement.http.threads import run_in_pool
+from openengagement.language.current import gettext_noop
 from openengagement.portal.access import MANAGERS_ONLY, Access, sign_in_first
 from openengagement.portal.assets import STATIC_PREFIX
 from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.concurrency import SIGN_IN_BUSY, Busy, ConcurrencyLimit, client_networks
+from openengagement.portal.language_choice import choose_language
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import (
     PageRenderer,
@@ -36,24 +38,34 @@ from openengagement.portal.rendering import (
 from openengagement.portal.routes import AsyncHandler, Handler, Load, PageRoute
 
 _MANY_CHARTS: Final = Refusal(
-    503, "Too many people are loading charts", "Wait a few seconds and reload the page."
+    503,
+    gettext_noop("Too many people are loading charts"),
+    gettext_noop("Wait a few seconds and reload the page."),
 )
 _MANY_CALLS: Final = Refusal(
-    503, "Too many people are sending requests", "Wait a few seconds and send the form again."
+    503,
+    gettext_noop("Too many people are sending requests"),
+    gettext_noop("Wait a few seconds and send the form again."),
 )
 _MEASURED_BY_MANY: Final = Refusal(
-    503, "The system is being measured", "Wait a few seconds and reload the page."
+    503,
+    gettext_noop("The system is being measured"),
+    gettext_noop("Wait a few seconds and reload the page."),
 )
 # For a person who is signed in. The form of anybody else may have FORM_MAX_BYTES.
 _SIGNED_IN_FORM_MAX_BYTES: Final = 65_536
 _RETRY_AFTER_S: Final = "2"
 _FOREIGN_FORM: Final = Refusal(
     403,
-    "The form was not accepted",
-    "It was sent from another site, or its page was open for too long. Go back, reload the page "
-    "and try again.",
+    gettext_noop("The form was not accepted"),
+    gettext_noop(
+        "It was sent from another site, or its page was open for too long. Go back, reload the "
+        "page and try again."
+    ),
 )
-_MISSING: Final = Refusal(404, "There is no such page", "Check the address.")
+_MISSING: Final = Refusal(
+    404, gettext_noop("There is no such page"), gettext_noop("Check the address.")
+)
 _UNREADABLE: Final = "The form cannot be read. Go back, reload the page and try again."
 
 
@@ -122,6 +134,7 @@ class Pages:
             work = partial(self._answer_in_thread, route, request, fields=fields)
             return await run_in_pool(self._pool, work)
         page_request = await run_in_pool(self._pool, self._sessions.read, request, fields)
+        choose_language(page_request, self._renderer.languages)
         handler = cast("AsyncHandler", route.handler)
         response = self._check(route, page_request) or await handler(page_request)
         page_request.send_cookies(response)
@@ -131,6 +144,7 @@ class Pages:
         self, route: PageRoute, request: Request, *, fields: dict[str, str]
     ) -> Response:
         page_request = self._sessions.read(request, fields)
+        choose_language(page_request, self._renderer.languages)
         handler = cast("Handler", route.handler)
         response = self._check(route, page_request) or handler(page_request)
         if route.load is Load.FIGURES:

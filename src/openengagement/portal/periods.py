@@ -10,12 +10,19 @@ from typing import Final
 
 from openengagement.engagement.types import HOUR_S, ceil_hour, hour_of, utc_datetime
 from openengagement.engagement.window import LAST_HOURS_S
+from openengagement.language.current import current, gettext_noop
+from openengagement.language.current import gettext as _
 
 DAY_HOURS: Final = 24
 CUSTOM: Final = "custom"
 DEFAULT: Final = "28d"
 _DAYS: Final = {"7d": 7, "28d": 28, "90d": 90}
-NAMES: Final = {"28h": "28 hours", "7d": "7 days", "28d": "28 days", "90d": "90 days"}
+NAMES: Final = {  # marked, not translated
+    "28h": gettext_noop("28 hours"),
+    "7d": gettext_noop("7 days"),
+    "28d": gettext_noop("28 days"),
+    "90d": gettext_noop("90 days"),
+}
 _CUSTOM_DAYS_MAX: Final = 366
 # Longest period in hours -> hours of a bar.
 _BARS: Final = ((48, 1), (8 * DAY_HOURS, 6), (100 * DAY_HOURS, DAY_HOURS))
@@ -79,17 +86,17 @@ def _read_custom(given: Mapping[str, str], *, now_s: float, floor_s: int) -> Per
     first, last = _parse_day(given.get("first", "")), _parse_day(given.get("last", ""))
     faults = {}
     if first is None:
-        faults["first"] = "Write a date, such as 2026-11-01."
+        faults["first"] = _("Write a date, such as 2026-11-01.")
     elif not floor <= first <= today:
-        faults["first"] = f"Choose a day from {describe_day(floor)} to today."
+        faults["first"] = _("Choose a day from %(first)s to today.", first=describe_day(floor))
     if last is None:
-        faults["last"] = "Write a date, such as 2026-11-28."
+        faults["last"] = _("Write a date, such as 2026-11-28.")
     elif last > today:
-        faults["last"] = "Choose a day that has begun."
+        faults["last"] = _("Choose a day that has begun.")
     elif first and last < first:
-        faults["last"] = "Choose the first day or a later one."
+        faults["last"] = _("Choose the first day or a later one.")
     elif first and (last - first).days >= _CUSTOM_DAYS_MAX:
-        faults["last"] = f"Choose at most {_CUSTOM_DAYS_MAX} days."
+        faults["last"] = _("Choose at most %(count)s days.", count=_CUSTOM_DAYS_MAX)
     if first is None or last is None or faults:
         default = read_period({}, now_s=now_s, floor_s=floor_s)
         # A field for dates cannot hold any other text.
@@ -131,27 +138,20 @@ def _first_hour(day: date) -> int:
 
 def describe_day(day: date) -> str:
     """Write a date for people: `1 Nov 2026`."""
-    return f"{day.day} {day:%b %Y}"
+    return current().formats.day(day)
 
 
 def describe_hour(hour: int) -> str:
     """Write the start of an hour for people: `28 Nov, 17:00`."""
-    moment = utc_datetime(hour * HOUR_S)
-    return f"{moment.day} {moment:%b, %H:%M}"
+    return current().formats.short_moment(hour * HOUR_S)
 
 
 def describe_span(start_hour: int, end_hour: int, *, hourly: bool) -> str:
-    """Write a span for people: `1 to 28 Nov 2026`, or with hours."""
-    if hourly:
-        return f"{describe_hour(start_hour)} to {describe_hour(end_hour)} UTC"
-    first = utc_datetime(start_hour * HOUR_S).date()
-    last = utc_datetime(end_hour * HOUR_S - 1).date()
-    if first == last:
-        return describe_day(first)
-    if first.year != last.year:
-        return f"{describe_day(first)} to {describe_day(last)}"
-    start = f"{first.day}" if first.month == last.month else f"{first.day} {first:%b}"
-    return f"{start} to {describe_day(last)}"
+    """Write a span for people: `1–28 Nov 2026`, or with hours."""
+    if not hourly:
+        return current().formats.span(start_hour * HOUR_S, end_hour * HOUR_S - 1)
+    first, last = describe_hour(start_hour), describe_hour(end_hour)
+    return _("%(first)s to %(last)s UTC", first=first, last=last)
 
 
 def week_hours(start_hour: int, end_hour: int) -> list[int]:

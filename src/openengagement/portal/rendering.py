@@ -1,18 +1,24 @@
 """Pages as responses: templates, security headers, redirects and compression."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlencode
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
 from starlette.datastructures import MutableHeaders
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from openengagement.engagement.types import DAY_S, utc_datetime
 from openengagement.http.encoding import compress_page
+from openengagement.language.current import current
+from openengagement.language.negotiation import Languages
+from openengagement.look import Look
 from openengagement.portal.assets import Assets
 from openengagement.portal.browser_sessions import BrowserSessions
+from openengagement.portal.months import format_month
 from openengagement.portal.page_request import PageRequest
+from openengagement.portal.series import format_number
 from openengagement.registry.apps import App
 
 # Only our own style sheets and pictures load, and no site may frame a page. A page with Tweets also
@@ -31,6 +37,7 @@ _HEADERS: Final = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+VARY: Final = "accept-language, cookie"  # these choose the language of a page
 _HSTS: Final = f"max-age={365 * DAY_S}"
 
 
@@ -44,24 +51,30 @@ class Refusal:
 
 
 class PageRenderer:
-    """Renders templates for the person who is signed in. `assets` are the static files.
+    """Renders templates for the person who is signed in, in one of `languages`.
 
-    Pages with pictures of Tweets may load them from `image_hosts`.
+    `assets` are the static files. Pages with pictures of Tweets may load them from `image_hosts`.
     """
 
     def __init__(
-        self, platform_name: str, sessions: BrowserSessions, *, image_hosts: Collection[str] = ()
+        self,
+        look: Look,
+        sessions: BrowserSessions,
+        *,
+        languages: Languages,
+        image_hosts: Collection[str] = (),
     ) -> None:
-        self.assets = Assets()
+        self.languages = languages
+        self.assets = Assets(look, languages)
         self._image_sources = sorted(f"https://{host}" for host in image_hosts)
         self._sessions = sessions
-        self._environment = Environment(
-            loader=PackageLoader("openengagement.portal"),
-            autoescape=True,
-            undefined=StrictUndefined,
-        )
-        self._environment.filters["utc"] = utc_datetime
-        self._environment.globals |= {"asset": self.assets.url, "platform_name": platform_name}
+        self._environment = make_environment(PackageLoader("openengagement.portal"))
+        self._environment.globals |= {
+            "asset": self.assets.url,
+            "platform_name": look.name,
+            "look": look,
+            "languages": languages.offered.values(),
+        }
 
     def render(
         self,
@@ -82,6 +95,7 @@ class PageRenderer:
             "viewer": _describe_viewer(request),
             "csrf_token": self._sessions.csrf_token(request),
             "here": request.path,
+            "this_page": _this_page(request),
             "scripts": (),
             "pictures": False,
         }
@@ -91,12 +105,44 @@ class PageRenderer:
         policy = _POLICY.format(" ".join(sources), " ".join(["'self'", *form_targets]))
         if complete["scripts"]:
             policy += _WITH_SCRIPTS
-        return HTMLResponse(html, status, headers={"content-security-policy": policy})
+        headers = {"content-security-policy": policy, "content-language": current().code}
+        return HTMLResponse(html, status, headers={**headers, "vary": VARY})
 
     def refuse(self, request: PageRequest, refusal: Refusal) -> Response:
-        """Render the page that explains a refusal."""
-        context = {"title": refusal.heading, **asdict(refusal)}
+        """Render the page that explains a refusal. Its texts may be marked, or translated."""
+        translate = current().gettext
+        shown = {"heading": translate(refusal.heading), "text": translate(refusal.text)}
+        context = {"title": shown["heading"], "status": refusal.status, **shown}
         return self.render(request, "error", context=context, status=refusal.status)
+
+
+def make_environment(loader: BaseLoader) -> Environment:
+    """Make the environment of the templates, which translates their texts and writes numbers."""
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.policies["ext.i18n.trimmed"] = True
+    environment.install_gettext_callables(  # type: ignore[attr-defined]
+        lambda text: current().gettext(text),
+        lambda one, many, count: current().ngettext(one, many, count),
+        newstyle=True,
+    )
+    environment.filters |= {
+        "utc": utc_datetime,
+        "inside": lambda label: current().inside(label),
+        "number": format_number,
+        "percent": lambda share, digits=2: current().formats.percent(share, digits),
+        "fixed": lambda value, digits: current().formats.fixed(value, digits),
+        "moment": lambda at_s: current().formats.moment(at_s),
+        "day": lambda at_s: current().formats.day(utc_datetime(at_s).date()),
+        "month": format_month,
+        "listed": lambda items: current().formats.listed([*items]),
+    }
+    environment.globals["language"] = current
+    return environment
 
 
 def describe_app(app: App, **more: object) -> dict[str, object]:
@@ -111,6 +157,17 @@ def _describe_viewer(request: PageRequest) -> dict[str, str] | None:
     return {"screen_name": session.screen_name, "role": session.role} if session else None
 
 
+def _this_page(request: PageRequest) -> str:
+    """Return this page for the form that changes the language; empty for the answer to a form.
+
+    Such an answer may show a secret, or an error, which would be lost.
+    """
+    if request.fields:
+        return ""
+    query = urlencode(request.query_pairs)
+    return f"{request.path}?{query}" if query else request.path
+
+
 def add_security_headers(headers: MutableHeaders, *, secure: bool) -> None:
     """Add the headers that every answer of the pages carries, unless the answer has set them."""
     for name, value in _HEADERS.items():
@@ -122,7 +179,7 @@ def add_security_headers(headers: MutableHeaders, *, secure: bool) -> None:
 
 def encode_page(response: Response, *, gzip: bool) -> Response:
     """Compress a page for a browser that accepts gzip."""
-    response.headers["vary"] = "accept-encoding"
+    response.headers["vary"] = f"{VARY}, accept-encoding"
     if gzip:
         response.body = compress_page(bytes(response.body))
         response.headers["content-encoding"] = "gzip"

@@ -19,6 +19,7 @@ from openengagement.portal.developer import DeveloperApps
 from openengagement.portal.explorer import Explorer
 from openengagement.portal.home import Home
 from openengagement.portal.keys import AppKeys
+from openengagement.portal.language_choice import LANGUAGE_PATH, LanguageChoice
 from openengagement.portal.manage import Console
 from openengagement.portal.manage_accounts import AccountsPage
 from openengagement.portal.manage_keys import PlatformKeysPage
@@ -46,6 +47,7 @@ PREFIXES: Final = (
     "/explore",
     "/manage",
     DOCS_PATH,
+    LANGUAGE_PATH,
     STATIC_PREFIX,
 )
 
@@ -120,6 +122,7 @@ class Handlers:
     console: ConsolePages
     figures: FigurePages
     reference: ApiReference
+    language: LanguageChoice
     oidc: "OidcSignIn | None" = None  # None when no provider is set
 
 
@@ -129,6 +132,7 @@ def build_page_routes(handlers: Handlers) -> list[PageRoute]:
     return [
         PageRoute("GET", "/", handlers.figures.home.show),
         PageRoute("GET", DOCS_PATH, handlers.reference.show),
+        PageRoute("POST", LANGUAGE_PATH, handlers.language.choose),
         PageRoute("GET", "/oauth/authorize", consent.authorize),
         PageRoute("GET", "/oauth/authenticate", consent.authenticate),
         PageRoute("POST", "/oauth/authorize", consent.decide),

@@ -7,6 +7,7 @@ from typing import Any, Final
 from openengagement.engagement.request import TWEET_IDS_MAX
 from openengagement.engagement.types import Endpoint, Tweet, parse_decimal
 from openengagement.http.forms import given_once
+from openengagement.language.current import gettext as _
 from openengagement.portal.series import (
     LABELS,
     RATE,
@@ -65,7 +66,7 @@ class TableView:
         direction = ("ascending" if self.ascending else "descending") if current else None
         return {
             "name": name,
-            "label": LABELS.get(name, "Posted"),
+            "label": LABELS.get(name) or _("Posted"),
             "sorted": direction,
             "parameters": self.parameters(sort=name, order=order),
         }

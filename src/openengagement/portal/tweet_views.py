@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from openengagement.engagement.tweets import TweetContent
 from openengagement.engagement.types import Tweet, utc_datetime
+from openengagement.language.current import current
 from openengagement.stores.contract import TweetStore
 
 NAME_LENGTH_MAX: Final = 70  # characters
@@ -127,5 +128,4 @@ def _distinguish(tweet: Tweet, name: str, *, repeated: Collection[str]) -> str:
         return str(tweet.tweet_id)
     if name not in repeated:
         return name
-    posted = utc_datetime(tweet.created_at_s)
-    return f"{name} ({posted.day} {posted:%b %Y, %H:%M} UTC)"
+    return f"{name} ({current().formats.moment(tweet.created_at_s)} UTC)"

@@ -13,8 +13,8 @@ if (picked) {
     const number = boxes.filter((box) => box.checked).length + Number(picked.dataset.elsewhere);
     const over = number > most;
     picked.textContent = !number ? hint
-      : over ? `${number} picked: remove ${number - most}`
-      : `${number} of at most ${most} picked`;
+      : over ? gettext("%(count)s picked: remove %(more)s", { count: number, more: number - most })
+      : gettext("%(count)s of at most %(most)s picked", { count: number, most });
     picked.parentElement.classList.toggle("over", over);
   };
   boxes.forEach((box) => box.addEventListener("change", count));
@@ -43,7 +43,7 @@ function readTable(table) {
     let cell = rows[index].firstElementChild;
     for (let column = 1; column <= names.length; column += 1) {
       cell = cell.nextElementSibling;
-      data[column][index] = parse(cell.textContent);
+      data[column][index] = parseNumber(cell.textContent);
     }
   }
   const shown = (row, column) => rows[row].cells[column + 1].textContent;
@@ -51,10 +51,7 @@ function readTable(table) {
   return { names, step, data, shown, percent };
 }
 
-function parse(text) {
-  if (text === "—") return null;
-  return text.endsWith("%") ? parseFloat(text) / 100 : Number(text.replaceAll(",", ""));
-}
+
 
 function drawChart(holder, figures) {
   const hourly = figures.step < 86400;
@@ -90,7 +87,7 @@ function drawChart(holder, figures) {
   // Show the values under the pointer, or a hint if the pointer is elsewhere.
   function showValues(index) {
     readout.textContent = index == null
-      ? "Point at the chart to read its values. Drag across it to zoom in."
+      ? gettext("Point at the chart to read its values. Drag across it to zoom in.")
       : moment.long(times[index]);
     entries.forEach((entry, column) => {
       entry.value.textContent = index == null ? "" : figures.shown(index, column);
@@ -111,7 +108,7 @@ function drawChart(holder, figures) {
 
   // The arrow keys move from time to time, and a screen reader says the values.
   holder.tabIndex = 0;
-  holder.setAttribute("aria-label", `${holder.getAttribute("aria-label")}. The arrow keys read it.`);
+  holder.setAttribute("aria-label", gettext("%(label)s. The arrow keys read it.", { label: holder.getAttribute("aria-label") }));
   holder.addEventListener("keydown", (event) => {
     const at = plot.cursor.idx;
     const last = times.length - 1;
@@ -134,7 +131,7 @@ function drawChart(holder, figures) {
         : step === "earlier" ? min <= whole[0]
         : step === "later" ? max >= whole[1] : full;
     }
-    range.textContent = full ? "" : `Shows ${moment.short(min)} to ${moment.short(max)}`;
+    range.textContent = full ? "" : gettext("Shows %(first)s to %(last)s", { first: moment.short(min), last: moment.short(max) });
   }
 
   const moves = {
@@ -180,7 +177,7 @@ function addTooltip(holder) {
         return row;
       });
       const more = values.length - TIP_LINES;
-      if (more > 0) rows.push(line("span", `and ${more} more`));
+      if (more > 0) rows.push(line("span", ngettext("and %(count)s more", "and %(count)s more", more)));
       element.replaceChildren(line("b", title), ...rows);
       element.hidden = false;
       const width = element.parentElement.clientWidth;
@@ -228,8 +225,8 @@ function makeOptions(holder, figures, { hidden, moment, showValues, showRange })
   const font = `12px ${css("--sans")}`;
   const axis = { stroke: css("--ink-soft"), font, ticks: { show: false } };
   const grid = { stroke: css("--line"), width: 1 };
-  const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
-  const write = (value) => figures.percent ? `${+(value * 100).toFixed(2)}%` : compact.format(value);
+  const form = figures.percent ? { style: "percent", maximumFractionDigits: 2 } : { notation: "compact", maximumFractionDigits: 1 };
+  const write = (value) => formatNumber(value, form);
   const series = figures.names.map((name, index) => {
     const stroke = css(`--hue-${index % HUES}`);
     return {
@@ -279,18 +276,18 @@ function spread(low, high) {
 // Formats of a time for the axis, for people and for screen readers, in UTC like the API.
 function describeMoments(hourly) {
   const utc = (options) => {
-    const format = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", ...options });
+    const format = formatTime({ timeZone: "UTC", ...options });
     return (seconds) => format.format(new Date(seconds * 1000));
   };
   const day = utc({ day: "numeric", month: "short" });
   const hour = utc({ hour: "2-digit", minute: "2-digit" });
-  const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const local = formatTime({ dateStyle: "medium", timeStyle: "short" });
   const short = (seconds) => hourly ? `${day(seconds)}, ${hour(seconds)} UTC` : day(seconds);
   return {
     short,
     tick: (seconds) => seconds % 86400 ? hour(seconds) : day(seconds),
     long: (seconds) => hourly
-      ? `${short(seconds)} (${local.format(new Date(seconds * 1000))} your time)`
+      ? gettext("%(utc)s (%(local)s your time)", { utc: short(seconds), local: local.format(new Date(seconds * 1000)) })
       : `${short(seconds)}, UTC`,
   };
 }

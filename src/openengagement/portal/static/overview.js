@@ -18,7 +18,7 @@ function readChart(area, table) {
   area.append(band, tip);
   area.tabIndex = 0;
   area.setAttribute("role", "group");
-  area.setAttribute("aria-label", `Chart of ${names[1]}: the arrow keys read its values`);
+  area.setAttribute("aria-label", gettext("Chart of %(name)s: the arrow keys read its values", { name: names[1] }));
   let shown = -1;
   hide();
 
