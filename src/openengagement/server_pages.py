@@ -10,6 +10,7 @@ from openengagement.apps.app_form import check_app_form
 from openengagement.apps.own_apps import OwnApps
 from openengagement.apps.own_calls import OwnCalls
 from openengagement.engagement.months import month_of
+from openengagement.language.negotiation import load_languages
 from openengagement.portal.account import AccountSettings
 from openengagement.portal.account_figures import AccountFigures
 from openengagement.portal.api_console import ApiConsole
@@ -23,6 +24,7 @@ from openengagement.portal.developer import DeveloperApps
 from openengagement.portal.explorer import Explorer, newest_tweet
 from openengagement.portal.home import Home
 from openengagement.portal.keys import AppKeys
+from openengagement.portal.language_choice import LanguageChoice
 from openengagement.portal.manage import Console
 from openengagement.portal.manage_accounts import AccountsPage
 from openengagement.portal.manage_keys import PlatformKeysPage

@@ -7,14 +7,16 @@ from typing import Final
 from openengagement.auth.callbacks import CALLBACKS_MAX, UnfitCallback, check_callback, check_url
 from openengagement.engagement.callback_schemes import CallbackSchemes
 from openengagement.engagement.permissions import AccessLevel
+from openengagement.language.current import gettext as _
+from openengagement.language.current import gettext_noop
 from openengagement.registry.apps import AppForm
 
 NAME_LENGTH_MAX: Final = 128
 DESCRIPTION_LENGTH_MAX: Final = 512
 ACCESS_LEVEL_TEXTS: Final[Mapping[str, str]] = {
-    AccessLevel.READ: "Read only",
-    AccessLevel.READ_WRITE: "Read and write",
-    AccessLevel.READ_WRITE_MESSAGES: "Read, write and access Direct Messages",
+    AccessLevel.READ: gettext_noop("Read only"),
+    AccessLevel.READ_WRITE: gettext_noop("Read and write"),
+    AccessLevel.READ_WRITE_MESSAGES: gettext_noop("Read, write and access Direct Messages"),
 }
 # Unicode categories of invisible characters. Some format characters (Cf) reverse the direction of
 # text, so that one name reads as another. Joiners are allowed: many scripts need them.
@@ -43,38 +45,44 @@ def check_app_form(
         UnfitApp
     """
     if not _is_visible(form.name) or len(form.name) > NAME_LENGTH_MAX or _has_hidden(form.name):
-        text = f"the name of an app is 1 to {NAME_LENGTH_MAX} visible characters"
+        text = _("the name of an app is 1 to %(most)s visible characters", most=NAME_LENGTH_MAX)
         raise UnfitApp(text, field="name")
     description = form.description or ""
     if len(description) > DESCRIPTION_LENGTH_MAX or _has_hidden(description):
-        text = f"the description is at most {DESCRIPTION_LENGTH_MAX} visible characters"
+        text = _(
+            "the description is at most %(most)s visible characters", most=DESCRIPTION_LENGTH_MAX
+        )
         raise UnfitApp(text, field="description")
     if form.website is not None:
         _check_website(form.website)
     if len(form.callbacks) > CALLBACKS_MAX:
-        raise UnfitApp(f"an app has at most {CALLBACKS_MAX} callback URLs", field="callbacks")
+        text = _("an app has at most %(most)s callback URLs", most=CALLBACKS_MAX)
+        raise UnfitApp(text, field="callbacks")
     if len(set(form.callbacks)) < len(form.callbacks):
-        raise UnfitApp("a callback URL is given twice", field="callbacks")
+        raise UnfitApp(_("a callback URL is given twice"), field="callbacks")
     for url in form.callbacks:
         try:
             if url not in registered:
                 check_callback(url, schemes)
         except UnfitCallback as error:
-            text = f"the callback URL {url[:80]!r} cannot be used: {error}"
+            text = _(
+                "the callback URL %(url)s cannot be used: %(why)s", url=repr(url[:80]), why=error
+            )
             raise UnfitApp(text, field="callbacks") from None
     if form.access_level not in tuple(AccessLevel):
-        text = f"the access level is one of {', '.join(AccessLevel)}"
+        text = _("the access level is one of %(names)s", names=", ".join(AccessLevel))
         raise UnfitApp(text, field="access_level")
 
 
 def _check_website(url: str) -> None:
     if not url.lower().startswith(("https://", "http://")):
-        text = "the website is a URL that begins with https:// or http://"
+        text = _("the website is a URL that begins with https:// or http://")
         raise UnfitApp(text, field="website")
     try:
         check_url(url)
     except UnfitCallback as error:
-        raise UnfitApp(f"the website cannot be used: {error}", field="website") from None
+        text = _("the website cannot be used: %(why)s", why=error)
+        raise UnfitApp(text, field="website") from None
 
 
 def _is_visible(text: str) -> bool:

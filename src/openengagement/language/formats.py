@@ -89,7 +89,7 @@ class Formats:
         return pattern.replace("{1}", day).replace("{0}", time)
 
     def _span(self, first_s: float, last_s: float) -> str:
-        """Write the days from one time to another: `1–28 Nov 2026`."""
+        """Write the days from one time to another: from `1 Nov` to `28 Nov 2026`."""
         first, last = _utc(first_s).date(), _utc(last_s).date()
         return str(format_interval(first, last, "yMMMd", locale=self._locale))
 

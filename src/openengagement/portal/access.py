@@ -6,14 +6,17 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from openengagement.language.current import gettext_noop
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import Refusal, redirect
 
 MANAGERS_ONLY: Final = Refusal(
     403,
-    "This page is for the platform's managers",
-    "Your account has the role of a member. If you manage the platform's apps, ask the operator of "
-    "this server to make your account a manager.",
+    gettext_noop("This page is for the platform's managers"),
+    gettext_noop(
+        "Your account has the role of a member. If you manage the platform's apps, ask the "
+        "operator of this server to make your account a manager."
+    ),
 )
 
 

@@ -17,6 +17,8 @@ from openengagement.apps.own_apps import OwnApps
 from openengagement.apps.own_calls import NoAccessToken, OwnCalls
 from openengagement.engagement.types import TYPE_NAMES, Dimension, Endpoint
 from openengagement.http.threads import run_in_pool
+from openengagement.language.current import gettext as _
+from openengagement.language.current import gettext_noop
 from openengagement.portal.api_figures import api_path, describe_call, write_body
 from openengagement.portal.developer import DeveloperApps
 from openengagement.portal.inner_calls import InnerAnswer, InnerCalls
@@ -30,11 +32,11 @@ _SHOWN_CHARS: Final = 20_000  # of an answer
 _DEFAULT_TYPES: Final = ("impressions", "engagements", "favorites")
 _LEVELS: Final = tuple(f"group_{number}" for number in range(1, len(Dimension) + 1))
 _ENDPOINTS: Final[Mapping[str, str]] = {
-    Endpoint.TOTALS: "Totals since posting",
-    Endpoint.LAST_28_HOURS: "Last 28 hours",
-    Endpoint.HISTORICAL: "Historical, up to 4 weeks",
+    Endpoint.TOTALS: gettext_noop("Totals since posting"),
+    Endpoint.LAST_28_HOURS: gettext_noop("Last 28 hours"),
+    Endpoint.HISTORICAL: gettext_noop("Historical, up to 4 weeks"),
 }
-_NO_TOKEN: Final = (
+_NO_TOKEN: Final = gettext_noop(
     "You have no access token for this app. Generate one under Keys and tokens, or send the "
     "request as the app alone."
 )
@@ -119,7 +121,7 @@ class ApiConsole:
                 app, url, as_owner=fields.get("sign_as") != "app"
             )
         except NoAccessToken:
-            return self._render(request, app, fields=fields, fault=_NO_TOKEN)
+            return self._render(request, app, fields=fields, fault=_(_NO_TOKEN))
         return Call(path, build_body(fields), authorization)
 
     def _render(
@@ -132,7 +134,7 @@ class ApiConsole:
         exchange: Mapping[str, Any] | None = None,
     ) -> Response:
         context = {
-            "title": f"Console of {app.name}",
+            "title": _("Console of %(app)s", app=app.name),
             "scripts": ("page.js",),
             "app": describe_app(app, state=self._apps.read_state(app)),
             "has_token": self._apps.read_token(app) is not None,

@@ -22,7 +22,6 @@ _RATE_UNIT: Final = 0.0001  # ticks of rates are multiples of it
 _FILLED: Final = 0.68  # of the width of a bar's place
 
 
-
 @dataclass(frozen=True, slots=True)
 class Column:
     """A bar and its place. `top_before` is the top of the same part of the period before."""
@@ -116,7 +115,9 @@ def _title(bar: Bar) -> str:
     if bar.running:
         value = _("%(value)s so far", value=value)
     if bar.before is not None:
-        value = _("%(value)s (period before: %(before)s)", value=value, before=format_number(bar.before))
+        value = _(
+            "%(value)s (period before: %(before)s)", value=value, before=format_number(bar.before)
+        )
     return f"{bar.label}: {value}"
 
 

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from openengagement.apps.own_calls import OwnCalls
 from openengagement.http.threads import run_in_pool
+from openengagement.language.current import gettext as _
 from openengagement.portal.api_console import describe_answer
 from openengagement.portal.developer import DeveloperApps
 from openengagement.portal.inner_calls import InnerAnswer, InnerCalls
@@ -86,7 +87,7 @@ class CallbackTester:
             near = get_close_matches(callback, registered, n=1, cutoff=_SIMILAR)
             outcome["near"] = near[0] if near and callback not in registered else ""
         context = {
-            "title": f"Callback tester of {app.name}",
+            "title": _("Callback tester of %(app)s", app=app.name),
             "scripts": ("page.js",),
             "app": describe_app(app, state=apps.read_state(app)),
             "registered": registered,

@@ -10,6 +10,8 @@ from starlette.responses import Response
 from openengagement.apps.app_form import ACCESS_LEVEL_TEXTS, UnfitApp
 from openengagement.apps.own_apps import OwnApps
 from openengagement.auth.credentials import draw_cookie
+from openengagement.language.current import gettext as _
+from openengagement.language.current import gettext_noop
 from openengagement.portal.one_time_secrets import OneTimeSecrets
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import PageRenderer, Refusal, describe_app, redirect
@@ -18,7 +20,9 @@ from openengagement.registry.audit import Actor
 
 PORTAL_PATH: Final = "/portal"
 _NOT_YOURS: Final = Refusal(
-    404, "There is no such app", "None of your apps has this App ID. Check the list of your apps."
+    404,
+    gettext_noop("There is no such app"),
+    gettext_noop("None of your apps has this App ID. Check the list of your apps."),
 )
 
 
@@ -57,7 +61,7 @@ class DeveloperApps:
     def show_apps(self, request: PageRequest) -> Response:
         """`GET /portal`."""
         apps = [self._describe(app) for app in self.apps.list(request.account_id)]
-        context = {"title": "Your apps", "apps": apps, "most": self.apps.apps_max}
+        context = {"title": _("Your apps"), "apps": apps, "most": self.apps.apps_max}
         return self._renderer.render(request, "developer_apps", context=context)
 
     def show_new(self, request: PageRequest) -> Response:
@@ -73,7 +77,8 @@ class DeveloperApps:
         except UnfitApp as error:
             return self._form(request, form, fault=Fault(error.field, str(error)))
         except TooManyApps:
-            text = f"you have {self.apps.apps_max} apps, and no account may have more"
+            most = self.apps.apps_max
+            text = _("you have %(count)s apps, and no account may have more", count=most)
             return self._form(request, form, fault=Fault("", text))
         app = self.apps.find(str(made.app_id), owner_id=form.owner_id)
         # A form that is sent again later must not show the secrets again.
@@ -132,7 +137,7 @@ class DeveloperApps:
         complete: bool = False,
     ) -> Response:
         context = {
-            "title": "Create an app",
+            "title": _("Create an app"),
             "scripts": ("page.js",),
             "complete": complete or "complete" in request.fields,
             **_fields(form, fault),
@@ -144,7 +149,7 @@ class DeveloperApps:
         self, request: PageRequest, app: App, *, form: AppForm, fault: Fault | None = None
     ) -> Response:
         context = {
-            "title": f"Settings of {app.name}",
+            "title": _("Settings of %(app)s", app=app.name),
             "scripts": ("page.js",),
             "app": self._describe(app),
             "saved": "saved" in request.query and fault is None,

@@ -173,7 +173,12 @@ def _cells(
     for tweet_id, tweet in described.items():
         numbers = [figures[tweet_id][name] for name in METRICS]
         yield [
-            *(format_time(tweet.posted_at_s), tweet.text, tweet.url, _("{Tweet} %(id)s", id=tweet_id)),
+            *(
+                format_time(tweet.posted_at_s),
+                tweet.text,
+                tweet.url,
+                _("{Tweet} %(id)s", id=tweet_id),
+            ),
             *(float(f"{each:.6g}") if isinstance(each, float) else each for each in numbers),
         ]
 

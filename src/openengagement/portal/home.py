@@ -3,6 +3,7 @@
 from starlette.responses import Response
 
 from openengagement.apps.own_apps import OwnApps
+from openengagement.language.current import gettext as _
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import PageRenderer, redirect
 from openengagement.stores.contract import TweetStore
@@ -23,7 +24,7 @@ class Home:
         their apps.
         """
         if request.session is None:
-            return self._renderer.render(request, "welcome", context={"title": "Welcome"})
+            return self._renderer.render(request, "welcome", context={"title": _("Welcome")})
         if request.session.is_manager:
             return redirect("/manage")
         account_id = request.account_id

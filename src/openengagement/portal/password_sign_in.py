@@ -8,6 +8,8 @@ from typing import Final
 from starlette.responses import Response
 
 from openengagement.http.threads import run_in_pool
+from openengagement.language.current import gettext as _
+from openengagement.language.current import gettext_noop
 from openengagement.metrics.table import SIGN_INS
 from openengagement.portal.concurrency import SIGN_IN_BUSY, ConcurrencyLimit, client_networks
 from openengagement.portal.page_request import PageRequest
@@ -16,12 +18,12 @@ from openengagement.registry.sessions import PasswordChanged
 from openengagement.sign_in.passwords import Guess, Passwords, TooManyGuesses
 from openengagement.telemetry import WARNING, log_event
 
-_WRONG: Final = "This screen name and password do not match. Check both and try again."
-_TOO_MANY: Final = (
-    "There were too many attempts. Try again in {} min, or use a browser that you have signed in "
-    "with before."
+_WRONG: Final = gettext_noop(
+    "This screen name and password do not match. Check both and try again."
 )
-_NO_PASSWORDS: Final = "This server accepts no passwords. Sign in through the provider."
+_NO_PASSWORDS: Final = gettext_noop(
+    "This server accepts no passwords. Sign in through the provider."
+)
 # How many sign-ins may be under way in a worker, including those that wait for a thread.
 _STRANGERS_MAX: Final = 32
 _KNOWN_MAX: Final = 16
@@ -74,13 +76,17 @@ class PasswordSignIn:
     def _limit_guesses(self, request: PageRequest, guess: Guess) -> Response | None:
         """Count a guess before its password is verified; refuse it if there were too many."""
         if not self._sign_in.methods.password:
-            return self._refuse(request, _NO_PASSWORDS, status=403)
+            return self._refuse(request, _(_NO_PASSWORDS), status=403)
         try:
             self._passwords.limit_guesses(guess)
         except TooManyGuesses as error:
             log_event("sign_in_refused", level=WARNING, reason="too_many_attempts")
             SIGN_INS.add(1, "password", "too_many_attempts")
-            text = _TOO_MANY.format(-(-error.retry_after_s // 60))
+            text = _(
+                "There were too many attempts. Try again in %(minutes)s min, or use a browser that "
+                "you have signed in with before.",
+                minutes=-(-error.retry_after_s // 60),
+            )
             response = self._refuse(request, text, status=429)
             response.headers["retry-after"] = str(error.retry_after_s)
             return response
@@ -91,7 +97,7 @@ class PasswordSignIn:
         if verified is None:
             log_event("sign_in_refused", level=WARNING, reason="wrong_name_or_password")
             SIGN_INS.add(1, "password", "wrong_name_or_password")
-            return self._refuse(request, _WRONG, status=403)
+            return self._refuse(request, _(_WRONG), status=403)
         return_to = local_path(request.fields.get("return_to", ""))
         try:
             return self._sign_in.complete(
@@ -101,7 +107,7 @@ class PasswordSignIn:
                 password_hash=verified.password_hash,
             )
         except PasswordChanged:
-            return self._refuse(request, _WRONG, status=403)
+            return self._refuse(request, _(_WRONG), status=403)
 
     def _guess(self, request: PageRequest) -> Guess:
         screen_name = request.fields.get("screen_name", "").strip().removeprefix("@")

@@ -147,7 +147,7 @@ def describe_hour(hour: int) -> str:
 
 
 def describe_span(start_hour: int, end_hour: int, *, hourly: bool) -> str:
-    """Write a span for people: `1–28 Nov 2026`, or with hours."""
+    """Write a span for people: days, or hours."""
     if not hourly:
         return current().formats.span(start_hour * HOUR_S, end_hour * HOUR_S - 1)
     first, last = describe_hour(start_hour), describe_hour(end_hour)

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
+from openengagement.language.current import gettext as _
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import PageRenderer
 
@@ -24,7 +25,7 @@ class ApiReference:
         """`GET /docs`."""
         document = self._read_document()
         context = {
-            "title": "API reference",
+            "title": _("API reference"),
             "scripts": ("page.js",),
             "version": document["info"]["version"],
             "schemes": document["components"]["securitySchemes"],

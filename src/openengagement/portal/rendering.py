@@ -5,20 +5,19 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
+from jinja2 import PackageLoader
 from starlette.datastructures import MutableHeaders
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from openengagement.engagement.types import DAY_S, utc_datetime
+from openengagement.engagement.types import DAY_S
 from openengagement.http.encoding import compress_page
 from openengagement.language.current import current
 from openengagement.language.negotiation import Languages
 from openengagement.look import Look
 from openengagement.portal.assets import Assets
 from openengagement.portal.browser_sessions import BrowserSessions
-from openengagement.portal.months import format_month
+from openengagement.portal.environment import make_environment
 from openengagement.portal.page_request import PageRequest
-from openengagement.portal.series import format_number
 from openengagement.registry.apps import App
 
 # Only our own style sheets and pictures load, and no site may frame a page. A page with Tweets also
@@ -114,35 +113,6 @@ class PageRenderer:
         shown = {"heading": translate(refusal.heading), "text": translate(refusal.text)}
         context = {"title": shown["heading"], "status": refusal.status, **shown}
         return self.render(request, "error", context=context, status=refusal.status)
-
-
-def make_environment(loader: BaseLoader) -> Environment:
-    """Make the environment of the templates, which translates their texts and writes numbers."""
-    environment = Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=StrictUndefined,
-        extensions=["jinja2.ext.i18n"],
-    )
-    environment.policies["ext.i18n.trimmed"] = True
-    environment.install_gettext_callables(  # type: ignore[attr-defined]
-        lambda text: current().gettext(text),
-        lambda one, many, count: current().ngettext(one, many, count),
-        newstyle=True,
-    )
-    environment.filters |= {
-        "utc": utc_datetime,
-        "inside": lambda label: current().inside(label),
-        "number": format_number,
-        "percent": lambda share, digits=2: current().formats.percent(share, digits),
-        "fixed": lambda value, digits: current().formats.fixed(value, digits),
-        "moment": lambda at_s: current().formats.moment(at_s),
-        "day": lambda at_s: current().formats.day(utc_datetime(at_s).date()),
-        "month": format_month,
-        "listed": lambda items: current().formats.listed([*items]),
-    }
-    environment.globals["language"] = current
-    return environment
 
 
 def describe_app(app: App, **more: object) -> dict[str, object]:

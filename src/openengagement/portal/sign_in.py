@@ -7,6 +7,7 @@ from typing import Final
 from starlette.responses import Response
 
 from openengagement.auth.three_legged_flow import ThreeLeggedFlow
+from openengagement.language.current import gettext as _
 from openengagement.metrics.table import SIGN_INS
 from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.consent import describe_pending, find_pending, form_targets
@@ -96,7 +97,7 @@ class SignIn:
         return_to = local_path(given.get("return_to", ""))
         pending = find_pending(self._flow, return_to)
         context = {
-            "title": "Sign in",
+            "title": _("Sign in"),
             "error": error,
             "fields_wrong": error is not None and fields_wrong,
             "screen_name": given.get("screen_name", "")[:64],
