@@ -29,6 +29,7 @@ _OPTIONS = {
         "trimmed": "true",
     }
 }
+_DATES_AND_NAMES = ('"Generated', '"Language-Team', '"Last-', '"POT-', '"PO-', '"Project', '"Report')
 _KEYWORDS = {"_": None, "gettext": None, "gettext_noop": None, "ngettext": (1, 2)}
 
 
@@ -57,6 +58,7 @@ def update(code):
     catalog = read(code)
     catalog.update(extract(), no_fuzzy_matching=True)
     catalog.obsolete.clear()
+    catalog.fuzzy = False
     catalog.header_comment = f"# The texts of the pages, language {code}. `make messages` updates it."
     write(code, catalog)
 
@@ -64,11 +66,8 @@ def update(code):
 def write(code, catalog):
     out = BytesIO()
     write_po(out, catalog, width=100, include_lineno=False, sort_by_file=True)
-    kept = [
-        line
-        for line in out.getvalue().decode().splitlines()
-        if not line.startswith(('"Generated', '"POT-Creation', '"PO-Revision', '"Last-', '"Report', '"Project'))
-    ]
+    lines = out.getvalue().decode().splitlines()
+    kept = [line for line in lines if not line.startswith(_DATES_AND_NAMES)]
     path_of(code).write_text("\n".join(kept).rstrip("\n") + "\n", encoding="utf-8")
 
 

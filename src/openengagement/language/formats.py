@@ -30,7 +30,7 @@ class Formats:
         symbols = self._locale.number_symbols[_ASCII_DIGITS]
         self.group, self.decimal = symbols["group"], symbols["decimal"]
         assert self._locale.decimal_formats[None].grouping == _GROUP, f"{tag} groups otherwise"
-        self._percent = self._locale.percent_formats[None].suffix.replace("%", "") + "%"
+        self._percent = str(self._locale.percent_formats[None].suffix[0])
         self._marks = str.maketrans({",": self.group, ".": self.decimal})
         self.moment = lru_cache(_CACHED)(self._moment)
         self.short_moment = lru_cache(_CACHED)(self._short_moment)

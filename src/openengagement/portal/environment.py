@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from jinja2 import BaseLoader, Environment, StrictUndefined
 from jinja2.ext import InternationalizationExtension
+from markupsafe import Markup, escape
 
 from openengagement.engagement.types import utc_datetime
 from openengagement.language.current import current
@@ -34,6 +35,7 @@ def make_environment(loader: BaseLoader) -> Environment:
         "month": format_month,
         "number": format_number,
         "percent": _percent,
+        "translated": _translated,
         "utc": utc_datetime,
     }
     environment.globals["language"] = current
@@ -46,6 +48,14 @@ def _gettext(text: str) -> str:
 
 def _ngettext(one: str, many: str, count: int) -> str:
     return current().ngettext(one, many, count)
+
+
+def _translated(text: str, **values: object) -> Markup:
+    """Translate a marked text, and put values into it. Everything but markup is escaped.
+
+    A template calls `_` with texts of its own only: their translations may have markup.
+    """
+    return escape(current().gettext(text)) % values
 
 
 def _day(at_s: float) -> str:

@@ -145,8 +145,7 @@ def list_faults(values: Values) -> Iterator[str]:
         if failing:
             part = labels.partition('"')[2].rstrip('"')
             yield _(
-                "The check of this part fails: %(part)s. /readyz and the log have the reason.",
-                part=part,
+                "The check of the %(part)s fails. /readyz and the log have the reason.", part=part
             )
 
 

@@ -179,7 +179,7 @@ def describe_done(
     per_minute = number(app.per_minute or default_limit)
     return {
         "app": app.name,
-        "notice": decision.notice,
+        "text": decision.notice,
         "per_minute": per_minute if app.per_minute else _("%(n)s (the default)", n=per_minute),
         "handles": number(app.handles_contracted) if app.handles_contracted else _("none"),
     }

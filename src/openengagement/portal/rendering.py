@@ -149,7 +149,8 @@ def add_security_headers(headers: MutableHeaders, *, secure: bool) -> None:
 
 def encode_page(response: Response, *, gzip: bool) -> Response:
     """Compress a page for a browser that accepts gzip."""
-    response.headers["vary"] = f"{VARY}, accept-encoding"
+    chosen_by = response.headers.get("vary")
+    response.headers["vary"] = f"{chosen_by}, accept-encoding" if chosen_by else "accept-encoding"
     if gzip:
         response.body = compress_page(bytes(response.body))
         response.headers["content-encoding"] = "gzip"

@@ -283,7 +283,7 @@ def chart_table(
     query: ChartQuery, chart: Chart, *, names: Sequence[str]
 ) -> tuple[list[str], list[list[object]]]:
     """Return the header and the rows of a chart's CSV file. `names` are those of the columns."""
-    unit = _("Hour (UTC)") if query.hourly else _("Day (UTC)")
+    unit = _("hour (UTC)") if query.hourly else _("day (UTC)")
     header = [unit, *(f"{query.metric}: {name}" for name in names)]
     rows: list[list[object]] = [
         [time, *(float(f"{value:.6g}") if isinstance(value, float) else value for value in row)]

@@ -15,9 +15,12 @@ from markupsafe import Markup
 
 import openengagement
 from openengagement.apps.app_form import ACCESS_LEVEL_TEXTS
-from openengagement.engagement.types import TYPE_NAMES, utc_datetime
+from openengagement.engagement.types import TYPE_NAMES
+from openengagement.language.negotiation import load_languages
+from openengagement.look import Look
 from openengagement.portal.bar_charts import draw_bars, draw_spark
 from openengagement.portal.developer import Fault
+from openengagement.portal.environment import make_environment
 from openengagement.portal.months import format_month
 from openengagement.portal.overview_figures import list_actions, make_bars, make_figures, make_heat
 from openengagement.portal.periods import read_period
@@ -105,15 +108,12 @@ class Page(HTMLParser):
         return controls
 
 
-ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(PORTAL / "templates"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-)
-ENVIRONMENT.filters["utc"] = utc_datetime
+ENVIRONMENT = make_environment(jinja2.FileSystemLoader(PORTAL / "templates"))
 
 
 def asset(name):
+    if name == "messages-en.js":  # made by `portal.assets`
+        return f"/static/{name}"
     assert (PORTAL / "static" / name).is_file(), f"no static file {name}"
     return f"/static/{name}"
 
@@ -124,6 +124,9 @@ BASE = {
     "csrf_token": "csrf",
     "asset": asset,
     "platform_name": "Open Engagement",
+    "look": Look(),
+    "languages": load_languages().offered.values(),
+    "this_page": "",
     "here": "/",
     "scripts": (),
 }
@@ -1237,7 +1240,7 @@ def test_the_share_of_refused_requests():
         app_usage("d"),
     ]
     text = render("manage_usage.html", apps=apps).text_of["main"].replace("\xa0", " ")
-    assert [s for s in ("2.5 %", "under 0.1 %", "0.0 %", "none") if s not in text] == []
+    assert [s for s in ("2.5%", "under 0.1%", "0.0%", "none") if s not in text] == []
 
 
 def test_entries_of_the_audit_log_are_sentences():
