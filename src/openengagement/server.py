@@ -107,7 +107,7 @@ def build_api(
         settings=settings,
         pool=shared.pool,
         default_headers=partial(default_headers, settings.rate_limit_per_minute, clock.now_s),
-        hooks=Hooks(housekeeping.start, stop, note_damage),
+        hooks=Hooks(housekeeping.start, stop, note_damage, pages.render_failure),
     )
     return api
 

@@ -23,6 +23,7 @@ from openengagement.portal.consent import Consent
 from openengagement.portal.developer import DeveloperApps
 from openengagement.portal.explorer import Explorer, newest_tweet
 from openengagement.portal.home import Home
+from openengagement.portal.kept_forms import KeptForms
 from openengagement.portal.keys import AppKeys
 from openengagement.portal.language_choice import LanguageChoice
 from openengagement.portal.manage import Console
@@ -62,9 +63,16 @@ def build_pages(shared: Shared, slow_pool: ThreadPoolExecutor, *, reference: Ref
     renderer = PageRenderer(
         settings.look, sessions, languages=languages, image_hosts=settings.image_host_names
     )
+    kept_forms = KeptForms(
+        keyring,
+        render_note=partial(renderer.render_part, "_kept_form"),
+        header_max_bytes=settings.header_max_bytes,
+        now_s=now_s,
+    )
     sign_in = SignIn(
         renderer,
         sessions,
+        kept_forms=kept_forms,
         flow=shared.flow,
         methods=SignInMethods(settings.password_sign_in, settings.oidc_shown_name),
     )
@@ -96,6 +104,7 @@ def build_pages(shared: Shared, slow_pool: ThreadPoolExecutor, *, reference: Ref
     return Pages(
         renderer,
         sessions,
+        kept_forms=kept_forms,
         routes=build_page_routes(handlers),
         pool=shared.pool,
         body_max_bytes=settings.body_max_bytes,

@@ -29,7 +29,15 @@ _OPTIONS = {
         "trimmed": "true",
     }
 }
-_DATES_AND_NAMES = ('"Generated', '"Language-Team', '"Last-', '"POT-', '"PO-', '"Project', '"Report')
+_DATES_AND_NAMES = (
+    '"Generated',
+    '"Language-Team',
+    '"Last-',
+    '"POT-',
+    '"PO-',
+    '"Project',
+    '"Report',
+)
 _KEYWORDS = {"_": None, "gettext": None, "gettext_noop": None, "ngettext": (1, 2)}
 
 
@@ -59,7 +67,9 @@ def update(code):
     catalog.update(extract(), no_fuzzy_matching=True)
     catalog.obsolete.clear()
     catalog.fuzzy = False
-    catalog.header_comment = f"# The texts of the pages, language {code}. `make messages` updates it."
+    catalog.header_comment = (
+        f"# The texts of the pages, language {code}. `make messages` updates it."
+    )
     write(code, catalog)
 
 

@@ -45,6 +45,7 @@ MANY_PARAMETERS: dict[str, str] = {
     "openengagement.cli.usage:usage": "a command",
     "openengagement.notifications.posting:_CheckingBackend.connect_tcp": "httpcore's signature",
     "openengagement.cli.move:move": "a command",
+    "openengagement.portal.pages:Pages.__init__": "the parts that every page needs",
 }
 
 # Functions that catch Exception, BaseException or everything and do not raise it again.
@@ -64,6 +65,8 @@ BROAD_EXCEPTS: dict[str, str] = {
 
 # More first-party imports than eight.
 MANY_IMPORTS: dict[str, str] = {
+    "openengagement.portal.browser_sessions": "it starts, finds and ends sessions, and owns forms",
+    "openengagement.portal.sign_in": "the last step of every way to sign in",
     "openengagement.auth.oauth1": "it reads, verifies and explains a signature",
     "openengagement.stores.opening": "it opens, creates and checks every engine",
     "openengagement.cli.sandbox": "it builds, describes and starts every part of a sandbox",

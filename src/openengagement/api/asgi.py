@@ -44,15 +44,23 @@ _Headers = Sequence[tuple[bytes, bytes]]
 _DATA_PREFIX: Final = "/insights/"
 _PLATFORM_PREFIX: Final = "/platform/"
 _HEALTH_PATH: Final = "/health"
+_PAGE_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """Functions that the application calls: at its start, at its stop, and about damage."""
+    """Functions that the application calls: at its start, at its stop, and about damage.
+
+    `render_failure` renders the page of a browser's request that failed, from its status and the
+    request. Without it, such a page has a heading and a sentence only.
+    """
 
     start: Lifespan
     stop: Lifespan
     note_damage: Callable[[StoreDamaged], None]
+    render_failure: Callable[[int, Request], str] | None = None
 
 
 class Api:
@@ -108,7 +116,7 @@ class Api:
         request = read_head(scope, self._settings)
         request_id = request.request_id
         arrival = self._access_log.begin(request)
-        family = self._family(request.path)
+        family = self._family(request)
         body = Body(
             request,
             receive,
@@ -129,7 +137,7 @@ class Api:
             reply = self._refuse(_as_refusal(error), request, family=family, request_id=request_id)
         except Exception as error:
             log_error(error, request, request_id=request_id)
-            reply = render_error(InternalError(), family, method=request.method, path=request.path)
+            reply = self._render(InternalError(), request, family=family)
         finally:
             body.release()
         reply.headers["x-request-id"] = request_id
@@ -156,9 +164,18 @@ class Api:
         """Log an error, and render the answer to it."""
         if isinstance(error, StoreDamaged):
             self._hooks.note_damage(error)
-        reply = render_error(error, family, method=request.method, path=request.path)
+        reply = self._render(error, request, family=family)
         status = reply.status if self._settings.log_refusals else None
         log_error(error, request, request_id=request_id, refused_with=status)
+        return reply
+
+    def _render(self, error: ApiError, request: Request, *, family: Family) -> Reply:
+        """Render the answer to an error: a page for a browser, otherwise as its family has it."""
+        reply = render_error(error, family, method=request.method, path=request.path)
+        if family is Family.PAGE and self._hooks.render_failure:
+            page = self._hooks.render_failure(reply.status, request)
+            reply.body = page.encode()
+            reply.headers["content-security-policy"] = _PAGE_POLICY
         return reply
 
     async def _send(self, reply: Reply, request: Request, *, family: Family, send: Send) -> None:
@@ -167,10 +184,13 @@ class Api:
         await encode_reply(reply, gzip=accepts_gzip(request.headers), pool=self._pool)
         await self._outbox.send(start_of(reply), reply.body, send=send)
 
-    def _family(self, path: str) -> Family:
+    def _family(self, request: Request) -> Family:
+        path = request.path
         if path.startswith(_DATA_PREFIX):
             return Family.DATA
         if path == "/" or path.startswith(self._routes.page_prefixes):
+            return Family.PAGE
+        if self._routes.is_unknown(path) and _asks_for_a_page(request):
             return Family.PAGE
         return Family.PLATFORM if path.startswith(_PLATFORM_PREFIX) else Family.OAUTH
 
@@ -228,6 +248,11 @@ class Api:
 
         request_id_header = (b"x-request-id", arrival.request.request_id.encode())
         return send_page
+
+
+def _asks_for_a_page(request: Request) -> bool:
+    """Tell whether a person opened this address in a browser."""
+    return request.method == "GET" and "text/html" in request.header(b"accept")
 
 
 def _as_refusal(failure: ApiError | UnusableFile) -> ApiError:

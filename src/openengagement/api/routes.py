@@ -74,6 +74,7 @@ class Routes:
         self._exact = {(route.method, route.path): route.handler for route in routes}
         self._patterns = [(route, route.pattern) for route in routes if "{" in route.path]
         self._paths = {route.path for route in routes}
+        self._first_segments = {path.split("/")[1] for path in self._paths}
 
     def name(self, path: str) -> str:
         """Return the name of a path's route for metrics: one of few, whatever the path is."""
@@ -84,6 +85,11 @@ class Routes:
                 return route.path
         prefixes = [prefix for prefix in self.page_prefixes if path.startswith(prefix)]
         return prefixes[0] if prefixes else _OTHER
+
+    def is_unknown(self, path: str) -> bool:
+        """Tell whether no call has this path, nor any path with the same first segment."""
+        first = path.split("/")[1] if "/" in path else path
+        return first not in self._first_segments
 
     def with_each(self, change: Callable[[Route], Route]) -> "Routes":
         """Return these routes with a change of each."""

@@ -1,7 +1,7 @@
 """The rules for the form of an app: name, description, website, callback URLs, access level."""
 
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from openengagement.auth.callbacks import CALLBACKS_MAX, UnfitCallback, check_callback, check_url
@@ -27,11 +27,16 @@ _JOINERS: Final = frozenset("\u200c\u200d")
 
 
 class UnfitApp(ValueError):
-    """A field of the form breaks a rule. The text says which; `field` names the form field."""
+    """Fields of the form break rules.
 
-    def __init__(self, text: str, *, field: str) -> None:
+    `faults` maps the names of the fields to what is wrong, in the order of the form. The text is
+    that of the first one, and `field` its name.
+    """
+
+    def __init__(self, faults: Mapping[str, str]) -> None:
+        self.faults = faults
+        self.field, text = next(iter(faults.items()))
         super().__init__(text)
-        self.field = field
 
 
 def check_app_form(
@@ -44,45 +49,62 @@ def check_app_form(
     Raises:
         UnfitApp
     """
-    if not _is_visible(form.name) or len(form.name) > NAME_LENGTH_MAX or _has_hidden(form.name):
-        text = _("the name of an app is 1 to %(most)s visible characters", most=NAME_LENGTH_MAX)
-        raise UnfitApp(text, field="name")
-    description = form.description or ""
-    if len(description) > DESCRIPTION_LENGTH_MAX or _has_hidden(description):
-        text = _(
-            "the description is at most %(most)s visible characters", most=DESCRIPTION_LENGTH_MAX
-        )
-        raise UnfitApp(text, field="description")
-    if form.website is not None:
-        _check_website(form.website)
-    if len(form.callbacks) > CALLBACKS_MAX:
-        text = _("an app has at most %(most)s callback URLs", most=CALLBACKS_MAX)
-        raise UnfitApp(text, field="callbacks")
-    if len(set(form.callbacks)) < len(form.callbacks):
-        raise UnfitApp(_("a callback URL is given twice"), field="callbacks")
-    for url in form.callbacks:
+    found = {
+        "name": _find_fault_of_name(form.name),
+        "description": _find_fault_of_description(form.description or ""),
+        "website": _find_fault_of_website(form.website),
+        "callbacks": _find_fault_of_callbacks(form.callbacks, schemes, registered=registered),
+        "access_level": _find_fault_of_access_level(form.access_level),
+    }
+    if faults := {field: text for field, text in found.items() if text}:
+        raise UnfitApp(faults)
+
+
+def _find_fault_of_name(name: str) -> str:
+    if _is_visible(name) and len(name) <= NAME_LENGTH_MAX and not _has_hidden(name):
+        return ""
+    return _("the name of an app is 1 to %(most)s visible characters", most=NAME_LENGTH_MAX)
+
+
+def _find_fault_of_description(description: str) -> str:
+    if len(description) <= DESCRIPTION_LENGTH_MAX and not _has_hidden(description):
+        return ""
+    return _("the description is at most %(most)s visible characters", most=DESCRIPTION_LENGTH_MAX)
+
+
+def _find_fault_of_website(url: str | None) -> str:
+    if url is None:
+        return ""
+    if not url.lower().startswith(("https://", "http://")):
+        return _("the website is a URL that begins with https:// or http://")
+    try:
+        check_url(url)
+    except UnfitCallback as error:
+        return _("the website cannot be used: %(why)s", why=error)
+    return ""
+
+
+def _find_fault_of_callbacks(
+    urls: Sequence[str], schemes: CallbackSchemes, *, registered: Collection[str]
+) -> str:
+    if len(urls) > CALLBACKS_MAX:
+        return _("an app has at most %(most)s callback URLs", most=CALLBACKS_MAX)
+    if len(set(urls)) < len(urls):
+        return _("a callback URL is given twice")
+    for url in urls:
         try:
             if url not in registered:
                 check_callback(url, schemes)
         except UnfitCallback as error:
-            text = _(
-                "the callback URL %(url)s cannot be used: %(why)s", url=repr(url[:80]), why=error
-            )
-            raise UnfitApp(text, field="callbacks") from None
-    if form.access_level not in tuple(AccessLevel):
-        text = _("the access level is one of %(names)s", names=", ".join(AccessLevel))
-        raise UnfitApp(text, field="access_level")
+            shown = repr(url[:80])
+            return _("the callback URL %(url)s cannot be used: %(why)s", url=shown, why=error)
+    return ""
 
 
-def _check_website(url: str) -> None:
-    if not url.lower().startswith(("https://", "http://")):
-        text = _("the website is a URL that begins with https:// or http://")
-        raise UnfitApp(text, field="website")
-    try:
-        check_url(url)
-    except UnfitCallback as error:
-        text = _("the website cannot be used: %(why)s", why=error)
-        raise UnfitApp(text, field="website") from None
+def _find_fault_of_access_level(access_level: str) -> str:
+    if access_level in tuple(AccessLevel):
+        return ""
+    return _("the access level is one of %(names)s", names=", ".join(AccessLevel))
 
 
 def _is_visible(text: str) -> bool:

@@ -28,9 +28,7 @@ class CallbackSchemes:
 
     def describe(self, reverse_domain: str) -> str:
         """List the allowed schemes for a developer. `reverse_domain` describes such schemes."""
-        return ", ".join(
-            reverse_domain if item == REVERSE_DOMAIN else item for item in self.items
-        )
+        return ", ".join(reverse_domain if item == REVERSE_DOMAIN else item for item in self.items)
 
 
 def parse_callback_schemes(text: str) -> CallbackSchemes:

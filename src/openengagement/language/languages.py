@@ -68,7 +68,7 @@ def load_language(code: str, given: Mapping[str, Sequence[str]] | None = None) -
         name,
         Formats(tag),
         nouns,
-        texts={_first(each.id): _fill_all(each.string, nouns) for each in messages},
+        texts={_first(each.id): _fill_all(each.string or "", nouns) for each in messages},
         plural=c2py(catalog.plural_expr),
         script_texts=[
             _first(each.id)

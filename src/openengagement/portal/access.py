@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from openengagement.language.current import gettext_noop
-from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import Refusal, redirect
 
 MANAGERS_ONLY: Final = Refusal(
@@ -28,8 +27,6 @@ class Access(Enum):
     MANAGER = "manager"
 
 
-def sign_in_first(request: PageRequest, *, posted: bool) -> Response:
-    """Redirect to the sign-in page, which returns to this page. A form loses its query."""
-    query = "" if posted else urlencode(request.query_pairs)
-    here = f"{request.path}?{query}" if query else request.path
-    return redirect(f"/sign-in?{urlencode({'return_to': here})}")
+def sign_in_first(page: str) -> Response:
+    """Redirect to the sign-in page, which returns to `page`, a path and query of this server."""
+    return redirect(f"/sign-in?{urlencode({'return_to': page})}")

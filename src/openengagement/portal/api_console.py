@@ -15,7 +15,14 @@ from starlette.responses import Response
 
 from openengagement.apps.own_apps import OwnApps
 from openengagement.apps.own_calls import NoAccessToken, OwnCalls
-from openengagement.engagement.types import TYPE_NAMES, Dimension, Endpoint
+from openengagement.engagement.types import (
+    ID_MAX,
+    TYPE_NAMES,
+    Dimension,
+    Endpoint,
+    parse_decimal,
+    parse_time,
+)
 from openengagement.http.threads import run_in_pool
 from openengagement.language.current import gettext as _
 from openengagement.language.current import gettext_noop
@@ -24,7 +31,7 @@ from openengagement.portal.developer import DeveloperApps
 from openengagement.portal.inner_calls import InnerAnswer, InnerCalls
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.remedies import explain
-from openengagement.portal.rendering import PageRenderer, describe_app
+from openengagement.portal.rendering import NO_FAULTS, PageRenderer, describe_app
 from openengagement.registry.apps import App
 from openengagement_client.signature import base_url
 
@@ -39,6 +46,9 @@ _ENDPOINTS: Final[Mapping[str, str]] = {
 _NO_TOKEN: Final = gettext_noop(
     "You have no access token for this app. Generate one under Keys and tokens, or send the "
     "request as the app alone."
+)
+_TIME: Final = gettext_noop(
+    "Write a day such as 2026-11-01, or a time such as 2026-11-01T13:00:00Z."
 )
 
 
@@ -114,6 +124,8 @@ class ApiConsole:
 
     def _prepare(self, request: PageRequest, app: App) -> Call | Response:
         fields = request.fields
+        if faults := find_faults(fields):
+            return self._render(request, app, fields=fields, faults=faults)
         path = api_path(read_endpoint(fields))
         url = base_url(request.scheme, request.host, path=path)
         try:
@@ -121,7 +133,7 @@ class ApiConsole:
                 app, url, as_owner=fields.get("sign_as") != "app"
             )
         except NoAccessToken:
-            return self._render(request, app, fields=fields, fault=_(_NO_TOKEN))
+            return self._render(request, app, fields=fields, faults={"sign_as": _(_NO_TOKEN)})
         return Call(path, build_body(fields), authorization)
 
     def _render(
@@ -130,7 +142,7 @@ class ApiConsole:
         app: App,
         *,
         fields: Mapping[str, str],
-        fault: str = "",
+        faults: Mapping[str, str] = NO_FAULTS,
         exchange: Mapping[str, Any] | None = None,
     ) -> Response:
         context = {
@@ -139,14 +151,14 @@ class ApiConsole:
             "app": describe_app(app, state=self._apps.read_state(app)),
             "has_token": self._apps.read_token(app) is not None,
             "fields": defaultdict(str, fields),
-            "fault": fault,
+            "faults": faults,
             "exchange": exchange,
             "endpoints": _ENDPOINTS,
             "type_names": TYPE_NAMES,
             "levels": _LEVELS,
             "dimensions": [each.value for each in Dimension],
         }
-        status = 409 if fault else 200
+        status = 400 if faults else 200
         return self._renderer.render(request, "developer_console", context=context, status=status)
 
 
@@ -158,6 +170,40 @@ def read_endpoint(fields: Mapping[str, str]) -> Endpoint:
         return Endpoint.TOTALS
 
 
+def find_faults(fields: Mapping[str, str]) -> dict[str, str]:
+    """Map the fields of the console's form to what to write instead of what they hold.
+
+    A body that the developer wrote is not checked: the API's refusal is what they want to see.
+    """
+    if fields.get("body", "").strip():
+        return {}
+    faults = {}
+    ids = _read_ids(fields)
+    if not ids or not all(parse_decimal(each, maximum=ID_MAX) for each in ids):
+        faults["tweet_ids"] = _(
+            "Write one or several Tweet IDs: whole numbers, with spaces between."
+        )
+    if not any(f"type_{name}" in fields for name in TYPE_NAMES):
+        faults["types"] = _("Choose at least one engagement type.")
+    if read_endpoint(fields) is Endpoint.HISTORICAL:
+        faults |= {
+            name: _(_TIME) for name in ("start", "end") if not _is_time(fields.get(name, ""))
+        }
+    return faults
+
+
+def _read_ids(fields: Mapping[str, str]) -> list[str]:
+    return fields.get("tweet_ids", "").replace(",", " ").split()
+
+
+def _is_time(text: str) -> bool:
+    """Tell whether a field holds a time as the API reads it, or nothing."""
+    try:
+        return not text.strip() or parse_time(text.strip()) is not None
+    except ValueError:
+        return False
+
+
 def build_body(fields: Mapping[str, str]) -> str:
     """Build the body of a request from the console's form.
 
@@ -167,7 +213,7 @@ def build_body(fields: Mapping[str, str]) -> str:
         return written
     dimensions = [fields[level] for level in _LEVELS if fields.get(level)]
     request: dict[str, Any] = {
-        "tweet_ids": fields.get("tweet_ids", "").replace(",", " ").split(),
+        "tweet_ids": _read_ids(fields),
         "engagement_types": [name for name in TYPE_NAMES if f"type_{name}" in fields],
         "groupings": {"result": {"group_by": dimensions}},
     }

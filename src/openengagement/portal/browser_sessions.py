@@ -2,7 +2,7 @@
 
 Every form carries a CSRF token, which proves that the form came from a page of this server in the
 same browser. The token is an HMAC of a secret cookie: the session's, or a visitor's if nobody is
-signed in. The server does not store it.
+signed in. The server does not store it. A proof of the form's origin follows it (`form_origins`).
 """
 
 import hmac
@@ -15,6 +15,7 @@ from openengagement.auth.credentials import draw_cookie, draw_session, hash_toke
 from openengagement.auth.keyring import Keyring
 from openengagement.engagement.types import DAY_S
 from openengagement.portal.browsers import describe_browser
+from openengagement.portal.form_origins import FormOrigins, may_be_from_here
 from openengagement.portal.page_request import PageRequest, read_page_request
 from openengagement.registry.accounts import Account
 from openengagement.registry.registry import Registry
@@ -34,6 +35,7 @@ class BrowserSessions:
         self._sessions = registry.sessions
         self._password_hashes = registry.password_hashes
         self._keyring = keyring
+        self._origins = FormOrigins(keyring)
         self._length_s = days * DAY_S
         self._now_s = now_s
 
@@ -57,16 +59,15 @@ class BrowserSessions:
 
     def csrf_token(self, request: PageRequest) -> str:
         """Return the token that the forms of this request's page must send back."""
-        return self._keyring.tags("csrf", request.form_secret)[0]
+        tag = self._keyring.tags("csrf", request.form_secret)[0]
+        proof = self._origins.prove(request)
+        return f"{tag}.{proof}" if proof else tag
 
     def is_own_form(self, request: PageRequest) -> bool:
         """Tell whether a form was sent from a page of ours, in this browser, by this person."""
-        if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+        if not may_be_from_here(request):
             return False
-        origin = request.headers.get("origin", "null")
-        if origin != "null" and origin.partition("://")[2] != request.host:
-            return False
-        given = request.fields.get("csrf_token", "")
+        given = request.fields.get("csrf_token", "").partition(".")[0]
         return self._is_tag(given, "csrf", text=request.form_secret)
 
     def _is_tag(self, given: str, purpose: str, *, text: str) -> bool:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from openengagement.apps.own_calls import OwnCalls
 from openengagement.http.threads import run_in_pool
 from openengagement.language.current import gettext as _
+from openengagement.language.current import gettext_noop
 from openengagement.portal.api_console import describe_answer
 from openengagement.portal.developer import DeveloperApps
 from openengagement.portal.inner_calls import InnerAnswer, InnerCalls
@@ -29,6 +30,7 @@ _PATH: Final = "/oauth/request_token"
 _PIN: Final = "oob"
 _LENGTH_MAX: Final = 2048
 _OK: Final = 200
+_EMPTY: Final = gettext_noop("Write a callback URL, or oob for a PIN.")
 _SIMILAR: Final = 0.8  # at least, of a registered URL that is shown; 1 is the same
 
 
@@ -67,7 +69,9 @@ class CallbackTester:
         )
         return await run_in_pool(self._pool, show, request)
 
-    def _authorize(self, request: PageRequest, app: App) -> str:
+    def _authorize(self, request: PageRequest, app: App) -> str | Response:
+        if not _read_callback(request.fields):
+            return self._render(request, app)
         return self._own_calls.authorize(
             app,
             base_url(request.scheme, request.host, path=_PATH),
@@ -80,7 +84,10 @@ class CallbackTester:
     ) -> Response:
         apps = self._developer.apps
         registered = list(apps.read_form(app).callbacks)
-        callback = _read_callback(request.fields) or next(iter(registered), _PIN)
+        typed = "callback" in request.fields
+        callback = _read_callback(request.fields)
+        if not typed:
+            callback = next(iter(registered), _PIN)
         outcome = None
         if answer is not None:
             outcome = _describe_outcome(request, answer)
@@ -93,12 +100,21 @@ class CallbackTester:
             "registered": registered,
             "callback": callback,
             "outcome": outcome,
+            "faults": _find_faults(outcome) if callback else {"callback": _(_EMPTY)},
         }
-        return self._renderer.render(request, "developer_callback", context=context)
+        status = 200 if callback else 400
+        return self._renderer.render(request, "developer_callback", context=context, status=status)
 
 
 def _read_callback(fields: Mapping[str, str]) -> str:
     return fields.get("callback", "").strip()[:_LENGTH_MAX]
+
+
+def _find_faults(outcome: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return what is wrong with the field, if the URL was refused."""
+    if outcome is None or outcome["authorize_url"]:
+        return {}
+    return {"callback": f"{outcome['remedy'].reason} {outcome['remedy'].advice}"}
 
 
 def _describe_outcome(request: PageRequest, answer: InnerAnswer) -> dict[str, Any]:

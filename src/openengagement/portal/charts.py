@@ -14,8 +14,9 @@ from openengagement.language.current import gettext as _
 from openengagement.language.current import ngettext
 from openengagement.portal.api_figures import ApiFigures
 from openengagement.portal.csv_files import csv_response
+from openengagement.portal.figure_faults import find_figure_faults
 from openengagement.portal.page_request import PageRequest
-from openengagement.portal.rendering import PageRenderer, redirect
+from openengagement.portal.rendering import NO_FAULTS, PageRenderer, redirect
 from openengagement.portal.series import (
     LABELS,
     RATE,
@@ -67,7 +68,7 @@ class Charts:
         context = {
             "scripts": _SCRIPTS,
             "pictures": True,
-            "error": None,
+            "faults": NO_FAULTS,
             "chart": chart,
             "columns": _name_columns(chart, described),
             "rows": _rows(chart),
@@ -107,9 +108,9 @@ class Charts:
         return shape_chart(query, answer)
 
     def _refuse(self, request: PageRequest, query: ChartQuery, *, error: ApiError) -> Response:
-        """Show the page with the API's error instead of a chart. The form keeps its values."""
+        """Show the page with what is wrong instead of a chart. The form keeps its values."""
         protected = self._figures.is_protected(request.account_id)
-        context = {"scripts": (), "error": list(error.texts), "protected": protected}
+        context = {"scripts": (), "faults": find_figure_faults(error), "protected": protected}
         return self._renderer.render(
             request,
             "explore_compare",

@@ -1,20 +1,30 @@
 """The developer portal: a developer's apps, their states and their settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from starlette.responses import Response
 
-from openengagement.apps.app_form import ACCESS_LEVEL_TEXTS, UnfitApp
+from openengagement.apps.app_form import (
+    ACCESS_LEVEL_TEXTS,
+    DESCRIPTION_LENGTH_MAX,
+    NAME_LENGTH_MAX,
+    UnfitApp,
+)
 from openengagement.apps.own_apps import OwnApps
 from openengagement.auth.credentials import draw_cookie
 from openengagement.language.current import gettext as _
 from openengagement.language.current import gettext_noop
 from openengagement.portal.one_time_secrets import OneTimeSecrets
 from openengagement.portal.page_request import PageRequest
-from openengagement.portal.rendering import PageRenderer, Refusal, describe_app, redirect
+from openengagement.portal.rendering import (
+    NO_FAULTS,
+    PageRenderer,
+    Refusal,
+    describe_app,
+    redirect,
+)
 from openengagement.registry.apps import App, AppForm, AppRemoved, TooManyApps
 from openengagement.registry.audit import Actor
 
@@ -24,17 +34,17 @@ _NOT_YOURS: Final = Refusal(
     gettext_noop("There is no such app"),
     gettext_noop("None of your apps has this App ID. Check the list of your apps."),
 )
-
+# What to write in a field, for rules that every fault of the field breaks.
+_TO_WRITE: Final = {
+    "name": gettext_noop("Write a name of 1 to %(name_max)s visible characters."),
+    "description": gettext_noop(
+        "Write a description of at most %(description_max)s visible characters."
+    ),
+    "access_level": gettext_noop("Choose one of the permissions."),
+}
+_LENGTHS: Final = {"name_max": NAME_LENGTH_MAX, "description_max": DESCRIPTION_LENGTH_MAX}
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """An error of a form. `field` names the field at fault; empty if it is the whole form."""
-
-    field: str
-    text: str
 
 
 class DeveloperApps:
@@ -75,11 +85,11 @@ class DeveloperApps:
         try:
             made = self.apps.create(form)
         except UnfitApp as error:
-            return self._form(request, form, fault=Fault(error.field, str(error)))
+            return self._form(request, form, faults=describe_faults(error))
         except TooManyApps:
             most = self.apps.apps_max
-            text = _("you have %(count)s apps, and no account may have more", count=most)
-            return self._form(request, form, fault=Fault("", text))
+            text = _("You have %(count)s apps, and no account may have more.", count=most)
+            return self._form(request, form, faults={"": text})
         app = self.apps.find(str(made.app_id), owner_id=form.owner_id)
         # A form that is sent again later must not show the secrets again.
         if app and self.apps.is_new(app):
@@ -125,7 +135,7 @@ class DeveloperApps:
         try:
             self.apps.change(app, form)
         except UnfitApp as error:
-            return self._settings(request, app, form=form, fault=Fault(error.field, str(error)))
+            return self._settings(request, app, form=form, faults=describe_faults(error))
         return redirect(f"{PORTAL_PATH}/apps/{app.id}?saved=yes")
 
     def _form(
@@ -133,29 +143,34 @@ class DeveloperApps:
         request: PageRequest,
         form: AppForm,
         *,
-        fault: Fault | None = None,
+        faults: Mapping[str, str] = NO_FAULTS,
         complete: bool = False,
     ) -> Response:
         context = {
             "title": _("Create an app"),
             "scripts": ("page.js",),
             "complete": complete or "complete" in request.fields,
-            **_fields(form, fault),
+            **_fields(form, faults),
         }
-        status = 400 if fault else 200
+        status = 400 if faults else 200
         return self._renderer.render(request, "developer_new", context=context, status=status)
 
     def _settings(
-        self, request: PageRequest, app: App, *, form: AppForm, fault: Fault | None = None
+        self,
+        request: PageRequest,
+        app: App,
+        *,
+        form: AppForm,
+        faults: Mapping[str, str] = NO_FAULTS,
     ) -> Response:
         context = {
             "title": _("Settings of %(app)s", app=app.name),
             "scripts": ("page.js",),
             "app": self._describe(app),
-            "saved": "saved" in request.query and fault is None,
-            **_fields(form, fault),
+            "saved": "saved" in request.query and not faults,
+            **_fields(form, faults),
         }
-        status = 400 if fault else 200
+        status = 400 if faults else 200
         return self._renderer.render(request, "developer_settings", context=context, status=status)
 
     def _describe(self, app: App) -> dict[str, Any]:
@@ -178,5 +193,15 @@ def _read_form(request: PageRequest, owner_id: int) -> AppForm:
     )
 
 
-def _fields(form: AppForm, fault: Fault | None) -> dict[str, Any]:
-    return {"form": form, "fault": fault, "access_levels": ACCESS_LEVEL_TEXTS}
+def _fields(form: AppForm, faults: Mapping[str, str]) -> dict[str, Any]:
+    return {"form": form, "faults": faults, "access_levels": ACCESS_LEVEL_TEXTS}
+
+
+def describe_faults(error: UnfitApp) -> dict[str, str]:
+    """Write what is wrong with each field of the form, as sentences that say what to write."""
+    return {
+        field: _(_TO_WRITE[field], **_LENGTHS)
+        if field in _TO_WRITE
+        else f"{text[:1].upper()}{text[1:]}."
+        for field, text in error.faults.items()
+    }

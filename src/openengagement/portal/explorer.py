@@ -11,8 +11,9 @@ from openengagement.errors import ApiError
 from openengagement.language.current import gettext as _
 from openengagement.portal.api_figures import ApiFigures
 from openengagement.portal.csv_files import csv_response
+from openengagement.portal.figure_faults import NOT_NOW
 from openengagement.portal.page_request import PageRequest
-from openengagement.portal.rendering import PageRenderer, Refusal
+from openengagement.portal.rendering import PageRenderer, Refusal, redirect
 from openengagement.portal.series import LABELS
 from openengagement.portal.totals import (
     METRICS,
@@ -22,6 +23,7 @@ from openengagement.portal.totals import (
     Figures,
     TableView,
     build_request,
+    has_pressed_button,
     paginate,
     read_view,
     shape_figures,
@@ -51,6 +53,10 @@ class Explorer:
 
     def show(self, request: PageRequest) -> Response:
         """`GET /explore`."""
+        if has_pressed_button(request.query_pairs):
+            view = read_view(request.query_pairs)
+            page = {"page": str(view.page)} if view.page > 1 else {}
+            return redirect(f"/explore?{urlencode(view.parameters(**page))}")
         author_id = request.account_id
         context: dict[str, Any] = {
             "title": _("My {tweets}"),
@@ -91,7 +97,7 @@ class Explorer:
 
     def _refuse(self, request: PageRequest, error: ApiError) -> Response:
         heading = _("Your {tweets} cannot be shown now")
-        refusal = Refusal(error.status, heading, ". ".join(error.texts))
+        refusal = Refusal(error.status, heading, NOT_NOW)
         return self._renderer.refuse(request, refusal)
 
     def _build_table(
@@ -123,8 +129,8 @@ class Explorer:
         return {
             "tweets": len(every),
             "q": view.search,
-            "columns": [_heading(view.heading(name)) for name in METRICS],
-            "posted": _heading(view.heading(POSTED)),
+            "columns": [view.heading(name) for name in METRICS],
+            "posted": view.heading(POSTED),
             "rows": rows,
             "picked": view.picked,
             "picked_elsewhere": [picked for picked in view.picked if picked not in here],
@@ -181,7 +187,3 @@ def _cells(
             ),
             *(float(f"{each:.6g}") if isinstance(each, float) else each for each in numbers),
         ]
-
-
-def _heading(heading: Mapping[str, Any]) -> dict[str, Any]:
-    return {**heading, "href": f"/explore?{urlencode(heading['parameters'])}"}

@@ -1,5 +1,6 @@
 """A person chooses the language of the pages. A cookie of the browser keeps the choice."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from starlette.responses import Response
@@ -7,7 +8,7 @@ from starlette.responses import Response
 from openengagement.engagement.types import DAY_S
 from openengagement.language.current import speak
 from openengagement.language.negotiation import Languages
-from openengagement.portal.page_request import PageRequest
+from openengagement.portal.page_request import PageRequest, cookie_names, read_cookies
 from openengagement.portal.rendering import redirect
 from openengagement.portal.sign_in import local_path
 
@@ -19,6 +20,16 @@ _KEPT_S: Final = 365 * DAY_S
 def choose_language(request: PageRequest, languages: Languages) -> None:
     """Set the language of a request: the person's choice, the browser's, or the platform's."""
     speak(languages.choose(request.cookie(_COOKIE), request.headers.get("accept-language", "")))
+
+
+def choose_language_by_headers(
+    headers: Sequence[tuple[bytes, bytes]], languages: Languages
+) -> None:
+    """Set the language of a request that was not read as far as a page request."""
+    cookies = read_cookies(headers)
+    chosen = next((cookies[name] for name in cookie_names(_COOKIE) if name in cookies), "")
+    accepted = dict(headers).get(b"accept-language", b"").decode("latin-1")
+    speak(languages.choose(chosen, accepted))
 
 
 class LanguageChoice:

@@ -1,6 +1,6 @@
 """The manager's console: decide on apps and their limits, see their usage and the audit log."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -39,7 +39,7 @@ _WAITING_SHOWN: Final = 10
 _MONTHS_SHOWN: Final = 12
 _HANDLES_SHOWN: Final = 500
 _FIRST_MONTH: Final = "2000-01"  # the first one that `parse_month` accepts
-_STATUSES: Final = {InvalidNumber: 400, Outdated: 409}
+_STATUSES: Final[Mapping[type, int]] = {InvalidNumber: 400, Outdated: 409}
 _NO_APP: Final = Refusal(
     404,
     gettext_noop("There is no such app"),
@@ -79,8 +79,13 @@ class Console:
 
     # Apps
 
-    def overview(self, request: PageRequest) -> Response:
-        """`GET /manage`: the apps that wait for a decision, and all apps."""
+    def overview(
+        self, request: PageRequest, *, app_id: int = 0, error: InvalidNumber | None = None
+    ) -> Response:
+        """`GET /manage`: the apps that wait for a decision, and all apps.
+
+        Also the answer to a form of the queue, that of the app `app_id`, which has an `error`.
+        """
         app_list, usage, month = self._registry.app_list, self._registry.usage, self._month
         search = read_search(request.query)
         counts = app_list.count_apps(search.text)
@@ -92,6 +97,8 @@ class Console:
             "title": _("Apps"),
             "scripts": ("page.js",),
             "notice": self._describe_done(request, read_id(request.query.get("app", ""))),
+            "faults": {f"limit-{app_id}": text for text in describe_error(error).values()},
+            "typed": {app_id: request.fields.get("per_minute", "")} if error else {},
             "waiting": waiting,
             "waiting_in_all": (app_list.count_apps() if search.text else counts)["waiting"],
             "default_limit": self._default_limit,
@@ -105,7 +112,8 @@ class Console:
             "pages": -(-total // _SHOWN),
             "month": format_month(month),
         }
-        return self._renderer.render(request, "manage", context=context)
+        status = 400 if error else 200
+        return self._renderer.render(request, "manage", context=context, status=status)
 
     def _describe_done(self, request: PageRequest, app_id: int) -> dict[str, str] | None:
         """Describe the decision on an app that the URL says was just made."""
@@ -145,7 +153,7 @@ class Console:
             "app": described,
             "default_limit": self._default_limit,
             "numbers": describe_limits(app, typed),
-            "error": describe_error(error),
+            "faults": describe_error(error),
             "entries": registry.audit.list_entries(limit=20, app_id=app.id),
             **self._describe_usage(app, month),
         }
@@ -207,6 +215,8 @@ class Console:
                 known={**known, **known_limits},
             )
         except (InvalidNumber, Outdated) as error:
+            if isinstance(error, InvalidNumber) and self._is_in_queue(app.id, fields):
+                return self.overview(request, app_id=app.id, error=error)
             return self.app(request, error=error)
         except NotManager:
             request.session = request.session.without_role()
@@ -214,6 +224,15 @@ class Console:
         if fields.get("from") == "queue":
             return redirect(f"/manage?done={decision}&app={app.id}#notice")
         return redirect(f"/manage/apps/{app.id}?done={decision}#notice")
+
+    def _is_in_queue(self, app_id: int, fields: Mapping[str, str]) -> bool:
+        """Whether a form came from the queue, and the queue still shows it."""
+        if fields.get("from") != "queue":
+            return False
+        waiting = self._registry.app_list.list_apps(
+            WAITING, month=self._month, limit=_WAITING_SHOWN
+        )
+        return any(app.id == app_id for app in waiting)
 
     # Usage
 

@@ -1,6 +1,6 @@
 """Platform keys in the console: list, issue and revoke them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -13,7 +13,7 @@ from openengagement.portal.access import MANAGERS_ONLY
 from openengagement.portal.manage_views import InvalidNumber, actor_of, parse_number
 from openengagement.portal.one_time_secrets import OneTimeSecrets
 from openengagement.portal.page_request import PageRequest
-from openengagement.portal.rendering import PageRenderer, Refusal, redirect
+from openengagement.portal.rendering import NO_FAULTS, PageRenderer, Refusal, redirect
 from openengagement.registry.decisions import NotManager
 from openengagement.registry.platform_keys import (
     NAME_LENGTH_MAX,
@@ -39,11 +39,11 @@ _NO_KEY: Final = Refusal(
 
 
 class InvalidKey(ValueError):
-    """A field of the form is invalid; the text says what to write."""
+    """Fields of the form are invalid; `faults` says what to write in each."""
 
-    def __init__(self, field: str, text: str) -> None:
-        super().__init__(text)
-        self.field = field
+    def __init__(self, faults: Mapping[str, str]) -> None:
+        super().__init__(*faults.values())
+        self.faults = faults
 
 
 class PlatformKeysPage:
@@ -77,7 +77,7 @@ class PlatformKeysPage:
             "all_scopes": " ".join(Scope),
             "shown": shown,
             "typed": request.fields,
-            "error": {"field": error.field, "text": str(error)} if error else None,
+            "faults": error.faults if error else NO_FAULTS,
             "name_length_max": NAME_LENGTH_MAX,
         }
         status = 400 if error else 200
@@ -130,16 +130,19 @@ def _read_form(request: PageRequest) -> tuple[str, str | None, int | None]:
     Raises:
         InvalidKey
     """
-    fields = request.fields
+    fields, faults, days = request.fields, {}, None
     name = fields.get("name", "").strip()
     if not is_key_name(name):
-        text = _("Write a name of 1 to %(most)s visible characters.", most=NAME_LENGTH_MAX)
-        raise InvalidKey("name", text)
-    scopes = [scope for scope in Scope if f"scope_{scope}" in fields]
-    if not scopes:
-        raise InvalidKey("scopes", _("Choose at least one purpose."))
+        faults["name"] = _(
+            "Write a name of 1 to %(most)s visible characters.", most=NAME_LENGTH_MAX
+        )
     try:
         days = parse_number(fields.get("days", ""), field="days", most=_DAYS_MAX)
     except InvalidNumber as error:
-        raise InvalidKey("days", str(error)) from None
+        faults["days"] = str(error)
+    scopes = [scope for scope in Scope if f"scope_{scope}" in fields]
+    if not scopes:
+        faults["scopes"] = _("Choose at least one purpose.")
+    if faults:
+        raise InvalidKey(faults)
     return name, None if len(scopes) == len(Scope) else " ".join(sorted(scopes)), days

@@ -80,11 +80,11 @@ DECISIONS: Final[Mapping[str, Decision]] = {
 
 
 class InvalidNumber(ValueError):
-    """A form holds an invalid number; the text says what to write."""
+    """A form holds invalid numbers; `faults` maps their fields to what to write."""
 
-    def __init__(self, field: str, text: str) -> None:
-        super().__init__(text)
-        self.field = field
+    def __init__(self, faults: Mapping[str, str]) -> None:
+        super().__init__(*faults.values())
+        self.faults = faults
 
 
 def fingerprint(app: App | ListedApp) -> str:
@@ -134,12 +134,20 @@ def read_limits(fields: Mapping[str, str], app: App) -> tuple[dict[str, int | No
         InvalidNumber
         Outdated: they changed after the form's page was rendered.
     """
-    changed: dict[str, int | None] = {}
-    given = {name: most for name, most in LIMITS.items() if name in fields}
-    for name, most in given.items():
-        number = parse_number(fields[name], field=name, most=most)
-        if _field_text(number) != fields[f"was_{name}"]:
-            changed[name] = number
+    numbers: dict[str, int | None] = {}
+    faults: dict[str, str] = {}
+    for name in [name for name in LIMITS if name in fields]:
+        try:
+            numbers[name] = parse_number(fields[name], field=name, most=LIMITS[name])
+        except InvalidNumber as error:
+            faults |= error.faults
+    if faults:
+        raise InvalidNumber(faults)
+    changed = {
+        name: number
+        for name, number in numbers.items()
+        if _field_text(number) != fields[f"was_{name}"]
+    }
     known: dict[str, int | None] = {name: getattr(app, name) for name in changed}
     differing = [name for name in known if _field_text(known[name]) != fields[f"was_{name}"]]
     if differing:
@@ -158,15 +166,13 @@ def describe_limits(app: App, typed: Mapping[str, str]) -> dict[str, str]:
     return {name: typed.get(name, text) for name, text in now.items()}
 
 
-def describe_error(error: InvalidNumber | Outdated | None) -> dict[str, str] | None:
-    """Describe an error of a form. `field` is the name of a limit, `limits` for both, or `app`."""
+def describe_error(error: InvalidNumber | Outdated | None) -> Mapping[str, str]:
+    """Map the fields at fault to what is wrong; an empty name stands for the form."""
     if error is None:
-        return None
+        return {}
     if isinstance(error, InvalidNumber):
-        return {"field": error.field, "text": str(error)}
-    if error.columns <= LIMITS.keys():
-        return {"field": "limits", "text": _(_LIMITS_CHANGED)}
-    return {"field": "app", "text": _(_APP_CHANGED)}
+        return error.faults
+    return {"": _LIMITS_CHANGED if error.columns <= LIMITS.keys() else _APP_CHANGED}
 
 
 def describe_done(
@@ -205,7 +211,7 @@ def parse_number(text: str, *, field: str, most: int) -> int | None:
             "Write a whole number from 1 to %(most)s, or leave it empty.",
             most=current().formats.number(most),
         )
-        raise InvalidNumber(field, text)
+        raise InvalidNumber({field: text})
     return number
 
 

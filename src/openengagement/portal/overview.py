@@ -13,6 +13,7 @@ from openengagement.language.current import gettext as _
 from openengagement.portal.account_figures import AccountFigures, AccountSums
 from openengagement.portal.bar_charts import draw_bars, draw_spark
 from openengagement.portal.csv_files import csv_response
+from openengagement.portal.figure_faults import NOT_NOW
 from openengagement.portal.overview_figures import (
     MAIN,
     METRICS,
@@ -144,7 +145,7 @@ class Overview:
         if isinstance(error, OverflowError):
             text = _("A sum is too large for this server.")
             return self._renderer.refuse(request, Refusal(500, heading, text))
-        refusal = Refusal(error.status, heading, ". ".join(error.texts))
+        refusal = Refusal(error.status, heading, NOT_NOW)
         return self._renderer.refuse(request, refusal)
 
 

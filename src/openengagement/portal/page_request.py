@@ -65,8 +65,16 @@ class PageRequest:
             )
 
     def _cookie_name(self, name: str) -> str:
-        # Under TLS the prefix stops other hosts of the domain from setting a cookie of this name.
-        return f"__Host-oe_{name}" if self.secure else f"oe_{name}"
+        secure, plain = cookie_names(name)
+        return secure if self.secure else plain
+
+
+def cookie_names(name: str) -> tuple[str, str]:
+    """Return the names of one of our cookies under TLS and without it.
+
+    The prefix stops other hosts of the domain from setting a cookie of this name.
+    """
+    return f"__Host-oe_{name}", f"oe_{name}"
 
 
 def read_page_request(request: Request, fields: Mapping[str, str]) -> PageRequest:

@@ -12,12 +12,12 @@ from functools import partial
 from typing import Final, cast
 
 from starlette.datastructures import MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
+from openengagement.http import request as http_request
 from openengagement.http.encoding import accepts_gzip
 from openengagement.http.forms import MalformedParameters, given_once, parse_form_body
 from openengagement.http.request import FORM_MAX_BYTES, READ_BODY
@@ -27,13 +27,18 @@ from openengagement.portal.access import MANAGERS_ONLY, Access, sign_in_first
 from openengagement.portal.assets import STATIC_PREFIX
 from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.concurrency import SIGN_IN_BUSY, Busy, ConcurrencyLimit, client_networks
-from openengagement.portal.language_choice import choose_language
+from openengagement.portal.failures import describe_failure
+from openengagement.portal.form_origins import is_from_here, page_of
+from openengagement.portal.kept_forms import KeptForms
+from openengagement.portal.language_choice import choose_language, choose_language_by_headers
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import (
+    FOREIGN_FORM,
     PageRenderer,
     Refusal,
     add_security_headers,
     encode_page,
+    redirect,
 )
 from openengagement.portal.routes import AsyncHandler, Handler, Load, PageRoute
 
@@ -55,18 +60,22 @@ _MEASURED_BY_MANY: Final = Refusal(
 # For a person who is signed in. The form of anybody else may have FORM_MAX_BYTES.
 _SIGNED_IN_FORM_MAX_BYTES: Final = 65_536
 _RETRY_AFTER_S: Final = "2"
-_FOREIGN_FORM: Final = Refusal(
-    403,
-    gettext_noop("The form was not accepted"),
-    gettext_noop(
-        "It was sent from another site, or its page was open for too long. Go back, reload the "
-        "page and try again."
-    ),
-)
+_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _MISSING: Final = Refusal(
-    404, gettext_noop("There is no such page"), gettext_noop("Check the address.")
+    404,
+    gettext_noop("There is no such page"),
+    gettext_noop("Check the address, or start from the home page."),
 )
-_UNREADABLE: Final = "The form cannot be read. Go back, reload the page and try again."
+_WRONG_METHOD: Final = Refusal(
+    405,
+    gettext_noop("This address has no page"),
+    gettext_noop("It only takes a form from another page. Start from the home page."),
+)
+_UNREADABLE: Final = Refusal(
+    400,
+    gettext_noop("The form cannot be read"),
+    gettext_noop("Go back, reload the page and try again."),
+)
 
 
 class Pages:
@@ -77,12 +86,14 @@ class Pages:
         renderer: PageRenderer,
         sessions: BrowserSessions,
         *,
+        kept_forms: KeptForms,
         routes: Sequence[PageRoute],
         pool: Executor,
         body_max_bytes: int,
     ) -> None:
         self._renderer = renderer
         self._sessions = sessions
+        self._kept_forms = kept_forms
         self._body_max_bytes = body_max_bytes
         self._pool = pool
         self._limits = {
@@ -91,9 +102,17 @@ class Pages:
             Load.CALLS: ConcurrencyLimit(32, _MANY_CALLS, running_max=4),
             Load.PROVIDER: ConcurrencyLimit(64, SIGN_IN_BUSY),
         }
+        methods: dict[str, list[str]] = {}
+        for route in routes:
+            methods.setdefault(route.path, []).append(route.method)
         table = [
             Route(route.path, partial(self._respond, route), methods=[route.method])
             for route in routes
+        ]
+        # After them, because the first match wins.
+        table += [
+            Route(path, partial(self._refuse_method, allowed), methods=_METHODS)
+            for path, allowed in methods.items()
         ]
         table.append(Route(STATIC_PREFIX + "{name}", self._static, methods=["GET"]))
         self._router = Router(table, redirect_slashes=False, default=self._missing)
@@ -109,9 +128,14 @@ class Pages:
 
         try:
             await self._router(scope, receive, send_with_headers)
-        except HTTPException as error:  # Pages._read_form
-            text = f"{error.detail}\n"
-            await PlainTextResponse(text, error.status_code)(scope, receive, send_with_headers)
+        except MalformedParameters:
+            response = await self._refuse(_UNREADABLE, Request(scope))
+            await response(scope, receive, send_with_headers)
+
+    def render_failure(self, status: int, request: http_request.Request) -> str:
+        """Render the page of a request that failed before or while a page was made."""
+        choose_language_by_headers(request.headers, self._renderer.languages)
+        return self._renderer.render_failure(describe_failure(status), request.request_id)
 
     async def _respond(self, route: PageRoute, request: Request) -> Response:
         """Answer with a page, within its concurrency limit."""
@@ -147,6 +171,8 @@ class Pages:
         choose_language(page_request, self._renderer.languages)
         handler = cast("Handler", route.handler)
         response = self._check(route, page_request) or handler(page_request)
+        if route.method == "GET":
+            self._kept_forms.restore(page_request, response)
         if route.load is Load.FIGURES:
             response = encode_page(response, gzip=accepts_gzip(request.headers.raw))
         page_request.send_cookies(response)
@@ -156,33 +182,43 @@ class Pages:
         """Read the fields of a form. A body of any other content type has none.
 
         Raises:
-            HTTPException: the form is malformed.
+            MalformedParameters: the form is malformed.
             ApiError: it cannot be read.
         """
         visitor = await run_in_pool(self._pool, self._sessions.read, request, {})
         limit = _SIGNED_IN_FORM_MAX_BYTES if visitor.session else FORM_MAX_BYTES
         body = await request.scope[READ_BODY](min(limit, self._body_max_bytes))
-        try:
-            return given_once(parse_form_body(request.headers.get("content-type", ""), body))
-        except MalformedParameters:
-            raise HTTPException(400, _UNREADABLE) from None
+        return given_once(parse_form_body(request.headers.get("content-type", ""), body))
 
     def _check(self, route: PageRoute, request: PageRequest) -> Response | None:
         """Refuse a form of another site, and a page that this person may not see."""
-        posted = route.method == "POST"
-        if posted and not self._sessions.is_own_form(request):
-            return self._renderer.refuse(request, _FOREIGN_FORM)
+        if route.method == "POST" and not self._sessions.is_own_form(request):
+            return self._answer_late_form(route, request)
         if route.access is Access.ANYONE:
             return None
         if request.session is None:
-            return sign_in_first(request, posted=posted)
+            return sign_in_first(page_of(request) if route.method == "GET" else request.path)
         if route.access is Access.MANAGER and not request.session.is_manager:
             return self._renderer.refuse(request, MANAGERS_ONLY)
         return None
 
+    def _answer_late_form(self, route: PageRoute, request: PageRequest) -> Response:
+        """Answer a form without a valid CSRF token: refuse it, or have it shown again, filled."""
+        if route.late is not None and is_from_here(request):
+            return route.late(request)
+        page = self._kept_forms.keep(request) if route.late is None else None
+        if page is None:
+            return self._renderer.refuse(request, FOREIGN_FORM)
+        return redirect(page) if request.session else sign_in_first(page)
+
     async def _refuse(self, refusal: Refusal, request: Request) -> Response:
         route = PageRoute("GET", "", lambda asked: self._renderer.refuse(asked, refusal))
         return await self._answer(route, request, fields={})
+
+    async def _refuse_method(self, allowed: Sequence[str], request: Request) -> Response:
+        response = await self._refuse(_WRONG_METHOD, request)
+        response.headers["allow"] = ", ".join(allowed)
+        return response
 
     async def _missing(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self._refuse(_MISSING, Request(scope, receive))

@@ -3,6 +3,7 @@
 import asyncio
 from concurrent.futures import Executor
 from contextlib import nullcontext
+from functools import partial
 from typing import Final
 
 from starlette.responses import Response
@@ -64,6 +65,9 @@ class PasswordSignIn:
         Raises:
             Busy: too many sign-ins are under way.
         """
+        if faults := _find_faults(request):
+            show = partial(self._sign_in.show_form, error=faults, status=400)
+            return await run_in_pool(self._pool, show, request, request.fields)
         guess = await run_in_pool(self._pool, self._guess, request)
         places = self._strangers if guess.browser is None else self._known
         async with places.hold(guess.networks):
@@ -116,3 +120,10 @@ class PasswordSignIn:
 
     def _refuse(self, request: PageRequest, text: str, *, status: int) -> Response:
         return self._sign_in.show_form(request, request.fields, error=text, status=status)
+
+
+def _find_faults(request: PageRequest) -> dict[str, str]:
+    """Map the empty fields to what to write. An empty field is no guess."""
+    given = request.fields
+    texts = {"screen_name": _("Write your screen name."), "password": _("Write your password.")}
+    return {name: text for name, text in texts.items() if not given.get(name, "").strip()}

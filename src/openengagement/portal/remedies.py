@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from openengagement.language.current import gettext as _
 from openengagement.language.current import gettext_noop
 
 
@@ -172,5 +173,6 @@ _REMEDIES: Final[Mapping[str, Remedy]] = {
 
 
 def explain(code: str) -> Remedy:
-    """Return the remedy of a refusal by its stable name."""
-    return _REMEDIES.get(code, _UNKNOWN)
+    """Return the remedy of a refusal by its stable name, in the language of the request."""
+    found = _REMEDIES.get(code, _UNKNOWN)
+    return Remedy(_(found.reason), _(found.advice))

@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from openengagement.engagement.types import DAY_S
 from openengagement.http.encoding import compress_page
-from openengagement.language.current import current
+from openengagement.language.current import current, gettext_noop
 from openengagement.language.negotiation import Languages
 from openengagement.look import Look
 from openengagement.portal.assets import Assets
@@ -36,7 +36,7 @@ _HEADERS: Final = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
-VARY: Final = "accept-language, cookie"  # these choose the language of a page
+NO_FAULTS: Final[Mapping[str, str]] = {}  # of a form: the names of fields -> what is wrong
 _HSTS: Final = f"max-age={365 * DAY_S}"
 
 
@@ -47,6 +47,17 @@ class Refusal:
     status: int
     heading: str
     text: str
+
+
+FOREIGN_FORM: Final = Refusal(
+    403,
+    gettext_noop("The form was not accepted"),
+    gettext_noop(
+        "It was sent from another site, its page was open for too long, or you have signed in with "
+        "another account since. Go back, reload the page and try again."
+    ),
+)
+VARY: Final = "accept-language, cookie"  # these choose the language of a page
 
 
 class PageRenderer:
@@ -107,12 +118,34 @@ class PageRenderer:
         headers = {"content-security-policy": policy, "content-language": current().code}
         return HTMLResponse(html, status, headers={**headers, "vary": VARY})
 
+    def render_part(self, template: str, context: Mapping[str, Any]) -> str:
+        """Render a template that is a part of a page, and knows nothing of the person."""
+        return self._environment.get_template(f"{template}.html").render(context)
+
+    def render_failure(self, refusal: Refusal, request_id: str) -> str:
+        """Render the page of a failure. It reads nothing: the registry may be what failed."""
+        context = {
+            **_translate(refusal),
+            "viewer": None,
+            "csrf_token": "",
+            "here": "",
+            "scripts": (),
+            "pictures": False,
+            "this_page": "",
+            "request_id": request_id,
+        }
+        return self.render_part("error", context)
+
     def refuse(self, request: PageRequest, refusal: Refusal) -> Response:
-        """Render the page that explains a refusal. Its texts may be marked, or translated."""
-        translate = current().gettext
-        shown = {"heading": translate(refusal.heading), "text": translate(refusal.text)}
-        context = {"title": shown["heading"], "status": refusal.status, **shown}
+        """Render the page that explains a refusal."""
+        context = {**_translate(refusal), "request_id": ""}
         return self.render(request, "error", context=context, status=refusal.status)
+
+
+def _translate(refusal: Refusal) -> dict[str, object]:
+    """Translate a refusal for its page. Its texts may be marked, or translated already."""
+    heading, text = (current().gettext(each) for each in (refusal.heading, refusal.text))
+    return {"title": heading, "heading": heading, "text": text, "status": refusal.status}
 
 
 def describe_app(app: App, **more: object) -> dict[str, object]:

@@ -70,6 +70,8 @@ class PageRoute:
     """One page. `path` may hold names in braces; a handler finds them in `PageRequest.params`.
 
     A plain handler runs in a thread, because it may block. A coroutine runs on the event loop.
+    `late` answers a form whose CSRF token is no longer valid. Without it, the form is shown again,
+    filled (`kept_forms`).
     """
 
     method: str
@@ -77,6 +79,7 @@ class PageRoute:
     handler: Handler | AsyncHandler
     access: Access = Access.ANYONE
     load: Load = Load.LIGHT
+    late: Handler | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,21 +140,22 @@ def build_page_routes(handlers: Handlers) -> list[PageRoute]:
         PageRoute("GET", "/oauth/authenticate", consent.authenticate),
         PageRoute("POST", "/oauth/authorize", consent.decide),
         PageRoute("GET", "/sign-in", sign_in.show),
-        PageRoute("POST", "/sign-in", handlers.password.submit),
-        *(_oidc_routes(handlers.oidc) if handlers.oidc else []),
-        PageRoute("POST", "/sign-out", sign_in.sign_out),
+        PageRoute("POST", "/sign-in", handlers.password.submit, late=sign_in.refuse_late),
+        *(_oidc_routes(handlers.oidc, sign_in) if handlers.oidc else []),
+        PageRoute("POST", "/sign-out", sign_in.sign_out, late=sign_in.sign_out_late),
         PageRoute("GET", "/settings/apps", account.show, Access.SIGNED_IN),
-        PageRoute("POST", "/settings/apps/revoke", account.revoke_app),
-        PageRoute("POST", "/settings/sessions/revoke", account.end_session),
+        PageRoute("POST", "/settings/apps/revoke", account.revoke_app, Access.SIGNED_IN),
+        PageRoute("POST", "/settings/sessions/revoke", account.end_session, Access.SIGNED_IN),
         *_developer_routes(handlers.developer),
         *_figures_routes(handlers.figures),
         *_console_routes(handlers.console),
     ]
 
 
-def _oidc_routes(oidc: "OidcSignIn") -> list[PageRoute]:
+def _oidc_routes(oidc: "OidcSignIn", sign_in: SignIn) -> list[PageRoute]:
+    start, late = oidc.start, sign_in.refuse_late
     return [
-        PageRoute("POST", "/sign-in/oidc", oidc.start, load=Load.PROVIDER),
+        PageRoute("POST", "/sign-in/oidc", start, load=Load.PROVIDER, late=late),
         PageRoute("GET", "/sign-in/oidc/callback", oidc.finish, load=Load.PROVIDER),
     ]
 

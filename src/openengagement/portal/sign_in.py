@@ -8,16 +8,21 @@ from starlette.responses import Response
 
 from openengagement.auth.three_legged_flow import ThreeLeggedFlow
 from openengagement.language.current import gettext as _
+from openengagement.language.current import gettext_noop
 from openengagement.metrics.table import SIGN_INS
 from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.consent import describe_pending, find_pending, form_targets
+from openengagement.portal.kept_forms import KeptForms
 from openengagement.portal.page_request import PageRequest
-from openengagement.portal.rendering import PageRenderer, redirect
+from openengagement.portal.rendering import FOREIGN_FORM, NO_FAULTS, PageRenderer, redirect
 from openengagement.registry.accounts import Account
 from openengagement.telemetry import log_event
 
 HOME_PATH: Final = "/"
 _PATH_LENGTH_MAX: Final = 2048
+_LATE: Final = gettext_noop(
+    "The form was not accepted: its page was open for too long. Sign in again here."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +41,12 @@ class SignIn:
         renderer: PageRenderer,
         sessions: BrowserSessions,
         *,
+        kept_forms: KeptForms,
         flow: ThreeLeggedFlow,
         methods: SignInMethods,
     ) -> None:
         self._renderer = renderer
+        self._kept_forms = kept_forms
         self.sessions = sessions
         self._flow = flow
         self.methods = methods
@@ -57,6 +64,18 @@ class SignIn:
         """`POST /sign-out`."""
         self.sessions.end(request)
         return redirect("/sign-in")
+
+    def refuse_late(self, request: PageRequest) -> Response:
+        """Show the form of `POST /sign-in` again, whose page was open for too long."""
+        return self.show_form(
+            request, request.fields, error=_(_LATE), fields_wrong=False, status=403
+        )
+
+    def sign_out_late(self, request: PageRequest) -> Response:
+        """`POST /sign-out` from a page of an earlier session. Nobody is signed out twice."""
+        if request.session is None:
+            return redirect("/sign-in")
+        return self._renderer.refuse(request, FOREIGN_FORM)
 
     def complete(
         self,
@@ -86,22 +105,26 @@ class SignIn:
         request: PageRequest,
         given: Mapping[str, str],
         *,
-        error: str | None = None,
+        error: str | Mapping[str, str] | None = None,
         fields_wrong: bool = True,
         status: int = 200,
     ) -> Response:
         """Show the sign-in page, filled in with what was given.
 
-        `fields_wrong` says that the error is about the form's fields.
+        `fields_wrong` says that the error is about the form's fields. An `error` that is a mapping
+        says what to write in each field.
         """
+        faults = NO_FAULTS if error is None or isinstance(error, str) else error
         return_to = local_path(given.get("return_to", ""))
         pending = find_pending(self._flow, return_to)
         context = {
             "title": _("Sign in"),
-            "error": error,
-            "fields_wrong": error is not None and fields_wrong,
+            "error": error if isinstance(error, str) else None,
+            "faults": faults,
+            "fields_wrong": isinstance(error, str) and fields_wrong,
             "screen_name": given.get("screen_name", "")[:64],
             "return_to": return_to,
+            "kept": self._kept_forms.find_waiting(request, return_to),
             "app": describe_pending(pending) if pending else None,
             "password_sign_in": self.methods.password,
             "oidc": self.methods.provider is not None,

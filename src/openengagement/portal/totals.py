@@ -31,6 +31,8 @@ _TOO_OLD: Final = {
     "unsupported_for_video_views_tweet_ids": ("video_views",),
 }
 _PAGE_MAX: Final = 99_999_999
+# The form of the list sends `sort_by` with every button.
+_BUTTONS: Final = frozenset({"resort", "apply", "show", "sort_by"})
 
 Figures = Mapping[str, Number]
 
@@ -60,7 +62,7 @@ class TableView:
         return {name: value for name, value in (parameters | changes).items() if value}
 
     def heading(self, name: str) -> dict[str, Any]:
-        """Describe a sortable column: its label, its order, the parameters that sort by it."""
+        """Describe a sortable column: its label, its order, and the value that sorts by it."""
         current = name == self.sort
         order = "ascending" if current and not self.ascending else ""
         direction = ("ascending" if self.ascending else "descending") if current else None
@@ -68,7 +70,7 @@ class TableView:
             "name": name,
             "label": LABELS.get(name) or _("Posted"),
             "sorted": direction,
-            "parameters": self.parameters(sort=name, order=order),
+            "resort": f"{name} {order}".strip(),
         }
 
 
@@ -76,14 +78,33 @@ def read_view(pairs: Iterable[tuple[str, str]]) -> TableView:
     """Read a view from the pairs of a URL's query. Invalid values count as not given."""
     pairs = list(pairs)
     given = given_once(pairs)
-    sort = given.get("sort", "")
+    sort, order = _read_order(given)
     return TableView(
         sort if sort in METRICS else POSTED,
-        ascending=given.get("order") == "ascending",
+        ascending=order == "ascending",
         page=parse_decimal(given.get("page", ""), maximum=_PAGE_MAX) or 1,
         picked=read_tweet_ids(pairs)[:PICKED_MAX],
-        search=" ".join(given.get("q", "").split())[:SEARCH_LENGTH_MAX],
+        search="" if "show" in given else " ".join(given.get("q", "").split())[:SEARCH_LENGTH_MAX],
     )
+
+
+def has_pressed_button(pairs: Iterable[tuple[str, str]]) -> bool:
+    """Tell whether a button of the list sent this query. The view then has a shorter one."""
+    return any(name in _BUTTONS for name, _ in pairs)
+
+
+def _read_order(given: Mapping[str, str]) -> tuple[str, str]:
+    """Return what the list is sorted by, and in which order: of the pressed button, or as before.
+
+    Every button of the list sends the whole form, with the picked Tweets. `resort` is the button of
+    a column, `apply` that of the field `sort_by`.
+    """
+    if "resort" in given:
+        sort, _, order = given["resort"].partition(" ")
+        return sort, order
+    if "apply" in given:
+        return given.get("sort_by", ""), ""
+    return given.get("sort", ""), given.get("order", "")
 
 
 def build_request(tweet_ids: Sequence[str]) -> dict[str, Any]:

@@ -92,7 +92,11 @@ def test_faults_name_their_field_and_the_default_is_shown(first, last, faults):
     ("given", "text", "before"),
     [
         ({}, "1\u201328 Nov 2026", "4\u201331 Oct 2026"),
-        ({"period": "90d"}, "31 Aug\u2009\u2013\u200928 Nov 2026", "2 Jun\u2009\u2013\u200930 Aug 2026"),
+        (
+            {"period": "90d"},
+            "31 Aug\u2009\u2013\u200928 Nov 2026",
+            "2 Jun\u2009\u2013\u200930 Aug 2026",
+        ),
         (
             {"period": "28h"},
             "27 Nov, 13:00 to 28 Nov, 18:00 UTC",

@@ -19,7 +19,6 @@ from openengagement.engagement.types import TYPE_NAMES
 from openengagement.language.negotiation import load_languages
 from openengagement.look import Look
 from openengagement.portal.bar_charts import draw_bars, draw_spark
-from openengagement.portal.developer import Fault
 from openengagement.portal.environment import make_environment
 from openengagement.portal.months import format_month
 from openengagement.portal.overview_figures import list_actions, make_bars, make_figures, make_heat
@@ -156,6 +155,8 @@ def session(**more):
 ALICE = {"screen_name": "alice", "role": "member"}
 SIGN_IN = {
     "error": None,
+    "faults": {},
+    "kept": None,
     "screen_name": "",
     "return_to": "/settings/apps",
     "app": None,
@@ -179,7 +180,7 @@ NO_ROWS = {
     "listed_max": None,
     "tweets": 0,
     "columns": [],
-    "posted": {"name": "posted", "label": "Posted", "sorted": None, "href": "/explore"},
+    "posted": {"name": "posted", "label": "Posted", "sorted": None, "resort": "posted"},
     "rows": [],
     "picked": (),
     "picked_elsewhere": [],
@@ -194,7 +195,7 @@ NO_ROWS = {
 }
 REFUSED_CHART = {
     "viewer": ALICE,
-    "error": ["start: must lie before end"],
+    "faults": {"end": "Choose the first day or a later one."},
     "protected": False,
     "query": ASKED,
     "tabs": [{"title": "Last 28 hours", "href": "/explore/compare?a=b&c=d", "current": True}],
@@ -230,7 +231,7 @@ def own_app(name="Birdseye", **more):
     return {"name": name} | own | more
 
 
-APP_FORM = {"viewer": ALICE, "form": FORM, "fault": None, "access_levels": ACCESS_LEVEL_TEXTS}
+APP_FORM = {"viewer": ALICE, "form": FORM, "faults": {}, "access_levels": ACCESS_LEVEL_TEXTS}
 APP_FORM |= {"complete": True}
 SETTINGS = APP_FORM | {"app": own_app(), "saved": False, "here": APP_HOME}
 KEYS = {
@@ -253,7 +254,7 @@ CONSOLE = {
     "here": f"{APP_HOME}/console",
     "has_token": False,
     "fields": defaultdict(str),
-    "fault": "",
+    "faults": {},
     "exchange": None,
     "endpoints": {"totals": "Totals"},
     "type_names": ["favorites"],
@@ -278,6 +279,7 @@ CALLBACK = {
     "registered": [],
     "callback": "oob",
     "outcome": None,
+    "faults": {},
 }
 SECRETS = {
     "consumer_key": "the-key",
@@ -321,6 +323,8 @@ def logged(subject="Birdseye", **more):
 
 MANAGE = {
     "viewer": MIRA,
+    "faults": {},
+    "typed": {},
     "notice": None,
     "waiting": [],
     "waiting_in_all": 0,
@@ -346,7 +350,7 @@ MANAGE_APP = {
     | {"created_at_s": WHEN, "seen": "tag"},
     "default_limit": 6000,
     "numbers": NO_NUMBERS,
-    "error": None,
+    "faults": {},
     "format_month": format_month,
     "months": {"2026-11": {"requests": 0, "refused": 0, "errors": {}, "handles": 0}},
     "handles_contracted": None,
@@ -382,7 +386,7 @@ MANAGE_KEYS = {
     "all_scopes": "events",
     "shown": {},
     "typed": {},
-    "error": None,
+    "faults": {},
     "name_length_max": 128,
 }
 MANAGE_ACCOUNTS = {
@@ -421,7 +425,12 @@ MINIMAL = {
     "pin.html": {"app": app_named("Birdseye"), "pin": "0481923"},
     "denied.html": {"app": app_named("Birdseye"), "link": None},
     "account.html": {"viewer": ALICE, "apps": [], "sessions": [], "current_id": "s1"},
-    "error.html": {"status": 403, "heading": "This link no longer works", "text": "Start again."},
+    "error.html": {
+        "status": 403,
+        "heading": "This link no longer works",
+        "text": "Start again.",
+        "request_id": "",
+    },
 }
 
 
@@ -434,7 +443,7 @@ def tweet_view(tweet_id, text, **more):
 
 def table_of(text):
     """The table of Tweets with every optional part."""
-    column = {"name": text, "label": text, "sorted": "descending", "href": f"/explore?a={text}"}
+    column = {"name": text, "label": text, "sorted": "descending", "resort": text}
     rows = [
         {"tweet": each, "figures": {text: value}}
         for each, value in (
@@ -512,7 +521,7 @@ def chart_of(text):
         errors=[text],
     )
     return REFUSED_CHART | {
-        "error": None,
+        "faults": {},
         "query": read_chart_query(given.items()),
         "chart": chart,
         "rows": [("2026-11-20 22:00", Markup("<td>1</td>"))],
@@ -538,7 +547,7 @@ def hostile(text):
     held["access_level"] = text
     own = own_app(text, website=web, description=text, state="enabled")
     form = AppForm(text, 1, [text, text], text, text, text, sign_in=True, submission=text)
-    said = {"viewer": viewer, "form": form, "fault": Fault("website", text)}
+    said = {"viewer": viewer, "form": form, "faults": {"website": text}}
     said |= {"access_levels": ACCESS_LEVEL_TEXTS, "complete": False}
     return {
         "welcome.html": {},
@@ -591,7 +600,13 @@ def hostile(text):
             "sessions": [session(browser=text), session(id=text)],
             "current_id": text,
         },
-        "error.html": {"status": 400, "heading": text, "text": text, "viewer": viewer},
+        "error.html": {
+            "status": 400,
+            "heading": text,
+            "text": text,
+            "viewer": viewer,
+            "request_id": text,
+        },
         **hostile_console(text, viewer),
         **hostile_more_console(text, viewer),
     }
@@ -607,7 +622,12 @@ def hostile_app_pages(text, viewer, *, own):
     outcome = {"authorize_url": "", "status": 403, "code": text, "remedy": remedy}
     return {
         "developer_console.html": CONSOLE
-        | {"viewer": viewer, "app": own, "fault": text, "exchange": exchange | {"remedy": remedy}}
+        | {
+            "viewer": viewer,
+            "app": own,
+            "faults": {"tweet_ids": text},
+            "exchange": exchange | {"remedy": remedy},
+        }
         | {"fields": defaultdict(str, dict.fromkeys(("tweet_ids", "start", "body"), text))},
         "developer_usage.html": APP_USAGE
         | {"viewer": viewer, "app": own, "months": {"2026-11": used}, "refusals": [refused]},
@@ -634,7 +654,7 @@ def hostile_more_console(text, viewer):
         "manage_keys.html": MANAGE_KEYS
         | {"viewer": viewer, "keys": [{"key": key, "expired": True}]}
         | {"shown": {"name": text, "id": "a0", "platform_key": text}}
-        | {"typed": {"name": text, "days": text}, "error": {"field": "name", "text": text}},
+        | {"typed": {"name": text, "days": text}, "faults": {"name": text}},
         "manage_accounts.html": MANAGE_ACCOUNTS
         | {"viewer": viewer, "accounts": [account, account | {"id": 2}], "total": 2, "q": text}
         | {"page": 2, "pages": 3},
@@ -671,7 +691,7 @@ def hostile_console(text, viewer):
             | app_named(text, website=f"javascript:{text}", owner=text, description=text)
             | {"state": "enabled", "enabled": True},
             "numbers": dict.fromkeys(NO_NUMBERS, text),
-            "error": {"field": "per_minute", "text": text},
+            "faults": {"per_minute": text},
             "months": {"2026-11": used},
             "handles_contracted": 10,
             "handles": [text, text],
@@ -977,7 +997,7 @@ def test_a_sorted_table_announces_its_order():
 def test_a_refused_chart_keeps_the_values_of_its_form():
     asked = read_chart_query({"tweet_ids": "5", "start": "2026-11-09", "metric": "replies"}.items())
     page = render("explore_compare.html", query=asked, metrics={"replies": "Replies"})
-    assert page.with_id("error")[1]["role"] == "alert"
+    assert page.with_id("faults")[1]["role"] == "alert"
     assert page.with_id("start")[1]["value"] == "2026-11-09"
     assert next(a["value"] for a in page.all("option") if "selected" in a) == "replies"
     assert "Error: " in page.html
@@ -1061,18 +1081,20 @@ def test_the_form_of_an_app_holds_its_present_values():
 @pytest.mark.parametrize("template", ["developer_new.html", "developer_settings.html"])
 @pytest.mark.parametrize("field", ["name", "description", "website", "callbacks"])
 def test_an_error_is_announced_and_linked_to_its_field(template, field):
-    page = render(template, fault=Fault(field, "it is wrong"))
-    assert page.with_id("fault")[1]["role"] == "alert"
-    assert "Nothing was saved: it is wrong." in page.text_of["fault"]
+    page = render(template, faults={field: "It is wrong."})
+    assert page.with_id("faults")[1]["role"] == "alert"
+    assert page.text_of["faults"].split() == ["Nothing", "was", "saved", "It", "is", "wrong."]
+    assert {"href": f"#{field}", "class": "alone"} in page.all("a")
     wrong = [a for _, a in page.elements if "aria-invalid" in a]
-    assert [a["name"] for a in wrong] == [field]
-    assert "fault" in wrong[0]["aria-describedby"].split()
+    assert [(a["name"], a["id"]) for a in wrong] == [(field, field)]
+    assert f"{field}-fault" in wrong[0]["aria-describedby"].split()
+    assert page.text_of[f"{field}-fault"].strip() == "It is wrong."
     assert "<title>Error: " in page.html
 
 
 def test_an_error_of_the_whole_form_is_announced():
-    page = render("developer_new.html", fault=Fault("", "you have enough"))
-    assert "you have enough" in page.text_of["fault"]
+    page = render("developer_new.html", faults={"": "You have enough."})
+    assert "You have enough." in page.text_of["faults"]
     assert not any("aria-invalid" in a for _, a in page.elements)
 
 
@@ -1191,12 +1213,12 @@ def test_decisions_depend_on_the_state_of_the_app(flags, decisions):
 
 
 def test_an_invalid_limit_is_reported_at_its_field_and_kept():
-    error = {"field": "handles_contracted", "text": "Write a whole number."}
+    faults = {"handles_contracted": "Write a whole number."}
     numbers = NO_NUMBERS | {"handles_contracted": "12k"}
-    page = render("manage_app.html", error=error, numbers=numbers)
+    page = render("manage_app.html", faults=faults, numbers=numbers)
     field = page.with_id("handles_contracted")[1]
     assert (field["value"], field["aria-invalid"]) == ("12k", "true")
-    assert page.text_of["handles_contracted-error"].strip() == "Write a whole number."
+    assert page.text_of["handles_contracted-fault"].strip() == "Write a whole number."
     assert "aria-invalid" not in page.with_id("per_minute")[1]
     assert "<title>Error: A page" in page.html
 

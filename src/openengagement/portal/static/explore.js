@@ -16,6 +16,7 @@ if (picked) {
       : over ? gettext("%(count)s picked: remove %(more)s", { count: number, more: number - most })
       : gettext("%(count)s of at most %(most)s picked", { count: number, most });
     picked.parentElement.classList.toggle("over", over);
+    document.getElementById("compare").disabled = !number || over; // `picked` says why
   };
   boxes.forEach((box) => box.addEventListener("change", count));
   addEventListener("pageshow", count); // after going back, the browser restores the ticks
@@ -130,6 +131,8 @@ function drawChart(holder, figures) {
       button.disabled = step === "in" ? times.length < 2 || max - min <= 4 * figures.step
         : step === "earlier" ? min <= whole[0]
         : step === "later" ? max >= whole[1] : full;
+      button.title = !button.disabled ? ""
+        : step === "in" ? "The chart shows no less than this." : "The chart shows the whole period.";
     }
     range.textContent = full ? "" : gettext("Shows %(first)s to %(last)s", { first: moment.short(min), last: moment.short(max) });
   }
