@@ -364,7 +364,8 @@ def test_invalid_values_are_refused_and_stay_in_the_form(
         answer = post(developer, path, GOOD | {field: value} | token)
         assert answer.status_code == 400
         page = read_page(answer)
-        assert page.text("fault").startswith("Nothing was saved: ")
+        assert page.text("faults").startswith("Nothing was saved ")
+        assert page.text(f"{field}-fault") in page.text("faults")
         assert "<title>Error: " in page.html
         invalid = re.findall(r'<(\w+)([^>]*)aria-invalid="true"', page.html)
         assert len(invalid) == 1
@@ -462,7 +463,7 @@ def test_the_number_of_apps_is_limited(full):
         assert sorted(each.status_code for each in answers) == [303, 400, 400, 400]
         assert full.sql(count) == [(5,)]
         refused = read_page(next(each for each in answers if each.status_code == 400))
-        assert "you have 5 apps" in refused.text("fault")
+        assert "You have 5 apps" in refused.text("faults")
         assert dict(refused.form_with("name").fields)["name"] == "Changed"
         assert "aria-invalid" not in refused.html
         page = one.open(PORTAL)

@@ -173,9 +173,13 @@ def test_the_console_shows_the_answer_of_the_api(many_apps, developer, env):
         ({"sign_as": "app", "type_impressions": "on"}, "forbidden_metrics", "author"),
         ({"tweet_ids": "211"}, "forbidden_tweets", "another account"),
         ({"tweet_ids": "9"}, "tweets_unavailable", "unknown"),
-        ({"tweet_ids": ""}, "invalid_field", "rule"),
+        ({"body": '{"tweet_ids": []}'}, "invalid_field", "rule"),
         ({"endpoint": "28hr", "sign_as": "app"}, "forbidden_metrics", "author"),
-        ({"endpoint": "historical", "start": "x", "end": "y"}, "invalid_field", "rule"),
+        (
+            {"endpoint": "historical", "start": "2024-05-02", "end": "2024-05-01"},
+            "invalid_field",
+            "rule",
+        ),
         ({"group_2": "engagement.hour"}, "unsupported_group_bys", "dimensions"),
         ({"body": "{"}, "malformed_body", "JSON"),
         ({"body": '["<script>alert(1)</script>"]'}, "malformed_body", "JSON"),
@@ -192,12 +196,48 @@ def test_the_console_explains_refusals(developer, env, fields, code, words):
     assert "<script>alert" not in page.html
 
 
+@pytest.mark.parametrize(
+    ("fields", "faulty"),
+    [
+        ({"tweet_ids": ""}, ["tweet_ids"]),
+        ({"tweet_ids": " , "}, ["tweet_ids"]),
+        ({"tweet_ids": "111, x"}, ["tweet_ids"]),
+        ({"tweet_ids": '"><script>alert(1)</script>'}, ["tweet_ids"]),
+        ({"type_favorites": None}, ["types"]),
+        ({"endpoint": "historical", "start": "x", "end": "y"}, ["start", "end"]),
+        ({"endpoint": "historical", "end": "2026-02-30", "tweet_ids": "-1"}, ["tweet_ids", "end"]),
+    ],
+)
+def test_the_console_says_what_to_write(many_apps, developer, env, fields, faulty):
+    """Nothing is sent, and every error stands beside its field."""
+    fields = {"tweet_ids": "111", "sign_as": "owner", **DEFAULTS, **fields}
+    given = {name: text for name, text in fields.items() if text is not None}
+    page = send(developer, env, "console", **given)
+    assert page.status == 400
+    assert "outcome-title" not in page.texts
+    assert [name.removesuffix("-fault") for name in page.texts if "-fault" in name] == faulty
+    for name in faulty:
+        assert page.text(f"{name}-fault") in page.text("faults")
+        assert f'href="#{name}"' in page.html
+    assert page.html.count('aria-invalid="true"') == len(faulty)
+    kept = dict(page.form_with("tweet_ids").fields)
+    assert (kept["tweet_ids"], kept["start"]) == (given["tweet_ids"], given.get("start", ""))
+    assert "<script>alert" not in page.html
+
+
+def test_an_empty_callback_url_is_not_sent(developer, env):
+    page = send(developer, env, "callback", callback=" ")
+    assert page.status == 400
+    assert page.text("callback-fault") == "Write a callback URL, or oob for a PIN."
+    assert "outcome-title" not in page.texts
+
+
 def test_the_console_needs_an_access_token_to_sign_for_the_owner(developer):
     app_id, _ = create(developer)
     env = {"APP_ID": app_id}
     page = send(developer, env, "console", tweet_ids="111", sign_as="owner", **DEFAULTS)
-    assert page.status == 409
-    assert "You have no access token" in page.text("fault")
+    assert page.status == 400
+    assert "You have no access token" in page.text("sign_as-fault")
     page = send(developer, env, "console", tweet_ids="111", sign_as="app", **DEFAULTS)
     assert "x-error-code: app_not_enabled" in page.texts["headers"]
     assert "Wait for a manager" in page.text("remedy")
@@ -276,6 +316,8 @@ def test_other_callback_urls_are_explained(developer, env, callback, code, near)
     page = send(developer, env, "callback", callback=callback)
     assert code in page.text("outcome-title")
     assert "registered" in page.text("remedy")
+    assert page.text("callback-fault") == page.text("remedy")
+    assert 'aria-invalid="true"' in page.html
     assert ("near" in page.texts) == near
     assert "authorize-url" not in page.texts
 

@@ -19,6 +19,7 @@ from support.person import read_page
 from support.world import RECENT, show_time
 
 COMPARE = "/explore/compare"
+LIST = "/explore"
 TOTALS = (
     *("impressions", "engagements", "favorites", "retweets"),
     *("replies", "quote_tweets", "video_views"),
@@ -142,7 +143,7 @@ def test_other_peoples_tweets_are_refused(oauth, alice, form):
     for ids in ("211", "111,211"):
         page = alice.open(f"{COMPARE}{form}?tweet_ids={ids}")
         assert page.status == 403
-        assert "Forbidden to access tweets: 211" in page.text("error")
+        assert "One of these Tweets is not yours" in page.text("faults")
         assert "<td>" not in page.html
 
 
@@ -154,7 +155,7 @@ def test_the_table_lists_only_ones_own_tweets(alice):
 def test_unavailable_tweets_are_refused(alice, ids):
     page = alice.open(address(*ids.split(",")))
     assert page.status == 400
-    assert f"{len(ids.split(','))} Tweet ID(s) are unavailable" in page.text("error")
+    assert "None of these Tweets can be shown" in page.text("faults")
 
 
 def test_a_chart_names_the_tweets_that_it_omits(alice):
@@ -173,7 +174,7 @@ def test_protected_accounts_get_an_explanation(oauth):
         assert "Your account is protected" in page.html
         page = carol.open(address("311"))
         assert page.status == 400
-        assert "Your account is protected" in page.text("error")
+        assert "Your account is protected" in page.text("protected")
         assert "<td>" not in page.html
 
 
@@ -189,25 +190,29 @@ def test_an_account_without_tweets_gets_an_explanation(oauth):
 
 
 @pytest.mark.parametrize(
-    ("given", "text"),
+    ("given", "field", "text"),
     [
-        ({"tweet_ids": ",".join(map(str, range(1, 27)))}, "holds 26 Tweet IDs, at most 25"),
-        ({"tweet_ids": "abc"}, "'abc' is not a decimal number"),
-        ({"metric": "quote_tweets"}, "not supported: (quote_tweets)"),
-        ({"metric": "<b>"}, "not supported: (<b>)"),
-        ({"start": "soon"}, "start: is not a time such as"),
-        ({"start": "2026-02-30"}, "start: is not a time that exists"),
-        ({"start": "2024-05-01", "end": "soon"}, "end: is not a time such as"),
-        ({"start": "2024-05-02", "end": "2024-05-01"}, "start: must lie before end"),
-        ({"start": "2024-05-01", "end": "2024-05-29"}, "more than 4 weeks (28 days) before end"),
-        ({"end": day(-1)}, "end: lies in the future"),
-        ({"start": "2014-08-01", "end": "2014-08-03"}, "start: lies before 2014-09-01T00:00:00Z"),
+        ({"tweet_ids": ",".join(map(str, range(1, 27)))}, "", "A chart has at most 25 Tweets"),
+        ({"tweet_ids": "abc"}, "", "The address of this page is damaged"),
+        ({"metric": "quote_tweets"}, "metric", "Choose a metric of the list"),
+        ({"metric": "<b>"}, "metric", "Choose a metric of the list"),
+        ({"start": "soon"}, "start", "Write a date"),
+        ({"start": "2026-02-30"}, "start", "Write a date"),
+        ({"start": "2024-05-01", "end": "soon"}, "end", "Write a date"),
+        ({"start": "2024-05-02", "end": "2024-05-01"}, "end", "Choose the first day or a later"),
+        ({"start": "2024-05-01", "end": "2024-05-29"}, "end", "Choose at most 28 days"),
+        ({"end": day(-1)}, "end", "Choose a day that has begun"),
+        ({"start": "2014-08-01", "end": "2014-08-03"}, "start", "Choose a later day"),
     ],
 )
-def test_errors_of_the_api_are_shown(alice, given, text):
+def test_errors_stand_beside_their_field_in_plain_words(alice, given, field, text):
     page = alice.open(f"{COMPARE}?{urlencode({'tweet_ids': '111', **given})}")
     assert page.status == 400
-    assert text in page.text("error")
+    assert text in page.text("faults")
+    assert page.html.count('aria-invalid="true"') == bool(field)
+    if field:
+        assert text in page.text(f"{field}-fault")
+        assert f'href="#{field}"' in page.html
     form = dict(page.form_with("start", "end", action=COMPARE).fields)
     for name in ("tweet_ids", "start", "end"):
         assert form[name] == given.get(name, "111" if name == "tweet_ids" else "")
@@ -436,19 +441,49 @@ def test_charts_work_if_clients_may_use_one_grouping(narrow):
 def test_the_table_has_pages(oauth, prolific):
     first = prolific.open("/explore")
     assert list(read_rows(first)) == [str(each) for each in range(50_060, 50_010, -1)]
-    form = first.form_with("page", action=COMPARE)
-    assert form.buttons == [("page", "2")], "the button without a page is disabled"
-    # As a browser sends it: the button's path with the picked Tweets.
-    sent = urlencode([*form.fields, ("tweet_ids", "50060"), ("page", "2")])
-    assert 'formaction="/explore"' in first.html
-    second = prolific.open(f"/explore?{sent}")
+    form = first.form_with("page", action=LIST)
+    assert [each for each in form.buttons if each[0] == "page"] == [("page", "2")]
+    assert f'formaction="{COMPARE}"' in first.html
+    # As a browser sends it: the whole form, with the picked Tweets.
+    second = prolific.open(pressed(form, ("tweet_ids", "50060"), ("page", "2")))
     assert list(read_rows(second)) == [str(each) for each in range(50_010, 50_000, -1)]
-    form = second.form_with("page", action=COMPARE)
+    form = second.form_with("page", action=LIST)
     assert ("tweet_ids", "50060") in form.fields
     chart = prolific.open(f"{COMPARE}?{urlencode([*form.fields, ('tweet_ids', '50003')])}")
     assert read_figures(chart)[0] == ["50060", "50003"]
     again = read_page(prolific.http.get(oauth.url + html.unescape(chart_link(chart))))
-    assert ("tweet_ids", "50060") in again.form_with("page", action=COMPARE).fields
+    assert ("tweet_ids", "50060") in again.form_with("page", action=LIST).fields
+
+
+def pressed(form, *more):
+    """The address to which a button of the list leads, with ticks."""
+    return f"{LIST}?{urlencode([*form.fields, *more])}"
+
+
+@pytest.mark.parametrize(
+    ("button", "wanted"),
+    [
+        (("resort", "favorites"), {"sort": ["favorites"], "q": ["harbour"]}),
+        (("resort", "posted ascending"), {"order": ["ascending"], "q": ["harbour"]}),
+        (("apply", "sort"), {"sort": ["posted"], "q": ["harbour"]}),
+        (("show", "all"), {"sort": ["posted"]}),
+        (("page", "2"), {"page": ["2"], "q": ["harbour"]}),
+        (("", ""), {"q": ["harbour"]}),
+    ],
+)
+def test_every_button_of_the_list_keeps_the_ticks(prolific, button, wanted):
+    """Also those that were not sent before, and those of other pages. The address is short."""
+    form = prolific.open(f"{LIST}?tweet_ids=50001").form_with("q", action=LIST)
+    fields = [(name, text) for name, text in form.fields if name != "q"]
+    sent = [*fields, ("q", "harbour"), ("tweet_ids", "50060"), button]
+    page = prolific.open(f"{LIST}?{urlencode(sent)}")
+    query = parse_qs(urlsplit(page.url).query)
+    assert query["tweet_ids"] == ["50001,50060"]
+    assert query.items() >= wanted.items()
+    assert query.keys() <= {"sort", "order", "q", "tweet_ids", "page"}
+    assert {("tweet_ids", "50001"), ("tweet_ids", "50060")} <= set(
+        page.form_with("q", action=LIST).fields
+    )
 
 
 def chart_link(page):

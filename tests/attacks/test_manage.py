@@ -414,7 +414,7 @@ def test_two_managers_cannot_overwrite_each_other(console, mira, waiting, typed)
     before = log_of(console, waiting)
     page = mira.submit(*stale, decision="limits", per_minute=typed, handles_contracted="9")
     assert page.status == 409
-    assert page.text("limits-error").startswith("Somebody else changed these limits")
+    assert "Somebody else changed these limits" in page.text("faults")
     form = page.form_sending("decision", "limits")
     shown = dict(form.fields)
     assert (shown["per_minute"], shown["was_per_minute"]) == ("44", "44")
@@ -571,7 +571,7 @@ def test_invalid_numbers_are_reported_and_kept(console, waiting, decide, field, 
     other = LIMITS[field == LIMITS[0]]
     page = decide(waiting, "limits", **{field: typed, other: "12"})
     assert page.status == 400
-    assert page.text(f"{field}-error").startswith("Write a whole number from 1 to 1")
+    assert page.text(f"{field}-fault").startswith("Write a whole number from 1 to 1")
     kept = dict(page.form_sending("decision", "limits").fields)
     assert (kept[field], kept[other]) == (typed, "12")
     assert log_of(console, waiting) == [], "the valid number of the two is not saved either"
@@ -585,8 +585,23 @@ def test_an_invalid_number_in_the_list_enables_nothing(console, mira, waiting):
     form = page.form_with("per_minute", action=f"/manage/apps/{waiting.app_id}")
     page = mira.submit(page, form, per_minute="lots", decision="enable")
     assert page.status == 400
-    assert dict(page.form_sending("decision", "limits").fields)["per_minute"] == "lots"
+    form = page.form_with("per_minute", action=f"/manage/apps/{waiting.app_id}")
+    assert dict(form.fields)["per_minute"] == "lots"
+    field = f"limit-{waiting.app_id}"
+    assert page.text(f"{field}-fault").startswith("Write a whole number from 1 to 1")
+    assert f'href="#{field}"' in page.html
     assert log_of(console, waiting) == []
+    assert mira.submit(page, form, per_minute="8", decision="enable").status == 200
+    assert len(log_of(console, waiting)) == 2
+
+
+def test_a_form_of_the_queue_that_no_longer_has_the_app_leads_to_its_page(console, mira, waiting):
+    page = mira.open("/manage")
+    form = page.form_with("per_minute", action=f"/manage/apps/{waiting.app_id}")
+    console.server.command("app", "suspend", waiting.app_id)
+    page = mira.submit(page, form, per_minute="lots", decision="enable")
+    assert page.status == 400
+    assert dict(page.form_sending("decision", "limits").fields)["per_minute"] == "lots"
 
 
 def test_hostile_names_are_shown_as_text(console, mira):

@@ -137,7 +137,7 @@ def test_invalid_keys_are_refused_beside_their_field(console, mira, fields, fiel
     before = console.sql("select count(*) from platform_keys")
     page = post(mira, "/manage/keys", fields)
     assert page.status == 400
-    assert page.text(f"{field}-error")
+    assert page.text(f"{field}-fault")
     assert console.sql("select count(*) from platform_keys") == before
 
 

@@ -94,6 +94,25 @@ def test_responses_do_not_reveal_which_accounts_exist(behind_proxy):
     assert answers[0] == answers[1] == answers[2]
 
 
+@pytest.mark.parametrize(
+    ("name", "password", "faulty"),
+    [
+        ("", "", ["screen_name", "password"]),
+        (" ", PASSWORD, ["screen_name"]),
+        ("alice", "", ["password"]),
+    ],
+)
+def test_an_empty_field_is_no_guess(oauth, name, password, faulty):
+    with oauth.person() as person:
+        page = person.open("/sign-in")
+        for _ in range(12):  # more than may be guessed
+            form = page.form_with("password")
+            page = person.submit(page, form, screen_name=name, password=password)
+            assert page.status == 400
+        assert [each.removesuffix("-fault") for each in page.texts if "-fault" in each] == faulty
+        assert person.sign_in(person.open("/sign-in")).url.endswith("/overview")
+
+
 def test_limits_do_not_reveal_which_accounts_exist(behind_proxy):
     with Guesser(behind_proxy, "192.0.2.2") as guesser:
         for name in ("bob", "nobody"):

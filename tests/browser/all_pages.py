@@ -1,5 +1,6 @@
 """A tour of every page in every state that a person can see."""
 
+import re
 from collections.abc import Iterator
 
 from playwright.sync_api import Page, expect
@@ -16,8 +17,14 @@ def walk(page: Page, origin: str, *, web: ThirdParty, desktop: ThirdParty) -> It
     """
     page.goto(f"{origin}/")
     yield arrived(page, "welcome", "See how your Tweets do on Open Engagement")
+    page.goto(f"{origin}/nowhere")
+    yield arrived(page, "no such page for a visitor", "There is no such page")
     page.goto(f"{origin}/sign-in")
     yield "sign-in"
+    page.locator("form").first.evaluate("form => { form.noValidate = true }")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("#password-fault")).to_be_visible()
+    yield "sign-in without a name"
     yield from _let_in(page, web)
     page.goto(desktop.begin())
     yield "consent to a PIN"
@@ -32,6 +39,8 @@ def walk(page: Page, origin: str, *, web: ThirdParty, desktop: ThirdParty) -> It
     yield arrived(page, "request ended", "This request has ended")
     page.goto(f"{origin}/settings/nowhere")
     yield arrived(page, "no such page", "There is no such page")
+    page.goto(f"{origin}/settings/apps/revoke")
+    yield arrived(page, "no page for this address", "This address has no page")
     page.goto(f"{origin}/docs")
     page.locator("summary").first.click()
     yield arrived(page, "reference", "API reference")
@@ -101,6 +110,7 @@ def _develop(page: Page, origin: str, *, name: str) -> Iterator[str]:
     expect(page.get_by_role("alert")).to_be_visible()
     yield arrived(page, "new app refused", "Create an app")
     page.get_by_label("Callback URLs").fill(f"https://tides.example/{name.replace(' ', '-')}")
+    yield from _return(page)
     page.get_by_label("Also create a bearer token").uncheck()
     page.get_by_role("button", name="Create the app").click()
     yield arrived(page, "new app's keys", name)
@@ -120,12 +130,31 @@ def _develop(page: Page, origin: str, *, name: str) -> Iterator[str]:
     yield from _try_the_app(page, name)
 
 
+def _return(page: Page) -> Iterator[str]:
+    """Send the form of a new app after the session has ended, and sign in again."""
+    page.context.clear_cookies(name=re.compile("oe_session$"))
+    page.get_by_role("button", name="Create the app").click()
+    expect(page.locator("#kept")).to_be_visible()
+    yield "sign-in for a late form"
+    page.get_by_label("Screen name").fill("alice")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("#kept-form")).to_be_visible()
+    yield arrived(page, "late form", "Create an app")
+
+
 def _try_the_app(page: Page, name: str) -> Iterator[str]:
     """Use the console, the usage and the callback tester of an app that waits."""
     page.get_by_role("link", name="Console", exact=True).click()
     expect(page.locator("#endpoint")).to_be_visible()
     page.locator("summary").first.click()
     yield arrived(page, "api console", name)
+    ids = page.get_by_label("Tweet IDs").input_value()
+    page.get_by_label("Tweet IDs").fill("mine")
+    page.get_by_role("button", name="Sign and send").click()
+    expect(page.locator("#tweet_ids-fault")).to_be_visible()
+    yield arrived(page, "api console, wrong field", name)
+    page.get_by_label("Tweet IDs").fill(ids or "1")
     page.get_by_role("button", name="Sign and send").click()
     expect(page.get_by_role("alert")).to_contain_text("not enabled")
     for summary in page.locator("summary").all():
@@ -155,7 +184,12 @@ def walk_console(page: Page, origin: str, *, waiting: str, used: str) -> Iterato
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     yield arrived(page, "console", "Apps")
-    expect(page.locator(f'form[action="/manage/apps/{waiting}"]')).to_be_visible()
+    row = page.locator(f'form[action="/manage/apps/{waiting}"]')
+    expect(row).to_be_visible()
+    row.get_by_label("Requests a minute").fill("many")
+    row.get_by_role("button", name="Enable").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    yield "console, limit refused"
     page.goto(f"{origin}/manage?q=nowhere")
     expect(page.get_by_role("heading", name="No app matches")).to_be_visible()
     yield "console finds nothing"

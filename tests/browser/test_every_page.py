@@ -30,7 +30,9 @@ LINK_PX = 24  # WCAG 2.2, 2.5.8, for links outside of text
 TOUR = [
     "welcome",
     "overview",
+    "no such page for a visitor",
     "sign-in",
+    "sign-in without a name",
     "sign-in for an app",
     "sign-in refused",
     "consent",
@@ -40,6 +42,7 @@ TOUR = [
     "denied a PIN",
     "request ended",
     "no such page",
+    "no page for this address",
     "reference",
     "my tweets",
     "chart",
@@ -50,6 +53,8 @@ TOUR = [
     "portal",
     "new app",
     "new app refused",
+    "sign-in for a late form",
+    "late form",
     "new app's keys",
     "new bearer",
     "new token",
@@ -57,6 +62,7 @@ TOUR = [
     "settings",
     "settings saved",
     "api console",
+    "api console, wrong field",
     "api console refused",
     "app usage",
     "callback tester",
@@ -141,6 +147,7 @@ def test_every_page_on_a_phone(new_session, apps, server, site):
 
 CONSOLE = [
     "console",
+    "console, limit refused",
     "console finds nothing",
     "an app that waits",
     "limits refused",

@@ -60,7 +60,7 @@ def test_from_my_tweets_to_a_chart(session):
     for tweet_id in (RECENT, "111"):
         page.get_by_label(tweet_id).check()
     expect(page.locator("#picked")).to_have_text("2 of at most 25 picked")
-    page.get_by_role("link", name="Impressions").click()
+    page.get_by_role("button", name="Impressions").click()
     expect(page.locator("tbody tr").first).to_contain_text("111")
     expect(page.locator("[aria-sort=descending]")).to_contain_text("Impressions")
     for tweet_id in ("111", "112"):

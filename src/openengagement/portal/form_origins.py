@@ -62,7 +62,8 @@ class FormOrigins:
 
 def page_of(request: PageRequest) -> str:
     """Return the path and query of a request; without a query that is too long to be kept."""
-    path = quote(request.path)
+    # Two slashes in front would lead to another site.
+    path = f"/{quote(request.path).lstrip('/')}"
     page = f"{path}?{urlencode(request.query_pairs)}" if request.query_pairs else path
     return page if len(page) <= _PAGE_LENGTH_MAX else path
 

@@ -224,6 +224,18 @@ def test_an_unknown_path_is_answered_in_the_form_of_its_api():
     assert call("/insights/engagement/totals/").status == 404
 
 
+@pytest.mark.parametrize(
+    ("path", "unknown"),
+    [
+        *(("/nothing", True), ("//x", True), ("/", True), ("/insightsx/y", True)),
+        *(("/insights/x", False), ("/oauth/x", False), ("/platform", False), (TOTALS, False)),
+    ],
+)
+def test_an_address_that_no_call_begins_with_is_unknown(path, unknown):
+    table = [Route("POST", each, None, Authentication.NONE, "") for each in (TOTALS, TOKEN, EVENTS)]
+    assert Routes(table, None, page_prefixes=()).is_unknown(path) == unknown
+
+
 def test_a_wrong_method_lists_the_allowed_ones():
     answer = call(method="GET")
     assert (answer.status, answer.headers["allow"]) == (405, "POST")

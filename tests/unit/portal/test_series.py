@@ -299,14 +299,24 @@ def test_page_numbers_are_bounded(given, page):
 def test_a_column_heading_sorts_and_reverses():
     query = view(sort="replies", tweet_ids="5")
     assert query.heading("replies")["sorted"] == "descending"
-    assert query.heading("replies")["parameters"] == {
-        "sort": "replies",
-        "order": "ascending",
-        "tweet_ids": "5",
-    }
+    resort = query.heading("replies")["resort"]
+    turned = view(sort="replies", sort_by="posted", tweet_ids="5", resort=resort)
+    assert turned.parameters() == {"sort": "replies", "order": "ascending", "tweet_ids": "5"}
     assert query.heading("posted")["sorted"] is None
     assert view(sort="replies", order="ascending").heading("replies")["sorted"] == "ascending"
     assert view(sort="nonsense").sort == "posted"
+
+
+def test_a_button_of_the_list_changes_the_view_and_keeps_the_rest():
+    before = {"sort": "replies", "order": "ascending", "q": "sea", "tweet_ids": "5,6"}
+    assert view(**before, sort_by="favorites").sort == "replies"
+    applied = view(**before, sort_by="favorites", apply="sort")
+    assert (applied.sort, applied.ascending, applied.picked) == ("favorites", False, ("5", "6"))
+    shown = {name: text for name, text in before.items() if name != "q"}
+    assert view(**before, show="all").parameters() == shown
+    assert view(**before, resort="nonsense down").sort == "posted"
+    assert totals.has_pressed_button([("sort_by", "posted")])
+    assert not totals.has_pressed_button([*before.items(), ("page", "2")])
 
 
 def test_a_parameter_that_is_given_twice_counts_as_not_given():

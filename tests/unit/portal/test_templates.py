@@ -1223,11 +1223,30 @@ def test_an_invalid_limit_is_reported_at_its_field_and_kept():
     assert "<title>Error: A page" in page.html
 
 
-@pytest.mark.parametrize(("field", "place"), [("limits", "limits-error"), ("app", "notice")])
-def test_a_change_in_the_meantime_is_reported(field, place):
-    page = render("manage_app.html", error={"field": field, "text": "It changed."})
-    assert page.with_id(place)[1]["role"] == "alert"
-    assert page.text_of[place].strip() == "It changed."
+def test_a_change_in_the_meantime_is_reported():
+    page = render("manage_app.html", faults={"": "It changed."})
+    assert page.with_id("faults")[1]["role"] == "alert"
+    assert "It changed." in page.text_of["faults"]
+
+
+def test_the_queue_reports_an_invalid_limit_beside_its_field():
+    faults = {"limit-7": "Write a whole number."}
+    row = listed_app("Birdseye") | {"id": 7}
+    page = render("manage.html", waiting=[row], faults=faults, typed={7: "many"})
+    field = page.with_id("limit-7")[1]
+    assert (field["value"], field["aria-invalid"]) == ("many", "true")
+    assert field["aria-describedby"].split() == ["limit-7-fault", "default-limit"]
+
+
+def test_a_button_that_cannot_work_says_why():
+    """A disabled control names the element that has the reason. Scripts give others a title."""
+    found = []
+    for name, context in MINIMAL.items():
+        page = render(name, **context)
+        found += [(name, a) for _, a in page.elements if "disabled" in a and "data-zoom" not in a]
+    assert [(name, a["aria-describedby"]) for name, a in found] == [
+        ("developer_console.html", "no-token")
+    ]
 
 
 def test_no_link_before_the_first_month():

@@ -1,0 +1,45 @@
+"""Failures in the words of a page."""
+
+import pytest
+
+from openengagement import errors
+from openengagement.portal.failures import describe_failure
+from openengagement.portal.figure_faults import NOT_NOW, find_figure_faults
+
+STATUSES = (400, 403, 408, 413, 415, 421, 431, 500, 502, 503)
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_every_failure_says_what_to_do(status):
+    refusal = describe_failure(status)
+    assert refusal.status == status
+    assert refusal.heading
+    assert refusal.text.endswith(".")
+    assert "http" not in refusal.heading.lower()
+
+
+def test_a_failure_of_the_server_is_not_blamed_on_the_person():
+    assert describe_failure(500).text.startswith("It is not your fault.")
+    assert describe_failure(400).heading == "The server cannot read this request"
+
+
+@pytest.mark.parametrize(
+    ("error", "faults"),
+    [
+        (errors.InvalidField("start: is not a time such as x"), {"start"}),
+        (errors.InvalidField("start: is not a time", "end: is not a time"), {"start", "end"}),
+        (errors.InvalidField("groupings: holds 9"), {""}),
+        (errors.UnsupportedTypes("x"), {"metric"}),
+        (errors.ForbiddenTweets("x"), {""}),
+        (errors.MalformedBody("x"), {""}),
+    ],
+)
+def test_refused_figures_are_explained_without_the_words_of_the_api(error, faults):
+    found = find_figure_faults(error)
+    assert found.keys() == faults
+    assert not any("start:" in text or "groupings" in text for text in found.values())
+
+
+@pytest.mark.parametrize("error", [errors.Unavailable("x"), errors.InternalError()])
+def test_figures_that_cannot_be_read_now(error):
+    assert find_figure_faults(error) == {"": NOT_NOW}
