@@ -132,7 +132,7 @@ function drawChart(holder, figures) {
         : step === "earlier" ? min <= whole[0]
         : step === "later" ? max >= whole[1] : full;
       button.title = !button.disabled ? ""
-        : step === "in" ? "The chart shows no less than this." : "The chart shows the whole period.";
+        : step === "in" ? gettext("The chart shows no less than this.") : gettext("The chart shows the whole period.");
     }
     range.textContent = full ? "" : gettext("Shows %(first)s to %(last)s", { first: moment.short(min), last: moment.short(max) });
   }
