@@ -41,8 +41,10 @@ from openengagement.portal.routes import (
     build_page_routes,
 )
 from openengagement.portal.series import CHART_GROUPINGS
+from openengagement.portal.sharing import SharingPage
 from openengagement.portal.sign_in import SignIn, SignInMethods
 from openengagement.portal.tweet_views import TweetViews
+from openengagement.portal.viewing import Viewing
 from openengagement.query import Query
 from openengagement.server_parts import Shared
 from openengagement.sign_in.passwords import Passwords
@@ -81,6 +83,13 @@ def build_pages(shared: Shared, slow_pool: ThreadPoolExecutor, *, reference: Ref
             strangers_threads=settings.sign_in_threads,
         ),
         account=AccountSettings(renderer, sessions, registry=registry),
+        sharing=SharingPage(
+            renderer,
+            registry.shares,
+            limits=shared.limits,
+            most=settings.shares_per_account_max,
+            now_s=now_s,
+        ),
         developer=_build_developer_pages(shared, renderer, own_apps=own_apps),
         console=_build_console_pages(shared, renderer),
         figures=_build_figure_pages(shared, renderer, own_apps=own_apps),
@@ -161,6 +170,7 @@ def _build_figure_pages(
     """Build the pages that authors read."""
     settings, stores, now_s = shared.settings, shared.folder.stores, shared.metrics_now_s
     tweets, figures = stores.tweets, _build_figures(shared)
+    shares = shared.folder.registry.shares
     views = TweetViews(
         tweets, url_template=settings.tweet_url, image_hosts=settings.image_host_names
     )
@@ -168,10 +178,11 @@ def _build_figure_pages(
         stores, shared.lookup.read_protected, now_s=now_s, floor_s=settings.historical_floor_s
     )
     return FigurePages(
-        home=Home(renderer, tweets=tweets, apps=own_apps),
+        home=Home(renderer, tweets=tweets, apps=own_apps, shares=shares),
         overview=Overview(renderer, account_figures, views=views),
         explorer=Explorer(renderer, figures, tweets=tweets, views=views),
         charts=Charts(renderer, figures, tweets=tweets, views=views, now_s=now_s),
+        viewing=Viewing(renderer, shares, now_s=shared.now_s),
     )
 
 

@@ -228,6 +228,13 @@ class Settings(intake_settings.IntakeSettings):
     apps_per_account_max: int = _number(
         10, "Maximum number of apps that an account may create.", unit="apps", limits=(0, 100_000)
     )
+    shares_per_account_max: int = _number(
+        20,
+        "Maximum number of accounts that an account may let see its figures. With 0, nobody can "
+        "share more figures; shares that exist stay.",
+        unit="accounts",
+        limits=(0, 1000),
+    )
     callback_schemes: str = _text(
         "https, http, reverse-domain",
         "Schemes that a new callback URL may have. `reverse-domain` stands for every reverse "

@@ -50,9 +50,9 @@ class Explorer:
 
     def show(self, request: PageRequest) -> Response:
         """`GET /explore`."""
-        author_id = request.account_id
+        author_id = request.author_id
         context: dict[str, Any] = {
-            "title": "My Tweets",
+            "title": request.titled("My Tweets", "Tweets"),
             "scripts": ("page.js", "explore.js"),
             "pictures": True,
             "picked_none": ("pick", "none") in request.query_pairs,
@@ -73,7 +73,7 @@ class Explorer:
 
     def export(self, request: PageRequest) -> Response:
         """`GET /explore/tweets.csv`: every listed Tweet as a file, in the order of the table."""
-        author_id, view = request.account_id, read_view(request.query_pairs)
+        author_id, view = request.author_id, read_view(request.query_pairs)
         tweets: Sequence[Tweet] = []
         if not self._figures.is_protected(author_id):
             tweets = self._tweets.list_tweets(author_id, limit=LISTED_MAX)
@@ -85,10 +85,10 @@ class Explorer:
         shown = _sort_known(tweets, view, figures=figures)
         header = ["posted", "text", "link", "Tweet ID", *(LABELS[name] for name in METRICS)]
         cells = _cells(self._views.describe(shown), figures)
-        return csv_response("tweets.csv", header, rows=cells)
+        return csv_response(request.file_name("tweets.csv"), header, rows=cells)
 
     def _refuse(self, request: PageRequest, error: ApiError) -> Response:
-        heading = "Your Tweets cannot be shown now"
+        heading = "The Tweets cannot be shown now"
         refusal = Refusal(error.status, heading, ". ".join(error.texts))
         return self._renderer.refuse(request, refusal)
 
@@ -121,14 +121,14 @@ class Explorer:
         return {
             "tweets": len(every),
             "q": view.search,
-            "columns": [_heading(view.heading(name)) for name in METRICS],
-            "posted": _heading(view.heading(POSTED)),
+            "columns": [_heading(view.heading(name), request.base) for name in METRICS],
+            "posted": _heading(view.heading(POSTED), request.base),
             "rows": rows,
             "picked": view.picked,
             "picked_elsewhere": [picked for picked in view.picked if picked not in here],
             "picked_max": PICKED_MAX,
             "sort": view.parameters(tweet_ids=""),
-            "csv": f"/explore/tweets.csv?{urlencode(view.parameters(tweet_ids=''))}",
+            "csv": f"{request.base}/explore/tweets.csv?{urlencode(view.parameters(tweet_ids=''))}",
             "page": page,
             "pages": pages,
             "has_dashes": any(None in row["figures"].values() for row in rows),
@@ -176,5 +176,5 @@ def _cells(
         ]
 
 
-def _heading(heading: Mapping[str, Any]) -> dict[str, Any]:
-    return {**heading, "href": f"/explore?{urlencode(heading['parameters'])}"}
+def _heading(heading: Mapping[str, Any], base: str) -> dict[str, Any]:
+    return {**heading, "href": f"{base}/explore?{urlencode(heading['parameters'])}"}

@@ -82,6 +82,9 @@ class PageRenderer:
             "viewer": _describe_viewer(request),
             "csrf_token": self._sessions.csrf_token(request),
             "here": request.path,
+            "author": request.author,
+            "owners": request.owners,
+            "base": request.base,
             "scripts": (),
             "pictures": False,
         }

@@ -27,7 +27,9 @@ from openengagement.portal.overview import Overview
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.password_sign_in import PasswordSignIn
 from openengagement.portal.reference import DOCS_PATH, ApiReference
+from openengagement.portal.sharing import SHARING_PATH, SharingPage
 from openengagement.portal.sign_in import SignIn
+from openengagement.portal.viewing import SHARED_PREFIX, Viewing
 
 if TYPE_CHECKING:
     from openengagement.portal.oidc import OidcSignIn
@@ -44,6 +46,7 @@ PREFIXES: Final = (
     "/portal",
     "/overview",
     "/explore",
+    "/shared/",
     "/manage",
     DOCS_PATH,
     STATIC_PREFIX,
@@ -85,6 +88,7 @@ class FigurePages:
     overview: Overview
     explorer: Explorer
     charts: Charts
+    viewing: Viewing
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,7 @@ class Handlers:
     sign_in: SignIn
     password: PasswordSignIn
     account: AccountSettings
+    sharing: SharingPage
     developer: DeveloperPages
     console: ConsolePages
     figures: FigurePages
@@ -139,6 +144,9 @@ def build_page_routes(handlers: Handlers) -> list[PageRoute]:
         PageRoute("GET", "/settings/apps", account.show, Access.SIGNED_IN),
         PageRoute("POST", "/settings/apps/revoke", account.revoke_app),
         PageRoute("POST", "/settings/sessions/revoke", account.end_session),
+        PageRoute("GET", SHARING_PATH, handlers.sharing.show, Access.SIGNED_IN),
+        PageRoute("POST", SHARING_PATH, handlers.sharing.add, Access.SIGNED_IN),
+        PageRoute("POST", f"{SHARING_PATH}/end", handlers.sharing.end, Access.SIGNED_IN),
         *_developer_routes(handlers.developer),
         *_figures_routes(handlers.figures),
         *_console_routes(handlers.console),
@@ -171,14 +179,19 @@ def _developer_routes(pages: DeveloperPages) -> list[PageRoute]:
 
 
 def _figures_routes(pages: FigurePages) -> list[PageRoute]:
-    overview, explorer, charts = pages.overview, pages.explorer, pages.charts
+    """List the pages of figures, of one's own and of those that others share."""
+    handlers: dict[str, Handler] = {
+        "/overview": pages.overview.show,
+        "/overview.csv": pages.overview.export,
+        "/explore": pages.explorer.show,
+        "/explore/tweets.csv": pages.explorer.export,
+        "/explore/compare": pages.charts.show,
+        "/explore/compare.csv": pages.charts.export,
+    }
     return [
-        PageRoute("GET", "/overview", overview.show, Access.SIGNED_IN, Load.FIGURES),
-        PageRoute("GET", "/overview.csv", overview.export, Access.SIGNED_IN, Load.FIGURES),
-        PageRoute("GET", "/explore", explorer.show, Access.SIGNED_IN, Load.FIGURES),
-        PageRoute("GET", "/explore/tweets.csv", explorer.export, Access.SIGNED_IN, Load.FIGURES),
-        PageRoute("GET", "/explore/compare", charts.show, Access.SIGNED_IN, Load.FIGURES),
-        PageRoute("GET", "/explore/compare.csv", charts.export, Access.SIGNED_IN, Load.FIGURES),
+        PageRoute("GET", start + path, whose(handler), Access.SIGNED_IN, Load.FIGURES)
+        for start, whose in (("", pages.viewing.own), (SHARED_PREFIX, pages.viewing.shared))
+        for path, handler in handlers.items()
     ]
 
 

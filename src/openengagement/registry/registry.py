@@ -28,6 +28,7 @@ from openengagement.registry.schema import (
     WEBHOOKS,
 )
 from openengagement.registry.sessions import Sessions
+from openengagement.registry.shares import Shares
 from openengagement.registry.usage import Usage
 from openengagement.registry.webhooks import Webhooks
 
@@ -52,6 +53,7 @@ class Registry:
         self.platform_keys = PlatformKeys(database)
         self.removal = Removal(database)
         self.sessions = Sessions(database)
+        self.shares = Shares(database)
         self.usage = Usage(database)
         self.webhooks = Webhooks(database)
 
