@@ -252,6 +252,10 @@ class Settings(intake_settings.IntakeSettings):
         unit="threads",
         limits=(1, 64),
     )
+    managers_need_second_factor: bool = _switch(
+        "Let managers who signed in with a password use the console only if they also entered a "
+        "code of their second factor. A provider of OpenID Connect sees to its own second factors."
+    )
     password_sign_in: bool = _switch(
         "Let people sign in with a password. With false only OpenID Connect remains.", default=True
     )

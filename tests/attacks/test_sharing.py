@@ -54,7 +54,9 @@ def share(person, screen_name):
 
 def post(person, path, **fields):
     """Post a form that the page does not have, with the page's token."""
-    token = dict(person.open(SHARING).form_with("csrf_token").fields)["csrf_token"]
+    token = dict(person.open(SHARING).form_with("csrf_token", action="/sign-out").fields)[
+        "csrf_token"
+    ]
     return person.http.post(f"{person.origin}{path}", data={"csrf_token": token, **fields})
 
 
@@ -285,16 +287,18 @@ def test_the_notice_names_only_viewers(people):
 def test_the_limit_on_viewers(server, people):
     """Two accounts, as the setting says. The form is gone then; a form that was open is refused."""
     add_account(server, "more", 905)
-    page = people.alice.open(SHARING)
-    form = page.form_with("screen_name")
-    for name in ("bob", "carol"):
-        share(people.alice, name)
-    refused = people.alice.submit(page, form, screen_name="more")
+    with server.person("more") as generous:
+        generous.sign_in()
+        page = generous.open(SHARING)
+        form = page.form_with("screen_name")
+        for name in ("bob", "carol"):
+            share(generous, name)
+        refused = generous.submit(page, form, screen_name="alice")
+        for viewer_id in (BOB, CAROL):
+            stop(generous, viewer_id)
     assert refused.status == 409
     assert "which is the maximum" in refused.response.text
     assert not any("screen_name" in each.names for each in refused.forms)
-    for viewer_id in (BOB, CAROL):
-        stop(people.alice, viewer_id)
 
 
 def test_tries_of_screen_names_are_limited(server):

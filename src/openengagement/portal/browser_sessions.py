@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from openengagement.auth.credentials import draw_cookie, draw_session, hash_token
 from openengagement.auth.keyring import Keyring
+from openengagement.engagement.permissions import Proof
 from openengagement.engagement.types import DAY_S
 from openengagement.portal.browsers import describe_browser
 from openengagement.portal.page_request import PageRequest, read_page_request
@@ -81,6 +82,7 @@ class BrowserSessions:
         *,
         request_token: str,
         password_hash: str | None,
+        proof: Proof,
     ) -> None:
         """Start a session of this person in this browser, and end the previous one.
 
@@ -88,13 +90,13 @@ class BrowserSessions:
         `password_hash` is the hash of the password that the person signed in with, None for none.
 
         Raises:
-            PasswordChanged: the account has another password by now.
+            PasswordChanged: what was proven does not suffice any more.
         """
         self._sessions.end_before(self._oldest_s)
         secret, session_id = draw_session()
         browser = describe_browser(request.headers.get("user-agent", ""))
         now_s = int(self._now_s())
-        new = NewSession(session_id, hash_token(secret), account.id, browser, now_s)
+        new = NewSession(session_id, hash_token(secret), account.id, browser, now_s, proof)
         self._sessions.add_session(new, password_hash=password_hash)
         if request.session:
             self._sessions.end_session(request.session.id, account_id=request.session.account_id)

@@ -17,7 +17,7 @@ from openengagement.registry.shares import Refused, ShareRefused, Shares
 SHARING_PATH: Final = "/settings/sharing"
 # Each try tells whether an account has a screen name, so tries are limited.
 TRIES_WINDOW_S: Final = 3600
-TRIES_MAX: Final = 30
+TRIES_MAX: Final = 50
 _TOO_MANY_TRIES: Final = "You have tried many screen names. Try again in an hour."
 _TEXTS: Final[Mapping[Refused, str]] = {
     Refused.UNKNOWN: "No account has this screen name. Check its spelling.",

@@ -7,11 +7,13 @@ from typing import Final
 from starlette.responses import Response
 
 from openengagement.auth.three_legged_flow import ThreeLeggedFlow
+from openengagement.engagement.permissions import Proof
 from openengagement.metrics.table import SIGN_INS
 from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.consent import describe_pending, find_pending, form_targets
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import PageRenderer, redirect
+from openengagement.portal.second_step import SecondStep
 from openengagement.registry.accounts import Account
 from openengagement.telemetry import log_event
 
@@ -37,11 +39,13 @@ class SignIn:
         *,
         flow: ThreeLeggedFlow,
         methods: SignInMethods,
+        second_step: SecondStep,
     ) -> None:
         self._renderer = renderer
         self.sessions = sessions
-        self._flow = flow
+        self.flow = flow
         self.methods = methods
+        self._second_step = second_step
 
     @property
     def provider_name(self) -> str:
@@ -63,18 +67,27 @@ class SignIn:
         account: Account,
         *,
         return_to: str,
+        proof: Proof,
         password_hash: str | None = None,
     ) -> Response:
         """Start the session of a person whose identity is proven, and go on to `return_to`.
 
+        After a password, go to the page for a code first if the account has a second factor.
+
         `password_hash` is the hash of the password that proved it, None if another proof did.
 
         Raises:
-            PasswordChanged: the account has another password by now.
+            PasswordChanged: what was proven does not suffice any more.
         """
-        pending = find_pending(self._flow, return_to)
+        if proof is Proof.PASSWORD and password_hash and self._second_step.is_needed(account.id):
+            return self._second_step.begin(
+                request, account.id, return_to=return_to, password_hash=password_hash
+            )
+        pending = find_pending(self.flow, return_to)
         token = pending.request.token if pending else ""
-        self.sessions.start(request, account, request_token=token, password_hash=password_hash)
+        self.sessions.start(
+            request, account, request_token=token, password_hash=password_hash, proof=proof
+        )
         method = "password" if password_hash else "openid"
         log_event("signed_in", method=method)
         SIGN_INS.add(1, method, "signed_in")
@@ -94,7 +107,7 @@ class SignIn:
         `fields_wrong` says that the error is about the form's fields.
         """
         return_to = local_path(given.get("return_to", ""))
-        pending = find_pending(self._flow, return_to)
+        pending = find_pending(self.flow, return_to)
         context = {
             "title": "Sign in",
             "error": error,
