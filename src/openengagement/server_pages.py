@@ -18,6 +18,7 @@ from openengagement.portal.app_usage import AppUsagePage, read_minute
 from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.callback_tester import CallbackTester
 from openengagement.portal.charts import Charts
+from openengagement.portal.code_sign_in import CodeSignIn
 from openengagement.portal.consent import Consent
 from openengagement.portal.developer import DeveloperApps
 from openengagement.portal.explorer import Explorer, newest_tweet
@@ -30,6 +31,8 @@ from openengagement.portal.manage_system import SystemPage
 from openengagement.portal.one_time_secrets import OneTimeSecrets
 from openengagement.portal.overview import Overview
 from openengagement.portal.pages import Pages
+from openengagement.portal.password_check import PasswordCheck
+from openengagement.portal.password_reset_page import PasswordResetPage
 from openengagement.portal.password_sign_in import PasswordSignIn
 from openengagement.portal.reference import ApiReference
 from openengagement.portal.rendering import PageRenderer
@@ -38,8 +41,12 @@ from openengagement.portal.routes import (
     DeveloperPages,
     FigurePages,
     Handlers,
+    SecurityPages,
     build_page_routes,
 )
+from openengagement.portal.second_factor import SecondFactorPage
+from openengagement.portal.second_step import SecondStep
+from openengagement.portal.security import SecurityPage
 from openengagement.portal.series import CHART_GROUPINGS
 from openengagement.portal.sharing import SharingPage
 from openengagement.portal.sign_in import SignIn, SignInMethods
@@ -47,7 +54,9 @@ from openengagement.portal.tweet_views import TweetViews
 from openengagement.portal.viewing import Viewing
 from openengagement.query import Query
 from openengagement.server_parts import Shared
+from openengagement.sign_in.password_reset import PasswordReset
 from openengagement.sign_in.passwords import Passwords
+from openengagement.sign_in.second_factor import SecondFactors
 
 if TYPE_CHECKING:
     from openengagement.portal.oidc import OidcSignIn
@@ -59,11 +68,23 @@ def build_pages(shared: Shared, slow_pool: ThreadPoolExecutor, *, reference: Ref
     now_s = shared.now_s
     sessions = BrowserSessions(registry, keyring, days=settings.session_days, now_s=now_s)
     renderer = PageRenderer(settings.platform_name, sessions, image_hosts=settings.image_host_names)
+    factors = SecondFactors(
+        registry, keyring, limits=shared.limits, issuer=settings.platform_name, now_s=now_s
+    )
+    second_step = SecondStep(registry, keyring, factors=factors, now_s=now_s)
     sign_in = SignIn(
         renderer,
         sessions,
         flow=shared.flow,
         methods=SignInMethods(settings.password_sign_in, settings.oidc_shown_name),
+        second_step=second_step,
+    )
+    check = PasswordCheck(
+        sessions,
+        Passwords(registry, shared.limits, now_s=now_s),
+        pool=shared.pool,
+        slow_pool=slow_pool,
+        strangers_threads=settings.sign_in_threads,
     )
     own_apps = OwnApps(
         registry,
@@ -75,12 +96,9 @@ def build_pages(shared: Shared, slow_pool: ThreadPoolExecutor, *, reference: Ref
     handlers = Handlers(
         consent=Consent(renderer, sessions, flow=shared.flow),
         sign_in=sign_in,
-        password=PasswordSignIn(
-            sign_in,
-            Passwords(registry, shared.limits, now_s=now_s),
-            pool=shared.pool,
-            slow_pool=slow_pool,
-            strangers_threads=settings.sign_in_threads,
+        password=PasswordSignIn(sign_in, check),
+        security=_build_security_pages(
+            shared, renderer, sessions=sessions, check=check, sign_in=sign_in
         ),
         account=AccountSettings(renderer, sessions, registry=registry),
         sharing=SharingPage(
@@ -102,6 +120,49 @@ def build_pages(shared: Shared, slow_pool: ThreadPoolExecutor, *, reference: Ref
         routes=build_page_routes(handlers),
         pool=shared.pool,
         body_max_bytes=settings.body_max_bytes,
+        managers_need_second_factor=settings.managers_need_second_factor,
+    )
+
+
+def _build_security_pages(
+    shared: Shared,
+    renderer: PageRenderer,
+    *,
+    sessions: BrowserSessions,
+    check: PasswordCheck,
+    sign_in: SignIn,
+) -> SecurityPages:
+    """Build the pages of passwords and second factors."""
+    registry, settings, now_s = shared.folder.registry, shared.settings, shared.now_s
+    secrets = OneTimeSecrets(shared.folder.keyring, now_s=now_s)
+    factors = sign_in.second_step.factors
+    reset = PasswordReset(
+        registry,
+        shared.limits,
+        letters=shared.letters,
+        public_url=settings.public_url,
+        platform=settings.platform_name,
+        minutes=settings.password_reset_minutes,
+        now_s=now_s,
+    )
+    security = SecurityPage(
+        renderer,
+        sessions,
+        registry=registry,
+        check=check,
+        reset=reset,
+        factors=factors,
+        one_time_secrets=secrets,
+        passwords=settings.password_sign_in,
+        now_s=now_s,
+    )
+    return SecurityPages(
+        security=security,
+        factor=SecondFactorPage(
+            renderer, security, check=check, factors=factors, one_time_secrets=secrets
+        ),
+        code=CodeSignIn(renderer, sign_in, step=sign_in.second_step),
+        reset=PasswordResetPage(renderer, reset, check=check, passwords=settings.password_sign_in),
     )
 
 

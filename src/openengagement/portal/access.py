@@ -25,6 +25,9 @@ class Access(Enum):
     MANAGER = "manager"
 
 
+SECOND_FACTOR_PATH: Final = "/settings/security?for=manage"
+
+
 def sign_in_first(request: PageRequest, *, posted: bool) -> Response:
     """Redirect to the sign-in page, which returns to this page. A form loses its query."""
     query = "" if posted else urlencode(request.query_pairs)

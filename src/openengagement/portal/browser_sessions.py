@@ -102,8 +102,8 @@ class BrowserSessions:
             self._sessions.end_session(request.session.id, account_id=request.session.account_id)
         request.set_cookies["session"] = (secret, self._length_s)
         request.set_cookies["visitor"] = ("", 0)
-        proof = self._keyring.tags("fresh", f"{secret}:{request_token}")[0]
-        request.set_cookies["fresh"] = (proof, _RECENT_S)
+        fresh = self._keyring.tags("fresh", f"{secret}:{request_token}")[0]
+        request.set_cookies["fresh"] = (fresh, _RECENT_S)
         nonce = draw_cookie()
         # Take the password that was verified: the account may have another one by now.
         subject = (
@@ -111,8 +111,8 @@ class BrowserSessions:
             if password_hash
             else self._password_hashes.read_sign_in_subject(account.screen_name)
         )
-        proof = self._keyring.tags("browser", f"{subject}:{nonce}")[0]
-        request.set_cookies["known"] = (f"{nonce}.{proof}", _KNOWN_S)
+        known = self._keyring.tags("browser", f"{subject}:{nonce}")[0]
+        request.set_cookies["known"] = (f"{nonce}.{known}", _KNOWN_S)
 
     def was_started_for(self, request: PageRequest, request_token: str) -> bool:
         """Tell whether the person signed in recently, for this very request for consent."""

@@ -18,11 +18,17 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
+from openengagement.engagement.permissions import Proof
 from openengagement.http.encoding import accepts_gzip
 from openengagement.http.forms import MalformedParameters, given_once, parse_form_body
 from openengagement.http.request import FORM_MAX_BYTES, READ_BODY
 from openengagement.http.threads import run_in_pool
-from openengagement.portal.access import MANAGERS_ONLY, Access, sign_in_first
+from openengagement.portal.access import (
+    MANAGERS_ONLY,
+    SECOND_FACTOR_PATH,
+    Access,
+    sign_in_first,
+)
 from openengagement.portal.assets import STATIC_PREFIX
 from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.concurrency import SIGN_IN_BUSY, Busy, ConcurrencyLimit, client_networks
@@ -32,6 +38,7 @@ from openengagement.portal.rendering import (
     Refusal,
     add_security_headers,
     encode_page,
+    redirect,
 )
 from openengagement.portal.routes import AsyncHandler, Handler, Load, PageRoute
 
@@ -68,11 +75,13 @@ class Pages:
         routes: Sequence[PageRoute],
         pool: Executor,
         body_max_bytes: int,
+        managers_need_second_factor: bool = False,
     ) -> None:
         self._renderer = renderer
         self._sessions = sessions
         self._body_max_bytes = body_max_bytes
         self._pool = pool
+        self._managers_need_second_factor = managers_need_second_factor
         self._limits = {
             Load.FIGURES: ConcurrencyLimit(32, _MANY_CHARTS, running_max=2),
             Load.MEASURING: ConcurrencyLimit(8, _MEASURED_BY_MANY, running_max=1),
@@ -162,8 +171,11 @@ class Pages:
             return None
         if request.session is None:
             return sign_in_first(request, posted=posted)
-        if route.access is Access.MANAGER and not request.session.is_manager:
-            return self._renderer.refuse(request, MANAGERS_ONLY)
+        if route.access is Access.MANAGER:
+            if not request.session.is_manager:
+                return self._renderer.refuse(request, MANAGERS_ONLY)
+            if self._managers_need_second_factor and request.session.proof is Proof.PASSWORD:
+                return redirect(SECOND_FACTOR_PATH)
         return None
 
     async def _refuse(self, refusal: Refusal, request: Request) -> Response:

@@ -1,15 +1,19 @@
 """Verify and hash passwords within limits on how many are under way."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import nullcontext
-from typing import Final
+from typing import Final, TypeVar, TypeVarTuple
 
 from openengagement.http.threads import run_in_pool
 from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.concurrency import SIGN_IN_BUSY, ConcurrencyLimit, client_networks
 from openengagement.portal.page_request import PageRequest
 from openengagement.sign_in.passwords import Guess, Passwords, Verified, hash_password
+
+_Result = TypeVar("_Result")
+_Arguments = TypeVarTuple("_Arguments")
 
 # How many verifications may be under way in a worker, including those that wait for a thread.
 _STRANGERS_MAX: Final = 32
@@ -37,13 +41,17 @@ class PasswordCheck:
     ) -> None:
         self._sessions = sessions
         self._passwords = passwords
-        self.pool = pool
+        self._pool = pool
         self._slow_pool = slow_pool
         self._strangers_threads = asyncio.Semaphore(strangers_threads)
         self._strangers = ConcurrencyLimit(
             _STRANGERS_MAX, SIGN_IN_BUSY, most_per_network=_PER_NETWORK_MAX
         )
         self._known = ConcurrencyLimit(_KNOWN_MAX, SIGN_IN_BUSY, most_per_network=_PER_NETWORK_MAX)
+
+    async def run(self, work: Callable[[*_Arguments], _Result], *arguments: *_Arguments) -> _Result:
+        """Run other work of a page in a thread."""
+        return await run_in_pool(self._pool, work, *arguments)
 
     async def verify(
         self, request: PageRequest, screen_name: str, password: str
@@ -54,10 +62,10 @@ class PasswordCheck:
             TooManyGuesses: the password was not verified.
             Busy: too many verifications are under way.
         """
-        guess = await run_in_pool(self.pool, self._guess, request, screen_name)
+        guess = await run_in_pool(self._pool, self._guess, request, screen_name)
         places = self._strangers if guess.browser is None else self._known
         async with places.hold(guess.networks):
-            await run_in_pool(self.pool, self._passwords.limit_guesses, guess)
+            await run_in_pool(self._pool, self._passwords.limit_guesses, guess)
             async with self._strangers_threads if guess.browser is None else nullcontext():
                 return await run_in_pool(self._slow_pool, self._passwords.verify, guess, password)
 

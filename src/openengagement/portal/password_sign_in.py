@@ -1,12 +1,10 @@
 """Sign in with a screen name and a password."""
 
-from functools import partial
 from typing import Final
 
 from starlette.responses import Response
 
 from openengagement.engagement.permissions import Proof
-from openengagement.http.threads import run_in_pool
 from openengagement.metrics.table import SIGN_INS
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.password_check import PasswordCheck
@@ -36,16 +34,15 @@ class PasswordSignIn:
         Raises:
             Busy: too many sign-ins are under way.
         """
-        run = partial(run_in_pool, self._check.pool)
         if not self._sign_in.methods.password:
-            return await run(self._refuse, request, _NO_PASSWORDS, 403)
+            return await self._check.run(self._refuse, request, _NO_PASSWORDS, 403)
         screen_name = request.fields.get("screen_name", "").strip().removeprefix("@")
         password = request.fields.get("password", "")
         try:
             verified = await self._check.verify(request, screen_name, password)
         except TooManyGuesses as error:
-            return await run(self._refuse_many, request, error)
-        return await run(self._complete, request, verified)
+            return await self._check.run(self._refuse_many, request, error)
+        return await self._check.run(self._complete, request, verified)
 
     def _refuse_many(self, request: PageRequest, error: TooManyGuesses) -> Response:
         log_event("sign_in_refused", level=WARNING, reason="too_many_attempts")

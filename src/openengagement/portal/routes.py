@@ -14,6 +14,7 @@ from openengagement.portal.app_usage import AppUsagePage
 from openengagement.portal.assets import STATIC_PREFIX
 from openengagement.portal.callback_tester import CallbackTester
 from openengagement.portal.charts import Charts
+from openengagement.portal.code_sign_in import CodeSignIn
 from openengagement.portal.consent import Consent
 from openengagement.portal.developer import DeveloperApps
 from openengagement.portal.explorer import Explorer
@@ -25,8 +26,16 @@ from openengagement.portal.manage_keys import PlatformKeysPage
 from openengagement.portal.manage_system import SystemPage
 from openengagement.portal.overview import Overview
 from openengagement.portal.page_request import PageRequest
+from openengagement.portal.password_reset_page import (
+    NEW_PASSWORD_PATH,
+    RESET_PATH,
+    PasswordResetPage,
+)
 from openengagement.portal.password_sign_in import PasswordSignIn
 from openengagement.portal.reference import DOCS_PATH, ApiReference
+from openengagement.portal.second_factor import FACTOR_PATH, SecondFactorPage
+from openengagement.portal.second_step import CODE_PATH
+from openengagement.portal.security import SECURITY_PATH, SecurityPage
 from openengagement.portal.sharing import SHARING_PATH, SharingPage
 from openengagement.portal.sign_in import SignIn
 from openengagement.portal.viewing import SHARED_PREFIX, Viewing
@@ -113,6 +122,16 @@ class ConsolePages:
 
 
 @dataclass(frozen=True, slots=True)
+class SecurityPages:
+    """The handlers of passwords and second factors."""
+
+    security: SecurityPage
+    factor: SecondFactorPage
+    code: CodeSignIn
+    reset: PasswordResetPage
+
+
+@dataclass(frozen=True, slots=True)
 class Handlers:
     """The handlers of the pages, by subject."""
 
@@ -121,6 +140,7 @@ class Handlers:
     password: PasswordSignIn
     account: AccountSettings
     sharing: SharingPage
+    security: SecurityPages
     developer: DeveloperPages
     console: ConsolePages
     figures: FigurePages
@@ -144,6 +164,7 @@ def build_page_routes(handlers: Handlers) -> list[PageRoute]:
         PageRoute("GET", "/settings/apps", account.show, Access.SIGNED_IN),
         PageRoute("POST", "/settings/apps/revoke", account.revoke_app),
         PageRoute("POST", "/settings/sessions/revoke", account.end_session),
+        *_security_routes(handlers.security),
         PageRoute("GET", SHARING_PATH, handlers.sharing.show, Access.SIGNED_IN),
         PageRoute("POST", SHARING_PATH, handlers.sharing.add, Access.SIGNED_IN),
         PageRoute("POST", f"{SHARING_PATH}/end", handlers.sharing.end, Access.SIGNED_IN),
@@ -157,6 +178,23 @@ def _oidc_routes(oidc: "OidcSignIn") -> list[PageRoute]:
     return [
         PageRoute("POST", "/sign-in/oidc", oidc.start, load=Load.PROVIDER),
         PageRoute("GET", "/sign-in/oidc/callback", oidc.finish, load=Load.PROVIDER),
+    ]
+
+
+def _security_routes(pages: SecurityPages) -> list[PageRoute]:
+    security, factor, reset = pages.security, pages.factor, pages.reset
+    return [
+        PageRoute("GET", CODE_PATH, pages.code.show),
+        PageRoute("POST", CODE_PATH, pages.code.submit),
+        PageRoute("GET", RESET_PATH, reset.show),
+        PageRoute("POST", RESET_PATH, reset.submit),
+        PageRoute("GET", NEW_PASSWORD_PATH, reset.show_new),
+        PageRoute("POST", NEW_PASSWORD_PATH, reset.set_new),
+        PageRoute("GET", SECURITY_PATH, security.show, Access.SIGNED_IN),
+        PageRoute("POST", f"{SECURITY_PATH}/password", security.change_password, Access.SIGNED_IN),
+        PageRoute("GET", FACTOR_PATH, factor.show, Access.SIGNED_IN),
+        PageRoute("POST", FACTOR_PATH, factor.turn_on, Access.SIGNED_IN),
+        PageRoute("POST", f"{FACTOR_PATH}/off", factor.turn_off, Access.SIGNED_IN),
     ]
 
 

@@ -45,7 +45,7 @@ class SignIn:
         self.sessions = sessions
         self.flow = flow
         self.methods = methods
-        self._second_step = second_step
+        self.second_step = second_step
 
     @property
     def provider_name(self) -> str:
@@ -79,8 +79,8 @@ class SignIn:
         Raises:
             PasswordChanged: what was proven does not suffice any more.
         """
-        if proof is Proof.PASSWORD and password_hash and self._second_step.is_needed(account.id):
-            return self._second_step.begin(
+        if proof is Proof.PASSWORD and password_hash and self.second_step.is_needed(account.id):
+            return self.second_step.begin(
                 request, account.id, return_to=return_to, password_hash=password_hash
             )
         pending = find_pending(self.flow, return_to)
@@ -111,6 +111,7 @@ class SignIn:
         context = {
             "title": "Sign in",
             "error": error,
+            "done": error is None and given.get("done") == "password",
             "fields_wrong": error is not None and fields_wrong,
             "screen_name": given.get("screen_name", "")[:64],
             "return_to": return_to,

@@ -15,7 +15,7 @@ from openengagement.sign_in.passwords import PER_NETWORK, TooManyGuesses
 WINDOW_S: Final = 3600
 PER_ACCOUNT: Final = 5
 _LINK: Final = """\
-Somebody, probably you, asked for a new password of @{name} on {platform}. To set it, open this link:
+Somebody, probably you, asked for a new password of @{name} on {platform}. Open this link to set it:
 
 {url}
 
