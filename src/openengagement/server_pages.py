@@ -32,6 +32,7 @@ from openengagement.portal.one_time_secrets import OneTimeSecrets
 from openengagement.portal.overview import Overview
 from openengagement.portal.pages import Pages
 from openengagement.portal.password_check import PasswordCheck
+from openengagement.portal.password_reset import PasswordReset
 from openengagement.portal.password_reset_page import PasswordResetPage
 from openengagement.portal.password_sign_in import PasswordSignIn
 from openengagement.portal.reference import ApiReference
@@ -54,7 +55,6 @@ from openengagement.portal.tweet_views import TweetViews
 from openengagement.portal.viewing import Viewing
 from openengagement.query import Query
 from openengagement.server_parts import Shared
-from openengagement.sign_in.password_reset import PasswordReset
 from openengagement.sign_in.passwords import Passwords
 from openengagement.sign_in.second_factor import SecondFactors
 

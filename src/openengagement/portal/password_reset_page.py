@@ -8,9 +8,9 @@ from starlette.responses import Response
 from openengagement.portal.concurrency import client_networks
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.password_check import PasswordCheck
+from openengagement.portal.password_reset import PasswordReset
 from openengagement.portal.rendering import PageRenderer, Refusal, redirect
 from openengagement.portal.security import UNFIT_PASSWORD
-from openengagement.sign_in.password_reset import PasswordReset
 from openengagement.sign_in.passwords import TooManyGuesses, UnfitPassword
 from openengagement.telemetry import log_event
 

@@ -11,10 +11,10 @@ from openengagement.portal.manage_views import actor_of
 from openengagement.portal.one_time_secrets import OneTimeSecrets
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.password_check import PasswordCheck
+from openengagement.portal.password_reset import PasswordReset
 from openengagement.portal.rendering import PageRenderer, redirect
 from openengagement.registry.registry import Registry
 from openengagement.registry.sessions import PasswordChanged
-from openengagement.sign_in.password_reset import PasswordReset
 from openengagement.sign_in.passwords import (
     PASSWORD_LENGTH_MAX,
     PASSWORD_LENGTH_MIN,
