@@ -10,6 +10,7 @@ from openengagement.apps.app_form import check_app_form
 from openengagement.apps.own_apps import OwnApps
 from openengagement.apps.own_calls import OwnCalls
 from openengagement.engagement.months import month_of
+from openengagement.portal.access import Access
 from openengagement.portal.account import AccountSettings
 from openengagement.portal.account_figures import AccountFigures
 from openengagement.portal.api_console import ApiConsole
@@ -32,7 +33,7 @@ from openengagement.portal.one_time_secrets import OneTimeSecrets
 from openengagement.portal.overview import Overview
 from openengagement.portal.pages import Pages
 from openengagement.portal.password_check import PasswordCheck
-from openengagement.portal.password_reset import PasswordReset
+from openengagement.portal.password_reset import PasswordReset, ResetMail
 from openengagement.portal.password_reset_page import PasswordResetPage
 from openengagement.portal.password_sign_in import PasswordSignIn
 from openengagement.portal.reference import ApiReference
@@ -51,6 +52,7 @@ from openengagement.portal.security import SecurityPage
 from openengagement.portal.series import CHART_GROUPINGS
 from openengagement.portal.sharing import SharingPage
 from openengagement.portal.sign_in import SignIn, SignInMethods
+from openengagement.portal.sign_in_parts import SignInParts
 from openengagement.portal.tweet_views import TweetViews
 from openengagement.portal.viewing import Viewing
 from openengagement.query import Query
@@ -64,105 +66,103 @@ if TYPE_CHECKING:
 
 def build_pages(shared: Shared, slow_pool: ThreadPoolExecutor, *, reference: Reference) -> Pages:
     """Build the pages."""
-    registry, keyring, settings = shared.folder.registry, shared.folder.keyring, shared.settings
-    now_s = shared.now_s
-    sessions = BrowserSessions(registry, keyring, days=settings.session_days, now_s=now_s)
-    renderer = PageRenderer(settings.platform_name, sessions, image_hosts=settings.image_host_names)
-    factors = SecondFactors(
-        registry, keyring, limits=shared.limits, issuer=settings.platform_name, now_s=now_s
+    registry, settings = shared.folder.registry, shared.settings
+    sessions = BrowserSessions(
+        registry, shared.folder.keyring, days=settings.session_days, now_s=shared.now_s
     )
-    second_step = SecondStep(registry, keyring, factors=factors, now_s=now_s)
+    renderer = PageRenderer(settings.platform_name, sessions, image_hosts=settings.image_host_names)
+    parts = _build_sign_in_parts(shared, sessions, slow_pool=slow_pool)
+    step = SecondStep(registry, shared.folder.keyring, factors=parts.factors, now_s=shared.now_s)
     sign_in = SignIn(
         renderer,
         sessions,
         flow=shared.flow,
         methods=SignInMethods(settings.password_sign_in, settings.oidc_shown_name),
-        second_step=second_step,
+        second_step=step,
     )
-    check = PasswordCheck(
-        sessions,
-        Passwords(registry, shared.limits, now_s=now_s),
-        pool=shared.pool,
-        slow_pool=slow_pool,
-        strangers_threads=settings.sign_in_threads,
-    )
-    own_apps = OwnApps(
-        registry,
-        keyring,
-        apps_max=settings.apps_per_account_max,
-        check_form=partial(check_app_form, schemes=settings.allowed_callback_schemes),
-        now_s=now_s,
-    )
+    own_apps = _build_own_apps(shared)
     handlers = Handlers(
         consent=Consent(renderer, sessions, flow=shared.flow),
         sign_in=sign_in,
-        password=PasswordSignIn(sign_in, check),
-        security=_build_security_pages(
-            shared, renderer, sessions=sessions, check=check, sign_in=sign_in
-        ),
+        password=PasswordSignIn(sign_in, parts.check),
+        security=_build_security_pages(renderer, sign_in, parts=parts),
         account=AccountSettings(renderer, sessions, registry=registry),
-        sharing=SharingPage(
-            renderer,
-            registry.shares,
-            limits=shared.limits,
-            most=settings.shares_per_account_max,
-            now_s=now_s,
-        ),
+        sharing=_build_sharing(shared, renderer),
         developer=_build_developer_pages(shared, renderer, own_apps=own_apps),
         console=_build_console_pages(shared, renderer),
         figures=_build_figure_pages(shared, renderer, own_apps=own_apps),
         oidc=_build_oidc(shared, renderer, sign_in=sign_in),
         reference=ApiReference(renderer, lambda: reference.document),
     )
+    proven = settings.managers_need_second_factor
+    managers = Access.PROVEN_MANAGER if proven else Access.MANAGER
     return Pages(
         renderer,
         sessions,
-        routes=build_page_routes(handlers),
+        routes=build_page_routes(handlers, managers=managers),
         pool=shared.pool,
         body_max_bytes=settings.body_max_bytes,
-        managers_need_second_factor=settings.managers_need_second_factor,
+    )
+
+
+def _build_own_apps(shared: Shared) -> OwnApps:
+    settings = shared.settings
+    return OwnApps(
+        shared.folder.registry,
+        shared.folder.keyring,
+        apps_max=settings.apps_per_account_max,
+        check_form=partial(check_app_form, schemes=settings.allowed_callback_schemes),
+        now_s=shared.now_s,
+    )
+
+
+def _build_sharing(shared: Shared, renderer: PageRenderer) -> SharingPage:
+    return SharingPage(
+        renderer,
+        shared.folder.registry.shares,
+        limits=shared.limits,
+        most=shared.settings.shares_per_account_max,
+        now_s=shared.now_s,
+    )
+
+
+def _build_sign_in_parts(
+    shared: Shared, sessions: BrowserSessions, *, slow_pool: ThreadPoolExecutor
+) -> SignInParts:
+    """Build what the pages of passwords and second factors share."""
+    registry, keyring, settings = shared.folder.registry, shared.folder.keyring, shared.settings
+    now_s, platform = shared.now_s, settings.platform_name
+    mail = ResetMail(shared.letters, settings.public_url, platform, settings.password_reset_minutes)
+    return SignInParts(
+        registry=registry,
+        sessions=sessions,
+        check=PasswordCheck(
+            sessions,
+            Passwords(registry, shared.limits, now_s=now_s),
+            pool=shared.pool,
+            slow_pool=slow_pool,
+            strangers_threads=settings.sign_in_threads,
+        ),
+        reset=PasswordReset(registry, shared.limits, mail=mail, now_s=now_s),
+        factors=SecondFactors(
+            registry, keyring, limits=shared.limits, issuer=platform, now_s=now_s
+        ),
+        one_time_secrets=OneTimeSecrets(keyring, now_s=now_s),
+        passwords=settings.password_sign_in,
+        now_s=now_s,
     )
 
 
 def _build_security_pages(
-    shared: Shared,
-    renderer: PageRenderer,
-    *,
-    sessions: BrowserSessions,
-    check: PasswordCheck,
-    sign_in: SignIn,
+    renderer: PageRenderer, sign_in: SignIn, *, parts: SignInParts
 ) -> SecurityPages:
     """Build the pages of passwords and second factors."""
-    registry, settings, now_s = shared.folder.registry, shared.settings, shared.now_s
-    secrets = OneTimeSecrets(shared.folder.keyring, now_s=now_s)
-    factors = sign_in.second_step.factors
-    reset = PasswordReset(
-        registry,
-        shared.limits,
-        letters=shared.letters,
-        public_url=settings.public_url,
-        platform=settings.platform_name,
-        minutes=settings.password_reset_minutes,
-        now_s=now_s,
-    )
-    security = SecurityPage(
-        renderer,
-        sessions,
-        registry=registry,
-        check=check,
-        reset=reset,
-        factors=factors,
-        one_time_secrets=secrets,
-        passwords=settings.password_sign_in,
-        now_s=now_s,
-    )
+    security = SecurityPage(renderer, parts)
     return SecurityPages(
         security=security,
-        factor=SecondFactorPage(
-            renderer, security, check=check, factors=factors, one_time_secrets=secrets
-        ),
+        factor=SecondFactorPage(renderer, security, parts=parts),
         code=CodeSignIn(renderer, sign_in, step=sign_in.second_step),
-        reset=PasswordResetPage(renderer, reset, check=check, passwords=settings.password_sign_in),
+        reset=PasswordResetPage(renderer, parts),
     )
 
 

@@ -75,13 +75,11 @@ class Pages:
         routes: Sequence[PageRoute],
         pool: Executor,
         body_max_bytes: int,
-        managers_need_second_factor: bool = False,
     ) -> None:
         self._renderer = renderer
         self._sessions = sessions
         self._body_max_bytes = body_max_bytes
         self._pool = pool
-        self._managers_need_second_factor = managers_need_second_factor
         self._limits = {
             Load.FIGURES: ConcurrencyLimit(32, _MANY_CHARTS, running_max=2),
             Load.MEASURING: ConcurrencyLimit(8, _MEASURED_BY_MANY, running_max=1),
@@ -171,11 +169,12 @@ class Pages:
             return None
         if request.session is None:
             return sign_in_first(request, posted=posted)
-        if route.access is Access.MANAGER:
-            if not request.session.is_manager:
-                return self._renderer.refuse(request, MANAGERS_ONLY)
-            if self._managers_need_second_factor and request.session.proof is Proof.PASSWORD:
-                return redirect(SECOND_FACTOR_PATH)
+        if route.access is Access.SIGNED_IN:
+            return None
+        if not request.session.is_manager:
+            return self._renderer.refuse(request, MANAGERS_ONLY)
+        if route.access is Access.PROVEN_MANAGER and request.session.proof is Proof.PASSWORD:
+            return redirect(SECOND_FACTOR_PATH)
         return None
 
     async def _refuse(self, refusal: Refusal, request: Request) -> Response:

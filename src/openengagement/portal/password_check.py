@@ -54,7 +54,7 @@ class PasswordCheck:
         return await run_in_pool(self._pool, work, *arguments)
 
     async def verify(
-        self, request: PageRequest, screen_name: str, password: str
+        self, request: PageRequest, screen_name: str, *, password: str
     ) -> Verified | None:
         """Return the account if name and password belong together, else None.
 

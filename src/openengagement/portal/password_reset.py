@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from openengagement.auth.credentials import draw_cookie, hash_token
@@ -34,30 +35,38 @@ Then tell the operator of {platform}.
 """
 
 
-class PasswordReset:
-    """Sends links and messages about passwords, and sets passwords with links.
+@dataclass(frozen=True, slots=True)
+class ResetMail:
+    """How mail about passwords is sent.
 
     `letters` is None, and nothing is sent, if the operator has not set up mail. `public_url` is the
-    address of this server. It is a setting: the Host header of a request may name any server.
+    address of this server. It is a setting: the Host header of a request may name any server. A
+    link is valid for `minutes`.
     """
+
+    letters: Letters | None
+    public_url: str
+    platform: str
+    minutes: int
+
+
+class PasswordReset:
+    """Sends links and messages about passwords, and sets passwords with links."""
 
     def __init__(
         self,
         registry: Registry,
         limits: Limits,
         *,
-        letters: Letters | None,
-        public_url: str,
-        platform: str,
-        minutes: int,
+        mail: ResetMail,
         now_s: Callable[[], float],
     ) -> None:
         self._registry = registry
         self._limits = limits
-        self._letters = letters
-        self._public_url = public_url.rstrip("/")
-        self._platform = platform
-        self.minutes = minutes
+        self._letters = mail.letters
+        self._public_url = mail.public_url.rstrip("/")
+        self._platform = mail.platform
+        self.minutes = mail.minutes
         self._now_s = now_s
 
     @property

@@ -7,10 +7,9 @@ from starlette.responses import Response
 
 from openengagement.portal.concurrency import client_networks
 from openengagement.portal.page_request import PageRequest
-from openengagement.portal.password_check import PasswordCheck
-from openengagement.portal.password_reset import PasswordReset
 from openengagement.portal.rendering import PageRenderer, Refusal, redirect
 from openengagement.portal.security import UNFIT_PASSWORD
+from openengagement.portal.sign_in_parts import SignInParts
 from openengagement.sign_in.passwords import TooManyGuesses, UnfitPassword
 from openengagement.telemetry import log_event
 
@@ -28,17 +27,14 @@ _ENDED: Final = Refusal(
 class PasswordResetPage:
     """Handlers of `/sign-in/reset` and `/sign-in/new-password`.
 
-    `passwords` says whether people sign in with passwords. Nobody is signed in by a link: a second
-    factor is asked for as at every sign-in.
+    Nobody is signed in by a link: a second factor is asked for as at every sign-in.
     """
 
-    def __init__(
-        self, renderer: PageRenderer, reset: PasswordReset, *, check: PasswordCheck, passwords: bool
-    ) -> None:
+    def __init__(self, renderer: PageRenderer, parts: SignInParts) -> None:
         self._renderer = renderer
-        self._reset = reset
-        self._check = check
-        self._is_available = passwords and reset.is_available
+        self._reset = parts.reset
+        self._check = parts.check
+        self._is_available = parts.passwords and parts.reset.is_available
 
     def show(self, request: PageRequest) -> Response:
         """`GET /sign-in/reset`."""
@@ -77,9 +73,9 @@ class PasswordResetPage:
             return await self._check.run(
                 partial(self._render_new, request, token, fault=UNFIT_PASSWORD)
             )
-        return await self._check.run(self._use, request, token, hashed)
+        return await self._check.run(partial(self._use, request, token, hashed=hashed))
 
-    def _use(self, request: PageRequest, token: str, hashed: str) -> Response:
+    def _use(self, request: PageRequest, token: str, *, hashed: str) -> Response:
         if self._reset.use(token, password_hash=hashed) is None:
             return self._renderer.refuse(request, _ENDED)
         log_event("password_reset")

@@ -1,5 +1,6 @@
 """Sign in with a screen name and a password."""
 
+from functools import partial
 from typing import Final
 
 from starlette.responses import Response
@@ -35,11 +36,11 @@ class PasswordSignIn:
             Busy: too many sign-ins are under way.
         """
         if not self._sign_in.methods.password:
-            return await self._check.run(self._refuse, request, _NO_PASSWORDS, 403)
+            return await self._check.run(partial(self._refuse, request, _NO_PASSWORDS, status=403))
         screen_name = request.fields.get("screen_name", "").strip().removeprefix("@")
         password = request.fields.get("password", "")
         try:
-            verified = await self._check.verify(request, screen_name, password)
+            verified = await self._check.verify(request, screen_name, password=password)
         except TooManyGuesses as error:
             return await self._check.run(self._refuse_many, request, error)
         return await self._check.run(self._complete, request, verified)
@@ -48,7 +49,7 @@ class PasswordSignIn:
         log_event("sign_in_refused", level=WARNING, reason="too_many_attempts")
         SIGN_INS.add(1, "password", "too_many_attempts")
         text = _TOO_MANY.format(-(-error.retry_after_s // 60))
-        response = self._refuse(request, text, 429)
+        response = self._refuse(request, text, status=429)
         response.headers["retry-after"] = str(error.retry_after_s)
         return response
 
@@ -56,7 +57,7 @@ class PasswordSignIn:
         if verified is None:
             log_event("sign_in_refused", level=WARNING, reason="wrong_name_or_password")
             SIGN_INS.add(1, "password", "wrong_name_or_password")
-            return self._refuse(request, _WRONG, 403)
+            return self._refuse(request, _WRONG, status=403)
         return_to = local_path(request.fields.get("return_to", ""))
         try:
             return self._sign_in.complete(
@@ -67,7 +68,7 @@ class PasswordSignIn:
                 password_hash=verified.password_hash,
             )
         except PasswordChanged:
-            return self._refuse(request, _WRONG, 403)
+            return self._refuse(request, _WRONG, status=403)
 
-    def _refuse(self, request: PageRequest, text: str, status: int) -> Response:
+    def _refuse(self, request: PageRequest, text: str, *, status: int) -> Response:
         return self._sign_in.show_form(request, request.fields, error=text, status=status)

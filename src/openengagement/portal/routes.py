@@ -148,8 +148,8 @@ class Handlers:
     oidc: "OidcSignIn | None" = None  # None when no provider is set
 
 
-def build_page_routes(handlers: Handlers) -> list[PageRoute]:
-    """List every page."""
+def build_page_routes(handlers: Handlers, *, managers: Access = Access.MANAGER) -> list[PageRoute]:
+    """List every page. `managers` says which managers may see the pages of the console."""
     consent, sign_in, account = handlers.consent, handlers.sign_in, handlers.account
     return [
         PageRoute("GET", "/", handlers.figures.home.show),
@@ -170,7 +170,7 @@ def build_page_routes(handlers: Handlers) -> list[PageRoute]:
         PageRoute("POST", f"{SHARING_PATH}/end", handlers.sharing.end, Access.SIGNED_IN),
         *_developer_routes(handlers.developer),
         *_figures_routes(handlers.figures),
-        *_console_routes(handlers.console),
+        *_console_routes(handlers.console, managers),
     ]
 
 
@@ -233,18 +233,18 @@ def _figures_routes(pages: FigurePages) -> list[PageRoute]:
     ]
 
 
-def _console_routes(pages: ConsolePages) -> list[PageRoute]:
+def _console_routes(pages: ConsolePages, managers: Access) -> list[PageRoute]:
     app, apps = "/manage/apps/{app_id}", pages.apps
     return [
-        PageRoute("GET", "/manage", apps.overview, Access.MANAGER),
-        PageRoute("GET", app, apps.app, Access.MANAGER),
-        PageRoute("POST", app, apps.decide, Access.MANAGER),
-        PageRoute("GET", "/manage/usage", apps.usage, Access.MANAGER),
-        PageRoute("GET", "/manage/usage.csv", apps.usage_file, Access.MANAGER),
-        PageRoute("GET", "/manage/audit", apps.audit, Access.MANAGER),
-        PageRoute("GET", "/manage/system", pages.system.show, Access.MANAGER, Load.MEASURING),
-        PageRoute("GET", "/manage/keys", pages.keys.show, Access.MANAGER),
-        PageRoute("POST", "/manage/keys", pages.keys.act, Access.MANAGER),
-        PageRoute("GET", "/manage/accounts", pages.accounts.show, Access.MANAGER),
-        PageRoute("POST", "/manage/accounts", pages.accounts.act, Access.MANAGER),
+        PageRoute("GET", "/manage", apps.overview, managers),
+        PageRoute("GET", app, apps.app, managers),
+        PageRoute("POST", app, apps.decide, managers),
+        PageRoute("GET", "/manage/usage", apps.usage, managers),
+        PageRoute("GET", "/manage/usage.csv", apps.usage_file, managers),
+        PageRoute("GET", "/manage/audit", apps.audit, managers),
+        PageRoute("GET", "/manage/system", pages.system.show, managers, Load.MEASURING),
+        PageRoute("GET", "/manage/keys", pages.keys.show, managers),
+        PageRoute("POST", "/manage/keys", pages.keys.act, managers),
+        PageRoute("GET", "/manage/accounts", pages.accounts.show, managers),
+        PageRoute("POST", "/manage/accounts", pages.accounts.act, managers),
     ]

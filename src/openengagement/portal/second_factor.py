@@ -1,5 +1,6 @@
 """Turn the second factor of one's account on and off."""
 
+from functools import partial
 from typing import Final
 
 import segno
@@ -7,9 +8,7 @@ from starlette.responses import Response
 
 from openengagement.portal.code_sign_in import TOO_MANY_CODES, WRONG_CODE
 from openengagement.portal.manage_views import actor_of
-from openengagement.portal.one_time_secrets import OneTimeSecrets
 from openengagement.portal.page_request import PageRequest
-from openengagement.portal.password_check import PasswordCheck
 from openengagement.portal.rendering import PageRenderer, redirect
 from openengagement.portal.security import (
     RECOVERY,
@@ -18,8 +17,8 @@ from openengagement.portal.security import (
     WRONG_PASSWORD,
     SecurityPage,
 )
+from openengagement.portal.sign_in_parts import SignInParts
 from openengagement.sign_in.passwords import TooManyGuesses
-from openengagement.sign_in.second_factor import SecondFactors
 
 FACTOR_PATH: Final = f"{SECURITY_PATH}/second-factor"
 _QUIET_MODULES: Final = 4  # the margin around a QR code, as its standard demands
@@ -29,19 +28,13 @@ class SecondFactorPage:
     """Handlers of `/settings/security/second-factor`."""
 
     def __init__(
-        self,
-        renderer: PageRenderer,
-        security: SecurityPage,
-        *,
-        check: PasswordCheck,
-        factors: SecondFactors,
-        one_time_secrets: OneTimeSecrets,
+        self, renderer: PageRenderer, security: SecurityPage, *, parts: SignInParts
     ) -> None:
         self._renderer = renderer
         self._security = security
-        self._check = check
-        self._factors = factors
-        self._one_time_secrets = one_time_secrets
+        self._check = parts.check
+        self._factors = parts.factors
+        self._one_time_secrets = parts.one_time_secrets
 
     def show(self, request: PageRequest) -> Response:
         """`GET /settings/security/second-factor`: the secret for the app, as a QR code and text."""
@@ -50,13 +43,17 @@ class SecondFactorPage:
     async def turn_on(self, request: PageRequest) -> Response:
         """`POST /settings/security/second-factor`: confirm the password and the first code."""
         if fault := await self._check_password(request):
-            return await self._check.run(self._refuse_on, request, "password", *fault)
+            text, status = fault
+            refuse = partial(self._refuse_on, request, "password", text=text, status=status)
+            return await self._check.run(refuse)
         return await self._check.run(self._confirm, request)
 
     async def turn_off(self, request: PageRequest) -> Response:
         """`POST /settings/security/second-factor/off`: with the password and a code."""
         if fault := await self._check_password(request):
-            return await self._check.run(self._refuse_off, request, "off_password", *fault)
+            text, status = fault
+            refuse = partial(self._refuse_off, request, "off_password", text=text, status=status)
+            return await self._check.run(refuse)
         return await self._check.run(self._remove, request)
 
     async def _check_password(self, request: PageRequest) -> tuple[str, int] | None:
@@ -64,7 +61,9 @@ class SecondFactorPage:
         assert request.session is not None, "the page's route demands a sign-in"
         given = request.fields.get("password", "")
         try:
-            verified = await self._check.verify(request, request.session.screen_name, given)
+            verified = await self._check.verify(
+                request, request.session.screen_name, password=given
+            )
         except TooManyGuesses as error:
             return TOO_MANY_PASSWORDS.format(-(-error.retry_after_s // 60)), 429
         if verified is None or verified.account.id != request.account_id:
@@ -80,9 +79,9 @@ class SecondFactorPage:
             )
         except TooManyGuesses as error:
             text = TOO_MANY_CODES.format(-(-error.retry_after_s // 60))
-            return self._refuse_on(request, "code", text, 429)
+            return self._refuse_on(request, "code", text=text, status=429)
         if codes is None:
-            return self._refuse_on(request, "code", WRONG_CODE, 403)
+            return self._refuse_on(request, "code", text=WRONG_CODE, status=403)
         self._one_time_secrets.put(request, RECOVERY, secrets={"codes": "\n".join(codes)})
         return redirect(f"{SECURITY_PATH}?done=on")
 
@@ -93,16 +92,16 @@ class SecondFactorPage:
             accepted = self._factors.verify(session.account_id, request.fields.get("code", ""))
         except TooManyGuesses as error:
             text = TOO_MANY_CODES.format(-(-error.retry_after_s // 60))
-            return self._refuse_off(request, "off_code", text, 429)
+            return self._refuse_off(request, "off_code", text=text, status=429)
         if not accepted:
-            return self._refuse_off(request, "off_code", WRONG_CODE, 403)
+            return self._refuse_off(request, "off_code", text=WRONG_CODE, status=403)
         self._factors.remove(session.account_id, actor=actor_of(session))
         return redirect(f"{SECURITY_PATH}?done=off")
 
-    def _refuse_on(self, request: PageRequest, field: str, text: str, status: int) -> Response:
+    def _refuse_on(self, request: PageRequest, field: str, *, text: str, status: int) -> Response:
         return self._render(request, fault=(field, text), status=status)
 
-    def _refuse_off(self, request: PageRequest, field: str, text: str, status: int) -> Response:
+    def _refuse_off(self, request: PageRequest, field: str, *, text: str, status: int) -> Response:
         return self._security.render(request, fault=(field, text), status=status)
 
     def _render(

@@ -67,7 +67,7 @@ class PasswordResets:
             account = Receiver(**row)
             store_password(db, account.account_id, password_hash=password_hash)
             actor = Actor(account.screen_name, account.account_id)
-            record_password(db, actor, "reset_password", now_s=now_s)
+            record_password(db, actor, action="reset_password", now_s=now_s)
         return account
 
     def _read(self, condition: sa.ColumnElement[bool]) -> Receiver | None:

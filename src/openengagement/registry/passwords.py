@@ -71,10 +71,10 @@ class PasswordHashes:
             if db.scalar(query) != old:
                 raise PasswordChanged
             store_password(db, account_id, password_hash=new)
-            record_password(db, actor, "change_password", now_s=now_s)
+            record_password(db, actor, action="change_password", now_s=now_s)
 
 
-def record_password(db: sa.Connection, actor: Actor, action: str, *, now_s: int) -> None:
+def record_password(db: sa.Connection, actor: Actor, *, action: str, now_s: int) -> None:
     """Record that an account changed its own password."""
     of = actor.account_id
     write_entry(db, actor, now_s=now_s, action=action, subject=actor.name, account_id=of)

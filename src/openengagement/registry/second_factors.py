@@ -5,6 +5,7 @@ Secrets arrive encrypted and codes hashed. `sign_in.second_factor` makes and ver
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -21,6 +22,13 @@ class SecondFactor:
     secret: bytes
     confirmed_at_s: int | None
     last_step: int
+
+
+class ProvenSecret(NamedTuple):
+    """A stored secret, and the time step of the code that proved it."""
+
+    secret: bytes
+    step: int
 
 
 class SecondFactors:
@@ -47,9 +55,8 @@ class SecondFactors:
     def confirm(
         self,
         actor: Actor,
+        proven: ProvenSecret,
         *,
-        secret: bytes,
-        step: int,
         code_hashes: Collection[bytes],
         session_id: str,
         now_s: int,
@@ -60,8 +67,10 @@ class SecondFactors:
         this secret is not the one that waits for confirmation.
         """
         account_id = _account(actor)
-        waiting = SECOND_FACTORS.c.confirmed_at_s.is_(None) & (SECOND_FACTORS.c.secret == secret)
-        on = {"confirmed_at_s": now_s, "last_step": step}
+        waiting = SECOND_FACTORS.c.confirmed_at_s.is_(None) & (
+            SECOND_FACTORS.c.secret == proven.secret
+        )
+        on = {"confirmed_at_s": now_s, "last_step": proven.step}
         with self._database.writing() as db:
             _lock(db, account_id)
             update = SECOND_FACTORS.update().where(_own(account_id), waiting).values(on)
@@ -72,7 +81,7 @@ class SecondFactors:
             sessions = SESSIONS.c.account_id == account_id
             db.execute(SESSIONS.delete().where(sessions, SESSIONS.c.id != session_id))
             db.execute(SESSIONS.update().where(sessions).values(proof=Proof.CODE))
-            _record(db, actor, "second_factor_on", of=account_id, now_s=now_s)
+            _record(db, actor, action="second_factor_on", of=account_id, now_s=now_s)
         return True
 
     def use_step(self, account_id: int, step: int) -> bool:
@@ -90,7 +99,7 @@ class SecondFactors:
             if not db.execute(RECOVERY_CODES.delete().where(own)).rowcount:
                 return False
             actor = Actor(db.scalar(name) or "", account_id)
-            _record(db, actor, "recovery_code", of=account_id, now_s=now_s)
+            _record(db, actor, action="recovery_code", of=account_id, now_s=now_s)
         return True
 
     def count_codes(self, account_id: int) -> int:
@@ -111,7 +120,7 @@ class SecondFactors:
                 return False
             with_code = (SESSIONS.c.account_id == account_id) & (SESSIONS.c.proof == Proof.CODE)
             db.execute(SESSIONS.update().where(with_code).values(proof=Proof.PASSWORD))
-            _record(db, actor, "second_factor_off", of=account_id, now_s=now_s)
+            _record(db, actor, action="second_factor_off", of=account_id, now_s=now_s)
         return True
 
 
@@ -130,7 +139,7 @@ def _lock(db: sa.Connection, account_id: int) -> None:
     db.execute(account.with_for_update(key_share=True)).all()
 
 
-def _record(db: sa.Connection, actor: Actor, action: str, *, of: int, now_s: int) -> None:
+def _record(db: sa.Connection, actor: Actor, *, action: str, of: int, now_s: int) -> None:
     name = db.scalar(sa.select(ACCOUNTS.c.screen_name).where(ACCOUNTS.c.id == of))
     entry = {"action": action, "subject": name or "", "account_id": of}
     write_entry(db, actor, now_s=now_s, **entry)

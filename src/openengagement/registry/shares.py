@@ -66,10 +66,10 @@ class Shares:
                 raise ShareRefused(Refused.UNKNOWN)
             if viewer_id == owner_id:
                 raise ShareRefused(Refused.SELF)
-            name = _lock(db, owner_id, viewer_id)
+            name = _lock(db, owner_id, viewer_id=viewer_id)
             if db.scalar(sa.select(sa.exists().where(_between(owner_id, viewer_id)))):
                 return name
-            _check_limits(db, owner_id, viewer_id, most=most)
+            _check_limits(db, owner_id, viewer_id=viewer_id, most=most)
             row = {"owner_id": owner_id, "viewer_id": viewer_id, "created_at_s": now_s}
             db.execute(SHARES.insert().values(row))
             entry = {"action": "share", "subject": name, "account_id": viewer_id}
@@ -115,7 +115,7 @@ def _seen(side: sa.Column[int]) -> sa.Select[Any]:
     return query.order_by(ACCOUNTS.c.screen_name_key)
 
 
-def _lock(db: sa.Connection, owner_id: int, viewer_id: int) -> str:
+def _lock(db: sa.Connection, owner_id: int, *, viewer_id: int) -> str:
     """Lock both accounts, so that the limits hold for shares added at the same time.
 
     Returns the viewer's screen name.
@@ -132,7 +132,7 @@ def _lock(db: sa.Connection, owner_id: int, viewer_id: int) -> str:
     return name
 
 
-def _check_limits(db: sa.Connection, owner_id: int, viewer_id: int, *, most: int) -> None:
+def _check_limits(db: sa.Connection, owner_id: int, *, viewer_id: int, most: int) -> None:
     for side, limit, reason in (
         (SHARES.c.owner_id == owner_id, most, Refused.TOO_MANY),
         (SHARES.c.viewer_id == viewer_id, SHARED_WITH_ONE_MAX, Refused.FULL),

@@ -19,6 +19,7 @@ from openengagement.auth.keyring import Keyring
 from openengagement.limits.contract import Limits
 from openengagement.registry.audit import Actor
 from openengagement.registry.registry import Registry
+from openengagement.registry.second_factors import ProvenSecret
 from openengagement.sign_in.passwords import TooManyGuesses
 
 STEP_S: Final = 30
@@ -98,8 +99,7 @@ class SecondFactors:
         codes = [_grouped(b32encode(os.urandom(10)).decode()) for _ in range(RECOVERY_CODES)]
         confirmed = self._factors.confirm(
             actor,
-            secret=factor.secret,
-            step=step,
+            ProvenSecret(factor.secret, step),
             code_hashes=[_hash_code(each) for each in codes],
             session_id=session_id,
             now_s=int(self._now_s()),
