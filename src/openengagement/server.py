@@ -86,6 +86,8 @@ def build_api(
         calls.erasure.close()
         calls.health.close()
         slow_pool.shutdown(cancel_futures=True)
+        if shared.letters:
+            shared.letters.close()
         shared.lookups.shutdown()
         shared.pool.shutdown()
         for flush in flushes:

@@ -60,6 +60,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "openengagement.stores.embedded.compaction:failures_logged": "committed data is safe",
     "openengagement.notifications.delivering:Deliverer.run": "it is logged, and tried again",
     "openengagement.notifications.delivering:Deliverer._attempt": "other deliveries go on",
+    "openengagement.notifications.letters:Letters._work": "it is logged; other letters go on",
     "openengagement.housekeeping:run_chore": "it is logged, and tried again in a moment",
 }
 
@@ -106,6 +107,7 @@ MANY_IMPORTS: dict[str, str] = {
     "openengagement.processes.counting_process": "it puts the counting process together",
     "openengagement.processes.worker": "it puts the worker process together",
     "openengagement.portal.routes": "it lists the handlers of all pages",
+    "openengagement.portal.code_sign_in": "it leads a code from the form to the session",
     "openengagement.portal.api_console": "it leads a request from the form to its answer",
     "openengagement.portal.app_usage": "it reads usage, limits and refusals",
     "openengagement.portal.callback_tester": "it leads a callback URL from the form to the answer",

@@ -25,6 +25,10 @@ class Access(Enum):
     ANYONE = "anyone"
     SIGNED_IN = "signed in"
     MANAGER = "manager"
+    PROVEN_MANAGER = "manager with a second factor, or vouched for by a provider"
+
+
+SECOND_FACTOR_PATH: Final = "/settings/security?for=manage"
 
 
 def sign_in_first(page: str) -> Response:

@@ -58,9 +58,9 @@ class Charts:
         """`GET /explore/compare`."""
         query = read_chart_query(request.query_pairs)
         if not query.tweet_ids:
-            return redirect("/explore?pick=none")
+            return redirect(f"{request.base}/explore?pick=none")
         try:
-            chart = self._read_chart(query, request.account_id)
+            chart = self._read_chart(query, request.author_id)
         except ApiError as error:
             return self._refuse(request, query, error=error)
         api_request = build_request(query, today=self._today())
@@ -76,31 +76,31 @@ class Charts:
             "too_old": [described[tweet_id].name for tweet_id in chart.too_old],
             "nothing": not any(any(row) for row in chart.rows),
             "span": _("%(first)s to %(last)s UTC", first=chart.times[0], last=chart.times[-1]),
-            "file": _file_name(query, chart),
+            "file": request.file_name(_file_name(query, chart)),
             "window_s": [chart.window_start_s, chart.window_end_s],
             "ranking": _rank(chart, described),
-            "csv": f"{_PATH}.csv?{urlencode(query.parameters())}",
+            "csv": f"{request.base}{_PATH}.csv?{urlencode(query.parameters())}",
             "request": self._figures.describe_request(
                 query.endpoint, api_request, origin=request.origin
             ),
         }
         return self._renderer.render(
-            request, "explore_compare", context=self._controls(query) | context
+            request, "explore_compare", context=self._controls(request, query) | context
         )
 
     def export(self, request: PageRequest) -> Response:
         """`GET /explore/compare.csv`: the figures of the chart as a file."""
         query = read_chart_query(request.query_pairs)
         if not query.tweet_ids:
-            return redirect("/explore")
+            return redirect(f"{request.base}/explore")
         try:
-            chart = self._read_chart(query, request.account_id)
+            chart = self._read_chart(query, request.author_id)
         except ApiError as error:
             return self._refuse(request, query, error=error)
         name = f"{_file_name(query, chart)}.csv"
         names = _name_columns(chart, self._describe(chart), linked=True)
         header, rows = chart_table(query, chart, names=names)
-        return csv_response(name, header, rows=rows)
+        return csv_response(request.file_name(name), header, rows=rows)
 
     def _read_chart(self, query: ChartQuery, account_id: int) -> Chart:
         request = build_request(query, today=self._today())
@@ -109,39 +109,41 @@ class Charts:
 
     def _refuse(self, request: PageRequest, query: ChartQuery, *, error: ApiError) -> Response:
         """Show the page with what is wrong instead of a chart. The form keeps its values."""
-        protected = self._figures.is_protected(request.account_id)
+        protected = self._figures.is_protected(request.author_id)
         context = {"scripts": (), "faults": find_figure_faults(error), "protected": protected}
         return self._renderer.render(
             request,
             "explore_compare",
-            context=self._controls(query) | context,
+            context=self._controls(request, query) | context,
             status=error.status,
         )
 
-    def _controls(self, query: ChartQuery) -> dict[str, Any]:
+    def _controls(self, request: PageRequest, query: ChartQuery) -> dict[str, Any]:
         """Build the context of the form and of the tabs for common time windows."""
         today = self._today()
         spans = {_("Last 28 hours"): None, _("7 days"): 6, _("28 days"): 27}
-        tabs = []
+        tabs, path = [], request.base + _PATH
         for title, days in spans.items():
             start = (today - timedelta(days)).isoformat() if days else ""
             end = today.isoformat() if days else ""
             link = urlencode(query.parameters(start=start, end=end, by="day" if days else ""))
             current = (query.start, query.end) == (start, end)
-            tabs.append({"title": title, "href": f"{_PATH}?{link}", "current": current})
+            tabs.append({"title": title, "href": f"{path}?{link}", "current": current})
+        choose = urlencode({"tweet_ids": ",".join(query.tweet_ids)})
         count = len(query.tweet_ids)
+        title = ngettext(
+            "%(label)s of %(count)s {tweet}",
+            "%(label)s of %(count)s {tweets}",
+            count,
+            label=query.label,
+        )
         return {
-            "title": ngettext(
-                "%(label)s of %(count)s {tweet}",
-                "%(label)s of %(count)s {tweets}",
-                count,
-                label=query.label,
-            ),
+            "title": request.titled(title, title),
             "query": query,
             "tabs": tabs,
             "metrics": {name: LABELS[name] for name in (*TIMED_TYPES, RATE)},
             "today": today.isoformat(),
-            "choose": f"/explore?{urlencode({'tweet_ids': ','.join(query.tweet_ids)})}",
+            "choose": f"{request.base}/explore?{choose}",
         }
 
     def _describe(self, chart: Chart) -> dict[str, TweetView]:

@@ -56,10 +56,10 @@ class Explorer:
         if has_pressed_button(request.query_pairs):
             view = read_view(request.query_pairs)
             page = {"page": str(view.page)} if view.page > 1 else {}
-            return redirect(f"/explore?{urlencode(view.parameters(**page))}")
-        author_id = request.account_id
+            return redirect(f"{request.base}/explore?{urlencode(view.parameters(**page))}")
+        author_id = request.author_id
         context: dict[str, Any] = {
-            "title": _("My {tweets}"),
+            "title": request.titled(_("My {tweets}"), _("{Tweets}")),
             "scripts": ("page.js", "explore.js"),
             "pictures": True,
             "picked_none": ("pick", "none") in request.query_pairs,
@@ -80,7 +80,7 @@ class Explorer:
 
     def export(self, request: PageRequest) -> Response:
         """`GET /explore/tweets.csv`: every listed Tweet as a file, in the order of the table."""
-        author_id, view = request.account_id, read_view(request.query_pairs)
+        author_id, view = request.author_id, read_view(request.query_pairs)
         tweets: Sequence[Tweet] = []
         if not self._figures.is_protected(author_id):
             tweets = self._tweets.list_tweets(author_id, limit=LISTED_MAX)
@@ -93,10 +93,10 @@ class Explorer:
         columns = (_("posted"), _("text"), _("link"), _("{Tweet} ID"))
         header = [*columns, *(LABELS[name] for name in METRICS)]
         cells = _cells(self._views.describe(shown), figures)
-        return csv_response("tweets.csv", header, rows=cells)
+        return csv_response(request.file_name("tweets.csv"), header, rows=cells)
 
     def _refuse(self, request: PageRequest, error: ApiError) -> Response:
-        heading = _("Your {tweets} cannot be shown now")
+        heading = _("The {tweets} cannot be shown now")
         refusal = Refusal(error.status, heading, NOT_NOW)
         return self._renderer.refuse(request, refusal)
 
@@ -136,7 +136,7 @@ class Explorer:
             "picked_elsewhere": [picked for picked in view.picked if picked not in here],
             "picked_max": PICKED_MAX,
             "sort": view.parameters(tweet_ids=""),
-            "csv": f"/explore/tweets.csv?{urlencode(view.parameters(tweet_ids=''))}",
+            "csv": f"{request.base}/explore/tweets.csv?{urlencode(view.parameters(tweet_ids=''))}",
             "page": page,
             "pages": pages,
             "has_dashes": any(None in row["figures"].values() for row in rows),

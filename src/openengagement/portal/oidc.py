@@ -12,6 +12,7 @@ from typing import Final
 
 from starlette.responses import Response
 
+from openengagement.engagement.permissions import Proof
 from openengagement.http.threads import run_in_pool
 from openengagement.language.current import gettext as _
 from openengagement.language.current import gettext_noop
@@ -120,7 +121,9 @@ class OidcSignIn:
         if account is None:
             return self._show_failure(request, return_to, error=_NoAccount())
         try:
-            response = self._sign_in.complete(request, account, return_to=return_to)
+            response = self._sign_in.complete(
+                request, account, return_to=return_to, proof=Proof.PROVIDER
+            )
         except PasswordChanged:  # without a password, only if the account was erased meanwhile
             return self._show_failure(request, return_to, error=_NoAccount())
         if return_to.startswith(_AUTHENTICATE_PATH):

@@ -47,44 +47,45 @@ class Overview:
     def show(self, request: PageRequest) -> Response:
         """`GET /overview`."""
         period = self._read_period(request)
-        view = _kept(request.query, period)
+        view, path = _kept(request.query, period), request.base + PATH
         context: dict[str, Any] = {
-            "title": _("Overview"),
+            "title": request.titled(_("Overview"), _("Overview")),
             "scripts": ("page.js", "overview.js"),
             "pictures": True,
-            **_controls(view, period),
+            **_controls(view, period, path=path),
         }
-        if self._figures.is_protected(request.account_id):
+        if self._figures.is_protected(request.author_id):
             return self._render(request, {**context, "state": "protected"})
         try:
-            sums = self._figures.read(request.account_id, period)
+            sums = self._figures.read(request.author_id, period)
         except (ApiError, OverflowError) as error:
             return self._refuse(request, error)
         if not sums.tweets:
             return self._render(request, {**context, "state": "empty"})
         now_s = self._figures.now_s()
         more = {"state": "figures", "counted_until": f"{current().formats.hour(now_s)} UTC"}
-        return self._render(request, context | more | self._describe(view, period, sums=sums))
+        described = self._describe(view, period, sums=sums, path=path)
+        return self._render(request, context | more | described)
 
     def export(self, request: PageRequest) -> Response:
         """`GET /overview.csv`: every metric of the period, by the parts of the chart."""
         period = self._read_period(request)
-        if self._figures.is_protected(request.account_id):
+        if self._figures.is_protected(request.author_id):
             return self.show(request)
         try:
-            sums = self._figures.read(request.account_id, period)
+            sums = self._figures.read(request.author_id, period)
         except (ApiError, OverflowError) as error:
             return self._refuse(request, error)
         header = [_("from (UTC)"), *(LABELS[name] for name in METRICS)]
         name = f"overview-{_day(period.start_hour)}-{_day(period.end_hour - 1)}.csv"
-        return csv_response(name, header, rows=_lines(period, sums))
+        return csv_response(request.file_name(name), header, rows=_lines(period, sums))
 
     def _read_period(self, request: PageRequest) -> Period:
         figures = self._figures
         return read_period(request.query, now_s=figures.now_s(), floor_s=figures.floor_s)
 
     def _describe(
-        self, view: Mapping[str, str], period: Period, *, sums: AccountSums
+        self, view: Mapping[str, str], period: Period, *, sums: AccountSums, path: str
     ) -> dict[str, Any]:
         """Build the context of the figures."""
         metric, ranked_by = _metric(view, "metric"), _metric(view, "by")
@@ -104,7 +105,7 @@ class Overview:
                 {
                     "figure": figures[name],
                     "spark": draw_spark(bars[name]),
-                    "href": _link(view, metric=name),
+                    "href": _link(path, view, metric=name),
                     "current": name == metric,
                 }
                 for name in MAIN
@@ -117,7 +118,7 @@ class Overview:
             "heat": make_heat(period, sums.by_hour),
             "actions": list_actions(figures),
             "engagements": figures["engagements"],
-            "csv": f"{PATH}.csv?{urlencode(view)}",
+            "csv": f"{path}.csv?{urlencode(view)}",
         }
 
     def _rank(self, sums: AccountSums, metric: str) -> list[dict[str, Any]]:
@@ -141,7 +142,7 @@ class Overview:
         return self._renderer.render(request, "overview", context=shown, status=status)
 
     def _refuse(self, request: PageRequest, error: ApiError | OverflowError) -> Response:
-        heading = _("Your figures cannot be shown now")
+        heading = _("The figures cannot be shown now")
         if isinstance(error, OverflowError):
             text = _("A sum is too large for this server.")
             return self._renderer.refuse(request, Refusal(500, heading, text))
@@ -160,19 +161,19 @@ def _kept(query: Mapping[str, str], period: Period) -> dict[str, str]:
     return {name: query[name][:40] for name in names if query.get(name)}
 
 
-def _link(view: Mapping[str, str], **changes: str) -> str:
+def _link(path: str, view: Mapping[str, str], **changes: str) -> str:
     """Return the address of a view with changes."""
-    return f"{PATH}?{urlencode({**view, **changes})}"
+    return f"{path}?{urlencode({**view, **changes})}"
 
 
-def _controls(view: Mapping[str, str], period: Period) -> dict[str, Any]:
+def _controls(view: Mapping[str, str], period: Period, *, path: str) -> dict[str, Any]:
     """Build the context of the switch between periods."""
     kept = {name: value for name, value in view.items() if name in {"metric", "by"}}
     periods = [
         {
             "name": name,
             "label": current().gettext(label),
-            "href": _link(kept, period=name),
+            "href": _link(path, kept, period=name),
             "current": name == period.name,
         }
         for name, label in NAMES.items()

@@ -17,13 +17,19 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
+from openengagement.engagement.permissions import Proof
 from openengagement.http import request as http_request
 from openengagement.http.encoding import accepts_gzip
 from openengagement.http.forms import MalformedParameters, given_once, parse_form_body
 from openengagement.http.request import FORM_MAX_BYTES, READ_BODY
 from openengagement.http.threads import run_in_pool
 from openengagement.language.current import gettext_noop
-from openengagement.portal.access import MANAGERS_ONLY, Access, sign_in_first
+from openengagement.portal.access import (
+    MANAGERS_ONLY,
+    SECOND_FACTOR_PATH,
+    Access,
+    sign_in_first,
+)
 from openengagement.portal.assets import STATIC_PREFIX
 from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.concurrency import SIGN_IN_BUSY, Busy, ConcurrencyLimit, client_networks
@@ -198,8 +204,12 @@ class Pages:
             return None
         if request.session is None:
             return sign_in_first(page_of(request) if route.method == "GET" else request.path)
-        if route.access is Access.MANAGER and not request.session.is_manager:
+        if route.access is Access.SIGNED_IN:
+            return None
+        if not request.session.is_manager:
             return self._renderer.refuse(request, MANAGERS_ONLY)
+        if route.access is Access.PROVEN_MANAGER and request.session.proof is Proof.PASSWORD:
+            return redirect(SECOND_FACTOR_PATH)
         return None
 
     def _answer_late_form(self, route: PageRoute, request: PageRequest) -> Response:

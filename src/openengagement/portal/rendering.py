@@ -106,6 +106,9 @@ class PageRenderer:
             "csrf_token": self._sessions.csrf_token(request),
             "here": request.path,
             "this_page": _this_page(request),
+            "author": request.author,
+            "owners": request.owners,
+            "base": request.base,
             "scripts": (),
             "pictures": False,
         }

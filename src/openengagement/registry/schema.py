@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from openengagement.engagement.permissions import AccessLevel, Role
+from openengagement.engagement.permissions import AccessLevel, Proof, Role
 
 METADATA = sa.MetaData(
     naming_convention={
@@ -42,6 +42,7 @@ ACCOUNTS = sa.Table(
     sa.Column("role", word(Role, length=16), nullable=False),
     sa.Column("created_at_s", sa.BigInteger, nullable=False),
     sa.Column("password_hash", sa.String(255), nullable=True),  # Argon2id; null: none was set
+    sa.Column("mail", sa.String(254), nullable=True),  # the address for messages to the person
     info=_CACHED,
 )
 
@@ -113,6 +114,45 @@ SESSIONS = sa.Table(
     sa.Column("created_at_s", sa.BigInteger, nullable=False, index=True),
     sa.Column("last_seen_s", sa.BigInteger, nullable=False),
     sa.Column("browser", sa.String(64), nullable=False),
+    sa.Column("proof", word(Proof, length=16), nullable=False, server_default="password"),
+)
+
+# Accounts (owners) that let other accounts (viewers) see their figures on the pages.
+SHARES = sa.Table(
+    "shares",
+    METADATA,
+    sa.Column("owner_id", sa.BigInteger, sa.ForeignKey("accounts.id"), primary_key=True),
+    sa.Column(
+        "viewer_id", sa.BigInteger, sa.ForeignKey("accounts.id"), primary_key=True, index=True
+    ),
+    sa.Column("created_at_s", sa.BigInteger, nullable=False),
+    sa.Column("last_used_s", sa.BigInteger, nullable=True),
+)
+
+# Links in mail that set a new password. An account has at most one.
+PASSWORD_RESETS = sa.Table(
+    "password_resets",
+    METADATA,
+    sa.Column("account_id", sa.BigInteger, sa.ForeignKey("accounts.id"), primary_key=True),
+    sa.Column("token_hash", sa.LargeBinary, nullable=False, unique=True),
+    sa.Column("created_at_s", sa.BigInteger, nullable=False, index=True),
+)
+
+# Authenticator apps. A row without `confirmed_at_s` is not asked for at sign-in.
+SECOND_FACTORS = sa.Table(
+    "second_factors",
+    METADATA,
+    sa.Column("account_id", sa.BigInteger, sa.ForeignKey("accounts.id"), primary_key=True),
+    sa.Column("secret", sa.LargeBinary, nullable=False),  # encrypted
+    sa.Column("confirmed_at_s", sa.BigInteger, nullable=True),
+    sa.Column("last_step", sa.BigInteger, nullable=False),  # of the last code that was accepted
+)
+
+RECOVERY_CODES = sa.Table(
+    "recovery_codes",
+    METADATA,
+    sa.Column("account_id", sa.BigInteger, sa.ForeignKey("accounts.id"), primary_key=True),
+    sa.Column("code_hash", sa.LargeBinary, primary_key=True),
 )
 
 PLATFORM_KEYS = sa.Table(

@@ -124,6 +124,7 @@ NOT_SHOWN = {
 
 # Parts of texts of the API, by which a module knows a refusal.
 PARTS = {
+    "manager with a second factor, or vouched for by a provider",  # of `access`
     "start: must lie before end",
     "start: lies more than 4 weeks",
     "end: lies in the future",

@@ -26,6 +26,7 @@ from openengagement.portal.periods import read_period
 from openengagement.portal.series import RATE, Chart, format_number, read_chart_query
 from openengagement.portal.tweet_views import TweetView
 from openengagement.registry.apps import AppForm
+from openengagement.registry.shares import Share
 
 PORTAL = Path(openengagement.__file__).parent / "portal"
 SCRIPT = '"><script>alert(1)</script>'
@@ -42,7 +43,7 @@ HOSTILE_NAMES = [
     "\u0301" * 64,
     " ",
 ]
-VOID = {"circle", "img", "input", "link", "meta", "path"}
+VOID = {"circle", "img", "input", "link", "meta", "path", "rect"}
 
 
 class Page(HTMLParser):
@@ -128,6 +129,9 @@ BASE = {
     "this_page": "",
     "here": "/",
     "scripts": (),
+    "author": None,
+    "owners": (),
+    "base": "",
 }
 WHEN = int(datetime(2026, 11, 2, 9, 5, 59, tzinfo=UTC).timestamp())
 
@@ -154,9 +158,8 @@ def session(**more):
 
 ALICE = {"screen_name": "alice", "role": "member"}
 SIGN_IN = {
-    "error": None,
     "faults": {},
-    "kept": None,
+    "done": False,
     "screen_name": "",
     "return_to": "/settings/apps",
     "app": None,
@@ -401,7 +404,47 @@ MANAGE_ACCOUNTS = {
     "url": "/manage/accounts?page=",
     "own_id": 1,
 }
+SHARING = {
+    "viewer": ALICE,
+    "viewers": [],
+    "shared_with_me": [],
+    "most": 20,
+    "screen_name": "",
+    "fault": None,
+    "shared": "",
+}
+SECURITY = {
+    "viewer": ALICE,
+    "has_password": True,
+    "mail": None,
+    "is_on": False,
+    "codes": [],
+    "codes_left": 0,
+    "done": "",
+    "needed": False,
+    "fault": None,
+}
+SECOND_FACTOR = {
+    "viewer": ALICE,
+    "secret": "ABCD EFGH",
+    "qr_size": 29,
+    "qr_path": "M4 4h1v1h-1z",
+    "fault": None,
+}
+RESET = {
+    "is_available": True,
+    "screen_name": "",
+    "sent_to": "",
+    "minutes": 30,
+    "faults": {},
+}
 MINIMAL = {
+    "sharing.html": SHARING,
+    "security.html": SECURITY,
+    "second_factor.html": SECOND_FACTOR,
+    "sign_in_code.html": {"error": None, "screen_name": "alice"},
+    "password_reset.html": RESET,
+    "new_password.html": {"token": "t", "screen_name": "alice", "fault": None},
     "welcome.html": {},
     "overview.html": OVERVIEW,
     "explore.html": NO_ROWS,
@@ -538,6 +581,12 @@ def chart_of(text):
     }
 
 
+def shared_by(text):
+    """The context of a page with the figures of somebody else."""
+    owners = [Share(at, text, WHEN, None) for at in range(7, 17)]
+    return {"author": owners[0], "owners": owners, "base": "/shared/7"}
+
+
 def hostile(text):
     """Every page, with the same text wherever a stranger can choose it."""
     viewer = {"screen_name": text, "role": "manager"}
@@ -551,7 +600,29 @@ def hostile(text):
     said |= {"access_levels": ACCESS_LEVEL_TEXTS, "complete": False}
     return {
         "welcome.html": {},
-        "overview.html": overview_of(text) | {"viewer": viewer},
+        "sharing.html": {
+            "viewer": viewer,
+            "viewers": [Share(7, text, WHEN, None)],
+            "shared_with_me": [Share(8, text, WHEN, WHEN)],
+            "screen_name": text,
+            "fault": text,
+            "shared": text,
+        },
+        "security.html": {
+            "viewer": viewer,
+            "mail": text,
+            "is_on": True,
+            "codes": [text, "b"],
+            "codes_left": 1,
+            "done": "on",
+            "needed": True,
+            "fault": ("off_code", text),
+        },
+        "second_factor.html": {"viewer": viewer, "secret": text, "fault": ("code", text)},
+        "sign_in_code.html": {"viewer": viewer, "screen_name": text, "error": text},
+        "password_reset.html": {"viewer": viewer, "screen_name": text, "error": text},
+        "new_password.html": {"token": text, "screen_name": text, "fault": text},
+        "overview.html": overview_of(text) | {"viewer": viewer, **shared_by(text)},
         "explore.html": table_of(text) | {"viewer": viewer},
         "explore_compare.html": chart_of(text) | {"viewer": viewer},
         "developer_apps.html": {
@@ -738,7 +809,8 @@ def page(request):
 def test_every_template_is_tested():
     """Every template takes part in the checks below."""
     pages = {path.name for path in (PORTAL / "templates").glob("*.html")}
-    shared = {"base.html", "_macros.html", "_explore.html", "_developer.html"}
+    shared = {"base.html", "_macros.html", "_explore.html", "_developer.html", "_whose.html"}
+    shared |= {"_settings.html"}
     # Other parts of the portal may have further templates with tests of their own.
     assert pages & (set(MINIMAL) | shared) == set(MINIMAL) | shared
 
@@ -804,7 +876,14 @@ def test_every_form_that_posts_has_the_csrf_token(page):
     for form in forms:
         if form["method"] == "get":
             assert form["action"].startswith(
-                ("/explore", "/manage#", "/manage/audit", "/manage/accounts", "/overview")
+                (
+                    "/explore",
+                    "/manage#",
+                    "/manage/audit",
+                    "/manage/accounts",
+                    "/overview",
+                    "/shared/",
+                )
             )
             assert "csrf_token" not in [name for name, _ in page.controls(form["action"])]
     tokens = [i for i in page.all("input") if i.get("name") == "csrf_token"]
@@ -977,7 +1056,7 @@ def test_only_http_urls_become_links(website, is_link):
 
 
 def test_protected_and_empty_accounts_get_an_explanation():
-    for state, words in (("protected", "never served"), ("empty", "Your Tweets appear here")):
+    for state, words in (("protected", "never served"), ("empty", "Tweets appear here")):
         page = render("explore.html", state=state)
         assert words in page.text_of["main"]
         assert page.all("table") == []
