@@ -138,10 +138,10 @@ def derive_colours(accent: str, surfaces: Surfaces) -> dict[str, str]:
         raise ValueError(f"write a colour such as #0b5f73, not {accent[:80]!r}")
     colours = {
         "accent": accent.lower(),
-        "accent-strong": mix(accent, surfaces.ink, 0.3),
+        "accent-strong": mix(accent, surfaces.ink, share=0.3),
         "on-accent": surfaces.paper,
-        "wash": mix(accent, surfaces.paper, 0.9),
-        "bar": mix(accent, surfaces.paper, 0.15),
+        "wash": mix(accent, surfaces.paper, share=0.9),
+        "bar": mix(accent, surfaces.paper, share=0.15),
     }
     other = "a darker" if surfaces is LIGHT else "a lighter"
     for front, back, least in (
@@ -164,7 +164,7 @@ def _floor(ratio: float) -> float:
     return int(100 * ratio) / 100
 
 
-def mix(one: str, other: str, share: float) -> str:
+def mix(one: str, other: str, *, share: float) -> str:
     """Mix two colours; `share` is that of the other one."""
     pairs = zip(_read(one), _read(other), strict=True)
     return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)
