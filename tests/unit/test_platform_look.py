@@ -50,8 +50,7 @@ def test_the_dark_theme(colour):
         (
             "#ffcc00",
             LIGHT,
-            "the contrast of #ffcc00 with #ffffff is 1.51 to 1, and the light theme needs 4.5 to "
-            "1; choose a darker colour",
+            "is 1.51 to 1, and the light theme needs 4.5 to 1; choose a darker colour",
         ),
         ("#333333", DARK, "the dark theme needs 4.5 to 1; choose a lighter colour"),
         ("#777777", LIGHT, "is 4.47 to 1"),

@@ -5,7 +5,7 @@ take their separators from Babel once, and texts of times are cached.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import lru_cache
 from typing import Final
@@ -16,13 +16,15 @@ from babel.lists import format_list
 from babel.numbers import format_compact_decimal, format_decimal
 
 _CACHED: Final = 4096  # texts of times
-_HOUR_S: Final = 3600
 _GROUP: Final = (3, 3)
 _ASCII_DIGITS: Final = "latn"
 
 
 class Formats:
-    """Formats of one language. Times are in UTC. `tag` is its name in a browser's `Intl`."""
+    """Formats of one language. `tag` is its name in a browser's `Intl`.
+
+    Times are in Unix seconds, and are written in UTC unless `rules` of another zone are given.
+    """
 
     def __init__(self, tag: str) -> None:
         self.tag = tag
@@ -68,29 +70,33 @@ class Formats:
         day = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
         return str(format_skeleton("yMMMM", day, locale=self._locale))
 
-    def _short_day(self, at_s: float) -> str:
+    def _short_day(self, at_s: float, rules: tzinfo = UTC) -> str:
         """Write the day of a time without its year: `1 Nov`."""
-        return str(format_skeleton("MMMd", _utc(at_s), locale=self._locale))
+        return str(
+            format_skeleton("MMMd", datetime.fromtimestamp(at_s, rules), locale=self._locale)
+        )
 
-    def _hour(self, at_s: float) -> str:
+    def _hour(self, at_s: float, rules: tzinfo = UTC) -> str:
         """Write the time of day: `17:00`."""
-        return str(format_skeleton("Hm", _utc(at_s), locale=self._locale))
+        time = datetime.fromtimestamp(at_s, rules).time()
+        return str(format_skeleton("Hm", time, locale=self._locale))
 
-    def _moment(self, at_s: float) -> str:
+    def _moment(self, at_s: float, rules: tzinfo = UTC) -> str:
         """Write a time with its day: `1 Nov 2026, 17:20`."""
-        return self._join(self.day(_utc(at_s).date()), self._hour(at_s))
+        return self._join(
+            self.day(datetime.fromtimestamp(at_s, rules).date()), self._hour(at_s, rules)
+        )
 
-    def _short_moment(self, at_s: float) -> str:
+    def _short_moment(self, at_s: float, rules: tzinfo = UTC) -> str:
         """Write a time with its day, without the year: `1 Nov, 17:20`."""
-        return self._join(self._short_day(at_s), self._hour(at_s))
+        return self._join(self._short_day(at_s, rules), self._hour(at_s, rules))
 
     def _join(self, day: str, time: str) -> str:
         pattern: str = self._locale.datetime_formats["medium"]
         return pattern.replace("{1}", day).replace("{0}", time)
 
-    def _span(self, first_s: float, last_s: float) -> str:
-        """Write the days from one time to another: from `1 Nov` to `28 Nov 2026`."""
-        first, last = _utc(first_s).date(), _utc(last_s).date()
+    def _span(self, first: date, last: date) -> str:
+        """Write the days from one to another: from `1 Nov` to `28 Nov 2026`."""
         return str(format_interval(first, last, "yMMMd", locale=self._locale))
 
     def weekdays(self) -> Sequence[str]:
@@ -101,7 +107,3 @@ class Formats:
     def listed(self, items: Sequence[str]) -> str:
         """Write a list: `a, b and c`."""
         return str(format_list(items, locale=self._locale))
-
-
-def _utc(at_s: float) -> datetime:
-    return datetime.fromtimestamp(at_s, UTC)

@@ -149,7 +149,8 @@ def describe_hour(hour: int) -> str:
 def describe_span(start_hour: int, end_hour: int, *, hourly: bool) -> str:
     """Write a span for people: days, or hours."""
     if not hourly:
-        return current().formats.span(start_hour * HOUR_S, end_hour * HOUR_S - 1)
+        days = (utc_datetime(at_s).date() for at_s in (start_hour * HOUR_S, end_hour * HOUR_S - 1))
+        return current().formats.span(*days)
     first, last = describe_hour(start_hour), describe_hour(end_hour)
     return _("%(first)s to %(last)s UTC", first=first, last=last)
 

@@ -1,6 +1,7 @@
 """Numbers and times as each language writes them; whole numbers as Babel writes them."""
 
 from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from babel.numbers import format_decimal, format_percent
@@ -11,7 +12,6 @@ from openengagement.language.languages import KNOWN
 TAGS = [tag for _, tag in KNOWN.values()]
 ENGLISH, GERMAN = Formats("en-001"), Formats("de")
 AT_S = int(datetime(2026, 11, 1, 17, 5, 59, tzinfo=UTC).timestamp())
-DAY_S = 86_400
 
 
 @pytest.mark.parametrize("tag", TAGS)
@@ -56,11 +56,18 @@ def test_times():
     assert (ENGLISH.weekdays()[0], GERMAN.weekdays()[6]) == ("Mon", "So")
 
 
+def test_times_of_another_zone():
+    rules = ZoneInfo("Asia/Kolkata")
+    assert ENGLISH.moment(AT_S, rules) == "1 Nov 2026, 22:35"
+    assert GERMAN.short_moment(AT_S + 7200, rules) == "2. Nov., 00:35"
+    assert ENGLISH.hour(AT_S, rules) == "22:35"
+
+
 def test_spans_of_days():
-    week = AT_S, AT_S + 6 * DAY_S
+    week = date(2026, 11, 1), date(2026, 11, 7)
     assert ENGLISH.span(*week) == "1\u20137 Nov 2026"
     assert GERMAN.span(*week) == "1.\u20137. Nov. 2026"
-    assert ENGLISH.span(AT_S, AT_S) == "1 Nov 2026"
+    assert ENGLISH.span(week[0], week[0]) == "1 Nov 2026"
 
 
 def test_lists():
