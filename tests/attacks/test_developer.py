@@ -197,7 +197,11 @@ def test_another_owners_app_looks_like_no_app(app, bob, unchanged):
         assert answer.status_code == none.status_code == 404
         for secret in (app[0].app_id, app[0].consumer_key, app[0].consumer_key[:4], "Tide Tables"):
             assert secret not in answer.text.replace(path, "")
-        assert answer.text.replace(app[0].app_id, "99999999") == none.text
+        # The token of a form holds the path that was asked for.
+        text, other = (
+            re.sub(r'name="csrf_token" value="[^"]*"', "", a.text) for a in (answer, none)
+        )
+        assert text.replace(app[0].app_id, "99999999") == other
 
 
 def test_a_manager_cannot_open_another_owners_app(many_apps, app_id, bob, unchanged):
@@ -385,7 +389,7 @@ def test_a_field_that_is_given_twice_counts_as_missing(developer, app_id, unchan
     for path in (NEW, settings_path(app_id)):
         answer = developer.http.post(developer.origin + path, content=as_form(pairs), headers=FORM)
         assert answer.status_code == 400
-        assert "the name of an app is" in answer.text
+        assert "Write a name of 1 to 128 visible characters." in answer.text
 
 
 @pytest.mark.parametrize(("callbacks", "status"), [(10_000, 400), (100_000, 413)])

@@ -459,10 +459,8 @@ def test_an_approval_needs_the_app_that_the_page_showed(console, mira, waiting, 
         registry.apps.apply_form(app.id, replace(said, **changed))
     page = mira.submit(page, form, decision="enable")
     assert page.status == 409
-    assert (
-        page.text("notice")
-        == "This app changed after you opened the page. Check it again, then decide."
-    )
+    text = "This app changed after you opened the page. Check it again, then decide."
+    assert page.text("faults") == f"Nothing was changed {text}"
     assert log_of(console, waiting) == []
     assert codes(console, waiting) == {"app_not_enabled"}
     form = page.form_sending("decision", "enable")

@@ -26,6 +26,24 @@ def test_a_person_signs_in_and_returns_to_the_page_they_came_from(browser, provi
     assert browser.signed_in_as == "alice"
 
 
+@pytest.mark.parametrize(("name", "comes_back"), [("alice", True), ("bob", False)])
+def test_a_late_form_comes_back_after_the_provider(browser, provider, name, comes_back):
+    """To the person who filled it in, and to nobody else."""
+    complete_sign_in(browser, provider)
+    page = browser.open("/portal/new")
+    browser.http.cookies.delete("oe_session", domain="127.0.0.1", path="/")
+    form = page.form_with("callbacks", action="/portal/new")
+    asked = browser.submit(page, form, name="Harbour Lights")
+    assert "your form was not sent" in asked.text("kept")
+    sent = browser.submit(asked, asked.form_with(action="/sign-in/oidc"))
+    url = provider.approve(sent.links["continue-link"], preferred_username=name)
+    back = browser.open(url)
+    assert back.url == f"{browser.origin}/portal/new"
+    found = dict(back.form_with("callbacks", action="/portal/new").fields)
+    assert (found["name"] == "Harbour Lights") == comes_back
+    assert ("kept-form" in back.texts) == comes_back
+
+
 def test_the_button_names_the_provider(browser):
     assert "Harbour ID" in browser.open("/sign-in").html
 

@@ -166,7 +166,8 @@ class Pages:
         page_request = await run_in_pool(self._pool, self._sessions.read, request, fields)
         choose_language(page_request, self._renderer.languages)
         handler = cast("AsyncHandler", route.handler)
-        response = self._check(route, page_request) or await handler(page_request)
+        refused = await run_in_pool(self._pool, self._check, route, page_request)
+        response = refused or await handler(page_request)
         page_request.send_cookies(response)
         return response
 

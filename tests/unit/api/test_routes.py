@@ -10,6 +10,7 @@ from openengagement.api.asgi import Api, Hooks
 from openengagement.api.routes import Authentication, Route, Routes
 from openengagement.auth.keyring import KeyFileError
 from openengagement.errors import InvalidField, RateLimited, StoreDamaged, StoreUnavailable
+from openengagement.files import UnusableFile
 from openengagement.http.reply import Reply
 from openengagement.settings import Settings
 
@@ -41,6 +42,8 @@ def call(
     peer="127.0.0.1",
     does=None,
     note_damage=None,
+    render_failure=None,
+    asked_for="*/*",
     **settings,
 ):
     """Send a request to an API whose handlers echo the body, raise `does` or return it."""
@@ -80,9 +83,11 @@ def call(
         settings=Settings(**settings),
         pool=None,
         default_headers=lambda: dict(SIX),
-        hooks=Hooks(nothing, nothing, note_damage),
+        hooks=Hooks(nothing, nothing, note_damage, render_failure),
     )
-    headers = [(b"host", b"h")] + ([(b"accept-encoding", accept.encode())] if accept else [])
+    headers = [(b"host", b"h"), (b"accept", asked_for.encode())] + (
+        [(b"accept-encoding", accept.encode())] if accept else []
+    )
     scope = {
         "type": "http", "method": method, "path": path, "raw_path": path.encode(), "scheme": "http",
         "query_string": b"", "headers": headers, "client": (peer, 5000),
@@ -217,6 +222,35 @@ def test_a_browser_gets_errors_as_a_page(asked, status):
     assert "<script" not in page
 
 
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ({"does": RuntimeError(SECRET)}, 500),
+        ({"does": StoreUnavailable("registry", SECRET)}, 503),
+        ({"does": UnusableFile(SECRET)}, 503),
+        ({"peer": "203.0.113.9"}, 403),
+    ],
+)
+@pytest.mark.parametrize("path", ["/sign-in", "/nowhere"])
+def test_a_failure_is_a_page_of_the_portal(path, asked, status):
+    answer = call(
+        path,
+        "GET",
+        asked_for="text/html,*/*",
+        render_failure=lambda code, request_id: f"<h1>{code} {request_id}</h1>",
+        **asked,
+    )
+    request_id = answer.headers["x-request-id"]
+    assert (answer.status, answer.body.decode()) == (status, f"<h1>{status} {request_id}</h1>")
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'; style-src")
+
+
+@pytest.mark.parametrize("method", ["POST", "HEAD", "PUT"])
+def test_only_a_person_who_opens_an_address_gets_a_page(method):
+    answer = call("/nowhere", method, asked_for="text/html")
+    assert json.loads(answer.body)["errors"][0]["code"] == 34
+
+
 def test_an_unknown_path_is_answered_in_the_form_of_its_api():
     assert (call("/insights/x").status, call("/insights/x").body) == (404, b"")
     assert json.loads(call("/platform/x").body)["errors"]
@@ -228,7 +262,7 @@ def test_an_unknown_path_is_answered_in_the_form_of_its_api():
     ("path", "unknown"),
     [
         *(("/nothing", True), ("//x", True), ("/", True), ("/insightsx/y", True)),
-        *(("/insights/x", False), ("/oauth/x", False), ("/platform", False), (TOTALS, False)),
+        *(("/insights/x", False), (f"{TOKEN}/x", False), ("/platform", False), (TOTALS, False)),
     ],
 )
 def test_an_address_that_no_call_begins_with_is_unknown(path, unknown):

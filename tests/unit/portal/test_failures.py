@@ -5,6 +5,7 @@ import pytest
 from openengagement import errors
 from openengagement.portal.failures import describe_failure
 from openengagement.portal.figure_faults import NOT_NOW, find_figure_faults
+from openengagement.portal.rendering import PageRenderer
 
 STATUSES = (400, 403, 408, 413, 415, 421, 431, 500, 502, 503)
 
@@ -16,6 +17,17 @@ def test_every_failure_says_what_to_do(status):
     assert refusal.heading
     assert refusal.text.endswith(".")
     assert "http" not in refusal.heading.lower()
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_failure_is_a_page_of_the_portal_that_reads_nothing(status):
+    """Neither the session nor the registry: they may be what failed."""
+    html = PageRenderer("Harbour <b>", None).render_failure(describe_failure(status), "0123abcd")
+    assert f"<h1>{describe_failure(status).heading}</h1>" in html
+    assert '<a class="alone" href="/">Home page</a>' in html
+    assert "0123abcd" in html
+    assert "/static/portal." in html
+    assert "<b>" not in html
 
 
 def test_a_failure_of_the_server_is_not_blamed_on_the_person():

@@ -9,6 +9,7 @@ if (picked) {
   const boxes = [...document.querySelectorAll(".pick input")];
   const most = Number(picked.dataset.max);
   const hint = picked.textContent;
+  const compare = document.getElementById("compare");
   const count = () => {
     const number = boxes.filter((box) => box.checked).length + Number(picked.dataset.elsewhere);
     const over = number > most;
@@ -16,9 +17,15 @@ if (picked) {
       : over ? gettext("%(count)s picked: remove %(more)s", { count: number, more: number - most })
       : gettext("%(count)s of at most %(most)s picked", { count: number, most });
     picked.parentElement.classList.toggle("over", over);
-    document.getElementById("compare").disabled = !number || over; // `picked` says why
+    compare.disabled = !number || over; // `picked` says why
   };
   boxes.forEach((box) => box.addEventListener("change", count));
+  // The form's first button is that of the search: Enter on a tick would search.
+  boxes.forEach((box) => box.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || compare.disabled) return;
+    event.preventDefault();
+    compare.click();
+  }));
   addEventListener("pageshow", count); // after going back, the browser restores the ticks
 }
 
