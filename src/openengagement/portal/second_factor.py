@@ -109,6 +109,8 @@ class SecondFactorPage:
     ) -> Response:
         session = request.session
         assert session is not None, "the page's route demands a sign-in"
+        if not self._security.has_password(request):
+            return redirect(SECURITY_PATH)
         proposal = self._factors.propose(session.account_id, session.screen_name)
         if proposal is None:
             return redirect(SECURITY_PATH)

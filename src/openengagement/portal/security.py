@@ -39,6 +39,11 @@ class SecurityPage:
         """`GET /settings/security`."""
         return self.render(request)
 
+    def has_password(self, request: PageRequest) -> bool:
+        """Tell whether this person signs in with a password."""
+        hashes = self._parts.registry.password_hashes
+        return self._parts.passwords and hashes.read_password_hash(request.account_id) is not None
+
     async def change_password(self, request: PageRequest) -> Response:
         """`POST /settings/security/password`.
 
@@ -91,8 +96,7 @@ class SecurityPage:
     ) -> Response:
         """Show the page; `fault` names a field and says what is wrong with it."""
         account_id = request.account_id
-        hashes = self._parts.registry.password_hashes
-        has_password = self._parts.passwords and hashes.read_password_hash(account_id) is not None
+        has_password = self.has_password(request)
         is_on = self._parts.factors.is_on(account_id)
         codes = self._parts.one_time_secrets.take(request, RECOVERY).get("codes", "")
         session = request.session

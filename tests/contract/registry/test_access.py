@@ -209,6 +209,10 @@ def test_a_second_factor(registry, other):
     ]
 
 
+def test_an_erased_account_gets_no_secret(registry):
+    assert not registry.second_factors.propose(99, secret=b"secret")
+
+
 def test_a_secret_that_was_replaced_is_not_confirmed(registry):
     registry.second_factors.propose(1, secret=b"newer")
     stale = ProvenSecret(b"older", 7)
