@@ -158,6 +158,18 @@ def test_the_secret_stays_while_it_waits_and_is_gone_afterwards(secured, newcome
     assert secret not in page.html
 
 
+def test_an_account_without_a_password_gets_no_secret(server, newcomer):
+    """It signs in through a provider, which has second factors of its own."""
+    query_registry(
+        server.server.data,
+        "UPDATE accounts SET password_hash = NULL WHERE screen_name = ?",
+        newcomer.screen_name,
+    )
+    page = newcomer.open(FACTOR)
+    assert urlsplit(page.url).path == SECURITY
+    assert "You sign in through a provider" in page.html
+
+
 def test_a_waiting_secret_is_not_asked_for(server, newcomer):
     first = newcomer.open(FACTOR).text("secret")
     assert newcomer.open(FACTOR).text("secret") == first

@@ -7,6 +7,7 @@ import segno
 from starlette.responses import Response
 
 from openengagement.language.current import gettext as _
+from openengagement.language.current import gettext as _
 from openengagement.portal.code_sign_in import TOO_MANY_CODES, WRONG_CODE
 from openengagement.portal.manage_views import actor_of
 from openengagement.portal.page_request import PageRequest
@@ -110,6 +111,8 @@ class SecondFactorPage:
     ) -> Response:
         session = request.session
         assert session is not None, "the page's route demands a sign-in"
+        if not self._security.has_password(request):
+            return redirect(SECURITY_PATH)
         proposal = self._factors.propose(session.account_id, session.screen_name)
         if proposal is None:
             return redirect(SECURITY_PATH)

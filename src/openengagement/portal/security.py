@@ -8,6 +8,8 @@ from starlette.responses import Response
 from openengagement.engagement.permissions import Proof
 from openengagement.language.current import current, gettext_noop
 from openengagement.language.current import gettext as _
+from openengagement.language.current import current, gettext_noop
+from openengagement.language.current import gettext as _
 from openengagement.portal.manage_views import actor_of
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import PageRenderer, redirect
@@ -37,6 +39,15 @@ def describe_unfit_password() -> str:
     )
 
 
+def describe_unfit_password() -> str:
+    """Say how long a password may be."""
+    return _(
+        "Write a password of %(least)s to %(most)s characters.",
+        least=PASSWORD_LENGTH_MIN,
+        most=current().formats.number(PASSWORD_LENGTH_MAX),
+    )
+
+
 class SecurityPage:
     """Handlers of `/settings/security`."""
 
@@ -48,6 +59,11 @@ class SecurityPage:
     def show(self, request: PageRequest) -> Response:
         """`GET /settings/security`."""
         return self.render(request)
+
+    def has_password(self, request: PageRequest) -> bool:
+        """Tell whether this person signs in with a password."""
+        hashes = self._parts.registry.password_hashes
+        return self._parts.passwords and hashes.read_password_hash(request.account_id) is not None
 
     async def change_password(self, request: PageRequest) -> Response:
         """`POST /settings/security/password`.
@@ -102,8 +118,7 @@ class SecurityPage:
     ) -> Response:
         """Show the page; `fault` names a field and says what is wrong with it."""
         account_id = request.account_id
-        hashes = self._parts.registry.password_hashes
-        has_password = self._parts.passwords and hashes.read_password_hash(account_id) is not None
+        has_password = self.has_password(request)
         is_on = self._parts.factors.is_on(account_id)
         codes = self._parts.one_time_secrets.take(request, RECOVERY).get("codes", "")
         session = request.session

@@ -20,13 +20,9 @@ from openengagement.registry.schema import (
     AUDIT_LOG,
     CALLBACKS,
     ERASURES,
-    PASSWORD_RESETS,
-    RECOVERY_CODES,
     REMOVED_APPS,
     REQUEST_TOKENS,
-    SECOND_FACTORS,
     SESSIONS,
-    SHARES,
     USAGE_HANDLES,
     USAGE_REFUSALS,
 )
@@ -102,14 +98,13 @@ class Removal:
 
 
 def _remove_account(db: sa.Connection, account_id: int) -> Removed:
-    """Remove an account with its apps, tokens and sessions."""
+    """Remove an account with its apps, tokens and sessions.
+
+    The database removes its shares, its second factor and its link for a new password with it.
+    """
     apps, tokens = _remove_apps(db, APPS.c.owner_id == account_id)
     db.execute(REQUEST_TOKENS.delete().where(REQUEST_TOKENS.c.account_id == account_id))
     tokens += _remove_tokens(db, ACCESS_TOKENS.c.account_id == account_id)
-    shared = (SHARES.c.owner_id == account_id) | (SHARES.c.viewer_id == account_id)
-    db.execute(SHARES.delete().where(shared))
-    for table in (PASSWORD_RESETS, SECOND_FACTORS, RECOVERY_CODES):
-        db.execute(table.delete().where(table.c.account_id == account_id))
     ended = db.execute(SESSIONS.delete().where(SESSIONS.c.account_id == account_id)).rowcount
     db.execute(ACCOUNTS.delete().where(ACCOUNTS.c.id == account_id))
     return Removed(apps, tokens, ended)

@@ -32,6 +32,16 @@ def word(words: type[StrEnum], *, length: int) -> sa.types.TypeEngine[Any]:
 
 _ACCESS_LEVEL: Final = word(AccessLevel, length=32)
 
+
+def _account(name: str, *, index: bool = False) -> sa.Column[int]:
+    """Make a column of a key: an account, whose removal removes the row.
+
+    A server of an older version does not know the table, and must be able to erase the account.
+    """
+    account = sa.ForeignKey("accounts.id", ondelete="CASCADE")
+    return sa.Column(name, sa.BigInteger, account, primary_key=True, index=index)
+
+
 ACCOUNTS = sa.Table(
     "accounts",
     METADATA,
@@ -121,10 +131,8 @@ SESSIONS = sa.Table(
 SHARES = sa.Table(
     "shares",
     METADATA,
-    sa.Column("owner_id", sa.BigInteger, sa.ForeignKey("accounts.id"), primary_key=True),
-    sa.Column(
-        "viewer_id", sa.BigInteger, sa.ForeignKey("accounts.id"), primary_key=True, index=True
-    ),
+    _account("owner_id"),
+    _account("viewer_id", index=True),
     sa.Column("created_at_s", sa.BigInteger, nullable=False),
     sa.Column("last_used_s", sa.BigInteger, nullable=True),
 )
@@ -133,7 +141,7 @@ SHARES = sa.Table(
 PASSWORD_RESETS = sa.Table(
     "password_resets",
     METADATA,
-    sa.Column("account_id", sa.BigInteger, sa.ForeignKey("accounts.id"), primary_key=True),
+    _account("account_id"),
     sa.Column("token_hash", sa.LargeBinary, nullable=False, unique=True),
     sa.Column("created_at_s", sa.BigInteger, nullable=False, index=True),
 )
@@ -142,7 +150,7 @@ PASSWORD_RESETS = sa.Table(
 SECOND_FACTORS = sa.Table(
     "second_factors",
     METADATA,
-    sa.Column("account_id", sa.BigInteger, sa.ForeignKey("accounts.id"), primary_key=True),
+    _account("account_id"),
     sa.Column("secret", sa.LargeBinary, nullable=False),  # encrypted
     sa.Column("confirmed_at_s", sa.BigInteger, nullable=True),
     sa.Column("last_step", sa.BigInteger, nullable=False),  # of the last code that was accepted
@@ -151,7 +159,7 @@ SECOND_FACTORS = sa.Table(
 RECOVERY_CODES = sa.Table(
     "recovery_codes",
     METADATA,
-    sa.Column("account_id", sa.BigInteger, sa.ForeignKey("accounts.id"), primary_key=True),
+    _account("account_id"),
     sa.Column("code_hash", sa.LargeBinary, primary_key=True),
 )
 

@@ -43,10 +43,14 @@ class SecondFactors:
         return self._database.read_one(SecondFactor, query)
 
     def propose(self, account_id: int, *, secret: bytes) -> bool:
-        """Store a secret that is not confirmed yet. False if the account has a confirmed one."""
+        """Store a secret that is not confirmed yet. It replaces one that was not confirmed.
+
+        False if the account has a confirmed one, or was erased.
+        """
         row = {"account_id": account_id, "secret": secret, "last_step": 0}
         with self._database.writing() as db:
-            _lock(db, account_id)
+            if not _lock(db, account_id):
+                return False
             unconfirmed = _own(account_id) & SECOND_FACTORS.c.confirmed_at_s.is_(None)
             db.execute(SECOND_FACTORS.delete().where(unconfirmed))
             added = db.execute(self._database.insert_missing(SECOND_FACTORS).values(row))
@@ -133,10 +137,13 @@ def _account(actor: Actor) -> int:
     return actor.account_id
 
 
-def _lock(db: sa.Connection, account_id: int) -> None:
-    """Lock the account, so that no sign-in that was checked without the factor ends meanwhile."""
+def _lock(db: sa.Connection, account_id: int) -> bool:
+    """Lock the account, so that no sign-in that was checked without the factor ends meanwhile.
+
+    False if there is no such account.
+    """
     account = sa.select(ACCOUNTS.c.id).where(ACCOUNTS.c.id == account_id)
-    db.execute(account.with_for_update(key_share=True)).all()
+    return db.scalar(account.with_for_update(key_share=True)) is not None
 
 
 def _record(db: sa.Connection, actor: Actor, *, action: str, of: int, now_s: int) -> None:

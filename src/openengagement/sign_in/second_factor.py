@@ -80,7 +80,8 @@ class SecondFactors:
             return None
         text = self._keyring.decrypt(factor.secret)
         uri = _totp(text).get_provisioning_uri(screen_name, self._issuer)
-        return Proposal(_grouped(text), uri)
+        # Some apps show a plus instead of the space that it stands for.
+        return Proposal(_grouped(text), uri.replace("+", "%20"))
 
     def confirm(self, actor: Actor, code: str, *, session_id: str) -> list[str] | None:
         """Turn the second factor on if the app shows this code. Return the recovery codes.

@@ -175,7 +175,7 @@ def test_a_module_of_the_pages_marks_its_texts(path):
 
 # --- Scripts ------------------------------------------------------------------------------------
 
-KEYS = {'"Escape"', '"Home"', '"End"'}
+KEYS = {'"Enter"', '"Escape"', '"Home"', '"End"'}
 STRING = re.compile(r'(?<![\w.])("(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`)')
 
 

@@ -158,7 +158,9 @@ def session(**more):
 
 ALICE = {"screen_name": "alice", "role": "member"}
 SIGN_IN = {
+    "error": None,
     "faults": {},
+    "kept": None,
     "done": False,
     "screen_name": "",
     "return_to": "/settings/apps",
@@ -436,7 +438,7 @@ RESET = {
     "screen_name": "",
     "sent_to": "",
     "minutes": 30,
-    "faults": {},
+    "error": None,
 }
 MINIMAL = {
     "sharing.html": SHARING,

@@ -41,4 +41,5 @@ def upgrade() -> None:
 
 
 def _account(name: str) -> sa.Column[int]:
-    return sa.Column(name, sa.BigInteger, sa.ForeignKey("accounts.id"), primary_key=True)
+    account = sa.ForeignKey("accounts.id", ondelete="CASCADE")
+    return sa.Column(name, sa.BigInteger, account, primary_key=True)
