@@ -7,8 +7,6 @@ from starlette.responses import Response
 from openengagement.engagement.permissions import Proof
 from openengagement.language.current import gettext as _
 from openengagement.language.current import gettext_noop
-from openengagement.language.current import gettext as _
-from openengagement.language.current import gettext_noop
 from openengagement.metrics.table import SIGN_INS
 from openengagement.portal.consent import find_pending, form_targets
 from openengagement.portal.page_request import PageRequest

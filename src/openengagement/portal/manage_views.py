@@ -72,7 +72,7 @@ DECISIONS: Final[Mapping[str, Decision]] = {
     "limits": Decision(
         {},
         gettext_noop(
-            "%(app)s has new limits: %(per_minute)s requests a minute, contracted handles a month: "
+            "%(app)s has new limits. Requests a minute: %(per_minute)s. Contracted handles a month: "
             "%(handles)s."
         ),
     ),

@@ -8,7 +8,6 @@ from starlette.responses import Response
 
 from openengagement.http.forms import given_once
 from openengagement.language.current import gettext as _
-from openengagement.language.current import gettext as _
 from openengagement.registry.sessions import Session
 from openengagement.registry.shares import Share
 

@@ -27,7 +27,6 @@ The link works once, for %(minutes)s minutes. If you did not ask for it, ignore 
 password stays as it is.
 """)
 _SUBJECT: Final = gettext_noop("Set a new password")
-_SUBJECT: Final = gettext_noop("Set a new password")
 _CHANGED: Final = gettext_noop("""\
 The password of @%(name)s on %(platform)s was changed on %(at)s. Every other session has ended, \
 and apps must be authorized again.

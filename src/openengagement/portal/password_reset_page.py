@@ -7,8 +7,6 @@ from starlette.responses import Response
 
 from openengagement.language.current import gettext as _
 from openengagement.language.current import gettext_noop
-from openengagement.language.current import gettext as _
-from openengagement.language.current import gettext_noop
 from openengagement.portal.concurrency import client_networks
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import PageRenderer, Refusal, redirect

@@ -123,7 +123,8 @@ def _limits_of(field: Mapping[str, Any]) -> str:
         ("minimum", "maximum", ""),
     ):
         if high in field:
-            words.append(f"{field[low]} to {field[high]} {unit}".strip())
+            range_ = f"{field[low]} to {field[high]}" if low in field else f"up to {field[high]}"
+            words.append(f"{range_} {unit}".strip())
     if "default" in field:
         words.append(f"default {field['default']}")
     return "; ".join(words)

@@ -7,7 +7,6 @@ import segno
 from starlette.responses import Response
 
 from openengagement.language.current import gettext as _
-from openengagement.language.current import gettext as _
 from openengagement.portal.code_sign_in import TOO_MANY_CODES, WRONG_CODE
 from openengagement.portal.manage_views import actor_of
 from openengagement.portal.page_request import PageRequest

@@ -8,8 +8,6 @@ from starlette.responses import Response
 from openengagement.engagement.permissions import Proof
 from openengagement.language.current import current, gettext_noop
 from openengagement.language.current import gettext as _
-from openengagement.language.current import current, gettext_noop
-from openengagement.language.current import gettext as _
 from openengagement.portal.manage_views import actor_of
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import PageRenderer, redirect
@@ -28,15 +26,6 @@ WRONG_PASSWORD: Final = gettext_noop("This is not your present password.")
 TOO_MANY_PASSWORDS: Final = gettext_noop(
     "There were too many attempts. Try again in %(minutes)s min."
 )
-
-
-def describe_unfit_password() -> str:
-    """Say how long a password may be."""
-    return _(
-        "Write a password of %(least)s to %(most)s characters.",
-        least=PASSWORD_LENGTH_MIN,
-        most=current().formats.number(PASSWORD_LENGTH_MAX),
-    )
 
 
 def describe_unfit_password() -> str:

@@ -10,8 +10,6 @@ from starlette.responses import Response
 from openengagement.engagement.types import ID_MAX, parse_decimal
 from openengagement.language.current import gettext as _
 from openengagement.language.current import gettext_noop
-from openengagement.language.current import gettext as _
-from openengagement.language.current import gettext_noop
 from openengagement.limits.contract import Limits
 from openengagement.portal.manage_views import actor_of
 from openengagement.portal.page_request import PageRequest

@@ -11,7 +11,6 @@ from starlette.responses import Response
 
 from openengagement.engagement.types import ID_MAX, parse_decimal
 from openengagement.language.current import gettext_noop
-from openengagement.language.current import gettext_noop
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import PageRenderer, Refusal
 from openengagement.registry.shares import Shares
