@@ -336,7 +336,7 @@ def test_every_state_passes_axe(sit, many_apps, options):
     page.get_by_label("Read only").evaluate("radio => { radio.checked = false }")
     page.get_by_label("Name").fill("x")
     page.get_by_role("button", name="Create the app").click()
-    expect(page.get_by_role("alert")).to_contain_text("the access level is")
+    expect(page.get_by_role("alert")).to_contain_text("Choose one of the permissions.")
     look("no permission")
     for field, value in (("Name", "\u200b"), ("Website", "https://a,b"), ("Callback URLs", "x")):
         page.get_by_label("Read only").check()

@@ -39,18 +39,23 @@ CONSOLE = (
 ENGLISH = re.compile(r"\b(the|your|with|these|which|since|shown|cannot)\b", re.IGNORECASE)
 # Of the page's own texts, without what is marked as another language, as code or as a name.
 OWN_TEXTS = """() => {
+  const foreign = "[lang=en], [translate=no], [dir=auto], code, pre, script, .origin";
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   const found = [];
   for (let node = texts.nextNode(); node; node = texts.nextNode())
-    if (!node.parentElement.closest("[lang=en], [translate=no], [dir=auto], code, pre, script, .origin"))
-      found.push(node.textContent.trim());
+    if (!node.parentElement.closest(foreign)) found.push(node.textContent.trim());
   return found.filter(Boolean);
 }"""
 # Texts that their box cuts off, with an ellipsis or without one.
-CUT_TEXTS = """() => [...document.querySelectorAll("h1, h2, h3, a, button, summary, label, dt, dd, p, th, td")]
-  .filter((each) => each.checkVisibility() && !each.closest(".visually-hidden, .skip, .scroll, .tabs, .name, .brand"))
-  .filter((each) => getComputedStyle(each).overflow !== "visible" && each.scrollWidth > each.clientWidth + 1)
-  .map((each) => `${each.tagName} ${each.textContent.trim().slice(0, 60)}`)"""
+CUT_TEXTS = """() => {
+  const scrolls = ".visually-hidden, .skip, .scroll, .tabs, .name, .brand";
+  const texts = "h1, h2, h3, a, button, summary, label, dt, dd, p, th, td";
+  const shown = [...document.querySelectorAll(texts)]
+    .filter((each) => each.checkVisibility() && !each.closest(scrolls));
+  const cut = (each) => getComputedStyle(each).overflow !== "visible"
+    && each.scrollWidth > each.clientWidth + 1;
+  return shown.filter(cut).map((each) => `${each.tagName} ${each.textContent.trim()}`);
+}"""
 
 
 def enter(session, screen_name="alice"):

@@ -114,8 +114,9 @@ def test_a_fault_stands_beside_its_field(session, greta):
     page = arrive(session, "/overview?period=custom&first=2026-05-03&last=2026-05-01")
     expect(page.get_by_label("Last day")).to_be_visible()
     expect(page.get_by_label("Last day")).to_have_accessible_description(
-        "Choose the first day or a later one."
+        "Choose the first day or a later one. Days are in UTC. Up to 366 days."
     )
+    expect(page.locator("#faults")).to_be_focused()
 
 
 def test_values_snap_to_the_bar_under_the_pointer(session, greta):

@@ -86,6 +86,9 @@ class PasswordSignIn:
 
 def _find_faults(request: PageRequest) -> dict[str, str]:
     """Map the empty fields to what to write. An empty field is no guess."""
-    given = request.fields
-    texts = {"screen_name": _("Write your screen name."), "password": _("Write your password.")}
-    return {name: text for name, text in texts.items() if not given.get(name, "").strip()}
+    given, faults = request.fields, {}
+    if not given.get("screen_name", "").strip():
+        faults["screen_name"] = _("Write your screen name.")
+    if not given.get("password"):
+        faults["password"] = _("Write your password.")
+    return faults
