@@ -1,7 +1,8 @@
 """A second factor for sign-in with a password: the codes of an authenticator app (TOTP, RFC 6238).
 
 The secret is encrypted in the registry. A code is accepted once, for its time step of 30 s and the
-steps before and after it. Recovery codes have 80 random bits, are stored as SHA-256 digests, and work once.
+steps before and after it. Recovery codes have 80 random bits, are stored as SHA-256 digests, and
+work once.
 """
 
 import hmac
