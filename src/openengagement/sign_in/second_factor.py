@@ -1,7 +1,8 @@
 """A second factor for sign-in with a password: the codes of an authenticator app (TOTP, RFC 6238).
 
 The secret is encrypted in the registry. A code is accepted once, for its time step of 30 s and the
-steps beside it. Recovery codes have 80 random bits, are stored as SHA-256 digests, and work once.
+steps before and after it. Recovery codes have 80 random bits, are stored as SHA-256 digests, and
+work once.
 """
 
 import hmac
@@ -27,7 +28,7 @@ DIGITS: Final = 6
 RECOVERY_CODES: Final = 10
 # With three valid codes at a time, these limits allow one success in 10,000 for guessing a day.
 GUESSES: Final = {15 * 60: 5, 24 * 3600: 30}
-_BESIDE: Final = (0, -1, 1)  # steps, because clocks differ and people type slowly
+_OFFSETS: Final = (0, -1, 1)  # steps, because clocks differ and people type slowly
 _GROUP: Final = 4
 
 
@@ -139,10 +140,10 @@ class SecondFactors:
         if len(given) != DIGITS or not (given.isascii() and given.isdigit()):
             return None
         totp, now = _totp(self._keyring.decrypt(secret)), int(self._now_s()) // STEP_S
-        for beside in _BESIDE:
-            expected = totp.generate((now + beside) * STEP_S)
+        for offset in _OFFSETS:
+            expected = totp.generate((now + offset) * STEP_S)
             if hmac.compare_digest(expected, given.encode()):
-                return now + beside
+                return now + offset
         return None
 
     def _limit(self, account_id: int) -> None:

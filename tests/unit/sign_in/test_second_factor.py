@@ -8,6 +8,7 @@ from openengagement.auth.keyring import Keyring, generate_key
 from openengagement.limits.opening import open_limits
 from openengagement.registry.accounts import Account
 from openengagement.registry.audit import Actor
+from openengagement.registry.encrypted import reencrypt_secrets
 from openengagement.registry.opening import open_registry
 from openengagement.sign_in.passwords import TooManyGuesses
 from openengagement.sign_in.second_factor import GUESSES, STEP_S, SecondFactors
@@ -117,10 +118,14 @@ def test_accepted_codes_do_not_count(factors, secret, clock):
         assert factors.verify(1, code_at(secret, clock.now_s // STEP_S))
 
 
-def test_a_rotated_key_still_reads_the_secret(factors, registry, keyring, secret, clock):
+def test_the_secret_is_encrypted_again_under_a_new_key(factors, registry, keyring, secret, clock):
+    newer = Keyring([generate_key().encode()])
     before = registry.second_factors.read(1).secret
-    assert keyring.decrypt(before) == secret.replace(" ", "")
-    assert factors.verify(1, code_at(secret, clock.now_s // STEP_S))
+    assert keyring.decrypts(before)
+    reencrypt_secrets(registry.database, lambda old: newer.encrypt(keyring.decrypt(old)))
+    stored = registry.second_factors.read(1).secret
+    assert newer.decrypt(stored) == secret.replace(" ", "")
+    assert not keyring.decrypts(stored)
 
 
 def test_an_account_without_a_factor(factors):
