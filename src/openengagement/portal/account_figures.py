@@ -6,6 +6,7 @@ protected account has no figures, and old videos have no views.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from openengagement.engagement.access import ACCESS, AgeLimit
@@ -67,23 +68,34 @@ class AccountFigures:
         """
         listed = self._stores.tweets.list_tweets(account_id, limit=TWEETS_MAX + 1)
         tweets = listed[:TWEETS_MAX]
-        by_tweet, by_hour = self._sum(tweets, period.start_hour, end_hour=period.end_hour)
-        before = None
         start, end = period.before
-        if start * HOUR_S >= self.floor_s:
-            _, before = self._sum(tweets, start, end_hour=end)
-        return AccountSums(tweets, len(listed) > TWEETS_MAX, by_tweet, by_hour, before)
+        has_before = start * HOUR_S >= self.floor_s
+        first = start if has_before else period.start_hour
+        by_tweet, by_hour = self._sum(tweets, first, period=period)
+        return AccountSums(
+            tweets,
+            len(listed) > TWEETS_MAX,
+            by_tweet,
+            by_hour[period.start_hour - first :],
+            by_hour[: end - start] if has_before else None,
+        )
 
-    def _sum(self, tweets: Sequence[Tweet], start_hour: int, *, end_hour: int) -> tuple[Ints, Ints]:
-        ids = [tweet.tweet_id for tweet in tweets]
-        counters = self._stores.counters
-        sums = counters.read_window(ids, start_hour=start_hour, end_hour=end_hour)
+    def _sum(
+        self, tweets: Sequence[Tweet], start_hour: int, *, period: Period
+    ) -> tuple[Ints, Ints]:
+        """Add up by Tweet, over the period, and by hour, from `start_hour` to its end."""
+        read = partial(
+            self._stores.counters.read_window,
+            start_hour=start_hour,
+            end_hour=period.end_hour,
+            tweets_from=period.start_hour,
+        )
+        sums = read([tweet.tweet_id for tweet in tweets])
         for number, limit in _AGE_LIMITS:
             oldest_s = self.now_s() - limit.days * DAY_S
             old = [at for at, tweet in enumerate(tweets) if tweet.created_at_s < oldest_s]
-            if old and sums.by_tweet[old, number].any():
-                ids = [tweets[at].tweet_id for at in old]
-                gone = counters.read_window(ids, start_hour=start_hour, end_hour=end_hour)
+            if old and sums.by_hour[:, number].any():
+                gone = read([tweets[at].tweet_id for at in old])
                 sums.by_tweet[old, number] = 0
                 sums.by_hour[:, number] -= gone.by_hour[:, number]
         return sums.by_tweet, sums.by_hour
