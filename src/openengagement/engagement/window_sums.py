@@ -57,25 +57,36 @@ class WindowSums:
         step = max(1, _PART_ROWS * len(part.ids) // max(1, part.rows))
         for first in range(0, len(self._ids), step):
             rows, where = find_rows(part, self._ids[first : first + step])
-            cells = part.cells[where].astype(np.int64) - self._low
+            cells = part.cells[where].astype(np.int64)
+            cells -= self._low
             inside = (cells >= 0) & (cells < self._by_hour.size)
-            self._add_cells(rows[inside] + first, cells[inside], counts=part.counts[where[inside]])
+            if not inside.all():  # most parts lie inside or outside as a whole
+                rows, where, cells = rows[inside], where[inside], cells[inside]
+            if len(cells):
+                rows += first
+                self._add_cells(rows, cells, counts=part.counts[where].astype(np.int64))
 
     def _add_cells(self, rows: Ints, cells: Ints, *, counts: Ints) -> None:
-        """Add counts of Tweets, as indexes. Cells count from the start of the window."""
-        self.note_magnitude(float(np.abs(counts.astype(np.float64)).sum()))
+        """Add counts of Tweets, as indexes. Cells count from the start of the window.
+
+        Overwrites `rows` and `cells`.
+        """
+        self.note_magnitude(float(np.abs(counts).sum(dtype=np.float64)))
         self.add_hours(cells, counts)
         own = cells >= self._own_low
-        places = rows[own] * TYPE_PLACES + (cells[own] & TYPE_MASK)
-        self.add_tweets(places, counts[own])
+        if not own.all():
+            rows, cells, counts = rows[own], cells[own], counts[own]
+        rows <<= TYPE_BITS
+        cells &= TYPE_MASK
+        self.add_tweets(rows + cells, counts)
 
     def add_hours(self, places: Ints, counts: Ints) -> None:
         """Add counts to hours. A place is `hour * TYPE_PLACES + type number`."""
-        np.add.at(self._by_hour.reshape(-1), places, counts.astype(np.int64))
+        np.add.at(self._by_hour.reshape(-1), places, counts)
 
     def add_tweets(self, places: Ints, counts: Ints) -> None:
         """Add counts to Tweets. A place is `tweet * TYPE_PLACES + type number`."""
-        np.add.at(self._by_tweet.reshape(-1), places, counts.astype(np.int64))
+        np.add.at(self._by_tweet.reshape(-1), places, counts)
 
     def note_magnitude(self, magnitude: float) -> None:
         """Note the sum of the magnitudes of counts that are added.
