@@ -31,8 +31,21 @@ COUNTERS = 2_200_000
 DAYS = 180
 TYPES = ["impressions", "favorites", "url_clicks", "detail_expands", "user_follows"]
 REQUESTS = 20
-PASSWORD = "a long password of the benchmark"  # noqa: S105
-WORDS = "harbour tide lantern anchor signal pier rope island channel ebb flood mast".split()
+PASSWORD = "a long password of the benchmark"
+WORDS = [
+    "harbour",
+    "tide",
+    "lantern",
+    "anchor",
+    "signal",
+    "pier",
+    "rope",
+    "island",
+    "channel",
+    "ebb",
+    "flood",
+    "mast",
+]
 PAGES = (
     "/overview?period=90d",
     "/overview?period=28d",

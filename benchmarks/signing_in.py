@@ -86,7 +86,10 @@ def _sign_in(port: int, screen_name: str) -> None:
         connection.request("GET", "/sign-in")
         page = connection.getresponse()
         cookie = page.headers["set-cookie"].partition(";")[0]
-        fields = HiddenFields.of(page.read()) | {"screen_name": screen_name, "password": "a wrong password"}
+        fields = HiddenFields.of(page.read()) | {
+            "screen_name": screen_name,
+            "password": "a wrong password",
+        }
         headers = {"Cookie": cookie, "Content-Type": "application/x-www-form-urlencoded"}
         connection.request("POST", "/sign-in", urlencode(fields), headers)
         connection.getresponse().read()

@@ -23,6 +23,7 @@ from openengagement.portal.overview_figures import list_actions, make_bars, make
 from openengagement.portal.periods import read_period
 from openengagement.portal.series import RATE, Chart, format_number, read_chart_query
 from openengagement.portal.tweet_views import TweetView
+from openengagement.portal.zones import UTC_ZONE, Zone
 from openengagement.registry.apps import AppForm
 
 PORTAL = Path(openengagement.__file__).parent / "portal"
@@ -209,6 +210,8 @@ OVERVIEW = {
     "is_custom": False,
     "kept": {},
     "kept_period": {},
+    "zone": UTC_ZONE,
+    "other_zone": None,
     "number": format_number,
 }
 APP_HOME = "/portal/apps/10000001"
@@ -465,7 +468,11 @@ def overview_of(text):
     hours += np.arange(len(TYPE_NAMES)) + 1
     figures = make_figures(hours, hours // 2)
     bars = make_bars("impressions", period, now=hours, before=hours // 2)
-    row = {"figure": figures["replies"], "spark": draw_spark(bars), "href": f"/overview?a={text}"}
+    row = {
+        "figure": figures["replies"],
+        "spark": draw_spark([bar.value for bar in bars]),
+        "href": f"/overview?a={text}",
+    }
     best = {"tweet": tweet_view("5", text), "value": 5, "share": 1.0}
     return OVERVIEW | {
         "state": "figures",
@@ -473,6 +480,8 @@ def overview_of(text):
         "kept": {"metric": text, "by": text},
         "kept_period": {"period": text, "first": text},
         "counted_until": "17:20 UTC",
+        "zone": Zone(text, UTC, chosen=True, local=text),
+        "other_zone": {"label": "UTC", "href": f"/overview?a={text}"},
         "tweets": 20_000,
         "more": True,
         "published": 3,
