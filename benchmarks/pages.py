@@ -32,20 +32,7 @@ DAYS = 180
 TYPES = ["impressions", "favorites", "url_clicks", "detail_expands", "user_follows"]
 REQUESTS = 20
 PASSWORD = "a long password of the benchmark"
-WORDS = [
-    "harbour",
-    "tide",
-    "lantern",
-    "anchor",
-    "signal",
-    "pier",
-    "rope",
-    "island",
-    "channel",
-    "ebb",
-    "flood",
-    "mast",
-]
+WORDS = ["harbour", "tide", "lantern", "anchor", "signal", "pier", "rope", "island", "ebb", "mast"]
 PAGES = (
     "/overview?period=90d",
     "/overview?period=28d",

@@ -134,8 +134,6 @@ def test_the_best_hour_is_local():
 
 def test_a_day_whose_first_hour_has_not_begun_is_not_empty():
     now = datetime(2026, 11, 3, 18, 30, tzinfo=UTC) + timedelta(minutes=5)  # 00:05 in Kolkata
-    found = period("Asia/Kolkata", now, period="28d")
-    assert found.end_hour > found.edges[27]
     today = period("Asia/Kolkata", now, period="custom", first="2026-11-04", last="2026-11-04")
     assert today.end_hour > today.start_hour
 
