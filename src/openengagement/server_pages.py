@@ -170,7 +170,7 @@ def _build_figure_pages(
     return FigurePages(
         home=Home(renderer, tweets=tweets, apps=own_apps),
         overview=Overview(renderer, account_figures, views=views),
-        explorer=Explorer(renderer, figures, tweets=tweets, views=views),
+        explorer=Explorer(renderer, figures, account_figures=account_figures, views=views),
         charts=Charts(renderer, figures, tweets=tweets, views=views, now_s=now_s),
     )
 

@@ -23,7 +23,7 @@ from openengagement.portal.overview_figures import (
     value_of,
 )
 from openengagement.portal.page_request import PageRequest
-from openengagement.portal.periods import CUSTOM, NAMES, Period, read_period
+from openengagement.portal.periods import CUSTOM, Period, list_periods, read_period
 from openengagement.portal.rendering import PageRenderer, Refusal
 from openengagement.portal.series import LABELS, RATE, format_number
 from openengagement.portal.tweet_views import TweetViews
@@ -170,19 +170,10 @@ def _link(view: Mapping[str, str], **changes: str) -> str:
 def _controls(view: Mapping[str, str], period: Period) -> dict[str, Any]:
     """Build the context of the switch between periods."""
     kept = {name: value for name, value in view.items() if name in {"metric", "by", "zone"}}
-    periods = [
-        {
-            "name": name,
-            "label": label,
-            "href": _link(kept, period=name),
-            "current": name == period.name,
-        }
-        for name, label in NAMES.items()
-    ]
     days = {name: value for name, value in view.items() if name not in kept}
     return {
         "period": period,
-        "periods": periods,
+        "periods": list_periods(period.name, path=PATH, kept=kept),
         "is_custom": period.name == CUSTOM,
         "kept": kept,
         "kept_period": days,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import Final
+from urllib.parse import urlencode
 
 from openengagement.engagement.types import DAY_S, HOUR_S, ceil_hour, hour_of
 from openengagement.engagement.window import LAST_HOURS_S
@@ -83,6 +84,19 @@ class Period:
     def describe(self, start_hour: int, end_hour: int, *, hourly: bool) -> str:
         """Write a span for people: `1 to 28 Nov 2026`, or with hours."""
         return describe_span(start_hour, end_hour, hourly=hourly, zone=self.zone)
+
+
+def list_periods(current: str, *, path: str, kept: Mapping[str, str]) -> list[dict[str, object]]:
+    """Describe the links of the switch between periods. They keep these parameters of the URL."""
+    return [
+        {
+            "name": name,
+            "label": label,
+            "href": f"{path}?{urlencode({**kept, 'period': name})}",
+            "current": name == current,
+        }
+        for name, label in NAMES.items()
+    ]
 
 
 def read_period(

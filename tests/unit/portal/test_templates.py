@@ -189,6 +189,15 @@ NO_ROWS = {
     "q": "",
     "csv": "/explore/tweets.csv",
     "request": REQUEST,
+    "period": None,
+    "periods": [{"name": "28d", "label": "28 days", "href": "/explore", "current": True}],
+    "is_custom": False,
+    "kept": {},
+    "zone": None,
+    "other_zone": None,
+    "picked_all": False,
+    "show_all": "/explore",
+    "clear": "/explore",
 }
 REFUSED_CHART = {
     "viewer": ALICE,
@@ -457,6 +466,13 @@ def table_of(text):
             "pages": 3,
             "has_dashes": True,
             "q": text,
+            "period": replace(PERIOD, faults={"first": text, "last": text}, first=text),
+            "kept": {"sort": text},
+            "zone": Zone(text, UTC, chosen=True, local=text),
+            "other_zone": {"label": "UTC", "href": f"/explore?a={text}"},
+            "picked_all": True,
+            "show_all": f"/explore?a={text}",
+            "clear": f"/explore?a={text}",
         }
     )
 
