@@ -486,7 +486,7 @@ def test_all_tweets_that_match_are_picked_up_to_the_limit(prolific):
     assert link["tweet_ids"][0].split(",")[: len(likes)] == [str(each) for each in likes]
     assert len(link["tweet_ids"][0].split(",")) == 25
     some = prolific.open("/explore?q=50003&pick=all")
-    assert "Picked all 1 Tweets" in some.text("picked-all")
+    assert "Picked the only Tweet" in some.text("picked-all")
 
 
 def test_the_figures_of_a_period_are_those_of_the_api(oauth, alice):
