@@ -259,7 +259,7 @@ def list_tweets(db: sqlite3.Connection, author_id: int, *, limit: int) -> list[T
     """List an author's newest Tweets, the newest first, without deleted ones."""
     rows = db.execute(LIST, (author_id, limit))
     # By position: an author may have tens of thousands, and names take a third longer.
-    return [Tweet(tweet_id, author, created_at_s, False) for tweet_id, author, created_at_s in rows]  # noqa: FBT003
+    return [Tweet(tweet_id, author, created_at_s, False) for tweet_id, author, created_at_s in rows]
 
 
 def read_videos(db: sqlite3.Connection, tweet_ids: Sequence[int]) -> dict[int, int]:
