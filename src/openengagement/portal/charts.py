@@ -16,6 +16,7 @@ from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import PageRenderer, redirect
 from openengagement.portal.series import (
     LABELS,
+    LINES_MAX,
     RATE,
     TIMED_TYPES,
     Chart,
@@ -27,6 +28,7 @@ from openengagement.portal.series import (
     shape_chart,
 )
 from openengagement.portal.tweet_views import TweetView, TweetViews
+from openengagement.portal.zones import describe_other, read_zone
 from openengagement.stores.contract import TweetStore
 
 _PATH: Final = "/explore/compare"
@@ -62,7 +64,10 @@ class Charts:
             return self._refuse(request, query, error=error)
         api_request = build_request(query, today=self._today())
         described = self._describe(chart)
+        zone = read_zone(request.query, request.cookies)
         context = {
+            "zone": zone,
+            "other_zone": describe_other(zone, query.parameters(), path=_PATH),
             "scripts": _SCRIPTS,
             "pictures": True,
             "error": None,
@@ -71,6 +76,8 @@ class Charts:
             "rows": _rows(chart),
             "total": format_number(chart.total),
             "too_old": [described[tweet_id].name for tweet_id in chart.too_old],
+            "order": ",".join(map(str, _order(chart))),
+            "largest": LINES_MAX - 1 if len(chart.columns) > LINES_MAX else 0,
             "nothing": not any(any(row) for row in chart.rows),
             "span": f"{chart.times[0]} to {chart.times[-1]} UTC",
             "file": _file_name(query, chart),
@@ -123,9 +130,9 @@ class Charts:
         for title, days in spans.items():
             start = (today - timedelta(days)).isoformat() if days else ""
             end = today.isoformat() if days else ""
-            link = urlencode(query.parameters(start=start, end=end, by="day" if days else ""))
+            link = _link(query, start=start, end=end, by="day" if days else "")
             current = (query.start, query.end) == (start, end)
-            tabs.append({"title": title, "href": f"{_PATH}?{link}", "current": current})
+            tabs.append({"title": title, "href": link, "current": current})
         count = len(query.tweet_ids)
         return {
             "title": f"{query.label} of {count} Tweet{'s' if count > 1 else ''}",
@@ -133,6 +140,7 @@ class Charts:
             "tabs": tabs,
             "metrics": {name: LABELS[name] for name in (*TIMED_TYPES, RATE)},
             "today": today.isoformat(),
+            "other_lines": _link(query, lines="" if query.every_line else "all"),
             "choose": f"/explore?{urlencode({'tweet_ids': ','.join(query.tweet_ids)})}",
         }
 
@@ -142,6 +150,19 @@ class Charts:
 
     def _today(self) -> date:
         return utc_datetime(self._now_s()).date()
+
+
+def _link(query: ChartQuery, **changes: str) -> str:
+    """Return the address of a chart with changes."""
+    return f"{_PATH}?{urlencode(query.parameters(**changes))}"
+
+
+def _order(chart: Chart) -> list[int]:
+    """Return the columns of a chart, the largest first."""
+    if len(chart.columns) == 1:
+        return [0]
+    places = {name: at for at, name in enumerate(chart.columns)}
+    return [places[rank.tweet_id] for rank in chart.ranking]
 
 
 def _file_name(query: ChartQuery, chart: Chart) -> str:

@@ -208,6 +208,7 @@ REFUSED_CHART = {
     "metrics": {"impressions": "Impressions"},
     "today": "2026-11-22",
     "choose": "/explore?tweet_ids=5",
+    "other_lines": "/explore/compare?lines=all",
 }
 NOW_S = 1_795_342_000
 PERIOD = read_period({}, now_s=NOW_S, floor_s=0)
@@ -544,6 +545,10 @@ def chart_of(text):
         "nothing": True,
         "span": text,
         "file": text,
+        "zone": Zone(text, UTC, chosen=True, local=text),
+        "other_zone": {"label": "UTC", "href": f"/explore/compare?a={text}"},
+        "order": "0",
+        "largest": 5,
         "columns": [text],
         "ranking": [{"tweet": tweet_view("5", text), "value": "1", "share": 1.0}],
         "csv": f"/explore/compare.csv?a={text}",
