@@ -271,7 +271,7 @@ function dashOf(index) {
 
 function sizeOf(holder) {
   const width = holder.clientWidth;
-  return { width, height: Math.round(Math.max(240, Math.min(400, width * 0.4))) };
+  return { width, height: Math.round(Math.max(192, Math.min(320, width * 0.4))) };
 }
 
 function makeOptions(holder, figures, { hidden, moment, zone, stacked, showValues, showRange }) {
