@@ -48,6 +48,12 @@ class IntakeSettings(NotificationSettings):
     batch_max_lines: int = _number(
         1_000_000, "Maximum number of lines in a batch.", unit="lines", limits=(1, 10_000_000)
     )
+    rejections_listed_max: int = _number(
+        100, "Maximum number of rejected lines in a response.", unit="lines", limits=(0, 10_000)
+    )
+    event_future_max_s: int = _number(
+        300, "How far in the future an event may lie.", unit="seconds", limits=(0, 86_400)
+    )
     batches_in_flight_max: int = _number(
         8,
         "Maximum number of platform batches in progress in one worker; further ones get 503.",

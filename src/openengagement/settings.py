@@ -250,12 +250,6 @@ class Settings(intake_settings.IntakeSettings):
     )
 
     # Sending events
-    rejections_listed_max: int = _number(
-        100, "Maximum number of rejected lines in a response.", unit="lines", limits=(0, 10_000)
-    )
-    event_future_max_s: int = _number(
-        300, "How far in the future an event may lie.", unit="seconds", limits=(0, 86_400)
-    )
     idempotency_keep_days: int = _number(
         90,
         "How long the Idempotency-Key of a batch is kept at least.",

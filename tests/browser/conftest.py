@@ -56,18 +56,25 @@ def at(server) -> Endpoints:
 
 @pytest.fixture(scope="package")
 def console(server) -> SimpleNamespace:
-    """A manager, a waiting app, and an app that exceeded its contract this month."""
+    """A manager, a waiting app, and an app that exceeded its contract this month.
+
+    A third app was used too. Its name is as long as a name may be, without a space.
+    """
     server.command("account", "add", "mira", "--role", "manager")
     set_password(server, "mira")
-    names = ("Harbour Charts", "Tidewater Analytics")
-    waiting, used = (
+    names = ("Harbour Charts", "Tidewater Analytics", "Donaudampfschiff" * 8)
+    waiting, used, long = (
         server.command("app", "add", name, "--owner", "bob")["app_id"] for name in names
     )
     server.command("app", "enable", used, "--per-minute", "600", "--handles", "2")
     month = time.strftime("%Y-%m", time.gmtime())
     registry = open_registry(server.data)
     registry.usage.add_usage(
-        {(month, int(used), "ok"): 41_213, (month, int(used), "rate_limited"): 911},
+        {
+            (month, int(used), "ok"): 41_213,
+            (month, int(used), "rate_limited"): 911,
+            (month, int(long), "ok"): 7,
+        },
         {(month, int(used), account) for account in (101, 202, 303)},
     )
     registry.close()
@@ -104,10 +111,11 @@ class BrowserSession:
         return self.page
 
     def sign_in(self, screen_name: str = "alice", password: str = PASSWORD) -> Page:
-        """Fill in the sign-in form and submit it."""
+        """Fill in the sign-in form and submit it. Returns when the next page is there."""
         self.page.get_by_label("Screen name").fill(screen_name)
         self.page.get_by_label("Password").fill(password)
-        self.page.get_by_role("button", name="Sign in").click()
+        with self.page.expect_navigation():
+            self.page.get_by_role("button", name="Sign in").click()
         return self.page
 
     def follow(self, url: str) -> Page:

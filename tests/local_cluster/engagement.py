@@ -2,14 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from local_cluster.cluster import STREAM, SUBJECTS, LocalCluster
+from openengagement.engagement.counters import Ints, add_totals
+from openengagement.engagement.types import TYPE_NAMES
+from openengagement.engagement.videos import VIDEO_VIEWS
 from openengagement.errors import StoreUnavailable
+from openengagement.sandbox.dataset import Dataset, fold_dataset
 from openengagement.sandbox.demo import Demo, describe
 from openengagement.sandbox.seed import Recipe, make_engagement, register
 from openengagement.stores.contract import CounterStore
@@ -19,8 +24,6 @@ from support.waiting import wait_for
 MESSAGE_EVENTS = 1000
 IN_FLIGHT = 32
 READ_IDS = 1000
-# These types count each event, promoted or not.
-TYPES = ("retweets", "replies")
 
 
 def load_engagement(cluster: LocalCluster, recipe: Recipe) -> Demo:
@@ -31,7 +34,7 @@ def load_engagement(cluster: LocalCluster, recipe: Recipe) -> Demo:
     with cluster.opened() as folder:
         register(folder, dataset, invented=recipe.higgs is None, now_s=now_s)
         cluster.log.run(partial(_publish_all, events=events))
-        _wait_until_counted(folder.stores.counters, events)
+        _wait_until_counted(folder.stores.counters, dataset, events)
         simulated = extra.height if recipe.higgs else dataset.events.height
         return describe(folder, dataset, extra=(extra.height, simulated), now_s=now_s)
 
@@ -65,19 +68,32 @@ async def _publish_all(jetstream: Any, *, events: pl.DataFrame) -> None:
             sending.create_task(send(subject, key, body))
 
 
-def _wait_until_counted(store: CounterStore, events: pl.DataFrame) -> None:
-    counted = events.filter(pl.col("type").is_in(TYPES))
-    sums = counted.group_by("tweet_id").agg(pl.col("count").sum())
-    parts = [part.to_dict(as_series=False) for part in sums.iter_slices(READ_IDS)]
-    wait_for(lambda: _are_counted(store, parts), pause_s=0.5, reason=f"{STREAM} counted")
+def _wait_until_counted(store: CounterStore, dataset: Dataset, events: pl.DataFrame) -> None:
+    """Wait until the store answers with every event, because messages may change places."""
+    ids = dataset.tweets.get_column("id").to_numpy()
+    sums = _sum_events(dataset, events)
+    parts = [slice(first, first + READ_IDS) for first in range(0, len(ids), READ_IDS)]
+    wait_for(
+        lambda: all(_has(store, ids[part].tolist(), sums[part]) for part in parts),
+        pause_s=0.5,
+        reason=f"{STREAM} counted",
+    )
 
 
-def _are_counted(store: CounterStore, parts: Iterable[dict[str, list[int]]]) -> bool:
-    """Return whether the store has these sums."""
+def _sum_events(dataset: Dataset, events: pl.DataFrame) -> Ints:
+    """Return the totals that the store will have, `[tweet, type]`."""
+    tweets = dataset.tweets
+    sums = np.zeros((tweets.height, len(TYPE_NAMES)), np.int64)
+    add_totals(sums, fold_dataset(events), tweet_ids=tweets.get_column("id").to_numpy())
+    video = pl.coalesce("video_id", pl.col("id").cast(pl.String))
+    views = tweets.with_columns(views=sums[:, VIDEO_VIEWS]).select(pl.sum("views").over(video))
+    sums[:, VIDEO_VIEWS] = views.to_series().to_numpy()
+    return sums
+
+
+def _has(store: CounterStore, tweet_ids: Sequence[int], sums: Ints) -> bool:
+    """Return whether the store has these totals."""
     try:
-        return all(
-            store.read_totals(part["tweet_id"], TYPES).sum(axis=1).tolist() == part["count"]
-            for part in parts
-        )
+        return bool((store.read_totals(tweet_ids, TYPE_NAMES) == sums).all())
     except StoreUnavailable:
         return False
