@@ -42,6 +42,7 @@ from openengagement.portal.routes import (
 )
 from openengagement.portal.series import CHART_GROUPINGS
 from openengagement.portal.sign_in import SignIn, SignInMethods
+from openengagement.portal.style_guide import StyleGuide
 from openengagement.portal.tweet_views import TweetViews
 from openengagement.query import Query
 from openengagement.server_parts import Shared
@@ -51,8 +52,10 @@ if TYPE_CHECKING:
     from openengagement.portal.oidc import OidcSignIn
 
 
-def build_pages(shared: Shared, slow_pool: ThreadPoolExecutor, *, reference: Reference) -> Pages:
-    """Build the pages."""
+def build_pages(
+    shared: Shared, slow_pool: ThreadPoolExecutor, *, reference: Reference, sandbox: bool
+) -> Pages:
+    """Build the pages. Only the sandbox has a style guide."""
     registry, keyring, settings = shared.folder.registry, shared.folder.keyring, shared.settings
     now_s = shared.now_s
     sessions = BrowserSessions(registry, keyring, days=settings.session_days, now_s=now_s)
@@ -86,6 +89,7 @@ def build_pages(shared: Shared, slow_pool: ThreadPoolExecutor, *, reference: Ref
         figures=_build_figure_pages(shared, renderer, own_apps=own_apps),
         oidc=_build_oidc(shared, renderer, sign_in=sign_in),
         reference=ApiReference(renderer, lambda: reference.document),
+        style_guide=StyleGuide(renderer, now_s=now_s) if sandbox else None,
     )
     return Pages(
         renderer,

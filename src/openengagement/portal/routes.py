@@ -28,6 +28,8 @@ from openengagement.portal.page_request import PageRequest
 from openengagement.portal.password_sign_in import PasswordSignIn
 from openengagement.portal.reference import DOCS_PATH, ApiReference
 from openengagement.portal.sign_in import SignIn
+from openengagement.portal.style_guide import PATH as STYLE_GUIDE_PATH
+from openengagement.portal.style_guide import StyleGuide
 
 if TYPE_CHECKING:
     from openengagement.portal.oidc import OidcSignIn
@@ -46,6 +48,7 @@ PREFIXES: Final = (
     "/explore",
     "/manage",
     DOCS_PATH,
+    STYLE_GUIDE_PATH,
     STATIC_PREFIX,
 )
 
@@ -121,6 +124,7 @@ class Handlers:
     figures: FigurePages
     reference: ApiReference
     oidc: "OidcSignIn | None" = None  # None when no provider is set
+    style_guide: StyleGuide | None = None  # only in the sandbox
 
 
 def build_page_routes(handlers: Handlers) -> list[PageRoute]:
@@ -135,6 +139,7 @@ def build_page_routes(handlers: Handlers) -> list[PageRoute]:
         PageRoute("GET", "/sign-in", sign_in.show),
         PageRoute("POST", "/sign-in", handlers.password.submit),
         *(_oidc_routes(handlers.oidc) if handlers.oidc else []),
+        *_style_guide_routes(handlers.style_guide),
         PageRoute("POST", "/sign-out", sign_in.sign_out),
         PageRoute("GET", "/settings/apps", account.show, Access.SIGNED_IN),
         PageRoute("POST", "/settings/apps/revoke", account.revoke_app),
@@ -143,6 +148,10 @@ def build_page_routes(handlers: Handlers) -> list[PageRoute]:
         *_figures_routes(handlers.figures),
         *_console_routes(handlers.console),
     ]
+
+
+def _style_guide_routes(guide: StyleGuide | None) -> list[PageRoute]:
+    return [PageRoute("GET", STYLE_GUIDE_PATH, guide.show)] if guide else []
 
 
 def _oidc_routes(oidc: "OidcSignIn") -> list[PageRoute]:
