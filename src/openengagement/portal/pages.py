@@ -46,6 +46,7 @@ _MEASURED_BY_MANY: Final = Refusal(
 )
 # For a person who is signed in. The form of anybody else may have FORM_MAX_BYTES.
 _SIGNED_IN_FORM_MAX_BYTES: Final = 65_536
+_COMPRESSED: Final = (Load.FIGURES, Load.LONG)
 _RETRY_AFTER_S: Final = "2"
 _FOREIGN_FORM: Final = Refusal(
     403,
@@ -133,7 +134,7 @@ class Pages:
         page_request = self._sessions.read(request, fields)
         handler = cast("Handler", route.handler)
         response = self._check(route, page_request) or handler(page_request)
-        if route.load is Load.FIGURES:
+        if route.load in _COMPRESSED:
             response = encode_page(response, gzip=accepts_gzip(request.headers.raw))
         page_request.send_cookies(response)
         return response

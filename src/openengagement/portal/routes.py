@@ -54,12 +54,13 @@ PREFIXES: Final = (
 
 
 class Load(Enum):
-    """How a page loads the server. Each kind but `LIGHT` has a concurrency limit.
+    """How a page loads the server. Each kind but `LIGHT` and `LONG` has a concurrency limit.
 
     The sign-in with a password has limits of its own (`portal.password_sign_in`).
     """
 
     LIGHT = "light"  # limited only by the threads of the pool
+    LONG = "long"  # a long answer, which is compressed
     FIGURES = "figures"  # reads many counters; its long answer is compressed
     MEASURING = "measuring"  # measures the stores and the disk
     CALLS = "calls"  # sends a request to this server itself
@@ -132,7 +133,7 @@ def build_page_routes(handlers: Handlers) -> list[PageRoute]:
     consent, sign_in, account = handlers.consent, handlers.sign_in, handlers.account
     return [
         PageRoute("GET", "/", handlers.figures.home.show),
-        PageRoute("GET", DOCS_PATH, handlers.reference.show),
+        PageRoute("GET", DOCS_PATH, handlers.reference.show, load=Load.LONG),
         PageRoute("GET", "/oauth/authorize", consent.authorize),
         PageRoute("GET", "/oauth/authenticate", consent.authenticate),
         PageRoute("POST", "/oauth/authorize", consent.decide),
@@ -151,7 +152,7 @@ def build_page_routes(handlers: Handlers) -> list[PageRoute]:
 
 
 def _style_guide_routes(guide: StyleGuide | None) -> list[PageRoute]:
-    return [PageRoute("GET", STYLE_GUIDE_PATH, guide.show)] if guide else []
+    return [PageRoute("GET", STYLE_GUIDE_PATH, guide.show, load=Load.LONG)] if guide else []
 
 
 def _oidc_routes(oidc: "OidcSignIn") -> list[PageRoute]:

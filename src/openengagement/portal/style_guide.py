@@ -51,7 +51,7 @@ class StyleGuide:
             "tweets": (tweet, wordless),
             "app": {"owner": "alice", "website": "https://example.com"},
             "period": read_period({"period": "custom"}, now_s=now_s, floor_s=0),
-            "periods": list_periods("28d", path=PATH, kept={}),
+            "periods": list_periods("28d", path="/overview", kept={}),
         }
         return self._renderer.render(request, "style_guide", context=context)
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import jinja2
 import numpy as np
@@ -22,6 +23,7 @@ from openengagement.portal.months import format_month
 from openengagement.portal.overview_figures import list_actions, make_bars, make_figures, make_heat
 from openengagement.portal.periods import read_period
 from openengagement.portal.series import RATE, Chart, format_number, read_chart_query
+from openengagement.portal.style_guide import StyleGuide
 from openengagement.portal.tweet_views import TweetView
 from openengagement.portal.zones import UTC_ZONE, Zone
 from openengagement.registry.apps import AppForm
@@ -224,6 +226,16 @@ OVERVIEW = {
     "other_zone": None,
     "number": format_number,
 }
+
+
+def style_guide():
+    """The context of the style guide."""
+    caught = {}
+    renderer = SimpleNamespace(render=lambda *_, context: caught.update(context))
+    StyleGuide(renderer, now_s=lambda: NOW_S).show(SimpleNamespace())
+    return caught
+
+
 APP_HOME = "/portal/apps/10000001"
 FORM = AppForm("", 1, ())
 
@@ -410,6 +422,7 @@ MANAGE_ACCOUNTS = {
 MINIMAL = {
     "welcome.html": {},
     "overview.html": OVERVIEW,
+    "style_guide.html": style_guide(),
     "explore.html": NO_ROWS,
     "explore_compare.html": REFUSED_CHART,
     "developer_apps.html": {"viewer": ALICE, "apps": [], "most": 10},
