@@ -5,12 +5,20 @@ from typing import Final
 
 import numpy as np
 
-from openengagement.engagement.counters import TYPE_BITS, TYPE_MASK, Counters, Ints, find_rows
+from openengagement.engagement.counters import (
+    TYPE_BITS,
+    TYPE_MASK,
+    Counters,
+    Ints,
+    find_rows,
+    max_magnitude_of,
+)
 from openengagement.engagement.types import TYPE_NAMES
 
 # Magnitudes are added up as floats, so the limit is lower than 2^63 by more than their error.
 MAGNITUDE_MAX: Final = 9e18
 TYPE_PLACES: Final = 1 << TYPE_BITS
+_BOUND_MAX: Final = 1e12  # up to it, a coarse bound of a magnitude is good enough
 _TYPES: Final = len(TYPE_NAMES)
 # Rows to add up at once. Rows that fit the processor's caches are added up twice as fast.
 _PART_ROWS: Final = 65_536
@@ -59,7 +67,8 @@ class WindowSums:
             rows, where = find_rows(part, self._ids[first : first + step])
             cells = part.cells[where].astype(np.int64)
             cells -= self._low
-            inside = (cells >= 0) & (cells < self._by_hour.size)
+            # As unsigned numbers, cells before the window are larger than all others.
+            inside = cells.view(np.uint64) < self._by_hour.size
             if not inside.all():  # most parts lie inside or outside as a whole
                 rows, where, cells = rows[inside], where[inside], cells[inside]
             if len(cells):
@@ -71,7 +80,10 @@ class WindowSums:
 
         Overwrites `rows` and `cells`.
         """
-        self.note_magnitude(float(np.abs(counts).sum(dtype=np.float64)))
+        bound = float(max_magnitude_of(counts)) * len(counts)
+        if bound > _BOUND_MAX:
+            bound = float(np.abs(counts).sum(dtype=np.float64))
+        self.note_magnitude(bound)
         self.add_hours(cells, counts)
         own = cells >= self._own_low
         if not own.all():
