@@ -141,3 +141,19 @@ def test_the_address_holds_the_list(calm, greta):
     page.locator("#clear").click()
     expect(page.locator(".pick input:checked")).to_have_count(0)
     expect(page.get_by_role("link", name="7 days")).to_have_attribute("aria-current", "true")
+
+
+@pytest.mark.parametrize("query", ["", "?period=90d&metric=engagement_rate"])
+def test_the_chart_of_the_overview_is_saved_as_a_picture(calm, greta, tmp_path, query):
+    page = arrive(calm, f"/overview{query}")
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="PNG").click()
+    name = "engagement-rate" if query else "impressions"
+    assert saved.value.suggested_filename == f"overview-{name}.png"
+    saved.value.save_as(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    assert content.startswith(b"\x89PNG\r\n\x1a\n")
+    plot = page.locator("#plot").bounding_box()
+    width, height = (int.from_bytes(content[at : at + 4]) for at in (16, 20))
+    assert width > 2 * plot["width"]
+    assert height > 2 * plot["height"] + 200, "with a title and a key"
